@@ -1,0 +1,74 @@
+"""The API's application, on one screen: parts, middleware, routes."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+
+from aiohttp import web
+
+from api import attachments, events, files, metrics
+from api.access import EventsGate, open_gate
+from api.documents import Documents
+from api.parts import PARTS, Parts
+from api.problems import answer_errors
+from shared.broker import Publisher
+from shared.database import open_database
+from shared.settings import Settings
+from shared.storage import open_storage
+
+
+def create_app(settings: Settings) -> web.Application:
+    """Make the application; its parts open when it starts and close when it ends.
+
+    It starts whether or not PostgreSQL, the broker and the store can be reached.
+    """
+    app = web.Application(
+        middlewares=[metrics.measure, answer_errors],
+        client_max_size=attachments.MAX_BULK_BYTES,
+        handler_args={"keepalive_timeout": 15, "access_log": None, "max_line_size": 8190},
+    )
+
+    async def parts(app: web.Application) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            database = await stack.enter_async_context(open_database(settings))
+            storage = await stack.enter_async_context(open_storage(settings))
+            publisher = Publisher(settings.broker_url.get_secret_value())
+            stack.callback(publisher.close)
+            app[PARTS] = Parts(
+                settings=settings,
+                database=database,
+                storage=storage,
+                publisher=publisher,
+                gate=await stack.enter_async_context(open_gate(database, settings)),
+                events_gate=EventsGate(settings),
+                documents=Documents(settings),
+            )
+            yield
+
+    app.cleanup_ctx.append(parts)
+    app.router.add_routes(
+        [
+            web.get("/api/v2/attachments", attachments.index),
+            web.post("/api/v2/attachments", attachments.create),
+            web.get("/api/v2/attachments/{id}", attachments.show),
+            web.patch("/api/v2/attachments/{id}", attachments.update),
+            web.delete("/api/v2/attachments/{id}", attachments.delete),
+            web.post("/events/s3", events.intake),
+            web.post("/events/s3/{token}", events.intake),
+            web.get("/attachments/files/{tail:.+}", files.redirect),
+            web.get("/health/live", health_live),
+            web.get("/health/ready", health_ready),
+            web.get("/metrics", metrics.metrics),
+        ]
+    )
+    return app
+
+
+async def health_live(_request: web.Request) -> web.Response:
+    """GET /health/live: this process answers."""
+    return web.json_response({"status": "alive"})
+
+
+async def health_ready(request: web.Request) -> web.Response:
+    """GET /health/ready: it can serve, that is, reach the database; 503 otherwise."""
+    await request.app[PARTS].database.run(lambda connection: connection.fetchval("SELECT 1"))
+    return web.json_response({"status": "ready"})

@@ -1,0 +1,230 @@
+"""The routes of attachments: list, show, create (also in bulk), update, delete."""
+
+from datetime import timedelta
+from typing import Any
+
+from aiohttp import web
+
+from api.attributes import check_changes, check_identity, check_new, resource_object
+from api.bodies import check_accept, check_content_type, parse_json, read_body
+from api.documents import included
+from api.parts import Parts, admit, now, origin
+from api.problems import Problem, bad_request, document_response, not_found
+from api.queries import cursor_of, page_link, parse_id, parse_listing, parse_view
+from api.uploads import Source, find_source, take_over
+from shared import attachments
+from shared.attachments import Attachment, NewAttachment
+from shared.signing import post_policy
+
+MAX_BODY_BYTES = 64 * 1024
+MAX_BULK = 100
+MAX_BULK_BYTES = 1024 * 1024
+
+
+def _path_id(request: web.Request) -> int:
+    attachment_id = parse_id(request.match_info["id"])
+    if attachment_id is None:
+        raise not_found()
+    return attachment_id
+
+
+def _show(request: web.Request, parts: Parts, row: Attachment) -> web.Response:
+    view = parse_view(request)
+    resource = parts.documents.resource(
+        row,
+        origin=origin(request, parts.settings),
+        now=now(),
+        include=view.include,
+        fieldset=view.fieldset,
+    )
+    return document_response(included({"data": resource, "meta": {}}, view.include))
+
+
+async def show(request: web.Request) -> web.Response:
+    """GET /api/v2/attachments/{id}."""
+    parts, caller = await admit(request)
+    check_accept(request)
+    parse_view(request)
+    row = await parts.database.run(attachments.find, _path_id(request), caller.organization_id)
+    if row is None:
+        raise not_found()
+    return _show(request, parts, row)
+
+
+async def index(request: web.Request) -> web.Response:
+    """GET /api/v2/attachments: by page number with totals, or by cursor without."""
+    parts, caller = await admit(request)
+    check_accept(request)
+    asked = parse_listing(request)
+    base = f"{origin(request, parts.settings)}{request.path}"
+    run, organization_id = parts.database.run, caller.organization_id
+    if asked.cursor:
+        # One row more than the page tells whether there is a further page.
+        rows = await run(
+            attachments.page, organization_id, asked.filters, descending=asked.descending,
+            limit=asked.size + 1, after=asked.after, before=asked.before,
+        )  # fmt: skip
+        backwards = asked.before is not None
+        more = len(rows) > asked.size
+        rows = rows[-asked.size :] if backwards else rows[: asked.size]
+        links: dict[str, Any] = {"prev": None, "next": None}
+        if rows and (more if backwards else asked.after is not None):
+            links["prev"] = page_link(
+                asked, base, before=cursor_of(rows[0].id), size=str(asked.size)
+            )
+        if rows and (more or backwards):
+            links["next"] = page_link(
+                asked, base, after=cursor_of(rows[-1].id), size=str(asked.size)
+            )
+        meta: dict[str, Any] = {"page_size": asked.size, "max_page_size": 200}
+    else:
+        total = await run(attachments.count, organization_id, asked.filters)
+        offset = (asked.number - 1) * asked.size
+        rows = []
+        if offset < total:
+            rows = await run(
+                attachments.page, organization_id, asked.filters, descending=asked.descending,
+                limit=asked.size, offset=offset,
+            )  # fmt: skip
+        pages = max(1, -(-total // asked.size))
+
+        def link(number: int) -> str:
+            return page_link(asked, base, number=str(number), size=str(asked.size))
+
+        links = {"first": link(1), "last": link(pages)}
+        if 1 < asked.number <= pages + 1:
+            links["prev"] = link(asked.number - 1)
+        if asked.number < pages:
+            links["next"] = link(asked.number + 1)
+        meta = {
+            "current_page": asked.number, "total_pages": pages, "total_count": total,
+            "page_size": asked.size, "max_page_size": 200,
+        }  # fmt: skip
+    address, moment = origin(request, parts.settings), now()
+    data = [
+        parts.documents.resource(
+            row,
+            origin=address,
+            now=moment,
+            include=asked.view.include,
+            fieldset=asked.view.fieldset,
+        )
+        for row in rows
+    ]
+    return document_response(
+        included({"data": data, "links": links, "meta": meta}, asked.view.include)
+    )
+
+
+async def create(request: web.Request) -> web.Response:
+    """POST /api/v2/attachments: one, or up to 100 with the bulk extension, all or none."""
+    parts, caller = await admit(request)
+    bulk = check_content_type(request)
+    check_accept(request, bulk=bulk)
+    view = parse_view(request)
+    body = await read_body(request, max_bytes=MAX_BULK_BYTES if bulk else MAX_BODY_BYTES)
+    data = resource_object(parse_json(body))
+    if bulk != isinstance(data, list):
+        raise bad_request(
+            "The member 'data' must be an array with ext=bulk, and a resource object without"
+        )
+    items = data if bulk else [data]
+    if not 1 <= len(items) <= MAX_BULK:
+        raise bad_request(f"The member 'data' must hold from 1 to {MAX_BULK} resource objects")
+    new, sources = await _check_all(parts, items, bulk=bulk)
+    rows = await parts.database.run(
+        attachments.create, new, organization_id=caller.organization_id,
+        creator_id=caller.person_id, bucket=parts.settings.s3_bucket,
+        policy_ttl_s=parts.settings.policy_ttl, first_check_s=parts.settings.pending_check,
+    )  # fmt: skip
+    rows = await take_over(parts, rows, sources)
+    credentials = await parts.storage.credentials()
+    address, moment = origin(request, parts.settings), now()
+    resources = []
+    for row, item in zip(rows, new, strict=True):
+        policy = post_policy(
+            bucket=row.bucket, key=row.key, region=parts.settings.s3_region,
+            credentials=credentials, now=row.created_at, lifetime_s=parts.settings.policy_ttl,
+            max_bytes=parts.settings.max_size, content_type=item.content_type,
+        )  # fmt: skip
+        resources.append(
+            parts.documents.resource(
+                row,
+                origin=address,
+                now=moment,
+                include=view.include,
+                fieldset=view.fieldset,
+                policy=policy,
+            )
+        )
+    expires_at = rows[0].created_at.replace(microsecond=0) + timedelta(
+        seconds=parts.settings.policy_ttl
+    )
+    document = {
+        "data": resources if bulk else resources[0],
+        "meta": {
+            "upload_url": parts.settings.upload_url,
+            "expires_at": parts.documents.time(expires_at),
+        },
+    }
+    headers = {} if bulk else {"Location": f"{address}/api/v2/attachments/{rows[0].id}"}
+    return document_response(included(document, view.include), status=201, headers=headers)
+
+
+async def _check_all(
+    parts: Parts, items: list[Any], *, bulk: bool
+) -> tuple[list[NewAttachment], list[Source | None]]:
+    checked, errors, sources = [], [], []
+    for number, item in enumerate(items):
+        pointer = f"data/{number}" if bulk else "data"
+        attributes = check_identity(item, attachment_id=None)
+        values, faults = check_new(attributes, max_size=parts.settings.max_size, pointer=pointer)
+        errors += faults
+        checked.append(values)
+    if errors:
+        raise Problem(422, errors)
+    for number, values in enumerate(checked):
+        temp_url = values.pop("temp_url", None)
+        pointer = f"data/{number}" if bulk else "data"
+        sources.append(
+            None if temp_url is None else await find_source(parts, temp_url, pointer=pointer)
+        )
+    return [NewAttachment(**values) for values in checked], sources
+
+
+async def update(request: web.Request) -> web.Response:
+    """PATCH /api/v2/attachments/{id}; a `temp_url` says that the file is there."""
+    parts, caller = await admit(request)
+    if check_content_type(request):
+        raise bad_request("The bulk extension is for POST only")
+    check_accept(request)
+    parse_view(request)
+    attachment_id = _path_id(request)
+    document = parse_json(await read_body(request, max_bytes=MAX_BODY_BYTES))
+    attributes = check_identity(resource_object(document), attachment_id=attachment_id)
+    row = await parts.database.run(attachments.find, attachment_id, caller.organization_id)
+    if row is None:
+        raise not_found()
+    changes = check_changes(attributes, max_size=parts.settings.max_size)
+    if changes.get("temp_url") is not None:
+        source = await find_source(parts, changes["temp_url"], pointer="data", own_key=row.key)
+        await take_over(parts, [row], [source])
+    changed = await parts.database.run(
+        attachments.update, attachment_id, caller.organization_id, changes
+    )
+    if changed is None:
+        raise not_found()
+    return _show(request, parts, changed)
+
+
+async def delete(request: web.Request) -> web.Response:
+    """DELETE /api/v2/attachments/{id}: gone at once; its objects are purged later."""
+    parts, caller = await admit(request)
+    check_accept(request)
+    deleted = await parts.database.run(
+        attachments.delete, _path_id(request), caller.organization_id,
+        retention_s=parts.settings.retention,
+    )  # fmt: skip
+    if not deleted:
+        raise not_found()
+    return web.Response(status=204)

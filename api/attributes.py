@@ -1,0 +1,193 @@
+"""What a client says of an attachment: read, checked, and every fault told at once."""
+
+from collections.abc import Callable
+from typing import Any
+
+from api.problems import Problem, access_denied, bad_request, general, invalid
+from shared import content_types
+from shared.attachments import ATTACHABLE_TYPES
+
+MAX_TEXT = 255
+MAX_URL = 4096
+MAX_INTEGER = 2**63 - 1
+
+Fault = tuple[str, dict[str, Any]]
+"""A detail and its meta."""
+
+
+def resource_object(document: Any) -> Any:
+    """Return the primary data of a document. Raises Problem 400."""
+    if not isinstance(document, dict):
+        raise bad_request("The document must be an object")
+    if "data" not in document:
+        raise bad_request("The document has no member 'data'")
+    return document["data"]
+
+
+def check_identity(data: Any, *, attachment_id: int | None) -> dict[str, Any]:
+    """Check type and id of a resource object and return its attributes.
+
+    `attachment_id` is None where the client may give no id. Raises Problem: 400, 403 or 409.
+    """
+    if not isinstance(data, dict):
+        raise bad_request("The member 'data' must be a resource object")
+    if "type" not in data:
+        raise bad_request("The resource object has no member 'type'")
+    if data["type"] != "attachments":
+        raise general(409, "The resource type must be 'attachments'")
+    if attachment_id is None:
+        if "id" in data:
+            raise access_denied("Ids are given by the service")
+    elif "id" in data and data["id"] != str(attachment_id):
+        raise general(409, "The id in the body is not the id in the address")
+    attributes = data.get("attributes", {})
+    if not isinstance(attributes, dict):
+        raise bad_request("The member 'attributes' must be an object")
+    return attributes
+
+
+def _is_text(value: Any) -> bool:
+    # NUL cannot be stored; CR and LF would break headers; a lone surrogate is no character.
+    return (
+        isinstance(value, str)
+        and not any(character in value for character in "\x00\r\n")
+        and not any("\ud800" <= character <= "\udfff" for character in value)
+    )
+
+
+def _shown(value: Any) -> dict[str, Any]:
+    # What is shown again must be short and must survive being written as JSON.
+    if isinstance(value, str) and not (_is_text(value) and len(value) <= MAX_TEXT):
+        return {}
+    if isinstance(value, (str, bool, float)) or value is None:
+        return {"value": value}
+    if isinstance(value, int):
+        return {"value": value if abs(value) <= MAX_INTEGER else str(value)}
+    return {}
+
+
+def _check_name(value: Any, max_size: int) -> Fault | None:
+    if value is None or (isinstance(value, str) and not value.strip()):
+        return "can't be blank", {}
+    if not _is_text(value):
+        return "is invalid", {}
+    if len(value) > MAX_TEXT:
+        return f"is too long (maximum is {MAX_TEXT} characters)", {"count": MAX_TEXT}
+    return None
+
+
+def _one_of(allowed: tuple[str, ...]) -> Callable[[Any, int], Fault | None]:
+    def check(value: Any, max_size: int) -> Fault | None:
+        if value is None or (isinstance(value, str) and value in allowed):
+            return None
+        return "is not included in the list", {"allow_nil": True, **_shown(value)}
+
+    return check
+
+
+def _integer_fault(value: Any, low: int, high: int) -> Fault | None:
+    meta = {"allow_nil": True, **_shown(value)}
+    if isinstance(value, float):
+        return "must be an integer", meta
+    if isinstance(value, bool) or not isinstance(value, int):
+        return "is not a number", meta
+    if value < low:
+        return f"must be greater than or equal to {low}", {**meta, "count": low}
+    if value > high:
+        return f"must be less than or equal to {high}", {**meta, "count": high}
+    return None
+
+
+def _check_size(value: Any, max_size: int) -> Fault | None:
+    return None if value is None else _integer_fault(value, 0, max_size)
+
+
+def _check_attachable_id(value: Any, max_size: int) -> Fault | None:
+    return None if value is None else _integer_fault(value, 1, MAX_INTEGER)
+
+
+def _check_content_type(value: Any, max_size: int) -> Fault | None:
+    if value is None:
+        return None
+    fault = _check_text(value, max_size)
+    if fault is not None:
+        return fault
+    if content_types.is_reserved(value):
+        return "is reserved", _shown(value)
+    if not content_types.is_well_formed(value):
+        return "is invalid", _shown(value)
+    return None
+
+
+def _check_text(value: Any, max_size: int) -> Fault | None:
+    if value is None:
+        return None
+    if not _is_text(value):
+        return "is invalid", _shown(value)
+    if len(value) > MAX_TEXT:
+        return f"is too long (maximum is {MAX_TEXT} characters)", {"count": MAX_TEXT}
+    return None
+
+
+def _check_url(value: Any, max_size: int) -> Fault | None:
+    if value is None:
+        return None
+    if not _is_text(value) or not value:
+        return "is invalid", _shown(value)
+    if len(value) > MAX_URL:
+        return f"is too long (maximum is {MAX_URL} characters)", {"count": MAX_URL}
+    return None
+
+
+# In the order in which faults are told: name, attachable_type, size, content_type, the rest.
+CHECKS: dict[str, Callable[[Any, int], Fault | None]] = {
+    "name": _check_name,
+    "attachable_type": _one_of(ATTACHABLE_TYPES),
+    "size": _check_size,
+    "content_type": _check_content_type,
+    "attachable_id": _check_attachable_id,
+    "attachment_type": _one_of(("inline",)),
+    "message_id": _check_text,
+    "external_id": _check_text,
+    "temp_url": _check_url,
+}
+CREATABLE = tuple(CHECKS)
+CHANGEABLE = tuple(name for name in CHECKS if name not in ("size", "content_type"))
+
+
+def check_new(
+    attributes: dict[str, Any], *, max_size: int, pointer: str = "data"
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Return what is known of a new attachment's attributes, and the error objects of all faults.
+
+    Unknown and read-only attributes are left out. `pointer` is where the resource object stands.
+    """
+    return _check(attributes, CREATABLE, max_size, pointer, required=("name",))
+
+
+def check_changes(attributes: dict[str, Any], *, max_size: int) -> dict[str, Any]:
+    """Return the attributes that a client may change. Raises Problem 422 with every fault."""
+    changes, errors = _check(attributes, CHANGEABLE, max_size, "data", required=())
+    if errors:
+        raise Problem(422, errors)
+    return changes
+
+
+def _check(
+    attributes: dict[str, Any],
+    names: tuple[str, ...],
+    max_size: int,
+    pointer: str,
+    *,
+    required: tuple[str, ...],
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    values, errors = {}, []
+    for name in names:
+        if name not in attributes and name not in required:
+            continue
+        value = attributes.get(name)
+        fault = CHECKS[name](value, max_size)
+        if fault is not None:
+            errors.append(invalid(f"{pointer}/attributes/{name}", *fault))
+        values[name] = value
+    return values, errors

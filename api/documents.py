@@ -1,0 +1,174 @@
+"""The attachment as a JSON:API resource, byte for byte where contract.md says so."""
+
+import hashlib
+import hmac
+from base64 import urlsafe_b64encode
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from typing import Any
+
+from shared.attachments import Attachment
+from shared.reasons import REASONS
+from shared.settings import Settings
+
+# relationship → type, in the order of the contract; the organization stands before them
+RELATIONSHIPS = {
+    "creator": "people",
+    "invoice": "invoices",
+    "purchase_order": "purchase_orders",
+    "bill": "bills",
+    "email": "emails",
+    "page": "pages",
+    "expense": "expenses",
+    "comment": "comments",
+    "task": "tasks",
+    "document_style": "document_styles",
+    "document_type": "document_types",
+    "deal": "deals",
+}
+INCLUDABLE = frozenset({"organization", *RELATIONSHIPS})
+
+_NOT_INCLUDED = {name: {"meta": {"included": False}} for name in RELATIONSHIPS}
+
+
+class Links:
+    """Makes and checks the addresses at which originals and thumbnails are served."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._public = settings.files_public
+        self._base = settings.files_url or settings.api_url
+        secret = settings.files_secret.get_secret_value() if settings.files_secret else ""
+        self._secret = secret.encode()
+        self._ttl_s = settings.files_ttl
+
+    def base(self, origin: str) -> str:
+        """Give the files base URL; by default it is the API itself, at `origin`."""
+        return self._base or origin
+
+    def url(self, key: str, changed_at: datetime | None, now: datetime, origin: str) -> str:
+        """Give the address of a key; before anything has been uploaded, without a query."""
+        if changed_at is None:
+            return f"{self.base(origin)}/{key}"
+        stamp = str(int(changed_at.timestamp()))
+        if self._public:
+            return f"{self.base(origin)}/{key}?{stamp}"
+        if self._ttl_s is None:
+            return f"{self.base(origin)}/{key}?{stamp}&s={self.sign(key, stamp, '')}"
+        # Ends on a multiple of the lifetime, so that a browser can cache it for a while.
+        ends = str((int(now.timestamp()) // self._ttl_s + 2) * self._ttl_s)
+        return f"{self.base(origin)}/{key}?{stamp}&e={ends}&s={self.sign(key, stamp, ends)}"
+
+    def sign(self, key: str, stamp: str, ends: str) -> str:
+        """Sign a key, its time stamp and its end: 144 bits of HMAC-SHA256, URL-safe."""
+        mac = hmac.digest(self._secret, f"{key}\n{stamp}\n{ends}".encode(), hashlib.sha256)
+        return urlsafe_b64encode(mac[:18]).decode()
+
+    def admits(self, key: str, stamp: str, ends: str, signature: str, now: datetime) -> bool:
+        """Whether a signature is ours and has not ended; in constant time."""
+        genuine = hmac.compare_digest(
+            self.sign(key, stamp, ends).encode(), signature.encode("utf-8", "replace")
+        )
+        if not genuine:
+            return False
+        return not ends or now.timestamp() < int(ends)
+
+
+class Documents:
+    """Writes attachments as resources."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.links = Links(settings)
+        self._zone = settings.zone
+
+    def time(self, moment: datetime | None) -> str | None:
+        """Write a time as ISO 8601 with milliseconds and offset, in the zone of the settings."""
+        if moment is None:
+            return None
+        return moment.astimezone(self._zone).isoformat(timespec="milliseconds")
+
+    def resource(
+        self,
+        row: Attachment,
+        *,
+        origin: str,
+        now: datetime,
+        include: Collection[str] = (),
+        fieldset: Collection[str] | None = None,
+        policy: dict[str, str] | None = None,
+    ) -> dict[str, Any]:
+        """Write one attachment; `fieldset` keeps only those attributes and relationships."""
+        url = self.links.url(row.key, row.uploaded_at, now, origin)
+        thumb = None
+        if row.resized and row.thumbnail_key is not None:
+            thumb = self.links.url(row.thumbnail_key, row.uploaded_at, now, origin)
+        temp_url = row.temp_url
+        if temp_url is None and row.uploaded_at is not None:
+            temp_url = url
+        attributes: dict[str, Any] = {
+            "name": row.name,
+            "content_type": row.content_type,
+            "size": row.size,
+            "url": url,
+            "thumb": thumb,
+            "temp_url": temp_url,
+            "resized": row.resized,
+            "created_at": self.time(row.created_at),
+            "deleted_at": self.time(row.deleted_at),
+            "attachment_type": row.attachment_type,
+            "message_id": row.message_id,
+            "external_id": row.external_id,
+            "attachable_type": row.attachable_type,
+        }
+        if policy is not None:
+            attributes["aws_policy"] = policy
+        relationships: dict[str, Any] = {
+            "organization": {"data": {"type": "organizations", "id": str(row.organization_id)}},
+            **_NOT_INCLUDED,
+        }
+        for name in include:
+            if name in RELATIONSHIPS:
+                relationships[name] = {"data": _identifier(row, name)}
+        if fieldset is not None:
+            attributes = {name: attributes[name] for name in attributes if name in fieldset}
+            relationships = {
+                name: relationships[name] for name in relationships if name in fieldset
+            }
+        resource: dict[str, Any] = {
+            "id": str(row.id),
+            "type": "attachments",
+            "attributes": attributes,
+            "relationships": relationships,
+            "meta": self._meta(row),
+        }
+        if not relationships:
+            del resource["relationships"]
+        return resource
+
+    def _meta(self, row: Attachment) -> dict[str, Any]:
+        reason = None
+        if row.reason is not None and row.state in ("rejected", "failed"):
+            reason = {"code": row.reason, "detail": REASONS.get(row.reason, row.reason)}
+        return {
+            "state": row.state,
+            "reason": reason,
+            "width": row.width,
+            "height": row.height,
+            "pages": row.pages,
+            "checksum_sha256": row.checksum_sha256,
+            "processed_at": self.time(row.processed_at),
+        }
+
+
+def _identifier(row: Attachment, name: str) -> dict[str, str] | None:
+    if name == "creator":
+        number = row.creator_id
+    else:
+        number = row.attachable_id if row.attachable_type == name else None
+    return None if number is None else {"type": RELATIONSHIPS[name], "id": str(number)}
+
+
+def included(document: dict[str, Any], include: Sequence[str]) -> dict[str, Any]:
+    """Add the `included` member where `include` was asked for; the service owns nothing else."""
+    if include:
+        document["included"] = []
+    return document

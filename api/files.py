@@ -1,0 +1,95 @@
+"""Originals and thumbnails: signed addresses that redirect to the store for a short while."""
+
+from urllib.parse import quote
+
+from aiohttp import web
+
+from api.parts import PARTS, now
+from api.problems import not_found
+from shared import attachments, content_types, keys
+from shared.attachments import Attachment
+from shared.signing import presigned_get
+from shared.storage import object_url
+
+REDIRECT_TTL_S = 300
+CACHE_S = 240
+FILE_CACHE = "private, max-age=86400"
+
+
+async def redirect(request: web.Request) -> web.StreamResponse:
+    """GET /attachments/files/{partition}/{style}/{file}: 302 to the store, or 404.
+
+    The answer of the store is fixed here: the measured type, `inline` only for raster images and
+    PDF that were measured, the real name otherwise (RFC 6266).
+    """
+    parts = request.app[PARTS]
+    key = keys.PREFIX + request.match_info["tail"]
+    named = keys.parse_key(key)
+    stamp, ends, signature = _query(request.query_string)
+    if (
+        named is None
+        or parts.settings.files_public
+        or not parts.documents.links.admits(key, stamp, ends, signature, now())
+    ):
+        raise not_found()
+    row = await parts.database.run(attachments.find_any, named[0])
+    if row is None or row.deleted_at is not None or row.blocked:
+        raise not_found()
+    if named[1] == "thumb":
+        if not row.resized or key != row.thumbnail_key:
+            raise not_found()
+        overrides = {"response-cache-control": FILE_CACHE}
+    else:
+        if row.uploaded_at is None or key != row.key:
+            raise not_found()
+        overrides = original_overrides(row)
+    location = presigned_get(
+        object_url=object_url(parts.settings, key),
+        region=parts.settings.s3_region,
+        credentials=await parts.storage.credentials(),
+        now=now(),
+        lifetime_s=REDIRECT_TTL_S,
+        response_headers=overrides,
+    )
+    return web.Response(
+        status=302,
+        headers={
+            "Location": location,
+            "Cache-Control": f"private, max-age={CACHE_S}",
+            "X-Content-Type-Options": "nosniff",
+            "Referrer-Policy": "no-referrer",
+        },
+    )
+
+
+def _query(text: str) -> tuple[str, str, str]:
+    stamp, *rest = text.split("&")
+    given = dict(item.partition("=")[::2] for item in rest)
+    ends = given.get("e", "")
+    if not stamp.isascii() or not stamp.isdigit() or not (ends == "" or ends.isdigit()):
+        return "", "", ""
+    return stamp, ends, given.get("s", "")
+
+
+def original_overrides(row: Attachment) -> dict[str, str]:
+    """Give S3's response overrides for an original.
+
+    What has not been measured, or failed to be, is nothing but bytes to download.
+    """
+    measured = row.state in ("ready", "rejected") and row.content_type is not None
+    content_type = row.content_type if measured and row.content_type else "application/octet-stream"
+    inline = row.state == "ready" and content_types.essence(content_type) in content_types.INLINE
+    return {
+        "response-cache-control": FILE_CACHE,
+        "response-content-disposition": disposition("inline" if inline else "attachment", row.name),
+        "response-content-type": content_type,
+    }
+
+
+def disposition(kind: str, name: str) -> str:
+    """Write Content-Disposition by RFC 6266: an ASCII name, and the real one by RFC 8187."""
+    fallback = keys.safe_file_name(name)
+    value = f'{kind}; filename="{fallback}"'
+    if fallback != name:
+        value += f"; filename*=UTF-8''{quote(name, safe='')}"
+    return value

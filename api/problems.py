@@ -1,0 +1,158 @@
+"""The one place where errors become statuses: JSON:API error documents, in the contract's words."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import orjson
+from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
+
+from shared.database import DatabaseAway
+from shared.errors import StoreError
+from shared.log import get_logger
+
+MEDIA_TYPE = "application/vnd.api+json"
+CONTENT_TYPE = f"{MEDIA_TYPE}; charset=utf-8"
+
+log = get_logger(__name__)
+
+
+class Problem(Exception):
+    """An answer other than success: a status, its error objects, and headers."""
+
+    def __init__(
+        self, status: int, errors: list[dict[str, Any]], headers: dict[str, str] | None = None
+    ) -> None:
+        super().__init__(status)
+        self.status = status
+        self.errors = errors
+        self.headers = headers or {}
+
+    def response(self) -> web.Response:
+        """Write the error document."""
+        return document_response({"errors": self.errors}, status=self.status, headers=self.headers)
+
+
+# status → title and detail, as the contract words them
+GENERAL = {
+    400: ("Bad Request", "The request could not be read"),
+    401: ("Unauthenticated", "You are not authenticated"),
+    403: ("Access Denied", "You are not authorized to access this resource"),
+    404: ("Record Not Found", "The requested record was not found"),
+    405: ("Method Not Allowed", "The method is not allowed on this endpoint"),
+    406: ("Not Acceptable", "The request was not accepted"),
+    408: ("Request Timeout", "The request was not received in time"),
+    409: ("Conflict", "The request does not fit the resource"),
+    413: ("Payload Too Large", "The request body is too large"),
+    414: ("URI Too Long", "The address is too long"),
+    415: ("Unsupported Media Type", "Unsupported content type"),
+    417: ("Expectation Failed", "The expectation cannot be met"),
+    429: ("Too Many Requests", "Too many requests were sent in a given amount of time"),
+    431: ("Request Header Fields Too Large", "The request headers are too large"),
+    500: ("Server Error", "The server met an unexpected condition"),
+    503: ("Service Unavailable", "The service is not available at the moment"),
+}
+
+
+def general(
+    status: int, detail: str | None = None, headers: dict[str, str] | None = None
+) -> Problem:
+    """Make a problem of the table above, with a detail of its own where that helps."""
+    title, usual = GENERAL[status]
+    return Problem(
+        status, [{"status": str(status), "title": title, "detail": detail or usual}], headers
+    )
+
+
+def bad_request(detail: str) -> Problem:
+    """400: the request cannot be read; `detail` names the rule."""
+    return general(400, detail)
+
+
+def unsupported(what: str, name: str) -> Problem:
+    """400: a filter, sort or include that this endpoint does not know."""
+    prefix = {"Filter": f"Filter '{name}'", "Sort": f"Sort by '{name}'"}
+    detail = f"{prefix.get(what, f'{what} {name!r}')} is not supported on this endpoint"
+    if what == "Include":
+        detail = f"Include '{name}' is not supported on this endpoint"
+    return Problem(400, [{"status": "400", "title": f"Unsupported {what}", "detail": detail}])
+
+
+def unauthenticated() -> Problem:
+    """401: no token, or none that lives."""
+    return general(401, headers={"WWW-Authenticate": "Bearer"})
+
+
+def access_denied(detail: str | None = None) -> Problem:
+    """403: the caller is known, and may not."""
+    return general(403, detail)
+
+
+def not_found() -> Problem:
+    """404: missing, deleted or another organization's; no one can tell which."""
+    return general(404)
+
+
+def too_many_requests(*, retry_after_s: int) -> Problem:
+    """429, with the seconds after which to try again."""
+    return general(429, headers={"Retry-After": str(retry_after_s)})
+
+
+def unavailable() -> Problem:
+    """503: a part that this request needs is away; a source of events tries again."""
+    return general(503, headers={"Retry-After": "5"})
+
+
+def invalid(pointer: str, detail: str, meta: dict[str, Any]) -> dict[str, Any]:
+    """Make one error object of a 422; `pointer` names the attribute."""
+    return {
+        "status": "422",
+        "code": "invalid_attribute",
+        "title": "Invalid Attribute",
+        "detail": detail,
+        "meta": meta,
+        "source": {"pointer": pointer},
+    }
+
+
+def document_response(
+    document: dict[str, Any], *, status: int = 200, headers: dict[str, str] | None = None
+) -> web.Response:
+    """Answer with a JSON:API document."""
+    return web.Response(
+        status=status,
+        body=orjson.dumps(document),
+        headers={"Content-Type": CONTENT_TYPE, **(headers or {})},
+    )
+
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@web.middleware
+async def answer_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Turn whatever is raised into an error document; of a bug nothing but a bare 500 is shown."""
+    try:
+        return await handler(request)
+    except Problem as problem:
+        return problem.response()
+    except web.HTTPException as error:
+        if error.status < 400:
+            raise
+        status = error.status if error.status in GENERAL else 400
+        headers = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else None
+        return general(status, headers=headers).response()
+    except HttpProcessingError:
+        return general(400).response()
+    except DatabaseAway as error:
+        log.warning("database is away", error=str(error), path=request.rel_url.raw_path)
+        return unavailable().response()
+    except StoreError as error:
+        log.warning("store is away", error=type(error).__name__, path=request.rel_url.raw_path)
+        return unavailable().response()
+    except (asyncio.CancelledError, ConnectionResetError):
+        raise
+    except Exception:
+        log.exception("unexpected error", method=request.method, path=request.rel_url.raw_path)
+        return general(500).response()

@@ -1,0 +1,97 @@
+"""A `temp_url` taken at its word: the upload is recorded, or the object copied and recorded."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from api.parts import Parts
+from api.problems import Problem, invalid
+from api.temp_urls import is_an_original, locate
+from shared import attachments, processing
+from shared.attachments import Attachment
+from shared.errors import ObjectMissing, StoreError, StoreRefused
+from shared.notifications import UploadEvent
+from shared.storage import StoredObject
+
+COPY_TIMEOUT_S = 30
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """Where an attachment's object comes from; `found` is None if it is in its place already."""
+
+    url: str
+    bucket: str
+    key: str
+    found: StoredObject | None
+
+
+async def find_source(
+    parts: Parts, url: str, *, pointer: str, own_key: str | None = None
+) -> Source:
+    """Check a `temp_url` and look at the object that it names, unless that is `own_key`'s.
+
+    Raises Problem 422 if it may not be taken, StoreUnavailable if the store cannot say.
+    """
+
+    def refuse(detail: str) -> Problem:
+        return Problem(422, [invalid(f"{pointer}/attributes/temp_url", detail, {"value": url})])
+
+    named = locate(url, parts.settings)
+    if named is None:
+        raise refuse("is not an allowed location")
+    bucket, key = named
+    if bucket == parts.storage.bucket:
+        if key == own_key:
+            return Source(url=url, bucket=bucket, key=key, found=None)
+        if is_an_original(key):
+            raise refuse("is not an allowed location")
+    try:
+        found = await parts.storage.head(key, bucket=bucket)
+    except (ObjectMissing, StoreRefused):
+        raise refuse("is not an existing object") from None
+    if found.size > parts.settings.max_size:
+        raise refuse(f"is too large (maximum is {parts.settings.max_size} bytes)")
+    return Source(url=url, bucket=bucket, key=key, found=found)
+
+
+async def take_over(
+    parts: Parts, rows: list[Attachment], sources: Sequence[Source | None]
+) -> list[Attachment]:
+    """Bring each source to its attachment's key and record the upload, as an event would.
+
+    Returns the rows, those that were touched as they are now. If a copy fails, new rows are left
+    `pending` and expire; nothing is recorded that is not in the store.
+    """
+    taken = [(row, source) for row, source in zip(rows, sources, strict=True) if source]
+    if not taken:
+        return rows
+    etags = await asyncio.gather(*(_copy(parts, row, source) for row, source in taken))
+    events = [
+        UploadEvent(bucket=row.bucket, key=row.key, etag=etag)
+        for (row, _), etag in zip(taken, etags, strict=True)
+    ]
+    woken = await parts.database.run(
+        processing.record_uploads, events, publish_grace_s=parts.settings.publish_grace
+    )
+    for wake_up in woken:
+        parts.publisher.publish(wake_up)
+    current = {}
+    for row, source in taken:
+        changed = await parts.database.run(
+            attachments.update, row.id, row.organization_id, {"temp_url": source.url}
+        )
+        current[row.id] = changed or row
+    return [current.get(row.id, row) for row in rows]
+
+
+async def _copy(parts: Parts, row: Attachment, source: Source) -> str | None:
+    if source.found is None:
+        return None
+    try:
+        async with asyncio.timeout(COPY_TIMEOUT_S):
+            return await parts.storage.copy(
+                row.key, source_bucket=source.bucket, source_key=source.key, pin=source.found
+            )
+    except TimeoutError:
+        raise StoreError("the copy took too long") from None

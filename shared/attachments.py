@@ -1,0 +1,267 @@
+"""The attachment: its record, and the statements that serve clients.
+
+What events, workers and the sweep do with it stands in `shared.processing`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Any, Self
+
+import asyncpg
+
+from shared import keys
+from shared.database import Connection, affected
+
+ATTACHABLE_TYPES = (
+    "invoice", "purchase_order", "bill", "email", "page", "expense", "comment", "task",
+    "document_style", "document_type", "deal", "booking", "widget",
+)  # fmt: skip
+"""What an attachment may belong to (contract.md)."""
+
+CHECK_MARGIN = "60 seconds"
+"""How long after a policy's end an object that it let in is looked for the last time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attachment:
+    """One row. `size` in bytes; `width` and `height` in pixels, upright."""
+
+    id: int
+    organization_id: int
+    creator_id: int | None
+    bucket: str
+    name: str
+    file_name: str
+    thumbnail_name: str | None
+    attachable_type: str | None
+    attachable_id: int | None
+    attachment_type: str | None
+    message_id: str | None
+    external_id: str | None
+    temp_url: str | None
+    content_type: str | None
+    size: int | None
+    width: int | None
+    height: int | None
+    pages: int | None
+    checksum_sha256: str | None
+    state: str
+    reason: str | None
+    resized: bool
+    revision: int
+    claimed_revision: int
+    attempt: int
+    due_at: datetime | None
+    etag: str | None
+    version_id: str | None
+    sequencer: str | None
+    created_at: datetime
+    policy_expires_at: datetime
+    uploaded_at: datetime | None
+    processed_at: datetime | None
+    deleted_at: datetime | None
+
+    @classmethod
+    def from_row(cls, row: asyncpg.Record) -> Self:
+        """Make the record from a row that has every column of COLUMNS in front."""
+        return cls(**dict(zip(FIELDS, row, strict=False)))
+
+    @property
+    def key(self) -> str:
+        """The key of the original."""
+        return f"{keys.PREFIX}{keys.partition(self.id)}/original/{self.file_name}"
+
+    @property
+    def thumbnail_key(self) -> str | None:
+        """The key under which a thumbnail is or may be stored, of whatever revision."""
+        if self.thumbnail_name is None:
+            return None
+        return f"{keys.PREFIX}{keys.partition(self.id)}/thumb/{self.thumbnail_name}"
+
+    @property
+    def blocked(self) -> bool:
+        """Whether nothing of it may be served: the object is of a type that is reserved."""
+        return self.state == "rejected" and self.reason == "reserved_type"
+
+
+FIELDS = tuple(field.name for field in fields(Attachment))
+COLUMNS = ", ".join(f"a.{name}" for name in FIELDS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewAttachment:
+    """What a client says of an attachment that it creates; checked already."""
+
+    name: str
+    attachable_type: str | None = None
+    attachable_id: int | None = None
+    attachment_type: str | None = None
+    message_id: str | None = None
+    external_id: str | None = None
+    content_type: str | None = None
+    size: int | None = None
+
+
+async def create(
+    connection: Connection,
+    new: Sequence[NewAttachment],
+    *,
+    organization_id: int,
+    creator_id: int | None,
+    bucket: str,
+    policy_ttl_s: int,
+    first_check_s: float,
+) -> list[Attachment]:
+    """Insert attachments, all or none, in the order given; each is `pending`."""
+    values = [
+        [item.name for item in new],
+        [keys.safe_file_name(item.name) for item in new],
+        [item.attachable_type for item in new],
+        [item.attachable_id for item in new],
+        [item.attachment_type for item in new],
+        [item.message_id for item in new],
+        [item.external_id for item in new],
+        [item.content_type for item in new],
+        [item.size for item in new],
+    ]
+    rows = await connection.fetch(
+        f"""
+        INSERT INTO attachments AS a (
+            organization_id, creator_id, bucket, policy_expires_at, due_at,
+            name, file_name, attachable_type, attachable_id, attachment_type,
+            message_id, external_id, content_type, size
+        )
+        SELECT $1, $2, $3, date_trunc('second', now()) + $4 * interval '1 second',
+               now() + $5 * interval '1 second', new.*
+        FROM unnest($6::text[], $7::text[], $8::text[], $9::bigint[], $10::text[],
+                    $11::text[], $12::text[], $13::text[], $14::bigint[]) AS new
+        RETURNING {COLUMNS}
+        """,
+        organization_id, creator_id, bucket, float(policy_ttl_s), first_check_s, *values,
+    )  # fmt: skip
+    return [Attachment.from_row(row) for row in rows]
+
+
+async def find(
+    connection: Connection, attachment_id: int, organization_id: int
+) -> Attachment | None:
+    """Find an attachment of that organization that is not deleted."""
+    row = await connection.fetchrow(
+        f"SELECT {COLUMNS} FROM attachments AS a"
+        " WHERE a.id = $1 AND a.organization_id = $2 AND a.deleted_at IS NULL",
+        attachment_id, organization_id,
+    )  # fmt: skip
+    return Attachment.from_row(row) if row else None
+
+
+async def find_any(connection: Connection, attachment_id: int) -> Attachment | None:
+    """Find an attachment whoever owns it, deleted or not: for operators, and for signed URLs."""
+    row = await connection.fetchrow(
+        f"SELECT {COLUMNS} FROM attachments AS a WHERE a.id = $1", attachment_id
+    )
+    return Attachment.from_row(row) if row else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filter:
+    """`attachable_type` is one of `ids`, or, where `negated`, it is not."""
+
+    attachable_type: str
+    ids: tuple[int, ...]
+    negated: bool = False
+
+
+def _where(organization_id: int, filters: Sequence[Filter]) -> tuple[str, list[Any]]:
+    clauses = ["a.organization_id = $1", "a.deleted_at IS NULL"]
+    values: list[Any] = [organization_id]
+    for item in filters:
+        values += [item.attachable_type, list(item.ids)]
+        match = f"a.attachable_type = ${len(values) - 1} AND a.attachable_id = ANY(${len(values)})"
+        clauses.append(f"({match}) IS NOT TRUE" if item.negated else match)
+    return " AND ".join(clauses), values
+
+
+async def count(connection: Connection, organization_id: int, filters: Sequence[Filter]) -> int:
+    """Count what `page` walks through."""
+    where, values = _where(organization_id, filters)
+    total = await connection.fetchval(
+        f"SELECT count(*) FROM attachments AS a WHERE {where}", *values
+    )
+    return int(total)
+
+
+async def page(
+    connection: Connection,
+    organization_id: int,
+    filters: Sequence[Filter],
+    *,
+    descending: bool = False,
+    limit: int,
+    offset: int = 0,
+    after: int | None = None,
+    before: int | None = None,
+) -> list[Attachment]:
+    """List attachments by id; `after` and `before` are ids to walk from, at constant cost.
+
+    With `before`, the `limit` attachments nearest to it, still in the order asked for.
+    """
+    where, values = _where(organization_id, filters)
+    backwards = before is not None
+    bound = before if backwards else after
+    if bound is not None:
+        values.append(bound)
+        where += f" AND a.id {'<' if descending != backwards else '>'} ${len(values)}"
+    order = "DESC" if descending != backwards else "ASC"
+    values += [limit, offset]
+    rows = await connection.fetch(
+        f"SELECT {COLUMNS} FROM attachments AS a WHERE {where}"
+        f" ORDER BY a.id {order} LIMIT ${len(values) - 1} OFFSET ${len(values)}",
+        *values,
+    )
+    found = [Attachment.from_row(row) for row in rows]
+    return found[::-1] if backwards else found
+
+
+CHANGEABLE = (
+    "name", "attachable_type", "attachable_id", "attachment_type", "message_id", "external_id",
+    "temp_url",
+)  # fmt: skip
+"""What a client may change (contract.md)."""
+
+
+async def update(
+    connection: Connection, attachment_id: int, organization_id: int, changes: dict[str, Any]
+) -> Attachment | None:
+    """Set the columns that a client changed; None if there is no such attachment any more."""
+    assert changes.keys() <= set(CHANGEABLE)
+    assignments = ", ".join(f"{name} = ${place}" for place, name in enumerate(changes, 3))
+    row = await connection.fetchrow(
+        f"UPDATE attachments AS a SET {assignments or 'name = a.name'}"
+        " WHERE a.id = $1 AND a.organization_id = $2 AND a.deleted_at IS NULL"
+        f" RETURNING {COLUMNS}",
+        attachment_id, organization_id, *changes.values(),
+    )  # fmt: skip
+    return Attachment.from_row(row) if row else None
+
+
+async def delete(
+    connection: Connection, attachment_id: int, organization_id: int, *, retention_s: int
+) -> bool:
+    """Mark an attachment deleted; its objects are purged when nothing can write them any more.
+
+    That is after the retention, the end of its policy, and the lease of a worker that has it now.
+    False if there is none, or no longer.
+    """
+    status = await connection.execute(
+        f"""
+        UPDATE attachments AS a
+        SET deleted_at = now(),
+            due_at = greatest(now() + $3 * interval '1 second',
+                              a.policy_expires_at + interval '{CHECK_MARGIN}',
+                              CASE WHEN a.state = 'processing' THEN a.due_at END)
+        WHERE a.id = $1 AND a.organization_id = $2 AND a.deleted_at IS NULL
+        """,
+        attachment_id, organization_id, float(retention_s),
+    )  # fmt: skip
+    return affected(status) == 1

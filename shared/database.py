@@ -1,0 +1,110 @@
+"""The pool of PostgreSQL connections, its bounds, and what counts as "the database is away"."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any, Concatenate, ParamSpec, TypeAlias, TypeVar
+
+import asyncpg
+from asyncpg.pool import PoolConnectionProxy
+
+from shared.errors import AttachmentsError
+from shared.settings import Settings
+
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
+P = ParamSpec("P")
+T = TypeVar("T")
+
+ACQUIRE_TIMEOUT_S = 2.0
+COMMAND_TIMEOUT_S = 5.0
+
+# PostgreSQL ends by itself what runs longer than a caller waits for it (safety.md).
+SERVER_SETTINGS = {
+    "application_name": "attachments",
+    "statement_timeout": "5000",
+    "lock_timeout": "2000",
+    "idle_in_transaction_session_timeout": "10000",
+    "jit": "off",
+}
+
+AWAY = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    OSError,
+)
+SLOW = (asyncpg.QueryCanceledError, asyncpg.LockNotAvailableError, TimeoutError)
+# Safe to run once more: the first run changed nothing, or every statement is guarded.
+PASSING = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError, *AWAY)
+
+
+class DatabaseAway(AttachmentsError):
+    """PostgreSQL cannot be reached, or did not answer within the time limits."""
+
+
+async def _keep_session(_connection: object) -> None:
+    """Skip asyncpg's reset on release: no statement here leaves anything in its session."""
+
+
+class Database:
+    """A bounded pool; every statement of the service runs through `run`."""
+
+    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]") -> None:
+        self.pool = pool
+
+    async def run(
+        self,
+        function: Callable[Concatenate[Connection, P], Awaitable[T]],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        """Call `function(connection, …)`, once more after a passing fault.
+
+        Raises DatabaseAway when no answer comes within the limits (acquire 2 s, statement 5 s).
+        `function` must be safe to repeat: one guarded statement, or one transaction.
+        """
+        for last in (False, True):
+            try:
+                async with self.pool.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
+                    return await function(connection, *args, **kwargs)
+            except SLOW as error:
+                raise DatabaseAway(type(error).__name__) from error
+            except PASSING as error:
+                if last:
+                    raise DatabaseAway(type(error).__name__) from error
+        raise AssertionError("unreachable")
+
+
+@asynccontextmanager
+async def open_database(settings: Settings) -> AsyncIterator[Database]:
+    """Open the pool; connections are made when first needed, so a dead database fails no start."""
+    pool: asyncpg.Pool[asyncpg.Record] = await asyncpg.create_pool(
+        settings.database_url.get_secret_value(),
+        min_size=0,
+        max_size=settings.database_pool,
+        timeout=ACQUIRE_TIMEOUT_S,
+        command_timeout=COMMAND_TIMEOUT_S,
+        server_settings=SERVER_SETTINGS,
+        reset=_keep_session,
+    )
+    try:
+        yield Database(pool)
+    finally:
+        try:
+            await asyncio.wait_for(pool.close(), 5)
+        except TimeoutError:
+            pool.terminate()
+
+
+def affected(status: str) -> int:
+    """Read the number of rows from a command tag such as `UPDATE 3`."""
+    return int(status.rsplit(" ", 1)[-1])
+
+
+Row: TypeAlias = "asyncpg.Record"
+JsonObject: TypeAlias = dict[str, Any]

@@ -1,0 +1,67 @@
+"""Every failure the service knows, as one tree.
+
+    AttachmentsError
+    ├── SettingsError          the operator's settings cannot be used
+    ├── StoreError             the object store did not do what was asked
+    │   ├── ObjectMissing      there is no such object
+    │   ├── ObjectChanged      the object is no longer the one that was pinned
+    │   ├── StoreRefused       the store answered, and said no
+    │   └── StoreUnavailable   the store did not answer, or asked to come again
+    ├── Rejected               the file's fault; final, never tried again
+    ├── DecoderFault           the decoder broke without the file being to blame
+    ├── ClaimLost              another worker holds the attachment now
+    └── UnreadableEvent        an authenticated event that says nothing we can use
+
+Whatever is not in this tree is a bug.
+"""
+
+
+class AttachmentsError(Exception):
+    """The root of the tree."""
+
+
+class SettingsError(AttachmentsError):
+    """Settings are missing or wrong; the message lists every fault, a line each."""
+
+
+class StoreError(AttachmentsError):
+    """The object store did not do what was asked."""
+
+
+class ObjectMissing(StoreError):
+    """There is no such object (404)."""
+
+
+class ObjectChanged(StoreError):
+    """The object is no longer the one that was pinned by its etag (412)."""
+
+
+class StoreRefused(StoreError):
+    """The store answered, and said no: wrong credentials, no such bucket, a bad request."""
+
+
+class StoreUnavailable(StoreError):
+    """The store did not answer in time, broke off, or answered 5xx or 429."""
+
+
+class Rejected(AttachmentsError):
+    """The file cannot become what was asked; it is its own fault and final.
+
+    `code` is one of the keys of `shared.reasons.REASONS`.
+    """
+
+    def __init__(self, code: str) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+class DecoderFault(AttachmentsError):
+    """The decoder broke without the file being to blame; the upload is tried again."""
+
+
+class ClaimLost(AttachmentsError):
+    """Another worker holds the attachment now; nothing that we do may change it."""
+
+
+class UnreadableEvent(AttachmentsError):
+    """An authenticated event that says nothing we can use."""

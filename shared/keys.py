@@ -1,0 +1,64 @@
+"""Keys: where an attachment's objects lie in the bucket, and whose object a key names."""
+
+import re
+import unicodedata
+
+PREFIX = "attachments/files/"
+MAX_FILE_NAME_BYTES = 180
+MAX_ID = 2**63 - 1
+
+_UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
+_KEY = re.compile(
+    r"attachments/files/([0-9]{3}(?:/[0-9]{3}){2,})/(original|thumb)/([A-Za-z0-9._-]+)", re.ASCII
+)
+
+
+def partition(attachment_id: int) -> str:
+    """Write an id as at least nine digits in groups of three: 4 → `000/000/004`."""
+    digits = str(attachment_id)
+    digits = digits.zfill(max(9, -(-len(digits) // 3) * 3))
+    return "/".join(digits[start : start + 3] for start in range(0, len(digits), 3))
+
+
+def safe_file_name(name: str) -> str:
+    """Make a file name that no store, decode rule or shell can read in two ways.
+
+    The result has only `[A-Za-z0-9._-]`, starts with a letter, a digit or `_`, has at most 180
+    bytes and keeps the extension. Accents are dropped, other characters become `_`.
+    """
+    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
+    plain = _UNSAFE.sub("_", plain).lstrip(".-")
+    stem, dot, extension = plain.rpartition(".")
+    if not dot:
+        stem, extension = plain, ""
+    elif len(extension) > 20:
+        stem, dot, extension = plain, "", ""
+    if not stem.strip("_."):
+        stem = "file"
+    return stem[: MAX_FILE_NAME_BYTES - len(dot) - len(extension)] + dot + extension
+
+
+def original_key(attachment_id: int, name: str) -> str:
+    """Give the key of the client's object for an attachment of that name."""
+    return f"{PREFIX}{partition(attachment_id)}/original/{safe_file_name(name)}"
+
+
+def thumbnail_key(original: str, extension: str | None = None) -> str:
+    """Give the thumbnail's key beside an original's; `extension` only where formats differ."""
+    folder, file_name = original.rsplit("/original/", 1)
+    if extension is not None:
+        stem, dot, _ = file_name.rpartition(".")
+        file_name = f"{stem if dot else file_name}.{extension}"
+    return f"{folder}/thumb/{file_name}"
+
+
+def parse_key(key: str) -> tuple[int, str] | None:
+    """Tell the id and style (`original` or `thumb`) that a key names; None if it is not ours."""
+    match = _KEY.fullmatch(key)
+    if match is None:
+        return None
+    groups, style, _ = match.groups()
+    attachment_id = int(groups.replace("/", ""))
+    if attachment_id > MAX_ID or partition(attachment_id) != groups:
+        return None
+    return attachment_id, style

@@ -1,0 +1,76 @@
+"""Read a message of any dialect: the events that concern us, the faults, the count of the rest."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from shared.errors import UnreadableEvent
+from shared.keys import parse_key
+from shared.notifications import aws_records, seaweedfs
+from shared.notifications.event import UploadEvent
+
+
+class Dialect(Protocol):
+    """What a dialect's module offers."""
+
+    def recognises(self, document: Any, /) -> bool:
+        """Whether the document is of this dialect."""
+
+    def parse(self, document: Any, /) -> Iterator[UploadEvent | UnreadableEvent | None]:
+        """Give one item a record."""
+
+
+DIALECTS: dict[str, Dialect] = {"aws": aws_records, "seaweedfs": seaweedfs}
+
+
+@dataclass(slots=True, kw_only=True)
+class Reading:
+    """What a message holds: events of originals in our bucket, faults, and how many were neither.
+
+    At most one event a key: of several the newest by sequencer, else the last; a removal only
+    where nothing was created.
+    """
+
+    dialect: str | None
+    events: list[UploadEvent] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+    ignored: int = 0
+
+
+def read(document: Any, *, bucket: str) -> Reading:
+    """Normalise a decoded message; never raises, whatever the document holds."""
+    dialect = next((name for name, module in DIALECTS.items() if module.recognises(document)), None)
+    reading = Reading(dialect=dialect)
+    if dialect is None:
+        reading.faults.append("no dialect knows this message")
+        return reading
+    newest: dict[str, UploadEvent] = {}
+    for item in DIALECTS[dialect].parse(document):
+        if isinstance(item, UnreadableEvent):
+            reading.faults.append(str(item))
+        elif item is None or not _is_original(item, bucket):
+            reading.ignored += 1
+        elif not (_plain(item.etag) and _plain(item.version_id)):
+            reading.faults.append("etag or version is no plain text")
+        elif (known := newest.get(item.key)) is None or _supersedes(item, known):
+            newest[item.key] = item
+    # Sorted, so that two messages about the same attachments lock their rows in one order.
+    reading.events = sorted(newest.values(), key=lambda event: event.key)
+    return reading
+
+
+def _is_original(event: UploadEvent, bucket: str) -> bool:
+    named = parse_key(event.key)
+    return event.bucket == bucket and named is not None and named[1] == "original"
+
+
+def _supersedes(event: UploadEvent, known: UploadEvent) -> bool:
+    if event.sequencer is None or known.sequencer is None:
+        return not event.removed
+    width = max(len(event.sequencer), len(known.sequencer))
+    return event.sequencer.ljust(width, "0") > known.sequencer.ljust(width, "0")
+
+
+def _plain(text: str | None) -> bool:
+    # S3's are hex and URL-safe Base64; nothing that PostgreSQL could refuse gets past here.
+    return text is None or (len(text) <= 1024 and text.isascii() and text.isprintable())

@@ -1,0 +1,424 @@
+"""The life of an attachment in guarded statements: uploads recorded, claimed, finished, purged.
+
+    pending ──event / PATCH / sweep──▶ uploaded ──claim──▶ processing ──▶ ready
+       │                                  ▲                    ├──▶ rejected
+       └─policy over, no object─▶ expired │                    ├──▶ failed
+                                          └────────────────────┴──▶ uploaded
+
+`revision` counts what was recorded about the object. A claim is named by the revision that it
+was made for (`claimed_revision`) and by `attempt`, which counts the claims of that revision; every
+later write names both, so that a worker that lost its claim changes nothing. While one worker
+holds an attachment no other can claim it: a newer upload only raises `revision`, and the holder
+finds that out when it renews or finishes. So no two ever write the same thumbnail at one time.
+
+`due_at` is when the sweep must look at a row, whatever its state: the end of a lease, the time of
+the next attempt, of the next question to the store, of the purge. Only the database's clock
+decides.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Self
+
+import asyncpg
+
+from shared.attachments import CHECK_MARGIN, COLUMNS, FIELDS, Attachment
+from shared.database import Connection, affected
+from shared.keys import parse_key
+from shared.notifications import UploadEvent
+
+SWEEP_WINDOW = 500
+"""How many due rows one sweep ranks, so that every organization among them gets its turn."""
+
+# When the store is asked for the last time whether the object has changed: an overwrite under
+# the same policy may have come with no event. Nothing is due after that.
+_LAST_CHECK = f"""CASE WHEN a.policy_expires_at + interval '{CHECK_MARGIN}' > now()
+                       THEN a.policy_expires_at + interval '{CHECK_MARGIN}' END"""
+_ACTIVE = "a.state IN ('uploaded', 'processing')"
+_VAGUE = "(event.etag IS NULL AND event.sequencer IS NULL)"
+# What cannot be judged from the event alone: the store is asked, and nothing is assumed.
+_ASK = f"(event.removed OR ({_VAGUE} AND a.state IN ('ready', 'rejected')))"
+
+
+def _padded(sequencer: str) -> str:
+    # S3: sequencers of one key compare as text once the shorter is padded with zeros.
+    width = "greatest(length(event.sequencer), length(a.sequencer))"
+    return f"rpad({sequencer}, {width}, '0') COLLATE \"C\""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WakeUp:
+    """What a task needs to be told: which attachment, and of which revision."""
+
+    attachment_id: int
+    organization_id: int
+    revision: int
+
+
+async def record_uploads(
+    connection: Connection, events: Sequence[UploadEvent], *, publish_grace_s: float
+) -> list[WakeUp]:
+    """Record what events say, in one statement; return what a worker should be woken for.
+
+    Repeating it changes nothing. An event that is older by its sequencer, or that tells of the
+    object we know, has no effect. One that tells neither etag nor sequencer of an attachment that
+    is done, or that tells of a removal, makes the sweep ask the store at once.
+    """
+    named = [(event, key[0]) for event in events if (key := parse_key(event.key)) is not None]
+    rows = await connection.fetch(
+        f"""
+        UPDATE attachments AS a
+        SET revision = CASE WHEN {_ASK} THEN a.revision ELSE a.revision + 1 END,
+            state = CASE WHEN {_ASK} OR a.state = 'processing' THEN a.state ELSE 'uploaded' END,
+            reason = CASE WHEN {_ASK} THEN a.reason END,
+            resized = {_ASK} AND a.resized,
+            etag = CASE WHEN {_ASK} THEN a.etag ELSE event.etag END,
+            version_id = CASE WHEN {_ASK} THEN a.version_id ELSE event.version_id END,
+            sequencer = CASE WHEN {_ASK} THEN a.sequencer
+                             ELSE coalesce(event.sequencer, a.sequencer) END,
+            uploaded_at = CASE WHEN {_ASK} THEN a.uploaded_at ELSE now() END,
+            due_at = CASE WHEN {_ASK} THEN now()
+                          WHEN a.state = 'processing' THEN a.due_at
+                          ELSE now() + $8 * interval '1 second' END
+        FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[],
+                    $7::boolean[])
+             AS event (id, bucket, file_name, etag, version_id, sequencer, removed)
+        WHERE a.id = event.id AND a.bucket = event.bucket AND a.file_name = event.file_name
+          AND a.deleted_at IS NULL
+          AND CASE
+              WHEN event.removed OR {_VAGUE} THEN NOT {_ACTIVE}
+              WHEN {_padded("event.sequencer")} <= {_padded("a.sequencer")} THEN false
+              ELSE NOT (a.state IN ('uploaded', 'processing', 'ready', 'rejected')
+                        AND a.etag IS NOT NULL AND a.etag = event.etag
+                        AND coalesce(a.version_id = event.version_id, true))
+              END
+        RETURNING a.id, a.organization_id, a.revision, a.state
+        """,
+        [attachment_id for _, attachment_id in named],
+        [event.bucket for event, _ in named],
+        [event.key.rsplit("/", 1)[-1] for event, _ in named],
+        [event.etag for event, _ in named],
+        [event.version_id for event, _ in named],
+        [event.sequencer for event, _ in named],
+        [event.removed for event, _ in named],
+        publish_grace_s,
+    )
+    return [
+        WakeUp(
+            attachment_id=row["id"],
+            organization_id=row["organization_id"],
+            revision=row["revision"],
+        )
+        for row in rows
+        if row["state"] == "uploaded"
+    ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """The right to process one revision of an attachment, until the lease is over."""
+
+    attachment: Attachment
+
+    @property
+    def fence(self) -> tuple[int, int, int]:
+        """What every write under this claim names: id, claimed revision, attempt."""
+        row = self.attachment
+        return row.id, row.claimed_revision, row.attempt
+
+
+_FENCE = """a.id = $1 AND a.claimed_revision = $2 AND a.attempt = $3
+            AND a.state = 'processing' AND a.deleted_at IS NULL"""
+
+
+async def claim(
+    connection: Connection, attachment_id: int, revision: int, *, lease_s: float
+) -> Claim | None:
+    """Claim an upload that no one has tried yet; None if it is taken, done, newer or deleted.
+
+    Later attempts belong to the sweep alone: they wait for their time.
+    """
+    row = await connection.fetchrow(
+        f"""
+        UPDATE attachments AS a
+        SET state = 'processing', attempt = 1, claimed_revision = a.revision,
+            due_at = now() + $3 * interval '1 second'
+        WHERE a.id = $1 AND a.revision = $2 AND a.state = 'uploaded' AND a.deleted_at IS NULL
+          AND a.claimed_revision < a.revision
+        RETURNING {COLUMNS}
+        """,
+        attachment_id, revision, lease_s,
+    )  # fmt: skip
+    return Claim(attachment=Attachment.from_row(row)) if row else None
+
+
+class Duty(StrEnum):
+    """What the sweep has to do about a due row."""
+
+    PROCESS = "process"
+    PROBE = "probe"
+    PURGE = "purge"
+    GIVEN_UP = "given_up"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Due:
+    """A due row, taken: for `PROCESS` it is claimed, for the others put off by a lease."""
+
+    duty: Duty
+    attachment: Attachment
+
+    @classmethod
+    def from_row(cls, row: asyncpg.Record) -> Self:
+        """Make it from a row of COLUMNS and the duty."""
+        return cls(duty=Duty(row[len(FIELDS)]), attachment=Attachment.from_row(row))
+
+
+async def take_due(
+    connection: Connection, *, limit: int, lease_s: float, attempts: int
+) -> list[Due]:
+    """Take up to `limit` due rows, in turns by organization, so that no one else does.
+
+    An upload whose attempts are used up becomes `failed` here. SKIP LOCKED lets many sweeps run
+    at one time: each passes over what another is taking.
+    """
+    rows = await connection.fetch(
+        f"""
+        WITH due AS MATERIALIZED (
+            SELECT a.id, a.organization_id, a.due_at,
+                   CASE WHEN a.deleted_at IS NOT NULL THEN 'purge'
+                        WHEN NOT {_ACTIVE} THEN 'probe'
+                        WHEN a.claimed_revision = a.revision AND a.attempt >= $3 THEN 'given_up'
+                        ELSE 'process' END AS duty
+            FROM attachments AS a WHERE a.due_at <= now()
+            ORDER BY a.due_at LIMIT {SWEEP_WINDOW} FOR UPDATE SKIP LOCKED
+        ), fair AS MATERIALIZED (
+            SELECT id, duty FROM (
+                SELECT id, duty, due_at,
+                       row_number() OVER (PARTITION BY organization_id ORDER BY due_at) AS turn
+                FROM due
+            ) AS ranked
+            ORDER BY turn, due_at LIMIT $1
+        )
+        UPDATE attachments AS a
+        SET state = CASE duty WHEN 'process' THEN 'processing'
+                              WHEN 'given_up' THEN 'failed' ELSE a.state END,
+            reason = CASE duty WHEN 'given_up' THEN coalesce(a.reason, 'attempts_used_up')
+                               ELSE a.reason END,
+            attempt = CASE WHEN duty <> 'process' THEN a.attempt
+                           WHEN a.claimed_revision = a.revision THEN a.attempt + 1 ELSE 1 END,
+            claimed_revision = CASE duty WHEN 'process' THEN a.revision
+                                         ELSE a.claimed_revision END,
+            processed_at = CASE duty WHEN 'given_up' THEN now() ELSE a.processed_at END,
+            due_at = CASE duty WHEN 'given_up' THEN {_LAST_CHECK}
+                               ELSE now() + $2 * interval '1 second' END
+        FROM fair WHERE a.id = fair.id
+        RETURNING {COLUMNS}, duty
+        """,
+        limit, lease_s, attempts,
+    )  # fmt: skip
+    return [Due.from_row(row) for row in rows]
+
+
+async def renew(
+    connection: Connection, claims: Iterable[Claim], *, lease_s: float
+) -> dict[int, int]:
+    """Lengthen the leases of many claims in one statement.
+
+    Returns the current revision by id of every claim that still holds. One that is missing is
+    lost; one whose revision has risen works on an object that has been replaced.
+    """
+    fences = [item.fence for item in claims]
+    rows = await connection.fetch(
+        """
+        UPDATE attachments AS a SET due_at = now() + $4 * interval '1 second'
+        FROM unnest($1::bigint[], $2::bigint[], $3::integer[]) AS held (id, revision, attempt)
+        WHERE a.id = held.id AND a.id = ANY($1::bigint[]) AND a.claimed_revision = held.revision
+          AND a.attempt = held.attempt AND a.state = 'processing' AND a.deleted_at IS NULL
+        RETURNING a.id, a.revision
+        """,
+        [fence[0] for fence in fences],
+        [fence[1] for fence in fences],
+        [fence[2] for fence in fences],
+        lease_s,
+    )
+    return {row["id"]: row["revision"] for row in rows}
+
+
+async def announce_thumbnail(
+    connection: Connection, claimed: Claim, thumbnail_name: str, *, lease_s: float
+) -> bool:
+    """Note under which name a thumbnail is about to be stored, and renew the lease.
+
+    Noted before it is written, so that whatever happens then the object can be found and removed.
+    False if the claim is lost: then nothing may be written.
+    """
+    status = await connection.execute(
+        f"""
+        UPDATE attachments AS a
+        SET thumbnail_name = $4, due_at = now() + $5 * interval '1 second'
+        WHERE {_FENCE}
+        """,
+        *claimed.fence, thumbnail_name, lease_s,
+    )  # fmt: skip
+    return affected(status) == 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What came out of one object: its end state and what was measured of it.
+
+    `state` is ready, rejected or failed; `etag` and `version_id` name the object that was read.
+    """
+
+    state: str
+    reason: str | None = None
+    etag: str | None = None
+    version_id: str | None = None
+    content_type: str | None = None
+    size: int | None = None
+    width: int | None = None
+    height: int | None = None
+    pages: int | None = None
+    checksum_sha256: str | None = None
+    thumbnail_name: str | None = None
+
+
+async def finish(
+    connection: Connection, claimed: Claim, outcome: Outcome, *, revision: int
+) -> bool:
+    """Write the outcome under the claim, if `revision` is still the current one.
+
+    False when the claim is lost or a newer upload has been recorded; nothing has changed then.
+    """
+    status = await connection.execute(
+        f"""
+        UPDATE attachments AS a
+        SET state = $5, reason = $6, etag = $7, version_id = $8,
+            content_type = coalesce($9, a.content_type), size = coalesce($10, a.size),
+            width = $11, height = $12, pages = $13, checksum_sha256 = $14,
+            thumbnail_name = $15, resized = $15 IS NOT NULL,
+            processed_at = now(), due_at = {_LAST_CHECK}
+        WHERE {_FENCE} AND a.revision = $4
+        """,
+        *claimed.fence, revision, outcome.state, outcome.reason, outcome.etag, outcome.version_id,
+        outcome.content_type, outcome.size, outcome.width, outcome.height, outcome.pages,
+        outcome.checksum_sha256, outcome.thumbnail_name,
+    )  # fmt: skip
+    return affected(status) == 1
+
+
+async def release(
+    connection: Connection, claimed: Claim, *, delay_s: float, reason: str | None = None
+) -> int | None:
+    """Give a claim back: `uploaded` again, due after `delay_s`; returns the current revision.
+
+    None if the claim is lost already; nothing has changed then.
+    """
+    revision = await connection.fetchval(
+        f"""
+        UPDATE attachments AS a
+        SET state = 'uploaded', reason = $5, due_at = now() + $4 * interval '1 second'
+        WHERE {_FENCE} RETURNING a.revision
+        """,
+        *claimed.fence, delay_s, reason,
+    )  # fmt: skip
+    return int(revision) if revision is not None else None
+
+
+async def process_again(connection: Connection, attachment_id: int) -> bool:
+    """Ask for one more round over an upload whose thumbnail may have been overwritten.
+
+    Called by a worker that stored a thumbnail and then found its claim lost.
+    """
+    status = await connection.execute(
+        """
+        UPDATE attachments AS a
+        SET revision = a.revision + 1, resized = false,
+            state = CASE a.state WHEN 'processing' THEN a.state ELSE 'uploaded' END,
+            due_at = CASE a.state WHEN 'processing' THEN a.due_at ELSE now() END
+        WHERE a.id = $1 AND a.deleted_at IS NULL
+          AND a.state IN ('uploaded', 'processing', 'ready', 'rejected', 'failed')
+        """,
+        attachment_id,
+    )
+    return affected(status) == 1
+
+
+async def settle_missing(
+    connection: Connection, seen: Attachment, *, next_check_s: float
+) -> str | None:
+    """Write down that the store has no object, if nothing happened since `seen` was read.
+
+    `pending` waits on while its policy lives and is `expired` after; what had an object is
+    `failed`. Returns the new state; None if the row has moved.
+    """
+    state = await connection.fetchval(
+        f"""
+        UPDATE attachments AS a
+        SET state = CASE WHEN a.state IN ('ready', 'rejected', 'failed') THEN 'failed'
+                         WHEN a.policy_expires_at + interval '{CHECK_MARGIN}' > now()
+                         THEN a.state ELSE 'expired' END,
+            reason = CASE WHEN a.state IN ('ready', 'rejected', 'failed') THEN 'missing' END,
+            resized = false,
+            due_at = CASE WHEN a.policy_expires_at + interval '{CHECK_MARGIN}' > now()
+                          THEN least(now() + $4 * interval '1 second',
+                                     a.policy_expires_at + interval '{CHECK_MARGIN}')
+                          -- an upload begun under the policy may end long after it
+                          WHEN a.state = 'pending' THEN now() + interval '1 hour' END
+        WHERE a.id = $1 AND a.revision = $2 AND a.state = $3 AND a.deleted_at IS NULL
+        RETURNING a.state
+        """,
+        seen.id, seen.revision, seen.state, next_check_s,
+    )  # fmt: skip
+    return str(state) if state is not None else None
+
+
+async def settle_unchanged(connection: Connection, seen: Attachment) -> None:
+    """Write down that the store still has the object that the row describes."""
+    await connection.execute(
+        f"""
+        UPDATE attachments AS a SET due_at = {_LAST_CHECK}
+        WHERE a.id = $1 AND a.revision = $2 AND a.state = $3 AND a.deleted_at IS NULL
+        """,
+        seen.id, seen.revision, seen.state,
+    )  # fmt: skip
+
+
+async def settle_purged(connection: Connection, attachment_id: int) -> None:
+    """Write down that a deleted attachment's objects are gone."""
+    await connection.execute(
+        "UPDATE attachments AS a SET due_at = NULL, thumbnail_name = NULL, resized = false"
+        " WHERE a.id = $1 AND a.deleted_at IS NOT NULL",
+        attachment_id,
+    )
+
+
+async def retry(connection: Connection, ids: Sequence[int]) -> list[WakeUp]:
+    """Send failed and rejected attachments through processing again; safe on anything.
+
+    Others, also those that are deleted or being processed, are left as they are.
+    """
+    rows = await connection.fetch(
+        """
+        UPDATE attachments AS a
+        SET state = 'uploaded', revision = a.revision + 1, reason = NULL, due_at = now()
+        WHERE a.id = ANY($1::bigint[]) AND a.deleted_at IS NULL
+          AND a.state IN ('failed', 'rejected')
+        RETURNING a.id, a.organization_id, a.revision
+        """,
+        ids,
+    )
+    return [WakeUp(attachment_id=row[0], organization_id=row[1], revision=row[2]) for row in rows]
+
+
+async def failed_ids(connection: Connection, *, after: int, limit: int) -> list[int]:
+    """List the ids of failed attachments above `after`, ascending."""
+    rows = await connection.fetch(
+        "SELECT a.id FROM attachments AS a"
+        " WHERE a.state = 'failed' AND a.id > $1 AND a.deleted_at IS NULL"
+        " ORDER BY a.id LIMIT $2",
+        after, limit,
+    )  # fmt: skip
+    return [row[0] for row in rows]

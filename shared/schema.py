@@ -1,0 +1,20 @@
+"""The schema's version: bring a database up to it."""
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+
+
+def migrate(database_url: str) -> None:
+    """Run every migration that has not run; safe to repeat and to run side by side.
+
+    Must not be called from a running event loop.
+    """
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.set_main_option("path_separator", "os")
+    scheme, rest = database_url.split("://", 1)
+    del scheme
+    config.attributes["database_url"] = f"postgresql+asyncpg://{rest}"
+    command.upgrade(config, "head")

@@ -1,0 +1,163 @@
+"""Settings: environment variables `ATTACHMENTS_*`, read and checked once, at start."""
+
+import os
+from functools import cached_property
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from shared.errors import SettingsError
+
+PREFIX = "ATTACHMENTS_"
+MAX_POST_OBJECT_BYTES = 5 * 1024**3  # S3 takes no larger object in one request
+
+Words = Annotated[tuple[str, ...], NoDecode]
+"""A comma-separated list."""
+
+
+def split_words(value: Any) -> Any:
+    """Split a comma-separated setting; white space and empty words are dropped."""
+    if isinstance(value, str):
+        return tuple(word.strip() for word in value.split(",") if word.strip())
+    return value
+
+
+class Settings(BaseSettings):
+    """All settings of the service; the README's table tells what each is for."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore")
+
+    database_url: SecretStr
+    broker_url: SecretStr
+    s3_bucket: str = Field(min_length=3, max_length=63)
+    s3_region: str = Field("us-east-1", min_length=1)
+    s3_endpoint_url: str | None = None
+    s3_public_url: str | None = None
+    files_url: str | None = None
+    files_public: bool = False
+    files_secret: SecretStr | None = None
+    files_ttl: int | None = Field(None, ge=60, description="seconds")
+    events_tokens: Annotated[tuple[SecretStr, ...], NoDecode] = ()
+    temp_url_buckets: Words = ()
+
+    max_size: int = Field(314_572_800, ge=1, le=MAX_POST_OBJECT_BYTES, description="bytes")
+    policy_ttl: int = Field(3600, ge=60, le=7 * 86400, description="seconds")
+    retention: int = Field(7 * 86400, ge=0, description="seconds")
+    time_zone: str = "UTC"
+
+    api_host: str = "127.0.0.1"
+    api_port: int = Field(8000, ge=0, le=65535)
+    api_url: str | None = None
+    rate_limit: int = Field(1000, ge=0, description="requests per second and organization")
+    database_pool: int = Field(10, ge=2, le=100, description="connections per process")
+
+    concurrency: int = Field(32, ge=1, le=512, description="uploads in flight per worker")
+    decoders: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1, le=64)
+    decoder_timeout: float = Field(10, gt=0, le=120, description="seconds")
+    max_pixels: int = Field(50_000_000, ge=1, le=200_000_000)
+    attempts: int = Field(5, ge=1, le=20)
+    lease: float = Field(30, ge=1, le=3600, description="seconds")
+    sweep_interval: float = Field(10, ge=0.1, le=300, description="seconds")
+    publish_grace: float = Field(15, ge=0.1, le=300, description="seconds")
+    pending_check: float = Field(75, ge=0.1, le=3600, description="seconds")
+
+    log_format: str = Field("console", pattern="^(console|json)$")
+    log_level: str = Field("info", pattern="^(debug|info|warning|error)$")
+
+    @field_validator("events_tokens", "temp_url_buckets", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        return split_words(value)
+
+    @field_validator("database_url")
+    @classmethod
+    def _database(cls, value: SecretStr) -> SecretStr:
+        if urlsplit(value.get_secret_value()).scheme not in ("postgresql", "postgres"):
+            raise ValueError("must be a postgresql:// address")
+        return value
+
+    @field_validator("broker_url")
+    @classmethod
+    def _broker(cls, value: SecretStr) -> SecretStr:
+        if urlsplit(value.get_secret_value()).scheme not in ("redis", "rediss", "unix"):
+            raise ValueError("must be a redis:// or rediss:// address")
+        return value
+
+    @field_validator("s3_endpoint_url", "s3_public_url", "files_url", "api_url")
+    @classmethod
+    def _address(cls, value: str | None) -> str | None:
+        if value is None or value == "":
+            return None
+        parts = urlsplit(value)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("must be an http:// or https:// address")
+        if parts.query or parts.fragment or parts.username:
+            raise ValueError("must have no user, query or fragment")
+        return value.rstrip("/")
+
+    @field_validator("events_tokens")
+    @classmethod
+    def _tokens(cls, value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        if any(len(token.get_secret_value()) < 16 for token in value):
+            raise ValueError("each token must have at least 16 characters")
+        if len(value) > 2:
+            raise ValueError("at most two tokens may be live")
+        return value
+
+    @field_validator("time_zone")
+    @classmethod
+    def _zone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            raise ValueError("must be a time zone such as Europe/Berlin") from None
+        return value
+
+    @model_validator(mode="after")
+    def _signs_what_it_serves(self) -> "Settings":
+        secret = self.files_secret.get_secret_value() if self.files_secret else ""
+        if not self.files_public and len(secret) < 16:
+            raise ValueError(
+                "files_secret: must have at least 16 characters unless files_public is true"
+            )
+        if self.files_public and self.files_url is None:
+            raise ValueError("files_url: is needed when files_public is true")
+        return self
+
+    @cached_property
+    def zone(self) -> ZoneInfo:
+        """The time zone that times are shown in."""
+        return ZoneInfo(self.time_zone)
+
+    @cached_property
+    def upload_url(self) -> str:
+        """Where clients post their uploads; the bucket is part of it."""
+        if self.s3_public_url is not None:
+            return self.s3_public_url
+        if self.s3_endpoint_url is not None:
+            return f"{self.s3_endpoint_url}/{self.s3_bucket}"
+        return f"https://{self.s3_bucket}.s3.{self.s3_region}.amazonaws.com"
+
+
+def load_settings() -> Settings:
+    """Read the settings from the environment.
+
+    Raises SettingsError with every fault at once, a line each, that names the variable and the
+    rule but never shows a value: it may be a secret.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        faults = []
+        for fault in error.errors(include_url=False, include_input=False, include_context=False):
+            text = fault["msg"].removeprefix("Value error, ")
+            name = str(fault["loc"][0]) if fault["loc"] else ""
+            if not name:  # a rule over several settings starts with the name of one
+                name, _, text = text.partition(": ")
+            if fault["type"] == "missing":
+                text = "is not set"
+            faults.append(f"{PREFIX}{name.upper()}: {text[0].lower()}{text[1:]}")
+        raise SettingsError("\n".join(faults)) from None

@@ -1,0 +1,134 @@
+"""AWS Signature Version 4 for what clients do with the store: POST policies and GET links.
+
+Both are computed here, without a request to anyone: aiobotocore's `generate_presigned_post` picks
+SigV2 for some endpoints, turns a trailing `${filename}` into a prefix rule and orders the fields
+as it likes, where contract.md fixes every byte.
+Source: Amazon S3 API Reference, "Authenticating requests (AWS Signature Version 4)".
+"""
+
+import base64
+import hashlib
+import hmac
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from urllib.parse import quote, urlsplit
+
+ALGORITHM = "AWS4-HMAC-SHA256"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credentials:
+    """AWS credentials at one moment; `token` only with temporary ones."""
+
+    access_key: str
+    secret_key: str
+    token: str | None = None
+
+
+def _hmac(key: bytes, text: str) -> bytes:
+    return hmac.digest(key, text.encode(), hashlib.sha256)
+
+
+@lru_cache(maxsize=16)
+def _signing_key(secret_key: str, date: str, region: str) -> bytes:
+    # One key serves a whole day, so three of the four rounds are done once a day.
+    key = _hmac(b"AWS4" + secret_key.encode(), date)
+    return _hmac(_hmac(_hmac(key, region), "s3"), "aws4_request")
+
+
+def post_policy(
+    *,
+    bucket: str,
+    key: str,
+    region: str,
+    credentials: Credentials,
+    now: datetime,
+    lifetime_s: int,
+    max_bytes: int,
+    content_type: str | None,
+) -> dict[str, str]:
+    """Sign a POST policy for one key and return its form fields, in the contract's order.
+
+    `now` must be aware. Every field must be posted unchanged, the file last.
+    """
+    now = now.astimezone(UTC)
+    date = now.strftime("%Y%m%d")
+    fields = {"key": key, "success_action_status": "201"}
+    signed = {
+        "x-amz-credential": f"{credentials.access_key}/{date}/{region}/s3/aws4_request",
+        "x-amz-algorithm": ALGORITHM,
+        "x-amz-date": now.strftime("%Y%m%dT%H%M%SZ"),
+    }
+    if credentials.token is not None:
+        signed["x-amz-security-token"] = credentials.token
+    conditions: list[object] = [
+        {"bucket": bucket},
+        {"key": key},
+        {"success_action_status": "201"},
+        ["content-length-range", 0, max_bytes],
+        *({name: value} for name, value in signed.items()),
+    ]
+    if content_type is not None:
+        fields["Content-Type"] = content_type
+        conditions.append({"Content-Type": content_type})
+    expiration = now.replace(microsecond=0) + timedelta(seconds=lifetime_s)
+    document = {
+        "expiration": expiration.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "conditions": conditions,
+    }
+    policy = base64.b64encode(json.dumps(document, separators=(",", ":")).encode()).decode()
+    return {
+        **fields,
+        "policy": policy,
+        **signed,
+        "x-amz-signature": sign_policy(policy, credentials.secret_key, date, region),
+    }
+
+
+def sign_policy(policy: str, secret_key: str, date: str, region: str) -> str:
+    """Sign a Base64 policy; `date` is the `YYYYMMDD` of its credential."""
+    return _hmac(_signing_key(secret_key, date, region), policy).hex()
+
+
+def presigned_get(
+    *,
+    object_url: str,
+    region: str,
+    credentials: Credentials,
+    now: datetime,
+    lifetime_s: int,
+    response_headers: dict[str, str],
+) -> str:
+    """Sign a GET of `object_url` (its path not yet percent-encoded) for `lifetime_s` seconds.
+
+    `response_headers` are S3's overrides, such as `response-content-type`. `now` must be aware.
+    """
+    now = now.astimezone(UTC)
+    stamp = now.strftime("%Y%m%dT%H%M%SZ")
+    date = stamp[:8]
+    scope = f"{date}/{region}/s3/aws4_request"
+    query = {
+        "X-Amz-Algorithm": ALGORITHM,
+        "X-Amz-Credential": f"{credentials.access_key}/{scope}",
+        "X-Amz-Date": stamp,
+        "X-Amz-Expires": str(lifetime_s),
+        "X-Amz-SignedHeaders": "host",
+        **response_headers,
+    }
+    if credentials.token is not None:
+        query["X-Amz-Security-Token"] = credentials.token
+    parts = urlsplit(object_url)
+    path = quote(parts.path, safe="/-_.~")
+    encoded = "&".join(
+        f"{quote(name, safe='-_.~')}={quote(value, safe='-_.~')}"
+        for name, value in sorted(query.items())
+    )
+    request = f"GET\n{path}\n{encoded}\nhost:{parts.netloc}\n\nhost\nUNSIGNED-PAYLOAD"
+    digest = hashlib.sha256(request.encode()).hexdigest()
+    signature = _hmac(
+        _signing_key(credentials.secret_key, date, region),
+        f"{ALGORITHM}\n{stamp}\n{scope}\n{digest}",
+    ).hex()
+    return f"{parts.scheme}://{parts.netloc}{path}?{encoded}&X-Amz-Signature={signature}"

@@ -1,0 +1,192 @@
+"""The object store, in the five verbs that the service needs; its client's errors stop here."""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+from aiobotocore.config import AioConfig
+from aiobotocore.session import AioSession, get_session
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    NoCredentialsError,
+    ParamValidationError,
+)
+
+from shared.errors import ObjectChanged, ObjectMissing, StoreRefused, StoreUnavailable
+from shared.settings import Settings
+from shared.signing import Credentials
+
+if TYPE_CHECKING:
+    from types_aiobotocore_s3 import S3Client
+
+CHUNK_BYTES = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredObject:
+    """An object as the store describes it: `size` of the whole in bytes, `etag` without quotes."""
+
+    size: int
+    etag: str
+    version_id: str | None = None
+    checksum_sha256: str | None = None
+
+
+class Storage:
+    """One bucket of an S3-like store.
+
+    Every verb raises StoreUnavailable for what may pass and StoreRefused for what will not;
+    ObjectMissing and ObjectChanged where a verb says so. Every verb may be repeated.
+    """
+
+    def __init__(self, client: "S3Client", session: AioSession, bucket: str) -> None:
+        self._client = client
+        self._session = session
+        self.bucket = bucket
+
+    async def credentials(self) -> Credentials:
+        """Give the credentials to sign with; temporary ones are renewed before they end."""
+        found = await self._session.get_credentials()
+        if found is None:
+            raise StoreRefused("there are no AWS credentials")
+        with _mapped():
+            frozen = await found.get_frozen_credentials()
+        if frozen.access_key is None or frozen.secret_key is None:
+            raise StoreRefused("the AWS credentials are incomplete")
+        return Credentials(
+            access_key=frozen.access_key, secret_key=frozen.secret_key, token=frozen.token
+        )
+
+    async def head(self, key: str, *, bucket: str | None = None) -> StoredObject:
+        """Ask what is stored under a key. Raises ObjectMissing."""
+        with _mapped():
+            answer = await self._client.head_object(
+                Bucket=bucket or self.bucket, Key=key, ChecksumMode="ENABLED"
+            )
+        checksum = answer.get("ChecksumSHA256")
+        return StoredObject(
+            size=answer["ContentLength"],
+            etag=answer["ETag"].strip('"'),
+            version_id=_version(answer.get("VersionId")),
+            # of a multipart upload the store keeps a checksum of checksums, marked by "-parts"
+            checksum_sha256=checksum if checksum and "-" not in checksum else None,
+        )
+
+    @asynccontextmanager
+    async def read(
+        self, key: str, *, start: int = 0, end: int, pin: StoredObject | None = None
+    ) -> AsyncIterator[tuple[StoredObject, AsyncIterator[bytes]]]:
+        """Read the bytes from `start` up to, not including, `end`, in chunks.
+
+        `pin` makes sure that they are of that very object. Raises ObjectMissing, ObjectChanged,
+        and StoreUnavailable where the body is cut short.
+        """
+        request: dict[str, Any] = {"Range": f"bytes={start}-{end - 1}"}
+        if pin is not None:
+            request["IfMatch"] = f'"{pin.etag}"'
+            if pin.version_id is not None:
+                request["VersionId"] = pin.version_id
+        with _mapped():
+            answer = await self._client.get_object(Bucket=self.bucket, Key=key, **request)
+        found = StoredObject(
+            size=int(answer["ContentRange"].rpartition("/")[2])
+            if answer.get("ContentRange")
+            else answer["ContentLength"],
+            etag=answer["ETag"].strip('"'),
+            version_id=_version(answer.get("VersionId")),
+        )
+        async with answer["Body"] as body:
+            yield found, _chunks(body, min(end, found.size) - start)
+
+    async def write(self, key: str, body: bytes, *, content_type: str) -> None:
+        """Store a small object of our own making."""
+        with _mapped():
+            await self._client.put_object(
+                Bucket=self.bucket, Key=key, Body=body, ContentType=content_type,
+                CacheControl="private, max-age=31536000",
+            )  # fmt: skip
+
+    async def copy(
+        self, key: str, *, source_bucket: str, source_key: str, pin: StoredObject
+    ) -> str:
+        """Copy an object to `key` inside the store; returns the etag. Raises ObjectChanged."""
+        with _mapped():
+            answer = await self._client.copy_object(
+                Bucket=self.bucket, Key=key,
+                CopySource={"Bucket": source_bucket, "Key": source_key},
+                CopySourceIfMatch=f'"{pin.etag}"',
+            )  # fmt: skip
+        return answer["CopyObjectResult"].get("ETag", "").strip('"')
+
+    async def delete(self, key: str) -> None:
+        """Remove an object; it is no fault if there is none."""
+        with _mapped():
+            await self._client.delete_object(Bucket=self.bucket, Key=key)
+
+
+def _version(version_id: str | None) -> str | None:
+    return None if version_id in (None, "", "null") else version_id
+
+
+async def _chunks(body: Any, expected: int) -> AsyncIterator[bytes]:
+    received = 0
+    with _mapped():
+        while chunk := await body.read(CHUNK_BYTES):
+            received += len(chunk)
+            yield chunk
+    if received != expected:
+        raise StoreUnavailable(f"the body ended after {received} of {expected} bytes")
+
+
+@contextmanager
+def _mapped() -> Iterator[None]:
+    """Turn what the client raises into the tree of `shared.errors`."""
+    try:
+        yield
+    except ClientError as error:
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        code = str(error.response.get("Error", {}).get("Code", ""))
+        if code == "NoSuchBucket":
+            raise StoreRefused(code) from error
+        if status == 404 or code in ("NoSuchKey", "NoSuchVersion"):
+            raise ObjectMissing(code) from error
+        if status == 412:
+            raise ObjectChanged(code) from error
+        if status >= 500 or status in (0, 408, 429) or code in ("SlowDown", "RequestTimeout"):
+            raise StoreUnavailable(code) from error
+        raise StoreRefused(code or str(status)) from error
+    except (NoCredentialsError, ParamValidationError) as error:
+        raise StoreRefused(type(error).__name__) from error
+    except (BotoCoreError, aiohttp.ClientError, TimeoutError, OSError) as error:
+        raise StoreUnavailable(type(error).__name__) from error
+
+
+@asynccontextmanager
+async def open_storage(settings: Settings, *, connections: int = 16) -> AsyncIterator[Storage]:
+    """Open the client; no request is made yet. Credentials come by botocore's own chain."""
+    session = get_session()
+    config = AioConfig(
+        signature_version="s3v4",
+        connect_timeout=3,
+        read_timeout=20,
+        max_pool_connections=connections,
+        retries={"total_max_attempts": 2, "mode": "standard"},
+        s3={"addressing_style": "path" if settings.s3_endpoint_url else "virtual"},
+        request_checksum_calculation="when_required",
+        response_checksum_validation="when_required",
+    )
+    async with session.create_client(
+        "s3",
+        region_name=settings.s3_region,
+        endpoint_url=settings.s3_endpoint_url,
+        config=config,
+    ) as client:
+        yield Storage(client, session, settings.s3_bucket)
+
+
+def object_url(settings: Settings, key: str) -> str:
+    """Give the address at which the store serves a key to clients."""
+    return f"{settings.upload_url}/{key}"
