@@ -4,6 +4,7 @@
     ├── SettingsError          the operator's settings cannot be used
     ├── StoreError             the object store did not do what was asked
     │   ├── ObjectMissing      there is no such object
+    │   ├── ObjectEmpty        the object has no bytes, so no range of it can be read
     │   ├── ObjectChanged      the object is no longer the one that was pinned
     │   ├── StoreRefused       the store answered, and said no
     │   └── StoreUnavailable   the store did not answer, or asked to come again
@@ -30,6 +31,10 @@ class StoreError(AttachmentsError):
 
 class ObjectMissing(StoreError):
     """There is no such object (404)."""
+
+
+class ObjectEmpty(StoreError):
+    """The object has no bytes, so no range of it can be read (416)."""
 
 
 class ObjectChanged(StoreError):

@@ -31,10 +31,16 @@ from shared.notifications import UploadEvent
 SWEEP_WINDOW = 500
 """How many due rows one sweep ranks, so that every organization among them gets its turn."""
 
+LATE_UPLOAD_S = 3600.0
+"""How long after its end an upload may still arrive that was begun under a policy: S3 looks at the
+policy when a request begins. An expired attachment is looked at once more after that time."""
+
 # When the store is asked for the last time whether the object has changed: an overwrite under
 # the same policy may have come with no event. Nothing is due after that.
-_LAST_CHECK = f"""CASE WHEN a.policy_expires_at + interval '{CHECK_MARGIN}' > now()
-                       THEN a.policy_expires_at + interval '{CHECK_MARGIN}' END"""
+_ALIVE = f"(a.policy_expires_at + interval '{CHECK_MARGIN}' > now())"
+_LAST_CHECK = f"CASE WHEN {_ALIVE} THEN a.policy_expires_at + interval '{CHECK_MARGIN}' END"
+_NEXT_CHECK = f"""least(now() + $5 * interval '1 second',
+                        a.policy_expires_at + interval '{CHECK_MARGIN}')"""
 _ACTIVE = "a.state IN ('uploaded', 'processing')"
 _VAGUE = "(event.etag IS NULL AND event.sequencer IS NULL)"
 # What cannot be judged from the event alone: the store is asked, and nothing is assumed.
@@ -295,11 +301,13 @@ async def finish(
     status = await connection.execute(
         f"""
         UPDATE attachments AS a
-        SET state = $5, reason = $6, etag = $7, version_id = $8,
+        SET state = $5, reason = $6, etag = coalesce($7, a.etag),
+            version_id = CASE WHEN $7 IS NULL THEN a.version_id ELSE $8 END,
             content_type = coalesce($9, a.content_type), size = coalesce($10, a.size),
             width = $11, height = $12, pages = $13, checksum_sha256 = $14,
-            thumbnail_name = $15, resized = $15 IS NOT NULL,
-            processed_at = now(), due_at = {_LAST_CHECK}
+            -- of what failed, a thumbnail may lie in the store all the same
+            thumbnail_name = CASE $5 WHEN 'failed' THEN a.thumbnail_name ELSE $15 END,
+            resized = $15 IS NOT NULL, processed_at = now(), due_at = {_LAST_CHECK}
         WHERE {_FENCE} AND a.revision = $4
         """,
         *claimed.fence, revision, outcome.state, outcome.reason, outcome.etag, outcome.version_id,
@@ -325,6 +333,32 @@ async def release(
         *claimed.fence, delay_s, reason,
     )  # fmt: skip
     return int(revision) if revision is not None else None
+
+
+async def mark_missing(
+    connection: Connection, claimed: Claim, *, revision: int, next_check_s: float
+) -> str | None:
+    """Write down under the claim that there is no object; returns the new state.
+
+    `pending` again where only a vague hint said that there was one and the policy lives on, else
+    `failed` with `missing`; in both cases the store is asked again while the policy lives. None
+    if the claim is lost or a newer upload has been recorded.
+    """
+    state = await connection.fetchval(
+        f"""
+        UPDATE attachments AS a
+        SET state = CASE WHEN a.etag IS NULL AND {_ALIVE} THEN 'pending' ELSE 'failed' END,
+            reason = CASE WHEN a.etag IS NULL AND {_ALIVE} THEN NULL ELSE 'missing' END,
+            uploaded_at = CASE WHEN a.etag IS NULL AND {_ALIVE} THEN NULL
+                               ELSE a.uploaded_at END,
+            resized = false, processed_at = now(),
+            due_at = CASE WHEN {_ALIVE} THEN {_NEXT_CHECK} END
+        WHERE {_FENCE} AND a.revision = $4
+        RETURNING a.state
+        """,
+        *claimed.fence, revision, next_check_s,
+    )  # fmt: skip
+    return str(state) if state is not None else None
 
 
 async def process_again(connection: Connection, attachment_id: int) -> bool:
@@ -358,19 +392,16 @@ async def settle_missing(
         f"""
         UPDATE attachments AS a
         SET state = CASE WHEN a.state IN ('ready', 'rejected', 'failed') THEN 'failed'
-                         WHEN a.policy_expires_at + interval '{CHECK_MARGIN}' > now()
-                         THEN a.state ELSE 'expired' END,
+                         WHEN {_ALIVE} THEN a.state ELSE 'expired' END,
             reason = CASE WHEN a.state IN ('ready', 'rejected', 'failed') THEN 'missing' END,
             resized = false,
-            due_at = CASE WHEN a.policy_expires_at + interval '{CHECK_MARGIN}' > now()
-                          THEN least(now() + $4 * interval '1 second',
-                                     a.policy_expires_at + interval '{CHECK_MARGIN}')
+            due_at = CASE WHEN {_ALIVE} THEN {_NEXT_CHECK}
                           -- an upload begun under the policy may end long after it
-                          WHEN a.state = 'pending' THEN now() + interval '1 hour' END
+                          WHEN a.state = 'pending' THEN now() + $4 * interval '1 second' END
         WHERE a.id = $1 AND a.revision = $2 AND a.state = $3 AND a.deleted_at IS NULL
         RETURNING a.state
         """,
-        seen.id, seen.revision, seen.state, next_check_s,
+        seen.id, seen.revision, seen.state, LATE_UPLOAD_S, next_check_s,
     )  # fmt: skip
     return str(state) if state is not None else None
 

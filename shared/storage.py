@@ -15,7 +15,7 @@ from botocore.exceptions import (
     ParamValidationError,
 )
 
-from shared.errors import ObjectChanged, ObjectMissing, StoreRefused, StoreUnavailable
+from shared.errors import ObjectChanged, ObjectEmpty, ObjectMissing, StoreRefused, StoreUnavailable
 from shared.settings import Settings
 from shared.signing import Credentials
 
@@ -82,7 +82,7 @@ class Storage:
         """Read the bytes from `start` up to, not including, `end`, in chunks.
 
         `pin` makes sure that they are of that very object. Raises ObjectMissing, ObjectChanged,
-        and StoreUnavailable where the body is cut short.
+        ObjectEmpty, and StoreUnavailable where the body is cut short.
         """
         request: dict[str, Any] = {"Range": f"bytes={start}-{end - 1}"}
         if pin is not None:
@@ -153,6 +153,8 @@ def _mapped() -> Iterator[None]:
             raise StoreRefused(code) from error
         if status == 404 or code in ("NoSuchKey", "NoSuchVersion"):
             raise ObjectMissing(code) from error
+        if status == 416:
+            raise ObjectEmpty(code) from error
         if status == 412:
             raise ObjectChanged(code) from error
         if status >= 500 or status in (0, 408, 429) or code in ("SlowDown", "RequestTimeout"):

@@ -1,0 +1,55 @@
+"""The Celery application of the worker, and its one task."""
+
+from typing import Any
+
+from celery import Celery, signals
+
+from shared.broker import TASK, make_celery
+from shared.log import get_logger
+from shared.settings import Settings
+from worker.runtime import Runtime
+
+log = get_logger(__name__)
+
+
+def make_app(settings: Settings, runtime: Runtime) -> Celery:
+    """Make the application whose task hands ids to the runtime and waits for it.
+
+    The body is one plain call: Celery 5.7 reports success of an `async def` task without
+    running it.
+    """
+    app = make_celery(settings.broker_url.get_secret_value())
+
+    @app.task(name=TASK, ignore_result=True)
+    def process(attachment_id: Any, revision: Any) -> None:
+        if type(attachment_id) is not int or type(revision) is not int:
+            log.warning("a message that is not ours was dropped")
+            return
+        runtime.attend(attachment_id, revision)
+
+    def stop(**_: Any) -> None:
+        runtime.drain()
+
+    signals.worker_shutting_down.connect(stop, weak=False)
+    return app
+
+
+def work(settings: Settings) -> int:
+    """Run a worker in this process until it is told to stop; returns its exit status."""
+    runtime = Runtime(settings)
+    runtime.start()
+    try:
+        worker = make_app(settings, runtime).Worker(
+            pool="threads",
+            concurrency=settings.concurrency,
+            optimization="fair",
+            without_gossip=True,
+            without_mingle=True,
+            without_heartbeat=True,
+            quiet=True,
+            loglevel=settings.log_level.upper(),
+        )
+        worker.start()
+        return int(worker.exitcode or 0)
+    finally:
+        runtime.join()

@@ -1,0 +1,183 @@
+"""The worker's side of the box: a few long-lived decoder processes, watched by a wall clock."""
+
+import asyncio
+import json
+import socket
+import subprocess
+import sys
+from contextlib import suppress
+from typing import Any
+
+from shared.errors import DecoderFault, Rejected
+from shared.log import get_logger
+from shared.reasons import REASONS
+from worker.box import HEADER
+from worker.thumbnails import MAX_EDGE, Thumbnail
+
+JOBS_PER_DECODER = 500
+START_TIMEOUT_S = 30.0
+MAX_ANSWER_BYTES = 4096
+MAX_THUMBNAIL_BYTES = 4 * MAX_EDGE * MAX_EDGE * 2
+
+log = get_logger(__name__)
+
+
+class Decoder:
+    """One child process, at work on one file at a time."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]", channel: socket.socket) -> None:
+        self._process = process
+        self._channel = channel
+        self.jobs = 0
+
+    @property
+    def pid(self) -> int:
+        """The child's process id."""
+        return self._process.pid
+
+    @classmethod
+    async def start(cls) -> "Decoder":
+        """Start a child and wait until it has warmed up. Raises DecoderFault."""
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        try:
+            process = await asyncio.to_thread(
+                subprocess.Popen,
+                # isolated: neither the environment nor the working directory has a say
+                [sys.executable, "-I", "-m", "worker.box", str(theirs.fileno())],
+                env={},
+                pass_fds=(theirs.fileno(),),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        except OSError as error:
+            ours.close()
+            raise DecoderFault("decoder_fault") from error
+        finally:
+            theirs.close()
+        decoder = cls(process, ours)
+        try:
+            async with asyncio.timeout(START_TIMEOUT_S):
+                await decoder._receive(HEADER.size)
+        except (TimeoutError, OSError, EOFError) as error:
+            await decoder.stop()
+            raise DecoderFault("decoder_fault") from error
+        return decoder
+
+    async def decode(self, descriptor: int, *, max_pixels: int, timeout_s: float) -> Thumbnail:
+        """Have a file decoded. Raises Rejected for the file's fault, EOFError if the child died,
+        TimeoutError if it took too long; after the last two the child must be stopped."""
+        self.jobs += 1
+        job = json.dumps({"max_pixels": max_pixels, "timeout_s": timeout_s}).encode()
+        async with asyncio.timeout(timeout_s):
+            socket.send_fds(self._channel, [HEADER.pack(len(job), 0) + job], [descriptor])
+            head_bytes, body_bytes = HEADER.unpack(await self._receive(HEADER.size))
+            if head_bytes > MAX_ANSWER_BYTES or body_bytes > MAX_THUMBNAIL_BYTES:
+                raise EOFError("the decoder's answer is out of bounds")
+            answer = json.loads(await self._receive(head_bytes))
+            body = await self._receive(body_bytes)
+        return _checked(answer, body)
+
+    async def _receive(self, count: int) -> bytes:
+        received = bytearray()
+        loop = asyncio.get_running_loop()
+        while len(received) < count:
+            chunk = await loop.sock_recv(self._channel, count - len(received))
+            if not chunk:
+                raise EOFError("the decoder is gone")
+            received += chunk
+        return bytes(received)
+
+    async def stop(self) -> int:
+        """Kill the child, if it still lives, and return its exit status."""
+        self._channel.close()
+        with suppress(ProcessLookupError):
+            self._process.kill()
+        return await asyncio.to_thread(self._process.wait)
+
+
+def _checked(answer: Any, body: bytes) -> Thumbnail:
+    """Believe nothing that comes out of the box before it has been looked at."""
+    if not isinstance(answer, dict):
+        raise EOFError("the decoder's answer is no object")
+    code = answer.get("rejected")
+    if code is not None:
+        raise Rejected(code if code in REASONS else "broken")
+    width, height = answer.get("width"), answer.get("height")
+    content_type, extension = answer.get("content_type"), answer.get("extension")
+    if (
+        not isinstance(width, int)
+        or not isinstance(height, int)
+        or not (0 < width < 2**31 and 0 < height < 2**31)
+        or content_type not in ("image/jpeg", "image/png", "image/webp")
+        or extension not in (None, "png")
+        or not body
+    ):
+        raise EOFError("the decoder's answer makes no sense")
+    return Thumbnail(
+        body=body, content_type=content_type, extension=extension, width=width, height=height
+    )
+
+
+class DecoderPool:
+    """As many decoders as set; each upload waits for a free one, then has it alone."""
+
+    def __init__(self, size: int, *, max_pixels: int, timeout_s: float) -> None:
+        self._max_pixels = max_pixels
+        self._timeout_s = timeout_s
+        self._size = size
+        # None stands for a decoder that is yet to be started.
+        self._idle: asyncio.LifoQueue[Decoder | None] = asyncio.LifoQueue()
+        for _ in range(size):
+            self._idle.put_nowait(None)
+
+    async def warm_up(self) -> None:
+        """Start all decoders side by side; one that does not start is tried again when needed."""
+        places = [self._idle.get_nowait() for _ in range(self._size)]
+        started = await asyncio.gather(
+            *(Decoder.start() for place in places if place is None), return_exceptions=True
+        )
+        for item in started:
+            if isinstance(item, BaseException):
+                log.warning("decoder does not start", error=str(item))
+            self._idle.put_nowait(item if isinstance(item, Decoder) else None)
+
+    async def decode(self, descriptor: int) -> Thumbnail:
+        """Decode a file by a free decoder. Raises Rejected, or DecoderFault if the child died."""
+        decoder = await self._idle.get()
+        try:
+            if decoder is None:
+                decoder = await Decoder.start()
+            try:
+                thumbnail = await decoder.decode(
+                    descriptor, max_pixels=self._max_pixels, timeout_s=self._timeout_s
+                )
+            except TimeoutError:
+                log.warning("decoder killed", pid=decoder.pid, timeout_s=self._timeout_s)
+                await decoder.stop()
+                decoder = None
+                raise Rejected("decoder_timeout") from None
+            except (EOFError, OSError, ValueError) as error:
+                log.warning("decoder died", pid=decoder.pid, error=str(error))
+                await decoder.stop()
+                decoder = None
+                raise DecoderFault("decoder_died") from None
+            except asyncio.CancelledError:
+                await decoder.stop()
+                decoder = None
+                raise
+            if decoder.jobs >= JOBS_PER_DECODER:
+                await decoder.stop()
+                decoder = None
+            return thumbnail
+        finally:
+            self._idle.put_nowait(decoder)
+
+    async def close(self) -> None:
+        """Stop the decoders that are idle; the others are stopped by whoever uses them."""
+        while not self._idle.empty():
+            decoder = self._idle.get_nowait()
+            if decoder is not None:
+                await decoder.stop()

@@ -1,0 +1,179 @@
+"""The steps of one upload, readable as a list: read a little, sniff, decode what is an image,
+store the thumbnail, write down what was found."""
+
+import asyncio
+import hashlib
+import os
+import sys
+import tempfile
+from base64 import b64decode
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from typing import BinaryIO
+
+from shared import content_types, keys, processing
+from shared.attachments import Attachment
+from shared.database import Database
+from shared.errors import ClaimLost, ObjectChanged, ObjectEmpty, Rejected, StoreUnavailable
+from shared.processing import Claim, Outcome
+from shared.settings import Settings
+from shared.storage import Storage, StoredObject
+from worker.decoder import DecoderPool
+from worker.sniff import DECODED, sniff
+
+HEAD_BYTES = 256 * 1024
+"""How much is read at first: enough to sniff, and the whole of most photos made for the web."""
+
+MEMORY_BYTES = 4 * 1024 * 1024
+"""An image up to this size is buffered in memory, a larger one in an unlinked file."""
+
+MAX_CHANGES = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tools:
+    """What processing needs, opened once a worker."""
+
+    settings: Settings
+    database: Database
+    storage: Storage
+    decoders: DecoderPool
+
+
+async def process(tools: Tools, claim: Claim) -> Outcome | None:
+    """Bring a claimed upload to its outcome and write it down; None if another took over.
+
+    An object that is replaced meanwhile is processed again, so the row never mixes two. Raises
+    StoreError and DecoderFault for what should be tried again, ObjectMissing, and ClaimLost.
+    """
+    revision = claim.attachment.claimed_revision
+    outcome = await examine(tools, claim)
+    while True:
+        if await tools.database.run(processing.finish, claim, outcome, revision=revision):
+            return outcome
+        held = await tools.database.run(processing.renew, [claim], lease_s=tools.settings.lease)
+        if claim.attachment.id not in held:
+            if outcome.thumbnail_name is not None:
+                await tools.database.run(processing.process_again, claim.attachment.id)
+            raise ClaimLost(str(claim.attachment.id))
+        # Something was recorded meanwhile. Every event up to this revision tells of an object
+        # that was there before we ask now; if it is still the one we read, our outcome stands.
+        revision = held[claim.attachment.id]
+        current = await tools.storage.head(claim.attachment.key)
+        if (current.etag, current.version_id) != (outcome.etag, outcome.version_id):
+            seen = replace(claim.attachment, thumbnail_name=outcome.thumbnail_name)
+            outcome = await examine(tools, replace(claim, attachment=seen))
+
+
+async def examine(tools: Tools, claim: Claim) -> Outcome:
+    """Find out what the object is, and store its thumbnail if it is an image."""
+    for change in range(MAX_CHANGES):
+        try:
+            return await _examine(tools, claim)
+        except ObjectChanged:
+            if change == MAX_CHANGES - 1:
+                raise
+    raise AssertionError("unreachable")
+
+
+async def _examine(tools: Tools, claim: Claim) -> Outcome:
+    row, storage = claim.attachment, tools.storage
+    found, head = await _read_head(storage, row.key)
+    outcome = Outcome(state="ready", etag=found.etag, version_id=found.version_id, size=found.size)
+    try:
+        if found.size > tools.settings.max_size:
+            raise Rejected("too_large")
+        outcome = replace(outcome, content_type=sniff(head))
+        assert outcome.content_type is not None
+        if content_types.is_reserved(outcome.content_type):
+            raise Rejected("reserved_type")
+        if outcome.content_type in DECODED:
+            return await _with_thumbnail(tools, claim, found, head, outcome)
+    except Rejected as rejected:
+        outcome = replace(outcome, state="rejected", reason=rejected.code)
+    await drop_thumbnail(storage, row)
+    return replace(outcome, checksum_sha256=await _checksum(storage, row.key, found, head))
+
+
+async def _read_head(storage: Storage, key: str) -> tuple[StoredObject, bytes]:
+    """Read the beginning; it comes with all that HEAD would say, so HEAD is spared."""
+    try:
+        async with storage.read(key, end=HEAD_BYTES) as (found, chunks):
+            return found, b"".join([chunk async for chunk in chunks])
+    except ObjectEmpty:
+        return await storage.head(key), b""
+
+
+async def _with_thumbnail(
+    tools: Tools, claim: Claim, found: StoredObject, head: bytes, outcome: Outcome
+) -> Outcome:
+    row = claim.attachment
+    async with _buffered(tools.storage, row.key, found, head) as (file, checksum):
+        outcome = replace(outcome, checksum_sha256=checksum)
+        try:
+            thumbnail = await tools.decoders.decode(file.fileno())
+        except Rejected as rejected:
+            await drop_thumbnail(tools.storage, row)
+            return replace(outcome, state="rejected", reason=rejected.code)
+    key = keys.thumbnail_key(row.key, thumbnail.extension)
+    name = key.rsplit("/", 1)[-1]
+    if row.thumbnail_name != name:
+        await drop_thumbnail(tools.storage, row)
+    lease_s = tools.settings.lease
+    if not await tools.database.run(processing.announce_thumbnail, claim, name, lease_s=lease_s):
+        raise ClaimLost(str(row.id))
+    try:
+        # Within the lease, so that whoever claims next cannot be overtaken by this write.
+        async with asyncio.timeout(lease_s * 0.8):
+            await tools.storage.write(key, thumbnail.body, content_type=thumbnail.content_type)
+    except TimeoutError:
+        raise StoreUnavailable("the thumbnail could not be written within the lease") from None
+    return replace(outcome, width=thumbnail.width, height=thumbnail.height, thumbnail_name=name)
+
+
+@asynccontextmanager
+async def _buffered(
+    storage: Storage, key: str, found: StoredObject, head: bytes
+) -> AsyncIterator[tuple[BinaryIO, str]]:
+    """Download the whole of a pinned object; yields a file and the hexadecimal SHA-256."""
+    digest = hashlib.sha256(head)
+    in_memory = found.size <= MEMORY_BYTES
+    with _anonymous_file(in_memory=in_memory) as file:
+        file.write(head)
+        if found.size > len(head):
+            async with storage.read(key, start=len(head), end=found.size, pin=found) as (
+                _,
+                chunks,
+            ):
+                async for chunk in chunks:
+                    digest.update(chunk)
+                    if in_memory:
+                        file.write(chunk)
+                    else:
+                        await asyncio.to_thread(file.write, chunk)
+        file.flush()
+        yield file, digest.hexdigest()
+
+
+def _anonymous_file(*, in_memory: bool) -> BinaryIO:
+    """Open a file without a name, so that nothing is left behind whatever happens."""
+    if in_memory and sys.platform == "linux":
+        return os.fdopen(os.memfd_create("upload", os.MFD_CLOEXEC), "w+b")
+    return tempfile.TemporaryFile(prefix="attachments-")
+
+
+async def _checksum(storage: Storage, key: str, found: StoredObject, head: bytes) -> str | None:
+    """Give the SHA-256 without downloading: of what we have, else as the store keeps it."""
+    if len(head) == found.size:
+        return hashlib.sha256(head).hexdigest()
+    stored = await storage.head(key)
+    if stored.etag != found.etag:
+        raise ObjectChanged(key)
+    return b64decode(stored.checksum_sha256).hex() if stored.checksum_sha256 else None
+
+
+async def drop_thumbnail(storage: Storage, row: Attachment) -> None:
+    """Remove the thumbnail that an earlier revision may have left."""
+    if row.thumbnail_key is not None:
+        await storage.delete(row.thumbnail_key)

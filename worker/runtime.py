@@ -1,0 +1,317 @@
+"""One event loop per worker process: many uploads in flight, their leases, and the sweep.
+
+Celery's threads hand ids in and wait; everything else happens in the loop, whose pool, store
+client and decoders are made once. With the broker dead the sweep alone keeps the loop fed.
+"""
+
+import asyncio
+import random
+import threading
+from collections.abc import Coroutine
+from concurrent.futures import CancelledError as FutureCancelledError
+from contextlib import AsyncExitStack, suppress
+from typing import Any
+
+import uvloop
+
+from shared import processing
+from shared.database import Database, DatabaseAway, open_database
+from shared.errors import (
+    ClaimLost,
+    DecoderFault,
+    ObjectChanged,
+    ObjectMissing,
+    StoreError,
+    StoreRefused,
+)
+from shared.log import get_logger
+from shared.processing import Claim, Due, Duty, Outcome
+from shared.settings import Settings
+from shared.storage import open_storage
+from worker.decoder import DecoderPool
+from worker.pipeline import Tools, drop_thumbnail, process
+from worker.sweep import probe, purge
+
+DRAIN_S = 6.0
+"""How long uploads in flight may still run when the worker is told to stop; what is not done by
+then is given back, so that another worker takes it at once."""
+
+log = get_logger(__name__)
+
+
+def backoff_s(attempt: int) -> float:
+    """How long to wait after a failed attempt: 5 s, 20 s, 80 s, 320 s, …, at most 15 minutes.
+
+    Five attempts so span seven minutes of a store's outage; a fifth is taken off or added at
+    random, lest a thousand uploads come back in one moment.
+    """
+    return float(min(5 * 4 ** (attempt - 1), 900)) * random.uniform(0.8, 1.2)  # noqa: S311
+
+
+class Runtime:
+    """The loop of one worker process, in a thread of its own."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._held: dict[int, tuple[Claim, asyncio.Task[Any]]] = {}
+        self._jobs: set[asyncio.Task[Any]] = set()
+        self._draining = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._ready = threading.Event()
+        self._failure: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="runtime", daemon=True)
+
+    # --- called from other threads -------------------------------------------------------
+
+    def start(self) -> None:
+        """Start the loop and wait until its parts are open."""
+        self._thread.start()
+        self._ready.wait()
+        if self._failure is not None:
+            raise self._failure
+
+    def attend(self, attachment_id: int, revision: int) -> None:
+        """Process an upload if it is still to be processed; returns when that is over.
+
+        Never raises: whatever happens to the upload stands in its row.
+        """
+        loop = self._loop
+        if loop is None or self._draining:
+            return
+        future = asyncio.run_coroutine_threadsafe(self._attend(attachment_id, revision), loop)
+        with suppress(FutureCancelledError, asyncio.CancelledError):
+            future.result()
+
+    def drain(self) -> None:
+        """Begin to stop: take nothing new, let uploads end for a while, give the rest back."""
+        if self._loop is not None and not self._draining:
+            self._draining = True
+            self._loop.call_soon_threadsafe(self._stop.set)
+
+    def join(self) -> None:
+        """Wait until everything has been closed."""
+        self.drain()
+        self._thread.join()
+
+    # --- the loop ------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        try:
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                runner.run(self._main())
+        except BaseException as error:
+            self._failure = error
+            log.exception("the worker's loop ended")
+        finally:
+            self._draining = True
+            self._ready.set()
+
+    async def _main(self) -> None:
+        settings = self._settings
+        self._stop = asyncio.Event()
+        self._slots = asyncio.Semaphore(settings.concurrency)
+        async with AsyncExitStack() as stack:
+            database = await stack.enter_async_context(open_database(settings))
+            storage = await stack.enter_async_context(
+                open_storage(settings, connections=settings.concurrency + 8)
+            )
+            decoders = DecoderPool(
+                settings.decoders,
+                max_pixels=settings.max_pixels,
+                timeout_s=settings.decoder_timeout,
+            )
+            stack.push_async_callback(decoders.close)
+            await decoders.warm_up()
+            self._tools = Tools(
+                settings=settings, database=database, storage=storage, decoders=decoders
+            )
+            self._loop = asyncio.get_running_loop()
+            periodic = [asyncio.create_task(self._renew()), asyncio.create_task(self._sweep())]
+            self._ready.set()
+            log.info(
+                "worker is ready", concurrency=settings.concurrency, decoders=settings.decoders
+            )
+            await self._stop.wait()
+            periodic[1].cancel()
+            await self._end_jobs()
+            periodic[0].cancel()
+            await asyncio.gather(*periodic, return_exceptions=True)
+
+    async def _end_jobs(self) -> None:
+        if self._jobs:
+            _, left = await asyncio.wait(self._jobs, timeout=DRAIN_S)
+            for job in left:
+                job.cancel()
+            await asyncio.gather(*left, return_exceptions=True)
+
+    async def _attend(self, attachment_id: int, revision: int) -> None:
+        async with self._slots:
+            if self._draining:
+                return
+            try:
+                claim = await self._database.run(
+                    processing.claim, attachment_id, revision, lease_s=self._settings.lease
+                )
+            except DatabaseAway as error:
+                log.warning("database is away", error=str(error))
+                return
+            if claim is not None:
+                await self._job(self._work(claim))
+
+    @property
+    def _database(self) -> Database:
+        return self._tools.database
+
+    async def _job(self, work: Coroutine[Any, Any, None]) -> None:
+        job = asyncio.create_task(work)
+        self._jobs.add(job)
+        try:
+            await job
+        finally:
+            self._jobs.discard(job)
+
+    async def _work(self, claim: Claim) -> None:
+        """Process a claimed upload, and see to it that its row says how that went."""
+        row = claim.attachment
+        task = asyncio.current_task()
+        assert task is not None
+        self._held[row.id] = (claim, task)
+        try:
+            try:
+                outcome = await process(self._tools, claim)
+                if outcome is not None:
+                    log.info("processed", attachment=row.id, state=outcome.state,
+                             reason=outcome.reason, content_type=outcome.content_type)  # fmt: skip
+            except ObjectMissing:
+                await self._missing(claim)
+            except StoreError as error:
+                reason = "store_unavailable"
+                if isinstance(error, (StoreRefused, ObjectChanged)):
+                    reason = "store_refused" if isinstance(error, StoreRefused) else "changing"
+                await self._try_again(claim, reason, error)
+            except DecoderFault as error:
+                await self._try_again(claim, str(error), error)
+            except ClaimLost:
+                log.info("another worker took over", attachment=row.id)
+            except asyncio.CancelledError:
+                if row.id in self._held:  # stopped, not overtaken
+                    await asyncio.shield(self._database.run(processing.release, claim, delay_s=0.0))
+                raise
+            except DatabaseAway:
+                raise
+            except Exception as error:
+                log.exception("unexpected error", attachment=row.id)
+                await self._try_again(claim, "internal_error", error)
+        except DatabaseAway as error:
+            # The lease will end, and the sweep takes the upload up again.
+            log.warning("database is away", attachment=row.id, error=str(error))
+        finally:
+            self._held.pop(row.id, None)
+
+    async def _missing(self, claim: Claim) -> None:
+        row = claim.attachment
+        await drop_thumbnail(self._tools.storage, row)
+        state = await self._database.run(
+            processing.mark_missing, claim, revision=row.claimed_revision,
+            next_check_s=self._settings.pending_check,
+        )  # fmt: skip
+        if state is None:  # something was recorded meanwhile: look again
+            await self._database.run(processing.release, claim, delay_s=0.0)
+        log.info("no object", attachment=row.id, state=state)
+
+    async def _try_again(self, claim: Claim, reason: str, error: Exception) -> None:
+        row = claim.attachment
+        last = row.attempt >= self._settings.attempts
+        log.warning("attempt failed", attachment=row.id, attempt=row.attempt, reason=reason,
+                    final=last, error=f"{type(error).__name__}: {error}")  # fmt: skip
+        if last and await self._database.run(
+            processing.finish, claim, Outcome(state="failed", reason=reason),
+            revision=row.claimed_revision,
+        ):  # fmt: skip
+            return
+        await self._database.run(
+            processing.release, claim, delay_s=backoff_s(row.attempt), reason=reason
+        )
+
+    async def _renew(self) -> None:
+        """Lengthen every lease in time, in one statement; stop the work on those that are lost."""
+        while True:
+            await asyncio.sleep(self._settings.lease / 3)
+            held = dict(self._held)
+            if not held:
+                continue
+            try:
+                kept = await self._database.run(
+                    processing.renew,
+                    [claim for claim, _ in held.values()],
+                    lease_s=self._settings.lease,
+                )
+            except DatabaseAway as error:
+                log.warning("leases not renewed", error=str(error))
+                continue
+            for attachment_id, (claim, task) in held.items():
+                current = self._held.get(attachment_id)
+                if attachment_id not in kept and current is not None and current[0] is claim:
+                    log.info("another worker took over", attachment=attachment_id)
+                    del self._held[attachment_id]
+                    task.cancel()
+
+    async def _sweep(self) -> None:
+        """Every so often take up what is due; again at once while there is more than fits."""
+        interval = self._settings.sweep_interval
+        await asyncio.sleep(random.uniform(0, min(interval, 2)))  # noqa: S311
+        while True:
+            free = self._settings.concurrency - len(self._jobs)
+            taken = 0
+            if free > 0:
+                try:
+                    taken = await self._take_due(free)
+                except DatabaseAway as error:
+                    log.warning("sweep put off", error=str(error))
+                except Exception:
+                    log.exception("sweep failed")
+            if taken and taken == free:
+                await self._wait_for_room()
+            else:
+                await asyncio.sleep(interval * random.uniform(0.8, 1.2))  # noqa: S311
+
+    async def _take_due(self, limit: int) -> int:
+        found = await self._database.run(
+            processing.take_due, limit=limit, lease_s=self._settings.lease,
+            attempts=self._settings.attempts,
+        )  # fmt: skip
+        for due in found:
+            job = asyncio.create_task(self._handle(due))
+            self._jobs.add(job)
+            job.add_done_callback(self._jobs.discard)
+        return len(found)
+
+    async def _wait_for_room(self) -> None:
+        while len(self._jobs) > self._settings.concurrency // 2:
+            await asyncio.wait(self._jobs, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.sleep(0)
+
+    async def _handle(self, due: Due) -> None:
+        row = due.attachment
+        try:
+            match due.duty:
+                case Duty.PROCESS:
+                    await self._work(Claim(attachment=row))
+                case Duty.PROBE:
+                    wake_up = await probe(self._tools, row)
+                    if wake_up is not None:
+                        claim = await self._database.run(
+                            processing.claim, row.id, wake_up.revision,
+                            lease_s=self._settings.lease,
+                        )  # fmt: skip
+                        if claim is not None:
+                            await self._work(claim)
+                case Duty.PURGE:
+                    await purge(self._tools, row)
+                case Duty.GIVEN_UP:
+                    log.warning("attempts used up", attachment=row.id, reason=row.reason)
+        except (StoreError, DatabaseAway) as error:
+            # The row was put off by a lease and comes up again.
+            log.warning("put off", attachment=row.id, duty=due.duty, error=type(error).__name__)
+        except Exception:
+            log.exception("unexpected error", attachment=row.id, duty=due.duty)

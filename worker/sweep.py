@@ -1,0 +1,51 @@
+"""What is done about a due row that is not to be processed: ask the store, or purge."""
+
+from shared import processing
+from shared.attachments import Attachment
+from shared.errors import ObjectMissing
+from shared.log import get_logger
+from shared.notifications import UploadEvent
+from shared.processing import WakeUp
+from worker.pipeline import Tools, drop_thumbnail
+
+log = get_logger(__name__)
+
+
+async def probe(tools: Tools, row: Attachment) -> WakeUp | None:
+    """Ask the store about an attachment of which no event says all; record what it has.
+
+    Returns what is to be processed now, if there is an object that the row does not describe.
+    """
+    try:
+        found = await tools.storage.head(row.key)
+    except ObjectMissing:
+        await drop_thumbnail(tools.storage, row)
+        state = await tools.database.run(
+            processing.settle_missing, row, next_check_s=tools.settings.pending_check
+        )
+        if state is not None and state != row.state:
+            log.info("no object", attachment=row.id, state=state)
+        return None
+    known = row.etag == found.etag and row.version_id in (None, found.version_id)
+    described = row.state in ("ready", "rejected") or (
+        row.state == "failed" and row.reason != "missing"
+    )
+    if known and described:
+        await tools.database.run(processing.settle_unchanged, row)
+        return None
+    event = UploadEvent(
+        bucket=row.bucket, key=row.key, etag=found.etag, version_id=found.version_id
+    )
+    woken = await tools.database.run(
+        processing.record_uploads, [event], publish_grace_s=tools.settings.publish_grace
+    )
+    log.info("found an upload without an event", attachment=row.id, recorded=bool(woken))
+    return woken[0] if woken else None
+
+
+async def purge(tools: Tools, row: Attachment) -> None:
+    """Remove the objects of a deleted attachment; may be repeated."""
+    await tools.storage.delete(row.key)
+    await drop_thumbnail(tools.storage, row)
+    await tools.database.run(processing.settle_purged, row.id)
+    log.info("purged", attachment=row.id)
