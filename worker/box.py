@@ -62,7 +62,6 @@ def run_job(job: dict[str, Any], descriptor: int) -> tuple[dict[str, Any], bytes
 
 def warm_up() -> None:
     """Import and use every codec once, so that nothing is opened or loaded later."""
-    Image.init()
     for kind in ("JPEG", "PNG", "GIF", "WEBP"):
         file = io.BytesIO()
         Image.new("RGB", (8, 8)).save(file, kind)

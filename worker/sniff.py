@@ -2,10 +2,9 @@
 
 from typing import Final
 
-import magic
-import pylibmagic  # noqa: F401 - makes the bundled libmagic the one that `magic` finds
+from worker.libmagic import mime_type
 
-SNIFFED_BYTES: Final = 64 * 1024
+SNIFFED_BYTES: Final = 16 * 1024
 
 DECODED: Final = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
 """Types of which thumbnails are made; nothing else is ever given to a decoder."""
@@ -20,21 +19,15 @@ _NAMES: Final = {
     "text/x-html": "text/html",
 }
 
-_magic = magic.Magic(mime=True)
-
 
 def sniff(head: bytes) -> str:
-    """Name the content type of a file that begins with `head`; 64 KiB of it are looked at.
+    """Name the content type of a file that begins with `head`; 16 KiB of it are looked at.
 
-    Takes some tens of microseconds. Never raises for what the bytes are.
+    Takes from tens to hundreds of microseconds, most for text. Never raises for what the bytes are.
     """
     if not head:
         return "application/octet-stream"
-    try:
-        name = _magic.from_buffer(head[:SNIFFED_BYTES])
-    except magic.MagicException:
-        return "application/octet-stream"
-    name = name.partition(";")[0].strip().lower()
+    name = (mime_type(head[:SNIFFED_BYTES]) or "").partition(";")[0].strip().lower()
     if "/" not in name or not name.isascii() or not name.isprintable():
         return "application/octet-stream"
     return _NAMES.get(name, name)

@@ -9,7 +9,17 @@ import warnings
 from dataclasses import dataclass
 from typing import BinaryIO, Final
 
-from PIL import Image, ImageCms, ImageFile, ImageOps
+from PIL import (
+    GifImagePlugin,
+    Image,
+    ImageCms,
+    ImageFile,
+    ImageOps,
+    JpegImagePlugin,
+    MpoImagePlugin,  # noqa: F401 - the JPEG plugin hands files of several images to it
+    PngImagePlugin,
+    WebPImagePlugin,
+)
 
 from shared.errors import Rejected
 
@@ -18,7 +28,16 @@ MAX_SCANS: Final = 100
 """Normal progressive JPEGs have about 10 scans, the worst of a large corpus 53; each costs a pass
 over all coefficients, so 500 scans take ten seconds where ten take a fraction of one."""
 
-FORMATS: Final = ("JPEG", "MPO", "PNG", "GIF", "WEBP")
+FORMATS: Final = tuple(
+    plugin.format
+    for plugin in (
+        JpegImagePlugin.JpegImageFile,
+        PngImagePlugin.PngImageFile,
+        GifImagePlugin.GifImageFile,
+        WebPImagePlugin.WebPImageFile,
+    )
+)
+"""The only formats that are ever decoded; named by their plugins, which are thereby loaded."""
 
 Image.MAX_IMAGE_PIXELS = None  # the limit is checked here, exactly, and before any pixel
 ImageFile.LOAD_TRUNCATED_IMAGES = False

@@ -1,0 +1,49 @@
+"""libmagic, from the wheel that bundles it, in the four calls that are needed.
+
+Bound here because the Python bindings look for whatever libmagic the machine has, and the
+database of one version cannot be read by another.
+"""
+
+import ctypes
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+_MIME_TYPE = 0x000010
+_NO_CHECK_COMPRESS = 0x001000  # never looks inside compressed data
+
+
+def _folder() -> Path:
+    # Found without importing it: the package's import changes the environment's search paths.
+    spec = find_spec("pylibmagic")
+    if spec is None or spec.origin is None:
+        raise ImportError("pylibmagic is not installed")
+    return Path(spec.origin).parent
+
+
+def _load() -> tuple[ctypes.CDLL, int]:
+    folder = _folder()
+    suffix = "dylib" if sys.platform == "darwin" else "so"
+    library = ctypes.CDLL(str(folder / f"libmagic.{suffix}"))
+    library.magic_open.argtypes = [ctypes.c_int]
+    library.magic_open.restype = ctypes.c_void_p
+    library.magic_load.argtypes = [ctypes.c_void_p, ctypes.c_char_p]
+    library.magic_load.restype = ctypes.c_int
+    library.magic_buffer.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_size_t]
+    library.magic_buffer.restype = ctypes.c_char_p
+    cookie = library.magic_open(_MIME_TYPE | _NO_CHECK_COMPRESS)
+    if not cookie or library.magic_load(cookie, str(folder / "magic.mgc").encode()) != 0:
+        raise ImportError("libmagic cannot read its database")
+    return library, cookie
+
+
+_library, _cookie = _load()
+
+
+def mime_type(data: bytes) -> str | None:
+    """Name the MIME type of a file that begins with `data`; None if libmagic gives up.
+
+    Not to be called from two threads at one time: the cookie is shared.
+    """
+    found = _library.magic_buffer(_cookie, data, len(data))
+    return found.decode("ascii", "replace") if found else None
