@@ -1,7 +1,7 @@
 """The object store, in the five verbs that the service needs; its client's errors stop here."""
 
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +21,6 @@ from shared.signing import Credentials
 
 if TYPE_CHECKING:
     from types_aiobotocore_s3 import S3Client
-
-CHUNK_BYTES = 256 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,8 +96,11 @@ class Storage:
             etag=answer["ETag"].strip('"'),
             version_id=_version(answer.get("VersionId")),
         )
-        async with answer["Body"] as body:
-            yield found, _chunks(body, min(end, found.size) - start)
+        async with (
+            answer["Body"] as body,
+            aclosing(_chunks(body, min(end, found.size) - start)) as chunks,
+        ):
+            yield found, chunks
 
     async def write(self, key: str, body: bytes, *, content_type: str) -> None:
         """Store a small object of our own making."""
@@ -131,10 +132,11 @@ def _version(version_id: str | None) -> str | None:
     return None if version_id in (None, "", "null") else version_id
 
 
-async def _chunks(body: Any, expected: int) -> AsyncIterator[bytes]:
+async def _chunks(body: Any, expected: int) -> AsyncGenerator[bytes, None]:
+    # Straight from the connection: botocore's own reader gathers and copies each chunk again.
     received = 0
     with _mapped():
-        while chunk := await body.read(CHUNK_BYTES):
+        async for chunk in body.raw_stream.content.iter_any():
             received += len(chunk)
             yield chunk
     if received != expected:

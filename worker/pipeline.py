@@ -21,9 +21,16 @@ from shared.settings import Settings
 from shared.storage import Storage, StoredObject
 from worker.decoder import DecoderPool
 from worker.sniff import DECODED, sniff
+from worker.thumbnails import Thumbnail
 
-HEAD_BYTES = 256 * 1024
-"""How much is read at first: enough to sniff, and the whole of most photos made for the web."""
+HEAD_BYTES = 64 * 1024
+"""How much is read before it is decided whether to read on: enough to sniff."""
+
+LONG_READ_BYTES = 16 * 1024 * 1024
+"""How much is asked for at first of what is named like an image: its bytes will be wanted. The
+name decides nothing else; where it lies, the connection is dropped after the head."""
+
+IMAGE_NAMES = (".jpg", ".jpeg", ".png", ".gif", ".webp")
 
 MEMORY_BYTES = 4 * 1024 * 1024
 """An image up to this size is buffered in memory, a larger one in an unlinked file."""
@@ -79,48 +86,60 @@ async def examine(tools: Tools, claim: Claim) -> Outcome:
 
 async def _examine(tools: Tools, claim: Claim) -> Outcome:
     row, storage = claim.attachment, tools.storage
-    found, head = await _read_head(storage, row.key)
-    outcome = Outcome(state="ready", etag=found.etag, version_id=found.version_id, size=found.size)
     try:
-        if found.size > tools.settings.max_size:
-            raise Rejected("too_large")
-        outcome = replace(outcome, content_type=sniff(head))
-        assert outcome.content_type is not None
-        if content_types.is_reserved(outcome.content_type):
-            raise Rejected("reserved_type")
-        if outcome.content_type in DECODED:
-            return await _with_thumbnail(tools, claim, found, head, outcome)
-    except Rejected as rejected:
-        outcome = replace(outcome, state="rejected", reason=rejected.code)
-    await drop_thumbnail(storage, row)
-    return replace(outcome, checksum_sha256=await _checksum(storage, row.key, found, head))
-
-
-async def _read_head(storage: Storage, key: str) -> tuple[StoredObject, bytes]:
-    """Read the beginning; it comes with all that HEAD would say, so HEAD is spared."""
-    try:
-        async with storage.read(key, end=HEAD_BYTES) as (found, chunks):
-            return found, b"".join([chunk async for chunk in chunks])
+        async with storage.read(row.key, end=_first_read(row.file_name)) as (found, chunks):
+            head = await _read_head(chunks)
+            outcome = Outcome(
+                state="ready", etag=found.etag, version_id=found.version_id, size=found.size
+            )
+            try:
+                if found.size > tools.settings.max_size:
+                    raise Rejected("too_large")
+                outcome = replace(outcome, content_type=sniff(head))
+                assert outcome.content_type is not None
+                if content_types.is_reserved(outcome.content_type):
+                    raise Rejected("reserved_type")
+                if outcome.content_type in DECODED:
+                    async with _buffered(storage, row.key, found, head, chunks) as buffered:
+                        file, checksum = buffered
+                        outcome = replace(outcome, checksum_sha256=checksum)
+                        thumbnail = await tools.decoders.decode(file.fileno())
+                    return await _stored(tools, claim, thumbnail, outcome)
+            except Rejected as rejected:
+                outcome = replace(outcome, state="rejected", reason=rejected.code)
     except ObjectEmpty:
-        return await storage.head(key), b""
+        found, head = await storage.head(row.key), b""
+        outcome = Outcome(
+            state="ready", etag=found.etag, version_id=found.version_id, size=found.size,
+            content_type=sniff(head),
+        )  # fmt: skip
+    await drop_thumbnail(storage, row)
+    if outcome.checksum_sha256 is None:
+        outcome = replace(outcome, checksum_sha256=await _checksum(storage, row.key, found, head))
+    return outcome
 
 
-async def _with_thumbnail(
-    tools: Tools, claim: Claim, found: StoredObject, head: bytes, outcome: Outcome
-) -> Outcome:
-    row = claim.attachment
-    async with _buffered(tools.storage, row.key, found, head) as (file, checksum):
-        outcome = replace(outcome, checksum_sha256=checksum)
-        try:
-            thumbnail = await tools.decoders.decode(file.fileno())
-        except Rejected as rejected:
-            await drop_thumbnail(tools.storage, row)
-            return replace(outcome, state="rejected", reason=rejected.code)
+def _first_read(file_name: str) -> int:
+    return LONG_READ_BYTES if file_name.lower().endswith(IMAGE_NAMES) else HEAD_BYTES
+
+
+async def _read_head(chunks: AsyncIterator[bytes]) -> bytes:
+    """Read on until there is enough to sniff, or no more."""
+    head = bytearray()
+    async for chunk in chunks:
+        head += chunk
+        if len(head) >= HEAD_BYTES:
+            break
+    return bytes(head)
+
+
+async def _stored(tools: Tools, claim: Claim, thumbnail: Thumbnail, outcome: Outcome) -> Outcome:
+    """Store a thumbnail: announced in the row first, so that it is never without an owner."""
+    row, lease_s = claim.attachment, tools.settings.lease
     key = keys.thumbnail_key(row.key, thumbnail.extension)
     name = key.rsplit("/", 1)[-1]
     if row.thumbnail_name != name:
         await drop_thumbnail(tools.storage, row)
-    lease_s = tools.settings.lease
     if not await tools.database.run(processing.announce_thumbnail, claim, name, lease_s=lease_s):
         raise ClaimLost(str(row.id))
     try:
@@ -134,33 +153,38 @@ async def _with_thumbnail(
 
 @asynccontextmanager
 async def _buffered(
-    storage: Storage, key: str, found: StoredObject, head: bytes
+    storage: Storage, key: str, found: StoredObject, head: bytes, chunks: AsyncIterator[bytes]
 ) -> AsyncIterator[tuple[BinaryIO, str]]:
-    """Download the whole of a pinned object; yields a file and the hexadecimal SHA-256."""
+    """Read the whole of an object on from `head`; yields a file and the hexadecimal SHA-256.
+
+    `chunks` is the rest of the first read; what lies beyond it is read pinned to that object.
+    """
     digest = hashlib.sha256(head)
     in_memory = found.size <= MEMORY_BYTES
     with _anonymous_file(in_memory=in_memory) as file:
         file.write(head)
-        if found.size > len(head):
-            async with storage.read(key, start=len(head), end=found.size, pin=found) as (
-                _,
-                chunks,
-            ):
-                async for chunk in chunks:
-                    digest.update(chunk)
-                    if in_memory:
-                        file.write(chunk)
-                    else:
-                        await asyncio.to_thread(file.write, chunk)
-        file.flush()
+
+        async def keep(chunk: bytes) -> None:
+            digest.update(chunk)
+            if in_memory:
+                file.write(chunk)
+            else:
+                await asyncio.to_thread(file.write, chunk)
+
+        async for chunk in chunks:
+            await keep(chunk)
+        if (start := file.tell()) < found.size:
+            async with storage.read(key, start=start, end=found.size, pin=found) as (_, rest):
+                async for chunk in rest:
+                    await keep(chunk)
         yield file, digest.hexdigest()
 
 
 def _anonymous_file(*, in_memory: bool) -> BinaryIO:
     """Open a file without a name, so that nothing is left behind whatever happens."""
     if in_memory and sys.platform == "linux":
-        return os.fdopen(os.memfd_create("upload", os.MFD_CLOEXEC), "w+b")
-    return tempfile.TemporaryFile(prefix="attachments-")
+        return os.fdopen(os.memfd_create("upload", os.MFD_CLOEXEC), "w+b", buffering=0)
+    return tempfile.TemporaryFile(prefix="attachments-", buffering=0)
 
 
 async def _checksum(storage: Storage, key: str, found: StoredObject, head: bytes) -> str | None:
