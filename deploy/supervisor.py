@@ -1,0 +1,224 @@
+"""Child processes: started so that they cannot outlive us, watched, started again, stopped."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from shared.errors import AttachmentsError
+
+LAUNCH = Path(__file__).with_name("launch.py")
+POLL_S = 0.02
+WATCH_S = 0.1
+FIRST_PAUSE_S = 0.2
+LONGEST_PAUSE_S = 5.0
+SETTLED_S = 30.0
+"""A process that ran this long had started well: its next restart is prompt again."""
+MAX_LINE_BYTES = 64 * 1024
+
+Say = Callable[[str, bytes], None]
+"""Takes the name of a process and a line that it wrote."""
+
+
+class StartFailed(AttachmentsError):
+    """Something could not be started; the message tells the operator what, and what to do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Program:
+    """What to run, and how.
+
+    The output goes to the file `log`, or line by line to `say`. `prefix` is a command that runs
+    the rest of its arguments. `user` is a pair of ids to change to, for which we must be root.
+    """
+
+    name: str
+    argv: tuple[str, ...]
+    env: Mapping[str, str]
+    cwd: Path
+    log: Path | None = None
+    say: Say | None = None
+    prefix: tuple[str, ...] = ()
+    user: tuple[int, int] | None = None
+    stop_signal: signal.Signals = signal.SIGTERM
+    orphan_signal: signal.Signals = signal.SIGKILL
+
+
+class Child:
+    """A running program, in a process group of its own; bound to no event loop.
+
+    Must be made in the main thread: to the kernel, the parent is the thread.
+    """
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        with _output(program) as output:
+            self._process = subprocess.Popen(
+                _command(program),
+                env=dict(program.env),
+                cwd=program.cwd,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                process_group=0,
+            )
+        self.pid = self._process.pid
+        if self._process.stdout is not None:
+            threading.Thread(target=self._read, name=program.name, daemon=True).start()
+
+    @property
+    def status(self) -> int | None:
+        """How the program ended: its exit status, or minus a signal's number; None before."""
+        return self._process.poll()
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        with self._process.stdout as lines:
+            while line := lines.readline(MAX_LINE_BYTES):
+                if self.program.say is not None:
+                    self.program.say(self.program.name, line.rstrip(b"\n"))
+
+    async def wait(self, poll_s: float = POLL_S) -> int:
+        """Wait until the program has ended; returns its status."""
+        while (status := self.status) is None:  # noqa: ASYNC110 - no loop is told of it
+            await asyncio.sleep(poll_s)
+        return status
+
+    async def stop(self, grace_s: float) -> None:
+        """Ask the program to stop, and kill its whole group after `grace_s` seconds."""
+        if self.status is None:
+            self._process.send_signal(self.program.stop_signal)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self.wait(), grace_s)
+        self.kill()
+
+    def kill(self) -> None:
+        """Kill the program and what it left of its group, and wait for its end."""
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)
+        self._process.kill()
+        self._process.wait()
+
+
+def _command(program: Program) -> list[str]:
+    uid, gid = program.user or (-1, -1)
+    ties = [os.getpid(), int(program.orphan_signal), uid, gid]
+    launch = [sys.executable, "-I", "-S", str(LAUNCH), *map(str, ties)]
+    return [*program.prefix, *launch, *program.argv]
+
+
+@contextmanager
+def _output(program: Program) -> Iterator[int]:
+    if program.log is None:
+        yield subprocess.PIPE
+        return
+    descriptor = os.open(program.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+async def start(program: Program, ready: Callable[[], Awaitable[bool]], within_s: float) -> Child:
+    """Run a program and wait until `ready` says so; kills it again when that does not come.
+
+    Raises StartFailed if it ends before, or is not ready in time.
+    """
+    deadline = time.monotonic() + within_s
+    child = Child(program)
+    try:
+        while not await ready():
+            if child.status is not None:
+                raise StartFailed(f"{program.name} ended at its start{_last_words(program)}")
+            if time.monotonic() > deadline:
+                raise StartFailed(f"{program.name} did not answer within {within_s:.0f} s")
+            await asyncio.sleep(POLL_S)
+    except BaseException:
+        child.kill()
+        raise
+    return child
+
+
+def _last_words(program: Program) -> str:
+    if program.log is None:
+        return ""
+    lines = program.log.read_text(errors="replace").split("\n")
+    words = next((line.strip() for line in reversed(lines) if line.strip()), "")
+    return f": {words} (more in {program.log})"
+
+
+class Part(Protocol):
+    """One of the processes that are kept running. `start` may be called again after an end."""
+
+    name: str
+    child: Child | None
+
+    async def start(self) -> None:
+        """Run it and wait until it answers. Raises StartFailed."""
+
+    async def stop(self, grace_s: float) -> None:
+        """Stop it; does nothing if it does not run."""
+
+
+class Supervisor:
+    """Keeps parts running once they have been started."""
+
+    def __init__(self, report: Callable[[str], None], restarted: Callable[[], None]) -> None:
+        self._report = report
+        self._restarted = restarted
+        self._watches: list[asyncio.Task[None]] = []
+
+    def watch(self, part: Part) -> None:
+        """From now on start a part again whenever it ends, sooner or later after 0.2 to 5 s."""
+        self._watches.append(asyncio.create_task(self._watch(part), name=f"watch {part.name}"))
+
+    async def release(self) -> None:
+        """Stop watching: from now on ends are meant."""
+        for watch in self._watches:
+            watch.cancel()
+        await asyncio.gather(*self._watches, return_exceptions=True)
+
+    async def _watch(self, part: Part) -> None:
+        pause_s = FIRST_PAUSE_S
+        while True:
+            assert part.child is not None
+            since = time.monotonic()
+            status = await part.child.wait(WATCH_S)
+            part.child.kill()  # what it left of its group
+            if time.monotonic() - since > SETTLED_S:
+                pause_s = FIRST_PAUSE_S
+            self._report(f"{part.name} ended ({_ending(status)}); starting it again")
+            while True:
+                await asyncio.sleep(pause_s)
+                pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
+                try:
+                    await part.start()
+                    break
+                except (StartFailed, OSError) as error:
+                    self._report(f"{error}; trying again")
+            self._restarted()
+
+
+def _ending(status: int) -> str:
+    if status < 0:
+        return signal.Signals(-status).name
+    return f"exit status {status}"
+
+
+async def together(*work: Awaitable[None]) -> None:
+    """Wait for all; at the first failure cancel the others, and raise it."""
+    tasks = [asyncio.ensure_future(each) for each in work]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
