@@ -1,0 +1,127 @@
+"""Fixtures: real parts once a session, a fresh database a test, an API and workers on demand."""
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import AsyncExitStack
+from typing import Protocol
+
+import asyncpg
+import pytest
+import pytest_asyncio
+import redis.asyncio
+
+from shared.schema import migrate
+from tests.service import Service, WorkerProcess, running_service
+from tests.stack import Stack, running_stack
+
+TEMPLATE = "template_attachments"
+SHARED_BROKER = 1
+"""The broker's database of the API and worker that tests share; all others use 0."""
+
+_numbers = itertools.count(1)
+
+
+@pytest_asyncio.fixture(scope="session")
+async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
+    """The real parts, with a migrated database to clone."""
+    folder = tmp_path_factory.mktemp("stack")
+    async with running_stack(folder) as started:
+        connection = await asyncpg.connect(started.postgres.url)
+        await connection.execute(f"CREATE DATABASE {TEMPLATE}")
+        await connection.close()
+        await asyncio.to_thread(migrate, started.postgres.database_url(TEMPLATE))
+        yield started
+
+
+async def clone_database(stack: Stack) -> str:
+    """Make a fresh migrated database, with ids of its own: all tests share one bucket."""
+    number = next(_numbers)
+    name = f"test_{number}"
+    connection = await asyncpg.connect(stack.postgres.url)
+    await connection.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
+    await connection.close()
+    url = stack.postgres.database_url(name)
+    connection = await asyncpg.connect(url)
+    await connection.execute(f"ALTER SEQUENCE attachments_id_seq RESTART WITH {number * 100_000}")
+    await connection.close()
+    return url
+
+
+@pytest_asyncio.fixture
+async def database_url(stack: Stack) -> str:
+    """A fresh migrated database."""
+    return await clone_database(stack)
+
+
+class StartService(Protocol):
+    """Starts an API; overrides are settings by lower-case name, such as `max_size="10"`."""
+
+    def __call__(self, **overrides: str) -> Awaitable[Service]: ...
+
+
+@pytest_asyncio.fixture
+async def start_service(stack: Stack, database_url: str) -> AsyncIterator[StartService]:
+    """Start APIs with settings of the test's own, over its fresh database."""
+    async with AsyncExitStack() as exits:
+
+        async def start(**overrides: str) -> Service:
+            return await exits.enter_async_context(
+                running_service(stack, database_url, **overrides)
+            )
+
+        yield start
+
+
+@pytest_asyncio.fixture
+async def service(start_service: StartService) -> Service:
+    """An API with the tests' usual settings, over a fresh database."""
+    return await start_service()
+
+
+class StartWorker(Protocol):
+    """Starts a worker process; overrides are settings by lower-case name."""
+
+    def __call__(self, service: Service, **overrides: str) -> Awaitable[WorkerProcess]: ...
+
+
+@pytest_asyncio.fixture
+async def start_worker(stack: Stack) -> AsyncIterator[StartWorker]:
+    """Start worker processes that end with the test; the broker is empty when it begins."""
+    await empty_broker(stack)
+    started: list[WorkerProcess] = []
+
+    async def start(service: Service, **overrides: str) -> WorkerProcess:
+        worker = WorkerProcess(service.environment, **overrides)
+        started.append(worker)
+        return await worker.start()
+
+    yield start
+    for worker in started:
+        worker.close()
+
+
+async def empty_broker(stack: Stack) -> None:
+    """Forget what earlier tests have published."""
+    async with redis.asyncio.from_url(stack.valkey.url) as client:
+        await client.flushdb()
+
+
+@pytest_asyncio.fixture(scope="session")
+async def running(stack: Stack) -> AsyncIterator[Service]:
+    """An API and a worker process that many tests share; for what needs no settings of its own."""
+    database_url = await clone_database(stack)
+    broker_url = f"{stack.valkey.url.rpartition('/')[0]}/{SHARED_BROKER}"
+    async with running_service(stack, database_url, broker_url=broker_url) as service:
+        worker = await WorkerProcess(service.environment).start()
+        stack.relay.target = None
+        yield service
+        worker.close()
+
+
+@pytest_asyncio.fixture
+async def working(running: Service) -> AsyncIterator[Service]:
+    """The shared API and worker, with the store's events led to them."""
+    before, running.stack.relay.target = running.stack.relay.target, running.base_url
+    yield running
+    running.stack.relay.target = before

@@ -1,0 +1,297 @@
+"""The service under test as its users see it: an API on a real port, and worker processes."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, Self
+from unittest import mock
+
+import aiohttp
+import asyncpg
+from aiohttp import web
+from yarl import URL
+
+from api.app import create_app
+from shared.attachments import Attachment, find_any
+from shared.organizations import create_organization, create_token
+from shared.settings import Settings
+from tests.stack import Stack
+
+MEDIA_TYPE = "application/vnd.api+json"
+FINAL_STATES = ("ready", "rejected", "failed", "expired")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """An answer of the API: its JSON document, or None where the body is empty or no JSON."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    document: Any
+
+    @property
+    def data(self) -> Any:
+        """The primary data."""
+        return self.document["data"]
+
+
+@dataclass(kw_only=True)
+class Client:
+    """One caller: an organization and its token."""
+
+    session: aiohttp.ClientSession
+    base_url: str
+    organization_id: int
+    token: str = field(repr=False)
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        document: Any = None,
+        *,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
+        """Make a request with the caller's credentials; `path` is sent as it is, not encoded.
+
+        `headers` replace those that are sent by default; an empty value leaves one out.
+        """
+        sent = {"X-Auth-Token": self.token, "X-Organization-Id": str(self.organization_id)}
+        if document is not None:
+            body = json.dumps(document).encode()
+        if body is not None:
+            sent["Content-Type"] = MEDIA_TYPE
+        sent.update(headers or {})
+        url = URL(f"{self.base_url}{path}", encoded=True)
+        async with self.session.request(
+            method,
+            url,
+            data=body,
+            headers={name: value for name, value in sent.items() if value},
+            skip_auto_headers=("Content-Type", "Accept"),
+            allow_redirects=False,
+        ) as answer:
+            content = await answer.read()
+        return Answer(
+            status=answer.status,
+            headers=answer.headers,
+            body=content,
+            document=json.loads(content)
+            if "json" in answer.headers.get("Content-Type", "")
+            else None,
+        )
+
+    async def create(self, name: str = "img.png", **attributes: Any) -> Any:
+        """Create an attachment and return the whole document."""
+        answer = await self.request(
+            "POST",
+            "/api/v2/attachments",
+            {"data": {"type": "attachments", "attributes": {"name": name, **attributes}}},
+        )
+        assert answer.status == 201, answer.body
+        return answer.document
+
+    async def show(self, attachment_id: str | int) -> Any:
+        """Return the resource of an attachment."""
+        answer = await self.request("GET", f"/api/v2/attachments/{attachment_id}")
+        assert answer.status == 200, answer.body
+        return answer.data
+
+    async def post_file(
+        self, created: Any, content: bytes, *, changed: Mapping[str, str | None] | None = None
+    ) -> tuple[int, str]:
+        """Post a file with an attachment's policy; `changed` alters or drops form fields.
+
+        Returns the store's status and body.
+        """
+        fields = {**created["data"]["attributes"]["aws_policy"], **(changed or {})}
+        form = aiohttp.FormData()
+        for name, value in fields.items():
+            if value is not None:
+                form.add_field(name, value)
+        form.add_field("file", content, filename="any name")
+        async with self.session.post(created["meta"]["upload_url"], data=form) as answer:
+            return answer.status, await answer.text()
+
+    async def upload(self, content: bytes, name: str = "img.png", **attributes: Any) -> str:
+        """Create an attachment, post its file, and return its id."""
+        created = await self.create(name, **attributes)
+        status, body = await self.post_file(created, content)
+        assert status == 201, body
+        return str(created["data"]["id"])
+
+    async def settled(self, attachment_id: str | int, *, within_s: float = 30) -> Any:
+        """Wait until an attachment is in a final state and return its resource."""
+
+        async def final() -> Any:
+            resource = await self.show(attachment_id)
+            return resource if resource["meta"]["state"] in FINAL_STATES else None
+
+        return await until(final, within_s=within_s)
+
+
+async def until(
+    condition: Callable[[], Awaitable[Any]], *, within_s: float = 10, every_s: float = 0.05
+) -> Any:
+    """Wait until a condition gives something true, and return that; fails after the deadline."""
+    deadline = time.monotonic() + within_s
+    while not (result := await condition()):
+        assert time.monotonic() < deadline, f"not within {within_s} s"
+        await asyncio.sleep(every_s)
+    return result
+
+
+@dataclass(kw_only=True)
+class Service:
+    """An API that runs in this process on a port of its own, over a database of its own."""
+
+    stack: Stack
+    settings: Settings
+    environment: dict[str, str]
+    database: "asyncpg.Pool[asyncpg.Record]"
+    client: Client
+    base_url: str
+
+    async def organization(self, name: str = "another") -> Client:
+        """Make a further organization with a token."""
+        async with self.database.acquire() as connection:
+            organization_id = await create_organization(connection, name)
+            token = await create_token(connection, organization_id, "test")
+        return Client(
+            session=self.client.session,
+            base_url=self.base_url,
+            organization_id=organization_id,
+            token=token,
+        )
+
+    async def row(self, attachment_id: str | int) -> Attachment:
+        """Read an attachment's row."""
+        async with self.database.acquire() as connection:
+            found = await find_any(connection, int(attachment_id))
+        assert found is not None
+        return found
+
+    async def execute(self, statement: str, *values: Any) -> str:
+        """Run a statement that no client could, to bring about what a test needs."""
+        return await self.database.execute(statement, *values)
+
+
+def make_settings(environment: Mapping[str, str]) -> Settings:
+    """Read settings from an environment other than this process's own."""
+    with mock.patch.dict(os.environ, environment):
+        return Settings()
+
+
+@asynccontextmanager
+async def running_service(
+    stack: Stack, database_url: str, **overrides: str
+) -> AsyncIterator[Service]:
+    """Run an API over a migrated database; `overrides` are settings, by lower-case name.
+
+    The store's events are led to it.
+    """
+    changes = {f"ATTACHMENTS_{name.upper()}": value for name, value in overrides.items()}
+    environment = {**stack.environment(database_url), **changes}
+    settings = make_settings(environment)
+    runner = web.AppRunner(create_app(settings), access_log=None, shutdown_timeout=1)
+    pool = await asyncpg.create_pool(database_url, min_size=1, max_size=4)
+    session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=64))
+    before = stack.relay.target
+    try:
+        async with pool.acquire() as connection:
+            organization_id = await create_organization(connection, "tests")
+            token = await create_token(connection, organization_id, "test")
+        with mock.patch.dict(os.environ, environment):
+            await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        base_url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        stack.relay.target = base_url
+        client = Client(
+            session=session, base_url=base_url, organization_id=organization_id, token=token
+        )
+        yield Service(
+            stack=stack,
+            settings=settings,
+            environment=environment,
+            database=pool,
+            client=client,
+            base_url=base_url,
+        )
+    finally:
+        stack.relay.target = before
+        await runner.cleanup()
+        await session.close()
+        await pool.close()
+
+
+class WorkerProcess:
+    """A worker of the service, as a process group of its own that can be killed."""
+
+    def __init__(self, environment: Mapping[str, str], **overrides: str) -> None:
+        changes = {f"ATTACHMENTS_{name.upper()}": value for name, value in overrides.items()}
+        self.environment = {"PATH": os.environ["PATH"], **environment, **changes}
+        self.process: subprocess.Popen[bytes] | None = None
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
+
+    async def start(self) -> Self:
+        """Start it and wait until it is ready."""
+        self._log.seek(0)
+        self._log.truncate()
+        self.process = subprocess.Popen(  # noqa: ASYNC220 - it returns at once
+            [sys.executable, "-m", "worker"],
+            env=self.environment,
+            stdout=self._log,
+            stderr=self._log,
+            start_new_session=True,
+        )
+
+        async def ready() -> bool:
+            assert self.process is not None
+            assert self.process.poll() is None, self.log()
+            return "worker is ready" in self.log()
+
+        await until(ready, within_s=30)
+        return self
+
+    @property
+    def pid(self) -> int:
+        """The process id of the worker itself."""
+        assert self.process is not None
+        return self.process.pid
+
+    def log(self) -> str:
+        """Everything it has written so far."""
+        return os.pread(self._log.fileno(), 10_000_000, 0).decode(errors="replace")
+
+    async def stop(self, number: int = signal.SIGTERM, *, within_s: float = 15) -> int:
+        """Send a signal and wait for the end; returns the exit status."""
+        assert self.process is not None
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        try:
+            return await asyncio.to_thread(self.process.wait, within_s)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise AssertionError(f"the worker did not end:\n{self.log()[-4000:]}") from None
+
+    def kill(self) -> None:
+        """Kill the worker at once, as a crash would."""
+        if self.process is not None and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+
+    def close(self) -> None:
+        """Kill it if it still runs, and forget its log."""
+        self.kill()
+        self._log.close()

@@ -1,0 +1,127 @@
+"""The real parts that tests run on: PostgreSQL, Valkey and SeaweedFS, started once a session."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+from aiohttp import web
+
+from deploy.embedded import EmbeddedPostgres, EmbeddedSeaweedFS, EmbeddedValkey, Webhook
+
+EVENTS_TOKEN = "events-token-of-the-tests"
+BUCKET = "attachments-test"
+
+
+class EventRelay:
+    """Stands between the store's webhook and the API under test, and can misbehave on demand.
+
+    `target` is where events go; while it is None they are lost. `seen` keeps every body.
+    """
+
+    def __init__(self) -> None:
+        self.target: str | None = None
+        self.token = EVENTS_TOKEN
+        self.seen: list[dict[str, Any]] = []
+        self._session: aiohttp.ClientSession | None = None
+        self._runner: web.AppRunner | None = None
+        self.url = ""
+
+    async def start(self) -> None:
+        """Listen on a free port."""
+        self._session = aiohttp.ClientSession()
+        app = web.Application(client_max_size=8 * 1024 * 1024)
+        app.router.add_post("/events", self._receive)
+        self._runner = web.AppRunner(app, access_log=None)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, "127.0.0.1", 0)
+        await site.start()
+        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}/events"
+
+    async def stop(self) -> None:
+        """Stop listening."""
+        assert self._runner is not None
+        assert self._session is not None
+        await self._runner.cleanup()
+        await self._session.close()
+
+    async def _receive(self, request: web.Request) -> web.Response:
+        body = await request.read()
+        self.seen.append(json.loads(body))
+        if self.target is not None:
+            await self.post(body)
+        return web.Response()
+
+    async def post(self, body: bytes) -> int:
+        """Post a body to the API under test, as the store would; returns the status, 0 if down."""
+        assert self._session is not None
+        headers = {"Authorization": f"Bearer {self.token}", "Content-Type": "application/json"}
+        try:
+            async with self._session.post(
+                f"{self.target}/events/s3", data=body, headers=headers
+            ) as answer:
+                return answer.status
+        except aiohttp.ClientError:
+            return 0
+
+
+class Stack:
+    """The started servers and the relay."""
+
+    def __init__(self, folder: Path) -> None:
+        self.relay = EventRelay()
+        self.postgres = EmbeddedPostgres(directory=_made(folder / "postgres"), durable=False)
+        self.valkey = EmbeddedValkey(directory=_made(folder / "valkey"))
+        self._seaweedfs_folder = _made(folder / "seaweedfs")
+        self.seaweedfs: EmbeddedSeaweedFS
+
+    async def start(self) -> None:
+        """Start everything side by side."""
+        await self.relay.start()
+        self.seaweedfs = EmbeddedSeaweedFS(
+            directory=self._seaweedfs_folder,
+            bucket=BUCKET,
+            webhook=Webhook(url=self.relay.url, token="unused-by-the-relay"),
+        )
+        await asyncio.gather(self.postgres.start(), self.valkey.start(), self.seaweedfs.start())
+
+    async def stop(self) -> None:
+        """Stop everything."""
+        await asyncio.gather(self.postgres.stop(), self.valkey.stop(), self.seaweedfs.stop())
+        await self.relay.stop()
+
+    def environment(self, database_url: str) -> dict[str, str]:
+        """Give the settings of a process of the service that runs on these parts."""
+        return {
+            "ATTACHMENTS_DATABASE_URL": database_url,
+            "ATTACHMENTS_BROKER_URL": self.valkey.url,
+            "ATTACHMENTS_S3_BUCKET": BUCKET,
+            "ATTACHMENTS_S3_REGION": self.seaweedfs.region,
+            "ATTACHMENTS_S3_ENDPOINT_URL": self.seaweedfs.url,
+            "ATTACHMENTS_FILES_SECRET": "files-secret-of-the-tests",
+            "ATTACHMENTS_EVENTS_TOKENS": EVENTS_TOKEN,
+            "ATTACHMENTS_LOG_FORMAT": "json",
+            "ATTACHMENTS_DECODERS": "2",
+            "AWS_ACCESS_KEY_ID": self.seaweedfs.access_key_id,
+            "AWS_SECRET_ACCESS_KEY": self.seaweedfs.secret_access_key,
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(mode=0o755)
+    return folder
+
+
+@asynccontextmanager
+async def running_stack(folder: Path) -> AsyncIterator[Stack]:
+    """Start the parts in a folder, and stop them in the end."""
+    stack = Stack(folder)
+    await stack.start()
+    try:
+        yield stack
+    finally:
+        await stack.stop()
