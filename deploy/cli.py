@@ -1,0 +1,163 @@
+"""The command line, `attachments`: runs the processes, and serves operators and clients.
+
+What a command needs beyond this file is imported by the command itself, so that `--help` and a
+mistyped word are answered at once. Whatever the user got wrong is told in one line that names it
+and the rule; only a bug of ours shows a traceback.
+"""
+
+import stat
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from deploy import operations
+from deploy.environment import Misused, Unusable, note, read_client, read_settings
+from deploy.operations import LOCAL, MAX_ID, DataDir, Json
+from shared.errors import AttachmentsError, SettingsError
+
+app = typer.Typer(
+    help="Attachments over JSON:API. Settings are environment variables; see the README.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+@app.command()
+def up(
+    data_dir: Annotated[Path, typer.Option(help="Where everything is kept.")] = LOCAL,
+    port: Annotated[
+        int | None,
+        typer.Option(min=0, max=65535, help="The API's; 0 is any. Default: 8000, or any if taken."),
+    ] = None,
+    ready_file: Annotated[
+        Path | None, typer.Option(help="Gets a JSON object once everything answers.")
+    ] = None,
+    decoders: Annotated[int | None, typer.Option(min=1, max=64, help="Default: cores.")] = None,
+) -> None:
+    """Run the whole service here: PostgreSQL, Valkey, SeaweedFS, API and worker."""
+    from deploy.up import run_up
+
+    raise typer.Exit(run_up(data_dir, port, ready_file, decoders))
+
+
+@app.command()
+def api(data_dir: DataDir = LOCAL) -> None:
+    """Run one API process."""
+    settings = read_settings(data_dir)
+    from api.__main__ import run
+
+    try:
+        run(settings)
+    except OSError as error:
+        where = f"ATTACHMENTS_API_HOST, ATTACHMENTS_API_PORT: {settings.api_host} port"
+        why = error.strerror or type(error).__name__
+        raise Unusable(f"{where} {settings.api_port} cannot be listened on: {why}") from error
+
+
+@app.command()
+def worker(data_dir: DataDir = LOCAL) -> None:
+    """Run one worker process."""
+    settings = read_settings(data_dir)
+    from worker.__main__ import run
+
+    raise typer.Exit(run(settings))
+
+
+@app.command()
+def migrate(data_dir: DataDir = LOCAL) -> None:
+    """Bring the database's schema up to this version; safe to repeat."""
+    settings = read_settings(data_dir)
+    import asyncpg
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from shared.schema import migrate as run
+
+    try:
+        run(settings.database_url.get_secret_value())
+    except (SQLAlchemyError, OSError, ValueError, asyncpg.PostgresError) as error:
+        fault = getattr(error, "orig", None) or error
+        raise Unusable(
+            f"ATTACHMENTS_DATABASE_URL: cannot be migrated ({type(fault).__name__})"
+        ) from error
+    note("the schema is up to date")
+
+
+@app.command()
+def upload(
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", exists=True, dir_okay=False, readable=True)
+    ],
+    attachable_type: Annotated[str | None, typer.Option(help="Such as comment or task.")] = None,
+    attachable_id: Annotated[int | None, typer.Option(min=0, max=MAX_ID)] = None,
+    no_wait: Annotated[bool, typer.Option("--no-wait", help="Do not wait until ready.")] = False,
+    as_json: Json = False,
+    data_dir: DataDir = LOCAL,
+) -> None:
+    """Upload files as a client does, many side by side.
+
+    Needs ATTACHMENTS_API_URL, ATTACHMENTS_TOKEN and ATTACHMENTS_ORGANIZATION_ID, or a local stack.
+    """
+    import asyncio
+
+    from deploy import report
+    from deploy.upload import upload_files
+    from shared.attachments import ATTACHABLE_TYPES
+
+    if (attachable_type is None) != (attachable_id is None):
+        raise Misused("--attachable-type and --attachable-id belong together")
+    if attachable_type is not None and attachable_type not in ATTACHABLE_TYPES:
+        raise Misused(f"--attachable-type: must be one of {', '.join(ATTACHABLE_TYPES)}")
+    found = [file.stat() for file in files]
+    for file, status in zip(files, found, strict=True):
+        if not stat.S_ISREG(status.st_mode):
+            raise Misused(f"FILE '{file}': must be a regular file")
+    api_url, token, organization_id = read_client(data_dir)
+    with report.upload_bars([status.st_size for status in found]) as on_progress:
+        uploaded = asyncio.run(
+            upload_files(
+                api_url, token, organization_id, files, attachable_type=attachable_type,
+                attachable_id=attachable_id, wait=not no_wait, on_progress=on_progress,
+            )
+        )  # fmt: skip
+    if as_json:
+        report.print_json([report.uploaded_json(item) for item in uploaded])
+    else:
+        report.print_uploaded(uploaded)
+    raise typer.Exit(0 if all(item.succeeded for item in uploaded) else 1)
+
+
+app.command()(operations.show)
+app.command()(operations.retry)
+app.add_typer(operations.organizations_app, name="organizations")
+app.add_typer(operations.tokens_app, name="tokens")
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command and return its exit status: 0, 1 for what failed, 2 for wrong usage."""
+    try:
+        return app(arguments, prog_name="attachments", standalone_mode=False) or 0
+    except typer.TyperException as error:
+        context = getattr(error, "ctx", None)
+        command = context.command_path if context else "attachments"
+        note(f"{command}: {error.format_message()} (see {command} --help)")
+        return error.exit_code
+    except SettingsError as error:
+        note("attachments: these settings cannot be used:", *str(error).splitlines())
+        return 1
+    except AttachmentsError as error:
+        note(f"attachments: {error}")
+        return 2 if isinstance(error, Misused) else 1
+    except (KeyboardInterrupt, typer.Abort):
+        note("attachments: interrupted")
+        return 130
+
+
+def main() -> None:
+    """Run the command line of this process."""
+    sys.exit(run(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,174 @@
+"""The commands of operators: look at attachments, retry them, manage organizations and tokens."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from deploy.environment import Misused, Unusable, note, with_database
+
+if TYPE_CHECKING:
+    from shared.database import Database
+    from shared.settings import Settings
+
+MAX_ID = 2**63 - 1
+FAILED_AT_A_TIME = 500
+LOCAL = Path(".attachments")
+
+DataDir = Annotated[
+    Path, typer.Option(help="Where `attachments up` keeps the local stack, used if nothing is set.")
+]
+AttachmentId = Annotated[int, typer.Argument(metavar="ID", min=1, max=MAX_ID)]
+Organization = Annotated[int, typer.Option(min=1, max=MAX_ID, help="The organization's id.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+organizations_app = typer.Typer(help="Create organizations.")
+tokens_app = typer.Typer(help="Create, list and revoke the tokens of an organization.")
+
+
+def show(attachment_id: AttachmentId, as_json: Json = False, data_dir: DataDir = LOCAL) -> None:
+    """Show an attachment as it stands in the database, whoever owns it, deleted or not."""
+    from dataclasses import asdict
+
+    from deploy import report
+    from shared.attachments import find_any
+    from shared.reasons import REASONS
+
+    row = with_database(data_dir, lambda database, _: database.run(find_any, attachment_id))
+    if row is None:
+        raise Unusable(f"there is no attachment {attachment_id}")
+    values: dict[str, Any] = {"id": row.id, "state": row.state, "reason": row.reason}
+    values["reason_detail"] = REASONS.get(row.reason, None) if row.reason else None
+    for name in ("attempt", "due_at"):
+        values[name] = getattr(row, name)
+    values |= {"key": row.key, "thumbnail_key": row.thumbnail_key, **asdict(row)}
+    if as_json:
+        report.print_json(values)
+    else:
+        report.print_table(("attachment", ""), values.items())
+
+
+def retry(
+    ids: Annotated[list[int] | None, typer.Argument(metavar="[ID]...", min=1, max=MAX_ID)] = None,
+    failed: Annotated[bool, typer.Option("--failed", help="Retry all that are failed.")] = False,
+    data_dir: DataDir = LOCAL,
+) -> None:
+    """Send failed and rejected attachments through processing again."""
+    if bool(ids) == failed:
+        raise Misused("give either IDs or --failed")
+    from shared import processing
+    from shared.attachments import find_any
+    from shared.broker import Publisher
+
+    async def work(database: "Database", settings: "Settings") -> bool:
+        publisher = Publisher(settings.broker_url.get_secret_value())
+        unknown = False
+
+        async def send(batch: list[int]) -> set[int]:
+            woken = await database.run(processing.retry, batch)
+            for wake_up in woken:
+                publisher.publish(wake_up)
+                print(f"{wake_up.attachment_id}: is processed again")
+            return {wake_up.attachment_id for wake_up in woken}
+
+        try:
+            for number in sorted(set(ids or ()) - await send(list(set(ids or ())))):
+                row = await database.run(find_any, number)
+                if row is None:
+                    unknown = True
+                    note(f"{number}: there is no such attachment")
+                elif row.deleted_at is not None:
+                    print(f"{number}: is deleted; nothing was done")
+                else:
+                    print(f"{number}: is {row.state}, not failed or rejected; nothing was done")
+            after = 0
+            while failed and (
+                batch := await database.run(
+                    processing.failed_ids, after=after, limit=FAILED_AT_A_TIME
+                )
+            ):
+                await send(batch)
+                after = batch[-1]
+        finally:
+            publisher.close()
+        if publisher.dropped:
+            note("the broker is away; the next sweep of a worker takes them up")
+        return not unknown
+
+    raise typer.Exit(0 if with_database(data_dir, work) else 1)
+
+
+@organizations_app.command("create")
+def create_organization(name: str, data_dir: DataDir = LOCAL) -> None:
+    """Create an organization and print its id."""
+    from shared import organizations
+
+    if not name.strip():
+        raise Misused("NAME can't be blank")
+    print(
+        with_database(
+            data_dir, lambda database, _: database.run(organizations.create_organization, name)
+        )
+    )
+
+
+@tokens_app.command("create")
+def create_token(
+    organization: Organization,
+    name: Annotated[str, typer.Option(help="What it is for.")] = "command line",
+    person_id: Annotated[int | None, typer.Option(min=1, max=MAX_ID)] = None,
+    data_dir: DataDir = LOCAL,
+) -> None:
+    """Create a token and print it, this once, alone on standard output."""
+    import asyncpg
+
+    from shared import organizations
+
+    async def work(database: "Database", _: "Settings") -> str:
+        try:
+            return await database.run(
+                organizations.create_token, organization, name, person_id=person_id
+            )
+        except asyncpg.ForeignKeyViolationError:
+            raise Unusable(f"--organization: there is no organization {organization}") from None
+
+    print(with_database(data_dir, work))
+    note("This token is not shown again: only its digest is kept.")
+
+
+@tokens_app.command("list")
+def list_tokens(
+    organization: Organization, as_json: Json = False, data_dir: DataDir = LOCAL
+) -> None:
+    """List the tokens of an organization, revoked ones too, without their secrets."""
+    from dataclasses import asdict
+
+    from deploy import report
+    from shared import organizations
+
+    tokens = with_database(
+        data_dir, lambda database, _: database.run(organizations.list_tokens, organization)
+    )
+    if as_json:
+        report.print_json([asdict(token) for token in tokens])
+        return
+    report.print_table(
+        ("id", "name", "person", "created", "revoked"),
+        ((row.id, row.name, row.person_id, row.created_at, row.revoked_at) for row in tokens),
+    )
+
+
+@tokens_app.command("revoke")
+def revoke_token(
+    token_id: Annotated[int, typer.Argument(metavar="ID", min=1, max=MAX_ID)],
+    data_dir: DataDir = LOCAL,
+) -> None:
+    """Revoke a token by its id; it is refused from then on."""
+    from shared import organizations
+
+    revoked = with_database(
+        data_dir, lambda database, _: database.run(organizations.revoke_token, token_id)
+    )
+    if not revoked:
+        raise Unusable(f"there is no token {token_id} that is not revoked yet")
+    print(f"{token_id}: is revoked")

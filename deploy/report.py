@@ -1,0 +1,135 @@
+"""How the command line shows things: tables and JSON on standard output, progress on the other."""
+
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
+
+import orjson
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+from rich.progress import Progress as Bars
+from rich.table import Table
+from rich.text import Text
+
+from deploy.upload import Progress, Uploaded
+
+SHOWN_BARS = 8
+WIDTH_ELSEWHERE = 160
+"""Columns of a table that does not go to a terminal."""
+
+
+def plain(value: object) -> str:
+    """Write a value so that nothing in it can command a terminal; None is a dash."""
+    if value is None:
+        return "-"
+    if isinstance(value, datetime):
+        return value.isoformat(timespec="milliseconds")
+    return "".join(
+        letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in str(value)
+    )
+
+
+def print_json(value: object) -> None:
+    """Print indented JSON to standard output."""
+    options = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
+    sys.stdout.write(orjson.dumps(value, default=str, option=options).decode())
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Print a table to standard output; long values are folded, never cut."""
+    table = Table(*columns)
+    for column in table.columns:
+        column.overflow = "fold"
+    for row in rows:
+        table.add_row(*(Text(plain(value)) for value in row))
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = WIDTH_ELSEWHERE
+    console.print(table)
+
+
+def uploaded_json(item: Uploaded) -> dict[str, Any]:
+    """Write what became of a file as `upload --json` shows it."""
+    return {
+        "file": plain(item.file),
+        "id": item.id,
+        "state": item.state,
+        "reason": item.reason,
+        "content_type": item.content_type,
+        "size": item.size,
+        "width": item.width,
+        "height": item.height,
+        "url": item.url,
+        "thumb": item.thumb,
+        "seconds": round(item.seconds, 3),
+    }
+
+
+def print_uploaded(items: Iterable[Uploaded]) -> None:
+    """Print what became of files as a table; in place of a URL, why there is none to use."""
+    print_table(
+        ("file", "id", "state", "type", "size", "W×H", "seconds", "url"),
+        (
+            (
+                item.file,
+                item.id,
+                item.state or "not created",
+                item.content_type,
+                item.size,
+                f"{item.width}×{item.height}" if item.width and item.height else None,
+                f"{item.seconds:.2f}",
+                item.reason["detail"] if item.reason else item.url,
+            )
+            for item in items
+        ),
+    )
+
+
+@contextmanager
+def upload_bars(sizes: Sequence[int]) -> Iterator[Callable[[Progress], None] | None]:
+    """Show one bar over all bytes and one for each file on its way; None unless on a terminal."""
+    console = Console(stderr=True, highlight=False)
+    if not console.is_terminal:
+        yield None
+        return
+    bars = Bars(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+    )
+    sent = [0] * len(sizes)
+    finished = 0
+    shown: dict[int, TaskID] = {}
+    with bars:
+        everything = bars.add_task(f"0 of {len(sizes)} done", total=sum(sizes))
+
+        def on_progress(step: Progress) -> None:
+            nonlocal finished
+            if step.sending and step.number not in shown and len(shown) < SHOWN_BARS:
+                name = plain(step.file.name)
+                shown[step.number] = bars.add_task(name, total=sizes[step.number])
+            if step.number in shown:
+                if step.sending:
+                    bars.update(shown[step.number], completed=step.sent)
+                else:
+                    bars.remove_task(shown.pop(step.number))
+            sent[step.number] = sizes[step.number] if step.finished else step.sent
+            finished += step.finished
+            bars.update(
+                everything, completed=sum(sent), description=f"{finished} of {len(sizes)} done"
+            )
+
+        yield on_progress

@@ -1,0 +1,260 @@
+"""`attachments upload` and the commands of operators, against a whole local stack."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
+
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).parents[2]
+START_TIMEOUT_S = 60
+STOP_TIMEOUT_S = 20
+COMMAND_TIMEOUT_S = 90
+
+Ended = subprocess.CompletedProcess[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalStack:
+    """A running stack and the command line beside it."""
+
+    data_dir: Path
+    ready: dict[str, Any]
+
+    def run_bare(self, *arguments: str | Path, **variables: str) -> Ended:
+        """Run a command as in a shell that knows nothing of the service but `variables`."""
+        return subprocess.run(
+            [sys.executable, "-m", "deploy.cli", *arguments],
+            env={**bare_environment(), **variables},
+            cwd=self.data_dir.parent,
+            capture_output=True,
+            text=True,
+            timeout=COMMAND_TIMEOUT_S,
+            check=False,
+        )
+
+    def run(self, *arguments: str | Path, **variables: str) -> Ended:
+        """Run a command that finds the stack by its data directory."""
+        return self.run_bare(*arguments, "--data-dir", self.data_dir, **variables)
+
+
+def bare_environment() -> dict[str, str]:
+    """The environment without a setting of the service, nor of AWS."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("ATTACHMENTS_", "AWS_"))
+    }
+    return {**kept, "PYTHONPATH": str(ROOT)}
+
+
+@pytest.fixture(scope="module")
+def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
+    """Start a stack of this module's own, and stop it as Ctrl-C would."""
+    folder = tmp_path_factory.mktemp("stack")
+    data_dir, ready_file, log = folder / "data", folder / "ready.json", folder / "log"
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            [
+                sys.executable, "-m", "deploy.cli", "up", "--data-dir", data_dir, "--port", "0",
+                "--ready-file", ready_file, "--decoders", "1",
+            ],
+            env=bare_environment(), stdout=output, stderr=output,
+        )  # fmt: skip
+    try:
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while not ready_file.exists():
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < deadline, log.read_text()
+            time.sleep(0.1)
+        yield LocalStack(data_dir=data_dir, ready=json.loads(ready_file.read_bytes()))
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(STOP_TIMEOUT_S)
+        finally:
+            process.kill()
+            process.wait()
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Two JPEGs of different shapes and a text."""
+    folder = tmp_path_factory.mktemp("files")
+    for name, size in (("wide one.jpg", (1600, 900)), ("tall.jpg", (600, 1200))):
+        Image.linear_gradient("L").resize(size).convert("RGB").save(folder / name)
+    (folder / "note.txt").write_text("Grüße\n" * 50, encoding="utf-8")
+    return [folder / "wide one.jpg", folder / "tall.jpg", folder / "note.txt"]
+
+
+@pytest.fixture(scope="module")
+def uploaded(local: LocalStack, files: Sequence[Path]) -> list[dict[str, Any]]:
+    """Upload them once, and return what was printed."""
+    ended = local.run("upload", *files, "--json")
+    assert ended.returncode == 0, ended.stderr + ended.stdout
+    assert ended.stderr == ""
+    printed: list[dict[str, Any]] = json.loads(ended.stdout)
+    return printed
+
+
+def test_upload_brings_files_to_ready_with_thumbnails_for_images(
+    uploaded: list[dict[str, Any]], files: Sequence[Path]
+) -> None:
+    assert [item["file"] for item in uploaded] == [str(file) for file in files]
+    assert [item["state"] for item in uploaded] == ["ready"] * 3
+    assert [item["size"] for item in uploaded] == [file.stat().st_size for file in files]
+    types = [item["content_type"].split(";")[0] for item in uploaded]
+    assert types == ["image/jpeg", "image/jpeg", "text/plain"]
+    assert [(item["width"], item["height"]) for item in uploaded] == [
+        (1600, 900),
+        (600, 1200),
+        (None, None),
+    ]
+    assert [item["thumb"] is not None for item in uploaded] == [True, True, False]
+    for item, file in zip(uploaded, files, strict=True):
+        with urlopen(item["url"], timeout=10) as answer:  # noqa: S310 - our own stack
+            assert answer.read() == file.read_bytes()
+    with urlopen(uploaded[0]["thumb"], timeout=10) as answer:  # noqa: S310
+        thumbnail = Image.open(BytesIO(answer.read()))
+    assert 0 < thumbnail.width < 1600
+    assert abs(thumbnail.width / thumbnail.height - 16 / 9) < 0.05
+
+
+def test_upload_ends_in_a_table_for_people(local: LocalStack, files: Sequence[Path]) -> None:
+    ended = local.run("upload", *files, "--attachable-type", "task", "--attachable-id", "7")
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.count(" ready ") == 3
+    assert "1600×900" in ended.stdout
+    assert "Traceback" not in ended.stderr
+
+
+def test_upload_of_many_files_and_a_bad_one_tells_each_apart(
+    local: LocalStack, files: Sequence[Path], tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken.jpg"
+    broken.write_bytes(files[0].read_bytes()[:2000])
+    many = []
+    for number in range(40):
+        many.append(tmp_path / f"{number}.txt")
+        many[-1].write_text(f"text {number}")
+    ended = local.run("upload", *many, broken, "--json")
+    printed = json.loads(ended.stdout)
+    assert ended.returncode == 1
+    assert [item["state"] for item in printed] == ["ready"] * 40 + ["rejected"]
+    assert printed[-1]["reason"]["code"] in ("broken", "truncated")
+
+
+def test_upload_takes_its_credentials_from_the_environment(
+    local: LocalStack, files: Sequence[Path]
+) -> None:
+    variables = {
+        "ATTACHMENTS_API_URL": local.ready["api_url"],
+        "ATTACHMENTS_TOKEN": local.ready["token"],
+        "ATTACHMENTS_ORGANIZATION_ID": str(local.ready["organization_id"]),
+    }
+    ended = local.run_bare("upload", files[2], "--no-wait", "--json", **variables)
+    assert ended.returncode == 0, ended.stderr
+    assert json.loads(ended.stdout)[0]["state"] == "pending"
+
+
+def test_show_tells_an_operator_where_an_attachment_stands(
+    local: LocalStack, uploaded: list[dict[str, Any]]
+) -> None:
+    number = uploaded[0]["id"]
+    shown = json.loads(local.run("show", number, "--json").stdout)
+    assert (shown["id"], shown["state"], shown["width"]) == (int(number), "ready", 1600)
+    assert shown["key"].endswith("/original/wide_one.jpg")
+    table = local.run("show", number)
+    assert table.returncode == 0
+    assert shown["key"] in table.stdout
+
+
+def test_show_of_an_id_that_does_not_exist_fails(local: LocalStack) -> None:
+    ended = local.run("show", "999999999")
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr == "attachments: there is no attachment 999999999\n"
+
+
+def test_retry_leaves_alone_what_is_ready(
+    local: LocalStack, uploaded: list[dict[str, Any]]
+) -> None:
+    number = uploaded[0]["id"]
+    ended = local.run("retry", number)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout == f"{number}: is ready, not failed or rejected; nothing was done\n"
+
+
+def test_retry_sends_a_rejected_one_through_processing_again(
+    local: LocalStack, files: Sequence[Path], tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken.jpg"
+    broken.write_bytes(files[0].read_bytes()[:2000])
+    number = json.loads(local.run("upload", broken, "--json").stdout)[0]["id"]
+    before = json.loads(local.run("show", number, "--json").stdout)
+    ended = local.run("retry", number, "999999999")
+    assert ended.returncode == 1
+    assert ended.stdout == f"{number}: is processed again\n"
+    assert ended.stderr == "999999999: there is no such attachment\n"
+    deadline = time.monotonic() + 30
+    while True:
+        after = json.loads(local.run("show", number, "--json").stdout)
+        if after["state"] == "rejected" and after["processed_at"] != before["processed_at"]:
+            break
+        assert time.monotonic() < deadline, after
+    assert after["revision"] == before["revision"] + 1
+
+
+def test_a_token_works_from_its_creation_until_it_is_revoked(
+    local: LocalStack, files: Sequence[Path]
+) -> None:
+    created = local.run("organizations", "create", "Acme")
+    organization_id = created.stdout.strip()
+    assert organization_id.isdigit()
+    made = local.run("tokens", "create", "--organization", organization_id, "--name", "CI")
+    token = made.stdout.removesuffix("\n")
+    assert token
+    assert not any(letter.isspace() for letter in token)
+    assert len(made.stderr.splitlines()) == 1
+    variables = {
+        "ATTACHMENTS_API_URL": local.ready["api_url"],
+        "ATTACHMENTS_TOKEN": token,
+        "ATTACHMENTS_ORGANIZATION_ID": organization_id,
+    }
+    assert local.run_bare("upload", files[2], **variables).returncode == 0
+
+    arguments = ("tokens", "list", "--organization", organization_id)
+    [listed] = json.loads(local.run(*arguments, "--json").stdout)
+    assert (listed["name"], listed["revoked_at"]) == ("CI", None)
+    assert token not in str(listed)
+    assert local.run("tokens", "revoke", str(listed["id"])).returncode == 0
+    again = local.run("tokens", "revoke", str(listed["id"]))
+    assert again.returncode == 1
+    assert "not revoked yet" in again.stderr
+    assert "CI" in local.run(*arguments).stdout
+
+    refused = local.run_bare("upload", files[2], **variables)
+    assert refused.returncode == 1
+    assert refused.stdout == ""
+    assert refused.stderr == (
+        "attachments: the API does not know this token (401): it is wrong or revoked\n"
+    )
+
+
+def test_a_token_for_an_organization_that_does_not_exist_is_refused(local: LocalStack) -> None:
+    ended = local.run("tokens", "create", "--organization", "424242")
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr == "attachments: --organization: there is no organization 424242\n"
+
+
+def test_migrate_may_be_repeated(local: LocalStack) -> None:
+    assert local.run("migrate").returncode == 0

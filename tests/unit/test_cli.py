@@ -1,0 +1,251 @@
+"""The command line: what is mistyped or missing is told in one line, without a traceback."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from deploy.cli import run
+
+PASSWORD = "the-password-of-the-database"
+TOKEN = "the-token-of-the-client"
+
+Captured = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(autouse=True)
+def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Run in an empty directory, with no setting at all."""
+    for name in os.environ:
+        if name.startswith(("ATTACHMENTS_", "AWS_")):
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def closed_port() -> int:
+    """A port on which nothing listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@pytest.fixture
+def settings(monkeypatch: pytest.MonkeyPatch, closed_port: int) -> None:
+    """Settings that can be read, of servers that are away."""
+    values = {
+        "DATABASE_URL": f"postgresql://attachments:{PASSWORD}@127.0.0.1:{closed_port}/attachments",
+        "BROKER_URL": f"redis://127.0.0.1:{closed_port}/0",
+        "S3_BUCKET": "attachments",
+        "FILES_SECRET": "a secret of some length",
+    }
+    for name, value in values.items():
+        monkeypatch.setenv(f"ATTACHMENTS_{name}", value)
+
+
+def one_line(captured: Captured) -> str:
+    """Return what was said on standard error, after checking that it is one line and all."""
+    shown = captured.readouterr()
+    assert shown.out == ""
+    assert len(shown.err.splitlines()) == 1, shown.err
+    assert "Traceback" not in shown.err
+    assert PASSWORD not in shown.err
+    assert TOKEN not in shown.err
+    return shown.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        pytest.param([], "Missing command", id="no command"),
+        pytest.param(["shw", "1"], "No such command 'shw'", id="unknown command"),
+        pytest.param(["show", "1", "--jso"], "No such option: --jso", id="unknown option"),
+        pytest.param(["show"], "Missing argument 'ID'", id="no id"),
+        pytest.param(["show", "one"], "'ID': Input should be a valid integer", id="id in words"),
+        pytest.param(["show", "1.5"], "'ID': Input should be a valid integer", id="id not whole"),
+        pytest.param(["show", "0"], "greater than or equal to 1", id="id zero"),
+        pytest.param(["show", str(2**63)], "less than or equal to 92233720", id="id too large"),
+        pytest.param(["retry"], "give either IDs or --failed", id="retry of nothing"),
+        pytest.param(["retry", "1", "--failed"], "give either IDs or --failed", id="retry of both"),
+        pytest.param(["retry", "x"], "should be a valid integer", id="retry of a word"),
+        pytest.param(["organizations", "create", " "], "NAME can't be blank", id="blank name"),
+        pytest.param(["tokens", "create"], "Missing option '--organization'", id="no owner"),
+        pytest.param(["tokens", "revoke", "-1"], "No such option: -1", id="negative id"),
+        pytest.param(["upload"], "Missing argument 'FILE...'", id="no file"),
+        pytest.param(["upload", "nope"], "'nope' does not exist", id="unknown file"),
+        pytest.param(["upload", "."], "'.' is a directory", id="a directory"),
+        pytest.param(["upload", "/dev/null"], "must be a regular file", id="a device"),
+        pytest.param(
+            ["upload", __file__, "--attachable-type", "task"], "belong together", id="type, no id"
+        ),
+        pytest.param(
+            ["upload", __file__, "--attachable-type", "moon", "--attachable-id", "1"],
+            "--attachable-type: must be one of invoice,",
+            id="unknown type",
+        ),
+        pytest.param(["up", "--port", "70000"], "less than or equal to 65535", id="no such port"),
+    ],
+)
+def test_what_is_mistyped_is_named_with_the_rule(
+    arguments: list[str], words: str, capsys: Captured
+) -> None:
+    assert run(arguments) == 2
+    assert words in one_line(capsys)
+
+
+DATABASE_COMMANDS = [
+    pytest.param(arguments, id=" ".join(arguments[:2]))
+    for arguments in (
+        ["show", "1"],
+        ["retry", "1"],
+        ["retry", "--failed"],
+        ["organizations", "create", "Acme"],
+        ["tokens", "create", "--organization", "1"],
+        ["tokens", "list", "--organization", "1"],
+        ["tokens", "revoke", "1"],
+        ["migrate"],
+    )
+]
+
+
+@pytest.mark.parametrize("arguments", DATABASE_COMMANDS)
+@pytest.mark.usefixtures("settings")
+def test_a_database_that_is_away_is_told_in_one_line_without_its_address(
+    arguments: list[str], capsys: Captured
+) -> None:
+    assert run(arguments) == 1
+    assert "ATTACHMENTS_DATABASE_URL" in one_line(capsys)
+
+
+@pytest.mark.parametrize("arguments", [["show", "1"], ["migrate"]], ids=["show", "migrate"])
+@pytest.mark.usefixtures("settings")
+def test_a_database_address_that_cannot_be_read_is_not_shown(
+    arguments: list[str], capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(
+        "ATTACHMENTS_DATABASE_URL", f"postgresql://a:{PASSWORD}@127.0.0.1:port/attachments"
+    )
+    assert run(arguments) == 1
+    assert "ATTACHMENTS_DATABASE_URL" in one_line(capsys)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [*DATABASE_COMMANDS, pytest.param(["api"], id="api"), pytest.param(["worker"], id="worker")],
+)
+def test_every_setting_at_fault_is_named_under_one_heading(
+    arguments: list[str], capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ATTACHMENTS_DATABASE_URL", f"mysql://a:{PASSWORD}@127.0.0.1/attachments")
+    assert run(arguments) == 1
+    shown = capsys.readouterr()
+    heading, *faults = shown.err.splitlines()
+    assert heading == "attachments: these settings cannot be used:"
+    assert [fault.split(":")[0] for fault in faults] == [
+        "  ATTACHMENTS_DATABASE_URL",
+        "  ATTACHMENTS_BROKER_URL",
+        "  ATTACHMENTS_S3_BUCKET",
+    ]
+    assert PASSWORD not in shown.err
+    assert shown.out == ""
+
+
+def test_without_settings_and_local_stack_the_missing_ones_are_named(capsys: Captured) -> None:
+    assert run(["show", "1"]) == 1
+    assert "  ATTACHMENTS_DATABASE_URL: is not set" in capsys.readouterr().err.splitlines()
+
+
+def test_a_port_that_is_taken_is_told_in_one_line(
+    settings: None, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        monkeypatch.setenv("ATTACHMENTS_API_PORT", str(port))
+        ended = subprocess.run(
+            [sys.executable, "-m", "deploy.cli", "api"],
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+    assert ended.returncode == 1
+    assert ended.stderr.count("\n") == 1, ended.stderr
+    assert f"port {port} cannot be listened on" in ended.stderr
+
+
+class TestUpload:
+    """Where `upload` finds the API and the token."""
+
+    @pytest.fixture
+    def file(self, tmp_path: Path) -> str:
+        path = tmp_path / "note.txt"
+        path.write_text("text")
+        return str(path)
+
+    def test_names_what_to_set_where_there_is_nothing(self, file: str, capsys: Captured) -> None:
+        assert run(["upload", file]) == 1
+        line = one_line(capsys)
+        assert "ATTACHMENTS_API_URL, ATTACHMENTS_TOKEN, ATTACHMENTS_ORGANIZATION_ID" in line
+        assert "attachments up" in line
+
+    def test_names_what_is_missing_where_some_is_set(
+        self, file: str, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("ATTACHMENTS_TOKEN", TOKEN)
+        assert run(["upload", file]) == 1
+        shown = capsys.readouterr().err
+        assert shown.splitlines()[1:] == [
+            "  ATTACHMENTS_API_URL: is not set",
+            "  ATTACHMENTS_ORGANIZATION_ID: is not set",
+        ]
+        assert TOKEN not in shown
+
+    def test_names_a_ready_file_that_cannot_be_read(self, file: str, capsys: Captured) -> None:
+        Path(".attachments").mkdir()
+        Path(".attachments/ready.json").write_text("{}")
+        assert run(["upload", file]) == 1
+        assert ".attachments/ready.json cannot be read" in one_line(capsys)
+
+    def test_tells_that_the_api_of_a_local_stack_is_away(
+        self, file: str, closed_port: int, capsys: Captured, tmp_path: Path
+    ) -> None:
+        ready = {"api_url": f"http://127.0.0.1:{closed_port}", "token": TOKEN, "organization_id": 1}
+        (tmp_path / "ready.json").write_text(json.dumps(ready))
+        assert run(["upload", file, "--data-dir", str(tmp_path)]) == 1
+        assert "the API cannot be reached" in one_line(capsys)
+
+    @pytest.mark.parametrize("address", ["localhost:8000", "ftp://host", "http://", "http://a b"])
+    def test_tells_that_an_address_is_none(
+        self, address: str, file: str, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("ATTACHMENTS_API_URL", address)
+        monkeypatch.setenv("ATTACHMENTS_TOKEN", TOKEN)
+        monkeypatch.setenv("ATTACHMENTS_ORGANIZATION_ID", "1")
+        assert run(["upload", file]) == 1
+        assert "API" in one_line(capsys)
+
+
+def test_help_is_quick_because_it_loads_nothing_heavy() -> None:
+    code = (
+        "import sys, deploy.cli; assert deploy.cli.run(['--help']) == 0; "
+        "sys.exit(str({'aiohttp', 'asyncpg', 'celery', 'sqlalchemy'} & set(sys.modules) or ''))"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert ended.stderr.strip() == ""
+    for command in ("up", "api", "worker", "migrate", "upload", "show", "retry", "tokens"):
+        assert command in ended.stdout
