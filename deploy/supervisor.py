@@ -158,7 +158,10 @@ def _last_words(program: Program) -> str:
 class Part(Protocol):
     """One of the processes that are kept running. `start` may be called again after an end."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """The process's name."""
+
     child: Child | None
 
     async def start(self) -> None:

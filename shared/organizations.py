@@ -74,7 +74,7 @@ async def create_token(
     A given token may be stored repeatedly; where it was revoked it stays so. Raises
     asyncpg.ForeignKeyViolationError if there is no such organization.
     """
-    plain = token or secrets.token_urlsafe(TOKEN_BYTES)
+    plain = token or secrets.token_hex(TOKEN_BYTES)
     await connection.execute(
         """
         INSERT INTO tokens (organization_id, person_id, name, digest) VALUES ($1, $2, $3, $4)

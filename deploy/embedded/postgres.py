@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
 
 import asyncpg
 
@@ -112,7 +111,7 @@ class EmbeddedPostgres(Server):
     for tests.
     """
 
-    name: ClassVar[str] = "postgres"
+    name: str = field(default="postgres", init=False)
     port: int = field(default_factory=choose_port)
     password: str = field(default_factory=secrets.token_hex, repr=False)
     durable: bool = True

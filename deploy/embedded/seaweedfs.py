@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
 
 import aiohttp
 from botocore.auth import S3SigV4Auth
@@ -55,7 +54,7 @@ class Webhook:
 class EmbeddedSeaweedFS(Server):
     """A SeaweedFS with one bucket. `ports` are named by `PORT_NAMES`."""
 
-    name: ClassVar[str] = "seaweedfs"
+    name: str = field(default="seaweedfs", init=False)
     ports: Mapping[str, int] = field(default_factory=lambda: choose_ports(PORT_NAMES))
     access_key_id: str = field(default_factory=lambda: secrets.token_hex(10))
     secret_access_key: str = field(default_factory=secrets.token_hex, repr=False)

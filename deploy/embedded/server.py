@@ -1,9 +1,8 @@
 """What the three servers have in common."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
 
 from deploy.supervisor import Child, StartFailed
 
@@ -14,7 +13,7 @@ START_S = 30.0
 class Server:
     """A server in a directory of its own; what it writes goes to `log`, or to a file therein."""
 
-    name: ClassVar[str]
+    name: str = field(init=False)
     directory: Path
     log: Path | None = None
     child: Child | None = None

@@ -6,7 +6,6 @@ import json
 import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
 
 from deploy.embedded.ports import HOST, choose_port
 from deploy.embedded.server import START_S, Server, environment, missing
@@ -26,7 +25,7 @@ def find_binary() -> Path:
 class EmbeddedValkey(Server):
     """A Valkey server that writes to disk what it holds, once a second."""
 
-    name: ClassVar[str] = "valkey"
+    name: str = field(default="valkey", init=False)
     port: int = field(default_factory=choose_port)
     password: str = field(default_factory=secrets.token_hex, repr=False)
 

@@ -1,0 +1,75 @@
+"""The directory of a stack on one machine: who uses it, and what stays the same over restarts."""
+
+import fcntl
+import json
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from deploy.files import write_private
+from deploy.supervisor import StartFailed
+
+KEPT = "secrets.json"
+ENVIRONMENT = "environment.json"
+READY = "ready.json"
+
+
+@dataclass(kw_only=True)
+class Kept:
+    """The secrets and ports that a stack was started with first."""
+
+    postgres_password: str = field(default_factory=secrets.token_hex, repr=False)
+    valkey_password: str = field(default_factory=secrets.token_hex, repr=False)
+    s3_access_key_id: str = field(default_factory=lambda: secrets.token_hex(10).upper())
+    s3_secret_access_key: str = field(default_factory=secrets.token_urlsafe, repr=False)
+    files_secret: str = field(default_factory=secrets.token_urlsafe, repr=False)
+    events_token: str = field(default_factory=secrets.token_urlsafe, repr=False)
+    token: str = field(default_factory=secrets.token_hex, repr=False)
+    ports: dict[str, int] = field(default_factory=dict)
+
+
+def read_kept(directory: Path) -> Kept:
+    """Read what a data directory keeps, or make it up. Raises StartFailed if it is damaged."""
+    try:
+        return Kept(**json.loads((directory / KEPT).read_bytes()))
+    except FileNotFoundError:
+        return Kept()
+    except (ValueError, TypeError):
+        raise StartFailed(
+            f"{directory / KEPT} is damaged; repair it or choose another --data-dir"
+        ) from None
+
+
+def write_kept(directory: Path, kept: Kept) -> None:
+    """Write what a data directory keeps."""
+    write_private(directory / KEPT, json.dumps(asdict(kept), indent=2))
+
+
+@contextmanager
+def held(directory: Path) -> Iterator[None]:
+    """Make the directory, and hold it for this process alone. Raises StartFailed, OSError."""
+    # Root's PostgreSQL runs as another user, who has to pass through.
+    mode = 0o711 if os.geteuid() == 0 else 0o700
+    directory.mkdir(parents=True, exist_ok=True, mode=mode)
+    with open(os.open(directory / "lock", os.O_RDWR | os.O_CREAT, 0o600), "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise StartFailed(f"another `attachments up` runs in {directory}") from None
+        yield
+
+
+def local_environment(directory: Path) -> dict[str, str] | None:
+    """Give the settings and credentials of the stack that was started in a data directory.
+
+    With them come ATTACHMENTS_TOKEN and ATTACHMENTS_ORGANIZATION_ID, for clients. None if there
+    was none, or it belongs to another user.
+    """
+    try:
+        found = json.loads((directory / ENVIRONMENT).read_bytes())
+    except (OSError, ValueError):
+        return None
+    return {str(name): str(value) for name, value in found.items()}

@@ -1,0 +1,276 @@
+"""A stack on one machine: its parts, their settings, and the order in which they start and stop."""
+
+import asyncio
+import os
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+from sqlalchemy.exc import SQLAlchemyError
+
+from deploy.data_dir import Kept
+from deploy.embedded import EmbeddedPostgres, EmbeddedSeaweedFS, EmbeddedValkey, Webhook
+from deploy.embedded.ports import HOST
+from deploy.embedded.seaweedfs import PORT_NAMES
+from deploy.embedded.server import Server
+from deploy.services import Check, Service, always, answers, is_consumed, is_reachable
+from deploy.supervisor import Part, Say, StartFailed, together
+from shared import organizations
+from shared.errors import ObjectMissing, StoreError
+from shared.schema import migrate
+from shared.settings import Settings, load_settings, split_words
+from shared.signing import Credentials
+from shared.storage import open_storage
+
+ORGANIZATION_ID = 1
+PORTS = ("postgres", "valkey", *PORT_NAMES)
+SERVICES_STOP_S = 7.0  # a worker lets uploads in flight end for 6 s
+SERVERS_STOP_S = 2.0
+RETRY_S = 0.1
+ELSEWHERE_S = 10.0
+PROBE_KEY = "attachments/files/.probe"
+
+
+@dataclass(kw_only=True)
+class Servers:
+    """The embedded servers; None in the place of one that runs elsewhere."""
+
+    postgres: EmbeddedPostgres | None = None
+    valkey: EmbeddedValkey | None = None
+    seaweedfs: EmbeddedSeaweedFS | None = None
+
+    def all(self) -> list[Server]:
+        """Return those that there are."""
+        return [each for each in (self.postgres, self.valkey, self.seaweedfs) if each is not None]
+
+
+def plan_servers(
+    directory: Path, kept: Kept, operator: Mapping[str, str], webhook: Webhook
+) -> Servers:
+    """Say which servers the operator's settings leave to us."""
+    logs = directory / "logs"
+    servers = Servers()
+    if not operator.get("ATTACHMENTS_DATABASE_URL"):
+        servers.postgres = EmbeddedPostgres(
+            directory=directory / "postgres", log=logs / "postgres.log",
+            port=kept.ports["postgres"], password=kept.postgres_password,
+        )  # fmt: skip
+    if not operator.get("ATTACHMENTS_BROKER_URL"):
+        servers.valkey = EmbeddedValkey(
+            directory=directory / "valkey", log=logs / "valkey.log",
+            port=kept.ports["valkey"], password=kept.valkey_password,
+        )  # fmt: skip
+    if not (operator.get("ATTACHMENTS_S3_ENDPOINT_URL") or operator.get("ATTACHMENTS_S3_BUCKET")):
+        servers.seaweedfs = EmbeddedSeaweedFS(
+            directory=directory / "seaweedfs", log=logs / "seaweedfs.log",
+            ports={name: kept.ports[name] for name in PORT_NAMES},
+            access_key_id=kept.s3_access_key_id, secret_access_key=kept.s3_secret_access_key,
+            region=operator.get("ATTACHMENTS_S3_REGION") or "us-east-1", webhook=webhook,
+        )  # fmt: skip
+    return servers
+
+
+def plan_environment(
+    kept: Kept, servers: Servers, operator: Mapping[str, str], own: Mapping[str, str]
+) -> dict[str, str]:
+    """Give the whole environment of API and worker: the operator's settings win over ours."""
+    planned = {
+        "ATTACHMENTS_FILES_SECRET": kept.files_secret,
+        "ATTACHMENTS_EVENTS_TOKENS": kept.events_token,
+    }
+    if servers.postgres is not None:
+        planned["ATTACHMENTS_DATABASE_URL"] = servers.postgres.url
+    if servers.valkey is not None:
+        planned["ATTACHMENTS_BROKER_URL"] = servers.valkey.url
+    given = {name: value for name, value in operator.items() if value}
+    if servers.seaweedfs is not None:
+        planned["ATTACHMENTS_S3_BUCKET"] = servers.seaweedfs.bucket
+        planned["ATTACHMENTS_S3_ENDPOINT_URL"] = servers.seaweedfs.url
+        planned["ATTACHMENTS_S3_REGION"] = servers.seaweedfs.region
+        # Keys, profiles and proxies that the operator has are for other stores.
+        given = {name: value for name, value in given.items() if not name.startswith("AWS_")}
+        direct = ",".join(filter(None, (given.get("NO_PROXY"), given.get("no_proxy"), HOST)))
+        given |= {
+            "AWS_ACCESS_KEY_ID": servers.seaweedfs.access_key_id,
+            "AWS_SECRET_ACCESS_KEY": servers.seaweedfs.secret_access_key,
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "NO_PROXY": direct,
+            "no_proxy": direct,
+        }
+    return {**planned, **given, **own}
+
+
+@dataclass(kw_only=True)
+class Stack:
+    """Everything that `attachments up` runs."""
+
+    servers: Servers
+    api: Service
+    worker: Service
+    settings: Settings
+    api_url: str
+    token: str
+    renew_token: Callable[[], str]
+    credentials: Credentials | None = None
+
+    @property
+    def parts(self) -> list[Part]:
+        """All processes."""
+        return [*self.servers.all(), self.api, self.worker]
+
+    async def start(self) -> None:
+        """Start everything, side by side as far as it goes; returns when all of it answers.
+
+        Raises StartFailed. Some of it may run then.
+        """
+        await together(self._start_worker(), self._start_store(), self.api.start())
+
+    async def _start_worker(self) -> None:
+        await together(self._start_database(), self._start_broker())
+        await self.worker.start()
+
+    async def _start_broker(self) -> None:
+        if self.servers.valkey is not None:
+            await self.servers.valkey.start()
+        url = self.settings.broker_url.get_secret_value()
+        await _until(lambda: is_reachable(url), "the broker of ATTACHMENTS_BROKER_URL")
+
+    async def _start_database(self) -> None:
+        if self.servers.postgres is not None:
+            await self.servers.postgres.start()
+        url = self.settings.database_url.get_secret_value()
+        await _until(lambda: _accepts(url), "the database of ATTACHMENTS_DATABASE_URL")
+        try:
+            await asyncio.to_thread(migrate, url)
+        except (SQLAlchemyError, asyncpg.PostgresError, OSError) as error:
+            fault = str(error).split("\n", 1)[0]
+            raise StartFailed(f"the database cannot be migrated: {fault}") from error
+        connection = await asyncpg.connect(url)
+        try:
+            await organizations.create_organization(connection, "local", ORGANIZATION_ID)
+            if await organizations.is_revoked(connection, self.token):
+                self.token = self.renew_token()
+            await organizations.create_token(
+                connection, ORGANIZATION_ID, "attachments up", token=self.token
+            )
+        finally:
+            await connection.close()
+
+    async def _start_store(self) -> None:
+        if self.servers.seaweedfs is not None:
+            await self.servers.seaweedfs.start()
+        async with open_storage(self.settings) as storage:
+            try:
+                self.credentials = await storage.credentials()
+                await storage.head(PROBE_KEY)
+            except ObjectMissing:
+                pass
+            except StoreError as error:
+                raise StartFailed(
+                    f"the store of ATTACHMENTS_S3_BUCKET cannot be used: {error}"
+                ) from error
+
+    async def stop(self) -> None:
+        """Stop everything: first what uses the servers, then these. Takes no longer than 10 s."""
+        services = (self.worker, self.api)
+        await asyncio.gather(*(each.stop(SERVICES_STOP_S) for each in services))
+        await asyncio.gather(*(each.stop(SERVERS_STOP_S) for each in self.servers.all()))
+
+    def kill(self) -> None:
+        """Kill everything at once."""
+        for part in self.parts:
+            if part.child is not None:
+                part.child.kill()
+
+    def document(self) -> dict[str, Any]:
+        """Tell clients and tests all that they need: the content of the ready file."""
+        assert self.credentials is not None
+        settings = self.settings
+        return {
+            "api_url": self.api_url,
+            "token": self.token,
+            "organization_id": ORGANIZATION_ID,
+            "bucket": settings.s3_bucket,
+            "s3_endpoint_url": settings.s3_endpoint_url,
+            "s3_access_key_id": self.credentials.access_key,
+            "s3_secret_access_key": self.credentials.secret_key,
+            "s3_region": settings.s3_region,
+            "upload_url": settings.upload_url,
+            "events_url": f"{self.api_url}/events/s3",
+            "events_token": settings.events_tokens[0].get_secret_value(),
+            "database_url": settings.database_url.get_secret_value(),
+            "broker_url": settings.broker_url.get_secret_value(),
+            "pids": {part.name: part.child.pid for part in self.parts if part.child is not None},
+        }
+
+
+def build_stack(
+    directory: Path,
+    kept: Kept,
+    own: Mapping[str, str],
+    say: Say,
+    renew_token: Callable[[], str],
+) -> Stack:
+    """Put a stack together from what its directory keeps and the environment of this process.
+
+    That environment becomes the one of API and worker. `own` are settings from the command line,
+    which win. Raises SettingsError.
+    """
+    operator = dict(os.environ)
+    host = operator.get("ATTACHMENTS_API_HOST") or HOST
+    port = kept.ports["api"]
+    api_url = f"http://{_reached_at(host)}:{port}"
+    events_tokens = split_words(operator.get("ATTACHMENTS_EVENTS_TOKENS") or kept.events_token)
+    webhook = Webhook(url=f"{api_url}/events/s3", token=events_tokens[0])
+    servers = plan_servers(directory, kept, operator, webhook)
+    listen = {"ATTACHMENTS_API_HOST": host, "ATTACHMENTS_API_PORT": str(port)}
+    environment = plan_environment(kept, servers, operator, {**listen, **own})
+    os.environ.clear()
+    os.environ.update(environment)
+    settings = load_settings()
+
+    def service(name: str, ready: Check, alive: Check) -> Service:
+        return Service(
+            name=name, env=environment, directory=directory, say=say, ready=ready, alive=alive
+        )
+
+    broker_url = settings.broker_url.get_secret_value()
+    return Stack(
+        servers=servers,
+        api=service(
+            "api",
+            ready=lambda: answers(f"{api_url}/health/ready"),
+            alive=lambda: answers(f"{api_url}/health/live"),
+        ),
+        worker=service("worker", ready=lambda: is_consumed(broker_url), alive=always),
+        settings=settings,
+        api_url=api_url,
+        token=kept.token,
+        renew_token=renew_token,
+    )
+
+
+def _reached_at(host: str) -> str:
+    if host in ("0.0.0.0", "::"):  # noqa: S104 - the operator chose to listen everywhere
+        return HOST
+    return f"[{host}]" if ":" in host else host
+
+
+async def _accepts(database_url: str) -> bool:
+    try:
+        connection = await asyncpg.connect(database_url, timeout=3)
+    except (OSError, TimeoutError, asyncpg.PostgresError):
+        return False
+    await connection.close()
+    return True
+
+
+async def _until(check: Callable[[], Awaitable[bool]], what: str) -> None:
+    deadline = time.monotonic() + ELSEWHERE_S
+    while not await check():
+        if time.monotonic() > deadline:
+            raise StartFailed(f"{what} cannot be reached, or refuses us")
+        await asyncio.sleep(RETRY_S)

@@ -1,0 +1,200 @@
+"""`attachments up`: the whole service on one machine, in the foreground, from nothing."""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from deploy.data_dir import (
+    ENVIRONMENT,
+    READY,
+    Kept,
+    held,
+    local_environment,
+    read_kept,
+    write_kept,
+)
+from deploy.embedded.ports import HOST, choose_ports
+from deploy.files import write_private
+from deploy.supervisor import StartFailed, Supervisor
+from shared.errors import SettingsError
+
+if TYPE_CHECKING:
+    from deploy.console import Console
+    from deploy.stack import Stack
+
+__all__ = ["local_environment", "run_up", "up"]
+
+USUAL_PORT = 8000
+READY_TEXT = """\
+attachments is up at {api_url} after {seconds:.1f} s; Ctrl-C stops it
+organization {organization_id}, token {token}
+try: curl -H 'X-Auth-Token: {token}' -H 'X-Organization-Id: {organization_id}' {api_url}/api/v2/attachments
+"""  # noqa: E501 - a line to copy
+
+
+def run_up(data_dir: Path, port: int | None, ready_file: Path | None, decoders: int | None) -> int:
+    """Run a stack until it is told to stop; returns the exit status.
+
+    `port` None means the one of last time, 8000, or any that is free; 0 means any. What the
+    operator can mend is told in a line on standard error.
+    """
+    try:
+        data_dir = data_dir.resolve()
+        ready_file = ready_file and ready_file.absolute()
+        with held(data_dir):
+            return asyncio.run(up(data_dir, port, ready_file, decoders))
+    except (StartFailed, SettingsError) as fault:
+        print(f"attachments up: {fault}", file=sys.stderr)
+    except OSError as error:
+        print(f"attachments up: {error.filename or error}: {error.strerror}", file=sys.stderr)
+    return 1
+
+
+async def up(
+    data_dir: Path, port: int | None, ready_file: Path | None, decoders: int | None
+) -> int:
+    """Run a stack in a data directory that is ours alone, until SIGINT, SIGTERM or SIGHUP.
+
+    Takes over this process, its signals and its environment. Raises StartFailed, SettingsError,
+    OSError.
+    """
+    from deploy.console import Console
+
+    began = time.monotonic()
+    stopping = asyncio.Event()
+    _on_signals(stopping.set)
+    ready_files = [data_dir / READY, *([] if ready_file is None else [ready_file])]
+    _forget(ready_files)
+    kept = _keep(data_dir, port)
+    console = Console()
+    try:
+        stack = _build(data_dir, kept, decoders, console)
+
+        def publish() -> None:
+            for path in ready_files:
+                write_private(path, json.dumps(stack.document(), indent=2) + "\n")
+
+        supervisor = Supervisor(console.tell, publish)
+        try:
+            if not await _started(stack, stopping):
+                return 0
+            _write_environment(data_dir, stack)
+            publish()
+            for part in stack.parts:
+                supervisor.watch(part)
+            seconds = time.monotonic() - began
+            console.tell(READY_TEXT.format(**stack.document(), seconds=seconds))
+            await stopping.wait()
+            return 0
+        finally:
+            console.tell("stopping")
+            _on_signals(stack.kill)
+            await supervisor.release()
+            await stack.stop()
+            ready_files[0].unlink(missing_ok=True)
+    finally:
+        console.close()
+
+
+async def _started(stack: "Stack", stopping: asyncio.Event) -> bool:
+    """Start a stack; whether that came to its end before we were told to stop."""
+    start = asyncio.create_task(stack.start())
+    stop = asyncio.create_task(stopping.wait())
+    try:
+        await asyncio.wait({start, stop}, return_when=asyncio.FIRST_COMPLETED)
+        if start.done():
+            await start
+        return start.done()
+    finally:
+        stop.cancel()
+        start.cancel()
+        await asyncio.gather(start, stop, return_exceptions=True)
+
+
+def _on_signals(action: Callable[[], None]) -> None:
+    """Have SIGINT, SIGTERM and SIGHUP do something; not the last where `nohup` has us ignore it."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+            loop.add_signal_handler(number, action)
+
+
+def _forget(ready_files: list[Path]) -> None:
+    """Remove ready files of an earlier run, and see that they can be written later."""
+    for path in ready_files:
+        if path.is_symlink() or (path.exists() and not path.is_file()):
+            raise StartFailed(f"{path} is not a regular file")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)
+        if not os.access(path.parent, os.W_OK):
+            raise StartFailed(f"{path} cannot be written")
+
+
+def _keep(data_dir: Path, port: int | None) -> Kept:
+    """Read what the data directory keeps, and choose this run's ports."""
+    from deploy.stack import PORTS
+
+    kept = read_kept(data_dir)
+    api_port = _choose_api_port(port, kept.ports.get("api", 0))
+    kept.ports = {"api": api_port, **choose_ports(PORTS, kept.ports)}
+    write_kept(data_dir, kept)
+    (data_dir / "logs").mkdir(exist_ok=True, mode=0o700)
+    return kept
+
+
+def _choose_api_port(port: int | None, last: int) -> int:
+    given = os.environ.get("ATTACHMENTS_API_PORT", "")
+    asked = int(given) if port is None and given.isdecimal() else port
+    if asked:
+        if fault := _fault_of(asked):
+            raise StartFailed(f"port {asked} cannot be listened on: {fault}")
+        return asked
+    usual = [] if asked == 0 else [USUAL_PORT]
+    free = (each for each in (last, *usual) if each and not _fault_of(each))
+    return next(free, 0) or choose_ports(("api",))["api"]
+
+
+def _fault_of(port: int) -> str | None:
+    """Say why a port of the API's address cannot be listened on; None if it can."""
+    host = os.environ.get("ATTACHMENTS_API_HOST") or HOST
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        socket.create_server((host, port), family=family).close()
+    except OSError as error:
+        return error.strerror
+    return None
+
+
+def _build(data_dir: Path, kept: Kept, decoders: int | None, console: "Console") -> "Stack":
+    from deploy.stack import build_stack
+
+    own = {} if decoders is None else {"ATTACHMENTS_DECODERS": str(decoders)}
+
+    def renew_token() -> str:
+        kept.token = Kept().token
+        write_kept(data_dir, kept)
+        return kept.token
+
+    return build_stack(data_dir, kept, own, console.say, renew_token)
+
+
+def _write_environment(data_dir: Path, stack: "Stack") -> None:
+    """Leave other commands the settings that this stack runs with."""
+    settings = {
+        name: value
+        for name, value in stack.api.env.items()
+        if name.startswith(("ATTACHMENTS_", "AWS_"))
+    }
+    client = {
+        "ATTACHMENTS_API_URL": settings.get("ATTACHMENTS_API_URL", stack.api_url),
+        "ATTACHMENTS_TOKEN": stack.token,
+        "ATTACHMENTS_ORGANIZATION_ID": str(stack.document()["organization_id"]),
+    }
+    write_private(data_dir / ENVIRONMENT, json.dumps({**settings, **client}, indent=2) + "\n")
