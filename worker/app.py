@@ -1,8 +1,10 @@
 """The Celery application of the worker, and its one task."""
 
+import warnings
 from typing import Any
 
 from celery import Celery, signals
+from celery.exceptions import SecurityWarning
 
 from shared.broker import TASK, make_celery
 from shared.log import get_logger
@@ -36,6 +38,8 @@ def make_app(settings: Settings, runtime: Runtime) -> Celery:
 
 def work(settings: Settings) -> int:
     """Run a worker in this process until it is told to stop; returns its exit status."""
+    # Celery warns of root because pickled messages could run anything; ours are JSON only.
+    warnings.filterwarnings("ignore", category=SecurityWarning)
     runtime = Runtime(settings)
     runtime.start()
     try:
