@@ -39,9 +39,7 @@ def locate(url: str, settings: Settings) -> tuple[str, str] | None:
         return None
     if any(ord(character) < 0x20 or character == "\x7f" for character in path):
         return None
-    found = _at_own_store(parts.scheme, host, port, path, settings) or _at_aws(
-        host, port, path, settings
-    )
+    found = _at_own_store(parts.scheme, host, port, path, settings) or _at_aws(host, port, path)
     if found is None or not found[1]:
         return None
     bucket, key = found
@@ -69,11 +67,8 @@ def _at_own_store(
     return None
 
 
-def _at_aws(host: str, port: int | None, path: str, settings: Settings) -> tuple[str, str] | None:
-    if settings.s3_endpoint_url is not None and not settings.s3_endpoint_url.endswith(
-        (".amazonaws.com", ".amazonaws.com.cn")
-    ):
-        return None  # a bucket of that name at AWS is someone else's
+def _at_aws(host: str, port: int | None, path: str) -> tuple[str, str] | None:
+    # Whatever store is set: the address is only read, and the bucket is looked up at that store.
     match = _AWS_HOST.fullmatch(host)
     if match is None or port not in (None, 443, 80):
         return None

@@ -38,6 +38,7 @@ AWAY = (
     asyncpg.InternalClientError,
     OSError,
 )
+OUTDATED = (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError)
 SLOW = (asyncpg.QueryCanceledError, asyncpg.LockNotAvailableError, TimeoutError)
 # Safe to run once more: the first run changed nothing, or every statement is guarded.
 PASSING = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError, *AWAY)
@@ -72,6 +73,8 @@ class Database:
             try:
                 async with self.pool.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
                     return await function(connection, *args, **kwargs)
+            except OUTDATED as error:
+                raise DatabaseAway("the schema is outdated: run attachments migrate") from error
             except SLOW as error:
                 raise DatabaseAway(type(error).__name__) from error
             except PASSING as error:

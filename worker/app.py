@@ -54,6 +54,6 @@ def work(settings: Settings) -> int:
             loglevel=settings.log_level.upper(),
         )
         worker.start()
-        return int(worker.exitcode or 0)
     finally:
-        runtime.join()
+        in_order = runtime.join()
+    return int(worker.exitcode or 0) if in_order else 1

@@ -5,7 +5,9 @@ client and decoders are made once. With the broker dead the sweep alone keeps th
 """
 
 import asyncio
+import os
 import random
+import signal
 import threading
 from collections.abc import Coroutine
 from concurrent.futures import CancelledError as FutureCancelledError
@@ -88,10 +90,11 @@ class Runtime:
             self._draining = True
             self._loop.call_soon_threadsafe(self._stop.set)
 
-    def join(self) -> None:
-        """Wait until everything has been closed."""
+    def join(self) -> bool:
+        """Wait until everything has been closed; returns whether that was in good order."""
         self.drain()
         self._thread.join()
+        return self._failure is None
 
     # --- the loop ------------------------------------------------------------------------
 
@@ -102,6 +105,8 @@ class Runtime:
         except BaseException as error:
             self._failure = error
             log.exception("the worker's loop ended")
+            if self._ready.is_set():  # without it Celery would only throw messages away
+                os.kill(os.getpid(), signal.SIGTERM)
         finally:
             self._draining = True
             self._ready.set()
