@@ -149,8 +149,7 @@ def run(arguments: list[str]) -> int:
     except AttachmentsError as error:
         note(f"attachments: {error}")
         return 2 if isinstance(error, Misused) else 1
-    except (KeyboardInterrupt, typer.Abort):
-        note("attachments: interrupted")
+    except KeyboardInterrupt:
         return 130
 
 
