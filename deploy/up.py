@@ -98,7 +98,8 @@ async def up(
             _on_signals(stack.kill)
             await supervisor.release()
             await stack.stop()
-            ready_files[0].unlink(missing_ok=True)
+            for path in ready_files:
+                path.unlink(missing_ok=True)
     finally:
         console.close()
 
@@ -168,7 +169,7 @@ def _fault_of(port: int) -> str | None:
     try:
         socket.create_server((host, port), family=family).close()
     except OSError as error:
-        return error.strerror
+        return os.strerror(error.errno) if error.errno else str(error)
     return None
 
 

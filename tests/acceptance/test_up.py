@@ -1,0 +1,338 @@
+"""`attachments up`, as an operator runs it."""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+import psutil  # type: ignore[import-untyped]  # its stubs are a package that we do not lock
+import pytest
+from aiobotocore.session import get_session
+
+from deploy.up import local_environment
+from tests.service import Client
+
+if TYPE_CHECKING:
+    from types_aiobotocore_s3 import S3Client
+
+START_S = 30.0
+STOP_S = 10.0
+LARGEST_BYTES = 314_572_800
+NAMES = ("postgres", "valkey", "seaweedfs", "api", "worker")
+KEYS = {
+    "api_url", "token", "organization_id", "bucket", "s3_endpoint_url", "s3_access_key_id",
+    "s3_secret_access_key", "s3_region", "upload_url", "events_url", "events_token",
+    "database_url", "broker_url", "pids",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Up:
+    """A running `attachments up`."""
+
+    process: subprocess.Popen[bytes]
+    data_dir: Path
+    ready_file: Path
+
+    def document(self) -> dict[str, Any]:
+        """Read the ready file."""
+        document: dict[str, Any] = json.loads(self.ready_file.read_bytes())
+        return document
+
+    def tree(self) -> list[psutil.Process]:
+        """List `up` and every process below it."""
+        up = psutil.Process(self.process.pid)
+        return [up, *up.children(recursive=True)]
+
+    def listening(self) -> set[tuple[str, int]]:
+        """Give address and port of every listening socket."""
+        return {
+            (connection.laddr.ip, connection.laddr.port)
+            for process in self.tree()
+            for connection in process.net_connections("inet")
+            if connection.status == psutil.CONN_LISTEN
+        }
+
+
+def command(data_dir: Path, *options: str) -> list[str]:
+    return [sys.executable, "-m", "deploy.cli", "up", "--data-dir", str(data_dir), *options]
+
+
+def environment(settings: dict[str, str]) -> dict[str, str]:
+    ours = ("ATTACHMENTS_", "AWS_")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    return kept | settings
+
+
+def until(condition: Callable[[], bool], within_s: float) -> None:
+    deadline = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come to pass in time"
+        time.sleep(0.05)
+
+
+@contextmanager
+def running(data_dir: Path, *options: str, **settings: str) -> Iterator[Up]:
+    """Run `attachments up` until the block ends; nothing of it outlives the block."""
+    ready_file = data_dir.with_name(f"{data_dir.name}-ready.json")
+    ready_file.unlink(missing_ok=True)  # a run that was killed leaves it
+    process = subprocess.Popen(
+        command(data_dir, "--port", "0", "--ready-file", str(ready_file), *options),
+        stdout=subprocess.DEVNULL,
+        env=environment(settings),
+    )
+    tree: list[psutil.Process] = []
+    up = Up(process=process, data_dir=data_dir, ready_file=ready_file)
+    try:
+        until(lambda: ready_file.exists() or process.poll() is not None, START_S)
+        assert process.poll() is None, "it ended at its start"
+        tree = up.tree()
+        yield up
+    finally:
+        process.terminate()
+        try:
+            process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        for left in psutil.wait_procs(tree, timeout=1)[1]:
+            left.kill()
+
+
+def refused(data_dir: Path, *options: str, **settings: str) -> str:
+    """Run `attachments up` that is to fail; returns what it said on standard error."""
+    run = subprocess.run(
+        command(data_dir, *options), capture_output=True, text=True, timeout=START_S, check=False,
+        env=environment(settings),
+    )  # fmt: skip
+    assert run.returncode == 1, run
+    return run.stderr
+
+
+@asynccontextmanager
+async def client_of(document: dict[str, Any]) -> AsyncIterator[Client]:
+    async with aiohttp.ClientSession() as session:
+        yield Client(
+            session=session,
+            base_url=document["api_url"],
+            organization_id=document["organization_id"],
+            token=document["token"],
+        )
+
+
+async def is_served(document: dict[str, Any]) -> bool:
+    async with client_of(document) as client:
+        return (await client.request("GET", "/api/v2/attachments")).status == 200
+
+
+def s3_client(document: dict[str, Any]) -> AbstractAsyncContextManager["S3Client"]:
+    client: AbstractAsyncContextManager[S3Client] = get_session().create_client(
+        "s3",
+        endpoint_url=document["s3_endpoint_url"],
+        region_name=document["s3_region"],
+        aws_access_key_id=document["s3_access_key_id"],
+        aws_secret_access_key=document["s3_secret_access_key"],
+    )
+    return client
+
+
+def without_pids(document: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in document.items() if key != "pids"}
+
+
+@pytest.fixture
+def data_dir(tmp_path: Path) -> Path:
+    return tmp_path / "data"
+
+
+@pytest.fixture(scope="module")
+def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    """One run for all tests that leave it running."""
+    data_dir = tmp_path_factory.mktemp("up") / "data"
+    with running(data_dir, "--decoders", "1") as shared:
+        yield shared
+
+
+async def test_everything_answers_once_the_ready_file_is_there(up: Up) -> None:
+    document = up.document()
+    assert set(document) == KEYS
+    assert set(document["pids"]) == set(NAMES)
+    assert all(psutil.pid_exists(pid) for pid in document["pids"].values())
+    assert document["organization_id"] == 1
+    assert await is_served(document)
+    assert stat.S_IMODE(up.ready_file.stat().st_mode) == 0o600
+    assert json.loads((up.data_dir / "ready.json").read_bytes()) == document
+
+
+def test_everything_listens_on_loopback_only(up: Up) -> None:
+    assert {address for address, _ in up.listening()} == {"127.0.0.1"}
+
+
+def test_no_secret_can_be_read_by_other_users(up: Up) -> None:
+    document = up.document()
+    secrets = [
+        document["token"], document["events_token"], document["s3_secret_access_key"],
+        document["database_url"].split("@")[0].rpartition(":")[2],
+        document["broker_url"].split("@")[0].rpartition(":")[2],
+    ]  # fmt: skip
+    lines = " ".join(word for process in up.tree() for word in process.cmdline())
+    assert not [secret for secret in secrets if secret in lines]
+    for path in up.data_dir.glob("*.json"):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+async def test_the_store_tells_the_api_of_new_objects(up: Up) -> None:
+    document = up.document()
+    async with s3_client(document) as store, client_of(document) as client:
+        await store.put_object(Bucket=document["bucket"], Key="some/key", Body=b"abc")
+        deadline = time.monotonic() + 5
+        while b'dialect="seaweedfs"' not in (await client.request("GET", "/metrics")).body:
+            assert time.monotonic() < deadline, "no event arrived"
+            await asyncio.sleep(0.05)
+
+
+async def test_an_object_of_the_greatest_size_is_taken(up: Up) -> None:
+    document = up.document()
+    async with s3_client(document) as store:
+        body = bytes(LARGEST_BYTES)
+        await store.put_object(Bucket=document["bucket"], Key="large", Body=body)
+        found = await store.head_object(Bucket=document["bucket"], Key="large")
+    assert found["ContentLength"] == LARGEST_BYTES
+
+
+def test_other_commands_find_its_environment(up: Up, tmp_path: Path) -> None:
+    document = up.document()
+    found = local_environment(up.data_dir)
+    assert found is not None
+    assert found["ATTACHMENTS_DATABASE_URL"] == document["database_url"]
+    assert found["ATTACHMENTS_DECODERS"] == "1"
+    assert found["ATTACHMENTS_API_URL"] == document["api_url"]
+    assert found["ATTACHMENTS_TOKEN"] == document["token"]
+    assert found["AWS_SECRET_ACCESS_KEY"] == document["s3_secret_access_key"]
+    assert local_environment(tmp_path) is None
+
+
+async def test_a_data_directory_serves_one_at_a_time(up: Up) -> None:
+    said = refused(up.data_dir, "--ready-file", str(up.ready_file))
+    assert said == f"attachments up: another `attachments up` runs in {up.data_dir}\n"
+    assert await is_served(up.document())
+
+
+@pytest.mark.parametrize("name", NAMES)
+async def test_a_part_that_is_killed_is_started_again(up: Up, name: str) -> None:
+    before = up.document()
+    os.kill(before["pids"][name], signal.SIGKILL)
+    until(lambda: up.document()["pids"][name] != before["pids"][name], 20)
+    after = up.document()
+    assert psutil.pid_exists(after["pids"][name])
+    assert after["pids"] == before["pids"] | {name: after["pids"][name]}
+    assert without_pids(after) == without_pids(before)
+    deadline = time.monotonic() + 5
+    while not await is_served(after):
+        assert time.monotonic() < deadline, "the API does not answer any more"
+        await asyncio.sleep(0.1)
+
+
+async def test_what_settings_name_is_used_instead(up: Up, data_dir: Path) -> None:
+    given = up.document()
+    settings = {
+        "ATTACHMENTS_DATABASE_URL": given["database_url"],
+        "ATTACHMENTS_BROKER_URL": given["broker_url"],
+        "ATTACHMENTS_S3_BUCKET": given["bucket"],
+        "ATTACHMENTS_S3_ENDPOINT_URL": given["s3_endpoint_url"],
+        "AWS_ACCESS_KEY_ID": given["s3_access_key_id"],
+        "AWS_SECRET_ACCESS_KEY": given["s3_secret_access_key"],
+    }
+    with running(data_dir, **settings) as other:
+        document = other.document()
+        assert set(document["pids"]) == {"api", "worker"}
+        same = set(settings.values())
+        assert same <= set(map(str, document.values()))
+        assert await is_served(document)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda each: each.name)
+def test_a_signal_stops_everything_and_leaves_nothing(
+    data_dir: Path, number: signal.Signals
+) -> None:
+    with running(data_dir) as up:
+        tree = up.tree()
+        ports = {port for _, port in up.listening()}
+        up.process.send_signal(number)
+        assert up.process.wait(STOP_S) == 0
+        assert not psutil.wait_procs(tree, timeout=0)[1]
+        assert not [
+            path
+            for path in Path("/tmp").glob("*.sock")
+            if path.stem.endswith(tuple(map(str, ports)))
+        ]
+        assert not (data_dir / "ready.json").exists()
+        assert not up.ready_file.exists()
+
+
+def test_a_signal_during_the_start_stops_it_too(data_dir: Path) -> None:
+    with subprocess.Popen(
+        command(data_dir, "--port", "0"), stdout=subprocess.DEVNULL, env=environment({})
+    ) as process:
+        until((data_dir / "postgres" / "data.new").exists, START_S)
+        tree = psutil.Process(process.pid).children(recursive=True)
+        process.terminate()
+        assert process.wait(STOP_S) == 0
+        assert not psutil.wait_procs(tree, timeout=0)[1]
+
+
+async def test_the_next_run_carries_on(data_dir: Path) -> None:
+    with running(data_dir) as up:
+        before = up.document()
+        async with client_of(before) as client, s3_client(before) as store:
+            created = await client.create("a.png")
+            await store.put_object(Bucket=before["bucket"], Key="kept", Body=b"abc")
+    with running(data_dir) as up:
+        after = up.document()
+        assert without_pids(after) == without_pids(before)
+        async with client_of(after) as client, s3_client(after) as store:
+            assert (await client.show(created["data"]["id"]))["id"] == created["data"]["id"]
+            found = await store.get_object(Bucket=after["bucket"], Key="kept")
+            assert await found["Body"].read() == b"abc"
+
+
+async def test_a_killed_up_takes_all_with_it_and_the_next_carries_on(data_dir: Path) -> None:
+    with running(data_dir) as up:
+        before = up.document()
+        tree = up.tree()
+        up.process.kill()
+        up.process.wait()
+        assert not psutil.wait_procs(tree, timeout=5)[1]
+    with running(data_dir) as up:
+        assert up.document()["token"] == before["token"]
+        assert await is_served(up.document())
+
+
+def test_a_taken_port_is_told_before_anything_starts(data_dir: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        said = refused(data_dir, "--port", str(port))
+    assert said == f"attachments up: port {port} cannot be listened on: Address already in use\n"
+    assert not (data_dir / "postgres").exists()
+
+
+def test_unusable_settings_are_told_before_anything_starts(data_dir: Path) -> None:
+    stale = data_dir.with_name("ready.json")
+    stale.write_text("{}")
+    options = ("--port", "0", "--ready-file", str(stale))
+    said = refused(data_dir, *options, ATTACHMENTS_MAX_SIZE="many")
+    assert "ATTACHMENTS_MAX_SIZE" in said
+    assert "Traceback" not in said
+    assert not stale.exists()
+    assert not (data_dir / "postgres").exists()
