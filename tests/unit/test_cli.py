@@ -142,6 +142,7 @@ def test_every_setting_at_fault_is_named_under_one_heading(
     arguments: list[str], capsys: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ATTACHMENTS_DATABASE_URL", f"mysql://a:{PASSWORD}@127.0.0.1/attachments")
+    monkeypatch.setenv("ATTACHMENTS_FILES_SECRET", "a secret of some length")
     assert run(arguments) == 1
     shown = capsys.readouterr()
     heading, *faults = shown.err.splitlines()
