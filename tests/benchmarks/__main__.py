@@ -1,0 +1,46 @@
+"""Measure: `python -m tests.benchmarks [NAME…] [--quick]`. Figures are shown, nothing is asserted.
+
+The machine may be busy, so what counts are the ratios, whose two sides are measured in turns.
+"""
+
+import argparse
+import asyncio
+import os
+import platform
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from rich.console import Console
+from rich.table import Table
+
+from tests.benchmarks import create, delay, latency, memory, uploads
+from tests.benchmarks.site import Site, running_site
+
+BENCHMARKS: Final[dict[str, Callable[[Site], Awaitable[Table]]]] = {
+    "create": create.run,
+    "uploads": uploads.run,
+    "delay": delay.run,
+    "latency": latency.run,
+    "memory": memory.run,
+}
+
+
+async def main(names: list[str], *, quick: bool) -> None:
+    """Run benchmarks, each on servers that have done nothing yet."""
+    console = Console()
+    console.print(f"Python {platform.python_version()}, {os.cpu_count()} cores")
+    for name in names:
+        async with running_site(quick=quick) as site:
+            with console.status(name):
+                table = await BENCHMARKS[name](site)
+        console.print(table)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", help=", ".join(BENCHMARKS), metavar="NAME")
+    parser.add_argument("--quick", action="store_true", help="rough figures, in a minute or two")
+    options = parser.parse_args()
+    if unknown := set(options.names) - BENCHMARKS.keys():
+        parser.error(f"no such benchmark: {', '.join(sorted(unknown))}")
+    asyncio.run(main(options.names or list(BENCHMARKS), quick=options.quick))

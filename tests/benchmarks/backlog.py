@@ -1,0 +1,86 @@
+"""A backlog: uploads that lie in the store while their events are held, then let go at once.
+
+So the worker is weighed alone: neither the client's work nor the store's for it is in the figure.
+"""
+
+import asyncio
+from dataclasses import dataclass
+
+import orjson
+
+from tests.benchmarks.processes import cpu_s
+from tests.service import FINAL_STATES, Service, WorkerProcess, until
+
+PARALLEL = 8
+WITHIN_S = 300.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Worked:
+    """What it took a worker to bring `uploads` to `ready`; `cpu_s` with its decoders'."""
+
+    uploads: int
+    seconds: float
+    cpu_s: float
+
+    @property
+    def uploads_per_s(self) -> float:
+        """How many uploads a second."""
+        return self.uploads / self.seconds
+
+    @property
+    def cpu_ms(self) -> float:
+        """Milliseconds of CPU for one upload."""
+        return 1000 * self.cpu_s / self.uploads
+
+
+async def work_off(
+    service: Service, worker: WorkerProcess, content: bytes, *, uploads: int
+) -> Worked:
+    """Upload that many photos, then have the worker process all of them."""
+    relay = service.stack.relay
+    relay.target, held_from = None, len(relay.seen)
+    ids = await _upload(service, content, uploads)
+
+    async def all_seen() -> bool:
+        return len(relay.seen) - held_from >= uploads
+
+    await until(all_seen, within_s=60)
+    held = relay.seen[held_from:]
+    before = cpu_s(worker.pid)
+    relay.target = service.base_url
+    await asyncio.gather(*(relay.post(orjson.dumps(body)) for body in held))
+    seconds = await _settled(service, ids)
+    return Worked(uploads=uploads, seconds=seconds, cpu_s=cpu_s(worker.pid) - before)
+
+
+async def _upload(service: Service, content: bytes, uploads: int) -> list[int]:
+    slots = asyncio.Semaphore(PARALLEL)
+
+    async def one() -> int:
+        async with slots:
+            return int(await service.client.upload(content, "photo.jpg"))
+
+    return await asyncio.gather(*(one() for _ in range(uploads)))
+
+
+async def _settled(service: Service, ids: list[int]) -> float:
+    """Wait until all are done, all well; give the time from the first event to the last end."""
+
+    async def done() -> bool:
+        row = await service.database.fetchrow(
+            "SELECT count(*) FROM attachments WHERE id = ANY($1) AND state = ANY($2)",
+            ids, FINAL_STATES,
+        )  # fmt: skip
+        return row is not None and row[0] == len(ids)
+
+    await until(done, within_s=WITHIN_S)
+    row = await service.database.fetchrow(
+        "SELECT count(*) FILTER (WHERE state = 'ready'),"
+        " extract(epoch FROM max(processed_at) - min(uploaded_at))"
+        " FROM attachments WHERE id = ANY($1)",
+        ids,
+    )
+    assert row is not None
+    assert row[0] == len(ids), f"{len(ids) - row[0]} uploads are not ready"
+    return float(row[1])

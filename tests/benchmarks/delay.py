@@ -1,0 +1,61 @@
+"""Uploads a second with a store that is 100 ms away, against the same store at hand."""
+
+from statistics import median
+
+from rich.table import Table
+
+from tests.benchmarks.backlog import work_off
+from tests.benchmarks.photos import small_photo
+from tests.benchmarks.processes import MIB, uss_bytes
+from tests.benchmarks.proxy import running_proxy
+from tests.benchmarks.report import at_least, make_table
+from tests.benchmarks.site import Site
+from tests.service import WorkerProcess, running_service
+
+ROUNDS = 5
+DELAY_S = 0.1
+AIM_PERCENT = 70
+
+
+async def run(site: Site) -> Table:
+    """Measure two workers in turns, both through a proxy: one that delays, one that does not."""
+    photo = small_photo()
+    uploads = 60 if site.quick else 300
+    near: list[float] = []
+    far: list[float] = []
+    async with running_service(site.stack, site.database_url) as service:
+        store_url = site.stack.seaweedfs.url
+        with (
+            running_proxy(store_url, delay_s=0) as at_hand,
+            running_proxy(store_url, delay_s=DELAY_S) as away,
+        ):
+            memory = []
+            for _ in range(1 if site.quick else ROUNDS):
+                for proxy, results in ((at_hand, near), (away, far)):
+                    # One worker at a time, or they would share the work.
+                    worker = WorkerProcess(service.environment, s3_endpoint_url=proxy.url)
+                    try:
+                        await worker.start()
+                        await work_off(service, worker, photo.content, uploads=10)
+                        worked = await work_off(service, worker, photo.content, uploads=uploads)
+                        results.append(worked.uploads_per_s)
+                        memory.append(uss_bytes(worker.pid, children=True))
+                    finally:
+                        worker.close()
+    table = make_table(
+        f"delay: uploads/s of {photo.title}, one worker, two decoders",
+        ["", "0 ms", f"+{1000 * DELAY_S:.0f} ms", "ratio", "aim"],
+    )
+    percent = median(100 * b / a for a, b in zip(near, far, strict=True))
+    table.add_row(
+        "uploads/s",
+        f"{median(near):.1f}",
+        f"{median(far):.1f}",
+        *at_least(percent, AIM_PERCENT, unit="%", digits=0),
+    )
+    table.add_row(
+        "memory (USS) of worker and decoders",
+        f"{median(memory[::2]) / MIB:.0f} MiB",
+        f"{median(memory[1::2]) / MIB:.0f} MiB",
+    )
+    return table

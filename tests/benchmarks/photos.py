@@ -1,0 +1,50 @@
+"""Photographs drawn from code: smooth noise with grain, so that they compress as photos do."""
+
+import io
+from dataclasses import dataclass
+from random import Random
+from typing import Final
+
+from PIL import Image
+
+SEED: Final = 20260418
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Photo:
+    """A JPEG and what it is called in the tables."""
+
+    name: str
+    content: bytes
+
+    @property
+    def title(self) -> str:
+        """Its name and its size."""
+        return f"{self.name}, {len(self.content) / 1e3:,.0f} kB"
+
+
+def draw(width: int, height: int, *, quality: int) -> bytes:
+    """Draw a JPEG of that many pixels, the same at every call."""
+    random = Random(SEED)
+    coarse = (max(width // 16, 1), max(height // 16, 1))
+
+    def smooth() -> Image.Image:
+        noise = Image.frombytes("L", coarse, random.randbytes(coarse[0] * coarse[1]))
+        return noise.resize((width, height), Image.Resampling.BICUBIC)
+
+    colours = Image.merge("RGB", [smooth(), smooth(), smooth()])
+    grain = Image.frombytes("L", (width, height), random.randbytes(width * height))
+    photo = Image.blend(colours, Image.merge("RGB", [grain] * 3), 0.03)
+    file = io.BytesIO()
+    photo.save(file, "JPEG", quality=quality)
+    return file.getvalue()
+
+
+def small_photo() -> Photo:
+    """A photo as it comes out of a messenger, about 200 kB."""
+    return Photo(name="1200×900", content=draw(1200, 900, quality=84))
+
+
+def large_photo() -> Photo:
+    """A photo as it comes out of a telephone: 13 megapixels, about 3 MB."""
+    return Photo(name="4160×3120", content=draw(4160, 3120, quality=89))

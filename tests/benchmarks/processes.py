@@ -1,0 +1,67 @@
+"""What processes cost, and the API as a process of its own, so that it can be weighed alone."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import psutil  # type: ignore[import-untyped]  # it ships none, and one module needs it
+
+from tests.service import until
+
+MIB = 1024 * 1024
+
+
+def cpu_s(pid: int) -> float:
+    """Give the CPU time of a process and all its children so far, also of those that ended."""
+    return float(sum(sum(process.cpu_times()[:4]) for process in _family(pid)))
+
+
+def uss_bytes(pid: int, *, children: bool = False) -> int:
+    """Give the memory that would be free if the process ended, if wanted with its children's."""
+    family = _family(pid) if children else [psutil.Process(pid)]
+    return sum(process.memory_full_info().uss for process in family)
+
+
+def _family(pid: int) -> list[psutil.Process]:
+    process = psutil.Process(pid)
+    return [process, *process.children(recursive=True)]
+
+
+@asynccontextmanager
+async def running_module(
+    module: str, *args: str, environment: Mapping[str, str]
+) -> AsyncIterator[tuple[int, int]]:
+    """Run `python -m module` until it says where it listens; yields its process id and port."""
+    with tempfile.TemporaryFile() as log:
+        process = subprocess.Popen(  # noqa: ASYNC220 - it returns at once
+            [sys.executable, "-m", module, *args],
+            env={"PATH": os.environ["PATH"], **environment},
+            stdout=log,
+            stderr=log,
+        )
+
+        async def port() -> int | None:
+            said = os.pread(log.fileno(), 1_000_000, 0).decode(errors="replace")
+            assert process.poll() is None, said
+            return next((found for line in said.splitlines() if (found := _port(line))), None)
+
+        try:
+            yield process.pid, await until(port, within_s=30)
+        finally:
+            process.kill()
+            process.wait()
+
+
+def _port(line: str) -> int | None:
+    try:
+        said: Any = json.loads(line)
+    except ValueError:
+        return None
+    if isinstance(said, dict):
+        said = said.get("port")
+    return said if isinstance(said, int) else None

@@ -1,0 +1,100 @@
+"""A store that is far away: a proxy, in a process of its own, that delays the start of answers."""
+
+import asyncio
+import multiprocessing
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from typing import Any
+from urllib.parse import urlsplit
+
+CHUNK_BYTES = 256 * 1024
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proxy:
+    """A running proxy: the address to use instead of the store's, and what came through."""
+
+    url: str
+    _received: Any = field(repr=False)
+
+    @property
+    def received_bytes(self) -> int:
+        """How many bytes the store has sent through it so far, in all answers."""
+        return int(self._received.value)
+
+
+@contextmanager
+def running_proxy(target: str, *, delay_s: float) -> Iterator[Proxy]:
+    """Run a proxy before an http:// address; the first byte of every answer comes that late."""
+    context = multiprocessing.get_context("spawn")
+    received = context.Value("q", 0)
+    ours, theirs = context.Pipe()
+    process = context.Process(
+        target=_serve, args=(target, delay_s, received, theirs), daemon=True, name="proxy"
+    )
+    process.start()
+    try:
+        yield Proxy(url=f"http://127.0.0.1:{ours.recv()}", _received=received)
+    finally:
+        process.terminate()
+        process.join()
+
+
+def _serve(target: str, delay_s: float, received: Any, parent: Connection) -> None:
+    with suppress(KeyboardInterrupt):
+        asyncio.run(_listen(target, delay_s, received, parent))
+
+
+async def _listen(target: str, delay_s: float, received: Any, parent: Connection) -> None:
+    address = urlsplit(target)
+
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            behind = await asyncio.open_connection(address.hostname, address.port)
+        except OSError:
+            writer.close()
+            return
+        await _relay((reader, writer), behind, delay_s, received)
+
+    server = await asyncio.start_server(accept, "127.0.0.1", 0, limit=CHUNK_BYTES)
+    parent.send(server.sockets[0].getsockname()[1])
+    await server.serve_forever()
+
+
+Stream = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+async def _relay(client: Stream, store: Stream, delay_s: float, received: Any) -> None:
+    """Pass bytes both ways until either side ends; what follows upon a request is an answer.
+
+    A client that keeps its connection sends no request before it has read the last answer, so
+    the turn of the bytes tells where an answer begins.
+    """
+    asked = False
+
+    async def forward() -> None:
+        nonlocal asked
+        while data := await client[0].read(CHUNK_BYTES):
+            asked = True
+            store[1].write(data)
+            await store[1].drain()
+
+    async def back() -> None:
+        nonlocal asked
+        while data := await store[0].read(CHUNK_BYTES):
+            if asked:
+                await asyncio.sleep(delay_s)
+                asked = False
+            received.value += len(data)
+            client[1].write(data)
+            await client[1].drain()
+
+    ways = [asyncio.create_task(forward()), asyncio.create_task(back())]
+    await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+    for way in ways:
+        way.cancel()
+    await asyncio.gather(*ways, return_exceptions=True)
+    client[1].close()
+    store[1].close()

@@ -1,0 +1,28 @@
+"""Tables of figures: ours, what it is compared with, the ratio, and the aim beside it."""
+
+from collections.abc import Sequence
+
+from rich.table import Table
+
+
+def make_table(title: str, columns: Sequence[str]) -> Table:
+    """Make a table: the first column says what was measured, the others are figures."""
+    table = Table(title=title, title_justify="left", title_style="bold", min_width=72)
+    for number, column in enumerate(columns):
+        table.add_column(column, justify="right" if number else "left")
+    return table
+
+
+def judged(text: str, *, reached: bool) -> str:
+    """Colour a figure by whether it reaches its aim."""
+    return f"[{'green' if reached else 'red'}]{text}[/]"
+
+
+def at_most(value: float, aim: float, *, unit: str = "×", digits: int = 2) -> tuple[str, str]:
+    """Give the cells of a figure that should be small, and of its aim."""
+    return judged(f"{value:.{digits}f} {unit}", reached=value <= aim), f"≤ {aim:g} {unit}"
+
+
+def at_least(value: float, aim: float, *, unit: str = "×", digits: int = 2) -> tuple[str, str]:
+    """Give the cells of a figure that should be large, and of its aim."""
+    return judged(f"{value:.{digits}f} {unit}", reached=value >= aim), f"≥ {aim:g} {unit}"
