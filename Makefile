@@ -34,7 +34,7 @@ install: $(INSTALLED) ## set up .venv from the hash-pinned lock
 
 $(INSTALLED): deploy/requirements/dev.lock pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer with venv and ensurepip is needed; name it with PYTHON=..." >&2; exit 1; }
-	$(PYTHON) -m venv --clear .venv
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --only-binary :all: -r deploy/requirements/dev.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@

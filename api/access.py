@@ -5,7 +5,6 @@ table of tokens: a revoked one is refused within milliseconds, and no request pa
 """
 
 import asyncio
-import hashlib
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -17,6 +16,7 @@ from aiohttp import web
 from api.problems import access_denied, too_many_requests, unauthenticated
 from shared.database import AWAY, SERVER_SETTINGS, Connection, Database
 from shared.log import get_logger
+from shared.organizations import digest
 from shared.settings import Settings
 
 CHANNEL = "attachments_tokens"
@@ -32,11 +32,6 @@ class Caller:
 
     organization_id: int
     person_id: int | None
-
-
-def digest(token: str) -> bytes:
-    """Give what is stored of a token: 256 random bits need no slower hash than SHA-256."""
-    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
 
 
 async def find_caller(connection: Connection, token_digest: bytes) -> Caller | None:

@@ -14,7 +14,5 @@ def migrate(database_url: str) -> None:
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     config.set_main_option("path_separator", "os")
-    scheme, rest = database_url.split("://", 1)
-    del scheme
-    config.attributes["database_url"] = f"postgresql+asyncpg://{rest}"
+    config.attributes["database_url"] = database_url
     command.upgrade(config, "head")

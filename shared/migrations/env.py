@@ -2,6 +2,7 @@
 
 import asyncio
 
+import asyncpg
 from alembic import context
 from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import create_async_engine
@@ -28,7 +29,12 @@ def migrate(connection: Connection) -> None:
 
 async def run() -> None:
     """Connect with the address that `shared.schema.migrate` was given."""
-    engine = create_async_engine(context.config.attributes["database_url"], poolclass=NullPool)
+    # asyncpg reads the address, as everywhere else: SQLAlchemy understands fewer of its parameters.
+    engine = create_async_engine(
+        "postgresql+asyncpg://",
+        async_creator=lambda: asyncpg.connect(context.config.attributes["database_url"]),
+        poolclass=NullPool,
+    )
     async with engine.connect() as connection:
         await connection.run_sync(migrate)
     await engine.dispose()
