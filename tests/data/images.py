@@ -1,0 +1,247 @@
+"""Files to upload, drawn from code: images of every kind, and what only looks like one."""
+
+import io
+import struct
+import zipfile
+import zlib
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from PIL import Image, ImageCms, PngImagePlugin
+
+RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
+CLEAR: Final = (0, 0, 0, 0)
+SECRET: Final = "do-not-publish-4711"
+"""A text that stands in the metadata of `with_metadata` and must never reach a thumbnail."""
+PAYLOAD: Final = b"<script>alert('payload-4711')</script>"
+"""What the polyglots carry besides their image."""
+
+
+def encode(image: Image.Image, kind: str, **options: Any) -> bytes:
+    """Save an image; `options` are Pillow's."""
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+def quadrants(width: int = 120, height: int = 80) -> Image.Image:
+    """Draw red, green / blue, white: no turn or flip of it looks like another."""
+    image = Image.new("RGB", (width, height), WHITE)
+    image.paste(RED, (0, 0, width // 2, height // 2))
+    image.paste(GREEN, (width // 2, 0, width, height // 2))
+    image.paste(BLUE, (0, height // 2, width // 2, height))
+    return image
+
+
+def corners(image: Image.Image) -> list[tuple[int, ...]]:
+    """Give the pixels at the middle of each quadrant, in RGBA: left to right, top to bottom.
+
+    What is transparent is `CLEAR`, whatever its colour.
+    """
+    rgba = image.convert("RGBA")
+    x, y = image.width // 4, image.height // 4
+    places = [(x, y), (3 * x, y), (x, 3 * y), (3 * x, 3 * y)]
+    pixels = [tuple(rgba.getpixel(place)) for place in places]  # type: ignore[arg-type]
+    return [pixel if pixel[3] else CLEAR for pixel in pixels]
+
+
+def opaque(*colours: tuple[int, int, int]) -> list[tuple[int, ...]]:
+    """Give colours as `corners` does."""
+    return [(*colour, 255) for colour in colours]
+
+
+def photo(width: int = 800, height: int = 600, colour: tuple[int, int, int] = RED) -> bytes:
+    """Draw a JPEG of one colour."""
+    return encode(Image.new("RGB", (width, height), colour), "JPEG")
+
+
+def noise(width: int, height: int, mode: str = "RGB") -> Image.Image:
+    """Draw what hardly compresses."""
+    bands = [Image.effect_noise((width, height), 90) for _ in Image.new(mode, (1, 1)).getbands()]
+    return bands[0] if len(bands) == 1 else Image.merge(mode, bands)
+
+
+def _with_alpha() -> Image.Image:
+    image = quadrants().convert("RGBA")
+    image.paste((0, 0, 0, 0), (60, 40, 120, 80))
+    return image
+
+
+def _palette() -> Image.Image:
+    image = Image.new("P", (120, 80), 3)
+    image.putpalette([*RED, *GREEN, *BLUE, *WHITE])
+    for index, box in enumerate([(0, 0, 60, 40), (60, 0, 120, 40), (0, 40, 60, 80)]):
+        image.paste(index, box)
+    return image
+
+
+def _grey() -> Image.Image:
+    return quadrants().convert("L")
+
+
+def _sixteen_bits() -> Image.Image:
+    values = b"".join(
+        struct.pack("<120H", *[(0 if y < 40 else 65535) if x < 60 else 32768 for x in range(120)])
+        for y in range(80)
+    )
+    return Image.frombytes("I;16", (120, 80), values)
+
+
+_COLOURS = opaque(RED, GREEN, BLUE, WHITE)
+_GREYS = opaque(*[(value,) * 3 for value in (76, 150, 29, 255)])
+_BITS = opaque((0, 0, 0), WHITE, (0, 0, 0), WHITE)
+_STEPS = opaque((0, 0, 0), (128,) * 3, WHITE, (128,) * 3)
+_HOLE = [*opaque(RED, GREEN, BLUE), CLEAR]
+
+MODES: Final[Mapping[str, tuple[Callable[[], bytes], list[tuple[int, ...]]]]] = {
+    "jpeg-rgb": (lambda: encode(quadrants(), "JPEG"), _COLOURS),
+    "jpeg-progressive": (lambda: encode(quadrants(), "JPEG", progressive=True), _COLOURS),
+    "jpeg-grey": (lambda: encode(_grey(), "JPEG"), _GREYS),
+    "jpeg-cmyk": (lambda: encode(quadrants().convert("CMYK"), "JPEG"), _COLOURS),
+    "png-rgb": (lambda: encode(quadrants(), "PNG"), _COLOURS),
+    "png-rgba": (lambda: encode(_with_alpha(), "PNG"), _HOLE),
+    "png-one-colour-transparent": (
+        lambda: encode(quadrants(), "PNG", transparency=WHITE), _HOLE,
+    ),
+    "png-palette": (
+        lambda: encode(_palette(), "PNG"), _COLOURS,
+    ),
+    "png-palette-transparent": (
+        lambda: encode(_palette(), "PNG", transparency=3), _HOLE,
+    ),
+    "png-la": (lambda: encode(_with_alpha().convert("LA"), "PNG"), [*_GREYS[:3], CLEAR]),
+    "png-l": (lambda: encode(_grey(), "PNG"), _GREYS),
+    "png-1": (
+        lambda: encode(
+            quadrants().convert("L").point(lambda value: 255 * (value > 100)).convert("1"), "PNG"
+        ),
+        _BITS,
+    ),
+    "png-16": (lambda: encode(_sixteen_bits(), "PNG"), _STEPS),
+    "gif": (lambda: encode(_palette(), "GIF"), _COLOURS),
+    "gif-transparent": (
+        lambda: encode(_palette(), "GIF", transparency=3), _HOLE,
+    ),
+    "gif-animated": (
+        lambda: encode(
+            quadrants(), "GIF", save_all=True,
+            append_images=[Image.new("RGB", (120, 80), BLUE)] * 3,
+        ),
+        _COLOURS,
+    ),
+    "webp-lossy": (lambda: encode(quadrants(), "WEBP", quality=95), _COLOURS),
+    "webp-lossless-alpha": (lambda: encode(_with_alpha(), "WEBP", lossless=True), _HOLE),
+    "webp-animated": (
+        lambda: encode(
+            quadrants(), "WEBP", save_all=True, lossless=True,
+            append_images=[Image.new("RGB", (120, 80), BLUE)] * 3,
+        ),
+        _COLOURS,
+    ),
+}  # fmt: skip
+"""Images of every format and mode, 120×80; and the corners that a thumbnail must show."""
+
+_AS_STORED: Final = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_90,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_270,
+}
+
+
+def oriented(orientation: int, kind: str = "JPEG", *, width: int = 120, height: int = 80) -> bytes:
+    """Store `quadrants` turned, with the EXIF orientation (1 to 8) that sets it upright."""
+    image = quadrants(width, height)
+    if orientation in _AS_STORED:
+        image = image.transpose(_AS_STORED[orientation])
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return encode(image, kind, exif=exif)
+
+
+def with_metadata(kind: str) -> bytes:
+    """Draw an image with `SECRET` in EXIF, GPS, XMP and comment, and with an ICC profile."""
+    exif = Image.Exif()
+    exif[0x010E] = SECRET  # ImageDescription
+    exif[0x8825] = {1: "N", 2: (52.0, 31.0, 12.0), 29: SECRET}  # GPS
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    xmp = f"<x:xmpmeta xmlns:x='adobe:ns:meta/'>{SECRET}</x:xmpmeta>".encode()
+    image = quadrants()
+    match kind:
+        case "JPEG":
+            return encode(image, kind, exif=exif, icc_profile=profile, comment=SECRET, xmp=xmp)
+        case "PNG":
+            text = PngImagePlugin.PngInfo()
+            text.add_text("Comment", SECRET)
+            text.add_itxt("XML:com.adobe.xmp", xmp.decode())
+            return encode(image, kind, exif=exif, icc_profile=profile, pnginfo=text)
+        case "WEBP":
+            return encode(image, kind, exif=exif, icc_profile=profile, xmp=xmp)
+        case _:
+            return encode(image, kind, comment=SECRET)
+
+
+def with_profile(kind: str, profile: bytes) -> bytes:
+    """Draw an image with an ICC profile of any bytes."""
+    return encode(quadrants(), kind, icc_profile=profile)
+
+
+def _chunk(name: bytes, body: bytes) -> bytes:
+    return struct.pack("!I", len(body)) + name + body + struct.pack("!I", zlib.crc32(name + body))
+
+
+def png_of_size(width: int, height: int) -> bytes:
+    """Make a PNG of one bit a pixel that says it is that large, and holds hardly any data."""
+    header = struct.pack("!IIBBBBB", width, height, 1, 0, 0, 0, 0)
+    return b"".join([
+        b"\x89PNG\r\n\x1a\n", _chunk(b"IHDR", header),
+        _chunk(b"IDAT", zlib.compress(bytes(1000))), _chunk(b"IEND", b""),
+    ])  # fmt: skip
+
+
+def gif_of_size(width: int, height: int) -> bytes:
+    """Make a GIF that says it is that large, and holds one pixel."""
+    small = encode(Image.new("P", (1, 1)), "GIF")
+    at = small.index(b",")  # the image descriptor
+    return (
+        small[:6] + struct.pack("<HH", width, height) + small[10 : at + 5]
+        + struct.pack("<HH", width, height) + small[at + 9 :]
+    )  # fmt: skip
+
+
+def gif_with_script() -> bytes:
+    """A GIF that is JavaScript too: its width reads `/*`, and its comment ends that."""
+    image = quadrants(int.from_bytes(b"/*", "little"), 8).convert("P")
+    return encode(image, "GIF", comment=b"*/=1;" + PAYLOAD + b"//")
+
+
+def png_with_zip() -> bytes:
+    """A PNG with a ZIP archive behind it; each opens as what it is."""
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as file:
+        file.writestr("evil.html", PAYLOAD)
+    return encode(quadrants(), "PNG") + archive.getvalue()
+
+
+def png_with_html() -> bytes:
+    """A PNG with a page in a text chunk and another one behind it."""
+    text = PngImagePlugin.PngInfo()
+    text.add_text("Comment", PAYLOAD.decode())
+    return encode(quadrants(), "PNG", pnginfo=text) + b"<html>" + PAYLOAD
+
+
+def many_scans(count: int) -> bytes:
+    """Draw a progressive JPEG and repeat its last scan until there are at least `count`."""
+    body = encode(quadrants(), "JPEG", progressive=True)
+    last = body.rindex(b"\xff\xda")
+    return body[:last] + body[last:-2] * count + body[-2:]
+
+
+HTML: Final = b"<!DOCTYPE html><html><body>" + PAYLOAD + b"</body></html>"
+SVG: Final = b'<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg">' + PAYLOAD + b"</svg>"
+SCRIPT: Final = b"#!/bin/sh\nrm -rf /\n"
+ELF: Final = b"\x7fELF\x02\x01\x01" + bytes(9) + b"\x02\x00\x3e\x00" + bytes(100)
+PE: Final = b"MZ" + bytes(58) + b"\x80\x00\x00\x00" + bytes(64) + b"PE\x00\x00\x64\x86" + bytes(200)
