@@ -1,15 +1,18 @@
-"""A stack on one machine: its parts, their settings, and the order in which they start and stop."""
+"""A stack on one machine: its parts, their settings, and the order in which they start and stop.
+
+What takes long to import, and only the start needs, is imported while the servers are starting.
+"""
 
 import asyncio
 import os
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import asyncpg
-from sqlalchemy.exc import SQLAlchemyError
 
 from deploy.data_dir import Kept
 from deploy.embedded import EmbeddedPostgres, EmbeddedSeaweedFS, EmbeddedValkey, Webhook
@@ -20,10 +23,8 @@ from deploy.services import Check, Service, always, answers, is_consumed, is_rea
 from deploy.supervisor import Part, Say, StartFailed, together
 from shared import organizations
 from shared.errors import ObjectMissing, StoreError
-from shared.schema import migrate
 from shared.settings import Settings, load_settings, split_words
 from shared.signing import Credentials
-from shared.storage import open_storage
 
 ORGANIZATION_ID = 1
 PORTS = ("postgres", "valkey", *PORT_NAMES)
@@ -127,6 +128,7 @@ class Stack:
         Raises StartFailed. Some of it may run then.
         """
         await together(self._start_worker(), self._start_store(), self.api.start())
+        await _until(lambda: answers(f"{self.api_url}/health/ready"), "the database from the API")
 
     async def _start_worker(self) -> None:
         await together(self._start_database(), self._start_broker())
@@ -139,15 +141,13 @@ class Stack:
         await _until(lambda: is_reachable(url), "the broker of ATTACHMENTS_BROKER_URL")
 
     async def _start_database(self) -> None:
+        loading = asyncio.create_task(asyncio.to_thread(import_module, "shared.schema"))
         if self.servers.postgres is not None:
             await self.servers.postgres.start()
         url = self.settings.database_url.get_secret_value()
         await _until(lambda: _accepts(url), "the database of ATTACHMENTS_DATABASE_URL")
-        try:
-            await asyncio.to_thread(migrate, url)
-        except (SQLAlchemyError, asyncpg.PostgresError, OSError) as error:
-            fault = str(error).split("\n", 1)[0]
-            raise StartFailed(f"the database cannot be migrated: {fault}") from error
+        await loading
+        await asyncio.to_thread(_migrate, url)
         connection = await asyncpg.connect(url)
         try:
             await organizations.create_organization(connection, "local", ORGANIZATION_ID)
@@ -162,6 +162,8 @@ class Stack:
     async def _start_store(self) -> None:
         if self.servers.seaweedfs is not None:
             await self.servers.seaweedfs.start()
+        from shared.storage import open_storage
+
         async with open_storage(self.settings) as storage:
             try:
                 self.credentials = await storage.credentials()
@@ -242,7 +244,7 @@ def build_stack(
         servers=servers,
         api=service(
             "api",
-            ready=lambda: answers(f"{api_url}/health/ready"),
+            ready=lambda: answers(f"{api_url}/health/live"),
             alive=lambda: answers(f"{api_url}/health/live"),
         ),
         worker=service("worker", ready=lambda: is_consumed(broker_url), alive=always),
@@ -257,6 +259,18 @@ def _reached_at(host: str) -> str:
     if host in ("0.0.0.0", "::"):  # noqa: S104 - the operator chose to listen everywhere
         return HOST
     return f"[{host}]" if ":" in host else host
+
+
+def _migrate(database_url: str) -> None:
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from shared.schema import migrate
+
+    try:
+        migrate(database_url)
+    except (SQLAlchemyError, asyncpg.PostgresError, OSError) as error:
+        fault = str(error).split("\n", 1)[0]
+        raise StartFailed(f"the database cannot be migrated: {fault}") from error
 
 
 async def _accepts(database_url: str) -> bool:

@@ -5,10 +5,12 @@ import socket
 from collections.abc import Mapping
 
 HOST = "127.0.0.1"
-PORTS = range(20_000, 22_000)
+PORTS = range(12_000, 22_000)
 """Below what systems hand out to outgoing connections, so that a port is free after a restart."""
 PARTNER = 10_000
 """SeaweedFS looks for one of its ports that much above another: both must be free."""
+
+_given: set[int] = set()
 
 
 def is_free(port: int) -> bool:
@@ -24,10 +26,11 @@ def is_free(port: int) -> bool:
 
 
 def choose_port() -> int:
-    """Choose a free port whose partner is free as well."""
+    """Choose a free port whose partner is free as well; never the same twice in one process."""
     while True:
         port = random.choice(PORTS)  # noqa: S311 - no secret
-        if is_free(port) and is_free(port + PARTNER):
+        if port not in _given and is_free(port) and is_free(port + PARTNER):
+            _given.add(port)
             return port
 
 
