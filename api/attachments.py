@@ -11,7 +11,7 @@ from api.documents import included
 from api.parts import Parts, admit, now, origin
 from api.problems import Problem, bad_request, document_response, not_found
 from api.queries import cursor_of, page_link, parse_id, parse_listing, parse_view
-from api.uploads import Source, find_source, take_over
+from api.uploads import Source, find_source, name_source, take_over
 from shared import attachments
 from shared.attachments import Attachment, NewAttachment
 from shared.signing import post_policy
@@ -174,22 +174,40 @@ async def create(request: web.Request) -> web.Response:
 async def _check_all(
     parts: Parts, items: list[Any], *, bulk: bool
 ) -> tuple[list[NewAttachment], list[Source | None]]:
-    checked, errors, sources = [], [], []
+    checked, errors = [], []
     for number, item in enumerate(items):
         pointer = f"data/{number}" if bulk else "data"
         attributes = check_identity(item, attachment_id=None)
         values, faults = check_new(attributes, max_size=parts.settings.max_size, pointer=pointer)
-        errors += faults
-        checked.append(values)
+        temp_url = values.pop("temp_url", None)
+        errors += faults + _location_faults(parts, temp_url, pointer=pointer)
+        checked.append((pointer, values, temp_url))
     if errors:
         raise Problem(422, errors)
-    for number, values in enumerate(checked):
-        temp_url = values.pop("temp_url", None)
-        pointer = f"data/{number}" if bulk else "data"
-        sources.append(
-            None if temp_url is None else await find_source(parts, temp_url, pointer=pointer)
-        )
-    return [NewAttachment(**values) for values in checked], sources
+    # Only now is the store asked: nothing is looked up for what is refused anyway.
+    sources: list[Source | None] = []
+    for pointer, _, temp_url in checked:
+        try:
+            sources.append(
+                None if temp_url is None else await find_source(parts, temp_url, pointer=pointer)
+            )
+        except Problem as problem:
+            errors += problem.errors
+    if errors:
+        raise Problem(422, errors)
+    return [NewAttachment(**values) for _, values, _ in checked], sources
+
+
+def _location_faults(
+    parts: Parts, temp_url: str | None, *, pointer: str = "data", own_key: str | None = None
+) -> list[dict[str, Any]]:
+    if temp_url is None:
+        return []
+    try:
+        name_source(parts.settings, temp_url, pointer=pointer, own_key=own_key)
+    except Problem as problem:
+        return problem.errors
+    return []
 
 
 async def update(request: web.Request) -> web.Response:
@@ -205,9 +223,13 @@ async def update(request: web.Request) -> web.Response:
     row = await parts.database.run(attachments.find, attachment_id, caller.organization_id)
     if row is None:
         raise not_found()
-    changes = check_changes(attributes, max_size=parts.settings.max_size)
-    if changes.get("temp_url") is not None:
-        source = await find_source(parts, changes["temp_url"], pointer="data", own_key=row.key)
+    changes, faults = check_changes(attributes, max_size=parts.settings.max_size)
+    temp_url = changes.get("temp_url")
+    faults += _location_faults(parts, temp_url, own_key=row.key)
+    if faults:
+        raise Problem(422, faults)
+    if temp_url is not None:
+        source = await find_source(parts, temp_url, pointer="data", own_key=row.key)
         await take_over(parts, [row], [source])
     changed = await parts.database.run(
         attachments.update, attachment_id, caller.organization_id, changes

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from api.problems import Problem, access_denied, bad_request, general, invalid
+from api.problems import access_denied, bad_request, general, invalid
 from shared import content_types
 from shared.attachments import ATTACHABLE_TYPES
 
@@ -160,17 +160,17 @@ def check_new(
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Return what is known of a new attachment's attributes, and the error objects of all faults.
 
-    Unknown and read-only attributes are left out. `pointer` is where the resource object stands.
+    Unknown, read-only and faulty attributes are left out. `pointer` is where the resource object
+    stands.
     """
     return _check(attributes, CREATABLE, max_size, pointer, required=("name",))
 
 
-def check_changes(attributes: dict[str, Any], *, max_size: int) -> dict[str, Any]:
-    """Return the attributes that a client may change. Raises Problem 422 with every fault."""
-    changes, errors = _check(attributes, CHANGEABLE, max_size, "data", required=())
-    if errors:
-        raise Problem(422, errors)
-    return changes
+def check_changes(
+    attributes: dict[str, Any], *, max_size: int
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Return the attributes that a client may change, and the error objects of all faults."""
+    return _check(attributes, CHANGEABLE, max_size, "data", required=())
 
 
 def _check(
@@ -189,5 +189,6 @@ def _check(
         fault = CHECKS[name](value, max_size)
         if fault is not None:
             errors.append(invalid(f"{pointer}/attributes/{name}", *fault))
-        values[name] = value
+        else:
+            values[name] = value
     return values, errors

@@ -23,7 +23,9 @@ def locate(url: str, settings: Settings) -> tuple[str, str] | None:
     """Tell the bucket and key that an address names, or None if it is none of an allowed bucket.
 
     Allowed are the service's bucket and those of `ATTACHMENTS_TEMP_URL_BUCKETS`, at the service's
-    own store or at AWS. A query is ignored; a user or a fragment is refused.
+    own store or at AWS. A query is ignored; a user or a fragment is refused, and so is a key with
+    an empty segment, `.` or `..`: SeaweedFS serves `a//b` as `a/b`, so that such a key could name
+    an object which its own text does not.
     """
     try:
         parts = urlsplit(url)
@@ -40,9 +42,11 @@ def locate(url: str, settings: Settings) -> tuple[str, str] | None:
     if any(ord(character) < 0x20 or character == "\x7f" for character in path):
         return None
     found = _at_own_store(parts.scheme, host, port, path, settings) or _at_aws(host, port, path)
-    if found is None or not found[1]:
+    if found is None:
         return None
     bucket, key = found
+    if any(segment in ("", ".", "..") for segment in key.split("/")):
+        return None
     if bucket != settings.s3_bucket and bucket not in settings.temp_url_buckets:
         return None
     return bucket, key

@@ -11,6 +11,7 @@ from shared import attachments, processing
 from shared.attachments import Attachment
 from shared.errors import ObjectMissing, StoreError, StoreRefused
 from shared.notifications import UploadEvent
+from shared.settings import Settings
 from shared.storage import StoredObject
 
 COPY_TIMEOUT_S = 30
@@ -26,6 +27,25 @@ class Source:
     found: StoredObject | None
 
 
+def _refuse(url: str, pointer: str, detail: str) -> Problem:
+    return Problem(422, [invalid(f"{pointer}/attributes/temp_url", detail, {"value": url})])
+
+
+def name_source(
+    settings: Settings, url: str, *, pointer: str, own_key: str | None = None
+) -> tuple[str, str]:
+    """Tell the bucket and key that a `temp_url` names. Raises Problem 422 if it may not be taken.
+
+    That is anything outside the allowed buckets, and another attachment's object.
+    """
+    named = locate(url, settings)
+    if named is None or (
+        named[0] == settings.s3_bucket and named[1] != own_key and is_an_original(named[1])
+    ):
+        raise _refuse(url, pointer, "is not an allowed location")
+    return named
+
+
 async def find_source(
     parts: Parts, url: str, *, pointer: str, own_key: str | None = None
 ) -> Source:
@@ -33,25 +53,16 @@ async def find_source(
 
     Raises Problem 422 if it may not be taken, StoreUnavailable if the store cannot say.
     """
-
-    def refuse(detail: str) -> Problem:
-        return Problem(422, [invalid(f"{pointer}/attributes/temp_url", detail, {"value": url})])
-
-    named = locate(url, parts.settings)
-    if named is None:
-        raise refuse("is not an allowed location")
-    bucket, key = named
-    if bucket == parts.storage.bucket:
-        if key == own_key:
-            return Source(url=url, bucket=bucket, key=key, found=None)
-        if is_an_original(key):
-            raise refuse("is not an allowed location")
+    bucket, key = name_source(parts.settings, url, pointer=pointer, own_key=own_key)
+    if bucket == parts.storage.bucket and key == own_key:
+        return Source(url=url, bucket=bucket, key=key, found=None)
     try:
         found = await parts.storage.head(key, bucket=bucket)
     except (ObjectMissing, StoreRefused):
-        raise refuse("is not an existing object") from None
+        raise _refuse(url, pointer, "is not an existing object") from None
     if found.size > parts.settings.max_size:
-        raise refuse(f"is too large (maximum is {parts.settings.max_size} bytes)")
+        limit = parts.settings.max_size
+        raise _refuse(url, pointer, f"is too large (maximum is {limit} bytes)")
     return Source(url=url, bucket=bucket, key=key, found=found)
 
 
