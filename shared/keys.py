@@ -26,7 +26,8 @@ def safe_file_name(name: str) -> str:
     The result has only `[A-Za-z0-9._-]`, starts with a letter, a digit or `_`, has at most 180
     bytes and keeps the extension. Accents are dropped, other characters become `_`.
     """
-    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
+    decomposed = unicodedata.normalize("NFKD", name)
+    plain = "".join(each for each in decomposed if not unicodedata.combining(each))
     plain = _UNSAFE.sub("_", plain).lstrip(".-")
     stem, dot, extension = plain.rpartition(".")
     if not dot:

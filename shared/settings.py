@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from shared.errors import SettingsError
@@ -38,7 +38,7 @@ class Settings(BaseSettings):
     s3_public_url: str | None = None
     files_url: str | None = None
     files_public: bool = False
-    files_secret: SecretStr | None = None
+    files_secret: SecretStr | None = Field(None, validate_default=True)
     files_ttl: int | None = Field(None, ge=60, description="seconds")
     events_tokens: Annotated[tuple[SecretStr, ...], NoDecode] = ()
     temp_url_buckets: Words = ()
@@ -116,16 +116,24 @@ class Settings(BaseSettings):
             raise ValueError("must be a time zone such as Europe/Berlin") from None
         return value
 
-    @model_validator(mode="after")
-    def _signs_what_it_serves(self) -> "Settings":
-        secret = self.files_secret.get_secret_value() if self.files_secret else ""
-        if not self.files_public and len(secret) < 16:
+    # Rules over two settings are rules of the later one, not of the whole: those over the whole
+    # would not be looked at, and so not be reported, while any one setting is at fault.
+    @field_validator("files_public")
+    @classmethod
+    def _public(cls, value: bool, info: ValidationInfo) -> bool:
+        if value and info.data.get("files_url", "") is None:
+            raise ValueError(f"is true, which needs {PREFIX}FILES_URL")
+        return value
+
+    @field_validator("files_secret")
+    @classmethod
+    def _secret(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        secret = value.get_secret_value() if value else ""
+        if info.data.get("files_public") is False and len(secret) < 16:
             raise ValueError(
-                "files_secret: must have at least 16 characters unless files_public is true"
+                f"must have at least 16 characters unless {PREFIX}FILES_PUBLIC is true"
             )
-        if self.files_public and self.files_url is None:
-            raise ValueError("files_url: is needed when files_public is true")
-        return self
+        return value
 
     @cached_property
     def zone(self) -> ZoneInfo:
@@ -154,9 +162,7 @@ def load_settings() -> Settings:
         faults = []
         for fault in error.errors(include_url=False, include_input=False, include_context=False):
             text = fault["msg"].removeprefix("Value error, ")
-            name = str(fault["loc"][0]) if fault["loc"] else ""
-            if not name:  # a rule over several settings starts with the name of one
-                name, _, text = text.partition(": ")
+            name = str(fault["loc"][0])
             if fault["type"] == "missing":
                 text = "is not set"
             faults.append(f"{PREFIX}{name.upper()}: {text[0].lower()}{text[1:]}")
