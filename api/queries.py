@@ -88,8 +88,8 @@ def _parse(request: web.Request, *, listing: bool) -> Listing:
             fieldset = frozenset(filter(None, value.split(",")))
         elif name.startswith("fields["):
             continue
-        elif name == "sort" and listing:
-            if value not in ("id", "-id"):
+        elif name == "sort":
+            if not listing or value not in ("id", "-id"):
                 raise unsupported("Sort", _short(value))
             descending = value == "-id"
         elif name.startswith("filter") and listing:
