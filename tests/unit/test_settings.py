@@ -1,0 +1,192 @@
+"""Settings: read from the environment alone, every fault told at once, no value ever shown."""
+
+import os
+
+import pytest
+
+from shared.errors import SettingsError
+from shared.settings import Settings, load_settings
+
+VALID = {
+    "DATABASE_URL": "postgresql://user:password-of-postgres@127.0.0.1/attachments",
+    "BROKER_URL": "redis://:password-of-redis@127.0.0.1",
+    "S3_BUCKET": "attachments",
+    "FILES_SECRET": "sixteen-letters!",
+}
+
+
+@pytest.fixture
+def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """An environment in which no setting is made."""
+    for name in list(os.environ):
+        if name.startswith("ATTACHMENTS_"):
+            monkeypatch.delenv(name)
+    return monkeypatch
+
+
+def load(environment: pytest.MonkeyPatch, **values: str) -> Settings:
+    """Load settings from the valid ones and those given; an empty value leaves one out."""
+    for name, value in {**VALID, **values}.items():
+        if value:
+            environment.setenv(f"ATTACHMENTS_{name}", value)
+    return load_settings()
+
+
+def faults(environment: pytest.MonkeyPatch, **values: str) -> list[str]:
+    """Load settings that cannot be used and return the lines of the message."""
+    with pytest.raises(SettingsError) as raised:
+        load(environment, **values)
+    return str(raised.value).splitlines()
+
+
+def test_the_contracts_numbers_are_the_defaults(environment: pytest.MonkeyPatch) -> None:
+    settings = load(environment)
+
+    assert settings.max_size == 314_572_800
+    assert settings.policy_ttl == 3600
+    assert settings.time_zone == "UTC"
+    assert settings.files_public is False
+    assert settings.files_ttl is None
+
+
+def test_an_empty_environment_tells_everything_that_is_missing(
+    environment: pytest.MonkeyPatch,
+) -> None:
+    with pytest.raises(SettingsError) as raised:
+        load_settings()
+
+    assert str(raised.value).splitlines() == [
+        "ATTACHMENTS_DATABASE_URL: is not set",
+        "ATTACHMENTS_BROKER_URL: is not set",
+        "ATTACHMENTS_S3_BUCKET: is not set",
+        "ATTACHMENTS_FILES_SECRET: must have at least 16 characters"
+        " unless ATTACHMENTS_FILES_PUBLIC is true",
+    ]
+
+
+WRONG = {
+    "DATABASE_URL": "mysql://secret-1",
+    "BROKER_URL": "amqp://secret-2",
+    "S3_BUCKET": "s3",
+    "S3_ENDPOINT_URL": "ftp://secret-4",
+    "S3_PUBLIC_URL": "https://secret-5:x@host",
+    "FILES_URL": "https://host/?secret-6",
+    "FILES_SECRET": "secret-7",
+    "FILES_TTL": "59",
+    "EVENTS_TOKENS": "secret-8",
+    "MAX_SIZE": "secret-9",
+    "POLICY_TTL": "59",
+    "RETENTION": "-1",
+    "TIME_ZONE": "Secret/10",
+    "API_PORT": "65536",
+    "API_URL": "secret-11",
+    "RATE_LIMIT": "-1",
+    "DATABASE_POOL": "1",
+    "CONCURRENCY": "0",
+    "DECODERS": "0",
+    "DECODER_TIMEOUT": "0",
+    "MAX_PIXELS": "0",
+    "ATTEMPTS": "0",
+    "LEASE": "0.5",
+    "SWEEP_INTERVAL": "0",
+    "PUBLISH_GRACE": "0",
+    "PENDING_CHECK": "0",
+    "LOG_FORMAT": "secret-12",
+    "LOG_LEVEL": "secret-13",
+}
+
+
+def test_all_faults_are_told_at_once(environment: pytest.MonkeyPatch) -> None:
+    told = faults(environment, **WRONG)
+
+    assert sorted(line.partition(":")[0] for line in told) == sorted(
+        f"ATTACHMENTS_{name}" for name in WRONG
+    )
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_each_fault_is_told_alone_too(environment: pytest.MonkeyPatch, name: str) -> None:
+    told = faults(environment, **{name: WRONG[name]})
+
+    assert [line.partition(":")[0] for line in told] == [f"ATTACHMENTS_{name}"]
+
+
+def test_no_fault_shows_a_value(environment: pytest.MonkeyPatch) -> None:
+    told = "\n".join(faults(environment, **WRONG)).lower()
+
+    assert [value for value in WRONG.values() if "secret" in value.lower() and value in told] == []
+    assert "secret-" not in told
+    assert "secret/" not in told
+
+
+def test_no_secret_is_shown_with_the_settings(environment: pytest.MonkeyPatch) -> None:
+    settings = load(environment, EVENTS_TOKENS="token-of-the-events")
+
+    for shown in (repr(settings), str(settings), settings.model_dump_json()):
+        assert "password-of-postgres" not in shown
+        assert "password-of-redis" not in shown
+        assert "sixteen-letters!" not in shown
+        assert "token-of-the-events" not in shown
+
+
+def test_lists_are_words_with_commas(environment: pytest.MonkeyPatch) -> None:
+    settings = load(
+        environment,
+        TEMP_URL_BUCKETS=" one-bucket,two-buckets ,,",
+        EVENTS_TOKENS="the-old-token-1234,the-new-token-5678",
+    )
+
+    assert settings.temp_url_buckets == ("one-bucket", "two-buckets")
+    assert [token.get_secret_value() for token in settings.events_tokens] == [
+        "the-old-token-1234",
+        "the-new-token-5678",
+    ]
+
+
+def test_of_three_events_tokens_one_is_too_many(environment: pytest.MonkeyPatch) -> None:
+    tokens = ",".join(f"token-number-{number}-" + "x" * 8 for number in range(3))
+
+    assert faults(environment, EVENTS_TOKENS=tokens) == [
+        "ATTACHMENTS_EVENTS_TOKENS: at most two tokens may be live"
+    ]
+
+
+def test_public_files_need_no_secret(environment: pytest.MonkeyPatch) -> None:
+    settings = load(
+        environment, FILES_PUBLIC="true", FILES_URL="https://files.example/", FILES_SECRET=""
+    )
+
+    assert settings.files_public is True
+    assert settings.files_url == "https://files.example"
+
+
+def test_public_files_need_an_address(environment: pytest.MonkeyPatch) -> None:
+    assert faults(environment, FILES_PUBLIC="true") == [
+        "ATTACHMENTS_FILES_PUBLIC: is true, which needs ATTACHMENTS_FILES_URL"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("values", "upload_url"),
+    [
+        pytest.param(
+            {"S3_REGION": "eu-west-1"},
+            "https://attachments.s3.eu-west-1.amazonaws.com",
+            id="AWS",
+        ),
+        pytest.param(
+            {"S3_ENDPOINT_URL": "http://127.0.0.1:8333/"},
+            "http://127.0.0.1:8333/attachments",
+            id="an endpoint",
+        ),
+        pytest.param(
+            {"S3_ENDPOINT_URL": "http://seaweedfs:8333", "S3_PUBLIC_URL": "https://up.example/b/"},
+            "https://up.example/b",
+            id="a public address",
+        ),
+    ],
+)
+def test_uploads_go_where_clients_reach_the_bucket(
+    environment: pytest.MonkeyPatch, values: dict[str, str], upload_url: str
+) -> None:
+    assert load(environment, **values).upload_url == upload_url
