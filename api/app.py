@@ -10,6 +10,7 @@ from api.access import EventsGate, open_gate
 from api.documents import Documents
 from api.parts import PARTS, Parts
 from api.problems import answer_errors
+from api.server import Runner
 from shared.broker import Publisher
 from shared.database import open_database
 from shared.settings import Settings
@@ -24,7 +25,13 @@ def create_app(settings: Settings) -> web.Application:
     app = web.Application(
         middlewares=[metrics.measure, answer_errors],
         client_max_size=attachments.MAX_BULK_BYTES,
-        handler_args={"keepalive_timeout": 15, "access_log": None, "max_line_size": 8190},
+        handler_args={
+            "keepalive_timeout": 15,
+            "lingering_time": 2,
+            "access_log": None,
+            "auto_decompress": False,
+            "max_line_size": 8190,
+        },
     )
 
     async def parts(app: web.Application) -> AsyncIterator[None]:
@@ -61,6 +68,13 @@ def create_app(settings: Settings) -> web.Application:
         ]
     )
     return app
+
+
+def make_runner(settings: Settings, *, grace_s: float) -> Runner:
+    """Make what runs the application; requests get `grace_s` seconds to end when it stops."""
+    return Runner(
+        create_app(settings), handle_signals=False, access_log=None, shutdown_timeout=grace_s
+    )
 
 
 async def health_live(_request: web.Request) -> web.Response:

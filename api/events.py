@@ -36,7 +36,7 @@ async def intake(request: web.Request) -> web.Response:
         body = await read_body(request, max_bytes=MAX_EVENT_BYTES)
         document = orjson.loads(body)
     except Problem as problem:
-        if problem.status != 400:
+        if problem.status not in (400, 415):
             raise
         return _unreadable("the body is cut short or wrongly encoded")
     except orjson.JSONDecodeError:
