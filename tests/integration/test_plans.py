@@ -1,0 +1,344 @@
+"""Every statement of the data layer runs on an index, on a table of a million rows."""
+
+import inspect
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from types import ModuleType
+from typing import Any
+
+import asyncpg
+import pytest
+import pytest_asyncio
+
+from api import access
+from shared import attachments, organizations, processing
+from shared.attachments import Attachment, Filter, NewAttachment
+from shared.database import SERVER_SETTINGS
+from shared.notifications import UploadEvent
+from shared.processing import Claim, Outcome
+from tests.conftest import clone_database
+from tests.stack import Stack
+
+ROWS = 1_000_000
+TOKENS = 20_000
+BIG, USUAL = 1, 50
+"""An organization that owns a fifth of all rows, and one of a hundred others alike."""
+
+BUCKET = "bucket"
+UPLOADED, PROCESSING, READY, FAILED, DELETED = range(1, 6)
+"""Ids of rows in these states, of organization USUAL; the first three are due."""
+
+MODULES: tuple[ModuleType, ...] = (attachments, processing, organizations, access)
+
+FILL = f"""
+INSERT INTO attachments (
+    id, organization_id, bucket, name, file_name, attachable_type, attachable_id, state, reason,
+    revision, claimed_revision, attempt, due_at, etag, policy_expires_at, uploaded_at, deleted_at
+)
+SELECT n, CASE WHEN n < 100 THEN {USUAL} WHEN n % 5 = 0 THEN {BIG} ELSE 2 + n % 100 END,
+       '{BUCKET}', 'img.png', 'img.png',
+       CASE WHEN n % 3 > 0 THEN 'comment' END, CASE WHEN n % 3 > 0 THEN n / 20 END,
+       CASE WHEN n = {UPLOADED} THEN 'uploaded' WHEN n = {PROCESSING} THEN 'processing'
+            WHEN n = {FAILED} OR n % 1000 = 7 THEN 'failed' ELSE 'ready' END,
+       CASE WHEN n = {FAILED} OR n % 1000 = 7 THEN 'missing' END,
+       1, CASE WHEN n = {UPLOADED} THEN 0 ELSE 1 END, 1,
+       CASE WHEN n <= {READY} THEN now() - interval '1 minute'
+            WHEN n % 500 = 0 THEN now() + interval '1 hour' END,
+       'a', now() + interval '1 hour', now(),
+       CASE WHEN n = {DELETED} OR n % 50 = 0 THEN now() END
+FROM generate_series(1, {ROWS}) AS n
+"""
+
+
+@pytest_asyncio.fixture(scope="module")
+async def filled(stack: Stack) -> str:
+    """A database with a million attachments."""
+    database_url = await clone_database(stack)
+    connection = await asyncpg.connect(database_url)
+    await connection.execute(
+        "INSERT INTO organizations (id, name) SELECT n, 'o' FROM generate_series(1, 200) AS n"
+    )
+    await connection.execute(
+        "INSERT INTO tokens (organization_id, name, digest)"
+        f" SELECT 1 + n % 200, 't', sha256(n::text::bytea) FROM generate_series(1, {TOKENS}) AS n"
+    )
+    # Of what is not committed for sure VACUUM does not say that everyone sees it.
+    await connection.execute("SET synchronous_commit = on")
+    await connection.execute(FILL)
+    await connection.execute(f"ALTER SEQUENCE attachments_id_seq RESTART WITH {ROWS + 1}")
+    await connection.execute("VACUUM ANALYZE attachments, tokens, organizations")
+    await connection.close()
+    return database_url
+
+
+class Explaining:
+    """A connection that looks at the plan of each statement before it runs it."""
+
+    def __init__(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+        self._connection = connection
+        self.explained = 0
+        self.walked: list[str] = []
+
+    async def _explain(self, statement: str, values: tuple[Any, ...]) -> None:
+        # With these very values, and as a statement is planned that is prepared and used often.
+        for options in ("FORMAT JSON", "FORMAT JSON, GENERIC_PLAN"):
+            plan = json.loads(
+                await self._connection.fetchval(f"EXPLAIN ({options}) {statement}", *values)
+            )[0]["Plan"]
+            for node in nodes(plan):
+                walked = f"{node['Node Type']} on {node.get('Relation Name')}"
+                self.walked.append(f"{walked} by {node.get('Index Name')}")
+                assert walked not in ("Seq Scan on attachments", "Seq Scan on tokens"), (
+                    f"{options}: {statement}\n{json.dumps(plan, indent=1)}"
+                )
+        self.explained += 1
+
+    async def fetch(self, statement: str, *values: Any) -> Any:
+        """Explain and run."""
+        await self._explain(statement, values)
+        return await self._connection.fetch(statement, *values)
+
+    async def fetchrow(self, statement: str, *values: Any) -> Any:
+        """Explain and run."""
+        await self._explain(statement, values)
+        return await self._connection.fetchrow(statement, *values)
+
+    async def fetchval(self, statement: str, *values: Any) -> Any:
+        """Explain and run."""
+        await self._explain(statement, values)
+        return await self._connection.fetchval(statement, *values)
+
+    async def execute(self, statement: str, *values: Any) -> Any:
+        """Explain and run."""
+        await self._explain(statement, values)
+        return await self._connection.execute(statement, *values)
+
+    def transaction(self) -> Any:
+        """Begin a transaction inside the test's own."""
+        return self._connection.transaction()
+
+
+def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Walk a plan's tree."""
+    yield plan
+    for inner in plan.get("Plans", []):
+        yield from nodes(inner)
+
+
+@pytest_asyncio.fixture
+async def connection(filled: str) -> AsyncIterator[Explaining]:
+    """A connection like the service's; what is done over it is undone."""
+    plain = await asyncpg.connect(
+        filled, server_settings={**SERVER_SETTINGS, "statement_timeout": "30000"}
+    )
+    transaction = plain.transaction()
+    await transaction.start()
+    yield Explaining(plain)
+    await transaction.rollback()
+    await plain.close()
+
+
+async def row_of(connection: Any, attachment_id: int) -> Attachment:
+    """Read a row that is there."""
+    found = await attachments.find_any(connection, attachment_id)
+    assert found is not None
+    return found
+
+
+async def held(connection: Any) -> Claim:
+    """Make the claim under which `PROCESSING` is processed."""
+    return Claim(attachment=await row_of(connection, PROCESSING))
+
+
+async def seen(connection: Any) -> Attachment:
+    """Read a row that is to be settled."""
+    return await row_of(connection, READY)
+
+
+def told(attachment_id: int, **more: Any) -> UploadEvent:
+    """Make an event of one of the rows."""
+    key = f"attachments/files/000/000/{attachment_id:03}/original/img.png"
+    return UploadEvent(bucket=BUCKET, key=key, **more)
+
+
+ONE = Filter(attachable_type="comment", ids=(77,))
+SEVERAL = Filter(attachable_type="comment", ids=tuple(range(2000, 2100)))
+NOT = Filter(attachable_type="comment", ids=(77, 78), negated=True)
+
+Call = Callable[[Any], Awaitable[Any]]
+
+# What each function must answer is told with it: a plan is worth nothing of what finds nothing.
+CALLS: dict[str, tuple[Call, Callable[[Any], bool]]] = {
+    "attachments.create": (
+        lambda c: attachments.create(
+            c, [NewAttachment(name="a")] * 100, organization_id=USUAL, creator_id=None,
+            bucket=BUCKET, policy_ttl_s=60, first_check_s=75,
+        ),
+        lambda found: len(found) == 100,
+    ),
+    "attachments.find": (lambda c: attachments.find(c, READY, USUAL), bool),
+    "attachments.find_any": (lambda c: attachments.find_any(c, DELETED), bool),
+    "attachments.count": (lambda c: attachments.count(c, USUAL, []), lambda n: n > 1000),
+    "attachments.count of a big organization": (
+        lambda c: attachments.count(c, BIG, []), lambda n: n > 100_000,
+    ),
+    "attachments.count by attachable": (lambda c: attachments.count(c, USUAL, [SEVERAL]), bool),
+    "attachments.count by not": (lambda c: attachments.count(c, USUAL, [NOT]), bool),
+    "attachments.page": (lambda c: attachments.page(c, USUAL, [], limit=50), bool),
+    "attachments.page of a big organization": (
+        lambda c: attachments.page(c, BIG, [], limit=200, descending=True), bool,
+    ),
+    "attachments.page at an offset": (
+        lambda c: attachments.page(c, USUAL, [], limit=50, offset=1000), bool,
+    ),
+    "attachments.page after": (
+        lambda c: attachments.page(c, USUAL, [], limit=50, after=ROWS // 2), bool,
+    ),
+    "attachments.page before": (
+        lambda c: attachments.page(c, USUAL, [], limit=50, before=ROWS // 2, descending=True),
+        bool,
+    ),
+    "attachments.page by attachable": (
+        lambda c: attachments.page(c, BIG, [ONE], limit=50), bool,
+    ),
+    "attachments.page by several": (
+        lambda c: attachments.page(c, USUAL, [SEVERAL], limit=50), bool,
+    ),
+    "attachments.page by not": (lambda c: attachments.page(c, USUAL, [NOT], limit=50), bool),
+    "attachments.update": (
+        lambda c: attachments.update(c, READY, USUAL, {"name": "b", "attachable_id": 5}), bool,
+    ),
+    "attachments.update of nothing": (lambda c: attachments.update(c, READY, USUAL, {}), bool),
+    "attachments.delete": (
+        lambda c: attachments.delete(c, READY, USUAL, retention_s=60), bool,
+    ),
+    "processing.record_uploads": (
+        lambda c: processing.record_uploads(
+            c, [told(READY, etag="b"), told(UPLOADED, etag="b", sequencer="1")],
+            publish_grace_s=15,
+        ),
+        lambda found: len(found) == 2,
+    ),
+    "processing.record_uploads of many": (
+        lambda c: processing.record_uploads(
+            c, [told(n, etag="b") for n in range(10, 510)], publish_grace_s=15
+        ),
+        lambda found: len(found) > 400,
+    ),
+    "processing.claim": (lambda c: processing.claim(c, UPLOADED, 1, lease_s=30), bool),
+    "processing.take_due": (
+        lambda c: processing.take_due(c, limit=32, lease_s=30, attempts=5),
+        lambda found: len(found) == 3,
+    ),
+    "processing.renew": (
+        lambda c: with_claim(c, lambda claim: processing.renew(c, [claim] * 32, lease_s=30)), bool,
+    ),
+    "processing.announce_thumbnail": (
+        lambda c: with_claim(
+            c, lambda claim: processing.announce_thumbnail(c, claim, "a.png", lease_s=30)
+        ),
+        bool,
+    ),
+    "processing.finish": (
+        lambda c: with_claim(
+            c, lambda claim: processing.finish(c, claim, Outcome(state="ready"), revision=1)
+        ),
+        bool,
+    ),
+    "processing.release": (
+        lambda c: with_claim(c, lambda claim: processing.release(c, claim, delay_s=1)), bool,
+    ),
+    "processing.mark_missing": (
+        lambda c: with_claim(
+            c, lambda claim: processing.mark_missing(c, claim, revision=1, next_check_s=75)
+        ),
+        bool,
+    ),
+    "processing.process_again": (lambda c: processing.process_again(c, READY), bool),
+    "processing.settle_missing": (
+        lambda c: with_row(c, lambda row: processing.settle_missing(c, row, next_check_s=75)),
+        bool,
+    ),
+    "processing.settle_unchanged": (
+        lambda c: with_row(c, lambda row: processing.settle_unchanged(c, row)),
+        lambda found: found is None,
+    ),
+    "processing.settle_purged": (
+        lambda c: processing.settle_purged(c, DELETED), lambda found: found is None,
+    ),
+    "processing.retry": (
+        lambda c: processing.retry(c, [FAILED, 1007, 2007]), lambda found: len(found) == 3,
+    ),
+    "processing.failed_ids": (
+        lambda c: processing.failed_ids(c, after=500_000, limit=100),
+        lambda found: len(found) == 100,
+    ),
+    "organizations.create_organization": (
+        lambda c: organizations.create_organization(c, "new", 5000), lambda found: found == 5000,
+    ),
+    "organizations.create_token": (
+        lambda c: organizations.create_token(c, USUAL, "new"), bool,
+    ),
+    "organizations.list_tokens": (lambda c: organizations.list_tokens(c, USUAL), bool),
+    "organizations.revoke_token": (lambda c: organizations.revoke_token(c, 100), bool),
+    "organizations.is_revoked": (
+        lambda c: organizations.is_revoked(c, "no such"), lambda found: found is False,
+    ),
+    "access.find_caller": (lambda c: find_new_caller(c), bool),
+}  # fmt: skip
+
+
+async def with_claim(connection: Any, function: Callable[[Claim], Awaitable[Any]]) -> Any:
+    """Call a function with the claim that holds `PROCESSING`."""
+    return await function(await held(connection))
+
+
+async def with_row(connection: Any, function: Callable[[Attachment], Awaitable[Any]]) -> Any:
+    """Call a function with a row that is done."""
+    return await function(await seen(connection))
+
+
+async def find_new_caller(connection: Any) -> Any:
+    """Look up the token that is made first."""
+    token = await organizations.create_token(connection, USUAL, "new")
+    return await access.find_caller(connection, organizations.digest(token))
+
+
+@pytest.mark.parametrize("name", CALLS)
+async def test_a_statement_never_scans_the_table(connection: Explaining, name: str) -> None:
+    call, answers = CALLS[name]
+    found = await call(connection)
+    assert answers(found), found
+    assert connection.explained > 0
+
+
+async def test_the_sweep_walks_the_index_of_what_is_due(connection: Explaining) -> None:
+    await processing.take_due(connection, limit=32, lease_s=30, attempts=5)  # type: ignore[arg-type]
+    plan = await connection._connection.fetchval(
+        "EXPLAIN (FORMAT JSON) SELECT a.id FROM attachments AS a WHERE a.due_at <= now()"
+        " ORDER BY a.due_at LIMIT 500 FOR UPDATE SKIP LOCKED"
+    )
+    assert "attachments_due" in {
+        node.get("Index Name") for node in nodes(json.loads(plan)[0]["Plan"])
+    }
+
+
+async def test_a_scan_of_the_table_would_be_noticed(connection: Explaining) -> None:
+    with pytest.raises(AssertionError, match="Seq Scan"):
+        await connection.fetch("SELECT id FROM attachments WHERE name = $1", "other")
+    with pytest.raises(AssertionError, match="Seq Scan"):
+        await connection.execute("UPDATE tokens SET name = $1 WHERE name = $2", "a", "b")
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)
+def test_no_statement_is_left_out(module: ModuleType) -> None:
+    short = module.__name__.rpartition(".")[2]
+    functions = {
+        f"{short}.{name}"
+        for name, function in vars(module).items()
+        if inspect.iscoroutinefunction(function)
+        and function.__module__ == module.__name__
+        and not name.startswith("_")
+    }
+    assert functions
+    assert functions <= {name.partition(" ")[0] for name in CALLS}
