@@ -13,6 +13,8 @@ from shared.errors import UnreadableEvent
 from shared.notifications.event import UploadEvent
 
 SOURCES = ("aws:s3", "minio:s3", "rustfs:s3")
+VERSITYGW = "webhook-global"
+"""The configuration by which versitygw is told apart; it calls itself `aws:s3`."""
 
 _SEQUENCER = re.compile(r"[0-9A-Fa-f]{1,64}")
 
@@ -34,7 +36,11 @@ def recognises(document: Any) -> bool:
 
 def parse(document: Any) -> Iterator[UploadEvent | UnreadableEvent | None]:
     """Read each record by itself; a bad one costs only itself."""
-    for record in document.get("Records", ()):
+    records = document.get("Records")
+    if not isinstance(records, list):  # S3's message of its setup
+        yield None
+        return
+    for record in records:
         try:
             yield _event(record)
         except UnreadableEvent as fault:
@@ -50,6 +56,8 @@ def _event(record: Any) -> UploadEvent | None:
     sequencer = _optional(item, "sequencer")
     if sequencer is not None and not _SEQUENCER.fullmatch(sequencer):
         sequencer = None
+    if s3.get("configurationId") == VERSITYGW:
+        sequencer = None  # its order is not known to be that of the objects
     key = unquote_plus(_text(_member(item, "key"), "key"), errors="surrogateescape")
     return UploadEvent(
         bucket=_text(_member(_member(s3, "bucket"), "name"), "bucket"),

@@ -1,8 +1,9 @@
 """The webhook of SeaweedFS's filer, as version 4.48 sends it; it is not S3-shaped.
 
 Keys are paths below `/buckets/`, not encoded. A new object is `create`, an overwrite `update`, a
-move `rename`. Directories, the settings of buckets and the parts of unfinished multipart uploads
-(`.uploads`) come the same way and concern no one here. Nothing in it orders events.
+move `rename`, which is named by the old path and removes what was there. Directories, the
+settings of buckets and the parts of unfinished multipart uploads (`.uploads`) come the same way
+and concern no one here. Nothing in it orders events.
 """
 
 import base64
@@ -14,6 +15,7 @@ from shared.errors import UnreadableEvent
 from shared.notifications.event import UploadEvent
 
 ROOT = "/buckets/"
+KINDS = ("create", "update", "rename", "delete")
 
 
 def recognises(document: Any) -> bool:
@@ -22,27 +24,34 @@ def recognises(document: Any) -> bool:
 
 
 def parse(document: Any) -> Iterator[UploadEvent | UnreadableEvent | None]:
-    """Read the one event of a message."""
+    """Read the one event of a message; a move is two: it removes and creates."""
     path, kind, message = document.get("key"), document["event_type"], document["message"]
     if not isinstance(path, str) or not isinstance(kind, str) or not isinstance(message, dict):
         yield UnreadableEvent("key, event_type or message has the wrong type")
         return
-    removed = kind == "delete"
-    entry = message.get("old_entry" if removed else "new_entry")
-    if kind == "rename" and isinstance(message.get("new_parent_path"), str):
-        name = entry.get("name") if isinstance(entry, dict) else None
-        path = f"{message['new_parent_path']}/{name}"
-    bucket, _, key = path.removeprefix(ROOT).partition("/")
-    if not path.startswith(ROOT) or not key or key.startswith(".uploads/"):
+    if kind not in KINDS:
         yield None
         return
-    if entry is None and not removed:
+    if kind in ("delete", "rename"):
+        yield _event(path, message.get("old_entry"), removed=True)
+    if kind == "delete":
+        return
+    entry = message.get("new_entry")
+    if not isinstance(entry, dict):
         yield UnreadableEvent("message has no new_entry")
         return
+    if kind == "rename":
+        path = f"{message.get('new_parent_path')}/{entry.get('name')}"
+    yield _event(path, entry, removed=False)
+
+
+def _event(path: str, entry: Any, *, removed: bool) -> UploadEvent | None:
+    bucket, _, key = path.removeprefix(ROOT).partition("/")
+    if not path.startswith(ROOT) or not key or key.startswith(".uploads/"):
+        return None
     if isinstance(entry, dict) and entry.get("is_directory"):
-        yield None
-        return
-    yield UploadEvent(
+        return None
+    return UploadEvent(
         bucket=bucket, key=key, etag=None if removed else _etag(entry), removed=removed
     )
 
