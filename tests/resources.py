@@ -1,0 +1,138 @@
+"""What tests expect of the API's documents, written out, and the bucket looked at directly."""
+
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from aiobotocore.config import AioConfig
+from aiobotocore.session import get_session
+from botocore.exceptions import ClientError
+
+from tests.stack import Stack
+
+if TYPE_CHECKING:
+    from types_aiobotocore_s3 import S3Client
+
+PATH = "/api/v2/attachments"
+NOT_INCLUDED = {"meta": {"included": False}}
+RELATIONSHIPS = {
+    "creator": "people",
+    "invoice": "invoices",
+    "purchase_order": "purchase_orders",
+    "bill": "bills",
+    "email": "emails",
+    "page": "pages",
+    "expense": "expenses",
+    "comment": "comments",
+    "task": "tasks",
+    "document_style": "document_styles",
+    "document_type": "document_types",
+    "deal": "deals",
+}
+"""Relationship → type, as the contract lists them."""
+
+
+def written(document: Any) -> str:
+    """Write a document so that the order of members counts, and a difference is easy to see."""
+    return json.dumps(document, indent=1)
+
+
+def body(attributes: Mapping[str, Any], attachment_id: str | None = None) -> dict[str, Any]:
+    """Wrap attributes into the document of a request."""
+    identity = {} if attachment_id is None else {"id": attachment_id}
+    return {"data": {"type": "attachments", **identity, "attributes": dict(attributes)}}
+
+
+def time(moment: datetime) -> str:
+    """Write a time as the contract does, in UTC: milliseconds, cut off, and the offset."""
+    utc = moment.astimezone(UTC)
+    return f"{utc:%Y-%m-%dT%H:%M:%S}.{utc.microsecond // 1000:03}+00:00"
+
+
+def resource(
+    attachment_id: str,
+    organization_id: int,
+    *,
+    attributes: Mapping[str, Any],
+    relationships: Mapping[str, Any] | None = None,
+    meta: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Write the resource of a new attachment, with changes; `url` and `created_at` must be given.
+
+    A member of `attributes` that a new attachment does not have comes last.
+    """
+    new = dict.fromkeys(
+        (
+            "name", "content_type", "size", "url", "thumb", "temp_url", "resized", "created_at",
+            "deleted_at", "attachment_type", "message_id", "external_id", "attachable_type",
+        )
+    )  # fmt: skip
+    assert attributes.keys() >= {"url", "created_at"}
+    return {
+        "id": attachment_id,
+        "type": "attachments",
+        "attributes": {**new, "resized": False, **attributes},
+        "relationships": {
+            "organization": {"data": {"type": "organizations", "id": str(organization_id)}},
+            **dict.fromkeys(RELATIONSHIPS, NOT_INCLUDED),
+            **(relationships or {}),
+        },
+        "meta": {
+            "state": "pending",
+            "reason": None,
+            "width": None,
+            "height": None,
+            "pages": None,
+            "checksum_sha256": None,
+            "processed_at": None,
+            **(meta or {}),
+        },
+    }
+
+
+def problem(status: int, title: str, detail: str) -> dict[str, Any]:
+    """Write the document of a general error."""
+    return {"errors": [{"status": str(status), "title": title, "detail": detail}]}
+
+
+NOT_FOUND = problem(404, "Record Not Found", "The requested record was not found")
+
+
+def invalid(pointer: str, detail: str, meta: Mapping[str, Any]) -> dict[str, Any]:
+    """Write one error object of a 422."""
+    return {
+        "status": "422",
+        "code": "invalid_attribute",
+        "title": "Invalid Attribute",
+        "detail": detail,
+        "meta": dict(meta),
+        "source": {"pointer": pointer},
+    }
+
+
+@asynccontextmanager
+async def open_bucket(stack: Stack) -> AsyncIterator["S3Client"]:
+    """Open a client of the store, past the service."""
+    async with get_session().create_client(
+        "s3",
+        region_name=stack.seaweedfs.region,
+        endpoint_url=stack.seaweedfs.url,
+        aws_access_key_id=stack.seaweedfs.access_key_id,
+        aws_secret_access_key=stack.seaweedfs.secret_access_key,
+        config=AioConfig(signature_version="s3v4", s3={"addressing_style": "path"}),
+    ) as client:
+        yield client
+
+
+async def stored(client: "S3Client", bucket: str, key: str) -> bytes | None:
+    """Read an object past the service; None if there is none."""
+    try:
+        answer = await client.get_object(Bucket=bucket, Key=key)
+    except ClientError as error:
+        if error.response["ResponseMetadata"]["HTTPStatusCode"] != 404:
+            raise
+        return None
+    async with answer["Body"] as content:
+        return await content.read()
