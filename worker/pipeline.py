@@ -93,12 +93,12 @@ async def _examine(tools: Tools, claim: Claim) -> Outcome:
                 state="ready", etag=found.etag, version_id=found.version_id, size=found.size
             )
             try:
-                if found.size > tools.settings.max_size:
-                    raise Rejected("too_large")
                 outcome = replace(outcome, content_type=sniff(head))
                 assert outcome.content_type is not None
                 if content_types.is_reserved(outcome.content_type):
                     raise Rejected("reserved_type")
+                if found.size > tools.settings.max_size:
+                    raise Rejected("too_large")
                 if outcome.content_type in DECODED:
                     async with _buffered(storage, row.key, found, head, chunks) as buffered:
                         file, checksum = buffered
