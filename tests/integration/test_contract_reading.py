@@ -1,6 +1,6 @@
 """The contract, read side: the object, lists, filters, paging, include, fieldsets."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -31,7 +31,7 @@ async def client(running: Service) -> Client:
     return await running.organization()
 
 
-async def create_many(client: Client, attributes: list[Mapping[str, Any]]) -> list[str]:
+async def create_many(client: Client, attributes: Sequence[Mapping[str, Any]]) -> list[str]:
     """Create attachments in one request and return their ids."""
     bulk = f"{MEDIA_TYPE}; ext=bulk"
     answer = await client.request(
@@ -294,7 +294,7 @@ async def test_links_lead_on_with_everything_that_was_asked_for(client: Client) 
 
 # filters
 
-ATTACHED = [
+ATTACHED: list[dict[str, Any]] = [
     {"name": "comment 1", "attachable_type": "comment", "attachable_id": 1},
     {"name": "comment 2", "attachable_type": "comment", "attachable_id": 2},
     {"name": "comment 3", "attachable_type": "comment", "attachable_id": 3},
