@@ -104,7 +104,7 @@ def _checked(answer: Any, body: bytes) -> Thumbnail:
         raise EOFError("the decoder's answer is no object")
     code = answer.get("rejected")
     if code is not None:
-        raise Rejected(code if code in REASONS else "broken")
+        raise Rejected(code if isinstance(code, str) and code in REASONS else "broken")
     width, height = answer.get("width"), answer.get("height")
     content_type, extension = answer.get("content_type"), answer.get("extension")
     if (
@@ -151,7 +151,7 @@ class DecoderPool:
             if decoder is None:
                 decoder = await Decoder.start()
             try:
-                thumbnail = await decoder.decode(
+                return await decoder.decode(
                     descriptor, max_pixels=self._max_pixels, timeout_s=self._timeout_s
                 )
             except TimeoutError:
@@ -159,7 +159,7 @@ class DecoderPool:
                 await decoder.stop()
                 decoder = None
                 raise Rejected("decoder_timeout") from None
-            except (EOFError, OSError, ValueError) as error:
+            except (EOFError, OSError, ValueError, RecursionError) as error:
                 log.warning("decoder died", pid=decoder.pid, error=str(error))
                 await decoder.stop()
                 decoder = None
@@ -168,12 +168,13 @@ class DecoderPool:
                 await decoder.stop()
                 decoder = None
                 raise
-            if decoder.jobs >= JOBS_PER_DECODER:
-                await decoder.stop()
-                decoder = None
-            return thumbnail
         finally:
-            self._idle.put_nowait(decoder)
+            try:
+                if decoder is not None and decoder.jobs >= JOBS_PER_DECODER:
+                    worn, decoder = decoder, None
+                    await worn.stop()
+            finally:
+                self._idle.put_nowait(decoder)
 
     async def close(self) -> None:
         """Stop the decoders that are idle; the others are stopped by whoever uses them."""

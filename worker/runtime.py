@@ -199,7 +199,7 @@ class Runtime:
             except ClaimLost:
                 log.info("another worker took over", attachment=row.id)
             except asyncio.CancelledError:
-                if row.id in self._held:  # stopped, not overtaken
+                if self._held.get(row.id, (None, None))[0] is claim:  # stopped, not overtaken
                     await asyncio.shield(self._database.run(processing.release, claim, delay_s=0.0))
                 raise
             except DatabaseAway:
@@ -211,7 +211,9 @@ class Runtime:
             # The lease will end, and the sweep takes the upload up again.
             log.warning("database is away", attachment=row.id, error=str(error))
         finally:
-            self._held.pop(row.id, None)
+            # This worker's own sweep may hold it under a later claim by now.
+            if self._held.get(row.id, (None, None))[0] is claim:
+                del self._held[row.id]
 
     async def _missing(self, claim: Claim) -> None:
         row = claim.attachment

@@ -1,0 +1,324 @@
+"""The box around a decoder: what it may not do, and what becomes of one that misbehaves."""
+
+import asyncio
+import io
+import json
+import os
+import resource
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import psutil  # type: ignore[import-untyped]
+import pytest
+import pytest_asyncio
+from PIL import Image
+
+from shared.errors import DecoderFault, Rejected
+from tests.data import images
+from tests.service import until
+from worker import decoder as decoder_module
+from worker.box import HEADER, MAX_DESCRIPTORS, MAX_MEMORY_BYTES
+from worker.decoder import MAX_ANSWER_BYTES, MAX_THUMBNAIL_BYTES, Decoder, DecoderPool
+
+LINUX = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+MAX_PIXELS = 50_000_000
+GOOD = {"content_type": "image/png", "extension": None, "width": 1, "height": 1}
+
+
+@contextmanager
+def opened(content: bytes) -> Iterator[int]:
+    """Give a descriptor of a file with this content."""
+    descriptor = os.memfd_create("test")
+    try:
+        os.write(descriptor, content)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+async def decode(of: DecoderPool, content: bytes) -> Any:
+    """Have content decoded by a pool."""
+    with opened(content) as descriptor:
+        return await of.decode(descriptor)
+
+
+def children() -> list[psutil.Process]:
+    """Find the decoders that this process has started and that still live."""
+    found = []
+    for child in psutil.Process().children():
+        with suppress(psutil.NoSuchProcess):
+            if "worker.box" in child.cmdline() and child.status() != psutil.STATUS_ZOMBIE:
+                found.append(child)
+    return found
+
+
+@pytest_asyncio.fixture
+async def decoder() -> AsyncIterator[Decoder]:
+    """One decoder."""
+    started = await Decoder.start()
+    yield started
+    await started.stop()
+
+
+@pytest_asyncio.fixture
+async def pool() -> AsyncIterator[DecoderPool]:
+    """A pool of one decoder."""
+    assert children() == []
+    started = DecoderPool(1, max_pixels=MAX_PIXELS, timeout_s=20)
+    await started.warm_up()
+    yield started
+    await started.close()
+    assert children() == []
+
+
+async def test_it_decodes_one_file_after_the_other(decoder: Decoder) -> None:
+    for edge in (100, 400, 700):
+        with opened(images.photo(edge, edge)) as descriptor:
+            made = await decoder.decode(descriptor, max_pixels=MAX_PIXELS, timeout_s=20)
+        assert (made.width, made.height, made.content_type) == (edge, edge, "image/jpeg")
+        assert max(Image.open(io.BytesIO(made.body)).size) == min(edge, 320)
+    assert decoder.jobs == 3
+
+
+async def test_a_bad_file_costs_it_nothing(decoder: Decoder) -> None:
+    for content, code in [
+        (b"", "broken"),
+        (b"no image", "broken"),
+        (images.encode(images.noise(99, 99), "PNG")[:-500], "truncated"),
+        (images.png_of_size(30_000, 30_000), "too_many_pixels"),
+        (images.many_scans(200), "too_many_scans"),
+    ]:
+        with opened(content) as descriptor, pytest.raises(Rejected) as rejected:
+            await decoder.decode(descriptor, max_pixels=MAX_PIXELS, timeout_s=20)
+        assert rejected.value.code == code
+    with opened(images.photo()) as descriptor:
+        assert await decoder.decode(descriptor, max_pixels=MAX_PIXELS, timeout_s=20)
+
+
+@LINUX
+async def test_row75_what_takes_more_memory_than_it_has_is_rejected(decoder: Decoder) -> None:
+    with opened(images.png_of_size(40_000, 40_000)) as descriptor:
+        with pytest.raises(Rejected, match="decoder_memory"):
+            await decoder.decode(descriptor, max_pixels=2**31, timeout_s=20)
+        with pytest.raises(Rejected, match="too_many_pixels"):
+            await decoder.decode(descriptor, max_pixels=MAX_PIXELS, timeout_s=20)
+
+
+@LINUX
+async def test_its_environment_is_empty(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "a-secret")
+    monkeypatch.setenv("PYTHONPATH", "/nowhere")
+    started = await Decoder.start()
+    try:
+        assert psutil.Process(started.pid).environ() == {}
+    finally:
+        await started.stop()
+
+
+@LINUX
+async def test_its_limits_are_set_and_cannot_be_raised(decoder: Decoder) -> None:
+    process = psutil.Process(decoder.pid)
+    for kind, value in {
+        resource.RLIMIT_AS: MAX_MEMORY_BYTES,
+        resource.RLIMIT_FSIZE: 0,
+        resource.RLIMIT_NPROC: 0,
+        resource.RLIMIT_NOFILE: MAX_DESCRIPTORS,
+        resource.RLIMIT_CORE: 0,
+    }.items():
+        assert process.rlimit(kind) == (value, value)
+
+
+@LINUX
+async def test_it_inherits_nothing_but_its_socket() -> None:
+    listener = socket.create_server(("127.0.0.1", 0))
+    secret, other = os.pipe()
+    os.set_inheritable(secret, True)  # as a careless library would
+    started = await Decoder.start()
+    try:
+        folder = f"/proc/{started.pid}/fd"
+        targets = {int(name): os.readlink(f"{folder}/{name}") for name in os.listdir(folder)}
+        assert {targets.pop(number) for number in (0, 1, 2)} == {"/dev/null"}
+        (left,) = targets.values()
+        assert left.startswith("socket:")
+        assert not psutil.Process(started.pid).net_connections(kind="inet")
+    finally:
+        await started.stop()
+        listener.close()
+        os.close(secret)
+        os.close(other)
+
+
+@LINUX
+async def test_no_descriptor_is_left_over_from_a_job(decoder: Decoder) -> None:
+    folder = f"/proc/{decoder.pid}/fd"
+    before = len(os.listdir(folder))
+    for content in (images.photo(), b"no image", images.photo()):
+        with opened(content) as descriptor, suppress(Rejected):
+            await decoder.decode(descriptor, max_pixels=MAX_PIXELS, timeout_s=20)
+    assert len(os.listdir(folder)) == before
+
+
+async def test_it_ends_when_the_worker_is_gone() -> None:
+    started = await Decoder.start()
+    started._channel.close()
+    assert await asyncio.to_thread(started._process.wait, 10) == 0
+
+
+async def test_one_that_hangs_is_killed_and_its_file_rejected() -> None:
+    pool = DecoderPool(1, max_pixels=MAX_PIXELS, timeout_s=0.5)
+    await pool.warm_up()
+    (child,) = children()
+    child.suspend()
+    with pytest.raises(Rejected, match="decoder_timeout"):
+        await decode(pool, images.photo())
+    assert not child.is_running()
+    pool._timeout_s = 20
+    assert (await decode(pool, images.photo())).width == 800
+    await pool.close()
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
+async def test_one_that_dies_is_replaced(pool: DecoderPool, number: signal.Signals) -> None:
+    (child,) = children()
+    child.send_signal(number)
+    await asyncio.to_thread(child.wait, 10)
+    with pytest.raises(DecoderFault, match="decoder_died"):
+        await decode(pool, images.photo())
+    assert (await decode(pool, images.photo())).width == 800
+    (other,) = children()
+    assert other.pid != child.pid
+
+
+async def test_one_that_dies_at_work_is_replaced(pool: DecoderPool) -> None:
+    (child,) = children()
+    child.suspend()
+    job = asyncio.create_task(decode(pool, images.photo()))
+    await until(lambda: asyncio.sleep(0, pool._idle.empty()))
+    child.kill()
+    with pytest.raises(DecoderFault, match="decoder_died"):
+        await job
+    assert (await decode(pool, images.photo())).width == 800
+
+
+async def test_one_whose_job_is_cancelled_is_replaced(pool: DecoderPool) -> None:
+    (child,) = children()
+    child.suspend()
+    job = asyncio.create_task(decode(pool, images.photo()))
+    await until(lambda: asyncio.sleep(0, pool._idle.empty()))
+    job.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await job
+    assert not child.is_running()
+    assert (await decode(pool, images.photo())).width == 800
+
+
+@pytest.mark.parametrize("content", [images.photo(9, 9), b"no image"], ids=["good", "bad"])
+async def test_one_is_replaced_after_some_hundreds_of_jobs(
+    pool: DecoderPool, content: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decoder_module, "JOBS_PER_DECODER", 2)
+    (child,) = children()
+    for _ in range(2):
+        with suppress(Rejected):
+            await decode(pool, content)
+    assert not child.is_running()
+    assert (await decode(pool, images.photo(9, 9))).width == 9
+
+
+async def test_many_jobs_share_few_decoders() -> None:
+    pool = DecoderPool(2, max_pixels=MAX_PIXELS, timeout_s=30)
+    await pool.warm_up()
+    found = await asyncio.gather(*(decode(pool, images.photo(n, 7)) for n in range(10, 40)))
+    assert [made.width for made in found] == list(range(10, 40))
+    assert len(children()) == 2
+    await pool.close()
+    assert children() == []
+
+
+async def test_one_that_does_not_start_is_a_fault_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    pool = DecoderPool(1, max_pixels=MAX_PIXELS, timeout_s=5)
+    await pool.warm_up()
+    with pytest.raises(DecoderFault, match="decoder_fault"):
+        await decode(pool, images.photo())
+    monkeypatch.undo()
+    assert (await decode(pool, images.photo())).width == 800
+    await pool.close()
+
+
+# --- what comes out of the box is not believed -------------------------------------------------
+
+
+class Liar:
+    """Plays a decoder that has been taken over: answers every job with the same bytes."""
+
+    def __init__(self, answer: bytes) -> None:
+        ours, self.theirs = socket.socketpair()
+        ours.setblocking(False)
+        self.theirs.sendall(answer)
+        self.process = subprocess.Popen(["sleep", "60"])
+        self.decoder = Decoder(self.process, ours)
+
+    async def stop(self) -> None:
+        """End it."""
+        self.theirs.close()
+        await self.decoder.stop()
+
+
+def framed(answer: Any, body: bytes = b"thumbnail") -> bytes:
+    """Write an answer as the box does."""
+    head = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
+    return HEADER.pack(len(head), len(body)) + head + body
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        HEADER.pack(MAX_ANSWER_BYTES + 1, 0),
+        HEADER.pack(2**32 - 1, 2**32 - 1),
+        HEADER.pack(10, MAX_THUMBNAIL_BYTES + 1),
+        framed(b"no JSON"),
+        framed(b"\xff\xfe"),
+        framed(b"[" * MAX_ANSWER_BYTES),
+        framed(b""),
+        framed([GOOD]),
+        framed(None),
+        framed({}),
+        framed(GOOD, b""),
+        framed({**GOOD, "content_type": "text/html"}),
+        framed({**GOOD, "content_type": ["image/png"]}),
+        framed({**GOOD, "extension": "html"}),
+        framed({**GOOD, "extension": "../../x"}),
+        framed({**GOOD, "width": 0}),
+        framed({**GOOD, "height": -1}),
+        framed({**GOOD, "width": 2**31}),
+        framed({**GOOD, "width": "1"}),
+        framed({**GOOD, "width": None}),
+        framed({**GOOD, "height": 1.5}),
+    ],
+    ids=lambda answer: repr(answer[HEADER.size :][:40]),
+)
+async def test_an_answer_that_makes_no_sense_is_the_decoders_end(answer: bytes) -> None:
+    liar = Liar(answer)
+    pool = DecoderPool(1, max_pixels=MAX_PIXELS, timeout_s=10)
+    pool._idle.get_nowait()
+    pool._idle.put_nowait(liar.decoder)
+    with pytest.raises(DecoderFault, match="decoder_died"):
+        await decode(pool, b"")
+    assert liar.process.returncode is not None
+    await liar.stop()
+
+
+@pytest.mark.parametrize("code", ["no such reason", "", 5, ["broken"], {"a": 1}, "missing\n"])
+async def test_a_reason_that_does_not_exist_is_no_reason(code: Any) -> None:
+    liar = Liar(framed({"rejected": code}))
+    with opened(b"") as descriptor, pytest.raises(Rejected, match=r"^broken$"):
+        await liar.decoder.decode(descriptor, max_pixels=1, timeout_s=10)
+    await liar.stop()
