@@ -194,7 +194,7 @@ def make_settings(environment: Mapping[str, str]) -> Settings:
 
 @asynccontextmanager
 async def running_service(
-    stack: Stack, database_url: str, **overrides: str
+    stack: Stack, database_url: str, /, **overrides: str
 ) -> AsyncIterator[Service]:
     """Run an API over a migrated database; `overrides` are settings, by lower-case name.
 

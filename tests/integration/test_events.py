@@ -1,0 +1,448 @@
+"""What valid events do: an object is there, whoever says it and however often."""
+
+import asyncio
+import base64
+import json
+import random
+import socket
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from unittest import mock
+
+import pytest
+
+from shared.attachments import Attachment
+from shared.storage import open_storage
+from tests.conftest import StartService, StartWorker
+from tests.service import Answer, Service, until
+from tests.stack import BUCKET, EVENTS_TOKEN
+
+EVENTS = "/events/s3"
+CREATED, REMOVED = "ObjectCreated:Post", "ObjectRemoved:Delete"
+
+
+def record(key: str, *, name: str = CREATED, bucket: str = BUCKET, **item: Any) -> Any:
+    """Make one record as S3 writes it; `item` are members of the object."""
+    return {
+        "eventVersion": "2.5",
+        "eventSource": "aws:s3",
+        "eventTime": "2026-11-23T10:00:00.000Z",
+        "eventName": name,
+        "s3": {
+            "s3SchemaVersion": "1.0",
+            "bucket": {"name": bucket, "arn": f"arn:aws:s3:::{bucket}"},
+            "object": {"key": key, "size": 3479, **item},
+        },
+    }
+
+
+def message(*records: Any) -> bytes:
+    """Make a message of records."""
+    return json.dumps({"Records": records}).encode()
+
+
+def filer(key: str, kind: str = "create", **members: Any) -> bytes:
+    """Make a message of SeaweedFS's filer."""
+    entry = {"name": key.rpartition("/")[2], "attributes": {"md5": "hsSJ36fnikh6BrGGCAWwhg=="}}
+    side = "old_entry" if kind == "delete" else "new_entry"
+    return json.dumps(
+        {"event_type": kind, "key": f"/buckets/{BUCKET}/{key}", "message": {side: entry, **members}}
+    ).encode()
+
+
+async def send(
+    service: Service, body: bytes, headers: Mapping[str, str] | None = None, path: str = EVENTS
+) -> Answer:
+    """Post a message as a store would: with the events token and no caller's credentials."""
+    default = {"Authorization": f"Bearer {EVENTS_TOKEN}"}
+    return await service.client.request(
+        "POST",
+        path,
+        body=body,
+        headers={
+            "X-Auth-Token": "",
+            "X-Organization-Id": "",
+            "Content-Type": "application/json",
+            **(default if headers is None else headers),
+        },
+    )
+
+
+async def tell(service: Service, *records: Any) -> dict[str, int]:
+    """Send records and return the counts of the answer."""
+    answer = await send(service, message(*records))
+    assert answer.status == 200, answer.body
+    meta: dict[str, int] = answer.document["meta"]
+    return meta
+
+
+RECORDED = {"recorded": 1, "no_effect": 0, "ignored": 0, "unreadable": 0}
+NO_EFFECT = {"recorded": 0, "no_effect": 1, "ignored": 0, "unreadable": 0}
+
+
+async def new_row(service: Service, name: str = "a.png") -> Attachment:
+    """Create an attachment and read its row."""
+    created = await service.client.create(name)
+    return await service.row(created["data"]["id"])
+
+
+async def make_ready(service: Service, row: Attachment) -> Attachment:
+    """Bring about what a worker leaves behind."""
+    await service.execute(
+        "UPDATE attachments SET state = 'ready', due_at = NULL, claimed_revision = revision,"
+        " resized = true, thumbnail_name = file_name WHERE id = $1",
+        row.id,
+    )
+    return await service.row(row.id)
+
+
+# -- one event ----------------------------------------------------------------------------------
+
+
+async def test_an_event_records_the_upload(service: Service) -> None:
+    row = await new_row(service)
+    assert await tell(service, record(row.key, eTag="e1", versionId="v1", sequencer="0A")) == (
+        RECORDED
+    )
+    after = await service.row(row.id)
+    assert (after.state, after.revision) == ("uploaded", 1)
+    assert (after.etag, after.version_id, after.sequencer) == ("e1", "v1", "0A")
+    assert after.uploaded_at is not None
+    assert after.due_at is not None  # the sweep takes over if no worker hears of it
+
+
+async def test_an_event_of_the_filer_records_the_upload(service: Service) -> None:
+    row = await new_row(service)
+    assert (await send(service, filer(row.key))).document["meta"] == RECORDED
+    after = await service.row(row.id)
+    assert (after.state, after.etag) == ("uploaded", "86c489dfa7e78a487a06b1860805b086")
+
+
+async def test_what_an_event_says_of_the_size_is_not_believed(service: Service) -> None:
+    row = await new_row(service)
+    await tell(service, record(row.key, size=10**12, eTag="e1", contentType="text/html"))
+    after = await service.row(row.id)
+    assert (after.size, after.content_type) == (None, None)
+
+
+async def test_a_store_and_a_worker_take_it_from_the_event_to_the_end(working: Service) -> None:
+    attachment_id = await working.client.upload(b"no image", "a.txt")
+    resource = await working.client.settled(attachment_id)
+    assert resource["meta"]["state"] == "ready"
+    assert resource["attributes"]["size"] == len(b"no image")
+
+
+# -- many events, in any order ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        pytest.param({"eTag": "e1", "sequencer": "0A"}, id="etag-and-sequencer"),
+        pytest.param({"sequencer": "0A"}, id="sequencer-only"),
+        pytest.param({"eTag": "e1"}, id="etag-only"),
+        pytest.param({}, id="neither"),
+    ],
+)
+async def test_a_duplicate_has_no_effect(service: Service, item: dict[str, str]) -> None:
+    row = await new_row(service)
+    assert await tell(service, record(row.key, **item)) == RECORDED
+    once = await service.row(row.id)
+    for _ in range(9):
+        assert await tell(service, record(row.key, **item)) == NO_EFFECT
+    assert await service.row(row.id) == once
+
+
+async def test_duplicates_that_come_at_one_time_have_one_effect(service: Service) -> None:
+    row = await new_row(service)
+    body = message(record(row.key, eTag="e1", sequencer="0A"))
+    answers = await asyncio.gather(*(send(service, body) for _ in range(20)))
+    assert sum(answer.document["meta"]["recorded"] for answer in answers) == 1
+    assert (await service.row(row.id)).revision == 1
+
+
+async def test_a_duplicate_of_what_is_processed_has_no_effect(service: Service) -> None:
+    row = await new_row(service)
+    event = record(row.key, eTag="e1", sequencer="0A")
+    await tell(service, event)
+    ready = await make_ready(service, row)
+    assert await tell(service, event) == NO_EFFECT
+    # nor has one by another way, which tells only the etag
+    assert await tell(service, record(row.key, eTag="e1")) == NO_EFFECT
+    assert await service.row(row.id) == ready
+
+
+@pytest.mark.parametrize(
+    ("known", "late"),
+    [
+        ("0B", "0A"), ("0b", "0A"), ("2", "1FFFFFFF"), ("10", "1"), ("1", "10000"),
+        ("0064D3901D00059243", "0064D3901D00059242"),
+    ],
+)  # fmt: skip
+async def test_an_older_event_that_comes_late_changes_nothing(
+    service: Service, known: str, late: str
+) -> None:
+    row = await new_row(service)
+    await tell(service, record(row.key, eTag="new", sequencer=known))
+    before = await service.row(row.id)
+    assert await tell(service, record(row.key, eTag="old", sequencer=late)) == NO_EFFECT
+    assert await service.row(row.id) == before
+
+
+@pytest.mark.parametrize(("known", "newer"), [("0A", "0B"), ("1", "11"), ("1FFFFF", "2")])
+async def test_a_newer_event_counts_as_a_new_upload(
+    service: Service, known: str, newer: str
+) -> None:
+    row = await new_row(service)
+    await tell(service, record(row.key, eTag="old", sequencer=known))
+    await make_ready(service, row)
+    assert await tell(service, record(row.key, eTag="new", sequencer=newer)) == RECORDED
+    after = await service.row(row.id)
+    assert (after.state, after.revision, after.etag) == ("uploaded", 2, "new")
+    assert after.resized is False
+
+
+async def test_any_order_of_events_comes_to_the_same_end(service: Service) -> None:
+    shuffle = random.Random(7).shuffle
+    events = [(f"{number:04X}", f"e{number}") for number in range(8)] * 3
+    ends = set()
+    for _ in range(4):
+        row = await new_row(service)
+        shuffle(events)
+        for sequencer, etag in events:
+            await tell(service, record(row.key, eTag=etag, sequencer=sequencer))
+        after = await service.row(row.id)
+        ends.add((after.state, after.etag, after.sequencer))
+    assert ends == {("uploaded", "e7", "0007")}
+
+
+async def test_another_version_of_the_same_content_is_a_new_upload(service: Service) -> None:
+    row = await new_row(service)
+    await tell(service, record(row.key, eTag="e1", versionId="v1"))
+    assert await tell(service, record(row.key, eTag="e1", versionId="v2")) == RECORDED
+    assert (await service.row(row.id)).version_id == "v2"
+
+
+async def test_an_upload_while_one_is_processed_waits_for_its_turn(service: Service) -> None:
+    row = await new_row(service)
+    await tell(service, record(row.key, eTag="e1", sequencer="01"))
+    await service.execute(
+        "UPDATE attachments SET state = 'processing', claimed_revision = revision, attempt = 1"
+        " WHERE id = $1",
+        row.id,
+    )
+    lease = (await service.row(row.id)).due_at
+    await tell(service, record(row.key, eTag="e2", sequencer="02"))
+    after = await service.row(row.id)
+    assert (after.state, after.revision, after.claimed_revision) == ("processing", 2, 1)
+    assert after.due_at == lease
+
+
+@pytest.mark.parametrize("state", ["expired", "failed", "rejected"])
+async def test_a_new_object_brings_back_what_had_ended(service: Service, state: str) -> None:
+    row = await new_row(service)
+    await service.execute("UPDATE attachments SET state = $2 WHERE id = $1", row.id, state)
+    assert await tell(service, record(row.key, eTag="e1", sequencer="01")) == RECORDED
+    assert (await service.row(row.id)).state == "uploaded"
+
+
+async def test_an_event_of_a_deleted_attachment_has_no_effect(service: Service) -> None:
+    row = await new_row(service)
+    await service.client.request("DELETE", f"/api/v2/attachments/{row.id}")
+    before = await service.row(row.id)
+    assert await tell(service, record(row.key, eTag="e1")) == NO_EFFECT
+    assert await service.row(row.id) == before
+
+
+# -- many records in one message ----------------------------------------------------------------
+
+
+async def thousand(service: Service) -> list[Attachment]:
+    """Create 1,000 attachments."""
+    rows = []
+    for _ in range(10):
+        item = {"type": "attachments", "attributes": {"name": "a.png"}}
+        answer = await service.client.request(
+            "POST",
+            "/api/v2/attachments",
+            {"data": [item] * 100},
+            headers={"Content-Type": "application/vnd.api+json; ext=bulk"},
+        )
+        rows += [await service.row(resource["id"]) for resource in answer.data]
+    return rows
+
+
+async def test_row51_a_thousand_records_are_recorded_in_one_request(service: Service) -> None:
+    rows = await thousand(service)
+    body = message(*(record(row.key, eTag="e1", sequencer="01") for row in rows))
+    answer = await send(service, body)
+    assert answer.document["meta"] == {**RECORDED, "recorded": 1000}
+    states = await service.database.fetch("SELECT state, count(*) FROM attachments GROUP BY state")
+    assert [tuple(row) for row in states] == [("uploaded", 1000)]
+
+
+async def test_row51_of_a_thousand_records_all_or_none_are_stored(service: Service) -> None:
+    rows = await thousand(service)
+    # one row that cannot be written: as if the database failed in the middle
+    await service.execute(
+        f"ALTER TABLE attachments ADD CONSTRAINT one CHECK (id <> {rows[600].id} OR etag IS NULL)"
+    )
+    body = message(*(record(row.key, eTag="e1", sequencer="01") for row in rows))
+    assert (await send(service, body)).status == 500
+    states = await service.database.fetch("SELECT state, count(*) FROM attachments GROUP BY state")
+    assert [tuple(row) for row in states] == [("pending", 1000)]
+
+    await service.execute("ALTER TABLE attachments DROP CONSTRAINT one")
+    assert (await send(service, body)).document["meta"]["recorded"] == 1000
+
+
+async def test_good_records_count_among_others(service: Service) -> None:
+    row = await new_row(service)
+    meta = await tell(
+        service,
+        record("elsewhere/a.png"),
+        {"eventName": "ObjectCreated:Put"},
+        record(row.key, eTag="e1"),
+        record(row.key, bucket="other"),
+    )
+    assert meta == {"recorded": 1, "no_effect": 0, "ignored": 2, "unreadable": 1}
+    assert (await service.row(row.id)).state == "uploaded"
+
+
+# -- removals -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("by_filer", [False, True], ids=["aws", "seaweedfs"])
+@pytest.mark.parametrize("state", ["pending", "ready", "failed"])
+async def test_a_removal_makes_the_store_be_asked(
+    service: Service, state: str, by_filer: bool
+) -> None:
+    row = await new_row(service)
+    await service.execute(
+        "UPDATE attachments SET state = $2, due_at = now() + interval '1 hour' WHERE id = $1",
+        row.id,
+        state,
+    )
+    before = await service.row(row.id)
+    if by_filer:
+        await send(service, filer(row.key, "delete"))
+    else:
+        await tell(service, record(row.key, name=REMOVED, sequencer="0B"))
+    after = await service.row(row.id)
+    assert after.due_at is not None
+    assert after.due_at < datetime.now(UTC) + timedelta(minutes=1)
+    # nothing but the time of the next look has changed
+    assert (after.state, after.revision, after.resized) == (before.state, 0, before.resized)
+
+
+async def test_a_removal_that_is_true_is_found_to_be_true(
+    service: Service, start_worker: StartWorker
+) -> None:
+    await start_worker(service, sweep_interval="0.2")
+    attachment_id = await service.client.upload(b"text", "a.txt")
+    await service.client.settled(attachment_id)
+    row = await service.row(attachment_id)
+    assert row.state == "ready"
+    # a removal that is not: the object is there
+    await tell(service, record(row.key, name=REMOVED))
+    due = await service.row(attachment_id)
+    assert due.state == "ready"
+
+    async def asked() -> bool:
+        found = await service.row(attachment_id)
+        return found.due_at is not None and found.due_at > datetime.now(UTC) + timedelta(minutes=5)
+
+    await until(asked)
+    assert (await service.row(attachment_id)).state == "ready"
+
+    # SeaweedFS tells of this one by itself
+    with mock.patch.dict("os.environ", service.environment):
+        async with open_storage(service.settings) as storage:
+            await storage.delete(row.key)
+
+    async def missing() -> bool:
+        return (await service.row(attachment_id)).reason == "missing"
+
+    await until(missing)
+
+
+# -- who may send -------------------------------------------------------------------------------
+
+FIRST, SECOND = "first-events-token", "second words-of-a-token"
+
+
+def basic(user: str, password: str) -> str:
+    """Write Basic credentials."""
+    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+
+
+@pytest.mark.parametrize(
+    ("headers", "path"),
+    [
+        pytest.param({"Authorization": f"Bearer {FIRST}"}, EVENTS, id="bearer"),
+        pytest.param({"Authorization": f"bearer {FIRST}"}, EVENTS, id="bearer-in-lower-case"),
+        pytest.param({"Authorization": f"Bearer {SECOND}"}, EVENTS, id="second-live-token"),
+        pytest.param({"Authorization": SECOND}, EVENTS, id="verbatim-two-words"),
+        pytest.param({"Authorization": FIRST}, EVENTS, id="verbatim"),
+        pytest.param({"Authorization": basic("any", FIRST)}, EVENTS, id="basic"),
+        pytest.param({"Authorization": basic("", SECOND)}, EVENTS, id="basic-without-user"),
+        pytest.param({"X-Api-Key": FIRST}, EVENTS, id="api-key"),
+        pytest.param({"X-Api-Key": SECOND}, EVENTS, id="api-key-second"),
+        pytest.param({}, f"{EVENTS}/{FIRST}", id="in-the-path"),
+        pytest.param({}, f"{EVENTS}/{SECOND.replace(' ', '%20')}", id="in-the-path-second"),
+    ],
+)
+async def test_a_live_token_opens_however_it_is_sent(
+    start_service: StartService, headers: Mapping[str, str], path: str
+) -> None:
+    service = await start_service(events_tokens=f"{FIRST},{SECOND}")
+    row = await new_row(service)
+    answer = await send(service, message(record(row.key)), headers, path)
+    assert (answer.status, answer.document["meta"]) == (200, RECORDED)
+
+
+# -- parts that are away ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def closed_port() -> int:
+    """A port at which nothing listens."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+        return port
+
+
+async def test_without_the_database_the_source_is_told_to_come_again(
+    start_service: StartService, closed_port: int
+) -> None:
+    service = await start_service(database_url=f"postgresql://a:b@127.0.0.1:{closed_port}/c")
+    started = time.monotonic()
+    answer = await send(
+        service, message(record("attachments/files/000/000/001/original/a.png", eTag="e1"))
+    )
+    assert time.monotonic() - started < 3
+    assert answer.status == 503
+    assert int(answer.headers["Retry-After"]) > 0
+    assert answer.document["errors"][0]["title"] == "Service Unavailable"
+
+
+async def test_without_the_database_what_needs_no_row_is_answered(
+    start_service: StartService, closed_port: int
+) -> None:
+    service = await start_service(database_url=f"postgresql://a:b@127.0.0.1:{closed_port}/c")
+    assert (await send(service, b'{"Event":"s3:TestEvent","Bucket":"b"}')).status == 200
+
+
+async def test_without_the_broker_events_are_recorded_and_answered_at_once(
+    start_service: StartService, closed_port: int
+) -> None:
+    service = await start_service(broker_url=f"redis://127.0.0.1:{closed_port}/0")
+    rows = [await new_row(service) for _ in range(5)]
+    for row in rows:
+        started = time.monotonic()
+        assert await tell(service, record(row.key, eTag="e1")) == RECORDED
+        assert time.monotonic() - started < 0.5
+        assert (await service.row(row.id)).state == "uploaded"
