@@ -1,0 +1,203 @@
+"""Query strings: what the contract lists is understood, and nothing else."""
+
+from typing import Any
+from urllib.parse import parse_qsl, quote, urlsplit
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import make_mocked_request
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from api.documents import INCLUDABLE
+from api.problems import Problem
+from api.queries import (
+    Listing,
+    View,
+    cursor_of,
+    page_link,
+    parse_id,
+    parse_listing,
+    parse_view,
+)
+from shared.attachments import Filter
+from shared.keys import MAX_ID
+
+PATH = "/api/v2/attachments"
+stable = settings(max_examples=300, deadline=None, derandomize=True, database=None)
+
+
+def request(query: str) -> web.Request:
+    """Make a request with a query that is sent as it is."""
+    return make_mocked_request("GET", f"{PATH}?{query}")
+
+
+def listing(query: str) -> Listing:
+    """Read a list request's query."""
+    return parse_listing(request(query))
+
+
+# -- ids ----------------------------------------------------------------------------------------
+
+
+@stable
+@given(st.integers(1, MAX_ID))
+def test_every_id_is_read_as_it_is_written(number: int) -> None:
+    assert parse_id(str(number)) == number
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "0", "00", "01", "+1", "-1", "1.0", "1e3", "0x1", " 1", "1 ", "1\n", "1_0", "1,2",
+        "٣", "１", "²", str(2**63), str(2**64), "1" * 5000, "1\0", "a",
+    ],
+)  # fmt: skip
+def test_no_other_text_is_an_id(text: str) -> None:
+    assert parse_id(text) is None
+
+
+# -- lists --------------------------------------------------------------------------------------
+
+DEFAULT = {
+    "view": View(), "filters": (), "descending": False, "number": 1, "size": 30,
+    "cursor": False, "after": None, "before": None,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("", {}),
+        ("filter[task_id]=1", {"filters": (Filter(attachable_type="task", ids=(1,)),)}),
+        ("filter%5Btask_id%5D=1", {"filters": (Filter(attachable_type="task", ids=(1,)),)}),
+        ("filter[task_id][eq]=1", {"filters": (Filter(attachable_type="task", ids=(1,)),)}),
+        ("filter[page_id]=1,2", {"filters": (Filter(attachable_type="page", ids=(1, 2)),)}),
+        ("filter[page_id][]=1&filter[page_id][]=2",
+         {"filters": (Filter(attachable_type="page", ids=(1, 2)),)}),
+        ("filter[comment_id][not_eq]=1",
+         {"filters": (Filter(attachable_type="comment", ids=(1,), negated=True),)}),
+        ("filter[task_id]=1&filter[task_id][not_eq]=2",
+         {"filters": (Filter(attachable_type="task", ids=(1,)),
+                      Filter(attachable_type="task", ids=(2,), negated=True))}),
+        ("sort=id", {}),
+        ("sort=-id", {"descending": True}),
+        ("include=", {}),
+        ("include=task,deal", {"view": View(include=("task", "deal"))}),
+        ("fields[attachments]=name,nonsense",
+         {"view": View(fieldset=frozenset({"name", "nonsense"}))}),
+        ("fields[attachments]=", {"view": View(fieldset=frozenset())}),
+        ("fields[people]=name", {}),
+        ("page[number]=7&page[size]=5", {"number": 7, "size": 5}),
+        ("page[size]=200", {"size": 200}),
+        ("page[size]=201", {"size": 200}),
+        (f"page[size]={10**9}", {"size": 200}),
+        (f"page[after]={cursor_of(5)}", {"cursor": True, "after": 5}),
+        (f"page[before]={cursor_of(5)}&page[size]=2", {"cursor": True, "before": 5, "size": 2}),
+        ("page[after]=", {"cursor": True}),
+    ],
+)  # fmt: skip
+def test_what_the_contract_lists_is_understood(query: str, expected: dict[str, Any]) -> None:
+    found = listing(query)
+    assert {name: getattr(found, name) for name in DEFAULT} == {**DEFAULT, **expected}
+
+
+@pytest.mark.parametrize("name", sorted(INCLUDABLE))
+def test_every_relationship_can_be_included(name: str) -> None:
+    assert parse_view(request(f"include={name}")).include == (name,)
+
+
+@pytest.mark.parametrize(
+    ("query", "title", "detail"),
+    [
+        ("filter[x]=1", "Unsupported Filter", "Filter 'x' is not supported on this endpoint"),
+        ("filter[Task_id]=1", "Unsupported Filter",
+         "Filter 'Task_id' is not supported on this endpoint"),
+        ("filter[task_id][gt]=1", "Unsupported Filter",
+         "Filter 'task_id[gt]' is not supported on this endpoint"),
+        ("sort=name", "Unsupported Sort", "Sort by 'name' is not supported on this endpoint"),
+        ("sort=id,-id", "Unsupported Sort", "Sort by 'id,-id' is not supported on this endpoint"),
+        ("include=owner", "Unsupported Include",
+         "Include 'owner' is not supported on this endpoint"),
+        ("include=task,owner", "Unsupported Include",
+         "Include 'owner' is not supported on this endpoint"),
+    ],
+)  # fmt: skip
+def test_what_is_not_supported_is_named(query: str, title: str, detail: str) -> None:
+    with pytest.raises(Problem) as problem:
+        listing(query)
+    assert problem.value.errors == [{"status": "400", "title": title, "detail": detail}]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "x=1", "filter=1", "filter[]=1", "filter[task_id=1", "filter[task_id][eq][eq]=1",
+        "filters[task_id]=1", "filter[task_id]=", "filter[task_id]=a", "filter[task_id]=0",
+        "filter[task_id]=-1", "filter[task_id]=1,", f"filter[task_id]={2**63}",
+        "filter[task_id]=1%20OR%201=1", "filter[task_id][]=01",
+        "filter[task_id]=" + ",".join(["1"] * 201),
+        "filter[task_id]=" + "&filter[task_id]=".join(["1"] * 201),
+        "sort=", "include=Task", "include=task.deal",
+        "page=1", "page[]=1", "page[offset]=1", "page[number=1", "page[number]=1&page[number]=1",
+        *[f"page[{name}]={value}" for name in ("number", "size")
+          for value in ("", "0", "-1", "1.5", "x", "01", "%2B1", quote("٣"), "1" * 5000)],
+        f"page[number]={10**9 + 1}", "page[after]=x", f"page[after]={cursor_of(1)}=",
+        f"page[after]={cursor_of(1)}&page[before]={cursor_of(2)}",
+        f"page[after]={cursor_of(1)}&page[number]=1", "page[after]=%00", "page[before]=%C3%A9",
+    ],
+)  # fmt: skip
+def test_anything_else_is_400(query: str) -> None:
+    with pytest.raises(Problem) as problem:
+        listing(query)
+    assert problem.value.status == 400
+
+
+@pytest.mark.parametrize("query", ["filter[task_id]=1", "sort=id", "page[size]=1", "x=1"])
+def test_one_resource_takes_include_and_fields_only(query: str) -> None:
+    with pytest.raises(Problem) as problem:
+        parse_view(request(query))
+    assert problem.value.status == 400
+    view = parse_view(request("include=task&fields[attachments]=name"))
+    assert view == View(include=("task",), fieldset=frozenset({"name"}))
+
+
+@stable
+@given(st.integers(1, MAX_ID))
+def test_a_cursor_leads_back_to_its_place(number: int) -> None:
+    assert listing(f"page[after]={cursor_of(number)}").after == number
+
+
+def test_a_link_repeats_the_question_and_names_the_page() -> None:
+    asked = listing("filter[comment_id]=3&sort=-id&page[number]=2&page[size]=5")
+    link = page_link(asked, f"http://host{PATH}", number="3", size="5")
+    assert link == (
+        f"http://host{PATH}?filter%5Bcomment_id%5D=3&sort=-id&page%5Bnumber%5D=3&page%5Bsize%5D=5"
+    )
+
+
+NAMES = st.sampled_from(
+    ["filter[task_id]", "filter[task_id][]", "filter[page_id][not_eq]", "filter[", "filter",
+     "sort", "include", "fields[attachments]", "fields[", "page[number]", "page[size]",
+     "page[after]", "page[before]", "page[", "page"]
+)  # fmt: skip
+WORDS = st.sampled_from(["1", "1,2", "0", "id", "-id", "task", "MQ", ""])
+BYTES = st.binary(max_size=10).map(lambda raw: quote(raw, safe=""))
+RAW = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E, exclude_characters="#"))
+
+
+@stable
+@given(st.lists(st.tuples(NAMES | BYTES | RAW, WORDS | BYTES | RAW), max_size=4))
+def test_any_query_is_understood_or_400(pairs: list[tuple[str, str]]) -> None:
+    sent = request("&".join(f"{name}={value}" for name, value in pairs))
+    for parse in (parse_listing, parse_view):
+        asked, refusal = None, None
+        try:
+            asked = parse(sent)
+        except Problem as problem:
+            refusal = problem
+        assert refusal is None or (refusal.status == 400 and refusal.response().body)
+        if isinstance(asked, Listing):
+            link = page_link(asked, f"http://host{PATH}", number="2")
+            query = parse_qsl(urlsplit(link).query, keep_blank_values=True)
+            assert query == [*asked.kept, ("page[number]", "2")]
