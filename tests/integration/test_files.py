@@ -1,0 +1,351 @@
+"""Originals and thumbnails as browsers open them: signed addresses, redirects, fixed headers."""
+
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import pytest
+import pytest_asyncio
+from yarl import URL
+
+from api.documents import Links
+from tests.acceptance.test_end_to_end import photo
+from tests.conftest import StartService, StartWorker
+from tests.resources import NOT_FOUND, PATH
+from tests.service import Answer, Client, Service
+
+PDF = b"%PDF-1.4\n1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj\n%%EOF\n"
+SVG = b'<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>'
+HTML = b"<!DOCTYPE html><html><script>alert(1)</script></html>"
+EXE = b"MZ\x90\x00" + bytes(56) + b"\x80" + bytes(67) + b"PE\x00\x00\x4c\x01" + bytes(400)
+OCTETS = "application/octet-stream"
+DAY = "private, max-age=86400"
+
+
+@pytest_asyncio.fixture
+async def client(working: Service) -> Client:
+    """A caller of an organization that has nothing yet, whose uploads are processed."""
+    return await working.organization()
+
+
+async def fetch(client: Client, address: str) -> Answer:
+    """Ask for a file as anyone who has its address can: without credentials."""
+    parts = urlsplit(address)
+    target = f"{parts.path}?{parts.query}" if parts.query else parts.path
+    return await client.request(
+        "GET", target, headers={"X-Auth-Token": "", "X-Organization-Id": ""}
+    )
+
+
+async def opened(client: Client, address: str) -> tuple[bytes, Any]:
+    """Follow an address to the store; returns the content and the store's headers."""
+    answer = await fetch(client, address)
+    assert answer.status == 302
+    location = URL(answer.headers["Location"], encoded=True)
+    async with client.session.get(location) as file:
+        assert file.status == 200, await file.text()
+        return await file.read(), file.headers
+
+
+async def settled(
+    client: Client, content: bytes, name: str, state: str = "ready", **attributes: Any
+) -> Any:
+    """Upload a file, wait until it has been looked at, and return its attributes."""
+    resource = await client.settled(await client.upload(content, name, **attributes))
+    assert resource["meta"]["state"] == state
+    return resource["attributes"]
+
+
+async def test_an_address_redirects_to_the_store_for_a_short_while(client: Client) -> None:
+    attributes = await settled(client, photo(), "photo.jpg")
+
+    answer = await fetch(client, attributes["url"])
+
+    assert answer.status == 302
+    assert answer.body == b""
+    assert answer.headers["Cache-Control"] == "private, max-age=240"
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert answer.headers["Referrer-Policy"] == "no-referrer"
+    location = URL(answer.headers["Location"], encoded=True)
+    assert location.query["X-Amz-Expires"] == "300"
+    assert location.path.endswith(urlsplit(attributes["url"]).path)
+
+
+@pytest.mark.parametrize(
+    ("content", "name", "declared", "content_type", "disposition"),
+    [
+        pytest.param(
+            photo(), "photo.jpg", None, "image/jpeg", 'inline; filename="photo.jpg"', id="JPEG"
+        ),
+        pytest.param(PDF, "a.pdf", None, "application/pdf", 'inline; filename="a.pdf"', id="PDF"),
+        pytest.param(HTML, "a.html", None, "text/html", 'attachment; filename="a.html"', id="HTML"),
+        pytest.param(
+            HTML,
+            "photo.png",
+            "image/png",
+            "text/html",
+            'attachment; filename="photo.png"',
+            id="HTML that was declared an image",
+        ),
+        pytest.param(SVG, "a.svg", None, "image/svg+xml", 'attachment; filename="a.svg"', id="SVG"),
+        pytest.param(
+            b"just text\n", "a.txt", None, "text/plain", 'attachment; filename="a.txt"', id="text"
+        ),
+        pytest.param(
+            photo(),
+            'Übersicht "März" 写真.jpg',
+            None,
+            "image/jpeg",
+            "inline; filename=\"Ubersicht_Marz_.jpg\"; filename*=UTF-8''"
+            "%C3%9Cbersicht%20%22M%C3%A4rz%22%20%E5%86%99%E7%9C%9F.jpg",
+            id="the real name, RFC 6266",
+        ),
+        pytest.param(
+            b"just text\n",
+            "a;b.txt",
+            None,
+            "text/plain",
+            "attachment; filename=\"a_b.txt\"; filename*=UTF-8''a%3Bb.txt",
+            id="a name that would end the parameter",
+        ),
+    ],
+)
+async def test_a_file_opens_with_fixed_headers(
+    client: Client,
+    content: bytes,
+    name: str,
+    declared: str | None,
+    content_type: str,
+    disposition: str,
+) -> None:
+    typed = {} if declared is None else {"content_type": declared}
+    attributes = await settled(client, content, name, **typed)
+
+    found, headers = await opened(client, attributes["url"])
+
+    assert found == content
+    assert attributes["content_type"] == content_type
+    assert headers["Content-Type"] == content_type
+    assert headers["Content-Disposition"] == disposition
+    assert headers["Cache-Control"] == DAY
+
+
+async def test_what_has_not_been_measured_is_nothing_but_bytes(service: Service) -> None:
+    # no worker runs
+    client = service.client
+    attachment_id = await client.upload(HTML, "photo.png", content_type="image/png")
+    key = (await service.row(attachment_id)).key
+    await client.request(
+        "PATCH",
+        f"{PATH}/{attachment_id}",
+        {
+            "data": {
+                "type": "attachments",
+                "attributes": {"temp_url": f"{service.settings.upload_url}/{key}"},
+            }
+        },
+    )
+    attributes = (await client.show(attachment_id))["attributes"]
+
+    found, headers = await opened(client, attributes["url"])
+
+    assert found == HTML
+    assert headers["Content-Type"] == OCTETS
+    assert headers["Content-Disposition"] == 'attachment; filename="photo.png"'
+
+
+async def test_a_thumbnail_opens(client: Client) -> None:
+    attributes = await settled(client, photo(), "photo.jpg")
+
+    content, headers = await opened(client, attributes["thumb"])
+
+    assert content.startswith(b"\xff\xd8\xff")
+    assert headers["Content-Type"] == "image/jpeg"
+    assert headers["Cache-Control"] == DAY
+
+
+@pytest.mark.parametrize("of", ["url", "thumb"])
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        pytest.param("&s=", "&s=A", id="a longer signature"),
+        pytest.param("&s=", "&x=", id="no signature"),
+        pytest.param("?1", "?2", id="another time stamp"),
+        pytest.param("?", "?e=99999999999&", id="an end in front"),
+        pytest.param("&s=", "&e=99999999999&s=", id="an end that was not signed"),
+        pytest.param("photo.jpg", "photo.jpg.exe", id="another file name"),
+        pytest.param("/files/", "/files//", id="a slash twice"),
+        pytest.param("?", "#", id="no query"),
+    ],
+)
+async def test_an_altered_address_is_not_found(client: Client, of: str, old: str, new: str) -> None:
+    attributes = await settled(client, photo(), "photo.jpg")
+    address = attributes[of]
+    assert (await fetch(client, address)).status == 302
+
+    answer = await fetch(client, address.replace(old, new, 1))
+
+    assert answer.status == 404
+    assert answer.document == NOT_FOUND
+
+
+async def test_the_signature_of_one_address_opens_no_other(client: Client) -> None:
+    one = await settled(client, photo(), "photo.jpg")
+    another = await settled(client, photo(), "photo.jpg")
+    query = urlsplit(one["url"]).query
+
+    for path in (urlsplit(another["url"]).path, urlsplit(one["thumb"]).path):
+        assert (await fetch(client, f"{client.base_url}{path}?{query}")).status == 404
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/attachments/files/",
+        "/attachments/files/x",
+        "/attachments/files/000/000/001/large/a.png",
+        "/attachments/files/000/000/001/original/..%2fa.png",
+        "/attachments/files/000/000/001/original/a%00.png",
+        "/attachments/files/999/999/999/original/a.png",
+    ],
+)
+async def test_an_address_of_nothing_is_not_found(client: Client, path: str) -> None:
+    answer = await fetch(client, f"{client.base_url}{path}?1776398568&s={'A' * 24}")
+
+    assert answer.status == 404
+    assert answer.document == NOT_FOUND
+
+
+async def test_a_deleted_attachments_addresses_are_dead_at_once(client: Client) -> None:
+    attachment_id = await client.upload(photo(), "photo.jpg")
+    attributes = (await client.settled(attachment_id))["attributes"]
+
+    await client.request("DELETE", f"{PATH}/{attachment_id}")
+
+    for address in (attributes["url"], attributes["thumb"]):
+        assert (await fetch(client, address)).status == 404
+
+
+async def test_a_reserved_file_is_not_served(client: Client) -> None:
+    attributes = await settled(client, EXE, "setup.txt", state="rejected")
+
+    assert (await fetch(client, attributes["url"])).status == 404
+
+
+def signed(service: Service, key: str, stamp: str = "1776398568") -> str:
+    """Sign an address that the service has not given out."""
+    return f"{service.base_url}/{key}?{stamp}&s={Links(service.settings).sign(key, stamp, '')}"
+
+
+async def test_before_the_upload_there_is_nothing_to_open(service: Service) -> None:
+    attributes = (await service.client.create("a.png"))["data"]["attributes"]
+    assert urlsplit(attributes["url"]).query == ""
+
+    plain = await fetch(service.client, attributes["url"])
+    genuine = await fetch(service.client, signed(service, attributes["aws_policy"]["key"]))
+
+    assert plain.status == 404
+    assert genuine.status == 404
+
+
+async def test_the_thumbnail_of_what_has_none_is_not_found(
+    working: Service, client: Client
+) -> None:
+    attachment_id = await client.upload(b"just text\n", "a.txt")
+    attributes = (await client.settled(attachment_id))["attributes"]
+    assert attributes["thumb"] is None
+    key = (await working.row(attachment_id)).key
+
+    assert (await fetch(client, signed(working, key))).status == 302
+    thumb = signed(working, key.replace("/original/", "/thumb/"))
+    assert (await fetch(client, thumb)).status == 404
+
+
+async def test_another_file_name_of_the_same_id_is_not_found(
+    working: Service, client: Client
+) -> None:
+    attachment_id = await client.upload(photo(), "a.jpg")
+    await client.settled(attachment_id)
+    key = (await working.row(attachment_id)).key
+
+    assert (await fetch(client, signed(working, key))).status == 302
+    for other in (key.replace("a.jpg", "b.jpg"), key.replace("original/a", "thumb/b")):
+        assert (await fetch(client, signed(working, other))).status == 404
+
+
+async def test_an_address_with_a_lifetime_opens_and_one_past_its_end_does_not(
+    start_service: StartService, start_worker: StartWorker
+) -> None:
+    service = await start_service(files_ttl="3600")
+    await start_worker(service)
+    client = service.client
+    attributes = await settled(client, photo(), "photo.jpg")
+    assert "&e=" in attributes["url"]
+    content, _ = await opened(client, attributes["url"])
+    assert content == photo()
+
+    key = urlsplit(attributes["url"]).path.removeprefix("/")
+    stamp = urlsplit(attributes["url"]).query.partition("&")[0]
+    past = "1776398568"
+    signature = Links(service.settings).sign(key, stamp, past)
+    ended = await fetch(client, f"{service.base_url}/{key}?{stamp}&e={past}&s={signature}")
+
+    assert ended.status == 404
+
+
+async def test_public_addresses_carry_the_time_stamp_alone_and_the_api_serves_none(
+    start_service: StartService, start_worker: StartWorker
+) -> None:
+    service = await start_service(files_public="true", files_url="https://files-test.example")
+    await start_worker(service)
+    attachment_id = await service.client.upload(photo(), "img.jpg")
+    attributes = (await service.client.settled(attachment_id))["attributes"]
+
+    row = await service.row(attachment_id)
+    assert row.uploaded_at is not None
+    stamp = int(row.uploaded_at.timestamp())
+    folder = f"https://files-test.example/{row.key.removesuffix('/original/img.jpg')}"
+    assert attributes["url"] == f"{folder}/original/img.jpg?{stamp}"
+    assert attributes["thumb"] == f"{folder}/thumb/img.jpg?{stamp}"
+    assert attributes["temp_url"] == attributes["url"]
+    for address in (f"{service.base_url}/{row.key}?{stamp}", signed(service, row.key)):
+        assert (await fetch(service.client, address)).status == 404
+
+
+async def test_an_address_stays_the_same_until_the_file_changes(
+    working: Service, client: Client
+) -> None:
+    created = await client.create("photo.jpg")
+    attachment_id = created["data"]["id"]
+    await client.post_file(created, photo())
+    first = (await client.settled(attachment_id))["attributes"]
+    assert (await client.show(attachment_id))["attributes"] == first
+
+    await working.execute(
+        "UPDATE attachments SET uploaded_at = uploaded_at + interval '1 second' WHERE id = $1",
+        int(attachment_id),
+    )
+
+    second = (await client.show(attachment_id))["attributes"]
+    assert second["url"] != first["url"]
+    assert second["thumb"] != first["thumb"]
+    assert (await fetch(client, second["url"])).status == 302
+
+
+async def test_no_credentials_are_needed_and_none_are_looked_at(client: Client) -> None:
+    attributes = await settled(client, photo(), "photo.jpg")
+    target = attributes["url"].removeprefix(client.base_url)
+
+    answer = await client.request("GET", target, headers={"X-Auth-Token": "unknown"})
+
+    assert answer.status == 302
+
+
+async def test_a_location_is_quoted_so_that_no_name_can_break_out(client: Client) -> None:
+    name = "a&response-content-type=text%2Fhtml#.jpg"
+    attributes = await settled(client, photo(), name)
+
+    content, headers = await opened(client, attributes["url"])
+
+    assert content == photo()
+    assert headers["Content-Type"] == "image/jpeg"
+    assert headers["Content-Disposition"].endswith(f"filename*=UTF-8''{quote(name, safe='')}")
