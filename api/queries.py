@@ -20,6 +20,7 @@ MAX_PAGE_NUMBER = 10**9
 
 _FILTER = re.compile(r"filter\[([^\[\]]*)\](?:\[([^\[\]]*)\])?")
 _NUMBER = re.compile(r"[1-9][0-9]{0,18}", re.ASCII)
+_ANY_NUMBER = re.compile(r"[1-9][0-9]*", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,8 +114,8 @@ def _parse(request: web.Request, *, listing: bool) -> Listing:
             for (name, negated), ids in filters.items()
         ),
         descending=descending,
-        number=_positive("page[number]", page.get("number", "1"), MAX_PAGE_NUMBER),
-        size=min(_positive("page[size]", page.get("size", str(PAGE_SIZE)), None), MAX_PAGE_SIZE),
+        number=_positive("page[number]", page.get("number", "1")),
+        size=_size(page.get("size", str(PAGE_SIZE))),
         cursor=after is not None or before is not None,
         after=_cursor(after) if after else None,
         before=_cursor(before) if before else None,
@@ -140,10 +141,17 @@ def _filter(name: str, value: str) -> tuple[tuple[str, bool], list[int]]:
     return (field, operator == "not_eq"), [number for number in ids if number is not None]
 
 
-def _positive(name: str, text: str, maximum: int | None) -> int:
-    if not _NUMBER.fullmatch(text) or (maximum is not None and int(text) > maximum):
-        raise bad_request(f"Parameter '{name}' must be an integer from 1")
+def _positive(name: str, text: str) -> int:
+    if not _NUMBER.fullmatch(text) or int(text) > MAX_PAGE_NUMBER:
+        raise bad_request(f"Parameter '{name}' must be an integer from 1 to {MAX_PAGE_NUMBER}")
     return int(text)
+
+
+def _size(text: str) -> int:
+    # However large it is, it counts as the largest: only its first digits need be read.
+    if not _ANY_NUMBER.fullmatch(text):
+        raise bad_request("Parameter 'page[size]' must be an integer from 1")
+    return min(int(text[:9]), MAX_PAGE_SIZE)
 
 
 def cursor_of(attachment_id: int) -> str:
