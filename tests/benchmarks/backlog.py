@@ -5,6 +5,7 @@ So the worker is weighed alone: neither the client's work nor the store's for it
 
 import asyncio
 from dataclasses import dataclass
+from typing import Any
 
 import orjson
 
@@ -42,11 +43,12 @@ async def work_off(
     relay.target, held_from = None, len(relay.seen)
     ids = await _upload(service, content, uploads)
 
-    async def all_seen() -> bool:
-        return len(relay.seen) - held_from >= uploads
+    async def all_held() -> list[Any] | None:
+        # Thumbnails of an earlier round may still be told of; those are not waited for.
+        held = [body for body in relay.seen[held_from:] if "/original/" in body["key"]]
+        return held if len(held) >= uploads else None
 
-    await until(all_seen, within_s=60)
-    held = relay.seen[held_from:]
+    held = await until(all_held, within_s=60)
     before = cpu_s(worker.pid)
     relay.target = service.base_url
     await asyncio.gather(*(relay.post(orjson.dumps(body)) for body in held))
