@@ -1,0 +1,97 @@
+"""Migrations: repeated, side by side, and undisturbed by what is in the table."""
+
+import asyncio
+import multiprocessing
+from collections.abc import AsyncIterator
+from typing import Any
+
+import asyncpg
+import pytest_asyncio
+
+from shared.schema import migrate
+from tests.stack import Stack
+
+NAME = "test_migrations"
+
+
+@pytest_asyncio.fixture
+async def empty_url(stack: Stack) -> AsyncIterator[str]:
+    """An empty database."""
+    connection = await asyncpg.connect(stack.postgres.url)
+    await connection.execute(f"CREATE DATABASE {NAME}")
+    yield stack.postgres.database_url(NAME)
+    await connection.execute(f"DROP DATABASE {NAME} WITH (FORCE)")
+    await connection.close()
+
+
+async def schema(database_url: str) -> dict[str, Any]:
+    """Describe tables, columns, indexes, constraints, functions and triggers."""
+    connection = await asyncpg.connect(database_url)
+    queries = {
+        "columns": "SELECT table_name, column_name, data_type, is_nullable, column_default"
+        " FROM information_schema.columns WHERE table_schema = 'public' ORDER BY 1, 2",
+        "indexes": "SELECT indexdef FROM pg_indexes WHERE schemaname = 'public' ORDER BY 1",
+        "constraints": "SELECT conrelid::regclass::text, pg_get_constraintdef(oid)"
+        " FROM pg_constraint WHERE connamespace = 'public'::regnamespace ORDER BY 1, 2",
+        "triggers": "SELECT tgname FROM pg_trigger WHERE NOT tgisinternal ORDER BY 1",
+        "version": "SELECT version_num FROM alembic_version",
+    }
+    found = {
+        name: [tuple(row) for row in await connection.fetch(query)]
+        for name, query in queries.items()
+    }
+    await connection.close()
+    return found
+
+
+async def locks(database_url: str) -> int:
+    """Count the advisory locks that are held in a database."""
+    connection = await asyncpg.connect(database_url)
+    count: int = await connection.fetchval(
+        "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"
+        " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+    )
+    await connection.close()
+    return count
+
+
+async def test_a_second_run_finds_nothing_to_do(empty_url: str) -> None:
+    await asyncio.to_thread(migrate, empty_url)
+    first = await schema(empty_url)
+    assert {table for table, *_ in first["columns"]} == {
+        "alembic_version", "attachments", "organizations", "tokens",
+    }  # fmt: skip
+    assert len(first["version"]) == 1
+    await asyncio.to_thread(migrate, empty_url)
+    assert await schema(empty_url) == first
+    assert await locks(empty_url) == 0
+
+
+async def test_several_may_be_started_side_by_side(empty_url: str) -> None:
+    context = multiprocessing.get_context("spawn")
+    processes = [context.Process(target=migrate, args=(empty_url,)) for _ in range(4)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        await asyncio.to_thread(process.join, 60)
+    assert [process.exitcode for process in processes] == [0, 0, 0, 0]
+    assert len((await schema(empty_url))["version"]) == 1
+    assert await locks(empty_url) == 0
+
+
+async def test_a_run_keeps_what_is_in_the_tables(empty_url: str) -> None:
+    await asyncio.to_thread(migrate, empty_url)
+    connection = await asyncpg.connect(empty_url)
+    await connection.execute("INSERT INTO organizations (name) VALUES ('kept')")
+    await asyncio.to_thread(migrate, empty_url)
+    assert await connection.fetchval("SELECT name FROM organizations") == "kept"
+    await connection.close()
+
+
+async def test_a_run_waits_for_no_lock_for_long(empty_url: str) -> None:
+    connection = await asyncpg.connect(empty_url)
+    await asyncio.to_thread(migrate, empty_url)
+    async with connection.transaction():
+        await connection.execute("LOCK TABLE attachments IN ACCESS SHARE MODE")
+        await asyncio.wait_for(asyncio.to_thread(migrate, empty_url), 30)
+    await connection.close()
