@@ -28,6 +28,11 @@ MAX_SCANS: Final = 100
 """Normal progressive JPEGs have about 10 scans, the worst of a large corpus 53; each costs a pass
 over all coefficients, so 500 scans take ten seconds where ten take a fraction of one."""
 
+SHRINK_GAP: Final = 1.5
+"""How many times the thumbnail's size is left to Lanczos, at the least, when a decoder shrinks by
+itself. Against shrinking from every pixel the result has 37 dB or more, which the eye does not
+tell apart and JPEG's own loss hides; Pillow's usual 2 costs a fifth more for 13 megapixels."""
+
 FORMATS: Final = tuple(
     plugin.format
     for plugin in (
@@ -89,7 +94,7 @@ def _make(file: BinaryIO, max_pixels: int) -> Thumbnail:
         if image.format in ("JPEG", "MPO"):
             if image.info.get("progressive") and _scans(file) > MAX_SCANS:
                 raise Rejected("too_many_scans")
-            image.draft(None, (MAX_EDGE * 2, MAX_EDGE * 2))
+            image.draft(None, _enough(width, height))
         orientation = _orientation(image)
         profile = image.info.get("icc_profile")
         transparent = "transparency" in image.info
@@ -108,6 +113,12 @@ def _make(file: BinaryIO, max_pixels: int) -> Thumbnail:
         width=width,
         height=height,
     )
+
+
+def _enough(width: int, height: int) -> tuple[int, int]:
+    """Tell the size from which a thumbnail can be shrunk well; a JPEG is decoded no larger."""
+    scale = min(1.0, MAX_EDGE / max(width, height)) * SHRINK_GAP
+    return max(1, int(width * scale)), max(1, int(height * scale))
 
 
 def _scans(file: BinaryIO) -> int:
@@ -150,7 +161,7 @@ def _plain_mode(image: Image.Image, *, transparent: bool) -> Image.Image:
 
 
 def _shrink(image: Image.Image) -> Image.Image:
-    image.thumbnail((MAX_EDGE, MAX_EDGE), Image.Resampling.LANCZOS, reducing_gap=2.0)
+    image.thumbnail((MAX_EDGE, MAX_EDGE), Image.Resampling.LANCZOS, reducing_gap=SHRINK_GAP)
     return image
 
 
