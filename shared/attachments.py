@@ -6,6 +6,7 @@ What events, workers and the sweep do with it stands in `shared.processing`.
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
+from functools import cache
 from typing import Any, Self
 
 import asyncpg
@@ -29,38 +30,38 @@ class Attachment:
 
     id: int
     organization_id: int
-    creator_id: int | None
+    creator_id: int | None = None
     bucket: str
     name: str
     file_name: str
-    thumbnail_name: str | None
-    attachable_type: str | None
-    attachable_id: int | None
-    attachment_type: str | None
-    message_id: str | None
-    external_id: str | None
-    temp_url: str | None
-    content_type: str | None
-    size: int | None
-    width: int | None
-    height: int | None
-    pages: int | None
-    checksum_sha256: str | None
-    state: str
-    reason: str | None
-    resized: bool
-    revision: int
-    claimed_revision: int
-    attempt: int
-    due_at: datetime | None
-    etag: str | None
-    version_id: str | None
-    sequencer: str | None
+    thumbnail_name: str | None = None
+    attachable_type: str | None = None
+    attachable_id: int | None = None
+    attachment_type: str | None = None
+    message_id: str | None = None
+    external_id: str | None = None
+    temp_url: str | None = None
+    content_type: str | None = None
+    size: int | None = None
+    width: int | None = None
+    height: int | None = None
+    pages: int | None = None
+    checksum_sha256: str | None = None
+    state: str = "pending"
+    reason: str | None = None
+    resized: bool = False
+    revision: int = 0
+    claimed_revision: int = 0
+    attempt: int = 0
+    due_at: datetime | None = None
+    etag: str | None = None
+    version_id: str | None = None
+    sequencer: str | None = None
     created_at: datetime
     policy_expires_at: datetime
-    uploaded_at: datetime | None
-    processed_at: datetime | None
-    deleted_at: datetime | None
+    uploaded_at: datetime | None = None
+    processed_at: datetime | None = None
+    deleted_at: datetime | None = None
 
     @classmethod
     def from_row(cls, row: asyncpg.Record) -> Self:
@@ -103,6 +104,27 @@ class NewAttachment:
     size: int | None = None
 
 
+GIVEN = tuple(field.name for field in fields(NewAttachment))
+
+
+@cache
+def _insert(count: int) -> str:
+    """Write the statement that inserts `count` rows; $1 to $5 are the same in all of them."""
+    width = 1 + len(GIVEN)
+    rows = []
+    for first in range(6, 6 + count * width, width):
+        given = ", ".join(f"${place}" for place in range(first, first + width))
+        rows.append(
+            "($1, $2, $3, date_trunc('second', now()) + $4 * interval '1 second',"
+            f" now() + $5 * interval '1 second', {given})"
+        )
+    return (
+        "INSERT INTO attachments (organization_id, creator_id, bucket, policy_expires_at, due_at,"
+        f" file_name, {', '.join(GIVEN)}) VALUES {', '.join(rows)}"
+        " RETURNING id, created_at, policy_expires_at, due_at"
+    )
+
+
 async def create(
     connection: Connection,
     new: Sequence[NewAttachment],
@@ -113,34 +135,23 @@ async def create(
     policy_ttl_s: int,
     first_check_s: float,
 ) -> list[Attachment]:
-    """Insert attachments, all or none, in the order given; each is `pending`."""
-    values = [
-        [item.name for item in new],
-        [keys.safe_file_name(item.name) for item in new],
-        [item.attachable_type for item in new],
-        [item.attachable_id for item in new],
-        [item.attachment_type for item in new],
-        [item.message_id for item in new],
-        [item.external_id for item in new],
-        [item.content_type for item in new],
-        [item.size for item in new],
-    ]
-    rows = await connection.fetch(
-        f"""
-        INSERT INTO attachments AS a (
-            organization_id, creator_id, bucket, policy_expires_at, due_at,
-            name, file_name, attachable_type, attachable_id, attachment_type,
-            message_id, external_id, content_type, size
+    """Insert up to 100 attachments, all or none, in the order given; each is `pending`."""
+    values: list[Any] = [organization_id, creator_id, bucket, float(policy_ttl_s), first_check_s]
+    given = [{name: getattr(item, name) for name in GIVEN} for item in new]
+    for item in given:
+        item["file_name"] = keys.safe_file_name(item["name"])
+        values += [item["file_name"], *(item[name] for name in GIVEN)]
+    rows = await connection.fetch(_insert(len(new)), *values)
+    return [
+        Attachment(
+            organization_id=organization_id,
+            creator_id=creator_id,
+            bucket=bucket,
+            **dict(row.items()),
+            **item,
         )
-        SELECT $1, $2, $3, date_trunc('second', now()) + $4 * interval '1 second',
-               now() + $5 * interval '1 second', new.*
-        FROM unnest($6::text[], $7::text[], $8::text[], $9::bigint[], $10::text[],
-                    $11::text[], $12::text[], $13::text[], $14::bigint[]) AS new
-        RETURNING {COLUMNS}
-        """,
-        organization_id, creator_id, bucket, float(policy_ttl_s), first_check_s, *values,
-    )  # fmt: skip
-    return [Attachment.from_row(row) for row in rows]
+        for row, item in zip(rows, given, strict=True)
+    ]
 
 
 async def find(

@@ -9,11 +9,12 @@ Source: Amazon S3 API Reference, "Authenticating requests (AWS Signature Version
 import base64
 import hashlib
 import hmac
-import json
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from urllib.parse import quote, urlsplit
+
+import orjson
 
 ALGORITHM = "AWS4-HMAC-SHA256"
 
@@ -29,6 +30,12 @@ class Credentials:
 
 def _hmac(key: bytes, text: str) -> bytes:
     return hmac.digest(key, text.encode(), hashlib.sha256)
+
+
+def _stamp(now: datetime) -> str:
+    # strftime takes ten times as long
+    text = now.replace(microsecond=0, tzinfo=None).isoformat()
+    return f"{text.replace('-', '').replace(':', '')}Z"
 
 
 @lru_cache(maxsize=16)
@@ -54,12 +61,13 @@ def post_policy(
     `now` must be aware. Every field must be posted unchanged, the file last.
     """
     now = now.astimezone(UTC)
-    date = now.strftime("%Y%m%d")
+    stamp = _stamp(now)
+    date = stamp[:8]
     fields = {"key": key, "success_action_status": "201"}
     signed = {
         "x-amz-credential": f"{credentials.access_key}/{date}/{region}/s3/aws4_request",
         "x-amz-algorithm": ALGORITHM,
-        "x-amz-date": now.strftime("%Y%m%dT%H%M%SZ"),
+        "x-amz-date": stamp,
     }
     if credentials.token is not None:
         signed["x-amz-security-token"] = credentials.token
@@ -73,12 +81,12 @@ def post_policy(
     if content_type is not None:
         fields["Content-Type"] = content_type
         conditions.append({"Content-Type": content_type})
-    expiration = now.replace(microsecond=0) + timedelta(seconds=lifetime_s)
+    expiration = (now + timedelta(seconds=lifetime_s)).replace(microsecond=0, tzinfo=None)
     document = {
-        "expiration": expiration.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "expiration": f"{expiration.isoformat()}Z",
         "conditions": conditions,
     }
-    policy = base64.b64encode(json.dumps(document, separators=(",", ":")).encode()).decode()
+    policy = base64.b64encode(orjson.dumps(document)).decode()
     return {
         **fields,
         "policy": policy,
@@ -106,7 +114,7 @@ def presigned_get(
     `response_headers` are S3's overrides, such as `response-content-type`. `now` must be aware.
     """
     now = now.astimezone(UTC)
-    stamp = now.strftime("%Y%m%dT%H%M%SZ")
+    stamp = _stamp(now)
     date = stamp[:8]
     scope = f"{date}/{region}/s3/aws4_request"
     query = {
