@@ -583,6 +583,12 @@ async def test_cursors_walk_through_everything_and_back(client: Client, sort: st
     )
     assert backwards == [created[10:20], created[:10]]
 
+    # and a page that was come to backwards leads on to what was left
+    previous = last.document["links"]["prev"].removeprefix(client.base_url)
+    between = await client.request("GET", previous)
+    first = between.document["links"]["prev"].removeprefix(client.base_url)
+    assert await walk(client, first, "next") == forwards
+
 
 async def test_the_first_page_of_a_walk_has_none_before_and_the_last_none_after(
     client: Client,
