@@ -92,6 +92,7 @@ DEFAULT = {
         ("page[size]=200", {"size": 200}),
         ("page[size]=201", {"size": 200}),
         (f"page[size]={10**9}", {"size": 200}),
+        (f"page[size]={'1' * 5000}", {"size": 200}),
         (f"page[after]={cursor_of(5)}", {"cursor": True, "after": 5}),
         (f"page[before]={cursor_of(5)}&page[size]=2", {"cursor": True, "before": 5, "size": 2}),
         ("page[after]=", {"cursor": True}),
@@ -141,7 +142,8 @@ def test_what_is_not_supported_is_named(query: str, title: str, detail: str) -> 
         "sort=", "include=Task", "include=task.deal",
         "page=1", "page[]=1", "page[offset]=1", "page[number=1", "page[number]=1&page[number]=1",
         *[f"page[{name}]={value}" for name in ("number", "size")
-          for value in ("", "0", "-1", "1.5", "x", "01", "%2B1", quote("٣"), "1" * 5000)],
+          for value in ("", "0", "-1", "1.5", "x", "01", "%2B1", quote("٣"))],
+            f"page[number]={'1' * 5000}",
         f"page[number]={10**9 + 1}", "page[after]=x", f"page[after]={cursor_of(1)}=",
         f"page[after]={cursor_of(1)}&page[before]={cursor_of(2)}",
         f"page[after]={cursor_of(1)}&page[number]=1", "page[after]=%00", "page[before]=%C3%A9",
