@@ -306,15 +306,22 @@ async def test_an_object_over_the_limit_is_refused(
 @pytest.mark.parametrize(
     "url",
     [
-        "https://evil.example/attachments-test/a",
-        "https://s3.amazonaws.com/bucket/uploads/1418301662608/dummyfile.pdf",
-        "http://169.254.169.254/latest/meta-data/",
-        "http://[::ffff:10.0.0.1]/attachments-test/a",
-        "file:///etc/passwd",
-        "s3://attachments-test/a",
-        "https://attachments-test.s3.amazonaws.com@evil.example/a",
-        "https://attachments-test.s3.amazonaws.com.evil.example/a",
-        "no address",
+        pytest.param("https://evil.example/attachments-test/a", id="row47-other-host"),
+        pytest.param(
+            "https://s3.amazonaws.com/bucket/uploads/1418301662608/dummyfile.pdf",
+            id="row47-other-bucket",
+        ),
+        pytest.param("http://169.254.169.254/latest/meta-data/", id="row47-metadata-of-a-cloud"),
+        pytest.param("http://[::ffff:10.0.0.1]/attachments-test/a", id="row47-mapped-address"),
+        pytest.param("file:///etc/passwd", id="row47-file"),
+        pytest.param("s3://attachments-test/a", id="row47-s3-scheme"),
+        pytest.param(
+            "https://attachments-test.s3.amazonaws.com@evil.example/a", id="row47-user-in-front"
+        ),
+        pytest.param(
+            "https://attachments-test.s3.amazonaws.com.evil.example/a", id="row47-longer-host"
+        ),
+        pytest.param("no address", id="row47-no-address"),
     ],
 )
 async def test_any_other_temp_url_is_refused(running: Service, url: str) -> None:
