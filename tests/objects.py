@@ -40,12 +40,16 @@ async def content(storage: Storage, key: str) -> bytes:
 
 
 class StoreProxy:
-    """Stands between a worker and the store, counts what the store sends, and can hold it back."""
+    """Stands between a worker and the store, counts what the store sends, and can hold it back.
+
+    `received` counts bytes that were let through, `held` answers that wait.
+    """
 
     def __init__(self, target: str) -> None:
         parts = urlsplit(target)
         self._host, self._port = parts.hostname, parts.port
         self.received = 0
+        self.held = 0
         self._flowing = asyncio.Event()
         self._flowing.set()
         self._connections: set[asyncio.Task[None]] = set()
@@ -105,7 +109,9 @@ class StoreProxy:
         with suppress(ConnectionError):
             while data := await reader.read(65536):
                 if answers:
+                    self.held += 1
                     await self._flowing.wait()
+                    self.held -= 1
                     self.received += len(data)
                 writer.write(data)
                 await writer.drain()

@@ -446,8 +446,9 @@ async def test_f16_an_upload_over_one_that_is_being_read_is_what_the_row_describ
     proxy.hold()
     created = await service.client.create("img.jpg")
     attachment_id = created["data"]["id"]
-    await service.client.post_file(created, PHOTO)
-    await reaches(service, attachment_id, "processing")
+    first = images.encode(images.noise(100, 60), "JPEG")  # small: it is read before it is replaced
+    await service.client.post_file(created, first)
+    await until(lambda: asyncio.sleep(0, proxy.held))
     second = images.encode(images.noise(200, 300), "JPEG")
     await service.client.post_file(created, second)
 

@@ -556,6 +556,7 @@ async def test_row87_what_is_not_there_is_missing(
     assert (found, after.reason) == (state, reason)
     assert after.state == state
     assert (after.due_at is not None) == alive
+    assert (after.uploaded_at is None) == (state == "pending")
 
 
 async def test_missing_is_not_said_of_what_was_replaced(table: Table) -> None:
