@@ -74,11 +74,13 @@ def _query(text: str) -> tuple[str, str, str]:
 def original_overrides(row: Attachment) -> dict[str, str]:
     """Give S3's response overrides for an original.
 
-    What has not been measured, or failed to be, is nothing but bytes to download.
+    What has not been measured, or failed to be, is nothing but bytes to download; so is an image
+    that carries more than itself.
     """
     measured = row.state in ("ready", "rejected") and row.content_type is not None
     content_type = row.content_type if measured and row.content_type else "application/octet-stream"
-    inline = row.state == "ready" and content_types.essence(content_type) in content_types.INLINE
+    safe = row.state == "ready" and not row.carries_more
+    inline = safe and content_types.essence(content_type) in content_types.INLINE
     return {
         "response-cache-control": FILE_CACHE,
         "response-content-disposition": disposition("inline" if inline else "attachment", row.name),

@@ -47,6 +47,7 @@ class Attachment:
     height: int | None = None
     pages: int | None = None
     checksum_sha256: str | None = None
+    carries_more: bool = False
     state: str = "pending"
     reason: str | None = None
     resized: bool = False

@@ -289,6 +289,7 @@ class Outcome:
     pages: int | None = None
     checksum_sha256: str | None = None
     thumbnail_name: str | None = None
+    carries_more: bool = False
 
 
 async def finish(
@@ -307,12 +308,13 @@ async def finish(
             width = $11, height = $12, pages = $13, checksum_sha256 = $14,
             -- of what failed, a thumbnail may lie in the store all the same
             thumbnail_name = CASE $5 WHEN 'failed' THEN a.thumbnail_name ELSE $15 END,
-            resized = $15 IS NOT NULL, processed_at = now(), due_at = {_LAST_CHECK}
+            resized = $15 IS NOT NULL, carries_more = $16,
+            processed_at = now(), due_at = {_LAST_CHECK}
         WHERE {_FENCE} AND a.revision = $4
         """,
         *claimed.fence, revision, outcome.state, outcome.reason, outcome.etag, outcome.version_id,
         outcome.content_type, outcome.size, outcome.width, outcome.height, outcome.pages,
-        outcome.checksum_sha256, outcome.thumbnail_name,
+        outcome.checksum_sha256, outcome.thumbnail_name, outcome.carries_more,
     )  # fmt: skip
     return affected(status) == 1
 

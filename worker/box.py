@@ -57,6 +57,7 @@ def run_job(job: dict[str, Any], descriptor: int) -> tuple[dict[str, Any], bytes
         "extension": result.extension,
         "width": result.width,
         "height": result.height,
+        "carries_more": result.carries_more,
     }, result.body
 
 

@@ -107,18 +107,21 @@ def _checked(answer: Any, body: bytes) -> Thumbnail:
         raise Rejected(code if isinstance(code, str) and code in REASONS else "broken")
     width, height = answer.get("width"), answer.get("height")
     content_type, extension = answer.get("content_type"), answer.get("extension")
+    carries_more = answer.get("carries_more")
     if (
         not isinstance(width, int)
         or not isinstance(height, int)
         or not (0 < width < 2**31 and 0 < height < 2**31)
         or content_type not in ("image/jpeg", "image/png", "image/webp")
         or extension not in (None, "png")
+        or not isinstance(carries_more, bool)
         or not body
     ):
         raise EOFError("the decoder's answer makes no sense")
     return Thumbnail(
-        body=body, content_type=content_type, extension=extension, width=width, height=height
-    )
+        body=body, content_type=content_type, extension=extension, width=width, height=height,
+        carries_more=carries_more,
+    )  # fmt: skip
 
 
 class DecoderPool:

@@ -148,7 +148,10 @@ async def _stored(tools: Tools, claim: Claim, thumbnail: Thumbnail, outcome: Out
             await tools.storage.write(key, thumbnail.body, content_type=thumbnail.content_type)
     except TimeoutError:
         raise StoreUnavailable("the thumbnail could not be written within the lease") from None
-    return replace(outcome, width=thumbnail.width, height=thumbnail.height, thumbnail_name=name)
+    return replace(
+        outcome, width=thumbnail.width, height=thumbnail.height,
+        carries_more=thumbnail.carries_more, thumbnail_name=name,
+    )  # fmt: skip
 
 
 @asynccontextmanager

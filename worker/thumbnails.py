@@ -22,6 +22,7 @@ from PIL import (
 )
 
 from shared.errors import Rejected
+from worker.polyglots import carries_more
 
 MAX_EDGE: Final = 320
 MAX_SCANS: Final = 100
@@ -55,7 +56,8 @@ _ORIENTATION = 0x0112
 class Thumbnail:
     """An encoded thumbnail, and the size of its original in upright pixels.
 
-    `extension` is None where the format is the original's, so that its name can stay.
+    `extension` is None where the format is the original's, so that its name can stay. The
+    original `carries_more` where bytes of another kind follow the image.
     """
 
     body: bytes
@@ -63,6 +65,7 @@ class Thumbnail:
     extension: str | None
     width: int
     height: int
+    carries_more: bool
 
 
 def make_thumbnail(file: BinaryIO, *, max_pixels: int) -> Thumbnail:
@@ -102,6 +105,7 @@ def _make(file: BinaryIO, max_pixels: int) -> Thumbnail:
         small = _shrink(_plain_mode(image, transparent=transparent))
         kind = {"MPO": "JPEG", "GIF": "PNG"}.get(image.format or "", image.format or "")
         changed = image.format == "GIF"
+        more = carries_more(file, image.format)
     small = _to_srgb(small, profile)
     small = _upright(small, orientation)
     if orientation >= 5:
@@ -112,6 +116,7 @@ def _make(file: BinaryIO, max_pixels: int) -> Thumbnail:
         extension="png" if changed else None,
         width=width,
         height=height,
+        carries_more=more,
     )
 
 

@@ -138,8 +138,9 @@ async def test_of_a_polyglot_the_thumbnail_is_an_image_and_nothing_else(
     assert b"payload-4711" not in thumbnail.body
     assert Image.open(io.BytesIO(thumbnail.body)).format == "PNG"
     original = await follow(client, resource["attributes"]["url"])
-    # Whatever it is called, a browser is told that it is that image.
+    # Whatever it is called, a browser is told that it is that image, and not to show it.
     assert (original.content_type, original.body) == (content_type, content)
+    assert original.disposition == "attachment"
 
 
 REJECTED = [

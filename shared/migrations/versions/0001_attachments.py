@@ -61,6 +61,7 @@ STATEMENTS = (
         height            integer,
         pages             integer,
         checksum_sha256   text,
+        carries_more      boolean NOT NULL DEFAULT false,
         state             text NOT NULL DEFAULT 'pending' CHECK (state IN
             ('pending', 'uploaded', 'processing', 'ready', 'rejected', 'failed', 'expired')),
         reason            text,
