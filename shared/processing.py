@@ -28,8 +28,11 @@ from shared.database import Connection, affected
 from shared.keys import parse_key
 from shared.notifications import UploadEvent
 
-SWEEP_WINDOW = 500
-"""How many due rows one sweep ranks, so that every organization among them gets its turn."""
+SWEEP_WINDOW = 1000
+"""While no more rows than these are due, one sweep ranks them all; else it walks organizations."""
+
+SWEEP_WALK = 1000
+"""How many organizations one sweep visits at most; the next one goes on where it stopped."""
 
 LATE_UPLOAD_S = 3600.0
 """How long after its end an upload may still arrive that was begun under a policy: S3 looks at the
@@ -181,31 +184,90 @@ class Due:
         return cls(duty=Duty(row[len(FIELDS)]), attachment=Attachment.from_row(row))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sweep:
+    """What a sweep took, and the organization `walked_to`, behind which the next one begins."""
+
+    due: list[Due]
+    walked_to: int
+
+
 async def take_due(
-    connection: Connection, *, limit: int, lease_s: float, attempts: int
-) -> list[Due]:
+    connection: Connection, *, limit: int, lease_s: float, attempts: int, after: int = 0
+) -> Sweep:
     """Take up to `limit` due rows, in turns by organization, so that no one else does.
 
-    An upload whose attempts are used up becomes `failed` here. SKIP LOCKED lets many sweeps run
-    at one time: each passes over what another is taking.
+    While few rows are due, all are ranked. With a backlog, organizations are walked from the one
+    behind `after`, round and round: whichever has something due is served by the sweep that comes
+    to it, however much the others have. An upload whose attempts are used up becomes `failed`
+    here. SKIP LOCKED lets many sweeps run at one time: each passes over what another is taking.
     """
     rows = await connection.fetch(
         f"""
-        WITH due AS MATERIALIZED (
-            SELECT a.id, a.organization_id, a.due_at,
-                   CASE WHEN a.deleted_at IS NOT NULL THEN 'purge'
-                        WHEN NOT {_ACTIVE} THEN 'probe'
-                        WHEN a.claimed_revision = a.revision AND a.attempt >= $3 THEN 'given_up'
-                        ELSE 'process' END AS duty
-            FROM attachments AS a WHERE a.due_at <= now()
-            ORDER BY a.due_at LIMIT {SWEEP_WINDOW} FOR UPDATE SKIP LOCKED
-        ), fair AS MATERIALIZED (
-            SELECT id, duty FROM (
-                SELECT id, duty, due_at,
-                       row_number() OVER (PARTITION BY organization_id ORDER BY due_at) AS turn
-                FROM due
-            ) AS ranked
-            ORDER BY turn, due_at LIMIT $1
+        WITH RECURSIVE oldest AS MATERIALIZED (
+            SELECT a.id, a.organization_id, a.due_at
+            FROM attachments AS a WHERE a.due_at > '-infinity' AND a.due_at <= now()
+            ORDER BY a.due_at LIMIT {SWEEP_WINDOW}
+        ), walk AS (
+            -- One probe an organization, for the earliest of its rows. Not begun unless there is
+            -- a backlog; ended by the first $1 that have something due, since each then gets one.
+            SELECT $4::bigint AS organization_id, NULL::timestamptz AS due_at,
+                   false AS around, 0 AS step, 0 AS found
+            WHERE (SELECT count(*) FROM oldest) = {SWEEP_WINDOW}
+            UNION ALL
+            SELECT next.organization_id, next.due_at, next.around, walk.step + 1,
+                   walk.found + (next.due_at <= now())::integer
+            FROM walk CROSS JOIN LATERAL (
+                (SELECT a.organization_id, a.due_at, walk.around FROM attachments AS a
+                 WHERE a.due_at IS NOT NULL AND a.organization_id > walk.organization_id
+                 ORDER BY a.organization_id, a.due_at LIMIT 1)
+                UNION ALL  -- behind the last comes the first, once
+                (SELECT a.organization_id, a.due_at, true FROM attachments AS a
+                 WHERE a.due_at IS NOT NULL AND NOT walk.around
+                 ORDER BY a.organization_id, a.due_at LIMIT 1)
+                LIMIT 1
+            ) AS next
+            WHERE walk.step < {SWEEP_WALK} AND walk.found < $1::bigint
+              AND NOT (next.around AND next.organization_id > $4)
+        ), known AS (
+            SELECT id, organization_id, due_at FROM oldest
+            UNION
+            SELECT a.id, a.organization_id, a.due_at
+            FROM walk CROSS JOIN LATERAL (
+                -- A range in the order of the index, like the walk's probes, and not "=", which
+                -- to a planner that has seen but one organization is no condition at all. Rows
+                -- of the next organization are dropped below.
+                SELECT a.id, a.organization_id, a.due_at FROM attachments AS a
+                WHERE a.due_at IS NOT NULL AND a.organization_id >= walk.organization_id
+                ORDER BY a.organization_id, a.due_at
+                -- the more organizations, the fewer rows of each can have their turn
+                LIMIT least($1, 1 + {SWEEP_WALK} / (SELECT max(found) FROM walk))
+            ) AS a
+            WHERE walk.due_at <= now() AND a.organization_id = walk.organization_id
+              AND a.due_at <= now()
+        ), ranked AS (
+            SELECT known.id, known.due_at, walk.step,
+                   row_number() OVER (PARTITION BY known.organization_id
+                                      ORDER BY known.due_at) AS turn
+            FROM known LEFT JOIN walk
+              ON walk.organization_id = known.organization_id AND walk.due_at <= now()
+        ), taken AS (
+            -- Locked one by one in this order, until $1 are: no more are touched.
+            SELECT locked.id, locked.duty
+            FROM (SELECT id FROM ranked ORDER BY turn, step, due_at) AS next
+            CROSS JOIN LATERAL (
+                -- What has changed since it was ranked is read anew here, with its duty. IS TRUE
+                -- leaves the planner the primary key alone, whatever it believes of due_at.
+                SELECT a.id,
+                       CASE WHEN a.deleted_at IS NOT NULL THEN 'purge'
+                            WHEN NOT {_ACTIVE} THEN 'probe'
+                            WHEN a.claimed_revision = a.revision AND a.attempt >= $3
+                                THEN 'given_up'
+                            ELSE 'process' END AS duty
+                FROM attachments AS a WHERE a.id = next.id AND (a.due_at <= now()) IS TRUE
+                FOR UPDATE SKIP LOCKED
+            ) AS locked
+            LIMIT $1
         )
         UPDATE attachments AS a
         SET state = CASE duty WHEN 'process' THEN 'processing'
@@ -219,12 +281,17 @@ async def take_due(
             processed_at = CASE duty WHEN 'given_up' THEN now() ELSE a.processed_at END,
             due_at = CASE duty WHEN 'given_up' THEN {_LAST_CHECK}
                                ELSE now() + $2 * interval '1 second' END
-        FROM fair WHERE a.id = fair.id
-        RETURNING {COLUMNS}, duty
+        FROM taken WHERE a.id = taken.id
+        RETURNING {COLUMNS}, duty,
+                  (SELECT organization_id FROM walk ORDER BY step DESC LIMIT 1) AS walked_to
         """,
-        limit, lease_s, attempts,
+        limit, lease_s, attempts, after,
     )  # fmt: skip
-    return [Due.from_row(row) for row in rows]
+    walked_to = rows[0]["walked_to"] if rows else None
+    return Sweep(
+        due=[Due.from_row(row) for row in rows],
+        walked_to=after if walked_to is None else walked_to,
+    )
 
 
 async def renew(

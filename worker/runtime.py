@@ -58,6 +58,7 @@ class Runtime:
         self._held: dict[int, tuple[Claim, asyncio.Task[Any]]] = {}
         self._jobs: set[asyncio.Task[Any]] = set()
         self._draining = False
+        self._swept_to = 0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ready = threading.Event()
         self._failure: BaseException | None = None
@@ -283,15 +284,16 @@ class Runtime:
                 await asyncio.sleep(interval * random.uniform(0.8, 1.2))  # noqa: S311
 
     async def _take_due(self, limit: int) -> int:
-        found = await self._database.run(
+        sweep = await self._database.run(
             processing.take_due, limit=limit, lease_s=self._settings.lease,
-            attempts=self._settings.attempts,
+            attempts=self._settings.attempts, after=self._swept_to,
         )  # fmt: skip
-        for due in found:
+        self._swept_to = sweep.walked_to
+        for due in sweep.due:
             job = asyncio.create_task(self._handle(due))
             self._jobs.add(job)
             job.add_done_callback(self._jobs.discard)
-        return len(found)
+        return len(sweep.due)
 
     async def _wait_for_room(self) -> None:
         while len(self._jobs) > self._settings.concurrency // 2:

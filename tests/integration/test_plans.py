@@ -228,7 +228,13 @@ CALLS: dict[str, tuple[Call, Callable[[Any], bool]]] = {
     "processing.claim": (lambda c: processing.claim(c, UPLOADED, 1, lease_s=30), bool),
     "processing.take_due": (
         lambda c: processing.take_due(c, limit=32, lease_s=30, attempts=5),
-        lambda found: len(found) == 3,
+        lambda sweep: len(sweep.due) == 3,
+    ),
+    "processing.take_due of a backlog": (
+        lambda c: with_backlog(
+            c, lambda: processing.take_due(c, limit=32, lease_s=30, attempts=5, after=USUAL)
+        ),
+        lambda sweep: len({due.attachment.organization_id for due in sweep.due}) == 2,
     ),
     "processing.renew": (
         lambda c: with_claim(c, lambda claim: processing.renew(c, [claim] * 32, lease_s=30)), bool,
@@ -298,6 +304,15 @@ async def with_row(connection: Any, function: Callable[[Attachment], Awaitable[A
     return await function(await seen(connection))
 
 
+async def with_backlog(connection: Any, function: Callable[[], Awaitable[Any]]) -> Any:
+    """Call a function when a hundred thousand rows of one organization are due."""
+    await connection._connection.execute(
+        "UPDATE attachments SET due_at = now() - interval '1 hour'"
+        f" WHERE organization_id = {BIG} AND id > {ROWS // 2}"
+    )
+    return await function()
+
+
 async def find_new_caller(connection: Any) -> Any:
     """Look up the token that is made first."""
     token = await organizations.create_token(connection, USUAL, "new")
@@ -312,15 +327,49 @@ async def test_a_statement_never_scans_the_table(connection: Explaining, name: s
     assert connection.explained > 0
 
 
-async def test_the_sweep_walks_the_index_of_what_is_due(connection: Explaining) -> None:
-    await processing.take_due(connection, limit=32, lease_s=30, attempts=5)  # type: ignore[arg-type]
-    plan = await connection._connection.fetchval(
-        "EXPLAIN (FORMAT JSON) SELECT a.id FROM attachments AS a WHERE a.due_at <= now()"
-        " ORDER BY a.due_at LIMIT 500 FOR UPDATE SKIP LOCKED"
-    )
-    assert "attachments_due" in {
-        node.get("Index Name") for node in nodes(json.loads(plan)[0]["Plan"])
-    }
+@pytest.mark.parametrize("analyzed", [True, False])
+async def test_a_sweep_reads_no_more_of_a_backlog_than_it_needs(
+    connection: Explaining, analyzed: bool
+) -> None:
+    async def sweep() -> list[dict[str, Any]]:
+        statement, values = await sent(
+            lambda c: processing.take_due(c, limit=32, lease_s=30, attempts=5, after=USUAL)
+        )
+        plan = await connection._connection.fetchval(
+            f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", *values
+        )
+        return list(nodes(json.loads(plan)[0]["Plan"]))
+
+    async def backlog() -> list[dict[str, Any]]:
+        if analyzed:
+            await connection._connection.execute("ANALYZE attachments")
+        return await sweep()
+
+    for walked in (await sweep(), await with_backlog(connection, backlog)):
+        read = {
+            node["Index Name"]: node["Actual Rows"] * node["Actual Loops"]
+            for node in walked
+            if node.get("Relation Name") == "attachments" and "Index Name" in node
+        }
+        assert set(read) == {
+            "attachments_due", "attachments_due_by_organization", "attachments_pkey",
+        }  # fmt: skip
+        assert max(read.values()) <= processing.SWEEP_WINDOW
+    (locks,) = (node for node in walked if node["Node Type"] == "LockRows")
+    assert locks["Actual Rows"] * locks["Actual Loops"] == 32
+
+
+async def sent(call: Call) -> tuple[str, tuple[Any, ...]]:
+    """Tell what statement a function sends, and with which values."""
+    seen: list[tuple[str, tuple[Any, ...]]] = []
+
+    class Listening:
+        async def fetch(self, statement: str, *values: Any) -> list[Any]:
+            seen.append((statement, values))
+            return []
+
+    await call(Listening())
+    return seen[0]
 
 
 async def test_a_scan_of_the_table_would_be_noticed(connection: Explaining) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
@@ -16,7 +17,7 @@ from shared import attachments, processing
 from shared.attachments import Attachment, NewAttachment
 from shared.database import Connection
 from shared.notifications import UploadEvent
-from shared.processing import Claim, Due, Duty, Outcome, WakeUp
+from shared.processing import SWEEP_WINDOW, Claim, Due, Duty, Outcome, WakeUp
 from tests.conftest import clone_database
 from tests.stack import Stack
 
@@ -31,6 +32,19 @@ class Table:
 
     def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]") -> None:
         self.pool = pool
+        self.walked_to = 0
+
+    async def backlog(self, *sizes: int) -> None:
+        """Fill in due uploads, so many of organization 1, of organization 2, and so on."""
+        await self.pool.execute(
+            "INSERT INTO attachments (organization_id, bucket, name, file_name, state, revision,"
+            " due_at, policy_expires_at)"
+            " SELECT place, $2, 'img.png', 'img.png', 'uploaded', 1,"
+            " now() - interval '1 day' + n * interval '1 microsecond', now() + interval '1 hour'"
+            " FROM unnest($1::integer[]) WITH ORDINALITY AS wanted (size, place),"
+            " generate_series(1, size) AS n",
+            sizes, BUCKET,
+        )  # fmt: skip
 
     async def create(self, name: str = "img.png", *, organization_id: int = 1) -> Attachment:
         """Insert a pending attachment."""
@@ -84,9 +98,11 @@ class Table:
     async def take_due(self, limit: int = 100, attempts: int = ATTEMPTS) -> list[Due]:
         """Sweep."""
         async with self.pool.acquire() as connection:
-            return await processing.take_due(
-                connection, limit=limit, lease_s=LEASE_S, attempts=attempts
+            sweep = await processing.take_due(
+                connection, limit=limit, lease_s=LEASE_S, attempts=attempts, after=self.walked_to
             )
+        self.walked_to = sweep.walked_to
+        return sweep.due
 
     async def run(self, function: Any, *values: Any, **named: Any) -> Any:
         """Run another statement."""
@@ -655,17 +671,83 @@ async def test_a_sweep_passes_over_what_another_is_taking(table: Table) -> None:
     assert [due.attachment.id for due in await table.take_due()] == [mine.id]
 
 
-async def test_an_organization_with_many_due_rows_delays_no_other(table: Table) -> None:
-    many = [NewAttachment(name="img.png")] * 300
-    await table.run(
-        attachments.create, many, organization_id=1, creator_id=None, bucket=BUCKET,
-        policy_ttl_s=3600, first_check_s=-100.0,
-    )  # fmt: skip
+@pytest.mark.parametrize("many", [300, SWEEP_WINDOW, 2_000, 20_000])
+@pytest.mark.parametrize("limit", [4, 32])
+async def test_an_organization_with_many_due_rows_delays_no_other(
+    table: Table, many: int, limit: int
+) -> None:
+    await table.backlog(many)
     few = await table.uploaded(organization_id=2)
     await table.make_due(few)  # after all those of organization 1
-    taken = await table.take_due(limit=4)
-    assert len(taken) == 4
+    taken = await table.take_due(limit=limit)
+    assert len(taken) == limit
     assert few.id in {due.attachment.id for due in taken}
+
+
+@pytest.mark.parametrize("size", [100, 3_000])
+async def test_organizations_have_equal_shares(table: Table, size: int) -> None:
+    await table.backlog(size, 8 * size, 2 * size)
+    for _ in range(3):
+        assert shares(await table.take_due(limit=30)) == {1: 10, 2: 10, 3: 10}
+    # With fewer places than organizations, the next sweep goes on where this one stopped.
+    taken = [due for _ in range(6) for due in await table.take_due(limit=1)]
+    assert shares(taken) == {1: 2, 2: 2, 3: 2}
+
+
+async def test_what_one_organization_leaves_the_others_share(table: Table) -> None:
+    await table.backlog(2, 3_000, 3_000)
+    assert shares(await table.take_due(limit=30)) == {1: 2, 2: 14, 3: 14}
+
+
+async def test_a_walk_goes_on_where_the_last_one_stopped(
+    table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processing, "SWEEP_WALK", 5)
+    await table.backlog(*[1] * 20, 3_000)
+    await table.pool.execute(
+        "UPDATE attachments SET due_at = now() + (CASE WHEN organization_id = 13 THEN -1 ELSE 1"
+        " END) * interval '1 minute' WHERE organization_id <= 20"
+    )
+    sweeps = [await table.take_due(limit=4) for _ in range(5)]
+    assert [shares(sweep).get(13, 0) for sweep in sweeps] == [0, 0, 1, 0, 0]
+    assert {len(sweep) for sweep in sweeps} == {4}  # no place is left free meanwhile
+    assert table.walked_to == 4  # all round, and on
+
+
+async def test_sweeps_over_a_backlog_take_different_rows_and_all_of_them(table: Table) -> None:
+    await table.backlog(1_500, 20, 300)
+    ids: list[int] = []
+    while taken := await asyncio.gather(*(table.take_due(limit=50) for _ in range(4))):
+        if not any(taken):
+            break
+        ids += [due.attachment.id for sweep in taken for due in sweep]
+    assert len(ids) == len(set(ids)) == 1_820
+
+
+async def test_a_row_that_is_taken_while_a_sweep_looks_is_passed_over(table: Table) -> None:
+    """Rows are ranked as the statement found them; what is locked is judged as it is then."""
+    rows = [await table.uploaded() for _ in range(200)]
+    await table.pool.execute("UPDATE attachments SET due_at = now() - interval '1 second'")
+    given: list[Claim | None] = []
+    swept: list[Due] = []
+
+    async def claims() -> None:
+        given.extend([await table.claim(row) for row in rows])
+
+    async def sweeps() -> None:
+        for _ in range(100):
+            swept.extend(await table.take_due(limit=3))
+
+    await asyncio.gather(claims(), sweeps())
+    ids = [claim.attachment.id for claim in given if claim is not None]
+    ids += [due.attachment.id for due in swept]
+    assert sorted(ids) == sorted(row.id for row in rows)
+    assert all(due.attachment.attempt == 1 for due in swept)
+
+
+def shares(taken: list[Due]) -> Counter[int]:
+    """Count what was taken by organization."""
+    return Counter(due.attachment.organization_id for due in taken)
 
 
 # --- what comes after -------------------------------------------------------------------------

@@ -80,7 +80,13 @@ STATEMENTS = (
         deleted_at        timestamptz
     )
     """,
-    "CREATE INDEX attachments_due ON attachments (due_at) WHERE due_at IS NOT NULL",
+    # The two are told apart by their predicates, lest a planner with old statistics walk all that
+    # is due where it should step over one organization's backlog to the next organization.
+    "CREATE INDEX attachments_due ON attachments (due_at) WHERE due_at > '-infinity'",
+    """
+    CREATE INDEX attachments_due_by_organization ON attachments (organization_id, due_at)
+    WHERE due_at IS NOT NULL
+    """,
     """
     CREATE INDEX attachments_by_organization ON attachments (organization_id, id)
     WHERE deleted_at IS NULL
