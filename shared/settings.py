@@ -1,9 +1,11 @@
 """Settings: environment variables `ATTACHMENTS_*`, read and checked once, at start."""
 
 import os
+import re
 from functools import cached_property
+from ipaddress import IPv4Address
 from typing import Annotated, Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
@@ -13,6 +15,10 @@ from shared.errors import SettingsError
 
 PREFIX = "ATTACHMENTS_"
 MAX_POST_OBJECT_BYTES = 5 * 1024**3  # S3 takes no larger object in one request
+
+# botocore's own rule of a region, and S3's of a bucket ("General purpose bucket naming rules").
+REGION = re.compile(r"(?![0-9]+\Z)(?!-)[A-Za-z0-9-]{1,63}(?<!-)")
+BUCKET = re.compile(r"(?!.*\.\.)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 
 Words = Annotated[tuple[str, ...], NoDecode]
 """A comma-separated list."""
@@ -25,6 +31,28 @@ def split_words(value: Any) -> Any:
     return value
 
 
+def _split_address(value: str) -> SplitResult:
+    """Take an address apart; what cannot be is a fault, told without the value's words."""
+    try:
+        parts = urlsplit(value)
+        for host in parts.netloc.rpartition("@")[2].split(","):  # PostgreSQL's may be several
+            _ = urlsplit(f"//{host}").port
+    except ValueError:
+        raise ValueError(
+            "is not a valid address: the port must be a number, and in user and password"
+            " characters such as / ? # [ ] @ must be percent-encoded"
+        ) from None
+    return parts
+
+
+def _is_ip_address(value: str) -> bool:
+    try:
+        IPv4Address(value)
+    except ValueError:
+        return False
+    return True
+
+
 class Settings(BaseSettings):
     """All settings of the service; the README's table tells what each is for."""
 
@@ -32,8 +60,8 @@ class Settings(BaseSettings):
 
     database_url: SecretStr
     broker_url: SecretStr
-    s3_bucket: str = Field(min_length=3, max_length=63)
-    s3_region: str = Field("us-east-1", min_length=1)
+    s3_bucket: str
+    s3_region: str = "us-east-1"
     s3_endpoint_url: str | None = None
     s3_public_url: str | None = None
     files_url: str | None = None
@@ -75,15 +103,45 @@ class Settings(BaseSettings):
     @field_validator("database_url")
     @classmethod
     def _database(cls, value: SecretStr) -> SecretStr:
-        if urlsplit(value.get_secret_value()).scheme not in ("postgresql", "postgres"):
+        parts = _split_address(value.get_secret_value())
+        if parts.scheme not in ("postgresql", "postgres"):
             raise ValueError("must be a postgresql:// address")
+        if "@" in parts.path:
+            raise ValueError("is not a valid address: / in a password must be percent-encoded")
         return value
 
     @field_validator("broker_url")
     @classmethod
     def _broker(cls, value: SecretStr) -> SecretStr:
-        if urlsplit(value.get_secret_value()).scheme not in ("redis", "rediss", "unix"):
+        parts = _split_address(value.get_secret_value())
+        if parts.scheme not in ("redis", "rediss", "unix"):
             raise ValueError("must be a redis:// or rediss:// address")
+        number = parts.path.strip("/")
+        if parts.scheme != "unix" and number and not number.isdecimal():
+            raise ValueError(
+                "is not a valid address: its path must be the number of a database,"
+                " and / in a password be percent-encoded"
+            )
+        return value
+
+    @field_validator("s3_bucket")
+    @classmethod
+    def _bucket(cls, value: str) -> str:
+        if not BUCKET.fullmatch(value) or _is_ip_address(value):
+            raise ValueError(
+                "must be the name of a bucket: 3 to 63 lower-case letters, digits, dots and"
+                " hyphens, a letter or digit at both ends, no two dots in a row, no IP address"
+            )
+        return value
+
+    @field_validator("s3_region")
+    @classmethod
+    def _region(cls, value: str) -> str:
+        if not REGION.fullmatch(value):
+            raise ValueError(
+                "must be a region such as eu-west-1: up to 63 letters, digits and hyphens,"
+                " no hyphen at either end"
+            )
         return value
 
     @field_validator("s3_endpoint_url", "s3_public_url", "files_url", "api_url")
@@ -91,7 +149,7 @@ class Settings(BaseSettings):
     def _address(cls, value: str | None) -> str | None:
         if value is None or value == "":
             return None
-        parts = urlsplit(value)
+        parts = _split_address(value)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError("must be an http:// or https:// address")
         if parts.query or parts.fragment or parts.username:
@@ -150,14 +208,14 @@ class Settings(BaseSettings):
         return f"https://{self.s3_bucket}.s3.{self.s3_region}.amazonaws.com"
 
 
-def load_settings() -> Settings:
-    """Read the settings from the environment.
+def load_settings(**given: str) -> Settings:
+    """Read the settings from the environment; those given, by lower-case name, win over it.
 
     Raises SettingsError with every fault at once, a line each, that names the variable and the
     rule but never shows a value: it may be a secret.
     """
     try:
-        return Settings()
+        return Settings(**given)  # type: ignore[arg-type]  # read as the environment's words are
     except ValidationError as error:
         faults = []
         for fault in error.errors(include_url=False, include_input=False, include_context=False):

@@ -68,6 +68,7 @@ WRONG = {
     "DATABASE_URL": "mysql://secret-1",
     "BROKER_URL": "amqp://secret-2",
     "S3_BUCKET": "s3",
+    "S3_REGION": "secret 3",
     "S3_ENDPOINT_URL": "ftp://secret-4",
     "S3_PUBLIC_URL": "https://secret-5:x@host",
     "FILES_URL": "https://host/?secret-6",
@@ -117,6 +118,90 @@ def test_no_fault_shows_a_value(environment: pytest.MonkeyPatch) -> None:
     assert [value for value in WRONG.values() if "secret" in value.lower() and value in told] == []
     assert "secret-" not in told
     assert "secret/" not in told
+    assert "secret 3" not in told
+
+
+NO_ADDRESS = {
+    "DATABASE_URL-slash": "postgresql://u:s3cr3t/pw@h/x",
+    "DATABASE_URL-slash after digits": "postgresql://u:1234/s3cr3t@h/x",
+    "DATABASE_URL-port": "postgresql://u:s3cr3t@h:notaport/x",
+    "DATABASE_URL-port too large": "postgresql://u:s3cr3t@h:65536/x",
+    "DATABASE_URL-second port": "postgresql://u:s3cr3t@h:5432,i:notaport/x",
+    "DATABASE_URL-brackets": "postgresql://u:[s3cr3t]@h/x",
+    "DATABASE_URL-not normal": "postgresql://u:s3cr3t\u2100@h/x",
+    "BROKER_URL-slash": "redis://:s3cr3t/pw@h/0",
+    "BROKER_URL-slash after digits": "redis://:1234/s3cr3t@h/0",
+    "BROKER_URL-port": "redis://:s3cr3t@h:notaport/0",
+    "BROKER_URL-brackets": "rediss://:[s3cr3t]@h/0",
+    "S3_ENDPOINT_URL-port": "http://h:notaport",
+}
+
+
+@pytest.mark.parametrize("case", NO_ADDRESS)
+def test_an_address_that_cannot_be_taken_apart_is_told_without_its_words(
+    environment: pytest.MonkeyPatch, case: str
+) -> None:
+    name = case.partition("-")[0]
+
+    (told,) = faults(environment, **{name: NO_ADDRESS[case]})
+
+    assert told.startswith(f"ATTACHMENTS_{name}: is not a valid address: ")
+    assert not any(word in told for word in ("s3cr3t", "pw", "notaport", "1234", "65536"))
+
+
+@pytest.mark.parametrize(
+    ("name", "address"),
+    [
+        pytest.param("DATABASE_URL", "postgresql:///x?host=/run/postgresql", id="a socket"),
+        pytest.param("DATABASE_URL", "postgres://u:a%2Fb@h:5432,i:5433/x", id="two hosts"),
+        pytest.param("DATABASE_URL", "postgresql://u:p@[::1]:5432/x", id="IPv6"),
+        pytest.param("BROKER_URL", "rediss://:a%2Fb@[::1]:6379/3?ssl_cert_reqs=none", id="TLS"),
+    ],
+)
+def test_addresses_of_every_form_are_taken(
+    environment: pytest.MonkeyPatch, name: str, address: str
+) -> None:
+    settings = load(environment, **{name: address})
+
+    assert getattr(settings, name.lower()).get_secret_value() == address
+
+
+@pytest.mark.parametrize(
+    "bucket",
+    ["ab", "a" * 64, "Not A Bucket", "Attachments", "a_b", "-ab", "ab-", ".ab", "ab.", "a..b",
+     "192.168.5.4", "abc\n"],
+)  # fmt: skip
+def test_a_bucket_has_a_name_that_s3_takes(environment: pytest.MonkeyPatch, bucket: str) -> None:
+    (told,) = faults(environment, S3_BUCKET=bucket)
+
+    assert told.startswith("ATTACHMENTS_S3_BUCKET: must be the name of a bucket: 3 to 63")
+
+
+@pytest.mark.parametrize("region", ["eu west", "eu.west", "-eu", "eu-", "12", "a" * 64, "eu\n"])
+def test_a_region_has_a_name_that_botocore_takes(
+    environment: pytest.MonkeyPatch, region: str
+) -> None:
+    (told,) = faults(environment, S3_REGION=region)
+
+    assert told.startswith("ATTACHMENTS_S3_REGION: must be a region such as eu-west-1: ")
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"S3_BUCKET": "a1c"},
+        {"S3_BUCKET": "a" * 63},
+        {"S3_BUCKET": "a.b-c.9"},
+        {"S3_REGION": "garage"},
+        {"S3_REGION": "a" * 63},
+        {"S3_REGION": "us-gov-east-1"},
+    ],
+    ids=str,
+)
+def test_names_within_the_rules_are_taken(
+    environment: pytest.MonkeyPatch, values: dict[str, str]
+) -> None:
+    load(environment, **values)
 
 
 def test_no_secret_is_shown_with_the_settings(environment: pytest.MonkeyPatch) -> None:
