@@ -27,13 +27,15 @@ SERVER_SETTINGS = {
     "jit": "off",
 }
 
+# It cannot be reached, or refuses us for what the operator has to mend.
 AWAY = (
     asyncpg.PostgresConnectionError,
-    asyncpg.CannotConnectNowError,
-    asyncpg.AdminShutdownError,
-    asyncpg.CrashShutdownError,
-    asyncpg.TooManyConnectionsError,
+    asyncpg.OperatorInterventionError,  # shut down, started, cancelled by hand
+    asyncpg.InsufficientResourcesError,  # of disk, memory, connections
+    asyncpg.PostgresSystemError,  # of its files
+    asyncpg.InvalidAuthorizationSpecificationError,  # of the password too
     asyncpg.InvalidCatalogNameError,
+    asyncpg.ReadOnlySQLTransactionError,  # a primary that is none any more
     asyncpg.InterfaceError,
     asyncpg.InternalClientError,
     OSError,
@@ -45,7 +47,7 @@ PASSING = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError, *AWAY)
 
 
 class DatabaseAway(AttachmentsError):
-    """PostgreSQL cannot be reached, or did not answer within the time limits."""
+    """PostgreSQL cannot be reached, refuses us, or did not answer within the time limits."""
 
 
 async def _keep_session(_connection: object) -> None:
@@ -66,7 +68,8 @@ class Database:
     ) -> T:
         """Call `function(connection, …)`, once more after a passing fault.
 
-        Raises DatabaseAway when no answer comes within the limits (acquire 2 s, statement 5 s).
+        Raises DatabaseAway when no answer comes within the limits (acquire 2 s, statement 5 s),
+        or none but that this server is not for us: see AWAY.
         `function` must be safe to repeat: one guarded statement, or one transaction.
         """
         for last in (False, True):
@@ -78,6 +81,9 @@ class Database:
             except SLOW as error:
                 raise DatabaseAway(type(error).__name__) from error
             except PASSING as error:
+                if isinstance(error, asyncpg.ReadOnlySQLTransactionError):
+                    # Whoever may be written to now, our sessions are not with them: make new ones.
+                    await self.pool.expire_connections()
                 if last:
                     raise DatabaseAway(type(error).__name__) from error
         raise AssertionError("unreachable")
