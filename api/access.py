@@ -14,7 +14,7 @@ import asyncpg
 from aiohttp import web
 
 from api.problems import access_denied, too_many_requests, unauthenticated
-from shared.database import AWAY, SERVER_SETTINGS, Connection, Database
+from shared.database import SERVER_SETTINGS, Connection, Database
 from shared.log import get_logger
 from shared.organizations import digest
 from shared.settings import Settings
@@ -85,6 +85,7 @@ class Gate:
 
     async def listen(self, settings: Settings) -> None:
         """Hear of changes to tokens for ever; while deaf, remember nothing."""
+        told = ""
         while True:
             closed = asyncio.Event()
             try:
@@ -93,7 +94,10 @@ class Gate:
                     timeout=2,
                     server_settings={**SERVER_SETTINGS, "application_name": "attachments-tokens"},
                 )
-            except (*AWAY, TimeoutError):
+            except Exception as error:  # whatever it is, revoked tokens have to be heard of again
+                if told != type(error).__name__:  # once, not with every second that it is away
+                    told = type(error).__name__
+                    log.warning("cannot listen for tokens", error=told)
                 await asyncio.sleep(LISTEN_AGAIN_S)
                 continue
             try:
@@ -101,8 +105,9 @@ class Gate:
                 await connection.add_listener(CHANNEL, self._forget)
                 self._forget()
                 self._listening = True
+                told = ""
                 await closed.wait()
-            except (*AWAY, TimeoutError) as error:
+            except Exception as error:
                 log.warning("cannot listen for tokens", error=type(error).__name__)
             finally:
                 self._listening = False
