@@ -50,9 +50,9 @@ def api(data_dir: DataDir = LOCAL) -> None:
 
     try:
         run(settings)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # the latter from what cannot be a host's name
         where = f"ATTACHMENTS_API_HOST, ATTACHMENTS_API_PORT: {settings.api_host} port"
-        why = error.strerror or type(error).__name__
+        why = getattr(error, "strerror", None) or type(error).__name__
         raise Unusable(f"{where} {settings.api_port} cannot be listened on: {why}") from error
 
 
@@ -60,8 +60,16 @@ def api(data_dir: DataDir = LOCAL) -> None:
 def worker(data_dir: DataDir = LOCAL) -> None:
     """Run one worker process."""
     settings = read_settings(data_dir)
+    import asyncio
+
+    from shared.storage import open_storage
     from worker.__main__ import run
 
+    async def open_and_close() -> None:
+        async with open_storage(settings):
+            pass
+
+    asyncio.run(open_and_close())  # here, since the worker's loop takes what this raises for a bug
     raise typer.Exit(run(settings))
 
 

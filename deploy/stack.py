@@ -23,7 +23,7 @@ from deploy.services import Check, Service, always, answers, is_consumed, is_rea
 from deploy.supervisor import Part, Say, StartFailed, together
 from shared import organizations
 from shared.errors import ObjectMissing, StoreError
-from shared.settings import Settings, load_settings, split_words
+from shared.settings import PREFIX, Settings, load_settings, split_words
 from shared.signing import Credentials
 
 ORGANIZATION_ID = 1
@@ -207,6 +207,24 @@ class Stack:
             "broker_url": settings.broker_url.get_secret_value(),
             "pids": {part.name: part.child.pid for part in self.parts if part.child is not None},
         }
+
+
+def check_settings(own: Mapping[str, str]) -> None:
+    """Check what the operator has set, before anything is made of it.
+
+    Empty settings are taken for none. `own` are settings from the command line, which win.
+    Raises SettingsError with every fault.
+    """
+    for name in [name for name, value in os.environ.items() if not value]:
+        if name.startswith(PREFIX):
+            del os.environ[name]
+    # What we set ourselves where the operator does not.
+    ours = {"DATABASE_URL": "postgresql://", "BROKER_URL": "redis://", "FILES_SECRET": "x" * 16}
+    if f"{PREFIX}S3_ENDPOINT_URL" not in os.environ:
+        ours["S3_BUCKET"] = "attachments"
+    missing = {f"{PREFIX}{name}": value for name, value in ours.items()}.items()
+    given = {**{name: value for name, value in missing if name not in os.environ}, **own}
+    load_settings(**{name.removeprefix(PREFIX).lower(): value for name, value in given.items()})
 
 
 def build_stack(

@@ -43,14 +43,14 @@ def run_up(data_dir: Path, port: int | None, ready_file: Path | None, decoders: 
     """Run a stack until it is told to stop; returns the exit status.
 
     `port` None means the one of last time, 8000, or any that is free; 0 means any. What the
-    operator can mend is told in a line on standard error.
+    operator can mend is told in a line on standard error. Raises SettingsError.
     """
     try:
         data_dir = data_dir.resolve()
         ready_file = ready_file and ready_file.absolute()
         with held(data_dir):
             return asyncio.run(up(data_dir, port, ready_file, decoders))
-    except (StartFailed, SettingsError) as fault:
+    except StartFailed as fault:
         print(f"attachments up: {fault}", file=sys.stderr)
     except OSError as error:
         print(f"attachments up: {error.filename or error}: {error.strerror}", file=sys.stderr)
@@ -72,10 +72,12 @@ async def up(
     _on_signals(stopping.set)
     ready_files = [data_dir / READY, *([] if ready_file is None else [ready_file])]
     _forget(ready_files)
+    own = {} if decoders is None else {"ATTACHMENTS_DECODERS": str(decoders)}
+    _check_settings(own if port is None else {**own, "ATTACHMENTS_API_PORT": str(port)})
     kept = _keep(data_dir, port)
     console = Console()
     try:
-        stack = _build(data_dir, kept, decoders, console)
+        stack = _build(data_dir, kept, own, console)
 
         def publish() -> None:
             for path in ready_files:
@@ -138,6 +140,21 @@ def _forget(ready_files: list[Path]) -> None:
             raise StartFailed(f"{path} cannot be written")
 
 
+def _check_settings(own: dict[str, str]) -> None:
+    """Check all settings, and that the API's address is one of this machine's."""
+    from deploy.stack import check_settings
+
+    faults = []
+    try:
+        check_settings(own)
+    except SettingsError as error:
+        faults.append(str(error))
+    if fault := _fault_of(0):
+        faults.append(f"ATTACHMENTS_API_HOST: cannot be listened on: {fault}")
+    if faults:
+        raise SettingsError("\n".join(faults))
+
+
 def _keep(data_dir: Path, port: int | None) -> Kept:
     """Read what the data directory keeps, and choose this run's ports."""
     from deploy.stack import PORTS
@@ -167,16 +184,19 @@ def _fault_of(port: int) -> str | None:
     host = os.environ.get("ATTACHMENTS_API_HOST") or HOST
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
+        socket.getaddrinfo(host, port, family)  # create_server tells its errors as other ones
         socket.create_server((host, port), family=family).close()
+    except socket.gaierror as error:
+        return error.strerror or "unknown name"
     except OSError as error:
         return os.strerror(error.errno) if error.errno else str(error)
+    except UnicodeError:
+        return "no name of a host"
     return None
 
 
-def _build(data_dir: Path, kept: Kept, decoders: int | None, console: "Console") -> "Stack":
+def _build(data_dir: Path, kept: Kept, own: dict[str, str], console: "Console") -> "Stack":
     from deploy.stack import build_stack
-
-    own = {} if decoders is None else {"ATTACHMENTS_DECODERS": str(decoders)}
 
     def renew_token() -> str:
         kept.token = Kept().token

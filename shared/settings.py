@@ -98,7 +98,10 @@ class Settings(BaseSettings):
     @field_validator("events_tokens", "temp_url_buckets", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
-        return split_words(value)
+        words = split_words(value)
+        if value and not words:
+            raise ValueError("has commas, but no word between them")
+        return words
 
     @field_validator("database_url")
     @classmethod

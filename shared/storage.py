@@ -1,7 +1,7 @@
 """The object store, in the five verbs that the service needs; its client's errors stop here."""
 
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
-from contextlib import aclosing, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +13,18 @@ from botocore.exceptions import (
     ClientError,
     NoCredentialsError,
     ParamValidationError,
+    PartialCredentialsError,
+    ProfileNotFound,
 )
 
-from shared.errors import ObjectChanged, ObjectEmpty, ObjectMissing, StoreRefused, StoreUnavailable
+from shared.errors import (
+    ObjectChanged,
+    ObjectEmpty,
+    ObjectMissing,
+    SettingsError,
+    StoreRefused,
+    StoreUnavailable,
+)
 from shared.settings import Settings
 from shared.signing import Credentials
 
@@ -170,7 +179,10 @@ def _mapped() -> Iterator[None]:
 
 @asynccontextmanager
 async def open_storage(settings: Settings, *, connections: int = 16) -> AsyncIterator[Storage]:
-    """Open the client; no request is made yet. Credentials come by botocore's own chain."""
+    """Open the client; no request is made yet. Credentials come by botocore's own chain.
+
+    Raises SettingsError where that chain is set up wrong.
+    """
     session = get_session()
     config = AioConfig(
         signature_version="s3v4",
@@ -182,12 +194,24 @@ async def open_storage(settings: Settings, *, connections: int = 16) -> AsyncIte
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
     )
-    async with session.create_client(
-        "s3",
-        region_name=settings.s3_region,
-        endpoint_url=settings.s3_endpoint_url,
-        config=config,
-    ) as client:
+    async with AsyncExitStack() as stack:
+        try:
+            client = await stack.enter_async_context(
+                session.create_client(
+                    "s3",
+                    region_name=settings.s3_region,
+                    endpoint_url=settings.s3_endpoint_url,
+                    config=config,
+                )
+            )
+        except (ProfileNotFound, PartialCredentialsError) as error:  # these tell names alone
+            raise SettingsError(f"AWS credentials: {type(error).__name__}: {error}") from None
+        except BotoCoreError as error:
+            raise SettingsError(f"AWS credentials: {type(error).__name__}") from None
+        except ValueError:
+            raise SettingsError(
+                "ATTACHMENTS_S3_ENDPOINT_URL: is no address that S3's client takes"
+            ) from None
         yield Storage(client, session, settings.s3_bucket)
 
 

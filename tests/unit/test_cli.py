@@ -14,6 +14,8 @@ from deploy.cli import run
 PASSWORD = "the-password-of-the-database"
 TOKEN = "the-token-of-the-client"
 
+HEADING = "attachments: these settings cannot be used:"
+
 Captured = pytest.CaptureFixture[str]
 
 
@@ -131,7 +133,10 @@ def test_a_database_address_that_cannot_be_read_is_not_shown(
         "ATTACHMENTS_DATABASE_URL", f"postgresql://a:{PASSWORD}@127.0.0.1:port/attachments"
     )
     assert run(arguments) == 1
-    assert "ATTACHMENTS_DATABASE_URL" in one_line(capsys)
+    heading, fault = capsys.readouterr().err.splitlines()
+    assert heading == HEADING
+    assert fault.startswith("  ATTACHMENTS_DATABASE_URL: is not a valid address: ")
+    assert PASSWORD not in fault
 
 
 @pytest.mark.parametrize(
@@ -146,7 +151,7 @@ def test_every_setting_at_fault_is_named_under_one_heading(
     assert run(arguments) == 1
     shown = capsys.readouterr()
     heading, *faults = shown.err.splitlines()
-    assert heading == "attachments: these settings cannot be used:"
+    assert heading == HEADING
     assert [fault.split(":")[0] for fault in faults] == [
         "  ATTACHMENTS_DATABASE_URL",
         "  ATTACHMENTS_BROKER_URL",
@@ -169,6 +174,7 @@ def test_a_port_that_is_taken_is_told_in_one_line(
         taken.listen()
         port = taken.getsockname()[1]
         monkeypatch.setenv("ATTACHMENTS_API_PORT", str(port))
+        monkeypatch.setenv("ATTACHMENTS_LOG_LEVEL", "error")  # that the database is away
         ended = subprocess.run(
             [sys.executable, "-m", "deploy.cli", "api"],
             env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
@@ -180,6 +186,109 @@ def test_a_port_that_is_taken_is_told_in_one_line(
     assert ended.returncode == 1
     assert ended.stderr.count("\n") == 1, ended.stderr
     assert f"port {port} cannot be listened on" in ended.stderr
+
+
+def said(*arguments: str, **settings: str) -> list[str]:
+    """Run a command that is to fail in a process of its own; return what it told."""
+    ended = subprocess.run(
+        [sys.executable, "-m", "deploy.cli", *arguments],
+        env={
+            **os.environ,
+            "PYTHONPATH": str(Path(__file__).parents[2]),
+            "AWS_EC2_METADATA_DISABLED": "true",
+            **settings,
+        },
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert ended.returncode == 1, ended.stderr
+    assert ended.stdout == ""
+    return ended.stderr.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "rule"),
+    [
+        pytest.param("API_PORT", "99999", "input should be less than", id="no such port"),
+        pytest.param(
+            "API_HOST", "nope.invalid", "cannot be listened on: ", id="unknown host"
+        ),
+        pytest.param("API_HOST", "a..b", "cannot be listened on: no name", id="no host at all"),
+        pytest.param("EVENTS_TOKENS", ",", "has commas, but", id="no token"),
+        pytest.param(
+            "DATABASE_URL", f"postgresql://a:{PASSWORD}@h:port/b", "is not a valid", id="port"
+        ),
+        pytest.param("S3_BUCKET", "Not A Bucket", "must be the name of a bucket", id="bucket"),
+    ],
+)
+def test_up_tells_a_setting_at_fault_in_one_line(name: str, value: str, rule: str) -> None:
+    heading, fault = said("up", "--data-dir", "kept", **{f"ATTACHMENTS_{name}": value})
+    assert heading == HEADING
+    assert fault.startswith(f"  ATTACHMENTS_{name}: {rule}")
+    assert "Unknown error" not in fault
+    assert not list(Path("kept").glob("[!l]*"))  # nothing but the lock
+
+
+def test_up_tells_all_settings_at_fault_at_once() -> None:
+    told = said(
+        "up", "--data-dir", "kept", ATTACHMENTS_API_PORT="99999", ATTACHMENTS_EVENTS_TOKENS=",",
+        ATTACHMENTS_API_HOST="nope.invalid", ATTACHMENTS_S3_REGION="eu west",
+        ATTACHMENTS_BROKER_URL=f"redis://:{PASSWORD}/x@127.0.0.1/0",
+    )  # fmt: skip
+    assert sorted(line.split(":")[0] for line in told[1:]) == [
+        "  ATTACHMENTS_API_HOST",
+        "  ATTACHMENTS_API_PORT",
+        "  ATTACHMENTS_BROKER_URL",
+        "  ATTACHMENTS_EVENTS_TOKENS",
+        "  ATTACHMENTS_S3_REGION",
+    ]
+    assert PASSWORD not in "".join(told)
+
+
+@pytest.mark.parametrize("host", ["nope.invalid", "a..b"])
+@pytest.mark.usefixtures("settings")
+def test_a_host_that_cannot_be_listened_on_is_told_in_one_line(host: str) -> None:
+    (told,) = said("api", ATTACHMENTS_API_HOST=host, ATTACHMENTS_LOG_LEVEL="error")
+    assert told.startswith(f"attachments: ATTACHMENTS_API_HOST, ATTACHMENTS_API_PORT: {host} port")
+
+
+@pytest.mark.parametrize("process", ["api", "worker"])
+@pytest.mark.parametrize(
+    ("wrong", "fault"),
+    [
+        pytest.param(
+            {"AWS_PROFILE": "nope"}, "AWS credentials: ProfileNotFound: The config", id="profile"
+        ),
+        pytest.param(
+            {"AWS_ACCESS_KEY_ID": "the-id"},
+            "AWS credentials: PartialCredentialsError: Partial",
+            id="half of a key",
+        ),
+        pytest.param(
+            {"ATTACHMENTS_S3_REGION": "eu west"}, "ATTACHMENTS_S3_REGION: must be", id="region"
+        ),
+        pytest.param(
+            {"ATTACHMENTS_S3_ENDPOINT_URL": "http://a b"},
+            "ATTACHMENTS_S3_ENDPOINT_URL: is no address",
+            id="endpoint",
+        ),
+        pytest.param(
+            {"ATTACHMENTS_DATABASE_URL": f"postgresql://a:{PASSWORD}/x@127.0.0.1/b"},
+            "ATTACHMENTS_DATABASE_URL: is not a valid address",
+            id="password",
+        ),
+    ],
+)
+@pytest.mark.usefixtures("settings")
+def test_a_process_that_cannot_start_tells_the_setting_in_one_line(
+    process: str, wrong: dict[str, str], fault: str
+) -> None:
+    told = said(process, **{"ATTACHMENTS_API_PORT": "0", **wrong})
+    assert told[0] == HEADING
+    assert [line.startswith(f"  {fault}") for line in told[1:]] == [True], told
+    assert PASSWORD not in told[1]
 
 
 class TestUpload:

@@ -228,6 +228,13 @@ def test_lists_are_words_with_commas(environment: pytest.MonkeyPatch) -> None:
     ]
 
 
+@pytest.mark.parametrize("name", ["EVENTS_TOKENS", "TEMP_URL_BUCKETS"])
+def test_a_list_of_nothing_is_a_fault(environment: pytest.MonkeyPatch, name: str) -> None:
+    assert faults(environment, **{name: " , "}) == [
+        f"ATTACHMENTS_{name}: has commas, but no word between them"
+    ]
+
+
 def test_of_three_events_tokens_one_is_too_many(environment: pytest.MonkeyPatch) -> None:
     tokens = ",".join(f"token-number-{number}-" + "x" * 8 for number in range(3))
 
