@@ -127,6 +127,13 @@ def document_response(
     )
 
 
+def _route(request: web.Request) -> str:
+    # Never the address itself: a secret may stand in it, see /events/s3/{token}.
+    match = getattr(request, "match_info", None)
+    resource = match.route.resource if match is not None else None
+    return resource.canonical if resource is not None else "none"
+
+
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -146,13 +153,13 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
     except HttpProcessingError:
         return general(400).response()
     except DatabaseAway as error:
-        log.warning("database is away", error=str(error), path=request.rel_url.raw_path)
+        log.warning("database is away", error=str(error), route=_route(request))
         return unavailable().response()
     except StoreError as error:
-        log.warning("store is away", error=type(error).__name__, path=request.rel_url.raw_path)
+        log.warning("store is away", error=type(error).__name__, route=_route(request))
         return unavailable().response()
     except (asyncio.CancelledError, ConnectionResetError):
         raise
     except Exception:
-        log.exception("unexpected error", method=request.method, path=request.rel_url.raw_path)
+        log.exception("unexpected error", method=request.method, route=_route(request))
         return general(500).response()

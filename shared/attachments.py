@@ -12,6 +12,7 @@ from typing import Any, Self
 import asyncpg
 
 from shared import keys
+from shared.content_types import is_reserved
 from shared.database import Connection, affected
 
 ATTACHABLE_TYPES = (
@@ -22,6 +23,12 @@ ATTACHABLE_TYPES = (
 
 CHECK_MARGIN = "60 seconds"
 """How long after a policy's end an object that it let in is looked for the last time."""
+
+
+LATE_UPLOAD_S = 3600
+"""How long after its end an upload may still arrive that was begun under a policy: S3 looks at the
+policy when a request begins. An expired attachment is looked at once more after that time, and a
+deleted one is not purged before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +42,7 @@ class Attachment:
     name: str
     file_name: str
     thumbnail_name: str | None = None
+    thumbnail_spoiled: bool = False
     attachable_type: str | None = None
     attachable_id: int | None = None
     attachment_type: str | None = None
@@ -83,8 +91,11 @@ class Attachment:
 
     @property
     def blocked(self) -> bool:
-        """Whether nothing of it may be served: the object is of a type that is reserved."""
-        return self.state == "rejected" and self.reason == "reserved_type"
+        """Whether nothing of it may be served: what was measured last is of a reserved type.
+
+        So it stays while the object is processed again; a reserved type cannot be declared.
+        """
+        return self.content_type is not None and is_reserved(self.content_type)
 
 
 FIELDS = tuple(field.name for field in fields(Attachment))
@@ -262,7 +273,8 @@ async def delete(
 ) -> bool:
     """Mark an attachment deleted; its objects are purged when nothing can write them any more.
 
-    That is after the retention, the end of its policy, and the lease of a worker that has it now.
+    That is after the retention, the last upload that its policy may let in, and the lease of a
+    worker that has it now.
     False if there is none, or no longer.
     """
     status = await connection.execute(
@@ -270,7 +282,7 @@ async def delete(
         UPDATE attachments AS a
         SET deleted_at = now(),
             due_at = greatest(now() + $3 * interval '1 second',
-                              a.policy_expires_at + interval '{CHECK_MARGIN}',
+                              a.policy_expires_at + {LATE_UPLOAD_S} * interval '1 second',
                               CASE WHEN a.state = 'processing' THEN a.due_at END)
         WHERE a.id = $1 AND a.organization_id = $2 AND a.deleted_at IS NULL
         """,

@@ -5,6 +5,7 @@ A wake-up is a bonus: what has to be done stands in the rows, and the sweep find
 """
 
 import threading
+import time
 from collections import deque
 from typing import Any
 
@@ -16,12 +17,17 @@ from shared.processing import WakeUp
 
 TASK = "attachments.process"
 
-QUEUES = 8
+QUEUES = 32
 """Organizations are spread over this many queues, which workers serve in turns: one that uploads
 a million files fills one queue, and the others are served as before."""
 
 MAX_WAITING = 10_000
 """Wake-ups that wait to be published while the broker is away; more are left to the sweep."""
+
+MAX_QUEUED = 10_000
+LOOK_EVERY_S = 1.0
+"""Where no worker takes them, wake-ups are no longer published into a queue of so many: the broker
+holds a bounded number, whatever happens, and the sweep does what they would have asked for."""
 
 log = get_logger(__name__)
 
@@ -68,6 +74,7 @@ def make_celery(broker_url: str) -> Celery:
             "socket_keepalive": True,
             "health_check_interval": 25,
             "retry_on_timeout": False,
+            "priority_steps": [0],
         },
     )
     return app
@@ -83,6 +90,7 @@ class Publisher:
         self._closing = False
         self._failing = False
         self.dropped = 0
+        self._full: dict[str, tuple[float, bool]] = {}
         self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
         self._thread.start()
 
@@ -114,6 +122,10 @@ class Publisher:
             try:
                 if producer is None:
                     producer = self._app.amqp.Producer(self._app.connection_for_write())
+                if self._is_full(producer, queue_name(wake_up.organization_id)):
+                    with self._wake:
+                        self.dropped += 1
+                    continue
                 self._app.send_task(
                     TASK,
                     args=(wake_up.attachment_id, wake_up.revision),
@@ -132,3 +144,10 @@ class Publisher:
                 if not self._failing:
                     self._failing = True
                     log.warning("broker is away; the sweep takes over", error=type(error).__name__)
+
+    def _is_full(self, producer: Any, queue: str) -> bool:
+        looked_at, full = self._full.get(queue, (-LOOK_EVERY_S, False))
+        if time.monotonic() - looked_at >= LOOK_EVERY_S:
+            full = producer.channel.queue_declare(queue=queue).message_count >= MAX_QUEUED
+            self._full[queue] = (time.monotonic(), full)
+        return full

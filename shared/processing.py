@@ -23,7 +23,7 @@ from typing import Self
 
 import asyncpg
 
-from shared.attachments import CHECK_MARGIN, COLUMNS, FIELDS, Attachment
+from shared.attachments import CHECK_MARGIN, COLUMNS, FIELDS, LATE_UPLOAD_S, Attachment
 from shared.database import Connection, affected
 from shared.keys import parse_key
 from shared.notifications import UploadEvent
@@ -34,20 +34,24 @@ SWEEP_WINDOW = 1000
 SWEEP_WALK = 1000
 """How many organizations one sweep visits at most; the next one goes on where it stopped."""
 
-LATE_UPLOAD_S = 3600.0
-"""How long after its end an upload may still arrive that was begun under a policy: S3 looks at the
-policy when a request begins. An expired attachment is looked at once more after that time."""
-
 # When the store is asked for the last time whether the object has changed: an overwrite under
 # the same policy may have come with no event. Nothing is due after that.
 _ALIVE = f"(a.policy_expires_at + interval '{CHECK_MARGIN}' > now())"
 _LAST_CHECK = f"CASE WHEN {_ALIVE} THEN a.policy_expires_at + interval '{CHECK_MARGIN}' END"
 _NEXT_CHECK = f"""least(now() + $5 * interval '1 second',
                         a.policy_expires_at + interval '{CHECK_MARGIN}')"""
+# Of an object that is gone nothing is true any more. What a client declared of one that has not
+# come yet stays.
+_NO_FACTS = ", ".join(
+    f"{name} = CASE WHEN a.etag IS NULL THEN a.{name} END"
+    for name in (
+        "content_type", "size", "width", "height", "pages", "checksum_sha256"
+    )
+)  # fmt: skip
 _ACTIVE = "a.state IN ('uploaded', 'processing')"
 _VAGUE = "(event.etag IS NULL AND event.sequencer IS NULL)"
 # What cannot be judged from the event alone: the store is asked, and nothing is assumed.
-_ASK = f"(event.removed OR ({_VAGUE} AND a.state IN ('ready', 'rejected')))"
+_ASK = f"(event.removed OR ({_VAGUE} AND a.state IN ('processing', 'ready', 'rejected')))"
 
 
 def _padded(sequencer: str) -> str:
@@ -78,7 +82,9 @@ async def record_uploads(
     rows = await connection.fetch(
         f"""
         UPDATE attachments AS a
-        SET revision = CASE WHEN {_ASK} THEN a.revision ELSE a.revision + 1 END,
+        -- a raised revision makes the worker that has it ask the store before it finishes
+        SET revision = CASE WHEN {_ASK} AND a.state <> 'processing' THEN a.revision
+                            ELSE a.revision + 1 END,
             state = CASE WHEN {_ASK} OR a.state = 'processing' THEN a.state ELSE 'uploaded' END,
             reason = CASE WHEN {_ASK} THEN a.reason END,
             resized = {_ASK} AND a.resized,
@@ -87,8 +93,8 @@ async def record_uploads(
             sequencer = CASE WHEN {_ASK} THEN a.sequencer
                              ELSE coalesce(event.sequencer, a.sequencer) END,
             uploaded_at = CASE WHEN {_ASK} THEN a.uploaded_at ELSE now() END,
-            due_at = CASE WHEN {_ASK} THEN now()
-                          WHEN a.state = 'processing' THEN a.due_at
+            due_at = CASE WHEN a.state = 'processing' THEN a.due_at
+                          WHEN {_ASK} THEN now()
                           ELSE now() + $8 * interval '1 second' END
         FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[],
                     $7::boolean[])
@@ -96,7 +102,7 @@ async def record_uploads(
         WHERE a.id = event.id AND a.bucket = event.bucket AND a.file_name = event.file_name
           AND a.deleted_at IS NULL
           AND CASE
-              WHEN event.removed OR {_VAGUE} THEN NOT {_ACTIVE}
+              WHEN event.removed OR {_VAGUE} THEN a.state <> 'uploaded'
               WHEN {_padded("event.sequencer")} <= {_padded("a.sequencer")} THEN false
               ELSE NOT (a.state IN ('uploaded', 'processing', 'ready', 'rejected')
                         AND a.etag IS NOT NULL AND a.etag = event.etag
@@ -330,7 +336,8 @@ async def announce_thumbnail(
     status = await connection.execute(
         f"""
         UPDATE attachments AS a
-        SET thumbnail_name = $4, due_at = now() + $5 * interval '1 second'
+        SET thumbnail_name = $4, thumbnail_spoiled = false,
+            due_at = now() + $5 * interval '1 second'
         WHERE {_FENCE}
         """,
         *claimed.fence, thumbnail_name, lease_s,
@@ -364,7 +371,8 @@ async def finish(
 ) -> bool:
     """Write the outcome under the claim, if `revision` is still the current one.
 
-    False when the claim is lost or a newer upload has been recorded; nothing has changed then.
+    False when the claim is lost, a newer upload has been recorded, or a thumbnail would be
+    promised that another worker may have spoiled since; nothing has changed then.
     """
     status = await connection.execute(
         f"""
@@ -376,8 +384,8 @@ async def finish(
             -- of what failed, a thumbnail may lie in the store all the same
             thumbnail_name = CASE $5 WHEN 'failed' THEN a.thumbnail_name ELSE $15 END,
             resized = $15 IS NOT NULL, carries_more = $16,
-            processed_at = now(), due_at = {_LAST_CHECK}
-        WHERE {_FENCE} AND a.revision = $4
+            thumbnail_spoiled = false, processed_at = now(), due_at = {_LAST_CHECK}
+        WHERE {_FENCE} AND a.revision = $4 AND NOT ($15::text IS NOT NULL AND a.thumbnail_spoiled)
         """,
         *claimed.fence, revision, outcome.state, outcome.reason, outcome.etag, outcome.version_id,
         outcome.content_type, outcome.size, outcome.width, outcome.height, outcome.pages,
@@ -387,19 +395,28 @@ async def finish(
 
 
 async def release(
-    connection: Connection, claimed: Claim, *, delay_s: float, reason: str | None = None
+    connection: Connection,
+    claimed: Claim,
+    *,
+    delay_s: float,
+    reason: str | None = None,
+    counted: bool = True,
 ) -> int | None:
-    """Give a claim back: `uploaded` again, due after `delay_s`; returns the current revision.
+    """Give a claim back: `uploaded` again, due after `delay_s`, or at once if it is a newer upload.
 
-    None if the claim is lost already; nothing has changed then.
+    Unless `counted`, it is as if the attempt had not been made. Returns the current revision;
+    None if the claim is lost already, and nothing has changed.
     """
     revision = await connection.fetchval(
         f"""
         UPDATE attachments AS a
-        SET state = 'uploaded', reason = $5, due_at = now() + $4 * interval '1 second'
+        SET state = 'uploaded', reason = $5,
+            attempt = CASE WHEN $6::boolean THEN a.attempt ELSE a.attempt - 1 END,
+            due_at = CASE WHEN a.revision > a.claimed_revision THEN now()
+                          ELSE now() + $4 * interval '1 second' END
         WHERE {_FENCE} RETURNING a.revision
         """,
-        *claimed.fence, delay_s, reason,
+        *claimed.fence, delay_s, reason, counted,
     )  # fmt: skip
     return int(revision) if revision is not None else None
 
@@ -420,7 +437,8 @@ async def mark_missing(
             reason = CASE WHEN a.etag IS NULL AND {_ALIVE} THEN NULL ELSE 'missing' END,
             uploaded_at = CASE WHEN a.etag IS NULL AND {_ALIVE} THEN NULL
                                ELSE a.uploaded_at END,
-            resized = false, processed_at = now(),
+            resized = false, {_NO_FACTS},
+            processed_at = CASE WHEN a.etag IS NULL AND {_ALIVE} THEN NULL ELSE now() END,
             due_at = CASE WHEN {_ALIVE} THEN {_NEXT_CHECK} END
         WHERE {_FENCE} AND a.revision = $4
         RETURNING a.state
@@ -431,14 +449,16 @@ async def mark_missing(
 
 
 async def process_again(connection: Connection, attachment_id: int) -> bool:
-    """Ask for one more round over an upload whose thumbnail may have been overwritten.
+    """Ask for one more round over an upload whose thumbnail may have been spoiled.
 
-    Called by a worker that stored a thumbnail and then found its claim lost.
+    Called by a worker that wrote or removed a thumbnail and then found its claim lost. Whoever
+    holds the attachment now must store its thumbnail again before it can finish.
     """
     status = await connection.execute(
         """
         UPDATE attachments AS a
-        SET revision = a.revision + 1, resized = false,
+        SET revision = CASE a.state WHEN 'processing' THEN a.revision ELSE a.revision + 1 END,
+            thumbnail_spoiled = a.state = 'processing', resized = false,
             state = CASE a.state WHEN 'processing' THEN a.state ELSE 'uploaded' END,
             due_at = CASE a.state WHEN 'processing' THEN a.due_at ELSE now() END
         WHERE a.id = $1 AND a.deleted_at IS NULL
@@ -463,7 +483,7 @@ async def settle_missing(
         SET state = CASE WHEN a.state IN ('ready', 'rejected', 'failed') THEN 'failed'
                          WHEN {_ALIVE} THEN a.state ELSE 'expired' END,
             reason = CASE WHEN a.state IN ('ready', 'rejected', 'failed') THEN 'missing' END,
-            resized = false,
+            resized = false, {_NO_FACTS},
             due_at = CASE WHEN {_ALIVE} THEN {_NEXT_CHECK}
                           -- an upload begun under the policy may end long after it
                           WHEN a.state = 'pending' THEN now() + $4 * interval '1 second' END

@@ -48,29 +48,29 @@ class Tools:
     decoders: DecoderPool
 
 
-async def process(tools: Tools, claim: Claim) -> Outcome | None:
-    """Bring a claimed upload to its outcome and write it down; None if another took over.
+async def process(tools: Tools, claim: Claim) -> Outcome:
+    """Bring a claimed upload to its outcome and write it down.
 
     An object that is replaced meanwhile is processed again, so the row never mixes two. Raises
     StoreError and DecoderFault for what should be tried again, ObjectMissing, and ClaimLost.
     """
-    revision = claim.attachment.claimed_revision
+    attachment_id, revision = claim.attachment.id, claim.attachment.claimed_revision
     outcome = await examine(tools, claim)
-    while True:
-        if await tools.database.run(processing.finish, claim, outcome, revision=revision):
-            return outcome
+    while not await tools.database.run(processing.finish, claim, outcome, revision=revision):
         held = await tools.database.run(processing.renew, [claim], lease_s=tools.settings.lease)
-        if claim.attachment.id not in held:
-            if outcome.thumbnail_name is not None:
-                await tools.database.run(processing.process_again, claim.attachment.id)
-            raise ClaimLost(str(claim.attachment.id))
-        # Something was recorded meanwhile. Every event up to this revision tells of an object
-        # that was there before we ask now; if it is still the one we read, our outcome stands.
-        revision = held[claim.attachment.id]
-        current = await tools.storage.head(claim.attachment.key)
-        if (current.etag, current.version_id) != (outcome.etag, outcome.version_id):
-            seen = replace(claim.attachment, thumbnail_name=outcome.thumbnail_name)
-            outcome = await examine(tools, replace(claim, attachment=seen))
+        if attachment_id not in held:
+            raise ClaimLost(str(attachment_id))
+        if held[attachment_id] > revision:
+            # Something was recorded meanwhile. Every event up to this revision tells of an object
+            # that was there before we ask now; if it is still the one we read, our outcome stands.
+            revision = held[attachment_id]
+            current = await tools.storage.head(claim.attachment.key)
+            if (current.etag, current.version_id) == (outcome.etag, outcome.version_id):
+                continue
+        # Replaced, or its thumbnail was spoiled by a worker that had lost its claim.
+        seen = replace(claim.attachment, thumbnail_name=outcome.thumbnail_name)
+        outcome = await examine(tools, replace(claim, attachment=seen))
+    return outcome
 
 
 async def examine(tools: Tools, claim: Claim) -> Outcome:

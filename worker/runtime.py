@@ -185,9 +185,8 @@ class Runtime:
         try:
             try:
                 outcome = await process(self._tools, claim)
-                if outcome is not None:
-                    log.info("processed", attachment=row.id, state=outcome.state,
-                             reason=outcome.reason, content_type=outcome.content_type)  # fmt: skip
+                log.info("processed", attachment=row.id, state=outcome.state,
+                         reason=outcome.reason, content_type=outcome.content_type)  # fmt: skip
             except ObjectMissing:
                 await self._missing(claim)
             except StoreError as error:
@@ -199,9 +198,9 @@ class Runtime:
                 await self._try_again(claim, str(error), error)
             except ClaimLost:
                 log.info("another worker took over", attachment=row.id)
+                await self._database.run(processing.process_again, row.id)
             except asyncio.CancelledError:
-                if self._held.get(row.id, (None, None))[0] is claim:  # stopped, not overtaken
-                    await asyncio.shield(self._database.run(processing.release, claim, delay_s=0.0))
+                await asyncio.shield(self._given_up(claim))
                 raise
             except DatabaseAway:
                 raise
@@ -216,6 +215,14 @@ class Runtime:
             if self._held.get(row.id, (None, None))[0] is claim:
                 del self._held[row.id]
 
+    async def _given_up(self, claim: Claim) -> None:
+        """Leave a cancelled upload to others: stopped, it is given back; overtaken, seen to."""
+        row = claim.attachment
+        if self._held.get(row.id, (None, None))[0] is claim:
+            await self._database.run(processing.release, claim, delay_s=0.0, counted=False)
+        else:
+            await self._database.run(processing.process_again, row.id)
+
     async def _missing(self, claim: Claim) -> None:
         row = claim.attachment
         await drop_thumbnail(self._tools.storage, row)
@@ -223,8 +230,10 @@ class Runtime:
             processing.mark_missing, claim, revision=row.claimed_revision,
             next_check_s=self._settings.pending_check,
         )  # fmt: skip
-        if state is None:  # something was recorded meanwhile: look again
-            await self._database.run(processing.release, claim, delay_s=0.0)
+        if state is None and (  # something was recorded meanwhile: look again
+            await self._database.run(processing.release, claim, delay_s=0.0) is None
+        ):
+            await self._database.run(processing.process_again, row.id)
         log.info("no object", attachment=row.id, state=state)
 
     async def _try_again(self, claim: Claim, reason: str, error: Exception) -> None:
@@ -256,6 +265,9 @@ class Runtime:
                 )
             except DatabaseAway as error:
                 log.warning("leases not renewed", error=str(error))
+                continue
+            except Exception:  # whatever it was, the next renewal may come in time
+                log.exception("leases not renewed")
                 continue
             for attachment_id, (claim, task) in held.items():
                 current = self._held.get(attachment_id)

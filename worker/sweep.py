@@ -23,6 +23,9 @@ async def probe(tools: Tools, row: Attachment) -> WakeUp | None:
         state = await tools.database.run(
             processing.settle_missing, row, next_check_s=tools.settings.pending_check
         )
+        if state is None and row.thumbnail_name is not None:
+            # An upload came in between: the thumbnail that was removed may have been its own.
+            await tools.database.run(processing.process_again, row.id)
         if state is not None and state != row.state:
             log.info("no object", attachment=row.id, state=state)
         return None

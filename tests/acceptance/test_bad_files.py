@@ -200,8 +200,15 @@ async def test_what_a_desktop_would_run_is_rejected_and_never_served(
     resource = await client.settled(attachment_id)
     assert outcome(resource) == ("rejected", "reserved_type")
     assert is_without_thumbnail(resource)
-    if url := resource["attributes"]["url"]:
-        assert (await follow(client, url)).status == 404
+    url = resource["attributes"]["url"]
+    assert (await follow(client, url)).status == 404
+    # Nor while it is looked at once more, by hand or for whatever came instead.
+    await working.execute(
+        "UPDATE attachments SET state = 'uploaded', reason = NULL, revision = revision + 1"
+        " WHERE id = $1",
+        int(attachment_id),
+    )
+    assert (await follow(client, url)).status == 404
 
 
 @pytest.mark.parametrize("kind", ["TIFF", "BMP", "EPS"])

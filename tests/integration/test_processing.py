@@ -245,16 +245,26 @@ async def test_row58_59_a_vague_hint_about_what_is_done_asks_the_store(
 
 
 @pytest.mark.parametrize("hint", [{}, {"removed": True}], ids=["vague", "removed"])
-@pytest.mark.parametrize("state", ["uploaded", "processing"])
 async def test_a_vague_hint_about_what_will_be_read_anyway_changes_nothing(
-    table: Table, state: str, hint: dict[str, Any]
+    table: Table, hint: dict[str, Any]
 ) -> None:
     row = await table.uploaded("a")
-    if state == "processing":
-        assert await table.claim(row)
     before = await table.row(row)
     assert await table.record(event(row, **hint)) == []
     assert await table.row(row) == before
+
+
+@pytest.mark.parametrize("hint", [{}, {"removed": True}], ids=["vague", "removed"])
+async def test_a_vague_hint_about_what_is_being_read_makes_its_worker_look_again(
+    table: Table, hint: dict[str, Any]
+) -> None:
+    claim = await table.claimed()
+    before = await table.row(claim)
+    assert await table.record(event(before, **hint)) == []
+    assert await table.row(claim) == replace(before, revision=before.revision + 1)
+    outcome = Outcome(state="ready", etag="a")
+    assert not await table.finish(claim, outcome)
+    assert await table.run(processing.finish, claim, outcome, revision=before.revision + 1)
 
 
 async def test_a_vague_hint_is_enough_for_what_waits(table: Table) -> None:
@@ -768,8 +778,32 @@ async def test_one_more_round_waits_for_who_is_at_work(table: Table) -> None:
     before = await table.row(claim)
     assert await table.run(processing.process_again, claim.attachment.id)
     after = await table.row(claim)
-    assert (after.state, after.revision, after.due_at) == ("processing", 2, before.due_at)
-    assert not await table.finish(claim, Outcome(state="ready", etag="a"))
+    assert after == replace(before, thumbnail_spoiled=True)
+    outcome = Outcome(state="ready", etag="a", thumbnail_name="img.png")
+    assert not await table.finish(claim, outcome)
+    assert await table.run(processing.announce_thumbnail, claim, "img.png", lease_s=30)
+    assert await table.finish(claim, outcome)
+
+
+async def test_a_spoiled_thumbnail_is_no_matter_to_who_has_none(table: Table) -> None:
+    claim = await table.claimed()
+    assert await table.run(processing.process_again, claim.attachment.id)
+    assert await table.finish(claim, Outcome(state="ready", etag="a"))
+
+
+async def test_an_attempt_that_was_only_stopped_does_not_count(table: Table) -> None:
+    claim = await table.claimed()
+    assert await table.run(processing.release, claim, delay_s=0, counted=False)
+    (due,) = await table.take_due()
+    assert (due.duty, due.attachment.attempt) == (Duty.PROCESS, 1)
+
+
+async def test_a_newer_upload_does_not_wait_for_an_older_ones_backoff(table: Table) -> None:
+    claim = await table.claimed()
+    await table.record(event(await table.row(claim), etag="b"))
+    assert await table.run(processing.release, claim, delay_s=900)
+    (due,) = await table.take_due()
+    assert (due.duty, due.attachment.attempt) == (Duty.PROCESS, 1)
 
 
 @pytest.mark.parametrize("state", ["pending", "expired", "deleted"])

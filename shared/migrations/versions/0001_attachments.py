@@ -49,6 +49,7 @@ STATEMENTS = (
         name              text NOT NULL,
         file_name         text NOT NULL,
         thumbnail_name    text,
+        thumbnail_spoiled boolean NOT NULL DEFAULT false,
         attachable_type   text,
         attachable_id     bigint,
         attachment_type   text,
