@@ -212,9 +212,7 @@ def said(*arguments: str, **settings: str) -> list[str]:
     ("name", "value", "rule"),
     [
         pytest.param("API_PORT", "99999", "input should be less than", id="no such port"),
-        pytest.param(
-            "API_HOST", "nope.invalid", "cannot be listened on: ", id="unknown host"
-        ),
+        pytest.param("API_HOST", "nope.invalid", "cannot be listened on: ", id="unknown host"),
         pytest.param("API_HOST", "a..b", "cannot be listened on: no name", id="no host at all"),
         pytest.param("EVENTS_TOKENS", ",", "has commas, but", id="no token"),
         pytest.param(
