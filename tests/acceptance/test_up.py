@@ -110,6 +110,16 @@ def running(data_dir: Path, *options: str, **settings: str) -> Iterator[Up]:
             left.kill()
 
 
+def left_of(tree: list[psutil.Process], *, within_s: float) -> list[psutil.Process]:
+    """Give the processes that still run; one that only waits to be reaped by init has ended."""
+    left = []
+    for process in psutil.wait_procs(tree, timeout=within_s)[1]:
+        with suppress(psutil.NoSuchProcess):
+            if process.status() != psutil.STATUS_ZOMBIE:
+                left.append(process)
+    return left
+
+
 def refused(data_dir: Path, *options: str, **settings: str) -> str:
     """Run `attachments up` that is to fail; returns what it said on standard error."""
     run = subprocess.run(
@@ -271,7 +281,7 @@ def test_a_signal_stops_everything_and_leaves_nothing(
         ports = {port for _, port in up.listening()}
         up.process.send_signal(number)
         assert up.process.wait(STOP_S) == 0
-        assert not psutil.wait_procs(tree, timeout=0)[1]
+        assert not left_of(tree, within_s=0)
         assert not [
             path
             for path in Path("/tmp").glob("*.sock")
@@ -289,7 +299,7 @@ def test_a_signal_during_the_start_stops_it_too(data_dir: Path) -> None:
         tree = psutil.Process(process.pid).children(recursive=True)
         process.terminate()
         assert process.wait(STOP_S) == 0
-        assert not psutil.wait_procs(tree, timeout=0)[1]
+        assert not left_of(tree, within_s=0)
 
 
 async def test_the_next_run_carries_on(data_dir: Path) -> None:
@@ -313,7 +323,7 @@ async def test_a_killed_up_takes_all_with_it_and_the_next_carries_on(data_dir: P
         tree = up.tree()
         up.process.kill()
         up.process.wait()
-        assert not psutil.wait_procs(tree, timeout=5)[1]
+        assert not left_of(tree, within_s=5)
     with running(data_dir) as up:
         assert up.document()["token"] == before["token"]
         assert await is_served(up.document())
