@@ -532,7 +532,7 @@ async def test_the_row_is_kept_and_the_purge_waits_for_the_retention(
     assert row.due_at == row.deleted_at + timedelta(days=1)
 
 
-async def test_without_retention_the_purge_still_waits_for_the_policys_end(
+async def test_without_retention_the_purge_still_waits_for_late_uploads(
     start_service: StartService,
 ) -> None:
     service = await start_service(retention="0")
@@ -541,7 +541,7 @@ async def test_without_retention_the_purge_still_waits_for_the_policys_end(
     await service.client.request("DELETE", f"{PATH}/{attachment_id}")
 
     row = await service.row(attachment_id)
-    assert row.due_at == row.policy_expires_at + timedelta(seconds=60)
+    assert row.due_at == row.policy_expires_at + timedelta(seconds=LATE_UPLOAD_S)
 
 
 async def test_a_deleted_attachments_objects_are_purged_by_a_worker(
