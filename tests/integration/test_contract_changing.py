@@ -9,6 +9,7 @@ from urllib.parse import quote
 import pytest
 import pytest_asyncio
 
+from shared.attachments import LATE_UPLOAD_S
 from tests.acceptance.test_end_to_end import photo
 from tests.conftest import StartService, StartWorker
 from tests.resources import (
