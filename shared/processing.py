@@ -452,7 +452,8 @@ async def process_again(connection: Connection, attachment_id: int) -> bool:
     """Ask for one more round over an upload whose thumbnail may have been spoiled.
 
     Called by a worker that wrote or removed a thumbnail and then found its claim lost. Whoever
-    holds the attachment now must store its thumbnail again before it can finish.
+    holds the attachment now must store its thumbnail again before it can finish. What promises no
+    thumbnail is left alone, lest an upload that stalls every worker be tried for ever.
     """
     status = await connection.execute(
         """
@@ -462,7 +463,7 @@ async def process_again(connection: Connection, attachment_id: int) -> bool:
             state = CASE a.state WHEN 'processing' THEN a.state ELSE 'uploaded' END,
             due_at = CASE a.state WHEN 'processing' THEN a.due_at ELSE now() END
         WHERE a.id = $1 AND a.deleted_at IS NULL
-          AND a.state IN ('uploaded', 'processing', 'ready', 'rejected', 'failed')
+          AND (a.state = 'processing' OR (a.state = 'ready' AND a.resized))
         """,
         attachment_id,
     )

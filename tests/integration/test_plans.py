@@ -260,7 +260,7 @@ CALLS: dict[str, tuple[Call, Callable[[Any], bool]]] = {
         ),
         bool,
     ),
-    "processing.process_again": (lambda c: processing.process_again(c, READY), bool),
+    "processing.process_again": (lambda c: processing.process_again(c, PROCESSING), bool),
     "processing.settle_missing": (
         lambda c: with_row(c, lambda row: processing.settle_missing(c, row, next_check_s=75)),
         bool,
