@@ -6,7 +6,7 @@ import signal
 import uvloop
 from aiohttp import web
 
-from api.app import make_runner
+from api.app import create_app, make_runner
 from shared.log import configure_logging, get_logger
 from shared.settings import Settings, load_settings
 
@@ -18,7 +18,7 @@ log = get_logger(__name__)
 
 async def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT, then let running requests end. Raises OSError at start."""
-    runner = make_runner(settings, grace_s=GRACE_S)
+    runner = make_runner(create_app(settings), grace_s=GRACE_S)
     await runner.setup()
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()

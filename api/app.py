@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 
+import aiohttp
 from aiohttp import web
 
 from api import attachments, events, files, metrics
@@ -11,16 +12,20 @@ from api.documents import Documents
 from api.parts import PARTS, Parts
 from api.problems import answer_errors
 from api.server import Runner
+from api.sns import open_sns
 from shared.broker import Publisher
 from shared.database import open_database
 from shared.settings import Settings
 from shared.storage import open_storage
 
 
-def create_app(settings: Settings) -> web.Application:
+def create_app(
+    settings: Settings, *, sns_connector: aiohttp.BaseConnector | None = None
+) -> web.Application:
     """Make the application; its parts open when it starts and close when it ends.
 
-    It starts whether or not PostgreSQL, the broker and the store can be reached.
+    It starts whether or not PostgreSQL, the broker and the store can be reached. `sns_connector`
+    is another way to SNS than the usual one, such as by a proxy.
     """
     app = web.Application(
         middlewares=[metrics.measure, answer_errors],
@@ -47,6 +52,7 @@ def create_app(settings: Settings) -> web.Application:
                 publisher=publisher,
                 gate=await stack.enter_async_context(open_gate(database, settings)),
                 events_gate=EventsGate(settings),
+                sns=await stack.enter_async_context(open_sns(settings, sns_connector)),
                 documents=Documents(settings),
             )
             yield
@@ -70,11 +76,9 @@ def create_app(settings: Settings) -> web.Application:
     return app
 
 
-def make_runner(settings: Settings, *, grace_s: float) -> Runner:
-    """Make what runs the application; requests get `grace_s` seconds to end when it stops."""
-    return Runner(
-        create_app(settings), handle_signals=False, access_log=None, shutdown_timeout=grace_s
-    )
+def make_runner(app: web.Application, *, grace_s: float) -> Runner:
+    """Make what runs an application; requests get `grace_s` seconds to end when it stops."""
+    return Runner(app, handle_signals=False, access_log=None, shutdown_timeout=grace_s)
 
 
 async def health_live(_request: web.Request) -> web.Response:

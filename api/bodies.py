@@ -23,29 +23,44 @@ async def read_body(request: web.Request, *, max_bytes: int) -> bytes:
     Raises Problem: 413 (at once where Content-Length says so), 408 after ten seconds, 415 for an
     unknown Content-Encoding, 400 for what is cut short or not what its Content-Encoding says.
     """
+    return inflate(request, await read_raw(request, max_bytes=max_bytes), max_bytes=max_bytes)
+
+
+async def read_raw(request: web.Request, *, max_bytes: int) -> bytes:
+    """Read a whole body of at most `max_bytes`, as it was sent. Raises Problem: 413, 408, 400."""
     if request.content_length is not None and request.content_length > max_bytes:
         raise general(413, headers={"Connection": "close"})
-    inflater = _inflater(request)
     received = bytearray()
     try:
         # what has arrived whole, as most has, needs no clock
         async with asyncio.timeout(None if request.content.is_eof() else READ_TIMEOUT_S):
             async for chunk in request.content.iter_any():
-                # one byte more than is allowed tells that there is too much; a bomb gets no further
-                room = max_bytes - len(received) + 1
-                received += inflater.decompress(chunk, room) if inflater else chunk
+                received += chunk
                 if len(received) > max_bytes:
                     raise general(413, headers={"Connection": "close"})
     except TimeoutError:
         raise general(408, headers={"Connection": "close"}) from None
-    except (
-        web.PayloadAccessError, web.RequestPayloadError, TransferEncodingError, zlib.error,
-    ):  # fmt: skip
+    except (web.PayloadAccessError, web.RequestPayloadError, TransferEncodingError):
         raise bad_request(CUT_SHORT) from None
-    # aiohttp would let pass what ends before its checksum, or goes on after it
-    if inflater and (not inflater.eof or inflater.unused_data):
-        raise bad_request(CUT_SHORT)
     return bytes(received)
+
+
+def inflate(request: web.Request, body: bytes, *, max_bytes: int) -> bytes:
+    """Undo a body's Content-Encoding. Raises Problem: 413, 415, 400 as `read_body`."""
+    inflater = _inflater(request)
+    if inflater is None:
+        return body
+    try:
+        # one byte more than is allowed tells that there is too much; a bomb gets no further
+        inflated = inflater.decompress(body, max_bytes + 1)
+    except zlib.error:
+        raise bad_request(CUT_SHORT) from None
+    if len(inflated) > max_bytes:
+        raise general(413, headers={"Connection": "close"})
+    # what ends before its checksum, or goes on after it
+    if not inflater.eof or inflater.unused_data:
+        raise bad_request(CUT_SHORT)
+    return inflated
 
 
 def _inflater(request: web.Request) -> "zlib._Decompress | None":

@@ -1,23 +1,35 @@
 """The intake of completion events: one address for every dialect.
 
-Authenticated, read, recorded in one statement, committed; only then answered. What a worker is
+Authenticated, read, recorded in one transaction, committed; only then answered. What a worker is
 woken for is published behind the answer's back. Rules: events.md.
 """
 
 import base64
 import binascii
+from typing import Any
 
 import orjson
 from aiohttp import web
 
-from api.bodies import read_body
+from api.bodies import inflate, read_raw
 from api.metrics import EVENTS
-from api.parts import PARTS
-from api.problems import Problem, document_response, unauthenticated
-from shared import notifications, processing
+from api.parts import PARTS, Parts
+from api.problems import (
+    Problem,
+    access_denied,
+    document_response,
+    unauthenticated,
+    unavailable,
+)
+from shared.errors import SnsRefused, SnsUnreachable
+from shared.intake import Message, read_message, record, unreadable
 from shared.log import get_logger
+from shared.notifications import sns
 
 MAX_EVENT_BYTES = 1024 * 1024
+
+RECORD_WITHIN_S = 2.5
+"""A source may wait no longer than 3 s for its answer, and versitygw does not."""
 
 log = get_logger(__name__)
 
@@ -25,57 +37,85 @@ log = get_logger(__name__)
 async def intake(request: web.Request) -> web.Response:
     """POST /events/s3 and /events/s3/{token}: 2xx once what the message says is committed.
 
-    401 without a live token and 413 above 1 MiB. 503 while the database is away, so that the
-    source tries again. A message that cannot be read is answered 2xx too: some stores would send
-    it for ever and hold back all others behind it.
+    Authenticated by a live token, or by the signature of SNS: 401 without either, 403 for what
+    only looks like SNS's. 413 above 1 MiB. 503 while the database is away, so that the source
+    tries again. A message that cannot be used is kept as a dead letter and answered 2xx too: some
+    stores would send it for ever and hold back all others behind it.
     """
     parts = request.app[PARTS]
     if not parts.events_gate.admits(request.match_info.get("token"), *_credentials(request)):
-        raise unauthenticated()
+        return await _from_sns(request, parts)
+    body = await read_raw(request, max_bytes=MAX_EVENT_BYTES)
     try:
-        body = await read_body(request, max_bytes=MAX_EVENT_BYTES)
-        document = orjson.loads(body)
+        body = inflate(request, body, max_bytes=MAX_EVENT_BYTES)
     except Problem as problem:
         if problem.status not in (400, 415):
             raise
-        return _unreadable("the body is cut short or wrongly encoded")
-    except orjson.JSONDecodeError:
-        return _unreadable("the body is not JSON")
-    reading = notifications.read(document, bucket=parts.settings.s3_bucket)
-    for fault in reading.faults:
-        log.warning("unreadable event", dialect=reading.dialect, fault=fault)
-    woken = []
-    if reading.events:
-        woken = await parts.database.run(
-            processing.record_uploads,
-            reading.events,
-            publish_grace_s=parts.settings.publish_grace,
+        return await _take_in(
+            parts, unreadable(body, source="webhook", fault="the body cannot be decompressed")
         )
+    message = read_message(body, source="webhook", bucket=parts.settings.s3_bucket)
+    if message.reading.dialect == "sns" and (confirmation := _confirmation(body)) is not None:
+        # Whoever holds a token may tell of events, but not have us subscribe to anything.
+        return await _verified(parts, confirmation, body)
+    return await _take_in(parts, message)
+
+
+async def _from_sns(request: web.Request, parts: Parts) -> web.Response:
+    """Answer who shows no token: SNS, which signs what it says, or anyone."""
+    try:
+        body = inflate(
+            request, await read_raw(request, max_bytes=MAX_EVENT_BYTES), max_bytes=MAX_EVENT_BYTES
+        )
+        document = orjson.loads(body)
+    except (Problem, orjson.JSONDecodeError):
+        raise unauthenticated() from None
+    if not sns.recognises(document):
+        raise unauthenticated()
+    return await _verified(parts, document, body)
+
+
+async def _verified(parts: Parts, document: Any, body: bytes) -> web.Response:
+    """Do what a message in SNS's envelope says, once its signature has been checked."""
+    try:
+        await parts.sns.verify(document)
+        if document["Type"] == sns.CONFIRMATION:
+            await parts.sns.confirm(document)
+    except SnsRefused as error:
+        EVENTS.labels("sns", "refused").inc()
+        log.warning("message of SNS refused", rule=str(error))
+        raise access_denied(f"This is no message of SNS for us: {error}") from None
+    except SnsUnreachable as error:
+        log.warning("SNS cannot be reached", error=str(error))
+        raise unavailable() from None
+    if document["Type"] == sns.FAREWELL:
+        log.warning("unsubscribed from a topic", topic=document["TopicArn"])
+    return await _take_in(parts, read_message(body, source="sns", bucket=parts.settings.s3_bucket))
+
+
+def _confirmation(body: bytes) -> Any:
+    document = orjson.loads(body)
+    return document if document["Type"] in (sns.CONFIRMATION, sns.FAREWELL) else None
+
+
+async def _take_in(parts: Parts, message: Message) -> web.Response:
+    """Commit what a message says, wake workers, and count it."""
+    reading = message.reading
+    woken = []
+    if reading.events or reading.faults:
+        woken = await parts.database.run_within(RECORD_WITHIN_S, record, [message], parts.settings)
     for wake_up in woken:
         parts.publisher.publish(wake_up)
-    dialect = reading.dialect or "unknown"
-    EVENTS.labels(dialect, "recorded").inc(len(woken))
-    EVENTS.labels(dialect, "no_effect").inc(len(reading.events) - len(woken))
-    EVENTS.labels(dialect, "ignored").inc(reading.ignored)
-    EVENTS.labels(dialect, "unreadable").inc(len(reading.faults))
-    return document_response(
-        {
-            "meta": {
-                "recorded": len(woken),
-                "no_effect": len(reading.events) - len(woken),
-                "ignored": reading.ignored,
-                "unreadable": len(reading.faults),
-            }
-        }
-    )
-
-
-def _unreadable(fault: str) -> web.Response:
-    log.warning("unreadable event", fault=fault)
-    EVENTS.labels("unknown", "unreadable").inc()
-    return document_response(
-        {"meta": {"recorded": 0, "no_effect": 0, "ignored": 0, "unreadable": 1}}, status=202
-    )
+    counts = {
+        "recorded": len(woken),
+        "no_effect": len(reading.events) - len(woken),
+        "ignored": reading.ignored,
+        "unreadable": len(reading.faults),
+    }
+    for effect, count in counts.items():
+        if count:
+            EVENTS.labels(reading.dialect or "unknown", effect).inc(count)
+    return document_response({"meta": counts})
 
 
 def _credentials(request: web.Request) -> list[str]:

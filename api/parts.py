@@ -7,6 +7,7 @@ from aiohttp import web
 
 from api.access import Caller, EventsGate, Gate
 from api.documents import Documents
+from api.sns import Sns
 from shared.broker import Publisher
 from shared.database import Database
 from shared.settings import Settings
@@ -23,6 +24,7 @@ class Parts:
     publisher: Publisher
     gate: Gate
     events_gate: EventsGate
+    sns: Sns
     documents: Documents
 
 

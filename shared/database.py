@@ -59,6 +59,7 @@ class Database:
 
     def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]") -> None:
         self.pool = pool
+        self._abandoned: set[asyncio.Task[Any]] = set()
 
     async def run(
         self,
@@ -87,6 +88,36 @@ class Database:
                 if last:
                     raise DatabaseAway(type(error).__name__) from error
         raise AssertionError("unreachable")
+
+    async def run_within(
+        self,
+        timeout_s: float,
+        function: Callable[Concatenate[Connection, P], Awaitable[T]],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        """Do as `run`, for a caller that cannot wait for its limits.
+
+        Raises DatabaseAway after `timeout_s`. What was asked may take effect all the same: of a
+        server that does not answer nobody can tell.
+        """
+        task = asyncio.ensure_future(self.run(function, *args, **kwargs))
+        try:
+            await asyncio.wait({task}, timeout=timeout_s)
+        finally:
+            if not task.done():
+                # Not awaited: to end a statement asyncpg asks the server that does not answer.
+                task.cancel()
+                self._abandoned.add(task)
+                task.add_done_callback(self._forget)
+        if not task.done():
+            raise DatabaseAway("no answer in time")
+        return task.result()
+
+    def _forget(self, task: "asyncio.Task[Any]") -> None:
+        self._abandoned.discard(task)
+        if not task.cancelled():
+            task.exception()  # looked at, lest asyncio report it
 
 
 @asynccontextmanager

@@ -11,7 +11,9 @@
     ├── Rejected               the file's fault; final, never tried again
     ├── DecoderFault           the decoder broke without the file being to blame
     ├── ClaimLost              another worker holds the attachment now
-    └── UnreadableEvent        an authenticated event that says nothing we can use
+    ├── UnreadableEvent        an authenticated event that says nothing we can use
+    ├── SnsRefused             a message that SNS did not write, or not for us
+    └── SnsUnreachable         SNS did not give its certificate, or did not confirm
 
 Whatever is not in this tree is a bug.
 """
@@ -70,3 +72,11 @@ class ClaimLost(AttachmentsError):
 
 class UnreadableEvent(AttachmentsError):
     """An authenticated event that says nothing we can use."""
+
+
+class SnsRefused(AttachmentsError):
+    """A message in SNS's envelope that is not proven to be SNS's, or not of a topic of ours."""
+
+
+class SnsUnreachable(AttachmentsError):
+    """SNS did not give a certificate of its own, or did not confirm a subscription; passing."""

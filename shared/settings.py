@@ -18,6 +18,7 @@ MAX_POST_OBJECT_BYTES = 5 * 1024**3  # S3 takes no larger object in one request
 
 # botocore's own rule of a region, and S3's of a bucket ("General purpose bucket naming rules").
 REGION = re.compile(r"(?![0-9]+\Z)(?!-)[A-Za-z0-9-]{1,63}(?<!-)")
+TOPIC = re.compile(r"arn:aws[a-z-]*:sns:[a-z0-9-]+:[0-9]+:[A-Za-z0-9_.-]{1,256}")
 BUCKET = re.compile(r"(?!.*\.\.)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 
 Words = Annotated[tuple[str, ...], NoDecode]
@@ -69,6 +70,9 @@ class Settings(BaseSettings):
     files_secret: SecretStr | None = Field(None, validate_default=True)
     files_ttl: int | None = Field(None, ge=60, description="seconds")
     events_tokens: Annotated[tuple[SecretStr, ...], NoDecode] = ()
+    sns_topics: Words = ()
+    sns_signature_versions: Words = ("2",)
+    sqs_queue_url: str | None = None
     temp_url_buckets: Words = ()
 
     max_size: int = Field(314_572_800, ge=1, le=MAX_POST_OBJECT_BYTES, description="bytes")
@@ -92,10 +96,15 @@ class Settings(BaseSettings):
     publish_grace: float = Field(15, ge=0.1, le=300, description="seconds")
     pending_check: float = Field(75, ge=0.1, le=3600, description="seconds")
 
+    dead_letters: int = Field(1000, ge=1, le=100_000, description="kept at most")
+    dead_letter_age: int = Field(30 * 86400, ge=60, description="seconds")
+
     log_format: str = Field("console", pattern="^(console|json)$")
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$")
 
-    @field_validator("events_tokens", "temp_url_buckets", mode="before")
+    @field_validator(
+        "events_tokens", "sns_topics", "sns_signature_versions", "temp_url_buckets", mode="before"
+    )
     @classmethod
     def _split(cls, value: Any) -> Any:
         words = split_words(value)
@@ -147,7 +156,7 @@ class Settings(BaseSettings):
             )
         return value
 
-    @field_validator("s3_endpoint_url", "s3_public_url", "files_url", "api_url")
+    @field_validator("s3_endpoint_url", "s3_public_url", "files_url", "api_url", "sqs_queue_url")
     @classmethod
     def _address(cls, value: str | None) -> str | None:
         if value is None or value == "":
@@ -166,6 +175,20 @@ class Settings(BaseSettings):
             raise ValueError("each token must have at least 16 characters")
         if len(value) > 2:
             raise ValueError("at most two tokens may be live")
+        return value
+
+    @field_validator("sns_topics")
+    @classmethod
+    def _topics(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not all(TOPIC.fullmatch(topic) for topic in value):
+            raise ValueError("must be ARNs of topics, such as arn:aws:sns:eu-west-1:123:uploads")
+        return value
+
+    @field_validator("sns_signature_versions")
+    @classmethod
+    def _versions(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not value or not set(value) <= {"1", "2"}:
+            raise ValueError("must be 2, or 1,2 for topics that still sign by version 1")
         return value
 
     @field_validator("time_zone")

@@ -1,6 +1,7 @@
 """What every dialect is normalised to."""
 
 from dataclasses import dataclass
+from urllib.parse import unquote_plus
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -8,7 +9,7 @@ class UploadEvent:
     """A hint that an object was created or removed; what is true, the store says when asked.
 
     `key` is decoded, without the bucket. `sequencer` is given only where the dialect's may be
-    compared (events.md), in upper case; `etag` has no quotes.
+    compared (see each dialect), in upper case; `etag` has no quotes.
     """
 
     bucket: str
@@ -17,3 +18,9 @@ class UploadEvent:
     version_id: str | None = None
     sequencer: str | None = None
     removed: bool = False
+
+
+def decode_form(key: str) -> str:
+    """Decode a key once that was encoded as in the query of a form: `+` and `%XX`."""
+    # What is no UTF-8 stays apart from everything that is: it can match no key of ours.
+    return unquote_plus(key, errors="surrogateescape")

@@ -1,12 +1,21 @@
-"""Read a message of any dialect: the events that concern us, the faults, the count of the rest."""
+"""Read messages of any dialect: the events that concern us, the faults, the count of the rest."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from shared.errors import UnreadableEvent
 from shared.keys import parse_key
-from shared.notifications import aws_records, seaweedfs
+from shared.notifications import (
+    aws,
+    ceph,
+    eventbridge,
+    minio,
+    rustfs,
+    seaweedfs,
+    sns,
+    versitygw,
+)
 from shared.notifications.event import UploadEvent
 
 
@@ -20,7 +29,15 @@ class Dialect(Protocol):
         """Give one item a record."""
 
 
-DIALECTS: dict[str, Dialect] = {"aws": aws_records, "seaweedfs": seaweedfs}
+DIALECTS: dict[str, Dialect] = {
+    "aws": aws,
+    "eventbridge": eventbridge,
+    "minio": minio,
+    "rustfs": rustfs,
+    "ceph": ceph,
+    "seaweedfs": seaweedfs,
+    "versitygw": versitygw,
+}
 
 
 @dataclass(slots=True, kw_only=True)
@@ -28,7 +45,8 @@ class Reading:
     """What a message holds: events of originals in our bucket, faults, and how many were neither.
 
     At most one event a key: of several the newest by sequencer, else the last; a removal only
-    where nothing was created.
+    where nothing was created. `dialect` is None where none was recognised, and `sns/…` for what
+    came in SNS's envelope.
     """
 
     dialect: str | None
@@ -39,12 +57,26 @@ class Reading:
 
 def read(document: Any, *, bucket: str) -> Reading:
     """Normalise a decoded message; never raises, whatever the document holds."""
+    if not sns.recognises(document):
+        return _read(document, bucket)
+    try:
+        inner = sns.unwrap(document)
+    except UnreadableEvent as fault:
+        return Reading(dialect="sns", faults=[str(fault)])
+    if inner is None:  # confirmations hold no events
+        return Reading(dialect="sns", ignored=1)
+    reading = _read(inner, bucket)
+    reading.dialect = f"sns/{reading.dialect}" if reading.dialect else "sns"
+    return reading
+
+
+def _read(document: Any, bucket: str) -> Reading:
     dialect = next((name for name, module in DIALECTS.items() if module.recognises(document)), None)
     reading = Reading(dialect=dialect)
     if dialect is None:
         reading.faults.append("no dialect knows this message")
         return reading
-    newest: dict[str, UploadEvent] = {}
+    events = []
     for item in DIALECTS[dialect].parse(document):
         if isinstance(item, UnreadableEvent):
             reading.faults.append(str(item))
@@ -52,11 +84,20 @@ def read(document: Any, *, bucket: str) -> Reading:
             reading.ignored += 1
         elif not (_plain(item.etag) and _plain(item.version_id)):
             reading.faults.append("etag or version is no plain text")
-        elif (known := newest.get(item.key)) is None or _supersedes(item, known):
-            newest[item.key] = item
-    # Sorted, so that two messages about the same attachments lock their rows in one order.
-    reading.events = sorted(newest.values(), key=lambda event: event.key)
+        else:
+            events.append(item)
+    reading.events = newest(events)
     return reading
+
+
+def newest(events: Iterable[UploadEvent]) -> list[UploadEvent]:
+    """Leave one event a key, sorted, so that all who record them lock rows in one order."""
+    kept: dict[str, UploadEvent] = {}
+    for event in events:
+        known = kept.get(event.key)
+        if known is None or _supersedes(event, known):
+            kept[event.key] = event
+    return sorted(kept.values(), key=lambda event: event.key)
 
 
 def _is_original(event: UploadEvent, bucket: str) -> bool:

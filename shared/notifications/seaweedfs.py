@@ -41,7 +41,11 @@ def parse(document: Any) -> Iterator[UploadEvent | UnreadableEvent | None]:
         yield UnreadableEvent("message has no new_entry")
         return
     if kind == "rename":
-        path = f"{message.get('new_parent_path')}/{entry.get('name')}"
+        parent, name = message.get("new_parent_path"), entry.get("name")
+        if not isinstance(parent, str) or not isinstance(name, str):
+            yield UnreadableEvent("new_parent_path or name is not a string")
+            return
+        path = f"{parent}/{name}"
     yield _event(path, entry, removed=False)
 
 

@@ -59,7 +59,8 @@ async def test_a_second_run_finds_nothing_to_do(empty_url: str) -> None:
     await asyncio.to_thread(migrate, empty_url)
     first = await schema(empty_url)
     assert {table for table, *_ in first["columns"]} == {
-        "alembic_version", "attachments", "dead_letters", "organizations", "probe_arrivals", "tokens",
+        "alembic_version", "attachments", "dead_letters", "organizations", "probe_arrivals",
+        "tokens",
     }  # fmt: skip
     assert len(first["version"]) == 1
     await asyncio.to_thread(migrate, empty_url)

@@ -1,0 +1,95 @@
+"""What becomes of a store's messages, whichever way they come in: read, recorded, committed.
+
+What they say takes effect in one transaction, mostly one statement, and what cannot be used of
+them is kept in the same one. Only then may a source be answered; workers are woken behind that.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import orjson
+
+from shared import dead_letters, notifications, probes, processing
+from shared.database import Connection
+from shared.log import get_logger
+from shared.notifications import Reading, UploadEvent
+from shared.processing import WakeUp
+from shared.settings import Settings
+
+log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """A message as it came, by `source` (webhook, sns, sqs), and what could be read in it."""
+
+    body: bytes
+    source: str
+    reading: Reading
+
+
+def read_message(body: bytes, *, source: str, bucket: str) -> Message:
+    """Read a message; never raises, whatever it holds."""
+    try:
+        document = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return unreadable(body, source=source, fault="the body is not JSON")
+    return Message(body=body, source=source, reading=notifications.read(document, bucket=bucket))
+
+
+def unreadable(body: bytes, *, source: str, fault: str) -> Message:
+    """Make a message of a body in which nothing can be read."""
+    return Message(body=body, source=source, reading=Reading(dialect=None, faults=[fault]))
+
+
+async def record(
+    connection: Connection, messages: Sequence[Message], settings: Settings
+) -> list[WakeUp]:
+    """Have messages take effect, all or none; returns what a worker should be woken for.
+
+    Repeating it changes nothing but the count of what cannot be used. Must not be called within
+    a transaction of the caller's.
+    """
+    events = _events(messages)
+    extras = any(message.reading.faults or _of_probe(message) for message in messages)
+    if not extras:
+        return await _record(connection, events, settings)
+    async with connection.transaction():
+        woken = await _record(connection, events, settings)
+        for message in messages:
+            reading = message.reading
+            await probes.note_arrivals(
+                connection, reading.events, source=message.source, dialect=reading.dialect or ""
+            )
+            if reading.faults:
+                await dead_letters.keep(
+                    connection, message.body, source=message.source, dialect=reading.dialect,
+                    reason=reading.faults[0],
+                )  # fmt: skip
+        if any(message.reading.faults for message in messages):
+            await dead_letters.prune(connection, settings)
+    for message in messages:
+        for fault in message.reading.faults:
+            log.warning("unreadable event", source=message.source,
+                        dialect=message.reading.dialect, fault=fault)  # fmt: skip
+    return woken
+
+
+def _events(messages: Sequence[Message]) -> list[UploadEvent]:
+    if len(messages) == 1:
+        return messages[0].reading.events
+    return notifications.newest(event for message in messages for event in message.reading.events)
+
+
+def _of_probe(message: Message) -> bool:
+    return any(event.key.endswith(f"/{probes.NAME}") for event in message.reading.events)
+
+
+async def _record(
+    connection: Connection, events: Sequence[UploadEvent], settings: Settings
+) -> list[WakeUp]:
+    if not events:
+        return []
+    return await processing.record_uploads(
+        connection, events, publish_grace_s=settings.publish_grace
+    )

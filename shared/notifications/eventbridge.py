@@ -1,0 +1,47 @@
+"""Amazon EventBridge: one event a message, under `detail`, with the key as it is.
+
+Source: Amazon S3 User Guide, "EventBridge event message structure".
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from shared.errors import UnreadableEvent
+from shared.notifications.event import UploadEvent
+from shared.notifications.records import etag, member, optional, sequencer, text
+
+CREATED = "Object Created"
+REMOVED = "Object Deleted"
+
+
+def recognises(document: Any) -> bool:
+    """Whether it is an event of S3's, and not of another service's."""
+    return (
+        isinstance(document, dict)
+        and document.get("source") == "aws.s3"
+        and "detail-type" in document
+    )
+
+
+def parse(document: Any) -> Iterator[UploadEvent | UnreadableEvent | None]:
+    """Read the one event of a message; other kinds than creation and removal are not for us."""
+    kind = document["detail-type"]
+    if kind not in (CREATED, REMOVED):
+        yield None
+        return
+    try:
+        yield _event(member(document, "detail"), removed=kind == REMOVED)
+    except UnreadableEvent as fault:
+        yield fault
+
+
+def _event(detail: Any, *, removed: bool) -> UploadEvent:
+    item = member(detail, "object")
+    return UploadEvent(
+        bucket=text(member(member(detail, "bucket"), "name"), "bucket"),
+        key=text(member(item, "key"), "key"),
+        etag=etag(optional(item, "etag")),
+        version_id=optional(item, "version-id") or None,
+        sequencer=sequencer(optional(item, "sequencer")),
+        removed=removed,
+    )

@@ -1,0 +1,103 @@
+"""`Records` as S3 writes them; the stores that write them after it differ in a few rules only.
+
+Source: Amazon S3 User Guide, "Event message structure". Any version 2.x is read alike, and the
+`s3:` that some put before the names of events is dropped.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from shared.errors import UnreadableEvent
+from shared.notifications.event import UploadEvent
+
+VERSITYGW = "webhook-global"
+"""The configuration by which versitygw is told apart; it calls itself `aws:s3`."""
+
+SOURCES = ("aws:s3", "minio:s3", "rustfs:s3", "ceph:s3", VERSITYGW)
+
+_SEQUENCER = re.compile(r"[0-9A-Fa-f]{1,64}")
+
+
+def source_of(document: Any) -> str | None:
+    """Name the store that wrote a list of records, by the first record of one that we know.
+
+    It is one of SOURCES, or an unknown one, or empty where no record tells; None for what is no
+    list of records at all.
+    """
+    records = document.get("Records") if isinstance(document, dict) else None
+    if not isinstance(records, list):
+        return None
+    told = [source for record in records if (source := _source(record))]
+    return next((source for source in told if source in SOURCES), told[0] if told else "")
+
+
+def _source(record: Any) -> str:
+    s3 = record.get("s3") if isinstance(record, dict) else None
+    if isinstance(s3, dict) and s3.get("configurationId") == VERSITYGW:
+        return VERSITYGW
+    source = record.get("eventSource") if isinstance(record, dict) else None
+    return source if isinstance(source, str) else ""
+
+
+def parse_records(
+    records: list[Any], *, source: str, decode: Callable[[str], str], ordered: bool
+) -> Iterator[UploadEvent | UnreadableEvent | None]:
+    """Read each record by itself; a bad one costs only itself.
+
+    `decode` makes the key of what stands for it; sequencers are kept only where `ordered`. A
+    record of another source is a fault: its key would be decoded by a rule that is not its own.
+    """
+    for record in records:
+        try:
+            if _source(record) not in ("", source):
+                raise UnreadableEvent("a record is of another source than those before it")
+            yield _event(record, decode, ordered)
+        except UnreadableEvent as fault:
+            yield fault
+
+
+def _event(record: Any, decode: Callable[[str], str], ordered: bool) -> UploadEvent | None:
+    name = text(member(record, "eventName"), "eventName").removeprefix("s3:")
+    if not name.startswith(("ObjectCreated:", "ObjectRemoved:")):
+        return None
+    s3 = member(record, "s3")
+    item = member(s3, "object")
+    return UploadEvent(
+        bucket=text(member(member(s3, "bucket"), "name"), "bucket"),
+        key=decode(text(member(item, "key"), "key")),
+        etag=etag(optional(item, "eTag") or optional(item, "etag")),
+        version_id=optional(item, "versionId") or None,
+        sequencer=sequencer(optional(item, "sequencer")) if ordered else None,
+        removed=name.startswith("ObjectRemoved:"),
+    )
+
+
+def member(value: Any, name: str) -> Any:
+    """Give a member of an object. Raises UnreadableEvent if there is none."""
+    if not isinstance(value, dict) or name not in value:
+        raise UnreadableEvent(f"there is no {name}")
+    return value[name]
+
+
+def text(value: Any, name: str) -> str:
+    """Give a string that is not empty. Raises UnreadableEvent for anything else."""
+    if not isinstance(value, str) or not value:
+        raise UnreadableEvent(f"{name} is not a string")
+    return value
+
+
+def optional(item: Any, name: str) -> str | None:
+    """Give a member if it is a string."""
+    value = item.get(name) if isinstance(item, dict) else None
+    return value if isinstance(value, str) else None
+
+
+def etag(value: str | None) -> str | None:
+    """Take the quotes off, where a store has left them on; nothing is None."""
+    return (value or "").strip('"') or None
+
+
+def sequencer(value: str | None) -> str | None:
+    """Give a sequencer in upper case; None for what is not of S3's form, hexadecimal digits."""
+    return value.upper() if value is not None and _SEQUENCER.fullmatch(value) else None

@@ -1,0 +1,134 @@
+"""Amazon SNS over HTTP: the envelope around S3's records, and the proof that SNS wrote it.
+
+Sources: Amazon SNS Developer Guide, "Verifying the signatures of Amazon SNS messages" and "Parsing
+Amazon SNS message formats". Everything here is pure; certificates are fetched by `api.sns`, and
+only from where `certificate_url` allows.
+"""
+
+import base64
+import binascii
+import re
+from collections.abc import Collection
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import orjson
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from cryptography.hazmat.primitives.hashes import SHA1, SHA256
+
+from shared.errors import SnsRefused, UnreadableEvent
+
+NOTIFICATION = "Notification"
+CONFIRMATION = "SubscriptionConfirmation"
+FAREWELL = "UnsubscribeConfirmation"
+
+# The names whose values are signed, in this order; one that is absent is left out.
+_SIGNED = {
+    NOTIFICATION: ("Message", "MessageId", "Subject", "Timestamp", "TopicArn", "Type"),
+    CONFIRMATION: (
+        "Message", "MessageId", "SubscribeURL", "Timestamp", "Token", "TopicArn", "Type",
+    ),
+}  # fmt: skip
+_SIGNED[FAREWELL] = _SIGNED[CONFIRMATION]
+_OPTIONAL = "Subject"
+
+MAX_AGE = timedelta(hours=1)
+"""SNS gives a delivery up after 3600 s at the latest; what is older is a replay."""
+
+MAX_AHEAD = timedelta(minutes=1)
+"""How far our clock may be behind SNS's."""
+
+# Matched in full and in ASCII, so that no port, user, query, dot or case makes another host of it.
+_HOST = r"sns\.[a-z]{2,4}(?:-[a-z]{1,16}){1,3}-[0-9]{1,2}\.amazonaws\.com(?:\.cn)?"
+_CERTIFICATE = re.compile(rf"https://{_HOST}/SimpleNotificationService-[A-Za-z0-9]{{1,64}}\.pem")
+_SUBSCRIBE = re.compile(rf"https://{_HOST}/\?[A-Za-z0-9%&=:._~+-]{{1,4096}}")
+
+
+def recognises(document: Any) -> bool:
+    """Whether it is a message in SNS's envelope, of whatever type."""
+    return isinstance(document, dict) and {"Type", "TopicArn", "Message"} <= document.keys()
+
+
+def unwrap(document: Any) -> Any:
+    """Give the document inside a notification; None for the envelope's other types.
+
+    Raises UnreadableEvent if what is inside is no JSON.
+    """
+    if document["Type"] != NOTIFICATION:
+        return None
+    try:
+        return orjson.loads(document["Message"])
+    except (TypeError, ValueError):  # orjson's own error is one of the latter
+        raise UnreadableEvent("the message in SNS's envelope is not JSON") from None
+
+
+def certificate_url(
+    document: Any, *, topics: Collection[str], versions: Collection[str], now: datetime
+) -> str:
+    """Check all that can be checked without the certificate, and tell where that lies.
+
+    In this order: the topic is one of ours, the type is known, the signature's version is
+    allowed, the time is within the last hour, the certificate's address is SNS's. Raises
+    SnsRefused with the rule that is broken.
+    """
+    if document.get("TopicArn") not in topics:
+        raise SnsRefused("the topic is not one of ATTACHMENTS_SNS_TOPICS")
+    if not isinstance(document.get("Type"), str) or document["Type"] not in _SIGNED:
+        raise SnsRefused("the type is not known")
+    if document.get("SignatureVersion") not in versions:
+        raise SnsRefused("the version of the signature is not allowed")
+    try:
+        written = datetime.fromisoformat(document["Timestamp"])
+    except (KeyError, TypeError, ValueError):
+        raise SnsRefused("the time cannot be read") from None
+    if written.tzinfo is None:
+        written = written.replace(tzinfo=UTC)
+    if not now - MAX_AGE <= written <= now + MAX_AHEAD:
+        raise SnsRefused("the message is older than an hour, or from the future")
+    url = document.get("SigningCertURL")
+    if not isinstance(url, str) or not _CERTIFICATE.fullmatch(url):
+        raise SnsRefused("the address of the certificate is not one of SNS's")
+    return url
+
+
+def verify(document: Any, certificate: bytes, *, now: datetime) -> None:
+    """Check a message's signature with the certificate, in PEM. Raises SnsRefused."""
+    try:
+        parsed = x509.load_pem_x509_certificate(certificate)
+        key = parsed.public_key()
+        signature = base64.b64decode(document["Signature"], validate=True)
+    except (ValueError, KeyError, TypeError, binascii.Error, x509.InvalidVersion):
+        raise SnsRefused("signature or certificate cannot be read") from None
+    if not isinstance(key, RSAPublicKey):
+        raise SnsRefused("the certificate is not for RSA")
+    if not parsed.not_valid_before_utc <= now <= parsed.not_valid_after_utc:
+        raise SnsRefused("the certificate is not valid now")
+    digest = SHA1() if document["SignatureVersion"] == "1" else SHA256()  # noqa: S303 - SNS's own
+    try:
+        key.verify(signature, signed_text(document), PKCS1v15(), digest)
+    except InvalidSignature:
+        raise SnsRefused("the signature is not that of the message") from None
+
+
+def signed_text(document: Any) -> bytes:
+    """Put together what SNS signs: each name and its value, a line each. Raises SnsRefused."""
+    lines = []
+    for name in _SIGNED[document["Type"]]:
+        value = document.get(name)
+        if value is None and name == _OPTIONAL:
+            continue
+        if not isinstance(value, str):
+            raise SnsRefused(f"{name} is not a string")
+        lines.append(f"{name}\n{value}\n")
+    return "".join(lines).encode(errors="surrogatepass")
+
+
+def subscribe_url(document: Any) -> str:
+    """Give the address that confirms a subscription, if it is SNS's. Raises SnsRefused."""
+    url = document.get("SubscribeURL")
+    if not isinstance(url, str) or not _SUBSCRIBE.fullmatch(url):
+        raise SnsRefused("SubscribeURL is not one of SNS's addresses")
+    return url
