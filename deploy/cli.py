@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from deploy import operations
+from deploy.doctor import doctor
 from deploy.environment import Misused, Unusable, note, read_client, read_settings
 from deploy.operations import LOCAL, MAX_ID, DataDir, Json
 from shared.errors import AttachmentsError, SettingsError
@@ -136,6 +137,7 @@ def upload(
     raise typer.Exit(0 if all(item.succeeded for item in uploaded) else 1)
 
 
+app.command()(doctor)
 app.command()(operations.show)
 app.command()(operations.retry)
 app.add_typer(operations.organizations_app, name="organizations")

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from shared.attachments import COLUMNS, Attachment
 from shared.database import Connection
 from shared.keys import parse_key
 from shared.notifications import UploadEvent
@@ -55,3 +56,30 @@ async def find_arrivals(connection: Connection, attachment_id: int) -> list[Arri
         attachment_id,
     )
     return [Arrival(source=row[0], dialect=row[1], arrived_at=row[2]) for row in rows]
+
+
+async def find_leftovers(connection: Connection, *, bucket: str) -> list[Attachment]:
+    """List probes that a doctor of more than an hour ago had to leave behind, up to 100."""
+    rows = await connection.fetch(
+        # Each of the two conditions in front is that of an index.
+        f"SELECT {COLUMNS} FROM attachments AS a"
+        " WHERE (a.deleted_at IS NULL OR a.due_at IS NOT NULL) AND a.organization_id = $1"
+        " AND a.bucket = $2 AND a.created_at < now() - interval '1 hour' LIMIT 100",
+        ORGANIZATION, bucket,
+    )  # fmt: skip
+    return [Attachment.from_row(row) for row in rows]
+
+
+async def forget(connection: Connection, ids: Sequence[int]) -> None:
+    """Remove the rows of probes and of their arrivals, as well as arrivals older than an hour."""
+    async with connection.transaction():
+        await connection.execute(
+            "DELETE FROM attachments WHERE id = ANY($1::bigint[]) AND organization_id = $2",
+            ids,
+            ORGANIZATION,
+        )
+        await connection.execute(
+            "DELETE FROM probe_arrivals WHERE attachment_id = ANY($1::bigint[])"
+            " OR arrived_at < now() - interval '1 hour'",
+            ids,
+        )

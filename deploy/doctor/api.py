@@ -1,0 +1,57 @@
+"""Does the API answer where it is said to be, and does it take events with our token?"""
+
+import aiohttp
+
+from deploy.doctor.examination import Examination, Verdict, failed, ok, why
+
+
+async def check_api(examination: Examination) -> Verdict:
+    """Ask the API whether it is alive, and ready."""
+    url = examination.api_url
+    for question in ("live", "ready"):
+        try:
+            async with examination.http.get(
+                f"{url}/health/{question}", allow_redirects=False
+            ) as answer:
+                status, body = answer.status, await answer.content.read(1000)
+        except (aiohttp.ClientError, OSError) as error:
+            return failed(
+                f"no API at {url}: {why(error)}",
+                "start `attachments api`; ATTACHMENTS_API_URL must be the address that leads to"
+                " it, else it is looked for at ATTACHMENTS_API_HOST and ATTACHMENTS_API_PORT",
+            )
+        if status == 503 and question == "ready":
+            return failed(
+                f"the API at {url} is alive, but does not reach the database",
+                "see that its ATTACHMENTS_DATABASE_URL is the one of here, and read its log",
+            )
+        if status != 200 or b'"status"' not in body:
+            return failed(
+                f"{url}/health/{question} answers {status}, not as our API does",
+                "see that ATTACHMENTS_API_URL leads to the API, with nothing else on its port",
+            )
+    return ok(f"alive and ready at {url}")
+
+
+async def find_intake_fault(examination: Examination) -> str | None:
+    """Say why the API would take no event from the store; None if it takes one.
+
+    What is posted is the test event that S3 itself sends, which changes nothing.
+    """
+    url = f"{examination.api_url}/events/s3"
+    tokens = examination.settings.events_tokens
+    if not tokens:
+        return "ATTACHMENTS_EVENTS_TOKENS is not set, so the API takes no event over HTTP"
+    event = {"Service": "Amazon S3", "Event": "s3:TestEvent"}
+    headers = {"Authorization": f"Bearer {tokens[0].get_secret_value()}"}
+    try:
+        async with examination.http.post(
+            url, json=event, headers=headers, allow_redirects=False
+        ) as answer:
+            if answer.status == 401:
+                return f"{url} does not take the token of ATTACHMENTS_EVENTS_TOKENS"
+            if answer.status >= 300:
+                return f"{url} answers {answer.status} to an event"
+    except (aiohttp.ClientError, OSError) as error:
+        return f"{url} takes no event: {why(error)}"
+    return None

@@ -1,0 +1,143 @@
+"""Is the broker there, does it keep what it is given, and does a worker listen to it?"""
+
+import asyncio
+from typing import Any
+
+import redis.asyncio
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import (
+    AuthenticationError,
+    NoPermissionError,
+    RedisError,
+    ResponseError,
+)
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from deploy.doctor.examination import Examination, Verdict, failed, ok, warning
+
+OLDEST = 7
+TIMEOUT_S = 3.0
+LOOKS = 10
+LOOK_EVERY_S = 0.2
+"""A worker that has just taken a message does not wait for the next one yet."""
+
+
+def _connect(examination: Examination) -> "redis.asyncio.Redis":
+    client: redis.asyncio.Redis = redis.asyncio.from_url(
+        examination.settings.broker_url.get_secret_value(),
+        socket_timeout=TIMEOUT_S,
+        socket_connect_timeout=TIMEOUT_S,
+        retry=Retry(NoBackoff(), 0),
+        decode_responses=True,
+    )
+    return client
+
+
+async def check_broker(examination: Examination) -> Verdict:
+    """See that the broker answers, is new enough, and takes writes."""
+    try:
+        async with _connect(examination) as client:
+            await client.ping()
+            try:
+                info: dict[str, Any] = await client.info()
+            except ResponseError:
+                info = {}
+    except (AuthenticationError, NoPermissionError):
+        return failed(
+            "the broker refuses the user or the password", "correct ATTACHMENTS_BROKER_URL"
+        )
+    except (RedisTimeoutError, TimeoutError):
+        return failed("the broker does not answer in time", _lead_there())
+    except ResponseError:
+        return failed("the broker refuses us", "correct ATTACHMENTS_BROKER_URL")
+    except (RedisError, OSError) as error:
+        return failed(f"the broker cannot be reached ({type(error).__name__})", _lead_there())
+    examination.broker = {name: str(value) for name, value in info.items()}
+    return _judge(examination.broker)
+
+
+def _lead_there() -> str:
+    return (
+        "start it, and see that ATTACHMENTS_BROKER_URL and the network lead to it;"
+        " uploads are processed meanwhile, but late, by the workers' sweep"
+    )
+
+
+def _judge(info: dict[str, str]) -> Verdict:
+    version = info.get("valkey_version") or info.get("redis_version")
+    if version is None:
+        return warning(
+            "the broker answers, but tells nothing of itself",
+            "allow the user INFO (ACL SETUSER … +info), so that it can be checked",
+        )
+    name = f"Valkey {version}" if "valkey_version" in info else f"Redis {version}"
+    if "valkey_version" not in info and int(version.split(".")[0]) < OLDEST:
+        return failed(f"{name} is too old", f"upgrade to Redis {OLDEST} or newer, or to Valkey")
+    if info.get("role") == "slave":
+        return failed(f"{name} is a replica", "lead ATTACHMENTS_BROKER_URL to the primary")
+    if info.get("loading") == "1":
+        return failed(f"{name} is still loading what it holds", "wait until it has")
+    return ok(name)
+
+
+async def check_persistence(examination: Examination) -> Verdict:
+    """See whether the broker keeps its messages over a restart; rows do in any case."""
+    enabled = examination.broker.get("aof_enabled")
+    mend = (
+        "set appendonly yes and appendfsync everysec;"
+        " without them a restart delays uploads by some seconds, until the sweep"
+    )
+    if enabled is None:
+        return warning("the broker does not tell", f"{mend} (INFO persistence is not allowed)")
+    if enabled != "1":
+        return warning("no append-only file: wake-ups are lost when the broker restarts", mend)
+    if examination.broker.get("aof_last_write_status", "ok") != "ok":
+        return failed(
+            "the append-only file cannot be written", "look at the broker's disk and its log"
+        )
+    return ok("append-only file")
+
+
+async def check_eviction(examination: Examination) -> Verdict:
+    """See that the broker never throws messages away to make room."""
+    policy = examination.broker.get("maxmemory_policy")
+    limited = examination.broker.get("maxmemory", "0") != "0"
+    mend = "set maxmemory-policy noeviction, and give the queue an instance of its own"
+    if policy is None:
+        return warning("the broker does not tell", f"{mend} (INFO memory is not allowed)")
+    if policy == "noeviction":
+        return ok("noeviction")
+    if limited:
+        return failed(f"{policy}: messages are thrown away when memory is full", mend)
+    return warning(f"{policy}, without effect while maxmemory is not set", mend)
+
+
+async def check_worker(examination: Examination) -> Verdict:
+    """See whether a worker waits for messages."""
+    try:
+        async with _connect(examination) as client:
+            for _ in range(LOOKS):
+                waiting = await _count_waiting(client)
+                if waiting:
+                    return ok(f"{waiting} {'worker' if waiting == 1 else 'workers'} listening")
+                await asyncio.sleep(LOOK_EVERY_S)
+    except ResponseError:
+        return warning(
+            "the broker does not tell who listens",
+            "see that `attachments worker` runs, or allow the user CLIENT LIST",
+        )
+    except (RedisError, OSError) as error:
+        return failed(f"the broker went away ({type(error).__name__})", _lead_there())
+    return failed(
+        "no worker listens to the broker",
+        "start `attachments worker`, with the same ATTACHMENTS_BROKER_URL as here",
+    )
+
+
+async def _count_waiting(client: "redis.asyncio.Redis") -> int:
+    database = str(client.connection_pool.connection_kwargs.get("db") or 0)
+    return sum(
+        each.get("cmd") == "brpop" and each.get("db") == database
+        for each in await client.client_list()
+    )

@@ -1,0 +1,130 @@
+"""The list of checks, and how it is gone through."""
+
+import asyncio
+import signal
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+
+from deploy.doctor.api import check_api
+from deploy.doctor.broker import check_broker, check_eviction, check_persistence, check_worker
+from deploy.doctor.clocks import check_clocks
+from deploy.doctor.database import check_database, check_schema
+from deploy.doctor.examination import Examination, Status, Verdict, failed, ok, skipped
+from deploy.doctor.processing import check_event, check_links, check_thumbnail
+from deploy.doctor.removal import remove_probes
+from deploy.doctor.store import check_store
+from deploy.doctor.upload import check_cors, check_upload, draw
+from deploy.environment import read_settings
+from shared.database import DatabaseAway
+from shared.errors import AttachmentsError, SettingsError
+from shared.log import configure_logging
+from shared.settings import Settings
+
+REQUEST_TIMEOUT_S = 10.0
+LIMIT_S = 30.0
+"""How long a check may take beside the waiting that the operator asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing to look at. It is skipped where one that it `needs` has failed."""
+
+    name: str
+    carry_out: Callable[[Examination], Awaitable[Verdict]]
+    needs: tuple[str, ...] = ()
+
+
+CHECKS = (
+    Check("database", check_database),
+    Check("schema", check_schema, needs=("database",)),
+    Check("broker", check_broker),
+    Check("persistence", check_persistence, needs=("broker",)),
+    Check("eviction", check_eviction, needs=("broker",)),
+    Check("worker", check_worker, needs=("broker",)),
+    Check("store", check_store),
+    Check("clocks", check_clocks),
+    Check("api", check_api),
+    Check("upload", check_upload, needs=("schema", "store")),
+    Check("cors", check_cors, needs=("upload",)),
+    Check("event", check_event, needs=("upload",)),
+    Check("thumbnail", check_thumbnail, needs=("upload",)),
+    Check("links", check_links, needs=("upload", "api")),
+)
+REMOVAL = Check("removal", remove_probes)
+"""Comes last, and comes whatever has happened before."""
+
+Tell = Callable[[str], None]
+
+
+def run_doctor(
+    data_dir: Path, *, origin: str | None, wait_s: float, tell: Tell
+) -> dict[str, Verdict]:
+    """Make every check and return the verdicts by name, in order; `tell` gets each name before.
+
+    Raises KeyboardInterrupt when it is told to stop, after the probe has been removed.
+    """
+    try:
+        settings = read_settings(data_dir)
+    except SettingsError as error:
+        rest = skipped("needs settings, which failed")
+        verdicts = {check.name: rest for check in (*CHECKS, REMOVAL)}
+        return {"settings": failed(str(error), "set them right; the README lists all"), **verdicts}
+    configure_logging("error", settings.log_format)
+    try:
+        return asyncio.run(_run(settings, origin, wait_s, tell))
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None
+
+
+async def _run(
+    settings: Settings, origin: str | None, wait_s: float, tell: Tell
+) -> dict[str, Verdict]:
+    task = asyncio.current_task()
+    assert task is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    timeout = aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_S)
+    async with AsyncExitStack() as exits:
+        http = await exits.enter_async_context(aiohttp.ClientSession(timeout=timeout))
+        examination = Examination(
+            settings=settings, origin=origin, wait_s=wait_s, http=http, exits=exits, content=draw()
+        )
+        await examine(examination, tell)
+    return examination.verdicts
+
+
+async def examine(examination: Examination, tell: Tell) -> None:
+    """Make every check, each within bounds, and remove the probe in any case."""
+    examination.verdicts["settings"] = ok("can be read")
+    try:
+        for check in CHECKS:
+            tell(check.name)
+            examination.verdicts[check.name] = await _carry_out(check, examination)
+    finally:
+        tell(REMOVAL.name)
+        examination.verdicts[REMOVAL.name] = await _carry_out(REMOVAL, examination)
+
+
+async def _carry_out(check: Check, examination: Examination) -> Verdict:
+    for name in check.needs:
+        if not examination.works(name):
+            status = examination.verdicts[name].status
+            return skipped(f"needs {name}, which {_ENDED[status]}")
+    limit_s = LIMIT_S + examination.wait_s
+    try:
+        async with asyncio.timeout(limit_s):
+            return await check.carry_out(examination)
+    except TimeoutError:
+        return failed(f"came to no end within {limit_s:.0f} s")
+    except DatabaseAway as error:
+        return failed(f"the database went away ({error})", "see the check of the database")
+    except AttachmentsError as error:
+        return failed(f"{type(error).__name__}: {error}")
+    except Exception as error:
+        return failed(f"the check itself broke ({type(error).__name__}): please report this")
+
+
+_ENDED = {Status.FAILED: "failed", Status.SKIPPED: "was skipped"}

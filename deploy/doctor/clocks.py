@@ -1,0 +1,60 @@
+"""Do this machine, the store and the database agree on the time?"""
+
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+import aiohttp
+
+from deploy.doctor.examination import Examination, Verdict, failed, ok, skipped, warning, why
+from shared.database import DatabaseAway
+
+WARNING_S = 60.0
+FAILED_S = 300.0
+"""S3 refuses signatures that are 15 minutes off, and looks at a policy's end by its own clock."""
+
+
+async def check_clocks(examination: Examination) -> Verdict:
+    """Measure how far the clocks of the store and the database are ahead of this machine's."""
+    ahead: dict[str, float] = {}
+    faults = []
+
+    async def measure(name: str, ask: Callable[[], Awaitable[datetime]]) -> None:
+        before = datetime.now(UTC)
+        try:
+            told = await ask()
+        except (aiohttp.ClientError, OSError, DatabaseAway, LookupError, ValueError) as error:
+            faults.append(f"the {name}'s is not known ({why(error)})")
+        else:
+            after = datetime.now(UTC)
+            ahead[name] = (told - before - (after - before) / 2).total_seconds()
+
+    await measure("store", lambda: _store_time(examination))
+    if examination.works("database"):
+        await measure("database", lambda: _database_time(examination))
+    if not ahead:
+        return skipped("neither the store nor the database tells the time")
+    told = [
+        f"the {name}'s is {abs(seconds):.0f} s {'ahead' if seconds > 0 else 'behind'}"
+        if abs(seconds) >= 1.5  # the store tells whole seconds
+        else f"the {name}'s agrees"
+        for name, seconds in ahead.items()
+    ]
+    found = f"{', '.join([*told, *faults])} with this machine's"
+    worst = max(abs(seconds) for seconds in ahead.values())
+    mend = "set the clocks by NTP; policies live by them, and S3 refuses at 15 minutes"
+    if worst > FAILED_S:
+        return failed(found, mend)
+    return warning(found, mend) if worst > WARNING_S else ok(found)
+
+
+async def _store_time(examination: Examination) -> datetime:
+    async with examination.http.head(examination.store_url, allow_redirects=False) as answer:
+        return parsedate_to_datetime(answer.headers["Date"])
+
+
+async def _database_time(examination: Examination) -> datetime:
+    told: datetime = await examination.database.run(
+        lambda connection: connection.fetchval("SELECT clock_timestamp()")
+    )
+    return told

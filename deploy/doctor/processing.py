@@ -1,0 +1,191 @@
+"""Does the event of an upload arrive, is the thumbnail made, and do the addresses open?"""
+
+import asyncio
+import io
+from datetime import UTC, datetime
+
+import aiohttp
+from PIL import Image, UnidentifiedImageError
+
+from api.documents import Links
+from deploy.doctor.api import find_intake_fault
+from deploy.doctor.examination import Examination, Verdict, failed, ok, skipped, warning, why
+from shared import attachments, probes
+from shared.attachments import Attachment
+from shared.errors import ObjectMissing, StoreError
+from shared.probes import Arrival
+from shared.reasons import REASONS
+
+POLL_EVERY_S = 0.2
+LINGER_S = 1.5
+"""How long to wait for more of the same event once one is there."""
+
+MAX_BYTES = 1024 * 1024
+DONE = ("ready", "rejected", "failed", "expired")
+
+
+async def check_event(examination: Examination) -> Verdict:
+    """Wait until the store's event of the upload is there, and tell how it came."""
+    arrivals = await _wait_for_arrivals(examination)
+    if not arrivals:
+        return failed(*await _explain_silence(examination))
+    first = arrivals[0]
+    seconds = max(0.0, (first.arrived_at - examination.probe.posted_at).total_seconds())
+    ways = " and ".join(dict.fromkeys(f"{each.source} as {each.dialect}" for each in arrivals))
+    found = f"by {ways}, {seconds:.1f} s after the upload"
+    if len(arrivals) == 1:
+        return ok(f"{found}, once", seconds=seconds)
+    return warning(
+        f"{found}, {len(arrivals)} times",
+        "does no harm, as an event has one effect; but look whether two rules of the bucket send"
+        " the same, or the API answers so late that the store sends again",
+        seconds=seconds,
+    )
+
+
+async def _wait_for_arrivals(examination: Examination) -> list[Arrival]:
+    loop = asyncio.get_running_loop()
+    probe_id, deadline = examination.probe.row.id, loop.time() + examination.wait_s
+    while True:
+        arrivals = await examination.database.run(probes.find_arrivals, probe_id)
+        if arrivals:
+            await asyncio.sleep(LINGER_S)
+            return await examination.database.run(probes.find_arrivals, probe_id)
+        if loop.time() > deadline:
+            return []
+        await asyncio.sleep(POLL_EVERY_S)
+
+
+async def _explain_silence(examination: Examination) -> tuple[str, str]:
+    row = await _read(examination)
+    found = f"no event came within {examination.wait_s:.0f} s"
+    if row.uploaded_at is not None:
+        found += "; the sweep found the upload all the same, but later than an event would have"
+    fault = await find_intake_fault(examination)
+    address = f"{examination.api_url}/events/s3"
+    mend = (
+        f"MinIO, RustFS, Ceph, SeaweedFS, SNS and EventBridge are to post object-created events"
+        f" of bucket {examination.settings.s3_bucket} to {address}, with a token of"
+        " ATTACHMENTS_EVENTS_TOKENS as Bearer or at the end of the path; of S3 by way of SQS,"
+        " `attachments consume` must run"
+    )
+    if fault is None:
+        return found, f"the API takes events, so look at the store's side: {mend}"
+    return found, f"{fault}; {mend}"
+
+
+async def _read(examination: Examination) -> Attachment:
+    row = await examination.database.run(attachments.find_any, examination.probe.row.id)
+    assert row is not None  # only a doctor removes probes, and not before an hour
+    return row
+
+
+async def check_thumbnail(examination: Examination) -> Verdict:
+    """Wait until a worker has processed the upload, and look at the thumbnail in the store."""
+    row = await _wait_until_done(examination)
+    if row.state in ("rejected", "failed"):
+        return failed(
+            f"the probe is {row.state}: {REASONS.get(row.reason or '', row.reason)}",
+            "read the worker's log about this attachment: it tells the cause",
+        )
+    if row.state != "ready":
+        return failed(_explain_state(examination, row), _mend_of(examination, row))
+    assert row.processed_at is not None
+    seconds = max(0.0, (row.processed_at - examination.probe.posted_at).total_seconds())
+    if not row.resized or row.thumbnail_key is None:
+        return failed(
+            "the probe is ready, but without a thumbnail", "see that all workers are of one version"
+        )
+    try:
+        async with examination.storage.read(row.thumbnail_key, end=MAX_BYTES) as (_, chunks):
+            content = b"".join([chunk async for chunk in chunks])
+        width, height = _measure(content)
+    except ObjectMissing:
+        return failed(
+            "the row promises a thumbnail that is not in the store",
+            "see that workers use the same bucket, and that nothing else deletes in it",
+        )
+    except StoreError as error:
+        return failed(f"the thumbnail cannot be read ({error})", "grant s3:GetObject")
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError):
+        return failed("the thumbnail is no image", "see that nothing else writes to the bucket")
+    return ok(f"{width}×{height}, {seconds:.1f} s after the upload", seconds=seconds)
+
+
+async def _wait_until_done(examination: Examination) -> Attachment:
+    """Wait for as long as set, counted from when the service knew of the upload."""
+    loop = asyncio.get_running_loop()
+    begin = loop.time()
+    row = await _read(examination)
+    while row.state not in DONE and loop.time() < begin + examination.wait_s:
+        if row.uploaded_at is None and not examination.works("event"):
+            break  # waited for long enough
+        await asyncio.sleep(POLL_EVERY_S)
+        row = await _read(examination)
+    return row
+
+
+def _explain_state(examination: Examination, row: Attachment) -> str:
+    if row.uploaded_at is None:
+        return "the service does not know of the upload: no event, and no sweep of a worker"
+    if row.attempt == 0:
+        return f"no worker took the upload within {examination.wait_s:.0f} s"
+    return f"still {row.state}, at attempt {row.attempt}, after {examination.wait_s:.0f} s"
+
+
+def _mend_of(examination: Examination, row: Attachment) -> str:
+    if row.attempt:
+        return "read the worker's log about this attachment: it tells the cause"
+    if examination.works("worker"):
+        return "see that workers use the same database and bucket as here, and are not overloaded"
+    return "start `attachments worker`, with the same settings as here"
+
+
+def _measure(content: bytes) -> tuple[int, int]:
+    with Image.open(io.BytesIO(content)) as image:
+        image.load()
+        return image.size
+
+
+async def check_links(examination: Examination) -> Verdict:
+    """Open `url` and `thumb` as the API shows them, through to the store."""
+    row = await _read(examination)
+    if row.uploaded_at is None:
+        return skipped("the service does not know of the upload")
+    links, now = Links(examination.settings), datetime.now(UTC)
+    wanted = {"url": row.key}
+    if row.resized and row.thumbnail_key is not None:
+        wanted["thumb"] = row.thumbnail_key
+    for name, key in wanted.items():
+        base = f"{links.base(examination.api_url)}/{key}"
+        address = links.url(key, row.uploaded_at, now, examination.api_url)
+        try:
+            async with examination.http.get(address) as answer:
+                status, host = answer.status, answer.url.host
+                content = await answer.content.read(MAX_BYTES)
+                while chunk := await answer.content.read(MAX_BYTES):
+                    content += chunk
+        except (aiohttp.ClientError, OSError) as error:
+            return failed(f"{name}: {base} does not open: {why(error)}", _mend_link(examination))
+        if status != 200:
+            return failed(f"{name}: {base} answers {status} from {host}", _mend_link(examination))
+        if (content != examination.content) if name == "url" else not _is_image(content):
+            return failed(f"{name}: {base} opens, but is not what was stored", "is it a cache?")
+    return ok(f"{' and '.join(wanted)} open at {links.base(examination.api_url)}")
+
+
+def _is_image(content: bytes) -> bool:
+    try:
+        return bool(_measure(content))
+    except (OSError, ValueError, SyntaxError):
+        return False
+
+
+def _mend_link(examination: Examination) -> str:
+    if examination.settings.files_public:
+        return "see that ATTACHMENTS_FILES_URL leads to the bucket, and may be read by everyone"
+    return (
+        "see that the API has the same ATTACHMENTS_FILES_SECRET and database as here, that"
+        " ATTACHMENTS_FILES_URL or ATTACHMENTS_API_URL leads to it, and that"
+        " ATTACHMENTS_S3_PUBLIC_URL, to which it sends on, serves GET as well"
+    )

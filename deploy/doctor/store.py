@@ -1,0 +1,87 @@
+"""Does the store let us in, and can it tell a missing object from a forbidden one?"""
+
+import secrets
+
+from deploy.doctor.examination import Examination, Verdict, failed, ok
+from shared.errors import ObjectMissing, SettingsError, StoreRefused, StoreUnavailable
+from shared.keys import PREFIX
+from shared.storage import open_storage
+
+REFUSALS = {
+    "NoSuchBucket": ("there is no such bucket", "create it, or correct ATTACHMENTS_S3_BUCKET"),
+    "InvalidAccessKeyId": (
+        "the store does not know the access key",
+        "correct AWS_ACCESS_KEY_ID, or whatever else the credentials come from",
+    ),
+    "SignatureDoesNotMatch": (
+        "the secret key does not belong to the access key",
+        "correct AWS_SECRET_ACCESS_KEY, or whatever else the credentials come from",
+    ),
+    "ExpiredToken": (
+        "the temporary credentials have ended",
+        "renew them, or use a source that botocore renews by itself",
+    ),
+    "InvalidToken": ("the session token is not accepted", "correct AWS_SESSION_TOKEN"),
+    "RequestTimeTooSkewed": (
+        "the clocks of this machine and the store are too far apart",
+        "set this machine's clock (NTP)",
+    ),
+    "AuthorizationHeaderMalformed": (
+        "the bucket is in another region",
+        "correct ATTACHMENTS_S3_REGION",
+    ),
+    "PermanentRedirect": ("the bucket is in another region", "correct ATTACHMENTS_S3_REGION"),
+    "301": ("the bucket is in another region", "correct ATTACHMENTS_S3_REGION"),
+    "NoCredentialsError": ("there are no AWS credentials", "set AWS_ACCESS_KEY_ID and so on"),
+}
+"""Error code of S3 → what that means, and what helps ("Error responses", Amazon S3 API)."""
+
+
+async def check_store(examination: Examination) -> Verdict:
+    """Ask for a key that is not there; the answer must be that it is not."""
+    bucket = examination.settings.s3_bucket
+    key = f"{PREFIX}doctor/{secrets.token_hex(8)}"
+    try:
+        examination.storage = await examination.exits.enter_async_context(
+            open_storage(examination.settings)
+        )
+        await examination.storage.credentials()
+    except SettingsError as error:
+        return failed(str(error), "correct the setting, or the AWS profile")
+    except StoreRefused as error:
+        return failed(
+            f"{error}",
+            "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile, or an instance role",
+        )
+    try:
+        # GET comes first, since only its answer has a body that tells the bucket's fault.
+        try:
+            async with examination.storage.read(key, end=1):
+                pass
+        except ObjectMissing:
+            await examination.storage.head(key)
+    except ObjectMissing:
+        return ok(f"bucket {bucket} at {examination.store_url}")
+    except StoreRefused as error:
+        return _explain(str(error), bucket)
+    except StoreUnavailable as error:
+        return failed(
+            f"the store at {examination.store_url} cannot be reached ({error})",
+            "see that ATTACHMENTS_S3_ENDPOINT_URL, ATTACHMENTS_S3_REGION and the network lead"
+            " to it",
+        )
+    return failed(f"the store claims to have {key}, which nobody wrote", "is it S3?")
+
+
+def _explain(code: str, bucket: str) -> Verdict:
+    if code in ("AccessDenied", "403", "Forbidden"):
+        return failed(
+            f"403 for a key that is not there ({code}): uploads that never came could not be told"
+            " from forbidden ones",
+            f"grant s3:ListBucket on arn:aws:s3:::{bucket}, and s3:GetObject, s3:PutObject and"
+            f" s3:DeleteObject on arn:aws:s3:::{bucket}/{PREFIX}*",
+        )
+    found, mend = REFUSALS.get(
+        code, (f"the store refuses us ({code})", "look the code up in the store's documentation")
+    )
+    return failed(f"bucket {bucket}: {found}", mend)

@@ -1,0 +1,143 @@
+"""Does the store take an upload under our policy, and may a browser make one?"""
+
+import io
+import json
+import re
+from datetime import datetime
+
+import aiohttp
+from PIL import Image
+
+from deploy.doctor.examination import Examination, Probe, Verdict, failed, ok, warning, why
+from shared import attachments, probes
+from shared.attachments import NewAttachment
+from shared.database import Connection
+from shared.signing import post_policy
+
+SIZE = (480, 360)
+"""Larger than a thumbnail, so that one has to be made."""
+
+SOMEONE = "https://attachments-doctor.example"
+"""The origin to upload from where the operator named none; RFC 2606 gives it to nobody."""
+
+REFUSALS = {
+    "AccessDenied": "grant s3:PutObject on arn:aws:s3:::{bucket}/attachments/*; if the clocks"
+    " differ, set them first: a policy lives by the store's",
+    "SignatureDoesNotMatch": "correct the secret key, and ATTACHMENTS_S3_REGION",
+    "InvalidAccessKeyId": "correct the access key",
+    "NoSuchBucket": "correct ATTACHMENTS_S3_PUBLIC_URL: it must lead to this very bucket",
+    "MethodNotAllowed": "correct ATTACHMENTS_S3_PUBLIC_URL: it must end in the bucket, and lead"
+    " straight to the store",
+}
+"""Error code of S3 → what helps."""
+
+
+def draw() -> bytes:
+    """Draw the probe: a small PNG."""
+    file = io.BytesIO()
+    Image.linear_gradient("L").resize(SIZE).convert("RGB").save(file, "PNG")
+    return file.getvalue()
+
+
+async def check_upload(examination: Examination) -> Verdict:
+    """Create an attachment, and post a picture with its policy as a browser's form does."""
+    settings = examination.settings
+    [row] = await examination.database.run(
+        attachments.create,
+        [NewAttachment(name=probes.NAME)],
+        organization_id=probes.ORGANIZATION,
+        creator_id=None,
+        bucket=settings.s3_bucket,
+        policy_ttl_s=settings.policy_ttl,
+        # Half of the wait, so that a lost event does not hide whether the rest works.
+        first_check_s=min(settings.pending_check, examination.wait_s / 2),
+    )
+    examination.created = row
+    policy = post_policy(
+        bucket=row.bucket, key=row.key, region=settings.s3_region,
+        credentials=await examination.storage.credentials(), now=row.created_at,
+        lifetime_s=settings.policy_ttl, max_bytes=settings.max_size, content_type=None,
+    )  # fmt: skip
+    form = aiohttp.FormData(default_to_multipart=True)
+    for name, value in policy.items():
+        form.add_field(name, value)
+    form.add_field("file", examination.content, filename=probes.NAME, content_type="image/png")
+    url = settings.upload_url
+    headers = {"Origin": examination.origin or SOMEONE}
+    try:
+        async with examination.http.post(
+            url, data=form, headers=headers, allow_redirects=False
+        ) as answer:
+            status, text = answer.status, await answer.text(errors="replace")
+            allowed_origin = answer.headers.get("Access-Control-Allow-Origin")
+    except (aiohttp.ClientError, OSError) as error:
+        return failed(
+            f"{url} cannot be posted to: {why(error)}",
+            "correct ATTACHMENTS_S3_PUBLIC_URL, which clients are sent to",
+        )
+    if not 200 <= status < 300:
+        code = re.search(r"<Code>(\w+)</Code>", text)
+        name = code[1] if code else ""
+        mend = REFUSALS.get(name, "see that ATTACHMENTS_S3_PUBLIC_URL leads to the bucket")
+        return failed(
+            f"{url} refuses an upload under our policy: {status} {name}".rstrip(),
+            mend.format(bucket=settings.s3_bucket),
+        )
+    posted_at = await examination.database.run(_clock)
+    examination.probe = Probe(row=row, posted_at=posted_at, allowed_origin=allowed_origin)
+    if status != 201:
+        return warning(
+            f"{url} answers {status}, where the policy asks for 201",
+            "see that ATTACHMENTS_S3_PUBLIC_URL leads straight to the store",
+        )
+    return ok(f"{url} takes an upload under our policy")
+
+
+async def _clock(connection: Connection) -> datetime:
+    told: datetime = await connection.fetchval("SELECT clock_timestamp()")
+    return told
+
+
+async def check_cors(examination: Examination) -> Verdict:
+    """Ask for the preflight that a browser makes, and judge what it may read of the answer."""
+    origin = examination.origin or SOMEONE
+    faults = []
+    if not await _admits_preflight(examination, origin):
+        faults.append("the preflight of a POST is refused")
+    if examination.probe.allowed_origin not in ("*", origin):
+        faults.append("the answer to an upload may not be read")
+    if not faults:
+        return ok(f"pages of {examination.origin or 'any origin'} may upload")
+    rule = {
+        "AllowedOrigins": [examination.origin or "https://your.site"],
+        "AllowedMethods": ["POST"],
+        "AllowedHeaders": ["*"],
+        "MaxAgeSeconds": 3600,
+    }
+    mend = (
+        f"if browsers upload, put this CORS rule on the bucket"
+        f" (aws s3api put-bucket-cors --cors-configuration): {json.dumps({'CORSRules': [rule]})}"
+    )
+    found = " and ".join(faults)
+    if examination.origin is None:
+        return warning(
+            f"for pages of an unknown origin {found}",
+            f"name yours with --origin https://…, so that it is checked; {mend}",
+        )
+    return failed(f"for pages of {origin} {found}", mend)
+
+
+async def _admits_preflight(examination: Examination, origin: str) -> bool:
+    headers = {"Origin": origin, "Access-Control-Request-Method": "POST"}
+    try:
+        async with examination.http.options(
+            examination.settings.upload_url, headers=headers, allow_redirects=False
+        ) as answer:
+            methods = answer.headers.get("Access-Control-Allow-Methods", "")
+            return (
+                200 <= answer.status < 300
+                and answer.headers.get("Access-Control-Allow-Origin") in ("*", origin)
+                and bool({"POST", "*"} & {word.strip().upper() for word in methods.split(",")})
+            )
+    except (aiohttp.ClientError, OSError):
+        return False
