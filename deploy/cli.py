@@ -15,6 +15,7 @@ import typer
 from deploy import operations
 from deploy.doctor import doctor
 from deploy.environment import Misused, Unusable, note, read_client, read_settings
+from deploy.events import events_app
 from deploy.operations import LOCAL, MAX_ID, DataDir, Json
 from shared.errors import AttachmentsError, SettingsError
 
@@ -71,6 +72,15 @@ def worker(data_dir: DataDir = LOCAL) -> None:
             pass
 
     asyncio.run(open_and_close())  # here, since the worker's loop takes what this raises for a bug
+    raise typer.Exit(run(settings))
+
+
+@app.command()
+def consume(data_dir: DataDir = LOCAL) -> None:
+    """Run one process that takes events off a queue of SQS."""
+    settings = read_settings(data_dir)
+    from worker.consume import run
+
     raise typer.Exit(run(settings))
 
 
@@ -140,6 +150,7 @@ def upload(
 app.command()(doctor)
 app.command()(operations.show)
 app.command()(operations.retry)
+app.add_typer(events_app, name="events")
 app.add_typer(operations.organizations_app, name="organizations")
 app.add_typer(operations.tokens_app, name="tokens")
 

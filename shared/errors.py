@@ -11,6 +11,7 @@
     ├── Rejected               the file's fault; final, never tried again
     ├── DecoderFault           the decoder broke without the file being to blame
     ├── ClaimLost              another worker holds the attachment now
+    ├── QueueAway              the queue of events did not answer, or refused
     ├── UnreadableEvent        an authenticated event that says nothing we can use
     ├── SnsRefused             a message that SNS did not write, or not for us
     └── SnsUnreachable         SNS did not give its certificate, or did not confirm
@@ -68,6 +69,14 @@ class DecoderFault(AttachmentsError):
 
 class ClaimLost(AttachmentsError):
     """Another worker holds the attachment now; nothing that we do may change it."""
+
+
+class QueueAway(AttachmentsError):
+    """The queue did not do what was asked; `refused` if it said no, and will again."""
+
+    def __init__(self, fault: str, *, refused: bool = False) -> None:
+        super().__init__(fault)
+        self.refused = refused
 
 
 class UnreadableEvent(AttachmentsError):

@@ -75,6 +75,47 @@ async def record(
     return woken
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replayed:
+    """What a dead letter says, read anew, and what of it had an effect."""
+
+    reading: Reading
+    woken: list[WakeUp]
+
+
+async def replay(
+    connection: Connection, letter_id: int, settings: Settings, *, dry_run: bool
+) -> Replayed | None:
+    """Have a dead letter take effect; None if there is no such letter.
+
+    It is removed once all of it can be read; else what can be takes effect, and it stays. With
+    `dry_run` everything is done and taken back. May be repeated.
+    """
+    transaction = connection.transaction()
+    await transaction.start()
+    replayed = None
+    try:
+        replayed = await _replay(connection, letter_id, settings)
+    finally:
+        if dry_run or replayed is None:
+            await transaction.rollback()
+        else:
+            await transaction.commit()
+    return replayed
+
+
+async def _replay(connection: Connection, letter_id: int, settings: Settings) -> Replayed | None:
+    found = await dead_letters.find(connection, letter_id)
+    if found is None:
+        return None
+    letter, body = found
+    reading = read_message(body, source=letter.source, bucket=settings.s3_bucket).reading
+    woken = await _record(connection, reading.events, settings)
+    if not reading.faults:
+        await dead_letters.remove(connection, [letter_id])
+    return Replayed(reading=reading, woken=woken)
+
+
 def _events(messages: Sequence[Message]) -> list[UploadEvent]:
     if len(messages) == 1:
         return messages[0].reading.events

@@ -1,0 +1,138 @@
+"""The commands of operators about dead letters: events of stores that could not be used."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from deploy.environment import Misused, Unusable, note, with_database
+from deploy.operations import LOCAL, MAX_ID, DataDir, Json
+
+if TYPE_CHECKING:
+    from shared.database import Database
+    from shared.settings import Settings
+
+AT_A_TIME = 200
+
+LetterId = Annotated[int, typer.Argument(metavar="ID", min=1, max=MAX_ID)]
+
+events_app = typer.Typer(help="List, show and replay events that could not be used.")
+
+
+@events_app.command("list")
+def list_letters(
+    limit: Annotated[int, typer.Option(min=1, max=100_000, help="The newest so many.")] = 50,
+    as_json: Json = False,
+    data_dir: DataDir = LOCAL,
+) -> None:
+    """List the kept messages, the newest first, without their bodies."""
+    from dataclasses import asdict
+
+    from deploy import report
+    from shared import dead_letters
+
+    letters = with_database(
+        data_dir, lambda database, _: database.run(dead_letters.list_newest, limit=limit)
+    )
+    if as_json:
+        report.print_json([asdict(letter) for letter in letters])
+        return
+    report.print_table(
+        ("id", "last", "count", "came by", "dialect", "bytes", "reason"),
+        (
+            (row.id, row.last_at, row.count, row.source, row.dialect, row.size, row.reason)
+            for row in letters
+        ),
+    )
+
+
+@events_app.command("show")
+def show_letter(
+    letter_id: LetterId,
+    raw: Annotated[bool, typer.Option("--raw", help="Only the body, byte for byte.")] = False,
+    as_json: Json = False,
+    data_dir: DataDir = LOCAL,
+) -> None:
+    """Show a kept message: what is known of it, and its body."""
+    import sys
+    from base64 import b64encode
+    from dataclasses import asdict
+
+    from deploy import report
+    from shared import dead_letters
+
+    if raw and as_json:
+        raise Misused("give either --raw or --json")
+    found = with_database(data_dir, lambda database, _: database.run(dead_letters.find, letter_id))
+    if found is None:
+        raise Unusable(f"there is no dead letter {letter_id}")
+    letter, body = found
+    if raw:
+        sys.stdout.buffer.write(body)
+    elif as_json:
+        report.print_json({**asdict(letter), "body_base64": b64encode(body).decode()})
+    else:
+        report.print_table(("dead letter", ""), asdict(letter).items())
+        print(report.plain(body.decode(errors="replace")))
+
+
+@events_app.command("replay")
+def replay_letters(
+    ids: Annotated[list[int] | None, typer.Argument(metavar="[ID]...", min=1, max=MAX_ID)] = None,
+    every: Annotated[bool, typer.Option("--all", help="Replay every kept message.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only tell what would be done.")
+    ] = False,
+    data_dir: DataDir = LOCAL,
+) -> None:
+    """Read kept messages anew and have them take effect; what can be used is kept no longer."""
+    if bool(ids) == every:
+        raise Misused("give either IDs or --all")
+    from shared import dead_letters, intake
+    from shared.broker import Publisher
+
+    async def work(database: "Database", settings: "Settings") -> bool:
+        publisher = Publisher(settings.broker_url.get_secret_value())
+        all_well = True
+
+        async def send(number: int) -> bool:
+            replayed = await database.run(intake.replay, number, settings, dry_run=dry_run)
+            if replayed is None:
+                note(f"{number}: there is no such dead letter")
+                return False
+            if not dry_run:
+                for wake_up in replayed.woken:
+                    publisher.publish(wake_up)
+            print(_told(number, replayed, dry_run=dry_run))
+            return not replayed.reading.faults
+
+        try:
+            for number in dict.fromkeys(ids or ()):
+                all_well &= await send(number)
+            before = None
+            while every and (
+                batch := await database.run(
+                    dead_letters.list_newest, limit=AT_A_TIME, before=before
+                )
+            ):
+                for letter in batch:
+                    all_well &= await send(letter.id)
+                before = batch[-1].id
+        finally:
+            publisher.close()
+        if publisher.dropped:
+            note("the broker is away; the next sweep of a worker takes them up")
+        return all_well
+
+    raise typer.Exit(0 if with_database(data_dir, work) else 1)
+
+
+def _told(number: int, replayed: Any, *, dry_run: bool) -> str:
+    reading = replayed.reading
+    effect = len(replayed.woken)
+    line = (
+        f"{number}: {effect} {'would be' if dry_run else ''} recorded,"
+        f" {len(reading.events) - effect} without effect, {reading.ignored} ignored"
+    ).replace("  ", " ")
+    if reading.faults:
+        line += f"; kept, since it cannot be used: {reading.faults[0]}"
+    return line

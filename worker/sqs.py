@@ -1,0 +1,130 @@
+"""A queue of SQS in three verbs; its client's errors stop here."""
+
+import re
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import aiohttp
+from aiobotocore.config import AioConfig
+from aiobotocore.session import get_session
+from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
+
+from shared.errors import QueueAway, SettingsError
+from shared.settings import Settings
+
+if TYPE_CHECKING:
+    from types_aiobotocore_sqs import SQSClient
+
+BATCH = 10
+"""SQS gives and takes no more messages in one request."""
+
+# Hosts of SQS and of its endpoints within private networks name their region.
+_REGION = re.compile(r"(?:^|\.)sqs(?:-fips)?\.([a-z]{2,4}(?:-[a-z]+)+-[0-9]+)\.")
+# Of these, trying again is what mends them.
+_PASSING = ("RequestThrottled", "Throttling", "ThrottlingException", "RequestTimeout")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Received:
+    """A message as the queue hands it out; `receipt` is how this delivery of it is named."""
+
+    id: str
+    receipt: str
+    body: bytes
+
+
+class Queue:
+    """One queue. Every verb raises QueueAway, and may be repeated."""
+
+    def __init__(self, client: "SQSClient", url: str) -> None:
+        self._client = client
+        self._url = url
+
+    async def receive(self, *, wait_s: int) -> list[Received]:
+        """Take up to ten messages, waiting up to `wait_s` seconds for the first."""
+        with _mapped():
+            answer = await self._client.receive_message(
+                QueueUrl=self._url, MaxNumberOfMessages=BATCH, WaitTimeSeconds=wait_s
+            )
+        return [
+            Received(
+                id=message["MessageId"],
+                receipt=message["ReceiptHandle"],
+                body=message.get("Body", "").encode(errors="surrogatepass"),
+            )
+            for message in answer.get("Messages", [])
+        ]
+
+    async def hide(self, batch: Sequence[Received], seconds: int) -> None:
+        """Keep messages from other consumers for so long from now; 0 shows them at once."""
+        with _mapped():
+            await self._client.change_message_visibility_batch(
+                QueueUrl=self._url,
+                Entries=[
+                    {
+                        "Id": str(number),
+                        "ReceiptHandle": item.receipt,
+                        "VisibilityTimeout": seconds,
+                    }
+                    for number, item in enumerate(batch)
+                ],
+            )
+
+    async def delete(self, batch: Sequence[Received]) -> None:
+        """Delete messages. Raises QueueAway too if any of them could not be."""
+        with _mapped():
+            answer = await self._client.delete_message_batch(
+                QueueUrl=self._url,
+                Entries=[
+                    {"Id": str(number), "ReceiptHandle": item.receipt}
+                    for number, item in enumerate(batch)
+                ],
+            )
+        if failed := answer.get("Failed"):
+            raise QueueAway(f"{len(failed)} not deleted: {failed[0]['Code']}")
+
+
+@contextmanager
+def _mapped() -> Iterator[None]:
+    try:
+        yield
+    except ClientError as error:
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        code = str(error.response.get("Error", {}).get("Code", "")) or str(status)
+        refused = 400 <= status < 500 and status != 429 and code not in _PASSING
+        raise QueueAway(code, refused=refused) from error
+    except NoCredentialsError as error:
+        raise QueueAway("there are no AWS credentials", refused=True) from error
+    except (BotoCoreError, aiohttp.ClientError, TimeoutError, OSError) as error:
+        raise QueueAway(type(error).__name__) from error
+
+
+@asynccontextmanager
+async def open_queue(settings: Settings, *, connections: int) -> AsyncIterator[Queue]:
+    """Open the client for the queue's address, which names the region and where SQS is.
+
+    No request is made yet. Raises SettingsError where botocore's chain is set up wrong.
+    """
+    assert settings.sqs_queue_url is not None
+    address = urlsplit(settings.sqs_queue_url)
+    region = _REGION.search(address.hostname or "")
+    config = AioConfig(
+        connect_timeout=3,
+        read_timeout=30,  # a long poll takes up to 20 s
+        max_pool_connections=connections,
+        retries={"total_max_attempts": 2, "mode": "standard"},
+    )
+    try:
+        opened = get_session().create_client(
+            "sqs",
+            region_name=region[1] if region else settings.s3_region,
+            endpoint_url=f"{address.scheme}://{address.netloc}",
+            config=config,
+        )
+        async with opened as client:
+            yield Queue(client, settings.sqs_queue_url)
+    except BotoCoreError as error:
+        raise SettingsError(f"AWS credentials: {type(error).__name__}") from None
