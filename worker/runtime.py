@@ -16,7 +16,7 @@ from typing import Any
 
 import uvloop
 
-from shared import processing
+from shared import dead_letters, processing
 from shared.database import Database, DatabaseAway, open_database
 from shared.errors import (
     ClaimLost,
@@ -37,6 +37,8 @@ from worker.sweep import probe, purge
 DRAIN_S = 6.0
 """How long uploads in flight may still run when the worker is told to stop; what is not done by
 then is given back, so that another worker takes it at once."""
+
+TIDY_EVERY_S = 600.0
 
 log = get_logger(__name__)
 
@@ -132,13 +134,18 @@ class Runtime:
                 settings=settings, database=database, storage=storage, decoders=decoders
             )
             self._loop = asyncio.get_running_loop()
-            periodic = [asyncio.create_task(self._renew()), asyncio.create_task(self._sweep())]
+            periodic = [
+                asyncio.create_task(self._renew()),
+                asyncio.create_task(self._sweep()),
+                asyncio.create_task(self._tidy()),
+            ]
             self._ready.set()
             log.info(
                 "worker is ready", concurrency=settings.concurrency, decoders=settings.decoders
             )
             await self._stop.wait()
-            periodic[1].cancel()
+            for task in periodic[1:]:  # leases are still needed
+                task.cancel()
             await self._end_jobs()
             periodic[0].cancel()
             await asyncio.gather(*periodic, return_exceptions=True)
@@ -294,6 +301,15 @@ class Runtime:
                 await self._wait_for_room()
             else:
                 await asyncio.sleep(interval * random.uniform(0.8, 1.2))  # noqa: S311
+
+    async def _tidy(self) -> None:
+        """Now and then remove dead letters that are too old, also where no new ones come."""
+        while True:
+            await asyncio.sleep(TIDY_EVERY_S * random.uniform(0.8, 1.2))  # noqa: S311
+            try:
+                await self._database.run(dead_letters.prune, self._settings)
+            except DatabaseAway as error:
+                log.warning("dead letters not pruned", error=str(error))
 
     async def _take_due(self, limit: int) -> int:
         sweep = await self._database.run(
