@@ -11,16 +11,18 @@ import pytest
 import pytest_asyncio
 
 from api import access
-from shared import attachments, organizations, processing
+from shared import attachments, dead_letters, organizations, processing
 from shared.attachments import Attachment, Filter, NewAttachment
 from shared.database import SERVER_SETTINGS
 from shared.notifications import UploadEvent
 from shared.processing import Claim, Outcome
+from shared.settings import load_settings
 from tests.conftest import clone_database
 from tests.stack import Stack
 
 ROWS = 1_000_000
 TOKENS = 20_000
+LETTERS = 100_000
 BIG, USUAL = 1, 50
 """An organization that owns a fifth of all rows, and one of a hundred others alike."""
 
@@ -28,7 +30,9 @@ BUCKET = "bucket"
 UPLOADED, PROCESSING, READY, FAILED, DELETED = range(1, 6)
 """Ids of rows in these states, of organization USUAL; the first three are due."""
 
-MODULES: tuple[ModuleType, ...] = (attachments, processing, organizations, access)
+SCANS = ("Seq Scan on attachments", "Seq Scan on tokens", "Seq Scan on dead_letters")
+
+MODULES: tuple[ModuleType, ...] = (attachments, processing, organizations, access, dead_letters)
 
 FILL = f"""
 INSERT INTO attachments (
@@ -62,11 +66,16 @@ async def filled(stack: Stack) -> str:
         "INSERT INTO tokens (organization_id, name, digest)"
         f" SELECT 1 + n % 200, 't', sha256(n::text::bytea) FROM generate_series(1, {TOKENS}) AS n"
     )
+    await connection.execute(
+        "INSERT INTO dead_letters (digest, body, source, reason, last_at)"
+        " SELECT sha256(n::text::bytea), 'x', 'webhook', 'r', now() - n * interval '1 second'"
+        f" FROM generate_series(1, {LETTERS}) AS n"
+    )
     # Of what is not committed for sure VACUUM does not say that everyone sees it.
     await connection.execute("SET synchronous_commit = on")
     await connection.execute(FILL)
     await connection.execute(f"ALTER SEQUENCE attachments_id_seq RESTART WITH {ROWS + 1}")
-    await connection.execute("VACUUM ANALYZE attachments, tokens, organizations")
+    await connection.execute("VACUUM ANALYZE attachments, tokens, organizations, dead_letters")
     await connection.close()
     return database_url
 
@@ -88,9 +97,7 @@ class Explaining:
             for node in nodes(plan):
                 walked = f"{node['Node Type']} on {node.get('Relation Name')}"
                 self.walked.append(f"{walked} by {node.get('Index Name')}")
-                assert walked not in ("Seq Scan on attachments", "Seq Scan on tokens"), (
-                    f"{options}: {statement}\n{json.dumps(plan, indent=1)}"
-                )
+                assert walked not in SCANS, f"{options}: {statement}\n{json.dumps(plan, indent=1)}"
         self.explained += 1
 
     async def fetch(self, statement: str, *values: Any) -> Any:
@@ -164,6 +171,13 @@ def told(attachment_id: int, **more: Any) -> UploadEvent:
 ONE = Filter(attachable_type="comment", ids=(77,))
 SEVERAL = Filter(attachable_type="comment", ids=tuple(range(2000, 2100)))
 NOT = Filter(attachable_type="comment", ids=(77, 78), negated=True)
+
+NEEDED = {
+    "database_url": "postgresql://h/d", "broker_url": "redis://h", "s3_bucket": BUCKET,
+    "files_secret": "a secret of the tests",
+}  # fmt: skip
+KEEPS_FEW = load_settings(**NEEDED, dead_letters="1000", dead_letter_age="5000")
+KEEPS_ALL = load_settings(**NEEDED, dead_letters="100000", dead_letter_age="5000000")
 
 Call = Callable[[Any], Awaitable[Any]]
 
@@ -289,6 +303,24 @@ CALLS: dict[str, tuple[Call, Callable[[Any], bool]]] = {
     "organizations.revoke_token": (lambda c: organizations.revoke_token(c, 100), bool),
     "organizations.is_revoked": (
         lambda c: organizations.is_revoked(c, "no such"), lambda found: found is False,
+    ),
+    "dead_letters.keep": (
+        lambda c: dead_letters.keep(c, b"new", source="webhook", dialect=None, reason="r"),
+        lambda found: found is None,
+    ),
+    "dead_letters.prune": (
+        lambda c: dead_letters.prune(c, KEEPS_FEW), lambda found: found == 200,
+    ),
+    "dead_letters.prune of nothing": (
+        lambda c: dead_letters.prune(c, KEEPS_ALL), lambda found: found == 0,
+    ),
+    "dead_letters.list_newest": (
+        lambda c: dead_letters.list_newest(c, limit=50, before=LETTERS // 2),
+        lambda found: len(found) == 50,
+    ),
+    "dead_letters.find": (lambda c: dead_letters.find(c, 7), bool),
+    "dead_letters.remove": (
+        lambda c: dead_letters.remove(c, [7, 8]), lambda found: found is None,
     ),
     "access.find_caller": (lambda c: find_new_caller(c), bool),
 }  # fmt: skip
