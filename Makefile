@@ -5,7 +5,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 SOURCES := api worker shared deploy tests
 
-.PHONY: help up test check bench format install lock
+.PHONY: help up test check bench soak format install lock
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,6 +25,9 @@ check: install ## lint and type-check code, image and compose file
 
 bench: install ## measure speed and CPU as ratios against bare equivalents
 	$(BIN)/python -m tests.benchmarks $(BENCH_ARGS)
+
+soak: install ## upload thousands of files while everything is killed, and show that nothing is lost
+	$(BIN)/python -m tests.soak $(SOAK_ARGS)
 
 format: install ## format the code
 	$(BIN)/ruff format $(SOURCES)

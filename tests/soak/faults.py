@@ -1,0 +1,119 @@
+"""The planned faults, injected into the running processes as the uploads go on."""
+
+import asyncio
+import signal
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+
+import psutil  # type: ignore[import-untyped]  # it ships none
+import redis.asyncio
+from redis.exceptions import RedisError
+
+from tests.soak.plan import Fault
+from tests.soak.processes import Kept
+from tests.soak.site import Site
+
+POLL_S = 0.05
+PATIENCE_S = 20.0
+"""How long a fault waits for something that it can befall; then it is left out."""
+
+
+class Chaos:
+    """Injects faults when their time has come; `done` counts them by kind."""
+
+    def __init__(self, site: Site, faults: Sequence[Fault]) -> None:
+        self._site = site
+        self._faults = faults
+        self._freezes: set[asyncio.Task[None]] = set()
+        self.done: Counter[str] = Counter()
+        self.left_out: Counter[str] = Counter()
+
+    async def run(self, progress: Callable[[], float], over: asyncio.Event) -> None:
+        """Inject each fault once `progress` has come to it, until it is `over`."""
+        for fault in self._faults:
+            while progress() < fault.at and not over.is_set():  # noqa: ASYNC110 - no one tells
+                await asyncio.sleep(POLL_S)
+            if over.is_set():
+                self.left_out[fault.kind] += 1
+                continue
+            try:
+                async with asyncio.timeout(PATIENCE_S):
+                    await self._inject(fault)
+            except TimeoutError:
+                self.left_out[fault.kind] += 1
+            else:
+                self.done[fault.kind] += 1
+        for freeze in self._freezes:
+            freeze.cancel()
+        await asyncio.gather(*self._freezes, return_exceptions=True)
+
+    async def _inject(self, fault: Fault) -> None:
+        action, _, target = fault.kind.partition(" ")
+        match action, target:
+            case "kill", "decoder":
+                await self._kill_decoder(fault.pick)
+            case "kill", _:
+                (await self._living(target, fault.pick)).kill()
+            case "freeze", _:
+                part = await self._living(target, fault.pick)
+                part.freeze()
+                freeze = asyncio.create_task(_thaw(part, fault.lasts_s))
+                self._freezes.add(freeze)
+                freeze.add_done_callback(self._freezes.discard)
+            case "flush", _:
+                await self._flush()
+            case _:
+                raise AssertionError(fault.kind)
+
+    async def _living(self, target: str, pick: float) -> Kept:
+        while True:
+            parts = [
+                part
+                for name, part in self._site.kept.items()
+                if name.partition("-")[0] == target and part.alive
+            ]
+            if parts:
+                return parts[int(pick * len(parts))]
+            await asyncio.sleep(POLL_S)
+
+    async def _kill_decoder(self, pick: float) -> None:
+        while True:
+            found = [pid for worker in self._site.workers for pid in decoder_pids(worker)]
+            if found:
+                with suppress(psutil.NoSuchProcess):
+                    psutil.Process(found[int(pick * len(found))]).send_signal(signal.SIGKILL)
+                    return
+            await asyncio.sleep(POLL_S)
+
+    async def _flush(self) -> None:
+        while True:
+            try:
+                async with redis.asyncio.from_url(self._site.stack.valkey.url) as client:
+                    await client.flushall()
+                    return
+            except (RedisError, OSError):  # just killed, or frozen
+                await asyncio.sleep(POLL_S)
+
+
+async def _thaw(part: Kept, after_s: float) -> None:
+    try:
+        await asyncio.sleep(after_s)
+    finally:
+        part.thaw()
+
+
+def decoder_pids(worker: Kept) -> list[int]:
+    """Find the decoders that a worker has now."""
+    if worker.child is None or not worker.alive:
+        return []
+    try:
+        children = psutil.Process(worker.child.pid).children()
+    except psutil.NoSuchProcess:
+        return []
+    found = []
+    for child in children:
+        with suppress(psutil.Error):
+            if "worker.box" in child.cmdline():
+                found.append(int(child.pid))
+    return sorted(found)

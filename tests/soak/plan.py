@@ -1,0 +1,146 @@
+"""What a soak will do, drawn from its seed by pure functions: the same seed, the same plan."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from random import Random
+from typing import Final
+
+from tests.soak.files import DOCUMENTS, EXTENSIONS, JUNK, MAX_CODE, PHOTOS
+
+MAX_VERSIONS: Final = 4
+MAX_UPLOADS: Final = (MAX_CODE + 1) // MAX_VERSIONS
+
+KILLS: Final[Mapping[str, int]] = {"worker": 35, "decoder": 25, "api": 25, "valkey": 15}
+"""What is killed, and how often compared with the others."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Version:
+    """A file to upload, `after_s` seconds after what came before; `code` is its number alone."""
+
+    kind: str
+    code: int
+    after_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upload:
+    """One attachment: created, its versions uploaded one over the other under one policy.
+
+    It is deleted once `deleted_after` of them are uploaded and `delete_pause_s` have passed; None
+    where it stays. Without versions, nothing is ever uploaded.
+    """
+
+    number: int
+    organization: int
+    name: str
+    versions: tuple[Version, ...]
+    deleted_after: int | None = None
+    delete_pause_s: float = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """Something bad, `at` a share of the whole. `pick` (0 to 1) chooses among many targets."""
+
+    at: float
+    kind: str
+    pick: float = 0
+    lasts_s: float = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Odds:
+    """How likely each mischief is that may befall an event."""
+
+    drop: float = 0.05
+    duplicate: float = 0.08
+    delay: float = 0.10
+    shuffle: float = 0.15
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fate:
+    """What becomes of one event: forward, drop, duplicate, delay or shuffle."""
+
+    kind: str
+    delay_s: float = 0
+
+
+def draw_upload(seed: int, number: int, *, organizations: int) -> Upload:
+    """Draw the upload of a number from 0 up to MAX_UPLOADS - 1."""
+    random = Random(f"{seed}/upload/{number}")
+    count = random.choices([0, 1, 2, 3], [3, 80, 12, 5])[0]
+    versions = tuple(
+        Version(
+            kind=_draw_kind(random),
+            code=number * MAX_VERSIONS + place,
+            after_s=_draw_pause(random) if place else random.choice([0, 0, 0, 0.2, 1]),
+        )
+        for place in range(count)
+    )
+    kind = versions[0].kind if versions else "jpeg"
+    if random.random() < 0.05:  # a name that lies
+        kind = random.choice(list(EXTENSIONS))
+    stem = random.choice(["photo", "Größe", "scan of", "документ", "a+b%20", "x"])
+    deleted = random.random() < 0.08
+    return Upload(
+        number=number,
+        organization=random.randrange(organizations),
+        name=f"{stem} {number:07d}.{EXTENSIONS[kind]}",
+        versions=versions,
+        deleted_after=random.randint(0, count) if deleted else None,
+        delete_pause_s=_draw_pause(random) if deleted else 0,
+    )
+
+
+def _draw_kind(random: Random) -> str:
+    kinds = random.choices([PHOTOS, DOCUMENTS, JUNK], [65, 18, 17])[0]
+    return random.choice(list(kinds))
+
+
+def _draw_pause(random: Random) -> float:
+    # at once, while it is being processed, or after
+    return random.choice([0, random.uniform(0.02, 0.6), random.uniform(0.6, 5)])
+
+
+def draw_faults(seed: int, *, kills: int) -> list[Fault]:
+    """Draw that many kills, and a freeze for every six and a flush for every ten of them."""
+    random = Random(f"{seed}/faults")
+    faults = [
+        Fault(
+            at=random.uniform(0.01, 0.99),
+            kind=f"kill {random.choices(list(KILLS), list(KILLS.values()))[0]}",
+            pick=random.random(),
+        )
+        for _ in range(kills)
+    ]
+    for server in ("valkey", "seaweedfs"):
+        faults += [
+            Fault(
+                at=random.uniform(0.01, 0.99),
+                kind=f"freeze {server}",
+                lasts_s=random.choice([random.uniform(1, 4), random.uniform(4, 12)]),
+            )
+            for _ in range(_share(kills, 12))
+        ]
+    faults += [
+        Fault(at=random.uniform(0.01, 0.99), kind="flush valkey") for _ in range(_share(kills, 10))
+    ]
+    return sorted(faults, key=lambda fault: fault.at)
+
+
+def _share(kills: int, of: int) -> int:
+    return -(-kills // of)
+
+
+def draw_fate(seed: int, about: str, odds: Odds) -> Fate:
+    """Draw what becomes of an event; `about` names it among all others."""
+    random = Random(f"{seed}/event/{about}")
+    chance = random.random()
+    for kind in ("drop", "duplicate", "delay", "shuffle"):
+        chance -= getattr(odds, kind)
+        if chance < 0:
+            delay_s = random.choice([random.uniform(0.1, 2), random.uniform(2, 20)])
+            return Fate(kind=kind, delay_s=delay_s if kind in ("delay", "duplicate") else 0)
+    return Fate(kind="forward")

@@ -1,0 +1,149 @@
+"""Processes that are killed and frozen, and started again by themselves whenever they end."""
+
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from deploy.services import answers
+from deploy.supervisor import Child, Part, Program, start
+
+START_S = 60.0
+"""Long, for a machine that is busy with everything else."""
+
+
+class Kept:
+    """A part that may be killed and frozen, and that keeps account of its ends.
+
+    `unasked` lists how it ended other than by `kill`.
+    """
+
+    def __init__(self, part: Part) -> None:
+        self._part = part
+        self._kills = 0
+        self._noted: Child | None = None
+        self.name = part.name
+        self.child: Child | None = None
+        self.starts = 0
+        self.unasked: list[str] = []
+
+    @property
+    def alive(self) -> bool:
+        """Whether it runs, frozen or not."""
+        return self.child is not None and self.child.status is None
+
+    def adopt(self) -> None:
+        """Take over the part as it runs already."""
+        self.child = self._part.child
+
+    async def start(self) -> None:
+        """Run it and wait until it answers. Raises StartFailed."""
+        self._note_end()
+        await self._part.start()
+        self.child = self._part.child
+        self.starts += 1
+
+    async def stop(self, grace_s: float) -> None:
+        """Stop it; it runs no more, however it ends."""
+        self._note_end()
+        await self._part.stop(grace_s)
+
+    def kill(self) -> None:
+        """Kill the process itself, as a crash would; a frozen one as well."""
+        assert self.child is not None
+        self._kills += 1
+        os.kill(self.child.pid, signal.SIGKILL)
+
+    def freeze(self) -> None:
+        """Stop it in its tracks; its connections stay open."""
+        assert self.child is not None
+        os.kill(self.child.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on, if it still lives."""
+        if self.child is not None and self.alive:
+            with suppress(ProcessLookupError):
+                os.kill(self.child.pid, signal.SIGCONT)
+
+    def _note_end(self) -> None:
+        if self.child is None or self.child is self._noted or self.child.status is None:
+            return
+        self._noted = self.child
+        if self.child.status == -signal.SIGKILL and self._kills:
+            self._kills -= 1
+            return
+        self.unasked.append(f"{self.name} ended with status {self.child.status}")
+
+
+class Module:
+    """A process of the service, `python -m module`, that writes to a log of its own."""
+
+    def __init__(
+        self,
+        name: str,
+        module: str,
+        *,
+        environment: Mapping[str, str],
+        directory: Path,
+        ready: Callable[["Module"], Awaitable[bool]],
+    ) -> None:
+        self.name = name
+        self.child: Child | None = None
+        self.log = directory / f"{name}.log"
+        self._module = module
+        self._environment = {"PATH": os.environ["PATH"], **environment}
+        self._directory = directory
+        self._ready = ready
+        self._log_start = 0
+
+    async def start(self) -> None:
+        """Run the process and wait until it is ready. Raises StartFailed."""
+        self._log_start = self.log_size
+        program = Program(
+            name=self.name,
+            argv=(sys.executable, "-P", "-m", self._module),
+            env=self._environment,
+            cwd=self._directory,
+            log=self.log,
+        )
+        self.child = await start(program, lambda: self._ready(self), START_S)
+
+    async def stop(self, grace_s: float) -> None:
+        """Stop the process, and kill it if that takes longer."""
+        if self.child is not None:
+            await self.child.stop(grace_s)
+
+    @property
+    def log_size(self) -> int:
+        """How many bytes it has written so far, over all its lives."""
+        return self.log.stat().st_size if self.log.exists() else 0
+
+    def wrote(self, words: bytes, *, since: int | None = None) -> bool:
+        """Whether words stand in the log behind a place, or since it was started last."""
+        with suppress(FileNotFoundError), self.log.open("rb") as file:
+            file.seek(self._log_start if since is None else since)
+            return any(words in line for line in file)
+        return False
+
+
+def make_api(name: str, port: int, *, environment: Mapping[str, str], directory: Path) -> Module:
+    """Make an API that listens on a port of its own."""
+
+    async def ready(_: Module) -> bool:
+        return await answers(f"http://127.0.0.1:{port}/health/live")
+
+    return Module(
+        name, "api", environment={**environment, "ATTACHMENTS_API_PORT": str(port)},
+        directory=directory, ready=ready,
+    )  # fmt: skip
+
+
+def make_worker(name: str, *, environment: Mapping[str, str], directory: Path) -> Module:
+    """Make a worker; it is ready when it says so."""
+
+    async def ready(module: Module) -> bool:
+        return module.wrote(b"worker is ready")
+
+    return Module(name, "worker", environment=environment, directory=directory, ready=ready)

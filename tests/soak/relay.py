@@ -1,0 +1,129 @@
+"""The way of an event from the store to the API, on which it may be lost, doubled, late or early.
+
+Whatever the plan leaves alone goes straight through, and the store is told how that went, so that
+it tries again itself.
+"""
+
+import asyncio
+import json
+import re
+from collections import Counter
+from collections.abc import Coroutine, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from random import Random
+
+import aiohttp
+from aiohttp import web
+
+from tests.soak.plan import Odds, draw_fate
+from tests.stack import EventRelay
+
+NUMBERED = re.compile(r"/(original|thumb)/[^/]*?(\d{7})\.[A-Za-z]+$")
+TIMEOUT_S = 5.0
+TRIES = 12
+SHUFFLED_AT_ONCE = 8
+LONGEST_WAIT_S = 3.0
+"""How long an event waits for others to change places with."""
+
+
+class SoakRelay(EventRelay):
+    """A relay that draws the fate of each event from the seed, until it is `calm`."""
+
+    def __init__(self, seed: int, odds: Odds, log: Path) -> None:
+        super().__init__()
+        self._log = log.open("a", buffering=1)
+        self.targets: Sequence[str] = ()
+        self.counts: Counter[str] = Counter()
+        self.dropped: set[int] = set()
+        self.calm = False
+        self._seed, self._odds = seed, odds
+        self._told: Counter[str] = Counter()
+        self._turn = 0
+        self._shuffled: list[bytes] = []
+        self._random = Random(f"{seed}/shuffle")
+        self._late: set[asyncio.Task[None]] = set()
+
+    async def stop(self) -> None:
+        """Stop listening; what is still late stays away."""
+        for task in self._late:
+            task.cancel()
+        await asyncio.gather(*self._late, return_exceptions=True)
+        await super().stop()
+        self._log.close()
+
+    async def drain(self) -> None:
+        """Behave from now on, and wait until what is late has arrived or was given up."""
+        self.calm = True
+        while self._late:
+            await asyncio.wait(self._late)
+
+    async def _receive(self, request: web.Request) -> web.Response:
+        body = await request.read()
+        key = str(json.loads(body).get("key", ""))
+        match = NUMBERED.search(key)
+        if not self.targets:  # the store's own tests of its bucket, at its start
+            return web.Response()
+        if self.calm or match is None:
+            return web.Response(status=await self._forward(body))
+        style, number = match[1], int(match[2])
+        about = f"{style}/{number}"
+        fate = draw_fate(self._seed, f"{about}/{self._told[about]}", self._odds)
+        if fate.kind in ("forward", "duplicate"):
+            status = await self._forward(body)
+            if status != 200:
+                self._note(f"refused {key}")
+                return web.Response(status=status)  # the store will tell it again
+        self._told[about] += 1
+        self.counts[fate.kind] += 1
+        self._note(f"{fate.kind} {fate.delay_s:.1f} {key}")
+        if fate.kind == "drop" and style == "original":
+            self.dropped.add(number)
+        if fate.kind in ("duplicate", "delay"):
+            self._later(self._deliver(body, fate.delay_s))
+        if fate.kind == "shuffle":
+            self._shuffled.append(body)
+            if len(self._shuffled) >= SHUFFLED_AT_ONCE:
+                self._later(self._let_go(0))
+            else:
+                self._later(self._let_go(LONGEST_WAIT_S))
+        return web.Response()
+
+    def _note(self, words: str) -> None:
+        self._log.write(f"{datetime.now(UTC):%H:%M:%S.%f} {words}\n")
+
+    def _later(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
+        self._late.add(task)
+        task.add_done_callback(self._late.discard)
+
+    async def _let_go(self, pause_s: float) -> None:
+        await asyncio.sleep(pause_s)
+        bodies, self._shuffled = self._shuffled, []
+        self._random.shuffle(bodies)
+        for body in bodies:
+            await self._deliver(body, 0)
+
+    async def _deliver(self, body: bytes, pause_s: float) -> None:
+        await asyncio.sleep(pause_s)
+        for attempt in range(TRIES):
+            if await self._forward(body) == 200:
+                return
+            await asyncio.sleep(min(0.5 * 2**attempt, 10))
+        self.counts["given up"] += 1
+        self._note(f"given up {body[:200]!r}")
+
+    async def _forward(self, body: bytes) -> int:
+        """Post to whichever API answers, in turns; returns 200, or 503 if none takes it."""
+        for _ in self.targets:
+            self._turn += 1
+            self.target = self.targets[self._turn % len(self.targets)]
+            try:
+                async with asyncio.timeout(TIMEOUT_S):
+                    status = await self.post(body)
+            except (TimeoutError, OSError, aiohttp.ClientError):
+                status = 0
+            if 200 <= status < 300:
+                return 200
+            self.counts[f"answered {status}" if status else "not answered"] += 1
+        return 503

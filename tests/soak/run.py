@@ -1,0 +1,202 @@
+"""The course of a soak: uploads under faults, proof of life, settling, purge, verdict."""
+
+import asyncio
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from tests.soak.clients import Clients, Ledger
+from tests.soak.faults import Chaos
+from tests.soak.plan import Odds, Upload, draw_faults, draw_upload
+from tests.soak.report import describe, print_invariants, spread, states
+from tests.soak.settling import Picture, backlog, look, prove_alive, purge, settle
+from tests.soak.site import Scale, Site, running_site
+from tests.soak.verdict import ANSWERS, ENDS, Finding, by_invariant, delays_s, judge
+
+ROOM = 200
+"""How many uploads may wait for the workers before clients wait too: the machine is to be busy,
+and what is measured the service, not a queue."""
+PROGRESS_S = 10.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What to do; everything that the plan depends on."""
+
+    minutes: float
+    uploads: int
+    kills: int
+    seed: int
+    clients: int
+    odds: Odds
+    scale: Scale
+    keep: bool = False
+
+    def words(self) -> str:
+        """Write it as arguments of the command line."""
+        odds, scale = self.odds, self.scale
+        return (
+            f"--minutes {self.minutes:g} --uploads {self.uploads} --kills {self.kills}"
+            f" --seed {self.seed} --clients {self.clients} --drop {odds.drop:g}"
+            f" --duplicate {odds.duplicate:g} --delay {odds.delay:g} --shuffle {odds.shuffle:g}"
+            f" --apis {scale.apis} --workers {scale.workers}"
+            f" --organizations {scale.organizations} --policy-ttl {scale.policy_ttl_s}"
+        )
+
+
+async def soak(options: Options, folder: Path, console: Console) -> bool:
+    """Run it; returns whether every invariant holds.
+
+    The first SIGINT ends the uploads and the faults, the second one the settling.
+    """
+    began = time.monotonic()
+
+    def say(words: str) -> None:
+        console.print(f"{time.monotonic() - began:6.0f} s  {words}", markup=False, soft_wrap=True)
+
+    over, hurry = asyncio.Event(), asyncio.Event()
+
+    def interrupted() -> None:
+        say("interrupted: " + ("no more waiting" if over.is_set() else "settling; again to stop"))
+        (hurry if over.is_set() else over).set()
+
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGINT, interrupted)
+    try:
+        async with running_site(
+            folder, seed=options.seed, odds=options.odds, scale=options.scale
+        ) as site:
+            say(f"{len(site.kept)} processes run")
+            return await _soak(options, site, console, say, over, hurry)
+    finally:
+        loop.remove_signal_handler(signal.SIGINT)
+
+
+async def _soak(
+    options: Options,
+    site: Site,
+    console: Console,
+    say: Callable[[str], None],
+    over: asyncio.Event,
+    hurry: asyncio.Event,
+) -> bool:
+    ledger = Ledger()
+    clients = Clients(site, ledger, seed=options.seed)
+    chaos = Chaos(site, draw_faults(options.seed, kills=options.kills))
+    watch = asyncio.create_task(_watch(site, clients, ledger, chaos, say))
+    began = time.monotonic()
+    try:
+        await _upload(options, clients, chaos, ledger, over)
+        uploading_s, uploaded = time.monotonic() - began, ledger.begun
+        say(f"{uploaded} uploads are made; no more faults")
+        over.set()
+        await site.relay.drain()
+        findings = await prove_alive(site, clients, ledger, options.uploads)
+        findings += await settle(site, hurry, say)
+        findings += await purge(site, hurry, say)
+    finally:
+        watch.cancel()
+        await asyncio.gather(watch, return_exceptions=True)
+    say("comparing the store with the rows")
+    picture = await look(site)
+    findings += judge(ledger.entries, picture.rows, picture.objects, picture.shown)
+    findings += [Finding(invariant=ANSWERS, about=about) for about in ledger.odd]
+    for part in site.kept.values():
+        findings += [Finding(invariant=ENDS, about=about) for about in part.unasked]
+    _tell(console, site, ledger, chaos, picture, uploads_per_s=uploaded / uploading_s)
+    return print_invariants(console, by_invariant(findings))
+
+
+async def _upload(
+    options: Options, clients: Clients, chaos: Chaos, ledger: Ledger, over: asyncio.Event
+) -> None:
+    began, ended = time.monotonic(), asyncio.Event()
+
+    def uploads() -> Iterator[Upload]:
+        for number in range(options.uploads):
+            yield draw_upload(options.seed, number, organizations=options.scale.organizations)
+
+    def progress() -> float:
+        past = (time.monotonic() - began) / (options.minutes * 60)
+        return max(past, ledger.begun / options.uploads)
+
+    async def until_over() -> None:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(over.wait(), options.minutes * 60)
+        ended.set()
+
+    clock = asyncio.create_task(until_over())
+    faults = asyncio.create_task(chaos.run(progress, ended))
+    try:
+        await clients.run(uploads(), ended, side_by_side=options.clients)
+    finally:
+        clients.room.set()
+        ended.set()
+        clock.cancel()
+        await asyncio.gather(clock, faults, return_exceptions=True)
+    faults.result()
+
+
+async def _watch(
+    site: Site, clients: Clients, ledger: Ledger, chaos: Chaos, say: Callable[[str], None]
+) -> None:
+    """Hold clients back while too much waits, and say now and then how it goes."""
+    told = time.monotonic()
+    while True:
+        await asyncio.sleep(1)
+        waiting = await backlog(site)
+        if waiting > ROOM:
+            clients.room.clear()
+        else:
+            clients.room.set()
+        if time.monotonic() - told >= PROGRESS_S:
+            told = time.monotonic()
+            rows = await site.database.fetch(
+                "SELECT CASE WHEN deleted_at IS NULL THEN state ELSE 'deleted' END, count(*)"
+                " FROM attachments GROUP BY 1"
+            )
+            say(
+                f"{ledger.begun} begun, {ledger.accepted} accepted:"
+                f" {describe({row[0]: row[1] for row in rows})};"
+                f" faults: {chaos.done.total()}; events: {site.relay.counts.total()}"
+            )
+
+
+def _tell(
+    console: Console,
+    site: Site,
+    ledger: Ledger,
+    chaos: Chaos,
+    picture: Picture,
+    *,
+    uploads_per_s: float,
+) -> None:
+    dropped = site.relay.dropped
+    delays = delays_s(ledger.entries, picture.rows)
+    told = [delay for number, delay in delays.items() if number not in dropped]
+    untold = [delay for number, delay in delays.items() if number in dropped]
+    kinds = Counter(sent.kind for entry in ledger.entries for sent in entry.sent)
+    unknown = len(picture.rows) - len(ledger.entries)
+    for title, words in (
+        ("attachments", f"{len(picture.rows)}, of which {unknown} whose 201 got lost"),
+        ("uploads accepted", f"{ledger.accepted}, {uploads_per_s:.1f} attachments a second"),
+        ("files", describe(kinds)),
+        ("states", describe(states(picture.rows))),
+        ("objects", f"{len(picture.objects)}, {len(picture.shown)} thumbnails read"),
+        ("faults", describe(chaos.done)),
+        ("faults left out", describe(chaos.left_out)),
+        ("starts", describe({part.name: part.starts for part in site.kept.values()})),
+        ("events", describe(site.relay.counts)),
+        ("clients saw", describe(ledger.counts)),
+        ("201 to final state", spread(told)),
+        ("the same, events dropped", spread(untold)),
+    ):
+        console.print(f"{title:>25}: {words}", markup=False, soft_wrap=True)
+    for report in [line for line in site.reports if "trying again" in line][:10]:
+        console.print(f"  supervisor: {report}", markup=False)

@@ -1,0 +1,186 @@
+"""Whether the invariants of the design hold: rows, objects and what the clients know, compared."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from shared.attachments import Attachment
+from shared.keys import parse_key
+from tests.soak.clients import Entry, Sent
+
+UNFINISHED: Final = "accepted by the store, but not ready, rejected or failed"
+MISDESCRIBED: Final = "rows that do not describe the object in the store"
+THUMBNAILS: Final = "thumbnails missing, or of another version"
+ORPHANS: Final = "objects that belong to no living row"
+OUTCOMES: Final = "ended otherwise than their file deserves"
+LOST: Final = "accepted by the store, but gone from it"
+HANDS: Final = "processes that needed a hand"
+ENDS: Final = "processes that ended without being killed"
+ANSWERS: Final = "answers that no client should get"
+INVARIANTS: Final = (
+    UNFINISHED, MISDESCRIBED, THUMBNAILS, ORPHANS, OUTCOMES, LOST, HANDS, ENDS, ANSWERS,
+)  # fmt: skip
+
+FINAL_STATES: Final = ("ready", "rejected", "failed")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredItem:
+    """An object as the store lists it: `etag` without quotes, `size` in bytes."""
+
+    etag: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One breach of an invariant."""
+
+    invariant: str
+    about: str
+
+
+def judge(
+    entries: Sequence[Entry],
+    rows: Mapping[int, Attachment],
+    objects: Mapping[str, StoredItem],
+    shown: Mapping[int, int | None],
+) -> list[Finding]:
+    """Compare everything, after the last sweep and the last purge.
+
+    `objects` are all that the store has, by key; `shown` is what the thumbnails of resized
+    attachments say, by id, with None for what says nothing.
+    """
+    known = {entry.attachment_id: entry for entry in entries}
+    findings = [*_orphans(rows, objects)]
+    for row in rows.values():
+        entry = known.get(row.id)
+        if row.deleted_at is None:
+            findings += _judge_row(row, entry, objects.get(row.key))
+            findings += _judge_thumbnail(row, entry, objects, shown.get(row.id))
+        told = entry.deleted if entry is not None else None
+        if told is not None and told != (row.deleted_at is not None):
+            about = f"{_name(row)}: deleted by its client: {told}"
+            findings.append(Finding(invariant=OUTCOMES, about=about))
+    for entry in entries:
+        if entry.attachment_id not in rows:
+            about = f"attachment {entry.attachment_id} has no row"
+            findings.append(Finding(invariant=UNFINISHED, about=about))
+    return findings
+
+
+def _judge_row(
+    row: Attachment, entry: Entry | None, stored: StoredItem | None
+) -> Iterator[Finding]:
+    accepted = entry is not None and any(sent.accepted_at for sent in entry.sent)
+    if stored is None:
+        if accepted:
+            yield Finding(invariant=LOST, about=f"{_name(row)}: no object")
+        if row.state in ("ready", "rejected"):
+            yield Finding(invariant=MISDESCRIBED, about=f"{_name(row)}: no object")
+        elif not accepted and row.state != "expired":
+            yield Finding(invariant=OUTCOMES, about=f"{_name(row)}: never uploaded")
+        return
+    if row.state not in FINAL_STATES:
+        yield Finding(invariant=UNFINISHED, about=f"{_name(row)}: there is an object")
+        return
+    if row.state == "failed":
+        yield Finding(invariant=OUTCOMES, about=f"{_name(row)}: with {row.reason}")
+        return
+    if (row.etag, row.size) != (stored.etag, stored.size):
+        about = f"{_name(row)}: says {row.etag} {row.size} B, is {stored.etag} {stored.size} B"
+        yield Finding(invariant=MISDESCRIBED, about=about)
+        return
+    sent = _sent(entry, stored)
+    if sent is None:
+        about = f"{_name(row)}: {stored.etag} is nothing that its client sent last"
+        yield Finding(invariant=MISDESCRIBED, about=about)
+        return
+    if row.checksum_sha256 not in (None, sent.sha256):
+        about = f"{_name(row)}: says {row.checksum_sha256}, is {sent.sha256}"
+        yield Finding(invariant=MISDESCRIBED, about=about)
+    yield from _judge_outcome(row, sent)
+
+
+def _judge_outcome(row: Attachment, sent: Sent) -> Iterator[Finding]:
+    expected = sent.expected
+    seen = (row.state, row.resized, row.width, row.height)
+    due = (expected.state, expected.code is not None, expected.width, expected.height)
+    if seen != due or row.reason not in expected.reasons:
+        about = f"{_name(row)}: {sent.kind} became {seen} {row.reason}, not {due}"
+        yield Finding(invariant=OUTCOMES, about=about)
+    elif expected.content_type not in (None, row.content_type):
+        about = f"{_name(row)}: {sent.kind} is {row.content_type}, not {expected.content_type}"
+        yield Finding(invariant=OUTCOMES, about=about)
+
+
+def _judge_thumbnail(
+    row: Attachment,
+    entry: Entry | None,
+    objects: Mapping[str, StoredItem],
+    shown: int | None,
+) -> Iterator[Finding]:
+    if not row.resized:
+        return
+    stored = objects.get(row.key)
+    if row.thumbnail_key not in objects:
+        yield Finding(invariant=THUMBNAILS, about=f"{_name(row)}: no thumbnail")
+        return
+    sent = _sent(entry, stored) if stored is not None else None
+    if sent is not None and shown != sent.expected.code:
+        about = f"{_name(row)}: shows {shown}, not {sent.expected.code}"
+        yield Finding(invariant=THUMBNAILS, about=about)
+
+
+def _orphans(
+    rows: Mapping[int, Attachment], objects: Mapping[str, StoredItem]
+) -> Iterator[Finding]:
+    for key in objects:
+        parsed = parse_key(key)
+        row = rows.get(parsed[0]) if parsed is not None else None
+        if row is None:
+            yield Finding(invariant=ORPHANS, about=f"{key}: no row")
+        elif row.deleted_at is not None:
+            yield Finding(invariant=ORPHANS, about=f"{key}: {_name(row)} is deleted and purged")
+        elif key not in (row.key, row.thumbnail_key):
+            yield Finding(invariant=ORPHANS, about=f"{key}: {_name(row)} names no such object")
+
+
+def _sent(entry: Entry | None, stored: StoredItem) -> Sent | None:
+    possible = entry.possible if entry is not None else []
+    return next((sent for sent in possible if sent.md5 == stored.etag), None)
+
+
+def _name(row: Attachment) -> str:
+    return f"{row.state} attachment {row.id}"
+
+
+def by_invariant(findings: Iterable[Finding]) -> dict[str, list[str]]:
+    """Sort findings by the invariant that they break; those that hold have none."""
+    sorted_: defaultdict[str, list[str]] = defaultdict(list)
+    for finding in findings:
+        sorted_[finding.invariant].append(finding.about)
+    return {invariant: sorted_[invariant] for invariant in INVARIANTS}
+
+
+def delays_s(
+    entries: Sequence[Entry], rows: Mapping[int, Attachment]
+) -> dict[int, tuple[float, int]]:
+    """Tell how long uploads took from the store's last 201 to their final state, by number.
+
+    With each comes its attachment's id. Deleted ones are left out, and those of which it is not
+    known which upload came last.
+    """
+    delays = {}
+    for entry in entries:
+        row = rows.get(entry.attachment_id)
+        if row is None or row.deleted_at is not None or row.processed_at is None:
+            continue
+        if row.state not in FINAL_STATES or len(entry.possible) != 1:
+            continue
+        accepted_at = entry.possible[0].accepted_at
+        if accepted_at is not None:
+            delay_s = max(row.processed_at.timestamp() - accepted_at, 0.0)
+            delays[entry.upload.number] = (delay_s, row.id)
+    return delays
