@@ -59,12 +59,12 @@ def read(document: Any, *, bucket: str) -> Reading:
     """Normalise a decoded message; never raises, whatever the document holds."""
     if not sns.recognises(document):
         return _read(document, bucket)
+    if document["Type"] != sns.NOTIFICATION:  # confirmations hold no events
+        return Reading(dialect="sns", ignored=1)
     try:
         inner = sns.unwrap(document)
     except UnreadableEvent as fault:
         return Reading(dialect="sns", faults=[str(fault)])
-    if inner is None:  # confirmations hold no events
-        return Reading(dialect="sns", ignored=1)
     reading = _read(inner, bucket)
     reading.dialect = f"sns/{reading.dialect}" if reading.dialect else "sns"
     return reading

@@ -53,12 +53,7 @@ def recognises(document: Any) -> bool:
 
 
 def unwrap(document: Any) -> Any:
-    """Give the document inside a notification; None for the envelope's other types.
-
-    Raises UnreadableEvent if what is inside is no JSON.
-    """
-    if document["Type"] != NOTIFICATION:
-        return None
+    """Give the document inside a notification. Raises UnreadableEvent if it is no JSON."""
     try:
         return orjson.loads(document["Message"])
     except (TypeError, ValueError):  # orjson's own error is one of the latter

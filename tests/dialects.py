@@ -1,0 +1,178 @@
+"""Messages of every dialect as stores write them, made from the samples in `data/events`."""
+
+import base64
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, quote_plus
+
+FOLDER = Path(__file__).parent / "data" / "events"
+SAMPLES = {path.stem: json.loads(path.read_text()) for path in sorted(FOLDER.glob("*.json"))}
+"""One message a kind, by the name of its file; all are of one object in the bucket `b`."""
+
+TOPIC = "arn:aws:sns:eu-west-1:123456789012:uploads"
+MEMBERS = ("etag", "version_id", "sequencer", "size")
+
+
+def sample(name: str) -> Any:
+    """Give a fresh copy of a sample."""
+    return json.loads(json.dumps(SAMPLES[name]))
+
+
+def changed(document: Any, path: str, value: Any) -> Any:
+    """Copy a document with one member changed, named by its dotted path; ... takes it out."""
+    copy = json.loads(json.dumps(document))
+    inner = copy
+    *parents, last = path.split(".")
+    for name in parents:
+        inner = inner[int(name) if isinstance(inner, list) else name]
+    if value is ...:
+        del inner[last]
+    else:
+        inner[int(last) if isinstance(inner, list) else last] = value
+    return copy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dialect:
+    """How one store tells of objects.
+
+    `write(bucket, key, removed, item)` gives what tells of one; `wrap` makes a message of many of
+    them, and is None where a message tells of one only. `encode` is the dialect's rule for keys.
+    `ordered` and `versions` say whether it tells a sequencer that orders, and a version.
+    """
+
+    name: str
+    label: str
+    encode: Callable[[str], str]
+    write: Callable[[str, str, bool, dict[str, Any]], Any]
+    wrap: Callable[[list[Any]], Any] | None
+    ordered: bool
+    versions: bool = True
+
+    def tell(
+        self, bucket: str, key: str, *, removed: bool = False, encoded: bool = False, **item: Any
+    ) -> Any:
+        """Tell of one object; `item` may hold MEMBERS, and those that are not given are not told.
+
+        With `encoded` the key is written as it is given.
+        """
+        assert item.keys() <= set(MEMBERS)
+        return self.write(bucket, key if encoded else self.encode(key), removed, item)
+
+    def message(self, *told: Any) -> Any:
+        """Make a message of what `tell` gave."""
+        if self.wrap is not None:
+            return self.wrap(list(told))
+        (only,) = told
+        return only
+
+
+def _record_writer(name: str) -> Callable[[str, str, bool, dict[str, Any]], Any]:
+    names = {"etag": "eTag", "version_id": "versionId", "sequencer": "sequencer", "size": "size"}
+
+    def write(bucket: str, key: str, removed: bool, item: dict[str, Any]) -> Any:
+        record = sample(name)["Records"][0]
+        if removed:
+            record["eventName"] = record["eventName"].partition("Object")[0] + (
+                "ObjectRemoved:Delete"
+            )
+        record["s3"]["bucket"]["name"] = bucket
+        told = record["s3"]["object"]
+        for member in names.values():
+            told.pop(member, None)
+        told.update({"key": key}, **{names[member]: value for member, value in item.items()})
+        return record
+
+    return write
+
+
+def _write_eventbridge(bucket: str, key: str, removed: bool, item: dict[str, Any]) -> Any:
+    event = sample("eventbridge-deleted" if removed else "eventbridge-created")
+    event["resources"] = [f"arn:aws:s3:::{bucket}"]
+    told = {member.replace("_", "-"): value for member, value in item.items()}
+    event["detail"].update(bucket={"name": bucket}, object={"key": key, **told})
+    return event
+
+
+def _write_filer(bucket: str, key: str, removed: bool, item: dict[str, Any]) -> Any:
+    event = sample("seaweedfs-delete" if removed else "seaweedfs-create")
+    event["key"] = f"/buckets/{bucket}/{key}"
+    folder, _, name = event["key"].rpartition("/")
+    entry = event["message"]["old_entry" if removed else "new_entry"]
+    entry["name"] = name
+    if not removed:
+        event["message"]["new_parent_path"] = folder
+    entry["attributes"].pop("md5")
+    entry.pop("extended")
+    if "etag" in item:
+        etag = item["etag"]
+        kept = base64.b64encode(etag.encode()).decode() if isinstance(etag, str) else etag
+        entry["extended"] = {"Seaweed-X-Amz-ETag": kept}
+    if "size" in item:
+        entry["attributes"]["file_size"] = item["size"]
+    return event
+
+
+def _records(records: list[Any]) -> Any:
+    return {"Records": records}
+
+
+def _minio_envelope(records: list[Any]) -> Any:
+    first = records[0] if records and isinstance(records[0], dict) else {}
+    return {"EventName": first.get("eventName", ""), "Key": "", "Records": records}
+
+
+def _notification(records: list[Any]) -> Any:
+    return {**sample("sns-v2"), "Message": json.dumps(_records(records))}
+
+
+def _plain(key: str) -> str:
+    return key
+
+
+AWS = Dialect(
+    name="aws", label="aws", encode=lambda key: quote_plus(key, safe="/"),
+    write=_record_writer("aws"), wrap=_records, ordered=True,
+)  # fmt: skip
+SNS = Dialect(
+    name="sns", label="sns/aws", encode=AWS.encode, write=AWS.write, wrap=_notification,
+    ordered=True,
+)  # fmt: skip
+EVENTBRIDGE = Dialect(
+    name="eventbridge", label="eventbridge", encode=_plain, write=_write_eventbridge, wrap=None,
+    ordered=True,
+)  # fmt: skip
+MINIO = Dialect(
+    name="minio", label="minio", encode=quote_plus, write=_record_writer("minio"),
+    wrap=_minio_envelope, ordered=True,
+)  # fmt: skip
+RUSTFS = Dialect(
+    name="rustfs", label="rustfs", encode=quote_plus, write=_record_writer("rustfs"),
+    wrap=_minio_envelope, ordered=True,
+)  # fmt: skip
+CEPH = Dialect(
+    name="ceph", label="ceph", encode=_plain, write=_record_writer("ceph"), wrap=_records,
+    ordered=False,
+)  # fmt: skip
+SEAWEEDFS = Dialect(
+    name="seaweedfs", label="seaweedfs", encode=_plain, write=_write_filer, wrap=None,
+    ordered=False, versions=False,
+)  # fmt: skip
+VERSITYGW = Dialect(
+    name="versitygw", label="versitygw", encode=quote, write=_record_writer("versitygw"),
+    wrap=_records, ordered=False,
+)  # fmt: skip
+VERSITYGW_BARE = Dialect(
+    name="versitygw-bare", label="versitygw", encode=_plain, write=_record_writer("versitygw"),
+    wrap=list, ordered=False,
+)  # fmt: skip
+
+DIALECTS = (
+    AWS, SNS, EVENTBRIDGE, MINIO, RUSTFS, CEPH, SEAWEEDFS, VERSITYGW, VERSITYGW_BARE,
+)  # fmt: skip
+BATCHING = tuple(dialect for dialect in DIALECTS if dialect.wrap is not None)
+ORDERED = tuple(dialect for dialect in DIALECTS if dialect.ordered)
+UNORDERED = tuple(dialect for dialect in DIALECTS if not dialect.ordered)

@@ -1,0 +1,98 @@
+"""Any name and any document: names come back from every dialect, and nothing makes reading fail."""
+
+import json
+from typing import Any
+
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from shared.keys import MAX_ID, original_key, parse_key, thumbnail_key
+from shared.notifications import read
+from tests.dialects import DIALECTS, SAMPLES, sample
+
+BUCKET = "b"
+KEY = "attachments/files/000/000/004/original/a_b.png"
+
+thorough = settings(max_examples=300, deadline=None, derandomize=True, database=None)
+
+NAMES = st.text(
+    st.characters(codec="utf-8", exclude_characters="\0\r\n"), min_size=1, max_size=255
+).filter(str.strip)
+
+
+@thorough
+@given(name=NAMES, attachment_id=st.integers(1, MAX_ID))
+@example(name="a b+c%2Bd%252F.png", attachment_id=4)
+@example(name="../../thumb/x.png", attachment_id=MAX_ID)
+@example(name="${filename}", attachment_id=1)
+def test_any_name_comes_back_from_every_dialect(name: str, attachment_id: int) -> None:
+    key = original_key(attachment_id, name)
+    for dialect in DIALECTS:
+        told = dialect.message(dialect.tell(BUCKET, key, etag="e1"))
+        # as it travels: what is no JSON by then would not come back
+        (event,) = read(json.loads(json.dumps(told)), bucket=BUCKET).events
+        assert event.key == key
+        assert parse_key(event.key) == (attachment_id, "original")
+        ours = dialect.message(dialect.tell(BUCKET, thumbnail_key(key), etag="e1"))
+        assert read(ours, bucket=BUCKET).events == []
+
+
+@thorough
+@given(name=NAMES, attachment_id=st.integers(1, MAX_ID))
+def test_any_name_comes_back_from_an_overwrite_and_a_move(name: str, attachment_id: int) -> None:
+    key = original_key(attachment_id, name)
+    folder, _, file_name = key.rpartition("/")
+    overwrite = sample("seaweedfs-update")
+    overwrite["key"] = f"/buckets/{BUCKET}/{key}"
+    move = sample("seaweedfs-rename")
+    move["message"]["new_parent_path"] = f"/buckets/{BUCKET}/{folder}"
+    move["message"]["new_entry"]["name"] = file_name
+    for document in (overwrite, move):
+        assert [event.key for event in read(document, bucket=BUCKET).events] == [key]
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(codec=None)),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=8,
+)
+
+
+def places(document: Any, before: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """List the place of everything in a document."""
+    found: list[tuple[Any, ...]] = []
+    if isinstance(document, (dict, list)):
+        items = document.items() if isinstance(document, dict) else enumerate(document)
+        for name, value in items:
+            found += [(*before, name), *places(value, (*before, name))]
+    return found
+
+
+def put(document: Any, place: tuple[Any, ...], value: Any) -> Any:
+    """Change what is at a place of a document."""
+    inner = document
+    for name in place[:-1]:
+        inner = inner[name]
+    inner[place[-1]] = value
+    return document
+
+
+WITHIN_SNS = "sns-v2"
+BENT = st.sampled_from(sorted(SAMPLES)).flatmap(
+    lambda name: st.builds(
+        put, st.builds(sample, st.just(name)), st.sampled_from(places(SAMPLES[name])), JSON
+    )
+)
+
+
+@settings(thorough, max_examples=500)
+@given(document=BENT | JSON, wrapped=st.booleans())
+def test_no_document_makes_reading_fail(document: Any, wrapped: bool) -> None:
+    if wrapped:
+        document = {**sample(WITHIN_SNS), "Message": json.dumps(document)}
+    reading = read(document, bucket=BUCKET)
+    for event in reading.events:
+        assert (event.bucket, event.key) == (BUCKET, KEY)
+        assert event.etag is None or (event.etag.isascii() and event.etag.isprintable())
+    # each message counts as something, unless its list of records is empty
+    assert reading.events or reading.faults or reading.ignored or reading.dialect
