@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Self
@@ -19,7 +19,8 @@ import asyncpg
 from aiohttp import web
 from yarl import URL
 
-from api.app import create_app, make_runner
+from api.app import make_runner
+from deploy.embedded.ports import choose_port
 from shared.attachments import Attachment, find_any
 from shared.organizations import create_organization, create_token
 from shared.settings import Settings
@@ -203,7 +204,7 @@ async def running_service(
     changes = {f"ATTACHMENTS_{name.upper()}": value for name, value in overrides.items()}
     environment = {**stack.environment(database_url), **changes}
     settings = make_settings(environment)
-    runner = make_runner(create_app(settings), grace_s=1)
+    runner = make_runner(settings, grace_s=1)
     pool = await asyncpg.create_pool(database_url, min_size=1, max_size=4)
     session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=64))
     before = stack.relay.target
@@ -235,10 +236,24 @@ async def running_service(
         await pool.close()
 
 
-class WorkerProcess:
-    """A worker of the service, as a process group of its own that can be killed."""
+class ServiceProcess:
+    """A process of the service, in a group of its own that can be killed.
 
-    def __init__(self, environment: Mapping[str, str], **overrides: str) -> None:
+    Python is started with `program`; it runs once `sign` stands in its log.
+    """
+
+    program: Sequence[str]
+    sign: str
+
+    def __init__(
+        self,
+        environment: Mapping[str, str],
+        *,
+        program: Sequence[str] | None = None,
+        **overrides: str,
+    ) -> None:
+        if program is not None:
+            self.program = program
         changes = {f"ATTACHMENTS_{name.upper()}": value for name, value in overrides.items()}
         self.environment = {"PATH": os.environ["PATH"], **environment, **changes}
         self.process: subprocess.Popen[bytes] | None = None
@@ -249,7 +264,7 @@ class WorkerProcess:
         self._log.seek(0)
         self._log.truncate()
         self.process = subprocess.Popen(  # noqa: ASYNC220 - it returns at once
-            [sys.executable, "-m", "worker"],
+            [sys.executable, *self.program],
             env=self.environment,
             stdout=self._log,
             stderr=self._log,
@@ -259,14 +274,14 @@ class WorkerProcess:
         async def ready() -> bool:
             assert self.process is not None
             assert self.process.poll() is None, self.log()
-            return "worker is ready" in self.log()
+            return self.sign in self.log()
 
         await until(ready, within_s=30)
         return self
 
     @property
     def pid(self) -> int:
-        """The process id of the worker itself."""
+        """The process's id."""
         assert self.process is not None
         return self.process.pid
 
@@ -283,10 +298,10 @@ class WorkerProcess:
             return await asyncio.to_thread(self.process.wait, within_s)
         except subprocess.TimeoutExpired:
             self.kill()
-            raise AssertionError(f"the worker did not end:\n{self.log()[-4000:]}") from None
+            raise AssertionError(f"it did not end:\n{self.log()[-4000:]}") from None
 
     def kill(self) -> None:
-        """Kill the worker at once, as a crash would."""
+        """Kill it at once, as a crash would."""
         if self.process is not None and self.process.poll() is None:
             self.process.kill()
             self.process.wait()
@@ -295,3 +310,28 @@ class WorkerProcess:
         """Kill it if it still runs, and forget its log."""
         self.kill()
         self._log.close()
+
+
+class WorkerProcess(ServiceProcess):
+    """A worker."""
+
+    program = ("-m", "worker")
+    sign = "worker is ready"
+
+
+class ApiProcess(ServiceProcess):
+    """An API on a port of its own, which stays the same when it is started again."""
+
+    program = ("-m", "api")
+    sign = "api listens"
+
+    def __init__(
+        self,
+        environment: Mapping[str, str],
+        *,
+        program: Sequence[str] | None = None,
+        **overrides: str,
+    ) -> None:
+        port = choose_port()
+        super().__init__(environment, program=program, api_port=str(port), **overrides)
+        self.url = f"http://127.0.0.1:{port}"
