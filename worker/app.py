@@ -1,5 +1,7 @@
 """The Celery application of the worker, and its one task."""
 
+import signal
+import sys
 import warnings
 from typing import Any
 
@@ -40,6 +42,9 @@ def work(settings: Settings) -> int:
     """Run a worker in this process until it is told to stop; returns its exit status."""
     # Celery warns of root because pickled messages could run anything; ours are JSON only.
     warnings.filterwarnings("ignore", category=SecurityWarning)
+    # Until Celery has its own handler: the sweep begins before that, and what it has claimed must
+    # not wait for the end of its lease.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     runtime = Runtime(settings)
     runtime.start()
     try:
