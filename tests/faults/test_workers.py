@@ -1,0 +1,357 @@
+"""Faults of workers: killed, told to stop, overtaken, short of room, with clocks that are wrong."""
+
+import asyncio
+import io
+import json
+import os
+import random
+import signal
+from collections import Counter
+from pathlib import Path
+
+import psutil  # type: ignore[import-untyped]
+import pytest
+
+from shared import processing
+from shared.storage import Storage
+from tests.conftest import StartService, StartWorker
+from tests.data import images
+from tests.faults.conftest import Launch
+from tests.faults.rows import (
+    PHOTO,
+    SOON,
+    changed,
+    decoders,
+    is_whole,
+    make_due,
+    no_orphans,
+    reaches,
+)
+from tests.objects import content
+from tests.proxy import Proxy
+from tests.service import Service, WorkerProcess, until
+
+pytestmark = pytest.mark.fault
+
+TELL_TASKS = """
+import asyncio, signal
+from worker.runtime import Runtime
+start = Runtime.start
+def start_and_tell(self):
+    start(self)
+    def tell(*_):
+        found = [task.get_coro().__qualname__ for task in asyncio.all_tasks(self._loop)]
+        print("TASKS", *sorted(found), flush=True)
+    signal.signal(signal.SIGUSR2, tell)
+Runtime.start = start_and_tell
+"""
+FEW_BYTES = 2 * 1024 * 1024
+LIMIT_FILES = f"""
+import resource
+resource.setrlimit(resource.RLIMIT_FSIZE, ({FEW_BYTES}, {FEW_BYTES}))
+"""
+TRAVEL = """
+import time, time_machine
+time_machine.travel(time.time() + {seconds}, tick=True).start()
+"""
+
+
+def processed(worker: WorkerProcess) -> Counter[str]:
+    """Count by id what a worker says to have processed."""
+    lines = [line for line in worker.log().splitlines() if '"processed"' in line]
+    return Counter(str(json.loads(line)["attachment"]) for line in lines)
+
+
+async def test_f1_what_a_killed_worker_had_begun_is_done_by_another(
+    service: Service, start_worker: StartWorker, storage: Storage, proxy: Proxy
+) -> None:
+    first = await start_worker(service, s3_endpoint_url=proxy.url, lease="2", **SOON)
+    proxy.hold()
+    ids = [await service.client.upload(PHOTO, "img.jpg") for _ in range(6)]
+    for attachment_id in ids:
+        await reaches(service, attachment_id, "processing")
+    os.killpg(first.pid, signal.SIGKILL)
+    await start_worker(service, **SOON)
+    outputs = set()
+    for attachment_id in ids:
+        row = await reaches(service, attachment_id, "ready")
+        assert (row.revision, row.claimed_revision) == (1, 1)
+        assert row.attempt >= 2
+        await is_whole(service, storage, attachment_id, PHOTO)
+        assert row.thumbnail_key is not None
+        outputs.add(await content(storage, row.thumbnail_key))
+    assert len(outputs) == 1
+
+
+async def test_f1_a_killed_worker_leaves_no_decoder_behind(
+    service: Service, start_worker: StartWorker
+) -> None:
+    worker = await start_worker(service)
+    boxes = decoders(worker)
+    assert len(boxes) == 2
+    worker.kill()
+    _, alive = await asyncio.to_thread(psutil.wait_procs, boxes, 10)
+    assert alive == []
+
+
+async def test_f3_a_worker_that_is_told_to_stop_under_load_loses_nothing(
+    service: Service, start_worker: StartWorker, storage: Storage
+) -> None:
+    first = await start_worker(service, **SOON)
+    ids = await asyncio.gather(*(service.client.upload(PHOTO, "img.jpg") for _ in range(20)))
+
+    async def begun() -> bool:
+        rows = [await service.row(attachment_id) for attachment_id in ids]
+        return any(row.state in ("processing", "ready") for row in rows)
+
+    await until(begun, every_s=0.01)
+    assert await first.stop() == 0
+    rows = [await service.row(attachment_id) for attachment_id in ids]
+    assert {row.state for row in rows} <= {"uploaded", "ready"}  # nothing is held by the dead
+    await start_worker(service, **SOON)
+    await service.execute("UPDATE attachments SET due_at = now() WHERE state = 'uploaded'")
+    for attachment_id in ids:
+        row = await reaches(service, attachment_id, "ready")
+        assert row.revision == 1
+        await is_whole(service, storage, attachment_id, PHOTO)
+
+
+async def test_f3_what_takes_too_long_is_given_back_at_once(
+    service: Service, start_worker: StartWorker, storage: Storage, proxy: Proxy
+) -> None:
+    first = await start_worker(service, s3_endpoint_url=proxy.url, lease="600")
+    proxy.hold()
+    attachment_id = await service.client.upload(PHOTO, "img.jpg")
+    await reaches(service, attachment_id, "processing")
+    await first.stop()
+    assert (await service.row(attachment_id)).state == "uploaded"
+    await start_worker(service, **SOON)
+    await reaches(service, attachment_id, "ready")
+    await is_whole(service, storage, attachment_id, PHOTO)
+
+
+@pytest.mark.parametrize("kills", [6, pytest.param(36, marks=pytest.mark.soak)])
+async def test_f1_of_workers_that_are_killed_at_random_every_upload_comes_out_once(
+    service: Service, start_worker: StartWorker, storage: Storage, kills: int
+) -> None:
+    chance = random.Random(kills)
+    # each kill costs what is in flight an attempt, which is not what is tested here
+    settings = {"lease": "2", "attempts": "20", "concurrency": "4", **SOON}
+    workers = [await start_worker(service, **settings) for _ in range(2)]
+    ids: list[str] = []
+    for _ in range(kills):
+        uploads = (service.client.upload(PHOTO, "img.jpg") for _ in range(6))
+        ids += await asyncio.gather(*uploads)
+        await asyncio.sleep(chance.uniform(0, 0.3))
+        victim = chance.choice(workers)
+        os.killpg(victim.pid, signal.SIGKILL)
+        victim.kill()
+        await victim.start()
+    outputs = set()
+    for attachment_id in ids:
+        row = await reaches(service, attachment_id, "ready", within_s=60)
+        assert (row.revision, row.claimed_revision) == (1, 1)
+        await is_whole(service, storage, attachment_id, PHOTO)
+        await no_orphans(service, storage, attachment_id)
+        assert row.thumbnail_key is not None
+        outputs.add(await content(storage, row.thumbnail_key))
+    assert len(outputs) == 1
+
+
+@pytest.mark.soak
+async def test_f1_what_a_killed_worker_had_is_taken_up_again_within_a_minute(
+    service: Service, start_worker: StartWorker, storage: Storage, proxy: Proxy
+) -> None:
+    """With the settings as they are by default."""
+    first = await start_worker(service, s3_endpoint_url=proxy.url)
+    proxy.hold()
+    ids = [await service.client.upload(PHOTO, "img.jpg") for _ in range(5)]
+    for attachment_id in ids:
+        await reaches(service, attachment_id, "processing")
+    await start_worker(service)
+    await asyncio.sleep(25)  # a renewal is as fresh as may be, or has just been missed
+    os.killpg(first.pid, signal.SIGKILL)
+
+    async def taken_up() -> bool:
+        rows = [await service.row(attachment_id) for attachment_id in ids]
+        return all(row.attempt == 2 for row in rows)
+
+    await until(taken_up, within_s=60)
+    for attachment_id in ids:
+        await reaches(service, attachment_id, "ready")
+        await is_whole(service, storage, attachment_id, PHOTO)
+
+
+@pytest.mark.parametrize("restarts", [4, pytest.param(12, marks=pytest.mark.soak)])
+async def test_f3_restarts_under_load_neither_lose_nor_double_an_upload(
+    start_service: StartService, start_worker: StartWorker, storage: Storage, restarts: int
+) -> None:
+    service = await start_service(publish_grace="0.5")
+    worker = await start_worker(service, **SOON)
+    chance = random.Random(restarts)
+    ids: list[str] = []
+    counted: Counter[str] = Counter()
+    for _ in range(restarts):
+        uploads = (service.client.upload(PHOTO, "img.jpg") for _ in range(10))
+        ids += await asyncio.gather(*uploads)
+        await asyncio.sleep(chance.uniform(0, 0.5))
+        assert await worker.stop() == 0
+        counted += processed(worker)
+        await worker.start()
+    for attachment_id in ids:
+        row = await reaches(service, attachment_id, "ready")
+        assert row.revision == 1
+        await is_whole(service, storage, attachment_id, PHOTO)
+    assert counted + processed(worker) == Counter(ids)
+
+
+def test_f6_celery_has_no_soft_limit_to_resume_a_coroutine_by() -> None:
+    """It would raise inside of the next task; and `async def` bodies are never run."""
+    from shared.settings import Settings
+    from tests.service import make_settings
+    from worker.app import make_app
+    from worker.runtime import Runtime
+
+    made = make_settings(
+        {
+            "ATTACHMENTS_DATABASE_URL": "postgresql://nowhere/none",
+            "ATTACHMENTS_BROKER_URL": "redis://nowhere:1/0",
+            "ATTACHMENTS_S3_BUCKET": "bucket",
+            "ATTACHMENTS_FILES_SECRET": "files-secret-of-the-tests",
+        }
+    )
+    assert isinstance(made, Settings)
+    app = make_app(made, Runtime(made))
+    assert app.conf.task_soft_time_limit is None
+    assert app.conf.task_time_limit is None
+    for name, task in app.tasks.items():
+        assert task.soft_time_limit is None
+        assert not name.startswith("attachments.") or not asyncio.iscoroutinefunction(task.run)
+
+
+async def test_f6_of_an_upload_that_was_lost_to_another_nothing_goes_on(
+    service: Service, launch: Launch, start_worker: StartWorker, storage: Storage, proxy: Proxy
+) -> None:
+    environment, program = service.environment, changed(TELL_TASKS, "worker")
+    first = await launch(
+        WorkerProcess(
+            environment,
+            program=program,
+            s3_endpoint_url=proxy.url,
+            lease="1",
+            concurrency="1",
+            sweep_interval="300",
+        )
+    )
+    proxy.hold()
+    attachment_id = await service.client.upload(PHOTO, "img.jpg")
+    await until(lambda: asyncio.sleep(0, proxy.held))
+    assert proxy.links > 0
+    # another takes it, as the sweep does when a lease is over
+    async with service.database.acquire() as connection:
+        await make_due(service, attachment_id)
+        taken = await processing.take_due(connection, limit=1, lease_s=60, attempts=5)
+    (due,) = taken.due
+
+    async def noticed() -> bool:
+        return "another worker took over" in first.log()
+
+    await until(noticed)
+    await until(lambda: asyncio.sleep(0, proxy.links == 0))  # what it had asked for, it dropped
+    requested = proxy.requested
+    proxy.let_go()
+    os.kill(first.pid, signal.SIGUSR2)
+
+    async def told() -> list[str]:
+        return [line for line in first.log().splitlines() if line.startswith("TASKS")]
+
+    (tasks,) = await until(told)
+    assert tasks.split()[1:] == ["Runtime._main", "Runtime._renew", "Runtime._sweep"]
+    assert proxy.requested == requested
+    assert not processed(first)
+    row = await service.row(attachment_id)
+    assert (row.state, row.attempt) == ("processing", due.attachment.attempt)
+    # and its only place is free
+    other = await service.client.upload(PHOTO, "img.jpg")
+    await reaches(service, other, "ready")
+    assert processed(first) == Counter([other])
+    await make_due(service, attachment_id)
+    await start_worker(service, **SOON)
+    await reaches(service, attachment_id, "ready")
+    await is_whole(service, storage, attachment_id, PHOTO)
+
+
+async def test_f22_a_worker_that_may_write_no_large_file_fails_clean(
+    service: Service, launch: Launch, start_worker: StartWorker, storage: Storage, tmp_path: Path
+) -> None:
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    environment = {**service.environment, "TMPDIR": str(folder)}
+    program = changed(LIMIT_FILES, "worker")
+    worker = await launch(WorkerProcess(environment, program=program, attempts="1", **SOON))
+    in_memory = images.encode(images.noise(1100, 900), "PNG")
+    in_a_file = images.encode(images.noise(1600, 1200), "PNG")
+    assert FEW_BYTES < len(in_memory) < 4 * 1024 * 1024 < len(in_a_file)
+    bodies = {}
+    for body in (in_memory, in_a_file):
+        created = await service.client.create("img.png")
+        row = await service.row(created["data"]["id"])
+        await storage._client.put_object(Bucket=storage.bucket, Key=row.key, Body=io.BytesIO(body))
+        bodies[row.id] = body
+    small = await service.client.upload(PHOTO, "img.jpg")
+    for attachment_id in bodies:
+        row = await reaches(service, attachment_id, "failed")
+        assert row.reason is not None
+        assert not row.resized
+        await no_orphans(service, storage, attachment_id)
+    await reaches(service, small, "ready")  # the others have not noticed
+    assert worker.process is not None
+    assert worker.process.poll() is None
+    assert list(folder.iterdir()) == []
+    await worker.stop()
+    await start_worker(service, **SOON)
+    async with service.database.acquire() as connection:
+        assert len(await processing.retry(connection, list(bodies))) == 2
+    for attachment_id, body in bodies.items():
+        await reaches(service, attachment_id, "ready")
+        await is_whole(service, storage, attachment_id, body)
+
+
+@pytest.mark.parametrize("seconds", [3600, -3600], ids=["ahead", "behind"])
+async def test_f23_a_worker_whose_clock_is_wrong_takes_nothing_early(
+    service: Service,
+    launch: Launch,
+    start_worker: StartWorker,
+    storage: Storage,
+    proxy: Proxy,
+    seconds: int,
+) -> None:
+    right = await start_worker(service, s3_endpoint_url=proxy.url, lease="3", **SOON)
+    proxy.hold()
+    held = await service.client.upload(PHOTO, "img.jpg")
+    claimed = await reaches(service, held, "processing")
+    waiting = (await service.client.create("img.jpg"))["data"]["id"]  # its policy is of an hour
+    program = changed(TRAVEL.format(seconds=seconds), "worker")
+    wrong = await launch(WorkerProcess(service.environment, program=program, lease="3", **SOON))
+    shown = json.loads(wrong.log().splitlines()[-1])
+    await asyncio.sleep(4)  # longer than the lease, twenty sweeps
+    row = await service.row(held)
+    assert (row.state, row.attempt) == ("processing", claimed.attempt), shown
+    assert (await service.row(waiting)).state == "pending"
+    proxy.let_go()
+    await reaches(service, held, "ready")
+    await is_whole(service, storage, held, PHOTO)
+    assert processed(right) == Counter([held])
+    # Alone it does what the store lets it do; what it may not, it leaves to the others.
+    await right.stop()
+    last = await service.client.upload(PHOTO, "img.jpg")
+    row = await reaches(service, last, "ready", "uploaded", attempt=1)
+    assert row.reason in (None, "store_refused")
+    await wrong.stop()
+    await right.start()
+    if row.state != "ready":
+        await make_due(service, last)
+    row = await reaches(service, last, "ready")
+    assert row.revision == 1
+    await is_whole(service, storage, last, PHOTO)
+    await no_orphans(service, storage, last)

@@ -1,0 +1,219 @@
+"""A TCP proxy of the tests' own: stands before the store, PostgreSQL or the broker and misbehaves.
+
+What it does can be changed at any time, also for connections that are open.
+"""
+
+import asyncio
+import socket
+import struct
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+CHUNK_BYTES = 64 * 1024
+
+Stream = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+@dataclass(eq=False, slots=True, kw_only=True)
+class Link:
+    """A client's connection and the one behind it; `left` bytes of answers still pass, if any."""
+
+    left: int | None
+    task: "asyncio.Task[None]"
+    ends: list[asyncio.StreamWriter] = field(default_factory=list)
+
+    def reset(self) -> None:
+        """End both connections as a crash of the machine between them would: by RST."""
+        self.task.cancel()
+        for end in self.ends:
+            connection = end.transport.get_extra_info("socket")
+            with suppress(OSError):
+                linger = struct.pack("ii", 1, 0)
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+            end.transport.abort()
+
+
+class Proxy:
+    """Passes bytes both ways between any number of clients and one server, until told otherwise.
+
+    `received` counts bytes of answers that were let through, `held` pieces of answers that wait,
+    `requested` bytes that clients have sent; `url` is the server's address by way of the proxy.
+    """
+
+    def __init__(self, target: str) -> None:
+        self._target = urlsplit(target)
+        self.received = 0
+        self.held = 0
+        self.requested = 0
+        self._asking = asyncio.Event()
+        self._answering = asyncio.Event()
+        self._delay_s = 0.0
+        self._left: int | None = None
+        self._cut = False
+        self._instead: bytes | None = None
+        self._links: set[Link] = set()
+        self._server: asyncio.Server | None = None
+        self.let_go()
+
+    @property
+    def url(self) -> str:
+        """The address of the server, with the proxy's host and port in it."""
+        assert self._server is not None
+        user, at, _ = self._target.netloc.rpartition("@")
+        port = self._server.sockets[0].getsockname()[1]
+        return self._target._replace(netloc=f"{user}{at}127.0.0.1:{port}").geturl()
+
+    @property
+    def links(self) -> int:
+        """How many connections are open."""
+        return len(self._links)
+
+    # --- what it does ---------------------------------------------------------------------------
+
+    def let_go(self) -> None:
+        """Let everything through, also what was held back."""
+        self._asking.set()
+        self._answering.set()
+        self._delay_s = 0.0
+        self._cut = False
+        self._instead = None
+        self._truncate(None)
+
+    def hold(self) -> None:
+        """Let no further byte of an answer through; requests still reach the server."""
+        self._answering.clear()
+
+    def swallow(self) -> None:
+        """Let nothing through either way, as a network that drops every packet."""
+        self._asking.clear()
+        self._answering.clear()
+
+    def delay(self, seconds: float) -> None:
+        """Let every piece wait before it goes on."""
+        self._delay_s = seconds
+
+    def cut(self) -> None:
+        """Reset all connections, and each that is made from now on."""
+        self._cut = True
+        for link in self._links:
+            link.reset()
+
+    def truncate(self, after_bytes: int) -> None:
+        """Let so many further bytes of answers through on each connection, then end it."""
+        self._truncate(after_bytes)
+
+    def answer(self, instead: bytes) -> None:
+        """Give this answer to every request, and pass nothing on to the server."""
+        self._instead = instead
+
+    def _truncate(self, after_bytes: int | None) -> None:
+        self._left = after_bytes
+        for link in self._links:
+            link.left = after_bytes
+
+    # --- how ------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Listen on a free port."""
+        self._server = await asyncio.start_server(
+            self._accept, "127.0.0.1", 0, limit=CHUNK_BYTES, backlog=1024
+        )
+
+    async def stop(self) -> None:
+        """Drop all connections."""
+        assert self._server is not None
+        self._server.close()
+        tasks = [link.task for link in self._links]
+        for link in self._links:
+            link.reset()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        link = Link(left=self._left, task=task, ends=[writer])
+        self._links.add(link)
+        try:
+            if self._cut:
+                link.reset()
+            else:
+                await self._relay(link, (reader, writer))
+        except asyncio.CancelledError:
+            pass  # told to, by reset(): the stream's own callback would take it for a fault
+        finally:
+            self._links.discard(link)
+            for end in link.ends:
+                end.close()  # what has been written still goes out
+
+    async def _relay(self, link: Link, client: Stream) -> None:
+        try:
+            server = await asyncio.open_connection(self._target.hostname, self._target.port)
+        except OSError:
+            link.reset()
+            return
+        link.ends.append(server[1])
+        # Each way ends the other, so that a connection that one side drops is dropped.
+        ways = [
+            asyncio.create_task(
+                self._pump(client[0], lambda data: self._ask(data, client, server))
+            ),
+            asyncio.create_task(
+                self._pump(server[0], lambda data: self._reply(link, data, client))
+            ),
+        ]
+        try:
+            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for way in ways:
+                way.cancel()
+            await asyncio.gather(*ways, return_exceptions=True)
+
+    async def _pump(
+        self, reader: asyncio.StreamReader, pass_on: Callable[[bytes], Awaitable[bool]]
+    ) -> None:
+        with suppress(ConnectionError):
+            while data := await reader.read(CHUNK_BYTES):
+                if not await pass_on(data):
+                    return
+
+    async def _ask(self, data: bytes, client: Stream, server: Stream) -> bool:
+        self.requested += len(data)
+        await self._asking.wait()
+        await asyncio.sleep(self._delay_s)
+        if self._instead is not None:
+            client[1].write(self._instead)
+            client[1].write_eof()
+            while await client[0].read(CHUNK_BYTES):  # a reset would overtake the answer
+                pass
+            return False
+        server[1].write(data)
+        await server[1].drain()
+        return True
+
+    async def _reply(self, link: Link, data: bytes, client: Stream) -> bool:
+        self.held += 1
+        try:
+            await self._answering.wait()
+        finally:
+            self.held -= 1
+        await asyncio.sleep(self._delay_s)
+        if link.left is not None:
+            data = data[: link.left]
+            link.left -= len(data)
+        self.received += len(data)
+        client[1].write(data)
+        await client[1].drain()
+        return link.left != 0
+
+
+@asynccontextmanager
+async def running_proxy(target: str) -> AsyncIterator[Proxy]:
+    """Run a proxy in front of the server at an address with host and port."""
+    proxy = Proxy(target)
+    await proxy.start()
+    try:
+        yield proxy
+    finally:
+        await proxy.stop()
