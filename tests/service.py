@@ -19,7 +19,7 @@ import asyncpg
 from aiohttp import web
 from yarl import URL
 
-from api.app import make_runner
+from api.app import create_app, make_runner
 from deploy.embedded.ports import choose_port
 from shared.attachments import Attachment, find_any
 from shared.organizations import create_organization, create_token
@@ -204,7 +204,7 @@ async def running_service(
     changes = {f"ATTACHMENTS_{name.upper()}": value for name, value in overrides.items()}
     environment = {**stack.environment(database_url), **changes}
     settings = make_settings(environment)
-    runner = make_runner(settings, grace_s=1)
+    runner = make_runner(create_app(settings), grace_s=1)
     pool = await asyncpg.create_pool(database_url, min_size=1, max_size=4)
     session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=64))
     before = stack.relay.target
