@@ -8,15 +8,17 @@ never be stored is left to the queue's own redrive policy.
 import asyncio
 import random
 import signal
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from typing import Any
 
 import uvloop
 
 from shared.broker import Publisher
 from shared.database import Database, DatabaseAway, open_database
 from shared.errors import QueueAway, SettingsError
-from shared.intake import Message, read_message, record
+from shared.intake import read_message, record
 from shared.log import configure_logging, get_logger
 from shared.settings import Settings
 from worker.sqs import Queue, Received, open_queue
@@ -24,10 +26,18 @@ from worker.sqs import Queue, Received, open_queue
 POLLERS = 4
 """Batches of ten that are taken side by side: some hundreds of messages a second."""
 
-HOLD_S = 60
-"""For how long a batch in work is invisible to other consumers, and anew every third of it."""
+WAIT_S = 20
+"""How long the queue is asked to wait for a message: the longest that SQS does."""
 
-LONGEST_WAIT_S = 30.0
+HOLD_S = 15
+"""For how long a batch is invisible to other consumers, and anew every third of it: what a killed
+consumer had in hand is taken by another after that time."""
+
+TRY_S = 4.0
+"""How long the database may take for a batch, so that a stop does not wait for one that is away."""
+
+LONGEST_WAIT_S = 5.0
+"""How long is waited at most before the next try: work goes on soon after an outage's end."""
 
 log = get_logger(__name__)
 
@@ -75,97 +85,116 @@ class Consumer:
         self._database = database
         self._publisher = publisher
         self._stopping = stopping
-        self._away = ""
+        self._away: set[str] = set()
 
     async def check(self) -> None:
         """Ask for what is there already. Raises SettingsError if the queue refuses us."""
         try:
-            await self._take(await self._queue.receive(wait_s=0))
+            batch = await self._receive(wait_s=0)
         except QueueAway as error:
             if error.refused:
                 raise SettingsError(
                     f"ATTACHMENTS_SQS_QUEUE_URL: the queue refuses us: {error}"
                 ) from None
-            self._tell(str(error))
+            self._tell("queue", str(error))
+        else:
+            await self._take(batch or [])
 
     async def poll(self) -> None:
         """Take batch after batch; one that has been received is finished before the end."""
         failures = 0
         while not self._stopping.is_set():
+            began = time.monotonic()
             try:
-                batch = await self._received()
-                failures = 0
-                self._tell("")
+                batch = await self._receive(wait_s=WAIT_S)
+                if batch is None:
+                    return
+                self._tell("queue")
+                await self._take(batch)
             except QueueAway as error:
-                self._tell(str(error))
-                failures += 1
-                await self._pause(failures)
+                self._tell("queue", str(error))
+            except Exception:
+                log.exception("unexpected error")
+            else:
+                failures = 0
+                if not batch and time.monotonic() - began < 1:  # it does not wait as it is asked to
+                    await self._pause(1)
                 continue
-            await self._take(batch)
+            failures += 1
+            await self._pause(failures)
 
-    async def _received(self) -> list[Received]:
-        receiving = asyncio.ensure_future(self._queue.receive(wait_s=20))
+    async def _receive(self, *, wait_s: int) -> list[Received] | None:
+        """Take what the queue has, within `wait_s`; None if we are stopped before it answers."""
+        receiving = asyncio.ensure_future(self._queue.receive(wait_s=wait_s, hide_s=HOLD_S))
         stopped = asyncio.ensure_future(self._stopping.wait())
         try:
             await asyncio.wait({receiving, stopped}, return_when=asyncio.FIRST_COMPLETED)
-            return await receiving if receiving.done() else []
+            return receiving.result() if receiving.done() else None
         finally:
-            # What SQS hands out at this very moment becomes visible again by itself.
-            receiving.cancel()
-            stopped.cancel()
+            # What the queue hands out at this very moment becomes visible again by itself.
+            await _end(receiving, stopped)
 
-    async def _take(self, batch: list[Received]) -> None:
+    async def _take(self, batch: Sequence[Received]) -> None:
+        """Record a batch, for as long as that takes, and delete what is committed."""
         if not batch:
             return
+        stored: list[Received] = []
+        holding = asyncio.create_task(self._hold(batch))
+        try:
+            await self._store(batch, stored)
+            back = []  # what cannot be stored comes again in its time, which its queue counts
+        except DatabaseAway:
+            back = [item for item in batch if item not in stored]
+        finally:
+            await _end(holding)
+        await self._done(stored)
+        await self._give_back(back)
+
+    async def _store(self, batch: Sequence[Received], stored: list[Received]) -> None:
+        """Record a batch; what is committed is added to `stored`.
+
+        While the database is away it is tried again; raises DatabaseAway when we are stopped.
+        """
         messages = [
             read_message(item.body, source="sqs", bucket=self._settings.s3_bucket) for item in batch
         ]
-        holding = asyncio.create_task(self._hold(batch))
-        try:
-            stored = await self._stored(batch, messages)
-        finally:
-            holding.cancel()
-        await self._done(stored)
-
-    async def _stored(
-        self, batch: Sequence[Received], messages: Sequence[Message]
-    ) -> list[Received]:
-        """Record a batch, for as long as that takes; returns which of it may be deleted."""
         failures = 0
         while True:
             try:
-                woken = await self._database.run(record, messages, self._settings)
+                woken = await self._database.run_within(TRY_S, record, messages, self._settings)
                 break
             except DatabaseAway as error:
-                log.warning("database is away", error=str(error))
+                self._tell("database", str(error))
                 failures += 1
                 await self._pause(failures)
                 if self._stopping.is_set():
-                    await self._give_back(batch)
-                    return []
+                    raise
             except Exception:
                 if len(batch) == 1:
                     log.exception("a message is left to the queue", message=batch[0].id)
-                    return []
-                # One of them is to blame: each by itself, the others take effect.
-                return [
-                    item
-                    for one, message in zip(batch, messages, strict=True)
-                    for item in await self._stored([one], [message])
-                ]
+                else:  # one of them is to blame: each by itself, the others take effect
+                    for item in batch:
+                        await self._store([item], stored)
+                return
+        self._tell("database")
         for wake_up in woken:
             self._publisher.publish(wake_up)
-        return list(batch)
+        stored.extend(batch)
 
     async def _hold(self, batch: Sequence[Received]) -> None:
+        pause_s = HOLD_S / 3
         while True:
+            await asyncio.sleep(pause_s)
             try:
                 await self._queue.hide(batch, HOLD_S)
+                pause_s = HOLD_S / 3
             except QueueAway as error:
                 log.warning("messages may come twice", error=str(error))
-            await asyncio.sleep(HOLD_S / 3)
+                pause_s = 1
 
     async def _give_back(self, batch: Sequence[Received]) -> None:
+        if not batch:
+            return
         try:
             await self._queue.hide(batch, 0)
         except QueueAway as error:
@@ -184,13 +213,20 @@ class Consumer:
         with suppress(TimeoutError):
             await asyncio.wait_for(self._stopping.wait(), delay_s)
 
-    def _tell(self, fault: str) -> None:
+    def _tell(self, part: str, fault: str = "") -> None:
         # Once when it goes away, once when it is back; not with every try of every poller.
-        if fault and not self._away:
-            log.warning("queue is away", error=fault)
-        elif self._away and not fault:
-            log.info("queue is back")
-        self._away = fault
+        if fault and part not in self._away:
+            log.warning(f"{part} is away", error=fault)
+            self._away.add(part)
+        elif not fault and part in self._away:
+            log.info(f"{part} is back")
+            self._away.discard(part)
+
+
+async def _end(*tasks: "asyncio.Future[Any]") -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 @asynccontextmanager

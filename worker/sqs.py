@@ -1,8 +1,9 @@
 """A queue of SQS in three verbs; its client's errors stop here."""
 
+import asyncio
 import re
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -10,7 +11,14 @@ from urllib.parse import urlsplit
 import aiohttp
 from aiobotocore.config import AioConfig
 from aiobotocore.session import get_session
-from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    NoCredentialsError,
+    PartialCredentialsError,
+    ProfileNotFound,
+)
+from botocore.parsers import ResponseParserError
 
 from shared.errors import QueueAway, SettingsError
 from shared.settings import Settings
@@ -21,10 +29,17 @@ if TYPE_CHECKING:
 BATCH = 10
 """SQS gives and takes no more messages in one request."""
 
-# Hosts of SQS and of its endpoints within private networks name their region.
-_REGION = re.compile(r"(?:^|\.)sqs(?:-fips)?\.([a-z]{2,4}(?:-[a-z]+)+-[0-9]+)\.")
-# Of these, trying again is what mends them.
-_PASSING = ("RequestThrottled", "Throttling", "ThrottlingException", "RequestTimeout")
+REQUEST_S = 5.0
+"""How long a request may take that waits for no message."""
+
+# Hosts of SQS, its old ones too, and of its endpoints within private networks name their region.
+_NAME = "([a-z]{2,4}(?:-[a-z]+)+-[0-9]+)"
+_REGION = re.compile(rf"(?:^|\.)sqs(?:-fips)?\.{_NAME}\.|^{_NAME}\.queue\.amazonaws\.")
+# Of these, trying again is what mends them; the last is of too many messages in flight.
+_PASSING = (
+    "RequestThrottled", "Throttling", "ThrottlingException", "KmsThrottled", "RequestTimeout",
+    "OverLimit",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,12 +58,19 @@ class Queue:
         self._client = client
         self._url = url
 
-    async def receive(self, *, wait_s: int) -> list[Received]:
-        """Take up to ten messages, waiting up to `wait_s` seconds for the first."""
+    async def receive(self, *, wait_s: int, hide_s: int) -> list[Received]:
+        """Take up to ten messages, waiting up to `wait_s` seconds for the first.
+
+        Other consumers do not see them for `hide_s` seconds.
+        """
         with _mapped():
-            answer = await self._client.receive_message(
-                QueueUrl=self._url, MaxNumberOfMessages=BATCH, WaitTimeSeconds=wait_s
-            )
+            async with asyncio.timeout(wait_s + REQUEST_S):
+                answer = await self._client.receive_message(
+                    QueueUrl=self._url,
+                    MaxNumberOfMessages=BATCH,
+                    WaitTimeSeconds=wait_s,
+                    VisibilityTimeout=hide_s,
+                )
         return [
             Received(
                 id=message["MessageId"],
@@ -59,30 +81,37 @@ class Queue:
         ]
 
     async def hide(self, batch: Sequence[Received], seconds: int) -> None:
-        """Keep messages from other consumers for so long from now; 0 shows them at once."""
+        """Keep messages from other consumers for so long from now; 0 shows them at once.
+
+        Raises QueueAway too if any of them could not be.
+        """
         with _mapped():
-            await self._client.change_message_visibility_batch(
-                QueueUrl=self._url,
-                Entries=[
-                    {
-                        "Id": str(number),
-                        "ReceiptHandle": item.receipt,
-                        "VisibilityTimeout": seconds,
-                    }
-                    for number, item in enumerate(batch)
-                ],
-            )
+            async with asyncio.timeout(REQUEST_S):
+                answer = await self._client.change_message_visibility_batch(
+                    QueueUrl=self._url,
+                    Entries=[
+                        {
+                            "Id": str(number),
+                            "ReceiptHandle": item.receipt,
+                            "VisibilityTimeout": seconds,
+                        }
+                        for number, item in enumerate(batch)
+                    ],
+                )
+        if failed := answer.get("Failed"):
+            raise QueueAway(f"{len(failed)} not changed: {failed[0]['Code']}")
 
     async def delete(self, batch: Sequence[Received]) -> None:
         """Delete messages. Raises QueueAway too if any of them could not be."""
         with _mapped():
-            answer = await self._client.delete_message_batch(
-                QueueUrl=self._url,
-                Entries=[
-                    {"Id": str(number), "ReceiptHandle": item.receipt}
-                    for number, item in enumerate(batch)
-                ],
-            )
+            async with asyncio.timeout(REQUEST_S):
+                answer = await self._client.delete_message_batch(
+                    QueueUrl=self._url,
+                    Entries=[
+                        {"Id": str(number), "ReceiptHandle": item.receipt}
+                        for number, item in enumerate(batch)
+                    ],
+                )
         if failed := answer.get("Failed"):
             raise QueueAway(f"{len(failed)} not deleted: {failed[0]['Code']}")
 
@@ -98,7 +127,13 @@ def _mapped() -> Iterator[None]:
         raise QueueAway(code, refused=refused) from error
     except NoCredentialsError as error:
         raise QueueAway("there are no AWS credentials", refused=True) from error
-    except (BotoCoreError, aiohttp.ClientError, TimeoutError, OSError) as error:
+    except (
+        BotoCoreError,
+        ResponseParserError,
+        aiohttp.ClientError,
+        TimeoutError,
+        OSError,
+    ) as error:
         raise QueueAway(type(error).__name__) from error
 
 
@@ -113,18 +148,23 @@ async def open_queue(settings: Settings, *, connections: int) -> AsyncIterator[Q
     region = _REGION.search(address.hostname or "")
     config = AioConfig(
         connect_timeout=3,
-        read_timeout=30,  # a long poll takes up to 20 s
         max_pool_connections=connections,
         retries={"total_max_attempts": 2, "mode": "standard"},
     )
-    try:
-        opened = get_session().create_client(
-            "sqs",
-            region_name=region[1] if region else settings.s3_region,
-            endpoint_url=f"{address.scheme}://{address.netloc}",
-            config=config,
-        )
-        async with opened as client:
-            yield Queue(client, settings.sqs_queue_url)
-    except BotoCoreError as error:
-        raise SettingsError(f"AWS credentials: {type(error).__name__}") from None
+    async with AsyncExitStack() as stack:
+        try:
+            client = await stack.enter_async_context(
+                get_session().create_client(
+                    "sqs",
+                    region_name=(region[1] or region[2]) if region else settings.s3_region,
+                    endpoint_url=f"{address.scheme}://{address.netloc}",
+                    config=config,
+                )
+            )
+        except (ProfileNotFound, PartialCredentialsError) as error:  # these tell names alone
+            raise SettingsError(f"AWS credentials: {type(error).__name__}: {error}") from None
+        except BotoCoreError as error:
+            raise SettingsError(f"AWS credentials: {type(error).__name__}") from None
+        except ValueError:
+            raise SettingsError("ATTACHMENTS_SQS_QUEUE_URL: is no address of a queue") from None
+        yield Queue(client, settings.sqs_queue_url)

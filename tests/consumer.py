@@ -1,0 +1,78 @@
+"""A consumer of a queue as a process, which tests can watch, stop and kill."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Self
+
+from tests.service import until
+
+
+class ConsumerProcess:
+    """`attachments consume` as its operator runs it."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._environment = environment
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def launch(self) -> None:
+        """Start it, and wait for nothing."""
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "deploy.cli", "consume"],
+            env=self._environment,
+            cwd=Path(__file__).parents[1],
+            stdout=self._log,
+            stderr=self._log,
+        )
+
+    async def start(self) -> Self:
+        """Start it and wait until it is ready."""
+        self.launch()
+        await self.says("consumer is ready")
+        return self
+
+    def log(self) -> str:
+        """Everything it has written so far."""
+        return os.pread(self._log.fileno(), 10_000_000, 0).decode(errors="replace")
+
+    async def says(self, words: str, *, within_s: float = 30) -> None:
+        """Wait until its log has some words."""
+
+        async def said() -> bool:
+            assert self.process is not None
+            return words in self.log() or self.process.poll() is not None
+
+        await until(said, within_s=within_s)
+        assert words in self.log(), self.log()[-4000:]
+
+    async def ended(self, *, within_s: float = 15) -> int:
+        """Wait for its end; returns the exit status."""
+        assert self.process is not None
+        try:
+            return await asyncio.to_thread(self.process.wait, within_s)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise AssertionError(f"it did not end:\n{self.log()[-4000:]}") from None
+
+    async def stop(self, number: int = signal.SIGTERM, *, within_s: float = 15) -> int:
+        """Send a signal and wait for the end; returns the exit status."""
+        assert self.process is not None
+        self.process.send_signal(number)
+        return await self.ended(within_s=within_s)
+
+    def kill(self) -> None:
+        """Kill it at once, as a crash would."""
+        if self.process is not None and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+
+    def close(self) -> None:
+        """Kill it if it still runs, and forget its log."""
+        self.kill()
+        self._log.close()

@@ -1,0 +1,191 @@
+"""AWS on this machine: moto's server over HTTP, with S3, SQS, SNS and EventBridge wired to be used.
+
+moto keeps no connection's end in mind: a long poll whose consumer was killed still takes the next
+message, which is then seen by others only after the time that the poll asked to hide it.
+"""
+
+import asyncio
+import itertools
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+from aiobotocore.session import get_session
+
+from deploy.embedded.ports import HOST, choose_ports
+from tests.service import until
+
+if TYPE_CHECKING:
+    from types_aiobotocore_s3 import S3Client
+    from types_aiobotocore_sns import SNSClient
+    from types_aiobotocore_sqs import SQSClient
+
+REGION = "us-east-1"
+CREDENTIALS = {
+    "AWS_ACCESS_KEY_ID": "the-id-of-the-tests",
+    "AWS_SECRET_ACCESS_KEY": "the-key-of-moto",
+}
+VISIBILITY_S = 2
+"""The queues' own: far shorter than what is tested to be hidden for longer."""
+
+_numbers = itertools.count(1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inbox:
+    """A queue, and the one to which it gives up on messages."""
+
+    client: "SQSClient" = field(repr=False)
+    url: str
+    arn: str
+    dead: "Inbox | None" = None
+
+    async def send(self, *bodies: str) -> None:
+        """Put messages into the queue as they are."""
+        for start in range(0, len(bodies), 10):
+            await self.client.send_message_batch(
+                QueueUrl=self.url,
+                Entries=[
+                    {"Id": str(number), "MessageBody": body}
+                    for number, body in enumerate(bodies[start : start + 10])
+                ],
+            )
+
+    async def counts(self) -> tuple[int, int]:
+        """Count the messages that can be taken, and those that a consumer has in hand."""
+        answer = await self.client.get_queue_attributes(QueueUrl=self.url, AttributeNames=["All"])
+        found = answer["Attributes"]
+        return (
+            int(found["ApproximateNumberOfMessages"]),
+            int(found["ApproximateNumberOfMessagesNotVisible"]),
+        )
+
+    async def is_empty(self) -> bool:
+        """Whether every message has been deleted."""
+        return await self.counts() == (0, 0)
+
+
+class Moto:
+    """The running server, and what tests make in it; everything made has a name of its own."""
+
+    def __init__(self, url: str, s3: "S3Client", sqs: "SQSClient", sns: "SNSClient", events: Any):
+        self.url = url
+        self.s3, self.sqs, self.sns, self.events = s3, sqs, sns, events
+
+    async def make_bucket(self) -> str:
+        """Make a bucket."""
+        name = f"uploads-{next(_numbers)}"
+        await self.s3.create_bucket(Bucket=name)
+        return name
+
+    async def make_inbox(self, name: str = "", *, receives: int | None = None) -> Inbox:
+        """Make a queue; where messages are given up on after so many receives with one behind."""
+        attributes = {"VisibilityTimeout": str(VISIBILITY_S)}
+        dead = None
+        if receives is not None:
+            dead = await self.make_inbox()
+            policy = {"deadLetterTargetArn": dead.arn, "maxReceiveCount": str(receives)}
+            attributes["RedrivePolicy"] = json.dumps(policy)
+        made = await self.sqs.create_queue(
+            QueueName=name or f"events-{next(_numbers)}",
+            Attributes=attributes,  # type: ignore[arg-type]  # its stubs list every name
+        )
+        url = made["QueueUrl"]
+        answer = await self.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
+        return Inbox(client=self.sqs, url=url, arn=answer["Attributes"]["QueueArn"], dead=dead)
+
+    async def wire_sqs(self, bucket: str, inbox: Inbox) -> None:
+        """Have S3 put its events into the queue. S3 puts a test event there first."""
+        await self.s3.put_bucket_notification_configuration(
+            Bucket=bucket,
+            NotificationConfiguration={
+                "QueueConfigurations": [{"QueueArn": inbox.arn, "Events": ["s3:ObjectCreated:*"]}]
+            },
+        )
+
+    async def wire_sns(self, bucket: str, inbox: Inbox, *, raw: bool) -> None:
+        """Have S3 publish its events to a topic to which the queue is subscribed."""
+        topic = await self.sns.create_topic(Name=f"uploads-{next(_numbers)}")
+        await self.sns.subscribe(
+            TopicArn=topic["TopicArn"],
+            Protocol="sqs",
+            Endpoint=inbox.arn,
+            Attributes={"RawMessageDelivery": "true"} if raw else {},
+        )
+        await self.s3.put_bucket_notification_configuration(
+            Bucket=bucket,
+            NotificationConfiguration={
+                "TopicConfigurations": [
+                    {"TopicArn": topic["TopicArn"], "Events": ["s3:ObjectCreated:*"]}
+                ]
+            },
+        )
+
+    async def wire_eventbridge(self, bucket: str, inbox: Inbox) -> None:
+        """Have S3 send its events to EventBridge, with a rule that puts them into the queue."""
+        rule = f"uploads-{next(_numbers)}"
+        pattern = {"source": ["aws.s3"], "detail": {"bucket": {"name": [bucket]}}}
+        await self.events.put_rule(Name=rule, EventPattern=json.dumps(pattern))
+        await self.events.put_targets(Rule=rule, Targets=[{"Id": "queue", "Arn": inbox.arn}])
+        await self.s3.put_bucket_notification_configuration(
+            Bucket=bucket, NotificationConfiguration={"EventBridgeConfiguration": {}}
+        )
+
+    def settings(self, inbox: Inbox, bucket: str | None = None) -> dict[str, str]:
+        """Give the settings of a service that takes its events from a queue.
+
+        With a bucket its objects lie in moto too.
+        """
+        settings = {"sqs_queue_url": inbox.url}
+        if bucket is not None:
+            settings |= {"s3_bucket": bucket, "s3_endpoint_url": self.url, "s3_region": REGION}
+        return settings
+
+
+@asynccontextmanager
+async def running_moto(port: int | None = None) -> AsyncIterator[Moto]:
+    """Run moto's server in a process of its own, and clients of it."""
+    if port is None:
+        port = choose_ports(("moto",))["moto"]
+    url = f"http://{HOST}:{port}"
+    with tempfile.TemporaryFile() as output:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "moto.server", "-H", HOST, "-p", str(port),
+            stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+        )  # fmt: skip
+        try:
+            async with AsyncExitStack() as stack:
+                http = await stack.enter_async_context(aiohttp.ClientSession())
+
+                async def answers() -> bool:
+                    assert process.returncode is None, "moto ended at its start"
+                    try:
+                        async with http.get(f"{url}/moto-api/data.json") as answer:
+                            return answer.status == 200
+                    except aiohttp.ClientError:
+                        return False
+
+                await until(answers, within_s=60)
+                clients = [
+                    await stack.enter_async_context(
+                        get_session().create_client(
+                            name,
+                            region_name=REGION,
+                            endpoint_url=url,
+                            aws_access_key_id=CREDENTIALS["AWS_ACCESS_KEY_ID"],
+                            aws_secret_access_key=CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
+                        )
+                    )
+                    for name in ("s3", "sqs", "sns", "events")
+                ]
+                yield Moto(url, *clients)
+        finally:
+            if process.returncode is None:
+                process.kill()
+            await process.wait()
