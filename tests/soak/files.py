@@ -181,7 +181,7 @@ def _rejected(content: bytes, *reasons: str) -> File:
 
 
 def _truncated(code: int) -> File:
-    whole = encode(paint(code, 640, 480), "JPEG", quality=80)
+    whole = encode(paint(code, 640, 480), "JPEG", quality=80, comment=_tag(code))
     return _rejected(whole[: len(whole) // 2], "truncated", "broken")
 
 

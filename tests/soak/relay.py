@@ -1,7 +1,7 @@
 """The way of an event from the store to the API, on which it may be lost, doubled, late or early.
 
-Whatever the plan leaves alone goes straight through, and the store is told how that went, so that
-it tries again itself.
+Whatever the plan leaves alone goes straight through to whichever API answers, as behind a load
+balancer, and the store is told how that went.
 """
 
 import asyncio
@@ -35,7 +35,7 @@ class SoakRelay(EventRelay):
         self._log = log.open("a", buffering=1)
         self.targets: Sequence[str] = ()
         self.counts: Counter[str] = Counter()
-        self.dropped: set[int] = set()
+        self.lost: set[int] = set()
         self.calm = False
         self._seed, self._odds = seed, odds
         self._told: Counter[str] = Counter()
@@ -72,13 +72,16 @@ class SoakRelay(EventRelay):
         if fate.kind in ("forward", "duplicate"):
             status = await self._forward(body)
             if status != 200:
+                # SeaweedFS 4.48 does not try again, whatever its settings say: lost as well.
                 self._note(f"refused {key}")
-                return web.Response(status=status)  # the store will tell it again
+                self._lose(style, number)
+                self.counts["refused"] += 1
+                return web.Response(status=status)
         self._told[about] += 1
         self.counts[fate.kind] += 1
         self._note(f"{fate.kind} {fate.delay_s:.1f} {key}")
-        if fate.kind == "drop" and style == "original":
-            self.dropped.add(number)
+        if fate.kind == "drop":
+            self._lose(style, number)
         if fate.kind in ("duplicate", "delay"):
             self._later(self._deliver(body, fate.delay_s))
         if fate.kind == "shuffle":
@@ -88,6 +91,10 @@ class SoakRelay(EventRelay):
             else:
                 self._later(self._let_go(LONGEST_WAIT_S))
         return web.Response()
+
+    def _lose(self, style: str, number: int) -> None:
+        if style == "original":
+            self.lost.add(number)
 
     def _note(self, words: str) -> None:
         self._log.write(f"{datetime.now(UTC):%H:%M:%S.%f} {words}\n")
@@ -115,9 +122,10 @@ class SoakRelay(EventRelay):
 
     async def _forward(self, body: bytes) -> int:
         """Post to whichever API answers, in turns; returns 200, or 503 if none takes it."""
-        for _ in self.targets:
-            self._turn += 1
-            self.target = self.targets[self._turn % len(self.targets)]
+        self._turn += 1
+        first = self._turn % len(self.targets)
+        for target in (*self.targets[first:], *self.targets[:first]):
+            self.target = target
             try:
                 async with asyncio.timeout(TIMEOUT_S):
                     status = await self.post(body)

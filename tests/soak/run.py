@@ -177,10 +177,10 @@ def _tell(
     *,
     uploads_per_s: float,
 ) -> None:
-    dropped = site.relay.dropped
+    lost = site.relay.lost
     delays = delays_s(ledger.entries, picture.rows)
-    told = [delay for number, delay in delays.items() if number not in dropped]
-    untold = [delay for number, delay in delays.items() if number in dropped]
+    told = [delay for number, delay in delays.items() if number not in lost]
+    untold = [delay for number, delay in delays.items() if number in lost]
     kinds = Counter(sent.kind for entry in ledger.entries for sent in entry.sent)
     unknown = len(picture.rows) - len(ledger.entries)
     for title, words in (
@@ -195,7 +195,7 @@ def _tell(
         ("events", describe(site.relay.counts)),
         ("clients saw", describe(ledger.counts)),
         ("201 to final state", spread(told)),
-        ("the same, events dropped", spread(untold)),
+        ("the same, an event lost", spread(untold)),
     ):
         console.print(f"{title:>25}: {words}", markup=False, soft_wrap=True)
     for report in [line for line in site.reports if "trying again" in line][:10]:

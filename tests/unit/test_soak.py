@@ -1,0 +1,218 @@
+"""The soak's pure parts: a plan that its seed decides, files that can be told apart, a verdict."""
+
+import io
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from shared.attachments import Attachment
+from tests.soak.clients import Entry, Sent
+from tests.soak.files import EXTENSIONS, FILES, MAX_CODE, PHOTOS, paint, read_code
+from tests.soak.plan import (
+    KILLS,
+    MAX_UPLOADS,
+    Odds,
+    Upload,
+    draw_fate,
+    draw_faults,
+    draw_upload,
+)
+from tests.soak.verdict import (
+    LOST,
+    MISDESCRIBED,
+    ORPHANS,
+    OUTCOMES,
+    THUMBNAILS,
+    UNFINISHED,
+    StoredItem,
+    delays_s,
+    judge,
+)
+from worker.sniff import sniff
+from worker.thumbnails import make_thumbnail
+
+NOW = datetime(2026, 11, 23, tzinfo=UTC)
+
+
+def test_one_seed_gives_one_plan_and_another_seed_another() -> None:
+    def plan(seed: int) -> object:
+        uploads = [draw_upload(seed, number, organizations=5) for number in range(100)]
+        return uploads, draw_faults(seed, kills=20), draw_fate(seed, "original/1/0", Odds())
+
+    assert plan(1) == plan(1)
+    assert plan(1) != plan(2)
+
+
+def test_an_upload_does_not_depend_on_those_before_it() -> None:
+    later = draw_upload(7, 50, organizations=5)
+    for number in range(50):
+        draw_upload(7, number, organizations=5)
+
+    assert draw_upload(7, 50, organizations=5) == later
+
+
+@given(seed=st.integers(0, 2**31), number=st.integers(0, MAX_UPLOADS - 1))
+def test_every_version_of_every_upload_has_a_number_of_its_own(seed: int, number: int) -> None:
+    upload = draw_upload(seed, number, organizations=5)
+    after = draw_upload(seed, number + 1, organizations=5)
+    codes = [version.code for version in (*upload.versions, *after.versions)]
+
+    assert len(set(codes)) == len(codes)
+    assert all(0 <= version.code <= MAX_CODE for version in upload.versions)
+
+
+@pytest.mark.parametrize("kills", [0, 1, 7, 100])
+def test_as_many_kills_are_planned_as_asked_for(kills: int) -> None:
+    faults = draw_faults(3, kills=kills)
+
+    assert sum(fault.kind.startswith("kill ") for fault in faults) == kills
+    assert faults == sorted(faults, key=lambda fault: fault.at)
+    assert kills < 100 or {f"kill {target}" for target in KILLS} <= {item.kind for item in faults}
+
+
+@pytest.mark.parametrize("kind", ["drop", "duplicate", "delay", "shuffle"])
+def test_an_event_meets_the_fate_that_is_certain(kind: str) -> None:
+    never = Odds(drop=0, duplicate=0, delay=0, shuffle=0)
+
+    assert draw_fate(1, "original/1/0", replace(never, **{kind: 1})).kind == kind
+    assert draw_fate(1, "original/1/0", never).kind == "forward"
+
+
+@given(code=st.integers(0, MAX_CODE))
+@settings(deadline=None)
+def test_a_photo_carries_its_number(code: int) -> None:
+    file = io.BytesIO()
+    paint(code, 320, 240).save(file, "PNG", compress_level=0)
+
+    assert read_code(file.getvalue()) == code
+
+
+@pytest.mark.parametrize("kind", PHOTOS)
+@pytest.mark.parametrize("code", [0, 1, 0xABCDEF, MAX_CODE])
+def test_a_thumbnail_shows_the_number_of_its_photo(kind: str, code: int) -> None:
+    file = PHOTOS[kind](code)
+    thumbnail = make_thumbnail(io.BytesIO(file.content), max_pixels=10**7)
+
+    assert read_code(thumbnail.body) == code == file.expected.code
+    assert (thumbnail.width, thumbnail.height) == (file.expected.width, file.expected.height)
+
+
+@pytest.mark.parametrize("kind", FILES)
+def test_a_file_is_of_the_type_that_is_expected_of_it(kind: str) -> None:
+    files = [FILES[kind](code) for code in range(50)]
+
+    for file in files:
+        assert file.expected.content_type in (None, sniff(file.content[:65536]))
+    assert len({file.content for file in files}) == (1 if kind == "empty" else 50)
+    assert kind in EXTENSIONS
+
+
+SENT = Sent(
+    code=4, kind="jpeg", md5="e1", sha256="s1", size=10, expected=PHOTOS["jpeg"](4).expected,
+    unsure=False, accepted_at=NOW.timestamp(),
+)  # fmt: skip
+EARLIER = replace(SENT, code=5, md5="e0", sha256="s0", accepted_at=NOW.timestamp() - 9)
+ROW = Attachment(
+    id=1, organization_id=1, bucket="b", name="a.jpg", file_name="a.jpg", thumbnail_name="a.jpg",
+    content_type="image/jpeg", size=10, width=640, height=480, checksum_sha256="s1",
+    state="ready", resized=True, etag="e1", created_at=NOW, policy_expires_at=NOW,
+    processed_at=NOW + timedelta(seconds=2),
+)  # fmt: skip
+ORIGINAL, THUMB = "attachments/files/000/000/001/original/a.jpg", ROW.thumbnail_key or ""
+OBJECTS = {ORIGINAL: StoredItem(etag="e1", size=10), THUMB: StoredItem(etag="t", size=5)}
+
+
+def entry(*sent: Sent, deleted: bool | None = False) -> Entry:
+    upload = Upload(number=3, organization=0, name="a.jpg", versions=())
+    return Entry(upload=upload, attachment_id=1, sent=list(sent), deleted=deleted)
+
+
+def broken(
+    row: Attachment,
+    known: Entry,
+    objects: Mapping[str, StoredItem] = OBJECTS,
+    shown: int | None = 4,
+) -> list[str]:
+    """Judge one attachment; give the invariants that are broken, each once."""
+    findings = judge([known], {row.id: row}, objects, {row.id: shown})
+    return sorted({finding.invariant for finding in findings})
+
+
+@pytest.mark.parametrize(
+    ("row", "known", "objects"),
+    [
+        pytest.param(ROW, entry(SENT), OBJECTS, id="uploaded-once"),
+        pytest.param(ROW, entry(EARLIER, SENT), OBJECTS, id="overwritten"),
+        pytest.param(replace(ROW, checksum_sha256=None), entry(SENT), OBJECTS, id="no-checksum"),
+        pytest.param(
+            ROW, entry(replace(SENT, unsure=True, accepted_at=None), EARLIER), OBJECTS,
+            id="one-without-an-answer-came-late",
+        ),
+        pytest.param(replace(ROW, deleted_at=NOW), entry(SENT, deleted=True), {}, id="purged"),
+        pytest.param(replace(ROW, deleted_at=NOW), entry(SENT, deleted=None), {}, id="no-answer"),
+        pytest.param(
+            replace(ROW, state="expired", etag=None, resized=False), entry(), {}, id="never"
+        ),
+    ],
+)  # fmt: skip
+def test_what_is_in_order_breaks_nothing(
+    row: Attachment, known: Entry, objects: Mapping[str, StoredItem]
+) -> None:
+    assert broken(row, known, objects) == []
+
+
+@pytest.mark.parametrize(
+    ("row", "objects", "shown", "invariants"),
+    [
+        pytest.param(replace(ROW, state="uploaded"), OBJECTS, 4, [UNFINISHED], id="not-final"),
+        pytest.param(replace(ROW, state="expired"), OBJECTS, 4, [UNFINISHED], id="expired"),
+        pytest.param(replace(ROW, etag="e0"), OBJECTS, 4, [MISDESCRIBED], id="other-etag"),
+        pytest.param(replace(ROW, size=11), OBJECTS, 4, [MISDESCRIBED], id="other-size"),
+        pytest.param(replace(ROW, checksum_sha256="s0"), OBJECTS, 4, [MISDESCRIBED], id="sum"),
+        pytest.param(
+            replace(ROW, etag="e9"), {**OBJECTS, ORIGINAL: StoredItem(etag="e9", size=10)}, 4,
+            [MISDESCRIBED], id="nothing-that-was-sent",
+        ),
+        pytest.param(ROW, OBJECTS, 5, [THUMBNAILS], id="thumbnail-of-another-version"),
+        pytest.param(ROW, OBJECTS, None, [THUMBNAILS], id="thumbnail-of-nothing"),
+        pytest.param(ROW, {ORIGINAL: OBJECTS[ORIGINAL]}, 4, [THUMBNAILS], id="no-thumbnail"),
+        pytest.param(
+            ROW, {**OBJECTS, f"{THUMB}.png": OBJECTS[THUMB]}, 4, [ORPHANS], id="another-thumbnail"
+        ),
+        pytest.param(
+            ROW, {**OBJECTS, ORIGINAL.replace("1", "2"): OBJECTS[ORIGINAL]}, 4, [ORPHANS],
+            id="no-row",
+        ),
+        pytest.param(replace(ROW, width=480), OBJECTS, 4, [OUTCOMES], id="other-width"),
+        pytest.param(replace(ROW, content_type="image/png"), OBJECTS, 4, [OUTCOMES], id="type"),
+        pytest.param(
+            replace(ROW, state="rejected", reason="decoder_timeout", resized=False,
+                    thumbnail_name=None),
+            {ORIGINAL: OBJECTS[ORIGINAL]}, None, [OUTCOMES], id="a-photo-rejected",
+        ),
+        pytest.param(
+            replace(ROW, state="failed", reason="internal_error", resized=False), OBJECTS, 4,
+            [OUTCOMES], id="failed",
+        ),
+        pytest.param(ROW, {THUMB: OBJECTS[THUMB]}, 4, [LOST, MISDESCRIBED], id="object-gone"),
+        pytest.param(
+            replace(ROW, deleted_at=NOW), {}, 4, [OUTCOMES], id="deleted-by-no-one"
+        ),
+        pytest.param(
+            replace(ROW, deleted_at=NOW), OBJECTS, 4, [ORPHANS, OUTCOMES], id="not-purged"
+        ),
+    ],
+)  # fmt: skip
+def test_each_breach_is_found(
+    row: Attachment, objects: Mapping[str, StoredItem], shown: int | None, invariants: list[str]
+) -> None:
+    assert broken(row, entry(SENT), objects, shown) == sorted(invariants)
+
+
+def test_delays_run_from_the_last_201_to_the_final_state() -> None:
+    assert delays_s([entry(EARLIER, SENT)], {1: ROW}) == {3: (2.0, 1)}
+    assert delays_s([entry(replace(EARLIER, unsure=True), SENT)], {1: ROW}) == {}
