@@ -13,11 +13,12 @@ from typing import Final
 from rich.console import Console
 from rich.table import Table
 
-from tests.benchmarks import create, delay, latency, memory, uploads
+from tests.benchmarks import create, delay, intake, latency, memory, uploads
 from tests.benchmarks.site import Site, running_site
 
 BENCHMARKS: Final[dict[str, Callable[[Site], Awaitable[Table]]]] = {
     "create": create.run,
+    "intake": intake.run,
     "uploads": uploads.run,
     "delay": delay.run,
     "latency": latency.run,

@@ -1,12 +1,15 @@
-"""The least that a create request could cost: aiohttp, uvloop, one INSERT, nothing checked.
+"""The least that requests could cost: aiohttp, uvloop, one statement, nothing checked.
+
+An attachment is one INSERT, an event one UPDATE by id.
 
 Run as `python -m tests.benchmarks.bare DATABASE_URL [--keep-session]`; writes its port to the
 standard output. asyncpg resets a session with a query of its own after every use, which costs as
-much again as the INSERT; with `--keep-session` it does not, as in the API.
+much again as the statement; with `--keep-session` it does not, as in the API.
 """
 
 import asyncio
 import sys
+from urllib.parse import unquote_plus
 
 import asyncpg
 import uvloop
@@ -24,6 +27,10 @@ async def main(database_url: str, *, keep_session: bool) -> None:
         "CREATE TABLE IF NOT EXISTS bare (id bigserial PRIMARY KEY, name text, owner text)"
     )
 
+    await pool.execute(
+        "CREATE TABLE IF NOT EXISTS bare_uploads (id bigint PRIMARY KEY, state text, etag text)"
+    )
+
     async def create(request: web.Request) -> web.Response:
         attributes = (await request.json())["data"]["attributes"]
         number = await pool.fetchval(
@@ -32,8 +39,18 @@ async def main(database_url: str, *, keep_session: bool) -> None:
         )  # fmt: skip
         return web.json_response({"data": {"id": str(number)}}, status=201)
 
+    async def take_in(request: web.Request) -> web.Response:
+        uploaded = (await request.json())["Records"][0]["s3"]["object"]
+        partition = unquote_plus(uploaded["key"]).split("/")[2:-2]
+        await pool.execute(
+            "UPDATE bare_uploads SET state = 'uploaded', etag = $2 WHERE id = $1",
+            int("".join(partition)), uploaded["eTag"],
+        )  # fmt: skip
+        return web.json_response({})
+
     app = web.Application()
     app.router.add_post("/api/v2/attachments", create)
+    app.router.add_post("/events/s3", take_in)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
