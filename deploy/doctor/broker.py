@@ -2,6 +2,7 @@
 
 import asyncio
 from typing import Any
+from urllib.parse import urlsplit
 
 import redis.asyncio
 from redis.asyncio.retry import Retry
@@ -36,6 +37,7 @@ def _connect(examination: Examination) -> "redis.asyncio.Redis":
 
 async def check_broker(examination: Examination) -> Verdict:
     """See that the broker answers, is new enough, and takes writes."""
+    where = _address(examination)
     try:
         async with _connect(examination) as client:
             await client.ping()
@@ -45,16 +47,24 @@ async def check_broker(examination: Examination) -> Verdict:
                 info = {}
     except (AuthenticationError, NoPermissionError):
         return failed(
-            "the broker refuses the user or the password", "correct ATTACHMENTS_BROKER_URL"
+            f"the broker at {where} refuses the user or the password",
+            "correct ATTACHMENTS_BROKER_URL",
         )
     except (RedisTimeoutError, TimeoutError):
-        return failed("the broker does not answer in time", _lead_there())
+        return failed(f"the broker at {where} does not answer in time", _lead_there())
     except ResponseError:
-        return failed("the broker refuses us", "correct ATTACHMENTS_BROKER_URL")
+        return failed(f"the broker at {where} refuses us", "correct ATTACHMENTS_BROKER_URL")
     except (RedisError, OSError) as error:
-        return failed(f"the broker cannot be reached ({type(error).__name__})", _lead_there())
+        return failed(
+            f"the broker at {where} cannot be reached ({type(error).__name__})", _lead_there()
+        )
     examination.broker = {name: str(value) for name, value in info.items()}
-    return _judge(examination.broker)
+    return judge(examination.broker, where)
+
+
+def _address(examination: Examination) -> str:
+    parts = urlsplit(examination.settings.broker_url.get_secret_value())
+    return parts.netloc.rpartition("@")[2] or parts.path
 
 
 def _lead_there() -> str:
@@ -64,7 +74,8 @@ def _lead_there() -> str:
     )
 
 
-def _judge(info: dict[str, str]) -> Verdict:
+def judge(info: dict[str, str], where: str) -> Verdict:
+    """Judge a broker by what INFO tells."""
     version = info.get("valkey_version") or info.get("redis_version")
     if version is None:
         return warning(
@@ -78,7 +89,7 @@ def _judge(info: dict[str, str]) -> Verdict:
         return failed(f"{name} is a replica", "lead ATTACHMENTS_BROKER_URL to the primary")
     if info.get("loading") == "1":
         return failed(f"{name} is still loading what it holds", "wait until it has")
-    return ok(name)
+    return ok(f"{name} at {where}")
 
 
 async def check_persistence(examination: Examination) -> Verdict:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import aiohttp
+import asyncpg
 
 from deploy.doctor.api import check_api
 from deploy.doctor.broker import check_broker, check_eviction, check_persistence, check_worker
@@ -25,6 +26,7 @@ from shared.log import configure_logging
 from shared.settings import Settings
 
 REQUEST_TIMEOUT_S = 10.0
+AGAIN = "run the doctor once more"
 LIMIT_S = 30.0
 """How long a check may take beside the waiting that the operator asked for."""
 
@@ -74,38 +76,38 @@ def run_doctor(
         verdicts = {check.name: rest for check in (*CHECKS, REMOVAL)}
         return {"settings": failed(str(error), "set them right; the README lists all"), **verdicts}
     configure_logging("error", settings.log_format)
+
+    async def run() -> dict[str, Verdict]:
+        task = asyncio.current_task()
+        assert task is not None
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+        return await diagnose(settings, origin=origin, wait_s=wait_s, tell=tell)
+
     try:
-        return asyncio.run(_run(settings, origin, wait_s, tell))
+        return asyncio.run(run())
     except asyncio.CancelledError:
         raise KeyboardInterrupt from None
 
 
-async def _run(
-    settings: Settings, origin: str | None, wait_s: float, tell: Tell
+async def diagnose(
+    settings: Settings, *, origin: str | None, wait_s: float, tell: Tell
 ) -> dict[str, Verdict]:
-    task = asyncio.current_task()
-    assert task is not None
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    """Make every check that follows the settings'; also if cancelled, it leaves nothing behind."""
     timeout = aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_S)
     async with AsyncExitStack() as exits:
         http = await exits.enter_async_context(aiohttp.ClientSession(timeout=timeout))
         examination = Examination(
             settings=settings, origin=origin, wait_s=wait_s, http=http, exits=exits, content=draw()
         )
-        await examine(examination, tell)
-    return examination.verdicts
-
-
-async def examine(examination: Examination, tell: Tell) -> None:
-    """Make every check, each within bounds, and remove the probe in any case."""
-    examination.verdicts["settings"] = ok("can be read")
-    try:
-        for check in CHECKS:
-            tell(check.name)
-            examination.verdicts[check.name] = await _carry_out(check, examination)
-    finally:
-        tell(REMOVAL.name)
-        examination.verdicts[REMOVAL.name] = await _carry_out(REMOVAL, examination)
+        examination.verdicts["settings"] = ok("can be read")
+        try:
+            for check in CHECKS:
+                tell(check.name)
+                examination.verdicts[check.name] = await _carry_out(check, examination)
+        finally:
+            tell(REMOVAL.name)
+            examination.verdicts[REMOVAL.name] = await _carry_out(REMOVAL, examination)
+        return examination.verdicts
 
 
 async def _carry_out(check: Check, examination: Examination) -> Verdict:
@@ -118,13 +120,18 @@ async def _carry_out(check: Check, examination: Examination) -> Verdict:
         async with asyncio.timeout(limit_s):
             return await check.carry_out(examination)
     except TimeoutError:
-        return failed(f"came to no end within {limit_s:.0f} s")
+        return failed(f"came to no end within {limit_s:.0f} s", AGAIN)
     except DatabaseAway as error:
-        return failed(f"the database went away ({error})", "see the check of the database")
+        return failed(f"the database went away ({error})", AGAIN)
     except AttachmentsError as error:
-        return failed(f"{type(error).__name__}: {error}")
+        return failed(f"it went away meanwhile ({type(error).__name__}: {error})", AGAIN)
+    except asyncpg.InsufficientPrivilegeError:
+        return failed(
+            "the user of ATTACHMENTS_DATABASE_URL may not do what the service does",
+            "let it own the tables, or grant it SELECT, INSERT, UPDATE and DELETE on all of them",
+        )
     except Exception as error:
-        return failed(f"the check itself broke ({type(error).__name__}): please report this")
+        return failed(f"the check itself broke ({type(error).__name__})", "report it as a bug")
 
 
 _ENDED = {Status.FAILED: "failed", Status.SKIPPED: "was skipped"}

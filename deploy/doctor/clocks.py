@@ -9,6 +9,7 @@ import aiohttp
 from deploy.doctor.examination import Examination, Verdict, failed, ok, skipped, warning, why
 from shared.database import DatabaseAway
 
+IN_STEP_S = 1.5  # HTTP tells whole seconds
 WARNING_S = 60.0
 FAILED_S = 300.0
 """S3 refuses signatures that are 15 minutes off, and looks at a policy's end by its own clock."""
@@ -24,7 +25,7 @@ async def check_clocks(examination: Examination) -> Verdict:
         try:
             told = await ask()
         except (aiohttp.ClientError, OSError, DatabaseAway, LookupError, ValueError) as error:
-            faults.append(f"the {name}'s is not known ({why(error)})")
+            faults.append(f"{name} not known ({why(error)})")
         else:
             after = datetime.now(UTC)
             ahead[name] = (told - before - (after - before) / 2).total_seconds()
@@ -35,12 +36,12 @@ async def check_clocks(examination: Examination) -> Verdict:
     if not ahead:
         return skipped("neither the store nor the database tells the time")
     told = [
-        f"the {name}'s is {abs(seconds):.0f} s {'ahead' if seconds > 0 else 'behind'}"
-        if abs(seconds) >= 1.5  # the store tells whole seconds
-        else f"the {name}'s agrees"
+        f"{name} {abs(seconds):.0f} s {'ahead' if seconds > 0 else 'behind'}"
+        if abs(seconds) >= IN_STEP_S
+        else f"{name} in step"
         for name, seconds in ahead.items()
     ]
-    found = f"{', '.join([*told, *faults])} with this machine's"
+    found = f"against this machine: {', '.join([*told, *faults])}"
     worst = max(abs(seconds) for seconds in ahead.values())
     mend = "set the clocks by NTP; policies live by them, and S3 refuses at 15 minutes"
     if worst > FAILED_S:

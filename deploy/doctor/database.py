@@ -56,14 +56,23 @@ async def check_database(examination: Examination) -> Verdict:
         )
     except ValueError:
         return failed("the address cannot be used", "correct ATTACHMENTS_DATABASE_URL")
+    return judge(where, version, standby=standby, read_only=read_only)
+
+
+def judge(where: str, version: int, *, standby: bool, read_only: bool) -> Verdict:
+    """Judge a server that answers by what it tells of itself."""
     major = version // 10_000
     if major < OLDEST:
         return failed(f"PostgreSQL {major} is too old", f"upgrade to {OLDEST} or newer")
-    if standby or read_only:
+    if standby:
         return failed(
-            f"PostgreSQL at {where} is {'a standby' if standby else 'read-only'}",
-            "lead ATTACHMENTS_DATABASE_URL to the primary"
-            + (" (target_session_attrs=primary)" if standby else ", or let it be written to"),
+            f"PostgreSQL at {where} is a standby",
+            "lead ATTACHMENTS_DATABASE_URL to the primary",
+        )
+    if read_only:
+        return failed(
+            f"PostgreSQL at {where} is read-only",
+            "unset default_transaction_read_only of the server, the database or the user",
         )
     return ok(f"PostgreSQL {major} at {where}")
 

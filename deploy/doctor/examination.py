@@ -43,7 +43,7 @@ def warning(found: str, mend: str, *, seconds: float | None = None) -> Verdict:
     return Verdict(status=Status.WARNING, found=found, mend=mend, seconds=seconds)
 
 
-def failed(found: str, mend: str | None = None) -> Verdict:
+def failed(found: str, mend: str) -> Verdict:
     """Say that it does not work."""
     return Verdict(status=Status.FAILED, found=found, mend=mend)
 

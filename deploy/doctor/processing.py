@@ -17,7 +17,7 @@ from shared.probes import Arrival
 from shared.reasons import REASONS
 
 POLL_EVERY_S = 0.2
-LINGER_S = 1.5
+LINGER_S = 1.0
 """How long to wait for more of the same event once one is there."""
 
 MAX_BYTES = 1024 * 1024
@@ -70,7 +70,10 @@ async def _explain_silence(examination: Examination) -> tuple[str, str]:
         " `attachments consume` must run"
     )
     if fault is None:
-        return found, f"the API takes events, so look at the store's side: {mend}"
+        return (
+            found,
+            f"the API takes events, if its database is this one; so look at the store: {mend}",
+        )
     return found, f"{fault}; {mend}"
 
 

@@ -36,6 +36,15 @@ REFUSALS = {
 }
 """Error code of S3 → what that means, and what helps ("Error responses", Amazon S3 API)."""
 
+UNREACHABLE = {
+    "EndpointConnectionError": "nothing answers there",
+    "ConnectionClosedError": "it hangs up",
+    "ConnectTimeoutError": "no answer in time",
+    "ReadTimeoutError": "no answer in time",
+    "SSLError": "its TLS certificate is not accepted",
+}
+"""What botocore raises → what that means."""
+
 
 async def check_store(examination: Examination) -> Verdict:
     """Ask for a key that is not there; the answer must be that it is not."""
@@ -66,7 +75,8 @@ async def check_store(examination: Examination) -> Verdict:
         return _explain(str(error), bucket)
     except StoreUnavailable as error:
         return failed(
-            f"the store at {examination.store_url} cannot be reached ({error})",
+            f"the store at {examination.store_url} cannot be reached:"
+            f" {UNREACHABLE.get(str(error), error)}",
             "see that ATTACHMENTS_S3_ENDPOINT_URL, ATTACHMENTS_S3_REGION and the network lead"
             " to it",
         )
