@@ -4,6 +4,7 @@ What cannot be parsed never reaches a middleware. aiohttp answers it in plain te
 what was sent, and logs that piece with a traceback: it may hold a token.
 """
 
+import asyncio
 import re
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -17,6 +18,11 @@ from shared.log import get_logger
 
 # RFC 3986, section 3.2: a name or an address, and a port; with `_`, as containers' names have it.
 _HOST = re.compile(r"[A-Za-z0-9._-]{1,255}(?::[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](?::[0-9]{1,5})?")
+
+HEAD_TIMEOUT_S = 10.0
+"""How long a client may take for its first request's head, from the connection on: as long as for
+a body. Heads of later requests are bounded by the keep-alive timeout, which aiohttp counts from the
+last answer, whatever arrives meanwhile; a slow head is cut off by it too."""
 
 log = get_logger(__name__)
 
@@ -40,10 +46,58 @@ async def answer(
     return await answer_errors(request, checked)
 
 
-class Connection(web.RequestHandler):
-    """One client's connection; it ends with whatever could not be parsed."""
+def _late() -> bytes:
+    # Written by hand: there is no request that aiohttp could answer.
+    response = general(408).response()
+    assert isinstance(response.body, bytes)
+    head = (
+        "HTTP/1.1 408 Request Timeout\r\n"
+        f"Content-Type: {response.headers['Content-Type']}\r\n"
+        f"Content-Length: {len(response.body)}\r\n"
+        "Connection: close\r\n\r\n"
+    )
+    return head.encode() + response.body
 
-    __slots__ = ()
+
+_LATE = _late()
+
+
+class Connection(web.RequestHandler):
+    """One client's connection; it ends with whatever could not be parsed, or does not arrive."""
+
+    __slots__ = ("_begun", "_head_timer")
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin to wait for the first request."""
+        super().connection_made(transport)
+        self._begun = False
+        self._head_timer: asyncio.TimerHandle | None = self._loop.call_later(
+            HEAD_TIMEOUT_S, self._head_is_late
+        )
+
+    def data_received(self, data: bytes) -> None:
+        """Take what has arrived; with a whole head the wait for it is over."""
+        super().data_received(data)
+        if self._head_timer is not None:
+            self._begun = True
+            if self._request_count:
+                self._stop_waiting()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Wait no longer."""
+        self._stop_waiting()
+        super().connection_lost(exc)
+
+    def _stop_waiting(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _head_is_late(self) -> None:
+        self._head_timer = None
+        if self._begun and self.transport is not None:  # who has sent nothing is told nothing
+            self.transport.write(_LATE)
+        self.force_close()
 
     def handle_error(
         self,

@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-import pytest
 import pytest_asyncio
 import redis.asyncio
 
@@ -15,20 +14,6 @@ from tests.objects import opened_storage, store_proxy
 from tests.proxy import Proxy
 from tests.service import ServiceProcess
 from tests.stack import Stack
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    """Name the mark of what takes minutes in its real form."""
-    config.addinivalue_line("markers", "soak: takes minutes, is run by name only (-m soak)")
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what takes minutes, unless marks are chosen."""
-    if not config.option.markexpr:
-        left_out = [item for item in items if item.get_closest_marker("soak")]
-        config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if item not in left_out]
-
 
 SomeProcess = TypeVar("SomeProcess", bound=ServiceProcess)
 

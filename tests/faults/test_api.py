@@ -1,0 +1,215 @@
+"""Faults of the API: it dies about a commit; clients never end their requests."""
+
+import asyncio
+import json
+import time
+from contextlib import suppress
+
+import asyncpg
+import pytest
+
+from shared.attachments import Attachment
+from shared.storage import Storage
+from tests.conftest import StartService, StartWorker
+from tests.faults.conftest import Launch
+from tests.faults.rows import PHOTO, SOON, changed, is_whole, reaches
+from tests.service import ApiProcess, Service, until
+
+pytestmark = pytest.mark.fault
+
+DIE_AFTER_COMMIT = """
+import os
+from shared.broker import Publisher
+Publisher.publish = lambda *_: os._exit(1)
+"""
+DIE_BEFORE_COMMIT = """
+import os
+from shared import processing
+def die(*_, **__):
+    os._exit(1)
+processing.record_uploads = die
+"""
+LIMIT_HEADS = """
+import api.server
+api.server.HEAD_TIMEOUT_S = 2.0
+"""
+SHORT_KEEP_ALIVE = """
+from api.server import Connection
+make = Connection.__init__
+Connection.__init__ = lambda *args, **named: make(*args, **{**named, "keepalive_timeout": 2})
+"""
+SOCKETS = 500
+WHOLE_HEAD = b"GET /health/live HTTP/1.1\r\nHost: attachments\r\n\r\n"
+HALF_A_HEAD = b"POST /events/s3 HTTP/1.1\r\nHost: attachments\r\nX-Slow: "
+
+
+async def posted(service: Service) -> tuple[Attachment, bytes]:
+    """Upload a photo while events are lost; returns the row and the event that was."""
+    relay = service.stack.relay
+    relay.target, before = None, len(relay.seen)
+    created = await service.client.create("img.jpg")
+    await service.client.post_file(created, PHOTO)
+    row = await service.row(created["data"]["id"])
+
+    async def told() -> bytes | None:
+        bodies = [json.dumps(item).encode() for item in relay.seen[before:]]
+        found = [body for body in bodies if row.key.encode() in body]
+        return found[0] if found else None
+
+    event: bytes = await until(told)
+    return row, event
+
+
+async def test_f12_what_was_committed_before_the_api_died_is_worked_on_once(
+    start_service: StartService, start_worker: StartWorker, storage: Storage, launch: Launch
+) -> None:
+    service = await start_service(publish_grace="0.5")
+    relay = service.stack.relay
+    row, event = await posted(service)
+    dying = await launch(ApiProcess(service.environment, program=changed(DIE_AFTER_COMMIT, "api")))
+    relay.target = dying.url
+    assert await relay.post(event) == 0  # the source does not know that it was recorded
+    assert dying.process is not None
+    assert await asyncio.to_thread(dying.process.wait, 10) == 1
+    assert (await service.row(row.id)).state == "uploaded"
+    relay.target = service.base_url
+    assert await relay.post(event) == 200  # so it tries again
+    worker = await start_worker(service, **SOON)
+    found = await reaches(service, row.id, "ready")
+    assert (found.revision, found.attempt) == (1, 1)
+    await is_whole(service, storage, row.id, PHOTO)
+    assert worker.log().count('"processed"') == 1
+
+
+async def test_f13_an_api_that_dies_before_the_commit_has_changed_nothing(
+    service: Service, start_worker: StartWorker, storage: Storage, launch: Launch
+) -> None:
+    relay = service.stack.relay
+    row, event = await posted(service)
+    dying = await launch(ApiProcess(service.environment, program=changed(DIE_BEFORE_COMMIT, "api")))
+    relay.target = dying.url
+    assert await relay.post(event) == 0
+    assert await service.row(row.id) == row
+    relay.target = service.base_url
+    assert await relay.post(event) == 200
+    await start_worker(service)
+    assert (await reaches(service, row.id, "ready")).revision == 1
+    await is_whole(service, storage, row.id, PHOTO)
+
+
+async def test_f13_an_api_that_is_killed_while_its_statement_waits_has_changed_nothing(
+    service: Service, start_worker: StartWorker, storage: Storage, launch: Launch
+) -> None:
+    relay = service.stack.relay
+    row, event = await posted(service)
+    api = await launch(ApiProcess(service.environment))
+    relay.target = api.url
+    waiting = """SELECT count(*) FROM pg_stat_activity
+                 WHERE datname = current_database() AND wait_event_type = 'Lock'"""
+    lock = await asyncpg.connect(service.settings.database_url.get_secret_value())
+    try:
+        transaction = lock.transaction()
+        await transaction.start()
+        await lock.fetchrow("SELECT id FROM attachments WHERE id = $1 FOR UPDATE", row.id)
+        post = asyncio.create_task(relay.post(event))
+        await until(lambda: service.database.fetchval(waiting))
+        api.kill()
+        assert await post == 0
+
+        # PostgreSQL does not see that nobody waits any more: its own limit ends the statement
+        async def ended() -> bool:
+            return not await service.database.fetchval(waiting)
+
+        await until(ended)
+        await transaction.rollback()
+    finally:
+        await lock.close()
+    assert await service.row(row.id) == row
+    await api.start()
+    assert await relay.post(event) == 200
+    await start_worker(service)
+    assert (await reaches(service, row.id, "ready")).revision == 1
+    await is_whole(service, storage, row.id, PHOTO)
+
+
+async def test_f24_five_hundred_requests_that_never_end_leave_the_others_alone(
+    service: Service, launch: Launch
+) -> None:
+    api = await launch(ApiProcess(service.environment, program=changed(LIMIT_HEADS, "api")))
+    port = int(api.url.rpartition(":")[2])
+    opened = await asyncio.gather(
+        *(asyncio.open_connection("127.0.0.1", port) for _ in range(SOCKETS))
+    )
+    began = time.monotonic()
+    for _, writer in opened:
+        writer.write(HALF_A_HEAD)
+    answers = [asyncio.create_task(reader.read()) for reader, _ in opened]
+
+    async def drip() -> None:  # a byte now and then: that is no progress
+        while True:
+            await asyncio.sleep(0.2)
+            for _, writer in opened[::10]:
+                writer.write(b"x")
+
+    dripping = asyncio.create_task(drip())
+    service.client.base_url = api.url
+    served = 0
+    while not all(answer.done() for answer in answers):
+        async with asyncio.timeout(3):
+            await service.client.create()
+        served += 1
+        assert time.monotonic() - began < 10
+    dripping.cancel()
+    assert served
+    late = await asyncio.gather(*answers, return_exceptions=True)
+    # where a byte came after the answer, the reset may have overtaken it
+    whole = [each for each in late if isinstance(each, bytes)]
+    assert all(isinstance(each, (bytes, ConnectionError)) for each in late)
+    assert len(whole) >= SOCKETS // 2
+    assert all(each.startswith(b"HTTP/1.1 408 ") for each in whole)
+    assert json.loads(whole[0].partition(b"\r\n\r\n")[2])["errors"][0]["status"] == "408"
+    for _, writer in opened:
+        writer.close()
+    await service.client.create()
+
+
+async def test_f24_who_has_sent_nothing_is_told_nothing_and_who_is_served_may_stay(
+    service: Service, launch: Launch
+) -> None:
+    api = await launch(ApiProcess(service.environment, program=changed(LIMIT_HEADS, "api")))
+    port = int(api.url.rpartition(":")[2])
+    silent = await asyncio.open_connection("127.0.0.1", port)
+    kept = await asyncio.open_connection("127.0.0.1", port)
+    for wait_s in (0.0, 0.5):
+        await asyncio.sleep(wait_s)
+        kept[1].write(WHOLE_HEAD)
+        async with asyncio.timeout(10):
+            assert (await kept[0].readuntil(b"}")).startswith(b"HTTP/1.1 200 ")
+            # when this has ended, the first head's time limit is over for both
+            assert await silent[0].read() == b""
+    for _, writer in (silent, kept):
+        writer.close()
+
+
+async def test_f24_a_later_head_on_a_kept_connection_has_an_end_too(
+    service: Service, launch: Launch
+) -> None:
+    program = changed(SHORT_KEEP_ALIVE, "api")
+    api = await launch(ApiProcess(service.environment, program=program))
+    port = int(api.url.rpartition(":")[2])
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(WHOLE_HEAD)
+    assert (await reader.readuntil(b"}")).startswith(b"HTTP/1.1 200 ")
+
+    async def drip() -> None:
+        writer.write(HALF_A_HEAD)
+        while True:
+            await asyncio.sleep(0.2)
+            writer.write(b"x")
+
+    dripping = asyncio.create_task(drip())
+    async with asyncio.timeout(10):
+        with suppress(ConnectionError):  # a byte came after the end
+            assert await reader.read() == b""
+    dripping.cancel()
+    writer.close()
