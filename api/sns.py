@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import aiohttp
+from cryptography import x509
 
 from shared.errors import SnsRefused, SnsUnreachable
 from shared.log import get_logger
@@ -35,7 +36,7 @@ class Sns:
     def __init__(self, settings: Settings, session: aiohttp.ClientSession) -> None:
         self._settings = settings
         self._session = session
-        self._certificates: dict[str, tuple[float, bytes]] = {}
+        self._certificates: dict[str, tuple[float, x509.Certificate]] = {}
         # One fetch at a time: forged messages cannot have many made.
         self._fetching = asyncio.Lock()
 
@@ -46,7 +47,7 @@ class Sns:
             document, topics=self._settings.sns_topics,
             versions=self._settings.sns_signature_versions, now=now,
         )  # fmt: skip
-        sns.verify(document, await self._certificate(url), now=now)
+        sns.verify(document, self._known(url, now) or await self._certificate(url, now))
 
     async def confirm(self, document: Any) -> None:
         """Confirm a subscription that has been verified; may be repeated.
@@ -58,29 +59,45 @@ class Sns:
             raise SnsUnreachable(f"the confirmation was answered with {status}")
         log.info("subscription confirmed", topic=document["TopicArn"])
 
-    async def _certificate(self, url: str) -> bytes:
-        async with self._fetching:
-            kept = self._certificates.get(url)
-            if kept is not None and time.monotonic() - kept[0] < KEPT_FOR_S:
-                return kept[1]
-            status, body = await self._get(url, FETCH_TIMEOUT_S)
-            if 400 <= status < 500:
-                raise SnsRefused("there is no such certificate")
-            if status != 200:
-                raise SnsUnreachable(f"the certificate was answered with {status}")
-            if len(self._certificates) >= KEPT:
-                del self._certificates[next(iter(self._certificates))]
-            self._certificates[url] = (time.monotonic(), body)
-            return body
+    def _known(self, url: str, now: datetime) -> x509.Certificate | None:
+        kept = self._certificates.get(url)
+        if kept is None or time.monotonic() - kept[0] >= KEPT_FOR_S:
+            return None
+        return kept[1] if now <= kept[1].not_valid_after_utc else None
+
+    async def _certificate(self, url: str, now: datetime) -> x509.Certificate:
+        try:
+            # Not longer than one fetch: whoever waits for others' is better told to come again.
+            async with asyncio.timeout(FETCH_TIMEOUT_S), self._fetching:
+                return self._known(url, now) or await self._fetch(url, now)
+        except TimeoutError:
+            raise SnsUnreachable("no certificate in time") from None
+
+    async def _fetch(self, url: str, now: datetime) -> x509.Certificate:
+        status, body = await self._get(url, FETCH_TIMEOUT_S)
+        if status >= 500 or status in (408, 429):
+            raise SnsUnreachable(f"the certificate was answered with {status}")
+        if status != 200:  # nor is anyone followed to elsewhere
+            raise SnsRefused("there is no such certificate")
+        if len(body) > MAX_CERTIFICATE_BYTES:
+            raise SnsRefused("the certificate is too large")
+        certificate = sns.read_certificate(body, now=now)  # before it is kept
+        self._certificates.pop(url, None)
+        if len(self._certificates) >= KEPT:
+            del self._certificates[next(iter(self._certificates))]
+        self._certificates[url] = (time.monotonic(), certificate)
+        return certificate
 
     async def _get(self, url: str, timeout_s: float) -> tuple[int, bytes]:
         timeout = aiohttp.ClientTimeout(total=timeout_s)
         try:
             async with self._session.get(url, timeout=timeout, allow_redirects=False) as answer:
-                body = await answer.content.read(MAX_CERTIFICATE_BYTES)
-                while not answer.content.at_eof() and len(body) < MAX_CERTIFICATE_BYTES:
-                    body += await answer.content.read(MAX_CERTIFICATE_BYTES - len(body))
-                return answer.status, body
+                body = bytearray()
+                async for chunk in answer.content.iter_any():
+                    body += chunk
+                    if len(body) > MAX_CERTIFICATE_BYTES:
+                        break
+                return answer.status, bytes(body)
         except (aiohttp.ClientError, TimeoutError) as error:
             raise SnsUnreachable(type(error).__name__) from error
 

@@ -195,16 +195,20 @@ def make_settings(environment: Mapping[str, str]) -> Settings:
 
 @asynccontextmanager
 async def running_service(
-    stack: Stack, database_url: str, /, **overrides: str
+    stack: Stack,
+    database_url: str,
+    sns_connector: aiohttp.BaseConnector | None = None,
+    /,
+    **overrides: str,
 ) -> AsyncIterator[Service]:
     """Run an API over a migrated database; `overrides` are settings, by lower-case name.
 
-    The store's events are led to it.
+    The store's events are led to it; `sns_connector` is its way to SNS.
     """
     changes = {f"ATTACHMENTS_{name.upper()}": value for name, value in overrides.items()}
     environment = {**stack.environment(database_url), **changes}
     settings = make_settings(environment)
-    runner = make_runner(create_app(settings), grace_s=1)
+    runner = make_runner(create_app(settings, sns_connector=sns_connector), grace_s=1)
     pool = await asyncpg.create_pool(database_url, min_size=1, max_size=4)
     session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=64))
     before = stack.relay.target

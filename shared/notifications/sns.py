@@ -6,7 +6,6 @@ only from where `certificate_url` allows.
 """
 
 import base64
-import binascii
 import re
 from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
@@ -14,7 +13,7 @@ from typing import Any
 
 import orjson
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.hashes import SHA1, SHA256
@@ -89,18 +88,28 @@ def certificate_url(
     return url
 
 
-def verify(document: Any, certificate: bytes, *, now: datetime) -> None:
-    """Check a message's signature with the certificate, in PEM. Raises SnsRefused."""
+def read_certificate(pem: bytes, *, now: datetime) -> x509.Certificate:
+    """Read a certificate that may prove signatures now, one for RSA. Raises SnsRefused."""
     try:
-        parsed = x509.load_pem_x509_certificate(certificate)
-        key = parsed.public_key()
-        signature = base64.b64decode(document["Signature"], validate=True)
-    except (ValueError, KeyError, TypeError, binascii.Error, x509.InvalidVersion):
-        raise SnsRefused("signature or certificate cannot be read") from None
-    if not isinstance(key, RSAPublicKey):
+        certificate = x509.load_pem_x509_certificate(pem)
+        rsa = isinstance(certificate.public_key(), RSAPublicKey)
+    except (ValueError, UnsupportedAlgorithm, x509.InvalidVersion):
+        raise SnsRefused("the certificate cannot be read") from None
+    if not rsa:
         raise SnsRefused("the certificate is not for RSA")
-    if not parsed.not_valid_before_utc <= now <= parsed.not_valid_after_utc:
+    if not certificate.not_valid_before_utc <= now <= certificate.not_valid_after_utc:
         raise SnsRefused("the certificate is not valid now")
+    return certificate
+
+
+def verify(document: Any, certificate: x509.Certificate) -> None:
+    """Check a message's signature with a certificate that was read here. Raises SnsRefused."""
+    key = certificate.public_key()
+    assert isinstance(key, RSAPublicKey)
+    try:
+        signature = base64.b64decode(document["Signature"], validate=True)
+    except (ValueError, KeyError, TypeError):  # binascii's own error is one of the first
+        raise SnsRefused("the signature cannot be read") from None
     digest = SHA1() if document["SignatureVersion"] == "1" else SHA256()  # noqa: S303 - SNS's own
     try:
         key.verify(signature, signed_text(document), PKCS1v15(), digest)
