@@ -30,7 +30,7 @@ MAX_WAITING = 10_000
 """Wake-ups that wait to be published while the broker is away; more are left to the sweep."""
 
 MAX_BATCH = 200
-PAUSE_S = 0.005
+PAUSE_S = 0.02
 """So many wake-ups are published in one round trip, and so long is waited before the next: under
 load many share the cost of one, and the thread leaves the processor to the event loop. The first
 after a quiet time waits for nothing."""
