@@ -109,6 +109,8 @@ async def _examine(tools: Tools, claim: Claim) -> Outcome:
                 outcome = replace(outcome, state="rejected", reason=rejected.code)
     except ObjectEmpty:
         found, head = await storage.head(row.key), b""
+        if found.size:
+            raise ObjectChanged(row.key) from None  # replaced since it was found to be empty
         outcome = Outcome(
             state="ready", etag=found.etag, version_id=found.version_id, size=found.size,
             content_type=sniff(head),

@@ -1,0 +1,72 @@
+"""One upload processed in this process, on the real parts, while its object changes in between."""
+
+import hashlib
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from shared import processing
+from shared.database import open_database
+from shared.errors import ObjectEmpty
+from shared.storage import Storage, StoredObject
+from tests.data import images
+from tests.objects import exists, opened_storage
+from tests.service import Service
+from tests.stack import Stack
+from worker.decoder import DecoderPool
+from worker.pipeline import Tools, process
+
+
+class ReplacingStorage(Storage):
+    """The store, in which an object is replaced right after it was found to be empty."""
+
+    def __init__(self, storage: Storage, replacement: bytes) -> None:
+        super().__init__(storage._client, storage._session, storage.bucket)
+        self._replacement: bytes | None = replacement
+
+    @asynccontextmanager
+    async def read(
+        self, key: str, *, start: int = 0, end: int, pin: StoredObject | None = None
+    ) -> AsyncIterator[tuple[StoredObject, AsyncIterator[bytes]]]:
+        try:
+            async with super().read(key, start=start, end=end, pin=pin) as found:
+                yield found
+        except ObjectEmpty:
+            body, self._replacement = self._replacement, None
+            if body is not None:
+                await self.write(key, body, content_type="image/png")
+            raise
+
+
+async def test_an_image_over_an_empty_object_is_not_described_as_empty(
+    stack: Stack, service: Service
+) -> None:
+    stack.relay.target = None  # nothing else is to touch the row
+    attachment_id = await service.client.upload(b"", name="img.png")
+    etag = hashlib.md5(b"", usedforsecurity=False).hexdigest()
+    await service.execute(
+        "UPDATE attachments SET state = 'uploaded', revision = 1, etag = $2 WHERE id = $1",
+        int(attachment_id), etag,
+    )  # fmt: skip
+    image = images.encode(images.quadrants(), "PNG")
+    async with AsyncExitStack() as exits:
+        storage = await exits.enter_async_context(opened_storage(stack))
+        decoders = DecoderPool(1, max_pixels=10**6, timeout_s=30)
+        exits.push_async_callback(decoders.close)
+        tools = Tools(
+            settings=service.settings,
+            database=await exits.enter_async_context(open_database(service.settings)),
+            storage=ReplacingStorage(storage, image),
+            decoders=decoders,
+        )
+        claim = await tools.database.run(processing.claim, int(attachment_id), 1, lease_s=30.0)
+        assert claim is not None
+
+        await process(tools, claim)
+
+        row = await service.row(attachment_id)
+        assert (row.state, row.content_type, row.resized) == ("ready", "image/png", True)
+        assert (row.size, row.width, row.height) == (len(image), 120, 80)
+        assert row.etag == hashlib.md5(image, usedforsecurity=False).hexdigest()
+        assert row.checksum_sha256 == hashlib.sha256(image).hexdigest()
+        assert row.thumbnail_key is not None
+        assert await exists(storage, row.thumbnail_key)
