@@ -56,7 +56,8 @@ async def record(
         return await _record(connection, events, settings)
     async with connection.transaction():
         woken = await _record(connection, events, settings)
-        for message in messages:
+        # in one order, lest two transactions that keep the same ones wait for each other
+        for message in sorted(messages, key=lambda message: message.body):
             reading = message.reading
             await probes.note_arrivals(
                 connection, reading.events, source=message.source, dialect=reading.dialect or ""
@@ -69,9 +70,11 @@ async def record(
         if any(message.reading.faults for message in messages):
             await dead_letters.prune(connection, settings)
     for message in messages:
-        for fault in message.reading.faults:
-            log.warning("unreadable event", source=message.source,
-                        dialect=message.reading.dialect, fault=fault)  # fmt: skip
+        if message.reading.faults:  # in one line: a message may hold half a million
+            log.warning(
+                "unreadable event", source=message.source, dialect=message.reading.dialect,
+                fault=message.reading.faults[0], faults=len(message.reading.faults),
+            )  # fmt: skip
     return woken
 
 
