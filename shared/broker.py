@@ -88,6 +88,7 @@ def make_celery(broker_url: str) -> Celery:
         worker_cancel_long_running_tasks_on_connection_loss=False,
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
+        broker_channel_error_retry=True,  # a broker that is full must end no worker
         broker_connection_timeout=2,
         broker_pool_limit=4,
         broker_transport_options={
