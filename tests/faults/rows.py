@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import json
 import socket
 from collections.abc import Sequence
 from typing import Any
@@ -43,6 +44,23 @@ async def reaches(
         return row if right else None
 
     return await until(reached, within_s=within_s)  # type: ignore[no-any-return]
+
+
+async def posted(service: Service) -> tuple[Attachment, bytes]:
+    """Upload a photo; returns the row, and the event that was lost. No event comes from then on."""
+    relay = service.stack.relay
+    relay.target, before = None, len(relay.seen)
+    created = await service.client.create("img.jpg")
+    await service.client.post_file(created, PHOTO)
+    row = await service.row(created["data"]["id"])
+
+    async def told() -> bytes | None:
+        bodies = [json.dumps(item).encode() for item in relay.seen[before:]]
+        found = [body for body in bodies if row.key.encode() in body]
+        return found[0] if found else None
+
+    event: bytes = await until(told)
+    return row, event
 
 
 async def make_due(service: Service, attachment_id: str | int) -> None:

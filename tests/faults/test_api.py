@@ -8,11 +8,10 @@ from contextlib import suppress
 import asyncpg
 import pytest
 
-from shared.attachments import Attachment
 from shared.storage import Storage
 from tests.conftest import StartService, StartWorker
 from tests.faults.conftest import Launch
-from tests.faults.rows import PHOTO, SOON, changed, is_whole, reaches
+from tests.faults.rows import PHOTO, SOON, changed, is_whole, posted, reaches
 from tests.service import ApiProcess, Service, until
 
 pytestmark = pytest.mark.fault
@@ -41,23 +40,6 @@ Connection.__init__ = lambda *args, **named: make(*args, **{**named, "keepalive_
 SOCKETS = 500
 WHOLE_HEAD = b"GET /health/live HTTP/1.1\r\nHost: attachments\r\n\r\n"
 HALF_A_HEAD = b"POST /events/s3 HTTP/1.1\r\nHost: attachments\r\nX-Slow: "
-
-
-async def posted(service: Service) -> tuple[Attachment, bytes]:
-    """Upload a photo while events are lost; returns the row and the event that was."""
-    relay = service.stack.relay
-    relay.target, before = None, len(relay.seen)
-    created = await service.client.create("img.jpg")
-    await service.client.post_file(created, PHOTO)
-    row = await service.row(created["data"]["id"])
-
-    async def told() -> bytes | None:
-        bodies = [json.dumps(item).encode() for item in relay.seen[before:]]
-        found = [body for body in bodies if row.key.encode() in body]
-        return found[0] if found else None
-
-    event: bytes = await until(told)
-    return row, event
 
 
 async def test_f12_what_was_committed_before_the_api_died_is_worked_on_once(

@@ -1,20 +1,72 @@
 """Faults of the broker: dead, frozen, full, forgetful, and what it delivers twice or in pieces."""
 
 import asyncio
+import signal
+import time
+from contextlib import suppress
 from typing import Any
 
 import psutil  # type: ignore[import-untyped]
 import pytest
 import redis.asyncio
+from redis.exceptions import ResponseError
 
+from deploy.embedded import EmbeddedValkey
 from shared.broker import QUEUES, queue_name
 from shared.storage import Storage
 from tests.conftest import StartService, StartWorker
-from tests.faults.rows import PHOTO, SOON, closed_port, is_whole, make_due, reaches
+from tests.faults.conftest import Launch
+from tests.faults.rows import (
+    PHOTO,
+    SOON,
+    changed,
+    closed_port,
+    is_whole,
+    make_due,
+    posted,
+    reaches,
+)
 from tests.proxy import Proxy
-from tests.service import Service, until
+from tests.service import ApiProcess, Service, WorkerProcess, until
 
 pytestmark = pytest.mark.fault
+
+DIE_ON_DELIVERY = """
+import os, signal
+from kombu.transport.redis import QoS
+QoS.append = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
+"""
+REDELIVER_EARLY = """
+from shared import broker
+from worker.runtime import Runtime
+make, attend = broker.make_celery, Runtime.attend
+def make_celery(url):
+    app = make(url)
+    app.conf.broker_transport_options = {
+        **app.conf.broker_transport_options, "visibility_timeout": 1,
+        "unacked_restore_interval": 1, "unacked_restore_throttle": 1,
+    }
+    return app
+def tell(self, attachment_id, revision):
+    print("DELIVERED", attachment_id, flush=True)
+    attend(self, attachment_id, revision)
+broker.make_celery, Runtime.attend = make_celery, tell
+"""
+TELL_LATENESS = """
+import asyncio, time
+from api import app
+async def tick():
+    while True:
+        began = time.monotonic()
+        await asyncio.sleep(0.01)
+        print("LATE", time.monotonic() - began - 0.01, flush=True)
+make = app.make_runner
+def make_runner(*args, **named):
+    global ticking
+    ticking = asyncio.get_running_loop().create_task(tick())
+    return make(*args, **named)
+app.make_runner = make_runner
+"""
 
 
 async def test_f12_a_wake_up_that_was_never_published_is_made_good(
@@ -158,3 +210,227 @@ async def test_f21_two_workers_share_the_work_and_do_none_twice(
         row = await reaches(service, attachment_id, "ready")
         assert (row.revision, row.attempt) == (1, 1)
         await is_whole(service, storage, attachment_id, PHOTO)
+
+
+async def test_f2_a_message_that_dies_with_its_worker_is_made_good_by_the_sweep(
+    start_service: StartService,
+    start_worker: StartWorker,
+    storage: Storage,
+    launch: Launch,
+    broker: "redis.asyncio.Redis",
+) -> None:
+    """It has been taken from its queue, and not been noted as unacknowledged: it is nowhere."""
+    service = await start_service(publish_grace="1")
+    program = changed(DIE_ON_DELIVERY, "worker")
+    dying = await launch(WorkerProcess(service.environment, program=program, sweep_interval="300"))
+    attachment_id = await service.client.upload(PHOTO, "img.jpg")
+    assert dying.process is not None
+    assert await asyncio.to_thread(dying.process.wait, 20) == -signal.SIGKILL
+    assert (await service.row(attachment_id)).state == "uploaded"
+    assert await broker.llen(queue_name(service.client.organization_id)) == 0
+    assert await broker.hlen("unacked") == 0
+    await start_worker(service, **SOON)
+    row = await reaches(service, attachment_id, "ready")
+    assert (row.revision, row.attempt) == (1, 1)
+    await is_whole(service, storage, attachment_id, PHOTO)
+
+
+@pytest.mark.parametrize("rounds", [2, pytest.param(5, marks=pytest.mark.soak)])
+async def test_f7_a_broker_that_is_killed_and_comes_back_is_used_again_within_ten_seconds(
+    start_service: StartService,
+    start_worker: StartWorker,
+    storage: Storage,
+    valkey: EmbeddedValkey,
+    rounds: int,
+) -> None:
+    # no sweep: what is done, the broker has brought about
+    never = {"broker_url": valkey.url, "publish_grace": "300"}
+    service = await start_service(**never)
+    worker = await start_worker(service, sweep_interval="300")
+    pid, relay, ids = worker.pid, service.stack.relay, []
+    for _ in range(rounds):
+        target = relay.target
+        valkey.kill()
+        for _ in range(3):
+            row, event = await posted(service)
+            relay.target = target
+            assert await relay.post(event) == 200
+            ids.append(row.id)
+        await valkey.start()
+        back = time.monotonic()
+
+        async def consumes() -> bool:
+            ids.append(int(await service.client.upload(PHOTO, "img.jpg")))
+            await asyncio.sleep(0.5)
+            return (await service.row(ids[-1])).state == "ready"
+
+        await until(consumes, within_s=10 - (time.monotonic() - back))
+    assert worker.process is not None
+    assert worker.process.poll() is None
+    assert worker.pid == pid
+    await start_worker(service, **SOON)
+    for attachment_id in ids:
+        await make_due(service, attachment_id)
+        await reaches(service, attachment_id, "ready")
+        await is_whole(service, storage, attachment_id, PHOTO)
+
+
+@pytest.mark.parametrize("frozen_s", [2.0, pytest.param(40.0, marks=pytest.mark.soak)])
+async def test_f8_while_the_broker_is_frozen_the_api_answers_as_ever(
+    start_service: StartService,
+    start_worker: StartWorker,
+    storage: Storage,
+    launch: Launch,
+    valkey: EmbeddedValkey,
+    frozen_s: float,
+) -> None:
+    service = await start_service(broker_url=valkey.url, publish_grace="1")
+    api = await launch(ApiProcess(service.environment, program=changed(TELL_LATENESS, "api")))
+    relay, client = service.stack.relay, service.client
+    client.base_url = api.url
+    assert valkey.child is not None
+    frozen = psutil.Process(valkey.child.pid)
+    told = [await posted(service) for _ in range(10)]
+    relay.target = api.url
+    most_late = []
+    # A machine that is busy with other things is late, too; a loop that waits for the broker is
+    # late each time, and by as long as that is frozen.
+    for _ in range(3):
+        before = len(api.log())
+        frozen.suspend()
+        until_s = time.monotonic() + frozen_s
+        try:
+            while time.monotonic() < until_s:
+                for row, event in told:
+                    async with asyncio.timeout(3):
+                        assert await relay.post(event) == 200
+                        await client.show(row.id)
+                    await asyncio.sleep(0.02)
+                await service.execute(  # so that each event counts anew
+                    "UPDATE attachments SET state = 'pending', etag = NULL WHERE state = 'uploaded'"
+                )
+        finally:
+            frozen.resume()
+        lines = api.log()[before:].splitlines()[1:-1]
+        most_late.append(max(float(line.split()[1]) for line in lines if line[:4] == "LATE"))
+        if most_late[-1] < 0.1:
+            break
+    assert min(most_late) < 0.1
+    for _, event in told:
+        assert await relay.post(event) == 200
+    await start_worker(service, **SOON)
+    for row, _ in told:
+        await reaches(service, row.id, "ready")
+        await is_whole(service, storage, row.id, PHOTO)
+
+
+async def test_f9_a_broker_that_is_flushed_while_all_is_at_work_loses_nothing(
+    start_service: StartService,
+    start_worker: StartWorker,
+    storage: Storage,
+    valkey: EmbeddedValkey,
+) -> None:
+    service = await start_service(broker_url=valkey.url, publish_grace="1")
+    await start_worker(service, **SOON)
+    uploads = asyncio.gather(*(service.client.upload(PHOTO, "img.jpg") for _ in range(30)))
+    async with redis.asyncio.from_url(valkey.url) as client:
+        while not uploads.done():
+            await client.flushall()
+            await asyncio.sleep(0.02)
+    for attachment_id in await uploads:
+        row = await reaches(service, attachment_id, "ready")
+        assert row.revision == 1
+        await is_whole(service, storage, attachment_id, PHOTO)
+
+
+async def test_f10_while_the_broker_is_full_the_sweep_does_the_work(
+    start_service: StartService,
+    start_worker: StartWorker,
+    storage: Storage,
+    valkey: EmbeddedValkey,
+) -> None:
+    service = await start_service(broker_url=valkey.url, publish_grace="0.5")
+    worker = await start_worker(service, **SOON)
+    relay = service.stack.relay
+    target, ids = relay.target, []
+    async with redis.asyncio.from_url(valkey.url) as client:
+        await client.config_set("maxmemory", "2mb")
+        ballast = {f"ballast-{number}": bytes(1024) for number in range(100)}
+        with suppress(ResponseError):
+            while True:
+                await client.mset(
+                    {f"{name}-{time.monotonic_ns()}": body for name, body in ballast.items()}
+                )
+        with pytest.raises(ResponseError, match="maxmemory"):
+            await client.mset(ballast)
+        for _ in range(5):
+            row, event = await posted(service)
+            relay.target = target
+            assert await relay.post(event) == 200
+            ids.append(row.id)
+        for attachment_id in ids:
+            row = await reaches(service, attachment_id, "ready")
+            assert (row.revision, row.attempt) == (1, 1)
+            await is_whole(service, storage, attachment_id, PHOTO)
+        # with room again, wake-ups go through it again, and none is left over
+        await client.config_set("maxmemory", "0")
+        last = await service.client.upload(PHOTO, "img.jpg")
+        await reaches(service, last, "ready")
+
+        async def drained() -> bool:
+            return not await client.llen(queue_name(service.client.organization_id))
+
+        await until(drained)
+    assert worker.process is not None
+    assert worker.process.poll() is None
+
+
+async def test_f20_a_message_that_is_delivered_again_while_its_task_runs_changes_nothing(
+    service: Service, storage: Storage, launch: Launch, proxy: Proxy
+) -> None:
+    program = changed(REDELIVER_EARLY, "worker")
+    environment = {**service.environment, "ATTACHMENTS_S3_ENDPOINT_URL": proxy.url}
+    workers = [
+        await launch(WorkerProcess(environment, program=program, lease="2", **SOON))
+        for _ in range(2)
+    ]
+    proxy.hold()
+    attachment_id = await service.client.upload(PHOTO, "img.jpg")
+
+    async def delivered_again() -> bool:
+        return sum(worker.log().count("DELIVERED") for worker in workers) >= 2
+
+    await until(delivered_again, within_s=60)
+    await asyncio.sleep(2.5)  # longer than a lease
+    row = await service.row(attachment_id)
+    assert (row.state, row.attempt) == ("processing", 1)
+    proxy.let_go()
+    row = await reaches(service, attachment_id, "ready")
+    assert (row.revision, row.attempt) == (1, 1)
+    assert sum(worker.log().count('"processed"') for worker in workers) == 1
+    await is_whole(service, storage, attachment_id, PHOTO)
+
+
+@pytest.mark.soak
+async def test_f7_with_the_broker_dead_for_five_minutes_no_upload_waits_longer_than_thirty_seconds(
+    start_service: StartService,
+    start_worker: StartWorker,
+    storage: Storage,
+    valkey: EmbeddedValkey,
+) -> None:
+    """With the settings as they are by default."""
+    service = await start_service(broker_url=valkey.url)
+    await start_worker(service)
+    valkey.kill()
+    ids, dead_until = [], time.monotonic() + 300
+    while time.monotonic() < dead_until:
+        ids.append(await service.client.upload(PHOTO, "img.jpg"))
+        await asyncio.sleep(3)
+    for attachment_id in ids:
+        row = await reaches(service, attachment_id, "ready", within_s=40)
+        assert row.uploaded_at is not None
+        assert row.processed_at is not None
+        assert (row.processed_at - row.uploaded_at).total_seconds() <= 30
+        await is_whole(service, storage, attachment_id, PHOTO)
+    await valkey.start()
+    await reaches(service, await service.client.upload(PHOTO, "img.jpg"), "ready", within_s=30)
