@@ -1,15 +1,71 @@
 """Faults of PostgreSQL: connections ended, the server killed or silent, tables locked."""
 
 import asyncio
+import time
+from collections.abc import AsyncIterator
+from functools import partial
+from pathlib import Path
 
+import asyncpg
+import psutil  # type: ignore[import-untyped]
 import pytest
+import pytest_asyncio
 
+from deploy.embedded import EmbeddedPostgres
+from shared.schema import migrate
 from shared.storage import Storage
 from tests.conftest import StartWorker
-from tests.faults.rows import PHOTO, SOON, is_whole, make_due, reaches
-from tests.service import Service
+from tests.faults.conftest import Launch
+from tests.faults.rows import PHOTO, SOON, is_whole, make_due, posted, reaches
+from tests.proxy import running_proxy
+from tests.service import ApiProcess, Service, WorkerProcess, running_service, until
+from tests.stack import EVENTS_TOKEN, Stack
 
 pytestmark = pytest.mark.fault
+
+ANSWER_S = 3.0
+"""Within which the sources of events want their answer (events.md, rule 2)."""
+
+
+@pytest_asyncio.fixture
+async def postgres(tmp_path: Path) -> AsyncIterator[EmbeddedPostgres]:
+    """A PostgreSQL of the test's own, to be killed."""
+    server = EmbeddedPostgres(directory=tmp_path / "postgres")  # durable: it is killed
+    await server.start()
+    await asyncio.to_thread(migrate, server.url)
+    yield server
+    server.kill()
+
+
+async def deliver(service: Service, event: bytes) -> tuple[int, str | None]:
+    """Post an event as a source does; returns the status and Retry-After."""
+    headers = {"Authorization": f"Bearer {EVENTS_TOKEN}"}
+    async with (
+        asyncio.timeout(ANSWER_S),
+        service.client.session.post(
+            f"{service.client.base_url}/events/s3", data=event, headers=headers
+        ) as answer,
+    ):
+        return answer.status, answer.headers.get("Retry-After")
+
+
+async def is_unavailable(service: Service, event: bytes) -> None:
+    """Assert that in time events are answered 503, and that what needs no database is served."""
+    status, retry_after = await deliver(service, event)
+    assert status == 503
+    assert retry_after is not None
+    assert int(retry_after) > 0
+    for path in ("/health/live", "/metrics"):
+        async with asyncio.timeout(ANSWER_S):
+            assert (await service.client.request("GET", path)).status == 200
+
+
+async def is_taken(service: Service, event: bytes) -> bool:
+    """Whether the source's next attempt is answered 2xx."""
+    try:
+        return (await deliver(service, event))[0] == 200
+    except TimeoutError:
+        return False
 
 
 async def test_f18_a_worker_outlives_its_connections_to_the_database(
@@ -27,5 +83,124 @@ async def test_f18_a_worker_outlives_its_connections_to_the_database(
         await make_due(service, attachment_id)
         await reaches(service, attachment_id, "ready")
         await is_whole(service, storage, attachment_id, PHOTO)
+    assert worker.process is not None
+    assert worker.process.poll() is None
+
+
+async def test_f18_requests_do_not_notice_that_their_connections_were_ended(
+    service: Service,
+) -> None:
+    """A statement on a connection that was ended runs once more on another."""
+    created = await service.client.create()
+    for _ in range(20):
+        await service.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND application_name = 'attachments'"
+        )
+        answers = await asyncio.gather(
+            *(service.client.request("GET", f"/api/v2/attachments/{created['data']['id']}")
+              for _ in range(4))
+        )  # fmt: skip
+        assert {answer.status for answer in answers} <= {200, 503}
+        assert all("Retry-After" in answer.headers for answer in answers if answer.status == 503)
+    await service.client.show(created["data"]["id"])
+
+
+async def test_f18_a_database_that_is_killed_is_used_again_once_it_is_back(
+    stack: Stack, postgres: EmbeddedPostgres, launch: Launch, storage: Storage
+) -> None:
+    async with running_service(stack, postgres.url) as service:
+        await service.execute("ALTER SEQUENCE attachments_id_seq RESTART WITH 900000000")
+        api = await launch(ApiProcess(service.environment))
+        worker = await launch(WorkerProcess(service.environment, lease="2", **SOON))
+        service.client.base_url = api.url
+        for _ in range(2):
+            row, event = await posted(service)
+            postgres.kill()
+            for _ in range(3):
+                await is_unavailable(service, event)
+            answer = await service.client.request("GET", f"/api/v2/attachments/{row.id}")
+            assert answer.status == 503
+            await postgres.start()
+            back = time.monotonic()
+            await until(partial(is_taken, service, event), within_s=10)
+            left_s = 10 - (time.monotonic() - back)
+            await reaches(service, row.id, "ready", within_s=left_s)
+            await is_whole(service, storage, row.id, PHOTO)
+        for process in (api.process, worker.process):
+            assert process is not None
+            assert process.poll() is None
+
+
+@pytest.mark.parametrize("silent_before", [False, True], ids=["in-use", "from-the-start"])
+async def test_f18_a_database_that_says_nothing_more_is_not_waited_for(
+    stack: Stack, database_url: str, start_worker: StartWorker, storage: Storage,
+    silent_before: bool,
+) -> None:  # fmt: skip
+    async with running_proxy(database_url) as way, running_service(stack, way.url) as service:
+        row, event = await posted(service)
+        healthy = {"database_url": database_url}
+        if not silent_before:
+            await service.client.show(row.id)  # now there are connections
+        way.swallow()
+        for _ in range(2):
+            await is_unavailable(service, event)
+        way.let_go()
+        await until(lambda: is_taken(service, event), within_s=10)
+        await start_worker(service, **healthy)
+        await reaches(service, row.id, "ready")
+        await is_whole(service, storage, row.id, PHOTO)
+
+
+async def test_f18_a_database_that_is_frozen_is_not_waited_for(
+    stack: Stack, postgres: EmbeddedPostgres
+) -> None:
+    async with running_service(stack, postgres.url) as service:
+        _, event = await posted(service)
+        assert postgres.child is not None
+        server = psutil.Process(postgres.child.pid)
+        processes = [server, *server.children(recursive=True)]
+        for process in processes:
+            process.suspend()
+        try:
+            for _ in range(2):
+                await is_unavailable(service, event)
+        finally:
+            for process in processes:
+                process.resume()
+        await until(lambda: is_taken(service, event), within_s=10)
+
+
+async def test_f19_a_table_that_is_locked_holds_up_no_more_than_what_needs_it(
+    service: Service, start_worker: StartWorker, storage: Storage
+) -> None:
+    worker = await start_worker(service, lease="2", **SOON)
+    row, event = await posted(service)
+    client = service.client
+    show = f"/api/v2/attachments/{row.id}"
+    lock = await asyncpg.connect(service.settings.database_url.get_secret_value())
+    try:
+        async with lock.transaction():
+            await lock.execute("LOCK TABLE attachments IN ACCESS EXCLUSIVE MODE")
+            began = time.monotonic()
+            asked = [asyncio.create_task(client.request("GET", show)) for _ in range(50)]
+            while not all(task.done() for task in asked):
+                await is_unavailable(service, event)
+            # the wait for a connection and the wait for the lock have their ends
+            assert time.monotonic() - began < 10
+            for task in asked:
+                answer = await task
+                assert answer.status == 503
+                assert "Retry-After" in answer.headers
+    finally:
+        await lock.close()
+    await until(lambda: is_taken(service, event), within_s=5)
+    answers = await asyncio.gather(*(client.request("GET", show) for _ in range(50)))
+    assert {answer.status for answer in answers} == {200}
+    count = """SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
+               AND application_name = 'attachments'"""
+    assert await service.database.fetchval(count) <= 2 * service.settings.database_pool
+    await reaches(service, row.id, "ready")
+    await is_whole(service, storage, row.id, PHOTO)
     assert worker.process is not None
     assert worker.process.poll() is None
