@@ -67,11 +67,16 @@ async def prune(connection: Connection, settings: Settings) -> int:
     status = await connection.execute(
         """
         DELETE FROM dead_letters WHERE id IN (
-            (SELECT d.id FROM dead_letters AS d
-             ORDER BY d.last_at DESC, d.id DESC OFFSET $1 LIMIT $3)
-            UNION ALL
-            (SELECT d.id FROM dead_letters AS d WHERE d.last_at < now() - $2 * interval '1 second'
-             ORDER BY d.last_at LIMIT $3)
+            SELECT o.id FROM dead_letters AS o
+            WHERE o.id = ANY (ARRAY(
+                (SELECT d.id FROM dead_letters AS d
+                 ORDER BY d.last_at DESC, d.id DESC OFFSET $1 LIMIT $3)
+                UNION ALL
+                (SELECT d.id FROM dead_letters AS d
+                 WHERE d.last_at < now() - $2 * interval '1 second' ORDER BY d.last_at LIMIT $3)
+            ))
+            -- two that have each kept a letter, and would remove the other's, would wait for ever
+            FOR UPDATE SKIP LOCKED
         )
         """,
         settings.dead_letters, settings.dead_letter_age, PRUNED_AT_A_TIME,
