@@ -15,7 +15,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from tests.soak.plan import MAX_UPLOADS, Odds
+from tests.soak.plan import MAX_UPLOADS, Mix, Odds
 from tests.soak.run import Options, soak
 from tests.soak.site import Scale
 
@@ -26,13 +26,16 @@ def parse(arguments: list[str]) -> Options:
         prog="python -m tests.soak", description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
-    odds, scale = Odds(), Scale()
+    mix, odds, scale = Mix(), Odds(), Scale()
     add = parser.add_argument
     add("--minutes", type=float, default=30, help="stop uploading after so many (30)")
     add("--uploads", type=int, default=10_000, help="attachments to create (10,000)")
     add("--kills", default="100", help="processes to kill, in all or as 8/min (100)")
     add("--seed", type=int, help="what to draw everything from (a new one)")
     add("--clients", type=int, default=12, help="callers side by side (12)")
+    for name in ("never", "overwrites", "deletes"):
+        default = getattr(mix, name)
+        add(f"--{name}", type=float, default=default, help=f"share of attachments ({default})")
     for name in ("drop", "duplicate", "delay", "shuffle"):
         default = getattr(odds, name)
         add(f"--{name}", type=float, default=default, help=f"share of events to {name} ({default})")
@@ -52,6 +55,7 @@ def parse(arguments: list[str]) -> Options:
         minutes=given.minutes, uploads=given.uploads, kills=kills,
         seed=secrets.randbelow(2**31) if given.seed is None else given.seed,
         clients=given.clients, keep=given.keep,
+        mix=Mix(never=given.never, overwrites=given.overwrites, deletes=given.deletes),
         odds=Odds(
             drop=given.drop, duplicate=given.duplicate, delay=given.delay, shuffle=given.shuffle
         ),

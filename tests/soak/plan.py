@@ -60,6 +60,15 @@ class Odds:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Mix:
+    """Of all attachments, the share that is never uploaded, overwritten, deleted."""
+
+    never: float = 0.03
+    overwrites: float = 0.17
+    deletes: float = 0.08
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Fate:
     """What becomes of one event: forward, drop, duplicate, delay or shuffle."""
 
@@ -67,10 +76,13 @@ class Fate:
     delay_s: float = 0
 
 
-def draw_upload(seed: int, number: int, *, organizations: int) -> Upload:
+def draw_upload(seed: int, number: int, mix: Mix, *, organizations: int) -> Upload:
     """Draw the upload of a number from 0 up to MAX_UPLOADS - 1."""
     random = Random(f"{seed}/upload/{number}")
-    count = random.choices([0, 1, 2, 3], [3, 80, 12, 5])[0]
+    chance = random.random()
+    count = 0 if chance < mix.never else 1
+    if chance >= 1 - mix.overwrites:
+        count = random.choice([2, 2, 3, MAX_VERSIONS])
     versions = tuple(
         Version(
             kind=_draw_kind(random),
@@ -83,7 +95,7 @@ def draw_upload(seed: int, number: int, *, organizations: int) -> Upload:
     if random.random() < 0.05:  # a name that lies
         kind = random.choice(list(EXTENSIONS))
     stem = random.choice(["photo", "Größe", "scan of", "документ", "a+b%20", "x"])
-    deleted = random.random() < 0.08
+    deleted = random.random() < mix.deletes
     return Upload(
         number=number,
         organization=random.randrange(organizations),

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from tests.soak.clients import Clients, Ledger
 from tests.soak.faults import Chaos
-from tests.soak.plan import Odds, Upload, draw_faults, draw_upload
+from tests.soak.plan import Mix, Odds, Upload, draw_faults, draw_upload
 from tests.soak.report import describe, print_invariants, spread, states
 from tests.soak.settling import Picture, backlog, look, prove_alive, purge, settle
 from tests.soak.site import Scale, Site, running_site
@@ -34,16 +34,18 @@ class Options:
     kills: int
     seed: int
     clients: int
+    mix: Mix
     odds: Odds
     scale: Scale
     keep: bool = False
 
     def words(self) -> str:
         """Write it as arguments of the command line."""
-        odds, scale = self.odds, self.scale
+        mix, odds, scale = self.mix, self.odds, self.scale
         return (
             f"--minutes {self.minutes:g} --uploads {self.uploads} --kills {self.kills}"
-            f" --seed {self.seed} --clients {self.clients} --drop {odds.drop:g}"
+            f" --seed {self.seed} --clients {self.clients} --never {mix.never:g}"
+            f" --overwrites {mix.overwrites:g} --deletes {mix.deletes:g} --drop {odds.drop:g}"
             f" --duplicate {odds.duplicate:g} --delay {odds.delay:g} --shuffle {odds.shuffle:g}"
             f" --apis {scale.apis} --workers {scale.workers}"
             f" --organizations {scale.organizations} --policy-ttl {scale.policy_ttl_s}"
@@ -117,10 +119,11 @@ async def _upload(
     options: Options, clients: Clients, chaos: Chaos, ledger: Ledger, over: asyncio.Event
 ) -> None:
     began, ended = time.monotonic(), asyncio.Event()
+    organizations = options.scale.organizations
 
     def uploads() -> Iterator[Upload]:
         for number in range(options.uploads):
-            yield draw_upload(options.seed, number, organizations=options.scale.organizations)
+            yield draw_upload(options.seed, number, options.mix, organizations=organizations)
 
     def progress() -> float:
         past = (time.monotonic() - began) / (options.minutes * 60)
@@ -180,7 +183,9 @@ def _tell(
     lost = site.relay.lost
     delays = delays_s(ledger.entries, picture.rows)
     told = [delay for number, delay in delays.items() if number not in lost]
-    untold = [delay for number, delay in delays.items() if number in lost]
+    often = {entry.upload.number for entry in ledger.entries if len(entry.sent) > 1}
+    untold = [delay for number, delay in delays.items() if number in lost - often]
+    untold_often = [delay for number, delay in delays.items() if number in lost & often]
     kinds = Counter(sent.kind for entry in ledger.entries for sent in entry.sent)
     unknown = len(picture.rows) - len(ledger.entries)
     for title, words in (
@@ -195,7 +200,8 @@ def _tell(
         ("events", describe(site.relay.counts)),
         ("clients saw", describe(ledger.counts)),
         ("201 to final state", spread(told)),
-        ("the same, an event lost", spread(untold)),
+        ("its event lost", spread(untold)),
+        ("overwritten, one lost", spread(untold_often)),
     ):
         console.print(f"{title:>25}: {words}", markup=False, soft_wrap=True)
     for report in [line for line in site.reports if "trying again" in line][:10]:

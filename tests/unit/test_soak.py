@@ -15,6 +15,7 @@ from tests.soak.files import EXTENSIONS, FILES, MAX_CODE, PHOTOS, paint, read_co
 from tests.soak.plan import (
     KILLS,
     MAX_UPLOADS,
+    Mix,
     Odds,
     Upload,
     draw_fate,
@@ -40,7 +41,7 @@ NOW = datetime(2026, 11, 23, tzinfo=UTC)
 
 def test_one_seed_gives_one_plan_and_another_seed_another() -> None:
     def plan(seed: int) -> object:
-        uploads = [draw_upload(seed, number, organizations=5) for number in range(100)]
+        uploads = [draw_upload(seed, number, Mix(), organizations=5) for number in range(100)]
         return uploads, draw_faults(seed, kills=20), draw_fate(seed, "original/1/0", Odds())
 
     assert plan(1) == plan(1)
@@ -48,21 +49,36 @@ def test_one_seed_gives_one_plan_and_another_seed_another() -> None:
 
 
 def test_an_upload_does_not_depend_on_those_before_it() -> None:
-    later = draw_upload(7, 50, organizations=5)
+    later = draw_upload(7, 50, Mix(), organizations=5)
     for number in range(50):
-        draw_upload(7, number, organizations=5)
+        draw_upload(7, number, Mix(), organizations=5)
 
-    assert draw_upload(7, 50, organizations=5) == later
+    assert draw_upload(7, 50, Mix(), organizations=5) == later
 
 
 @given(seed=st.integers(0, 2**31), number=st.integers(0, MAX_UPLOADS - 1))
 def test_every_version_of_every_upload_has_a_number_of_its_own(seed: int, number: int) -> None:
-    upload = draw_upload(seed, number, organizations=5)
-    after = draw_upload(seed, number + 1, organizations=5)
+    upload = draw_upload(seed, number, Mix(), organizations=5)
+    after = draw_upload(seed, number + 1, Mix(), organizations=5)
     codes = [version.code for version in (*upload.versions, *after.versions)]
 
     assert len(set(codes)) == len(codes)
     assert all(0 <= version.code <= MAX_CODE for version in upload.versions)
+
+
+@pytest.mark.parametrize(
+    ("mix", "versions", "deleted"),
+    [
+        pytest.param(Mix(never=1, overwrites=0, deletes=0), {0}, False, id="never"),
+        pytest.param(Mix(never=0, overwrites=0, deletes=1), {1}, True, id="once-and-deleted"),
+        pytest.param(Mix(never=0, overwrites=1, deletes=0), {2, 3, 4}, False, id="overwritten"),
+    ],
+)
+def test_uploads_are_mixed_as_asked_for(mix: Mix, versions: set[int], deleted: bool) -> None:
+    uploads = [draw_upload(5, number, mix, organizations=2) for number in range(100)]
+
+    assert {len(upload.versions) for upload in uploads} == versions
+    assert all((upload.deleted_after is not None) == deleted for upload in uploads)
 
 
 @pytest.mark.parametrize("kills", [0, 1, 7, 100])
