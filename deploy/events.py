@@ -1,6 +1,7 @@
 """The commands of operators about dead letters: events of stores that could not be used."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+import sys
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -9,6 +10,7 @@ from deploy.operations import LOCAL, MAX_ID, DataDir, Json
 
 if TYPE_CHECKING:
     from shared.database import Database
+    from shared.intake import Replayed
     from shared.settings import Settings
 
 AT_A_TIME = 200
@@ -53,7 +55,6 @@ def show_letter(
     data_dir: DataDir = LOCAL,
 ) -> None:
     """Show a kept message: what is known of it, and its body."""
-    import sys
     from base64 import b64encode
     from dataclasses import asdict
 
@@ -62,6 +63,8 @@ def show_letter(
 
     if raw and as_json:
         raise Misused("give either --raw or --json")
+    if raw and sys.stdout.isatty():  # it would take what is in the body for commands
+        raise Misused("--raw writes into a file or a pipe, not to a terminal")
     found = with_database(data_dir, lambda database, _: database.run(dead_letters.find, letter_id))
     if found is None:
         raise Unusable(f"there is no dead letter {letter_id}")
@@ -72,7 +75,8 @@ def show_letter(
         report.print_json({**asdict(letter), "body_base64": b64encode(body).decode()})
     else:
         report.print_table(("dead letter", ""), asdict(letter).items())
-        print(report.plain(body.decode(errors="replace")))
+        for line in body.decode(errors="replace").split("\n"):
+            print(report.plain(line))
 
 
 @events_app.command("replay")
@@ -126,13 +130,15 @@ def replay_letters(
     raise typer.Exit(0 if with_database(data_dir, work) else 1)
 
 
-def _told(number: int, replayed: Any, *, dry_run: bool) -> str:
+def _told(number: int, replayed: "Replayed", *, dry_run: bool) -> str:
+    from deploy import report
+
     reading = replayed.reading
-    effect = len(replayed.woken)
+    woken = len(replayed.woken)
     line = (
-        f"{number}: {effect} {'would be' if dry_run else ''} recorded,"
-        f" {len(reading.events) - effect} without effect, {reading.ignored} ignored"
-    ).replace("  ", " ")
+        f"{number}: {woken} {'would be' if dry_run else 'will be'} processed,"
+        f" {len(reading.events) - woken} need no worker, {reading.ignored} ignored"
+    )
     if reading.faults:
-        line += f"; kept, since it cannot be used: {reading.faults[0]}"
+        line += f"; stays, since it cannot be used: {report.plain(reading.faults[0])}"
     return line

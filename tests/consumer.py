@@ -17,7 +17,7 @@ class ConsumerProcess:
     """`attachments consume` as its operator runs it."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
-        self._environment = environment
+        self.environment = dict(environment)
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -25,7 +25,7 @@ class ConsumerProcess:
         """Start it, and wait for nothing."""
         self.process = subprocess.Popen(
             [sys.executable, "-m", "deploy.cli", "consume"],
-            env=self._environment,
+            env=self.environment,
             cwd=Path(__file__).parents[1],
             stdout=self._log,
             stderr=self._log,

@@ -137,6 +137,14 @@ class Moto:
             Bucket=bucket, NotificationConfiguration={"EventBridgeConfiguration": {}}
         )
 
+    async def guard(self) -> None:
+        """From now on refuse everyone, as IAM does whom it does not know."""
+        async with (
+            aiohttp.ClientSession() as http,
+            http.post(f"{self.url}/moto-api/reset-auth", data=b"0") as answer,
+        ):
+            assert answer.status == 200, await answer.text()
+
     def settings(self, inbox: Inbox, bucket: str | None = None) -> dict[str, str]:
         """Give the settings of a service that takes its events from a queue.
 

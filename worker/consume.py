@@ -29,7 +29,7 @@ POLLERS = 4
 WAIT_S = 20
 """How long the queue is asked to wait for a message: the longest that SQS does."""
 
-HOLD_S = 15
+HOLD_S = 10
 """For how long a batch is invisible to other consumers, and anew every third of it: what a killed
 consumer had in hand is taken by another after that time."""
 
