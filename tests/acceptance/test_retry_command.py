@@ -1,0 +1,162 @@
+"""`attachments retry`: sends what has failed through processing again, and is safe on the rest."""
+
+from typing import Any
+
+import pytest
+
+from deploy.embedded.ports import HOST, choose_port
+from tests.commands import command
+from tests.conftest import StartWorker
+from tests.data import images
+from tests.objects import store_proxy
+from tests.service import Service, until
+from tests.stack import Stack
+
+NEVER_DONE = "9223372036854775807"
+
+
+async def create(service: Service, count: int = 1) -> list[str]:
+    """Create attachments."""
+    documents: list[Any] = [await service.client.create() for _ in range(count)]
+    return [str(document["data"]["id"]) for document in documents]
+
+
+async def put(service: Service, attachment_id: str, state: str, reason: str | None = None) -> None:
+    """Put an attachment into a state as if it had come there."""
+    await service.execute(
+        """
+        UPDATE attachments
+        SET state = $2, reason = $3, revision = 3, claimed_revision = 3, attempt = 5, due_at = NULL
+        WHERE id = $1
+        """,
+        int(attachment_id), state, reason,
+    )  # fmt: skip
+
+
+async def written(service: Service, attachment_id: str) -> Any:
+    """Give all of a row."""
+    return await service.database.fetchval(
+        "SELECT a::text FROM attachments AS a WHERE id = $1", int(attachment_id)
+    )
+
+
+@pytest.mark.parametrize(
+    ("state", "reason"),
+    [
+        pytest.param("failed", "store_unavailable", id="failed"),
+        pytest.param("rejected", "decoder_timeout", id="rejected"),
+    ],
+)
+async def test_a_worker_takes_it_up_again(
+    service: Service, start_worker: StartWorker, state: str, reason: str
+) -> None:
+    await start_worker(service)
+    one = await service.client.upload(images.photo())
+    await service.client.settled(one)
+    await put(service, one, state, reason)
+    await service.execute("UPDATE attachments SET resized = false WHERE id = $1", int(one))
+    ended = await command(service, "retry", one)
+    assert (ended.status, ended.out, ended.err) == (0, f"{one}: is processed again\n", "")
+
+    async def ready() -> bool:
+        row = await service.row(one)
+        return row.state == "ready" and row.resized and row.reason is None
+
+    await until(ready, within_s=30)
+    assert (await service.row(one)).attempt == 1
+
+
+async def test_whatever_is_neither_failed_nor_rejected_is_left_as_it_is(service: Service) -> None:
+    states = ("pending", "uploaded", "processing", "ready", "expired")
+    ids = dict(zip(states, await create(service, len(states)), strict=True))
+    for state, each in ids.items():
+        await put(service, each, state)
+    (deleted,) = await create(service)
+    await put(service, deleted, "failed", "missing")
+    await service.execute("UPDATE attachments SET deleted_at = now() WHERE id = $1", int(deleted))
+    before = [await written(service, each) for each in (*ids.values(), deleted)]
+    ended = await command(service, "retry", *ids.values(), deleted, NEVER_DONE)
+    assert ended.status == 1
+    assert ended.err == f"{NEVER_DONE}: there is no such attachment\n"
+    assert ended.out.splitlines() == [
+        *[f"{each}: is {state}, not failed or rejected; nothing was done"
+          for state, each in ids.items()],
+        f"{deleted}: is deleted; nothing was done",
+    ]  # fmt: skip
+    assert [await written(service, each) for each in (*ids.values(), deleted)] == before
+
+
+async def test_twice_in_a_row_it_has_one_effect(service: Service) -> None:
+    (one,) = await create(service)
+    await put(service, one, "failed", "internal_error")
+    assert (await command(service, "retry", one, one)).out == f"{one}: is processed again\n"
+    row = await service.row(one)
+    again = await command(service, "retry", one)
+    assert again.status == 0
+    assert again.out == f"{one}: is uploaded, not failed or rejected; nothing was done\n"
+    assert (row.state, row.revision, row.reason) == ("uploaded", 4, None)
+    assert await service.row(one) == row
+
+
+async def test_failed_takes_all_that_are_failed_and_no_rejected_or_deleted_one(
+    service: Service,
+) -> None:
+    one, rejected, deleted = await create(service, 3)
+    await put(service, one, "failed", "internal_error")
+    await put(service, rejected, "rejected", "broken")
+    await put(service, deleted, "failed", "internal_error")
+    await service.execute("UPDATE attachments SET deleted_at = now() WHERE id = $1", int(deleted))
+    many = 1100  # more than are taken at a time
+    await service.execute(
+        """
+        INSERT INTO attachments
+        SELECT (jsonb_populate_record(a, jsonb_build_object('id', a.id + n))).*
+        FROM attachments AS a, generate_series(10, $2::integer + 8) AS n WHERE a.id = $1
+        """,
+        int(one), many,
+    )  # fmt: skip
+    before = [await written(service, each) for each in (rejected, deleted)]
+    ended = await command(service, "retry", "--failed")
+    assert (ended.status, ended.err) == (0, "")
+    assert len(ended.out.splitlines()) == many
+    counts = await service.database.fetchrow(
+        "SELECT count(*) FILTER (WHERE state = 'uploaded' AND due_at IS NOT NULL),"
+        " count(*) FILTER (WHERE state = 'failed') FROM attachments"
+    )
+    assert tuple(counts or ()) == (many, 1)
+    assert [await written(service, each) for each in (rejected, deleted)] == before
+    nothing = await command(service, "retry", "--failed")
+    assert (nothing.status, nothing.out) == (0, "")
+
+
+async def test_with_the_broker_away_the_sweep_is_left_to_take_over(service: Service) -> None:
+    (one,) = await create(service)
+    await put(service, one, "failed", "internal_error")
+    nowhere = f"redis://{HOST}:{choose_port()}/0"
+    ended = await command(service, "retry", one, broker_url=nowhere)
+    assert (ended.status, ended.out) == (0, f"{one}: is processed again\n")
+    assert "the broker is away; the next sweep of a worker takes them up" in ended.err
+    row = await service.row(one)
+    assert row.state == "uploaded"
+    assert row.due_at is not None
+
+
+async def test_what_a_worker_has_in_hand_is_left_to_it(
+    stack: Stack, service: Service, start_worker: StartWorker
+) -> None:
+    async with store_proxy(stack) as proxy:
+        await start_worker(service, s3_endpoint_url=proxy.url)
+        proxy.hold()
+        one = await service.client.upload(images.photo())
+
+        async def processing() -> bool:
+            return (await service.row(one)).state == "processing"
+
+        await until(processing, within_s=30)
+        ended = await command(service, "retry", one)
+        assert ended.status == 0
+        assert ended.out == f"{one}: is processing, not failed or rejected; nothing was done\n"
+        proxy.let_go()
+        assert (await service.client.settled(one))["meta"]["state"] == "ready"
+    row = await service.row(one)
+    assert (row.revision, row.attempt) == (1, 1)
