@@ -17,7 +17,7 @@ Origin = Annotated[
     str | None, typer.Option(metavar="URL", help="Where browsers upload from: https://app.example")
 ]
 Wait = Annotated[
-    int, typer.Option(min=1, max=3600, help="Seconds to wait for the event, and the thumbnail.")
+    int, typer.Option(min=1, max=900, help="Seconds to wait for the event, and the thumbnail.")
 ]
 
 

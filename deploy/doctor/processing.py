@@ -61,20 +61,22 @@ async def _explain_silence(examination: Examination) -> tuple[str, str]:
     found = f"no event came within {examination.wait_s:.0f} s"
     if row.uploaded_at is not None:
         found += "; the sweep found the upload all the same, but later than an event would have"
-    fault = await find_intake_fault(examination)
-    address = f"{examination.api_url}/events/s3"
-    mend = (
-        f"MinIO, RustFS, Ceph, SeaweedFS, SNS and EventBridge are to post object-created events"
-        f" of bucket {examination.settings.s3_bucket} to {address}, with a token of"
-        " ATTACHMENTS_EVENTS_TOKENS as Bearer or at the end of the path; of S3 by way of SQS,"
-        " `attachments consume` must run"
-    )
-    if fault is None:
-        return (
-            found,
-            f"the API takes events, if its database is this one; so look at the store: {mend}",
+    mends = []
+    if examination.settings.sqs_queue_url is not None:
+        mends.append(
+            "see that `attachments consume` runs, and that the queue of ATTACHMENTS_SQS_QUEUE_URL"
+            " gets the object-created events of the bucket: its access policy must let S3, SNS or"
+            " EventBridge send"
         )
-    return found, f"{fault}; {mend}"
+    if examination.settings.events_tokens or not mends:
+        fault = await find_intake_fault(examination)
+        mends.append(
+            f"{fault or 'the API takes events; if its database is this one, look at the store'}:"
+            " MinIO, RustFS, Ceph, SeaweedFS, SNS and EventBridge are to post the object-created"
+            f" events of the bucket to {examination.api_url}/events/s3, with a token of"
+            " ATTACHMENTS_EVENTS_TOKENS as Bearer or at the end of the path"
+        )
+    return found, "; or ".join(mends)
 
 
 async def _read(examination: Examination) -> Attachment:

@@ -9,7 +9,7 @@ from shared.database import DatabaseAway
 from shared.errors import StoreError
 
 POLL_EVERY_S = 0.2
-IDLE_WITHIN_S = 10.0
+IDLE_WITHIN_S = 5.0
 """How long to wait for a worker that has the probe in hand."""
 
 

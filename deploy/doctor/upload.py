@@ -21,11 +21,13 @@ SOMEONE = "https://attachments-doctor.example"
 """The origin to upload from where the operator named none; RFC 2606 gives it to nobody."""
 
 REFUSALS = {
-    "AccessDenied": "grant s3:PutObject on arn:aws:s3:::{bucket}/attachments/*; if the clocks"
-    " differ, set them first: a policy lives by the store's",
+    "AccessDenied": "grant s3:PutObject on arn:aws:s3:::{bucket}/attachments/*; see that"
+    " ATTACHMENTS_S3_PUBLIC_URL leads to this very bucket; and if the clocks differ, set them:"
+    " a policy lives by the store's",
     "SignatureDoesNotMatch": "correct the secret key, and ATTACHMENTS_S3_REGION",
     "InvalidAccessKeyId": "correct the access key",
     "NoSuchBucket": "correct ATTACHMENTS_S3_PUBLIC_URL: it must lead to this very bucket",
+    "EntityTooLarge": "raise ATTACHMENTS_MAX_SIZE: even the probe, of a few kB, is larger",
     "MethodNotAllowed": "correct ATTACHMENTS_S3_PUBLIC_URL: it must end in the bucket, and lead"
     " straight to the store",
 }

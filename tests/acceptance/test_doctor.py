@@ -18,6 +18,7 @@ import pytest_asyncio
 import redis.asyncio
 from aiobotocore.session import get_session
 
+from deploy.doctor import checks
 from deploy.doctor.checks import diagnose
 from deploy.doctor.report import to_json
 from deploy.embedded import EmbeddedSeaweedFS, EmbeddedValkey
@@ -25,7 +26,10 @@ from shared import keys, probes
 from shared.settings import load_settings
 from tests.acceptance.test_upload_command import LocalStack, bare_environment, local
 from tests.conftest import StartService, StartWorker
+from tests.consumer import ConsumerProcess
+from tests.moto_server import CREDENTIALS, running_moto
 from tests.objects import exists, opened_storage
+from tests.proxy import running_proxy
 from tests.service import Service, until
 
 __all__ = ["local"]
@@ -475,6 +479,48 @@ async def test_a_bucket_without_cors_for_our_pages_fails_only_if_they_are_named(
     assert admitted["event"]["status"] == "failed"
 
 
+async def test_a_store_that_does_not_answer_at_all_is_given_up_in_time(
+    working: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checks, "LIMIT_S", 2.0)
+    monkeypatch.setattr(checks, "REQUEST_TIMEOUT_S", 1.0)
+    async with running_proxy(working.stack.seaweedfs.url) as proxy:
+        proxy.hold()
+        examined = await examine(environment(working, s3_endpoint_url=proxy.url), wait=1)
+    assert examined.named("failed") == ["store"]
+    assert "no end within 2 s" in examined["store"]["found"]
+    assert "store not known (no answer in time)" in examined["clocks"]["found"]
+
+
+async def test_a_public_address_that_clients_cannot_post_to_fails_and_leaves_no_probe(
+    working: Service, closed_port: int
+) -> None:
+    url = f"http://127.0.0.1:{closed_port}/bucket"
+    examined = await examine(environment(working, s3_public_url=url))
+    assert examined.named("failed") == ["upload"]
+    assert url in examined["upload"]["found"]
+    assert "ATTACHMENTS_S3_PUBLIC_URL" in examined["upload"]["mend"]
+
+    nowhere = f"{working.stack.seaweedfs.url}/nowhere"
+    examined = await examine(environment(working, s3_public_url=nowhere))
+    assert examined.named("failed") == ["upload"]
+    assert "ATTACHMENTS_S3_PUBLIC_URL" in examined["upload"]["mend"]
+
+    examined = await examine(environment(working, max_size="1000"))
+    assert examined.named("failed") == ["upload"]
+    assert "ATTACHMENTS_MAX_SIZE" in examined["upload"]["mend"]
+    assert await left_behind(working) == []
+
+
+async def test_public_files_that_nobody_may_read_fail(working: Service) -> None:
+    examined = await examine(
+        environment(working, files_public="true", files_url=working.settings.upload_url)
+    )
+    assert examined.named("failed") == ["links"]
+    assert "403" in examined["links"]["found"]
+    assert "may be read by everyone" in examined["links"]["mend"]
+
+
 # --- API, worker, events -----------------------------------------------------------------
 
 
@@ -528,6 +574,31 @@ async def test_a_lost_event_fails_although_the_sweep_finds_the_upload(
     assert await left_behind(service) == []
 
 
+async def test_an_event_that_comes_through_sqs_is_told_so(
+    start_service: StartService, start_worker: StartWorker
+) -> None:
+    async with running_moto() as moto:
+        bucket, inbox = await moto.make_bucket(), await moto.make_inbox()
+        await moto.wire_sqs(bucket, inbox)
+        service = await start_service(**moto.settings(inbox, bucket), events_tokens="")
+        variables = {**environment(service), **CREDENTIALS}
+        await start_worker(service)
+
+        lost = await examine(variables, wait=1)
+        assert "event" in lost.named("failed")
+        assert "`attachments consume` runs" in lost["event"]["mend"]
+        assert "ATTACHMENTS_EVENTS_TOKENS" not in lost["event"]["mend"]
+
+        consumer = ConsumerProcess({"PATH": os.environ["PATH"], **variables})
+        try:
+            await consumer.start()
+            examined = await examine(variables)
+        finally:
+            consumer.close()
+    assert examined["event"]["status"] == "ok"
+    assert "by sqs as aws" in examined["event"]["found"]
+
+
 async def test_an_event_that_is_lost_for_its_token_is_told_so(service: Service) -> None:
     service.stack.relay.target = None
     variables = environment(service, events_tokens="a-token-that-the-api-has-not")
@@ -574,22 +645,100 @@ async def test_a_probe_that_fails_is_told_with_its_reason(
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
-async def test_a_doctor_that_is_interrupted_removes_its_probe(
+async def test_a_doctor_that_is_told_to_stop_removes_its_probe_and_shows_what_it_found(
     service: Service, number: int
 ) -> None:
     service.stack.relay.target = None
     seen = len(service.stack.relay.seen)
-    process = await start_doctor(environment(service), "--wait", "600")
+    variables = environment(service)
+    process = await start_doctor(variables, "--wait", "600", "--json")
 
     async def uploaded() -> bool:
         return any(probes.NAME in event["key"] for event in service.stack.relay.seen[seen:])
 
     await until(uploaded, within_s=30)
+    await asyncio.sleep(0.5)  # for the store to answer the upload, and the wait to begin
     process.send_signal(number)
     out, err = await asyncio.wait_for(process.communicate(), 30)
-    assert process.returncode == 130
-    assert (out, err) == (b"", b"")
+    assert (process.returncode, err) == (1, b"")
+    examined = read(json.loads(out), variables)
+    assert examined["event"]["found"] == "the doctor was told to stop"
+    assert examined.named("skipped") == ["thumbnail", "links"]
+    assert examined["removal"]["status"] == "ok"
     assert await left_behind(service) == []
+
+
+async def probe_of(service: Service) -> int:
+    """Wait until a doctor has created its probe."""
+
+    async def found() -> Any:
+        return await service.database.fetchval(
+            "SELECT id FROM attachments WHERE organization_id = $1", probes.ORGANIZATION
+        )
+
+    return int(await until(found, within_s=30))
+
+
+async def test_a_probe_that_a_worker_has_in_hand_is_left_to_the_sweep(service: Service) -> None:
+    async def take() -> int:
+        attachment_id = await probe_of(service)
+        await service.execute(
+            "UPDATE attachments SET state = 'processing', attempt = 1,"
+            " due_at = now() + interval '1 hour' WHERE id = $1",
+            attachment_id,
+        )
+        return attachment_id
+
+    examined, attachment_id = await asyncio.gather(examine(environment(service), wait=2), take())
+    assert examined["removal"]["status"] == "warning"
+    assert "marked deleted" in examined["removal"]["found"]
+    row = await service.row(attachment_id)
+    assert row.deleted_at is not None
+    assert row.due_at is not None
+    async with opened_storage(service.stack) as storage:
+        assert not await exists(storage, row.key)
+
+
+async def test_a_database_that_goes_away_meanwhile_costs_the_rest_and_no_traceback(
+    service: Service,
+) -> None:
+    service.stack.relay.target = None
+    url = service.environment["ATTACHMENTS_DATABASE_URL"]
+    async with running_proxy(url) as proxy:
+
+        async def cut() -> int:
+            attachment_id = await probe_of(service)
+            await asyncio.sleep(1)
+            proxy.cut()
+            return attachment_id
+
+        variables = environment(service, database_url=proxy.url)
+        examined, attachment_id = await asyncio.gather(examine(variables, wait=20), cut())
+    assert {"event", "thumbnail", "links", "removal"} <= set(examined.named("failed"))
+    assert "the database went away" in examined["event"]["found"]
+    assert f"attachment {attachment_id} cannot be removed" in examined["removal"]["found"]
+
+
+async def test_a_store_that_goes_away_meanwhile_leaves_the_probe_to_the_sweep(
+    service: Service,
+) -> None:
+    service.stack.relay.target = None
+    async with running_proxy(service.stack.seaweedfs.url) as proxy:
+
+        async def cut() -> int:
+            attachment_id = await probe_of(service)
+            await asyncio.sleep(1)
+            proxy.cut()
+            return attachment_id
+
+        variables = environment(
+            service, s3_endpoint_url=proxy.url, s3_public_url=service.settings.upload_url
+        )
+        examined, attachment_id = await asyncio.gather(examine(variables, wait=3), cut())
+    assert examined["removal"]["status"] == "failed"
+    row = await service.row(attachment_id)
+    assert row.deleted_at is not None
+    assert row.due_at is not None
 
 
 async def test_leftovers_of_an_hour_ago_are_removed_and_younger_ones_are_not(
