@@ -3,6 +3,7 @@
 import asyncio
 import signal
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -26,8 +27,9 @@ from tests.faults.rows import (
     posted,
     reaches,
 )
-from tests.proxy import Proxy
+from tests.proxy import Proxy, running_proxy
 from tests.service import ApiProcess, Service, WorkerProcess, until
+from tests.stack import Stack
 
 pytestmark = pytest.mark.fault
 
@@ -355,14 +357,11 @@ async def test_f10_while_the_broker_is_full_the_sweep_does_the_work(
     target, ids = relay.target, []
     async with redis.asyncio.from_url(valkey.url) as client:
         await client.config_set("maxmemory", "2mb")
-        ballast = {f"ballast-{number}": bytes(1024) for number in range(100)}
         with suppress(ResponseError):
-            while True:
-                await client.mset(
-                    {f"{name}-{time.monotonic_ns()}": body for name, body in ballast.items()}
-                )
+            for number in range(4000):
+                await client.set(f"ballast-{number}", bytes(1024))
         with pytest.raises(ResponseError, match="maxmemory"):
-            await client.mset(ballast)
+            await client.set("one-more", bytes(1024))
         for _ in range(5):
             row, event = await posted(service)
             relay.target = target
@@ -409,6 +408,46 @@ async def test_f20_a_message_that_is_delivered_again_while_its_task_runs_changes
     assert (row.revision, row.attempt) == (1, 1)
     assert sum(worker.log().count('"processed"') for worker in workers) == 1
     await is_whole(service, storage, attachment_id, PHOTO)
+
+
+@pytest.mark.parametrize(
+    "disturb",
+    [
+        pytest.param(lambda proxy: proxy.cut(), id="reset"),
+        pytest.param(lambda proxy: proxy.swallow(), id="black-hole"),
+        pytest.param(lambda proxy: proxy.hold(), id="no-answers"),
+        pytest.param(lambda proxy: proxy.truncate(20), id="truncated"),
+    ],
+)
+async def test_f8_what_is_between_us_and_the_broker_holds_up_no_event_and_no_upload(
+    stack: Stack,
+    start_service: StartService,
+    start_worker: StartWorker,
+    storage: Storage,
+    disturb: Callable[[Proxy], None],
+) -> None:
+    async with running_proxy(stack.valkey.url) as way:
+        service = await start_service(broker_url=way.url, publish_grace="0.5")
+        worker = await start_worker(service, **SOON)
+        relay, ids = service.stack.relay, []
+        target = relay.target
+        await reaches(service, await service.client.upload(PHOTO, "img.jpg"), "ready")
+        disturb(way)
+        for _ in range(3):
+            row, event = await posted(service)
+            relay.target = target
+            async with asyncio.timeout(3):
+                assert await relay.post(event) == 200
+            ids.append(row.id)
+        for attachment_id in ids:
+            row = await reaches(service, attachment_id, "ready")
+            assert (row.revision, row.attempt) == (1, 1)
+            await is_whole(service, storage, attachment_id, PHOTO)
+        way.let_go()
+        last = await service.client.upload(PHOTO, "img.jpg")
+        await reaches(service, last, "ready")
+        assert worker.process is not None
+        assert worker.process.poll() is None
 
 
 @pytest.mark.soak

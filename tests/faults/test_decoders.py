@@ -6,10 +6,47 @@ import pytest
 
 from shared.storage import Storage
 from tests.conftest import StartWorker
-from tests.faults.rows import PHOTO, SOON, decoders, is_whole, make_due, reaches
-from tests.service import Service, until
+from tests.data import images
+from tests.faults.conftest import Launch
+from tests.faults.rows import (
+    PHOTO,
+    SOON,
+    changed,
+    decoders,
+    is_whole,
+    make_due,
+    no_orphans,
+    reaches,
+)
+from tests.service import Service, WorkerProcess, until
 
 pytestmark = pytest.mark.fault
+
+POISON = images.encode(images.noise(331, 77), "JPEG")
+SUSCEPTIBLE_BOX = """
+import ctypes, os, signal, sys
+from worker import box
+make = box.make_thumbnail
+def make_thumbnail(file, **named):
+    result = make(file, **named)
+    if (result.width, result.height) == (331, 77):
+        {death}
+    return result
+box.make_thumbnail = make_thumbnail
+box.main(int(sys.argv[1]))
+"""
+SUSCEPTIBLE = """
+import subprocess, sys
+from worker import decoder
+box = {box!r}
+popen = subprocess.Popen
+def start(words, **named):
+    changed = [sys.executable, "-I", "-c", box, words[-1], "worker.box"]
+    return popen(changed, **named)
+class Changed:
+    Popen, DEVNULL = staticmethod(start), subprocess.DEVNULL
+decoder.subprocess = Changed
+"""
 
 
 async def test_f4_an_upload_whose_decoder_dies_is_tried_again(
@@ -62,3 +99,37 @@ async def test_f5_a_decoder_that_hangs_is_killed_and_frees_its_place(
     assert (row.reason, row.attempt) == ("decoder_timeout", 1)
     assert not box.is_running()
     await reaches(service, await service.client.upload(PHOTO, "img.jpg"), "ready")
+
+
+@pytest.mark.parametrize(
+    "death",
+    ["ctypes.string_at(0)", "os.kill(os.getpid(), signal.SIGKILL)", "os._exit(0)"],
+    ids=["SIGSEGV", "SIGKILL", "exit"],
+)
+async def test_f4_a_file_that_kills_every_decoder_fails_alone_after_five_attempts(
+    service: Service, launch: Launch, storage: Storage, death: str
+) -> None:
+    box = SUSCEPTIBLE_BOX.format(death=death)
+    program = changed(SUSCEPTIBLE.format(box=box), "worker")
+    worker = await launch(WorkerProcess(service.environment, program=program, **SOON))
+    poison = await service.client.upload(POISON, "poison.jpg")
+    others: list[str] = []
+    for attempt in range(1, 6):
+        uploads = (service.client.upload(PHOTO, "img.jpg") for _ in range(4))
+        others += await asyncio.gather(*uploads)
+        row = await reaches(service, poison, "uploaded", "failed", attempt=attempt)
+        assert (row.state, row.reason) == ("failed" if attempt == 5 else "uploaded", "decoder_died")
+        if attempt < 5:
+            await make_due(service, poison)
+    assert not (await service.row(poison)).resized
+    await no_orphans(service, storage, poison)
+    for attachment_id in others:
+        row = await reaches(service, attachment_id, "ready")
+        assert (row.revision, row.attempt) == (1, 1)
+        await is_whole(service, storage, attachment_id, PHOTO)
+    resource = await service.client.show(poison)
+    assert resource["meta"]["reason"]["code"] == "decoder_died"
+    assert worker.process is not None
+    assert worker.process.poll() is None
+    assert worker.log().count("decoder died") == 5
+    assert len(decoders(worker)) <= 2
