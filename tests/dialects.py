@@ -166,7 +166,7 @@ VERSITYGW = Dialect(
     wrap=_records, ordered=False,
 )  # fmt: skip
 VERSITYGW_BARE = Dialect(
-    name="versitygw-bare", label="versitygw", encode=_plain, write=_record_writer("versitygw"),
+    name="versitygw-bare", label="versitygw", encode=quote, write=_record_writer("versitygw"),
     wrap=list, ordered=False,
 )  # fmt: skip
 

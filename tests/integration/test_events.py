@@ -259,45 +259,6 @@ async def test_an_event_of_a_deleted_attachment_has_no_effect(service: Service) 
 # -- many records in one message ----------------------------------------------------------------
 
 
-async def thousand(service: Service) -> list[Attachment]:
-    """Create 1,000 attachments."""
-    rows = []
-    for _ in range(10):
-        item = {"type": "attachments", "attributes": {"name": "a.png"}}
-        answer = await service.client.request(
-            "POST",
-            "/api/v2/attachments",
-            {"data": [item] * 100},
-            headers={"Content-Type": "application/vnd.api+json; ext=bulk"},
-        )
-        rows += [await service.row(resource["id"]) for resource in answer.data]
-    return rows
-
-
-async def test_row51_a_thousand_records_are_recorded_in_one_request(service: Service) -> None:
-    rows = await thousand(service)
-    body = message(*(record(row.key, eTag="e1", sequencer="01") for row in rows))
-    answer = await send(service, body)
-    assert answer.document["meta"] == {**RECORDED, "recorded": 1000}
-    states = await service.database.fetch("SELECT state, count(*) FROM attachments GROUP BY state")
-    assert [tuple(row) for row in states] == [("uploaded", 1000)]
-
-
-async def test_row51_of_a_thousand_records_all_or_none_are_stored(service: Service) -> None:
-    rows = await thousand(service)
-    # one row that cannot be written: as if the database failed in the middle
-    await service.execute(
-        f"ALTER TABLE attachments ADD CONSTRAINT one CHECK (id <> {rows[600].id} OR etag IS NULL)"
-    )
-    body = message(*(record(row.key, eTag="e1", sequencer="01") for row in rows))
-    assert (await send(service, body)).status == 500
-    states = await service.database.fetch("SELECT state, count(*) FROM attachments GROUP BY state")
-    assert [tuple(row) for row in states] == [("pending", 1000)]
-
-    await service.execute("ALTER TABLE attachments DROP CONSTRAINT one")
-    assert (await send(service, body)).document["meta"]["recorded"] == 1000
-
-
 async def test_good_records_count_among_others(service: Service) -> None:
     row = await new_row(service)
     meta = await tell(
