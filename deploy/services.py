@@ -1,4 +1,4 @@
-"""The API and the worker as parts of a stack, and how to tell that each of them works."""
+"""The processes of ours as parts of a stack, and how to tell that each of them works."""
 
 import sys
 from collections.abc import Awaitable, Callable, Mapping
@@ -12,7 +12,7 @@ from redis.exceptions import RedisError, ResponseError
 from deploy.supervisor import Child, Program, Say, start
 
 START_S = 30.0
-MODULES = {"api": "api", "worker": "worker"}
+COMMANDS = {"api": ("api",), "worker": ("worker",), "consume": ("deploy.cli", "consume")}
 
 Check = Callable[[], Awaitable[bool]]
 
@@ -37,7 +37,7 @@ class Service:
         program = Program(
             name=self.name,
             # -P: the data directory has folders with the names of packages
-            argv=(sys.executable, "-P", "-m", MODULES[self.name]),
+            argv=(sys.executable, "-P", "-m", *COMMANDS[self.name]),
             env=self.env,
             cwd=self.directory,
             say=self.say,

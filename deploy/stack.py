@@ -111,6 +111,7 @@ class Stack:
     servers: Servers
     api: Service
     worker: Service
+    consume: Service | None
     settings: Settings
     api_url: str
     token: str
@@ -120,7 +121,12 @@ class Stack:
     @property
     def parts(self) -> list[Part]:
         """All processes."""
-        return [*self.servers.all(), self.api, self.worker]
+        return [*self.servers.all(), *self.services]
+
+    @property
+    def services(self) -> list[Service]:
+        """The processes of ours."""
+        return [self.api, self.worker, *([] if self.consume is None else [self.consume])]
 
     async def start(self) -> None:
         """Start everything, side by side as far as it goes; returns when all of it answers.
@@ -132,7 +138,7 @@ class Stack:
 
     async def _start_worker(self) -> None:
         await together(self._start_database(), self._start_broker())
-        await self.worker.start()
+        await together(*(each.start() for each in self.services if each is not self.api))
 
     async def _start_broker(self) -> None:
         if self.servers.valkey is not None:
@@ -177,8 +183,7 @@ class Stack:
 
     async def stop(self) -> None:
         """Stop everything: first what uses the servers, then these. Takes no longer than 10 s."""
-        services = (self.worker, self.api)
-        await asyncio.gather(*(each.stop(SERVICES_STOP_S) for each in services))
+        await asyncio.gather(*(each.stop(SERVICES_STOP_S) for each in self.services))
         await asyncio.gather(*(each.stop(SERVERS_STOP_S) for each in self.servers.all()))
 
     def kill(self) -> None:
@@ -252,12 +257,13 @@ def build_stack(
     os.environ.update(environment)
     settings = load_settings()
 
-    def service(name: str, ready: Check, alive: Check) -> Service:
-        return Service(
-            name=name, env=environment, directory=directory, say=say, ready=ready, alive=alive
-        )
+    def service(name: str, ready: Check, alive: Check, **changes: str) -> Service:
+        env = {**environment, **changes}
+        return Service(name=name, env=env, directory=directory, say=say, ready=ready, alive=alive)
 
     broker_url = settings.broker_url.get_secret_value()
+    # The operator's own keys to the queue, also where the store is ours.
+    keys = {name: value for name, value in operator.items() if name.startswith("AWS_") and value}
     return Stack(
         servers=servers,
         api=service(
@@ -266,6 +272,8 @@ def build_stack(
             alive=lambda: answers(f"{api_url}/health/live"),
         ),
         worker=service("worker", ready=lambda: is_consumed(broker_url), alive=always),
+        # Its queue may be away, which is no reason not to be up.
+        consume=service("consume", always, always, **keys) if settings.sqs_queue_url else None,
         settings=settings,
         api_url=api_url,
         token=kept.token,
