@@ -116,6 +116,12 @@ class Queue:
             raise QueueAway(f"{len(failed)} not deleted: {failed[0]['Code']}")
 
 
+def region_of(host: str) -> str | None:
+    """Tell the region that a host of SQS is in; None if it does not say."""
+    found = _REGION.search(host)
+    return (found[1] or found[2]) if found else None
+
+
 @contextmanager
 def _mapped() -> Iterator[None]:
     try:
@@ -145,7 +151,6 @@ async def open_queue(settings: Settings, *, connections: int) -> AsyncIterator[Q
     """
     assert settings.sqs_queue_url is not None
     address = urlsplit(settings.sqs_queue_url)
-    region = _REGION.search(address.hostname or "")
     config = AioConfig(
         connect_timeout=3,
         max_pool_connections=connections,
@@ -156,7 +161,7 @@ async def open_queue(settings: Settings, *, connections: int) -> AsyncIterator[Q
             client = await stack.enter_async_context(
                 get_session().create_client(
                     "sqs",
-                    region_name=(region[1] or region[2]) if region else settings.s3_region,
+                    region_name=region_of(address.hostname or "") or settings.s3_region,
                     endpoint_url=f"{address.scheme}://{address.netloc}",
                     config=config,
                 )

@@ -41,17 +41,16 @@ class StartConsumer(Protocol):
     def __call__(self, service: Service, **overrides: str) -> Awaitable[ConsumerProcess]: ...
 
 
-def consumer_of(service: Service, **changes: str) -> ConsumerProcess:
-    """Make a consumer with the settings of a service, and changes; it is not started yet."""
-    return ConsumerProcess(
-        {"PATH": os.environ["PATH"], **service.environment, **CREDENTIALS, **changes}
-    )
+def consumer_of(service: Service, *gone: str, **changes: str) -> ConsumerProcess:
+    """Make a consumer with a service's settings, changed and without some; it does not run yet."""
+    given = {"PATH": os.environ["PATH"], **service.environment, **CREDENTIALS, **changes}
+    return ConsumerProcess({name: value for name, value in given.items() if name not in gone})
 
 
 @contextmanager
-def launched(service: Service, **changes: str) -> Iterator[ConsumerProcess]:
+def launched(service: Service, *gone: str, **changes: str) -> Iterator[ConsumerProcess]:
     """Run a consumer that cannot be ready; it logs no secret and no bug."""
-    consumer = consumer_of(service, **changes)
+    consumer = consumer_of(service, *gone, **changes)
     consumer.launch()
     try:
         yield consumer
@@ -483,6 +482,9 @@ class TestStart:
                 "there are no AWS credentials",
                 id="no credentials",
             ),
+            pytest.param(
+                {"ATTACHMENTS_SQS_QUEUE_URL": "http://a b/1/q"}, "is no address", id="no address"
+            ),
         ],
     )
     async def test_what_is_mistyped_is_told_in_one_line_that_names_it(
@@ -495,6 +497,25 @@ class TestStart:
             *_, told = consumer.log().splitlines()
         assert told.startswith("  ATTACHMENTS_SQS_QUEUE_URL: ")
         assert words in told
+
+    @pytest.mark.parametrize(
+        ("changes", "words"),
+        [
+            pytest.param({"AWS_PROFILE": "nope"}, "ProfileNotFound: ", id="no such profile"),
+            pytest.param(
+                {"AWS_SECRET_ACCESS_KEY": ""}, "PartialCredentialsError: ", id="half of a key"
+            ),
+        ],
+    )
+    async def test_credentials_that_cannot_be_used_are_told_in_one_line(
+        self, service: Service, changes: dict[str, str], words: str
+    ) -> None:
+        environment = {name: value for name, value in changes.items() if value}
+        gone = [name for name, value in changes.items() if not value]
+        with launched(service, *gone, **environment) as consumer:
+            assert await consumer.ended(within_s=30) == 1
+            *_, told = consumer.log().splitlines()
+        assert told.startswith(f"  AWS credentials: {words}")
 
     async def test_a_queue_that_may_not_be_read_is_told_in_one_line(self, service: Service) -> None:
         async with running_moto() as guarded:
