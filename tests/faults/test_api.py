@@ -60,7 +60,7 @@ async def test_f12_what_was_committed_before_the_api_died_is_worked_on_once(
     found = await reaches(service, row.id, "ready")
     assert (found.revision, found.attempt) == (1, 1)
     await is_whole(service, storage, row.id, PHOTO)
-    assert worker.log().count('"processed"') == 1
+    await until(lambda: asyncio.sleep(0, worker.log().count('"processed"') == 1))
 
 
 async def test_f13_an_api_that_dies_before_the_commit_has_changed_nothing(
