@@ -15,7 +15,7 @@ from redis.exceptions import (
 )
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from deploy.doctor.examination import Examination, Verdict, failed, ok, warning
+from deploy.doctor.examination import Examination, Verdict, failed, ok, warning, why
 
 OLDEST = 7
 TIMEOUT_S = 3.0
@@ -56,7 +56,8 @@ async def check_broker(examination: Examination) -> Verdict:
         return failed(f"the broker at {where} refuses us", "correct ATTACHMENTS_BROKER_URL")
     except (RedisError, OSError) as error:
         return failed(
-            f"the broker at {where} cannot be reached ({type(error).__name__})", _lead_there()
+            f"the broker at {where} cannot be reached: {why(error.__context__ or error)}",
+            _lead_there(),
         )
     examination.broker = {name: str(value) for name, value in info.items()}
     return judge(examination.broker, where)

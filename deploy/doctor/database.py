@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 import asyncpg
 from alembic.script import ScriptDirectory
 
-from deploy.doctor.examination import Examination, Verdict, failed, ok
+from deploy.doctor.examination import Examination, Verdict, failed, ok, why
 from shared import schema
 from shared.database import Connection, DatabaseAway, open_database
 
@@ -51,7 +51,7 @@ async def check_database(examination: Examination) -> Verdict:
             if isinstance(cause, kind):
                 return failed(f"PostgreSQL at {where} {fault}", mend)
         return failed(
-            f"PostgreSQL at {where} cannot be reached ({type(cause).__name__})",
+            f"PostgreSQL at {where} cannot be reached: {why(cause)}",
             "start it, and see that ATTACHMENTS_DATABASE_URL and the network lead to it",
         )
     except ValueError:

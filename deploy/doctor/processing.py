@@ -141,6 +141,8 @@ def _explain_state(examination: Examination, row: Attachment) -> str:
 def _mend_of(examination: Examination, row: Attachment) -> str:
     if row.attempt:
         return "read the worker's log about this attachment: it tells the cause"
+    if not examination.works("broker"):
+        return "mend the broker; until then only the sweep takes uploads, so --wait for longer"
     if examination.works("worker"):
         return "see that workers use the same database and bucket as here, and are not overloaded"
     return "start `attachments worker`, with the same settings as here"

@@ -224,7 +224,8 @@ async def test_a_database_that_is_down_leaves_the_rest_to_be_examined(
     url = f"postgresql://attachments:a-password@127.0.0.1:{closed_port}/attachments"
     examined = await examine(environment(working, database_url=url))
     assert examined.named("failed") == ["database"]
-    assert f"127.0.0.1:{closed_port}" in examined["database"]["found"]
+    found = f"PostgreSQL at 127.0.0.1:{closed_port} cannot be reached: connection refused"
+    assert examined["database"]["found"] == found
     assert examined["schema"]["found"] == "needs database, which failed"
     assert examined["upload"]["found"] == "needs schema, which was skipped"
     assert {"broker", "worker", "store", "clocks", "api"} <= set(examined.named("ok"))
@@ -319,6 +320,8 @@ async def test_a_broker_that_is_down_does_not_keep_the_upload_from_being_tried(
 ) -> None:
     examined = await examine(environment(working, broker_url=f"redis://127.0.0.1:{closed_port}/0"))
     assert examined.named("failed") == ["broker"]
+    found = f"the broker at 127.0.0.1:{closed_port} cannot be reached: connection refused"
+    assert examined["broker"]["found"] == found
     assert examined.named("skipped") == ["persistence", "eviction", "worker"]
     assert examined["thumbnail"]["status"] == "ok"
 
