@@ -26,6 +26,7 @@ class Chaos:
         self._site = site
         self._faults = faults
         self._freezes: set[asyncio.Task[None]] = set()
+        self._orphaned: list[psutil.Process] = []
         self.done: Counter[str] = Counter()
         self.left_out: Counter[str] = Counter()
 
@@ -54,7 +55,10 @@ class Chaos:
             case "kill", "decoder":
                 await self._kill_decoder(fault.pick)
             case "kill", _:
-                (await self._living(target, fault.pick)).kill()
+                part = await self._living(target, fault.pick)
+                orphaned = decoders(part)
+                part.kill()
+                self._orphaned += orphaned
             case "freeze", _:
                 part = await self._living(target, fault.pick)
                 part.freeze()
@@ -65,6 +69,10 @@ class Chaos:
                 await self._flush()
             case _:
                 raise AssertionError(fault.kind)
+
+    def outlived(self) -> list[int]:
+        """Tell which decoders of killed workers still run; they should have ended by themselves."""
+        return [process.pid for process in self._orphaned if _runs(process)]
 
     async def _living(self, target: str, pick: float) -> Kept:
         while True:
@@ -79,10 +87,10 @@ class Chaos:
 
     async def _kill_decoder(self, pick: float) -> None:
         while True:
-            found = [pid for worker in self._site.workers for pid in decoder_pids(worker)]
+            found = [decoder for worker in self._site.workers for decoder in decoders(worker)]
             if found:
                 with suppress(psutil.NoSuchProcess):
-                    psutil.Process(found[int(pick * len(found))]).send_signal(signal.SIGKILL)
+                    found[int(pick * len(found))].send_signal(signal.SIGKILL)
                     return
             await asyncio.sleep(POLL_S)
 
@@ -103,8 +111,15 @@ async def _thaw(part: Kept, after_s: float) -> None:
         part.thaw()
 
 
-def decoder_pids(worker: Kept) -> list[int]:
-    """Find the decoders that a worker has now."""
+def _runs(process: psutil.Process) -> bool:
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
+def decoders(worker: Kept) -> list[psutil.Process]:
+    """Find the decoders that a process has now, the eldest first; only workers have any."""
     if worker.child is None or not worker.alive:
         return []
     try:
@@ -115,5 +130,5 @@ def decoder_pids(worker: Kept) -> list[int]:
     for child in children:
         with suppress(psutil.Error):
             if "worker.box" in child.cmdline():
-                found.append(int(child.pid))
-    return sorted(found)
+                found.append(child)
+    return sorted(found, key=lambda process: process.pid)

@@ -17,7 +17,7 @@ from tests.soak.plan import Mix, Odds, Upload, draw_faults, draw_upload
 from tests.soak.report import describe, print_invariants, spread, states
 from tests.soak.settling import Picture, backlog, look, prove_alive, purge, settle
 from tests.soak.site import Scale, Site, running_site
-from tests.soak.verdict import ANSWERS, ENDS, Finding, by_invariant, delays_s, judge
+from tests.soak.verdict import ANSWERS, ENDS, HANDS, Finding, by_invariant, delays_s, judge
 
 ROOM = 200
 """How many uploads may wait for the workers before clients wait too: the machine is to be busy,
@@ -100,6 +100,10 @@ async def _soak(
         over.set()
         await site.relay.drain()
         findings = await prove_alive(site, clients, ledger, options.uploads)
+        findings += [
+            Finding(invariant=HANDS, about=f"decoder {pid} outlived its worker")
+            for pid in chaos.outlived()
+        ]
         findings += await settle(site, hurry, say)
         findings += await purge(site, hurry, say)
     finally:

@@ -16,7 +16,7 @@ from tests.soak.clients import Clients, Ledger
 from tests.soak.files import read_code
 from tests.soak.plan import MAX_VERSIONS, Upload, Version
 from tests.soak.site import Site
-from tests.soak.verdict import HANDS, UNFINISHED, Finding, StoredItem
+from tests.soak.verdict import HANDS, ORPHANS, UNFINISHED, Finding, StoredItem
 
 POLL_S = 1.0
 BACK_S = 120.0
@@ -104,7 +104,8 @@ async def settle(site: Site, over: asyncio.Event, say: Callable[[str], None]) ->
     )
     wait_s = max(float(left_s or 0), 0) + MARGIN_S
     say(f"settling: the store is asked for the last time in {wait_s - MARGIN_S:.0f} s")
-    return await _wait_for(site, UNSETTLED, wait_s, over, "is not settled")
+    late = await _wait_for(site, UNSETTLED, wait_s, over)
+    return [Finding(invariant=UNFINISHED, about=f"{about} not settled") for about in late]
 
 
 async def purge(site: Site, over: asyncio.Event, say: Callable[[str], None]) -> list[Finding]:
@@ -118,23 +119,22 @@ async def purge(site: Site, over: asyncio.Event, say: Callable[[str], None]) -> 
         "SELECT count(*) FROM attachments AS a"
         " WHERE a.deleted_at IS NOT NULL AND a.due_at IS NOT NULL"
     )
-    return await _wait_for(site, unpurged, MARGIN_S, over, "is not purged")
+    late = await _wait_for(site, unpurged, MARGIN_S, over)
+    return [Finding(invariant=ORPHANS, about=f"{about} not purged") for about in late]
 
 
-async def _wait_for(
-    site: Site, count: str, wait_s: float, over: asyncio.Event, fault: str
-) -> list[Finding]:
+async def _wait_for(site: Site, count: str, wait_s: float, over: asyncio.Event) -> list[str]:
+    """Wait until there is nothing to count any more; says what is left when it takes too long."""
     deadline = time.monotonic() + wait_s
     while await site.database.fetchval(count):
+        if over.is_set():
+            return ["interrupted:"]
         if time.monotonic() > deadline:
             condition = count.partition("WHERE")[2]
-            ids = await site.database.fetch(f"SELECT a.id FROM attachments AS a WHERE {condition}")
-            return [
-                Finding(invariant=UNFINISHED, about=f"attachment {row['id']} {fault}")
-                for row in ids
-            ]
-        if over.is_set():
-            return [Finding(invariant=UNFINISHED, about="interrupted before all was settled")]
+            rows = await site.database.fetch(
+                f"SELECT a.id, a.state FROM attachments AS a WHERE {condition}"
+            )
+            return [f"{row['state']} attachment {row['id']}:" for row in rows]
         await asyncio.sleep(POLL_S)
     return []
 

@@ -142,7 +142,8 @@ def _orphans(
         if row is None:
             yield Finding(invariant=ORPHANS, about=f"{key}: no row")
         elif row.deleted_at is not None:
-            yield Finding(invariant=ORPHANS, about=f"{key}: {_name(row)} is deleted and purged")
+            if row.due_at is None:
+                yield Finding(invariant=ORPHANS, about=f"{key}: {_name(row)} is purged")
         elif key not in (row.key, row.thumbnail_key):
             yield Finding(invariant=ORPHANS, about=f"{key}: {_name(row)} names no such object")
 

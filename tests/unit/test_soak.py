@@ -171,6 +171,10 @@ def broken(
         pytest.param(replace(ROW, deleted_at=NOW), entry(SENT, deleted=True), {}, id="purged"),
         pytest.param(replace(ROW, deleted_at=NOW), entry(SENT, deleted=None), {}, id="no-answer"),
         pytest.param(
+            replace(ROW, deleted_at=NOW, due_at=NOW), entry(SENT, deleted=True), OBJECTS,
+            id="to-be-purged",
+        ),
+        pytest.param(
             replace(ROW, state="expired", etag=None, resized=False), entry(), {}, id="never"
         ),
     ],
