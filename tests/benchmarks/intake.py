@@ -4,7 +4,6 @@ Against a bare handler that reads the JSON and runs one UPDATE. CPU is counted u
 of all events lie in the broker, which no worker empties.
 """
 
-import asyncio
 import os
 import signal
 import time
@@ -14,27 +13,24 @@ from dataclasses import dataclass
 from statistics import median, quantiles
 
 import asyncpg
-import orjson
 import psutil  # type: ignore[import-untyped]
 import redis.asyncio
 from rich.table import Table
 
 from shared.broker import QUEUES
-from shared.keys import original_key
 from shared.organizations import create_organization
+from tests.benchmarks.posts import CONNECTIONS, NAME, post, send
 from tests.benchmarks.processes import cpu_s, running_module
 from tests.benchmarks.report import at_most, judged, make_table
 from tests.benchmarks.site import Site
 from tests.service import until
-from tests.stack import BUCKET, EVENTS_TOKEN
+from tests.stack import BUCKET
 
 ROUNDS = 7
 EVENTS = 4000
 BATCH = 1000
-CONNECTIONS = 16
 AIM = 2.0
 BARE = "tests.benchmarks.bare"
-NAME = "img.png"
 
 CALM_PER_S = 100
 """Events a second while single answers are timed: far below what keeps the API busy."""
@@ -51,14 +47,6 @@ class Served:
 
     events_per_s: float
     cpu_us: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """How a post was answered, and after how long."""
-
-    status: int
-    seconds: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -275,84 +263,3 @@ def _pid(child: object) -> int:
     number = getattr(child, "pid", None)
     assert isinstance(number, int), "the server has not been started"
     return number
-
-
-def post(ids: Sequence[int]) -> bytes:
-    """Write the request in which S3 tells of the uploads of attachments."""
-    body = orjson.dumps({"Records": [record(number) for number in ids]})
-    lines = [
-        "POST /events/s3 HTTP/1.1",
-        "Host: 127.0.0.1",
-        "Content-Type: application/json",
-        f"Authorization: Bearer {EVENTS_TOKEN}",
-        f"Content-Length: {len(body)}",
-    ]
-    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
-
-
-def record(number: int) -> dict[str, object]:
-    """Make a record with all that S3 writes into one (User Guide, "Event message structure")."""
-    return {
-        "eventVersion": "2.1",
-        "eventSource": "aws:s3",
-        "awsRegion": "us-east-1",
-        "eventTime": "2026-04-18T12:00:00.000Z",
-        "eventName": "ObjectCreated:Post",
-        "userIdentity": {"principalId": "AWS:AIDAJDPLRKLG7UEXAMPLE"},
-        "requestParameters": {"sourceIPAddress": "203.0.113.7"},
-        "responseElements": {
-            "x-amz-request-id": "C3D13FE58DE4C810",
-            "x-amz-id-2": "FMyUVURIY8/IgAtTv8xRjskZQpcIZ9KG4V5Wp6S7S/JRWeUWerMUE5JgHvANOjpD",
-        },
-        "s3": {
-            "s3SchemaVersion": "1.0",
-            "configurationId": "uploads",
-            "bucket": {
-                "name": BUCKET,
-                "ownerIdentity": {"principalId": "A3NL1KOZZKExample"},
-                "arn": f"arn:aws:s3:::{BUCKET}",
-            },
-            "object": {
-                "key": original_key(number, NAME),
-                "size": 1024,
-                "eTag": f"{number:032x}",
-                "versionId": "096fKKXTRTtl3on89fVO.nfljtsv6qko",
-                "sequencer": f"{number:018X}",
-            },
-        },
-    }
-
-
-async def send(
-    port: int,
-    posts: Sequence[bytes],
-    *,
-    connections: int = CONNECTIONS,
-    every_s: float = 0.0,
-) -> list[Answer]:
-    """Send requests over several connections at once, with next to no work of our own.
-
-    With `every_s`, a connection begins its next one so long after the last: what is answered late
-    is the answer, not the question.
-    """
-    answers: list[Answer] = []
-    waiting = iter(posts)
-
-    async def caller(number: int) -> None:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        begins_at = time.perf_counter() + number * every_s / connections
-        for request in waiting:
-            if every_s:
-                await asyncio.sleep(begins_at - time.perf_counter())
-            else:
-                begins_at = time.perf_counter()
-            writer.write(request)
-            head = await reader.readuntil(b"\r\n\r\n")
-            length = head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0]
-            await reader.readexactly(int(length))
-            answers.append(Answer(status=int(head[9:12]), seconds=time.perf_counter() - begins_at))
-            begins_at += every_s
-        writer.close()
-
-    await asyncio.gather(*(caller(number) for number in range(min(connections, len(posts)))))
-    return answers
