@@ -3,17 +3,34 @@
 import signal
 import sys
 import warnings
+from functools import partial
 from typing import Any
 
 from celery import Celery, signals
 from celery.exceptions import SecurityWarning
+from celery.worker.consumer import Consumer
 
 from shared.broker import TASK, make_celery
 from shared.log import get_logger
 from shared.settings import Settings
 from worker.runtime import Runtime
 
+RECONNECT_S = 2.0
+"""How often a broker that is away is looked for: once it is back, work goes on within seconds. The
+pauses of Celery grow to half a minute, and there is no setting for them."""
+
 log = get_logger(__name__)
+
+
+class SteadyConsumer(Consumer):
+    """Celery's consumer, which looks for a broker that is away at a steady pace."""
+
+    def ensure_connected(self, conn: Any) -> Any:
+        """Connect, however often that has to be tried."""
+        conn.ensure_connection = partial(
+            conn.ensure_connection, interval_start=RECONNECT_S, interval_step=0
+        )
+        return super().ensure_connected(conn)
 
 
 def make_app(settings: Settings, runtime: Runtime) -> Celery:
@@ -52,6 +69,7 @@ def work(settings: Settings) -> int:
             pool="threads",
             concurrency=settings.concurrency,
             optimization="fair",
+            consumer_cls=SteadyConsumer,
             without_gossip=True,
             without_mingle=True,
             without_heartbeat=True,
