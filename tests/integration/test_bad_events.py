@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import gzip
 import json
 import random
 import secrets
@@ -210,6 +211,16 @@ async def test_a_body_of_1_mib_is_read(untouched: Target, dialect: Dialect) -> N
     body = json.dumps(dialect.message(told)).encode().ljust(MIB)
     answer = await send(untouched.service, body)
     assert (answer.status, answer.document["meta"]) == (200, NO_EFFECT)
+
+
+@pytest.mark.parametrize("headers", [{"Authorization": f"Bearer {EVENTS_TOKEN}"}, {}])
+async def test_row49_a_body_that_unpacks_to_more_is_not_unpacked(
+    untouched: Target, headers: dict[str, str]
+) -> None:
+    bomb = gzip.compress(b" " * 20 * MIB, mtime=0)
+    assert len(bomb) < MIB
+    answer = await send(untouched.service, bomb, {**headers, "Content-Encoding": "gzip"})
+    assert answer.status == (413 if headers else 401)
 
 
 # -- ignored and counted: rows 50 to 55 ---------------------------------------------------------

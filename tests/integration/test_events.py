@@ -395,6 +395,16 @@ async def test_a_live_token_opens_however_it_is_sent(
     assert (answer.status, answer.document["meta"]) == (200, RECORDED)
 
 
+@pytest.mark.parametrize("dialect", DIALECTS, ids=lambda dialect: dialect.name)
+async def test_a_source_that_can_send_no_header_has_the_token_in_its_address(
+    service: Service, dialect: Dialect
+) -> None:
+    row = await new_row(service)
+    body = json.dumps(dialect.message(dialect.tell(BUCKET, row.key, etag="e1"))).encode()
+    answer = await send(service, body, {}, f"{EVENTS}/{EVENTS_TOKEN}")
+    assert (answer.status, answer.document["meta"]) == (200, RECORDED)
+
+
 # -- parts that are away ------------------------------------------------------------------------
 
 

@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding
 from cryptography.hazmat.primitives.hashes import SHA1, SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from api.sns import KEPT
 from tests.amazon import (
     CERTIFICATE_PATH,
     CHINA,
@@ -217,6 +218,15 @@ async def test_a_certificate_is_fetched_once_for_many_messages(start_site: Start
     answers += [await site.post(document) for document in documents]
     assert {answer.status for answer in answers} == {200}
     assert len(site.amazon.seen) == 1
+
+
+async def test_however_many_certificates_there_are_only_some_are_kept(site: Site) -> None:
+    document = await site.notification()
+    urls = [fresh_certificate() for _ in range(KEPT + 1)]
+    for url in [*urls, urls[-1], urls[0]]:
+        signed = site.amazon.sign({**document, "SigningCertURL": url})
+        assert (await site.post(signed)).status == 200
+    assert site.amazon.seen == [*urls, urls[0]]
 
 
 @pytest.mark.parametrize("host", [CHINA, GOVERNMENT])
