@@ -5,6 +5,7 @@ Source: Amazon S3 User Guide, "Event message structure". Any version 2.x is read
 """
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -16,20 +17,29 @@ VERSITYGW = "webhook-global"
 
 SOURCES = ("aws:s3", "minio:s3", "rustfs:s3", "ceph:s3", VERSITYGW)
 
+LOOKED_AT = 100
+
 _SEQUENCER = re.compile(r"[0-9A-Fa-f]{1,64}")
 
 
 def source_of(document: Any) -> str | None:
-    """Name the store that wrote a list of records, by the first record of one that we know.
+    """Name the store that wrote a list of records: of those that we know, the one most name.
 
-    It is one of SOURCES, or an unknown one, or empty where no record tells; None for what is no
-    list of records at all.
+    Only where the first hundred name none are all looked at. It is one of SOURCES, or an unknown
+    one, or empty where no record tells; None for what is no list of records at all.
     """
     records = document.get("Records") if isinstance(document, dict) else None
     if not isinstance(records, list):
         return None
-    told = [source for record in records if (source := _source(record))]
-    return next((source for source in told if source in SOURCES), told[0] if told else "")
+    if len(records) == 1:  # as most have
+        return _source(records[0])
+    told = _told(records[:LOOKED_AT]) or _told(records)
+    known = [source for source in told if source in SOURCES]
+    return max(known or told, key=told.__getitem__, default="")
+
+
+def _told(records: list[Any]) -> Counter[str]:
+    return Counter([source for record in records if (source := _source(record))])
 
 
 def _source(record: Any) -> str:
@@ -51,7 +61,7 @@ def parse_records(
     for record in records:
         try:
             if _source(record) not in ("", source):
-                raise UnreadableEvent("a record is of another source than those before it")
+                raise UnreadableEvent("a record is of another source than most")
             yield _event(record, decode, ordered)
         except UnreadableEvent as fault:
             yield fault

@@ -309,10 +309,7 @@ async def test_good_records_count_whatever_stands_among_them(
     answer = await feed(service, json.dumps(dialect.message(*told)).encode())
     states = {(await service.row(row.id)).state for row in pair}
     recorded = answer.document["meta"]["recorded"]
-    if place > 0:
-        assert (recorded, states) == (2, {"uploaded"})
-    else:  # one that names another store makes those behind it a fault
-        assert (recorded, states) in ((2, {"uploaded"}), (0, {"pending"}))
+    assert (recorded, states) == (2, {"uploaded"})
 
 
 @pytest_asyncio.fixture(loop_scope="session")

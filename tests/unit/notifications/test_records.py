@@ -204,3 +204,9 @@ def test_of_several_events_of_a_key_the_newest_counts(
 ) -> None:
     event = the_event(records(*events))
     assert (event.etag, event.removed) == (etag, removed)
+
+
+@pytest.mark.parametrize("bad", [99, 100, 101, 999])
+def test_row61_bad_records_may_be_many_and_come_first(bad: int) -> None:
+    reading = read({"Records": [None] * bad + MINIO["Records"]}, bucket=BUCKET)
+    assert (reading.dialect, len(reading.events), len(reading.faults)) == ("minio", 1, bad)

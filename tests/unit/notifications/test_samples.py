@@ -167,12 +167,19 @@ def test_many_records_are_many_events(dialect: Dialect) -> None:
 
 
 @pytest.mark.parametrize("dialect", BATCHING, ids=lambda dialect: dialect.name)
-def test_row61_a_record_of_another_source_costs_only_itself(dialect: Dialect) -> None:
-    first, second = (dialect.tell(BUCKET, original_key(number, "a.png")) for number in (1, 2))
-    second["eventSource"] = "ceph:s3" if dialect.name != "ceph" else "minio:s3"
-    second["s3"]["configurationId"] = "of another"
-    reading = read(dialect.message(first, second), bucket=BUCKET)
-    assert [read_event.key for read_event in reading.events] == [original_key(1, "a.png")]
+@pytest.mark.parametrize("place", [0, 1, 2])
+@pytest.mark.parametrize("known", [True, False])
+def test_row61_a_record_of_another_source_costs_only_itself(
+    dialect: Dialect, place: int, known: bool
+) -> None:
+    keys = [original_key(number, "a.png") for number in (1, 2)]
+    told = [dialect.tell(BUCKET, key) for key in keys]
+    foreign = dialect.tell(BUCKET, original_key(3, "a.png"))
+    foreign["eventSource"] = ("ceph:s3" if dialect.name != "ceph" else "minio:s3") if known else "x"
+    foreign["s3"]["configurationId"] = "of another"
+    told.insert(place, foreign)
+    reading = read(dialect.message(*told), bucket=BUCKET)
+    assert [read_event.key for read_event in reading.events] == keys
     assert len(reading.faults) == 1
 
 
