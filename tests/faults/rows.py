@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import socket
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -105,3 +106,9 @@ def decoders(worker: WorkerProcess) -> list[psutil.Process]:
     return [
         child for child in psutil.Process(worker.pid).children() if "worker.box" in child.cmdline()
     ]
+
+
+def processed(worker: WorkerProcess) -> Counter[str]:
+    """Count by id what a worker says to have processed."""
+    lines = [line for line in worker.log().splitlines() if '"processed"' in line]
+    return Counter(str(json.loads(line)["attachment"]) for line in lines)

@@ -1,11 +1,9 @@
-"""Faults of the broker: dead, frozen, full, forgetful, and what it delivers twice or in pieces."""
+"""Faults of the broker: dead, frozen, full, forgetful, out of reach."""
 
 import asyncio
-import signal
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
 
 import psutil  # type: ignore[import-untyped]
 import pytest
@@ -13,7 +11,7 @@ import redis.asyncio
 from redis.exceptions import ResponseError
 
 from deploy.embedded import EmbeddedValkey
-from shared.broker import QUEUES, queue_name
+from shared.broker import queue_name
 from shared.storage import Storage
 from tests.conftest import StartService, StartWorker
 from tests.faults.conftest import Launch
@@ -28,32 +26,11 @@ from tests.faults.rows import (
     reaches,
 )
 from tests.proxy import Proxy, running_proxy
-from tests.service import ApiProcess, Service, WorkerProcess, until
+from tests.service import ApiProcess, until
 from tests.stack import Stack
 
 pytestmark = pytest.mark.fault
 
-DIE_ON_DELIVERY = """
-import os, signal
-from kombu.transport.redis import QoS
-QoS.append = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
-"""
-REDELIVER_EARLY = """
-from shared import broker
-from worker.runtime import Runtime
-make, attend = broker.make_celery, Runtime.attend
-def make_celery(url):
-    app = make(url)
-    app.conf.broker_transport_options = {
-        **app.conf.broker_transport_options, "visibility_timeout": 1,
-        "unacked_restore_interval": 1, "unacked_restore_throttle": 1,
-    }
-    return app
-def tell(self, attachment_id, revision):
-    print("DELIVERED", attachment_id, flush=True)
-    attend(self, attachment_id, revision)
-broker.make_celery, Runtime.attend = make_celery, tell
-"""
 TELL_LATENESS = """
 import asyncio, time
 from api import app
@@ -116,125 +93,6 @@ async def test_f7_with_no_broker_at_all_the_sweep_does_the_work(
         await reaches(service, attachment_id, "ready")
         await is_whole(service, storage, attachment_id, PHOTO)
     await worker.stop()
-
-
-@pytest.mark.parametrize(
-    "garbage",
-    [
-        b"garbage",
-        b"",
-        b"[]",
-        b"null",
-        b"\xff\xfe\x00",
-        b'{"body": "e30=", "headers": {}, "properties": {}}',
-        b'{"body":"W10=","content-encoding":"utf-8","content-type":"application/x-python-serialize",'
-        b'"headers":{"task":"attachments.process","id":"1"},'
-        b'"properties":{"delivery_info":{},"delivery_tag":"1","body_encoding":"base64"}}',
-    ],
-    ids=["text", "empty", "array", "null", "bytes", "no-task", "pickle"],
-)
-async def test_f11_garbage_in_the_queue_stops_no_upload_for_long(
-    service: Service,
-    start_worker: StartWorker,
-    storage: Storage,
-    broker: "redis.asyncio.Redis",
-    garbage: bytes,
-) -> None:
-    worker = await start_worker(service, **SOON)
-    await broker.lpush(queue_name(service.client.organization_id), garbage)
-
-    async def taken() -> bool:
-        lengths = [await broker.llen(f"attachments-{number}") for number in range(QUEUES)]
-        return not any(lengths)
-
-    await until(taken)
-    attachment_id = await service.client.upload(PHOTO, "img.jpg")
-    process = worker.process
-    assert process is not None
-
-    async def done_or_dead() -> bool:
-        return process.poll() is not None or (await service.row(attachment_id)).state == "ready"
-
-    await until(done_or_dead, within_s=30)
-    if process.poll() is not None:  # its supervisor starts it again
-        await worker.start()
-        await make_due(service, attachment_id)
-    await reaches(service, attachment_id, "ready")
-    await is_whole(service, storage, attachment_id, PHOTO)
-
-
-@pytest.mark.parametrize(
-    "arguments", [["1", 1], [1], [None, None], [1, 1, 1], [2**70, 1], [{}, []]]
-)
-async def test_f11_a_message_that_names_nothing_of_ours_is_dropped(
-    service: Service, start_worker: StartWorker, arguments: list[Any]
-) -> None:
-    from shared.broker import TASK, make_celery
-
-    app = make_celery(service.stack.valkey.url)
-    await asyncio.to_thread(app.send_task, TASK, args=arguments, queue="attachments-0")
-    worker = await start_worker(service)
-    attachment_id = await service.client.upload(PHOTO, "img.jpg")
-    await reaches(service, attachment_id, "ready")
-    assert worker.process is not None
-    assert worker.process.poll() is None
-    await asyncio.to_thread(app.close)
-
-
-async def test_f20_a_worker_that_slept_through_its_lease_changes_nothing(
-    service: Service, start_worker: StartWorker, storage: Storage, proxy: Proxy
-) -> None:
-    sleeper = await start_worker(service, s3_endpoint_url=proxy.url, lease="2", **SOON)
-    proxy.hold()
-    attachment_id = await service.client.upload(PHOTO, "img.jpg")
-    await reaches(service, attachment_id, "processing")
-    psutil.Process(sleeper.pid).suspend()
-    await make_due(service, attachment_id)
-    await start_worker(service, **SOON)
-    row = await reaches(service, attachment_id, "ready")
-    assert row.attempt == 2
-    proxy.let_go()
-    psutil.Process(sleeper.pid).resume()
-    # whatever it still does: in the end there is one row, whole, and nobody at work on it
-    other = await service.client.upload(PHOTO, "img.jpg")
-    await reaches(service, other, "ready")
-    await reaches(service, attachment_id, "ready")
-    await is_whole(service, storage, attachment_id, PHOTO)
-
-
-async def test_f21_two_workers_share_the_work_and_do_none_twice(
-    start_service: StartService, start_worker: StartWorker, storage: Storage
-) -> None:
-    service = await start_service(publish_grace="0.1")  # so that sweep and broker compete
-    await asyncio.gather(*(start_worker(service, **SOON) for _ in range(2)))
-    ids = await asyncio.gather(*(service.client.upload(PHOTO, "img.jpg") for _ in range(30)))
-    for attachment_id in ids:
-        row = await reaches(service, attachment_id, "ready")
-        assert (row.revision, row.attempt) == (1, 1)
-        await is_whole(service, storage, attachment_id, PHOTO)
-
-
-async def test_f2_a_message_that_dies_with_its_worker_is_made_good_by_the_sweep(
-    start_service: StartService,
-    start_worker: StartWorker,
-    storage: Storage,
-    launch: Launch,
-    broker: "redis.asyncio.Redis",
-) -> None:
-    """It has been taken from its queue, and not been noted as unacknowledged: it is nowhere."""
-    service = await start_service(publish_grace="1")
-    program = changed(DIE_ON_DELIVERY, "worker")
-    dying = await launch(WorkerProcess(service.environment, program=program, sweep_interval="300"))
-    attachment_id = await service.client.upload(PHOTO, "img.jpg")
-    assert dying.process is not None
-    assert await asyncio.to_thread(dying.process.wait, 20) == -signal.SIGKILL
-    assert (await service.row(attachment_id)).state == "uploaded"
-    assert await broker.llen(queue_name(service.client.organization_id)) == 0
-    assert await broker.hlen("unacked") == 0
-    await start_worker(service, **SOON)
-    row = await reaches(service, attachment_id, "ready")
-    assert (row.revision, row.attempt) == (1, 1)
-    await is_whole(service, storage, attachment_id, PHOTO)
 
 
 @pytest.mark.parametrize(
@@ -391,36 +249,6 @@ async def test_f10_while_the_broker_is_full_the_sweep_does_the_work(
         await until(drained)
     assert worker.process is not None
     assert worker.process.poll() is None
-
-
-async def test_f20_a_message_that_is_delivered_again_while_its_task_runs_changes_nothing(
-    service: Service, storage: Storage, launch: Launch, proxy: Proxy
-) -> None:
-    program = changed(REDELIVER_EARLY, "worker")
-    environment = {**service.environment, "ATTACHMENTS_S3_ENDPOINT_URL": proxy.url}
-    workers = [
-        await launch(WorkerProcess(environment, program=program, lease="2", **SOON))
-        for _ in range(2)
-    ]
-    proxy.hold()
-    attachment_id = await service.client.upload(PHOTO, "img.jpg")
-
-    async def delivered_again() -> bool:
-        return sum(worker.log().count("DELIVERED") for worker in workers) >= 2
-
-    await until(delivered_again, within_s=60)
-    await asyncio.sleep(2.5)  # longer than a lease
-    row = await service.row(attachment_id)
-    assert (row.state, row.attempt) == ("processing", 1)
-    proxy.let_go()
-    row = await reaches(service, attachment_id, "ready")
-    assert (row.revision, row.attempt) == (1, 1)
-
-    async def processed_once() -> bool:
-        return sum(worker.log().count('"processed"') for worker in workers) == 1
-
-    await until(processed_once)
-    await is_whole(service, storage, attachment_id, PHOTO)
 
 
 @pytest.mark.parametrize(

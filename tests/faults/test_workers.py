@@ -1,14 +1,10 @@
-"""Faults of workers: killed, told to stop, overtaken, short of room, with clocks that are wrong."""
+"""Faults of workers: killed, told to stop, overtaken."""
 
 import asyncio
-import io
-import json
 import os
 import random
 import signal
 from collections import Counter
-from datetime import UTC, datetime
-from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
 import pytest
@@ -16,7 +12,6 @@ import pytest
 from shared import processing
 from shared.storage import Storage
 from tests.conftest import StartService, StartWorker
-from tests.data import images
 from tests.faults.conftest import Launch
 from tests.faults.rows import (
     PHOTO,
@@ -26,11 +21,14 @@ from tests.faults.rows import (
     is_whole,
     make_due,
     no_orphans,
+    processed,
     reaches,
 )
 from tests.objects import content
 from tests.proxy import Proxy
-from tests.service import Service, WorkerProcess, until
+from tests.service import Service, WorkerProcess, make_settings, until
+from worker.app import make_app
+from worker.runtime import Runtime
 
 pytestmark = pytest.mark.fault
 
@@ -46,21 +44,6 @@ def start_and_tell(self):
     signal.signal(signal.SIGUSR2, tell)
 Runtime.start = start_and_tell
 """
-FEW_BYTES = 2 * 1024 * 1024
-LIMIT_FILES = f"""
-import resource
-resource.setrlimit(resource.RLIMIT_FSIZE, ({FEW_BYTES}, {FEW_BYTES}))
-"""
-TRAVEL = """
-import time, time_machine
-time_machine.travel(time.time() + {seconds}, tick=True).start()
-"""
-
-
-def processed(worker: WorkerProcess) -> Counter[str]:
-    """Count by id what a worker says to have processed."""
-    lines = [line for line in worker.log().splitlines() if '"processed"' in line]
-    return Counter(str(json.loads(line)["attachment"]) for line in lines)
 
 
 async def test_f1_what_a_killed_worker_had_begun_is_done_by_another(
@@ -208,11 +191,6 @@ async def test_f3_restarts_under_load_neither_lose_nor_double_an_upload(
 
 def test_f6_celery_has_no_soft_limit_to_resume_a_coroutine_by() -> None:
     """It would raise inside of the next task; and `async def` bodies are never run."""
-    from shared.settings import Settings
-    from tests.service import make_settings
-    from worker.app import make_app
-    from worker.runtime import Runtime
-
     made = make_settings(
         {
             "ATTACHMENTS_DATABASE_URL": "postgresql://nowhere/none",
@@ -221,7 +199,6 @@ def test_f6_celery_has_no_soft_limit_to_resume_a_coroutine_by() -> None:
             "ATTACHMENTS_FILES_SECRET": "files-secret-of-the-tests",
         }
     )
-    assert isinstance(made, Settings)
     app = make_app(made, Runtime(made))
     assert app.conf.task_soft_time_limit is None
     assert app.conf.task_time_limit is None
@@ -287,87 +264,3 @@ async def test_f6_of_an_upload_that_was_lost_to_another_nothing_goes_on(
     await start_worker(service, **SOON)
     await reaches(service, attachment_id, "ready")
     await is_whole(service, storage, attachment_id, PHOTO)
-
-
-async def test_f22_a_worker_that_may_write_no_large_file_fails_clean(
-    service: Service, launch: Launch, start_worker: StartWorker, storage: Storage, tmp_path: Path
-) -> None:
-    folder = tmp_path / "temporary"
-    folder.mkdir()
-    environment = {**service.environment, "TMPDIR": str(folder)}
-    program = changed(LIMIT_FILES, "worker")
-    worker = await launch(WorkerProcess(environment, program=program, attempts="1", **SOON))
-    in_memory = images.encode(images.noise(1100, 900), "PNG")
-    in_a_file = images.encode(images.noise(1600, 1200), "PNG")
-    assert FEW_BYTES < len(in_memory) < 4 * 1024 * 1024 < len(in_a_file)
-    bodies = {}
-    for body in (in_memory, in_a_file):
-        created = await service.client.create("img.png")
-        row = await service.row(created["data"]["id"])
-        await storage._client.put_object(Bucket=storage.bucket, Key=row.key, Body=io.BytesIO(body))
-        bodies[row.id] = body
-    small = await service.client.upload(PHOTO, "img.jpg")
-    for attachment_id in bodies:
-        row = await reaches(service, attachment_id, "failed")
-        assert row.reason is not None
-        assert not row.resized
-        await no_orphans(service, storage, attachment_id)
-    await reaches(service, small, "ready")  # the others have not noticed
-    assert worker.process is not None
-    assert worker.process.poll() is None
-    assert list(folder.iterdir()) == []
-    await worker.stop()
-    await start_worker(service, **SOON)
-    async with service.database.acquire() as connection:
-        assert len(await processing.retry(connection, list(bodies))) == 2
-    for attachment_id, body in bodies.items():
-        await reaches(service, attachment_id, "ready")
-        await is_whole(service, storage, attachment_id, body)
-
-
-async def test_f23_workers_whose_clocks_are_wrong_take_nothing_early(
-    service: Service, launch: Launch, start_worker: StartWorker, storage: Storage, proxy: Proxy
-) -> None:
-    right = await start_worker(service, s3_endpoint_url=proxy.url, lease="2", **SOON)
-    proxy.hold()
-    held = await service.client.upload(PHOTO, "img.jpg")
-    claimed = await reaches(service, held, "processing")
-    waiting = (await service.client.create("img.jpg"))["data"]["id"]  # its policy is of an hour
-    environment = service.environment
-    ahead, behind = await asyncio.gather(
-        *(
-            launch(
-                WorkerProcess(
-                    environment,
-                    program=changed(TRAVEL.format(seconds=seconds), "worker"),
-                    lease="2",
-                    **SOON,
-                )
-            )
-            for seconds in (3600, -3600)
-        )
-    )
-    for wrong, sign in ((ahead, 1), (behind, -1)):
-        shown = datetime.fromisoformat(json.loads(wrong.log().splitlines()[-1])["timestamp"])
-        assert sign * (shown - datetime.now(UTC)).total_seconds() > 3000
-    await asyncio.sleep(3)  # longer than the lease, fifteen sweeps of each
-    row = await service.row(held)
-    assert (row.state, row.attempt) == ("processing", claimed.attempt)
-    assert (await service.row(waiting)).state == "pending"
-    proxy.let_go()
-    await reaches(service, held, "ready")
-    await is_whole(service, storage, held, PHOTO)
-    await until(lambda: asyncio.sleep(0, processed(right) == Counter([held])))
-    # Alone they do what the store lets them do; what it refuses them, the other does.
-    await right.stop()
-    last = await service.client.upload(PHOTO, "img.jpg")
-    row = await reaches(service, last, "ready", "uploaded", attempt=1)
-    assert row.reason in (None, "store_refused")
-    await asyncio.gather(ahead.stop(), behind.stop())
-    await right.start()
-    if row.state != "ready":
-        await make_due(service, last)
-    row = await reaches(service, last, "ready")
-    assert row.revision == 1
-    await is_whole(service, storage, last, PHOTO)
-    await no_orphans(service, storage, last)
