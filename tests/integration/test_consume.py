@@ -306,21 +306,21 @@ class TestStopping:
         assert await consumer.stop(number, within_s=5) == 0
         assert "consumer has stopped" in consumer.log()
 
-    async def test_under_load_all_takes_effect_through_stops(
+    async def test_under_load_all_takes_effect_through_a_stop(
         self, moto: Moto, start_service: StartService, start_consumer: StartConsumer
     ) -> None:
         inbox = await moto.make_inbox()
         service = await start_service(sqs_queue_url=inbox.url)
         ids = await created(service, 300)
         await inbox.send(*[await message(service, each) for each in ids])
-        for count in (50, 150):
-            consumer = await start_consumer(service)
+        consumer = await start_consumer(service)
 
-            async def begun(count: int = count) -> bool:
-                return sum(await inbox.counts()) <= len(ids) - count
+        async def begun() -> bool:
+            return sum(await inbox.counts()) <= len(ids) - 50
 
-            await until(begun, every_s=0.01)
-            assert await consumer.stop(within_s=10) == 0
+        await until(begun, every_s=0.01)
+        assert await consumer.stop(within_s=10) == 0
+        assert sum(await inbox.counts()) > 0
         await start_consumer(service)
         await taken_up(service, *ids, within_s=60)
         await until(inbox.is_empty, within_s=60)
@@ -431,7 +431,6 @@ class TestOutages:
         [
             pytest.param(None, id="nothing listens"),
             pytest.param(status_line(403), id="access is denied"),
-            pytest.param(status_line(500), id="it has a fault"),
         ],
     )
     async def test_a_queue_that_goes_away_is_told_of_once_and_asked_again(
