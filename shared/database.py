@@ -35,6 +35,7 @@ AWAY = (
     asyncpg.PostgresSystemError,  # of its files
     asyncpg.InvalidAuthorizationSpecificationError,  # of the password too
     asyncpg.InvalidCatalogNameError,
+    asyncpg.ObjectNotInPrerequisiteStateError,  # a database that takes no connections
     asyncpg.ReadOnlySQLTransactionError,  # a primary that is none any more
     asyncpg.InterfaceError,
     asyncpg.InternalClientError,

@@ -187,9 +187,9 @@ class Settings(BaseSettings):
     @field_validator("sns_signature_versions")
     @classmethod
     def _versions(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        if not value or not set(value) <= {"1", "2"}:
+        if not set(value) <= {"1", "2"}:
             raise ValueError("must be 2, or 1,2 for topics that still sign by version 1")
-        return value
+        return value or ("2",)
 
     @field_validator("time_zone")
     @classmethod

@@ -19,6 +19,10 @@ SOURCES = ("aws:s3", "minio:s3", "rustfs:s3", "ceph:s3", VERSITYGW)
 
 LOOKED_AT = 100
 
+CREATED = "ObjectCreated:"
+REMOVED = ("ObjectRemoved:", "LifecycleExpiration:", "ObjectLifecycle:Expiration:")
+"""What a bucket's own rules remove is told under other names, Ceph's the last."""
+
 _SEQUENCER = re.compile(r"[0-9A-Fa-f]{1,64}")
 
 
@@ -69,7 +73,7 @@ def parse_records(
 
 def _event(record: Any, decode: Callable[[str], str], ordered: bool) -> UploadEvent | None:
     name = text(member(record, "eventName"), "eventName").removeprefix("s3:")
-    if not name.startswith(("ObjectCreated:", "ObjectRemoved:")):
+    if not name.startswith((CREATED, *REMOVED)):
         return None
     s3 = member(record, "s3")
     item = member(s3, "object")
@@ -79,7 +83,7 @@ def _event(record: Any, decode: Callable[[str], str], ordered: bool) -> UploadEv
         etag=etag(optional(item, "eTag") or optional(item, "etag")),
         version_id=optional(item, "versionId") or None,
         sequencer=sequencer(optional(item, "sequencer")) if ordered else None,
-        removed=name.startswith("ObjectRemoved:"),
+        removed=name.startswith(REMOVED),
     )
 
 

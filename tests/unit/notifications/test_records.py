@@ -41,7 +41,14 @@ def test_every_way_of_creation_is_an_upload(name: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["ObjectRemoved:Delete", "ObjectRemoved:DeleteMarkerCreated", "s3:ObjectRemoved:Delete"],
+    [
+        "ObjectRemoved:Delete",
+        "ObjectRemoved:DeleteMarkerCreated",
+        "s3:ObjectRemoved:Delete",
+        "LifecycleExpiration:Delete",
+        "s3:LifecycleExpiration:DeleteMarkerCreated",
+        "ObjectLifecycle:Expiration:Current",
+    ],
 )
 def test_a_removal_is_told_apart(name: str) -> None:
     assert the_event(changed(AWS, "Records.0.eventName", name)).removed
