@@ -12,7 +12,7 @@ import threading
 from collections.abc import Coroutine
 from concurrent.futures import CancelledError as FutureCancelledError
 from contextlib import AsyncExitStack, suppress
-from typing import Any
+from typing import Any, TypeVar
 
 import uvloop
 
@@ -39,6 +39,8 @@ DRAIN_S = 6.0
 then is given back, so that another worker takes it at once."""
 
 TIDY_EVERY_S = 600.0
+
+T = TypeVar("T")
 
 log = get_logger(__name__)
 
@@ -151,37 +153,41 @@ class Runtime:
             await asyncio.gather(*periodic, return_exceptions=True)
 
     async def _end_jobs(self) -> None:
-        if self._jobs:
-            _, left = await asyncio.wait(self._jobs, timeout=DRAIN_S)
-            for job in left:
-                job.cancel()
-            await asyncio.gather(*left, return_exceptions=True)
+        loop = asyncio.get_running_loop()
+        give_up = loop.time() + DRAIN_S
+        while self._jobs and loop.time() < give_up:  # a sweep that has just taken rows begins more
+            await asyncio.wait(self._jobs, timeout=give_up - loop.time())
+        left = set(self._jobs)
+        for job in left:
+            job.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
 
     async def _attend(self, attachment_id: int, revision: int) -> None:
         async with self._slots:
-            if self._draining:
-                return
-            try:
-                claim = await self._database.run(
-                    processing.claim, attachment_id, revision, lease_s=self._settings.lease
-                )
-            except DatabaseAway as error:
-                log.warning("database is away", error=str(error))
-                return
-            if claim is not None:
-                await self._job(self._work(claim))
+            if not self._draining:
+                await self._job(self._claim_and_work(attachment_id, revision))
+
+    async def _claim_and_work(self, attachment_id: int, revision: int) -> None:
+        try:
+            claim = await self._database.run(
+                processing.claim, attachment_id, revision, lease_s=self._settings.lease
+            )
+        except DatabaseAway as error:
+            log.warning("database is away", error=str(error))
+            return
+        if claim is not None:
+            await self._work(claim)
 
     @property
     def _database(self) -> Database:
         return self._tools.database
 
-    async def _job(self, work: Coroutine[Any, Any, None]) -> None:
+    async def _job(self, work: Coroutine[Any, Any, T]) -> T:
+        """Do what must not be broken off with whoever waits for it: a claim may be on its way."""
         job = asyncio.create_task(work)
         self._jobs.add(job)
-        try:
-            await job
-        finally:
-            self._jobs.discard(job)
+        job.add_done_callback(self._jobs.discard)
+        return await asyncio.shield(job)
 
     async def _work(self, claim: Claim) -> None:
         """Process a claimed upload, and see to it that its row says how that went."""
@@ -292,7 +298,7 @@ class Runtime:
             taken = 0
             if free > 0:
                 try:
-                    taken = await self._take_due(free)
+                    taken = await self._job(self._take_due(free))
                 except DatabaseAway as error:
                     log.warning("sweep put off", error=str(error))
                 except Exception:
