@@ -316,6 +316,8 @@ class Runtime:
                 await self._database.run(dead_letters.prune, self._settings)
             except DatabaseAway as error:
                 log.warning("dead letters not pruned", error=str(error))
+            except Exception:
+                log.exception("dead letters not pruned")
 
     async def _take_due(self, limit: int) -> int:
         sweep = await self._database.run(
