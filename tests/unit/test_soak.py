@@ -1,20 +1,32 @@
 """The soak's pure parts: a plan that its seed decides, files that can be told apart, a verdict."""
 
+import asyncio
 import io
-from collections.abc import Mapping
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
+import psutil  # type: ignore[import-untyped]  # it ships none
 import pytest
+import pytest_asyncio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from deploy.supervisor import Child, Program
 from shared.attachments import Attachment
 from tests.soak.clients import Entry, Sent
+from tests.soak.faults import Chaos
 from tests.soak.files import EXTENSIONS, FILES, MAX_CODE, PHOTOS, paint, read_code
 from tests.soak.plan import (
     KILLS,
     MAX_UPLOADS,
+    Fault,
     Mix,
     Odds,
     Upload,
@@ -22,6 +34,8 @@ from tests.soak.plan import (
     draw_faults,
     draw_upload,
 )
+from tests.soak.processes import Kept
+from tests.soak.site import Site
 from tests.soak.verdict import (
     LOST,
     MISDESCRIBED,
@@ -236,3 +250,76 @@ def test_each_breach_is_found(
 def test_delays_run_from_the_last_201_to_the_final_state() -> None:
     assert delays_s([entry(EARLIER, SENT)], {1: ROW}) == {3: (2.0, 1)}
     assert delays_s([entry(replace(EARLIER, unsure=True), SENT)], {1: ROW}) == {}
+
+
+class Sleeper:
+    """A process that does nothing, as a part that faults can befall."""
+
+    name = "valkey"
+
+    def __init__(self, directory: Path) -> None:
+        self.child: Child | None = None
+        self._directory = directory
+
+    async def start(self) -> None:
+        """Run it."""
+        argv = (sys.executable, "-c", "import time; time.sleep(600)")
+        self.child = Child(
+            Program(
+                name=self.name, argv=argv, env={}, cwd=self._directory,
+                log=self._directory / "log",
+            )
+        )  # fmt: skip
+
+    async def stop(self, grace_s: float) -> None:
+        """Stop it."""
+        if self.child is not None:
+            await self.child.stop(grace_s)
+
+
+@pytest_asyncio.fixture
+async def sleeper(tmp_path: Path) -> AsyncIterator[Kept]:
+    """A running process to befall."""
+    kept = Kept(Sleeper(tmp_path))
+    await kept.start()
+    yield kept
+    await kept.stop(0)
+
+
+def chaos(part: Kept, *faults: Fault) -> Chaos:
+    """Faults over a site that has nothing but one part."""
+    return Chaos(cast(Site, SimpleNamespace(kept={part.name: part}, workers=[])), faults)
+
+
+async def test_a_freeze_ends_even_if_it_is_the_last_fault(sleeper: Kept) -> None:
+    faults = chaos(sleeper, Fault(at=0, kind="freeze valkey", lasts_s=0.2))
+
+    await faults.run(lambda: 1.0, asyncio.Event())
+
+    assert sleeper.child is not None
+    assert psutil.Process(sleeper.child.pid).status() != psutil.STATUS_STOPPED
+    assert faults.done == {"freeze valkey": 1}
+
+
+async def test_an_end_counts_as_unasked_unless_the_soak_killed(sleeper: Kept) -> None:
+    assert sleeper.child is not None
+    await chaos(sleeper, Fault(at=0, kind="kill valkey")).run(lambda: 1.0, asyncio.Event())
+    await sleeper.child.wait()
+    await sleeper.start()
+    assert sleeper.unasked == []
+
+    os.kill(sleeper.child.pid, signal.SIGKILL)
+    await sleeper.child.wait()
+    await sleeper.start()
+    assert sleeper.unasked == ["valkey ended with status -9"]
+
+
+async def test_faults_whose_time_does_not_come_are_left_out(sleeper: Kept) -> None:
+    over = asyncio.Event()
+    over.set()
+    faults = chaos(sleeper, Fault(at=0.5, kind="kill valkey"))
+
+    await faults.run(lambda: 0.0, over)
+
+    assert sleeper.alive
+    assert faults.left_out == {"kill valkey": 1}
