@@ -28,6 +28,7 @@ bench: install ## measure speed and CPU as ratios against bare equivalents
 
 soak: install ## upload thousands of files while everything is killed, and show that nothing is lost
 	$(BIN)/python -m tests.soak $(SOAK_ARGS)
+	$(BIN)/python -m pytest -m soak
 
 format: install ## format the code
 	$(BIN)/ruff format $(SOURCES)

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from celery import Celery, signals
-from celery.exceptions import SecurityWarning
+from celery.exceptions import CPendingDeprecationWarning, SecurityWarning
 from celery.worker.consumer import Consumer
 
 from shared.broker import TASK, make_celery
@@ -59,6 +59,8 @@ def work(settings: Settings) -> int:
     """Run a worker in this process until it is told to stop; returns its exit status."""
     # Celery warns of root because pickled messages could run anything; ours are JSON only.
     warnings.filterwarnings("ignore", category=SecurityWarning)
+    # With every loss of the broker it announces a default that is set here.
+    warnings.filterwarnings("ignore", category=CPendingDeprecationWarning)
     # Until Celery has its own handler: the sweep begins before that, and what it has claimed must
     # not wait for the end of its lease.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))

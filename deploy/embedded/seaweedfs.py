@@ -43,7 +43,8 @@ def find_binary() -> Path:
 class Webhook:
     """Where SeaweedFS posts what happens to objects, and the bearer token that it shows.
 
-    What it could not deliver within four attempts and some 20 s, or before its end, is lost.
+    What it could not deliver at the first attempt is lost: version 4.48 has settings for retries,
+    but never makes one.
     """
 
     url: str
