@@ -22,6 +22,12 @@ SHARED_BROKER = 1
 _numbers = itertools.count(1)
 
 
+@pytest.fixture(autouse=True)
+def unconfigured_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave the log of this process as it is: loggers keep for ever what commands first set."""
+    monkeypatch.setattr("shared.log.configure_logging", lambda *_: None)
+
+
 @pytest_asyncio.fixture(scope="session")
 async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
     """The real parts, with a migrated database to clone."""

@@ -20,9 +20,9 @@ from deploy.doctor.removal import remove_probes
 from deploy.doctor.store import check_store
 from deploy.doctor.upload import check_cors, check_upload, draw
 from deploy.environment import read_settings
+from shared import log
 from shared.database import DatabaseAway
 from shared.errors import AttachmentsError, SettingsError
-from shared.log import configure_logging
 from shared.settings import Settings
 
 REQUEST_TIMEOUT_S = 10.0
@@ -78,7 +78,7 @@ def run_doctor(
         rest = skipped("needs settings, which failed")
         verdicts = {check.name: rest for check in (*CHECKS, REMOVAL)}
         return {"settings": failed(str(error), "set them right; the README lists all"), **verdicts}
-    configure_logging("error", settings.log_format)
+    log.configure_logging("error", settings.log_format)
 
     async def run() -> dict[str, Verdict]:
         task = asyncio.current_task()
