@@ -209,7 +209,7 @@ class Consumer:
             log.warning("messages will come twice", error=str(error))
 
     async def _pause(self, failures: int) -> None:
-        delay_s = min(2.0 ** (failures - 1), LONGEST_WAIT_S) * random.uniform(0.8, 1.2)  # noqa: S311
+        delay_s = min(2 ** (failures - 1), LONGEST_WAIT_S) * random.uniform(0.8, 1.2)  # noqa: S311
         with suppress(TimeoutError):
             await asyncio.wait_for(self._stopping.wait(), delay_s)
 
