@@ -1,5 +1,6 @@
 """The API's application, on one screen: parts, middleware, routes."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 
@@ -52,6 +53,7 @@ def create_app(
                 publisher=publisher,
                 gate=await stack.enter_async_context(open_gate(database, settings)),
                 events_gate=EventsGate(settings),
+                strangers=asyncio.Semaphore(events.MAX_STRANGERS),
                 sns=await stack.enter_async_context(open_sns(settings, sns_connector)),
                 documents=Documents(settings),
             )

@@ -4,8 +4,11 @@ Authenticated, read, recorded in one transaction, committed; only then answered.
 woken for is published behind the answer's back. Rules: events.md.
 """
 
+import asyncio
 import base64
 import binascii
+import time
+from functools import partial
 from typing import Any
 
 import orjson
@@ -22,11 +25,23 @@ from api.problems import (
     unavailable,
 )
 from shared.errors import SnsRefused, SnsUnreachable
-from shared.intake import Message, read_message, record, unreadable
+from shared.intake import Message, parse, read_message, record, unreadable
 from shared.log import get_logger
 from shared.notifications import sns
 
 MAX_EVENT_BYTES = 1024 * 1024
+
+MAX_SIGNED_BYTES = 384 * 1024
+"""SNS sends no more than 256 KiB, a little more as JSON; from strangers no more is read."""
+
+MAX_STRANGE_BYTES = 16 * 1024
+"""The same where no topic is accepted: enough to tell who posts SNS's messages what is wrong."""
+
+MAX_STRANGERS = 64
+"""How many bodies are read at a time of which nobody knows yet whether SNS signed them."""
+
+LONG_BODY_BYTES = 64 * 1024
+"""A longer body is read beside the event loop: it may hold half a million records."""
 
 RECORD_WITHIN_S = 2.5
 """A source may wait no longer than 3 s for its answer, and versitygw does not."""
@@ -54,7 +69,7 @@ async def intake(request: web.Request) -> web.Response:
         return await _take_in(
             parts, unreadable(body, source="webhook", fault="the body cannot be decompressed")
         )
-    message = read_message(body, source="webhook", bucket=parts.settings.s3_bucket)
+    message = await _read(body, "webhook", parts)
     if message.reading.dialect == "sns" and (confirmation := _confirmation(body)) is not None:
         # Whoever holds a token may tell of events, but not have us subscribe to anything.
         return await _verified(parts, confirmation, body)
@@ -63,47 +78,59 @@ async def intake(request: web.Request) -> web.Response:
 
 async def _from_sns(request: web.Request, parts: Parts) -> web.Response:
     """Answer who shows no token: SNS, which signs what it says, or anyone."""
-    try:
-        body = inflate(
-            request, await read_raw(request, max_bytes=MAX_EVENT_BYTES), max_bytes=MAX_EVENT_BYTES
-        )
-        document = orjson.loads(body)
-    except (Problem, orjson.JSONDecodeError):
-        raise unauthenticated() from None
-    if not sns.recognises(document):
-        raise unauthenticated()
-    return await _verified(parts, document, body)
+    if parts.strangers.locked():
+        raise unavailable()
+    async with parts.strangers:
+        try:
+            # As it is: SNS compresses nothing, and a stranger's kilobyte may be a megabyte.
+            max_bytes = MAX_SIGNED_BYTES if parts.settings.sns_topics else MAX_STRANGE_BYTES
+            body = await read_raw(request, max_bytes=max_bytes)
+            document = parse(body)
+        except (Problem, orjson.JSONDecodeError):
+            raise unauthenticated() from None
+        if not sns.recognises(document):
+            raise unauthenticated()
+        return await _verified(parts, document, body)
+
+
+async def _read(body: bytes, source: str, parts: Parts) -> Message:
+    read = partial(read_message, body, source=source, bucket=parts.settings.s3_bucket)
+    return read() if len(body) <= LONG_BODY_BYTES else await asyncio.to_thread(read)
 
 
 async def _verified(parts: Parts, document: Any, body: bytes) -> web.Response:
     """Do what a message in SNS's envelope says, once its signature has been checked."""
+    began = time.monotonic()
     try:
         await parts.sns.verify(document)
         if document["Type"] == sns.CONFIRMATION:
             await parts.sns.confirm(document)
     except SnsRefused as error:
         EVENTS.labels("sns", "refused").inc()
-        log.warning("message of SNS refused", rule=str(error))
+        log.info("message of SNS refused", rule=str(error))
         raise access_denied(f"This is no message of SNS for us: {error}") from None
     except SnsUnreachable as error:
         log.warning("SNS cannot be reached", error=str(error))
         raise unavailable() from None
     if document["Type"] == sns.FAREWELL:
         log.warning("unsubscribed from a topic", topic=document["TopicArn"])
-    return await _take_in(parts, read_message(body, source="sns", bucket=parts.settings.s3_bucket))
+    message = await _read(body, "sns", parts)
+    return await _take_in(parts, message, within_s=RECORD_WITHIN_S - (time.monotonic() - began))
 
 
 def _confirmation(body: bytes) -> Any:
-    document = orjson.loads(body)
+    document = parse(body)
     return document if document["Type"] in (sns.CONFIRMATION, sns.FAREWELL) else None
 
 
-async def _take_in(parts: Parts, message: Message) -> web.Response:
+async def _take_in(
+    parts: Parts, message: Message, *, within_s: float = RECORD_WITHIN_S
+) -> web.Response:
     """Commit what a message says, wake workers, and count it."""
     reading = message.reading
     woken = []
     if reading.events or reading.faults:
-        woken = await parts.database.run_within(RECORD_WITHIN_S, record, [message], parts.settings)
+        woken = await parts.database.run_within(within_s, record, [message], parts.settings)
     for wake_up in woken:
         parts.publisher.publish(wake_up)
     counts = {

@@ -1,5 +1,6 @@
 """What the handlers share, opened once a process and found under one key of the application."""
 
+import asyncio
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -25,6 +26,7 @@ class Parts:
     gate: Gate
     events_gate: EventsGate
     sns: Sns
+    strangers: asyncio.Semaphore
     documents: Documents
 
 

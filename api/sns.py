@@ -19,9 +19,12 @@ from shared.log import get_logger
 from shared.notifications import sns
 from shared.settings import Settings
 
-FETCH_TIMEOUT_S = 2.0
-CONFIRM_TIMEOUT_S = 8.0
-"""SNS waits 15 s for an answer, and tries three times."""
+FETCH_TIMEOUT_S = 1.5
+CONFIRM_TIMEOUT_S = 1.5
+"""Both together take no longer than any source has to wait for its answer; SNS comes again."""
+
+FETCHES = 4
+"""How many certificates are fetched at a time, however many forged messages name others."""
 
 MAX_CERTIFICATE_BYTES = 64 * 1024
 KEPT = 16
@@ -37,8 +40,7 @@ class Sns:
         self._settings = settings
         self._session = session
         self._certificates: dict[str, tuple[float, x509.Certificate]] = {}
-        # One fetch at a time: forged messages cannot have many made.
-        self._fetching = asyncio.Lock()
+        self._fetching: dict[str, asyncio.Task[x509.Certificate]] = {}
 
     async def verify(self, document: Any) -> None:
         """Prove that SNS wrote a message for us. Raises SnsRefused, SnsUnreachable."""
@@ -66,12 +68,20 @@ class Sns:
         return kept[1] if now <= kept[1].not_valid_after_utc else None
 
     async def _certificate(self, url: str, now: datetime) -> x509.Certificate:
-        try:
-            # Not longer than one fetch: whoever waits for others' is better told to come again.
-            async with asyncio.timeout(FETCH_TIMEOUT_S), self._fetching:
-                return self._known(url, now) or await self._fetch(url, now)
-        except TimeoutError:
-            raise SnsUnreachable("no certificate in time") from None
+        """Have a certificate fetched, once for all messages that wait for it."""
+        task = self._fetching.get(url)
+        if task is None:
+            if len(self._fetching) >= FETCHES:
+                raise SnsUnreachable("too many certificates are asked for")
+            task = asyncio.create_task(self._fetch(url, now))
+            self._fetching[url] = task
+            task.add_done_callback(lambda ended: self._fetched(url, ended))
+        return await asyncio.shield(task)
+
+    def _fetched(self, url: str, task: "asyncio.Task[x509.Certificate]") -> None:
+        del self._fetching[url]
+        if not task.cancelled():
+            task.exception()  # looked at, lest asyncio report it where nobody waits any more
 
     async def _fetch(self, url: str, now: datetime) -> x509.Certificate:
         status, body = await self._get(url, FETCH_TIMEOUT_S)

@@ -4,8 +4,10 @@ What they say takes effect in one transaction, mostly one statement, and what ca
 them is kept in the same one. Only then may a source be answered; workers are woken behind that.
 """
 
+import gc
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import orjson
 
@@ -28,13 +30,31 @@ class Message:
     reading: Reading
 
 
+def parse(body: bytes) -> Any:
+    """Decode JSON. Raises orjson.JSONDecodeError.
+
+    The collector of garbage is told to wait: of a megabyte of brackets it would look at each of
+    half a million new lists many times over, for most of a second.
+    """
+    paused = gc.isenabled()
+    gc.disable()
+    try:
+        return orjson.loads(body)
+    finally:
+        if paused:
+            gc.enable()
+
+
 def read_message(body: bytes, *, source: str, bucket: str) -> Message:
     """Read a message; never raises, whatever it holds."""
     try:
-        document = orjson.loads(body)
+        reading = notifications.read(parse(body), bucket=bucket)
     except orjson.JSONDecodeError:
         return unreadable(body, source=source, fault="the body is not JSON")
-    return Message(body=body, source=source, reading=notifications.read(document, bucket=bucket))
+    except Exception:  # a bug of ours must cost neither the message nor those that come with it
+        log.exception("message cannot be read", source=source)
+        return unreadable(body, source=source, fault="reading it fails: see the log")
+    return Message(body=body, source=source, reading=reading)
 
 
 def unreadable(body: bytes, *, source: str, fault: str) -> Message:

@@ -9,7 +9,7 @@ MAX_ID = 2**63 - 1
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 _KEY = re.compile(
-    r"attachments/files/([0-9]{3}(?:/[0-9]{3}){2,})/(original|thumb)/([A-Za-z0-9._-]+)", re.ASCII
+    r"attachments/files/([0-9]{3}(?:/[0-9]{3}){2,6})/(original|thumb)/([A-Za-z0-9._-]+)", re.ASCII
 )
 
 

@@ -14,6 +14,8 @@ finds that out when it renews or finishes. So no two ever write the same thumbna
 `due_at` is when the sweep must look at a row, whatever its state: the end of a lease, the time of
 the next attempt, of the next question to the store, of the purge. Only the database's clock
 decides.
+
+All of it stands in one file, long as that is: whether the statements agree is seen at one sight.
 """
 
 from collections.abc import Iterable, Sequence
@@ -367,12 +369,19 @@ class Outcome:
 
 
 async def finish(
-    connection: Connection, claimed: Claim, outcome: Outcome, *, revision: int
+    connection: Connection,
+    claimed: Claim,
+    outcome: Outcome,
+    *,
+    revision: int,
+    next_check_s: float,
 ) -> bool:
     """Write the outcome under the claim, if `revision` is still the current one.
 
-    False when the claim is lost, a newer upload has been recorded, or a thumbnail would be
-    promised that another worker may have spoiled since; nothing has changed then.
+    The store is asked once more soon, and once when the policy is over: clients that try again
+    overwrite within moments, and the event of that may be lost. False when the claim is lost, a
+    newer upload has been recorded, or a thumbnail would be promised that another worker may have
+    spoiled since; nothing has changed then.
     """
     status = await connection.execute(
         f"""
@@ -384,12 +393,16 @@ async def finish(
             -- of what failed, a thumbnail may lie in the store all the same
             thumbnail_name = CASE $5 WHEN 'failed' THEN a.thumbnail_name ELSE $15 END,
             resized = $15 IS NOT NULL, carries_more = $16,
-            thumbnail_spoiled = false, processed_at = now(), due_at = {_LAST_CHECK}
+            thumbnail_spoiled = false, processed_at = now(),
+            due_at = CASE WHEN $5 <> 'failed' AND {_ALIVE}
+                          THEN least(now() + $17 * interval '1 second',
+                                     a.policy_expires_at + interval '{CHECK_MARGIN}')
+                          ELSE {_LAST_CHECK} END
         WHERE {_FENCE} AND a.revision = $4 AND NOT ($15::text IS NOT NULL AND a.thumbnail_spoiled)
         """,
         *claimed.fence, revision, outcome.state, outcome.reason, outcome.etag, outcome.version_id,
         outcome.content_type, outcome.size, outcome.width, outcome.height, outcome.pages,
-        outcome.checksum_sha256, outcome.thumbnail_name, outcome.carries_more,
+        outcome.checksum_sha256, outcome.thumbnail_name, outcome.carries_more, next_check_s,
     )  # fmt: skip
     return affected(status) == 1
 

@@ -155,12 +155,13 @@ class Consumer:
 
         While the database is away it is tried again; raises DatabaseAway when we are stopped.
         """
-        messages = [
-            read_message(item.body, source="sqs", bucket=self._settings.s3_bucket) for item in batch
-        ]
         failures = 0
         while True:
             try:
+                messages = [
+                    read_message(item.body, source="sqs", bucket=self._settings.s3_bucket)
+                    for item in batch
+                ]
                 woken = await self._database.run_within(TRY_S, record, messages, self._settings)
                 break
             except DatabaseAway as error:

@@ -56,7 +56,10 @@ async def process(tools: Tools, claim: Claim) -> Outcome:
     """
     attachment_id, revision = claim.attachment.id, claim.attachment.claimed_revision
     outcome = await examine(tools, claim)
-    while not await tools.database.run(processing.finish, claim, outcome, revision=revision):
+    while not await tools.database.run(
+        processing.finish, claim, outcome, revision=revision,
+        next_check_s=tools.settings.pending_check,
+    ):  # fmt: skip
         held = await tools.database.run(processing.renew, [claim], lease_s=tools.settings.lease)
         if attachment_id not in held:
             raise ClaimLost(str(attachment_id))

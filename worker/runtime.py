@@ -32,6 +32,7 @@ from shared.settings import Settings
 from shared.storage import open_storage
 from worker.decoder import DecoderPool
 from worker.pipeline import Tools, drop_thumbnail, process
+from worker.places import Places
 from worker.sweep import probe, purge
 
 DRAIN_S = 6.0
@@ -119,7 +120,7 @@ class Runtime:
     async def _main(self) -> None:
         settings = self._settings
         self._stop = asyncio.Event()
-        self._slots = asyncio.Semaphore(settings.concurrency)
+        self._places = Places(settings.concurrency)
         async with AsyncExitStack() as stack:
             database = await stack.enter_async_context(open_database(settings))
             storage = await stack.enter_async_context(
@@ -163,7 +164,7 @@ class Runtime:
         await asyncio.gather(*left, return_exceptions=True)
 
     async def _attend(self, attachment_id: int, revision: int) -> None:
-        async with self._slots:
+        async with self._places.of_woken():
             if not self._draining:
                 await self._job(self._claim_and_work(attachment_id, revision))
 
@@ -256,7 +257,7 @@ class Runtime:
                     final=last, error=f"{type(error).__name__}: {error}")  # fmt: skip
         if last and await self._database.run(
             processing.finish, claim, Outcome(state="failed", reason=reason),
-            revision=row.claimed_revision,
+            revision=row.claimed_revision, next_check_s=self._settings.pending_check,
         ):  # fmt: skip
             return
         await self._database.run(
@@ -294,17 +295,18 @@ class Runtime:
         interval = self._settings.sweep_interval
         await asyncio.sleep(random.uniform(0, min(interval, 2)))  # noqa: S311
         while True:
-            free = self._settings.concurrency - len(self._jobs)
-            taken = 0
-            if free > 0:
-                try:
+            free, taken = self._places.take_for_sweep(), 0
+            try:
+                if free:
                     taken = await self._job(self._take_due(free))
-                except DatabaseAway as error:
-                    log.warning("sweep put off", error=str(error))
-                except Exception:
-                    log.exception("sweep failed")
+            except DatabaseAway as error:
+                log.warning("sweep put off", error=str(error))
+            except Exception:
+                log.exception("sweep failed")
+            finally:
+                await self._places.give_back(free - taken)
             if taken and taken == free:
-                await self._wait_for_room()
+                await self._places.wait_for_sweep()
             else:
                 await asyncio.sleep(interval * random.uniform(0.8, 1.2))  # noqa: S311
 
@@ -326,15 +328,16 @@ class Runtime:
         )  # fmt: skip
         self._swept_to = sweep.walked_to
         for due in sweep.due:
-            job = asyncio.create_task(self._handle(due))
+            job = asyncio.create_task(self._handle_in_place(due))
             self._jobs.add(job)
             job.add_done_callback(self._jobs.discard)
         return len(sweep.due)
 
-    async def _wait_for_room(self) -> None:
-        while len(self._jobs) > self._settings.concurrency // 2:
-            await asyncio.wait(self._jobs, return_when=asyncio.FIRST_COMPLETED)
-        await asyncio.sleep(0)
+    async def _handle_in_place(self, due: Due) -> None:
+        try:
+            await self._handle(due)
+        finally:
+            await self._places.give_back()
 
     async def _handle(self, due: Due) -> None:
         row = due.attachment

@@ -26,6 +26,9 @@ def recognises(document: Any) -> bool:
 def parse(document: Any) -> Iterator[UploadEvent | UnreadableEvent | None]:
     """Read the one event of a message; other kinds than creation and removal are not for us."""
     kind = document["detail-type"]
+    if not isinstance(kind, str):
+        yield UnreadableEvent("detail-type is not a string")
+        return
     if kind not in (CREATED, REMOVED):
         yield None
         return

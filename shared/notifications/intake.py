@@ -59,7 +59,7 @@ def read(document: Any, *, bucket: str) -> Reading:
     """Normalise a decoded message; never raises, whatever the document holds."""
     if not sns.recognises(document):
         return _read(document, bucket)
-    if document["Type"] != sns.NOTIFICATION:  # confirmations hold no events
+    if document["Type"] in (sns.CONFIRMATION, sns.FAREWELL):  # these hold no events
         return Reading(dialect="sns", ignored=1)
     try:
         inner = sns.unwrap(document)

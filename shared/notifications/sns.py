@@ -52,7 +52,9 @@ def recognises(document: Any) -> bool:
 
 
 def unwrap(document: Any) -> Any:
-    """Give the document inside a notification. Raises UnreadableEvent if it is no JSON."""
+    """Give the document inside a notification. Raises UnreadableEvent if there is none."""
+    if document["Type"] != NOTIFICATION:
+        raise UnreadableEvent("SNS's envelope is of a type that is not known")
     try:
         return orjson.loads(document["Message"])
     except (TypeError, ValueError):  # orjson's own error is one of the latter
@@ -83,8 +85,13 @@ def certificate_url(
     if not now - MAX_AGE <= written <= now + MAX_AHEAD:
         raise SnsRefused("the message is older than an hour, or from the future")
     url = document.get("SigningCertURL")
-    if not isinstance(url, str) or not _CERTIFICATE.fullmatch(url):
-        raise SnsRefused("the address of the certificate is not one of SNS's")
+    region = document["TopicArn"].split(":")[3]
+    if (
+        not isinstance(url, str)
+        or not _CERTIFICATE.fullmatch(url)
+        or not url.startswith(f"https://sns.{region}.amazonaws.com")
+    ):
+        raise SnsRefused("the address of the certificate is not one of SNS's in the topic's region")
     return url
 
 

@@ -229,7 +229,7 @@ async def test_f6_of_an_upload_that_was_lost_to_another_nothing_goes_on(
             program=program,
             s3_endpoint_url=proxy.url,
             lease="1",
-            concurrency="1",
+            concurrency="2",
             sweep_interval="300",
         )
     )

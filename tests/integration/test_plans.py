@@ -261,7 +261,10 @@ CALLS: dict[str, tuple[Call, Callable[[Any], bool]]] = {
     ),
     "processing.finish": (
         lambda c: with_claim(
-            c, lambda claim: processing.finish(c, claim, Outcome(state="ready"), revision=1)
+            c,
+            lambda claim: processing.finish(
+                c, claim, Outcome(state="ready"), revision=1, next_check_s=75
+            ),
         ),
         bool,
     ),

@@ -229,10 +229,24 @@ async def test_however_many_certificates_there_are_only_some_are_kept(site: Site
     assert site.amazon.seen == [*urls, urls[0]]
 
 
-@pytest.mark.parametrize("host", [CHINA, GOVERNMENT])
-async def test_certificates_of_other_partitions_are_sns_too(site: Site, host: str) -> None:
-    url = fresh_certificate().replace(HOST, host)
+async def test_row63_a_certificate_of_another_region_than_the_topics_proves_nothing(
+    site: Site,
+) -> None:
+    url = fresh_certificate().replace(HOST, GOVERNMENT)
     document = site.amazon.sign(await site.notification(SigningCertURL=url))
+    assert (await site.post(document)).status == 403
+    assert site.amazon.asked == []
+
+
+@pytest.mark.parametrize("host", [CHINA, GOVERNMENT])
+async def test_certificates_of_other_partitions_are_sns_too(
+    start_site: StartSite, host: str
+) -> None:
+    topic = f"arn:aws-cn:sns:{host.split('.')[1]}:1:t"
+    site = await start_site(sns_topics=topic)
+    url = fresh_certificate().replace(HOST, host)
+    document = await site.notification(SigningCertURL=url, TopicArn=topic)
+    document = site.amazon.sign(document)
     assert (await site.post(document)).document["meta"] == RECORDED
     assert site.amazon.asked == [host]
 

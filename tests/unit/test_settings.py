@@ -86,7 +86,7 @@ WRONG = {
     "API_URL": "secret-11",
     "RATE_LIMIT": "-1",
     "DATABASE_POOL": "1",
-    "CONCURRENCY": "0",
+    "CONCURRENCY": "1",
     "DECODERS": "0",
     "DECODER_TIMEOUT": "0",
     "MAX_PIXELS": "0",
