@@ -194,3 +194,23 @@ async def test_f20_a_message_that_is_delivered_again_while_its_task_runs_changes
 
     await until(processed_once)
     await is_whole(service, storage, attachment_id, PHOTO)
+
+
+async def test_a_full_queue_holds_up_nothing_that_only_the_sweep_knows(
+    service: Service, start_worker: StartWorker, storage: Storage, proxy: Proxy
+) -> None:
+    ids = await asyncio.gather(*(service.client.upload(PHOTO, "img.jpg") for _ in range(60)))
+    for attachment_id in ids:
+        await reaches(service, attachment_id, "uploaded")
+    service.stack.relay.target = None
+    lost = await service.client.upload(PHOTO, "img.jpg")
+    await make_due(service, lost)
+    proxy.delay(0.4)
+    await start_worker(service, s3_endpoint_url=proxy.url, concurrency="4", **SOON)
+    await reaches(service, lost, "ready")
+    await is_whole(service, storage, lost, PHOTO)
+    rows = [await service.row(attachment_id) for attachment_id in ids]
+    assert "uploaded" in {row.state for row in rows}  # it did not wait for the others
+    proxy.let_go()
+    for attachment_id in ids:
+        await reaches(service, attachment_id, "ready")

@@ -9,14 +9,15 @@ import secrets
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote, quote_plus
+from urllib.parse import quote, quote_plus, urlsplit
 
 import pytest
 import pytest_asyncio
 
+from api.events import MAX_STRANGERS
 from shared.attachments import Attachment
 from shared.keys import original_key, thumbnail_key
-from tests.conftest import clone_database
+from tests.conftest import StartService, clone_database
 from tests.dialects import (
     BATCHING,
     CEPH,
@@ -656,3 +657,52 @@ async def test_a_bad_record_among_good_is_quarantined(shared: Service, dialect: 
         assert [(await shared.row(row.id)).state for row in rows] == ["uploaded"] * 2
         # three orders, three messages; each whole
         assert await shared.database.fetchval("SELECT count(*) FROM dead_letters") == 3
+
+
+@every(53)
+async def test_a_key_of_thousands_of_digits_is_ignored(untouched: Target, dialect: Dialect) -> None:
+    key = f"attachments/files/{'/'.join(['123'] * 1700)}/original/a.png"
+    counts = await post(untouched.service, dialect, dialect.tell(BUCKET, key, etag="e1"))
+    assert counts == IGNORED
+
+
+# -- strangers -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("topics", ["", "arn:aws:sns:eu-west-1:1:t"])
+async def test_row48_of_a_strangers_body_little_is_read_and_nothing_unpacked(
+    start_service: StartService, topics: str
+) -> None:
+    service = await start_service(sns_topics=topics)
+    wide = b'{"Type":1,"TopicArn":1,"Message":[' + b"[]," * 340_000 + b"[]]}"
+    for body, headers in (
+        (gzip.compress(wide), {"Content-Encoding": "gzip"}),
+        (wide, {}),
+    ):
+        assert (await send(service, body, headers)).status == 401
+
+
+async def test_row48_strangers_who_send_slowly_take_no_more_than_their_places(
+    service: Service,
+) -> None:
+    url = urlsplit(service.base_url)
+    head = f"POST {EVENTS} HTTP/1.1\r\nHost: a\r\nContent-Length: 9000\r\n\r\n".encode()
+    streams = [await asyncio.open_connection(url.hostname, url.port) for _ in range(MAX_STRANGERS)]
+    try:
+        for _, writer in streams:
+            writer.write(head + b"{")
+
+        async def refused() -> bool:
+            return (await send(service, b"{}", {})).status == 503
+
+        await until(refused)
+        body = b'{"Event":"s3:TestEvent","Bucket":"b"}'
+        assert (await send(service, body)).status == 200  # whoever has a token is served
+    finally:
+        for _, writer in streams:
+            writer.close()
+
+    async def served() -> bool:
+        return (await send(service, b"{}", {})).status == 401
+
+    await until(served)

@@ -143,6 +143,10 @@ def test_a_thumbnail_of_a_name_without_extension_gains_one() -> None:
         pytest.param(
             "attachments/files/009/223/372/036/854/775/808/original/a.png", id="beyond 2^63 - 1"
         ),
+        pytest.param(
+            f"attachments/files/{'/'.join(['123'] * 1700)}/original/a.png",
+            id="more digits than Python reads",
+        ),
         pytest.param("attachments/files/000/000/004/original/a b.png", id="an unsafe name"),
         pytest.param("attachments/files/000/000/004/original/a.png\n", id="a line feed"),
         pytest.param("/attachments/files/000/000/004/original/a.png", id="a leading slash"),
