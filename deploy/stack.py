@@ -1,6 +1,7 @@
 """A stack on one machine: its parts, their settings, and the order in which they start and stop.
 
 What takes long to import, and only the start needs, is imported while the servers are starting.
+It is long because that order is one sequence: which part waits for which is read here, top down.
 """
 
 import asyncio

@@ -2,6 +2,9 @@
 
 Celery's threads hand ids in and wait; everything else happens in the loop, whose pool, store
 client and decoders are made once. With the broker dead the sweep alone keeps the loop fed.
+
+It is long because all of it shares one lifetime: what starts here is stopped here, in reverse
+order, and any part of it elsewhere would have to be handed most of this state.
 """
 
 import asyncio

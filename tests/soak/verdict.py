@@ -18,8 +18,10 @@ LOST: Final = "accepted by the store, but gone from it"
 HANDS: Final = "processes that needed a hand"
 ENDS: Final = "processes that ended without being killed"
 ANSWERS: Final = "answers that no client should get"
+SPARED: Final = "planned faults that did not happen"
 INVARIANTS: Final = (
     UNFINISHED, MISDESCRIBED, THUMBNAILS, ORPHANS, OUTCOMES, LOST, HANDS, ENDS, ANSWERS,
+    SPARED,
 )  # fmt: skip
 
 FINAL_STATES: Final = ("ready", "rejected", "failed")
