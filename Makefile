@@ -4,6 +4,8 @@ PYTHON ?= $(shell for p in python3.14 python3.13 python3.12 python3.11 python3 p
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 SOURCES := api worker shared deploy tests
+# Tests wait more than they compute; each worker has servers of its own. 0 runs all in one process.
+TEST_WORKERS ?= 2
 
 .PHONY: help up test check bench soak format install lock
 
@@ -14,7 +16,7 @@ up: install ## run the whole service here: PostgreSQL, Valkey, SeaweedFS, API an
 	@exec $(BIN)/attachments up
 
 test: install ## run all tests against real PostgreSQL, Valkey, SeaweedFS and workers
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist worksteal $(PYTEST_ARGS)
 
 check: install ## lint and type-check code, image and compose file
 	$(BIN)/ruff check $(SOURCES)

@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import signal
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import AsyncExitStack
 from typing import Protocol
@@ -20,6 +21,12 @@ SHARED_BROKER = 1
 """The broker's database of the API and worker that tests share; all others use 0."""
 
 _numbers = itertools.count(1)
+
+
+def pytest_configure() -> None:
+    """Let SIGINT be heard: a runner in the background ignores it, and all that it starts."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
