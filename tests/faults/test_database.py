@@ -72,7 +72,7 @@ async def is_taken(service: Service, event: bytes) -> bool:
 async def test_f18_a_worker_outlives_its_connections_to_the_database(
     service: Service, start_worker: StartWorker, storage: Storage
 ) -> None:
-    ids = await asyncio.gather(*(service.client.upload(PHOTO, "img.jpg") for _ in range(20)))
+    ids = [await service.client.upload(PHOTO, "img.jpg") for _ in range(20)]
     worker = await start_worker(service, lease="2", **SOON)
     for _ in range(20):
         await service.execute(
