@@ -11,6 +11,7 @@ import asyncpg
 import pytest
 import pytest_asyncio
 import redis.asyncio
+from hypothesis import settings
 
 from shared.schema import migrate
 from tests.service import Service, WorkerProcess, running_service
@@ -21,6 +22,10 @@ SHARED_BROKER = 1
 """The broker's database of the API and worker that tests share; all others use 0."""
 
 _numbers = itertools.count(1)
+
+
+settings.register_profile("untimed", deadline=None)  # speed is for benchmarks to judge
+settings.load_profile("untimed")
 
 
 def pytest_configure() -> None:
