@@ -26,6 +26,8 @@ check: install ## lint and type-check code, image and compose file
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec deploy/compose.yaml
 
 bench: install ## measure speed and CPU as ratios against bare equivalents
+	@# what is compared with; pyvips has no wheel, and is built of Python alone
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --no-build-isolation -r deploy/requirements/bench.lock
 	$(BIN)/python -m tests.benchmarks $(BENCH_ARGS)
 
 soak: install ## upload thousands of files while everything is killed, and show that nothing is lost
@@ -47,4 +49,5 @@ $(INSTALLED): deploy/requirements/dev.lock pyproject.toml
 
 lock: ## resolve the locks again from pyproject.toml (needs uv)
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate pyproject.toml -o deploy/requirements/runtime.lock
-	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate -c deploy/requirements/runtime.lock --extra dev --extra embedded pyproject.toml -o deploy/requirements/dev.lock
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate -c deploy/requirements/runtime.lock --extra dev --extra embedded --extra heic pyproject.toml -o deploy/requirements/dev.lock
+	echo "pyvips[binary]>=3.2" | uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate -c deploy/requirements/dev.lock - -o deploy/requirements/bench.lock
