@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from shared.attachments import Attachment
-from shared.reasons import REASONS
+from shared.reasons import sentence
 from shared.settings import Settings
 
 # relationship → type, in the order of the contract; the organization stands before them
@@ -146,8 +146,8 @@ class Documents:
 
     def _meta(self, row: Attachment) -> dict[str, Any]:
         reason = None
-        if row.reason is not None and row.state in ("rejected", "failed"):
-            reason = {"code": row.reason, "detail": REASONS.get(row.reason, row.reason)}
+        if row.reason is not None and row.state in ("ready", "rejected", "failed"):
+            reason = {"code": row.reason, "detail": sentence(row.reason)}
         return {
             "state": row.state,
             "reason": reason,

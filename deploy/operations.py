@@ -32,13 +32,13 @@ def show(attachment_id: AttachmentId, as_json: Json = False, data_dir: DataDir =
 
     from deploy import report
     from shared.attachments import find_any
-    from shared.reasons import REASONS
+    from shared.reasons import sentence
 
     row = with_database(data_dir, lambda database, _: database.run(find_any, attachment_id))
     if row is None:
         raise Unusable(f"there is no attachment {attachment_id}")
     values: dict[str, Any] = {"id": row.id, "state": row.state, "reason": row.reason}
-    values["reason_detail"] = REASONS.get(row.reason, None) if row.reason else None
+    values["reason_detail"] = sentence(row.reason) if row.reason else None
     for name in ("attempt", "due_at"):
         values[name] = getattr(row, name)
     values |= {"key": row.key, "thumbnail_key": row.thumbnail_key, **asdict(row)}

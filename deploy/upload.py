@@ -60,6 +60,8 @@ class Uploaded:
     @property
     def succeeded(self) -> bool:
         """Whether it is ready, or was not waited for."""
+        if self.state == "ready":  # its reason, if any, says why it has no thumbnail
+            return True
         return self.reason is None and self.state not in (None, "rejected", "failed", "expired")
 
     def told(self, document: dict[str, Any]) -> "Uploaded":

@@ -21,6 +21,8 @@ REGION = re.compile(r"(?![0-9]+\Z)(?!-)[A-Za-z0-9-]{1,63}(?<!-)")
 TOPIC = re.compile(r"arn:aws[a-z-]*:sns:[a-z0-9-]+:[0-9]+:[A-Za-z0-9_.-]{1,256}")
 BUCKET = re.compile(r"(?!.*\.\.)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 
+MORE_FORMATS = frozenset({"avif", "tiff", "heic"})
+
 Words = Annotated[tuple[str, ...], NoDecode]
 """A comma-separated list."""
 
@@ -90,6 +92,7 @@ class Settings(BaseSettings):
     decoders: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1, le=64)
     decoder_timeout: float = Field(10, gt=0, le=120, description="seconds")
     max_pixels: int = Field(50_000_000, ge=1, le=200_000_000)
+    more_formats: Words = ()
     attempts: int = Field(5, ge=1, le=20)
     lease: float = Field(30, ge=1, le=3600, description="seconds")
     sweep_interval: float = Field(10, ge=0.1, le=300, description="seconds")
@@ -103,8 +106,9 @@ class Settings(BaseSettings):
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$")
 
     @field_validator(
-        "events_tokens", "sns_topics", "sns_signature_versions", "temp_url_buckets", mode="before"
-    )
+        "events_tokens", "sns_topics", "sns_signature_versions", "temp_url_buckets", "more_formats",
+        mode="before",
+    )  # fmt: skip
     @classmethod
     def _split(cls, value: Any) -> Any:
         words = split_words(value)
@@ -190,6 +194,13 @@ class Settings(BaseSettings):
         if not set(value) <= {"1", "2"}:
             raise ValueError("must be 2, or 1,2 for topics that still sign by version 1")
         return value or ("2",)
+
+    @field_validator("more_formats")
+    @classmethod
+    def _formats(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not set(value) <= MORE_FORMATS:
+            raise ValueError("must be words out of " + ", ".join(sorted(MORE_FORMATS)))
+        return value
 
     @field_validator("time_zone")
     @classmethod

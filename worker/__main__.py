@@ -4,11 +4,16 @@ import sys
 
 from shared.log import configure_logging
 from shared.settings import Settings, load_settings
+from worker.formats import check_decoders
 
 
 def run(settings: Settings) -> int:
-    """Run a worker in this process until it is told to stop; returns its exit status."""
+    """Run a worker in this process until it is told to stop; returns its exit status.
+
+    Raises SettingsError where a format is to be decoded whose decoder is not installed.
+    """
     configure_logging(settings.log_level, settings.log_format)
+    check_decoders(settings.more_formats)
     from worker.app import work
 
     return work(settings)

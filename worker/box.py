@@ -1,4 +1,6 @@
-"""The decoder's side of the box: a process with nothing to lose, run as `python -m worker.box FD`.
+"""The decoder's side of the box: a process with nothing to lose.
+
+Run as `python -m worker.box KIND MORE FD`, where MORE lists further formats, comma-separated.
 
 It holds no credentials (its environment is empty) and no descriptors but one socket. Over that
 come jobs: a length, JSON, and the descriptor of the bytes to decode; back go a length, JSON, and
@@ -13,18 +15,24 @@ import signal
 import socket
 import struct
 import sys
-from typing import Any
+from collections.abc import Callable, Collection
+from typing import Any, BinaryIO, Final
 
 from PIL import Image
 
 from shared.errors import Rejected
-from worker.thumbnails import make_thumbnail
+from worker.formats import Box
+from worker.seccomp import seal
+from worker.thumbnails import Thumbnail, load_codecs, make_thumbnail
 
-HEADER = struct.Struct("!II")
+HEADER: Final = struct.Struct("!II")
 """Lengths of the JSON and of the bytes behind it."""
 
 MAX_MEMORY_BYTES = 1024**3
 MAX_DESCRIPTORS = 16
+
+Make = Callable[[BinaryIO, dict[str, Any]], Thumbnail]
+"""Makes a thumbnail of a file by what a job says."""
 
 
 def receive_job(channel: socket.socket) -> tuple[dict[str, Any], int] | None:
@@ -38,14 +46,14 @@ def receive_job(channel: socket.socket) -> tuple[dict[str, Any], int] | None:
     return json.loads(data[HEADER.size :]), descriptors[0]
 
 
-def run_job(job: dict[str, Any], descriptor: int) -> tuple[dict[str, Any], bytes]:
+def run_job(make: Make, job: dict[str, Any], descriptor: int) -> tuple[dict[str, Any], bytes]:
     """Decode one file; what is wrong with it comes back as a code, never as an exception."""
     # A second clock behind the parent's: should that be gone, this still ends.
     signal.setitimer(signal.ITIMER_REAL, job["timeout_s"] + 2)
     try:
         with os.fdopen(descriptor, "rb") as file:
             file.seek(0)
-            result = make_thumbnail(file, max_pixels=job["max_pixels"])
+            result = make(file, job)
     except Rejected as rejected:
         return {"rejected": rejected.code}, b""
     except MemoryError:
@@ -57,17 +65,31 @@ def run_job(job: dict[str, Any], descriptor: int) -> tuple[dict[str, Any], bytes
         "extension": result.extension,
         "width": result.width,
         "height": result.height,
+        "pages": result.pages,
         "carries_more": result.carries_more,
     }, result.body
 
 
-def warm_up() -> None:
-    """Import and use every codec once, so that nothing is opened or loaded later."""
-    for kind in ("JPEG", "PNG", "GIF", "WEBP"):
+def make_image(file: BinaryIO, job: dict[str, Any]) -> Thumbnail:
+    """Make a thumbnail of an image."""
+    return make_thumbnail(file, max_pixels=job["max_pixels"])
+
+
+def prepare(kind: Box, more: Collection[str]) -> Make:
+    """Import and use every codec of a kind of box once, so that nothing is loaded later."""
+    if kind is Box.DOCUMENTS:
+        # Here only: a box for images is not to hold what reads documents.
+        from worker import documents
+
+        documents.warm_up()
+        return lambda file, _: documents.make_thumbnail(file)
+    load_codecs(more)
+    for name in ("JPEG", "PNG", "GIF", "WEBP"):
         file = io.BytesIO()
-        Image.new("RGB", (8, 8)).save(file, kind)
+        Image.new("RGB", (8, 8)).save(file, name)
         file.seek(0)
         make_thumbnail(file, max_pixels=64)
+    return make_image
 
 
 def limit_resources() -> None:
@@ -84,21 +106,25 @@ def limit_resources() -> None:
         resource.setrlimit(kind, (value, value))
 
 
-def main(descriptor: int) -> None:
-    """Serve jobs until the worker closes its end."""
+def main(descriptor: int, kind: Box = Box.IMAGES, more: Collection[str] = ()) -> None:
+    """Serve jobs until the worker closes its end; the first answer tells whether it is sealed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the worker decides when we end
     channel = socket.socket(fileno=descriptor)
-    warm_up()
+    make = prepare(kind, more)
     limit_resources()
-    channel.sendall(HEADER.pack(0, 0))
+    send(channel, {"sealed": seal()})
     while (received := receive_job(channel)) is not None:
-        answer, body = run_job(*received)
-        head = json.dumps(answer).encode()
-        channel.sendall(HEADER.pack(len(head), len(body)) + head + body)
+        send(channel, *run_job(make, *received))
+
+
+def send(channel: socket.socket, answer: dict[str, Any], body: bytes = b"") -> None:
+    """Send an answer and the bytes that go with it."""
+    head = json.dumps(answer).encode()
+    channel.sendall(HEADER.pack(len(head), len(body)) + head + body)
 
 
 if __name__ == "__main__":
     try:
-        main(int(sys.argv[1]))
+        main(int(sys.argv[3]), Box(sys.argv[1]), [word for word in sys.argv[2].split(",") if word])
     except (BrokenPipeError, ConnectionResetError):
         sys.exit(0)

@@ -1,20 +1,31 @@
-"""The worker's side of the box: a few long-lived decoder processes, watched by a wall clock."""
+"""The worker's side of the box: a few long-lived decoder processes, watched by two clocks."""
 
 import asyncio
 import json
+import math
+import resource
+import signal
 import socket
 import subprocess
 import sys
+import time
+from collections.abc import Collection
 from contextlib import suppress
-from typing import Any
+from typing import Any, Final
 
 from shared.errors import DecoderFault, Rejected
 from shared.log import get_logger
 from shared.reasons import REASONS
 from worker.box import HEADER
+from worker.formats import Box
 from worker.thumbnails import MAX_EDGE, Thumbnail
 
 JOBS_PER_DECODER = 500
+CPU_SHARE: Final = 0.5
+"""How much of a job's wall clock its decoder may compute. A file that needs more is hostile: the
+slowest honest one of 50 megapixels takes two seconds. One that only waits for a busy machine has
+the whole wall clock."""
+
 START_TIMEOUT_S = 30.0
 MAX_ANSWER_BYTES = 4096
 MAX_THUMBNAIL_BYTES = 4 * MAX_EDGE * MAX_EDGE * 2
@@ -29,6 +40,7 @@ class Decoder:
         self._process = process
         self._channel = channel
         self.jobs = 0
+        self.sealed = False
 
     @property
     def pid(self) -> int:
@@ -36,7 +48,7 @@ class Decoder:
         return self._process.pid
 
     @classmethod
-    async def start(cls) -> "Decoder":
+    async def start(cls, kind: Box = Box.IMAGES, more: Collection[str] = ()) -> "Decoder":
         """Start a child and wait until it has warmed up. Raises DecoderFault."""
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
@@ -44,7 +56,15 @@ class Decoder:
             process = await asyncio.to_thread(
                 subprocess.Popen,
                 # isolated: neither the environment nor the working directory has a say
-                [sys.executable, "-I", "-m", "worker.box", str(theirs.fileno())],
+                [
+                    sys.executable,
+                    "-I",
+                    "-m",
+                    "worker.box",
+                    kind.value,
+                    ",".join(sorted(more)),
+                    str(theirs.fileno()),
+                ],
                 env={},
                 pass_fds=(theirs.fileno(),),
                 stdin=subprocess.DEVNULL,
@@ -60,8 +80,9 @@ class Decoder:
         decoder = cls(process, ours)
         try:
             async with asyncio.timeout(START_TIMEOUT_S):
-                await decoder._receive(HEADER.size)
-        except (TimeoutError, OSError, EOFError) as error:
+                answer, _ = await decoder._answer()
+                decoder.sealed = isinstance(answer, dict) and answer.get("sealed") is True
+        except (TimeoutError, OSError, EOFError, ValueError) as error:
             await decoder.stop()
             raise DecoderFault("decoder_fault") from error
         return decoder
@@ -72,13 +93,26 @@ class Decoder:
         self.jobs += 1
         job = json.dumps({"max_pixels": max_pixels, "timeout_s": timeout_s}).encode()
         async with asyncio.timeout(timeout_s):
+            self._allow_cpu(timeout_s * CPU_SHARE)
             socket.send_fds(self._channel, [HEADER.pack(len(job), 0) + job], [descriptor])
-            head_bytes, body_bytes = HEADER.unpack(await self._receive(HEADER.size))
-            if head_bytes > MAX_ANSWER_BYTES or body_bytes > MAX_THUMBNAIL_BYTES:
-                raise EOFError("the decoder's answer is out of bounds")
-            answer = json.loads(await self._receive(head_bytes))
-            body = await self._receive(body_bytes)
+            answer, body = await self._answer()
         return _checked(answer, body)
+
+    def _allow_cpu(self, seconds: float) -> None:
+        """Have the kernel end the child once it has computed that much longer (Linux)."""
+        if sys.platform != "linux":
+            return
+        with suppress(OSError):  # it has died, which its socket will tell
+            # the number of another process's CPU clock (clock_getcpuclockid(3))
+            used = time.clock_gettime((~self.pid << 3) | 2)
+            _, hard = resource.prlimit(self.pid, resource.RLIMIT_CPU)
+            resource.prlimit(self.pid, resource.RLIMIT_CPU, (math.ceil(used + seconds), hard))
+
+    async def _answer(self) -> tuple[Any, bytes]:
+        head_bytes, body_bytes = HEADER.unpack(await self._receive(HEADER.size))
+        if head_bytes > MAX_ANSWER_BYTES or body_bytes > MAX_THUMBNAIL_BYTES:
+            raise EOFError("the decoder's answer is out of bounds")
+        return json.loads(await self._receive(head_bytes)), await self._receive(body_bytes)
 
     async def _receive(self, count: int) -> bytes:
         received = bytearray()
@@ -105,29 +139,36 @@ def _checked(answer: Any, body: bytes) -> Thumbnail:
     code = answer.get("rejected")
     if code is not None:
         raise Rejected(code if isinstance(code, str) and code in REASONS else "broken")
-    width, height = answer.get("width"), answer.get("height")
+    width, height, pages = answer.get("width"), answer.get("height"), answer.get("pages")
     content_type, extension = answer.get("content_type"), answer.get("extension")
     carries_more = answer.get("carries_more")
+    # an image has a size in pixels, a document has pages
+    counts = (width, height) if pages is None else (pages,)
     if (
-        not isinstance(width, int)
-        or not isinstance(height, int)
-        or not (0 < width < 2**31 and 0 < height < 2**31)
+        not all(type(count) is int and 0 < count < 2**31 for count in counts)
+        or (pages is not None and (width, height) != (None, None))
         or content_type not in ("image/jpeg", "image/png", "image/webp")
-        or extension not in (None, "png")
+        or extension not in (None, "png", "jpg")
         or not isinstance(carries_more, bool)
         or not body
     ):
         raise EOFError("the decoder's answer makes no sense")
     return Thumbnail(
         body=body, content_type=content_type, extension=extension, width=width, height=height,
-        carries_more=carries_more,
+        pages=pages, carries_more=carries_more,
     )  # fmt: skip
 
 
 class DecoderPool:
-    """As many decoders as set; each upload waits for a free one, then has it alone."""
+    """As many decoders of one kind as set; each upload waits for a free one and has it alone."""
 
-    def __init__(self, size: int, *, max_pixels: int, timeout_s: float) -> None:
+    def __init__(
+        self, size: int, *, max_pixels: int, timeout_s: float,
+        kind: Box = Box.IMAGES, more: Collection[str] = (),
+    ) -> None:  # fmt: skip
+        self._kind = kind
+        self._more = more
+        self._warned = False
         self._max_pixels = max_pixels
         self._timeout_s = timeout_s
         self._size = size
@@ -140,19 +181,29 @@ class DecoderPool:
         """Start all decoders side by side; one that does not start is tried again when needed."""
         places = [self._idle.get_nowait() for _ in range(self._size)]
         started = await asyncio.gather(
-            *(Decoder.start() for place in places if place is None), return_exceptions=True
+            *(self._start() for place in places if place is None), return_exceptions=True
         )
         for item in started:
             if isinstance(item, BaseException):
                 log.warning("decoder does not start", error=str(item))
             self._idle.put_nowait(item if isinstance(item, Decoder) else None)
 
+    async def _start(self) -> Decoder:
+        decoder = await Decoder.start(self._kind, self._more)
+        if not decoder.sealed and not self._warned:
+            self._warned = True
+            log.warning(
+                "decoders run without a filter of system calls: libseccomp is not there",
+                kind=self._kind.value,
+            )
+        return decoder
+
     async def decode(self, descriptor: int) -> Thumbnail:
         """Decode a file by a free decoder. Raises Rejected, or DecoderFault if the child died."""
         decoder = await self._idle.get()
         try:
             if decoder is None:
-                decoder = await Decoder.start()
+                decoder = await self._start()
             try:
                 return await decoder.decode(
                     descriptor, max_pixels=self._max_pixels, timeout_s=self._timeout_s
@@ -163,9 +214,11 @@ class DecoderPool:
                 decoder = None
                 raise Rejected("decoder_timeout") from None
             except (EOFError, OSError, ValueError, RecursionError) as error:
-                log.warning("decoder died", pid=decoder.pid, error=str(error))
-                await decoder.stop()
-                decoder = None
+                dead, decoder = decoder, None
+                status = await dead.stop()
+                log.warning("decoder died", pid=dead.pid, status=status, error=str(error))
+                if status == -signal.SIGXCPU:
+                    raise Rejected("decoder_timeout") from None
                 raise DecoderFault("decoder_died") from None
             except asyncio.CancelledError:
                 await decoder.stop()
@@ -185,3 +238,32 @@ class DecoderPool:
             decoder = self._idle.get_nowait()
             if decoder is not None:
                 await decoder.stop()
+
+
+class Decoders:
+    """All decoders of a worker: no more are at work at one time than set, of whatever kind."""
+
+    def __init__(
+        self, size: int, *, max_pixels: int, timeout_s: float, more: Collection[str] = ()
+    ) -> None:
+        self._slots = asyncio.Semaphore(size)
+        self._pools = {
+            kind: DecoderPool(
+                size, max_pixels=max_pixels, timeout_s=timeout_s, kind=kind, more=more
+            )
+            for kind in Box
+        }
+
+    async def warm_up(self) -> None:
+        """Start those for images; the others are started when the first document comes."""
+        await self._pools[Box.IMAGES].warm_up()
+
+    async def decode(self, kind: Box, descriptor: int) -> Thumbnail:
+        """Decode a file in a box of that kind. Raises Rejected, or DecoderFault."""
+        async with self._slots:
+            return await self._pools[kind].decode(descriptor)
+
+    async def close(self) -> None:
+        """Stop the decoders that are idle; the others are stopped by whoever uses them."""
+        for pool in self._pools.values():
+            await pool.close()

@@ -17,10 +17,12 @@ from shared.attachments import Attachment
 from shared.database import Database
 from shared.errors import ClaimLost, ObjectChanged, ObjectEmpty, Rejected, StoreUnavailable
 from shared.processing import Claim, Outcome
+from shared.reasons import SPARED
 from shared.settings import Settings
 from shared.storage import Storage, StoredObject
-from worker.decoder import DecoderPool
-from worker.sniff import DECODED, sniff
+from worker.decoder import Decoders
+from worker.formats import Box, box_of, promises_thumbnail
+from worker.sniff import identify
 from worker.thumbnails import Thumbnail
 
 HEAD_BYTES = 64 * 1024
@@ -30,10 +32,8 @@ LONG_READ_BYTES = 16 * 1024 * 1024
 """How much is asked for at first of what is named like an image: its bytes will be wanted. The
 name decides nothing else; where it lies, the connection is dropped after the head."""
 
-IMAGE_NAMES = (".jpg", ".jpeg", ".png", ".gif", ".webp")
-
 MEMORY_BYTES = 4 * 1024 * 1024
-"""An image up to this size is buffered in memory, a larger one in an unlinked file."""
+"""A file up to this size is buffered in memory, a larger one in an unlinked file."""
 
 MAX_CHANGES = 3
 
@@ -45,7 +45,7 @@ class Tools:
     settings: Settings
     database: Database
     storage: Storage
-    decoders: DecoderPool
+    decoders: Decoders
 
 
 async def process(tools: Tools, claim: Claim) -> Outcome:
@@ -77,7 +77,7 @@ async def process(tools: Tools, claim: Claim) -> Outcome:
 
 
 async def examine(tools: Tools, claim: Claim) -> Outcome:
-    """Find out what the object is, and store its thumbnail if it is an image."""
+    """Find out what the object is, and store its thumbnail if it is to have one."""
     for change in range(MAX_CHANGES):
         try:
             return await _examine(tools, claim)
@@ -88,44 +88,45 @@ async def examine(tools: Tools, claim: Claim) -> Outcome:
 
 
 async def _examine(tools: Tools, claim: Claim) -> Outcome:
-    row, storage = claim.attachment, tools.storage
+    row, storage, more = claim.attachment, tools.storage, tools.settings.more_formats
+    box = None
     try:
-        async with storage.read(row.key, end=_first_read(row.file_name)) as (found, chunks):
+        first = LONG_READ_BYTES if promises_thumbnail(row.file_name, more) else HEAD_BYTES
+        async with storage.read(row.key, end=first) as (found, chunks):
             head = await _read_head(chunks)
             outcome = Outcome(
                 state="ready", etag=found.etag, version_id=found.version_id, size=found.size
             )
             try:
-                outcome = replace(outcome, content_type=sniff(head))
-                assert outcome.content_type is not None
-                if content_types.is_reserved(outcome.content_type):
+                content_type = await _identify(storage, row.key, found, head)
+                outcome = replace(outcome, content_type=content_type)
+                if content_types.is_reserved(content_type):
                     raise Rejected("reserved_type")
                 if found.size > tools.settings.max_size:
                     raise Rejected("too_large")
-                if outcome.content_type in DECODED:
+                if (box := box_of(content_type, more)) is not None:
                     async with _buffered(storage, row.key, found, head, chunks) as buffered:
                         file, checksum = buffered
                         outcome = replace(outcome, checksum_sha256=checksum)
-                        thumbnail = await tools.decoders.decode(file.fileno())
+                        thumbnail = await tools.decoders.decode(box, file.fileno())
                     return await _stored(tools, claim, thumbnail, outcome)
             except Rejected as rejected:
-                outcome = replace(outcome, state="rejected", reason=rejected.code)
+                # A document is none the worse for a reader of ours that cannot show its first page.
+                spared = rejected.code in SPARED or box is Box.DOCUMENTS
+                state = "ready" if spared else "rejected"
+                outcome = replace(outcome, state=state, reason=rejected.code)
     except ObjectEmpty:
         found, head = await storage.head(row.key), b""
         if found.size:
             raise ObjectChanged(row.key) from None  # replaced since it was found to be empty
         outcome = Outcome(
             state="ready", etag=found.etag, version_id=found.version_id, size=found.size,
-            content_type=sniff(head),
+            content_type=await _identify(storage, row.key, found, head),
         )  # fmt: skip
     await drop_thumbnail(storage, row)
     if outcome.checksum_sha256 is None:
         outcome = replace(outcome, checksum_sha256=await _checksum(storage, row.key, found, head))
     return outcome
-
-
-def _first_read(file_name: str) -> int:
-    return LONG_READ_BYTES if file_name.lower().endswith(IMAGE_NAMES) else HEAD_BYTES
 
 
 async def _read_head(chunks: AsyncIterator[bytes]) -> bytes:
@@ -136,6 +137,22 @@ async def _read_head(chunks: AsyncIterator[bytes]) -> bytes:
         if len(head) >= HEAD_BYTES:
             break
     return bytes(head)
+
+
+async def _identify(storage: Storage, key: str, found: StoredObject, head: bytes) -> str:
+    """Name the content type by the bytes: those we have, and those few that must be seen besides.
+
+    They are read pinned to the object that `head` is of. Raises ObjectChanged.
+    """
+    asking = identify(head, found.size)
+    try:
+        start, end = next(asking)
+        while True:
+            async with storage.read(key, start=start, end=end, pin=found) as (_, chunks):
+                seen = b"".join([chunk async for chunk in chunks])
+            start, end = asking.send(seen)
+    except StopIteration as named:
+        return str(named.value)
 
 
 async def _stored(tools: Tools, claim: Claim, thumbnail: Thumbnail, outcome: Outcome) -> Outcome:
@@ -154,7 +171,7 @@ async def _stored(tools: Tools, claim: Claim, thumbnail: Thumbnail, outcome: Out
     except TimeoutError:
         raise StoreUnavailable("the thumbnail could not be written within the lease") from None
     return replace(
-        outcome, width=thumbnail.width, height=thumbnail.height,
+        outcome, width=thumbnail.width, height=thumbnail.height, pages=thumbnail.pages,
         carries_more=thumbnail.carries_more, thumbnail_name=name,
     )  # fmt: skip
 

@@ -33,7 +33,7 @@ from shared.log import get_logger
 from shared.processing import Claim, Due, Duty, Outcome
 from shared.settings import Settings
 from shared.storage import open_storage
-from worker.decoder import DecoderPool
+from worker.decoder import Decoders
 from worker.pipeline import Tools, drop_thumbnail, process
 from worker.places import Places
 from worker.sweep import probe, purge
@@ -129,10 +129,11 @@ class Runtime:
             storage = await stack.enter_async_context(
                 open_storage(settings, connections=settings.concurrency + 8)
             )
-            decoders = DecoderPool(
+            decoders = Decoders(
                 settings.decoders,
                 max_pixels=settings.max_pixels,
                 timeout_s=settings.decoder_timeout,
+                more=settings.more_formats,
             )
             stack.push_async_callback(decoders.close)
             await decoders.warm_up()

@@ -5,6 +5,7 @@ decoding where the format can → shrink → upright → sRGB → encode without
 """
 
 import io
+from collections.abc import Collection
 import warnings
 from dataclasses import dataclass
 from typing import BinaryIO, Final
@@ -63,9 +64,14 @@ class Thumbnail:
     body: bytes
     content_type: str
     extension: str | None
-    width: int
-    height: int
+    width: int | None
+    height: int | None
+    pages: int | None = None
     carries_more: bool
+
+
+def load_codecs(more: Collection[str] = ()) -> None:
+    """Make further formats decodable; nothing is loaded after that."""
 
 
 def make_thumbnail(file: BinaryIO, *, max_pixels: int) -> Thumbnail:

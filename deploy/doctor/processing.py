@@ -14,7 +14,7 @@ from shared import attachments, probes
 from shared.attachments import Attachment
 from shared.errors import ObjectMissing, StoreError
 from shared.probes import Arrival
-from shared.reasons import REASONS
+from shared.reasons import sentence
 
 POLL_EVERY_S = 0.2
 LINGER_S = 1.0
@@ -90,7 +90,7 @@ async def check_thumbnail(examination: Examination) -> Verdict:
     row = await _wait_until_done(examination)
     if row.state in ("rejected", "failed"):
         return failed(
-            f"the probe is {row.state}: {REASONS.get(row.reason or '', row.reason)}",
+            f"the probe is {row.state}: {sentence(row.reason or 'without a reason')}",
             "read the worker's log about this attachment: it tells the cause",
         )
     if row.state != "ready":

@@ -12,7 +12,7 @@ from tests.data import images
 from tests.objects import exists, opened_storage
 from tests.service import Service
 from tests.stack import Stack
-from worker.decoder import DecoderPool
+from worker.decoder import Decoders
 from worker.pipeline import Tools, process
 
 
@@ -50,7 +50,7 @@ async def test_an_image_over_an_empty_object_is_not_described_as_empty(
     image = images.encode(images.quadrants(), "PNG")
     async with AsyncExitStack() as exits:
         storage = await exits.enter_async_context(opened_storage(stack))
-        decoders = DecoderPool(1, max_pixels=10**6, timeout_s=30)
+        decoders = Decoders(1, max_pixels=10**6, timeout_s=30)
         exits.push_async_callback(decoders.close)
         tools = Tools(
             settings=service.settings,

@@ -11,11 +11,13 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import psutil  # type: ignore[import-untyped]
 import pytest
 import pytest_asyncio
+import structlog
 from PIL import Image
 
 from shared.errors import DecoderFault, Rejected
@@ -23,11 +25,14 @@ from tests.data import images
 from tests.service import until
 from worker import decoder as decoder_module
 from worker.box import HEADER, MAX_DESCRIPTORS, MAX_MEMORY_BYTES
-from worker.decoder import MAX_ANSWER_BYTES, MAX_THUMBNAIL_BYTES, Decoder, DecoderPool
+from worker.decoder import MAX_ANSWER_BYTES, MAX_THUMBNAIL_BYTES, Decoder, DecoderPool, Decoders
+from worker.formats import Box
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 MAX_PIXELS = 50_000_000
-GOOD = {"content_type": "image/png", "extension": None, "width": 1, "height": 1}
+GOOD = {
+    "content_type": "image/png", "extension": None, "width": 1, "height": 1, "carries_more": False,
+}  # fmt: skip
 
 
 @contextmanager
@@ -133,6 +138,136 @@ async def test_its_limits_are_set_and_cannot_be_raised(decoder: Decoder) -> None
         resource.RLIMIT_CORE: 0,
     }.items():
         assert process.rlimit(kind) == (value, value)
+
+
+SEALED = """
+import ctypes, os, socket, sys
+sys.path.insert(0, {root!r})
+from worker.seccomp import seal
+if not seal():
+    sys.exit("libseccomp is not there")
+attempts = {{
+    "open": lambda: os.open("/etc/passwd", os.O_RDONLY),
+    "write": lambda: os.open("/tmp/x", os.O_WRONLY | os.O_CREAT),
+    "list": lambda: os.listdir("/"),
+    "remove": lambda: os.unlink("/nowhere"),
+    "socket": lambda: socket.socket(),
+    "fork": os.fork,
+    "exec": lambda: os.execv("/bin/true", ["true"]),
+    "signal": lambda: os.kill(os.getppid(), 0),
+    "rename": lambda: os.rename("/nowhere", "/nowhere-else"),
+}}
+for name, attempt in attempts.items():
+    try:
+        attempt()
+    except PermissionError:
+        continue
+    except OSError as error:
+        print(name, error)
+    else:
+        print(name, "is possible")
+bytearray(50_000_000)
+print("done", flush=True)
+"""
+
+
+@LINUX
+def test_a_sealed_process_can_open_start_connect_and_signal_nothing() -> None:
+    code = SEALED.format(root=str(Path(__file__).parents[2]))
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.stdout, done.stderr, done.returncode) == ("done\n", "", 0)
+
+
+@LINUX
+@pytest.mark.parametrize("kind", Box)
+async def test_it_is_sealed(kind: Box) -> None:
+    started = await Decoder.start(kind)
+    try:
+        assert started.sealed
+        status = await asyncio.to_thread(Path(f"/proc/{started.pid}/status").read_text)
+        assert "Seccomp:\t2\n" in status
+    finally:
+        await started.stop()
+
+
+def changed_box(folder: Path, change: str) -> str:
+    """Write a program to run in place of Python, whose box is changed by some code first."""
+    code = f"import sys, time; from worker import box; from worker.formats import Box; {change};"
+    code += "box.main(int(sys.argv[3]), Box(sys.argv[1]), ())"
+    program = folder / "python"
+    # called as: python -I -m worker.box KIND MORE FD
+    words = f'{sys.executable} -I -c "{code}" "$4" "$5" "$6" worker.box'
+    program.write_text(f"#!/bin/sh\nexec {words}\n")
+    program.chmod(0o755)
+    return str(program)
+
+
+async def test_where_it_cannot_be_sealed_that_is_said_once(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(sys, "executable", changed_box(tmp_path, "box.seal = lambda: False"))
+    pool = DecoderPool(2, max_pixels=MAX_PIXELS, timeout_s=20)
+    with structlog.testing.capture_logs() as logged:
+        await pool.warm_up()
+    assert (await decode(pool, images.photo())).width == 800
+    await pool.close()
+    warnings = [entry["event"] for entry in logged if entry["log_level"] == "warning"]
+    assert warnings == ["decoders run without a filter of system calls: libseccomp is not there"]
+
+
+@LINUX
+async def test_row74_one_that_computes_for_too_long_is_ended_by_the_kernel(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    spin = "box.make_image = lambda file, job: sum(0 for _ in iter(int, 1))"
+    monkeypatch.setattr(sys, "executable", changed_box(tmp_path, spin))
+    monkeypatch.setattr(decoder_module, "CPU_SHARE", 0.001)
+    pool = DecoderPool(1, max_pixels=MAX_PIXELS, timeout_s=100)
+    await pool.warm_up()
+    (child,) = children()
+    with pytest.raises(Rejected, match="decoder_timeout"):
+        await decode(pool, images.photo())
+    assert not child.is_running()
+    await pool.close()
+
+
+@LINUX
+async def test_every_job_may_compute_anew(decoder: Decoder) -> None:
+    process = psutil.Process(decoder.pid)
+    limits = set()
+    for _ in range(2):
+        with opened(images.encode(images.noise(2000, 2000), "PNG")) as descriptor:
+            while process.cpu_times().user < 1 + len(limits):
+                await decoder.decode(descriptor, max_pixels=MAX_PIXELS, timeout_s=20)
+        soft, hard = process.rlimit(resource.RLIMIT_CPU)
+        assert hard == resource.RLIM_INFINITY
+        limits.add(soft)
+    assert len(limits) == 2
+
+
+async def test_kinds_of_box_share_the_places() -> None:
+    decoders = Decoders(1, max_pixels=MAX_PIXELS, timeout_s=20)
+    await decoders.warm_up()
+    assert len(children()) == 1
+    (child,) = children()
+    child.suspend()
+    with opened(images.photo()) as descriptor:
+        jobs = [
+            asyncio.create_task(decoders.decode(kind, descriptor))
+            for kind in (Box.IMAGES, Box.DOCUMENTS)
+        ]
+        await until(lambda: asyncio.sleep(0, decoders._slots.locked()))
+        await asyncio.sleep(0)
+        assert len(children()) == 1  # none is started for what has no place yet
+        child.resume()
+        assert (await jobs[0]).width == 800
+        with pytest.raises(Rejected):  # no document
+            await jobs[1]
+    assert len(children()) == 2
+    await decoders.close()
+    assert children() == []
 
 
 @LINUX
@@ -302,6 +437,11 @@ def framed(answer: Any, body: bytes = b"thumbnail") -> bytes:
         framed({**GOOD, "width": "1"}),
         framed({**GOOD, "width": None}),
         framed({**GOOD, "height": 1.5}),
+        framed({**GOOD, "width": True}),
+        framed({**GOOD, "pages": 1}),
+        framed({**GOOD, "width": None, "height": None}),
+        framed({**GOOD, "width": None, "height": None, "pages": 0}),
+        framed({**GOOD, "width": None, "height": None, "pages": "1"}),
     ],
     ids=lambda answer: repr(answer[HEADER.size :][:40]),
 )

@@ -139,7 +139,7 @@ def test_the_creator_is_the_person_of_the_token() -> None:
         pytest.param(
             "rejected",
             "broken",
-            {"code": "broken", "detail": "The image is damaged and cannot be decoded."},
+            {"code": "broken", "detail": "The file is damaged and cannot be decoded."},
             id="rejected",
         ),
         pytest.param(
@@ -150,6 +150,21 @@ def test_the_creator_is_the_person_of_the_token() -> None:
         ),
         pytest.param("uploaded", "store_unavailable", None, id="between two attempts"),
         pytest.param("ready", None, None, id="ready"),
+        pytest.param(
+            "ready",
+            "encrypted",
+            {
+                "code": "encrypted",
+                "detail": "The document is encrypted, so it has no thumbnail.",
+            },
+            id="ready without a thumbnail",
+        ),
+        pytest.param(
+            "failed",
+            "of-an-older-release",
+            {"code": "of-an-older-release", "detail": "of-an-older-release"},
+            id="unknown",
+        ),
     ],
 )
 def test_a_reason_is_shown_with_its_sentence_once_it_is_final(

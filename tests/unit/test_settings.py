@@ -90,6 +90,7 @@ WRONG = {
     "DECODERS": "0",
     "DECODER_TIMEOUT": "0",
     "MAX_PIXELS": "0",
+    "MORE_FORMATS": "avif,secret-16",
     "ATTEMPTS": "0",
     "LEASE": "0.5",
     "SWEEP_INTERVAL": "0",

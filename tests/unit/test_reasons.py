@@ -1,0 +1,35 @@
+"""The table of reasons: what the documentation says is what the code does."""
+
+from pathlib import Path
+
+import pytest
+
+from shared.reasons import REASONS, SPARED, sentence
+
+README = Path(__file__).parents[2] / "README.md"
+
+
+def documented() -> dict[str, list[str]]:
+    """Read the rows of the README's table by code: sentence, state, tried again."""
+    lines = README.read_text(encoding="utf-8").splitlines()
+    start = next(n for n, line in enumerate(lines) if line.startswith("| `meta.reason.code`"))
+    rows = {}
+    for line in lines[start + 2 :]:
+        if not line.startswith("|"):
+            break
+        code, *cells = (cell.strip() for cell in line.strip("|").split("|"))
+        rows[code.strip("`")] = cells
+    return rows
+
+
+def test_every_reason_is_documented_and_no_other() -> None:
+    assert list(documented()) == list(REASONS)
+
+
+@pytest.mark.parametrize("code", REASONS)
+def test_a_reason_is_documented_as_it_is(code: str) -> None:
+    said, state, again = documented()[code]
+    assert said == REASONS[code].sentence == sentence(code)
+    assert (again == "no") is REASONS[code].final
+    assert state.startswith("failed") is not REASONS[code].final
+    assert (state == "ready") is (code in SPARED)
