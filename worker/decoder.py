@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Collection
 from contextlib import suppress
+from functools import cache
 from typing import Any, Final
 
 from shared.errors import DecoderFault, Rejected
@@ -132,6 +133,12 @@ class Decoder:
         return await asyncio.to_thread(self._process.wait)
 
 
+@cache
+def _tell_unsealed() -> None:
+    """Say it, once a process."""
+    log.warning("decoders run without a filter of system calls: libseccomp is not there")
+
+
 def _checked(answer: Any, body: bytes) -> Thumbnail:
     """Believe nothing that comes out of the box before it has been looked at."""
     if not isinstance(answer, dict):
@@ -168,7 +175,6 @@ class DecoderPool:
     ) -> None:  # fmt: skip
         self._kind = kind
         self._more = more
-        self._warned = False
         self._max_pixels = max_pixels
         self._timeout_s = timeout_s
         self._size = size
@@ -190,12 +196,8 @@ class DecoderPool:
 
     async def _start(self) -> Decoder:
         decoder = await Decoder.start(self._kind, self._more)
-        if not decoder.sealed and not self._warned:
-            self._warned = True
-            log.warning(
-                "decoders run without a filter of system calls: libseccomp is not there",
-                kind=self._kind.value,
-            )
+        if not decoder.sealed:
+            _tell_unsealed()
         return decoder
 
     async def decode(self, descriptor: int) -> Thumbnail:

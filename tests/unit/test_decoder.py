@@ -208,6 +208,7 @@ async def test_where_it_cannot_be_sealed_that_is_said_once(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(sys, "executable", changed_box(tmp_path, "box.seal = lambda: False"))
+    decoder_module._tell_unsealed.cache_clear()
     pool = DecoderPool(2, max_pixels=MAX_PIXELS, timeout_s=20)
     with structlog.testing.capture_logs() as logged:
         await pool.warm_up()
