@@ -1,33 +1,65 @@
-"""Whether an image file is nothing but the image: what follows its end may be a script or a ZIP.
+"""Where an image file ends: before the bytes do, something else follows; after them, it is cut off.
 
-Such a file is measured and gets its thumbnail like any other, but a browser is told to download
-the original and not to show it. Run inside the box only.
+A file with a script or a ZIP behind its image is measured and gets its thumbnail like any other,
+but a browser is told to download the original and not to show it. Run inside the box only.
 """
 
 import os
-from typing import BinaryIO
+from typing import BinaryIO, Final
 
-MAX_BLOCKS = 200_000
-"""Blocks that are walked over at the most; an image in more pieces is not believed to be one."""
+MAX_BLOCKS: Final = 400_000
+"""Blocks that are walked over at the most, a quarter of a second's work; an image in more pieces is
+not believed to be one. An animation of 50,000 small frames has 200,000."""
+
+_TRAILER_BYTES: Final = 12
+"""PNG's IEND, which cannot be shorter."""
+
+_PNG: Final = b"\x89PNG\r\n\x1a\n"
 
 
-def carries_more(file: BinaryIO, kind: str | None) -> bool:
+def carries_more(file: BinaryIO) -> bool:
     """Whether a PNG, GIF or WebP goes on after its end, or a GIF begins as a script does.
 
-    A JPEG is not looked at: cameras append previews and films to it as a matter of course.
+    A JPEG is not looked at: cameras append previews and films to it as a matter of course, and it
+    is served under a type of its own that no browser takes for a script, a page or an archive.
     """
-    size = file.seek(0, os.SEEK_END)
+    return _has_end(_signature(file)) and find_end(file) != file.seek(0, os.SEEK_END)
+
+
+def is_cut_off(file: BinaryIO) -> bool:
+    """Whether a PNG, GIF or WebP says that it goes on where its bytes end."""
+    end = find_end(file)
+    return end is not None and end > file.seek(0, os.SEEK_END)
+
+
+def find_end(file: BinaryIO) -> int | None:
+    """Find the byte after the end of a PNG, GIF or WebP; past the file's last if it is cut off.
+
+    None where it cannot be told. A GIF may lack its trailer, as some writers leave it out and no
+    reader needs it.
+    """
+    head = _signature(file)
+    if head.startswith(_PNG):
+        return _png_end(file)
+    if head.startswith(b"GIF8"):
+        return _gif_end(file)
+    if _is_webp(head):
+        end = 8 + int.from_bytes(head[4:8], "little")
+        return end + end % 2
+    return None
+
+
+def _signature(file: BinaryIO) -> bytes:
     file.seek(0)
-    match kind:
-        case "PNG":
-            return _png_end(file) != size
-        case "GIF":
-            return _gif_end(file) != size
-        case "WEBP":
-            header = file.read(8)
-            end = 8 + int.from_bytes(header[4:8], "little")
-            return size > end + end % 2
-    return False
+    return file.read(12)
+
+
+def _is_webp(head: bytes) -> bool:
+    return head.startswith(b"RIFF") and head[8:] == b"WEBP"
+
+
+def _has_end(head: bytes) -> bool:
+    return head.startswith((_PNG, b"GIF8")) or _is_webp(head)
 
 
 def _png_end(file: BinaryIO) -> int | None:
@@ -36,37 +68,43 @@ def _png_end(file: BinaryIO) -> int | None:
     for _ in range(MAX_BLOCKS):
         header = file.read(8)
         if len(header) < 8:
-            return None
-        file.seek(int.from_bytes(header[:4], "big") + 4, os.SEEK_CUR)
+            return file.tell() + _TRAILER_BYTES
+        end = file.seek(int.from_bytes(header[:4], "big") + 4, os.SEEK_CUR)
         if header[4:] == b"IEND":
-            return file.tell()
+            return end
     return None
 
 
 def _gif_end(file: BinaryIO) -> int | None:
-    """Find the byte after the trailer (GIF89a, sections 18 to 27)."""
+    """Find the byte after the trailer, or the last block (GIF89a, sections 18 to 27)."""
+    file.seek(0)
     header = file.read(13)
-    if len(header) < 13 or header[6:8] == b"/*":  # a width of 10,799 opens a script's comment
+    if len(header) < 13:
+        return 14
+    if header[6:8] == b"/*":  # a width of 10,799 opens a script's comment
         return None
     _skip_colours(file, header[10])
     blocks = 0
     while blocks < MAX_BLOCKS:
         introducer = file.read(1)
-        if introducer == b";":
+        if introducer in (b";", b""):
             return file.tell()
         if introducer == b"!":
             file.seek(1, os.SEEK_CUR)
         elif introducer == b",":
             descriptor = file.read(9)
             if len(descriptor) < 9:
-                return None
+                return file.tell() + 1
             _skip_colours(file, descriptor[8])
             file.seek(1, os.SEEK_CUR)
         else:
             return None
-        while length := file.read(1):
+        while blocks < MAX_BLOCKS:
             blocks += 1
-            if length == b"\0" or blocks >= MAX_BLOCKS:
+            length = file.read(1)
+            if not length:
+                return file.tell() + 1
+            if length == b"\0":
                 break
             file.seek(length[0], os.SEEK_CUR)
     return None
