@@ -7,7 +7,6 @@ come jobs: a length, JSON, and the descriptor of the bytes to decode; back go a 
 the thumbnail's bytes. Everything that it needs is imported and has run once before the limits.
 """
 
-import io
 import json
 import os
 import resource
@@ -17,8 +16,6 @@ import struct
 import sys
 from collections.abc import Callable, Collection
 from typing import Any, BinaryIO, Final
-
-from PIL import Image
 
 from shared.errors import Rejected
 from worker.formats import Box
@@ -84,22 +81,18 @@ def prepare(kind: Box, more: Collection[str]) -> Make:
         documents.warm_up()
         return lambda file, _: documents.make_thumbnail(file)
     load_codecs(more)
-    for name in ("JPEG", "PNG", "GIF", "WEBP"):
-        file = io.BytesIO()
-        Image.new("RGB", (8, 8)).save(file, name)
-        file.seek(0)
-        make_thumbnail(file, max_pixels=64)
     return make_image
 
 
-def limit_resources() -> None:
+def limit_resources(*, threads: bool = False) -> None:
     """Take away what a decoder never needs; from here on nothing can be given back."""
     limits = {
         resource.RLIMIT_CORE: 0,
         resource.RLIMIT_FSIZE: 0,
-        resource.RLIMIT_NPROC: 0,
         resource.RLIMIT_NOFILE: MAX_DESCRIPTORS,
     }
+    if not threads:
+        limits[resource.RLIMIT_NPROC] = 0
     if sys.platform == "linux":
         limits[resource.RLIMIT_AS] = MAX_MEMORY_BYTES
     for kind, value in limits.items():
@@ -111,8 +104,9 @@ def main(descriptor: int, kind: Box = Box.IMAGES, more: Collection[str] = ()) ->
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the worker decides when we end
     channel = socket.socket(fileno=descriptor)
     make = prepare(kind, more)
-    limit_resources()
-    send(channel, {"sealed": seal()})
+    threads = "heic" in more  # libheif decodes in one of its own, whatever it is asked for
+    limit_resources(threads=threads)
+    send(channel, {"sealed": seal(threads=threads)})
     while (received := receive_job(channel)) is not None:
         send(channel, *run_job(make, *received))
 

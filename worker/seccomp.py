@@ -25,9 +25,24 @@ ALLOWED: Final = (
 no open, socket, exec, fork, clone, kill or ptrace. Whatever is not named fails with EPERM, which
 a library that merely asks survives."""
 
+THREADS: Final = ("rseq", "set_robust_list")
+"""What a thread of this very process needs besides its start."""
+
 _ALLOW: Final = 0x7FFF0000  # SCMP_ACT_ALLOW
 _REFUSE: Final = 0x00050000 | errno.EPERM  # SCMP_ACT_ERRNO
+_ABSENT: Final = 0x00050000 | errno.ENOSYS
 _SYNC_THREADS: Final = 4  # SCMP_FLTATR_CTL_TSYNC
+_MASKED_EQUAL: Final = 7  # SCMP_CMP_MASKED_EQ
+_CLONE_THREAD: Final = 0x00010000
+
+
+class _Comparison(ctypes.Structure):
+    """libseccomp's `struct scmp_arg_cmp`: argument number, operator, mask, value."""
+
+    _fields_ = (
+        ("arg", ctypes.c_uint), ("op", ctypes.c_int),
+        ("mask", ctypes.c_uint64), ("value", ctypes.c_uint64),
+    )  # fmt: skip
 
 
 def _library() -> ctypes.CDLL | None:
@@ -42,10 +57,11 @@ def _library() -> ctypes.CDLL | None:
     return None
 
 
-def seal() -> bool:
+def seal(*, threads: bool = False) -> bool:
     """Allow this process ALLOWED and no other system call from now on; it cannot be undone.
 
-    False, and nothing is changed, where there is no libseccomp or the kernel does not filter.
+    With `threads` it may start threads of its own, and still no process. False, and nothing is
+    changed, where there is no libseccomp or the kernel does not filter.
     """
     library = _library()
     if library is None:
@@ -64,11 +80,23 @@ def seal() -> bool:
         return False
     try:
         library.seccomp_attr_set(rules, _SYNC_THREADS, 1)
-        for name in ALLOWED:
-            number = library.seccomp_syscall_resolve_name(name.encode())
+
+        def add(name: str, action: int, *comparisons: _Comparison) -> bool:
+            number: int = library.seccomp_syscall_resolve_name(name.encode())
+            given = (_Comparison * len(comparisons))(*comparisons)
             # negative: this architecture has no such call
-            if number >= 0 and library.seccomp_rule_add_array(rules, _ALLOW, number, 0, None) != 0:
-                return False
-        return bool(library.seccomp_load(rules) == 0)
+            if number < 0:
+                return True
+            count = len(comparisons)
+            return bool(library.seccomp_rule_add_array(rules, action, number, count, given) == 0)
+
+        added = all(add(name, _ALLOW) for name in ALLOWED)
+        if threads:
+            thread = _Comparison(0, _MASKED_EQUAL, _CLONE_THREAD, _CLONE_THREAD)
+            # What clone3 is told lies in memory, where no filter can look: the C library then
+            # takes clone, whose flags are an argument.
+            added = added and add("clone3", _ABSENT) and add("clone", _ALLOW, thread)
+            added = added and all(add(name, _ALLOW) for name in THREADS)
+        return added and bool(library.seccomp_load(rules) == 0)
     finally:
         library.seccomp_release(rules)

@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import pillow_heif
 import psutil  # type: ignore[import-untyped]
 import pytest
 import pytest_asyncio
@@ -21,7 +22,7 @@ import structlog
 from PIL import Image
 
 from shared.errors import DecoderFault, Rejected
-from tests.data import images
+from tests.data import images, pdfs
 from tests.service import until
 from worker import decoder as decoder_module
 from worker.box import HEADER, MAX_DESCRIPTORS, MAX_MEMORY_BYTES
@@ -141,10 +142,10 @@ async def test_its_limits_are_set_and_cannot_be_raised(decoder: Decoder) -> None
 
 
 SEALED = """
-import ctypes, os, socket, sys
+import ctypes, os, socket, subprocess, sys, threading
 sys.path.insert(0, {root!r})
 from worker.seccomp import seal
-if not seal():
+if not seal(threads={threads}):
     sys.exit("libseccomp is not there")
 attempts = {{
     "open": lambda: os.open("/etc/passwd", os.O_RDONLY),
@@ -155,6 +156,7 @@ attempts = {{
     "fork": os.fork,
     "exec": lambda: os.execv("/bin/true", ["true"]),
     "signal": lambda: os.kill(os.getppid(), 0),
+    "spawn": lambda: subprocess.Popen(["/bin/true"]),
     "rename": lambda: os.rename("/nowhere", "/nowhere-else"),
 }}
 for name, attempt in attempts.items():
@@ -167,13 +169,23 @@ for name, attempt in attempts.items():
     else:
         print(name, "is possible")
 bytearray(50_000_000)
+thread = threading.Thread(target=bytearray, args=(5,))
+try:
+    thread.start()
+    thread.join()
+    started = True
+except RuntimeError:
+    started = False
+if started is not {threads}:
+    print("thread", started)
 print("done", flush=True)
 """
 
 
 @LINUX
-def test_a_sealed_process_can_open_start_connect_and_signal_nothing() -> None:
-    code = SEALED.format(root=str(Path(__file__).parents[2]))
+@pytest.mark.parametrize("threads", [False, True], ids=["alone", "with threads"])
+def test_a_sealed_process_can_open_start_connect_and_signal_nothing(threads: bool) -> None:
+    code = SEALED.format(root=str(Path(__file__).parents[2]), threads=threads)
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
     )
@@ -188,6 +200,36 @@ async def test_it_is_sealed(kind: Box) -> None:
         assert started.sealed
         status = await asyncio.to_thread(Path(f"/proc/{started.pid}/status").read_text)
         assert "Seccomp:\t2\n" in status
+    finally:
+        await started.stop()
+
+
+@LINUX
+@pytest.mark.parametrize("name", ["avif", "tiff", "heic"])
+async def test_a_sealed_one_decodes_further_formats_where_they_are_asked_for(name: str) -> None:
+    if name == "heic":
+        pillow_heif.register_heif_opener()
+    content = images.encode(images.quadrants(), "HEIF" if name == "heic" else name)
+    plain, chosen = await Decoder.start(), await Decoder.start(more=[name])
+    try:
+        with opened(content) as descriptor:
+            with pytest.raises(Rejected):
+                await plain.decode(descriptor, max_pixels=MAX_PIXELS, timeout_s=20)
+            made = await chosen.decode(descriptor, max_pixels=MAX_PIXELS, timeout_s=20)
+        assert chosen.sealed
+        assert (made.width, made.height, made.extension) == (120, 80, "jpg")
+    finally:
+        await plain.stop()
+        await chosen.stop()
+
+
+@LINUX
+async def test_a_sealed_one_draws_documents() -> None:
+    started = await Decoder.start(Box.DOCUMENTS)
+    try:
+        with opened(pdfs.plain()) as descriptor:
+            made = await started.decode(descriptor, max_pixels=MAX_PIXELS, timeout_s=20)
+        assert (made.pages, made.width, made.content_type) == (1, None, "image/jpeg")
     finally:
         await started.stop()
 
@@ -207,7 +249,7 @@ def changed_box(folder: Path, change: str) -> str:
 async def test_where_it_cannot_be_sealed_that_is_said_once(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(sys, "executable", changed_box(tmp_path, "box.seal = lambda: False"))
+    monkeypatch.setattr(sys, "executable", changed_box(tmp_path, "box.seal = lambda **_: False"))
     decoder_module._tell_unsealed.cache_clear()
     pool = DecoderPool(2, max_pixels=MAX_PIXELS, timeout_s=20)
     with structlog.testing.capture_logs() as logged:
@@ -237,7 +279,7 @@ async def test_row74_one_that_computes_for_too_long_is_ended_by_the_kernel(
 @LINUX
 async def test_every_job_may_compute_anew(decoder: Decoder) -> None:
     process = psutil.Process(decoder.pid)
-    limits = set()
+    limits: set[int] = set()
     for _ in range(2):
         with opened(images.encode(images.noise(2000, 2000), "PNG")) as descriptor:
             while process.cpu_times().user < 1 + len(limits):
