@@ -1,6 +1,7 @@
 """The service under test as its users see it: an API on a real port, and worker processes."""
 
 import asyncio
+import io
 import json
 import os
 import signal
@@ -120,7 +121,7 @@ class Client:
         for name, value in fields.items():
             if value is not None:
                 form.add_field(name, value)
-        form.add_field("file", content, filename="any name")
+        form.add_field("file", io.BytesIO(content), filename="any name")
         async with self.session.post(created["meta"]["upload_url"], data=form) as answer:
             return answer.status, await answer.text()
 

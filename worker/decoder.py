@@ -3,6 +3,7 @@
 import asyncio
 import json
 import math
+import os
 import resource
 import signal
 import socket
@@ -17,7 +18,7 @@ from typing import Any, Final
 from shared.errors import DecoderFault, Rejected
 from shared.log import get_logger
 from shared.reasons import REASONS
-from worker.box import HEADER
+from worker.box import HEADER, MAX_MEMORY_BYTES
 from worker.formats import Box
 from worker.thumbnails import MAX_EDGE, Thumbnail
 
@@ -31,6 +32,16 @@ START_TIMEOUT_S = 30.0
 MAX_ANSWER_BYTES = 4096
 MAX_THUMBNAIL_BYTES = 4 * MAX_EDGE * MAX_EDGE * 2
 
+MEMORY_SHARE: Final = 0.6
+"""How much of its memory a decoder had in use, at the least, that is believed to have died of it:
+what it may have also counts what it never touched."""
+
+_OWN_ENDS: Final = frozenset(
+    -number
+    for number in (signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGSEGV, signal.SIGTRAP)
+)
+"""How a process ends that gives itself up; one that may send no signals takes what is left."""
+
 log = get_logger(__name__)
 
 
@@ -42,6 +53,7 @@ class Decoder:
         self._channel = channel
         self.jobs = 0
         self.sealed = False
+        self.peak_bytes = 0
 
     @property
     def pid(self) -> int:
@@ -130,7 +142,25 @@ class Decoder:
         self._channel.close()
         with suppress(ProcessLookupError):
             self._process.kill()
-        return await asyncio.to_thread(self._process.wait)
+        return await asyncio.to_thread(self._wait)
+
+    def _wait(self) -> int:
+        if self._process.returncode is None:
+            # not by Popen, which keeps what the child used to itself
+            try:
+                _, status, usage = os.wait4(self.pid, 0)
+            except ChildProcessError:  # somebody else has waited for it
+                return self._process.wait()
+            self._process.returncode = os.waitstatus_to_exitcode(status)
+            self.peak_bytes = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+        return self._process.returncode
+
+    def ran_out_of_memory(self) -> bool:
+        """Whether it ended itself for want of memory, as C++ does; asked once it has stopped."""
+        return (
+            self._process.returncode in _OWN_ENDS
+            and self.peak_bytes > MAX_MEMORY_BYTES * MEMORY_SHARE
+        )
 
 
 @cache
@@ -221,6 +251,8 @@ class DecoderPool:
                 log.warning("decoder died", pid=dead.pid, status=status, error=str(error))
                 if status == -signal.SIGXCPU:
                     raise Rejected("decoder_timeout") from None
+                if dead.ran_out_of_memory():
+                    raise Rejected("decoder_memory") from None
                 raise DecoderFault("decoder_died") from None
             except asyncio.CancelledError:
                 await decoder.stop()

@@ -1,0 +1,130 @@
+"""Every file of the hostile corpus through the running service (safety.md, rows 67 to 89)."""
+
+import io
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from itertools import groupby
+from operator import attrgetter
+
+import pytest
+import pytest_asyncio
+from PIL import Image
+
+from shared.content_types import INLINE, essence
+from shared.storage import Storage
+from tests.batches import follow, is_without_thumbnail, outcome, settle_all, upload_all, worker_of
+from tests.data import images
+from tests.data.corpus import SAMPLES
+from tests.data.damaged import ANIMATIONS, CHECKSUMS, FLIPS
+from tests.data.sample import Sample
+from tests.faults.rows import stored_keys
+from tests.objects import opened_storage
+from tests.service import Service
+from tests.stack import Stack
+
+ROWS = {row: list(found) for row, found in groupby(
+    sorted(SAMPLES, key=attrgetter("row")), attrgetter("row")
+)}  # fmt: skip
+MAX_EDGE = 320
+
+
+@pytest_asyncio.fixture(scope="module")
+async def storage(stack: Stack) -> AsyncIterator[Storage]:
+    """The bucket."""
+    async with opened_storage(stack) as opened:
+        yield opened
+
+
+@dataclass
+class Uploads:
+    """The files of the corpus that have been uploaded, row by row, when one is first asked for."""
+
+    ids: dict[str, str] = field(default_factory=dict)
+
+    async def id_of(self, service: Service, sample: Sample) -> str:
+        """Give the id of a file's attachment, after a row's files have come to an end.
+
+        Asserts that the same worker is there after them, and processes a good photo.
+        """
+        if sample.name not in self.ids:
+            row = ROWS[sample.row]
+            worker = worker_of(service)
+            ids = await upload_all(service, [(item.file_name, item.content) for item in row])
+            self.ids |= {item.name: done for item, done in zip(row, ids, strict=True)}
+            await settle_all(service, ids)
+            good = await service.client.upload(images.photo(), "img.jpg")
+            assert outcome(await service.client.settled(good)) == ("ready", None)
+            assert worker_of(service) == worker
+        return self.ids[sample.name]
+
+
+@pytest.fixture(scope="module")
+def uploads() -> Uploads:
+    """What has been uploaded so far."""
+    return Uploads()
+
+
+@pytest.mark.parametrize(
+    "sample", [pytest.param(sample, id=sample.name) for row in ROWS.values() for sample in row]
+)
+async def test_a_hostile_file_ends_as_it_must_and_is_told_of_truthfully(
+    working: Service, storage: Storage, uploads: Uploads, sample: Sample
+) -> None:
+    client = working.client
+    attachment_id = await uploads.id_of(working, sample)
+    resource = await client.show(attachment_id)
+    attributes = resource["attributes"]
+    state, reason = outcome(resource)
+    assert (state, reason) in sample.allowed
+    assert reason is None or resource["meta"]["reason"]["detail"]
+    assert attributes["size"] == len(sample.content)
+    content_type = attributes["content_type"]
+    if sample.content_types:
+        assert essence(content_type) in sample.content_types
+    row = await working.row(attachment_id)
+    assert row.attempt == 1
+
+    if (state, reason) != ("ready", None) or not sample.thumbnail:
+        assert is_without_thumbnail(resource)
+        folder = row.key.partition("/original/")[0] + "/"
+        assert await stored_keys(storage, folder) == [row.key]
+    else:
+        thumbnail = await follow(client, attributes["thumb"])
+        assert attributes["resized"] is True
+        with Image.open(io.BytesIO(thumbnail.body)) as image:
+            image.load()
+            assert thumbnail.content_type == f"image/{str(image.format).lower()}"
+            assert 1 <= min(image.size) <= max(image.size) <= MAX_EDGE
+            assert not image.info.keys() & {"icc_profile", "exif", "comment", "xmp"}
+        assert images.PAYLOAD not in thumbnail.body
+
+    served = await follow(client, attributes["url"])
+    if reason == "reserved_type":
+        assert served.status == 404
+        return
+    assert (served.status, served.body) == (200, sample.content)
+    assert essence(served.content_type) == essence(content_type)
+    if served.disposition != "attachment":
+        assert served.disposition == "inline"
+        assert state == "ready"
+        assert content_type in INLINE
+        assert not sample.never_inline
+
+
+async def test_row78_the_same_file_comes_to_the_same_every_time(
+    working: Service, storage: Storage
+) -> None:
+    samples = [*CHECKSUMS, *ANIMATIONS, *FLIPS[::8]]
+    ids = await upload_all(
+        working, [(sample.file_name, sample.content) for sample in samples for _ in range(2)]
+    )
+    assert not await settle_all(working, ids)
+    for sample, first, second in zip(samples, ids[::2], ids[1::2], strict=True):
+        found = []
+        for attachment_id in (first, second):
+            row = await working.row(attachment_id)
+            thumbnail = row.thumbnail_key and (await storage.head(row.thumbnail_key)).etag
+            found.append(
+                (row.state, row.reason, row.content_type, row.width, row.height, thumbnail)
+            )
+        assert found[0] == found[1], sample.name

@@ -1,0 +1,59 @@
+"""Files changed blindly, many at once, through the running service: each comes to an end."""
+
+from collections.abc import Sequence
+
+import pytest
+
+from tests.batches import outcome, settle_all, upload_all, worker_of
+from tests.conftest import StartService, StartWorker
+from tests.data import images
+from tests.data.mutations import mutated
+from tests.data.sample import DOCUMENT, WHATEVER
+from tests.data.seeds import ALWAYS, MORE
+from tests.service import Service
+
+ALLOWED = WHATEVER | DOCUMENT | {("rejected", "reserved_type")}
+"""How a changed file may end. Not by a fault of ours, nor by the clock: all of them are small."""
+
+
+async def all_come_to_an_end(service: Service, formats: Sequence[str], count: int) -> None:
+    """Upload so many mutated files, of these formats in turn, and check what came of them."""
+    worker = worker_of(service)
+    files = [(formats[number % len(formats)], number) for number in range(count)]
+    ids = await upload_all(
+        service, [(f"x.{name}", mutated(name, number)) for name, number in files]
+    )
+    left = set(await settle_all(service, ids))
+    named = dict(zip(ids, files, strict=True))
+    rows = await service.database.fetch(
+        "SELECT id, state, reason, attempt, size, resized FROM attachments WHERE id = ANY($1)",
+        [int(attachment_id) for attachment_id in ids],
+    )
+    wrong = [
+        (named[str(row["id"])], row["state"], row["reason"], row["attempt"])
+        for row in rows
+        if str(row["id"]) in left
+        or (row["state"], row["reason"]) not in ALLOWED
+        or row["attempt"] != 1
+        or (row["resized"] and (row["state"], row["reason"]) != ("ready", None))
+        or row["size"] != len(mutated(*named[str(row["id"])]))
+    ]
+    assert not wrong
+    assert len(rows) == count
+    good = await service.client.upload(images.photo(), "img.jpg")
+    assert outcome(await service.client.settled(good)) == ("ready", None)
+    assert worker_of(service) == worker
+
+
+@pytest.mark.parametrize("count", [240, pytest.param(2000, marks=pytest.mark.soak)])
+async def test_mutated_files_come_to_an_end_and_end_no_worker(working: Service, count: int) -> None:
+    await all_come_to_an_end(working, list(ALWAYS), count)
+
+
+@pytest.mark.parametrize("count", [60, pytest.param(500, marks=pytest.mark.soak)])
+async def test_row86_mutated_files_of_further_formats_come_to_an_end_and_end_no_worker(
+    start_service: StartService, start_worker: StartWorker, count: int
+) -> None:
+    service = await start_service()
+    await start_worker(service, more_formats="avif,tiff,heic")
+    await all_come_to_an_end(service, list(MORE), count)

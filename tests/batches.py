@@ -1,0 +1,85 @@
+"""Many files through the running service side by side, and what came of each."""
+
+import asyncio
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import psutil  # type: ignore[import-untyped]
+
+from tests.service import FINAL_STATES, Client, Service
+
+SIDE_BY_SIDE = 8
+
+
+async def upload_all(service: Service, files: Sequence[tuple[str, bytes]]) -> list[str]:
+    """Upload files, each a name and its bytes; returns their ids in that order."""
+    places = asyncio.Semaphore(SIDE_BY_SIDE)
+
+    async def upload(name: str, content: bytes) -> str:
+        async with places:
+            return await service.client.upload(content, name)
+
+    return await asyncio.gather(*(upload(*file) for file in files))
+
+
+async def settle_all(service: Service, ids: Sequence[str]) -> list[str]:
+    """Wait for as long as clients would, and return the ids that are still in no final state."""
+    numbers = [int(attachment_id) for attachment_id in ids]
+    deadline = time.monotonic() + 30 + len(ids)
+    while True:
+        left = await service.database.fetch(
+            "SELECT id FROM attachments WHERE id = ANY($1) AND NOT state = ANY($2)",
+            numbers,
+            list(FINAL_STATES),
+        )
+        if not left or time.monotonic() > deadline:
+            return [str(row["id"]) for row in left]
+        await asyncio.sleep(0.1)
+
+
+def worker_of(service: Service) -> psutil.Process:
+    """Find the process of the only worker that works for a service."""
+    database = "ATTACHMENTS_DATABASE_URL"
+    (worker,) = (
+        child
+        for child in psutil.Process(os.getpid()).children()
+        if child.cmdline()[1:] == ["-m", "worker"]
+        and child.environ().get(database) == service.environment[database]
+    )
+    return worker
+
+
+@dataclass(frozen=True, kw_only=True)
+class Served:
+    """What a browser gets that follows a link."""
+
+    status: int
+    content_type: str
+    disposition: str
+    body: bytes
+
+
+async def follow(client: Client, url: str) -> Served:
+    """Follow a link of the API as a browser does."""
+    async with client.session.get(url) as answer:
+        return Served(
+            status=answer.status,
+            content_type=answer.headers.get("Content-Type", ""),
+            disposition=answer.headers.get("Content-Disposition", "").partition(";")[0],
+            body=await answer.read(),
+        )
+
+
+def outcome(resource: Any) -> tuple[str, str | None]:
+    """Give state and reason."""
+    reason = resource["meta"].get("reason")
+    return resource["meta"]["state"], reason and reason["code"]
+
+
+def is_without_thumbnail(resource: Any) -> bool:
+    """Whether nothing is said of a thumbnail."""
+    attributes = resource["attributes"]
+    return attributes["resized"] is False and not attributes["thumb"]

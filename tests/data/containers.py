@@ -1,0 +1,153 @@
+"""Containers that many kinds of document share, written from code: ZIP, OLE, boxes, EBML."""
+
+import io
+import struct
+import zipfile
+from collections.abc import Sequence
+from typing import Final
+from uuid import UUID
+
+FREE, END_OF_CHAIN, FAT_SECTOR, NO_ENTRY = 0xFFFFFFFF, 0xFFFFFFFE, 0xFFFFFFFD, 0xFFFFFFFF
+STREAM_BYTES: Final = 4096
+"""What every stream is filled up to: smaller ones would lie in the mini stream."""
+
+
+def zip_of(
+    entries: Sequence[tuple[str, bytes]], *, prefix: bytes = b"", comment: bytes = b"",
+    compressed: bool = False,
+) -> bytes:  # fmt: skip
+    """Write a ZIP, the entries in that order; `prefix` stands before it, as in self-extractors."""
+    file = io.BytesIO()
+    file.write(prefix)
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.comment = comment
+        for name, body in entries:
+            kind = zipfile.ZIP_DEFLATED if compressed else zipfile.ZIP_STORED
+            archive.writestr(zipfile.ZipInfo(name), body, kind)
+    return file.getvalue()
+
+
+def zip64_of(entries: Sequence[tuple[str, bytes]]) -> bytes:
+    """Write a ZIP whose end says no more than to look at the ZIP64 end (APPNOTE 4.3.14)."""
+    plain = zip_of(entries)
+    end = len(plain) - 22
+    count, length, start = struct.unpack("<HII", plain[end + 10 : end + 20])
+    record = struct.pack("<4sQHHIIQQQQ", b"PK\6\6", 44, 45, 45, 0, 0, count, count, length, start)
+    locator = struct.pack("<4sIQI", b"PK\6\7", 0, end, 1)
+    last = struct.pack("<4s4H2IH", b"PK\5\6", 0, 0, 0xFFFF, 0xFFFF, 0xFFFFFFFF, 0xFFFFFFFF, 0)
+    return plain[:end] + record + locator + last
+
+
+def _ole_entry(name: str, kind: int, *, right: int, child: int, clsid: bytes, start: int,
+               size: int) -> bytes:  # fmt: skip
+    encoded = name.encode("utf-16-le")
+    return struct.pack(
+        "<64sHBBIII16sI8s8sIQ", encoded, len(encoded) + 2, kind, 1,
+        NO_ENTRY, right, child, clsid, 0, b"", b"", start, size,
+    )  # fmt: skip
+
+
+def ole_of(
+    streams: Sequence[str], *, clsid: str = "", before: int = 0, shift: int = 9,
+    within: Sequence[str] = (),
+) -> bytes:  # fmt: skip
+    """Write an OLE compound file ([MS-CFB]) of streams of these names.
+
+    `before` sectors lie in front of the directory. Sectors have `1 << shift` bytes: 9 or 12.
+    `within` are the streams of a document inside, whose entries come first.
+    """
+    sector = 1 << shift
+    each = STREAM_BYTES // sector
+    names = [*within, *streams]
+    directory_sectors = -(-(len(names) + 2) * 128 // sector)
+    first_stream = before + directory_sectors
+    entries = [
+        _ole_entry("Root Entry", 5, right=NO_ENTRY, child=len(within) + 1, size=0,
+                   clsid=UUID(clsid).bytes_le if clsid else bytes(16), start=END_OF_CHAIN)
+    ]  # fmt: skip
+    for index, name in enumerate(names):
+        right = NO_ENTRY if index + 1 == len(within) else index + 2
+        entries.append(
+            _ole_entry(name, 2, right=right, child=NO_ENTRY, clsid=bytes(16),
+                       start=first_stream + index * each, size=STREAM_BYTES)
+        )  # fmt: skip
+    entries.append(
+        _ole_entry("ObjectPool", 1, right=NO_ENTRY, child=1 if within else NO_ENTRY, size=0,
+                   clsid=bytes(16), start=0)
+    )  # fmt: skip
+    directory = b"".join(entries).ljust(directory_sectors * sector, b"\0")
+    used = first_stream + len(names) * each
+    fat_sectors = 1
+    while fat_sectors * sector // 4 < used + fat_sectors:
+        fat_sectors += 1
+    fat = [FREE] * before
+    for length in [directory_sectors] + [each] * len(names):
+        fat += [*range(len(fat) + 1, len(fat) + length), END_OF_CHAIN]
+    fat += [FAT_SECTOR] * fat_sectors
+    fat += [FREE] * (fat_sectors * sector // 4 - len(fat))
+    places = [used + index for index in range(fat_sectors)]
+    header = struct.pack(
+        "<8s16sHHHHH6sIIIIIIIII", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", b"", 0x3E,
+        3 if shift == 9 else 4, 0xFFFE, shift, 6, b"",
+        0 if shift == 9 else directory_sectors, fat_sectors, before, 0, STREAM_BYTES,
+        END_OF_CHAIN, 0, END_OF_CHAIN, 0,
+    ) + struct.pack("<109I", *places, *[FREE] * (109 - len(places)))  # fmt: skip
+    bodies = b"".join(b"\xec\xa5\xc1\0".ljust(STREAM_BYTES, b"\1") for _ in names)
+    return (
+        header.ljust(sector, b"\0") + bytes(before * sector) + directory + bodies
+        + struct.pack(f"<{len(fat)}I", *fat)
+    )  # fmt: skip
+
+
+def box(name: bytes, *bodies: bytes) -> bytes:
+    """Write a box of ISO/IEC 14496-12: length, name, body."""
+    body = b"".join(bodies)
+    return struct.pack("!I4s", 8 + len(body), name) + body
+
+
+def file_type(major: bytes, *compatible: bytes) -> bytes:
+    """Write the box that a file of boxes begins with."""
+    return box(b"ftyp", major, bytes(4), *compatible)
+
+
+def movie(*handlers: bytes, table_bytes: int = 0) -> bytes:
+    """Write a `moov` of a track per handler (`vide`, `soun`), its sample table that long."""
+    tracks = [
+        box(
+            b"trak",
+            box(b"tkhd", bytes(84)),
+            box(
+                b"mdia",
+                box(b"mdhd", bytes(24)),
+                box(b"hdlr", bytes(8), handler, bytes(13)),
+                box(b"minf", box(b"stbl", bytes(table_bytes))),
+            ),
+        )
+        for handler in handlers
+    ]
+    return box(b"moov", box(b"mvhd", bytes(100)), *tracks)
+
+
+def element(name: str, *bodies: bytes) -> bytes:
+    """Write an EBML element (RFC 8794): id in hexadecimal, length in one byte or four, body."""
+    body = b"".join(bodies)
+    size = len(body)
+    length = bytes([0x80 | size]) if size < 127 else struct.pack("!I", 0x10000000 | size)
+    return bytes.fromhex(name) + length + body
+
+
+def matroska(kind: bytes, *track_types: int) -> bytes:
+    """Write the beginning of a Matroska file: 1 is a track of video, 2 one of audio."""
+    header = element(
+        "1A45DFA3", element("4286", b"\1"), element("42F7", b"\1"), element("42F2", b"\4"),
+        element("42F3", b"\x08"), element("4282", kind), element("4287", b"\4"),
+        element("4285", b"\2"),
+    )  # fmt: skip
+    tracks = [element("AE", element("D7", b"\1"), element("83", bytes([t]))) for t in track_types]
+    return header + element(
+        "18538067",
+        element("EC", bytes(60)),
+        element("1549A966", element("2AD7B1", b"\x0f\x42\x40")),
+        element("1654AE6B", *tracks),
+        element("1F43B675", bytes(500)),
+    )

@@ -1,0 +1,151 @@
+"""Formats put together piece by piece, so that a file can say what no encoder would write."""
+
+import struct
+import zlib
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+PNG_SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
+MIB: Final = 1024 * 1024
+
+
+def png_chunk(name: bytes, body: bytes = b"", *, crc: int | None = None) -> bytes:
+    """Write one chunk; `crc` replaces the right one."""
+    right = zlib.crc32(name + body)
+    return (
+        struct.pack("!I", len(body))
+        + name
+        + body
+        + struct.pack("!I", right if crc is None else crc)
+    )
+
+
+def png_header(width: int, height: int, *, bits: int = 8, colour: int = 2) -> bytes:
+    """Write IHDR; `colour` is PNG's: 0 grey, 2 RGB, 3 palette, 4 grey and alpha, 6 RGBA."""
+    return png_chunk(b"IHDR", struct.pack("!IIBBBBB", width, height, bits, colour, 0, 0, 0))
+
+
+def png(*chunks: bytes) -> bytes:
+    """Put signature, chunks and IEND together."""
+    return PNG_SIGNATURE + b"".join(chunks) + png_chunk(b"IEND")
+
+
+def png_chunks(content: bytes) -> list[tuple[bytes, bytes]]:
+    """Take a sound PNG apart: names and bodies, in order."""
+    chunks, at = [], len(PNG_SIGNATURE)
+    while at < len(content):
+        length, name = struct.unpack_from("!I4s", content, at)
+        chunks.append((name, content[at + 8 : at + 8 + length]))
+        at += length + 12
+    return chunks
+
+
+def with_png_chunks(content: bytes, added: bytes, *, before: bytes) -> bytes:
+    """Insert finished chunks before the first one of that name."""
+    at = content.index(before) - 4
+    return content[:at] + added + content[at:]
+
+
+def deflated_zeros(mebibytes: int) -> bytes:
+    """Write a zlib stream that inflates to that many MiB of zeros, at 1 kB each."""
+    deflater = zlib.compressobj(9, zlib.DEFLATED, -15)
+    block = deflater.compress(bytes(MIB)) + deflater.flush(zlib.Z_FULL_FLUSH)
+    # Of zeros alone Adler-32 (RFC 1950, 8.2) counts but their number.
+    checksum = (mebibytes * MIB % 65521) << 16 | 1
+    return b"\x78\xda" + block * mebibytes + b"\x03\x00" + struct.pack("!I", checksum)
+
+
+def segment(marker: int, body: bytes) -> bytes:
+    """Write one segment of a JPEG; `marker` without its FF."""
+    return struct.pack("!BBH", 0xFF, marker, len(body) + 2) + body
+
+
+def with_segments(content: bytes, *segments: bytes) -> bytes:
+    """Insert segments right behind the beginning of a JPEG."""
+    return content[:2] + b"".join(segments) + content[2:]
+
+
+def bits_from_left(numbers: Iterable[tuple[int, int]]) -> bytes:
+    """Pack (value, bits) as JPEG's entropy-coded data does: filled up by ones, each FF stuffed."""
+    value, length = 0, 0
+    for number, bits in numbers:
+        value, length = value << bits | number, length + bits
+    fill = -length % 8
+    packed = (value << fill | (1 << fill) - 1).to_bytes((length + fill) // 8)
+    return packed.replace(b"\xff", b"\xff\x00")
+
+
+def bits_from_right(numbers: Iterable[tuple[int, int]]) -> bytes:
+    """Pack (value, bits) from the lowest bit on, as WebP's lossless data does."""
+    value, length = 0, 0
+    for number, bits in numbers:
+        value, length = value | number << length, length + bits
+    return value.to_bytes((length + 7) // 8, "little")
+
+
+def sub_blocks(content: bytes, *, size: int = 255) -> bytes:
+    """Write data of a GIF in blocks of `size` bytes (GIF89a, section 15)."""
+    pieces = (content[at : at + size] for at in range(0, len(content), size))
+    return b"".join(bytes([len(piece)]) + piece for piece in pieces) + b"\0"
+
+
+def gif(*blocks: bytes, width: int = 1, height: int = 1) -> bytes:
+    """Put a GIF of two colours together."""
+    screen = struct.pack("<HHBBB", width, height, 0x80, 0, 0)
+    return b"GIF89a" + screen + b"\0\0\0\xff\xff\xff" + b"".join(blocks) + b";"
+
+
+def gif_frame(width: int = 1, height: int = 1) -> bytes:
+    """Write a frame that says it is that large, and holds one pixel."""
+    return b"," + struct.pack("<HHHHB", 0, 0, width, height, 0) + b"\x02\x02\x44\x01\0"
+
+
+def riff_chunk(name: bytes, body: bytes) -> bytes:
+    """Write one chunk of a RIFF file, padded to an even length."""
+    return name + struct.pack("<I", len(body)) + body + b"\0" * (len(body) % 2)
+
+
+def webp(*chunks: bytes) -> bytes:
+    """Put a WebP together."""
+    return riff_chunk(b"RIFF", b"WEBP" + b"".join(chunks))
+
+
+def webp_canvas(width: int, height: int, *, animated: bool) -> bytes:
+    """Write VP8X, and what must follow it in an animation."""
+    size = (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
+    canvas = riff_chunk(b"VP8X", bytes([2 if animated else 0, 0, 0, 0]) + size)
+    return canvas + riff_chunk(b"ANIM", bytes(6)) if animated else canvas
+
+
+def webp_frame(image: bytes, width: int = 1, height: int = 1) -> bytes:
+    """Write one frame of an animation at 0,0; `image` is a chunk."""
+    size = (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
+    return riff_chunk(b"ANMF", bytes(6) + size + bytes(4) + image)
+
+
+def webp_of_one_colour(width: int, height: int) -> bytes:
+    """Write a VP8L chunk of up to 16384×16384 pixels in 20 bytes: a code of one symbol has no bits.
+
+    See RFC 9649, sections 3.4 and 3.7.2.1.
+    """
+    one_symbol = [(1, 1), (0, 1), (1, 1), (0x7F, 8)]
+    size = [(width - 1, 14), (height - 1, 14), (0, 1), (0, 3)]
+    no_transform_cache_groups = [(0, 1)] * 3
+    numbers = [*size, *no_transform_cache_groups, *one_symbol * 4, (1, 1), (0, 1), (0, 1), (0, 1)]
+    return riff_chunk(b"VP8L", b"\x2f" + bits_from_right(numbers))
+
+
+Entry = tuple[int, int, int, bytes]
+"""Tag, type and count of an entry of an IFD, and its four bytes of value or offset."""
+
+
+def exif(entries: Sequence[Entry], *, following: int = 0, rest: bytes = b"") -> bytes:
+    """Write EXIF of one IFD, which begins at offset 8; `following` is where the next one is."""
+    directory = b"".join(struct.pack("<HHI4s", *entry) for entry in entries)
+    head = b"II*\0" + struct.pack("<IH", 8, len(entries))
+    return b"Exif\0\0" + head + directory + struct.pack("<I", following) + rest
+
+
+def box(name: bytes, body: bytes) -> bytes:
+    """Write a box of an ISO media file (HEIC, AVIF, MP4)."""
+    return struct.pack("!I", len(body) + 8) + name + body

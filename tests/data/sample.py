@@ -1,0 +1,79 @@
+"""What a file of the hostile corpus is: its row of safety.md, its bytes, what may come of it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final
+
+Outcome = tuple[str, str | None]
+"""A final state, and the code of its reason."""
+
+
+def rejected(*codes: str) -> frozenset[Outcome]:
+    """Allow rejection for one of these reasons."""
+    return frozenset(("rejected", code) for code in codes)
+
+
+def ready(*codes: str | None) -> frozenset[Outcome]:
+    """Allow `ready`, with one of these reasons for having no thumbnail."""
+    return frozenset(("ready", code) for code in codes)
+
+
+READY: Final = ready(None)
+DAMAGED: Final = rejected("broken", "truncated")
+WHATEVER: Final = (
+    ready(None, "unsupported")
+    | DAMAGED
+    | rejected("too_many_pixels", "too_many_scans", "decoder_memory")
+)
+"""All that may come of an image that was changed blindly: anything but our own faults."""
+DOCUMENT: Final = ready(None, "broken", "truncated", "encrypted", "unsupported")
+"""All that may come of a changed document: it is kept as it is, with or without a thumbnail."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """One file, drawn when its `content` is first asked for; the same bytes every time.
+
+    `row` is that of safety.md, 0 for what contract.md alone speaks of. `content_types` are those
+    that may be measured; none named means any. `thumbnail` is whether there must be one where it
+    is `ready` for no reason. What is `never_inline` is only ever served as an attachment.
+    """
+
+    row: int
+    title: str
+    draw: Callable[[], bytes]
+    file_name: str
+    allowed: frozenset[Outcome] = READY
+    content_types: frozenset[str] = frozenset()
+    thumbnail: bool = True
+    never_inline: bool = False
+
+    @property
+    def name(self) -> str:
+        """Row and title, as they stand in a test's id."""
+        return f"row{self.row}-{self.title}" if self.row else self.title
+
+    @cached_property
+    def content(self) -> bytes:
+        """The bytes."""
+        return self.draw()
+
+
+_TYPES: Final = {"jpg": "jpeg", "mpo": "jpeg"}
+
+
+def image(
+    row: int, title: str, extension: str, draw: Callable[[], bytes],
+    allowed: frozenset[Outcome], *, never_inline: bool = False,
+) -> Sample:  # fmt: skip
+    """Describe an image whose type can be told by its bytes, whatever comes of it."""
+    return Sample(
+        row=row,
+        title=title,
+        draw=draw,
+        file_name=f"img.{extension}",
+        allowed=allowed,
+        content_types=frozenset({f"image/{_TYPES.get(extension, extension)}"}),
+        never_inline=never_inline,
+    )

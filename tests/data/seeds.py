@@ -1,0 +1,64 @@
+"""Small sound files of every format that is decoded: what is cut, flipped and mutated."""
+
+import io
+from collections.abc import Callable, Mapping
+from functools import cache
+from random import Random
+from typing import Final
+
+from PIL import Image
+
+from tests.data import pdfs
+from tests.data.images import encode
+
+
+def grain(width: int, height: int, seed: int = 0) -> Image.Image:
+    """Draw what hardly compresses, the same at every call."""
+    random = Random(seed)
+    return Image.frombytes("RGB", (width, height), random.randbytes(width * height * 3))
+
+
+def _animation(kind: str) -> bytes:
+    file = io.BytesIO()
+    frames = [grain(24, 16, number) for number in range(3)]
+    frames[0].save(file, kind, save_all=True, append_images=frames[1:], duration=10)
+    return file.getvalue()
+
+
+def _heif() -> bytes:
+    import pillow_heif  # an extra of its own: only what is asked for HEIC needs it
+
+    file = io.BytesIO()
+    pillow_heif.from_pillow(grain(64, 48)).save(file, quality=50)
+    return file.getvalue()
+
+
+ALWAYS: Final[Mapping[str, Callable[[], bytes]]] = {
+    "jpg": lambda: encode(grain(96, 64), "JPEG", quality=70),
+    "progressive.jpg": lambda: encode(grain(96, 64), "JPEG", quality=70, progressive=True),
+    "png": lambda: encode(grain(48, 32), "PNG"),
+    "palette.png": lambda: encode(grain(64, 48).quantize(64), "PNG"),
+    "animated.png": lambda: _animation("PNG"),
+    "gif": lambda: encode(grain(64, 48).quantize(64), "GIF"),
+    "animated.gif": lambda: _animation("GIF"),
+    "webp": lambda: encode(grain(96, 64), "WEBP", quality=70),
+    "lossless.webp": lambda: encode(grain(48, 32), "WEBP", lossless=True),
+    "animated.webp": lambda: _animation("WEBP"),
+    "pdf": pdfs.plain,
+}
+"""Formats that every worker decodes, by the end of their files' names."""
+
+MORE: Final[Mapping[str, Callable[[], bytes]]] = {
+    "tiff": lambda: encode(grain(48, 32), "TIFF"),
+    "deflated.tiff": lambda: encode(grain(48, 32), "TIFF", compression="tiff_adobe_deflate"),
+    "lzw.tiff": lambda: encode(grain(48, 32), "TIFF", compression="tiff_lzw"),
+    "avif": lambda: encode(grain(64, 48), "AVIF", quality=50, speed=10),
+    "heic": _heif,
+}
+"""Formats that a worker decodes by setting."""
+
+
+@cache
+def seed(name: str) -> bytes:
+    """Draw a sound file of a format, once."""
+    return {**ALWAYS, **MORE}[name]()
