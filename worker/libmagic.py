@@ -1,4 +1,4 @@
-"""libmagic, from the wheel that bundles it, in the four calls that are needed.
+"""libmagic, from the wheel that bundles it, in the three calls that are needed.
 
 Bound here because the Python bindings look for whatever libmagic the machine has, and the
 database of one version cannot be read by another.
@@ -10,7 +10,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 _MIME_TYPE = 0x000010
+_MIME_ENCODING = 0x000400
 _NO_CHECK_COMPRESS = 0x001000  # never looks inside compressed data
+_NO_CHECK_SOFT = 0x004000  # nor for signatures, where only the charset is asked for
 
 
 def _folder() -> Path:
@@ -21,23 +23,28 @@ def _folder() -> Path:
     return Path(spec.origin).parent
 
 
-def _load() -> tuple[ctypes.CDLL, int]:
-    folder = _folder()
+def _load() -> ctypes.CDLL:
     suffix = "dylib" if sys.platform == "darwin" else "so"
-    library = ctypes.CDLL(str(folder / f"libmagic.{suffix}"))
+    library = ctypes.CDLL(str(_folder() / f"libmagic.{suffix}"))
     library.magic_open.argtypes = [ctypes.c_int]
     library.magic_open.restype = ctypes.c_void_p
     library.magic_load.argtypes = [ctypes.c_void_p, ctypes.c_char_p]
     library.magic_load.restype = ctypes.c_int
     library.magic_buffer.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_size_t]
     library.magic_buffer.restype = ctypes.c_char_p
-    cookie = library.magic_open(_MIME_TYPE | _NO_CHECK_COMPRESS)
-    if not cookie or library.magic_load(cookie, str(folder / "magic.mgc").encode()) != 0:
+    return library
+
+
+def _open(flags: int) -> int:
+    cookie: int | None = _library.magic_open(flags | _NO_CHECK_COMPRESS)
+    if not cookie or _library.magic_load(cookie, str(_folder() / "magic.mgc").encode()) != 0:
         raise ImportError("libmagic cannot read its database")
-    return library, cookie
+    return cookie
 
 
-_library, _cookie = _load()
+_library = _load()
+_types = _open(_MIME_TYPE)
+_encodings = _open(_MIME_ENCODING | _NO_CHECK_SOFT)
 
 
 def mime_type(data: bytes) -> str | None:
@@ -45,5 +52,14 @@ def mime_type(data: bytes) -> str | None:
 
     Not to be called from two threads at one time: the cookie is shared.
     """
-    found = _library.magic_buffer(_cookie, data, len(data))
+    found = _library.magic_buffer(_types, data, len(data))
+    return found.decode("ascii", "replace") if found else None
+
+
+def text_encoding(data: bytes) -> str | None:
+    """Name the charset of a text that begins with `data`: also `binary` and `unknown-8bit`.
+
+    Not to be called from two threads at one time, as `mime_type`.
+    """
+    found = _library.magic_buffer(_encodings, data, len(data))
     return found.decode("ascii", "replace") if found else None

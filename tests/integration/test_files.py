@@ -88,7 +88,12 @@ async def test_an_address_redirects_to_the_store_for_a_short_while(client: Clien
         ),
         pytest.param(SVG, "a.svg", None, "image/svg+xml", 'attachment; filename="a.svg"', id="SVG"),
         pytest.param(
-            b"just text\n", "a.txt", None, "text/plain", 'attachment; filename="a.txt"', id="text"
+            b"just text\n",
+            "a.txt",
+            None,
+            "text/plain; charset=utf-8",
+            'attachment; filename="a.txt"',
+            id="text",
         ),
         pytest.param(
             photo(),
@@ -103,7 +108,7 @@ async def test_an_address_redirects_to_the_store_for_a_short_while(client: Clien
             b"just text\n",
             "a;b.txt",
             None,
-            "text/plain",
+            "text/plain; charset=utf-8",
             "attachment; filename=\"a_b.txt\"; filename*=UTF-8''a%3Bb.txt",
             id="a name that would end the parameter",
         ),

@@ -163,7 +163,7 @@ async def test_row88_an_upload_over_another_is_described_alone(working: Service)
 @pytest.mark.parametrize(
     ("body", "state", "content_type"),
     [
-        (b"only words\n", "ready", "text/plain"),
+        (b"only words\n", "ready", "text/plain; charset=utf-8"),
         (b"", "ready", "application/octet-stream"),
         (images.SCRIPT, "rejected", "text/x-shellscript"),
         (images.photo()[:-500], "rejected", "image/jpeg"),

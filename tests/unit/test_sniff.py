@@ -1,12 +1,46 @@
-"""What a file is, by its first bytes."""
+"""What a file is, by its bytes."""
+
+import random
+from collections.abc import Callable
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from shared import content_types
 from tests.data import images
-from worker.sniff import DECODED, sniff
+from tests.data.containers import box, file_type, movie, zip_of
+from tests.data.documents import DOCUMENTS, HEAD, WORDS, film, jar, long_json, ooxml, svg
+from worker.formats import IMAGES
+from worker.sniff import identify, sniff
+
+MAX_RANGES = 3
+MAX_RANGE_BYTES = HEAD + 22
+
+
+def measure(
+    content: bytes, head_bytes: int = HEAD, *, size: int | None = None,
+    answer: Callable[[int, int], bytes] | None = None,
+) -> tuple[str, list[tuple[int, int]]]:  # fmt: skip
+    """Have a file named as the pipeline does; gives the type and the ranges that were asked for.
+
+    `size` and `answer` let a store tell of a file and send bytes that are not those of `content`.
+    """
+    head = content[:head_bytes]
+    end_of_file = len(content) if size is None else size
+    asking, asked = identify(head, end_of_file), []
+    try:
+        start, end = next(asking)
+        while True:
+            assert len(head) <= start < end <= end_of_file
+            assert end - start <= MAX_RANGE_BYTES
+            asked.append((start, end))
+            assert len(asked) <= MAX_RANGES
+            start, end = asking.send(answer(start, end) if answer else content[start:end])
+    except StopIteration as named:
+        found: str = named.value
+    assert content_types.is_well_formed(found)
+    return found, asked
 
 
 @pytest.mark.parametrize(
@@ -14,9 +48,6 @@ from worker.sniff import DECODED, sniff
     [
         pytest.param(b"", "application/octet-stream", id="row67-empty"),
         pytest.param(b"\0", "application/octet-stream", id="one-byte"),
-        pytest.param(b"plain words\n", "text/plain", id="text"),
-        pytest.param(b'{"a": [1, 2, 3]}', "application/json", id="json"),
-        pytest.param(b"%PDF-1.7\n1 0 obj\n", "application/pdf", id="pdf"),
         pytest.param(images.HTML, "text/html", id="row69-html"),
         pytest.param(images.SVG, "image/svg+xml", id="row70-svg"),
         pytest.param(images.png_with_zip(), "image/png", id="row71-png+zip"),
@@ -32,13 +63,21 @@ from worker.sniff import DECODED, sniff
 )  # fmt: skip
 def test_a_file_is_named_by_what_it_holds(content: bytes, content_type: str) -> None:
     assert sniff(content) == content_type
+    assert measure(content) == (content_type, [])
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_what_shares_a_container_or_only_looks_alike_is_told_apart(name: str) -> None:
+    make, _, content_type = DOCUMENTS[name]
+    assert measure(make())[0] == content_type
 
 
 @pytest.mark.parametrize("name", images.MODES)
-def test_what_we_can_decode_is_recognised(name: str) -> None:
-    content_type = sniff(images.MODES[name][0]())
-    assert content_type == f"image/{name.partition('-')[0]}"
-    assert content_type in DECODED
+def test_what_we_can_decode_is_recognised_and_nothing_more_is_asked(name: str) -> None:
+    content = images.MODES[name][0]()
+    content_type = f"image/{name.partition('-')[0]}"
+    assert content_type in IMAGES
+    assert measure(content + bytes(3 * HEAD)) == (content_type, [])
 
 
 @pytest.mark.parametrize(
@@ -55,8 +94,192 @@ def test_what_a_desktop_would_run_is_reserved(content: bytes) -> None:
     assert content_types.is_reserved(sniff(content))
 
 
+RUN_BY_END = [
+    name for name, (make, _, content_type) in DOCUMENTS.items()
+    if content_types.is_reserved(content_type) and len(make()) > 300
+    and name not in ("exe", "elf", "shell")
+]  # fmt: skip
+
+
+@settings(deadline=None, max_examples=300)
+@given(name=st.sampled_from(RUN_BY_END), head_bytes=st.integers(512, HEAD))
+def test_what_a_desktop_would_run_is_found_however_little_was_read(
+    name: str, head_bytes: int
+) -> None:
+    make, _, content_type = DOCUMENTS[name]
+    assert measure(make(), head_bytes)[0] == content_type
+
+
+def test_a_java_archive_is_found_in_a_directory_that_is_too_large_to_read() -> None:
+    assert measure(jar(before=6000, after=6000))[0] == "application/java-archive"
+    many = zip_of([(f"{index:060}", b"") for index in range(12000)])
+    assert measure(many)[0] == "application/zip"
+
+
+@pytest.mark.parametrize(
+    ("name", "count"),
+    [
+        ("jpeg", 0), ("docx", 0), ("text", 0), ("json", 0), ("mp4", 0), ("doc", 0), ("pdf", 0),
+        ("docx-far", 1), ("zip-far", 1), ("dmg-far", 1), ("msi-far", 1), ("json-far", 1),
+        ("doc-far", 2), ("mp4-audio-far", 2),
+    ],
+)  # fmt: skip
+def test_no_more_is_asked_for_than_must_be_seen(name: str, count: int) -> None:
+    assert len(measure(DOCUMENTS[name][0]())[1]) == count
+
+
+def test_a_large_document_is_read_at_its_end_and_its_directory_only() -> None:
+    content = ooxml("word/document.xml", filling=40 * HEAD, first="a.txt")
+    content_type, asked = measure(content)
+    assert content_type.endswith("wordprocessingml.document")
+    assert sum(end - start for start, end in asked) <= 2 * MAX_RANGE_BYTES < len(content) // 10
+
+
+@given(words=st.text(alphabet="aä€😀\n", min_size=1), cut=st.integers(0, 3))
+@example(words="😀", cut=3)
+def test_a_character_that_is_cut_at_the_end_of_what_was_read_changes_nothing(
+    words: str, cut: int
+) -> None:
+    content = (WORDS * 40) + words.encode() * 9000
+    assert measure(content, 5000 + cut)[0] == "text/plain; charset=utf-8"
+
+
+@settings(deadline=None)
+@given(head_bytes=st.integers(200, HEAD))
+def test_json_is_json_wherever_it_is_cut(head_bytes: int) -> None:
+    assert measure(long_json(), head_bytes)[0] == "application/json"
+
+
+@pytest.mark.parametrize("far", [False, True], ids=["whole", "cut"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"{words} in braces, and more of them\n",
+        b"[1] A foot note\n[2] Another\n",
+        b'{"a": 1, "b" 2}\n',
+        b'{"a": [1, 2}, "b": 3}\n',
+        b"[1, 2,, 3]\n",
+        b"{'a': 1}\n",
+        b'["a\nb"]\n',
+        b"[section]\nkey = value\nother = value\n",
+        b"[" + b" " * 9000 + b"!\n",
+        b"[" * 5000,
+    ],
+)
+def test_what_only_begins_like_json_is_text(content: bytes, far: bool) -> None:
+    content = content + WORDS * 2000 if far else content
+    assert measure(content)[0] == "text/plain; charset=utf-8"
+
+
+@pytest.mark.parametrize(
+    ("content", "content_type"),
+    [
+        (b"a;\nb;\nc;\nd;\n", "text/plain"),
+        (b"\tif a:\n\tb = c\n\td = e\n\tf = g\n", "text/plain"),
+        (b"a,b\n1,2\n", "text/plain"),
+        (b"a,b,c\n1,2\n3,4,5\n6,7,8\n", "text/plain"),
+        (b"Dear all,\nthank you, and so on\nbye\n", "text/plain"),
+        (b"a, b, c\n1, 2, 3\n4, 5, 6\n", "text/csv"),
+        (b'a,"b\nb"\n1,2\n3,4\n', "text/csv"),
+        ((b"x" * 4000 + b",b,c\n") * 40, "text/csv"),
+        (b'a,b\n1,"2' + b"x" * 2 * HEAD, "text/plain"),
+    ],
+)
+def test_a_table_has_rows_of_the_same_number_of_fields(content: bytes, content_type: str) -> None:
+    assert measure(content)[0] == content_type + "; charset=utf-8"
+
+
+@pytest.mark.parametrize(
+    ("content", "content_type"),
+    [
+        pytest.param(b"See %PDF-1.7, as in 1 0 obj.\n", "text/plain; charset=utf-8", id="of-pdf"),
+        pytest.param(WORDS * 9 + b"%PDF-1.4 is old.\n", "text/plain; charset=utf-8", id="on-pdf"),
+        pytest.param(b"CAF\xc9", "text/plain; charset=iso-8859-1", id="letter-like-a-cut-one"),
+        pytest.param(b"<words> <svg> and more words", "text/plain; charset=utf-8", id="of-svg"),
+        pytest.param(WORDS + b"\n<html>\n" + WORDS, "text/plain; charset=utf-8", id="of-html"),
+        pytest.param(b"import java.util.*;\n" + WORDS, "text/plain; charset=utf-8", id="of-java"),
+        pytest.param(b"#!/usr/bin/python3\nimport os\n", "text/x-script.python", id="python"),
+        pytest.param(b"<a:list>\n <b/>\n</a:list>\n", "text/xml", id="xml-to-its-end"),
+        pytest.param(b"<list>\n <b/>\n and words", "text/plain; charset=utf-8", id="no-xml"),
+        pytest.param(b"<center>words</center", "text/plain; charset=utf-8", id="tag"),
+        pytest.param(b"PK\3\4 is a ZIP\n", "application/zip", id="cut-zip"),
+        pytest.param(b"<!DOCTYPE note SYSTEM 'a.dtd'>\n<note/>", "text/xml", id="doctype"),
+        pytest.param(svg("<?xml version='1.0'?>" + "<!---->" * 9000), "image/svg+xml",
+                     id="comments"),
+        pytest.param(b"<?xml version='1.0'?><!--" + b" " * HEAD, "text/xml", id="open-comment"),
+        pytest.param(b"words\n" * 5000 + bytes(9), "application/octet-stream", id="zeros-late"),
+        pytest.param(b"words\n" * 5000 + b"\xff\1\2", "application/octet-stream", id="bytes-late"),
+    ],
+)  # fmt: skip
+def test_a_text_is_named_by_how_it_begins(content: bytes, content_type: str) -> None:
+    assert measure(content)[0] == content_type
+
+
+def test_a_film_leaves_ranges_for_an_archive_behind_it() -> None:
+    boxes = file_type(b"isom") + box(b"mdat", bytes(2 * HEAD)) + box(b"free", bytes(2 * HEAD))
+    behind = jar(before=2000, prefix=boxes + movie(b"soun"))
+    assert measure(behind)[0] == "application/java-archive"
+
+
+def test_a_film_is_sound_only_if_all_its_tracks_were_seen() -> None:
+    far = film(b"isom", b"soun", b"soun", b"vide", table_bytes=3 * HEAD, last=True, filling=HEAD)
+    assert measure(far)[0] == "video/mp4"
+
+
 @given(st.binary(max_size=300))
 def test_whatever_the_bytes_are_it_is_a_well_formed_type(content: bytes) -> None:
     found = sniff(content)
     assert content_types.is_well_formed(found)
     assert found == content_types.essence(found)
+    measure(content)
+
+
+def _bent(content: bytes, seed: int) -> bytes:
+    chance = random.Random(seed)
+    bent = bytearray(content)
+    for _ in range(chance.randint(1, 30)):
+        at = chance.randrange(len(bent))
+        # Most of what tells stands in the first bytes and in the last ones.
+        at = chance.choice(
+            [at, min(at, chance.randrange(1, 600)), max(0, len(bent) - 1 - at % 600)]
+        )
+        at = min(at, len(bent) - 1)
+        match chance.randrange(4):
+            case 0:
+                bent[at] ^= 1 << chance.randrange(8)
+            case 1:
+                bent[at : at + 4] = chance.choice(
+                    [b"\xff" * 4, bytes(4), b"\x80\0\0\0", b"\1\0\0\0"]
+                )
+            case 2:
+                del bent[at : at + chance.randrange(1, 40)]
+                bent = bent or bytearray(b"\0")
+            case _:
+                other = chance.randrange(len(bent))
+                bent[at:at] = bent[other : other + 100]
+    return bytes(bent)
+
+
+@settings(deadline=None, max_examples=300)
+@given(
+    name=st.sampled_from(sorted(DOCUMENTS)), seed=st.integers(0, 10**9),
+    head_bytes=st.sampled_from([1, 8, 64, 600, 4096, HEAD]),
+)  # fmt: skip
+def test_a_bent_file_is_named_after_three_ranges_at_the_most(
+    name: str, seed: int, head_bytes: int
+) -> None:
+    measure(_bent(DOCUMENTS[name][0](), seed), head_bytes)
+
+
+@settings(deadline=None, max_examples=300)
+@given(
+    name=st.sampled_from(sorted(DOCUMENTS)), size=st.integers(0, 2**63), data=st.data(),
+)  # fmt: skip
+def test_whatever_a_store_sends_for_a_range_there_is_an_end(
+    name: str, size: int, data: st.DataObject
+) -> None:
+    content = DOCUMENTS[name][0]()[:HEAD]
+    pieces = st.one_of(
+        st.binary(max_size=99), st.sampled_from([content, content[-600:], b"PK\1\2" * 9999])
+    )
+    measure(content, size=max(size, len(content)), answer=lambda start, end: data.draw(pieces))
