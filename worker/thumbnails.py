@@ -24,6 +24,13 @@ SHRINK_GAP: Final = 1.5
 itself. Against shrinking from every pixel the result has 37 dB or more, which the eye does not
 tell apart and JPEG's own loss hides; Pillow's usual 2 costs a fifth more for 13 megapixels."""
 
+HALVED_FROM: Final = 2.5
+"""From how many times the thumbnail's height on rows are averaged in pairs before Lanczos: an
+eighth less CPU for a JPEG of 2 megapixels, which has 49 dB so, and 50 without."""
+
+Rectangle = tuple[float, float, float, float]
+"""Left, top, right, bottom, in pixels."""
+
 _ORIENTATION: Final = 0x0112
 _TURNS: Final = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -101,7 +108,7 @@ def _make(file: BinaryIO, max_pixels: int) -> Thumbnail:
         width, height = image.size
         if width * height > max_pixels:
             raise Rejected("too_many_pixels")
-        _prepare(image)
+        box = _prepare(image)
         covered = image.tile[0].extents if image.format == "GIF" else None
         image.load()
         # What a decoder did not miss may be missing all the same: frames, or a PNG's last chunks.
@@ -110,7 +117,8 @@ def _make(file: BinaryIO, max_pixels: int) -> Thumbnail:
         profile = image.info.get("icc_profile")
         # Only now: PNG's may stand behind the pixels, TIFF's has been followed by then.
         orientation = _orientation(image)
-        small = _shrink(_placed(colours.plain(image), image, covered))
+        pixels = _placed(colours.plain(image), image, covered)
+        small = _shrink(pixels, _fitting(width, height), box or (0, 0, *pixels.size))
         original = image.format or ""
     small = colours.to_srgb(small, profile)
     small = _without_idle_alpha(_upright(small, orientation))
@@ -127,18 +135,25 @@ def _make(file: BinaryIO, max_pixels: int) -> Thumbnail:
     )
 
 
-def _prepare(image: ImageFile.ImageFile) -> None:
-    """Set up how the pixels will be decoded."""
+def _prepare(image: ImageFile.ImageFile) -> Rectangle | None:
+    """Set up how the pixels will be decoded.
+
+    Of a JPEG, no more than a thumbnail can be shrunk from well. Gives the part of those pixels that
+    the image covers, where it is no multiple of what it is shrunk by while decoding.
+    """
     if image.format == "JPEG":
-        image.draft(None, _enough(*image.size))
-    elif image.format == "PNG":
+        width, height = _fitting(*image.size)
+        drafted = image.draft(None, (int(width * SHRINK_GAP), int(height * SHRINK_GAP)))
+        return drafted[1] if drafted else None
+    if image.format == "PNG":
         colours.fit_key_colour(image, image.tile[0].args)
+    return None
 
 
-def _enough(width: int, height: int) -> tuple[int, int]:
-    """Tell the size from which a thumbnail can be shrunk well; a JPEG is decoded no larger."""
-    scale = min(1.0, MAX_EDGE / max(width, height)) * SHRINK_GAP
-    return max(1, int(width * scale)), max(1, int(height * scale))
+def _fitting(width: int, height: int) -> tuple[int, int]:
+    """Tell the size of the thumbnail of an image: never enlarged, never without a pixel."""
+    scale = min(1.0, MAX_EDGE / max(width, height))
+    return max(1, round(width * scale)), max(1, round(height * scale))
 
 
 def _orientation(image: Image.Image) -> int:
@@ -160,10 +175,17 @@ def _placed(
     return canvas
 
 
-def _shrink(image: Image.Image) -> Image.Image:
+def _shrink(image: Image.Image, size: tuple[int, int], box: Rectangle) -> Image.Image:
     """Shrink by Lanczos; what is transparent lends no colour to what is not (Pillow sees to it)."""
-    image.thumbnail((MAX_EDGE, MAX_EDGE), Image.Resampling.LANCZOS, reducing_gap=SHRINK_GAP)
-    return image
+    if size == image.size:
+        return image
+    left, top, right, bottom = box
+    if HALVED_FROM <= (bottom - top) / size[1] < 2 * SHRINK_GAP:
+        image = image.reduce((1, 2))
+        top, bottom = top / 2, bottom / 2
+    return image.resize(
+        size, Image.Resampling.LANCZOS, (left, top, right, bottom), reducing_gap=SHRINK_GAP
+    )
 
 
 def _upright(image: Image.Image, orientation: int) -> Image.Image:

@@ -13,16 +13,31 @@ from typing import Final
 from rich.console import Console
 from rich.table import Table
 
-from tests.benchmarks import create, delay, intake, latency, memory, uploads
+from tests.benchmarks import (
+    box,
+    corpus,
+    create,
+    delay,
+    growth,
+    intake,
+    latency,
+    libvips,
+    memory,
+    uploads,
+)
 from tests.benchmarks.site import Site, running_site
 
 BENCHMARKS: Final[dict[str, Callable[[Site], Awaitable[Table]]]] = {
     "create": create.run,
     "intake": intake.run,
+    "libvips": libvips.run,
+    "box": box.run,
     "uploads": uploads.run,
     "delay": delay.run,
     "latency": latency.run,
     "memory": memory.run,
+    "growth": growth.run,
+    "corpus": corpus.run,
 }
 
 

@@ -2,14 +2,13 @@
 
 import asyncio
 import tempfile
-from contextlib import suppress
 from pathlib import Path
 from random import Random
 
 from rich.table import Table
 
 from deploy.upload import upload_files
-from tests.benchmarks.processes import MIB, uss_bytes
+from tests.benchmarks.processes import MIB, uss_bytes, watched
 from tests.benchmarks.proxy import running_proxy
 from tests.benchmarks.report import at_most, make_table
 from tests.benchmarks.site import Site
@@ -17,7 +16,6 @@ from tests.service import Client, WorkerProcess, running_service
 
 SIZE_MIB = 300
 AIM_MIB = 32
-SAMPLE_S = 0.02
 
 
 async def run(site: Site) -> Table:
@@ -62,19 +60,6 @@ def write(path: Path, size_mib: int) -> Path:
 
 async def upload(client: Client, worker: WorkerProcess, path: Path) -> tuple[int, str | None]:
     """Upload a file; gives the worker's highest USS until it is done, and the state."""
-    peak = 0
-
-    async def watch() -> None:
-        nonlocal peak
-        while True:
-            peak = max(peak, await asyncio.to_thread(uss_bytes, worker.pid))
-            await asyncio.sleep(SAMPLE_S)
-
-    watching = asyncio.create_task(watch())
-    try:
+    async with watched(worker.pid) as peak:
         uploaded = await upload_files(client.base_url, client.token, client.organization_id, [path])
-    finally:
-        watching.cancel()
-        with suppress(asyncio.CancelledError):
-            await watching
-    return peak, uploaded[0].state
+    return peak.bytes, uploaded[0].state

@@ -23,8 +23,8 @@ class Photo:
         return f"{self.name}, {len(self.content) / 1e3:,.0f} kB"
 
 
-def draw(width: int, height: int, *, quality: int) -> bytes:
-    """Draw a JPEG of that many pixels, the same at every call."""
+def picture(width: int, height: int) -> Image.Image:
+    """Draw that many pixels, the same at every call."""
     random = Random(SEED)
     coarse = (max(width // 16, 1), max(height // 16, 1))
 
@@ -34,9 +34,13 @@ def draw(width: int, height: int, *, quality: int) -> bytes:
 
     colours = Image.merge("RGB", [smooth(), smooth(), smooth()])
     grain = Image.frombytes("L", (width, height), random.randbytes(width * height))
-    photo = Image.blend(colours, Image.merge("RGB", [grain] * 3), 0.03)
+    return Image.blend(colours, Image.merge("RGB", [grain] * 3), 0.03)
+
+
+def draw(width: int, height: int, *, quality: int) -> bytes:
+    """Draw a JPEG of that many pixels, the same at every call."""
     file = io.BytesIO()
-    photo.save(file, "JPEG", quality=quality)
+    picture(width, height).save(file, "JPEG", quality=quality)
     return file.getvalue()
 
 

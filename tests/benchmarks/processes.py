@@ -1,12 +1,14 @@
 """What processes cost, and the API as a process of its own, so that it can be weighed alone."""
 
+import asyncio
 import json
 import os
 import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from typing import Any
 
 import psutil  # type: ignore[import-untyped]  # it ships none, and one module needs it
@@ -25,6 +27,39 @@ def uss_bytes(pid: int, *, children: bool = False) -> int:
     """Give the memory that would be free if the process ended, if wanted with its children's."""
     family = _family(pid) if children else [psutil.Process(pid)]
     return sum(process.memory_full_info().uss for process in family)
+
+
+@dataclass(slots=True)
+class Peak:
+    """The most memory that a process was seen to hold."""
+
+    bytes: int = 0
+
+
+@asynccontextmanager
+async def watched(
+    pid: int, *, children: bool = False, every_s: float = 0.02
+) -> AsyncIterator[Peak]:
+    """Look at the memory of a process (USS) every so often, and once more in the end."""
+    peak = Peak()
+
+    async def look() -> None:
+        with suppress(psutil.NoSuchProcess):  # a child that has ended
+            peak.bytes = max(peak.bytes, await asyncio.to_thread(uss_bytes, pid, children=children))
+
+    async def watch() -> None:
+        while True:
+            await look()
+            await asyncio.sleep(every_s)
+
+    watching = asyncio.create_task(watch())
+    try:
+        yield peak
+        await look()
+    finally:
+        watching.cancel()
+        with suppress(asyncio.CancelledError):
+            await watching
 
 
 def _family(pid: int) -> list[psutil.Process]:

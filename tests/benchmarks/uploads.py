@@ -31,8 +31,8 @@ async def run(site: Site) -> Table:
             await worker.start()
             with ProcessPoolExecutor(1, mp_context=context) as alone:
                 for photo, uploads, aim in (
-                    (small_photo(), 40 if site.quick else 200, 2.5),
-                    (large_photo(), 20 if site.quick else 80, 1.3),
+                    (small_photo(), 40 if site.quick else 200, 2.0),
+                    (large_photo(), 20 if site.quick else 80, 1.25),
                 ):
                     await work_off(service, worker, photo.content, uploads=10)
                     rounds: list[tuple[Worked, float]] = []

@@ -1,0 +1,150 @@
+"""CPU of the box and of the pipeline before it, against Pillow alone on the same bytes.
+
+Counted is all that a worker does about an upload that has arrived in chunks, until its thumbnail
+is ready to be stored: the chunks gathered in a buffer that the decoder can be handed, their
+SHA-256, the type named by libmagic, the job and its answer through the socket, and in the decoder
+decoding, shrinking, encoding, and every look at the file that Pillow alone would not take. Of both
+processes, and with the decoders that are replaced meanwhile. Not counted is what the clients of
+store, database and broker cost: `uploads` has them.
+
+Pillow alone is once the plain script of `uploads`, which lets Pillow choose how far a JPEG is
+shrunk while it is decoded, and once our own steps in the process that has the bytes: what remains
+is what box and pipeline put on top.
+"""
+
+import io
+import multiprocessing
+import os
+import time
+from collections.abc import AsyncIterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from statistics import median
+from typing import Any, Final
+
+import uvloop
+from rich.table import Table
+
+from shared.attachments import Attachment
+from shared.database import Database
+from shared.processing import Claim
+from shared.settings import Settings
+from shared.storage import Storage, StoredObject
+from tests.benchmarks.photos import Photo, large_photo, small_photo
+from tests.benchmarks.processes import cpu_s
+from tests.benchmarks.report import at_most, make_table
+from tests.benchmarks.site import Site
+from tests.benchmarks.uploads import pillow_cpu_ms
+from tests.service import make_settings
+from worker.decoder import Decoders
+from worker.pipeline import Tools, examine
+from worker.thumbnails import make_thumbnail
+
+ROUNDS = 5
+CHUNK_BYTES: Final = 128 * 1024
+"""In chunks of about this size a store at hand was seen to send."""
+
+
+class Shelf(Storage):
+    """A store of one object that costs nothing to ask; what is written to it is dropped."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+        self._found = StoredObject(size=len(content), etag="e")
+
+    @asynccontextmanager
+    async def read(
+        self, key: str, *, start: int = 0, end: int, pin: StoredObject | None = None
+    ) -> AsyncIterator[tuple[StoredObject, AsyncIterator[bytes]]]:
+        """Give the bytes in chunks."""
+        yield self._found, self._chunks(start, min(end, len(self._content)))
+
+    async def _chunks(self, start: int, end: int) -> AsyncIterator[bytes]:
+        for at in range(start, end, CHUNK_BYTES):
+            yield self._content[at : min(at + CHUNK_BYTES, end)]
+
+    async def write(self, key: str, body: bytes, *, content_type: str) -> None:
+        """Drop it."""
+
+
+class Consent(Database):
+    """A database that costs nothing to ask, and to which every claim holds."""
+
+    def __init__(self) -> None:
+        pass
+
+    async def run(self, *_args: Any, **_values: Any) -> Any:
+        """Agree."""
+        return True
+
+
+async def run(site: Site) -> Table:
+    """Measure in turns, so that a busy machine slows both alike; one upload at a time."""
+    table = make_table(
+        "box: CPU of buffering, decoder and transport, for one upload",
+        ["JPEG: compared with", "box and pipeline", "Pillow alone", "ratio", "aim"],
+    )
+    environment = site.stack.environment(site.database_url)
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=context) as process:
+        for photo, times, aim in (
+            (small_photo(), 100 if site.quick else 500, 1.5),
+            (large_photo(), 20 if site.quick else 60, 1.1),
+        ):
+            rounds = [
+                (
+                    process.submit(box_cpu_ms, photo, times, environment).result(),
+                    process.submit(pillow_cpu_ms, photo.content, times).result(),
+                    process.submit(steps_cpu_ms, photo.content, times).result(),
+                )
+                for _ in range(1 if site.quick else ROUNDS)
+            ]
+            boxed = f"{median(ours for ours, *_ in rounds):.2f} ms"
+            for number, title in enumerate(("plain script", "our own steps"), 1):
+                ratio = median(each[0] / each[number] for each in rounds)
+                table.add_row(
+                    f"{photo.name}: {title}",
+                    boxed,
+                    f"{median(each[number] for each in rounds):.2f} ms",
+                    *at_most(ratio, aim),
+                )
+    return table
+
+
+def steps_cpu_ms(content: bytes, times: int) -> float:
+    """Do with Pillow what the box does, outside of it; gives the CPU time of one."""
+    began = time.process_time()
+    for _ in range(times):
+        make_thumbnail(io.BytesIO(content), max_pixels=50_000_000)
+    return 1000 * (time.process_time() - began) / times
+
+
+def box_cpu_ms(photo: Photo, times: int, environment: Mapping[str, str]) -> float:
+    """Have thumbnails made in a box; gives the CPU time of one, of this process and the box."""
+    return uvloop.run(_box_cpu_ms(photo, times, make_settings(environment)))
+
+
+async def _box_cpu_ms(photo: Photo, times: int, settings: Settings) -> float:
+    decoders = Decoders(1, max_pixels=settings.max_pixels, timeout_s=settings.decoder_timeout)
+    await decoders.warm_up()
+    tools = Tools(
+        settings=settings, database=Consent(), storage=Shelf(photo.content), decoders=decoders
+    )
+    now = datetime.now(UTC)
+    claim = Claim(
+        attachment=Attachment(
+            id=1, organization_id=1, bucket="b", name="photo.jpg", file_name="photo.jpg",
+            created_at=now, policy_expires_at=now,
+        )
+    )  # fmt: skip
+    try:
+        for _ in range(5):
+            outcome = await examine(tools, claim)
+            assert outcome.thumbnail_name == "photo.jpg", outcome
+        before = cpu_s(os.getpid())
+        for _ in range(times):
+            await examine(tools, claim)
+        return 1000 * (cpu_s(os.getpid()) - before) / times
+    finally:
+        await decoders.close()

@@ -1,0 +1,136 @@
+"""CPU of our thumbnails against those of libvips, on the same files, one thread each.
+
+Both give a thumbnail of 320 pixels, upright, without metadata, in the same format, in like quality.
+Each runs in a process of its own, on bytes in memory; neither has a box around it.
+"""
+
+import importlib
+import io
+import multiprocessing
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from importlib.util import find_spec
+from statistics import median
+from typing import Any, Final
+
+from rich.table import Table
+
+from shared.errors import Rejected
+from tests.benchmarks.photos import picture
+from tests.benchmarks.report import at_most, make_table
+from tests.benchmarks.site import Site
+from worker.thumbnails import load_codecs, make_thumbnail
+
+ROUNDS = 5
+ROUND_PIXELS: Final = 60_000_000
+"""About so many pixels are decoded in one round: a tenth of a second at the least."""
+
+SIZES: Final = ((1632, 1224), (4160, 3120), (8064, 6048))
+MAX_PIXELS: Final = 50_000_000
+AIM = 1.05
+
+FORMATS: Final[dict[str, tuple[str, dict[str, Any]]]] = {
+    "JPEG": ("JPEG", {"quality": 89}),
+    "progressive JPEG": ("JPEG", {"quality": 89, "progressive": True}),
+    "PNG": ("PNG", {"compress_level": 6}),
+    "WebP": ("WEBP", {"quality": 85, "method": 2}),
+    "GIF": ("GIF", {}),
+    # as scanners and image editors write it
+    "TIFF, LZW": ("TIFF", {"compression": "tiff_lzw", "tiffinfo": {317: 2}}),
+}
+AIMED_AT: Final = ("JPEG", "progressive JPEG")
+
+WRITTEN: Final = {
+    "image/jpeg": (".jpg", {"Q": 82}),
+    "image/png": (".png", {}),
+    "image/webp": (".webp", {"Q": 80, "effort": 4}),
+}
+"""How libvips is to write what we write as that type."""
+
+
+async def run(site: Site) -> Table:
+    """Measure in turns, so that a busy machine slows both alike."""
+    table = make_table(
+        "libvips: CPU of one thumbnail, in memory, one thread",
+        ["file", "ours", "libvips", "ratio", "aim"],
+    )
+    if find_spec("pyvips") is None:
+        table.add_row("pyvips is not installed: make bench installs it")
+        return table
+    context = multiprocessing.get_context("spawn")
+    with (
+        ProcessPoolExecutor(1, mp_context=context, initializer=load_codecs, initargs=(("tiff",),))
+        as ours,
+        ProcessPoolExecutor(1, mp_context=context, initializer=_one_thread) as theirs,
+    ):  # fmt: skip
+        for title, content, pixels, aim in _files(SIZES[:2] if site.quick else SIZES):
+            times = max(1, ROUND_PIXELS // pixels)
+            try:
+                content_type = ours.submit(our_type, content).result()
+            except Rejected as rejected:
+                table.add_row(title, rejected.code)
+                continue
+            rounds: list[tuple[float, float]] = []
+            for number in range(1 + (2 if site.quick else ROUNDS)):
+                pair = (
+                    ours.submit(our_cpu_ms, content, times).result(),
+                    theirs.submit(their_cpu_ms, content, content_type, times).result(),
+                )
+                if number:  # the first is to warm up
+                    rounds.append(pair)
+            ratio = median(our / their for our, their in rounds)
+            table.add_row(
+                title,
+                f"{median(our for our, _ in rounds):.1f} ms",
+                f"{median(their for _, their in rounds):.1f} ms",
+                *(at_most(ratio, AIM) if aim else (f"{ratio:.2f} ×",)),
+            )
+    return table
+
+
+def _files(sizes: Iterable[tuple[int, int]]) -> Iterator[tuple[str, bytes, int, bool]]:
+    """Draw all files: title, bytes, pixels, and whether there is an aim."""
+    pictures = [picture(*size) for size in sizes]
+    for title, (kind, options) in FORMATS.items():
+        for image in pictures:
+            file = io.BytesIO()
+            image.save(file, kind, **options)
+            pixels = image.width * image.height
+            yield f"{title}, {pixels / 1e6:.0f} MP", file.getvalue(), pixels, title in AIMED_AT
+
+
+def our_type(content: bytes) -> str:
+    """Tell as what we write the thumbnail."""
+    return make_thumbnail(io.BytesIO(content), max_pixels=MAX_PIXELS).content_type
+
+
+def our_cpu_ms(content: bytes, times: int) -> float:
+    """Make our thumbnail; gives the CPU time of one."""
+    return _cpu_ms(lambda: make_thumbnail(io.BytesIO(content), max_pixels=MAX_PIXELS), times)
+
+
+def their_cpu_ms(content: bytes, content_type: str, times: int) -> float:
+    """Make the same with libvips; gives the CPU time of one."""
+    vips: Any = importlib.import_module("pyvips")  # of no type, and in no environment but this
+    suffix, options = WRITTEN[content_type]
+
+    def make() -> bytes:
+        image = vips.Image.thumbnail_buffer(content, 320, height=320, size="down")
+        return bytes(image.write_to_buffer(suffix, keep="none", **options))
+
+    return _cpu_ms(make, times)
+
+
+def _one_thread() -> None:
+    os.environ["VIPS_CONCURRENCY"] = "1"
+    # Else it would answer from memory the second time.
+    importlib.import_module("pyvips").cache_set_max(0)
+
+
+def _cpu_ms(make: Callable[[], object], times: int) -> float:
+    began = time.process_time()
+    for _ in range(times):
+        make()
+    return 1000 * (time.process_time() - began) / times
