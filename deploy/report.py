@@ -87,7 +87,7 @@ def print_uploaded(items: Iterable[Uploaded]) -> None:
                 item.size,
                 f"{item.width}×{item.height}" if item.width and item.height else None,
                 f"{item.seconds:.2f}",
-                item.reason["detail"] if item.reason else item.url,
+                item.url if item.succeeded or not item.reason else item.reason["detail"],
             )
             for item in items
         ),
