@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import os
 import signal
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import AsyncExitStack
@@ -13,6 +14,7 @@ import pytest_asyncio
 import redis.asyncio
 from hypothesis import settings
 
+from deploy.embedded import ports
 from shared.schema import migrate
 from tests.service import Service, WorkerProcess, running_service
 from tests.stack import Stack, running_stack
@@ -29,9 +31,18 @@ settings.load_profile("untimed")
 
 
 def pytest_configure() -> None:
-    """Let SIGINT be heard: a runner in the background ignores it, and all that it starts."""
+    """Let SIGINT be heard: a runner in the background ignores it, and all that it starts.
+
+    Test processes that run side by side choose their servers' ports from ranges of their own: all
+    start at one moment, and a port is taken some time after it was found free.
+    """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    count = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    share = len(ports.PORTS) // count
+    first = ports.PORTS.start + number * share
+    ports.PORTS = range(first, first + share)
 
 
 @pytest.fixture(autouse=True)

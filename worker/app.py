@@ -1,7 +1,10 @@
 """The Celery application of the worker, and its one task."""
 
+import os
 import signal
 import sys
+import threading
+import time
 import warnings
 from functools import partial
 from typing import Any
@@ -18,6 +21,10 @@ from worker.runtime import Runtime
 RECONNECT_S = 2.0
 """How often a broker that is away is looked for: once it is back, work goes on within seconds. The
 pauses of Celery grow to half a minute, and there is no setting for them."""
+
+LAST_WORDS_S = 3.0
+"""How long Celery may take to end once the runtime has: with a broker that is frozen, kombu waits
+for half a minute to acknowledge messages whose uploads are done or given back by then."""
 
 log = get_logger(__name__)
 
@@ -66,6 +73,7 @@ def work(settings: Settings) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     runtime = Runtime(settings)
     runtime.start()
+    threading.Thread(target=_end_in_time, args=(runtime,), name="end", daemon=True).start()
     try:
         worker = make_app(settings, runtime).Worker(
             pool="threads",
@@ -80,5 +88,14 @@ def work(settings: Settings) -> int:
         )
         worker.start()
     finally:
+        runtime.drain()
         in_order = runtime.join()
     return int(worker.exitcode or 0) if in_order else 1
+
+
+def _end_in_time(runtime: Runtime) -> None:
+    """End the process some seconds after its runtime has ended, whatever else still goes on."""
+    in_order = runtime.join()
+    time.sleep(LAST_WORDS_S)
+    log.warning("broker does not answer: left without telling it what is done")
+    os._exit(0 if in_order else 1)

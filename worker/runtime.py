@@ -42,6 +42,13 @@ DRAIN_S = 6.0
 """How long uploads in flight may still run when the worker is told to stop; what is not done by
 then is given back, so that another worker takes it at once."""
 
+DATABASE_RETRY_S = 1.0
+"""How often a database that is away is asked to take back what cannot go on without it, and to give
+out what a wake-up told of: once it answers again, work goes on within seconds."""
+
+SWEEP_RETRY_S = 2.0
+"""How long a sweep that found the database away waits, at most."""
+
 TIDY_EVERY_S = 600.0
 
 T = TypeVar("T")
@@ -66,6 +73,7 @@ class Runtime:
         self._held: dict[int, tuple[Claim, asyncio.Task[Any]]] = {}
         self._jobs: set[asyncio.Task[Any]] = set()
         self._draining = False
+        self._given_back = asyncio.Event()
         self._swept_to = 0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ready = threading.Event()
@@ -100,8 +108,7 @@ class Runtime:
             self._loop.call_soon_threadsafe(self._stop.set)
 
     def join(self) -> bool:
-        """Wait until everything has been closed; returns whether that was in good order."""
-        self.drain()
+        """Wait until it has ended and closed everything; returns whether that was in good order."""
         self._thread.join()
         return self._failure is None
 
@@ -173,15 +180,31 @@ class Runtime:
                 await self._job(self._claim_and_work(attachment_id, revision))
 
     async def _claim_and_work(self, attachment_id: int, revision: int) -> None:
-        try:
-            claim = await self._database.run(
-                processing.claim, attachment_id, revision, lease_s=self._settings.lease
-            )
-        except DatabaseAway as error:
-            log.warning("database is away", error=str(error))
-            return
+        claim = await self._claim(attachment_id, revision)
         if claim is not None:
             await self._work(claim)
+
+    async def _claim(self, attachment_id: int, revision: int) -> Claim | None:
+        """Claim what a wake-up tells of; asked again while the database is away.
+
+        Not for longer than the grace of publishing: then it is due, and the sweep takes it up.
+        """
+        over: float | None = None
+        while True:
+            try:
+                return await self._database.run(
+                    processing.claim, attachment_id, revision, lease_s=self._settings.lease
+                )
+            except DatabaseAway as error:
+                if over is None:
+                    log.warning("database is away", attachment=attachment_id, error=str(error))
+                    over = self._now() + self._settings.publish_grace
+                if self._draining or self._now() > over:
+                    return None
+            await asyncio.sleep(DATABASE_RETRY_S)
+
+    def _now(self) -> float:
+        return asyncio.get_running_loop().time()
 
     @property
     def _database(self) -> Database:
@@ -201,45 +224,83 @@ class Runtime:
         assert task is not None
         self._held[row.id] = (claim, task)
         try:
+            await self._process(claim)
+        except DatabaseAway as error:
+            log.warning("database is away", attachment=row.id, error=str(error))
+            await self._outlast(claim)
+        except asyncio.CancelledError:
+            try:
+                await asyncio.shield(self._given_up(claim))
+            except DatabaseAway:
+                if not self._draining:
+                    await self._outlast(claim)
+            raise
+        finally:
+            self._let_go(claim)
+
+    async def _process(self, claim: Claim) -> None:
+        """Process a claimed upload and write down how that went. Raises DatabaseAway."""
+        row = claim.attachment
+        try:
             try:
                 outcome = await process(self._tools, claim)
                 log.info("processed", attachment=row.id, state=outcome.state,
                          reason=outcome.reason, content_type=outcome.content_type)  # fmt: skip
             except ObjectMissing:
-                await self._missing(claim)
-            except StoreError as error:
-                reason = "store_unavailable"
-                if isinstance(error, (StoreRefused, ObjectChanged)):
-                    reason = "store_refused" if isinstance(error, StoreRefused) else "changing"
-                await self._try_again(claim, reason, error)
-            except DecoderFault as error:
-                await self._try_again(claim, str(error), error)
-            except ClaimLost:
-                log.info("another worker took over", attachment=row.id)
-                await self._database.run(processing.process_again, row.id)
-            except asyncio.CancelledError:
-                await asyncio.shield(self._given_up(claim))
-                raise
-            except DatabaseAway:
-                raise
-            except Exception as error:
-                log.exception("unexpected error", attachment=row.id)
-                await self._try_again(claim, "internal_error", error)
-        except DatabaseAway as error:
-            # The lease will end, and the sweep takes the upload up again.
-            log.warning("database is away", attachment=row.id, error=str(error))
-        finally:
-            # This worker's own sweep may hold it under a later claim by now.
-            if self._held.get(row.id, (None, None))[0] is claim:
-                del self._held[row.id]
+                await self._missing(claim)  # which the store may fail as well
+        except StoreRefused as error:
+            await self._try_again(claim, "store_refused", error)
+        except ObjectChanged as error:
+            await self._try_again(claim, "changing", error)
+        except StoreError as error:
+            await self._try_again(claim, "store_unavailable", error)
+        except DecoderFault as error:
+            await self._try_again(claim, str(error), error)
+        except ClaimLost:
+            log.info("another worker took over", attachment=row.id)
+            self._let_go(claim)
+            await self._given_up(claim)
+        except DatabaseAway:
+            raise
+        except Exception as error:
+            log.exception("unexpected error", attachment=row.id)
+            await self._try_again(claim, "internal_error", error)
+
+    def _holds(self, claim: Claim) -> bool:
+        held = self._held.get(claim.attachment.id)
+        return held is not None and held[0] is claim
+
+    def _let_go(self, claim: Claim) -> None:
+        if self._holds(claim):  # this worker's own sweep may hold it under a later claim by now
+            del self._held[claim.attachment.id]
 
     async def _given_up(self, claim: Claim) -> None:
-        """Leave a cancelled upload to others: stopped, it is given back; overtaken, seen to."""
-        row = claim.attachment
-        if self._held.get(row.id, (None, None))[0] is claim:
-            await self._database.run(processing.release, claim, delay_s=0.0, counted=False)
-        else:
-            await self._database.run(processing.process_again, row.id)
+        """Leave an upload to others: what is still held is given back; overtaken, it is seen to.
+
+        Given back uncounted: it was not for the upload that this attempt did not end.
+        """
+        if not self._holds(claim) or (
+            await self._database.run(processing.release, claim, delay_s=0.0, counted=False) is None
+        ):
+            await self._database.run(processing.process_again, claim.attachment.id)
+
+    async def _outlast(self, claim: Claim) -> None:
+        """Give an upload up as soon as the database is back; after the lease the sweep sees to it.
+
+        It goes on at once: what is given back is due, and the sweep is told.
+        """
+        over = self._now() + self._settings.lease
+        try:
+            while self._now() < over:
+                await asyncio.sleep(DATABASE_RETRY_S)
+                with suppress(DatabaseAway):
+                    await self._given_up(claim)
+                    self._given_back.set()
+                    return
+        except asyncio.CancelledError:
+            with suppress(DatabaseAway):
+                await asyncio.shield(self._given_up(claim))
+            raise
 
     async def _missing(self, claim: Claim) -> None:
         row = claim.attachment
@@ -288,23 +349,27 @@ class Runtime:
                 log.exception("leases not renewed")
                 continue
             for attachment_id, (claim, task) in held.items():
-                current = self._held.get(attachment_id)
-                if attachment_id not in kept and current is not None and current[0] is claim:
+                if attachment_id not in kept and self._holds(claim):
                     log.info("another worker took over", attachment=attachment_id)
-                    del self._held[attachment_id]
+                    self._let_go(claim)
                     task.cancel()
 
     async def _sweep(self) -> None:
-        """Every so often take up what is due; again at once while there is more than fits."""
+        """Every so often take up what is due; again at once while there is more than fits.
+
+        Soon after the database was away, too: what waited for it is due.
+        """
         interval = self._settings.sweep_interval
         await asyncio.sleep(random.uniform(0, min(interval, 2)))  # noqa: S311
         while True:
-            free, taken = self._places.take_for_sweep(), 0
+            free, taken, pause_s = self._places.take_for_sweep(), 0, interval
+            self._given_back.clear()
             try:
                 if free:
                     taken = await self._job(self._take_due(free))
             except DatabaseAway as error:
                 log.warning("sweep put off", error=str(error))
+                pause_s = min(interval, SWEEP_RETRY_S)
             except Exception:
                 log.exception("sweep failed")
             finally:
@@ -312,7 +377,9 @@ class Runtime:
             if taken and taken == free:
                 await self._places.wait_for_sweep()
             else:
-                await asyncio.sleep(interval * random.uniform(0.8, 1.2))  # noqa: S311
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(pause_s * random.uniform(0.8, 1.2)):  # noqa: S311
+                        await self._given_back.wait()
 
     async def _tidy(self) -> None:
         """Now and then remove dead letters that are too old, also where no new ones come."""

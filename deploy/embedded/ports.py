@@ -5,7 +5,7 @@ import socket
 from collections.abc import Mapping
 
 HOST = "127.0.0.1"
-PORTS = range(12_000, 22_000)
+PORTS: range = range(12_000, 22_000)
 """Below what systems hand out to outgoing connections, so that a port is free after a restart."""
 PARTNER = 10_000
 """SeaweedFS looks for one of its ports that much above another: both must be free."""

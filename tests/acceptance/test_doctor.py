@@ -554,7 +554,7 @@ async def test_addresses_that_are_signed_with_another_secret_do_not_open(working
 async def test_without_a_worker_the_event_arrives_and_nobody_takes_the_upload(
     service: Service,
 ) -> None:
-    examined = await examine(environment(service), wait=2)
+    examined = await examine(environment(service), wait=6)
     assert examined.named("failed") == ["worker", "thumbnail"]
     assert examined["event"]["status"] == "ok"
     assert "no worker took the upload" in examined["thumbnail"]["found"]
@@ -660,7 +660,7 @@ async def test_a_doctor_that_is_told_to_stop_removes_its_probe_and_shows_what_it
         return any(probes.NAME in event["key"] for event in service.stack.relay.seen[seen:])
 
     await until(uploaded, within_s=30)
-    await asyncio.sleep(0.5)  # for the store to answer the upload, and the wait to begin
+    await event_awaited(service)
     process.send_signal(number)
     out, err = await asyncio.wait_for(process.communicate(), 30)
     assert (process.returncode, err) == (1, b"")
@@ -682,6 +682,18 @@ async def probe_of(service: Service) -> int:
     return int(await until(found, within_s=30))
 
 
+async def event_awaited(service: Service) -> None:
+    """Wait until a doctor asks the database for the event of its probe."""
+
+    async def asked() -> Any:
+        return await service.database.fetchval(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+            " AND query LIKE 'SELECT source, dialect%'"
+        )
+
+    await until(asked, within_s=30)
+
+
 async def test_a_probe_that_a_worker_has_in_hand_is_left_to_the_sweep(service: Service) -> None:
     async def take() -> int:
         attachment_id = await probe_of(service)
@@ -692,7 +704,7 @@ async def test_a_probe_that_a_worker_has_in_hand_is_left_to_the_sweep(service: S
         )
         return attachment_id
 
-    examined, attachment_id = await asyncio.gather(examine(environment(service), wait=2), take())
+    examined, attachment_id = await asyncio.gather(examine(environment(service), wait=6), take())
     assert examined["removal"]["status"] == "warning"
     assert "marked deleted" in examined["removal"]["found"]
     row = await service.row(attachment_id)
@@ -711,7 +723,7 @@ async def test_a_database_that_goes_away_meanwhile_costs_the_rest_and_no_traceba
 
         async def cut() -> int:
             attachment_id = await probe_of(service)
-            await asyncio.sleep(1)
+            await event_awaited(service)
             proxy.cut()
             return attachment_id
 
@@ -730,7 +742,7 @@ async def test_a_store_that_goes_away_meanwhile_leaves_the_probe_to_the_sweep(
 
         async def cut() -> int:
             attachment_id = await probe_of(service)
-            await asyncio.sleep(1)
+            await event_awaited(service)
             proxy.cut()
             return attachment_id
 

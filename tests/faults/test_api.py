@@ -119,12 +119,14 @@ async def test_f24_five_hundred_requests_that_never_end_leave_the_others_alone(
 ) -> None:
     api = await launch(ApiProcess(service.environment, program=changed(LIMIT_HEADS, "api")))
     port = int(api.url.rpartition(":")[2])
-    opened = await asyncio.gather(
-        *(asyncio.open_connection("127.0.0.1", port) for _ in range(SOCKETS))
-    )
+
+    async def begin() -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(HALF_A_HEAD)  # at once: who has sent nothing is told nothing in the end
+        return reader, writer
+
+    opened = await asyncio.gather(*(begin() for _ in range(SOCKETS)))
     began = time.monotonic()
-    for _, writer in opened:
-        writer.write(HALF_A_HEAD)
     answers = [asyncio.create_task(reader.read()) for reader, _ in opened]
 
     async def drip() -> None:  # a byte now and then: that is no progress

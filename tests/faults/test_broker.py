@@ -128,10 +128,11 @@ async def test_f7_a_broker_that_is_killed_and_comes_back_is_used_again_within_te
         await valkey.start()
         back = time.monotonic()
 
-        async def consumes() -> bool:
+        async def consumes(since: int = len(ids)) -> bool:
             ids.append(int(await service.client.upload(PHOTO, "img.jpg")))
             await asyncio.sleep(0.5)
-            return (await service.row(ids[-1])).state == "ready"
+            rows = [await service.row(attachment_id) for attachment_id in ids[since:]]
+            return any(row.state == "ready" for row in rows)
 
         await until(consumes, within_s=10 - (time.monotonic() - back))
     assert worker.process is not None
@@ -161,9 +162,9 @@ async def test_f8_while_the_broker_is_frozen_the_api_answers_as_ever(
     frozen = psutil.Process(valkey.child.pid)
     told = [await posted(service) for _ in range(10)]
     relay.target = api.url
-    most_late = []
-    # A machine that is busy with other things is late, too; a loop that waits for the broker is
-    # late each time, and by as long as that is frozen.
+    late = []
+    # A machine that is busy with other things is late, too, now and then; a loop that waits for
+    # the broker is late with each event, and by as long as that is frozen.
     for _ in range(3):
         before = len(api.log())
         frozen.suspend()
@@ -181,16 +182,43 @@ async def test_f8_while_the_broker_is_frozen_the_api_answers_as_ever(
         finally:
             frozen.resume()
         lines = api.log()[before:].splitlines()[1:-1]
-        most_late.append(max(float(line.split()[1]) for line in lines if line[:4] == "LATE"))
-        if most_late[-1] < 0.1:
+        ticks = sorted(float(line.split()[1]) for line in lines if line[:4] == "LATE")
+        late.append(ticks[int(len(ticks) * 0.99)])
+        if late[-1] < 0.1:
             break
-    assert min(most_late) < 0.1
+    assert min(late) < 0.1
     for _, event in told:
         assert await relay.post(event) == 200
     await start_worker(service, **SOON)
     for row, _ in told:
         await reaches(service, row.id, "ready")
         await is_whole(service, storage, row.id, PHOTO)
+
+
+async def test_f8_a_worker_is_told_to_stop_while_the_broker_is_frozen(
+    start_service: StartService,
+    start_worker: StartWorker,
+    storage: Storage,
+    proxy: Proxy,
+    valkey: EmbeddedValkey,
+) -> None:
+    """It ends before it would be killed, and what it had is another's to take at once."""
+    service = await start_service(broker_url=valkey.url)
+    worker = await start_worker(service, s3_endpoint_url=proxy.url, lease="600")
+    proxy.hold()
+    attachment_id = await service.client.upload(PHOTO, "img.jpg")
+    await reaches(service, attachment_id, "processing")
+    assert valkey.child is not None
+    frozen = psutil.Process(valkey.child.pid)
+    frozen.suspend()
+    try:
+        assert await worker.stop(within_s=15) == 0  # the README's time before a kill
+    finally:
+        frozen.resume()
+    assert (await service.row(attachment_id)).state == "uploaded"
+    await start_worker(service, **SOON)
+    await reaches(service, attachment_id, "ready")
+    await is_whole(service, storage, attachment_id, PHOTO)
 
 
 async def test_f9_a_broker_that_is_flushed_while_all_is_at_work_loses_nothing(
@@ -218,7 +246,8 @@ async def test_f10_while_the_broker_is_full_the_sweep_does_the_work(
     storage: Storage,
     valkey: EmbeddedValkey,
 ) -> None:
-    service = await start_service(broker_url=valkey.url, publish_grace="0.5")
+    # nothing but the sweep, once it is let, and nothing but the broker, once it has room
+    service = await start_service(broker_url=valkey.url, publish_grace="300")
     worker = await start_worker(service, **SOON)
     relay = service.stack.relay
     target, ids = relay.target, []
@@ -234,6 +263,7 @@ async def test_f10_while_the_broker_is_full_the_sweep_does_the_work(
             relay.target = target
             assert await relay.post(event) == 200
             ids.append(row.id)
+            await make_due(service, row.id)
         for attachment_id in ids:
             row = await reaches(service, attachment_id, "ready")
             assert (row.revision, row.attempt) == (1, 1)
@@ -268,7 +298,8 @@ async def test_f8_what_is_between_us_and_the_broker_holds_up_no_event_and_no_upl
     disturb: Callable[[Proxy], None],
 ) -> None:
     async with running_proxy(stack.valkey.url) as way:
-        service = await start_service(broker_url=way.url, publish_grace="0.5")
+        # nothing but the sweep, once it is let, and nothing but the broker, once it is back
+        service = await start_service(broker_url=way.url, publish_grace="300")
         worker = await start_worker(service, **SOON)
         relay, ids = service.stack.relay, []
         target = relay.target
@@ -280,6 +311,7 @@ async def test_f8_what_is_between_us_and_the_broker_holds_up_no_event_and_no_upl
             async with asyncio.timeout(3):
                 assert await relay.post(event) == 200
             ids.append(row.id)
+            await make_due(service, row.id)
         for attachment_id in ids:
             row = await reaches(service, attachment_id, "ready")
             assert (row.revision, row.attempt) == (1, 1)

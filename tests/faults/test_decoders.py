@@ -115,12 +115,12 @@ async def test_f4_a_file_that_kills_every_decoder_fails_alone_after_five_attempt
     poison = await service.client.upload(POISON, "poison.jpg")
     others: list[str] = []
     for attempt in range(1, 6):
-        uploads = (service.client.upload(PHOTO, "img.jpg") for _ in range(4))
-        others += await asyncio.gather(*uploads)
         row = await reaches(service, poison, "uploaded", "failed", attempt=attempt)
         assert (row.state, row.reason) == ("failed" if attempt == 5 else "uploaded", "decoder_died")
         if attempt < 5:
             await make_due(service, poison)
+        uploads = (service.client.upload(PHOTO, "img.jpg") for _ in range(4))
+        others += await asyncio.gather(*uploads)
     assert not (await service.row(poison)).resized
     await no_orphans(service, storage, poison)
     for attachment_id in others:

@@ -81,7 +81,7 @@ async def test_f22_a_worker_that_may_write_no_large_file_fails_clean(
 async def test_f23_workers_whose_clocks_are_wrong_take_nothing_early(
     service: Service, launch: Launch, start_worker: StartWorker, storage: Storage, proxy: Proxy
 ) -> None:
-    right = await start_worker(service, s3_endpoint_url=proxy.url, lease="2", **SOON)
+    right = await start_worker(service, s3_endpoint_url=proxy.url, lease="6", **SOON)
     proxy.hold()
     held = await service.client.upload(PHOTO, "img.jpg")
     claimed = await reaches(service, held, "processing")
@@ -93,7 +93,7 @@ async def test_f23_workers_whose_clocks_are_wrong_take_nothing_early(
                 WorkerProcess(
                     environment,
                     program=changed(TRAVEL.format(seconds=seconds), "worker"),
-                    lease="2",
+                    lease="6",
                     **SOON,
                 )
             )
@@ -103,7 +103,7 @@ async def test_f23_workers_whose_clocks_are_wrong_take_nothing_early(
     for wrong, sign in ((ahead, 1), (behind, -1)):
         shown = datetime.fromisoformat(json.loads(wrong.log().splitlines()[-1])["timestamp"])
         assert sign * (shown - datetime.now(UTC)).total_seconds() > 3000
-    await asyncio.sleep(3)  # longer than the lease, fifteen sweeps of each
+    await asyncio.sleep(7)  # longer than the lease, 35 sweeps of each
     row = await service.row(held)
     assert (row.state, row.attempt) == ("processing", claimed.attempt)
     assert (await service.row(waiting)).state == "pending"

@@ -13,12 +13,21 @@ from tests.conftest import StartWorker
 from tests.data import images
 from tests.faults.rows import PHOTO, SOON, closed_port, is_whole, make_due, no_orphans, reaches
 from tests.objects import exists
-from tests.proxy import Proxy
+from tests.proxy import CHUNK_BYTES, Proxy, Stream
 from tests.service import Service, until
 
 pytestmark = pytest.mark.fault
 
 ERROR_500 = b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+
+
+class KeepingProxy(Proxy):
+    """Answers 500 from the first removal on."""
+
+    async def _ask(self, data: bytes, client: Stream, server: Stream) -> bool:
+        if data.startswith(b"DELETE "):
+            self.answer(ERROR_500)
+        return await super()._ask(data, client, server)
 
 
 async def test_f17_when_the_store_cannot_be_reached_the_attempts_run_out(
@@ -78,7 +87,8 @@ async def test_f16_an_upload_over_one_that_is_being_read_is_what_the_row_describ
 async def test_f16_an_upload_over_another_is_found_though_its_event_is_lost(
     service: Service, start_worker: StartWorker, storage: Storage
 ) -> None:
-    await start_worker(service, pending_check="3", **SOON)
+    # long enough for the second upload to be there when the store is asked
+    await start_worker(service, pending_check="8", **SOON)
     created = await service.client.create("img.jpg")
     attachment_id = created["data"]["id"]
     await service.client.post_file(created, PHOTO)
@@ -92,7 +102,7 @@ async def test_f16_an_upload_over_another_is_found_though_its_event_is_lost(
         row = await service.row(attachment_id)
         return row.state == "ready" and row.size == len(second)
 
-    await until(described)
+    await until(described, within_s=30)
     await is_whole(service, storage, attachment_id, second)
 
 
@@ -156,6 +166,35 @@ async def test_f16_an_object_that_is_removed_while_it_is_read_is_missing(
     assert worker.process.poll() is None
 
 
+async def test_f16_where_an_object_is_missing_and_the_store_fails_then_it_is_tried_again(
+    service: Service, start_worker: StartWorker, storage: Storage
+) -> None:
+    first = await start_worker(service)
+    attachment_id = await service.client.upload(PHOTO, "img.jpg")
+    row = await reaches(service, attachment_id, "ready")
+    await first.stop()
+    await storage.delete(row.key)
+    await service.execute(  # an overwrite is told of, which is gone before it is read
+        "UPDATE attachments SET state = 'uploaded', revision = revision + 1, attempt = 0,"
+        " resized = false, due_at = now() WHERE id = $1",
+        row.id,
+    )
+    way = KeepingProxy(service.stack.seaweedfs.url)
+    await way.start()
+    try:
+        second = await start_worker(service, s3_endpoint_url=way.url, lease="3600", **SOON)
+        row = await reaches(service, attachment_id, "uploaded", attempt=1)
+        assert row.reason == "store_unavailable"
+        await second.stop()
+    finally:
+        await way.stop()
+    await start_worker(service, **SOON)
+    await make_due(service, attachment_id)
+    row = await reaches(service, attachment_id, "failed")
+    assert (row.reason, row.resized) == ("missing", False)
+    assert row.thumbnail_key is None or not await exists(storage, row.thumbnail_key)
+
+
 @pytest.mark.parametrize(
     "disturb",
     [
@@ -195,7 +234,7 @@ async def test_f17_a_worker_that_never_hears_of_its_thumbnail_stores_it_again(
     service: Service, start_worker: StartWorker, storage: Storage, proxy: Proxy
 ) -> None:
     await start_worker(service, s3_endpoint_url=proxy.url, **SOON)
-    proxy.delay(0.3)
+    proxy.delay(1.0)
     attachment_id = await service.client.upload(PHOTO, "img.jpg")
     await until(lambda: asyncio.sleep(0, proxy.requested > 4000))  # that is no request to read
     proxy.hold()
@@ -216,9 +255,11 @@ async def test_f17_a_worker_that_never_hears_of_its_thumbnail_stores_it_again(
 async def test_f17_a_slow_store_is_waited_for(
     service: Service, start_worker: StartWorker, storage: Storage, proxy: Proxy
 ) -> None:
-    await start_worker(service, s3_endpoint_url=proxy.url, lease="2", **SOON)
-    proxy.delay(0.2)  # every piece: in all longer than the lease, which is renewed meanwhile
-    attachment_id = await service.client.upload(PHOTO, "img.jpg")
+    await start_worker(service, s3_endpoint_url=proxy.url, lease="5", **SOON)
+    proxy.delay(0.3)  # every piece: reading takes longer than the lease, which is renewed meanwhile
+    large = images.encode(images.noise(1800, 1400), "JPEG")
+    assert len(large) > 15 * CHUNK_BYTES
+    attachment_id = await service.client.upload(large, "img.jpg")
     row = await reaches(service, attachment_id, "ready", within_s=60)
     assert row.attempt == 1
-    await is_whole(service, storage, attachment_id, PHOTO)
+    await is_whole(service, storage, attachment_id, large)

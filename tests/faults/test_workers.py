@@ -120,7 +120,7 @@ async def test_f1_of_workers_that_are_killed_at_random_every_upload_comes_out_on
 ) -> None:
     chance = random.Random(kills)
     # each kill costs what is in flight an attempt, which is not what is tested here
-    settings = {"lease": "2", "attempts": "20", "concurrency": "4", **SOON}
+    settings = {"lease": "5", "attempts": "20", "concurrency": "4", **SOON}
     workers = [await start_worker(service, **settings) for _ in range(2)]
     ids: list[str] = []
     for _ in range(kills):
@@ -251,7 +251,11 @@ async def test_f6_of_an_upload_that_was_lost_to_another_nothing_goes_on(
     await until(lambda: asyncio.sleep(0, proxy.links == 0))  # what it had asked for, it dropped
     requested = proxy.requested
     proxy.let_go()
-    assert await told_tasks(first) == idle
+
+    async def all_ended() -> bool:
+        return await told_tasks(first) == idle
+
+    await until(all_ended)
     assert proxy.requested == requested
     assert not processed(first)
     row = await service.row(attachment_id)

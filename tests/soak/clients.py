@@ -64,6 +64,7 @@ class Ledger:
     entries: list[Entry] = field(default_factory=list)
     accepted: int = 0
     odd: list[str] = field(default_factory=list)
+    foreign: list[str] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
 
 
@@ -132,6 +133,17 @@ class Clients:
         path = f"/api/v2/attachments/{entry.attachment_id}"
         answer = await self._call(entry.upload, "GET", path)
         self._note("show", answer, (404,) if entry.deleted else (200, 404))
+        own, all_ = entry.upload.organization, len(self._site.clients)
+        if all_ > 1:
+            await self._show_to_another(entry, (own + 1) % all_)
+
+    async def _show_to_another(self, entry: Entry, organization: int) -> None:
+        path = f"/api/v2/attachments/{entry.attachment_id}"
+        answer = await self._call(entry.upload, "GET", path, organization=organization)
+        if answer is not None and answer.status == 404:
+            self._ledger.counts["kept from another organization"] += 1
+        elif answer is not None:
+            self._ledger.foreign.append(f"attachment {entry.attachment_id}: {answer.status}")
 
     def _note(self, what: str, answer: Answer | None, usual: tuple[int, ...]) -> None:
         if answer is None:
@@ -145,10 +157,20 @@ class Clients:
             self._ledger.odd.append(words)
 
     async def _call(
-        self, upload: Upload, method: str, path: str, document: Any = None
+        self,
+        upload: Upload,
+        method: str,
+        path: str,
+        document: Any = None,
+        *,
+        organization: int | None = None,
     ) -> Answer | None:
-        """Make a request to whichever API answers; None if none does for long."""
-        callers = self._site.clients[upload.organization]
+        """Make a request to whichever API answers; None if none does for long.
+
+        It is the upload's organization that asks, unless another one is named.
+        """
+        asking = upload.organization if organization is None else organization
+        callers = self._site.clients[asking]
         for turn in self._tries():
             caller: Client = callers[(upload.number + turn) % len(callers)]
             try:

@@ -31,11 +31,14 @@ class Chaos:
         self.left_out: Counter[str] = Counter()
 
     async def run(self, progress: Callable[[], float], over: asyncio.Event) -> None:
-        """Inject each fault once `progress` has come to it, until it is `over`."""
+        """Inject each fault once `progress` has come to it.
+
+        When it is `over`, those whose time has not come are left out.
+        """
         for fault in self._faults:
             while progress() < fault.at and not over.is_set():  # noqa: ASYNC110 - no one tells
                 await asyncio.sleep(POLL_S)
-            if over.is_set():
+            if progress() < fault.at:
                 self.left_out[fault.kind] += 1
                 continue
             try:

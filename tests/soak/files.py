@@ -1,7 +1,7 @@
-"""What a soak uploads: photos that carry their number in their pixels, documents, and junk.
+"""What a soak uploads: photos and PDFs that show their number, other documents, and junk.
 
-The number is drawn as a grid of dark and bright cells over a texture, and survives being made a
-thumbnail; so a thumbnail tells which very upload it was made of.
+The number is drawn as a grid of dark and bright cells, in photos over a texture, and survives being
+made a thumbnail; so a thumbnail tells which very upload it was made of.
 """
 
 import io
@@ -117,7 +117,7 @@ def _tag(code: int) -> bytes:
 
 def _text(code: int) -> File:
     text = f"Minutes of meeting {code}\n\n" + "All that was said has been written down.\n" * 40
-    return File(content=text.encode(), expected=Expected(content_type="text/plain"))
+    return File(content=text.encode(), expected=Expected(content_type="text/plain; charset=utf-8"))
 
 
 def _html(code: int) -> File:
@@ -127,19 +127,29 @@ def _html(code: int) -> File:
 
 
 def _pdf(code: int) -> File:
+    cell = 40  # points
+    cells = b"".join(
+        b"%.1f g %d %d %d %d re f\n"
+        % (0.9 if bit == "1" else 0.1, place % COLUMNS * cell, (ROWS - 1 - place // COLUMNS) * cell,
+           cell, cell)
+        for place, bit in enumerate(f"{code:0{COLUMNS * ROWS}b}")
+    )  # fmt: skip
     objects = (
         b"<</Type/Catalog/Pages 2 0 R>>",
         b"<</Type/Pages/Kids[3 0 R]/Count 1>>",
-        b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 200 200]>>",
+        b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 %d %d]/Contents 4 0 R>>"
+        % (COLUMNS * cell, ROWS * cell),
+        b"<</Length %d>>stream\n%bendstream\n" % (len(cells), cells),
     )
     body, places = b"%PDF-1.4\n%" + _tag(code) + b"\n", []
     for number, item in enumerate(objects, 1):
         places.append(len(body))
         body += b"%d 0 obj%bendobj\n" % (number, item)
     table = b"".join(b"%010d 00000 n \n" % place for place in places)
-    end = b"xref\n0 4\n0000000000 65535 f \n%btrailer<</Size 4/Root 1 0 R>>\nstartxref\n%d\n%%%%EOF"
+    end = b"xref\n0 5\n0000000000 65535 f \n%btrailer<</Size 5/Root 1 0 R>>\nstartxref\n%d\n%%%%EOF"
     return File(
-        content=body + end % (table, len(body)), expected=Expected(content_type="application/pdf")
+        content=body + end % (table, len(body)),
+        expected=Expected(content_type="application/pdf", code=code),
     )
 
 

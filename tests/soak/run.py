@@ -4,20 +4,31 @@ import asyncio
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 
+from tests.soak.bounds import MIB, grown, held_bytes, look_for_leaks
 from tests.soak.clients import Clients, Ledger
 from tests.soak.faults import Chaos
 from tests.soak.plan import Mix, Odds, Upload, draw_faults, draw_upload
 from tests.soak.report import describe, print_invariants, spread, states
 from tests.soak.settling import Picture, backlog, look, prove_alive, purge, settle
 from tests.soak.site import Scale, Site, running_site
-from tests.soak.verdict import ANSWERS, ENDS, HANDS, SPARED, Finding, by_invariant, delays_s, judge
+from tests.soak.verdict import (
+    ANSWERS,
+    ENDS,
+    FOREIGN,
+    HANDS,
+    Finding,
+    by_invariant,
+    delays_s,
+    judge,
+    spared,
+)
 
 ROOM = 200
 """How many uploads may wait for the workers before clients wait too: the machine is to be busy,
@@ -95,8 +106,8 @@ async def _soak(
     began = time.monotonic()
     try:
         await _upload(options, clients, chaos, ledger, over)
-        uploading_s, uploaded = time.monotonic() - began, ledger.begun
-        say(f"{uploaded} of {options.uploads} uploads are made; no more faults")
+        uploading_s, made = time.monotonic() - began, len(ledger.entries)
+        say(f"{made} of {options.uploads} uploads are made; no more faults")
         over.set()
         await site.relay.drain()
         findings = await prove_alive(site, clients, ledger, options.uploads)
@@ -109,17 +120,18 @@ async def _soak(
     finally:
         watch.cancel()
         await asyncio.gather(watch, return_exceptions=True)
+    held = held_bytes(site)
+    findings += grown(held)
     say("comparing the store with the rows")
     picture = await look(site)
     findings += judge(ledger.entries, picture.rows, picture.objects, picture.shown)
     findings += [Finding(invariant=ANSWERS, about=about) for about in ledger.odd]
+    findings += [Finding(invariant=FOREIGN, about=about) for about in ledger.foreign]
+    findings += await look_for_leaks(site)
     for part in site.kept.values():
         findings += [Finding(invariant=ENDS, about=about) for about in part.unasked]
-    # a soak that spared the service its faults proves less than its arguments promise
-    findings += [
-        Finding(invariant=SPARED, about=f"{count} {kind}") for kind, count in chaos.left_out.items()
-    ]
-    _tell(console, site, ledger, chaos, picture, uploads_per_s=uploaded / uploading_s)
+    findings += spared(made=made, asked=options.uploads, left_out=chaos.left_out)
+    _tell(console, site, ledger, chaos, picture, held, uploads_per_s=made / uploading_s)
     return print_invariants(console, by_invariant(findings))
 
 
@@ -185,6 +197,7 @@ def _tell(
     ledger: Ledger,
     chaos: Chaos,
     picture: Picture,
+    held: Mapping[str, int],
     *,
     uploads_per_s: float,
 ) -> None:
@@ -204,6 +217,7 @@ def _tell(
         ("objects", f"{len(picture.objects)}, {len(picture.shown)} thumbnails read"),
         ("faults", describe(chaos.done)),
         ("starts", describe({part.name: part.starts for part in site.kept.values()})),
+        ("memory", ", ".join(f"{name} {size // MIB} MiB" for name, size in held.items())),
         ("events", describe(site.relay.counts)),
         ("clients saw", describe(ledger.counts)),
         ("201 to final state", spread(told)),

@@ -1,7 +1,7 @@
 """What a soak runs on: the real servers, two APIs and two workers, all of them supervised."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,6 +42,7 @@ class Site:
 
     folder: Path
     scale: Scale
+    environment: Mapping[str, str]
     stack: Stack
     relay: SoakRelay
     database: "asyncpg.Pool[asyncpg.Record]"
@@ -102,6 +103,7 @@ async def running_site(folder: Path, *, seed: int, odds: Odds, scale: Scale) -> 
         yield Site(
             folder=folder,
             scale=scale,
+            environment=environment,
             stack=stack,
             relay=relay,
             database=database,

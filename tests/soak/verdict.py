@@ -17,11 +17,14 @@ OUTCOMES: Final = "ended otherwise than their file deserves"
 LOST: Final = "accepted by the store, but gone from it"
 HANDS: Final = "processes that needed a hand"
 ENDS: Final = "processes that ended without being killed"
+GROWN: Final = "workers that hold more memory than they need"
 ANSWERS: Final = "answers that no client should get"
-SPARED: Final = "planned faults that did not happen"
+SHOWN: Final = "secrets that stand in a log"
+FOREIGN: Final = "rows that another organization was told of"
+SPARED: Final = "planned uploads and faults that did not happen"
 INVARIANTS: Final = (
-    UNFINISHED, MISDESCRIBED, THUMBNAILS, ORPHANS, OUTCOMES, LOST, HANDS, ENDS, ANSWERS,
-    SPARED,
+    UNFINISHED, MISDESCRIBED, THUMBNAILS, ORPHANS, OUTCOMES, LOST, HANDS, ENDS, GROWN, ANSWERS,
+    SHOWN, FOREIGN, SPARED,
 )  # fmt: skip
 
 FINAL_STATES: Final = ("ready", "rejected", "failed")
@@ -157,6 +160,17 @@ def _sent(entry: Entry | None, stored: StoredItem) -> Sent | None:
 
 def _name(row: Attachment) -> str:
     return f"{row.state} attachment {row.id}"
+
+
+def spared(*, made: int, asked: int, left_out: Mapping[str, int]) -> list[Finding]:
+    """Judge whether all happened that was planned; what did not proves less than was asked for."""
+    findings = [
+        Finding(invariant=SPARED, about=f"{count} {kind}") for kind, count in left_out.items()
+    ]
+    if made < asked:
+        about = f"{asked - made} of {asked} uploads: there was no time for them"
+        findings.append(Finding(invariant=SPARED, about=about))
+    return findings
 
 
 def by_invariant(findings: Iterable[Finding]) -> dict[str, list[str]]:

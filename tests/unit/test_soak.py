@@ -20,7 +20,9 @@ from hypothesis import strategies as st
 
 from deploy.supervisor import Child, Program
 from shared.attachments import Attachment
-from tests.soak.clients import Entry, Sent
+from tests.service import Service
+from tests.soak.bounds import MAX_WORKER_BYTES, find_leaks, grown, secrets_of
+from tests.soak.clients import Clients, Entry, Ledger, Sent
 from tests.soak.faults import Chaos
 from tests.soak.files import EXTENSIONS, FILES, MAX_CODE, PHOTOS, paint, read_code
 from tests.soak.plan import (
@@ -41,13 +43,18 @@ from tests.soak.verdict import (
     MISDESCRIBED,
     ORPHANS,
     OUTCOMES,
+    SPARED,
     THUMBNAILS,
     UNFINISHED,
     StoredItem,
+    by_invariant,
     delays_s,
     judge,
+    spared,
 )
-from worker.sniff import sniff
+from worker import documents
+from worker.pipeline import HEAD_BYTES
+from worker.sniff import identify
 from worker.thumbnails import make_thumbnail
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
@@ -131,12 +138,32 @@ def test_a_thumbnail_shows_the_number_of_its_photo(kind: str, code: int) -> None
     assert (thumbnail.width, thumbnail.height) == (file.expected.width, file.expected.height)
 
 
+@pytest.mark.parametrize("code", [0, 1, 0xABCDEF, MAX_CODE])
+def test_a_thumbnail_shows_the_number_of_its_document(code: int) -> None:
+    file = FILES["pdf"](code)
+    thumbnail = documents.make_thumbnail(io.BytesIO(file.content))
+
+    assert read_code(thumbnail.body) == code == file.expected.code
+    assert thumbnail.pages == 1
+
+
+def named(content: bytes) -> str:
+    """Name the content type of a file as a worker does."""
+    asking = identify(content[:HEAD_BYTES], len(content))
+    try:
+        start, end = next(asking)
+        while True:
+            start, end = asking.send(content[start:end])
+    except StopIteration as found:
+        return str(found.value)
+
+
 @pytest.mark.parametrize("kind", FILES)
 def test_a_file_is_of_the_type_that_is_expected_of_it(kind: str) -> None:
     files = [FILES[kind](code) for code in range(50)]
 
     for file in files:
-        assert file.expected.content_type in (None, sniff(file.content[:65536]))
+        assert file.expected.content_type in (None, named(file.content))
     assert len({file.content for file in files}) == (1 if kind == "empty" else 50)
     assert kind in EXTENSIONS
 
@@ -314,6 +341,17 @@ async def test_an_end_counts_as_unasked_unless_the_soak_killed(sleeper: Kept) ->
     assert sleeper.unasked == ["valkey ended with status -9"]
 
 
+async def test_faults_whose_time_has_come_are_injected_though_it_is_over(sleeper: Kept) -> None:
+    over = asyncio.Event()
+    over.set()
+    faults = chaos(sleeper, Fault(at=0.5, kind="kill valkey"), Fault(at=0.9, kind="kill valkey"))
+
+    await faults.run(lambda: 0.7, over)
+
+    assert faults.done == {"kill valkey": 1}
+    assert faults.left_out == {"kill valkey": 1}
+
+
 async def test_faults_whose_time_does_not_come_are_left_out(sleeper: Kept) -> None:
     over = asyncio.Event()
     over.set()
@@ -323,3 +361,70 @@ async def test_faults_whose_time_does_not_come_are_left_out(sleeper: Kept) -> No
 
     assert sleeper.alive
     assert faults.left_out == {"kill valkey": 1}
+
+
+@pytest.mark.parametrize(
+    ("made", "left_out", "about"),
+    [
+        pytest.param(10, {}, [], id="all"),
+        pytest.param(9, {}, ["1 of 10 uploads: there was no time for them"], id="an-upload-less"),
+        pytest.param(10, {"kill api": 2}, ["2 kill api"], id="two-faults-less"),
+    ],
+)
+def test_what_was_asked_for_and_did_not_happen_is_a_breach(
+    made: int, left_out: dict[str, int], about: list[str]
+) -> None:
+    findings = spared(made=made, asked=10, left_out=left_out)
+
+    assert [finding.about for finding in findings] == about
+    assert by_invariant(findings)[SPARED] == about
+
+
+ENVIRONMENT = {
+    "ATTACHMENTS_DATABASE_URL": "postgresql://attachments:of%2Fdatabase@127.0.0.1:5/soak",
+    "ATTACHMENTS_BROKER_URL": "redis://:of-broker@127.0.0.1:6/0",
+    "ATTACHMENTS_FILES_SECRET": "files-secret",
+    "ATTACHMENTS_EVENTS_TOKENS": "events-token",
+    "AWS_SECRET_ACCESS_KEY": "s3-secret",
+}
+
+
+@pytest.mark.parametrize(
+    ("line", "names"),
+    [
+        pytest.param(b'{"event": "worker is ready", "level": "info"}', [], id="nothing"),
+        pytest.param(b"no route to :of/database@", ["ATTACHMENTS_DATABASE_URL's password"], id="1"),
+        pytest.param(b"redis://:of-broker@", ["ATTACHMENTS_BROKER_URL's password"], id="2"),
+        pytest.param(b"files-secret", ["ATTACHMENTS_FILES_SECRET"], id="3"),
+        pytest.param(b"Bearer Events-Token", ["ATTACHMENTS_EVENTS_TOKENS"], id="4"),
+        pytest.param(b"key s3-secret", ["AWS_SECRET_ACCESS_KEY"], id="5"),
+        pytest.param(b"X-Auth-Token: of-a-client", ["token 1 of a client"], id="6"),
+        pytest.param(b"GET /a?x-amz-signature=00", ["a signature"], id="7"),
+    ],
+)
+def test_secrets_are_found_in_a_log(line: bytes, names: list[str]) -> None:
+    secrets = secrets_of(ENVIRONMENT, ["of-a-client"])
+
+    assert list(find_leaks([b"a line\n", line, line], secrets)) == names
+
+
+def test_a_worker_that_holds_too_much_is_found() -> None:
+    held = {"worker-1": MAX_WORKER_BYTES, "worker-2": MAX_WORKER_BYTES + 1}
+
+    assert [finding.about.split()[0] for finding in grown(held)] == ["worker-2"]
+
+
+@pytest.mark.parametrize("leaky", [False, True], ids=["kept", "shown"])
+async def test_rows_that_another_organization_is_told_of_are_counted(
+    running: Service, leaky: bool
+) -> None:
+    asking = running.client if leaky else await running.organization()
+    site = cast(Site, SimpleNamespace(clients=[[running.client], [asking]]))
+    ledger = Ledger()
+    upload = Upload(number=0, organization=0, name="a.jpg", versions=())
+
+    await Clients(site, ledger, seed=1).attend(upload)
+
+    [made] = ledger.entries
+    assert ledger.foreign == ([f"attachment {made.attachment_id}: 200"] if leaky else [])
+    assert ledger.counts == ({} if leaky else {"kept from another organization": 1})
