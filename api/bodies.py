@@ -43,7 +43,10 @@ async def read_raw(request: web.Request, *, max_bytes: int) -> bytes:
                     raise general(413, headers={"Connection": "close"})
     except TimeoutError:
         raise general(408, headers={"Connection": "close"}) from None
-    except (web.PayloadAccessError, web.RequestPayloadError, TransferEncodingError):
+    except (
+        web.PayloadAccessError, web.RequestPayloadError, TransferEncodingError,
+        ConnectionResetError,
+    ):  # fmt: skip
         raise bad_request(CUT_SHORT) from None
     return bytes(received)
 

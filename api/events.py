@@ -8,6 +8,8 @@ import asyncio
 import base64
 import binascii
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -16,7 +18,7 @@ from aiohttp import web
 
 from api.bodies import inflate, read_raw
 from api.metrics import EVENTS
-from api.parts import PARTS, Parts
+from api.parts import PARTS, Parts, now
 from api.problems import (
     Problem,
     access_denied,
@@ -25,9 +27,10 @@ from api.problems import (
     unavailable,
 )
 from shared.errors import SnsRefused, SnsUnreachable
-from shared.intake import Message, parse, read_message, record, unreadable
+from shared.intake import Message, effects, parse, read_message, record, unreadable
 from shared.log import get_logger
 from shared.notifications import sns
+from shared.processing import Recorded
 
 MAX_EVENT_BYTES = 1024 * 1024
 
@@ -38,15 +41,27 @@ MAX_STRANGE_BYTES = 16 * 1024
 """The same where no topic is accepted: enough to tell who posts SNS's messages what is wrong."""
 
 MAX_STRANGERS = 64
-"""How many bodies are read at a time of which nobody knows yet whether SNS signed them."""
+"""How many long bodies are waited for at a time that nobody knows yet to be signed by SNS. One that
+has come whole needs no place, nor one that is no longer than what a connection holds anyway: who
+fills the places keeps no usual message of SNS's out."""
+
+STRANGER_S = 3.0
+"""How long a stranger may take to send a body: SNS sends its own at once."""
 
 LONG_BODY_BYTES = 64 * 1024
 """A longer body is read beside the event loop: it may hold half a million records."""
 
 RECORD_WITHIN_S = 2.5
-"""A source may wait no longer than 3 s for its answer, and versitygw does not."""
+"""From the last byte of a message to the commit of what it says. A source may wait no longer than
+3 s for its answer, and versitygw does not."""
+
+COMMIT_S = 0.5
+"""So much of that is left to the database, however long the message takes to be read."""
 
 log = get_logger(__name__)
+
+# One after the other: of many that are read at once none would be done in time, nor the next time.
+_reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="long-bodies")
 
 
 async def intake(request: web.Request) -> web.Response:
@@ -61,48 +76,71 @@ async def intake(request: web.Request) -> web.Response:
     if not parts.events_gate.admits(request.match_info.get("token"), *_credentials(request)):
         return await _from_sns(request, parts)
     body = await read_raw(request, max_bytes=MAX_EVENT_BYTES)
+    ends = time.monotonic() + RECORD_WITHIN_S
     try:
         body = inflate(request, body, max_bytes=MAX_EVENT_BYTES)
     except Problem as problem:
         if problem.status not in (400, 415):
             raise
-        return await _take_in(
-            parts, unreadable(body, source="webhook", fault="the body cannot be decompressed")
-        )
-    message = await _read(body, "webhook", parts)
+        message = unreadable(body, source="webhook", fault="the body cannot be decompressed")
+        return await _take_in(parts, message, ends)
+    message = await _read(body, "webhook", parts, ends)
     if message.reading.dialect == "sns" and (confirmation := _confirmation(body)) is not None:
         # Whoever holds a token may tell of events, but not have us subscribe to anything.
-        return await _verified(parts, confirmation, body)
-    return await _take_in(parts, message)
+        return await _verified(parts, confirmation, body, ends)
+    return await _take_in(parts, message, ends)
 
 
 async def _from_sns(request: web.Request, parts: Parts) -> web.Response:
     """Answer who shows no token: SNS, which signs what it says, or anyone."""
-    if parts.strangers.locked():
-        raise unavailable()
-    async with parts.strangers:
-        try:
-            # As it is: SNS compresses nothing, and a stranger's kilobyte may be a megabyte.
-            max_bytes = MAX_SIGNED_BYTES if parts.settings.sns_topics else MAX_STRANGE_BYTES
-            body = await read_raw(request, max_bytes=max_bytes)
-            document = parse(body)
-        except (Problem, orjson.JSONDecodeError):
-            raise unauthenticated() from None
-        if not sns.recognises(document):
-            raise unauthenticated()
-        return await _verified(parts, document, body)
-
-
-async def _read(body: bytes, source: str, parts: Parts) -> Message:
-    read = partial(read_message, body, source=source, bucket=parts.settings.s3_bucket)
-    return read() if len(body) <= LONG_BODY_BYTES else await asyncio.to_thread(read)
-
-
-async def _verified(parts: Parts, document: Any, body: bytes) -> web.Response:
-    """Do what a message in SNS's envelope says, once its signature has been checked."""
-    began = time.monotonic()
+    body = await _read_strange(request, parts)
+    ends = time.monotonic() + RECORD_WITHIN_S
     try:
-        await parts.sns.verify(document)
+        document = parse(body)
+    except orjson.JSONDecodeError:
+        raise unauthenticated() from None
+    if not sns.recognises(document):
+        raise unauthenticated()
+    return await _verified(parts, document, body, ends)
+
+
+async def _read_strange(request: web.Request, parts: Parts) -> bytes:
+    """Read a stranger's body. Raises Problem: 401; 503 for what SNS may send better next time."""
+    topics, length = parts.settings.sns_topics, request.content_length
+    max_bytes = MAX_SIGNED_BYTES if topics else MAX_STRANGE_BYTES
+    whole = request.content.is_eof()
+    place: AbstractAsyncContextManager[None] = nullcontext()
+    if not whole and (length is None or MAX_STRANGE_BYTES < length <= max_bytes):
+        if parts.strangers.locked():
+            raise unavailable()
+        place = parts.strangers
+    try:
+        async with place, asyncio.timeout(None if whole else STRANGER_S):
+            # as it is: SNS compresses nothing, and a stranger's kilobyte may be a megabyte
+            return await read_raw(request, max_bytes=max_bytes)
+    except TimeoutError:
+        raise unavailable() if topics else unauthenticated() from None
+    except Problem:
+        raise unauthenticated() from None
+
+
+async def _read(body: bytes, source: str, parts: Parts, ends: float) -> Message:
+    """Read a message. Raises Problem 503 if that leaves no time to record it."""
+    read = partial(read_message, body, source=source, bucket=parts.settings.s3_bucket)
+    if len(body) <= LONG_BODY_BYTES:
+        return read()
+    try:
+        async with asyncio.timeout(ends - COMMIT_S - time.monotonic()):
+            return await asyncio.get_running_loop().run_in_executor(_reader, read)
+    except TimeoutError:
+        log.warning("a message takes too long to read", source=source, bytes=len(body))
+        raise unavailable() from None
+
+
+async def _verified(parts: Parts, document: Any, body: bytes, ends: float) -> web.Response:
+    """Do what a message in SNS's envelope says, once its signature has been checked."""
+    try:
+        await parts.sns.verify(document, now=now())
         if document["Type"] == sns.CONFIRMATION:
             await parts.sns.confirm(document)
     except SnsRefused as error:
@@ -114,8 +152,8 @@ async def _verified(parts: Parts, document: Any, body: bytes) -> web.Response:
         raise unavailable() from None
     if document["Type"] == sns.FAREWELL:
         log.warning("unsubscribed from a topic", topic=document["TopicArn"])
-    message = await _read(body, "sns", parts)
-    return await _take_in(parts, message, within_s=RECORD_WITHIN_S - (time.monotonic() - began))
+    message = await _read(body, "sns", parts, ends)
+    return await _take_in(parts, message, ends)
 
 
 def _confirmation(body: bytes) -> Any:
@@ -123,22 +161,16 @@ def _confirmation(body: bytes) -> Any:
     return document if document["Type"] in (sns.CONFIRMATION, sns.FAREWELL) else None
 
 
-async def _take_in(
-    parts: Parts, message: Message, *, within_s: float = RECORD_WITHIN_S
-) -> web.Response:
+async def _take_in(parts: Parts, message: Message, ends: float) -> web.Response:
     """Commit what a message says, wake workers, and count it."""
     reading = message.reading
-    woken = []
+    recorded = Recorded(changed=[], woken=[])
     if reading.events or reading.faults:
-        woken = await parts.database.run_within(within_s, record, [message], parts.settings)
-    for wake_up in woken:
+        within_s = ends - time.monotonic()
+        recorded = await parts.database.run_within(within_s, record, [message], parts.settings)
+    for wake_up in recorded.woken:
         parts.publisher.publish(wake_up)
-    counts = {
-        "recorded": len(woken),
-        "no_effect": len(reading.events) - len(woken),
-        "ignored": reading.ignored,
-        "unreadable": len(reading.faults),
-    }
+    (counts,) = effects([message], recorded)
     for effect, count in counts.items():
         if count:
             EVENTS.labels(reading.dialect or "unknown", effect).inc(count)

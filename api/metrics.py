@@ -7,6 +7,8 @@ from aiohttp import web
 from prometheus_client import Counter, Histogram, generate_latest
 
 EVENTS = Counter("attachments_events_total", "Events by dialect and effect", ["dialect", "effect"])
+"""Effects are those of `shared.intake.effects`; of SNS also `refused`, whole messages."""
+
 REQUESTS = Histogram(
     "attachments_request_seconds",
     "Requests by route, method and status",

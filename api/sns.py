@@ -5,10 +5,9 @@ ours: the rules stand in `shared.notifications.sns`.
 """
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import aiohttp
@@ -28,7 +27,7 @@ FETCHES = 4
 
 MAX_CERTIFICATE_BYTES = 64 * 1024
 KEPT = 16
-KEPT_FOR_S = 24 * 3600.0
+KEPT_FOR = timedelta(hours=24)
 
 log = get_logger(__name__)
 
@@ -39,12 +38,11 @@ class Sns:
     def __init__(self, settings: Settings, session: aiohttp.ClientSession) -> None:
         self._settings = settings
         self._session = session
-        self._certificates: dict[str, tuple[float, x509.Certificate]] = {}
+        self._certificates: dict[str, tuple[datetime, x509.Certificate]] = {}
         self._fetching: dict[str, asyncio.Task[x509.Certificate]] = {}
 
-    async def verify(self, document: Any) -> None:
+    async def verify(self, document: Any, *, now: datetime) -> None:
         """Prove that SNS wrote a message for us. Raises SnsRefused, SnsUnreachable."""
-        now = datetime.now(UTC)
         url = sns.certificate_url(
             document, topics=self._settings.sns_topics,
             versions=self._settings.sns_signature_versions, now=now,
@@ -63,7 +61,7 @@ class Sns:
 
     def _known(self, url: str, now: datetime) -> x509.Certificate | None:
         kept = self._certificates.get(url)
-        if kept is None or time.monotonic() - kept[0] >= KEPT_FOR_S:
+        if kept is None or now - kept[0] >= KEPT_FOR:
             return None
         return kept[1] if now <= kept[1].not_valid_after_utc else None
 
@@ -95,7 +93,7 @@ class Sns:
         self._certificates.pop(url, None)
         if len(self._certificates) >= KEPT:
             del self._certificates[next(iter(self._certificates))]
-        self._certificates[url] = (time.monotonic(), certificate)
+        self._certificates[url] = (now, certificate)
         return certificate
 
     async def _get(self, url: str, timeout_s: float) -> tuple[int, bytes]:

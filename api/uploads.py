@@ -82,10 +82,10 @@ async def take_over(
         UploadEvent(bucket=row.bucket, key=row.key, etag=etag)
         for (row, _), etag in zip(taken, etags, strict=True)
     ]
-    woken = await parts.database.run(
+    recorded = await parts.database.run(
         processing.record_uploads, events, publish_grace_s=parts.settings.publish_grace
     )
-    for wake_up in woken:
+    for wake_up in recorded.woken:
         parts.publisher.publish(wake_up)
     current = {}
     for row, source in taken:

@@ -13,9 +13,10 @@ import orjson
 
 from shared import dead_letters, notifications, probes, processing
 from shared.database import Connection
+from shared.keys import parse_key
 from shared.log import get_logger
 from shared.notifications import Reading, UploadEvent
-from shared.processing import WakeUp
+from shared.processing import Recorded, WakeUp
 from shared.settings import Settings
 
 log = get_logger(__name__)
@@ -64,8 +65,8 @@ def unreadable(body: bytes, *, source: str, fault: str) -> Message:
 
 async def record(
     connection: Connection, messages: Sequence[Message], settings: Settings
-) -> list[WakeUp]:
-    """Have messages take effect, all or none; returns what a worker should be woken for.
+) -> Recorded:
+    """Have messages take effect, all or none; tells what changed and whom to wake.
 
     Repeating it changes nothing but the count of what cannot be used. Must not be called within
     a transaction of the caller's.
@@ -75,7 +76,7 @@ async def record(
     if not extras:
         return await _record(connection, events, settings)
     async with connection.transaction():
-        woken = await _record(connection, events, settings)
+        recorded = await _record(connection, events, settings)
         # in one order, lest two transactions that keep the same ones wait for each other
         for message in sorted(messages, key=lambda message: message.body):
             reading = message.reading
@@ -95,12 +96,39 @@ async def record(
                 "unreadable event", source=message.source, dialect=message.reading.dialect,
                 fault=message.reading.faults[0], faults=len(message.reading.faults),
             )  # fmt: skip
-    return woken
+    return recorded
+
+
+def effects(messages: Sequence[Message], recorded: Recorded) -> list[dict[str, int]]:
+    """Count what became of each message's records, once `record` has committed them.
+
+    `recorded` changed a row, `no_effect` none; `ignored` is of no original of ours; `unreadable`
+    makes the message a dead letter. A change that several messages tell of is the first one's.
+    """
+    if len(messages) == 1:
+        return [_effects(messages[0].reading, len(recorded.changed))]
+    left = set(recorded.changed)
+    counts = []
+    for message in messages:
+        keys = (parse_key(event.key) for event in message.reading.events)
+        told = {key[0] for key in keys if key is not None} & left
+        left -= told
+        counts.append(_effects(message.reading, len(told)))
+    return counts
+
+
+def _effects(reading: Reading, changed: int) -> dict[str, int]:
+    return {
+        "recorded": changed,
+        "no_effect": len(reading.events) - changed,
+        "ignored": reading.ignored,
+        "unreadable": len(reading.faults),
+    }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replayed:
-    """What a dead letter says, read anew, and what of it had an effect."""
+    """What a dead letter says, read anew, and what of it is to be processed now."""
 
     reading: Reading
     woken: list[WakeUp]
@@ -133,10 +161,10 @@ async def _replay(connection: Connection, letter_id: int, settings: Settings) ->
         return None
     letter, body = found
     reading = read_message(body, source=letter.source, bucket=settings.s3_bucket).reading
-    woken = await _record(connection, reading.events, settings)
+    recorded = await _record(connection, reading.events, settings)
     if not reading.faults:
         await dead_letters.remove(connection, [letter_id])
-    return Replayed(reading=reading, woken=woken)
+    return Replayed(reading=reading, woken=recorded.woken)
 
 
 def _events(messages: Sequence[Message]) -> list[UploadEvent]:
@@ -151,9 +179,9 @@ def _of_probe(message: Message) -> bool:
 
 async def _record(
     connection: Connection, events: Sequence[UploadEvent], settings: Settings
-) -> list[WakeUp]:
+) -> Recorded:
     if not events:
-        return []
+        return Recorded(changed=[], woken=[])
     return await processing.record_uploads(
         connection, events, publish_grace_s=settings.publish_grace
     )

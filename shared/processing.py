@@ -71,10 +71,22 @@ class WakeUp:
     revision: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recorded:
+    """What events came to: the attachments that they changed, and those to be processed now.
+
+    `changed` are ids; among them are also those of which the store will be asked, and those whose
+    worker must look again before it finishes.
+    """
+
+    changed: list[int]
+    woken: list[WakeUp]
+
+
 async def record_uploads(
     connection: Connection, events: Sequence[UploadEvent], *, publish_grace_s: float
-) -> list[WakeUp]:
-    """Record what events say, in one statement; return what a worker should be woken for.
+) -> Recorded:
+    """Record what events say, in one statement; tell what changed and whom to wake.
 
     Repeating it changes nothing. An event that is older by its sequencer, or that tells of the
     object we know, has no effect. One that tells neither etag nor sequencer of an attachment that
@@ -107,7 +119,7 @@ async def record_uploads(
               WHEN event.removed OR {_VAGUE} THEN a.state <> 'uploaded'
               WHEN {_padded("event.sequencer")} <= {_padded("a.sequencer")} THEN false
               ELSE NOT (a.state IN ('uploaded', 'processing', 'ready', 'rejected')
-                        AND a.etag IS NOT NULL AND a.etag = event.etag
+                        AND coalesce(a.etag = event.etag, false)
                         AND coalesce(a.version_id = event.version_id, true))
               END
         RETURNING a.id, a.organization_id, a.revision, a.state
@@ -121,7 +133,7 @@ async def record_uploads(
         [event.removed for event, _ in named],
         publish_grace_s,
     )
-    return [
+    woken = [
         WakeUp(
             attachment_id=row["id"],
             organization_id=row["organization_id"],
@@ -130,6 +142,7 @@ async def record_uploads(
         for row in rows
         if row["state"] == "uploaded"
     ]
+    return Recorded(changed=[row["id"] for row in rows], woken=woken)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

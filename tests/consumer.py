@@ -6,25 +6,32 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
 from tests.service import until
 
+PROGRAM = ("-m", "deploy.cli", "consume")
+
 
 class ConsumerProcess:
-    """`attachments consume` as its operator runs it."""
+    """`attachments consume` as its operator runs it; Python is started with `program`."""
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        environment: Mapping[str, str],
+        program: Sequence[str] = PROGRAM,
+    ) -> None:
         self.environment = dict(environment)
+        self._program = program
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
         self.process: subprocess.Popen[bytes] | None = None
 
     def launch(self) -> None:
         """Start it, and wait for nothing."""
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "deploy.cli", "consume"],
+            [sys.executable, *self._program],
             env=self.environment,
             cwd=Path(__file__).parents[1],
             stdout=self._log,

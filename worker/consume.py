@@ -2,13 +2,15 @@
 
 A message is deleted only after what it says is committed. While the database is away messages are
 kept invisible and tried again, so that an outage of ours uses up none of their receives; what can
-never be stored is left to the queue's own redrive policy.
+never be stored is left to the queue's own redrive policy. What became of them is counted in the
+log: there is no address here at which a Prometheus could ask.
 """
 
 import asyncio
 import random
 import signal
 import time
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
@@ -18,7 +20,7 @@ import uvloop
 from shared.broker import Publisher
 from shared.database import Database, DatabaseAway, open_database
 from shared.errors import QueueAway, SettingsError
-from shared.intake import read_message, record
+from shared.intake import effects, read_message, record
 from shared.log import configure_logging, get_logger
 from shared.settings import Settings
 from worker.sqs import Queue, Received, open_queue
@@ -38,6 +40,9 @@ TRY_S = 4.0
 
 LONGEST_WAIT_S = 5.0
 """How long is waited at most before the next try: work goes on soon after an outage's end."""
+
+TALLY_S = 60.0
+"""How often it is told what became of events, if there were any."""
 
 log = get_logger(__name__)
 
@@ -61,11 +66,17 @@ async def _main(settings: Settings) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopping.set)
     async with open_consumer(settings, stopping) as consumer:
-        await consumer.check()
+        found = await consumer.check()
         log.info("consumer is ready", pollers=POLLERS)
-        async with asyncio.TaskGroup() as tasks:
-            for _ in range(POLLERS):
-                tasks.create_task(consumer.poll())
+        telling = asyncio.create_task(consumer.tell_tally())
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(consumer.take(found))
+                for _ in range(POLLERS):
+                    tasks.create_task(consumer.poll())
+        finally:
+            await _end(telling)
+            consumer.tell_rest()
     log.info("consumer has stopped")
 
 
@@ -86,9 +97,11 @@ class Consumer:
         self._publisher = publisher
         self._stopping = stopping
         self._away: set[str] = set()
+        self._tally: defaultdict[str, Counter[str]] = defaultdict(Counter)
 
-    async def check(self) -> None:
+    async def check(self) -> list[Received]:
         """Ask for what is there already. Raises SettingsError if the queue refuses us."""
+        batch = None
         try:
             batch = await self._receive(wait_s=0)
         except QueueAway as error:
@@ -97,8 +110,7 @@ class Consumer:
                     f"ATTACHMENTS_SQS_QUEUE_URL: the queue refuses us: {error}"
                 ) from None
             self._tell("queue", str(error))
-        else:
-            await self._take(batch or [])
+        return batch or []
 
     async def poll(self) -> None:
         """Take batch after batch; one that has been received is finished before the end."""
@@ -110,7 +122,7 @@ class Consumer:
                 if batch is None:
                     return
                 self._tell("queue")
-                await self._take(batch)
+                await self.take(batch)
             except QueueAway as error:
                 self._tell("queue", str(error))
             except Exception:
@@ -134,78 +146,115 @@ class Consumer:
             # What the queue hands out at this very moment becomes visible again by itself.
             await _end(receiving, stopped)
 
-    async def _take(self, batch: Sequence[Received]) -> None:
-        """Record a batch, for as long as that takes, and delete what is committed."""
+    async def take(self, batch: Sequence[Received]) -> None:
+        """Record a batch, for as long as that takes, and delete what is committed; never raises."""
         if not batch:
             return
-        stored: list[Received] = []
-        holding = asyncio.create_task(self._hold(batch))
+        held = list(batch)
+        holding = asyncio.create_task(self._hold(held))
         try:
-            await self._store(batch, stored)
-            back = []  # what cannot be stored comes again in its time, which its queue counts
-        except DatabaseAway:
-            back = [item for item in batch if item not in stored]
+            await self._store(held)
+        except Exception:
+            log.exception("unexpected error")
+            held.clear()  # they come again in their time
         finally:
             await _end(holding)
-        await self._done(stored)
-        await self._give_back(back)
+        await self._give_back(held)
 
-    async def _store(self, batch: Sequence[Received], stored: list[Received]) -> None:
-        """Record a batch; what is committed is added to `stored`.
+    async def _store(self, held: list[Received]) -> None:
+        """Record what is held and let go of it; what is left when we are stopped is still held.
 
-        While the database is away it is tried again; raises DatabaseAway when we are stopped.
+        While the database is away it is tried again; in every second round each by itself, since
+        it may be but one of them that waits, for a lock that somebody holds.
         """
-        failures = 0
-        while True:
+        failures, others_stored = 0, False
+        while held:
             try:
-                messages = [
-                    read_message(item.body, source="sqs", bucket=self._settings.s3_bucket)
-                    for item in batch
-                ]
-                woken = await self._database.run_within(TRY_S, record, messages, self._settings)
-                break
+                await self._commit(held)
             except DatabaseAway as error:
-                self._tell("database", str(error))
                 failures += 1
+                if not others_stored:
+                    self._tell("database", str(error))
                 await self._pause(failures)
                 if self._stopping.is_set():
-                    raise
-            except Exception:
-                if len(batch) == 1:
-                    log.exception("a message is left to the queue", message=batch[0].id)
-                else:  # one of them is to blame: each by itself, the others take effect
-                    for item in batch:
-                        await self._store([item], stored)
-                return
-        self._tell("database")
-        for wake_up in woken:
-            self._publisher.publish(wake_up)
-        stored.extend(batch)
+                    return
+                if failures % 2 == 0 and len(held) > 1 and await self._store_each(held) and held:
+                    others_stored = True
+                    log.warning("some messages wait", messages=len(held), error=str(error))
+            except Exception:  # one of them is to blame: the others take effect
+                await self._store_each(held)
+            else:
+                self._tell("database")
+                await self._done(held, list(held))
 
-    async def _hold(self, batch: Sequence[Received]) -> None:
+    async def _store_each(self, held: list[Received]) -> bool:
+        """Record each by itself, if that can be done now; returns whether any could be.
+
+        What cannot be stored at all is left alone: it comes again in its time, which its queue
+        counts.
+        """
+        stored = []
+        for item in list(held):
+            try:
+                await self._commit([item])
+            except DatabaseAway:
+                if self._stopping.is_set():
+                    break
+            except Exception:
+                log.exception("a message is left to the queue", message=item.id)
+                held.remove(item)
+            else:
+                self._tell("database")
+                stored.append(item)
+        await self._done(held, stored)
+        return bool(stored)
+
+    async def _commit(self, batch: Sequence[Received]) -> None:
+        """Record what a batch says, wake workers, and count it. Raises DatabaseAway."""
+        messages = [
+            read_message(item.body, source="sqs", bucket=self._settings.s3_bucket) for item in batch
+        ]
+        recorded = await self._database.run_within(TRY_S, record, messages, self._settings)
+        for wake_up in recorded.woken:
+            self._publisher.publish(wake_up)
+        for message, counts in zip(messages, effects(messages, recorded), strict=True):
+            self._tally[message.reading.dialect or "unknown"] += Counter(counts)
+
+    async def tell_tally(self) -> None:
+        """Log what became of events since the last time, if there were any; again and again."""
+        while True:
+            await asyncio.sleep(TALLY_S)
+            self.tell_rest()
+
+    def tell_rest(self) -> None:
+        """Log what became of the events of which that has not been told yet."""
+        counts = {dialect: dict(tally) for dialect, tally in self._tally.items() if tally}
+        self._tally.clear()
+        if counts:
+            log.info("events taken", counts=counts)
+
+    async def _hold(self, held: list[Received]) -> None:
         pause_s = HOLD_S / 3
         while True:
             await asyncio.sleep(pause_s)
             try:
-                await self._queue.hide(batch, HOLD_S)
+                await self._queue.hide(list(held), HOLD_S)
                 pause_s = HOLD_S / 3
             except QueueAway as error:
                 log.warning("messages may come twice", error=str(error))
                 pause_s = 1
 
     async def _give_back(self, batch: Sequence[Received]) -> None:
-        if not batch:
-            return
         try:
             await self._queue.hide(batch, 0)
         except QueueAway as error:
             log.warning("messages come back later", error=str(error))
 
-    async def _done(self, batch: Sequence[Received]) -> None:
-        if not batch:
-            return
+    async def _done(self, held: list[Received], stored: Sequence[Received]) -> None:
+        """Delete what is stored, and hold it no longer."""
+        held[:] = [item for item in held if item not in stored]
         try:
-            await self._queue.delete(batch)
+            await self._queue.delete(stored)
         except QueueAway as error:  # they come once more, and change nothing
             log.warning("messages will come twice", error=str(error))
 

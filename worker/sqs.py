@@ -85,6 +85,8 @@ class Queue:
 
         Raises QueueAway too if any of them could not be.
         """
+        if not batch:
+            return
         with _mapped():
             async with asyncio.timeout(REQUEST_S):
                 answer = await self._client.change_message_visibility_batch(
@@ -103,6 +105,8 @@ class Queue:
 
     async def delete(self, batch: Sequence[Received]) -> None:
         """Delete messages. Raises QueueAway too if any of them could not be."""
+        if not batch:
+            return
         with _mapped():
             async with asyncio.timeout(REQUEST_S):
                 answer = await self._client.delete_message_batch(

@@ -39,9 +39,10 @@ async def probe(tools: Tools, row: Attachment) -> WakeUp | None:
     event = UploadEvent(
         bucket=row.bucket, key=row.key, etag=found.etag, version_id=found.version_id
     )
-    woken = await tools.database.run(
+    recorded = await tools.database.run(
         processing.record_uploads, [event], publish_grace_s=tools.settings.publish_grace
     )
+    woken = recorded.woken
     log.info("found an upload without an event", attachment=row.id, recorded=bool(woken))
     return woken[0] if woken else None
 

@@ -29,15 +29,17 @@ _SEQUENCER = re.compile(r"[0-9A-Fa-f]{1,64}")
 def source_of(document: Any) -> str | None:
     """Name the store that wrote a list of records: of those that we know, the one most name.
 
-    Only where the first hundred name none are all looked at. It is one of SOURCES, or an unknown
-    one, or empty where no record tells; None for what is no list of records at all.
+    Only where the first hundred name none of these are all looked at. It is one of SOURCES, or an
+    unknown one, or empty where no record tells; None for what is no list of records at all.
     """
     records = document.get("Records") if isinstance(document, dict) else None
     if not isinstance(records, list):
         return None
     if len(records) == 1:  # as most have
         return _source(records[0])
-    told = _told(records[:LOOKED_AT]) or _told(records)
+    told = _told(records[:LOOKED_AT])
+    if told.keys().isdisjoint(SOURCES):
+        told = _told(records)
     known = [source for source in told if source in SOURCES]
     return max(known or told, key=told.__getitem__, default="")
 

@@ -3,9 +3,11 @@
 import asyncio
 import gzip
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, quote_plus
 
 import orjson
 import pytest
@@ -13,10 +15,14 @@ import pytest_asyncio
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
+from api.events import RECORD_WITHIN_S
 from shared.attachments import Attachment
-from shared.keys import original_key, parse_key
-from tests.conftest import clone_database
-from tests.dialects import AWS, BATCHING, DIALECTS, SAMPLES, Dialect
+from shared.database import Database
+from shared.keys import MAX_ID, original_key, parse_key, partition
+from shared.notifications import read
+from tests.amazon import Amazon, running_amazon
+from tests.conftest import StartService, clone_database
+from tests.dialects import AWS, BATCHING, DIALECTS, SAMPLES, TOPIC, Dialect
 from tests.integration.test_bad_events import Target, post
 from tests.integration.test_events import (
     EVENTS,
@@ -27,7 +33,8 @@ from tests.integration.test_events import (
     record,
     send,
 )
-from tests.service import Answer, Service, running_service, until
+from tests.proxy import running_proxy
+from tests.service import Answer, ApiProcess, Service, running_service, until
 from tests.stack import BUCKET, EVENTS_TOKEN, Stack
 from tests.unit.notifications.test_anything import NAMES, places, put
 
@@ -164,26 +171,50 @@ JSON = st.recursive(
 )
 
 # of an attachment that does not exist, so that nothing in them is known
-UNKNOWN = original_key(7, "a.png")
+UNKNOWN = original_key(MAX_ID, "a_b.png")
+
+
+def of_no_attachment(sample: Any) -> Any:
+    """Copy a sample, of our bucket and of an attachment that does not exist."""
+    written = json.dumps(sample)
+    for old, new in (
+        (partition(4), partition(MAX_ID)),
+        (quote_plus(partition(4)), quote_plus(partition(MAX_ID))),
+        ('"b"', f'"{BUCKET}"'),
+        ('\\"b\\"', f'\\"{BUCKET}\\"'),
+        ("/buckets/b/", f"/buckets/{BUCKET}/"),
+    ):
+        written = written.replace(old, new)
+    return json.loads(written)
+
+
 MESSAGES = [
-    json.loads(
-        json.dumps(sample)
-        .replace("attachments/files/000/000/004/original/a_b.png", UNKNOWN)
-        .replace('"b"', f'"{BUCKET}"')
-        .replace('\\"b\\"', f'\\"{BUCKET}\\"')
-        .replace("/buckets/b/", f"/buckets/{BUCKET}/")
-    )
+    of_no_attachment(sample)
     for sample in SAMPLES.values()
     # of confirmations nothing is taken by a token alone
     if not (isinstance(sample, dict) and "Token" in sample)
 ]
-MUTATED = st.sampled_from(MESSAGES).flatmap(
-    lambda sample: st.builds(
-        lambda place, value: put(json.loads(json.dumps(sample)), place, value),
-        st.sampled_from(places(sample)),
-        JSON,
+
+
+def bent(samples: Sequence[Any]) -> st.SearchStrategy[Any]:
+    """Make messages of samples, in each of which one thing is another."""
+    return st.sampled_from(samples).flatmap(
+        lambda sample: st.builds(
+            lambda place, value: put(json.loads(json.dumps(sample)), place, value),
+            st.sampled_from(places(sample)),
+            JSON,
+        )
     )
-)
+
+
+MUTATED = bent(MESSAGES)
+
+
+def test_the_messages_are_of_our_bucket_and_of_no_attachment() -> None:
+    keys = {event.key for each in MESSAGES for event in read(each, bucket=BUCKET).events}
+    assert keys == {UNKNOWN}
+    told = [sample for sample in SAMPLES.values() if read(sample, bucket="b").events]
+    assert len([each for each in MESSAGES if read(each, bucket=BUCKET).events]) == len(told)
 
 
 @settings(thorough, max_examples=400)
@@ -273,6 +304,65 @@ async def test_no_wide_document_is_a_fault(untouched: Target, case: str) -> None
     assert answer.document["meta"]["recorded"] == 0
 
 
+CROWD = 32
+"""Wide documents that take far longer to be read than a source waits, each by itself does not."""
+
+
+async def test_what_reading_takes_is_not_left_to_the_database(
+    untouched: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = []
+    run_within = Database.run_within
+
+    async def watch(database: Database, timeout_s: float, *rest: Any) -> Any:
+        left.append(timeout_s)
+        return await run_within(database, timeout_s, *rest)
+
+    monkeypatch.setattr(Database, "run_within", watch)
+    for records in (1, 1, 1, 100_000):
+        await feed(untouched.service, b'{"Records":[' + b"0," * records + b"0]}")
+    *short, long = left
+    assert RECORD_WITHIN_S >= max(short) > long > 0
+
+
+async def test_a_crowd_of_wide_documents_is_answered_in_time_and_taken_in_the_end(
+    start_service: StartService,
+) -> None:
+    service = await start_service()
+    body = gzip.compress(WIDE["zeros"], mtime=0)
+    headers = {
+        "Authorization": f"Bearer {EVENTS_TOKEN}", "Content-Encoding": "gzip",
+    }  # fmt: skip
+
+    async def post() -> int:
+        async with service.client.session.post(
+            f"{api.url}{EVENTS}", data=body, headers=headers
+        ) as answer:
+            return answer.status
+
+    async def crowd() -> list[int]:
+        async with asyncio.timeout(ANSWERED_WITHIN_S):
+            return await asyncio.gather(*(post() for _ in range(CROWD)))
+
+    async with running_proxy(service.environment["ATTACHMENTS_DATABASE_URL"]) as proxy:
+        api = ApiProcess(service.environment, database_url=proxy.url)
+        try:
+            await api.start()
+            proxy.swallow()
+            assert set(await crowd()) == {503}
+            proxy.let_go()
+
+            async def some_are_taken() -> bool:
+                return 200 in await crowd()
+
+            await until(some_are_taken, within_s=30)
+        finally:
+            api.close()
+    assert await service.database.fetchval("SELECT length(body) FROM dead_letters") == len(
+        WIDE["zeros"]
+    )
+
+
 # -- never in part, never in the way -----------------------------------------------------------
 
 
@@ -356,3 +446,90 @@ async def test_without_a_token_nothing_opens_and_nothing_breaks(
     async with asyncio.timeout(ANSWERED_WITHIN_S):
         answer = await send(untouched.service, body, {})
     assert answer.status in (401, 403)
+
+
+# -- what SNS signs, bent ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subscribed(Target):
+    """An API that takes what SNS signs, and SNS."""
+
+    amazon: Amazon
+
+    async def post(self, document: Any) -> int:
+        """Post as SNS does; returns the answer's status."""
+        async with asyncio.timeout(ANSWERED_WITHIN_S):
+            return (await send(self.service, json.dumps(document).encode(), {})).status
+
+    def sign(self, document: Any) -> Any:
+        """Have SNS sign a message; it stays as it is if it cannot be signed."""
+        try:
+            return self.amazon.sign(document)
+        except UnicodeEncodeError:  # half a character
+            return document
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def subscribed(stack: Stack) -> AsyncIterator[Subscribed]:
+    """One such API for the whole module."""
+    async with (
+        running_amazon() as amazon,
+        running_service(
+            stack, await clone_database(stack), amazon.connector(),
+            sns_topics=TOPIC, sns_signature_versions="1,2",
+        ) as service,
+    ):  # fmt: skip
+        yield Subscribed(service=service, row=await new_row(service), amazon=amazon)
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def unchanged(subscribed: Subscribed) -> AsyncIterator[Subscribed]:
+    """The same, and proof that the test changed no attachment."""
+    before = await subscribed.rows()
+    yield subscribed
+    assert await subscribed.rows() == before
+
+
+OF_SNS = [of_no_attachment(sample) for name, sample in SAMPLES.items() if name.startswith("sns-")]
+BENDS = st.sampled_from(OF_SNS).flatmap(
+    lambda sample: st.tuples(st.just(sample), st.sampled_from(places(sample)), JSON)
+)
+
+
+def sent_now(document: Any) -> Any:
+    """Copy a message as one of this moment."""
+    return {**document, "Timestamp": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.000Z}"}
+
+
+@pytest.mark.parametrize("document", OF_SNS, ids=lambda document: document["Type"])
+async def test_what_is_bent_below_is_taken_as_long_as_it_is_straight(
+    unchanged: Subscribed, document: Any
+) -> None:
+    async def taken() -> bool:
+        return await unchanged.post(unchanged.sign(sent_now(document))) == 200
+
+    await until(taken)  # at once, unless this machine is too busy to play Amazon
+
+
+@settings(thorough, max_examples=200)
+@given(bend=BENDS, signed_before=st.booleans())
+async def test_no_bent_message_of_sns_is_a_fault_or_changes_a_row(
+    unchanged: Subscribed, bend: tuple[Any, tuple[Any, ...], Any], signed_before: bool
+) -> None:
+    straight, place, value = bend
+    document = sent_now(straight)
+    if signed_before:
+        document = put(unchanged.sign(document), place, value)
+    else:
+        document = unchanged.sign(put(document, place, value))
+    assert await unchanged.post(document) in (200, 401, 403, 503)
+
+
+@thorough
+@given(inner=MUTATED | JSON)
+async def test_whatever_sns_signs_is_taken_and_no_bent_event_in_it_changes_a_row(
+    unchanged: Subscribed, inner: Any
+) -> None:
+    document = {**sent_now(of_no_attachment(SAMPLES["sns-v2"])), "Message": json.dumps(inner)}
+    assert await unchanged.post(unchanged.sign(document)) in (200, 503)

@@ -7,14 +7,18 @@ import json
 import random
 import secrets
 from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
+from unittest import mock
 from urllib.parse import quote, quote_plus, urlsplit
 
 import pytest
 import pytest_asyncio
 
-from api.events import MAX_STRANGERS
+from api import server
+from api.bodies import READ_TIMEOUT_S
+from api.events import MAX_SIGNED_BYTES, MAX_STRANGE_BYTES, MAX_STRANGERS
 from shared.attachments import Attachment
 from shared.keys import original_key, thumbnail_key
 from tests.conftest import StartService, clone_database
@@ -42,6 +46,7 @@ from tests.service import Service, running_service, until
 from tests.stack import BUCKET, EVENTS_TOKEN, Stack
 
 MIB = 1024 * 1024
+Stream = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 IGNORED = {"recorded": 0, "no_effect": 0, "ignored": 1, "unreadable": 0}
 UNREADABLE = {"recorded": 0, "no_effect": 0, "ignored": 0, "unreadable": 1}
 NOTHING = {**UNREADABLE, "unreadable": 0}
@@ -533,6 +538,24 @@ async def test_an_older_sequencer_that_comes_late_changes_nothing(
     assert await shared.row(row.id) == before
 
 
+@every(57, ORDERED)
+@pytest.mark.parametrize("state", ["uploaded", "processing", "ready", "rejected"])
+async def test_a_newer_sequencer_counts_that_comes_without_an_etag(
+    shared: Service, dialect: Dialect, state: str
+) -> None:
+    row = await new_row(shared)
+    first = dialect.tell(BUCKET, row.key, etag="e1", sequencer="0A")
+    assert await post(shared, dialect, first) == RECORDED
+    await shared.execute("UPDATE attachments SET state = $2 WHERE id = $1", row.id, state)
+    newer = dialect.tell(BUCKET, row.key, sequencer="0B")
+    assert await post(shared, dialect, newer) == RECORDED
+    after = await shared.row(row.id)
+    assert (after.revision, after.sequencer) == (2, "0B")
+    for repeated in (newer, first):
+        assert await post(shared, dialect, repeated) == NO_EFFECT
+    assert await shared.row(row.id) == after
+
+
 @every(57, UNORDERED)
 async def test_what_orders_nothing_is_never_ordered_by(shared: Service, dialect: Dialect) -> None:
     row = await new_row(shared)
@@ -568,7 +591,8 @@ async def test_what_the_store_says_wins(working: Service, case: str) -> None:
         resource = await working.client.settled(row.id)
         after = await working.row(row.id)
         assert resource["meta"]["state"] == "ready", dialect.name
-        assert (after.size, after.content_type) == (18, "text/plain"), dialect.name
+        assert after.size == 18, dialect.name
+        assert (after.content_type or "").startswith("text/plain"), dialect.name
         assert after.etag not in (None, "wrong", "of-another"), dialect.name
 
 
@@ -582,8 +606,7 @@ async def test_a_vague_event_of_what_is_done_makes_the_store_be_asked(
         "UPDATE attachments SET state = 'ready', due_at = NULL WHERE id = $1", row.id
     )
     before = await shared.row(row.id)
-    meta = await post(shared, dialect, dialect.tell(BUCKET, row.key))
-    assert (meta["ignored"], meta["unreadable"]) == (0, 0)
+    assert await post(shared, dialect, dialect.tell(BUCKET, row.key)) == RECORDED
     after = await shared.row(row.id)
     assert after.due_at is not None
     assert (after.state, after.revision, after.etag) == ("ready", before.revision, "e1")
@@ -682,27 +705,78 @@ async def test_row48_of_a_strangers_body_little_is_read_and_nothing_unpacked(
         assert (await send(service, body, headers)).status == 401
 
 
-async def test_row48_strangers_who_send_slowly_take_no_more_than_their_places(
-    service: Service,
-) -> None:
+@asynccontextmanager
+async def slow_strangers(service: Service, count: int, length: int) -> AsyncIterator[list[Stream]]:
+    """Open connections of strangers that send the first byte of a body, and no more."""
     url = urlsplit(service.base_url)
-    head = f"POST {EVENTS} HTTP/1.1\r\nHost: a\r\nContent-Length: 9000\r\n\r\n".encode()
-    streams = [await asyncio.open_connection(url.hostname, url.port) for _ in range(MAX_STRANGERS)]
+    head = f"POST {EVENTS} HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n".encode()
+    streams = [await asyncio.open_connection(url.hostname, url.port) for _ in range(count)]
     try:
         for _, writer in streams:
             writer.write(head + b"{")
-
-        async def refused() -> bool:
-            return (await send(service, b"{}", {})).status == 503
-
-        await until(refused)
-        body = b'{"Event":"s3:TestEvent","Bucket":"b"}'
-        assert (await send(service, body)).status == 200  # whoever has a token is served
+        yield streams
     finally:
         for _, writer in streams:
             writer.close()
 
+
+async def status_in_pieces(service: Service, body: bytes, *, known: bool) -> int:
+    """Post a body of which the end comes later than its head; returns the answer's status."""
+    token = f"Authorization: Bearer {EVENTS_TOKEN}\r\n" if known else ""
+    url = urlsplit(service.base_url)
+    reader, writer = await asyncio.open_connection(url.hostname, url.port)
+    head = f"POST {EVENTS} HTTP/1.1\r\nHost: a\r\n{token}Content-Length: {len(body)}\r\n\r\n"
+    writer.write(head.encode())
+    await asyncio.sleep(0.05)
+    writer.write(body)
+    answer = await reader.readline()
+    writer.close()
+    return int(answer.split()[1])
+
+
+async def test_row48_strangers_who_send_slowly_take_no_more_than_their_places(
+    start_service: StartService,
+) -> None:
+    service = await start_service(sns_topics="arn:aws:sns:eu-west-1:1:t")
+    body = b'{"Event":"s3:TestEvent","Bucket":"b"}'
+    long = b"[]".ljust(MAX_STRANGE_BYTES + 1)
+    async with slow_strangers(service, MAX_STRANGERS, MAX_SIGNED_BYTES):
+
+        async def refused() -> bool:
+            return await status_in_pieces(service, long, known=False) == 503
+
+        await until(refused)
+        # whoever has a token is served, and whoever needs no place
+        assert await status_in_pieces(service, body.ljust(len(long)), known=True) == 200
+        assert await status_in_pieces(service, body, known=False) == 401
+        assert (await send(service, long, {})).status == 401
+
     async def served() -> bool:
-        return (await send(service, b"{}", {})).status == 401
+        return await status_in_pieces(service, long, known=False) == 401
 
     await until(served)
+
+
+async def test_row48_a_stranger_who_breaks_off_is_no_bug(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = mock.Mock()
+    monkeypatch.setattr(server, "log", log)
+    for length in (9000, MAX_STRANGE_BYTES):
+        async with slow_strangers(service, 3, length):
+            await asyncio.sleep(0.1)  # so that their bodies are waited for
+    assert await status_in_pieces(service, b"{}", known=False) == 401
+    await asyncio.sleep(0.1)
+    assert log.error.call_args_list == []
+
+
+@pytest.mark.parametrize(("topics", "status"), [("", 401), ("arn:aws:sns:eu-west-1:1:t", 503)])
+async def test_row48_a_stranger_has_less_time_to_send_than_others(
+    start_service: StartService, topics: str, status: int
+) -> None:
+    service = await start_service(sns_topics=topics)
+    async with (
+        slow_strangers(service, 1, 9000) as [(reader, _)],
+        asyncio.timeout(READ_TIMEOUT_S - 1),
+    ):
+        assert int((await reader.readline()).split()[1]) == status

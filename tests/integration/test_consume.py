@@ -4,7 +4,8 @@ import asyncio
 import json
 import os
 import signal
-from collections.abc import AsyncIterator, Awaitable, Iterator
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,7 +20,7 @@ from deploy.embedded.ports import HOST, choose_port
 from shared.broker import queue_name
 from shared.schema import migrate
 from tests.conftest import StartService, StartWorker
-from tests.consumer import ConsumerProcess
+from tests.consumer import PROGRAM, ConsumerProcess
 from tests.data import images
 from tests.moto_server import CREDENTIALS, Inbox, Moto, running_moto
 from tests.proxy import running_proxy
@@ -41,16 +42,34 @@ class StartConsumer(Protocol):
     def __call__(self, service: Service, **overrides: str) -> Awaitable[ConsumerProcess]: ...
 
 
-def consumer_of(service: Service, *gone: str, **changes: str) -> ConsumerProcess:
+def with_changed(constant: str) -> Sequence[str]:
+    """Give the program of a consumer for which a constant is another."""
+    return "-c", (
+        f"import sys; from deploy import cli; from worker import consume; consume.{constant};"
+        " sys.argv = ['attachments', 'consume']; cli.main()"
+    )
+
+
+FREQUENT_TALLIES = with_changed("TALLY_S = 0.2")
+NO_LONG_POLLS = with_changed("WAIT_S = 0")
+"""A long poll that is cut off would take what is given back: moto does not see it end."""
+
+
+def consumer_of(
+    service: Service, *gone: str, program: Sequence[str] = PROGRAM, **changes: str
+) -> ConsumerProcess:
     """Make a consumer with a service's settings, changed and without some; it does not run yet."""
     given = {"PATH": os.environ["PATH"], **service.environment, **CREDENTIALS, **changes}
-    return ConsumerProcess({name: value for name, value in given.items() if name not in gone})
+    environment = {name: value for name, value in given.items() if name not in gone}
+    return ConsumerProcess(environment, program)
 
 
 @contextmanager
-def launched(service: Service, *gone: str, **changes: str) -> Iterator[ConsumerProcess]:
-    """Run a consumer that cannot be ready; it logs no secret and no bug."""
-    consumer = consumer_of(service, *gone, **changes)
+def launched(
+    service: Service, *gone: str, program: Sequence[str] = PROGRAM, **changes: str
+) -> Iterator[ConsumerProcess]:
+    """Run a consumer that need not get ready; it logs no secret and no bug."""
+    consumer = consumer_of(service, *gone, program=program, **changes)
     consumer.launch()
     try:
         yield consumer
@@ -196,6 +215,27 @@ async def locked(service: Service, attachment_id: str) -> AsyncIterator[None]:
         yield
 
 
+async def refuse(service: Service, attachment_id: str) -> None:
+    """Let no statement that changes an attachment succeed."""
+    await service.execute(
+        f"""
+        CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+            IF NEW.id = {int(attachment_id)} THEN RAISE 'not this one'; END IF;
+            RETURN NEW;
+        END $$;
+        CREATE TRIGGER refuse BEFORE UPDATE ON attachments
+        FOR EACH ROW EXECUTE FUNCTION refuse();
+        """
+    )
+
+
+async def is_given_up(inbox: Inbox) -> bool:
+    """Whether one message is left to the queue behind, and no other is anywhere."""
+    assert inbox.dead is not None
+    return await inbox.is_empty() and await inbox.dead.counts() == (1, 0)
+
+
 async def until_in_hand(inbox: Inbox, count: int = 1) -> None:
     """Wait until a consumer has messages in hand."""
 
@@ -274,25 +314,72 @@ class TestMessages:
         self, inbox: Inbox, service: Service, start_consumer: StartConsumer
     ) -> None:
         *good, bad = await created(service, 10)
-        await service.execute(
-            f"""
-            CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
-            $$ BEGIN IF NEW.id = {int(bad)} THEN RAISE 'not this one'; END IF; RETURN NEW; END $$;
-            CREATE TRIGGER refuse BEFORE UPDATE ON attachments
-            FOR EACH ROW EXECUTE FUNCTION refuse();
-            """
-        )
+        await refuse(service, bad)
         await inbox.send(*[await message(service, each) for each in [*good[:5], bad, *good[5:]]])
         await start_consumer(service)
         await taken_up(service, *good)
-        assert inbox.dead is not None
-
-        async def given_up() -> bool:
-            assert inbox.dead is not None
-            return await inbox.is_empty() and await inbox.dead.counts() == (1, 0)
-
-        await until(given_up, within_s=60)
+        await until(lambda: is_given_up(inbox), within_s=60)
         assert (await service.row(bad)).state == "pending"
+
+
+def tallies(consumer: ConsumerProcess) -> list[Any]:
+    """Read what a consumer has told of the events that it took."""
+    lines = [line for line in consumer.log().splitlines() if '"events taken"' in line]
+    return [json.loads(line)["counts"] for line in lines]
+
+
+def total(consumer: ConsumerProcess) -> dict[str, Counter[str]]:
+    """Add up what a consumer has told of the events that it took."""
+    added: dict[str, Counter[str]] = {}
+    for tally in tallies(consumer):
+        for dialect, counts in tally.items():
+            added[dialect] = added.get(dialect, Counter()) + Counter(counts)
+    return added
+
+
+class TestTally:
+    """Whatever came is counted, though nothing is asked of a consumer."""
+
+    async def test_what_comes_is_counted_by_dialect_and_effect(
+        self, inbox: Inbox, service: Service, start_consumer: StartConsumer
+    ) -> None:
+        new, busy, gone = await created(service, 3)
+        await service.execute(
+            "UPDATE attachments SET state = 'processing', etag = 'e0' WHERE id = $1", int(busy)
+        )
+        bucket = service.settings.s3_bucket
+        minio = record(bucket, (await key_of(service, gone)).replace("/", "%2F"))
+        minio |= {"eventSource": "minio:s3", "eventName": "s3:ObjectRemoved:Delete"}
+        await inbox.send(
+            await message(service, new), await message(service, new, etag="e0", sequencer="01"),
+            await message(service, busy), json.dumps({"Records": [minio]}),
+            json.dumps({"Records": [record("another", "a"), record(bucket, "a"), None]}),
+            '{"Records":[]}', "no JSON",
+        )  # fmt: skip
+        consumer = await start_consumer(service, log_format="json")
+        await until(inbox.is_empty)
+        assert await consumer.stop() == 0
+        assert total(consumer) == {
+            "aws": {"recorded": 2, "no_effect": 1, "ignored": 2, "unreadable": 1},
+            "minio": {"recorded": 1},
+            "unknown": {"unreadable": 1},
+        }
+
+    async def test_it_is_told_while_it_runs_and_only_where_something_came(
+        self, inbox: Inbox, service: Service
+    ) -> None:
+        json_log = {"ATTACHMENTS_LOG_FORMAT": "json"}
+        with launched(service, program=FREQUENT_TALLIES, **json_log) as consumer:
+            for number in (1, 2):
+                await inbox.send(json.dumps({"Records": [record("another", "a")] * number}))
+
+                async def told(count: int = number) -> bool:
+                    return len(tallies(consumer)) == count
+
+                await until(told, within_s=30)
+                await asyncio.sleep(1)  # some times in which nothing comes
+            assert await consumer.stop() == 0
+            assert tallies(consumer) == [{"aws": {"ignored": 1}}, {"aws": {"ignored": 2}}]
 
 
 class TestStopping:
@@ -334,7 +421,7 @@ class TestStopping:
         (one,) = await created(service)
         async with locked(service, one):
             await inbox.send(await message(service, one))
-            with launched(service) as consumer:
+            with launched(service, program=NO_LONG_POLLS) as consumer:
                 await until_in_hand(inbox)
                 assert await consumer.stop(within_s=10) == 0
             assert await inbox.counts() == (1, 0)
@@ -377,6 +464,38 @@ class TestOutages:
         assert await is_left_alone(inbox)
         assert "database is away" not in other.log()
 
+    @pytest.mark.parametrize("place", [0, 9])
+    async def test_one_that_waits_for_a_lock_holds_up_none_that_came_with_it(
+        self, inbox: Inbox, service: Service, start_consumer: StartConsumer, place: int
+    ) -> None:
+        ids = await created(service, 10)
+        await inbox.send(*[await message(service, each) for each in ids])
+        one = ids.pop(place)
+        async with locked(service, one):
+            consumer = await start_consumer(service)
+            await taken_up(service, *ids)
+            await until_in_hand(inbox)  # the others have been deleted
+            await asyncio.sleep(HOLD_S / 2)  # it is hidden anew, and nothing that was deleted
+            assert (await service.row(one)).state == "pending"
+            assert await inbox.counts() == (0, 1)
+        await taken_up(service, one)
+        await until(inbox.is_empty)
+        assert await is_left_alone(inbox)
+        assert consumer.log().count("database is away") == 1
+        assert "come twice" not in consumer.log()
+
+    async def test_neither_one_that_waits_nor_one_that_cannot_be_stored_holds_others_up(
+        self, inbox: Inbox, service: Service, start_consumer: StartConsumer
+    ) -> None:
+        one, bad, *others = await created(service, 10)
+        await refuse(service, bad)
+        await inbox.send(*[await message(service, each) for each in (one, bad, *others)])
+        async with locked(service, one):
+            await start_consumer(service)
+            await taken_up(service, *others)
+        await taken_up(service, one)
+        await until(lambda: is_given_up(inbox), within_s=60)
+
     async def test_with_the_database_away_messages_wait_and_use_up_no_receives(
         self, stack: Stack, inbox: Inbox, start_consumer: StartConsumer, tmp_path: Path
     ) -> None:
@@ -410,7 +529,8 @@ class TestOutages:
         await inbox.send(await message(service, one))
         async with running_proxy(service.environment["ATTACHMENTS_DATABASE_URL"]) as proxy:
             proxy.swallow()
-            with launched(service, ATTACHMENTS_DATABASE_URL=proxy.url) as consumer:
+            url = {"ATTACHMENTS_DATABASE_URL": proxy.url}
+            with launched(service, program=NO_LONG_POLLS, **url) as consumer:
                 await until_in_hand(inbox)
                 assert await consumer.stop(within_s=15) == 0
             assert await inbox.counts() == (1, 0)

@@ -231,13 +231,13 @@ CALLS: dict[str, tuple[Call, Callable[[Any], bool]]] = {
             c, [told(READY, etag="b"), told(UPLOADED, etag="b", sequencer="1")],
             publish_grace_s=15,
         ),
-        lambda found: len(found) == 2,
+        lambda found: len(found.changed) == 2,
     ),
     "processing.record_uploads of many": (
         lambda c: processing.record_uploads(
             c, [told(n, etag="b") for n in range(10, 510)], publish_grace_s=15
         ),
-        lambda found: len(found) > 400,
+        lambda found: len(found.changed) > 400,
     ),
     "processing.claim": (lambda c: processing.claim(c, UPLOADED, 1, lease_s=30), bool),
     "processing.take_due": (

@@ -17,7 +17,7 @@ from shared import attachments, processing
 from shared.attachments import Attachment, NewAttachment
 from shared.database import Connection
 from shared.notifications import UploadEvent
-from shared.processing import SWEEP_WINDOW, Claim, Due, Duty, Outcome, WakeUp
+from shared.processing import SWEEP_WINDOW, Claim, Due, Duty, Outcome, Recorded, WakeUp
 from tests.conftest import clone_database
 from tests.stack import Stack
 
@@ -75,7 +75,11 @@ class Table:
         return await self.row(claim)
 
     async def record(self, *events: UploadEvent) -> list[WakeUp]:
-        """Record events."""
+        """Record events; returns whom to wake."""
+        return (await self.recorded(*events)).woken
+
+    async def recorded(self, *events: UploadEvent) -> Recorded:
+        """Record events, and tell all that came of them."""
         async with self.pool.acquire() as connection:
             return await processing.record_uploads(connection, events, publish_grace_s=GRACE_S)
 
@@ -214,6 +218,35 @@ async def test_row56_an_event_of_the_object_we_know_changes_nothing(
     for _ in range(10):
         assert await table.record(event(row, "a")) == []
     assert await table.row(row) == before
+
+
+@pytest.mark.parametrize("known", ["0A", None], ids=["known sequencer", "no known sequencer"])
+@pytest.mark.parametrize("state", ["uploaded", "processing", "ready", "rejected"])
+async def test_row57_58_a_newer_event_counts_that_tells_no_etag(
+    table: Table, state: str, known: str | None
+) -> None:
+    row = await table.create()
+    await table.record(event(row, "a", sequencer=known))
+    await table.set(row.id, f"state = '{state}'")
+    told = event(row, sequencer="0B")
+    assert (await table.recorded(told)).changed == [row.id]
+    after = await table.row(row)
+    assert (after.revision, after.sequencer) == (2, "0B")
+    assert after.state == ("processing" if state == "processing" else "uploaded")
+    for repeated in (told, event(row, sequencer="0A"), event(row, "a", sequencer="0A")):
+        assert await table.recorded(repeated) == Recorded(changed=[], woken=[])
+    assert await table.row(row) == after
+
+
+async def test_what_changes_is_told_apart_from_what_is_processed_now(table: Table) -> None:
+    busy, done = (await table.claimed("a")).attachment, await table.finished("a")
+    new, waiting, idle = await table.create(), await table.uploaded("a"), await table.uploaded("a")
+    recorded = await table.recorded(
+        event(busy, "b"), event(done, removed=True), event(new, "a"), event(waiting, "b"),
+        event(idle, "a"),
+    )  # fmt: skip
+    assert set(recorded.changed) == {busy.id, done.id, new.id, waiting.id}
+    assert {woken.attachment_id for woken in recorded.woken} == {new.id, waiting.id}
 
 
 async def test_the_same_etag_of_another_version_is_another_object(table: Table) -> None:

@@ -5,8 +5,8 @@ import base64
 import json
 import secrets
 import socket
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -17,7 +17,10 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding
 from cryptography.hazmat.primitives.hashes import SHA1, SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from api.sns import KEPT
+from api.events import MAX_SIGNED_BYTES, MAX_STRANGE_BYTES, MAX_STRANGERS, RECORD_WITHIN_S
+from api.sns import KEPT, KEPT_FOR, open_sns
+from shared.database import Database
+from shared.errors import SnsRefused
 from tests.amazon import (
     CERTIFICATE_PATH,
     CHINA,
@@ -31,8 +34,9 @@ from tests.amazon import (
 )
 from tests.conftest import clone_database
 from tests.dialects import AWS, TOPIC, sample
+from tests.integration.test_bad_events import slow_strangers, status_in_pieces
 from tests.integration.test_events import EVENTS, NO_EFFECT, RECORDED, new_row, send
-from tests.service import Answer, Service, running_service, until
+from tests.service import Answer, Service, make_settings, running_service, until
 from tests.stack import BUCKET, EVENTS_TOKEN, Stack
 
 OTHER_TOPIC = "arn:aws:sns:eu-west-1:123456789012:uploads-too"
@@ -229,6 +233,59 @@ async def test_however_many_certificates_there_are_only_some_are_kept(site: Site
     assert site.amazon.seen == [*urls, urls[0]]
 
 
+async def test_a_certificate_is_kept_for_a_day_and_then_fetched_anew(
+    stack: Stack, amazon: Amazon
+) -> None:
+    url, now = kept_certificate(amazon, valid_days=3), datetime.now(UTC)
+    async with own_sns(stack, amazon) as verify:
+        await verify(url, now)
+        await verify(url, now + KEPT_FOR - timedelta(seconds=1))
+        assert amazon.seen == [url]
+        await verify(url, now + KEPT_FOR)
+        assert amazon.seen == [url] * 2
+        await verify(url, now + KEPT_FOR * 2 - timedelta(seconds=1))
+        assert amazon.seen == [url] * 2
+
+
+async def test_row62_a_kept_certificate_proves_nothing_once_it_is_no_longer_valid(
+    stack: Stack, amazon: Amazon
+) -> None:
+    url, now = kept_certificate(amazon, valid_days=0.5), datetime.now(UTC)
+    async with own_sns(stack, amazon) as verify:
+        await verify(url, now)
+        later = now + timedelta(hours=13)
+        assert later < now + KEPT_FOR
+        with pytest.raises(SnsRefused, match="not valid now"):
+            await verify(url, later)
+        assert amazon.seen == [url] * 2
+        assert kept_certificate(amazon, valid_days=3, url=url) == url  # it has been renewed
+        await verify(url, later)
+
+
+def kept_certificate(amazon: Amazon, *, valid_days: float, url: str | None = None) -> str:
+    """Have Amazon serve a certificate that is valid from yesterday on; returns its address."""
+    url = url or fresh_certificate()
+    certificate = amazon.authority.certify(amazon.signing_key, "sns", days=(-1, valid_days))
+    amazon.replies[path_of(url)] = Reply(body=pem(certificate))
+    return url
+
+
+@asynccontextmanager
+async def own_sns(
+    stack: Stack, amazon: Amazon
+) -> AsyncIterator[Callable[[str, datetime], Awaitable[None]]]:
+    """Give a way to verify what SNS signed at any time, by certificates of no one else."""
+    amazon.seen.clear()
+    environment = {**stack.environment("postgresql://nowhere/x"), "ATTACHMENTS_SNS_TOPICS": TOPIC}
+    async with open_sns(make_settings(environment), amazon.connector()) as sns:
+
+        async def verify(url: str, now: datetime) -> None:
+            document = notification("x", SigningCertURL=url, Timestamp=written(now))
+            await sns.verify(amazon.sign(document), now=now)
+
+        yield verify
+
+
 async def test_row63_a_certificate_of_another_region_than_the_topics_proves_nothing(
     site: Site,
 ) -> None:
@@ -259,6 +316,84 @@ async def test_row65_a_replayed_message_has_no_effect(site: Site) -> None:
         answer = await site.post(document)
         assert (answer.status, answer.document["meta"]) == (200, NO_EFFECT)
     assert await site.states() == before
+
+
+async def test_row48_strangers_who_send_slowly_keep_no_message_of_sns_out(site: Site) -> None:
+    amazon, service = site.amazon, site.service
+    documents = [amazon.sign(await site.notification()) for _ in range(3)]
+    documents.append(amazon.sign(await site.notification(Subject="x" * MAX_STRANGE_BYTES)))
+    whole, in_pieces, short, long = [json.dumps(document).encode() for document in documents]
+    async with slow_strangers(service, MAX_STRANGERS, MAX_SIGNED_BYTES):
+
+        async def held_up() -> bool:
+            return await status_in_pieces(service, long, known=False) == 503
+
+        await until(held_up)
+        assert (await send(service, whole, NO_TOKEN)).status == 200
+        assert await status_in_pieces(service, in_pieces, known=False) == 200
+
+        async def taken() -> bool:
+            return await status_in_pieces(service, long, known=False) == 200
+
+        await until(taken)  # for SNS comes again, and by then they have been cut
+        async with slow_strangers(service, MAX_STRANGERS, len(short)):
+            assert await status_in_pieces(service, short, known=False) == 200
+
+
+async def test_messages_whose_certificate_takes_long_hold_no_places(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.sns.FETCH_TIMEOUT_S", 60.0)
+    url, gate, subject = fresh_certificate(), asyncio.Event(), "x" * MAX_STRANGE_BYTES
+    site.amazon.replies[path_of(url)] = Reply(gate=gate)
+    slow = site.amazon.sign(notification("x", SigningCertURL=url, Subject=subject))
+    body = json.dumps(slow).encode()
+    other = json.dumps(site.amazon.sign(await site.notification(Subject=subject))).encode()
+    posts = [
+        asyncio.create_task(status_in_pieces(site.service, body, known=False))
+        for _ in range(MAX_STRANGERS)
+    ]
+    try:
+
+        async def asked() -> bool:
+            return url in site.amazon.seen
+
+        async def taken() -> bool:
+            return await status_in_pieces(site.service, other, known=False) == 200
+
+        await until(asked)
+        await asyncio.sleep(0.5)  # by now all of them wait for it
+        await until(taken)
+        assert not any(post.done() for post in posts)
+    finally:
+        gate.set()
+        await asyncio.gather(*posts)
+
+
+async def test_what_a_certificate_takes_is_not_left_to_the_database(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = []
+    run_within = Database.run_within
+
+    async def watch(database: Database, timeout_s: float, *rest: Any) -> Any:
+        left.append(timeout_s)
+        return await run_within(database, timeout_s, *rest)
+
+    monkeypatch.setattr(Database, "run_within", watch)
+    url, gate = fresh_certificate(), asyncio.Event()
+    site.amazon.replies[path_of(url)] = Reply(body=site.amazon.certificate, gate=gate)
+    document = site.amazon.sign(await site.notification(SigningCertURL=url))
+    post = asyncio.create_task(site.post(document))
+
+    async def asked() -> bool:
+        return url in site.amazon.seen
+
+    await until(asked)
+    await asyncio.sleep(0.3)
+    gate.set()
+    assert (await post).status == 200
+    assert 0 < left[0] <= RECORD_WITHIN_S - 0.2
 
 
 async def test_a_message_of_almost_an_hour_ago_is_taken(site: Site) -> None:

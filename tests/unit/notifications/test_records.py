@@ -213,7 +213,8 @@ def test_of_several_events_of_a_key_the_newest_counts(
     assert (event.etag, event.removed) == (etag, removed)
 
 
+@pytest.mark.parametrize("record", [None, {"eventSource": "x:s3"}], ids=["of-none", "of-unknown"])
 @pytest.mark.parametrize("bad", [99, 100, 101, 999])
-def test_row61_bad_records_may_be_many_and_come_first(bad: int) -> None:
-    reading = read({"Records": [None] * bad + MINIO["Records"]}, bucket=BUCKET)
+def test_row61_bad_records_may_be_many_and_come_first(bad: int, record: Any) -> None:
+    reading = read({"Records": [record] * bad + MINIO["Records"]}, bucket=BUCKET)
     assert (reading.dialect, len(reading.events), len(reading.faults)) == ("minio", 1, bad)
