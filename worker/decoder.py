@@ -10,8 +10,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Collection
-from contextlib import suppress
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
 from typing import Any, Final
 
@@ -65,32 +65,33 @@ class Decoder:
         """Start a child and wait until it has warmed up. Raises DecoderFault."""
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
+
+        def spawn() -> "subprocess.Popen[bytes]":
+            with theirs:
+                return subprocess.Popen(
+                    # isolated: neither the environment nor the working directory has a say
+                    [
+                        sys.executable, "-I", "-m", "worker.box",
+                        kind.value, ",".join(sorted(more)), str(theirs.fileno()),
+                    ],
+                    env={},
+                    pass_fds=(theirs.fileno(),),
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                    start_new_session=True,
+                )  # fmt: skip
+
+        spawning = asyncio.ensure_future(asyncio.to_thread(spawn))
         try:
-            process = await asyncio.to_thread(
-                subprocess.Popen,
-                # isolated: neither the environment nor the working directory has a say
-                [
-                    sys.executable,
-                    "-I",
-                    "-m",
-                    "worker.box",
-                    kind.value,
-                    ",".join(sorted(more)),
-                    str(theirs.fileno()),
-                ],
-                env={},
-                pass_fds=(theirs.fileno(),),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                start_new_session=True,
-            )
+            decoder = cls(await asyncio.shield(spawning), ours)
         except OSError as error:
             ours.close()
             raise DecoderFault("decoder_fault") from error
-        finally:
-            theirs.close()
-        decoder = cls(process, ours)
+        except asyncio.CancelledError:
+            ours.close()
+            spawning.add_done_callback(_end_unwanted)  # it will be started all the same
+            raise
         try:
             async with asyncio.timeout(START_TIMEOUT_S):
                 answer, _ = await decoder._answer()
@@ -98,6 +99,9 @@ class Decoder:
         except (TimeoutError, OSError, EOFError, ValueError) as error:
             await decoder.stop()
             raise DecoderFault("decoder_fault") from error
+        except asyncio.CancelledError:
+            await decoder.stop()
+            raise
         return decoder
 
     async def decode(self, descriptor: int, *, max_pixels: int, timeout_s: float) -> Thumbnail:
@@ -107,7 +111,8 @@ class Decoder:
         job = json.dumps({"max_pixels": max_pixels, "timeout_s": timeout_s}).encode()
         async with asyncio.timeout(timeout_s):
             self._allow_cpu(timeout_s * CPU_SHARE)
-            socket.send_fds(self._channel, [HEADER.pack(len(job), 0) + job], [descriptor])
+            with _read_only(descriptor) as readable:
+                socket.send_fds(self._channel, [HEADER.pack(len(job), 0) + job], [readable])
             answer, body = await self._answer()
         return _checked(answer, body)
 
@@ -140,13 +145,14 @@ class Decoder:
     async def stop(self) -> int:
         """Kill the child, if it still lives, and return its exit status."""
         self._channel.close()
-        with suppress(ProcessLookupError):
-            self._process.kill()
+        if self._process.returncode is None:
+            with suppress(ProcessLookupError):
+                # not by Popen, which would wait for it first and forget what it used
+                os.kill(self.pid, signal.SIGKILL)
         return await asyncio.to_thread(self._wait)
 
     def _wait(self) -> int:
         if self._process.returncode is None:
-            # not by Popen, which keeps what the child used to itself
             try:
                 _, status, usage = os.wait4(self.pid, 0)
             except ChildProcessError:  # somebody else has waited for it
@@ -161,6 +167,28 @@ class Decoder:
             self._process.returncode in _OWN_ENDS
             and self.peak_bytes > MAX_MEMORY_BYTES * MEMORY_SHARE
         )
+
+
+def _end_unwanted(spawning: "asyncio.Future[subprocess.Popen[bytes]]") -> None:
+    """End a child that was started for a caller who is no longer there."""
+    if not spawning.cancelled() and spawning.exception() is None:
+        process = spawning.result()
+        process.kill()
+        asyncio.get_running_loop().run_in_executor(None, process.wait)
+
+
+@contextmanager
+def _read_only(descriptor: int) -> Iterator[int]:
+    """Give a descriptor by which nothing can be done to a file but to read it (Linux)."""
+    try:
+        readable = os.open(f"/proc/self/fd/{descriptor}", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:  # no such folder here
+        yield descriptor
+        return
+    try:
+        yield readable
+    finally:
+        os.close(readable)
 
 
 @cache
@@ -242,8 +270,8 @@ class DecoderPool:
                 )
             except TimeoutError:
                 log.warning("decoder killed", pid=decoder.pid, timeout_s=self._timeout_s)
-                await decoder.stop()
-                decoder = None
+                dead, decoder = decoder, None
+                await dead.stop()
                 raise Rejected("decoder_timeout") from None
             except (EOFError, OSError, ValueError, RecursionError) as error:
                 dead, decoder = decoder, None
@@ -255,8 +283,8 @@ class DecoderPool:
                     raise Rejected("decoder_memory") from None
                 raise DecoderFault("decoder_died") from None
             except asyncio.CancelledError:
-                await decoder.stop()
-                decoder = None
+                dead, decoder = decoder, None
+                await dead.stop()
                 raise
         finally:
             try:

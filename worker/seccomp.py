@@ -6,15 +6,14 @@ Bound here in five calls: the library's own Python module is built with it, and 
 import ctypes
 import errno
 import sys
-from ctypes.util import find_library
 from typing import Final
 
 ALLOWED: Final = (
     # memory
     "brk", "madvise", "mmap", "mprotect", "mremap", "munmap",
     # the descriptors that it has or is handed
-    "close", "fcntl", "fstat", "ioctl", "lseek", "_llseek", "newfstatat", "statx", "fstat64",
-    "pread64", "read", "readv", "recvfrom", "recvmsg", "sendto", "write", "writev",
+    "close", "fstat", "fstat64", "lseek", "_llseek", "newfstatat", "pread64", "read", "readv",
+    "recvfrom", "recvmsg", "sendto", "statx", "write", "writev",
     # time, signals, and what the C library asks of itself
     "clock_gettime", "clock_gettime64", "futex", "futex_time64", "getcwd", "getpid", "getrandom",
     "getrusage", "gettid", "gettimeofday", "restart_syscall", "rt_sigaction", "rt_sigprocmask",
@@ -22,8 +21,9 @@ ALLOWED: Final = (
     "exit", "exit_group",
 )  # fmt: skip
 """All that decoding was seen to need. Nothing here opens, connects, starts or signals anything:
-no open, socket, exec, fork, clone, kill or ptrace. Whatever is not named fails with EPERM, which
-a library that merely asks survives."""
+no open, socket, exec, fork, clone, kill or ptrace; nor fcntl, by which a socket can be told to send
+signals, or ioctl, by which a file takes room on the disk. Whatever is not named fails with EPERM,
+which a library that merely asks survives."""
 
 THREADS: Final = ("rseq", "set_robust_list")
 """What a thread of this very process needs besides its start."""
@@ -48,13 +48,11 @@ class _Comparison(ctypes.Structure):
 def _library() -> ctypes.CDLL | None:
     if sys.platform != "linux":
         return None
-    # By the name that every distribution gives it; looking it up takes a compiler's help.
-    for name in ("libseccomp.so.2", find_library("seccomp")):
-        try:
-            return ctypes.CDLL(name) if name else None
-        except OSError:
-            continue
-    return None
+    # By the name that every distribution gives it; looking it up would start a program.
+    try:
+        return ctypes.CDLL("libseccomp.so.2")
+    except OSError:
+        return None
 
 
 def seal(*, threads: bool = False) -> bool:

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -31,6 +32,7 @@ from worker.formats import Box
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 MAX_PIXELS = 50_000_000
+ZOMBIE = psutil.STATUS_ZOMBIE
 GOOD = {
     "content_type": "image/png", "extension": None, "width": 1, "height": 1, "carries_more": False,
 }  # fmt: skip
@@ -142,9 +144,10 @@ async def test_its_limits_are_set_and_cannot_be_raised(decoder: Decoder) -> None
 
 
 SEALED = """
-import ctypes, os, socket, subprocess, sys, threading
+import ctypes, fcntl, os, signal, socket, subprocess, sys, termios, threading
 sys.path.insert(0, {root!r})
 from worker.seccomp import seal
+pair = socket.socketpair()
 if not seal(threads={threads}):
     sys.exit("libseccomp is not there")
 attempts = {{
@@ -156,6 +159,11 @@ attempts = {{
     "fork": os.fork,
     "exec": lambda: os.execv("/bin/true", ["true"]),
     "signal": lambda: os.kill(os.getppid(), 0),
+    "duplicate": lambda: os.dup(0),
+    "own": lambda: fcntl.fcntl(pair[0], fcntl.F_SETOWN, os.getppid()),
+    "choose a signal": lambda: fcntl.fcntl(pair[0], fcntl.F_SETSIG, signal.SIGKILL),
+    "ask for signals": lambda: fcntl.fcntl(pair[0], fcntl.F_SETFL, os.O_RDWR | os.O_ASYNC),
+    "control": lambda: fcntl.ioctl(pair[0], termios.FIONREAD, bytes(4)),
     "spawn": lambda: subprocess.Popen(["/bin/true"]),
     "rename": lambda: os.rename("/nowhere", "/nowhere-else"),
 }}
@@ -274,6 +282,83 @@ async def test_row74_one_that_computes_for_too_long_is_ended_by_the_kernel(
         await decode(pool, images.photo())
     assert not child.is_running()
     await pool.close()
+
+
+@LINUX
+async def test_row76_one_that_gives_itself_up_for_want_of_memory_says_so(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    greedy = "import os; box.make_image = lambda file, job: (b'x' * 800_000_000, os.abort())"
+    monkeypatch.setattr(sys, "executable", changed_box(tmp_path, greedy))
+    pool = DecoderPool(1, max_pixels=MAX_PIXELS, timeout_s=20)
+    with pytest.raises(Rejected, match="decoder_memory"):
+        await decode(pool, images.photo())
+    await pool.close()
+    # also where it lies dead for a while before anybody looks
+    started = await Decoder.start()
+    with opened(images.photo()) as descriptor, pytest.raises(EOFError):
+        await started.decode(descriptor, max_pixels=MAX_PIXELS, timeout_s=20)
+    await asyncio.to_thread(os.waitid, os.P_PID, started.pid, os.WEXITED | os.WNOWAIT)
+    await started.stop()
+    assert started.ran_out_of_memory()
+
+
+@LINUX
+async def test_one_that_dies_of_something_else_did_not_run_out_of_memory(decoder: Decoder) -> None:
+    os.kill(decoder.pid, signal.SIGSEGV)
+    await asyncio.to_thread(os.waitid, os.P_PID, decoder.pid, os.WEXITED | os.WNOWAIT)
+    assert await decoder.stop() == -signal.SIGSEGV
+    assert not decoder.ran_out_of_memory()
+
+
+@LINUX
+def test_it_is_handed_a_file_that_it_can_only_read() -> None:
+    with opened(b"the original") as descriptor:
+        with decoder_module._read_only(descriptor) as readable:
+            assert os.pread(readable, 99, 0) == b"the original"
+            with pytest.raises(OSError, match="Bad file descriptor"):
+                os.write(readable, b"x")
+        assert os.write(descriptor, b"x") == 1
+
+
+async def test_one_whose_end_is_not_waited_for_is_replaced(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    wait = Decoder._wait
+
+    def wait_long(decoder: Decoder) -> int:
+        time.sleep(0.5)
+        return wait(decoder)
+
+    monkeypatch.setattr(Decoder, "_wait", wait_long)
+    pool = DecoderPool(1, max_pixels=MAX_PIXELS, timeout_s=0.5)
+    await pool.warm_up()
+    (child,) = children()
+    child.suspend()
+    job = asyncio.create_task(decode(pool, images.photo()))
+    await until(lambda: asyncio.sleep(0, not child.is_running() or child.status() == ZOMBIE))
+    job.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await job
+    pool._timeout_s = 20
+    assert (await decode(pool, images.photo())).width == 800
+    await pool.close()
+
+
+@pytest.mark.parametrize("after_s", [0, 0.001, 0.02, 0.1])
+async def test_one_that_is_not_wanted_before_it_has_started_leaves_nothing(after_s: float) -> None:
+    me = psutil.Process()
+    before = me.num_fds()
+    starting = asyncio.create_task(Decoder.start())
+    await asyncio.sleep(after_s)
+    starting.cancel()
+    with suppress(asyncio.CancelledError):
+        await (await starting).stop()
+
+    async def nothing_is_left() -> bool:
+        return not me.children() and me.num_fds() <= before
+
+    await until(nothing_is_left)
 
 
 @LINUX
