@@ -102,7 +102,8 @@ async def record_uploads(
             state = CASE WHEN {_ASK} OR a.state = 'processing' THEN a.state ELSE 'uploaded' END,
             reason = CASE WHEN {_ASK} THEN a.reason END,
             resized = {_ASK} AND a.resized,
-            etag = CASE WHEN {_ASK} THEN a.etag ELSE event.etag END,
+            -- kept where the event names none: what the row says is still that object's
+            etag = CASE WHEN {_ASK} THEN a.etag ELSE coalesce(event.etag, a.etag) END,
             version_id = CASE WHEN {_ASK} THEN a.version_id ELSE event.version_id END,
             sequencer = CASE WHEN {_ASK} THEN a.sequencer
                              ELSE coalesce(event.sequencer, a.sequencer) END,

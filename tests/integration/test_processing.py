@@ -632,6 +632,21 @@ async def test_row87_what_is_not_there_is_missing(
     assert (after.uploaded_at is None) == (state == "pending")
 
 
+async def test_nothing_is_told_of_an_object_that_went_before_its_successor_came(
+    table: Table,
+) -> None:
+    row = await table.create()
+    await table.record(event(row, "a", sequencer="0A"))
+    await table.set(row.id, "state = 'ready', size = 5, content_type = 'image/png'")
+    await table.record(event(row, None, sequencer="0B"))  # newer, but of no known object
+    claim = await table.claim(await table.row(row))
+    assert claim is not None
+    await table.run(processing.mark_missing, claim, revision=2, next_check_s=75.0)
+    after = await table.row(row)
+    assert (after.state, after.reason) == ("failed", "missing")
+    assert (after.size, after.content_type) == (None, None)
+
+
 async def test_missing_is_not_said_of_what_was_replaced(table: Table) -> None:
     claim = await table.claimed("a")
     await table.record(event(claim.attachment, "b"))
