@@ -20,8 +20,8 @@ from shared.processing import Claim, Outcome
 from shared.reasons import SPARED
 from shared.settings import Settings
 from shared.storage import Storage, StoredObject
-from worker.decoder import Decoders
 from worker.formats import Box, box_of, promises_thumbnail
+from worker.pool import Decoders
 from worker.sniff import identify
 from worker.thumbnails import Thumbnail
 

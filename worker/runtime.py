@@ -33,9 +33,9 @@ from shared.log import get_logger
 from shared.processing import Claim, Due, Duty, Outcome
 from shared.settings import Settings
 from shared.storage import open_storage
-from worker.decoder import Decoders
 from worker.pipeline import Tools, drop_thumbnail, process
 from worker.places import Places
+from worker.pool import Decoders
 from worker.sweep import probe, purge
 
 DRAIN_S = 6.0

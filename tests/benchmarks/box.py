@@ -37,8 +37,8 @@ from tests.benchmarks.report import at_most, make_table
 from tests.benchmarks.site import Site
 from tests.benchmarks.uploads import pillow_cpu_ms
 from tests.service import make_settings
-from worker.decoder import Decoders
 from worker.pipeline import Tools, examine
+from worker.pool import Decoders
 from worker.thumbnails import make_thumbnail
 
 ROUNDS = 5

@@ -12,8 +12,8 @@ from tests.data import images
 from tests.objects import exists, opened_storage
 from tests.service import Service
 from tests.stack import Stack
-from worker.decoder import Decoders
 from worker.pipeline import Tools, process
+from worker.pool import Decoders
 
 
 class ReplacingStorage(Storage):

@@ -26,9 +26,11 @@ from shared.errors import DecoderFault, Rejected
 from tests.data import images, pdfs
 from tests.service import until
 from worker import decoder as decoder_module
+from worker import pool as pool_module
 from worker.box import HEADER, MAX_DESCRIPTORS, MAX_MEMORY_BYTES
-from worker.decoder import MAX_ANSWER_BYTES, MAX_THUMBNAIL_BYTES, Decoder, DecoderPool, Decoders
+from worker.decoder import MAX_ANSWER_BYTES, MAX_THUMBNAIL_BYTES, Decoder
 from worker.formats import Box
+from worker.pool import DecoderPool, Decoders
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 MAX_PIXELS = 50_000_000
@@ -258,7 +260,7 @@ async def test_where_it_cannot_be_sealed_that_is_said_once(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(sys, "executable", changed_box(tmp_path, "box.seal = lambda **_: False"))
-    decoder_module._tell_unsealed.cache_clear()
+    pool_module._tell_unsealed.cache_clear()
     pool = DecoderPool(2, max_pixels=MAX_PIXELS, timeout_s=20)
     with structlog.testing.capture_logs() as logged:
         await pool.warm_up()
@@ -486,7 +488,7 @@ async def test_one_whose_job_is_cancelled_is_replaced(pool: DecoderPool) -> None
 async def test_one_is_replaced_after_some_hundreds_of_jobs(
     pool: DecoderPool, content: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(decoder_module, "JOBS_PER_DECODER", 2)
+    monkeypatch.setattr(pool_module, "JOBS_PER_DECODER", 2)
     (child,) = children()
     for _ in range(2):
         with suppress(Rejected):
