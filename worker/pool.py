@@ -1,4 +1,4 @@
-"""A worker's decoders: a few long-lived ones for all uploads, replaced when they die or are worn."""
+"""The decoders of a worker: a few long-lived ones for all uploads, replaced once dead or worn."""
 
 import asyncio
 import signal
