@@ -19,6 +19,9 @@ TAIL_BYTES: Final = RANGE_BYTES + 22
 _ENTRY, _END, _ZIP64_END, _ZIP64_LOCATOR = b"PK\1\2", b"PK\5\6", b"PK\6\6", b"PK\6\7"
 _DEFLATED: Final = 8
 
+_JAVA, _ANDROID = b"meta-inf/manifest.mf", b"androidmanifest.xml"
+_MACROS: Final = b"vbaproject.bin"
+
 _OFFICE: Final = {
     b"word/": (
         "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
@@ -35,6 +38,22 @@ _OFFICE: Final = {
 }
 """Office documents (ECMA-376) without and with macros, by the folder of their main part."""
 
+_WALKED_BYTES: Final = 3 * RANGE_BYTES
+"""How much of a directory is read entry by entry: 4,000 of them at the most, 2 ms."""
+
+_PROGRAM: Final = re.compile(
+    rb"PK\x01\x02.{24}(?:%s)"
+    % b"|".join(
+        rb"%s.{16}((?i:%s))" % (re.escape(struct.pack("<H", len(name))), re.escape(name))
+        for name in (_JAVA, _ANDROID)
+    ),
+    re.DOTALL,
+)
+"""An entry that makes a program of an archive: its signature, the length of its name, its name.
+
+4 MiB are searched in 2 ms, in 20 ms at the most.
+"""
+
 _SAYS_ITSELF = re.compile(rb"application/(?:epub\+zip|vnd\.oasis\.opendocument\.[a-z-]{1,40})")
 """The types that are believed to the entry `mimetype` (OpenDocument 1.2 part 3, EPUB OCF)."""
 
@@ -42,7 +61,7 @@ _SAYS_ITSELF = re.compile(rb"application/(?:epub\+zip|vnd\.oasis\.opendocument\.
 def identify_archive(file: PartialFile) -> Reading[str | None]:
     """Name what the directory at the end of a file tells of; None if there is none.
 
-    Asks for the end and, where it lies before that, for the directory.
+    Asks for the end and, where it lies before that, for the directory, up to 4 MiB of it.
     """
     start = max(0, file.size - TAIL_BYTES)
     tail = yield from file.look(start, TAIL_BYTES)
@@ -54,8 +73,8 @@ def identify_archive(file: PartialFile) -> Reading[str | None]:
         if len(begin) < len(_ENTRY):
             begin = yield from file.look(place, min(length, RANGE_BYTES))
         if begin.startswith(_ENTRY):
-            entries, complete = yield from _entries(file, place, end)
-            kind = _kind(entries, complete=complete)
+            entries = yield from _entries(file, place, end)
+            kind = _kind(entries)
             if kind == ZIP and (local := entries.get(b"mimetype")) is not None:
                 kind = (yield from _said(file, place - offset + local)) or kind
             return kind
@@ -92,23 +111,22 @@ def _ends(tail: bytes, start: int, size: int) -> Iterator[tuple[int, int, int]]:
     yield from others
 
 
-def _entries(file: PartialFile, start: int, end: int) -> Reading[tuple[dict[bytes, int], bool]]:
+def _entries(file: PartialFile, start: int, end: int) -> Reading[dict[bytes, int]]:
     """Give the names in a directory, in lower case, with the offsets of what they name.
 
-    And whether these are all: of a directory that is too large, the beginning and the end are read.
+    Behind its first 192 KiB, it is only searched for what makes a program of it, and for macros. Of
+    more than `LARGE_RANGE_BYTES`, the beginning and the end are read.
     """
     entries: dict[bytes, int] = {}
-    while start < end:
-        directory = yield from file.look(start, min(RANGE_BYTES, end - start))
-        read = _parse(directory, entries)
-        start += read
-        if start >= end:
-            return entries, True
-        if read == 0:
-            break
-    rest = file.seen(max(start, file.size - TAIL_BYTES), end)
-    _parse(rest[max(0, rest.find(_ENTRY)) :], entries)
-    return entries, False
+    directory = yield from file.look_far(start, end)
+    read = _parse(directory[:_WALKED_BYTES], entries)
+    rest = file.seen(max(start + len(directory), file.size - TAIL_BYTES), end)
+    for piece in (directory[read:], rest):
+        if program := _PROGRAM.search(piece):
+            entries.setdefault((program[1] or program[2]).lower(), 0)
+        names = piece.lower()
+        entries |= {folder + _MACROS: 0 for folder in _OFFICE if folder + _MACROS in names}
+    return entries
 
 
 def _parse(directory: bytes, entries: dict[bytes, int]) -> int:
@@ -117,28 +135,24 @@ def _parse(directory: bytes, entries: dict[bytes, int]) -> int:
     while directory.startswith(_ENTRY, at) and at + 46 <= len(directory):
         name, extra, comment = struct.unpack_from("<HHH", directory, at + 28)
         if at and at + 46 + name > len(directory):
-            break  # cut: read again with the next piece
+            break  # cut
         offset = int.from_bytes(directory[at + 42 : at + 46], "little")
         entries.setdefault(directory[at + 46 : at + 46 + name].lower(), offset)
         at += 46 + name + extra + comment
     return at
 
 
-def _kind(entries: dict[bytes, int], *, complete: bool) -> str:
-    if b"androidmanifest.xml" in entries:
+def _kind(entries: dict[bytes, int]) -> str:
+    if _ANDROID in entries:
         return "application/vnd.android.package-archive"
-    # Java finds its manifest in any case of letters. Of a directory that was not seen whole,
-    # classes tell of one.
-    if b"meta-inf/manifest.mf" in entries or (
-        not complete and any(name.endswith(b".class") for name in entries)
-    ):
+    if _JAVA in entries:  # Java finds it in any case of letters
         return "application/java-archive"
     if b"[content_types].xml" in entries:
         if b"xl/workbook.bin" in entries:
             return "application/vnd.ms-excel.sheet.binary.macroEnabled.12"
         for folder, (plain, with_macros) in _OFFICE.items():
             if any(name.startswith(folder) for name in entries):
-                return with_macros if folder + b"vbaproject.bin" in entries else plain
+                return with_macros if folder + _MACROS in entries else plain
     return ZIP
 
 

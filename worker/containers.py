@@ -95,7 +95,10 @@ _IMAGES: Final = {
     **dict.fromkeys((b"hevc", b"hevx", b"hevm", b"hevs"), "image/heic-sequence"),
 }
 _ANY_IMAGE: Final = {b"mif1": "image/heif", b"mif2": "image/heif", b"msf1": "image/heif-sequence"}
-_FILMS: Final = {
+_OTHERS: Final = {
+    b"crx ": "image/x-canon-cr3",
+    b"mj2s": "video/mj2",
+    b"mjp2": "video/mj2",
     b"qt  ": "video/quicktime",
     b"M4V ": "video/x-m4v",
     b"M4VH": "video/x-m4v",
@@ -117,10 +120,12 @@ class _UnseenError(Exception):
     """A box is not among what was seen, or is not well-formed."""
 
 
-def identify_boxes(file: PartialFile) -> Reading[str | None]:
+def identify_boxes(file: PartialFile, *, named: bool = False) -> Reading[str | None]:
     """Name a file of boxes by its brands and, of a film, by whether it has pictures.
 
-    None if it is none, or of a brand not known here. Asks once at the most: for `moov`.
+    None if it is none, or of a brand not known here; also, if it was `named` before as something
+    else than MP4, where only those that it is compatible with are known. Asks once at the most: for
+    `moov`.
     """
     length, name = int.from_bytes(file.head[:4], "big"), file.head[4:8]
     if name != b"ftyp":
@@ -129,8 +134,8 @@ def identify_boxes(file: PartialFile) -> Reading[str | None]:
     brands = [file.head[at : at + 4] for at in range(16, min(length, 16 + 4 * MAX_STEPS), 4)]
     if major in _IMAGES:
         return _IMAGES[major]
-    if major in _FILMS:
-        return _FILMS[major]
+    if major in _OTHERS:
+        return _OTHERS[major]
     if major.startswith((b"3gp", b"3gr", b"3gs", b"3ge", b"3gg")):
         return "audio/3gpp" if (yield from _is_audio(file)) else "video/3gpp"
     if major.startswith(b"3g2"):
@@ -140,6 +145,8 @@ def identify_boxes(file: PartialFile) -> Reading[str | None]:
         return next((_IMAGES[b] for b in brands if b in _IMAGES), None) or _ANY_IMAGE.get(
             next((b for b in [major, *brands] if b in _ANY_IMAGE), b"")
         )
+    if named and major not in _FILM_BRANDS:
+        return None
     return "audio/mp4" if (yield from _is_audio(file)) else "video/mp4"
 
 

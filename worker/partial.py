@@ -12,7 +12,10 @@ RANGES = 3
 """How often more may be asked for: each costs a request to the store."""
 
 RANGE_BYTES = 64 * 1024
-"""How much is asked for, and parsed, at a time."""
+"""How much is asked for at a time."""
+
+LARGE_RANGE_BYTES = 4 * 1024 * 1024
+"""How much is asked for besides, once, where only that tells: it is all held in memory."""
 
 
 class PartialFile:
@@ -23,6 +26,7 @@ class PartialFile:
         self.size = max(size, len(head))
         self._pieces = {0: head}
         self._ranges = ranges
+        self._large_ranges = 1
 
     def seen(self, start: int, end: int) -> bytes:
         """Give the bytes from `start` on that were seen in one run, `end` excluded."""
@@ -47,7 +51,22 @@ class PartialFile:
         missing = start + len(self.seen(start, end))
         if missing < end and self._ranges > spare:
             self._ranges -= 1
-            # What was seen of the end is not asked for again; a piece in the middle is.
-            known = [at for at, piece in self._pieces.items() if at < end <= at + len(piece)]
-            self._pieces[missing] = yield missing, min(known, default=end)
+            yield from self._ask(missing, end)
         return self.seen(start, end)
+
+    def look_far(self, start: int, end: int) -> Reading[bytes]:
+        """Give the bytes from `start` to `end`, asking for up to `LARGE_RANGE_BYTES` of them.
+
+        Fewer where that is not enough, and where it is the second time that so much is asked for.
+        """
+        missing = start + len(self.seen(start, end))
+        if missing < end and self._large_ranges:
+            self._large_ranges -= 1
+            yield from self._ask(missing, end, LARGE_RANGE_BYTES)
+        return self.seen(start, end)
+
+    def _ask(self, start: int, end: int, most: int | None = None) -> Reading[None]:
+        # What was seen of the end is not asked for again; a piece in the middle is.
+        known = [at for at, piece in self._pieces.items() if at < end <= at + len(piece)]
+        until = min(known, default=end)
+        self._pieces[start] = yield start, until if most is None else min(until, start + most)

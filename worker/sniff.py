@@ -19,14 +19,19 @@ from worker.containers import (
 from worker.formats import IMAGES, MORE, PDF
 from worker.libmagic import mime_type, text_encoding
 from worker.partial import PartialFile, Reading
-from worker.texts import TEXTS, identify_text
+from worker.texts import TEXTS, identify_text, is_desktop_entry
 
 SNIFFED_BYTES: Final = 4 * 1024
 """How much libmagic is shown. No signature lies further back but those that are read here, and the
 time that it takes for empty lines grows with their square: 65 ms for this much, 250 ms for 16 KiB.
+So of a text that is mostly white space, it is shown no more than the beginnings of the gaps.
 """
 
+_SPACE: Final = b" \t\n\r\f\v"
+_LONG_SPACE: Final = re.compile(rb"(\s{16})\s++")
+
 UNKNOWN: Final = "application/octet-stream"
+_MP4: Final = "video/mp4"
 _DISK_IMAGE: Final = "application/x-apple-diskimage"
 
 # libmagic's names → the registered ones, or those that browsers use
@@ -66,6 +71,8 @@ def sniff(head: bytes) -> str:
         return UNKNOWN
     # libmagic does not look at a single byte.
     sniffed = head[:SNIFFED_BYTES] if len(head) > 1 else head + b"\n"
+    if 2 * len(sniffed.translate(None, _SPACE)) < len(sniffed):
+        sniffed = _LONG_SPACE.sub(rb"\1", sniffed)
     name = (mime_type(sniffed) or "").partition(";")[0].strip().lower()
     if "/" not in name or not content_types.is_well_formed(name):
         return UNKNOWN
@@ -75,9 +82,9 @@ def sniff(head: bytes) -> str:
 def identify(head: bytes, size: int) -> Reading[str]:
     """Name the content type of a file of `size` bytes that begins with `head`, its first 64 KiB.
 
-    Yields a range (start, end) of bytes that must be seen besides, three times at the most, each
-    of 64 KiB and 22 bytes at the most, and is sent them; fewer are taken for the end of what can be
-    had. Never raises for what the bytes are.
+    Yields a range (start, end) of bytes that must be seen besides, four times at the most, three of
+    64 KiB and 22 bytes at the most and one of 4 MiB, and is sent them; fewer are taken for the end
+    of what can be had. Never raises for what the bytes are.
     """
     name = sniff(head)
     if name in IMAGES or content_types.is_reserved(name):
@@ -94,11 +101,13 @@ def _by_its_beginning(name: str, file: PartialFile) -> Reading[str]:
     head = file.head
     if head.startswith(_SHORTCUT):
         return "application/x-ms-shortcut"
+    if is_desktop_entry(head):
+        return "application/x-desktop"
     if head.startswith(OLE_MAGIC):
         found = yield from identify_compound(file)
         return name if found == "application/x-ole-storage" and name != UNKNOWN else found
     if head[4:8] == b"ftyp" or name in _GUESSED:
-        found_boxes = yield from identify_boxes(file)
+        found_boxes = yield from identify_boxes(file, named=name not in _GUESSED | {_MP4})
         if found_boxes is not None:
             return found_boxes
     if head.startswith(EBML_MAGIC):

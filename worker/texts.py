@@ -1,4 +1,4 @@
-"""What a text is: markup, JSON, a table or plain words, and in which charset.
+"""What a text is: markup, JSON, a table or plain words, and in which charset if that is certain.
 
 libmagic knows that something is text; but it takes verse with a comma in each line for a table,
 `[1]` for JSON, a feed with a drawing inside for the drawing, notes with a tag somewhere for HTML or
@@ -42,9 +42,18 @@ _MARKS: Final = {
 }
 """The charset and Python's codec for each byte order mark, those of UTF-32 before UTF-16's."""
 
+_DESKTOP_ENTRY: Final = re.compile(rb"(?:\xef\xbb\xbf)?(?:\s*+#[^\n]*+\n)*+\s*+\[Desktop Entry\]")
 _NO_SPACE: Final = re.compile(r"[^\s\ufeff]")
 _PARSED: Final = 16 * 1024
 """How much of a text is parsed, in characters."""
+
+
+def is_desktop_entry(head: bytes) -> bool:
+    """Whether nothing but comments and empty lines stand before the group of a desktop entry.
+
+    The first line may be a comment that begins with `#!`: Desktop Entry Specification, section 3.
+    """
+    return _DESKTOP_ENTRY.match(head) is not None
 
 
 def identify_text(name: str, head: bytes, *, whole: bool) -> str:
@@ -62,18 +71,18 @@ def identify_text(name: str, head: bytes, *, whole: bool) -> str:
         return name
     if charset == "utf-8" and start[:1] in ("{", "[") and _is_json(text, whole=whole):
         return "application/json"
-    if start.startswith("[Desktop Entry]"):
-        return "application/x-desktop"
-    if "\0" in text or charset == "binary":
+    if "\0" in text or (charset is None and text_encoding(head) == "binary"):
         return "application/octet-stream"  # libmagic looked at less of it
     kind = _table(text[:_PARSED], whole=whole and len(text) <= _PARSED) or "text/plain"
     return f"{kind}; charset={charset}" if charset else kind
 
 
 def _decoded(head: bytes, *, whole: bool) -> tuple[str | None, str]:
-    """Tell the charset, None if it is none that is known, and the text in it or in Latin-1.
+    """Tell the charset, None if it is uncertain, and the text in it or in Latin-1.
 
     ASCII counts as UTF-8: it was only begun. A character that is cut at the end changes nothing.
+    The charsets of one byte are not told apart, nor from the older ones of China, Japan and Korea:
+    where libmagic says `iso-8859-1`, it has only found no byte from 80 to 9F.
     """
     for mark, (charset, codec) in _MARKS.items():
         if head.startswith(mark):
@@ -81,8 +90,7 @@ def _decoded(head: bytes, *, whole: bool) -> tuple[str | None, str]:
     try:
         return "utf-8", codecs.getincrementaldecoder("utf-8")().decode(head, whole)
     except UnicodeDecodeError:
-        named = text_encoding(head)
-        return None if named == "unknown-8bit" else named, head.decode("latin-1")
+        return None, head.decode("latin-1")
 
 
 def _next(text: str, at: int) -> int:

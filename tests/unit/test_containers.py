@@ -72,6 +72,18 @@ def test_a_piece_is_given_as_it_is_in_the_file_and_asked_for_once(
     assert len(asked) <= RANGES
 
 
+@given(data=st.data(), size=st.integers(0, 120))
+def test_much_is_asked_for_once(data: st.DataObject, size: int) -> None:
+    content = bytes(range(size))
+    file = PartialFile(content[:9], size, ranges=0)
+    start, end = sorted(data.draw(st.lists(st.integers(0, size), min_size=2, max_size=2)))
+    found, ranges = driven(file.look_far(start, end), content)
+    assert found == content[start:end]
+    assert ranges == ([(max(start, 9), end)] if end > max(start, 9) else [])
+    again = driven(file.look_far(start, size), content)
+    assert again == (content[start:end], []) if ranges else len(again[1]) <= 1
+
+
 # --- ZIP ---
 
 
@@ -224,6 +236,8 @@ def test_a_film_is_sound_if_all_its_tracks_are(about: bytes, found: str) -> None
         ([b"dby1", b"iso6"], "video/mp4"),
         ([b"M4B ", b"M4A "], "audio/mp4"),
         ([b"3g2a"], "video/3gpp2"),
+        ([b"crx ", b"isom"], "image/x-canon-cr3"),
+        ([b"mjp2", b"mj2s", b"isom"], "video/mj2"),
         ([b"jp2 "], None),
         ([b"zzzz", b"yyyy"], None),
         ([], None),
@@ -231,6 +245,15 @@ def test_a_film_is_sound_if_all_its_tracks_are(about: bytes, found: str) -> None
 )
 def test_a_file_of_boxes_is_named_by_its_brands(brands: list[bytes], found: str | None) -> None:
     assert read(identify_boxes, file_type(b"".join(brands[:1]), *brands[1:])) == found
+
+
+def test_a_brand_that_has_a_name_of_its_own_keeps_it() -> None:
+    def identify(file: PartialFile) -> Reading[str | None]:
+        return identify_boxes(file, named=True)
+
+    assert read(identify, file_type(b"abcd", b"isom") + movie(b"vide")) is None
+    assert read(identify_boxes, file_type(b"abcd", b"isom") + movie(b"vide")) == "video/mp4"
+    assert read(identify, file_type(b"isom", b"abcd") + movie(b"soun")) == "audio/mp4"
 
 
 # --- Matroska ---
