@@ -1,5 +1,6 @@
 """What reads which image: only formats that were asked for, and in them only what is well tried."""
 
+import os
 from collections.abc import Collection
 from typing import BinaryIO, Final
 
@@ -14,7 +15,7 @@ from PIL import (
 )
 
 from shared.errors import Rejected
-from worker import jpeg, png
+from worker import jpeg, png, tiff
 from worker.polyglots import is_cut_off
 
 Reader = type[ImageFile.ImageFile]
@@ -28,19 +29,13 @@ ALWAYS: Final[tuple[Reader, ...]] = (
 """What reads the formats that are always decoded. They are called by name, never found by Pillow's
 `open`, which loads whatever reader it has; the JPEG one sees the first picture of an MPO only."""
 
-TIFF_COMPRESSIONS: Final = frozenset(
-    {
-        "raw", "packbits", "tiff_lzw", "tiff_adobe_deflate", "tiff_deflate", "jpeg",
-        "tiff_ccitt", "group3", "group4",
-    }
-)  # fmt: skip
-"""Compressions that are decoded in TIFF: those of TIFF 6.0 and its supplements that scanners and
-editors write. What else libtiff may have been built with is rare, and code that few look at."""
-
 _CUT: Final = ("truncated", "unexpected end", "end of file")
 _UNKNOWN: Final = ("unknown pixel mode", "unknown data organization", "unsupported", "no codec")
 """Decoders' words for a file that ends too early, and for a kind that they do not know; they are
 the only sign of it."""
+
+MAX_BOXES: Final = 100
+"""Boxes of an AVIF or HEIC that are walked over at the most; most have three."""
 
 _readers: list[Reader] = list(ALWAYS)
 
@@ -93,8 +88,8 @@ def open_image(file: BinaryIO) -> ImageFile.ImageFile:
             except SyntaxError as error:  # its word for "not mine"; AVIF and HEIC begin alike
                 refused = error
                 continue
-            if image.format == "TIFF" and image.info.get("compression") not in TIFF_COMPRESSIONS:
-                raise Rejected("unsupported")
+            if isinstance(image, TiffImagePlugin.TiffImageFile):
+                tiff.check_header(image, file.seek(0, os.SEEK_END))
             return image
     raise refused or Rejected("broken")
 
@@ -102,9 +97,29 @@ def open_image(file: BinaryIO) -> ImageFile.ImageFile:
 def fault(file: BinaryIO, error: Exception) -> str:
     """Name the reason for which an image could not be decoded."""
     words = str(error).lower()
-    if any(word in words for word in _CUT) or isinstance(error, EOFError) or is_cut_off(file):
+    if any(word in words for word in _CUT) or isinstance(error, EOFError):
+        return "truncated"
+    if is_cut_off(file) or tiff.is_cut_off(file) or _has_cut_box(file):
         return "truncated"
     # a KeyError behind it: a code in the header that Pillow has no entry for
     if any(word in words for word in _UNKNOWN) or isinstance(error.__cause__, KeyError):
         return "unsupported"
     return "broken"
+
+
+def _has_cut_box(file: BinaryIO) -> bool:
+    """Whether a box of an AVIF or HEIC goes on where the bytes end."""
+    size = file.seek(0, os.SEEK_END)
+    end = 0
+    for _ in range(MAX_BOXES):
+        file.seek(end)  # a box's length, with this head, and name (ISO/IEC 14496-12, 4.2)
+        head = file.read(8)
+        if not end and head[4:] != b"ftyp":
+            break
+        if 0 < len(head) < 8:
+            return True
+        length = int.from_bytes(head[:4], "big")
+        if length < 8:  # 0: up to the end, wherever that is; 1: longer than any image
+            break
+        end += length
+    return end > size

@@ -1,9 +1,8 @@
 """Every file of the hostile corpus through the running service (safety.md, rows 67 to 89)."""
 
 import io
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
 from operator import attrgetter
 
 import pytest
@@ -13,7 +12,8 @@ from PIL import Image
 from shared.content_types import INLINE, essence
 from shared.storage import Storage
 from tests.batches import follow, is_without_thumbnail, outcome, settle_all, upload_all, worker_of
-from tests.data import images
+from tests.conftest import StartService, StartWorker
+from tests.data import further, images
 from tests.data.corpus import SAMPLES
 from tests.data.damaged import ANIMATIONS, CHECKSUMS, FLIPS
 from tests.data.sample import Sample
@@ -22,9 +22,6 @@ from tests.objects import opened_storage
 from tests.service import Service
 from tests.stack import Stack
 
-ROWS = {row: list(found) for row, found in groupby(
-    sorted(SAMPLES, key=attrgetter("row")), attrgetter("row")
-)}  # fmt: skip
 MAX_EDGE = 320
 
 
@@ -39,6 +36,7 @@ async def storage(stack: Stack) -> AsyncIterator[Storage]:
 class Uploads:
     """The files of the corpus that have been uploaded, row by row, when one is first asked for."""
 
+    samples: Sequence[Sample] = SAMPLES
     ids: dict[str, str] = field(default_factory=dict)
 
     async def id_of(self, service: Service, sample: Sample) -> str:
@@ -47,7 +45,7 @@ class Uploads:
         Asserts that the same worker is there after them, and processes a good photo.
         """
         if sample.name not in self.ids:
-            row = ROWS[sample.row]
+            row = [other for other in self.samples if other.row == sample.row]
             worker = worker_of(service)
             ids = await upload_all(service, [(item.file_name, item.content) for item in row])
             self.ids |= {item.name: done for item, done in zip(row, ids, strict=True)}
@@ -64,24 +62,19 @@ def uploads() -> Uploads:
     return Uploads()
 
 
-@pytest.mark.parametrize(
-    "sample", [pytest.param(sample, id=sample.name) for row in ROWS.values() for sample in row]
-)
-async def test_a_hostile_file_ends_as_it_must_and_is_told_of_truthfully(
-    working: Service, storage: Storage, uploads: Uploads, sample: Sample
-) -> None:
-    client = working.client
-    attachment_id = await uploads.id_of(working, sample)
+async def check(service: Service, storage: Storage, sample: Sample, attachment_id: str) -> None:
+    """Assert that a file has ended as it must, and is told of and served truthfully."""
+    client = service.client
     resource = await client.show(attachment_id)
     attributes = resource["attributes"]
     state, reason = outcome(resource)
-    assert (state, reason) in sample.allowed
+    assert (state, reason) in sample.allowed, sample.name
     assert reason is None or resource["meta"]["reason"]["detail"]
     assert attributes["size"] == len(sample.content)
     content_type = attributes["content_type"]
     if sample.content_types:
         assert essence(content_type) in sample.content_types
-    row = await working.row(attachment_id)
+    row = await service.row(attachment_id)
     assert row.attempt == 1
 
     if (state, reason) != ("ready", None) or not sample.thumbnail:
@@ -109,6 +102,26 @@ async def test_a_hostile_file_ends_as_it_must_and_is_told_of_truthfully(
         assert state == "ready"
         assert content_type in INLINE
         assert not sample.never_inline
+
+
+@pytest.mark.parametrize(
+    "sample",
+    [pytest.param(sample, id=sample.name) for sample in sorted(SAMPLES, key=attrgetter("row"))],
+)
+async def test_a_hostile_file_ends_as_it_must_and_is_told_of_truthfully(
+    working: Service, storage: Storage, uploads: Uploads, sample: Sample
+) -> None:
+    await check(working, storage, sample, await uploads.id_of(working, sample))
+
+
+async def test_hostile_files_of_further_formats_end_as_they_must(
+    start_service: StartService, start_worker: StartWorker, storage: Storage
+) -> None:
+    service = await start_service()
+    await start_worker(service, more_formats=further.SETTING)
+    uploads = Uploads(further.SAMPLES)
+    for sample in further.SAMPLES:
+        await check(service, storage, sample, await uploads.id_of(service, sample))
 
 
 async def test_row78_the_same_file_comes_to_the_same_every_time(

@@ -93,6 +93,13 @@ def progressive_scans(count: int, side: int = SIDE, *, components: int = 3) -> b
     return _jpeg(0xC2, side, (b"\0", runs), scans, components=components)
 
 
+def many_scans_behind(junk: bytes) -> bytes:
+    """Draw a JPEG of 510 scans, with something before its frame's header that is stepped over."""
+    content = many_scans(510)
+    at = content.index(b"\xff\xc2")
+    return content[:at] + junk + content[at:]
+
+
 def sequential_scans(count: int, side: int = 64) -> bytes:
     """Draw a JPEG that is not progressive, whose components come in scans of their own, often."""
     nothing = bits_from_left(repeat((0, 2), _blocks(side)))
@@ -194,6 +201,12 @@ SCANS = (
           rejected("too_many_scans")),
     image(74, "jpeg-510-scans-sequential", "jpg", lambda: sequential_scans(510),
           rejected("too_many_scans")),
+    image(74, "jpeg-510-scans-behind-zeros", "jpg", lambda: many_scans_behind(bytes(4)),
+          rejected("too_many_scans")),
+    image(74, "jpeg-510-scans-behind-9000-segments", "jpg",
+          lambda: many_scans_behind(segment(0xFE, b"") * 9000), rejected("too_many_scans")),
+    image(74, "jpeg-510-scans-behind-10001-segments", "jpg",
+          lambda: many_scans_behind(segment(0xFE, b"") * 10_001), rejected("broken")),
     image(74, "jpeg-49-megapixels-100-scans", "jpg", lambda: progressive_scans(100),
           ready(None) | rejected("decoder_timeout")),
 )  # fmt: skip
@@ -245,7 +258,8 @@ CHUNKS = (
           READY),
     image(77, "gif-30000-comments", "gif", lambda: _commented_gif(30_000, 10, 255), READY),
     image(77, "jpeg-200000-segments", "jpg",
-          lambda: with_segments(encode(quadrants(), "JPEG"), segment(0xFE, b"") * 200_000), READY),
+          lambda: with_segments(encode(quadrants(), "JPEG"), segment(0xFE, b"") * 200_000),
+          rejected("broken")),
     image(77, "jpeg-2-MiB-of-filling", "jpg",
           lambda: with_segments(encode(quadrants(), "JPEG"), b"\xff" * 2 * MIB), READY),
     image(77, "webp-100000-chunks", "webp",

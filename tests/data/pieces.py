@@ -3,6 +3,7 @@
 import struct
 import zlib
 from collections.abc import Iterable, Sequence
+from itertools import accumulate
 from typing import Final
 
 PNG_SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
@@ -149,3 +150,21 @@ def exif(entries: Sequence[Entry], *, following: int = 0, rest: bytes = b"") -> 
 def box(name: bytes, body: bytes) -> bytes:
     """Write a box of an ISO media file (HEIC, AVIF, MP4)."""
     return struct.pack("!I", len(body) + 8) + name + body
+
+
+def tiff(width: int, height: int, strips: Sequence[bytes], *, rows: int, compression: int) -> bytes:
+    """Put an RGB TIFF together, its directory first; each strip has `rows` rows (TIFF 6.0, 8)."""
+    numbers = struct.Struct(f"<{len(strips)}I")
+    bits_at = 8 + 2 + 9 * 12 + 4
+    begins_at = bits_at + 6
+    counts_at = begins_at + numbers.size
+    begins = accumulate(map(len, strips[:-1]), initial=counts_at + numbers.size)
+    entries = (
+        (256, 4, 1, width), (257, 4, 1, height), (258, 3, 3, bits_at), (259, 3, 1, compression),
+        (262, 3, 1, 2), (273, 4, len(strips), begins_at), (277, 3, 1, 3), (278, 4, 1, rows),
+        (279, 4, len(strips), counts_at),
+    )  # fmt: skip
+    directory = b"".join(struct.pack("<HHII", *entry) for entry in entries)
+    head = b"II*\0" + struct.pack("<IH", 8, len(entries)) + directory + bytes(4)
+    arrays = struct.pack("<3H", 8, 8, 8) + numbers.pack(*begins) + numbers.pack(*map(len, strips))
+    return head + arrays + b"".join(strips)

@@ -6,10 +6,11 @@ from functools import cache
 from random import Random
 from typing import Final
 
-from PIL import Image
+from PIL import Image, TiffImagePlugin
 
 from tests.data import pdfs
 from tests.data.images import encode
+from tests.data.pieces import tiff
 
 
 def grain(width: int, height: int, seed: int = 0) -> Image.Image:
@@ -23,6 +24,16 @@ def _animation(kind: str) -> bytes:
     frames = [grain(24, 16, number) for number in range(3)]
     frames[0].save(file, kind, save_all=True, append_images=frames[1:], duration=10)
     return file.getvalue()
+
+
+def _scanned() -> bytes:
+    """Draw a TIFF as scanners write it: its directory first, its pixels by LZW in strips."""
+    content = encode(grain(48, 32), "TIFF", compression="tiff_lzw", strip_size=1024)
+    with Image.open(io.BytesIO(content)) as image:
+        assert isinstance(image, TiffImagePlugin.TiffImageFile)
+        begins, counts, rows = (image.tag_v2[tag] for tag in (273, 279, 278))
+    strips = [content[at : at + count] for at, count in zip(begins, counts, strict=True)]
+    return tiff(48, 32, strips, rows=rows, compression=5)
 
 
 def _heif() -> bytes:
@@ -52,6 +63,7 @@ MORE: Final[Mapping[str, Callable[[], bytes]]] = {
     "tiff": lambda: encode(grain(48, 32), "TIFF"),
     "deflated.tiff": lambda: encode(grain(48, 32), "TIFF", compression="tiff_adobe_deflate"),
     "lzw.tiff": lambda: encode(grain(48, 32), "TIFF", compression="tiff_lzw"),
+    "scanned.tiff": _scanned,
     "avif": lambda: encode(grain(64, 48), "AVIF", quality=50, speed=10),
     "heic": _heif,
 }

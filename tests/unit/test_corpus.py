@@ -2,6 +2,7 @@
 
 import io
 import re
+import struct
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -11,7 +12,7 @@ import pytest
 from PIL import Image
 from PIL.MpoImagePlugin import MpoImageFile
 
-from tests.data import bombs, damaged, disguised, metadata
+from tests.data import bombs, damaged, disguised, further, metadata
 from tests.data.corpus import SAMPLES
 from tests.data.mutations import mutated
 from tests.data.pieces import (
@@ -47,19 +48,22 @@ def opened(content: bytes) -> Image.Image:
 
 def by_title(title: str) -> Sample:
     """Find a file of the corpus."""
-    (found,) = (sample for sample in SAMPLES if sample.title == title)
+    (found,) = (sample for sample in SAMPLES + further.SAMPLES if sample.title == title)
     return found
 
 
 def test_every_row_has_files_and_every_file_a_name_of_its_own() -> None:
     assert {sample.row for sample in SAMPLES} - {0} == set(range(67, 90)) - ELSEWHERE
-    assert len({sample.name for sample in SAMPLES}) == len(SAMPLES)
-    assert all(re.fullmatch(r"[^\s\[\]]+", sample.name) for sample in SAMPLES)
-    assert all(sample.allowed for sample in SAMPLES)
+    every = SAMPLES + further.SAMPLES
+    assert len({sample.name for sample in every}) == len(every)
+    assert all(re.fullmatch(r"[^\s\[\]]+", sample.name) for sample in every)
+    assert all(sample.allowed for sample in every)
 
 
 def test_every_file_is_the_same_every_time_it_is_drawn() -> None:
-    changing = [sample.name for sample in SAMPLES if sample.content != sample.draw()]
+    changing = [
+        sample.name for sample in SAMPLES + further.SAMPLES if sample.content != sample.draw()
+    ]
     assert not changing
 
 
@@ -90,6 +94,8 @@ def test_seeds_are_drawn_the_same_and_are_sound(name: str) -> None:
         ("png-50000000×1", (50_000_000, 1)),
         ("webp-1×16384", (1, 16_384)),
         ("jpeg-1×20000", (1, 20_000)),
+        ("tiff-30000", (30_000, 30_000)),
+        ("avif-16384", (16_384, 16_384)),
     ],
 )
 def test_headers_say_the_size_that_the_name_says(title: str, size: tuple[int, int]) -> None:
@@ -127,6 +133,26 @@ def test_an_animation_has_so_many_frames(draw: Callable[[int], bytes]) -> None:
         image.load()
 
 
+@pytest.mark.parametrize("name", ["avif", "heic"])
+def test_an_image_in_boxes_says_the_size_that_it_is_told(name: str) -> None:
+    content = further.said_to_be(name, 30_000)
+    whole = seed(name)
+    assert len(content) == len(whole)
+    at = content.index(b"ispe") + 8
+    assert content[at : at + 8] == struct.pack("!II", 30_000, 30_000)
+    # and else it is the same, but for what says that a part is to be shown
+    assert whole[:at].replace(b"clap", b"free") == content[:at]
+    assert whole[at + 8 :].replace(b"clap", b"free") == content[at + 8 :]
+
+
+@pytest.mark.parametrize("junk", [bytes(4), b"\xff\xfe\0\2" * 10_001], ids=["zeros", "segments"])
+def test_what_hides_scans_is_stepped_over_by_decoders(junk: bytes) -> None:
+    content = bombs.many_scans_behind(junk)
+    assert content.count(b"\xff\xda") > 510
+    with opened(content) as image:
+        image.load()
+
+
 def test_a_gif_in_tiny_blocks_is_sound() -> None:
     with opened(bombs.gif_in_tiny_blocks(80)) as image:
         image.load()
@@ -161,7 +187,7 @@ def test_a_bomb_of_text_inflates_to_300_mib(title: str) -> None:
     assert total == 300 * MIB
 
 
-@pytest.mark.parametrize("name", damaged.STILL)
+@pytest.mark.parametrize("name", [*damaged.STILL, *further.STILL])
 def test_what_is_cut_is_a_beginning_and_what_is_flipped_differs_in_a_few_bits(name: str) -> None:
     whole = seed(name)
     for part in range(1, damaged.PIECES):

@@ -7,7 +7,7 @@ import sys
 import tracemalloc
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import partial
 from itertools import pairwise
 from typing import Any
@@ -16,8 +16,9 @@ import pytest
 from PIL import Image, ImageCms
 
 from shared.errors import Rejected
-from tests.data import images
-from worker.jpeg import MAX_SCANS
+from tests.data import images, seeds
+from tests.data.pieces import segment, with_segments
+from worker.jpeg import MAX_SCANS, MAX_SEGMENTS
 from worker.thumbnails import MAX_EDGE, Thumbnail, load_codecs, make_thumbnail
 
 KINDS = ("JPEG", "PNG", "WEBP")
@@ -47,6 +48,11 @@ def make(content: bytes, *, max_pixels: int = 50_000_000) -> tuple[Thumbnail, Im
     image = Image.open(io.BytesIO(made.body))
     image.load()
     return made, image
+
+
+def raises(code: str) -> AbstractContextManager[object]:
+    """Expect a rejection for just that reason."""
+    return pytest.raises(Rejected, match=f"^{code}$")
 
 
 def close(found: list[tuple[int, ...]], wanted: list[tuple[int, ...]]) -> bool:
@@ -229,6 +235,59 @@ def test_row74_too_many_scans_are_refused(progressive: bool) -> None:
     make(images.many_scans(0, progressive=progressive))
 
 
+@pytest.mark.parametrize("behind", [b"", b"\0" * 4, b"\xff\xfe\0\2" * 9000, b"\xff\0" * 100_000])
+@pytest.mark.parametrize("progressive", [True, False], ids=["progressive", "sequential"])
+def test_row74_scans_are_counted_whatever_stands_before_them(
+    progressive: bool, behind: bytes
+) -> None:
+    for count, outcome in ((0, nullcontext()), (MAX_SCANS + 1, raises("too_many_scans"))):
+        content = images.many_scans(count, progressive=progressive)
+        for place in (content.index(b"\xff\xdb"), content.rindex(b"\xff\xda")):
+            with outcome:
+                make(content[:place] + behind + content[place:])
+
+
+def test_row74_what_has_more_segments_than_are_walked_over_is_broken() -> None:
+    content = images.many_scans(0)
+    comment = b"\xff\xfe\0\2"
+    make(with_segments(content, comment * (MAX_SEGMENTS - 100)))
+    with raises("broken"):
+        make(with_segments(content, comment * MAX_SEGMENTS))
+
+
+def test_row74_what_looks_like_scans_where_none_can_be_does_not_count() -> None:
+    content = images.many_scans(0)
+    looks_like = b"\xff\xda" * (MAX_SCANS + 1)
+    film = make(content + looks_like)[0]
+    assert film.body == make(content)[0].body
+    assert make(with_segments(content, segment(0xED, looks_like)))[0].body == film.body
+    at = content.rindex(b"\xff\xc4")  # between two scans
+    between = content[:at] + segment(0xED, looks_like) + content[at:]
+    assert make(between)[0].body == film.body
+
+
+@pytest.mark.parametrize(
+    "junk", [b"\0", b"\0\0", b"\0\0\0", b"junk" * 50_000, b"\xff\0", b"\xff\xff"]
+)
+@pytest.mark.parametrize("options", [{}, {"progressive": True}], ids=["baseline", "progressive"])
+def test_junk_between_segments_breaks_no_jpeg(junk: bytes, options: dict[str, bool]) -> None:
+    whole = images.encode(images.quadrants(), "JPEG", **options)
+    for marker in (b"\xff\xdb", b"\xff\xc4", b"\xff\xda"):
+        at = whole.index(marker)
+        _, image = make(whole[:at] + junk + whole[at:])
+        assert close(images.corners(image), images.MODES["jpeg-rgb"][1])
+
+
+@pytest.mark.parametrize("size", range(1, 64 * 1024 * 2, 64 * 1024 - 1))
+def test_a_marker_is_found_where_one_reading_ends_and_the_next_begins(size: int) -> None:
+    whole = images.encode(images.quadrants(), "JPEG")
+    at = whole.index(b"\xff\xc0")
+    for more in range(4):
+        junk = bytes(size + more)
+        with raises("unsupported"):
+            make(whole[:at] + junk + b"\xff\xc3" + whole[at + 2 :])
+
+
 @pytest.mark.parametrize(
     "kind",
     [
@@ -324,13 +383,22 @@ def test_more_formats_obey_the_limit_of_pixels(kind: str) -> None:
 
 
 @pytest.mark.usefixtures("more")
-@pytest.mark.parametrize("kind", MORE)
-@pytest.mark.parametrize("sixteenth", range(1, 16))
-def test_more_formats_that_are_cut_are_rejected(kind: str, sixteenth: int) -> None:
-    whole = images.encode(images.noise(100, 80), kind)
-    with pytest.raises(Rejected) as rejected:
-        make(whole[: len(whole) * sixteenth // 16])
-    assert rejected.value.code in ("truncated", "broken")
+@pytest.mark.parametrize("name", seeds.MORE)
+def test_row72_more_formats_are_truncated_wherever_they_are_cut(name: str) -> None:
+    whole = seeds.seed(name)
+    make(whole)
+    sizes = [len(whole) * sixteenth // 16 for sixteenth in range(1, 16)]
+    for size in [*sizes, *(len(whole) - missing for missing in (1, 2, 4, 12, 16))]:
+        with raises("truncated"):
+            make(whole[:size])
+
+
+@pytest.mark.usefixtures("more")
+def test_a_box_shorter_than_its_head_is_broken_and_not_cut() -> None:
+    whole = seeds.seed("avif")
+    at = whole.index(b"meta") - 4
+    with raises("broken"):
+        make(whole[:at] + struct.pack("!I", 7) + whole[at + 4 :])
 
 
 @pytest.mark.parametrize("kind", MORE)

@@ -1,0 +1,61 @@
+"""Files of the formats that are decoded by setting: cut off, flipped, with too many pixels.
+
+Rows 72, 73 and 78 of safety.md, for AVIF, TIFF and HEIC.
+"""
+
+import struct
+from functools import partial
+from typing import Final
+
+from tests.data.damaged import FLIPPED, PIECES, cut, flipped
+from tests.data.pieces import tiff
+from tests.data.sample import DAMAGED, WHATEVER, Sample, image, rejected
+from tests.data.seeds import seed
+
+SETTING: Final = "avif,tiff,heic"
+"""What a worker must be told so that it decodes them."""
+
+STILL: Final = ("lzw.tiff", "scanned.tiff", "avif", "heic")
+SIDE: Final = 30_000
+
+
+def said_to_be(name: str, side: int) -> bytes:
+    """Say in a sound AVIF or HEIC that it is that large, and nothing of a part to be shown."""
+    content = seed(name)
+    at = content.index(b"ispe") + 8
+    content = content[:at] + struct.pack("!II", side, side) + content[at + 8 :]
+    return content.replace(b"clap", b"free")
+
+
+def _extension(name: str) -> str:
+    return name.rpartition(".")[2]
+
+
+CUT = tuple(
+    image(72, f"{name}-{part}-of-16", _extension(name), partial(cut, name, part),
+          rejected("truncated"))
+    for name in STILL
+    for part in range(1, PIECES)
+)  # fmt: skip
+
+FLIPS = tuple(
+    image(78, f"{name}-flipped-{number}", _extension(name), partial(flipped, name, number),
+          WHATEVER)
+    for name in STILL
+    for number in range(FLIPPED)
+)  # fmt: skip
+
+PIXELS = (
+    image(73, "tiff-30000", "tiff",
+          lambda: tiff(SIDE, SIDE, [b"\x80\x40"] * 300, rows=100, compression=5),
+          rejected("too_many_pixels")),
+    # its decoder has a limit of its own, at 2^28 pixels, and no other word for it
+    image(73, "avif-30000", "avif", partial(said_to_be, "avif", SIDE),
+          rejected("too_many_pixels") | DAMAGED),
+    image(73, "avif-16384", "avif", partial(said_to_be, "avif", 16_384),
+          rejected("too_many_pixels")),
+    image(73, "heic-30000", "heic", partial(said_to_be, "heic", SIDE),
+          rejected("too_many_pixels")),
+)  # fmt: skip
+
+SAMPLES: Final[tuple[Sample, ...]] = CUT + FLIPS + PIXELS
