@@ -88,7 +88,7 @@ class Settings(BaseSettings):
     rate_limit: int = Field(1000, ge=0, description="requests per second and organization")
     database_pool: int = Field(10, ge=2, le=100, description="connections per process")
 
-    concurrency: int = Field(32, ge=2, le=512, description="uploads in flight per worker")
+    concurrency: int = Field(48, ge=2, le=512, description="uploads in flight per worker")
     decoders: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1, le=64)
     decoder_timeout: float = Field(10, gt=0, le=120, description="seconds")
     max_pixels: int = Field(50_000_000, ge=1, le=200_000_000)
