@@ -100,13 +100,16 @@ def limit_resources(*, threads: bool = False) -> None:
 
 
 def main(descriptor: int, kind: Box = Box.IMAGES, more: Collection[str] = ()) -> None:
-    """Serve jobs until the worker closes its end; the first answer tells whether it is sealed."""
+    """Serve jobs until the worker closes its end; the first answer tells how it stands."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the worker decides when we end
     channel = socket.socket(fileno=descriptor)
     make = prepare(kind, more)
     threads = "heic" in more  # libheif decodes in one of its own, whatever it is asked for
     limit_resources(threads=threads)
-    send(channel, {"sealed": seal(threads=threads)})
+    # What the system says that it held at the most is more than it ever held: that of the process
+    # that started it counts as well. So growth is told from here on.
+    held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    send(channel, {"sealed": seal(threads=threads), "held": held})
     while (received := receive_job(channel)) is not None:
         send(channel, *run_job(make, *received))
 

@@ -33,6 +33,9 @@ MEMORY_SHARE: Final = 0.6
 """How much of its memory a decoder had in use, at the least, that is believed to have died of it:
 what it may have also counts what it never touched."""
 
+_MAXRSS_UNIT: Final = 1 if sys.platform == "darwin" else 1024
+"""Bytes in which `ru_maxrss` counts (getrusage(2))."""
+
 _OWN_ENDS: Final = frozenset(
     -number
     for number in (signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGSEGV, signal.SIGTRAP)
@@ -48,7 +51,8 @@ class Decoder:
         self._channel = channel
         self.jobs = 0
         self.sealed = False
-        self.peak_bytes = 0
+        self._held = 0
+        self._peak = 0
 
     @property
     def pid(self) -> int:
@@ -90,7 +94,7 @@ class Decoder:
         try:
             async with asyncio.timeout(START_TIMEOUT_S):
                 answer, _ = await decoder._answer()
-                decoder.sealed = isinstance(answer, dict) and answer.get("sealed") is True
+                decoder._has_started(answer)
         except (TimeoutError, OSError, EOFError, ValueError) as error:
             await decoder.stop()
             raise DecoderFault("decoder_fault") from error
@@ -98,6 +102,12 @@ class Decoder:
             await decoder.stop()
             raise
         return decoder
+
+    def _has_started(self, answer: Any) -> None:
+        if not isinstance(answer, dict) or type(answer.get("held")) is not int:
+            raise EOFError("the decoder's first answer makes no sense")
+        self.sealed = answer.get("sealed") is True
+        self._held = answer["held"]
 
     async def decode(self, descriptor: int, *, max_pixels: int, timeout_s: float) -> Thumbnail:
         """Have a file decoded. Raises Rejected for the file's fault, EOFError if the child died,
@@ -153,14 +163,15 @@ class Decoder:
             except ChildProcessError:  # somebody else has waited for it
                 return self._process.wait()
             self._process.returncode = os.waitstatus_to_exitcode(status)
-            self.peak_bytes = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+            self._peak = usage.ru_maxrss
         return self._process.returncode
 
     def ran_out_of_memory(self) -> bool:
         """Whether it ended itself for want of memory, as C++ does; asked once it has stopped."""
         return (
             self._process.returncode in _OWN_ENDS
-            and self.peak_bytes > MAX_MEMORY_BYTES * MEMORY_SHARE
+            and self._peak > self._held
+            and self._peak * _MAXRSS_UNIT > MAX_MEMORY_BYTES * MEMORY_SHARE
         )
 
 

@@ -218,9 +218,14 @@ async def test_version_2_may_be_switched_off(start_site: StartSite) -> None:
 async def test_a_certificate_is_fetched_once_for_many_messages(start_site: StartSite) -> None:
     site = await start_site()
     documents = [site.amazon.sign(await site.notification()) for _ in range(12)]
-    answers = await asyncio.gather(*(site.post(document) for document in documents))
-    answers += [await site.post(document) for document in documents]
-    assert {answer.status for answer in answers} == {200}
+    first = await asyncio.gather(*(site.post(document) for document in documents))
+    # 503 where a busy machine left no time to record them: SNS sends them again.
+    assert {answer.status for answer in first} <= {200, 503}
+
+    async def all_are_taken() -> bool:
+        return {(await site.post(document)).status for document in documents} == {200}
+
+    await until(all_are_taken)
     assert len(site.amazon.seen) == 1
 
 
