@@ -2,7 +2,9 @@
 
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -34,12 +36,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredObject:
-    """An object as the store describes it: `size` of the whole in bytes, `etag` without quotes."""
+    """An object as the store describes it: `size` of the whole in bytes, `etag` without quotes.
+
+    `age_s` is how many seconds ago the object was stored, by the store's own clock: the `Date` of
+    the answer less `LastModified`, both of whole seconds. It is the store's age to compare with,
+    never a time: the clocks of store and database may differ. It does not count as part of what
+    the object is, so two answers about one object are equal.
+    """
 
     size: int
     etag: str
     version_id: str | None = None
     checksum_sha256: str | None = None
+    age_s: float | None = field(default=None, compare=False)
 
 
 class Storage:
@@ -80,6 +89,7 @@ class Storage:
             version_id=_version(answer.get("VersionId")),
             # of a multipart upload the store keeps a checksum of checksums, marked by "-parts"
             checksum_sha256=checksum if checksum and "-" not in checksum else None,
+            age_s=_age_s(answer),
         )
 
     @asynccontextmanager
@@ -104,6 +114,7 @@ class Storage:
             else answer["ContentLength"],
             etag=answer["ETag"].strip('"'),
             version_id=_version(answer.get("VersionId")),
+            age_s=_age_s(answer),
         )
         async with (
             answer["Body"] as body,
@@ -139,6 +150,24 @@ class Storage:
 
 def _version(version_id: str | None) -> str | None:
     return None if version_id in (None, "", "null") else version_id
+
+
+def _age_s(answer: Any) -> float | None:
+    """Subtract LastModified from the Date of the same answer; None if either is missing.
+
+    Sources: RFC 9110, sections 6.6.1 (Date) and 8.8.2 (Last-Modified).
+    """
+    date = answer["ResponseMetadata"].get("HTTPHeaders", {}).get("date")
+    modified = answer.get("LastModified")
+    if not date or not isinstance(modified, datetime):
+        return None
+    try:
+        answered = parsedate_to_datetime(date)
+    except ValueError:
+        return None
+    if answered.tzinfo is None:
+        answered = answered.replace(tzinfo=UTC)
+    return (answered - modified).total_seconds()
 
 
 async def _chunks(body: Any, expected: int) -> AsyncGenerator[bytes, None]:

@@ -1,5 +1,6 @@
 """What the service expects of a store, asked of a real one."""
 
+import asyncio
 import hashlib
 import io
 import os
@@ -56,6 +57,17 @@ async def test_what_was_written_is_described(storage: Storage, key: str) -> None
     assert found.version_id is None
     assert found.checksum_sha256 is None
     assert await storage.head(key, bucket=BUCKET) == found
+
+
+async def test_an_age_is_told_by_the_store_s_own_clock(storage: Storage, key: str) -> None:
+    await storage.write(key, BODY, content_type="image/png")
+    await asyncio.sleep(2.1)
+    found = await storage.head(key)
+    assert found.age_s is not None
+    assert 1 <= found.age_s <= 60
+    async with storage.read(key, end=1) as (read, _):
+        assert read.age_s is not None
+        assert found.age_s <= read.age_s <= 60
 
 
 async def test_writing_again_replaces_the_whole(storage: Storage, key: str) -> None:
