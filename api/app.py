@@ -7,15 +7,17 @@ from contextlib import AsyncExitStack
 import aiohttp
 from aiohttp import web
 
-from api import attachments, events, files, metrics
+from api import attachments, events, files
 from api.access import EventsGate, open_gate
 from api.documents import Documents
+from api.measuring import measure
 from api.parts import PARTS, Parts
 from api.problems import answer_errors
 from api.server import Runner
 from api.sns import open_sns
 from shared.broker import Publisher
 from shared.database import open_database
+from shared.metrics import open_metrics
 from shared.settings import Settings
 from shared.storage import open_storage
 
@@ -29,7 +31,7 @@ def create_app(
     is another way to SNS than the usual one, such as by a proxy.
     """
     app = web.Application(
-        middlewares=[metrics.measure, answer_errors],
+        middlewares=[measure, answer_errors],
         client_max_size=attachments.MAX_BULK_BYTES,
         handler_args={
             "keepalive_timeout": 15,
@@ -56,6 +58,7 @@ def create_app(
                 strangers=asyncio.Semaphore(events.MAX_STRANGERS),
                 sns=await stack.enter_async_context(open_sns(settings, sns_connector)),
                 documents=Documents(settings),
+                metrics_url=await stack.enter_async_context(open_metrics(settings)),
             )
             yield
 
@@ -72,7 +75,6 @@ def create_app(
             web.get("/attachments/files/{tail:.+}", files.redirect),
             web.get("/health/live", health_live),
             web.get("/health/ready", health_ready),
-            web.get("/metrics", metrics.metrics),
         ]
     )
     return app

@@ -17,7 +17,6 @@ import orjson
 from aiohttp import web
 
 from api.bodies import inflate, read_raw
-from api.metrics import EVENTS
 from api.parts import PARTS, Parts, now
 from api.problems import (
     Problem,
@@ -29,6 +28,7 @@ from api.problems import (
 from shared.errors import SnsRefused, SnsUnreachable
 from shared.intake import Message, effects, parse, read_message, record, unreadable
 from shared.log import get_logger
+from shared.metrics import EVENTS
 from shared.notifications import sns
 from shared.processing import Recorded
 

@@ -28,6 +28,7 @@ class Parts:
     sns: Sns
     strangers: asyncio.Semaphore
     documents: Documents
+    metrics_url: str | None
 
 
 PARTS = web.AppKey("parts", Parts)

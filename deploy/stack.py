@@ -28,7 +28,8 @@ from shared.settings import PREFIX, Settings, load_settings, split_words
 from shared.signing import Credentials
 
 ORGANIZATION_ID = 1
-PORTS = ("postgres", "valkey", *PORT_NAMES)
+METRICS_PORTS = {"api": "metrics.api", "worker": "metrics.worker", "consume": "metrics.consume"}
+PORTS = ("postgres", "valkey", *PORT_NAMES, *METRICS_PORTS.values())
 SERVICES_STOP_S = 7.0  # a worker lets uploads in flight end for 6 s
 SERVERS_STOP_S = 2.0
 RETRY_S = 0.1
@@ -211,6 +212,7 @@ class Stack:
             "events_token": settings.events_tokens[0].get_secret_value(),
             "database_url": settings.database_url.get_secret_value(),
             "broker_url": settings.broker_url.get_secret_value(),
+            "metrics_urls": {each.name: _metrics_url(each.env) for each in self.services},
             "pids": {part.name: part.child.pid for part in self.parts if part.child is not None},
         }
 
@@ -259,7 +261,8 @@ def build_stack(
     settings = load_settings()
 
     def service(name: str, ready: Check, alive: Check, **changes: str) -> Service:
-        env = {**environment, **changes}
+        metrics_port = str(kept.ports[METRICS_PORTS[name]])
+        env = {**environment, "ATTACHMENTS_METRICS_PORT": metrics_port, **changes}
         return Service(name=name, env=env, directory=directory, say=say, ready=ready, alive=alive)
 
     broker_url = settings.broker_url.get_secret_value()
@@ -280,6 +283,11 @@ def build_stack(
         token=kept.token,
         renew_token=renew_token,
     )
+
+
+def _metrics_url(env: Mapping[str, str]) -> str:
+    host = _reached_at(env.get("ATTACHMENTS_METRICS_HOST") or HOST)
+    return f"http://{host}:{env['ATTACHMENTS_METRICS_PORT']}/metrics"
 
 
 def _reached_at(host: str) -> str:

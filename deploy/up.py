@@ -157,11 +157,13 @@ def _check_settings(own: dict[str, str]) -> None:
 
 def _keep(data_dir: Path, port: int | None) -> Kept:
     """Read what the data directory keeps, and choose this run's ports."""
-    from deploy.stack import PORTS
+    from deploy.stack import METRICS_PORTS, PORTS
 
     kept = read_kept(data_dir)
     api_port = _choose_api_port(port, kept.ports.get("api", 0))
     kept.ports = {"api": api_port, **choose_ports(PORTS, kept.ports)}
+    if metrics_port := _given_metrics_port():
+        kept.ports[METRICS_PORTS["api"]] = metrics_port
     write_kept(data_dir, kept)
     (data_dir / "logs").mkdir(exist_ok=True, mode=0o700)
     return kept
@@ -177,6 +179,12 @@ def _choose_api_port(port: int | None, last: int) -> int:
     usual = [] if asked == 0 else [USUAL_PORT]
     free = (each for each in (last, *usual) if each and not _fault_of(each))
     return next(free, 0) or choose_ports(("api",))["api"]
+
+
+def _given_metrics_port() -> int:
+    """Give the port that the operator set for metrics, which is the API's; 0 if none is set."""
+    given = os.environ.get("ATTACHMENTS_METRICS_PORT", "")
+    return int(given) if given.isdecimal() else 0
 
 
 def _fault_of(port: int) -> str | None:
@@ -212,6 +220,8 @@ def _write_environment(data_dir: Path, stack: "Stack") -> None:
         name: value
         for name, value in stack.api.env.items()
         if name.startswith(("ATTACHMENTS_", "AWS_"))
+        # a port of its own for each process of the stack; another process must not take one
+        and name != "ATTACHMENTS_METRICS_PORT"
     }
     client = {
         "ATTACHMENTS_API_URL": settings.get("ATTACHMENTS_API_URL", stack.api_url),

@@ -85,6 +85,8 @@ class Settings(BaseSettings):
     api_host: str = "127.0.0.1"
     api_port: int = Field(8000, ge=0, le=65535)
     api_url: str | None = None
+    metrics_host: str = "127.0.0.1"
+    metrics_port: int | None = Field(None, ge=0, le=65535)
     rate_limit: int = Field(1000, ge=0, description="requests per second and organization")
     database_pool: int = Field(10, ge=2, le=100, description="connections per process")
 
@@ -115,6 +117,11 @@ class Settings(BaseSettings):
         if value and not words:
             raise ValueError("has commas, but no word between them")
         return words
+
+    @field_validator("files_ttl", "metrics_port", mode="before")
+    @classmethod
+    def _blank(cls, value: Any) -> Any:
+        return None if value == "" else value  # a template leaves it blank where none is wanted
 
     @field_validator("database_url")
     @classmethod

@@ -18,9 +18,11 @@ from unittest import mock
 import aiohttp
 import asyncpg
 from aiohttp import web
+from prometheus_client import generate_latest
 from yarl import URL
 
 from api.app import create_app, make_runner
+from api.parts import PARTS
 from deploy.embedded.ports import choose_port
 from shared.attachments import Attachment, find_any
 from shared.organizations import create_organization, create_token
@@ -163,6 +165,11 @@ class Service:
     database: "asyncpg.Pool[asyncpg.Record]"
     client: Client
     base_url: str
+    metrics_url: str
+
+    def metrics(self) -> str:
+        """Give the API's metrics, which are this process's; its address may be a second behind."""
+        return generate_latest().decode()
 
     async def organization(self, name: str = "another") -> Client:
         """Make a further organization with a token."""
@@ -188,6 +195,13 @@ class Service:
         return await self.database.execute(statement, *values)
 
 
+async def scrape(url: str) -> str:
+    """Read a process's metrics as Prometheus does."""
+    async with aiohttp.ClientSession() as session, session.get(url) as answer:
+        assert answer.status == 200
+        return await answer.text()
+
+
 def make_settings(environment: Mapping[str, str]) -> Settings:
     """Read settings from an environment other than this process's own."""
     with mock.patch.dict(os.environ, environment):
@@ -209,7 +223,8 @@ async def running_service(
     changes = {f"ATTACHMENTS_{name.upper()}": value for name, value in overrides.items()}
     environment = {**stack.environment(database_url), **changes}
     settings = make_settings(environment)
-    runner = make_runner(create_app(settings, sns_connector=sns_connector), grace_s=1)
+    app = create_app(settings, sns_connector=sns_connector)
+    runner = make_runner(app, grace_s=1)
     pool = await asyncpg.create_pool(database_url, min_size=1, max_size=4)
     session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=64))
     before = stack.relay.target
@@ -233,6 +248,7 @@ async def running_service(
             database=pool,
             client=client,
             base_url=base_url,
+            metrics_url=app[PARTS].metrics_url or "",
         )
     finally:
         stack.relay.target = before

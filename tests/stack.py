@@ -104,6 +104,7 @@ class Stack:
             "ATTACHMENTS_FILES_SECRET": "files-secret-of-the-tests",
             "ATTACHMENTS_EVENTS_TOKENS": EVENTS_TOKEN,
             "ATTACHMENTS_LOG_FORMAT": "json",
+            "ATTACHMENTS_METRICS_PORT": "0",
             "ATTACHMENTS_DECODERS": "2",
             "AWS_ACCESS_KEY_ID": self.seaweedfs.access_key_id,
             "AWS_SECRET_ACCESS_KEY": self.seaweedfs.secret_access_key,

@@ -2,8 +2,8 @@
 
 A message is deleted only after what it says is committed. While the database is away messages are
 kept invisible and tried again, so that an outage of ours uses up none of their receives; what can
-never be stored is left to the queue's own redrive policy. What became of them is counted in the
-log: there is no address here at which a Prometheus could ask.
+never be stored is left to the queue's own redrive policy. What became of them is counted for
+Prometheus, and also logged, since the address for Prometheus is off by default.
 """
 
 import asyncio
@@ -22,6 +22,7 @@ from shared.database import Database, DatabaseAway, open_database
 from shared.errors import QueueAway, SettingsError
 from shared.intake import effects, read_message, record
 from shared.log import configure_logging, get_logger
+from shared.metrics import EVENTS, open_metrics
 from shared.settings import Settings
 from worker.sqs import Queue, Received, open_queue
 
@@ -65,7 +66,7 @@ async def _main(settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopping.set)
-    async with open_consumer(settings, stopping) as consumer:
+    async with open_metrics(settings), open_consumer(settings, stopping) as consumer:
         found = await consumer.check()
         log.info("consumer is ready", pollers=POLLERS)
         telling = asyncio.create_task(consumer.tell_tally())
@@ -218,7 +219,11 @@ class Consumer:
         for wake_up in recorded.woken:
             self._publisher.publish(wake_up)
         for message, counts in zip(messages, effects(messages, recorded), strict=True):
-            self._tally[message.reading.dialect or "unknown"] += Counter(counts)
+            dialect = message.reading.dialect or "unknown"
+            self._tally[dialect] += Counter(counts)
+            for effect, count in counts.items():
+                if count:
+                    EVENTS.labels(dialect, effect).inc(count)
 
     async def tell_tally(self) -> None:
         """Log what became of events since the last time, if there were any; again and again."""

@@ -26,10 +26,12 @@ from shared.errors import (
     DecoderFault,
     ObjectChanged,
     ObjectMissing,
+    SettingsError,
     StoreError,
     StoreRefused,
 )
 from shared.log import get_logger
+from shared.metrics import open_metrics
 from shared.processing import Claim, Due, Duty, Outcome
 from shared.settings import Settings
 from shared.storage import open_storage
@@ -118,6 +120,8 @@ class Runtime:
         try:
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
                 runner.run(self._main())
+        except SettingsError as error:  # whoever started us shows it, in a line
+            self._failure = error
         except BaseException as error:
             self._failure = error
             log.exception("the worker's loop ended")
@@ -132,6 +136,7 @@ class Runtime:
         self._stop = asyncio.Event()
         self._places = Places(settings.concurrency)
         async with AsyncExitStack() as stack:
+            await stack.enter_async_context(open_metrics(settings))
             database = await stack.enter_async_context(open_database(settings))
             storage = await stack.enter_async_context(
                 open_storage(settings, connections=settings.concurrency + 8)

@@ -26,7 +26,7 @@ import pytest
 from aiobotocore.session import get_session
 
 from deploy.up import local_environment
-from tests.service import Client
+from tests.service import Client, scrape
 
 if TYPE_CHECKING:
     from types_aiobotocore_s3 import S3Client
@@ -38,7 +38,7 @@ NAMES = ("postgres", "valkey", "seaweedfs", "api", "worker")
 KEYS = {
     "api_url", "token", "organization_id", "bucket", "s3_endpoint_url", "s3_access_key_id",
     "s3_secret_access_key", "s3_region", "upload_url", "events_url", "events_token",
-    "database_url", "broker_url", "pids",
+    "database_url", "broker_url", "metrics_urls", "pids",
 }  # fmt: skip
 
 
@@ -183,6 +183,7 @@ async def test_everything_answers_once_the_ready_file_is_there(up: Up) -> None:
     document = up.document()
     assert set(document) == KEYS
     assert set(document["pids"]) == set(NAMES)
+    assert set(document["metrics_urls"]) == {"api", "worker"}
     assert all(psutil.pid_exists(pid) for pid in document["pids"].values())
     assert document["organization_id"] == 1
     assert await is_served(document)
@@ -209,10 +210,10 @@ def test_no_secret_can_be_read_by_other_users(up: Up) -> None:
 
 async def test_the_store_tells_the_api_of_new_objects(up: Up) -> None:
     document = up.document()
-    async with s3_client(document) as store, client_of(document) as client:
+    async with s3_client(document) as store:
         await store.put_object(Bucket=document["bucket"], Key="some/key", Body=b"abc")
         deadline = time.monotonic() + 5
-        while b'dialect="seaweedfs"' not in (await client.request("GET", "/metrics")).body:
+        while 'dialect="seaweedfs"' not in await scrape(document["metrics_urls"]["api"]):
             assert time.monotonic() < deadline, "no event arrived"
             await asyncio.sleep(0.05)
 

@@ -386,7 +386,7 @@ async def test_another_bucket_is_ignored_and_counted(
 
 async def ignored_events(service: Service, dialect: Dialect) -> float:
     """Read the counter of ignored events of a dialect."""
-    text = (await service.client.request("GET", "/metrics")).body.decode()
+    text = service.metrics()
     name = f'attachments_events_total{{dialect="{dialect.label}",effect="ignored"}} '
     return sum(float(line[len(name) :]) for line in text.splitlines() if line.startswith(name))
 

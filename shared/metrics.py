@@ -1,0 +1,87 @@
+"""What a process counts, and the address at which Prometheus reads it.
+
+The address is the process's own, apart from the API's public one: counters are for operators, and
+a scrape must cost the public port nothing.
+"""
+
+import os
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from aiohttp import web
+from prometheus_client import Counter, generate_latest
+
+from shared.errors import SettingsError
+from shared.log import get_logger
+from shared.settings import Settings
+
+EVENTS = Counter("attachments_events_total", "Events by dialect and effect", ["dialect", "effect"])
+"""Effects are those of `shared.intake.effects`; for SNS also `refused`, which counts messages."""
+
+CACHED_S = 1.0
+"""How long one scrape's text serves the next: collecting costs milliseconds of the event loop."""
+
+log = get_logger(__name__)
+
+
+class Scrapes:
+    """The text of all metrics of this process, collected at most once a second."""
+
+    def __init__(self) -> None:
+        self._body = b""
+        self._collected_at = -CACHED_S
+
+    def body(self) -> bytes:
+        """Give the text exposition format, as fresh as `CACHED_S`."""
+        now = time.monotonic()
+        if now - self._collected_at >= CACHED_S:
+            self._body = generate_latest()
+            self._collected_at = now
+        return self._body
+
+
+@asynccontextmanager
+async def open_metrics(settings: Settings) -> AsyncIterator[str | None]:
+    """Serve `GET /metrics` at ATTACHMENTS_METRICS_HOST and _PORT; yields the address.
+
+    Yields None, and serves nothing, where no port is set. Port 0 takes any free one. Raises
+    SettingsError if the address cannot be listened on.
+    """
+    if settings.metrics_port is None:
+        yield None
+        return
+    scrapes = Scrapes()
+
+    async def metrics(_request: web.Request) -> web.Response:
+        return web.Response(
+            body=scrapes.body(),
+            headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"},
+        )
+
+    app = web.Application(client_max_size=1024)
+    app.router.add_get("/metrics", metrics)
+    runner = web.AppRunner(
+        app, handle_signals=False, access_log=None, keepalive_timeout=15, shutdown_timeout=1
+    )
+    await runner.setup()
+    try:
+        yield await _listen(runner, settings.metrics_host, settings.metrics_port)
+    finally:
+        await runner.cleanup()
+
+
+async def _listen(runner: web.AppRunner, host: str, port: int) -> str:
+    try:
+        await web.TCPSite(runner, host, port).start()
+    except (OSError, UnicodeError) as error:  # the latter for a text that cannot be a host's name
+        number = getattr(error, "errno", None)
+        why = os.strerror(number) if isinstance(number, int) and number > 0 else str(error)
+        raise SettingsError(
+            f"ATTACHMENTS_METRICS_HOST, ATTACHMENTS_METRICS_PORT: {host} port {port}"
+            f" cannot be listened on: {why}"
+        ) from None
+    bound = runner.addresses[0]
+    address = f"http://{f'[{bound[0]}]' if ':' in bound[0] else bound[0]}:{bound[1]}/metrics"
+    log.info("metrics are served", url=address)
+    return address

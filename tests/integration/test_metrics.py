@@ -1,0 +1,87 @@
+"""Metrics: at an address of their own, bounded whatever clients send, and cheap to read."""
+
+import json
+import socket
+
+import pytest
+
+from api.measuring import METHODS
+from shared.metrics import CACHED_S, EVENTS, Scrapes
+from tests.commands import command
+from tests.conftest import StartService, StartWorker
+from tests.service import Service, scrape
+
+MADE_UP = 200
+
+
+def series(text: str, name: str) -> list[str]:
+    """List the series of a metric."""
+    return [line for line in text.splitlines() if line.startswith(f"{name}{{")]
+
+
+async def test_the_public_port_shows_no_metrics(service: Service) -> None:
+    answer = await service.client.request("GET", "/metrics")
+    assert answer.status == 404
+    assert b"attachments_events_total" not in answer.body
+    for path in ("/health/live", "/health/ready"):
+        assert (await service.client.request("GET", path)).status == 200
+
+
+async def test_metrics_have_an_address_of_their_own_on_loopback(service: Service) -> None:
+    assert service.metrics_url.startswith("http://127.0.0.1:")
+    assert not service.metrics_url.startswith(f"{service.base_url}/")
+    await service.client.show((await service.client.create())["data"]["id"])
+    assert "attachments_request_seconds" in await scrape(service.metrics_url)
+
+
+async def test_without_a_port_there_are_none(start_service: StartService) -> None:
+    service = await start_service(metrics_port="")
+    assert service.metrics_url == ""
+
+
+async def test_made_up_methods_and_paths_add_no_series(service: Service) -> None:
+    for method in (*sorted(METHODS - {"HEAD"}), "MADEUP"):
+        await service.client.request(method, "/made/up/path")
+    before = len(series(service.metrics(), "attachments_request_seconds_count"))
+    for number in range(MADE_UP):
+        method = f"MADEUP{chr(65 + number % 26)}{chr(65 + number // 26)}"
+        answer = await service.client.request(method, f"/made/up/{number}")
+        assert answer.status in (400, 404, 405)
+    after = series(service.metrics(), "attachments_request_seconds_count")
+    assert len(after) == before
+    assert not [line for line in after if "MADEUP" in line]
+
+
+def test_one_scrape_serves_those_of_the_same_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1000.0
+    monkeypatch.setattr("shared.metrics.time.monotonic", lambda: now)
+    scrapes, counter = Scrapes(), EVENTS.labels("test", "recorded")
+    first = scrapes.body()
+    counter.inc()
+    assert scrapes.body() is first
+    now += CACHED_S
+    assert scrapes.body() != first
+
+
+async def test_a_worker_has_an_address_too(service: Service, start_worker: StartWorker) -> None:
+    worker = await start_worker(service)
+    logged = [json.loads(line) for line in worker.log().splitlines() if "metrics are" in line]
+    assert "process_cpu_seconds_total" in await scrape(logged[0]["url"])
+
+
+@pytest.mark.parametrize("process", ["api", "worker"])
+async def test_a_port_that_is_taken_is_one_clear_line(service: Service, process: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        ended = await command(service, process, metrics_port=port, api_port="0")
+    assert ended.status == 1
+    assert "ATTACHMENTS_METRICS_PORT" in ended.err
+    assert f"port {port} cannot be listened on" in ended.err
+    assert "Traceback" not in ended.err
+
+
+async def test_a_host_that_is_none_is_one_clear_line(service: Service) -> None:
+    ended = await command(service, "api", metrics_host="no such host", api_port="0")
+    assert ended.status == 1
+    assert "ATTACHMENTS_METRICS_HOST" in ended.err
+    assert "Traceback" not in ended.err
