@@ -14,6 +14,7 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from api.problems import answer_errors, bad_request, general
+from api.slow_readers import cut_off_slow_readers, limit_kernel
 from shared.log import get_logger
 
 # RFC 3986, section 3.2: a name or an address, and a port; with `_`, as containers' names have it.
@@ -43,7 +44,13 @@ async def answer(
             raise general(417)
         return await application(request)
 
-    return await answer_errors(request, checked)
+    response = await answer_errors(request, checked)
+    if "Transfer-Encoding" in request.headers:
+        # aiohttp's parser gives a body's trailer fields to the next request on the connection as
+        # its header fields: X-Auth-Token could be slipped into another client's request behind a
+        # proxy that shares connections. RFC 9112, section 7.1.2, forbids to merge them.
+        response.force_close()
+    return response
 
 
 def _late() -> bytes:
@@ -70,6 +77,7 @@ class Connection(web.RequestHandler):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin to wait for the first request."""
         super().connection_made(transport)
+        limit_kernel(transport)
         self._begun = False
         self._head_timer: asyncio.TimerHandle | None = self._loop.call_later(
             HEAD_TIMEOUT_S, self._head_is_late
@@ -137,12 +145,22 @@ class Server(web.Server):
 class Runner(web.AppRunner):
     """Runs an application on our server; aiohttp has no setting for the kind of connection."""
 
+    _watch: "asyncio.Task[None] | None" = None
+
+    async def cleanup(self) -> None:
+        """Stop the server and the application."""
+        if self._watch is not None:
+            self._watch.cancel()
+        await super().cleanup()
+
     async def _make_server(self) -> Server:
         made = await super()._make_server()
-        return Server(
+        server = Server(
             partial(answer, application=made.request_handler),
             request_factory=made.request_factory,
             handler_cancellation=made.handler_cancellation,
             loop=made._loop,
             **made._kwargs,
         )
+        self._watch = asyncio.create_task(cut_off_slow_readers(server))
+        return server
