@@ -11,7 +11,7 @@ from api.documents import included
 from api.parts import Parts, admit, now, origin
 from api.problems import Problem, bad_request, document_response, not_found
 from api.queries import cursor_of, page_link, parse_id, parse_listing, parse_view
-from api.uploads import Source, find_source, name_source, take_over
+from api.uploads import Source, find_source, is_as_shown, name_source, take_over
 from shared import attachments
 from shared.attachments import Attachment, NewAttachment
 from shared.signing import post_policy
@@ -131,7 +131,7 @@ async def create(request: web.Request) -> web.Response:
     items = data if bulk else [data]
     if not 1 <= len(items) <= MAX_BULK:
         raise bad_request(f"The member 'data' must hold from 1 to {MAX_BULK} resource objects")
-    new, sources = await _check_all(parts, items, bulk=bulk)
+    new, sources = await _check_all(parts, items, bulk=bulk, organization_id=caller.organization_id)
     rows = await parts.database.run(
         attachments.create, new, organization_id=caller.organization_id,
         creator_id=caller.person_id, bucket=parts.settings.s3_bucket,
@@ -172,7 +172,7 @@ async def create(request: web.Request) -> web.Response:
 
 
 async def _check_all(
-    parts: Parts, items: list[Any], *, bulk: bool
+    parts: Parts, items: list[Any], *, bulk: bool, organization_id: int
 ) -> tuple[list[NewAttachment], list[Source | None]]:
     checked, errors = [], []
     for number, item in enumerate(items):
@@ -180,7 +180,9 @@ async def _check_all(
         attributes = check_identity(item, attachment_id=None)
         values, faults = check_new(attributes, max_size=parts.settings.max_size, pointer=pointer)
         temp_url = values.pop("temp_url", None)
-        errors += faults + _location_faults(parts, temp_url, pointer=pointer)
+        errors += faults + _location_faults(
+            parts, temp_url, organization_id=organization_id, pointer=pointer
+        )
         checked.append((pointer, values, temp_url))
     if errors:
         raise Problem(422, errors)
@@ -189,7 +191,11 @@ async def _check_all(
     for pointer, _, temp_url in checked:
         try:
             sources.append(
-                None if temp_url is None else await find_source(parts, temp_url, pointer=pointer)
+                None
+                if temp_url is None
+                else await find_source(
+                    parts, temp_url, organization_id=organization_id, pointer=pointer
+                )
             )
         except Problem as problem:
             errors += problem.errors
@@ -199,12 +205,23 @@ async def _check_all(
 
 
 def _location_faults(
-    parts: Parts, temp_url: str | None, *, pointer: str = "data", own_key: str | None = None
+    parts: Parts,
+    temp_url: str | None,
+    *,
+    organization_id: int,
+    pointer: str = "data",
+    own_key: str | None = None,
 ) -> list[dict[str, Any]]:
     if temp_url is None:
         return []
     try:
-        name_source(parts.settings, temp_url, pointer=pointer, own_key=own_key)
+        name_source(
+            parts.settings,
+            temp_url,
+            organization_id=organization_id,
+            pointer=pointer,
+            own_key=own_key,
+        )
     except Problem as problem:
         return problem.errors
     return []
@@ -224,13 +241,20 @@ async def update(request: web.Request) -> web.Response:
     if row is None:
         raise not_found()
     changes, faults = check_changes(attributes, max_size=parts.settings.max_size)
-    temp_url = changes.get("temp_url")
-    faults += _location_faults(parts, temp_url, own_key=row.key)
+    temp_url, organization_id = changes.get("temp_url"), caller.organization_id
+    file_url = f"{parts.documents.links.base(origin(request, parts.settings))}/{row.key}"
+    if temp_url is not None and is_as_shown(parts.settings, temp_url, row, file_url):
+        temp_url = None
+        del changes["temp_url"]
+    faults += _location_faults(parts, temp_url, organization_id=organization_id, own_key=row.key)
     if faults:
         raise Problem(422, faults)
     if temp_url is not None:
-        source = await find_source(parts, temp_url, pointer="data", own_key=row.key)
+        source = await find_source(
+            parts, temp_url, organization_id=organization_id, pointer="data", own_key=row.key
+        )
         await take_over(parts, [row], [source])
+        changes["temp_url"] = source.url
     changed = await parts.database.run(
         attachments.update, attachment_id, caller.organization_id, changes
     )

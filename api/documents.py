@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
+from shared.addresses import without_credentials
 from shared.attachments import Attachment
 from shared.reasons import sentence
 from shared.settings import Settings
@@ -102,8 +103,10 @@ class Documents:
         if row.resized and row.thumbnail_key is not None:
             thumb = self.links.url(row.thumbnail_key, row.uploaded_at, now, origin)
         temp_url = row.temp_url
-        if temp_url is None and row.uploaded_at is not None:
-            temp_url = url
+        if temp_url is None:
+            temp_url = None if row.uploaded_at is None else url
+        elif "?" in temp_url:  # stored by a release that kept the queries of signed addresses
+            temp_url = without_credentials(temp_url)
         attributes: dict[str, Any] = {
             "name": row.name,
             "content_type": row.content_type,

@@ -6,10 +6,11 @@ and the older forms without a region or with `s3-region`.
 """
 
 import re
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
-from shared import keys
+from shared.fences import prefixes
 from shared.settings import Settings
+from shared.spellings import may_be_copied
 
 _AWS_HOST = re.compile(
     r"(?:(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])\.)?"
@@ -19,69 +20,90 @@ _AWS_HOST = re.compile(
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", re.ASCII)
 
 
-def locate(url: str, settings: Settings) -> tuple[str, str] | None:
-    """Tell the bucket and key that an address names, or None if it is none of an allowed bucket.
+_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f]")
+_PORTS = {"http": 80, "https": 443}
 
-    Allowed are the service's bucket and those of `ATTACHMENTS_TEMP_URL_BUCKETS`, at the service's
-    own store or at AWS. A query is ignored; a user or a fragment is refused, and so is a key with
-    an empty segment, `.` or `..`: SeaweedFS serves `a//b` as `a/b`, so that such a key could name
-    an object which its own text does not.
+
+def locate(url: str, settings: Settings) -> tuple[str, str] | None:
+    """Tell the bucket and key that an address names, at the service's own store or at AWS.
+
+    None for any other address. A query is ignored; a user, a fragment, a backslash and control
+    characters are refused. Whether the key may be copied is for `may_take` to say.
     """
-    try:
-        parts = urlsplit(url)
-        host = parts.hostname or ""
-        port = parts.port
-    except ValueError:
+    # urlsplit drops tabs, and some clients read a backslash as a slash
+    if "\\" in url or _CONTROLS.search(url):
         return None
-    if parts.scheme not in ("http", "https") or "@" in parts.netloc or parts.fragment:
+    parts = _split(url)
+    if parts is None or "@" in parts.netloc or parts.fragment:
         return None
     try:
         path = unquote(parts.path, errors="strict")
     except UnicodeDecodeError:
         return None
-    if any(ord(character) < 0x20 or character == "\x7f" for character in path):
-        return None
-    found = _at_own_store(parts.scheme, host, port, path, settings) or _at_aws(host, port, path)
-    if found is None:
-        return None
-    bucket, key = found
-    if any(segment in ("", ".", "..") for segment in key.split("/")):
-        return None
-    if bucket != settings.s3_bucket and bucket not in settings.temp_url_buckets:
-        return None
-    return bucket, key
+    return _at_own_store(parts, path, settings) or _at_aws(parts, path)
 
 
-def _at_own_store(
-    scheme: str, host: str, port: int | None, path: str, settings: Settings
-) -> tuple[str, str] | None:
+def may_take(place: tuple[str, str], settings: Settings, *, organization_id: int) -> bool:
+    """Whether an organization may have the object at a bucket and key copied.
+
+    Decided by the text alone: the answer is the same whether or not there is such an object.
+    """
+    bucket, key = place
+    return may_be_copied(
+        key,
+        ours=bucket == settings.s3_bucket,
+        fences=prefixes(settings.fences, bucket, organization_id),
+    )
+
+
+def same_address(one: str, other: str) -> bool:
+    """Whether two addresses are spellings of one, apart from their queries."""
+    if one == other:
+        return True
+    first, second = _split(one), _split(other)
+    if first is None or second is None:
+        return False
+    return (_server(first), unquote(first.path)) == (_server(second), unquote(second.path))
+
+
+def _split(url: str) -> SplitResult | None:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        return None
+    return parts if parts.scheme in _PORTS else None
+
+
+def _server(parts: SplitResult) -> tuple[str, str, int]:
+    return parts.scheme, _host(parts), parts.port or _PORTS[parts.scheme]
+
+
+def _host(parts: SplitResult) -> str:
+    return (parts.hostname or "").removesuffix(".")
+
+
+def _at_own_store(parts: SplitResult, path: str, settings: Settings) -> tuple[str, str] | None:
+    server = _server(parts)
     public = urlsplit(settings.upload_url)
-    if (scheme, host, port) == (public.scheme, public.hostname, public.port):
+    if server == _server(public):
         prefix = f"{public.path.rstrip('/')}/"
         if path.startswith(prefix):
             return settings.s3_bucket, path[len(prefix) :]
     for address in (settings.upload_url, settings.s3_endpoint_url):
-        if address is None:
-            continue
-        known = urlsplit(address)
-        if (scheme, host, port) == (known.scheme, known.hostname, known.port):
+        if address is not None and server == _server(urlsplit(address)):
             bucket, _, key = path.lstrip("/").partition("/")
             if _BUCKET.fullmatch(bucket):
                 return bucket, key
     return None
 
 
-def _at_aws(host: str, port: int | None, path: str) -> tuple[str, str] | None:
-    # Whatever store is set: the address is only read, and the bucket is looked up at that store.
-    match = _AWS_HOST.fullmatch(host)
-    if match is None or port not in (None, 443, 80):
+def _at_aws(parts: SplitResult, path: str) -> tuple[str, str] | None:
+    # The address is only read; the bucket is looked up at the store that settings name.
+    match = _AWS_HOST.fullmatch(_host(parts))
+    if match is None or parts.port not in (None, 443, 80):
         return None
     if match["bucket"]:
         return match["bucket"], path.removeprefix("/")
     bucket, _, key = path.removeprefix("/").partition("/")
     return (bucket, key) if _BUCKET.fullmatch(bucket) else None
-
-
-def is_an_original(key: str) -> bool:
-    """Whether a key lies where attachments keep their objects; those are never copied from."""
-    return key.startswith(keys.PREFIX)

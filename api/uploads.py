@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from api.parts import Parts
 from api.problems import Problem, invalid
-from api.temp_urls import is_an_original, locate
+from api.temp_urls import locate, may_take, same_address
 from shared import attachments, processing
+from shared.addresses import without_credentials
 from shared.attachments import Attachment
 from shared.errors import ObjectMissing, StoreError, StoreRefused
 from shared.notifications import UploadEvent
@@ -19,43 +20,53 @@ COPY_TIMEOUT_S = 30
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """Where an attachment's object comes from; `found` is None if it is in its place already."""
+    """Where an attachment's object comes from; `found` is None if it is in its place already.
+
+    `url` is what is stored and shown: the address without credentials.
+    """
 
     url: str
+    pointer: str
     bucket: str
     key: str
     found: StoredObject | None
 
 
 def _refuse(url: str, pointer: str, detail: str) -> Problem:
-    return Problem(422, [invalid(f"{pointer}/attributes/temp_url", detail, {"value": url})])
+    meta = {"value": without_credentials(url)}
+    return Problem(422, [invalid(f"{pointer}/attributes/temp_url", detail, meta)])
 
 
 def name_source(
-    settings: Settings, url: str, *, pointer: str, own_key: str | None = None
+    settings: Settings, url: str, *, organization_id: int, pointer: str, own_key: str | None = None
 ) -> tuple[str, str]:
     """Tell the bucket and key that a `temp_url` names. Raises Problem 422 if it may not be taken.
 
-    That is anything outside the allowed buckets, and another attachment's object.
+    Only the attachment's own key and what `may_take` admits may be. The store is not asked, so
+    that the answer does not tell what is in it.
     """
     named = locate(url, settings)
     if named is None or (
-        named[0] == settings.s3_bucket and named[1] != own_key and is_an_original(named[1])
+        named != (settings.s3_bucket, own_key)
+        and not may_take(named, settings, organization_id=organization_id)
     ):
         raise _refuse(url, pointer, "is not an allowed location")
     return named
 
 
 async def find_source(
-    parts: Parts, url: str, *, pointer: str, own_key: str | None = None
+    parts: Parts, url: str, *, organization_id: int, pointer: str, own_key: str | None = None
 ) -> Source:
     """Check a `temp_url` and look at the object that it names, unless that is `own_key`'s.
 
     Raises Problem 422 if it may not be taken, StoreUnavailable if the store cannot say.
     """
-    bucket, key = name_source(parts.settings, url, pointer=pointer, own_key=own_key)
+    bucket, key = name_source(
+        parts.settings, url, organization_id=organization_id, pointer=pointer, own_key=own_key
+    )
+    shown = without_credentials(url)
     if bucket == parts.storage.bucket and key == own_key:
-        return Source(url=url, bucket=bucket, key=key, found=None)
+        return Source(url=shown, pointer=pointer, bucket=bucket, key=key, found=None)
     try:
         found = await parts.storage.head(key, bucket=bucket)
     except (ObjectMissing, StoreRefused):
@@ -63,7 +74,20 @@ async def find_source(
     if found.size > parts.settings.max_size:
         limit = parts.settings.max_size
         raise _refuse(url, pointer, f"is too large (maximum is {limit} bytes)")
-    return Source(url=url, bucket=bucket, key=key, found=found)
+    return Source(url=shown, pointer=pointer, bucket=bucket, key=key, found=found)
+
+
+def is_as_shown(settings: Settings, url: str, row: Attachment, file_url: str) -> bool:
+    """Whether a `temp_url` only repeats what the attachment shows, so that it states nothing.
+
+    `file_url` is the address of the file, shown while there is no other. The attachment's own key
+    in the bucket always states that a file is there: it may be a newer one.
+    """
+    if locate(url, settings) == (settings.s3_bucket, row.key):
+        return False
+    if row.temp_url is not None:
+        return same_address(url, row.temp_url)
+    return row.uploaded_at is not None and same_address(url, file_url)
 
 
 async def take_over(
@@ -104,5 +128,7 @@ async def _copy(parts: Parts, row: Attachment, source: Source) -> str | None:
             return await parts.storage.copy(
                 row.key, source_bucket=source.bucket, source_key=source.key, pin=source.found
             )
+    except ObjectMissing:
+        raise _refuse(source.url, source.pointer, "is not an existing object") from None
     except TimeoutError:
         raise StoreError("the copy took too long") from None

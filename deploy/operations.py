@@ -31,6 +31,7 @@ def show(attachment_id: AttachmentId, as_json: Json = False, data_dir: DataDir =
     from dataclasses import asdict
 
     from deploy import report
+    from shared.addresses import without_credentials
     from shared.attachments import find_any
     from shared.reasons import sentence
 
@@ -42,6 +43,8 @@ def show(attachment_id: AttachmentId, as_json: Json = False, data_dir: DataDir =
     for name in ("attempt", "due_at"):
         values[name] = getattr(row, name)
     values |= {"key": row.key, "thumbnail_key": row.thumbnail_key, **asdict(row)}
+    if row.temp_url is not None:
+        values["temp_url"] = without_credentials(row.temp_url)
     if as_json:
         report.print_json(values)
     else:

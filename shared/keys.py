@@ -9,7 +9,8 @@ MAX_ID = 2**63 - 1
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 _KEY = re.compile(
-    r"attachments/files/([0-9]{3}(?:/[0-9]{3}){2,6})/(original|thumb)/([A-Za-z0-9._-]+)", re.ASCII
+    r"attachments/files/([0-9]{3}(?:/[0-9]{3}){2,6})/(original|thumb)/([A-Za-z0-9_][A-Za-z0-9._-]*)",
+    re.ASCII,
 )
 
 
@@ -54,7 +55,10 @@ def thumbnail_key(original: str, extension: str | None = None) -> str:
 
 
 def parse_key(key: str) -> tuple[int, str] | None:
-    """Tell the id and style (`original` or `thumb`) that a key names; None if it is not ours."""
+    """Tell the id and style (`original` or `thumb`) that a key names; None if it is not ours.
+
+    Only the one spelling that `original_key` writes is ours: no store reads it as another key.
+    """
     match = _KEY.fullmatch(key)
     if match is None:
         return None

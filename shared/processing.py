@@ -92,7 +92,11 @@ async def record_uploads(
     object we know, has no effect. One that tells neither etag nor sequencer of an attachment that
     is done, or that tells of a removal, makes the sweep ask the store at once.
     """
-    named = [(event, key[0]) for event in events if (key := parse_key(event.key)) is not None]
+    named = [
+        (event, key[0])
+        for event in events
+        if (key := parse_key(event.key)) is not None and key[1] == "original"
+    ]
     rows = await connection.fetch(
         f"""
         UPDATE attachments AS a

@@ -3,7 +3,6 @@
 import os
 import re
 from functools import cached_property
-from ipaddress import IPv4Address
 from typing import Annotated, Any
 from urllib.parse import SplitResult, urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -12,14 +11,14 @@ from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_va
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from shared.errors import SettingsError
+from shared.fences import WHOLE_BUCKET, Fences, is_bucket_name, parse_fences
 
 PREFIX = "ATTACHMENTS_"
 MAX_POST_OBJECT_BYTES = 5 * 1024**3  # S3 takes no larger object in one request
 
-# botocore's own rule of a region, and S3's of a bucket ("General purpose bucket naming rules").
+# botocore's own rule of a region.
 REGION = re.compile(r"(?![0-9]+\Z)(?!-)[A-Za-z0-9-]{1,63}(?<!-)")
 TOPIC = re.compile(r"arn:aws[a-z-]*:sns:[a-z0-9-]+:[0-9]+:[A-Za-z0-9_.-]{1,256}")
-BUCKET = re.compile(r"(?!.*\.\.)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 
 MORE_FORMATS = frozenset({"avif", "tiff", "heic"})
 
@@ -46,14 +45,6 @@ def _split_address(value: str) -> SplitResult:
             " characters such as / ? # [ ] @ must be percent-encoded"
         ) from None
     return parts
-
-
-def _is_ip_address(value: str) -> bool:
-    try:
-        IPv4Address(value)
-    except ValueError:
-        return False
-    return True
 
 
 class Settings(BaseSettings):
@@ -150,7 +141,7 @@ class Settings(BaseSettings):
     @field_validator("s3_bucket")
     @classmethod
     def _bucket(cls, value: str) -> str:
-        if not BUCKET.fullmatch(value) or _is_ip_address(value):
+        if not is_bucket_name(value):
             raise ValueError(
                 "must be the name of a bucket: 3 to 63 lower-case letters, digits, dots and"
                 " hyphens, a letter or digit at both ends, no two dots in a row, no IP address"
@@ -202,6 +193,12 @@ class Settings(BaseSettings):
             raise ValueError("must be 2, or 1,2 for topics that still sign by version 1")
         return value or ("2",)
 
+    @field_validator("temp_url_buckets")
+    @classmethod
+    def _fences(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        parse_fences(value, own_bucket=info.data.get("s3_bucket"))
+        return value
+
     @field_validator("more_formats")
     @classmethod
     def _formats(cls, value: tuple[str, ...]) -> tuple[str, ...]:
@@ -241,6 +238,15 @@ class Settings(BaseSettings):
     def zone(self) -> ZoneInfo:
         """The time zone that times are shown in."""
         return ZoneInfo(self.time_zone)
+
+    @cached_property
+    def fences(self) -> Fences:
+        """The buckets, and the prefixes in them, that `temp_url` may name.
+
+        The service's own bucket is always one of them; without a word of its own, as a whole.
+        """
+        named = parse_fences(self.temp_url_buckets, own_bucket=self.s3_bucket)
+        return {self.s3_bucket: WHOLE_BUCKET, **named}
 
     @cached_property
     def upload_url(self) -> str:

@@ -29,6 +29,7 @@ from shared.errors import (
 )
 from shared.settings import Settings
 from shared.signing import Credentials
+from shared.spellings import is_plain
 
 if TYPE_CHECKING:
     from types_aiobotocore_s3 import S3Client
@@ -133,7 +134,14 @@ class Storage:
     async def copy(
         self, key: str, *, source_bucket: str, source_key: str, pin: StoredObject
     ) -> str:
-        """Copy an object to `key` inside the store; returns the etag. Raises ObjectChanged."""
+        """Copy an object to `key` inside the store; returns the etag.
+
+        Raises ObjectMissing, ObjectChanged, and StoreRefused for a source key that a store could
+        take for another one. The client quotes the source once, `?` and `%` included, so that the
+        store reads the very key that was judged.
+        """
+        if not is_plain(source_key):
+            raise StoreRefused("the source key is not plain")
         with _mapped():
             answer = await self._client.copy_object(
                 Bucket=self.bucket, Key=key,

@@ -8,6 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from shared import keys
+from tests.spellings import ORIGINAL, SPELLINGS
 
 ids = st.integers(min_value=1, max_value=keys.MAX_ID)
 
@@ -148,6 +149,9 @@ def test_a_thumbnail_of_a_name_without_extension_gains_one() -> None:
             id="more digits than Python reads",
         ),
         pytest.param("attachments/files/000/000/004/original/a b.png", id="an unsafe name"),
+        pytest.param("attachments/files/000/000/004/original/.", id="one dot"),
+        pytest.param("attachments/files/000/000/004/original/..", id="two dots"),
+        pytest.param("attachments/files/000/000/004/original/.a.png", id="a hidden name"),
         pytest.param("attachments/files/000/000/004/original/a.png\n", id="a line feed"),
         pytest.param("/attachments/files/000/000/004/original/a.png", id="a leading slash"),
         pytest.param("uploads/attachments/files/000/000/004/original/a.png", id="another prefix"),
@@ -156,3 +160,9 @@ def test_a_thumbnail_of_a_name_without_extension_gains_one() -> None:
 )
 def test_what_is_no_key_of_ours_names_nothing(key: str) -> None:
     assert keys.parse_key(key) is None
+
+
+def test_of_all_spellings_of_a_key_only_its_own_names_anything() -> None:
+    named = [key for key in SPELLINGS.values() if keys.parse_key(key) is not None]
+
+    assert set(named) == {ORIGINAL, ORIGINAL.replace("original", "thumb")}

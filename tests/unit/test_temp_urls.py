@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.temp_urls import is_an_original, locate
+from api.temp_urls import locate, may_take, same_address
 from shared.settings import Settings
 from tests.service import make_settings
 
@@ -16,7 +16,8 @@ REQUIRED = {
     "ATTACHMENTS_FILES_SECRET": "files-secret-of-the-tests",
     "ATTACHMENTS_S3_BUCKET": "our-bucket",
     "ATTACHMENTS_S3_REGION": "eu-west-1",
-    "ATTACHMENTS_TEMP_URL_BUCKETS": "shared-uploads, dotted.bucket",
+    "ATTACHMENTS_TEMP_URL_BUCKETS": "shared-uploads, dotted.bucket,"
+    "fenced/in/{organization_id}/, fenced/for-all/",
 }
 AWS: Mapping[str, str] = {}
 OWN = {"ATTACHMENTS_S3_ENDPOINT_URL": "http://store.example:8333"}
@@ -26,6 +27,14 @@ BEHIND = {**OWN, "ATTACHMENTS_S3_PUBLIC_URL": "https://uploads.example/drop"}
 def settings(changes: Mapping[str, str]) -> Settings:
     """Make settings of a service with that store."""
     return make_settings({**REQUIRED, **changes})
+
+
+def taken(url: str, of: Settings, organization_id: int = 1) -> tuple[str, str] | None:
+    """Tell the bucket and key that an organization may take from an address."""
+    place = locate(url, of)
+    if place is None or not may_take(place, of, organization_id=organization_id):
+        return None
+    return place
 
 
 @pytest.mark.parametrize(
@@ -110,6 +119,15 @@ def settings(changes: Mapping[str, str]) -> Settings:
             AWS, "https://s3.amazonaws.com:443/our-bucket/a", ("our-bucket", "a"), id="port 443"
         ),
         pytest.param(
+            AWS, "https://s3.amazonaws.com./our-bucket/a", ("our-bucket", "a"), id="host with a dot"
+        ),
+        pytest.param(
+            BEHIND,
+            "https://uploads.example:443/drop/a",
+            ("our-bucket", "a"),
+            id="public address with the port that it has anyway",
+        ),
+        pytest.param(
             AWS,
             "https://shared-uploads.s3.amazonaws.com/a",
             ("shared-uploads", "a"),
@@ -168,7 +186,7 @@ def settings(changes: Mapping[str, str]) -> Settings:
 def test_an_allowed_address_names_its_bucket_and_key(
     store: Mapping[str, str], url: str, place: tuple[str, str]
 ) -> None:
-    assert locate(url, settings(store)) == place
+    assert taken(url, settings(store)) == place
 
 
 @pytest.mark.parametrize(
@@ -212,6 +230,18 @@ def test_an_allowed_address_names_its_bucket_and_key(
         pytest.param(AWS, "https://our-bucket.s3.amazonaws.com/a/../b", id="two dots"),
         pytest.param(AWS, "https://our-bucket.s3.amazonaws.com/a/%2e%2e/b", id="two dots as %2e"),
         pytest.param(AWS, "https://our-bucket.s3.amazonaws.com/./a", id="one dot"),
+        pytest.param(AWS, "https://our-bucket.s3.amazonaws.com/a%5Cb", id="a backslash"),
+        pytest.param(AWS, "https://our-bucket.s3.amazonaws.com/a\\b", id="a raw backslash"),
+        pytest.param(AWS, "https:\\\\our-bucket.s3.amazonaws.com/a", id="backslashes as slashes"),
+        pytest.param(AWS, "https://our-bucket.s3.amazonaws.com/a\tb", id="a tab"),
+        pytest.param(AWS, "https://our-bucket.s3.amazonaws.com/a%C2%85b", id="a C1 control"),
+        pytest.param(AWS, "https://our-bucket.s3.amazonaws.com/%C0%AFa", id="overlong"),
+        pytest.param(AWS, "https://shared-uploads.s3.amazonaws.com/a%5Cb", id="elsewhere too"),
+        pytest.param(AWS, "https://shared-uploads.s3.amazonaws.com/.uploads/1/a", id="internals"),
+        pytest.param(AWS, "https://fenced.s3.amazonaws.com/a", id="outside a fence"),
+        pytest.param(OWN, "http://store.example:8333/buckets/our-bucket/a", id="as a folder"),
+        pytest.param(OWN, "http://store.example:8333/OUR-BUCKET/a", id="own store, capitals"),
+        pytest.param(OWN, "http://user:secret@store.example:8333/our-bucket/a", id="own, a user"),
         pytest.param(OWN, "http://store.example/our-bucket/a", id="own store, no port"),
         pytest.param(OWN, "http://store.example:8334/our-bucket/a", id="own store, another port"),
         pytest.param(OWN, "https://store.example:8333/our-bucket/a", id="own store, other scheme"),
@@ -224,34 +254,92 @@ def test_an_allowed_address_names_its_bucket_and_key(
     ],
 )
 def test_any_other_address_names_nothing(store: Mapping[str, str], url: str) -> None:
-    assert locate(url, settings(store)) is None
+    assert taken(url, settings(store)) is None
 
 
 def test_an_ipv6_endpoint_can_be_the_own_store() -> None:
     own = settings({"ATTACHMENTS_S3_ENDPOINT_URL": "http://[::1]:8333"})
 
-    assert locate("http://[::1]:8333/our-bucket/a", own) == ("our-bucket", "a")
+    assert taken("http://[::1]:8333/our-bucket/a", own) == ("our-bucket", "a")
 
 
 @given(url=st.text(max_size=200) | st.from_regex(r"https?://[^/]{0,30}/.{0,60}"))
 def test_no_text_is_taken_for_an_address_of_another_bucket(url: str) -> None:
-    place = locate(url, AWS_SETTINGS)
+    place = taken(url, AWS_SETTINGS)
 
-    assert place is None or place[0] in ("our-bucket", "shared-uploads", "dotted.bucket")
+    assert place is None or place[0] in AWS_SETTINGS.fences
 
 
 AWS_SETTINGS = settings(AWS)
 
 
+FENCED = settings({**OWN, "ATTACHMENTS_TEMP_URL_BUCKETS": "fenced/in/{organization_id}/"})
+
+
 @pytest.mark.parametrize(
-    ("key", "answer"),
+    ("key", "organization_id", "admitted"),
     [
-        pytest.param("attachments/files/000/000/001/original/a.png", True, id="an original"),
-        pytest.param("attachments/files/000/000/001/thumb/a.png", True, id="a thumbnail"),
-        pytest.param("attachments/files/whatever", True, id="anything beside them"),
-        pytest.param("uploads/a.png", False, id="an upload elsewhere"),
-        pytest.param("attachments/a.png", False, id="a folder above"),
+        pytest.param("in/1/a.pdf", 1, True, id="the caller's own"),
+        pytest.param("in/1/deep/er/a.pdf", 1, True, id="a folder of the caller's own"),
+        pytest.param("in/12/a.pdf", 12, True, id="two digits"),
+        pytest.param("in/12/a.pdf", 1, False, id="an id that begins alike"),
+        pytest.param("in/1/a.pdf", 12, False, id="an id that is the beginning"),
+        pytest.param("in/01/a.pdf", 1, False, id="a zero in front"),
+        pytest.param("in/1", 1, False, id="the folder itself"),
+        pytest.param("in/a.pdf", 1, False, id="the folder above"),
+        pytest.param("a.pdf", 1, False, id="outside"),
+        pytest.param("IN/1/a.pdf", 1, False, id="another case"),
+        pytest.param("x/in/1/a.pdf", 1, False, id="the prefix further on"),
+        pytest.param("in/1/../2/a.pdf", 1, False, id="two dots"),
+        pytest.param("in/1/%252e%252e/2/a.pdf", 1, False, id="two dots, encoded twice"),
+        pytest.param("in/1/..%5C2/a.pdf", 1, False, id="two dots and a backslash"),
+        pytest.param("in/1/%EF%BC%8E%EF%BC%8E/2/a.pdf", 1, False, id="two full-width dots"),
+        pytest.param("in%5C1%5Ca.pdf", 1, False, id="backslashes"),
+        pytest.param("in/%EF%BC%91/a.pdf", 1, False, id="a full-width digit"),
+        pytest.param("in/{organization_id}/a.pdf", 1, False, id="the placeholder itself"),
     ],
 )
-def test_what_lies_where_attachments_lie_is_told_apart(key: str, answer: bool) -> None:
-    assert is_an_original(key) is answer
+def test_a_fence_admits_what_lies_behind_it_and_nothing_else(
+    key: str, organization_id: int, admitted: bool
+) -> None:
+    place = taken(f"http://store.example:8333/fenced/{key}", FENCED, organization_id)
+
+    assert (place is not None) is admitted
+
+
+def test_several_fences_of_a_bucket_add_up() -> None:
+    base = "https://s3.amazonaws.com/fenced"
+
+    assert taken(f"{base}/in/7/a", AWS_SETTINGS, 7) == ("fenced", "in/7/a")
+    assert taken(f"{base}/for-all/a", AWS_SETTINGS, 7) == ("fenced", "for-all/a")
+    assert taken(f"{base}/in/8/a", AWS_SETTINGS, 7) is None
+
+
+def test_a_fence_in_the_own_bucket_bounds_it_and_opens_no_originals() -> None:
+    own = settings({"ATTACHMENTS_TEMP_URL_BUCKETS": "our-bucket/attachments/,our-bucket/up/"})
+    base = "https://our-bucket.s3.amazonaws.com"
+
+    assert taken(f"{base}/up/a", own) == ("our-bucket", "up/a")
+    assert taken(f"{base}/attachments/a", own) == ("our-bucket", "attachments/a")
+    assert taken(f"{base}/other/a", own) is None
+    assert taken(f"{base}/attachments/files/000/000/001/original/a", own) is None
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        pytest.param("https://a/b%2Fc", "https://a/b/c", True, id="%2F"),
+        pytest.param("https://a/b", "HTTPS://A:443/b?c", True, id="case, port and query"),
+        pytest.param("https://a./b", "https://a/b", True, id="a dot at the end of the host"),
+        pytest.param("https://a/b", "http://a/b", False, id="another scheme"),
+        pytest.param("https://a/b", "https://a/B", False, id="another case of the path"),
+        pytest.param("https://a/b", "https://b/b", False, id="another host"),
+        pytest.param("no address", "no address", True, id="equal text"),
+        pytest.param("https://a:x/b", "https://a/b", False, id="no port"),
+    ],
+)
+def test_spellings_of_an_address_are_told_from_other_addresses(
+    one: str, other: str, same: bool
+) -> None:
+    assert same_address(one, other) is same
+    assert same_address(other, one) is same

@@ -1,0 +1,83 @@
+r"""Fences: from which buckets, and from below which prefixes, `temp_url` may copy for whom.
+
+A word of `ATTACHMENTS_TEMP_URL_BUCKETS` is a bucket, or `bucket/prefix/`. In the prefix,
+`{organization_id}` stands for the caller's id, so that each organization has a folder of its own.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from ipaddress import IPv4Address
+
+from shared.spellings import may_be_copied
+
+ORGANIZATION = "{organization_id}"
+WHOLE_BUCKET = ("",)
+
+# S3's rules ("General purpose bucket naming rules"); such ends are of aliases, not of buckets.
+BUCKET = re.compile(r"(?!.*\.\.)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+ALIASES = ("-s3alias", "--ol-s3", ".mrap")
+_PATTERN = re.compile(r"[%*?\\{}]")
+
+Fences = Mapping[str, Sequence[str]]
+"""Bucket → prefixes; the only prefix of a bucket without a fence is empty."""
+
+
+def is_bucket_name(name: str) -> bool:
+    """Whether S3 lets a bucket have this name."""
+    if not BUCKET.fullmatch(name):
+        return False
+    try:
+        IPv4Address(name)
+    except ValueError:
+        return True
+    return False
+
+
+def parse_fences(words: Sequence[str], *, own_bucket: str | None) -> Fences:
+    """Read the words of the setting. Raises ValueError with the rule, never with the words."""
+    found: dict[str, list[str]] = {}
+    for word in words:
+        bucket, slash, prefix = word.partition("/")
+        if not is_bucket_name(bucket) or bucket.endswith(ALIASES):
+            raise ValueError(
+                "each word must begin with the name of a bucket: 3 to 63 lower-case letters,"
+                " digits, dots and hyphens; no alias of an access point"
+            )
+        if slash:
+            _check_prefix(prefix, ours=bucket == own_bucket)
+        found.setdefault(bucket, []).append(prefix)
+    for prefixes in found.values():
+        if "" in prefixes and any(prefixes):
+            raise ValueError("must not name one bucket both with a prefix and without")
+    return {bucket: tuple(prefixes) for bucket, prefixes in found.items()}
+
+
+def _check_prefix(prefix: str, *, ours: bool) -> None:
+    if not prefix:
+        raise ValueError("a word for a whole bucket must have no / at its end")
+    if not prefix.endswith("/"):
+        raise ValueError(
+            "a prefix must end with /; else the one of organization 1 would also begin"
+            " that of organization 12"
+        )
+    sample = prefix.replace(ORGANIZATION, "1")
+    if _PATTERN.search(sample):
+        raise ValueError(
+            f"a prefix must have none of % * ? \\ and no braces other than {ORGANIZATION}"
+        )
+    # Judged with a name behind it: the fence must admit at least that object.
+    if not may_be_copied(f"{sample}a", ours=False):
+        raise ValueError(
+            "a prefix must have no empty segment, no . or .. and no control character, must not"
+            " begin with a dot, and have no folder that ends with .versions"
+        )
+    if not may_be_copied(f"{sample}a", ours=ours):
+        raise ValueError(
+            "a prefix in the service's own bucket must not lie below attachments/files/, where"
+            " attachments keep their objects"
+        )
+
+
+def prefixes(fences: Fences, bucket: str, organization_id: int) -> Sequence[str]:
+    """Give the prefixes of a bucket from which an organization may copy; none if it may not."""
+    return [prefix.replace(ORGANIZATION, str(organization_id)) for prefix in fences.get(bucket, ())]
