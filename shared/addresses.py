@@ -3,7 +3,8 @@
 import re
 
 _QUERY = re.compile(r"[?#]")
-_USER = re.compile(r"\A((?:[^/\\]*[/\\]{2,})?)[^/\\]*@")
+# A user alone opens nothing, and tells why the address was refused.
+_PASSWORD = re.compile(r"\A((?:[^/\\]*[/\\]{2,})?)[^/\\:]*:[^/\\]*@")
 # A stamp, as the service writes it into addresses of files; it opens nothing.
 _STAMP = re.compile(r"\?[0-9]{1,11}")
 # A signed query may also have been encoded into the path, or begun with & for want of a ?.
@@ -16,7 +17,7 @@ _PARAMETER = re.compile(
 
 
 def without_credentials(url: str) -> str:
-    """Write an address without user, query and fragment; what is no address stays text.
+    """Write an address without password, query and fragment; what is no address stays text.
 
     A query holds what opens an object (`X-Amz-Signature`, `AWSAccessKeyId`, `Policy`, `sig`,
     `token`) under names that no list ends, so all of it goes, `versionId` too: the version that it
@@ -25,7 +26,7 @@ def without_credentials(url: str) -> str:
     found = _QUERY.search(url)
     end = len(url) if found is None else found.start()
     kept, query = url[:end], url[end:]
-    kept = _USER.sub(r"\1", kept)
+    kept = _PASSWORD.sub(r"\1", kept)
     parameter = _PARAMETER.search(kept)
     if parameter is not None:
         return kept[: parameter.start()]

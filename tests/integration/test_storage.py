@@ -8,6 +8,7 @@ import re
 from base64 import b64encode
 from collections.abc import AsyncIterator
 from unittest import mock
+from urllib.parse import unquote_plus
 from uuid import uuid4
 
 import pytest
@@ -170,6 +171,32 @@ async def test_a_key_is_taken_as_it_is(storage: Storage, key: str, name: str) ->
     await storage.write(f"{key}{name}", b"x", content_type="text/plain")
     assert await content(storage, f"{key}{name}") == b"x"
     await storage.delete(f"{key}{name}")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["a b", "a+b", "a%2Bb", "a%2Fb", "a%252Fb", "a?b", "a?versionId=1", "a#b", "ä", "a&b", "a;b"],
+    ids=ascii,
+)
+async def test_a_copy_is_of_the_very_key(storage: Storage, key: str, name: str) -> None:
+    source = f"{key}-{name}"
+    other = unquote_plus(source).partition("?")[0].partition("#")[0]
+    await storage.write(other, b"other", content_type="text/plain")
+    await storage.write(source, b"x", content_type="text/plain")
+    pin = await storage.head(source)
+    await storage.copy(key, source_bucket=BUCKET, source_key=source, pin=pin)
+    assert await content(storage, key) == b"x"
+    for each in (source, other):
+        await storage.delete(each)
+
+
+@pytest.mark.parametrize("name", ["\\a", "/", "//a", "/../a", "/./a", "a\n", "a\x85"], ids=ascii)
+async def test_a_key_that_is_read_in_two_ways_is_not_copied(
+    storage: Storage, key: str, name: str
+) -> None:
+    pin = StoredObject(size=1, etag="0" * 32)
+    with pytest.raises(StoreRefused, match="not plain"):
+        await storage.copy(key, source_bucket=BUCKET, source_key=f"{key}{name}", pin=pin)
 
 
 async def test_its_etag_has_no_quotes(storage: Storage, key: str) -> None:

@@ -47,6 +47,7 @@ def test_a_parameter_in_the_path_is_cut_off_as_well(name: str, mark: str) -> Non
         pytest.param("https://u:s@cr3t@host/a", "https://host/a", id="an @ in the password"),
         pytest.param("https:\\\\u:s3cr3t@host/a", "https:\\\\host/a", id="backslashes"),
         pytest.param("u:s3cr3t@host/a", "host/a", id="no scheme"),
+        pytest.param("https://u@host/a", "https://u@host/a", id="a user alone"),
         pytest.param("https://host/me@home.png", "https://host/me@home.png", id="an @ in the key"),
         pytest.param("https://host/a&b=c", "https://host/a&b=c", id="an ampersand in the key"),
         pytest.param("no address", "no address", id="no address"),

@@ -242,6 +242,9 @@ def test_a_fieldset_of_attributes_alone_leaves_no_empty_relationships() -> None:
         pytest.param(None, None, None, id="before the upload"),
         pytest.param(None, CHANGED, "url", id="after it"),
         pytest.param("https://x.example/a", CHANGED, "https://x.example/a", id="as PATCHed"),
+        pytest.param(
+            "https://x.example/a?X-Amz-Signature=s", CHANGED, "https://x.example/a", id="signed"
+        ),
     ],
 )
 def test_temp_url_is_what_was_patched_else_the_url(
