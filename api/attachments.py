@@ -242,10 +242,11 @@ async def update(request: web.Request) -> web.Response:
         raise not_found()
     changes, faults = check_changes(attributes, max_size=parts.settings.max_size)
     temp_url, organization_id = changes.get("temp_url"), caller.organization_id
-    file_url = f"{parts.documents.links.base(origin(request, parts.settings))}/{row.key}"
-    if temp_url is not None and is_as_shown(parts.settings, temp_url, row, file_url):
-        temp_url = None
-        del changes["temp_url"]
+    if temp_url is not None:
+        files = parts.documents.links.base(origin(request, parts.settings))
+        if is_as_shown(parts.settings, temp_url, row, f"{files}/{row.key}"):
+            temp_url = None
+            del changes["temp_url"]
     faults += _location_faults(parts, temp_url, organization_id=organization_id, own_key=row.key)
     if faults:
         raise Problem(422, faults)

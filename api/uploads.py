@@ -86,7 +86,7 @@ def is_as_shown(settings: Settings, url: str, row: Attachment, file_url: str) ->
     if locate(url, settings) == (settings.s3_bucket, row.key):
         return False
     if row.temp_url is not None:
-        return same_address(url, row.temp_url)
+        return same_address(without_credentials(url), without_credentials(row.temp_url))
     return row.uploaded_at is not None and same_address(url, file_url)
 
 

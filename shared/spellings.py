@@ -9,6 +9,7 @@ compares the fold of a key, in which all of these spellings are equal, and refus
 import re
 import unicodedata
 from collections.abc import Sequence
+from functools import lru_cache
 from urllib.parse import unquote_to_bytes
 
 from shared.keys import PREFIX
@@ -93,7 +94,8 @@ def fold(key: str) -> str | None:
     return None if segments is None else "/".join(segments)
 
 
-def _folded_segments(key: str) -> list[str] | None:
+@lru_cache(maxsize=256)  # a request judges its keys twice: all of them first, then each
+def _folded_segments(key: str) -> tuple[str, ...] | None:
     text = _decoded(key)
     if text is None or "?versionid=" in text:  # the end of a key in x-amz-copy-source
         return None
@@ -104,7 +106,7 @@ def _folded_segments(key: str) -> list[str] | None:
             segments.append(kept)
         elif segment.count(".") > 1:
             return None
-    return segments if kept else None
+    return tuple(segments) if kept else None
 
 
 def _decoded(key: str) -> str | None:

@@ -12,6 +12,7 @@ from shared import processing
 from shared.keys import PREFIX
 from shared.notifications import UploadEvent
 from shared.spellings import may_be_copied
+from tests.commands import command
 from tests.conftest import StartService
 from tests.resources import PATH, body, invalid, open_bucket, stored
 from tests.service import MEDIA_TYPE, Answer, Client, Service
@@ -311,6 +312,11 @@ async def test_a_query_that_a_former_release_stored_is_not_shown(service: Servic
     assert shown["attributes"]["temp_url"] == url
     assert listed.data[0]["attributes"]["temp_url"] == url
     assert "s3cr3t" not in says(listed)
+    for form in ([], ["--json"]):
+        ended = await command(service, "show", attachment_id, *form)
+        assert ended.status == 0
+        assert "s3cr3t" not in ended.out
+        assert url in ended.out
 
 
 async def test_what_was_shown_may_be_sent_back_even_when_it_is_gone(
@@ -328,6 +334,21 @@ async def test_what_was_shown_may_be_sent_back_even_when_it_is_gone(
         assert answer.status == 200
         assert answer.data["attributes"]["temp_url"] == url
     assert await service.row(attachment_id) == before
+
+
+async def test_an_address_that_only_looks_signed_may_be_sent_back_too(
+    service: Service, bucket: "S3Client"
+) -> None:
+    key = "uploads/a&token=1.pdf"
+    await bucket.put_object(Bucket=BUCKET, Key=key, Body=b"x")
+    url = f"{service.settings.upload_url}/{key}"
+    created = (await service.client.create("a.pdf", temp_url=url))["data"]
+    before = await service.row(created["id"])
+    assert await stored(bucket, BUCKET, before.key) == b"x"
+
+    for again in (url, created["attributes"]["temp_url"]):
+        assert (await patch(service.client, created["id"], again)).status == 200
+    assert await service.row(created["id"]) == before
 
 
 async def test_the_address_of_the_file_shown_as_temp_url_may_be_sent_back(
