@@ -18,8 +18,6 @@ _AWS_HOST = re.compile(
     re.ASCII,
 )
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", re.ASCII)
-
-
 _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f]")
 _PORTS = {"http": 80, "https": 443}
 

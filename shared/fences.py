@@ -46,10 +46,10 @@ def parse_fences(words: Sequence[str], *, own_bucket: str | None) -> Fences:
         if slash:
             _check_prefix(prefix, ours=bucket == own_bucket)
         found.setdefault(bucket, []).append(prefix)
-    for prefixes in found.values():
-        if "" in prefixes and any(prefixes):
+    for given in found.values():
+        if "" in given and any(given):
             raise ValueError("must not name one bucket both with a prefix and without")
-    return {bucket: tuple(prefixes) for bucket, prefixes in found.items()}
+    return {bucket: tuple(given) for bucket, given in found.items()}
 
 
 def _check_prefix(prefix: str, *, ours: bool) -> None:
