@@ -280,7 +280,8 @@ async def delete(
     status = await connection.execute(
         f"""
         UPDATE attachments AS a
-        SET deleted_at = now(),
+        -- attempt counts from now on how often the purge was put off
+        SET deleted_at = now(), attempt = 0,
             due_at = greatest(now() + $3 * interval '1 second',
                               a.policy_expires_at + {LATE_UPLOAD_S} * interval '1 second',
                               CASE WHEN a.state = 'processing' THEN a.due_at END)

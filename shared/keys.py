@@ -6,6 +6,8 @@ import unicodedata
 PREFIX = "attachments/files/"
 MAX_FILE_NAME_BYTES = 180
 MAX_ID = 2**63 - 1
+THUMBNAIL_EXTENSIONS = ("png", "jpg")
+"""The extensions of thumbnails whose format is not the original's."""
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 _KEY = re.compile(
@@ -52,6 +54,11 @@ def thumbnail_key(original: str, extension: str | None = None) -> str:
         stem, dot, _ = file_name.rpartition(".")
         file_name = f"{stem if dot else file_name}.{extension}"
     return f"{folder}/thumb/{file_name}"
+
+
+def thumbnail_keys(original: str) -> set[str]:
+    """Give every key under which a thumbnail of an original may ever have been stored."""
+    return {thumbnail_key(original, extension) for extension in (None, *THUMBNAIL_EXTENSIONS)}
 
 
 def parse_key(key: str) -> tuple[int, str] | None:

@@ -538,6 +538,35 @@ async def settle_unchanged(connection: Connection, seen: Attachment) -> None:
     )  # fmt: skip
 
 
+async def put_off(connection: Connection, seen: Attachment, *, delay_s: float) -> bool:
+    """Look at a row later, if nothing happened since `seen` was taken from the sweep.
+
+    `attempt` counts how often: a row that is neither uploaded nor processing has no claim that
+    `attempt` could fence, and the next claim sets it anew.
+    """
+    status = await connection.execute(
+        f"""
+        UPDATE attachments AS a
+        SET attempt = least(a.attempt + 1, 1000), due_at = now() + $3 * interval '1 second'
+        WHERE a.id = $1 AND a.due_at = $2 AND (a.deleted_at IS NOT NULL OR NOT {_ACTIVE})
+        """,
+        seen.id,
+        seen.due_at,
+        delay_s,
+    )
+    return affected(status) == 1
+
+
+async def row_age_s(connection: Connection, attachment_id: int) -> float | None:
+    """Tell how many seconds ago a row was created, by the database's clock; None without a row."""
+    age_s = await connection.fetchval(
+        "SELECT extract(epoch FROM now() - a.created_at)::float8 FROM attachments AS a"
+        " WHERE a.id = $1",
+        attachment_id,
+    )
+    return float(age_s) if age_s is not None else None
+
+
 async def settle_purged(connection: Connection, attachment_id: int) -> None:
     """Write down that a deleted attachment's objects are gone."""
     await connection.execute(

@@ -1,4 +1,4 @@
-"""The object store, in the five verbs that the service needs; its client's errors stop here."""
+"""The object store, in the few verbs that the service needs; its client's errors stop here."""
 
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
@@ -49,6 +49,19 @@ class StoredObject:
     etag: str
     version_id: str | None = None
     checksum_sha256: str | None = None
+    age_s: float | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredVersion:
+    """A version of an object, or a delete marker; `version_id` is `null` where none was given.
+
+    `age_s` is as in StoredObject.
+    """
+
+    key: str
+    version_id: str
+    is_marker: bool
     age_s: float | None = field(default=None, compare=False)
 
 
@@ -150,10 +163,47 @@ class Storage:
             )  # fmt: skip
         return answer["CopyObjectResult"].get("ETag", "").strip('"')
 
-    async def delete(self, key: str) -> None:
-        """Remove an object; it is no fault if there is none."""
+    async def delete(self, key: str, *, version_id: str | None = None) -> bool:
+        """Remove an object, or one version of it; it is no fault if there is none.
+
+        Without `version_id`, a bucket that has ever been versioned only puts a delete marker over
+        the object, and the versions stay. Returns whether the answer says so.
+        """
+        request: dict[str, Any] = {} if version_id is None else {"VersionId": version_id}
         with _mapped():
-            await self._client.delete_object(Bucket=self.bucket, Key=key)
+            answer = await self._client.delete_object(Bucket=self.bucket, Key=key, **request)
+        return version_id is None and bool(answer.get("DeleteMarker") or answer.get("VersionId"))
+
+    async def keeps_versions(self) -> bool:
+        """Ask whether the bucket was ever versioned. Needs s3:GetBucketVersioning."""
+        with _mapped():
+            answer = await self._client.get_bucket_versioning(Bucket=self.bucket)
+        return answer.get("Status") in ("Enabled", "Suspended")
+
+    async def versions(self, prefix: str, *, limit: int) -> list[StoredVersion]:
+        """List versions and delete markers of all keys with a prefix, the newest of a key first.
+
+        Ends with the page that reaches `limit`; a page has up to 1000. Needs s3:ListBucketVersions.
+        """
+        found: list[StoredVersion] = []
+        pages = self._client.get_paginator("list_object_versions")
+        with _mapped():
+            async for page in pages.paginate(Bucket=self.bucket, Prefix=prefix):
+                for kind in ("Versions", "DeleteMarkers"):
+                    listed: list[Any] = page.get(kind, [])  # type: ignore[assignment]  # by name
+                    found += [_stored_version(item, kind, page) for item in listed]
+                if len(found) >= limit:
+                    break
+        return found
+
+
+def _stored_version(item: Any, kind: str, page: Any) -> StoredVersion:
+    return StoredVersion(
+        key=item["Key"],
+        version_id=item.get("VersionId") or "null",
+        is_marker=kind == "DeleteMarkers",
+        age_s=_age_s({**item, "ResponseMetadata": page["ResponseMetadata"]}),
+    )
 
 
 def _version(version_id: str | None) -> str | None:
@@ -205,6 +255,8 @@ def _mapped() -> Iterator[None]:
             raise ObjectEmpty(code) from error
         if status == 412:
             raise ObjectChanged(code) from error
+        if status == 501:  # the store does not have this call, and will not have it next time
+            raise StoreRefused("NotImplemented") from error
         if status >= 500 or status in (0, 408, 429) or code in ("SlowDown", "RequestTimeout"):
             raise StoreUnavailable(code) from error
         raise StoreRefused(code or str(status)) from error

@@ -29,16 +29,18 @@ from shared.errors import (
     SettingsError,
     StoreError,
     StoreRefused,
+    StoreUnavailable,
 )
 from shared.log import get_logger
 from shared.metrics import open_metrics
 from shared.processing import Claim, Due, Duty, Outcome
 from shared.settings import Settings
 from shared.storage import open_storage
+from worker.patience import Throttle, cause_of
 from worker.pipeline import Tools, drop_thumbnail, process
 from worker.places import Places
 from worker.pool import Decoders
-from worker.sweep import probe, purge
+from worker.purging import Caretaker
 
 DRAIN_S = 6.0
 """How long uploads in flight may still run when the worker is told to stop; what is not done by
@@ -75,6 +77,7 @@ class Runtime:
         self._held: dict[int, tuple[Claim, asyncio.Task[Any]]] = {}
         self._jobs: set[asyncio.Task[Any]] = set()
         self._draining = False
+        self._throttle = Throttle(log.warning)
         self._given_back = asyncio.Event()
         self._swept_to = 0
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -152,6 +155,8 @@ class Runtime:
             self._tools = Tools(
                 settings=settings, database=database, storage=storage, decoders=decoders
             )
+            self._caretaker = Caretaker(self._tools, self._throttle)
+            stack.callback(self._throttle.close)
             self._loop = asyncio.get_running_loop()
             periodic = [
                 asyncio.create_task(self._renew()),
@@ -323,8 +328,11 @@ class Runtime:
     async def _try_again(self, claim: Claim, reason: str, error: Exception) -> None:
         row = claim.attachment
         last = row.attempt >= self._settings.attempts
-        log.warning("attempt failed", attachment=row.id, attempt=row.attempt, reason=reason,
-                    final=last, error=f"{type(error).__name__}: {error}")  # fmt: skip
+        fields = {"attachment": row.id, "attempt": row.attempt, "reason": reason, "final": last}
+        if isinstance(error, StoreRefused | StoreUnavailable):  # all uploads fail alike
+            self._throttle("attempt failed", cause=cause_of(error), **fields)
+        else:
+            log.warning("attempt failed", **fields, error=f"{type(error).__name__}: {error}")
         if last and await self._database.run(
             processing.finish, claim, Outcome(state="failed", reason=reason),
             revision=row.claimed_revision, next_check_s=self._settings.pending_check,
@@ -369,6 +377,7 @@ class Runtime:
         while True:
             free, taken, pause_s = self._places.take_for_sweep(), 0, interval
             self._given_back.clear()
+            self._throttle.flush()
             try:
                 if free:
                     taken = await self._job(self._take_due(free))
@@ -422,7 +431,7 @@ class Runtime:
                 case Duty.PROCESS:
                     await self._work(Claim(attachment=row))
                 case Duty.PROBE:
-                    wake_up = await probe(self._tools, row)
+                    wake_up = await self._caretaker.settle(due)
                     if wake_up is not None:
                         claim = await self._database.run(
                             processing.claim, row.id, wake_up.revision,
@@ -431,11 +440,11 @@ class Runtime:
                         if claim is not None:
                             await self._work(claim)
                 case Duty.PURGE:
-                    await purge(self._tools, row)
+                    await self._caretaker.settle(due)
                 case Duty.GIVEN_UP:
                     log.warning("attempts used up", attachment=row.id, reason=row.reason)
-        except (StoreError, DatabaseAway) as error:
+        except DatabaseAway as error:
             # The row was put off by a lease and comes up again.
-            log.warning("put off", attachment=row.id, duty=due.duty, error=type(error).__name__)
+            self._throttle(f"{due.duty} put off", cause=str(error), attachment=row.id)
         except Exception:
             log.exception("unexpected error", attachment=row.id, duty=due.duty)

@@ -1,4 +1,4 @@
-"""What is done about a due row that is not to be processed: ask the store, or purge."""
+"""What is done about a due row of which no event says all: ask the store."""
 
 from shared import processing
 from shared.attachments import Attachment
@@ -6,18 +6,21 @@ from shared.errors import ObjectMissing
 from shared.log import get_logger
 from shared.notifications import UploadEvent
 from shared.processing import WakeUp
+from worker.patience import Gate
 from worker.pipeline import Tools, drop_thumbnail
 
 log = get_logger(__name__)
 
 
-async def probe(tools: Tools, row: Attachment) -> WakeUp | None:
+async def probe(tools: Tools, row: Attachment, *, gate: Gate) -> WakeUp | None:
     """Ask the store about an attachment of which no event says all; record what it has.
 
     Returns what is to be processed now, if there is an object that the row does not describe.
+    `gate` notes whether the store answers. Raises StoreError; may be repeated.
     """
     try:
-        found = await tools.storage.head(row.key)
+        with gate.watch():
+            found = await tools.storage.head(row.key)
     except ObjectMissing:
         await drop_thumbnail(tools.storage, row)
         state = await tools.database.run(
@@ -45,11 +48,3 @@ async def probe(tools: Tools, row: Attachment) -> WakeUp | None:
     woken = recorded.woken
     log.info("found an upload without an event", attachment=row.id, recorded=bool(woken))
     return woken[0] if woken else None
-
-
-async def purge(tools: Tools, row: Attachment) -> None:
-    """Remove the objects of a deleted attachment; may be repeated."""
-    await tools.storage.delete(row.key)
-    await drop_thumbnail(tools.storage, row)
-    await tools.database.run(processing.settle_purged, row.id)
-    log.info("purged", attachment=row.id)

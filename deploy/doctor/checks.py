@@ -14,6 +14,7 @@ from deploy.doctor.api import check_api
 from deploy.doctor.broker import check_broker, check_eviction, check_persistence, check_worker
 from deploy.doctor.clocks import check_clocks
 from deploy.doctor.database import check_database, check_schema
+from deploy.doctor.deletion import check_deletion
 from deploy.doctor.examination import Examination, Status, Verdict, failed, ok, skipped
 from deploy.doctor.processing import check_event, check_links, check_thumbnail
 from deploy.doctor.removal import remove_probes
@@ -51,6 +52,7 @@ CHECKS = (
     Check("eviction", check_eviction, needs=("broker",)),
     Check("worker", check_worker, needs=("broker",)),
     Check("store", check_store),
+    Check("deletion", check_deletion, needs=("store",)),
     Check("clocks", check_clocks),
     Check("api", check_api),
     Check("upload", check_upload, needs=("schema", "store")),

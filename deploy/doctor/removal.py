@@ -1,11 +1,14 @@
 """Leave nothing behind: not of this probe, nor of those that an earlier doctor had to leave."""
 
 import asyncio
+import time
+from dataclasses import replace
 
 from deploy.doctor.examination import Examination, Verdict, failed, ok, skipped, warning
-from shared import attachments, keys, probes
+from shared import attachments, keys, probes, processing
 from shared.attachments import Attachment
 from shared.database import DatabaseAway
+from shared.erasure import Eraser, places_of
 from shared.errors import StoreError
 
 POLL_EVERY_S = 0.2
@@ -29,9 +32,11 @@ async def remove_probes(examination: Examination) -> Verdict:
         gone = [row.id for row in left] + ([created.id] if created and not busy else [])
         await run(probes.forget, gone)
     except (StoreError, DatabaseAway) as error:
+        of_versions = " and s3:DeleteObjectVersion" if "Version" in str(error) else ""
         return failed(
             f"attachment {created.id if created else '-'} cannot be removed ({error})",
-            f"grant s3:DeleteObject on arn:aws:s3:::{examination.settings.s3_bucket}/{keys.PREFIX}*"
+            f"grant s3:DeleteObject{of_versions} on"
+            f" arn:aws:s3:::{examination.settings.s3_bucket}/{keys.PREFIX}*"
             " if that is missing; a sweep or the next doctor removes what is left",
         )
     also = f", and {len(left)} of earlier doctors" if left else ""
@@ -53,7 +58,7 @@ async def _wait_until_idle(examination: Examination, attachment_id: int) -> None
 
 
 async def _remove(examination: Examination, row: Attachment) -> bool:
-    """Remove the objects of a probe; whether a worker may write its thumbnail even now.
+    """Remove all versions of a probe's objects; whether a worker may write its thumbnail even now.
 
     Marked deleted first: from then on no worker takes it, its events have no effect, and a sweep
     removes the objects in time should we not come to it.
@@ -61,6 +66,12 @@ async def _remove(examination: Examination, row: Attachment) -> bool:
     run = examination.database.run
     await run(attachments.delete, row.id, probes.ORGANIZATION, retention_s=0)
     found = await run(attachments.find_any, row.id) or row
-    for key in {row.key, keys.thumbnail_key(row.key), found.thumbnail_key or row.key}:
-        await examination.storage.delete(key)
+    began = time.monotonic()
+    age_s = await run(processing.row_age_s, row.id) or 0.0
+    original, thumbnails = places_of(found)
+    await Eraser(examination.storage).erase(
+        # a worker may have written a thumbnail since the row was read
+        (original, replace(thumbnails, current=thumbnails.keys)),
+        row_age_s=lambda: age_s + time.monotonic() - began,
+    )
     return found.state == "processing"

@@ -4,10 +4,16 @@ Keys are paths below `/buckets/`, not encoded. A new object is `create`, an over
 move `rename`, which is named by the old path and removes what was there. Directories, the
 settings of buckets and the parts of unfinished multipart uploads (`.uploads`) come the same way
 and concern no one here. Nothing in it orders events.
+
+In a versioned bucket the object `K` is a directory `K.versions`, with one file `v_<version id>` for
+each version and each delete marker. When versioning is suspended, new objects lie at `K` again, and
+only the delete marker `v_null` is in the directory. A key of ours has no slash after the file name,
+so no file name of a client, `x.versions` included, can look like such a path.
 """
 
 import base64
 import binascii
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,6 +21,7 @@ from shared.errors import UnreadableEvent
 from shared.notifications.event import UploadEvent
 
 ROOT = "/buckets/"
+_VERSION = re.compile(r"(?P<key>.+)\.versions/v_(?P<id>[0-9A-Za-z]+)", re.DOTALL)
 KINDS = ("create", "update", "rename", "delete")
 
 
@@ -55,19 +62,49 @@ def _event(path: str, entry: Any, *, removed: bool) -> UploadEvent | None:
         return None
     if isinstance(entry, dict) and entry.get("is_directory"):
         return None
+    if version := _VERSION.fullmatch(key):
+        return _of_version(bucket, version, entry, removed=removed)
     return UploadEvent(
         bucket=bucket, key=key, etag=None if removed else _etag(entry), removed=removed
     )
 
 
+def _of_version(
+    bucket: str, version: re.Match[str], entry: Any, *, removed: bool
+) -> UploadEvent | None:
+    """Read the event of a version's file.
+
+    An old version is updated when a newer one replaces it: that event says nothing of the object.
+    A removal only makes the service ask the store, whichever version it is of.
+    """
+    if not removed and _extended(entry, "Noncurrent-Since-Ns"):
+        return None
+    if removed or _extended(entry, "Delete-Marker") == "true":
+        return UploadEvent(bucket=bucket, key=version["key"], removed=True)
+    if _extended(entry, "Version-Id") != version["id"]:
+        return None
+    return UploadEvent(
+        bucket=bucket,
+        key=version["key"],
+        etag=_etag(entry),
+        version_id=None if version["id"] == "null" else version["id"],
+    )
+
+
 def _etag(entry: Any) -> str | None:
     """Find the ETag that S3 clients see: kept as Base64 of its text, else the MD5 of the whole."""
-    try:
-        kept = entry["extended"]["Seaweed-X-Amz-ETag"]
-        return base64.b64decode(kept, validate=True).decode("ascii").strip('"') or None
-    except (KeyError, TypeError, ValueError, binascii.Error):
-        pass
+    if etag := (_extended(entry, "ETag") or "").strip('"'):
+        return etag
     try:
         return base64.b64decode(entry["attributes"]["md5"], validate=True).hex() or None
+    except (KeyError, TypeError, ValueError, binascii.Error):
+        return None
+
+
+def _extended(entry: Any, name: str) -> str | None:
+    """Read an attribute that is kept as the Base64 of its text."""
+    try:
+        kept = entry["extended"][f"Seaweed-X-Amz-{name}"]
+        return base64.b64decode(kept, validate=True).decode("ascii")
     except (KeyError, TypeError, ValueError, binascii.Error):
         return None

@@ -36,7 +36,7 @@ __all__ = ["local"]
 
 NAMES = [
     "settings", "database", "schema", "broker", "persistence", "eviction", "worker", "store",
-    "clocks", "api", "upload", "cors", "event", "thumbnail", "links", "removal",
+    "deletion", "clocks", "api", "upload", "cors", "event", "thumbnail", "links", "removal",
 ]  # fmt: skip
 COMMAND_TIMEOUT_S = 120
 ORIGIN = "https://app.example"

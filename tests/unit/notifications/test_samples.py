@@ -63,6 +63,18 @@ EXPECTED: dict[str, Reading] = {
     "seaweedfs-update": Reading(dialect="seaweedfs", events=[event(etag=ETAG)]),
     "seaweedfs-rename": Reading(dialect="seaweedfs", events=[event(etag=ETAG)], ignored=1),
     "seaweedfs-delete": Reading(dialect="seaweedfs", events=[event(removed=True)]),
+    "seaweedfs-version-create": Reading(
+        dialect="seaweedfs",
+        events=[event(etag=ETAG, version_id="6713b4d0bad6175a68f2757bb2f7f940")],
+    ),
+    "seaweedfs-version-delete": Reading(dialect="seaweedfs", events=[event(removed=True)]),
+    # the old version is updated, and its folder, when a newer version comes
+    "seaweedfs-version-replaced": Reading(dialect="seaweedfs", ignored=1),
+    "seaweedfs-versions-folder": Reading(dialect="seaweedfs", ignored=1),
+    "seaweedfs-marker": Reading(dialect="seaweedfs", events=[event(removed=True)]),
+    "seaweedfs-marker-delete": Reading(dialect="seaweedfs", events=[event(removed=True)]),
+    "seaweedfs-suspended-create": Reading(dialect="seaweedfs", events=[event(etag=ETAG)]),
+    "seaweedfs-suspended-marker": Reading(dialect="seaweedfs", events=[event(removed=True)]),
     "versitygw": Reading(dialect="versitygw", events=[event(etag=ETAG)]),
     "versitygw-bare": Reading(dialect="versitygw", events=[event()]),
     "versitygw-form": Reading(dialect="versitygw", ignored=1),

@@ -33,6 +33,60 @@ def test_a_delete_is_a_removal() -> None:
     assert the_event(document) == UploadEvent(bucket="b", key=KEY, removed=True)
 
 
+VERSION = sample("seaweedfs-version-create")
+VERSION_ID = "6713b4d0bad6175a68f2757bb2f7f940"
+VERSION_FILE = "/buckets/b/attachments/files/000/000/004/original/{}/v_" + VERSION_ID
+
+
+@pytest.mark.parametrize(
+    ("folder", "name"),
+    [
+        ("a_b.png.versions", "a_b.png"),
+        ("x.versions.versions", "x.versions"),
+        ("x.versions.versions.versions", "x.versions.versions"),
+        ("_.versions", "_"),
+    ],
+)
+def test_a_version_is_an_upload_of_the_key_without_one_suffix(folder: str, name: str) -> None:
+    found = the_event(changed(VERSION, "key", VERSION_FILE.format(folder)))
+    assert found == UploadEvent(
+        bucket="b", key=f"{FOLDER}/{name}", etag=SEAWEEDFS_ETAG, version_id=VERSION_ID
+    )
+
+
+@pytest.mark.parametrize("name", ["x.versions", "x.versions.versions", "v_null", "v_0.versions"])
+def test_a_file_that_a_client_names_so_is_no_version(name: str) -> None:
+    key = f"{FOLDER}/{name}"
+    found = the_event(changed(SEAWEEDFS, "key", f"/buckets/b/{key}"))
+    assert found == UploadEvent(bucket="b", key=key, etag=SEAWEEDFS_ETAG)
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        pytest.param(changed(VERSION, "key", VERSION_FILE.format("a_b.png")), id="no-suffix"),
+        pytest.param(changed(VERSION, "key", VERSION_FILE.format(".versions")), id="no-name"),
+        pytest.param(changed(VERSION, "key", VERSION_FILE.format("a_b.png.versions/x")), id="deep"),
+        pytest.param(changed(VERSION, "key", f"/buckets/b/{KEY}.versions/x"), id="no-version"),
+        pytest.param(changed(VERSION, "key", f"/buckets/b/{KEY}.versions/v_"), id="empty-version"),
+        pytest.param(
+            changed(VERSION, "key", f"/buckets/b/{KEY}.versions/v_00"), id="another-version"
+        ),
+        pytest.param(changed(VERSION, "message.new_entry.extended", ...), id="version-unsaid"),
+        pytest.param(
+            changed(VERSION, "message.new_entry.extended.Seaweed-X-Amz-Version-Id", 5), id="number"
+        ),
+        pytest.param(
+            changed(VERSION, "key", VERSION_FILE.format("a.versions").replace("original", "thumb")),
+            id="row55-thumbnail",
+        ),
+    ],
+)
+def test_what_only_looks_like_a_version_is_ignored(document: Any) -> None:
+    reading = read(document, bucket=BUCKET)
+    assert (reading.events, reading.faults, reading.ignored) == ([], [], 1)
+
+
 def renamed(old: str, new_parent: Any, new_name: Any) -> Any:
     """Make the message of a move."""
     entry = {**SEAWEEDFS["message"]["new_entry"], "name": new_name}

@@ -1,0 +1,66 @@
+"""Does a purge remove what it should, in a versioned bucket all versions too?"""
+
+import secrets
+
+from deploy.doctor.examination import Examination, Verdict, failed, ok, warning
+from shared.erasure import Eraser, Place
+from shared.errors import StoreRefused, StoreUnavailable
+from shared.keys import PREFIX
+
+TWICE = (b"a first version", b"a second version")
+PROBE_AGE_S = 3600.0
+"""Taken for the age of the probe, which is seconds old: none of its versions can be older."""
+
+
+async def check_deletion(examination: Examination) -> Verdict:
+    """Store a small object twice and erase it; nothing of it may be left.
+
+    In a bucket that keeps versions without the rights to remove them, a few bytes are left behind.
+    """
+    storage, bucket = examination.storage, examination.settings.s3_bucket
+    eraser, key = Eraser(storage), f"{PREFIX}doctor/{secrets.token_hex(8)}"
+    place = Place(prefix=key, keys={key}, current=(key,))
+    versioned = None
+    try:
+        versioned = await eraser.keeps_versions()
+        if versioned:
+            await storage.versions(key, limit=1)  # before anything is stored that would stay
+        for body in TWICE:
+            await storage.write(key, body, content_type="text/plain")
+        await eraser.erase([place], row_age_s=lambda: PROBE_AGE_S)
+        asked, versioned = versioned, await eraser.keeps_versions()
+        listed = await storage.versions(key, limit=len(TWICE) + 1) if versioned else []
+        left = [version for version in listed if not version.is_marker]
+    except StoreRefused as error:
+        return _refused(bucket, str(error), versioned=await eraser.keeps_versions())
+    except StoreUnavailable as error:
+        return failed(f"the store did not answer ({error})", "run the doctor again")
+    if left:
+        return failed(
+            f"bucket {bucket} keeps versions, and the store left {len(left)} of an object that was"
+            " removed",
+            "see whether Object Lock or MFA delete is on: they keep deleted attachments",
+        )
+    if asked is None:
+        return warning(
+            f"the store does not say whether bucket {bucket} keeps versions",
+            f"grant s3:GetBucketVersioning on arn:aws:s3:::{bucket}",
+        )
+    if versioned:
+        return ok(f"bucket {bucket} keeps versions, and all of them can be removed")
+    return ok(f"bucket {bucket} keeps no versions, and objects can be removed")
+
+
+def _refused(bucket: str, error: str, *, versioned: bool | None) -> Verdict:
+    if not versioned:
+        return failed(
+            f"objects of deleted attachments cannot be removed ({error})",
+            f"grant s3:PutObject and s3:DeleteObject on arn:aws:s3:::{bucket}/{PREFIX}*",
+        )
+    return failed(
+        f"bucket {bucket} keeps versions, and they cannot be removed ({error}): deleted attachments"
+        " stay in the store",
+        f"grant s3:ListBucketVersions and s3:GetBucketVersioning on arn:aws:s3:::{bucket}, and"
+        f" s3:DeleteObjectVersion on arn:aws:s3:::{bucket}/{PREFIX}*; see that neither MFA delete"
+        " nor Object Lock is on",
+    )

@@ -1,0 +1,64 @@
+"""Buckets of the tests' own that keep versions, and what is in them past the service."""
+
+import itertools
+import os
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING, Literal
+from unittest import mock
+
+from shared.storage import Storage, open_storage
+from tests.service import make_settings
+from tests.stack import Stack
+
+if TYPE_CHECKING:
+    from types_aiobotocore_s3 import S3Client
+
+Versioning = Literal["Enabled", "Suspended"] | None
+
+_numbers = itertools.count(1)
+
+
+async def make_bucket(client: "S3Client", versioning: Versioning) -> str:
+    """Make a bucket; a suspended one was versioned before."""
+    bucket = f"versions-{os.getpid()}-{next(_numbers)}"
+    await client.create_bucket(Bucket=bucket)
+    if versioning is not None:
+        await set_versioning(client, bucket, "Enabled")
+    if versioning == "Suspended":
+        await set_versioning(client, bucket, versioning)
+    return bucket
+
+
+async def set_versioning(
+    client: "S3Client", bucket: str, status: Literal["Enabled", "Suspended"]
+) -> None:
+    """Enable or suspend the versioning of a bucket."""
+    await client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": status})
+
+
+async def versions(client: "S3Client", bucket: str, prefix: str = "") -> list[tuple[str, str]]:
+    """List key and version id of all that holds bytes: of every version, but of no marker."""
+    answer = await client.list_object_versions(Bucket=bucket, Prefix=prefix)
+    return [(item["Key"], item["VersionId"]) for item in answer.get("Versions", [])]
+
+
+async def markers(client: "S3Client", bucket: str, prefix: str = "") -> list[tuple[str, str]]:
+    """List key and version id of the delete markers."""
+    answer = await client.list_object_versions(Bucket=bucket, Prefix=prefix)
+    return [(item["Key"], item["VersionId"]) for item in answer.get("DeleteMarkers", [])]
+
+
+@asynccontextmanager
+async def bucket_storage(stack: Stack, bucket: str, url: str) -> AsyncIterator[Storage]:
+    """Open a bucket of the store at an address as the service does."""
+    environment = {
+        **stack.environment("postgresql://nowhere/none"),
+        "ATTACHMENTS_S3_BUCKET": bucket,
+        "ATTACHMENTS_S3_ENDPOINT_URL": url,
+    }
+    async with AsyncExitStack() as exits:
+        with mock.patch.dict(os.environ, environment):
+            storage = await exits.enter_async_context(open_storage(make_settings(environment)))
+            await storage.credentials()
+        yield storage

@@ -1,0 +1,131 @@
+"""How to live with a store that says no: ask less and less often, and say so once a minute."""
+
+import random
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from shared.errors import StoreError, StoreRefused, StoreUnavailable
+
+LONGEST_PURGE_PAUSE_S = 6 * 3600.0
+LONGEST_PROBE_PAUSE_S = 900.0
+"""The longest pause between two looks at a row. Someone may wait for the outcome of a probe; nobody
+waits for a purge."""
+
+FAILURES = 3
+"""After so many failed calls without one that succeeds, no more are made for the moment."""
+
+TRIAL_EVERY_S = 30.0
+"""How often one call is tried all the same."""
+
+LINE_EVERY_S = 60.0
+MAX_CAUSES = 100
+"""How many causes are counted at one time: some of their text comes from the store."""
+
+Clock = Callable[[], float]
+
+
+def pause_s(attempt: int, *, first_s: float, longest_s: float) -> float:
+    """Return how long to leave a row that was put off `attempt` times before, in seconds.
+
+    `first_s` doubled with each attempt, at most `longest_s`; a fifth is added or taken off at
+    random, so that rows that were put off together do not come back together.
+    """
+    pause = min(first_s * 2.0 ** min(max(attempt, 0), 30), longest_s)
+    return pause * random.uniform(0.8, 1.2)  # noqa: S311 - no secret depends on it
+
+
+def cause_of(error: StoreError) -> str:
+    """Name a failure of the store for the log and for the count of its lines."""
+    return f"{type(error).__name__}: {error}"
+
+
+class Gate:
+    """Keeps calls of one kind from a store that does not grant them.
+
+    Closes after FAILURES in a row, lets one call through every TRIAL_EVERY_S, and opens again with
+    the first that succeeds.
+    """
+
+    def __init__(self, *, clock: Clock = time.monotonic) -> None:
+        self._clock = clock
+        self._failures = 0
+        self._next_trial_at = 0.0
+        self._cause = ""
+
+    def closed(self) -> str | None:
+        """Return why no call may be made now, or None if one may."""
+        if self._failures < FAILURES:
+            return None
+        if self._clock() >= self._next_trial_at:
+            self._next_trial_at = self._clock() + TRIAL_EVERY_S
+            return None
+        return self._cause
+
+    @contextmanager
+    def watch(self) -> Iterator[None]:
+        """Note how a call ends. Every StoreError but these two is an answer about the object."""
+        try:
+            yield
+        except (StoreRefused, StoreUnavailable) as error:
+            self._failures += 1
+            self._cause = cause_of(error)
+            self._next_trial_at = self._clock() + TRIAL_EVERY_S
+            raise
+        except StoreError:
+            self._failures = 0
+            raise
+        self._failures = 0
+
+
+@dataclass(slots=True, kw_only=True)
+class Counted:
+    """What was not written of one cause since `written_at`: how many lines, and the last one."""
+
+    written_at: float
+    count: int = 0
+    fields: dict[str, Any] = field(default_factory=dict)
+
+
+class Throttle:
+    """Writes the first line of a cause at once, then at most one a minute, with a count."""
+
+    def __init__(self, write: Callable[..., None], *, clock: Clock = time.monotonic) -> None:
+        self._write = write
+        self._clock = clock
+        self._causes: dict[tuple[str, str], Counted] = {}
+
+    def __call__(self, event: str, *, cause: str, **fields: Any) -> None:
+        """Write or count a line; the line that is written later has the fields of the last one."""
+        self.flush()
+        counted = self._causes.get((event, cause))
+        if counted is not None:
+            counted.count += 1
+            counted.fields = fields
+            return
+        if len(self._causes) >= MAX_CAUSES:
+            self._write_counted(next(iter(self._causes)))
+        self._causes[event, cause] = Counted(written_at=self._clock())
+        self._write(event, cause=cause, **fields)
+
+    def flush(self) -> None:
+        """Write what was counted, where a minute is over; forget a cause that no longer comes."""
+        now = self._clock()
+        for key, counted in list(self._causes.items()):
+            if now - counted.written_at >= LINE_EVERY_S:
+                self._write_counted(key)
+                if counted.count:
+                    self._causes[key] = Counted(written_at=now)
+
+    def close(self) -> None:
+        """Write all that was counted."""
+        for key in list(self._causes):
+            self._write_counted(key)
+
+    def _write_counted(self, key: tuple[str, str]) -> None:
+        counted = self._causes.pop(key)
+        if counted.count:
+            event, cause = key
+            self._write(event, cause=cause, count=counted.count, **counted.fields)

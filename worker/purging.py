@@ -1,0 +1,76 @@
+"""What the sweep does about rows that are not to be processed, beside a store that may refuse."""
+
+import time
+
+from shared import processing
+from shared.attachments import Attachment
+from shared.erasure import Eraser, places_of
+from shared.errors import StoreError
+from shared.log import get_logger
+from shared.processing import Due, Duty, WakeUp
+from worker.patience import (
+    LONGEST_PROBE_PAUSE_S,
+    LONGEST_PURGE_PAUSE_S,
+    Gate,
+    Throttle,
+    cause_of,
+    pause_s,
+)
+from worker.pipeline import Tools
+from worker.sweep import probe
+
+log = get_logger(__name__)
+
+
+class Caretaker:
+    """Probes and purges due rows, and puts off those that the store does not let it settle."""
+
+    def __init__(self, tools: Tools, throttle: Throttle) -> None:
+        self._tools = tools
+        self._throttle = throttle
+        self._eraser = Eraser(tools.storage)
+        self._gates = {Duty.PROBE: Gate(), Duty.PURGE: Gate()}
+
+    async def settle(self, due: Due) -> WakeUp | None:
+        """Probe or purge a row; returns what is to be processed now. Raises DatabaseAway.
+
+        May be repeated. Where the store refuses or is away, the row is put off by pauses that
+        grow; while the gate of its duty is closed, without a call.
+        """
+        gate = self._gates[due.duty]
+        if (cause := gate.closed()) is not None:
+            await self._put_off(due, cause)
+            return None
+        try:
+            if due.duty is Duty.PROBE:
+                return await probe(self._tools, due.attachment, gate=gate)
+            with gate.watch():
+                await self._purge(due.attachment)
+        except StoreError as error:
+            await self._put_off(due, cause_of(error))
+        return None
+
+    async def _purge(self, row: Attachment) -> None:
+        """Remove all versions of a deleted attachment's objects, as far as the lease lasts."""
+        database, lease_s = self._tools.database, self._tools.settings.lease
+        began = time.monotonic()
+        age_s = await database.run(processing.row_age_s, row.id)
+        if age_s is None:
+            return
+        ended = await self._eraser.erase(
+            places_of(row),
+            row_age_s=lambda: age_s + time.monotonic() - began,
+            give_up_at=began + lease_s * 0.8,
+        )
+        if ended:
+            await database.run(processing.settle_purged, row.id)
+            log.info("purged", attachment=row.id)
+        else:  # due again when the lease is over
+            log.info("purged in part", attachment=row.id)
+
+    async def _put_off(self, due: Due, cause: str) -> None:
+        row = due.attachment
+        longest_s = LONGEST_PURGE_PAUSE_S if due.duty is Duty.PURGE else LONGEST_PROBE_PAUSE_S
+        delay_s = pause_s(row.attempt, first_s=self._tools.settings.lease, longest_s=longest_s)
+        self._throttle(f"{due.duty} put off", cause=cause, attachment=row.id)
+        await self._tools.database.run(processing.put_off, row, delay_s=delay_s)
