@@ -12,7 +12,7 @@ from shared.errors import StoreRefused
 from shared.storage import Storage
 from tests.moto_server import running_moto
 from tests.objects import exists
-from tests.proxy import Proxy, Stream
+from tests.refusing import REFUSAL, Refusing
 from tests.resources import open_bucket
 from tests.stack import Stack
 from tests.versioning import (
@@ -31,34 +31,6 @@ FOLDER = "attachments/files/000/000/004/original/"
 KEY = f"{FOLDER}a.png"
 PLACE = Place(prefix=KEY, keys={KEY}, current=(KEY,))
 YOUNG_S = 3600.0
-
-REFUSAL = (
-    b"HTTP/1.1 403 Forbidden\r\nContent-Type: application/xml\r\nContent-Length: 41\r\n\r\n"
-    b"<Error><Code>AccessDenied</Code></Error>\r\n"
-)
-
-
-class Refusing(Proxy):
-    """Answers requests whose first line holds one of `forbidden` in place of the store.
-
-    `asked` are the first lines of all requests.
-    """
-
-    def __init__(self, target: str) -> None:
-        super().__init__(target)
-        self.forbidden: tuple[bytes, ...] = ()
-        self.refusal = REFUSAL
-        self.asked: list[bytes] = []
-
-    async def _ask(self, data: bytes, client: Stream, server: Stream) -> bool:
-        line = data.partition(b"\r\n")[0]
-        if line.endswith(b"HTTP/1.1"):
-            self.asked.append(line)
-            if any(part in line for part in self.forbidden):
-                client[1].write(self.refusal)
-                await client[1].drain()
-                return True
-        return await super()._ask(data, client, server)
 
 
 @dataclass(frozen=True, kw_only=True)

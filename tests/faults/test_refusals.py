@@ -1,0 +1,173 @@
+"""A store that refuses, for ever or for a while: few calls, few log lines, and nothing is lost."""
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from shared.keys import original_key
+from shared.storage import Storage
+from tests.conftest import StartWorker
+from tests.faults.rows import PHOTO, SOON, make_due, reaches
+from tests.objects import exists
+from tests.refusing import Refusing
+from tests.service import Service, WorkerProcess, until
+from tests.stack import Stack
+
+pytestmark = pytest.mark.fault
+
+MANY = 300
+FEW = 60
+"""More than one sweep begins at one time (ATTACHMENTS_CONCURRENCY), and far fewer than MANY."""
+
+
+@pytest_asyncio.fixture
+async def refusing(stack: Stack) -> AsyncIterator[Refusing]:
+    """A way to the store on which requests can be refused."""
+    proxy = Refusing(stack.seaweedfs.url)
+    await proxy.start()
+    yield proxy
+    await proxy.stop()
+
+
+async def make_rows(service: Service, count: int, *, deleted: bool) -> list[int]:
+    """Make rows that are due, pending or deleted; no object comes with them."""
+    rows = await service.database.fetch(
+        "INSERT INTO attachments (organization_id, bucket, name, file_name, policy_expires_at,"
+        " due_at, deleted_at) SELECT $1, $2, 'a.txt', 'a.txt', now() + interval '1 hour', now(),"
+        " CASE WHEN $4 THEN now() END FROM generate_series(1, $3) RETURNING id",
+        service.client.organization_id, service.settings.s3_bucket, count, deleted,
+    )  # fmt: skip
+    return [row[0] for row in rows]
+
+
+async def make_deleted(service: Service, storage: Storage, count: int) -> list[int]:
+    """Make deleted rows with objects, whose purge is not due yet."""
+    ids = await make_rows(service, count, deleted=True)
+    await service.execute("UPDATE attachments SET due_at = now() + interval '1 hour'")
+    for start in range(0, count, 20):
+        await asyncio.gather(
+            *(
+                storage.write(original_key(each, "a.txt"), b"text", content_type="text/plain")
+                for each in ids[start : start + 20]
+            )
+        )
+    return ids
+
+
+async def all_due(service: Service) -> None:
+    """Let all that is due some time be due now."""
+    await service.execute("UPDATE attachments SET due_at = now() WHERE due_at IS NOT NULL")
+
+
+async def put_off(service: Service, ids: list[int], *, attempt: int = 1) -> None:
+    """Wait until rows were put off so often."""
+
+    async def all_were() -> bool:
+        least = await service.database.fetchval(
+            "SELECT min(attempt) FROM attachments WHERE id = ANY($1::bigint[])", ids
+        )
+        return bool(least >= attempt)
+
+    await until(all_were, within_s=60)
+
+
+def lines(worker: WorkerProcess, event: str) -> list[dict[str, Any]]:
+    """Give the lines of a worker's log that say this."""
+    told = [json.loads(line) for line in worker.log().splitlines() if line.startswith("{")]
+    return [line for line in told if line["event"] == event]
+
+
+def asked(proxy: Refusing, method: str) -> int:
+    """Count the requests of a method that came to the store."""
+    return Counter(line.split()[0] for line in proxy.asked)[method.encode()]
+
+
+async def test_purges_that_are_refused_cost_few_calls_and_one_line_and_are_made_good(
+    service: Service, start_worker: StartWorker, storage: Storage, refusing: Refusing
+) -> None:
+    ids = await make_deleted(service, storage, MANY)
+    refusing.forbidden = (b"DELETE ",)
+    worker = await start_worker(service, s3_endpoint_url=refusing.url, lease="1", **SOON)
+    await all_due(service)
+    await put_off(service, ids, attempt=2)
+    assert await service.client.upload(PHOTO, "img.jpg")
+    attachment_id = await service.client.upload(PHOTO, "img.jpg")
+    await reaches(service, attachment_id, "ready")
+    assert asked(refusing, "DELETE") <= FEW
+    assert asked(refusing, "HEAD") <= FEW
+    [line] = lines(worker, "purge put off")
+    assert line["cause"] == "StoreRefused: AccessDenied: s3:DeleteObject is needed"
+    await worker.stop()
+    counted = lines(worker, "purge put off")[1:]  # at its end a worker tells the rest
+    assert sum(line["count"] for line in counted) >= 2 * MANY - 1
+    assert len(counted) <= 3
+    refusing.forbidden = ()
+    await start_worker(service, s3_endpoint_url=refusing.url, **SOON)
+    await all_due(service)
+    await until(lambda: none_due(service, ids), within_s=60)
+    assert not any([await exists(storage, original_key(each, "a.txt")) for each in ids[::20]])
+
+
+async def none_due(service: Service, ids: list[int]) -> bool:
+    """Whether nothing is left to do about rows."""
+    left = await service.database.fetchval(
+        "SELECT count(*) FROM attachments WHERE id = ANY($1::bigint[]) AND due_at IS NOT NULL", ids
+    )
+    return left == 0
+
+
+async def test_one_purge_that_is_refused_holds_up_no_other(
+    service: Service, start_worker: StartWorker, storage: Storage, refusing: Refusing
+) -> None:
+    locked, *ids = await make_deleted(service, storage, 40)
+    refusing.forbidden = (b"DELETE /" + f"attachments-test/{original_key(locked, 'a')}".encode(),)
+    await start_worker(service, s3_endpoint_url=refusing.url, lease="1", **SOON)
+    await all_due(service)
+    await until(lambda: none_due(service, ids), within_s=60)
+    await put_off(service, [locked], attempt=3)
+    row = await service.row(locked)
+    assert row.due_at is not None
+    assert await exists(storage, row.key)
+    refusing.forbidden = ()
+    await make_due(service, str(locked))
+    await until(lambda: none_due(service, [locked]), within_s=60)
+    assert not await exists(storage, row.key)
+
+
+async def test_probes_that_are_refused_cost_few_calls_and_one_line_and_are_made_good(
+    service: Service, start_worker: StartWorker, storage: Storage, refusing: Refusing
+) -> None:
+    refusing.forbidden = (b"HEAD ",)
+    refusing.refusal = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n"
+    ids = await make_rows(service, MANY, deleted=False)
+    await storage.write(original_key(ids[-1], "a.txt"), b"text", content_type="text/plain")
+    worker = await start_worker(service, s3_endpoint_url=refusing.url, lease="1", **SOON)
+    await put_off(service, ids)
+    assert asked(refusing, "HEAD") <= FEW
+    [line] = lines(worker, "probe put off")
+    assert line["cause"] == "StoreRefused: 403"
+    await worker.stop()
+    refusing.forbidden = ()
+    await start_worker(service, **SOON)
+    await all_due(service)
+    row = await reaches(service, ids[-1], "ready")
+    assert row.size == 4
+
+
+async def test_uploads_that_are_refused_write_one_line(
+    service: Service, start_worker: StartWorker, refusing: Refusing
+) -> None:
+    refusing.forbidden = (b"GET ",)
+    worker = await start_worker(service, s3_endpoint_url=refusing.url, **SOON)
+    ids = [await service.client.upload(b"text", "a.txt") for _ in range(20)]
+    for each in ids:
+        row = await reaches(service, each, "uploaded", attempt=1)
+        assert row.reason == "store_refused"
+    assert len(lines(worker, "attempt failed")) == 1
+    await worker.stop()
+    assert sum(line.get("count", 1) for line in lines(worker, "attempt failed")) >= len(ids)

@@ -1,0 +1,31 @@
+"""A way to the store on which some requests are refused, as by a policy of the bucket."""
+
+from tests.proxy import Proxy, Stream
+
+REFUSAL = (
+    b"HTTP/1.1 403 Forbidden\r\nContent-Type: application/xml\r\nContent-Length: 41\r\n\r\n"
+    b"<Error><Code>AccessDenied</Code></Error>\r\n"
+)
+
+
+class Refusing(Proxy):
+    """Answers requests whose first line holds one of `forbidden` in place of the store.
+
+    `asked` are the first lines of all requests.
+    """
+
+    def __init__(self, target: str) -> None:
+        super().__init__(target)
+        self.forbidden: tuple[bytes, ...] = ()
+        self.refusal = REFUSAL
+        self.asked: list[bytes] = []
+
+    async def _ask(self, data: bytes, client: Stream, server: Stream) -> bool:
+        line = data.partition(b"\r\n")[0]
+        if line.endswith(b"HTTP/1.1"):
+            self.asked.append(line)
+            if any(part in line for part in self.forbidden):
+                client[1].write(self.refusal)
+                await client[1].drain()
+                return True
+        return await super()._ask(data, client, server)
