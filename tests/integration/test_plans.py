@@ -286,6 +286,13 @@ CALLS: dict[str, tuple[Call, Callable[[Any], bool]]] = {
         lambda c: with_row(c, lambda row: processing.settle_unchanged(c, row)),
         lambda found: found is None,
     ),
+    "processing.put_off": (
+        lambda c: with_row(c, lambda row: processing.put_off(c, row, delay_s=30)),
+        lambda found: isinstance(found, bool),
+    ),
+    "processing.row_age_s": (
+        lambda c: processing.row_age_s(c, DELETED), lambda found: found is not None,
+    ),
     "processing.settle_purged": (
         lambda c: processing.settle_purged(c, DELETED), lambda found: found is None,
     ),
