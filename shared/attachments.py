@@ -280,8 +280,7 @@ async def delete(
     status = await connection.execute(
         f"""
         UPDATE attachments AS a
-        -- attempt counts from now on how often the purge was put off
-        SET deleted_at = now(), attempt = 0,
+        SET deleted_at = now(),
             due_at = greatest(now() + $3 * interval '1 second',
                               a.policy_expires_at + {LATE_UPLOAD_S} * interval '1 second',
                               CASE WHEN a.state = 'processing' THEN a.due_at END)

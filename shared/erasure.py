@@ -130,14 +130,20 @@ class Eraser:
         """
         with _naming("s3:ListBucketVersions"):
             listed = await self._storage.versions(place.prefix, limit=MAX_VERSIONS)
-        removed = 0
-        for version in listed:
+        removed, kept = 0, set()
+        # Markers last: without its marker an old version would be the current object again. So it
+        # stays where one of the versions under it does.
+        for version in sorted(listed, key=lambda version: version.is_marker):
             if self._clock() >= give_up_at:
                 return False
-            if version.key in place.keys and not _stays(version.key, version.age_s, row_age_s()):
-                with _naming("s3:DeleteObjectVersion"), suppress(ObjectMissing):
-                    await self._storage.delete(version.key, version_id=version.version_id)
-                removed += 1
+            if version.key not in place.keys or (version.is_marker and version.key in kept):
+                continue
+            if _stays(version.key, version.age_s, row_age_s()):
+                kept.add(version.key)
+                continue
+            with _naming("s3:DeleteObjectVersion"), suppress(ObjectMissing):
+                await self._storage.delete(version.key, version_id=version.version_id)
+            removed += 1
         for key in place.current:
             # SeaweedFS 4.48 does not list the object `x.versions` while versioning is suspended.
             await self._erase_object(key, row_age_s, sure=True)

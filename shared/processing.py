@@ -541,8 +541,8 @@ async def settle_unchanged(connection: Connection, seen: Attachment) -> None:
 async def put_off(connection: Connection, seen: Attachment, *, delay_s: float) -> bool:
     """Look at a row later, if nothing happened since `seen` was taken from the sweep.
 
-    `attempt` counts how often: a row that is neither uploaded nor processing has no claim that
-    `attempt` could fence, and the next claim sets it anew.
+    `attempt` counts how often, on top of the claims before. That is safe: a row that is deleted, or
+    neither uploaded nor processing, has no claim to fence, and the next claim has a new revision.
     """
     status = await connection.execute(
         f"""

@@ -118,7 +118,7 @@ async def none_due(service: Service, ids: list[int]) -> bool:
     left = await service.database.fetchval(
         "SELECT count(*) FROM attachments WHERE id = ANY($1::bigint[]) AND due_at IS NOT NULL", ids
     )
-    return left == 0
+    return bool(left == 0)
 
 
 async def test_one_purge_that_is_refused_holds_up_no_other(

@@ -14,6 +14,7 @@ from tests.moto_server import running_moto
 from tests.objects import exists
 from tests.refusing import REFUSAL, Refusing
 from tests.resources import open_bucket
+from tests.service import until
 from tests.stack import Stack
 from tests.versioning import (
     Versioning,
@@ -112,6 +113,47 @@ async def test_what_was_stored_before_versioning_was_enabled_and_suspended_goes(
         assert await versions(store.client, bucket) == []
 
 
+async def test_a_version_that_cannot_be_removed_is_not_shown_again(
+    store: Store, refusing: Refusing
+) -> None:
+    bucket = await make_bucket(store.client, "Enabled")
+    async with bucket_storage(store.stack, bucket, refusing.url) as storage:
+        await put(storage, KEY, KEY)
+        await storage.delete(KEY)
+        [_, (_, locked)] = await versions(store.client, bucket)
+        refusing.forbidden = (f"versionId={locked}".encode(),)
+        with pytest.raises(StoreRefused):
+            await erase(storage)
+        assert not await exists(storage, KEY)
+        refusing.forbidden = ()
+        assert await erase(storage)
+        assert await versions(store.client, bucket) == []
+        assert await markers(store.client, bucket) == []
+
+
+async def test_an_older_version_stays_hidden_by_its_marker(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bucket = await make_bucket(store.client, "Enabled")
+    async with bucket_storage(store.stack, bucket, store.url) as storage:
+        await put(storage, KEY)
+        old = await versions(store.client, bucket)
+        await until(lambda: is_older(storage, 9.0), within_s=30)
+        await put(storage, KEY)
+        await storage.delete(KEY)
+        monkeypatch.setattr("shared.ages.MARGIN_S", 0.0)
+        assert await erase(storage, row_age_s=8.0)
+        assert await versions(store.client, bucket) == old
+        assert not await exists(storage, KEY)
+
+
+async def is_older(storage: Storage, age_s: float) -> bool:
+    """Whether the object is older than that."""
+    found = (await storage.head(KEY)).age_s
+    assert found is not None
+    return found > age_s
+
+
 async def test_a_deleted_object_whose_versions_are_hidden_by_a_marker_goes(store: Store) -> None:
     bucket = await make_bucket(store.client, "Enabled")
     async with bucket_storage(store.stack, bucket, store.url) as storage:
@@ -134,7 +176,7 @@ async def test_what_is_older_than_its_row_stays(
         assert len(await versions(store.client, bucket)) == 1
         assert await markers(store.client, bucket) == []
         monkeypatch.undo()
-        assert await erase(storage, row_age_s=5.0)
+        assert await erase(storage)
         assert await versions(store.client, bucket) == []
 
 
