@@ -54,10 +54,7 @@ class StoredObject:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredVersion:
-    """A version of an object, or a delete marker; `version_id` is `null` where none was given.
-
-    `age_s` is as in StoredObject.
-    """
+    """A version or a delete marker; `version_id` may be `null`, `age_s` is as in StoredObject."""
 
     key: str
     version_id: str
