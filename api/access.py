@@ -1,69 +1,42 @@
-"""Who asks: tokens to organizations, and how often each organization may ask.
-
-A token that was looked up is remembered for as long as this process hears of every change to the
-table of tokens: a revoked one is refused within milliseconds, and no request pays a query for it.
-"""
+"""Who may ask: a token's organization and scope, and how often each organization may ask."""
 
 import asyncio
 import secrets
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from contextlib import asynccontextmanager
 
-import asyncpg
 from aiohttp import web
 
 from api.problems import access_denied, too_many_requests, unauthenticated
-from shared.database import SERVER_SETTINGS, Connection, Database
-from shared.log import get_logger
-from shared.organizations import digest
+from api.token_changes import Listener
+from api.token_use import TokenUse
+from api.tokens import Caller, Tokens
+from shared.database import Database
+from shared.organizations import SCOPES, digest
 from shared.settings import Settings
 
-CHANNEL = "attachments_tokens"
-REMEMBERED = 10_000
-LISTEN_AGAIN_S = 1.0
-
-log = get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Caller:
-    """The organization on whose behalf a request comes, and the person, if the token has one."""
-
-    organization_id: int
-    person_id: int | None
-
-
-async def find_caller(connection: Connection, token_digest: bytes) -> Caller | None:
-    """Look up a live token by its digest."""
-    row = await connection.fetchrow(
-        "SELECT organization_id, person_id FROM tokens WHERE digest = $1 AND revoked_at IS NULL",
-        token_digest,
-    )
-    return Caller(organization_id=row[0], person_id=row[1]) if row else None
+READING = frozenset({"GET", "HEAD"})
 
 
 class Gate:
     """Tells callers from their tokens, and holds each organization to its rate."""
 
-    def __init__(self, database: Database, rate_limit: int) -> None:
-        self._database = database
-        self._known: dict[bytes, Caller] = {}
-        self._listening = False
+    def __init__(self, tokens: Tokens, rate_limit: int) -> None:
+        self._tokens = tokens
         self._rate = rate_limit
         self._allowance: dict[int, tuple[float, float]] = {}
 
     async def admit(self, request: web.Request) -> Caller:
-        """Return the caller of a request. Raises Problem: 401, 403 or 429."""
-        token_digest = digest(_token(request))
-        caller = self._known.get(token_digest)
+        """Return the caller of a request, whose scope covers the request's method.
+
+        Raises Problem: 401, 403 or 429.
+        """
+        caller = await self._tokens.find(digest(_token(request)))
         if caller is None:
-            caller = await self._database.run(find_caller, token_digest)
-            if caller is None:
-                raise unauthenticated()
-            if self._listening and len(self._known) < REMEMBERED:
-                self._known[token_digest] = caller
+            raise unauthenticated()
         if request.headers.getall("X-Organization-Id", []) != [str(caller.organization_id)]:
+            raise access_denied()
+        if not covers(caller.scope, "read" if request.method in READING else "write"):
             raise access_denied()
         self._spend(caller.organization_id)
         return caller
@@ -80,40 +53,10 @@ class Gate:
             raise too_many_requests(retry_after_s=1)
         self._allowance[organization_id] = (left - 1, now)
 
-    def _forget(self, *_: object) -> None:
-        self._known.clear()
 
-    async def listen(self, settings: Settings) -> None:
-        """Hear of changes to tokens for ever; while deaf, remember nothing."""
-        told = ""
-        while True:
-            closed = asyncio.Event()
-            try:
-                connection = await asyncpg.connect(
-                    settings.database_url.get_secret_value(),
-                    timeout=2,
-                    server_settings={**SERVER_SETTINGS, "application_name": "attachments-tokens"},
-                )
-            except Exception as error:  # whatever it is, revoked tokens have to be heard of again
-                if told != type(error).__name__:  # once, not with every second that it is away
-                    told = type(error).__name__
-                    log.warning("cannot listen for tokens", error=told)
-                await asyncio.sleep(LISTEN_AGAIN_S)
-                continue
-            try:
-                connection.add_termination_listener(lambda *_, closed=closed: closed.set())
-                await connection.add_listener(CHANNEL, self._forget)
-                self._forget()
-                self._listening = True
-                told = ""
-                await closed.wait()
-            except Exception as error:
-                log.warning("cannot listen for tokens", error=type(error).__name__)
-            finally:
-                self._listening = False
-                self._forget()
-                connection.terminate()
-            await asyncio.sleep(LISTEN_AGAIN_S)
+def covers(scope: str, needed: str) -> bool:
+    """Tell whether a token's scope includes another one; a scope unknown here includes none."""
+    return scope in SCOPES and SCOPES.index(scope) >= SCOPES.index(needed)
 
 
 def _token(request: web.Request) -> str:
@@ -149,12 +92,15 @@ class EventsGate:
 
 @asynccontextmanager
 async def open_gate(database: Database, settings: Settings) -> AsyncIterator[Gate]:
-    """Make the gate, and listen for changes to tokens while it is in use."""
-    gate = Gate(database, settings.rate_limit)
-    listener = asyncio.create_task(gate.listen(settings))
+    """Make the gate; while it is in use, listen for changes to tokens and write their use."""
+    use = TokenUse(database)
+    tokens = Tokens(database, on_use=use.note)
+    listener = Listener(settings, database, tokens.forget)
+    tasks = [asyncio.create_task(work()) for work in (listener.run, use.run)]
     try:
-        yield gate
+        yield Gate(tokens, settings.rate_limit)
     finally:
-        listener.cancel()
-        with suppress(asyncio.CancelledError):
-            await listener
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await use.write_rest()

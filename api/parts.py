@@ -6,9 +6,10 @@ from datetime import UTC, datetime
 
 from aiohttp import web
 
-from api.access import Caller, EventsGate, Gate
+from api.access import EventsGate, Gate
 from api.documents import Documents
 from api.sns import Sns
+from api.tokens import Caller
 from shared.broker import Publisher
 from shared.database import Database
 from shared.settings import Settings

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from deploy.environment import Misused, Unusable, note, with_database
+from deploy.expiry import parse_expiry
 
 if TYPE_CHECKING:
     from shared.database import Database
@@ -115,35 +116,80 @@ def create_organization(name: str, data_dir: DataDir = LOCAL) -> None:
     )
 
 
+def parse_scopes(given: list[str]) -> str:
+    """Return the widest of the scopes in the options, each of them comma-separated.
+
+    No option means every scope. Raises Misused for an unknown or blank one.
+    """
+    from shared.organizations import SCOPES
+
+    names = [name.strip() for option in given for name in option.split(",")]
+    if not set(names) <= set(SCOPES):
+        raise Misused(f"--scope: must be one or more of {', '.join(SCOPES)}")
+    return max(names, key=SCOPES.index, default=SCOPES[-1])
+
+
 @tokens_app.command("create")
 def create_token(
     organization: Organization,
     name: Annotated[str, typer.Option(help="What it is for.")] = "command line",
     person_id: Annotated[int | None, typer.Option(min=1, max=MAX_ID)] = None,
+    expires: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME|DURATION",
+            help="When it ends: 2027-01-31, 2027-01-31T12:00+02:00 (UTC unless it names an"
+            " offset), 90d, 12h; never by default.",
+        ),
+    ] = None,
+    scope: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="read|write|admin",
+            help="What it may do: read is GET; write also creates, changes and deletes; admin, the"
+            " default, is everything. The widest counts if several are given.",
+        ),
+    ] = None,
     data_dir: DataDir = LOCAL,
 ) -> None:
     """Create a token and print it, this once, alone on standard output."""
+    from datetime import UTC, datetime
+
     import asyncpg
 
+    from deploy import report
     from shared import organizations
 
-    async def work(database: "Database", _: "Settings") -> str:
+    widest = parse_scopes(scope or [])
+    end = None if expires is None else parse_expiry(expires, now=datetime.now(UTC))
+
+    async def work(database: "Database", _: "Settings") -> organizations.Issued:
         try:
             return await database.run(
-                organizations.create_token, organization, name, person_id=person_id
+                organizations.issue_token,
+                organization,
+                name,
+                person_id=person_id,
+                scope=widest,
+                expires=end,
             )
         except asyncpg.ForeignKeyViolationError:
             raise Unusable(f"--organization: there is no organization {organization}") from None
 
-    print(with_database(data_dir, work))
-    note("This token is not shown again: only its digest is kept.")
+    token = with_database(data_dir, work)
+    print(token.plain)
+    until = f"until {report.plain(token.expires_at)}" if token.expires_at else "until it is revoked"
+    note(
+        f"This is token {token.id}, scope {token.scope}, good {until}."
+        " It is not shown again: only its digest is kept."
+    )
 
 
 @tokens_app.command("list")
 def list_tokens(
     organization: Organization, as_json: Json = False, data_dir: DataDir = LOCAL
 ) -> None:
-    """List the tokens of an organization, revoked ones too, without their secrets."""
+    """List the tokens of an organization, revoked and expired ones too, without their secrets."""
     from dataclasses import asdict
 
     from deploy import report
@@ -156,8 +202,20 @@ def list_tokens(
         report.print_json([asdict(token) for token in tokens])
         return
     report.print_table(
-        ("id", "name", "person", "created", "revoked"),
-        ((row.id, row.name, row.person_id, row.created_at, row.revoked_at) for row in tokens),
+        ("id", "name", "scope", "person", "created", "expires", "last used", "revoked"),
+        (
+            (
+                row.id,
+                row.name,
+                row.scope,
+                row.person_id,
+                row.created_at,
+                row.expires_at,
+                row.last_used_at,
+                row.revoked_at,
+            )
+            for row in tokens
+        ),
     )
 
 

@@ -159,7 +159,7 @@ class Stack:
         connection = await asyncpg.connect(url)
         try:
             await organizations.create_organization(connection, "local", ORGANIZATION_ID)
-            if await organizations.is_revoked(connection, self.token):
+            if await organizations.has_ended(connection, self.token):
                 self.token = self.renew_token()
             await organizations.create_token(
                 connection, ORGANIZATION_ID, "attachments up", token=self.token

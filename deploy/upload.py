@@ -181,7 +181,9 @@ class _Client:
         except (aiohttp.ClientError, OSError) as error:  # TimeoutError is an OSError
             raise ApiUnusable(f"the API cannot be reached: {type(error).__name__}") from error
         if answer.status == 401:
-            raise ApiUnusable("the API does not know this token (401): it is wrong or revoked")
+            raise ApiUnusable(
+                "the API does not know this token (401): it is wrong, revoked or expired"
+            )
         if answer.status == 403:
             raise ApiUnusable("the token belongs to another organization (403)")
         if not answer.headers.get("Content-Type", "").startswith(MEDIA_TYPE):

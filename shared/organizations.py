@@ -2,12 +2,15 @@
 
 import hashlib
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from shared.database import Connection, Row
 
 TOKEN_BYTES = 32
+SCOPES = ("read", "write", "admin")
+"""What a token may do; each scope includes those before it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,7 +21,10 @@ class Token:
     organization_id: int
     person_id: int | None
     name: str
+    scope: str
     created_at: datetime
+    expires_at: datetime | None
+    last_used_at: datetime | None
     revoked_at: datetime | None
 
     @classmethod
@@ -69,10 +75,10 @@ async def create_token(
     person_id: int | None = None,
     token: str | None = None,
 ) -> str:
-    """Store a token of an organization and return it in plain; it cannot be read again later.
+    """Store a token that never ends and may do everything, and return it in plain.
 
-    A given token may be stored repeatedly; where it was revoked it stays so. Raises
-    asyncpg.ForeignKeyViolationError if there is no such organization.
+    It cannot be read again later. A given token may be stored repeatedly; where it was revoked it
+    stays so. Raises asyncpg.ForeignKeyViolationError if there is no such organization.
     """
     plain = token or secrets.token_hex(TOKEN_BYTES)
     await connection.execute(
@@ -85,11 +91,57 @@ async def create_token(
     return plain
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Issued:
+    """A token that was just made: the only time that its secret is known."""
+
+    id: int
+    plain: str
+    scope: str
+    expires_at: datetime | None
+
+
+async def issue_token(
+    connection: Connection,
+    organization_id: int,
+    name: str,
+    *,
+    person_id: int | None = None,
+    scope: str = SCOPES[-1],
+    expires: datetime | timedelta | None = None,
+) -> Issued:
+    """Make a token with a scope and an end, and return it in plain; it cannot be read again later.
+
+    A timedelta counts from now by the database's clock. Raises asyncpg.ForeignKeyViolationError if
+    there is no such organization.
+    """
+    plain = secrets.token_hex(TOKEN_BYTES)
+    moment = expires if isinstance(expires, datetime) else None
+    lifetime = expires if isinstance(expires, timedelta) else None
+    row = await connection.fetchrow(
+        """
+        INSERT INTO tokens (organization_id, person_id, name, digest, scope, expires_at)
+        VALUES ($1, $2, $3, $4, $5, coalesce($6::timestamptz, now() + $7::interval))
+        RETURNING id, expires_at
+        """,
+        organization_id,
+        person_id,
+        name,
+        digest(plain),
+        scope,
+        moment,
+        lifetime,
+    )
+    assert row is not None
+    return Issued(id=row["id"], plain=plain, scope=scope, expires_at=row["expires_at"])
+
+
 async def list_tokens(connection: Connection, organization_id: int) -> list[Token]:
-    """Return all tokens of an organization, revoked ones too, oldest first."""
+    """Return all tokens of an organization, revoked and expired ones too, oldest first."""
     rows = await connection.fetch(
         """
-        SELECT id, organization_id, person_id, name, created_at, revoked_at
+        SELECT id, organization_id, person_id, name, scope,
+               created_at, expires_at, last_used_at, revoked_at
         FROM tokens WHERE organization_id = $1 ORDER BY id
         """,
         organization_id,
@@ -106,10 +158,38 @@ async def revoke_token(connection: Connection, token_id: int) -> bool:
     return revoked is not None
 
 
-async def is_revoked(connection: Connection, token: str) -> bool:
-    """Tell whether a token, given in plain, was revoked."""
+async def has_ended(connection: Connection, token: str) -> bool:
+    """Tell whether a token, given in plain, was revoked or has expired."""
     found: bool = await connection.fetchval(
-        "SELECT EXISTS (SELECT FROM tokens WHERE digest = $1 AND revoked_at IS NOT NULL)",
+        """
+        SELECT EXISTS (
+            SELECT FROM tokens
+            WHERE digest = $1 AND (revoked_at IS NOT NULL OR expires_at <= now())
+        )
+        """,
         digest(token),
     )
     return found
+
+
+async def record_use(connection: Connection, ages_s: Mapping[int, float]) -> None:
+    """Record when tokens were last used: by id, how many seconds ago. May be repeated.
+
+    A row that another process writes at the moment is skipped: it gets about the same time, and
+    nothing waits or deadlocks.
+    """
+    await connection.execute(
+        """
+        WITH used AS (
+            SELECT id, now() - age_s * interval '1 second' AS at
+            FROM unnest($1::bigint[], $2::float8[]) AS given (id, age_s)
+        ), free AS (
+            SELECT tokens.id FROM tokens WHERE id = ANY ($1) FOR NO KEY UPDATE SKIP LOCKED
+        )
+        UPDATE tokens SET last_used_at = used.at
+        FROM used JOIN free USING (id)
+        WHERE tokens.id = used.id AND (last_used_at IS NULL OR last_used_at < used.at)
+        """,
+        list(ages_s),
+        list(ages_s.values()),
+    )

@@ -246,7 +246,7 @@ def test_a_token_works_from_its_creation_until_it_is_revoked(
     assert refused.returncode == 1
     assert refused.stdout == ""
     assert refused.stderr == (
-        "attachments: the API does not know this token (401): it is wrong or revoked\n"
+        "attachments: the API does not know this token (401): it is wrong, revoked or expired\n"
     )
 
 

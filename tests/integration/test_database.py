@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 import pytest_asyncio
 
-from api.access import Gate
+from api.token_changes import Listener
 from shared.database import Connection, Database, DatabaseAway, open_database
 from tests.conftest import StartService
 from tests.service import Answer, Service, make_settings, until
@@ -124,25 +124,25 @@ async def _one(database: Database) -> int:
     return await database.run(lambda connection: connection.fetchval("SELECT 1"))
 
 
-async def test_the_gate_listens_once_it_is_let_in(
+async def test_the_api_listens_for_tokens_once_it_is_let_in(
     stack: Stack, database_url: str, refused_url: str
 ) -> None:
     settings = make_settings(stack.environment(refused_url))
     async with open_database(settings) as database:
-        gate = Gate(database, 0)
-        listener = asyncio.create_task(gate.listen(settings))
+        listener = Listener(settings, database, lambda: None)
+        listening = asyncio.create_task(listener.run())
         try:
             await asyncio.sleep(0.3)
-            assert not listener.done()
+            assert not listening.done()
             connection = await asyncpg.connect(database_url)
             await connection.execute(f"ALTER ROLE locked_out LOGIN PASSWORD '{PASSWORD}'")
             await connection.close()
 
             async def listens() -> bool:
-                return gate._listening
+                return listener.hears
 
             await until(listens, within_s=5)
         finally:
-            listener.cancel()
+            listening.cancel()
             with suppress(asyncio.CancelledError):
-                await listener
+                await listening

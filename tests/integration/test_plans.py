@@ -3,6 +3,7 @@
 import inspect
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from datetime import timedelta
 from types import ModuleType
 from typing import Any
 
@@ -10,7 +11,7 @@ import asyncpg
 import pytest
 import pytest_asyncio
 
-from api import access
+from api import token_changes, tokens
 from shared import attachments, dead_letters, organizations, processing
 from shared.attachments import Attachment, Filter, NewAttachment
 from shared.database import SERVER_SETTINGS
@@ -32,7 +33,9 @@ UPLOADED, PROCESSING, READY, FAILED, DELETED = range(1, 6)
 
 SCANS = ("Seq Scan on attachments", "Seq Scan on tokens", "Seq Scan on dead_letters")
 
-MODULES: tuple[ModuleType, ...] = (attachments, processing, organizations, access, dead_letters)
+MODULES: tuple[ModuleType, ...] = (
+    attachments, processing, organizations, tokens, token_changes, dead_letters,
+)  # fmt: skip
 
 FILL = f"""
 INSERT INTO attachments (
@@ -311,8 +314,14 @@ CALLS: dict[str, tuple[Call, Callable[[Any], bool]]] = {
     ),
     "organizations.list_tokens": (lambda c: organizations.list_tokens(c, USUAL), bool),
     "organizations.revoke_token": (lambda c: organizations.revoke_token(c, 100), bool),
-    "organizations.is_revoked": (
-        lambda c: organizations.is_revoked(c, "no such"), lambda found: found is False,
+    "organizations.issue_token": (
+        lambda c: organizations.issue_token(c, USUAL, "new", expires=timedelta(days=1)), bool,
+    ),
+    "organizations.has_ended": (
+        lambda c: organizations.has_ended(c, "no such"), lambda found: found is False,
+    ),
+    "organizations.record_use": (
+        lambda c: organizations.record_use(c, {100: 0.0, 200: 1.5}), lambda found: found is None,
     ),
     "dead_letters.keep": (
         lambda c: dead_letters.keep(c, b"new", source="webhook", dialect=None, reason="r"),
@@ -332,7 +341,10 @@ CALLS: dict[str, tuple[Call, Callable[[Any], bool]]] = {
     "dead_letters.remove": (
         lambda c: dead_letters.remove(c, [7, 8]), lambda found: found is None,
     ),
-    "access.find_caller": (lambda c: find_new_caller(c), bool),
+    "tokens.find_caller": (lambda c: find_new_caller(c), bool),
+    "token_changes.notify": (
+        lambda c: token_changes.notify(c, "channel"), lambda found: found is None,
+    ),
 }  # fmt: skip
 
 
@@ -358,7 +370,7 @@ async def with_backlog(connection: Any, function: Callable[[], Awaitable[Any]]) 
 async def find_new_caller(connection: Any) -> Any:
     """Look up the token that is made first."""
     token = await organizations.create_token(connection, USUAL, "new")
-    return await access.find_caller(connection, organizations.digest(token))
+    return await tokens.find_caller(connection, organizations.digest(token))
 
 
 @pytest.mark.parametrize("name", CALLS)

@@ -149,7 +149,7 @@ async def test_an_empty_file_is_uploaded(scripted: Scripted, write: Write) -> No
 
 
 @pytest.mark.parametrize(
-    ("status", "words"), [(401, "wrong or revoked"), (403, "another organization")]
+    ("status", "words"), [(401, "wrong, revoked or expired"), (403, "another organization")]
 )
 async def test_a_token_that_is_not_let_in_ends_all_before_anything_is_sent(
     status: int, words: str, scripted: Scripted, write: Write

@@ -1,0 +1,135 @@
+"""The tokens that this process has looked up, each remembered for five seconds at most.
+
+A notification of PostgreSQL (see token_changes.py) ends the memory within milliseconds of a change.
+Notifications can be lost without a sign, so the five seconds hold whether or not one arrives.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from shared.database import Connection, Database
+
+REMEMBERED_S = 5.0
+MAX_REMEMBERED = 10_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """The token of a request: its organization, its scope, and its person if it has one."""
+
+    token_id: int
+    organization_id: int
+    person_id: int | None
+    scope: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What a look-up found; `seconds_left` until the token expires, None if it never does."""
+
+    caller: Caller
+    seconds_left: float | None
+
+
+async def find_caller(connection: Connection, token_digest: bytes) -> Found | None:
+    """Look up a token by its digest; None if it is unknown, revoked or expired.
+
+    The expiry is judged by the database's clock.
+    """
+    row = await connection.fetchrow(
+        """
+        SELECT id, organization_id, person_id, scope,
+               extract(epoch FROM expires_at - now())::float8 AS seconds_left
+        FROM tokens
+        WHERE digest = $1 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())
+        """,
+        token_digest,
+    )
+    if row is None:
+        return None
+    token_id, organization_id, person_id, scope, seconds_left = row
+    return Found(
+        caller=Caller(
+            token_id=token_id, organization_id=organization_id, person_id=person_id, scope=scope
+        ),
+        seconds_left=seconds_left,
+    )
+
+
+class Tokens:
+    """Finds callers by their tokens, with at most one query per token and five seconds.
+
+    `clock` gives monotonic seconds. `on_use` is called with a token's id after each look-up that
+    found it, so at least every five seconds while it is in use.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        on_use: Callable[[int], None] = lambda _: None,
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._on_use = on_use
+        self._remembered: dict[bytes, tuple[Caller, float]] = {}
+        self._running: dict[bytes, tuple[float, asyncio.Task[Caller | None]]] = {}
+        self._changes = 0
+
+    async def find(self, token_digest: bytes) -> Caller | None:
+        """Return the caller of a token; None if it is unknown, revoked or expired.
+
+        The answer is no older than five seconds. Raises DatabaseAway.
+        """
+        now = self._clock()
+        remembered = self._remembered.get(token_digest)
+        if remembered is not None and now < remembered[1]:
+            return remembered[0]
+        running = self._running.get(token_digest)
+        if running is None or now >= running[0] + REMEMBERED_S:
+            task = asyncio.create_task(self._look_up(token_digest, now, self._changes))
+            running = self._running[token_digest] = (now, task)
+            task.add_done_callback(lambda _: self._end(token_digest, task))
+        # Requests share the look-up: the end of one of them must not cancel it for the others.
+        return await asyncio.shield(running[1])
+
+    def forget(self) -> None:
+        """Look up every token anew, because one has changed.
+
+        Look-ups that run may have read the row before the change: they answer the requests that
+        wait for them already, but no later one, and are not remembered.
+        """
+        self._changes += 1
+        self._remembered.clear()
+        self._running.clear()
+
+    async def _look_up(self, token_digest: bytes, began: float, changes: int) -> Caller | None:
+        found = await self._database.run(find_caller, token_digest)
+        if found is None:
+            # A slower look-up that began earlier may have remembered it.
+            self._remembered.pop(token_digest, None)
+            return None
+        self._on_use(found.caller.token_id)
+        if changes == self._changes:
+            self._remember(token_digest, found, began)
+        return found.caller
+
+    def _remember(self, token_digest: bytes, found: Found, began: float) -> None:
+        # Both times count from before the query was sent, so neither can be too long.
+        good_s = REMEMBERED_S
+        if found.seconds_left is not None:
+            good_s = min(good_s, found.seconds_left)
+        self._remembered.pop(token_digest, None)  # to be the newest again
+        if len(self._remembered) >= MAX_REMEMBERED:
+            del self._remembered[next(iter(self._remembered))]
+        self._remembered[token_digest] = (found.caller, began + good_s)
+
+    def _end(self, token_digest: bytes, task: "asyncio.Task[Caller | None]") -> None:
+        running = self._running.get(token_digest)
+        if running is not None and running[1] is task:
+            del self._running[token_digest]
+        if not task.cancelled():
+            task.exception()  # marks it as retrieved, if no request waits any more
