@@ -6,13 +6,13 @@ from alembic import command
 from alembic.config import Config
 
 
-def migrate(database_url: str) -> None:
-    """Run every migration that has not run; safe to repeat and to run side by side.
+def migrate(database_url: str, revision: str = "head") -> None:
+    """Run every migration up to a revision that has not run.
 
-    Must not be called from a running event loop.
+    Safe to repeat and to run side by side. Must not be called from a running event loop.
     """
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     config.set_main_option("path_separator", "os")
     config.attributes["database_url"] = database_url
-    command.upgrade(config, "head")
+    command.upgrade(config, revision)

@@ -12,17 +12,22 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 CHUNK_BYTES = 64 * 1024
+HEAD_BYTES = 1024
 
 Stream = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 @dataclass(eq=False, slots=True, kw_only=True)
 class Link:
-    """A client's connection and the one behind it; `left` bytes of answers still pass, if any."""
+    """A client's connection and the one behind it; `left` bytes of answers still pass, if any.
+
+    `head` is how the client began, which tells what kind of connection it is.
+    """
 
     left: int | None
     task: "asyncio.Task[None]"
     ends: list[asyncio.StreamWriter] = field(default_factory=list)
+    head: bytes = b""
 
     def reset(self) -> None:
         """End both connections as a crash of the machine between them would: by RST."""
@@ -53,6 +58,7 @@ class Proxy:
         self._left: int | None = None
         self._cut = False
         self._instead: bytes | None = None
+        self._loses: Callable[[Link, bytes], bool] | None = None
         self._links: set[Link] = set()
         self._server: asyncio.Server | None = None
         self.let_go()
@@ -79,6 +85,7 @@ class Proxy:
         self._delay_s = 0.0
         self._cut = False
         self._instead = None
+        self._loses = None
         self._truncate(None)
 
     def hold(self) -> None:
@@ -89,6 +96,10 @@ class Proxy:
         """Let nothing through either way, as a network that drops every packet."""
         self._asking.clear()
         self._answering.clear()
+
+    def lose(self, which: Callable[[Link, bytes], bool]) -> None:
+        """Drop the pieces, of either way, for which `which` is true; all others pass."""
+        self._loses = which
 
     def delay(self, seconds: float) -> None:
         """Let every piece wait before it goes on."""
@@ -157,7 +168,7 @@ class Proxy:
         # Each way ends the other, so that a connection that one side drops is dropped.
         ways = [
             asyncio.create_task(
-                self._pump(client[0], lambda data: self._ask(data, client, server))
+                self._pump(client[0], lambda data: self._request(link, data, client, server))
             ),
             asyncio.create_task(
                 self._pump(server[0], lambda data: self._reply(link, data, client))
@@ -178,6 +189,13 @@ class Proxy:
                 if not await pass_on(data):
                     return
 
+    async def _request(self, link: Link, data: bytes, client: Stream, server: Stream) -> bool:
+        link.head = (link.head + data)[:HEAD_BYTES]
+        return self._is_lost(link, data) or await self._ask(data, client, server)
+
+    def _is_lost(self, link: Link, data: bytes) -> bool:
+        return self._loses is not None and self._loses(link, data)
+
     async def _ask(self, data: bytes, client: Stream, server: Stream) -> bool:
         self.requested += len(data)
         await self._asking.wait()
@@ -193,6 +211,8 @@ class Proxy:
         return True
 
     async def _reply(self, link: Link, data: bytes, client: Stream) -> bool:
+        if self._is_lost(link, data):
+            return True
         self.held += 1
         try:
             await self._answering.wait()

@@ -91,7 +91,7 @@ class Client:
             headers=answer.headers,
             body=content,
             document=json.loads(content)
-            if "json" in answer.headers.get("Content-Type", "")
+            if content and "json" in answer.headers.get("Content-Type", "")
             else None,
         )
 

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -235,6 +236,8 @@ def test_a_token_works_from_its_creation_until_it_is_revoked(
     arguments = ("tokens", "list", "--organization", organization_id)
     [listed] = json.loads(local.run(*arguments, "--json").stdout)
     assert (listed["name"], listed["revoked_at"]) == ("CI", None)
+    assert (listed["scope"], listed["expires_at"]) == ("admin", None)
+    assert f"token {listed['id']}," in made.stderr
     assert token not in str(listed)
     assert local.run("tokens", "revoke", str(listed["id"])).returncode == 0
     again = local.run("tokens", "revoke", str(listed["id"]))
@@ -248,6 +251,49 @@ def test_a_token_works_from_its_creation_until_it_is_revoked(
     assert refused.stderr == (
         "attachments: the API does not know this token (401): it is wrong, revoked or expired\n"
     )
+
+
+def test_a_token_may_end_and_be_limited(local: LocalStack, files: Sequence[Path]) -> None:
+    organization_id = local.run("organizations", "create", "Limited").stdout.strip()
+    create = ("tokens", "create", "--organization", organization_id)
+    year = datetime.now(UTC).year + 2
+    made = [
+        local.run(*create, *options)
+        for options in (
+            ("--scope", "read", "--expires", "90d"),
+            ("--scope", "read", "--scope", "write"),
+            ("--scope", "write,read", "--expires", f"{year}-01-31T12:00+02:00"),
+        )
+    ]
+    assert [len(each.stdout.split()) for each in made] == [1, 1, 1]
+    assert [len(each.stderr.splitlines()) for each in made] == [1, 1, 1]
+    assert "scope read, good until 2" in made[0].stderr
+    assert "good until it is revoked" in made[1].stderr
+
+    listing = ("tokens", "list", "--organization", organization_id)
+    listed = json.loads(local.run(*listing, "--json").stdout)
+    assert [each["scope"] for each in listed] == ["read", "write", "write"]
+    assert [each["last_used_at"] for each in listed] == [None, None, None]
+    created, expires = (
+        datetime.fromisoformat(listed[0][name]) for name in ("created_at", "expires_at")
+    )
+    assert expires - created == timedelta(days=90)
+    assert listed[1]["expires_at"] is None
+    assert datetime.fromisoformat(listed[2]["expires_at"]) == datetime(year, 1, 31, 10, tzinfo=UTC)
+    table = local.run(*listing).stdout
+    assert f"{year}-01-31" in table
+    assert "write" in table
+
+    refused = local.run_bare(
+        "upload",
+        files[2],
+        "--json",
+        ATTACHMENTS_API_URL=local.ready["api_url"],
+        ATTACHMENTS_TOKEN=made[0].stdout.strip(),
+        ATTACHMENTS_ORGANIZATION_ID=organization_id,
+    )
+    assert refused.returncode == 1
+    assert "You are not authorized to access this resource" in refused.stdout
 
 
 def test_a_token_for_an_organization_that_does_not_exist_is_refused(local: LocalStack) -> None:

@@ -482,12 +482,16 @@ async def test_a_token_opens_its_own_organization_only(
     assert_refused(answer, 403)
 
 
-async def test_row33_a_revoked_token_is_refused_at_once(target: Target) -> None:
+@pytest.mark.parametrize("end", ["row33-revoked", "row33-expired"])
+async def test_a_token_that_has_ended_is_refused_at_once(target: Target, end: str) -> None:
     client = await target.service.organization("leaving")
     assert (await client.request("GET", PATH)).status == 200
     async with target.service.database.acquire() as connection:
         (token,) = await list_tokens(connection, client.organization_id)
-        await revoke_token(connection, token.id)
+        if end == "row33-revoked":
+            await revoke_token(connection, token.id)
+        else:
+            await connection.execute("UPDATE tokens SET expires_at = now() WHERE id = $1", token.id)
 
     async def refused() -> bool:
         return (await client.request("GET", PATH)).status == 401

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import asyncpg
+import pytest
 import pytest_asyncio
 
 from shared.schema import migrate
@@ -86,6 +87,33 @@ async def test_a_run_keeps_what_is_in_the_tables(empty_url: str) -> None:
     await connection.execute("INSERT INTO organizations (name) VALUES ('kept')")
     await asyncio.to_thread(migrate, empty_url)
     assert await connection.fetchval("SELECT name FROM organizations") == "kept"
+    await connection.close()
+
+
+async def test_tokens_of_the_previous_release_never_end_and_may_do_everything(
+    empty_url: str,
+) -> None:
+    insert = "INSERT INTO tokens (organization_id, name, digest) VALUES (1, 'old', $1)"
+    await asyncio.to_thread(migrate, empty_url, "0002")
+    connection = await asyncpg.connect(empty_url)
+    await connection.execute("INSERT INTO organizations (name) VALUES ('old')")
+    await connection.execute(insert, b"before")
+    await asyncio.to_thread(migrate, empty_url)
+    await connection.execute(insert, b"while the previous release still runs")
+    rows = await connection.fetch("SELECT scope, expires_at, last_used_at FROM tokens")
+    assert [tuple(row) for row in rows] == [("admin", None, None)] * 2
+    await connection.close()
+
+
+@pytest.mark.parametrize("end", ["infinity", "-infinity"])
+async def test_a_token_ends_at_a_time_or_never(empty_url: str, end: str) -> None:
+    await asyncio.to_thread(migrate, empty_url)
+    connection = await asyncpg.connect(empty_url)
+    with pytest.raises(asyncpg.CheckViolationError):
+        await connection.execute(
+            "INSERT INTO tokens (organization_id, name, digest, expires_at)"
+            f" VALUES (1, 'a', 'a', '{end}')"
+        )
     await connection.close()
 
 

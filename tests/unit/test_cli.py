@@ -77,6 +77,40 @@ def one_line(captured: Captured) -> str:
         pytest.param(["retry", "x"], "should be a valid integer", id="retry of a word"),
         pytest.param(["organizations", "create", " "], "NAME can't be blank", id="blank name"),
         pytest.param(["tokens", "create"], "Missing option '--organization'", id="no owner"),
+        *(
+            pytest.param(
+                ["tokens", "create", "--organization", "1", "--expires", text],
+                f"--expires: must be {words}",
+                id=f"expires {text[:20]!r}",
+            )
+            for text, words in (
+                ("", "a time such as"),
+                ("soon", "a time such as"),
+                ("90", "a time such as"),
+                ("90 d", "a time such as"),
+                ("-1d", "a time such as"),
+                ("1.5d", "a time such as"),
+                ("٩d", "a time such as"),
+                ("2027-02-30", "a time such as"),
+                ("2027-01-31T25:00", "a time such as"),
+                ("1" * 5000 + "d", "a time such as"),
+                ("0d", "in the future"),
+                ("2001-01-01", "in the future"),
+                ("0001-01-01T00:00+14:00", "in the future"),
+                ("99999d", "within ten years"),
+                ("999999999w", "within ten years"),
+                ("9999-12-31", "within ten years"),
+                ("9999-12-31T23:59-14:00", "within ten years"),
+            )
+        ),
+        *(
+            pytest.param(
+                ["tokens", "create", "--organization", "1", "--scope", text],
+                "--scope: must be one or more of read, write, admin",
+                id=f"scope {text!r}",
+            )
+            for text in ("", "all", "READ", "read,", "read write", "write;read")
+        ),
         pytest.param(["tokens", "revoke", "-1"], "No such option: -1", id="negative id"),
         pytest.param(["upload"], "Missing argument 'FILE...'", id="no file"),
         pytest.param(["upload", "nope"], "'nope' does not exist", id="unknown file"),
