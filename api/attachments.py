@@ -11,7 +11,7 @@ from api.documents import included
 from api.parts import Parts, admit, now, origin
 from api.problems import Problem, bad_request, document_response, not_found
 from api.queries import cursor_of, page_link, parse_id, parse_listing, parse_view
-from api.uploads import Source, find_source, is_as_shown, name_source, take_over
+from api.uploads import Source, find_source, is_as_shown, name_source, stored_type, take_over
 from shared import attachments
 from shared.attachments import Attachment, NewAttachment
 from shared.signing import post_policy
@@ -142,10 +142,11 @@ async def create(request: web.Request) -> web.Response:
     address, moment = origin(request, parts.settings), now()
     resources = []
     for row, item in zip(rows, new, strict=True):
+        content_type = stored_type(parts.settings, item.content_type, row.file_name)
         policy = post_policy(
             bucket=row.bucket, key=row.key, region=parts.settings.s3_region,
             credentials=credentials, now=row.created_at, lifetime_s=parts.settings.policy_ttl,
-            max_bytes=parts.settings.max_size, content_type=item.content_type,
+            max_bytes=parts.settings.max_size, content_type=content_type,
         )  # fmt: skip
         resources.append(
             parts.documents.resource(
@@ -178,7 +179,12 @@ async def _check_all(
     for number, item in enumerate(items):
         pointer = f"data/{number}" if bulk else "data"
         attributes = check_identity(item, attachment_id=None)
-        values, faults = check_new(attributes, max_size=parts.settings.max_size, pointer=pointer)
+        values, faults = check_new(
+            attributes,
+            max_size=parts.settings.max_size,
+            pointer=pointer,
+            public=parts.settings.files_public,
+        )
         temp_url = values.pop("temp_url", None)
         errors += faults + _location_faults(
             parts, temp_url, organization_id=organization_id, pointer=pointer

@@ -119,6 +119,13 @@ def _check_content_type(value: Any, max_size: int) -> Fault | None:
     return None
 
 
+def _check_public_content_type(value: Any, max_size: int) -> Fault | None:
+    fault = _check_content_type(value, max_size)
+    if fault is None and value is not None and content_types.is_run_by_browsers(value):
+        return "is reserved", _shown(value)
+    return fault
+
+
 def _check_text(value: Any, max_size: int) -> Fault | None:
     if value is None:
         return None
@@ -151,19 +158,24 @@ CHECKS: dict[str, Callable[[Any, int], Fault | None]] = {
     "external_id": _check_text,
     "temp_url": _check_url,
 }
+PUBLIC_CHECKS = {**CHECKS, "content_type": _check_public_content_type}
+"""The same where the store serves files itself, under the type that the client declared."""
+
 CREATABLE = tuple(CHECKS)
 CHANGEABLE = tuple(name for name in CHECKS if name not in ("size", "content_type"))
 
 
 def check_new(
-    attributes: dict[str, Any], *, max_size: int, pointer: str = "data"
+    attributes: dict[str, Any], *, max_size: int, pointer: str = "data", public: bool = False
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Return what is known of a new attachment's attributes, and the error objects of all faults.
 
-    Unknown, read-only and faulty attributes are left out. `pointer` is where the resource object
-    stands.
+    Unknown, read-only and faulty attributes are left out. `pointer` is the place of the resource
+    object in the document. With `public` the store itself serves the file, so a type that browsers
+    run is refused too.
     """
-    return _check(attributes, CREATABLE, max_size, pointer, required=("name",))
+    checks = PUBLIC_CHECKS if public else CHECKS
+    return _check(attributes, CREATABLE, max_size, pointer, required=("name",), checks=checks)
 
 
 def check_changes(
@@ -180,13 +192,14 @@ def _check(
     pointer: str,
     *,
     required: tuple[str, ...],
+    checks: dict[str, Callable[[Any, int], Fault | None]] = CHECKS,
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     values, errors = {}, []
     for name in names:
         if name not in attributes and name not in required:
             continue
         value = attributes.get(name)
-        fault = CHECKS[name](value, max_size)
+        fault = checks[name](value, max_size)
         if fault is not None:
             errors.append(invalid(f"{pointer}/attributes/{name}", *fault))
         else:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from api.parts import Parts
 from api.problems import Problem, invalid
 from api.temp_urls import locate, may_take, same_address
-from shared import attachments, processing
+from shared import attachments, content_types, processing
 from shared.addresses import without_credentials
 from shared.attachments import Attachment
 from shared.errors import ObjectMissing, StoreError, StoreRefused
@@ -30,6 +30,17 @@ class Source:
     bucket: str
     key: str
     found: StoredObject | None
+
+
+def stored_type(settings: Settings, content_type: str | None, file_name: str) -> str | None:
+    """Give the type that an original must be stored with; None leaves it to the store.
+
+    In the public mode the store's type is the one that browsers see, so it is always fixed there.
+    Elsewhere the redirect to the store overrides it, and only a declared one is fixed.
+    """
+    if settings.files_public:
+        return content_types.public_type(content_type, file_name)
+    return content_type
 
 
 def _refuse(url: str, pointer: str, detail: str) -> Problem:
@@ -123,10 +134,18 @@ async def take_over(
 async def _copy(parts: Parts, row: Attachment, source: Source) -> str | None:
     if source.found is None:
         return None
+    # A copy takes its source's type along, which is whatever the source's owner called it.
+    content_type = None
+    if parts.settings.files_public:
+        content_type = content_types.public_type(row.content_type, row.file_name)
     try:
         async with asyncio.timeout(COPY_TIMEOUT_S):
             return await parts.storage.copy(
-                row.key, source_bucket=source.bucket, source_key=source.key, pin=source.found
+                row.key,
+                source_bucket=source.bucket,
+                source_key=source.key,
+                pin=source.found,
+                content_type=content_type,
             )
     except ObjectMissing:
         raise _refuse(source.url, source.pointer, "is not an existing object") from None

@@ -142,21 +142,31 @@ class Storage:
             )  # fmt: skip
 
     async def copy(
-        self, key: str, *, source_bucket: str, source_key: str, pin: StoredObject
+        self,
+        key: str,
+        *,
+        source_bucket: str,
+        source_key: str,
+        pin: StoredObject,
+        content_type: str | None = None,
     ) -> str:
         """Copy an object to `key` inside the store; returns the etag.
 
+        With `content_type` the copy has that type and nothing else of its source's metadata.
         Raises ObjectMissing, ObjectChanged, and StoreRefused for a source key that a store could
         take for another one. The client quotes the source once, `?` and `%` included, so that the
         store reads the very key that was judged.
         """
         if not is_plain(source_key):
             raise StoreRefused("the source key is not plain")
+        typed: dict[str, Any] = {}
+        if content_type is not None:
+            typed = {"MetadataDirective": "REPLACE", "ContentType": content_type}
         with _mapped():
             answer = await self._client.copy_object(
                 Bucket=self.bucket, Key=key,
                 CopySource={"Bucket": source_bucket, "Key": source_key},
-                CopySourceIfMatch=f'"{pin.etag}"',
+                CopySourceIfMatch=f'"{pin.etag}"', **typed,
             )  # fmt: skip
         return answer["CopyObjectResult"].get("ETag", "").strip('"')
 
