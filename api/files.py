@@ -1,5 +1,6 @@
 """Originals and thumbnails: signed addresses that redirect to the store for a short while."""
 
+import re
 from urllib.parse import quote
 
 from aiohttp import web
@@ -14,6 +15,8 @@ from shared.storage import object_url
 REDIRECT_TTL_S = 300
 CACHE_S = 240
 FILE_CACHE = "private, max-age=86400"
+
+_END = re.compile(r"[1-9][0-9]{0,18}", re.ASCII)  # a Unix time, as `Links.url` writes it
 
 
 async def redirect(request: web.Request) -> web.StreamResponse:
@@ -43,11 +46,14 @@ async def redirect(request: web.Request) -> web.StreamResponse:
         if row.uploaded_at is None or key != row.key:
             raise not_found()
         overrides = original_overrides(row)
+    moment = now()
+    # A browser must not follow its copy of the redirect when the link itself has ended.
+    cache_s = CACHE_S if not ends else max(0, min(CACHE_S, int(ends) - int(moment.timestamp()) - 1))
     location = presigned_get(
         object_url=object_url(parts.settings, key),
         region=parts.settings.s3_region,
         credentials=await parts.storage.credentials(),
-        now=now(),
+        now=moment,
         lifetime_s=REDIRECT_TTL_S,
         response_headers=overrides,
     )
@@ -55,7 +61,7 @@ async def redirect(request: web.Request) -> web.StreamResponse:
         status=302,
         headers={
             "Location": location,
-            "Cache-Control": f"private, max-age={CACHE_S}",
+            "Cache-Control": f"private, max-age={cache_s}",
             "X-Content-Type-Options": "nosniff",
             "Referrer-Policy": "no-referrer",
         },
@@ -66,7 +72,7 @@ def _query(text: str) -> tuple[str, str, str]:
     stamp, *rest = text.split("&")
     given = dict(item.partition("=")[::2] for item in rest)
     ends = given.get("e", "")
-    if not stamp.isascii() or not stamp.isdigit() or not (ends == "" or ends.isdigit()):
+    if not stamp.isascii() or not stamp.isdigit() or not (ends == "" or _END.fullmatch(ends)):
         return "", "", ""
     return stamp, ends, given.get("s", "")
 

@@ -12,6 +12,7 @@ from api.sns import Sns
 from api.tokens import Caller
 from shared.broker import Publisher
 from shared.database import Database
+from shared.hosts import names_loopback
 from shared.settings import Settings
 from shared.storage import Storage
 
@@ -42,8 +43,23 @@ async def admit(request: web.Request) -> tuple[Parts, Caller]:
 
 
 def origin(request: web.Request, settings: Settings) -> str:
-    """Give the API's public address: as set, else as the request names it."""
-    return settings.api_url or f"{request.scheme}://{request.host}"
+    """Give what links begin with: the API's public address, or "" for links that are relative.
+
+    A client chooses its Host header, so it makes a link only if it is a host of the settings, or
+    one of loopback where the API listens on loopback alone. `X-Forwarded-*` are not read.
+    """
+    if settings.api_url is not None:
+        return settings.api_url
+    # Not request.host: that is the target's host for a target in absolute form, whatever Host says
+    # (RFC 9112, section 3.2.2), and without a Host it asks the resolver for this machine's name.
+    host = request.headers.get("Host", "").lower()
+    if not request.raw_path.startswith("/") or not _is_ours(host, settings):
+        return ""
+    return f"{request.scheme}://{host}"
+
+
+def _is_ours(host: str, settings: Settings) -> bool:
+    return host in settings.hosts or (settings.listens_on_loopback and names_loopback(host))
 
 
 def now() -> datetime:

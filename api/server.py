@@ -33,12 +33,14 @@ async def answer(
 ) -> web.StreamResponse:
     """Have the application answer a request whose Host and Expect can be read.
 
-    A Host that is none would stand in links (RFC 9112, section 3.2); at Expect aiohttp looks
-    before any middleware, and shows it again.
+    A Host that is none must be refused (RFC 9112, section 3.2). HTTP/1.0 needs none; aiohttp would
+    ask the resolver for a name then, which blocks the event loop. At Expect aiohttp looks before
+    any middleware, and shows it again.
     """
 
     async def checked(request: web.Request) -> web.StreamResponse:
-        if not _HOST.fullmatch(request.host):
+        host = request.headers.get("Host")
+        if host is not None and not _HOST.fullmatch(host):
             raise bad_request("The header 'Host' is not valid")
         if request.headers.get("Expect", "100-continue").lower() != "100-continue":
             raise general(417)

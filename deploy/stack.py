@@ -255,6 +255,10 @@ def build_stack(
     webhook = Webhook(url=f"{api_url}/events/s3", token=events_tokens[0])
     servers = plan_servers(directory, kept, operator, webhook)
     listen = {"ATTACHMENTS_API_HOST": host, "ATTACHMENTS_API_PORT": str(port)}
+    if not operator.get("ATTACHMENTS_HOSTS"):
+        # The address that `up` prints makes links also where the API listens everywhere.
+        local = (f"{name}:{port}" for name in ("127.0.0.1", "localhost", "[::1]"))
+        listen["ATTACHMENTS_HOSTS"] = ",".join(local)
     environment = plan_environment(kept, servers, operator, {**listen, **own})
     os.environ.clear()
     os.environ.update(environment)

@@ -12,6 +12,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from shared.errors import SettingsError
 from shared.fences import WHOLE_BUCKET, Fences, is_bucket_name, parse_fences
+from shared.hosts import is_loopback, normal_host
 
 PREFIX = "ATTACHMENTS_"
 MAX_POST_OBJECT_BYTES = 5 * 1024**3  # S3 takes no larger object in one request
@@ -19,6 +20,9 @@ MAX_POST_OBJECT_BYTES = 5 * 1024**3  # S3 takes no larger object in one request
 # botocore's own rule of a region.
 REGION = re.compile(r"(?![0-9]+\Z)(?!-)[A-Za-z0-9-]{1,63}(?<!-)")
 TOPIC = re.compile(r"arn:aws[a-z-]*:sns:[a-z0-9-]+:[0-9]+:[A-Za-z0-9_.-]{1,256}")
+
+MAX_FILES_TTL_S = 10 * 365 * 86400
+"""Ten years: the end of a link is a Unix time that must stay a number of few digits."""
 
 MORE_FORMATS = frozenset({"avif", "tiff", "heic"})
 
@@ -61,7 +65,8 @@ class Settings(BaseSettings):
     files_url: str | None = None
     files_public: bool = False
     files_secret: SecretStr | None = Field(None, validate_default=True)
-    files_ttl: int | None = Field(None, ge=60, description="seconds")
+    files_secret_previous: SecretStr | None = None
+    files_ttl: int | None = Field(None, ge=60, le=MAX_FILES_TTL_S, description="seconds")
     events_tokens: Annotated[tuple[SecretStr, ...], NoDecode] = ()
     sns_topics: Words = ()
     sns_signature_versions: Words = ("2",)
@@ -78,6 +83,7 @@ class Settings(BaseSettings):
     api_url: str | None = None
     metrics_host: str = "127.0.0.1"
     metrics_port: int | None = Field(None, ge=0, le=65535)
+    hosts: Words = ()
     rate_limit: int = Field(1000, ge=0, description="requests per second and organization")
     database_pool: int = Field(10, ge=2, le=100, description="connections per process")
 
@@ -100,6 +106,7 @@ class Settings(BaseSettings):
 
     @field_validator(
         "events_tokens", "sns_topics", "sns_signature_versions", "temp_url_buckets", "more_formats",
+        "hosts",
         mode="before",
     )  # fmt: skip
     @classmethod
@@ -179,6 +186,17 @@ class Settings(BaseSettings):
             raise ValueError("at most two tokens may be live")
         return value
 
+    @field_validator("hosts")
+    @classmethod
+    def _hosts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        try:
+            return tuple(normal_host(host) for host in value)
+        except ValueError:
+            raise ValueError(
+                "must be hosts, each with its port if clients send one, such as api.example or"
+                " localhost:8000: without scheme, path or wildcard"
+            ) from None
+
     @field_validator("sns_topics")
     @classmethod
     def _topics(cls, value: tuple[str, ...]) -> tuple[str, ...]:
@@ -233,6 +251,25 @@ class Settings(BaseSettings):
                 f"must have at least 16 characters unless {PREFIX}FILES_PUBLIC is true"
             )
         return value
+
+    @field_validator("files_secret_previous")
+    @classmethod
+    def _previous_secret(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is None or not value.get_secret_value():
+            return None
+        if len(value.get_secret_value()) < 16:
+            raise ValueError("must have at least 16 characters")
+        return value
+
+    @field_validator("files_ttl", mode="before")
+    @classmethod
+    def _no_ttl(cls, value: Any) -> Any:
+        return None if value == "" else value  # compose has no other way to leave it out
+
+    @cached_property
+    def listens_on_loopback(self) -> bool:
+        """Whether only processes of its own machine reach the API."""
+        return is_loopback(self.api_host)
 
     @cached_property
     def zone(self) -> ZoneInfo:

@@ -1,5 +1,6 @@
 """Originals and thumbnails as browsers open them: signed addresses, redirects, fixed headers."""
 
+import time
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -295,6 +296,69 @@ async def test_an_address_with_a_lifetime_opens_and_one_past_its_end_does_not(
     ended = await fetch(client, f"{service.base_url}/{key}?{stamp}&e={past}&s={signature}")
 
     assert ended.status == 404
+
+
+async def test_ends_in_odd_spellings_are_not_found(start_service: StartService) -> None:
+    service = await start_service(files_ttl="60")
+    attachment_id = await service.client.upload(photo(), "photo.jpg")
+    await service.execute(
+        "UPDATE attachments SET uploaded_at = now() WHERE id = $1", int(attachment_id)
+    )
+    url = (await service.client.show(attachment_id))["attributes"]["url"]
+    head, _, tail = url.partition("&e=")
+    end, _, signature = tail.partition("&s=")
+    key, stamp = (await service.row(attachment_id)).key, head.partition("?")[2]
+    genuine = await fetch(service.client, url)
+    assert genuine.status == 302
+    assert 0 <= int(genuine.headers["Cache-Control"].removeprefix("private, max-age=")) < 120
+
+    for odd in (
+        f"0{end}",
+        f"+{end}",
+        f"{end}.0",
+        f"{end}_0",
+        "٣",
+        "²",
+        "９" * 10,
+        "9" * 5000,
+        "-1",
+    ):
+        for signed_by in (signature, Links(service.settings).sign(key, stamp, odd)):
+            target = f"{service.base_url}/{key}?{stamp}&e={quote(odd)}&s={signed_by}"
+            assert (await fetch(service.client, target)).status == 404, odd
+
+
+async def test_a_redirect_is_kept_no_longer_than_its_link_opens(
+    start_service: StartService,
+) -> None:
+    service = await start_service(files_ttl="3600")
+    attachment_id = await service.client.upload(photo(), "photo.jpg")
+    await service.execute(
+        "UPDATE attachments SET uploaded_at = now() WHERE id = $1", int(attachment_id)
+    )
+    key = (await service.row(attachment_id)).key
+    ends = str(int(time.time()) + 30)
+    signature = Links(service.settings).sign(key, "1", ends)
+
+    answer = await fetch(service.client, f"{service.base_url}/{key}?1&e={ends}&s={signature}")
+
+    assert answer.status == 302
+    assert int(answer.headers["Cache-Control"].removeprefix("private, max-age=")) < 30
+
+
+async def test_a_link_of_the_former_secret_opens(start_service: StartService) -> None:
+    former = await start_service(files_secret="the-former-secret-of-links")
+    attachment_id = await former.client.upload(photo(), "photo.jpg")
+    await former.execute(
+        "UPDATE attachments SET uploaded_at = now() WHERE id = $1", int(attachment_id)
+    )
+    url = urlsplit((await former.client.show(attachment_id))["attributes"]["url"])
+    for previous, status in (("the-former-secret-of-links", 302), ("", 404)):
+        service = await start_service(
+            files_secret="the-latter-secret-of-links", files_secret_previous=previous
+        )
+        answer = await fetch(service.client, f"{service.base_url}{url.path}?{url.query}")
+        assert answer.status == status
 
 
 async def test_public_addresses_carry_the_time_stamp_alone_and_the_api_serves_none(

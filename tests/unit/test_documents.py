@@ -384,3 +384,32 @@ def test_an_address_signed_with_another_secret_is_not_admitted() -> None:
     url = Links(settings(files_secret="another-secret-of-the-tests")).url(KEY, CHANGED, NOW, ORIGIN)
 
     assert not Links(settings()).admits(KEY, *query(url), NOW)
+
+
+def test_while_a_secret_is_replaced_links_of_both_open_and_the_new_one_signs() -> None:
+    old, new = "the-former-secret-of-the-tests", "the-latter-secret-of-the-tests"
+    before = Links(settings(files_secret=old))
+    during = Links(settings(files_secret=new, files_secret_previous=old))
+    after = Links(settings(files_secret=new))
+    given, given_now = (links.url(KEY, CHANGED, NOW, ORIGIN) for links in (before, during))
+
+    assert given_now == after.url(KEY, CHANGED, NOW, ORIGIN) != given
+    stages = (before, during, after)
+    assert [each.admits(KEY, *query(given), NOW) for each in stages] == [True, True, False]
+    assert [each.admits(KEY, *query(given_now), NOW) for each in stages] == [False, True, True]
+    assert not during.admits(KEY, "1776398568", "", "A" * 24, NOW)
+
+
+def test_a_secret_may_hold_commas() -> None:
+    links = Links(settings(files_secret="the-first-secret-1,the-second-secret-2"))
+    url = links.url(KEY, CHANGED, NOW, ORIGIN)
+
+    assert links.admits(KEY, *query(url), NOW)
+    for part in ("the-first-secret-1", "the-second-secret-2"):
+        assert not Links(settings(files_secret=part)).admits(KEY, *query(url), NOW)
+
+
+def test_without_an_origin_addresses_are_relative_to_the_host() -> None:
+    assert Links(settings()).url(KEY, None, NOW, "") == f"/{KEY}"
+    made = settings(files_url="https://f.example")
+    assert Links(made).url(KEY, None, NOW, "") == f"https://f.example/{KEY}"

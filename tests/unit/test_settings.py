@@ -422,3 +422,54 @@ def test_buckets_and_their_fences_are_read(environment: pytest.MonkeyPatch) -> N
 def test_a_word_may_fence_the_own_bucket(environment: pytest.MonkeyPatch) -> None:
     assert load(environment, TEMP_URL_BUCKETS="attachments/up/").fences == {"attachments": ("up/",)}
     assert load(environment, TEMP_URL_BUCKETS="attachments").fences == {"attachments": ("",)}
+
+
+def test_hosts_are_written_as_browsers_send_them(environment: pytest.MonkeyPatch) -> None:
+    settings = load(
+        environment, HOSTS=" API.Example ,localhost:8000,bücher.example,straße.de:1,[2001:DB8::0:1]"
+    )
+
+    assert " ".join(settings.hosts) == (
+        "api.example localhost:8000 xn--bcher-kva.example xn--strae-oqa.de:1 [2001:db8::1]"
+    )
+
+
+NO_HOSTS = "http://a a/b a@b *.example * a: a:b a:99999 :80 [::1 [zz] a?b a#b a\\b %61 <a>"
+
+
+@pytest.mark.parametrize("host", [*NO_HOSTS.split(), "a b", "a\u0085b"])
+def test_what_is_no_host_is_a_fault(environment: pytest.MonkeyPatch, host: str) -> None:
+    (fault,) = faults(environment, HOSTS=f"good.example,{host}")
+
+    assert fault.startswith("ATTACHMENTS_HOSTS: must be hosts, each with its port ")
+
+
+def test_an_api_on_loopback_knows_it(environment: pytest.MonkeyPatch) -> None:
+    for address in ("127.0.0.1", "127.1.2.3", "::1", "localhost", "LOCALHOST"):
+        assert load(environment, API_HOST=address).listens_on_loopback
+    for address in ("::", ".".join("0000"), "10.0.0.1", "api.example", "localhost.example"):
+        assert not load(environment, API_HOST=address).listens_on_loopback
+
+
+def test_the_former_secret_is_as_long_as_any(environment: pytest.MonkeyPatch) -> None:
+    assert load(environment).files_secret_previous is None
+    environment.setenv("ATTACHMENTS_FILES_SECRET_PREVIOUS", "")
+    assert load(environment).files_secret_previous is None
+    assert faults(environment, FILES_SECRET_PREVIOUS="fifteen-letters") == [
+        "ATTACHMENTS_FILES_SECRET_PREVIOUS: must have at least 16 characters"
+    ]
+    settings = load(environment, FILES_SECRET_PREVIOUS="sixteen, letters")
+    assert settings.files_secret_previous is not None
+    assert "sixteen, letters" not in repr(settings)
+
+
+def test_links_end_after_a_minute_at_least_and_ten_years_at_most(
+    environment: pytest.MonkeyPatch,
+) -> None:
+    environment.setenv("ATTACHMENTS_FILES_TTL", "")
+    assert load(environment).files_ttl is None
+    for seconds in (60, 86400, 315_360_000):
+        assert load(environment, FILES_TTL=str(seconds)).files_ttl == seconds
+    for wrong in ("59", "0", "-1", "315360001", "1e9", "1d", "٦٠٠", " ", "9" * 5000):
+        (fault,) = faults(environment, FILES_TTL=wrong)
+        assert fault.startswith("ATTACHMENTS_FILES_TTL: ")

@@ -1,0 +1,43 @@
+"""Hosts as HTTP's Host header names them: `host[:port]`."""
+
+import re
+from ipaddress import ip_address
+
+from yarl import URL
+
+# RFC 3986, section 3.2, after names have been written in ASCII: a host, and a port if any.
+_HOST = re.compile(r"(?:[a-z0-9._-]{1,255}|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?", re.ASCII)
+_LOOPBACK = re.compile(r"(?:127\.0\.0\.1|localhost|\[::1\])(?::([1-9][0-9]{0,4}))?", re.ASCII)
+
+MAX_PORT = 65535
+
+
+def normal_host(text: str) -> str:
+    """Write `host[:port]` as browsers send it: lower case, names beyond ASCII in Punycode.
+
+    Raises ValueError for anything else, such as an address with a scheme or a path.
+    """
+    if any(letter in "/?#@\\%*" or letter.isspace() for letter in text) or text.endswith(":"):
+        raise ValueError("is not a host")
+    url = URL(f"http://{text}")
+    port = "" if url.explicit_port is None else f":{url.explicit_port}"
+    host = f"{url.host_subcomponent}{port}"
+    if not _HOST.fullmatch(host):
+        raise ValueError("is not a host")
+    return host
+
+
+def is_loopback(address: str) -> bool:
+    """Whether an address to listen on is reached from its own machine alone."""
+    if address.lower() == "localhost":
+        return True
+    try:
+        return ip_address(address).is_loopback
+    except ValueError:
+        return False
+
+
+def names_loopback(host: str) -> bool:
+    """Whether a Host header, in lower case, names this machine's loopback, with any port."""
+    match = _LOOPBACK.fullmatch(host)
+    return match is not None and int(match[1] or 80) <= MAX_PORT
