@@ -7,8 +7,9 @@ and the rule; only a bug of ours shows a traceback.
 
 import stat
 import sys
+import traceback
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -18,6 +19,7 @@ from deploy.environment import Misused, Unusable, note, read_client, read_settin
 from deploy.events import events_app
 from deploy.operations import LOCAL, MAX_ID, DataDir, Json
 from shared.errors import AttachmentsError, SettingsError
+from shared.plain import escape_lines
 
 app = typer.Typer(
     help="Attachments over JSON:API. Settings are environment variables; see the README.",
@@ -174,8 +176,15 @@ def run(arguments: list[str]) -> int:
         return 130
 
 
+def _show_bug(kind: type[BaseException], error: BaseException, trace: Any) -> None:
+    """Print the traceback of a bug: its message may hold what a stranger wrote."""
+    text = "".join(traceback.format_exception(kind, error, trace))
+    sys.stderr.write(escape_lines(text))
+
+
 def main() -> None:
     """Run the command line of this process."""
+    sys.excepthook = _show_bug
     sys.exit(run(sys.argv[1:]))
 
 

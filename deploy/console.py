@@ -6,6 +6,8 @@ import sys
 import threading
 from contextlib import suppress
 
+from shared.plain import escape
+
 COLOURS = {"api": 36, "worker": 33, "postgres": 34, "valkey": 35, "seaweedfs": 32, "up": 1}
 WIDTH = max(map(len, COLOURS))
 MAX_WAITING = 10_000
@@ -26,16 +28,20 @@ class Console:
 
     def say(self, name: str, line: bytes) -> None:
         """Write a line of a process."""
-        prefix = f"{name:<{WIDTH}} |"
-        if self._coloured:
-            prefix = f"\x1b[{COLOURS.get(name, 0)}m{prefix}\x1b[0m"
-        with suppress(queue.Full):
-            self._waiting.put_nowait(prefix.encode() + b" " + line + b"\n")
+        self._put(name, line.decode(errors="backslashreplace").expandtabs())
 
     def tell(self, text: str) -> None:
         """Write lines of our own."""
         for line in text.splitlines():
-            self.say("up", line.encode())
+            self._put("up", line)
+
+    def _put(self, name: str, line: str) -> None:
+        prefix = f"{name:<{WIDTH}} |"
+        if self._coloured:
+            prefix = f"\x1b[{COLOURS.get(name, 0)}m{prefix}\x1b[0m"
+        # Callers of the API choose parts of the text: it must not command the terminal.
+        with suppress(queue.Full):
+            self._waiting.put_nowait(f"{prefix} {escape(line)}\n".encode())
 
     def close(self) -> None:
         """Write what waits, unless the reader takes longer than a second."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from shared.errors import AttachmentsError, SettingsError
+from shared.plain import escape
 
 if TYPE_CHECKING:
     from shared.database import Database
@@ -32,7 +33,12 @@ class Misused(Unusable):
 def note(*lines: str) -> None:
     """Tell something beside the result, on standard error; every line stays one line."""
     for number, line in enumerate(lines):
-        print("  " * (number > 0) + " ".join(line.split()), file=sys.stderr)
+        print("  " * (number > 0) + escape(" ".join(line.split())), file=sys.stderr)
+
+
+def tell(line: object) -> None:
+    """Print a line of the result to standard output."""
+    print(escape(str(line)))
 
 
 def read_settings(data_dir: Path) -> "Settings":

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deploy.environment import Misused, Unusable, note, with_database
+from deploy.environment import Misused, Unusable, note, tell, with_database
 from deploy.operations import LOCAL, MAX_ID, DataDir, Json
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def show_letter(
     else:
         report.print_table(("dead letter", ""), asdict(letter).items())
         for line in body.decode(errors="replace").split("\n"):
-            print(report.plain(line))
+            tell(line)
 
 
 @events_app.command("replay")
@@ -106,7 +106,7 @@ def replay_letters(
             if not dry_run:
                 for wake_up in replayed.woken:
                     publisher.publish(wake_up)
-            print(_told(number, replayed, dry_run=dry_run))
+            tell(_told(number, replayed, dry_run=dry_run))
             return not replayed.reading.faults
 
         try:
@@ -131,8 +131,6 @@ def replay_letters(
 
 
 def _told(number: int, replayed: "Replayed", *, dry_run: bool) -> str:
-    from deploy import report
-
     reading = replayed.reading
     woken = len(replayed.woken)
     line = (
@@ -140,5 +138,5 @@ def _told(number: int, replayed: "Replayed", *, dry_run: bool) -> str:
         f" {len(reading.events) - woken} need no worker, {reading.ignored} ignored"
     )
     if reading.faults:
-        line += f"; stays, since it cannot be used: {report.plain(reading.faults[0])}"
+        line += f"; stays, since it cannot be used: {reading.faults[0]}"
     return line

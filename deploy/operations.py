@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from deploy.environment import Misused, Unusable, note, with_database
+from deploy.environment import Misused, Unusable, note, tell, with_database
 from deploy.expiry import parse_expiry
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def retry(
             woken = await database.run(processing.retry, batch)
             for wake_up in woken:
                 publisher.publish(wake_up)
-                print(f"{wake_up.attachment_id}: is processed again")
+                tell(f"{wake_up.attachment_id}: is processed again")
             return {wake_up.attachment_id for wake_up in woken}
 
         try:
@@ -82,9 +82,9 @@ def retry(
                     unknown = True
                     note(f"{number}: there is no such attachment")
                 elif row.deleted_at is not None:
-                    print(f"{number}: is deleted; nothing was done")
+                    tell(f"{number}: is deleted; nothing was done")
                 else:
-                    print(f"{number}: is {row.state}, not failed or rejected; nothing was done")
+                    tell(f"{number}: is {row.state}, not failed or rejected; nothing was done")
             after = 0
             while failed and (
                 batch := await database.run(
@@ -109,7 +109,7 @@ def create_organization(name: str, data_dir: DataDir = LOCAL) -> None:
 
     if not name.strip():
         raise Misused("NAME can't be blank")
-    print(
+    tell(
         with_database(
             data_dir, lambda database, _: database.run(organizations.create_organization, name)
         )
@@ -177,7 +177,7 @@ def create_token(
             raise Unusable(f"--organization: there is no organization {organization}") from None
 
     token = with_database(data_dir, work)
-    print(token.plain)
+    tell(token.plain)
     until = f"until {report.plain(token.expires_at)}" if token.expires_at else "until it is revoked"
     note(
         f"This is token {token.id}, scope {token.scope}, good {until}."
@@ -232,4 +232,4 @@ def revoke_token(
     )
     if not revoked:
         raise Unusable(f"there is no token {token_id} that is not revoked yet")
-    print(f"{token_id}: is revoked")
+    tell(f"{token_id}: is revoked")

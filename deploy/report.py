@@ -1,12 +1,12 @@
 """How the command line shows things: tables and JSON on standard output, progress on the other."""
 
+import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
-import orjson
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -21,6 +21,7 @@ from rich.table import Table
 from rich.text import Text
 
 from deploy.upload import Progress, Uploaded
+from shared.plain import escape, escape_lines
 
 SHOWN_BARS = 8
 WIDTH_ELSEWHERE = 160
@@ -28,20 +29,26 @@ WIDTH_ELSEWHERE = 160
 
 
 def plain(value: object) -> str:
-    """Write a value so that nothing in it can command a terminal; None is a dash."""
+    """Write a value on one line so that nothing in it can command a terminal; None is a dash."""
     if value is None:
         return "-"
     if isinstance(value, datetime):
         return value.isoformat(timespec="milliseconds")
-    return "".join(
-        letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in str(value)
-    )
+    return escape(str(value))
 
 
 def print_json(value: object) -> None:
-    """Print indented JSON to standard output."""
-    options = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
-    sys.stdout.write(orjson.dumps(value, default=str, option=options).decode())
+    """Print indented JSON to standard output.
+
+    Whatever could command a terminal is escaped, so that it reads back as the same text. That
+    holds for names of files that are not UTF-8 too, which orjson does not write.
+    """
+    text = json.dumps(value, default=_json, ensure_ascii=False, indent=2)
+    sys.stdout.write(escape_lines(text) + "\n")
+
+
+def _json(value: object) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
@@ -60,7 +67,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
 def uploaded_json(item: Uploaded) -> dict[str, Any]:
     """Write what became of a file as `upload --json` shows it."""
     return {
-        "file": plain(item.file),
+        "file": str(item.file),
         "id": item.id,
         "state": item.state,
         "reason": item.reason,

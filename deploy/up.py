@@ -5,7 +5,6 @@ import json
 import os
 import signal
 import socket
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +20,7 @@ from deploy.data_dir import (
     write_kept,
 )
 from deploy.embedded.ports import HOST, choose_ports
+from deploy.environment import note
 from deploy.files import write_private
 from deploy.supervisor import StartFailed, Supervisor
 from shared.errors import SettingsError
@@ -51,9 +51,9 @@ def run_up(data_dir: Path, port: int | None, ready_file: Path | None, decoders: 
         with held(data_dir):
             return asyncio.run(up(data_dir, port, ready_file, decoders))
     except StartFailed as fault:
-        print(f"attachments up: {fault}", file=sys.stderr)
+        note(f"attachments up: {fault}")
     except OSError as error:
-        print(f"attachments up: {error.filename or error}: {error.strerror}", file=sys.stderr)
+        note(f"attachments up: {error.filename or error}: {error.strerror}")
     return 1
 
 

@@ -2,16 +2,22 @@
 
 import logging
 import sys
-from typing import Any
+from io import StringIO
+from typing import Any, TextIO
 
 import structlog
-from structlog.typing import Processor
+from structlog.typing import EventDict, ExcInfo, Processor
+
+from shared.plain import escape, escape_lines
+
+_WORDS = ("event", "level", "logger", "logger_name", "timestamp")
+"""What the console renderer writes without looking at it."""
 
 
 def configure_logging(level: str, form: str) -> None:
     """Send every logger, ours and libraries', through one formatter to standard error.
 
-    `form` is `console` or `json`. Values are escaped, so that no line can be forged.
+    `form` is `console` or `json`. What could command a terminal or forge a line is escaped.
     """
     shared: list[Processor] = [
         structlog.stdlib.add_log_level,
@@ -24,7 +30,7 @@ def configure_logging(level: str, form: str) -> None:
         shared.append(structlog.processors.format_exc_info)
     else:
         renderer = structlog.dev.ConsoleRenderer(
-            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+            colors=sys.stderr.isatty(), exception_formatter=_write_traceback
         )
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
@@ -36,7 +42,11 @@ def configure_logging(level: str, form: str) -> None:
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                *([] if form == "json" else [_escape_values]),  # JSON is written in ASCII alone
+                renderer,
+            ],
         )
     )
     root = logging.getLogger()
@@ -44,6 +54,39 @@ def configure_logging(level: str, form: str) -> None:
     root.setLevel(level.upper())
     for noisy in ("botocore", "aiobotocore", "asyncio", "kombu", "celery", "PIL"):
         logging.getLogger(noisy).setLevel(max(root.level, logging.WARNING))
+
+
+class _Shown:
+    """A value that the console renderer shows as it is: it quotes strings, and nothing else."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __repr__(self) -> str:
+        return self._text
+
+
+def _escape_values(_logger: Any, _method: str, event: EventDict) -> EventDict:
+    """Escape the event and its values, before the renderer adds colours of its own."""
+    for name, value in event.items():
+        if name in ("exc_info", "_record"):
+            continue
+        if name in ("stack", "exception"):
+            event[name] = escape_lines(str(value))
+        elif name in _WORDS:
+            event[name] = escape(str(value))
+        elif isinstance(value, str):
+            if (text := escape(value)) != value:
+                event[name] = _Shown(f"'{text}'")
+        elif not isinstance(value, (bool, int, float)) and value is not None:
+            event[name] = _Shown(escape(repr(value)))
+    return event
+
+
+def _write_traceback(stream: TextIO, exc_info: ExcInfo) -> None:
+    written = StringIO()
+    structlog.dev.plain_traceback(written, exc_info)
+    stream.write(escape_lines(written.getvalue()))
 
 
 def get_logger(name: str) -> Any:

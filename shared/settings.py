@@ -119,7 +119,7 @@ class Settings(BaseSettings):
     @field_validator("files_ttl", "metrics_port", mode="before")
     @classmethod
     def _blank(cls, value: Any) -> Any:
-        return None if value == "" else value  # a template leaves it blank where none is wanted
+        return None if value == "" else value  # compose has no other way to leave it out
 
     @field_validator("database_url")
     @classmethod
@@ -260,11 +260,6 @@ class Settings(BaseSettings):
         if len(value.get_secret_value()) < 16:
             raise ValueError("must have at least 16 characters")
         return value
-
-    @field_validator("files_ttl", mode="before")
-    @classmethod
-    def _no_ttl(cls, value: Any) -> Any:
-        return None if value == "" else value  # compose has no other way to leave it out
 
     @cached_property
     def listens_on_loopback(self) -> bool:

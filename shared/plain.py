@@ -1,0 +1,38 @@
+"""Text from outside, made harmless for a terminal and for the reader of a log."""
+
+import re
+
+# Letters that are not shown at all, though Unicode does not count them as format characters:
+# fillers, and selectors beyond those of emoji. Source: Unicode's Default_Ignorable_Code_Point.
+_UNSEEN = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2065\u3164\uffa0\ufff0-\ufff8\U000e0000-\U000e0fff]"
+)
+_SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+
+
+def escape(text: str) -> str:
+    r"""Write what is not shown as itself as JSON does: `\n`, `\u202e`, `\udb40\udc41`.
+
+    These are control characters (C0 and C1), marks of direction, zero-width, tag, private and
+    unassigned characters, lone surrogates, separators of lines and every space but U+0020. None of
+    them can command a terminal, reorder a line or hide in it then. Within a JSON string the
+    result means the same text.
+    """
+    if text.isprintable() and not _UNSEEN.search(text):
+        return text
+    return "".join(
+        letter if letter.isprintable() and not _UNSEEN.match(letter) else _escaped(letter)
+        for letter in text
+    )
+
+
+def escape_lines(text: str) -> str:
+    """Escape a text of several lines; its line feeds stay."""
+    return "\n".join(map(escape, text.split("\n")))
+
+
+def _escaped(letter: str) -> str:
+    if letter in _SHORT:
+        return _SHORT[letter]
+    units = letter.encode("utf-16-be", "surrogatepass").hex()
+    return "".join(f"\\u{units[start : start + 4]}" for start in range(0, len(units), 4))
