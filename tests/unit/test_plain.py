@@ -1,0 +1,178 @@
+"""Text that cannot command a terminal: escaped, and still the same text within JSON."""
+
+import io
+import json
+import logging
+import os
+import sys
+import unicodedata
+from collections.abc import Iterator
+from pathlib import Path
+from unittest import mock
+
+import pytest
+import structlog
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deploy import report
+from deploy.cli import _show_bug
+from deploy.console import Console
+from shared import log
+from shared.plain import escape, escape_lines
+
+FORBIDDEN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
+
+HOSTILE = (
+    "\x00\x07\x08\t\n\r\x1b[31m\x1b]0;t\x07\x7f\x80\x85\x9b31m\x9f\xad\u061c\u115f\u180e\u200b\u200c\u200d"
+    "\u200e\u200f\u2028\u2029\u202a\u202b\u202c\u202d\u202e\u2060\u2066\u2067\u2068\u2069\u3164\ud800-\udcff"
+    "\udfff\ue000\ufeff\uffff\ufff9\U000e0001\U000e0041\U0010ffff"
+)
+
+configure_logging = log.configure_logging  # before the fixture of all tests replaces it
+
+
+def raw(text: str, *, allowed: str = "\n") -> set[str]:
+    """Find the characters that must not be in an output."""
+    return {
+        letter
+        for letter in text
+        if unicodedata.category(letter) in FORBIDDEN and letter not in allowed
+    }
+
+
+def test_every_forbidden_character_is_escaped_and_no_other() -> None:
+    for number in range(sys.maxunicode + 1):
+        letter = chr(number)
+        if unicodedata.category(letter) in FORBIDDEN:
+            assert escape(letter) != letter
+        elif escape(letter) != letter:
+            assert not letter.isprintable() or unicodedata.category(letter) in ("Mn", "Lo"), number
+
+
+@given(st.text())
+def test_what_is_escaped_is_the_same_text_within_json(text: str) -> None:
+    quoted = json.dumps(text, ensure_ascii=False)
+
+    assert json.loads(escape_lines(quoted)) == text
+    assert not raw(escape(text), allowed="")
+    assert not raw(escape_lines(text))
+
+
+@pytest.mark.parametrize(
+    "text", ["", "photo.png", "Übersicht März 写真.jpg", "❤️ 👍🏽", "a\\b", "é"]
+)
+def test_usual_text_is_shown_as_it_is(text: str) -> None:
+    assert escape(text) == text
+
+
+def test_what_is_hostile_is_shown_in_ascii() -> None:
+    assert escape("a\u202eb\x1b\x9b\n\U000e0041\udcff") == (
+        r"a\u202eb\u001b\u009b\n\udb40\udc41\udcff"
+    )
+
+
+def test_json_is_lossless(capsys: pytest.CaptureFixture[str]) -> None:
+    value = {"name": HOSTILE, "nested": [{HOSTILE: Path(os.fsdecode(b"/caf\xe9"))}], "n": 1.5}
+
+    report.print_json(value)
+
+    out = capsys.readouterr().out
+    assert not raw(out)
+    assert json.loads(out) == {
+        "name": HOSTILE,
+        "nested": [{HOSTILE: "/caf\udce9"}],
+        "n": 1.5,
+    }
+
+
+@pytest.fixture
+def unchanged_logging() -> Iterator[None]:
+    """Leave the log of this process as it was."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    structlog.reset_defaults()
+
+
+class Strange:
+    """A value whose own words are hostile."""
+
+    def __repr__(self) -> str:
+        return HOSTILE
+
+
+@pytest.mark.parametrize("form", ["console", "json"])
+@pytest.mark.usefixtures("unchanged_logging")
+def test_no_log_line_can_command_a_terminal(form: str) -> None:
+    written = io.StringIO()
+    with mock.patch.object(sys, "stderr", written):
+        configure_logging("info", form)
+        logger = structlog.get_logger("hostile")
+        logger.info(HOSTILE, name=HOSTILE, names=[HOSTILE], strange=Strange(), count=3, none=None)
+        logging.getLogger("library").warning("%s", HOSTILE)
+        try:
+            raise ValueError(HOSTILE)
+        except ValueError:
+            logger.exception("failed", name=HOSTILE)
+            logging.getLogger("library").exception("failed %s", HOSTILE)
+
+    assert "Traceback" in written.getvalue()
+    assert "count" in written.getvalue()
+    assert not raw(written.getvalue())
+    if form == "json":
+        first, *_ = map(json.loads, written.getvalue().splitlines())
+        assert first["event"] == first["name"] == HOSTILE
+
+
+@pytest.mark.usefixtures("unchanged_logging")
+def test_on_a_terminal_the_only_commands_in_the_log_are_colours() -> None:
+    written = io.StringIO()
+    with (
+        mock.patch.object(sys, "stderr", written),
+        mock.patch.object(written, "isatty", return_value=True),
+    ):
+        configure_logging("info", "console")
+        structlog.get_logger("hostile").warning(HOSTILE, name=HOSTILE)
+
+    text = written.getvalue()
+    assert "\x1b[" in text
+    assert "\x1b[31m\\u001b" not in text
+    assert r"\u001b[31m" in text
+    assert not raw(text, allowed="\n\x1b")
+    assert text.count("\n") == 1
+
+
+def test_lines_of_processes_are_passed_on_without_commands() -> None:
+    reading, writing = os.pipe()
+    write = os.write
+    with mock.patch("deploy.console.os.write", lambda _, line: write(writing, line)):
+        console = Console()
+        hostile = HOSTILE.encode(errors="surrogatepass")
+        console.say("api", hostile.replace(b"\n", b"") + b" end")
+        console.say("worker", b"a\xff\x9b\tb")
+        console.tell(f"{HOSTILE} ours")
+        console.close()
+    os.close(writing)
+    with os.fdopen(reading, "rb") as stream:
+        out = stream.read().decode()
+
+    assert not raw(out)
+    assert "api" in out
+    assert "end\n" in out
+    assert r"a\xff\x9b" in out
+
+
+def test_a_traceback_of_a_bug_cannot_command_a_terminal(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    try:
+        raise RuntimeError(HOSTILE)
+    except RuntimeError as error:
+        _show_bug(type(error), error, error.__traceback__)
+
+    shown = capsys.readouterr().err
+    assert "RuntimeError" in shown
+    assert not raw(shown)
