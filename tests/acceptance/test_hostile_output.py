@@ -1,0 +1,266 @@
+"""Every command, fed with hostile text in every field: nothing of it reaches the terminal raw.
+
+The commands come from the command line itself, so a new one fails here until it has its runs.
+"""
+
+import asyncio
+import json
+import os
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+
+import pytest
+import typer.main
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from deploy.cli import app, run
+from deploy.wire import MEDIA_TYPE
+from tests.commands import Ended, command
+from tests.service import Service
+from tests.unit.test_plain import HOSTILE, raw
+
+ARGUMENT = HOSTILE.replace("\x00", "").replace("\ud800", "").replace("\udfff", "")
+"""What can be an argument, a setting or the name of a file."""
+
+STORED = ARGUMENT.replace("\udcff", "")
+"""What PostgreSQL can hold."""
+
+NAME = f"a{ARGUMENT.replace('/', '')}.txt"
+
+Runs = Callable[[Service, Path], Awaitable[list[Ended]]]
+
+
+def commands(group: object, *words: str) -> Iterator[tuple[str, ...]]:
+    """List the commands of a command line, in words."""
+    members = getattr(group, "commands", None)
+    if members is None:
+        yield words
+    else:
+        for name, member in members.items():
+            yield from commands(member, *words, name)
+
+
+EVERY = sorted(" ".join(words) for words in commands(typer.main.get_command(app)))
+
+
+def test_every_command_has_its_runs() -> None:
+    assert sorted(RUNS) == EVERY
+
+
+@pytest.mark.parametrize("words", EVERY)
+def test_a_usage_error_repeats_nothing_raw(
+    words: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in [name for name in os.environ if name.startswith("ATTACHMENTS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("ATTACHMENTS_DATABASE_URL", f"no-address{ARGUMENT}")
+    for arguments in ([f"--{ARGUMENT}"], [ARGUMENT], [ARGUMENT, ARGUMENT, "--data-dir", ARGUMENT]):
+        assert run([*words.split(), *arguments]) in (1, 2)
+        shown = capsys.readouterr()
+        assert shown.err
+        assert not raw(shown.out + shown.err), arguments
+    assert run([ARGUMENT]) == 2
+    assert not raw(capsys.readouterr().err)
+
+
+@pytest.mark.parametrize("words", EVERY)
+async def test_hostile_text_in_every_field_is_escaped(
+    words: str, service: Service, tmp_path: Path
+) -> None:
+    for ended in await RUNS[words](service, tmp_path):
+        assert not raw(ended.raw.decode() + ended.err), ended
+        assert "Traceback" not in ended.err
+
+
+async def hostile_attachment(service: Service) -> int:
+    """Make an attachment of which every text is hostile."""
+    attachment_id = int((await service.client.create("a.txt"))["data"]["id"])
+    await service.execute(
+        "UPDATE attachments SET name = $2, message_id = $2, external_id = $2, temp_url = $2,"
+        " content_type = $2, etag = $2, version_id = $2, reason = $2 WHERE id = $1",
+        attachment_id,
+        STORED,
+    )
+    return attachment_id
+
+
+async def hostile_letter(service: Service) -> int:
+    """Keep a message of which every text is hostile."""
+    body = STORED.encode() + b"\xff\x00\n" + json.dumps({"EventName": STORED}).encode()
+    return int(
+        await service.database.fetchval(
+            "INSERT INTO dead_letters (digest, body, source, dialect, reason)"
+            " VALUES (sha256($1), $1, 'webhook', $2, $2) RETURNING id",
+            body,
+            STORED,
+        )
+    )
+
+
+async def show(service: Service, _: Path) -> list[Ended]:
+    number = str(await hostile_attachment(service))
+    table = await command(service, "show", number)
+    as_json = await command(service, "show", number, "--json")
+    shown = json.loads(as_json.out)
+    assert all(shown[name] == STORED for name in ("name", "message_id", "external_id", "reason"))
+    return [table, as_json]
+
+
+async def retry(service: Service, _: Path) -> list[Ended]:
+    number = str(await hostile_attachment(service))
+    return [
+        await command(service, "retry", number, "1"),
+        await command(service, "retry", "--failed"),
+    ]
+
+
+async def events_list(service: Service, _: Path) -> list[Ended]:
+    await hostile_letter(service)
+    as_json = await command(service, "events", "list", "--json")
+    assert json.loads(as_json.out)[0]["reason"] == STORED
+    return [await command(service, "events", "list"), as_json]
+
+
+async def events_show(service: Service, _: Path) -> list[Ended]:
+    # --raw is left out: it gives the bytes as they are, and refuses to give them to a terminal
+    number = str(await hostile_letter(service))
+    as_json = await command(service, "events", "show", number, "--json")
+    assert json.loads(as_json.out)["dialect"] == STORED
+    return [await command(service, "events", "show", number), as_json]
+
+
+async def events_replay(service: Service, _: Path) -> list[Ended]:
+    await hostile_letter(service)
+    return [await command(service, "events", "replay", "--all")]
+
+
+async def organizations_create(service: Service, _: Path) -> list[Ended]:
+    return [await command(service, "organizations", "create", STORED)]
+
+
+async def tokens_create(service: Service, _: Path) -> list[Ended]:
+    return [
+        await command(
+            service, "tokens", "create", "--organization", str(service.client.organization_id),
+            "--name", STORED,
+        )
+    ]  # fmt: skip
+
+
+async def tokens_list(service: Service, folder: Path) -> list[Ended]:
+    made = await tokens_create(service, folder)
+    number = str(service.client.organization_id)
+    as_json = await command(service, "tokens", "list", "--organization", number, "--json")
+    assert STORED in [token["name"] for token in json.loads(as_json.out)]
+    return [*made, as_json, await command(service, "tokens", "list", "--organization", number)]
+
+
+async def tokens_revoke(service: Service, folder: Path) -> list[Ended]:
+    await tokens_create(service, folder)
+    number = await service.database.fetchval("SELECT max(id) FROM tokens")
+    return [await command(service, "tokens", "revoke", str(number)) for _ in range(2)]
+
+
+async def migrate(service: Service, _: Path) -> list[Ended]:
+    url = service.environment["ATTACHMENTS_DATABASE_URL"]
+    return [
+        await command(service, "migrate"),
+        await command(service, "migrate", database_url=f"{url}{ARGUMENT}"),
+    ]
+
+
+async def doctor(service: Service, _: Path) -> list[Ended]:
+    wrong = f"http://127.0.0.1:9/{ARGUMENT}"
+    return [
+        await command(service, "doctor", "--wait", "1", *more, api_url=wrong, files_url=wrong)
+        for more in ((), ("--json",))
+    ]
+
+
+async def upload(service: Service, folder: Path) -> list[Ended]:
+    file = folder / NAME
+    file.write_text("text")
+    ours = {
+        "api_url": service.base_url,
+        "token": service.client.token,
+        "organization_id": str(service.client.organization_id),
+    }
+    as_json = await command(service, "upload", str(file), "--no-wait", "--json", **ours)
+    (item,) = json.loads(as_json.out)
+    assert (item["file"], item["state"]) == (str(file), "pending"), as_json
+    ends = [as_json, await command(service, "upload", str(file), "--no-wait", **ours)]
+
+    async def answer(request: web.Request) -> web.Response:
+        status = 404 if request.method == "GET" else 422
+        errors = [{"detail": STORED, "source": {"pointer": f"/{STORED}"}}]
+        return web.json_response({"errors": errors}, status=status, content_type=MEDIA_TYPE)
+
+    strange = web.Application()
+    strange.router.add_route("*", "/{tail:.*}", answer)
+    async with TestServer(strange) as server:
+        theirs = {**ours, "api_url": str(server.make_url("")).rstrip("/")}
+        refused = [
+            await command(service, "upload", str(file), *more, **theirs)
+            for more in ((), ("--json",))
+        ]
+    assert all("422" in ended.out for ended in refused)
+    return [*ends, *refused]
+
+
+async def api(service: Service, _: Path) -> list[Ended]:
+    return [
+        await command(service, "api", api_host=f"nope{ARGUMENT}", hosts=ARGUMENT),
+        await command(service, "api", api_host=f"nope{ARGUMENT}"),
+    ]
+
+
+async def with_profile(service: Service, name: str) -> list[Ended]:
+    """Start a process with a profile of AWS that is not there, which it repeats."""
+    profile = {"AWS_PROFILE": ARGUMENT, "ATTACHMENTS_SQS_QUEUE_URL": "http://127.0.0.1:9/q"}
+    environment = {**service.environment, **profile}
+    for key in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        del environment[key]
+    changed = Service(**{**vars(service), "environment": environment})
+    return [await asyncio.wait_for(command(changed, name), 60)]
+
+
+async def worker(service: Service, _: Path) -> list[Ended]:
+    return await with_profile(service, "worker")
+
+
+async def consume(service: Service, _: Path) -> list[Ended]:
+    return await with_profile(service, "consume")
+
+
+async def up(service: Service, folder: Path) -> list[Ended]:
+    # what it passes on of its processes is looked at in tests/unit/test_plain.py
+    in_the_way = folder / NAME
+    in_the_way.write_text("")
+    ready = ("up", "--data-dir", str(folder / "kept"), "--ready-file", str(folder))
+    return [
+        await command(service, "up", "--data-dir", str(in_the_way)),
+        await command(service, *ready),
+        await command(service, "up", "--data-dir", str(folder / "kept"), api_host=ARGUMENT),
+    ]
+
+
+RUNS: dict[str, Runs] = {
+    "api": api,
+    "consume": consume,
+    "doctor": doctor,
+    "events list": events_list,
+    "events replay": events_replay,
+    "events show": events_show,
+    "migrate": migrate,
+    "organizations create": organizations_create,
+    "retry": retry,
+    "show": show,
+    "tokens create": tokens_create,
+    "tokens list": tokens_list,
+    "tokens revoke": tokens_revoke,
+    "up": up,
+    "upload": upload,
+    "worker": worker,
+}
