@@ -40,7 +40,9 @@ class Links:
         self._base = settings.files_url or settings.api_url
         secrets = (settings.files_secret, settings.files_secret_previous)
         # The first signs, all are accepted.
-        self._secrets = [each.get_secret_value().encode() for each in secrets if each] or [b""]
+        self._secrets = [
+            each.get_secret_value().encode(errors="surrogateescape") for each in secrets if each
+        ] or [b""]
         self._ttl_s = settings.files_ttl
 
     def base(self, origin: str) -> str:

@@ -21,8 +21,7 @@ MAX_POST_OBJECT_BYTES = 5 * 1024**3  # S3 takes no larger object in one request
 REGION = re.compile(r"(?![0-9]+\Z)(?!-)[A-Za-z0-9-]{1,63}(?<!-)")
 TOPIC = re.compile(r"arn:aws[a-z-]*:sns:[a-z0-9-]+:[0-9]+:[A-Za-z0-9_.-]{1,256}")
 
-MAX_FILES_TTL_S = 10 * 365 * 86400
-"""Ten years: the end of a link is a Unix time that must stay a number of few digits."""
+MAX_FILES_TTL_S = 10 * 365 * 86400  # the end of a link must stay a Unix time of few digits
 
 MORE_FORMATS = frozenset({"avif", "tiff", "heic"})
 
@@ -40,6 +39,7 @@ def split_words(value: Any) -> Any:
 def _split_address(value: str) -> SplitResult:
     """Take an address apart; what cannot be is a fault, told without the value's words."""
     try:
+        value.encode()  # bytes of the environment that are no UTF-8 are no address either
         parts = urlsplit(value)
         for host in parts.netloc.rpartition("@")[2].split(","):  # PostgreSQL's may be several
             _ = urlsplit(f"//{host}").port

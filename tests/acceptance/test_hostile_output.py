@@ -180,17 +180,20 @@ async def doctor(service: Service, _: Path) -> list[Ended]:
 
 
 async def upload(service: Service, folder: Path) -> list[Ended]:
-    file = folder / NAME
-    file.write_text("text")
+    file, refused_by_ours = folder / NAME.replace("\n", "").replace("\r", ""), folder / NAME
+    for each in (file, refused_by_ours):
+        each.write_text("text")
     ours = {
         "api_url": service.base_url,
         "token": service.client.token,
         "organization_id": str(service.client.organization_id),
     }
-    as_json = await command(service, "upload", str(file), "--no-wait", "--json", **ours)
-    (item,) = json.loads(as_json.out)
-    assert (item["file"], item["state"]) == (str(file), "pending"), as_json
-    ends = [as_json, await command(service, "upload", str(file), "--no-wait", **ours)]
+    both = ("upload", str(file), str(refused_by_ours), "--no-wait")
+    as_json = await command(service, *both, "--json", **ours)
+    items = json.loads(as_json.out)
+    assert [item["file"] for item in items] == [str(file), str(refused_by_ours)]
+    assert [item["state"] for item in items] == ["pending", None]
+    ends = [as_json, await command(service, *both, **ours)]
 
     async def answer(request: web.Request) -> web.Response:
         status = 404 if request.method == "GET" else 422
