@@ -192,10 +192,8 @@ class Settings(BaseSettings):
         try:
             return tuple(normal_host(host) for host in value)
         except ValueError:
-            raise ValueError(
-                "must be hosts, each with its port if clients send one, such as api.example or"
-                " localhost:8000: without scheme, path or wildcard"
-            ) from None
+            rule = "must be hosts, each with its port if clients send one, such as api.example"
+            raise ValueError(f"{rule} or localhost:8000: no scheme, path or wildcard") from None
 
     @field_validator("sns_topics")
     @classmethod
