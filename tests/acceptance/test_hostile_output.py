@@ -143,10 +143,15 @@ async def organizations_create(service: Service, _: Path) -> list[Ended]:
 async def tokens_create(service: Service, _: Path) -> list[Ended]:
     return [
         await command(
-            service, "tokens", "create", "--organization", str(service.client.organization_id),
-            "--name", STORED,
+            service,
+            "tokens",
+            "create",
+            "--organization",
+            str(service.client.organization_id),
+            "--name",
+            STORED,
         )
-    ]  # fmt: skip
+    ]
 
 
 async def tokens_list(service: Service, folder: Path) -> list[Ended]:
