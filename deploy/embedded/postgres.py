@@ -1,11 +1,13 @@
 """PostgreSQL, which refuses to run as root."""
 
+import grp
 import importlib.util
 import os
 import pwd
 import secrets
 import shutil
 import signal
+import stat
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
@@ -20,6 +22,8 @@ from deploy.files import write_private
 from deploy.supervisor import Child, Program, StartFailed, start
 
 NOT_DURABLE = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+UNUSED_IDS = range(60_706, 61_184)
+"""Ids of users and groups that systemd leaves free (https://systemd.io/UIDS-GIDS)."""
 ELSEWHERE = "choose another --data-dir, or set ATTACHMENTS_DATABASE_URL"
 
 
@@ -47,29 +51,55 @@ class RunAs:
         return None if self.prefix else self.ids
 
 
-def find_user(binaries: Path, directory: Path) -> RunAs:
-    """Choose whom to run PostgreSQL as: ourselves, or for root whoever owns the data, or nobody.
+def find_users(binaries: Path, directory: Path) -> tuple[RunAs, RunAs]:
+    """Choose the users of `initdb` and of the server; for root these are not ourselves.
+
+    Root's server has an id that no other user has, because whoever shares its id reads the data.
+    `initdb` asks for the name of its user, so it runs as nobody, in a group that no one else has:
+    other processes of nobody cannot enter the directory. Data that another user than nobody owns
+    stays that user's.
 
     Permissions of folders that are not ours stay as they are: a user who is kept out by them gets
     the one capability that it takes. Raises StartFailed where that cannot be.
     """
     if os.geteuid() != 0:
-        return RunAs()
+        return RunAs(), RunAs()
     owner = directory.stat()
-    uid, gid = owner.st_uid, owner.st_gid
-    if uid == 0:
-        try:
-            uid, gid = pwd.getpwnam("nobody")[2:4]
-        except KeyError:
-            raise StartFailed(f"PostgreSQL does not run as root; {ELSEWHERE}") from None
-        os.chown(directory, uid, gid)
+    try:
+        nobody = pwd.getpwnam("nobody").pw_uid
+    except KeyError:
+        raise StartFailed(f"PostgreSQL does not run as root; {ELSEWHERE}") from None
+    if owner.st_uid not in (0, nobody):
+        run_as = _run_as(binaries, directory, owner.st_uid, owner.st_gid)
+        return run_as, run_as
+    private = _choose_id()
+    os.chown(directory, 0, private)
+    directory.chmod(0o710)
+    users = (nobody, private)
+    initializer, server = (_run_as(binaries, directory, uid, private) for uid in users)
+    return initializer, server
+
+
+def _choose_id() -> int:
+    for number in UNUSED_IDS:
+        with suppress(KeyError):
+            pwd.getpwuid(number)
+            continue
+        with suppress(KeyError):
+            grp.getgrgid(number)
+            continue
+        return number
+    raise StartFailed(f"PostgreSQL does not run as root, and no user id is free; {ELSEWHERE}")
+
+
+def _run_as(binaries: Path, directory: Path, uid: int, gid: int) -> RunAs:
     barred = [path for path in (binaries, directory) if not _is_reachable(path, uid, gid)]
     if not barred:
         return RunAs(ids=(uid, gid))
     setpriv = shutil.which("setpriv")
     if setpriv is None:
         raise StartFailed(
-            f"PostgreSQL does not run as root, and the user nobody may not enter {barred[0]}; "
+            f"PostgreSQL does not run as root, and no other user may enter {barred[0]}; "
             f"{ELSEWHERE}, or install setpriv (util-linux)"
         )
     prefix = (
@@ -77,6 +107,24 @@ def find_user(binaries: Path, directory: Path) -> RunAs:
         "--inh-caps=+dac_override", "--ambient-caps=+dac_override",
     )  # fmt: skip
     return RunAs(ids=(uid, gid), prefix=prefix)
+
+
+def hand_over(data: Path, ids: tuple[int, int]) -> None:
+    """Give a data directory to a user. May be repeated after an interruption. Raises StartFailed.
+
+    Only what has the directory's owner is given: that owner may have put in links to other files.
+    """
+    status = data.lstat()
+    if not stat.S_ISDIR(status.st_mode):
+        raise StartFailed(f"{data} is not a directory; {ELSEWHERE}")
+    if status.st_uid == ids[0]:
+        return
+    for _, folders, files, descriptor in os.fwalk(data, topdown=False):
+        for name in (*folders, *files):
+            found = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
+            if found.st_uid == status.st_uid:
+                os.chown(name, *ids, dir_fd=descriptor, follow_symlinks=False)
+    os.chown(data, *ids)  # the last: it says that all are done
 
 
 def _is_reachable(directory: Path, uid: int, gid: int) -> bool:
@@ -130,10 +178,12 @@ class EmbeddedPostgres(Server):
         """Run the server, setting it up at its first start. Raises StartFailed."""
         binaries = find_binaries()
         self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        run_as = find_user(binaries, self.directory)
+        initializer, run_as = find_users(binaries, self.directory)
         data = self.directory / "data"
         if not data.exists():
-            await self._initialize(binaries, run_as, data)
+            await self._initialize(binaries, initializer, data)
+        if run_as.ids is not None:
+            hand_over(data, run_as.ids)
         forget_stale_lock(data)
         options = {
             "listen_addresses": HOST,
@@ -149,10 +199,12 @@ class EmbeddedPostgres(Server):
     async def _initialize(self, binaries: Path, run_as: RunAs, data: Path) -> None:
         draft = self.directory / "data.new"  # renamed when complete: no half of it is ever used
         shutil.rmtree(draft, ignore_errors=True)
+        draft.mkdir(mode=0o700)
         secret = self.directory / "password"
         write_private(secret, self.password)
         if run_as.ids is not None:
-            os.chown(secret, *run_as.ids)
+            for path in (draft, secret):
+                os.chown(path, *run_as.ids)
         argv = (
             str(binaries / "initdb"), "-D", str(draft), "-U", "attachments", "-E", "UTF8",
             "--auth=scram-sha-256", f"--pwfile={secret}", "--no-sync", "--no-instructions",
