@@ -16,6 +16,8 @@ PR_SET_PDEATHSIG = 1
 def main(arguments: list[str]) -> None:
     """Change to UID and GID unless they are -1, have SIGNAL sent when PARENT ends, run PROGRAM."""
     parent, number, uid, gid = map(int, arguments[:4])
+    # Files are ours alone, and so are Unix sockets: to connect to one takes the right to write.
+    os.umask(0o077)
     if uid != -1:
         os.setgroups([])
         os.setgid(gid)

@@ -15,18 +15,26 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 from deploy.embedded.ports import HOST, PARTNER, choose_ports
+from deploy.embedded.seaweedfs_keys import write_security
 from deploy.embedded.server import START_S, Server, environment, missing
 from deploy.files import write_private
-from deploy.supervisor import Program, start
+from deploy.supervisor import Program, StartFailed, start
 
 PORT_NAMES = (
     "s3.port", "s3.port.grpc", "master.port", "master.port.grpc", "filer.port",
     "filer.port.grpc", "volume.port", "volume.port.grpc", "admin.port",
 )  # fmt: skip
 SWITCHED_OFF = (
-    "-admin.ui=false", "-webdav=false", "-master.telemetry=false", "-s3.port.iceberg=0",
+    "-admin.ui=false",
+    "-webdav=false",
+    "-master.telemetry=false",
+    "-s3.port.iceberg=0",
     "-s3.port.lance=0",
-)  # fmt: skip
+    "-s3.iam=false",
+    "-disableHttp",  # of master and filer: the S3 part asks them by gRPC
+)
+OWN_SOCKETS = ("-filer.localSocket=filer.sock", "-s3.localSocket=s3.sock")
+"""Relative to the working directory: the path of a Unix socket is at most 107 bytes long."""
 PROBE_KEY = ".probe"
 
 
@@ -76,7 +84,9 @@ class EmbeddedSeaweedFS(Server):
         data.mkdir(exist_ok=True, mode=0o700)
         write_private(self.directory / "s3.json", self._identities())
         self._write_notification()
+        write_security(self.directory, HOST)
         self._forget_sockets()
+        self._check_sockets()
         ports = [f"-{name}={port}" for name, port in self.ports.items()]
         argv = (
             # without -logtostderr it leaves log files in the system's temporary directory
@@ -84,7 +94,7 @@ class EmbeddedSeaweedFS(Server):
             f"-ip.bind={HOST}", f"-s3.config={self.directory / 's3.json'}", *ports,
             # its own worker looks for this port there and nowhere else
             f"-admin.port.grpc={self.ports['admin.port'] + PARTNER}",
-            "-volume.preStopSeconds=0", *SWITCHED_OFF,
+            "-volume.preStopSeconds=0", *OWN_SOCKETS, *SWITCHED_OFF,
         )  # fmt: skip
         program = Program(
             name=self.name, argv=argv, cwd=self.directory, env=environment(self.directory),
@@ -129,12 +139,21 @@ class EmbeddedSeaweedFS(Server):
         lines = [f"{name} = {json.dumps(value)}\n" for name, value in options.items()]
         write_private(path, "".join(["[notification.webhook]\n", *lines]))
 
+    def _sockets(self) -> list[Path]:
+        # The gRPC servers put sockets there whatever TMPDIR says, and do not always remove them.
+        ports = (*self.ports.values(), self.ports["admin.port"] + PARTNER)
+        temporary = Path("/tmp")  # noqa: S108 - SeaweedFS's choice
+        return [path for port in ports for path in temporary.glob(f"seaweedfs-*-{port}.sock")]
+
     def _forget_sockets(self) -> None:
-        # It puts sockets there whatever TMPDIR says, and does not always take them away.
-        for port in (*self.ports.values(), self.ports["admin.port"] + PARTNER):
-            for path in Path("/tmp").glob(f"seaweedfs-*-{port}.sock"):  # noqa: S108
-                with suppress(OSError):
-                    path.unlink()
+        for path in self._sockets():
+            with suppress(OSError):
+                path.unlink()
+
+    def _check_sockets(self) -> None:
+        # SeaweedFS's parts would connect to each other there, so to whoever made the socket.
+        for path in self._sockets():
+            raise StartFailed(f"{path} belongs to another user: have it removed")
 
     async def _takes_objects(self, session: aiohttp.ClientSession) -> bool:
         try:

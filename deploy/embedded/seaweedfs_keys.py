@@ -1,0 +1,137 @@
+"""What SeaweedFS's parts prove to each other that they belong together.
+
+SeaweedFS is several servers in one process: master, volume, filer, S3 and admin. They talk to each
+other over HTTP and gRPC on loopback ports, which every user of the machine reaches. Without keys
+each port lists, reads, writes and deletes the objects for anyone.
+"""
+
+import datetime
+import ipaddress
+import json
+import secrets
+import ssl
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from deploy.files import write_private
+
+CERTIFICATES = "tls.pem"
+CONFIGURATION = "security.toml"
+VALID_DAYS = 3650
+RENEW_DAYS = 1825
+"""A certificate with fewer days left is replaced at the next start."""
+SKEW_DAYS = 1
+"""The clock may be set back by as much without a certificate becoming one of the future."""
+DAY_S = 86_400
+JWT_SECTIONS = ("signing", "signing.read", "filer_signing", "filer_signing.read")
+GRPC_PARTS = ("master", "volume", "filer", "s3", "admin", "worker", "client")
+HTTPS_PARTS = ("master", "volume", "filer", "admin")
+
+
+def write_security(directory: Path, host: str) -> None:
+    """Write `security.toml` into SeaweedFS's working directory, where it looks for it.
+
+    Certificates are made at the first start, kept in `tls.pem`, and replaced when half their time
+    is over. JWT keys are new at each start: a token lives for ten seconds. May be repeated while
+    the server is stopped. Raises OSError.
+    """
+    path = directory / CERTIFICATES
+    if not _is_usable(path, time.time()):
+        write_private(path, _make_certificates(host))
+    write_private(directory / CONFIGURATION, "\n".join(_sections(str(path))))
+
+
+def write_container_security(directory: Path, host: str) -> None:
+    """Write the same files for a container, where SeaweedFS runs as a user whom we do not know.
+
+    Any user may read them, so the volume that they are in must be mounted nowhere else. May be
+    repeated; a running SeaweedFS takes notice at its next start.
+    """
+    write_security(directory, host)
+    for name in (CERTIFICATES, CONFIGURATION):
+        (directory / name).chmod(0o644)
+
+
+def _sections(path: str) -> list[str]:
+    # All is in one file, so that no part of it is ever another's.
+    pair = {"cert": path, "key": path}
+    return [
+        *(_section(f"jwt.{name}", {"key": secrets.token_hex()}) for name in JWT_SECTIONS),
+        _section("grpc", {"ca": path}),
+        *(_section(f"grpc.{part}", pair) for part in GRPC_PARTS),
+        _section("https.client", {"enabled": True, "ca": path, **pair}),
+        *(_section(f"https.{part}", {"ca": path, **pair}) for part in HTTPS_PARTS),
+    ]
+
+
+def _section(name: str, values: Mapping[str, str | bool]) -> str:
+    # A JSON string or boolean is one of TOML as well.
+    return "".join([f"[{name}]\n", *(f"{key} = {json.dumps(values[key])}\n" for key in values)])
+
+
+def _is_usable(path: Path, now: float) -> bool:
+    """Whether a file holds a key, its certificate and a CA that are valid for long enough."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    try:
+        context.load_verify_locations(path)
+        context.load_cert_chain(path)
+    except (OSError, ValueError):  # an SSLError is an OSError
+        return False
+    return any(
+        ssl.cert_time_to_seconds(str(each["notBefore"])) <= now
+        and ssl.cert_time_to_seconds(str(each["notAfter"])) >= now + RENEW_DAYS * DAY_S
+        for each in context.get_ca_certs()
+    )
+
+
+def _make_certificates(host: str) -> str:
+    """Make a CA and one certificate for all parts, valid for the same time, and its private key.
+
+    Returns them as PEM: key, certificate, CA. The CA's own key is not kept: nothing needs it.
+    """
+    # Takes 0.1 s to import, and only a first start needs it.
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.hazmat.primitives.serialization import (
+        Encoding,
+        NoEncryption,
+        PrivateFormat,
+    )
+    from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+    now = datetime.datetime.now(datetime.UTC)
+    ca_key, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
+
+    def name_of(host: str) -> x509.GeneralName:
+        try:
+            return x509.IPAddress(ipaddress.ip_address(host))
+        except ValueError:
+            return x509.DNSName(host)
+
+    def sign(name: str, public_key: ec.EllipticCurvePublicKey, *, is_ca: bool) -> bytes:
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        issuer = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "seaweedfs-ca")])
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(issuer)
+            .public_key(public_key)
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - datetime.timedelta(days=SKEW_DAYS))
+            .not_valid_after(now + datetime.timedelta(days=VALID_DAYS))
+            .add_extension(x509.BasicConstraints(ca=is_ca, path_length=None), critical=True)
+        )
+        if not is_ca:
+            usages = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
+            builder = builder.add_extension(
+                x509.SubjectAlternativeName([name_of(host)]), critical=False
+            ).add_extension(x509.ExtendedKeyUsage(usages), critical=False)
+        return builder.sign(ca_key, hashes.SHA256()).public_bytes(Encoding.PEM)
+
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    certificate = sign("seaweedfs", key.public_key(), is_ca=False)
+    return b"".join(
+        [private, certificate, sign("seaweedfs-ca", ca_key.public_key(), is_ca=True)]
+    ).decode()
