@@ -26,7 +26,8 @@ SEALED = (
 )  # fmt: skip
 """Ports of SeaweedFS's parts: mutual TLS, so that nothing is answered without a certificate."""
 KNOWN = {
-    "api": "asks for a token; health and metrics are open",
+    "api": "asks for a token; health is open",
+    **dict.fromkeys(("metrics.api", "metrics.worker"), "counts, and names nothing that is stored"),
     "postgres": "asks for a password (SCRAM)",
     "valkey": "asks for a password",
     "s3.port": "asks for a signature; /healthz is open",
