@@ -3,7 +3,7 @@
 import os
 import re
 from functools import cached_property
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import SplitResult, urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -90,6 +90,7 @@ class Settings(BaseSettings):
     concurrency: int = Field(48, ge=2, le=512, description="uploads in flight per worker")
     decoders: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1, le=64)
     decoder_timeout: float = Field(10, gt=0, le=120, description="seconds")
+    decoder_seal: Literal["preferred", "required"] = "preferred"
     max_pixels: int = Field(50_000_000, ge=1, le=200_000_000)
     more_formats: Words = ()
     attempts: int = Field(5, ge=1, le=20)

@@ -5,15 +5,18 @@ import sys
 from shared.log import configure_logging
 from shared.settings import Settings, load_settings
 from worker.formats import check_decoders
+from worker.sealing import check_seal
 
 
 def run(settings: Settings) -> int:
     """Run a worker in this process until it is told to stop; returns its exit status.
 
-    Raises SettingsError where a format is to be decoded whose decoder is not installed.
+    Raises SettingsError if the decoder of a chosen format is not installed, or if decoders must
+    be sealed and cannot be.
     """
     configure_logging(settings.log_level, settings.log_format)
     check_decoders(settings.more_formats)
+    check_seal(settings.decoder_seal)
     from worker.app import work
 
     return work(settings)

@@ -8,16 +8,19 @@ the thumbnail's bytes. Everything that it needs is imported and has run once bef
 """
 
 import json
+import math
 import os
 import resource
 import signal
 import socket
 import struct
 import sys
+import time
 from collections.abc import Callable, Collection
 from typing import Any, BinaryIO, Final
 
 from shared.errors import Rejected
+from worker import privileges
 from worker.formats import Box
 from worker.seccomp import seal
 from worker.thumbnails import Thumbnail, load_codecs, make_thumbnail
@@ -47,6 +50,7 @@ def run_job(make: Make, job: dict[str, Any], descriptor: int) -> tuple[dict[str,
     """Decode one file; what is wrong with it comes back as a code, never as an exception."""
     # A second clock behind the parent's: should that be gone, this still ends.
     signal.setitimer(signal.ITIMER_REAL, job["timeout_s"] + 2)
+    _limit_cpu(job["cpu_s"])
     try:
         with os.fdopen(descriptor, "rb") as file:
             file.seek(0)
@@ -67,6 +71,18 @@ def run_job(make: Make, job: dict[str, Any], descriptor: int) -> tuple[dict[str,
     }, result.body
 
 
+def _limit_cpu(seconds: float) -> None:
+    """Have the kernel end this process once it has computed that much longer.
+
+    The worker does the same (`Decoder._allow_cpu`), but may not where this process runs as another
+    user and the worker has no CAP_SYS_RESOURCE, as root in Docker.
+    """
+    _, hard = resource.getrlimit(resource.RLIMIT_CPU)
+    soft = math.ceil(time.process_time() + seconds)
+    if hard == resource.RLIM_INFINITY or soft < hard:
+        resource.setrlimit(resource.RLIMIT_CPU, (soft, hard))
+
+
 def make_image(file: BinaryIO, job: dict[str, Any]) -> Thumbnail:
     """Make a thumbnail of an image."""
     return make_thumbnail(file, max_pixels=job["max_pixels"])
@@ -85,7 +101,10 @@ def prepare(kind: Box, more: Collection[str]) -> Make:
 
 
 def limit_resources(*, threads: bool = False) -> None:
-    """Take away what a decoder never needs; from here on nothing can be given back."""
+    """Take away what a decoder never needs: root, capabilities and resources. It is final.
+
+    Call it after `prepare`: another user may not be able to read what is imported.
+    """
     limits = {
         resource.RLIMIT_CORE: 0,
         resource.RLIMIT_FSIZE: 0,
@@ -97,6 +116,7 @@ def limit_resources(*, threads: bool = False) -> None:
         limits[resource.RLIMIT_AS] = MAX_MEMORY_BYTES
     for kind, value in limits.items():
         resource.setrlimit(kind, (value, value))
+    privileges.drop()
 
 
 def main(descriptor: int, kind: Box = Box.IMAGES, more: Collection[str] = ()) -> None:

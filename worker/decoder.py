@@ -113,19 +113,27 @@ class Decoder:
         """Have a file decoded. Raises Rejected for the file's fault, EOFError if the child died,
         TimeoutError if it took too long; after the last two the child must be stopped."""
         self.jobs += 1
-        job = json.dumps({"max_pixels": max_pixels, "timeout_s": timeout_s}).encode()
+        cpu_s = timeout_s * CPU_SHARE
+        job = json.dumps(
+            {"max_pixels": max_pixels, "timeout_s": timeout_s, "cpu_s": cpu_s}
+        ).encode()
         async with asyncio.timeout(timeout_s):
-            self._allow_cpu(timeout_s * CPU_SHARE)
+            self._allow_cpu(cpu_s)
             with _read_only(descriptor) as readable:
                 socket.send_fds(self._channel, [HEADER.pack(len(job), 0) + job], [readable])
             answer, body = await self._answer()
         return _checked(answer, body)
 
     def _allow_cpu(self, seconds: float) -> None:
-        """Have the kernel end the child once it has computed that much longer (Linux)."""
+        """Have the kernel end the child once it has computed that much longer (Linux).
+
+        The child does so itself as well, but once taken over it could undo that.
+        """
         if sys.platform != "linux":
             return
-        with suppress(OSError):  # it has died, which its socket will tell
+        # It has died, which its socket will tell; or it is another user's and this process has no
+        # CAP_SYS_RESOURCE.
+        with suppress(OSError):
             # the number of another process's CPU clock (clock_getcpuclockid(3))
             used = time.clock_gettime((~self.pid << 3) | 2)
             _, hard = resource.prlimit(self.pid, resource.RLIMIT_CPU)

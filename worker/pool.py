@@ -27,10 +27,11 @@ class DecoderPool:
 
     def __init__(
         self, size: int, *, max_pixels: int, timeout_s: float,
-        kind: Box = Box.IMAGES, more: Collection[str] = (),
+        kind: Box = Box.IMAGES, more: Collection[str] = (), must_be_sealed: bool = False,
     ) -> None:  # fmt: skip
         self._kind = kind
         self._more = more
+        self._must_be_sealed = must_be_sealed
         self._max_pixels = max_pixels
         self._timeout_s = timeout_s
         self._size = size
@@ -52,6 +53,10 @@ class DecoderPool:
 
     async def _start(self) -> Decoder:
         decoder = await Decoder.start(self._kind, self._more)
+        if not decoder.sealed and self._must_be_sealed:
+            await decoder.stop()
+            log.error("decoder is not sealed: it is given no file", kind=self._kind.value)
+            raise DecoderFault("decoder_fault")
         if not decoder.sealed:
             _tell_unsealed()
         return decoder
@@ -104,12 +109,18 @@ class Decoders:
     """All decoders of a worker: no more are at work at one time than set, of whatever kind."""
 
     def __init__(
-        self, size: int, *, max_pixels: int, timeout_s: float, more: Collection[str] = ()
-    ) -> None:
+        self, size: int, *, max_pixels: int, timeout_s: float, more: Collection[str] = (),
+        must_be_sealed: bool = False,
+    ) -> None:  # fmt: skip
         self._slots = asyncio.Semaphore(size)
         self._pools = {
             kind: DecoderPool(
-                size, max_pixels=max_pixels, timeout_s=timeout_s, kind=kind, more=more
+                size,
+                max_pixels=max_pixels,
+                timeout_s=timeout_s,
+                kind=kind,
+                more=more,
+                must_be_sealed=must_be_sealed,
             )
             for kind in Box
         }

@@ -149,6 +149,7 @@ class Runtime:
                 max_pixels=settings.max_pixels,
                 timeout_s=settings.decoder_timeout,
                 more=settings.more_formats,
+                must_be_sealed=settings.decoder_seal == "required",
             )
             stack.push_async_callback(decoders.close)
             await decoders.warm_up()

@@ -5,28 +5,37 @@ Bound here in five calls: the library's own Python module is built with it, and 
 
 import ctypes
 import errno
+import os
 import sys
 from typing import Final
 
 ALLOWED: Final = (
     # memory
-    "brk", "madvise", "mmap", "mprotect", "mremap", "munmap",
-    # the descriptors that it has or is handed
-    "close", "fstat", "fstat64", "lseek", "_llseek", "newfstatat", "pread64", "read", "readv",
-    "recvfrom", "recvmsg", "sendto", "statx", "write", "writev",
+    "brk", "mremap", "munmap",
+    # the descriptors that it has or is handed; fstat has no path, unlike newfstatat and statx
+    "close", "fstat", "fstat64", "lseek", "_llseek", "pread64", "read", "readv", "recvfrom",
+    "recvmsg", "write", "writev",
     # time, signals, and what the C library asks of itself
-    "clock_gettime", "clock_gettime64", "futex", "futex_time64", "getcwd", "getpid", "getrandom",
-    "getrusage", "gettid", "gettimeofday", "restart_syscall", "rt_sigaction", "rt_sigprocmask",
-    "rt_sigreturn", "sched_getaffinity", "sched_yield", "setitimer", "sigaltstack", "sysinfo",
-    "exit", "exit_group",
+    "futex", "futex_time64", "getcwd", "getpid", "getrandom", "getrusage", "gettid", "gettimeofday",
+    "restart_syscall", "rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "sched_yield",
+    "setitimer", "sigaltstack", "exit", "exit_group",
 )  # fmt: skip
-"""All that decoding was seen to need. Nothing here opens, connects, starts or signals anything:
-no open, socket, exec, fork, clone, kill or ptrace; nor fcntl, by which a socket can be told to send
-signals, or ioctl, by which a file takes room on the disk. Whatever is not named fails with EPERM,
-which a library that merely asks survives."""
+"""System calls that a decoder may make with any arguments; RESTRICTED has the others.
+
+No call that takes a path is in either: the errors of stat, access or readlink would tell which
+files exist. getcwd, which Pillow calls at each save, always answers "/". No call opens, connects,
+starts or signals anything: no open, socket, exec, fork, clone, kill or ptrace; no fcntl, which can
+have a socket send signals; no ioctl, which can allocate disk space for a file. Every other call
+fails with EPERM, which a library that only asks survives. glibc 2.33 to 2.38 calls newfstatat for
+fstat(), which therefore fails; Python's file objects accept that.
+"""
 
 THREADS: Final = ("rseq", "set_robust_list")
 """What a thread of this very process needs besides its start."""
+
+NO_LIBRARY: Final = 3
+NO_FILTER: Final = 4
+"""Exit statuses of `python -m worker.seccomp`, which tries to seal itself: why it could not."""
 
 _ALLOW: Final = 0x7FFF0000  # SCMP_ACT_ALLOW
 _REFUSE: Final = 0x00050000 | errno.EPERM  # SCMP_ACT_ERRNO
@@ -34,6 +43,10 @@ _ABSENT: Final = 0x00050000 | errno.ENOSYS
 _SYNC_THREADS: Final = 4  # SCMP_FLTATR_CTL_TSYNC
 _MASKED_EQUAL: Final = 7  # SCMP_CMP_MASKED_EQ
 _CLONE_THREAD: Final = 0x00010000
+_CLONE_NAMESPACES: Final = 0x7E020080  # CLONE_NEWUSER, NEWPID, NEWNET, NEWNS, ...
+_PROT_EXEC: Final = 4
+_INT: Final = 0xFFFFFFFF
+_POINTER: Final = 0xFFFFFFFFFFFFFFFF
 
 
 class _Comparison(ctypes.Structure):
@@ -43,6 +56,35 @@ class _Comparison(ctypes.Structure):
         ("arg", ctypes.c_uint), ("op", ctypes.c_int),
         ("mask", ctypes.c_uint64), ("value", ctypes.c_uint64),
     )  # fmt: skip
+
+
+def _masked(argument: int, mask: int, value: int) -> _Comparison:
+    return _Comparison(argument, _MASKED_EQUAL, mask, value)
+
+
+RESTRICTED: Final = (
+    # No new code: what is executable is so already.
+    ("mmap", _masked(2, _PROT_EXEC, 0)),
+    ("mmap2", _masked(2, _PROT_EXEC, 0)),
+    ("mprotect", _masked(2, _PROT_EXEC, 0)),
+    # MADV_DONTNEED and MADV_FREE, which allocators need. MADV_MERGEABLE would share pages with
+    # other processes, and the time of a write then tells that they hold the same bytes.
+    ("madvise", _masked(2, _INT, 4)),
+    ("madvise", _masked(2, _INT, 8)),
+    # On its socket only, without flags and without an address.
+    ("sendto", _masked(3, _INT, 0), _masked(4, _POINTER, 0)),
+    # The system's clocks: negative numbers are the CPU clocks of other processes.
+    ("clock_gettime", _masked(0, _INT & ~15, 0)),
+    ("clock_gettime64", _masked(0, _INT & ~15, 0)),
+    # Its own limit of CPU time (RLIMIT_CPU).
+    ("prlimit64", _masked(0, _INT, 0), _masked(1, _INT, 0)),
+    # Its own processors; asked for another id, the answer tells whether that process exists.
+    ("sched_getaffinity", _masked(0, _INT, 0)),
+)
+"""System calls that a decoder may make with some arguments only, as (name, comparison, …).
+
+Those of one line must all hold. A name that stands in several lines is allowed by each of them.
+"""
 
 
 def _library() -> ctypes.CDLL | None:
@@ -55,15 +97,20 @@ def _library() -> ctypes.CDLL | None:
         return None
 
 
+_LIBRARY: Final = _library()
+"""Loaded at import: a decoder that has changed its user may not be able to read it any more."""
+
+
 def seal(*, threads: bool = False) -> bool:
     """Allow this process ALLOWED and no other system call from now on; it cannot be undone.
 
     With `threads` it may start threads of its own, and still no process. False, and nothing is
     changed, where there is no libseccomp or the kernel does not filter.
     """
-    library = _library()
+    library = _LIBRARY
     if library is None:
         return False
+    os.chdir("/")  # so that getcwd tells nothing
     library.seccomp_init.argtypes = [ctypes.c_uint32]
     library.seccomp_init.restype = ctypes.c_void_p
     library.seccomp_syscall_resolve_name.argtypes = [ctypes.c_char_p]
@@ -89,12 +136,17 @@ def seal(*, threads: bool = False) -> bool:
             return bool(library.seccomp_rule_add_array(rules, action, number, count, given) == 0)
 
         added = all(add(name, _ALLOW) for name in ALLOWED)
+        added = added and all(add(name, _ALLOW, *given) for name, *given in RESTRICTED)
         if threads:
-            thread = _Comparison(0, _MASKED_EQUAL, _CLONE_THREAD, _CLONE_THREAD)
-            # What clone3 is told lies in memory, where no filter can look: the C library then
-            # takes clone, whose flags are an argument.
+            thread = _masked(0, _CLONE_THREAD | _CLONE_NAMESPACES, _CLONE_THREAD)
+            # clone3's flags are behind a pointer, which seccomp cannot read. Answer ENOSYS, so
+            # that libc falls back to clone, whose flags are an argument.
             added = added and add("clone3", _ABSENT) and add("clone", _ALLOW, thread)
             added = added and all(add(name, _ALLOW) for name in THREADS)
         return added and bool(library.seccomp_load(rules) == 0)
     finally:
         library.seccomp_release(rules)
+
+
+if __name__ == "__main__":
+    sys.exit(NO_LIBRARY if _LIBRARY is None else 0 if seal() else NO_FILTER)

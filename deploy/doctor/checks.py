@@ -18,6 +18,7 @@ from deploy.doctor.deletion import check_deletion
 from deploy.doctor.examination import Examination, Status, Verdict, failed, ok, skipped
 from deploy.doctor.processing import check_event, check_links, check_thumbnail
 from deploy.doctor.removal import remove_probes
+from deploy.doctor.seal import check_seal
 from deploy.doctor.store import check_store
 from deploy.doctor.upload import check_cors, check_upload, draw
 from deploy.environment import read_settings
@@ -51,6 +52,7 @@ CHECKS = (
     Check("persistence", check_persistence, needs=("broker",)),
     Check("eviction", check_eviction, needs=("broker",)),
     Check("worker", check_worker, needs=("broker",)),
+    Check("seal", check_seal),
     Check("store", check_store),
     Check("deletion", check_deletion, needs=("store",)),
     Check("clocks", check_clocks),

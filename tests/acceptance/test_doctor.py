@@ -35,8 +35,9 @@ from tests.service import Service, until
 __all__ = ["local"]
 
 NAMES = [
-    "settings", "database", "schema", "broker", "persistence", "eviction", "worker", "store",
-    "deletion", "clocks", "api", "upload", "cors", "event", "thumbnail", "links", "removal",
+    "settings", "database", "schema", "broker", "persistence", "eviction", "worker", "seal",
+    "store", "deletion", "clocks", "api", "upload", "cors", "event", "thumbnail", "links",
+    "removal",
 ]  # fmt: skip
 COMMAND_TIMEOUT_S = 120
 ORIGIN = "https://app.example"

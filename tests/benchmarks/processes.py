@@ -24,9 +24,19 @@ def cpu_s(pid: int) -> float:
 
 
 def uss_bytes(pid: int, *, children: bool = False) -> int:
-    """Give the memory that would be free if the process ended, if wanted with its children's."""
+    """Give the memory that would be free if the process ended, if wanted with its children's.
+
+    Of decoders, who is not root sees only the resident size, which counts what is shared as well.
+    """
     family = _family(pid) if children else [psutil.Process(pid)]
-    return sum(process.memory_full_info().uss for process in family)
+    return sum(_uss_bytes(process) for process in family)
+
+
+def _uss_bytes(process: psutil.Process) -> int:
+    try:
+        return int(process.memory_full_info().uss)
+    except psutil.AccessDenied:
+        return int(process.memory_info().rss)
 
 
 @dataclass(slots=True)

@@ -1,0 +1,93 @@
+"""Root and capabilities, given up by a process for good (Linux)."""
+
+import ctypes
+import os
+import sys
+from typing import Final
+
+NOBODY: Final = 65534
+"""User and group id that own nothing on Linux."""
+
+# <linux/prctl.h>
+_SET_DUMPABLE: Final = 4
+_CAPBSET_READ: Final = 23
+_CAPBSET_DROP: Final = 24
+_SET_NO_NEW_PRIVS: Final = 38
+_CAP_AMBIENT: Final = 47
+_CAP_AMBIENT_CLEAR_ALL: Final = 4
+
+# <linux/capability.h>
+_VERSION_3: Final = 0x20080522
+_CAP_KILL: Final = 5
+_CAP_SETGID: Final = 6
+_CAP_SETUID: Final = 7
+_NEEDED: Final = 1 << _CAP_KILL | 1 << _CAP_SETGID | 1 << _CAP_SETUID
+
+
+class _Header(ctypes.Structure):
+    _fields_ = (("version", ctypes.c_uint32), ("pid", ctypes.c_int))
+
+
+class _Half(ctypes.Structure):
+    """32 of a process's 64 capabilities, in each of its sets."""
+
+    _fields_ = (
+        ("effective", ctypes.c_uint32),
+        ("permitted", ctypes.c_uint32),
+        ("inheritable", ctypes.c_uint32),
+    )
+
+
+_LIBC: Final = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
+
+
+def drop() -> None:
+    """Become the user nobody, without groups and capabilities, if this process is root.
+
+    A process that is not root only loses its capabilities. None of them gains any by exec, and none
+    leaves a core dump: that would hold the file of a client. What the system does not permit is
+    left as it is; never raises. It cannot be undone, and may be repeated.
+
+    The user changes only if the worker can still kill this process (CAP_KILL). Both have the same
+    capabilities, so this process looks at its own. Call it while there is one thread: glibc
+    changes the user of all threads, but prctl and capset only change the caller.
+    """
+    if _LIBC is None:
+        return
+    _prctl(_SET_NO_NEW_PRIVS, 1)
+    capability = 0
+    while _prctl(_CAPBSET_READ, capability) >= 0:  # EINVAL after the kernel's last one
+        _prctl(_CAPBSET_DROP, capability)  # EPERM without CAP_SETPCAP
+        capability += 1
+    if os.geteuid() == 0 and _effective() & _NEEDED == _NEEDED:
+        _become_nobody()
+    _prctl(_CAP_AMBIENT, _CAP_AMBIENT_CLEAR_ALL)
+    _LIBC.capset(ctypes.byref(_Header(_VERSION_3, 0)), ctypes.byref((_Half * 2)()))
+    _prctl(_SET_DUMPABLE, 0)
+
+
+def _prctl(option: int, value: int) -> int:
+    assert _LIBC is not None
+    zero = ctypes.c_ulong(0)
+    result: int = _LIBC.prctl(option, ctypes.c_ulong(value), zero, zero, zero)
+    return result
+
+
+def _effective() -> int:
+    """Read the effective capabilities of this process, a bit each."""
+    assert _LIBC is not None
+    halves = (_Half * 2)()
+    if _LIBC.capget(ctypes.byref(_Header(_VERSION_3, 0)), ctypes.byref(halves)) != 0:
+        return 0
+    low, high = (int(half.effective) for half in halves)
+    return high << 32 | low
+
+
+def _become_nobody() -> None:
+    try:
+        # In this order: without root, groups cannot be changed any more.
+        os.setgroups([])
+        os.setresgid(NOBODY, NOBODY, NOBODY)
+        os.setresuid(NOBODY, NOBODY, NOBODY)
+    except OSError:  # such as a user namespace that has no such id
+        return
