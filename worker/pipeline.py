@@ -22,7 +22,7 @@ from shared.settings import Settings
 from shared.storage import Storage, StoredObject
 from worker.formats import Box, box_of, promises_thumbnail
 from worker.pool import Decoders
-from worker.sniff import identify
+from worker.sniffer import Sniffers
 from worker.thumbnails import Thumbnail
 
 HEAD_BYTES = 64 * 1024
@@ -46,6 +46,7 @@ class Tools:
     database: Database
     storage: Storage
     decoders: Decoders
+    sniffers: Sniffers
 
 
 async def process(tools: Tools, claim: Claim) -> Outcome:
@@ -98,7 +99,7 @@ async def _examine(tools: Tools, claim: Claim) -> Outcome:
                 state="ready", etag=found.etag, version_id=found.version_id, size=found.size
             )
             try:
-                content_type = await _identify(storage, row.key, found, head)
+                content_type = await _identify(tools, row, found, head)
                 outcome = replace(outcome, content_type=content_type)
                 if content_types.is_reserved(content_type):
                     raise Rejected("reserved_type")
@@ -121,7 +122,7 @@ async def _examine(tools: Tools, claim: Claim) -> Outcome:
             raise ObjectChanged(row.key) from None  # replaced since it was found to be empty
         outcome = Outcome(
             state="ready", etag=found.etag, version_id=found.version_id, size=found.size,
-            content_type=await _identify(storage, row.key, found, head),
+            content_type=await _identify(tools, row, found, head),
         )  # fmt: skip
     await drop_thumbnail(storage, row)
     if outcome.checksum_sha256 is None:
@@ -139,20 +140,17 @@ async def _read_head(chunks: AsyncIterator[bytes]) -> bytes:
     return bytes(head)
 
 
-async def _identify(storage: Storage, key: str, found: StoredObject, head: bytes) -> str:
-    """Name the content type by the bytes: those we have, and those few that must be seen besides.
+async def _identify(tools: Tools, row: Attachment, found: StoredObject, head: bytes) -> str:
+    """Name the content type by the bytes: the head, and a few ranges that must be seen besides.
 
-    They are read pinned to the object that `head` is of. Raises ObjectChanged.
+    They are read pinned to the object that `head` is of. Raises ObjectChanged and DecoderFault.
     """
-    asking = identify(head, found.size)
-    try:
-        start, end = next(asking)
-        while True:
-            async with storage.read(key, start=start, end=end, pin=found) as (_, chunks):
-                seen = b"".join([chunk async for chunk in chunks])
-            start, end = asking.send(seen)
-    except StopIteration as named:
-        return str(named.value)
+
+    async def read(start: int, end: int) -> bytes:
+        async with tools.storage.read(row.key, start=start, end=end, pin=found) as (_, chunks):
+            return b"".join([chunk async for chunk in chunks])
+
+    return await tools.sniffers.identify(row.organization_id, head, found.size, read)
 
 
 async def _stored(tools: Tools, claim: Claim, thumbnail: Thumbnail, outcome: Outcome) -> Outcome:

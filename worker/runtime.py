@@ -41,6 +41,7 @@ from worker.pipeline import Tools, drop_thumbnail, process
 from worker.places import Places
 from worker.pool import Decoders
 from worker.purging import Caretaker
+from worker.sniffer import Sniffers
 
 DRAIN_S = 6.0
 """How long uploads in flight may still run when the worker is told to stop; what is not done by
@@ -152,10 +153,16 @@ class Runtime:
                 must_be_sealed=settings.decoder_seal == "required",
             )
             stack.push_async_callback(decoders.close)
-            await decoders.warm_up()
-            self._tools = Tools(
-                settings=settings, database=database, storage=storage, decoders=decoders
+            sniffers = Sniffers(
+                timeout_s=settings.decoder_timeout,
+                must_be_sealed=settings.decoder_seal == "required",
             )
+            stack.push_async_callback(sniffers.close)
+            await asyncio.gather(decoders.warm_up(), sniffers.warm_up())
+            self._tools = Tools(
+                settings=settings, database=database, storage=storage, decoders=decoders,
+                sniffers=sniffers,
+            )  # fmt: skip
             self._caretaker = Caretaker(self._tools, self._throttle)
             stack.callback(self._throttle.close)
             self._loop = asyncio.get_running_loop()

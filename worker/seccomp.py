@@ -1,12 +1,13 @@
 """A filter of system calls for decoders, by libseccomp where the machine has it (Linux).
 
-Bound here in five calls: the library's own Python module is built with it, and is in no index.
+Bound here in a few calls: the library's own Python module is built with it, and is in no index.
 """
 
 import ctypes
 import errno
 import os
 import sys
+from functools import cache
 from typing import Final
 
 ALLOWED: Final = (
@@ -40,7 +41,10 @@ NO_FILTER: Final = 4
 _ALLOW: Final = 0x7FFF0000  # SCMP_ACT_ALLOW
 _REFUSE: Final = 0x00050000 | errno.EPERM  # SCMP_ACT_ERRNO
 _ABSENT: Final = 0x00050000 | errno.ENOSYS
-_SYNC_THREADS: Final = 4  # SCMP_FLTATR_CTL_TSYNC
+_SET_NO_NEW_PRIVS: Final = 38
+_SET_MODE_FILTER: Final = 1
+_SYNC_THREADS: Final = 1  # SECCOMP_FILTER_FLAG_TSYNC
+_INSTRUCTION_BYTES: Final = 8
 _MASKED_EQUAL: Final = 7  # SCMP_CMP_MASKED_EQ
 _CLONE_THREAD: Final = 0x00010000
 _CLONE_NAMESPACES: Final = 0x7E020080  # CLONE_NEWUSER, NEWPID, NEWNET, NEWNS, ...
@@ -101,30 +105,33 @@ _LIBRARY: Final = _library()
 """Loaded at import: a decoder that has changed its user may not be able to read it any more."""
 
 
-def seal(*, threads: bool = False) -> bool:
-    """Allow this process ALLOWED and no other system call from now on; it cannot be undone.
+class _Program(ctypes.Structure):
+    """The kernel's `struct sock_fprog`: the count of instructions, and where they are."""
 
-    With `threads` it may start threads of its own, and still no process. False, and nothing is
-    changed, where there is no libseccomp or the kernel does not filter.
+    _fields_ = (("count", ctypes.c_ushort), ("instructions", ctypes.c_char_p))
+
+
+@cache
+def compile_filter(*, threads: bool = False) -> bytes | None:
+    """Compile the filter that `seal` loads; None if there is no libseccomp.
+
+    Takes about a millisecond. A fork server calls it before it forks, so that `seal` does not.
     """
     library = _LIBRARY
     if library is None:
-        return False
-    os.chdir("/")  # so that getcwd tells nothing
+        return None
     library.seccomp_init.argtypes = [ctypes.c_uint32]
     library.seccomp_init.restype = ctypes.c_void_p
     library.seccomp_syscall_resolve_name.argtypes = [ctypes.c_char_p]
-    library.seccomp_attr_set.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_uint32]
     library.seccomp_rule_add_array.argtypes = [
         ctypes.c_void_p, ctypes.c_uint32, ctypes.c_int, ctypes.c_uint, ctypes.c_void_p,
     ]  # fmt: skip
-    library.seccomp_load.argtypes = [ctypes.c_void_p]
+    library.seccomp_export_bpf.argtypes = [ctypes.c_void_p, ctypes.c_int]
     library.seccomp_release.argtypes = [ctypes.c_void_p]
     rules = library.seccomp_init(_REFUSE)
     if not rules:
-        return False
+        return None
     try:
-        library.seccomp_attr_set(rules, _SYNC_THREADS, 1)
 
         def add(name: str, action: int, *comparisons: _Comparison) -> bool:
             number: int = library.seccomp_syscall_resolve_name(name.encode())
@@ -143,9 +150,42 @@ def seal(*, threads: bool = False) -> bool:
             # that libc falls back to clone, whose flags are an argument.
             added = added and add("clone3", _ABSENT) and add("clone", _ALLOW, thread)
             added = added and all(add(name, _ALLOW) for name in THREADS)
-        return added and bool(library.seccomp_load(rules) == 0)
+        return _export(library, rules) if added else None
     finally:
         library.seccomp_release(rules)
+
+
+def _export(library: ctypes.CDLL, rules: int) -> bytes | None:
+    """Read the compiled filter through a pipe: a decoder's files may have no bytes."""
+    reading, writing = os.pipe()  # takes 64 KiB at once; the filter has less than 2
+    with open(reading, "rb") as source:
+        with open(writing, "wb"):
+            exported = library.seccomp_export_bpf(rules, writing) == 0
+        return source.read() if exported else None
+
+
+def seal(*, threads: bool = False) -> bool:
+    """Allow this process ALLOWED and RESTRICTED and no other system call from now on; it is final.
+
+    With `threads` it may start threads of its own, and still no process. False, and nothing is
+    changed, where there is no libseccomp or the kernel does not filter.
+    """
+    if _LIBRARY is None or (compiled := compile_filter(threads=threads)) is None:
+        return False
+    os.chdir("/")  # so that getcwd tells nothing
+    libc = ctypes.CDLL(None)
+    zero = ctypes.c_ulong(0)
+    if libc.prctl(_SET_NO_NEW_PRIVS, ctypes.c_ulong(1), zero, zero, zero) != 0:
+        return False
+    number = _LIBRARY.seccomp_syscall_resolve_name(b"seccomp")
+    program = _Program(len(compiled) // _INSTRUCTION_BYTES, compiled)
+    # 0 if all threads have it now, else an error or the id of a thread that cannot take it
+    return bool(
+        libc.syscall(
+            ctypes.c_long(number), ctypes.c_ulong(_SET_MODE_FILTER), ctypes.c_ulong(_SYNC_THREADS),
+            ctypes.byref(program),
+        ) == 0
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -39,6 +39,7 @@ from tests.benchmarks.uploads import pillow_cpu_ms
 from tests.service import make_settings
 from worker.pipeline import Tools, examine
 from worker.pool import Decoders
+from worker.sniffer import Sniffers
 from worker.thumbnails import make_thumbnail
 
 ROUNDS = 5
@@ -127,10 +128,12 @@ def box_cpu_ms(photo: Photo, times: int, environment: Mapping[str, str]) -> floa
 
 async def _box_cpu_ms(photo: Photo, times: int, settings: Settings) -> float:
     decoders = Decoders(1, max_pixels=settings.max_pixels, timeout_s=settings.decoder_timeout)
+    sniffers = Sniffers(timeout_s=settings.decoder_timeout)
     await decoders.warm_up()
     tools = Tools(
-        settings=settings, database=Consent(), storage=Shelf(photo.content), decoders=decoders
-    )
+        settings=settings, database=Consent(), storage=Shelf(photo.content), decoders=decoders,
+        sniffers=sniffers,
+    )  # fmt: skip
     now = datetime.now(UTC)
     claim = Claim(
         attachment=Attachment(
@@ -148,3 +151,4 @@ async def _box_cpu_ms(photo: Photo, times: int, settings: Settings) -> float:
         return 1000 * (cpu_s(os.getpid()) - before) / times
     finally:
         await decoders.close()
+        await sniffers.close()

@@ -14,6 +14,7 @@ from tests.service import Service
 from tests.stack import Stack
 from worker.pipeline import Tools, process
 from worker.pool import Decoders
+from worker.sniffer import Sniffers
 
 
 class ReplacingStorage(Storage):
@@ -52,11 +53,14 @@ async def test_an_image_over_an_empty_object_is_not_described_as_empty(
         storage = await exits.enter_async_context(opened_storage(stack))
         decoders = Decoders(1, max_pixels=10**6, timeout_s=30)
         exits.push_async_callback(decoders.close)
+        sniffers = Sniffers(timeout_s=30)
+        exits.push_async_callback(sniffers.close)
         tools = Tools(
             settings=service.settings,
             database=await exits.enter_async_context(open_database(service.settings)),
             storage=ReplacingStorage(storage, image),
             decoders=decoders,
+            sniffers=sniffers,
         )
         claim = await tools.database.run(processing.claim, int(attachment_id), 1, lease_s=30.0)
         assert claim is not None
