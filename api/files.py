@@ -1,14 +1,19 @@
 """Originals and thumbnails: signed addresses that redirect to the store for a short while."""
 
+import asyncio
 import re
 from urllib.parse import quote
 
 from aiohttp import web
 
-from api.parts import PARTS, now
+from api.parts import PARTS, Parts, now
 from api.problems import not_found
 from shared import attachments, content_types, keys
+from shared.ages import predates
 from shared.attachments import Attachment
+from shared.errors import ObjectMissing, StoreUnavailable
+from shared.metrics import OLDER_OBJECTS
+from shared.older_objects import note_older
 from shared.signing import presigned_get
 from shared.storage import object_url
 
@@ -17,6 +22,8 @@ CACHE_S = 240
 FILE_CACHE = "private, max-age=86400"
 
 _END = re.compile(r"[1-9][0-9]{0,18}", re.ASCII)  # a Unix time, as `Links.url` writes it
+ASK_WITHIN_S = 5.0
+"""How long the store may take to tell the age of an object that no worker has looked at yet."""
 
 
 async def redirect(request: web.Request) -> web.StreamResponse:
@@ -45,6 +52,7 @@ async def redirect(request: web.Request) -> web.StreamResponse:
     else:
         if row.uploaded_at is None or key != row.key:
             raise not_found()
+        await _check_age(parts, row)
         overrides = original_overrides(row)
     moment = now()
     # A browser must not follow its copy of the redirect when the link itself has ended.
@@ -66,6 +74,28 @@ async def redirect(request: web.Request) -> web.StreamResponse:
             "Referrer-Policy": "no-referrer",
         },
     )
+
+
+async def _check_age(parts: Parts, row: Attachment) -> None:
+    """Raise Problem 404 if the object was there before its row, and so is of a lost row.
+
+    A worker that makes a row `ready` or `rejected` has compared the ages. In any other state an
+    event alone may have said that there is an object, so the store is asked. Raises
+    StoreUnavailable if it does not answer in time.
+    """
+    if row.state in ("ready", "rejected"):
+        return
+    try:
+        async with asyncio.timeout(ASK_WITHIN_S):
+            found = await parts.storage.head(row.key)
+    except ObjectMissing:
+        raise not_found() from None
+    except TimeoutError:
+        raise StoreUnavailable("no answer in time") from None
+    if predates(found, row):
+        OLDER_OBJECTS.inc()
+        note_older(row, found, seen_by="api")
+        raise not_found()
 
 
 def _query(text: str) -> tuple[str, str, str]:

@@ -29,11 +29,9 @@ tokens_app = typer.Typer(help="Create, list and revoke the tokens of an organiza
 
 def show(attachment_id: AttachmentId, as_json: Json = False, data_dir: DataDir = LOCAL) -> None:
     """Show an attachment as it stands in the database, whoever owns it, deleted or not."""
-    from dataclasses import asdict
-
     from deploy import report
     from shared.addresses import without_credentials
-    from shared.attachments import find_any
+    from shared.attachments import FIELDS, find_any
     from shared.reasons import sentence
 
     row = with_database(data_dir, lambda database, _: database.run(find_any, attachment_id))
@@ -43,7 +41,8 @@ def show(attachment_id: AttachmentId, as_json: Json = False, data_dir: DataDir =
     values["reason_detail"] = sentence(row.reason) if row.reason else None
     for name in ("attempt", "due_at"):
         values[name] = getattr(row, name)
-    values |= {"key": row.key, "thumbnail_key": row.thumbnail_key, **asdict(row)}
+    values |= {"key": row.key, "thumbnail_key": row.thumbnail_key}
+    values |= {name: getattr(row, name) for name in FIELDS if name != "age_s"}
     if row.temp_url is not None:
         values["temp_url"] = without_credentials(row.temp_url)
     if as_json:

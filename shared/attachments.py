@@ -3,8 +3,9 @@
 What events, workers and the sweep do with it stands in `shared.processing`.
 """
 
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from functools import cache
 from typing import Any, Self
@@ -33,7 +34,12 @@ deleted one is not purged before."""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attachment:
-    """One row. `size` in bytes; `width` and `height` in pixels, upright."""
+    """One row. `size` in bytes; `width` and `height` in pixels, upright.
+
+    `age_s` is how long ago the row was made, by the database's clock, at the time when it was
+    read; `read_at` is that time by this process's monotonic clock. Neither is part of what the
+    row says, so two reads of an unchanged row are equal.
+    """
 
     id: int
     organization_id: int
@@ -71,6 +77,8 @@ class Attachment:
     uploaded_at: datetime | None = None
     processed_at: datetime | None = None
     deleted_at: datetime | None = None
+    age_s: float = field(default=0.0, compare=False)
+    read_at: float = field(default_factory=time.monotonic, compare=False)
 
     @classmethod
     def from_row(cls, row: asyncpg.Record) -> Self:
@@ -98,8 +106,9 @@ class Attachment:
         return self.content_type is not None and is_reserved(self.content_type)
 
 
-FIELDS = tuple(field.name for field in fields(Attachment))
-COLUMNS = ", ".join(f"a.{name}" for name in FIELDS)
+_AGE = "extract(epoch FROM clock_timestamp() - a.created_at)::float8 AS age_s"
+FIELDS = tuple(each.name for each in fields(Attachment) if each.name != "read_at")
+COLUMNS = ", ".join(_AGE if name == "age_s" else f"a.{name}" for name in FIELDS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +125,7 @@ class NewAttachment:
     size: int | None = None
 
 
-GIVEN = tuple(field.name for field in fields(NewAttachment))
+GIVEN = tuple(each.name for each in fields(NewAttachment))
 
 
 @cache

@@ -10,6 +10,8 @@
     │   └── StoreUnavailable   the store did not answer, or asked to come again
     ├── Rejected               the file's fault; final, never tried again
     ├── DecoderFault           the decoder broke without the file being to blame
+    ├── ObjectOlder            the object was there before its row: it belongs to a lost row
+    ├── IdsTaken               the bucket holds originals with ids that are not handed out yet
     ├── ClaimLost              another worker holds the attachment now
     ├── QueueAway              the queue of events did not answer, or refused
     ├── UnreadableEvent        an authenticated event that says nothing we can use
@@ -69,6 +71,14 @@ class DecoderFault(AttachmentsError):
 
 class ClaimLost(AttachmentsError):
     """Another worker holds the attachment now; nothing that we do may change it."""
+
+
+class ObjectOlder(AttachmentsError):
+    """The object is older than its row, so it was uploaded for another row that had this id."""
+
+
+class IdsTaken(AttachmentsError):
+    """The bucket holds originals with ids above the sequence; the message names the remedy."""
 
 
 class QueueAway(AttachmentsError):

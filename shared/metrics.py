@@ -19,6 +19,11 @@ from shared.settings import Settings
 EVENTS = Counter("attachments_events_total", "Events by dialect and effect", ["dialect", "effect"])
 """Effects are those of `shared.intake.effects`; for SNS also `refused`, which counts messages."""
 
+OLDER_OBJECTS = Counter(
+    "attachments_older_objects_total",
+    "Files asked for whose object is older than its row, and so was not served",
+)
+
 CACHED_S = 1.0
 """How long one scrape's text serves the next: collecting costs milliseconds of the event loop."""
 

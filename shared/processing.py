@@ -165,6 +165,8 @@ class Claim:
 
 _FENCE = """a.id = $1 AND a.claimed_revision = $2 AND a.attempt = $3
             AND a.state = 'processing' AND a.deleted_at IS NULL"""
+FENCE, ALIVE, NEXT_CHECK = _FENCE, _ALIVE, _NEXT_CHECK
+"""The same for `shared.older_objects`; `NEXT_CHECK` takes the time to the next check as $5."""
 
 
 async def claim(

@@ -1,5 +1,6 @@
 """The object store, in the few verbs that the service needs; its client's errors stop here."""
 
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -41,8 +42,9 @@ class StoredObject:
 
     `age_s` is how many seconds ago the object was stored, by the store's own clock: the `Date` of
     the answer less `LastModified`, both of whole seconds. It is the store's age to compare with,
-    never a time: the clocks of store and database may differ. It does not count as part of what
-    the object is, so two answers about one object are equal.
+    never a time: the clocks of store and database may differ. `answered_at` is when the answer
+    came, by this process's monotonic clock. Neither counts as part of what the object is, so two
+    answers about one object are equal.
     """
 
     size: int
@@ -50,6 +52,7 @@ class StoredObject:
     version_id: str | None = None
     checksum_sha256: str | None = None
     age_s: float | None = field(default=None, compare=False)
+    answered_at: float = field(default_factory=time.monotonic, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -203,6 +206,52 @@ class Storage:
                     break
         return found
 
+    async def list_keys(
+        self, prefix: str, *, page_size: int = 1000
+    ) -> AsyncIterator[list[tuple[str, StoredObject]]]:
+        """List the objects below a prefix in the order of their keys, page by page.
+
+        A page has up to `page_size` objects (1000 at most, S3's own limit). An object that is
+        stored meanwhile may or may not be listed. Without `version_id` and checksum, which a
+        listing does not tell. Needs s3:ListBucket.
+        """
+        async for answer in self._pages(prefix, MaxKeys=page_size):
+            date = _date(answer)
+            yield [
+                (
+                    each["Key"],
+                    StoredObject(
+                        size=each["Size"],
+                        etag=each["ETag"].strip('"'),
+                        age_s=(date - each["LastModified"]).total_seconds(),
+                    ),
+                )
+                for each in answer.get("Contents", ())
+            ]
+
+    async def list_prefixes(self, prefix: str) -> list[str]:
+        """List the prefixes one level, up to the next `/`, below a prefix that ends in `/`.
+
+        A store may still name one whose objects have all been deleted (SeaweedFS does for some
+        minutes). Needs s3:ListBucket.
+        """
+        found: list[str] = []
+        async for answer in self._pages(prefix, Delimiter="/"):
+            found += [each["Prefix"] for each in answer.get("CommonPrefixes", ())]
+        return found
+
+    async def _pages(self, prefix: str, **more: Any) -> AsyncIterator[Any]:
+        place: dict[str, Any] = {}
+        while True:
+            with _mapped():
+                answer = await self._client.list_objects_v2(
+                    Bucket=self.bucket, Prefix=prefix, **more, **place
+                )
+            yield answer
+            if not answer.get("IsTruncated"):
+                return
+            place = {"ContinuationToken": answer["NextContinuationToken"]}
+
 
 def _stored_version(item: Any, kind: str, page: Any) -> StoredVersion:
     return StoredVersion(
@@ -218,21 +267,24 @@ def _version(version_id: str | None) -> str | None:
 
 
 def _age_s(answer: Any) -> float | None:
-    """Subtract LastModified from the Date of the same answer; None if either is missing.
+    """Subtract LastModified from the Date of the same answer; None without LastModified.
 
-    Sources: RFC 9110, sections 6.6.1 (Date) and 8.8.2 (Last-Modified).
+    Where the answer has no Date that can be read, this machine's clock takes its place: the age
+    is then wrong by as much as the clocks of store and machine differ, which `attachments doctor`
+    measures. Sources: RFC 9110, sections 6.6.1 (Date) and 8.8.2 (Last-Modified).
     """
-    date = answer["ResponseMetadata"].get("HTTPHeaders", {}).get("date")
     modified = answer.get("LastModified")
-    if not date or not isinstance(modified, datetime):
+    if not isinstance(modified, datetime):
         return None
+    return (_date(answer) - modified).total_seconds()
+
+
+def _date(answer: Any) -> datetime:
     try:
-        answered = parsedate_to_datetime(date)
-    except ValueError:
-        return None
-    if answered.tzinfo is None:
-        answered = answered.replace(tzinfo=UTC)
-    return (answered - modified).total_seconds()
+        answered = parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
+    except (KeyError, TypeError, ValueError):
+        return datetime.now(UTC)
+    return answered if answered.tzinfo else answered.replace(tzinfo=UTC)
 
 
 async def _chunks(body: Any, expected: int) -> AsyncGenerator[bytes, None]:

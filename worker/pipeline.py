@@ -12,10 +12,18 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import BinaryIO
 
-from shared import content_types, keys, processing
+from shared import content_types, keys, older_objects, processing
+from shared.ages import predates
 from shared.attachments import Attachment
 from shared.database import Database
-from shared.errors import ClaimLost, ObjectChanged, ObjectEmpty, Rejected, StoreUnavailable
+from shared.errors import (
+    ClaimLost,
+    ObjectChanged,
+    ObjectEmpty,
+    ObjectOlder,
+    Rejected,
+    StoreUnavailable,
+)
 from shared.processing import Claim, Outcome
 from shared.reasons import SPARED
 from shared.settings import Settings
@@ -53,7 +61,8 @@ async def process(tools: Tools, claim: Claim) -> Outcome:
     """Bring a claimed upload to its outcome and write it down.
 
     An object that is replaced meanwhile is processed again, so the row never mixes two. Raises
-    StoreError and DecoderFault for what should be tried again, ObjectMissing, and ClaimLost.
+    StoreError and DecoderFault for what should be tried again, ObjectMissing, ObjectOlder, and
+    ClaimLost.
     """
     attachment_id, revision = claim.attachment.id, claim.attachment.claimed_revision
     outcome = await examine(tools, claim)
@@ -94,6 +103,7 @@ async def _examine(tools: Tools, claim: Claim) -> Outcome:
     try:
         first = LONG_READ_BYTES if promises_thumbnail(row.file_name, more) else HEAD_BYTES
         async with storage.read(row.key, end=first) as (found, chunks):
+            _check_age(found, row)
             head = await _read_head(chunks)
             outcome = Outcome(
                 state="ready", etag=found.etag, version_id=found.version_id, size=found.size
@@ -118,6 +128,7 @@ async def _examine(tools: Tools, claim: Claim) -> Outcome:
                 outcome = replace(outcome, state=state, reason=rejected.code)
     except ObjectEmpty:
         found, head = await storage.head(row.key), b""
+        _check_age(found, row)
         if found.size:
             raise ObjectChanged(row.key) from None  # replaced since it was found to be empty
         outcome = Outcome(
@@ -128,6 +139,13 @@ async def _examine(tools: Tools, claim: Claim) -> Outcome:
     if outcome.checksum_sha256 is None:
         outcome = replace(outcome, checksum_sha256=await _checksum(storage, row.key, found, head))
     return outcome
+
+
+def _check_age(found: StoredObject, row: Attachment) -> None:
+    """Raise ObjectOlder before anything of an object is used that belongs to a lost row."""
+    if predates(found, row):
+        older_objects.note_older(row, found, seen_by="worker")
+        raise ObjectOlder(str(row.id))
 
 
 async def _read_head(chunks: AsyncIterator[bytes]) -> bytes:
@@ -221,6 +239,6 @@ async def _checksum(storage: Storage, key: str, found: StoredObject, head: bytes
 
 
 async def drop_thumbnail(storage: Storage, row: Attachment) -> None:
-    """Remove the thumbnail that an earlier revision may have left."""
+    """Remove the thumbnail that an earlier revision may have left; not one older than the row."""
     if row.thumbnail_key is not None:
-        await storage.delete(row.thumbnail_key)
+        await older_objects.delete_own(storage, row.thumbnail_key, row)

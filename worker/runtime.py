@@ -19,13 +19,14 @@ from typing import Any, TypeVar
 
 import uvloop
 
-from shared import dead_letters, processing
+from shared import dead_letters, older_objects, processing
 from shared.database import Database, DatabaseAway, open_database
 from shared.errors import (
     ClaimLost,
     DecoderFault,
     ObjectChanged,
     ObjectMissing,
+    ObjectOlder,
     SettingsError,
     StoreError,
     StoreRefused,
@@ -266,6 +267,8 @@ class Runtime:
                          reason=outcome.reason, content_type=outcome.content_type)  # fmt: skip
             except ObjectMissing:
                 await self._missing(claim)  # which the store may fail as well
+            except ObjectOlder:
+                await self._set_aside(claim)
         except StoreRefused as error:
             await self._try_again(claim, "store_refused", error)
         except ObjectChanged as error:
@@ -332,6 +335,20 @@ class Runtime:
         ):
             await self._database.run(processing.process_again, row.id)
         log.info("no object", attachment=row.id, state=state)
+
+    async def _set_aside(self, claim: Claim) -> None:
+        """Write down that the object belongs to a lost row, not to the one that we hold."""
+        row = claim.attachment
+        await drop_thumbnail(self._tools.storage, row)
+        state = await self._database.run(
+            older_objects.set_aside, claim, revision=row.claimed_revision,
+            next_check_s=self._settings.pending_check,
+        )  # fmt: skip
+        if state is None and (  # something was recorded meanwhile: look again
+            await self._database.run(processing.release, claim, delay_s=0.0) is None
+        ):
+            await self._database.run(processing.process_again, row.id)
+        log.info("object set aside", attachment=row.id, state=state)
 
     async def _try_again(self, claim: Claim, reason: str, error: Exception) -> None:
         row = claim.attachment

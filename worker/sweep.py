@@ -1,11 +1,13 @@
 """What is done about a due row of which no event says all: ask the store."""
 
-from shared import processing
+from shared import older_objects, processing
+from shared.ages import predates
 from shared.attachments import Attachment
 from shared.errors import ObjectMissing
 from shared.log import get_logger
 from shared.notifications import UploadEvent
 from shared.processing import WakeUp
+from shared.storage import StoredObject
 from worker.patience import Gate
 from worker.pipeline import Tools, drop_thumbnail
 
@@ -32,6 +34,9 @@ async def probe(tools: Tools, row: Attachment, *, gate: Gate) -> WakeUp | None:
         if state is not None and state != row.state:
             log.info("no object", attachment=row.id, state=state)
         return None
+    if predates(found, row):
+        await _leave_alone(tools, row, found)
+        return None
     known = row.etag == found.etag and row.version_id in (None, found.version_id)
     described = row.state in ("ready", "rejected") or (
         row.state == "failed" and row.reason != "missing"
@@ -48,3 +53,16 @@ async def probe(tools: Tools, row: Attachment, *, gate: Gate) -> WakeUp | None:
     woken = recorded.woken
     log.info("found an upload without an event", attachment=row.id, recorded=bool(woken))
     return woken[0] if woken else None
+
+
+async def _leave_alone(tools: Tools, row: Attachment, found: StoredObject) -> None:
+    """Set aside an object that is older than its row, and remove the row's own thumbnail."""
+    older_objects.note_older(row, found, seen_by="sweep")
+    await drop_thumbnail(tools.storage, row)
+    # The row describes another object than the older one: that one is gone.
+    lost = row.state in ("ready", "rejected", "failed") and row.etag not in (None, found.etag)
+    settle = processing.settle_missing if lost else older_objects.settle_older
+    state = await tools.database.run(settle, row, next_check_s=tools.settings.pending_check)
+    if state is None and row.thumbnail_name is not None:
+        # An upload came in between: the thumbnail that was removed may have been its own.
+        await tools.database.run(processing.process_again, row.id)

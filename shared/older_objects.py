@@ -1,0 +1,93 @@
+"""What is done about an object that is older than its row: it is set aside, never adopted.
+
+The object stays where it is, since it may be all that a restore has left. The row goes on as if
+no object had been seen: `pending` while its policy lives, then `expired`. A true upload under the
+row's policy replaces the object and is then adopted. `shared.ages` tells which object is older.
+"""
+
+import itertools
+
+from shared.ages import predates
+from shared.attachments import LATE_UPLOAD_S, Attachment
+from shared.database import Connection
+from shared.errors import ObjectMissing
+from shared.log import get_logger
+from shared.processing import ALIVE, FENCE, NEXT_CHECK, Claim
+from shared.storage import Storage, StoredObject
+
+log = get_logger(__name__)
+_count = itertools.count(1)
+
+# $5 is the time to the next check. What the client declared is kept; once an upload was processed,
+# content type and size are measured, perhaps of the older object, and so are cleared too.
+_SET_ASIDE = f"""
+    state = CASE WHEN {ALIVE} THEN 'pending' ELSE 'expired' END, reason = NULL,
+    etag = NULL, version_id = NULL, sequencer = NULL, uploaded_at = NULL,
+    content_type = CASE WHEN a.processed_at IS NULL THEN a.content_type END,
+    size = CASE WHEN a.processed_at IS NULL THEN a.size END,
+    width = NULL, height = NULL, pages = NULL, checksum_sha256 = NULL, carries_more = false,
+    resized = false, thumbnail_spoiled = false, processed_at = NULL,
+    due_at = CASE WHEN {ALIVE} THEN {NEXT_CHECK}
+                  -- an upload begun under the policy may end long after it
+                  WHEN a.policy_expires_at + {LATE_UPLOAD_S} * interval '1 second' > now()
+                  THEN a.policy_expires_at + {LATE_UPLOAD_S} * interval '1 second' END
+"""
+
+
+def note_older(row: Attachment, found: StoredObject, *, seen_by: str) -> None:
+    """Log that an object is older than its row, with how many of them this process has met."""
+    log.warning(
+        "object older than its row",
+        attachment=row.id,
+        seen_by=seen_by,
+        object_age_s=found.age_s,
+        row_age_s=round(row.age_s + found.answered_at - row.read_at, 3),
+        count=next(_count),
+    )
+
+
+async def set_aside(
+    connection: Connection, claimed: Claim, *, revision: int, next_check_s: float
+) -> str | None:
+    """Set the object of a claimed row aside; returns the new state.
+
+    None if the claim is lost or a newer upload has been recorded; nothing has changed then.
+    """
+    state = await connection.fetchval(
+        f"UPDATE attachments AS a SET {_SET_ASIDE} WHERE {FENCE} AND a.revision = $4"
+        " RETURNING a.state",
+        *claimed.fence, revision, next_check_s,
+    )  # fmt: skip
+    return str(state) if state is not None else None
+
+
+async def settle_older(
+    connection: Connection, seen: Attachment, *, next_check_s: float
+) -> str | None:
+    """Set the object of a row aside that no worker has, if nothing happened since it was read.
+
+    Returns the new state; None if the row has moved.
+    """
+    state = await connection.fetchval(
+        f"UPDATE attachments AS a SET {_SET_ASIDE} WHERE a.id = $1 AND a.revision = $2"
+        " AND a.state = $3 AND a.state <> 'processing' AND a.deleted_at IS NULL"
+        " AND a.organization_id = $4 RETURNING a.state",
+        seen.id, seen.revision, seen.state, seen.organization_id, next_check_s,
+    )  # fmt: skip
+    return str(state) if state is not None else None
+
+
+async def delete_own(storage: Storage, key: str, row: Attachment) -> bool:
+    """Delete an object of a row, but not one that is older than the row; may be repeated.
+
+    Returns whether nothing is left under the key.
+    """
+    try:
+        found = await storage.head(key)
+    except ObjectMissing:
+        return True
+    if predates(found, row):
+        note_older(row, found, seen_by="delete")
+        return False
+    await storage.delete(key)
+    return True
