@@ -2,11 +2,15 @@
 
 import asyncio
 import signal
+import sys
 
 import uvloop
 from aiohttp import web
 
 from api.app import create_app, make_runner
+from api.ids import IdCheck
+from api.parts import PARTS
+from shared.errors import AttachmentsError
 from shared.log import configure_logging, get_logger
 from shared.settings import Settings, load_settings
 
@@ -17,21 +21,38 @@ log = get_logger(__name__)
 
 
 async def serve(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT, then let running requests end. Raises OSError at start."""
-    runner = make_runner(create_app(settings), grace_s=GRACE_S)
+    """Serve until SIGTERM or SIGINT, then let running requests end.
+
+    Raises OSError at start, and IdsTaken if the bucket holds originals with ids that the database
+    has not handed out.
+    """
+    app = create_app(settings)
+    runner = make_runner(app, grace_s=GRACE_S)
     await runner.setup()
+    checking: asyncio.Task[None] | None = None
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     try:
+        checking = await _check_ids(app[PARTS].ids)
         site = web.TCPSite(runner, settings.api_host, settings.api_port, backlog=BACKLOG)
         await site.start()
         bound = runner.addresses[0]
         log.info("api listens", host=bound[0], port=bound[1])
         await stopping.wait()
     finally:
+        if checking is not None:
+            checking.cancel()
         await runner.cleanup()
+
+
+async def _check_ids(ids: IdCheck) -> "asyncio.Task[None] | None":
+    """Check ids now, else in a task until that was possible. Raises IdsTaken."""
+    if await ids.at_start():
+        return None
+    log.warning("ids are not checked yet: database or store is away")
+    return asyncio.create_task(ids.go_on(), name="check of ids")
 
 
 def run(settings: Settings) -> None:
@@ -42,4 +63,7 @@ def run(settings: Settings) -> None:
 
 
 if __name__ == "__main__":
-    run(load_settings())
+    try:
+        run(load_settings())
+    except AttachmentsError as error:
+        sys.exit(f"attachments api: {error}")

@@ -10,6 +10,7 @@ from aiohttp import web
 from api import attachments, events, files
 from api.access import EventsGate, open_gate
 from api.documents import Documents
+from api.ids import IdCheck
 from api.measuring import measure
 from api.parts import PARTS, Parts
 from api.problems import answer_errors
@@ -27,7 +28,8 @@ def create_app(
 ) -> web.Application:
     """Make the application; its parts open when it starts and close when it ends.
 
-    It starts whether or not PostgreSQL, the broker and the store can be reached. `sns_connector`
+    It starts whether or not PostgreSQL, the broker and the store can be reached. Whether ids are
+    free in the bucket is for the caller to check, see `api.ids`. `sns_connector`
     is another way to SNS than the usual one, such as by a proxy.
     """
     app = web.Application(
@@ -59,6 +61,7 @@ def create_app(
                 sns=await stack.enter_async_context(open_sns(settings, sns_connector)),
                 documents=Documents(settings),
                 metrics_url=await stack.enter_async_context(open_metrics(settings)),
+                ids=IdCheck(database, storage),
             )
             yield
 
@@ -91,6 +94,8 @@ async def health_live(_request: web.Request) -> web.Response:
 
 
 async def health_ready(request: web.Request) -> web.Response:
-    """GET /health/ready: it can serve, that is, reach the database; 503 otherwise."""
-    await request.app[PARTS].database.run(lambda connection: connection.fetchval("SELECT 1"))
+    """GET /health/ready: it reaches the database and may create attachments; 503 otherwise."""
+    parts = request.app[PARTS]
+    await parts.database.run(lambda connection: connection.fetchval("SELECT 1"))
+    parts.ids.require_free_showing_why()
     return web.json_response({"status": "ready"})

@@ -8,6 +8,7 @@ from aiohttp import web
 
 from api.access import EventsGate, Gate
 from api.documents import Documents
+from api.ids import IdCheck
 from api.sns import Sns
 from api.tokens import Caller
 from shared.broker import Publisher
@@ -31,6 +32,7 @@ class Parts:
     strangers: asyncio.Semaphore
     documents: Documents
     metrics_url: str | None
+    ids: IdCheck
 
 
 PARTS = web.AppKey("parts", Parts)

@@ -18,6 +18,7 @@ from deploy.doctor import doctor
 from deploy.environment import Misused, Unusable, note, read_client, read_settings
 from deploy.events import events_app
 from deploy.operations import LOCAL, MAX_ID, DataDir, Json
+from deploy.reconcile import reconcile
 from shared.errors import AttachmentsError, SettingsError
 from shared.plain import escape_lines
 
@@ -39,11 +40,15 @@ def up(
         Path | None, typer.Option(help="Gets a JSON object once everything answers.")
     ] = None,
     decoders: Annotated[int | None, typer.Option(min=1, max=64, help="Default: cores.")] = None,
+    mend: Annotated[
+        bool,
+        typer.Option("--mend", help="Have ids go on above those in the store, if rows are lost."),
+    ] = False,
 ) -> None:
     """Run the whole service here: PostgreSQL, Valkey, SeaweedFS, API and worker."""
     from deploy.up import run_up
 
-    raise typer.Exit(run_up(data_dir, port, ready_file, decoders))
+    raise typer.Exit(run_up(data_dir, port, ready_file, decoders, mend=mend))
 
 
 @app.command()
@@ -152,6 +157,7 @@ def upload(
 app.command()(doctor)
 app.command()(operations.show)
 app.command()(operations.retry)
+app.command()(reconcile)
 app.add_typer(events_app, name="events")
 app.add_typer(operations.organizations_app, name="organizations")
 app.add_typer(operations.tokens_app, name="tokens")

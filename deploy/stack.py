@@ -20,6 +20,7 @@ from deploy.embedded import EmbeddedPostgres, EmbeddedSeaweedFS, EmbeddedValkey,
 from deploy.embedded.ports import HOST
 from deploy.embedded.seaweedfs import PORT_NAMES
 from deploy.embedded.server import Server
+from deploy.ids import check_ids
 from deploy.services import Check, Service, always, answers, is_consumed, is_reachable
 from deploy.supervisor import Part, Say, StartFailed, together
 from shared import organizations
@@ -118,6 +119,7 @@ class Stack:
     api_url: str
     token: str
     renew_token: Callable[[], str]
+    mend: bool = False
     credentials: Credentials | None = None
 
     @property
@@ -136,6 +138,7 @@ class Stack:
         Raises StartFailed. Some of it may run then.
         """
         await together(self._start_worker(), self._start_store(), self.api.start())
+        await check_ids(self.settings, mend=self.mend)
         await _until(lambda: answers(f"{self.api_url}/health/ready"), "the database from the API")
 
     async def _start_worker(self) -> None:
@@ -241,11 +244,14 @@ def build_stack(
     own: Mapping[str, str],
     say: Say,
     renew_token: Callable[[], str],
+    *,
+    mend: bool = False,
 ) -> Stack:
     """Put a stack together from what its directory keeps and the environment of this process.
 
     That environment becomes the one of API and worker. `own` are settings from the command line,
-    which win. Raises SettingsError.
+    which win. `mend` raises the sequence of ids if the store holds greater ones. Raises
+    SettingsError.
     """
     operator = dict(os.environ)
     host = operator.get("ATTACHMENTS_API_HOST") or HOST
@@ -286,6 +292,7 @@ def build_stack(
         api_url=api_url,
         token=kept.token,
         renew_token=renew_token,
+        mend=mend,
     )
 
 

@@ -39,17 +39,20 @@ try: curl -H 'X-Auth-Token: {token}' -H 'X-Organization-Id: {organization_id}' {
 """  # noqa: E501 - a line to copy
 
 
-def run_up(data_dir: Path, port: int | None, ready_file: Path | None, decoders: int | None) -> int:
+def run_up(
+    data_dir: Path, port: int | None, ready_file: Path | None, decoders: int | None, *, mend: bool
+) -> int:
     """Run a stack until it is told to stop; returns the exit status.
 
     `port` None means the one of last time, 8000, or any that is free; 0 means any. What the
-    operator can mend is told in a line on standard error. Raises SettingsError.
+    operator can mend is told in a line on standard error. `mend` raises the sequence of ids where
+    the database was lost. Raises SettingsError.
     """
     try:
         data_dir = data_dir.resolve()
         ready_file = ready_file and ready_file.absolute()
         with held(data_dir):
-            return asyncio.run(up(data_dir, port, ready_file, decoders))
+            return asyncio.run(up(data_dir, port, ready_file, decoders, mend=mend))
     except StartFailed as fault:
         note(f"attachments up: {fault}")
     except OSError as error:
@@ -58,7 +61,7 @@ def run_up(data_dir: Path, port: int | None, ready_file: Path | None, decoders: 
 
 
 async def up(
-    data_dir: Path, port: int | None, ready_file: Path | None, decoders: int | None
+    data_dir: Path, port: int | None, ready_file: Path | None, decoders: int | None, *, mend: bool
 ) -> int:
     """Run a stack in a data directory that is ours alone, until SIGINT, SIGTERM or SIGHUP.
 
@@ -77,7 +80,7 @@ async def up(
     kept = _keep(data_dir, port)
     console = Console()
     try:
-        stack = _build(data_dir, kept, own, console)
+        stack = _build(data_dir, kept, own, console, mend=mend)
 
         def publish() -> None:
             for path in ready_files:
@@ -203,7 +206,9 @@ def _fault_of(port: int) -> str | None:
     return None
 
 
-def _build(data_dir: Path, kept: Kept, own: dict[str, str], console: "Console") -> "Stack":
+def _build(
+    data_dir: Path, kept: Kept, own: dict[str, str], console: "Console", *, mend: bool
+) -> "Stack":
     from deploy.stack import build_stack
 
     def renew_token() -> str:
@@ -211,7 +216,7 @@ def _build(data_dir: Path, kept: Kept, own: dict[str, str], console: "Console") 
         write_kept(data_dir, kept)
         return kept.token
 
-    return build_stack(data_dir, kept, own, console.say, renew_token)
+    return build_stack(data_dir, kept, own, console.say, renew_token, mend=mend)
 
 
 def _write_environment(data_dir: Path, stack: "Stack") -> None:

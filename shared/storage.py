@@ -230,10 +230,9 @@ class Storage:
             ]
 
     async def list_prefixes(self, prefix: str) -> list[str]:
-        """List the prefixes one level, up to the next `/`, below a prefix that ends in `/`.
+        """List the prefixes up to the next `/` below a prefix. Needs s3:ListBucket.
 
-        A store may still name one whose objects have all been deleted (SeaweedFS does for some
-        minutes). Needs s3:ListBucket.
+        A store may still name one whose objects have all been deleted (SeaweedFS, for minutes).
         """
         found: list[str] = []
         async for answer in self._pages(prefix, Delimiter="/"):

@@ -20,6 +20,11 @@ async def check_api(examination: Examination) -> Verdict:
                 "start `attachments api`; ATTACHMENTS_API_URL must be the address that leads to"
                 " it, else it is looked for at ATTACHMENTS_API_HOST and ATTACHMENTS_API_PORT",
             )
+        if status == 503 and b"reconcile --mend" in body:
+            return failed(
+                f"the API at {url} creates no attachments: ids are taken in the bucket",
+                "run `attachments reconcile --mend`; the API sees within seconds that it was done",
+            )
         if status == 503 and question == "ready":
             return failed(
                 f"the API at {url} is alive, but does not reach the database",

@@ -19,6 +19,7 @@ from deploy.doctor.examination import Examination, Status, Verdict, failed, ok, 
 from deploy.doctor.processing import check_event, check_links, check_thumbnail
 from deploy.doctor.removal import remove_probes
 from deploy.doctor.seal import check_seal
+from deploy.doctor.sequence import check_sequence
 from deploy.doctor.store import check_store
 from deploy.doctor.upload import check_cors, check_upload, draw
 from deploy.environment import read_settings
@@ -55,9 +56,10 @@ CHECKS = (
     Check("seal", check_seal),
     Check("store", check_store),
     Check("deletion", check_deletion, needs=("store",)),
+    Check("sequence", check_sequence, needs=("schema", "store")),
     Check("clocks", check_clocks),
     Check("api", check_api),
-    Check("upload", check_upload, needs=("schema", "store")),
+    Check("upload", check_upload, needs=("schema", "store", "sequence")),
     Check("cors", check_cors, needs=("upload",)),
     Check("event", check_event, needs=("upload",), waits=True),
     Check("thumbnail", check_thumbnail, needs=("upload",), waits=True),

@@ -36,8 +36,8 @@ __all__ = ["local"]
 
 NAMES = [
     "settings", "database", "schema", "broker", "persistence", "eviction", "worker", "seal",
-    "store", "deletion", "clocks", "api", "upload", "cors", "event", "thumbnail", "links",
-    "removal",
+    "store", "deletion", "sequence", "clocks", "api", "upload", "cors", "event", "thumbnail",
+    "links", "removal",
 ]  # fmt: skip
 COMMAND_TIMEOUT_S = 120
 ORIGIN = "https://app.example"

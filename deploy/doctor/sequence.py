@@ -1,0 +1,34 @@
+"""Are the ids that the database hands out free in the bucket?"""
+
+import asyncpg
+
+from deploy.doctor.examination import Examination, Verdict, failed, ok, warning
+from shared import sequence
+from shared.errors import StoreRefused
+
+
+async def check_sequence(examination: Examination) -> Verdict:
+    """Look for originals in the bucket with ids that the database has not handed out."""
+    bucket = examination.settings.s3_bucket
+    try:
+        taken = await sequence.find_taken_id(examination.database, examination.storage)
+        last_id = await examination.database.run(sequence.find_last_id)
+    except StoreRefused:
+        return warning(
+            f"bucket {bucket} may not be listed, so it is not known whether ids are free in it",
+            f"grant s3:ListBucket on arn:aws:s3:::{bucket}",
+        )
+    except asyncpg.InsufficientPrivilegeError:
+        return warning(
+            "the sequence of attachments.id may not be read, so it is not known whether ids are"
+            " free in the bucket",
+            "grant the user SELECT on the sequence of attachments.id",
+        )
+    if taken is not None:
+        return failed(
+            f"the bucket holds originals with ids up to {taken.attachment_id} or more, the database"
+            f" has only handed out ids up to {taken.last_id}; the API creates no attachments",
+            "restore the rows that were lost, or end the other deployment on this bucket; then run"
+            " `attachments reconcile --mend`, which has ids go on above all that are taken",
+        )
+    return ok(f"no original has an id above {last_id}, the last one handed out")

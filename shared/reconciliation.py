@@ -1,0 +1,272 @@
+"""What differs between rows and bucket, found in one pass over each, and how it is mended.
+
+The bucket is listed page by page and each page is joined with its rows; then the rows are walked
+for objects that were not listed. In between, one bit per id is kept, so ten million attachments
+take about two megabytes. What looks different is asked for once more before it is reported,
+because processes go on working meanwhile. No object is ever deleted: an original without a row
+may be all that is left of a lost attachment.
+"""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from shared import keys, older_objects, processing, sequence
+from shared.ages import predates
+from shared.attachments import COLUMNS, Attachment
+from shared.database import Connection, Database
+from shared.errors import ObjectMissing
+from shared.notifications import UploadEvent
+from shared.processing import WakeUp
+from shared.settings import Settings
+from shared.storage import Storage, StoredObject
+
+PAGE = 1000
+CHUNK = 4096
+
+OnProgress = Callable[[int, int], None]
+"""Gets the number of objects and of rows that have been looked at."""
+
+
+class Kind(StrEnum):
+    """What differs. The first three are only listed; the others can be mended."""
+
+    ORIGINAL_WITHOUT_ROW = "original_without_row"
+    THUMBNAIL_WITHOUT_ROW = "thumbnail_without_row"
+    OLDER_UNUSED = "older_than_row_unused"
+    OLDER = "older_than_row"
+    CHANGED = "object_changed"
+    MISSING = "object_missing"
+    THUMBNAIL_MISSING = "thumbnail_missing"
+    SEQUENCE = "ids_above_sequence"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """One difference. `size` in bytes and `age_s` in seconds are the object's, by the store.
+
+    `row` and `found` are what mending needs; of `SEQUENCE`, `attachment_id` is the greatest id.
+    """
+
+    kind: Kind
+    attachment_id: int
+    key: str | None = None
+    found: StoredObject | None = None
+    row: Attachment | None = None
+    mended: bool = False
+
+
+class IdSet:
+    """A set of ids with one bit per id, in chunks."""
+
+    def __init__(self) -> None:
+        self._chunks: dict[int, bytearray] = {}
+
+    def add(self, number: int) -> None:
+        """Put an id in."""
+        chunk, place = divmod(number, CHUNK)
+        bits = self._chunks.setdefault(chunk, bytearray(CHUNK // 8))
+        bits[place // 8] |= 1 << place % 8
+
+    def __contains__(self, number: int) -> bool:
+        chunk, place = divmod(number, CHUNK)
+        bits = self._chunks.get(chunk)
+        return bits is not None and bool(bits[place // 8] >> place % 8 & 1)
+
+
+async def find_rows(connection: Connection, ids: Sequence[int]) -> dict[int, Attachment]:
+    """Find up to a page of rows by their ids, whoever owns them, deleted or not."""
+    rows = await connection.fetch(
+        f"SELECT {COLUMNS} FROM attachments AS a WHERE a.id = ANY($1::bigint[])", ids
+    )
+    return {row["id"]: Attachment.from_row(row) for row in rows}
+
+
+async def walk_rows(connection: Connection, after: int) -> list[Attachment]:
+    """List the next page of rows above an id, by id, deleted ones too."""
+    rows = await connection.fetch(
+        f"SELECT {COLUMNS} FROM attachments AS a WHERE a.id > $1 ORDER BY a.id LIMIT {PAGE}", after
+    )
+    return [Attachment.from_row(row) for row in rows]
+
+
+def _is_settled(row: Attachment) -> bool:
+    """Whether the row claims an object that no worker is about to look at."""
+    return row.state in ("ready", "rejected") or (
+        row.state == "failed" and row.reason != "missing" and row.etag is not None
+    )
+
+
+def _differs(row: Attachment, found: StoredObject) -> bool:
+    """Whether the row says something else than that there is this object."""
+    if _is_settled(row):
+        return row.etag != found.etag
+    unseen = row.state == "expired" or (row.state == "failed" and row.reason == "missing")
+    return unseen or (row.state == "pending" and row.due_at is None)
+
+
+class Reconciliation:
+    """Finds the differences of one bucket and its rows; each method may be run repeatedly."""
+
+    def __init__(
+        self,
+        database: Database,
+        storage: Storage,
+        settings: Settings,
+        on_progress: OnProgress = lambda objects, rows: None,
+    ) -> None:
+        self._database = database
+        self._storage = storage
+        self._settings = settings
+        self._on_progress = on_progress
+        self._originals = IdSet()
+        self._thumbnails = IdSet()
+        self._greatest = 0
+        self.objects = 0
+        self.rows = 0
+
+    async def differences(self) -> AsyncIterator[Difference]:
+        """Find what differs. Raises StoreRefused without s3:ListBucket, and DatabaseAway.
+
+        A difference of the sequence comes first, so that its mending need not wait for the rest,
+        and once more in the end where the whole listing shows a greater id.
+        """
+        taken = await sequence.find_taken_id(self._database, self._storage)
+        if taken is not None:
+            yield Difference(kind=Kind.SEQUENCE, attachment_id=taken.attachment_id)
+        async for page in self._storage.list_keys(keys.PREFIX, page_size=PAGE):
+            for difference in await self._compare(page):
+                yield difference
+            self._on_progress(self.objects, self.rows)
+        async for difference in self._unlisted():
+            yield difference
+        greatest = max(self._greatest, await self._database.run(sequence.find_greatest_row))
+        last_id = await self._database.run(sequence.find_last_id)
+        if greatest > max(last_id, taken.attachment_id if taken else 0):
+            yield Difference(kind=Kind.SEQUENCE, attachment_id=greatest)
+
+    async def _compare(self, page: Sequence[tuple[str, StoredObject]]) -> list[Difference]:
+        """Compare a page of the listing with its rows."""
+        named = [(key, found, keys.parse_key(key)) for key, found in page]
+        ids = sorted({parsed[0] for _, _, parsed in named if parsed is not None})
+        rows = await self._database.run(find_rows, ids)
+        self.objects += len(page)
+        differences = []
+        for key, found, parsed in named:
+            if parsed is None:  # not a key of an attachment
+                continue
+            row = rows.get(parsed[0])
+            if row is not None and row.bucket != self._storage.bucket:
+                row = None
+            if parsed[1] == "original":
+                self._greatest = max(self._greatest, parsed[0])
+                difference = self._judge_original(parsed[0], key, found, row)
+            else:
+                difference = self._judge_thumbnail(parsed[0], key, found, row)
+            if difference is not None and difference.kind is Kind.CHANGED:
+                difference = await self._asked_again(difference)
+            if difference is not None:
+                differences.append(difference)
+        return differences
+
+    def _judge_original(
+        self, attachment_id: int, key: str, found: StoredObject, row: Attachment | None
+    ) -> Difference | None:
+        difference = Difference(
+            kind=Kind.ORIGINAL_WITHOUT_ROW, attachment_id=attachment_id, key=key, found=found
+        )
+        if row is None or row.key != key:
+            return difference
+        if row.deleted_at is not None:  # with due_at it will be purged
+            return difference if row.due_at is None else None
+        difference = replace(difference, row=row)
+        if predates(found, row):
+            return replace(difference, kind=Kind.OLDER if _is_settled(row) else Kind.OLDER_UNUSED)
+        self._originals.add(attachment_id)
+        return replace(difference, kind=Kind.CHANGED) if _differs(row, found) else None
+
+    def _judge_thumbnail(
+        self, attachment_id: int, key: str, found: StoredObject, row: Attachment | None
+    ) -> Difference | None:
+        named = row is not None and row.thumbnail_key == key
+        if row is not None and row.state in ("uploaded", "processing"):
+            return None  # a worker is about to make it, or to remove it
+        if row is not None and named and not predates(found, row):
+            self._thumbnails.add(attachment_id)
+        if named and (row is None or row.deleted_at is None or row.due_at is not None):
+            return None
+        return Difference(
+            kind=Kind.THUMBNAIL_WITHOUT_ROW, attachment_id=attachment_id, key=key, found=found
+        )
+
+    async def _asked_again(self, difference: Difference) -> Difference | None:
+        """Ask store and database once more; None if they agree by now."""
+        assert difference.key is not None
+        try:
+            found = await self._storage.head(difference.key)
+        except ObjectMissing:
+            return None  # if the row still claims it, the walk over rows finds that
+        row = (await self._database.run(find_rows, [difference.attachment_id])).get(
+            difference.attachment_id
+        )
+        if row is None or row.deleted_at is not None or not _differs(row, found):
+            return None
+        return replace(difference, found=found, row=row)
+
+    async def _unlisted(self) -> AsyncIterator[Difference]:
+        """Walk the rows, and ask the store for every object that was not listed."""
+        after = 0
+        while rows := await self._database.run(walk_rows, after):
+            after = rows[-1].id
+            self.rows += len(rows)
+            self._on_progress(self.objects, self.rows)
+            for row in rows:
+                ours = row.bucket == self._storage.bucket and row.deleted_at is None
+                if not ours or not _is_settled(row):
+                    continue
+                if row.id not in self._originals:
+                    difference = await self._sought(Kind.MISSING, row, row.key)
+                elif row.resized and row.thumbnail_key and row.id not in self._thumbnails:
+                    difference = await self._sought(Kind.THUMBNAIL_MISSING, row, row.thumbnail_key)
+                else:
+                    continue
+                if difference is not None:
+                    yield difference
+
+    async def _sought(self, kind: Kind, row: Attachment, key: str) -> Difference | None:
+        try:
+            await self._storage.head(key)
+        except ObjectMissing:
+            return Difference(kind=kind, attachment_id=row.id, key=key, row=row)
+        return None
+
+    async def mend(self, difference: Difference) -> tuple[Difference, list[WakeUp]]:
+        """Mend a difference if that can be done, and tell whom to wake.
+
+        A row that has moved since it was read is left alone, and counts as mended.
+        """
+        run, row, woken = self._database.run, difference.row, list[WakeUp]()
+        check_s = self._settings.pending_check
+        match difference.kind:
+            case Kind.SEQUENCE:
+                await sequence.mend_sequence(self._database, difference.attachment_id)
+            case Kind.CHANGED if row is not None and difference.found is not None:
+                event = UploadEvent(
+                    bucket=row.bucket, key=row.key, etag=difference.found.etag,
+                    version_id=difference.found.version_id,
+                )  # fmt: skip
+                grace_s = self._settings.publish_grace
+                recorded = await run(processing.record_uploads, [event], publish_grace_s=grace_s)
+                woken = recorded.woken
+            case Kind.MISSING if row is not None:
+                await run(processing.settle_missing, row, next_check_s=check_s)
+            case Kind.OLDER if row is not None and difference.found is not None:
+                # The row describes another object than the older one: that one is gone.
+                lost = row.etag not in (None, difference.found.etag)
+                settle = processing.settle_missing if lost else older_objects.settle_older
+                await run(settle, row, next_check_s=check_s)
+            case Kind.THUMBNAIL_MISSING if row is not None:
+                await run(processing.process_again, row.id)
+            case _:
+                return difference, woken
+        return replace(difference, mended=True), woken
