@@ -1,0 +1,104 @@
+"""Rows that are lost and ids that are given again, as after a restore; buckets of a test's own."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from uuid import uuid4
+
+from yarl import URL
+
+from api.documents import Links
+from tests.resources import open_bucket, stored
+from tests.service import Client, Service, until
+from tests.stack import Stack
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reused:
+    """An id that two organizations were given; the first one's row is lost, its file is not."""
+
+    service: Service
+    second: Client
+    created: Any
+    key: str
+    event: dict[str, Any]
+    first_bytes: bytes
+
+    @property
+    def attachment_id(self) -> str:
+        """The id of both."""
+        return str(self.created["data"]["id"])
+
+    async def tell(self) -> None:
+        """Post the event of the first one's upload, as a store that is late does."""
+        relay = self.service.stack.relay
+        before, relay.target = relay.target, self.service.base_url
+        try:
+            assert await relay.post(json.dumps(self.event).encode()) == 200
+        finally:
+            relay.target = before
+
+    async def download(self, key: str | None = None) -> bytes | None:
+        """Open the address of the second one's file; None if it is 404, even at the store."""
+        links, now = Links(self.service.settings), datetime.now(UTC)
+        address = links.url(key or self.key, now, now, self.service.base_url)
+        async with self.second.session.get(URL(address, encoded=True)) as answer:
+            assert answer.status in (200, 404), await answer.text()
+            return await answer.read() if answer.status == 200 else None
+
+    async def object(self, key: str | None = None) -> bytes | None:
+        """Read the object past the service."""
+        async with open_bucket(self.service.stack) as bucket:
+            return await stored(bucket, self.service.settings.s3_bucket, key or self.key)
+
+
+async def lose_rows(service: Service, first_id: str | int) -> None:
+    """Lose the rows from an id on, and have ids go on from there, as a restore does."""
+    await service.execute("DELETE FROM attachments WHERE id >= $1", int(first_id))
+    await service.execute(f"ALTER SEQUENCE attachments_id_seq RESTART WITH {int(first_id)}")
+
+
+async def reuse_id(
+    service: Service, content: bytes, *, name: str = "img.png", minutes: int = 1, wait_s: float = 0
+) -> Reused:
+    """Have one organization upload a file, lose the row, and give its id to another.
+
+    The second row is made `minutes` younger than it is, so that nobody has to wait for the first
+    one's object to be that much older; or else `wait_s` passes in between. No event of either is
+    led to the service.
+    """
+    relay = service.stack.relay
+    relay.target = None
+    created = await service.client.create(name)
+    lost_id, key = created["data"]["id"], created["data"]["attributes"]["aws_policy"]["key"]
+    assert (await service.client.post_file(created, content))[0] == 201
+
+    async def told() -> Any:
+        return next((event for event in relay.seen if event["key"].endswith(f"/{key}")), None)
+
+    event = await until(told, within_s=30)
+    await lose_rows(service, lost_id)
+    await asyncio.sleep(wait_s)
+    second = await service.organization()
+    again = await second.create(name)
+    assert (again["data"]["id"], again["data"]["attributes"]["aws_policy"]["key"]) == (lost_id, key)
+    await service.execute(
+        "UPDATE attachments SET created_at = created_at + $2 * interval '1 minute' WHERE id = $1",
+        int(lost_id), minutes,
+    )  # fmt: skip
+    return Reused(
+        service=service, second=second, created=again, key=key, event=event, first_bytes=content
+    )
+
+
+@asynccontextmanager
+async def own_bucket(stack: Stack) -> AsyncIterator[str]:
+    """Make a bucket of the test's own: ids of other databases are in the shared one."""
+    name = f"own-{uuid4().hex}"
+    async with open_bucket(stack) as client:
+        await client.create_bucket(Bucket=name)
+    yield name
