@@ -9,13 +9,14 @@ from shared.errors import ObjectMissing
 from shared.storage import Storage, open_storage
 from tests.proxy import Proxy, running_proxy
 from tests.service import make_settings
-from tests.stack import Stack
+from tests.stack import BUCKET, Stack
 
 
 @asynccontextmanager
-async def opened_storage(stack: Stack) -> AsyncIterator[Storage]:
-    """Open the bucket that all tests share."""
+async def opened_storage(stack: Stack, bucket: str = BUCKET) -> AsyncIterator[Storage]:
+    """Open a bucket; by default the one that all tests share."""
     environment = stack.environment("postgresql://nowhere/none")
+    environment["ATTACHMENTS_S3_BUCKET"] = bucket
     async with AsyncExitStack() as exits:
         with mock.patch.dict(os.environ, environment):
             storage = await exits.enter_async_context(open_storage(make_settings(environment)))

@@ -6,7 +6,7 @@ import pytest
 import pytest_asyncio
 
 from shared import older_objects, processing
-from shared.ages import AGE_MARGIN_S
+from shared.ages import MARGIN_S
 from shared.attachments import find_any
 from shared.notifications import UploadEvent
 from tests.commands import command
@@ -169,7 +169,7 @@ async def test_what_an_earlier_release_adopted_is_given_up_at_the_next_look(
 async def test_some_seconds_between_the_two_are_enough(
     quick: Service, start_worker: StartWorker
 ) -> None:
-    reused = await reuse_id(quick, FIRST, minutes=0, wait_s=AGE_MARGIN_S + 3)
+    reused = await reuse_id(quick, FIRST, minutes=0, wait_s=MARGIN_S + 3)
     await reused.tell()
     assert await reused.download() is None
     await start_worker(quick, **QUICK)

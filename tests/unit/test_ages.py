@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared import ages
-from shared.ages import AGE_MARGIN_S, is_older_than_row, predates
+from shared.ages import MARGIN_S, is_older_than_row, predates
 from shared.attachments import Attachment
 from shared.storage import StoredObject
 from tests.unit.rows import attachment
@@ -59,7 +59,7 @@ def test_a_true_upload_is_never_older_however_far_the_clocks_are_apart(
 
 
 @given(
-    row_made=MOMENTS, stored_before=st.floats(AGE_MARGIN_S + 2, 1e6),
+    row_made=MOMENTS, stored_before=st.floats(MARGIN_S + 2, 1e6),
     asked_after=st.floats(0, 1e6), store_skew=MOMENTS, database_skew=MOMENTS,
 )  # fmt: skip
 def test_an_object_of_a_lost_row_is_always_older(

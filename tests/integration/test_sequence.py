@@ -1,0 +1,222 @@
+"""Ids above the sequence in a real bucket: no API starts, the doctor fails, until it is mended."""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from unittest import mock
+
+import asyncpg
+import pytest
+import pytest_asyncio
+
+from deploy.ids import check_ids
+from deploy.supervisor import StartFailed
+from shared import keys, sequence
+from shared.database import open_database
+from tests.acceptance.test_doctor import environment, examine
+from tests.commands import command
+from tests.conftest import StartService
+from tests.faults.conftest import Launch, launch, proxy
+from tests.lost_rows import lose_rows, own_bucket
+from tests.objects import opened_storage
+from tests.proxy import Proxy
+from tests.resources import PATH, body, open_bucket
+from tests.service import ApiProcess, Client, Service, until
+from tests.stack import Stack
+
+__all__ = ["launch", "proxy"]
+
+REMEDY = "attachments reconcile --mend"
+
+
+@pytest_asyncio.fixture
+async def alone(stack: Stack, start_service: StartService) -> AsyncIterator[Service]:
+    """A service with a bucket of its own."""
+    async with own_bucket(stack) as bucket:
+        yield await start_service(s3_bucket=bucket)
+
+
+async def put(service: Service, *ids: int) -> None:
+    """Put originals past the service."""
+    async with open_bucket(service.stack) as bucket:
+        for each in ids:
+            key = keys.original_key(each, "img.png")
+            await bucket.put_object(Bucket=service.settings.s3_bucket, Key=key, Body=b"x")
+
+
+async def find_taken(service: Service) -> int | None:
+    """Tell the id that is taken."""
+    async with (
+        open_database(service.settings) as database,
+        opened_storage(service.stack, service.settings.s3_bucket) as storage,
+    ):
+        found = await sequence.find_taken_id(database, storage)
+    return None if found is None else found.attachment_id
+
+
+async def last_id(service: Service) -> int:
+    """Read the last id that was handed out."""
+    async with service.database.acquire() as connection:
+        return await sequence.find_last_id(connection)
+
+
+async def ended(service: Service, *program: str) -> tuple[int, str]:
+    """Run a process that is to end by itself; returns its status and what it said."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, *program,
+        env={**service.environment, "ATTACHMENTS_API_PORT": "0"},
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+    )  # fmt: skip
+    said, _ = await asyncio.wait_for(process.communicate(), 60)
+    assert process.returncode is not None
+    return process.returncode, said.decode()
+
+
+async def test_ids_are_compared_as_numbers_in_a_real_bucket(alone: Service) -> None:
+    await lose_rows(alone, 5)
+    assert await last_id(alone) == 4
+    assert await find_taken(alone) is None
+    await put(alone, 1, 4)
+    assert await find_taken(alone) is None
+    await put(alone, 1_000_000_000)
+    assert await find_taken(alone) == 1_000_000_000
+    await put(alone, 5, 1004, 1_000_000)
+    assert await find_taken(alone) == 1_000_000
+    await lose_rows(alone, 1_000_000_001)
+    assert await find_taken(alone) is None
+
+
+async def test_an_object_that_was_deleted_again_takes_no_id(alone: Service) -> None:
+    await lose_rows(alone, 5)
+    await put(alone, 7)
+    async with opened_storage(alone.stack, alone.settings.s3_bucket) as storage:
+        await storage.delete(keys.original_key(7, "img.png"))
+    assert await find_taken(alone) is None
+
+
+async def test_the_sequence_is_never_lowered(alone: Service) -> None:
+    await alone.execute("ALTER SEQUENCE attachments_id_seq RESTART WITH 700")
+    async with alone.database.acquire() as connection:
+        assert not await sequence.raise_sequence(connection, 600)
+        assert await sequence.find_last_id(connection) == 699
+        assert await sequence.raise_sequence(connection, 800)
+        assert await sequence.find_last_id(connection) == 800
+    assert (await alone.client.create())["data"]["id"] == "801"
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        pytest.param(("-m", "api"), id="python -m api"),
+        pytest.param(("-m", "deploy.cli", "api"), id="attachments api"),
+    ],
+)
+async def test_an_api_does_not_start_until_it_is_mended(
+    alone: Service, launch: Launch, program: tuple[str, ...]
+) -> None:
+    await put(alone, await last_id(alone) + 3)
+
+    status, said = await ended(alone, *program)
+
+    assert status == 1
+    assert "Traceback" not in said
+    (line,) = said.splitlines()
+    assert REMEDY in line
+    assert str(await last_id(alone) + 3) in line
+
+    mended = await command(alone, "reconcile", "--mend")
+    assert "Traceback" not in mended.err
+    await launch(ApiProcess(alone.environment, program=program))
+
+
+async def test_the_doctor_fails_until_it_is_mended(alone: Service) -> None:
+    taken = await last_id(alone) + 3
+    await put(alone, taken)
+
+    examined = await examine(environment(alone), wait=1)
+
+    assert examined["sequence"]["status"] == "failed"
+    assert str(taken) in examined["sequence"]["found"]
+    assert REMEDY in examined["sequence"]["mend"]
+    assert examined["upload"]["status"] == "skipped"  # its probe would be given such an id
+    await command(alone, "reconcile", "--mend")
+    examined = await examine(environment(alone), wait=1)
+    assert examined["sequence"]["status"] == "ok"
+
+
+async def create(client: Client, url: str) -> int:
+    """Create an attachment at another API; returns the status."""
+    at_process = Client(
+        session=client.session, base_url=url, organization_id=client.organization_id,
+        token=client.token,
+    )  # fmt: skip
+    return (await at_process.request("POST", PATH, body({"name": "a.png"}))).status
+
+
+async def readiness(client: Client, url: str) -> tuple[int, str]:
+    """Ask another API whether it is ready."""
+    async with client.session.get(f"{url}/health/ready") as answer:
+        return answer.status, await answer.text()
+
+
+async def test_an_api_that_could_not_ask_refuses_once_it_knows_and_serves_once_mended(
+    alone: Service, launch: Launch, proxy: Proxy
+) -> None:
+    await put(alone, await last_id(alone) + 3)
+    proxy.cut()
+    api = await launch(ApiProcess(alone.environment, s3_endpoint_url=proxy.url))
+    assert (await readiness(alone.client, api.url))[0] == 200
+
+    proxy.let_go()
+
+    async def refuses() -> bool:
+        status, said = await readiness(alone.client, api.url)
+        return status == 503 and REMEDY in said
+
+    await until(refuses, within_s=30)
+    assert await create(alone.client, api.url) == 503
+    assert (await readiness(alone.client, api.url))[0] == 503
+    assert api.log().count("no attachments are created") == 1
+    await command(alone, "reconcile", "--mend")
+
+    async def serves() -> bool:
+        return await create(alone.client, api.url) == 201
+
+    await until(serves, within_s=30)
+    assert (await readiness(alone.client, api.url))[0] == 200
+
+
+async def test_without_the_right_to_look_it_warns_and_starts(
+    alone: Service, launch: Launch
+) -> None:
+    environment = {**alone.environment, "AWS_SECRET_ACCESS_KEY": "wrong"}
+    api = await launch(ApiProcess(environment))
+    assert "s3:ListBucket" in api.log()
+    assert (await readiness(alone.client, api.url))[0] == 200
+
+
+async def test_up_does_not_come_up_over_a_store_whose_rows_are_lost(alone: Service) -> None:
+    taken = await last_id(alone) + 3
+    await put(alone, taken)
+    with mock.patch.dict("os.environ", alone.environment):
+        with pytest.raises(StartFailed, match=f"up to {taken} or more.*attachments up --mend"):
+            await check_ids(alone.settings, mend=False)
+        await check_ids(alone.settings, mend=True)
+        await check_ids(alone.settings, mend=False)
+    assert await last_id(alone) == sequence.raised_above(taken)
+
+
+async def test_a_service_role_that_may_not_read_the_sequence_is_told(alone: Service) -> None:
+    await alone.execute("CREATE ROLE narrow LOGIN PASSWORD 'narrow'")
+    await alone.execute("GRANT SELECT, INSERT, UPDATE, DELETE ON attachments TO narrow")
+    address = alone.environment["ATTACHMENTS_DATABASE_URL"]
+    scheme, _, rest = address.partition("://")
+    url = f"{scheme}://narrow:narrow@{rest.rpartition('@')[2]}"
+    connection = await asyncpg.connect(url)
+    try:
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await sequence.find_last_id(connection)
+    finally:
+        await connection.close()
+        await alone.execute("DROP OWNED BY narrow")
+        await alone.execute("DROP ROLE narrow")
