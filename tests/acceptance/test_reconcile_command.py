@@ -1,0 +1,136 @@
+"""`attachments reconcile`: what differs is listed, mended where it can be, and never deleted."""
+
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest_asyncio
+
+from shared.reconciliation import IdSet
+from tests.commands import command
+from tests.conftest import StartService, StartWorker
+from tests.data import images
+from tests.lost_rows import own_bucket, reuse_id
+from tests.resources import open_bucket, stored
+from tests.service import Service, until
+from tests.stack import Stack
+
+PHOTO, OTHER = images.photo(), images.photo(colour=(1, 2, 3))
+
+
+@pytest_asyncio.fixture
+async def alone(stack: Stack, start_service: StartService) -> AsyncIterator[Service]:
+    """A service with a bucket of its own."""
+    async with own_bucket(stack) as bucket:
+        yield await start_service(s3_bucket=bucket)
+
+
+async def reconciled(service: Service, *options: str) -> tuple[int, dict[int, str], Any]:
+    """Run it; returns its status, the kinds by id, and the whole document."""
+    ended = await command(service, "reconcile", "--json", *options)
+    assert ended.err == "", ended.err
+    document = json.loads(ended.out)
+    kinds = {each["id"]: each["kind"] for each in document["differences"]}
+    return ended.status, kinds, document
+
+
+async def ready(service: Service) -> int:
+    """Upload a photo and wait until it is ready."""
+    attachment_id = await service.client.upload(PHOTO)
+    assert (await service.client.settled(attachment_id))["meta"]["state"] == "ready"
+    return int(attachment_id)
+
+
+async def test_where_nothing_differs_it_says_so(alone: Service, start_worker: StartWorker) -> None:
+    await start_worker(alone)
+    await ready(alone)
+    status, kinds, document = await reconciled(alone)
+    assert (status, kinds) == (0, {})
+    assert (document["summary"]["objects"], document["summary"]["rows"]) == (2, 1)
+    ended = await command(alone, "reconcile")
+    assert (ended.status, ended.out) == (
+        0, "2 objects and 1 rows: 0 differences, 0 mended, 0 left\n"
+    )  # fmt: skip
+
+
+async def test_each_difference_is_listed_then_mended(
+    alone: Service, start_worker: StartWorker
+) -> None:
+    await start_worker(alone)
+    same, changed, missing, bare, orphan = [await ready(alone) for _ in range(5)]
+    alone.stack.relay.target = None  # what happens now is not told
+    rows = {each: await alone.row(each) for each in (same, changed, missing, bare, orphan)}
+    name = alone.settings.s3_bucket
+    async with open_bucket(alone.stack) as bucket:
+        await bucket.put_object(Bucket=name, Key=rows[changed].key, Body=OTHER)
+        await bucket.delete_object(Bucket=name, Key=rows[missing].key)
+        await bucket.delete_object(Bucket=name, Key=str(rows[bare].thumbnail_key))
+    await alone.execute("DELETE FROM attachments WHERE id = $1", orphan)
+    await alone.execute("UPDATE attachments SET due_at = NULL")
+
+    status, kinds, document = await reconciled(alone)
+    assert status == 1
+    assert {each["mended"] for each in document["differences"]} == {False}
+    found = {(each["id"], each["kind"]) for each in document["differences"]}
+    assert found == {
+        (changed, "object_changed"), (missing, "object_missing"), (bare, "thumbnail_missing"),
+        (orphan, "original_without_row"), (orphan, "thumbnail_without_row"),
+    }  # fmt: skip
+    assert (await alone.row(missing)).state == "ready"  # nothing has been done
+
+    status, _, document = await reconciled(alone, "--mend")
+    assert status == 1  # the orphan is left
+    assert document["summary"]["left"] == 2
+    assert (await alone.row(missing)).reason == "missing"
+
+    async def again() -> bool:
+        now = [await alone.row(each) for each in (changed, bare)]
+        return all(row.state == "ready" and row.resized for row in now)
+
+    await until(again, within_s=30)
+    assert (await alone.row(changed)).etag != rows[changed].etag
+    async with open_bucket(alone.stack) as bucket:
+        assert await stored(bucket, name, rows[orphan].key) == PHOTO
+        assert await stored(bucket, name, str(rows[bare].thumbnail_key)) is not None
+    status, kinds, document = await reconciled(alone, "--mend")
+    assert set(kinds) == {orphan}
+
+
+async def test_after_a_loss_ids_go_on_above_and_adopted_files_are_given_up(
+    alone: Service, start_worker: StartWorker
+) -> None:
+    reused = await reuse_id(alone, PHOTO)
+    number = int(reused.attachment_id)
+    await reused.tell()
+    await alone.execute("UPDATE attachments SET state = 'ready', due_at = NULL")
+    await alone.execute(f"ALTER SEQUENCE attachments_id_seq RESTART WITH {number - 5}")
+
+    status, _, document = await reconciled(alone)
+    assert status == 1
+    found = {(each["id"], each["kind"]) for each in document["differences"]}
+    assert found == {(number, "ids_above_sequence"), (number, "older_than_row")}
+
+    status, _, document = await reconciled(alone, "--mend")
+    assert (status, document["summary"]["left"]) == (0, 0)
+    assert (await alone.row(number)).state == "pending"
+    assert await reused.object() == PHOTO
+    assert int((await alone.client.create())["data"]["id"]) == (number // 10**6 + 2) * 10**6 + 1
+    status, kinds, _ = await reconciled(alone)
+    assert (status, kinds) == (1, {number: "older_than_row_unused"})
+
+
+async def test_a_store_that_refuses_is_named_in_one_line(alone: Service) -> None:
+    alone.environment["AWS_SECRET_ACCESS_KEY"] = "wrong"
+    ended = await command(alone, "reconcile")
+    assert ended.status == 1
+    (line,) = ended.err.splitlines()
+    assert "s3:ListBucket" in line
+
+
+def test_a_set_of_ids_holds_what_was_put_in() -> None:
+    ids = IdSet()
+    numbers = {0, 1, 7, 8, 4095, 4096, 10**9, 2**63 - 1}
+    for each in numbers:
+        ids.add(each)
+    near = {each + step for each in numbers for step in (-1, 0, 1) if each + step >= 0}
+    assert {each for each in near if each in ids} == numbers & near
