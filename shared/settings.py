@@ -91,6 +91,7 @@ class Settings(BaseSettings):
     decoders: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1, le=64)
     decoder_timeout: float = Field(10, gt=0, le=120, description="seconds")
     decoder_seal: Literal["preferred", "required"] = "preferred"
+    decoder_isolation: Literal["organization", "none"] = "organization"
     max_pixels: int = Field(50_000_000, ge=1, le=200_000_000)
     more_formats: Words = ()
     attempts: int = Field(5, ge=1, le=20)

@@ -119,19 +119,34 @@ def limit_resources(*, threads: bool = False) -> None:
     privileges.drop()
 
 
-def main(descriptor: int, kind: Box = Box.IMAGES, more: Collection[str] = ()) -> None:
-    """Serve jobs until the worker closes its end; the first answer tells how it stands."""
+def main(
+    descriptor: int,
+    kind: Box = Box.IMAGES,
+    more: Collection[str] = (),
+    prepared: Make | None = None,
+) -> None:
+    """Serve jobs until the worker closes its end; the first answer tells how it stands.
+
+    A fork of a process that has called `prepare` already gives its result as `prepared`.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the worker decides when we end
     channel = socket.socket(fileno=descriptor)
-    make = prepare(kind, more)
+    make = prepared or prepare(kind, more)
     threads = "heic" in more  # libheif decodes in one of its own, whatever it is asked for
+    parent = os.getppid()
     limit_resources(threads=threads)
+    if prepared is not None:
+        # `limit_resources` may change the user, and the kernel then forgets the tie to the zygote.
+        privileges.end_with_parent()
+        if os.getppid() != parent:
+            return
     # What the system says that it held at the most is more than it ever held: that of the process
     # that started it counts as well. So growth is told from here on.
     held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     send(channel, {"sealed": seal(threads=threads), "held": held})
     while (received := receive_job(channel)) is not None:
-        send(channel, *run_job(make, *received))
+        answer, body = run_job(make, *received)
+        send(channel, {**answer, "job": received[0]["job"]}, body)
 
 
 def send(channel: socket.socket, answer: dict[str, Any], body: bytes = b"") -> None:

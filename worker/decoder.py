@@ -5,9 +5,9 @@ import json
 import math
 import os
 import resource
+import secrets
 import signal
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Collection, Iterator
@@ -17,6 +17,7 @@ from typing import Any, Final
 from shared.errors import DecoderFault, Rejected
 from shared.reasons import REASONS
 from worker.box import HEADER, MAX_MEMORY_BYTES
+from worker.children import Child, Spawned, spawn
 from worker.formats import Box
 from worker.thumbnails import MAX_EDGE, Thumbnail
 
@@ -24,6 +25,9 @@ CPU_SHARE: Final = 0.5
 """How much of a job's wall clock its decoder may compute. A file that needs more is hostile: the
 slowest honest one of 50 megapixels takes two seconds. One that only waits for a busy machine has
 the whole wall clock."""
+
+IDLE_CPU_S: Final = 0.01
+"""CPU that a child may use between an answer and the next job: it only frees what the job held."""
 
 START_TIMEOUT_S = 30.0
 MAX_ANSWER_BYTES = 4096
@@ -46,83 +50,98 @@ _OWN_ENDS: Final = frozenset(
 class Decoder:
     """One child process, at work on one file at a time."""
 
-    def __init__(self, process: "subprocess.Popen[bytes]", channel: socket.socket) -> None:
-        self._process = process
+    def __init__(self, child: Child, channel: socket.socket) -> None:
+        self._child = child
         self._channel = channel
         self.jobs = 0
         self.sealed = False
+        self.owner: int | None = None
+        self._status: int | None = None
         self._held = 0
         self._peak = 0
+        self._rested_s = 0.0
 
     @property
     def pid(self) -> int:
         """The child's process id."""
-        return self._process.pid
+        return self._child.pid
 
     @classmethod
     async def start(cls, kind: Box = Box.IMAGES, more: Collection[str] = ()) -> "Decoder":
-        """Start a child and wait until it has warmed up. Raises DecoderFault."""
-        ours, theirs = socket.socketpair()
-        ours.setblocking(False)
+        """Start a child in a Python of its own, and wait until it has warmed up.
 
-        def spawn() -> "subprocess.Popen[bytes]":
-            with theirs:
-                return subprocess.Popen(
-                    # isolated: neither the environment nor the working directory has a say
-                    [
-                        sys.executable, "-I", "-m", "worker.box",
-                        kind.value, ",".join(sorted(more)), str(theirs.fileno()),
-                    ],
-                    env={},
-                    pass_fds=(theirs.fileno(),),
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.DEVNULL,
-                    stderr=subprocess.DEVNULL,
-                    start_new_session=True,
-                )  # fmt: skip
+        Raises DecoderFault.
+        """
+        process, channel = await spawn("worker.box", kind, more)
+        decoder = cls(Spawned(process), channel)
+        await decoder.await_start()
+        return decoder
 
-        spawning = asyncio.ensure_future(asyncio.to_thread(spawn))
-        try:
-            decoder = cls(await asyncio.shield(spawning), ours)
-        except OSError as error:
-            ours.close()
-            raise DecoderFault("decoder_fault") from error
-        except asyncio.CancelledError:
-            ours.close()
-            spawning.add_done_callback(_end_unwanted)  # it will be started all the same
-            raise
+    async def await_start(self) -> None:
+        """Wait until the child is ready for jobs. Raises DecoderFault; it is then stopped."""
         try:
             async with asyncio.timeout(START_TIMEOUT_S):
-                answer, _ = await decoder._answer()
-                decoder._has_started(answer)
+                answer, _ = await self._answer()
+                self._has_started(answer)
         except (TimeoutError, OSError, EOFError, ValueError) as error:
-            await decoder.stop()
+            await self.stop()
             raise DecoderFault("decoder_fault") from error
         except asyncio.CancelledError:
-            await decoder.stop()
+            await self.stop()
             raise
-        return decoder
 
     def _has_started(self, answer: Any) -> None:
         if not isinstance(answer, dict) or type(answer.get("held")) is not int:
             raise EOFError("the decoder's first answer makes no sense")
         self.sealed = answer.get("sealed") is True
         self._held = answer["held"]
+        self._rested_s = self._cpu_s()
 
     async def decode(self, descriptor: int, *, max_pixels: int, timeout_s: float) -> Thumbnail:
-        """Have a file decoded. Raises Rejected for the file's fault, EOFError if the child died,
-        TimeoutError if it took too long; after the last two the child must be stopped."""
+        """Have a file decoded. Raises Rejected for the file's fault, EOFError if the child died or
+        did something without a job, TimeoutError if it took too long; after the last two the child
+        must be stopped."""
+        if (fault := self.idle_fault()) is not None:
+            raise EOFError(fault)
         self.jobs += 1
         cpu_s = timeout_s * CPU_SHARE
+        name = secrets.token_hex(8)  # bytes that were sent before the job cannot name it
         job = json.dumps(
-            {"max_pixels": max_pixels, "timeout_s": timeout_s, "cpu_s": cpu_s}
+            {"job": name, "max_pixels": max_pixels, "timeout_s": timeout_s, "cpu_s": cpu_s}
         ).encode()
         async with asyncio.timeout(timeout_s):
             self._allow_cpu(cpu_s)
             with _read_only(descriptor) as readable:
                 socket.send_fds(self._channel, [HEADER.pack(len(job), 0) + job], [readable])
             answer, body = await self._answer()
-        return _checked(answer, body)
+        self._rested_s = self._cpu_s()
+        return _checked(answer, body, name)
+
+    def idle_fault(self) -> str | None:
+        """Tell what a child without a job did that it must not, or None.
+
+        Code of a file that has taken it over may go on after the answer, or leave bytes in the
+        socket that would be read as the answer to the next job.
+        """
+        if self._child.doomed:
+            return "the decoder is gone"
+        try:
+            unasked = self._channel.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            if self._cpu_s() - self._rested_s > IDLE_CPU_S:
+                return "the decoder computed without a job"
+            return None
+        except OSError:
+            unasked = b""
+        return "the decoder wrote without a job" if unasked else "the decoder is gone"
+
+    def _cpu_s(self) -> float:
+        """Read the child's CPU clock, in seconds; 0 where there is none (not on Linux)."""
+        if sys.platform == "linux":
+            with suppress(OSError):  # it has died, which its socket tells
+                # the number of another process's CPU clock (clock_getcpuclockid(3))
+                return time.clock_gettime((~self.pid << 3) | 2)
+        return 0.0
 
     def _allow_cpu(self, seconds: float) -> None:
         """Have the kernel end the child once it has computed that much longer (Linux).
@@ -134,8 +153,7 @@ class Decoder:
         # It has died, which its socket will tell; or it is another user's and this process has no
         # CAP_SYS_RESOURCE.
         with suppress(OSError):
-            # the number of another process's CPU clock (clock_getcpuclockid(3))
-            used = time.clock_gettime((~self.pid << 3) | 2)
+            used = self._cpu_s()
             _, hard = resource.prlimit(self.pid, resource.RLIMIT_CPU)
             resource.prlimit(self.pid, resource.RLIMIT_CPU, (math.ceil(used + seconds), hard))
 
@@ -158,37 +176,16 @@ class Decoder:
     async def stop(self) -> int:
         """Kill the child, if it still lives, and return its exit status."""
         self._channel.close()
-        if self._process.returncode is None:
-            with suppress(ProcessLookupError):
-                # not by Popen, which would wait for it first and forget what it used
-                os.kill(self.pid, signal.SIGKILL)
-        return await asyncio.to_thread(self._wait)
-
-    def _wait(self) -> int:
-        if self._process.returncode is None:
-            try:
-                _, status, usage = os.wait4(self.pid, 0)
-            except ChildProcessError:  # somebody else has waited for it
-                return self._process.wait()
-            self._process.returncode = os.waitstatus_to_exitcode(status)
-            self._peak = usage.ru_maxrss
-        return self._process.returncode
+        self._status, self._peak = await self._child.end()
+        return self._status
 
     def ran_out_of_memory(self) -> bool:
         """Whether it ended itself for want of memory, as C++ does; asked once it has stopped."""
         return (
-            self._process.returncode in _OWN_ENDS
+            self._status in _OWN_ENDS
             and self._peak > self._held
             and self._peak * _MAXRSS_UNIT > MAX_MEMORY_BYTES * MEMORY_SHARE
         )
-
-
-def _end_unwanted(spawning: "asyncio.Future[subprocess.Popen[bytes]]") -> None:
-    """End a child that was started for a caller who is no longer there."""
-    if not spawning.cancelled() and spawning.exception() is None:
-        process = spawning.result()
-        process.kill()
-        asyncio.get_running_loop().run_in_executor(None, process.wait)
 
 
 @contextmanager
@@ -205,10 +202,12 @@ def _read_only(descriptor: int) -> Iterator[int]:
         os.close(readable)
 
 
-def _checked(answer: Any, body: bytes) -> Thumbnail:
+def _checked(answer: Any, body: bytes, job: str) -> Thumbnail:
     """Believe nothing that comes out of the box before it has been looked at."""
     if not isinstance(answer, dict):
         raise EOFError("the decoder's answer is no object")
+    if answer.get("job") != job:
+        raise EOFError("the decoder's answer is not to its job")
     code = answer.get("rejected")
     if code is not None:
         raise Rejected(code if isinstance(code, str) and code in REASONS else "broken")

@@ -119,7 +119,9 @@ async def _examine(tools: Tools, claim: Claim) -> Outcome:
                     async with _buffered(storage, row.key, found, head, chunks) as buffered:
                         file, checksum = buffered
                         outcome = replace(outcome, checksum_sha256=checksum)
-                        thumbnail = await tools.decoders.decode(box, file.fileno())
+                        thumbnail = await tools.decoders.decode(
+                            box, row.organization_id, file.fileno()
+                        )
                     return await _stored(tools, claim, thumbnail, outcome)
             except Rejected as rejected:
                 # A document is none the worse for a reader of ours that cannot show its first page.

@@ -1,17 +1,29 @@
-"""The decoders of a worker: a few long-lived ones for all uploads, replaced once dead or worn."""
+"""The decoders of a worker: a few for all uploads, each for one organization at a time."""
 
 import asyncio
 import signal
+from collections import deque
 from collections.abc import Collection
+from contextlib import suppress
 from functools import cache
+from typing import Final
 
 from shared.errors import DecoderFault, Rejected
 from shared.log import get_logger
 from worker.decoder import Decoder
+from worker.forks import Source
 from worker.formats import Box
 from worker.thumbnails import Thumbnail
+from worker.turns import Gate
 
 JOBS_PER_DECODER = 500
+
+SPARES: Final = 2
+"""Sealed decoders that wait for an organization, at most, and no more than there are places. Two
+organizations that take turns use one up about every 50 ms; a fork takes five."""
+
+TEND_EVERY_S: Final = 1.0
+"""How often idle decoders are looked at: the longest that one may compute without a job."""
 
 log = get_logger(__name__)
 
@@ -23,36 +35,121 @@ def _tell_unsealed() -> None:
 
 
 class DecoderPool:
-    """As many decoders of one kind as set; each upload waits for a free one and has it alone."""
+    """The decoders of one kind: those that belong to an organization, and a few spare ones.
+
+    At most `size` jobs may be in it at one time; whoever calls `decode` sees to that. If it is
+    `isolated`, a decoder that has had a file of one organization never gets one of another. An idle
+    decoder stays with its organization until another needs its place, and is then killed.
+    """
 
     def __init__(
         self, size: int, *, max_pixels: int, timeout_s: float,
-        kind: Box = Box.IMAGES, more: Collection[str] = (), must_be_sealed: bool = False,
+        kind: Box = Box.IMAGES, more: Collection[str] = (), isolated: bool = True,
+        must_be_sealed: bool = False,
     ) -> None:  # fmt: skip
         self._kind = kind
-        self._more = more
         self._must_be_sealed = must_be_sealed
+        self._size = size
         self._max_pixels = max_pixels
         self._timeout_s = timeout_s
-        self._size = size
-        # None stands for a decoder that is yet to be started.
-        self._idle: asyncio.LifoQueue[Decoder | None] = asyncio.LifoQueue()
-        for _ in range(size):
-            self._idle.put_nowait(None)
+        self._isolated = isolated
+        self._source = Source(kind, more)
+        self._wanted = False
+        self._owned = 0
+        self._idle: list[Decoder] = []  # the one that was used last is last
+        self._spares: deque[Decoder] = deque()
+        self._filling: asyncio.Task[None] | None = None
+        self._ending: set[asyncio.Task[int]] = set()
 
     async def warm_up(self) -> None:
-        """Start all decoders side by side; one that does not start is tried again when needed."""
-        places = [self._idle.get_nowait() for _ in range(self._size)]
-        started = await asyncio.gather(
-            *(self._start() for place in places if place is None), return_exceptions=True
-        )
-        for item in started:
-            if isinstance(item, BaseException):
-                log.warning("decoder does not start", error=str(item))
-            self._idle.put_nowait(item if isinstance(item, Decoder) else None)
+        """Start the spare decoders; one that does not start is tried again when needed."""
+        self._wanted = True
+        await self._fill()
+
+    async def decode(self, organization: int, descriptor: int) -> Thumbnail:
+        """Decode a file of an organization. Raises Rejected, or DecoderFault if the child died."""
+        decoder: Decoder | None = await self._take(organization if self._isolated else 0)
+        assert decoder is not None
+        try:
+            return await decoder.decode(
+                descriptor, max_pixels=self._max_pixels, timeout_s=self._timeout_s
+            )
+        except TimeoutError:
+            log.warning("decoder killed", pid=decoder.pid, timeout_s=self._timeout_s)
+            dead, decoder = decoder, None
+            await dead.stop()
+            raise Rejected("decoder_timeout") from None
+        except (EOFError, OSError, ValueError, RecursionError) as error:
+            dead, decoder = decoder, None
+            status = await dead.stop()
+            log.warning("decoder died", pid=dead.pid, status=status, error=str(error))
+            if status == -signal.SIGXCPU:
+                raise Rejected("decoder_timeout") from None
+            if dead.ran_out_of_memory():
+                raise Rejected("decoder_memory") from None
+            raise DecoderFault("decoder_died") from None
+        except asyncio.CancelledError:
+            dead, decoder = decoder, None
+            await dead.stop()
+            raise
+        finally:
+            await self._give_back(decoder)
+
+    async def _take(self, owner: int) -> Decoder:
+        """Take an idle decoder of the owner, else a spare or fresh one. Raises DecoderFault."""
+        self._wanted = True
+        for decoder in [each for each in reversed(self._idle) if each.owner == owner]:
+            self._idle.remove(decoder)
+            if self._is_fit(decoder):
+                return decoder
+            self._owned -= 1
+        if self._owned >= self._size and self._idle:
+            self._end(self._idle.pop(0))
+        else:
+            self._owned += 1
+        try:
+            decoder = self._take_spare() or await self._start()
+        except BaseException:
+            self._owned -= 1
+            raise
+        self._refill()
+        decoder.owner = owner
+        return decoder
+
+    def _take_spare(self) -> Decoder | None:
+        while self._spares:
+            spare = self._spares.popleft()
+            if self._is_fit(spare):
+                return spare
+        return None
+
+    async def _give_back(self, decoder: Decoder | None) -> None:
+        try:
+            if decoder is not None and decoder.jobs >= JOBS_PER_DECODER:
+                worn, decoder = decoder, None
+                await worn.stop()
+        finally:
+            if decoder is None:
+                self._owned -= 1
+            else:
+                self._idle.append(decoder)
+
+    def _is_fit(self, decoder: Decoder) -> bool:
+        """Whether an idle decoder may have a job; one that did anything without one is killed."""
+        fault = decoder.idle_fault()
+        if fault is not None:
+            log.warning("idle decoder killed", pid=decoder.pid, error=fault)
+            self._end(decoder)
+        return fault is None
+
+    def _end(self, decoder: Decoder) -> None:
+        """Stop a decoder in the background: whoever waits for its place need not wait for that."""
+        ending = asyncio.create_task(decoder.stop())
+        self._ending.add(ending)
+        ending.add_done_callback(self._ending.discard)
 
     async def _start(self) -> Decoder:
-        decoder = await Decoder.start(self._kind, self._more)
+        decoder = await self._source.start()
         if not decoder.sealed and self._must_be_sealed:
             await decoder.stop()
             log.error("decoder is not sealed: it is given no file", kind=self._kind.value)
@@ -61,80 +158,86 @@ class DecoderPool:
             _tell_unsealed()
         return decoder
 
-    async def decode(self, descriptor: int) -> Thumbnail:
-        """Decode a file by a free decoder. Raises Rejected, or DecoderFault if the child died."""
-        decoder = await self._idle.get()
-        try:
-            if decoder is None:
-                decoder = await self._start()
+    def _refill(self) -> None:
+        if self._filling is None or self._filling.done():
+            self._filling = asyncio.create_task(self._fill())
+
+    async def _fill(self) -> None:
+        """Start spare decoders, one after the other, until there are enough."""
+        while len(self._spares) < min(self._size, SPARES):
             try:
-                return await decoder.decode(
-                    descriptor, max_pixels=self._max_pixels, timeout_s=self._timeout_s
-                )
-            except TimeoutError:
-                log.warning("decoder killed", pid=decoder.pid, timeout_s=self._timeout_s)
-                dead, decoder = decoder, None
-                await dead.stop()
-                raise Rejected("decoder_timeout") from None
-            except (EOFError, OSError, ValueError, RecursionError) as error:
-                dead, decoder = decoder, None
-                status = await dead.stop()
-                log.warning("decoder died", pid=dead.pid, status=status, error=str(error))
-                if status == -signal.SIGXCPU:
-                    raise Rejected("decoder_timeout") from None
-                if dead.ran_out_of_memory():
-                    raise Rejected("decoder_memory") from None
-                raise DecoderFault("decoder_died") from None
-            except asyncio.CancelledError:
-                dead, decoder = decoder, None
-                await dead.stop()
-                raise
-        finally:
-            try:
-                if decoder is not None and decoder.jobs >= JOBS_PER_DECODER:
-                    worn, decoder = decoder, None
-                    await worn.stop()
-            finally:
-                self._idle.put_nowait(decoder)
+                self._spares.append(await self._start())
+            except DecoderFault as error:
+                log.warning("decoder does not start", error=str(error.__cause__ or error))
+                return
+
+    def tend(self) -> None:
+        """Kill idle decoders that did anything without a job, and replace spares that are gone."""
+        for decoder in list(self._idle):
+            if not self._is_fit(decoder):
+                self._idle.remove(decoder)
+                self._owned -= 1
+        for decoder in list(self._spares):
+            if not self._is_fit(decoder):
+                self._spares.remove(decoder)
+        if self._wanted:
+            self._refill()
 
     async def close(self) -> None:
         """Stop the decoders that are idle; the others are stopped by whoever uses them."""
-        while not self._idle.empty():
-            decoder = self._idle.get_nowait()
-            if decoder is not None:
-                await decoder.stop()
+        self._wanted = False
+        if self._filling is not None:
+            self._filling.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._filling
+        while self._idle or self._spares:
+            decoder = self._spares.popleft() if self._spares else self._idle.pop()
+            self._owned -= decoder.owner is not None
+            await decoder.stop()
+        if self._ending:
+            await asyncio.wait(self._ending)
+        await self._source.close()
 
 
 class Decoders:
-    """All decoders of a worker: no more are at work at one time than set, of whatever kind."""
+    """All decoders of a worker: no more are at work at one time than set, of whatever kind.
+
+    Organizations that wait for a decoder are served in turns (`worker.turns`).
+    """
 
     def __init__(
-        self, size: int, *, max_pixels: int, timeout_s: float, more: Collection[str] = (),
-        must_be_sealed: bool = False,
+        self, size: int, *, max_pixels: int, timeout_s: float,
+        more: Collection[str] = (), isolated: bool = True, must_be_sealed: bool = False,
     ) -> None:  # fmt: skip
-        self._slots = asyncio.Semaphore(size)
+        self._gate = Gate(size)
+        self._tending: asyncio.Task[None] | None = None
         self._pools = {
             kind: DecoderPool(
-                size,
-                max_pixels=max_pixels,
-                timeout_s=timeout_s,
-                kind=kind,
-                more=more,
-                must_be_sealed=must_be_sealed,
+                size, max_pixels=max_pixels, timeout_s=timeout_s,
+                kind=kind, more=more, isolated=isolated, must_be_sealed=must_be_sealed,
             )
             for kind in Box
-        }
+        }  # fmt: skip
 
     async def warm_up(self) -> None:
         """Start those for images; the others are started when the first document comes."""
         await self._pools[Box.IMAGES].warm_up()
+        self._tending = asyncio.create_task(self._tend())
 
-    async def decode(self, kind: Box, descriptor: int) -> Thumbnail:
-        """Decode a file in a box of that kind. Raises Rejected, or DecoderFault."""
-        async with self._slots:
-            return await self._pools[kind].decode(descriptor)
+    async def decode(self, kind: Box, organization: int, descriptor: int) -> Thumbnail:
+        """Decode a file of an organization in a box of that kind. Raises Rejected, DecoderFault."""
+        async with self._gate.turn(organization):
+            return await self._pools[kind].decode(organization, descriptor)
+
+    async def _tend(self) -> None:
+        while True:
+            await asyncio.sleep(TEND_EVERY_S)
+            for pool in self._pools.values():
+                pool.tend()
 
     async def close(self) -> None:
         """Stop the decoders that are idle; the others are stopped by whoever uses them."""
+        if self._tending is not None:
+            self._tending.cancel()
         for pool in self._pools.values():
             await pool.close()

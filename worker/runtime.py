@@ -152,6 +152,7 @@ class Runtime:
                 timeout_s=settings.decoder_timeout,
                 more=settings.more_formats,
                 must_be_sealed=settings.decoder_seal == "required",
+                isolated=settings.decoder_isolation == "organization",
             )
             stack.push_async_callback(decoders.close)
             sniffers = Sniffers(

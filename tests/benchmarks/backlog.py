@@ -4,13 +4,14 @@ So the worker is weighed alone: neither the client's work nor the store's for it
 """
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
 from tests.benchmarks.processes import cpu_s
-from tests.service import FINAL_STATES, Service, WorkerProcess, until
+from tests.service import FINAL_STATES, Client, Service, WorkerProcess, until
 
 PARALLEL = 8
 WITHIN_S = 300.0
@@ -36,12 +37,20 @@ class Worked:
 
 
 async def work_off(
-    service: Service, worker: WorkerProcess, content: bytes, *, uploads: int
+    service: Service,
+    worker: WorkerProcess,
+    content: bytes,
+    *,
+    uploads: int,
+    clients: Sequence[Client] = (),
 ) -> Worked:
-    """Upload that many photos, then have the worker process all of them."""
+    """Upload that many photos, then have the worker process all of them.
+
+    Several clients upload in turn, so that their organizations' events come mixed.
+    """
     relay = service.stack.relay
     relay.target, held_from = None, len(relay.seen)
-    ids = await _upload(service, content, uploads)
+    ids = await _upload(clients or [service.client], content, uploads)
 
     async def all_held() -> list[Any] | None:
         # Thumbnails of an earlier round may still be told of; those are not waited for.
@@ -56,14 +65,14 @@ async def work_off(
     return Worked(uploads=uploads, seconds=seconds, cpu_s=cpu_s(worker.pid) - before)
 
 
-async def _upload(service: Service, content: bytes, uploads: int) -> list[int]:
+async def _upload(clients: Sequence[Client], content: bytes, uploads: int) -> list[int]:
     slots = asyncio.Semaphore(PARALLEL)
 
-    async def one() -> int:
+    async def one(number: int) -> int:
         async with slots:
-            return int(await service.client.upload(content, "photo.jpg"))
+            return int(await clients[number % len(clients)].upload(content, "photo.jpg"))
 
-    return await asyncio.gather(*(one() for _ in range(uploads)))
+    return await asyncio.gather(*(one(number) for number in range(uploads)))
 
 
 async def _settled(service: Service, ids: list[int]) -> float:

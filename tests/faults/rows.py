@@ -14,6 +14,7 @@ from PIL import Image
 from shared.attachments import Attachment
 from shared.storage import Storage
 from tests.data import images
+from tests.decoders import find_decoders
 from tests.objects import content
 from tests.service import Service, WorkerProcess, until
 
@@ -102,10 +103,8 @@ async def no_orphans(service: Service, storage: Storage, attachment_id: str | in
 
 
 def decoders(worker: WorkerProcess) -> list[psutil.Process]:
-    """Find the decoders of a worker."""
-    return [
-        child for child in psutil.Process(worker.pid).children() if "worker.box" in child.cmdline()
-    ]
+    """Find the decoders of a worker, spare ones included."""
+    return find_decoders(worker.pid)
 
 
 def processed(worker: WorkerProcess) -> Counter[str]:

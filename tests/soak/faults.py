@@ -10,6 +10,7 @@ import psutil  # type: ignore[import-untyped]  # it ships none
 import redis.asyncio
 from redis.exceptions import RedisError
 
+from tests.decoders import find_decoders
 from tests.soak.plan import Fault
 from tests.soak.processes import Kept
 from tests.soak.site import Site
@@ -119,13 +120,4 @@ def decoders(worker: Kept) -> list[psutil.Process]:
     """Find the decoders that a process has now, the eldest first; only workers have any."""
     if worker.child is None or not worker.alive:
         return []
-    try:
-        children = psutil.Process(worker.child.pid).children()
-    except psutil.NoSuchProcess:
-        return []
-    found = []
-    for child in children:
-        with suppress(psutil.Error):
-            if "worker.box" in child.cmdline():
-                found.append(child)
-    return sorted(found, key=lambda process: process.pid)
+    return find_decoders(worker.child.pid)

@@ -8,7 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
-import time
+import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -23,19 +23,26 @@ from PIL import Image
 
 from shared.errors import DecoderFault, Rejected
 from tests.data import images, pdfs
+from tests.decoders import find_decoders, find_zygotes, has_begun
 from tests.service import until
 from worker import decoder as decoder_module
 from worker import pool as pool_module
 from worker.box import HEADER, MAX_DESCRIPTORS, MAX_MEMORY_BYTES
+from worker.children import Spawned
 from worker.decoder import MAX_ANSWER_BYTES, MAX_THUMBNAIL_BYTES, Decoder
+from worker.forks import Forked
 from worker.formats import Box
-from worker.pool import DecoderPool, Decoders
+from worker.pool import SPARES, Decoders
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 MAX_PIXELS = 50_000_000
 ZOMBIE = psutil.STATUS_ZOMBIE
+JOB = "0123456789abcdef"
+"""Where an answer names its job: a liar puts the real name there."""
+
 GOOD = {
-    "content_type": "image/png", "extension": None, "width": 1, "height": 1, "carries_more": False,
+    "job": JOB, "content_type": "image/png", "extension": None, "width": 1, "height": 1,
+    "carries_more": False,
 }  # fmt: skip
 
 
@@ -50,20 +57,15 @@ def opened(content: bytes) -> Iterator[int]:
         os.close(descriptor)
 
 
-async def decode(of: DecoderPool, content: bytes) -> Any:
-    """Have content decoded by a pool."""
+async def decode(of: Decoders, content: bytes, organization: int = 1) -> Any:
+    """Have content decoded as an image."""
     with opened(content) as descriptor:
-        return await of.decode(descriptor)
+        return await of.decode(Box.IMAGES, organization, descriptor)
 
 
 def children() -> list[psutil.Process]:
     """Find the decoders that this process has started and that still live."""
-    found = []
-    for child in psutil.Process().children():
-        with suppress(psutil.NoSuchProcess):
-            if "worker.box" in child.cmdline() and child.status() != psutil.STATUS_ZOMBIE:
-                found.append(child)
-    return found
+    return find_decoders(os.getpid())
 
 
 @pytest_asyncio.fixture
@@ -75,10 +77,10 @@ async def decoder() -> AsyncIterator[Decoder]:
 
 
 @pytest_asyncio.fixture
-async def pool() -> AsyncIterator[DecoderPool]:
-    """A pool of one decoder."""
+async def pool() -> AsyncIterator[Decoders]:
+    """A pool of one decoder, and one to spare."""
     assert children() == []
-    started = DecoderPool(1, max_pixels=MAX_PIXELS, timeout_s=20)
+    started = Decoders(1, max_pixels=MAX_PIXELS, timeout_s=20)
     await started.warm_up()
     yield started
     await started.close()
@@ -263,10 +265,11 @@ async def test_a_sealed_one_draws_documents() -> None:
 def changed_box(folder: Path, change: str) -> str:
     """Write a program to run in place of Python, whose box is changed by some code first."""
     code = f"import sys, time; from worker import box; from worker.formats import Box; {change};"
-    code += "box.main(int(sys.argv[3]), Box(sys.argv[1]), ())"
+    code += "from importlib import import_module; run = import_module(sys.argv[1]).main;"
+    code += "run(int(sys.argv[4]), Box(sys.argv[2]), ())"
     program = folder / "python"
-    # called as: python -I -m worker.box KIND MORE FD
-    words = f'{sys.executable} -I -c "{code}" "$4" "$5" "$6" worker.box'
+    # called as: python -I -m worker.zygote KIND MORE FD
+    words = f'{sys.executable} -I -c "{code}" "$3" "$4" "$5" "$6"'
     program.write_text(f"#!/bin/sh\nunset PWD\nexec {words}\n")  # the shell itself sets PWD
     program.chmod(0o755)
     return str(program)
@@ -277,7 +280,7 @@ async def test_where_it_cannot_be_sealed_that_is_said_once(
 ) -> None:
     monkeypatch.setattr(sys, "executable", changed_box(tmp_path, "box.seal = lambda **_: False"))
     pool_module._tell_unsealed.cache_clear()
-    pool = DecoderPool(2, max_pixels=MAX_PIXELS, timeout_s=20)
+    pool = Decoders(2, max_pixels=MAX_PIXELS, timeout_s=20)
     with structlog.testing.capture_logs() as logged:
         await pool.warm_up()
     assert (await decode(pool, images.photo())).width == 800
@@ -293,7 +296,7 @@ async def test_row74_one_that_computes_for_too_long_is_ended_by_the_kernel(
     spin = "box.make_image = lambda file, job: sum(0 for _ in iter(int, 1))"
     monkeypatch.setattr(sys, "executable", changed_box(tmp_path, spin))
     monkeypatch.setattr(decoder_module, "CPU_SHARE", 0.001)
-    pool = DecoderPool(1, max_pixels=MAX_PIXELS, timeout_s=100)
+    pool = Decoders(1, max_pixels=MAX_PIXELS, timeout_s=100)
     await pool.warm_up()
     (child,) = children()
     with pytest.raises(Rejected, match="decoder_timeout"):
@@ -308,7 +311,7 @@ async def test_row76_one_that_gives_itself_up_for_want_of_memory_says_so(
 ) -> None:
     greedy = "import os; box.make_image = lambda file, job: (b'x' * 800_000_000, os.abort())"
     monkeypatch.setattr(sys, "executable", changed_box(tmp_path, greedy))
-    pool = DecoderPool(1, max_pixels=MAX_PIXELS, timeout_s=20)
+    pool = Decoders(1, max_pixels=MAX_PIXELS, timeout_s=20)
     with pytest.raises(Rejected, match="decoder_memory"):
         await decode(pool, images.photo())
     await pool.close()
@@ -346,14 +349,15 @@ def test_it_is_handed_a_file_that_it_can_only_read() -> None:
 async def test_one_whose_end_is_not_waited_for_is_replaced(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    wait = Decoder._wait
+    end = Forked.end
 
-    def wait_long(decoder: Decoder) -> int:
-        time.sleep(0.5)
-        return wait(decoder)
+    async def end_late(child: Forked) -> tuple[int, int]:
+        ended = await end(child)
+        await asyncio.sleep(0.5)
+        return ended
 
-    monkeypatch.setattr(Decoder, "_wait", wait_long)
-    pool = DecoderPool(1, max_pixels=MAX_PIXELS, timeout_s=0.5)
+    monkeypatch.setattr(Forked, "end", end_late)
+    pool = Decoders(1, max_pixels=MAX_PIXELS, timeout_s=0.5)
     await pool.warm_up()
     (child,) = children()
     child.suspend()
@@ -362,7 +366,7 @@ async def test_one_whose_end_is_not_waited_for_is_replaced(
     job.cancel()
     with pytest.raises(asyncio.CancelledError):
         await job
-    pool._timeout_s = 20
+    pool._pools[Box.IMAGES]._timeout_s = 20
     assert (await decode(pool, images.photo())).width == 800
     await pool.close()
 
@@ -405,17 +409,16 @@ async def test_kinds_of_box_share_the_places() -> None:
     child.suspend()
     with opened(images.photo()) as descriptor:
         jobs = [
-            asyncio.create_task(decoders.decode(kind, descriptor))
+            asyncio.create_task(decoders.decode(kind, 1, descriptor))
             for kind in (Box.IMAGES, Box.DOCUMENTS)
         ]
-        await until(lambda: asyncio.sleep(0, decoders._slots.locked()))
-        await asyncio.sleep(0)
-        assert len(children()) == 1  # none is started for what has no place yet
+        await until(lambda: asyncio.sleep(0, len(children()) == 2))  # and the next spare
+        assert len(find_zygotes(os.getpid())) == 1  # none is started for what has no place yet
         child.resume()
         assert (await jobs[0]).width == 800
         with pytest.raises(Rejected):  # no document
             await jobs[1]
-    assert len(children()) == 2
+    assert len(find_zygotes(os.getpid())) == 2
     await decoders.close()
     assert children() == []
 
@@ -457,50 +460,60 @@ async def test_no_descriptor_is_left_over_from_a_job() -> None:
 async def test_it_ends_when_the_worker_is_gone() -> None:
     started = await Decoder.start()
     started._channel.close()
-    assert await asyncio.to_thread(started._process.wait, 10) == 0
+    await asyncio.to_thread(os.waitid, os.P_PID, started.pid, os.WEXITED | os.WNOWAIT)
+    assert await started.stop() == 0
 
 
 async def test_one_that_hangs_is_killed_and_its_file_rejected() -> None:
-    pool = DecoderPool(1, max_pixels=MAX_PIXELS, timeout_s=0.5)
+    pool = Decoders(1, max_pixels=MAX_PIXELS, timeout_s=0.5)
     await pool.warm_up()
     (child,) = children()
     child.suspend()
     with pytest.raises(Rejected, match="decoder_timeout"):
         await decode(pool, images.photo())
     assert not child.is_running()
-    pool._timeout_s = 20
+    pool._pools[Box.IMAGES]._timeout_s = 20
     assert (await decode(pool, images.photo())).width == 800
     await pool.close()
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
-async def test_one_that_dies_is_replaced(pool: DecoderPool, number: signal.Signals) -> None:
-    (child,) = children()
-    child.send_signal(number)
-    await asyncio.to_thread(child.wait, 10)
-    with pytest.raises(DecoderFault, match="decoder_died"):
-        await decode(pool, images.photo())
-    assert (await decode(pool, images.photo())).width == 800
-    (other,) = children()
-    assert other.pid != child.pid
+async def test_one_that_dies_without_a_job_costs_no_file_an_attempt(
+    pool: Decoders, number: signal.Signals
+) -> None:
+    for _ in range(2):  # a spare one, then the organization's own
+        found = children()
+        for child in found:
+            child.send_signal(number)
+        await until(lambda: asyncio.sleep(0, not children()))
+        assert (await decode(pool, images.photo())).width == 800
+        assert not {child.pid for child in found} & {child.pid for child in children()}
 
 
-async def test_one_that_dies_at_work_is_replaced(pool: DecoderPool) -> None:
+async def begun(pool: Decoders) -> asyncio.Task[Any]:
+    """Begin a job that does not end: its decoder is frozen."""
     (child,) = children()
     child.suspend()
     job = asyncio.create_task(decode(pool, images.photo()))
-    await until(lambda: asyncio.sleep(0, pool._idle.empty()))
-    child.kill()
+    await until(lambda: asyncio.sleep(0, has_begun(child)))
+    return job
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
+async def test_one_that_dies_at_work_is_replaced(pool: Decoders, number: signal.Signals) -> None:
+    (child,) = children()
+    job = await begun(pool)
+    child.send_signal(number)
+    child.resume()
     with pytest.raises(DecoderFault, match="decoder_died"):
         await job
     assert (await decode(pool, images.photo())).width == 800
+    assert not child.is_running()
 
 
-async def test_one_whose_job_is_cancelled_is_replaced(pool: DecoderPool) -> None:
+async def test_one_whose_job_is_cancelled_is_replaced(pool: Decoders) -> None:
     (child,) = children()
-    child.suspend()
-    job = asyncio.create_task(decode(pool, images.photo()))
-    await until(lambda: asyncio.sleep(0, pool._idle.empty()))
+    job = await begun(pool)
     job.cancel()
     with pytest.raises(asyncio.CancelledError):
         await job
@@ -510,7 +523,7 @@ async def test_one_whose_job_is_cancelled_is_replaced(pool: DecoderPool) -> None
 
 @pytest.mark.parametrize("content", [images.photo(9, 9), b"no image"], ids=["good", "bad"])
 async def test_one_is_replaced_after_some_hundreds_of_jobs(
-    pool: DecoderPool, content: bytes, monkeypatch: pytest.MonkeyPatch
+    pool: Decoders, content: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pool_module, "JOBS_PER_DECODER", 2)
     (child,) = children()
@@ -522,18 +535,18 @@ async def test_one_is_replaced_after_some_hundreds_of_jobs(
 
 
 async def test_many_jobs_share_few_decoders() -> None:
-    pool = DecoderPool(2, max_pixels=MAX_PIXELS, timeout_s=30)
+    pool = Decoders(2, max_pixels=MAX_PIXELS, timeout_s=30)
     await pool.warm_up()
     found = await asyncio.gather(*(decode(pool, images.photo(n, 7)) for n in range(10, 40)))
     assert [made.width for made in found] == list(range(10, 40))
-    assert len(children()) == 2
+    assert len(children()) <= 2 + SPARES
     await pool.close()
     assert children() == []
 
 
 async def test_one_that_does_not_start_is_a_fault_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
-    pool = DecoderPool(1, max_pixels=MAX_PIXELS, timeout_s=5)
+    pool = Decoders(1, max_pixels=MAX_PIXELS, timeout_s=5)
     await pool.warm_up()
     with pytest.raises(DecoderFault, match="decoder_fault"):
         await decode(pool, images.photo())
@@ -546,17 +559,26 @@ async def test_one_that_does_not_start_is_a_fault_of_ours(monkeypatch: pytest.Mo
 
 
 class Liar:
-    """Plays a decoder that has been taken over: answers every job with the same bytes."""
+    """Plays a decoder that has been taken over: answers its first job with given bytes."""
 
     def __init__(self, answer: bytes) -> None:
         ours, self.theirs = socket.socketpair()
         ours.setblocking(False)
-        self.theirs.sendall(answer)
         self.process = subprocess.Popen(["sleep", "60"])
-        self.decoder = Decoder(self.process, ours)
+        self.decoder = Decoder(Spawned(self.process), ours)
+        self._thread = threading.Thread(target=self._answer, args=(answer,))
+        self._thread.start()
+
+    def _answer(self, answer: bytes) -> None:
+        data, descriptors, _, _ = socket.recv_fds(self.theirs, 65536, 1)
+        for descriptor in descriptors:
+            os.close(descriptor)
+        name = json.loads(data[HEADER.size :])["job"]
+        self.theirs.sendall(answer.replace(JOB.encode(), name.encode()))
 
     async def stop(self) -> None:
         """End it."""
+        self._thread.join()
         self.theirs.close()
         await self.decoder.stop()
 
@@ -580,6 +602,8 @@ def framed(answer: Any, body: bytes = b"thumbnail") -> bytes:
         framed([GOOD]),
         framed(None),
         framed({}),
+        framed({**GOOD, "job": "f" * len(JOB)}),
+        framed({**GOOD, "job": None}),
         framed(GOOD, b""),
         framed({**GOOD, "content_type": "text/html"}),
         framed({**GOOD, "content_type": ["image/png"]}),
@@ -601,18 +625,18 @@ def framed(answer: Any, body: bytes = b"thumbnail") -> bytes:
 )
 async def test_an_answer_that_makes_no_sense_is_the_decoders_end(answer: bytes) -> None:
     liar = Liar(answer)
-    pool = DecoderPool(1, max_pixels=MAX_PIXELS, timeout_s=10)
-    pool._idle.get_nowait()
-    pool._idle.put_nowait(liar.decoder)
+    pool = Decoders(1, max_pixels=MAX_PIXELS, timeout_s=10)
+    pool._pools[Box.IMAGES]._spares.append(liar.decoder)
     with pytest.raises(DecoderFault, match="decoder_died"):
         await decode(pool, b"")
     assert liar.process.returncode is not None
     await liar.stop()
+    await pool.close()
 
 
 @pytest.mark.parametrize("code", ["no such reason", "", 5, ["broken"], {"a": 1}, "missing\n"])
 async def test_a_reason_that_does_not_exist_is_no_reason(code: Any) -> None:
-    liar = Liar(framed({"rejected": code}))
+    liar = Liar(framed({"job": JOB, "rejected": code}))
     with opened(b"") as descriptor, pytest.raises(Rejected, match=r"^broken$"):
         await liar.decoder.decode(descriptor, max_pixels=1, timeout_s=10)
     await liar.stop()

@@ -1,0 +1,418 @@
+"""Decoders belong to one organization, and may do nothing while they have no job."""
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+import textwrap
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import psutil  # type: ignore[import-untyped]
+import pytest
+import structlog
+
+from shared.errors import DecoderFault, Rejected
+from tests.data import images, pdfs
+from tests.data.seeds import seed
+from tests.decoders import find_decoders, find_zygotes, has_begun
+from tests.service import until
+from worker import forks as forks_module
+from worker import pool as pool_module
+from worker.children import spawn
+from worker.decoder import Decoder
+from worker.formats import Box
+from worker.pool import SPARES, Decoders
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="decoders are forked on Linux only")
+
+SMALL = images.photo(40, 30)
+
+
+@contextmanager
+def opened(content: bytes) -> Iterator[int]:
+    """Give a descriptor of a file with this content."""
+    descriptor = os.memfd_create("test")
+    try:
+        os.write(descriptor, content)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+async def decode(
+    of: Decoders, organization: int, content: bytes = SMALL, kind: Box = Box.IMAGES
+) -> Any:
+    """Have content of an organization decoded."""
+    with opened(content) as descriptor:
+        return await of.decode(kind, organization, descriptor)
+
+
+@asynccontextmanager
+async def running(size: int = 1, **given: Any) -> AsyncIterator[Decoders]:
+    """Run decoders, and see to it that nothing of them is left."""
+    decoders = Decoders(size, max_pixels=50_000_000, timeout_s=20, **given)
+    await decoders.warm_up()
+    try:
+        yield decoders
+    finally:
+        await decoders.close()
+        assert not psutil.Process().children(recursive=True)
+
+
+def changed_zygote(folder: Path, change: str) -> Path:
+    """Write a program to run in place of Python, whose zygote runs some code first."""
+    script, program = folder / "changed.py", folder / "python"
+    script.write_text(
+        "import sys\nfrom worker import box, zygote\nfrom worker.formats import Box\n"
+        + change
+        + "\nzygote.main(int(sys.argv[3]), Box(sys.argv[1]), ())\n"
+    )
+    # called as: python -I -m worker.zygote KIND MORE FD
+    line = f'exec {sys.executable} -I {script} "$4" "$5" "$6" worker.zygote'
+    program.write_text(f"#!/bin/sh\n{line}\n")
+    program.chmod(0o755)
+    return program
+
+
+@pytest.fixture
+def served(monkeypatch: pytest.MonkeyPatch) -> dict[int, list[int]]:
+    """Note whose files every decoder was given, by its process id, in their order."""
+    seen: dict[int, list[int]] = {}
+    organizations: dict[int, int] = {}
+    decode, enter = Decoder.decode, pool_module.DecoderPool.decode
+
+    async def noting_decode(decoder: Decoder, descriptor: int, **named: Any) -> Any:
+        seen.setdefault(decoder.pid, []).append(organizations[descriptor])
+        return await decode(decoder, descriptor, **named)
+
+    async def noting_enter(pool: Any, organization: int, descriptor: int) -> Any:
+        organizations[descriptor] = organization
+        return await enter(pool, organization, descriptor)
+
+    monkeypatch.setattr(Decoder, "decode", noting_decode)
+    monkeypatch.setattr(pool_module.DecoderPool, "decode", noting_enter)
+    return seen
+
+
+@pytest.mark.parametrize("size", [1, 2, 3])
+@pytest.mark.parametrize("organizations", [2, 5])
+async def test_no_decoder_is_given_files_of_two_organizations(
+    served: dict[int, list[int]], size: int, organizations: int
+) -> None:
+    async with running(size) as decoders:
+        work = [decode(decoders, 1 + number % organizations) for number in range(60)]
+        work += [decode(decoders, 1, b"no image") for _ in range(5)]
+        work += [decode(decoders, number, pdfs.plain(), Box.DOCUMENTS) for number in (1, 2, 2, 1)]
+        done = await asyncio.gather(*work, return_exceptions=True)
+        assert {type(each) for each in done if isinstance(each, BaseException)} == {Rejected}
+        assert len(find_decoders(os.getpid())) <= 2 * (size + SPARES)
+    assert sum(map(len, served.values())) == len(work)
+    assert all(len(set(whose)) == 1 for whose in served.values())
+
+
+async def test_organizations_that_wait_share_a_place_in_slices(
+    served: dict[int, list[int]],
+) -> None:
+    async with running() as decoders:
+        await asyncio.gather(*(decode(decoders, 1 + number // 16) for number in range(32)))
+    assert len(served) >= 4  # two slices each
+    assert all(len(whose) <= 8 for whose in served.values())
+
+
+async def test_one_organization_alone_keeps_its_decoders(served: dict[int, list[int]]) -> None:
+    async with running(2) as decoders:
+        for _ in range(3):
+            await asyncio.gather(*(decode(decoders, 7) for _ in range(20)))
+    assert len(served) == 2
+
+
+async def test_without_isolation_all_share_the_same_decoders(
+    served: dict[int, list[int]],
+) -> None:
+    async with running(1, isolated=False) as decoders:
+        await asyncio.gather(*(decode(decoders, 1 + number % 3) for number in range(30)))
+    assert len(served) == 1
+
+
+async def test_an_idle_decoder_is_ended_when_another_organization_needs_its_place() -> None:
+    async with running() as decoders:
+        await decode(decoders, 1)
+        (first,) = (child for child in find_decoders(os.getpid()) if has_begun(child))
+        await decode(decoders, 2)
+        await until(lambda: asyncio.sleep(0, not first.is_running()))
+        await until(lambda: asyncio.sleep(0, len(find_decoders(os.getpid())) == 2))
+
+
+# --- the zygote ----------------------------------------------------------------------------------
+
+
+async def test_a_forked_decoder_is_sealed_and_holds_nothing_but_its_socket() -> None:
+    async with running() as decoders:
+        await decode(decoders, 1)
+        (parent,) = find_zygotes(os.getpid())
+        assert parent.environ() == {}
+        assert parent.num_threads() == 1
+        for child in find_decoders(os.getpid()):
+            status = await asyncio.to_thread(Path(f"/proc/{child.pid}/status").read_text)
+            assert "Seccomp:\t2\n" in status
+            assert child.environ() == {}
+            assert child.rlimit(psutil.RLIMIT_NPROC) == (0, 0)
+            assert os.getsid(child.pid) == child.pid
+            folder = f"/proc/{child.pid}/fd"
+            targets = sorted(os.readlink(f"{folder}/{name}") for name in os.listdir(folder))
+            assert targets[:3] == ["/dev/null"] * 3
+            assert len(targets) == 4
+            assert targets[3].startswith("socket:")
+
+
+@pytest.mark.parametrize("name", ["avif", "tiff", "heic"])
+async def test_forked_decoders_read_further_formats(name: str) -> None:
+    async with running(1, more=[name]) as decoders:
+        assert len(find_zygotes(os.getpid())) == 1
+        for organization in (1, 2, 1):
+            made = await decode(decoders, organization, seed(name))
+            assert made.extension == "jpg"
+
+
+async def test_a_zygote_with_threads_does_not_fork(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Its decoders are then started in a Python of their own each."""
+    started = "import threading, time\n"
+    started += "threading.Thread(target=time.sleep, args=(60,), daemon=True).start()\n"
+    program = changed_zygote(tmp_path, started)
+    start = spawn
+
+    async def spawn_changed(module: str, *given: Any) -> Any:
+        with monkeypatch.context() as changed:
+            if module == "worker.zygote":
+                changed.setattr(sys, "executable", str(program))
+            return await start(module, *given)
+
+    monkeypatch.setattr(forks_module, "spawn", spawn_changed)
+    with structlog.testing.capture_logs() as logged:
+        async with running() as decoders:
+            assert find_zygotes(os.getpid()) == []
+            made = [await decode(decoders, organization) for organization in (1, 2)]
+            assert [each.width for each in made] == [40, 40]
+            assert len(find_decoders(os.getpid())) >= 2
+    events = [entry["event"] for entry in logged]
+    assert events.count("codecs start threads, so decoders are not forked") == 1
+
+
+async def test_the_service_goes_on_after_its_zygote_was_killed() -> None:
+    async with running(2) as decoders:
+        await decode(decoders, 1)
+        (parent,) = find_zygotes(os.getpid())
+        children = find_decoders(os.getpid())
+        parent.kill()
+        await until(lambda: asyncio.sleep(0, not any(child.is_running() for child in children)))
+        made = await asyncio.gather(*(decode(decoders, organization) for organization in (1, 2, 3)))
+        assert [each.width for each in made] == [40, 40, 40]
+        (other,) = find_zygotes(os.getpid())
+        assert other.pid != parent.pid
+
+
+async def test_a_zygote_that_does_not_answer_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forks_module, "ANSWER_TIMEOUT_S", 0.5)
+    async with running() as decoders:
+        (parent,) = find_zygotes(os.getpid())
+        parent.suspend()
+        made = await asyncio.gather(*(decode(decoders, organization) for organization in (1, 2, 3)))
+        assert [each.width for each in made] == [40, 40, 40]
+        assert not parent.is_running()
+
+
+async def test_a_job_is_lost_with_its_zygote_and_the_next_is_not() -> None:
+    async with running() as decoders:
+        (child,) = find_decoders(os.getpid())
+        child.suspend()
+        job = asyncio.create_task(decode(decoders, 1))
+        await until(lambda: asyncio.sleep(0, has_begun(child)))
+        (parent,) = find_zygotes(os.getpid())
+        parent.kill()
+        with pytest.raises(DecoderFault, match="decoder_died"):
+            await job
+        assert (await decode(decoders, 1)).width == 40
+
+
+async def test_spares_that_die_are_replaced_without_any_upload() -> None:
+    async with running(2):
+        dead = find_decoders(os.getpid())
+        assert len(dead) == SPARES
+        for child in dead:
+            child.kill()
+        await until(lambda: asyncio.sleep(0, len(find_decoders(os.getpid())) == SPARES))
+        assert not {child.pid for child in dead} & {
+            child.pid for child in find_decoders(os.getpid())
+        }
+
+
+@pytest.mark.parametrize("after_s", [0, 0.001, 0.005, 0.02])
+async def test_a_fork_that_is_not_wanted_any_more_leaves_nothing(after_s: float) -> None:
+    source = forks_module.Source(Box.IMAGES, ())
+    await (await source.start()).stop()
+    before = psutil.Process().num_fds()
+    starting = asyncio.create_task(source.start())
+    await asyncio.sleep(after_s)
+    starting.cancel()
+    with suppress(asyncio.CancelledError):
+        await (await starting).stop()
+    await until(lambda: asyncio.sleep(0, not find_decoders(os.getpid())))
+    await until(lambda: asyncio.sleep(0, psutil.Process().num_fds() <= before))
+    await (await source.start()).stop()  # requests and answers still match
+    await source.close()
+    assert not psutil.Process().children(recursive=True)
+
+
+OWNER = """
+import asyncio, os, sys
+sys.path.insert(0, {root!r})
+from tests.unit.test_isolation import Box, Decoders, SMALL, decode, find_decoders
+async def main():
+    decoders = Decoders(1, max_pixels=10**6, timeout_s=60)
+    await decoders.warm_up()
+    await decode(decoders, 1)
+    for child in find_decoders(os.getpid()):
+        child.suspend()
+    asyncio.create_task(decode(decoders, 1))
+    await asyncio.sleep(0.2)
+    print("busy", flush=True)
+    await asyncio.sleep(60)
+asyncio.run(main())
+"""
+
+
+async def test_a_killed_worker_leaves_neither_zygote_nor_busy_decoder() -> None:
+    code = OWNER.format(root=str(Path(__file__).parents[2]))
+    with subprocess.Popen(  # noqa: ASYNC220 - it returns at once
+        [sys.executable, "-c", textwrap.dedent(code)], stdout=subprocess.PIPE, text=True
+    ) as owner:
+        assert owner.stdout is not None
+        assert await asyncio.to_thread(owner.stdout.readline) == "busy\n"
+        family = psutil.Process(owner.pid).children(recursive=True)
+        assert len(family) >= 3  # a zygote, a busy decoder and a spare one
+        owner.kill()
+    _, alive = await asyncio.to_thread(psutil.wait_procs, family, 10)
+    assert alive == []
+
+
+# --- a decoder without a job ---------------------------------------------------------------------
+
+
+COMPUTES = """
+def spin():
+    for _ in iter(int, 1):
+        pass
+run = box.run_job
+def run_job(*given):
+    box.receive_job = lambda channel: spin()
+    return run(*given)
+box.run_job = run_job
+"""
+WRITES = """
+send = box.send
+def twice(channel, answer, body=b''):
+    send(channel, answer, body)
+    if 'width' in answer:
+        send(channel, {'rejected': 'encrypted'})
+box.send = twice
+"""
+
+
+async def test_one_that_computes_without_a_job_is_killed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(sys, "executable", str(changed_zygote(tmp_path, COMPUTES)))
+    with structlog.testing.capture_logs() as logged:
+        async with running() as decoders:
+            await decode(decoders, 1)
+            (child,) = (each for each in find_decoders(os.getpid()) if has_begun(each))
+            await until(lambda: asyncio.sleep(0, not child.is_running()))
+    (killed,) = (entry for entry in logged if entry["event"] == "idle decoder killed")
+    assert (killed["pid"], killed["log_level"]) == (child.pid, "warning")
+    assert killed["error"] == "the decoder computed without a job"
+
+
+async def test_one_that_writes_without_a_job_is_killed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, served: dict[int, list[int]]
+) -> None:
+    monkeypatch.setattr(sys, "executable", str(changed_zygote(tmp_path, WRITES)))
+    with structlog.testing.capture_logs() as logged:
+        async with running() as decoders:
+            for _ in range(3):
+                assert (await decode(decoders, 1)).width == 40
+                (child,) = (each for each in find_decoders(os.getpid()) if has_begun(each))
+                await until(lambda child=child: asyncio.sleep(0, not child.is_running()))  # type: ignore[misc]
+    assert len(served) == 3
+    faults = {entry["error"] for entry in logged if entry["event"] == "idle decoder killed"}
+    assert faults == {"the decoder wrote without a job"}
+
+
+async def test_what_one_writes_without_a_job_is_never_the_next_answer(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Also where the job is sent in the moment before the bytes arrive."""
+    monkeypatch.setattr(sys, "executable", str(changed_zygote(tmp_path, WRITES)))
+    async with running() as decoders:
+        for _ in range(20):
+            with suppress(DecoderFault):
+                assert (await decode(decoders, 1)).width == 40
+
+
+@pytest.mark.parametrize("answer", [b"x", b""], ids=["wrote", "gone"])
+async def test_no_job_is_sent_to_one_that_did_something_without_one(answer: bytes) -> None:
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+
+    class Idle:
+        pid = os.getpid()
+        doomed = False
+
+        async def end(self) -> tuple[int, int]:
+            return -signal.SIGKILL, 0
+
+    decoder = Decoder(Idle(), ours)
+    decoder._rested_s = decoder._cpu_s()
+    if answer:
+        theirs.sendall(answer)
+    else:
+        theirs.shutdown(socket.SHUT_WR)
+    with opened(SMALL) as descriptor, pytest.raises(EOFError):
+        await decoder.decode(descriptor, max_pixels=10**6, timeout_s=5)
+    theirs.setblocking(False)
+    with suppress(BlockingIOError):
+        assert theirs.recv(1) == b""
+        raise AssertionError("a job was sent")
+    await decoder.stop()
+    theirs.close()
+
+
+async def test_an_honest_decoder_is_never_taken_for_one_that_computes() -> None:
+    with structlog.testing.capture_logs() as logged:
+        async with running(2) as decoders:
+            large = images.encode(images.noise(2500, 2500), "PNG")
+            for _ in range(5):
+                await asyncio.gather(
+                    decode(decoders, 1, large), decode(decoders, 1), decode(decoders, 2, large)
+                )
+            for pool in decoders._pools.values():
+                pool.tend()
+    assert [entry for entry in logged if entry["log_level"] == "warning"] == []
+
+
+async def test_a_request_out_of_place_ends_no_other_process() -> None:
+    """A zygote ends nothing but what it has forked."""
+    source = forks_module.Source(Box.IMAGES, ())
+    decoder = await source.start()
+    running_zygote = source._zygote
+    assert running_zygote is not None
+    assert await running_zygote.end(os.getpid()) == (0, 0)
+    await decoder.stop()
+    assert await running_zygote.end(decoder.pid) == (0, 0)
+    await source.close()
