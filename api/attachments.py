@@ -185,6 +185,7 @@ async def _check_all(
             max_size=parts.settings.max_size,
             pointer=pointer,
             public=parts.settings.files_public,
+            reserved=parts.settings.reserved_files,
         )
         temp_url = values.pop("temp_url", None)
         errors += faults + _location_faults(
@@ -247,7 +248,11 @@ async def update(request: web.Request) -> web.Response:
     row = await parts.database.run(attachments.find, attachment_id, caller.organization_id)
     if row is None:
         raise not_found()
-    changes, faults = check_changes(attributes, max_size=parts.settings.max_size)
+    changes, faults = check_changes(
+        {name: value for name, value in attributes.items() if (name, value) != ("name", row.name)},
+        max_size=parts.settings.max_size,
+        reserved=parts.settings.reserved_files,
+    )
     temp_url, organization_id = changes.get("temp_url"), caller.organization_id
     if temp_url is not None:
         files = parts.documents.links.base(origin(request, parts.settings))

@@ -6,10 +6,13 @@ from typing import Any
 from api.problems import access_denied, bad_request, general, invalid
 from shared import content_types
 from shared.attachments import ATTACHABLE_TYPES
+from shared.reserved import Reserved
 
 MAX_TEXT = 255
 MAX_URL = 4096
 MAX_INTEGER = 2**63 - 1
+
+RESERVED = Reserved()
 
 Fault = tuple[str, dict[str, Any]]
 """A detail and its meta."""
@@ -112,8 +115,6 @@ def _check_content_type(value: Any, max_size: int) -> Fault | None:
     fault = _check_text(value, max_size)
     if fault is not None:
         return fault
-    if content_types.is_reserved(value):
-        return "is reserved", _shown(value)
     if not content_types.is_well_formed(value):
         return "is invalid", _shown(value)
     return None
@@ -166,23 +167,38 @@ CHANGEABLE = tuple(name for name in CHECKS if name not in ("size", "content_type
 
 
 def check_new(
-    attributes: dict[str, Any], *, max_size: int, pointer: str = "data", public: bool = False
+    attributes: dict[str, Any],
+    *,
+    max_size: int,
+    pointer: str = "data",
+    public: bool = False,
+    reserved: Reserved = RESERVED,
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Return what is known of a new attachment's attributes, and the error objects of all faults.
 
     Unknown, read-only and faulty attributes are left out. `pointer` is the place of the resource
     object in the document. With `public` the store itself serves the file, so a type that browsers
-    run is refused too.
+    run is refused too. `reserved` are the types and names that the deployment refuses.
     """
     checks = PUBLIC_CHECKS if public else CHECKS
-    return _check(attributes, CREATABLE, max_size, pointer, required=("name",), checks=checks)
+    return _check(
+        attributes, CREATABLE, max_size, pointer, reserved, required=("name",), checks=checks
+    )
 
 
 def check_changes(
-    attributes: dict[str, Any], *, max_size: int
+    attributes: dict[str, Any], *, max_size: int, reserved: Reserved = RESERVED
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Return the attributes that a client may change, and the error objects of all faults."""
-    return _check(attributes, CHANGEABLE, max_size, "data", required=())
+    return _check(attributes, CHANGEABLE, max_size, "data", reserved, required=())
+
+
+def _reserved_fault(name: str, value: Any, reserved: Reserved) -> Fault | None:
+    # Judged before the form: a reserved type with bad parameters is reserved all the same.
+    if not _is_text(value) or len(value) > MAX_TEXT:
+        return None
+    is_reserved = {"name": reserved.has_name, "content_type": reserved.has_type}.get(name)
+    return ("is reserved", _shown(value)) if is_reserved and is_reserved(value) else None
 
 
 def _check(
@@ -190,6 +206,7 @@ def _check(
     names: tuple[str, ...],
     max_size: int,
     pointer: str,
+    reserved: Reserved,
     *,
     required: tuple[str, ...],
     checks: dict[str, Callable[[Any, int], Fault | None]] = CHECKS,
@@ -199,7 +216,7 @@ def _check(
         if name not in attributes and name not in required:
             continue
         value = attributes.get(name)
-        fault = checks[name](value, max_size)
+        fault = _reserved_fault(name, value, reserved) or checks[name](value, max_size)
         if fault is not None:
             errors.append(invalid(f"{pointer}/attributes/{name}", *fault))
         else:

@@ -14,6 +14,7 @@ from shared.attachments import Attachment
 from shared.errors import ObjectMissing, StoreUnavailable
 from shared.metrics import OLDER_OBJECTS
 from shared.older_objects import note_older
+from shared.settings import Settings
 from shared.signing import presigned_get
 from shared.storage import object_url
 
@@ -43,7 +44,7 @@ async def redirect(request: web.Request) -> web.StreamResponse:
     ):
         raise not_found()
     row = await parts.database.run(attachments.find_any, named[0])
-    if row is None or row.deleted_at is not None or row.blocked:
+    if row is None or row.deleted_at is not None or is_blocked(row, parts.settings):
         raise not_found()
     if named[1] == "thumb":
         if not row.resized or key != row.thumbnail_key:
@@ -105,6 +106,20 @@ def _query(text: str) -> tuple[str, str, str]:
     if not stamp.isascii() or not stamp.isdigit() or not (ends == "" or _END.fullmatch(ends)):
         return "", "", ""
     return stamp, ends, given.get("s", "")
+
+
+def is_blocked(row: Attachment, settings: Settings) -> bool:
+    """Whether nothing of an attachment may be served: it is of a reserved type or name.
+
+    So it stays while the object is processed again: the measured type is kept until then. What was
+    `ready` before its extension became reserved is served on, as a download.
+    """
+    reserved = settings.reserved_files
+    if row.content_type is not None and reserved.has_type(row.content_type):
+        return True
+    if row.state == "ready":
+        return False
+    return row.reason == "reserved_type" or reserved.has_name(row.name)
 
 
 def original_overrides(row: Attachment) -> dict[str, str]:

@@ -13,7 +13,6 @@ from typing import Any, Self
 import asyncpg
 
 from shared import keys
-from shared.content_types import is_reserved
 from shared.database import Connection, affected
 
 ATTACHABLE_TYPES = (
@@ -96,14 +95,6 @@ class Attachment:
         if self.thumbnail_name is None:
             return None
         return f"{keys.PREFIX}{keys.partition(self.id)}/thumb/{self.thumbnail_name}"
-
-    @property
-    def blocked(self) -> bool:
-        """Whether nothing of it may be served: what was measured last is of a reserved type.
-
-        So it stays while the object is processed again; a reserved type cannot be declared.
-        """
-        return self.content_type is not None and is_reserved(self.content_type)
 
 
 _AGE = "extract(epoch FROM clock_timestamp() - a.created_at)::float8 AS age_s"

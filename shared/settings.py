@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from shared.errors import SettingsError
 from shared.fences import WHOLE_BUCKET, Fences, is_bucket_name, parse_fences
 from shared.hosts import is_loopback, normal_host
+from shared.reserved import Reserved
 
 PREFIX = "ATTACHMENTS_"
 MAX_POST_OBJECT_BYTES = 5 * 1024**3  # S3 takes no larger object in one request
@@ -72,6 +73,7 @@ class Settings(BaseSettings):
     sns_signature_versions: Words = ("2",)
     sqs_queue_url: str | None = None
     temp_url_buckets: Words = ()
+    reserved: Words = ()
 
     max_size: int = Field(314_572_800, ge=1, le=MAX_POST_OBJECT_BYTES, description="bytes")
     policy_ttl: int = Field(3600, ge=60, le=7 * 86400, description="seconds")
@@ -108,7 +110,7 @@ class Settings(BaseSettings):
 
     @field_validator(
         "events_tokens", "sns_topics", "sns_signature_versions", "temp_url_buckets", "more_formats",
-        "hosts",
+        "reserved", "hosts",
         mode="before",
     )  # fmt: skip
     @classmethod
@@ -224,6 +226,12 @@ class Settings(BaseSettings):
             raise ValueError("must be words out of " + ", ".join(sorted(MORE_FORMATS)))
         return value
 
+    @field_validator("reserved")
+    @classmethod
+    def _reserved(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        Reserved.changed_by(value)
+        return value
+
     @field_validator("time_zone")
     @classmethod
     def _zone(cls, value: str) -> str:
@@ -265,6 +273,11 @@ class Settings(BaseSettings):
     def listens_on_loopback(self) -> bool:
         """Whether only processes of its own machine reach the API."""
         return is_loopback(self.api_host)
+
+    @cached_property
+    def reserved_files(self) -> Reserved:
+        """The types and names of files that are not accepted."""
+        return Reserved.changed_by(self.reserved)
 
     @cached_property
     def zone(self) -> ZoneInfo:

@@ -20,6 +20,13 @@ _ENTRY, _END, _ZIP64_END, _ZIP64_LOCATOR = b"PK\1\2", b"PK\5\6", b"PK\6\6", b"PK
 _DEFLATED: Final = 8
 
 _JAVA, _ANDROID = b"meta-inf/manifest.mf", b"androidmanifest.xml"
+_PROGRAMS: Final = {
+    b"appxmanifest.xml": "application/vnd.ms-appx",
+    b"appxmetadata/appxbundlemanifest.xml": "application/vnd.ms-appx",
+}
+"""Entries at the top that make an installer of an archive, in lower case. What is a program by its
+name alone, such as a zipped Python module, is left to the name: as a ZIP it is just opened."""
+
 _MACROS: Final = b"vbaproject.bin"
 
 _OFFICE: Final = {
@@ -147,6 +154,9 @@ def _kind(entries: dict[bytes, int]) -> str:
         return "application/vnd.android.package-archive"
     if _JAVA in entries:  # Java finds it in any case of letters
         return "application/java-archive"
+    for name, kind in _PROGRAMS.items():
+        if name in entries:
+            return kind
     if b"[content_types].xml" in entries:
         if b"xl/workbook.bin" in entries:
             return "application/vnd.ms-excel.sheet.binary.macroEnabled.12"

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import BinaryIO
 
-from shared import content_types, keys, older_objects, processing
+from shared import keys, older_objects, processing
 from shared.ages import predates
 from shared.attachments import Attachment
 from shared.database import Database
@@ -111,8 +111,7 @@ async def _examine(tools: Tools, claim: Claim) -> Outcome:
             try:
                 content_type = await _identify(tools, row, found, head)
                 outcome = replace(outcome, content_type=content_type)
-                if content_types.is_reserved(content_type):
-                    raise Rejected("reserved_type")
+                _check_reserved(tools.settings, row, content_type)
                 if found.size > tools.settings.max_size:
                     raise Rejected("too_large")
                 if (box := box_of(content_type, more)) is not None:
@@ -137,6 +136,8 @@ async def _examine(tools: Tools, claim: Claim) -> Outcome:
             state="ready", etag=found.etag, version_id=found.version_id, size=found.size,
             content_type=await _identify(tools, row, found, head),
         )  # fmt: skip
+        if tools.settings.reserved_files.has_name(row.name):
+            outcome = replace(outcome, state="rejected", reason="reserved_type")
     await drop_thumbnail(storage, row)
     if outcome.checksum_sha256 is None:
         outcome = replace(outcome, checksum_sha256=await _checksum(storage, row.key, found, head))
@@ -148,6 +149,13 @@ def _check_age(found: StoredObject, row: Attachment) -> None:
     if predates(found, row):
         older_objects.note_older(row, found, seen_by="worker")
         raise ObjectOlder(str(row.id))
+
+
+def _check_reserved(settings: Settings, row: Attachment, content_type: str) -> None:
+    """Raise Rejected for a file that is reserved by its bytes or by its name."""
+    reserved = settings.reserved_files
+    if reserved.has_type(content_type) or reserved.has_name(row.name):
+        raise Rejected("reserved_type")
 
 
 async def _read_head(chunks: AsyncIterator[bytes]) -> bytes:

@@ -8,6 +8,7 @@ import re
 from typing import Final
 
 from shared import content_types
+from shared.reserved import TYPES as RESERVED
 from worker.archives import TAIL_BYTES, ZIP, identify_archive
 from worker.containers import (
     EBML_MAGIC,
@@ -19,7 +20,8 @@ from worker.containers import (
 from worker.formats import IMAGES, MORE, PDF
 from worker.libmagic import mime_type, text_encoding
 from worker.partial import PartialFile, Reading
-from worker.texts import TEXTS, identify_text, is_desktop_entry
+from worker.runnables import identify_runnable
+from worker.texts import TEXTS, identify_text
 
 SNIFFED_BYTES: Final = 4 * 1024
 """How much libmagic is shown. No signature lies further back but those that are read here, and the
@@ -46,9 +48,6 @@ _NAMES: Final = {
     "audio/x-wav": "audio/wav",
     "text/x-html": "text/html",
 }
-
-_SHORTCUT: Final = bytes.fromhex("4C0000000114020000000000C000000000000046")
-"""What a shortcut of Windows begins with ([MS-SHLLINK], section 2.1); libmagic does not know it."""
 
 _GUESSED: Final = frozenset({UNKNOWN, "image/x-tga"})
 """What libmagic says of anything: TGA has no signature, so that random bytes are often one."""
@@ -87,11 +86,11 @@ def identify(head: bytes, size: int) -> Reading[str]:
     of what can be had. Never raises for what the bytes are.
     """
     name = sniff(head)
-    if name in IMAGES or content_types.is_reserved(name):
+    if name in IMAGES or name in RESERVED:
         return name
     file = PartialFile(head, size)
     name = yield from _by_its_beginning(name, file)
-    if name in _SETTLED or content_types.is_reserved(name):
+    if name in _SETTLED or name in RESERVED:
         return name
     return (yield from _by_its_end(name, file))
 
@@ -99,10 +98,8 @@ def identify(head: bytes, size: int) -> Reading[str]:
 def _by_its_beginning(name: str, file: PartialFile) -> Reading[str]:
     """Name what libmagic calls `name` by the structure that its beginning has."""
     head = file.head
-    if head.startswith(_SHORTCUT):
-        return "application/x-ms-shortcut"
-    if is_desktop_entry(head):
-        return "application/x-desktop"
+    if (runnable := identify_runnable(head)) is not None:
+        return runnable
     if head.startswith(OLE_MAGIC):
         found = yield from identify_compound(file)
         return name if found == "application/x-ole-storage" and name != UNKNOWN else found
@@ -133,7 +130,7 @@ def _by_its_end(name: str, file: PartialFile) -> Reading[str]:
     archive = yield from identify_archive(file)
     if archive is None:
         return ZIP if name == UNKNOWN and file.head.startswith(b"PK\3\4") else name
-    if content_types.is_reserved(archive) or name in _GUESSED:
+    if archive in RESERVED or name in _GUESSED:
         return archive
     if file.head.startswith(b"PK") and archive != ZIP:
         return archive

@@ -42,18 +42,9 @@ _MARKS: Final = {
 }
 """The charset and Python's codec for each byte order mark, those of UTF-32 before UTF-16's."""
 
-_DESKTOP_ENTRY: Final = re.compile(rb"(?:\xef\xbb\xbf)?(?:\s*+#[^\n]*+\n)*+\s*+\[Desktop Entry\]")
 _NO_SPACE: Final = re.compile(r"[^\s\ufeff]")
 _PARSED: Final = 16 * 1024
 """How much of a text is parsed, in characters."""
-
-
-def is_desktop_entry(head: bytes) -> bool:
-    """Whether nothing but comments and empty lines stand before the group of a desktop entry.
-
-    The first line may be a comment that begins with `#!`: Desktop Entry Specification, section 3.
-    """
-    return _DESKTOP_ENTRY.match(head) is not None
 
 
 def identify_text(name: str, head: bytes, *, whole: bool) -> str:

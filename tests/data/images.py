@@ -437,5 +437,6 @@ def grey_profile(gamma: float) -> bytes:
 HTML: Final = b"<!DOCTYPE html><html><body>" + PAYLOAD + b"</body></html>"
 SVG: Final = b'<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg">' + PAYLOAD + b"</svg>"
 SCRIPT: Final = b"#!/bin/sh\nrm -rf /\n"
+BATCH: Final = b"@echo off\r\ndel /q *.*\r\n"
 ELF: Final = b"\x7fELF\x02\x01\x01" + bytes(9) + b"\x02\x00\x3e\x00" + bytes(100)
 PE: Final = b"MZ" + bytes(58) + b"\x80\x00\x00\x00" + bytes(64) + b"PE\x00\x00\x64\x86" + bytes(200)

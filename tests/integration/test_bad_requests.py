@@ -253,7 +253,7 @@ BODIES: dict[str, tuple[bytes, int]] = {
     "row29-reserved-bare-semicolon": (body_of(content_type="application/x-msdownload;"), 422),
     "row29-reserved-blanks": (body_of(content_type="  application/x-msdownload\t; a=b"), 422),
     "row29-reserved-installer": (body_of(content_type="application/x-msi"), 422),
-    "row29-reserved-script": (body_of(content_type="application/x-sh"), 422),
+    "row29-reserved-script": (body_of(content_type="application/x-bat"), 422),
     "row29-malformed": (body_of(content_type="image"), 422),
     "row29-malformed-list": (body_of(content_type="image/png, application/x-msdownload"), 422),
     "row29-empty": (body_of(content_type=""), 422),

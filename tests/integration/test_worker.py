@@ -165,7 +165,7 @@ async def test_row88_an_upload_over_another_is_described_alone(working: Service)
     [
         (b"only words\n", "ready", "text/plain; charset=utf-8"),
         (b"", "ready", "application/octet-stream"),
-        (images.SCRIPT, "rejected", "text/x-shellscript"),
+        (images.BATCH, "rejected", "text/x-msdos-batch"),
         (images.photo()[:-500], "rejected", "image/jpeg"),
     ],
     ids=["text", "empty", "reserved", "truncated"],

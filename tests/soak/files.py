@@ -14,7 +14,7 @@ from typing import Final
 
 from PIL import Image
 
-from tests.data.images import ELF, HTML, SCRIPT, encode, many_scans, png_of_size
+from tests.data.images import BATCH, ELF, HTML, encode, many_scans, png_of_size
 
 COLUMNS: Final = 6
 ROWS: Final = 4
@@ -224,7 +224,7 @@ JUNK: Final[Mapping[str, Callable[[int], File]]] = {
     "truncated": _truncated,
     "scans": lambda code: _rejected(_bomb() + _tag(code), "too_many_scans"),
     "pixels": lambda code: _rejected(png_of_size(30000, 30000) + _tag(code), "too_many_pixels"),
-    "script": lambda code: _rejected(SCRIPT + b"#" + _tag(code), "reserved_type"),
+    "script": lambda code: _rejected(BATCH + b"rem " + _tag(code), "reserved_type"),
     "program": lambda code: _rejected(ELF + _tag(code), "reserved_type"),
 }
 

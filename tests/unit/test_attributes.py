@@ -18,7 +18,7 @@ from api.attributes import (
 )
 from api.problems import Problem
 from shared.attachments import ATTACHABLE_TYPES
-from shared.content_types import RESERVED
+from shared.reserved import TYPES
 
 MAX_SIZE = 314_572_800
 
@@ -135,7 +135,7 @@ def test_what_is_allowed_is_taken_as_it_is(attributes: dict[str, Any]) -> None:
     assert check_new(given, max_size=MAX_SIZE) == (given, [])
 
 
-@pytest.mark.parametrize("content_type", sorted(RESERVED))
+@pytest.mark.parametrize("content_type", sorted(TYPES))
 def test_every_reserved_type_is_refused_however_it_is_written(content_type: str) -> None:
     for written in (
         content_type,

@@ -8,6 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from shared import content_types
+from shared.reserved import TYPES
 from tests.data import images
 from tests.data.containers import box, file_type, movie, zip_of
 from tests.data.documents import DOCUMENTS, HEAD, WORDS, film, jar, long_json, ooxml, svg
@@ -88,19 +89,17 @@ def test_what_we_can_decode_is_recognised_and_nothing_more_is_asked(name: str) -
     [
         pytest.param(images.ELF, id="elf"),
         pytest.param(images.PE, id="pe"),
-        pytest.param(images.SCRIPT, id="shell"),
-        pytest.param(b"#!/bin/csh\necho\n", id="csh"),
         pytest.param(b"@echo off\r\ndel *.*\r\n", id="batch"),
     ],
 )
 def test_what_a_desktop_would_run_is_reserved(content: bytes) -> None:
-    assert content_types.is_reserved(sniff(content))
+    assert sniff(content) in TYPES
 
 
 RUN_BY_END = [
     name for name, (make, _, content_type) in DOCUMENTS.items()
-    if content_types.is_reserved(content_type) and len(make()) > 300
-    and name not in ("exe", "elf", "shell")
+    if content_type in TYPES and len(make()) > 300
+    and name not in ("exe", "elf")
 ]  # fmt: skip
 
 

@@ -1,0 +1,191 @@
+"""What is never kept: files that a double click runs on some desktop, by type or by name.
+
+`TYPES` are what the bytes are named (`worker.sniff`), and what a client may not declare.
+`EXTENSIONS` decide where the bytes tell nothing: a desktop goes by the name alone. Source code
+that people share (`.js`, `.py`, `.sh`, `.ps1`) is not reserved; it is only ever downloaded. The
+table for operators is deploy/docs/reserved-types.md; a test holds it to this one.
+"""
+
+import re
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final, Self
+
+from shared.content_types import essence, is_well_formed
+
+TYPES: Final = frozenset(
+    {
+        # programs and libraries
+        "application/x-msdownload",
+        "application/x-msdos-program",
+        "application/x-dosexec",
+        "application/vnd.microsoft.portable-executable",
+        "application/x-executable",
+        "application/x-pie-executable",
+        "application/x-sharedlib",
+        "application/x-elf",
+        "application/x-mach-binary",
+        "application/x-ms-ne-executable",
+        "application/x-com",
+        "application/exe",
+        "application/x-exe",
+        "application/dos-exe",
+        "application/x-winexe",
+        "application/java-archive",
+        "application/x-java-archive",
+        "application/x-java-applet",
+        "application/x-java-jnlp-file",
+        "application/x-python-zipapp",
+        "application/x-silverlight-app",
+        # installers and packages
+        "application/x-msi",
+        "application/x-ms-installer",
+        "application/vnd.ms-appx",
+        "application/x-ms-appinstaller",
+        "application/x-ms-application",
+        "application/x-ms-xbap",
+        "application/x-windows-gadget",
+        "application/x-debian-package",
+        "application/vnd.debian.binary-package",
+        "application/x-rpm",
+        "application/x-redhat-package-manager",
+        "application/vnd.android.package-archive",
+        "application/vnd.flatpak.ref",
+        "application/vnd.flatpak.repo",
+        "application/vnd.snap",
+        "application/x-apple-diskimage",
+        "application/vnd.apple.installer+xml",
+        "application/x-xar",
+        "application/x-apple-aspen-config",
+        "application/x-chrome-extension",
+        "application/x-xpinstall",
+        # scripts and commands that a desktop runs
+        "application/x-bat",
+        "application/bat",
+        "text/x-msdos-batch",
+        "application/hta",
+        "application/x-hta",
+        "application/x-vbs",
+        "text/vbscript",
+        "application/x-vbscript-encoded",
+        "application/x-jscript-encoded",
+        "application/x-windows-script",
+        "text/scriptlet",
+        "application/x-apple-terminal-settings",
+        # shortcuts, and settings that take effect when they are opened
+        "application/x-ms-shortcut",
+        "application/x-mswinurl",
+        "application/x-ms-shell-command",
+        "application/x-ms-settings-shortcut",
+        "application/x-ms-library",
+        "application/x-ms-theme",
+        "application/x-ms-console",
+        "text/x-ms-regedit",
+        "application/x-desktop",
+        "application/x-apple-location",
+        "application/vnd.ms-htmlhelp",
+        "application/winhlp",
+    }
+)
+
+EXTENSIONS: Final[dict[str, tuple[str, ...]]] = {
+    "programs of Windows": (
+        "com", "cpl", "exe", "ocx", "pif", "scr", "wll", "xll",
+    ),
+    "scripts and commands of Windows": (
+        "bat", "cmd", "hta", "jse", "msh1", "msh2", "psc1", "psc2", "sct", "shb", "shs", "vbe",
+        "vbs", "vbscript", "ws", "wsb", "wsc", "wsf", "wsh",
+    ),
+    "shortcuts and settings of Windows": (
+        "appref-ms", "deskthemepack", "gadget", "grp", "ins", "isp", "library-ms", "lnk", "msc",
+        "osd", "pcd", "prf", "printerexport", "reg", "scf", "search-ms", "searchconnector-ms",
+        "settingcontent-ms", "theme", "themepack", "url", "webpnp", "website", "xnk",
+    ),
+    "installers of Windows": (
+        "appinstaller", "application", "appx", "appxbundle", "diagcab", "diagcfg", "diagpkg", "msi",
+        "msix", "msixbundle", "msp", "mst", "msu", "ppkg", "xbap",
+    ),
+    "documents that run as programs": (
+        "accde", "ade", "adp", "chm", "hlp", "mde",
+    ),
+    "macOS": (
+        "action", "afploc", "app", "command", "configprofile", "dmg", "fileloc", "ftploc",
+        "inetloc", "mobileconfig", "mpkg", "pkg", "safariextz", "terminal", "tool", "vncloc",
+        "webloc", "workflow",
+    ),
+    "Linux": (
+        "appimage", "deb", "desktop", "flatpak", "flatpakref", "flatpakrepo", "kdelnk", "rpm",
+        "run", "snap", "udeb", "ymp",
+    ),
+    "Java, Android, browsers and others": (
+        "air", "apk", "crx", "jar", "jnlp", "pyc", "pyo", "pyz", "pyzw", "xap", "xpi",
+    ),
+}  # fmt: skip
+"""Extensions in lower case, by what runs them."""
+
+ALL_EXTENSIONS: Final = frozenset().union(*EXTENSIONS.values())
+
+_WORD: Final = re.compile(r"[+-](?:\.[a-z0-9-]{1,20}|[^.].*/.+)")
+_CLASS_ID: Final = re.compile(r"\{[0-9a-f-]{36}\}")
+"""Windows runs a file whose extension is the class id of a handler as that handler's."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reserved:
+    """The types and extensions that one deployment reserves."""
+
+    types: frozenset[str] = TYPES
+    extensions: frozenset[str] = ALL_EXTENSIONS
+
+    @classmethod
+    def changed_by(cls, words: Iterable[str]) -> Self:
+        """Widen and narrow the table: `+.iso`, `-.chm`, `+application/x-foo`, `-text/vbscript`.
+
+        Raises ValueError with the rule for a word of another form.
+        """
+        added: set[str] = set()
+        removed: set[str] = set()
+        for word in words:
+            text = word.strip().lower()
+            if not _WORD.fullmatch(text) or ("/" in text and not is_well_formed(text[1:])):
+                raise ValueError(
+                    "must be words such as +.iso, -.chm, +application/x-foo: + reserves,"
+                    " - allows, an extension begins with a dot"
+                )
+            (added if text[0] == "+" else removed).add(text[1:])
+        types, extensions = set(TYPES), {f".{each}" for each in ALL_EXTENSIONS}
+        types |= {each for each in added if "/" in each}
+        extensions |= {each for each in added if "/" not in each}
+        return cls(
+            types=frozenset(types - removed),
+            extensions=frozenset(each.removeprefix(".") for each in extensions - removed),
+        )
+
+    def has_type(self, content_type: str) -> bool:
+        """Whether files of this type are not accepted, in any case and with any parameters."""
+        return essence(content_type) in self.types
+
+    def has_name(self, name: str) -> bool:
+        """Whether a desktop that sees this name would run the file.
+
+        Read as desktops read it: compatibility forms and case are folded, what is not visible is
+        dropped, trailing dots and spaces and everything from a colon on (an alternate data stream)
+        are dropped as Windows does.
+        """
+        return any(
+            extension in self.extensions or _CLASS_ID.fullmatch(extension)
+            for extension in _extensions(name)
+        )
+
+
+def _extensions(name: str) -> Iterable[str]:
+    folded = unicodedata.normalize("NFKD", name).casefold()
+    visible = "".join(
+        each for each in folded if unicodedata.category(each) not in ("Cc", "Cf", "Mn", "Zl", "Zp")
+    )
+    last = re.split(r"[/\\]", visible)[-1]
+    for part in {last, last.partition(":")[0]}:
+        _, dot, extension = part.rstrip(". \t\u00a0").rpartition(".")
+        if dot:
+            yield extension.strip()
