@@ -20,6 +20,7 @@ from deploy.doctor.seal import check_seal
 from shared.errors import DecoderFault
 from tests.data import images
 from tests.decoders import find_zygotes
+from tests.service import until
 from tests.unit.test_decoder import MAX_PIXELS, children, decode
 from tests.unit.test_settings import VALID
 from worker.decoder import Decoder
@@ -372,8 +373,11 @@ async def test_a_decoder_that_must_be_sealed_and_is_not_gets_no_file(
     monkeypatch.setattr(sys, "executable", python_that_cannot_seal(tmp_path, obstacle))
     (zygote,) = find_zygotes(os.getpid())
     zygote.kill()
-    while children():  # the kernel kills them with their zygote
-        await asyncio.sleep(0.01)
+
+    async def are_gone() -> bool:  # the kernel kills them with their zygote
+        return not children()
+
+    await until(are_gone)
     with (
         structlog.testing.capture_logs() as logged,
         pytest.raises(DecoderFault, match="decoder_fault"),
