@@ -6,8 +6,9 @@ import signal
 import sys
 from typing import Final
 
-NOBODY: Final = 65534
-"""User and group id that own nothing on Linux."""
+BOX_USER: Final = 61_000
+"""User and group id of decoders. No user has it: systemd's table of ids (UIDS-GIDS) leaves 60706 to
+61183 unused. Not 65534: whatever else runs as nobody could send decoders signals."""
 
 # <linux/prctl.h>
 _SET_PDEATHSIG: Final = 1
@@ -60,7 +61,7 @@ def forbid_gain() -> None:
 
 
 def drop() -> None:
-    """Become the user nobody, without groups and capabilities, if this process is root.
+    """Become BOX_USER, without groups and capabilities, if this process is root.
 
     A process that is not root only loses its capabilities. None of them gains any by exec, and none
     leaves a core dump: that would hold the file of a client. What the system does not permit is
@@ -74,7 +75,7 @@ def drop() -> None:
         return
     forbid_gain()
     if os.geteuid() == 0 and _effective() & _NEEDED == _NEEDED:
-        _become_nobody()
+        _become_box_user()
     _prctl(_CAP_AMBIENT, _CAP_AMBIENT_CLEAR_ALL)
     _LIBC.capset(ctypes.byref(_Header(_VERSION_3, 0)), ctypes.byref((_Half * 2)()))
     _prctl(_SET_DUMPABLE, 0)
@@ -106,11 +107,11 @@ def _effective() -> int:
     return high << 32 | low
 
 
-def _become_nobody() -> None:
+def _become_box_user() -> None:
     try:
         # In this order: without root, groups cannot be changed any more.
         os.setgroups([])
-        os.setresgid(NOBODY, NOBODY, NOBODY)
-        os.setresuid(NOBODY, NOBODY, NOBODY)
+        os.setresgid(BOX_USER, BOX_USER, BOX_USER)
+        os.setresuid(BOX_USER, BOX_USER, BOX_USER)
     except OSError:  # such as a user namespace that has no such id
         return

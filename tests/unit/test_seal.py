@@ -26,6 +26,7 @@ from tests.unit.test_settings import VALID
 from worker.decoder import Decoder
 from worker.formats import Box
 from worker.pool import Decoders
+from worker.privileges import BOX_USER
 from worker.sealing import find_obstacle
 from worker.seccomp import ALLOWED, RESTRICTED
 
@@ -239,11 +240,13 @@ SETS = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
     ("kind", "more"), [(Box.IMAGES, ()), (Box.IMAGES, ("heic",)), (Box.DOCUMENTS, ())],
     ids=["images", "with threads", "documents"],
 )  # fmt: skip
-async def test_a_decoder_of_root_becomes_nobody(kind: Box, more: tuple[str, ...]) -> None:
+async def test_a_decoder_of_root_becomes_a_user_that_no_one_is(
+    kind: Box, more: tuple[str, ...]
+) -> None:
     started = await Decoder.start(kind, more)
     try:
         status = await asyncio.to_thread(status_of, started.pid)
-        assert status["Uid"] == status["Gid"] == "65534 65534 65534 65534"
+        assert status["Uid"] == status["Gid"] == " ".join([str(BOX_USER)] * 4)
         assert status["Groups"] == ""
         assert {name: status[name] for name in SETS} == dict.fromkeys(SETS, NO_CAPABILITY)
         assert (status["NoNewPrivs"], status["Seccomp"]) == ("1", "2")
@@ -401,7 +404,7 @@ async def test_one_that_may_be_unsealed_decodes_all_the_same(
     assert (await decode(pool, images.photo())).width == 800
     assert children()
     for child in children():
-        assert (psutil.Process(child.pid).uids().real == 65534) is (os.geteuid() == 0)
+        assert (psutil.Process(child.pid).uids().real == BOX_USER) is (os.geteuid() == 0)
     await pool.close()
 
 

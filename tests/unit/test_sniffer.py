@@ -25,6 +25,7 @@ from tests.service import until
 from tests.unit.test_seal import NO_CAPABILITY, SETS, python_that_cannot_seal, status_of
 from tests.unit.test_sniff import measure
 from worker import sniff_box, sniffer
+from worker.privileges import BOX_USER
 from worker.signatures import image_type
 from worker.sniff import sniff
 from worker.sniff_protocol import HEADER, MAX_ANSWER_BYTES, MAX_ASKED_BYTES, MAX_PIECES
@@ -158,7 +159,7 @@ async def test_its_children_hold_nothing_and_can_do_nothing(sniffers: Sniffers) 
     limits = await asyncio.to_thread(Path(f"/proc/{pid}/limits").read_text)
     assert f"Max address space         {sniff_box.MAX_MEMORY_BYTES}" in limits
     if os.geteuid() == 0:
-        assert status["Uid"] == status["Gid"] == "65534 65534 65534 65534"
+        assert status["Uid"] == status["Gid"] == " ".join([str(BOX_USER)] * 4)
         assert status["Groups"] == ""
         assert {name: status[name] for name in SETS} == dict.fromkeys(SETS, NO_CAPABILITY)
 
