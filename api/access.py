@@ -7,10 +7,12 @@ from contextlib import asynccontextmanager
 
 from aiohttp import web
 
-from api.problems import access_denied, too_many_requests, unauthenticated
+from api.clients import client_address, source_of
+from api.noise import CALLER, NOISE
+from api.problems import access_denied, too_many_requests, unauthenticated, unavailable
 from api.token_changes import Listener
 from api.token_use import TokenUse
-from api.tokens import Caller, Tokens
+from api.tokens import Caller, Tokens, TooManyLookUps
 from shared.database import Database
 from shared.organizations import SCOPES, digest
 from shared.settings import Settings
@@ -29,15 +31,23 @@ class Gate:
     async def admit(self, request: web.Request) -> Caller:
         """Return the caller of a request, whose scope covers the request's method.
 
-        Raises Problem: 401, 403 or 429.
+        Raises Problem: 401, 403 or 429; 503 while too many unknown tokens are looked up.
         """
-        caller = await self._tokens.find(digest(_token(request)))
+        try:
+            caller = await self._tokens.find(
+                digest(_token(request)), source=lambda: source_of(client_address(request))
+            )
+        except TooManyLookUps:
+            address = client_address(request)
+            request[NOISE].info.log("too many unknown tokens", source_of(address), address=address)
+            raise unavailable() from None
         if caller is None:
-            raise unauthenticated()
+            raise unauthenticated("unknown token")
+        request[CALLER] = caller
         if request.headers.getall("X-Organization-Id", []) != [str(caller.organization_id)]:
-            raise access_denied()
+            raise access_denied(reason="wrong organization")
         if not covers(caller.scope, "read" if request.method in READING else "write"):
-            raise access_denied()
+            raise access_denied(reason="outside the scope")
         self._spend(caller.organization_id)
         return caller
 
@@ -70,7 +80,7 @@ def _token(request: web.Request) -> str:
         # Two credentials that may differ would leave it to us which one counts.
         given = given if all(bearer[7:].strip() in given for bearer in bearers) else []
     if len(given) != 1 or not given[0] or not given[0].isascii():
-        raise unauthenticated()
+        raise unauthenticated("unreadable token" if given or bearers else "no token")
     return given[0]
 
 
@@ -80,13 +90,14 @@ class EventsGate:
     def __init__(self, settings: Settings) -> None:
         self._digests = [digest(token.get_secret_value()) for token in settings.events_tokens]
 
-    def admits(self, *candidates: str | None) -> bool:
-        """Whether one of the candidates is a live token."""
-        found = False
+    def admits(self, *candidates: str | None) -> int | None:
+        """Give the number of the live token that is among the candidates, from 1, or None."""
+        found = None
         for candidate in candidates:
             given = digest(candidate or "")
-            for live in self._digests:
-                found |= secrets.compare_digest(given, live)
+            for number, live in enumerate(self._digests, 1):
+                if secrets.compare_digest(given, live):
+                    found = number
         return found
 
 
@@ -94,7 +105,7 @@ class EventsGate:
 async def open_gate(database: Database, settings: Settings) -> AsyncIterator[Gate]:
     """Make the gate; while it is in use, listen for changes to tokens and write their use."""
     use = TokenUse(database)
-    tokens = Tokens(database, on_use=use.note)
+    tokens = Tokens(database, on_use=use.note, strangers=max(1, settings.database_pool * 3 // 10))
     listener = Listener(settings, database, tokens.forget)
     tasks = [asyncio.create_task(work()) for work in (listener.run, use.run)]
     try:

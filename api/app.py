@@ -12,10 +12,12 @@ from api.access import EventsGate, open_gate
 from api.documents import Documents
 from api.ids import IdCheck
 from api.measuring import measure
+from api.noise import open_noise
 from api.parts import PARTS, Parts
 from api.problems import answer_errors
 from api.server import Runner
 from api.sns import open_sns
+from shared.allowance import Allowance
 from shared.broker import Publisher
 from shared.database import open_database
 from shared.metrics import open_metrics
@@ -46,6 +48,7 @@ def create_app(
 
     async def parts(app: web.Application) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
+            noise = await stack.enter_async_context(open_noise())
             database = await stack.enter_async_context(open_database(settings))
             storage = await stack.enter_async_context(open_storage(settings))
             publisher = Publisher(settings.broker_url.get_secret_value())
@@ -55,6 +58,8 @@ def create_app(
                 database=database,
                 storage=storage,
                 publisher=publisher,
+                noise=noise,
+                allowance=Allowance(),
                 gate=await stack.enter_async_context(open_gate(database, settings)),
                 events_gate=EventsGate(settings),
                 strangers=asyncio.Semaphore(events.MAX_STRANGERS),

@@ -7,6 +7,7 @@ from aiohttp import web
 
 from api.attributes import check_changes, check_identity, check_new, resource_object
 from api.bodies import check_accept, check_content_type, parse_json, read_body
+from api.clients import client_address
 from api.documents import included
 from api.parts import Parts, admit, now, origin
 from api.problems import Problem, bad_request, document_response, not_found
@@ -14,11 +15,14 @@ from api.queries import cursor_of, page_link, parse_id, parse_listing, parse_vie
 from api.uploads import Source, find_source, is_as_shown, name_source, stored_type, take_over
 from shared import attachments
 from shared.attachments import Attachment, NewAttachment
+from shared.log import get_logger
 from shared.signing import post_policy
 
 MAX_BODY_BYTES = 64 * 1024
 MAX_BULK = 100
 MAX_BULK_BYTES = 1024 * 1024
+
+log = get_logger(__name__)
 
 
 def _path_id(request: web.Request) -> int:
@@ -286,4 +290,11 @@ async def delete(request: web.Request) -> web.Response:
     )  # fmt: skip
     if not deleted:
         raise not_found()
+    log.info(
+        "attachment deleted",
+        attachment=_path_id(request),
+        organization=caller.organization_id,
+        token=caller.token_id,
+        address=client_address(request),
+    )
     return web.Response(status=204)

@@ -40,7 +40,7 @@ def check_identity(data: Any, *, attachment_id: int | None) -> dict[str, Any]:
         raise general(409, "The resource type must be 'attachments'")
     if attachment_id is None:
         if "id" in data:
-            raise access_denied("Ids are given by the service")
+            raise access_denied("Ids are given by the service", reason="an id was given")
     elif "id" in data and data["id"] != str(attachment_id):
         raise general(409, "The id in the body is not the id in the address")
     attributes = data.get("attributes", {})

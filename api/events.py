@@ -17,6 +17,7 @@ import orjson
 from aiohttp import web
 
 from api.bodies import inflate, read_raw
+from api.clients import client_address, source_of
 from api.parts import PARTS, Parts, now
 from api.problems import (
     Problem,
@@ -26,7 +27,16 @@ from api.problems import (
     unavailable,
 )
 from shared.errors import SnsRefused, SnsUnreachable
-from shared.intake import Message, effects, parse, read_message, record, unreadable
+from shared.intake import (
+    Message,
+    allow,
+    effects,
+    log_faults,
+    parse,
+    read_message,
+    record,
+    unreadable,
+)
 from shared.log import get_logger
 from shared.metrics import EVENTS
 from shared.notifications import sns
@@ -73,8 +83,12 @@ async def intake(request: web.Request) -> web.Response:
     stores would send it for ever and hold back all others behind it.
     """
     parts = request.app[PARTS]
-    if not parts.events_gate.admits(request.match_info.get("token"), *_credentials(request)):
-        return await _from_sns(request, parts)
+    credentials = [request.match_info.get("token", ""), *_credentials(request)]
+    number = parts.events_gate.admits(*credentials)
+    if number is None:
+        reason = "unknown token" if any(credentials) else "no token"
+        return await _from_sns(request, parts, reason)
+    sender = f"webhook token {number} {source_of(client_address(request))}"
     body = await read_raw(request, max_bytes=MAX_EVENT_BYTES)
     ends = time.monotonic() + RECORD_WITHIN_S
     try:
@@ -82,29 +96,31 @@ async def intake(request: web.Request) -> web.Response:
     except Problem as problem:
         if problem.status not in (400, 415):
             raise
-        message = unreadable(body, source="webhook", fault="the body cannot be decompressed")
+        message = unreadable(
+            body, source="webhook", sender=sender, fault="the body cannot be decompressed"
+        )
         return await _take_in(parts, message, ends)
-    message = await _read(body, "webhook", parts, ends)
+    message = await _read(body, "webhook", sender, parts, ends)
     if message.reading.dialect == "sns" and (confirmation := _confirmation(body)) is not None:
         # Whoever holds a token may tell of events, but not have us subscribe to anything.
-        return await _verified(parts, confirmation, body, ends)
+        return await _verified(request, parts, confirmation, body, ends)
     return await _take_in(parts, message, ends)
 
 
-async def _from_sns(request: web.Request, parts: Parts) -> web.Response:
-    """Answer who shows no token: SNS, which signs what it says, or anyone."""
-    body = await _read_strange(request, parts)
+async def _from_sns(request: web.Request, parts: Parts, reason: str) -> web.Response:
+    """Answer a request without a live token: it may be signed by SNS, or come from anyone."""
+    body = await _read_strange(request, parts, reason)
     ends = time.monotonic() + RECORD_WITHIN_S
     try:
         document = parse(body)
     except orjson.JSONDecodeError:
-        raise unauthenticated() from None
+        raise unauthenticated(reason) from None
     if not sns.recognises(document):
-        raise unauthenticated()
-    return await _verified(parts, document, body, ends)
+        raise unauthenticated(reason)
+    return await _verified(request, parts, document, body, ends)
 
 
-async def _read_strange(request: web.Request, parts: Parts) -> bytes:
+async def _read_strange(request: web.Request, parts: Parts, reason: str) -> bytes:
     """Read a stranger's body. Raises Problem: 401; 503 for what SNS may send better next time."""
     topics, length = parts.settings.sns_topics, request.content_length
     max_bytes = MAX_SIGNED_BYTES if topics else MAX_STRANGE_BYTES
@@ -119,25 +135,31 @@ async def _read_strange(request: web.Request, parts: Parts) -> bytes:
             # as it is: SNS compresses nothing, and a stranger's kilobyte may be a megabyte
             return await read_raw(request, max_bytes=max_bytes)
     except TimeoutError:
-        raise unavailable() if topics else unauthenticated() from None
+        raise unavailable() if topics else unauthenticated(reason) from None
     except Problem:
-        raise unauthenticated() from None
+        raise unauthenticated(reason) from None
 
 
-async def _read(body: bytes, source: str, parts: Parts, ends: float) -> Message:
+async def _read(body: bytes, source: str, sender: str, parts: Parts, ends: float) -> Message:
     """Read a message. Raises Problem 503 if that leaves no time to record it."""
-    read = partial(read_message, body, source=source, bucket=parts.settings.s3_bucket)
+    read = partial(
+        read_message, body, source=source, sender=sender, bucket=parts.settings.s3_bucket
+    )
     if len(body) <= LONG_BODY_BYTES:
         return read()
     try:
         async with asyncio.timeout(ends - COMMIT_S - time.monotonic()):
             return await asyncio.get_running_loop().run_in_executor(_reader, read)
     except TimeoutError:
-        log.warning("a message takes too long to read", source=source, bytes=len(body))
+        parts.noise.warning.log(
+            "a message takes too long to read", sender, sender=sender, bytes=len(body)
+        )
         raise unavailable() from None
 
 
-async def _verified(parts: Parts, document: Any, body: bytes, ends: float) -> web.Response:
+async def _verified(
+    request: web.Request, parts: Parts, document: Any, body: bytes, ends: float
+) -> web.Response:
     """Do what a message in SNS's envelope says, once its signature has been checked."""
     try:
         await parts.sns.verify(document, now=now())
@@ -145,14 +167,19 @@ async def _verified(parts: Parts, document: Any, body: bytes, ends: float) -> we
             await parts.sns.confirm(document)
     except SnsRefused as error:
         EVENTS.labels("sns", "refused").inc()
-        log.info("message of SNS refused", rule=str(error))
-        raise access_denied(f"This is no message of SNS for us: {error}") from None
+        raise access_denied(
+            f"This is no message of SNS for us: {error}", reason=f"SNS: {error}"
+        ) from None
     except SnsUnreachable as error:
-        log.warning("SNS cannot be reached", error=str(error))
+        address = client_address(request)
+        parts.noise.warning.log(
+            "SNS cannot be reached", (str(error), source_of(address)), error=str(error),
+            address=address,
+        )  # fmt: skip
         raise unavailable() from None
     if document["Type"] == sns.FAREWELL:
         log.warning("unsubscribed from a topic", topic=document["TopicArn"])
-    message = await _read(body, "sns", parts, ends)
+    message = await _read(body, "sns", f"sns {document['TopicArn']}", parts, ends)
     return await _take_in(parts, message, ends)
 
 
@@ -167,7 +194,11 @@ async def _take_in(parts: Parts, message: Message, ends: float) -> web.Response:
     recorded = Recorded(changed=[], woken=[])
     if reading.events or reading.faults:
         within_s = ends - time.monotonic()
-        recorded = await parts.database.run_within(within_s, record, [message], parts.settings)
+        kept = allow(parts.allowance, [message])
+        recorded = await parts.database.run_within(
+            within_s, record, [message], parts.settings, kept
+        )
+        log_faults(parts.noise.warning, [message])
     for wake_up in recorded.woken:
         parts.publisher.publish(wake_up)
     (counts,) = effects([message], recorded)

@@ -9,8 +9,10 @@ from aiohttp import web
 from api.access import EventsGate, Gate
 from api.documents import Documents
 from api.ids import IdCheck
+from api.noise import Noise
 from api.sns import Sns
 from api.tokens import Caller
+from shared.allowance import Allowance
 from shared.broker import Publisher
 from shared.database import Database
 from shared.hosts import names_loopback
@@ -26,6 +28,8 @@ class Parts:
     database: Database
     storage: Storage
     publisher: Publisher
+    noise: Noise
+    allowance: Allowance
     gate: Gate
     events_gate: EventsGate
     sns: Sns

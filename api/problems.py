@@ -8,6 +8,7 @@ import orjson
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
+from api.noise import NOISE
 from shared.database import DatabaseAway
 from shared.errors import StoreError
 from shared.log import get_logger
@@ -19,7 +20,12 @@ log = get_logger(__name__)
 
 
 class Problem(Exception):
-    """An answer other than success: a status, its error objects, and headers."""
+    """An answer other than success: a status, its error objects, and headers.
+
+    `reason` is for the log of 401 and 403 only: a constant of the code, nothing of the request.
+    """
+
+    reason = "not allowed"
 
     def __init__(
         self, status: int, errors: list[dict[str, Any]], headers: dict[str, str] | None = None
@@ -79,14 +85,18 @@ def unsupported(what: str, name: str) -> Problem:
     return Problem(400, [{"status": "400", "title": f"Unsupported {what}", "detail": detail}])
 
 
-def unauthenticated() -> Problem:
-    """401: no token, or none that lives."""
-    return general(401, headers={"WWW-Authenticate": "Bearer"})
+def unauthenticated(reason: str) -> Problem:
+    """401: no token, or none that lives; `reason` is logged, not answered."""
+    problem = general(401, headers={"WWW-Authenticate": "Bearer"})
+    problem.reason = reason
+    return problem
 
 
-def access_denied(detail: str | None = None) -> Problem:
-    """403: the caller is known, and may not."""
-    return general(403, detail)
+def access_denied(detail: str | None = None, *, reason: str) -> Problem:
+    """403: the caller is known, and may not; `reason` is logged, not answered."""
+    problem = general(403, detail)
+    problem.reason = reason
+    return problem
 
 
 def not_found() -> Problem:
@@ -128,7 +138,7 @@ def document_response(
 
 
 def _route(request: web.Request) -> str:
-    # Never the address itself: a secret may stand in it, see /events/s3/{token}.
+    # Never the address itself: it may hold a secret, see /events/s3/{token}.
     match = getattr(request, "match_info", None)
     resource = match.route.resource if match is not None else None
     return resource.canonical if resource is not None else "none"
@@ -143,6 +153,10 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
     try:
         return await handler(request)
     except Problem as problem:
+        if problem.status in (401, 403):
+            request[NOISE].denied(
+                request, problem.status, reason=problem.reason, route=_route(request)
+            )
         return problem.response()
     except web.HTTPException as error:
         if error.status < 400:
@@ -153,10 +167,16 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
     except HttpProcessingError:
         return general(400).response()
     except DatabaseAway as error:
-        log.warning("database is away", error=str(error), route=_route(request))
+        # Any client can cause it, as often as it asks: by route, because a client can do nothing
+        # about it wherever it is.
+        route = _route(request)
+        request[NOISE].warning.log(
+            "database is away", (str(error), route), error=str(error), route=route
+        )
         return unavailable().response()
     except StoreError as error:
-        log.warning("store is away", error=type(error).__name__, route=_route(request))
+        kind, route = type(error).__name__, _route(request)
+        request[NOISE].warning.log("store is away", (kind, route), error=kind, route=route)
         return unavailable().response()
     except (asyncio.CancelledError, ConnectionResetError):
         raise

@@ -13,6 +13,9 @@ from typing import Any
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
+from api.clients import client_address, peer_address
+from api.noise import NOISE, REFUSED, Noise
+from api.parts import PARTS
 from api.problems import answer_errors, bad_request, general
 from api.slow_readers import cut_off_slow_readers, limit_kernel
 from shared.log import get_logger
@@ -29,7 +32,7 @@ log = get_logger(__name__)
 
 
 async def answer(
-    request: Any, *, application: Callable[[Any], Awaitable[web.StreamResponse]]
+    request: Any, *, application: Callable[[Any], Awaitable[web.StreamResponse]], noise: Noise
 ) -> web.StreamResponse:
     """Have the application answer a request whose Host and Expect can be read.
 
@@ -38,11 +41,15 @@ async def answer(
     any middleware, and shows it again.
     """
 
+    request[NOISE] = noise
+
     async def checked(request: web.Request) -> web.StreamResponse:
         host = request.headers.get("Host")
         if host is not None and not _HOST.fullmatch(host):
+            _refuse(noise, client_address(request), "host")
             raise bad_request("The header 'Host' is not valid")
         if request.headers.get("Expect", "100-continue").lower() != "100-continue":
+            _refuse(noise, client_address(request), "expect")
             raise general(417)
         return await application(request)
 
@@ -53,6 +60,10 @@ async def answer(
         # proxy that shares connections. RFC 9112, section 7.1.2, forbids to merge them.
         response.force_close()
     return response
+
+
+def _refuse(noise: Noise, address: str, kind: str) -> None:
+    noise.refused("request refused", address, metric=kind, reason=kind)
 
 
 def _late() -> bytes:
@@ -74,16 +85,21 @@ _LATE = _late()
 class Connection(web.RequestHandler):
     """One client's connection; it ends with whatever could not be parsed, or does not arrive."""
 
-    __slots__ = ("_begun", "_head_timer")
+    __slots__ = ("_address", "_begun", "_head_timer", "_noise")
+
+    def __init__(self, manager: web.Server, *, noise: Noise, **settings: Any) -> None:
+        super().__init__(manager, **settings)
+        self._noise = noise
+        self._address = peer_address(None)
+        self._begun = False
+        self._head_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin to wait for the first request."""
         super().connection_made(transport)
         limit_kernel(transport)
-        self._begun = False
-        self._head_timer: asyncio.TimerHandle | None = self._loop.call_later(
-            HEAD_TIMEOUT_S, self._head_is_late
-        )
+        self._address = peer_address(transport)
+        self._head_timer = self._loop.call_later(HEAD_TIMEOUT_S, self._head_is_late)
 
     def data_received(self, data: bytes) -> None:
         """Take what has arrived; with a whole head the wait for it is over."""
@@ -105,6 +121,7 @@ class Connection(web.RequestHandler):
 
     def _head_is_late(self) -> None:
         self._head_timer = None
+        _refuse(self._noise, self._address, "late_head")
         if self._begun and self.transport is not None:  # who has sent nothing is told nothing
             self.transport.write(_LATE)
         self.force_close()
@@ -120,8 +137,9 @@ class Connection(web.RequestHandler):
         if request.writer.output_size > 0:
             raise ConnectionError("an answer has been begun already")
         if status == 400:
-            log.info("unreadable request", error=type(exc).__name__)
+            self._note_unreadable(exc)
         else:
+            REFUSED.labels("error").inc()
             log.error("unexpected error", exc_info=exc)
         response = general(400 if status == 400 else 500).response()
         response.force_close()
@@ -131,17 +149,27 @@ class Connection(web.RequestHandler):
         """Log what aiohttp found; of a body that broke off after its answer, only that it did."""
         error = kwargs.get("exc_info")
         if isinstance(error, HttpProcessingError):
-            log.info("unreadable request", error=type(error).__name__)
+            self._note_unreadable(error)
         else:
             super().log_exception(*args, **kwargs)
+
+    def _note_unreadable(self, error: BaseException | None) -> None:
+        # The error's text holds a piece of what was sent; its class is one of the parser's few.
+        self._noise.refused(
+            "unreadable request", self._address, metric="unreadable", reason=type(error).__name__
+        )
 
 
 class Server(web.Server):
     """Makes our kind of connection."""
 
+    def __init__(self, handler: Any, *, noise: Noise, **settings: Any) -> None:
+        super().__init__(handler, **settings)
+        self._noise = noise
+
     def __call__(self) -> Connection:
         """Make the protocol of one connection."""
-        return Connection(self, loop=self._loop, **self._kwargs)
+        return Connection(self, noise=self._noise, loop=self._loop, **self._kwargs)
 
 
 class Runner(web.AppRunner):
@@ -157,12 +185,14 @@ class Runner(web.AppRunner):
 
     async def _make_server(self) -> Server:
         made = await super()._make_server()
+        noise = self._app[PARTS].noise  # the parts have been opened
         server = Server(
-            partial(answer, application=made.request_handler),
+            partial(answer, application=made.request_handler, noise=noise),
+            noise=noise,
             request_factory=made.request_factory,
             handler_cancellation=made.handler_cancellation,
             loop=made._loop,
             **made._kwargs,
         )
-        self._watch = asyncio.create_task(cut_off_slow_readers(server))
+        self._watch = asyncio.create_task(cut_off_slow_readers(server, noise))
         return server

@@ -15,7 +15,8 @@ from typing import Any
 
 from aiohttp import web
 
-from shared.log import get_logger
+from api.clients import peer_address
+from api.noise import Noise
 
 READ_WITHIN_S = 20.0
 """How long a client may leave something of its answers unread. A page of 200 resources has some
@@ -27,10 +28,8 @@ NO_LINGER = struct.pack("ii", 1, 0)
 """Have the kernel drop what it has not sent and reset the connection (socket(7), SO_LINGER).
 Without it the kernel keeps what was written until the client reads it."""
 
-log = get_logger(__name__)
 
-
-async def cut_off_slow_readers(server: web.Server) -> None:
+async def cut_off_slow_readers(server: web.Server, noise: Noise) -> None:
     """Abort connections whose write buffer has not been empty for READ_WITHIN_S; runs for ever.
 
     `limit_kernel` does the same for what the kernel has taken.
@@ -50,9 +49,13 @@ async def cut_off_slow_readers(server: web.Server) -> None:
         late = [each for each, since in unread.items() if now - since >= READ_WITHIN_S]
         for transport in late:
             del unread[transport]
+            noise.refused(
+                "client cut off",
+                peer_address(transport),
+                metric="slow_reader",
+                reason="it does not read its answers",
+            )
             _reset(transport)
-        if late:
-            log.info("clients that do not read are cut off", connections=len(late))
         waiting_since = unread
 
 

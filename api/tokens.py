@@ -6,13 +6,17 @@ Notifications can be lost without a sign, so the five seconds hold whether or no
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from shared.database import Connection, Database
 
 REMEMBERED_S = 5.0
 MAX_REMEMBERED = 10_000
+
+STRANGER_S = 1.0
+"""How long the look-up of an unknown token may wait for its turn."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,11 +62,47 @@ async def find_caller(connection: Connection, token_digest: bytes) -> Found | No
     )
 
 
+class TooManyLookUps(Exception):
+    """A token that was never found here did not get its turn to be looked up in time."""
+
+
+class Turns:
+    """Bounds how many look-ups of unknown tokens run at a time: `limit`, of one source half of it.
+
+    Each takes a connection of the pool. Without a bound, made-up tokens would take all of them.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._all = asyncio.Semaphore(limit)
+        self._of_one = max(1, limit // 2)
+        self._sources: dict[str, tuple[asyncio.Semaphore, int]] = {}
+
+    @asynccontextmanager
+    async def take(self, source: str) -> AsyncIterator[None]:
+        """Wait for a turn. Raises TooManyLookUps after STRANGER_S."""
+        own, users = self._sources.get(source, (asyncio.Semaphore(self._of_one), 0))
+        self._sources[source] = (own, users + 1)
+        try:
+            async with AsyncExitStack() as held:
+                try:
+                    async with asyncio.timeout(STRANGER_S):
+                        await held.enter_async_context(own)
+                        await held.enter_async_context(self._all)
+                except TimeoutError:
+                    raise TooManyLookUps from None
+                yield
+        finally:
+            own, users = self._sources.pop(source)
+            if users > 1:
+                self._sources[source] = (own, users - 1)
+
+
 class Tokens:
     """Finds callers by their tokens, with at most one query per token and five seconds.
 
     `clock` gives monotonic seconds. `on_use` is called with a token's id after each look-up that
-    found it, so at least every five seconds while it is in use.
+    found it, so at least every five seconds while it is in use. `strangers` is how many tokens
+    that were never found here are looked up at a time.
     """
 
     def __init__(
@@ -71,6 +111,7 @@ class Tokens:
         *,
         clock: Callable[[], float] = time.monotonic,
         on_use: Callable[[int], None] = lambda _: None,
+        strangers: int = 3,
     ) -> None:
         self._database = database
         self._clock = clock
@@ -78,11 +119,15 @@ class Tokens:
         self._remembered: dict[bytes, tuple[Caller, float]] = {}
         self._running: dict[bytes, tuple[float, asyncio.Task[Caller | None]]] = {}
         self._changes = 0
+        self._turns = Turns(strangers)
+        # Tokens that were found once: their look-ups never wait for those of unknown ones.
+        self._known: dict[bytes, None] = {}
 
-    async def find(self, token_digest: bytes) -> Caller | None:
+    async def find(self, token_digest: bytes, *, source: Callable[[], str] = str) -> Caller | None:
         """Return the caller of a token; None if it is unknown, revoked or expired.
 
-        The answer is no older than five seconds. Raises DatabaseAway.
+        The answer is no older than five seconds. `source` tells where the request comes from.
+        Raises DatabaseAway, TooManyLookUps.
         """
         now = self._clock()
         remembered = self._remembered.get(token_digest)
@@ -90,7 +135,7 @@ class Tokens:
             return remembered[0]
         running = self._running.get(token_digest)
         if running is None or now >= running[0] + REMEMBERED_S:
-            task = asyncio.create_task(self._look_up(token_digest, now, self._changes))
+            task = asyncio.create_task(self._look_up(token_digest, now, self._changes, source))
             running = self._running[token_digest] = (now, task)
             task.add_done_callback(lambda _: self._end(token_digest, task))
         # Requests share the look-up: the end of one of them must not cancel it for the others.
@@ -106,12 +151,23 @@ class Tokens:
         self._remembered.clear()
         self._running.clear()
 
-    async def _look_up(self, token_digest: bytes, began: float, changes: int) -> Caller | None:
-        found = await self._database.run(find_caller, token_digest)
+    async def _look_up(
+        self, token_digest: bytes, began: float, changes: int, source: Callable[[], str]
+    ) -> Caller | None:
+        if token_digest in self._known:
+            found = await self._database.run(find_caller, token_digest)
+        else:
+            async with self._turns.take(source()):
+                found = await self._database.run(find_caller, token_digest)
         if found is None:
+            self._known.pop(token_digest, None)
             # A slower look-up that began earlier may have remembered it.
             self._remembered.pop(token_digest, None)
             return None
+        self._known.pop(token_digest, None)  # to be the newest again
+        if len(self._known) >= MAX_REMEMBERED:
+            del self._known[next(iter(self._known))]
+        self._known[token_digest] = None
         self._on_use(found.caller.token_id)
         if changes == self._changes:
             self._remember(token_digest, found, began)

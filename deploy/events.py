@@ -39,9 +39,18 @@ def list_letters(
         report.print_json([asdict(letter) for letter in letters])
         return
     report.print_table(
-        ("id", "last", "count", "came by", "dialect", "bytes", "reason"),
+        ("id", "last", "count", "came by", "origin", "dialect", "bytes", "reason"),
         (
-            (row.id, row.last_at, row.count, row.source, row.dialect, row.size, row.reason)
+            (
+                row.id,
+                row.last_at,
+                row.count,
+                row.source,
+                row.origin,
+                row.dialect,
+                row.size,
+                row.reason,
+            )
             for row in letters
         ),
     )

@@ -156,24 +156,36 @@ def create_token(
 
     import asyncpg
 
-    from deploy import report
+    from deploy import audit, report
     from shared import organizations
 
     widest = parse_scopes(scope or [])
     end = None if expires is None else parse_expiry(expires, now=datetime.now(UTC))
 
-    async def work(database: "Database", _: "Settings") -> organizations.Issued:
+    by = audit.operator()
+
+    async def work(database: "Database", settings: "Settings") -> organizations.Issued:
         try:
-            return await database.run(
+            issued = await database.run(
                 organizations.issue_token,
                 organization,
                 name,
                 person_id=person_id,
                 scope=widest,
                 expires=end,
+                by=by,
             )
         except asyncpg.ForeignKeyViolationError:
             raise Unusable(f"--organization: there is no organization {organization}") from None
+        audit.log_change(
+            "token created",
+            settings,
+            token=issued.id,
+            organization=organization,
+            scope=issued.scope,
+            by=by,
+        )
+        return issued
 
     token = with_database(data_dir, work)
     tell(token.plain)
@@ -201,7 +213,18 @@ def list_tokens(
         report.print_json([asdict(token) for token in tokens])
         return
     report.print_table(
-        ("id", "name", "scope", "person", "created", "expires", "last used", "revoked"),
+        (
+            "id",
+            "name",
+            "scope",
+            "person",
+            "created",
+            "expires",
+            "last used",
+            "revoked",
+            "created by",
+            "revoked by",
+        ),
         (
             (
                 row.id,
@@ -212,6 +235,8 @@ def list_tokens(
                 row.expires_at,
                 row.last_used_at,
                 row.revoked_at,
+                row.created_by,
+                row.revoked_by,
             )
             for row in tokens
         ),
@@ -224,11 +249,19 @@ def revoke_token(
     data_dir: DataDir = LOCAL,
 ) -> None:
     """Revoke a token by its id; it is refused from then on."""
+    from deploy import audit
     from shared import organizations
 
-    revoked = with_database(
-        data_dir, lambda database, _: database.run(organizations.revoke_token, token_id)
-    )
-    if not revoked:
+    by = audit.operator()
+
+    async def work(database: "Database", settings: "Settings") -> bool:
+        organization = await database.run(organizations.revoke_token, token_id, by=by)
+        if organization is not None:
+            audit.log_change(
+                "token revoked", settings, token=token_id, organization=organization, by=by
+            )
+        return organization is not None
+
+    if not with_database(data_dir, work):
         raise Unusable(f"there is no token {token_id} that is not revoked yet")
     tell(f"{token_id}: is revoked")

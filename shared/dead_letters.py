@@ -1,7 +1,7 @@
 """Dead letters: authenticated messages of stores that could not be used, kept to be replayed.
 
-They are kept as they came, once each however often they come, and are bounded in age and number:
-the oldest go first.
+They are kept as they came, once each however often they come, and are bounded in age and number.
+The oldest of the origin that holds most go first, so that a flood of one origin drops only its own.
 """
 
 import hashlib
@@ -17,18 +17,25 @@ from shared.settings import Settings
 
 PRUNED_AT_A_TIME = 100
 
-SUMMARY = "d.id, d.source, d.dialect, d.reason, d.count, d.first_at, d.last_at, length(d.body)"
+MAX_ORIGIN_BYTES = 64 * 1024 * 1024
+"""What the letters of one origin may hold together."""
+
+SUMMARY = (
+    "d.id, d.source, d.origin, d.dialect, d.reason, d.count, d.first_at, d.last_at, length(d.body)"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeadLetter:
     """One message: where it came in, the dialect it was taken for, why it could not be used.
 
+    `origin` says who sent it first, see `shared.intake.Message`; `unknown` in old rows.
     `count` is how often it came, first and last at those times; `size` is its body's, in bytes.
     """
 
     id: int
     source: str
+    origin: str
     dialect: str | None
     reason: str
     count: int
@@ -39,47 +46,88 @@ class DeadLetter:
     @classmethod
     def from_row(cls, row: asyncpg.Record) -> Self:
         """Make it from a row of SUMMARY."""
-        names = ("id", "source", "dialect", "reason", "count", "first_at", "last_at", "size")
-        return cls(**dict(zip(names, row, strict=False)))
+        return cls(**dict(zip(cls.__slots__, row, strict=False)))
 
 
 async def keep(
-    connection: Connection, body: bytes, *, source: str, dialect: str | None, reason: str
-) -> None:
-    """Keep a message, or count it once more if it is kept already."""
-    await connection.execute(
+    connection: Connection,
+    body: bytes,
+    *,
+    source: str,
+    origin: str,
+    dialect: str | None,
+    reason: str,
+) -> bool:
+    """Keep a message, or count it once more if it is kept already; tells whether it is new.
+
+    One that is kept already stays with the origin that sent it first: another origin could
+    otherwise take it over and drop it.
+    """
+    inserted: bool = await connection.fetchval(
         """
-        INSERT INTO dead_letters (digest, body, source, dialect, reason)
-        VALUES ($1, $2, $3, $4, $5)
+        INSERT INTO dead_letters (digest, body, size, source, origin, dialect, reason)
+        VALUES ($1, $2, length($2::bytea), $3, $4, $5, $6)
         ON CONFLICT (digest) DO UPDATE
         SET count = dead_letters.count + 1, last_at = now(), source = excluded.source,
             dialect = excluded.dialect, reason = excluded.reason
+        RETURNING xmax = 0
         """,
-        hashlib.sha256(body).digest(), body, source, dialect, reason,
+        hashlib.sha256(body).digest(), body, source, origin, dialect, reason,
     )  # fmt: skip
+    return inserted
 
 
-async def prune(connection: Connection, settings: Settings) -> int:
-    """Remove what is too old or too much; returns how many those were.
+async def count_again(connection: Connection, body: bytes) -> bool:
+    """Count a message once more if it is kept already; tells whether it is."""
+    status = await connection.execute(
+        "UPDATE dead_letters SET count = count + 1, last_at = now() WHERE digest = $1",
+        hashlib.sha256(body).digest(),
+    )
+    return affected(status) > 0
 
-    No more than two hundred at a time, so that it never takes long.
+
+async def prune(connection: Connection, settings: Settings, origins: Sequence[str] = ()) -> int:
+    """Remove what is too old or too much; returns how many those were. May be repeated.
+
+    Too much is what goes beyond ATTACHMENTS_DEAD_LETTERS: the oldest of the origin that holds
+    most, until it holds no more than the next. Of `origins`, it is also what goes beyond
+    MAX_ORIGIN_BYTES. No more than three hundred are removed at a time, so that it never takes
+    long; once the limit is passed, up to a hundredth more than needed, so that a flood does not
+    rank all letters with each one that comes.
     """
     status = await connection.execute(
         """
         DELETE FROM dead_letters WHERE id IN (
             SELECT o.id FROM dead_letters AS o
             WHERE o.id = ANY (ARRAY(
-                (SELECT d.id FROM dead_letters AS d
-                 ORDER BY d.last_at DESC, d.id DESC OFFSET $1 LIMIT $3)
+                (SELECT r.id
+                 FROM (SELECT d.id, d.last_at,
+                              row_number() OVER (
+                                  PARTITION BY d.origin ORDER BY d.last_at DESC, d.id DESC
+                              ) AS rank
+                       FROM dead_letters AS d) AS r
+                 WHERE EXISTS (SELECT FROM dead_letters AS n
+                               ORDER BY n.last_at DESC, n.id DESC OFFSET $1 LIMIT 1)
+                 ORDER BY r.rank, r.last_at DESC, r.id DESC OFFSET $1 - $1 / 100 LIMIT $3)
+                UNION ALL
+                (SELECT s.id
+                 FROM unnest($4::text[]) AS given (origin)
+                 CROSS JOIN LATERAL (
+                     SELECT d.id, sum(d.size) OVER (ORDER BY d.last_at DESC, d.id DESC) AS bytes
+                     FROM dead_letters AS d WHERE d.origin = given.origin
+                 ) AS s
+                 WHERE s.bytes > $5 LIMIT $3)
                 UNION ALL
                 (SELECT d.id FROM dead_letters AS d
                  WHERE d.last_at < now() - $2 * interval '1 second' ORDER BY d.last_at LIMIT $3)
             ))
-            -- two that have each kept a letter, and would remove the other's, would wait for ever
+            -- Two transactions that have each kept a letter, and would remove the other's, would
+            -- deadlock.
             FOR UPDATE SKIP LOCKED
         )
         """,
-        settings.dead_letters, settings.dead_letter_age, PRUNED_AT_A_TIME,
+        settings.dead_letters, settings.dead_letter_age, PRUNED_AT_A_TIME, list(origins),
+        MAX_ORIGIN_BYTES,
     )  # fmt: skip
     return affected(status)
 

@@ -12,23 +12,36 @@ from typing import Any
 import orjson
 
 from shared import dead_letters, notifications, probes, processing
+from shared.allowance import Allowance
 from shared.database import Connection
 from shared.keys import parse_key
 from shared.log import get_logger
+from shared.metrics import NOT_KEPT
 from shared.notifications import Reading, UploadEvent
 from shared.processing import Recorded, WakeUp
 from shared.settings import Settings
+from shared.throttle import Throttle
 
 log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """A message as it came, by `source` (webhook, sns, sqs), and what could be read in it."""
+    """A message as it came, by `source` (webhook, sns, sqs), and what could be read in it.
+
+    `sender` is who sent it, as far as that is proven: `webhook token 1 10.0.0.1` (the number of
+    the token in ATTACHMENTS_EVENTS_TOKENS, and the address), `sns` and the topic, or `sqs`.
+    """
 
     body: bytes
     source: str
+    sender: str
     reading: Reading
+
+    @property
+    def origin(self) -> str:
+        """Whose dead letters are bounded together: the sender's, in one dialect."""
+        return f"{self.sender} {self.reading.dialect or 'unknown'}"
 
 
 def parse(body: bytes) -> Any:
@@ -46,30 +59,54 @@ def parse(body: bytes) -> Any:
             gc.enable()
 
 
-def read_message(body: bytes, *, source: str, bucket: str) -> Message:
-    """Read a message; never raises, whatever it holds."""
+def read_message(body: bytes, *, source: str, bucket: str, sender: str = "") -> Message:
+    """Read a message; never raises, whatever it holds. The sender is by default the source."""
+    sender = sender or source
     try:
         reading = notifications.read(parse(body), bucket=bucket)
     except orjson.JSONDecodeError:
-        return unreadable(body, source=source, fault="the body is not JSON")
+        return unreadable(body, source=source, sender=sender, fault="the body is not JSON")
     except Exception:  # a bug of ours must cost neither the message nor those that come with it
         log.exception("message cannot be read", source=source)
-        return unreadable(body, source=source, fault="reading it fails: see the log")
-    return Message(body=body, source=source, reading=reading)
+        return unreadable(body, source=source, sender=sender, fault="reading it fails: see the log")
+    return Message(body=body, source=source, sender=sender, reading=reading)
 
 
-def unreadable(body: bytes, *, source: str, fault: str) -> Message:
+def unreadable(body: bytes, *, source: str, sender: str, fault: str) -> Message:
     """Make a message of a body in which nothing can be read."""
-    return Message(body=body, source=source, reading=Reading(dialect=None, faults=[fault]))
+    reading = Reading(dialect=None, faults=[fault])
+    return Message(body=body, source=source, sender=sender, reading=reading)
+
+
+def allow(allowance: Allowance, messages: Sequence[Message]) -> list[bool]:
+    """Tell which of the messages that cannot be used may be kept; ask once for each arrival."""
+    kept = [bool(each.reading.faults) and allowance.spend(each.origin) for each in messages]
+    NOT_KEPT.inc(sum(bool(each.reading.faults) for each in messages) - sum(kept))
+    return kept
+
+
+def log_faults(throttle: Throttle, messages: Sequence[Message]) -> None:
+    """Log the messages that could not be used, in one line each: one may hold half a million."""
+    for message in messages:
+        reading = message.reading
+        if reading.faults:
+            throttle.log(
+                "unreadable event", message.origin, source=message.source, origin=message.origin,
+                dialect=reading.dialect, fault=reading.faults[0], faults=len(reading.faults),
+            )  # fmt: skip
 
 
 async def record(
-    connection: Connection, messages: Sequence[Message], settings: Settings
+    connection: Connection,
+    messages: Sequence[Message],
+    settings: Settings,
+    kept: Sequence[bool],
 ) -> Recorded:
     """Have messages take effect, all or none; tells what changed and whom to wake.
 
-    Repeating it changes nothing but the count of what cannot be used. Must not be called within
-    a transaction of the caller's.
+    `kept` says of each message whether it may become a dead letter if it cannot be used; if not,
+    it is only counted with one that is the same. Repeating it changes nothing but the count of
+    what cannot be used. Must not be called within a transaction of the caller's.
     """
     events = _events(messages)
     extras = any(message.reading.faults or _of_probe(message) for message in messages)
@@ -77,25 +114,25 @@ async def record(
         return await _record(connection, events, settings)
     async with connection.transaction():
         recorded = await _record(connection, events, settings)
-        # in one order, lest two transactions that keep the same ones wait for each other
-        for message in sorted(messages, key=lambda message: message.body):
+        new: set[str] = set()
+        # In one order: two transactions that keep the same messages must not deadlock.
+        pairs = zip(messages, kept, strict=True)
+        for message, may_be_kept in sorted(pairs, key=lambda pair: pair[0].body):
             reading = message.reading
             await probes.note_arrivals(
                 connection, reading.events, source=message.source, dialect=reading.dialect or ""
             )
-            if reading.faults:
-                await dead_letters.keep(
-                    connection, message.body, source=message.source, dialect=reading.dialect,
-                    reason=reading.faults[0],
-                )  # fmt: skip
-        if any(message.reading.faults for message in messages):
-            await dead_letters.prune(connection, settings)
-    for message in messages:
-        if message.reading.faults:  # in one line: a message may hold half a million
-            log.warning(
-                "unreadable event", source=message.source, dialect=message.reading.dialect,
-                fault=message.reading.faults[0], faults=len(message.reading.faults),
-            )  # fmt: skip
+            if not reading.faults:
+                continue
+            if not may_be_kept:
+                await dead_letters.count_again(connection, message.body)
+            elif await dead_letters.keep(
+                connection, message.body, source=message.source, origin=message.origin,
+                dialect=reading.dialect, reason=reading.faults[0],
+            ):  # fmt: skip
+                new.add(message.origin)
+        if new:
+            await dead_letters.prune(connection, settings, sorted(new))
     return recorded
 
 

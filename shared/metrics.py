@@ -24,6 +24,12 @@ OLDER_OBJECTS = Counter(
     "Files asked for whose object is older than its row, and so was not served",
 )
 
+NOT_KEPT = Counter(
+    "attachments_dead_letters_not_kept_total",
+    "Messages that could not be used and came too fast from one origin to be kept",
+)
+"""A message that is kept already and comes again is counted here too, and in its letter."""
+
 CACHED_S = 1.0
 """How long one scrape's text serves the next: collecting costs milliseconds of the event loop."""
 

@@ -26,6 +26,8 @@ class Token:
     expires_at: datetime | None
     last_used_at: datetime | None
     revoked_at: datetime | None
+    created_by: str | None
+    revoked_by: str | None
 
     @classmethod
     def from_row(cls, row: Row) -> "Token":
@@ -109,19 +111,21 @@ async def issue_token(
     person_id: int | None = None,
     scope: str = SCOPES[-1],
     expires: datetime | timedelta | None = None,
+    by: str | None = None,
 ) -> Issued:
     """Make a token with a scope and an end, and return it in plain; it cannot be read again later.
 
-    A timedelta counts from now by the database's clock. Raises asyncpg.ForeignKeyViolationError if
-    there is no such organization.
+    `by` is who makes it, for the record. A timedelta counts from now by the database's clock.
+    Raises asyncpg.ForeignKeyViolationError if there is no such organization.
     """
     plain = secrets.token_hex(TOKEN_BYTES)
     moment = expires if isinstance(expires, datetime) else None
     lifetime = expires if isinstance(expires, timedelta) else None
     row = await connection.fetchrow(
         """
-        INSERT INTO tokens (organization_id, person_id, name, digest, scope, expires_at)
-        VALUES ($1, $2, $3, $4, $5, coalesce($6::timestamptz, now() + $7::interval))
+        INSERT INTO tokens
+            (organization_id, person_id, name, digest, scope, expires_at, created_by)
+        VALUES ($1, $2, $3, $4, $5, coalesce($6::timestamptz, now() + $7::interval), $8)
         RETURNING id, expires_at
         """,
         organization_id,
@@ -131,6 +135,7 @@ async def issue_token(
         scope,
         moment,
         lifetime,
+        by,
     )
     assert row is not None
     return Issued(id=row["id"], plain=plain, scope=scope, expires_at=row["expires_at"])
@@ -141,7 +146,7 @@ async def list_tokens(connection: Connection, organization_id: int) -> list[Toke
     rows = await connection.fetch(
         """
         SELECT id, organization_id, person_id, name, scope,
-               created_at, expires_at, last_used_at, revoked_at
+               created_at, expires_at, last_used_at, revoked_at, created_by, revoked_by
         FROM tokens WHERE organization_id = $1 ORDER BY id
         """,
         organization_id,
@@ -149,13 +154,22 @@ async def list_tokens(connection: Connection, organization_id: int) -> list[Toke
     return [Token.from_row(row) for row in rows]
 
 
-async def revoke_token(connection: Connection, token_id: int) -> bool:
-    """Revoke a token; returns whether there was such a token, not revoked yet."""
-    revoked = await connection.fetchval(
-        "UPDATE tokens SET revoked_at = now() WHERE id = $1 AND revoked_at IS NULL RETURNING id",
+async def revoke_token(
+    connection: Connection, token_id: int, *, by: str | None = None
+) -> int | None:
+    """Revoke a token; returns its organization, or None if there is no such live token.
+
+    `by` is who revokes it, for the record.
+    """
+    organization_id: int | None = await connection.fetchval(
+        """
+        UPDATE tokens SET revoked_at = now(), revoked_by = $2
+        WHERE id = $1 AND revoked_at IS NULL RETURNING organization_id
+        """,
         token_id,
+        by,
     )
-    return revoked is not None
+    return organization_id
 
 
 async def has_ended(connection: Connection, token: str) -> bool:

@@ -17,13 +17,15 @@ from typing import Any
 
 import uvloop
 
+from shared.allowance import Allowance
 from shared.broker import Publisher
 from shared.database import Database, DatabaseAway, open_database
 from shared.errors import QueueAway, SettingsError
-from shared.intake import effects, read_message, record
+from shared.intake import allow, effects, log_faults, read_message, record
 from shared.log import configure_logging, get_logger
 from shared.metrics import EVENTS, open_metrics
 from shared.settings import Settings
+from shared.throttle import Throttle
 from worker.sqs import Queue, Received, open_queue
 
 POLLERS = 4
@@ -99,6 +101,8 @@ class Consumer:
         self._stopping = stopping
         self._away: set[str] = set()
         self._tally: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        self._allowance = Allowance()
+        self._throttle = Throttle(log.warning)
 
     async def check(self) -> list[Received]:
         """Ask for what is there already. Raises SettingsError if the queue refuses us."""
@@ -215,7 +219,9 @@ class Consumer:
         messages = [
             read_message(item.body, source="sqs", bucket=self._settings.s3_bucket) for item in batch
         ]
-        recorded = await self._database.run_within(TRY_S, record, messages, self._settings)
+        kept = allow(self._allowance, messages)
+        recorded = await self._database.run_within(TRY_S, record, messages, self._settings, kept)
+        log_faults(self._throttle, messages)
         for wake_up in recorded.woken:
             self._publisher.publish(wake_up)
         for message, counts in zip(messages, effects(messages, recorded), strict=True):
@@ -229,10 +235,15 @@ class Consumer:
         """Log what became of events since the last time, if there were any; again and again."""
         while True:
             await asyncio.sleep(TALLY_S)
-            self.tell_rest()
+            self._throttle.flush()
+            self._tell_tally()
 
     def tell_rest(self) -> None:
-        """Log what became of the events of which that has not been told yet."""
+        """Log all that was counted and not logged yet."""
+        self._throttle.close()
+        self._tell_tally()
+
+    def _tell_tally(self) -> None:
         counts = {dialect: dict(tally) for dialect, tally in self._tally.items() if tally}
         self._tally.clear()
         if counts:

@@ -1,13 +1,12 @@
-"""How to live with a store that says no: ask less and less often, and say so once a minute."""
+"""How to live with a store that says no: ask less and less often."""
 
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any
 
 from shared.errors import StoreError, StoreRefused, StoreUnavailable
+from shared.throttle import Clock
 
 LONGEST_PURGE_PAUSE_S = 6 * 3600.0
 LONGEST_PROBE_PAUSE_S = 900.0
@@ -19,12 +18,6 @@ FAILURES = 3
 
 TRIAL_EVERY_S = 30.0
 """How often one call is tried all the same."""
-
-LINE_EVERY_S = 60.0
-MAX_CAUSES = 100
-"""How many causes are counted at one time: some of their text comes from the store."""
-
-Clock = Callable[[], float]
 
 
 def pause_s(attempt: int, *, first_s: float, longest_s: float) -> float:
@@ -78,54 +71,3 @@ class Gate:
             self._failures = 0
             raise
         self._failures = 0
-
-
-@dataclass(slots=True, kw_only=True)
-class Counted:
-    """What was not written of one cause since `written_at`: how many lines, and the last one."""
-
-    written_at: float
-    count: int = 0
-    fields: dict[str, Any] = field(default_factory=dict)
-
-
-class Throttle:
-    """Writes the first line of a cause at once, then at most one a minute, with a count."""
-
-    def __init__(self, write: Callable[..., None], *, clock: Clock = time.monotonic) -> None:
-        self._write = write
-        self._clock = clock
-        self._causes: dict[tuple[str, str], Counted] = {}
-
-    def __call__(self, event: str, *, cause: str, **fields: Any) -> None:
-        """Write or count a line; the line that is written later has the fields of the last one."""
-        self.flush()
-        counted = self._causes.get((event, cause))
-        if counted is not None:
-            counted.count += 1
-            counted.fields = fields
-            return
-        if len(self._causes) >= MAX_CAUSES:
-            self._write_counted(next(iter(self._causes)))
-        self._causes[event, cause] = Counted(written_at=self._clock())
-        self._write(event, cause=cause, **fields)
-
-    def flush(self) -> None:
-        """Write what was counted, where a minute is over; forget a cause that no longer comes."""
-        now = self._clock()
-        for key, counted in list(self._causes.items()):
-            if now - counted.written_at >= LINE_EVERY_S:
-                self._write_counted(key)
-                if counted.count:
-                    self._causes[key] = Counted(written_at=now)
-
-    def close(self) -> None:
-        """Write all that was counted."""
-        for key in list(self._causes):
-            self._write_counted(key)
-
-    def _write_counted(self, key: tuple[str, str]) -> None:
-        counted = self._causes.pop(key)
-        if counted.count:
-            event, cause = key
-            self._write(event, cause=cause, count=counted.count, **counted.fields)

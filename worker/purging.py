@@ -8,11 +8,11 @@ from shared.erasure import Eraser, places_of
 from shared.errors import StoreError
 from shared.log import get_logger
 from shared.processing import Due, Duty, WakeUp
+from shared.throttle import Throttle
 from worker.patience import (
     LONGEST_PROBE_PAUSE_S,
     LONGEST_PURGE_PAUSE_S,
     Gate,
-    Throttle,
     cause_of,
     pause_s,
 )

@@ -37,7 +37,8 @@ from shared.metrics import open_metrics
 from shared.processing import Claim, Due, Duty, Outcome
 from shared.settings import Settings
 from shared.storage import open_storage
-from worker.patience import Throttle, cause_of
+from shared.throttle import Throttle
+from worker.patience import cause_of
 from worker.pipeline import Tools, drop_thumbnail, process
 from worker.places import Places
 from worker.pool import Decoders

@@ -27,7 +27,12 @@ async def keep(service: Service, body: bytes, *, source: str = "webhook") -> int
     """Keep a message as one that could not be used; returns its id."""
     async with service.database.acquire() as connection:
         await dead_letters.keep(
-            connection, body, source=source, dialect=None, reason="no dialect knows this message"
+            connection,
+            body,
+            source=source,
+            origin=f"{source} unknown",
+            dialect=None,
+            reason="no dialect knows this message",
         )
     found = await service.database.fetchval("SELECT max(id) FROM dead_letters")
     assert isinstance(found, int)

@@ -82,8 +82,9 @@ async def filled(stack: Stack) -> str:
         f" SELECT 1 + n % 200, 't', sha256(n::text::bytea) FROM generate_series(1, {TOKENS}) AS n"
     )
     await connection.execute(
-        "INSERT INTO dead_letters (digest, body, source, reason, last_at)"
-        " SELECT sha256(n::text::bytea), 'x', 'webhook', 'r', now() - n * interval '1 second'"
+        "INSERT INTO dead_letters (digest, body, size, source, origin, reason, last_at)"
+        " SELECT sha256(n::text::bytea), 'x', 1, 'webhook', 'o' || n % 50, 'r',"
+        "        now() - n * interval '1 second'"
         f" FROM generate_series(1, {LETTERS}) AS n"
     )
     # Of what is not committed for sure VACUUM does not say that everyone sees it.
@@ -336,15 +337,18 @@ CALLS: dict[str, tuple[Call, Callable[[Any], bool]]] = {
         lambda c: organizations.record_use(c, {100: 0.0, 200: 1.5}), lambda found: found is None,
     ),
     "dead_letters.keep": (
-        lambda c: dead_letters.keep(c, b"new", source="webhook", dialect=None, reason="r"),
-        lambda found: found is None,
+        lambda c: dead_letters.keep(
+            c, b"new", source="webhook", origin="o", dialect=None, reason="r"
+        ),
+        bool,
     ),
     "dead_letters.prune": (
-        lambda c: dead_letters.prune(c, KEEPS_FEW), lambda found: found == 200,
+        lambda c: dead_letters.prune(c, KEEPS_FEW, ["o1", "o2"]), lambda found: found == 200,
     ),
     "dead_letters.prune of nothing": (
-        lambda c: dead_letters.prune(c, KEEPS_ALL), lambda found: found == 0,
+        lambda c: dead_letters.prune(c, KEEPS_ALL, ["o1", "o2"]), lambda found: found == 0,
     ),
+    "dead_letters.count_again": (lambda c: dead_letters.count_again(c, b"7"), bool),
     "dead_letters.list_newest": (
         lambda c: dead_letters.list_newest(c, limit=50, before=LETTERS // 2),
         lambda found: len(found) == 50,

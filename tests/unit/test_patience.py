@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from shared.errors import ObjectMissing, StoreError, StoreRefused, StoreUnavailable
-from worker.patience import FAILURES, LINE_EVERY_S, MAX_CAUSES, TRIAL_EVERY_S, Gate, Throttle
+from shared.throttle import LINE_EVERY_S, MAX_CAUSES, Throttle
+from worker.patience import FAILURES, TRIAL_EVERY_S, Gate
 from worker.patience import pause_s as pause
 
 
