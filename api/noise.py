@@ -18,6 +18,9 @@ from shared.log import get_logger
 from shared.throttle import Throttle
 
 AT_ONCE = 3
+FAULTS_AT_ONCE = 10
+"""The same for warnings, most of which need a token: each may be a fault to be mended."""
+
 MAX_KEYS = 1000
 """Kinds and sources that are told apart at one time: about 300 kB."""
 
@@ -37,7 +40,7 @@ class Noise:
 
     def __init__(self) -> None:
         self.info = Throttle(log.info, at_once=AT_ONCE, max_keys=MAX_KEYS)
-        self.warning = Throttle(log.warning, at_once=AT_ONCE, max_keys=MAX_KEYS)
+        self.warning = Throttle(log.warning, at_once=FAULTS_AT_ONCE, max_keys=MAX_KEYS)
 
     def refused(self, event: str, address: str, *, metric: str, reason: str) -> None:
         """Note a request that is refused before any route, or a connection that is cut off."""

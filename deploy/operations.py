@@ -177,14 +177,15 @@ def create_token(
             )
         except asyncpg.ForeignKeyViolationError:
             raise Unusable(f"--organization: there is no organization {organization}") from None
-        audit.log_change(
-            "token created",
-            settings,
-            token=issued.id,
-            organization=organization,
-            scope=issued.scope,
-            by=by,
-        )
+        if settings.log_format == "json":  # the note below says the same to people, in one line
+            audit.log_change(
+                "token created",
+                settings,
+                token=issued.id,
+                organization=organization,
+                scope=issued.scope,
+                by=by,
+            )
         return issued
 
     token = with_database(data_dir, work)
@@ -192,7 +193,7 @@ def create_token(
     until = f"until {report.plain(token.expires_at)}" if token.expires_at else "until it is revoked"
     note(
         f"This is token {token.id}, scope {token.scope}, good {until}."
-        " It is not shown again: only its digest is kept."
+        f" It is not shown again: only its digest is kept. Created by {by}."
     )
 
 

@@ -91,8 +91,9 @@ def log_faults(throttle: Throttle, messages: Sequence[Message]) -> None:
         reading = message.reading
         if reading.faults:
             throttle.log(
-                "unreadable event", message.origin, source=message.source, origin=message.origin,
-                dialect=reading.dialect, fault=reading.faults[0], faults=len(reading.faults),
+                "unreadable event", (message.origin, reading.faults[0]), source=message.source,
+                origin=message.origin, dialect=reading.dialect, fault=reading.faults[0],
+                faults=len(reading.faults),
             )  # fmt: skip
 
 

@@ -235,15 +235,11 @@ class Consumer:
         """Log what became of events since the last time, if there were any; again and again."""
         while True:
             await asyncio.sleep(TALLY_S)
-            self._throttle.flush()
-            self._tell_tally()
+            self.tell_rest()
 
     def tell_rest(self) -> None:
         """Log all that was counted and not logged yet."""
         self._throttle.close()
-        self._tell_tally()
-
-    def _tell_tally(self) -> None:
         counts = {dialect: dict(tally) for dialect, tally in self._tally.items() if tally}
         self._tally.clear()
         if counts:

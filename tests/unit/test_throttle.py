@@ -1,0 +1,65 @@
+"""Lines of the log that come again and again: bounded, and none is lost from the counts."""
+
+from collections import Counter
+from typing import Any
+
+from shared.throttle import LINE_EVERY_S, Throttle
+
+
+class Lines:
+    """A throttle with a clock, and what it writes."""
+
+    def __init__(self, **options: int) -> None:
+        self.now = 1000.0
+        self.written: list[tuple[str, dict[str, Any]]] = []
+        self.throttle = Throttle(self._write, clock=lambda: self.now, **options)
+
+    def _write(self, event: str, **fields: Any) -> None:
+        self.written.append((event, fields))
+
+    def totals(self) -> Counter[str]:
+        """Add up the counts of each event."""
+        found: Counter[str] = Counter()
+        for event, fields in self.written:
+            found[event] += fields.get("count", 1)
+        return found
+
+
+def test_the_first_lines_are_written_at_once_and_then_one_a_minute() -> None:
+    lines = Lines(at_once=3)
+    for number in range(100):
+        lines.throttle.log("refused", "a", number=number)
+    assert [fields["number"] for _, fields in lines.written] == [0, 1, 2]
+    for _ in range(3):
+        lines.now += LINE_EVERY_S
+        for _ in range(50):
+            lines.throttle.log("refused", "a", number=7)
+    assert [fields.get("count") for _, fields in lines.written[3:]] == [97, 50, 50]
+    lines.throttle.close()
+    assert lines.totals() == {"refused": 250}
+
+
+def test_however_many_keys_there_are_the_lines_are_bounded_and_counted() -> None:
+    lines = Lines(at_once=3, max_keys=10)
+    for number in range(5000):
+        lines.throttle.log("refused", f"address {number}")
+        lines.throttle.log("denied", f"address {number}")
+    assert len(lines.written) == 10 + 2
+    lines.now += LINE_EVERY_S
+    lines.throttle.flush()
+    assert len(lines.written) == 10 + 2 + 2
+    assert lines.totals() == {"refused": 5000, "denied": 5000}
+    # The keys of the last minute are forgotten: a new one has a line of its own.
+    lines.throttle.log("refused", "another", number=1)
+    assert lines.written[-1] == ("refused", {"number": 1})
+
+
+def test_a_count_is_written_in_time_though_nothing_else_comes() -> None:
+    lines = Lines()
+    for _ in range(3):
+        lines.throttle.log("refused", "a")
+    lines.now += LINE_EVERY_S
+    lines.throttle.flush()
+    lines.now += 10 * LINE_EVERY_S
+    lines.throttle.flush()
+    assert [fields.get("count") for _, fields in lines.written] == [None, 2]
