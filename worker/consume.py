@@ -45,7 +45,7 @@ LONGEST_WAIT_S = 5.0
 """How long is waited at most before the next try: work goes on soon after an outage's end."""
 
 TALLY_S = 60.0
-"""How often it is told what became of events, if there were any."""
+"""How often the counts of events are logged, if there were any."""
 
 log = get_logger(__name__)
 
