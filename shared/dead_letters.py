@@ -17,6 +17,9 @@ from shared.settings import Settings
 
 PRUNED_AT_A_TIME = 100
 
+UNKNOWN = "unknown"
+"""The origin of letters that former releases kept."""
+
 MAX_ORIGIN_BYTES = 64 * 1024 * 1024
 """What the letters of one origin may hold together."""
 
@@ -54,9 +57,9 @@ async def keep(
     body: bytes,
     *,
     source: str,
-    origin: str,
     dialect: str | None,
     reason: str,
+    origin: str = UNKNOWN,
 ) -> bool:
     """Keep a message, or count it once more if it is kept already; tells whether it is new.
 
@@ -91,9 +94,9 @@ async def prune(connection: Connection, settings: Settings, origins: Sequence[st
 
     Too much is what goes beyond ATTACHMENTS_DEAD_LETTERS: the oldest of the origin that holds
     most, until it holds no more than the next. Of `origins`, it is also what goes beyond
-    MAX_ORIGIN_BYTES. No more than three hundred are removed at a time, so that it never takes
-    long; once the limit is passed, up to a hundredth more than needed, so that a flood does not
-    rank all letters with each one that comes.
+    MAX_ORIGIN_BYTES. Each rule removes no more than PRUNED_AT_A_TIME, or a hundredth of the limit,
+    at a time, so that it never takes long. Once the limit is passed, a hundredth more than needed
+    is removed, so that a flood does not rank all letters with each one that comes.
     """
     status = await connection.execute(
         """
@@ -108,7 +111,8 @@ async def prune(connection: Connection, settings: Settings, origins: Sequence[st
                        FROM dead_letters AS d) AS r
                  WHERE EXISTS (SELECT FROM dead_letters AS n
                                ORDER BY n.last_at DESC, n.id DESC OFFSET $1 LIMIT 1)
-                 ORDER BY r.rank, r.last_at DESC, r.id DESC OFFSET $1 - $1 / 100 LIMIT $3)
+                 ORDER BY r.rank, r.last_at DESC, r.id DESC
+                 OFFSET $1 - $1 / 100 LIMIT greatest($3, $1 / 100))
                 UNION ALL
                 (SELECT s.id
                  FROM unnest($4::text[]) AS given (origin)
