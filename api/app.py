@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack
 import aiohttp
 from aiohttp import web
 
-from api import attachments, events, files
+from api import attachments, events, files, usage
 from api.access import EventsGate, open_gate
 from api.documents import Documents
 from api.ids import IdCheck
@@ -78,6 +78,7 @@ def create_app(
             web.get("/api/v2/attachments/{id}", attachments.show),
             web.patch("/api/v2/attachments/{id}", attachments.update),
             web.delete("/api/v2/attachments/{id}", attachments.delete),
+            web.get("/api/v2/usage", usage.show),
             web.post("/events/s3", events.intake),
             web.post("/events/s3/{token}", events.intake),
             web.get("/attachments/files/{tail:.+}", files.redirect),

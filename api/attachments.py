@@ -9,10 +9,12 @@ from api.attributes import check_changes, check_identity, check_new, resource_ob
 from api.bodies import check_accept, check_content_type, parse_json, read_body
 from api.clients import client_address
 from api.documents import included
+from api.limits import check_declared, find_limits
 from api.parts import Parts, admit, now, origin
 from api.problems import Problem, bad_request, document_response, not_found
 from api.queries import cursor_of, page_link, parse_id, parse_listing, parse_view
 from api.uploads import Source, find_source, is_as_shown, name_source, stored_type, take_over
+from api.usage import check_growth, create_within
 from shared import attachments
 from shared.attachments import Attachment, NewAttachment
 from shared.log import get_logger
@@ -128,7 +130,8 @@ async def create(request: web.Request) -> web.Response:
     check_accept(request, bulk=bulk)
     view = parse_view(request)
     body = await read_body(request, max_bytes=MAX_BULK_BYTES if bulk else MAX_BODY_BYTES)
-    data = resource_object(parse_json(body))
+    document = parse_json(body)
+    data = resource_object(document)
     if bulk != isinstance(data, list):
         raise bad_request(
             "The member 'data' must be an array with ext=bulk, and a resource object without"
@@ -136,12 +139,10 @@ async def create(request: web.Request) -> web.Response:
     items = data if bulk else [data]
     if not 1 <= len(items) <= MAX_BULK:
         raise bad_request(f"The member 'data' must hold from 1 to {MAX_BULK} resource objects")
-    new, sources = await _check_all(parts, items, bulk=bulk, organization_id=caller.organization_id)
-    rows = await parts.database.run(
-        attachments.create, new, organization_id=caller.organization_id,
-        creator_id=caller.person_id, bucket=parts.settings.s3_bucket,
-        policy_ttl_s=parts.settings.policy_ttl, first_check_s=parts.settings.pending_check,
-    )  # fmt: skip
+    new, sources = await _check_all(
+        parts, items, document, bulk=bulk, organization_id=caller.organization_id
+    )
+    rows = await create_within(parts, caller, new, sources, bulk=bulk)
     rows = await take_over(parts, rows, sources)
     credentials = await parts.storage.credentials()
     address, moment = origin(request, parts.settings), now()
@@ -151,7 +152,7 @@ async def create(request: web.Request) -> web.Response:
         policy = post_policy(
             bucket=row.bucket, key=row.key, region=parts.settings.s3_region,
             credentials=credentials, now=row.created_at, lifetime_s=parts.settings.policy_ttl,
-            max_bytes=parts.settings.max_size, content_type=content_type,
+            max_bytes=row.policy_bytes(parts.settings.max_size), content_type=content_type,
         )  # fmt: skip
         resources.append(
             parts.documents.resource(
@@ -166,7 +167,7 @@ async def create(request: web.Request) -> web.Response:
     expires_at = rows[0].created_at.replace(microsecond=0) + timedelta(
         seconds=parts.settings.policy_ttl
     )
-    document = {
+    answer = {
         "data": resources if bulk else resources[0],
         "meta": {
             "upload_url": parts.settings.upload_url,
@@ -174,46 +175,56 @@ async def create(request: web.Request) -> web.Response:
         },
     }
     headers = {} if bulk else {"Location": f"{address}/api/v2/attachments/{rows[0].id}"}
-    return document_response(included(document, view.include), status=201, headers=headers)
+    return document_response(included(answer, view.include), status=201, headers=headers)
 
 
 async def _check_all(
-    parts: Parts, items: list[Any], *, bulk: bool, organization_id: int
+    parts: Parts, items: list[Any], document: Any, *, bulk: bool, organization_id: int
 ) -> tuple[list[NewAttachment], list[Source | None]]:
     checked, errors = [], []
     for number, item in enumerate(items):
         pointer = f"data/{number}" if bulk else "data"
         attributes = check_identity(item, attachment_id=None)
+        max_size = parts.settings.max_size
+        limits, limit_faults = find_limits(item, document, pointer=pointer, max_size=max_size)
+        max_size = limits.max_size or max_size
         values, faults = check_new(
             attributes,
-            max_size=parts.settings.max_size,
+            max_size=max_size,
             pointer=pointer,
             public=parts.settings.files_public,
             reserved=parts.settings.reserved_files,
         )
+        errors += check_declared(values, limits, faults, pointer=pointer)
         temp_url = values.pop("temp_url", None)
-        errors += faults + _location_faults(
+        errors += _location_faults(
             parts, temp_url, organization_id=organization_id, pointer=pointer
         )
-        checked.append((pointer, values, temp_url))
+        errors += limit_faults
+        values |= {"limit_size": limits.max_size, "limit_types": limits.content_types}
+        checked.append((pointer, values, temp_url, max_size))
     if errors:
         raise Problem(422, errors)
     # Only now is the store asked: nothing is looked up for what is refused anyway.
     sources: list[Source | None] = []
-    for pointer, _, temp_url in checked:
+    for pointer, _, temp_url, max_size in checked:
         try:
             sources.append(
                 None
                 if temp_url is None
                 else await find_source(
-                    parts, temp_url, organization_id=organization_id, pointer=pointer
+                    parts,
+                    temp_url,
+                    organization_id=organization_id,
+                    pointer=pointer,
+                    max_size=max_size,
                 )
             )
         except Problem as problem:
             errors += problem.errors
     if errors:
         raise Problem(422, errors)
-    return [NewAttachment(**values) for _, values, _ in checked], sources
+    return [NewAttachment(**values) for _, values, _, _ in checked], sources
 
 
 def _location_faults(
@@ -268,8 +279,14 @@ async def update(request: web.Request) -> web.Response:
         raise Problem(422, faults)
     if temp_url is not None:
         source = await find_source(
-            parts, temp_url, organization_id=organization_id, pointer="data", own_key=row.key
+            parts,
+            temp_url,
+            organization_id=organization_id,
+            pointer="data",
+            own_key=row.key,
+            max_size=row.max_bytes(parts.settings.max_size),
         )
+        await check_growth(parts, caller, row, source)
         await take_over(parts, [row], [source])
         changes["temp_url"] = source.url
     changed = await parts.database.run(

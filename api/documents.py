@@ -162,6 +162,7 @@ class Documents:
         reason = None
         if row.reason is not None and row.state in ("ready", "rejected", "failed"):
             reason = {"code": row.reason, "detail": sentence(row.reason)}
+        limits = {"max_size": row.limit_size, "content_types": row.limit_types}
         return {
             "state": row.state,
             "reason": reason,
@@ -170,7 +171,12 @@ class Documents:
             "pages": row.pages,
             "checksum_sha256": row.checksum_sha256,
             "processed_at": self.time(row.processed_at),
+            **({"limits": _given(limits)} if any(limits.values()) else {}),
         }
+
+
+def _given(limits: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in limits.items() if value is not None}
 
 
 def _identifier(row: Attachment, name: str) -> dict[str, str] | None:

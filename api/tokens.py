@@ -21,12 +21,16 @@ STRANGER_S = 1.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
-    """The token of a request: its organization, its scope, and its person if it has one."""
+    """The token of a request: its organization, its scope, and its person if it has one.
+
+    `limited` tells whether the organization has quotas of its own.
+    """
 
     token_id: int
     organization_id: int
     person_id: int | None
     scope: str
+    limited: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +49,10 @@ async def find_caller(connection: Connection, token_digest: bytes) -> Found | No
     row = await connection.fetchrow(
         """
         SELECT id, organization_id, person_id, scope,
-               extract(epoch FROM expires_at - now())::float8 AS seconds_left
+               extract(epoch FROM expires_at - now())::float8 AS seconds_left,
+               (SELECT o.quota_attachments >= 0 OR o.quota_bytes >= 0
+                       OR o.quota_uploads_per_day >= 0
+                FROM organizations AS o WHERE o.id = organization_id) IS TRUE AS limited
         FROM tokens
         WHERE digest = $1 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())
         """,
@@ -53,10 +60,14 @@ async def find_caller(connection: Connection, token_digest: bytes) -> Found | No
     )
     if row is None:
         return None
-    token_id, organization_id, person_id, scope, seconds_left = row
+    token_id, organization_id, person_id, scope, seconds_left, limited = row
     return Found(
         caller=Caller(
-            token_id=token_id, organization_id=organization_id, person_id=person_id, scope=scope
+            token_id=token_id,
+            organization_id=organization_id,
+            person_id=person_id,
+            scope=scope,
+            limited=limited,
         ),
         seconds_left=seconds_left,
     )

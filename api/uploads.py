@@ -66,9 +66,17 @@ def name_source(
 
 
 async def find_source(
-    parts: Parts, url: str, *, organization_id: int, pointer: str, own_key: str | None = None
+    parts: Parts,
+    url: str,
+    *,
+    organization_id: int,
+    pointer: str,
+    max_size: int,
+    own_key: str | None = None,
 ) -> Source:
     """Check a `temp_url` and look at the object that it names, unless that is `own_key`'s.
+
+    `max_size` is what the attachment may have, in bytes.
 
     Raises Problem 422 if it may not be taken, StoreUnavailable if the store cannot say.
     """
@@ -82,9 +90,8 @@ async def find_source(
         found = await parts.storage.head(key, bucket=bucket)
     except (ObjectMissing, StoreRefused):
         raise _refuse(url, pointer, "is not an existing object") from None
-    if found.size > parts.settings.max_size:
-        limit = parts.settings.max_size
-        raise _refuse(url, pointer, f"is too large (maximum is {limit} bytes)")
+    if found.size > max_size:
+        raise _refuse(url, pointer, f"is too large (maximum is {max_size} bytes)")
     return Source(url=shown, pointer=pointer, bucket=bucket, key=key, found=found)
 
 

@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from deploy import operations
+from deploy import usage as quotas
 from deploy.doctor import doctor
 from deploy.environment import Misused, Unusable, note, read_client, read_settings
 from deploy.events import events_app
@@ -158,7 +159,9 @@ app.command()(doctor)
 app.command()(operations.show)
 app.command()(operations.retry)
 app.command()(reconcile)
+app.command()(quotas.usage)
 app.add_typer(events_app, name="events")
+operations.organizations_app.command("limit")(quotas.limit)
 app.add_typer(operations.organizations_app, name="organizations")
 app.add_typer(operations.tokens_app, name="tokens")
 

@@ -23,7 +23,7 @@ AttachmentId = Annotated[int, typer.Argument(metavar="ID", min=1, max=MAX_ID)]
 Organization = Annotated[int, typer.Option(min=1, max=MAX_ID, help="The organization's id.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
-organizations_app = typer.Typer(help="Create organizations.")
+organizations_app = typer.Typer(help="Create organizations and set their quotas.")
 tokens_app = typer.Typer(help="Create, list and revoke the tokens of an organization.")
 
 

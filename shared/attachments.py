@@ -14,6 +14,7 @@ import asyncpg
 
 from shared import keys
 from shared.database import Connection, affected
+from shared.quotas import Quotas, translate
 
 ATTACHABLE_TYPES = (
     "invoice", "purchase_order", "bill", "email", "page", "expense", "comment", "task",
@@ -33,11 +34,14 @@ deleted one is not purged before."""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attachment:
-    """One row. `size` in bytes; `width` and `height` in pixels, upright.
+    """One row. Sizes in bytes; `width` and `height` in pixels, upright.
 
     `age_s` is how long ago the row was made, by the database's clock, at the time when it was
     read; `read_at` is that time by this process's monotonic clock. Neither is part of what the
     row says, so two reads of an unchanged row are equal.
+
+    `limit_size` and `limit_types` are what its client allows (see `shared.limits`). Of an object
+    that has not come, `promised_bytes` are what its policy lets in at most; set under a quota.
     """
 
     id: int
@@ -76,6 +80,9 @@ class Attachment:
     uploaded_at: datetime | None = None
     processed_at: datetime | None = None
     deleted_at: datetime | None = None
+    limit_size: int | None = None
+    limit_types: Sequence[str] | None = None
+    promised_bytes: int | None = None
     age_s: float = field(default=0.0, compare=False)
     read_at: float = field(default_factory=time.monotonic, compare=False)
 
@@ -96,6 +103,23 @@ class Attachment:
             return None
         return f"{keys.PREFIX}{keys.partition(self.id)}/thumb/{self.thumbnail_name}"
 
+    def max_bytes(self, max_size: int) -> int:
+        """Give the size that its object may have; `max_size` is the service's own limit."""
+        return max_size if self.limit_size is None else min(max_size, self.limit_size)
+
+    def policy_bytes(self, max_size: int) -> int:
+        """Give the size that its policy lets in: under a quota no more than was promised."""
+        allowed = self.max_bytes(max_size)
+        return allowed if self.promised_bytes is None else min(allowed, self.promised_bytes)
+
+    @property
+    def counted_bytes(self) -> int:
+        """How many bytes it counts for a quota, as attachment_bytes() of migration 0004 has it."""
+        if self.state == "expired" or (self.state == "failed" and self.reason == "missing"):
+            return 0
+        known = (self.size, self.promised_bytes, self.limit_size)
+        return next((size for size in known if size is not None), 0)
+
 
 _AGE = "extract(epoch FROM clock_timestamp() - a.created_at)::float8 AS age_s"
 FIELDS = tuple(each.name for each in fields(Attachment) if each.name != "read_at")
@@ -114,14 +138,20 @@ class NewAttachment:
     external_id: str | None = None
     content_type: str | None = None
     size: int | None = None
+    limit_size: int | None = None
+    limit_types: Sequence[str] | None = None
+    promised_bytes: int | None = None
 
 
 GIVEN = tuple(each.name for each in fields(NewAttachment))
 
 
 @cache
-def _insert(count: int) -> str:
-    """Write the statement that inserts `count` rows; $1 to $5 are the same in all of them."""
+def _insert(count: int, *, held: bool) -> str:
+    """Write the statement that inserts `count` rows; $1 to $5 are the same in all of them.
+
+    If `held`, the quotas are checked with the first row; the last four values are for that.
+    """
     width = 1 + len(GIVEN)
     rows = []
     for first in range(6, 6 + count * width, width):
@@ -130,6 +160,11 @@ def _insert(count: int) -> str:
             "($1, $2, $3, date_trunc('second', now()) + $4 * interval '1 second',"
             f" now() + $5 * interval '1 second', {given})"
         )
+    if held:
+        end = 6 + count * width
+        more = ", ".join(f"${place}::bigint" for place in range(end, end + 4))
+        room = f"(SELECT hold_quota($1, {count}, {more}))"
+        rows[0] = rows[0].replace("$1", room, 1)
     return (
         "INSERT INTO attachments (organization_id, creator_id, bucket, policy_expires_at, due_at,"
         f" file_name, {', '.join(GIVEN)}) VALUES {', '.join(rows)}"
@@ -146,14 +181,27 @@ async def create(
     bucket: str,
     policy_ttl_s: int,
     first_check_s: float,
+    quotas: Quotas | None = None,
 ) -> list[Attachment]:
-    """Insert up to 100 attachments, all or none, in the order given; each is `pending`."""
+    """Insert up to 100 attachments, all or none, in the order given; each is `pending`.
+
+    `quotas` are those of the settings; the organization's own win over them. None checks nothing.
+    Raises QuotaExceeded and NotCounted; then nothing has changed.
+    """
     values: list[Any] = [organization_id, creator_id, bucket, float(policy_ttl_s), first_check_s]
     given = [{name: getattr(item, name) for name in GIVEN} for item in new]
     for item in given:
         item["file_name"] = keys.safe_file_name(item["name"])
         values += [item["file_name"], *(item[name] for name in GIVEN)]
-    rows = await connection.fetch(_insert(len(new)), *values)
+    if quotas is not None:
+        asked = sum(item.promised_bytes or 0 for item in new)
+        values += [asked, quotas.attachments, quotas.bytes, quotas.uploads_per_day]
+    try:
+        rows = await connection.fetch(_insert(len(new), held=quotas is not None), *values)
+    except asyncpg.PostgresError as error:
+        if (meant := translate(error)) is not None:
+            raise meant from None
+        raise
     return [
         Attachment(
             organization_id=organization_id,

@@ -28,6 +28,7 @@ REASONS: Final[dict[str, Reason]] = {
     # The file is not accepted: always `rejected`.
     "too_large": _final("The object is larger than an upload may be."),
     "reserved_type": _final("Files of this type are not accepted."),
+    "type_not_allowed": _final("The client that created the attachment does not allow this type."),
     # It cannot be decoded: an image is `rejected`; a document is `ready` without a thumbnail.
     "broken": _final("The file is damaged and cannot be decoded."),
     "truncated": _final("The file ends before its data does."),

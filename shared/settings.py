@@ -24,6 +24,8 @@ TOPIC = re.compile(r"arn:aws[a-z-]*:sns:[a-z0-9-]+:[0-9]+:[A-Za-z0-9_.-]{1,256}"
 
 MAX_FILES_TTL_S = 10 * 365 * 86400  # the end of a link must stay a Unix time of few digits
 
+MAX_QUOTA = 2**62  # a sum of two must stay a bigint
+
 MORE_FORMATS = frozenset({"avif", "tiff", "heic"})
 
 Words = Annotated[tuple[str, ...], NoDecode]
@@ -76,6 +78,9 @@ class Settings(BaseSettings):
     reserved: Words = ()
 
     max_size: int = Field(314_572_800, ge=1, le=MAX_POST_OBJECT_BYTES, description="bytes")
+    quota_bytes: int | None = Field(None, ge=0, le=MAX_QUOTA, description="bytes")
+    quota_attachments: int | None = Field(None, ge=0, le=MAX_QUOTA)
+    quota_uploads_per_day: int | None = Field(None, ge=0, le=MAX_QUOTA)
     policy_ttl: int = Field(3600, ge=60, le=7 * 86400, description="seconds")
     retention: int = Field(7 * 86400, ge=0, description="seconds")
     time_zone: str = "UTC"
@@ -120,7 +125,14 @@ class Settings(BaseSettings):
             raise ValueError("has commas, but no word between them")
         return words
 
-    @field_validator("files_ttl", "metrics_port", mode="before")
+    @field_validator(
+        "files_ttl",
+        "metrics_port",
+        "quota_bytes",
+        "quota_attachments",
+        "quota_uploads_per_day",
+        mode="before",
+    )
     @classmethod
     def _blank(cls, value: Any) -> Any:
         return None if value == "" else value  # compose has no other way to leave it out

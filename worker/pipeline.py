@@ -24,6 +24,7 @@ from shared.errors import (
     Rejected,
     StoreUnavailable,
 )
+from shared.limits import allows
 from shared.processing import Claim, Outcome
 from shared.reasons import SPARED
 from shared.settings import Settings
@@ -111,9 +112,7 @@ async def _examine(tools: Tools, claim: Claim) -> Outcome:
             try:
                 content_type = await _identify(tools, row, found, head)
                 outcome = replace(outcome, content_type=content_type)
-                _check_reserved(tools.settings, row, content_type)
-                if found.size > tools.settings.max_size:
-                    raise Rejected("too_large")
+                _judge(row, found, content_type, tools.settings)
                 if (box := box_of(content_type, more)) is not None:
                     async with _buffered(storage, row.key, found, head, chunks) as buffered:
                         file, checksum = buffered
@@ -136,8 +135,10 @@ async def _examine(tools: Tools, claim: Claim) -> Outcome:
             state="ready", etag=found.etag, version_id=found.version_id, size=found.size,
             content_type=await _identify(tools, row, found, head),
         )  # fmt: skip
-        if tools.settings.reserved_files.has_name(row.name):
-            outcome = replace(outcome, state="rejected", reason="reserved_type")
+        try:
+            _judge(row, found, outcome.content_type or "", tools.settings)
+        except Rejected as rejected:
+            outcome = replace(outcome, state="rejected", reason=rejected.code)
     await drop_thumbnail(storage, row)
     if outcome.checksum_sha256 is None:
         outcome = replace(outcome, checksum_sha256=await _checksum(storage, row.key, found, head))
@@ -151,11 +152,15 @@ def _check_age(found: StoredObject, row: Attachment) -> None:
         raise ObjectOlder(str(row.id))
 
 
-def _check_reserved(settings: Settings, row: Attachment, content_type: str) -> None:
-    """Raise Rejected for a file that is reserved by its bytes or by its name."""
+def _judge(row: Attachment, found: StoredObject, content_type: str, settings: Settings) -> None:
+    """Raise Rejected if neither the service nor the attachment's client lets the object be kept."""
     reserved = settings.reserved_files
     if reserved.has_type(content_type) or reserved.has_name(row.name):
         raise Rejected("reserved_type")
+    if found.size > row.max_bytes(settings.max_size):
+        raise Rejected("too_large")
+    if row.limit_types is not None and not allows(row.limit_types, content_type):
+        raise Rejected("type_not_allowed")
 
 
 async def _read_head(chunks: AsyncIterator[bytes]) -> bytes:

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 import uvloop
 
-from shared import dead_letters, older_objects, processing
+from shared import dead_letters, older_objects, processing, quotas
 from shared.database import Database, DatabaseAway, open_database
 from shared.errors import (
     ClaimLost,
@@ -423,7 +423,7 @@ class Runtime:
                         await self._given_back.wait()
 
     async def _tidy(self) -> None:
-        """Now and then remove dead letters that are too old, also where no new ones come."""
+        """Now and then remove old dead letters, and count usage that waits for its first count."""
         while True:
             await asyncio.sleep(TIDY_EVERY_S * random.uniform(0.8, 1.2))  # noqa: S311
             try:
@@ -432,6 +432,13 @@ class Runtime:
                 log.warning("dead letters not pruned", error=str(error))
             except Exception:
                 log.exception("dead letters not pruned")
+            try:
+                if counted := await self._database.run(quotas.count_waiting):
+                    log.info("usage counted", organization=counted)
+            except DatabaseAway as error:
+                log.warning("usage not counted", error=str(error))
+            except Exception:
+                log.exception("usage not counted")
 
     async def _take_due(self, limit: int) -> int:
         sweep = await self._database.run(

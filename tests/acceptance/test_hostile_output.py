@@ -140,6 +140,22 @@ async def organizations_create(service: Service, _: Path) -> list[Ended]:
     return [await command(service, "organizations", "create", STORED)]
 
 
+async def organizations_limit(service: Service, _: Path) -> list[Ended]:
+    number = str(service.client.organization_id)
+    return [
+        await command(service, "organizations", "limit", number, "--bytes", words)
+        for words in (ARGUMENT, "5", "none", "default")
+    ]
+
+
+async def usage(service: Service, _: Path) -> list[Ended]:
+    await hostile_attachment(service)
+    await organizations_create(service, _)
+    as_json = await command(service, "usage", "--recount", "--json")
+    assert json.loads(as_json.out)[0]["attachments"] == 1
+    return [as_json, await command(service, "usage")]
+
+
 async def tokens_create(service: Service, _: Path) -> list[Ended]:
     return [
         await command(
@@ -263,6 +279,7 @@ RUNS: dict[str, Runs] = {
     "events show": events_show,
     "migrate": migrate,
     "organizations create": organizations_create,
+    "organizations limit": organizations_limit,
     "retry": retry,
     "show": show,
     "tokens create": tokens_create,
@@ -270,5 +287,6 @@ RUNS: dict[str, Runs] = {
     "tokens revoke": tokens_revoke,
     "up": up,
     "upload": upload,
+    "usage": usage,
     "worker": worker,
 }

@@ -61,7 +61,7 @@ async def test_a_second_run_finds_nothing_to_do(empty_url: str) -> None:
     first = await schema(empty_url)
     assert {table for table, *_ in first["columns"]} == {
         "alembic_version", "attachments", "dead_letters", "organizations", "probe_arrivals",
-        "tokens",
+        "tokens", "usage",
     }  # fmt: skip
     assert len(first["version"]) == 1
     await asyncio.to_thread(migrate, empty_url)

@@ -1,0 +1,137 @@
+"""`meta.limits` of a create request: a client asks for less than the service allows."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from api.problems import invalid
+from shared.limits import allows, is_pattern
+
+MAX_PATTERNS = 20
+MAX_DIGITS = 19
+MEMBERS = ("max_size", "content_types")
+
+_BEFORE_TYPES = ("name", "attachable_type", "size", "content_type")
+"""The attributes whose errors come before that of a content type that is not allowed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What one attachment may have: `max_size` in bytes, `content_types` as lower-case patterns.
+
+    None is no limit beyond the service's own.
+    """
+
+    max_size: int | None = None
+    content_types: tuple[str, ...] | None = None
+
+
+NO_LIMITS = Limits()
+
+Errors = list[dict[str, Any]]
+
+
+def find_limits(item: Any, document: Any, *, pointer: str, max_size: int) -> tuple[Limits, Errors]:
+    """Read the limits of one resource object, and the error objects of all their faults.
+
+    They are in `meta.limits` of the resource object. A document with a single resource object may
+    have them in its own `meta.limits` too; the two must not differ. `max_size` is the service's.
+    """
+    inner, errors = _read(item, pointer, max_size)
+    if not isinstance(document, dict) or "meta" not in document:
+        return inner or NO_LIMITS, errors
+    if isinstance(document.get("data"), list):
+        if isinstance(document["meta"], dict) and document["meta"].get("limits") is not None:
+            fault = "must be a member of each resource object's meta"
+            errors.append(invalid("meta/limits", fault, {}))
+        return inner or NO_LIMITS, errors
+    outer, faults = _read(document, "", max_size)
+    errors += faults
+    if inner is not None and outer is not None and inner != outer and not errors:
+        errors.append(invalid("meta/limits", f"contradicts {pointer}/meta/limits", {}))
+    return inner or outer or NO_LIMITS, errors
+
+
+def _read(holder: Any, pointer: str, max_size: int) -> tuple[Limits | None, Errors]:
+    """Read `meta.limits` of a resource object or document; None if there is none."""
+    meta = holder.get("meta") if isinstance(holder, dict) else None
+    given = meta.get("limits") if isinstance(meta, dict) else None
+    if given is None:
+        return None, []
+    place = f"{pointer}/meta/limits".lstrip("/")
+    if not isinstance(given, dict):
+        return None, [invalid(place, "is invalid", {})]
+    # A typing error must not mean "no limit".
+    errors = [
+        invalid(f"{place}/{_shown(name)}", "is not a known limit", {"allowed": list(MEMBERS)})
+        for name in given
+        if name not in MEMBERS
+    ]
+    size, faults = _max_size(given.get("max_size"), f"{place}/max_size", max_size)
+    types, more = _content_types(given.get("content_types"), f"{place}/content_types")
+    return Limits(max_size=size, content_types=types), errors + faults + more
+
+
+def _shown(name: str) -> str:
+    # It is part of a pointer, and must be text that can be written.
+    return "".join(character for character in name[:50] if character.isprintable())
+
+
+def _max_size(value: Any, place: str, highest: int) -> tuple[int | None, Errors]:
+    if value is None:
+        return None, []
+    number = value
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= MAX_DIGITS:
+        number = int(value)
+    if isinstance(number, float):
+        return None, [invalid(place, "must be an integer", {"allow_nil": True, "value": number})]
+    if isinstance(number, bool) or not isinstance(number, int):
+        return None, [invalid(place, "is not a number", {"allow_nil": True})]
+    shown = number if abs(number) < 2**63 else str(number)
+    meta = {"allow_nil": True, "value": shown}
+    if number < 1:
+        detail = "must be greater than or equal to 1"
+        return None, [invalid(place, detail, {**meta, "count": 1})]
+    if number > highest:
+        detail = f"must be less than or equal to {highest}"
+        return None, [invalid(place, detail, {**meta, "count": highest})]
+    return number, []
+
+
+def _content_types(value: Any, place: str) -> tuple[tuple[str, ...] | None, Errors]:
+    if value is None:
+        return None, []
+    if not isinstance(value, list):
+        return None, [invalid(place, "is not a list", {"allow_nil": True})]
+    if not value:
+        return None, [invalid(place, "can't be blank", {"allow_nil": True})]
+    if len(value) > MAX_PATTERNS:
+        detail = f"is too long (maximum is {MAX_PATTERNS} items)"
+        return None, [invalid(place, detail, {"count": MAX_PATTERNS})]
+    patterns, errors = [], []
+    for number, pattern in enumerate(value):
+        text = pattern.strip().lower() if isinstance(pattern, str) else ""
+        if is_pattern(text):
+            patterns.append(text)
+        else:
+            errors.append(invalid(f"{place}/{number}", "is invalid", {}))
+    return tuple(dict.fromkeys(patterns)), errors
+
+
+def check_declared(
+    values: dict[str, Any], limits: Limits, errors: Errors, *, pointer: str
+) -> Errors:
+    """Return `errors` with one more in its place if the declared content type is not allowed.
+
+    Of a type that is not declared nothing can be said yet: a worker judges it by the bytes.
+    """
+    declared = values.get("content_type")
+    if declared is None or limits.content_types is None:
+        return errors
+    if allows(limits.content_types, declared):
+        return errors
+    meta = {"allow_nil": True, "value": declared, "allowed": list(limits.content_types)}
+    place = f"{pointer}/attributes/content_type"
+    earlier = {f"{pointer}/attributes/{name}" for name in _BEFORE_TYPES}
+    count = sum(error["source"]["pointer"] in earlier for error in errors)
+    added = invalid(place, "is not included in the list", meta)
+    return [*errors[:count], added, *errors[count:]]

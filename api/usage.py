@@ -1,0 +1,173 @@
+"""Usage and quotas: GET /api/v2/usage, and creating within the quotas."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from typing import Any
+
+from aiohttp import web
+
+from api.bodies import check_accept
+from api.parts import Parts, admit
+from api.problems import Problem, bad_request, document_response, not_found, unsupported
+from api.tokens import Caller
+from api.uploads import Source
+from shared import attachments, quotas
+from shared.attachments import Attachment, NewAttachment
+from shared.quotas import NotCounted, QuotaExceeded, Quotas, Usage
+
+NO_QUOTAS = Quotas()
+SHOWN_CHARACTERS = 100
+
+
+def quotas_of(parts: Parts, caller: Caller) -> Quotas | None:
+    """Give the quotas of the settings; None if nothing limits the caller's organization."""
+    usual = Quotas.of_settings(parts.settings)
+    return usual if caller.limited or usual != NO_QUOTAS else None
+
+
+async def create_within(
+    parts: Parts,
+    caller: Caller,
+    new: list[NewAttachment],
+    sources: Sequence[Source | None],
+    *,
+    bulk: bool,
+) -> list[Attachment]:
+    """Create attachments, all or none, if the organization's quotas leave room for them.
+
+    Raises Problem 422 that names the quota and, in bulk, the first attachment that does not fit.
+    """
+    usual = quotas_of(parts, caller)
+    if usual is not None:
+        new = [_promised(parts, *pair) for pair in zip(new, sources, strict=True)]
+    for last in (False, True):
+        try:
+            return await parts.database.run(
+                attachments.create,
+                new,
+                organization_id=caller.organization_id,
+                creator_id=caller.person_id,
+                bucket=parts.settings.s3_bucket,
+                policy_ttl_s=parts.settings.policy_ttl,
+                first_check_s=parts.settings.pending_check,
+                quotas=usual,
+            )
+        except QuotaExceeded as exceeded:
+            raise _refusal(exceeded, new, bulk=bulk) from None
+        except NotCounted:
+            if last:
+                raise
+            await parts.database.run(quotas.count_first, caller.organization_id)
+    raise AssertionError("unreachable")
+
+
+def _promised(parts: Parts, item: NewAttachment, source: Source | None) -> NewAttachment:
+    """Note how many bytes the attachment may come to have: what is counted until it is measured."""
+    if source is not None and source.found is not None:
+        promised = source.found.size
+    elif item.size is not None:
+        promised = item.size
+    else:
+        promised = item.limit_size or parts.settings.max_size
+    return replace(item, promised_bytes=promised)
+
+
+def _refusal(exceeded: QuotaExceeded, new: Sequence[NewAttachment], *, bulk: bool) -> Problem:
+    needs = [item.promised_bytes or 0 if exceeded.quota == "bytes" else 1 for item in new]
+    left, first = exceeded.limit - exceeded.used, 0
+    while first < len(needs) - 1 and needs[first] <= left:
+        left -= needs[first]
+        first += 1
+    pointer = f"data/{first}" if bulk else "data"
+    return Problem(422, [quota_error(exceeded, pointer, asked=sum(needs))])
+
+
+def quota_error(exceeded: QuotaExceeded, pointer: str, *, asked: int) -> dict[str, Any]:
+    """Make the error object of a quota that does not leave room for what was `asked`."""
+    unit = {"uploads_per_day": "uploads a day"}.get(exceeded.quota, exceeded.quota)
+    if exceeded.used >= exceeded.limit:
+        detail = f"the quota of {exceeded.limit} {unit} is used up"
+    else:
+        left = exceeded.limit - exceeded.used
+        detail = f"the quota of {exceeded.limit} {unit} has {left} left, and {asked} are needed"
+    return {
+        "status": "422",
+        "code": "quota_exceeded",
+        "title": "Quota Exceeded",
+        "detail": detail,
+        "meta": {
+            "quota": exceeded.quota,
+            "limit": exceeded.limit,
+            "used": exceeded.used,
+            "asked": asked,
+        },
+        "source": {"pointer": pointer},
+    }
+
+
+async def check_growth(parts: Parts, caller: Caller, row: Attachment, source: Source) -> None:
+    """Raise Problem 422 if the quota of bytes does not leave room for a copy in place of a file.
+
+    Copies that run at the same moment do not see each other.
+    """
+    if source.found is None or quotas_of(parts, caller) is None:
+        return
+    more = source.found.size - row.counted_bytes
+    usage = await _usage(parts, caller)
+    limit, used = usage.quotas.bytes, usage.bytes
+    if limit is not None and used is not None and more > 0 and used + more > limit:
+        exceeded = QuotaExceeded("bytes", limit, used)
+        raise Problem(422, [quota_error(exceeded, "data/attributes/temp_url", asked=more)])
+
+
+async def _usage(parts: Parts, caller: Caller) -> Usage:
+    usual = Quotas.of_settings(parts.settings)
+    found = await parts.database.run(quotas.find_usage, caller.organization_id, usual)
+    if found is not None and not found[1]:
+        await parts.database.run(quotas.count_first, caller.organization_id)
+        found = await parts.database.run(quotas.find_usage, caller.organization_id, usual)
+    if found is None:
+        raise not_found()
+    return found[0]
+
+
+async def show(request: web.Request) -> web.Response:
+    """GET /api/v2/usage: what the caller's organization uses, and its quotas."""
+    parts, caller = await admit(request)
+    check_accept(request)
+    fieldset = _fieldset(request)
+    usage = await _usage(parts, caller)
+    attributes = {
+        "attachments": usage.attachments,
+        "bytes": usage.bytes,
+        "uploads_today": usage.uploads_today,
+        "limits": asdict(usage.quotas),
+        "as_of": parts.documents.time(usage.as_of),
+    }
+    if fieldset is not None:
+        attributes = {name: value for name, value in attributes.items() if name in fieldset}
+    resource = {"id": str(usage.organization_id), "type": "usage", "attributes": attributes}
+    return document_response({"data": resource, "meta": {}})
+
+
+def _fieldset(request: web.Request) -> frozenset[str] | None:
+    """Read `fields[usage]`; any parameter that attachments would refuse is refused with 400."""
+    fieldset = None
+    for name, value in request.query.items():
+        if name == "fields[usage]":
+            fieldset = frozenset(filter(None, value.split(",")))
+        elif name == "include":
+            for relationship in filter(None, value.split(",")):
+                raise unsupported("Include", _short(relationship))
+        elif name == "sort":
+            raise unsupported("Sort", _short(value))
+        elif name.startswith("filter"):
+            raise unsupported("Filter", _short(name[7:-1]))
+        elif not name.startswith("fields["):
+            raise bad_request(f"Parameter '{_short(name)}' is not supported on this endpoint")
+    return fieldset
+
+
+def _short(text: str) -> str:
+    kept = text[:SHOWN_CHARACTERS]
+    return "".join(character for character in kept if character.isprintable())
