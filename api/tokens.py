@@ -23,7 +23,8 @@ STRANGER_S = 1.0
 class Caller:
     """The token of a request: its organization, its scope, and its person if it has one.
 
-    `limited` tells whether the organization has quotas of its own.
+    `limited` tells whether the organization has quotas of its own; `quota_bytes` is the one that it
+    has of bytes, None where the settings decide.
     """
 
     token_id: int
@@ -31,6 +32,7 @@ class Caller:
     person_id: int | None
     scope: str
     limited: bool = False
+    quota_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,19 +50,20 @@ async def find_caller(connection: Connection, token_digest: bytes) -> Found | No
     """
     row = await connection.fetchrow(
         """
-        SELECT id, organization_id, person_id, scope,
-               extract(epoch FROM expires_at - now())::float8 AS seconds_left,
-               (SELECT o.quota_attachments >= 0 OR o.quota_bytes >= 0
-                       OR o.quota_uploads_per_day >= 0
-                FROM organizations AS o WHERE o.id = organization_id) IS TRUE AS limited
-        FROM tokens
-        WHERE digest = $1 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())
+        SELECT t.id, t.organization_id, t.person_id, t.scope,
+               extract(epoch FROM t.expires_at - now())::float8 AS seconds_left,
+               (o.quota_attachments >= 0 OR o.quota_bytes >= 0
+                OR o.quota_uploads_per_day >= 0) IS TRUE AS limited,
+               o.quota_bytes
+        FROM tokens AS t JOIN organizations AS o ON o.id = t.organization_id
+        WHERE t.digest = $1 AND t.revoked_at IS NULL
+          AND (t.expires_at IS NULL OR t.expires_at > now())
         """,
         token_digest,
     )
     if row is None:
         return None
-    token_id, organization_id, person_id, scope, seconds_left, limited = row
+    token_id, organization_id, person_id, scope, seconds_left, limited, quota_bytes = row
     return Found(
         caller=Caller(
             token_id=token_id,
@@ -68,6 +71,7 @@ async def find_caller(connection: Connection, token_digest: bytes) -> Found | No
             person_id=person_id,
             scope=scope,
             limited=limited,
+            quota_bytes=quota_bytes,
         ),
         seconds_left=seconds_left,
     )

@@ -38,7 +38,7 @@ async def create_within(
     Raises Problem 422 that names the quota and, in bulk, the first attachment that does not fit.
     """
     usual = quotas_of(parts, caller)
-    if usual is not None:
+    if usual is not None and _limits_bytes(usual, caller):
         new = [_promised(parts, *pair) for pair in zip(new, sources, strict=True)]
     for last in (False, True):
         try:
@@ -59,6 +59,12 @@ async def create_within(
                 raise
             await parts.database.run(quotas.count_first, caller.organization_id)
     raise AssertionError("unreachable")
+
+
+def _limits_bytes(usual: Quotas, caller: Caller) -> bool:
+    """Whether a quota of bytes holds: only then a declared size limits the upload."""
+    own = caller.quota_bytes
+    return usual.bytes is not None if own is None else own != quotas.UNLIMITED
 
 
 def _promised(parts: Parts, item: NewAttachment, source: Source | None) -> NewAttachment:

@@ -376,3 +376,22 @@ async def test_after_anything_the_counters_agree_with_a_recount(
         "SELECT count(*) FROM attachments WHERE organization_id = $1 AND deleted_at IS NULL",
         client.organization_id,
     )
+
+
+async def test_without_a_quota_of_bytes_a_declared_size_limits_no_upload(
+    start_service: StartService,
+) -> None:
+    service = await start_service(quota_attachments="5", quota_bytes="")
+    document = await service.client.create("a.txt", size=1)
+    status, body = await service.client.post_file(document, b"more than that")
+    assert status == 201, body
+
+
+async def test_under_a_quota_of_bytes_the_store_refuses_more_than_was_declared(
+    start_service: StartService,
+) -> None:
+    service = await start_service(quota_bytes="500")
+    document = await service.client.create("a.txt", size=1)
+    status, body = await service.client.post_file(document, b"more than that")
+    assert status == 400
+    assert "EntityTooLarge" in body

@@ -78,6 +78,11 @@ STATEMENTS: tuple[str, ...] = (
     DECLARE
         sums record;
     BEGIN
+        -- the one look-up that a create costs where nothing is counted
+        IF NOT EXISTS (SELECT FROM created AS n JOIN organizations AS o
+                       ON o.id = n.organization_id AND o.usage_since IS NOT NULL) THEN
+            RETURN NULL;
+        END IF;
         FOR sums IN
             SELECT n.organization_id, count(*) FILTER (WHERE n.deleted_at IS NULL) AS attachments,
                    sum(attachment_bytes(n::attachments)) AS bytes, count(*) AS uploads
