@@ -6,9 +6,13 @@ import json
 from random import Random
 from typing import Any
 
+import asyncpg
 import pytest
 
-from shared import processing, quotas
+from shared import attachments, processing, quotas
+from shared.attachments import NewAttachment
+from shared.database import Connection
+from shared.quotas import QuotaExceeded, Quotas
 from tests.commands import command
 from tests.conftest import StartService
 from tests.data.images import photo
@@ -134,6 +138,63 @@ async def test_parallel_creates_fill_a_quota_exactly(start_service: StartService
     assert sum(answer.status == 201 for answer in answers) == 37
     assert await service.database.fetchval("SELECT count(*) FROM attachments") == 37
     assert await drift(service, service.client.organization_id) == NO_DRIFT
+
+
+async def insert(connection: Connection, organization_id: int) -> None:
+    await attachments.create(
+        connection,
+        [NewAttachment(name="a")],
+        organization_id=organization_id,
+        creator_id=None,
+        bucket="b",
+        policy_ttl_s=60,
+        first_check_s=60,
+        quotas=Quotas(attachments=1),
+    )
+
+
+async def test_a_create_waits_for_one_that_is_not_committed_yet(service: Service) -> None:
+    organization_id = service.client.organization_id
+    await usage(service.client)
+    async with service.database.acquire() as first, service.database.acquire() as second:
+        transaction = first.transaction()
+        await transaction.start()
+        await insert(first, organization_id)
+        waiting = asyncio.create_task(insert(second, organization_id))
+
+        async def waits() -> bool:
+            return waiting.done() or await service.database.fetchval(
+                "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)"
+            )
+
+        await until(waits)
+        await transaction.commit()
+        with pytest.raises(QuotaExceeded):
+            await waiting
+
+
+async def connection_with_own_slot(service: Service) -> "asyncpg.Connection[asyncpg.Record]":
+    """Connect in a session that shares its slot of the counters with no other one."""
+    while True:
+        connection = await asyncpg.connect(service.environment["ATTACHMENTS_DATABASE_URL"])
+        if await connection.fetchval(
+            "SELECT count(*) = 1 FROM pg_stat_activity WHERE pid % 64 = pg_backend_pid() % 64"
+        ):
+            return connection
+        await connection.close()
+
+
+async def test_without_a_quota_no_create_waits_for_another(service: Service) -> None:
+    organization_id = service.client.organization_id
+    await usage(service.client)
+    first = await connection_with_own_slot(service)
+    transaction = first.transaction()
+    await transaction.start()
+    await insert(first, organization_id)
+    for _ in range(5):
+        assert (await create(service.client)).status == 201
+    await transaction.rollback()
+    await first.close()
 
 
 async def test_parallel_bulks_never_pass_a_quota(start_service: StartService) -> None:
