@@ -2,8 +2,8 @@
 
 from alembic import op
 
-revision = "0004"
-down_revision = "0003"
+revision = "0005"
+down_revision = "0004"
 
 STATEMENTS: tuple[str, ...] = (
     # All are null in rows of the previous release, which means: no limit of its own.
