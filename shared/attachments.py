@@ -114,7 +114,7 @@ class Attachment:
 
     @property
     def counted_bytes(self) -> int:
-        """How many bytes it counts for a quota, as attachment_bytes() of migration 0004 has it."""
+        """How many bytes it counts for a quota, as attachment_bytes() of migration 0005 has it."""
         if self.state == "expired" or (self.state == "failed" and self.reason == "missing"):
             return 0
         known = (self.size, self.promised_bytes, self.limit_size)
