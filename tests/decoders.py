@@ -1,5 +1,6 @@
 """Find the processes of the box by who started them."""
 
+import os
 from contextlib import suppress
 from pathlib import Path
 
@@ -29,12 +30,30 @@ def find_zygotes(pid: int) -> list[psutil.Process]:
 
 
 def has_begun(process: psutil.Process) -> bool:
-    """Whether a decoder has ever been given a job: only then has it a limit of CPU time."""
+    """Whether a decoder has begun its first job: it then sets its own limit of CPU time.
+
+    One that is suspended does not begin; `has_job` tells whether it was given a job.
+    """
     # Not by prlimit(2): of another user's process that takes CAP_SYS_RESOURCE.
     with suppress(OSError):
         lines = Path(f"/proc/{process.pid}/limits").read_text().splitlines()
         (limit,) = (line.split()[3] for line in lines if line.startswith("Max cpu time"))
         return limit != "unlimited"
+    return False
+
+
+def has_job(pid: int) -> bool:
+    """Whether a worker has given a job to any decoder and waits for the answer (Linux).
+
+    It holds the upload's bytes open for reading only as long as that takes.
+    """
+    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(OSError):  # closed meanwhile
+            if os.readlink(descriptor).startswith("/memfd:"):
+                lines = Path(f"/proc/{pid}/fdinfo/{descriptor.name}").read_text().splitlines()
+                (flags,) = (line.split()[1] for line in lines if line.startswith("flags:"))
+                if int(flags, 8) & os.O_ACCMODE == os.O_RDONLY:
+                    return True
     return False
 
 

@@ -113,7 +113,8 @@ class Decoder:
             self._allow_cpu(cpu_s)
             with _read_only(descriptor) as readable:
                 socket.send_fds(self._channel, [HEADER.pack(len(job), 0) + job], [readable])
-            answer, body = await self._answer()
+                # Open until the answer: /proc then shows that a decoder has a job.
+                answer, body = await self._answer()
         self._rested_s = self._cpu_s()
         return _checked(answer, body, name)
 

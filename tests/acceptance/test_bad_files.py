@@ -21,7 +21,7 @@ from tests.data import images
 from tests.data.bombs import progressive_scans
 from tests.data.metadata import mpo
 from tests.data.seeds import seed
-from tests.decoders import has_begun
+from tests.decoders import has_job
 from tests.faults.rows import SOON, decoders, is_whole, make_due, posted, reaches
 from tests.objects import exists, opened_storage, store_proxy
 from tests.service import Service, until
@@ -192,7 +192,7 @@ async def test_row86_a_decoder_that_crashes_on_a_heic_costs_neither_worker_nor_f
     victim.suspend()
     heic = seed("heic")
     attachment_id = await service.client.upload(heic, "img.heic")
-    await until(lambda: asyncio.sleep(0, has_begun(victim)))
+    await until(lambda: asyncio.sleep(0, has_job(worker.pid)))
     victim.send_signal(signal.SIGSEGV)
     victim.resume()
     row = await reaches(service, attachment_id, "uploaded", attempt=1)

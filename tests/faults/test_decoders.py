@@ -8,7 +8,7 @@ import pytest
 from shared.storage import Storage
 from tests.conftest import StartWorker
 from tests.data import images
-from tests.decoders import has_begun
+from tests.decoders import has_begun, has_job
 from tests.faults.conftest import Launch
 from tests.faults.rows import (
     PHOTO,
@@ -60,7 +60,7 @@ def fresh(worker: WorkerProcess) -> list[psutil.Process]:
 
 async def kill_at_work(worker: WorkerProcess) -> None:
     """Kill all decoders of a worker once one of them has a job."""
-    await until(lambda: asyncio.sleep(0, any(has_begun(box) for box in decoders(worker))))
+    await until(lambda: asyncio.sleep(0, has_job(worker.pid)))
     for box in decoders(worker):
         box.kill()
 

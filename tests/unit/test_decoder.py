@@ -23,7 +23,7 @@ from PIL import Image
 
 from shared.errors import DecoderFault, Rejected
 from tests.data import images, pdfs
-from tests.decoders import find_decoders, find_zygotes, has_begun
+from tests.decoders import find_decoders, find_zygotes, has_job
 from tests.service import until
 from worker import decoder as decoder_module
 from worker import pool as pool_module
@@ -495,7 +495,7 @@ async def begun(pool: Decoders) -> asyncio.Task[Any]:
     (child,) = children()
     child.suspend()
     job = asyncio.create_task(decode(pool, images.photo()))
-    await until(lambda: asyncio.sleep(0, has_begun(child)))
+    await until(lambda: asyncio.sleep(0, has_job(os.getpid())))
     return job
 
 

@@ -19,7 +19,7 @@ import structlog
 from shared.errors import DecoderFault, Rejected
 from tests.data import images, pdfs
 from tests.data.seeds import seed
-from tests.decoders import find_decoders, find_zygotes, has_begun
+from tests.decoders import find_decoders, find_zygotes, has_begun, has_job
 from tests.service import until
 from worker import forks as forks_module
 from worker import pool as pool_module
@@ -233,7 +233,7 @@ async def test_a_job_is_lost_with_its_zygote_and_the_next_is_not() -> None:
         (child,) = find_decoders(os.getpid())
         child.suspend()
         job = asyncio.create_task(decode(decoders, 1))
-        await until(lambda: asyncio.sleep(0, has_begun(child)))
+        await until(lambda: asyncio.sleep(0, has_job(os.getpid())))
         (parent,) = find_zygotes(os.getpid())
         parent.kill()
         with pytest.raises(DecoderFault, match="decoder_died"):
