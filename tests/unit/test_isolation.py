@@ -15,6 +15,7 @@ from typing import Any
 import psutil  # type: ignore[import-untyped]
 import pytest
 import structlog
+from PIL import Image
 
 from shared.errors import DecoderFault, Rejected
 from tests.data import images, pdfs
@@ -27,6 +28,7 @@ from worker.children import spawn
 from worker.decoder import Decoder
 from worker.formats import Box
 from worker.pool import SPARES, Decoders
+from worker.privileges import NOBODY
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="decoders are forked on Linux only")
 
@@ -55,7 +57,7 @@ async def decode(
 @asynccontextmanager
 async def running(size: int = 1, **given: Any) -> AsyncIterator[Decoders]:
     """Run decoders, and see to it that nothing of them is left."""
-    decoders = Decoders(size, max_pixels=50_000_000, timeout_s=20, **given)
+    decoders = Decoders(size, max_pixels=50_000_000, **{"timeout_s": 20, **given})
     await decoders.warm_up()
     try:
         yield decoders
@@ -218,6 +220,21 @@ async def test_the_service_goes_on_after_its_zygote_was_killed() -> None:
         assert other.pid != parent.pid
 
 
+async def test_decoders_die_with_their_zygote_also_as_another_user() -> None:
+    """The kernel kills them: frozen ones neither see that a socket is closed nor end themselves."""
+    async with running(2) as decoders:
+        await decode(decoders, 1)
+        children = find_decoders(os.getpid())
+        assert len(children) >= 2  # one that has had a job, and spares
+        user = NOBODY if os.geteuid() == 0 else os.geteuid()
+        assert {child.uids().real for child in children} == {user}
+        for child in children:
+            child.suspend()
+        (parent,) = find_zygotes(os.getpid())
+        parent.kill()
+        await until(lambda: asyncio.sleep(0, not any(child.is_running() for child in children)))
+
+
 async def test_a_zygote_that_does_not_answer_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(forks_module, "ANSWER_TIMEOUT_S", 0.5)
     async with running() as decoders:
@@ -297,6 +314,8 @@ async def test_a_killed_worker_leaves_neither_zygote_nor_busy_decoder() -> None:
         assert await asyncio.to_thread(owner.stdout.readline) == "busy\n"
         family = psutil.Process(owner.pid).children(recursive=True)
         assert len(family) >= 3  # a zygote, a busy decoder and a spare one
+        user = NOBODY if os.geteuid() == 0 else os.geteuid()
+        assert {child.uids().real for child in find_decoders(owner.pid)} == {user}
         owner.kill()
     _, alive = await asyncio.to_thread(psutil.wait_procs, family, 10)
     assert alive == []
@@ -393,17 +412,46 @@ async def test_no_job_is_sent_to_one_that_did_something_without_one(answer: byte
     theirs.close()
 
 
-async def test_an_honest_decoder_is_never_taken_for_one_that_computes() -> None:
+def large_image(kind: str) -> bytes:
+    """Make an image of 49 megapixels of noise."""
+    tile, image = images.noise(1000, 1000), Image.new("RGB", (7000, 7000))
+    for place in range(49):
+        image.paste(tile, (place % 7 * 1000, place // 7 * 1000))
+    return images.encode(image, kind, **({"compress_level": 1} if kind == "PNG" else {}))
+
+
+@contextmanager
+def busy_machine() -> Iterator[None]:
+    """Have two processes more compute than there are processors."""
+    spin = [sys.executable, "-c", "while True: pass"]
+    spinning = [subprocess.Popen(spin) for _ in range(2 + (os.cpu_count() or 1))]
+    try:
+        yield
+    finally:
+        for each in spinning:
+            each.kill()
+            each.wait()
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+async def test_an_honest_decoder_is_never_taken_for_one_that_computes(
+    kind: str, served: dict[int, list[int]]
+) -> None:
+    """It has freed a large image before it answers, and its clock is up to date by then."""
+    large = await asyncio.to_thread(large_image, kind)
+    broken = large[: len(large) // 2]
+    files = [large, SMALL, broken, SMALL, b"no image", *[SMALL] * 40]
     with structlog.testing.capture_logs() as logged:
-        async with running(2) as decoders:
-            large = images.encode(images.noise(2500, 2500), "PNG")
-            for _ in range(5):
-                await asyncio.gather(
-                    decode(decoders, 1, large), decode(decoders, 1), decode(decoders, 2, large)
-                )
-            for pool in decoders._pools.values():
-                pool.tend()
+        async with running(timeout_s=300) as decoders:
+            with busy_machine():
+                for content in files:
+                    with suppress(Rejected):
+                        await decode(decoders, 1, content)
+                    await asyncio.sleep(0.005)  # whatever it still does, it does now
+                    for pool in decoders._pools.values():
+                        pool.tend()
     assert [entry for entry in logged if entry["log_level"] == "warning"] == []
+    assert len(served) == 1
 
 
 async def test_a_request_out_of_place_ends_no_other_process() -> None:
