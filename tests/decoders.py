@@ -34,12 +34,17 @@ def has_begun(process: psutil.Process) -> bool:
 
     One that is suspended does not begin; `has_job` tells whether it was given a job.
     """
+    return find_limit(process, "Max cpu time") not in ("unlimited", None)
+
+
+def find_limit(process: psutil.Process, name: str) -> str | None:
+    """Read a soft limit of a process by its name in /proc; None once the process has ended."""
     # Not by prlimit(2): of another user's process that takes CAP_SYS_RESOURCE.
     with suppress(OSError):
-        lines = Path(f"/proc/{process.pid}/limits").read_text().splitlines()
-        (limit,) = (line.split()[3] for line in lines if line.startswith("Max cpu time"))
-        return limit != "unlimited"
-    return False
+        for line in Path(f"/proc/{process.pid}/limits").read_text().splitlines():
+            if line.startswith(name):
+                return line.removeprefix(name).split()[0]
+    return None
 
 
 def has_job(pid: int) -> bool:

@@ -56,6 +56,7 @@ class Decoder:
         self.jobs = 0
         self.sealed = False
         self.owner: int | None = None
+        self.idle_since = 0.0
         self._status: int | None = None
         self._held = 0
         self._peak = 0

@@ -22,6 +22,14 @@ SPARES: Final = 2
 """Sealed decoders that wait for an organization, at most, and no more than there are places. Two
 organizations that take turns use one up about every 50 ms; a fork takes five."""
 
+KEPT: Final = 16
+"""Idle decoders that stay with their organizations beyond the number of places, at most. With more
+organizations than that at once, most turns cost a fresh decoder, as much CPU as a small JPEG. An
+idle one holds 3 to 9 MiB of its own."""
+
+KEPT_S: Final = 60.0
+"""Seconds after which one of these is ended if it got no job."""
+
 TEND_EVERY_S: Final = 1.0
 """How often idle decoders are looked at: the longest that one may compute without a job."""
 
@@ -37,9 +45,10 @@ def _tell_unsealed() -> None:
 class DecoderPool:
     """The decoders of one kind: those that belong to an organization, and a few spare ones.
 
-    At most `size` jobs may be in it at one time; whoever calls `decode` sees to that. If it is
+    The caller of `decode` makes sure that at most `size` jobs are in it at one time. If it is
     `isolated`, a decoder that has had a file of one organization never gets one of another. An idle
-    decoder stays with its organization until another needs its place, and is then killed.
+    decoder stays with its organization. There are at most `size` + KEPT decoders with an owner: if
+    one more is needed, the one that was idle for longest is killed.
     """
 
     def __init__(
@@ -103,7 +112,7 @@ class DecoderPool:
             if self._is_fit(decoder):
                 return decoder
             self._owned -= 1
-        if self._owned >= self._size and self._idle:
+        if self._owned >= self._size + KEPT and self._idle:
             self._end(self._idle.pop(0))
         else:
             self._owned += 1
@@ -132,6 +141,7 @@ class DecoderPool:
             if decoder is None:
                 self._owned -= 1
             else:
+                decoder.idle_since = asyncio.get_running_loop().time()
                 self._idle.append(decoder)
 
     def _is_fit(self, decoder: Decoder) -> bool:
@@ -172,11 +182,16 @@ class DecoderPool:
                 return
 
     def tend(self) -> None:
-        """Kill idle decoders that did anything without a job, and replace spares that are gone."""
+        """Kill idle decoders that did anything without a job or are kept too long; replace spares
+        that are gone."""
         for decoder in list(self._idle):
             if not self._is_fit(decoder):
                 self._idle.remove(decoder)
                 self._owned -= 1
+        too_old = asyncio.get_running_loop().time() - KEPT_S
+        while self._owned > self._size and self._idle and self._idle[0].idle_since < too_old:
+            self._owned -= 1
+            self._end(self._idle.pop(0))
         for decoder in list(self._spares):
             if not self._is_fit(decoder):
                 self._spares.remove(decoder)
