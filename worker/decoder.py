@@ -137,6 +137,12 @@ class Decoder:
             unasked = b""
         return "the decoder wrote without a job" if unasked else "the decoder is gone"
 
+    def resident_bytes(self) -> int:
+        """Read how much memory the child has in use; 0 where that cannot be read (not on Linux)."""
+        with suppress(OSError), open(f"/proc/{self.pid}/statm", "rb") as statm:
+            return int(statm.read().split()[1]) * resource.getpagesize()
+        return 0
+
     def _cpu_s(self) -> float:
         """Read the child's CPU clock, in seconds; 0 where there is none (not on Linux)."""
         if sys.platform == "linux":

@@ -27,6 +27,10 @@ KEPT: Final = 16
 organizations than that at once, most turns cost a fresh decoder, as much CPU as a small JPEG. An
 idle one holds 3 to 9 MiB of its own."""
 
+MAX_IDLE_BYTES: Final = 64 * 1024**2
+"""Memory in use with which a decoder is not kept. An honest one has at most 25 MiB resident after
+any image; without this, idle ones that were taken over could hold 1 GiB each."""
+
 KEPT_S: Final = 60.0
 """Seconds after which one of these is ended if it got no job."""
 
@@ -134,7 +138,9 @@ class DecoderPool:
 
     async def _give_back(self, decoder: Decoder | None) -> None:
         try:
-            if decoder is not None and decoder.jobs >= JOBS_PER_DECODER:
+            if decoder is not None and (
+                decoder.jobs >= JOBS_PER_DECODER or decoder.resident_bytes() > MAX_IDLE_BYTES
+            ):
                 worn, decoder = decoder, None
                 await worn.stop()
         finally:

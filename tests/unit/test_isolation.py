@@ -352,6 +352,26 @@ async def test_a_killed_worker_leaves_neither_zygote_nor_busy_decoder() -> None:
     assert alive == []
 
 
+HOARDS = """
+make, hoard = box.make_image, []
+def make_image(file, job):
+    hoard.append(b"x" * 200_000_000)
+    return make(file, job)
+box.make_image = make_image
+"""
+
+
+async def test_one_that_holds_much_memory_after_its_answer_is_not_kept(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, served: dict[int, list[int]]
+) -> None:
+    monkeypatch.setattr(sys, "executable", str(changed_zygote(tmp_path, HOARDS)))
+    async with running() as decoders:
+        for _ in range(3):
+            assert (await decode(decoders, 1)).width == 40
+            assert not any(has_begun(child) for child in find_decoders(os.getpid()))
+    assert len(served) == 3
+
+
 # --- a decoder without a job ---------------------------------------------------------------------
 
 
