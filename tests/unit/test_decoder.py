@@ -34,6 +34,8 @@ from worker.forks import Forked
 from worker.formats import Box
 from worker.pool import SPARES, Decoders
 
+pytestmark = pytest.mark.usefixtures("ended_decoders")
+
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 MAX_PIXELS = 50_000_000
 ZOMBIE = psutil.STATUS_ZOMBIE

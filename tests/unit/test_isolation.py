@@ -30,7 +30,10 @@ from worker.formats import Box
 from worker.pool import SPARES, Decoders
 from worker.privileges import NOBODY
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="decoders are forked on Linux only")
+pytestmark = [
+    pytest.mark.skipif(sys.platform != "linux", reason="decoders are forked on Linux only"),
+    pytest.mark.usefixtures("ended_decoders"),
+]
 
 SMALL = images.photo(40, 30)
 

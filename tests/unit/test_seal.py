@@ -30,7 +30,10 @@ from worker.privileges import BOX_USER
 from worker.sealing import find_obstacle
 from worker.seccomp import ALLOWED, RESTRICTED
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="system calls of Linux")
+pytestmark = [
+    pytest.mark.skipif(sys.platform != "linux", reason="system calls of Linux"),
+    pytest.mark.usefixtures("ended_decoders"),
+]
 
 ROOT = Path(__file__).parents[2]
 AS_ROOT = pytest.mark.skipif(
