@@ -28,7 +28,7 @@ from worker.children import spawn
 from worker.decoder import Decoder
 from worker.formats import Box
 from worker.pool import SPARES, Decoders
-from worker.privileges import NOBODY
+from worker.privileges import BOX_USER
 
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="decoders are forked on Linux only"),
@@ -71,7 +71,7 @@ async def running(size: int = 1, **given: Any) -> AsyncIterator[Decoders]:
 
 def have_started(pid: int, count: int) -> bool:
     """Whether a worker has that many decoders and all of them have given root up."""
-    user = NOBODY if os.geteuid() == 0 else os.geteuid()
+    user = BOX_USER if os.geteuid() == 0 else os.geteuid()
     found = find_decoders(pid)
     return len(found) == count and all(child.uids().real == user for child in found)
 
