@@ -25,11 +25,12 @@ organizations that take turns use one up about every 50 ms; a fork takes five.""
 KEPT: Final = 16
 """Idle decoders that stay with their organizations beyond the number of places, at most. With more
 organizations than that at once, most turns cost a fresh decoder, as much CPU as a small JPEG. An
-idle one holds 3 to 9 MiB of its own."""
+idle one holds 3 to 9 MiB of its own as a rule, never much more than MAX_IDLE_BYTES."""
 
 MAX_IDLE_BYTES: Final = 64 * 1024**2
-"""Memory in use with which a decoder is not kept. An honest one has at most 25 MiB resident after
-any image; without this, idle ones that were taken over could hold 1 GiB each."""
+"""Memory in use with which a decoder is not kept. Most have under 25 MiB resident after an image;
+after one of 49 megapixels glibc may keep 200 MiB of freed heap, and such a decoder is replaced too.
+Without this, idle ones that were taken over could hold 1 GiB each."""
 
 KEPT_S: Final = 60.0
 """Seconds after which one of these is ended if it got no job."""
