@@ -94,7 +94,7 @@ class TestList:
         assert [letter["count"] for letter in letters] == [1, 1, 2]
         assert letters[0] == {
             "id": ids[4], "source": "webhook", "dialect": None, "count": 1, "size": 1,
-            "reason": "no dialect knows this message",
+            "reason": "no dialect knows this message", "origin": "webhook unknown",
             "first_at": letters[0]["first_at"], "last_at": letters[0]["last_at"],
         }  # fmt: skip
 

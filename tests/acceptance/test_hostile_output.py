@@ -108,6 +108,11 @@ async def show(service: Service, _: Path) -> list[Ended]:
     return [table, as_json]
 
 
+async def reconcile(service: Service, _: Path) -> list[Ended]:
+    await hostile_attachment(service)
+    return [await command(service, "reconcile"), await command(service, "reconcile", "--json")]
+
+
 async def retry(service: Service, _: Path) -> list[Ended]:
     number = str(await hostile_attachment(service))
     return [
@@ -280,6 +285,7 @@ RUNS: dict[str, Runs] = {
     "migrate": migrate,
     "organizations create": organizations_create,
     "organizations limit": organizations_limit,
+    "reconcile": reconcile,
     "retry": retry,
     "show": show,
     "tokens create": tokens_create,

@@ -15,7 +15,7 @@ from deploy.embedded import EmbeddedPostgres
 from shared.database import Connection, open_database
 from shared.schema import migrate
 from shared.storage import Storage
-from tests.conftest import StartService, StartWorker
+from tests.conftest import StartService, StartWorker, fresh_ids
 from tests.faults.conftest import Launch
 from tests.faults.rows import PHOTO, SOON, is_whole, make_due, posted, reaches
 from tests.proxy import Proxy, running_proxy
@@ -160,7 +160,7 @@ async def test_f18_a_database_that_is_killed_is_used_again_once_it_is_back(
     stack: Stack, postgres: EmbeddedPostgres, launch: Launch, storage: Storage
 ) -> None:
     async with running_service(stack, postgres.url) as service:
-        await service.execute("ALTER SEQUENCE attachments_id_seq RESTART WITH 900000000")
+        await service.execute(f"ALTER SEQUENCE attachments_id_seq RESTART WITH {fresh_ids()}")
         api = await launch(ApiProcess(service.environment))
         worker = await launch(WorkerProcess(service.environment, lease="2", **SOON))
         service.client.base_url = api.url
@@ -187,7 +187,7 @@ async def test_f18_what_is_at_work_when_the_database_is_killed_goes_on_once_it_i
 ) -> None:
     """No lease ends and no sweep is due meanwhile: what is held is given back, and taken again."""
     async with running_service(stack, postgres.url) as service:
-        await service.execute("ALTER SEQUENCE attachments_id_seq RESTART WITH 910000000")
+        await service.execute(f"ALTER SEQUENCE attachments_id_seq RESTART WITH {fresh_ids()}")
         worker = await launch(
             WorkerProcess(
                 service.environment, s3_endpoint_url=proxy.url, lease="3600", sweep_interval="300"

@@ -20,6 +20,7 @@ from shared.attachments import Attachment
 from shared.database import Database
 from shared.keys import MAX_ID, original_key, parse_key, partition
 from shared.notifications import read
+from shared.reserved import Reserved
 from tests.amazon import Amazon, running_amazon
 from tests.conftest import StartService, clone_database
 from tests.dialects import AWS, BATCHING, DIALECTS, SAMPLES, TOPIC, Dialect
@@ -109,9 +110,9 @@ async def good(service: Service) -> Good:
 
 
 @settings(thorough, max_examples=25)
-@given(name=NAMES)
+@given(name=NAMES.filter(lambda name: not Reserved().has_name(name)))
 @example(name="a b+c%2Bd%252F&e=f.png")
-@example(name="../../thumb/\u202egnp.exe")
+@example(name="../../thumb/\u202egnp.dat")
 @example(name="${filename}")
 @example(name="ä" * 255)
 async def test_any_name_comes_back_from_the_store_in_every_dialect(

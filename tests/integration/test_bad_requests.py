@@ -1179,7 +1179,7 @@ NAMES = {
     "row19-filename-variable": "${filename}",
     "row19-filename-variable-at-end": "img-${filename}",
     "row19-filename-variable-of-a-shell": "$(id)`id`.png",
-    "row22-right-to-left-override": "photo\u202egpj.exe",
+    "row22-right-to-left-override": "photo\u202egpj.dat",
     "row22-zero-width": "a\u200bb\u200d.png",
     "row22-byte-order-mark": "\ufeffa.png",
     "row22-line-separator": "a\u2028b.png",
