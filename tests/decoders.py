@@ -8,21 +8,24 @@ import psutil  # type: ignore[import-untyped]
 
 
 def find_decoders(pid: int) -> list[psutil.Process]:
-    """Find the decoders of a worker that still live, spare ones included, in order of their ids."""
+    """Find the decoders of a worker that still live, spare ones included, in order of their ids.
+
+    Those of a worker that this process has started are that worker's, and not found.
+    """
     found = []
     for child in _family(pid):
         with suppress(psutil.NoSuchProcess):
-            if _runs(child, "worker.box") or (
-                _runs(child, "worker.zygote") and _runs(child.parent(), "worker.zygote")
-            ):
+            if _runs(child, "worker.box"):
                 found.append(child)
+            elif _runs(child, "worker.zygote"):
+                found += [each for each in child.children() if _runs(each, "worker.zygote")]
     return sorted(found, key=lambda process: int(process.pid))
 
 
 def find_zygotes(pid: int) -> list[psutil.Process]:
     """Find the zygotes of a worker that still live."""
     found = []
-    for child in _family(pid, recursive=False):
+    for child in _family(pid):
         with suppress(psutil.NoSuchProcess):
             if _runs(child, "worker.zygote"):
                 found.append(child)
@@ -62,9 +65,9 @@ def has_job(pid: int) -> bool:
     return False
 
 
-def _family(pid: int, *, recursive: bool = True) -> list[psutil.Process]:
+def _family(pid: int) -> list[psutil.Process]:
     try:
-        return list(psutil.Process(pid).children(recursive=recursive))
+        return list(psutil.Process(pid).children())
     except psutil.NoSuchProcess:
         return []
 

@@ -66,7 +66,7 @@ async def running(size: int = 1, **given: Any) -> AsyncIterator[Decoders]:
         yield decoders
     finally:
         await decoders.close()
-        assert not psutil.Process().children(recursive=True)
+        assert not find_decoders(os.getpid()) + find_zygotes(os.getpid())
 
 
 def have_started(pid: int, count: int) -> bool:
@@ -319,7 +319,7 @@ async def test_a_fork_that_is_not_wanted_any_more_leaves_nothing(after_s: float)
     await until(lambda: asyncio.sleep(0, psutil.Process().num_fds() <= before))
     await (await source.start()).stop()  # requests and answers still match
     await source.close()
-    assert not psutil.Process().children(recursive=True)
+    assert not find_decoders(os.getpid()) + find_zygotes(os.getpid())
 
 
 OWNER = """
