@@ -16,6 +16,7 @@ from api.tokens import Caller, Tokens, TooManyLookUps
 from shared.database import Database
 from shared.organizations import SCOPES, digest
 from shared.settings import Settings
+from shared.shares import share_of_others, split_pool
 
 READING = frozenset({"GET", "HEAD"})
 
@@ -105,7 +106,9 @@ class EventsGate:
 async def open_gate(database: Database, settings: Settings) -> AsyncIterator[Gate]:
     """Make the gate; while it is in use, listen for changes to tokens and write their use."""
     use = TokenUse(database)
-    tokens = Tokens(database, on_use=use.note, strangers=max(1, settings.database_pool * 3 // 10))
+    # One connection of those for tokens is left to tokens that were found before.
+    strangers = max(1, share_of_others(split_pool(settings.database_pool)[1]) - 1)
+    tokens = Tokens(database, on_use=use.note, strangers=strangers)
     listener = Listener(settings, database, tokens.forget)
     tasks = [asyncio.create_task(work()) for work in (listener.run, use.run)]
     try:

@@ -7,8 +7,9 @@ from contextlib import AsyncExitStack
 import aiohttp
 from aiohttp import web
 
-from api import attachments, events, files, usage
+from api import attachments, events, files, listing, usage
 from api.access import EventsGate, open_gate
+from api.bodies import open_readers
 from api.documents import Documents
 from api.ids import IdCheck
 from api.measuring import measure
@@ -17,12 +18,14 @@ from api.parts import PARTS, Parts
 from api.problems import answer_errors
 from api.server import Runner
 from api.sns import open_sns
+from api.uploads import open_copies, open_lookups
 from shared.allowance import Allowance
 from shared.broker import Publisher
-from shared.database import open_database
 from shared.metrics import open_metrics
 from shared.settings import Settings
+from shared.shares import open_shares
 from shared.storage import open_storage
+from shared.turns import Turns
 
 
 def create_app(
@@ -49,24 +52,31 @@ def create_app(
     async def parts(app: web.Application) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
             noise = await stack.enter_async_context(open_noise())
-            database = await stack.enter_async_context(open_database(settings))
+            clients, others = await stack.enter_async_context(open_shares(settings))
             storage = await stack.enter_async_context(open_storage(settings))
             publisher = Publisher(settings.broker_url.get_secret_value())
             stack.callback(publisher.close)
             app[PARTS] = Parts(
                 settings=settings,
-                database=database,
+                database=others.of("events"),
+                health=others.of("health"),
+                clients=clients,
+                walks=listing.Walks(),
+                readers=open_readers(),
+                copies=open_copies(),
+                lookups=open_lookups(),
                 storage=storage,
                 publisher=publisher,
                 noise=noise,
                 allowance=Allowance(),
-                gate=await stack.enter_async_context(open_gate(database, settings)),
+                gate=await stack.enter_async_context(open_gate(others.of("tokens"), settings)),
                 events_gate=EventsGate(settings),
                 strangers=asyncio.Semaphore(events.MAX_STRANGERS),
+                strange_readers=Turns(1, each=1, waiting=events.MAX_STRANGERS, wait_s=1),
                 sns=await stack.enter_async_context(open_sns(settings, sns_connector)),
                 documents=Documents(settings),
                 metrics_url=await stack.enter_async_context(open_metrics(settings)),
-                ids=IdCheck(database, storage),
+                ids=IdCheck(others.of("ids"), storage),
             )
             yield
 
@@ -102,6 +112,6 @@ async def health_live(_request: web.Request) -> web.Response:
 async def health_ready(request: web.Request) -> web.Response:
     """GET /health/ready: it reaches the database and may create attachments; 503 otherwise."""
     parts = request.app[PARTS]
-    await parts.database.run(lambda connection: connection.fetchval("SELECT 1"))
+    await parts.health.run(lambda connection: connection.fetchval("SELECT 1"))
     parts.ids.require_free_showing_why()
     return web.json_response({"status": "ready"})

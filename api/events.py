@@ -26,7 +26,7 @@ from api.problems import (
     unauthenticated,
     unavailable,
 )
-from shared.errors import SnsRefused, SnsUnreachable
+from shared.errors import Busy, SnsRefused, SnsUnreachable
 from shared.intake import (
     Message,
     allow,
@@ -58,8 +58,8 @@ fills the places keeps no usual message of SNS's out."""
 STRANGER_S = 3.0
 """How long a stranger may take to send a body: SNS sends its own at once."""
 
-LONG_BODY_BYTES = 64 * 1024
-"""A longer body is read beside the event loop: it may hold half a million records."""
+LONG_BODY_BYTES = 16 * 1024
+"""A longer body is read in a thread: even 64 KiB may hold twenty thousand records."""
 
 RECORD_WITHIN_S = 2.5
 """From the last byte of a message to the commit of what it says. A source may wait no longer than
@@ -72,6 +72,9 @@ log = get_logger(__name__)
 
 # One after the other: of many that are read at once none would be done in time, nor the next time.
 _reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="long-bodies")
+
+# Apart from the store's: what strangers send must not delay what it sends.
+_strange_reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="strange-bodies")
 
 
 async def intake(request: web.Request) -> web.Response:
@@ -112,9 +115,16 @@ async def _from_sns(request: web.Request, parts: Parts, reason: str) -> web.Resp
     body = await _read_strange(request, parts, reason)
     ends = time.monotonic() + RECORD_WITHIN_S
     try:
-        document = parse(body)
+        if len(body) <= LONG_BODY_BYTES:
+            document = parse(body)
+        else:
+            async with parts.strange_readers.turn(None):
+                loop = asyncio.get_running_loop()
+                document = await loop.run_in_executor(_strange_reader, parse, body)
     except orjson.JSONDecodeError:
         raise unauthenticated(reason) from None
+    except Busy:
+        raise unavailable() from None
     if not sns.recognises(document):
         raise unauthenticated(reason)
     return await _verified(request, parts, document, body, ends)

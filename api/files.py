@@ -20,6 +20,9 @@ from shared.storage import object_url
 
 REDIRECT_TTL_S = 300
 CACHE_S = 240
+FILES = "files"
+"""The share of connections of all signed addresses: whose they are is not known before the row."""
+
 FILE_CACHE = "private, max-age=86400"
 
 _END = re.compile(r"[1-9][0-9]{0,18}", re.ASCII)  # a Unix time, as `Links.url` writes it
@@ -43,7 +46,7 @@ async def redirect(request: web.Request) -> web.StreamResponse:
         or not parts.documents.links.admits(key, stamp, ends, signature, now())
     ):
         raise not_found()
-    row = await parts.database.run(attachments.find_any, named[0])
+    row = await parts.clients.of(FILES).run(attachments.find_any, named[0])
     if row is None or row.deleted_at is not None or is_blocked(row, parts.settings):
         raise not_found()
     if named[1] == "thumb":

@@ -9,6 +9,7 @@ from aiohttp import web
 from api.access import EventsGate, Gate
 from api.documents import Documents
 from api.ids import IdCheck
+from api.listing import Walks
 from api.noise import Noise
 from api.sns import Sns
 from api.tokens import Caller
@@ -17,15 +18,26 @@ from shared.broker import Publisher
 from shared.database import Database
 from shared.hosts import names_loopback
 from shared.settings import Settings
+from shared.shares import Shares
 from shared.storage import Storage
+from shared.turns import Turns
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """The open parts of one API process."""
+    """The open parts of one API process.
+
+    `database` serves events, `clients` the requests of organizations, each with its share.
+    """
 
     settings: Settings
     database: Database
+    health: Database
+    clients: Shares
+    walks: Walks
+    readers: Turns
+    copies: Turns
+    lookups: Turns
     storage: Storage
     publisher: Publisher
     noise: Noise
@@ -34,6 +46,7 @@ class Parts:
     events_gate: EventsGate
     sns: Sns
     strangers: asyncio.Semaphore
+    strange_readers: Turns
     documents: Documents
     metrics_url: str | None
     ids: IdCheck

@@ -10,7 +10,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from api.noise import NOISE
 from shared.database import DatabaseAway
-from shared.errors import StoreError
+from shared.errors import Busy, StoreError
 from shared.log import get_logger
 
 MEDIA_TYPE = "application/vnd.api+json"
@@ -166,6 +166,10 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
         return general(status, headers=headers).response()
     except HttpProcessingError:
         return general(400).response()
+    except Busy as error:
+        if error.own:
+            return too_many_requests(retry_after_s=1).response()
+        return unavailable().response()
     except DatabaseAway as error:
         # Any client can cause it, as often as it asks: by route, because a client can do nothing
         # about it wherever it is.

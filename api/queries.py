@@ -17,6 +17,8 @@ PAGE_SIZE = 30
 MAX_PAGE_SIZE = 200
 MAX_FILTER_IDS = 200
 MAX_PAGE_NUMBER = 10**9
+MAX_OFFSET = 100_000
+"""How many attachments may lie before a page by number: all of them are walked over."""
 
 _FILTER = re.compile(r"filter\[([^\[\]]*)\](?:\[([^\[\]]*)\])?")
 _NUMBER = re.compile(r"[1-9][0-9]{0,18}", re.ASCII)
@@ -81,7 +83,7 @@ def _parse(request: web.Request, *, listing: bool) -> Listing:
             continue
         kept.append((name, value))
         if name == "include":
-            include = tuple(filter(None, value.split(",")))
+            include = tuple(dict.fromkeys(filter(None, value.split(","))))
             for relationship in include:
                 if relationship not in INCLUDABLE:
                     raise unsupported("Include", _short(relationship))
@@ -107,6 +109,13 @@ def _parse(request: web.Request, *, listing: bool) -> Listing:
         raise bad_request("Only one of page[after] and page[before] may be given")
     if "number" in page and (after is not None or before is not None):
         raise bad_request("page[number] does not go with a cursor")
+    number = _positive("page[number]", page.get("number", "1"))
+    size = _size(page.get("size", str(PAGE_SIZE)))
+    if (number - 1) * size > MAX_OFFSET:
+        raise bad_request(
+            f"Parameter 'page[number]' reaches beyond the first {MAX_OFFSET} attachments:"
+            " walk further by 'page[after]'"
+        )
     return Listing(
         view=View(include=include, fieldset=fieldset),
         filters=tuple(
@@ -114,8 +123,8 @@ def _parse(request: web.Request, *, listing: bool) -> Listing:
             for (name, negated), ids in filters.items()
         ),
         descending=descending,
-        number=_positive("page[number]", page.get("number", "1")),
-        size=_size(page.get("size", str(PAGE_SIZE))),
+        number=number,
+        size=size,
         cursor=after is not None or before is not None,
         after=_cursor(after) if after else None,
         before=_cursor(before) if before else None,

@@ -40,9 +40,10 @@ async def create_within(
     usual = quotas_of(parts, caller)
     if usual is not None and _limits_bytes(usual, caller):
         new = [_promised(parts, *pair) for pair in zip(new, sources, strict=True)]
+    run = parts.clients.of(caller.organization_id).run
     for last in (False, True):
         try:
-            return await parts.database.run(
+            return await run(
                 attachments.create,
                 new,
                 organization_id=caller.organization_id,
@@ -57,7 +58,7 @@ async def create_within(
         except NotCounted:
             if last:
                 raise
-            await parts.database.run(quotas.count_first, caller.organization_id)
+            await run(quotas.count_first, caller.organization_id)
     raise AssertionError("unreachable")
 
 
@@ -127,11 +128,11 @@ async def check_growth(parts: Parts, caller: Caller, row: Attachment, source: So
 
 
 async def _usage(parts: Parts, caller: Caller) -> Usage:
-    usual = Quotas.of_settings(parts.settings)
-    found = await parts.database.run(quotas.find_usage, caller.organization_id, usual)
+    usual, run = Quotas.of_settings(parts.settings), parts.clients.of(caller.organization_id).run
+    found = await run(quotas.find_usage, caller.organization_id, usual)
     if found is not None and not found[1]:
-        await parts.database.run(quotas.count_first, caller.organization_id)
-        found = await parts.database.run(quotas.find_usage, caller.organization_id, usual)
+        await run(quotas.count_first, caller.organization_id)
+        found = await run(quotas.find_usage, caller.organization_id, usual)
     if found is None:
         raise not_found()
     return found[0]

@@ -3,6 +3,7 @@
 What events, workers and the sweep do with it stands in `shared.processing`.
 """
 
+import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
@@ -15,6 +16,7 @@ import asyncpg
 from shared import keys
 from shared.database import Connection, affected
 from shared.quotas import Quotas, translate
+from shared.reasons import NO_OBJECT
 
 ATTACHABLE_TYPES = (
     "invoice", "purchase_order", "bill", "email", "page", "expense", "comment", "task",
@@ -75,6 +77,11 @@ class Attachment:
     etag: str | None = None
     version_id: str | None = None
     sequencer: str | None = None
+    copy_bucket: str | None = None
+    copy_key: str | None = None
+    copy_etag: str | None = None
+    copy_revision: int | None = None
+    copy_attempt: int = 0
     created_at: datetime
     policy_expires_at: datetime
     uploaded_at: datetime | None = None
@@ -114,8 +121,8 @@ class Attachment:
 
     @property
     def counted_bytes(self) -> int:
-        """How many bytes it counts for a quota, as attachment_bytes() of migration 0005 has it."""
-        if self.state == "expired" or (self.state == "failed" and self.reason == "missing"):
+        """How many bytes it counts for a quota, as attachment_bytes() of migration 0006 has it."""
+        if self.state == "expired" or (self.state == "failed" and self.reason in NO_OBJECT):
             return 0
         known = (self.size, self.promised_bytes, self.limit_size)
         return next((size for size in known if size is not None), 0)
@@ -253,13 +260,31 @@ def _where(organization_id: int, filters: Sequence[Filter]) -> tuple[str, list[A
     return " AND ".join(clauses), values
 
 
+MAX_COUNTED = 100_000
+"""Totals are exact up to this number and an estimate beyond (contract.md)."""
+
+
 async def count(connection: Connection, organization_id: int, filters: Sequence[Filter]) -> int:
-    """Count what `page` walks through."""
+    """Count what `page` walks through, to MAX_COUNTED + 1 at most."""
     where, values = _where(organization_id, filters)
+    # Without an order the planner may read the table from its begin, and most of it if the
+    # organization's rows are at its end. With ids to look for it must not walk by id.
+    order = "" if any(not item.negated for item in filters) else "ORDER BY a.organization_id, a.id"
     total = await connection.fetchval(
-        f"SELECT count(*) FROM attachments AS a WHERE {where}", *values
+        f"SELECT count(*) FROM (SELECT FROM attachments AS a WHERE {where} {order}"
+        f" LIMIT {MAX_COUNTED + 1}) AS counted",
+        *values,
     )
     return int(total)
+
+
+async def estimate(connection: Connection, organization_id: int, filters: Sequence[Filter]) -> int:
+    """Estimate a total above MAX_COUNTED by the planner's statistics; reads no row."""
+    where, values = _where(organization_id, filters)
+    plan = await connection.fetchval(
+        f"EXPLAIN (FORMAT JSON) SELECT FROM attachments AS a WHERE {where}", *values
+    )
+    return max(int(json.loads(plan)[0]["Plan"]["Plan Rows"]), MAX_COUNTED + 1)
 
 
 async def page(
@@ -284,12 +309,20 @@ async def page(
         values.append(bound)
         where += f" AND a.id {'<' if descending != backwards else '>'} ${len(values)}"
     order = "DESC" if descending != backwards else "ASC"
-    values += [limit, offset]
-    rows = await connection.fetch(
-        f"SELECT {COLUMNS} FROM attachments AS a WHERE {where}"
-        f" ORDER BY a.id {order} LIMIT ${len(values) - 1} OFFSET ${len(values)}",
-        *values,
-    )
+    values.append(limit)
+    chosen = f"FROM attachments AS a WHERE {where} ORDER BY a.id {order} LIMIT ${len(values)}"
+    statement = f"SELECT {COLUMNS} {chosen}"
+    if offset:
+        # The rows before the page are passed over in the index alone. LATERAL and OFFSET 0 leave
+        # the planner no other way to the rows of the page than by the primary key.
+        values.append(offset)
+        statement = (
+            f"SELECT {COLUMNS} FROM (SELECT a.id {chosen} OFFSET ${len(values)}) AS chosen"
+            " CROSS JOIN LATERAL"
+            " (SELECT * FROM attachments AS a WHERE a.id = chosen.id OFFSET 0) AS a"
+            f" ORDER BY a.id {order}"
+        )
+    rows = await connection.fetch(statement, *values)
     found = [Attachment.from_row(row) for row in rows]
     return found[::-1] if backwards else found
 

@@ -137,12 +137,15 @@ def _end(future: "asyncio.Future[None]") -> None:
 
 
 @asynccontextmanager
-async def open_database(settings: Settings) -> AsyncIterator[Database]:
-    """Open the pool; connections are made when first needed, so a dead database fails no start."""
+async def open_database(settings: Settings, *, size: int | None = None) -> AsyncIterator[Database]:
+    """Open a pool of `size` connections, by default as many as the setting allows.
+
+    Connections are made when first needed, so the process starts without the database.
+    """
     pool: asyncpg.Pool[asyncpg.Record] = await asyncpg.create_pool(
         settings.database_url.get_secret_value(),
         min_size=0,
-        max_size=settings.database_pool,
+        max_size=size or settings.database_pool,
         timeout=ACQUIRE_TIMEOUT_S,
         command_timeout=COMMAND_TIMEOUT_S,
         server_settings=SERVER_SETTINGS,

@@ -13,6 +13,7 @@
     ├── ObjectOlder            the object was there before its row: it belongs to a lost row
     ├── IdsTaken               the bucket holds originals with ids that are not handed out yet
     ├── ClaimLost              another worker holds the attachment now
+    ├── Busy                   the caller has as many places as it may have at one time
     ├── QueueAway              the queue of events did not answer, or refused
     ├── UnreadableEvent        an authenticated event that says nothing we can use
     ├── SnsRefused             a message that SNS did not write, or not for us
@@ -79,6 +80,14 @@ class ObjectOlder(AttachmentsError):
 
 class IdsTaken(AttachmentsError):
     """The bucket holds originals with ids above the sequence; the message names the remedy."""
+
+
+class Busy(AttachmentsError):
+    """No place became free in time; `own` if the caller itself holds all that it may."""
+
+    def __init__(self, *, own: bool) -> None:
+        super().__init__("the caller's own share is in use" if own else "all places are in use")
+        self.own = own
 
 
 class QueueAway(AttachmentsError):

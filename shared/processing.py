@@ -516,7 +516,8 @@ async def settle_missing(
         UPDATE attachments AS a
         SET state = CASE WHEN a.state IN ('ready', 'rejected', 'failed') THEN 'failed'
                          WHEN {_ALIVE} THEN a.state ELSE 'expired' END,
-            reason = CASE WHEN a.state IN ('ready', 'rejected', 'failed') THEN 'missing' END,
+            reason = CASE WHEN a.reason IN ('source_missing', 'copy_failed') THEN a.reason
+                          WHEN a.state IN ('ready', 'rejected', 'failed') THEN 'missing' END,
             resized = false, {_NO_FACTS},
             due_at = CASE WHEN {_ALIVE} THEN {_NEXT_CHECK}
                           -- an upload begun under the policy may end long after it

@@ -46,12 +46,17 @@ REASONS: Final[dict[str, Reason]] = {
     "changing": _tried_again("The object kept changing while it was read."),
     "decoder_died": _tried_again("The decoder died of this file in every attempt."),
     "decoder_fault": _tried_again("The decoder could not be run."),
+    "source_missing": _tried_again("The object that temp_url names is no longer in the store."),
+    "copy_failed": _tried_again("The object that temp_url names could not be copied."),
     "attempts_used_up": _tried_again("Processing did not come to an end in any of the attempts."),
     "internal_error": _tried_again("Processing failed on an error of the service."),
 }
 
 SPARED: Final = frozenset({"encrypted", "unsupported"})
 """Reasons for having no thumbnail that say nothing against the file: it is `ready`."""
+
+NO_OBJECT: Final = frozenset({"missing", "source_missing", "copy_failed"})
+"""Reasons of a `failed` attachment that has no object: none was found, or none was copied."""
 
 
 def sentence(code: str) -> str:

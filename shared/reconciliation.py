@@ -18,6 +18,7 @@ from shared.database import Connection, Database
 from shared.errors import ObjectMissing
 from shared.notifications import UploadEvent
 from shared.processing import WakeUp
+from shared.reasons import NO_OBJECT
 from shared.settings import Settings
 from shared.storage import Storage, StoredObject
 
@@ -93,7 +94,7 @@ async def walk_rows(connection: Connection, after: int) -> list[Attachment]:
 def _is_settled(row: Attachment) -> bool:
     """Whether the row claims an object that no worker is about to look at."""
     return row.state in ("ready", "rejected") or (
-        row.state == "failed" and row.reason != "missing" and row.etag is not None
+        row.state == "failed" and row.reason not in NO_OBJECT and row.etag is not None
     )
 
 
@@ -101,7 +102,7 @@ def _differs(row: Attachment, found: StoredObject) -> bool:
     """Whether the row says something else than that there is this object."""
     if _is_settled(row):
         return row.etag != found.etag
-    unseen = row.state == "expired" or (row.state == "failed" and row.reason == "missing")
+    unseen = row.state == "expired" or (row.state == "failed" and row.reason in NO_OBJECT)
     return unseen or (row.state == "pending" and row.due_at is None)
 
 

@@ -325,8 +325,12 @@ def _mapped() -> Iterator[None]:
 
 
 @asynccontextmanager
-async def open_storage(settings: Settings, *, connections: int = 16) -> AsyncIterator[Storage]:
+async def open_storage(
+    settings: Settings, *, connections: int = 16, read_timeout_s: float = 20
+) -> AsyncIterator[Storage]:
     """Open the client; no request is made yet. Credentials come by botocore's own chain.
+
+    `read_timeout_s` is how long the store may be silent: a store that copies may be for minutes.
 
     Raises SettingsError where that chain is set up wrong.
     """
@@ -334,7 +338,7 @@ async def open_storage(settings: Settings, *, connections: int = 16) -> AsyncIte
     config = AioConfig(
         signature_version="s3v4",
         connect_timeout=3,
-        read_timeout=20,
+        read_timeout=read_timeout_s,
         max_pool_connections=connections,
         retries={"total_max_attempts": 2, "mode": "standard"},
         s3={"addressing_style": "path" if settings.s3_endpoint_url else "virtual"},

@@ -38,6 +38,7 @@ from shared.processing import Claim, Due, Duty, Outcome
 from shared.settings import Settings
 from shared.storage import open_storage
 from shared.throttle import Throttle
+from worker.copying import open_copying
 from worker.patience import cause_of
 from worker.pipeline import Tools, drop_thumbnail, process
 from worker.places import Places
@@ -168,6 +169,7 @@ class Runtime:
             )  # fmt: skip
             self._caretaker = Caretaker(self._tools, self._throttle)
             stack.callback(self._throttle.close)
+            self._copying = await stack.enter_async_context(open_copying(self._tools))
             self._loop = asyncio.get_running_loop()
             periodic = [
                 asyncio.create_task(self._renew()),
@@ -204,6 +206,8 @@ class Runtime:
         claim = await self._claim(attachment_id, revision)
         if claim is not None:
             await self._work(claim)
+        else:  # it may tell of a copy
+            self._copying.begin(attachment_id, None, None)
 
     async def _claim(self, attachment_id: int, revision: int) -> Claim | None:
         """Claim what a wake-up tells of; asked again while the database is away.
@@ -464,6 +468,8 @@ class Runtime:
             match due.duty:
                 case Duty.PROCESS:
                     await self._work(Claim(attachment=row))
+                case Duty.PROBE if row.copy_key is not None:
+                    self._copying.begin(row.id, row.organization_id, row.copy_attempt)
                 case Duty.PROBE:
                     wake_up = await self._caretaker.settle(due)
                     if wake_up is not None:

@@ -7,6 +7,7 @@ from shared.errors import ObjectMissing
 from shared.log import get_logger
 from shared.notifications import UploadEvent
 from shared.processing import WakeUp
+from shared.reasons import NO_OBJECT
 from shared.storage import StoredObject
 from worker.patience import Gate
 from worker.pipeline import Tools, drop_thumbnail
@@ -39,7 +40,7 @@ async def probe(tools: Tools, row: Attachment, *, gate: Gate) -> WakeUp | None:
         return None
     known = row.etag == found.etag and row.version_id in (None, found.version_id)
     described = row.state in ("ready", "rejected") or (
-        row.state == "failed" and row.reason != "missing"
+        row.state == "failed" and row.reason not in NO_OBJECT
     )
     if known and described:
         await tools.database.run(processing.settle_unchanged, row)

@@ -720,10 +720,24 @@ async def test_row36_a_size_above_200_counts_as_200(
 
 
 async def test_row36_a_page_beyond_the_last_is_empty(untouched: Target) -> None:
-    answer = await untouched.client.request("GET", f"{PATH}?page[number]=1000000000&page[size]=200")
+    answer = await untouched.client.request("GET", f"{PATH}?page[number]=501&page[size]=200")
     assert answer.status == 200
     assert answer.data == []
     assert answer.document["meta"]["total_count"] == 1
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["page[number]=502&page[size]=200", "page[number]=100002&page[size]=1", "page[number]=3335"],
+)
+async def test_row36_a_page_by_number_begins_after_100000_at_most(
+    untouched: Target, query: str
+) -> None:
+    answer = await untouched.client.request("GET", f"{PATH}?{query}")
+    assert answer.status == 400
+    detail = answer.document["errors"][0]["detail"]
+    assert "'page[number]'" in detail
+    assert "'page[after]'" in detail
 
 
 async def test_row35_unknown_names_of_a_fieldset_are_ignored(untouched: Target) -> None:

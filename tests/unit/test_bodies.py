@@ -15,8 +15,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
-from api.bodies import check_accept, check_content_type, parse_json, read_body
+from api.bodies import (
+    MAX_MARKS,
+    SHORT_BYTES,
+    check_accept,
+    check_content_type,
+    inflate,
+    parse_json,
+    read_json,
+    read_raw,
+)
 from api.problems import MEDIA_TYPE, Problem
+from shared.errors import Busy
+from shared.turns import Turns
 
 BULK = f"{MEDIA_TYPE}; ext=bulk"
 
@@ -34,7 +45,8 @@ async def read(body: bytes, *headers: tuple[str, str], max_bytes: int = 1000) ->
     for start in range(0, len(body), 7):
         stream.feed_data(body[start : start + 7])
     stream.feed_eof()
-    return await read_body(request(*headers, payload=stream), max_bytes=max_bytes)
+    asked = request(*headers, payload=stream)
+    return inflate(asked, await read_raw(asked, max_bytes=max_bytes), max_bytes=max_bytes)
 
 
 def status_of(problem: pytest.ExceptionInfo[Problem]) -> int:
@@ -171,6 +183,70 @@ def test_what_is_no_strict_json_is_400(body: bytes) -> None:
     assert status_of(problem) == 400
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[" + b"[]," * 20_000 + b"[]]", b"[" + b"1," * 40_000 + b"1]", b"[" * 1_000_000,
+        b"[" + b'"",' * 300_000 + b'""]',
+        b'[{"' + b'\\"' * 1000 + b'":1},' + b"0," * 40_000 + b"0]",
+    ],
+)  # fmt: skip
+def test_more_marks_than_a_bulk_request_needs_are_400(body: bytes) -> None:
+    with pytest.raises(Problem) as problem:
+        parse_json(body)
+    assert status_of(problem) == 400
+    assert str(MAX_MARKS) in problem.value.errors[0]["detail"]
+
+
+@pytest.mark.parametrize(
+    "text", ["," * 100_000, '\\"[' * 60_000, "\\\\" * 60_000, "[{" * 60_000, "é\n" * 60_000]
+)
+def test_what_is_in_strings_is_no_structure(text: str) -> None:
+    value = {"a": [text, {"b": text}]}
+    assert parse_json(json.dumps(value, ensure_ascii=False).encode()) == value
+
+
+def test_a_resource_as_it_is_shown_may_be_sent_a_hundred_times() -> None:
+    shown = {
+        "id": "1", "type": "attachments", "meta": {str(n): n for n in range(10)},
+        "attributes": {str(n): {"policy": [n]} for n in range(20)},
+        "relationships": {str(n): {"data": {"type": "a", "id": "1"}} for n in range(13)},
+    }  # fmt: skip
+    assert parse_json(json.dumps({"data": [shown] * 100}).encode()) == {"data": [shown] * 100}
+
+
+async def given_to(readers: Turns, body: bytes, *headers: tuple[str, str]) -> Any:
+    """Read a document that has come whole."""
+    loop = asyncio.get_running_loop()
+    stream = StreamReader(BaseProtocol(loop), limit=2**16, loop=loop)
+    stream.feed_data(body)
+    stream.feed_eof()
+    return await read_json(request(*headers, payload=stream), readers, 1, max_bytes=2**20)
+
+
+async def test_long_and_compressed_documents_are_read_in_turn_and_short_ones_at_once() -> None:
+    long = json.dumps(["a" * SHORT_BYTES]).encode()
+    readers = Turns(1, each=1, wait_s=0.01)
+    assert await given_to(readers, long) == json.loads(long)
+    assert await given_to(readers, gzip.compress(long), GZIP) == json.loads(long)
+    await readers.take("another")
+    assert await given_to(readers, b"[1]") == [1]
+    for body, headers in ((long, []), (gzip.compress(b"[1]"), [GZIP])):
+        with pytest.raises(Busy):
+            await given_to(readers, body, *headers)
+
+
+async def test_a_bomb_is_refused_and_leaves_its_turn() -> None:
+    readers = Turns(1, each=1, wait_s=0.01)
+    for _ in range(3):
+        with pytest.raises(Problem) as problem:
+            await given_to(readers, gzip.compress(b"[" * 1_000_000), GZIP)
+        assert status_of(problem) == 400
+        with pytest.raises(Problem) as problem:
+            await given_to(readers, gzip.compress(b"[" * 10_000_000), GZIP)
+        assert status_of(problem) == 413
+
+
 # -- media types --------------------------------------------------------------------------------
 
 
@@ -223,6 +299,7 @@ def test_an_accept_that_takes_our_type_is_met(accepts: list[str]) -> None:
         ["text/html"], ["application/json"], ["image/*"], [f"{MEDIA_TYPE};q=0"],
         [f"{MEDIA_TYPE};q=0.000"], ["*/*;q=0"], [f"{MEDIA_TYPE}; charset=utf-8"],
         [f"{MEDIA_TYPE}; ext=other"], ["?"], [f"{MEDIA_TYPE}x"],
+        [",".join(["a/b"] * 100 + ["*/*"])],
     ],
 )  # fmt: skip
 def test_an_accept_that_does_not_is_406(accepts: list[str]) -> None:

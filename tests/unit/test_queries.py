@@ -188,6 +188,10 @@ BYTES = st.binary(max_size=10).map(lambda raw: quote(raw, safe=""))
 RAW = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E, exclude_characters="#"))
 
 
+def test_a_relationship_that_is_named_often_is_included_once() -> None:
+    assert listing("include=" + ",".join(["task", "page"] * 800)).view.include == ("task", "page")
+
+
 @stable
 @given(st.lists(st.tuples(NAMES | BYTES | RAW, WORDS | BYTES | RAW), max_size=4))
 def test_any_query_is_understood_or_400(pairs: list[tuple[str, str]]) -> None:

@@ -1,0 +1,192 @@
+"""One page of a list: its rows, links and meta, at a cost that does not grow with the table.
+
+Lists that have to look at many rows are walks: an organization has one at a time, so they cost
+others at most a part of the database.
+"""
+
+import time
+from collections.abc import Awaitable, Callable, Hashable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import asyncpg
+
+from api.problems import bad_request
+from api.queries import MAX_OFFSET, MAX_PAGE_SIZE, Listing, cursor_of, page_link
+from shared import attachments
+from shared.attachments import MAX_COUNTED, Attachment
+from shared.database import Connection
+from shared.turns import Turns
+
+if TYPE_CHECKING:  # parts hold the walks
+    from api.parts import Parts
+
+Read = Callable[[Connection], Awaitable[Any]]
+
+LONG_OFFSET = 2_000
+"""A page behind more rows than this is a walk, and so is a total above it."""
+
+WALKS, WALKING_WAIT = 2, 32
+"""Walks of all organizations at a time, and how many of one organization wait."""
+
+WALK_S = 2.0
+"""How long one statement of a walk may take. Only a filter by `not_eq` that leaves few of millions
+of rows takes as long: every other walk ends after about 100,000 rows of an index."""
+
+REMEMBERED = 1_000
+"""How many large totals are remembered."""
+
+ESTIMATE_KEPT_S = 10.0
+
+TOO_LONG = (
+    "The list takes too long to read: the filter leaves too few of too many attachments."
+    " Filter without 'not_eq', or by fewer ids"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """The rows of a page in order, and the links and meta of its document."""
+
+    rows: list[Attachment]
+    links: dict[str, Any]
+    meta: dict[str, Any]
+
+
+class Walks:
+    """Tells which lists are walks, and gives each organization one at a time.
+
+    That a total is large is remembered by organization and filters, since the next count costs as
+    much. An estimate is kept for a while; a total that is shown as exact is counted each time.
+    """
+
+    def __init__(self) -> None:
+        self._turns = Turns(WALKS, each=1, waiting=WALKING_WAIT)
+        self._large: dict[Hashable, tuple[int, float]] = {}
+
+    def are_long(self, organization_id: int, asked: Listing) -> bool:
+        """Whether a list has to look at many rows, as far as is known before it is read."""
+        return (
+            any(item.negated for item in asked.filters)
+            or (asked.number - 1) * asked.size > LONG_OFFSET
+            or (not asked.cursor and (organization_id, asked.filters) in self._large)
+        )
+
+    def estimated(self, organization_id: int, asked: Listing) -> int | None:
+        """Give a total beyond MAX_COUNTED that was estimated a short while ago."""
+        total, ends = self._large.get((organization_id, asked.filters), (0, 0.0))
+        return total if total > MAX_COUNTED and time.monotonic() < ends else None
+
+    def note(self, organization_id: int, asked: Listing, total: int) -> None:
+        """Remember a total if it is large."""
+        place = (organization_id, asked.filters)
+        self._large.pop(place, None)
+        if total > LONG_OFFSET:
+            if len(self._large) >= REMEMBERED:
+                del self._large[next(iter(self._large))]
+            self._large[place] = (total, time.monotonic() + ESTIMATE_KEPT_S)
+
+    async def run(self, parts: "Parts", organization_id: int, read: Read) -> Any:
+        """Read a walk in its organization's turn. Raises Busy, and Problem 400 if it takes long."""
+
+        async def bounded(connection: Connection) -> Any:
+            # The server's own limit: it proves that the statement was slow and not the network.
+            async with connection.transaction(readonly=True):
+                await connection.execute(f"SET LOCAL statement_timeout = {int(WALK_S * 1000)}")
+                try:
+                    return await read(connection)
+                except asyncpg.QueryCanceledError:
+                    raise bad_request(TOO_LONG) from None
+
+        async with self._turns.turn(organization_id):
+            return await parts.clients.of(organization_id).run(bounded)
+
+
+async def read_page(parts: "Parts", organization_id: int, asked: Listing, base: str) -> Page:
+    """Read the page that was asked for; `base` is the address of the list, for links.
+
+    Raises Busy if the organization walks as many lists as it may, Problem 400 if a walk takes too
+    long.
+    """
+
+    async def read(connection: Connection) -> Page:
+        if asked.cursor:
+            return await _by_cursor(connection, organization_id, asked, base)
+        return await _by_number(connection, parts.walks, organization_id, asked, base)
+
+    if parts.walks.are_long(organization_id, asked):
+        page = await parts.walks.run(parts, organization_id, read)
+        assert isinstance(page, Page)
+        return page
+    return await parts.clients.of(organization_id).run(read)
+
+
+async def _by_cursor(
+    connection: Connection, organization_id: int, asked: Listing, base: str
+) -> Page:
+    # One row more than the page tells whether there is a further page.
+    rows = await attachments.page(
+        connection, organization_id, asked.filters, descending=asked.descending,
+        limit=asked.size + 1, after=asked.after, before=asked.before,
+    )  # fmt: skip
+    backwards = asked.before is not None
+    more = len(rows) > asked.size
+    rows = rows[-asked.size :] if backwards else rows[: asked.size]
+    links: dict[str, Any] = {"prev": None, "next": None}
+    if rows and (more if backwards else asked.after is not None):
+        links["prev"] = page_link(asked, base, before=cursor_of(rows[0].id), size=str(asked.size))
+    if rows and (more or backwards):
+        links["next"] = page_link(asked, base, after=cursor_of(rows[-1].id), size=str(asked.size))
+    return Page(
+        rows=rows, links=links, meta={"page_size": asked.size, "max_page_size": MAX_PAGE_SIZE}
+    )
+
+
+async def _by_number(
+    connection: Connection, walks: Walks, organization_id: int, asked: Listing, base: str
+) -> Page:
+    total = walks.estimated(organization_id, asked)
+    if total is None:
+        total = await attachments.count(connection, organization_id, asked.filters)
+        if total > MAX_COUNTED:
+            total = await attachments.estimate(connection, organization_id, asked.filters)
+        walks.note(organization_id, asked, total)
+    offset = (asked.number - 1) * asked.size
+    rows = []
+    if offset < total:
+        rows = await attachments.page(
+            connection, organization_id, asked.filters, descending=asked.descending,
+            limit=asked.size, offset=offset,
+        )  # fmt: skip
+    links, meta = number_links(asked, base, total)
+    return Page(rows=rows, links=links, meta=meta)
+
+
+def number_links(asked: Listing, base: str, total: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Give the links and meta of a page by number.
+
+    A total above MAX_COUNTED is an estimate: there is no link to the last page then, and none to
+    a page that begins after MAX_OFFSET.
+    """
+    pages = max(1, -(-total // asked.size))
+
+    def link(number: int) -> str:
+        return page_link(asked, base, number=str(number), size=str(asked.size))
+
+    links = {"first": link(1)}
+    meta: dict[str, Any] = {
+        "current_page": asked.number,
+        "total_pages": pages,
+        "total_count": total,
+        "page_size": asked.size,
+        "max_page_size": MAX_PAGE_SIZE,
+    }
+    if total > MAX_COUNTED:
+        meta["total_is_estimate"] = True
+    else:
+        links["last"] = link(pages)
+    if 1 < asked.number <= pages + 1:
+        links["prev"] = link(asked.number - 1)
+    if asked.number < pages and asked.number * asked.size <= MAX_OFFSET:
+        links["next"] = link(asked.number + 1)
+    return links, meta

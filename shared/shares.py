@@ -1,0 +1,115 @@
+"""Shares of a pool of connections: one organization's statements cannot hold all of them."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Concatenate
+
+from shared.database import Connection, Database, DatabaseAway, P, T, open_database
+from shared.errors import Busy
+from shared.settings import Settings
+from shared.turns import Turns
+
+WAITING = 200
+"""How many statements of one organization wait for its share; the next one is refused."""
+
+
+class Share(Database):
+    """A pool as one key sees it: each statement waits for its turn first."""
+
+    def __init__(self, whole: Database, turns: Turns, key: Hashable, *, blamed: bool) -> None:
+        self.pool = whole.pool
+        self._abandoned = whole._abandoned
+        self._turns = turns
+        self._key = key
+        self._blamed = blamed
+
+    async def run(
+        self,
+        function: Callable[Concatenate[Connection, P], Awaitable[T]],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        """Do as `Database.run`, in turn.
+
+        Raises Busy if the key's own statements fill its share, where the key is to blame for it;
+        DatabaseAway if it is not.
+        """
+        try:
+            await self._turns.take(self._key)
+        except Busy as error:
+            if error.own and self._blamed:
+                raise
+            raise DatabaseAway("all connections are in use") from None
+        try:
+            return await super().run(function, *args, **kwargs)
+        finally:
+            self._turns.give_back(self._key)
+
+
+class Shares:
+    """Gives each key its share of a pool of `size` connections.
+
+    `blamed` tells whether a key that fills its share gets Busy (a caller's own doing) or
+    DatabaseAway.
+    """
+
+    def __init__(
+        self, whole: Database, *, size: int, each: int, waiting: int = WAITING, blamed: bool = True
+    ) -> None:
+        self.whole = whole
+        self._turns = Turns(size, each=each, waiting=waiting)
+        self._blamed = blamed
+
+    def of(self, key: Hashable) -> Share:
+        """Give the share of a key; it may be kept or made anew for each request."""
+        return Share(self.whole, self._turns, key, blamed=self._blamed)
+
+
+def split_pool(total: int) -> tuple[int, int]:
+    """Split an API's connections into those of clients and those of everything else.
+
+    Three in ten, at least one, serve events, tokens and health, whatever clients do.
+    """
+    others = max(1, total * 3 // 10)
+    return total - others, others
+
+
+def share_of(clients: int) -> int:
+    """Give how many of the clients' connections one organization may hold at a time.
+
+    Two thirds: with fewer, many requests of one organization that is alone cost more CPU each.
+    """
+    return max(1, clients * 2 // 3)
+
+
+def share_of_others(others: int) -> int:
+    """Give how many of the other connections events, tokens or health may hold at a time.
+
+    All but one, so that each of them has a connection whatever the others do.
+    """
+    return max(1, others - 1)
+
+
+@asynccontextmanager
+async def open_shares(settings: Settings) -> AsyncIterator[tuple[Shares, Shares]]:
+    """Open an API's two pools: of clients by organization, and of events, tokens and health.
+
+    Both together have `settings.database_pool` connections. One organization holds at most
+    two thirds of the clients'; the store's events never wait for strangers' tokens alone.
+    """
+    clients, others = split_pool(settings.database_pool)
+    async with AsyncExitStack() as stack:
+        yield (
+            Shares(
+                await stack.enter_async_context(open_database(settings, size=clients)),
+                size=clients,
+                each=share_of(clients),
+            ),
+            Shares(
+                await stack.enter_async_context(open_database(settings, size=others)),
+                size=others,
+                each=share_of_others(others),
+                waiting=10_000,
+                blamed=False,
+            ),
+        )

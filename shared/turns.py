@@ -1,0 +1,121 @@
+"""Fair admission to what is scarce: bounded places, a share for each key, and turns between keys.
+
+A key is mostly an organization. A key that asks for more than its share waits in a queue of its
+own, so it delays nobody but itself.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Hashable
+from contextlib import asynccontextmanager
+
+from shared.errors import Busy
+
+WAIT_S = 2.0
+
+
+class Turns:
+    """At most `places` are held at a time, and at most `each` of them by one key.
+
+    At most `waiting` callers of one key wait, each for at most `wait_s` seconds. A free place goes
+    to the key that has waited longest since its last turn.
+    """
+
+    def __init__(
+        self, places: int, *, each: int, waiting: int = 1000, wait_s: float = WAIT_S
+    ) -> None:
+        self._free = places
+        self._each = each
+        self._waiting = waiting
+        self._wait_s = wait_s
+        self._held: dict[Hashable, int] = {}
+        # A key is in the table only while callers wait; the table's order is that of turns.
+        self._queues: dict[Hashable, deque[tuple[asyncio.Future[None], float]]] = {}
+        self._watching = False
+
+    async def take(self, key: Hashable) -> None:
+        """Take a place, at once if one is free. Must be followed by `give_back(key)`.
+
+        Raises Busy if too many wait already or no place became free in time.
+        """
+        held = self._held.get(key, 0)
+        if self._free and held < self._each and key not in self._queues:
+            self._free -= 1
+            self._held[key] = held + 1
+            return
+        await self._wait(key)
+
+    async def _wait(self, key: Hashable) -> None:
+        queue = self._queues.setdefault(key, deque())
+        if len(queue) >= self._waiting:
+            raise Busy(own=True)
+        loop = asyncio.get_running_loop()
+        place: asyncio.Future[None] = loop.create_future()
+        queue.append((place, loop.time() + self._wait_s))
+        if not self._watching:
+            self._watching = True
+            loop.call_later(self._wait_s, self._expire)
+        try:
+            await place
+        except asyncio.CancelledError:
+            if place.cancelled():
+                self._leave(key, place)
+            elif place.exception() is None:
+                self.give_back(key)  # the place was given in the same moment
+            raise
+
+    def _leave(self, key: Hashable, place: "asyncio.Future[None]") -> None:
+        left = deque(one for one in self._queues.get(key, ()) if one[0] is not place)
+        if left:
+            self._queues[key] = left
+        else:
+            self._queues.pop(key, None)
+
+    def _expire(self) -> None:
+        # One timer for all that wait: one for each would cost more than most waits.
+        loop = asyncio.get_running_loop()
+        for key, queue in list(self._queues.items()):
+            while queue and queue[0][1] <= loop.time():
+                place, _ = queue.popleft()
+                if not place.done():
+                    place.set_exception(Busy(own=self._held.get(key, 0) >= self._each))
+            if not queue:
+                del self._queues[key]
+        self._watching = bool(self._queues)
+        if self._watching:
+            next_end = min(queue[0][1] for queue in self._queues.values())
+            loop.call_at(next_end, self._expire)
+
+    def give_back(self, key: Hashable) -> None:
+        """Give a place back; the next one in turn has it at once."""
+        self._free += 1
+        held = self._held[key] - 1
+        if held:
+            self._held[key] = held
+        else:
+            del self._held[key]
+        if self._queues:
+            self._serve()
+
+    def _serve(self) -> None:
+        while self._free:
+            key = next((key for key in self._queues if self._held.get(key, 0) < self._each), None)
+            if key is None:
+                return
+            queue = self._queues.pop(key)
+            place, _ = queue.popleft()
+            if queue:
+                self._queues[key] = queue  # behind all others
+            if not place.done():
+                place.set_result(None)
+                self._free -= 1
+                self._held[key] = self._held.get(key, 0) + 1
+
+    @asynccontextmanager
+    async def turn(self, key: Hashable) -> AsyncIterator[None]:
+        """Hold a place for the time of the block. Raises Busy as `take` does."""
+        await self.take(key)
+        try:
+            yield
+        finally:
+            self.give_back(key)

@@ -1,0 +1,162 @@
+"""One organization's statements and lists leave connections to all others and to the store."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import asyncpg
+import pytest
+
+from shared.shares import WAITING, open_shares, share_of, split_pool
+from tests.conftest import StartService
+from tests.service import Answer, Client, Service, make_settings, until
+from tests.stack import EVENTS_TOKEN, Stack
+
+PATH = "/api/v2/attachments"
+FILL = """
+INSERT INTO attachments (organization_id, bucket, name, file_name, attachable_type, attachable_id,
+                         policy_expires_at)
+SELECT $1, 'bucket', 'img.png', 'img.png', 'task', 1 + n % 2, now()
+FROM generate_series(1, $2::integer) AS n
+"""
+
+
+@asynccontextmanager
+async def locked(service: Service, attachment_id: str) -> AsyncIterator[None]:
+    """Hold the lock of a row, so that every statement that changes it waits."""
+    async with service.database.acquire() as connection, connection.transaction():
+        await connection.execute(
+            "SELECT FROM attachments WHERE id = $1 FOR UPDATE", int(attachment_id)
+        )
+        yield
+
+
+def renamed(client: Client, attachment_id: str) -> "asyncio.Task[Answer]":
+    """Begin to rename an attachment."""
+    attributes = {"name": "other.png"}
+    document = {"data": {"type": "attachments", "id": attachment_id, "attributes": attributes}}
+    return asyncio.create_task(client.request("PATCH", f"{PATH}/{attachment_id}", document))
+
+
+async def waiting(service: Service) -> int:
+    """Count the statements that wait for a lock."""
+    return int(
+        await service.database.fetchval(
+            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+            " AND datname = current_database()"
+        )
+    )
+
+
+@pytest.mark.parametrize("pool", [2, 3, 10])
+async def test_an_organization_that_fills_its_share_keeps_no_one_waiting(
+    start_service: StartService, pool: int
+) -> None:
+    service = await start_service(database_pool=str(pool))
+    other = await service.organization()
+    created = await service.client.create("a.png")
+    clients, _ = split_pool(pool)
+    share = share_of(clients)
+    async with locked(service, created["data"]["id"]):
+        held = [renamed(service.client, created["data"]["id"]) for _ in range(30)]
+
+        async def is_full() -> bool:
+            return await waiting(service) == share
+
+        await until(is_full)
+        key = created["data"]["attributes"]["aws_policy"]["key"]
+        if clients > 1:  # with one connection for all clients there is nothing to leave to another
+            assert (await other.create("b.png"))["data"]["id"]
+        assert (await service.client.request("GET", "/health/ready")).status == 200
+        answer = await service.client.request("GET", PATH, headers={"X-Auth-Token": "unknown"})
+        assert answer.status == 401
+        event = {
+            "eventName": "s3:ObjectCreated:Put",
+            "s3": {
+                "bucket": {"name": service.settings.s3_bucket},
+                "object": {"key": key.replace("a.png", "none.png"), "size": 1, "eTag": "e"},
+            },
+        }
+        answer = await service.client.request(
+            "POST", "/events/s3", {"Records": [event]},
+            headers={"Authorization": f"Bearer {EVENTS_TOKEN}", "X-Auth-Token": ""},
+        )  # fmt: skip
+        assert answer.status == 200
+        assert await waiting(service) == share
+    assert {(await task).status for task in held} <= {200, 429, 503}
+
+
+async def test_too_many_statements_of_one_organization_are_429(
+    start_service: StartService,
+) -> None:
+    service = await start_service(database_pool="4")
+    other = await service.organization()
+    created = await service.client.create("a.png")
+    service.client.session.connector._limit = 0  # type: ignore[union-attr]  # no other way once made
+    async with locked(service, created["data"]["id"]):
+        held = [renamed(service.client, created["data"]["id"]) for _ in range(WAITING + 50)]
+        done, _ = await asyncio.wait(held, return_when=asyncio.FIRST_COMPLETED)
+        answer = done.pop().result()
+        assert answer.status == 429
+        assert answer.document["errors"][0]["title"] == "Too Many Requests"
+        assert int(answer.headers["Retry-After"]) >= 1
+        assert (await other.create("b.png"))["data"]["id"]
+    await asyncio.gather(*held)
+
+
+@pytest.mark.parametrize("pool", [2, 3, 10, 100])
+async def test_both_pools_have_together_as_many_connections_as_are_set(
+    stack: Stack, database_url: str, pool: int
+) -> None:
+    settings = make_settings(stack.environment(database_url)).model_copy(
+        update={"database_pool": pool}
+    )
+    async with open_shares(settings) as (clients, others):
+        sizes = clients.whole.pool.get_max_size(), others.whole.pool.get_max_size()
+    assert sum(sizes) == pool
+    assert min(sizes) >= 1
+
+
+async def fill(service: Service, organization_id: int, rows: int) -> None:
+    """Insert rows as a large organization has them."""
+    connection = await asyncpg.connect(service.environment["ATTACHMENTS_DATABASE_URL"])
+    await connection.execute(FILL, organization_id, rows)
+    await connection.execute("VACUUM ANALYZE attachments")
+    await connection.close()
+
+
+async def test_totals_are_exact_up_to_100000_and_an_estimate_beyond(service: Service) -> None:
+    client, other = service.client, await service.organization()
+    await fill(service, client.organization_id, 100_000)
+    answer = await client.request("GET", f"{PATH}?page[size]=200&page[number]=500")
+    assert len(answer.data) == 200
+    assert answer.document["meta"]["total_count"] == 100_000
+    assert "total_is_estimate" not in answer.document["meta"]
+    assert set(answer.document["links"]) == {"first", "last", "prev"}
+    await fill(service, client.organization_id, 50_000)
+    for query in ("", "filter[page_id][not_eq]=1&"):
+        answer = await client.request("GET", f"{PATH}?{query}page[size]=200&page[number]=500")
+        meta = answer.document["meta"]
+        assert meta["total_is_estimate"] is True
+        assert 100_001 <= meta["total_count"] < 200_000
+        assert set(answer.document["links"]) == {"first", "prev", "next"}
+        answer = await client.request("GET", f"{PATH}?{query}page[size]=200&page[number]=501")
+        assert len(answer.data) == 200
+        assert set(answer.document["links"]) == {"first", "prev"}
+    exact = await client.request("GET", f"{PATH}?filter[task_id]=1")
+    assert exact.document["meta"]["total_count"] == 75_000
+    assert "total_is_estimate" not in exact.document["meta"]
+    alone = await client.request("GET", f"{PATH}?filter[task_id][not_eq]=1,2")
+    assert alone.document["meta"]["total_count"] == 0
+    assert (await other.request("GET", PATH)).document["meta"]["total_count"] == 0
+
+
+async def test_a_walk_that_takes_too_long_is_400_and_says_what_to_do(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.listing.WALK_S", 0.001)
+    await fill(service, service.client.organization_id, 20_000)
+    answer = await service.client.request("GET", f"{PATH}?filter[task_id][not_eq]=1,2")
+    assert answer.status == 400
+    assert "not_eq" in answer.document["errors"][0]["detail"]
+    assert (await service.client.request("GET", f"{PATH}?page[after]=")).status == 200

@@ -1,0 +1,82 @@
+"""Places are given in turns by key, each key has its share, and waiting is bounded."""
+
+import asyncio
+
+import pytest
+
+from shared.errors import Busy
+from shared.turns import Turns
+
+
+async def served(turns: Turns, key: str, order: list[str]) -> None:
+    """Hold a place for one round of the loop."""
+    async with turns.turn(key):
+        order.append(key)
+        await asyncio.sleep(0)
+
+
+async def test_a_key_that_asks_much_waits_behind_one_that_asks_little() -> None:
+    turns, order = Turns(2, each=1, wait_s=30), list[str]()
+    await asyncio.gather(
+        *(served(turns, "a", order) for _ in range(20)), *(served(turns, "b", order) for _ in "xy")
+    )
+    assert len(order) == 22
+    assert sorted(order[:4]) == ["a", "a", "b", "b"]
+
+
+async def test_one_place_goes_round_all_keys() -> None:
+    turns, order = Turns(1, each=1, wait_s=30), list[str]()
+    await asyncio.gather(*(served(turns, key, order) for key in "aaabbc"))
+    assert "".join(order) == "abcaba" or "".join(order) == "aabcab"
+
+
+async def test_a_key_never_holds_more_than_its_share() -> None:
+    turns, held, most = Turns(5, each=2, wait_s=30), 0, 0
+
+    async def hold() -> None:
+        nonlocal held, most
+        async with turns.turn("a"):
+            held += 1
+            most = max(most, held)
+            await asyncio.sleep(0)
+            held -= 1
+
+    await asyncio.gather(*(hold() for _ in range(50)))
+    assert most == 2
+
+
+async def test_too_many_that_wait_are_refused_at_once() -> None:
+    turns = Turns(1, each=1, waiting=1, wait_s=30)
+    await turns.take("a")
+    waits = asyncio.create_task(turns.take("a"))
+    await asyncio.sleep(0)
+    with pytest.raises(Busy) as busy:
+        await turns.take("a")
+    assert busy.value.own
+    turns.give_back("a")
+    await waits
+    turns.give_back("a")
+
+
+@pytest.mark.parametrize("key", ["a", "b"])
+async def test_who_waits_too_long_is_told_whose_doing_it_is(key: str) -> None:
+    turns = Turns(1, each=1, wait_s=0.01)
+    await turns.take("a")
+    with pytest.raises(Busy) as busy:
+        await turns.take(key)
+    assert busy.value.own is (key == "a")
+    turns.give_back("a")
+    await turns.take(key)
+
+
+async def test_a_cancelled_wait_keeps_no_place() -> None:
+    turns = Turns(1, each=1, wait_s=30)
+    await turns.take("a")
+    waiting = [asyncio.create_task(turns.take("a")) for _ in range(3)]
+    await asyncio.sleep(0)
+    waiting[0].cancel()
+    turns.give_back("a")  # given to the second, which is cancelled in the same moment
+    waiting[1].cancel()
+    await waiting[2]
+    turns.give_back("a")
+    await asyncio.wait_for(turns.take("a"), 1)
