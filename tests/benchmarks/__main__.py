@@ -24,6 +24,7 @@ from tests.benchmarks import (
     latency,
     libvips,
     memory,
+    others,
     uploads,
 )
 from tests.benchmarks.site import Site, running_site
@@ -40,6 +41,7 @@ BENCHMARKS: Final[dict[str, Callable[[Site], Awaitable[Table]]]] = {
     "memory": memory.run,
     "growth": growth.run,
     "corpus": corpus.run,
+    "others": others.run,
 }
 
 
