@@ -1,7 +1,7 @@
 """Quotas of organizations, and what they have used: bytes, attachments, uploads a day.
 
-Triggers count (migrations 0005 and 0006), from the moment at which an organization is first looked at or
-limited: what is not counted costs nothing. So the counters hold whatever writes the table.
+Triggers count (migrations 0005 and 0006), from the moment at which an organization is first looked
+at or limited: what is not counted costs nothing. So the counters hold whatever writes the table.
 """
 
 import asyncio

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import pytest_asyncio
 
-from shared import copies
+from shared import copies, quotas
 from shared.attachments import Attachment
 from tests.acceptance.test_end_to_end import photo
-from tests.conftest import StartWorker
+from tests.conftest import StartService, StartWorker
 from tests.resources import open_bucket
 from tests.service import Service, until
 from tests.stack import BUCKET, Stack
@@ -82,6 +82,42 @@ async def test_a_source_that_is_gone_when_the_worker_comes_is_source_missing(
     done = await service.client.settled(resource["id"])
     assert done["meta"]["state"] == "failed"
     assert done["meta"]["reason"]["code"] == "source_missing"
+
+
+@pytest.mark.usefixtures("all_are_large")
+async def test_a_copy_by_a_worker_has_the_type_of_the_public_mode(
+    start_service: StartService, bucket: "S3Client", start_worker: StartWorker
+) -> None:
+    service = await start_service(files_public="true", files_url="https://files.example")
+    key = "uploads/page.jpg"
+    await bucket.put_object(Bucket=BUCKET, Key=key, Body=photo(), ContentType="text/html")
+    url = f"{service.settings.upload_url}/{key}"
+    resource = await copied(service, url, "page.jpg")
+    await start_worker(service, publish_grace="1", sweep_interval="0.5")
+    done = await service.client.settled(resource["id"])
+    assert done["meta"]["state"] == "ready"
+    found = await bucket.head_object(Bucket=BUCKET, Key=(await service.row(resource["id"])).key)
+    assert found["ContentType"] == "image/jpeg"
+
+
+async def test_a_copy_that_failed_counts_no_bytes(service: Service) -> None:
+    assert (await service.client.request("GET", "/api/v2/usage")).status == 200
+    row = await asked(service)
+
+    async def used() -> Any:
+        answer = await service.client.request("GET", "/api/v2/usage")
+        return answer.data["attributes"]["bytes"]
+
+    async with service.database.acquire() as connection:
+        await connection.execute("UPDATE attachments SET promised_bytes = 1000")
+        assert await used() == 1000
+        claim = await copies.claim(connection, row.id, None, lease_s=30)
+        assert claim is not None
+        assert await copies.fail(connection, claim, reason="copy_failed")
+        failed = await service.row(row.id)
+        assert (failed.state, failed.counted_bytes) == ("failed", 0)
+        assert await used() == 0
+        assert not any((await quotas.recount(connection, row.organization_id)).values())
 
 
 @pytest.mark.usefixtures("all_are_large")

@@ -86,6 +86,33 @@ async def test_an_organization_that_fills_its_share_keeps_no_one_waiting(
     assert {(await task).status for task in held} <= {200, 429, 503}
 
 
+async def test_creates_that_wait_for_a_quota_keep_no_one_waiting(
+    start_service: StartService,
+) -> None:
+    service = await start_service(quota_attachments="100")
+    client, other = service.client, await service.organization()
+    await client.create("a.png")
+    await other.create("a.png")
+    share = share_of(split_pool(service.settings.database_pool)[0])
+    async with service.database.acquire() as connection, connection.transaction():
+        await connection.execute(
+            "SELECT FROM organizations WHERE id = $1 FOR UPDATE", client.organization_id
+        )
+        document = {"data": {"type": "attachments", "attributes": {"name": "b.png"}}}
+        held = [
+            asyncio.create_task(client.request("POST", PATH, document)) for _ in range(3 * share)
+        ]
+
+        async def is_full() -> bool:
+            return await waiting(service) == share
+
+        await until(is_full)
+        assert (await other.create("b.png"))["data"]["id"]
+        assert (await other.request("GET", "/api/v2/usage")).status == 200
+        assert await waiting(service) == share
+    assert {(await task).status for task in held} <= {201, 429, 503}
+
+
 async def test_too_many_statements_of_one_organization_are_429(
     start_service: StartService,
 ) -> None:
