@@ -83,11 +83,15 @@ class IdsTaken(AttachmentsError):
 
 
 class Busy(AttachmentsError):
-    """No place became free in time; `own` if the caller itself holds all that it may."""
+    """No place became free in time; `own` if the caller itself holds all that it may.
 
-    def __init__(self, *, own: bool) -> None:
+    `waited` if the caller waited for a place, and was not refused at once.
+    """
+
+    def __init__(self, *, own: bool, waited: bool = False) -> None:
         super().__init__("the caller's own share is in use" if own else "all places are in use")
         self.own = own
+        self.waited = waited
 
 
 class QueueAway(AttachmentsError):

@@ -1,5 +1,6 @@
 """Shares of a pool of connections: one organization's statements cannot hold all of them."""
 
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Concatenate
@@ -16,12 +17,11 @@ WAITING = 200
 class Share(Database):
     """A pool as one key sees it: each statement waits for its turn first."""
 
-    def __init__(self, whole: Database, turns: Turns, key: Hashable, *, blamed: bool) -> None:
-        self.pool = whole.pool
-        self._abandoned = whole._abandoned
-        self._turns = turns
+    def __init__(self, shares: "Shares", key: Hashable) -> None:
+        self.pool = shares.whole.pool
+        self._abandoned = shares.whole._abandoned
+        self._shares = shares
         self._key = key
-        self._blamed = blamed
 
     async def run(
         self,
@@ -32,18 +32,22 @@ class Share(Database):
         """Do as `Database.run`, in turn.
 
         Raises Busy if the key's own statements fill its share, where the key is to blame for it;
-        DatabaseAway if it is not.
+        DatabaseAway if it is not, or if the database answered nobody while the key waited.
         """
+        shares, began = self._shares, time.monotonic()
         try:
-            await self._turns.take(self._key)
+            await shares.turns.take(self._key)
         except Busy as error:
-            if error.own and self._blamed:
+            silent = error.waited and shares.answered_at < began
+            if error.own and shares.blamed and not silent:
                 raise
             raise DatabaseAway("all connections are in use") from None
         try:
-            return await super().run(function, *args, **kwargs)
+            answer = await super().run(function, *args, **kwargs)
+            shares.answered_at = time.monotonic()
+            return answer
         finally:
-            self._turns.give_back(self._key)
+            shares.turns.give_back(self._key)
 
 
 class Shares:
@@ -57,12 +61,13 @@ class Shares:
         self, whole: Database, *, size: int, each: int, waiting: int = WAITING, blamed: bool = True
     ) -> None:
         self.whole = whole
-        self._turns = Turns(size, each=each, waiting=waiting)
-        self._blamed = blamed
+        self.turns = Turns(size, each=each, waiting=waiting)
+        self.blamed = blamed
+        self.answered_at = time.monotonic()
 
     def of(self, key: Hashable) -> Share:
         """Give the share of a key; it may be kept or made anew for each request."""
-        return Share(self.whole, self._turns, key, blamed=self._blamed)
+        return Share(self, key)
 
 
 def split_pool(total: int) -> tuple[int, int]:

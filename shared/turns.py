@@ -78,7 +78,8 @@ class Turns:
             while queue and queue[0][1] <= loop.time():
                 place, _ = queue.popleft()
                 if not place.done():
-                    place.set_exception(Busy(own=self._held.get(key, 0) >= self._each))
+                    own = self._held.get(key, 0) >= self._each
+                    place.set_exception(Busy(own=own, waited=True))
             if not queue:
                 del self._queues[key]
         self._watching = bool(self._queues)
