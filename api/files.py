@@ -12,7 +12,6 @@ from shared import attachments, content_types, keys
 from shared.ages import predates
 from shared.attachments import Attachment
 from shared.errors import ObjectMissing, StoreUnavailable
-from shared.metrics import OLDER_OBJECTS
 from shared.older_objects import note_older
 from shared.settings import Settings
 from shared.signing import presigned_get
@@ -97,7 +96,6 @@ async def _check_age(parts: Parts, row: Attachment) -> None:
     except TimeoutError:
         raise StoreUnavailable("no answer in time") from None
     if predates(found, row):
-        OLDER_OBJECTS.inc()
         note_older(row, found, seen_by="api")
         raise not_found()
 

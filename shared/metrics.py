@@ -21,7 +21,7 @@ EVENTS = Counter("attachments_events_total", "Events by dialect and effect", ["d
 
 OLDER_OBJECTS = Counter(
     "attachments_older_objects_total",
-    "Files asked for whose object is older than its row, and so was not served",
+    "Times that an object was met which is older than its row, and so was not used or deleted",
 )
 
 NOT_KEPT = Counter(

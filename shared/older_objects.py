@@ -12,6 +12,7 @@ from shared.attachments import LATE_UPLOAD_S, Attachment
 from shared.database import Connection
 from shared.errors import ObjectMissing
 from shared.log import get_logger
+from shared.metrics import OLDER_OBJECTS
 from shared.processing import ALIVE, FENCE, NEXT_CHECK, Claim
 from shared.storage import Storage, StoredObject
 
@@ -35,7 +36,8 @@ _SET_ASIDE = f"""
 
 
 def note_older(row: Attachment, found: StoredObject, *, seen_by: str) -> None:
-    """Log that an object is older than its row, with how many of them this process has met."""
+    """Count and log that an object is older than its row, once for each time it is met."""
+    OLDER_OBJECTS.inc()
     log.warning(
         "object older than its row",
         attachment=row.id,

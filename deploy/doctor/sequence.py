@@ -27,7 +27,8 @@ async def check_sequence(examination: Examination) -> Verdict:
     if taken is not None:
         return failed(
             f"the bucket holds originals with ids up to {taken.attachment_id} or more, the database"
-            f" has only handed out ids up to {taken.last_id}; the API creates no attachments",
+            f" has only handed out ids up to {taken.last_id}; an API that starts now creates no"
+            " attachments",
             "restore the rows that were lost, or end the other deployment on this bucket; then run"
             " `attachments reconcile --mend`, which has ids go on above all that are taken",
         )
