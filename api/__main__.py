@@ -51,7 +51,7 @@ async def _check_ids(ids: IdCheck) -> "asyncio.Task[None] | None":
     """Check ids now, else in a task until that was possible. Raises IdsTaken."""
     if await ids.at_start():
         return None
-    log.warning("ids are not checked yet: database or store is away")
+    log.warning("ids are not checked yet: database or store is away, or did not decide it")
     return asyncio.create_task(ids.go_on(), name="check of ids")
 
 

@@ -1,7 +1,8 @@
 """Are the ids that the database hands out free in the bucket? Else no attachment is created.
 
-The check runs once when a process starts, and then in the background until database and store
-could both be asked. `create_app` only carries its result; `api.__main__` runs it.
+The check runs once when a process starts, and then in the background until database and store have
+both been asked and their answers decide it. `create_app` only carries its result; `api.__main__`
+runs it.
 """
 
 import asyncio
@@ -11,7 +12,7 @@ import asyncpg
 
 from api.problems import general
 from shared.database import Database, DatabaseAway
-from shared.errors import IdsTaken, StoreError, StoreRefused, StoreUnavailable
+from shared.errors import IdsTaken, IdsUndecided, StoreError, StoreRefused, StoreUnavailable
 from shared.log import get_logger
 from shared.sequence import TakenId, find_taken_id
 from shared.storage import Storage
@@ -33,6 +34,7 @@ class IdCheck:
         self._database = database
         self._storage = storage
         self.taken: TakenId | None = None
+        self._warned = False
 
     def require_free(self) -> None:
         """Raise Problem 503 if ids that would be handed out are taken."""
@@ -74,10 +76,15 @@ class IdCheck:
                 return
 
     async def _settle(self) -> bool:
-        """Ask database and store once; returns whether both could be asked, or never can be."""
+        """Ask database and store once; returns whether that decided it, or it never can be."""
         try:
             self.taken = await find_taken_id(self._database, self._storage)
         except (DatabaseAway, StoreUnavailable):
+            return False
+        except IdsUndecided as error:
+            if not self._warned:
+                self._warned = True
+                log.warning("whether ids are free could not be decided yet", error=str(error))
             return False
         except (StoreRefused, asyncpg.InsufficientPrivilegeError) as error:
             log.warning(

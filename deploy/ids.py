@@ -5,15 +5,17 @@ It asks by itself, since `attachments reconcile` needs servers that would not ru
 
 import asyncpg
 
+from deploy.environment import note
 from deploy.supervisor import StartFailed
-from shared.errors import AttachmentsError
+from shared.errors import AttachmentsError, IdsUndecided
 from shared.settings import Settings
 
 
 async def check_ids(settings: Settings, *, mend: bool) -> None:
     """See that ids are free in the bucket; with `mend`, have them go on above those that are not.
 
-    Raises StartFailed if they are not free. Where it cannot be told, the API goes on to check.
+    Raises StartFailed if they are not free. Where it cannot be told, the API goes on to check;
+    where database and store answered and it is still undecided, that is said.
     """
     from shared import sequence
     from shared.database import open_database
@@ -23,6 +25,9 @@ async def check_ids(settings: Settings, *, mend: bool) -> None:
         try:
             while (taken := await sequence.find_taken_id(database, storage)) and mend:
                 await sequence.mend_sequence(database, taken.attachment_id)
+        except IdsUndecided as error:
+            note(f"whether ids are free in the bucket could not be decided yet: {error}")
+            return
         except (AttachmentsError, asyncpg.PostgresError):
             return
     if taken is not None:

@@ -12,6 +12,7 @@
     ├── DecoderFault           the decoder broke without the file being to blame
     ├── ObjectOlder            the object was there before its row: it belongs to a lost row
     ├── IdsTaken               the bucket holds originals with ids that are not handed out yet
+    ├── IdsUndecided           it could not be found out whether there are such originals
     ├── ClaimLost              another worker holds the attachment now
     ├── Busy                   the caller has as many places as it may have at one time
     ├── QueueAway              the queue of events did not answer, or refused
@@ -76,6 +77,10 @@ class ClaimLost(AttachmentsError):
 
 class ObjectOlder(AttachmentsError):
     """The object is older than its row, so it was uploaded for another row that had this id."""
+
+
+class IdsUndecided(AttachmentsError):
+    """Whether ids are free in the bucket could not be found out; asking later may decide it."""
 
 
 class IdsTaken(AttachmentsError):

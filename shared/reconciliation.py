@@ -15,7 +15,7 @@ from shared import keys, older_objects, processing, sequence
 from shared.ages import predates
 from shared.attachments import COLUMNS, Attachment
 from shared.database import Connection, Database
-from shared.errors import ObjectMissing
+from shared.errors import IdsUndecided, ObjectMissing
 from shared.notifications import UploadEvent
 from shared.processing import WakeUp
 from shared.reasons import NO_OBJECT
@@ -132,7 +132,10 @@ class Reconciliation:
         A difference of the sequence comes first, so that its mending need not wait for the rest,
         and once more in the end where the whole listing shows a greater id.
         """
-        taken = await sequence.find_taken_id(self._database, self._storage)
+        try:
+            taken = await sequence.find_taken_id(self._database, self._storage)
+        except IdsUndecided:
+            taken = None  # the whole listing decides it
         if taken is not None:
             yield Difference(kind=Kind.SEQUENCE, attachment_id=taken.attachment_id)
         async for page in self._storage.list_keys(keys.PREFIX, page_size=PAGE):

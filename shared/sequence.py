@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from shared import keys
 from shared.database import Connection, Database
+from shared.errors import IdsUndecided
 from shared.storage import Storage
 
 STEP = 1_000_000
@@ -17,13 +18,16 @@ STEP = 1_000_000
 row may have had, but of which no object has come yet, are then not given again either."""
 
 MAX_LISTINGS = 200
-"""How many listings one search makes at most. Where no id is above the sequence it makes three,
-and ten more where ids have reached a million. Only folders that a store still lists after their
-objects have been deleted (SeaweedFS, for some minutes) cost more."""
+"""How many folders the search for ids of up to nine digits asks for at most. Where no id is above
+the sequence it asks for three. Only folders that a store still lists after their objects have been
+deleted (SeaweedFS, for some minutes) cost more. If these were too few, keys are listed instead."""
+
+KEY_PAGES = 10
+"""How many pages of keys are then listed at most, from the first key above the sequence on."""
 
 LONGER_LISTINGS = 10
-"""How many of them look for ids of more than nine digits, from the first one above the sequence
-on: lost ids lie directly above it."""
+"""How many folders the search for ids of more than nine digits asks for at most, from the first one
+above the sequence on: lost ids lie directly above it. It is made where ids reached a million."""
 
 RACES = 5
 """How often the search is repeated while other processes hand out ids and uploads come."""
@@ -92,9 +96,11 @@ class TakenId:
 async def find_taken_id(database: Database, storage: Storage) -> TakenId | None:
     """Look for originals with ids above the sequence; returns the greatest that was found.
 
-    May be run while ids are handed out. Ids of up to nine digits are found with certainty, longer
-    ones where they begin within some thousands above the sequence, or are few. Raises StoreError
-    (StoreRefused without s3:ListBucket), DatabaseAway, asyncpg.InsufficientPrivilegeError.
+    May be run while ids are handed out. None means for ids of up to nine digits that there is none;
+    longer ones are found where they begin within some thousands above the sequence, or are few.
+    Where too many folders are empty, the id returned may be another than the greatest. Raises
+    IdsUndecided if bounded looking did not tell, StoreError (StoreRefused without s3:ListBucket),
+    DatabaseAway, asyncpg.InsufficientPrivilegeError.
     """
     last_id = await database.run(find_last_id)
     for _ in range(RACES):
@@ -104,7 +110,11 @@ async def find_taken_id(database: Database, storage: Storage) -> TakenId | None:
             return None
         if found > last_id:
             return TakenId(attachment_id=found, last_id=last_id)
-    return None  # every one that was found had been handed out in the meantime
+    raise IdsUndecided(f"ids were handed out as fast as they were looked for, {RACES} times")
+
+
+class _UsedUp(Exception):
+    """The listings that one search may make have been made."""
 
 
 @dataclass(slots=True)
@@ -117,17 +127,49 @@ class _Search:
 
     storage: Storage
     last_id: int
-    left: int = field(default=MAX_LISTINGS, init=False)
+    left: int = field(default=0, init=False)
+    met_empty: bool = field(default=False, init=False)
 
     async def find(self) -> int | None:
-        """Find the greatest id of up to nine digits above `last_id`, else a longer one."""
+        """Find the greatest id of up to nine digits above `last_id`, else a longer one.
+
+        Raises IdsUndecided if the listings were too few to tell.
+        """
+        self.left = MAX_LISTINGS
         top = await self._names(())
-        found = await self._nine_digits((), top) if self.last_id < 10**9 - 1 else None
+        found = None
+        if self.last_id < 10**9 - 1:
+            try:
+                found = await self._nine_digits((), top)
+            except _UsedUp:
+                found = await self._listed()
         if found is None and any(name > "000" for name in top):  # longer ids begin with 001
-            self.left = min(self.left, LONGER_LISTINGS)
+            self.left, self.met_empty = LONGER_LISTINGS, False
             least = keys.partition(max(self.last_id + 1, 10**9)).split("/")
-            found = await self._longer((), top, least)
+            try:
+                found = await self._longer((), top, least)
+            except _UsedUp:
+                # Folders in use always use it up. It says nothing only where empty ones did.
+                if self.met_empty:
+                    raise IdsUndecided("too many folders above the sequence are empty") from None
         return found
+
+    async def _listed(self) -> int | None:
+        """Find the first id above `last_id` by its key: empty folders have none.
+
+        Keys of ids of up to nine digits lie in the order of the ids, all above `last_id`'s own.
+        """
+        pages = 0
+        after = f"{keys.PREFIX}{keys.partition(self.last_id)}/u"  # after original/ and thumb/
+        async for page in self.storage.list_keys(keys.PREFIX, after=after):
+            for key, _ in page:
+                parsed = keys.parse_key(key)
+                if parsed is not None and parsed[1] == "original" and parsed[0] > self.last_id:
+                    return parsed[0]
+            pages += 1
+            if pages >= KEY_PAGES:
+                raise IdsUndecided("too many keys above the sequence are of no original")
+        return None
 
     async def _nine_digits(self, groups: tuple[str, ...], names: Sequence[str]) -> int | None:
         for name in sorted((name for name in names if name != "original"), reverse=True):
@@ -139,7 +181,7 @@ class _Search:
                 found = await self._nine_digits(inner, await self._names(inner))
             elif await self._holds_original(inner):
                 found = int("".join(inner))
-            if found is not None or self.left <= 0:
+            if found is not None:
                 return found
         return None
 
@@ -153,8 +195,6 @@ class _Search:
                 return found
         tight = list(groups) == list(least[: len(groups)])
         for name in sorted(name for name in names if name != "original"):
-            if self.left <= 0:
-                return None
             if tight and len(groups) < len(least) and name < least[len(groups)]:
                 continue
             inner = (*groups, name)
@@ -165,9 +205,9 @@ class _Search:
 
     async def _names(self, groups: tuple[str, ...]) -> list[str]:
         """List what a folder holds of groups of digits and of `original`."""
-        if self.left <= 0 or len(groups) > 7:
+        if len(groups) > 7:
             return []
-        self.left -= 1
+        self._use_one()
         found = await self.storage.list_prefixes(_folder(groups))
         names = [prefix.rstrip("/").rpartition("/")[2] for prefix in found]
         return [
@@ -178,13 +218,17 @@ class _Search:
 
     async def _holds_original(self, groups: tuple[str, ...]) -> bool:
         """Whether there really is an object: a store may list folders that are empty by now."""
-        if self.left <= 0:
-            return False
-        self.left -= 1
+        self._use_one()
         async for page in self.storage.list_keys(f"{_folder(groups)}original/", page_size=1):
             if page:
                 return True
+        self.met_empty = True
         return False
+
+    def _use_one(self) -> None:
+        if self.left <= 0:
+            raise _UsedUp
+        self.left -= 1
 
 
 def _folder(groups: tuple[str, ...]) -> str:

@@ -207,15 +207,17 @@ class Storage:
         return found
 
     async def list_keys(
-        self, prefix: str, *, page_size: int = 1000
+        self, prefix: str, *, page_size: int = 1000, after: str = ""
     ) -> AsyncIterator[list[tuple[str, StoredObject]]]:
         """List the objects below a prefix in the order of their keys, page by page.
 
-        A page has up to `page_size` objects (1000 at most, S3's own limit). An object that is
+        Only keys above `after` are listed, which need not be one. A page has up to `page_size`
+        objects (1000 at most, S3's own limit). An object that is
         stored meanwhile may or may not be listed. Without `version_id` and checksum, which a
         listing does not tell. Needs s3:ListBucket.
         """
-        async for answer in self._pages(prefix, MaxKeys=page_size):
+        start = {"StartAfter": after} if after else {}
+        async for answer in self._pages(prefix, MaxKeys=page_size, **start):
             date = _date(answer)
             yield [
                 (

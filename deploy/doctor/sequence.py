@@ -4,7 +4,7 @@ import asyncpg
 
 from deploy.doctor.examination import Examination, Verdict, failed, ok, warning
 from shared import sequence
-from shared.errors import StoreRefused
+from shared.errors import IdsUndecided, StoreRefused
 
 
 async def check_sequence(examination: Examination) -> Verdict:
@@ -17,6 +17,11 @@ async def check_sequence(examination: Examination) -> Verdict:
         return warning(
             f"bucket {bucket} may not be listed, so it is not known whether ids are free in it",
             f"grant s3:ListBucket on arn:aws:s3:::{bucket}",
+        )
+    except IdsUndecided as error:
+        return warning(
+            f"whether ids are free in bucket {bucket} could not be decided: {error}",
+            "run it again in some minutes, or run `attachments reconcile`, which reads all keys",
         )
     except asyncpg.InsufficientPrivilegeError:
         return warning(

@@ -9,10 +9,13 @@ import asyncpg
 import pytest
 import pytest_asyncio
 
+from api.ids import IdCheck
 from deploy.ids import check_ids
 from deploy.supervisor import StartFailed
 from shared import keys, sequence
 from shared.database import open_database
+from shared.errors import IdsUndecided
+from shared.reconciliation import Kind, Reconciliation
 from tests.acceptance.test_doctor import environment, examine
 from tests.commands import command
 from tests.conftest import StartService
@@ -92,6 +95,64 @@ async def test_an_object_that_was_deleted_again_takes_no_id(alone: Service) -> N
     async with opened_storage(alone.stack, alone.settings.s3_bucket) as storage:
         await storage.delete(keys.original_key(7, "img.png"))
     assert await find_taken(alone) is None
+
+
+@pytest.fixture
+def few_listings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a search ask for six folders."""
+    monkeypatch.setattr(sequence, "MAX_LISTINGS", 6)
+
+
+async def empty(service: Service, *ids: int) -> None:
+    """Put originals and delete them: the store goes on to list their folders."""
+    await put(service, *ids)
+    async with opened_storage(service.stack, service.settings.s3_bucket) as storage:
+        for each in ids:
+            await storage.delete(keys.original_key(each, "img.png"))
+
+
+@pytest.mark.usefixtures("few_listings")
+async def test_more_emptied_folders_than_listings_hide_no_original(alone: Service) -> None:
+    await lose_rows(alone, 12)
+    await put(alone, 3, 11, 12, 13, 900)
+    await lose_rows(alone, 14)
+    await empty(alone, *range(2000, 2010), *range(3000, 3010))
+    assert await find_taken(alone) == 900
+    await lose_rows(alone, 901)
+    assert await find_taken(alone) is None
+
+
+@pytest.mark.usefixtures("few_listings")
+async def test_undecided_is_never_free(
+    alone: Service, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sequence, "KEY_PAGES", 1)
+    await lose_rows(alone, 5)
+    await empty(alone, *range(2000, 2010))
+    async with open_bucket(alone.stack) as bucket:  # a page of keys that are no originals
+        for number in range(1001):
+            key = f"attachments/files/000/000/006/x/{number}"
+            await bucket.put_object(Bucket=alone.settings.s3_bucket, Key=key, Body=b"x")
+    await put(alone, 900)
+    async with (
+        open_database(alone.settings) as database,
+        opened_storage(alone.stack, alone.settings.s3_bucket) as storage,
+    ):
+        with pytest.raises(IdsUndecided):
+            await sequence.find_taken_id(database, storage)
+        check = IdCheck(database, storage)
+        assert not await check.at_start()
+        found = [
+            each.kind
+            async for each in Reconciliation(database, storage, alone.settings).differences()
+        ]
+        assert Kind.SEQUENCE in found
+    examined = await examine(environment(alone), wait=1)
+    assert examined["sequence"]["status"] == "warning"
+    assert "could not be decided" in examined["sequence"]["found"]
+    with mock.patch.dict("os.environ", alone.environment):
+        await check_ids(alone.settings, mend=False)
+    assert "could not be decided" in capsys.readouterr().err
 
 
 async def test_the_sequence_is_never_lowered(alone: Service) -> None:

@@ -8,7 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared import keys
-from shared.sequence import MAX_LISTINGS, STEP, _Search, raised_above
+from shared.errors import IdsUndecided
+from shared.sequence import (
+    KEY_PAGES,
+    LONGER_LISTINGS,
+    MAX_LISTINGS,
+    STEP,
+    _Search,
+    raised_above,
+)
 from shared.storage import Storage, StoredObject
 
 NINE = 10**9
@@ -33,12 +41,14 @@ class Bucket:
         return sorted(inner)
 
     async def list_keys(
-        self, prefix: str, *, page_size: int = 1000
+        self, prefix: str, *, page_size: int = 1000, after: str = ""
     ) -> AsyncIterator[list[tuple[str, StoredObject]]]:
         """List keys."""
-        self.listings += 1
-        found = [name for name in self.names if name.startswith(prefix)][:page_size]
-        yield [(name, StoredObject(size=1, etag="a")) for name in found]
+        found = [name for name in self.names if name.startswith(prefix) and name > after]
+        for start in range(0, max(len(found), 1), page_size):
+            self.listings += 1
+            page = found[start : start + page_size]
+            yield [(name, StoredObject(size=1, etag="a")) for name in page]
 
 
 def originals(*ids: int) -> list[str]:
@@ -110,10 +120,34 @@ async def test_an_empty_folder_is_no_original() -> None:
     assert await found(Bucket(originals(5), phantoms), 5) is None
 
 
-async def test_the_number_of_listings_is_bounded() -> None:
+EMPTIED = originals(*range(2000, 2110), *range(3000, 3110))
+
+
+async def test_more_empty_folders_than_listings_hide_no_original() -> None:
+    assert await found(Bucket(originals(11, 900), EMPTIED), 11) == 900
+    assert await found(Bucket(originals(11), EMPTIED), 11) is None
     bucket = Bucket([], originals(*range(1, 1000), *range(2_000_000, 2_001_000)))
     assert await found(bucket, 0) is None
-    assert bucket.listings <= MAX_LISTINGS + 20
+    assert bucket.listings <= MAX_LISTINGS + KEY_PAGES + LONGER_LISTINGS
+
+
+async def test_what_bounded_looking_does_not_tell_is_undecided() -> None:
+    thumbnails = [
+        keys.thumbnail_key(each) for each in originals(*range(12, 12 + 1000 * KEY_PAGES + 1))
+    ]
+    bucket = Bucket([*thumbnails, *originals(50_000)], originals(*range(60_000, 60_300)))
+    with pytest.raises(IdsUndecided):
+        await found(bucket, 11)
+    assert bucket.listings <= MAX_LISTINGS + KEY_PAGES
+
+
+async def test_empty_folders_of_longer_ids_are_undecided() -> None:
+    with pytest.raises(IdsUndecided):
+        await found(Bucket(originals(NINE + 900), originals(*range(NINE + 12, NINE + 40))), NINE)
+
+
+async def test_folders_in_use_are_not_undecided() -> None:
+    assert await found(Bucket(originals(*range(1_000_000, 1_100_000, 500))), 1_100_000) is None
 
 
 @given(greatest=st.integers(0, keys.MAX_ID))
