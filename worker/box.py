@@ -8,7 +8,6 @@ the thumbnail's bytes. Everything that it needs is imported and has run once bef
 """
 
 import json
-import math
 import os
 import resource
 import signal
@@ -22,6 +21,7 @@ from typing import Any, BinaryIO, Final
 from shared.errors import Rejected
 from worker import privileges
 from worker.formats import Box
+from worker.limits import limit_cpu
 from worker.seccomp import seal
 from worker.thumbnails import Thumbnail, load_codecs, make_thumbnail
 
@@ -50,7 +50,9 @@ def run_job(make: Make, job: dict[str, Any], descriptor: int) -> tuple[dict[str,
     """Decode one file; what is wrong with it comes back as a code, never as an exception."""
     # A second clock behind the parent's: should that be gone, this still ends.
     signal.setitimer(signal.ITIMER_REAL, job["timeout_s"] + 2)
-    _limit_cpu(job["cpu_s"])
+    # `Decoder._allow_cpu` does the same, but may not where this process runs as another user and
+    # the worker has no CAP_SYS_RESOURCE, as root in Docker.
+    limit_cpu(job["cpu_s"])
     try:
         with os.fdopen(descriptor, "rb") as file:
             file.seek(0)
@@ -69,18 +71,6 @@ def run_job(make: Make, job: dict[str, Any], descriptor: int) -> tuple[dict[str,
         "pages": result.pages,
         "carries_more": result.carries_more,
     }, result.body
-
-
-def _limit_cpu(seconds: float) -> None:
-    """Have the kernel end this process once it has computed that much longer.
-
-    The worker does the same (`Decoder._allow_cpu`), but may not where this process runs as another
-    user and the worker has no CAP_SYS_RESOURCE, as root in Docker.
-    """
-    _, hard = resource.getrlimit(resource.RLIMIT_CPU)
-    soft = math.ceil(time.process_time() + seconds)
-    if hard == resource.RLIM_INFINITY or soft < hard:
-        resource.setrlimit(resource.RLIMIT_CPU, (soft, hard))
 
 
 def make_image(file: BinaryIO, job: dict[str, Any]) -> Thumbnail:

@@ -9,7 +9,6 @@ import secrets
 import signal
 import socket
 import sys
-import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Final
@@ -19,6 +18,7 @@ from shared.reasons import REASONS
 from worker.box import HEADER, MAX_MEMORY_BYTES
 from worker.children import Child, Spawned, spawn
 from worker.formats import Box
+from worker.limits import cpu_s
 from worker.thumbnails import MAX_EDGE, Thumbnail
 
 CPU_SHARE: Final = 0.5
@@ -105,13 +105,13 @@ class Decoder:
         if (fault := self.idle_fault()) is not None:
             raise EOFError(fault)
         self.jobs += 1
-        cpu_s = timeout_s * CPU_SHARE
+        allowed_s = timeout_s * CPU_SHARE
         name = secrets.token_hex(8)  # bytes that were sent before the job cannot name it
         job = json.dumps(
-            {"job": name, "max_pixels": max_pixels, "timeout_s": timeout_s, "cpu_s": cpu_s}
+            {"job": name, "max_pixels": max_pixels, "timeout_s": timeout_s, "cpu_s": allowed_s}
         ).encode()
         async with asyncio.timeout(timeout_s):
-            self._allow_cpu(cpu_s)
+            self._allow_cpu(allowed_s)
             with _read_only(descriptor) as readable:
                 socket.send_fds(self._channel, [HEADER.pack(len(job), 0) + job], [readable])
                 # Open until the answer: /proc then shows that a decoder has a job.
@@ -145,11 +145,7 @@ class Decoder:
 
     def _cpu_s(self) -> float:
         """Read the child's CPU clock, in seconds; 0 where there is none (not on Linux)."""
-        if sys.platform == "linux":
-            with suppress(OSError):  # it has died, which its socket tells
-                # the number of another process's CPU clock (clock_getcpuclockid(3))
-                return time.clock_gettime((~self.pid << 3) | 2)
-        return 0.0
+        return cpu_s(self.pid)
 
     def _allow_cpu(self, seconds: float) -> None:
         """Have the kernel end the child once it has computed that much longer (Linux).

@@ -13,9 +13,11 @@ import resource
 import signal
 import socket
 import sys
+import time
 from typing import Any, Final
 
 from worker import privileges, seccomp, sniff
+from worker.limits import limit_cpu
 from worker.sniff_protocol import ANSWER, COMMAND, FORK, HEADER, MAX_PIECES
 
 CODECS: Final = (
@@ -75,7 +77,13 @@ def _serve_files(channel: socket.socket) -> None:
         for length in job["lengths"]:
             pieces.append(body[at : at + length])
             at += length
-        _send(channel, answer(job["size"], pieces))
+        limit_cpu(job["cpu_s"])
+        found = answer(job["size"], pieces)
+        # The worker compares this process's CPU clock before the next job with that after this
+        # answer. The kernel may count a running process at ticks only (up to 10 ms): reading the
+        # clock has it count now.
+        time.process_time()
+        _send(channel, {**found, "job": job["job"]})
 
 
 def _send(channel: socket.socket, words: dict[str, Any]) -> None:

@@ -2,8 +2,10 @@
 
 The fork server gets commands: a letter and a process id. `FORK` comes with a socket: fork a child
 that serves it; the answer is the child's id. `END` ends that child; the answer is its exit status.
-To a child goes a HEADER, a job as JSON (`size`, and the `lengths` of the pieces) and the pieces;
-back comes a HEADER and JSON: the type's `name`, the `range` to be seen next, or a `fault`.
+To a child goes a HEADER, a job as JSON and the pieces. The job has a random name (`job`), the
+file's `size`, the `lengths` of the pieces, and the CPU time that it may take (`cpu_s`). Back comes
+a HEADER and JSON: the name of the job, and the type's `name`, the `range` to be seen next, or a
+`fault`.
 """
 
 import struct

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import secrets
 import socket
 import subprocess
 import sys
@@ -9,6 +10,8 @@ from contextlib import nullcontext, suppress
 from typing import Any, Final
 
 from shared.errors import DecoderFault
+from worker.decoder import CPU_SHARE, IDLE_CPU_S
+from worker.limits import cpu_s
 from worker.sniff_protocol import ANSWER, COMMAND, END, FORK, HEADER, MAX_ANSWER_BYTES
 
 START_TIMEOUT_S: Final = 30.0
@@ -24,25 +27,56 @@ class Child:
         self.channel = channel
         self.server = server
         self.files = 0
+        self._rested_s = cpu_s(pid)
 
-    async def ask(self, size: int, pieces: list[bytes]) -> Any:
+    async def ask(self, size: int, pieces: list[bytes], *, timeout_s: float) -> Any:
         """Send the pieces that were seen of a file; gives the answer, which is not checked yet.
 
-        Raises EOFError, OSError or ValueError if the child died or its answer makes no sense.
-        After that, or if this is cancelled, the child must be ended.
+        Raises EOFError, OSError or ValueError if the child died or its answer is not to this
+        question, TimeoutError if it took longer than `timeout_s` seconds. After that, or if this is
+        cancelled, the child must be ended. Call it only if there is no `idle_fault`.
         """
-        job = json.dumps({"size": size, "lengths": [len(piece) for piece in pieces]}).encode()
+        name = secrets.token_hex(8)  # bytes that were sent before the job cannot name it
+        job = json.dumps(
+            {
+                "job": name,
+                "size": size,
+                "lengths": [len(piece) for piece in pieces],
+                "cpu_s": timeout_s * CPU_SHARE,
+            }
+        ).encode()
         header = HEADER.pack(len(job), sum(map(len, pieces)))
         loop = asyncio.get_running_loop()
-        await loop.sock_sendall(self.channel, b"".join((header, job, *pieces)))
-        return await self.answer()
+        async with asyncio.timeout(timeout_s):
+            await loop.sock_sendall(self.channel, b"".join((header, job, *pieces)))
+            answer = await self.answer()
+        if not isinstance(answer, dict) or answer.get("job") != name:
+            raise EOFError("the answer is not to its question")
+        return answer
 
     async def answer(self) -> Any:
         """Read one answer; the first comes without a question and tells whether it is `sealed`."""
         head_bytes, body_bytes = HEADER.unpack(await _receive(self.channel, HEADER.size))
         if head_bytes > MAX_ANSWER_BYTES or body_bytes:
             raise EOFError("the answer is out of bounds")
-        return json.loads(await _receive(self.channel, head_bytes))
+        head = await _receive(self.channel, head_bytes)
+        self._rested_s = cpu_s(self.pid)
+        return json.loads(head)
+
+    def idle_fault(self) -> str | None:
+        """Tell what a child without a question did that it must not, or None.
+
+        It is the rule of `Decoder.idle_fault`.
+        """
+        try:
+            unasked = self.channel.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            if cpu_s(self.pid) - self._rested_s > IDLE_CPU_S:
+                return "the sniffer computed without a question"
+            return None
+        except OSError:
+            unasked = b""
+        return "the sniffer wrote without a question" if unasked else "the sniffer is gone"
 
 
 class Server:
@@ -53,7 +87,12 @@ class Server:
         self._control = control
         self._one_at_a_time = asyncio.Lock()
         self._commands: set[asyncio.Task[int]] = set()
-        self.lives = True
+        self._in_order = True
+
+    @property
+    def lives(self) -> bool:
+        """Whether it runs and its answers belong to its commands."""
+        return self._in_order and self._process.poll() is None
 
     @classmethod
     async def start(cls) -> "Server":
@@ -128,12 +167,12 @@ class Server:
                         )  # fmt: skip
                         return int(ANSWER.unpack(await _receive(self._control, ANSWER.size))[0])
                 except BaseException:  # the next answer might be the one that was missed
-                    self.lives = False
+                    self._in_order = False
                     raise
 
     async def stop(self) -> None:
         """End the server; its children end with it."""
-        self.lives = False
+        self._in_order = False
         self._control.close()
         await asyncio.to_thread(_wait, self._process)
 

@@ -10,6 +10,7 @@ from weakref import WeakValueDictionary
 
 from shared.errors import DecoderFault
 from shared.log import get_logger
+from worker.pool import TEND_EVERY_S
 from worker.signatures import image_type
 from worker.sniff_protocol import MAX_ASKED_BYTES, MAX_PIECES
 from worker.sniff_server import Child, Server
@@ -44,9 +45,14 @@ class Sniffers:
         self._idle: OrderedDict[int, Child] = OrderedDict()
         self._turns: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()
         self._children = 0
+        self._tending: asyncio.Task[None] | None = None
 
     async def warm_up(self) -> None:
-        """Start the fork server; if it does not start, it is tried again when needed."""
+        """Start the fork server, and look at idle children from now on.
+
+        If the server does not start, it is tried again when needed.
+        """
+        self._tending = asyncio.create_task(self._tend())
         try:
             await self._serving()
         except DecoderFault as error:
@@ -75,8 +81,7 @@ class Sniffers:
         async with turn, self._places:  # one turn each: slow files delay their own organization
             child = await self._take(organization_id)
             try:
-                async with asyncio.timeout(self._timeout_s):
-                    answer = await child.ask(size, pieces)
+                answer = await child.ask(size, pieces, timeout_s=self._timeout_s)
                 found = _checked(answer, size, pieces)
             except (TimeoutError, EOFError, OSError, ValueError, RecursionError) as error:
                 status = await self._end(child)
@@ -101,12 +106,34 @@ class Sniffers:
 
         Raises DecoderFault.
         """
-        if (child := self._idle.pop(organization_id, None)) is not None:
+        child = self._idle.pop(organization_id, None)
+        if child is not None and await self._is_fit(child):
             return child
         while self._idle and self._children >= PLACES:
             _, oldest = self._idle.popitem(last=False)
             await self._end(oldest)
         return await self._fork()
+
+    async def _is_fit(self, child: Child) -> bool:
+        """Whether an idle child may have a file; one that did anything without one is ended."""
+        fault = child.idle_fault()
+        if fault is not None:
+            status = await self._end(child)
+            log.warning("idle sniffer killed", pid=child.pid, status=status, error=fault)
+        return fault is None
+
+    async def _tend(self) -> None:
+        """End idle children that did anything without a question, about once a second."""
+        while True:
+            await asyncio.sleep(TEND_EVERY_S)
+            try:
+                for organization_id, child in list(self._idle.items()):
+                    # Others may have taken or ended it while one before it was ended.
+                    if self._idle.get(organization_id) is child and child.idle_fault() is not None:
+                        del self._idle[organization_id]
+                        await self._is_fit(child)
+            except Exception as error:  # the next look must come, whatever went wrong in this one
+                log.error("idle sniffers could not be looked at", error=repr(error))
 
     async def _fork(self) -> Child:
         self._children += 1  # now, so that others who fork at the same time see it
@@ -158,6 +185,8 @@ class Sniffers:
 
     async def close(self) -> None:
         """End the server and all children."""
+        if self._tending is not None:
+            self._tending.cancel()
         while self._idle:
             self._idle.popitem()[1].channel.close()
         if self._server is not None:

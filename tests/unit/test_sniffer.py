@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -360,6 +360,125 @@ async def test_one_that_is_not_wanted_before_it_has_started_leaves_nothing(after
     await until(nothing_is_left)
 
 
+# --- a child without a question -------------------------------------------------------------------
+
+
+MISBEHAVES = """
+import sys
+from worker import sniff_box
+send = sniff_box._send
+def misbehave(channel, words):
+    send(channel, words)
+    if "name" in words:
+        {what}
+sniff_box._send = misbehave
+sniff_box.main(int(sys.argv[-1]))
+"""
+COMPUTES = "for _ in iter(int, 1): pass"
+WRITES = "send(channel, {'name': 'image/png'})"
+DIES = "sniff_box.os._exit(3)"
+FAULTS = {
+    COMPUTES: "the sniffer computed without a question",
+    WRITES: "the sniffer wrote without a question",
+    DIES: "the sniffer is gone",
+}
+
+
+def changed_box(folder: Path, what: str) -> str:
+    """Write a Python whose fork server's children do something after each answer."""
+    code, python = folder / "box.py", folder / "python"
+    code.write_text(MISBEHAVES.format(what=what))
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} -I {code} "$@"\n')
+    python.chmod(0o755)
+    return str(python)
+
+
+@LINUX
+@pytest.mark.parametrize("what", FAULTS)
+async def test_one_that_does_something_without_a_question_is_ended(
+    what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", changed_box(tmp_path, what))
+    started = Sniffers(timeout_s=20)
+    await started.warm_up()
+    with structlog.testing.capture_logs() as logged:
+        assert (await identify(started, TEXT)).startswith("text/plain")
+        (child,) = started._idle.values()
+        await until(lambda: asyncio.sleep(0, not started._idle))
+        await ends(child.pid)
+        await until(lambda: asyncio.sleep(0, bool(logged)))
+    (killed,) = logged
+    assert (killed["event"], killed["pid"]) == ("idle sniffer killed", child.pid)
+    assert killed["error"] == FAULTS[what]
+    assert started._children == 0
+    await started.close()
+
+
+@LINUX
+@pytest.mark.parametrize("what", FAULTS)
+async def test_the_next_file_has_a_fresh_one_and_its_own_answer(
+    what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where no look at idle ones came in between."""
+    monkeypatch.setattr(sys, "executable", changed_box(tmp_path, what))
+    started, pids = Sniffers(timeout_s=20), set()
+    for _ in range(3):
+        assert (await identify(started, TEXT)).startswith("text/plain")
+        (child,) = started._idle.values()
+        pids.add(child.pid)
+        await until(lambda child=child: asyncio.sleep(0, child.idle_fault() is not None))  # type: ignore[misc]
+    assert len(pids) == 3
+    await started.close()
+
+
+async def test_what_one_writes_without_a_question_is_never_the_next_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the question is sent in the moment before the bytes arrive."""
+    monkeypatch.setattr(sys, "executable", changed_box(tmp_path, WRITES))
+    started = Sniffers(timeout_s=20)
+    for _ in range(20):
+        with suppress(DecoderFault):
+            assert (await identify(started, TEXT)).startswith("text/plain")
+    await started.close()
+
+
+@LINUX
+async def test_one_that_dies_while_idle_costs_no_attempt(sniffers: Sniffers) -> None:
+    for number in (signal.SIGKILL, signal.SIGSEGV):
+        await identify(sniffers, TEXT)
+        (pid,) = children()
+        os.kill(pid, number)
+        await ends(pid)
+        assert (await identify(sniffers, TEXT)).startswith("text/plain")
+
+
+@LINUX
+async def test_one_that_computes_too_long_for_its_question_is_ended_by_the_kernel(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    what = "sniff_box.sniff.identify = lambda *_: iter(lambda: [0 for _ in iter(int, 1)], 0)"
+    monkeypatch.setattr(sys, "executable", changed_box(tmp_path, what))
+    monkeypatch.setattr("worker.sniff_server.CPU_SHARE", 0.01)
+    started = Sniffers(timeout_s=60)
+    with structlog.testing.capture_logs() as logged:
+        assert (await identify(started, TEXT)).startswith("text/plain")
+        with pytest.raises(DecoderFault, match="decoder_died"):
+            await identify(started, TEXT)
+    assert [entry["status"] for entry in logged] == [-signal.SIGXCPU]
+    await started.close()
+
+
+async def test_an_honest_one_is_kept(sniffers: Sniffers) -> None:
+    contents = [make() for make, _, _ in DOCUMENTS.values()]
+    with structlog.testing.capture_logs() as logged:
+        for content in contents * 3:
+            await identify(sniffers, content)
+            await asyncio.sleep(0.002)  # whatever it still does, it does now
+    assert logged == []
+    assert len(children()) == 1
+
+
 # --- what comes out of the box is not believed ----------------------------------------------------
 
 
@@ -369,15 +488,36 @@ def framed(answer: Any) -> bytes:
     return HEADER.pack(len(head), 0) + head
 
 
-def with_liar(answer: bytes) -> tuple[Sniffers, socket.socket]:
-    """Put one that was taken over in the place of organization 1's child; gives its socket."""
+NO_PROCESS = 2**22
+"""An id that no process has: it is the limit of them on Linux."""
+
+
+@asynccontextmanager
+async def with_liar(answer: Any) -> AsyncIterator[Sniffers]:
+    """Put one that was taken over in the place of organization 1's child.
+
+    It answers each question with these bytes, or with this object and the question's name.
+    """
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
-    theirs.sendall(answer)
     sniffers = Sniffers(timeout_s=20)
-    sniffers._idle[1] = Child(0, ours, cast(Server, SimpleNamespace(lives=False)))
+    sniffers._idle[1] = Child(NO_PROCESS, ours, cast(Server, SimpleNamespace(lives=False)))
     sniffers._children = 1
-    return sniffers, theirs
+
+    async def lie() -> None:
+        reader, writer = await asyncio.open_connection(sock=theirs)
+        with suppress(asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                head_bytes, body_bytes = HEADER.unpack(await reader.readexactly(HEADER.size))
+                job = json.loads(await reader.readexactly(head_bytes))["job"]
+                await reader.readexactly(body_bytes)
+                writer.write(framed({"job": job, **answer}) if isinstance(answer, dict) else answer)
+                await writer.drain()
+        writer.close()
+
+    lying = asyncio.create_task(lie())
+    yield sniffers
+    await lying
 
 
 @pytest.mark.parametrize(
@@ -392,55 +532,55 @@ def with_liar(answer: bytes) -> tuple[Sniffers, socket.socket]:
         framed(b""),
         framed(None),
         framed({}),
+        framed({"name": "image/png"}),
+        framed({"name": "image/png", "job": "0" * 16}),
+        {},
         framed([]),
         *(
-            framed({"name": name})
+            {"name": name}
             for name in ("", "text", "text/", "text/html\n", "text/html\r\nX: y", "a/b; c=d", 5,
                          "text/html; charset=\n", "text/ht ml", "té/xt", "a" * 200 + "/b", None)
         ),
-        framed({"range": [0, 0]}),
-        framed({"range": [-1, 5]}),
-        framed({"range": [5, 4]}),
-        framed({"range": [0, 10**7 + 1]}),
-        framed({"range": [0, MAX_ASKED_BYTES + 1]}),
-        framed({"range": ["0", "1"]}),
-        framed({"range": [False, True]}),
-        framed({"range": [0, 1.5]}),
-        framed({"range": [1]}),
-        framed({"range": [0, 1, 2]}),
-        framed({"range": None}),
-        framed({"range": {}}),
-        framed({"fault": "\x1b[2J"}),
-        framed({"fault": "a" * 1000}),
-        framed({"fault": {}}),
+        {"range": [0, 0]},
+        {"range": [-1, 5]},
+        {"range": [5, 4]},
+        {"range": [0, 10**7 + 1]},
+        {"range": [0, MAX_ASKED_BYTES + 1]},
+        {"range": ["0", "1"]},
+        {"range": [False, True]},
+        {"range": [0, 1.5]},
+        {"range": [1]},
+        {"range": [0, 1, 2]},
+        {"range": None},
+        {"range": {}},
+        {"fault": "\x1b[2J"},
+        {"fault": "a" * 1000},
+        {"fault": {}},
     ],
-    ids=lambda answer: repr(answer[HEADER.size :][:40]),
+    ids=lambda answer: repr(answer)[:60],
 )  # fmt: skip
-async def test_an_answer_that_makes_no_sense_is_the_childs_end(answer: bytes) -> None:
-    sniffers, theirs = with_liar(answer)
-
+async def test_an_answer_that_makes_no_sense_is_the_childs_end(answer: Any) -> None:
     async def read(start: int, end: int) -> bytes:
         raise AssertionError("no range is read that was not checked")
 
-    with pytest.raises(DecoderFault, match="decoder_died"):
-        await sniffers.identify(1, TEXT, 10**7, read)
-    assert not sniffers._idle
-    assert sniffers._children == 0
-    theirs.close()
+    async with with_liar(answer) as sniffers:
+        with pytest.raises(DecoderFault, match="decoder_died"):
+            await sniffers.identify(1, TEXT, 10**7, read)
+        assert not sniffers._idle
+        assert sniffers._children == 0
 
 
 async def test_only_so_many_ranges_are_read() -> None:
-    sniffers, theirs = with_liar(framed({"range": [0, 1]}) * 99)
     seen: list[tuple[int, int]] = []
 
     async def read(start: int, end: int) -> bytes:
         seen.append((start, end))
         return b"x"
 
-    with pytest.raises(DecoderFault, match="decoder_died"):
-        await sniffers.identify(1, TEXT, 10**7, read)
+    async with with_liar({"range": [0, 1]}) as sniffers:
+        with pytest.raises(DecoderFault, match="decoder_died"):
+            await sniffers.identify(1, TEXT, 10**7, read)
     assert len(seen) == MAX_PIECES - 1
-    theirs.close()
 
 
 async def test_what_reading_raises_is_passed_on_and_costs_no_child(sniffers: Sniffers) -> None:
