@@ -255,7 +255,10 @@ class Decoders:
         while True:
             await asyncio.sleep(TEND_EVERY_S)
             for pool in self._pools.values():
-                pool.tend()
+                try:
+                    pool.tend()
+                except Exception as error:  # the next look must come, whatever went wrong in this
+                    log.error("idle decoders could not be looked at", error=repr(error))
 
     async def close(self) -> None:
         """Stop the decoders that are idle; the others are stopped by whoever uses them."""
