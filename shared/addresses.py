@@ -1,19 +1,29 @@
 """Addresses as they may be stored and shown: without what opens something."""
 
 import re
+from typing import Final
+from unicodedata import normalize
 
 _QUERY = re.compile(r"[?#]")
-# A user alone opens nothing, and tells why the address was refused.
-_PASSWORD = re.compile(r"\A((?:[^/\\]*[/\\]{2,})?)[^/\\:]*:[^/\\]*@")
+_USER = re.compile(r"\A((?:[^/\\]*[/\\]{2,})?)([^/\\]*)@")
+# A host name in the user's place opens nothing, and tells why the address was refused. A token is
+# no host name: it has no dots, or capitals as a JWT, or no word of letters at its end.
+_HOST = re.compile(r"(?:[a-z0-9-]{1,63}\.)+[a-z]{2,24}")
 # A stamp, as the service writes it into addresses of files; it opens nothing.
 _STAMP = re.compile(r"\?[0-9]{1,11}")
-# A signed query may also have been encoded into the path, or begun with & for want of a ?.
-_PARAMETER = re.compile(
-    r"(?:[;&]|%(?:25)*(?:3f|26|3b|23))"
-    r"(?:x-amz-[a-z0-9-]+|x-goog-[a-z0-9-]+|awsaccesskeyid|googleaccessid|signature|expires"
-    r"|key-pair-id|policy|security-token|sig|se|sp|token|access_token)(?:=|%(?:25)*3d)",
-    re.IGNORECASE,
+_PARAMETER = re.compile(r"[^a-z0-9_-]?(?<![a-z0-9_-])([a-z0-9_-]++)\s*+=")
+# Names of parameters that carry credentials, in the addresses that S3, CloudFront, Google, Azure,
+# Alibaba, Tencent and others sign.
+_CREDENTIAL = re.compile(
+    r"x-[a-z0-9]+-|signature|credential|security-?token|access-?_?key|accessid|key-pair-id"
+    r"|passw|passphrase|secret|api-?_?key|(?<![a-z0-9])(?:token|expires|policy|sig|se|sp|pwd|auth"
+    r"|authorization|jwt)(?![a-z0-9])"
 )
+_ESCAPES = re.compile(r"(?:%(?:25)*[0-9a-f]{2})+", re.IGNORECASE)
+_ESCAPE = re.compile(r"%(?:25)*([0-9a-f]{2})", re.IGNORECASE)
+_ROUNDS: Final = 8
+"""How often an address is decoded: no honest one needs more than two. One that would go on is cut
+where it would."""
 
 
 def without_credentials(url: str) -> str:
@@ -21,13 +31,74 @@ def without_credentials(url: str) -> str:
 
     A query holds what opens an object (`X-Amz-Signature`, `AWSAccessKeyId`, `Policy`, `sig`,
     `token`) under names that no list ends, so all of it goes, `versionId` too: the version that it
-    names is not what is copied. Only a stamp of digits stays. May be repeated.
+    names is not what is copied. Only a stamp of digits stays. A path ends before the first name
+    of a credential with `=`, also where it is encoded. A user stays only if it looks like the
+    name of a host. May be repeated.
     """
     found = _QUERY.search(url)
     end = len(url) if found is None else found.start()
     kept, query = url[:end], url[end:]
-    kept = _PASSWORD.sub(r"\1", kept)
-    parameter = _PARAMETER.search(kept)
-    if parameter is not None:
-        return kept[: parameter.start()]
+    kept = _without_user(kept)
+    plain, places = _decoded(kept)
+    for parameter in _PARAMETER.finditer(plain):
+        if _CREDENTIAL.search(parameter[1]):
+            return kept[: places[parameter.start()]]
+    if places[-1] < len(kept):
+        return kept[: places[-1]]
     return f"{kept}{query}" if _STAMP.fullmatch(query) else kept
+
+
+def _without_user(url: str) -> str:
+    """Take user and password away, also where they or the @ are encoded."""
+    for decode in (False, True):
+        while True:
+            plain, places = _decoded(url) if decode else (url, range(len(url) + 1))
+            user = _USER.match(plain)
+            if user is None or _HOST.fullmatch(user[2]):
+                break
+            url = url[: places[user.start(2)]] + url[places[user.end()] :]
+    return url
+
+
+def _decoded(url: str) -> tuple[str, list[int]]:
+    """Decode escapes and odd forms of letters as far as that goes, in lower case.
+
+    Gives the text, and for each letter of it where it begins in `url`; the last place is the end of
+    what was decoded.
+    """
+    plain, places = url, list(range(len(url) + 1))
+    for _ in range(_ROUNDS):
+        decoded, at = _decoded_once(plain)
+        places = [places[place] for place in at]
+        if decoded == plain:
+            return plain, places
+        plain = decoded
+    left = _ESCAPES.search(plain)
+    if left is None:
+        return plain, places
+    return plain[: left.start()], places[: left.start() + 1]
+
+
+def _decoded_once(text: str) -> tuple[str, list[int]]:
+    letters: list[str] = []
+    places: list[int] = []
+
+    def add(letter: str, place: int) -> None:
+        for each in normalize("NFKC", letter).lower():
+            letters.append(each)
+            places.append(place)
+
+    end = 0
+    for run in _ESCAPES.finditer(text):
+        for place in range(end, run.start()):
+            add(text[place], place)
+        escapes = list(_ESCAPE.finditer(run[0]))
+        octets = bytes(int(escape[1], 16) for escape in escapes)
+        number = 0
+        for letter in octets.decode("utf-8", "surrogateescape"):
+            add(letter, run.start() + escapes[number].start())
+            number += len(letter.encode("utf-8", "surrogateescape"))
+        end = run.end()
+    for place in range(end, len(text)):
+        add(text[place], place)
+    return "".join(letters), [*places, len(text)]
