@@ -61,6 +61,10 @@ STRANGER_S = 3.0
 LONG_BODY_BYTES = 16 * 1024
 """A longer body is read in a thread: even 64 KiB may hold twenty thousand records."""
 
+STRANGE_LONG_BYTES = 64 * 1024
+"""A longer body of a stranger is parsed beside the event loop, one after the other; a usual message
+of SNS must not wait in that queue. This much takes a millisecond or two."""
+
 RECORD_WITHIN_S = 2.5
 """From the last byte of a message to the commit of what it says. A source may wait no longer than
 3 s for its answer, and versitygw does not."""
@@ -115,7 +119,7 @@ async def _from_sns(request: web.Request, parts: Parts, reason: str) -> web.Resp
     body = await _read_strange(request, parts, reason)
     ends = time.monotonic() + RECORD_WITHIN_S
     try:
-        if len(body) <= LONG_BODY_BYTES:
+        if len(body) <= STRANGE_LONG_BYTES:
             document = parse(body)
         else:
             async with parts.strange_readers.turn(None):

@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
 from api.events import RECORD_WITHIN_S
+from shared import intake
 from shared.attachments import Attachment
 from shared.database import Database
 from shared.keys import MAX_ID, original_key, parse_key, partition
@@ -315,9 +316,10 @@ async def test_what_reading_takes_is_not_left_to_the_database(
     left = []
     run_within = Database.run_within
 
-    async def watch(database: Database, timeout_s: float, *rest: Any) -> Any:
-        left.append(timeout_s)
-        return await run_within(database, timeout_s, *rest)
+    async def watch(database: Database, timeout_s: float, function: Any, *rest: Any) -> Any:
+        if function is intake.record:  # not what looks after tokens meanwhile
+            left.append(timeout_s)
+        return await run_within(database, timeout_s, function, *rest)
 
     monkeypatch.setattr(Database, "run_within", watch)
     for records in (1, 1, 1, 100_000):

@@ -312,6 +312,8 @@ async def test_no_request_but_a_copy_asks_the_store(start_service: StartService)
     assert (await client.request("PATCH", path, body({"name": "b"}))).status == 200
     own = f"https://uploads.example/drop/{policy_of(created)['key']}"
     assert (await client.request("PATCH", path, body({"temp_url": own}))).status == 200
+    # Until a worker has looked, a link asks the store how old the object is.
+    await service.execute("UPDATE attachments SET state = 'ready'")
     shown = await client.show(created["data"]["id"])
     async with client.session.get(shown["attributes"]["url"], allow_redirects=False) as file:
         assert file.status == 302
