@@ -65,7 +65,7 @@ class IdCheck:
             before = self.taken
             try:
                 settled = await self._settle()
-            except Exception:
+            except Exception:  # whatever it is, the next look may succeed
                 log.exception("the check of ids failed")
                 continue
             if self.taken is not None and before is None:

@@ -56,7 +56,7 @@ class TokenUse:
         except DatabaseAway:
             self._not_before = now + WRITE_EVERY_S
             return
-        except Exception:
+        except Exception:  # a bug here must not end the process's notes of use
             log.exception("cannot write when tokens were used")
             self._not_before = now + WRITE_EVERY_S
             return

@@ -4,7 +4,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-import psutil  # type: ignore[import-untyped]
+import psutil  # type: ignore[import-untyped]  # its stubs are a package that we do not lock
 
 
 def find_decoders(pid: int) -> list[psutil.Process]:

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 import asyncpg
-import psutil  # type: ignore[import-untyped]
+import psutil  # type: ignore[import-untyped]  # its stubs are a package that we do not lock
 import pytest
 import pytest_asyncio
 

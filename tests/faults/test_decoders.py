@@ -2,7 +2,7 @@
 
 import asyncio
 
-import psutil  # type: ignore[import-untyped]
+import psutil  # type: ignore[import-untyped]  # its stubs are a package that we do not lock
 import pytest
 
 from shared.storage import Storage

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pillow_heif
-import psutil  # type: ignore[import-untyped]
+import psutil  # type: ignore[import-untyped]  # its stubs are a package that we do not lock
 import pytest
 import pytest_asyncio
 import structlog
