@@ -22,6 +22,7 @@ from api.uploads import open_copies, open_lookups
 from shared.allowance import Allowance
 from shared.broker import Publisher
 from shared.metrics import open_metrics
+from shared.quotas import Quotas
 from shared.settings import Settings
 from shared.shares import open_shares
 from shared.storage import open_storage
@@ -61,6 +62,7 @@ def create_app(
                 database=others.of("events"),
                 health=others.of("health"),
                 clients=clients,
+                quotas=Quotas.of_settings(settings),
                 walks=listing.Walks(),
                 readers=open_readers(),
                 copies=open_copies(),

@@ -1,5 +1,6 @@
 """What a client says of an attachment: read, checked, and every fault told at once."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +14,9 @@ MAX_URL = 4096
 MAX_INTEGER = 2**63 - 1
 
 RESERVED = Reserved()
+
+# NUL cannot be stored; CR and LF would break headers; a lone surrogate is no character.
+_NO_TEXT = re.compile("[\x00\r\n\ud800-\udfff]")
 
 Fault = tuple[str, dict[str, Any]]
 """A detail and its meta."""
@@ -50,12 +54,7 @@ def check_identity(data: Any, *, attachment_id: int | None) -> dict[str, Any]:
 
 
 def _is_text(value: Any) -> bool:
-    # NUL cannot be stored; CR and LF would break headers; a lone surrogate is no character.
-    return (
-        isinstance(value, str)
-        and not any(character in value for character in "\x00\r\n")
-        and not any("\ud800" <= character <= "\udfff" for character in value)
-    )
+    return isinstance(value, str) and _NO_TEXT.search(value) is None
 
 
 def _shown(value: Any) -> dict[str, Any]:
@@ -195,10 +194,10 @@ def check_changes(
 
 def _reserved_fault(name: str, value: Any, reserved: Reserved) -> Fault | None:
     # Judged before the form: a reserved type with bad parameters is reserved all the same.
-    if not _is_text(value) or len(value) > MAX_TEXT:
+    if name not in ("name", "content_type") or not _is_text(value) or len(value) > MAX_TEXT:
         return None
-    is_reserved = {"name": reserved.has_name, "content_type": reserved.has_type}.get(name)
-    return ("is reserved", _shown(value)) if is_reserved and is_reserved(value) else None
+    is_reserved = reserved.has_name(value) if name == "name" else reserved.has_type(value)
+    return ("is reserved", _shown(value)) if is_reserved else None
 
 
 def _check(

@@ -17,6 +17,7 @@ from shared.allowance import Allowance
 from shared.broker import Publisher
 from shared.database import Database
 from shared.hosts import names_loopback
+from shared.quotas import Quotas
 from shared.settings import Settings
 from shared.shares import Shares
 from shared.storage import Storage
@@ -34,6 +35,7 @@ class Parts:
     database: Database
     health: Database
     clients: Shares
+    quotas: Quotas
     walks: Walks
     readers: Turns
     copies: Turns

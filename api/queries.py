@@ -33,6 +33,9 @@ class View:
     fieldset: frozenset[str] | None = None
 
 
+USUAL_VIEW = View()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listing:
     """What a list request asks for; with `cursor`, pages are walked by `after` and `before`."""
@@ -58,6 +61,8 @@ def parse_id(text: str) -> int | None:
 
 def parse_view(request: web.Request) -> View:
     """Read `include` and `fields[attachments]`; any other parameter is refused with 400."""
+    if not request.rel_url.raw_query_string:
+        return USUAL_VIEW
     return _parse(request, listing=False).view
 
 

@@ -5,6 +5,7 @@ what was sent, and logs that piece with a traceback: it may hold a token.
 """
 
 import asyncio
+import functools
 import re
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -31,6 +32,11 @@ last answer, whatever arrives meanwhile; a slow head is cut off by it too."""
 log = get_logger(__name__)
 
 
+@functools.lru_cache(maxsize=256)  # most requests name the same few
+def _is_host(text: str) -> bool:
+    return _HOST.fullmatch(text) is not None
+
+
 async def answer(
     request: Any, *, application: Callable[[Any], Awaitable[web.StreamResponse]], noise: Noise
 ) -> web.StreamResponse:
@@ -45,7 +51,7 @@ async def answer(
 
     async def checked(request: web.Request) -> web.StreamResponse:
         host = request.headers.get("Host")
-        if host is not None and not _HOST.fullmatch(host):
+        if host is not None and not _is_host(host):
             _refuse(noise, client_address(request), "host")
             raise bad_request("The header 'Host' is not valid")
         if request.headers.get("Expect", "100-continue").lower() != "100-continue":

@@ -21,7 +21,7 @@ SHOWN_CHARACTERS = 100
 
 def quotas_of(parts: Parts, caller: Caller) -> Quotas | None:
     """Give the quotas of the settings; None if nothing limits the caller's organization."""
-    usual = Quotas.of_settings(parts.settings)
+    usual = parts.quotas
     return usual if caller.limited or usual != NO_QUOTAS else None
 
 
@@ -128,7 +128,7 @@ async def check_growth(parts: Parts, caller: Caller, row: Attachment, source: So
 
 
 async def _usage(parts: Parts, caller: Caller) -> Usage:
-    usual, run = Quotas.of_settings(parts.settings), parts.clients.of(caller.organization_id).run
+    usual, run = parts.quotas, parts.clients.of(caller.organization_id).run
     found = await run(quotas.find_usage, caller.organization_id, usual)
     if found is not None and not found[1]:
         await run(quotas.count_first, caller.organization_id)

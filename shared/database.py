@@ -9,6 +9,7 @@ import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
 from shared.errors import AttachmentsError
+from shared.kept import Kept
 from shared.settings import Settings
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
@@ -60,6 +61,7 @@ class Database:
 
     def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]") -> None:
         self.pool = pool
+        self._kept = Kept(pool)
         self._abandoned: set[asyncio.Task[Any]] = set()
 
     async def run(
@@ -76,13 +78,14 @@ class Database:
         """
         for last in (False, True):
             try:
-                # a timer costs more than taking an idle connection, for which nobody waits
-                waits = None if self.pool.get_idle_size() else ACQUIRE_TIMEOUT_S
-                connection = await self.pool.acquire(timeout=waits)
+                connection = await self._kept.take()
                 try:
-                    return await function(connection, *args, **kwargs)
-                finally:
-                    await self.pool.release(connection, timeout=ACQUIRE_TIMEOUT_S)
+                    answer = await function(connection, *args, **kwargs)
+                except BaseException:
+                    await self._kept.give_back(connection)
+                    raise
+                await self._kept.give(connection)
+                return answer
             except OUTDATED as error:
                 raise DatabaseAway("the schema is outdated: run attachments migrate") from error
             except SLOW as error:
@@ -90,6 +93,7 @@ class Database:
             except PASSING as error:
                 if isinstance(error, asyncpg.ReadOnlySQLTransactionError):
                     # Whoever may be written to now, our sessions are not with them: make new ones.
+                    await self._kept.give_all_back()
                     await self.pool.expire_connections()
                 if last:
                     raise DatabaseAway(type(error).__name__) from error
@@ -125,6 +129,11 @@ class Database:
             raise DatabaseAway("no answer in time")
         return task.result()
 
+    async def close(self) -> None:
+        """Close all connections once their statements have ended."""
+        await self._kept.close()
+        await self.pool.close()
+
     def _forget(self, task: "asyncio.Task[Any]") -> None:
         self._abandoned.discard(task)
         if not task.cancelled():
@@ -151,11 +160,13 @@ async def open_database(settings: Settings, *, size: int | None = None) -> Async
         server_settings=SERVER_SETTINGS,
         reset=_keep_session,
     )
+    database = Database(pool)
     try:
-        yield Database(pool)
+        yield database
     finally:
         try:
-            await asyncio.wait_for(pool.close(), 5)
+            async with asyncio.timeout(5):
+                await database.close()
         except TimeoutError:
             pool.terminate()
 

@@ -1,5 +1,6 @@
 """Hosts as HTTP's Host header names them: `host[:port]`."""
 
+import functools
 import re
 from ipaddress import ip_address
 
@@ -37,6 +38,7 @@ def is_loopback(address: str) -> bool:
         return False
 
 
+@functools.lru_cache(maxsize=256)
 def names_loopback(host: str) -> bool:
     """Whether a Host header, in lower case, names this machine's loopback, with any port."""
     match = _LOOPBACK.fullmatch(host)

@@ -127,6 +127,7 @@ EXTENSIONS: Final[dict[str, tuple[str, ...]]] = {
 ALL_EXTENSIONS: Final = frozenset().union(*EXTENSIONS.values())
 
 _WORD: Final = re.compile(r"[+-](?:\.[a-z0-9-]{1,20}|[^.].*/.+)")
+_UNSEEN: Final = ("Cc", "Cf", "Mn", "Zl", "Zp")
 _CLASS_ID: Final = re.compile(r"\{[0-9a-f-]{36}\}")
 """Windows runs a file whose extension is the class id of a handler as that handler's."""
 
@@ -180,11 +181,12 @@ class Reserved:
 
 
 def _extensions(name: str) -> Iterable[str]:
-    folded = unicodedata.normalize("NFKD", name).casefold()
-    visible = "".join(
-        each for each in folded if unicodedata.category(each) not in ("Cc", "Cf", "Mn", "Zl", "Zp")
-    )
-    last = re.split(r"[/\\]", visible)[-1]
+    if name.isascii() and name.isprintable():  # as most are: nothing to fold but the case
+        visible = name.lower()
+    else:
+        folded = unicodedata.normalize("NFKD", name).casefold()
+        visible = "".join(each for each in folded if unicodedata.category(each) not in _UNSEEN)
+    last = visible.replace("\\", "/").rpartition("/")[2]
     for part in {last, last.partition(":")[0]}:
         _, dot, extension = part.rstrip(". \t\u00a0").rpartition(".")
         if dot:

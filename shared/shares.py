@@ -20,6 +20,7 @@ class Share(Database):
     def __init__(self, shares: "Shares", key: Hashable) -> None:
         self.pool = shares.whole.pool
         self._abandoned = shares.whole._abandoned
+        self._run = shares.whole.run
         self._shares = shares
         self._key = key
 
@@ -43,7 +44,7 @@ class Share(Database):
                 raise
             raise DatabaseAway("all connections are in use") from None
         try:
-            answer = await super().run(function, *args, **kwargs)
+            answer = await self._run(function, *args, **kwargs)
             shares.answered_at = time.monotonic()
             return answer
         finally:
