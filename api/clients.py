@@ -5,6 +5,7 @@ it. Behind a proxy all clients therefore have the proxy's address.
 """
 
 import asyncio
+import functools
 import ipaddress
 from typing import Any
 
@@ -24,6 +25,7 @@ def peer_address(transport: asyncio.BaseTransport | None) -> str:
     return _plain(peer[0] if isinstance(peer, tuple) else peer)
 
 
+@functools.lru_cache(maxsize=4096)  # most requests come from the same few
 def source_of(address: str) -> str:
     """Give what is counted as one source: an IPv4 address, or the /64 of an IPv6 address.
 
@@ -38,6 +40,7 @@ def source_of(address: str) -> str:
     return str(ipaddress.ip_network((int(parsed), 64), strict=False))
 
 
+@functools.lru_cache(maxsize=4096)
 def _plain(address: str | None) -> str:
     """Write an address in one way: without a zone, and IPv4 as IPv4 on a socket that takes both."""
     try:

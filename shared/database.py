@@ -78,13 +78,15 @@ class Database:
         """
         for last in (False, True):
             try:
-                connection = await self._kept.take()
+                lease = self._kept.take_kept() or await self._kept.take()
                 try:
-                    answer = await function(connection, *args, **kwargs)
+                    answer = await function(lease.connection, *args, **kwargs)
+                    kept = self._kept.keep(lease)
                 except BaseException:
-                    await self._kept.give_back(connection)
+                    await self._kept.give_back(lease)
                     raise
-                await self._kept.give(connection)
+                if not kept:
+                    await self._kept.give_back(lease)
                 return answer
             except OUTDATED as error:
                 raise DatabaseAway("the schema is outdated: run attachments migrate") from error

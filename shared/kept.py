@@ -24,61 +24,69 @@ TIMEOUT_S = 2.0
 Taken: TypeAlias = "PoolConnectionProxy[asyncpg.Record]"
 
 
+class Lease:
+    """A connection that is out of its pool, and until when it may stay out."""
+
+    __slots__ = ("connection", "ends", "uses")
+
+    def __init__(self, connection: Taken) -> None:
+        self.connection = connection
+        self.uses = 0
+        self.ends = time.monotonic() + KEPT_S
+
+
 class Kept:
     """Takes connections of one pool and gives them back, with as little work as can be.
 
-    Each `take` must be followed by `give` after success, or by `give_back` after an error.
+    Each one that is taken must go to `keep` after success (and, if that is refused, to
+    `give_back`), or to `give_back` after an error.
     """
 
     def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]") -> None:
         self._pool = pool
-        self._free: list[tuple[Taken, int, float]] = []
-        self._uses: dict[Taken, tuple[int, float]] = {}
+        self._free: list[Lease] = []
         self._waiting = 0
         self._closed = False
         self._timer: asyncio.TimerHandle | None = None
         self._returning: set[asyncio.Task[None]] = set()
 
-    async def take(self) -> Taken:
-        """Take a connection; raises what asyncpg's `acquire` does, TimeoutError after 2 s."""
+    def take_kept(self) -> Lease | None:
+        """Take a connection that waits here; None if there is none."""
         while self._free:
-            connection, uses, since = self._free.pop()
-            if _is_open(connection):
-                self._uses[connection] = (uses + 1, since)
-                return connection
-            await self._pool.release(connection)
+            lease = self._free.pop()
+            if _is_open(lease.connection):
+                return lease  # one that has ended is back in its pool already
+        return None
+
+    async def take(self) -> Lease:
+        """Take one out of the pool. Raises what asyncpg raises, TimeoutError after 2 s."""
         self._waiting += 1
         try:
             # A timer costs more than taking an idle connection, for which nobody waits.
             waits = None if self._pool.get_idle_size() else TIMEOUT_S
-            connection = await self._pool.acquire(timeout=waits)
+            return Lease(await self._pool.acquire(timeout=waits))
         finally:
             self._waiting -= 1
-        self._uses[connection] = (1, time.monotonic())
-        return connection
 
-    async def give(self, connection: Taken) -> None:
-        """Keep a connection for the next statement, or give it back where that is due."""
-        uses, since = self._uses[connection]
+    def keep(self, lease: Lease) -> bool:
+        """Keep a connection for the next statement; False if it has to go back."""
+        lease.uses += 1
         if (
             self._waiting
             or self._closed
-            or uses >= KEPT_USES
-            or time.monotonic() > since + KEPT_S
-            or not _is_open(connection)
-            or connection.is_in_transaction()
+            or lease.uses >= KEPT_USES
+            or time.monotonic() > lease.ends
+            or lease.connection.is_in_transaction()
         ):
-            await self.give_back(connection)
-            return
-        del self._uses[connection]
-        self._free.append((connection, uses, since))
+            return False
+        self._free.append(lease)
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(KEPT_S, self._look)
+        return True
 
-    async def give_back(self, connection: Taken) -> None:
+    async def give_back(self, lease: Lease) -> None:
         """Give a connection back to the pool, which mends or closes it if it has to."""
-        self._uses.pop(connection, None)
-        await self._pool.release(connection, timeout=TIMEOUT_S)
+        await self._pool.release(lease.connection, timeout=TIMEOUT_S)
 
     async def give_all_back(self) -> None:
         """Give back every connection that waits here; may be repeated."""
@@ -86,8 +94,8 @@ class Kept:
             self._timer.cancel()
             self._timer = None
         free, self._free = self._free, []
-        for connection, _, _ in free:
-            await self._pool.release(connection, timeout=TIMEOUT_S)
+        for lease in free:
+            await self.give_back(lease)
         await asyncio.gather(*self._returning, return_exceptions=True)
 
     async def close(self) -> None:
@@ -96,12 +104,11 @@ class Kept:
         await self.give_all_back()
 
     def _look(self) -> None:
-        now = time.monotonic()
-        due = [one for one in self._free if now >= one[2] + KEPT_S]
-        self._free = [one for one in self._free if now < one[2] + KEPT_S]
-        loop = asyncio.get_running_loop()
-        for connection, _, _ in due:
-            task = loop.create_task(self._pool.release(connection, timeout=TIMEOUT_S))
+        now, loop = time.monotonic(), asyncio.get_running_loop()
+        due = [lease for lease in self._free if now >= lease.ends]
+        self._free = [lease for lease in self._free if now < lease.ends]
+        for lease in due:
+            task = loop.create_task(self.give_back(lease))
             self._returning.add(task)
             task.add_done_callback(self._returned)
         self._timer = loop.call_later(KEPT_S, self._look) if self._free else None

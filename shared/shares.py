@@ -35,20 +35,25 @@ class Share(Database):
         Raises Busy if the key's own statements fill its share, where the key is to blame for it;
         DatabaseAway if it is not, or if the database answered nobody while the key waited.
         """
-        shares, began = self._shares, time.monotonic()
-        try:
-            await shares.turns.take(self._key)
-        except Busy as error:
-            silent = error.waited and shares.answered_at < began
-            if error.own and shares.blamed and not silent:
-                raise
-            raise DatabaseAway("all connections are in use") from None
+        shares = self._shares
+        if not shares.turns.take_free(self._key):
+            await self._wait()
         try:
             answer = await self._run(function, *args, **kwargs)
             shares.answered_at = time.monotonic()
             return answer
         finally:
             shares.turns.give_back(self._key)
+
+    async def _wait(self) -> None:
+        shares, began = self._shares, time.monotonic()
+        try:
+            await shares.turns.wait(self._key)
+        except Busy as error:
+            silent = error.waited and shares.answered_at < began
+            if error.own and shares.blamed and not silent:
+                raise
+            raise DatabaseAway("all connections are in use") from None
 
 
 class Shares:

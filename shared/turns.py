@@ -38,14 +38,20 @@ class Turns:
 
         Raises Busy if too many wait already or no place became free in time.
         """
-        held = self._held.get(key, 0)
-        if self._free and held < self._each and key not in self._queues:
-            self._free -= 1
-            self._held[key] = held + 1
-            return
-        await self._wait(key)
+        if not self.take_free(key):
+            await self.wait(key)
 
-    async def _wait(self, key: Hashable) -> None:
+    def take_free(self, key: Hashable) -> bool:
+        """Take a place if one is free; must be followed by `give_back(key)` if so."""
+        held = self._held.get(key, 0)
+        if not self._free or held >= self._each or key in self._queues:
+            return False
+        self._free -= 1
+        self._held[key] = held + 1
+        return True
+
+    async def wait(self, key: Hashable) -> None:
+        """Wait for a place, after `take_free` gave none; else as `take`."""
         queue = self._queues.setdefault(key, deque())
         if len(queue) >= self._waiting:
             raise Busy(own=True)
@@ -100,8 +106,10 @@ class Turns:
 
     def _serve(self) -> None:
         while self._free:
-            key = next((key for key in self._queues if self._held.get(key, 0) < self._each), None)
-            if key is None:
+            for key in self._queues:
+                if self._held.get(key, 0) < self._each:
+                    break
+            else:
                 return
             queue = self._queues.pop(key)
             place, _ = queue.popleft()
