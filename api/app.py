@@ -10,6 +10,7 @@ from aiohttp import web
 from api import attachments, events, files, listing, usage
 from api.access import EventsGate, open_gate
 from api.bodies import open_readers
+from api.copying import open_copies
 from api.documents import Documents
 from api.ids import IdCheck
 from api.measuring import measure
@@ -18,7 +19,7 @@ from api.parts import PARTS, Parts
 from api.problems import answer_errors
 from api.server import Runner
 from api.sns import open_sns
-from api.uploads import open_copies, open_lookups
+from api.uploads import open_lookups
 from shared.allowance import Allowance
 from shared.broker import Publisher
 from shared.metrics import open_metrics

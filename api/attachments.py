@@ -9,14 +9,15 @@ from aiohttp import web
 from api.attributes import check_changes, check_identity, check_new, resource_object
 from api.bodies import check_accept, check_content_type, read_json
 from api.clients import client_address
+from api.copying import copy_all, require_room, take_over
 from api.documents import included
 from api.limits import check_declared, find_limits
 from api.listing import read_page
 from api.parts import Parts, admit, now, origin
 from api.problems import Problem, bad_request, document_response, not_found
 from api.queries import parse_id, parse_listing, parse_view
-from api.uploads import Source, find_source, is_as_shown, name_source, stored_type, take_over
-from api.usage import check_growth, create_within
+from api.uploads import Source, find_source, is_as_shown, name_source, stored_type
+from api.usage import create_within
 from shared import attachments
 from shared.attachments import Attachment, NewAttachment
 from shared.log import get_logger
@@ -113,9 +114,11 @@ async def create(request: web.Request) -> web.Response:
     new, sources = await _check_all(
         parts, items, document, bulk=bulk, organization_id=caller.organization_id
     )
-    rows = await create_within(parts, caller, new, sources, bulk=bulk)
-    rows = await take_over(parts, rows, sources)
+    require_room(parts, caller.organization_id, sources)
+    # Whatever may fail comes before the rows: once they are committed, the answer is 201.
     credentials = await parts.storage.credentials()
+    rows = await create_within(parts, caller, new, sources, bulk=bulk)
+    rows = await copy_all(parts, rows, sources)
     address, moment = origin(request, parts.settings), now()
     resources = []
     for row, item in zip(rows, new, strict=True):
@@ -256,18 +259,9 @@ async def update(request: web.Request) -> web.Response:
     if faults:
         raise Problem(422, faults)
     if temp_url is not None:
-        source = await find_source(
-            parts,
-            temp_url,
-            organization_id=organization_id,
-            pointer="data",
-            own_key=row.key,
-            max_size=row.max_bytes(parts.settings.max_size),
-        )
-        await check_growth(parts, caller, row, source)
-        await take_over(parts, [row], [source])
-        changes["temp_url"] = source.url
-    changed = await run(attachments.update, attachment_id, organization_id, changes)
+        changed = await take_over(parts, caller, row, temp_url, changes)
+    else:
+        changed = await run(attachments.update, attachment_id, organization_id, changes)
     if changed is None:
         raise not_found()
     return _show(request, parts, changed)

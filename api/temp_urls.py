@@ -8,9 +8,8 @@ and the older forms without a region or with `s3-region`.
 import re
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from shared.fences import prefixes
+from shared.fences import admit
 from shared.settings import Settings
-from shared.spellings import may_be_copied
 
 _AWS_HOST = re.compile(
     r"(?:(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])\.)?"
@@ -46,11 +45,8 @@ def may_take(place: tuple[str, str], settings: Settings, *, organization_id: int
 
     Decided by the text alone: the answer is the same whether or not there is such an object.
     """
-    bucket, key = place
-    return may_be_copied(
-        key,
-        ours=bucket == settings.s3_bucket,
-        fences=prefixes(settings.fences, bucket, organization_id),
+    return admit(
+        settings.fences, place, own_bucket=settings.s3_bucket, organization_id=organization_id
     )
 
 

@@ -1,33 +1,26 @@
 """A `temp_url` taken at its word: the upload is recorded, or the object copied and recorded."""
 
-import asyncio
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from api.parts import Parts
 from api.problems import Problem, invalid
 from api.temp_urls import locate, may_take, same_address
-from shared import attachments, content_types, copies, processing
+from shared import attachments, content_types, processing
 from shared.addresses import without_credentials
 from shared.attachments import Attachment
-from shared.errors import ObjectMissing, StoreError, StoreRefused
+from shared.copies import Wanted
+from shared.database import Connection
+from shared.errors import ObjectMissing, StoreRefused
 from shared.notifications import UploadEvent
 from shared.settings import Settings
 from shared.storage import StoredObject
 from shared.turns import Turns
 
-COPY_TIMEOUT_S = 30
-
-MAX_COPIED_AT_ONCE = 64 * 1024 * 1024
-"""A larger source is copied by a worker after the answer, in bytes."""
-
-COPIES, COPIES_EACH, COPIES_WAITING = 6, 2, 200
-"""Copies inside the store at a time in this process, those of one organization among them, and how
-many of one organization wait. Bulk requests may ask for a hundred each."""
-
-LOOKUPS, LOOKUPS_EACH = 9, 3
-"""The same of questions about what a `temp_url` names. Together they leave the store's client a
-connection more than they use."""
+LOOKUPS, LOOKUPS_EACH, LOOKUP_WAIT_S = 9, 3, 30
+"""Questions to the store about what a `temp_url` names at a time in this process, those of one
+organization among them, and how many seconds one waits for its turn. With the copies (see
+`api.copying`) they leave the store's client a connection more than they use."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +35,13 @@ class Source:
     bucket: str
     key: str
     found: StoredObject | None
+
+    @property
+    def wanted(self) -> Wanted | None:
+        """What is to be copied; None if the object is in its place already."""
+        if self.found is None:
+            return None
+        return Wanted(bucket=self.bucket, key=self.key, etag=self.found.etag, temp_url=self.url)
 
 
 def stored_type(settings: Settings, content_type: str | None, file_name: str) -> str | None:
@@ -121,99 +121,33 @@ def is_as_shown(settings: Settings, url: str, row: Attachment, file_url: str) ->
     return row.uploaded_at is not None and same_address(url, file_url)
 
 
-async def take_over(
-    parts: Parts, rows: list[Attachment], sources: Sequence[Source | None]
-) -> list[Attachment]:
-    """Bring each source to its attachment's key and record the upload, as an event would.
+async def record_in_place(
+    parts: Parts, row: Attachment, changes: dict[str, Any]
+) -> Attachment | None:
+    """Record that the object is at the attachment's own key, with all other changes, or nothing.
 
-    A source of more than MAX_COPIED_AT_ONCE is left to a worker, so its row stays `pending` for
-    now. Returns the rows, those that were touched as they are now. If a copy fails, new rows are
-    left `pending` and expire; nothing is recorded that is not in the store.
+    None if there is no such attachment any more.
     """
-    taken, current = [], {}
-    for row, source in zip(rows, sources, strict=True):
-        if source is None:
-            continue
-        if source.found is not None and source.found.size > MAX_COPIED_AT_ONCE:
-            asked = await _leave_to_worker(parts, row, source, source.found)
-            if asked is not None:
-                current[row.id] = asked
-                continue
-        taken.append((row, source))
-    if not taken:
-        return [current.get(row.id, row) for row in rows]
-    etags = await _copy_all(parts, taken)
-    events = [
-        UploadEvent(bucket=row.bucket, key=row.key, etag=etag)
-        for (row, _), etag in zip(taken, etags, strict=True)
-    ]
-    run = parts.clients.of(taken[0][0].organization_id).run
-    recorded = await run(
-        processing.record_uploads, events, publish_grace_s=parts.settings.publish_grace
+    found, recorded = await parts.clients.of(row.organization_id).run(
+        _record_in_place, row, changes, publish_grace_s=parts.settings.publish_grace
     )
     for wake_up in recorded.woken:
         parts.publisher.publish(wake_up)
-    for row, source in taken:
-        changed = await run(
-            attachments.update, row.id, row.organization_id, {"temp_url": source.url}
+    return found
+
+
+async def _record_in_place(
+    connection: Connection, row: Attachment, changes: dict[str, Any], *, publish_grace_s: float
+) -> tuple[Attachment | None, processing.Recorded]:
+    event = UploadEvent(bucket=row.bucket, key=row.key, etag=None)
+    async with connection.transaction():
+        recorded = await processing.record_uploads(
+            connection, [event], publish_grace_s=publish_grace_s
         )
-        current[row.id] = changed or row
-    return [current.get(row.id, row) for row in rows]
-
-
-def open_copies() -> Turns:
-    """Make the turns in which organizations have objects copied."""
-    return Turns(COPIES, each=COPIES_EACH, waiting=COPIES_WAITING, wait_s=COPY_TIMEOUT_S)
+        found = await attachments.update(connection, row.id, row.organization_id, changes)
+    return found, recorded
 
 
 def open_lookups() -> Turns:
     """Make the turns in which organizations have the store asked about their sources."""
-    return Turns(LOOKUPS, each=LOOKUPS_EACH, wait_s=COPY_TIMEOUT_S)
-
-
-async def _leave_to_worker(
-    parts: Parts, row: Attachment, source: Source, found: StoredObject
-) -> Attachment | None:
-    """Record that a worker is to copy a source; None if the attachment is being processed."""
-    asked = await parts.clients.of(row.organization_id).run(
-        copies.ask, row, bucket=source.bucket, key=source.key, etag=found.etag,
-        temp_url=source.url, grace_s=parts.settings.publish_grace,
-    )  # fmt: skip
-    if asked is None:
-        return None
-    changed, wake_up = asked
-    parts.publisher.publish(wake_up)
-    return changed
-
-
-async def _copy_all(parts: Parts, taken: Sequence[tuple[Attachment, Source]]) -> list[str | None]:
-    """Copy every source in turn; after one failure no further copy begins."""
-    tasks = [asyncio.create_task(_copy(parts, row, source)) for row, source in taken]
-    try:
-        return await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-
-async def _copy(parts: Parts, row: Attachment, source: Source) -> str | None:
-    if source.found is None:
-        return None
-    # A copy takes its source's type along, which is whatever the source's owner called it.
-    content_type = None
-    if parts.settings.files_public:
-        content_type = content_types.public_type(row.content_type, row.file_name)
-    try:
-        async with parts.copies.turn(row.organization_id), asyncio.timeout(COPY_TIMEOUT_S):
-            return await parts.storage.copy(
-                row.key,
-                source_bucket=source.bucket,
-                source_key=source.key,
-                pin=source.found,
-                content_type=content_type,
-            )
-    except ObjectMissing:
-        raise _refuse(source.url, source.pointer, "is not an existing object") from None
-    except TimeoutError:
-        raise StoreError("the copy took too long") from None
+    return Turns(LOOKUPS, each=LOOKUPS_EACH, wait_s=LOOKUP_WAIT_S)

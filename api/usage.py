@@ -1,7 +1,8 @@
 """Usage and quotas: GET /api/v2/usage, and creating within the quotas."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from typing import Any
 
 from aiohttp import web
@@ -11,7 +12,7 @@ from api.parts import Parts, admit
 from api.problems import Problem, bad_request, document_response, not_found, unsupported
 from api.tokens import Caller
 from api.uploads import Source
-from shared import attachments, quotas
+from shared import attachments, copies, quotas
 from shared.attachments import Attachment, NewAttachment
 from shared.quotas import NotCounted, QuotaExceeded, Quotas, Usage
 
@@ -40,11 +41,16 @@ async def create_within(
     usual = quotas_of(parts, caller)
     if usual is not None and _limits_bytes(usual, caller):
         new = [_promised(parts, *pair) for pair in zip(new, sources, strict=True)]
+    create: Callable[..., Awaitable[list[Attachment]]] = attachments.create
+    if any(sources):  # what is to be copied is committed with the rows, or nothing is
+        wanted = [None if source is None else source.wanted for source in sources]
+        grace_s = parts.settings.publish_grace
+        create = partial(copies.create, wanted=wanted, grace_s=grace_s)
     run = parts.clients.of(caller.organization_id).run
     for last in (False, True):
         try:
             return await run(
-                attachments.create,
+                create,
                 new,
                 organization_id=caller.organization_id,
                 creator_id=caller.person_id,

@@ -354,8 +354,8 @@ async def delete(
 ) -> bool:
     """Mark an attachment deleted; its objects are purged when nothing can write them any more.
 
-    That is after the retention, the last upload that its policy may let in, and the lease of a
-    worker that has it now.
+    That is after the retention, the last upload that its policy may let in, the lease of a
+    worker that has it now, and the end of a copy that the store may be making.
     False if there is none, or no longer.
     """
     status = await connection.execute(
@@ -364,7 +364,9 @@ async def delete(
         SET deleted_at = now(),
             due_at = greatest(now() + $3 * interval '1 second',
                               a.policy_expires_at + {LATE_UPLOAD_S} * interval '1 second',
-                              CASE WHEN a.state = 'processing' THEN a.due_at END)
+                              CASE WHEN a.state = 'processing' THEN a.due_at END,
+                              CASE WHEN a.copy_key IS NOT NULL
+                                   THEN now() + {LATE_UPLOAD_S} * interval '1 second' END)
         WHERE a.id = $1 AND a.organization_id = $2 AND a.deleted_at IS NULL
         """,
         attachment_id, organization_id, float(retention_s),

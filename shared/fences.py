@@ -78,6 +78,17 @@ def _check_prefix(prefix: str, *, ours: bool) -> None:
         )
 
 
+def admit(fences: Fences, place: tuple[str, str], *, own_bucket: str, organization_id: int) -> bool:
+    """Whether an organization may have the object at a bucket and key copied.
+
+    Decided by the text alone: the answer is the same whether or not there is such an object.
+    """
+    bucket, key = place
+    return may_be_copied(
+        key, ours=bucket == own_bucket, fences=prefixes(fences, bucket, organization_id)
+    )
+
+
 def prefixes(fences: Fences, bucket: str, organization_id: int) -> Sequence[str]:
     """Give the prefixes of a bucket from which an organization may copy; none if it may not."""
     return [prefix.replace(ORGANIZATION, str(organization_id)) for prefix in fences.get(bucket, ())]

@@ -13,11 +13,16 @@ from shared.database import Connection
 from shared.errors import ObjectMissing
 from shared.log import get_logger
 from shared.metrics import OLDER_OBJECTS
-from shared.processing import ALIVE, FENCE, NEXT_CHECK, Claim
+from shared.processing import ALIVE, FENCE, NEXT_CHECK, Claim, unless_copied
 from shared.storage import Storage, StoredObject
 
 log = get_logger(__name__)
 _count = itertools.count(1)
+
+# An upload begun under the policy may end long after it.
+_NEXT = f"""CASE WHEN {ALIVE} THEN {NEXT_CHECK}
+                  WHEN a.policy_expires_at + {LATE_UPLOAD_S} * interval '1 second' > now()
+                  THEN a.policy_expires_at + {LATE_UPLOAD_S} * interval '1 second' END"""
 
 # $5 is the time to the next check. What the client declared is kept; once an upload was processed,
 # content type and size are measured, perhaps of the older object, and so are cleared too.
@@ -28,10 +33,7 @@ _SET_ASIDE = f"""
     size = CASE WHEN a.processed_at IS NULL THEN a.size END,
     width = NULL, height = NULL, pages = NULL, checksum_sha256 = NULL, carries_more = false,
     resized = false, thumbnail_spoiled = false, processed_at = NULL,
-    due_at = CASE WHEN {ALIVE} THEN {NEXT_CHECK}
-                  -- an upload begun under the policy may end long after it
-                  WHEN a.policy_expires_at + {LATE_UPLOAD_S} * interval '1 second' > now()
-                  THEN a.policy_expires_at + {LATE_UPLOAD_S} * interval '1 second' END
+    due_at = {unless_copied(_NEXT)}
 """
 
 

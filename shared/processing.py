@@ -50,6 +50,20 @@ _NO_FACTS = ", ".join(
         "content_type", "size", "width", "height", "pages", "checksum_sha256"
     )
 )  # fmt: skip
+COPY_ATTEMPTS = 1000
+"""`copy_attempt` is a multiple of it while nobody has tried the copy: see `shared.copies`."""
+
+
+def unless_copied(due_at: str) -> str:
+    """Write `due_at` for a row whose processing or check ends, in SQL.
+
+    Due at once is what is still to be copied to the attachment's key. Once that copy is claimed,
+    the time stays: it is the end of a lease.
+    """
+    return f"""CASE WHEN a.copy_key IS NULL THEN {due_at}
+                    WHEN a.copy_attempt % {COPY_ATTEMPTS} = 0 THEN now() ELSE a.due_at END"""
+
+
 _ACTIVE = "a.state IN ('uploaded', 'processing')"
 _VAGUE = "(event.etag IS NULL AND event.sequencer IS NULL)"
 # What cannot be judged from the event alone: the store is asked, and nothing is assumed.
@@ -307,8 +321,8 @@ async def take_due(
             claimed_revision = CASE duty WHEN 'process' THEN a.revision
                                          ELSE a.claimed_revision END,
             processed_at = CASE duty WHEN 'given_up' THEN now() ELSE a.processed_at END,
-            due_at = CASE duty WHEN 'given_up' THEN {_LAST_CHECK}
-                               ELSE now() + $2 * interval '1 second' END
+            due_at = CASE WHEN duty = 'given_up' AND a.copy_key IS NULL THEN {_LAST_CHECK}
+                          ELSE now() + $2 * interval '1 second' END
         FROM taken WHERE a.id = taken.id
         RETURNING {COLUMNS}, duty,
                   (SELECT organization_id FROM walk ORDER BY step DESC LIMIT 1) AS walked_to
@@ -388,6 +402,12 @@ class Outcome:
     carries_more: bool = False
 
 
+_AFTER_FINISH = f"""CASE WHEN $5 <> 'failed' AND {_ALIVE}
+                          THEN least(now() + $17 * interval '1 second',
+                                     a.policy_expires_at + interval '{CHECK_MARGIN}')
+                          ELSE {_LAST_CHECK} END"""
+
+
 async def finish(
     connection: Connection,
     claimed: Claim,
@@ -414,10 +434,7 @@ async def finish(
             thumbnail_name = CASE $5 WHEN 'failed' THEN a.thumbnail_name ELSE $15 END,
             resized = $15 IS NOT NULL, carries_more = $16,
             thumbnail_spoiled = false, processed_at = now(),
-            due_at = CASE WHEN $5 <> 'failed' AND {_ALIVE}
-                          THEN least(now() + $17 * interval '1 second',
-                                     a.policy_expires_at + interval '{CHECK_MARGIN}')
-                          ELSE {_LAST_CHECK} END
+            due_at = {unless_copied(_AFTER_FINISH)}
         WHERE {_FENCE} AND a.revision = $4 AND NOT ($15::text IS NOT NULL AND a.thumbnail_spoiled)
         """,
         *claimed.fence, revision, outcome.state, outcome.reason, outcome.etag, outcome.version_id,
@@ -472,7 +489,7 @@ async def mark_missing(
                                ELSE a.uploaded_at END,
             resized = false, {_NO_FACTS},
             processed_at = CASE WHEN a.etag IS NULL AND {_ALIVE} THEN NULL ELSE now() END,
-            due_at = CASE WHEN {_ALIVE} THEN {_NEXT_CHECK} END
+            due_at = {unless_copied(f"CASE WHEN {_ALIVE} THEN {_NEXT_CHECK} END")}
         WHERE {_FENCE} AND a.revision = $4
         RETURNING a.state
         """,
@@ -503,6 +520,11 @@ async def process_again(connection: Connection, attachment_id: int) -> bool:
     return affected(status) == 1
 
 
+# An upload begun under the policy may end long after it.
+_AFTER_MISSING = f"""CASE WHEN {_ALIVE} THEN {_NEXT_CHECK}
+                          WHEN a.state = 'pending' THEN now() + $4 * interval '1 second' END"""
+
+
 async def settle_missing(
     connection: Connection, seen: Attachment, *, next_check_s: float
 ) -> str | None:
@@ -519,9 +541,7 @@ async def settle_missing(
             reason = CASE WHEN a.reason IN ('source_missing', 'copy_failed') THEN a.reason
                           WHEN a.state IN ('ready', 'rejected', 'failed') THEN 'missing' END,
             resized = false, {_NO_FACTS},
-            due_at = CASE WHEN {_ALIVE} THEN {_NEXT_CHECK}
-                          -- an upload begun under the policy may end long after it
-                          WHEN a.state = 'pending' THEN now() + $4 * interval '1 second' END
+            due_at = {unless_copied(_AFTER_MISSING)}
         WHERE a.id = $1 AND a.revision = $2 AND a.state = $3 AND a.deleted_at IS NULL
         RETURNING a.state
         """,
@@ -534,7 +554,7 @@ async def settle_unchanged(connection: Connection, seen: Attachment) -> None:
     """Write down that the store still has the object that the row describes."""
     await connection.execute(
         f"""
-        UPDATE attachments AS a SET due_at = {_LAST_CHECK}
+        UPDATE attachments AS a SET due_at = {unless_copied(_LAST_CHECK)}
         WHERE a.id = $1 AND a.revision = $2 AND a.state = $3 AND a.deleted_at IS NULL
         """,
         seen.id, seen.revision, seen.state,

@@ -1,7 +1,7 @@
 """The object store, in the few verbs that the service needs; its client's errors stop here."""
 
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -34,6 +34,10 @@ from shared.spellings import is_plain
 
 if TYPE_CHECKING:
     from types_aiobotocore_s3 import S3Client
+
+
+NO_UPLOAD = "NoSuchUpload"
+"""How S3 says that an upload of parts was ended or removed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,6 +177,65 @@ class Storage:
             )  # fmt: skip
         return answer["CopyObjectResult"].get("ETag", "").strip('"')
 
+    async def begin_parts(self, key: str, *, content_type: str | None = None) -> str:
+        """Begin an object that is made of parts; returns the id of this upload."""
+        typed: dict[str, Any] = {} if content_type is None else {"ContentType": content_type}
+        with _mapped():
+            answer = await self._client.create_multipart_upload(
+                Bucket=self.bucket, Key=key, **typed
+            )
+        return answer["UploadId"]
+
+    async def copy_part(
+        self,
+        key: str,
+        upload_id: str,
+        number: int,
+        *,
+        source_bucket: str,
+        source_key: str,
+        pin: StoredObject,
+        first: int,
+        last: int,
+    ) -> str:
+        """Copy the bytes from `first` to `last` of a source as part `number`; returns its etag.
+
+        Raises ObjectMissing and ObjectChanged.
+        """
+        with _mapped():
+            answer = await self._client.upload_part_copy(
+                Bucket=self.bucket, Key=key, UploadId=upload_id, PartNumber=number,
+                CopySource={"Bucket": source_bucket, "Key": source_key},
+                CopySourceRange=f"bytes={first}-{last}", CopySourceIfMatch=f'"{pin.etag}"',
+            )  # fmt: skip
+        return answer["CopyPartResult"].get("ETag", "")
+
+    async def end_parts(self, key: str, upload_id: str, parts: Sequence[Any]) -> str:
+        """Make the object of its parts (`PartNumber` and `ETag` each); returns its etag."""
+        with _mapped():
+            answer = await self._client.complete_multipart_upload(
+                Bucket=self.bucket, Key=key, UploadId=upload_id,
+                MultipartUpload={"Parts": parts},
+            )  # fmt: skip
+        return answer.get("ETag", "").strip('"')
+
+    async def drop_parts(self, key: str, upload_id: str) -> None:
+        """Remove what was stored of an object of parts; it is no fault if there is none."""
+        try:
+            with _mapped():
+                await self._client.abort_multipart_upload(
+                    Bucket=self.bucket, Key=key, UploadId=upload_id
+                )
+        except StoreUnavailable as error:
+            if str(error) != NO_UPLOAD:
+                raise
+
+    async def unfinished_parts(self, key: str) -> list[str]:
+        """List the ids of uploads of parts to a key that were not ended, at most 1000."""
+        with _mapped():
+            answer = await self._client.list_multipart_uploads(Bucket=self.bucket, Prefix=key)
+        return [each["UploadId"] for each in answer.get("Uploads", ()) if each["Key"] == key]
+
     async def delete(self, key: str, *, version_id: str | None = None) -> bool:
         """Remove an object, or one version of it; it is no fault if there is none.
 
@@ -309,6 +372,8 @@ def _mapped() -> Iterator[None]:
         code = str(error.response.get("Error", {}).get("Code", ""))
         if code == "NoSuchBucket":
             raise StoreRefused(code) from error
+        if code == NO_UPLOAD:  # removed by another worker, which has the copy now
+            raise StoreUnavailable(code) from error
         if status == 404 or code in ("NoSuchKey", "NoSuchVersion"):
             raise ObjectMissing(code) from error
         if status == 416:

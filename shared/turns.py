@@ -41,6 +41,10 @@ class Turns:
         if not self.take_free(key):
             await self.wait(key)
 
+    def has_room(self, key: Hashable, more: int) -> bool:
+        """Whether `more` callers of a key could wait now; `take` decides anew."""
+        return len(self._queues.get(key, ())) + more <= self._waiting
+
     def take_free(self, key: Hashable) -> bool:
         """Take a place if one is free; must be followed by `give_back(key)` if so."""
         held = self._held.get(key, 0)

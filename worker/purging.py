@@ -7,6 +7,7 @@ from shared.attachments import Attachment
 from shared.erasure import Eraser, places_of
 from shared.errors import StoreError
 from shared.log import get_logger
+from shared.part_copies import remove_unfinished
 from shared.processing import Due, Duty, WakeUp
 from shared.throttle import Throttle
 from worker.patience import (
@@ -57,6 +58,8 @@ class Caretaker:
         age_s = await database.run(processing.row_age_s, row.id)
         if age_s is None:
             return
+        if row.copy_attempt:
+            await remove_unfinished(self._tools.storage, row.key)
         ended = await self._eraser.erase(
             places_of(row),
             row_age_s=lambda: age_s + time.monotonic() - began,

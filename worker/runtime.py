@@ -34,7 +34,7 @@ from shared.errors import (
 )
 from shared.log import get_logger
 from shared.metrics import open_metrics
-from shared.processing import Claim, Due, Duty, Outcome
+from shared.processing import Claim, Due, Duty, Outcome, WakeUp
 from shared.settings import Settings
 from shared.storage import open_storage
 from shared.throttle import Throttle
@@ -80,6 +80,7 @@ class Runtime:
         self._settings = settings
         self._held: dict[int, tuple[Claim, asyncio.Task[Any]]] = {}
         self._jobs: set[asyncio.Task[Any]] = set()
+        self._copied: set[asyncio.Task[None]] = set()
         self._draining = False
         self._throttle = Throttle(log.warning)
         self._given_back = asyncio.Event()
@@ -169,7 +170,9 @@ class Runtime:
             )  # fmt: skip
             self._caretaker = Caretaker(self._tools, self._throttle)
             stack.callback(self._throttle.close)
-            self._copying = await stack.enter_async_context(open_copying(self._tools))
+            self._copying = await stack.enter_async_context(
+                open_copying(self._tools, self._process_copied)
+            )
             self._loop = asyncio.get_running_loop()
             periodic = [
                 asyncio.create_task(self._renew()),
@@ -192,7 +195,7 @@ class Runtime:
         give_up = loop.time() + DRAIN_S
         while self._jobs and loop.time() < give_up:  # a sweep that has just taken rows begins more
             await asyncio.wait(self._jobs, timeout=give_up - loop.time())
-        left = set(self._jobs)
+        left = self._jobs | self._copied
         for job in left:
             job.cancel()
         await asyncio.gather(*left, return_exceptions=True)
@@ -208,6 +211,12 @@ class Runtime:
             await self._work(claim)
         else:  # it may tell of a copy
             self._copying.begin(attachment_id, None, None)
+
+    def _process_copied(self, wake_up: WakeUp) -> None:
+        """Process what this worker has copied as if a wake-up had come."""
+        job = asyncio.create_task(self._attend(wake_up.attachment_id, wake_up.revision))
+        self._copied.add(job)
+        job.add_done_callback(self._copied.discard)
 
     async def _claim(self, attachment_id: int, revision: int) -> Claim | None:
         """Claim what a wake-up tells of; asked again while the database is away.

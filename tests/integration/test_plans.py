@@ -202,6 +202,8 @@ KEEPS_ALL = load_settings(**NEEDED, dead_letters="100000", dead_letter_age="5000
 Call = Callable[[Any], Awaitable[Any]]
 
 # What each function must answer is told with it: a plan is worth nothing of what finds nothing.
+WANTED = copies.Wanted(bucket=BUCKET, key="k", etag="e", temp_url="t")
+
 CALLS: dict[str, tuple[Call, Callable[[Any], bool]]] = {
     "attachments.create": (
         lambda c: attachments.create(
@@ -274,7 +276,30 @@ CALLS: dict[str, tuple[Call, Callable[[Any], bool]]] = {
         lambda c: with_copy(c, lambda row: copies.put_off(c, row, delay_s=1)),
         lambda found: found is None,
     ),
-    "copies.finish": (lambda c: with_copy(c, lambda row: copies.finish(c, row)), bool),
+    "copies.create": (
+        lambda c: copies.create(
+            c, [NewAttachment(name="a"), NewAttachment(name="b")], [WANTED, None], grace_s=15,
+            organization_id=USUAL, creator_id=None, bucket=BUCKET, policy_ttl_s=60,
+            first_check_s=60,
+        ),
+        lambda rows: [row.copy_key for row in rows] == ["k", None],
+    ),
+    "copies.change": (
+        lambda c: with_row(c, lambda row: copies.change(c, row, {"name": "c"}, WANTED, grace_s=1)),
+        bool,
+    ),
+    "copies.release": (
+        lambda c: with_copy(c, lambda row: copies.release(c, row, delay_s=1)), bool,
+    ),
+    "copies.wait": (
+        lambda c: with_copy(c, lambda row: copies.wait(c, row.id, row.copy_attempt, delay_s=1)),
+        lambda found: found is None,
+    ),
+    "copies.finish": (lambda c: with_copy(c, lambda row: copies.finish(c, row, "e")), bool),
+    "copies.record": (
+        lambda c: with_copy(c, lambda row: copies.record(c, row, "e", publish_grace_s=1)), bool,
+    ),
+    "copies.show": (lambda c: with_copy(c, lambda row: copies.show(c, row)), bool),
     "copies.fail": (
         lambda c: with_copy(c, lambda row: copies.fail(c, row, reason="copy_failed")), bool,
     ),
@@ -425,15 +450,12 @@ CALLS: dict[str, tuple[Call, Callable[[Any], bool]]] = {
 
 async def ask_copy(connection: Any, row: Attachment) -> Any:
     """Ask for a copy to a row that is done."""
-    return await copies.ask(
-        connection, row, bucket=BUCKET, key="k", etag="e", temp_url="t", grace_s=15
-    )
+    return await copies.ask(connection, row, WANTED, grace_s=15)
 
 
 async def with_copy(connection: Any, function: Callable[[Attachment], Awaitable[Any]]) -> Any:
     """Call a function with a row to which something is to be copied."""
-    row, _ = await ask_copy(connection, await seen(connection))
-    return await function(row)
+    return await function(await ask_copy(connection, await seen(connection)))
 
 
 async def with_claim(connection: Any, function: Callable[[Claim], Awaitable[Any]]) -> Any:

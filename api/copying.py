@@ -1,0 +1,176 @@
+"""Copies while the client waits: of small sources, a few at a time, in turns by organization.
+
+The row says what is to be copied before a copy begins (see `shared.copies`). So a copy that cannot
+be made here is neither lost nor an error: a worker makes it.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from api.parts import Parts
+from api.tokens import Caller
+from api.uploads import Source, find_source, record_in_place
+from api.usage import check_growth
+from shared import content_types, copies
+from shared.attachments import Attachment
+from shared.database import DatabaseAway
+from shared.errors import Busy, ObjectChanged, ObjectMissing, StoreError
+from shared.log import get_logger
+from shared.storage import StoredObject
+from shared.turns import Turns
+
+MAX_COPIED_AT_ONCE = 64 * 1024 * 1024
+"""A larger source is copied by a worker after the answer, in bytes."""
+
+COPIES, COPIES_EACH, COPIES_WAITING = 4, 2, 200
+"""Copies inside the store at a time in this process, those of one organization among them, and how
+many of one organization wait. Bulk requests may ask for a hundred each."""
+
+COPY_WAIT_S = 10.0
+"""How long a copy waits for its turn before it is left to a worker."""
+
+COPY_TIMEOUT_S = 30.0
+"""How long a copy may take before it is left to a worker."""
+
+COPY_LEASE_S = COPY_TIMEOUT_S + 15
+"""After this time a worker takes a copy that this process has not ended. It is not renewed."""
+
+log = get_logger(__name__)
+
+
+def open_copies() -> Turns:
+    """Make the turns in which organizations have objects copied."""
+    return Turns(COPIES, each=COPIES_EACH, waiting=COPIES_WAITING, wait_s=COPY_WAIT_S)
+
+
+def require_room(parts: Parts, organization_id: int, sources: Sequence[Source | None]) -> None:
+    """Raise Busy if more copies of an organization would wait than may. Called before any change.
+
+    Copies of requests that begin at the same moment do not see each other; what does not fit after
+    all is left to workers.
+    """
+    small = sum(_is_small(source) for source in sources)
+    if small and not parts.copies.has_room(organization_id, small):
+        raise Busy(own=True)
+
+
+async def take_over(
+    parts: Parts, caller: Caller, row: Attachment, temp_url: str, changes: dict[str, Any]
+) -> Attachment | None:
+    """Change an attachment whose `temp_url` says that the file is there.
+
+    None if there is no such attachment any more. Raises Problem 422 if it may not be taken, Busy
+    if too many copies wait; then nothing has changed.
+    """
+    source = await find_source(
+        parts,
+        temp_url,
+        organization_id=row.organization_id,
+        pointer="data",
+        own_key=row.key,
+        max_size=row.max_bytes(parts.settings.max_size),
+    )
+    changes["temp_url"] = source.url
+    if source.found is None:
+        return await record_in_place(parts, row, changes)
+    await check_growth(parts, caller, row, source)
+    require_room(parts, row.organization_id, [source])
+    assert source.wanted is not None
+    asked = await parts.clients.of(row.organization_id).run(
+        copies.change, row, changes, source.wanted, grace_s=parts.settings.publish_grace
+    )
+    if asked is None:
+        return None
+    (copied,) = await copy_all(parts, [asked], [source])
+    return copied
+
+
+async def copy_all(
+    parts: Parts, rows: Sequence[Attachment], sources: Sequence[Source | None]
+) -> list[Attachment]:
+    """Copy the small ones among sources that rows ask for; leave all others to workers.
+
+    Returns the rows, those that were copied as they are now. Raises nothing: the rows are
+    committed, so whatever fails here is made good by a worker.
+    """
+    tasks = [
+        asyncio.create_task(_copy_or_leave(parts, row, source))
+        for row, source in zip(rows, sources, strict=True)
+        if source is not None and source.found is not None
+    ]
+    if not tasks:
+        return list(rows)
+    try:
+        current = {row.id: row for row in await asyncio.gather(*tasks)}
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    return [current.get(row.id, row) for row in rows]
+
+
+def _is_small(source: Source | None) -> bool:
+    found = source.found if source is not None else None
+    return found is not None and found.size <= MAX_COPIED_AT_ONCE
+
+
+async def _copy_or_leave(parts: Parts, row: Attachment, source: Source) -> Attachment:
+    if not _is_small(source):
+        parts.publisher.publish(copies.wake_up(row))
+        return row
+    run = parts.clients.of(row.organization_id).run
+    try:
+        async with parts.copies.turn(row.organization_id):
+            claimed = await run(copies.claim, row.id, None, lease_s=COPY_LEASE_S)
+            return row if claimed is None else await _copy(parts, claimed)
+    except (Busy, DatabaseAway):
+        # No wake-up: the organization has many copies, or its lease brings it back to the sweep.
+        return row
+    except Exception:
+        log.exception("unexpected error", attachment=row.id)
+        return row
+
+
+async def _copy(parts: Parts, row: Attachment) -> Attachment:
+    """Copy under a claim, and record it; returns the row as it is then."""
+    assert row.copy_bucket is not None
+    assert row.copy_key is not None
+    run = parts.clients.of(row.organization_id).run
+    # A copy takes its source's type along, which is whatever the source's owner called it.
+    content_type = None
+    if parts.settings.files_public:
+        content_type = content_types.public_type(row.content_type, row.file_name)
+    try:
+        async with asyncio.timeout(COPY_TIMEOUT_S):
+            etag = await parts.storage.copy(
+                row.key,
+                source_bucket=row.copy_bucket,
+                source_key=row.copy_key,
+                pin=StoredObject(size=0, etag=row.copy_etag or ""),
+                content_type=content_type,
+            )
+    except (ObjectMissing, ObjectChanged):
+        await run(copies.fail, row, reason="source_missing")
+        return await run(copies.show, row)
+    except (StoreError, TimeoutError) as error:
+        kind = type(error).__name__
+        parts.noise.warning.log("copy left to a worker", kind, error=kind)
+        await _leave(parts, row)
+        return row
+    except asyncio.CancelledError:
+        await asyncio.shield(_leave(parts, row))
+        raise
+    copied = await run(copies.record, row, etag, publish_grace_s=parts.settings.publish_grace)
+    if copied is None:
+        return await run(copies.show, row)
+    for wake_up in copied.woken:
+        parts.publisher.publish(wake_up)
+    return copied.attachment
+
+
+async def _leave(parts: Parts, row: Attachment) -> None:
+    """Give a claim back, so that a worker copies; should this fail, its lease ends."""
+    run, grace_s = parts.clients.of(row.organization_id).run, parts.settings.publish_grace
+    if await run(copies.release, row, delay_s=grace_s):
+        parts.publisher.publish(copies.wake_up(row))

@@ -1,0 +1,102 @@
+"""Copies of large objects in parts, each of which the store makes in seconds.
+
+S3 copies at most 5 GiB in one request and says nothing while it does. Source: Amazon S3 User
+Guide, "Copying an object using multipart upload" and "Amazon S3 multipart upload limits".
+"""
+
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+
+from shared.errors import StoreError, StoreRefused
+from shared.spellings import is_plain
+from shared.storage import Storage, StoredObject
+
+IN_ONE_BYTES = 512 * 1024 * 1024
+"""Up to this size an object is copied in one request."""
+
+PART_BYTES = 256 * 1024 * 1024
+MAX_PARTS = 10_000
+"""S3's limit. Larger parts are made where parts of PART_BYTES would be more."""
+
+UNKNOWN_CALL = "NotImplemented"
+
+
+def plan(size: int, *, part_bytes: int = PART_BYTES) -> Iterator[tuple[int, int]]:
+    """Split an object of `size` bytes into parts: the first and the last byte of each.
+
+    All but the last have the same size, at least `part_bytes`; there are at most MAX_PARTS.
+    """
+    step = max(part_bytes, -(-size // MAX_PARTS))
+    for first in range(0, size, step):
+        yield first, min(first + step, size) - 1
+
+
+async def copy_object(
+    storage: Storage,
+    key: str,
+    *,
+    source_bucket: str,
+    source_key: str,
+    pin: StoredObject,
+    content_type: str | None = None,
+) -> str:
+    """Copy an object of any size to `key` inside the store; returns the etag.
+
+    As `Storage.copy`, which it calls for small objects and where the store knows no copies of
+    parts. `pin.size` decides. What an earlier copy to this key has left unfinished is removed, so
+    only one may run at a time. May be repeated.
+    """
+    source: Any = {"source_bucket": source_bucket, "source_key": source_key, "pin": pin}
+    if pin.size > IN_ONE_BYTES:
+        await remove_unfinished(storage, key)
+        try:
+            return await _copy_parts(storage, key, content_type=content_type, **source)
+        except StoreRefused as error:
+            if str(error) != UNKNOWN_CALL:
+                raise
+    return await storage.copy(key, content_type=content_type, **source)
+
+
+async def _copy_parts(
+    storage: Storage,
+    key: str,
+    *,
+    source_bucket: str,
+    source_key: str,
+    pin: StoredObject,
+    content_type: str | None,
+) -> str:
+    if not is_plain(source_key):
+        raise StoreRefused("the source key is not plain")
+    upload_id = await storage.begin_parts(key, content_type=content_type)
+    try:
+        parts: list[Any] = []
+        for number, (first, last) in enumerate(plan(pin.size, part_bytes=PART_BYTES), 1):
+            etag = await storage.copy_part(
+                key,
+                upload_id,
+                number,
+                source_bucket=source_bucket,
+                source_key=source_key,
+                pin=pin,
+                first=first,
+                last=last,
+            )
+            parts.append({"PartNumber": number, "ETag": etag})
+        return await storage.end_parts(key, upload_id, parts)
+    except BaseException:
+        with suppress(StoreError):  # what stays is removed by the next copy or with the attachment
+            await storage.drop_parts(key, upload_id)
+        raise
+
+
+async def remove_unfinished(storage: Storage, key: str) -> None:
+    """Remove the parts of copies to `key` that were never ended, as a killed worker leaves them.
+
+    Where the store refuses, they stay: a bucket's rule for incomplete multipart uploads removes
+    them. Needs s3:ListBucketMultipartUploads and s3:AbortMultipartUpload. May be repeated.
+    """
+    with suppress(StoreRefused):
+        for upload_id in await storage.unfinished_parts(key):
+            await storage.drop_parts(key, upload_id)
