@@ -1,4 +1,4 @@
-"""Log lines and counts of what any stranger can cause: bounded by kind and by source address.
+"""Log lines, counts and answers of what any stranger can cause: bounded by kind and by source.
 
 No line holds what a client sent: no token, query, path, header or body.
 """
@@ -13,6 +13,7 @@ from prometheus_client import Counter
 
 from api.clients import client_address, source_of
 from api.measuring import METHODS
+from api.pace import Pace
 from api.tokens import Caller
 from shared.log import get_logger
 from shared.throttle import Throttle
@@ -36,11 +37,15 @@ log = get_logger(__name__)
 
 
 class Noise:
-    """The throttles of one API process: `info` and `warning` are levels of the log."""
+    """The throttles of one API process: `info` and `warning` are levels of the log.
+
+    `pace` is that of refusals.
+    """
 
     def __init__(self) -> None:
         self.info = Throttle(log.info, at_once=AT_ONCE, max_keys=MAX_KEYS)
         self.warning = Throttle(log.warning, at_once=FAULTS_AT_ONCE, max_keys=MAX_KEYS)
+        self.pace = Pace()
 
     def refused(self, event: str, address: str, *, metric: str, reason: str) -> None:
         """Note a request that is refused before any route, or a connection that is cut off."""

@@ -15,7 +15,7 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from api.clients import client_address, peer_address
-from api.noise import NOISE, REFUSED, Noise
+from api.noise import CALLER, NOISE, REFUSED, Noise
 from api.parts import PARTS
 from api.problems import answer_errors, bad_request, general
 from api.slow_readers import cut_off_slow_readers, limit_kernel
@@ -60,6 +60,8 @@ async def answer(
         return await application(request)
 
     response = await answer_errors(request, checked)
+    if 400 <= response.status < 500 and CALLER not in request:
+        await noise.pace.wait()
     if "Transfer-Encoding" in request.headers:
         # aiohttp's parser gives a body's trailer fields to the next request on the connection as
         # its header fields: X-Auth-Token could be slipped into another client's request behind a

@@ -1,5 +1,7 @@
 """Requests without end: `-m tests.benchmarks.flood PORT KIND ORGANIZATION TOKEN SOURCE REPORT`.
 
+Kinds are those of `tests.benchmarks.others`.
+
 A process of its own, since the one that measures must not wait for it.
 """
 
@@ -12,7 +14,10 @@ from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 
-from tests.service import MEDIA_TYPE
+import aiohttp
+
+from tests.data.images import photo
+from tests.service import MEDIA_TYPE, Client
 
 CONNECTIONS = 32
 BULK = f"{MEDIA_TYPE}; ext=bulk"
@@ -26,23 +31,36 @@ LISTS = (
     "filter[task_id]=1&page[size]=200",
 )
 
+WALKS = (
+    "filter[task_id][not_eq]=1,2",
+    "filter[task_id][not_eq]=1,2&sort=-id",
+    "filter[task_id][not_eq]=2,1&page[after]=",
+)
+"""Each reads all rows of the organization and finds none."""
+
 
 def requests_of(kind: str, credentials: dict[str, str], source: str) -> list[bytes]:
-    """Write the requests of a kind of flood: bombs, lists, copies or noise."""
+    """Write the requests of a kind of flood, each of which is sent as it is."""
     bulk = {**credentials, "Content-Type": BULK, "Accept": BULK}
     path = "/api/v2/attachments"
     if kind == "bombs":
         bomb = gzip.compress(b"[" * 1_000_000)
         return [_request("POST", path, {**bulk, "Content-Encoding": "gzip"}, bomb)]
-    if kind == "lists":
-        return [_request("GET", f"{path}?{query}", credentials) for query in LISTS]
+    if kind in ("lists", "walks"):
+        queries = LISTS if kind == "lists" else WALKS
+        return [_request("GET", f"{path}?{query}", credentials) for query in queries]
     if kind == "copies":
         attributes = {"name": "copy.bin", "temp_url": source}
         items = [{"type": "attachments", "attributes": attributes}] * COPIES
         return [_request("POST", path, bulk, json.dumps({"data": items}).encode())]
     unknown = {**credentials, "X-Auth-Token": "nobody"}
     wide = b"[" + b"[]," * 5000 + b"[]]"
-    return [_request("GET", path, unknown), _request("POST", "/events/s3", {}, wide)]
+    return [
+        _request("GET", path, unknown),
+        _request("POST", "/events/s3", {}, wide),
+        _request("GET", "/attachments/files/000/000/001/original/a.png?1&s=none", {}),
+        _request("GET", "/nowhere", {}),
+    ]
 
 
 def _request(method: str, path: str, headers: dict[str, str], body: bytes = b"") -> bytes:
@@ -69,15 +87,37 @@ async def caller(port: int, requests: list[bytes], first: int, counts: Counter[s
         await asyncio.sleep(0.01)
 
 
+async def uploader(port: int, credentials: dict[str, str], counts: Counter[str]) -> None:
+    """Create attachments and post a photo to each, one after the other."""
+    content = photo()
+    async with aiohttp.ClientSession() as session:
+        client = Client(
+            session=session,
+            base_url=f"http://127.0.0.1:{port}",
+            organization_id=int(credentials["X-Organization-Id"]),
+            token=credentials["X-Auth-Token"],
+        )
+        while True:
+            try:
+                status, _ = await client.post_file(await client.create("photo.jpg"), content)
+                counts[str(status)] += 1
+            except (AssertionError, aiohttp.ClientError) as error:
+                counts[type(error).__name__] += 1
+                await asyncio.sleep(0.01)
+
+
 async def main(
     port: int, kind: str, organization_id: str, token: str, source: str, report: str
 ) -> None:
     """Flood until killed; the file `report` counts the answers by status."""
     credentials = {"X-Auth-Token": token, "X-Organization-Id": organization_id}
-    requests, counts = requests_of(kind, credentials, source), Counter[str]()
-    callers = [
-        asyncio.create_task(caller(port, requests, number, counts)) for number in range(CONNECTIONS)
-    ]
+    counts = Counter[str]()
+    if kind == "uploads":
+        work = [uploader(port, credentials, counts) for _ in range(CONNECTIONS)]
+    else:
+        requests = requests_of(kind, credentials, source)
+        work = [caller(port, requests, number, counts) for number in range(CONNECTIONS)]
+    callers = [asyncio.create_task(each) for each in work]
     sys.stdout.write("1\n")  # it runs
     while not any(task.done() for task in callers):
         sys.stdout.flush()

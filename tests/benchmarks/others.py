@@ -5,6 +5,7 @@ import json
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from statistics import quantiles
@@ -19,7 +20,7 @@ from tests.benchmarks.processes import running_module
 from tests.benchmarks.report import judged, make_table
 from tests.benchmarks.site import Site
 from tests.resources import open_bucket
-from tests.service import Client
+from tests.service import Client, WorkerProcess
 from tests.stack import BUCKET, EVENTS_TOKEN
 
 ROWS = 1_000_000
@@ -27,9 +28,12 @@ SOURCE_BYTES = 36 * 1024 * 1024
 KINDS = {
     "bombs": "1 kB of gzip that holds a megabyte of [",
     "lists": f"lists with totals over {ROWS:,} rows",
-    "copies": f"bulk requests of 20 copies of {SOURCE_BYTES >> 20} MiB",
-    "noise": "unknown tokens and unsigned events",
+    "walks": f"lists that read {ROWS:,} rows and find none",
+    "uploads": "uploads of photos, with a worker",
+    "copies": f"bulk requests of 20 copies of {SOURCE_BYTES >> 20} MiB, with a worker",
+    "noise": "unknown tokens, unsigned events, unsigned links, unknown routes",
 }
+WITH_WORKER = ("uploads", "copies")
 WARM_S = 2.0
 AIM_FACTOR, AIM_MORE_MS = 2.0, 100.0
 
@@ -72,10 +76,16 @@ async def run(site: Site) -> Table:
     results: dict[str, tuple[Felt, Felt]] = {}
     answers: dict[str, str] = {}
     for kind in KINDS:
-        async with (
-            running_module("api", environment=environment) as (_, port),
-            aiohttp.ClientSession() as session,
-        ):
+        async with AsyncExitStack() as stack:
+            session = await stack.enter_async_context(aiohttp.ClientSession())
+            _, port = await stack.enter_async_context(
+                running_module("api", environment=environment)
+            )
+            if kind in WITH_WORKER:
+                worker = await WorkerProcess(environment).start()
+                stack.callback(worker.close)
+                site.stack.relay.target = f"http://127.0.0.1:{port}"
+                stack.callback(setattr, site.stack.relay, "target", None)
             client = Client(
                 session=session, base_url=f"http://127.0.0.1:{port}",
                 organization_id=tokens[1][0], token=tokens[1][1],

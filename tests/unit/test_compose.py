@@ -1,6 +1,7 @@
 """`deploy/compose.yaml`, as far as it can be checked without containers."""
 
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import pytest
 import yaml  # type: ignore[import-untyped]  # its stubs are a package that we do not lock
 
 from deploy.embedded.seaweedfs import find_binary
+from shared.settings import PREFIX, Settings
 
 COMPOSE = Path(__file__).parents[2] / "deploy/compose.yaml"
 
@@ -70,3 +72,48 @@ def test_the_store_knows_every_option_that_it_is_given(compose: dict[str, Any]) 
     )  # fmt: skip
     known = {line.split()[0] for line in help_text.stderr.splitlines() if line.startswith("  -")}
     assert {option.split("=")[0] for option in options} <= known
+
+
+FIXED = {"api_host", "api_port"}
+"""The image listens on every address; which one is published is `API_LISTEN`'s to say."""
+
+
+def test_compose_passes_every_setting_and_no_other(compose: dict[str, Any]) -> None:
+    given = set(compose["x-process"]["environment"]) - {
+        "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"
+    }  # fmt: skip
+    assert given == {f"{PREFIX}{name.upper()}" for name in set(Settings.model_fields) - FIXED}
+
+
+@pytest.mark.parametrize("name", ["api", "worker", "migrate"])
+def test_every_process_has_all_settings(compose: dict[str, Any], name: str) -> None:
+    assert compose["services"][name]["environment"] == compose["x-process"]["environment"]
+
+
+def test_what_the_image_sets_is_never_passed_without_a_value(compose: dict[str, Any]) -> None:
+    # Compose unsets it then.
+    image = (COMPOSE.parent / "Dockerfile").read_text()
+    fixed = {f"{PREFIX}{name.upper()}" for name in FIXED}
+    for name in set(re.findall(r"(ATTACHMENTS_[A-Z_]+)=", image)) - fixed:
+        assert compose["x-process"]["environment"][name], name
+
+
+def test_the_example_names_every_variable_of_compose() -> None:
+    named = set(re.findall(r"\$\{((?!ATTACHMENTS_)[A-Z0-9_]+)", COMPOSE.read_text()))
+    example = (COMPOSE.parent / "compose.env.example").read_text()
+    assert named == set(re.findall(r"^([A-Z0-9_]+)=", example, re.MULTILINE))
+
+
+def test_the_readme_has_a_row_for_every_setting_with_its_default() -> None:
+    readme = (COMPOSE.parents[1] / "README.md").read_text()
+    table = readme.partition("\n## Settings\n")[2].partition("\n## ")[0]
+    rows: dict[str, str] = {}
+    for names, default in re.findall(
+        r"^\| (`ATTACHMENTS_[^|]+) \| ([^|]+) \|", table, re.MULTILINE
+    ):
+        rows |= dict.fromkeys(re.findall(r"`ATTACHMENTS_([A-Z0-9_]+)`", names), default)
+    assert set(rows) == {name.upper() for name in Settings.model_fields}
+    for name, field in Settings.model_fields.items():
+        if isinstance(field.default, int | float | str) and not isinstance(field.default, bool):
+            words = re.findall(r"`([^`]+)`", rows[name.upper()])
+            assert str(field.default) in words, name
