@@ -38,10 +38,21 @@ REMEMBERED = 1_000
 
 ESTIMATE_KEPT_S = 10.0
 
-TOO_LONG = (
-    "The list takes too long to read: the filter leaves too few of too many attachments."
-    " Filter without 'not_eq', or by fewer ids"
-)
+
+def too_long(asked: Listing) -> str:
+    """Tell which parameter makes a walk take too long, and what to ask instead."""
+    negated = next((item for item in asked.filters if item.negated), None)
+    if negated is None:
+        name = "page[after]" if asked.cursor else "page[number]"
+        return (
+            f"Parameter '{name}': the list takes too long to read so far from its beginning."
+            " Walk it by 'page[after]', with fewer filters"
+        )
+    name = f"filter[{negated.attachable_type}_id][not_eq]"
+    return (
+        f"Parameter '{name}' takes too long: it leaves out nearly all of very many attachments."
+        " Add a filter without 'not_eq', or walk the list by 'page[after]' without this parameter"
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +97,7 @@ class Walks:
                 del self._large[next(iter(self._large))]
             self._large[place] = (total, time.monotonic() + ESTIMATE_KEPT_S)
 
-    async def run(self, parts: "Parts", organization_id: int, read: Read) -> Any:
+    async def run(self, parts: "Parts", organization_id: int, asked: Listing, read: Read) -> Any:
         """Read a walk in its organization's turn. Raises Busy, and Problem 400 if it takes long."""
 
         async def bounded(connection: Connection) -> Any:
@@ -96,7 +107,7 @@ class Walks:
                 try:
                     return await read(connection)
                 except asyncpg.QueryCanceledError:
-                    raise bad_request(TOO_LONG) from None
+                    raise bad_request(too_long(asked)) from None
 
         async with self._turns.turn(organization_id):
             return await parts.clients.of(organization_id).run(bounded)
@@ -115,7 +126,7 @@ async def read_page(parts: "Parts", organization_id: int, asked: Listing, base: 
         return await _by_number(connection, parts.walks, organization_id, asked, base)
 
     if parts.walks.are_long(organization_id, asked):
-        page = await parts.walks.run(parts, organization_id, read)
+        page = await parts.walks.run(parts, organization_id, asked, read)
         assert isinstance(page, Page)
         return page
     return await parts.clients.of(organization_id).run(read)

@@ -178,12 +178,69 @@ async def test_totals_are_exact_up_to_100000_and_an_estimate_beyond(service: Ser
     assert (await other.request("GET", PATH)).document["meta"]["total_count"] == 0
 
 
+@pytest.mark.parametrize(
+    ("query", "parameter"),
+    [
+        ("filter[task_id][not_eq]=1,2", "filter[task_id][not_eq]"),
+        ("filter[page_id]=3&filter[task_id][not_eq]=1,2&sort=-id", "filter[task_id][not_eq]"),
+        ("filter[comment_id][not_eq]=1&page[after]=", "filter[comment_id][not_eq]"),
+        ("page[number]=200&page[size]=100", "page[number]"),
+    ],
+)
 async def test_a_walk_that_takes_too_long_is_400_and_says_what_to_do(
-    service: Service, monkeypatch: pytest.MonkeyPatch
+    service: Service, monkeypatch: pytest.MonkeyPatch, query: str, parameter: str
 ) -> None:
     monkeypatch.setattr("api.listing.WALK_S", 0.001)
-    await fill(service, service.client.organization_id, 20_000)
-    answer = await service.client.request("GET", f"{PATH}?filter[task_id][not_eq]=1,2")
+    await fill(service, service.client.organization_id, 30_000)
+    async with stuck(service):
+        answer = await service.client.request("GET", f"{PATH}?{query}")
     assert answer.status == 400
-    assert "not_eq" in answer.document["errors"][0]["detail"]
+    detail = answer.document["errors"][0]["detail"]
+    assert f"'{parameter}'" in detail
+    assert "'page[after]'" in detail
     assert (await service.client.request("GET", f"{PATH}?page[after]=")).status == 200
+
+
+@asynccontextmanager
+async def stuck(service: Service) -> AsyncIterator[None]:
+    """Lock the table, so that every list takes as long as it may."""
+    async with service.database.acquire() as connection, connection.transaction():
+        await connection.execute("LOCK TABLE attachments IN ACCESS EXCLUSIVE MODE")
+        yield
+
+
+async def test_a_flood_of_walks_that_take_too_long_keeps_no_one_waiting(
+    service: Service,
+) -> None:
+    # Each walk sleeps in the database, as one over 10^7 rows computes there, until it is 400.
+    client, other = service.client, await service.organization()
+    await fill(service, client.organization_id, 1000)
+    await service.execute(
+        "CREATE FUNCTION slow() RETURNS boolean LANGUAGE sql VOLATILE"
+        " AS 'SELECT pg_sleep(10) IS NOT NULL'"
+    )
+    await service.execute("ALTER TABLE attachments RENAME TO everything")
+    await service.execute(
+        "CREATE VIEW attachments AS SELECT * FROM everything"
+        f" WHERE organization_id <> {client.organization_id} OR attachable_id IS NULL OR slow()"
+    )
+    query = "filter[task_id][not_eq]=1,2"
+    flood = [asyncio.create_task(client.request("GET", f"{PATH}?{query}")) for _ in range(40)]
+
+    async def walking() -> int:
+        return int(
+            await service.database.fetchval(
+                "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
+                " AND datname = current_database()"
+            )
+        )
+
+    await until(walking)
+    for _ in range(5):
+        assert (await other.create("b.png"))["data"]["id"]
+        created = await client.create("a.png")
+        assert (await client.request("GET", f"{PATH}/{created['data']['id']}")).status == 200
+        assert await walking() <= 1
+    statuses = [(await task).status for task in flood]
+    assert set(statuses) <= {400, 429}
+    assert 400 in statuses
