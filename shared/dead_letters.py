@@ -89,51 +89,86 @@ async def count_again(connection: Connection, body: bytes) -> bool:
     return affected(status) > 0
 
 
+async def lock(connection: Connection) -> None:
+    """Wait for others that keep or remove letters, to the end of the caller's transaction.
+
+    Called before the first letter: two that lock letters of each other would deadlock.
+    """
+    await connection.execute("SELECT FROM dead_letter_origins WHERE origin = '' FOR NO KEY UPDATE")
+
+
 async def prune(connection: Connection, settings: Settings, origins: Sequence[str] = ()) -> int:
     """Remove what is too old or too much; returns how many those were. May be repeated.
 
     Too much is what goes beyond ATTACHMENTS_DEAD_LETTERS: the oldest of the origin that holds
     most, until it holds no more than the next. Of `origins`, it is also what goes beyond
-    MAX_ORIGIN_BYTES. Each rule removes no more than PRUNED_AT_A_TIME, or a hundredth of the limit,
-    at a time, so that it never takes long. Once the limit is passed, a hundredth more than needed
-    is removed, so that a flood does not rank all letters with each one that comes.
+    MAX_ORIGIN_BYTES. Each rule removes no more than PRUNED_AT_A_TIME at a time. Triggers count
+    (migration 0007), so the cost depends on what is removed and not on what is kept.
     """
+    async with connection.transaction():
+        await lock(connection)
+        removed = await _prune_old(connection, settings)
+        for origin in origins:
+            removed += await _prune_bytes(connection, origin)
+        return removed + await _prune_most(connection, settings)
+
+
+async def _prune_old(connection: Connection, settings: Settings) -> int:
     status = await connection.execute(
-        """
-        DELETE FROM dead_letters WHERE id IN (
-            SELECT o.id FROM dead_letters AS o
-            WHERE o.id = ANY (ARRAY(
-                (SELECT r.id
-                 FROM (SELECT d.id, d.last_at,
-                              row_number() OVER (
-                                  PARTITION BY d.origin ORDER BY d.last_at DESC, d.id DESC
-                              ) AS rank
-                       FROM dead_letters AS d) AS r
-                 WHERE EXISTS (SELECT FROM dead_letters AS n
-                               ORDER BY n.last_at DESC, n.id DESC OFFSET $1 LIMIT 1)
-                 ORDER BY r.rank, r.last_at DESC, r.id DESC
-                 OFFSET $1 - $1 / 100 LIMIT greatest($3, $1 / 100))
-                UNION ALL
-                (SELECT s.id
-                 FROM unnest($4::text[]) AS given (origin)
-                 CROSS JOIN LATERAL (
-                     SELECT d.id, sum(d.size) OVER (ORDER BY d.last_at DESC, d.id DESC) AS bytes
-                     FROM dead_letters AS d WHERE d.origin = given.origin
-                 ) AS s
-                 WHERE s.bytes > $5 LIMIT $3)
-                UNION ALL
-                (SELECT d.id FROM dead_letters AS d
-                 WHERE d.last_at < now() - $2 * interval '1 second' ORDER BY d.last_at LIMIT $3)
-            ))
-            -- Two transactions that have each kept a letter, and would remove the other's, would
-            -- deadlock.
-            FOR UPDATE SKIP LOCKED
-        )
-        """,
-        settings.dead_letters, settings.dead_letter_age, PRUNED_AT_A_TIME, list(origins),
-        MAX_ORIGIN_BYTES,
+        "DELETE FROM dead_letters WHERE id = ANY (ARRAY("
+        " SELECT d.id FROM dead_letters AS d WHERE d.last_at < now() - $1 * interval '1 second'"
+        " ORDER BY d.last_at, d.id LIMIT $2))",
+        settings.dead_letter_age, PRUNED_AT_A_TIME,
     )  # fmt: skip
     return affected(status)
+
+
+async def _prune_bytes(connection: Connection, origin: str) -> int:
+    """Remove the oldest of an origin that holds too many bytes."""
+    held = await connection.fetchval(
+        "SELECT bytes FROM dead_letter_origins WHERE origin = $1 AND bytes > $2",
+        origin, MAX_ORIGIN_BYTES,
+    )  # fmt: skip
+    if held is None:
+        return 0
+    status = await connection.execute(
+        """
+        DELETE FROM dead_letters WHERE id = ANY (ARRAY(
+            SELECT s.id
+            FROM (SELECT d.id, sum(d.size) OVER (ORDER BY d.last_at, d.id) - d.size AS removed
+                  FROM (SELECT d.id, d.last_at, d.size FROM dead_letters AS d WHERE d.origin = $1
+                        ORDER BY d.last_at, d.id LIMIT $2) AS d) AS s
+            WHERE s.removed < $3
+        ))
+        """,
+        origin, PRUNED_AT_A_TIME, held - MAX_ORIGIN_BYTES,
+    )  # fmt: skip
+    return affected(status)
+
+
+async def _prune_most(connection: Connection, settings: Settings) -> int:
+    """Remove the oldest of the origins that hold most, while all together hold too many."""
+    total: int = await connection.fetchval(
+        "SELECT letters FROM dead_letter_origins WHERE origin = ''"
+    )
+    left = min(total - settings.dead_letters, PRUNED_AT_A_TIME)
+    removed = 0
+    while removed < left:
+        most = await connection.fetch(
+            "SELECT origin, letters FROM dead_letter_origins WHERE origin <> ''"
+            " ORDER BY letters DESC LIMIT 2"
+        )
+        above_next = most[0]["letters"] - most[1]["letters"] if len(most) > 1 else left
+        status = await connection.execute(
+            "DELETE FROM dead_letters WHERE id = ANY (ARRAY("
+            " SELECT d.id FROM dead_letters AS d WHERE d.origin = $1"
+            " ORDER BY d.last_at, d.id LIMIT $2))",
+            most[0]["origin"], min(left - removed, max(1, above_next)),
+        )  # fmt: skip
+        if not affected(status):
+            break
+        removed += affected(status)
+    return removed
 
 
 async def list_newest(

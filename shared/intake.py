@@ -115,6 +115,8 @@ async def record(
         return await _record(connection, events, settings)
     async with connection.transaction():
         recorded = await _record(connection, events, settings)
+        if any(kept):
+            await dead_letters.lock(connection)
         new: set[str] = set()
         # In one order: two transactions that keep the same messages must not deadlock.
         pairs = zip(messages, kept, strict=True)

@@ -60,8 +60,8 @@ async def test_a_second_run_finds_nothing_to_do(empty_url: str) -> None:
     await asyncio.to_thread(migrate, empty_url)
     first = await schema(empty_url)
     assert {table for table, *_ in first["columns"]} == {
-        "alembic_version", "attachments", "dead_letters", "organizations", "probe_arrivals",
-        "tokens", "usage",
+        "alembic_version", "attachments", "dead_letter_origins", "dead_letters", "organizations",
+        "probe_arrivals", "tokens", "usage",
     }  # fmt: skip
     assert len(first["version"]) == 1
     await asyncio.to_thread(migrate, empty_url)
@@ -102,6 +102,28 @@ async def test_tokens_of_the_previous_release_never_end_and_may_do_everything(
     await connection.execute(insert, b"while the previous release still runs")
     rows = await connection.fetch("SELECT scope, expires_at, last_used_at FROM tokens")
     assert [tuple(row) for row in rows] == [("admin", None, None)] * 2
+    await connection.close()
+
+
+async def test_dead_letters_of_the_previous_release_are_counted(empty_url: str) -> None:
+    insert = (
+        "INSERT INTO dead_letters (digest, body, size, source, origin, reason)"
+        " VALUES ($1, $1, length($1::bytea), 'webhook', $2, 'r')"
+    )
+    await asyncio.to_thread(migrate, empty_url, "0006")
+    connection = await asyncpg.connect(empty_url)
+    for number in range(3):
+        await connection.execute(insert, b"before %d" % number, f"o{number % 2}")
+    await asyncio.to_thread(migrate, empty_url)
+    await connection.execute(insert, b"after", "o1")
+    counted = "SELECT origin, letters, bytes FROM dead_letter_origins ORDER BY origin"
+    assert [tuple(row) for row in await connection.fetch(counted)] == [
+        ("", 4, 29), ("o0", 2, 16), ("o1", 2, 13),
+    ]  # fmt: skip
+    await connection.execute("DELETE FROM dead_letters WHERE origin = 'o1'")
+    assert [tuple(row) for row in await connection.fetch(counted)] == [("", 2, 16), ("o0", 2, 16)]
+    await connection.execute("TRUNCATE dead_letters")
+    assert [tuple(row) for row in await connection.fetch(counted)] == [("", 0, 0)]
     await connection.close()
 
 

@@ -233,6 +233,7 @@ async def test_a_flood_of_one_origin_drops_only_its_own_letters(
     async def keep(origin: str, number: int) -> None:
         async with connection.transaction():
             body = f"{origin} {number}".encode()
+            await dead_letters.lock(connection)
             assert await dead_letters.keep(
                 connection, body, source="webhook", origin=origin, dialect=None, reason="r"
             )
@@ -252,6 +253,11 @@ async def test_a_flood_of_one_origin_drops_only_its_own_letters(
     found = Counter(row[0] for row in await connection.fetch("SELECT origin FROM dead_letters"))
     assert found["b"] == 5
     assert abs(found["a"] - found["c"]) <= 2
+    counted = dict(
+        tuple(row)
+        for row in await connection.fetch("SELECT origin, letters FROM dead_letter_origins")
+    )
+    assert counted == {**found, "": found.total()}
 
 
 async def test_an_origin_holds_a_bounded_number_of_bytes(

@@ -92,7 +92,9 @@ async def filled(stack: Stack) -> str:
     await connection.execute("SET synchronous_commit = on")
     await connection.execute(FILL)
     await connection.execute(f"ALTER SEQUENCE attachments_id_seq RESTART WITH {ROWS + 1}")
-    await connection.execute("VACUUM ANALYZE attachments, tokens, organizations, dead_letters")
+    await connection.execute(
+        "VACUUM ANALYZE attachments, tokens, organizations, dead_letters, dead_letter_origins"
+    )
     await connection.close()
     return database_url
 
@@ -410,6 +412,11 @@ CALLS: dict[str, tuple[Call, Callable[[Any], bool]]] = {
     "dead_letters.prune": (
         lambda c: dead_letters.prune(c, KEEPS_FEW, ["o1", "o2"]), lambda found: found == 200,
     ),
+    "dead_letters.lock": (dead_letters.lock, lambda found: found is None),
+    "dead_letters.prune of many bytes": (
+        lambda c: with_heavy_letters(c, lambda: dead_letters.prune(c, KEEPS_ALL, ["o1", "o2"])),
+        lambda found: found == 100,
+    ),
     "dead_letters.prune of nothing": (
         lambda c: dead_letters.prune(c, KEEPS_ALL, ["o1", "o2"]), lambda found: found == 0,
     ),
@@ -456,6 +463,15 @@ async def ask_copy(connection: Any, row: Attachment) -> Any:
 async def with_copy(connection: Any, function: Callable[[Attachment], Awaitable[Any]]) -> Any:
     """Call a function with a row to which something is to be copied."""
     return await function(await ask_copy(connection, await seen(connection)))
+
+
+async def with_heavy_letters(connection: Any, function: Callable[[], Awaitable[Any]]) -> Any:
+    """Call a function when an origin holds more bytes than it may."""
+    await connection._connection.execute(
+        "UPDATE dead_letter_origins SET bytes = 2 * $1 WHERE origin = 'o1'",
+        dead_letters.MAX_ORIGIN_BYTES,
+    )
+    return await function()
 
 
 async def with_claim(connection: Any, function: Callable[[Claim], Awaitable[Any]]) -> Any:
