@@ -23,7 +23,7 @@ from shared.turns import Turns
 MAX_COPIED_AT_ONCE = 64 * 1024 * 1024
 """A larger source is copied by a worker after the answer, in bytes."""
 
-COPIES, COPIES_EACH, COPIES_WAITING = 4, 2, 200
+COPIES, COPIES_EACH, COPIES_WAITING = 4, 1, 200
 """Copies inside the store at a time in this process, those of one organization among them, and how
 many of one organization wait. Bulk requests may ask for a hundred each."""
 

@@ -485,16 +485,18 @@ async def test_a_copy_of_an_api_that_was_killed_is_made_by_a_worker(
             program=("-c", program),
             s3_public_url=service.settings.upload_url,
         )
-        await api.start()
-        client = replace(service.client, base_url=api.url)
-        create = asyncio.create_task(create_many(client, url, 2))
+        try:
+            await api.start()
+            client = replace(service.client, base_url=api.url)
+            create = asyncio.create_task(create_many(client, url, 2))
 
-        async def copying() -> bool:
-            rows = await service.database.fetch("SELECT copy_attempt FROM attachments")
-            return [row[0] % COPY_ATTEMPTS for row in rows] == [1, 1]
+            async def copying() -> bool:
+                rows = await service.database.fetch("SELECT copy_attempt FROM attachments")
+                return bool(sum(row[0] % COPY_ATTEMPTS for row in rows) == COPIES_EACH)
 
-        await until(copying)
-        api.close()
+            await until(copying)
+        finally:
+            api.close()
         with pytest.raises(aiohttp.ClientError):
             await create
     await start_worker(service, sweep_interval="0.5")

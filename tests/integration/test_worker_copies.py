@@ -1,7 +1,7 @@
 """Copies that workers make: woken, tried again, killed, refused, deleted, in turns, in parts."""
 
-from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import AsyncIterator, Awaitable
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 import pytest_asyncio
@@ -79,10 +79,28 @@ def changed(**constants: object) -> dict[str, Any]:
     return {"program": ("-c", "\n".join(lines))}
 
 
-async def start(service: Service, proxy: Proxy, program: Any = None, **settings: str) -> Any:
-    """Start a worker whose store is the proxy; the caller closes it."""
-    environment = {**service.environment, "ATTACHMENTS_S3_ENDPOINT_URL": proxy.url}
-    return await WorkerProcess(environment, **(program or {}), **settings).start()
+class Start(Protocol):
+    """Starts a worker whose store is the proxy; settings are by lower-case name."""
+
+    def __call__(
+        self, service: Service, program: Any = None, **settings: str
+    ) -> Awaitable[WorkerProcess]: ...
+
+
+@pytest_asyncio.fixture
+async def start(proxy: Proxy, start_worker: StartWorker) -> AsyncIterator[Start]:
+    """Start workers behind the proxy; they end with the test, and the broker begins empty."""
+    started: list[WorkerProcess] = []
+
+    async def begin(service: Service, program: Any = None, **settings: str) -> WorkerProcess:
+        environment = {**service.environment, "ATTACHMENTS_S3_ENDPOINT_URL": proxy.url}
+        worker = WorkerProcess(environment, **(program or {}), **settings)
+        started.append(worker)
+        return await worker.start()
+
+    yield begin
+    for worker in started:
+        worker.close()
 
 
 async def copying(service: Service, attachment_id: str, attempt: int = 1) -> None:
@@ -116,11 +134,11 @@ async def test_a_wake_up_alone_has_a_copy_made_and_processed(
 
 
 async def test_a_copy_that_failed_is_tried_again(
-    quiet: Service, bucket: "S3Client", proxy: Proxy
+    quiet: Service, bucket: "S3Client", proxy: Proxy, start: Start
 ) -> None:
     proxy.lose(is_copy)
     attachment_id = await wanted(quiet, bucket, "again.jpg", photo())
-    worker = await start(quiet, proxy, changed(copying__COPY_TIMEOUT_S=1), sweep_interval="0.5")
+    worker = await start(quiet, changed(copying__COPY_TIMEOUT_S=1), sweep_interval="0.5")
 
     async def failed() -> bool:
         return "copy put off" in worker.log()
@@ -134,12 +152,12 @@ async def test_a_copy_that_failed_is_tried_again(
 
 
 async def test_a_copy_that_keeps_failing_is_copy_failed_after_all_attempts(
-    quiet: Service, bucket: "S3Client", proxy: Proxy
+    quiet: Service, bucket: "S3Client", proxy: Proxy, start: Start
 ) -> None:
     proxy.lose(is_copy)
     attachment_id = await wanted(quiet, bucket, "never.jpg", photo())
     program = changed(copying__COPY_TIMEOUT_S=1)
-    worker = await start(quiet, proxy, program, sweep_interval="0.5", attempts="2")
+    worker = await start(quiet, program, sweep_interval="0.5", attempts="2")
     shown = await quiet.client.settled(attachment_id)
     worker.close()
     assert shown["meta"]["state"] == "failed"
@@ -162,11 +180,11 @@ async def test_a_copy_that_kills_every_worker_is_copy_failed(
 
 
 async def test_a_copy_of_a_killed_worker_is_made_by_another(
-    quiet: Service, bucket: "S3Client", proxy: Proxy, start_worker: StartWorker
+    quiet: Service, bucket: "S3Client", proxy: Proxy, start: Start, start_worker: StartWorker
 ) -> None:
     proxy.lose(is_copy)
     attachment_id = await wanted(quiet, bucket, "killed.jpg", photo())
-    killed = await start(quiet, proxy, lease="2")
+    killed = await start(quiet, lease="2")
     await copying(quiet, attachment_id)
     killed.close()
     await start_worker(quiet, sweep_interval="0.5")
@@ -175,11 +193,11 @@ async def test_a_copy_of_a_killed_worker_is_made_by_another(
 
 
 async def test_a_worker_that_is_stopped_gives_its_copy_back_uncounted(
-    quiet: Service, bucket: "S3Client", proxy: Proxy, start_worker: StartWorker
+    quiet: Service, bucket: "S3Client", proxy: Proxy, start: Start, start_worker: StartWorker
 ) -> None:
     proxy.lose(is_copy)
     attachment_id = await wanted(quiet, bucket, "stopped.jpg", photo())
-    stopped = await start(quiet, proxy)
+    stopped = await start(quiet)
     await copying(quiet, attachment_id)
     assert await stopped.stop() == 0
     stopped.close()
@@ -200,13 +218,13 @@ async def test_a_source_outside_the_fences_of_now_is_not_copied(
 
 
 async def test_nothing_is_left_of_a_row_that_is_deleted_while_it_is_copied(
-    quiet: Service, bucket: "S3Client", proxy: Proxy, start_worker: StartWorker
+    quiet: Service, bucket: "S3Client", proxy: Proxy, start: Start, start_worker: StartWorker
 ) -> None:
     attachment_id = await wanted(quiet, bucket, "deleted.jpg", photo())
     key = (await quiet.row(attachment_id)).key
     proxy.hold()  # the store copies, and its answer does not come
     proxy.lose(lambda _link, _data: False)
-    worker = await start(quiet, proxy, lease="1")
+    worker = await start(quiet, lease="1")
     proxy.let_go()
     proxy.lose(lambda link, data: b"CopyObjectResult" in data)
 
@@ -234,12 +252,12 @@ async def test_nothing_is_left_of_a_row_that_is_deleted_while_it_is_copied(
 
 
 async def test_copies_of_one_organization_leave_places_to_another(
-    quiet: Service, bucket: "S3Client", proxy: Proxy
+    quiet: Service, bucket: "S3Client", proxy: Proxy, start: Start
 ) -> None:
     proxy.lose(lambda link, data: is_copy(link, data) and b"held.jpg" in data)
     held = [await wanted(quiet, bucket, "held.jpg", photo()) for _ in range(COPIES_EACH + 3)]
     await quiet.execute("UPDATE attachments SET due_at = now()")
-    worker = await start(quiet, proxy, sweep_interval="0.5")
+    worker = await start(quiet, sweep_interval="0.5")
 
     async def full() -> bool:
         rows = [await quiet.row(attachment_id) for attachment_id in held]
@@ -254,12 +272,12 @@ async def test_copies_of_one_organization_leave_places_to_another(
 
 
 async def test_what_may_not_wait_here_comes_again_later(
-    quiet: Service, bucket: "S3Client", proxy: Proxy
+    quiet: Service, bucket: "S3Client", proxy: Proxy, start: Start
 ) -> None:
     proxy.lose(is_copy)
     ids = [await wanted(quiet, bucket, "many.jpg", photo()) for _ in range(COPIES_EACH + 3)]
     await quiet.execute("UPDATE attachments SET due_at = now()")
-    worker = await start(quiet, proxy, changed(copying__WAITING=1), sweep_interval="0.5")
+    worker = await start(quiet, changed(copying__WAITING=1), sweep_interval="0.5")
 
     async def put_off() -> int:
         return int(
@@ -281,11 +299,11 @@ IN_PARTS = changed(part_copies__IN_ONE_BYTES=5 * MIB, part_copies__PART_BYTES=5 
 
 
 async def test_a_large_object_is_copied_in_parts(
-    quiet: Service, bucket: "S3Client", start_worker: StartWorker
+    quiet: Service, bucket: "S3Client", start: Start
 ) -> None:
     content = bytes(range(256)) * (12 * MIB // 256) + b"end"
     attachment_id = await wanted(quiet, bucket, "parts.bin", content)
-    worker = await WorkerProcess(quiet.environment, **IN_PARTS, sweep_interval="0.5").start()
+    worker = await start(quiet, IN_PARTS, sweep_interval="0.5")
     shown = await quiet.client.settled(attachment_id)
     worker.close()
     assert shown["meta"]["state"] == "ready"
@@ -299,7 +317,7 @@ async def test_a_large_object_is_copied_in_parts(
 
 
 async def test_a_source_that_changes_while_its_parts_are_copied_is_source_missing(
-    quiet: Service, bucket: "S3Client", proxy: Proxy
+    quiet: Service, bucket: "S3Client", proxy: Proxy, start: Start
 ) -> None:
     attachment_id = await wanted(quiet, bucket, "changing.bin", bytes(12 * MIB))
     proxy.lose(lambda link, data: b"partNumber=2" in link.head)
@@ -307,7 +325,7 @@ async def test_a_source_that_changes_while_its_parts_are_copied_is_source_missin
         part_copies__IN_ONE_BYTES=5 * MIB, part_copies__PART_BYTES=5 * MIB,
         copying__COPY_TIMEOUT_S=2,
     )  # fmt: skip
-    worker = await start(quiet, proxy, program, sweep_interval="0.5")
+    worker = await start(quiet, program, sweep_interval="0.5")
     await copying(quiet, attachment_id)
     await bucket.put_object(Bucket=BUCKET, Key="uploads/changing.bin", Body=bytes(13 * MIB))
     proxy.let_go()
@@ -319,12 +337,17 @@ async def test_a_source_that_changes_while_its_parts_are_copied_is_source_missin
 
 @pytest.mark.parametrize("then", ["another worker", "deletion"])
 async def test_parts_that_a_killed_worker_left_are_removed(
-    quiet: Service, bucket: "S3Client", proxy: Proxy, start_worker: StartWorker, then: str
+    quiet: Service,
+    bucket: "S3Client",
+    proxy: Proxy,
+    start: Start,
+    start_worker: StartWorker,
+    then: str,
 ) -> None:
     attachment_id = await wanted(quiet, bucket, "left.bin", bytes(12 * MIB))
     key = (await quiet.row(attachment_id)).key
     proxy.lose(lambda link, data: b"partNumber=2" in link.head)
-    killed = await start(quiet, proxy, IN_PARTS, lease="2")
+    killed = await start(quiet, IN_PARTS, lease="2")
 
     async def begun() -> bool:
         return await objects(bucket, key) == [f"{key} (parts)"]
@@ -343,7 +366,8 @@ async def test_parts_that_a_killed_worker_left_are_removed(
         await until(purged)
         assert await objects(bucket, key) == []
     else:
-        worker = await WorkerProcess(quiet.environment, **IN_PARTS, sweep_interval="0.5").start()
+        proxy.let_go()
+        worker = await start(quiet, IN_PARTS, sweep_interval="0.5")
         assert (await quiet.client.settled(attachment_id))["meta"]["state"] == "ready"
         worker.close()
         assert await objects(bucket, key) == [key]

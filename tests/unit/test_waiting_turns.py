@@ -80,3 +80,16 @@ async def test_a_cancelled_wait_keeps_no_place() -> None:
     await waiting[2]
     turns.give_back("a")
     await asyncio.wait_for(turns.take("a"), 1)
+
+
+async def test_there_is_room_for_as_many_as_may_wait() -> None:
+    turns = Turns(1, each=1, waiting=3)
+    await turns.take("a")
+    assert turns.has_room("a", 3)
+    waits = asyncio.create_task(turns.take("a"))
+    await asyncio.sleep(0)
+    assert turns.has_room("a", 2)
+    assert not turns.has_room("a", 3)
+    assert turns.has_room("b", 3)
+    waits.cancel()
+    await asyncio.gather(waits, return_exceptions=True)
