@@ -20,7 +20,7 @@ from shared.turns import Turns
 LOOKUPS, LOOKUPS_EACH, LOOKUP_WAIT_S = 9, 3, 30
 """Questions to the store about what a `temp_url` names at a time in this process, those of one
 organization among them, and how many seconds one waits for its turn. With the copies (see
-`api.copying`) they leave the store's client a connection more than they use."""
+`api.copying`) they use fewer connections than the store's client has."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

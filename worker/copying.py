@@ -30,8 +30,8 @@ from worker.pipeline import Tools
 COPIES, COPIES_EACH = 4, 2
 """Copies at a time in one worker, and those of one organization among them."""
 
-WAITING, ALL_WAITING = 100, 1000
-"""How many of one organization wait in this process, and how many of all."""
+WAITING, ALL_WAITING = 100, 10_000
+"""How many of one organization wait in this process, and how many of all: about 30 MB of tasks."""
 
 COME_AGAIN_S = 300.0
 """The sweep brings those that may not wait here again after about so long. A backlog of 100,000

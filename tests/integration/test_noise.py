@@ -17,6 +17,7 @@ import pytest_asyncio
 from api import tokens
 from api.clients import source_of
 from api.noise import AT_ONCE, FAULTS_AT_ONCE
+from api.pace import Pace
 from shared import dead_letters, organizations
 from shared.allowance import BURST
 from shared.settings import load_settings
@@ -369,3 +370,26 @@ def test_a_client_of_ipv6_is_one_source_with_its_whole_network() -> None:
     assert source_of("2001:db8:1:3::1") != source_of("2001:db8:1:2::1")
     assert source_of("10.0.0.1") == "10.0.0.1"
     assert source_of("") == "unknown"
+
+
+async def test_only_refusals_without_a_known_token_wait_for_their_pace(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited = 0
+
+    async def wait(_self: Pace) -> None:
+        nonlocal waited
+        waited += 1
+
+    monkeypatch.setattr(Pace, "wait", wait)
+    client, unknown = service.client, {"X-Auth-Token": "unknown"}
+    created = await client.create()
+    for path in (f"{PATH}/{created['data']['id']}", f"{PATH}/1", f"{PATH}?sort=name"):
+        await client.request("GET", path)
+    assert (await client.request("GET", "/health/ready")).status == 200
+    assert waited == 0
+    for path, headers in ((PATH, unknown), (PATH, {"X-Auth-Token": ""}), ("/nowhere", {})):
+        assert (await client.request("GET", path, headers=headers)).status in (401, 404)
+    answer = await client.request("POST", "/events/s3", {}, headers={"X-Auth-Token": ""})
+    assert answer.status == 401
+    assert waited == 4
