@@ -26,6 +26,7 @@ MEANINGS = {
     "object_missing": "row whose object is gone",
     "thumbnail_missing": "row whose thumbnail is gone",
     "ids_above_sequence": "ids above the sequence, up to this one",
+    "ids_near_lost_rows": "rows were lost, up to this id or further: ids must go on well above",
 }
 
 

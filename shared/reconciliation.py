@@ -40,13 +40,15 @@ class Kind(StrEnum):
     MISSING = "object_missing"
     THUMBNAIL_MISSING = "thumbnail_missing"
     SEQUENCE = "ids_above_sequence"
+    LOST = "ids_near_lost_rows"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
     """One difference. `size` in bytes and `age_s` in seconds are the object's, by the store.
 
-    `row` and `found` are what mending needs; of `SEQUENCE`, `attachment_id` is the greatest id.
+    `row` and `found` are what mending needs; of `SEQUENCE` and `LOST`, `attachment_id` is the
+    greatest id.
     """
 
     kind: Kind
@@ -123,6 +125,7 @@ class Reconciliation:
         self._originals = IdSet()
         self._thumbnails = IdSet()
         self._greatest = 0
+        self._lost = 0
         self.objects = 0
         self.rows = 0
 
@@ -130,7 +133,7 @@ class Reconciliation:
         """Find what differs. Raises StoreRefused without s3:ListBucket, and DatabaseAway.
 
         A difference of the sequence comes first, so that its mending need not wait for the rest,
-        and once more in the end where the whole listing shows a greater id.
+        and once more in the end where the whole listing shows a greater id, or ids that were lost.
         """
         try:
             taken = await sequence.find_taken_id(self._database, self._storage)
@@ -148,6 +151,8 @@ class Reconciliation:
         last_id = await self._database.run(sequence.find_last_id)
         if greatest > max(last_id, taken.attachment_id if taken else 0):
             yield Difference(kind=Kind.SEQUENCE, attachment_id=greatest)
+        elif taken is None and self._lost and last_id < self._lost + sequence.STEP:
+            yield Difference(kind=Kind.LOST, attachment_id=self._lost)
 
     async def _compare(self, page: Sequence[tuple[str, StoredObject]]) -> list[Difference]:
         """Compare a page of the listing with its rows."""
@@ -180,11 +185,13 @@ class Reconciliation:
             kind=Kind.ORIGINAL_WITHOUT_ROW, attachment_id=attachment_id, key=key, found=found
         )
         if row is None or row.key != key:
+            self._lost = max(self._lost, attachment_id)
             return difference
         if row.deleted_at is not None:  # with due_at it will be purged
             return difference if row.due_at is None else None
         difference = replace(difference, row=row)
         if predates(found, row):
+            self._lost = max(self._lost, attachment_id)
             return replace(difference, kind=Kind.OLDER if _is_settled(row) else Kind.OLDER_UNUSED)
         self._originals.add(attachment_id)
         return replace(difference, kind=Kind.CHANGED) if _differs(row, found) else None
@@ -254,6 +261,8 @@ class Reconciliation:
         match difference.kind:
             case Kind.SEQUENCE:
                 await sequence.mend_sequence(self._database, difference.attachment_id)
+            case Kind.LOST:
+                await sequence.keep_clear(self._database, difference.attachment_id)
             case Kind.CHANGED if row is not None and difference.found is not None:
                 event = UploadEvent(
                     bucket=row.bucket, key=row.key, etag=difference.found.etag,

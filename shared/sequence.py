@@ -68,6 +68,20 @@ async def mend_sequence(database: Database, greatest: int) -> int | None:
     return raised if await database.run(raise_sequence, raised) else None
 
 
+async def keep_clear(database: Database, lost_id: int) -> int | None:
+    """Have ids go on well above all that are known, unless they are well above `lost_id` already.
+
+    For an id whose row was lost and that is handed out by now: rows that were lost with it may have
+    had ids above the sequence, and their policies may live, also where no object has come yet.
+    Returns the last id then, None if nothing has changed. Safe beside running processes.
+    """
+    last_id = await database.run(find_last_id)
+    if last_id >= lost_id + STEP:
+        return None
+    raised = raised_above(max(last_id, lost_id, await database.run(find_greatest_row)))
+    return raised if await database.run(raise_sequence, raised) else None
+
+
 async def _name(connection: Connection) -> str:
     # Quoted by PostgreSQL, as it must stand in a statement.
     return str(await connection.fetchval("SELECT pg_get_serial_sequence('attachments', 'id')"))

@@ -75,6 +75,7 @@ async def test_each_difference_is_listed_then_mended(
     assert found == {
         (changed, "object_changed"), (missing, "object_missing"), (bare, "thumbnail_missing"),
         (orphan, "original_without_row"), (orphan, "thumbnail_without_row"),
+        (orphan, "ids_near_lost_rows"),
     }  # fmt: skip
     assert (await alone.row(missing)).state == "ready"  # nothing has been done
 
@@ -117,6 +118,30 @@ async def test_after_a_loss_ids_go_on_above_and_adopted_files_are_given_up(
     assert int((await alone.client.create())["data"]["id"]) == (number // 10**6 + 2) * 10**6 + 1
     status, kinds, _ = await reconciled(alone)
     assert (status, kinds) == (1, {number: "older_than_row_unused"})
+
+
+async def test_ids_go_on_above_lost_rows_also_when_theirs_were_given_again(
+    alone: Service, start_worker: StartWorker
+) -> None:
+    """The sequence is above all that is in the bucket by then, and lost policies still live."""
+    reused = await reuse_id(alone, PHOTO)
+    number = int(reused.attachment_id)
+    later = int((await reused.second.create())["data"]["id"])
+    assert await alone.database.fetchval("SELECT max(id) FROM attachments") == later > number
+
+    status, _, document = await reconciled(alone)
+    found = {(each["id"], each["kind"]) for each in document["differences"]}
+    assert (status, found) == (
+        1, {(number, "older_than_row_unused"), (number, "ids_near_lost_rows")}
+    )  # fmt: skip
+
+    status, _, document = await reconciled(alone, "--mend")
+    assert document["summary"]["kinds"]["ids_near_lost_rows"] == {"found": 1, "left": 0}
+    raised = (later // 10**6 + 2) * 10**6
+    assert int((await alone.client.create())["data"]["id"]) == raised + 1
+    _, kinds, _ = await reconciled(alone, "--mend")  # it is not raised each time
+    assert kinds == {number: "older_than_row_unused"}
+    assert int((await alone.client.create())["data"]["id"]) == raised + 2
 
 
 async def test_a_store_that_refuses_is_named_in_one_line(alone: Service) -> None:
