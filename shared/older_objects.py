@@ -13,7 +13,7 @@ from shared.database import Connection
 from shared.errors import ObjectMissing
 from shared.log import get_logger
 from shared.metrics import OLDER_OBJECTS
-from shared.processing import ALIVE, FENCE, NEXT_CHECK, Claim, unless_copied
+from shared.processing import ALIVE, NEXT_CHECK, Claim, held, unless_copied
 from shared.storage import Storage, StoredObject
 
 log = get_logger(__name__)
@@ -58,9 +58,9 @@ async def set_aside(
     None if the claim is lost or a newer upload has been recorded; nothing has changed then.
     """
     state = await connection.fetchval(
-        f"UPDATE attachments AS a SET {_SET_ASIDE} WHERE {FENCE} AND a.revision = $4"
+        f"UPDATE attachments AS a SET {_SET_ASIDE} WHERE {held(6)} AND a.revision = $4"
         " RETURNING a.state",
-        *claimed.fence, revision, next_check_s,
+        *claimed.fence, revision, next_check_s, claimed.attachment.organization_id,
     )  # fmt: skip
     return str(state) if state is not None else None
 

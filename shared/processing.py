@@ -7,7 +7,8 @@
 
 `revision` counts what was recorded about the object. A claim is named by the revision that it
 was made for (`claimed_revision`) and by `attempt`, which counts the claims of that revision; every
-later write names both, so that a worker that lost its claim changes nothing. While one worker
+later write names both, so that a worker that lost its claim changes nothing. It names the
+organization too: after rows were lost, the same id may be claimed for another one. While one worker
 holds an attachment no other can claim it: a newer upload only raises `revision`, and the holder
 finds that out when it renews or finishes. So no two ever write the same thumbnail at one time.
 
@@ -177,10 +178,17 @@ class Claim:
         return row.id, row.claimed_revision, row.attempt
 
 
-_FENCE = """a.id = $1 AND a.claimed_revision = $2 AND a.attempt = $3
-            AND a.state = 'processing' AND a.deleted_at IS NULL"""
-FENCE, ALIVE, NEXT_CHECK = _FENCE, _ALIVE, _NEXT_CHECK
+ALIVE, NEXT_CHECK = _ALIVE, _NEXT_CHECK
 """The same for `shared.older_objects`; `NEXT_CHECK` takes the time to the next check as $5."""
+
+
+def held(place: int) -> str:
+    """Write the condition that a claim still holds: $1 to $3 are its fence.
+
+    `place` is the number of the parameter that has the organization's id.
+    """
+    return f"""a.id = $1 AND a.claimed_revision = $2 AND a.attempt = $3
+            AND a.state = 'processing' AND a.deleted_at IS NULL AND a.organization_id = ${place}"""
 
 
 async def claim(
@@ -344,19 +352,23 @@ async def renew(
     Returns the current revision by id of every claim that still holds. One that is missing is
     lost; one whose revision has risen works on an object that has been replaced.
     """
+    claims = list(claims)
     fences = [item.fence for item in claims]
     rows = await connection.fetch(
         """
         UPDATE attachments AS a SET due_at = now() + $4 * interval '1 second'
-        FROM unnest($1::bigint[], $2::bigint[], $3::integer[]) AS held (id, revision, attempt)
+        FROM unnest($1::bigint[], $2::bigint[], $3::integer[], $5::bigint[])
+             AS held (id, revision, attempt, organization_id)
         WHERE a.id = held.id AND a.id = ANY($1::bigint[]) AND a.claimed_revision = held.revision
-          AND a.attempt = held.attempt AND a.state = 'processing' AND a.deleted_at IS NULL
+          AND a.attempt = held.attempt AND a.organization_id = held.organization_id
+          AND a.state = 'processing' AND a.deleted_at IS NULL
         RETURNING a.id, a.revision
         """,
         [fence[0] for fence in fences],
         [fence[1] for fence in fences],
         [fence[2] for fence in fences],
         lease_s,
+        [item.attachment.organization_id for item in claims],
     )
     return {row["id"]: row["revision"] for row in rows}
 
@@ -374,9 +386,9 @@ async def announce_thumbnail(
         UPDATE attachments AS a
         SET thumbnail_name = $4, thumbnail_spoiled = false,
             due_at = now() + $5 * interval '1 second'
-        WHERE {_FENCE}
+        WHERE {held(6)}
         """,
-        *claimed.fence, thumbnail_name, lease_s,
+        *claimed.fence, thumbnail_name, lease_s, claimed.attachment.organization_id,
     )  # fmt: skip
     return affected(status) == 1
 
@@ -435,11 +447,13 @@ async def finish(
             resized = $15 IS NOT NULL, carries_more = $16,
             thumbnail_spoiled = false, processed_at = now(),
             due_at = {unless_copied(_AFTER_FINISH)}
-        WHERE {_FENCE} AND a.revision = $4 AND NOT ($15::text IS NOT NULL AND a.thumbnail_spoiled)
+        WHERE {held(18)} AND a.revision = $4
+          AND NOT ($15::text IS NOT NULL AND a.thumbnail_spoiled)
         """,
         *claimed.fence, revision, outcome.state, outcome.reason, outcome.etag, outcome.version_id,
         outcome.content_type, outcome.size, outcome.width, outcome.height, outcome.pages,
         outcome.checksum_sha256, outcome.thumbnail_name, outcome.carries_more, next_check_s,
+        claimed.attachment.organization_id,
     )  # fmt: skip
     return affected(status) == 1
 
@@ -464,9 +478,9 @@ async def release(
             attempt = CASE WHEN $6::boolean THEN a.attempt ELSE a.attempt - 1 END,
             due_at = CASE WHEN a.revision > a.claimed_revision THEN now()
                           ELSE now() + $4 * interval '1 second' END
-        WHERE {_FENCE} RETURNING a.revision
+        WHERE {held(7)} RETURNING a.revision
         """,
-        *claimed.fence, delay_s, reason, counted,
+        *claimed.fence, delay_s, reason, counted, claimed.attachment.organization_id,
     )  # fmt: skip
     return int(revision) if revision is not None else None
 
@@ -490,10 +504,10 @@ async def mark_missing(
             resized = false, {_NO_FACTS},
             processed_at = CASE WHEN a.etag IS NULL AND {_ALIVE} THEN NULL ELSE now() END,
             due_at = {unless_copied(f"CASE WHEN {_ALIVE} THEN {_NEXT_CHECK} END")}
-        WHERE {_FENCE} AND a.revision = $4
+        WHERE {held(6)} AND a.revision = $4
         RETURNING a.state
         """,
-        *claimed.fence, revision, next_check_s,
+        *claimed.fence, revision, next_check_s, claimed.attachment.organization_id,
     )  # fmt: skip
     return str(state) if state is not None else None
 

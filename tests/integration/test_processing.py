@@ -477,7 +477,9 @@ def writes(claim: Claim) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("write", ["renew", "announce", "finish", "release", "missing"])
-@pytest.mark.parametrize("loss", ["taken over", "given back", "finished", "failed", "deleted"])
+@pytest.mark.parametrize(
+    "loss", ["taken over", "given back", "finished", "failed", "deleted", "given again"]
+)
 async def test_who_lost_the_claim_changes_nothing(table: Table, write: str, loss: str) -> None:
     claim = await table.claimed()
     match loss:
@@ -494,6 +496,8 @@ async def test_who_lost_the_claim_changes_nothing(table: Table, write: str, loss
             await table.take_due(attempts=1)
         case "deleted":
             assert await table.run(attachments.delete, claim.attachment.id, 1, retention_s=60)
+        case "given again":  # the row was lost, and its id is another organization's, as far
+            await table.set(claim.attachment.id, "organization_id = 2")
     before = await table.row(claim)
     assert not await table.run(writes(claim)[write])
     assert await table.row(claim) == before
