@@ -4,12 +4,13 @@ import fcntl
 import json
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from deploy.files import write_private
+from deploy.files import read_private, write_private
 from deploy.supervisor import StartFailed
 
 KEPT = "secrets.json"
@@ -32,9 +33,12 @@ class Kept:
 
 
 def read_kept(directory: Path) -> Kept:
-    """Read what a data directory keeps, or make it up. Raises StartFailed if it is damaged."""
+    """Read what a data directory keeps, or make it up.
+
+    Raises StartFailed if it is damaged, OSError if it cannot be read or is another user's.
+    """
     try:
-        return Kept(**json.loads((directory / KEPT).read_bytes()))
+        return Kept(**json.loads(read_private(directory / KEPT)))
     except FileNotFoundError:
         return Kept()
     except (ValueError, TypeError):
@@ -54,12 +58,29 @@ def held(directory: Path) -> Iterator[None]:
     # Root's PostgreSQL runs as another user, who has to pass through.
     mode = 0o711 if os.geteuid() == 0 else 0o700
     directory.mkdir(parents=True, exist_ok=True, mode=mode)
+    _shut(directory)
     with open(os.open(directory / "lock", os.O_RDWR | os.O_CREAT, 0o600), "w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise StartFailed(f"another `attachments up` runs in {directory}") from None
         yield
+
+
+def _shut(directory: Path) -> None:
+    """See that no other user may write in a directory, or left anything in it. Raises StartFailed.
+
+    Else that user could choose the keys of the stack, or put a folder in the place of its data.
+    """
+    found = directory.stat()
+    if found.st_uid != os.geteuid():
+        raise StartFailed(f"{directory} belongs to another user: choose another --data-dir")
+    if not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        return
+    directory.chmod(stat.S_IMODE(found.st_mode) & ~(stat.S_IWGRP | stat.S_IWOTH))
+    for path in directory.iterdir():
+        if path.lstat().st_uid != os.geteuid():
+            raise StartFailed(f"{path} belongs to another user, who could write there: remove it")
 
 
 def local_environment(directory: Path) -> dict[str, str] | None:
@@ -69,7 +90,7 @@ def local_environment(directory: Path) -> dict[str, str] | None:
     was none, or it belongs to another user.
     """
     try:
-        found = json.loads((directory / ENVIRONMENT).read_bytes())
+        found = json.loads(read_private(directory / ENVIRONMENT))
     except (OSError, ValueError):
         return None
     return {str(name): str(value) for name, value in found.items()}

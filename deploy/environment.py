@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from deploy.files import read_private
 from shared.errors import AttachmentsError, SettingsError
 from shared.plain import escape
 
@@ -107,7 +108,7 @@ def read_client(data_dir: Path) -> tuple[str, str, str]:
     if not any(given.values()):
         path = data_dir / "ready.json"
         try:
-            ready = json.loads(path.read_bytes())
+            ready = json.loads(read_private(path))
             return ready["api_url"], ready["token"], str(ready["organization_id"])
         except FileNotFoundError:
             raise Unusable(

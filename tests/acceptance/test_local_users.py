@@ -17,7 +17,7 @@ from deploy.data_dir import read_kept
 from deploy.embedded.ports import PARTNER
 from deploy.embedded.seaweedfs import find_binary
 from deploy.embedded.seaweedfs_keys import write_security
-from tests.acceptance.test_up import Up, running, s3_client, until
+from tests.acceptance.test_up import Up, refused, running, s3_client, until
 from tests.sockets import HTTP2, ask, listening_paths, listening_ports
 
 SEALED = (
@@ -258,3 +258,21 @@ def test_no_key_is_in_the_list_of_processes(up: Up) -> None:
     lines = " ".join(word for process in up.tree() for word in process.cmdline())
     assert len([key for key in keys if len(key) == 64]) == 4
     assert not [key for key in keys if key in lines]
+
+
+@needs_root
+@pytest.mark.parametrize("uid", USERS)
+def test_no_stack_starts_with_keys_that_they_have_left(tmp_path: Path, uid: int) -> None:
+    """Whoever made the directory first could else choose its token and the keys of its store."""
+    data_dir = tmp_path / "data"
+    data_dir.mkdir()
+    (data_dir / "secrets.json").write_text('{"token": "known to them"}')
+    for path in (data_dir / "secrets.json", data_dir):
+        path.chmod(0o777)
+        os.chown(path, uid, uid)
+    assert "belongs to another user" in refused(data_dir)
+    os.chown(data_dir, 0, 0)
+    assert "secrets.json belongs to another user" in refused(data_dir)
+    assert refused(data_dir) == (
+        f"attachments up: {data_dir / 'secrets.json'}: belongs to another user\n"
+    )
