@@ -96,6 +96,24 @@ async def test_a_source_that_is_gone_when_the_worker_comes_is_source_missing(
 
 
 @pytest.mark.usefixtures("all_are_large")
+@pytest.mark.parametrize("closing", ["uploads/in/{organization_id}/", "elsewhere/"])
+async def test_a_worker_copies_nothing_from_a_place_that_was_closed_since(
+    service: Service, bucket: "S3Client", start_worker: StartWorker, closing: str
+) -> None:
+    service.stack.relay.target = None
+    url = await source(bucket, service, "closed.jpg", photo())
+    resource = await copied(service, url)
+    await service.execute("UPDATE attachments SET due_at = now()")
+    await start_worker(service, sweep_interval="0.5", temp_url_buckets=f"{BUCKET}/{closing}")
+    done = await service.client.settled(resource["id"])
+    assert (done["meta"]["state"], done["meta"]["reason"]["code"]) == ("failed", "copy_failed")
+    listed = await bucket.list_objects_v2(
+        Bucket=BUCKET, Prefix=(await service.row(resource["id"])).key
+    )
+    assert listed["KeyCount"] == 0
+
+
+@pytest.mark.usefixtures("all_are_large")
 async def test_a_copy_by_a_worker_has_the_type_of_the_public_mode(
     start_service: StartService, bucket: "S3Client", start_worker: StartWorker
 ) -> None:
