@@ -52,6 +52,8 @@ RUN_BY_BROWSERS = frozenset(
         "application/futuresplash",
         "application/x-silverlight-app",
         "text/x-component",
+        # WebAssembly: a page compiles it while it loads, from this type and no other
+        "application/wasm",
         # no type at all: the browser looks for HTML in the bytes (same standard, section 7)
         "unknown/unknown",
         "application/unknown",
