@@ -51,6 +51,7 @@ def read_settings(data_dir: Path) -> "Settings":
 
     if "ATTACHMENTS_DATABASE_URL" in os.environ:
         return load_settings()
+    from deploy.data_dir import ENVIRONMENT
     from deploy.up import local_environment
 
     found = local_environment(data_dir)
@@ -63,6 +64,8 @@ def read_settings(data_dir: Path) -> "Settings":
     except SettingsError as error:
         if found is None:
             hint = f"nor is there a local stack in {data_dir}: `attachments up` starts one"
+            if os.path.exists(data_dir / ENVIRONMENT):
+                hint = f"the local stack in {data_dir} belongs to another user, or cannot be read"
             raise SettingsError(f"{error}\n{hint}") from None
         raise
 

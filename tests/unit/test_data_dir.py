@@ -74,3 +74,5 @@ def test_keys_and_settings_of_another_user_are_not_used(
     (tmp_path / "file").touch()
     assert run(["upload", str(tmp_path / "file"), "--data-dir", str(tmp_path)]) == 1
     assert "ready.json cannot be read (PermissionError)" in capsys.readouterr().err
+    assert run(["show", "1", "--data-dir", str(tmp_path)]) == 1
+    assert f"the local stack in {tmp_path} belongs to another user" in capsys.readouterr().err
