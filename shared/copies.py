@@ -20,13 +20,22 @@ from shared.notifications import UploadEvent
 from shared.processing import COPY_ATTEMPTS, WakeUp
 
 _NONE = "copy_bucket = NULL, copy_key = NULL, copy_etag = NULL, copy_revision = NULL"
-_FENCE = """a.id = $1 AND a.copy_attempt = $2 AND a.copy_key IS NOT NULL
+_AS_SEEN = """a.id = $1 AND a.copy_attempt = $2 AND a.copy_key IS NOT NULL
             AND a.copy_revision = a.revision AND a.deleted_at IS NULL"""
 # The next multiple of COPY_ATTEMPTS: no claim that was made before fits.
 _UNTRIED = f"a.copy_attempt + {COPY_ATTEMPTS} - a.copy_attempt % {COPY_ATTEMPTS}"
 
 
 _IN = "now() + $3 * interval '1 second'"
+
+
+def _held(place: int) -> str:
+    """Write the condition that a claim of a copy still holds; $1 and $2 are id and attempt.
+
+    `place` is the number of the parameter that has the organization's id: after rows were lost, the
+    same id may have a copy for another one.
+    """
+    return f"{_AS_SEEN} AND a.organization_id = ${place}"
 
 
 def _unless_processed(due_at: str) -> str:
@@ -153,8 +162,8 @@ async def claim(
 async def renew(connection: Connection, row: Attachment, *, lease_s: float) -> bool:
     """Lengthen the lease of a copy; False if the claim is lost."""
     status = await connection.execute(
-        f"UPDATE attachments AS a SET due_at = {_unless_processed(_IN)} WHERE {_FENCE}",
-        row.id, row.copy_attempt, lease_s,
+        f"UPDATE attachments AS a SET due_at = {_unless_processed(_IN)} WHERE {_held(4)}",
+        row.id, row.copy_attempt, lease_s, row.organization_id,
     )  # fmt: skip
     return affected(status) == 1
 
@@ -162,8 +171,8 @@ async def renew(connection: Connection, row: Attachment, *, lease_s: float) -> b
 async def put_off(connection: Connection, row: Attachment, *, delay_s: float) -> None:
     """Have a copy tried again after `delay_s`, unless the claim is lost."""
     await connection.execute(
-        f"UPDATE attachments AS a SET due_at = {_unless_processed(_IN)} WHERE {_FENCE}",
-        row.id, row.copy_attempt, delay_s,
+        f"UPDATE attachments AS a SET due_at = {_unless_processed(_IN)} WHERE {_held(4)}",
+        row.id, row.copy_attempt, delay_s, row.organization_id,
     )  # fmt: skip
 
 
@@ -174,8 +183,8 @@ async def release(connection: Connection, row: Attachment, *, delay_s: float) ->
     """
     status = await connection.execute(
         f"UPDATE attachments AS a SET copy_attempt = {_UNTRIED}, due_at = {_unless_processed(_IN)}"
-        f" WHERE {_FENCE}",
-        row.id, row.copy_attempt, delay_s,
+        f" WHERE {_held(4)}",
+        row.id, row.copy_attempt, delay_s, row.organization_id,
     )  # fmt: skip
     return affected(status) == 1
 
@@ -188,7 +197,7 @@ async def wait(
     `copy_attempt` is the one that was seen.
     """
     await connection.execute(
-        f"UPDATE attachments AS a SET due_at = {_unless_processed(_IN)} WHERE {_FENCE}",
+        f"UPDATE attachments AS a SET due_at = {_unless_processed(_IN)} WHERE {_AS_SEEN}",
         attachment_id, copy_attempt, delay_s,
     )  # fmt: skip
 
@@ -204,8 +213,9 @@ async def finish(connection: Connection, row: Attachment, etag: str) -> bool:
         UPDATE attachments AS a SET {_NONE}
         WHERE a.id = $1 AND a.copy_attempt = $2 AND a.copy_key IS NOT NULL
           AND (a.copy_revision = a.revision OR a.etag = $3) AND a.deleted_at IS NULL
+          AND a.organization_id = $4
         """,
-        row.id, row.copy_attempt, etag,
+        row.id, row.copy_attempt, etag, row.organization_id,
     )  # fmt: skip
     return affected(status) == 1
 
@@ -252,9 +262,9 @@ async def fail(connection: Connection, row: Attachment, *, reason: str) -> bool:
                           WHEN a.state = 'uploaded' THEN now()
                           WHEN a.policy_expires_at > now()
                           THEN a.policy_expires_at + interval '{CHECK_MARGIN}' END
-        WHERE {_FENCE}
+        WHERE {_held(4)}
         """,
-        row.id, row.copy_attempt, reason,
+        row.id, row.copy_attempt, reason, row.organization_id,
     )  # fmt: skip
     return affected(status) == 1
 

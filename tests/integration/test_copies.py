@@ -217,6 +217,22 @@ async def test_a_copy_is_claimed_by_one_and_fenced(service: Service) -> None:
         assert await copies.claim(connection, row.id, None, lease_s=30) is None
 
 
+async def test_a_copy_of_a_lost_row_is_not_that_of_the_row_with_its_id(service: Service) -> None:
+    row = await asked(service)
+    async with service.database.acquire() as connection:
+        claim = await copies.claim(connection, row.id, None, lease_s=30)
+        assert claim is not None
+        # as far as another organization's row of that id, whose copy is tried for the first time
+        await service.execute("UPDATE attachments SET organization_id = organization_id + 1")
+        before = await service.row(row.id)
+        assert not await copies.renew(connection, claim, lease_s=99)
+        await copies.put_off(connection, claim, delay_s=99)
+        assert not await copies.release(connection, claim, delay_s=99)
+        assert not await copies.finish(connection, claim, "e")
+        assert not await copies.fail(connection, claim, reason="copy_failed")
+        assert await service.row(row.id) == before
+
+
 async def test_a_claim_that_is_given_back_counts_no_attempt(service: Service) -> None:
     row = await asked(service)
     async with service.database.acquire() as connection:
