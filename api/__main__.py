@@ -1,5 +1,10 @@
 """Run one API process: `python -m api`, or `attachments api`."""
 
+if __name__ == "__main__":  # first, because some libraries read variables when they are imported
+    from shared.foreign import forget_foreign_variables
+
+    forget_foreign_variables()
+
 import asyncio
 import signal
 import sys

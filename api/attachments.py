@@ -1,7 +1,6 @@
 """The routes of attachments: list, show, create (also in bulk), update, delete."""
 
 import asyncio
-from datetime import timedelta
 from typing import Any
 
 from aiohttp import web
@@ -21,7 +20,7 @@ from api.usage import create_within
 from shared import attachments
 from shared.attachments import Attachment, NewAttachment
 from shared.log import get_logger
-from shared.signing import post_policy
+from shared.signing import policy_end, post_policy
 
 MAX_BODY_BYTES = 64 * 1024
 MAX_BULK = 100
@@ -124,7 +123,7 @@ async def create(request: web.Request) -> web.Response:
     for row, item in zip(rows, new, strict=True):
         content_type = stored_type(parts.settings, item.content_type, row.file_name)
         policy = post_policy(
-            bucket=row.bucket, key=row.key, region=parts.settings.s3_region,
+            bucket=row.bucket, key=row.key, region=parts.settings.store.region,
             credentials=credentials, now=row.created_at, lifetime_s=parts.settings.policy_ttl,
             max_bytes=row.policy_bytes(parts.settings.max_size), content_type=content_type,
         )  # fmt: skip
@@ -140,8 +139,8 @@ async def create(request: web.Request) -> web.Response:
         )
         if len(resources) % AT_ONCE == 0:
             await asyncio.sleep(0)
-    expires_at = rows[0].created_at.replace(microsecond=0) + timedelta(
-        seconds=parts.settings.policy_ttl
+    expires_at = policy_end(
+        credentials=credentials, now=rows[0].created_at, lifetime_s=parts.settings.policy_ttl
     )
     answer = {
         "data": resources if bulk else resources[0],

@@ -14,7 +14,7 @@ from shared.attachments import Attachment
 from shared.errors import ObjectMissing, StoreUnavailable
 from shared.older_objects import note_older
 from shared.settings import Settings
-from shared.signing import presigned_get
+from shared.signing import link_lifetime, presigned_get
 from shared.storage import object_url
 
 REDIRECT_TTL_S = 300
@@ -57,15 +57,19 @@ async def redirect(request: web.Request) -> web.StreamResponse:
             raise not_found()
         await _check_age(parts, row)
         overrides = original_overrides(row)
+    credentials = await parts.storage.credentials()
     moment = now()
+    lifetime_s = link_lifetime(credentials=credentials, now=moment, lifetime_s=REDIRECT_TTL_S)
     # A browser must not follow its copy of the redirect when the link itself has ended.
-    cache_s = CACHE_S if not ends else max(0, min(CACHE_S, int(ends) - int(moment.timestamp()) - 1))
+    cache_s = lifetime_s * CACHE_S // REDIRECT_TTL_S
+    if ends:
+        cache_s = max(0, min(cache_s, int(ends) - int(moment.timestamp()) - 1))
     location = presigned_get(
         object_url=object_url(parts.settings, key),
-        region=parts.settings.s3_region,
-        credentials=await parts.storage.credentials(),
+        region=parts.settings.store.region,
+        credentials=credentials,
         now=moment,
-        lifetime_s=REDIRECT_TTL_S,
+        lifetime_s=lifetime_s,
         response_headers=overrides,
     )
     return web.Response(

@@ -16,6 +16,7 @@ from cryptography import x509
 from shared.errors import SnsRefused, SnsUnreachable
 from shared.log import get_logger
 from shared.notifications import sns
+from shared.proxies import proxy_for, trusted
 from shared.settings import Settings
 
 FETCH_TIMEOUT_S = 1.5
@@ -99,7 +100,9 @@ class Sns:
     async def _get(self, url: str, timeout_s: float) -> tuple[int, bytes]:
         timeout = aiohttp.ClientTimeout(total=timeout_s)
         try:
-            async with self._session.get(url, timeout=timeout, allow_redirects=False) as answer:
+            async with self._session.get(
+                url, timeout=timeout, allow_redirects=False, proxy=proxy_for(url)
+            ) as answer:
                 body = bytearray()
                 async for chunk in answer.content.iter_any():
                     body += chunk
@@ -115,6 +118,8 @@ async def open_sns(
     settings: Settings, connector: aiohttp.BaseConnector | None
 ) -> AsyncIterator[Sns]:
     """Open the way to SNS; `connector` is another one than the usual."""
+    if connector is None and (context := trusted()) is not None:
+        connector = aiohttp.TCPConnector(ssl=context)
     async with aiohttp.ClientSession(
         connector=connector, cookie_jar=aiohttp.DummyCookieJar()
     ) as session:

@@ -21,6 +21,7 @@ from deploy.events import events_app
 from deploy.operations import LOCAL, MAX_ID, DataDir, Json
 from deploy.reconcile import reconcile
 from shared.errors import AttachmentsError, SettingsError
+from shared.foreign import forget_foreign_variables
 from shared.plain import escape_lines
 
 app = typer.Typer(
@@ -193,6 +194,7 @@ def _show_bug(kind: type[BaseException], error: BaseException, trace: Any) -> No
 
 def main() -> None:
     """Run the command line of this process."""
+    forget_foreign_variables()  # before a command imports what reads them
     sys.excepthook = _show_bug
     sys.exit(run(sys.argv[1:]))
 

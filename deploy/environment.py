@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+STORE_VARIABLES = ("ATTACHMENTS_S3_BUCKET", "ATTACHMENTS_S3_ENDPOINT_URL")
 CLIENT_VARIABLES = ("ATTACHMENTS_API_URL", "ATTACHMENTS_TOKEN", "ATTACHMENTS_ORGANIZATION_ID")
 
 
@@ -55,6 +56,10 @@ def read_settings(data_dir: Path) -> "Settings":
     from deploy.up import local_environment
 
     found = local_environment(data_dir)
+    if found is not None and not any(name in os.environ for name in STORE_VARIABLES):
+        # Keys, profile and endpoint of this shell are for another store than the stack's.
+        for name in [name for name in os.environ if name.startswith("AWS_")]:
+            del os.environ[name]
     for name, value in (found or {}).items():
         # The stack's own keys to its own store, whatever keys this shell has for another.
         if name.startswith("AWS_") or name not in os.environ:

@@ -94,8 +94,12 @@ def plan_environment(
         planned["ATTACHMENTS_S3_BUCKET"] = servers.seaweedfs.bucket
         planned["ATTACHMENTS_S3_ENDPOINT_URL"] = servers.seaweedfs.url
         planned["ATTACHMENTS_S3_REGION"] = servers.seaweedfs.region
-        # Keys, profiles and proxies that the operator has are for other stores.
-        given = {name: value for name, value in given.items() if not name.startswith("AWS_")}
+        # The operator's keys and profiles are for other stores. Authorities are also for SNS.
+        given = {
+            name: value
+            for name, value in given.items()
+            if not name.startswith("AWS_") or name == "AWS_CA_BUNDLE"
+        }
         direct = ",".join(filter(None, (given.get("NO_PROXY"), given.get("no_proxy"), HOST)))
         given |= {
             "AWS_ACCESS_KEY_ID": servers.seaweedfs.access_key_id,
@@ -209,7 +213,7 @@ class Stack:
             "s3_endpoint_url": settings.s3_endpoint_url,
             "s3_access_key_id": self.credentials.access_key,
             "s3_secret_access_key": self.credentials.secret_key,
-            "s3_region": settings.s3_region,
+            "s3_region": settings.store.region,
             "upload_url": settings.upload_url,
             "events_url": f"{self.api_url}/events/s3",
             "events_token": settings.events_tokens[0].get_secret_value(),

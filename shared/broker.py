@@ -61,13 +61,40 @@ def _kombu_url(broker_url: str) -> str:
     return f"redis+socket://{parts.netloc}{parts.path}?virtual_host={number}"
 
 
+class Application(Celery):
+    """A Celery application whose broker is the one it was made with.
+
+    Celery prefers CELERY_BROKER_URL, CELERY_BROKER_READ_URL and CELERY_BROKER_WRITE_URL to what
+    its application sets (`celery.app.utils.Settings`, 5.7).
+    """
+
+    def __init__(self, name: str, *, broker: str) -> None:
+        # Given explicitly, loader, backend and fix-ups are not looked up in the environment.
+        super().__init__(
+            name, broker=broker, backend="disabled", loader="app", fixups=[], set_as_current=False
+        )
+        self._broker = broker
+
+    def connection_for_read(self, url: str | None = None, **more: Any) -> Any:
+        """Connect to take messages."""
+        return super().connection_for_read(url or self._broker, **more)
+
+    def connection_for_write(self, url: str | None = None, **more: Any) -> Any:
+        """Connect to publish messages."""
+        return super().connection_for_write(url or self._broker, **more)
+
+    def connection(self, hostname: str | None = None, *rest: Any, **more: Any) -> Any:
+        """Connect to publish messages; the older way."""
+        return super().connection(hostname or self._broker, *rest, **more)
+
+
 def make_celery(broker_url: str) -> Celery:
     """Make the Celery application, alike for who publishes and who works; reasons in safety.md.
 
     Messages hold ids and are read as JSON only. Nothing is kept of results, the database decides
     on every retry, and every wait for the broker has an end.
     """
-    app = Celery("attachments", broker=_kombu_url(broker_url), set_as_current=False)
+    app = Application("attachments", broker=_kombu_url(broker_url))
     app.conf.update(
         task_queues=[Queue(f"attachments-{number}") for number in range(QUEUES)],
         task_create_missing_queues=False,

@@ -3,7 +3,7 @@
 import os
 import re
 from functools import cached_property
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import SplitResult, urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -14,6 +14,9 @@ from shared.errors import SettingsError
 from shared.fences import WHOLE_BUCKET, Fences, is_bucket_name, parse_fences
 from shared.hosts import is_loopback, normal_host
 from shared.reserved import Reserved
+
+if TYPE_CHECKING:
+    from shared.store_address import StoreAddress
 
 PREFIX = "ATTACHMENTS_"
 MAX_POST_OBJECT_BYTES = 5 * 1024**3  # S3 takes no larger object in one request
@@ -308,11 +311,18 @@ class Settings(BaseSettings):
     @cached_property
     def upload_url(self) -> str:
         """Where clients post their uploads; the bucket is part of it."""
-        if self.s3_public_url is not None:
-            return self.s3_public_url
-        if self.s3_endpoint_url is not None:
-            return f"{self.s3_endpoint_url}/{self.s3_bucket}"
-        return f"https://{self.s3_bucket}.s3.{self.s3_region}.amazonaws.com"
+        return self.s3_public_url or self.store.url
+
+    @cached_property
+    def store(self) -> "StoreAddress":
+        """Where the service reaches the bucket, found once, from botocore's own rules.
+
+        Raises SettingsError if there is no such address.
+        """
+        from shared.store_address import find_store
+
+        region = self.s3_region if "s3_region" in self.model_fields_set else None
+        return find_store(self.s3_bucket, region, self.s3_endpoint_url)
 
 
 def load_settings(**given: str) -> Settings:

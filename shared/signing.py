@@ -21,11 +21,43 @@ ALGORITHM = "AWS4-HMAC-SHA256"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Credentials:
-    """AWS credentials at one moment; `token` only with temporary ones."""
+    """AWS credentials at one moment; `token` only with temporary ones, which end at `ends_at`.
+
+    What they sign is refused by AWS after that moment, whatever it says itself.
+    """
 
     access_key: str
     secret_key: str
     token: str | None = None
+    ends_at: datetime | None = None
+
+
+def policy_end(*, credentials: Credentials, now: datetime, lifetime_s: int) -> datetime:
+    """Give the whole second in which a policy signed at `now` ends, never after its credentials."""
+    end = now.astimezone(UTC) + timedelta(seconds=lifetime_s)
+    if credentials.ends_at is not None:
+        end = min(end, credentials.ends_at.astimezone(UTC))
+    return end.replace(microsecond=0)
+
+
+def link_lifetime(*, credentials: Credentials, now: datetime, lifetime_s: int) -> int:
+    """Give for how many seconds a link signed at `now` opens: at most as its credentials live."""
+    if credentials.ends_at is None:
+        return lifetime_s
+    return min(lifetime_s, int((credentials.ends_at - now).total_seconds()))
+
+
+@lru_cache(maxsize=16)
+def _signed_host(scheme: str, netloc: str) -> str:
+    """Write a host as clients send it in Host: in lower case, without the scheme's own port.
+
+    RFC 9110, section 4.2.3; botocore signs the same (`botocore.auth._host_from_url`).
+    """
+    parts = urlsplit(f"{scheme}://{netloc}")
+    host = parts.hostname or ""
+    host = f"[{host}]" if ":" in host else host
+    usual = {"http": 80, "https": 443}.get(scheme)
+    return host if parts.port in (None, usual) else f"{host}:{parts.port}"
 
 
 def _hmac(key: bytes, text: str) -> bytes:
@@ -58,7 +90,8 @@ def post_policy(
 ) -> dict[str, str]:
     """Sign a POST policy for one key and return its form fields, in the contract's order.
 
-    `now` must be aware. Every field must be posted unchanged, the file last.
+    `now` must be aware. Every field must be posted unchanged, the file last. The policy ends at
+    `policy_end`.
     """
     now = now.astimezone(UTC)
     stamp = _stamp(now)
@@ -81,9 +114,9 @@ def post_policy(
     if content_type is not None:
         fields["Content-Type"] = content_type
         conditions.append({"Content-Type": content_type})
-    expiration = (now + timedelta(seconds=lifetime_s)).replace(microsecond=0, tzinfo=None)
+    expiration = policy_end(credentials=credentials, now=now, lifetime_s=lifetime_s)
     document = {
-        "expiration": f"{expiration.isoformat()}Z",
+        "expiration": f"{expiration.replace(tzinfo=None).isoformat()}Z",
         "conditions": conditions,
     }
     policy = base64.b64encode(orjson.dumps(document)).decode()
@@ -111,7 +144,8 @@ def presigned_get(
 ) -> str:
     """Sign a GET of `object_url` (its path not yet percent-encoded) for `lifetime_s` seconds.
 
-    `response_headers` are S3's overrides, such as `response-content-type`. `now` must be aware.
+    The lifetime is cut to that of the credentials. `response_headers` are S3's overrides, such as
+    `response-content-type`. `now` must be aware.
     """
     now = now.astimezone(UTC)
     stamp = _stamp(now)
@@ -121,7 +155,9 @@ def presigned_get(
         "X-Amz-Algorithm": ALGORITHM,
         "X-Amz-Credential": f"{credentials.access_key}/{scope}",
         "X-Amz-Date": stamp,
-        "X-Amz-Expires": str(lifetime_s),
+        "X-Amz-Expires": str(
+            link_lifetime(credentials=credentials, now=now, lifetime_s=lifetime_s)
+        ),
         "X-Amz-SignedHeaders": "host",
         **response_headers,
     }
@@ -133,7 +169,8 @@ def presigned_get(
         f"{quote(name, safe='-_.~')}={quote(value, safe='-_.~')}"
         for name, value in sorted(query.items())
     )
-    request = f"GET\n{path}\n{encoded}\nhost:{parts.netloc}\n\nhost\nUNSIGNED-PAYLOAD"
+    host = _signed_host(parts.scheme, parts.netloc)
+    request = f"GET\n{path}\n{encoded}\nhost:{host}\n\nhost\nUNSIGNED-PAYLOAD"
     digest = hashlib.sha256(request.encode()).hexdigest()
     signature = _hmac(
         _signing_key(credentials.secret_key, date, region),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import aiohttp
 from aiobotocore.config import AioConfig
-from aiobotocore.session import AioSession, get_session
+from aiobotocore.session import AioSession
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
@@ -20,6 +20,7 @@ from botocore.exceptions import (
     ProfileNotFound,
 )
 
+from shared.credentials import RenewedCredentials, open_session
 from shared.errors import (
     ObjectChanged,
     ObjectEmpty,
@@ -28,6 +29,7 @@ from shared.errors import (
     StoreRefused,
     StoreUnavailable,
 )
+from shared.proxies import client_proxies, trusted
 from shared.settings import Settings
 from shared.signing import Credentials
 from shared.spellings import is_plain
@@ -82,17 +84,21 @@ class Storage:
         self.bucket = bucket
 
     async def credentials(self) -> Credentials:
-        """Give the credentials to sign with; temporary ones are renewed before they end."""
-        found = await self._session.get_credentials()
-        if found is None:
-            raise StoreRefused("there are no AWS credentials")
-        with _mapped():
-            frozen = await found.get_frozen_credentials()
-        if frozen.access_key is None or frozen.secret_key is None:
+        """Give the credentials to sign with; temporary ones are renewed before they end.
+
+        What is signed with them must end by their `ends_at`. Raises StoreRefused if there are no
+        credentials, StoreUnavailable if the last ones have ended and cannot be renewed yet.
+        """
+        renewed = await self._session.get_credentials()
+        assert isinstance(renewed, RenewedCredentials)  # since the session is of open_session
+        try:
+            with _mapped():
+                found = await renewed.current()
+        except StoreRefused:
+            raise StoreRefused("there are no AWS credentials") from None
+        if not found.access_key or not found.secret_key:
             raise StoreRefused("the AWS credentials are incomplete")
-        return Credentials(
-            access_key=frozen.access_key, secret_key=frozen.secret_key, token=frozen.token
-        )
+        return found
 
     async def head(self, key: str, *, bucket: str | None = None) -> StoredObject:
         """Ask what is stored under a key. Raises ObjectMissing."""
@@ -401,14 +407,17 @@ async def open_storage(
 
     Raises SettingsError where that chain is set up wrong.
     """
-    session = get_session()
+    store = settings.store
+    trusted()  # botocore would read these files at the first request
+    session = open_session(store.client_region)
     config = AioConfig(
         signature_version="s3v4",
         connect_timeout=3,
         read_timeout=read_timeout_s,
         max_pool_connections=connections,
         retries={"total_max_attempts": 2, "mode": "standard"},
-        s3={"addressing_style": "path" if settings.s3_endpoint_url else "virtual"},
+        s3=store.s3,
+        proxies=client_proxies(store.url),
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
     )
@@ -417,14 +426,15 @@ async def open_storage(
             client = await stack.enter_async_context(
                 session.create_client(
                     "s3",
-                    region_name=settings.s3_region,
-                    endpoint_url=settings.s3_endpoint_url,
+                    region_name=store.client_region,
+                    endpoint_url=store.endpoint_url,
                     config=config,
                 )
             )
         except (ProfileNotFound, PartialCredentialsError) as error:  # these tell names alone
             raise SettingsError(f"AWS credentials: {type(error).__name__}: {error}") from None
-        except BotoCoreError as error:
+        except (BotoCoreError, ClientError, OSError, KeyError) as error:
+            # also of a program or a file that the chain names; their words may hold secrets
             raise SettingsError(f"AWS credentials: {type(error).__name__}") from None
         except ValueError:
             raise SettingsError(

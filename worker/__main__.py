@@ -1,5 +1,10 @@
 """Run one worker process: `python -m worker`, or `attachments worker`."""
 
+if __name__ == "__main__":  # first, because some libraries read variables when they are imported
+    from shared.foreign import forget_foreign_variables
+
+    forget_foreign_variables()
+
 import sys
 
 from shared.log import configure_logging

@@ -10,7 +10,6 @@ from urllib.parse import urlsplit
 
 import aiohttp
 from aiobotocore.config import AioConfig
-from aiobotocore.session import get_session
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
@@ -20,7 +19,9 @@ from botocore.exceptions import (
 )
 from botocore.parsers import ResponseParserError
 
+from shared.credentials import open_session
 from shared.errors import QueueAway, SettingsError
+from shared.proxies import client_proxies, trusted
 from shared.settings import Settings
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ REQUEST_S = 5.0
 # Hosts of SQS, its old ones too, and of its endpoints within private networks name their region.
 _NAME = "([a-z]{2,4}(?:-[a-z]+)+-[0-9]+)"
 _REGION = re.compile(rf"(?:^|\.)sqs(?:-fips)?\.{_NAME}\.|^{_NAME}\.queue\.amazonaws\.")
+_USUAL = re.compile(rf"https://sqs\.{_NAME}\.amazonaws\.com(?:\.cn)?")
 # Of these, trying again is what mends them; the last is of too many messages in flight.
 _PASSING = (
     "RequestThrottled", "Throttling", "ThrottlingException", "KmsThrottled", "RequestTimeout",
@@ -126,6 +128,17 @@ def region_of(host: str) -> str | None:
     return (found[1] or found[2]) if found else None
 
 
+def _endpoint(queue_url: str) -> str | None:
+    """Give the address to call; None leaves it to botocore.
+
+    That is so for the usual address of a region: AWS_USE_FIPS_ENDPOINT and
+    AWS_USE_DUALSTACK_ENDPOINT then count, as they do for S3.
+    """
+    address = urlsplit(queue_url)
+    endpoint = f"{address.scheme}://{address.netloc}"
+    return None if _USUAL.fullmatch(endpoint) else endpoint
+
+
 @contextmanager
 def _mapped() -> Iterator[None]:
     try:
@@ -154,25 +167,30 @@ async def open_queue(settings: Settings, *, connections: int) -> AsyncIterator[Q
     No request is made yet. Raises SettingsError where botocore's chain is set up wrong.
     """
     assert settings.sqs_queue_url is not None
-    address = urlsplit(settings.sqs_queue_url)
+    host = urlsplit(settings.sqs_queue_url).hostname or ""
+    region = region_of(host) or settings.store.client_region
+    trusted()  # botocore would read these files at the first request
     config = AioConfig(
+        proxies=client_proxies(settings.sqs_queue_url),
         connect_timeout=3,
+        ignore_configured_endpoint_urls=True,  # the setting names the queue's address
         max_pool_connections=connections,
         retries={"total_max_attempts": 2, "mode": "standard"},
     )
     async with AsyncExitStack() as stack:
         try:
             client = await stack.enter_async_context(
-                get_session().create_client(
+                open_session(region).create_client(
                     "sqs",
-                    region_name=region_of(address.hostname or "") or settings.s3_region,
-                    endpoint_url=f"{address.scheme}://{address.netloc}",
+                    region_name=region,
+                    endpoint_url=_endpoint(settings.sqs_queue_url),
                     config=config,
                 )
             )
         except (ProfileNotFound, PartialCredentialsError) as error:  # these tell names alone
             raise SettingsError(f"AWS credentials: {type(error).__name__}: {error}") from None
-        except BotoCoreError as error:
+        except (BotoCoreError, ClientError, OSError, KeyError) as error:
+            # also of a program or a file that the chain names; their words may hold secrets
             raise SettingsError(f"AWS credentials: {type(error).__name__}") from None
         except ValueError:
             raise SettingsError("ATTACHMENTS_SQS_QUEUE_URL: is no address of a queue") from None

@@ -99,10 +99,7 @@ class Examination:
     @property
     def store_url(self) -> str:
         """Where the service reaches the bucket; `settings.upload_url` is where clients do."""
-        settings = self.settings
-        if settings.s3_endpoint_url is not None:
-            return f"{settings.s3_endpoint_url}/{settings.s3_bucket}"
-        return f"https://{settings.s3_bucket}.s3.{settings.s3_region}.amazonaws.com"
+        return self.settings.store.url
 
     def works(self, name: str) -> bool:
         """Whether a check has been made and did not fail."""
