@@ -2,7 +2,7 @@
 
 Amazon S3 User Guide, "Virtual hosting of general purpose buckets": path-style
 `https://s3.region.amazonaws.com/bucket/key`, virtual-hosted `https://bucket.s3.region.amazonaws.com/key`,
-and the older forms without a region or with `s3-region`.
+and the older forms without a region or with `s3-region`; FIPS, dual-stack and accelerate too.
 """
 
 import re
@@ -13,7 +13,7 @@ from shared.settings import Settings
 
 _AWS_HOST = re.compile(
     r"(?:(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])\.)?"
-    r"s3(?:[.-](?:dualstack\.)?[a-z0-9-]+)?\.amazonaws\.com(?:\.cn)?",
+    r"s3(?:-fips|-accelerate)?(?:[.-](?:dualstack\.)?[a-z0-9-]+)?\.amazonaws\.(?:com(?:\.cn)?|eu)",
     re.ASCII,
 )
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", re.ASCII)

@@ -70,9 +70,8 @@ class Application(Celery):
 
     def __init__(self, name: str, *, broker: str) -> None:
         # Given explicitly, loader, backend and fix-ups are not looked up in the environment.
-        super().__init__(
-            name, broker=broker, backend="disabled", loader="app", fixups=[], set_as_current=False
-        )
+        self.backend_cls = "disabled"
+        super().__init__(name, broker=broker, loader="app", fixups=[], set_as_current=False)
         self._broker = broker
 
     def connection_for_read(self, url: str | None = None, **more: Any) -> Any:

@@ -54,6 +54,10 @@ def configure_logging(level: str, form: str) -> None:
     root.setLevel(level.upper())
     for noisy in ("botocore", "aiobotocore", "asyncio", "kombu", "celery", "PIL"):
         logging.getLogger(noisy).setLevel(max(root.level, logging.WARNING))
+    # They warn with a traceback, which holds what a credential process wrote; `shared.credentials`
+    # logs the failure itself.
+    for noisy in ("botocore.credentials", "aiobotocore.credentials"):
+        logging.getLogger(noisy).setLevel(logging.ERROR)
 
 
 class _Shown:

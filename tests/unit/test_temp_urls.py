@@ -64,6 +64,17 @@ def taken(url: str, of: Settings, organization_id: int = 1) -> tuple[str, str] |
             ("our-bucket", "a"),
             id="dual-stack",
         ),
+        *(
+            pytest.param(AWS, f"https://our-bucket.{host}/a", ("our-bucket", "a"), id=host)
+            for host in (
+                "s3-fips.us-east-1.amazonaws.com",
+                "s3-fips.dualstack.us-east-1.amazonaws.com",
+                "s3-accelerate.amazonaws.com",
+                "s3-accelerate.dualstack.amazonaws.com",
+                "s3.cn-north-1.amazonaws.com.cn",
+                "s3.eusc-de-east-1.amazonaws.eu",
+            )
+        ),
         pytest.param(
             AWS, "https://our-bucket.s3.amazonaws.com/a/b", ("our-bucket", "a/b"), id="virtual host"
         ),

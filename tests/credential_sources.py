@@ -1,0 +1,107 @@
+"""Sources of AWS credentials on this machine, which end when a test says so.
+
+One HTTP server answers as the container endpoint of ECS and as the metadata service of EC2 do; a
+script prints what it gives as a credential process does.
+"""
+
+import json
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from aiohttp import web
+
+IMDS = "/latest/meta-data/iam/security-credentials/"
+
+
+class CredentialSource:
+    """The server. `lives_s` is how long what it gives lives; while `away` it answers 500."""
+
+    def __init__(self, access_key: str, secret_key: str) -> None:
+        self._access_key, self._secret_key = access_key, secret_key
+        self.lives_s: list[float] = [7200]
+        self.away = False
+        self.asked = 0
+        self.ends_at = datetime.now(UTC)
+        self.url = ""
+        self._runner: web.AppRunner | None = None
+
+    async def start(self) -> None:
+        """Listen on a free port."""
+        app = web.Application()
+        app.router.add_get("/container", self._give)
+        app.router.add_put("/latest/api/token", self._token)
+        app.router.add_get(IMDS, self._role)
+        app.router.add_get(f"{IMDS}the-role", self._give)
+        self._runner = web.AppRunner(app, access_log=None)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
+        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
+
+    async def stop(self) -> None:
+        """Stop listening."""
+        assert self._runner is not None
+        await self._runner.cleanup()
+
+    def container(self) -> dict[str, str]:
+        """Give the variables of a task on ECS."""
+        return {"AWS_CONTAINER_CREDENTIALS_FULL_URI": f"{self.url}/container"}
+
+    def instance(self) -> dict[str, str]:
+        """Give the variables by which this is an instance's metadata service."""
+        return {"AWS_EC2_METADATA_SERVICE_ENDPOINT": self.url}
+
+    def process(self, folder: Path) -> dict[str, str]:
+        """Write a profile whose credentials a program prints."""
+        script = folder / "credentials.py"
+        script.write_text(
+            f"""import json, urllib.request
+found = json.load(urllib.request.urlopen("{self.url}/container"))
+print(json.dumps({{
+    "Version": 1, "AccessKeyId": found["AccessKeyId"], "Expiration": found["Expiration"],
+    "SecretAccessKey": found["SecretAccessKey"], "SessionToken": found["Token"],
+}}))
+"""
+        )
+        config = folder / "config"
+        config.write_text(
+            f"[profile the-process]\ncredential_process = {sys.executable} {script}\n"
+        )
+        return {"AWS_CONFIG_FILE": str(config), "AWS_PROFILE": "the-process"}
+
+    def environment(self, service: Mapping[str, str], source: Mapping[str, str]) -> dict[str, str]:
+        """Give a service's environment with these credentials in place of its own."""
+        kept = {name: value for name, value in service.items() if not name.startswith("AWS_")}
+        return {**kept, **source}
+
+    async def _token(self, _: web.Request) -> web.Response:
+        return web.Response(text="a-token-of-the-service", status=500 if self.away else 200)
+
+    async def _role(self, _: web.Request) -> web.Response:
+        return web.Response(text="the-role", status=500 if self.away else 200)
+
+    async def _give(self, _: web.Request) -> web.Response:
+        self.asked += 1
+        if self.away:
+            return web.Response(status=500)
+        lives_s = self.lives_s.pop(0) if len(self.lives_s) > 1 else self.lives_s[0]
+        self.ends_at = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=lives_s)
+        document = {
+            "Code": "Success", "Type": "AWS-HMAC",
+            "AccessKeyId": self._access_key, "SecretAccessKey": self._secret_key,
+            "Token": "a-session-token", "Expiration": self.ends_at.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        }  # fmt: skip
+        return web.Response(text=json.dumps(document), content_type="application/json")
+
+
+@asynccontextmanager
+async def running_source(access_key: str, secret_key: str) -> AsyncIterator[CredentialSource]:
+    """Run a server that gives these keys."""
+    source = CredentialSource(access_key, secret_key)
+    await source.start()
+    try:
+        yield source
+    finally:
+        await source.stop()

@@ -1,0 +1,89 @@
+"""Foreign variables: which ones a process forgets, and that libraries then find none."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from shared.broker import make_celery
+from shared.foreign import counts, forget_foreign_variables
+
+OTHER = "redis://127.0.0.1:9/5"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "ATTACHMENTS_BROKER_URL", "AWS_PROFILE", "AWS_ENDPOINT_URL_S3", "AWS_CA_BUNDLE",
+        "HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy",
+        "PATH", "HOME", "LC_ALL", "PYTHONPATH", "LD_LIBRARY_PATH", "SSL_CERT_FILE",
+    ],
+)  # fmt: skip
+def test_what_counts_is_kept(name: str) -> None:
+    environment = {name: "x"}
+    forget_foreign_variables(environment)
+    assert environment == {name: "x"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "CELERY_BROKER_URL", "CELERY_LOADER", "C_FORCE_ROOT", "KOMBU_LOG_DEBUG", "REMAP_SIGTERM",
+        "PGHOST", "PGSSLMODE", "PGPASSFILE", "PGOPTIONS", "PGSERVICE", "REDIS_URL",
+        "DJANGO_SETTINGS_MODULE", "FORKED_BY_MULTIPROCESSING", "PICKLE_PROTOCOL", "TZ", "NETRC",
+        "REQUESTS_CA_BUNDLE", "BOTO_CONFIG", "SSLKEYLOGFILE", "HOSTALIASES", "RES_OPTIONS",
+        "MAGIC", "PYTHONASYNCIODEBUG", "PYTHONTZPATH", "ALL_PROXY", "Http_Proxy", "DATABASE_URL",
+        "attachments_broker_url", "AIOHTTP_NO_EXTENSIONS", "a-name-that-nobody-knows",
+    ],
+)  # fmt: skip
+def test_what_does_not_count_is_forgotten(name: str) -> None:
+    assert not counts(name)
+    environment = {name: "x", "PATH": "/bin"}
+    forget_foreign_variables(environment)
+    assert environment == {"PATH": "/bin"}
+
+
+@pytest.mark.parametrize("module", ["api", "worker", "deploy.cli"])
+def test_a_process_forgets_before_libraries_are_imported(module: str) -> None:
+    # It reports each variable at the moment when celery, kombu, asyncpg or aiohttp is imported.
+    watch = """
+import os, runpy, sys
+class Watch:
+    def find_spec(self, name, path=None, target=None):
+        if name in ("celery", "kombu", "asyncpg", "aiohttp", "botocore"):
+            print(name, sorted({"PGHOST", "CELERY_BROKER_URL"} & set(os.environ)), flush=True)
+sys.meta_path.insert(0, Watch())
+sys.argv = ["attachments", "worker"]
+runpy.run_module(MODULE, run_name="__main__")
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", watch.replace("MODULE", repr(module))],
+        env={"PATH": os.environ["PATH"], "PGHOST": "x", "CELERY_BROKER_URL": OTHER},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert "is not set" in ended.stderr, ended.stderr
+    found = ended.stdout.splitlines()
+    assert found or module != "api"  # the others import them later, when they know their settings
+    assert [line for line in found if not line.endswith("[]")] == []
+
+
+@pytest.mark.parametrize(
+    "name", ["CELERY_BROKER_URL", "CELERY_BROKER_READ_URL", "CELERY_BROKER_WRITE_URL"]
+)
+def test_celery_uses_our_broker_whatever_its_variables_say(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, OTHER)
+    monkeypatch.setenv("CELERY_RESULT_BACKEND", OTHER)
+    monkeypatch.setenv("CELERY_LOADER", "no.such:Loader")
+    monkeypatch.setenv("DJANGO_SETTINGS_MODULE", "no.such.settings")
+
+    app = make_celery("redis://127.0.0.1:6379/2")
+
+    for connection in (app.connection_for_read(), app.connection_for_write(), app.connection()):
+        assert connection.as_uri().endswith("@127.0.0.1:6379/2")
+    assert type(app.backend).__name__ == "DisabledBackend"
