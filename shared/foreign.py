@@ -40,6 +40,7 @@ def counts(name: str) -> bool:
         return False
     return (
         name.startswith((*OURS, *MACHINE_PREFIXES))
+        or name.upper().startswith(OURS[0])  # settings are read whatever their case
         or name in MACHINE
         # http_proxy and HTTP_PROXY; a mixture of both is no name that programs share
         or (name.lower() in PROXIES and (name.islower() or name.isupper()))

@@ -8,6 +8,7 @@ import aiohttp
 
 from deploy.doctor.examination import Examination, Verdict, failed, ok, skipped, warning, why
 from shared.database import DatabaseAway
+from shared.proxies import proxy_for
 
 IN_STEP_S = 1.5  # HTTP tells whole seconds
 WARNING_S = 60.0
@@ -50,7 +51,8 @@ async def check_clocks(examination: Examination) -> Verdict:
 
 
 async def _store_time(examination: Examination) -> datetime:
-    async with examination.http.head(examination.store_url, allow_redirects=False) as answer:
+    url = examination.store_url
+    async with examination.http.head(url, allow_redirects=False, proxy=proxy_for(url)) as answer:
         return parsedate_to_datetime(answer.headers["Date"])
 
 

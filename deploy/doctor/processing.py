@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 import aiohttp
 from PIL import Image, UnidentifiedImageError
+from yarl import URL
 
 from api.documents import Links
 from deploy.doctor.api import find_intake_fault
@@ -14,6 +15,7 @@ from shared import attachments, probes
 from shared.attachments import Attachment
 from shared.errors import ObjectMissing, StoreError
 from shared.probes import Arrival
+from shared.proxies import proxy_for
 from shared.reasons import sentence
 
 POLL_EVERY_S = 0.2
@@ -21,6 +23,7 @@ LINGER_S = 1.0
 """How long to wait for more of the same event once one is there."""
 
 MAX_BYTES = 1024 * 1024
+REDIRECTS = 10  # as many as aiohttp follows
 DONE = ("ready", "rejected", "failed", "expired")
 
 
@@ -167,11 +170,7 @@ async def check_links(examination: Examination) -> Verdict:
         base = f"{links.base(examination.api_url)}/{key}"
         address = links.url(key, row.uploaded_at, now, examination.api_url)
         try:
-            async with examination.http.get(address) as answer:
-                status, host = answer.status, answer.url.host
-                content = await answer.content.read(MAX_BYTES)
-                while chunk := await answer.content.read(MAX_BYTES):
-                    content += chunk
+            status, host, content = await _open(examination, address)
         except (aiohttp.ClientError, OSError) as error:
             return failed(f"{name}: {base} does not open: {why(error)}", _mend_link(examination))
         if status != 200:
@@ -179,6 +178,24 @@ async def check_links(examination: Examination) -> Verdict:
         if (content != examination.content) if name == "url" else not _is_image(content):
             return failed(f"{name}: {base} opens, but is not what was stored", "is it a cache?")
     return ok(f"{' and '.join(wanted)} open at {links.base(examination.api_url)}")
+
+
+async def _open(examination: Examination, address: str) -> tuple[int, str | None, bytes]:
+    """Open an address of the API directly, and where it leads through the store's proxy, if any."""
+    proxy = None
+    for _ in range(REDIRECTS):
+        async with examination.http.get(
+            URL(address, encoded=True), allow_redirects=False, proxy=proxy
+        ) as answer:
+            if answer.status not in (301, 302, 303, 307, 308):
+                content = await answer.content.read(MAX_BYTES)
+                while chunk := await answer.content.read(MAX_BYTES):
+                    content += chunk
+                return answer.status, answer.url.host, content
+            location = URL(answer.headers.get("Location", ""), encoded=True)
+            address = str(answer.url.join(location))
+            proxy = proxy_for(address)
+    return answer.status, answer.url.host, b""
 
 
 def _is_image(content: bytes) -> bool:

@@ -62,6 +62,11 @@ async def check_store(examination: Examination) -> Verdict:
             f"{error}",
             "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile, or an instance role",
         )
+    except StoreUnavailable as error:
+        return failed(
+            f"AWS credentials cannot be had from their source ({error})",
+            "see that the metadata service, container endpoint, STS or credential process answers",
+        )
     try:
         # GET comes first, since only its answer has a body that tells the bucket's fault.
         try:

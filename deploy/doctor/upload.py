@@ -12,6 +12,7 @@ from deploy.doctor.examination import Examination, Probe, Verdict, failed, ok, w
 from shared import attachments, probes
 from shared.attachments import NewAttachment
 from shared.database import Connection
+from shared.proxies import proxy_for
 from shared.signing import post_policy
 
 SIZE = (480, 360)
@@ -68,7 +69,7 @@ async def check_upload(examination: Examination) -> Verdict:
     headers = {"Origin": examination.origin or SOMEONE}
     try:
         async with examination.http.post(
-            url, data=form, headers=headers, allow_redirects=False
+            url, data=form, headers=headers, allow_redirects=False, proxy=proxy_for(url)
         ) as answer:
             status, text = answer.status, await answer.text(errors="replace")
             allowed_origin = answer.headers.get("Access-Control-Allow-Origin")
@@ -131,9 +132,10 @@ async def check_cors(examination: Examination) -> Verdict:
 
 async def _admits_preflight(examination: Examination, origin: str) -> bool:
     headers = {"Origin": origin, "Access-Control-Request-Method": "POST"}
+    url = examination.settings.upload_url
     try:
         async with examination.http.options(
-            examination.settings.upload_url, headers=headers, allow_redirects=False
+            url, headers=headers, allow_redirects=False, proxy=proxy_for(url)
         ) as answer:
             methods = answer.headers.get("Access-Control-Allow-Methods", "")
             return (

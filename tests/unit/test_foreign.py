@@ -15,7 +15,8 @@ OTHER = "redis://127.0.0.1:9/5"
 @pytest.mark.parametrize(
     "name",
     [
-        "ATTACHMENTS_BROKER_URL", "AWS_PROFILE", "AWS_ENDPOINT_URL_S3", "AWS_CA_BUNDLE",
+        "ATTACHMENTS_BROKER_URL", "attachments_broker_url",
+        "AWS_PROFILE", "AWS_ENDPOINT_URL_S3", "AWS_CA_BUNDLE",
         "HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy",
         "PATH", "HOME", "LC_ALL", "PYTHONPATH", "LD_LIBRARY_PATH", "SSL_CERT_FILE",
     ],
@@ -34,7 +35,7 @@ def test_what_counts_is_kept(name: str) -> None:
         "DJANGO_SETTINGS_MODULE", "FORKED_BY_MULTIPROCESSING", "PICKLE_PROTOCOL", "TZ", "NETRC",
         "REQUESTS_CA_BUNDLE", "BOTO_CONFIG", "SSLKEYLOGFILE", "HOSTALIASES", "RES_OPTIONS",
         "MAGIC", "PYTHONASYNCIODEBUG", "PYTHONTZPATH", "ALL_PROXY", "Http_Proxy", "DATABASE_URL",
-        "attachments_broker_url", "AIOHTTP_NO_EXTENSIONS", "a-name-that-nobody-knows",
+        "AIOHTTP_NO_EXTENSIONS", "a-name-that-nobody-knows",
     ],
 )  # fmt: skip
 def test_what_does_not_count_is_forgotten(name: str) -> None:
