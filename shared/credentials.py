@@ -27,10 +27,10 @@ LEAST_LIFE_S = 2.0
 """Credentials with less to live sign nothing: it would have ended when it arrives."""
 
 WAIT_S = 2.0
-"""How long one caller waits for a renewal while the old credentials live; others do not wait."""
+"""How long a caller waits for a renewal: one while the old credentials live, all afterwards."""
 
 RENEWAL_S = 10.0
-"""How long a renewal may take, and callers wait for it once the old credentials have ended."""
+"""How long a renewal may take, and callers wait for the first credentials."""
 
 FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 30.0
@@ -74,7 +74,7 @@ class RenewedCredentials(AioCredentials):
             self._renewal = asyncio.create_task(self._renew(), name="renewal of credentials")
         if self._renewal is not None and (began or not alive):
             # Not cancelled with its first caller: others wait for it too.
-            await asyncio.wait({self._renewal}, timeout=WAIT_S if alive else RENEWAL_S)
+            await asyncio.wait({self._renewal}, timeout=RENEWAL_S if kept is None else WAIT_S)
         kept = self._kept
         if kept is not None and _left_s(kept) >= LEAST_LIFE_S:
             return kept

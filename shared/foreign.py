@@ -30,6 +30,12 @@ MACHINE = frozenset(
 
 MACHINE_PREFIXES = ("LC_", "XDG_", "LD_", "DYLD_", "PYTHON")
 
+SERVICE_LINKS = ("tcp://", "udp://", "sctp://")
+"""How Kubernetes writes ATTACHMENTS_API_PORT for a Service that is named `attachments-api`.
+
+Kubernetes documentation, "Service", environment variables.
+"""
+
 REFUSED = frozenset({"PYTHONASYNCIODEBUG", "PYTHONINSPECT", "PYTHONTZPATH", "PYTHONBREAKPOINT"})
 """What Python reads long after its start, and would change how the service runs."""
 
@@ -48,12 +54,15 @@ def counts(name: str) -> bool:
 
 
 def forget_foreign_variables(environment: MutableMapping[str, str] = os.environ) -> None:
-    """Remove every variable that does not count. May be repeated.
+    """Remove every variable that does not count, and links to Services of Kubernetes.
+
+    May be repeated.
 
     Call it first in a process of the service, before other libraries are imported. Never call it
     from code that a foreign program may import.
     """
-    for name in [name for name in environment if not counts(name)]:
-        del environment[name]
+    for name, value in list(environment.items()):
+        if not counts(name) or (name.endswith("_PORT") and value.startswith(SERVICE_LINKS)):
+            del environment[name]
     if environment is os.environ:
         time.tzset()  # TZ may be one of them, and the C library has read it already

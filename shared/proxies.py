@@ -9,7 +9,7 @@ from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 import botocore.session
-from botocore.exceptions import BotoCoreError
+from botocore.exceptions import BotoCoreError, ProfileNotFound
 from botocore.httpsession import ProxyConfiguration
 from botocore.utils import get_environ_proxies
 
@@ -55,6 +55,8 @@ def trusted() -> ssl.SSLContext | None:
         path = botocore.session.Session().get_config_variable("ca_bundle")
         return ssl.create_default_context(cafile=path) if path else None
     except BotoCoreError as error:
-        raise SettingsError(f"AWS credentials: {type(error).__name__}") from None
+        # the one whose words are known to hold no secret
+        words = f": {error}" if isinstance(error, ProfileNotFound) else ""
+        raise SettingsError(f"AWS credentials: {type(error).__name__}{words}") from None
     except OSError:  # ssl.SSLError is one
         raise SettingsError("AWS_CA_BUNDLE: is no readable file of certificates") from None

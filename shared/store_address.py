@@ -11,7 +11,12 @@ from typing import Any
 import botocore.session
 from botocore.awsrequest import AWSResponse, HeadersDict
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, EndpointProviderError, ProfileNotFound
+from botocore.exceptions import (
+    BotoCoreError,
+    EndpointProviderError,
+    InvalidRegionError,
+    ProfileNotFound,
+)
 
 from shared.errors import SettingsError
 
@@ -94,12 +99,13 @@ def _find(
         client.head_object(Bucket=bucket, Key=_KEY)
     except ProfileNotFound as error:  # it tells the profile's name alone
         raise SettingsError(f"AWS credentials: ProfileNotFound: {error}") from None
+    except InvalidRegionError:
+        name = "ATTACHMENTS_S3_REGION" if region else "AWS_DEFAULT_REGION"
+        raise SettingsError(f"{name}: must be a region such as eu-west-1") from None
     except EndpointProviderError as error:  # the words of botocore's ruleset, without values
         raise SettingsError(f"ATTACHMENTS_S3_BUCKET: has no address at AWS: {error}") from None
     except BotoCoreError as error:
-        raise SettingsError(
-            f"ATTACHMENTS_S3_BUCKET: has no address at the store ({type(error).__name__})"
-        ) from None
+        raise SettingsError(f"AWS settings: {type(error).__name__}") from None
     except ValueError:
         name = "ATTACHMENTS_S3_ENDPOINT_URL" if endpoint_url else "AWS_ENDPOINT_URL"
         raise SettingsError(f"{name}: is no address that S3's client takes") from None

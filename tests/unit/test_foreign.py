@@ -45,6 +45,15 @@ def test_what_does_not_count_is_forgotten(name: str) -> None:
     assert environment == {"PATH": "/bin"}
 
 
+def test_a_link_to_a_service_of_kubernetes_is_no_port_of_ours() -> None:
+    environment = {
+        "ATTACHMENTS_API_PORT": "tcp://10.3.240.1:8000",
+        "ATTACHMENTS_METRICS_PORT": "9090",
+    }
+    forget_foreign_variables(environment)
+    assert environment == {"ATTACHMENTS_METRICS_PORT": "9090"}
+
+
 @pytest.mark.parametrize("module", ["api", "worker", "deploy.cli"])
 def test_a_process_forgets_before_libraries_are_imported(module: str) -> None:
     # It reports each variable at the moment when celery, kombu, asyncpg or aiohttp is imported.

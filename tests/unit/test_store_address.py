@@ -172,6 +172,9 @@ def test_the_region_is_botocores_if_none_is_set(
         pytest.param("the-bucket--use1-az4--x-s3", {}, "a directory bucket", id="directory"),
         pytest.param("the-bucket", {"AWS_PROFILE": "nobody"}, "ProfileNotFound", id="profile"),
         pytest.param("the-bucket", {"AWS_ENDPOINT_URL": "nowhere"}, "AWS_ENDPOINT_URL", id="words"),
+        pytest.param(
+            "the-bucket", {"AWS_CONFIG_FILE": __file__}, "AWS settings: ConfigParse", id="no config"
+        ),
         pytest.param("the-bucket", {"AWS_CA_BUNDLE": "/nowhere.pem"}, "AWS_CA_BUNDLE", id="bundle"),
     ],
 )  # fmt: skip
