@@ -16,8 +16,8 @@ from cryptography import x509
 from shared.errors import SnsRefused, SnsUnreachable
 from shared.log import get_logger
 from shared.notifications import sns
-from shared.proxies import proxy_for, trusted
 from shared.settings import Settings
+from shared.web_proxies import proxy_for, trusted
 
 FETCH_TIMEOUT_S = 1.5
 CONFIRM_TIMEOUT_S = 1.5

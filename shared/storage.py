@@ -29,10 +29,10 @@ from shared.errors import (
     StoreRefused,
     StoreUnavailable,
 )
-from shared.proxies import client_proxies, trusted
 from shared.settings import Settings
 from shared.signing import Credentials
 from shared.spellings import is_plain
+from shared.web_proxies import client_proxies, trusted
 
 if TYPE_CHECKING:
     from types_aiobotocore_s3 import S3Client

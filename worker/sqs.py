@@ -21,8 +21,8 @@ from botocore.parsers import ResponseParserError
 
 from shared.credentials import open_session
 from shared.errors import QueueAway, SettingsError
-from shared.proxies import client_proxies, trusted
 from shared.settings import Settings
+from shared.web_proxies import client_proxies, trusted
 
 if TYPE_CHECKING:
     from types_aiobotocore_sqs import SQSClient

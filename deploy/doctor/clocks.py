@@ -8,7 +8,7 @@ import aiohttp
 
 from deploy.doctor.examination import Examination, Verdict, failed, ok, skipped, warning, why
 from shared.database import DatabaseAway
-from shared.proxies import proxy_for
+from shared.web_proxies import proxy_for
 
 IN_STEP_S = 1.5  # HTTP tells whole seconds
 WARNING_S = 60.0

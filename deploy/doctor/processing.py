@@ -15,8 +15,8 @@ from shared import attachments, probes
 from shared.attachments import Attachment
 from shared.errors import ObjectMissing, StoreError
 from shared.probes import Arrival
-from shared.proxies import proxy_for
 from shared.reasons import sentence
+from shared.web_proxies import proxy_for
 
 POLL_EVERY_S = 0.2
 LINGER_S = 1.0

@@ -12,8 +12,8 @@ from deploy.doctor.examination import Examination, Probe, Verdict, failed, ok, w
 from shared import attachments, probes
 from shared.attachments import NewAttachment
 from shared.database import Connection
-from shared.proxies import proxy_for
 from shared.signing import post_policy
+from shared.web_proxies import proxy_for
 
 SIZE = (480, 360)
 """Larger than a thumbnail, so that one has to be made."""

@@ -47,7 +47,12 @@ MODULES: tuple[ModuleType, ...] = (
     older_objects, reconciliation, sequence,
 )  # fmt: skip
 
-COMPOSED = {"older_objects.delete_own", "sequence.find_taken_id", "sequence.mend_sequence"}
+COMPOSED = {
+    "older_objects.delete_own",
+    "sequence.find_taken_id",
+    "sequence.keep_clear",
+    "sequence.mend_sequence",
+}
 """These have no statement of their own: they ask the store, and call functions of the list."""
 
 FILL = f"""
