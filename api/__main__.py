@@ -46,6 +46,7 @@ async def serve(settings: Settings) -> None:
         bound = runner.addresses[0]
         log.info("api listens", host=bound[0], port=bound[1])
         await stopping.wait()
+        await runner.drain(settings.drain, within_s=GRACE_S)
     finally:
         if checking is not None:
             checking.cancel()

@@ -12,12 +12,13 @@ from api.access import EventsGate, open_gate
 from api.bodies import open_readers
 from api.copying import open_copies
 from api.documents import Documents
+from api.draining import Drain
 from api.ids import IdCheck
 from api.measuring import measure
 from api.noise import open_noise
 from api.parts import PARTS, Parts
-from api.problems import answer_errors
-from api.server import Runner
+from api.problems import answer_errors, unavailable
+from api.server import MAX_LINE, Runner
 from api.sns import open_sns
 from api.uploads import open_lookups
 from shared.allowance import Allowance
@@ -43,11 +44,11 @@ def create_app(
         middlewares=[measure, answer_errors],
         client_max_size=attachments.MAX_BULK_BYTES,
         handler_args={
-            "keepalive_timeout": 15,
+            "keepalive_timeout": settings.keep_alive,
             "lingering_time": 2,
             "access_log": None,
             "auto_decompress": False,
-            "max_line_size": 8190,
+            "max_line_size": MAX_LINE,
         },
     )
 
@@ -80,6 +81,7 @@ def create_app(
                 documents=Documents(settings),
                 metrics_url=await stack.enter_async_context(open_metrics(settings)),
                 ids=IdCheck(others.of("ids"), storage),
+                drain=Drain(),
             )
             yield
 
@@ -97,6 +99,9 @@ def create_app(
             web.get("/attachments/files/{tail:.+}", files.redirect),
             web.get("/health/live", health_live),
             web.get("/health/ready", health_ready),
+            # haproxy's checks ask with it unless another method is set
+            web.options("/health/live", health_live),
+            web.options("/health/ready", health_ready),
         ]
     )
     return app
@@ -113,8 +118,13 @@ async def health_live(_request: web.Request) -> web.Response:
 
 
 async def health_ready(request: web.Request) -> web.Response:
-    """GET /health/ready: it reaches the database and may create attachments; 503 otherwise."""
+    """GET /health/ready: it reaches the database and may create attachments; 503 otherwise.
+
+    503 also from SIGTERM on, so that balancers send no more requests.
+    """
     parts = request.app[PARTS]
+    if parts.drain.begun:
+        raise unavailable()
     await parts.health.run(lambda connection: connection.fetchval("SELECT 1"))
     parts.ids.require_free_showing_why()
     return web.json_response({"status": "ready"})

@@ -1,7 +1,7 @@
 """Where a request comes from: the one place that decides it.
 
-It is the peer's address of the connection. `X-Forwarded-For` is not trusted: any client can send
-it. Behind a proxy all clients therefore have the proxy's address.
+It is the peer's address of the connection, unless the peer is a trusted proxy: then it is the
+address that the proxy reports. Any client can send `X-Forwarded-For`, so nobody else is believed.
 """
 
 import asyncio
@@ -11,12 +11,24 @@ from typing import Any
 
 from aiohttp import web
 
+from shared.proxies import Forwarded, Proxies, plain_address
+
+PROXIES = web.RequestKey("proxies", Proxies)
+"""Carried by a request whose peer may be a trusted proxy; no request does if none is trusted."""
+
 UNKNOWN = "unknown"
 
 
 def client_address(request: web.BaseRequest) -> str:
     """Give the client's address, or `unknown`."""
-    return _plain(request.remote)
+    return forwarded(request).address
+
+
+def forwarded(request: web.BaseRequest) -> Forwarded:
+    """Give the client's address, and the scheme and host that a trusted proxy reports."""
+    peer = _plain(request.remote)
+    proxies = request.get(PROXIES)
+    return Forwarded(address=peer) if proxies is None else proxies.read(peer, request.headers)
 
 
 def peer_address(transport: asyncio.BaseTransport | None) -> str:
@@ -42,9 +54,4 @@ def source_of(address: str) -> str:
 
 @functools.lru_cache(maxsize=4096)
 def _plain(address: str | None) -> str:
-    """Write an address in one way: without a zone, and IPv4 as IPv4 on a socket that takes both."""
-    try:
-        parsed = ipaddress.ip_address((address or "").partition("%")[0])
-    except ValueError:
-        return UNKNOWN
-    return str(getattr(parsed, "ipv4_mapped", None) or parsed)
+    return plain_address(address or "") or UNKNOWN

@@ -31,7 +31,8 @@ FLUSH_EVERY_S = 5.0
 REFUSED = Counter(
     "attachments_refused_requests_total", "Requests refused before any route", ["reason"]
 )
-"""Reasons: `unreadable`, `host`, `expect`, `late_head`, `slow_reader`, and `error` for a bug."""
+"""Reasons: `unreadable`, `host`, `expect`, `http2`, `late_head`, `slow_reader`, and `error` for a
+bug."""
 
 log = get_logger(__name__)
 

@@ -7,7 +7,9 @@ from datetime import UTC, datetime
 from aiohttp import web
 
 from api.access import EventsGate, Gate
+from api.clients import forwarded
 from api.documents import Documents
+from api.draining import Drain
 from api.ids import IdCheck
 from api.listing import Walks
 from api.noise import Noise
@@ -52,6 +54,7 @@ class Parts:
     documents: Documents
     metrics_url: str | None
     ids: IdCheck
+    drain: Drain
 
 
 PARTS = web.AppKey("parts", Parts)
@@ -67,16 +70,18 @@ def origin(request: web.Request, settings: Settings) -> str:
     """Give what links begin with: the API's public address, or "" for links that are relative.
 
     A client chooses its Host header, so it makes a link only if it is a host of the settings, or
-    one of loopback where the API listens on loopback alone. `X-Forwarded-*` are not read.
+    one of loopback where the API listens on loopback alone. Scheme and host that a trusted proxy
+    reports take the place of the request's own; the host must be on the same list.
     """
     if settings.api_url is not None:
         return settings.api_url
+    reported = forwarded(request)
     # Not request.host: that is the target's host for a target in absolute form, whatever Host says
     # (RFC 9112, section 3.2.2), and without a Host it asks the resolver for this machine's name.
-    host = request.headers.get("Host", "").lower()
+    host = reported.host or request.headers.get("Host", "").lower()
     if not request.raw_path.startswith("/") or not _is_ours(host, settings):
         return ""
-    return f"{request.scheme}://{host}"
+    return f"{reported.scheme or request.scheme}://{host}"
 
 
 def _is_ours(host: str, settings: Settings) -> bool:

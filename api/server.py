@@ -12,22 +12,32 @@ from functools import partial
 from typing import Any
 
 from aiohttp import web
-from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
 
-from api.clients import client_address, peer_address
+from api.clients import PROXIES, client_address, peer_address
+from api.draining import Drain, let_go, refuse_new, unread_bytes
 from api.noise import CALLER, NOISE, REFUSED, Noise
 from api.parts import PARTS
-from api.problems import answer_errors, bad_request, general
+from api.problems import Problem, answer_errors, bad_request, general
 from api.slow_readers import cut_off_slow_readers, limit_kernel
 from shared.log import get_logger
+from shared.proxies import Proxies
 
 # RFC 3986, section 3.2: a name or an address, and a port; with `_`, as containers' names have it.
 _HOST = re.compile(r"[A-Za-z0-9._-]{1,255}(?::[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](?::[0-9]{1,5})?")
 
 HEAD_TIMEOUT_S = 10.0
-"""How long a client may take for its first request's head, from the connection on: as long as for
-a body. Heads of later requests are bounded by the keep-alive timeout, which aiohttp counts from the
-last answer, whatever arrives meanwhile; a slow head is cut off by it too."""
+"""How long a client may take for a request's head: as long as for a body. It is counted from the
+connection on, for a later request from its first byte on."""
+
+HTTP2 = b"PRI * HTTP/2.0\r\n"
+"""How HTTP/2 begins without TLS (RFC 9113, section 3.4)."""
+
+LOOK_AGAIN_S = 1.0
+"""When an idle connection is looked at again whose end has come while something arrived."""
+
+MAX_LINE = 8190
+"""Bytes that a request's target, and each of its header fields, may have; nginx takes as much."""
 
 log = get_logger(__name__)
 
@@ -38,7 +48,12 @@ def _is_host(text: str) -> bool:
 
 
 async def answer(
-    request: Any, *, application: Callable[[Any], Awaitable[web.StreamResponse]], noise: Noise
+    request: Any,
+    *,
+    application: Callable[[Any], Awaitable[web.StreamResponse]],
+    noise: Noise,
+    proxies: Proxies,
+    drain: Drain,
 ) -> web.StreamResponse:
     """Have the application answer a request whose Host and Expect can be read.
 
@@ -48,6 +63,8 @@ async def answer(
     """
 
     request[NOISE] = noise
+    if proxies:
+        request[PROXIES] = proxies
 
     async def checked(request: web.Request) -> web.StreamResponse:
         host = request.headers.get("Host")
@@ -62,6 +79,8 @@ async def answer(
     response = await answer_errors(request, checked)
     if 400 <= response.status < 500 and CALLER not in request:
         await noise.pace.wait()
+    if drain.begun:
+        response.force_close()  # says so to the client, which then asks another process
     if "Transfer-Encoding" in request.headers:
         # aiohttp's parser gives a body's trailer fields to the next request on the connection as
         # its header fields: X-Auth-Token could be slipped into another client's request behind a
@@ -74,12 +93,12 @@ def _refuse(noise: Noise, address: str, kind: str) -> None:
     noise.refused("request refused", address, metric=kind, reason=kind)
 
 
-def _late() -> bytes:
-    # Written by hand: there is no request that aiohttp could answer.
-    response = general(408).response()
+def _by_hand(problem: Problem, reason: str) -> bytes:
+    # There is no request that aiohttp could answer.
+    response = problem.response()
     assert isinstance(response.body, bytes)
     head = (
-        "HTTP/1.1 408 Request Timeout\r\n"
+        f"HTTP/1.1 {response.status} {reason}\r\n"
         f"Content-Type: {response.headers['Content-Type']}\r\n"
         f"Content-Length: {len(response.body)}\r\n"
         "Connection: close\r\n\r\n"
@@ -87,7 +106,8 @@ def _late() -> bytes:
     return head.encode() + response.body
 
 
-_LATE = _late()
+_LATE = _by_hand(general(408), "Request Timeout")
+_NO_HTTP2 = _by_hand(general(505), "HTTP Version Not Supported")
 
 
 class Connection(web.RequestHandler):
@@ -111,27 +131,60 @@ class Connection(web.RequestHandler):
 
     def data_received(self, data: bytes) -> None:
         """Take what has arrived; with a whole head the wait for it is over."""
+        before, is_idle = self._request_count, self._is_idle()
+        if not before and not self._begun and data.startswith(HTTP2):
+            self._refuse_at_once("http2", _NO_HTTP2)
+            return
         super().data_received(data)
-        if self._head_timer is not None:
+        if self._request_count > before:
+            self._stop_waiting()
+        elif (is_idle or self._head_timer is not None) and data.strip(b"\r\n"):
+            # Empty lines before a request are no part of it (RFC 9112, section 2.2).
             self._begun = True
-            if self._request_count:
-                self._stop_waiting()
+            if self._head_timer is None:
+                self._head_timer = self._loop.call_later(HEAD_TIMEOUT_S, self._head_is_late)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Wait no longer."""
         self._stop_waiting()
         super().connection_lost(exc)
 
+    def end_if_idle(self) -> None:
+        """Close it if no request is being answered and nothing of one has arrived."""
+        if self._is_idle() and not self._begun and not unread_bytes(self.transport):
+            self.force_close()
+
+    def _is_idle(self) -> bool:
+        return self._waiter is not None and not self._waiter.done()
+
+    def _process_keepalive(self) -> None:
+        # aiohttp's timer for idle connections. Where the process was busy, a request may have
+        # arrived in time that it has not read yet: timers run before sockets are read.
+        if self._begun or unread_bytes(self.transport):
+            self._keepalive_handle = self._loop.call_later(LOOK_AGAIN_S, self._process_keepalive)
+        else:
+            super()._process_keepalive()
+
     def _stop_waiting(self) -> None:
+        self._begun = False
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
 
     def _head_is_late(self) -> None:
         self._head_timer = None
-        _refuse(self._noise, self._address, "late_head")
-        if self._begun and self.transport is not None:  # who has sent nothing is told nothing
-            self.transport.write(_LATE)
+        if not self._begun and unread_bytes(
+            self.transport
+        ):  # this process was late, not the client
+            self._head_timer = self._loop.call_later(LOOK_AGAIN_S, self._head_is_late)
+            return
+        # who has sent nothing is told nothing
+        self._refuse_at_once("late_head", _LATE if self._begun else b"")
+
+    def _refuse_at_once(self, kind: str, answer: bytes) -> None:
+        _refuse(self._noise, self._address, kind)
+        if answer and self.transport is not None:
+            self.transport.write(answer)
         self.force_close()
 
     def handle_error(
@@ -149,7 +202,10 @@ class Connection(web.RequestHandler):
         else:
             REFUSED.labels("error").inc()
             log.error("unexpected error", exc_info=exc)
-        response = general(400 if status == 400 else 500).response()
+        detail = None
+        if isinstance(exc, LineTooLong):
+            detail = f"The address or a header field is longer than {MAX_LINE} bytes"
+        response = general(400 if status == 400 else 500, detail).response()
         response.force_close()
         return response
 
@@ -175,6 +231,11 @@ class Server(web.Server):
         super().__init__(handler, **settings)
         self._noise = noise
 
+    @property
+    def connections(self) -> list[Any]:
+        """The open connections."""
+        return list(self._connections)
+
     def __call__(self) -> Connection:
         """Make the protocol of one connection."""
         return Connection(self, noise=self._noise, loop=self._loop, **self._kwargs)
@@ -185,6 +246,25 @@ class Runner(web.AppRunner):
 
     _watch: "asyncio.Task[None] | None" = None
 
+    async def drain(self, wait_s: float, *, within_s: float) -> None:
+        """Stop so that no request is lost: answer for `wait_s` more, then let connections end.
+
+        From the start on `/health/ready` is 503 and each answer ends its connection. `within_s` is
+        how long requests may take after that. To be followed by `cleanup`.
+        """
+        self._app[PARTS].drain.begin()
+        log.info("stops", in_s=wait_s)
+        await asyncio.sleep(wait_s)
+        deadline = asyncio.get_running_loop().time() + within_s
+        listeners = [site._server for site in self.sites if site._server is not None]
+        await refuse_new(each for server in listeners for each in server.sockets)  # type: ignore[attr-defined]  # asyncio's Server has it
+        for site in list(self.sites):
+            await site.stop()
+        if isinstance(self.server, Server):
+            await let_go(self.server, within_s=within_s)
+        # What is left has had its time.
+        self._shutdown_timeout = max(1.0, deadline - asyncio.get_running_loop().time())
+
     async def cleanup(self) -> None:
         """Stop the server and the application."""
         if self._watch is not None:
@@ -193,9 +273,16 @@ class Runner(web.AppRunner):
 
     async def _make_server(self) -> Server:
         made = await super()._make_server()
-        noise = self._app[PARTS].noise  # the parts have been opened
+        parts = self._app[PARTS]  # they have been opened
+        noise = parts.noise
         server = Server(
-            partial(answer, application=made.request_handler, noise=noise),
+            partial(
+                answer,
+                application=made.request_handler,
+                noise=noise,
+                proxies=parts.settings.proxies,
+                drain=parts.drain,
+            ),
             noise=noise,
             request_factory=made.request_factory,
             handler_cancellation=made.handler_cancellation,

@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from shared.errors import SettingsError
 from shared.fences import WHOLE_BUCKET, Fences, is_bucket_name, parse_fences
 from shared.hosts import is_loopback, normal_host
+from shared.proxies import Network, Proxies, parse_network
 from shared.reserved import Reserved
 
 if TYPE_CHECKING:
@@ -26,6 +27,9 @@ REGION = re.compile(r"(?![0-9]+\Z)(?!-)[A-Za-z0-9-]{1,63}(?<!-)")
 TOPIC = re.compile(r"arn:aws[a-z-]*:sns:[a-z0-9-]+:[0-9]+:[A-Za-z0-9_.-]{1,256}")
 
 MAX_FILES_TTL_S = 10 * 365 * 86400  # the end of a link must stay a Unix time of few digits
+
+MAX_REDIRECT_TTL_S = 302_400
+"""A target opens for up to twice as long, and S3 signs for at most seven days."""
 
 MAX_QUOTA = 2**62  # a sum of two must stay a bigint
 
@@ -73,6 +77,8 @@ class Settings(BaseSettings):
     files_secret: SecretStr | None = Field(None, validate_default=True)
     files_secret_previous: SecretStr | None = None
     files_ttl: int | None = Field(None, ge=60, le=MAX_FILES_TTL_S, description="seconds")
+    redirect_ttl: int = Field(300, ge=60, le=MAX_REDIRECT_TTL_S, description="seconds")
+    redirect_ttl_media: int = Field(3600, ge=60, le=MAX_REDIRECT_TTL_S, description="seconds")
     events_tokens: Annotated[tuple[SecretStr, ...], NoDecode] = ()
     sns_topics: Words = ()
     sns_signature_versions: Words = ("2",)
@@ -94,6 +100,10 @@ class Settings(BaseSettings):
     metrics_host: str = "127.0.0.1"
     metrics_port: int | None = Field(None, ge=0, le=65535)
     hosts: Words = ()
+    trusted_proxies: Words = ()
+    forwarded_headers: Literal["any", "x-forwarded", "forwarded"] = "any"
+    keep_alive: float = Field(75, ge=1, le=3600, description="seconds")
+    drain: float = Field(0, ge=0, le=600, description="seconds")
     rate_limit: int = Field(1000, ge=0, description="requests per second and organization")
     database_pool: int = Field(10, ge=2, le=100, description="connections per process")
 
@@ -118,7 +128,7 @@ class Settings(BaseSettings):
 
     @field_validator(
         "events_tokens", "sns_topics", "sns_signature_versions", "temp_url_buckets", "more_formats",
-        "reserved", "hosts",
+        "reserved", "hosts", "trusted_proxies",
         mode="before",
     )  # fmt: skip
     @classmethod
@@ -214,6 +224,13 @@ class Settings(BaseSettings):
             rule = "must be hosts, each with its port if clients send one, such as api.example"
             raise ValueError(f"{rule} or localhost:8000: no scheme, path or wildcard") from None
 
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _proxies(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for word in value:
+            parse_network(word)
+        return value
+
     @field_validator("sns_topics")
     @classmethod
     def _topics(cls, value: tuple[str, ...]) -> tuple[str, ...]:
@@ -288,6 +305,12 @@ class Settings(BaseSettings):
     def listens_on_loopback(self) -> bool:
         """Whether only processes of its own machine reach the API."""
         return is_loopback(self.api_host)
+
+    @cached_property
+    def proxies(self) -> Proxies:
+        """The proxies that are believed, and the headers that they set."""
+        networks: list[Network] = [parse_network(word) for word in self.trusted_proxies]
+        return Proxies(networks, headers=self.forwarded_headers)
 
     @cached_property
     def reserved_files(self) -> Reserved:
