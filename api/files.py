@@ -2,27 +2,21 @@
 
 import asyncio
 import re
-from urllib.parse import quote
 
 from aiohttp import web
 
 from api.parts import PARTS, Parts, now
 from api.problems import not_found
-from shared import attachments, content_types, keys
+from api.targets import target
+from shared import attachments, keys
 from shared.ages import predates
 from shared.attachments import Attachment
 from shared.errors import ObjectMissing, StoreUnavailable
 from shared.older_objects import note_older
 from shared.settings import Settings
-from shared.signing import link_lifetime, presigned_get
-from shared.storage import object_url
 
-REDIRECT_TTL_S = 300
-CACHE_S = 240
 FILES = "files"
 """The share of connections of all signed addresses: whose they are is not known before the row."""
-
-FILE_CACHE = "private, max-age=86400"
 
 _END = re.compile(r"[1-9][0-9]{0,18}", re.ASCII)  # a Unix time, as `Links.url` writes it
 ASK_WITHIN_S = 5.0
@@ -30,7 +24,7 @@ ASK_WITHIN_S = 5.0
 
 
 async def redirect(request: web.Request) -> web.StreamResponse:
-    """GET /attachments/files/{partition}/{style}/{file}: 302 to the store, or 404.
+    """GET and HEAD /attachments/files/{partition}/{style}/{file}: 302 to the store, or 404.
 
     The answer of the store is fixed here: the measured type, `inline` only for raster images and
     PDF that were measured, the real name otherwise (RFC 6266).
@@ -51,32 +45,24 @@ async def redirect(request: web.Request) -> web.StreamResponse:
     if named[1] == "thumb":
         if not row.resized or key != row.thumbnail_key:
             raise not_found()
-        overrides = {"response-cache-control": FILE_CACHE}
     else:
         if row.uploaded_at is None or key != row.key:
             raise not_found()
         await _check_age(parts, row)
-        overrides = original_overrides(row)
-    credentials = await parts.storage.credentials()
-    moment = now()
-    lifetime_s = link_lifetime(credentials=credentials, now=moment, lifetime_s=REDIRECT_TTL_S)
-    # A browser must not follow its copy of the redirect when the link itself has ended.
-    cache_s = lifetime_s * CACHE_S // REDIRECT_TTL_S
-    if ends:
-        cache_s = max(0, min(cache_s, int(ends) - int(moment.timestamp()) - 1))
-    location = presigned_get(
-        object_url=object_url(parts.settings, key),
-        region=parts.settings.store.region,
-        credentials=credentials,
-        now=moment,
-        lifetime_s=lifetime_s,
-        response_headers=overrides,
+    to = target(
+        parts.settings,
+        row,
+        key,
+        method=request.method,
+        credentials=await parts.storage.credentials(),
+        now=now(),
+        link_ends=int(ends) if ends else None,
     )
     return web.Response(
         status=302,
         headers={
-            "Location": location,
-            "Cache-Control": f"private, max-age={cache_s}",
+            "Location": to.location,
+            "Cache-Control": f"private, max-age={to.cache_s}",
             "X-Content-Type-Options": "nosniff",
             "Referrer-Policy": "no-referrer",
         },
@@ -125,29 +111,3 @@ def is_blocked(row: Attachment, settings: Settings) -> bool:
     if row.state == "ready":
         return False
     return row.reason == "reserved_type" or reserved.has_name(row.name)
-
-
-def original_overrides(row: Attachment) -> dict[str, str]:
-    """Give S3's response overrides for an original.
-
-    What has not been measured, or failed to be, is nothing but bytes to download; so is an image
-    that carries more than itself.
-    """
-    measured = row.state in ("ready", "rejected") and row.content_type is not None
-    content_type = row.content_type if measured and row.content_type else "application/octet-stream"
-    safe = row.state == "ready" and not row.carries_more
-    inline = safe and content_types.essence(content_type) in content_types.INLINE
-    return {
-        "response-cache-control": FILE_CACHE,
-        "response-content-disposition": disposition("inline" if inline else "attachment", row.name),
-        "response-content-type": content_type,
-    }
-
-
-def disposition(kind: str, name: str) -> str:
-    """Write Content-Disposition by RFC 6266: an ASCII name, and the real one by RFC 8187."""
-    fallback = keys.safe_file_name(name)
-    value = f'{kind}; filename="{fallback}"'
-    if fallback != name:
-        value += f"; filename*=UTF-8''{quote(name, safe='')}"
-    return value

@@ -65,6 +65,8 @@ def unless_copied(due_at: str) -> str:
                     WHEN a.copy_attempt % {COPY_ATTEMPTS} = 0 THEN now() ELSE a.due_at END"""
 
 
+# Addresses of files carry uploaded_at as whole seconds: two uploads in one second must differ.
+_NEXT_STAMP = "greatest(now(), date_trunc('second', a.uploaded_at) + interval '1 second')"
 _ACTIVE = "a.state IN ('uploaded', 'processing')"
 _VAGUE = "(event.etag IS NULL AND event.sequencer IS NULL)"
 # What cannot be judged from the event alone: the store is asked, and nothing is assumed.
@@ -126,7 +128,7 @@ async def record_uploads(
             version_id = CASE WHEN {_ASK} THEN a.version_id ELSE event.version_id END,
             sequencer = CASE WHEN {_ASK} THEN a.sequencer
                              ELSE coalesce(event.sequencer, a.sequencer) END,
-            uploaded_at = CASE WHEN {_ASK} THEN a.uploaded_at ELSE now() END,
+            uploaded_at = CASE WHEN {_ASK} THEN a.uploaded_at ELSE {_NEXT_STAMP} END,
             due_at = CASE WHEN a.state = 'processing' THEN a.due_at
                           WHEN {_ASK} THEN now()
                           ELSE now() + $8 * interval '1 second' END
@@ -439,6 +441,8 @@ async def finish(
         f"""
         UPDATE attachments AS a
         SET state = $5, reason = $6, etag = coalesce($7, a.etag),
+            -- the object was replaced before the worker read it, and its event may come later
+            uploaded_at = CASE WHEN $7 <> a.etag THEN {_NEXT_STAMP} ELSE a.uploaded_at END,
             version_id = CASE WHEN $7 IS NULL THEN a.version_id ELSE $8 END,
             content_type = coalesce($9, a.content_type), size = coalesce($10, a.size),
             width = $11, height = $12, pages = $13, checksum_sha256 = $14,

@@ -141,10 +141,12 @@ def presigned_get(
     now: datetime,
     lifetime_s: int,
     response_headers: dict[str, str],
+    method: str = "GET",
 ) -> str:
     """Sign a GET of `object_url` (its path not yet percent-encoded) for `lifetime_s` seconds.
 
-    The lifetime is cut to that of the credentials. `response_headers` are S3's overrides, such as
+    What is signed for GET does not open with HEAD: `method` is one of the two. The lifetime is cut
+    to that of the credentials. `response_headers` are S3's overrides, such as
     `response-content-type`. `now` must be aware.
     """
     now = now.astimezone(UTC)
@@ -170,7 +172,7 @@ def presigned_get(
         for name, value in sorted(query.items())
     )
     host = _signed_host(parts.scheme, parts.netloc)
-    request = f"GET\n{path}\n{encoded}\nhost:{host}\n\nhost\nUNSIGNED-PAYLOAD"
+    request = f"{method}\n{path}\n{encoded}\nhost:{host}\n\nhost\nUNSIGNED-PAYLOAD"
     digest = hashlib.sha256(request.encode()).hexdigest()
     signature = _hmac(
         _signing_key(credentials.secret_key, date, region),
