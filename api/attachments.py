@@ -19,6 +19,7 @@ from api.uploads import Source, find_source, is_as_shown, name_source, stored_ty
 from api.usage import create_within
 from shared import attachments
 from shared.attachments import Attachment, NewAttachment
+from shared.caching import PUBLIC_FILE
 from shared.log import get_logger
 from shared.signing import policy_end, post_policy
 
@@ -126,6 +127,7 @@ async def create(request: web.Request) -> web.Response:
             bucket=row.bucket, key=row.key, region=parts.settings.store.region,
             credentials=credentials, now=row.created_at, lifetime_s=parts.settings.policy_ttl,
             max_bytes=row.policy_bytes(parts.settings.max_size), content_type=content_type,
+            cache_control=PUBLIC_FILE if parts.settings.files_public else None,
         )  # fmt: skip
         resources.append(
             parts.documents.resource(

@@ -87,6 +87,7 @@ def post_policy(
     lifetime_s: int,
     max_bytes: int,
     content_type: str | None,
+    cache_control: str | None = None,
 ) -> dict[str, str]:
     """Sign a POST policy for one key and return its form fields, in the contract's order.
 
@@ -114,6 +115,9 @@ def post_policy(
     if content_type is not None:
         fields["Content-Type"] = content_type
         conditions.append({"Content-Type": content_type})
+    if cache_control is not None:
+        fields["Cache-Control"] = cache_control
+        conditions.append({"Cache-Control": cache_control})
     expiration = policy_end(credentials=credentials, now=now, lifetime_s=lifetime_s)
     document = {
         "expiration": f"{expiration.replace(tzinfo=None).isoformat()}Z",

@@ -20,6 +20,7 @@ from botocore.exceptions import (
     ProfileNotFound,
 )
 
+from shared.caching import PRIVATE_FILE, PUBLIC_FILE
 from shared.credentials import RenewedCredentials, open_session
 from shared.errors import (
     ObjectChanged,
@@ -146,12 +147,14 @@ class Storage:
         ):
             yield found, chunks
 
-    async def write(self, key: str, body: bytes, *, content_type: str) -> None:
+    async def write(
+        self, key: str, body: bytes, *, content_type: str, cache_control: str = PRIVATE_FILE
+    ) -> None:
         """Store a small object of our own making."""
         with _mapped():
             await self._client.put_object(
                 Bucket=self.bucket, Key=key, Body=body, ContentType=content_type,
-                CacheControl="private, max-age=31536000",
+                CacheControl=cache_control,
             )  # fmt: skip
 
     async def copy(
@@ -165,7 +168,8 @@ class Storage:
     ) -> str:
         """Copy an object to `key` inside the store; returns the etag.
 
-        With `content_type` the copy has that type and nothing else of its source's metadata.
+        With `content_type` the copy has that type, may be cached as in the public mode, and has
+        nothing else of its source's metadata.
         Raises ObjectMissing, ObjectChanged, and StoreRefused for a source key that a store could
         take for another one. The client quotes the source once, `?` and `%` included, so that the
         store reads the very key that was judged.
@@ -174,7 +178,11 @@ class Storage:
             raise StoreRefused("the source key is not plain")
         typed: dict[str, Any] = {}
         if content_type is not None:
-            typed = {"MetadataDirective": "REPLACE", "ContentType": content_type}
+            typed = {
+                "MetadataDirective": "REPLACE",
+                "ContentType": content_type,
+                "CacheControl": PUBLIC_FILE,
+            }
         with _mapped():
             answer = await self._client.copy_object(
                 Bucket=self.bucket, Key=key,

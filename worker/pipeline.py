@@ -15,6 +15,7 @@ from typing import BinaryIO
 from shared import keys, older_objects, processing
 from shared.ages import predates
 from shared.attachments import Attachment
+from shared.caching import PRIVATE_FILE, PUBLIC_FILE
 from shared.database import Database
 from shared.errors import (
     ClaimLost,
@@ -198,7 +199,12 @@ async def _stored(tools: Tools, claim: Claim, thumbnail: Thumbnail, outcome: Out
     try:
         # Within the lease, so that whoever claims next cannot be overtaken by this write.
         async with asyncio.timeout(lease_s * 0.8):
-            await tools.storage.write(key, thumbnail.body, content_type=thumbnail.content_type)
+            await tools.storage.write(
+                key,
+                thumbnail.body,
+                content_type=thumbnail.content_type,
+                cache_control=PUBLIC_FILE if tools.settings.files_public else PRIVATE_FILE,
+            )
     except TimeoutError:
         raise StoreUnavailable("the thumbnail could not be written within the lease") from None
     return replace(

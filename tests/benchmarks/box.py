@@ -65,7 +65,9 @@ class Shelf(Storage):
         for at in range(start, end, CHUNK_BYTES):
             yield self._content[at : min(at + CHUNK_BYTES, end)]
 
-    async def write(self, key: str, body: bytes, *, content_type: str) -> None:
+    async def write(
+        self, key: str, body: bytes, *, content_type: str, cache_control: str = ""
+    ) -> None:
         """Drop it."""
 
 

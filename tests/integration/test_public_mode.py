@@ -7,7 +7,8 @@ import aiohttp
 import pytest_asyncio
 
 from shared.content_types import INLINE, RUN_BY_BROWSERS, essence, is_run_by_browsers
-from tests.conftest import StartService
+from tests.acceptance.test_end_to_end import photo
+from tests.conftest import StartService, StartWorker
 from tests.resources import PATH, body, invalid, open_bucket
 from tests.service import MEDIA_TYPE, Service
 
@@ -175,6 +176,52 @@ async def test_an_object_that_is_copied_loses_the_type_of_its_source(public: Ser
     assert await served_type(public, made["data"]["attributes"]["aws_policy"]["key"]) == OCTETS
     key = patched["data"]["attributes"]["aws_policy"]["key"]
     assert await served_type(public, key) == "image/png"
+
+
+async def served_cache(service: Service, key: str) -> str:
+    """Ask the store what it tells caches of an object."""
+    async with open_bucket(service.stack) as bucket:
+        answer = await bucket.head_object(Bucket=service.settings.s3_bucket, Key=key)
+        return answer["CacheControl"]
+
+
+async def test_every_object_tells_a_cdn_how_long_it_may_be_kept(
+    public: Service, start_worker: StartWorker
+) -> None:
+    await start_worker(public)
+    client, bucket = public.client, public.settings.s3_bucket
+    async with open_bucket(public.stack) as store:
+        await store.put_object(
+            Bucket=bucket, Key="uploads/photo", Body=photo(), CacheControl="no-store"
+        )
+    posted = await client.upload(photo(), "a.jpg")
+    url = f"{public.settings.upload_url}/uploads/photo"
+    copied = (await client.create("b.jpg", temp_url=url))["data"]["id"]
+
+    for attachment_id in (posted, copied):
+        assert (await client.settled(attachment_id))["attributes"]["resized"]
+        row = await public.row(attachment_id)
+        assert row.thumbnail_key is not None
+        for key in (row.key, row.thumbnail_key):
+            assert await served_cache(public, key) == "public, max-age=86400, immutable"
+
+
+async def test_nobody_chooses_how_long_an_object_may_be_kept(public: Service) -> None:
+    created = await public.client.create("a.bin")
+    fields = created["data"]["attributes"]["aws_policy"]
+    assert fields["Cache-Control"] == "public, max-age=86400, immutable"
+
+    for value in ("no-store", None):
+        status, _ = await public.client.post_file(created, PAGE, changed={"Cache-Control": value})
+        assert status == 403
+
+
+async def test_where_the_api_serves_files_the_policy_says_nothing_of_caches(
+    service: Service,
+) -> None:
+    created = await service.client.create("a.bin")
+
+    assert "Cache-Control" not in created["data"]["attributes"]["aws_policy"]
 
 
 def test_no_inline_type_is_one_that_browsers_run() -> None:
