@@ -253,7 +253,7 @@ class Runner(web.AppRunner):
         how long requests may take after that. To be followed by `cleanup`.
         """
         self._app[PARTS].drain.begin()
-        log.info("stops", in_s=wait_s)
+        log.info("api stops", in_s=wait_s)
         await asyncio.sleep(wait_s)
         deadline = asyncio.get_running_loop().time() + within_s
         listeners = [site._server for site in self.sites if site._server is not None]

@@ -473,3 +473,37 @@ def test_links_end_after_a_minute_at_least_and_ten_years_at_most(
     for wrong in ("59", "0", "-1", "315360001", "1e9", "1d", "٦٠٠", " ", "9" * 5000):
         (fault,) = faults(environment, FILES_TTL=wrong)
         assert fault.startswith("ATTACHMENTS_FILES_TTL: ")
+
+
+def test_settings_for_balancers_have_safe_defaults(environment: pytest.MonkeyPatch) -> None:
+    settings = load(environment)
+
+    assert (settings.keep_alive, settings.drain) == (75, 0)
+    assert (settings.redirect_ttl, settings.redirect_ttl_media) == (300, 3600)
+    assert not settings.proxies
+
+
+def test_trusted_proxies_are_networks(environment: pytest.MonkeyPatch) -> None:
+    settings = load(environment, TRUSTED_PROXIES="10.0.0.0/8, 192.0.2.1,2001:db8::/32")
+    for address, trusted in {
+        "10.255.0.1": True,
+        "192.0.2.1": True,
+        "192.0.2.2": False,
+        "2001:db8::9": True,
+        "::1": False,
+        "127.0.0.1": False,
+    }.items():
+        assert settings.proxies.trusts(address) is trusted
+
+    assert faults(environment, TRUSTED_PROXIES="10.0.0.0/8,proxy.example") == [
+        "ATTACHMENTS_TRUSTED_PROXIES: must be networks or addresses such as 10.0.0.0/8 or"
+        " 127.0.0.1: no names, and no bits beyond the length of the prefix"
+    ]
+    environment.delenv("ATTACHMENTS_TRUSTED_PROXIES")
+    for name, value in (("KEEP_ALIVE", "0"), ("DRAIN", "-1"), ("REDIRECT_TTL", "302401")):
+        (fault,) = faults(environment, **{name: value})
+        assert fault.startswith(f"ATTACHMENTS_{name}: ")
+        environment.delenv(f"ATTACHMENTS_{name}")
+    assert faults(environment, FORWARDED_HEADERS="x") == [
+        "ATTACHMENTS_FORWARDED_HEADERS: input should be 'any', 'x-forwarded' or 'forwarded'"
+    ]
