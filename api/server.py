@@ -173,9 +173,8 @@ class Connection(web.RequestHandler):
 
     def _head_is_late(self) -> None:
         self._head_timer = None
-        if not self._begun and unread_bytes(
-            self.transport
-        ):  # this process was late, not the client
+        if not self._begun and unread_bytes(self.transport):
+            # this process was late, not the client
             self._head_timer = self._loop.call_later(LOOK_AGAIN_S, self._head_is_late)
             return
         # who has sent nothing is told nothing
