@@ -41,7 +41,7 @@ def up(
     ready_file: Annotated[
         Path | None, typer.Option(help="Gets a JSON object once everything answers.")
     ] = None,
-    decoders: Annotated[int | None, typer.Option(min=1, max=64, help="Default: cores.")] = None,
+    decoders: Annotated[int | None, typer.Option(min=1, max=64, help="Default: by CPUs.")] = None,
     mend: Annotated[
         bool,
         typer.Option("--mend", help="Have ids go on above those in the store, if rows are lost."),

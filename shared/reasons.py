@@ -45,6 +45,7 @@ REASONS: Final[dict[str, Reason]] = {
     "store_refused": _tried_again("The store refused access to the object."),
     "changing": _tried_again("The object kept changing while it was read."),
     "decoder_died": _tried_again("The decoder died of this file in every attempt."),
+    "decoder_stalled": _tried_again("The decoder came to no end in time in any of the attempts."),
     "decoder_fault": _tried_again("The decoder could not be run."),
     "source_missing": _tried_again("The object that temp_url names is no longer in the store."),
     "copy_failed": _tried_again("The object that temp_url names could not be copied."),

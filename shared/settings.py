@@ -1,6 +1,5 @@
 """Settings: environment variables `ATTACHMENTS_*`, read and checked once, at start."""
 
-import os
 import re
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -13,6 +12,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from shared.errors import SettingsError
 from shared.fences import WHOLE_BUCKET, Fences, is_bucket_name, parse_fences
 from shared.hosts import is_loopback, normal_host
+from shared.processors import MAX_DECODERS, default_decoders
 from shared.proxies import Network, Proxies, parse_network
 from shared.reserved import Reserved
 
@@ -108,7 +108,7 @@ class Settings(BaseSettings):
     database_pool: int = Field(10, ge=2, le=100, description="connections per process")
 
     concurrency: int = Field(48, ge=2, le=512, description="uploads in flight per worker")
-    decoders: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1, le=64)
+    decoders: int = Field(default_factory=default_decoders, ge=1, le=MAX_DECODERS)
     decoder_timeout: float = Field(10, gt=0, le=120, description="seconds")
     decoder_seal: Literal["preferred", "required"] = "preferred"
     decoder_isolation: Literal["organization", "none"] = "organization"

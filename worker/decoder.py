@@ -18,13 +18,14 @@ from shared.reasons import REASONS
 from worker.box import HEADER, MAX_MEMORY_BYTES
 from worker.children import Child, Spawned, spawn
 from worker.formats import Box
+from worker.job_clock import LONGEST, JobClock, in_time
 from worker.limits import cpu_s
 from worker.thumbnails import MAX_EDGE, Thumbnail
 
 CPU_SHARE: Final = 0.5
 """How much of a job's wall clock its decoder may compute. A file that needs more is hostile: the
-slowest honest one of 50 megapixels takes two seconds. One that only waits for a busy machine has
-the whole wall clock."""
+slowest honest one of 50 megapixels takes two seconds. Time in which it waits for a processor does
+not count at all (`worker.job_clock`)."""
 
 IDLE_CPU_S: Final = 0.01
 """CPU that a child may use between an answer and the next job: it only frees what the job held."""
@@ -45,6 +46,10 @@ _OWN_ENDS: Final = frozenset(
     for number in (signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGSEGV, signal.SIGTRAP)
 )
 """How a process ends that gives itself up; one that may send no signals takes what is left."""
+
+
+class TooExpensive(Exception):
+    """The decoder computed for longer than one file may, which is the file's doing."""
 
 
 class Decoder:
@@ -99,23 +104,32 @@ class Decoder:
         self._rested_s = self._cpu_s()
 
     async def decode(self, descriptor: int, *, max_pixels: int, timeout_s: float) -> Thumbnail:
-        """Have a file decoded. Raises Rejected for the file's fault, EOFError if the child died or
-        did something without a job, TimeoutError if it took too long; after the last two the child
-        must be stopped."""
+        """Have a file decoded. Raises Rejected for the file's fault.
+
+        Raises EOFError if the child died or did something without a job, TooExpensive if it
+        computed for too long, TimeoutError if it came to no end in time though it computed little.
+        The child must be stopped after these three.
+        """
         if (fault := self.idle_fault()) is not None:
             raise EOFError(fault)
         self.jobs += 1
         allowed_s = timeout_s * CPU_SHARE
         name = secrets.token_hex(8)  # bytes that were sent before the job cannot name it
+        longest_s = timeout_s * LONGEST
         job = json.dumps(
-            {"job": name, "max_pixels": max_pixels, "timeout_s": timeout_s, "cpu_s": allowed_s}
+            {"job": name, "max_pixels": max_pixels, "timeout_s": longest_s, "cpu_s": allowed_s}
         ).encode()
-        async with asyncio.timeout(timeout_s):
-            self._allow_cpu(allowed_s)
-            with _read_only(descriptor) as readable:
-                socket.send_fds(self._channel, [HEADER.pack(len(job), 0) + job], [readable])
-                # Open until the answer: /proc then shows that a decoder has a job.
-                answer, body = await self._answer()
+        self._allow_cpu(allowed_s)
+        clock = JobClock(self.pid, timeout_s, asyncio.get_running_loop().time())
+        with _read_only(descriptor) as readable:
+            socket.send_fds(self._channel, [HEADER.pack(len(job), 0) + job], [readable])
+            # Open until the answer: /proc then shows that a decoder has a job.
+            try:
+                answer, body = await in_time(self._answer(), clock)
+            except TimeoutError:
+                if clock.computed_s() >= allowed_s:
+                    raise TooExpensive("the file took too long to compute") from None
+                raise
         self._rested_s = self._cpu_s()
         return _checked(answer, body, name)
 

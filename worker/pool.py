@@ -10,7 +10,7 @@ from typing import Final
 
 from shared.errors import DecoderFault, Rejected
 from shared.log import get_logger
-from worker.decoder import Decoder
+from worker.decoder import Decoder, TooExpensive
 from worker.forks import Source
 from worker.formats import Box
 from worker.thumbnails import Thumbnail
@@ -88,11 +88,15 @@ class DecoderPool:
             return await decoder.decode(
                 descriptor, max_pixels=self._max_pixels, timeout_s=self._timeout_s
             )
-        except TimeoutError:
-            log.warning("decoder killed", pid=decoder.pid, timeout_s=self._timeout_s)
+        except (TimeoutError, TooExpensive) as error:
+            cause = str(error) or "no end in time"
+            log.warning("decoder killed", pid=decoder.pid, timeout_s=self._timeout_s, error=cause)
             dead, decoder = decoder, None
             await dead.stop()
-            raise Rejected("decoder_timeout") from None
+            if isinstance(error, TooExpensive):
+                raise Rejected("decoder_timeout") from None
+            # Its decoder computed little: the machine may have been slow, not the file.
+            raise DecoderFault("decoder_stalled") from None
         except (EOFError, OSError, ValueError, RecursionError) as error:
             dead, decoder = decoder, None
             status = await dead.stop()

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from shared.errors import DecoderFault
 from worker.decoder import CPU_SHARE, IDLE_CPU_S
+from worker.job_clock import JobClock, in_time
 from worker.limits import cpu_s
 from worker.sniff_protocol import ANSWER, COMMAND, END, FORK, HEADER, MAX_ANSWER_BYTES
 
@@ -33,8 +34,9 @@ class Child:
         """Send the pieces that were seen of a file; gives the answer, which is not checked yet.
 
         Raises EOFError, OSError or ValueError if the child died or its answer is not to this
-        question, TimeoutError if it took longer than `timeout_s` seconds. After that, or if this is
-        cancelled, the child must be ended. Call it only if there is no `idle_fault`.
+        question, TimeoutError if it took longer than `timeout_s` seconds, without those in which
+        it waited for a processor. After that, or if this is cancelled, the child must be ended.
+        Call it only if there is no `idle_fault`.
         """
         name = secrets.token_hex(8)  # bytes that were sent before the job cannot name it
         job = json.dumps(
@@ -47,9 +49,12 @@ class Child:
         ).encode()
         header = HEADER.pack(len(job), sum(map(len, pieces)))
         loop = asyncio.get_running_loop()
-        async with asyncio.timeout(timeout_s):
+
+        async def ask() -> Any:
             await loop.sock_sendall(self.channel, b"".join((header, job, *pieces)))
-            answer = await self.answer()
+            return await self.answer()
+
+        answer = await in_time(ask(), JobClock(self.pid, timeout_s, loop.time()))
         if not isinstance(answer, dict) or answer.get("job") != name:
             raise EOFError("the answer is not to its question")
         return answer
