@@ -22,7 +22,7 @@ from api.server import MAX_LINE, Runner
 from api.sns import open_sns
 from api.uploads import open_lookups
 from shared.allowance import Allowance
-from shared.broker import Publisher
+from shared.deployment import open_publisher
 from shared.metrics import open_metrics
 from shared.quotas import Quotas
 from shared.settings import Settings
@@ -57,8 +57,9 @@ def create_app(
             noise = await stack.enter_async_context(open_noise())
             clients, others = await stack.enter_async_context(open_shares(settings))
             storage = await stack.enter_async_context(open_storage(settings))
-            publisher = Publisher(settings.broker_url.get_secret_value())
-            stack.callback(publisher.close)
+            publisher = await stack.enter_async_context(
+                open_publisher(others.of("events"), settings)
+            )
             app[PARTS] = Parts(
                 settings=settings,
                 database=others.of("events"),

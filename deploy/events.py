@@ -102,9 +102,11 @@ def replay_letters(
         raise Misused("give either IDs or --all")
     from shared import dead_letters, intake
     from shared.broker import Publisher
+    from shared.deployment import find_prefix
 
     async def work(database: "Database", settings: "Settings") -> bool:
-        publisher = Publisher(settings.broker_url.get_secret_value())
+        prefix = await find_prefix(database, settings)
+        publisher = Publisher(settings.broker_url.get_secret_value(), prefix)
         all_well = True
 
         async def send(number: int) -> bool:

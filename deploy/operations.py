@@ -62,9 +62,11 @@ def retry(
     from shared import processing
     from shared.attachments import find_any
     from shared.broker import Publisher
+    from shared.deployment import find_prefix
 
     async def work(database: "Database", settings: "Settings") -> bool:
-        publisher = Publisher(settings.broker_url.get_secret_value())
+        prefix = await find_prefix(database, settings)
+        publisher = Publisher(settings.broker_url.get_secret_value(), prefix)
         unknown = False
 
         async def send(batch: list[int]) -> set[int]:

@@ -59,11 +59,13 @@ async def _reconcile(
     import asyncpg
 
     from shared.broker import Publisher
+    from shared.deployment import find_prefix
     from shared.reconciliation import Reconciliation
     from shared.storage import open_storage
 
     counts: Counter[tuple[str, bool]] = Counter()
-    publisher = Publisher(settings.broker_url.get_secret_value())
+    prefix = await find_prefix(database, settings)
+    publisher = Publisher(settings.broker_url.get_secret_value(), prefix)
     try:
         async with open_storage(settings) as storage:
             with _progress() as on_progress:

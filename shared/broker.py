@@ -18,6 +18,7 @@ from uuid import uuid4
 from celery import Celery
 from kombu import Queue
 
+from shared.broker_faults import describe
 from shared.log import get_logger
 from shared.processing import WakeUp
 
@@ -87,11 +88,12 @@ class Application(Celery):
         return super().connection(hostname or self._broker, *rest, **more)
 
 
-def make_celery(broker_url: str) -> Celery:
+def make_celery(broker_url: str, prefix: str = "") -> Celery:
     """Make the Celery application, alike for who publishes and who works; reasons in safety.md.
 
     Messages hold ids and are read as JSON only. Nothing is kept of results, the database decides
-    on every retry, and every wait for the broker has an end.
+    on every retry, and every wait for the broker has an end. All keys and channels at the broker
+    begin with `prefix`: queues, bindings, and what kombu notes of messages in work.
     """
     app = Application("attachments", broker=_kombu_url(broker_url))
     app.conf.update(
@@ -119,6 +121,7 @@ def make_celery(broker_url: str) -> Celery:
         broker_connection_timeout=2,
         broker_pool_limit=4,
         broker_transport_options={
+            "global_keyprefix": prefix,
             "visibility_timeout": 300,
             "socket_timeout": 5,
             "socket_connect_timeout": 2,
@@ -176,8 +179,10 @@ def _template(text: str) -> str:
 class Publisher:
     """Publishes wake-ups from a thread of its own; the caller never waits and never fails."""
 
-    def __init__(self, broker_url: str) -> None:
-        self._app = make_celery(broker_url)
+    def __init__(self, broker_url: str, prefix: str | None) -> None:
+        """Publish under a prefix; where that is None nothing is published before `use`."""
+        self._broker_url = broker_url
+        self._prefix = prefix
         self._message = TaskMessage()
         self._waiting: deque[WakeUp] = deque()
         self._wake = threading.Condition()
@@ -196,6 +201,12 @@ class Publisher:
                 self.dropped += 1
                 return
             self._waiting.append(wake_up)
+            self._wake.notify()
+
+    def use(self, prefix: str) -> None:
+        """Say what the queues' keys begin with, and have published what waits."""
+        with self._wake:
+            self._prefix = prefix
             self._wake.notify()
 
     def close(self, timeout_s: float = 2.0) -> None:
@@ -217,7 +228,7 @@ class Publisher:
                         return
                 if not self._failing:
                     self._failing = True
-                    log.warning("broker is away; the sweep takes over", error=type(error).__name__)
+                    log.warning("broker is away; the sweep takes over", error=describe(error))
                 self._closing.wait(PAUSE_AWAY_S)
                 continue
             if left_out:
@@ -231,8 +242,11 @@ class Publisher:
     def _take(self) -> list[WakeUp]:
         """Wait for wake-ups; none when it is closing and all are taken."""
         with self._wake:
-            while not self._waiting and not self._closing.is_set():
+            while not self._closing.is_set() and not (self._waiting and self._prefix is not None):
                 self._wake.wait()
+            if self._prefix is None:
+                self.dropped += len(self._waiting)
+                return []
             return [self._waiting.popleft() for _ in range(min(len(self._waiting), MAX_BATCH))]
 
     def _push(self, batch: list[WakeUp]) -> int:
@@ -257,7 +271,8 @@ class Publisher:
 
     def _connect(self) -> Any:
         """Make the client that kombu would publish through; it connects again by itself."""
-        transport: Any = self._app.connection_for_write().transport
+        app = make_celery(self._broker_url, self._prefix or "")
+        transport: Any = app.connection_for_write().transport
         with transport.create_channel(transport).conn_or_acquire() as client:
             return client
 

@@ -26,6 +26,9 @@ MAX_POST_OBJECT_BYTES = 5 * 1024**3  # S3 takes no larger object in one request
 REGION = re.compile(r"(?![0-9]+\Z)(?!-)[A-Za-z0-9-]{1,63}(?<!-)")
 TOPIC = re.compile(r"arn:aws[a-z-]*:sns:[a-z0-9-]+:[0-9]+:[A-Za-z0-9_.-]{1,256}")
 
+# Nothing that a shell, or an ACL's pattern of keys, reads in another way.
+QUEUE_PREFIX = re.compile(r"[A-Za-z0-9._:/{}-]{1,100}", re.ASCII)
+
 MAX_FILES_TTL_S = 10 * 365 * 86400  # the end of a link must stay a Unix time of few digits
 
 MAX_REDIRECT_TTL_S = 302_400
@@ -68,6 +71,7 @@ class Settings(BaseSettings):
 
     database_url: SecretStr
     broker_url: SecretStr
+    queue_prefix: str | None = None
     s3_bucket: str
     s3_region: str = "us-east-1"
     s3_endpoint_url: str | None = None
@@ -140,6 +144,7 @@ class Settings(BaseSettings):
 
     @field_validator(
         "files_ttl",
+        "queue_prefix",
         "metrics_port",
         "quota_bytes",
         "quota_attachments",
@@ -173,6 +178,16 @@ class Settings(BaseSettings):
                 " and / in a password be percent-encoded"
             )
         return value
+
+    @field_validator("queue_prefix")
+    @classmethod
+    def _prefix(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        if not QUEUE_PREFIX.fullmatch(value):
+            raise ValueError("must be 1 to 100 letters, digits and characters out of . _ : / { } -")
+        # A colon at the end, so that no prefix and the keys behind it make the keys of another.
+        return value if value.endswith(":") else f"{value}:"
 
     @field_validator("s3_bucket")
     @classmethod

@@ -192,8 +192,13 @@ class Storage:
         return answer["CopyObjectResult"].get("ETag", "").strip('"')
 
     async def begin_parts(self, key: str, *, content_type: str | None = None) -> str:
-        """Begin an object that is made of parts; returns the id of this upload."""
-        typed: dict[str, Any] = {} if content_type is None else {"ContentType": content_type}
+        """Begin an object that is made of parts; returns the id of this upload.
+
+        With `content_type` it may be cached as in the public mode.
+        """
+        typed: dict[str, Any] = {}
+        if content_type is not None:
+            typed = {"ContentType": content_type, "CacheControl": PUBLIC_FILE}
         with _mapped():
             answer = await self._client.create_multipart_upload(
                 Bucket=self.bucket, Key=key, **typed

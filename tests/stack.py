@@ -11,9 +11,11 @@ import aiohttp
 from aiohttp import web
 
 from deploy.embedded import EmbeddedPostgres, EmbeddedSeaweedFS, EmbeddedValkey, Webhook
+from shared.broker import queue_name
 
 EVENTS_TOKEN = "events-token-of-the-tests"
 BUCKET = "attachments-test"
+QUEUE_PREFIX = "tests:"
 
 
 class EventRelay:
@@ -98,6 +100,7 @@ class Stack:
         return {
             "ATTACHMENTS_DATABASE_URL": database_url,
             "ATTACHMENTS_BROKER_URL": self.valkey.url,
+            "ATTACHMENTS_QUEUE_PREFIX": QUEUE_PREFIX,
             "ATTACHMENTS_S3_BUCKET": BUCKET,
             "ATTACHMENTS_S3_REGION": self.seaweedfs.region,
             "ATTACHMENTS_S3_ENDPOINT_URL": self.seaweedfs.url,
@@ -110,6 +113,11 @@ class Stack:
             "AWS_SECRET_ACCESS_KEY": self.seaweedfs.secret_access_key,
             "AWS_EC2_METADATA_DISABLED": "true",
         }
+
+
+def queue_key(organization_id: int) -> str:
+    """Give the key of an organization's queue at the broker that tests share."""
+    return f"{QUEUE_PREFIX}{queue_name(organization_id)}"
 
 
 def _made(folder: Path) -> Path:

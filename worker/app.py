@@ -40,13 +40,15 @@ class SteadyConsumer(Consumer):
         return super().ensure_connected(conn)
 
 
-def make_app(settings: Settings, runtime: Runtime) -> Celery:
+def make_app(settings: Settings, runtime: Runtime, prefix: str = "") -> Celery:
     """Make the application whose task hands ids to the runtime and waits for it.
+
+    `prefix` is what all its keys at the broker begin with.
 
     The body is one plain call: Celery 5.7 reports success of an `async def` task without
     running it.
     """
-    app = make_celery(settings.broker_url.get_secret_value())
+    app = make_celery(settings.broker_url.get_secret_value(), prefix)
 
     @app.task(name=TASK, ignore_result=True)
     def process(attachment_id: Any, revision: Any) -> None:
@@ -75,7 +77,7 @@ def work(settings: Settings) -> int:
     runtime.start()
     threading.Thread(target=_end_in_time, args=(runtime,), name="end", daemon=True).start()
     try:
-        worker = make_app(settings, runtime).Worker(
+        worker = make_app(settings, runtime, runtime.learn_prefix()).Worker(
             pool="threads",
             concurrency=settings.concurrency,
             optimization="fair",

@@ -20,6 +20,7 @@ import uvloop
 from shared.allowance import Allowance
 from shared.broker import Publisher
 from shared.database import Database, DatabaseAway, open_database
+from shared.deployment import open_publisher
 from shared.errors import QueueAway, SettingsError
 from shared.intake import allow, effects, log_faults, read_message, record
 from shared.log import configure_logging, get_logger
@@ -297,6 +298,5 @@ async def open_consumer(settings: Settings, stopping: asyncio.Event) -> AsyncIte
     async with AsyncExitStack() as stack:
         database = await stack.enter_async_context(open_database(settings))
         queue = await stack.enter_async_context(open_queue(settings, connections=3 * POLLERS))
-        publisher = Publisher(settings.broker_url.get_secret_value())
-        stack.callback(publisher.close)
+        publisher = await stack.enter_async_context(open_publisher(database, settings))
         yield Consumer(settings, queue, database, publisher, stopping)

@@ -21,6 +21,7 @@ import uvloop
 
 from shared import dead_letters, older_objects, processing, quotas
 from shared.database import Database, DatabaseAway, open_database
+from shared.deployment import learn_prefix
 from shared.errors import (
     ClaimLost,
     DecoderFault,
@@ -110,6 +111,12 @@ class Runtime:
         future = asyncio.run_coroutine_threadsafe(self._attend(attachment_id, revision), loop)
         with suppress(FutureCancelledError, asyncio.CancelledError):
             future.result()
+
+    def learn_prefix(self) -> str:
+        """Give what our keys at the broker begin with; waits while the database is away."""
+        assert self._loop is not None
+        asked = learn_prefix(self._database, self._settings)
+        return asyncio.run_coroutine_threadsafe(asked, self._loop).result()
 
     def drain(self) -> None:
         """Begin to stop: take nothing new, let uploads end for a while, give the rest back."""

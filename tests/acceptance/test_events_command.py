@@ -13,11 +13,11 @@ import redis.asyncio
 from deploy.cli import run
 from deploy.embedded.ports import HOST, choose_port
 from shared import dead_letters
-from shared.broker import queue_name
 from tests.commands import ROOT, command
 from tests.conftest import StartService, StartWorker
 from tests.data import images
 from tests.service import Service
+from tests.stack import queue_key
 
 UNREADABLE = b'{"Records": 7}'
 COMMANDING = b'\x1b]0;owned\x07 \x9b31m \xc2\x9b31m \r\x08\x7f \xe2\x80\xae {"a":\n1}\xff'
@@ -57,7 +57,7 @@ async def everything(service: Service) -> list[str]:
 async def waiting(service: Service) -> int:
     """Count the wake-ups that wait for a worker."""
     async with redis.asyncio.from_url(service.environment["ATTACHMENTS_BROKER_URL"]) as broker:
-        return int(await broker.llen(queue_name(service.client.organization_id)))
+        return int(await broker.llen(queue_key(service.client.organization_id)))
 
 
 async def event(service: Service, *ids: str) -> bytes:

@@ -24,7 +24,7 @@ from tests.benchmarks.processes import cpu_s, running_module
 from tests.benchmarks.report import at_most, judged, make_table
 from tests.benchmarks.site import Site
 from tests.service import until
-from tests.stack import BUCKET
+from tests.stack import BUCKET, queue_key
 
 ROUNDS = 7
 EVENTS = 4000
@@ -82,7 +82,7 @@ class Bench:
         async def arrived() -> bool:
             async with self.broker.pipeline(transaction=False) as pipeline:
                 for number in range(QUEUES):
-                    pipeline.llen(f"attachments-{number}")
+                    pipeline.llen(queue_key(number))
                 return bool(sum(await pipeline.execute()) >= count)
 
         await until(arrived, within_s=30, every_s=0.02)

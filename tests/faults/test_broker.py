@@ -11,7 +11,6 @@ import redis.asyncio
 from redis.exceptions import ResponseError
 
 from deploy.embedded import EmbeddedValkey
-from shared.broker import queue_name
 from shared.storage import Storage
 from tests.conftest import StartService, StartWorker
 from tests.faults.conftest import Launch
@@ -27,7 +26,7 @@ from tests.faults.rows import (
 )
 from tests.proxy import Proxy, running_proxy
 from tests.service import ApiProcess, until
-from tests.stack import Stack
+from tests.stack import Stack, queue_key
 
 pytestmark = pytest.mark.fault
 
@@ -68,7 +67,7 @@ async def test_f9_wake_ups_that_the_broker_forgets_are_made_good(
 ) -> None:
     service = await start_service(publish_grace="0.5")
     ids = [await service.client.upload(PHOTO, "img.jpg") for _ in range(5)]
-    queue = queue_name(service.client.organization_id)
+    queue = queue_key(service.client.organization_id)
 
     async def published() -> bool:
         return int(await broker.llen(queue)) == len(ids)
@@ -274,7 +273,7 @@ async def test_f10_while_the_broker_is_full_the_sweep_does_the_work(
         await reaches(service, last, "ready")
 
         async def drained() -> bool:
-            return not await client.llen(queue_name(service.client.organization_id))
+            return not await client.llen(queue_key(service.client.organization_id))
 
         await until(drained)
     assert worker.process is not None

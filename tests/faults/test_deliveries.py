@@ -8,7 +8,7 @@ import psutil  # type: ignore[import-untyped]
 import pytest
 import redis.asyncio
 
-from shared.broker import QUEUES, TASK, make_celery, queue_name
+from shared.broker import QUEUES, TASK, make_celery
 from shared.storage import Storage
 from tests.conftest import StartService, StartWorker
 from tests.faults.conftest import Launch
@@ -22,6 +22,7 @@ from tests.faults.rows import (
 )
 from tests.proxy import Proxy
 from tests.service import Service, WorkerProcess, until
+from tests.stack import QUEUE_PREFIX, queue_key
 
 pytestmark = pytest.mark.fault
 
@@ -35,8 +36,8 @@ REDELIVER_EARLY = """
 from shared import broker
 from worker.runtime import Runtime
 make, attend = broker.make_celery, Runtime.attend
-def make_celery(url):
-    app = make(url)
+def make_celery(url, prefix):
+    app = make(url, prefix)
     app.conf.broker_transport_options = {
         **app.conf.broker_transport_options, "visibility_timeout": 1,
         "unacked_restore_interval": 1, "unacked_restore_throttle": 1,
@@ -72,10 +73,10 @@ async def test_f11_garbage_in_the_queue_stops_no_upload_for_long(
     garbage: bytes,
 ) -> None:
     worker = await start_worker(service, **SOON)
-    await broker.lpush(queue_name(service.client.organization_id), garbage)
+    await broker.lpush(queue_key(service.client.organization_id), garbage)
 
     async def taken() -> bool:
-        lengths = [await broker.llen(f"attachments-{number}") for number in range(QUEUES)]
+        lengths = [await broker.llen(queue_key(number)) for number in range(QUEUES)]
         return not any(lengths)
 
     await until(taken)
@@ -100,7 +101,7 @@ async def test_f11_garbage_in_the_queue_stops_no_upload_for_long(
 async def test_f11_a_message_that_names_nothing_of_ours_is_dropped(
     service: Service, start_worker: StartWorker, arguments: list[Any]
 ) -> None:
-    app = make_celery(service.stack.valkey.url)
+    app = make_celery(service.stack.valkey.url, QUEUE_PREFIX)
     await asyncio.to_thread(app.send_task, TASK, args=arguments, queue="attachments-0")
     worker = await start_worker(service)
     attachment_id = await service.client.upload(PHOTO, "img.jpg")
@@ -158,8 +159,8 @@ async def test_f2_a_message_that_dies_with_its_worker_is_made_good_by_the_sweep(
     assert dying.process is not None
     assert await asyncio.to_thread(dying.process.wait, 20) == -signal.SIGKILL
     assert (await service.row(attachment_id)).state == "uploaded"
-    assert await broker.llen(queue_name(service.client.organization_id)) == 0
-    assert await broker.hlen("unacked") == 0
+    assert await broker.llen(queue_key(service.client.organization_id)) == 0
+    assert await broker.hlen(f"{QUEUE_PREFIX}unacked") == 0
     await start_worker(service, **SOON)
     row = await reaches(service, attachment_id, "ready")
     assert (row.revision, row.attempt) == (1, 1)

@@ -69,7 +69,7 @@ def publisher(valkey: EmbeddedValkey) -> Iterator[Publisher]:
 
 @contextmanager
 def publishing(broker_url: str) -> Iterator[Publisher]:
-    made = Publisher(broker_url)
+    made = Publisher(broker_url, "")
     try:
         yield made
     finally:
@@ -397,7 +397,7 @@ async def test_any_address_of_a_broker_leads_to_its_database(tmp_path: Path, kin
             f"?ssl_cert_reqs=required&ssl_ca_certs={quote(str(trusted), safe='')}",
             "unix": f"unix://:{password}@{tmp_path / 's'}?db=3",
         }[kind]
-        publisher = Publisher(url)
+        publisher = Publisher(url, "")
         publisher.publish(wake_up(5))
         async with redis.asyncio.Redis(port=port, password=PASSWORD, db=3) as broker:
             [message] = await queued(broker, queue_name(1), 1)

@@ -17,7 +17,6 @@ import redis.asyncio
 
 from deploy.embedded import EmbeddedPostgres
 from deploy.embedded.ports import HOST, choose_port
-from shared.broker import queue_name
 from shared.schema import migrate
 from tests.conftest import StartService, StartWorker
 from tests.consumer import PROGRAM, ConsumerProcess
@@ -25,7 +24,7 @@ from tests.data import images
 from tests.moto_server import CREDENTIALS, Inbox, Moto, running_moto
 from tests.proxy import running_proxy
 from tests.service import Service, running_service, until
-from tests.stack import Stack
+from tests.stack import Stack, queue_key
 from worker.consume import HOLD_S
 
 
@@ -257,7 +256,7 @@ class TestMessages:
         await taken_up(service, *ids)
         await until(inbox.is_empty)
         async with redis.asyncio.from_url(service.stack.valkey.url) as broker:
-            queue = queue_name(service.client.organization_id)
+            queue = queue_key(service.client.organization_id)
 
             async def published() -> bool:
                 return bool(await broker.llen(queue) >= len(ids))

@@ -1,0 +1,75 @@
+"""What the broker's client raises, in words that name the cause to an operator."""
+
+from typing import Final
+
+from redis import exceptions
+
+_WORDS: Final = {
+    "NOAUTH": "it asks for a password",
+    "WRONGPASS": "it refuses the user or the password",
+    "NOPERM": "its ACL does not let this user do that: run attachments doctor",
+    "READONLY": "it is a read-only replica: lead ATTACHMENTS_BROKER_URL to the primary",
+    "OOM": "its memory is full (maxmemory)",
+    "LOADING": "it is still loading what it holds",
+    "MISCONF": "it takes no writes since it cannot write to its disk (MISCONF)",
+    "MASTERDOWN": "it is a replica without its primary",
+    "NOREPLICAS": "it takes no writes since it has too few replicas",
+    "CLUSTERDOWN": "it is in cluster mode, which is not supported",
+    "MOVED": "it is in cluster mode, which is not supported",
+    "ASK": "it is in cluster mode, which is not supported",
+    "CROSSSLOT": "it is in cluster mode, which is not supported",
+    "BUSY": "it is busy with a script",
+    "WRONGTYPE": "a key of ours holds something else: another application uses the same prefix",
+}
+
+_CLASSES: Final = (
+    (exceptions.MovedError, "MOVED"),
+    (exceptions.AskError, "ASK"),
+    (exceptions.ClusterDownError, "CLUSTERDOWN"),
+    (exceptions.ClusterCrossSlotError, "CROSSSLOT"),
+    (exceptions.MasterDownError, "MASTERDOWN"),
+    (exceptions.NoPermissionError, "NOPERM"),
+    (exceptions.ReadOnlyError, "READONLY"),
+    (exceptions.OutOfMemoryError, "OOM"),
+    (exceptions.BusyLoadingError, "LOADING"),
+)
+"""Of these redis-py drops the code from the text."""
+
+_BEGINNINGS: Final = (
+    ("Authentication required", "NOAUTH"),
+    ("invalid username-password", "WRONGPASS"),
+    ("invalid password", "WRONGPASS"),
+    ("AUTH <password> called without any password", "NOAUTH_SET"),
+)
+
+
+def describe(error: BaseException) -> str:
+    """Say what is amiss at the broker, without addresses and without what strangers wrote."""
+    for kind, code in _CLASSES:
+        if isinstance(error, kind):
+            return _WORDS[code]
+    text = str(error)
+    for beginning, code in _BEGINNINGS:
+        if beginning in text:
+            return _WORDS.get(code, "it has no password, but ATTACHMENTS_BROKER_URL names one")
+    code = text.partition(" ")[0].rstrip(":")
+    if isinstance(error, exceptions.RedisError) and code in _WORDS:
+        return _WORDS[code]
+    if isinstance(error, exceptions.AuthenticationError):
+        return _WORDS["WRONGPASS"]
+    if isinstance(error, exceptions.TimeoutError | TimeoutError):
+        return "it does not answer in time"
+    cause = error.__cause__ or error.__context__
+    if isinstance(error, exceptions.ConnectionError) and isinstance(cause, OSError):
+        return f"it cannot be reached: {_reason(cause)}"
+    if isinstance(error, OSError) and not isinstance(error, exceptions.RedisError):
+        return f"it cannot be reached: {_reason(error)}"
+    if "invalid DB index" in text or "DB index is out of range" in text:
+        return "it has no database of that number"
+    if "unknown command" in text:
+        return "it does not know a command that is needed"
+    return type(error).__name__
+
+
+def _reason(error: OSError) -> str:
+    return str(error.strerror or type(error).__name__)
