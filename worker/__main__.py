@@ -5,8 +5,11 @@ if __name__ == "__main__":  # first, because some libraries read variables when 
 
     forget_foreign_variables()
 
+import asyncio
 import sys
 
+from shared.broker_check import refuse_cluster
+from shared.errors import AttachmentsError
 from shared.log import configure_logging
 from shared.settings import Settings, load_settings
 from worker.formats import check_decoders
@@ -17,15 +20,19 @@ def run(settings: Settings) -> int:
     """Run a worker in this process until it is told to stop; returns its exit status.
 
     Raises SettingsError if the decoder of a chosen format is not installed, or if decoders must
-    be sealed and cannot be.
+    be sealed and cannot be, or if the broker is in cluster mode.
     """
     configure_logging(settings.log_level, settings.log_format)
     check_decoders(settings.more_formats)
     check_seal(settings.decoder_seal)
+    asyncio.run(refuse_cluster(settings))
     from worker.app import work
 
     return work(settings)
 
 
 if __name__ == "__main__":
-    sys.exit(run(load_settings()))
+    try:
+        sys.exit(run(load_settings()))
+    except AttachmentsError as error:
+        sys.exit(f"attachments worker: {error}")

@@ -1,43 +1,28 @@
 """The Celery application of the worker, and its one task."""
 
+import logging
 import os
 import signal
 import sys
 import threading
 import time
 import warnings
-from functools import partial
 from typing import Any
 
 from celery import Celery, signals
 from celery.exceptions import CPendingDeprecationWarning, SecurityWarning
-from celery.worker.consumer import Consumer
 
 from shared.broker import TASK, make_celery
 from shared.log import get_logger
 from shared.settings import Settings
 from worker.runtime import Runtime
-
-RECONNECT_S = 2.0
-"""How often a broker that is away is looked for: once it is back, work goes on within seconds. The
-pauses of Celery grow to half a minute, and there is no setting for them."""
+from worker.steady import SteadyConsumer
 
 LAST_WORDS_S = 3.0
 """How long Celery may take to end once the runtime has: with a broker that is frozen, kombu waits
 for half a minute to acknowledge messages whose uploads are done or given back by then."""
 
 log = get_logger(__name__)
-
-
-class SteadyConsumer(Consumer):
-    """Celery's consumer, which looks for a broker that is away at a steady pace."""
-
-    def ensure_connected(self, conn: Any) -> Any:
-        """Connect, however often that has to be tried."""
-        conn.ensure_connection = partial(
-            conn.ensure_connection, interval_start=RECONNECT_S, interval_step=0
-        )
-        return super().ensure_connected(conn)
 
 
 def make_app(settings: Settings, runtime: Runtime, prefix: str = "") -> Celery:
@@ -70,6 +55,8 @@ def work(settings: Settings) -> int:
     warnings.filterwarnings("ignore", category=SecurityWarning)
     # With every loss of the broker it announces a default that is set here.
     warnings.filterwarnings("ignore", category=CPendingDeprecationWarning)
+    # Its warnings of a lost broker: `SteadyConsumer` logs these.
+    logging.getLogger("celery.worker.consumer.consumer").setLevel(logging.ERROR)
     # Until Celery has its own handler: the sweep begins before that, and what it has claimed must
     # not wait for the end of its lease.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))

@@ -60,7 +60,8 @@ async def test_a_second_run_finds_nothing_to_do(empty_url: str) -> None:
     await asyncio.to_thread(migrate, empty_url)
     first = await schema(empty_url)
     assert {table for table, *_ in first["columns"]} == {
-        "alembic_version", "attachments", "dead_letter_origins", "dead_letters", "organizations",
+        "alembic_version", "attachments", "dead_letter_origins", "dead_letters", "deployment",
+        "organizations",
         "probe_arrivals", "tokens", "usage",
     }  # fmt: skip
     assert len(first["version"]) == 1
