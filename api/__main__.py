@@ -1,13 +1,18 @@
 """Run one API process: `python -m api`, or `attachments api`."""
 
-if __name__ == "__main__":  # first, because some libraries read variables when they are imported
+import sys
+
+if __name__ == "__main__":  # before the imports below, which take half a second and read variables
+    from shared.beginning import leave_when_told
     from shared.foreign import forget_foreign_variables
 
+    leave_when_told()
     forget_foreign_variables()
 
 import asyncio
 import signal
-import sys
+from collections.abc import Coroutine
+from typing import Any
 
 import uvloop
 from aiohttp import web
@@ -15,7 +20,9 @@ from aiohttp import web
 from api.app import create_app, make_runner
 from api.ids import IdCheck
 from api.parts import PARTS
+from shared.broker_check import refuse_cluster
 from shared.errors import AttachmentsError
+from shared.listening import listen_everywhere
 from shared.log import configure_logging, get_logger
 from shared.settings import Settings, load_settings
 
@@ -28,29 +35,56 @@ log = get_logger(__name__)
 async def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT, then let running requests end.
 
-    Raises OSError at start, and IdsTaken if the bucket holds originals with ids that the database
-    has not handed out.
+    Raises OSError at start, SettingsError if the broker is in cluster mode, and IdsTaken if the
+    bucket holds originals with ids that the database has not handed out.
     """
-    app = create_app(settings)
-    runner = make_runner(app, grace_s=GRACE_S)
-    await runner.setup()
-    checking: asyncio.Task[None] | None = None
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
-    try:
-        checking = await _check_ids(app[PARTS].ids)
-        site = web.TCPSite(runner, settings.api_host, settings.api_port, backlog=BACKLOG)
-        await site.start()
+    app = create_app(settings)
+    runner = make_runner(app, grace_s=GRACE_S)
+    checks: list[asyncio.Task[None]] = []
+
+    async def start() -> None:
+        await asyncio.gather(runner.setup(), refuse_cluster(settings))
+        if (checking := await _check_ids(app[PARTS].ids)) is not None:
+            checks.append(checking)
+        await _listen(runner, settings)
         bound = runner.addresses[0]
         log.info("api listens", host=bound[0], port=bound[1])
-        await stopping.wait()
-        await runner.drain(settings.drain, within_s=GRACE_S)
+
+    try:
+        if await _unless(stopping, start()):
+            await stopping.wait()
+            await runner.drain(settings.drain, within_s=GRACE_S)
     finally:
-        if checking is not None:
-            checking.cancel()
+        for check in checks:
+            check.cancel()
         await runner.cleanup()
+
+
+async def _listen(runner: web.AppRunner, settings: Settings) -> None:
+    host, port = settings.api_host, settings.api_port
+    both = listen_everywhere(host, port, BACKLOG)
+    if both is not None:
+        await web.SockSite(runner, both, backlog=BACKLOG).start()
+    else:
+        await web.TCPSite(runner, host, port, backlog=BACKLOG).start()
+
+
+async def _unless(stopping: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool:
+    """Do the work unless we are told to stop meanwhile; returns whether it came to its end."""
+    doing, told = asyncio.create_task(work), asyncio.create_task(stopping.wait())
+    try:
+        await asyncio.wait({doing, told}, return_when=asyncio.FIRST_COMPLETED)
+        if doing.done():
+            await doing
+        return doing.done()
+    finally:
+        doing.cancel()
+        told.cancel()
+        await asyncio.gather(doing, told, return_exceptions=True)
 
 
 async def _check_ids(ids: IdCheck) -> "asyncio.Task[None] | None":

@@ -200,4 +200,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    from deploy.__main__ import main as begin
+
+    begin()

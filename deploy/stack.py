@@ -25,6 +25,7 @@ from deploy.services import Check, Service, always, answers, is_consumed, is_rea
 from deploy.supervisor import Part, Say, StartFailed, together
 from shared import organizations
 from shared.errors import ObjectMissing, StoreError
+from shared.listening import reached_at
 from shared.settings import PREFIX, Settings, load_settings, split_words
 from shared.signing import Credentials
 
@@ -260,7 +261,7 @@ def build_stack(
     operator = dict(os.environ)
     host = operator.get("ATTACHMENTS_API_HOST") or HOST
     port = kept.ports["api"]
-    api_url = f"http://{_reached_at(host)}:{port}"
+    api_url = f"http://{reached_at(host)}:{port}"
     events_tokens = split_words(operator.get("ATTACHMENTS_EVENTS_TOKENS") or kept.events_token)
     webhook = Webhook(url=f"{api_url}/events/s3", token=events_tokens[0])
     servers = plan_servers(directory, kept, operator, webhook)
@@ -301,14 +302,8 @@ def build_stack(
 
 
 def _metrics_url(env: Mapping[str, str]) -> str:
-    host = _reached_at(env.get("ATTACHMENTS_METRICS_HOST") or HOST)
+    host = reached_at(env.get("ATTACHMENTS_METRICS_HOST") or HOST)
     return f"http://{host}:{env['ATTACHMENTS_METRICS_PORT']}/metrics"
-
-
-def _reached_at(host: str) -> str:
-    if host in ("0.0.0.0", "::"):  # noqa: S104 - the operator chose to listen everywhere
-        return HOST
-    return f"[{host}]" if ":" in host else host
 
 
 def _migrate(database_url: str) -> None:

@@ -24,6 +24,7 @@ from deploy.environment import note
 from deploy.files import write_private
 from deploy.supervisor import StartFailed, Supervisor
 from shared.errors import SettingsError
+from shared.listening import listen_everywhere
 
 if TYPE_CHECKING:
     from deploy.console import Console
@@ -196,7 +197,8 @@ def _fault_of(port: int) -> str | None:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         socket.getaddrinfo(host, port, family)  # create_server tells its errors as other ones
-        socket.create_server((host, port), family=family).close()
+        listening = listen_everywhere(host, port)
+        (listening or socket.create_server((host, port), family=family)).close()
     except socket.gaierror as error:
         return error.strerror or "unknown name"
     except OSError as error:

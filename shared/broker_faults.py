@@ -48,7 +48,7 @@ def describe(error: BaseException) -> str:
     for kind, code in _CLASSES:
         if isinstance(error, kind):
             return _WORDS[code]
-    text = str(error)
+    text = str(error).rpartition("caused error: ")[2]  # in a pipeline the command comes first
     for beginning, code in _BEGINNINGS:
         if beginning in text:
             return _WORDS.get(code, "it has no password, but ATTACHMENTS_BROKER_URL names one")

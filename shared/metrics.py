@@ -13,6 +13,7 @@ from aiohttp import web
 from prometheus_client import Counter, generate_latest
 
 from shared.errors import SettingsError
+from shared.listening import listen_everywhere
 from shared.log import get_logger
 from shared.settings import Settings
 
@@ -84,7 +85,9 @@ async def open_metrics(settings: Settings) -> AsyncIterator[str | None]:
 
 async def _listen(runner: web.AppRunner, host: str, port: int) -> str:
     try:
-        await web.TCPSite(runner, host, port).start()
+        both = listen_everywhere(host, port)
+        site = web.TCPSite(runner, host, port) if both is None else web.SockSite(runner, both)
+        await site.start()
     except (OSError, UnicodeError) as error:  # the latter for a text that cannot be a host's name
         number = getattr(error, "errno", None)
         why = os.strerror(number) if isinstance(number, int) and number > 0 else str(error)

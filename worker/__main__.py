@@ -1,12 +1,15 @@
 """Run one worker process: `python -m worker`, or `attachments worker`."""
 
-if __name__ == "__main__":  # first, because some libraries read variables when they are imported
+import sys
+
+if __name__ == "__main__":  # before the imports below, which take half a second and read variables
+    from shared.beginning import leave_when_told
     from shared.foreign import forget_foreign_variables
 
+    leave_when_told()
     forget_foreign_variables()
 
 import asyncio
-import sys
 
 from shared.broker_check import refuse_cluster
 from shared.errors import AttachmentsError

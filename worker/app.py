@@ -61,7 +61,10 @@ def work(settings: Settings) -> int:
     # not wait for the end of its lease.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     runtime = Runtime(settings)
-    runtime.start()
+    try:
+        runtime.start()
+    except SystemExit:  # told to stop before anything was taken: what has begun ends with us
+        os._exit(0)
     threading.Thread(target=_end_in_time, args=(runtime,), name="end", daemon=True).start()
     try:
         worker = make_app(settings, runtime, runtime.learn_prefix()).Worker(

@@ -19,6 +19,7 @@ import uvloop
 
 from shared.allowance import Allowance
 from shared.broker import Publisher
+from shared.broker_check import refuse_cluster
 from shared.database import Database, DatabaseAway, open_database
 from shared.deployment import open_publisher
 from shared.errors import QueueAway, SettingsError
@@ -59,6 +60,7 @@ def run(settings: Settings) -> int:
     if settings.sqs_queue_url is None:
         raise SettingsError("ATTACHMENTS_SQS_QUEUE_URL: is not set")
     configure_logging(settings.log_level, settings.log_format)
+    asyncio.run(refuse_cluster(settings))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_main(settings))
     return 0
@@ -71,7 +73,8 @@ async def _main(settings: Settings) -> None:
         loop.add_signal_handler(number, stopping.set)
     async with open_metrics(settings), open_consumer(settings, stopping) as consumer:
         found = await consumer.check()
-        log.info("consumer is ready", pollers=POLLERS)
+        if not stopping.is_set():
+            log.info("consumer is ready", pollers=POLLERS)
         telling = asyncio.create_task(consumer.tell_tally())
         try:
             async with asyncio.TaskGroup() as tasks:

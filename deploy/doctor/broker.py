@@ -16,6 +16,8 @@ from redis.exceptions import (
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from deploy.doctor.examination import Examination, Verdict, failed, ok, warning, why
+from shared.broker_check import CLUSTER
+from shared.broker_faults import describe
 
 OLDEST = 7
 TIMEOUT_S = 3.0
@@ -24,7 +26,8 @@ LOOK_EVERY_S = 0.2
 """A worker that has just taken a message does not wait for the next one yet."""
 
 
-def _connect(examination: Examination) -> "redis.asyncio.Redis":
+def connect(examination: Examination) -> "redis.asyncio.Redis":
+    """Make a client of the configured broker that waits for nothing longer than TIMEOUT_S."""
     client: redis.asyncio.Redis = redis.asyncio.from_url(
         examination.settings.broker_url.get_secret_value(),
         socket_timeout=TIMEOUT_S,
@@ -39,7 +42,7 @@ async def check_broker(examination: Examination) -> Verdict:
     """See that the broker answers, is new enough, and takes writes."""
     where = _address(examination)
     try:
-        async with _connect(examination) as client:
+        async with connect(examination) as client:
             await client.ping()
             try:
                 info: dict[str, Any] = await client.info()
@@ -52,8 +55,10 @@ async def check_broker(examination: Examination) -> Verdict:
         )
     except (RedisTimeoutError, TimeoutError):
         return failed(f"the broker at {where} does not answer in time", _lead_there())
-    except ResponseError:
-        return failed(f"the broker at {where} refuses us", "correct ATTACHMENTS_BROKER_URL")
+    except ResponseError as error:
+        return failed(
+            f"the broker at {where} refuses us: {describe(error)}", "correct ATTACHMENTS_BROKER_URL"
+        )
     except (RedisError, OSError) as error:
         return failed(
             f"the broker at {where} cannot be reached: {why(error.__context__ or error)}",
@@ -86,6 +91,8 @@ def judge(info: dict[str, str], where: str) -> Verdict:
     name = f"Valkey {version}" if "valkey_version" in info else f"Redis {version}"
     if "valkey_version" not in info and int(version.split(".")[0]) < OLDEST:
         return failed(f"{name} is too old", f"upgrade to Redis {OLDEST} or newer, or to Valkey")
+    if info.get("redis_mode") == "cluster" or info.get("cluster_enabled") == "1":
+        return failed(f"{name}: {CLUSTER}", "lead ATTACHMENTS_BROKER_URL to such a server")
     if info.get("role") == "slave":
         return failed(f"{name} is a replica", "lead ATTACHMENTS_BROKER_URL to the primary")
     if info.get("loading") == "1":
@@ -128,7 +135,7 @@ async def check_eviction(examination: Examination) -> Verdict:
 async def check_worker(examination: Examination) -> Verdict:
     """See whether a worker waits for messages."""
     try:
-        async with _connect(examination) as client:
+        async with connect(examination) as client:
             for _ in range(LOOKS):
                 waiting = await _count_waiting(client)
                 if waiting:

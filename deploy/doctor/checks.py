@@ -18,6 +18,7 @@ from deploy.doctor.deletion import check_deletion
 from deploy.doctor.examination import Examination, Status, Verdict, failed, ok, skipped
 from deploy.doctor.processing import check_event, check_links, check_thumbnail
 from deploy.doctor.removal import remove_probes
+from deploy.doctor.rights import check_rights
 from deploy.doctor.seal import check_seal
 from deploy.doctor.sequence import check_sequence
 from deploy.doctor.store import check_store
@@ -52,6 +53,7 @@ CHECKS = (
     Check("broker", check_broker),
     Check("persistence", check_persistence, needs=("broker",)),
     Check("eviction", check_eviction, needs=("broker",)),
+    Check("rights", check_rights, needs=("broker", "schema")),
     Check("worker", check_worker, needs=("broker",)),
     Check("seal", check_seal),
     Check("store", check_store),

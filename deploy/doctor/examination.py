@@ -8,9 +8,9 @@ from enum import StrEnum
 
 import aiohttp
 
-from deploy.embedded.ports import HOST
 from shared.attachments import Attachment
 from shared.database import Database
+from shared.listening import reached_at
 from shared.settings import Settings
 from shared.storage import Storage
 
@@ -90,10 +90,7 @@ class Examination:
     @property
     def api_url(self) -> str:
         """The API's address: its public one, else where it listens."""
-        host = self.settings.api_host
-        if host in ("0.0.0.0", "::"):  # noqa: S104 - it listens everywhere, so also there
-            host = HOST
-        host = f"[{host}]" if ":" in host else host
+        host = reached_at(self.settings.api_host)
         return self.settings.api_url or f"http://{host}:{self.settings.api_port}"
 
     @property

@@ -35,7 +35,8 @@ from tests.service import Service, until
 __all__ = ["local"]
 
 NAMES = [
-    "settings", "database", "schema", "broker", "persistence", "eviction", "worker", "seal",
+    "settings", "database", "schema", "broker", "persistence", "eviction", "rights",
+    "worker", "seal",
     "store", "deletion", "sequence", "clocks", "api", "upload", "cors", "event", "thumbnail",
     "links", "removal",
 ]  # fmt: skip
@@ -323,7 +324,7 @@ async def test_a_broker_that_is_down_does_not_keep_the_upload_from_being_tried(
     assert examined.named("failed") == ["broker"]
     found = f"the broker at 127.0.0.1:{closed_port} cannot be reached: connection refused"
     assert examined["broker"]["found"] == found
-    assert examined.named("skipped") == ["persistence", "eviction", "worker"]
+    assert examined.named("skipped") == ["persistence", "eviction", "rights", "worker"]
     assert examined["thumbnail"]["status"] == "ok"
 
 
