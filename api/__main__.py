@@ -97,7 +97,7 @@ async def _check_ids(ids: IdCheck) -> "asyncio.Task[None] | None":
 
 def run(settings: Settings) -> None:
     """Run the API on uvloop in this process, until it is told to stop."""
-    configure_logging(settings.log_level, settings.log_format)
+    configure_logging(settings.log_level, settings.log_format, serving=True)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(serve(settings))
 

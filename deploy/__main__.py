@@ -7,10 +7,15 @@ from shared.beginning import leave_when_told
 SERVING = ("api", "worker", "consume", "up")
 
 
-def main() -> None:
-    """Run the command line of this process."""
+def prepare() -> None:
+    """Have a process that is to serve end early where it is told to; others end as usual."""
     if sys.argv[1:2] and sys.argv[1] in SERVING:
         leave_when_told()
+
+
+def main() -> None:
+    """Run the command line of this process."""
+    prepare()
     from deploy.cli import main as run
 
     run()

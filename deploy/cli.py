@@ -5,8 +5,14 @@ mistyped word are answered at once. Whatever the user got wrong is told in one l
 and the rule; only a bug of ours shows a traceback.
 """
 
-import stat
 import sys
+
+if __name__ == "__main__":  # before the imports below, which take half a second
+    from deploy.__main__ import prepare
+
+    prepare()
+
+import stat
 import traceback
 from pathlib import Path
 from typing import Annotated, Any
@@ -200,6 +206,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    from deploy.__main__ import main as begin
-
-    begin()
+    main()

@@ -12,7 +12,7 @@ from redis.exceptions import RedisError, ResponseError
 from deploy.supervisor import Child, Program, Say, start
 
 START_S = 30.0
-COMMANDS = {"api": ("api",), "worker": ("worker",), "consume": ("deploy.cli", "consume")}
+COMMANDS = {"api": ("api",), "worker": ("worker",), "consume": ("deploy", "consume")}
 
 Check = Callable[[], Awaitable[bool]]
 

@@ -2,23 +2,28 @@
 
 import logging
 import sys
+from functools import partial
 from io import StringIO
 from typing import Any, TextIO
 
 import structlog
 from structlog.typing import EventDict, ExcInfo, Processor
 
+from shared.log_writer import LineHandler, take_over_streams, writer_of
 from shared.plain import escape, escape_lines
 
 _WORDS = ("event", "level", "logger", "logger_name", "timestamp")
 """What the console renderer writes without looking at it."""
 
 
-def configure_logging(level: str, form: str) -> None:
+def configure_logging(level: str, form: str, *, serving: bool = False) -> None:
     """Send every logger, ours and libraries', through one formatter to standard error.
 
-    `form` is `console` or `json`. What could command a terminal or forge a line is escaped.
+    `form` is `console` or `json`. What could command a terminal or forge a line is escaped. A
+    `serving` process never waits for who reads its standard error or output: see
+    `shared.log_writer`.
     """
+    coloured = sys.stderr is not None and sys.stderr.isatty()
     shared: list[Processor] = [
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
@@ -30,7 +35,7 @@ def configure_logging(level: str, form: str) -> None:
         shared.append(structlog.processors.format_exc_info)
     else:
         renderer = structlog.dev.ConsoleRenderer(
-            colors=sys.stderr.isatty(), exception_formatter=_write_traceback
+            colors=coloured, exception_formatter=_write_traceback
         )
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
@@ -38,17 +43,18 @@ def configure_logging(level: str, form: str) -> None:
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
-            processors=[
-                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                *([] if form == "json" else [_escape_values]),  # JSON is written in ASCII alone
-                renderer,
-            ],
-        )
+    handler = _serving_handler() if serving else logging.StreamHandler(sys.stderr)
+    formatter = structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=shared,
+        processors=[
+            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            *([] if form == "json" else [_escape_values]),  # JSON is written in ASCII alone
+            renderer,
+        ],
     )
+    handler.setFormatter(formatter)
+    if isinstance(handler, LineHandler):
+        writer_of(2).note_with(partial(_dropped_line, formatter))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
@@ -58,6 +64,18 @@ def configure_logging(level: str, form: str) -> None:
     # logs the failure itself.
     for noisy in ("botocore.credentials", "aiobotocore.credentials"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
+
+
+def _serving_handler() -> logging.Handler:
+    take_over_streams()
+    return LineHandler(writer_of(2))
+
+
+def _dropped_line(formatter: logging.Formatter, count: int) -> bytes:
+    record = logging.LogRecord(
+        __name__, logging.WARNING, "", 0, "lines of the log were dropped: %d", (count,), None
+    )
+    return f"{formatter.format(record)}\n".encode(errors="backslashreplace")
 
 
 class _Shown:

@@ -48,7 +48,7 @@ def pytest_configure() -> None:
 @pytest.fixture(autouse=True)
 def unconfigured_log(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave the log of this process as it is: loggers keep for ever what commands first set."""
-    monkeypatch.setattr("shared.log.configure_logging", lambda *_: None)
+    monkeypatch.setattr("shared.log.configure_logging", lambda *_, **__: None)
 
 
 @pytest_asyncio.fixture(scope="session")

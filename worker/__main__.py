@@ -25,7 +25,7 @@ def run(settings: Settings) -> int:
     Raises SettingsError if the decoder of a chosen format is not installed, or if decoders must
     be sealed and cannot be, or if the broker is in cluster mode.
     """
-    configure_logging(settings.log_level, settings.log_format)
+    configure_logging(settings.log_level, settings.log_format, serving=True)
     check_decoders(settings.more_formats)
     check_seal(settings.decoder_seal)
     asyncio.run(refuse_cluster(settings))

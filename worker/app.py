@@ -14,6 +14,7 @@ from celery.exceptions import CPendingDeprecationWarning, SecurityWarning
 
 from shared.broker import TASK, make_celery
 from shared.log import get_logger
+from shared.log_writer import flush_all
 from shared.settings import Settings
 from worker.runtime import Runtime
 from worker.steady import SteadyConsumer
@@ -64,6 +65,7 @@ def work(settings: Settings) -> int:
     try:
         runtime.start()
     except SystemExit:  # told to stop before anything was taken: what has begun ends with us
+        flush_all()
         os._exit(0)
     threading.Thread(target=_end_in_time, args=(runtime,), name="end", daemon=True).start()
     try:
@@ -90,4 +92,5 @@ def _end_in_time(runtime: Runtime) -> None:
     in_order = runtime.join()
     time.sleep(LAST_WORDS_S)
     log.warning("broker does not answer: left without telling it what is done")
+    flush_all()
     os._exit(0 if in_order else 1)

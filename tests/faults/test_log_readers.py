@@ -1,0 +1,177 @@
+"""Whoever reads the log may stop, go away, or have a full disk: the service goes on."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from deploy.embedded.ports import PARTNER, choose_port
+from shared.log_writer import LineWriter
+from tests.faults.rows import PHOTO, SOON, changed, reaches
+from tests.service import Service, scrape, until
+
+pytestmark = pytest.mark.fault
+
+LINES = 50_000
+FLOOD = f"""
+import structlog, threading, time
+from shared.log import get_logger
+def flood():
+    while not structlog.is_configured():
+        time.sleep(0.1)
+    time.sleep(1)
+    log = get_logger("flood")
+    for number in range({LINES}):
+        log.warning("flood", number=number, filling="x" * 100)
+    log.warning("flood is over")
+threading.Thread(target=flood, daemon=True).start()
+"""
+
+
+@pytest.fixture
+def free_port() -> int:
+    """A free port, whose partner is free as well."""
+    return choose_port()
+
+
+@contextmanager
+def running(
+    environment: Mapping[str, str], program: tuple[str, ...], output: int, **overrides: str
+) -> Iterator["subprocess.Popen[bytes]"]:
+    changes = {f"ATTACHMENTS_{name.upper()}": value for name, value in overrides.items()}
+    process = subprocess.Popen(
+        [sys.executable, *program], env={"PATH": os.environ["PATH"], **environment, **changes},
+        stdout=output, stderr=output, stdin=subprocess.DEVNULL, start_new_session=True,
+    )  # fmt: skip
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+async def test_a_reader_that_stops_holds_up_nothing(service: Service, free_port: int) -> None:
+    """The worker floods its log, nobody reads, and uploads are processed."""
+    reading, writing = os.pipe()
+    program = tuple(changed(FLOOD, "worker"))
+    with running(
+        service.environment, program, writing, metrics_port=str(free_port), **SOON
+    ) as worker:
+        os.close(writing)
+        url = f"http://127.0.0.1:{free_port}/metrics"
+
+        async def dropped() -> float:
+            try:
+                text = await scrape(url)
+            except (aiohttp.ClientError, AssertionError):
+                return 0
+            name = "attachments_log_lines_dropped_total "
+            found = [line for line in text.splitlines() if line.startswith(name)]
+            return float(found[0].removeprefix(name)) if found else 0
+
+        await until(dropped, within_s=60)
+        attachment_id = await service.client.upload(PHOTO, "img.jpg")
+        await reaches(service, attachment_id, "ready", within_s=60)
+
+        text = await asyncio.to_thread(read_until, reading, b"lines of the log were dropped")
+        assert b"Traceback" not in text
+        worker.send_signal(signal.SIGTERM)
+        await asyncio.to_thread(read_all, reading)
+        assert await asyncio.to_thread(worker.wait, 20) == 0
+    os.close(reading)
+
+
+@pytest.mark.parametrize("name", ["api", "worker"])
+async def test_a_full_pipe_does_not_keep_a_process_from_its_end(
+    service: Service, free_port: int, name: str
+) -> None:
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    try:
+        while True:
+            os.write(writing, b"x" * 4096)
+    except BlockingIOError:
+        os.set_blocking(writing, True)
+    port = {"api_port": str(free_port), "metrics_port": str(free_port + PARTNER)}
+    shown = free_port if name == "api" else free_port + PARTNER
+    with running(service.environment, ("-m", name), writing, **port) as process:
+        await until(
+            lambda: answers(free_port if name == "api" else free_port + PARTNER), within_s=40
+        )
+        process.send_signal(signal.SIGTERM)
+        assert await asyncio.to_thread(process.wait, 20) == 0
+    os.close(reading)
+    os.close(writing)
+
+
+@pytest.mark.parametrize("name", ["api", "worker"])
+async def test_a_pipe_that_is_closed_ends_no_process(
+    service: Service, free_port: int, name: str
+) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    port = {"api_port": str(free_port), "metrics_port": str(free_port + PARTNER)}
+    shown = free_port if name == "api" else free_port + PARTNER
+    with running(service.environment, ("-m", name), writing, **port) as process:
+        os.close(writing)
+        await until(
+            lambda: answers(free_port if name == "api" else free_port + PARTNER), within_s=40
+        )
+        process.send_signal(signal.SIGTERM)
+        assert await asyncio.to_thread(process.wait, 20) == 0
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full is Linux's")
+async def test_a_full_disk_under_the_log_ends_no_process(service: Service, free_port: int) -> None:
+    full = os.open("/dev/full", os.O_WRONLY)
+    with running(service.environment, ("-m", "api"), full, api_port=str(free_port)) as process:
+        await until(lambda: answers(free_port), within_s=40)
+        process.send_signal(signal.SIGTERM)
+        assert await asyncio.to_thread(process.wait, 20) == 0
+    os.close(full)
+
+
+async def test_after_a_disk_was_full_one_line_tells_what_was_dropped(tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    full = os.open("/dev/full", os.O_WRONLY)
+    fd = os.dup(full)
+    writer = LineWriter(fd)
+    for number in range(5):
+        writer.write(b"lost %d\n" % number)
+    writer.flush()
+    os.dup2(writing, fd)
+    writer.write(b"kept\n")
+    writer.flush()
+    assert os.read(reading, 1000) == b"5 lines were dropped\nkept\n"
+
+
+async def answers(port: int) -> bool:
+    try:
+        async with (
+            aiohttp.ClientSession() as session,
+            session.get(f"http://127.0.0.1:{port}/health/live") as answer,
+        ):
+            return answer.status in (200, 404)  # the latter from the address of metrics
+    except aiohttp.ClientError:
+        return False
+
+
+def read_until(descriptor: int, words: bytes) -> bytes:
+    text = b""
+    while words not in text:
+        chunk = os.read(descriptor, 1 << 20)
+        assert chunk, text[-2000:]
+        text += chunk
+    return text
+
+
+def read_all(descriptor: int) -> None:
+    while os.read(descriptor, 1 << 20):
+        pass
