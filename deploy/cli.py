@@ -100,6 +100,20 @@ def consume(data_dir: DataDir = LOCAL) -> None:
 
 
 @app.command()
+def health(
+    ready: Annotated[
+        bool, typer.Option("--ready", help="Ask whether it also reaches the database.")
+    ] = False,
+) -> None:
+    """Ask the API on this machine whether it is alive; for health checks of containers."""
+    from deploy.health import ask
+
+    fault = ask("ready" if ready else "live")
+    if fault is not None:
+        raise Unusable(f"health: {fault}")
+
+
+@app.command()
 def migrate(data_dir: DataDir = LOCAL) -> None:
     """Bring the database's schema up to this version; safe to repeat."""
     settings = read_settings(data_dir)

@@ -17,6 +17,7 @@ from shared.log import configure_logging
 from shared.settings import Settings, load_settings
 from worker.formats import check_decoders
 from worker.sealing import check_seal
+from worker.temporary import check_folder
 
 
 def run(settings: Settings) -> int:
@@ -28,6 +29,7 @@ def run(settings: Settings) -> int:
     configure_logging(settings.log_level, settings.log_format, serving=True)
     check_decoders(settings.more_formats)
     check_seal(settings.decoder_seal)
+    check_folder()
     asyncio.run(refuse_cluster(settings))
     from worker.app import work
 

@@ -3,9 +3,6 @@ store the thumbnail, write down what was found."""
 
 import asyncio
 import hashlib
-import os
-import sys
-import tempfile
 from base64 import b64decode
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -33,6 +30,7 @@ from shared.storage import Storage, StoredObject
 from worker.formats import Box, box_of, promises_thumbnail
 from worker.pool import Decoders
 from worker.sniffer import Sniffers
+from worker.temporary import anonymous_file
 from worker.thumbnails import Thumbnail
 
 HEAD_BYTES = 64 * 1024
@@ -223,7 +221,7 @@ async def _buffered(
     """
     digest = hashlib.sha256(head)
     in_memory = found.size <= MEMORY_BYTES
-    with _anonymous_file(in_memory=in_memory) as file:
+    with anonymous_file(in_memory=in_memory) as file:
         file.write(head)
 
         async def keep(chunk: bytes) -> None:
@@ -240,13 +238,6 @@ async def _buffered(
                 async for chunk in rest:
                     await keep(chunk)
         yield file, digest.hexdigest()
-
-
-def _anonymous_file(*, in_memory: bool) -> BinaryIO:
-    """Open a file without a name, so that nothing is left behind whatever happens."""
-    if in_memory and sys.platform == "linux":
-        return os.fdopen(os.memfd_create("upload", os.MFD_CLOEXEC), "w+b", buffering=0)
-    return tempfile.TemporaryFile(prefix="attachments-", buffering=0)
 
 
 async def _checksum(storage: Storage, key: str, found: StoredObject, head: bytes) -> str | None:

@@ -102,9 +102,7 @@ async def test_a_full_pipe_does_not_keep_a_process_from_its_end(
     port = {"api_port": str(free_port), "metrics_port": str(free_port + PARTNER)}
     shown = free_port if name == "api" else free_port + PARTNER
     with running(service.environment, ("-m", name), writing, **port) as process:
-        await until(
-            lambda: answers(free_port if name == "api" else free_port + PARTNER), within_s=40
-        )
+        await until(lambda: answers(shown), within_s=40)
         process.send_signal(signal.SIGTERM)
         assert await asyncio.to_thread(process.wait, 20) == 0
     os.close(reading)
@@ -121,9 +119,7 @@ async def test_a_pipe_that_is_closed_ends_no_process(
     shown = free_port if name == "api" else free_port + PARTNER
     with running(service.environment, ("-m", name), writing, **port) as process:
         os.close(writing)
-        await until(
-            lambda: answers(free_port if name == "api" else free_port + PARTNER), within_s=40
-        )
+        await until(lambda: answers(shown), within_s=40)
         process.send_signal(signal.SIGTERM)
         assert await asyncio.to_thread(process.wait, 20) == 0
 

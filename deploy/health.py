@@ -1,0 +1,38 @@
+"""The health check of an API in its container: `attachments health`, or `python -m deploy.health`.
+
+It imports little, since it runs every few seconds.
+"""
+
+import http.client
+import os
+import sys
+
+from shared.listening import is_everywhere
+
+TIMEOUT_S = 4.0
+
+
+def ask(question: str = "live") -> str | None:
+    """Ask the API of the settings whether it is `live` or `ready`; returns what is amiss."""
+    host = os.environ.get("ATTACHMENTS_API_HOST") or "127.0.0.1"
+    port = os.environ.get("ATTACHMENTS_API_PORT") or "8000"
+    if is_everywhere(host):
+        host = "127.0.0.1"
+    try:
+        connection = http.client.HTTPConnection(host, int(port), timeout=TIMEOUT_S)
+        connection.request("GET", f"/health/{question}")
+        status = connection.getresponse().status
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        return f"no answer at {host} port {port}: {type(error).__name__}"
+    return None if status == 200 else f"answered {status}"
+
+
+def main() -> None:
+    """Ask, and end with status 0 if all is well, 1 if not."""
+    fault = ask("ready" if "--ready" in sys.argv[1:] else "live")
+    if fault is not None:
+        sys.exit(f"attachments health: {fault}")
+
+
+if __name__ == "__main__":
+    main()
