@@ -12,7 +12,8 @@ def migrate(database_url: str, revision: str = "head") -> None:
     Safe to repeat and to run side by side. Must not be called from a running event loop.
     """
     config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    folder = str(Path(__file__).parent / "migrations")
+    config.set_main_option("script_location", folder.replace("%", "%%"))  # configparser's mark
     config.set_main_option("path_separator", "os")
     config.attributes["database_url"] = database_url
     command.upgrade(config, revision)

@@ -1,9 +1,11 @@
 """Settings: environment variables `ATTACHMENTS_*`, read and checked once, at start."""
 
+import getpass
+import os
 import re
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, Literal
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, parse_qsl, urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
@@ -62,6 +64,16 @@ def _split_address(value: str) -> SplitResult:
             " characters such as / ? # [ ] @ must be percent-encoded"
         ) from None
     return parts
+
+
+def _has_user_name() -> bool:
+    """Whether a driver finds a user's name: containers may run as an id without a name."""
+    if os.environ.get("PGUSER"):
+        return True
+    try:
+        return bool(getpass.getuser())
+    except (KeyError, OSError, ImportError):
+        return False
 
 
 class Settings(BaseSettings):
@@ -163,6 +175,8 @@ class Settings(BaseSettings):
             raise ValueError("must be a postgresql:// address")
         if "@" in parts.path:
             raise ValueError("is not a valid address: / in a password must be percent-encoded")
+        if not (parts.username or "user" in dict(parse_qsl(parts.query)) or _has_user_name()):
+            raise ValueError("names no user, and the user of this process has no name of its own")
         return value
 
     @field_validator("broker_url")

@@ -1,0 +1,165 @@
+"""What containers do to a process: no place to write, no name, process 1, a stop while starting."""
+
+import asyncio
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import aiohttp
+import psutil  # type: ignore[import-untyped]  # its stubs are a package that we do not lock
+import pytest
+
+from tests.commands import command
+from tests.data import images
+from tests.faults.rows import SOON, reaches
+from tests.service import ApiProcess, Service, WorkerProcess, until
+
+pytestmark = pytest.mark.fault
+
+AS_ROOT = pytest.mark.skipif(
+    sys.platform != "linux" or os.geteuid() != 0 or shutil.which("unshare") is None,
+    reason="needs root and unshare (Debian package util-linux)",
+)
+BARE = """
+mount -t tmpfs -o ro,mode=555 none /tmp && mount -t tmpfs -o ro,mode=555 none /var/tmp && cd / &&
+exec setpriv --reuid 12345 --regid 12345 --clear-groups --inh-caps +dac_read_search \
+    --ambient-caps +dac_read_search "$@"
+"""
+"""No folder for temporary files, and a user without a name; it may read what Python is made of."""
+
+
+class Pod(WorkerProcess):
+    """A worker that a command runs."""
+
+    prefix: Sequence[str] = ()
+
+    async def start(self) -> "Pod":
+        """Start it and wait until it is ready."""
+        self.process = subprocess.Popen(  # noqa: ASYNC220 - it returns at once
+            [*self.prefix, sys.executable, *self.program], env=self.environment,
+            stdout=self._log, stderr=self._log, start_new_session=True,
+        )  # fmt: skip
+
+        async def ready() -> bool:
+            assert self.process is not None
+            assert self.process.poll() is None, self.log()
+            return self.sign in self.log()
+
+        await until(ready, within_s=60)
+        return self
+
+
+@AS_ROOT
+async def test_an_upload_is_processed_without_a_place_to_write_and_without_a_name(
+    service: Service,
+) -> None:
+    body = images.encode(images.noise(1800, 1300), "PNG")
+    assert len(body) > 4 * 1024 * 1024
+    pod = Pod(service.environment, **SOON)
+    pod.environment["PYTHONPATH"] = str(Path(__file__).parents[2])
+    pod.prefix = ("unshare", "--mount", "sh", "-c", BARE, "sh")
+    try:
+        await pod.start()
+        attachment_id = await service.client.upload(body, "img.png")
+        row = await reaches(service, attachment_id, "ready", within_s=60)
+        assert row.resized
+        assert pod.log().count("no folder for temporary files") == 1
+    finally:
+        pod.close()
+
+
+@AS_ROOT
+@pytest.mark.parametrize("moment_s", [0.5, 1.0, None])
+async def test_process_1_of_a_container_ends_when_told(
+    service: Service, moment_s: float | None
+) -> None:
+    pod = Pod(service.environment)
+    pod.prefix = ("unshare", "--pid", "--fork", "--mount-proc", "--kill-child")
+    pod.sign = "" if moment_s is not None else pod.sign
+    try:
+        await pod.start()
+        if moment_s is not None:
+            await asyncio.sleep(moment_s)
+
+        async def first() -> int:
+            children = psutil.Process(pod.pid).children()
+            return int(children[0].pid) if children else 0
+
+        os.kill(await until(first), signal.SIGTERM)
+        assert pod.process is not None
+        assert await asyncio.to_thread(pod.process.wait, 20) == 0
+        assert "Traceback" not in pod.log()
+    finally:
+        pod.close()
+
+
+@AS_ROOT
+async def test_process_1_waits_for_orphans() -> None:
+    orphan = (
+        "import os, subprocess, sys, time\n"
+        "from shared.beginning import leave_when_told\n"
+        "leave_when_told()\n"
+        "assert os.getpid() != 1\n"
+        "subprocess.run(['sh', '-c', 'sleep 0.1 &'])\n"
+        "time.sleep(2)\n"
+        "states = subprocess.run(['ps', '-eo', 'stat='], capture_output=True, text=True).stdout\n"
+        "sys.exit(7 if 'Z' in states else 3)\n"
+    )
+    ended = await asyncio.create_subprocess_exec(
+        "unshare", "--pid", "--fork", "--mount-proc", sys.executable, "-c", orphan
+    )
+    assert await asyncio.wait_for(ended.wait(), 30) == 3
+
+
+@pytest.mark.parametrize("moment_s", [0.2, 0.5, 0.8, 1.2, 2.0, 3.0])
+@pytest.mark.parametrize(
+    "program", [("api",), ("worker",), ("deploy", "up", "--data-dir", "{folder}")],
+    ids=["api", "worker", "up"],
+)  # fmt: skip
+async def test_a_process_that_is_stopped_while_it_starts_ends_in_order(
+    service: Service, tmp_path: Path, program: Sequence[str], moment_s: float
+) -> None:
+    arguments = [each.format(folder=tmp_path / "data") for each in program]
+    environment = {"PATH": os.environ["PATH"], "ATTACHMENTS_API_PORT": "0"}
+    if program != ("deploy", "up", "--data-dir", "{folder}"):
+        environment |= {**service.environment, "ATTACHMENTS_API_PORT": "0"}
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", *arguments, env=environment, start_new_session=True,
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+    )  # fmt: skip
+    await asyncio.sleep(moment_s)
+    process.send_signal(signal.SIGTERM)
+    out, _ = await asyncio.wait_for(process.communicate(), 20)
+    # Python itself begins with the kernel's way to end.
+    assert process.returncode in (0, -signal.SIGTERM), out
+    assert b"Traceback" not in out
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="needs IPv6")
+@pytest.mark.parametrize("host", ["::", "0:0:0:0:0:0:0:0"])
+async def test_everywhere_is_both_families_and_the_checks_find_it(
+    service: Service, host: str
+) -> None:
+    api = ApiProcess(service.environment, api_host=host)
+    port = api.environment["ATTACHMENTS_API_PORT"]
+    try:
+        await api.start()
+        async with aiohttp.ClientSession() as session:
+            for address in ("127.0.0.1", "[::1]"):
+                async with session.get(f"http://{address}:{port}/health/live") as answer:
+                    assert answer.status == 200
+        for arguments in (("health",), ("health", "--ready")):
+            ended = await command(service, *arguments, api_host=host, api_port=port)
+            assert ended.status == 0, ended.err
+        ended = await command(service, "doctor", "--wait", "1", api_host=host, api_port=port)
+        assert "no API at" not in ended.out
+    finally:
+        api.close()
+    ended = await command(service, "health", api_host=host, api_port=port)
+    assert ended.status == 1
+    assert "no answer" in ended.err
