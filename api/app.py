@@ -21,6 +21,7 @@ from api.problems import answer_errors, unavailable
 from api.server import MAX_LINE, Runner
 from api.sns import open_sns
 from api.uploads import open_lookups
+from shared import writing
 from shared.allowance import Allowance
 from shared.deployment import open_publisher
 from shared.metrics import open_metrics
@@ -119,13 +120,13 @@ async def health_live(_request: web.Request) -> web.Response:
 
 
 async def health_ready(request: web.Request) -> web.Response:
-    """GET /health/ready: it reaches the database and may create attachments; 503 otherwise.
+    """GET /health/ready: it may write to the database and create attachments; 503 otherwise.
 
     503 also from SIGTERM on, so that balancers send no more requests.
     """
     parts = request.app[PARTS]
     if parts.drain.begun:
         raise unavailable()
-    await parts.health.run(lambda connection: connection.fetchval("SELECT 1"))
+    await parts.health.run(writing.ask)
     parts.ids.require_free_showing_why()
     return web.json_response({"status": "ready"})

@@ -8,10 +8,8 @@ runs it.
 import asyncio
 from contextlib import suppress
 
-import asyncpg
-
 from api.problems import general
-from shared.database import Database, DatabaseAway
+from shared.database import Database, DatabaseAway, DatabaseForbids
 from shared.errors import IdsTaken, IdsUndecided, StoreError, StoreRefused, StoreUnavailable
 from shared.log import get_logger
 from shared.sequence import TakenId, find_taken_id
@@ -79,19 +77,19 @@ class IdCheck:
         """Ask database and store once; returns whether that decided it, or it never can be."""
         try:
             self.taken = await find_taken_id(self._database, self._storage)
-        except (DatabaseAway, StoreUnavailable):
-            return False
         except IdsUndecided as error:
             if not self._warned:
                 self._warned = True
                 log.warning("whether ids are free could not be decided yet", error=str(error))
             return False
-        except (StoreRefused, asyncpg.InsufficientPrivilegeError) as error:
+        except (StoreRefused, DatabaseForbids) as error:
             log.warning(
                 "ids are not checked: s3:ListBucket on the bucket and SELECT on the sequence of"
                 " attachments.id are needed",
                 error=str(error) or type(error).__name__,
             )
+        except (DatabaseAway, StoreUnavailable):
+            return False
         except StoreError as error:
             log.warning("ids are not checked", error=type(error).__name__)
         return True

@@ -110,9 +110,9 @@ def too_many_requests(*, retry_after_s: int) -> Problem:
     return general(429, headers={"Retry-After": str(retry_after_s)})
 
 
-def unavailable() -> Problem:
+def unavailable(detail: str | None = None) -> Problem:
     """503: a part that this request needs is away; a source of events tries again."""
-    return general(503, headers={"Retry-After": "5"})
+    return general(503, detail, headers={"Retry-After": "5"})
 
 
 def invalid(pointer: str, detail: str, meta: dict[str, Any]) -> dict[str, Any]:
@@ -178,7 +178,7 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
         request[NOISE].warning.log(
             "database is away", (str(error), route), error=str(error), route=route
         )
-        return unavailable().response()
+        return unavailable(error.refusal and error.refusal.detail).response()
     except StoreError as error:
         kind, route = type(error).__name__, _route(request)
         request[NOISE].warning.log("store is away", (kind, route), error=kind, route=route)

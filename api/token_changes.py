@@ -4,8 +4,7 @@ import asyncio
 import secrets
 from collections.abc import Callable
 
-import asyncpg
-
+from shared.connector import Connector
 from shared.database import SERVER_SETTINGS, Connection, Database, DatabaseAway
 from shared.log import get_logger
 from shared.settings import Settings
@@ -23,6 +22,10 @@ class _Deaf(Exception):
     """The connection is closed, or a notification did not arrive."""
 
 
+class _Pooled(Exception):
+    """The connection leads to a pooler, whose sessions may change with every transaction."""
+
+
 async def notify(connection: Connection, channel: str) -> None:
     """Send an empty notification."""
     await connection.execute("SELECT pg_notify($1, '')", channel)
@@ -32,24 +35,35 @@ class Listener:
     """Calls `on_change` whenever a token has changed, and when a change may have been missed.
 
     Every two seconds a notification is sent over the pool and must arrive at the listening
-    connection. That finds a connection that died without a sign, and a pooler such as PgBouncer in
-    transaction mode, which accepts LISTEN but delivers nothing. `hears` is true once one arrived.
+    connection. That finds a connection that died without a sign, and a pooler that is not known
+    as one, which accepts LISTEN but delivers nothing. `hears` is true once one arrived.
     """
 
     def __init__(
         self, settings: Settings, database: Database, on_change: Callable[[], None]
     ) -> None:
-        self._url = settings.database_url.get_secret_value()
+        names = {**SERVER_SETTINGS, "application_name": "attachments-tokens"}
+        self._connector = Connector(settings.session_url, names)
         self._database = database
         self._on_change = on_change
         self._lost = False
         self.hears = False
 
     async def run(self) -> None:
-        """Listen for ever; the loss of the notifications is logged once, and so is their return."""
+        """Listen for ever; the loss of the notifications is logged once, and so is their return.
+
+        Returns if a pooler is in front of the database: LISTEN would be left behind in a session
+        that others use.
+        """
         while True:
             try:
                 await self._listen()
+            except _Pooled:
+                log.warning(
+                    "no notifications of tokens through a pooler: a change takes up to 5 s",
+                    mend="set ATTACHMENTS_DATABASE_DIRECT_URL to an address without it",
+                )
+                return
             except Exception as error:  # whatever it is, the next attempt may succeed
                 if not self._lost:
                     what = str(error) if isinstance(error, _Deaf) else type(error).__name__
@@ -60,13 +74,10 @@ class Listener:
             await asyncio.sleep(LISTEN_AGAIN_S)
 
     async def _listen(self) -> None:
-        connection = await asyncpg.connect(
-            self._url,
-            timeout=CONNECT_TIMEOUT_S,
-            command_timeout=CONNECT_TIMEOUT_S,
-            server_settings={**SERVER_SETTINGS, "application_name": "attachments-tokens"},
-        )
+        connection = await self._connector.connect(command_timeout=CONNECT_TIMEOUT_S)
         try:
+            if self._connector.pooled:
+                raise _Pooled
             heard = asyncio.Event()
             closed = asyncio.Event()
             # A channel of this process, so that the tests of others do not wake it up.

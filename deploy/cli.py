@@ -117,19 +117,25 @@ def health(
 def migrate(data_dir: DataDir = LOCAL) -> None:
     """Bring the database's schema up to this version; safe to repeat."""
     settings = read_settings(data_dir)
-    import asyncpg
-    from sqlalchemy.exc import SQLAlchemyError
+    import asyncio
 
+    from shared.database import DatabaseAway
+    from shared.role_settings import set_on_role
+    from shared.schema import NotMigrated
     from shared.schema import migrate as run
 
+    name = f"ATTACHMENTS_DATABASE_{'DIRECT_' if settings.database_direct_url else ''}URL"
     try:
-        run(settings.database_url.get_secret_value())
-    except (SQLAlchemyError, OSError, ValueError, asyncpg.PostgresError) as error:
-        fault = getattr(error, "orig", None) or error
-        raise Unusable(
-            f"ATTACHMENTS_DATABASE_URL: cannot be migrated ({type(fault).__name__})"
-        ) from error
+        run(settings.session_url)
+    except NotMigrated as error:
+        raise Unusable(f"{name}: cannot be migrated: {error}") from error
     note("the schema is up to date")
+    try:
+        found = asyncio.run(set_on_role(settings.database_url.get_secret_value()))
+    except DatabaseAway as error:
+        raise Unusable(f"ATTACHMENTS_DATABASE_URL: {error}") from error
+    if found:
+        note(f"a pooler is in front of the database; set on the role: {', '.join(found)}")
 
 
 @app.command()

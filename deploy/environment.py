@@ -94,11 +94,7 @@ def with_database(data_dir: Path, work: "Callable[[Database, Settings], Awaitabl
     try:
         return asyncio.run(run())
     except DatabaseAway as error:
-        raise Unusable(
-            f"ATTACHMENTS_DATABASE_URL: the database is away, or refuses us ({error})"
-        ) from error
-    except asyncpg.UndefinedTableError as error:
-        raise Unusable("the database has no schema yet: run `attachments migrate`") from error
+        raise Unusable(f"ATTACHMENTS_DATABASE_URL: {error}") from error
     except (asyncpg.PostgresError, *AWAY, ValueError) as error:
         raise Unusable(
             f"ATTACHMENTS_DATABASE_URL: cannot be used ({type(error).__name__})"

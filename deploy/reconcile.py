@@ -56,10 +56,9 @@ async def _reconcile(
     database: "Database", settings: "Settings", *, mend: bool, as_json: bool
 ) -> bool:
     """Find, mend and print; returns whether nothing is left that differs."""
-    import asyncpg
-
     from shared.broker import Publisher
     from shared.deployment import find_prefix
+    from shared.database import DatabaseForbids
     from shared.reconciliation import Reconciliation
     from shared.storage import open_storage
 
@@ -78,7 +77,7 @@ async def _reconcile(
                             publisher.publish(wake_up)
                     counts[difference.kind.value, difference.mended] += 1
                     show.difference(difference)
-    except asyncpg.InsufficientPrivilegeError:
+    except DatabaseForbids:
         raise Unusable(
             "the user of ATTACHMENTS_DATABASE_URL needs SELECT and UPDATE on the sequence of"
             " attachments.id"

@@ -24,8 +24,10 @@ from deploy.ids import check_ids
 from deploy.services import Check, Service, always, answers, is_consumed, is_reachable
 from deploy.supervisor import Part, Say, StartFailed, together
 from shared import organizations
+from shared.connector import Connector
 from shared.errors import ObjectMissing, StoreError
 from shared.listening import reached_at
+from shared.refusals import explain
 from shared.settings import PREFIX, Settings, load_settings, split_words
 from shared.signing import Credentials
 
@@ -160,11 +162,11 @@ class Stack:
         loading = asyncio.create_task(asyncio.to_thread(import_module, "shared.schema"))
         if self.servers.postgres is not None:
             await self.servers.postgres.start()
-        url = self.settings.database_url.get_secret_value()
-        await _until(lambda: _accepts(url), "the database of ATTACHMENTS_DATABASE_URL")
+        connector = Connector(self.settings.database_url.get_secret_value())
+        await _until_connected(connector)
         await loading
-        await asyncio.to_thread(_migrate, url)
-        connection = await asyncpg.connect(url)
+        await asyncio.to_thread(_migrate, self.settings)
+        connection = await connector.connect()
         try:
             await organizations.create_organization(connection, "local", ORGANIZATION_ID)
             if await organizations.has_ended(connection, self.token):
@@ -306,25 +308,31 @@ def _metrics_url(env: Mapping[str, str]) -> str:
     return f"http://{host}:{env['ATTACHMENTS_METRICS_PORT']}/metrics"
 
 
-def _migrate(database_url: str) -> None:
-    from sqlalchemy.exc import SQLAlchemyError
-
-    from shared.schema import migrate
+def _migrate(settings: Settings) -> None:
+    from shared.database import DatabaseAway
+    from shared.role_settings import set_on_role
+    from shared.schema import NotMigrated, migrate
 
     try:
-        migrate(database_url)
-    except (SQLAlchemyError, asyncpg.PostgresError, OSError) as error:
-        fault = str(error).split("\n", 1)[0]
-        raise StartFailed(f"the database cannot be migrated: {fault}") from error
+        migrate(settings.session_url)
+        asyncio.run(set_on_role(settings.database_url.get_secret_value()))
+    except (NotMigrated, DatabaseAway) as error:
+        raise StartFailed(f"the database cannot be migrated: {error}") from error
 
 
-async def _accepts(database_url: str) -> bool:
-    try:
-        connection = await asyncpg.connect(database_url, timeout=3)
-    except (OSError, TimeoutError, asyncpg.PostgresError):
-        return False
-    await connection.close()
-    return True
+async def _until_connected(connector: Connector) -> None:
+    """Wait until the database takes a connection. Raises StartFailed with the last cause."""
+    deadline = time.monotonic() + ELSEWHERE_S
+    while True:
+        try:
+            connection = await connector.connect(timeout_s=3)
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            if time.monotonic() > deadline:
+                raise StartFailed(f"ATTACHMENTS_DATABASE_URL: {explain(error)}") from error
+            await asyncio.sleep(RETRY_S)
+        else:
+            await connection.close()
+            return
 
 
 async def _until(check: Callable[[], Awaitable[bool]], what: str) -> None:

@@ -8,16 +8,17 @@ from typing import Any, Concatenate, ParamSpec, TypeAlias, TypeVar
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
+from shared.connector import COMMAND_TIMEOUT_S, CONNECT_TIMEOUT_S, Connector
 from shared.errors import AttachmentsError
-from shared.kept import Kept
+from shared.kept import Kept, Lease
+from shared.refusals import Refusal, explain, find_refusal
 from shared.settings import Settings
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
 P = ParamSpec("P")
 T = TypeVar("T")
 
-ACQUIRE_TIMEOUT_S = 2.0
-COMMAND_TIMEOUT_S = 5.0
+ACQUIRE_TIMEOUT_S = CONNECT_TIMEOUT_S
 
 # PostgreSQL ends by itself what runs longer than a caller waits for it (safety.md).
 SERVER_SETTINGS = {
@@ -28,7 +29,7 @@ SERVER_SETTINGS = {
     "jit": "off",
 }
 
-# It cannot be reached, or refuses us for what the operator has to mend.
+# A second try may succeed at once: with another server, or over a new connection.
 AWAY = (
     asyncpg.PostgresConnectionError,
     asyncpg.OperatorInterventionError,  # shut down, started, cancelled by hand
@@ -38,18 +39,40 @@ AWAY = (
     asyncpg.InvalidCatalogNameError,
     asyncpg.ObjectNotInPrerequisiteStateError,  # a database that takes no connections
     asyncpg.ReadOnlySQLTransactionError,  # a primary that is none any more
+    asyncpg.IdleInTransactionSessionTimeoutError,
     asyncpg.InterfaceError,
     asyncpg.InternalClientError,
     OSError,
 )
-OUTDATED = (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError)
 SLOW = (asyncpg.QueryCanceledError, asyncpg.LockNotAvailableError, TimeoutError)
+# A pooler gave us another session than the one in which the statement was prepared.
+MIXED_UP = (asyncpg.InvalidSQLStatementNameError, asyncpg.DuplicatePreparedStatementError)
 # Safe to run once more: the first run changed nothing, or every statement is guarded.
-PASSING = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError, *AWAY)
+PASSING = (
+    asyncpg.SerializationError,
+    asyncpg.DeadlockDetectedError,
+    asyncpg.InvalidCachedStatementError,  # a migration has just changed a table
+    *MIXED_UP,
+    *AWAY,
+)
+
+DRIVER = (asyncpg.PostgresError, *AWAY)
 
 
 class DatabaseAway(AttachmentsError):
-    """PostgreSQL cannot be reached, refuses us, or did not answer within the time limits."""
+    """PostgreSQL cannot be reached, refuses us, or did not answer within the time limits.
+
+    The message tells the cause and the remedy. `refusal` is the same in parts, None where nothing
+    was asked.
+    """
+
+    def __init__(self, why: str | Refusal) -> None:
+        super().__init__(str(why))
+        self.refusal = why if isinstance(why, Refusal) else None
+
+
+class DatabaseForbids(DatabaseAway):
+    """The role lacks a privilege (42501)."""
 
 
 async def _keep_session(_connection: object) -> None:
@@ -59,9 +82,12 @@ async def _keep_session(_connection: object) -> None:
 class Database:
     """A bounded pool; every statement of the service runs through `run`."""
 
-    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]") -> None:
+    def __init__(
+        self, pool: "asyncpg.Pool[asyncpg.Record]", connector: Connector | None = None
+    ) -> None:
         self.pool = pool
         self._kept = Kept(pool)
+        self.connector = connector
         self._abandoned: set[asyncio.Task[Any]] = set()
 
     async def run(
@@ -73,12 +99,12 @@ class Database:
         """Call `function(connection, …)`, once more after a passing fault.
 
         Raises DatabaseAway when no answer comes within the limits (acquire 2 s, statement 5 s),
-        or none but that this server is not for us: see AWAY.
+        or the server refuses us for a reason that `shared.refusals` knows.
         `function` must be safe to repeat: one guarded statement, or one transaction.
         """
         for last in (False, True):
             try:
-                lease = self._kept.take_kept() or await self._kept.take()
+                lease = self._kept.take_kept() or await self._take()
                 try:
                     answer = await function(lease.connection, *args, **kwargs)
                     kept = self._kept.keep(lease)
@@ -88,18 +114,32 @@ class Database:
                 if not kept:
                     await self._kept.give_back(lease)
                 return answer
-            except OUTDATED as error:
-                raise DatabaseAway("the schema is outdated: run attachments migrate") from error
-            except SLOW as error:
-                raise DatabaseAway(type(error).__name__) from error
-            except PASSING as error:
-                if isinstance(error, asyncpg.ReadOnlySQLTransactionError):
-                    # Whoever may be written to now, our sessions are not with them: make new ones.
-                    await self._kept.give_all_back()
-                    await self.pool.expire_connections()
-                if last:
-                    raise DatabaseAway(type(error).__name__) from error
+            except DRIVER as error:
+                refusal = find_refusal(error)
+                if refusal is None:
+                    raise
+                again = isinstance(error, PASSING) and not isinstance(error, SLOW)
+                if isinstance(error, (asyncpg.ReadOnlySQLTransactionError, *MIXED_UP)):
+                    await self._renew_sessions(error)
+                if last or not again:
+                    forbids = isinstance(error, asyncpg.InsufficientPrivilegeError)
+                    raise (DatabaseForbids if forbids else DatabaseAway)(refusal) from error
         raise AssertionError("unreachable")
+
+    async def _take(self) -> Lease:
+        try:
+            return await self._kept.take()
+        except asyncpg.PostgresError as error:
+            if find_refusal(error) is None:  # we have not asked for anything yet: not our bug
+                raise DatabaseAway(explain(error)) from error
+            raise
+
+    async def _renew_sessions(self, error: Exception) -> None:
+        """Make new sessions from now on: those we have are with the wrong server."""
+        if isinstance(error, MIXED_UP) and self.connector is not None:
+            self.connector.fall_back()
+        await self._kept.give_all_back()
+        await self.pool.expire_connections()
 
     async def run_within(
         self,
@@ -153,16 +193,15 @@ async def open_database(settings: Settings, *, size: int | None = None) -> Async
 
     Connections are made when first needed, so the process starts without the database.
     """
+    connector = Connector(settings.database_url.get_secret_value(), SERVER_SETTINGS)
     pool: asyncpg.Pool[asyncpg.Record] = await asyncpg.create_pool(
-        settings.database_url.get_secret_value(),
+        connect=connector.connect,
         min_size=0,
         max_size=size or settings.database_pool,
-        timeout=ACQUIRE_TIMEOUT_S,
         command_timeout=COMMAND_TIMEOUT_S,
-        server_settings=SERVER_SETTINGS,
         reset=_keep_session,
     )
-    database = Database(pool)
+    database = Database(pool, connector)
     try:
         yield database
     finally:

@@ -114,7 +114,7 @@ async def find_taken_id(database: Database, storage: Storage) -> TakenId | None:
     longer ones are found where they begin within some thousands above the sequence, or are few.
     Where too many folders are empty, the id returned may be another than the greatest. Raises
     IdsUndecided if bounded looking did not tell, StoreError (StoreRefused without s3:ListBucket),
-    DatabaseAway, asyncpg.InsufficientPrivilegeError.
+    DatabaseAway (DatabaseForbids if the role may not read the sequence).
     """
     last_id = await database.run(find_last_id)
     for _ in range(RACES):

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from shared.database_address import parse_address
 from shared.errors import SettingsError
 from shared.fences import WHOLE_BUCKET, Fences, is_bucket_name, parse_fences
 from shared.hosts import is_loopback, normal_host
@@ -82,6 +83,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore")
 
     database_url: SecretStr
+    database_direct_url: SecretStr | None = None
     broker_url: SecretStr
     queue_prefix: str | None = None
     s3_bucket: str
@@ -155,6 +157,7 @@ class Settings(BaseSettings):
         return words
 
     @field_validator(
+        "database_direct_url",
         "files_ttl",
         "queue_prefix",
         "metrics_port",
@@ -167,16 +170,16 @@ class Settings(BaseSettings):
     def _blank(cls, value: Any) -> Any:
         return None if value == "" else value  # compose has no other way to leave it out
 
-    @field_validator("database_url")
+    @field_validator("database_url", "database_direct_url")
     @classmethod
-    def _database(cls, value: SecretStr) -> SecretStr:
-        parts = _split_address(value.get_secret_value())
-        if parts.scheme not in ("postgresql", "postgres"):
-            raise ValueError("must be a postgresql:// address")
-        if "@" in parts.path:
-            raise ValueError("is not a valid address: / in a password must be percent-encoded")
-        if not (parts.username or "user" in dict(parse_qsl(parts.query)) or _has_user_name()):
-            raise ValueError("names no user, and the user of this process has no name of its own")
+    def _database(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            parts = _split_address(value.get_secret_value())
+            parse_address(value.get_secret_value())
+            if not (parts.username or "user" in dict(parse_qsl(parts.query)) or _has_user_name()):
+                raise ValueError(
+                    "names no user, and the user of this process has no name of its own"
+                )
         return value
 
     @field_validator("broker_url")
@@ -329,6 +332,11 @@ class Settings(BaseSettings):
         if len(value.get_secret_value()) < 16:
             raise ValueError("must have at least 16 characters")
         return value
+
+    @property
+    def session_url(self) -> str:
+        """The database's address for what needs a session of its own: LISTEN, and migrations."""
+        return (self.database_direct_url or self.database_url).get_secret_value()
 
     @cached_property
     def listens_on_loopback(self) -> bool:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import aiohttp
-import asyncpg
 
 from deploy.doctor.api import check_api
 from deploy.doctor.broker import check_broker, check_eviction, check_persistence, check_worker
@@ -22,10 +21,10 @@ from deploy.doctor.rights import check_rights
 from deploy.doctor.seal import check_seal
 from deploy.doctor.sequence import check_sequence
 from deploy.doctor.store import check_store
-from deploy.doctor.upload import check_cors, check_upload, draw
+from deploy.doctor.upload import GRANT, MAY_NOT, check_cors, check_upload, draw
 from deploy.environment import read_settings
 from shared import log
-from shared.database import DatabaseAway
+from shared.database import DatabaseAway, DatabaseForbids
 from shared.errors import AttachmentsError, SettingsError
 from shared.settings import Settings
 
@@ -143,15 +142,12 @@ async def _carry_out(check: Check, examination: Examination) -> Verdict:
             f"no end within {limit_s:.0f} s",
             "see whether it is overloaded, or a firewall swallows what is sent to it",
         )
+    except DatabaseForbids:
+        return failed(MAY_NOT, GRANT)
     except DatabaseAway as error:
         return failed(f"the database went away ({error})", AGAIN)
     except AttachmentsError as error:
         return failed(f"it went away meanwhile ({type(error).__name__}: {error})", AGAIN)
-    except asyncpg.InsufficientPrivilegeError:
-        return failed(
-            "the user of ATTACHMENTS_DATABASE_URL may not do what the service does",
-            "let it own the tables, or grant it SELECT, INSERT, UPDATE and DELETE on all of them",
-        )
     except Exception as error:
         return failed(f"the check itself broke ({type(error).__name__})", "report it as a bug")
 

@@ -1,65 +1,88 @@
 """Is the database there, new enough, writable, and at this version's schema?"""
 
 from pathlib import Path
-from urllib.parse import urlsplit
 
-import asyncpg
 from alembic.script import ScriptDirectory
 
-from deploy.doctor.examination import Examination, Verdict, failed, ok, why
+from deploy.doctor.examination import Examination, Status, Verdict, failed, ok, warning, why
 from shared import schema
+from shared.connector import Connector
 from shared.database import Connection, DatabaseAway, open_database
+from shared.refusals import ENCODING
+from shared.role_settings import find_missing
 
 OLDEST = 15
 
-MENDS: tuple[tuple[type[BaseException], str, str], ...] = (
-    (
-        asyncpg.InvalidAuthorizationSpecificationError,
-        "refuses the user or the password",
-        "correct ATTACHMENTS_DATABASE_URL, or let the user in (pg_hba.conf, ALTER ROLE)",
-    ),
-    (
-        asyncpg.InvalidCatalogNameError,
-        "has no database of that name",
-        "create it (createdb), or correct ATTACHMENTS_DATABASE_URL",
-    ),
-    (
-        asyncpg.TooManyConnectionsError,
-        "has no connection left",
-        "raise max_connections, or lower ATTACHMENTS_DATABASE_POOL or the number of processes",
-    ),
-    (
-        asyncpg.CannotConnectNowError,
-        "is starting up or shutting down",
-        "wait, and read PostgreSQL's own log if it stays so",
-    ),
-)
+UTF8 = "UTF8"
 
 
 async def check_database(examination: Examination) -> Verdict:
-    """See that PostgreSQL answers, is new enough, and may be written to."""
-    url = examination.settings.database_url.get_secret_value()
-    where = urlsplit(url).netloc.rpartition("@")[2] or "the local socket"
+    """See that PostgreSQL answers, is new enough, may be written to, and gives sessions as asked.
+
+    Opens the database for the checks that follow.
+    """
     try:
-        examination.database = await examination.exits.enter_async_context(
-            open_database(examination.settings)
-        )
-        version, standby, read_only = await examination.database.run(_describe)
-    except DatabaseAway as error:
-        cause = error.__cause__ or error
-        for kind, fault, mend in MENDS:
-            if isinstance(cause, kind):
-                return failed(f"PostgreSQL at {where} {fault}", mend)
-        return failed(
-            f"PostgreSQL at {where} cannot be reached: {why(cause)}",
-            "start it, and see that ATTACHMENTS_DATABASE_URL and the network lead to it",
-        )
+        database = await examination.exits.enter_async_context(open_database(examination.settings))
     except ValueError:
         return failed("the address cannot be used", "correct ATTACHMENTS_DATABASE_URL")
-    return judge(where, version, standby=standby, read_only=read_only)
+    assert database.connector is not None
+    examination.database, connector = database, database.connector
+    where = connector.place
+    try:
+        version, standby, read_only, encoding = await database.run(_describe)
+        verdict = judge(where, version, standby=standby, read_only=read_only, encoding=encoding)
+        if verdict.status is not Status.OK:
+            return verdict
+        missing = await database.run(find_missing, connector.role_settings)
+    except DatabaseAway as error:
+        return explain(where, error)
+    return _judge_sessions(examination, connector, verdict, missing)
 
 
-def judge(where: str, version: int, *, standby: bool, read_only: bool) -> Verdict:
+def explain(where: str, error: DatabaseAway) -> Verdict:
+    """Say why PostgreSQL does not serve us, and how that is mended."""
+    cause, refusal = error.__cause__, error.refusal
+    if isinstance(cause, OSError):
+        return failed(
+            f"PostgreSQL at {where} cannot be reached: {why(cause)}",
+            refusal.mend if refusal else "start it",
+        )
+    if refusal is None:
+        return failed(f"PostgreSQL at {where}: {error}", "read its own log")
+    code = f" ({refusal.code})" if refusal.code else ""
+    begin, _, rest = refusal.cause.partition(" ")
+    if begin == "PostgreSQL":
+        return failed(f"PostgreSQL at {where} {rest}{code}", refusal.mend)
+    return failed(f"PostgreSQL at {where}: {refusal.cause}{code}", refusal.mend)
+
+
+def _judge_sessions(
+    examination: Examination, connector: Connector, verdict: Verdict, missing: list[str]
+) -> Verdict:
+    """Warn of what the address asks for and does not get."""
+    found, mends = [verdict.found], []
+    if connector.ignored:
+        found.append(
+            f"words of ATTACHMENTS_DATABASE_URL are ignored: {', '.join(connector.ignored)}"
+        )
+        mends.append("take them out of the address; the service has settings of its own")
+    if missing:
+        found.append(f"settings of the session are not in force: {', '.join(missing)}")
+        mends.append(
+            "run `attachments migrate`, which sets them on the role; the pooler's own connections"
+            " take them when they are made anew (RECONNECT)"
+        )
+    if connector.pooled and examination.settings.database_direct_url is None:
+        found.append("a pooler is in front of it, so a change of a token takes up to 5 s")
+        mends.append(
+            "if that is too long, set ATTACHMENTS_DATABASE_DIRECT_URL to an address without pooler"
+        )
+    return warning("\n".join(found), "; ".join(mends)) if mends else verdict
+
+
+def judge(
+    where: str, version: int, *, standby: bool, read_only: bool, encoding: str = UTF8
+) -> Verdict:
     """Judge a server that answers by what it tells of itself."""
     major = version // 10_000
     if major < OLDEST:
@@ -74,16 +97,18 @@ def judge(where: str, version: int, *, standby: bool, read_only: bool) -> Verdic
             f"PostgreSQL at {where} is read-only",
             "unset default_transaction_read_only of the server, the database or the user",
         )
+    if encoding != UTF8:
+        return failed(f"the database has the encoding {encoding}, and must have {UTF8}", ENCODING)
     return ok(f"PostgreSQL {major} at {where}")
 
 
-async def _describe(connection: Connection) -> tuple[int, bool, bool]:
+async def _describe(connection: Connection) -> tuple[int, bool, bool, str]:
     row = await connection.fetchrow(
         "SELECT current_setting('server_version_num')::integer, pg_is_in_recovery(),"
-        " current_setting('transaction_read_only')::boolean"
+        " current_setting('transaction_read_only')::boolean, current_setting('server_encoding')"
     )
     assert row is not None
-    return row[0], row[1], row[2]
+    return row[0], row[1], row[2], row[3]
 
 
 async def check_schema(examination: Examination) -> Verdict:

@@ -1,9 +1,8 @@
 """Are the ids that the database hands out free in the bucket?"""
 
-import asyncpg
-
 from deploy.doctor.examination import Examination, Verdict, failed, ok, warning
 from shared import sequence
+from shared.database import DatabaseForbids
 from shared.errors import IdsUndecided, StoreRefused
 
 
@@ -23,7 +22,7 @@ async def check_sequence(examination: Examination) -> Verdict:
             f"whether ids are free in bucket {bucket} could not be decided: {error}",
             "run it again in some minutes, or run `attachments reconcile`, which reads all keys",
         )
-    except asyncpg.InsufficientPrivilegeError:
+    except DatabaseForbids:
         return warning(
             "the sequence of attachments.id may not be read, so it is not known whether ids are"
             " free in the bucket",

@@ -9,9 +9,9 @@ import aiohttp
 from PIL import Image
 
 from deploy.doctor.examination import Examination, Probe, Verdict, failed, ok, warning, why
-from shared import attachments, probes
+from shared import attachments, probes, writing
 from shared.attachments import NewAttachment
-from shared.database import Connection
+from shared.database import Connection, DatabaseAway, DatabaseForbids
 from shared.signing import post_policy
 from shared.web_proxies import proxy_for
 
@@ -35,6 +35,10 @@ REFUSALS = {
 """Error code of S3 → what helps."""
 
 
+MAY_NOT = "the user of ATTACHMENTS_DATABASE_URL may not do what the service does"
+GRANT = "let it own the tables, or grant it SELECT, INSERT, UPDATE and DELETE on all of them"
+
+
 def draw() -> bytes:
     """Draw the probe: a small PNG."""
     file = io.BytesIO()
@@ -43,8 +47,24 @@ def draw() -> bytes:
 
 
 async def check_upload(examination: Examination) -> Verdict:
-    """Create an attachment, and post a picture with its policy as a browser's form does."""
+    """Create an attachment, and post a picture with its policy as a browser's form does.
+
+    Before, try in a transaction that is taken back whether the service's role may write at all.
+    """
     settings = examination.settings
+    missing = await examination.database.run(writing.find_missing_privileges)
+    if missing:
+        return failed(f"{MAY_NOT}: {', '.join(missing)}", GRANT)
+    try:
+        await examination.database.run(writing.try_write)
+    except DatabaseForbids:
+        return failed(MAY_NOT, GRANT)
+    except DatabaseAway as error:
+        refusal = error.refusal
+        return failed(
+            f"the database cannot be written to: {refusal.cause if refusal else error}",
+            refusal.mend if refusal else "read its own log",
+        )
     [row] = await examination.database.run(
         attachments.create,
         [NewAttachment(name=probes.NAME)],

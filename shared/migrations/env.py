@@ -1,39 +1,65 @@
-"""Run the migrations under one advisory lock, so that several may be started side by side."""
+"""Run the migrations under one advisory lock, so that several may be started side by side.
+
+All of it is one transaction, which a pooler leaves in one session.
+"""
 
 import asyncio
+from uuid import uuid4
 
-import asyncpg
 from alembic import context
 from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
+from shared.connector import Connector
+from shared.schema import NotUtf8
+
 LOCK_KEY = 7_236_013_482  # any number that no one else locks in this database
 
 
+CONNECT_S = 10.0
+
+# Limits that the role or the address may have are for short statements.
+UNLIMITED = """
+    SELECT set_config(name, '0', true) FROM pg_settings WHERE name IN
+    ('statement_timeout', 'lock_timeout', 'idle_in_transaction_session_timeout',
+     'transaction_timeout')
+"""
+ENCODING = """
+    SELECT current_setting('server_encoding') WHERE to_regclass('alembic_version') IS NULL
+"""
+
+
 def migrate(connection: Connection) -> None:
-    """Bring the schema to the head; a second run, or one side by side, finds nothing to do."""
-    connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": LOCK_KEY})
-    connection.execute(text("SET lock_timeout = '5s'"))
-    connection.commit()
-    try:
+    """Bring the schema to the head; a second run, or one side by side, finds nothing to do.
+
+    Raises NotUtf8 for a database without a schema. One that has a schema is left as it is.
+    """
+    with connection.begin():
+        connection.execute(text(UNLIMITED))
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK_KEY})
+        connection.execute(text("SET LOCAL lock_timeout = '5s'"))
+        encoding = connection.execute(text(ENCODING)).scalar_one_or_none()
+        if encoding not in (None, "UTF8"):
+            raise NotUtf8(encoding)
         context.configure(connection=connection, target_metadata=None)
         with context.begin_transaction():
             context.run_migrations()
-        connection.commit()
-    finally:
-        connection.rollback()
-        connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": LOCK_KEY})
-        connection.commit()
 
 
 async def run() -> None:
     """Connect with the address that `shared.schema.migrate` was given."""
+    connector = Connector(context.config.attributes["database_url"])
     # asyncpg reads the address, as everywhere else: SQLAlchemy understands fewer of its parameters.
     engine = create_async_engine(
         "postgresql+asyncpg://",
-        async_creator=lambda: asyncpg.connect(context.config.attributes["database_url"]),
+        async_creator=lambda: connector.connect(timeout_s=CONNECT_S),
         poolclass=NullPool,
+        connect_args={
+            # Behind a pooler, names of statements must be no one else's.
+            "prepared_statement_name_func": lambda: f"migrate_{uuid4().hex}",
+            "prepared_statement_cache_size": 0,
+        },
     )
     async with engine.connect() as connection:
         await connection.run_sync(migrate)

@@ -1,0 +1,130 @@
+"""How connections to PostgreSQL are made: as the address says, and as the server lets us.
+
+PgBouncer refuses settings of a session that it does not know. Each connection is first asked for
+with a setting that no pooler knows, so a refusal proves that there is one. Connections then go
+without settings and without named prepared statements: in transaction mode the next statement may
+run in another session. `attachments migrate` sets the settings on the role instead.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+import asyncpg
+
+from shared.database_address import parse_address
+from shared.log import get_logger
+
+CONNECT_TIMEOUT_S = 2.0
+COMMAND_TIMEOUT_S = 5.0
+
+MARK = ("attachments.session", "own")
+"""A setting that PostgreSQL takes from anyone and that no pooler has in its list."""
+
+NO_POOLER_SETS = "unsupported startup parameter"
+"""How PgBouncer begins to refuse a setting; it translates nothing."""
+
+# SQLSTATEs of a setting that the server does not know, or does not take from a session
+UNKNOWN_SETTING = frozenset({"42704", "55P02", "42501"})
+
+log = get_logger(__name__)
+_warned: set[tuple[str, ...]] = set()
+
+
+class Connector:
+    """Makes connections to the server of one address, and remembers what it refuses.
+
+    `defaults` are settings of the session that the address may replace. `pooled` tells that a
+    pooler is in front of the server; it is known after the first connection. `ignored` names the
+    words of the address without an effect. Raises ValueError if the address cannot be used.
+    """
+
+    def __init__(self, url: str, defaults: Mapping[str, str] | None = None) -> None:
+        self._address = parse_address(url)
+        self.settings = {**(defaults or {}), **self._address.settings}
+        self._unsure = dict(self._address.unsure)
+        self.ignored = self._address.ignored
+        self.pooled = self._address.pooled
+        self._warn()
+
+    @property
+    def role_settings(self) -> dict[str, str]:
+        """The settings that a session must get from its role where a pooler refuses them."""
+        wanted = {**self.settings, **self._unsure}
+        return {
+            name: wanted[name] for name in wanted if name not in ("application_name", "options")
+        }
+
+    @property
+    def place(self) -> str:
+        """Where the server is, for people."""
+        return self._address.place
+
+    def fall_back(self) -> None:
+        """Take it that there is a pooler: prepared statements were lost or mixed up."""
+        if not self.pooled:
+            log.warning("a pooler is in front of the database; statements are not prepared")
+        self.pooled = True
+
+    async def connect(
+        self, *_: object, timeout_s: float | None = CONNECT_TIMEOUT_S, **arguments: Any
+    ) -> "asyncpg.Connection[asyncpg.Record]":
+        """Connect within `timeout_s`, or what the address allows if that is less.
+
+        Raises what asyncpg does. `arguments` are asyncpg's.
+        """
+        limits = [each for each in (timeout_s, self._address.timeout_s) if each is not None]
+        async with asyncio.timeout(min(limits, default=None)):
+            while True:
+                try:
+                    connection = await self._connect_once(arguments)
+                except asyncpg.PostgresError as error:
+                    if not self._learn(error):
+                        raise
+                else:
+                    self._set_options(connection)
+                    return connection
+
+    async def _connect_once(
+        self, arguments: dict[str, Any]
+    ) -> "asyncpg.Connection[asyncpg.Record]":
+        given: dict[str, Any] = {**self._address.arguments, **arguments}
+        if self.pooled:
+            # Of these PgBouncer takes the name only. The others hold if they are set on the role.
+            name = self.settings.get("application_name")
+            given["server_settings"] = {} if name is None else {"application_name": name}
+            given["statement_cache_size"] = 0
+        else:
+            given["server_settings"] = {**self.settings, **self._unsure, MARK[0]: MARK[1]}
+            if (size := self._address.statement_cache_size) is not None:
+                given["statement_cache_size"] = size
+        given["timeout"] = None  # ours is around all attempts
+        return await asyncpg.connect(self._address.dsn, **given)
+
+    def _learn(self, error: asyncpg.PostgresError) -> bool:
+        """Give up what the server refuses; returns whether there is any hope in trying again."""
+        if NO_POOLER_SETS in str(error) and not self.pooled:
+            self.pooled = True
+            return True
+        if error.sqlstate in UNKNOWN_SETTING and self._unsure and not self.pooled:
+            named = [name for name in self._unsure if f'"{name}"' in str(error)]
+            for name in named or list(self._unsure):
+                del self._unsure[name]
+                self.ignored = (*self.ignored, name)
+            self._warn()
+            return True
+        return False
+
+    def _warn(self) -> None:
+        if self.ignored and self.ignored not in _warned:  # once, though a process has two pools
+            _warned.add(self.ignored)
+            log.warning("words of the database's address are ignored", words=list(self.ignored))
+
+    def _set_options(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+        """Set the options of the socket that the address has; asyncpg has no word for them."""
+        transport: Any = getattr(connection, "_transport", None)
+        found = None if transport is None else transport.get_extra_info("socket")
+        if found is None or found.family.name == "AF_UNIX":
+            return
+        for level, option, value in self._address.socket_options:
+            found.setsockopt(level, option, value)

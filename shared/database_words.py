@@ -1,0 +1,133 @@
+"""The words that the query of a database address may have: libpq's, and those of poolers and ORMs.
+
+What is done with them: database_address.py. Words of libpq:
+https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS
+"""
+
+import re
+import socket
+from collections.abc import Mapping
+from urllib.parse import unquote
+
+PASSED = frozenset(
+    {"dbname", "database", "user", "password", "passfile", "krbsrvname", "gsslib", "service"}
+    | {"sslpassword"}
+)
+"""Words that asyncpg reads as libpq does."""
+
+FILES = frozenset({"sslcert", "sslkey", "sslrootcert", "sslcrl"})
+
+MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+TLS_VERSIONS = ("TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3")
+
+CHOICES: Mapping[str, tuple[str, ...]] = {
+    "sslmode": MODES,
+    "sslnegotiation": ("postgres", "direct"),
+    "ssl_min_protocol_version": TLS_VERSIONS,
+    "ssl_max_protocol_version": TLS_VERSIONS,
+    # The service writes, so a server that is only read is of no use to it.
+    "target_session_attrs": ("any", "read-write", "primary"),
+}
+
+FALSE = frozenset({"false", "0", "off", "no"})
+TRUE = frozenset({"", "true", "1", "on", "yes"})
+
+MEANINGLESS: Mapping[str, frozenset[str] | None] = {
+    "authtype": None,
+    "channel_binding": frozenset({"disable", "prefer"}),
+    "client_encoding": frozenset({"auto", "utf8", "utf-8", "unicode"}),
+    "fallback_application_name": None,
+    "gssdelegation": FALSE,
+    "gssencmode": frozenset({"disable", "prefer", "allow"}),
+    "load_balance_hosts": frozenset({"disable"}),
+    "max_protocol_version": None,
+    "min_protocol_version": frozenset({"3.0"}),
+    "replication": FALSE,
+    "requiressl": FALSE,
+    "ssl": FALSE,
+    "sslaccept": frozenset({"accept_invalid_certs"}),
+    "sslcertmode": frozenset({"allow"}),
+    "sslcompression": FALSE,
+    "sslsni": TRUE,
+    "tty": None,
+}
+"""Words with the values that change nothing of what asyncpg does; None is every value."""
+
+_VERIFY = "use sslmode=verify-full, which proves who the server is"
+REFUSED: Mapping[str, str] = {
+    "channel_binding": f"the driver has no channel binding; {_VERIFY}",
+    "gssencmode": "the driver cannot encrypt by GSSAPI; use sslmode",
+    "min_protocol_version": "the driver speaks version 3.0 of the protocol",
+    "replication": "a connection for replication cannot serve",
+    "require_auth": f"the driver cannot refuse a method of authentication; {_VERIFY}",
+    "requirepeer": "the driver cannot check who owns a socket",
+    "scram_client_key": "the driver needs the password",
+    "scram_server_key": "the driver needs the password",
+    "sslcertmode": "the driver cannot see to it",
+    "sslcrldir": "the driver reads one file of revoked certificates: use sslcrl",
+    "sslidentity": "the driver reads certificates and keys in PEM: use sslcert and sslkey",
+}
+"""Words that would be weaker, or lead nowhere, if they were ignored."""
+
+IGNORED = frozenset(
+    # of libpq
+    {"oauth_client_id", "oauth_client_secret", "oauth_issuer", "oauth_scope", "sslkeylogfile"}
+    # of ORMs, drivers and poolers; ATTACHMENTS_DATABASE_POOL sets the size of the pool
+    | {"checkout_timeout", "command_timeout", "conn_max_age", "connection_limit", "max_overflow"}
+    | {"max_size", "min_size", "pool", "pool_max_conns", "pool_min_conns", "pool_pre_ping"}
+    | {"pool_recycle", "pool_size", "pool_timeout", "poolclass", "reaping_frequency", "supa"}
+    | {"socket_timeout", "sockettimeout", "charset", "encoding", "serverversion", "uselibpqcompat"}
+)
+CACHES = frozenset(
+    {"statement_cache_size", "prepared_statement_cache_size", "statement_cache_capacity"}
+    | {"prepared_statements", "preparethreshold", "prepare"}
+)
+"""Words that turn prepared statements off if they are false or 0, as a pooler asks for."""
+
+EXEC_MODES = frozenset({"exec", "simple_protocol", "cache_describe", "describe_exec"})
+
+SOCKET_OPTIONS: Mapping[str, tuple[int, str]] = {
+    "keepalives_idle": (socket.IPPROTO_TCP, "TCP_KEEPIDLE"),
+    "keepalives_interval": (socket.IPPROTO_TCP, "TCP_KEEPINTVL"),
+    "keepalives_count": (socket.IPPROTO_TCP, "TCP_KEEPCNT"),
+    "tcp_user_timeout": (socket.IPPROTO_TCP, "TCP_USER_TIMEOUT"),
+}
+"""Numbers that the operating system takes as they are: seconds, seconds, a count, milliseconds."""
+
+_SHORT = re.compile(r"(?<!\S)-c\s*")
+_WORD = re.compile(r"(?:\\.|[^\s\\])+", re.DOTALL)
+_ESCAPE = re.compile(r"\\(.)", re.DOTALL)
+
+
+def split_query(query: str) -> dict[str, str]:
+    """Take a query apart as libpq does: a plus sign is one, and the last of a word counts."""
+    words = {}
+    for pair in query.split("&"):
+        name, _, value = pair.partition("=")
+        if name:
+            try:
+                words[unquote(name, errors="strict")] = unquote(value, errors="strict")
+            except UnicodeDecodeError:
+                raise ValueError("is not a valid address: its query must be UTF-8") from None
+    return words
+
+
+def split_options(text: str) -> dict[str, str] | None:
+    """Take `-c name=value` and `--name=value` apart; None if there is anything else in it.
+
+    A backslash escapes the next letter, as libpq has it.
+    """
+    if text.startswith("-c+"):  # URLs of other libraries have a plus sign for a space
+        text = text.replace("+", " ")
+    found = {}
+    for word in _WORD.findall(_SHORT.sub("--", text)):
+        name, equals, value = _ESCAPE.sub(r"\1", word).removeprefix("--").partition("=")
+        if not word.startswith("--") or not equals or not name:
+            return None
+        found[name.replace("-", "_")] = value
+    return found
+
+
+def is_number(text: str) -> bool:
+    """Whether it is written in digits alone, and is no larger than the words take."""
+    return text.isascii() and text.isdecimal() and len(text) < 10

@@ -1,0 +1,76 @@
+"""Settings of a session that come from its role, where a pooler refuses them from its client."""
+
+from collections.abc import Mapping
+
+import asyncpg
+
+from shared.connector import UNKNOWN_SETTING, Connector
+from shared.database import SERVER_SETTINGS, Connection, DatabaseAway
+from shared.refusals import explain
+
+CONNECT_S = 10.0
+
+
+async def set_on_role(database_url: str) -> list[str]:
+    """Set on the service's role, in this database, what a pooler refuses; returns what was set.
+
+    Empty where no pooler is. May be repeated. A session takes them when it begins, so those that
+    the pooler has open go on without. Raises DatabaseAway.
+    """
+    connector = Connector(database_url, SERVER_SETTINGS)
+    try:
+        connection = await connector.connect(timeout_s=CONNECT_S)
+        try:
+            if not connector.pooled:
+                return []
+            async with connection.transaction():
+                return [
+                    name
+                    for name, value in connector.role_settings.items()
+                    if await _set(connection, name, value)
+                ]
+        finally:
+            connection.terminate()
+    except (
+        asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError,
+    ) as error:  # fmt: skip
+        raise DatabaseAway(explain(error)) from error
+
+
+async def _set(connection: Connection, name: str, value: str) -> bool:
+    """Set one setting on the role; false if PostgreSQL does not know it."""
+    quoted = ".".join('"' + part.replace('"', '""') + '"' for part in name.split("."))
+    database = await connection.fetchval("SELECT quote_ident(current_database())")
+    try:
+        async with connection.transaction():
+            # FROM CURRENT, because a list such as search_path cannot be written as one text.
+            await connection.execute("SELECT set_config($1, $2, true)", name, value)
+            await connection.execute(
+                f"ALTER ROLE CURRENT_USER IN DATABASE {database} SET {quoted} FROM CURRENT"
+            )
+    except asyncpg.PostgresError as error:
+        if error.sqlstate not in UNKNOWN_SETTING:
+            raise
+        return False
+    return True
+
+
+async def find_missing(connection: Connection, wanted: Mapping[str, str]) -> list[str]:
+    """List the settings that are not in force in a session; unknown ones are left out."""
+    missing = []
+    for name, value in wanted.items():
+        found = await connection.fetchval("SELECT current_setting($1, true)", name)
+        if found is None:
+            continue
+        transaction = connection.transaction()
+        await transaction.start()
+        try:
+            # PostgreSQL writes it as it does what is in force: 5000 as 5s
+            meant = await connection.fetchval("SELECT set_config($1, $2, true)", name, value)
+        except asyncpg.PostgresError:
+            continue
+        finally:
+            await transaction.rollback()
+        if found != meant:
+            missing.append(name)
+    return missing

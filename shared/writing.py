@@ -1,0 +1,61 @@
+"""May the service write? A statement that asks without changing anything, and one that tries."""
+
+from shared.database import Connection
+from shared.probes import ORGANIZATION
+
+# Rows: none. PostgreSQL checks all the same that the server may be written to, that the tables have
+# these columns, and that the role may change them. Nothing is locked or logged.
+_ASK = """
+    WITH made AS (
+        INSERT INTO attachments (organization_id, bucket, name, file_name, policy_expires_at)
+        SELECT 0, '', '', '', now() WHERE false RETURNING 1
+    ), changed AS (
+        UPDATE attachments SET attempt = attempt WHERE false RETURNING 1
+    )
+    SELECT 1
+"""
+
+TABLES = ("attachments", "dead_letters", "organizations", "probe_arrivals", "tokens", "usage")
+PRIVILEGES = ("SELECT", "INSERT", "UPDATE", "DELETE")
+
+
+async def ask(connection: Connection) -> None:
+    """See that attachments may be written; raises what PostgreSQL says if they may not."""
+    await connection.fetchval(_ASK)
+
+
+async def try_write(connection: Connection) -> None:
+    """Write what a create and an event write, with every trigger, and take it back."""
+    transaction = connection.transaction()
+    await transaction.start()
+    try:
+        made = await connection.fetchval(
+            "INSERT INTO attachments (organization_id, bucket, name, file_name, policy_expires_at)"
+            " VALUES ($1, '', $2, '', now()) RETURNING id",
+            ORGANIZATION,
+            "Ω 文 🦊",
+        )
+        await connection.execute(
+            "UPDATE attachments SET size = 1, deleted_at = now() WHERE id = $1", made
+        )
+        await connection.execute("DELETE FROM attachments WHERE id = $1", made)
+        await connection.execute("UPDATE tokens SET last_used_at = now() WHERE id = -1")
+    finally:
+        await transaction.rollback()
+
+
+async def find_missing_privileges(connection: Connection) -> list[str]:
+    """List what the role may not do with the service's tables, as `DELETE on tokens`.
+
+    Tables that do not exist are left out. Identity columns need no privilege on their sequence.
+    """
+    rows = await connection.fetch(
+        "SELECT p.word || ' on ' || t.name AS missing"
+        " FROM unnest($1::text[]) WITH ORDINALITY AS t (name, place)"
+        " CROSS JOIN unnest($2::text[]) WITH ORDINALITY AS p (word, place)"
+        " WHERE NOT has_table_privilege(to_regclass(t.name)::oid, p.word)"
+        " ORDER BY t.place, p.place",
+        TABLES,
+        PRIVILEGES,
+    )
+    return [row["missing"] for row in rows]
