@@ -178,7 +178,7 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
         request[NOISE].warning.log(
             "database is away", (str(error), route), error=str(error), route=route
         )
-        return unavailable(error.refusal and error.refusal.detail).response()
+        return unavailable(error.refusal.detail if error.refusal else None).response()
     except StoreError as error:
         kind, route = type(error).__name__, _route(request)
         request[NOISE].warning.log("store is away", (kind, route), error=kind, route=route)
