@@ -97,6 +97,7 @@ class _Reader:
         self._pooled = False
         self._cache: int | None = None
         self._hostaddr = self._ssl = ""
+        self._strict = False
         self._special: Mapping[str, Callable[[str], None]] = {
             "host": lambda value: self._keep("host", value),
             "port": self._port,
@@ -204,7 +205,7 @@ class _Reader:
     def _sslaccept(self, value: str) -> None:
         if value != "strict":
             raise ValueError("has an sslaccept that is none of strict, accept_invalid_certs")
-        self._ssl = "verify-full"
+        self._strict = True
 
     def _pgbouncer(self, value: str) -> None:
         if value.lower() not in TRUE | FALSE:
@@ -277,9 +278,10 @@ class _Reader:
             raise ValueError("names more or fewer ports than hosts")
 
     def _finish_tls(self) -> None:
-        strict = self._ssl == "verify-full"  # sslaccept=strict adds to what sslmode asks for
-        if self._ssl and (strict or "sslmode" not in self._query):
-            self._query["sslmode"] = self._ssl
+        if self._strict:  # it adds to what sslmode asks for
+            self._query["sslmode"] = "verify-full"
+        elif self._ssl:
+            self._query.setdefault("sslmode", self._ssl)
         root = self._query.get("sslrootcert")
         if root == "system":
             if self._query.setdefault("sslmode", "verify-full") != "verify-full":
@@ -289,7 +291,7 @@ class _Reader:
             self._query.get("sslmode") not in MODES[3:]
         ):
             raise ValueError("must have sslmode=require or stronger where sslnegotiation is direct")
-        if root == "system" or (strict and root is None):
+        if root == "system" or (self._strict and root is None):
             del self._query["sslmode"]
             self._trust_the_system()
         for name in sorted(FILES & self._query.keys()):

@@ -93,7 +93,10 @@ TABLE: Mapping[str, tuple[str, str]] = {
     ),
     "42804": ("the schema is not that of this version", MIGRATE),
     "42883": ("the schema is not that of this version", MIGRATE),
-    "42P01": ("the schema is missing, or not that of this version", MIGRATE),
+    "42P01": (
+        "tables are missing, or the role cannot see them",
+        f"{MIGRATE}; the role needs USAGE on their schema, and its search_path must name it",
+    ),
     "42P05": (
         "a pooler in front of PostgreSQL mixes up prepared statements",
         f"add pgbouncer=true to {URL}",

@@ -19,7 +19,7 @@ LOCK_KEY = 7_236_013_482  # any number that no one else locks in this database
 
 CONNECT_S = 10.0
 
-# Limits that the role or the address may have are for short statements.
+# The limits of the role are for short statements; a pooler leaves them in force.
 UNLIMITED = """
     SELECT set_config(name, '0', true) FROM pg_settings WHERE name IN
     ('statement_timeout', 'lock_timeout', 'idle_in_transaction_session_timeout',
@@ -49,7 +49,8 @@ def migrate(connection: Connection) -> None:
 
 async def run() -> None:
     """Connect with the address that `shared.schema.migrate` was given."""
-    connector = Connector(context.config.attributes["database_url"])
+    limits = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
+    connector = Connector(context.config.attributes["database_url"], dict.fromkeys(limits, "0"))
     # asyncpg reads the address, as everywhere else: SQLAlchemy understands fewer of its parameters.
     engine = create_async_engine(
         "postgresql+asyncpg://",
