@@ -127,6 +127,6 @@ async def health_ready(request: web.Request) -> web.Response:
     parts = request.app[PARTS]
     if parts.drain.begun:
         raise unavailable()
-    await parts.health.run(writing.ask)
+    await writing.require(parts.health, parts.clients.whole.full)
     parts.ids.require_free_showing_why()
     return web.json_response({"status": "ready"})

@@ -120,10 +120,12 @@ def migrate(data_dir: DataDir = LOCAL) -> None:
     import asyncio
 
     from shared.database import DatabaseAway
+    from shared.log import configure_logging
     from shared.role_settings import set_on_role
     from shared.schema import NotMigrated
     from shared.schema import migrate as run
 
+    configure_logging("warning", settings.log_format)
     name = f"ATTACHMENTS_DATABASE_{'DIRECT_' if settings.database_direct_url else ''}URL"
     try:
         run(settings.session_url)

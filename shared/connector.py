@@ -7,6 +7,8 @@ run in another session. `attachments migrate` sets the settings on the role inst
 """
 
 import asyncio
+import itertools
+import secrets
 from collections.abc import Mapping
 from typing import Any
 
@@ -29,6 +31,21 @@ UNKNOWN_SETTING = frozenset({"42704", "55P02", "42501"})
 
 log = get_logger(__name__)
 _warned: set[tuple[str, ...]] = set()
+
+
+class Session(asyncpg.Connection):
+    """A connection whose prepared statements have names that no other process uses.
+
+    Through a pooler that hides, a name of another process would run that process's statement. So it
+    is an error that there is no such name, and `Database.run` does without names from then on.
+    """
+
+    __slots__ = ()
+    _OURS = secrets.token_hex(6)
+    _NUMBERS = itertools.count(1)
+
+    def _get_unique_id(self, prefix: str) -> str:
+        return f"attachments_{prefix}_{self._OURS}_{next(self._NUMBERS):x}"
 
 
 class Connector:
@@ -98,6 +115,7 @@ class Connector:
             given["server_settings"] = {**self.settings, **self._unsure, MARK[0]: MARK[1]}
             if (size := self._address.statement_cache_size) is not None:
                 given["statement_cache_size"] = size
+        given["connection_class"] = Session
         given["timeout"] = None  # ours is around all attempts
         return await asyncpg.connect(self._address.dsn, **given)
 

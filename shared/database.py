@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any, Concatenate, ParamSpec, TypeAlias, TypeVar
 
 import asyncpg
@@ -44,6 +45,7 @@ AWAY = (
     asyncpg.InternalClientError,
     OSError,
 )
+DISK_FULL = "53100"
 SLOW = (asyncpg.QueryCanceledError, asyncpg.LockNotAvailableError, TimeoutError)
 # A pooler gave us another session than the one in which the statement was prepared.
 MIXED_UP = (asyncpg.InvalidSQLStatementNameError, asyncpg.DuplicatePreparedStatementError)
@@ -79,6 +81,17 @@ async def _keep_session(_connection: object) -> None:
     """Skip asyncpg's reset on release: no statement here leaves anything in its session."""
 
 
+@dataclass(slots=True)
+class Full:
+    """Whether the server's disk was full when something was written; whoever finds room clears it.
+
+    `asked_at` is when that was tried last, in monotonic seconds.
+    """
+
+    seen: bool = False
+    asked_at: float = 0.0
+
+
 class Database:
     """A bounded pool; every statement of the service runs through `run`."""
 
@@ -88,6 +101,7 @@ class Database:
         self.pool = pool
         self._kept = Kept(pool)
         self.connector = connector
+        self.full = Full()
         self._abandoned: set[asyncio.Task[Any]] = set()
 
     async def run(
@@ -118,6 +132,8 @@ class Database:
                 refusal = find_refusal(error)
                 if refusal is None:
                     raise
+                if refusal.code == DISK_FULL:
+                    self.full.seen = True
                 again = isinstance(error, PASSING) and not isinstance(error, SLOW)
                 if isinstance(error, (asyncpg.ReadOnlySQLTransactionError, *MIXED_UP)):
                     await self._renew_sessions(error)

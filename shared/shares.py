@@ -20,6 +20,7 @@ class Share(Database):
     def __init__(self, shares: "Shares", key: Hashable) -> None:
         self.pool = shares.whole.pool
         self.connector = shares.whole.connector
+        self.full = shares.whole.full
         self._abandoned = shares.whole._abandoned
         self._run = shares.whole.run
         self._shares = shares

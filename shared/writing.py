@@ -1,7 +1,13 @@
 """May the service write? A statement that asks without changing anything, and one that tries."""
 
-from shared.database import Connection
+import time
+
+from shared.database import DISK_FULL, Connection, Database, DatabaseAway, Full
 from shared.probes import ORGANIZATION
+from shared.refusals import TABLE, Refusal
+
+TRY_EVERY_S = 5.0
+"""How often a write is tried while the disk was full."""
 
 # Rows: none. PostgreSQL checks all the same that the server may be written to, that the tables have
 # these columns, and that the role may change them. Nothing is locked or logged.
@@ -22,6 +28,26 @@ PRIVILEGES = ("SELECT", "INSERT", "UPDATE", "DELETE")
 async def ask(connection: Connection) -> None:
     """See that attachments may be written; raises what PostgreSQL says if they may not."""
     await connection.fetchval(_ASK)
+
+
+async def require(database: Database, *others: Full) -> None:
+    """See that attachments may be written; one statement. Raises DatabaseAway if they may not.
+
+    If a write of the process, noted in `database` or the `others`, met a full disk, a write is
+    tried in place of that statement, at most every TRY_EVERY_S seconds, until one succeeds.
+    """
+    noted = [each for each in (database.full, *others) if each.seen]
+    if not noted:
+        await database.run(ask)
+        return
+    now = time.monotonic()
+    if now < database.full.asked_at + TRY_EVERY_S:
+        cause, mend = TABLE[DISK_FULL]
+        raise DatabaseAway(Refusal(cause=cause, mend=mend, code=DISK_FULL))
+    database.full.asked_at = now
+    await database.run(try_write)
+    for each in noted:
+        each.seen = False
 
 
 async def try_write(connection: Connection) -> None:

@@ -60,9 +60,12 @@ async def test_words_of_others_in_the_address_do_no_harm(
         assert await database.run(lambda c: c.fetchval(shown)) == "8MBmine"
         assert database.connector is not None
         assert database.connector.ignored == ("connection_limit", "pool_timeout", "unheard_of")
-    for arguments in (("migrate",), ("organizations", "create", "more")):
-        ended = await command(service, *arguments)
-        assert ended.status == 0, ended.err
+    ended = await command(service, "organizations", "create", "more")
+    assert ended.status == 0, ended.err
+    ended = await command(service, "migrate")
+    assert ended.status == 0, ended.err
+    for word in ("connection_limit", "pool_timeout", "unheard_of"):
+        assert word in ended.err
 
 
 async def test_an_address_that_would_be_weaker_than_asked_is_refused(service: Service) -> None:
@@ -246,6 +249,28 @@ async def test_ready_is_503_where_the_service_may_read_and_not_write(
     assert (await service.client.request("GET", PATH)).status == 200
     assert (await service.client.request("POST", PATH, CREATE)).status == 503
     assert (await service.client.request("GET", "/health/ready")).status == 503
+
+
+async def test_ready_is_503_after_a_full_disk_until_a_write_succeeds(service: Service) -> None:
+    await service.execute(
+        "CREATE FUNCTION fill() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN RAISE SQLSTATE '53100'; END $$"
+    )
+    await service.execute(
+        "CREATE TRIGGER full_disk BEFORE INSERT ON attachments FOR EACH ROW EXECUTE FUNCTION fill()"
+    )
+    client = service.client
+    assert (await client.request("GET", "/health/ready")).status == 200
+    assert (await client.request("POST", PATH, CREATE)).status == 503
+    for _ in range(2):
+        assert (await client.request("GET", "/health/ready")).status == 503
+
+    await service.execute("DROP TRIGGER full_disk ON attachments")
+
+    async def ready() -> bool:
+        return (await client.request("GET", "/health/ready")).status == 200
+
+    await until(ready)
 
 
 async def test_grants_on_the_tables_are_enough(
