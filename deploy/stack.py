@@ -27,6 +27,7 @@ from shared import organizations
 from shared.connector import Connector
 from shared.errors import ObjectMissing, StoreError
 from shared.listening import reached_at
+from shared.log import configure_logging
 from shared.refusals import explain
 from shared.settings import PREFIX, Settings, load_settings, split_words
 from shared.signing import Credentials
@@ -162,6 +163,8 @@ class Stack:
         loading = asyncio.create_task(asyncio.to_thread(import_module, "shared.schema"))
         if self.servers.postgres is not None:
             await self.servers.postgres.start()
+        # Words of the address that are ignored are logged by the API.
+        configure_logging("error", self.settings.log_format)
         connector = Connector(self.settings.database_url.get_secret_value())
         await _until_connected(connector)
         await loading

@@ -1,13 +1,17 @@
 """What PostgreSQL refuses: 503 for clients, one line for operators, and no traceback."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Callable
+from typing import Any
 from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
 import pytest_asyncio
+import uvloop
 
+from shared.connector import Connector
 from shared.database import Connection, DatabaseAway, DatabaseForbids, open_database
 from shared.refusals import TABLE
 from shared.schema import NotMigrated, migrate
@@ -77,6 +81,28 @@ async def test_an_address_that_would_be_weaker_than_asked_is_refused(service: Se
         assert ended.status == 1
         assert f"ATTACHMENTS_{name.upper()}: asks for channel_binding" in ended.err
         assert "Traceback" not in ended.err
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+async def test_keepalives_are_set_on_the_socket(database_url: str, loop: str) -> None:
+    """uvloop, which the API and the worker run on, gives out sockets of its own kind."""
+
+    async def read() -> tuple[int, int]:
+        connection: Any = await Connector(f"{database_url}?keepalives_idle=33").connect()
+        found = connection._transport.get_extra_info("socket")
+        read = (
+            found.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE),
+            found.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE),
+        )
+        await connection.close()
+        return read
+
+    def run() -> tuple[int, int]:
+        factory = uvloop.new_event_loop if loop == "uvloop" else asyncio.new_event_loop
+        with asyncio.Runner(loop_factory=factory) as runner:
+            return runner.run(read())
+
+    assert await asyncio.to_thread(run) == (1, 33)
 
 
 @pytest.mark.parametrize(
