@@ -10,6 +10,7 @@ import asyncio
 import itertools
 import secrets
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import asyncpg
@@ -28,6 +29,9 @@ NO_POOLER_SETS = "unsupported startup parameter"
 
 # SQLSTATEs of a setting that the server does not know, or does not take from a session
 UNKNOWN_SETTING = frozenset({"42704", "55P02", "42501"})
+
+# What makes asyncpg, as libpq, go on to the next host
+NEXT_HOST = (OSError, asyncpg.CannotConnectNowError, asyncpg.TargetServerAttributeNotMatched)
 
 log = get_logger(__name__)
 _warned: set[tuple[str, ...]] = set()
@@ -88,13 +92,24 @@ class Connector:
     ) -> "asyncpg.Connection[asyncpg.Record]":
         """Connect within `timeout_s`, or what the address allows if that is less.
 
-        Raises what asyncpg does. `arguments` are asyncpg's.
+        Several hosts are tried in order; each may take its part of the time, so that one that does
+        not answer leaves some for the next. Raises what asyncpg does. `arguments` are asyncpg's.
         """
         limits = [each for each in (timeout_s, self._address.timeout_s) if each is not None]
-        async with asyncio.timeout(min(limits, default=None)):
+        limit_s = min(limits) / len(self._address.dsns) if limits else None
+        *others, last = self._address.dsns
+        for dsn in others:
+            with suppress(*NEXT_HOST):
+                return await self._connect_to(dsn, limit_s, arguments)
+        return await self._connect_to(last, limit_s, arguments)
+
+    async def _connect_to(
+        self, dsn: str, limit_s: float | None, arguments: dict[str, Any]
+    ) -> "asyncpg.Connection[asyncpg.Record]":
+        async with asyncio.timeout(limit_s):
             while True:
                 try:
-                    connection = await self._connect_once(arguments)
+                    connection = await self._connect_once(dsn, arguments)
                 except asyncpg.PostgresError as error:
                     if not self._learn(error):
                         raise
@@ -103,7 +118,7 @@ class Connector:
                     return connection
 
     async def _connect_once(
-        self, arguments: dict[str, Any]
+        self, dsn: str, arguments: dict[str, Any]
     ) -> "asyncpg.Connection[asyncpg.Record]":
         given: dict[str, Any] = {**self._address.arguments, **arguments}
         if self.pooled:
@@ -117,7 +132,7 @@ class Connector:
                 given["statement_cache_size"] = size
         given["connection_class"] = Session
         given["timeout"] = None  # ours is around all attempts
-        return await asyncpg.connect(self._address.dsn, **given)
+        return await asyncpg.connect(dsn, **given)
 
     def _learn(self, error: asyncpg.PostgresError) -> bool:
         """Give up what the server refuses; returns whether there is any hope in trying again."""
@@ -125,7 +140,9 @@ class Connector:
             self.pooled = True
             return True
         if error.sqlstate in UNKNOWN_SETTING and self._unsure and not self.pooled:
-            named = [name for name in self._unsure if f'"{name}"' in str(error)]
+            named = [name for name in self._unsure if name in str(error)]
+            if not named and error.sqlstate == "42501":  # it is of the database, not of a setting
+                return False
             for name in named or list(self._unsure):
                 del self._unsure[name]
                 self.ignored = (*self.ignored, name)

@@ -83,7 +83,7 @@ async def _keep_session(_connection: object) -> None:
 
 @dataclass(slots=True)
 class Full:
-    """Whether the server's disk was full when something was written; whoever finds room clears it.
+    """Whether the server's disk was full when something was written; a successful write clears it.
 
     `asked_at` is when that was tried last, in monotonic seconds.
     """

@@ -4,13 +4,15 @@ libpq, poolers and ORMs each have words of their own. asyncpg reads some of libp
 others to the server as settings of the session; the server ends the connection if it does not know
 one. So every word is read here. It is passed on, translated, ignored with a warning that names it,
 or refused, if ignoring it would make the connection weaker than it was asked to be.
+
+It is long because the words of one address depend on each other.
 """
 
 import os
 import re
 import socket
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import SplitResult, quote, unquote, urlsplit
@@ -41,12 +43,13 @@ SCHEME = re.compile(r"postgres(ql)?(\+[a-z0-9_]+)?")
 class Address:
     """An address as asyncpg takes it.
 
-    `settings` are of the session, and `unsure` may be some: the server knows. `ignored` names the
-    words without an effect. `timeout_s` bounds the making of a connection, None as we like.
-    `pooled` tells that a pooler is in front of the server.
+    `dsns` are one for each host of `dsn`. `settings` are of the session, and `unsure` may be some:
+    the server knows. `ignored` names the words without an effect. `timeout_s` bounds the making of
+    a connection; None is no bound. `pooled` tells that a pooler is in front of the server.
     """
 
     dsn: str = field(repr=False)
+    dsns: tuple[str, ...] = field(repr=False)
     arguments: Mapping[str, Any] = field(default_factory=dict, repr=False)
     settings: Mapping[str, str] = field(default_factory=dict)
     unsure: Mapping[str, str] = field(default_factory=dict)
@@ -246,10 +249,9 @@ class _Reader:
         """Put it together. Raises ValueError."""
         self._finish_hosts()
         self._finish_tls()
-        netloc = self._parts.netloc
-        query = "&".join(f"{name}={quote(value, safe='')}" for name, value in self._query.items())
         return Address(
-            dsn=f"postgresql://{netloc}{self._parts.path}{'?' if query else ''}{query}",
+            dsn=self._dsn(self._parts.netloc, self._query),
+            dsns=tuple(self._dsns()),
             arguments=self._arguments,
             settings=self._settings,
             unsure=self._unsure,
@@ -259,6 +261,21 @@ class _Reader:
             statement_cache_size=self._cache,
             socket_options=self._socket_options(),
         )
+
+    def _dsn(self, netloc: str, words: Mapping[str, str]) -> str:
+        query = "&".join(f"{name}={quote(value, safe='')}" for name, value in words.items())
+        return f"postgresql://{netloc}{self._parts.path}{'?' if query else ''}{query}"
+
+    def _dsns(self) -> Iterator[str]:
+        user, at, named = self._parts.netloc.rpartition("@")
+        ports = self._query.get("port", "").split(",")
+        for place, host in enumerate((named or self._query.get("host", "")).split(",")):
+            words = dict(self._query)
+            if len(ports) > 1:
+                words["port"] = ports[place]
+            if not named and host:
+                words["host"] = host
+            yield self._dsn(f"{user}{at}{host if named else ''}", words)
 
     def _finish_hosts(self) -> None:
         named = self._parts.netloc.rpartition("@")[2] or self._query.get("host", "")

@@ -54,8 +54,8 @@ TABLE: Mapping[str, tuple[str, str]] = {
     "22P05": ("the encoding of the database cannot hold a text", ENCODING),
     "25006": (
         "PostgreSQL is read-only",
-        f"lead {URL} to the primary, or unset default_transaction_read_only of the server, the"
-        " database and the role",
+        f"lead {URL} to the primary (of several hosts, target_session_attrs=read-write finds it),"
+        " or unset default_transaction_read_only of the server, the database and the role",
     ),
     "25P02": ("a transaction failed", TRY_AGAIN),
     "25P03": (

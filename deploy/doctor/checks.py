@@ -145,6 +145,8 @@ async def _carry_out(check: Check, examination: Examination) -> Verdict:
     except DatabaseForbids:
         return failed(MAY_NOT, GRANT)
     except DatabaseAway as error:
+        if error.refusal is not None and error.refusal.code[:2] not in ("", "08", "57"):
+            return failed(f"the database refuses: {error.refusal.cause}", error.refusal.mend)
         return failed(f"the database went away ({error})", AGAIN)
     except AttachmentsError as error:
         return failed(f"it went away meanwhile ({type(error).__name__}: {error})", AGAIN)

@@ -4,10 +4,13 @@ All of it is one transaction, which a pooler leaves in one session.
 """
 
 import asyncio
+from collections.abc import Mapping
+from contextlib import suppress
 from uuid import uuid4
 
 from alembic import context
 from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
@@ -30,12 +33,14 @@ ENCODING = """
 """
 
 
-def migrate(connection: Connection) -> None:
+def migrate(connection: Connection, connector: Connector) -> None:
     """Bring the schema to the head; a second run, or one side by side, finds nothing to do.
 
     Raises NotUtf8 for a database without a schema. One that has a schema is left as it is.
     """
     with connection.begin():
+        if connector.pooled:
+            _set_as_asked(connection, connector.role_settings)
         connection.execute(text(UNLIMITED))
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK_KEY})
         connection.execute(text("SET LOCAL lock_timeout = '5s'"))
@@ -45,6 +50,18 @@ def migrate(connection: Connection) -> None:
         context.configure(connection=connection, target_metadata=None)
         with context.begin_transaction():
             context.run_migrations()
+
+
+def _set_as_asked(connection: Connection, settings: Mapping[str, str]) -> None:
+    """Set for this transaction what a pooler refused to set for the session, such as search_path.
+
+    What PostgreSQL does not know either is left out.
+    """
+    for name, value in settings.items():
+        with suppress(DBAPIError), connection.begin_nested():
+            connection.execute(
+                text("SELECT set_config(:name, :value, true)"), {"name": name, "value": value}
+            )
 
 
 async def run() -> None:
@@ -63,7 +80,7 @@ async def run() -> None:
         },
     )
     async with engine.connect() as connection:
-        await connection.run_sync(migrate)
+        await connection.run_sync(migrate, connector)
     await engine.dispose()
 
 

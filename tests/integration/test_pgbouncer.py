@@ -109,6 +109,25 @@ async def test_an_empty_database_is_migrated_through_pgbouncer_side_by_side(
     await connection.close()
 
 
+async def test_a_schema_that_the_address_names_is_used_through_pgbouncer(
+    stack: Stack, tmp_path: Path
+) -> None:
+    connection = await asyncpg.connect(stack.postgres.url)
+    await connection.execute("DROP DATABASE IF EXISTS behind_pooler")
+    await connection.execute("CREATE DATABASE behind_pooler")
+    await connection.close()
+    direct = stack.postgres.database_url("behind_pooler")
+    connection = await asyncpg.connect(direct)
+    await connection.execute("CREATE SCHEMA mine")
+    async with running_pgbouncer(tmp_path, direct, mode="transaction") as running:
+        url = f"{running.url(direct)}?search_path=mine&unheard_of=1"
+        await asyncio.to_thread(migrate, url)
+        assert "search_path" in await set_on_role(url)
+    assert await connection.fetchval("SELECT to_regclass('mine.attachments')") == "mine.attachments"
+    assert await connection.fetchval("SELECT to_regclass('public.attachments')") is None
+    await connection.close()
+
+
 async def test_the_settings_that_pgbouncer_refuses_are_set_on_the_role(
     stack: Stack, bouncer: PgBouncer, database_url: str
 ) -> None:

@@ -17,6 +17,7 @@ from shared.refusals import TABLE
 from shared.schema import NotMigrated, migrate
 from tests.commands import command
 from tests.conftest import StartService
+from tests.proxy import running_proxy
 from tests.service import ApiProcess, Service, make_settings, until
 from tests.stack import Stack
 
@@ -70,6 +71,20 @@ async def test_words_of_others_in_the_address_do_no_harm(
     assert ended.status == 0, ended.err
     for word in ("connection_limit", "pool_timeout", "unheard_of"):
         assert word in ended.err
+
+
+async def test_a_host_that_does_not_answer_leaves_time_for_the_next(
+    stack: Stack, database_url: str
+) -> None:
+    parts = urlsplit(database_url)
+    user, _, host = parts.netloc.rpartition("@")
+    async with running_proxy(database_url) as proxy:
+        proxy.swallow()
+        silent = urlsplit(proxy.url).netloc.rpartition("@")[2]
+        words = "target_session_attrs=read-write"
+        url = parts._replace(netloc=f"{user}@{silent},{host}", query=words).geturl()
+        async with open_database(make_settings(stack.environment(url))) as database:
+            assert await database.run(lambda c: c.fetchval("SELECT 1")) == 1
 
 
 async def test_an_address_that_would_be_weaker_than_asked_is_refused(service: Service) -> None:

@@ -181,6 +181,22 @@ def test_hosts_and_sockets(url: str, dsn: str, place: str) -> None:
     assert (found.dsn, found.place) == (dsn, place)
 
 
+@pytest.mark.parametrize(
+    ("url", "dsns"),
+    [
+        ("postgres://u:p@a:1,[::1]:2/x", ["postgresql://u:p@a:1/x", "postgresql://u:p@[::1]:2/x"]),
+        ("postgres://a,b/x?port=6", ["postgresql://a/x?port=6", "postgresql://b/x?port=6"]),
+        (
+            "postgres://u@/x?host=a,b&port=6,7",
+            ["postgresql://u@/x?host=a&port=6", "postgresql://u@/x?host=b&port=7"],
+        ),
+        ("postgres:///x", ["postgresql:///x"]),
+    ],
+)
+def test_each_host_has_an_address_of_its_own(url: str, dsns: list[str]) -> None:
+    assert list(parse_address(url).dsns) == dsns
+
+
 def test_a_certificate_is_verified_by_name_where_that_is_asked_for(tmp_path: Path) -> None:
     found = parse("sslmode=verify-full&hostaddr=10.0.0.1")
     assert found.ignored == ("hostaddr",)
