@@ -57,8 +57,8 @@ async def _reconcile(
 ) -> bool:
     """Find, mend and print; returns whether nothing is left that differs."""
     from shared.broker import Publisher
-    from shared.deployment import find_prefix
     from shared.database import DatabaseForbids
+    from shared.deployment import find_prefix
     from shared.reconciliation import Reconciliation
     from shared.storage import open_storage
 

@@ -21,7 +21,10 @@ _ASK = """
     SELECT 1
 """
 
-TABLES = ("attachments", "dead_letters", "organizations", "probe_arrivals", "tokens", "usage")
+TABLES = (
+    "attachments", "dead_letter_origins", "dead_letters", "deployment", "organizations",
+    "probe_arrivals", "tokens", "usage",
+)  # fmt: skip
 PRIVILEGES = ("SELECT", "INSERT", "UPDATE", "DELETE")
 
 
