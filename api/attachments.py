@@ -12,10 +12,11 @@ from api.copying import copy_all, require_room, take_over
 from api.documents import included
 from api.limits import check_declared, find_limits
 from api.listing import read_page
+from api.own_files import Meaning, read_meaning, take_own
 from api.parts import Parts, admit, now, origin
 from api.problems import Problem, bad_request, document_response, not_found
 from api.queries import parse_id, parse_listing, parse_view
-from api.uploads import Source, find_source, is_as_shown, name_source, stored_type
+from api.uploads import Source, find_source, name_source, stored_type
 from api.usage import create_within
 from shared import attachments
 from shared.attachments import Attachment, NewAttachment
@@ -212,18 +213,11 @@ def _location_faults(
     *,
     organization_id: int,
     pointer: str = "data",
-    own_key: str | None = None,
 ) -> list[dict[str, Any]]:
     if temp_url is None:
         return []
     try:
-        name_source(
-            parts.settings,
-            temp_url,
-            organization_id=organization_id,
-            pointer=pointer,
-            own_key=own_key,
-        )
+        name_source(parts.settings, temp_url, organization_id=organization_id, pointer=pointer)
     except Problem as problem:
         return problem.errors
     return []
@@ -246,23 +240,26 @@ async def update(request: web.Request) -> web.Response:
     if row is None:
         raise not_found()
     changes, faults = check_changes(
-        {name: value for name, value in attributes.items() if (name, value) != ("name", row.name)},
+        attributes,
         max_size=parts.settings.max_size,
         reserved=parts.settings.reserved_files,
+        row=row,
     )
-    temp_url = changes.get("temp_url")
-    if temp_url is not None:
-        files = parts.documents.links.base(origin(request, parts.settings))
-        if is_as_shown(parts.settings, temp_url, row, f"{files}/{row.key}"):
-            temp_url = None
-            del changes["temp_url"]
-    faults += _location_faults(parts, temp_url, organization_id=organization_id, own_key=row.key)
+    address = changes.pop("temp_url", None)
+    meaning = read_meaning(parts, request, row, address)
+    if meaning is Meaning.ANOTHER_OBJECT:
+        faults += _location_faults(parts, address, organization_id=organization_id)
     if faults:
         raise Problem(422, faults)
-    if temp_url is not None:
-        changed = await take_over(parts, caller, row, temp_url, changes)
-    else:
+    if meaning is Meaning.OWN_FILE:
+        changes |= await take_own(parts, request, row, address)
+    changed: Attachment | None = row
+    if meaning is Meaning.ANOTHER_OBJECT:
+        changed = await take_over(parts, caller, row, address, changes)
+    elif changes:
         changed = await run(attachments.update, attachment_id, organization_id, changes)
+    elif meaning is Meaning.OWN_FILE:  # its file may have been recorded
+        changed = await run(attachments.find, attachment_id, organization_id)
     if changed is None:
         raise not_found()
     return _show(request, parts, changed)

@@ -6,7 +6,7 @@ from typing import Any
 
 from api.problems import access_denied, bad_request, general, invalid
 from shared import content_types
-from shared.attachments import ATTACHABLE_TYPES
+from shared.attachments import ATTACHABLE_TYPES, Attachment
 from shared.reserved import Reserved
 
 MAX_TEXT = 255
@@ -18,8 +18,30 @@ RESERVED = Reserved()
 # NUL cannot be stored; CR and LF would break headers; a lone surrogate is no character.
 _NO_TEXT = re.compile("[\x00\r\n\ud800-\udfff]")
 
+_DECIMAL = re.compile(r"-?[0-9]{1,40}", re.ASCII)
+INTEGERS = frozenset({"size", "attachable_id"})
+FREE_STRINGS = frozenset({"message_id", "external_id"})
+NEVER_NULL = frozenset({"name", "attachable_type"})
+"""Attributes whose blank strings are refused; a blank string for any other one is null."""
+
 Fault = tuple[str, dict[str, Any]]
 """A detail and its meta."""
+
+
+def read_value(name: str, value: Any) -> Any:
+    """Read an attribute as clients write it (contract.md, "Lenient in, exact out").
+
+    A blank string for an optional value is null, a decimal string an integer, an integer for a
+    free string its digits. Anything else stays as it is.
+    """
+    if isinstance(value, str):
+        if name not in NEVER_NULL and not value.strip():
+            return None
+        if name in INTEGERS and _DECIMAL.fullmatch(value):
+            return int(value)
+    elif name in FREE_STRINGS and type(value) is int:
+        return str(value)
+    return value
 
 
 def resource_object(document: Any) -> Any:
@@ -186,10 +208,32 @@ def check_new(
 
 
 def check_changes(
-    attributes: dict[str, Any], *, max_size: int, reserved: Reserved = RESERVED
+    attributes: dict[str, Any],
+    *,
+    max_size: int,
+    reserved: Reserved = RESERVED,
+    row: Attachment | None = None,
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Return the attributes that a client may change, and the error objects of all faults."""
+    """Return the attributes that a client changes, and the error objects of all faults.
+
+    What equals the value in `row` is no change and is not judged. `temp_url` is left in: an
+    address has many spellings, see `api.temp_urls`.
+    """
+    if row is not None:
+        attributes = {
+            name: value
+            for name, value in attributes.items()
+            if name == "temp_url" or name not in CHANGEABLE or not _is_shown(row, name, value)
+        }
     return _check(attributes, CHANGEABLE, max_size, "data", reserved, required=())
+
+
+def _is_shown(row: Attachment, name: str, value: Any) -> bool:
+    shown = getattr(row, name)
+    # True == 1 in Python, and is no number to a client.
+    return any(
+        type(each) is type(shown) and each == shown for each in (value, read_value(name, value))
+    )
 
 
 def _reserved_fault(name: str, value: Any, reserved: Reserved) -> Fault | None:
@@ -214,7 +258,7 @@ def _check(
     for name in names:
         if name not in attributes and name not in required:
             continue
-        value = attributes.get(name)
+        value = read_value(name, attributes.get(name))
         fault = _reserved_fault(name, value, reserved) or checks[name](value, max_size)
         if fault is not None:
             errors.append(invalid(f"{pointer}/attributes/{name}", *fault))

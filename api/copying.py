@@ -10,7 +10,7 @@ from typing import Any
 
 from api.parts import Parts
 from api.tokens import Caller
-from api.uploads import Source, find_source, record_in_place
+from api.uploads import Source, find_source
 from api.usage import check_growth
 from shared import content_types, copies
 from shared.attachments import Attachment
@@ -58,7 +58,7 @@ def require_room(parts: Parts, organization_id: int, sources: Sequence[Source | 
 async def take_over(
     parts: Parts, caller: Caller, row: Attachment, temp_url: str, changes: dict[str, Any]
 ) -> Attachment | None:
-    """Change an attachment whose `temp_url` says that the file is there.
+    """Change an attachment whose `temp_url` names another object, which is copied to its key.
 
     None if there is no such attachment any more. Raises Problem 422 if it may not be taken, Busy
     if too many copies wait; then nothing has changed.
@@ -68,15 +68,11 @@ async def take_over(
         temp_url,
         organization_id=row.organization_id,
         pointer="data",
-        own_key=row.key,
         max_size=row.max_bytes(parts.settings.max_size),
     )
     changes["temp_url"] = source.url
-    if source.found is None:
-        return await record_in_place(parts, row, changes)
     await check_growth(parts, caller, row, source)
     require_room(parts, row.organization_id, [source])
-    assert source.wanted is not None
     asked = await parts.clients.of(row.organization_id).run(
         copies.change, row, changes, source.wanted, grace_s=parts.settings.publish_grace
     )
@@ -97,7 +93,7 @@ async def copy_all(
     tasks = [
         asyncio.create_task(_copy_or_leave(parts, row, source))
         for row, source in zip(rows, sources, strict=True)
-        if source is not None and source.found is not None
+        if source is not None
     ]
     if not tasks:
         return list(rows)
@@ -111,12 +107,11 @@ async def copy_all(
 
 
 def _is_small(source: Source | None) -> bool:
-    found = source.found if source is not None else None
-    return found is not None and found.size <= MAX_COPIED_AT_ONCE
+    return source is not None and source.found.size <= MAX_COPIED_AT_ONCE
 
 
 async def _copy_or_leave(parts: Parts, row: Attachment, source: Source) -> Attachment:
-    if not _is_small(source):
+    if source.found.size > MAX_COPIED_AT_ONCE:
         parts.publisher.publish(copies.wake_up(row))
         return row
     run = parts.clients.of(row.organization_id).run

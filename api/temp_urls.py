@@ -60,6 +60,21 @@ def same_address(one: str, other: str) -> bool:
     return (_server(first), unquote(first.path)) == (_server(second), unquote(second.path))
 
 
+def names_file(url: str, key: str) -> str | None:
+    """Give the host, in lower case, of an address whose path is a key; "" if it is relative.
+
+    None for any other address. A query and a fragment are ignored.
+    """
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return None
+    if unquote(parts.path) != f"/{key}" or parts.scheme not in ("", *_PORTS):
+        return None
+    host = parts.netloc.lower()
+    return host if bool(host) == bool(parts.scheme) else None
+
+
 def _split(url: str) -> SplitResult | None:
     try:
         parts = urlsplit(url)

@@ -76,7 +76,7 @@ def _limits_bytes(usual: Quotas, caller: Caller) -> bool:
 
 def _promised(parts: Parts, item: NewAttachment, source: Source | None) -> NewAttachment:
     """Note how many bytes the attachment may come to have: what is counted until it is measured."""
-    if source is not None and source.found is not None:
+    if source is not None:
         promised = source.found.size
     elif item.size is not None:
         promised = item.size
@@ -123,7 +123,7 @@ async def check_growth(parts: Parts, caller: Caller, row: Attachment, source: So
 
     Copies that run at the same moment do not see each other.
     """
-    if source.found is None or quotas_of(parts, caller) is None:
+    if quotas_of(parts, caller) is None:
         return
     more = source.found.size - row.counted_bytes
     usage = await _usage(parts, caller)

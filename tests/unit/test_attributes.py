@@ -87,14 +87,16 @@ NIL = {"allow_nil": True}
          {**NIL, "value": str(10**30), "count": MAX_SIZE}),
         ("size", 1.0, "must be an integer", {**NIL, "value": 1.0}),
         ("size", True, "is not a number", {**NIL, "value": True}),
-        ("size", "1", "is not a number", {**NIL, "value": "1"}),
+        ("size", "x", "is not a number", {**NIL, "value": "x"}),
+        ("size", "1.0", "is not a number", {**NIL, "value": "1.0"}),
+        ("size", "٣", "is not a number", {**NIL, "value": "٣"}),
+        ("size", "-1", "must be greater than or equal to 0", {**NIL, "value": -1, "count": 0}),
         ("size", {}, "is not a number", NIL),
         ("content_type", "application/x-msdownload", "is reserved",
          {"value": "application/x-msdownload"}),
         ("content_type", "Application/X-MsDownload; a=b", "is reserved",
          {"value": "Application/X-MsDownload; a=b"}),
         ("content_type", "png", "is invalid", {"value": "png"}),
-        ("content_type", "", "is invalid", {"value": ""}),
         ("content_type", "image/png\n", "is invalid", {}),
         ("content_type", 5, "is invalid", {"value": 5}),
         ("content_type", "image/" + "a" * 255, LONG, {"count": 255}),
@@ -102,13 +104,16 @@ NIL = {"allow_nil": True}
         ("attachable_id", 2**63, f"must be less than or equal to {2**63 - 1}",
          {**NIL, "value": str(2**63), "count": 2**63 - 1}),
         ("attachable_id", 5.0, "must be an integer", {**NIL, "value": 5.0}),
-        ("attachable_id", "5", "is not a number", {**NIL, "value": "5"}),
+        ("attachable_id", "5 ", "is not a number", {**NIL, "value": "5 "}),
+        ("attachable_id", "0", "must be greater than or equal to 1",
+         {**NIL, "value": 0, "count": 1}),
         ("attachable_id", False, "is not a number", {**NIL, "value": False}),
         ("attachment_type", "attached", LIST, {**NIL, "value": "attached"}),
-        ("message_id", 5, "is invalid", {"value": 5}),
+        ("message_id", 5.0, "is invalid", {"value": 5.0}),
+        ("external_id", True, "is invalid", {"value": True}),
         ("message_id", "a" * 256, LONG, {"count": 255}),
         ("external_id", "a\0", "is invalid", {}),
-        ("temp_url", "", "is invalid", {"value": ""}),
+        ("temp_url", 5, "is invalid", {"value": 5}),
         ("temp_url", "a" * 4097, "is too long (maximum is 4096 characters)", {"count": 4096}),
     ],
 )  # fmt: skip
@@ -125,7 +130,7 @@ def test_a_fault_is_told_in_the_contracts_words(
         {"size": 0}, {"size": MAX_SIZE}, {"attachable_id": 1}, {"attachable_id": 2**63 - 1},
         *[{"attachable_type": kind} for kind in ATTACHABLE_TYPES],
         {"content_type": "image/png"}, {"content_type": 'text/plain; charset="utf-8"'},
-        {"attachment_type": "inline"}, {"message_id": ""}, {"external_id": "' OR 1=1 --"},
+        {"attachment_type": "inline"}, {"message_id": "5"}, {"external_id": "' OR 1=1 --"},
         {"temp_url": "a" * 4096},
         dict.fromkeys([name for name in CREATABLE if name != "name"]),
     ],
@@ -133,6 +138,23 @@ def test_a_fault_is_told_in_the_contracts_words(
 def test_what_is_allowed_is_taken_as_it_is(attributes: dict[str, Any]) -> None:
     given = {"name": "img.png", **attributes}
     assert check_new(given, max_size=MAX_SIZE) == (given, [])
+
+
+@pytest.mark.parametrize(
+    ("name", "sent", "read"),
+    [
+        *[(name, blank, None) for name in CREATABLE if name not in ("name", "attachable_type")
+          for blank in ("", " ", "\t\u2003")],
+        ("size", "1234", 1234), ("size", "0", 0), ("size", "007", 7),
+        ("attachable_id", "7", 7), ("attachable_id", str(2**63 - 1), 2**63 - 1),
+        ("external_id", 12, "12"), ("message_id", 0, "0"), ("message_id", -5, "-5"),
+    ],
+)  # fmt: skip
+def test_types_are_taken_as_clients_send_them(name: str, sent: Any, read: Any) -> None:
+    given = {"name": "img.png", name: sent}
+    assert check_new(given, max_size=MAX_SIZE) == ({"name": "img.png", name: read}, [])
+    if name in CHANGEABLE:
+        assert check_changes({name: sent}, max_size=MAX_SIZE) == ({name: read}, [])
 
 
 @pytest.mark.parametrize("content_type", sorted(TYPES))
