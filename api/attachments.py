@@ -14,8 +14,8 @@ from api.limits import check_declared, find_limits
 from api.listing import read_page
 from api.own_files import Meaning, read_meaning, take_own
 from api.parts import Parts, admit, now, origin
-from api.problems import Problem, bad_request, document_response, not_found
-from api.queries import parse_id, parse_listing, parse_view
+from api.problems import BULK_TYPE, Problem, bad_request, document_response, not_found
+from api.queries import CURSOR_TYPE, parse_id, parse_listing, parse_view
 from api.uploads import Source, find_source, name_source, stored_type
 from api.usage import create_within
 from shared import attachments
@@ -24,6 +24,7 @@ from shared.caching import PUBLIC_FILE
 from shared.log import get_logger
 from shared.signing import policy_end, post_policy
 
+LIST_PATH = "/api/v2/attachments"
 MAX_BODY_BYTES = 64 * 1024
 MAX_BULK = 100
 MAX_BULK_BYTES = 1024 * 1024
@@ -72,7 +73,7 @@ async def index(request: web.Request) -> web.Response:
     parts, caller = await admit(request)
     check_accept(request)
     asked = parse_listing(request)
-    base = f"{origin(request, parts.settings)}{request.path}"
+    base = f"{origin(request, parts.settings)}{LIST_PATH}"
     page = await read_page(parts, caller.organization_id, asked, base)
     address, moment = origin(request, parts.settings), now()
     data = []
@@ -89,7 +90,8 @@ async def index(request: web.Request) -> web.Response:
         if len(data) % AT_ONCE == 0:
             await asyncio.sleep(0)
     return document_response(
-        included({"data": data, "links": page.links, "meta": page.meta}, asked.view.include)
+        included({"data": data, "links": page.links, "meta": page.meta}, asked.view.include),
+        headers={"Content-Type": CURSOR_TYPE} if asked.cursor else None,
     )
 
 
@@ -152,7 +154,9 @@ async def create(request: web.Request) -> web.Response:
             "expires_at": parts.documents.time(expires_at),
         },
     }
-    headers = {} if bulk else {"Location": f"{address}/api/v2/attachments/{rows[0].id}"}
+    headers = {"Content-Type": BULK_TYPE}
+    if not bulk:
+        headers = {"Location": f"{address}{LIST_PATH}/{rows[0].id}"}
     return document_response(included(answer, view.include), status=201, headers=headers)
 
 

@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 from aiohttp import web
 from aiohttp.http_exceptions import TransferEncodingError
 
+from api.media_types import parse_media_type, split_list
 from api.problems import MEDIA_TYPE, bad_request, general
 from shared.turns import Turns
 
@@ -195,54 +196,62 @@ MAX_RANGES = 100
 """How many media ranges of Accept are looked at: a client may send hundreds of thousands."""
 
 
+USUAL_ACCEPTS = (["*/*"], [f"{MEDIA_TYPE}; ext=bulk"])
+"""Accept headers that every answer meets; they need not be parsed."""
+
+
 def check_accept(request: web.Request, *, bulk: bool = False) -> None:
     """Raise Problem 406 if no media range of Accept takes `application/vnd.api+json`.
 
     Lenient by contract: wildcards and no Accept at all are fine. JSON:API 1.1, "Server
     Responsibilities": the media type with parameters other than `ext` and `profile` does not
-    count; of extensions `bulk` is known.
+    count; of extensions `bulk` is known, and profiles are ignored.
     """
-    ranges = request.headers.getall("Accept", [])
-    if not ranges or ranges == ["*/*"]:
+    given = request.headers.getall("Accept", [])
+    if not given or given in USUAL_ACCEPTS:
         return
-    for item in ",".join(ranges).split(",", MAX_RANGES)[:MAX_RANGES]:
-        media, parameters = _split(item)
+    ranges = [item for header in given for item in split_list(header, MAX_RANGES)]
+    for item in ranges[:MAX_RANGES]:
+        parsed = parse_media_type(item)
+        if parsed is None:
+            continue
+        media, parameters = parsed
         if parameters.pop("q", "1").rstrip("0").rstrip(".") in ("", "0"):
             continue
         if media in ("*/*", "application/*"):
             return
-        if media == MEDIA_TYPE and _knows(parameters, bulk_allowed=True):
-            if bulk and "ext" not in parameters:
-                continue
-            return
+        if media == MEDIA_TYPE:
+            extensions = _extensions(parameters)
+            if extensions is not None and (extensions or not bulk):
+                return
     raise general(406)
+
+
+UTF_8 = frozenset({"utf-8", "utf8"})
 
 
 def check_content_type(request: web.Request) -> bool:
     """Return whether the body is of the bulk extension. Raises Problem 415.
 
-    JSON:API 1.1: parameters other than `ext` and `profile` are refused, `charset` among them.
+    JSON:API 1.1: parameters other than `ext` and `profile` are refused. `charset=utf-8` is
+    tolerated (contract.md), because HTTP stacks add it.
     """
     given = request.headers.getall("Content-Type", [])
     if given == [MEDIA_TYPE]:
         return False
-    media, parameters = _split(given[0]) if len(given) == 1 else ("", {})
-    if media != MEDIA_TYPE or not _knows(parameters, bulk_allowed=True):
-        raise general(415)
-    return "ext" in parameters
+    parsed = parse_media_type(given[0]) if len(given) == 1 else None
+    if parsed is not None and parsed[0] == MEDIA_TYPE:
+        parameters = parsed[1]
+        charset = parameters.pop("charset", "utf-8").lower()
+        extensions = _extensions(parameters)
+        if charset in UTF_8 and extensions is not None:
+            return bool(extensions)
+    raise general(415)
 
 
-def _knows(parameters: dict[str, str], *, bulk_allowed: bool) -> bool:
-    if parameters.keys() - {"ext", "profile"}:
-        return False
-    return "ext" not in parameters or (bulk_allowed and parameters["ext"] == "bulk")
-
-
-def _split(value: str) -> tuple[str, dict[str, str]]:
-    media, *rest = value.split(";")
-    parameters = {}
-    for parameter in rest:
-        name, _, text = parameter.partition("=")
-        if name.strip():
-            parameters[name.strip().lower()] = text.strip().strip('"')
-    return media.strip().lower(), parameters
+def _extensions(parameters: dict[str, str]) -> set[str] | None:
+    """Give the extensions that a media type names; None if it is not one that we know."""
+    extensions = set(parameters.get("ext", "").split())
+    if parameters.keys() - {"ext", "profile"} or extensions - {"bulk"}:
+        return None
+    return extensions

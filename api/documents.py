@@ -108,7 +108,10 @@ class Documents:
         fieldset: Collection[str] | None = None,
         policy: dict[str, str] | None = None,
     ) -> dict[str, Any]:
-        """Write one attachment; `fieldset` keeps only those attributes and relationships."""
+        """Write one attachment; `fieldset` keeps only those attributes and relationships.
+
+        A `policy` is kept in any case: without it the answer would be of no use.
+        """
         url = self.links.url(row.key, row.uploaded_at, now, origin)
         thumb = None
         if row.resized and row.thumbnail_key is not None:
@@ -133,8 +136,6 @@ class Documents:
             "external_id": row.external_id,
             "attachable_type": row.attachable_type,
         }
-        if policy is not None:
-            attributes["aws_policy"] = policy
         relationships: dict[str, Any] = {
             "organization": {"data": {"type": "organizations", "id": str(row.organization_id)}},
             **_NOT_INCLUDED,
@@ -147,6 +148,8 @@ class Documents:
             relationships = {
                 name: relationships[name] for name in relationships if name in fieldset
             }
+        if policy is not None:
+            attributes["aws_policy"] = policy
         resource: dict[str, Any] = {
             "id": str(row.id),
             "type": "attachments",

@@ -143,11 +143,18 @@ async def _by_cursor(
     backwards = asked.before is not None
     more = len(rows) > asked.size
     rows = rows[-asked.size :] if backwards else rows[: asked.size]
-    links: dict[str, Any] = {"prev": None, "next": None}
-    if rows and (more if backwards else asked.after is not None):
-        links["prev"] = page_link(asked, base, before=cursor_of(rows[0].id), size=str(asked.size))
-    if rows and (more or backwards):
-        links["next"] = page_link(asked, base, after=cursor_of(rows[-1].id), size=str(asked.size))
+    earlier = more if backwards else asked.after is not None
+    later = not asked.from_end if backwards else more
+
+    def link(**page: str) -> str:
+        return page_link(asked, base, **page, size=str(asked.size))
+
+    # From an empty page beyond an end, the empty cursors lead back to the last or first page.
+    links = {
+        "first": link(after=""),
+        "prev": link(before=cursor_of(rows[0].id) if rows else "") if earlier else None,
+        "next": link(after=cursor_of(rows[-1].id) if rows else "") if later else None,
+    }
     return Page(
         rows=rows, links=links, meta={"page_size": asked.size, "max_page_size": MAX_PAGE_SIZE}
     )

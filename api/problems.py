@@ -15,6 +15,7 @@ from shared.log import get_logger
 
 MEDIA_TYPE = "application/vnd.api+json"
 CONTENT_TYPE = f"{MEDIA_TYPE}; charset=utf-8"
+BULK_TYPE = f"{MEDIA_TYPE}; ext=bulk; charset=utf-8"
 
 log = get_logger(__name__)
 
@@ -75,6 +76,30 @@ def general(
 def bad_request(detail: str) -> Problem:
     """400: the request cannot be read; `detail` names the rule."""
     return general(400, detail)
+
+
+def bad_parameter(
+    name: str, detail: str, *, kind: str | None = None, meta: dict[str, Any] | None = None
+) -> Problem:
+    """400: a parameter of the query; `kind` is the URI of a kind of error that a profile names."""
+    return about(general(400, detail), name, kind=kind, meta=meta)
+
+
+def about(
+    problem: Problem,
+    name: str,
+    *,
+    kind: str | None = None,
+    meta: dict[str, Any] | None = None,
+) -> Problem:
+    """Add to a problem which parameter it is about, and what `bad_parameter` may."""
+    error = problem.errors[0]
+    error["source"] = {"parameter": name}
+    if kind is not None:
+        error["links"] = {"type": kind}
+    if meta is not None:
+        error["meta"] = meta
+    return problem
 
 
 def unsupported(what: str, name: str) -> Problem:

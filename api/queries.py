@@ -2,25 +2,42 @@
 
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections import Counter
+from collections.abc import Hashable
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urlencode
 
 from aiohttp import web
 
 from api.documents import INCLUDABLE
-from api.problems import Problem, bad_request, unsupported
+from api.problems import MEDIA_TYPE, about, bad_parameter, bad_request, unsupported
 from shared.attachments import Filter
 from shared.keys import MAX_ID
+
+CURSORS = "https://jsonapi.org/profiles/ethanresnick/cursor-pagination/"
+"""The kinds of errors that the JSON:API profile "Cursor Pagination" names begin with this."""
+
+CURSOR_TYPE = (
+    f'{MEDIA_TYPE}; profile="http://jsonapi.org/profiles/ethanresnick/cursor-pagination/"'
+    "; charset=utf-8"
+)
+"""The Content-Type of pages by cursor. The profile gives its own URI with `http`."""
 
 FILTERS = {"comment_id": "comment", "page_id": "page", "task_id": "task"}
 PAGE_SIZE = 30
 MAX_PAGE_SIZE = 200
 MAX_FILTER_IDS = 200
+TOO_MANY_IDS = f"A filter may name at most {MAX_FILTER_IDS} ids"
+MAX_REPEATED = 200
 MAX_PAGE_NUMBER = 10**9
 MAX_OFFSET = 100_000
 """How many attachments may lie before a page by number: all of them are walked over."""
 
-_FILTER = re.compile(r"filter\[([^\[\]]*)\](?:\[([^\[\]]*)\])?")
+# A name, an operator and the mark of an array: filter[f], filter[f][eq], filter[f][], filter[f][0]
+_FILTER = re.compile(
+    r"filter\[([^\[\]]*)\](?:\[([^\[\]0-9][^\[\]]*)\])?(?:\[[0-9]{0,4}\])?", re.ASCII
+)
 _NUMBER = re.compile(r"[1-9][0-9]{0,18}", re.ASCII)
 _ANY_NUMBER = re.compile(r"[1-9][0-9]*", re.ASCII)
 
@@ -38,7 +55,10 @@ USUAL_VIEW = View()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listing:
-    """What a list request asks for; with `cursor`, pages are walked by `after` and `before`."""
+    """What a list request asks for; with `cursor`, pages are walked by `after` and `before`.
+
+    `from_end` asks for the last page: `before` is then beyond every id.
+    """
 
     view: View
     filters: tuple[Filter, ...]
@@ -48,6 +68,7 @@ class Listing:
     cursor: bool
     after: int | None
     before: int | None
+    from_end: bool
     kept: tuple[tuple[str, str], ...]
 
 
@@ -74,16 +95,14 @@ def parse_listing(request: web.Request) -> Listing:
 def _parse(request: web.Request, *, listing: bool) -> Listing:
     include: tuple[str, ...] = ()
     fieldset: frozenset[str] | None = None
-    descending = False
+    sort = "id"
     page: dict[str, str] = {}
-    filters: dict[tuple[str, bool], list[int]] = {}
+    filters: dict[tuple[str, bool], dict[int, None]] = {}
     kept: list[tuple[str, str]] = []
-    for name, value in request.query.items():
+    for name, value in _given(request):
         if name.startswith("page[") and listing:
             if name[5:-1] not in ("number", "size", "after", "before") or name[-1] != "]":
                 raise bad_request(f"Parameter '{_short(name)}' is not supported on this endpoint")
-            if name[5:-1] in page:
-                raise bad_request(f"Parameter '{name}' is given twice")
             page[name[5:-1]] = value
             continue
         kept.append((name, value))
@@ -97,44 +116,83 @@ def _parse(request: web.Request, *, listing: bool) -> Listing:
         elif name.startswith("fields["):
             continue
         elif name == "sort":
-            if not listing or value not in ("id", "-id"):
+            if not listing:
                 raise unsupported("Sort", _short(value))
-            descending = value == "-id"
+            sort = value
         elif name.startswith("filter") and listing:
             key, ids = _filter(name, value)
-            filters.setdefault(key, []).extend(ids)
+            filters.setdefault(key, {}).update(dict.fromkeys(ids))
         elif name.startswith("filter"):
             raise unsupported("Filter", _short(name[7:-1]))
         else:
             raise bad_request(f"Parameter '{_short(name)}' is not supported on this endpoint")
     if any(len(ids) > MAX_FILTER_IDS for ids in filters.values()):
-        raise bad_request(f"A filter may name at most {MAX_FILTER_IDS} ids")
-    after, before = page.get("after"), page.get("before")
-    if after is not None and before is not None:
-        raise bad_request("Only one of page[after] and page[before] may be given")
-    if "number" in page and (after is not None or before is not None):
-        raise bad_request("page[number] does not go with a cursor")
-    number = _positive("page[number]", page.get("number", "1"))
-    size = _size(page.get("size", str(PAGE_SIZE)))
-    if (number - 1) * size > MAX_OFFSET:
-        raise bad_request(
-            f"Parameter 'page[number]' reaches beyond the first {MAX_OFFSET} attachments:"
-            " walk further by 'page[after]'"
-        )
+        raise bad_request(TOO_MANY_IDS)
     return Listing(
         view=View(include=include, fieldset=fieldset),
         filters=tuple(
             Filter(attachable_type=FILTERS[name], ids=tuple(ids), negated=negated)
             for (name, negated), ids in filters.items()
         ),
-        descending=descending,
-        number=number,
-        size=size,
-        cursor=after is not None or before is not None,
-        after=_cursor(after) if after else None,
-        before=_cursor(before) if before else None,
         kept=tuple(kept),
+        **_paging(page, sort),
     )
+
+
+def _given(request: web.Request) -> list[tuple[str, str]]:
+    """List the parameters; of one that is given twice the last, of an array each value once.
+
+    Clients send their parameters again with a link that holds them. Links would grow from page to
+    page if they repeated all of that.
+    """
+    given: dict[Hashable, tuple[str, str]] = {}
+    counts: Counter[Hashable] = Counter()
+    for name, value in request.query.items():
+        key = (name, value) if name.endswith("[]") else name
+        given[key] = (name, value)
+        counts[key] += 1
+        if counts[key] > MAX_REPEATED:
+            raise bad_request(f"Parameter '{_short(name)}' is given more than {MAX_REPEATED} times")
+    return list(given.values())
+
+
+def _paging(page: dict[str, str], sort: str) -> dict[str, Any]:
+    """Read what `page[…]` and `sort` ask for. Raises Problem 400.
+
+    An empty `page[after]` begins at the front, an empty `page[before]` at the end.
+    """
+    after, before = page.get("after"), page.get("before")
+    cursor = after is not None or before is not None
+    if sort not in ("id", "-id"):
+        problem = unsupported("Sort", _short(sort))
+        raise about(problem, "sort", kind=f"{CURSORS}unsupported-sort") if cursor else problem
+    descending = sort == "-id"
+    if after is not None and before is not None:
+        raise bad_parameter(
+            "page[before]",
+            "Only one of page[after] and page[before] may be given",
+            kind=f"{CURSORS}range-pagination-not-supported",
+        )
+    if cursor and "number" in page:
+        raise bad_parameter("page[number]", "page[number] does not go with a cursor")
+    number = _positive("page[number]", page.get("number", "1"))
+    size = _size(page.get("size", str(PAGE_SIZE)), cursor=cursor)
+    if (number - 1) * size > MAX_OFFSET:
+        raise bad_parameter(
+            "page[number]",
+            f"Parameter 'page[number]' reaches beyond the first {MAX_OFFSET} attachments:"
+            " walk further by 'page[after]'",
+        )
+    end = 0 if descending else MAX_ID
+    return {
+        "descending": descending,
+        "number": number,
+        "size": size,
+        "cursor": cursor,
+        "after": _cursor("page[after]", after) if after else None,
+        "before": end if before == "" else before and _cursor("page[before]", before),
+        "from_end": before == "",
+    }
 
 
 def _short(text: str) -> str:
@@ -149,7 +207,9 @@ def _filter(name: str, value: str) -> tuple[tuple[str, bool], list[int]]:
     operator = match[2] or "eq"
     if operator not in ("eq", "not_eq"):
         raise unsupported("Filter", _short(f"{field}[{operator}]"))
-    ids = [parse_id(word) for word in value.split(",")]
+    ids = [parse_id(word) for word in value.split(",", MAX_FILTER_IDS)]
+    if len(ids) > MAX_FILTER_IDS:
+        raise bad_request(TOO_MANY_IDS)
     if None in ids:
         raise bad_request(f"Filter '{field}' takes ids: decimal integers from 1, with commas")
     return (field, operator == "not_eq"), [number for number in ids if number is not None]
@@ -157,15 +217,25 @@ def _filter(name: str, value: str) -> tuple[tuple[str, bool], list[int]]:
 
 def _positive(name: str, text: str) -> int:
     if not _NUMBER.fullmatch(text) or int(text) > MAX_PAGE_NUMBER:
-        raise bad_request(f"Parameter '{name}' must be an integer from 1 to {MAX_PAGE_NUMBER}")
+        raise bad_parameter(
+            name, f"Parameter '{name}' must be an integer from 1 to {MAX_PAGE_NUMBER}"
+        )
     return int(text)
 
 
-def _size(text: str) -> int:
-    # However large it is, it counts as the largest: only its first digits need be read.
+def _size(text: str, *, cursor: bool) -> int:
     if not _ANY_NUMBER.fullmatch(text):
-        raise bad_request("Parameter 'page[size]' must be an integer from 1")
-    return min(int(text[:9]), MAX_PAGE_SIZE)
+        raise bad_parameter("page[size]", "Parameter 'page[size]' must be an integer from 1")
+    # However large it is, it counts as the largest: only its first digits need be read.
+    size = int(text[:9])
+    if cursor and size > MAX_PAGE_SIZE:
+        raise bad_parameter(
+            "page[size]",
+            f"Parameter 'page[size]' must be at most {MAX_PAGE_SIZE}",
+            kind=f"{CURSORS}max-size-exceeded",
+            meta={"page": {"maxSize": MAX_PAGE_SIZE}},
+        )
+    return min(size, MAX_PAGE_SIZE)
 
 
 def cursor_of(attachment_id: int) -> str:
@@ -173,17 +243,13 @@ def cursor_of(attachment_id: int) -> str:
     return urlsafe_b64encode(str(attachment_id).encode()).decode().rstrip("=")
 
 
-def _cursor(text: str) -> int:
-    # The profile names this error; JSON:API cursor pagination, "Invalid Parameter Value Error".
+def _cursor(name: str, text: str) -> int:
     try:
         number = parse_id(urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode())
     except ValueError:
         number = None
     if number is None or cursor_of(number) != text:
-        raise Problem(
-            400,
-            [{"status": "400", "title": "Bad Request", "detail": "The page cursor is invalid"}],
-        )
+        raise bad_parameter(name, "The page cursor is invalid")
     return number
 
 

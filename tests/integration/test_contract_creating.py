@@ -305,6 +305,21 @@ async def test_include_and_fieldsets_hold_for_the_answer_too(client: Client) -> 
     assert answer.document["included"] == []
 
 
+@pytest.mark.parametrize("fields", ["name", "", "nonsense", "task"])
+async def test_a_fieldset_keeps_the_policy(client: Client, fields: str) -> None:
+    query = f"{PATH}?fields[attachments]={fields}"
+    one = await client.request("POST", query, body({"name": "a.png"}))
+    bulk = await client.request("POST", query, many([{"name": "a.png"}]), headers=BULK_HEADERS)
+
+    named = [name for name in ("name",) if name == fields]
+    for answer, created in ((one, one.data), (bulk, bulk.data[0])):
+        assert answer.status == 201
+        assert list(created["attributes"]) == [*named, "aws_policy"]
+        assert answer.document["meta"]["upload_url"]
+    shown = await client.request("GET", f"{PATH}/{one.data['id']}?fields[attachments]=aws_policy")
+    assert shown.data["attributes"] == {}
+
+
 # what is refused
 
 
@@ -651,6 +666,8 @@ async def test_many_are_answered_where_bulk_is_accepted(
     )
 
     assert answer.status == status
+    if status == 201:
+        assert answer.headers["Content-Type"] == f"{BULK}; charset=utf-8"
     if status == 406:
         assert answer.document == problem(406, "Not Acceptable", "The request was not accepted")
         assert await count(client) == 0

@@ -198,7 +198,7 @@ async def test_an_accept_that_cannot_be_met_is_not_acceptable(
         pytest.param("", id="none"),
         pytest.param("application/json", id="JSON"),
         pytest.param("text/plain", id="text"),
-        pytest.param(f"{MEDIA_TYPE}; charset=utf-8", id="a charset"),
+        pytest.param(f"{MEDIA_TYPE}; charset=iso-8859-1", id="another charset"),
         pytest.param(f"{MEDIA_TYPE}; ext=other", id="another extension"),
         pytest.param(f"{MEDIA_TYPE}; version=1", id="another parameter"),
         pytest.param("multipart/form-data; boundary=x", id="a form"),
@@ -223,6 +223,8 @@ async def test_a_body_needs_the_media_type(client: Client, method: str, content_
         pytest.param(MEDIA_TYPE, id="as it is"),
         pytest.param("Application/Vnd.API+JSON", id="in capitals"),
         pytest.param(f'{MEDIA_TYPE}; profile="https://example.com/a"', id="a profile"),
+        pytest.param(f'{MEDIA_TYPE}; profile="https://example.com/a;b,c"', id="marks in quotes"),
+        pytest.param(f"{MEDIA_TYPE}; charset=utf-8", id="the charset that HTTP stacks add"),
     ],
 )
 async def test_a_body_of_the_media_type_is_taken(client: Client, content_type: str) -> None:

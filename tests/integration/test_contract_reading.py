@@ -1,5 +1,6 @@
 """The contract, read side: the object, lists, filters, paging, include, fieldsets."""
 
+from base64 import urlsafe_b64encode
 from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
@@ -548,6 +549,16 @@ async def test_a_fieldset_of_another_type_changes_nothing(client: Client) -> Non
 
 # cursors
 
+CURSOR_TYPE = (
+    'application/vnd.api+json; profile="http://jsonapi.org/profiles/ethanresnick/'
+    'cursor-pagination/"; charset=utf-8'
+)
+
+
+def link(client: Client, cursor: str, size: int) -> str:
+    """Write the link to a page by cursor."""
+    return f"{client.base_url}{PATH}?{cursor}&page%5Bsize%5D={size}"
+
 
 async def walk(client: Client, path: str | None, direction: str) -> list[list[str]]:
     """Follow the links from page to page and return the ids of each."""
@@ -556,7 +567,8 @@ async def walk(client: Client, path: str | None, direction: str) -> list[list[st
         answer = await client.request("GET", path)
         pages.append(ids(answer))
         assert list(answer.document) == ["data", "links", "meta"]
-        assert list(answer.document["links"]) == ["prev", "next"]
+        assert list(answer.document["links"]) == ["first", "prev", "next"]
+        assert answer.headers["Content-Type"] == CURSOR_TYPE
         assert answer.document["meta"] == CURSOR_META
         link = answer.document["links"][direction]
         assert link is None or link.startswith(f"{client.base_url}{PATH}?")
@@ -597,7 +609,8 @@ async def test_the_first_page_of_a_walk_has_none_before_and_the_last_none_after(
 
     only = await get(client, "page[after]=&page[size]=10")
 
-    assert only.document["links"] == {"prev": None, "next": None}
+    first = link(client, "page%5Bafter%5D=", 10)
+    assert only.document["links"] == {"first": first, "prev": None, "next": None}
     assert only.document["meta"] == CURSOR_META
 
 
@@ -607,7 +620,61 @@ async def test_a_page_that_is_just_full_has_none_after(client: Client) -> None:
     full = await get(client, "page[after]=&page[size]=10")
 
     assert len(full.data) == 10
-    assert full.document["links"] == {"prev": None, "next": None}
+    first = link(client, "page%5Bafter%5D=", 10)
+    assert full.document["links"] == {"first": first, "prev": None, "next": None}
+
+
+@pytest.mark.parametrize("sort", ["id", "-id"])
+async def test_an_empty_page_before_is_the_last_page(client: Client, sort: str) -> None:
+    created = await create_numbered(client, 25)
+    created = created if sort == "id" else created[::-1]
+
+    start = f"{PATH}?sort={sort}&page%5Bbefore%5D=&page%5Bsize%5D=10"
+
+    assert await walk(client, start, "prev") == [created[15:], created[5:15], created[:5]]
+    assert (await client.request("GET", start)).document["links"]["next"] is None
+
+
+async def test_pages_beyond_the_ends_lead_back(client: Client) -> None:
+    created = await create_numbered(client, 3)
+    ends = [urlsafe_b64encode(each.encode()).decode().rstrip("=") for each in created]
+
+    after = await get(client, f"page[after]={ends[2]}&page[size]=2")
+    before = await get(client, f"page[before]={ends[0]}&page[size]=2")
+
+    first, last = link(client, "page%5Bafter%5D=", 2), link(client, "page%5Bbefore%5D=", 2)
+    assert (after.data, before.data) == ([], [])
+    assert after.document["links"] == {"first": first, "prev": last, "next": None}
+    assert before.document["links"] == {"first": first, "prev": None, "next": first}
+    back = await client.request("GET", last.removeprefix(client.base_url))
+    assert ids(back) == created[1:]
+    nothing = await get(client, "filter[task_id]=9&page[before]=&page[size]=2")
+    assert nothing.document["links"]["prev"] is None
+    assert nothing.document["links"]["next"] is None
+
+
+async def test_a_size_above_the_maximum_is_refused_by_cursor_and_capped_by_number(
+    client: Client,
+) -> None:
+    refused = await get(client, "page[after]=&page[size]=201")
+
+    assert refused.status == 400
+    assert refused.document["errors"] == [
+        {
+            "status": "400",
+            "title": "Bad Request",
+            "detail": "Parameter 'page[size]' must be at most 200",
+            "source": {"parameter": "page[size]"},
+            "links": {
+                "type": "https://jsonapi.org/profiles/ethanresnick/cursor-pagination/"
+                "max-size-exceeded"
+            },
+            "meta": {"page": {"maxSize": 200}},
+        }
+    ]
+    capped = await get(client, "page[size]=201")
+    assert capped.status == 200
+    assert capped.document["meta"]["page_size"] == 200
 
 
 @pytest.mark.parametrize("sort", ["id", "-id"])

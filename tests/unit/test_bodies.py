@@ -257,6 +257,11 @@ async def test_a_bomb_is_refused_and_leaves_its_turn() -> None:
         (f"{MEDIA_TYPE};", False), (f'{MEDIA_TYPE}; profile="https://a/b"', False),
         (BULK, True), (f'{MEDIA_TYPE};ext="bulk"', True), (f"{MEDIA_TYPE}; EXT=bulk", True),
         (f"{MEDIA_TYPE}; ext=bulk; profile=x", True),
+        (f"{MEDIA_TYPE}; charset=utf-8", False), (f'{MEDIA_TYPE};CHARSET="UTF-8"', False),
+        (f"{BULK}; charset=utf-8", True), (f"{MEDIA_TYPE}; charset=UTF-8; ext=bulk", True),
+        (f'{MEDIA_TYPE}; profile="https://a/b;c https://d/e,f"', False),
+        (f'{MEDIA_TYPE}; profile="a\\"; ext=other"; ext="bu\\lk"', True),
+        (f'{MEDIA_TYPE}; ext=""', False), (f'{MEDIA_TYPE}; ext="bulk bulk"', True),
     ],
 )  # fmt: skip
 def test_a_content_type_of_ours_is_taken(content_type: str, bulk: bool) -> None:
@@ -267,9 +272,11 @@ def test_a_content_type_of_ours_is_taken(content_type: str, bulk: bool) -> None:
     "content_types",
     [
         [], [""], ["application/json"], ["text/plain"], [f"{MEDIA_TYPE}x"],
-        [f"{MEDIA_TYPE}; charset=utf-8"], [f"{MEDIA_TYPE}; charset=klingon"],
+        [f"{MEDIA_TYPE}; charset=klingon"], [f"{MEDIA_TYPE}; charset="],
+        [f"{MEDIA_TYPE}; charset=iso-8859-1"], [f'{MEDIA_TYPE}; profile="a'],
+        [f'{MEDIA_TYPE}; profile="a"b'], [f'{MEDIA_TYPE}; profile="a"; ext=other'],
         [f"{MEDIA_TYPE}; version=1"], [f"{MEDIA_TYPE}; ext=other"],
-        [f'{MEDIA_TYPE}; ext="bulk other"'], [f"{BULK}; charset=utf-8"],
+        [f'{MEDIA_TYPE}; ext="bulk other"'], [f"{BULK}; charset=latin1"],
         [MEDIA_TYPE, MEDIA_TYPE], [f"{MEDIA_TYPE}, {MEDIA_TYPE}"],
     ],
 )  # fmt: skip
@@ -287,6 +294,8 @@ def test_any_other_content_type_is_415(content_types: list[str]) -> None:
         [f"{MEDIA_TYPE}; charset=utf-8, {MEDIA_TYPE}"], [f"{MEDIA_TYPE};q=0, */*;q=0.1"],
         ["text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"],
         [f'{MEDIA_TYPE}; profile="https://a/b"'],
+        [f'{MEDIA_TYPE}; profile="https://a/b,c;d"'], [f'text/html;a=",{MEDIA_TYPE}x,", */*'],
+        [f'{MEDIA_TYPE}; profile="\\",\\""; q=0.5'], ['text/html;a="', MEDIA_TYPE],
     ],
 )  # fmt: skip
 def test_an_accept_that_takes_our_type_is_met(accepts: list[str]) -> None:
@@ -299,7 +308,9 @@ def test_an_accept_that_takes_our_type_is_met(accepts: list[str]) -> None:
         ["text/html"], ["application/json"], ["image/*"], [f"{MEDIA_TYPE};q=0"],
         [f"{MEDIA_TYPE};q=0.000"], ["*/*;q=0"], [f"{MEDIA_TYPE}; charset=utf-8"],
         [f"{MEDIA_TYPE}; ext=other"], ["?"], [f"{MEDIA_TYPE}x"],
-        [",".join(["a/b"] * 100 + ["*/*"])],
+        [",".join(["a/b"] * 100 + ["*/*"])], [",".join(['a/b;c="d"'] * 100 + ["*/*"])],
+        ["a/b"] * 100 + ["*/*"], [f'text/html;a=",{MEDIA_TYPE},"'], [f'text/html;a=",{MEDIA_TYPE}'],
+        [f'{MEDIA_TYPE}; profile="a";q="0"'], ['"' + '\\"' * 4000 + ",*/*"],
     ],
 )  # fmt: skip
 def test_an_accept_that_does_not_is_406(accepts: list[str]) -> None:

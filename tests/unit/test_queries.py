@@ -61,7 +61,7 @@ def test_no_other_text_is_an_id(text: str) -> None:
 
 DEFAULT = {
     "view": View(), "filters": (), "descending": False, "number": 1, "size": 30,
-    "cursor": False, "after": None, "before": None,
+    "cursor": False, "after": None, "before": None, "from_end": False,
 }  # fmt: skip
 
 
@@ -96,6 +96,27 @@ DEFAULT = {
         (f"page[after]={cursor_of(5)}", {"cursor": True, "after": 5}),
         (f"page[before]={cursor_of(5)}&page[size]=2", {"cursor": True, "before": 5, "size": 2}),
         ("page[after]=", {"cursor": True}),
+        ("page[before]=", {"cursor": True, "before": MAX_ID, "from_end": True}),
+        ("page[before]=&sort=-id",
+         {"cursor": True, "before": 0, "from_end": True, "descending": True}),
+        ("page[after]=&page[size]=200", {"cursor": True, "size": 200}),
+        *[(f"filter[page_id]{one}=1&filter[page_id]{two}=2",
+           {"filters": (Filter(attachable_type="page", ids=(1, 2)),)})
+          for one, two in [("[0]", "[1]"), ("[eq][]", "[eq][]"), ("[eq][0]", "[eq][1]"),
+                           ("", "[]"), ("[eq]", "[0]")]],
+        ("filter[page_id][not_eq][]=1&filter[page_id][not_eq][7]=2",
+         {"filters": (Filter(attachable_type="page", ids=(1, 2), negated=True),)}),
+        # given twice: the last wins, and of an array each value counts once
+        ("page[size]=5&page[size]=6", {"size": 6}),
+        ("page[number]=x&page[number]=3", {"number": 3}),
+        (f"page[after]=x&page[after]={cursor_of(5)}", {"cursor": True, "after": 5}),
+        ("page[before]=x&page[before]=", {"cursor": True, "before": MAX_ID, "from_end": True}),
+        ("sort=name&sort=-id", {"descending": True}),
+        ("include=owner&include=task", {"view": View(include=("task",))}),
+        ("filter[task_id]=x&filter[task_id]=2",
+         {"filters": (Filter(attachable_type="task", ids=(2,)),)}),
+        ("filter[task_id][]=1&filter[task_id][]=2&filter[task_id][]=1",
+         {"filters": (Filter(attachable_type="task", ids=(1, 2)),)}),
     ],
 )  # fmt: skip
 def test_what_the_contract_lists_is_understood(query: str, expected: dict[str, Any]) -> None:
@@ -140,7 +161,9 @@ def test_what_is_not_supported_is_named(query: str, title: str, detail: str) -> 
         "filter[task_id]=" + ",".join(["1"] * 201),
         "filter[task_id]=" + "&filter[task_id]=".join(["1"] * 201),
         "sort=", "include=Task", "include=task.deal",
-        "page=1", "page[]=1", "page[offset]=1", "page[number=1", "page[number]=1&page[number]=1",
+        "page=1", "page[]=1", "page[offset]=1", "page[number=1", "page[number]=1&page[number]=0",
+        "filter[task_id][a]=1", "filter[task_id][0][eq]=1", "filter[task_id][-1]=1",
+        "filter[task_id][][]=1", f"filter[task_id][{quote('٣')}]=1",
         *[f"page[{name}]={value}" for name in ("number", "size")
           for value in ("", "0", "-1", "1.5", "x", "01", "%2B1", quote("٣"))],
             f"page[number]={'1' * 5000}",
@@ -153,6 +176,49 @@ def test_anything_else_is_400(query: str) -> None:
     with pytest.raises(Problem) as problem:
         listing(query)
     assert problem.value.status == 400
+
+
+PROFILE = "https://jsonapi.org/profiles/ethanresnick/cursor-pagination/"
+CURSOR = f"page[after]={cursor_of(1)}"
+
+
+@pytest.mark.parametrize(
+    ("query", "parameter", "kind"),
+    [
+        ("page[after]=x", "page[after]", None),
+        ("page[before]=x", "page[before]", None),
+        (f"{CURSOR}&page[size]=0", "page[size]", None),
+        (f"{CURSOR}&page[size]=x", "page[size]", None),
+        (f"{CURSOR}&page[size]=201", "page[size]", "max-size-exceeded"),
+        (f"page[before]=&page[size]={'9' * 30}", "page[size]", "max-size-exceeded"),
+        (f"{CURSOR}&page[before]={cursor_of(2)}", "page[before]", "range-pagination-not-supported"),
+        ("page[after]=&page[before]=", "page[before]", "range-pagination-not-supported"),
+        (f"{CURSOR}&sort=name", "sort", "unsupported-sort"),
+        (f"sort=name&{CURSOR}", "sort", "unsupported-sort"),
+        (f"{CURSOR}&page[number]=2", "page[number]", None),
+        ("page[size]=0", "page[size]", None),
+        ("page[number]=0", "page[number]", None),
+    ],
+)
+def test_an_error_names_its_parameter_and_its_kind_in_the_profile(
+    query: str, parameter: str, kind: str | None
+) -> None:
+    with pytest.raises(Problem) as problem:
+        listing(query)
+    (error,) = problem.value.errors
+    assert error["source"] == {"parameter": parameter}
+    assert error.get("links") == (None if kind is None else {"type": f"{PROFILE}{kind}"})
+    assert error.get("meta") == (
+        {"page": {"maxSize": 200}} if kind == "max-size-exceeded" else None
+    )
+
+
+def test_a_link_does_not_grow_when_parameters_are_sent_again_with_it() -> None:
+    own = "filter[task_id][]=1&filter[task_id][]=2&sort=-id&include=task&page[size]=5"
+    link = page_link(listing(own), PATH, number="2", size="5")
+    for _ in range(3):
+        again = page_link(listing(f"{urlsplit(link).query}&{own}"), PATH, number="2", size="5")
+        assert again == link
 
 
 @pytest.mark.parametrize("query", ["filter[task_id]=1", "sort=id", "page[size]=1", "x=1"])
