@@ -34,14 +34,7 @@ class Gate:
 
         Raises Problem: 401, 403 or 429; 503 while too many unknown tokens are looked up.
         """
-        try:
-            caller = await self._tokens.find(
-                digest(_token(request)), source=lambda: source_of(client_address(request))
-            )
-        except TooManyLookUps:
-            address = client_address(request)
-            request[NOISE].info.log("too many unknown tokens", source_of(address), address=address)
-            raise unavailable() from None
+        caller = await self._find(request, _token(request))
         if caller is None:
             raise unauthenticated("unknown token")
         request[CALLER] = caller
@@ -51,6 +44,27 @@ class Gate:
             raise access_denied(reason="outside the scope")
         self._spend(caller.organization_id)
         return caller
+
+    async def admit_reader(self, request: web.Request, token: str) -> Caller | None:
+        """Return the caller of a token in an address that may read; None if there is none.
+
+        Raises Problem: 429, or 503 while too many unknown tokens are looked up.
+        """
+        caller = await self._find(request, token) if token.isascii() else None
+        if caller is None or not covers(caller.scope, "read"):
+            return None
+        self._spend(caller.organization_id)
+        return caller
+
+    async def _find(self, request: web.Request, token: str) -> Caller | None:
+        try:
+            return await self._tokens.find(
+                digest(token), source=lambda: source_of(client_address(request))
+            )
+        except TooManyLookUps:
+            address = client_address(request)
+            request[NOISE].info.log("too many unknown tokens", source_of(address), address=address)
+            raise unavailable() from None
 
     def _spend(self, organization_id: int) -> None:
         # A bucket of tokens a second's worth deep, refilled as time passes.
@@ -71,18 +85,27 @@ def covers(scope: str, needed: str) -> bool:
 
 
 def _token(request: web.Request) -> str:
+    """Give the token of a request. Raises Problem 401 if there is none, or more than one.
+
+    Credentials of other schemes do no harm beside it: HTTP libraries add them by themselves, such
+    as Basic from a netrc file.
+    """
     given = request.headers.getall("X-Auth-Token", [])
-    bearers = request.headers.getall("Authorization", [])
-    if not given and len(bearers) == 1:
-        scheme, _, rest = bearers[0].partition(" ")
-        if scheme.lower() == "bearer":
-            given = [rest.strip()]
-    elif bearers and given:
-        # Two credentials that may differ would leave it to us which one counts.
-        given = given if all(bearer[7:].strip() in given for bearer in bearers) else []
+    credentials = request.headers.getall("Authorization", [])
+    if credentials:
+        bearers = [token for each in credentials if (token := _bearer(each)) is not None]
+        # Two that may differ would leave it to us which one counts.
+        if len(bearers) > 1 or (given and bearers and given != bearers):
+            raise unauthenticated("unreadable token")
+        given = given or bearers
     if len(given) != 1 or not given[0] or not given[0].isascii():
-        raise unauthenticated("unreadable token" if given or bearers else "no token")
+        raise unauthenticated("unreadable token" if given or credentials else "no token")
     return given[0]
+
+
+def _bearer(credentials: str) -> str | None:
+    scheme, _, token = credentials.strip().partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else None
 
 
 class EventsGate:

@@ -88,24 +88,7 @@ def create_app(
             yield
 
     app.cleanup_ctx.append(parts)
-    app.router.add_routes(
-        [
-            web.get("/api/v2/attachments", attachments.index),
-            web.post("/api/v2/attachments", attachments.create),
-            web.get("/api/v2/attachments/{id}", attachments.show),
-            web.patch("/api/v2/attachments/{id}", attachments.update),
-            web.delete("/api/v2/attachments/{id}", attachments.delete),
-            web.get("/api/v2/usage", usage.show),
-            web.post("/events/s3", events.intake),
-            web.post("/events/s3/{token}", events.intake),
-            web.get("/attachments/files/{tail:.+}", files.redirect),
-            web.get("/health/live", health_live),
-            web.get("/health/ready", health_ready),
-            # haproxy's checks ask with it unless another method is set
-            web.options("/health/live", health_live),
-            web.options("/health/ready", health_ready),
-        ]
-    )
+    app.router.add_routes(routes())
     return app
 
 
@@ -130,3 +113,28 @@ async def health_ready(request: web.Request) -> web.Response:
     await writing.require(parts.health, parts.clients.whole.full)
     parts.ids.require_free_showing_why()
     return web.json_response({"status": "ready"})
+
+
+def routes() -> list[web.RouteDef]:
+    """List the routes, each also with a slash at its end: both are answered alike."""
+    usual = [
+        web.get("/api/v2/attachments", attachments.index),
+        web.post("/api/v2/attachments", attachments.create),
+        web.get("/api/v2/attachments/{id}", attachments.show),
+        web.patch("/api/v2/attachments/{id}", attachments.update),
+        web.delete("/api/v2/attachments/{id}", attachments.delete),
+        web.get("/api/v2/usage", usage.show),
+        web.post("/events/s3", events.intake),
+        web.post("/events/s3/{token}", events.intake),
+        web.get("/attachments/files/{tail:.*[^/]}", files.redirect),
+        web.get("/health/live", health_live),
+        web.get("/health/ready", health_ready),
+        # haproxy's checks ask with it unless another method is set
+        web.options("/health/live", health_live),
+        web.options("/health/ready", health_ready),
+    ]
+    # They come last, so that the usual ones are found as fast as without them.
+    slashed = [
+        web.RouteDef(each.method, f"{each.path}/", each.handler, each.kwargs) for each in usual
+    ]
+    return [*usual, *slashed]

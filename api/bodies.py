@@ -15,6 +15,9 @@ from api.media_types import parse_media_type, split_list
 from api.problems import MEDIA_TYPE, bad_request, general
 from shared.turns import Turns
 
+EXPECTS = web.RequestKey("expects", bool)
+"""Set for a request whose client waits for `100 Continue` before it sends its body."""
+
 READ_TIMEOUT_S = 10
 MAX_DEPTH = 64
 MAX_DIGITS = 40
@@ -42,10 +45,15 @@ async def read_raw(request: web.Request, *, max_bytes: int) -> bytes:
     """Read a whole body of at most `max_bytes`, as it was sent.
 
     Raises Problem: 413 (at once where Content-Length says so), 408 after ten seconds, 400 for
-    what is cut short.
+    what is cut short. A client that waits for `100 Continue` gets it here, so that every refusal
+    that needs no body comes before it (RFC 9110, section 10.1.1).
     """
     if request.content_length is not None and request.content_length > max_bytes:
         raise general(413, headers={"Connection": "close"})
+    if EXPECTS in request and not request.content.is_eof():
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0  # as aiohttp does: the answer has not begun
+        await request.writer.drain()
     received = bytearray()
     try:
         # most bodies come whole, with the head of their request
@@ -89,12 +97,19 @@ def inflate(request: web.Request, body: bytes, *, max_bytes: int) -> bytes:
     return inflated
 
 
-def _inflater(request: web.Request) -> "zlib._Decompress | None":
+def check_encoding(request: web.Request) -> bool:
+    """Return whether a body is compressed. Raises Problem 415 for an unknown Content-Encoding."""
     encoding = ",".join(request.headers.getall("Content-Encoding", [])).strip().lower()
     if encoding in ("", "identity"):
-        return None
+        return False
     if encoding not in ("gzip", "deflate"):
         raise general(415)
+    return True
+
+
+def _inflater(request: web.Request) -> "zlib._Decompress | None":
+    if not check_encoding(request):
+        return None
     return zlib.decompressobj(zlib.MAX_WBITS | 32)  # reads the header of either
 
 
@@ -109,8 +124,11 @@ async def read_json(request: web.Request, readers: Turns, key: Hashable, *, max_
     `key` is the organization, in whose turn a long one is read. Raises Problem as `read_raw`,
     `inflate` and `parse_json`, Busy if too many of its bodies wait already.
     """
+    encoded = "Content-Encoding" in request.headers
+    if encoded:
+        check_encoding(request)
     body = await read_raw(request, max_bytes=max_bytes)
-    if len(body) <= SHORT_BYTES and "Content-Encoding" not in request.headers:
+    if len(body) <= SHORT_BYTES and not encoded:
         return parse_json(body)
 
     def read() -> Any:

@@ -16,7 +16,7 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from api.bodies import inflate, read_raw
+from api.bodies import EXPECTS, inflate, read_raw
 from api.clients import client_address, source_of
 from api.parts import PARTS, Parts, now
 from api.problems import (
@@ -137,6 +137,8 @@ async def _from_sns(request: web.Request, parts: Parts, reason: str) -> web.Resp
 async def _read_strange(request: web.Request, parts: Parts, reason: str) -> bytes:
     """Read a stranger's body. Raises Problem: 401; 503 for what SNS may send better next time."""
     topics, length = parts.settings.sns_topics, request.content_length
+    if not topics and EXPECTS in request:
+        raise unauthenticated(reason)
     max_bytes = MAX_SIGNED_BYTES if topics else MAX_STRANGE_BYTES
     whole = request.content.is_eof()
     place: AbstractAsyncContextManager[None] = nullcontext()

@@ -1,10 +1,10 @@
 """Originals and thumbnails: signed addresses that redirect to the store for a short while."""
 
 import asyncio
-import re
 
 from aiohttp import web
 
+from api.file_links import find_reader, is_signed, leaving_no_token, read_query
 from api.parts import PARTS, Parts, now
 from api.problems import not_found
 from api.targets import target
@@ -18,28 +18,32 @@ from shared.settings import Settings
 FILES = "files"
 """The share of connections of all signed addresses: whose they are is not known before the row."""
 
-_END = re.compile(r"[1-9][0-9]{0,18}", re.ASCII)  # a Unix time, as `Links.url` writes it
 ASK_WITHIN_S = 5.0
 """How long the store may take to tell the age of an object that no worker has looked at yet."""
 
 
+@leaving_no_token
 async def redirect(request: web.Request) -> web.StreamResponse:
     """GET and HEAD /attachments/files/{partition}/{style}/{file}: 302 to the store, or 404.
 
     The answer of the store is fixed here: the measured type, `inline` only for raster images and
-    PDF that were measured, the real name otherwise (RFC 6266).
+    PDF that were measured, the real name otherwise (RFC 6266). The address is signed, or holds
+    an API token of the file's organization.
     """
     parts = request.app[PARTS]
     key = keys.PREFIX + request.match_info["tail"]
     named = keys.parse_key(key)
-    stamp, ends, signature = _query(request.query_string)
-    if (
-        named is None
-        or parts.settings.files_public
-        or not parts.documents.links.admits(key, stamp, ends, signature, now())
-    ):
+    query = read_query(request.rel_url.raw_query_string)
+    if named is None or parts.settings.files_public:
         raise not_found()
+    reader, ends = None, query.ends
+    if not is_signed(parts, key, query):
+        reader, ends = await find_reader(request, parts, query), ""
+        if reader is None:
+            raise not_found()
     row = await parts.clients.of(FILES).run(attachments.find_any, named[0])
+    if row is not None and reader is not None and row.organization_id != reader.organization_id:
+        raise not_found()
     if row is None or row.deleted_at is not None or is_blocked(row, parts.settings):
         raise not_found()
     if named[1] == "thumb":
@@ -88,15 +92,6 @@ async def _check_age(parts: Parts, row: Attachment) -> None:
     if predates(found, row):
         note_older(row, found, seen_by="api")
         raise not_found()
-
-
-def _query(text: str) -> tuple[str, str, str]:
-    stamp, *rest = text.split("&")
-    given = dict(item.partition("=")[::2] for item in rest)
-    ends = given.get("e", "")
-    if not stamp.isascii() or not stamp.isdigit() or not (ends == "" or _END.fullmatch(ends)):
-        return "", "", ""
-    return stamp, ends, given.get("s", "")
 
 
 def is_blocked(row: Attachment, settings: Settings) -> bool:

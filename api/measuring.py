@@ -22,13 +22,22 @@ _series: dict[tuple[str, str, int], Histogram] = {}
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
+def route_of(request: web.Request) -> str:
+    """Give the pattern of a request's route, without a slash at its end; `none` if there is none.
+
+    Never the address itself: it may hold a secret, see /events/s3/{token}.
+    """
+    match = getattr(request, "match_info", None)
+    resource = match.route.resource if match is not None else None
+    return "none" if resource is None else resource.canonical.rstrip("/")
+
+
 @web.middleware
 async def measure(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Count and time a request under its route's pattern; no label holds a client's own words."""
     started = time.perf_counter()
     response = await handler(request)
-    resource = request.match_info.route.resource
-    route = resource.canonical if resource is not None else "none"
+    route = route_of(request)
     method = request.method if request.method in METHODS else "other"
     labels = (route, method, response.status)
     series = _series.get(labels)

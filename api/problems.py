@@ -8,6 +8,7 @@ import orjson
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
+from api.measuring import route_of
 from api.noise import NOISE
 from shared.database import DatabaseAway
 from shared.errors import Busy, StoreError
@@ -16,6 +17,13 @@ from shared.log import get_logger
 MEDIA_TYPE = "application/vnd.api+json"
 CONTENT_TYPE = f"{MEDIA_TYPE}; charset=utf-8"
 BULK_TYPE = f"{MEDIA_TYPE}; ext=bulk; charset=utf-8"
+
+PRIVATE = {
+    "Cache-Control": "private, no-cache",
+    "Vary": "Accept, Authorization, X-Auth-Token, X-Organization-Id",
+}
+"""The headers of every answer that has no Cache-Control of its own: no cache may give it to
+another client. X-Auth-Token is no sign to a shared cache, as Authorization is (RFC 9111, 3.5)."""
 
 log = get_logger(__name__)
 
@@ -163,13 +171,6 @@ def document_response(
     )
 
 
-def _route(request: web.Request) -> str:
-    # Never the address itself: it may hold a secret, see /events/s3/{token}.
-    match = getattr(request, "match_info", None)
-    resource = match.route.resource if match is not None else None
-    return resource.canonical if resource is not None else "none"
-
-
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -181,7 +182,7 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
     except Problem as problem:
         if problem.status in (401, 403):
             request[NOISE].denied(
-                request, problem.status, reason=problem.reason, route=_route(request)
+                request, problem.status, reason=problem.reason, route=route_of(request)
             )
         return problem.response()
     except web.HTTPException as error:
@@ -199,17 +200,17 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
     except DatabaseAway as error:
         # Any client can cause it, as often as it asks: by route, because a client can do nothing
         # about it wherever it is.
-        route = _route(request)
+        route = route_of(request)
         request[NOISE].warning.log(
             "database is away", (str(error), route), error=str(error), route=route
         )
         return unavailable(error.refusal.detail if error.refusal else None).response()
     except StoreError as error:
-        kind, route = type(error).__name__, _route(request)
+        kind, route = type(error).__name__, route_of(request)
         request[NOISE].warning.log("store is away", (kind, route), error=kind, route=route)
         return unavailable().response()
     except (asyncio.CancelledError, ConnectionResetError):
         raise
     except Exception:
-        log.exception("unexpected error", method=request.method, route=_route(request))
+        log.exception("unexpected error", method=request.method, route=route_of(request))
         return general(500).response()

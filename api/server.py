@@ -11,14 +11,15 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
 
+from api.bodies import EXPECTS
 from api.clients import PROXIES, client_address, peer_address
 from api.draining import Drain, let_go, refuse_new, unread_bytes
 from api.noise import CALLER, NOISE, REFUSED, Noise
 from api.parts import PARTS
-from api.problems import Problem, answer_errors, bad_request, general
+from api.problems import PRIVATE, Problem, answer_errors, bad_request, general
 from api.slow_readers import cut_off_slow_readers, limit_kernel
 from shared.log import get_logger
 from shared.proxies import Proxies
@@ -38,6 +39,9 @@ LOOK_AGAIN_S = 1.0
 
 MAX_LINE = 8190
 """Bytes that a request's target, and each of its header fields, may have; nginx takes as much."""
+
+SERVER = "attachments"
+"""The `Server` header of every answer."""
 
 log = get_logger(__name__)
 
@@ -65,28 +69,56 @@ async def answer(
     request[NOISE] = noise
     if proxies:
         request[PROXIES] = proxies
+    expects = False
 
     async def checked(request: web.Request) -> web.StreamResponse:
         host = request.headers.get("Host")
         if host is not None and not _is_host(host):
             _refuse(noise, client_address(request), "host")
             raise bad_request("The header 'Host' is not valid")
-        if request.headers.get("Expect", "100-continue").lower() != "100-continue":
-            _refuse(noise, client_address(request), "expect")
-            raise general(417)
+        expect = request.headers.get("Expect")
+        if expect is not None:
+            if expect.lower() != "100-continue":
+                _refuse(noise, client_address(request), "expect")
+                raise general(417)
+            nonlocal expects
+            expects = True
+            request = _without_expect(request)
         return await application(request)
 
     response = await answer_errors(request, checked)
     if 400 <= response.status < 500 and CALLER not in request:
         await noise.pace.wait()
+    _name_no_inside(response)
     if drain.begun:
         response.force_close()  # says so to the client, which then asks another process
+    if expects and not request.content.is_eof():
+        # The client may send the body or not: what comes next on the connection is unknown.
+        response.force_close()
     if "Transfer-Encoding" in request.headers:
         # aiohttp's parser gives a body's trailer fields to the next request on the connection as
         # its header fields: X-Auth-Token could be slipped into another client's request behind a
         # proxy that shares connections. RFC 9112, section 7.1.2, forbids to merge them.
         response.force_close()
     return response
+
+
+def _without_expect(request: web.Request) -> web.Request:
+    """Have `read_raw` send `100 Continue`; aiohttp would send it before any handler runs."""
+    headers = request.headers.copy()
+    headers.popall("Expect")
+    made = request.clone(headers=headers)
+    if request.version >= HttpVersion11:
+        made[EXPECTS] = True
+    return made
+
+
+def _name_no_inside(response: web.StreamResponse) -> None:
+    """Set the headers that all answers have; aiohttp would name itself and Python as the server."""
+    headers = response.headers
+    headers["Server"] = SERVER
+    if "Cache-Control" not in headers:
+        headers.update(PRIVATE)
 
 
 def _refuse(noise: Noise, address: str, kind: str) -> None:
@@ -101,6 +133,7 @@ def _by_hand(problem: Problem, reason: str) -> bytes:
         f"HTTP/1.1 {response.status} {reason}\r\n"
         f"Content-Type: {response.headers['Content-Type']}\r\n"
         f"Content-Length: {len(response.body)}\r\n"
+        f"Cache-Control: {PRIVATE['Cache-Control']}\r\n"
         "Connection: close\r\n\r\n"
     )
     return head.encode() + response.body
@@ -205,6 +238,7 @@ class Connection(web.RequestHandler):
         if isinstance(exc, LineTooLong):
             detail = f"The address or a header field is longer than {MAX_LINE} bytes"
         response = general(400 if status == 400 else 500, detail).response()
+        _name_no_inside(response)
         response.force_close()
         return response
 

@@ -94,6 +94,7 @@ class Settings(BaseSettings):
     files_public: bool = False
     files_secret: SecretStr | None = Field(None, validate_default=True)
     files_secret_previous: SecretStr | None = None
+    files_query_token: bool = True
     files_ttl: int | None = Field(None, ge=60, le=MAX_FILES_TTL_S, description="seconds")
     redirect_ttl: int = Field(300, ge=60, le=MAX_REDIRECT_TTL_S, description="seconds")
     redirect_ttl_media: int = Field(3600, ge=60, le=MAX_REDIRECT_TTL_S, description="seconds")

@@ -4,7 +4,7 @@ import re
 import time
 from datetime import datetime
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 import pytest
 import pytest_asyncio
@@ -14,7 +14,7 @@ from api.documents import Links
 from tests.acceptance.test_end_to_end import photo
 from tests.conftest import StartService, StartWorker
 from tests.resources import NOT_FOUND, PATH
-from tests.service import Answer, Client, Service
+from tests.service import Answer, Client, Service, until
 
 PDF = b"%PDF-1.4\n1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj\n%%EOF\n"
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>'
@@ -433,3 +433,135 @@ async def test_a_location_is_quoted_so_that_no_name_can_break_out(client: Client
     assert content == photo()
     assert headers["Content-Type"] == "image/jpeg"
     assert headers["Content-Disposition"].endswith(f"filename*=UTF-8''{quote(name, safe='')}")
+
+
+# -- addresses as URL libraries and people write them
+
+
+def rewritten(address: str) -> dict[str, str]:
+    """Write an address as libraries do; all spellings open the same file."""
+    path, _, query = address.partition("?")
+    stamp, *rest = query.split("&")
+    pairs = [(stamp, ""), *((name, value) for name, _, value in (x.partition("=") for x in rest))]
+    return {
+        "as it is": address,
+        "Python, Go and JavaScript": f"{path}?{urlencode(pairs)}",
+        "sorted": f"{path}?{urlencode(sorted(pairs, reverse=True))}",
+        "signature first": f"{path}?{'&'.join([*rest, stamp])}",
+        "yarl": str(URL(address).update_query(utm_source="a")),
+        "others in front": f"{path}?_=1&utm=a%26s%3Db&x&{query}",
+        "others between": f"{path}?{stamp}&x=1&{'&'.join(rest)}",
+        "a time of the cache's": f"{address}&1800000000",
+        "a time of the cache's in front": f"{path}?1800000000=&{query}",
+        "encoded": address.replace("&s=", "&%73="),
+        "empty parts": f"{path}?&{query}&&",
+        "a fragment": f"{address}#page=2",
+    }
+
+
+@pytest.mark.parametrize("ttl", ["", "3600"], ids=["without end", "with an end"])
+async def test_an_address_opens_however_libraries_write_it(
+    start_service: StartService, ttl: str
+) -> None:
+    service = await start_service(files_ttl=ttl)
+    attachment_id = await service.client.upload(photo(), "photo.jpg")
+    await service.execute(
+        "UPDATE attachments SET uploaded_at = now(), resized = true, thumbnail_name = file_name"
+    )
+    attributes = (await service.client.show(attachment_id))["attributes"]
+    for address in (attributes["url"], attributes["thumb"]):
+        for how, spelling in rewritten(address).items():
+            assert (await fetch(service.client, spelling)).status == 302, how
+        path, _, query = address.partition("?")
+        signature = query.partition("&s=")[2]
+        stamps = "&".join(str(each) for each in range(1, 5))
+        for refused in (
+            f"{path}?s={signature}",
+            f"{path}?x={query}",
+            f"{path}?{query.replace('&s=', '=1&s=')}",
+            f"{path}?{query}&s=x",
+            f"{path}?{stamps}&{query}",
+        ):
+            assert (await fetch(service.client, refused)).status == 404, refused
+
+
+# -- an API token in the address
+
+
+async def with_file(service: Service) -> tuple[str, str]:
+    """Have an attachment with an original and a thumbnail; returns the original's path and url."""
+    attachment_id = await service.client.upload(photo(), "photo.jpg")
+    await service.execute(
+        "UPDATE attachments SET uploaded_at = now(), resized = true, thumbnail_name = file_name"
+        " WHERE id = $1",
+        int(attachment_id),
+    )
+    url: str = (await service.client.show(attachment_id))["attributes"]["url"]
+    return urlsplit(url).path, url
+
+
+async def test_a_token_of_the_organization_opens_the_file(
+    service: Service, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path, _ = await with_file(service)
+    token = service.client.token
+    thumb = path.replace("/original/", "/thumb/")
+    for target in (
+        f"{path}?token={token}",
+        f"{path}?1776398568&token={token}",
+        f"{path}?1776398568=&s=x&e=1&token={token}",
+        f"{path}?token=x&token={token}&e=x",
+        f"{thumb}?token={token}",
+    ):
+        answer = await fetch(service.client, f"{service.base_url}{target}")
+        assert answer.status == 302, target
+        assert answer.headers["Cache-Control"] == "no-store"
+        assert answer.headers["Referrer-Policy"] == "no-referrer"
+        assert token not in answer.headers["Location"]
+    location = URL(answer.headers["Location"], encoded=True)
+    assert "X-Amz-Signature" in location.query
+    assert token not in "".join(capfd.readouterr())
+    assert token not in service.metrics()
+
+
+async def test_no_other_token_opens_a_file(
+    service: Service, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path, genuine = await with_file(service)
+    other = await service.organization()
+    for token in ("", "unknown", other.token, f"{service.client.token}x", "t%C3%B8ken", "%00"):
+        answer = await fetch(service.client, f"{service.base_url}{path}?token={token}")
+        assert answer.status == 404, token
+        assert answer.document == NOT_FOUND
+        assert answer.headers["Cache-Control"] == "no-store"
+        assert answer.headers["Referrer-Policy"] == "no-referrer"
+        # beside a signature it is one more unknown parameter
+        signed_too = await fetch(service.client, f"{genuine}&token={token}")
+        assert signed_too.status == 302
+        assert signed_too.headers["Cache-Control"] == "no-store"
+    assert other.token not in "".join(capfd.readouterr())
+    await service.execute("UPDATE tokens SET revoked_at = now()")
+
+    async def refused() -> bool:
+        target = f"{service.base_url}{path}?token={service.client.token}"
+        return (await fetch(service.client, target)).status == 404
+
+    await until(refused)
+
+
+async def test_a_token_opens_no_more_than_a_signature_does(service: Service) -> None:
+    path, _ = await with_file(service)
+    target = f"{service.base_url}{path}?token={service.client.token}"
+    assert (await fetch(service.client, target)).status == 302
+    for change in (
+        "content_type = 'application/x-msdownload'", "deleted_at = now(), content_type = NULL",
+    ):  # fmt: skip
+        await service.execute(f"UPDATE attachments SET {change}")
+        assert (await fetch(service.client, target)).status == 404
+
+
+async def test_a_setting_refuses_tokens_in_addresses(start_service: StartService) -> None:
+    service = await start_service(files_query_token="false")
+    path, _ = await with_file(service)
+    target = f"{service.base_url}{path}?token={service.client.token}"
+    assert (await fetch(service.client, target)).status == 404

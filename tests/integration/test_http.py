@@ -1,0 +1,257 @@
+"""HTTP as libraries and proxies speak it: slashes, credentials, caches, `100 Continue`."""
+
+import asyncio
+import json
+import re
+from collections.abc import Sequence
+
+import pytest
+from multidict import CIMultiDict
+
+from tests.acceptance.test_end_to_end import photo
+from tests.conftest import StartService
+from tests.resources import PATH, body
+from tests.service import MEDIA_TYPE, Answer, Client, Service
+from tests.stack import EVENTS_TOKEN
+
+VARY = "Accept, Authorization, X-Auth-Token, X-Organization-Id"
+DOCUMENT = body({"name": "a.png"})
+
+
+# -- a slash at the end
+
+
+@pytest.mark.parametrize(
+    "path", [PATH, f"{PATH}/1", "/api/v2/usage", "/health/live", "/health/ready", "/nothing"]
+)
+async def test_a_slash_at_the_end_changes_no_answer(running: Service, path: str) -> None:
+    client = await running.organization()
+    await client.create("a.png")
+    for query in ("", "?page%5Bsize%5D=1", "?fields%5Bx%5D=1"):
+        usual = await client.request("GET", f"{path}{query}")
+        slashed = await client.request("GET", f"{path}/{query}")
+        assert slashed.status == usual.status
+        if path != "/api/v2/usage":  # its answer tells the time
+            assert slashed.body == usual.body
+
+
+async def test_a_slash_at_the_end_changes_no_request(running: Service) -> None:
+    client = await running.organization()
+    created = await client.request("POST", f"{PATH}/", DOCUMENT)
+    assert created.status == 201
+    attachment_id = created.data["id"]
+    assert created.headers["Location"] == f"{running.base_url}{PATH}/{attachment_id}"
+    changed = await client.request("PATCH", f"{PATH}/{attachment_id}/", body({"name": "b.png"}))
+    assert changed.data["attributes"]["name"] == "b.png"
+    shown = await client.request("GET", f"{PATH}/{attachment_id}/")
+    assert shown.document == changed.document
+    assert (await client.request("PUT", f"{PATH}/{attachment_id}/")).status == 405
+    assert (await client.request("DELETE", f"{PATH}/{attachment_id}/")).status == 204
+    for path in ("/events/s3/", f"/events/s3/{EVENTS_TOKEN}/"):
+        headers = {"Authorization": f"Bearer {EVENTS_TOKEN}"}
+        answer = await client.request("POST", path, {"Records": []}, headers=headers)
+        assert answer.status == 200, answer.body
+    assert (await client.request("POST", "/events/s3/x/", {}, headers={})).status == 401
+    assert re.search(r'route="[^"]*/"', running.metrics()) is None
+
+
+async def test_a_file_opens_with_a_slash_at_the_end(service: Service) -> None:
+    attachment_id = await service.client.upload(photo(), "a.jpg")
+    await service.execute("UPDATE attachments SET uploaded_at = now()")
+    url = (await service.client.show(attachment_id))["attributes"]["url"]
+    path, _, query = url.removeprefix(service.base_url).partition("?")
+    for slashes, status in (("", 302), ("/", 302), ("//", 404)):
+        answer = await service.client.request("GET", f"{path}{slashes}?{query}")
+        assert answer.status == status
+
+
+# -- credentials
+
+
+async def status_with(client: Client, credentials: Sequence[tuple[str, str]]) -> int:
+    """Ask for a list with these credentials, in which `{token}` stands for the client's."""
+    headers: CIMultiDict[str] = CIMultiDict()
+    headers["X-Organization-Id"] = str(client.organization_id)
+    for name, value in credentials:
+        headers.add(name, value.replace("{token}", client.token))
+    async with client.session.get(f"{client.base_url}{PATH}", headers=headers) as answer:
+        return answer.status
+
+
+TOKEN = ("X-Auth-Token", "{token}")
+BASIC = ("Authorization", "Basic dXNlcjpwYXNz")
+BEARER = ("Authorization", "Bearer {token}")
+OTHER = ("Authorization", "Bearer another")
+
+
+@pytest.mark.parametrize(
+    ("credentials", "status"),
+    [
+        ([TOKEN], 200), ([BEARER], 200), ([TOKEN, BEARER], 200),
+        ([TOKEN, BASIC], 200), ([BASIC, TOKEN], 200), ([BASIC, BEARER], 200),
+        ([TOKEN, BASIC, BEARER], 200), ([TOKEN, BASIC, BASIC], 200),
+        ([TOKEN, ("Authorization", "Digest username=a")], 200),
+        ([TOKEN, ("Authorization", "Negotiate {token}")], 200),
+        ([TOKEN, ("Authorization", "bearer {token}")], 200),
+        ([TOKEN, ("Authorization", "")], 200),
+        ([TOKEN, OTHER], 401), ([TOKEN, ("Authorization", "BEARER another")], 401),
+        ([TOKEN, ("Authorization", "Bearer")], 401), ([BEARER, BEARER], 401),
+        ([TOKEN, BEARER, BEARER], 401), ([BEARER, OTHER], 401), ([TOKEN, TOKEN], 401),
+        ([TOKEN, TOKEN, BEARER], 401), ([BASIC], 401), ([BASIC, OTHER], 401),
+        ([("Authorization", "Basic {token}")], 401), ([], 401),
+    ],
+)  # fmt: skip
+async def test_one_token_counts_and_other_schemes_do_no_harm(
+    running: Service, credentials: list[tuple[str, str]], status: int
+) -> None:
+    assert await status_with(running.client, credentials) == status
+
+
+# -- caches, and what the server says of itself
+
+
+async def test_no_cache_may_give_an_answer_to_another_client(service: Service) -> None:
+    client = service.client
+    created = await client.request("POST", PATH, DOCUMENT)
+    one = f"{PATH}/{created.data['id']}"
+    answers: list[Answer] = [
+        created,
+        await client.request("GET", PATH),
+        await client.request("HEAD", PATH),
+        await client.request("GET", f"{PATH}?page%5Bafter%5D="),
+        await client.request("GET", one),
+        await client.request("GET", "/api/v2/usage"),
+        await client.request("PATCH", one, body({"name": "b.png"})),
+        await client.request("PATCH", one, body({"name": ""})),
+        await client.request("DELETE", one),
+        await client.request("GET", one),
+        await client.request("GET", PATH, headers={"X-Auth-Token": "unknown"}),
+        await client.request("GET", PATH, headers={"X-Organization-Id": "1"}),
+        await client.request("GET", PATH, headers={"Accept": "text/html"}),
+        await client.request("POST", PATH, DOCUMENT, headers={"Content-Type": "text/html"}),
+        await client.request("PUT", PATH),
+        await client.request("GET", "/nothing"),
+        await client.request("GET", PATH, headers={"Host": "<no host>"}),
+        await client.request("POST", "/events/s3", {}, headers={}),
+        await client.request("GET", "/health/ready"),
+        await client.request("GET", "/attachments/files/x"),
+    ]
+    for answer in answers:
+        assert answer.headers["Cache-Control"] == "private, no-cache"
+        assert answer.headers["Vary"] == VARY
+        assert answer.headers["Server"] == "attachments"
+
+
+async def test_a_files_address_keeps_its_own_rule_for_caches(service: Service) -> None:
+    attachment_id = await service.client.upload(photo(), "a.jpg")
+    await service.execute("UPDATE attachments SET uploaded_at = now()")
+    url = (await service.client.show(attachment_id))["attributes"]["url"]
+    answer = await service.client.request("GET", url.removeprefix(service.base_url))
+    assert answer.status == 302
+    assert answer.headers["Cache-Control"] == "private, max-age=240"
+    assert "Vary" not in answer.headers
+    assert answer.headers["Server"] == "attachments"
+
+
+async def test_a_request_that_cannot_be_parsed_learns_nothing_of_the_inside(
+    running: Service,
+) -> None:
+    answer = await exchange(running, b"no request\r\n\r\n")
+    assert b" 400 Bad Request\r\n" in answer
+    assert b"Server: attachments\r\n" in answer
+    assert b"Cache-Control: private, no-cache\r\n" in answer
+    assert b"aiohttp" not in answer
+    assert b"ython" not in answer
+
+
+# -- 100 Continue
+
+
+async def exchange(service: Service, head: bytes, sent: bytes | None = None) -> bytes:
+    """Send a head, and the body once it is asked for; returns all that came."""
+    host, _, port = service.base_url.removeprefix("http://").partition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    try:
+        writer.write(head)
+        async with asyncio.timeout(20):
+            received = await reader.readuntil(b"\r\n\r\n")
+            if sent is not None and received.startswith(b"HTTP/1.1 100 "):
+                writer.write(sent)
+            return received + await reader.read()
+    finally:
+        writer.close()
+
+
+def head_of(client: Client, line: str, length: int, *lines: str, token: str | None = None) -> bytes:
+    """Write the head of a request that waits for `100 Continue`."""
+    return "\r\n".join(
+        [
+            f"{line} HTTP/1.1",
+            "Host: localhost",
+            f"X-Auth-Token: {token or client.token}",
+            f"X-Organization-Id: {client.organization_id}",
+            f"Content-Length: {length}",
+            "Expect: 100-continue",
+            *(lines or [f"Content-Type: {MEDIA_TYPE}"]),
+            "\r\n",
+        ]
+    ).encode()
+
+
+@pytest.mark.parametrize(
+    ("line", "length", "lines", "status"),
+    [
+        pytest.param(f"POST {PATH}", 70_000, [], 413, id="too large"),
+        pytest.param(f"PATCH {PATH}/1", 70_000, [], 413, id="too large, of a change"),
+        pytest.param(f"POST {PATH}", 50, ["Content-Type: text/html"], 415, id="another type"),
+        pytest.param(f"PATCH {PATH}/1", 50, ["Content-Type: a/b"], 415, id="of a change"),
+        pytest.param(
+            f"POST {PATH}", 50, [f"Content-Type: {MEDIA_TYPE}", "Content-Encoding: br"], 415,
+            id="an unknown encoding",
+        ),
+        pytest.param(
+            f"POST {PATH}", 50, [f"Content-Type: {MEDIA_TYPE}", "Accept: text/html"], 406,
+            id="an answer that is not accepted",
+        ),
+        pytest.param(f"POST {PATH}?x=1", 50, [], 400, id="an unknown parameter"),
+        pytest.param("POST /nothing", 50, [], 404, id="no route"),
+        pytest.param(f"PUT {PATH}", 50, [], 405, id="no method"),
+        pytest.param(f"PATCH {PATH}/x", 50, [], 404, id="no id"),
+        pytest.param("POST /events/s3", 50, [], 401, id="an event without a token"),
+        pytest.param(
+            "POST /events/s3", 2**21, [f"Authorization: Bearer {EVENTS_TOKEN}"], 413,
+            id="an event that is too large",
+        ),
+    ],
+)  # fmt: skip
+async def test_what_needs_no_body_is_refused_before_it_is_sent(
+    running: Service, line: str, length: int, lines: list[str], status: int
+) -> None:
+    answer = await exchange(running, head_of(running.client, line, length, *lines))
+    assert answer.startswith(f"HTTP/1.1 {status} ".encode()), answer
+    assert b"100 Continue" not in answer
+    assert b"Connection: close" in answer
+
+
+async def test_an_unknown_token_is_refused_before_the_body_is_sent(running: Service) -> None:
+    head = head_of(running.client, f"POST {PATH}", 50, token="unknown")
+    answer = await exchange(running, head)
+    assert answer.startswith(b"HTTP/1.1 401 "), answer
+
+
+async def test_a_body_that_is_wanted_is_asked_for(start_service: StartService) -> None:
+    service = await start_service()
+    sent = json.dumps(DOCUMENT).encode()
+    lines = [f"Content-Type: {MEDIA_TYPE}", "Connection: close"]
+    head = head_of(service.client, f"POST {PATH}", len(sent), *lines)
+    answer = await exchange(service, head, sent)
+    assert answer.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 201 "), answer
+
+    whole = await exchange(service, head + sent)
+    assert b"HTTP/1.1 201 " in whole
+
+    event = json.dumps({"Records": []}).encode()
+    lines = [f"Authorization: Bearer {EVENTS_TOKEN}", "Connection: close"]
+    head = head_of(service.client, "POST /events/s3", len(event), *lines)
+    answer = await exchange(service, head, event)
+    assert answer.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 "), answer
