@@ -464,6 +464,7 @@ async def test_an_address_opens_however_libraries_write_it(
     start_service: StartService, ttl: str
 ) -> None:
     service = await start_service(files_ttl=ttl)
+    service.stack.relay.target = None
     attachment_id = await service.client.upload(photo(), "photo.jpg")
     await service.execute(
         "UPDATE attachments SET uploaded_at = now(), resized = true, thumbnail_name = file_name"
@@ -490,6 +491,7 @@ async def test_an_address_opens_however_libraries_write_it(
 
 async def with_file(service: Service) -> tuple[str, str]:
     """Have an attachment with an original and a thumbnail; returns the original's path and url."""
+    service.stack.relay.target = None
     attachment_id = await service.client.upload(photo(), "photo.jpg")
     await service.execute(
         "UPDATE attachments SET uploaded_at = now(), resized = true, thumbnail_name = file_name"
