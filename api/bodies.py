@@ -6,12 +6,13 @@ import math
 import zlib
 from collections.abc import Hashable
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from typing import Any, NoReturn
 
 from aiohttp import web
 from aiohttp.http_exceptions import TransferEncodingError
 
-from api.media_types import parse_media_type, split_list
+from api.media_types import KEPT_CHARACTERS, parse_media_type, split_list
 from api.problems import MEDIA_TYPE, bad_request, general
 from shared.turns import Turns
 
@@ -228,6 +229,12 @@ def check_accept(request: web.Request, *, bulk: bool = False) -> None:
     given = request.headers.getall("Accept", [])
     if not given or given in USUAL_ACCEPTS:
         return
+    remembered = sum(map(len, given)) <= KEPT_CHARACTERS
+    if not (_met_remembered if remembered else _is_met)(tuple(given), bulk):
+        raise general(406)
+
+
+def _is_met(given: tuple[str, ...], bulk: bool) -> bool:
     ranges = [item for header in given for item in split_list(header, MAX_RANGES)]
     for item in ranges[:MAX_RANGES]:
         parsed = parse_media_type(item)
@@ -237,12 +244,15 @@ def check_accept(request: web.Request, *, bulk: bool = False) -> None:
         if parameters.pop("q", "1").rstrip("0").rstrip(".") in ("", "0"):
             continue
         if media in ("*/*", "application/*"):
-            return
+            return True
         if media == MEDIA_TYPE:
             extensions = _extensions(parameters)
             if extensions is not None and (extensions or not bulk):
-                return
-    raise general(406)
+                return True
+    return False
+
+
+_met_remembered = lru_cache(maxsize=256)(_is_met)  # most requests send the same few
 
 
 UTF_8 = frozenset({"utf-8", "utf8"})

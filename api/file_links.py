@@ -25,6 +25,8 @@ TOKEN_HEADERS = {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
 # Unix times, as `Links.url` writes them.
 _STAMP = re.compile(r"[0-9]{1,19}", re.ASCII)
 _END = re.compile(r"[1-9][0-9]{0,18}", re.ASCII)
+# As `Links.url` writes the whole query, and as most requests have it.
+_USUAL = re.compile(r"([0-9]{1,19})(?:&e=([1-9][0-9]{0,18}))?&s=([A-Za-z0-9_-]*)", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +47,10 @@ def read_query(raw: str) -> FileQuery:
 
     With an end that is no Unix time no stamp is given, as nothing can be signed so.
     """
+    usual = _USUAL.fullmatch(raw)
+    if usual is not None:
+        stamp, ends, signature = usual.groups(default="")
+        return FileQuery(stamps=(stamp,), ends=ends, signature=signature, token="")
     given = parse_qsl(raw, keep_blank_values=True)
     named = dict(given)
     ends = named.get("e", "")

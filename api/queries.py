@@ -2,7 +2,6 @@
 
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections import Counter
 from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any
@@ -146,11 +145,11 @@ def _given(request: web.Request) -> list[tuple[str, str]]:
     page if they repeated all of that.
     """
     given: dict[Hashable, tuple[str, str]] = {}
-    counts: Counter[Hashable] = Counter()
+    counts: dict[Hashable, int] = {}
     for name, value in request.query.items():
         key = (name, value) if name.endswith("[]") else name
         given[key] = (name, value)
-        counts[key] += 1
+        counts[key] = counts.get(key, 0) + 1
         if counts[key] > MAX_REPEATED:
             raise bad_request(f"Parameter '{_short(name)}' is given more than {MAX_REPEATED} times")
     return list(given.values())
