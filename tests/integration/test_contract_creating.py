@@ -305,6 +305,35 @@ async def test_include_and_fieldsets_hold_for_the_answer_too(client: Client) -> 
     assert answer.document["included"] == []
 
 
+async def test_types_are_taken_as_clients_send_them(running: Service, client: Client) -> None:
+    created = await client.create(
+        "a.png",
+        content_type="",
+        size="1234",
+        attachable_type="task",
+        attachable_id="7",
+        attachment_type=" ",
+        external_id=12,
+        message_id="",
+        temp_url="",
+    )
+
+    attributes = created["data"]["attributes"]
+    assert "Content-Type" not in attributes["aws_policy"]
+    assert (attributes["content_type"], attributes["size"]) == (None, 1234)
+    assert (attributes["external_id"], attributes["message_id"]) == ("12", None)
+    row = await running.row(created["data"]["id"])
+    assert (row.attachable_id, row.attachment_type, row.temp_url) == (7, None, None)
+    answer = await client.request(
+        "PATCH",
+        f"{PATH}/{row.id}",
+        body({"attachable_id": "8", "external_id": "", "message_id": 5}),
+    )
+    assert answer.status == 200
+    row = await running.row(row.id)
+    assert (row.attachable_id, row.external_id, row.message_id) == (8, None, "5")
+
+
 @pytest.mark.parametrize("fields", ["name", "", "nonsense", "task"])
 async def test_a_fieldset_keeps_the_policy(client: Client, fields: str) -> None:
     query = f"{PATH}?fields[attachments]={fields}"

@@ -327,6 +327,19 @@ ALL = [item["name"] for item in ATTACHED]
             ["comment 1", "comment 2", "comment 3"],
             id="array of arrays",
         ),
+        pytest.param(
+            "filter[comment_id][eq][]=1&filter[comment_id][eq][]=3",
+            ["comment 1", "comment 3"],
+            id="array of an operator",
+        ),
+        pytest.param(
+            "filter[comment_id][0]=1&filter[comment_id][1]=3",
+            ["comment 1", "comment 3"],
+            id="array with indices",
+        ),
+        pytest.param(
+            "filter[comment_id]=1&filter[comment_id]=3", ["comment 3"], id="twice: the last"
+        ),
         pytest.param("filter[comment_id][eq]=2", ["comment 2"], id="eq"),
         pytest.param("filter[comment_id][eq]=2,3", ["comment 2", "comment 3"], id="eq, array"),
         pytest.param(
@@ -545,6 +558,21 @@ async def test_a_fieldset_of_another_type_changes_nothing(client: Client) -> Non
     answer = await client.request("GET", f"{PATH}/{plain['id']}?fields[people]=name")
 
     assert answer.data == plain
+
+
+async def test_parameters_may_be_sent_again_with_a_link(client: Client) -> None:
+    created = await create_numbered(client, 7)
+    own = "page%5Bsize%5D=3&sort=-id"
+    for start in ("page%5Bnumber%5D=1", "page%5Bafter%5D="):
+        found: list[str] = []
+        path = f"{PATH}?{start}&{own}"
+        while path:
+            answer = await client.request("GET", path)
+            assert answer.status == 200, answer.body
+            found += ids(answer)
+            following = answer.document["links"].get("next")
+            path = following and f"{following.removeprefix(client.base_url)}&{own}"
+        assert found == created[::-1]
 
 
 # cursors
