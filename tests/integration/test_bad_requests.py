@@ -522,7 +522,7 @@ IDS: dict[str, str] = {
     "row24-underscore": "1_0",
     "row24-two": "{id},{id}",
     "row24-text": "img.png",
-    "row24-slash-after": "{id}/",
+    "row24-two-slashes-after": "{id}//",
     "row24-more-after": "{id}/relationships/task",
     "row25-2-to-the-63": str(2**63),
     "row25-2-to-the-64": str(2**64),
