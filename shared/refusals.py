@@ -136,7 +136,7 @@ TABLE: Mapping[str, tuple[str, str]] = {
     "XX": ("PostgreSQL, or a pooler in front of it, has a fault", "read its own log"),
 }
 
-UNTOLD = ("PostgreSQL refuses the connection", "read its own log")
+UNTOLD = ("PostgreSQL refuses what it was asked", "read its own log")
 
 ENCODING_CODES = ("22021", "22P05")
 TEXT_DETAIL = "The text cannot be stored: the database does not use the encoding UTF8"
@@ -170,8 +170,8 @@ def explain(error: BaseException) -> Refusal:
     for each in _chain(error):
         if (found := find_refusal(each)) is not None:
             return found
-    code = next((str(getattr(each, "sqlstate", "") or "") for each in _chain(error)), "")
-    return Refusal(cause=UNTOLD[0], mend=UNTOLD[1], code=code)
+    codes = (str(getattr(each, "sqlstate", "") or "") for each in _chain(error))
+    return Refusal(cause=UNTOLD[0], mend=UNTOLD[1], code=next(filter(None, codes), ""))
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

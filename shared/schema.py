@@ -32,6 +32,13 @@ NEWER = (
     " version's `attachments migrate`"
 )
 
+# SQLSTATEs of a table, an index, a type or a function that is there already, or is none of ours
+TAKEN_CODES = ("42P07", "42710", "42723", "42809", "42701", "42P16")
+TAKEN = (
+    "tables of another program have the names of ours ({code}): give the service a database of its"
+    " own, or a schema (CREATE SCHEMA, then add schema=NAME to the address)"
+)
+
 
 def migrate(database_url: str, revision: str = "head") -> None:
     """Run every migration up to a revision that has not run.
@@ -58,4 +65,9 @@ def migrate(database_url: str, revision: str = "head") -> None:
         OSError,
     ) as error:
         refusal = explain(error)
-        raise NotMigrated(FORBIDDEN if refusal.code == "42501" else str(refusal)) from error
+        text = str(refusal)
+        if refusal.code == "42501":
+            text = FORBIDDEN
+        elif refusal.code in TAKEN_CODES:
+            text = TAKEN.format(code=refusal.code)
+        raise NotMigrated(text) from error

@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 import pytest_asyncio
 
-from shared.schema import migrate
+from shared.schema import NotMigrated, migrate
 from tests.stack import Stack
 
 NAME = "test_migrations"
@@ -146,4 +146,24 @@ async def test_a_run_waits_for_no_lock_for_long(empty_url: str) -> None:
     async with connection.transaction():
         await connection.execute("LOCK TABLE attachments IN ACCESS SHARE MODE")
         await asyncio.wait_for(asyncio.to_thread(migrate, empty_url), 30)
+    await connection.close()
+
+
+@pytest.mark.parametrize(
+    "foreign",
+    [
+        pytest.param("CREATE TABLE organizations (id integer)", id="table"),
+        pytest.param("CREATE VIEW tokens AS SELECT 1 AS id", id="view"),
+        pytest.param("CREATE SEQUENCE usage", id="sequence"),
+        pytest.param("CREATE TYPE deployment AS ENUM ('blue')", id="type"),
+    ],
+)
+async def test_names_that_another_program_has_taken_are_told_and_nothing_is_changed(
+    empty_url: str, foreign: str
+) -> None:
+    connection = await asyncpg.connect(empty_url)
+    await connection.execute(foreign)
+    with pytest.raises(NotMigrated, match="of another program have the names of ours"):
+        await asyncio.to_thread(migrate, empty_url)
+    assert await connection.fetchval("SELECT to_regclass('alembic_version')") is None
     await connection.close()
