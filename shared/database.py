@@ -154,8 +154,7 @@ class Database:
         """Make new sessions from now on: those we have are with the wrong server."""
         if isinstance(error, MIXED_UP) and self.connector is not None:
             self.connector.fall_back()
-        await self._kept.give_all_back()
-        await self.pool.expire_connections()
+        await self._kept.renew()
 
     async def run_within(
         self,

@@ -25,12 +25,16 @@ Taken: TypeAlias = "PoolConnectionProxy[asyncpg.Record]"
 
 
 class Lease:
-    """A connection that is out of its pool, and until when it may stay out."""
+    """A connection that is out of its pool, and until when it may stay out.
 
-    __slots__ = ("connection", "ends", "uses")
+    `epoch` is that of Kept when it was asked for.
+    """
 
-    def __init__(self, connection: Taken) -> None:
+    __slots__ = ("connection", "ends", "epoch", "uses")
+
+    def __init__(self, connection: Taken, epoch: int) -> None:
         self.connection = connection
+        self.epoch = epoch
         self.uses = 0
         self.ends = time.monotonic() + KEPT_S
 
@@ -47,6 +51,7 @@ class Kept:
         self._free: list[Lease] = []
         self._waiting = 0
         self._closed = False
+        self._epoch = 0
         self._timer: asyncio.TimerHandle | None = None
         self._returning: set[asyncio.Task[None]] = set()
 
@@ -61,10 +66,11 @@ class Kept:
     async def take(self) -> Lease:
         """Take one out of the pool. Raises what asyncpg raises, TimeoutError after 2 s."""
         self._waiting += 1
+        epoch = self._epoch
         try:
             # A timer costs more than taking an idle connection, for which nobody waits.
             waits = None if self._pool.get_idle_size() else TIMEOUT_S
-            return Lease(await self._pool.acquire(timeout=waits))
+            return Lease(await self._pool.acquire(timeout=waits), epoch)
         finally:
             self._waiting -= 1
 
@@ -74,6 +80,7 @@ class Kept:
         if (
             self._waiting
             or self._closed
+            or lease.epoch != self._epoch
             or lease.uses >= KEPT_USES
             or time.monotonic() > lease.ends
             or lease.connection.is_in_transaction()
@@ -94,9 +101,19 @@ class Kept:
             self._timer.cancel()
             self._timer = None
         free, self._free = self._free, []
-        for lease in free:
-            await self.give_back(lease)
-        await asyncio.gather(*self._returning, return_exceptions=True)
+        # Also where one cannot be given back: those that are forgotten would be lost to the pool.
+        returning = [self.give_back(lease) for lease in free]
+        await asyncio.gather(*returning, *self._returning, return_exceptions=True)
+
+    async def renew(self) -> None:
+        """Serve further statements over new connections only; may be repeated.
+
+        Connections that are in use now go back to the pool, which closes them, after their
+        statement.
+        """
+        self._epoch += 1
+        await self._pool.expire_connections()
+        await self.give_all_back()
 
     async def close(self) -> None:
         """Keep nothing from now on; may be repeated."""

@@ -3,11 +3,12 @@
 import asyncio
 from collections.abc import AsyncIterator
 
+import asyncpg
 import pytest
 import pytest_asyncio
 
 from shared.database import Connection, Database, DatabaseAway, open_database
-from shared.kept import KEPT_USES
+from shared.kept import KEPT_USES, Kept, Lease
 from shared.settings import Settings
 from tests.service import make_settings, until
 from tests.stack import Stack
@@ -102,3 +103,38 @@ async def test_closing_waits_for_no_kept_connection(settings: Settings) -> None:
         await asyncio.sleep(0.05)
     assert await running
     assert opened.pool.get_size() == 0
+
+
+async def test_a_connection_in_use_serves_nothing_more_once_another_server_is_the_primary(
+    database: Database,
+) -> None:
+    async def refused(_connection: Connection) -> None:
+        raise asyncpg.ReadOnlySQLTransactionError
+
+    running = asyncio.create_task(database.run(sleep, 0.5))
+    old = {await database.run(session)}
+    with pytest.raises(DatabaseAway):
+        await database.run(refused)
+    old.add(await running)
+    assert len(old) == 2
+    served = await asyncio.gather(*(database.run(sleep, 0.05) for _ in range(10)))
+    assert not old & set(served)
+
+
+async def test_a_connection_that_cannot_go_back_loses_no_other(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    give_back, refusals = Kept.give_back, ["once"]
+
+    async def fail_once(kept: Kept, lease: Lease) -> None:
+        await give_back(kept, lease)
+        if refusals:
+            refusals.pop()
+            raise TimeoutError
+
+    await asyncio.gather(*(database.run(sleep, 0.05) for _ in range(2)))
+    monkeypatch.setattr(Kept, "give_back", fail_once)
+    await database._kept.renew()
+    assert database.pool.get_idle_size() + 2 - database.pool.get_size() == 2
+    async with database.pool.acquire(timeout=2), database.pool.acquire(timeout=2):
+        pass
