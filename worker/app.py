@@ -60,7 +60,9 @@ def work(settings: Settings) -> int:
     logging.getLogger("celery.worker.consumer.consumer").setLevel(logging.ERROR)
     # Until Celery has its own handler: the sweep begins before that, and what it has claimed must
     # not wait for the end of its lease.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, lambda *_: sys.exit(0))
     runtime = Runtime(settings)
     try:
         runtime.start()
@@ -68,6 +70,8 @@ def work(settings: Settings) -> int:
         flush_all()
         os._exit(0)
     threading.Thread(target=_end_in_time, args=(runtime,), name="end", daemon=True).start()
+    told: list[Any] = []
+    signals.worker_shutting_down.connect(lambda **more: told.append(more.get("sig")), weak=False)
     try:
         worker = make_app(settings, runtime, runtime.learn_prefix()).Worker(
             pool="threads",
@@ -84,7 +88,10 @@ def work(settings: Settings) -> int:
     finally:
         runtime.drain()
         in_order = runtime.join()
-    return int(worker.exitcode or 0) if in_order else 1
+    if not in_order:
+        return 1
+    # Celery counts SIGINT as a failure, though it ends in the same order then.
+    return 0 if told == ["SIGINT"] else int(worker.exitcode or 0)
 
 
 def _end_in_time(runtime: Runtime) -> None:

@@ -116,13 +116,18 @@ async def test_process_1_waits_for_orphans() -> None:
     assert await asyncio.wait_for(ended.wait(), 30) == 3
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
 @pytest.mark.parametrize("moment_s", [0.2, 0.5, 0.8, 1.2, 2.0, 3.0])
 @pytest.mark.parametrize(
     "program", [("api",), ("worker",), ("deploy", "up", "--data-dir", "{folder}")],
     ids=["api", "worker", "up"],
 )  # fmt: skip
 async def test_a_process_that_is_stopped_while_it_starts_ends_in_order(
-    service: Service, tmp_path: Path, program: Sequence[str], moment_s: float
+    service: Service,
+    tmp_path: Path,
+    program: Sequence[str],
+    moment_s: float,
+    number: signal.Signals,
 ) -> None:
     arguments = [each.format(folder=tmp_path / "data") for each in program]
     environment = {"PATH": os.environ["PATH"], "ATTACHMENTS_API_PORT": "0"}
@@ -133,10 +138,10 @@ async def test_a_process_that_is_stopped_while_it_starts_ends_in_order(
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
     )  # fmt: skip
     await asyncio.sleep(moment_s)
-    process.send_signal(signal.SIGTERM)
+    process.send_signal(number)
     out, _ = await asyncio.wait_for(process.communicate(), 20)
     # Python itself begins with the kernel's way to end.
-    assert process.returncode in (0, -signal.SIGTERM), out
+    assert process.returncode in (0, -number), out
     assert b"Traceback" not in out
 
 
