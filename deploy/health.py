@@ -7,6 +7,7 @@ import http.client
 import os
 import sys
 
+from shared.foreign import forget_foreign_variables
 from shared.listening import is_everywhere
 
 TIMEOUT_S = 4.0
@@ -14,8 +15,9 @@ TIMEOUT_S = 4.0
 
 def ask(question: str = "live") -> str | None:
     """Ask the API of the settings whether it is `live` or `ready`; returns what is amiss."""
-    host = os.environ.get("ATTACHMENTS_API_HOST") or "127.0.0.1"
-    port = os.environ.get("ATTACHMENTS_API_PORT") or "8000"
+    given = {name.upper(): value for name, value in os.environ.items()}  # as settings are read
+    host = given.get("ATTACHMENTS_API_HOST") or "127.0.0.1"
+    port = given.get("ATTACHMENTS_API_PORT") or "8000"
     if is_everywhere(host):
         host = "127.0.0.1"
     try:
@@ -29,6 +31,7 @@ def ask(question: str = "live") -> str | None:
 
 def main() -> None:
     """Ask, and end with status 0 if all is well, 1 if not."""
+    forget_foreign_variables()  # links to a Service of Kubernetes, too
     fault = ask("ready" if "--ready" in sys.argv[1:] else "live")
     if fault is not None:
         sys.exit(f"attachments health: {fault}")

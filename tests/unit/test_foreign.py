@@ -97,3 +97,22 @@ def test_celery_uses_our_broker_whatever_its_variables_say(
     for connection in (app.connection_for_read(), app.connection_for_write(), app.connection()):
         assert connection.as_uri().endswith("@127.0.0.1:6379/2")
     assert type(app.backend).__name__ == "DisabledBackend"
+
+
+@pytest.mark.parametrize(
+    ("environment", "port"),
+    [
+        pytest.param({"ATTACHMENTS_API_PORT": "tcp://10.3.240.1:8000"}, "8000", id="a link"),
+        pytest.param({"attachments_api_port": "1"}, "1", id="lower case"),
+    ],
+)
+def test_the_health_check_of_the_image_reads_variables_as_the_api_does(
+    environment: dict[str, str], port: str
+) -> None:
+    # An address of this machine at which nobody listens.
+    given = {"PATH": os.environ["PATH"], "ATTACHMENTS_API_HOST": "127.9.8.7", **environment}
+    asked = subprocess.run(
+        [sys.executable, "-m", "deploy.health"], env=given, capture_output=True, text=True,
+        check=False, timeout=60,
+    )  # fmt: skip
+    assert f"no answer at 127.9.8.7 port {port}: Connection" in asked.stderr
