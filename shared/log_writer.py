@@ -8,6 +8,7 @@ is closed and a disk that is full cost lines too, and nothing else.
 import atexit
 import logging
 import os
+import select
 import sys
 import threading
 import time
@@ -104,16 +105,21 @@ class LineWriter:
         rest = b"\n" + line if self._torn else line
         try:
             while rest:
-                rest = rest[os.write(self._descriptor, rest) :]
-        except BlockingIOError:  # someone who shares the pipe has made it so
-            time.sleep(0.05)
-            self._torn = self._torn or len(rest) < len(line)
-            return False
+                try:
+                    rest = rest[os.write(self._descriptor, rest) :]
+                except BlockingIOError:  # someone who shares the pipe has made it so
+                    self._await_room()
         except OSError:  # the reader has gone, or the disk is full
             self._torn = self._torn or len(rest) < len(line)
             return False
         self._torn = False
         return True
+
+    def _await_room(self) -> None:
+        """Wait for the reader, as a write to a usual pipe would; lines wait meanwhile."""
+        room = select.poll()
+        room.register(self._descriptor, select.POLLOUT)
+        room.poll()
 
 
 class LineStream:

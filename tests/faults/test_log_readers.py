@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -146,6 +147,20 @@ async def test_after_a_disk_was_full_one_line_tells_what_was_dropped(tmp_path: P
     writer.write(b"kept\n")
     writer.flush()
     assert os.read(reading, 1000) == b"5 lines were dropped\nkept\n"
+
+
+def test_a_pipe_that_others_made_non_blocking_costs_no_line() -> None:
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    writer = LineWriter(writing)
+    lines = [b"%d %s\n" % (number, b"x" * 5000) for number in range(100)]
+    for line in lines:
+        writer.write(line)
+    writer.flush(0.3)  # the reader is late
+    text = b""
+    while len(text) < sum(map(len, lines)) and select.select([reading], [], [], 5)[0]:
+        text += os.read(reading, 3000)
+    assert text == b"".join(lines)
 
 
 async def answers(port: int) -> bool:
