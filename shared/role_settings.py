@@ -10,12 +10,14 @@ from shared.refusals import explain
 
 CONNECT_S = 10.0
 
+LOCK_KEY = 7_236_013_483  # any number that no one else locks in this database
+
 
 async def set_on_role(database_url: str) -> list[str]:
     """Set on the service's role, in this database, what a pooler refuses; returns what was set.
 
-    Empty where no pooler is. May be repeated. A session takes them when it begins, so those that
-    the pooler has open go on without. Raises DatabaseAway.
+    Empty where no pooler is. May be repeated, also side by side. A session takes them when it
+    begins, so those that the pooler has open go on without. Raises DatabaseAway.
     """
     connector = Connector(database_url, SERVER_SETTINGS)
     try:
@@ -24,6 +26,8 @@ async def set_on_role(database_url: str) -> list[str]:
             if not connector.pooled:
                 return []
             async with connection.transaction():
+                # PostgreSQL refuses two at a time: "tuple concurrently updated", or a double key.
+                await connection.execute("SELECT pg_advisory_xact_lock($1::bigint)", LOCK_KEY)
                 return [
                     name
                     for name, value in connector.role_settings.items()

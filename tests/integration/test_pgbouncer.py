@@ -147,6 +147,20 @@ async def test_the_settings_that_pgbouncer_refuses_are_set_on_the_role(
         await forget_role_settings(database_url)
 
 
+async def test_settings_are_set_on_the_role_by_several_side_by_side(
+    tmp_path: Path, database_url: str
+) -> None:
+    async with running_pgbouncer(tmp_path, database_url, mode="transaction") as running:
+        url = running.url(database_url)
+        try:
+            for _ in range(3):
+                await forget_role_settings(database_url)
+                found = await asyncio.gather(*(set_on_role(url) for _ in range(8)))
+                assert all("statement_timeout" in names for names in found)
+        finally:
+            await forget_role_settings(database_url)
+
+
 async def forget_role_settings(database_url: str) -> None:
     """Undo `set_on_role` of a test: the role is that of all tests."""
     session = await asyncpg.connect(database_url)
