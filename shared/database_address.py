@@ -247,6 +247,7 @@ class _Reader:
 
     def finish(self) -> Address:
         """Put it together. Raises ValueError."""
+        self._prefer_words()
         self._finish_hosts()
         self._finish_tls()
         return Address(
@@ -273,15 +274,46 @@ class _Reader:
             words = dict(self._query)
             if len(ports) > 1:
                 words["port"] = ports[place]
-            if not named and host:
-                words["host"] = host
+            if named:  # asyncpg reads no word `port` then
+                name, port = _split_port(host)
+                host = ":".join(filter(None, (name, words.pop("port", port))))
+            elif host:
+                words["host"] = _bracketed(host)
             yield self._dsn(f"{user}{at}{host if named else ''}", words)
+
+    def _prefer_words(self) -> None:
+        """Let words take the place of what stands before the query: libpq does, asyncpg does not.
+
+        `postgresql://user:password@localhost/database?host=/run/socket` is a usual one.
+        """
+        words, (auth, at, hosts) = self._query, self._parts.netloc.rpartition("@")
+        user, colon, password = auth.partition(":")
+        if user and "user" in words:
+            user = quote(words.pop("user"), safe="")
+        if password and "password" in words:
+            password = quote(words.pop("password"), safe="")
+        named = [words.pop(word) for word in ("database", "dbname") if word in words]
+        if named:
+            self._parts = self._parts._replace(path=f"/{quote(named[-1], safe='')}")
+        if hosts and not (self._hostaddr and self._needs_name()):
+            pairs = [_split_port(host) for host in hosts.split(",")]
+            moved = "host" in words or self._hostaddr
+            if moved and "port" not in words and any(port for _, port in pairs):
+                words["port"] = ",".join(port or "5432" for _, port in pairs)
+            if "host" in words:
+                hosts = ""
+            elif "port" in words:
+                hosts = ",".join(host for host, _ in pairs)
+        self._parts = self._parts._replace(netloc=f"{user}{colon}{password}{at}{hosts}")
+
+    def _needs_name(self) -> bool:
+        """Whether the certificate is compared with the host's name."""
+        return self._strict or self._query.get("sslmode", self._ssl) == "verify-full"
 
     def _finish_hosts(self) -> None:
         named = self._parts.netloc.rpartition("@")[2] or self._query.get("host", "")
         if self._hostaddr:
-            mode = self._query.get("sslmode", self._ssl)
-            if named and mode == "verify-full":
+            if named and self._needs_name():
                 self._ignored.append("hostaddr")  # the certificate has the name
             else:
                 user, at, _ = self._parts.netloc.rpartition("@")
@@ -334,3 +366,15 @@ class _Reader:
             if name in self._options and hasattr(socket, option):
                 found.append((level, getattr(socket, option), self._options[name]))
         return tuple(found)
+
+
+def _split_port(host: str) -> tuple[str, str]:
+    """Take one host of an address and its port apart; the port may be empty."""
+    name, bracket, rest = host.rpartition("]")
+    before, _, port = rest.partition(":")
+    return f"{name}{bracket}{before}", port
+
+
+def _bracketed(host: str) -> str:
+    """Write an IPv6 address in brackets: asyncpg takes what follows a colon for the port."""
+    return f"[{host}]" if ":" in host and not host.startswith(("[", "/")) else host

@@ -177,7 +177,8 @@ class Settings(BaseSettings):
         if value is not None:
             parts = _split_address(value.get_secret_value())
             parse_address(value.get_secret_value())
-            if not (parts.username or "user" in dict(parse_qsl(parts.query)) or _has_user_name()):
+            words = dict(parse_qsl(parts.query))
+            if not (parts.username or "user" in words or "service" in words or _has_user_name()):
                 raise ValueError(
                     "names no user, and the user of this process has no name of its own"
                 )
