@@ -74,7 +74,11 @@ async def open_metrics(settings: Settings) -> AsyncIterator[str | None]:
     app = web.Application(client_max_size=1024)
     app.router.add_get("/metrics", metrics)
     runner = web.AppRunner(
-        app, handle_signals=False, access_log=None, keepalive_timeout=15, shutdown_timeout=1
+        app,
+        handle_signals=False,
+        access_log=None,
+        keepalive_timeout=settings.keep_alive,
+        shutdown_timeout=1,
     )
     await runner.setup()
     try:
