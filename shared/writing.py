@@ -10,15 +10,18 @@ TRY_EVERY_S = 5.0
 """How often a write is tried while the disk was full."""
 
 # Rows: none. PostgreSQL checks all the same that the server may be written to, that the tables have
-# these columns, and that the role may change them. Nothing is locked or logged.
+# these columns, and that the role may change them. No row is locked, nothing is logged. Tokens
+# and organizations are read by every create.
 _ASK = """
     WITH made AS (
         INSERT INTO attachments (organization_id, bucket, name, file_name, policy_expires_at)
         SELECT 0, '', '', '', now() WHERE false RETURNING 1
     ), changed AS (
-        UPDATE attachments SET attempt = attempt WHERE false RETURNING 1
+        UPDATE attachments SET attempt = attempt, limit_size = limit_size WHERE false RETURNING 1
     )
-    SELECT 1
+    SELECT 1 FROM (VALUES (1)) AS one LEFT JOIN (
+        tokens AS t JOIN organizations AS o ON o.id = t.organization_id AND o.quota_bytes = 0
+    ) ON false
 """
 
 TABLES = (

@@ -292,6 +292,30 @@ async def test_ready_is_503_where_the_service_may_read_and_not_write(
     assert (await service.client.request("GET", "/health/ready")).status == 503
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        "REVOKE SELECT ON tokens FROM guest",
+        "REVOKE SELECT ON organizations FROM guest",
+        "ALTER TABLE attachments RENAME limit_size TO other",  # as before a migration
+        "ALTER TABLE organizations RENAME quota_bytes TO other",
+    ],
+)
+async def test_ready_is_503_where_every_create_is(
+    start_service: StartService,
+    owner: "asyncpg.Connection[asyncpg.Record]",
+    database_url: str,
+    change: str,
+) -> None:
+    await owner.execute(
+        "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO guest"
+    )
+    await owner.execute(change)
+    service = await start_service(database_url=with_role(database_url, "guest"))
+    assert (await service.client.request("POST", PATH, CREATE)).status == 503
+    assert (await service.client.request("GET", "/health/ready")).status == 503
+
+
 async def test_ready_is_503_after_a_full_disk_until_a_write_succeeds(service: Service) -> None:
     await service.execute(
         "CREATE FUNCTION fill() RETURNS trigger LANGUAGE plpgsql AS"
