@@ -255,6 +255,13 @@ async def with_profile(service: Service, name: str) -> list[Ended]:
     return [await asyncio.wait_for(command(changed, name), 60)]
 
 
+async def health(service: Service, _: Path) -> list[Ended]:
+    return [
+        await command(service, "health", api_host=f"nope{ARGUMENT}"),
+        await command(service, "health", api_port=f"1{ARGUMENT}"),
+    ]
+
+
 async def worker(service: Service, _: Path) -> list[Ended]:
     return await with_profile(service, "worker")
 
@@ -282,6 +289,7 @@ RUNS: dict[str, Runs] = {
     "events list": events_list,
     "events replay": events_replay,
     "events show": events_show,
+    "health": health,
     "migrate": migrate,
     "organizations create": organizations_create,
     "organizations limit": organizations_limit,

@@ -230,7 +230,10 @@ async def test_without_a_direct_address_nothing_listens_through_pgbouncer(
     settings = make_settings(stack.environment(bouncer.url(database_url)))
     async with open_database(settings) as database:
         await asyncio.wait_for(Listener(settings, database, lambda: None).run(), 10)
-        channels = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'"
+        channels = (
+            "SELECT count(*) FROM pg_stat_activity"
+            " WHERE query LIKE 'LISTEN%' AND datname = current_database()"
+        )
         assert await database.run(lambda connection: connection.fetchval(channels)) == 0
 
 
