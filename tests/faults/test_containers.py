@@ -26,7 +26,10 @@ AS_ROOT = pytest.mark.skipif(
     reason="needs root and unshare (Debian package util-linux)",
 )
 BARE = """
-mount -t tmpfs -o ro,mode=555 none /tmp && mount -t tmpfs -o ro,mode=555 none /var/tmp && cd / &&
+for each in /tmp /var/tmp; do
+    mount --bind "$each" "$each" && mount -o remount,bind,ro "$each" || exit 9
+done
+cd / &&
 exec setpriv --reuid 12345 --regid 12345 --clear-groups --inh-caps +dac_read_search \
     --ambient-caps +dac_read_search "$@"
 """
