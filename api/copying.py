@@ -122,7 +122,7 @@ async def _copy_or_leave(parts: Parts, row: Attachment, source: Source) -> Attac
     except (Busy, DatabaseAway):
         # No wake-up: the organization has many copies, or its lease brings it back to the sweep.
         return row
-    except Exception:
+    except Exception:  # the row is committed, and a worker makes its copy
         log.exception("unexpected error", attachment=row.id)
         return row
 

@@ -172,7 +172,7 @@ class LineHandler(logging.Handler):
         """Format a record and have it written."""
         try:
             line = f"{self.format(record)}\n"
-        except Exception:
+        except Exception:  # as logging's own handlers: a line must not end what it tells of
             self.handleError(record)
             return
         self._writer.write(line.encode(errors="backslashreplace"))

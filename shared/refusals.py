@@ -133,6 +133,10 @@ TABLE: Mapping[str, tuple[str, str]] = {
     "57P04": ("the database was dropped", f"create it (createdb), or correct {URL}"),
     "58": ("PostgreSQL cannot use its files", "look at its disk, and read its own log"),
     "F0": ("PostgreSQL cannot use its configuration", "read its own log"),
+    "P0001": (  # none of the service's own triggers raises it
+        "a trigger or function that was added to the database refuses it",
+        "read PostgreSQL's own log, and correct or drop that trigger",
+    ),
     "XX": ("PostgreSQL, or a pooler in front of it, has a fault", "read its own log"),
 }
 

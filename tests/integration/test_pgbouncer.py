@@ -104,7 +104,10 @@ async def test_an_empty_database_is_migrated_through_pgbouncer_side_by_side(
         assert [process.exitcode for process in processes] == [0, 0, 0, 0]
     connection = await asyncpg.connect(direct)
     assert await connection.fetchval("SELECT count(*) FROM alembic_version") == 1
-    held = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"
+    held = (
+        "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND database ="
+        " (SELECT oid FROM pg_database WHERE datname = current_database())"
+    )
     assert await connection.fetchval(held) == 0
     await connection.close()
 

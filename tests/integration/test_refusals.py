@@ -195,7 +195,7 @@ async def test_every_refusal_has_a_cause_and_a_remedy(
     assert str(caught.value) == f"{refusal.cause} ({code}): {refusal.mend}"
 
 
-@pytest.mark.parametrize("code", ["23505", "42601", "22012", "P0001"])
+@pytest.mark.parametrize("code", ["23505", "42601", "22012"])
 async def test_a_bug_of_ours_stays_one(stack: Stack, database_url: str, code: str) -> None:
     async def fail(connection: Connection) -> None:
         await connection.execute(f"DO $$ BEGIN RAISE SQLSTATE '{code}'; END $$")
