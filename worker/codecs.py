@@ -47,7 +47,7 @@ def choose_readers(more: Collection[str]) -> list[Reader]:
     """Read JPEG, PNG, GIF, WebP and `more` from now on: `avif`, `tiff` or `heic`.
 
     They decode in the calling thread; but libde265, which HEIC needs, starts one of its own.
-    Raises ImportError where `heic` is named and its extra is not installed.
+    Raises ImportError where `heic` is named and its decoder is not installed.
     """
     readers = list(ALWAYS)
     if "tiff" in more:

@@ -43,7 +43,8 @@ def check_decoders(more: Collection[str]) -> None:
     """Make sure that what decodes these formats is installed. Raises SettingsError."""
     if "heic" in more and find_spec("pillow_heif") is None:
         raise SettingsError(
-            "ATTACHMENTS_MORE_FORMATS: heic needs an extra: pip install 'attachments[heic]'"
+            "ATTACHMENTS_MORE_FORMATS: heic needs one more decoder: make install EXTRAS=heic,"
+            " or --build-arg HEIC=true for the image"
         )
 
 

@@ -19,7 +19,7 @@ def _folder() -> Path:
     # Found without importing it: the package's import changes the environment's search paths.
     spec = find_spec("pylibmagic")
     if spec is None or spec.origin is None:
-        raise ImportError("pylibmagic is not installed")
+        raise ImportError("libmagic is not installed: make install sets it up")
     return Path(spec.origin).parent
 
 

