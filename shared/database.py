@@ -77,6 +77,16 @@ class DatabaseForbids(DatabaseAway):
     """The role lacks a privilege (42501)."""
 
 
+class DatabaseRefusesContent(DatabaseAway):
+    """The database refuses what one statement holds, and serves others: waiting helps nothing."""
+
+
+def _away(error: BaseException, refusal: Refusal) -> DatabaseAway:
+    if isinstance(error, asyncpg.InsufficientPrivilegeError):
+        return DatabaseForbids(refusal)
+    return (DatabaseRefusesContent if refusal.of_content else DatabaseAway)(refusal)
+
+
 async def _keep_session(_connection: object) -> None:
     """Skip asyncpg's reset on release: no statement here leaves anything in its session."""
 
@@ -113,7 +123,8 @@ class Database:
         """Call `function(connection, …)`, once more after a passing fault.
 
         Raises DatabaseAway when no answer comes within the limits (acquire 2 s, statement 5 s),
-        or the server refuses us for a reason that `shared.refusals` knows.
+        or the server refuses us for a reason that `shared.refusals` knows; of these,
+        DatabaseForbids for a missing privilege, DatabaseRefusesContent for what was to be written.
         `function` must be safe to repeat: one guarded statement, or one transaction.
         """
         for last in (False, True):
@@ -138,8 +149,7 @@ class Database:
                 if isinstance(error, (asyncpg.ReadOnlySQLTransactionError, *MIXED_UP)):
                     await self._renew_sessions(error)
                 if last or not again:
-                    forbids = isinstance(error, asyncpg.InsufficientPrivilegeError)
-                    raise (DatabaseForbids if forbids else DatabaseAway)(refusal) from error
+                    raise _away(error, refusal) from error
         raise AssertionError("unreachable")
 
     async def _take(self) -> Lease:

@@ -28,6 +28,11 @@ class Refusal:
     code: str = ""
     detail: str | None = None
 
+    @property
+    def of_content(self) -> bool:
+        """Whether only this content is refused, so that other rows are taken meanwhile."""
+        return self.code in OF_CONTENT
+
     def __str__(self) -> str:
         code = f" ({self.code})" if self.code else ""
         return f"{self.cause}{code}: {self.mend}"
@@ -143,6 +148,9 @@ TABLE: Mapping[str, tuple[str, str]] = {
 UNTOLD = ("PostgreSQL refuses what it was asked", "read its own log")
 
 ENCODING_CODES = ("22021", "22P05")
+OF_CONTENT = (*ENCODING_CODES, "P0001")
+"""What is refused for its content alone: the server takes other rows meanwhile."""
+
 TEXT_DETAIL = "The text cannot be stored: the database does not use the encoding UTF8"
 
 

@@ -20,7 +20,7 @@ import uvloop
 from shared.allowance import Allowance
 from shared.broker import Publisher
 from shared.broker_check import refuse_cluster
-from shared.database import Database, DatabaseAway, open_database
+from shared.database import Database, DatabaseAway, DatabaseRefusesContent, open_database
 from shared.deployment import open_publisher
 from shared.errors import QueueAway, SettingsError
 from shared.intake import allow, effects, log_faults, read_message, record
@@ -180,6 +180,8 @@ class Consumer:
         while held:
             try:
                 await self._commit(held)
+            except DatabaseRefusesContent:  # of one of them: the others take effect
+                await self._store_each(held)
             except DatabaseAway as error:
                 failures += 1
                 if not others_stored:
@@ -206,6 +208,9 @@ class Consumer:
         for item in list(held):
             try:
                 await self._commit([item])
+            except DatabaseRefusesContent as error:
+                log.error("a message is left to the queue", message=item.id, error=str(error))
+                held.remove(item)
             except DatabaseAway:
                 if self._stopping.is_set():
                     break

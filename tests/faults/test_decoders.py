@@ -149,5 +149,5 @@ async def test_f4_a_file_that_kills_every_decoder_fails_alone_after_five_attempt
     assert resource["meta"]["reason"]["code"] == "decoder_died"
     assert worker.process is not None
     assert worker.process.poll() is None
-    assert worker.log().count("decoder died") == 5
+    await until(lambda: asyncio.sleep(0, worker.log().count("decoder died") == 5))
     assert len(decoders(worker)) <= 2 + SPARES

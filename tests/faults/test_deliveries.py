@@ -173,7 +173,7 @@ async def test_f20_a_message_that_is_delivered_again_while_its_task_runs_changes
     program = changed(REDELIVER_EARLY, "worker")
     environment = {**service.environment, "ATTACHMENTS_S3_ENDPOINT_URL": proxy.url}
     workers = [
-        await launch(WorkerProcess(environment, program=program, lease="6", **SOON))
+        await launch(WorkerProcess(environment, program=program, lease="12", **SOON))
         for _ in range(2)
     ]
     proxy.hold()
@@ -183,7 +183,7 @@ async def test_f20_a_message_that_is_delivered_again_while_its_task_runs_changes
         return sum(worker.log().count("DELIVERED") for worker in workers) >= 2
 
     await until(delivered_again, within_s=60)
-    await asyncio.sleep(7)  # longer than a lease
+    await asyncio.sleep(13)  # longer than a lease
     row = await service.row(attachment_id)
     assert (row.state, row.attempt) == ("processing", 1)
     proxy.let_go()

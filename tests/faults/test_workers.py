@@ -5,6 +5,7 @@ import os
 import random
 import signal
 from collections import Counter
+from collections.abc import Sequence
 
 import psutil  # type: ignore[import-untyped]
 import pytest
@@ -238,11 +239,15 @@ async def test_f6_of_an_upload_that_was_lost_to_another_nothing_goes_on(
     attachment_id = await service.client.upload(PHOTO, "img.jpg")
     await until(lambda: asyncio.sleep(0, proxy.held))
     assert proxy.links > 0
+
     # another takes it, as the sweep does when a lease is over
-    async with service.database.acquire() as connection:
-        await make_due(service, attachment_id)
-        taken = await processing.take_due(connection, limit=1, lease_s=60, attempts=5)
-    (due,) = taken.due
+    async def taken() -> Sequence[processing.Due]:
+        # the lease may be renewed between these two
+        async with service.database.acquire() as connection:
+            await make_due(service, attachment_id)
+            return (await processing.take_due(connection, limit=1, lease_s=60, attempts=5)).due
+
+    (due,) = await until(taken)
 
     async def noticed() -> bool:
         return "another worker took over" in first.log()

@@ -379,7 +379,7 @@ async def test_an_organization_over_its_rate_is_told_to_wait_and_no_other_is(
 async def test_of_a_bug_nothing_but_that_is_shown(service: Service) -> None:
     await service.execute(
         "CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS"
-        " $$ BEGIN RAISE EXCEPTION 'secret inside'; END $$"
+        " $$ BEGIN RAISE EXCEPTION 'secret inside' USING ERRCODE = 'division_by_zero'; END $$"
     )
     await service.execute(
         "CREATE TRIGGER fails BEFORE INSERT ON attachments FOR EACH ROW EXECUTE FUNCTION fail()"

@@ -237,7 +237,7 @@ async def test_an_api_that_could_not_ask_refuses_once_it_knows_and_serves_once_m
     await until(refuses, within_s=30)
     assert await create(alone.client, api.url) == 503
     assert (await readiness(alone.client, api.url))[0] == 503
-    assert api.log().count("no attachments are created") == 1
+    await until(lambda: asyncio.sleep(0, api.log().count("no attachments are created") == 1))
     await command(alone, "reconcile", "--mend")
 
     async def serves() -> bool:
@@ -252,7 +252,7 @@ async def test_without_the_right_to_look_it_warns_and_starts(
 ) -> None:
     environment = {**alone.environment, "AWS_SECRET_ACCESS_KEY": "wrong"}
     api = await launch(ApiProcess(environment))
-    assert "s3:ListBucket" in api.log()
+    await until(lambda: asyncio.sleep(0, "s3:ListBucket" in api.log()))
     assert (await readiness(alone.client, api.url))[0] == 200
 
 

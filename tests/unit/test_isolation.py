@@ -325,11 +325,13 @@ async def test_a_fork_that_is_not_wanted_any_more_leaves_nothing(after_s: float)
 OWNER = """
 import asyncio, os, sys
 sys.path.insert(0, {root!r})
-from tests.unit.test_isolation import Box, Decoders, SMALL, decode, find_decoders
+from tests.unit.test_isolation import Box, Decoders, SMALL, decode, find_decoders, have_started
 async def main():
     decoders = Decoders(1, max_pixels=10**6, timeout_s=60)
     await decoders.warm_up()
     await decode(decoders, 1)
+    while not have_started(os.getpid(), 2):  # one that is suspended earlier never will have
+        await asyncio.sleep(0.05)
     for child in find_decoders(os.getpid()):
         child.suspend()
     asyncio.create_task(decode(decoders, 1))
@@ -349,7 +351,7 @@ async def test_a_killed_worker_leaves_neither_zygote_nor_busy_decoder() -> None:
         assert await asyncio.to_thread(owner.stdout.readline) == "busy\n"
         family = psutil.Process(owner.pid).children(recursive=True)
         assert len(family) >= 3  # a zygote, a busy decoder and a spare one
-        await until(lambda: asyncio.sleep(0, have_started(owner.pid, 2)))
+        assert have_started(owner.pid, 2)
         owner.kill()
     _, alive = await asyncio.to_thread(psutil.wait_procs, family, 10)
     assert alive == []
