@@ -21,8 +21,8 @@ from api.app import create_app, make_runner
 from api.ids import IdCheck
 from api.parts import PARTS
 from shared.broker_check import refuse_cluster
-from shared.errors import AttachmentsError
-from shared.listening import listen_everywhere
+from shared.errors import AttachmentsError, CannotListen
+from shared.listening import fault_of, listen_everywhere
 from shared.log import configure_logging, get_logger
 from shared.settings import Settings, load_settings
 
@@ -35,7 +35,7 @@ log = get_logger(__name__)
 async def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT, then let running requests end.
 
-    Raises OSError at start, SettingsError if the broker is in cluster mode, and IdsTaken if the
+    Raises CannotListen, SettingsError if the broker is in cluster mode, and IdsTaken if the
     bucket holds originals with ids that the database has not handed out.
     """
     stopping = asyncio.Event()
@@ -66,11 +66,17 @@ async def serve(settings: Settings) -> None:
 
 async def _listen(runner: web.AppRunner, settings: Settings) -> None:
     host, port = settings.api_host, settings.api_port
-    both = listen_everywhere(host, port, BACKLOG)
-    if both is not None:
-        await web.SockSite(runner, both, backlog=BACKLOG).start()
-    else:
-        await web.TCPSite(runner, host, port, backlog=BACKLOG).start()
+    try:
+        both = listen_everywhere(host, port, BACKLOG)
+        if both is not None:
+            await web.SockSite(runner, both, backlog=BACKLOG).start()
+        else:
+            await web.TCPSite(runner, host, port, backlog=BACKLOG).start()
+    except (OSError, UnicodeError) as error:
+        raise CannotListen(
+            f"ATTACHMENTS_API_HOST, ATTACHMENTS_API_PORT: {host} port {port}"
+            f" cannot be listened on: {fault_of(error)}"
+        ) from error
 
 
 async def _unless(stopping: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool:

@@ -65,12 +65,7 @@ def api(data_dir: DataDir = LOCAL) -> None:
     settings = read_settings(data_dir)
     from api.__main__ import run
 
-    try:
-        run(settings)
-    except (OSError, UnicodeError) as error:  # the latter from what cannot be a host's name
-        where = f"ATTACHMENTS_API_HOST, ATTACHMENTS_API_PORT: {settings.api_host} port"
-        why = getattr(error, "strerror", None) or type(error).__name__
-        raise Unusable(f"{where} {settings.api_port} cannot be listened on: {why}") from error
+    run(settings)
 
 
 @app.command()

@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import signal
-import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,12 +18,11 @@ from deploy.data_dir import (
     read_kept,
     write_kept,
 )
-from deploy.embedded.ports import HOST, choose_ports
 from deploy.environment import note
 from deploy.files import write_private
 from deploy.supervisor import StartFailed, Supervisor
+from deploy.up_ports import api_fault_of, choose
 from shared.errors import SettingsError
-from shared.listening import listen_everywhere
 
 if TYPE_CHECKING:
     from deploy.console import Console
@@ -32,7 +30,6 @@ if TYPE_CHECKING:
 
 __all__ = ["local_environment", "run_up", "up"]
 
-USUAL_PORT = 8000
 READY_TEXT = """\
 attachments is up at {api_url} after {seconds:.1f} s; Ctrl-C stops it
 organization {organization_id}, token {token}
@@ -78,9 +75,10 @@ async def up(
     _forget(ready_files)
     own = {} if decoders is None else {"ATTACHMENTS_DECODERS": str(decoders)}
     _check_settings(own if port is None else {**own, "ATTACHMENTS_API_PORT": str(port)})
-    kept = _keep(data_dir, port)
+    kept, notes = _keep(data_dir, port)
     console = Console()
     try:
+        console.tell("\n".join(notes))
         stack = _build(data_dir, kept, own, console, mend=mend)
 
         def publish() -> None:
@@ -97,6 +95,7 @@ async def up(
                 supervisor.watch(part)
             seconds = time.monotonic() - began
             console.tell(READY_TEXT.format(**stack.document(), seconds=seconds))
+            console.tell("\n".join(notes))  # again: the first ones have scrolled away
             await stopping.wait()
             return 0
         finally:
@@ -153,59 +152,20 @@ def _check_settings(own: dict[str, str]) -> None:
         check_settings(own)
     except SettingsError as error:
         faults.append(str(error))
-    if fault := _fault_of(0):
+    if fault := api_fault_of(0):
         faults.append(f"ATTACHMENTS_API_HOST: cannot be listened on: {fault}")
     if faults:
         raise SettingsError("\n".join(faults))
 
 
-def _keep(data_dir: Path, port: int | None) -> Kept:
-    """Read what the data directory keeps, and choose this run's ports."""
-    from deploy.stack import METRICS_PORTS, PORTS
-
+def _keep(data_dir: Path, port: int | None) -> tuple[Kept, list[str]]:
+    """Read what the data directory keeps, and choose this run's ports; with what to say of them."""
     kept = read_kept(data_dir)
-    api_port = _choose_api_port(port, kept.ports.get("api", 0))
-    kept.ports = {"api": api_port, **choose_ports(PORTS, kept.ports)}
-    if metrics_port := _given_metrics_port():
-        kept.ports[METRICS_PORTS["api"]] = metrics_port
+    chosen = choose(port, kept.ports)
+    kept.ports = chosen.ports
     write_kept(data_dir, kept)
     (data_dir / "logs").mkdir(exist_ok=True, mode=0o700)
-    return kept
-
-
-def _choose_api_port(port: int | None, last: int) -> int:
-    given = os.environ.get("ATTACHMENTS_API_PORT", "")
-    asked = int(given) if port is None and given.isdecimal() else port
-    if asked:
-        if fault := _fault_of(asked):
-            raise StartFailed(f"port {asked} cannot be listened on: {fault}")
-        return asked
-    usual = [] if asked == 0 else [USUAL_PORT]
-    free = (each for each in (last, *usual) if each and not _fault_of(each))
-    return next(free, 0) or choose_ports(("api",))["api"]
-
-
-def _given_metrics_port() -> int:
-    """Give the port that the operator set for metrics, which is the API's; 0 if none is set."""
-    given = os.environ.get("ATTACHMENTS_METRICS_PORT", "")
-    return int(given) if given.isdecimal() else 0
-
-
-def _fault_of(port: int) -> str | None:
-    """Say why a port of the API's address cannot be listened on; None if it can."""
-    host = os.environ.get("ATTACHMENTS_API_HOST") or HOST
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        socket.getaddrinfo(host, port, family)  # create_server tells its errors as other ones
-        listening = listen_everywhere(host, port)
-        (listening or socket.create_server((host, port), family=family)).close()
-    except socket.gaierror as error:
-        return error.strerror or "unknown name"
-    except OSError as error:
-        return os.strerror(error.errno) if error.errno else str(error)
-    except UnicodeError:
-        return "no name of a host"
-    return None
+    return kept, chosen.notes
 
 
 def _build(

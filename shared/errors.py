@@ -2,6 +2,7 @@
 
     AttachmentsError
     ├── SettingsError          the operator's settings cannot be used
+    ├── CannotListen           the API's address is taken, or none of this machine's
     ├── StoreError             the object store did not do what was asked
     │   ├── ObjectMissing      there is no such object
     │   ├── ObjectEmpty        the object has no bytes, so no range of it can be read
@@ -30,6 +31,10 @@ class AttachmentsError(Exception):
 
 class SettingsError(AttachmentsError):
     """Settings are missing or wrong; the message lists every fault, a line each."""
+
+
+class CannotListen(AttachmentsError):
+    """The API's address cannot be listened on; the message names settings, address and cause."""
 
 
 class StoreError(AttachmentsError):

@@ -1,5 +1,6 @@
 """Listening: `::` serves both families, and how an address is reached from its own machine."""
 
+import os
 import socket
 from ipaddress import ip_address
 
@@ -19,6 +20,18 @@ def reached_at(host: str) -> str:
     if is_everywhere(host):
         return LOOPBACK  # `::` serves IPv4 as well, see `listen_everywhere`
     return f"[{host}]" if ":" in host else host
+
+
+def fault_of(error: OSError | UnicodeError) -> str:
+    """Say in a few words why an address cannot be listened on; asyncio would repeat the address.
+
+    A UnicodeError is raised for a text that cannot be the name of a host.
+    """
+    if isinstance(error, UnicodeError):
+        return "no name of a host"
+    if isinstance(error, socket.gaierror):
+        return error.strerror or "unknown name"
+    return os.strerror(error.errno) if error.errno else str(error)
 
 
 def listen_everywhere(host: str, port: int, backlog: int = 128) -> socket.socket | None:

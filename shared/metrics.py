@@ -4,7 +4,6 @@ The address is the process's own, apart from the API's public one: counters are 
 a scrape must cost the public port nothing.
 """
 
-import os
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,7 +12,7 @@ from aiohttp import web
 from prometheus_client import Counter, generate_latest
 
 from shared.errors import SettingsError
-from shared.listening import listen_everywhere
+from shared.listening import fault_of, listen_everywhere
 from shared.log import get_logger
 from shared.settings import Settings
 
@@ -92,12 +91,10 @@ async def _listen(runner: web.AppRunner, host: str, port: int) -> str:
         both = listen_everywhere(host, port)
         site = web.TCPSite(runner, host, port) if both is None else web.SockSite(runner, both)
         await site.start()
-    except (OSError, UnicodeError) as error:  # the latter for a text that cannot be a host's name
-        number = getattr(error, "errno", None)
-        why = os.strerror(number) if isinstance(number, int) and number > 0 else str(error)
+    except (OSError, UnicodeError) as error:
         raise SettingsError(
             f"ATTACHMENTS_METRICS_HOST, ATTACHMENTS_METRICS_PORT: {host} port {port}"
-            f" cannot be listened on: {why}"
+            f" cannot be listened on: {fault_of(error)}"
         ) from None
     bound = runner.addresses[0]
     address = f"http://{f'[{bound[0]}]' if ':' in bound[0] else bound[0]}:{bound[1]}/metrics"

@@ -2,7 +2,7 @@
 
 import random
 import socket
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 HOST = "127.0.0.1"
 PORTS: range = range(12_000, 22_000)
@@ -34,12 +34,19 @@ def choose_port() -> int:
             return port
 
 
-def choose_ports(names: tuple[str, ...], kept: Mapping[str, int] | None = None) -> dict[str, int]:
-    """Give each name a port of its own; those of `kept` stay as long as they are free."""
+def choose_ports(
+    names: tuple[str, ...],
+    kept: Mapping[str, int] | None = None,
+    reserved: Collection[int] = (),
+) -> dict[str, int]:
+    """Give each name a port of its own; those of `kept` stay as long as they are free.
+
+    None of `reserved` is given.
+    """
     chosen: dict[str, int] = {}
     for name in names:
         port = (kept or {}).get(name, 0)
-        while not port or port in chosen.values() or not is_free(port):
+        while not port or port in {*chosen.values(), *reserved} or not is_free(port):
             port = choose_port()
         chosen[name] = port
     return chosen

@@ -343,6 +343,28 @@ def test_a_taken_port_is_told_before_anything_starts(data_dir: Path) -> None:
     assert not (data_dir / "postgres").exists()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="others have one address of loopback only")
+def test_the_usual_port_is_taken_so_the_other_one_is_told_first_and_last(data_dir: Path) -> None:
+    host = "127.80.0.1"  # where no one else listens
+    ready_file, log = data_dir.with_name("ready.json"), data_dir.with_name("log")
+    with socket.create_server((host, 8000)), log.open("wb") as output:
+        process = subprocess.Popen(
+            command(data_dir, "--ready-file", str(ready_file), "--decoders", "1"),
+            stdout=output, env=environment({"ATTACHMENTS_API_HOST": host}),
+        )  # fmt: skip
+        try:
+            until(lambda: ready_file.exists() or process.poll() is not None, START_S)
+            port = json.loads(ready_file.read_bytes())["api_url"].rpartition(":")[2]
+        finally:
+            process.terminate()
+            process.wait(STOP_S)
+    lines = [line for line in log.read_text().splitlines() if line.startswith("up ")]
+    told = f"the API cannot listen on port 8000 (Address already in use): it takes port {port} "
+    assert told in lines[0]
+    assert lines[0] == lines[-2]
+    assert lines[-1].endswith("| stopping")
+
+
 def test_unusable_settings_are_told_before_anything_starts(data_dir: Path) -> None:
     stale = data_dir.with_name("ready.json")
     stale.write_text("{}")

@@ -200,8 +200,9 @@ def test_without_settings_and_local_stack_the_missing_ones_are_named(capsys: Cap
     assert "  ATTACHMENTS_DATABASE_URL: is not set" in capsys.readouterr().err.splitlines()
 
 
+@pytest.mark.parametrize("program", [("deploy.cli", "api"), ("api",)], ids=" ".join)
 def test_a_port_that_is_taken_is_told_in_one_line(
-    settings: None, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+    settings: None, monkeypatch: pytest.MonkeyPatch, program: tuple[str, ...]
 ) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -210,7 +211,7 @@ def test_a_port_that_is_taken_is_told_in_one_line(
         monkeypatch.setenv("ATTACHMENTS_API_PORT", str(port))
         monkeypatch.setenv("ATTACHMENTS_LOG_LEVEL", "error")  # that the database is away
         ended = subprocess.run(
-            [sys.executable, "-m", "deploy.cli", "api"],
+            [sys.executable, "-m", *program],
             env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
             capture_output=True,
             text=True,
