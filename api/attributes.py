@@ -104,7 +104,11 @@ def _one_of(allowed: tuple[str, ...]) -> Callable[[Any, int], Fault | None]:
     def check(value: Any, max_size: int) -> Fault | None:
         if value is None or (isinstance(value, str) and value in allowed):
             return None
-        return "is not included in the list", {"allow_nil": True, **_shown(value)}
+        meta = {"allow_nil": True, **_shown(value)}
+        # The contract's samples are of blank values, and are kept to the letter.
+        if not (isinstance(value, str) and not value.strip()):
+            meta["allowed"] = list(allowed)
+        return "is not included in the list", meta
 
     return check
 

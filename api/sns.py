@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
 from cryptography import x509
@@ -110,7 +111,8 @@ class Sns:
                         break
                 return answer.status, bytes(body)
         except (aiohttp.ClientError, TimeoutError) as error:
-            raise SnsUnreachable(type(error).__name__) from error
+            host = urlsplit(url).hostname
+            raise SnsUnreachable(f"{type(error).__name__} at {host}") from error
 
 
 @asynccontextmanager

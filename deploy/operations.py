@@ -97,7 +97,7 @@ def retry(
         finally:
             publisher.close()
         if publisher.dropped:
-            note("the broker is away; the next sweep of a worker takes them up")
+            note(publisher.left_to_sweep)
         return not unknown
 
     raise typer.Exit(0 if with_database(data_dir, work) else 1)

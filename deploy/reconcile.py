@@ -47,7 +47,8 @@ def reconcile(mend: Mend = False, as_json: Json = False, data_dir: DataDir = LOC
                 " s3:GetObject are needed"
             ) from error
         except StoreUnavailable as error:
-            raise Unusable(f"the store is away ({error}); run it again") from error
+            where = settings.store.url
+            raise Unusable(f"the store at {where} is away ({error}); run it again") from error
 
     raise typer.Exit(0 if with_database(data_dir, work) else 1)
 
@@ -87,7 +88,7 @@ async def _reconcile(
     left = sum(count for (_, mended), count in counts.items() if not mended)
     show.end(found, counts, left)
     if publisher.dropped:
-        note("the broker is away; the next sweep of a worker takes them up")
+        note(publisher.left_to_sweep)
     return left == 0
 
 

@@ -24,6 +24,7 @@ from deploy.ids import check_ids
 from deploy.services import Check, Service, always, answers, is_consumed, is_reachable
 from deploy.supervisor import Part, Say, StartFailed, together
 from shared import organizations
+from shared.broker_faults import place_of
 from shared.connector import Connector
 from shared.errors import ObjectMissing, StoreError
 from shared.listening import reached_at
@@ -147,7 +148,8 @@ class Stack:
         """
         await together(self._start_worker(), self._start_store(), self.api.start())
         await check_ids(self.settings, mend=self.mend)
-        await _until(lambda: answers(f"{self.api_url}/health/ready"), "the database from the API")
+        ready = f"{self.api_url}/health/ready"
+        await _until(lambda: answers(ready), f"the database from the API at {self.api_url}")
 
     async def _start_worker(self) -> None:
         await together(self._start_database(), self._start_broker())
@@ -157,7 +159,8 @@ class Stack:
         if self.servers.valkey is not None:
             await self.servers.valkey.start()
         url = self.settings.broker_url.get_secret_value()
-        await _until(lambda: is_reachable(url), "the broker of ATTACHMENTS_BROKER_URL")
+        broker = f"ATTACHMENTS_BROKER_URL: the broker at {place_of(url)}"
+        await _until(lambda: is_reachable(url), broker)
 
     async def _start_database(self) -> None:
         loading = asyncio.create_task(asyncio.to_thread(import_module, "shared.schema"))
@@ -193,7 +196,8 @@ class Stack:
                 pass
             except StoreError as error:
                 raise StartFailed(
-                    f"the store of ATTACHMENTS_S3_BUCKET cannot be used: {error}"
+                    f"the store of ATTACHMENTS_S3_BUCKET at {self.settings.store.url} cannot be"
+                    f" used: {error}"
                 ) from error
 
     async def stop(self) -> None:
@@ -331,7 +335,8 @@ async def _until_connected(connector: Connector) -> None:
             connection = await connector.connect(timeout_s=3)
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             if time.monotonic() > deadline:
-                raise StartFailed(f"ATTACHMENTS_DATABASE_URL: {explain(error)}") from error
+                why = explain(error, connector.place)
+                raise StartFailed(f"ATTACHMENTS_DATABASE_URL: {why}") from error
             await asyncio.sleep(RETRY_S)
         else:
             await connection.close()

@@ -16,7 +16,17 @@ from urllib.parse import urlsplit
 import aiohttp
 import orjson
 
-from deploy.wire import API_TIMEOUT_S, COME_AGAIN, MEDIA_TYPE, Fault, ask, error_detail, post_file
+from deploy.network_faults import why
+from deploy.wire import (
+    API_TIMEOUT_S,
+    COME_AGAIN,
+    MEDIA_TYPE,
+    Fault,
+    ask,
+    error_detail,
+    origin,
+    post_file,
+)
 from shared.errors import AttachmentsError
 
 DONE = ("ready", "rejected", "failed", "expired")
@@ -179,7 +189,8 @@ class _Client:
             ):
                 body = await answer.read()
         except (aiohttp.ClientError, OSError) as error:  # TimeoutError is an OSError
-            raise ApiUnusable(f"the API cannot be reached: {type(error).__name__}") from error
+            where = origin(self.base)
+            raise ApiUnusable(f"the API cannot be reached at {where}: {why(error)}") from error
         if answer.status == 401:
             raise ApiUnusable(
                 "the API does not know this token (401): it is wrong, revoked or expired"

@@ -7,9 +7,12 @@ import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
+from urllib.parse import urlsplit
 
 import aiohttp
 import orjson
+
+from deploy.network_faults import why
 
 T = TypeVar("T")
 
@@ -57,7 +60,7 @@ async def ask(
         fault = Fault("api_refused", error_detail(answer.status, text))
         raise _Again(fault, answer) if answer.status in COME_AGAIN else fault
 
-    return await _repeat(attempt, "API")
+    return await _repeat(attempt, "API", url)
 
 
 async def post_file(
@@ -114,7 +117,7 @@ async def post_file(
         fault = Fault("store_refused", f"The store answered {words}.")
         raise _Again(fault, answer) if answer.status in (500, *COME_AGAIN) else fault
 
-    await _repeat(attempt, "store")
+    await _repeat(attempt, "store", url)
 
 
 class _Again(Exception):
@@ -127,7 +130,13 @@ class _Again(Exception):
         self.after_s = float(asked) if asked.isascii() and asked.isdigit() else 0.0
 
 
-async def _repeat(attempt: Callable[[], Awaitable[T]], whom: str) -> T:
+def origin(url: str) -> str:
+    """Give scheme, host and port of an address: nothing of it that may be a secret."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+
+
+async def _repeat(attempt: Callable[[], Awaitable[T]], whom: str, url: str) -> T:
     """Call `attempt` until it answers, with growing pauses; raises Fault when tries run out."""
     pause_s = 0.25
     for number in range(1, TRIES + 1):
@@ -136,7 +145,7 @@ async def _repeat(attempt: Callable[[], Awaitable[T]], whom: str) -> T:
         except _Again as again:
             fault, after_s = again.fault, again.after_s
         except (aiohttp.ClientError, ConnectionError, TimeoutError) as error:
-            detail = f"The {whom} could not be reached: {type(error).__name__}."
+            detail = f"The {whom} could not be reached at {origin(url)}: {why(error)}."
             fault, after_s = Fault(f"{whom.lower()}_unreachable", detail), 0.0
         if number == TRIES:
             raise fault

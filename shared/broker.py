@@ -18,7 +18,7 @@ from uuid import uuid4
 from celery import Celery
 from kombu import Queue
 
-from shared.broker_faults import describe
+from shared.broker_faults import describe, place_of
 from shared.log import get_logger
 from shared.processing import WakeUp
 
@@ -177,11 +177,15 @@ def _template(text: str) -> str:
 
 
 class Publisher:
-    """Publishes wake-ups from a thread of its own; the caller never waits and never fails."""
+    """Publishes wake-ups from a thread of its own; the caller never waits and never fails.
+
+    `place` is the broker's address for people. `dropped` counts what was left to the sweep.
+    """
 
     def __init__(self, broker_url: str, prefix: str | None) -> None:
         """Publish under a prefix; where that is None nothing is published before `use`."""
         self._broker_url = broker_url
+        self.place = place_of(broker_url)
         self._prefix = prefix
         self._message = TaskMessage()
         self._waiting: deque[WakeUp] = deque()
@@ -193,6 +197,11 @@ class Publisher:
         self._lengths: dict[str, tuple[float, int]] = {}
         self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
         self._thread.start()
+
+    @property
+    def left_to_sweep(self) -> str:
+        """What an operator is told where wake-ups were dropped."""
+        return f"the broker is away; the next sweep of a worker takes them up ({self.place})"
 
     def publish(self, wake_up: WakeUp) -> None:
         """Have a wake-up published soon; where too many wait it is left to the sweep."""
@@ -228,7 +237,8 @@ class Publisher:
                         return
                 if not self._failing:
                     self._failing = True
-                    log.warning("broker is away; the sweep takes over", error=describe(error))
+                    fault = describe(error, self.place)
+                    log.warning("broker is away; the sweep takes over", error=fault)
                 self._closing.wait(PAUSE_AWAY_S)
                 continue
             if left_out:

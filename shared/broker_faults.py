@@ -1,6 +1,7 @@
 """What the broker's client raises, in words that name the cause to an operator."""
 
 from typing import Final
+from urllib.parse import urlsplit
 
 from redis import exceptions
 
@@ -43,8 +44,18 @@ _BEGINNINGS: Final = (
 )
 
 
-def describe(error: BaseException) -> str:
-    """Say what is amiss at the broker, without addresses and without what strangers wrote."""
+def place_of(broker_url: str) -> str:
+    """Give a broker's address for people: host and port, or the path of a socket."""
+    parts = urlsplit(broker_url)
+    return parts.netloc.rpartition("@")[2] or parts.path
+
+
+def describe(error: BaseException, place: str = "") -> str:
+    """Say what is amiss at the broker, without what strangers wrote.
+
+    `place` is its address for people; it is named where nothing answered there.
+    """
+    at = f" at {place}" if place else ""
     for kind, code in _CLASSES:
         if isinstance(error, kind):
             return _WORDS[code]
@@ -58,12 +69,12 @@ def describe(error: BaseException) -> str:
     if isinstance(error, exceptions.AuthenticationError):
         return _WORDS["WRONGPASS"]
     if isinstance(error, exceptions.TimeoutError | TimeoutError):
-        return "it does not answer in time"
+        return f"it does not answer in time{at}"
     cause = error.__cause__ or error.__context__
     if isinstance(error, exceptions.ConnectionError) and isinstance(cause, OSError):
-        return f"it cannot be reached: {_reason(cause)}"
+        return f"it cannot be reached{at}: {_reason(cause)}"
     if isinstance(error, OSError) and not isinstance(error, exceptions.RedisError):
-        return f"it cannot be reached: {_reason(error)}"
+        return f"it cannot be reached{at}: {_reason(error)}"
     if "invalid DB index" in text or "DB index is out of range" in text:
         return "it has no database of that number"
     if "unknown command" in text:

@@ -140,7 +140,7 @@ class Database:
                     await self._kept.give_back(lease)
                 return answer
             except DRIVER as error:
-                refusal = find_refusal(error)
+                refusal = find_refusal(error, self._place)
                 if refusal is None:
                     raise
                 if refusal.code == DISK_FULL:
@@ -152,12 +152,16 @@ class Database:
                     raise _away(error, refusal) from error
         raise AssertionError("unreachable")
 
+    @property
+    def _place(self) -> str:
+        return self.connector.place if self.connector is not None else ""
+
     async def _take(self) -> Lease:
         try:
             return await self._kept.take()
         except asyncpg.PostgresError as error:
             if find_refusal(error) is None:  # we have not asked for anything yet: not our bug
-                raise DatabaseAway(explain(error)) from error
+                raise DatabaseAway(explain(error, self._place)) from error
             raise
 
     async def _renew_sessions(self, error: Exception) -> None:

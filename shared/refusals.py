@@ -8,7 +8,7 @@ repeat a password, or what a client sent. A code that is not in the table is a b
 import socket
 import ssl
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import asyncpg
 
@@ -19,13 +19,14 @@ URL = "ATTACHMENTS_DATABASE_URL"
 class Refusal:
     """Why the database does not serve us, and how that is mended.
 
-    `code` is the SQLSTATE, empty if the server did not answer. `detail` is for clients, where the
-    cause is in what they sent.
+    `code` is the SQLSTATE, empty if the server did not answer; then `place` is its address, without
+    user and password. `detail` is for clients, where the cause is in what they sent.
     """
 
     cause: str
     mend: str
     code: str = ""
+    place: str = ""
     detail: str | None = None
 
     @property
@@ -34,8 +35,8 @@ class Refusal:
         return self.code in OF_CONTENT
 
     def __str__(self) -> str:
-        code = f" ({self.code})" if self.code else ""
-        return f"{self.cause}{code}: {self.mend}"
+        aside = ", ".join(filter(None, (self.code, self.place)))
+        return f"{self.cause}{f' ({aside})' if aside else ''}: {self.mend}"
 
 
 MIGRATE = "run `attachments migrate`; if that was done, deploy the version that did it everywhere"
@@ -154,8 +155,11 @@ OF_CONTENT = (*ENCODING_CODES, "P0001")
 TEXT_DETAIL = "The text cannot be stored: the database does not use the encoding UTF8"
 
 
-def find_refusal(error: BaseException) -> Refusal | None:
-    """Explain a fault of the database or the way to it; None if it is a bug of ours."""
+def find_refusal(error: BaseException, place: str = "") -> Refusal | None:
+    """Explain a fault of the database or the way to it; None if it is a bug of ours.
+
+    `place` is the server's address for people; it is named where nothing answered there.
+    """
     if isinstance(error, asyncpg.PostgresError):
         code = str(error.sqlstate or "")
         found = TABLE.get(code) or TABLE.get(code[:2])
@@ -173,14 +177,14 @@ def find_refusal(error: BaseException) -> Refusal | None:
             return Refusal(cause="the address cannot be used", mend=f"correct {URL}")
         return Refusal(cause=f"the connection broke ({type(error).__name__})", mend=TRY_AGAIN)
     if isinstance(error, OSError):
-        return _of_the_way(error)
+        return replace(_of_the_way(error), place=place)
     return None
 
 
-def explain(error: BaseException) -> Refusal:
+def explain(error: BaseException, place: str = "") -> Refusal:
     """Explain as `find_refusal`, also what is in no table."""
     for each in _chain(error):
-        if (found := find_refusal(each)) is not None:
+        if (found := find_refusal(each, place)) is not None:
             return found
     codes = (str(getattr(each, "sqlstate", "") or "") for each in _chain(error))
     return Refusal(cause=UNTOLD[0], mend=UNTOLD[1], code=next(filter(None, codes), ""))
@@ -225,6 +229,6 @@ def _of_the_way(error: OSError) -> Refusal:
             mend=f"turn ssl on at the server, or change sslmode in {URL}",
         )
     return Refusal(
-        cause=f"PostgreSQL cannot be reached ({type(error).__name__})",
+        cause=f"PostgreSQL cannot be reached: {type(error).__name__}",
         mend=start,
     )

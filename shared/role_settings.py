@@ -38,7 +38,7 @@ async def set_on_role(database_url: str) -> list[str]:
     except (
         asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError,
     ) as error:  # fmt: skip
-        raise DatabaseAway(explain(error)) from error
+        raise DatabaseAway(explain(error, connector.place)) from error
 
 
 async def _set(connection: Connection, name: str, value: str) -> bool:

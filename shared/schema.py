@@ -8,6 +8,7 @@ from alembic.util import CommandError
 from asyncpg import InterfaceError, InternalClientError, PostgresError
 from sqlalchemy.exc import SQLAlchemyError
 
+from shared.database_address import parse_address
 from shared.errors import AttachmentsError
 from shared.refusals import ENCODING, explain
 
@@ -64,7 +65,7 @@ def migrate(database_url: str, revision: str = "head") -> None:
         InternalClientError,
         OSError,
     ) as error:
-        refusal = explain(error)
+        refusal = explain(error, parse_address(database_url).place)
         text = str(refusal)
         if refusal.code == "42501":
             text = FORBIDDEN

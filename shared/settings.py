@@ -37,6 +37,8 @@ MAX_FILES_TTL_S = 10 * 365 * 86400  # the end of a link must stay a Unix time of
 MAX_REDIRECT_TTL_S = 302_400
 """A target opens for up to twice as long, and S3 signs for at most seven days."""
 
+MIN_SECRET = 16
+
 MAX_QUOTA = 2**62  # a sum of two must stay a bigint
 
 MORE_FORMATS = frozenset({"avif", "tiff", "heic"})
@@ -142,8 +144,8 @@ class Settings(BaseSettings):
     dead_letters: int = Field(1000, ge=1, le=100_000, description="kept at most")
     dead_letter_age: int = Field(30 * 86400, ge=60, description="seconds")
 
-    log_format: str = Field("console", pattern="^(console|json)$")
-    log_level: str = Field("info", pattern="^(debug|info|warning|error)$")
+    log_format: Literal["console", "json"] = "console"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     @field_validator(
         "events_tokens", "sns_topics", "sns_signature_versions", "temp_url_buckets", "more_formats",
@@ -171,6 +173,13 @@ class Settings(BaseSettings):
     def _blank(cls, value: Any) -> Any:
         return None if value == "" else value  # compose has no other way to leave it out
 
+    @field_validator("database_url", "broker_url", "s3_bucket", mode="before")
+    @classmethod
+    def _needed(cls, value: Any) -> Any:
+        if value == "":  # as compose hands on what is not set
+            raise ValueError("is not set")
+        return value
+
     @field_validator("database_url", "database_direct_url")
     @classmethod
     def _database(cls, value: SecretStr | None) -> SecretStr | None:
@@ -189,7 +198,7 @@ class Settings(BaseSettings):
     def _broker(cls, value: SecretStr) -> SecretStr:
         parts = _split_address(value.get_secret_value())
         if parts.scheme not in ("redis", "rediss", "unix"):
-            raise ValueError("must be a redis:// or rediss:// address")
+            raise ValueError("must be a redis://, rediss:// or unix:// address")
         number = parts.path.strip("/")
         if parts.scheme != "unix" and number and not number.isdecimal():
             raise ValueError(
@@ -243,7 +252,7 @@ class Settings(BaseSettings):
     @field_validator("events_tokens")
     @classmethod
     def _tokens(cls, value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
-        if any(len(token.get_secret_value()) < 16 for token in value):
+        if any(len(token.get_secret_value()) < MIN_SECRET for token in value):
             raise ValueError("each token must have at least 16 characters")
         if len(value) > 2:
             raise ValueError("at most two tokens may be live")
@@ -320,10 +329,9 @@ class Settings(BaseSettings):
     @classmethod
     def _secret(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
         secret = value.get_secret_value() if value else ""
-        if info.data.get("files_public") is False and len(secret) < 16:
-            raise ValueError(
-                f"must have at least 16 characters unless {PREFIX}FILES_PUBLIC is true"
-            )
+        if info.data.get("files_public") is False and len(secret) < MIN_SECRET:
+            rule = "must have at least 16 characters" if secret else "is needed"
+            raise ValueError(f"{rule} unless {PREFIX}FILES_PUBLIC is true")
         return value
 
     @field_validator("files_secret_previous")
@@ -331,7 +339,7 @@ class Settings(BaseSettings):
     def _previous_secret(cls, value: SecretStr | None) -> SecretStr | None:
         if value is None or not value.get_secret_value():
             return None
-        if len(value.get_secret_value()) < 16:
+        if len(value.get_secret_value()) < MIN_SECRET:
             raise ValueError("must have at least 16 characters")
         return value
 
@@ -402,5 +410,7 @@ def load_settings(**given: str) -> Settings:
             name = str(fault["loc"][0])
             if fault["type"] == "missing":
                 text = "is not set"
+            elif fault["type"].startswith("bool_"):
+                text = "must be true or false"
             faults.append(f"{PREFIX}{name.upper()}: {text[0].lower()}{text[1:]}")
         raise SettingsError("\n".join(faults)) from None

@@ -65,7 +65,7 @@ class Queue:
 
         Other consumers do not see them for `hide_s` seconds.
         """
-        with _mapped():
+        with _mapped(self._url):
             async with asyncio.timeout(wait_s + REQUEST_S):
                 answer = await self._client.receive_message(
                     QueueUrl=self._url,
@@ -89,7 +89,7 @@ class Queue:
         """
         if not batch:
             return
-        with _mapped():
+        with _mapped(self._url):
             async with asyncio.timeout(REQUEST_S):
                 answer = await self._client.change_message_visibility_batch(
                     QueueUrl=self._url,
@@ -109,7 +109,7 @@ class Queue:
         """Delete messages. Raises QueueAway too if any of them could not be."""
         if not batch:
             return
-        with _mapped():
+        with _mapped(self._url):
             async with asyncio.timeout(REQUEST_S):
                 answer = await self._client.delete_message_batch(
                     QueueUrl=self._url,
@@ -140,7 +140,7 @@ def _endpoint(queue_url: str) -> str | None:
 
 
 @contextmanager
-def _mapped() -> Iterator[None]:
+def _mapped(url: str) -> Iterator[None]:
     try:
         yield
     except ClientError as error:
@@ -157,7 +157,7 @@ def _mapped() -> Iterator[None]:
         TimeoutError,
         OSError,
     ) as error:
-        raise QueueAway(type(error).__name__) from error
+        raise QueueAway(f"{type(error).__name__} at {urlsplit(url).netloc}") from error
 
 
 @asynccontextmanager

@@ -11,7 +11,7 @@ from celery.worker.consumer import Consumer
 from celery.worker.state import maybe_shutdown
 from redis import exceptions
 
-from shared.broker_faults import describe
+from shared.broker_faults import describe, place_of
 from shared.log import get_logger
 
 RECONNECT_S: Final = 2.0
@@ -70,7 +70,8 @@ class SteadyConsumer(Consumer):
         self._tell(exc)
 
     def _tell(self, exc: Exception) -> None:
-        cause, now = describe(exc), time.monotonic()
+        where = place_of(str(self.app.conf.broker_url))
+        cause, now = describe(exc, where), time.monotonic()
         if cause != self._said[0] or now - self._said[1] > SAY_AGAIN_S:
             log.warning("broker is of no use; the sweep takes over", error=cause)
             self._said = (cause, now)

@@ -2,7 +2,8 @@
 
 import aiohttp
 
-from deploy.doctor.examination import Examination, Verdict, failed, ok, why
+from deploy.doctor.examination import Examination, Verdict, failed, ok
+from deploy.network_faults import why
 
 
 async def check_api(examination: Examination) -> Verdict:

@@ -2,7 +2,6 @@
 
 import asyncio
 from typing import Any
-from urllib.parse import urlsplit
 
 import redis.asyncio
 from redis.asyncio.retry import Retry
@@ -15,9 +14,10 @@ from redis.exceptions import (
 )
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from deploy.doctor.examination import Examination, Verdict, failed, ok, warning, why
+from deploy.doctor.examination import Examination, Verdict, failed, ok, warning
+from deploy.network_faults import why
 from shared.broker_check import CLUSTER
-from shared.broker_faults import describe
+from shared.broker_faults import describe, place_of
 
 OLDEST = 7
 TIMEOUT_S = 3.0
@@ -40,7 +40,7 @@ def connect(examination: Examination) -> "redis.asyncio.Redis":
 
 async def check_broker(examination: Examination) -> Verdict:
     """See that the broker answers, is new enough, and takes writes."""
-    where = _address(examination)
+    where = place_of(examination.settings.broker_url.get_secret_value())
     try:
         async with connect(examination) as client:
             await client.ping()
@@ -66,11 +66,6 @@ async def check_broker(examination: Examination) -> Verdict:
         )
     examination.broker = {name: str(value) for name, value in info.items()}
     return judge(examination.broker, where)
-
-
-def _address(examination: Examination) -> str:
-    parts = urlsplit(examination.settings.broker_url.get_secret_value())
-    return parts.netloc.rpartition("@")[2] or parts.path
 
 
 def _lead_there() -> str:

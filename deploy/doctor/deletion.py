@@ -34,7 +34,9 @@ async def check_deletion(examination: Examination) -> Verdict:
     except StoreRefused as error:
         return _refused(bucket, str(error), versioned=await eraser.keeps_versions())
     except StoreUnavailable as error:
-        return failed(f"the store did not answer ({error})", "run the doctor again")
+        return failed(
+            f"the store at {examination.store_url} did not answer ({error})", "run the doctor again"
+        )
     if left:
         return failed(
             f"bucket {bucket} keeps versions, and the store left {len(left)} of an object that was"

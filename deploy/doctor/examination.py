@@ -1,6 +1,5 @@
 """What checks share, and what they answer: a verdict each."""
 
-import socket
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -102,19 +101,3 @@ class Examination:
         """Whether a check has been made and did not fail."""
         verdict = self.verdicts.get(name)
         return verdict is not None and verdict.status in (Status.OK, Status.WARNING)
-
-
-def why(error: BaseException) -> str:
-    """Name a fault of the network without the words of whoever raised it."""
-    if isinstance(error, TimeoutError | aiohttp.ServerTimeoutError):
-        return "no answer in time"
-    if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientSSLError):
-        return "its TLS certificate is not accepted"
-    if isinstance(error, aiohttp.ClientConnectorDNSError | socket.gaierror):
-        return "its name is not known"
-    if isinstance(error, ConnectionRefusedError) or (
-        isinstance(error, aiohttp.ClientConnectorError)
-        and isinstance(error.os_error, ConnectionRefusedError)
-    ):
-        return "connection refused"
-    return type(error).__name__

@@ -10,7 +10,8 @@ from yarl import URL
 
 from api.documents import Links
 from deploy.doctor.api import find_intake_fault
-from deploy.doctor.examination import Examination, Verdict, failed, ok, skipped, warning, why
+from deploy.doctor.examination import Examination, Verdict, failed, ok, skipped, warning
+from deploy.network_faults import why
 from shared import attachments, probes
 from shared.attachments import Attachment
 from shared.errors import ObjectMissing, StoreError

@@ -8,7 +8,8 @@ from datetime import datetime
 import aiohttp
 from PIL import Image
 
-from deploy.doctor.examination import Examination, Probe, Verdict, failed, ok, warning, why
+from deploy.doctor.examination import Examination, Probe, Verdict, failed, ok, warning
+from deploy.network_faults import why
 from shared import attachments, probes, writing
 from shared.attachments import NewAttachment
 from shared.database import Connection, DatabaseAway, DatabaseForbids

@@ -9,7 +9,7 @@ from urllib.parse import quote
 import pytest
 import pytest_asyncio
 
-from shared.attachments import LATE_UPLOAD_S
+from shared.attachments import ATTACHABLE_TYPES, LATE_UPLOAD_S
 from tests.acceptance.test_end_to_end import photo
 from tests.conftest import StartService, StartWorker
 from tests.resources import (
@@ -469,7 +469,7 @@ async def test_what_cannot_be_changed_is_ignored(running: Service) -> None:
                 invalid(
                     "data/attributes/attachable_type",
                     "is not included in the list",
-                    {"allow_nil": True, "value": "x"},
+                    {"allow_nil": True, "value": "x", "allowed": list(ATTACHABLE_TYPES)},
                 ),
                 invalid(
                     "data/attributes/temp_url",

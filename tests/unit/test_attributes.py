@@ -55,6 +55,7 @@ def test_an_error_object_is_the_contracts_to_the_letter() -> None:
 LIST = "is not included in the list"
 LONG = "is too long (maximum is 255 characters)"
 NIL = {"allow_nil": True}
+ALLOWED = {"allowed": list(ATTACHABLE_TYPES)}
 
 
 @pytest.mark.parametrize(
@@ -72,12 +73,14 @@ NIL = {"allow_nil": True}
         ("name", "\ud800", "is invalid", {}),
         ("name", "a" * 256, LONG, {"count": 255}),
         ("attachable_type", "", LIST, {**NIL, "value": ""}),
-        ("attachable_type", "Comment", LIST, {**NIL, "value": "Comment"}),
-        ("attachable_type", "organization", LIST, {**NIL, "value": "organization"}),
-        ("attachable_type", 5, LIST, {**NIL, "value": 5}),
-        ("attachable_type", ["comment"], LIST, NIL),
-        ("attachable_type", "a\0", LIST, NIL),
-        ("attachable_type", "a" * 1000, LIST, NIL),
+        ("attachable_type", " \t", LIST, {**NIL, "value": " \t"}),
+        ("attachable_type", False, LIST, {**NIL, "value": False, **ALLOWED}),
+        ("attachable_type", "Comment", LIST, {**NIL, "value": "Comment", **ALLOWED}),
+        ("attachable_type", "organization", LIST, {**NIL, "value": "organization", **ALLOWED}),
+        ("attachable_type", 5, LIST, {**NIL, "value": 5, **ALLOWED}),
+        ("attachable_type", ["comment"], LIST, {**NIL, **ALLOWED}),
+        ("attachable_type", "a\0", LIST, {**NIL, **ALLOWED}),
+        ("attachable_type", "a" * 1000, LIST, {**NIL, **ALLOWED}),
         ("size", MAX_SIZE + 1, f"must be less than or equal to {MAX_SIZE}",
          {**NIL, "value": MAX_SIZE + 1, "count": MAX_SIZE}),
         ("size", 315621376, f"must be less than or equal to {MAX_SIZE}",
@@ -108,7 +111,7 @@ NIL = {"allow_nil": True}
         ("attachable_id", "0", "must be greater than or equal to 1",
          {**NIL, "value": 0, "count": 1}),
         ("attachable_id", False, "is not a number", {**NIL, "value": False}),
-        ("attachment_type", "attached", LIST, {**NIL, "value": "attached"}),
+        ("attachment_type", "attached", LIST, {**NIL, "value": "attached", "allowed": ["inline"]}),
         ("message_id", 5.0, "is invalid", {"value": 5.0}),
         ("external_id", True, "is invalid", {"value": True}),
         ("message_id", "a" * 256, LONG, {"count": 255}),

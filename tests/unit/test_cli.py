@@ -151,11 +151,23 @@ DATABASE_COMMANDS = [
 
 @pytest.mark.parametrize("arguments", DATABASE_COMMANDS)
 @pytest.mark.usefixtures("settings")
-def test_a_database_that_is_away_is_told_in_one_line_without_its_address(
-    arguments: list[str], capsys: Captured
+def test_a_database_that_is_away_is_told_in_one_line_with_its_address(
+    arguments: list[str], capsys: Captured, closed_port: int
 ) -> None:
     assert run(arguments) == 1
-    assert "ATTACHMENTS_DATABASE_URL" in one_line(capsys)
+    line = one_line(capsys)
+    assert "ATTACHMENTS_DATABASE_URL: " in line
+    assert f"PostgreSQL refuses connections at the address (127.0.0.1:{closed_port})" in line
+
+
+@pytest.mark.parametrize("arguments", [["show", "1"], ["migrate"]], ids=["show", "migrate"])
+@pytest.mark.usefixtures("settings")
+def test_a_host_of_the_database_that_is_not_known_is_named(
+    arguments: list[str], capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ATTACHMENTS_DATABASE_URL", f"postgresql://a:{PASSWORD}@nope.invalid/b")
+    assert run(arguments) == 1
+    assert "nope.invalid" in one_line(capsys)
 
 
 @pytest.mark.parametrize("arguments", [["show", "1"], ["migrate"]], ids=["show", "migrate"])
@@ -363,7 +375,18 @@ class TestUpload:
         ready = {"api_url": f"http://127.0.0.1:{closed_port}", "token": TOKEN, "organization_id": 1}
         (tmp_path / "ready.json").write_text(json.dumps(ready))
         assert run(["upload", file, "--data-dir", str(tmp_path)]) == 1
-        assert "the API cannot be reached" in one_line(capsys)
+        at = f"http://127.0.0.1:{closed_port}"
+        assert f"the API cannot be reached at {at}: connection refused" in one_line(capsys)
+
+    def test_shows_no_secret_of_an_address_that_leads_nowhere(
+        self, file: str, closed_port: int, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        url = f"http://user:{PASSWORD}@127.0.0.1:{closed_port}/base"
+        monkeypatch.setenv("ATTACHMENTS_API_URL", url)
+        monkeypatch.setenv("ATTACHMENTS_TOKEN", TOKEN)
+        monkeypatch.setenv("ATTACHMENTS_ORGANIZATION_ID", "1")
+        assert run(["upload", file]) == 1
+        assert f"at http://127.0.0.1:{closed_port}: " in one_line(capsys)
 
     @pytest.mark.parametrize("address", ["localhost:8000", "ftp://host", "http://", "http://a b"])
     def test_tells_that_an_address_is_none(

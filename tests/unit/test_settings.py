@@ -1,11 +1,12 @@
 """Settings: read from the environment alone, every fault told at once, no value ever shown."""
 
 import os
+from typing import Literal, get_args, get_origin
 
 import pytest
 
 from shared.errors import SettingsError
-from shared.settings import Settings, load_settings
+from shared.settings import MORE_FORMATS, Settings, load_settings
 
 VALID = {
     "DATABASE_URL": "postgresql://user:password-of-postgres@127.0.0.1/attachments",
@@ -59,9 +60,61 @@ def test_an_empty_environment_tells_everything_that_is_missing(
         "ATTACHMENTS_DATABASE_URL: is not set",
         "ATTACHMENTS_BROKER_URL: is not set",
         "ATTACHMENTS_S3_BUCKET: is not set",
-        "ATTACHMENTS_FILES_SECRET: must have at least 16 characters"
-        " unless ATTACHMENTS_FILES_PUBLIC is true",
+        "ATTACHMENTS_FILES_SECRET: is needed unless ATTACHMENTS_FILES_PUBLIC is true",
     ]
+
+
+def test_what_is_needed_and_empty_is_told_as_what_is_not_set(
+    environment: pytest.MonkeyPatch,
+) -> None:
+    with pytest.raises(SettingsError) as raised:
+        load_settings()
+    for name in VALID:  # as compose passes on a variable that its file does not have
+        environment.setenv(f"ATTACHMENTS_{name}", "")
+    with pytest.raises(SettingsError) as again:
+        load_settings()
+
+    assert str(again.value) == str(raised.value)
+
+
+def test_a_secret_that_is_too_short_is_told_so(environment: pytest.MonkeyPatch) -> None:
+    assert faults(environment, FILES_SECRET="short") == [
+        "ATTACHMENTS_FILES_SECRET: must have at least 16 characters"
+        " unless ATTACHMENTS_FILES_PUBLIC is true"
+    ]
+
+
+ENUMERATED = {
+    **{
+        name: get_args(field.annotation)
+        for name, field in Settings.model_fields.items()
+        if get_origin(field.annotation) is Literal
+    },
+    **{
+        name: ("true", "false")
+        for name, field in Settings.model_fields.items()
+        if field.annotation is bool
+    },
+    "more_formats": tuple(MORE_FORMATS),
+    "sns_signature_versions": ("1", "2"),
+}
+
+
+@pytest.mark.parametrize("name", ENUMERATED)
+def test_a_word_that_is_none_of_a_list_is_told_the_list(
+    environment: pytest.MonkeyPatch, name: str
+) -> None:
+    for word in ENUMERATED[name]:
+        load(environment, FILES_URL="https://files.example", **{name.upper(): word})
+    (told,) = faults(environment, **{name.upper(): "none-of-these"})
+
+    assert told.startswith(f"ATTACHMENTS_{name.upper()}: ")
+    assert all(word in told for word in ENUMERATED[name])
+    assert "none-of-these" not in told
+
+
+def test_the_levels_of_the_log_are_among_the_lists() -> None:
+    assert ENUMERATED["log_level"] == ("debug", "info", "warning", "error")
 
 
 WRONG = {

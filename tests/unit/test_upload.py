@@ -9,6 +9,7 @@ import pytest
 from aiohttp import BodyPartReader, web
 from aiohttp.test_utils import TestServer
 
+from deploy.embedded.ports import choose_port
 from deploy.upload import ApiUnusable, Progress, Uploaded, upload_files
 from deploy.wire import MEDIA_TYPE
 
@@ -229,3 +230,18 @@ async def test_500_files_are_uploaded_eight_at_a_time(scripted: Scripted, write:
     assert all(item.succeeded for item in done)
     assert len({item.id for item in done}) == 500
     assert 1 < scripted.most_at_once <= 8
+
+
+async def test_a_store_that_cannot_be_reached_is_named_without_its_policy(
+    scripted: Scripted, write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deploy.wire.TRIES", 1)
+    nowhere = f"http://127.0.0.1:{choose_port()}"
+    data = scripted.resource("1", "pending")
+    meta = {"upload_url": f"{nowhere}/bucket?X-Amz-Signature=secret"}
+    scripted.creations = [answer({"data": data, "meta": meta}, 201)]
+    [done] = await send(scripted, write("a.txt"))
+    assert done.reason == {
+        "code": "store_unreachable",
+        "detail": f"The store could not be reached at {nowhere}: connection refused.",
+    }

@@ -1,0 +1,21 @@
+"""Why the network failed, in plain words."""
+
+import socket
+
+import aiohttp
+
+
+def why(error: BaseException) -> str:
+    """Name a fault of the network without the words of whoever raised it."""
+    if isinstance(error, TimeoutError | aiohttp.ServerTimeoutError):
+        return "no answer in time"
+    if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientSSLError):
+        return "its TLS certificate is not accepted"
+    if isinstance(error, aiohttp.ClientConnectorDNSError | socket.gaierror):
+        return "its name is not known"
+    if isinstance(error, ConnectionRefusedError) or (
+        isinstance(error, aiohttp.ClientConnectorError)
+        and isinstance(error.os_error, ConnectionRefusedError)
+    ):
+        return "connection refused"
+    return type(error).__name__
