@@ -51,6 +51,10 @@ DRAIN_S = 6.0
 """How long uploads in flight may still run when the worker is told to stop; what is not done by
 then is given back, so that another worker takes it at once."""
 
+GIVE_BACK_S = 4.0
+"""How long giving back and closing may take after that; of a database that does not answer no more
+is to be expected, and what is still held is taken up after its lease."""
+
 DATABASE_RETRY_S = 1.0
 """How often a database that is away is asked to take back what cannot go on without it, and to give
 out what a wake-up told of: once it answers again, work goes on within seconds."""
@@ -88,6 +92,7 @@ class Runtime:
         self._swept_to = 0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ready = threading.Event()
+        self._told = threading.Event()
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="runtime", daemon=True)
 
@@ -122,12 +127,19 @@ class Runtime:
         """Begin to stop: take nothing new, let uploads end for a while, give the rest back."""
         if self._loop is not None and not self._draining:
             self._draining = True
+            self._told.set()
             self._loop.call_soon_threadsafe(self._stop.set)
 
     def join(self) -> bool:
         """Wait until it has ended and closed everything; returns whether that was in good order."""
         self._thread.join()
         return self._failure is None
+
+    def ends_in_time(self) -> bool:
+        """Wait for the order to stop, then for the end; returns whether that came in time."""
+        self._told.wait()
+        self._thread.join(DRAIN_S + GIVE_BACK_S)
+        return not self._thread.is_alive()
 
     # --- the loop ------------------------------------------------------------------------
 
@@ -144,6 +156,7 @@ class Runtime:
                 os.kill(os.getpid(), signal.SIGTERM)
         finally:
             self._draining = True
+            self._told.set()
             self._ready.set()
 
     async def _main(self) -> None:

@@ -4,6 +4,7 @@ import io
 import json
 import re
 from datetime import datetime
+from typing import Any
 
 import aiohttp
 from PIL import Image
@@ -122,6 +123,17 @@ async def _clock(connection: Connection) -> datetime:
     return told
 
 
+def cors_rules(origin: str) -> dict[str, Any]:
+    """Give what a bucket needs for pages of an origin to upload to it, as S3 takes it."""
+    rule = {
+        "AllowedOrigins": [origin],
+        "AllowedMethods": ["POST"],
+        "AllowedHeaders": ["*"],
+        "MaxAgeSeconds": 3600,
+    }
+    return {"CORSRules": [rule]}
+
+
 async def check_cors(examination: Examination) -> Verdict:
     """Ask for the preflight that a browser makes, and judge what it may read of the answer."""
     origin = examination.origin or SOMEONE
@@ -132,15 +144,10 @@ async def check_cors(examination: Examination) -> Verdict:
         faults.append("the answer to an upload may not be read")
     if not faults:
         return ok(f"pages of {examination.origin or 'any origin'} may upload")
-    rule = {
-        "AllowedOrigins": [examination.origin or "https://your.site"],
-        "AllowedMethods": ["POST"],
-        "AllowedHeaders": ["*"],
-        "MaxAgeSeconds": 3600,
-    }
+    rules = json.dumps(cors_rules(examination.origin or "https://your.site"))
     mend = (
         f"if browsers upload, put this CORS rule on the bucket"
-        f" (aws s3api put-bucket-cors --cors-configuration): {json.dumps({'CORSRules': [rule]})}"
+        f" (aws s3api put-bucket-cors --cors-configuration): {rules}"
     )
     found = " and ".join(faults)
     if examination.origin is None:

@@ -259,6 +259,25 @@ async def test_f18_a_database_that_says_nothing_more_is_not_waited_for(
         await is_whole(service, storage, row.id, PHOTO)
 
 
+async def test_f18_a_worker_is_told_to_stop_while_the_database_says_nothing(
+    service: Service, start_worker: StartWorker, storage: Storage, database_url: str, proxy: Proxy
+) -> None:
+    """It ends before it would be killed; what it had is taken up after its lease."""
+    async with running_proxy(database_url) as way:
+        worker = await start_worker(
+            service, database_url=way.url, s3_endpoint_url=proxy.url, lease="3"
+        )
+        proxy.hold()
+        attachment_id = await service.client.upload(PHOTO, "img.jpg")
+        await reaches(service, attachment_id, "processing")
+        way.swallow()
+        await worker.stop(within_s=15)  # the README's time before a kill
+        assert "Traceback" not in worker.log()
+    await start_worker(service, **SOON)
+    await reaches(service, attachment_id, "ready")
+    await is_whole(service, storage, attachment_id, PHOTO)
+
+
 async def test_f18_a_database_that_is_frozen_is_not_waited_for(
     stack: Stack, postgres: EmbeddedPostgres
 ) -> None:

@@ -12,7 +12,10 @@ import pytest
 import yaml  # type: ignore[import-untyped]  # its stubs are a package that we do not lock
 
 from deploy.embedded.seaweedfs import find_binary
+from shared.log_writer import FLUSH_S
 from shared.settings import PREFIX, Settings
+from worker.app import LAST_WORDS_S
+from worker.runtime import DRAIN_S, GIVE_BACK_S
 
 COMPOSE = Path(__file__).parents[2] / "deploy/compose.yaml"
 
@@ -72,6 +75,33 @@ def test_the_store_knows_every_option_that_it_is_given(compose: dict[str, Any]) 
     )  # fmt: skip
     known = {line.split()[0] for line in help_text.stderr.splitlines() if line.startswith("  -")}
     assert {option.split("=")[0] for option in options} <= known
+
+
+def test_a_process_is_given_the_time_to_stop_that_the_readme_names(
+    compose: dict[str, Any],
+) -> None:
+    readme = (COMPOSE.parents[1] / "README.md").read_text()
+    containers = (COMPOSE.parent / "docs/containers.md").read_text()
+    (seconds,) = re.findall(r"Allow every process (\d+) s before a kill", readme)
+    assert re.findall(r"(?:--stop-timeout|-t) (\d+)", containers) == [seconds] * 2
+    assert f"`stop_grace_period: {seconds}s`" in containers
+    for name in ("api", "worker"):
+        assert compose["services"][name]["stop_grace_period"] == f"{seconds}s"
+    longest_s = DRAIN_S + GIVE_BACK_S + LAST_WORDS_S + FLUSH_S
+    assert longest_s < int(seconds)
+    assert f"{longest_s:.0f} s if database or broker do not answer" in containers
+
+
+def test_the_arithmetic_of_connections_is_of_the_default_pool() -> None:
+    text = (COMPOSE.parent / "docs/postgresql.md").read_text()
+    pool = Settings.model_fields["database_pool"].default
+    apis, listening, workers, consumers, each, rest, total = map(
+        int, re.findall(r"(\d+) × (\d+) \+ \((\d+) \+ (\d+)\) × (\d+) \+ (\d+) = (\d+)", text)[0]
+    )
+    assert (listening, each) == (pool + 1, pool)
+    assert apis * listening + (workers + consumers) * each + rest == total
+    readme = (COMPOSE.parents[1] / "README.md").read_text()
+    assert f"up to {pool + 1} connections, a worker or consumer up to {pool}." in readme
 
 
 FIXED = {"api_host", "api_port"}
