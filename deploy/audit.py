@@ -6,7 +6,7 @@ import socket
 from typing import Any
 
 from shared.log import configure_logging, get_logger
-from shared.settings import Settings
+from shared.part_settings import LogSettings
 
 
 def operator() -> str:
@@ -25,7 +25,7 @@ def operator() -> str:
     return f"{by} on {socket.gethostname()}"
 
 
-def log_change(event: str, settings: Settings, **fields: Any) -> None:
+def log_change(event: str, settings: LogSettings, **fields: Any) -> None:
     """Write one line to standard error in the configured form, whatever level is set."""
     configure_logging("info", settings.log_format)
     get_logger("attachments.audit").info(event, **fields)

@@ -111,7 +111,9 @@ def health(
 @app.command()
 def migrate(data_dir: DataDir = LOCAL) -> None:
     """Bring the database's schema up to this version; safe to repeat."""
-    settings = read_settings(data_dir)
+    from shared.part_settings import DatabaseSettings
+
+    settings = read_settings(data_dir, DatabaseSettings)
     import asyncio
 
     from shared.database import DatabaseAway

@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, overload
 
 from deploy.files import read_private
 from shared.errors import AttachmentsError, SettingsError
@@ -16,9 +16,12 @@ from shared.plain import escape
 
 if TYPE_CHECKING:
     from shared.database import Database
+    from shared.part_settings import DatabaseSettings, LogSettings
     from shared.settings import Settings
 
 T = TypeVar("T")
+P = TypeVar("P", bound="LogSettings")
+D = TypeVar("D", bound="DatabaseSettings")
 
 STORE_VARIABLES = ("ATTACHMENTS_S3_BUCKET", "ATTACHMENTS_S3_ENDPOINT_URL")
 CLIENT_VARIABLES = ("ATTACHMENTS_API_URL", "ATTACHMENTS_TOKEN", "ATTACHMENTS_ORGANIZATION_ID")
@@ -43,15 +46,25 @@ def tell(line: object) -> None:
     print(escape(str(line)))
 
 
-def read_settings(data_dir: Path) -> "Settings":
+@overload
+def read_settings(data_dir: Path) -> "Settings": ...
+
+
+@overload
+def read_settings(data_dir: Path, part: type[P]) -> P: ...
+
+
+def read_settings(data_dir: Path, part: "type[LogSettings] | None" = None) -> "LogSettings":
     """Read the settings from the environment, else those of the local stack in `data_dir`.
 
-    What is set explicitly holds against the local stack's. Raises SettingsError.
+    What is set explicitly holds against the local stack's. Of settings that are not of `part`
+    nothing is needed and nothing is wrong; without it all are read. Raises SettingsError.
     """
-    from shared.settings import load_settings
+    from shared.settings import Settings, load_part
 
-    if "ATTACHMENTS_DATABASE_URL" in os.environ:
-        return load_settings()
+    part = part or Settings
+    if any(name.upper() == "ATTACHMENTS_DATABASE_URL" for name in os.environ):
+        return load_part(part)
     from deploy.data_dir import ENVIRONMENT
     from deploy.up import local_environment
 
@@ -65,7 +78,7 @@ def read_settings(data_dir: Path) -> "Settings":
         if name.startswith("AWS_") or name not in os.environ:
             os.environ[name] = value
     try:
-        return load_settings()
+        return load_part(part)
     except SettingsError as error:
         if found is None:
             hint = f"nor is there a local stack in {data_dir}: `attachments up` starts one"
@@ -75,8 +88,13 @@ def read_settings(data_dir: Path) -> "Settings":
         raise
 
 
-def with_database(data_dir: Path, work: "Callable[[Database, Settings], Awaitable[T]]") -> T:
-    """Open the database, do the work, and put what PostgreSQL refuses into one line."""
+def with_database(
+    data_dir: Path, part: type[D], work: "Callable[[Database, D], Awaitable[T]]"
+) -> T:
+    """Open the database, do the work, and put what PostgreSQL refuses into one line.
+
+    `part` has the settings that the work uses; no others are needed.
+    """
     import asyncio
 
     import asyncpg
@@ -84,7 +102,7 @@ def with_database(data_dir: Path, work: "Callable[[Database, Settings], Awaitabl
     from shared.database import AWAY, DatabaseAway, open_database
     from shared.log import configure_logging
 
-    settings = read_settings(data_dir)
+    settings = read_settings(data_dir, part)
     configure_logging("error", settings.log_format)
 
     async def run() -> T:

@@ -11,7 +11,6 @@ from deploy.operations import LOCAL, MAX_ID, DataDir, Json
 if TYPE_CHECKING:
     from shared.database import Database
     from shared.intake import Replayed
-    from shared.settings import Settings
 
 AT_A_TIME = 200
 
@@ -31,9 +30,12 @@ def list_letters(
 
     from deploy import report
     from shared import dead_letters
+    from shared.part_settings import DatabaseSettings
 
     letters = with_database(
-        data_dir, lambda database, _: database.run(dead_letters.list_newest, limit=limit)
+        data_dir,
+        DatabaseSettings,
+        lambda database, _: database.run(dead_letters.list_newest, limit=limit),
     )
     if as_json:
         report.print_json([asdict(letter) for letter in letters])
@@ -69,12 +71,15 @@ def show_letter(
 
     from deploy import report
     from shared import dead_letters
+    from shared.part_settings import DatabaseSettings
 
     if raw and as_json:
         raise Misused("give either --raw or --json")
     if raw and sys.stdout.isatty():  # it would take what is in the body for commands
         raise Misused("--raw writes into a file or a pipe, not to a terminal")
-    found = with_database(data_dir, lambda database, _: database.run(dead_letters.find, letter_id))
+    found = with_database(
+        data_dir, DatabaseSettings, lambda database, _: database.run(dead_letters.find, letter_id)
+    )
     if found is None:
         raise Unusable(f"there is no dead letter {letter_id}")
     letter, body = found
@@ -103,14 +108,18 @@ def replay_letters(
     from shared import dead_letters, intake
     from shared.broker import Publisher
     from shared.deployment import find_prefix
+    from shared.part_settings import ReplaySettings
 
-    async def work(database: "Database", settings: "Settings") -> bool:
+    async def work(database: "Database", settings: ReplaySettings) -> bool:
         prefix = await find_prefix(database, settings)
         publisher = Publisher(settings.broker_url.get_secret_value(), prefix)
         all_well = True
 
         async def send(number: int) -> bool:
-            replayed = await database.run(intake.replay, number, settings, dry_run=dry_run)
+            replayed = await database.run(
+                intake.replay, number, bucket=settings.s3_bucket,
+                publish_grace_s=settings.publish_grace, dry_run=dry_run,
+            )  # fmt: skip
             if replayed is None:
                 note(f"{number}: there is no such dead letter")
                 return False
@@ -138,7 +147,7 @@ def replay_letters(
             note(publisher.left_to_sweep)
         return all_well
 
-    raise typer.Exit(0 if with_database(data_dir, work) else 1)
+    raise typer.Exit(0 if with_database(data_dir, ReplaySettings, work) else 1)
 
 
 def _told(number: int, replayed: "Replayed", *, dry_run: bool) -> str:

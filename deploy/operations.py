@@ -10,7 +10,6 @@ from deploy.expiry import parse_expiry
 
 if TYPE_CHECKING:
     from shared.database import Database
-    from shared.settings import Settings
 
 MAX_ID = 2**63 - 1
 FAILED_AT_A_TIME = 500
@@ -32,9 +31,12 @@ def show(attachment_id: AttachmentId, as_json: Json = False, data_dir: DataDir =
     from deploy import report
     from shared.addresses import without_credentials
     from shared.attachments import FIELDS, find_any
+    from shared.part_settings import DatabaseSettings
     from shared.reasons import sentence
 
-    row = with_database(data_dir, lambda database, _: database.run(find_any, attachment_id))
+    row = with_database(
+        data_dir, DatabaseSettings, lambda database, _: database.run(find_any, attachment_id)
+    )
     if row is None:
         raise Unusable(f"there is no attachment {attachment_id}")
     values: dict[str, Any] = {"id": row.id, "state": row.state, "reason": row.reason}
@@ -63,8 +65,9 @@ def retry(
     from shared.attachments import find_any
     from shared.broker import Publisher
     from shared.deployment import find_prefix
+    from shared.part_settings import QueueSettings
 
-    async def work(database: "Database", settings: "Settings") -> bool:
+    async def work(database: "Database", settings: QueueSettings) -> bool:
         prefix = await find_prefix(database, settings)
         publisher = Publisher(settings.broker_url.get_secret_value(), prefix)
         unknown = False
@@ -100,19 +103,22 @@ def retry(
             note(publisher.left_to_sweep)
         return not unknown
 
-    raise typer.Exit(0 if with_database(data_dir, work) else 1)
+    raise typer.Exit(0 if with_database(data_dir, QueueSettings, work) else 1)
 
 
 @organizations_app.command("create")
 def create_organization(name: str, data_dir: DataDir = LOCAL) -> None:
     """Create an organization and print its id."""
     from shared import organizations
+    from shared.part_settings import DatabaseSettings
 
     if not name.strip():
         raise Misused("NAME can't be blank")
     tell(
         with_database(
-            data_dir, lambda database, _: database.run(organizations.create_organization, name)
+            data_dir,
+            DatabaseSettings,
+            lambda database, _: database.run(organizations.create_organization, name),
         )
     )
 
@@ -160,13 +166,14 @@ def create_token(
 
     from deploy import audit, report
     from shared import organizations
+    from shared.part_settings import DatabaseSettings
 
     widest = parse_scopes(scope or [])
     end = None if expires is None else parse_expiry(expires, now=datetime.now(UTC))
 
     by = audit.operator()
 
-    async def work(database: "Database", settings: "Settings") -> organizations.Issued:
+    async def work(database: "Database", settings: DatabaseSettings) -> organizations.Issued:
         try:
             issued = await database.run(
                 organizations.issue_token,
@@ -190,7 +197,7 @@ def create_token(
             )
         return issued
 
-    token = with_database(data_dir, work)
+    token = with_database(data_dir, DatabaseSettings, work)
     tell(token.plain)
     until = f"until {report.plain(token.expires_at)}" if token.expires_at else "until it is revoked"
     note(
@@ -208,9 +215,12 @@ def list_tokens(
 
     from deploy import report
     from shared import organizations
+    from shared.part_settings import DatabaseSettings
 
     tokens = with_database(
-        data_dir, lambda database, _: database.run(organizations.list_tokens, organization)
+        data_dir,
+        DatabaseSettings,
+        lambda database, _: database.run(organizations.list_tokens, organization),
     )
     if as_json:
         report.print_json([asdict(token) for token in tokens])
@@ -254,10 +264,11 @@ def revoke_token(
     """Revoke a token by its id; it is refused from then on."""
     from deploy import audit
     from shared import organizations
+    from shared.part_settings import DatabaseSettings
 
     by = audit.operator()
 
-    async def work(database: "Database", settings: "Settings") -> bool:
+    async def work(database: "Database", settings: DatabaseSettings) -> bool:
         organization = await database.run(organizations.revoke_token, token_id, by=by)
         if organization is not None:
             audit.log_change(
@@ -265,6 +276,6 @@ def revoke_token(
             )
         return organization is not None
 
-    if not with_database(data_dir, work):
+    if not with_database(data_dir, DatabaseSettings, work):
         raise Unusable(f"there is no token {token_id} that is not revoked yet")
     tell(f"{token_id}: is revoked")

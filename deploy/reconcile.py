@@ -12,8 +12,8 @@ from deploy.operations import LOCAL, DataDir, Json
 
 if TYPE_CHECKING:
     from shared.database import Database
+    from shared.part_settings import ReconcileSettings
     from shared.reconciliation import Difference, Reconciliation
-    from shared.settings import Settings
 
 Mend = Annotated[bool, typer.Option("--mend", help="Mend what can be mended; deletes no object.")]
 
@@ -37,8 +37,9 @@ def reconcile(mend: Mend = False, as_json: Json = False, data_dir: DataDir = LOC
     it was mended, 1 otherwise.
     """
     from shared.errors import StoreRefused, StoreUnavailable
+    from shared.part_settings import ReconcileSettings
 
-    async def work(database: "Database", settings: "Settings") -> bool:
+    async def work(database: "Database", settings: ReconcileSettings) -> bool:
         try:
             return await _reconcile(database, settings, mend=mend, as_json=as_json)
         except StoreRefused as error:
@@ -50,11 +51,11 @@ def reconcile(mend: Mend = False, as_json: Json = False, data_dir: DataDir = LOC
             where = settings.store.url
             raise Unusable(f"the store at {where} is away ({error}); run it again") from error
 
-    raise typer.Exit(0 if with_database(data_dir, work) else 1)
+    raise typer.Exit(0 if with_database(data_dir, ReconcileSettings, work) else 1)
 
 
 async def _reconcile(
-    database: "Database", settings: "Settings", *, mend: bool, as_json: bool
+    database: "Database", settings: "ReconcileSettings", *, mend: bool, as_json: bool
 ) -> bool:
     """Find, mend and print; returns whether nothing is left that differs."""
     from shared.broker import Publisher

@@ -10,7 +10,6 @@ from deploy.operations import LOCAL, MAX_ID, DataDir, Json
 if TYPE_CHECKING:
     from shared.database import Database
     from shared.quotas import Quotas, Usage
-    from shared.settings import Settings
 
 Quota = Annotated[
     str | None,
@@ -31,8 +30,9 @@ def usage(
     """Show what organizations use and their quotas; counts those that are not counted yet."""
     from deploy import report
     from shared import quotas
+    from shared.part_settings import UsageSettings
 
-    async def work(database: "Database", settings: "Settings") -> list[dict[str, Any]]:
+    async def work(database: "Database", settings: UsageSettings) -> list[dict[str, Any]]:
         usual = quotas.Quotas.of_settings(settings)
         if organization is not None:
             ids = [organization]
@@ -40,7 +40,7 @@ def usage(
             ids = await database.run(quotas.organization_ids)
         return [await _one(database, each, usual, recount=recount) for each in ids]
 
-    rows = with_database(data_dir, work)
+    rows = with_database(data_dir, UsageSettings, work)
     if as_json:
         report.print_json(rows)
     else:
@@ -103,6 +103,7 @@ def limit(
 ) -> None:
     """Set the quotas of an organization: N, none for no limit, default for the setting's."""
     from shared import quotas
+    from shared.part_settings import UsageSettings
 
     given = {
         "quota_bytes": ("--bytes", size),
@@ -117,7 +118,7 @@ def limit(
     if not wanted:
         raise Misused("give at least one of --bytes, --attachments and --uploads-per-day")
 
-    async def work(database: "Database", settings: "Settings") -> "Usage":
+    async def work(database: "Database", settings: UsageSettings) -> "Usage":
         # Counted first: from the moment that the quotas are set they hold.
         usual = quotas.Quotas.of_settings(settings)
         await _one(database, organization_id, usual, recount=False)
@@ -126,7 +127,7 @@ def limit(
         assert found is not None
         return found[0]
 
-    found = with_database(data_dir, work)
+    found = with_database(data_dir, UsageSettings, work)
     for name, used, most in (
         ("attachments", found.attachments, found.quotas.attachments),
         ("bytes", found.bytes, found.quotas.bytes),
@@ -137,8 +138,8 @@ def limit(
 
 def parse_quota(option: str, text: str) -> int | None:
     """Read a quota: a number, `none` (UNLIMITED), or `default` (None). Raises Misused."""
+    from shared.part_settings import MAX_QUOTA
     from shared.quotas import UNLIMITED
-    from shared.settings import MAX_QUOTA
 
     word = text.strip().lower()
     if word == "default":

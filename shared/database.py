@@ -12,8 +12,8 @@ from asyncpg.pool import PoolConnectionProxy
 from shared.connector import COMMAND_TIMEOUT_S, CONNECT_TIMEOUT_S, Connector
 from shared.errors import AttachmentsError
 from shared.kept import Kept, Lease
+from shared.part_settings import DatabaseSettings
 from shared.refusals import Refusal, explain, find_refusal
-from shared.settings import Settings
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
 P = ParamSpec("P")
@@ -217,7 +217,9 @@ def _end(future: "asyncio.Future[None]") -> None:
 
 
 @asynccontextmanager
-async def open_database(settings: Settings, *, size: int | None = None) -> AsyncIterator[Database]:
+async def open_database(
+    settings: DatabaseSettings, *, size: int | None = None
+) -> AsyncIterator[Database]:
     """Open a pool of `size` connections, by default as many as the setting allows.
 
     Connections are made when first needed, so the process starts without the database.

@@ -8,7 +8,7 @@ from typing import Final
 from shared.broker import Publisher
 from shared.database import Connection, Database, DatabaseAway
 from shared.log import get_logger
-from shared.settings import Settings
+from shared.part_settings import BrokerSettings
 
 AGAIN_S: Final = 1.0
 """How often a database that is away is asked again for the id."""
@@ -29,7 +29,7 @@ async def deployment_id(connection: Connection) -> str:
     return str(await connection.fetchval("SELECT id FROM deployment"))
 
 
-async def find_prefix(database: Database, settings: Settings) -> str:
+async def find_prefix(database: Database, settings: BrokerSettings) -> str:
     """Give what all our keys at the broker begin with; it ends with a colon. Raises DatabaseAway.
 
     It is the setting, or else made of the deployment's id.
@@ -39,7 +39,7 @@ async def find_prefix(database: Database, settings: Settings) -> str:
     return f"attachments:{await database.run(deployment_id)}:"
 
 
-async def learn_prefix(database: Database, settings: Settings) -> str:
+async def learn_prefix(database: Database, settings: BrokerSettings) -> str:
     """Give the prefix as `find_prefix` does, and wait for a database that is away."""
     told = False
     while True:
@@ -53,7 +53,7 @@ async def learn_prefix(database: Database, settings: Settings) -> str:
 
 
 @asynccontextmanager
-async def open_publisher(database: Database, settings: Settings) -> AsyncIterator[Publisher]:
+async def open_publisher(database: Database, settings: BrokerSettings) -> AsyncIterator[Publisher]:
     """Open a publisher, whether or not database and broker can be reached.
 
     Until the prefix is known wake-ups wait in it, a bounded number.

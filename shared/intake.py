@@ -112,9 +112,9 @@ async def record(
     events = _events(messages)
     extras = any(message.reading.faults or _of_probe(message) for message in messages)
     if not extras:
-        return await _record(connection, events, settings)
+        return await _record(connection, events, settings.publish_grace)
     async with connection.transaction():
-        recorded = await _record(connection, events, settings)
+        recorded = await _record(connection, events, settings.publish_grace)
         if any(kept):
             await dead_letters.lock(connection)
         new: set[str] = set()
@@ -175,9 +175,16 @@ class Replayed:
 
 
 async def replay(
-    connection: Connection, letter_id: int, settings: Settings, *, dry_run: bool
+    connection: Connection,
+    letter_id: int,
+    *,
+    bucket: str,
+    publish_grace_s: float,
+    dry_run: bool,
 ) -> Replayed | None:
     """Have a dead letter take effect; None if there is no such letter.
+
+    `bucket` is ours. What is to be processed is left to the sweep after `publish_grace_s`.
 
     It is removed once all of it can be read; else what can be takes effect, and it stays. With
     `dry_run` everything is done and taken back. May be repeated.
@@ -186,7 +193,7 @@ async def replay(
     await transaction.start()
     replayed = None
     try:
-        replayed = await _replay(connection, letter_id, settings)
+        replayed = await _replay(connection, letter_id, bucket, publish_grace_s)
     finally:
         if dry_run or replayed is None:
             await transaction.rollback()
@@ -195,13 +202,15 @@ async def replay(
     return replayed
 
 
-async def _replay(connection: Connection, letter_id: int, settings: Settings) -> Replayed | None:
+async def _replay(
+    connection: Connection, letter_id: int, bucket: str, publish_grace_s: float
+) -> Replayed | None:
     found = await dead_letters.find(connection, letter_id)
     if found is None:
         return None
     letter, body = found
-    reading = read_message(body, source=letter.source, bucket=settings.s3_bucket).reading
-    recorded = await _record(connection, reading.events, settings)
+    reading = read_message(body, source=letter.source, bucket=bucket).reading
+    recorded = await _record(connection, reading.events, publish_grace_s)
     if not reading.faults:
         await dead_letters.remove(connection, [letter_id])
     return Replayed(reading=reading, woken=recorded.woken)
@@ -218,10 +227,8 @@ def _of_probe(message: Message) -> bool:
 
 
 async def _record(
-    connection: Connection, events: Sequence[UploadEvent], settings: Settings
+    connection: Connection, events: Sequence[UploadEvent], publish_grace_s: float
 ) -> Recorded:
     if not events:
         return Recorded(changed=[], woken=[])
-    return await processing.record_uploads(
-        connection, events, publish_grace_s=settings.publish_grace
-    )
+    return await processing.record_uploads(connection, events, publish_grace_s=publish_grace_s)

@@ -14,7 +14,7 @@ import asyncpg
 
 from shared.database import Connection
 from shared.errors import AttachmentsError
-from shared.settings import Settings
+from shared.part_settings import QuotaSettings
 
 UNLIMITED = -1
 """What is stored of an organization that has no quota, whatever the settings say."""
@@ -55,7 +55,7 @@ class Quotas:
     uploads_per_day: int | None = None
 
     @classmethod
-    def of_settings(cls, settings: Settings) -> "Quotas":
+    def of_settings(cls, settings: QuotaSettings) -> "Quotas":
         """Give the quotas of every organization that has none of its own."""
         return cls(
             attachments=settings.quota_attachments,

@@ -17,9 +17,9 @@ from shared.attachments import COLUMNS, Attachment
 from shared.database import Connection, Database
 from shared.errors import IdsUndecided, ObjectMissing
 from shared.notifications import UploadEvent
+from shared.part_settings import WaitSettings
 from shared.processing import WakeUp
 from shared.reasons import NO_OBJECT
-from shared.settings import Settings
 from shared.storage import Storage, StoredObject
 
 PAGE = 1000
@@ -115,7 +115,7 @@ class Reconciliation:
         self,
         database: Database,
         storage: Storage,
-        settings: Settings,
+        settings: WaitSettings,
         on_progress: OnProgress = lambda objects, rows: None,
     ) -> None:
         self._database = database

@@ -30,7 +30,7 @@ from shared.errors import (
     StoreRefused,
     StoreUnavailable,
 )
-from shared.settings import Settings
+from shared.part_settings import StoreSettings
 from shared.signing import Credentials
 from shared.spellings import is_plain
 from shared.web_proxies import client_proxies, trusted
@@ -412,7 +412,7 @@ def _mapped() -> Iterator[None]:
 
 @asynccontextmanager
 async def open_storage(
-    settings: Settings, *, connections: int = 16, read_timeout_s: float = 20
+    settings: StoreSettings, *, connections: int = 16, read_timeout_s: float = 20
 ) -> AsyncIterator[Storage]:
     """Open the client; no request is made yet. Credentials come by botocore's own chain.
 
@@ -456,6 +456,6 @@ async def open_storage(
         yield Storage(client, session, settings.s3_bucket)
 
 
-def object_url(settings: Settings, key: str) -> str:
+def object_url(settings: StoreSettings, key: str) -> str:
     """Give the address at which the store serves a key to clients."""
     return f"{settings.upload_url}/{key}"
