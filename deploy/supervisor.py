@@ -36,7 +36,8 @@ class StartFailed(AttachmentsError):
 class Program:
     """What to run, and how.
 
-    The output goes to the file `log`, or line by line to `say`. `prefix` is a command that runs
+    The output goes to the file `log`, or line by line to `say`; the input comes from the file
+    `stdin`, or there is none. `prefix` is a command that runs
     the rest of its arguments. `user` is a pair of ids to change to, for which we must be root.
     """
 
@@ -44,6 +45,7 @@ class Program:
     argv: tuple[str, ...]
     env: Mapping[str, str]
     cwd: Path
+    stdin: Path | None = None
     log: Path | None = None
     say: Say | None = None
     prefix: tuple[str, ...] = ()
@@ -60,12 +62,12 @@ class Child:
 
     def __init__(self, program: Program) -> None:
         self.program = program
-        with _output(program) as output:
+        with _output(program) as output, open(program.stdin or os.devnull, "rb") as given:
             self._process = subprocess.Popen(
                 _command(program),
                 env=dict(program.env),
                 cwd=program.cwd,
-                stdin=subprocess.DEVNULL,
+                stdin=given,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 process_group=0,

@@ -5,6 +5,7 @@ database of one version cannot be read by another.
 """
 
 import ctypes
+import os
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -37,7 +38,7 @@ def _load() -> ctypes.CDLL:
 
 def _open(flags: int) -> int:
     cookie: int | None = _library.magic_open(flags | _NO_CHECK_COMPRESS)
-    if not cookie or _library.magic_load(cookie, str(_folder() / "magic.mgc").encode()) != 0:
+    if not cookie or _library.magic_load(cookie, os.fsencode(_folder() / "magic.mgc")) != 0:
         raise ImportError("libmagic cannot read its database")
     return cookie
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import asyncpg
 
+from deploy.embedded.plain_copy import at_plain_path
 from deploy.embedded.ports import HOST, choose_port
 from deploy.embedded.server import START_S, Server, environment, missing
 from deploy.files import write_private
@@ -105,6 +106,9 @@ def _run_as(binaries: Path, directory: Path, uid: int, gid: int) -> RunAs:
     prefix = (
         setpriv, f"--reuid={uid}", f"--regid={gid}", "--clear-groups",
         "--inh-caps=+dac_override", "--ambient-caps=+dac_override",
+        # For access(2), by which it looks for its own programs: that forgets capabilities of
+        # users other than root without it (capabilities(7), SECBIT_NO_SETUID_FIXUP).
+        *(["--securebits=+no_setuid_fixup"] if binaries in barred else []),
     )  # fmt: skip
     return RunAs(ids=(uid, gid), prefix=prefix)
 
@@ -147,7 +151,7 @@ def forget_stale_lock(data: Path) -> None:
         pid = int(lock.read_text().splitlines()[0])
         if sys.platform == "linux":
             command = Path(f"/proc/{pid}/cmdline").read_bytes()
-            if str(data).encode() not in command:
+            if os.fsencode(data) not in command:
                 lock.unlink()
 
 
@@ -178,10 +182,11 @@ class EmbeddedPostgres(Server):
         """Run the server, setting it up at its first start. Raises StartFailed."""
         binaries = find_binaries()
         self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        initializer, run_as = find_users(binaries, self.directory)
         data = self.directory / "data"
         if not data.exists():
-            await self._initialize(binaries, initializer, data)
+            with at_plain_path(binaries) as plain:
+                await self._initialize(plain, find_users(plain, self.directory)[0], data)
+        run_as = find_users(binaries, self.directory)[1]
         if run_as.ids is not None:
             hand_over(data, run_as.ids)
         forget_stale_lock(data)

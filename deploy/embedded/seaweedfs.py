@@ -35,6 +35,8 @@ SWITCHED_OFF = (
 )
 OWN_SOCKETS = ("-filer.localSocket=filer.sock", "-s3.localSocket=s3.sock")
 """Relative to the working directory: the path of a Unix socket is at most 107 bytes long."""
+DATA, IDENTITIES = "data", "s3.json"
+"""Relative to the working directory too: it splits paths at commas, and ends if one is no UTF-8."""
 PROBE_KEY = ".probe"
 
 
@@ -76,25 +78,12 @@ class EmbeddedSeaweedFS(Server):
         """The endpoint of S3."""
         return f"http://{HOST}:{self.ports['s3.port']}"
 
-    def _told(self, path: Path) -> str:
-        """Write a path for the server: from its own folder if it would not take it whole.
-
-        It makes labels of its metrics from paths, and ends if they are not UTF-8.
-        """
-        try:
-            str(path).encode()
-        except UnicodeEncodeError:
-            return f"./{path.relative_to(self.directory)}"
-        return str(path)
-
     async def start(self) -> None:
         """Run the server and wait until the bucket takes objects. Raises StartFailed."""
         binary = find_binary()
         self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        data = self.directory / "data"
-        data.mkdir(exist_ok=True, mode=0o700)
-        identities = self.directory / "s3.json"
-        write_private(identities, self._identities())
+        (self.directory / DATA).mkdir(exist_ok=True, mode=0o700)
+        write_private(self.directory / IDENTITIES, self._identities())
         self._write_notification()
         write_security(self.directory, HOST)
         self._forget_sockets()
@@ -102,8 +91,8 @@ class EmbeddedSeaweedFS(Server):
         ports = [f"-{name}={port}" for name, port in self.ports.items()]
         argv = (
             # without -logtostderr it leaves log files in the system's temporary directory
-            str(binary), "-logtostderr=true", "mini", f"-dir={self._told(data)}", f"-ip={HOST}",
-            f"-ip.bind={HOST}", f"-s3.config={self._told(identities)}", *ports,
+            str(binary), "-logtostderr=true", "mini", f"-dir={DATA}", f"-ip={HOST}",
+            f"-ip.bind={HOST}", f"-s3.config={IDENTITIES}", *ports,
             # its own worker looks for this port there and nowhere else
             f"-admin.port.grpc={self.ports['admin.port'] + PARTNER}",
             "-volume.preStopSeconds=0", *OWN_SOCKETS, *SWITCHED_OFF,

@@ -39,7 +39,7 @@ def write_security(directory: Path, host: str) -> None:
     path = directory / CERTIFICATES
     if not _is_usable(path, time.time()):
         write_private(path, _make_certificates(host))
-    write_private(directory / CONFIGURATION, "\n".join(_sections(str(path))))
+    write_private(directory / CONFIGURATION, "\n".join(_sections()))
 
 
 def write_container_security(directory: Path, host: str) -> None:
@@ -53,8 +53,10 @@ def write_container_security(directory: Path, host: str) -> None:
         (directory / name).chmod(0o644)
 
 
-def _sections(path: str) -> list[str]:
-    # All is in one file, so that no part of it is ever another's.
+def _sections() -> list[str]:
+    # All is in one file, so that no part of it is ever another's. By its name alone: a path may
+    # hold what is no TOML, and SeaweedFS looks for both files in its working directory.
+    path = CERTIFICATES
     pair = {"cert": path, "key": path}
     return [
         *(_section(f"jwt.{name}", {"key": secrets.token_hex()}) for name in JWT_SECTIONS),

