@@ -30,6 +30,7 @@ from tests.integration.test_events import (
     EVENTS,
     NO_EFFECT,
     RECORDED,
+    deliver,
     message,
     new_row,
     record,
@@ -79,8 +80,8 @@ async def service(target: Target) -> Service:
 async def feed(service: Service, body: bytes, headers: dict[str, str] | None = None) -> Answer:
     """Post any body with a live token; whatever it is, it is taken in time."""
     authorization = {"Authorization": f"Bearer {EVENTS_TOKEN}"}
-    async with asyncio.timeout(ANSWERED_WITHIN_S):
-        answer = await send(service, body, {**authorization, **(headers or {})})
+    async with asyncio.timeout(4 * ANSWERED_WITHIN_S):
+        answer = await deliver(service, body, {**authorization, **(headers or {})})
     assert answer.status == 200, answer.body
     assert answer.document["meta"].keys() == COUNTS
     return answer

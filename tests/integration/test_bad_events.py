@@ -36,6 +36,7 @@ from tests.integration.test_events import (
     NO_EFFECT,
     RECORDED,
     basic,
+    deliver,
     filer,
     message,
     new_row,
@@ -369,7 +370,7 @@ async def test_of_a_thousand_records_all_or_none_are_stored(
         assert await thousand.found() == {"pending": 1000}
     finally:
         await thousand.service.execute("ALTER TABLE attachments DROP CONSTRAINT one")
-    assert (await send(thousand.service, body)).document["meta"]["recorded"] == 1000
+    assert (await deliver(thousand.service, body)).document["meta"]["recorded"] == 1000
 
 
 @every(52)

@@ -71,6 +71,18 @@ async def send(
     )
 
 
+async def deliver(
+    service: Service, body: bytes, headers: Mapping[str, str] | None = None
+) -> Answer:
+    """Post a message, and again where the API has no time for it, as a store would."""
+    for _ in range(3):
+        answer = await send(service, body, headers)
+        if answer.status != 503:
+            return answer
+        await asyncio.sleep(1)
+    return await send(service, body, headers)
+
+
 async def tell(service: Service, *records: Any) -> dict[str, int]:
     """Send records and return the counts of the answer."""
     answer = await send(service, message(*records))
