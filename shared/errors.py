@@ -9,7 +9,8 @@
     │   ├── ObjectChanged      the object is no longer the one that was pinned
     │   ├── StoreRefused       the store answered, and said no
     │   └── StoreUnavailable   the store did not answer, or asked to come again
-    ├── Rejected               the file's fault; final, never tried again
+    ├── Rejected               the file may not be kept; final, never tried again
+    ├── Undecodable            no thumbnail can be made of the file, which is kept; final
     ├── DecoderFault           the decoder broke without the file being to blame
     ├── ObjectOlder            the object was there before its row: it belongs to a lost row
     ├── IdsTaken               the bucket holds originals with ids that are not handed out yet
@@ -62,7 +63,7 @@ class StoreUnavailable(StoreError):
 
 
 class Rejected(AttachmentsError):
-    """The file cannot become what was asked; it is its own fault and final.
+    """The file may not be kept; final.
 
     `code` is one of the keys of `shared.reasons.REASONS`.
     """
@@ -70,6 +71,29 @@ class Rejected(AttachmentsError):
     def __init__(self, code: str) -> None:
         super().__init__(code)
         self.code = code
+
+
+class Undecodable(AttachmentsError):
+    """No thumbnail can be made of a file, which is kept all the same; final.
+
+    `code` is one of `shared.reasons.UNDECODABLE`. `width` and `height`, in upright pixels, are None
+    where no header tells them; the file `carries_more` where bytes of another kind follow the
+    image, or that could not be found out.
+    """
+
+    def __init__(
+        self,
+        code: str,
+        *,
+        width: int | None = None,
+        height: int | None = None,
+        carries_more: bool = False,
+    ) -> None:
+        super().__init__(code)
+        self.code = code
+        self.width = width
+        self.height = height
+        self.carries_more = carries_more
 
 
 class DecoderFault(AttachmentsError):

@@ -618,16 +618,16 @@ async def settle_purged(connection: Connection, attachment_id: int) -> None:
 
 
 async def retry(connection: Connection, ids: Sequence[int]) -> list[WakeUp]:
-    """Send failed and rejected attachments through processing again; safe on anything.
+    """Send failed and rejected attachments, and ready ones with a reason, through processing again.
 
-    Others, also those that are deleted or being processed, are left as they are.
+    Safe on anything: others, also those that are deleted or being processed, are left as they are.
     """
     rows = await connection.fetch(
         """
         UPDATE attachments AS a
         SET state = 'uploaded', revision = a.revision + 1, reason = NULL, due_at = now()
         WHERE a.id = ANY($1::bigint[]) AND a.deleted_at IS NULL
-          AND a.state IN ('failed', 'rejected')
+          AND (a.state IN ('failed', 'rejected') OR (a.state = 'ready' AND a.reason IS NOT NULL))
         RETURNING a.id, a.organization_id, a.revision
         """,
         ids,

@@ -1,7 +1,7 @@
-"""The stable codes that say why an attachment is `rejected` or `failed`, or has no thumbnail.
+"""The stable codes that say why an attachment is `rejected` or `failed`, or what is amiss with it.
 
-Final ones are the file's doing and are never tried again; the others are ours, and were tried
-again until the attempts were used up. `attachments retry` takes up what is rejected or failed.
+Final ones are the file's doing and are never tried again; the others were tried again until the
+attempts were used up. `attachments retry` takes up whatever has a reason.
 """
 
 from dataclasses import dataclass
@@ -25,26 +25,21 @@ def _tried_again(sentence: str) -> Reason:
 
 
 REASONS: Final[dict[str, Reason]] = {
-    # The file is not accepted: always `rejected`.
+    # The file may not be kept: always `rejected`.
     "too_large": _final("The object is larger than an upload may be."),
     "reserved_type": _final("Files of this type are not accepted."),
     "type_not_allowed": _final("The client that created the attachment does not allow this type."),
-    # It cannot be decoded: an image is `rejected`; a document is `ready` without a thumbnail.
-    "broken": _final("The file is damaged and cannot be decoded."),
-    "truncated": _final("The file ends before its data does."),
-    "too_many_pixels": _final("The image has more pixels than may be decoded."),
-    "too_many_scans": _final("The image is stored in more scans than may be decoded."),
-    "decoder_timeout": _final("The file took too long to decode."),
-    "decoder_memory": _final("The file took too much memory to decode."),
-    # It is well, but there is no thumbnail of it: always `ready`.
+    # The file is kept, and `ready`. Only a damaged one can have a thumbnail all the same.
+    "damaged": _final("The file is damaged or incomplete; its thumbnail, if any, shows the rest."),
+    "too_expensive": _final("The file would take too much time or memory to decode."),
     "encrypted": _final("The document is encrypted, so it has no thumbnail."),
     "unsupported": _final("The file is of a variant that is not decoded, so it has no thumbnail."),
+    "decoder_died": _tried_again("The decoder died of this file in every attempt."),
     # Ours, after all attempts: `failed`.
     "missing": _tried_again("The object is no longer in the store."),
     "store_unavailable": _tried_again("The store could not be reached in any of the attempts."),
     "store_refused": _tried_again("The store refused access to the object."),
     "changing": _tried_again("The object kept changing while it was read."),
-    "decoder_died": _tried_again("The decoder died of this file in every attempt."),
     "decoder_stalled": _tried_again("The decoder came to no end in time in any of the attempts."),
     "decoder_fault": _tried_again("The decoder could not be run."),
     "source_missing": _tried_again("The object that temp_url names is no longer in the store."),
@@ -53,8 +48,8 @@ REASONS: Final[dict[str, Reason]] = {
     "internal_error": _tried_again("Processing failed on an error of the service."),
 }
 
-SPARED: Final = frozenset({"encrypted", "unsupported"})
-"""Reasons for having no thumbnail that say nothing against the file: it is `ready`."""
+UNDECODABLE: Final = frozenset({"damaged", "too_expensive", "encrypted", "unsupported"})
+"""What a decoder may say of a file."""
 
 NO_OBJECT: Final = frozenset({"missing", "source_missing", "copy_failed"})
 """Reasons of a `failed` attachment that has no object: none was found, or none was copied."""

@@ -1,5 +1,6 @@
 """Settings: environment variables `ATTACHMENTS_*`, read and checked once, at start."""
 
+import os
 import re
 from functools import cached_property
 from typing import Annotated, Any, Literal, TypeVar
@@ -25,7 +26,7 @@ from shared.processors import MAX_DECODERS, default_decoders
 from shared.proxies import Network, Proxies, parse_network
 from shared.reserved import Reserved
 
-__all__ = ["PREFIX", "Settings", "load_part", "load_settings", "split_words"]
+__all__ = ["PREFIX", "Settings", "load_part", "load_settings", "retired_settings", "split_words"]
 
 S = TypeVar("S", bound=BaseSettings)
 
@@ -96,7 +97,6 @@ class Settings(WaitSettings, QuotaSettings, StoreSettings, BrokerSettings, Datab
     decoder_timeout: float = Field(10, gt=0, le=120, description="seconds")
     decoder_seal: Literal["preferred", "required"] = "preferred"
     decoder_isolation: Literal["organization", "none"] = "organization"
-    max_pixels: int = Field(50_000_000, ge=1, le=200_000_000)
     more_formats: Words = ()
     attempts: int = Field(5, ge=1, le=20)
     lease: float = Field(30, ge=1, le=3600, description="seconds")
@@ -245,6 +245,19 @@ class Settings(WaitSettings, QuotaSettings, StoreSettings, BrokerSettings, Datab
         """
         named = parse_fences(self.temp_url_buckets, own_bucket=self.s3_bucket)
         return {self.s3_bucket: WHOLE_BUCKET, **named}
+
+
+RETIRED = {"MAX_PIXELS": "files are limited by what they would cost to decode"}
+"""Settings of earlier releases that are accepted and ignored, and why."""
+
+
+def retired_settings() -> list[str]:
+    """Give a line of warning for each setting of the environment that no longer does anything."""
+    return [
+        f"{PREFIX}{name} is ignored: {why}"
+        for name, why in RETIRED.items()
+        if os.environ.get(f"{PREFIX}{name}")
+    ]
 
 
 def load_settings(**given: str) -> Settings:

@@ -13,11 +13,13 @@ import asyncio
 
 from shared.broker_check import refuse_cluster
 from shared.errors import AttachmentsError
-from shared.log import configure_logging
-from shared.settings import Settings, load_settings
+from shared.log import configure_logging, get_logger
+from shared.settings import Settings, load_settings, retired_settings
 from worker.formats import check_decoders
 from worker.sealing import check_seal
 from worker.temporary import check_folder
+
+log = get_logger(__name__)
 
 
 def run(settings: Settings) -> int:
@@ -27,6 +29,8 @@ def run(settings: Settings) -> int:
     be sealed and cannot be, or if the broker is in cluster mode.
     """
     configure_logging(settings.log_level, settings.log_format, serving=True)
+    for line in retired_settings():
+        log.warning(line)
     check_decoders(settings.more_formats)
     check_seal(settings.decoder_seal)
     check_folder()

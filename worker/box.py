@@ -18,8 +18,9 @@ import time
 from collections.abc import Callable, Collection
 from typing import Any, BinaryIO, Final
 
-from shared.errors import Rejected
+from shared.errors import Undecodable
 from worker import privileges
+from worker.costs import Cost
 from worker.formats import Box
 from worker.limits import limit_cpu
 from worker.seccomp import seal
@@ -57,10 +58,17 @@ def run_job(make: Make, job: dict[str, Any], descriptor: int) -> tuple[dict[str,
         with os.fdopen(descriptor, "rb") as file:
             file.seek(0)
             result = make(file, job)
-    except Rejected as rejected:
-        return {"rejected": rejected.code}, b""
+    except Undecodable as error:
+        return {
+            "undecodable": error.code,
+            "width": error.width,
+            "height": error.height,
+            "carries_more": error.carries_more,
+        }, b""
     except MemoryError:
-        return {"rejected": "decoder_memory"}, b""
+        return {
+            "undecodable": "too_expensive", "width": None, "height": None, "carries_more": True,
+        }, b""  # fmt: skip
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
     return {
@@ -70,12 +78,14 @@ def run_job(make: Make, job: dict[str, Any], descriptor: int) -> tuple[dict[str,
         "height": result.height,
         "pages": result.pages,
         "carries_more": result.carries_more,
+        "reason": result.reason,
     }, result.body
 
 
 def make_image(file: BinaryIO, job: dict[str, Any]) -> Thumbnail:
     """Make a thumbnail of an image."""
-    return make_thumbnail(file, max_pixels=job["max_pixels"])
+    budget = Cost(memory_bytes=job["memory_bytes"], cpu_s=job["cpu_s"])
+    return make_thumbnail(file, budget=budget)
 
 
 def prepare(kind: Box, more: Collection[str]) -> Make:

@@ -6,7 +6,7 @@ from typing import Final
 
 from PIL import Image, ImageChops, ImageCms
 
-from shared.errors import Rejected
+from shared.errors import Undecodable
 
 KEPT_PROFILES: Final = 8
 """Conversions that are kept ready: making one takes longer than all else that is done to a small
@@ -40,7 +40,7 @@ def fit_key_colour(image: Image.Image, raw_mode: object) -> None:
 def plain(image: Image.Image) -> Image.Image:
     """Bring any mode to L, LA, RGB, RGBA or CMYK, in which averaging pixels means something.
 
-    Raises Rejected with `unsupported` for numbers that are not brightness from black to white.
+    Raises Undecodable with `unsupported` for numbers that are not brightness from black to white.
     """
     mode = image.mode
     transparent = "transparency" in image.info
@@ -60,7 +60,7 @@ def plain(image: Image.Image) -> Image.Image:
     if mode in ("La", "RGBa"):
         return image.convert({"La": "LA", "RGBa": "RGBA"}[mode])
     if mode in ("F", "I"):  # measurements, of any range
-        raise Rejected("unsupported")
+        raise Undecodable("unsupported")
     return image.convert("RGB")
 
 

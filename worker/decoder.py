@@ -13,10 +13,11 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Final
 
-from shared.errors import DecoderFault, Rejected
-from shared.reasons import REASONS
+from shared.errors import DecoderFault, Undecodable
+from shared.reasons import UNDECODABLE
 from worker.box import HEADER, MAX_MEMORY_BYTES
 from worker.children import Child, Spawned, spawn
+from worker.costs import BUDGET, NOTHING
 from worker.formats import Box
 from worker.job_clock import LONGEST, JobClock, in_time
 from worker.limits import cpu_s
@@ -103,8 +104,10 @@ class Decoder:
         self._held = answer["held"]
         self._rested_s = self._cpu_s()
 
-    async def decode(self, descriptor: int, *, max_pixels: int, timeout_s: float) -> Thumbnail:
-        """Have a file decoded. Raises Rejected for the file's fault.
+    async def decode(
+        self, descriptor: int, *, timeout_s: float, header_only: bool = False
+    ) -> Thumbnail:
+        """Have a file decoded. Raises Undecodable for the file's fault; always if `header_only`.
 
         Raises EOFError if the child died or did something without a job, TooExpensive if it
         computed for too long, TimeoutError if it came to no end in time though it computed little.
@@ -116,9 +119,11 @@ class Decoder:
         allowed_s = timeout_s * CPU_SHARE
         name = secrets.token_hex(8)  # bytes that were sent before the job cannot name it
         longest_s = timeout_s * LONGEST
+        budget = NOTHING if header_only else BUDGET
         job = json.dumps(
-            {"job": name, "max_pixels": max_pixels, "timeout_s": longest_s, "cpu_s": allowed_s}
-        ).encode()
+            {"job": name, "memory_bytes": budget.memory_bytes, "timeout_s": longest_s,
+             "cpu_s": allowed_s}
+        ).encode()  # fmt: skip
         self._allow_cpu(allowed_s)
         clock = JobClock(self.pid, timeout_s, asyncio.get_running_loop().time())
         with _read_only(descriptor) as readable:
@@ -226,24 +231,39 @@ def _checked(answer: Any, body: bytes, job: str) -> Thumbnail:
         raise EOFError("the decoder's answer is no object")
     if answer.get("job") != job:
         raise EOFError("the decoder's answer is not to its job")
-    code = answer.get("rejected")
-    if code is not None:
-        raise Rejected(code if isinstance(code, str) and code in REASONS else "broken")
+    if "undecodable" in answer:
+        raise _checked_undecodable(answer)
     width, height, pages = answer.get("width"), answer.get("height"), answer.get("pages")
     content_type, extension = answer.get("content_type"), answer.get("extension")
-    carries_more = answer.get("carries_more")
+    carries_more, reason = answer.get("carries_more"), answer.get("reason")
     # an image has a size in pixels, a document has pages
     counts = (width, height) if pages is None else (pages,)
     if (
-        not all(type(count) is int and 0 < count < 2**31 for count in counts)
+        not all(_is_count(count) for count in counts)
         or (pages is not None and (width, height) != (None, None))
         or content_type not in ("image/jpeg", "image/png", "image/webp")
         or extension not in (None, "png", "jpg")
         or not isinstance(carries_more, bool)
+        or reason not in (None, "damaged")
         or not body
     ):
         raise EOFError("the decoder's answer makes no sense")
     return Thumbnail(
         body=body, content_type=content_type, extension=extension, width=width, height=height,
-        pages=pages, carries_more=carries_more,
+        pages=pages, carries_more=carries_more, reason=reason,
     )  # fmt: skip
+
+
+def _checked_undecodable(answer: dict[str, Any]) -> Undecodable:
+    code, carries_more = answer["undecodable"], answer.get("carries_more")
+    size = answer.get("width"), answer.get("height")
+    if size != (None, None) and not all(_is_count(edge) for edge in size):
+        raise EOFError("the decoder's answer makes no sense")
+    return Undecodable(
+        code if isinstance(code, str) and code in UNDECODABLE else "damaged",
+        width=size[0], height=size[1], carries_more=carries_more is not False,
+    )  # fmt: skip
+
+
+def _is_count(value: object) -> bool:
+    return type(value) is int and 0 < value < 2**31

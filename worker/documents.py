@@ -17,7 +17,7 @@ import pypdfium2.raw as pdfium  # type: ignore[import-untyped] # it has no types
 from PIL import Image
 from pypdfium2.internal import get_bufreader  # type: ignore[import-untyped] # it has no types
 
-from shared.errors import Rejected
+from shared.errors import Undecodable
 from worker.encoding import encode_page
 from worker.thumbnails import MAX_EDGE, Thumbnail
 
@@ -50,19 +50,19 @@ def warm_up() -> None:
 def make_thumbnail(file: BinaryIO) -> Thumbnail:
     """Draw the first page, upright, on white, into at most 320×320, and count the pages.
 
-    The file is read as PDFium asks for its parts. Gives a JPEG. Raises Rejected with `encrypted`
-    (a password is needed, or the kind of lock is not known), `broken` or `decoder_memory`.
+    The file is read as PDFium asks for its parts. Gives a JPEG. Raises Undecodable with `encrypted`
+    (a password is needed, or the kind of lock is not known), `damaged` or `too_expensive`.
     """
     try:
         with _open(file) as document:
             pages = len(document)
             if pages < 1:
-                raise Rejected("broken")
+                raise Undecodable("damaged")
             body = _draw(_first_page(document))
     except pypdfium2.PdfiumError:
-        raise Rejected("broken") from None
+        raise Undecodable("damaged") from None
     except MemoryError:
-        raise Rejected("decoder_memory") from None
+        raise Undecodable("too_expensive") from None
     return Thumbnail(
         body=body, content_type="image/jpeg", extension="jpg",
         width=None, height=None, pages=pages, carries_more=False,
@@ -76,7 +76,7 @@ def _open(file: BinaryIO) -> Iterator[pypdfium2.PdfDocument]:
     access, held = get_bufreader(file)
     document = pdfium.FPDF_LoadCustomDocument(access, None)
     if not document:
-        raise Rejected("encrypted" if pdfium.FPDF_GetLastError() in _ENCRYPTED else "broken")
+        raise Undecodable("encrypted" if pdfium.FPDF_GetLastError() in _ENCRYPTED else "damaged")
     with pypdfium2.PdfDocument(document) as opened:
         yield opened
     del held  # PDFium reads by it until now
@@ -94,7 +94,7 @@ def _first_page(document: pypdfium2.PdfDocument) -> pypdfium2.PdfPage:
 def _draw(page: pypdfium2.PdfPage) -> bytes:
     width, height = page.get_size()  # in points, as turned
     if not (0 < width < math.inf and 0 < height < math.inf):
-        raise Rejected("broken")
+        raise Undecodable("damaged")
     scale = min(MAX_EDGE / max(width, height), MAX_SCALE)
     shown = tuple(max(1, round(edge * scale)) for edge in (width, height))
     columns, rows = (OVERSAMPLING * edge for edge in shown)

@@ -16,15 +16,16 @@ from shared.caching import PRIVATE_FILE, PUBLIC_FILE
 from shared.database import Database
 from shared.errors import (
     ClaimLost,
+    DecoderFault,
     ObjectChanged,
     ObjectEmpty,
     ObjectOlder,
     Rejected,
     StoreUnavailable,
+    Undecodable,
 )
 from shared.limits import allows
 from shared.processing import Claim, Outcome
-from shared.reasons import SPARED
 from shared.settings import Settings
 from shared.storage import Storage, StoredObject
 from worker.formats import Box, box_of, promises_thumbnail
@@ -99,7 +100,6 @@ async def examine(tools: Tools, claim: Claim) -> Outcome:
 
 async def _examine(tools: Tools, claim: Claim) -> Outcome:
     row, storage, more = claim.attachment, tools.storage, tools.settings.more_formats
-    box = None
     try:
         first = LONG_READ_BYTES if promises_thumbnail(row.file_name, more) else HEAD_BYTES
         async with storage.read(row.key, end=first) as (found, chunks):
@@ -116,15 +116,15 @@ async def _examine(tools: Tools, claim: Claim) -> Outcome:
                     async with _buffered(storage, row.key, found, head, chunks) as buffered:
                         file, checksum = buffered
                         outcome = replace(outcome, checksum_sha256=checksum)
-                        thumbnail = await tools.decoders.decode(
-                            box, row.organization_id, file.fileno()
-                        )
+                        thumbnail = await _decode(tools, claim, box, file.fileno())
                     return await _stored(tools, claim, thumbnail, outcome)
+            except Undecodable as error:
+                outcome = replace(
+                    outcome, reason=error.code, width=error.width, height=error.height,
+                    carries_more=error.carries_more,
+                )  # fmt: skip
             except Rejected as rejected:
-                # A document is none the worse for a reader of ours that cannot show its first page.
-                spared = rejected.code in SPARED or box is Box.DOCUMENTS
-                state = "ready" if spared else "rejected"
-                outcome = replace(outcome, state=state, reason=rejected.code)
+                outcome = replace(outcome, state="rejected", reason=rejected.code)
     except ObjectEmpty:
         found, head = await storage.head(row.key), b""
         _check_age(found, row)
@@ -142,6 +142,22 @@ async def _examine(tools: Tools, claim: Claim) -> Outcome:
     if outcome.checksum_sha256 is None:
         outcome = replace(outcome, checksum_sha256=await _checksum(storage, row.key, found, head))
     return outcome
+
+
+async def _decode(tools: Tools, claim: Claim, box: Box, descriptor: int) -> Thumbnail:
+    """Decode a file. Raises Undecodable, also where its decoder died in every attempt.
+
+    Raises DecoderFault for what should be tried again.
+    """
+    row = claim.attachment
+    try:
+        return await tools.decoders.decode(box, row.organization_id, descriptor)
+    except DecoderFault as fault:
+        if str(fault) != "decoder_died" or row.attempt < tools.settings.attempts:
+            raise
+        raise await tools.decoders.measure(
+            box, row.organization_id, descriptor, "decoder_died"
+        ) from fault
 
 
 def _check_age(found: StoredObject, row: Attachment) -> None:
@@ -207,7 +223,7 @@ async def _stored(tools: Tools, claim: Claim, thumbnail: Thumbnail, outcome: Out
         raise StoreUnavailable("the thumbnail could not be written within the lease") from None
     return replace(
         outcome, width=thumbnail.width, height=thumbnail.height, pages=thumbnail.pages,
-        carries_more=thumbnail.carries_more, thumbnail_name=name,
+        carries_more=thumbnail.carries_more, thumbnail_name=name, reason=thumbnail.reason,
     )  # fmt: skip
 
 

@@ -14,16 +14,25 @@ not believed to be one. An animation of 50,000 small frames has 200,000."""
 _TRAILER_BYTES: Final = 12
 """PNG's IEND, which cannot be shorter."""
 
+_BLANK: Final = b"\0\t\n\v\f\r "
+"""Bytes that say nothing behind an image: what fills up a block, or ends a line."""
+
+_CHUNK_BYTES: Final = 1024 * 1024
+
 _PNG: Final = b"\x89PNG\r\n\x1a\n"
 
 
 def carries_more(file: BinaryIO) -> bool:
     """Whether a PNG, GIF or WebP goes on after its end, or a GIF begins as a script does.
 
-    A JPEG is not looked at: cameras append previews and films to it as a matter of course, and it
-    is served under a type of its own that no browser takes for a script, a page or an archive.
+    Blank bytes behind the end say nothing, and one that is cut off has none. A JPEG is not looked
+    at: cameras append previews and films to it as a matter of course, and it is served under a type
+    of its own that no browser takes for a script, a page or an archive.
     """
-    return _has_end(_signature(file)) and find_end(file) != file.seek(0, os.SEEK_END)
+    if not _has_end(_signature(file)):
+        return False
+    end = find_end(file)
+    return end is None or not _is_blank_from(file, end)
 
 
 def is_cut_off(file: BinaryIO) -> bool:
@@ -47,6 +56,14 @@ def find_end(file: BinaryIO) -> int | None:
         end = 8 + int.from_bytes(head[4:8], "little")
         return end + end % 2
     return None
+
+
+def _is_blank_from(file: BinaryIO, start: int) -> bool:
+    file.seek(start)
+    while chunk := file.read(_CHUNK_BYTES):
+        if chunk.strip(_BLANK):
+            return False
+    return True
 
 
 def _signature(file: BinaryIO) -> bytes:

@@ -8,7 +8,7 @@ from contextlib import suppress
 from functools import cache
 from typing import Final
 
-from shared.errors import DecoderFault, Rejected
+from shared.errors import DecoderFault, Undecodable
 from shared.log import get_logger
 from worker.decoder import Decoder, TooExpensive
 from worker.forks import Source
@@ -57,14 +57,13 @@ class DecoderPool:
     """
 
     def __init__(
-        self, size: int, *, max_pixels: int, timeout_s: float,
+        self, size: int, *, timeout_s: float,
         kind: Box = Box.IMAGES, more: Collection[str] = (), isolated: bool = True,
         must_be_sealed: bool = False,
     ) -> None:  # fmt: skip
         self._kind = kind
         self._must_be_sealed = must_be_sealed
         self._size = size
-        self._max_pixels = max_pixels
         self._timeout_s = timeout_s
         self._isolated = isolated
         self._source = Source(kind, more)
@@ -80,13 +79,18 @@ class DecoderPool:
         self._wanted = True
         await self._fill()
 
-    async def decode(self, organization: int, descriptor: int) -> Thumbnail:
-        """Decode a file of an organization. Raises Rejected, or DecoderFault if the child died."""
+    async def decode(
+        self, organization: int, descriptor: int, *, header_only: bool = False
+    ) -> Thumbnail:
+        """Decode a file of an organization. Raises Undecodable, or DecoderFault if the child died.
+
+        With `header_only` it always raises Undecodable, with what the header tells.
+        """
         decoder: Decoder | None = await self._take(organization if self._isolated else 0)
         assert decoder is not None
         try:
             return await decoder.decode(
-                descriptor, max_pixels=self._max_pixels, timeout_s=self._timeout_s
+                descriptor, timeout_s=self._timeout_s, header_only=header_only
             )
         except (TimeoutError, TooExpensive) as error:
             cause = str(error) or "no end in time"
@@ -94,17 +98,15 @@ class DecoderPool:
             dead, decoder = decoder, None
             await dead.stop()
             if isinstance(error, TooExpensive):
-                raise Rejected("decoder_timeout") from None
+                raise Undecodable("too_expensive", carries_more=True) from None
             # Its decoder computed little: the machine may have been slow, not the file.
             raise DecoderFault("decoder_stalled") from None
         except (EOFError, OSError, ValueError, RecursionError) as error:
             dead, decoder = decoder, None
             status = await dead.stop()
             log.warning("decoder died", pid=dead.pid, status=status, error=str(error))
-            if status == -signal.SIGXCPU:
-                raise Rejected("decoder_timeout") from None
-            if dead.ran_out_of_memory():
-                raise Rejected("decoder_memory") from None
+            if status == -signal.SIGXCPU or dead.ran_out_of_memory():
+                raise Undecodable("too_expensive", carries_more=True) from None
             raise DecoderFault("decoder_died") from None
         except asyncio.CancelledError:
             dead, decoder = decoder, None
@@ -232,14 +234,14 @@ class Decoders:
     """
 
     def __init__(
-        self, size: int, *, max_pixels: int, timeout_s: float,
+        self, size: int, *, timeout_s: float,
         more: Collection[str] = (), isolated: bool = True, must_be_sealed: bool = False,
     ) -> None:  # fmt: skip
         self._gate = Gate(size)
         self._tending: asyncio.Task[None] | None = None
         self._pools = {
             kind: DecoderPool(
-                size, max_pixels=max_pixels, timeout_s=timeout_s,
+                size, timeout_s=timeout_s,
                 kind=kind, more=more, isolated=isolated, must_be_sealed=must_be_sealed,
             )
             for kind in Box
@@ -251,9 +253,40 @@ class Decoders:
         self._tending = asyncio.create_task(self._tend())
 
     async def decode(self, kind: Box, organization: int, descriptor: int) -> Thumbnail:
-        """Decode a file of an organization in a box of that kind. Raises Rejected, DecoderFault."""
+        """Decode a file of an organization in a box of that kind.
+
+        Raises Undecodable, with the size that the header tells even where the decoder did not live
+        to tell it; DecoderFault where it is not for the file, or not yet known to be.
+        """
         async with self._gate.turn(organization):
-            return await self._pools[kind].decode(organization, descriptor)
+            try:
+                return await self._pools[kind].decode(organization, descriptor)
+            except Undecodable as error:
+                if error.code != "too_expensive" or error.width is not None:
+                    raise
+                raise await self._measured(kind, organization, descriptor, error.code) from None
+
+    async def measure(
+        self, kind: Box, organization: int, descriptor: int, code: str
+    ) -> Undecodable:
+        """Read no more than the header of a file; gives what it tells, with that code."""
+        async with self._gate.turn(organization):
+            return await self._measured(kind, organization, descriptor, code)
+
+    async def _measured(
+        self, kind: Box, organization: int, descriptor: int, code: str
+    ) -> Undecodable:
+        told = Undecodable(code, carries_more=kind is Box.IMAGES)
+        if kind is Box.IMAGES:
+            try:
+                await self._pools[kind].decode(organization, descriptor, header_only=True)
+            except Undecodable as error:
+                told = Undecodable(
+                    code, width=error.width, height=error.height, carries_more=error.carries_more
+                )
+            except DecoderFault as error:
+                log.warning("a header could not be read", error=str(error))
+        return told
 
     async def _tend(self) -> None:
         while True:

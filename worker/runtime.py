@@ -171,7 +171,6 @@ class Runtime:
             )
             decoders = Decoders(
                 settings.decoders,
-                max_pixels=settings.max_pixels,
                 timeout_s=settings.decoder_timeout,
                 more=settings.more_formats,
                 must_be_sealed=settings.decoder_seal == "required",

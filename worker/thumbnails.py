@@ -5,15 +5,18 @@ decoding where the format can → shrink → upright → sRGB → encode without
 """
 
 import io
+import os
 import warnings
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import BinaryIO, Final
 
-from PIL import Image, ImageFile
+from PIL import Image, ImageChops, ImageFile
 
-from shared.errors import Rejected
-from worker import codecs, colours
+from shared.errors import Undecodable
+from worker import codecs, colours, costs, damage, png
+from worker.codecs import Facts
+from worker.costs import BUDGET, Cost
 from worker.encoding import encode
 from worker.polyglots import carries_more, is_cut_off
 
@@ -49,7 +52,8 @@ class Thumbnail:
     """An encoded thumbnail, and the size of its original in upright pixels.
 
     `extension` is None where the format is the original's, so that its name can stay. The
-    original `carries_more` where bytes of another kind follow the image.
+    original `carries_more` where bytes of another kind follow the image. `reason` is `damaged`
+    where not all of it could be shown, or its end or a checksum of its pixels is missing.
     """
 
     body: bytes
@@ -59,6 +63,21 @@ class Thumbnail:
     height: int | None
     pages: int | None = None
     carries_more: bool
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Decoded:
+    """An image whose pixels are there, but for those that are `missing` (255).
+
+    `box` is the part of the pixels that it covers, where it is no multiple of what it was shrunk by
+    while decoding; `covered` that part of a GIF's canvas that its first frame covers.
+    """
+
+    image: ImageFile.ImageFile
+    box: Rectangle | None
+    covered: tuple[int, int, int, int] | None
+    missing: Image.Image | None = None
 
 
 def load_codecs(more: Collection[str] = ()) -> None:
@@ -73,53 +92,45 @@ def load_codecs(more: Collection[str] = ()) -> None:
         file = io.BytesIO()
         image = Image.new("RGB", (64, 64))
         image.save(file, reader.format, exif=exif, icc_profile=colours.srgb_profile())
-        make_thumbnail(file, max_pixels=64 * 64)
+        make_thumbnail(file)
 
 
-def make_thumbnail(file: BinaryIO, *, max_pixels: int) -> Thumbnail:
+def make_thumbnail(file: BinaryIO, *, budget: Cost = BUDGET) -> Thumbnail:
     """Make a thumbnail of at most 320×320: upright, sRGB, alpha kept, no metadata.
 
     JPEG gives JPEG, PNG and GIF's first frame PNG, WebP WebP; AVIF, TIFF and HEIC give JPEG, or
-    PNG where something is transparent. Raises Rejected with `too_many_pixels`, `too_many_scans`,
-    `truncated`, `broken`, `unsupported` or `decoder_memory`.
+    PNG where something is transparent. What is left of a damaged one is shown. Raises Undecodable
+    with `damaged`, `too_expensive` or `unsupported`, and the size where a header tells it.
     """
-    usual = Image.MAX_IMAGE_PIXELS
+    facts = Facts()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            # Pillow warns of this and fails at twice as much, where a reader needs the memory
-            # before it tells the size (WebP). Ours is exact.
-            Image.MAX_IMAGE_PIXELS = -(-max_pixels // 2)
-            return _make(file, max_pixels)
-    except Rejected:
-        raise
-    except MemoryError:
-        raise Rejected("decoder_memory") from None
-    except Image.DecompressionBombError:
-        raise Rejected("too_many_pixels") from None
+            facts.carries_more = carries_more(file)
+            return _make(file, facts, budget)
+    except Undecodable as error:
+        code = error.code
+    except (MemoryError, Image.DecompressionBombError):
+        code = "too_expensive"
     except Exception as error:  # Pillow lets nearly anything escape from a bad file
-        raise Rejected(codecs.fault(file, error)) from None
-    finally:
-        Image.MAX_IMAGE_PIXELS = usual
+        code = "unsupported" if codecs.is_unknown(file, error) else "damaged"
+    raise Undecodable(code, width=facts.width, height=facts.height, carries_more=facts.carries_more)
 
 
-def _make(file: BinaryIO, max_pixels: int) -> Thumbnail:
-    with codecs.open_image(file) as image:
-        width, height = image.size
-        if width * height > max_pixels:
-            raise Rejected("too_many_pixels")
-        box = _prepare(image)
-        covered = image.tile[0].extents if image.format == "GIF" else None
-        image.load()
-        # What a decoder did not miss may be missing all the same: frames, or a PNG's last chunks.
-        if (carries := carries_more(file)) and is_cut_off(file):
-            raise Rejected("truncated")
-        profile = image.info.get("icc_profile")
-        # Only now: PNG's may stand behind the pixels, TIFF's has been followed by then.
-        orientation = _orientation(image)
-        pixels = _placed(colours.plain(image), image, covered)
-        small = _shrink(pixels, _fitting(width, height), box or (0, 0, *pixels.size))
-        original = image.format or ""
+def _make(file: BinaryIO, facts: Facts, budget: Cost) -> Thumbnail:
+    decoded = _decode(file, facts, budget)
+    image = decoded.image
+    profile = image.info.get("icc_profile")
+    # Only now: PNG's may stand behind the pixels, TIFF's has been followed by then.
+    orientation = _orientation(image)
+    pixels = _placed(colours.plain(image), image, decoded.covered)
+    if decoded.missing is not None:
+        pixels = _without(pixels, decoded.missing, image.format)
+    assert facts.width is not None
+    assert facts.height is not None
+    width, height = facts.width, facts.height
+    small = _shrink(pixels, _fitting(width, height), decoded.box or (0, 0, *pixels.size))
+    original = image.format or ""
     small = colours.to_srgb(small, profile)
     small = _without_idle_alpha(_upright(small, orientation))
     if orientation >= 5:
@@ -131,7 +142,50 @@ def _make(file: BinaryIO, max_pixels: int) -> Thumbnail:
         extension=None if kind == original else {"JPEG": "jpg", "PNG": "png"}[kind],
         width=width,
         height=height,
-        carries_more=carries,
+        carries_more=facts.carries_more,
+        reason="damaged" if facts.damaged else None,
+    )
+
+
+def _decode(file: BinaryIO, facts: Facts, budget: Cost) -> _Decoded:
+    """Decode an image, or what is left of it. Raises Undecodable, or anything at all."""
+    opened: list[tuple[Rectangle | None, tuple[int, int, int, int] | None]] = []
+
+    def open_(view: BinaryIO) -> ImageFile.ImageFile:
+        image = codecs.open_image(view, facts, budget)
+        if _cost(image, facts, view).exceeds(budget):
+            raise Undecodable("too_expensive")
+        box = _prepare(image)
+        opened.append((box, image.tile[0].extents if image.format == "GIF" else None))
+        return image
+
+    missing = None
+    try:
+        image = open_(file)
+        image.load()
+    except (Undecodable, MemoryError, Image.DecompressionBombError):
+        raise
+    except Exception as error:
+        if codecs.is_unknown(file, error):
+            raise
+        facts.damaged = True
+        rest = damage.decode_rest(file, facts, open_)
+        image, missing = rest.image, rest.missing
+    # What a decoder did not miss may be missing all the same: frames, or a PNG's last chunks.
+    facts.damaged |= is_cut_off(file) or (image.format == "PNG" and png.has_wrong_checksum(file))
+    box, covered = opened[-1]
+    return _Decoded(image=image, box=box, covered=covered, missing=missing)
+
+
+def _cost(image: ImageFile.ImageFile, facts: Facts, file: BinaryIO) -> Cost:
+    if facts.jpeg_header is None or image.format != "JPEG":
+        return costs.of_image(image)
+    width, height = _drafted(*image.size)
+    scale = min(image.width // width, image.height // height)
+    return costs.of_jpeg(
+        facts.jpeg_header,
+        file.seek(0, os.SEEK_END),
+        next((each for each in (8, 4, 2) if scale >= each), 1),
     )
 
 
@@ -142,12 +196,17 @@ def _prepare(image: ImageFile.ImageFile) -> Rectangle | None:
     the image covers, where it is no multiple of what it is shrunk by while decoding.
     """
     if image.format == "JPEG":
-        width, height = _fitting(*image.size)
-        drafted = image.draft(None, (int(width * SHRINK_GAP), int(height * SHRINK_GAP)))
+        drafted = image.draft(None, _drafted(*image.size))
         return drafted[1] if drafted else None
     if image.format == "PNG":
         colours.fit_key_colour(image, image.tile[0].args)
     return None
+
+
+def _drafted(width: int, height: int) -> tuple[int, int]:
+    """Tell the size that a JPEG must have at the least when it is shrunk while decoding."""
+    fitting = _fitting(width, height)
+    return int(fitting[0] * SHRINK_GAP), int(fitting[1] * SHRINK_GAP)
 
 
 def _fitting(width: int, height: int) -> tuple[int, int]:
@@ -173,6 +232,18 @@ def _placed(
     canvas = Image.new("RGBA", image.size)
     canvas.paste(plain.crop(covered), covered)
     return canvas
+
+
+def _without(pixels: Image.Image, missing: Image.Image, kind: str | None) -> Image.Image:
+    """Leave transparent what could not be decoded; grey in a JPEG, which knows no transparency."""
+    if kind == "JPEG":
+        pixels = pixels.copy()
+        pixels.paste(128 if pixels.mode == "L" else (128,) * len(pixels.mode), missing)
+        return pixels
+    seen = pixels.convert("LA" if pixels.mode in ("L", "LA") else "RGBA")
+    shown = ImageChops.invert(missing)
+    seen.putalpha(ImageChops.darker(seen.getchannel("A"), shown))
+    return seen
 
 
 def _shrink(image: Image.Image, size: tuple[int, int], box: Rectangle) -> Image.Image:

@@ -1,4 +1,4 @@
-"""What of a TIFF lies beyond the end of its file, which its decoders do not tell apart from damage.
+"""What of a TIFF is decoded, and what of it lies beyond the end of its file.
 
 TIFFs are put together by offsets: their directories and pixels may be anywhere. The numbers are
 those of TIFF 6.0.
@@ -10,7 +10,7 @@ from typing import BinaryIO, Final
 
 from PIL import TiffImagePlugin
 
-from shared.errors import Rejected
+from shared.errors import Undecodable
 
 COMPRESSIONS: Final = frozenset(
     {
@@ -28,21 +28,25 @@ _BYTES: Final = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11
 """How long a value of each type is (section 2)."""
 
 
-def check_header(image: TiffImagePlugin.TiffImageFile, size: int) -> None:
-    """Refuse what is not decoded, and pixels beyond the end of a file of `size` bytes.
+def check_header(image: TiffImagePlugin.TiffImageFile) -> None:
+    """Refuse what is not decoded: raises Undecodable with `unsupported`."""
+    if image.info.get("compression") not in COMPRESSIONS:
+        raise Undecodable("unsupported")
 
-    Of the latter libtiff says no more than that it cannot decode them. Pixels that are not
-    compressed are not asked for how many bytes they have, as Pillow does not either. Raises
-    Rejected with `unsupported` or `truncated`.
+
+def lacks_pixels(image: TiffImagePlugin.TiffImageFile, size: int) -> bool:
+    """Whether pixels are beyond the end of a file of `size` bytes.
+
+    libtiff says of those no more than that it cannot decode them. Pixels that are not compressed
+    are not asked for how many bytes they have, as Pillow does not either.
     """
-    compression = image.info.get("compression")
-    if compression not in COMPRESSIONS:
-        raise Rejected("unsupported")
-    if compression != "raw":
-        for begins, counts in _PIECES:
-            pieces = zip(image.tag_v2.get(begins, ()), image.tag_v2.get(counts, ()), strict=False)
-            if any(begin + count > size for begin, count in pieces):
-                raise Rejected("truncated")
+    if image.info.get("compression") == "raw":
+        return False
+    for begins, counts in _PIECES:
+        pieces = zip(image.tag_v2.get(begins, ()), image.tag_v2.get(counts, ()), strict=False)
+        if any(begin + count > size for begin, count in pieces):
+            return True
+    return False
 
 
 def is_cut_off(file: BinaryIO) -> bool:

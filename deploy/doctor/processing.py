@@ -92,7 +92,7 @@ async def _read(examination: Examination) -> Attachment:
 async def check_thumbnail(examination: Examination) -> Verdict:
     """Wait until a worker has processed the upload, and look at the thumbnail in the store."""
     row = await _wait_until_done(examination)
-    if row.state in ("rejected", "failed"):
+    if row.state in ("rejected", "failed") or (row.state == "ready" and row.reason is not None):
         return failed(
             f"the probe is {row.state}: {sentence(row.reason or 'without a reason')}",
             "read the worker's log about this attachment: it tells the cause",

@@ -19,6 +19,7 @@ from tests.batches import follow, is_without_thumbnail, outcome, settle_all, upl
 from tests.conftest import StartService, StartWorker
 from tests.data import images
 from tests.data.bombs import progressive_scans
+from tests.data.locked import multiplying
 from tests.data.metadata import mpo
 from tests.data.seeds import seed
 from tests.decoders import has_job
@@ -99,23 +100,24 @@ async def test_what_a_desktop_would_run_is_never_served_even_while_it_is_looked_
     assert (await follow(client, url)).status == 404
 
 
-async def test_row74_a_bomb_of_scans_that_is_let_in_is_stopped_by_the_clock(
+async def test_row74_bombs_are_refused_by_their_header_or_stopped_by_the_clock(
     start_service: StartService, start_worker: StartWorker, storage: Storage
 ) -> None:
     service = await start_service()
-    worker = await start_worker(
-        service, decoder_timeout="0.5", max_pixels="200000000", decoders="1"
-    )
-    (before,) = decoders(worker)
-    bomb = progressive_scans(100, 14_000, components=1)
-    attachment_id = await service.client.upload(bomb, "img.jpg")
-    resource = await service.client.settled(attachment_id)
-    assert outcome(resource) == ("rejected", "decoder_timeout")
-    assert is_without_thumbnail(resource)
-    row = await service.row(attachment_id)
-    assert row.attempt == 1
-    assert not await exists(storage, row.key.replace("/original/", "/thumb/"))
-    assert not before.is_running()
+    worker = await start_worker(service, decoder_timeout="0.5", decoders="1")
+    for name, bomb, size in (
+        ("img.jpg", progressive_scans(100, 14_000, components=1), (14_000, 14_000)),
+        ("form.pdf", multiplying(8), (None, None)),  # no header of it tells what it costs
+    ):
+        attachment_id = await service.client.upload(bomb, name)
+        resource = await service.client.settled(attachment_id)
+        assert outcome(resource) == ("ready", "too_expensive")
+        assert is_without_thumbnail(resource)
+        assert (resource["meta"]["width"], resource["meta"]["height"]) == size
+        row = await service.row(attachment_id)
+        assert (row.attempt, row.size) == (1, len(bomb))
+        assert row.checksum_sha256 == hashlib.sha256(bomb).hexdigest()
+        assert not await exists(storage, row.key.replace("/original/", "/thumb/"))
     good = await service.client.upload(images.photo(64, 48), "img.jpg")
     assert outcome(await service.client.settled(good)) == ("ready", None)
     assert worker_of(service).pid == worker.pid

@@ -634,14 +634,11 @@ async def test_an_event_that_comes_twice_is_a_warning(
 async def test_a_probe_that_fails_is_told_with_its_reason(
     start_service: StartService, start_worker: StartWorker
 ) -> None:
-    service = await start_service(max_pixels="1000")
-    await start_worker(service)
+    service = await start_service()
+    await start_worker(service, max_size="100")
     examined = await examine(environment(service), wait=30)
     assert examined.named("failed") == ["thumbnail"]
-    assert (
-        "rejected: The image has more pixels than may be decoded."
-        in (examined["thumbnail"]["found"])
-    )
+    assert "rejected: The object is larger than an upload may be." in examined["thumbnail"]["found"]
     assert examined["links"]["status"] == "ok"
     assert await left_behind(service) == []
 

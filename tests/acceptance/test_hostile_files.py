@@ -77,7 +77,11 @@ async def check(service: Service, storage: Storage, sample: Sample, attachment_i
     row = await service.row(attachment_id)
     assert row.attempt == 1
 
-    if (state, reason) != ("ready", None) or not sample.thumbnail:
+    if state != "ready" or not sample.thumbnail:
+        shown = False
+    else:
+        shown = attributes["resized"] if reason == "damaged" else reason is None
+    if not shown:
         assert is_without_thumbnail(resource)
         folder = row.key.partition("/original/")[0] + "/"
         assert await stored_keys(storage, folder) == [row.key]

@@ -44,7 +44,8 @@ async def written(service: Service, attachment_id: str) -> Any:
     ("state", "reason"),
     [
         pytest.param("failed", "store_unavailable", id="failed"),
-        pytest.param("rejected", "decoder_timeout", id="rejected"),
+        pytest.param("rejected", "too_large", id="rejected"),
+        pytest.param("ready", "damaged", id="ready-with-a-reason"),
     ],
 )
 async def test_a_worker_takes_it_up_again(
@@ -103,7 +104,7 @@ async def test_failed_takes_all_that_are_failed_and_no_rejected_or_deleted_one(
 ) -> None:
     one, rejected, deleted = await create(service, 3)
     await put(service, one, "failed", "internal_error")
-    await put(service, rejected, "rejected", "broken")
+    await put(service, rejected, "rejected", "too_large")
     await put(service, deleted, "failed", "internal_error")
     await service.execute("UPDATE attachments SET deleted_at = now() WHERE id = $1", int(deleted))
     many = 1100  # more than are taken at a time

@@ -14,7 +14,7 @@ from typing import Final
 
 from rich.table import Table
 
-from shared.errors import Rejected
+from shared.errors import Undecodable
 from shared.settings import Settings
 from tests.benchmarks.processes import MIB, cpu_s
 from tests.benchmarks.report import at_most, make_table
@@ -101,9 +101,7 @@ async def _decode(decoder: Decoder, sample: Sample, settings: Settings, seen: Se
         file.write(content)
         file.flush()
         decoding = asyncio.create_task(
-            decoder.decode(
-                file.fileno(), max_pixels=settings.max_pixels, timeout_s=settings.decoder_timeout
-            )
+            decoder.decode(file.fileno(), timeout_s=settings.decoder_timeout)
         )
         # What one that is killed has held can only be known from before.
         while not decoding.done():
@@ -113,7 +111,7 @@ async def _decode(decoder: Decoder, sample: Sample, settings: Settings, seen: Se
     seen.note_cpu(cpu_s(decoder.pid) - before, sample)
     try:
         decoding.result()
-    except Rejected as rejected:
+    except Undecodable as rejected:
         seen.ends[rejected.code] += 1
     except (TimeoutError, EOFError, OSError) as error:
         seen.ends[f"decoder ended: {type(error).__name__}"] += 1

@@ -9,7 +9,7 @@ from typing import Final
 
 from tests.data.damaged import FLIPPED, PIECES, cut, flipped
 from tests.data.pieces import tiff
-from tests.data.sample import DAMAGED, WHATEVER, Sample, image, rejected
+from tests.data.sample import DAMAGED, EXPENSIVE, WHATEVER, Sample, image
 from tests.data.seeds import seed
 
 SETTING: Final = "avif,tiff,heic"
@@ -33,7 +33,7 @@ def _extension(name: str) -> str:
 
 CUT = tuple(
     image(72, f"{name}-{part}-of-16", _extension(name), partial(cut, name, part),
-          rejected("truncated"))
+          DAMAGED)
     for name in STILL
     for part in range(1, PIECES)
 )  # fmt: skip
@@ -48,14 +48,14 @@ FLIPS = tuple(
 PIXELS = (
     image(73, "tiff-30000", "tiff",
           lambda: tiff(SIDE, SIDE, [b"\x80\x40"] * 300, rows=100, compression=5),
-          rejected("too_many_pixels")),
+          EXPENSIVE),
     # its decoder has a limit of its own, at 2^28 pixels, and no other word for it
     image(73, "avif-30000", "avif", partial(said_to_be, "avif", SIDE),
-          rejected("too_many_pixels") | DAMAGED),
+          EXPENSIVE | DAMAGED),
     image(73, "avif-16384", "avif", partial(said_to_be, "avif", 16_384),
-          rejected("too_many_pixels")),
+          EXPENSIVE),
     image(73, "heic-30000", "heic", partial(said_to_be, "heic", SIDE),
-          rejected("too_many_pixels")),
+          EXPENSIVE),
 )  # fmt: skip
 
 SAMPLES: Final[tuple[Sample, ...]] = CUT + FLIPS + PIXELS

@@ -11,10 +11,10 @@ from tests.data import pdfs
 from tests.data.pieces import deflated_zeros
 from tests.data.sample import Outcome, Sample, ready
 
-BROKEN: Final = ready("broken")
+BROKEN: Final = ready("damaged")
 LOCKED: Final = ready("encrypted")
 SHOWN: Final = ready(None)
-COSTLY: Final = ready(None, "broken", "decoder_timeout", "decoder_memory")
+COSTLY: Final = ready(None, "damaged", "too_expensive")
 
 
 def _with_object(content: bytes, resources: bytes, *added: bytes) -> bytes:
@@ -89,7 +89,7 @@ SAMPLES: tuple[Sample, ...] = (
     _document("of-a-table-that-follows-itself",
               lambda: pdfs.write({1: b"<</Type/Catalog/Pages 2 0 R>>"}, trailer=b"/Prev 15"),
               BROKEN),
-    _document("sign-alone", lambda: b"%PDF-1.7\n", BROKEN | ready("truncated")),
+    _document("sign-alone", lambda: b"%PDF-1.7\n", BROKEN),
     _document("of-a-page-of-no-size", lambda: pdfs.plain(box="0 0 0 0"), SHOWN | BROKEN),
     _document("of-a-page-of-10^9", lambda: pdfs.plain(box="0 0 1000000000 1000000000"),
               SHOWN | BROKEN),

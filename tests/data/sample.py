@@ -10,24 +10,21 @@ Outcome = tuple[str, str | None]
 
 
 def rejected(*codes: str) -> frozenset[Outcome]:
-    """Allow rejection for one of these reasons."""
+    """Allow rejection for one of these reasons: it may not be kept."""
     return frozenset(("rejected", code) for code in codes)
 
 
 def ready(*codes: str | None) -> frozenset[Outcome]:
-    """Allow `ready`, with one of these reasons for having no thumbnail."""
+    """Allow `ready`, with one of these reasons; without a thumbnail, unless it is `damaged`."""
     return frozenset(("ready", code) for code in codes)
 
 
 READY: Final = ready(None)
-DAMAGED: Final = rejected("broken", "truncated")
-WHATEVER: Final = (
-    ready(None, "unsupported")
-    | DAMAGED
-    | rejected("too_many_pixels", "too_many_scans", "decoder_memory")
-)
+DAMAGED: Final = ready("damaged")
+EXPENSIVE: Final = ready("too_expensive")
+WHATEVER: Final = ready(None, "unsupported", "damaged", "too_expensive")
 """All that may come of an image that was changed blindly: anything but our own faults."""
-DOCUMENT: Final = ready(None, "broken", "truncated", "encrypted", "unsupported")
+DOCUMENT: Final = ready(None, "damaged", "encrypted", "unsupported")
 """All that may come of a changed document: it is kept as it is, with or without a thumbnail."""
 
 

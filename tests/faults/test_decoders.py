@@ -1,9 +1,12 @@
 """Faults of decoders: dead, hanging, killed by every attempt at one file."""
 
 import asyncio
+import hashlib
+import io
 
 import psutil  # type: ignore[import-untyped]  # its stubs are a package that we do not lock
 import pytest
+from PIL import Image
 
 from shared.storage import Storage
 from tests.conftest import StartWorker
@@ -81,7 +84,7 @@ async def test_f4_an_upload_whose_decoder_dies_is_tried_again(
     await is_whole(service, storage, attachment_id, PHOTO)
 
 
-async def test_f4_one_whose_decoder_always_dies_has_failed_in_the_end(
+async def test_f4_one_whose_decoder_always_dies_is_kept_and_measured_in_the_end(
     service: Service, start_worker: StartWorker, storage: Storage
 ) -> None:
     worker = await start_worker(service, attempts="2", decoders="1", **SOON)
@@ -97,12 +100,16 @@ async def test_f4_one_whose_decoder_always_dies_has_failed_in_the_end(
         else:
             await make_due(service, attachment_id)
         await kill_at_work(worker)
-        await reaches(service, attachment_id, "uploaded", "failed", attempt=attempt)
+        await reaches(service, attachment_id, "uploaded", "ready", attempt=attempt)
         # another upload is none the worse, and has a new decoder started
         other = await service.client.upload(PHOTO, "img.jpg")
         await reaches(service, other, "ready")
     row = await service.row(attachment_id)
-    assert (row.state, row.reason, row.resized) == ("failed", "decoder_died", False)
+    assert (row.state, row.reason, row.resized) == ("ready", "decoder_died", False)
+    with Image.open(io.BytesIO(PHOTO)) as image:
+        assert (row.width, row.height) == image.size
+    assert (row.content_type, row.size) == ("image/jpeg", len(PHOTO))
+    assert row.checksum_sha256 == hashlib.sha256(PHOTO).hexdigest()
 
 
 async def test_f5_a_decoder_that_hangs_is_killed_and_frees_its_place(
@@ -124,7 +131,7 @@ async def test_f5_a_decoder_that_hangs_is_killed_and_frees_its_place(
     ["ctypes.string_at(0)", "os.kill(os.getpid(), signal.SIGKILL)", "os._exit(0)"],
     ids=["SIGSEGV", "SIGKILL", "exit"],
 )
-async def test_f4_a_file_that_kills_every_decoder_fails_alone_after_five_attempts(
+async def test_f4_a_file_that_kills_every_decoder_has_no_thumbnail_after_five_attempts(
     service: Service, launch: Launch, storage: Storage, death: str
 ) -> None:
     box = SUSCEPTIBLE_BOX.format(death=death)
@@ -133,8 +140,8 @@ async def test_f4_a_file_that_kills_every_decoder_fails_alone_after_five_attempt
     poison = await service.client.upload(POISON, "poison.jpg")
     others: list[str] = []
     for attempt in range(1, 6):
-        row = await reaches(service, poison, "uploaded", "failed", attempt=attempt)
-        assert (row.state, row.reason) == ("failed" if attempt == 5 else "uploaded", "decoder_died")
+        row = await reaches(service, poison, "uploaded", "ready", attempt=attempt)
+        assert (row.state, row.reason) == ("ready" if attempt == 5 else "uploaded", "decoder_died")
         if attempt < 5:
             await make_due(service, poison)
         uploads = (service.client.upload(PHOTO, "img.jpg") for _ in range(4))

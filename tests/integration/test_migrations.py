@@ -167,3 +167,47 @@ async def test_names_that_another_program_has_taken_are_told_and_nothing_is_chan
         await asyncio.to_thread(migrate, empty_url)
     assert await connection.fetchval("SELECT to_regclass('alembic_version')") is None
     await connection.close()
+
+
+RENAMED = {
+    "broken": "damaged", "truncated": "damaged", "too_many_pixels": "too_expensive",
+    "too_many_scans": "too_expensive", "decoder_timeout": "too_expensive",
+    "decoder_memory": "too_expensive",
+}  # fmt: skip
+
+
+async def test_files_that_were_rejected_for_what_is_wrong_with_them_are_kept(
+    empty_url: str,
+) -> None:
+    died, left = ("failed", "decoder_died"), ("uploaded", "decoder_died")
+    same = [
+        ("ready", None), ("ready", "encrypted"), ("rejected", "too_large"),
+        ("rejected", "reserved_type"), ("failed", "store_unavailable"), left,
+    ]  # fmt: skip
+    old = [*(("rejected", code) for code in RENAMED), ("ready", "broken")]
+    renamed = [("ready", RENAMED[code]) for _, code in old]
+    await asyncio.to_thread(migrate, empty_url, "0008")
+    connection = await asyncpg.connect(empty_url)
+
+    async def found() -> list[tuple[Any, ...]]:
+        rows = await connection.fetch("SELECT state, reason FROM attachments ORDER BY id")
+        return [tuple(row) for row in rows]
+
+    await connection.execute("INSERT INTO organizations (name) VALUES ('old')")
+    await connection.executemany(
+        "INSERT INTO attachments (organization_id, name, file_name, bucket, state, reason,"
+        " policy_expires_at) VALUES (1, 'a', 'a', 'b', $1, $2, now())",
+        [*old, *same, died],
+    )
+    await asyncio.to_thread(migrate, empty_url)
+    # nothing is known of the last one, which is looked at once more
+    assert await found() == [*renamed, *same, ("uploaded", None)]
+    due = "SELECT due_at <= now() AND revision = 1 FROM attachments ORDER BY id DESC LIMIT 1"
+    assert await connection.fetchval(due)
+    # a worker of the previous release goes on writing what it knows
+    for number, (state, reason) in enumerate([*old, *same, died], 1):
+        await connection.execute(
+            "UPDATE attachments SET state = $2, reason = $3 WHERE id = $1", number, state, reason
+        )
+    assert await found() == [*renamed, *same, died]
+    await connection.close()

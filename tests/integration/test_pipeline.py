@@ -51,7 +51,7 @@ async def test_an_image_over_an_empty_object_is_not_described_as_empty(
     image = images.encode(images.quadrants(), "PNG")
     async with AsyncExitStack() as exits:
         storage = await exits.enter_async_context(opened_storage(stack))
-        decoders = Decoders(1, max_pixels=10**6, timeout_s=30)
+        decoders = Decoders(1, timeout_s=30)
         exits.push_async_callback(decoders.close)
         sniffers = Sniffers(timeout_s=30)
         exits.push_async_callback(sniffers.close)

@@ -633,9 +633,9 @@ async def test_nothing_is_due_when_the_policy_is_over(table: Table) -> None:
 async def test_resized_is_never_true_without_a_thumbnail(table: Table, state: str) -> None:
     claim = await table.claimed("a")
     await table.run(processing.announce_thumbnail, claim, "img.png", lease_s=30.0)
-    assert await table.finish(claim, Outcome(state=state, reason="broken", etag="a"))
+    assert await table.finish(claim, Outcome(state=state, reason="too_large", etag="a"))
     row = await table.row(claim)
-    assert (row.state, row.reason, row.resized) == (state, "broken", False)
+    assert (row.state, row.reason, row.resized) == (state, "too_large", False)
     # of what failed a thumbnail may lie there: it must be found by the purge
     assert row.thumbnail_name == ("img.png" if state == "failed" else None)
 
@@ -995,16 +995,18 @@ async def test_only_the_deleted_is_written_down_as_purged(table: Table) -> None:
     assert await table.row(row) == row
 
 
-async def test_what_failed_can_be_retried_and_nothing_else(table: Table) -> None:
+async def test_what_has_a_final_reason_can_be_retried_and_nothing_else(table: Table) -> None:
     rows = {}
     for state in ("pending", "uploaded", "processing", "ready", "rejected", "failed", "expired"):
         rows[state] = await table.uploaded()
         await table.set(rows[state].id, f"state = '{state}', reason = 'r', claimed_revision = 1")
-    gone = await table.uploaded()
+    gone, fine = await table.uploaded(), await table.uploaded()
     await table.set(gone.id, "state = 'failed', deleted_at = now()")
-    ids = [*(row.id for row in rows.values()), gone.id, 2**62]
+    await table.set(fine.id, "state = 'ready', reason = NULL, claimed_revision = 1")
+    ids = [*(row.id for row in rows.values()), gone.id, fine.id, 2**62]
     woken = await table.run(processing.retry, ids)
-    assert {item.attachment_id for item in woken} == {rows["failed"].id, rows["rejected"].id}
+    taken_up = {rows[state].id for state in ("failed", "rejected", "ready")}
+    assert {item.attachment_id for item in woken} == taken_up
     for item in woken:
         row = await table.row(replace(gone, id=item.attachment_id))
         assert (row.state, row.reason, row.revision) == ("uploaded", None, 2)
@@ -1100,7 +1102,7 @@ async def test_no_order_of_things_breaks_an_invariant(
                     if done:
                         assert before.revision == claim.attachment.claimed_revision
                 case "reject":
-                    done = await table.finish(claim, Outcome(state="rejected", reason="broken"))
+                    done = await table.finish(claim, Outcome(state="rejected", reason="too_large"))
                 case "announce":
                     done = await table.run(
                         processing.announce_thumbnail, claim, "img.png", lease_s=LEASE_S

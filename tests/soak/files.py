@@ -190,9 +190,16 @@ def _rejected(content: bytes, *reasons: str) -> File:
     return File(content=content, expected=Expected(state="rejected", reasons=reasons))
 
 
+def _undecodable(content: bytes, reason: str, width: int, height: int) -> File:
+    return File(content=content, expected=Expected(reasons=(reason,), width=width, height=height))
+
+
 def _truncated(code: int) -> File:
     whole = encode(paint(code, 640, 480), "JPEG", quality=80, comment=_tag(code))
-    return _rejected(whole[: len(whole) // 2], "truncated", "broken")
+    return _undecodable(whole[: whole.index(b"\xff\xda")], "damaged", 640, 480)
+
+
+BOMB_SIZE: Final = (120, 80)
 
 
 @lru_cache(maxsize=1)
@@ -222,8 +229,10 @@ JUNK: Final[Mapping[str, Callable[[int], File]]] = {
     "empty": _empty,
     "noise": _noise,
     "truncated": _truncated,
-    "scans": lambda code: _rejected(_bomb() + _tag(code), "too_many_scans"),
-    "pixels": lambda code: _rejected(png_of_size(30000, 30000) + _tag(code), "too_many_pixels"),
+    "scans": lambda code: _undecodable(_bomb() + _tag(code), "too_expensive", *BOMB_SIZE),
+    "pixels": lambda code: _undecodable(
+        png_of_size(30000, 30000) + _tag(code), "too_expensive", 30000, 30000
+    ),
     "script": lambda code: _rejected(BATCH + b"rem " + _tag(code), "reserved_type"),
     "program": lambda code: _rejected(ELF + _tag(code), "reserved_type"),
 }

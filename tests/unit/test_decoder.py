@@ -21,7 +21,7 @@ import pytest_asyncio
 import structlog
 from PIL import Image
 
-from shared.errors import DecoderFault, Rejected
+from shared.errors import DecoderFault, Undecodable
 from tests.data import images, pdfs
 from tests.decoders import find_decoders, find_zygotes, has_job
 from tests.service import until
@@ -29,6 +29,7 @@ from worker import decoder as decoder_module
 from worker import pool as pool_module
 from worker.box import HEADER, MAX_DESCRIPTORS, MAX_MEMORY_BYTES
 from worker.children import Spawned
+from worker.costs import BUDGET, Cost
 from worker.decoder import MAX_ANSWER_BYTES, MAX_THUMBNAIL_BYTES, Decoder
 from worker.forks import Forked
 from worker.formats import Box
@@ -37,7 +38,6 @@ from worker.pool import SPARES, Decoders
 pytestmark = pytest.mark.usefixtures("ended_decoders")
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
-MAX_PIXELS = 50_000_000
 ZOMBIE = psutil.STATUS_ZOMBIE
 JOB = "0123456789abcdef"
 """Where an answer names its job: a liar puts the real name there."""
@@ -82,7 +82,7 @@ async def decoder() -> AsyncIterator[Decoder]:
 async def pool() -> AsyncIterator[Decoders]:
     """A pool of one decoder, and one to spare."""
     assert children() == []
-    started = Decoders(1, max_pixels=MAX_PIXELS, timeout_s=20)
+    started = Decoders(1, timeout_s=20)
     await started.warm_up()
     yield started
     await started.close()
@@ -92,7 +92,7 @@ async def pool() -> AsyncIterator[Decoders]:
 async def test_it_decodes_one_file_after_the_other(decoder: Decoder) -> None:
     for edge in (100, 400, 700):
         with opened(images.photo(edge, edge)) as descriptor:
-            made = await decoder.decode(descriptor, max_pixels=MAX_PIXELS, timeout_s=20)
+            made = await decoder.decode(descriptor, timeout_s=20)
         assert (made.width, made.height, made.content_type) == (edge, edge, "image/jpeg")
         assert max(Image.open(io.BytesIO(made.body)).size) == min(edge, 320)
     assert decoder.jobs == 3
@@ -100,26 +100,54 @@ async def test_it_decodes_one_file_after_the_other(decoder: Decoder) -> None:
 
 async def test_a_bad_file_costs_it_nothing(decoder: Decoder) -> None:
     for content, code in [
-        (b"", "broken"),
-        (b"no image", "broken"),
-        (images.encode(images.noise(99, 99), "PNG")[:-500], "truncated"),
-        (images.png_of_size(30_000, 30_000), "too_many_pixels"),
-        (images.many_scans(200), "too_many_scans"),
+        (b"", "damaged"),
+        (b"no image", "damaged"),
+        (images.encode(images.noise(99, 99), "PNG")[:40], "damaged"),
+        (images.png_of_size(40_000, 40_000), "too_expensive"),
+        (images.many_scans(200), "too_expensive"),
     ]:
-        with opened(content) as descriptor, pytest.raises(Rejected) as rejected:
-            await decoder.decode(descriptor, max_pixels=MAX_PIXELS, timeout_s=20)
+        with opened(content) as descriptor, pytest.raises(Undecodable) as rejected:
+            await decoder.decode(descriptor, timeout_s=20)
         assert rejected.value.code == code
     with opened(images.photo()) as descriptor:
-        assert await decoder.decode(descriptor, max_pixels=MAX_PIXELS, timeout_s=20)
+        assert await decoder.decode(descriptor, timeout_s=20)
 
 
 @LINUX
-async def test_row75_what_takes_more_memory_than_it_has_is_rejected(decoder: Decoder) -> None:
+async def test_row75_what_takes_more_memory_than_it_has_is_too_expensive(
+    decoder: Decoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with opened(images.png_of_size(40_000, 40_000)) as descriptor:
-        with pytest.raises(Rejected, match="decoder_memory"):
-            await decoder.decode(descriptor, max_pixels=2**31, timeout_s=20)
-        with pytest.raises(Rejected, match="too_many_pixels"):
-            await decoder.decode(descriptor, max_pixels=MAX_PIXELS, timeout_s=20)
+        for budget in (BUDGET, Cost(memory_bytes=10**12, cpu_s=0)):
+            monkeypatch.setattr(decoder_module, "BUDGET", budget)
+            with pytest.raises(Undecodable, match="too_expensive") as caught:
+                await decoder.decode(descriptor, timeout_s=100)
+            assert (caught.value.width, caught.value.height) == (40_000, 40_000)
+
+
+async def test_a_header_alone_is_read_where_no_more_is_asked_for(decoder: Decoder) -> None:
+    with opened(images.photo(300, 200)) as descriptor:
+        with pytest.raises(Undecodable, match="too_expensive") as caught:
+            await decoder.decode(descriptor, timeout_s=20, header_only=True)
+        assert (caught.value.width, caught.value.height) == (300, 200)
+        assert (await decoder.decode(descriptor, timeout_s=20)).width == 300
+
+
+@LINUX
+async def test_the_size_is_told_of_a_file_that_its_decoder_was_ended_for(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    spin = (
+        "real = box.make_image; box.make_image = lambda file, job:"
+        " sum(0 for _ in iter(int, 1)) if job['memory_bytes'] else real(file, job)"
+    )
+    monkeypatch.setattr(sys, "executable", changed_box(tmp_path, spin))
+    pool = Decoders(1, timeout_s=2)
+    await pool.warm_up()
+    with pytest.raises(Undecodable, match="too_expensive") as caught:
+        await decode(pool, images.photo(300, 200))
+    assert (caught.value.width, caught.value.height) == (300, 200)
+    await pool.close()
 
 
 @pytest.fixture
@@ -243,9 +271,9 @@ async def test_a_sealed_one_decodes_further_formats_where_they_are_asked_for(nam
     plain, chosen = await Decoder.start(), await Decoder.start(more=[name])
     try:
         with opened(content) as descriptor:
-            with pytest.raises(Rejected):
-                await plain.decode(descriptor, max_pixels=MAX_PIXELS, timeout_s=20)
-            made = await chosen.decode(descriptor, max_pixels=MAX_PIXELS, timeout_s=20)
+            with pytest.raises(Undecodable):
+                await plain.decode(descriptor, timeout_s=20)
+            made = await chosen.decode(descriptor, timeout_s=20)
         assert chosen.sealed
         assert (made.width, made.height, made.extension) == (120, 80, "jpg")
     finally:
@@ -258,7 +286,7 @@ async def test_a_sealed_one_draws_documents() -> None:
     started = await Decoder.start(Box.DOCUMENTS)
     try:
         with opened(pdfs.plain()) as descriptor:
-            made = await started.decode(descriptor, max_pixels=MAX_PIXELS, timeout_s=20)
+            made = await started.decode(descriptor, timeout_s=20)
         assert (made.pages, made.width, made.content_type) == (1, None, "image/jpeg")
     finally:
         await started.stop()
@@ -282,7 +310,7 @@ async def test_where_it_cannot_be_sealed_that_is_said_once(
 ) -> None:
     monkeypatch.setattr(sys, "executable", changed_box(tmp_path, "box.seal = lambda **_: False"))
     pool_module._tell_unsealed.cache_clear()
-    pool = Decoders(2, max_pixels=MAX_PIXELS, timeout_s=20)
+    pool = Decoders(2, timeout_s=20)
     with structlog.testing.capture_logs() as logged:
         await pool.warm_up()
     assert (await decode(pool, images.photo())).width == 800
@@ -298,10 +326,10 @@ async def test_row74_one_that_computes_for_too_long_is_ended_by_the_kernel(
     spin = "box.make_image = lambda file, job: sum(0 for _ in iter(int, 1))"
     monkeypatch.setattr(sys, "executable", changed_box(tmp_path, spin))
     monkeypatch.setattr(decoder_module, "CPU_SHARE", 0.001)
-    pool = Decoders(1, max_pixels=MAX_PIXELS, timeout_s=100)
+    pool = Decoders(1, timeout_s=100)
     await pool.warm_up()
     (child,) = children()
-    with pytest.raises(Rejected, match="decoder_timeout"):
+    with pytest.raises(Undecodable, match="too_expensive"):
         await decode(pool, images.photo())
     assert not child.is_running()
     await pool.close()
@@ -313,14 +341,14 @@ async def test_row76_one_that_gives_itself_up_for_want_of_memory_says_so(
 ) -> None:
     greedy = "import os; box.make_image = lambda file, job: (b'x' * 800_000_000, os.abort())"
     monkeypatch.setattr(sys, "executable", changed_box(tmp_path, greedy))
-    pool = Decoders(1, max_pixels=MAX_PIXELS, timeout_s=20)
-    with pytest.raises(Rejected, match="decoder_memory"):
+    pool = Decoders(1, timeout_s=20)
+    with pytest.raises(Undecodable, match="too_expensive"):
         await decode(pool, images.photo())
     await pool.close()
     # also where it lies dead for a while before anybody looks
     started = await Decoder.start()
     with opened(images.photo()) as descriptor, pytest.raises(EOFError):
-        await started.decode(descriptor, max_pixels=MAX_PIXELS, timeout_s=20)
+        await started.decode(descriptor, timeout_s=20)
     await asyncio.to_thread(os.waitid, os.P_PID, started.pid, os.WEXITED | os.WNOWAIT)
     await started.stop()
     assert started.ran_out_of_memory()
@@ -359,7 +387,7 @@ async def test_one_whose_end_is_not_waited_for_is_replaced(
         return ended
 
     monkeypatch.setattr(Forked, "end", end_late)
-    pool = Decoders(1, max_pixels=MAX_PIXELS, timeout_s=0.5)
+    pool = Decoders(1, timeout_s=0.5)
     await pool.warm_up()
     (child,) = children()
     child.suspend()
@@ -396,7 +424,7 @@ async def test_every_job_may_compute_anew(decoder: Decoder) -> None:
     for _ in range(2):
         with opened(images.encode(images.noise(2000, 2000), "PNG")) as descriptor:
             while process.cpu_times().user < 1 + len(seen):
-                await decoder.decode(descriptor, max_pixels=MAX_PIXELS, timeout_s=20)
+                await decoder.decode(descriptor, timeout_s=20)
         soft, hard = (await asyncio.to_thread(limits, decoder.pid))["Max cpu time"]
         assert hard == "unlimited"
         seen.add(soft)
@@ -404,7 +432,7 @@ async def test_every_job_may_compute_anew(decoder: Decoder) -> None:
 
 
 async def test_kinds_of_box_share_the_places() -> None:
-    decoders = Decoders(1, max_pixels=MAX_PIXELS, timeout_s=20)
+    decoders = Decoders(1, timeout_s=20)
     await decoders.warm_up()
     assert len(children()) == 1
     (child,) = children()
@@ -418,7 +446,7 @@ async def test_kinds_of_box_share_the_places() -> None:
         assert len(find_zygotes(os.getpid())) == 1  # none is started for what has no place yet
         child.resume()
         assert (await jobs[0]).width == 800
-        with pytest.raises(Rejected):  # no document
+        with pytest.raises(Undecodable):  # no document
             await jobs[1]
     assert len(find_zygotes(os.getpid())) == 2
     await decoders.close()
@@ -453,8 +481,8 @@ async def test_no_descriptor_is_left_over_from_a_job() -> None:
     folder = f"/proc/{decoder.pid}/fd"
     before = len(os.listdir(folder))
     for content in (images.photo(), b"no image", images.photo()):
-        with opened(content) as descriptor, suppress(Rejected):
-            await decoder.decode(descriptor, max_pixels=MAX_PIXELS, timeout_s=20)
+        with opened(content) as descriptor, suppress(Undecodable):
+            await decoder.decode(descriptor, timeout_s=20)
     assert len(os.listdir(folder)) == before
     await decoder.stop()
 
@@ -467,7 +495,7 @@ async def test_it_ends_when_the_worker_is_gone() -> None:
 
 
 async def test_one_that_hangs_is_killed_and_its_file_is_not_to_blame() -> None:
-    pool = Decoders(1, max_pixels=MAX_PIXELS, timeout_s=0.5)
+    pool = Decoders(1, timeout_s=0.5)
     await pool.warm_up()
     (child,) = children()
     child.suspend()
@@ -530,14 +558,14 @@ async def test_one_is_replaced_after_some_hundreds_of_jobs(
     monkeypatch.setattr(pool_module, "JOBS_PER_DECODER", 2)
     (child,) = children()
     for _ in range(2):
-        with suppress(Rejected):
+        with suppress(Undecodable):
             await decode(pool, content)
     assert not child.is_running()
     assert (await decode(pool, images.photo(9, 9))).width == 9
 
 
 async def test_many_jobs_share_few_decoders() -> None:
-    pool = Decoders(2, max_pixels=MAX_PIXELS, timeout_s=30)
+    pool = Decoders(2, timeout_s=30)
     await pool.warm_up()
     found = await asyncio.gather(*(decode(pool, images.photo(n, 7)) for n in range(10, 40)))
     assert [made.width for made in found] == list(range(10, 40))
@@ -548,7 +576,7 @@ async def test_many_jobs_share_few_decoders() -> None:
 
 async def test_one_that_does_not_start_is_a_fault_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
-    pool = Decoders(1, max_pixels=MAX_PIXELS, timeout_s=5)
+    pool = Decoders(1, timeout_s=5)
     await pool.warm_up()
     with pytest.raises(DecoderFault, match="decoder_fault"):
         await decode(pool, images.photo())
@@ -621,13 +649,16 @@ def framed(answer: Any, body: bytes = b"thumbnail") -> bytes:
         framed({**GOOD, "pages": 1}),
         framed({**GOOD, "width": None, "height": None}),
         framed({**GOOD, "width": None, "height": None, "pages": 0}),
+        framed({**GOOD, "reason": "too_large"}),
+        framed({"job": JOB, "undecodable": "damaged", "width": -1, "height": 1}),
+        framed({"job": JOB, "undecodable": "damaged", "width": 1, "height": None}),
         framed({**GOOD, "width": None, "height": None, "pages": "1"}),
     ],
     ids=lambda answer: repr(answer[HEADER.size :][:40]),
 )
 async def test_an_answer_that_makes_no_sense_is_the_decoders_end(answer: bytes) -> None:
     liar = Liar(answer)
-    pool = Decoders(1, max_pixels=MAX_PIXELS, timeout_s=10)
+    pool = Decoders(1, timeout_s=10)
     pool._pools[Box.IMAGES]._spares.append(liar.decoder)
     with pytest.raises(DecoderFault, match="decoder_died"):
         await decode(pool, b"")
@@ -636,9 +667,11 @@ async def test_an_answer_that_makes_no_sense_is_the_decoders_end(answer: bytes) 
     await pool.close()
 
 
-@pytest.mark.parametrize("code", ["no such reason", "", 5, ["broken"], {"a": 1}, "missing\n"])
+@pytest.mark.parametrize(
+    "code", ["no such reason", "", 5, ["damaged"], "too_large", {"a": 1}, "missing\n"]
+)
 async def test_a_reason_that_does_not_exist_is_no_reason(code: Any) -> None:
-    liar = Liar(framed({"job": JOB, "rejected": code}))
-    with opened(b"") as descriptor, pytest.raises(Rejected, match=r"^broken$"):
-        await liar.decoder.decode(descriptor, max_pixels=1, timeout_s=10)
+    liar = Liar(framed({"job": JOB, "undecodable": code}))
+    with opened(b"") as descriptor, pytest.raises(Undecodable, match=r"^damaged$"):
+        await liar.decoder.decode(descriptor, timeout_s=10)
     await liar.stop()

@@ -138,8 +138,8 @@ def test_the_creator_is_the_person_of_the_token() -> None:
     [
         pytest.param(
             "rejected",
-            "broken",
-            {"code": "broken", "detail": "The file is damaged and cannot be decoded."},
+            "too_large",
+            {"code": "too_large", "detail": "The object is larger than an upload may be."},
             id="rejected",
         ),
         pytest.param(

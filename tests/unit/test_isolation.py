@@ -17,7 +17,7 @@ import pytest
 import structlog
 from PIL import Image
 
-from shared.errors import DecoderFault, Rejected
+from shared.errors import DecoderFault, Undecodable
 from tests.data import images, pdfs
 from tests.data.seeds import seed
 from tests.decoders import find_decoders, find_limit, find_zygotes, has_begun, has_job
@@ -60,7 +60,7 @@ async def decode(
 @asynccontextmanager
 async def running(size: int = 1, **given: Any) -> AsyncIterator[Decoders]:
     """Run decoders, and see to it that nothing of them is left."""
-    decoders = Decoders(size, max_pixels=50_000_000, **{"timeout_s": 20, **given})
+    decoders = Decoders(size, **{"timeout_s": 20, **given})
     await decoders.warm_up()
     try:
         yield decoders
@@ -122,7 +122,7 @@ async def test_no_decoder_is_given_files_of_two_organizations(
         work += [decode(decoders, 1, b"no image") for _ in range(5)]
         work += [decode(decoders, number, pdfs.plain(), Box.DOCUMENTS) for number in (1, 2, 2, 1)]
         done = await asyncio.gather(*work, return_exceptions=True)
-        assert {type(each) for each in done if isinstance(each, BaseException)} == {Rejected}
+        assert {type(each) for each in done if isinstance(each, BaseException)} == {Undecodable}
         assert len(find_decoders(os.getpid())) <= 2 * (size + 1 + SPARES)
     assert sum(map(len, served.values())) == len(work)
     assert all(len(set(whose)) == 1 for whose in served.values())
@@ -327,7 +327,7 @@ import asyncio, os, sys
 sys.path.insert(0, {root!r})
 from tests.unit.test_isolation import Box, Decoders, SMALL, decode, find_decoders, have_started
 async def main():
-    decoders = Decoders(1, max_pixels=10**6, timeout_s=60)
+    decoders = Decoders(1, timeout_s=60)
     await decoders.warm_up()
     await decode(decoders, 1)
     while not have_started(os.getpid(), 2):  # one that is suspended earlier never will have
@@ -395,7 +395,7 @@ send = box.send
 def twice(channel, answer, body=b''):
     send(channel, answer, body)
     if 'width' in answer:
-        send(channel, {'rejected': 'encrypted'})
+        send(channel, {'undecodable': 'encrypted'})
 box.send = twice
 """
 
@@ -459,7 +459,7 @@ async def test_no_job_is_sent_to_one_that_did_something_without_one(answer: byte
     else:
         theirs.shutdown(socket.SHUT_WR)
     with opened(SMALL) as descriptor, pytest.raises(EOFError):
-        await decoder.decode(descriptor, max_pixels=10**6, timeout_s=5)
+        await decoder.decode(descriptor, timeout_s=5)
     theirs.setblocking(False)
     with suppress(BlockingIOError):
         assert theirs.recv(1) == b""
@@ -499,7 +499,7 @@ async def test_an_honest_decoder_is_never_taken_for_one_that_computes(kind: str)
         async with running(timeout_s=300) as decoders:
             with busy_machine():
                 for content in files:
-                    with suppress(Rejected):
+                    with suppress(Undecodable):
                         await decode(decoders, 1, content)
                     await asyncio.sleep(0.005)  # whatever it still does, it does now
                     for pool in decoders._pools.values():

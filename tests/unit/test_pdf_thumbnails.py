@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from shared.errors import Rejected
+from shared.errors import Undecodable
 from tests.data import images, pdfs
 from worker import documents
 from worker.thumbnails import MAX_EDGE, Thumbnail
@@ -110,16 +110,16 @@ def test_no_metadata_reaches_the_thumbnail() -> None:
     [
         pytest.param(pdfs.encrypted(b"secret"), "encrypted", id="row85-password"),
         pytest.param(pdfs.locked_unknown(), "encrypted", id="row85-unknown-lock"),
-        pytest.param(pdfs.looping(), "broken", id="row85-looping"),
-        pytest.param(pdfs.without_pages(), "broken", id="row85-no-pages"),
-        pytest.param(b"", "broken", id="row85-empty"),
-        pytest.param(b"%PDF-1.7\n", "broken", id="row85-header-only"),
-        pytest.param(pdfs.plain()[:100], "broken", id="row85-cut"),
-        pytest.param(images.encode(images.quadrants(), "JPEG"), "broken", id="row85-jpeg"),
+        pytest.param(pdfs.looping(), "damaged", id="row85-looping"),
+        pytest.param(pdfs.without_pages(), "damaged", id="row85-no-pages"),
+        pytest.param(b"", "damaged", id="row85-empty"),
+        pytest.param(b"%PDF-1.7\n", "damaged", id="row85-header-only"),
+        pytest.param(pdfs.plain()[:100], "damaged", id="row85-cut"),
+        pytest.param(images.encode(images.quadrants(), "JPEG"), "damaged", id="row85-jpeg"),
     ],
 )
 def test_row85_what_cannot_be_drawn_is_named(content: bytes, code: str) -> None:
-    with pytest.raises(Rejected) as rejected:
+    with pytest.raises(Undecodable) as rejected:
         make(content)
     assert rejected.value.code == code
 
@@ -135,16 +135,16 @@ def test_row85_a_lost_table_is_made_good() -> None:
 
 def test_row85_a_fault_says_nothing_about_the_next_file() -> None:
     for content, code in (
-        (pdfs.encrypted(b"secret"), "encrypted"), (pdfs.without_pages(), "broken"),
+        (pdfs.encrypted(b"secret"), "encrypted"), (pdfs.without_pages(), "damaged"),
     ):  # fmt: skip
-        with pytest.raises(Rejected, match=code):
+        with pytest.raises(Undecodable, match=code):
             make(content)
 
 
 @pytest.mark.parametrize("sixteenth", range(1, 16))
 def test_row85_wherever_it_is_cut_it_is_a_page_or_a_rejection(sixteenth: int) -> None:
     whole = pdfs.text()
-    with suppress(Rejected):
+    with suppress(Undecodable):
         made, image = make(whole[: len(whole) * sixteenth // 16])
         assert made.pages == 1
         assert max(image.size) <= MAX_EDGE

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.reasons import REASONS, SPARED, sentence
+from shared.reasons import REASONS, UNDECODABLE, sentence
 
 README = Path(__file__).parents[2] / "README.md"
 
@@ -31,5 +31,6 @@ def test_a_reason_is_documented_as_it_is(code: str) -> None:
     said, state, again = documented()[code]
     assert said == REASONS[code].sentence == sentence(code)
     assert (again == "no") is REASONS[code].final
-    assert state.startswith("failed") is not REASONS[code].final
-    assert (state == "ready") is (code in SPARED)
+    assert (state == "ready") is (code in {*UNDECODABLE, "decoder_died"})
+    assert (state == "failed") is (not REASONS[code].final and code != "decoder_died")
+    assert (state == "rejected") is (REASONS[code].final and code not in UNDECODABLE)

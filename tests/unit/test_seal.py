@@ -21,7 +21,7 @@ from shared.errors import DecoderFault
 from tests.data import images
 from tests.decoders import find_zygotes
 from tests.service import until
-from tests.unit.test_decoder import MAX_PIXELS, children, decode
+from tests.unit.test_decoder import children, decode
 from tests.unit.test_settings import VALID
 from worker.decoder import Decoder
 from worker.formats import Box
@@ -373,7 +373,7 @@ async def test_a_decoder_that_must_be_sealed_and_is_not_gets_no_file(
     obstacle: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert await asyncio.to_thread(find_obstacle) is None
-    pool = Decoders(1, max_pixels=MAX_PIXELS, timeout_s=20, must_be_sealed=True)
+    pool = Decoders(1, timeout_s=20, must_be_sealed=True)
     await pool.warm_up()
     assert children()
     monkeypatch.setattr(sys, "executable", python_that_cannot_seal(tmp_path, obstacle))
@@ -403,7 +403,7 @@ async def test_one_that_may_be_unsealed_decodes_all_the_same(
     obstacle: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "executable", python_that_cannot_seal(tmp_path, obstacle))
-    pool = Decoders(1, max_pixels=MAX_PIXELS, timeout_s=20)
+    pool = Decoders(1, timeout_s=20)
     assert (await decode(pool, images.photo())).width == 800
     assert children()
     for child in children():

@@ -143,7 +143,6 @@ WRONG = {
     "CONCURRENCY": "1",
     "DECODERS": "0",
     "DECODER_TIMEOUT": "0",
-    "MAX_PIXELS": "0",
     "MORE_FORMATS": "avif,secret-16",
     "ATTEMPTS": "0",
     "LEASE": "0.5",

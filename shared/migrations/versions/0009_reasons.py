@@ -1,0 +1,47 @@
+"""What is wrong with a file no longer rejects it: fewer codes, and the state `ready`."""
+
+from alembic import op
+
+revision = "0009"
+down_revision = "0008"
+
+OLD = (
+    "('broken', 'truncated', 'too_many_pixels', 'too_many_scans', 'decoder_timeout',"
+    " 'decoder_memory')"
+)
+RENAMED = "CASE WHEN {}.reason IN ('broken', 'truncated') THEN 'damaged' ELSE 'too_expensive' END"
+KEPT = "CASE {0}.state WHEN 'rejected' THEN 'ready' ELSE {0}.state END"
+
+STATEMENTS = (
+    # No lock on the table while all of it is read: others write on.
+    f"""
+    UPDATE attachments AS a SET state = {KEPT.format("a")}, reason = {RENAMED.format("a")}
+    WHERE a.reason IN {OLD}
+    """,
+    # Nothing was measured of these; what is known of them now is measured in one more round.
+    """
+    UPDATE attachments AS a
+    SET state = 'uploaded', revision = a.revision + 1, reason = NULL, due_at = now()
+    WHERE a.state = 'failed' AND a.reason = 'decoder_died' AND a.deleted_at IS NULL
+    """,
+    f"""
+    CREATE FUNCTION rename_reason() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        NEW.state := {KEPT.format("NEW")};
+        NEW.reason := {RENAMED.format("NEW")};
+        RETURN NEW;
+    END
+    $$
+    """,
+    # Workers of the previous release still write the old codes.
+    f"""
+    CREATE TRIGGER attachments_reason BEFORE UPDATE OF reason ON attachments FOR EACH ROW
+    WHEN (NEW.reason IN {OLD}) EXECUTE FUNCTION rename_reason()
+    """,
+)
+
+
+def upgrade() -> None:
+    """Rename the codes that are there, and those that the previous release goes on writing."""
+    for statement in STATEMENTS:
+        op.execute(statement)
