@@ -1,53 +1,103 @@
 # Every target sets up what it needs in .venv: only Python >= 3.11, make and a package index are assumed.
-PYTHON ?= $(shell for p in python3.14 python3.13 python3.12 python3.11 python3 python; do \
-	$$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo $$p; exit; }; done)
+NAMES := python3.14 python3.13 python3.12 python3.11 python3 python
+PYTHON ?= $(shell for p in $(NAMES); do $$p deploy/check_python.py >/dev/null 2>&1 && { echo $$p; exit; }; done)
 BIN := .venv/bin
-INSTALLED := .venv/.installed
+LOCKS := deploy/requirements
 SOURCES := api worker shared deploy tests
 # Tests wait more than they compute; each worker has servers of its own. 0 runs all in one process.
 TEST_WORKERS ?= 2
+# Stamps: what running needs is installed, what development needs on top of it, an extra.
+RUNNING := .venv/.running
+DEVELOPING := .venv/.developing
+comma := ,
+CHOSEN := $(subst $(comma), ,$(EXTRAS))
+EXTRA_STAMPS := $(patsubst heic,.venv/.heic,$(patsubst dev,$(DEVELOPING),$(CHOSEN)))
 
-.PHONY: help up test check bench soak format install lock
+.PHONY: help up test check bench soak format install lock anew
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-up: install ## run the whole service here: PostgreSQL, Valkey, SeaweedFS, API and worker
-	@exec $(BIN)/attachments up
+up: $(RUNNING) $(EXTRA_STAMPS) ## run the whole service here: PostgreSQL, Valkey, SeaweedFS, API and worker
+	@exec $(BIN)/python -P -m deploy up
 
-test: install ## run all tests against real PostgreSQL, Valkey, SeaweedFS and workers
+test: $(DEVELOPING) ## run all tests against real PostgreSQL, Valkey, SeaweedFS and workers
 	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist worksteal $(PYTEST_ARGS)
 
-check: install ## lint and type-check code, image and compose file
+check: $(DEVELOPING) ## lint and type-check code, image and compose file
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
-	$(BIN)/mypy
+	$(BIN)/python -m mypy
 	$(BIN)/hadolint deploy/Dockerfile
-	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec deploy/compose.yaml
+	$(BIN)/python -m check_jsonschema --builtin-schema vendor.compose-spec deploy/compose.yaml
 
-bench: install ## measure speed and CPU as ratios against bare equivalents
+bench: $(DEVELOPING) ## measure speed and CPU as ratios against bare equivalents
 	@# what is compared with; pyvips has no wheel, and is built of Python alone
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --no-build-isolation -r deploy/requirements/bench.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --no-build-isolation -r $(LOCKS)/bench.lock
 	$(BIN)/python -m tests.benchmarks $(BENCH_ARGS)
 
-soak: install ## upload thousands of files while everything is killed, and show that nothing is lost
+soak: $(DEVELOPING) ## upload thousands of files while everything is killed, and show that nothing is lost
 	$(BIN)/python -m tests.soak $(SOAK_ARGS)
 	$(BIN)/python -m pytest -m soak
 
-format: install ## format the code
+format: $(DEVELOPING) ## format the code
 	$(BIN)/ruff format $(SOURCES)
 	$(BIN)/ruff check --fix $(SOURCES)
 
-install: $(INSTALLED) ## set up .venv from the hash-pinned lock
+install: $(RUNNING) $(EXTRA_STAMPS) ## set up .venv from the hash-pinned locks; EXTRAS=heic adds HEIC's decoder, EXTRAS=dev what tests need
+	@:
 
-$(INSTALLED): deploy/requirements/dev.lock pyproject.toml
-	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer with venv and ensurepip is needed; name it with PYTHON=..." >&2; exit 1; }
-	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --only-binary :all: -r deploy/requirements/dev.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+$(RUNNING): $(LOCKS)/up.lock pyproject.toml deploy/install.py
+	@$(BIN)/python deploy/install.py $<
 	@touch $@
 
+# Holds all that up.lock and heic.lock hold.
+$(DEVELOPING): $(LOCKS)/dev.lock pyproject.toml deploy/install.py
+	@$(BIN)/python deploy/install.py $<
+	@touch $(RUNNING) .venv/.heic $@
+
+.venv/.heic: $(LOCKS)/heic.lock | $(RUNNING)
+	@$(BIN)/python deploy/install.py $<
+	@touch $@
+
+ifneq ($(filter-out heic dev,$(CHOSEN)),)
+$(error EXTRAS=$(EXTRAS): there are heic and dev)
+endif
+
+# The Python of .venv may be gone, broken or too old, and PYTHON= may ask for another one.
+FOUND := $(shell $(BIN)/python deploy/check_python.py .venv 2>/dev/null)
+ifeq ($(origin PYTHON),command line)
+ASKED := $(shell "$(PYTHON)" deploy/check_python.py 2>/dev/null || echo none)
+else
+ASKED := $(FOUND)
+endif
+ifeq ($(FOUND),)
+STALE := yes
+else ifneq ($(FOUND),$(ASKED))
+STALE := yes
+endif
+ifdef STALE
+$(RUNNING) $(DEVELOPING) .venv/.heic: anew
+endif
+
+NO_PYTHON = CPython 3.11 or newer with venv and ensurepip is needed, and none of $(NAMES) is one: name it with PYTHON=...
+NOT_RUN = PYTHON=$(PYTHON) cannot be run: name CPython 3.11 or newer
+fault_of = $(shell "$(1)" deploy/check_python.py 2>&1 >/dev/null | grep "^Python " || "$(1)" deploy/check_python.py >/dev/null 2>&1 || echo "$(NOT_RUN)")
+
+anew:
+	$(eval chosen := $(PYTHON))
+	$(if $(chosen),,$(error $(NO_PYTHON)))
+	$(eval fault := $(call fault_of,$(chosen)))
+	$(if $(fault),$(error $(fault)))
+	@if test -e .venv; then echo ".venv is of an unsuitable or another Python: it is made anew"; fi
+	@rm -rf .venv
+	@echo "making .venv with $(chosen)"
+	@"$(chosen)" -m venv .venv || { rm -rf .venv; exit 1; }
+
 lock: ## resolve the locks again from pyproject.toml (needs uv)
-	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate pyproject.toml -o deploy/requirements/runtime.lock
-	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate -c deploy/requirements/runtime.lock --extra dev --extra embedded --extra heic pyproject.toml -o deploy/requirements/dev.lock
-	echo "pyvips[binary]>=3.2" | uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate -c deploy/requirements/dev.lock - -o deploy/requirements/bench.lock
+	$(COMPILE) pyproject.toml -o $(LOCKS)/runtime.lock
+	$(COMPILE) -c $(LOCKS)/runtime.lock --extra embedded pyproject.toml -o $(LOCKS)/up.lock
+	$(COMPILE) -c $(LOCKS)/up.lock --extra dev --extra embedded --extra heic pyproject.toml -o $(LOCKS)/dev.lock
+	echo "pillow-heif" | $(COMPILE) -c $(LOCKS)/dev.lock - -o $(LOCKS)/heic.lock
+	echo "pyvips[binary]>=3.2" | $(COMPILE) -c $(LOCKS)/dev.lock - -o $(LOCKS)/bench.lock
+COMPILE := uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate

@@ -1,0 +1,124 @@
+"""Install packages from a lock into this Python's environment, and say meanwhile what is done.
+
+    .venv/bin/python deploy/install.py LOCK
+
+The checkout itself is linked, not built: packages that build could not cope with every folder's
+name, and running needs none of them. Needs the standard library alone.
+"""
+
+import os
+import queue
+import re
+import subprocess
+import sys
+import sysconfig
+import threading
+import time
+import tomllib
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+SILENCE_S = 5.0
+"""After so long without a word a line says that it still goes on."""
+
+FETCHED = re.compile(
+    r"Collecting (\S+?)==([^\s;]+)"
+    r"|Processing (?:.*/)?([^/-]+)-([^/-]+)-[^/]*\.whl"
+)
+"""How pip announces a package, from an index or from a folder of files."""
+
+COMMAND = """\
+#!/bin/sh
+# `attachments`, also through a link to this file and after the checkout was moved.
+file=$(readlink -f -- "$0" 2>/dev/null) || file=$0
+exec "$(dirname -- "$file")/python" -P -m deploy "$@"
+"""
+
+
+def say(line: str) -> None:
+    """Print a line at once."""
+    print(line, flush=True)
+
+
+def install(lock: Path) -> int:
+    """Install what a lock pins, by pip; returns its exit status."""
+    text = lock.read_text()
+    count = len(re.findall(r"^[A-Za-z0-9]\S*==", text, re.MULTILINE))
+    say(f"{lock}: {count} packages, installed unless they are there already")
+    process = subprocess.Popen(
+        [
+            sys.executable, "-m", "pip", "install", "--disable-pip-version-check", "--no-input",
+            "--progress-bar", "off", "--require-hashes", "--no-deps", "--only-binary", ":all:",
+            "-r", str(lock),
+        ],
+        stdout=subprocess.PIPE, text=True, errors="replace",
+    )  # fmt: skip
+    assert process.stdout is not None
+    lines: queue.Queue[str | None] = queue.Queue()
+    threading.Thread(target=_pass_on, args=(process, lines), daemon=True).start()
+    began, doing = time.monotonic(), "asking for packages"
+    while True:
+        try:
+            line = lines.get(timeout=SILENCE_S)
+        except queue.Empty:
+            say(f"  … {doing}, {time.monotonic() - began:.0f} s")
+            continue
+        if line is None:
+            return process.wait()
+        if fetched := FETCHED.match(line):
+            name, version = (word for word in fetched.groups() if word is not None)
+            doing = f"fetching {name} {version}"
+            say(f"  {doing}")
+        elif line.startswith("Installing collected packages"):
+            doing = "unpacking what was fetched"
+            say(f"  {doing}")
+
+
+def _pass_on(process: "subprocess.Popen[str]", lines: "queue.Queue[str | None]") -> None:
+    assert process.stdout is not None
+    for line in process.stdout:
+        lines.put(line)
+    lines.put(None)
+
+
+def link() -> None:
+    """Have this environment find the checkout: packages, the command, and the version."""
+    packages = Path(sysconfig.get_path("purelib"))
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        project = tomllib.load(file)["project"]
+    _forget_earlier(packages)
+    # Relative, so that no name of a folder can be read another way.
+    (packages / "attachments.pth").write_text(f"{os.path.relpath(ROOT, packages)}\n")
+    record = packages / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
+    record.mkdir()
+    (record / "METADATA").write_text(
+        f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n"
+    )
+    (record / "RECORD").write_text("")
+    command = Path(sysconfig.get_path("scripts")) / "attachments"
+    command.unlink(missing_ok=True)
+    command.write_text(COMMAND)
+    command.chmod(0o755)
+
+
+def _forget_earlier(packages: Path) -> None:
+    """Remove what this script, or pip in earlier releases, left of the project itself."""
+    for pattern in ("__editable__*attachments*", "attachments*-*.dist-info/*"):
+        for path in packages.glob(pattern):
+            path.unlink()
+    for path in packages.glob("attachments*-*.dist-info"):
+        path.rmdir()
+
+
+def main() -> None:
+    """Install and link."""
+    if status := install(Path(sys.argv[1])):
+        sys.exit(f"packages could not be installed (pip's status {status}): see above")
+    link()
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,50 @@
+"""The locks: each pins all that its use needs by hashes, and all pin the same."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+FOLDER = ROOT / "deploy/requirements"
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+PINS = {
+    path.stem: dict(re.findall(r"^([a-z0-9-]+)==(\S+)", path.read_text(), re.MULTILINE))
+    for path in FOLDER.glob("*.lock")
+}
+
+
+def names(requirements: list[str]) -> set[str]:
+    """Read the names of packages in requirements."""
+    return {re.split(r"[^A-Za-z0-9-]", each)[0] for each in requirements}
+
+
+@pytest.mark.parametrize("name", sorted(PINS))
+def test_each_package_is_pinned_by_hashes_and_no_index_is_named(name: str) -> None:
+    text = (FOLDER / f"{name}.lock").read_text()
+    requirements = re.sub(r"\\\n", " ", text).splitlines()
+    assert len(requirements) == len(PINS[name])
+    assert all("--hash=sha256:" in each for each in requirements)
+    assert "://" not in text
+    assert "index" not in text.replace("jsonschema", "")
+
+
+def test_all_locks_pin_the_same_versions() -> None:
+    for pins in PINS.values():
+        shared = pins.keys() & PINS["dev"].keys()
+        assert {each: pins[each] for each in shared} == {each: PINS["dev"][each] for each in shared}
+
+
+def test_running_installs_what_it_needs_and_nothing_of_the_tests() -> None:
+    extras = PROJECT["optional-dependencies"]
+    needed = names(PROJECT["dependencies"]) | names(extras["embedded"])
+    assert needed <= PINS["up"].keys()
+    assert PINS["runtime"].keys() <= PINS["up"].keys() <= PINS["dev"].keys()
+    assert not (names(extras["dev"]) | names(extras["heic"])) - {"psutil"} & PINS["up"].keys()
+
+
+def test_the_extra_and_development_hold_what_they_are_for() -> None:
+    extras = PROJECT["optional-dependencies"]
+    assert names(extras["heic"]) <= PINS["heic"].keys() <= PINS["dev"].keys()
+    assert names(extras["dev"]) | names(extras["heic"]) <= PINS["dev"].keys()
