@@ -79,7 +79,7 @@ def installed(checkout: Path) -> set[str]:
 
 
 def imports(checkout: Path, module: str) -> bool:
-    argv = [checkout / ".venv/bin/python", "-I", "-c", f"import {module}"]
+    argv = [str(checkout / ".venv/bin/python"), "-I", "-c", f"import {module}"]
     return subprocess.run(argv, capture_output=True, check=False).returncode == 0
 
 
