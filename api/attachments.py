@@ -1,37 +1,36 @@
 """The routes of attachments: list, show, create (also in bulk), update, delete."""
 
 import asyncio
-from typing import Any
+from functools import partial
 
 from aiohttp import web
 
-from api.attributes import check_changes, check_identity, check_new, resource_object
+from api.attributes import check_changes, check_identity, resource_object
 from api.bodies import check_accept, check_content_type, read_json
 from api.clients import client_address
 from api.copying import copy_all, require_room, take_over
+from api.creating import check_all, find_sources, location_faults
 from api.documents import included
-from api.limits import check_declared, find_limits
 from api.listing import read_page
 from api.own_files import Meaning, read_meaning, take_own
 from api.parts import Parts, admit, now, origin
 from api.problems import BULK_TYPE, Problem, bad_request, document_response, not_found
 from api.queries import CURSOR_TYPE, parse_id, parse_listing, parse_view
-from api.uploads import Source, find_source, name_source, stored_type
+from api.uploads import stored_type
 from api.usage import create_within
 from shared import attachments
-from shared.attachments import Attachment, NewAttachment
+from shared.attachments import Attachment
 from shared.caching import PUBLIC_FILE
 from shared.log import get_logger
 from shared.signing import policy_end, post_policy
 
 LIST_PATH = "/api/v2/attachments"
 MAX_BODY_BYTES = 64 * 1024
-MAX_BULK = 100
 MAX_BULK_BYTES = 1024 * 1024
 
 AT_ONCE = 25
-"""After so many resources that are checked, signed or written the event loop serves others: they
-take about 2 ms."""
+"""After so many resources that are signed or written the event loop serves others: they take about
+2 ms."""
 
 log = get_logger(__name__)
 
@@ -102,21 +101,13 @@ async def create(request: web.Request) -> web.Response:
     bulk = check_content_type(request)
     check_accept(request, bulk=bulk)
     view = parse_view(request)
-    document = await read_json(
+    checked = await read_json(
         request, parts.readers, caller.organization_id,
         max_bytes=MAX_BULK_BYTES if bulk else MAX_BODY_BYTES,
+        check=partial(check_all, parts, bulk=bulk, organization_id=caller.organization_id),
     )  # fmt: skip
-    data = resource_object(document)
-    if bulk != isinstance(data, list):
-        raise bad_request(
-            "The member 'data' must be an array with ext=bulk, and a resource object without"
-        )
-    items = data if bulk else [data]
-    if not 1 <= len(items) <= MAX_BULK:
-        raise bad_request(f"The member 'data' must hold from 1 to {MAX_BULK} resource objects")
-    new, sources = await _check_all(
-        parts, items, document, bulk=bulk, organization_id=caller.organization_id
-    )
+    sources = await find_sources(parts, checked, organization_id=caller.organization_id)
+    new = [each.new for each in checked]
     require_room(parts, caller.organization_id, sources)
     # Whatever may fail comes before the rows: once they are committed, the answer is 201.
     credentials = await parts.storage.credentials()
@@ -160,73 +151,6 @@ async def create(request: web.Request) -> web.Response:
     return document_response(included(answer, view.include), status=201, headers=headers)
 
 
-async def _check_all(
-    parts: Parts, items: list[Any], document: Any, *, bulk: bool, organization_id: int
-) -> tuple[list[NewAttachment], list[Source | None]]:
-    checked, errors = [], []
-    for number, item in enumerate(items):
-        pointer = f"data/{number}" if bulk else "data"
-        attributes = check_identity(item, attachment_id=None)
-        max_size = parts.settings.max_size
-        limits, limit_faults = find_limits(item, document, pointer=pointer, max_size=max_size)
-        max_size = limits.max_size or max_size
-        values, faults = check_new(
-            attributes,
-            max_size=max_size,
-            pointer=pointer,
-            public=parts.settings.files_public,
-            reserved=parts.settings.reserved_files,
-        )
-        errors += check_declared(values, limits, faults, pointer=pointer)
-        temp_url = values.pop("temp_url", None)
-        errors += _location_faults(
-            parts, temp_url, organization_id=organization_id, pointer=pointer
-        )
-        errors += limit_faults
-        values |= {"limit_size": limits.max_size, "limit_types": limits.content_types}
-        checked.append((pointer, values, temp_url, max_size))
-        if len(checked) % AT_ONCE == 0:
-            await asyncio.sleep(0)
-    if errors:
-        raise Problem(422, errors)
-    # Only now is the store asked: nothing is looked up for what is refused anyway.
-    sources: list[Source | None] = []
-    for pointer, _, temp_url, max_size in checked:
-        try:
-            sources.append(
-                None
-                if temp_url is None
-                else await find_source(
-                    parts,
-                    temp_url,
-                    organization_id=organization_id,
-                    pointer=pointer,
-                    max_size=max_size,
-                )
-            )
-        except Problem as problem:
-            errors += problem.errors
-    if errors:
-        raise Problem(422, errors)
-    return [NewAttachment(**values) for _, values, _, _ in checked], sources
-
-
-def _location_faults(
-    parts: Parts,
-    temp_url: str | None,
-    *,
-    organization_id: int,
-    pointer: str = "data",
-) -> list[dict[str, Any]]:
-    if temp_url is None:
-        return []
-    try:
-        name_source(parts.settings, temp_url, organization_id=organization_id, pointer=pointer)
-    except Problem as problem:
-        return problem.errors
-    return []
-
-
 async def update(request: web.Request) -> web.Response:
     """PATCH /api/v2/attachments/{id}; a `temp_url` says that the file is there."""
     parts, caller = await admit(request)
@@ -235,10 +159,12 @@ async def update(request: web.Request) -> web.Response:
     check_accept(request)
     parse_view(request)
     attachment_id = _path_id(request)
-    document = await read_json(
-        request, parts.readers, caller.organization_id, max_bytes=MAX_BODY_BYTES
-    )
-    attributes = check_identity(resource_object(document), attachment_id=attachment_id)
+    attributes = await read_json(
+        request, parts.readers, caller.organization_id, max_bytes=MAX_BODY_BYTES,
+        check=lambda document: check_identity(
+            resource_object(document), attachment_id=attachment_id
+        ),
+    )  # fmt: skip
     run, organization_id = parts.clients.of(caller.organization_id).run, caller.organization_id
     row = await run(attachments.find, attachment_id, organization_id)
     if row is None:
@@ -252,7 +178,7 @@ async def update(request: web.Request) -> web.Response:
     address = changes.pop("temp_url", None)
     meaning = read_meaning(parts, request, row, address)
     if meaning is Meaning.ANOTHER_OBJECT:
-        faults += _location_faults(parts, address, organization_id=organization_id)
+        faults += location_faults(parts, address, organization_id=organization_id)
     if faults:
         raise Problem(422, faults)
     if meaning is Meaning.OWN_FILE:

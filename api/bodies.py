@@ -4,10 +4,10 @@ import asyncio
 import json
 import math
 import zlib
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from aiohttp import web
 from aiohttp.http_exceptions import TransferEncodingError
@@ -15,6 +15,8 @@ from aiohttp.http_exceptions import TransferEncodingError
 from api.media_types import KEPT_CHARACTERS, parse_media_type, split_list
 from api.problems import MEDIA_TYPE, bad_request, general
 from shared.turns import Turns
+
+T = TypeVar("T")
 
 EXPECTS = web.RequestKey("expects", bool)
 """Set for a request whose client waits for `100 Continue` before it sends its body."""
@@ -119,21 +121,29 @@ def open_readers() -> Turns:
     return Turns(1, each=1, waiting=WAITING_READERS)
 
 
-async def read_json(request: web.Request, readers: Turns, key: Hashable, *, max_bytes: int) -> Any:
-    """Read a body and decode it, in a thread if it is long or compressed.
+async def read_json(
+    request: web.Request,
+    readers: Turns,
+    key: Hashable,
+    *,
+    max_bytes: int,
+    check: Callable[[Any], T],
+) -> T:
+    """Read a body, decode it and check what it holds, in a thread if it is long or compressed.
 
-    `key` is the organization, in whose turn a long one is read. Raises Problem as `read_raw`,
-    `inflate` and `parse_json`, Busy if too many of its bodies wait already.
+    `key` is the organization, in whose turn a long one is read. Returns what `check` makes of the
+    document. Raises Problem as `read_raw`, `inflate`, `parse_json` and `check`, Busy if too many
+    of its bodies wait already.
     """
     encoded = "Content-Encoding" in request.headers
     if encoded:
         check_encoding(request)
     body = await read_raw(request, max_bytes=max_bytes)
     if len(body) <= SHORT_BYTES and not encoded:
-        return parse_json(body)
+        return check(parse_json(body))
 
-    def read() -> Any:
-        return parse_json(inflate(request, body, max_bytes=max_bytes))
+    def read() -> T:
+        return check(parse_json(inflate(request, body, max_bytes=max_bytes)))
 
     async with readers.turn(key):
         return await asyncio.get_running_loop().run_in_executor(_reader, read)

@@ -1,6 +1,7 @@
 """`meta.limits` of a create request: a client asks for less than the service allows."""
 
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from api.problems import invalid
@@ -9,6 +10,9 @@ from shared.limits import allows, is_pattern
 MAX_PATTERNS = 20
 MAX_DIGITS = 19
 MEMBERS = ("max_size", "content_types")
+MAX_UNKNOWN = 10
+"""How many members that are not known are told: a body may hold twenty thousand."""
+
 
 _BEFORE_TYPES = ("name", "attachable_type", "size", "content_type")
 """The attributes whose errors come before that of a content type that is not allowed."""
@@ -63,8 +67,7 @@ def _read(holder: Any, pointer: str, max_size: int) -> tuple[Limits | None, Erro
     # A typing error must not mean "no limit".
     errors = [
         invalid(f"{place}/{_shown(name)}", "is not a known limit", {"allowed": list(MEMBERS)})
-        for name in given
-        if name not in MEMBERS
+        for name in islice((name for name in given if name not in MEMBERS), MAX_UNKNOWN)
     ]
     size, faults = _max_size(given.get("max_size"), f"{place}/max_size", max_size)
     types, more = _content_types(given.get("content_types"), f"{place}/content_types")

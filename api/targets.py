@@ -142,6 +142,8 @@ def _cut(name: str, room: int) -> str:
     stem, dot, extension = name.rpartition(".")
     if not dot or len(extension) > MAX_EXTENSION:
         stem, dot, extension = name, "", ""
+        if _cost(name) > room:
+            extension = "_"  # or what is left of the long one may be another one
     left = room - _cost(dot + extension)
     kept = 0
     for letter in stem:

@@ -1,6 +1,8 @@
 """Addresses as they may be stored and shown: without what opens something."""
 
 import re
+from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final
 from unicodedata import normalize
 
@@ -21,6 +23,10 @@ _CREDENTIAL = re.compile(
 )
 _ESCAPES = re.compile(r"(?:%(?:25)*[0-9a-f]{2})+", re.IGNORECASE)
 _ESCAPE = re.compile(r"%(?:25)*([0-9a-f]{2})", re.IGNORECASE)
+_MAX_FOLDED: Final = 3
+"""A letter that stands for more of them stays as it is: none of those names a credential, and 4,096
+would become 74,000."""
+
 _ROUNDS: Final = 8
 """How often an address is decoded: no honest one needs more than two. One that would go on is cut
 where it would."""
@@ -60,12 +66,14 @@ def _without_user(url: str) -> str:
     return url
 
 
-def _decoded(url: str) -> tuple[str, list[int]]:
+def _decoded(url: str) -> tuple[str, Sequence[int]]:
     """Decode escapes and odd forms of letters as far as that goes, in lower case.
 
     Gives the text, and for each letter of it where it begins in `url`; the last place is the end of
     what was decoded.
     """
+    if "%" not in url and url.isascii():  # as most are
+        return url.lower(), range(len(url) + 1)
     plain, places = url, list(range(len(url) + 1))
     for _ in range(_ROUNDS):
         decoded, at = _decoded_once(plain)
@@ -82,23 +90,36 @@ def _decoded(url: str) -> tuple[str, list[int]]:
 def _decoded_once(text: str) -> tuple[str, list[int]]:
     letters: list[str] = []
     places: list[int] = []
-
-    def add(letter: str, place: int) -> None:
-        for each in normalize("NFKC", letter).lower():
-            letters.append(each)
-            places.append(place)
-
     end = 0
     for run in _ESCAPES.finditer(text):
-        for place in range(end, run.start()):
-            add(text[place], place)
+        _fold(text, end, run.start(), letters, places)
         escapes = list(_ESCAPE.finditer(run[0]))
         octets = bytes(int(escape[1], 16) for escape in escapes)
         number = 0
         for letter in octets.decode("utf-8", "surrogateescape"):
-            add(letter, run.start() + escapes[number].start())
+            folded = _folded(letter)
+            letters.append(folded)
+            places += [run.start() + escapes[number].start()] * len(folded)
             number += len(letter.encode("utf-8", "surrogateescape"))
         end = run.end()
-    for place in range(end, len(text)):
-        add(text[place], place)
+    _fold(text, end, len(text), letters, places)
     return "".join(letters), [*places, len(text)]
+
+
+def _fold(text: str, start: int, end: int, letters: list[str], places: list[int]) -> None:
+    """Add what is not encoded; nearly all of it is ASCII, which is folded at once."""
+    part = text[start:end]
+    if part.isascii():
+        letters.append(part.lower())
+        places += range(start, end)
+        return
+    for place, letter in enumerate(part, start):
+        folded = _folded(letter)
+        letters.append(folded)
+        places += [place] * len(folded)
+
+
+@lru_cache(maxsize=4096)
+def _folded(letter: str) -> str:
+    folded = normalize("NFKC", letter).lower()
+    return folded if len(folded) <= _MAX_FOLDED else letter

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Final, Self
 
 from shared.content_types import essence, is_well_formed
+from shared.keys import safe_file_name
 
 TYPES: Final = frozenset(
     {
@@ -128,6 +129,7 @@ ALL_EXTENSIONS: Final = frozenset().union(*EXTENSIONS.values())
 
 _WORD: Final = re.compile(r"[+-](?:\.[a-z0-9-]{1,20}|[^.].*/.+)")
 _UNSEEN: Final = ("Cc", "Cf", "Mn", "Zl", "Zp")
+_ENDS: Final = re.compile(r"[\s./]+\Z")
 _CLASS_ID: Final = re.compile(r"\{[0-9a-f-]{36}\}")
 """Windows runs a file whose extension is the class id of a handler as that handler's."""
 
@@ -171,12 +173,15 @@ class Reserved:
         """Whether a desktop that sees this name would run the file.
 
         Read as desktops read it: compatibility forms and case are folded, what is not visible is
-        dropped, trailing dots and spaces and everything from a colon on (an alternate data stream)
-        are dropped as Windows does.
+        dropped, trailing dots, spaces and slashes and everything from a colon on (an alternate
+        data stream) are dropped as Windows does. The file name in the key counts too: it drops
+        more, ends earlier where an extension is very long, and is what a download is called
+        wherever the real name is not understood.
         """
         return any(
             extension in self.extensions or _CLASS_ID.fullmatch(extension)
-            for extension in _extensions(name)
+            for spelling in (name, safe_file_name(name))
+            for extension in _extensions(spelling)
         )
 
 
@@ -186,8 +191,8 @@ def _extensions(name: str) -> Iterable[str]:
     else:
         folded = unicodedata.normalize("NFKD", name).casefold()
         visible = "".join(each for each in folded if unicodedata.category(each) not in _UNSEEN)
-    last = visible.replace("\\", "/").rpartition("/")[2]
+    last = _ENDS.sub("", visible.replace("\\", "/")).rpartition("/")[2]
     for part in {last, last.partition(":")[0]}:
-        _, dot, extension = part.rstrip(". \t\u00a0").rpartition(".")
+        _, dot, extension = _ENDS.sub("", part).rpartition(".")
         if dot:
             yield extension.strip()

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.limits import NO_LIMITS, find_limits
+from api.limits import MAX_UNKNOWN, NO_LIMITS, find_limits
 from shared.limits import allows
 from tests.conftest import StartService
 from tests.data.images import photo
@@ -153,6 +153,13 @@ async def test_wrong_limits_are_refused_by_name(
     assert error["code"] == "invalid_attribute"
     assert error["source"]["pointer"] == f"data/meta/limits{pointer}"
     assert error["detail"] == detail
+
+
+async def test_of_thousands_of_unknown_limits_the_first_are_told(service: Service) -> None:
+    answer = await create(service.client, {str(number): 1 for number in range(5000)})
+    assert answer.status == 422
+    pointers = [error["source"]["pointer"] for error in answer.document["errors"]]
+    assert pointers == [f"data/meta/limits/{number}" for number in range(MAX_UNKNOWN)]
 
 
 async def test_what_is_declared_must_be_within_the_limits(service: Service) -> None:

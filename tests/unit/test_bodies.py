@@ -3,7 +3,9 @@
 import asyncio
 import gzip
 import json
+import threading
 import zlib
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -215,13 +217,19 @@ def test_a_resource_as_it_is_shown_may_be_sent_a_hundred_times() -> None:
     assert parse_json(json.dumps({"data": [shown] * 100}).encode()) == {"data": [shown] * 100}
 
 
-async def given_to(readers: Turns, body: bytes, *headers: tuple[str, str]) -> Any:
+async def given_to(
+    readers: Turns,
+    body: bytes,
+    *headers: tuple[str, str],
+    check: Callable[[Any], Any] = lambda document: document,
+) -> Any:
     """Read a document that has come whole."""
     loop = asyncio.get_running_loop()
     stream = StreamReader(BaseProtocol(loop), limit=2**16, loop=loop)
     stream.feed_data(body)
     stream.feed_eof()
-    return await read_json(request(*headers, payload=stream), readers, 1, max_bytes=2**20)
+    asked = request(*headers, payload=stream)
+    return await read_json(asked, readers, 1, max_bytes=2**20, check=check)
 
 
 async def test_long_and_compressed_documents_are_read_in_turn_and_short_ones_at_once() -> None:
@@ -234,6 +242,25 @@ async def test_long_and_compressed_documents_are_read_in_turn_and_short_ones_at_
     for body, headers in ((long, []), (gzip.compress(b"[1]"), [GZIP])):
         with pytest.raises(Busy):
             await given_to(readers, body, *headers)
+
+
+@pytest.mark.parametrize("encoded", [False, True])
+async def test_a_long_document_is_checked_beside_the_event_loop(encoded: bool) -> None:
+    long = json.dumps(["a" * SHORT_BYTES]).encode()
+    body, headers = (gzip.compress(long), [GZIP]) if encoded else (long, [])
+
+    def thread(_document: Any) -> int:
+        return threading.get_ident()
+
+    assert await given_to(Turns(1, each=1), body, *headers, check=thread) != threading.get_ident()
+    assert await given_to(Turns(1, each=1), b"[1]", check=thread) == threading.get_ident()
+
+    def refuse(_document: Any) -> None:
+        raise Problem(422, [])
+
+    with pytest.raises(Problem) as problem:
+        await given_to(Turns(1, each=1), body, *headers, check=refuse)
+    assert status_of(problem) == 422
 
 
 async def test_a_bomb_is_refused_and_leaves_its_turn() -> None:

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shared.keys import safe_file_name
 from shared.reserved import ALL_EXTENSIONS, EXTENSIONS, TYPES, Reserved
 from tests.data.runnable import BY_BYTES, INNOCENT
 from worker.runnables import identify_runnable
@@ -63,6 +64,24 @@ def test_a_name_is_read_as_a_desktop_reads_it(spelling: str, extension: str) -> 
 def test_full_width_letters_are_letters() -> None:
     assert USUAL.has_name("invoice.\uff45\uff58\uff45")
     assert USUAL.has_name("invoice\uff0eexe")
+
+
+def test_a_name_ends_where_its_last_letter_does() -> None:
+    for end in ("/", "\\", "/.", "/..", "\u2003", "\u1680.", " / . /"):
+        assert USUAL.has_name(f"evil.exe{end}"), end
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param("a.e\u302exe", id="a mark that takes room"),
+        pytest.param("a.exe\u0345", id="a mark that folds to a letter"),
+        pytest.param("a" * 176 + ".exe" + "b" * 30, id="a cut in a long extension"),
+    ],
+)
+def test_the_file_name_in_the_key_is_judged_too(name: str) -> None:
+    assert safe_file_name(name).endswith(".exe")
+    assert USUAL.has_name(name)
 
 
 def test_a_class_id_is_the_extension_of_its_handler() -> None:

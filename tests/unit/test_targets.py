@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from api.targets import MAX_LOCATION, Target, disposition, target
 from shared.keys import original_key, safe_file_name
+from shared.reserved import Reserved
 from shared.settings import Settings
 from shared.signing import Credentials
 from tests.unit.rows import attachment
@@ -153,7 +154,7 @@ def test_a_location_has_room_in_a_balancers_buffer(name: str, credentials: Crede
     if dot and len(extension) <= 4:
         assert shown.endswith(dot + extension)
     if shown != safe_file_name(name):
-        kept = shown.removesuffix(dot + extension) if len(extension) <= 20 else shown
+        kept = shown.removesuffix(dot + extension if len(extension) <= 20 else "_")
         assert name.startswith(kept)
         assert kept
 
@@ -177,6 +178,13 @@ def test_with_a_huge_token_the_browser_takes_the_name_in_the_key() -> None:
     (value,) = parse_qs(urlsplit(found.location).query)["response-content-disposition"]
     assert value == "inline"
     assert urlsplit(found.location).path.endswith(original_key(1_234_567_890, "写" * 255))
+
+
+@pytest.mark.parametrize("name", ["写" * 20 + ".exe" + "b" * 30, "a.exe." + "写" * 30])
+def test_a_cut_name_has_no_extension_that_the_name_has_not(name: str) -> None:
+    for room in range(60, len(quote(quote(name)))):
+        encoded = disposition("attachment", name, room=room).partition("UTF-8''")[2]
+        assert not Reserved().has_name(unquote(encoded)), room
 
 
 def test_a_cut_name_ends_at_a_letter() -> None:
