@@ -245,6 +245,8 @@ def check_accept(request: web.Request, *, bulk: bool = False) -> None:
 
 
 def _is_met(given: tuple[str, ...], bulk: bool) -> bool:
+    if not "".join(given).strip(" \t,"):  # an empty list is as good as none (RFC 9110, 12.5.1)
+        return True
     ranges = [item for header in given for item in split_list(header, MAX_RANGES)]
     for item in ranges[:MAX_RANGES]:
         parsed = parse_media_type(item)

@@ -226,15 +226,16 @@ async def _take_in(parts: Parts, message: Message, ends: float) -> web.Response:
 
 def _credentials(request: web.Request) -> list[str]:
     # Bearer; MinIO's verbatim form, in which a token of two words is the whole header; Basic and
-    # API key as EventBridge's connections send them.
-    found = [request.headers.get("X-Api-Key", "")]
-    header = request.headers.get("Authorization", "")
-    scheme, _, rest = header.partition(" ")
-    found += [header, rest if scheme.lower() == "bearer" else ""]
-    if scheme.lower() == "basic":
-        try:
-            pair = base64.b64decode(rest, validate=True).decode()
-            found.append(pair.partition(":")[2])
-        except (binascii.Error, ValueError):
-            pass
+    # API key as EventBridge's connections send them. HTTP libraries add an Authorization of their
+    # own beside it, such as Basic from a netrc file.
+    found = request.headers.getall("X-Api-Key", [])
+    for header in request.headers.getall("Authorization", []):
+        scheme, _, rest = header.partition(" ")
+        found += [header, rest if scheme.lower() == "bearer" else ""]
+        if scheme.lower() == "basic":
+            try:
+                pair = base64.b64decode(rest, validate=True).decode()
+                found.append(pair.partition(":")[2])
+            except (binascii.Error, ValueError):
+                pass
     return found

@@ -8,7 +8,7 @@ import functools
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, unquote
 
 from aiohttp import web
 
@@ -92,7 +92,8 @@ def leaving_no_token(handler: Handler) -> Handler:
 
     @functools.wraps(handler)
     async def answer(request: web.Request) -> web.StreamResponse:
-        if "token" not in request.rel_url.raw_query_string:
+        # Its name may be encoded: `%74oken` is read as `token`.
+        if "token" not in unquote(request.rel_url.raw_query_string):
             return await handler(request)
         try:
             response = await handler(request)

@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 from aiohttp import web
 
 from api.documents import INCLUDABLE
-from api.problems import MEDIA_TYPE, about, bad_parameter, bad_request, unsupported
+from api.problems import MEDIA_TYPE, Problem, about, bad_parameter, bad_request, unsupported
 from shared.attachments import Filter
 from shared.keys import MAX_ID
 
@@ -37,6 +37,8 @@ MAX_OFFSET = 100_000
 _FILTER = re.compile(
     r"filter\[([^\[\]]*)\](?:\[([^\[\]0-9][^\[\]]*)\])?(?:\[[0-9]{0,4}\])?", re.ASCII
 )
+# A list of names, and the mark of an array: include, include[], fields[attachments][0]
+_NAMES = re.compile(r"(include|fields\[[^\[\]]*\])(?:\[[0-9]{0,4}\])?", re.ASCII)
 _NUMBER = re.compile(r"[1-9][0-9]{0,18}", re.ASCII)
 _ANY_NUMBER = re.compile(r"[1-9][0-9]*", re.ASCII)
 
@@ -92,43 +94,44 @@ def parse_listing(request: web.Request) -> Listing:
 
 
 def _parse(request: web.Request, *, listing: bool) -> Listing:
-    include: tuple[str, ...] = ()
+    include: dict[str, None] = {}
     fieldset: frozenset[str] | None = None
     sort = "id"
     page: dict[str, str] = {}
     filters: dict[tuple[str, bool], dict[int, None]] = {}
     kept: list[tuple[str, str]] = []
-    for name, value in _given(request):
+    for name, value in given(request):
         if name.startswith("page[") and listing:
             if name[5:-1] not in ("number", "size", "after", "before") or name[-1] != "]":
-                raise bad_request(f"Parameter '{_short(name)}' is not supported on this endpoint")
+                raise about(unknown_parameter(name), shortened(name))
             page[name[5:-1]] = value
             continue
         kept.append((name, value))
-        if name == "include":
-            include = tuple(dict.fromkeys(filter(None, value.split(","))))
-            for relationship in include:
+        names = list_name(name)
+        if names == "include":
+            for relationship in filter(None, value.split(",")):
                 if relationship not in INCLUDABLE:
-                    raise unsupported("Include", _short(relationship))
-        elif name == "fields[attachments]":
-            fieldset = frozenset(filter(None, value.split(",")))
+                    raise unsupported("Include", shortened(relationship))
+                include[relationship] = None
+        elif names == "fields[attachments]":
+            fieldset = (fieldset or frozenset()).union(filter(None, value.split(",")))
         elif name.startswith("fields["):
             continue
         elif name == "sort":
             if not listing:
-                raise unsupported("Sort", _short(value))
+                raise unsupported("Sort", shortened(value))
             sort = value
         elif name.startswith("filter") and listing:
             key, ids = _filter(name, value)
             filters.setdefault(key, {}).update(dict.fromkeys(ids))
         elif name.startswith("filter"):
-            raise unsupported("Filter", _short(name[7:-1]))
+            raise unsupported("Filter", shortened(name[7:-1]))
         else:
-            raise bad_request(f"Parameter '{_short(name)}' is not supported on this endpoint")
+            raise unknown_parameter(name)
     if any(len(ids) > MAX_FILTER_IDS for ids in filters.values()):
         raise bad_request(TOO_MANY_IDS)
     return Listing(
-        view=View(include=include, fieldset=fieldset),
+        view=View(include=tuple(include), fieldset=fieldset),
         filters=tuple(
             Filter(attachable_type=FILTERS[name], ids=tuple(ids), negated=negated)
             for (name, negated), ids in filters.items()
@@ -138,21 +141,34 @@ def _parse(request: web.Request, *, listing: bool) -> Listing:
     )
 
 
-def _given(request: web.Request) -> list[tuple[str, str]]:
+def list_name(name: str) -> str | None:
+    """Give the name of a parameter that lists names, without the mark of an array; else None."""
+    match = _NAMES.fullmatch(name)
+    return match[1] if match else None
+
+
+def unknown_parameter(name: str) -> Problem:
+    """400: a parameter that the endpoint does not know."""
+    return bad_request(f"Parameter '{shortened(name)}' is not supported on this endpoint")
+
+
+def given(request: web.Request) -> list[tuple[str, str]]:
     """List the parameters; of one that is given twice the last, of an array each value once.
 
     Clients send their parameters again with a link that holds them. Links would grow from page to
     page if they repeated all of that.
     """
-    given: dict[Hashable, tuple[str, str]] = {}
+    last: dict[Hashable, tuple[str, str]] = {}
     counts: dict[Hashable, int] = {}
     for name, value in request.query.items():
         key = (name, value) if name.endswith("[]") else name
-        given[key] = (name, value)
+        last[key] = (name, value)
         counts[key] = counts.get(key, 0) + 1
         if counts[key] > MAX_REPEATED:
-            raise bad_request(f"Parameter '{_short(name)}' is given more than {MAX_REPEATED} times")
-    return list(given.values())
+            raise bad_request(
+                f"Parameter '{shortened(name)}' is given more than {MAX_REPEATED} times"
+            )
+    return list(last.values())
 
 
 def _paging(page: dict[str, str], sort: str) -> dict[str, Any]:
@@ -163,7 +179,7 @@ def _paging(page: dict[str, str], sort: str) -> dict[str, Any]:
     after, before = page.get("after"), page.get("before")
     cursor = after is not None or before is not None
     if sort not in ("id", "-id"):
-        problem = unsupported("Sort", _short(sort))
+        problem = unsupported("Sort", shortened(sort))
         raise about(problem, "sort", kind=f"{CURSORS}unsupported-sort") if cursor else problem
     descending = sort == "-id"
     if after is not None and before is not None:
@@ -194,7 +210,8 @@ def _paging(page: dict[str, str], sort: str) -> dict[str, Any]:
     }
 
 
-def _short(text: str) -> str:
+def shortened(text: str) -> str:
+    """Make a text of a client's short and printable, to be shown in an error."""
     return "".join(character for character in text[:100] if character.isprintable())
 
 
@@ -202,10 +219,10 @@ def _filter(name: str, value: str) -> tuple[tuple[str, bool], list[int]]:
     match = _FILTER.fullmatch(name)
     field = match[1] if match else name.removeprefix("filter")
     if match is None or field not in FILTERS:
-        raise unsupported("Filter", _short(field))
+        raise unsupported("Filter", shortened(field))
     operator = match[2] or "eq"
     if operator not in ("eq", "not_eq"):
-        raise unsupported("Filter", _short(f"{field}[{operator}]"))
+        raise unsupported("Filter", shortened(f"{field}[{operator}]"))
     ids = [parse_id(word) for word in value.split(",", MAX_FILTER_IDS)]
     if len(ids) > MAX_FILTER_IDS:
         raise bad_request(TOO_MANY_IDS)
@@ -223,6 +240,8 @@ def _positive(name: str, text: str) -> int:
 
 
 def _size(text: str, *, cursor: bool) -> int:
+    if cursor and text.isascii() and text.isdigit():  # the profile's first note: `^[0-9]+$`
+        text = text.lstrip("0")
     if not _ANY_NUMBER.fullmatch(text):
         raise bad_parameter("page[size]", "Parameter 'page[size]' must be an integer from 1")
     # However large it is, it counts as the largest: only its first digits need be read.

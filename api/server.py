@@ -21,6 +21,7 @@ from api.noise import CALLER, NOISE, REFUSED, Noise
 from api.parts import PARTS
 from api.problems import PRIVATE, Problem, answer_errors, bad_request, general
 from api.slow_readers import cut_off_slow_readers, limit_kernel
+from shared.listening import SERVER
 from shared.log import get_logger
 from shared.proxies import Proxies
 
@@ -39,9 +40,6 @@ LOOK_AGAIN_S = 1.0
 
 MAX_LINE = 8190
 """Bytes that a request's target, and each of its header fields, may have; nginx takes as much."""
-
-SERVER = "attachments"
-"""The `Server` header of every answer."""
 
 log = get_logger(__name__)
 
@@ -133,7 +131,9 @@ def _by_hand(problem: Problem, reason: str) -> bytes:
         f"HTTP/1.1 {response.status} {reason}\r\n"
         f"Content-Type: {response.headers['Content-Type']}\r\n"
         f"Content-Length: {len(response.body)}\r\n"
+        f"Server: {SERVER}\r\n"
         f"Cache-Control: {PRIVATE['Cache-Control']}\r\n"
+        f"Vary: {PRIVATE['Vary']}\r\n"
         "Connection: close\r\n\r\n"
     )
     return head.encode() + response.body

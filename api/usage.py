@@ -9,7 +9,8 @@ from aiohttp import web
 
 from api.bodies import check_accept
 from api.parts import Parts, admit
-from api.problems import Problem, bad_request, document_response, not_found, unsupported
+from api.problems import Problem, document_response, not_found, unsupported
+from api.queries import given, list_name, shortened, unknown_parameter
 from api.tokens import Caller
 from api.uploads import Source
 from shared import attachments, copies, quotas
@@ -17,7 +18,6 @@ from shared.attachments import Attachment, NewAttachment
 from shared.quotas import NotCounted, QuotaExceeded, Quotas, Usage
 
 NO_QUOTAS = Quotas()
-SHOWN_CHARACTERS = 100
 
 
 def quotas_of(parts: Parts, caller: Caller) -> Quotas | None:
@@ -165,22 +165,18 @@ async def show(request: web.Request) -> web.Response:
 
 def _fieldset(request: web.Request) -> frozenset[str] | None:
     """Read `fields[usage]`; any parameter that attachments would refuse is refused with 400."""
-    fieldset = None
-    for name, value in request.query.items():
-        if name == "fields[usage]":
-            fieldset = frozenset(filter(None, value.split(",")))
-        elif name == "include":
+    fieldset: frozenset[str] | None = None
+    for name, value in given(request):
+        names = list_name(name)
+        if names == "fields[usage]":
+            fieldset = (fieldset or frozenset()).union(filter(None, value.split(",")))
+        elif names == "include":
             for relationship in filter(None, value.split(",")):
-                raise unsupported("Include", _short(relationship))
+                raise unsupported("Include", shortened(relationship))
         elif name == "sort":
-            raise unsupported("Sort", _short(value))
+            raise unsupported("Sort", shortened(value))
         elif name.startswith("filter"):
-            raise unsupported("Filter", _short(name[7:-1]))
+            raise unsupported("Filter", shortened(name[7:-1]))
         elif not name.startswith("fields["):
-            raise bad_request(f"Parameter '{_short(name)}' is not supported on this endpoint")
+            raise unknown_parameter(name)
     return fieldset
-
-
-def _short(text: str) -> str:
-    kept = text[:SHOWN_CHARACTERS]
-    return "".join(character for character in kept if character.isprintable())

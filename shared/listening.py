@@ -6,6 +6,9 @@ from ipaddress import ip_address
 
 LOOPBACK = "127.0.0.1"
 
+SERVER = "attachments"
+"""The `Server` header of every answer: aiohttp would name itself and Python, with versions."""
+
 
 def is_everywhere(host: str) -> bool:
     """Whether an address to listen on stands for all of this machine, in whatever spelling."""

@@ -12,7 +12,7 @@ from aiohttp import web
 from prometheus_client import Counter, generate_latest
 
 from shared.errors import SettingsError
-from shared.listening import fault_of, listen_everywhere
+from shared.listening import SERVER, fault_of, listen_everywhere
 from shared.log import get_logger
 from shared.settings import Settings
 
@@ -70,8 +70,13 @@ async def open_metrics(settings: Settings) -> AsyncIterator[str | None]:
             headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"},
         )
 
+    async def name_no_inside(_request: web.Request, response: web.StreamResponse) -> None:
+        response.headers["Server"] = SERVER
+
     app = web.Application(client_max_size=1024)
-    app.router.add_get("/metrics", metrics)
+    for path in ("/metrics", "/metrics/"):
+        app.router.add_get(path, metrics)
+    app.on_response_prepare.append(name_no_inside)
     runner = web.AppRunner(
         app,
         handle_signals=False,

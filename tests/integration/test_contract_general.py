@@ -152,6 +152,7 @@ async def test_another_organizations_row_answers_exactly_as_a_missing_one(
     "accept",
     [
         pytest.param("", id="none"),
+        pytest.param(" , ", id="an empty list"),
         pytest.param("*/*", id="anything"),
         pytest.param("application/*", id="any application"),
         pytest.param(MEDIA_TYPE, id="the media type"),

@@ -107,6 +107,20 @@ async def test_one_token_counts_and_other_schemes_do_no_harm(
     assert await status_with(running.client, credentials) == status
 
 
+async def test_other_credentials_beside_an_events_token_do_no_harm(running: Service) -> None:
+    client = running.client
+    token = ("Authorization", f"Bearer {EVENTS_TOKEN}")
+    cases = [
+        ([BASIC, token], 200), ([token, BASIC], 200), ([BASIC, ("X-Api-Key", EVENTS_TOKEN)], 200),
+        ([BASIC, BASIC], 401), ([BASIC, OTHER], 401),
+    ]  # fmt: skip
+    for credentials, status in cases:
+        headers = CIMultiDict([("Content-Type", "application/json"), *credentials])
+        address = f"{client.base_url}/events/s3"
+        async with client.session.post(address, data=b'{"Records":[]}', headers=headers) as answer:
+            assert answer.status == status, credentials
+
+
 # -- caches, and what the server says of itself
 
 
@@ -156,12 +170,14 @@ async def test_a_files_address_keeps_its_own_rule_for_caches(service: Service) -
 async def test_a_request_that_cannot_be_parsed_learns_nothing_of_the_inside(
     running: Service,
 ) -> None:
-    answer = await exchange(running, b"no request\r\n\r\n")
-    assert b" 400 Bad Request\r\n" in answer
-    assert b"Server: attachments\r\n" in answer
-    assert b"Cache-Control: private, no-cache\r\n" in answer
-    assert b"aiohttp" not in answer
-    assert b"ython" not in answer
+    for sent, status in ((b"no request\r\n\r\n", b" 400 "), (b"PRI * HTTP/2.0\r\n\r\n", b" 505 ")):
+        answer = await exchange(running, sent)
+        assert status in answer.partition(b"\r\n")[0]
+        assert b"Server: attachments\r\n" in answer
+        assert b"Cache-Control: private, no-cache\r\n" in answer
+        assert f"Vary: {VARY}\r\n".encode() in answer
+        assert b"aiohttp" not in answer
+        assert b"ython" not in answer
 
 
 # -- 100 Continue

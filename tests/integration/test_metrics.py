@@ -32,6 +32,10 @@ async def test_metrics_have_an_address_of_their_own_on_loopback(service: Service
     assert not service.metrics_url.startswith(f"{service.base_url}/")
     await service.client.show((await service.client.create())["data"]["id"])
     assert "attachments_request_seconds" in await scrape(service.metrics_url)
+    for path, status in (("", 200), ("/", 200), ("/nothing", 404)):
+        async with service.client.session.get(f"{service.metrics_url}{path}") as answer:
+            assert answer.status == status
+            assert answer.headers["Server"] == "attachments"
 
 
 async def test_without_a_port_there_are_none(start_service: StartService) -> None:

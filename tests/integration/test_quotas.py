@@ -314,6 +314,10 @@ async def test_usage_answers_as_all_routes_do(working: Service) -> None:
     client = working.client
     answer = await client.request("GET", "/api/v2/usage?fields[usage]=bytes&fields[x]=y")
     assert list(answer.data["attributes"]) == ["bytes"]
+    # of what is given twice the last counts, and arrays add up
+    query = "include=x&include=&fields[usage]=limits&fields[usage]=bytes&fields[usage][]=as_of"
+    answer = await client.request("GET", f"/api/v2/usage?{query}")
+    assert list(answer.data["attributes"]) == ["bytes", "as_of"]
     assert (await client.request("POST", "/api/v2/usage", {})).status == 405
     no_token = {"X-Auth-Token": ""}
     assert (await client.request("GET", "/api/v2/usage", headers=no_token)).status == 401

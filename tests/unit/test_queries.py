@@ -115,6 +115,14 @@ DEFAULT = {
         ("include=owner&include=task", {"view": View(include=("task",))}),
         ("filter[task_id]=x&filter[task_id]=2",
          {"filters": (Filter(attachable_type="task", ids=(2,)),)}),
+        *[(f"include{one}=task&include{two}=deal,task", {"view": View(include=("task", "deal"))})
+          for one, two in [("[]", "[]"), ("[0]", "[1]"), ("", "[]")]],
+        *[(f"fields[attachments]{one}=name&fields[attachments]{two}=size",
+           {"view": View(fieldset=frozenset({"name", "size"}))})
+          for one, two in [("[]", "[]"), ("[0]", "[1]")]],
+        ("fields[people][]=name", {}),
+        # the profile reads a size as decimal digits
+        ("page[after]=&page[size]=05", {"cursor": True, "size": 5}),
         ("filter[task_id][]=1&filter[task_id][]=2&filter[task_id][]=1",
          {"filters": (Filter(attachable_type="task", ids=(1, 2)),)}),
     ],
@@ -141,6 +149,8 @@ def test_every_relationship_can_be_included(name: str) -> None:
         ("sort=id,-id", "Unsupported Sort", "Sort by 'id,-id' is not supported on this endpoint"),
         ("include=owner", "Unsupported Include",
          "Include 'owner' is not supported on this endpoint"),
+        ("include[]=task&include[]=owner", "Unsupported Include",
+         "Include 'owner' is not supported on this endpoint"),
         ("include=task,owner", "Unsupported Include",
          "Include 'owner' is not supported on this endpoint"),
     ],
@@ -162,6 +172,7 @@ def test_what_is_not_supported_is_named(query: str, title: str, detail: str) -> 
         "filter[task_id]=" + "&filter[task_id]=".join(["1"] * 201),
         "sort=", "include=Task", "include=task.deal",
         "page=1", "page[]=1", "page[offset]=1", "page[number=1", "page[number]=1&page[number]=0",
+        "include[a]=task", "include[][]=task", "page[after]=&page[size]=00",
         "filter[task_id][a]=1", "filter[task_id][0][eq]=1", "filter[task_id][-1]=1",
         "filter[task_id][][]=1", f"filter[task_id][{quote('٣')}]=1",
         *[f"page[{name}]={value}" for name in ("number", "size")
@@ -198,6 +209,7 @@ CURSOR = f"page[after]={cursor_of(1)}"
         (f"{CURSOR}&page[number]=2", "page[number]", None),
         ("page[size]=0", "page[size]", None),
         ("page[number]=0", "page[number]", None),
+        ("page[limit]=1", "page[limit]", None),
     ],
 )
 def test_an_error_names_its_parameter_and_its_kind_in_the_profile(
