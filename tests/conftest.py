@@ -1,14 +1,17 @@
 """Fixtures: real parts once a session, a fresh database a test, an API and workers on demand."""
 
 import asyncio
+import functools
 import itertools
 import os
 import signal
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Iterator
 from contextlib import AsyncExitStack
 from typing import Protocol
+from unittest import mock
 
 import asyncpg
+import botocore.session
 import pytest
 import pytest_asyncio
 import redis.asyncio
@@ -49,6 +52,14 @@ def pytest_configure() -> None:
 def unconfigured_log(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave the log of this process as it is: loggers keep for ever what commands first set."""
     monkeypatch.setattr("shared.log.configure_logging", lambda *_, **__: None)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def models_read_once() -> Iterator[None]:
+    """Have botocore's models read once a process: each of some thousand APIs would read them."""
+    loader = functools.cache(botocore.session.create_loader)
+    with mock.patch.object(botocore.session, "create_loader", loader):
+        yield
 
 
 @pytest_asyncio.fixture(scope="session")

@@ -18,6 +18,7 @@ from unittest import mock
 import aiohttp
 import asyncpg
 from aiohttp import web
+from aiohttp.web_app import _cached_build_middleware  # private: nothing public empties it
 from prometheus_client import generate_latest
 from yarl import URL
 
@@ -255,6 +256,8 @@ async def running_service(
         await runner.cleanup()
         await session.close()
         await pool.close()
+        # aiohttp keeps handlers of its last 1,024 routes, and so hundreds of APIs of 12 MB each
+        _cached_build_middleware.cache_clear()
 
 
 class ServiceProcess:
