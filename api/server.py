@@ -19,7 +19,7 @@ from api.clients import PROXIES, client_address, peer_address
 from api.draining import Drain, let_go, refuse_new, unread_bytes
 from api.noise import CALLER, NOISE, REFUSED, Noise
 from api.parts import PARTS
-from api.problems import PRIVATE, Problem, answer_errors, bad_request, general
+from api.problems import PRIVATE, Problem, answer_errors, bad_request, general, not_found
 from api.slow_readers import cut_off_slow_readers, limit_kernel
 from shared.listening import SERVER
 from shared.log import get_logger
@@ -40,6 +40,10 @@ LOOK_AGAIN_S = 1.0
 
 MAX_LINE = 8190
 """Bytes that a request's target, and each of its header fields, may have; nginx takes as much."""
+
+MAX_SLASHES = 32
+"""Slashes that the path of an address may have; ours have at most twelve. aiohttp looks for a route
+once for each, so that eight thousand would take milliseconds."""
 
 log = get_logger(__name__)
 
@@ -82,6 +86,8 @@ async def answer(
             nonlocal expects
             expects = True
             request = _without_expect(request)
+        if request.raw_path.partition("?")[0].count("/") > MAX_SLASHES:
+            raise not_found()
         return await application(request)
 
     response = await answer_errors(request, checked)

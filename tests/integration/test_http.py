@@ -4,8 +4,11 @@ import asyncio
 import json
 import re
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
+from aiohttp import web
+from aiohttp.web import UrlDispatcher
 from multidict import CIMultiDict
 
 from tests.acceptance.test_end_to_end import photo
@@ -33,6 +36,27 @@ async def test_a_slash_at_the_end_changes_no_answer(running: Service, path: str)
         assert slashed.status == usual.status
         if path != "/api/v2/usage":  # its answer tells the time
             assert slashed.body == usual.body
+
+
+async def test_no_route_is_looked_for_once_for_each_of_many_slashes(
+    running: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked_for: list[str] = []
+    resolve = UrlDispatcher.resolve
+
+    async def counted(dispatcher: UrlDispatcher, request: web.Request) -> Any:
+        looked_for.append(request.path)
+        return await resolve(dispatcher, request)
+
+    monkeypatch.setattr(UrlDispatcher, "resolve", counted)
+    for path in ("/" * 8000, "/attachments/files/" + "000/" * 1900, "/a" + "/.." * 2500):
+        answer = await running.client.request("GET", path)
+        assert answer.status == 404
+        assert answer.document["errors"][0]["title"] == "Record Not Found"
+    assert looked_for == []
+    query = f"?fields%5Battachments%5D={'/' * 1000}"
+    assert (await running.client.request("GET", f"{PATH}{query}")).status == 200
+    assert looked_for == [PATH]
 
 
 async def test_a_slash_at_the_end_changes_no_request(running: Service) -> None:
