@@ -18,8 +18,8 @@ import uvloop
 from aiohttp import web
 
 from api.app import create_app, make_runner
-from api.ids import IdCheck
-from api.parts import PARTS
+from api.ids import START_S
+from api.parts import PARTS, Parts
 from shared.broker_check import refuse_cluster
 from shared.errors import AttachmentsError, CannotListen
 from shared.listening import fault_of, listen_everywhere
@@ -35,8 +35,9 @@ log = get_logger(__name__)
 async def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT, then let running requests end.
 
-    Raises CannotListen, SettingsError if the broker is in cluster mode, and IdsTaken if the
-    bucket holds originals with ids that the database has not handed out.
+    Raises CannotListen, SettingsError if the broker is in cluster mode, BucketForeign if the bucket
+    belongs to another deployment, and IdsTaken if it holds originals with ids that the database has
+    not handed out.
     """
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -48,8 +49,7 @@ async def serve(settings: Settings) -> None:
 
     async def start() -> None:
         await asyncio.gather(runner.setup(), refuse_cluster(settings))
-        if (checking := await _check_ids(app[PARTS].ids)) is not None:
-            checks.append(checking)
+        checks.extend(await _check_bucket(app[PARTS]))
         await _listen(runner, settings)
         bound = runner.addresses[0]
         log.info("api listens", host=bound[0], port=bound[1])
@@ -93,12 +93,23 @@ async def _unless(stopping: asyncio.Event, work: Coroutine[Any, Any, None]) -> b
         await asyncio.gather(doing, told, return_exceptions=True)
 
 
-async def _check_ids(ids: IdCheck) -> "asyncio.Task[None] | None":
-    """Check ids now, else in a task until that was possible. Raises IdsTaken."""
-    if await ids.at_start():
-        return None
-    log.warning("ids are not checked yet: database or store is away, or did not decide it")
-    return asyncio.create_task(ids.go_on(), name="check of ids")
+async def _check_bucket(parts: Parts) -> list["asyncio.Task[None]"]:
+    """Check whose the bucket is, and whether ids are free in it.
+
+    Returns the tasks that go on with it: whose it is may change, and what could not be decided is
+    asked again. Raises BucketForeign, else IdsTaken.
+    """
+    owner, ids = await asyncio.gather(
+        parts.bucket.at_start(within_s=START_S), parts.ids.at_start(), return_exceptions=True
+    )
+    for ended in (owner, ids):  # another deployment's ids are no wonder, so that is said first
+        if isinstance(ended, BaseException):
+            raise ended
+    tasks = [asyncio.create_task(parts.bucket.watch(), name="check of the bucket")]
+    if not ids:
+        log.warning("ids are not checked yet: database or store is away, or did not decide it")
+        tasks.append(asyncio.create_task(parts.ids.go_on(), name="check of ids"))
+    return tasks
 
 
 def run(settings: Settings) -> None:

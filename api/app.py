@@ -17,12 +17,13 @@ from api.ids import IdCheck
 from api.measuring import measure
 from api.noise import open_noise
 from api.parts import PARTS, Parts
-from api.problems import answer_errors, unavailable
+from api.problems import answer_errors, general, unavailable
 from api.server import MAX_LINE, Runner
 from api.sns import open_sns
 from api.uploads import open_lookups
 from shared import writing
 from shared.allowance import Allowance
+from shared.bucket_guard import BucketGuard
 from shared.deployment import open_publisher
 from shared.metrics import open_metrics
 from shared.quotas import Quotas
@@ -38,8 +39,9 @@ def create_app(
     """Make the application; its parts open when it starts and close when it ends.
 
     It starts whether or not PostgreSQL, the broker and the store can be reached. Whether ids are
-    free in the bucket is for the caller to check, see `api.ids`. `sns_connector`
-    is another way to SNS than the usual one, such as by a proxy.
+    free in the bucket, and whose it is, is for the caller to check at the start, see `api.ids` and
+    `shared.bucket_guard`. `sns_connector` is another way to SNS than the usual one, such as by a
+    proxy.
     """
     app = web.Application(
         middlewares=[measure, answer_errors],
@@ -83,6 +85,7 @@ def create_app(
                 documents=Documents(settings),
                 metrics_url=await stack.enter_async_context(open_metrics(settings)),
                 ids=IdCheck(others.of("ids"), storage),
+                bucket=BucketGuard(others.of("ids"), storage),
                 drain=Drain(),
             )
             yield
@@ -111,6 +114,8 @@ async def health_ready(request: web.Request) -> web.Response:
     if parts.drain.begun:
         raise unavailable()
     await writing.require(parts.health, parts.clients.whole.full)
+    if parts.bucket.foreign is not None:
+        raise general(503, str(parts.bucket.foreign), headers={"Retry-After": "30"})
     parts.ids.require_free_showing_why()
     return web.json_response({"status": "ready"})
 

@@ -97,6 +97,7 @@ async def index(request: web.Request) -> web.Response:
 async def create(request: web.Request) -> web.Response:
     """POST /api/v2/attachments: one, or up to 100 with the bulk extension, all or none."""
     parts, caller = await admit(request)
+    parts.bucket.require_ours()
     parts.ids.require_free()
     bulk = check_content_type(request)
     check_accept(request, bulk=bulk)
@@ -181,6 +182,8 @@ async def update(request: web.Request) -> web.Response:
         faults += location_faults(parts, address, organization_id=organization_id)
     if faults:
         raise Problem(422, faults)
+    if meaning is not Meaning.NOTHING:
+        parts.bucket.require_ours()
     if meaning is Meaning.OWN_FILE:
         changes |= await take_own(parts, request, row, address)
     changed: Attachment | None = row

@@ -138,6 +138,7 @@ async def _copy(parts: Parts, row: Attachment) -> Attachment:
         content_type = content_types.public_type(row.content_type, row.file_name)
     try:
         async with asyncio.timeout(COPY_TIMEOUT_S):
+            await parts.bucket.require_known_ours()
             etag = await parts.storage.copy(
                 row.key,
                 source_bucket=row.copy_bucket,

@@ -209,6 +209,7 @@ async def _take_in(parts: Parts, message: Message, ends: float) -> web.Response:
     reading = message.reading
     recorded = Recorded(changed=[], woken=[])
     if reading.events or reading.faults:
+        parts.bucket.require_ours()
         within_s = ends - time.monotonic()
         kept = allow(parts.allowance, [message])
         recorded = await parts.database.run_within(

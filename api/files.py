@@ -53,6 +53,7 @@ async def redirect(request: web.Request) -> web.StreamResponse:
         if row.uploaded_at is None or key != row.key:
             raise not_found()
         await _check_age(parts, row)
+    parts.bucket.require_ours()
     to = target(
         parts.settings,
         row,
@@ -78,12 +79,13 @@ async def _check_age(parts: Parts, row: Attachment) -> None:
 
     A worker that makes a row `ready` or `rejected` has compared the ages. In any other state an
     event alone may have said that there is an object, so the store is asked. Raises
-    StoreUnavailable if it does not answer in time.
+    StoreUnavailable if it does not answer in time, or the bucket is another deployment's.
     """
     if row.state in ("ready", "rejected"):
         return
     try:
         async with asyncio.timeout(ASK_WITHIN_S):
+            await parts.bucket.require_known_ours()
             found = await parts.storage.head(row.key)
     except ObjectMissing:
         raise not_found() from None

@@ -61,6 +61,7 @@ async def take_own(
     It is known if its etag is the recorded one. If the store cannot tell, the worker finds out;
     an address that is only shown has no effect then. Returns what of the row is to be changed:
     the new `temp_url`, unless the address is shown already or is a signed one of the service.
+    Raises BucketForeign.
     """
     kept = without_credentials(address)
     if row.temp_url is not None:
@@ -68,6 +69,7 @@ async def take_own(
     else:
         is_shown = row.uploaded_at is not None and _is_file_address(parts, request, row, address)
     etag = await _ask(parts, row)
+    parts.bucket.require_ours()
     if _says_more(row, etag, is_shown=is_shown):
         event = UploadEvent(bucket=row.bucket, key=row.key, etag=etag)
         recorded = await parts.clients.of(row.organization_id).run(
@@ -94,6 +96,7 @@ async def _ask(parts: Parts, row: Attachment) -> str | None:
     """Ask the store for the etag at a row's key; None if there is none, or it cannot tell."""
     try:
         async with asyncio.timeout(ASK_WITHIN_S), parts.lookups.turn(row.organization_id):
+            await parts.bucket.require_known_ours()
             found = await parts.storage.head(row.key, bucket=row.bucket)
     except (StoreError, Busy, TimeoutError):
         return None

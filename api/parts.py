@@ -17,6 +17,7 @@ from api.sns import Sns
 from api.tokens import Caller
 from shared.allowance import Allowance
 from shared.broker import Publisher
+from shared.bucket_guard import BucketGuard
 from shared.database import Database
 from shared.hosts import names_loopback
 from shared.quotas import Quotas
@@ -54,6 +55,7 @@ class Parts:
     documents: Documents
     metrics_url: str | None
     ids: IdCheck
+    bucket: BucketGuard
     drain: Drain
 
 

@@ -26,6 +26,8 @@ MEANINGS = {
     "object_missing": "row whose object is gone",
     "thumbnail_missing": "row whose thumbnail is gone",
     "ids_above_sequence": "ids above the sequence, up to this one",
+    "bucket_of_another_deployment": "the marker in the bucket names another deployment",
+    "bucket_without_owner": "the bucket has no marker, and originals that no row describes",
     "ids_near_lost_rows": "rows were lost, up to this id or further: ids must go on well above",
 }
 
@@ -82,7 +84,7 @@ async def _reconcile(
     except DatabaseForbids:
         raise Unusable(
             "the user of ATTACHMENTS_DATABASE_URL needs SELECT and UPDATE on the sequence of"
-            " attachments.id"
+            " attachments.id, and SELECT and INSERT on the table deployment"
         ) from None
     finally:
         publisher.close()
@@ -117,7 +119,7 @@ class _TextLines:
         from deploy.report import plain
 
         shown = _describe(difference)
-        details = [f"id {shown['id']}"]
+        details = [] if shown["id"] is None else [f"id {shown['id']}"]
         details += [] if shown["key"] is None else [plain(shown["key"])]
         details += [] if shown["size"] is None else [f"{shown['size']} bytes"]
         details += [] if shown["age_seconds"] is None else [f"{shown['age_seconds']:.0f} s old"]

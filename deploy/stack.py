@@ -15,12 +15,12 @@ from typing import Any
 
 import asyncpg
 
+from deploy.bucket import check_bucket
 from deploy.data_dir import Kept
 from deploy.embedded import EmbeddedPostgres, EmbeddedSeaweedFS, EmbeddedValkey, Webhook
 from deploy.embedded.ports import HOST
 from deploy.embedded.seaweedfs import PORT_NAMES
 from deploy.embedded.server import Server
-from deploy.ids import check_ids
 from deploy.services import Check, Service, always, answers, is_consumed, is_reachable
 from deploy.supervisor import Part, Say, StartFailed, together
 from shared import organizations
@@ -146,8 +146,14 @@ class Stack:
 
         Raises StartFailed. Some of it may run then.
         """
-        await together(self._start_worker(), self._start_store(), self.api.start())
-        await check_ids(self.settings, mend=self.mend)
+        servers = together(self._start_worker(), self._start_store())
+        if self.mend:  # first, since the API does not start before it is mended
+            await servers
+            await check_bucket(self.settings, mend=True)
+            await self.api.start()
+        else:
+            await together(servers, self.api.start())
+            await check_bucket(self.settings, mend=False)
         ready = f"{self.api_url}/health/ready"
         await _until(lambda: answers(ready), f"the database from the API at {self.api_url}")
 

@@ -233,6 +233,14 @@ async def find(
     return Attachment.from_row(row) if row else None
 
 
+async def find_rows(connection: Connection, ids: Sequence[int]) -> dict[int, Attachment]:
+    """Find up to a page of rows by their ids, whoever owns them, deleted or not."""
+    rows = await connection.fetch(
+        f"SELECT {COLUMNS} FROM attachments AS a WHERE a.id = ANY($1::bigint[])", ids
+    )
+    return {row["id"]: Attachment.from_row(row) for row in rows}
+
+
 async def find_any(connection: Connection, attachment_id: int) -> Attachment | None:
     """Find an attachment whoever owns it, deleted or not: for operators, and for signed URLs."""
     row = await connection.fetchrow(

@@ -9,6 +9,7 @@
     │   ├── ObjectChanged      the object is no longer the one that was pinned
     │   ├── StoreRefused       the store answered, and said no
     │   └── StoreUnavailable   the store did not answer, or asked to come again
+    │       └── BucketForeign  the bucket belongs to another deployment, until it is mended
     ├── Rejected               the file may not be kept; final, never tried again
     ├── Undecodable            no thumbnail can be made of the file, which is kept; final
     ├── DecoderFault           the decoder broke without the file being to blame
@@ -60,6 +61,10 @@ class StoreRefused(StoreError):
 
 class StoreUnavailable(StoreError):
     """The store did not answer in time, broke off, or answered 5xx or 429."""
+
+
+class BucketForeign(StoreUnavailable):
+    """The bucket belongs to another deployment; the message names both, and the remedy."""
 
 
 class Rejected(AttachmentsError):

@@ -11,9 +11,9 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from shared import keys, older_objects, processing, sequence
+from shared import bucket_owner, keys, older_objects, processing, sequence
 from shared.ages import predates
-from shared.attachments import COLUMNS, Attachment
+from shared.attachments import COLUMNS, Attachment, find_rows
 from shared.database import Connection, Database
 from shared.errors import IdsUndecided, ObjectMissing
 from shared.notifications import UploadEvent
@@ -30,7 +30,11 @@ OnProgress = Callable[[int, int], None]
 
 
 class Kind(StrEnum):
-    """What differs. The first three are only listed; the others can be mended."""
+    """What differs. The first three are only listed; the others can be mended.
+
+    Of `FOREIGN` (the bucket is marked as another deployment's) and `UNMARKED` (it has no marker,
+    and may be another's), mending marks it as ours.
+    """
 
     ORIGINAL_WITHOUT_ROW = "original_without_row"
     THUMBNAIL_WITHOUT_ROW = "thumbnail_without_row"
@@ -41,6 +45,8 @@ class Kind(StrEnum):
     THUMBNAIL_MISSING = "thumbnail_missing"
     SEQUENCE = "ids_above_sequence"
     LOST = "ids_near_lost_rows"
+    FOREIGN = "bucket_of_another_deployment"
+    UNMARKED = "bucket_without_owner"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,11 +54,11 @@ class Difference:
     """One difference. `size` in bytes and `age_s` in seconds are the object's, by the store.
 
     `row` and `found` are what mending needs; of `SEQUENCE` and `LOST`, `attachment_id` is the
-    greatest id.
+    greatest id; a difference of the whole bucket has none.
     """
 
     kind: Kind
-    attachment_id: int
+    attachment_id: int | None
     key: str | None = None
     found: StoredObject | None = None
     row: Attachment | None = None
@@ -75,14 +81,6 @@ class IdSet:
         chunk, place = divmod(number, CHUNK)
         bits = self._chunks.get(chunk)
         return bits is not None and bool(bits[place // 8] >> place % 8 & 1)
-
-
-async def find_rows(connection: Connection, ids: Sequence[int]) -> dict[int, Attachment]:
-    """Find up to a page of rows by their ids, whoever owns them, deleted or not."""
-    rows = await connection.fetch(
-        f"SELECT {COLUMNS} FROM attachments AS a WHERE a.id = ANY($1::bigint[])", ids
-    )
-    return {row["id"]: Attachment.from_row(row) for row in rows}
 
 
 async def walk_rows(connection: Connection, after: int) -> list[Attachment]:
@@ -132,9 +130,14 @@ class Reconciliation:
     async def differences(self) -> AsyncIterator[Difference]:
         """Find what differs. Raises StoreRefused without s3:ListBucket, and DatabaseAway.
 
-        A difference of the sequence comes first, so that its mending need not wait for the rest,
-        and once more in the end where the whole listing shows a greater id, or ids that were lost.
+        That of the bucket's owner comes first, then that of the sequence, so that mending them
+        need not wait for the rest. The latter comes once more in the end where the whole listing
+        shows a greater id, or ids that were lost.
         """
+        owner = await bucket_owner.find_owner(self._database, self._storage)
+        if owner.is_foreign or owner.has_strangers:
+            kind = Kind.FOREIGN if owner.is_foreign else Kind.UNMARKED
+            yield Difference(kind=kind, attachment_id=None, key=bucket_owner.MARKER)
         try:
             taken = await sequence.find_taken_id(self._database, self._storage)
         except IdsUndecided:
@@ -159,10 +162,10 @@ class Reconciliation:
         named = [(key, found, keys.parse_key(key)) for key, found in page]
         ids = sorted({parsed[0] for _, _, parsed in named if parsed is not None})
         rows = await self._database.run(find_rows, ids)
-        self.objects += len(page)
+        self.objects += sum(key != bucket_owner.MARKER for key, _ in page)
         differences = []
         for key, found, parsed in named:
-            if parsed is None:  # not a key of an attachment
+            if parsed is None:  # no key of an attachment
                 continue
             row = rows.get(parsed[0])
             if row is not None and row.bucket != self._storage.bucket:
@@ -217,6 +220,7 @@ class Reconciliation:
             found = await self._storage.head(difference.key)
         except ObjectMissing:
             return None  # if the row still claims it, the walk over rows finds that
+        assert difference.attachment_id is not None
         row = (await self._database.run(find_rows, [difference.attachment_id])).get(
             difference.attachment_id
         )
@@ -259,9 +263,11 @@ class Reconciliation:
         run, row, woken = self._database.run, difference.row, list[WakeUp]()
         check_s = self._settings.pending_check
         match difference.kind:
-            case Kind.SEQUENCE:
+            case Kind.FOREIGN | Kind.UNMARKED:
+                await bucket_owner.take_over(self._database, self._storage)
+            case Kind.SEQUENCE if difference.attachment_id is not None:
                 await sequence.mend_sequence(self._database, difference.attachment_id)
-            case Kind.LOST:
+            case Kind.LOST if difference.attachment_id is not None:
                 await sequence.keep_clear(self._database, difference.attachment_id)
             case Kind.CHANGED if row is not None and difference.found is not None:
                 event = UploadEvent(

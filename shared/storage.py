@@ -157,6 +157,27 @@ class Storage:
                 CacheControl=cache_control,
             )  # fmt: skip
 
+    async def create(self, key: str, body: bytes, *, content_type: str) -> bool:
+        """Store a small object unless there is one under the key; returns whether it was stored.
+
+        A store that ignores `If-None-Match` stores it in any case. Raises StoreRefused
+        "NotImplemented" where the store says that it cannot do that.
+        """
+        try:
+            with _mapped():
+                await self._client.put_object(
+                    Bucket=self.bucket, Key=key, Body=body, ContentType=content_type,
+                    IfNoneMatch="*",
+                )  # fmt: skip
+        except ObjectChanged:
+            return False
+        except StoreRefused as error:
+            # Another was stored meanwhile (Amazon S3 API Reference, PutObject).
+            if str(error) == "ConditionalRequestConflict":
+                return False
+            raise
+        return True
+
     async def copy(
         self,
         key: str,

@@ -147,6 +147,7 @@ class Copying:
     async def _copy_inside_store(self, row: Attachment) -> str:
         """Copy what a row names to its key; returns the etag. Raises StoreError."""
         settings = self._tools.settings
+        await self._tools.bucket.require_known_ours()
         assert row.copy_bucket is not None
         assert row.copy_key is not None
         # The fences may be other ones than when the copy was asked for.

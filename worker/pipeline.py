@@ -12,6 +12,7 @@ from typing import BinaryIO
 from shared import keys, older_objects, processing
 from shared.ages import predates
 from shared.attachments import Attachment
+from shared.bucket_guard import BucketGuard
 from shared.caching import PRIVATE_FILE, PUBLIC_FILE
 from shared.database import Database
 from shared.errors import (
@@ -54,6 +55,7 @@ class Tools:
     settings: Settings
     database: Database
     storage: Storage
+    bucket: BucketGuard
     decoders: Decoders
     sniffers: Sniffers
 
@@ -65,6 +67,7 @@ async def process(tools: Tools, claim: Claim) -> Outcome:
     StoreError and DecoderFault for what should be tried again, ObjectMissing, ObjectOlder, and
     ClaimLost.
     """
+    await tools.bucket.require_known_ours()
     attachment_id, revision = claim.attachment.id, claim.attachment.claimed_revision
     outcome = await examine(tools, claim)
     while not await tools.database.run(

@@ -53,6 +53,7 @@ class Caretaker:
 
     async def _purge(self, row: Attachment) -> None:
         """Remove all versions of a deleted attachment's objects, as far as the lease lasts."""
+        await self._tools.bucket.require_known_ours()
         database, lease_s = self._tools.database, self._tools.settings.lease
         began = time.monotonic()
         age_s = await database.run(processing.row_age_s, row.id)

@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 import uvloop
 
 from shared import dead_letters, older_objects, processing, quotas
+from shared.bucket_guard import BucketGuard
 from shared.database import Database, DatabaseAway, open_database
 from shared.deployment import learn_prefix
 from shared.errors import (
@@ -183,9 +184,10 @@ class Runtime:
             )
             stack.push_async_callback(sniffers.close)
             await asyncio.gather(decoders.warm_up(), sniffers.warm_up())
+            self._bucket = BucketGuard(database, storage)
             self._tools = Tools(
-                settings=settings, database=database, storage=storage, decoders=decoders,
-                sniffers=sniffers,
+                settings=settings, database=database, storage=storage, bucket=self._bucket,
+                decoders=decoders, sniffers=sniffers,
             )  # fmt: skip
             self._caretaker = Caretaker(self._tools, self._throttle)
             stack.callback(self._throttle.close)
@@ -197,6 +199,7 @@ class Runtime:
                 asyncio.create_task(self._renew()),
                 asyncio.create_task(self._sweep()),
                 asyncio.create_task(self._tidy()),
+                asyncio.create_task(self._bucket.watch()),
             ]
             self._ready.set()
             log.info(
@@ -225,6 +228,8 @@ class Runtime:
                 await self._job(self._claim_and_work(attachment_id, revision))
 
     async def _claim_and_work(self, attachment_id: int, revision: int) -> None:
+        if self._bucket.foreign is not None:
+            return  # the row is due, should the bucket become ours
         claim = await self._claim(attachment_id, revision)
         if claim is not None:
             await self._work(claim)
@@ -438,7 +443,7 @@ class Runtime:
             self._given_back.clear()
             self._throttle.flush()
             try:
-                if free:
+                if free and self._bucket.foreign is None:
                     taken = await self._job(self._take_due(free))
             except DatabaseAway as error:
                 log.warning("sweep put off", error=str(error))

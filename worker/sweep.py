@@ -23,6 +23,7 @@ async def probe(tools: Tools, row: Attachment, *, gate: Gate) -> WakeUp | None:
     """
     try:
         with gate.watch():
+            await tools.bucket.require_known_ours()
             found = await tools.storage.head(row.key)
     except ObjectMissing:
         await drop_thumbnail(tools.storage, row)

@@ -15,6 +15,7 @@ from deploy.doctor.clocks import check_clocks
 from deploy.doctor.database import check_database, check_schema
 from deploy.doctor.deletion import check_deletion
 from deploy.doctor.examination import Examination, Status, Verdict, failed, ok, skipped
+from deploy.doctor.owner import check_owner
 from deploy.doctor.processing import check_event, check_links, check_thumbnail
 from deploy.doctor.removal import remove_probes
 from deploy.doctor.rights import check_rights
@@ -57,10 +58,11 @@ CHECKS = (
     Check("seal", check_seal),
     Check("store", check_store),
     Check("deletion", check_deletion, needs=("store",)),
+    Check("owner", check_owner, needs=("schema", "store")),
     Check("sequence", check_sequence, needs=("schema", "store")),
     Check("clocks", check_clocks),
     Check("api", check_api),
-    Check("upload", check_upload, needs=("schema", "store", "sequence")),
+    Check("upload", check_upload, needs=("schema", "store", "owner", "sequence")),
     Check("cors", check_cors, needs=("upload",)),
     Check("event", check_event, needs=("upload",), waits=True),
     Check("thumbnail", check_thumbnail, needs=("upload",), waits=True),

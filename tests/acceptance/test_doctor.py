@@ -37,8 +37,8 @@ __all__ = ["local"]
 NAMES = [
     "settings", "database", "schema", "broker", "persistence", "eviction", "rights",
     "worker", "seal",
-    "store", "deletion", "sequence", "clocks", "api", "upload", "cors", "event", "thumbnail",
-    "links", "removal",
+    "store", "deletion", "owner", "sequence", "clocks", "api", "upload", "cors", "event",
+    "thumbnail", "links", "removal",
 ]  # fmt: skip
 COMMAND_TIMEOUT_S = 120
 ORIGIN = "https://app.example"

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from shared import processing
+from shared.bucket_guard import BucketGuard
 from shared.database import open_database
 from shared.errors import ObjectEmpty
 from shared.storage import Storage, StoredObject
@@ -55,10 +56,12 @@ async def test_an_image_over_an_empty_object_is_not_described_as_empty(
         exits.push_async_callback(decoders.close)
         sniffers = Sniffers(timeout_s=30)
         exits.push_async_callback(sniffers.close)
+        database = await exits.enter_async_context(open_database(service.settings))
         tools = Tools(
             settings=service.settings,
-            database=await exits.enter_async_context(open_database(service.settings)),
+            database=database,
             storage=ReplacingStorage(storage, image),
+            bucket=BucketGuard(database, storage),
             decoders=decoders,
             sniffers=sniffers,
         )

@@ -448,8 +448,8 @@ CALLS: dict[str, tuple[Call, Callable[[Any], bool]]] = {
         lambda c: with_row(c, lambda row: older_objects.settle_older(c, row, next_check_s=75)),
         bool,
     ),
-    "reconciliation.find_rows": (
-        lambda c: reconciliation.find_rows(c, range(1000, 2000)), lambda found: len(found) == 1000,
+    "attachments.find_rows": (
+        lambda c: attachments.find_rows(c, range(1000, 2000)), lambda found: len(found) == 1000,
     ),
     "reconciliation.walk_rows": (
         lambda c: reconciliation.walk_rows(c, ROWS // 2), lambda found: len(found) == 1000,

@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 
 from api.ids import IdCheck
-from deploy.ids import check_ids
+from deploy.bucket import check_bucket
 from deploy.supervisor import StartFailed
 from shared import keys, sequence
 from shared.database import open_database
@@ -151,7 +151,7 @@ async def test_undecided_is_never_free(
     assert examined["sequence"]["status"] == "warning"
     assert "could not be decided" in examined["sequence"]["found"]
     with mock.patch.dict("os.environ", alone.environment):
-        await check_ids(alone.settings, mend=False)
+        await check_bucket(alone.settings, mend=False)
     assert "could not be decided" in capsys.readouterr().err
 
 
@@ -261,9 +261,9 @@ async def test_up_does_not_come_up_over_a_store_whose_rows_are_lost(alone: Servi
     await put(alone, taken)
     with mock.patch.dict("os.environ", alone.environment):
         with pytest.raises(StartFailed, match=f"up to {taken} or more.*attachments up --mend"):
-            await check_ids(alone.settings, mend=False)
-        await check_ids(alone.settings, mend=True)
-        await check_ids(alone.settings, mend=False)
+            await check_bucket(alone.settings, mend=False)
+        await check_bucket(alone.settings, mend=True)
+        await check_bucket(alone.settings, mend=False)
     assert await last_id(alone) == sequence.raised_above(taken)
 
 

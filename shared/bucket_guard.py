@@ -1,0 +1,133 @@
+"""Keeps one process from touching the bucket of another deployment; see `shared.bucket_owner`."""
+
+import asyncio
+import random
+import time
+from contextlib import suppress
+from typing import Final
+
+from shared.bucket_owner import MARKER, Owner, claim_bucket
+from shared.database import Database, DatabaseAway, DatabaseForbids
+from shared.errors import BucketForeign, StoreError, StoreUnavailable
+from shared.log import get_logger
+from shared.storage import Storage
+
+RECHECK_S: Final = 30.0
+"""How often the marker is read once it is known to be ours: one GET for each process."""
+
+FIRST_PAUSE_S: Final = 0.5
+LONGEST_PAUSE_S: Final = 10.0
+"""Until then, and while the bucket is another's, the pause doubles up to the longest."""
+
+log = get_logger(__name__)
+
+
+class BucketGuard:
+    """What one process knows of whose the bucket is.
+
+    What cannot be found out, for want of rights, keeps nobody from anything.
+    """
+
+    def __init__(self, database: Database, storage: Storage) -> None:
+        self._database = database
+        self._storage = storage
+        self._looking = asyncio.Lock()
+        self._has_looked = False
+        self._has_strangers = False
+        self._warned = False
+        self._announced = False
+        self._failed: tuple[float, Exception | None] = 0.0, None
+        self.foreign: Owner | None = None
+
+    def require_ours(self) -> None:
+        """Raise BucketForeign if the bucket is known to be another deployment's; asks nobody."""
+        if self.foreign is not None:
+            raise BucketForeign(str(self.foreign))
+
+    async def require_known_ours(self) -> None:
+        """Do the same, and look first if this process has not looked yet.
+
+        Call it before an object is used for a row. Raises StoreUnavailable and DatabaseAway if it
+        cannot be found out now.
+        """
+        if not self._has_looked:
+            asked_at = time.monotonic()
+            async with self._looking:
+                if not self._has_looked:
+                    failed_at, failure = self._failed
+                    if failure is not None and failed_at >= asked_at:  # while we waited
+                        away = isinstance(failure, DatabaseAway)
+                        raise (DatabaseAway if away else StoreUnavailable)(str(failure))
+                    await self._look()
+        self.require_ours()
+
+    async def at_start(self, *, within_s: float) -> None:
+        """Look for so long at most, or leave it to `watch`. Raises BucketForeign."""
+        with suppress(TimeoutError, StoreUnavailable, DatabaseAway):
+            async with asyncio.timeout(within_s):
+                await self.look()
+        self.require_ours()
+
+    async def look(self) -> None:
+        """Look now. Raises StoreUnavailable and DatabaseAway; what was known stays then."""
+        async with self._looking:
+            await self._look()
+
+    async def watch(self) -> None:
+        """Look again and again, for ever, and log what is found."""
+        pause_s = FIRST_PAUSE_S
+        while True:
+            self._announce()
+            if self._has_looked and self.foreign is None:
+                pause_s = RECHECK_S
+            await asyncio.sleep(pause_s * random.uniform(0.8, 1.2))  # noqa: S311 - spread
+            pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
+            try:
+                await self.look()
+            except (StoreUnavailable, DatabaseAway):
+                continue  # what is known stays
+            except Exception:  # whatever it is, the next look may succeed
+                log.exception("whose the bucket is was not found out")
+
+    def _announce(self) -> None:
+        if self._has_strangers:
+            self._warn(
+                "the bucket has no marker, and holds originals that no row describes: it may be"
+                " another deployment's; run `attachments reconcile --mend` if it is not",
+                bucket=self._storage.bucket, marker=MARKER,
+            )  # fmt: skip
+        if self.foreign is not None and not self._announced:
+            log.error("nothing is done in the bucket of another deployment",
+                      cause=str(self.foreign))  # fmt: skip
+        elif self.foreign is None and self._announced:
+            log.info("the bucket belongs to this deployment again", bucket=self._storage.bucket)
+        self._announced = self.foreign is not None
+
+    async def _look(self) -> None:
+        try:
+            found = await claim_bucket(self._database, self._storage)
+        except DatabaseForbids as error:
+            self._leave_undecided(error)
+        except (StoreUnavailable, DatabaseAway) as error:
+            self._failed = time.monotonic(), error
+            raise
+        except StoreError as error:
+            self._leave_undecided(error)
+        else:
+            self._has_looked = True
+            self._has_strangers = found.has_strangers
+            self.foreign = found if found.is_foreign else None
+
+    def _leave_undecided(self, error: Exception) -> None:
+        self._has_looked = True
+        self._warn(
+            "whose the bucket is cannot be found out: s3:GetObject and s3:PutObject on its marker,"
+            " s3:ListBucket on the bucket, and SELECT and INSERT on the table deployment are"
+            " needed",
+            error=str(error) or type(error).__name__, marker=MARKER,
+        )  # fmt: skip
+
+    def _warn(self, event: str, **fields: str) -> None:
+        if not self._warned:
+            self._warned = True
+            log.warning(event, **fields)

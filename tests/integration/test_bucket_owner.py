@@ -1,0 +1,300 @@
+"""A bucket belongs to one deployment: a second one in it does not start, and uses nothing there."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from unittest import mock
+
+import pytest
+import pytest_asyncio
+
+from deploy.bucket import check_bucket
+from deploy.supervisor import StartFailed
+from shared import bucket_owner, keys
+from shared.bucket_owner import MARKER, Owner, claim_bucket
+from shared.database import open_database
+from shared.deployment import deployment_id
+from shared.storage import Storage
+from tests.acceptance.test_doctor import environment, examine
+from tests.acceptance.test_reconcile_command import reconciled
+from tests.commands import command
+from tests.conftest import StartWorker, clone_database
+from tests.data import images
+from tests.faults.conftest import Launch, launch
+from tests.lost_rows import own_bucket
+from tests.objects import content, exists, opened_storage
+from tests.refusing import Refusing
+from tests.resources import PATH, body
+from tests.service import ApiProcess, Service, running_service, until
+from tests.stack import Stack
+
+__all__ = ["launch"]
+
+PHOTO, OTHER = images.photo(), images.photo(colour=(1, 2, 3))
+QUICK = {"sweep_interval": "0.2", "pending_check": "1"}
+HELD = "nothing is done in the bucket of another deployment"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Two:
+    """Two deployments, each with a database of its own that gives ids from 1, on one bucket."""
+
+    first: Service
+    second: Service
+    storage: Storage
+
+    async def ids(self) -> tuple[str, str]:
+        """The ids of both deployments."""
+        found = []
+        for each in (self.first, self.second):
+            async with each.database.acquire() as connection:
+                found.append(await deployment_id(connection))
+        return found[0], found[1]
+
+    async def owner(self) -> str:
+        """What the marker says."""
+        return (await content(self.storage, MARKER)).decode()
+
+
+@pytest_asyncio.fixture
+async def two(stack: Stack) -> AsyncIterator[Two]:
+    """Two deployments whose bucket is empty; the APIs of this process have not looked at it."""
+    async with AsyncExitStack() as exits:
+        bucket = await exits.enter_async_context(own_bucket(stack))
+        services = []
+        for _ in range(2):
+            url = await clone_database(stack)
+            service = await exits.enter_async_context(
+                running_service(stack, url, s3_bucket=bucket, **QUICK)
+            )
+            await service.execute("DELETE FROM deployment")  # all tests' databases are copies
+            await service.execute("ALTER SEQUENCE attachments_id_seq RESTART WITH 1")
+            services.append(service)
+        storage = await exits.enter_async_context(opened_storage(stack, bucket))
+        yield Two(first=services[0], second=services[1], storage=storage)
+
+
+async def claimed(service: Service, storage: Storage) -> Owner:
+    """Claim a bucket for a deployment."""
+    async with open_database(service.settings) as database:
+        return await claim_bucket(database, storage)
+
+
+async def refused(service: Service, launch: Launch) -> str:
+    """Start an API that must not start; returns what it said."""
+    with pytest.raises(AssertionError) as failure:
+        await launch(ApiProcess(service.environment))
+    assert "Traceback" not in str(failure.value)
+    return str(failure.value)
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)], ids=["one first", "the other first"])
+async def test_the_second_deployment_on_an_empty_bucket_does_not_start_until_it_takes_it_over(
+    two: Two, launch: Launch, order: tuple[int, int]
+) -> None:
+    services, ids = (two.first, two.second), await two.ids()
+    (first, second), (first_id, second_id) = (
+        [services[each] for each in order], [ids[each] for each in order],
+    )  # fmt: skip
+    await launch(ApiProcess(first.environment))
+
+    said = await refused(second, launch)
+
+    assert all(each in said for each in (
+        first_id, second_id, two.storage.bucket, "ATTACHMENTS_S3_BUCKET",
+        "attachments reconcile --mend",
+    )), said  # fmt: skip
+    examined = await examine(environment(second), wait=1)
+    assert examined["owner"]["status"] == "failed"
+    assert examined["upload"]["status"] == "skipped"
+    with mock.patch.dict("os.environ", second.environment), pytest.raises(StartFailed) as failure:
+        await check_bucket(second.settings, mend=False)
+    assert first_id in str(failure.value)
+    status, _, document = await reconciled(second)
+    assert (status, [each["kind"] for each in document["differences"]]) == (
+        1, ["bucket_of_another_deployment"],
+    )  # fmt: skip
+    assert await two.owner() == first_id
+
+    status, _, document = await reconciled(second, "--mend")
+
+    assert (status, document["summary"]["left"]) == (0, 0)
+    assert await two.owner() == second_id
+    await launch(ApiProcess(second.environment))
+    await refused(first, launch)
+    with mock.patch.dict("os.environ", first.environment):
+        await check_bucket(first.settings, mend=True)
+    assert await two.owner() == first_id
+
+
+async def test_of_two_deployments_that_start_at_one_moment_one_gets_the_bucket(
+    two: Two, launch: Launch
+) -> None:
+    apis = [ApiProcess(each.environment) for each in (two.first, two.second)]
+
+    ended = await asyncio.gather(*(launch(each) for each in apis), return_exceptions=True)
+
+    owner, ids = await two.owner(), await two.ids()
+    lost = [isinstance(each, BaseException) for each in ended]
+    assert lost == [each != owner for each in ids]
+    assert f"belongs to deployment {owner}" in apis[lost.index(True)].log()
+
+
+class Ignoring(Storage):
+    """A store that stores an object in any case, as some do that know no `If-None-Match`."""
+
+    async def create(self, key: str, body: bytes, *, content_type: str) -> bool:
+        """Store it."""
+        await self.write(key, body, content_type=content_type)
+        return True
+
+
+async def test_at_a_store_without_conditions_two_deployments_agree_whose_the_bucket_is(
+    two: Two, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bucket_owner, "SETTLE_S", 0.5)
+    monkeypatch.setattr(two.storage, "__class__", Ignoring)
+
+    owners = await asyncio.gather(*(claimed(each, two.storage) for each in (two.first, two.second)))
+
+    assert {each.theirs for each in owners} == {await two.owner()}
+    assert [each.is_foreign for each in owners].count(True) == 1
+
+
+async def test_an_upload_of_one_deployment_is_never_used_for_an_older_row_of_another(
+    two: Two, stack: Stack, start_worker: StartWorker
+) -> None:
+    """Ages cannot tell: the row was there before the upload."""
+    stack.relay.target = None
+    row = (await two.second.client.create("img.png"))["data"]
+    created = await two.first.client.create("img.png")
+    assert created["data"]["id"] == row["id"]
+    await start_worker(two.first)
+    await two.first.client.post_file(created, PHOTO)
+    await two.first.client.settled(row["id"])
+
+    worker = await start_worker(two.second)
+    key = created["data"]["attributes"]["aws_policy"]["key"]
+    patch = {"temp_url": f"{stack.seaweedfs.url}/{two.storage.bucket}/{key}"}
+    answer = await two.second.client.request("PATCH", f"{PATH}/{row['id']}", body(patch, row["id"]))
+    assert answer.status == 503
+    stack.relay.target = two.second.base_url
+    assert await stack.relay.post(b'{"Records":[{}]}') == 503
+
+    async def held() -> bool:
+        return HELD in worker.log()
+
+    await until(held, within_s=30)
+    stack.relay.target = None
+    await two.first.client.settled(await two.first.client.upload(OTHER))  # sweeps pass meanwhile
+    shown = await two.second.client.show(row["id"])
+    assert (shown["meta"]["state"], shown["attributes"]["temp_url"]) == ("pending", None)
+    address = await two.first.client.show(row["id"])
+    link = address["attributes"]["url"].replace(two.first.base_url, "")
+    assert (await two.second.client.request("GET", link)).status in (404, 503)
+    answer = await two.second.client.request("POST", PATH, body({"name": "a.png"}))
+    assert answer.status == 503
+    answer = await two.second.client.request("GET", "/health/ready")
+    assert answer.status == 503
+    assert all(each.encode() in answer.body for each in await two.ids())
+
+
+async def test_a_worker_goes_on_once_the_bucket_was_taken_over(
+    two: Two, stack: Stack, start_worker: StartWorker
+) -> None:
+    await claimed(two.first, two.storage)
+    worker = await start_worker(two.second)
+
+    async def held() -> bool:
+        return HELD in worker.log()
+
+    await until(held, within_s=30)
+    assert (await command(two.second, "reconcile", "--mend")).status == 0
+    stack.relay.target = two.second.base_url
+    resource = await two.second.client.settled(await two.second.client.upload(PHOTO), within_s=60)
+    assert resource["meta"]["state"] == "ready"
+
+
+async def test_without_the_right_to_read_the_marker_it_warns_and_works(
+    two: Two, stack: Stack, launch: Launch, start_worker: StartWorker
+) -> None:
+    refusing = Refusing(stack.seaweedfs.url)
+    refusing.forbidden = (MARKER.encode(),)
+    await refusing.start()
+    try:
+        api = await launch(ApiProcess(two.first.environment, s3_endpoint_url=refusing.url))
+        worker = await start_worker(two.first, s3_endpoint_url=refusing.url)
+        resource = await two.first.client.settled(await two.first.client.upload(PHOTO))
+        examined = await examine(
+            {**environment(two.first), "ATTACHMENTS_S3_ENDPOINT_URL": refusing.url}, wait=1
+        )
+    finally:
+        await refusing.stop()
+    assert resource["meta"]["state"] == "ready"
+    for log in (api.log(), worker.log()):
+        assert log.count("whose the bucket is cannot be found out") == 1
+        assert "AccessDenied" in log
+    assert (examined["owner"]["status"], examined["sequence"]["status"]) == ("warning", "ok")
+    assert MARKER in examined["owner"]["mend"]
+
+
+async def test_a_bucket_of_a_release_without_markers_is_marked_by_whoever_has_the_rows(
+    two: Two, stack: Stack, start_worker: StartWorker
+) -> None:
+    stack.relay.target = two.first.base_url
+    await start_worker(two.first)
+    attachment_id = await two.first.client.upload(PHOTO)
+    await two.first.client.settled(attachment_id)
+    await two.storage.delete(MARKER)
+    await two.second.execute("ALTER SEQUENCE attachments_id_seq RESTART WITH 1000")
+
+    stranger = await claimed(two.second, two.storage)
+
+    assert (stranger.theirs, stranger.has_strangers) == (None, True)
+    assert not await exists(two.storage, MARKER)
+    examined = await examine(environment(two.second), wait=1)
+    assert examined["owner"]["status"] == "warning"
+    status, _, document = await reconciled(two.second)
+    assert status == 1
+    assert "bucket_without_owner" in {each["kind"] for each in document["differences"]}
+    assert not (await claimed(two.first, two.storage)).is_foreign
+    assert (await claimed(two.second, two.storage)).theirs == (await two.ids())[0]
+
+
+async def test_what_else_lies_under_the_key_of_the_marker_is_no_owner_of_ours(two: Two) -> None:
+    for other in (b"", b"<html>", b"\xff" * 100, (await two.ids())[0].encode() + b"0"):
+        await two.storage.write(MARKER, other, content_type="text/plain")
+        owner = await claimed(two.first, two.storage)
+        assert (owner.is_foreign, owner.theirs) == (True, "unknown")
+
+
+async def test_the_marker_is_no_key_of_an_upload() -> None:
+    assert keys.parse_key(MARKER) is None
+    assert MARKER.startswith(keys.PREFIX)
+
+
+async def test_a_lost_id_is_another_deployment(two: Two) -> None:
+    (before, _), owner = await two.ids(), await claimed(two.first, two.storage)
+    assert owner.theirs == before
+    await two.first.execute("DELETE FROM deployment")
+    assert (await claimed(two.first, two.storage)).is_foreign
+
+
+async def test_a_role_that_may_not_read_the_id_is_told(two: Two, launch: Launch) -> None:
+    await two.first.execute("CREATE ROLE blind LOGIN PASSWORD 'blind'")
+    address = two.first.environment["ATTACHMENTS_DATABASE_URL"]
+    scheme, _, rest = address.partition("://")
+    url = f"{scheme}://blind:blind@{rest.rpartition('@')[2]}"
+    try:
+        api = await launch(ApiProcess(two.first.environment, database_url=url))
+        assert "SELECT and INSERT on the table deployment" in api.log()
+    finally:
+        await two.first.execute("DROP OWNED BY blind")
+        await two.first.execute("DROP ROLE blind")
+
+
+async def test_the_marker_is_written_once(two: Two) -> None:
+    assert await two.storage.create(MARKER, b"a", content_type="text/plain")
+    assert not await two.storage.create(MARKER, b"b", content_type="text/plain")
+    assert await content(two.storage, MARKER) == b"a"
