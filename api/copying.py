@@ -15,7 +15,7 @@ from api.usage import check_growth
 from shared import content_types, copies
 from shared.attachments import Attachment
 from shared.database import DatabaseAway
-from shared.errors import Busy, ObjectChanged, ObjectMissing, StoreError
+from shared.errors import Busy, ObjectChanged, ObjectMissing, StoreError, StoreRefused
 from shared.log import get_logger
 from shared.storage import StoredObject
 from shared.turns import Turns
@@ -139,6 +139,8 @@ async def _copy(parts: Parts, row: Attachment) -> Attachment:
     try:
         async with asyncio.timeout(COPY_TIMEOUT_S):
             await parts.bucket.require_known_ours()
+            if row.bucket != parts.storage.bucket:
+                raise StoreRefused("the row names another bucket")
             etag = await parts.storage.copy(
                 row.key,
                 source_bucket=row.copy_bucket,

@@ -46,6 +46,8 @@ async def redirect(request: web.Request) -> web.StreamResponse:
         raise not_found()
     if row is None or row.deleted_at is not None or is_blocked(row, parts.settings):
         raise not_found()
+    if row.bucket != parts.settings.s3_bucket:  # what lies in this one is another row's
+        raise not_found()
     if named[1] == "thumb":
         if not row.resized or key != row.thumbnail_key:
             raise not_found()

@@ -68,9 +68,10 @@ async def take_own(
         is_shown = same_address(kept, without_credentials(row.temp_url))
     else:
         is_shown = row.uploaded_at is not None and _is_file_address(parts, request, row, address)
-    etag = await _ask(parts, row)
+    is_here = row.bucket == parts.settings.s3_bucket
+    etag = await _ask(parts, row) if is_here else None
     parts.bucket.require_ours()
-    if _says_more(row, etag, is_shown=is_shown):
+    if is_here and _says_more(row, etag, is_shown=is_shown):
         event = UploadEvent(bucket=row.bucket, key=row.key, etag=etag)
         recorded = await parts.clients.of(row.organization_id).run(
             processing.record_uploads, [event], publish_grace_s=parts.settings.publish_grace
@@ -97,7 +98,7 @@ async def _ask(parts: Parts, row: Attachment) -> str | None:
     try:
         async with asyncio.timeout(ASK_WITHIN_S), parts.lookups.turn(row.organization_id):
             await parts.bucket.require_known_ours()
-            found = await parts.storage.head(row.key, bucket=row.bucket)
+            found = await parts.storage.head(row.key)
     except (StoreError, Busy, TimeoutError):
         return None
     # An object that is older than its row is another attachment's: the worker deals with it.

@@ -12,8 +12,9 @@ from deploy.operations import LOCAL, DataDir, Json
 
 if TYPE_CHECKING:
     from shared.database import Database
+    from shared.differences import Difference
     from shared.part_settings import ReconcileSettings
-    from shared.reconciliation import Difference, Reconciliation
+    from shared.reconciliation import Reconciliation
 
 Mend = Annotated[bool, typer.Option("--mend", help="Mend what can be mended; deletes no object.")]
 
@@ -28,6 +29,7 @@ MEANINGS = {
     "ids_above_sequence": "ids above the sequence, up to this one",
     "bucket_of_another_deployment": "the marker in the bucket names another deployment",
     "bucket_without_owner": "the bucket has no marker, and originals that no row describes",
+    "row_names_another_bucket": "row that names another bucket, of which this one has the object",
     "ids_near_lost_rows": "rows were lost, up to this id or further: ids must go on well above",
 }
 

@@ -8,13 +8,13 @@ may be all that is left of a lost attachment.
 """
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass, replace
-from enum import StrEnum
+from dataclasses import replace
 
 from shared import bucket_owner, keys, older_objects, processing, sequence
 from shared.ages import predates
 from shared.attachments import COLUMNS, Attachment, find_rows
 from shared.database import Connection, Database
+from shared.differences import Difference, Kind
 from shared.errors import IdsUndecided, ObjectMissing
 from shared.notifications import UploadEvent
 from shared.part_settings import WaitSettings
@@ -27,42 +27,6 @@ CHUNK = 4096
 
 OnProgress = Callable[[int, int], None]
 """Gets the number of objects and of rows that have been looked at."""
-
-
-class Kind(StrEnum):
-    """What differs. The first three are only listed; the others can be mended.
-
-    Of `FOREIGN` (the bucket is marked as another deployment's) and `UNMARKED` (it has no marker,
-    and may be another's), mending marks it as ours.
-    """
-
-    ORIGINAL_WITHOUT_ROW = "original_without_row"
-    THUMBNAIL_WITHOUT_ROW = "thumbnail_without_row"
-    OLDER_UNUSED = "older_than_row_unused"
-    OLDER = "older_than_row"
-    CHANGED = "object_changed"
-    MISSING = "object_missing"
-    THUMBNAIL_MISSING = "thumbnail_missing"
-    SEQUENCE = "ids_above_sequence"
-    LOST = "ids_near_lost_rows"
-    FOREIGN = "bucket_of_another_deployment"
-    UNMARKED = "bucket_without_owner"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Difference:
-    """One difference. `size` in bytes and `age_s` in seconds are the object's, by the store.
-
-    `row` and `found` are what mending needs; of `SEQUENCE` and `LOST`, `attachment_id` is the
-    greatest id; a difference of the whole bucket has none.
-    """
-
-    kind: Kind
-    attachment_id: int | None
-    key: str | None = None
-    found: StoredObject | None = None
-    row: Attachment | None = None
-    mended: bool = False
 
 
 class IdSet:
@@ -81,6 +45,15 @@ class IdSet:
         chunk, place = divmod(number, CHUNK)
         bits = self._chunks.get(chunk)
         return bits is not None and bool(bits[place // 8] >> place % 8 & 1)
+
+
+async def name_bucket(connection: Connection, seen: Attachment, bucket: str) -> None:
+    """Write down in which bucket an object lies by now, if nothing happened since `seen`."""
+    await connection.execute(
+        "UPDATE attachments SET bucket = $4"
+        " WHERE id = $1 AND revision = $2 AND state = $3 AND deleted_at IS NULL",
+        seen.id, seen.revision, seen.state, bucket,
+    )  # fmt: skip
 
 
 async def walk_rows(connection: Connection, after: int) -> list[Attachment]:
@@ -121,6 +94,7 @@ class Reconciliation:
         self._settings = settings
         self._on_progress = on_progress
         self._originals = IdSet()
+        self._moved = IdSet()
         self._thumbnails = IdSet()
         self._greatest = 0
         self._lost = 0
@@ -169,6 +143,10 @@ class Reconciliation:
                 continue
             row = rows.get(parsed[0])
             if row is not None and row.bucket != self._storage.bucket:
+                if (difference := self._judge_moved(row, key, found)) is not None:
+                    differences.append(difference)
+                if row.id in self._moved and key in (row.key, row.thumbnail_key):
+                    continue
                 row = None
             if parsed[1] == "original":
                 self._greatest = max(self._greatest, parsed[0])
@@ -180,6 +158,17 @@ class Reconciliation:
             if difference is not None:
                 differences.append(difference)
         return differences
+
+    def _judge_moved(self, row: Attachment, key: str, found: StoredObject) -> Difference | None:
+        """Tell whether an object is the one of a row that names another bucket: equal by etag.
+
+        Copies of large objects may have another etag; they are originals without a row then.
+        """
+        same = row.key == key and (row.etag, row.size) == (found.etag, found.size)
+        if not same or row.deleted_at is not None or not _is_settled(row):
+            return None
+        self._moved.add(row.id)
+        return Difference(kind=Kind.MOVED, attachment_id=row.id, key=key, found=found, row=row)
 
     def _judge_original(
         self, attachment_id: int, key: str, found: StoredObject, row: Attachment | None
@@ -277,6 +266,8 @@ class Reconciliation:
                 grace_s = self._settings.publish_grace
                 recorded = await run(processing.record_uploads, [event], publish_grace_s=grace_s)
                 woken = recorded.woken
+            case Kind.MOVED if row is not None:
+                await run(name_bucket, row, self._storage.bucket)
             case Kind.MISSING if row is not None:
                 await run(processing.settle_missing, row, next_check_s=check_s)
             case Kind.OLDER if row is not None and difference.found is not None:

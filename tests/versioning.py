@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Literal
 from unittest import mock
 
+from shared.bucket_owner import MARKER
 from shared.storage import Storage, open_storage
 from tests.service import make_settings
 from tests.stack import Stack
@@ -38,9 +39,16 @@ async def set_versioning(
 
 
 async def versions(client: "S3Client", bucket: str, prefix: str = "") -> list[tuple[str, str]]:
-    """List key and version id of all that holds bytes: of every version, but of no marker."""
+    """List key and version id of all that holds bytes: of every version, but of no delete marker.
+
+    The marker of the bucket's owner, which stays for ever, is left out.
+    """
     answer = await client.list_object_versions(Bucket=bucket, Prefix=prefix)
-    return [(item["Key"], item["VersionId"]) for item in answer.get("Versions", [])]
+    return [
+        (item["Key"], item["VersionId"])
+        for item in answer.get("Versions", [])
+        if item["Key"] != MARKER
+    ]
 
 
 async def markers(client: "S3Client", bucket: str, prefix: str = "") -> list[tuple[str, str]]:

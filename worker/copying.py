@@ -148,6 +148,8 @@ class Copying:
         """Copy what a row names to its key; returns the etag. Raises StoreError."""
         settings = self._tools.settings
         await self._tools.bucket.require_known_ours()
+        if row.bucket != self._storage.bucket:
+            raise StoreRefused("the row names another bucket")
         assert row.copy_bucket is not None
         assert row.copy_key is not None
         # The fences may be other ones than when the copy was asked for.

@@ -20,6 +20,7 @@ from shared.errors import (
     DecoderFault,
     ObjectChanged,
     ObjectEmpty,
+    ObjectMissing,
     ObjectOlder,
     Rejected,
     StoreUnavailable,
@@ -68,6 +69,8 @@ async def process(tools: Tools, claim: Claim) -> Outcome:
     ClaimLost.
     """
     await tools.bucket.require_known_ours()
+    if claim.attachment.bucket != tools.storage.bucket:  # what lies here is another row's
+        raise ObjectMissing("the row names another bucket")
     attachment_id, revision = claim.attachment.id, claim.attachment.claimed_revision
     outcome = await examine(tools, claim)
     while not await tools.database.run(
@@ -270,6 +273,9 @@ async def _checksum(storage: Storage, key: str, found: StoredObject, head: bytes
 
 
 async def drop_thumbnail(storage: Storage, row: Attachment) -> None:
-    """Remove the thumbnail that an earlier revision may have left; not one older than the row."""
-    if row.thumbnail_key is not None:
+    """Remove the thumbnail that an earlier revision may have left, if it is the row's own.
+
+    One that is older than the row, or lies in another bucket than the row names, is not.
+    """
+    if row.thumbnail_key is not None and row.bucket == storage.bucket:
         await older_objects.delete_own(storage, row.thumbnail_key, row)

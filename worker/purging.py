@@ -5,7 +5,7 @@ import time
 from shared import processing
 from shared.attachments import Attachment
 from shared.erasure import Eraser, places_of
-from shared.errors import StoreError
+from shared.errors import StoreError, StoreRefused
 from shared.log import get_logger
 from shared.part_copies import remove_unfinished
 from shared.processing import Due, Duty, WakeUp
@@ -54,6 +54,8 @@ class Caretaker:
     async def _purge(self, row: Attachment) -> None:
         """Remove all versions of a deleted attachment's objects, as far as the lease lasts."""
         await self._tools.bucket.require_known_ours()
+        if row.bucket != self._tools.storage.bucket:
+            raise StoreRefused(f"the row names bucket {row.bucket}")
         database, lease_s = self._tools.database, self._tools.settings.lease
         began = time.monotonic()
         age_s = await database.run(processing.row_age_s, row.id)

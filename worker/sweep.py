@@ -21,6 +21,9 @@ async def probe(tools: Tools, row: Attachment, *, gate: Gate) -> WakeUp | None:
     Returns what is to be processed now, if there is an object that the row does not describe.
     `gate` notes whether the store answers. Raises StoreError; may be repeated.
     """
+    if row.bucket != tools.storage.bucket:
+        await _leave_elsewhere(tools, row)
+        return None
     try:
         with gate.watch():
             await tools.bucket.require_known_ours()
@@ -55,6 +58,17 @@ async def probe(tools: Tools, row: Attachment, *, gate: Gate) -> WakeUp | None:
     woken = recorded.woken
     log.info("found an upload without an event", attachment=row.id, recorded=bool(woken))
     return woken[0] if woken else None
+
+
+async def _leave_elsewhere(tools: Tools, row: Attachment) -> None:
+    """Ask no more about a row that names another bucket; what lies here is not its object."""
+    if row.state in ("ready", "rejected", "failed"):
+        await tools.database.run(processing.settle_unchanged, row)
+    else:
+        await tools.database.run(
+            processing.settle_missing, row, next_check_s=tools.settings.pending_check
+        )
+    log.warning("row names another bucket", attachment=row.id, bucket=row.bucket)
 
 
 async def _leave_alone(tools: Tools, row: Attachment, found: StoredObject) -> None:

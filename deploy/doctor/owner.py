@@ -2,8 +2,19 @@
 
 from deploy.doctor.examination import Examination, Verdict, failed, ok, warning
 from shared.bucket_owner import MARKER, find_owner
-from shared.database import DatabaseForbids
+from shared.database import Connection, DatabaseForbids
 from shared.errors import StoreRefused
+
+
+async def find_other_bucket(connection: Connection, bucket: str) -> str | None:
+    """Find a bucket that the oldest or the newest row names, if it is another one."""
+    found = await connection.fetchval(
+        "SELECT bucket FROM ((SELECT bucket FROM attachments ORDER BY id LIMIT 1)"
+        " UNION ALL (SELECT bucket FROM attachments ORDER BY id DESC LIMIT 1)) AS rows"
+        " WHERE bucket <> $1 LIMIT 1",
+        bucket,
+    )
+    return None if found is None else str(found)
 
 
 async def check_owner(examination: Examination) -> Verdict:
@@ -30,6 +41,13 @@ async def check_owner(examination: Examination) -> Verdict:
             "name another bucket in ATTACHMENTS_S3_BUCKET; or, if this database replaces the other"
             " one after a restore, end all processes of the other and run `attachments reconcile"
             " --mend`, which takes the bucket over",
+        )
+    if (other := await examination.database.run(find_other_bucket, bucket)) is not None:
+        return warning(
+            f"rows name bucket {other}, but ATTACHMENTS_S3_BUCKET is {bucket}: their files are not"
+            " served",
+            "set it back; or copy the objects below attachments/files/ to the new bucket, and run"
+            " `attachments reconcile --mend`",
         )
     if owner.has_strangers:
         return warning(

@@ -14,8 +14,9 @@ from deploy.bucket import check_bucket
 from deploy.supervisor import StartFailed
 from shared import keys, sequence
 from shared.database import open_database
+from shared.differences import Kind
 from shared.errors import IdsUndecided
-from shared.reconciliation import Kind, Reconciliation
+from shared.reconciliation import Reconciliation
 from tests.acceptance.test_doctor import environment, examine
 from tests.commands import command
 from tests.conftest import StartService
