@@ -142,21 +142,32 @@ async def test_of_two_deployments_that_start_at_one_moment_one_gets_the_bucket(
 
 
 class Ignoring(Storage):
-    """A store that stores an object in any case, as some do that know no `If-None-Match`."""
+    """A store that stores an object in any case, as some do that know no `If-None-Match`.
+
+    Two that write keep step, so that both have found no marker, and both have written at the end.
+    """
+
+    step: asyncio.Barrier
 
     async def create(self, key: str, body: bytes, *, content_type: str) -> bool:
         """Store it."""
+        await self.step.wait()
         await self.write(key, body, content_type=content_type)
+        await self.step.wait()
         return True
 
 
 async def test_at_a_store_without_conditions_two_deployments_agree_whose_the_bucket_is(
     two: Two, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bucket_owner, "SETTLE_S", 0.5)
+    monkeypatch.setattr(bucket_owner, "SETTLE_S", 0.1)
     monkeypatch.setattr(two.storage, "__class__", Ignoring)
+    monkeypatch.setattr(Ignoring, "step", asyncio.Barrier(2), raising=False)
 
-    owners = await asyncio.gather(*(claimed(each, two.storage) for each in (two.first, two.second)))
+    async with asyncio.timeout(60):
+        owners = await asyncio.gather(
+            *(claimed(each, two.storage) for each in (two.first, two.second))
+        )
 
     assert {each.theirs for each in owners} == {await two.owner()}
     assert [each.is_foreign for each in owners].count(True) == 1
