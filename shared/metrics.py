@@ -12,8 +12,9 @@ from aiohttp import web
 from prometheus_client import Counter, generate_latest
 
 from shared.errors import SettingsError
-from shared.listening import SERVER, fault_of, listen_everywhere
+from shared.listening import fault_of, listen_everywhere
 from shared.log import get_logger
+from shared.scrapes import make_server
 from shared.settings import Settings
 
 EVENTS = Counter("attachments_events_total", "Events by dialect and effect", ["dialect", "effect"])
@@ -64,34 +65,17 @@ async def open_metrics(settings: Settings) -> AsyncIterator[str | None]:
         return
     scrapes = Scrapes()
 
-    async def metrics(_request: web.Request) -> web.Response:
-        return web.Response(
-            body=scrapes.body(),
-            headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"},
-        )
-
-    async def name_no_inside(_request: web.Request, response: web.StreamResponse) -> None:
-        response.headers["Server"] = SERVER
-
-    app = web.Application(client_max_size=1024)
-    for path in ("/metrics", "/metrics/"):
-        app.router.add_get(path, metrics)
-    app.on_response_prepare.append(name_no_inside)
-    runner = web.AppRunner(
-        app,
-        handle_signals=False,
-        access_log=None,
-        keepalive_timeout=settings.keep_alive,
-        shutdown_timeout=1,
-    )
+    server = make_server(scrapes.body, keepalive_timeout=settings.keep_alive, lingering_time=1)
+    runner = web.ServerRunner(server, handle_signals=False, shutdown_timeout=1)
     await runner.setup()
     try:
         yield await _listen(runner, settings.metrics_host, settings.metrics_port)
     finally:
         await runner.cleanup()
+        server.unreadable.close()
 
 
-async def _listen(runner: web.AppRunner, host: str, port: int) -> str:
+async def _listen(runner: web.ServerRunner, host: str, port: int) -> str:
     try:
         both = listen_everywhere(host, port)
         site = web.TCPSite(runner, host, port) if both is None else web.SockSite(runner, both)

@@ -1,15 +1,18 @@
 """Metrics: at an address of their own, bounded whatever clients send, and cheap to read."""
 
+import asyncio
 import json
 import socket
+from urllib.parse import urlsplit
 
+import aiohttp
 import pytest
 
 from api.measuring import METHODS
 from shared.metrics import CACHED_S, EVENTS, Scrapes
 from tests.commands import command
 from tests.conftest import StartService, StartWorker
-from tests.service import Service, scrape
+from tests.service import Service, scrape, until
 
 MADE_UP = 200
 
@@ -65,6 +68,63 @@ def test_one_scrape_serves_those_of_the_same_second(monkeypatch: pytest.MonkeyPa
     assert scrapes.body() is first
     now += CACHED_S
     assert scrapes.body() != first
+
+
+def sent(url: str, request: bytes) -> bytes:
+    """Send bytes to a metrics address and return the whole answer."""
+    parts = urlsplit(url)
+    with socket.create_connection((str(parts.hostname), int(parts.port or 0)), timeout=30) as to:
+        to.sendall(request)
+        return b"".join(iter(lambda: to.recv(65536), b""))
+
+
+async def test_what_cannot_be_parsed_is_one_line_a_minute_without_a_word_of_it(
+    service: Service, start_worker: StartWorker
+) -> None:
+    worker = await start_worker(service)
+    logged = [json.loads(line) for line in worker.log().splitlines() if "metrics are" in line]
+    for number in range(20):
+        request = f"GET /metrics HTTP/1.1\r\nHost: x\r\nBad Secret{number}: y\r\n\r\n"
+        answer = await asyncio.to_thread(sent, logged[0]["url"], request.encode())
+        assert answer.startswith(b"HTTP/1.0 400 "), answer
+        assert b"Secret" not in answer
+    lines = [line for line in worker.log().splitlines() if "unreadable" in line]
+    assert len(lines) == 1
+    assert "Secret" not in worker.log()
+    assert "Traceback" not in worker.log()
+
+
+async def test_a_body_ends_its_connection(service: Service) -> None:
+    trailer = b"0\r\nX-Trailer: y\r\n\r\nGET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"
+    head = b"POST /metrics HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    answer = await asyncio.to_thread(sent, service.metrics_url, head + trailer)
+    assert answer.startswith(b"HTTP/1.1 405 ")
+    assert b"attachments_request_seconds" not in answer
+
+
+async def test_connections_are_bounded_and_free_again(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shared.scrapes.MAX_CONNECTIONS", 3)
+    parts = urlsplit(service.metrics_url)
+    place = (str(parts.hostname), int(parts.port or 0))
+    request = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"
+    held = [socket.create_connection(place, timeout=30) for _ in range(3)]
+    for each in held:
+        each.sendall(request)
+        assert await asyncio.to_thread(each.recv, 1) == b"H"
+    with pytest.raises((OSError, AssertionError)):
+        assert await asyncio.to_thread(sent, service.metrics_url, request)
+    for each in held:
+        each.close()
+
+    async def is_free() -> bool:
+        try:
+            return "attachments_request_seconds" in await scrape(service.metrics_url)
+        except aiohttp.ClientError:
+            return False
+
+    await until(is_free)
 
 
 async def test_a_worker_has_an_address_too(service: Service, start_worker: StartWorker) -> None:
