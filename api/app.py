@@ -13,6 +13,7 @@ from api.bodies import open_readers
 from api.copying import open_copies
 from api.documents import Documents
 from api.draining import Drain
+from api.file_links import leave_no_token
 from api.ids import IdCheck
 from api.measuring import measure
 from api.noise import open_noise
@@ -44,7 +45,7 @@ def create_app(
     proxy.
     """
     app = web.Application(
-        middlewares=[measure, answer_errors],
+        middlewares=[measure, leave_no_token, answer_errors],
         client_max_size=attachments.MAX_BULK_BYTES,
         handler_args={
             "keepalive_timeout": settings.keep_alive,

@@ -4,7 +4,6 @@ Libraries of URLs write a query anew: `?1776398568&s=x` becomes `?1776398568=&s=
 another order, or with parameters of others.
 """
 
-import functools
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -13,7 +12,6 @@ from urllib.parse import parse_qsl, unquote
 from aiohttp import web
 
 from api.parts import Parts, now
-from api.problems import Problem
 from api.tokens import Caller
 
 MAX_STAMPS = 4
@@ -87,20 +85,11 @@ async def find_reader(request: web.Request, parts: Parts, query: FileQuery) -> C
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def leaving_no_token(handler: Handler) -> Handler:
-    """Give every answer to an address that holds a token TOKEN_HEADERS, refusals too."""
-
-    @functools.wraps(handler)
-    async def answer(request: web.Request) -> web.StreamResponse:
-        # Its name may be encoded: `%74oken` is read as `token`.
-        if "token" not in unquote(request.rel_url.raw_query_string):
-            return await handler(request)
-        try:
-            response = await handler(request)
-        except Problem as problem:
-            problem.headers |= TOKEN_HEADERS
-            raise
+@web.middleware
+async def leave_no_token(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Give every answer to an address that holds a token TOKEN_HEADERS, whatever the answer is."""
+    response = await handler(request)
+    # Its name may be encoded: `%74oken` is read as `token`.
+    if "token" in unquote(request.rel_url.raw_query_string):
         response.headers.update(TOKEN_HEADERS)
-        return response
-
-    return answer
+    return response

@@ -4,7 +4,7 @@ import asyncio
 
 from aiohttp import web
 
-from api.file_links import find_reader, is_signed, leaving_no_token, read_query
+from api.file_links import find_reader, is_signed, read_query
 from api.parts import PARTS, Parts, now
 from api.problems import not_found
 from api.targets import target
@@ -22,7 +22,6 @@ ASK_WITHIN_S = 5.0
 """How long the store may take to tell the age of an object that no worker has looked at yet."""
 
 
-@leaving_no_token
 async def redirect(request: web.Request) -> web.StreamResponse:
     """GET and HEAD /attachments/files/{partition}/{style}/{file}: 302 to the store, or 404.
 

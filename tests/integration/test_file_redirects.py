@@ -129,7 +129,7 @@ async def test_every_head_fits_in_a_balancers_buffer(working: Service, name: str
     assert (status, body) == (200, TEXT)
     encoded = headers["Content-Disposition"].partition("filename*=UTF-8''")[2]
     extension = ".txt" if name.endswith(".txt") else ""
-    stem = encoded.removesuffix(extension)
+    stem = encoded.removesuffix(extension or "_")  # what is cut has no extension of chance
     assert encoded.endswith(extension)
     assert stem
     assert quote(name.removesuffix(extension), safe="").startswith(stem)

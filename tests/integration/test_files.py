@@ -2,6 +2,7 @@
 
 import re
 import time
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
@@ -20,6 +21,7 @@ PDF = b"%PDF-1.4\n1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj\n%%EOF\n"
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>'
 HTML = b"<!DOCTYPE html><html><script>alert(1)</script></html>"
 EXE = b"MZ\x90\x00" + bytes(56) + b"\x80" + bytes(67) + b"PE\x00\x00\x4c\x01" + bytes(400)
+NOWHERE = "http://127.0.0.1:9"
 OCTETS = "application/octet-stream"
 DAY = "private, max-age=86400"
 
@@ -550,6 +552,23 @@ async def test_no_other_token_opens_a_file(
         return (await fetch(service.client, target)).status == 404
 
     await until(refused)
+
+
+async def test_no_answer_to_an_address_with_a_token_may_be_kept(
+    start_service: StartService, service: Service
+) -> None:
+    path, _ = await with_file(service)
+    alone = await start_service(s3_endpoint_url=NOWHERE, s3_public_url=service.settings.upload_url)
+    for method, target, status in (
+        ("GET", path, 503), ("POST", path, 405), ("GET", "/nothing", 404),
+        ("GET", "/api/v2/attachments", 400),
+    ):  # fmt: skip
+        address = f"{target}?token={service.client.token}"
+        client = replace(service.client, base_url=alone.base_url)
+        answer = await client.request(method, address)
+        assert answer.status == status, answer.body
+        assert answer.headers["Cache-Control"] == "no-store"
+        assert answer.headers["Referrer-Policy"] == "no-referrer"
 
 
 async def test_a_token_opens_no_more_than_a_signature_does(service: Service) -> None:
