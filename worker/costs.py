@@ -45,7 +45,7 @@ _PIXEL_BYTES: Final = {
 }  # fmt: skip
 """Bytes of a pixel in each of Pillow's modes, with those of the copies that are made of it."""
 
-_COPIED: Final = {"GIF": 8, "WEBP": 12, "AVIF": 14, "HEIF": 14}
+_COPIED: Final = {"GIF": 1, "WEBP": 12, "AVIF": 8, "HEIF": 14}
 """Bytes of a pixel besides, in buffers of the decoder or of a canvas."""
 
 _PIXEL_NS: Final = {"PNG": 14, "GIF": 12, "WEBP": 30, "AVIF": 30, "TIFF": 14, "HEIF": 40}

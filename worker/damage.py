@@ -29,6 +29,9 @@ MAX_EARLIER_ENDS: Final = 3
 MAX_PADDING_BYTES: Final = 64 * 1024 * 1024
 """What is filled up of an AVIF or HEIC at the most."""
 
+STRIP_PIXELS: Final = 4_000_000
+"""Pixels that are compared at a time."""
+
 _GREY: Final = range(120, 137)
 """What libjpeg paints where it has no data: grey, give or take what a colour space makes of it."""
 
@@ -121,19 +124,29 @@ def _ink(mode: str, fill: int) -> int | tuple[int, ...]:
 
 def _compare(one: ImageFile.ImageFile, other: ImageFile.ImageFile) -> Rest | None:
     """Find what was never written; None if that is everything."""
-    different = _brightest(ImageChops.difference(_numbers(one), _numbers(other)))
-    different = different.point([0] + [255] * 255)
-    whole = different.getbbox()
+    missing = _differences(one, other)
+    whole = missing.getbbox()
     if one.format in ("WEBP", "AVIF", "HEIF") and whole is not None:
         # Below the first row that differs nothing is known, even where it looks alike.
-        different.paste(255, (0, whole[1], *different.size))
-    if different.getextrema() == (255, 255):
+        missing.paste(255, (0, whole[1], *missing.size))
+    if missing.getextrema() == (255, 255):
         return None
     if one.info.get("interlace"):
-        different = _spread(one, different)
+        missing = _spread(one, missing)
     if one.format == "JPEG" and _is_blank_jpeg(one):
         return None
-    return Rest(image=one, missing=different if whole is not None else None)
+    return Rest(image=one, missing=missing if whole is not None else None)
+
+
+def _differences(one: Image.Image, other: Image.Image) -> Image.Image:
+    """Draw in white where two images differ; some rows at a time, so that they are not copied."""
+    found = Image.new("L", one.size)
+    rows = max(1, STRIP_PIXELS // one.width)
+    for top in range(0, one.height, rows):
+        strip = (0, top, one.width, min(top + rows, one.height))
+        apart = ImageChops.difference(_numbers(one.crop(strip)), _numbers(other.crop(strip)))
+        found.paste(_brightest(apart).point([0] + [255] * 255), strip)
+    return found
 
 
 def _spread(image: Image.Image, missing: Image.Image) -> Image.Image:

@@ -48,6 +48,9 @@ MEMORY_BYTES = 4 * 1024 * 1024
 
 MAX_CHANGES = 3
 
+UNKNOWN = "application/octet-stream"
+"""The content type of what could not be identified."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tools:
@@ -115,14 +118,16 @@ async def _examine(tools: Tools, claim: Claim) -> Outcome:
                 state="ready", etag=found.etag, version_id=found.version_id, size=found.size
             )
             try:
-                content_type = await _identify(tools, row, found, head)
+                content_type, died = await _identify_if_possible(tools, row, found, head)
                 outcome = replace(outcome, content_type=content_type)
                 _judge(row, found, content_type, tools.settings)
+                if died:
+                    raise Undecodable("decoder_died", carries_more=True)
                 if (box := box_of(content_type, more)) is not None:
                     async with _buffered(storage, row.key, found, head, chunks) as buffered:
                         file, checksum = buffered
                         outcome = replace(outcome, checksum_sha256=checksum)
-                        thumbnail = await _decode(tools, claim, box, file.fileno())
+                        thumbnail = await _decode(tools, row, box, file.fileno())
                     return await _stored(tools, claim, thumbnail, outcome)
             except Undecodable as error:
                 outcome = replace(
@@ -150,20 +155,38 @@ async def _examine(tools: Tools, claim: Claim) -> Outcome:
     return outcome
 
 
-async def _decode(tools: Tools, claim: Claim, box: Box, descriptor: int) -> Thumbnail:
+async def _identify_if_possible(
+    tools: Tools, row: Attachment, found: StoredObject, head: bytes
+) -> tuple[str, bool]:
+    """Name the content type, and tell whether what names it died of the file in every attempt.
+
+    It is then nothing but bytes. Raises DecoderFault for what should be tried again.
+    """
+    try:
+        return await _identify(tools, row, found, head), False
+    except DecoderFault as fault:
+        if not _is_last_death(tools, row, fault):
+            raise
+        return UNKNOWN, True
+
+
+async def _decode(tools: Tools, row: Attachment, box: Box, descriptor: int) -> Thumbnail:
     """Decode a file. Raises Undecodable, also where its decoder died in every attempt.
 
     Raises DecoderFault for what should be tried again.
     """
-    row = claim.attachment
     try:
         return await tools.decoders.decode(box, row.organization_id, descriptor)
     except DecoderFault as fault:
-        if str(fault) != "decoder_died" or row.attempt < tools.settings.attempts:
+        if not _is_last_death(tools, row, fault):
             raise
         raise await tools.decoders.measure(
             box, row.organization_id, descriptor, "decoder_died"
         ) from fault
+
+
+def _is_last_death(tools: Tools, row: Attachment, fault: DecoderFault) -> bool:
+    return str(fault) == "decoder_died" and row.attempt >= tools.settings.attempts
 
 
 def _check_age(found: StoredObject, row: Attachment) -> None:

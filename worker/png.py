@@ -5,7 +5,9 @@ a whole image for a bad chunk; browsers, and people who want to see their pictur
 """
 
 import os
+import struct
 import zlib
+from collections.abc import Iterator
 from typing import BinaryIO, Final
 
 from PIL import ImageFile, PngImagePlugin
@@ -24,6 +26,15 @@ TOLD: Final = ("tRNS", "eXIf")
 
 MAX_HEADER_CHUNKS: Final = 1000
 """Chunks before the pixels that are walked over at the most, where their checksums are compared."""
+
+ADAM7: Final = (
+    (0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2),
+    (0, 1, 1, 2),
+)  # fmt: skip
+"""Column and row of the first pixel of each pass of an interlaced one, and steps (section 8.2)."""
+
+_SAMPLES: Final = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+_PIECE_BYTES: Final = 256 * 1024
 
 
 def ignore_what_is_not_used() -> None:
@@ -81,6 +92,45 @@ def last_of_pixels(file: BinaryIO) -> int | None:
             last = file.tell() + length - 1
         file.seek(length + 4, os.SEEK_CUR)
     return last if last is not None and last < size else None
+
+
+def lacks_rows(file: BinaryIO) -> bool:
+    """Whether the compressed pixels of a PNG end, in good order, before all rows are there.
+
+    Pillow leaves the rest as it was, without a word. All pixels are inflated to find out.
+    """
+    file.seek(16)
+    width, height, bits, colour, _, _, interlaced = struct.unpack("!IIBBBBB", file.read(13))
+    passes = ADAM7 if interlaced else ((0, 0, 1, 1),)
+    wanted = 0
+    for column, row, across, down in passes:
+        columns, rows = -(-(width - column) // across), -(-(height - row) // down)
+        if columns > 0 and rows > 0:
+            wanted += rows * (1 + -(-columns * bits * _SAMPLES.get(colour, 1) // 8))
+    unpacker = zlib.decompressobj()
+    for piece in _pixels(file):
+        wanted -= len(unpacker.decompress(piece, _PIECE_BYTES))
+        while unpacker.unconsumed_tail and wanted > 0:
+            wanted -= len(unpacker.decompress(unpacker.unconsumed_tail, _PIECE_BYTES))
+        if wanted <= 0 or unpacker.eof:
+            break
+    return wanted > 0
+
+
+def _pixels(file: BinaryIO) -> Iterator[bytes]:
+    file.seek(8)
+    for _ in range(MAX_BLOCKS):
+        head = file.read(8)
+        if len(head) < 8 or head[4:] == b"IEND":
+            return
+        left = int.from_bytes(head[:4], "big")
+        if head[4:] != b"IDAT":
+            file.seek(left + 4, os.SEEK_CUR)
+            continue
+        while left and (piece := file.read(min(left, _PIECE_BYTES))):
+            left -= len(piece)
+            yield piece
+        file.seek(4, os.SEEK_CUR)
 
 
 def _skip(stream: PngImagePlugin.PngStream, _: int, length: int) -> bytes:

@@ -107,7 +107,9 @@ class DecoderPool:
             log.warning("decoder died", pid=dead.pid, status=status, error=str(error))
             if status == -signal.SIGXCPU or dead.ran_out_of_memory():
                 raise Undecodable("too_expensive", carries_more=True) from None
-            raise DecoderFault("decoder_died") from None
+            # Its own clock on the wall ended it, as this worker was stopped: see `worker.box`.
+            stalled = status == -signal.SIGALRM
+            raise DecoderFault("decoder_stalled" if stalled else "decoder_died") from None
         except asyncio.CancelledError:
             dead, decoder = decoder, None
             await dead.stop()

@@ -163,6 +163,8 @@ def _decode(file: BinaryIO, facts: Facts, budget: Cost) -> _Decoded:
     try:
         image = open_(file)
         image.load()
+        if image.format == "PNG" and _ends_unwritten(image) and png.lacks_rows(file):
+            raise EOFError("rows are missing")
     except (Undecodable, MemoryError, Image.DecompressionBombError):
         raise
     except Exception as error:
@@ -175,6 +177,13 @@ def _decode(file: BinaryIO, facts: Facts, budget: Cost) -> _Decoded:
     facts.damaged |= is_cut_off(file) or (image.format == "PNG" and png.has_wrong_checksum(file))
     box, covered = opened[-1]
     return _Decoded(image=image, box=box, covered=covered, missing=missing)
+
+
+def _ends_unwritten(image: Image.Image) -> bool:
+    """Whether the last row is as it was before anything was decoded, and would be seen so."""
+    if image.mode in ("LA", "RGBA"):
+        return False  # what was not written is transparent
+    return image.crop((0, image.height - 1, image.width, image.height)).getbbox() is None
 
 
 def _cost(image: ImageFile.ImageFile, facts: Facts, file: BinaryIO) -> Cost:

@@ -138,6 +138,13 @@ def webp_frames(count: int) -> bytes:
     return webp(webp_canvas(1, 1, animated=True), webp_frame(webp_of_one_colour(1, 1)) * count)
 
 
+def baseline(side: int) -> bytes:
+    """Draw a JPEG of one colour that really has all its blocks, in one scan of two bits each."""
+    components = range(1, 4)
+    blocks = bits_from_left([(0, 2 * len(components) * _blocks(side))])
+    return _jpeg(0xC0, side, (b"\0", b"\0"), _scan(components, (0, 63), blocks))
+
+
 def _small_png(chunks: bytes, *, before: bytes = b"IDAT") -> bytes:
     return with_png_chunks(encode(quadrants(), "PNG"), chunks, before=before)
 
@@ -172,9 +179,15 @@ PIXELS = (
           EXPENSIVE),
     image(73, "png-2^31-1", "png", lambda: png_of_size(2**31 - 1, 2**31 - 1), EXPENSIVE),
     image(73, "png-50-megapixels-not-there", "png", lambda: png_of_size(3, 16_666_667),
-          DAMAGED | READY),
+          DAMAGED | EXPENSIVE),
     image(73, "png-0", "png", lambda: png(png_header(0, 0)), DAMAGED),
     image(73, "png-50-megapixels", "png", lambda: real_png(5000, 10_000, bits=1, colour=0),
+          READY),
+    # what is large, but cheap to decode
+    image(73, "jpeg-200-megapixels", "jpg", lambda: baseline(14_143), READY),
+    image(73, "jpeg-108-megapixels-progressive", "jpg", lambda: progressive_scans(10, 10_400),
+          READY),
+    image(73, "png-61-megapixels-1-bit", "png", lambda: real_png(9600, 6400, bits=1, colour=0),
           READY),
     image(73, "gif-65535", "gif", lambda: gif_of_size(65_535, 65_535), EXPENSIVE),
     image(73, "gif-frame-beyond-its-screen", "gif",

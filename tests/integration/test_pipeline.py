@@ -3,11 +3,14 @@
 import hashlib
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+
+import pytest
 
 from shared import processing
 from shared.bucket_guard import BucketGuard
 from shared.database import open_database
-from shared.errors import ObjectEmpty
+from shared.errors import DecoderFault, ObjectEmpty
 from shared.storage import Storage, StoredObject
 from tests.data import images
 from tests.objects import exists, opened_storage
@@ -15,7 +18,7 @@ from tests.service import Service
 from tests.stack import Stack
 from worker.pipeline import Tools, process
 from worker.pool import Decoders
-from worker.sniffer import Sniffers
+from worker.sniffer import Read, Sniffers
 
 
 class ReplacingStorage(Storage):
@@ -37,6 +40,48 @@ class ReplacingStorage(Storage):
             if body is not None:
                 await self.write(key, body, content_type="image/png")
             raise
+
+
+class DyingSniffers(Sniffers):
+    """What names content types, and dies of every file."""
+
+    async def identify(self, organization_id: int, head: bytes, size: int, read: Read) -> str:
+        raise DecoderFault("decoder_died")
+
+
+async def test_what_cannot_be_identified_in_any_attempt_is_kept_as_nothing_but_bytes(
+    stack: Stack, service: Service
+) -> None:
+    stack.relay.target = None  # nothing else is to touch the row
+    body = b"what kills whoever looks at it"
+    attachment_id = await service.client.upload(body, name="img.png")
+    await service.execute(
+        "UPDATE attachments SET state = 'uploaded', revision = 1, content_type = 'image/png'"
+        " WHERE id = $1",
+        int(attachment_id),
+    )
+    async with AsyncExitStack() as exits:
+        database = await exits.enter_async_context(open_database(service.settings))
+        storage = await exits.enter_async_context(opened_storage(stack))
+        tools = Tools(
+            settings=service.settings,
+            database=database,
+            storage=storage,
+            bucket=BucketGuard(database, storage),
+            decoders=Decoders(1, timeout_s=30),
+            sniffers=DyingSniffers(timeout_s=30),
+        )
+        claim = await tools.database.run(processing.claim, int(attachment_id), 1, lease_s=30.0)
+        assert claim is not None
+        with pytest.raises(DecoderFault):
+            await process(tools, claim)
+        last = service.settings.model_copy(update={"attempts": 1})
+        await process(replace(tools, settings=last), claim)
+    row = await service.row(attachment_id)
+    assert (row.state, row.reason, row.resized) == ("ready", "decoder_died", False)
+    assert (row.content_type, row.size) == ("application/octet-stream", len(body))
+    assert row.checksum_sha256 == hashlib.sha256(body).hexdigest()
+    assert row.carries_more
 
 
 async def test_an_image_over_an_empty_object_is_not_described_as_empty(

@@ -20,6 +20,7 @@ from tests.data.pieces import (
     with_png_chunks,
     with_segments,
 )
+from worker.png import ADAM7
 from worker.thumbnails import Thumbnail, load_codecs, make_thumbnail
 
 
@@ -118,11 +119,6 @@ def test_row72_what_is_left_of_a_cut_image_is_shown_and_the_rest_left_out(name: 
         assert found.getpixel((found.width - 9, found.height - 9)) == images.CLEAR
 
 
-ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2),
-         (0, 1, 1, 2))  # fmt: skip
-"""Column and row of the first pixel of each pass, and their steps (PNG specification, 8.2)."""
-
-
 def interlaced_png(image: Image.Image, colour: int, passes: int) -> bytes:
     """Write the first passes of an interlaced PNG of 8 bits."""
     width, height = image.size
@@ -144,6 +140,24 @@ def test_row72_an_interlaced_png_is_shown_as_far_as_its_passes_go(
     made, image = make(interlaced_png(drawn, colour, passes))
     assert made.reason == ("damaged" if passes < 7 else None)
     assert looks_like(image, drawn, within={1: 12, 7: 0}.get(passes, 4))
+
+
+@pytest.mark.parametrize("interlaced", [False, True])
+def test_row72_a_png_whose_pixels_end_too_early_in_good_order_is_damaged(interlaced: bool) -> None:
+    drawn = Image.new("RGB", (90, 60), images.WHITE)
+    for missing in (1, 91 * 3, 3000):
+        whole = interlaced_png(drawn, 2, 7) if interlaced else images.encode(drawn, "PNG")
+        rows = zlib.decompressobj().decompress(_pixels_of(whole))[:-missing]
+        header = next(body for name, body in png_chunks(whole) if name == b"IHDR")
+        made, _ = make(png(png_chunk(b"IHDR", header), png_chunk(b"IDAT", zlib.compress(rows))))
+        assert made.reason == "damaged"
+
+
+def test_a_png_that_is_black_at_its_end_is_not_damaged() -> None:
+    for mode in ("1", "L", "P", "RGB", "I;16"):
+        drawn = Image.new(mode, (90, 60))
+        assert make(images.encode(drawn, "PNG"))[0].reason is None
+    assert make(interlaced_png(Image.new("RGB", (90, 60)), 2, 7))[0].reason is None
 
 
 def test_row72_a_jpeg_cut_between_its_scans_is_damaged() -> None:
