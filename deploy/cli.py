@@ -145,6 +145,9 @@ def upload(
     attachable_type: Annotated[str | None, typer.Option(help="Such as comment or task.")] = None,
     attachable_id: Annotated[int | None, typer.Option(min=0, max=MAX_ID)] = None,
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Do not wait until ready.")] = False,
+    timeout: Annotated[
+        float, typer.Option(metavar="S", min=0.1, max=86400, help="Seconds to wait for each file.")
+    ] = 900,
     as_json: Json = False,
     data_dir: DataDir = LOCAL,
 ) -> None:
@@ -154,7 +157,7 @@ def upload(
     """
     import asyncio
 
-    from deploy import report
+    from deploy import report, upload_report
     from deploy.upload import upload_files
     from shared.attachments import ATTACHABLE_TYPES
 
@@ -171,13 +174,14 @@ def upload(
         uploaded = asyncio.run(
             upload_files(
                 api_url, token, organization_id, files, attachable_type=attachable_type,
-                attachable_id=attachable_id, wait=not no_wait, on_progress=on_progress,
+                attachable_id=attachable_id, wait=not no_wait, timeout_s=timeout,
+                on_progress=on_progress,
             )
         )  # fmt: skip
     if as_json:
-        report.print_json([report.uploaded_json(item) for item in uploaded])
+        report.print_json([upload_report.uploaded_json(item) for item in uploaded])
     else:
-        report.print_uploaded(uploaded)
+        upload_report.print_uploaded(uploaded)
     raise typer.Exit(0 if all(item.succeeded for item in uploaded) else 1)
 
 

@@ -5,7 +5,6 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any
 
 from rich.console import Console
 from rich.progress import (
@@ -20,7 +19,7 @@ from rich.progress import Progress as Bars
 from rich.table import Table
 from rich.text import Text
 
-from deploy.upload import Progress, Uploaded
+from deploy.upload import Progress
 from shared.plain import escape, escape_lines
 
 SHOWN_BARS = 8
@@ -62,43 +61,6 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
     if not console.is_terminal:
         console.width = WIDTH_ELSEWHERE
     console.print(table)
-
-
-def uploaded_json(item: Uploaded) -> dict[str, Any]:
-    """Write what became of a file as `upload --json` shows it."""
-    return {
-        "file": str(item.file),
-        "id": item.id,
-        "state": item.state,
-        "reason": item.reason,
-        "content_type": item.content_type,
-        "size": item.size,
-        "width": item.width,
-        "height": item.height,
-        "url": item.url,
-        "thumb": item.thumb,
-        "seconds": round(item.seconds, 3),
-    }
-
-
-def print_uploaded(items: Iterable[Uploaded]) -> None:
-    """Print what became of files as a table; in place of a URL, why there is none to use."""
-    print_table(
-        ("file", "id", "state", "type", "size", "W×H", "seconds", "url"),
-        (
-            (
-                item.file,
-                item.id,
-                item.state or "not created",
-                item.content_type,
-                item.size,
-                f"{item.width}×{item.height}" if item.width and item.height else None,
-                f"{item.seconds:.2f}",
-                item.url if item.succeeded or not item.reason else item.reason["detail"],
-            )
-            for item in items
-        ),
-    )
 
 
 @contextmanager

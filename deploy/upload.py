@@ -8,6 +8,7 @@ import asyncio
 import os
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,9 @@ POLL_FROM_S = 0.05
 POLL_UP_TO_S = 1.0
 POLLS_PER_S = 200
 """However many files wait, they are asked for no more often than this, all together."""
+
+LAST_ANSWER_S = 5.0
+"""How long the API may take to answer the last question, whatever the time limit."""
 
 CONNECT_TIMEOUT_S = 10
 
@@ -260,8 +264,11 @@ class _Client:
         try:
             while True:
                 await asyncio.sleep(max(interval_s, self.waiting / POLLS_PER_S))
-                document = await ask(self.api, "GET", f"{self.base}/{result.id}", expected=200)
-                result = result.told(document)
+                left_s = max(deadline - time.monotonic(), LAST_ANSWER_S)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(left_s):
+                        url = f"{self.base}/{result.id}"
+                        result = result.told(await ask(self.api, "GET", url, expected=200))
                 if result.state in DONE:
                     return result
                 if time.monotonic() > deadline:

@@ -1,12 +1,17 @@
 """`attachments upload` and the commands of operators, against a whole local stack."""
 
+import fcntl
 import json
 import os
+import pty
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from io import BytesIO
@@ -133,12 +138,47 @@ def test_upload_brings_files_to_ready_with_thumbnails_for_images(
     assert abs(thumbnail.width / thumbnail.height - 16 / 9) < 0.05
 
 
-def test_upload_ends_in_a_table_for_people(local: LocalStack, files: Sequence[Path]) -> None:
+def opens(url: str) -> bool:
+    with urlopen(url, timeout=10) as answer:  # noqa: S310 - our own stack
+        return bool(answer.read())
+
+
+def test_upload_in_a_pipe_ends_in_a_line_a_file(local: LocalStack, files: Sequence[Path]) -> None:
     ended = local.run("upload", *files, "--attachable-type", "task", "--attachable-id", "7")
     assert ended.returncode == 0, ended.stderr
-    assert ended.stdout.count(" ready ") == 3
-    assert "1600×900" in ended.stdout
-    assert "Traceback" not in ended.stderr
+    assert ended.stderr == ""
+    wide, tall, note = (line.split("  ") for line in ended.stdout.splitlines())
+    assert [line[1:3] for line in (wide, tall, note)] == [["ready", "-"]] * 3
+    assert [line[4] for line in (wide, tall, note)] == ["1600×900", "600×1200", "-"]
+    assert [line[-1] for line in (wide, tall, note)] == [str(file) for file in files]
+    assert all(opens(url) for url in (*wide[7:9], *tall[7:9], note[7]))
+
+
+def test_upload_on_a_terminal_ends_in_a_table_and_whole_addresses(
+    local: LocalStack, files: Sequence[Path]
+) -> None:
+    terminal, stdout = pty.openpty()
+    fcntl.ioctl(stdout, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    ended = subprocess.run(
+        [sys.executable, "-m", "deploy.cli", "upload", *files, "--data-dir", local.data_dir],
+        env={**bare_environment(), "COLUMNS": ""}, cwd=local.data_dir.parent,
+        stdout=stdout, stderr=subprocess.PIPE, timeout=COMMAND_TIMEOUT_S, check=False,
+    )  # fmt: skip
+    os.close(stdout)
+    shown = b""
+    with suppress(OSError):  # how the end of a terminal's output is told on Linux
+        while chunk := os.read(terminal, 65536):
+            shown += chunk
+    os.close(terminal)
+    assert ended.returncode == 0, ended.stderr
+    table, _, below = shown.decode().replace("\r\n", "\n").partition("\n\n")
+    head, *rows = table.splitlines()
+    assert head.split() == ["id", "state", "reason", "size", "W×H", "seconds", "file"]
+    assert len(rows) == len(files)
+    assert all(len(row) <= 80 and " ready " in row for row in rows)
+    urls = [line.strip() for line in below.splitlines() if "http" in line]
+    assert len(urls) == 5
+    assert all(opens(url) for url in urls)
 
 
 def test_upload_of_many_files_and_a_bad_one_tells_each_apart(

@@ -1,5 +1,6 @@
 """The client's side of an upload, against a server that misbehaves on demand."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -55,6 +56,8 @@ class Scripted:
         if request.match_info["id"] == "0":
             return problem(self.access)
         state = self.states.pop(0) if self.states else "ready"
+        if state == "hang":
+            await asyncio.Event().wait()
         return answer({"data": self.resource(request.match_info["id"], state), "meta": {}})
 
     async def create(self, request: web.Request) -> web.Response:
@@ -222,6 +225,15 @@ async def test_waiting_has_an_end(scripted: Scripted, write: Write) -> None:
     [done] = await send(scripted, write("a.txt"), timeout_s=0.1)
     assert not done.succeeded
     assert done.reason == {"code": "timeout", "detail": "It was still processing after 0.1 s."}
+
+
+async def test_an_api_that_no_longer_answers_does_not_prolong_the_wait(
+    scripted: Scripted, write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deploy.upload.LAST_ANSWER_S", 0.2)
+    scripted.states = ["hang"]
+    [done] = await send(scripted, write("a.txt"), timeout_s=0.1)
+    assert done.reason == {"code": "timeout", "detail": "It was still pending after 0.1 s."}
 
 
 async def test_500_files_are_uploaded_eight_at_a_time(scripted: Scripted, write: Write) -> None:
