@@ -19,22 +19,42 @@ from typing import Annotated, Any
 
 import typer
 
-from deploy import operations
+from deploy import attachments
 from deploy import usage as quotas
 from deploy.doctor import doctor
-from deploy.environment import Misused, Unusable, note, read_client, read_settings
+from deploy.environment import Misused, Unusable, note, read_client, read_settings, tell
 from deploy.events import events_app
-from deploy.operations import LOCAL, MAX_ID, DataDir, Json
+from deploy.options import LOCAL, MAX_ID, DataDir, Json, check_word
+from deploy.organizations import organizations_app
 from deploy.reconcile import reconcile
+from deploy.retrying import retry
+from deploy.tokens import tokens_app
 from shared.errors import AttachmentsError, SettingsError
 from shared.foreign import forget_foreign_variables
 from shared.plain import escape_lines
 
 app = typer.Typer(
-    help="Attachments over JSON:API. Settings are environment variables; see the README.",
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        from shared.version import VERSION
+
+        tell(f"attachments {VERSION}")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    """Attachments over JSON:API. Settings are environment variables; see the README."""
 
 
 @app.command()
@@ -143,7 +163,7 @@ def upload(
         list[Path], typer.Argument(metavar="FILE...", exists=True, dir_okay=False, readable=True)
     ],
     attachable_type: Annotated[str | None, typer.Option(help="Such as comment or task.")] = None,
-    attachable_id: Annotated[int | None, typer.Option(min=0, max=MAX_ID)] = None,
+    attachable_id: Annotated[int | None, typer.Option(min=1, max=MAX_ID)] = None,
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Do not wait until ready.")] = False,
     timeout: Annotated[
         float, typer.Option(metavar="S", min=0.1, max=86400, help="Seconds to wait for each file.")
@@ -163,8 +183,7 @@ def upload(
 
     if (attachable_type is None) != (attachable_id is None):
         raise Misused("--attachable-type and --attachable-id belong together")
-    if attachable_type is not None and attachable_type not in ATTACHABLE_TYPES:
-        raise Misused(f"--attachable-type: must be one of {', '.join(ATTACHABLE_TYPES)}")
+    check_word("--attachable-type", attachable_type, ATTACHABLE_TYPES)
     found = [file.stat() for file in files]
     for file, status in zip(files, found, strict=True):
         if not stat.S_ISREG(status.st_mode):
@@ -186,14 +205,16 @@ def upload(
 
 
 app.command()(doctor)
-app.command()(operations.show)
-app.command()(operations.retry)
+app.command()(attachments.show)
+app.command("list")(attachments.list_attachments)
+app.command()(attachments.count)
+app.command()(retry)
 app.command()(reconcile)
 app.command()(quotas.usage)
 app.add_typer(events_app, name="events")
-operations.organizations_app.command("limit")(quotas.limit)
-app.add_typer(operations.organizations_app, name="organizations")
-app.add_typer(operations.tokens_app, name="tokens")
+organizations_app.command("limit")(quotas.limit)
+app.add_typer(organizations_app, name="organizations")
+app.add_typer(tokens_app, name="tokens")
 
 
 def run(arguments: list[str]) -> int:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from deploy.environment import Misused, Unusable, note, tell, with_database
-from deploy.operations import LOCAL, MAX_ID, DataDir, Json
+from deploy.options import LOCAL, MAX_ID, DataDir, Json
 
 if TYPE_CHECKING:
     from shared.database import Database
@@ -132,7 +132,7 @@ def replay_letters(
         try:
             for number in dict.fromkeys(ids or ()):
                 all_well &= await send(number)
-            before = None
+            before, found = None, False
             while every and (
                 batch := await database.run(
                     dead_letters.list_newest, limit=AT_A_TIME, before=before
@@ -140,7 +140,9 @@ def replay_letters(
             ):
                 for letter in batch:
                     all_well &= await send(letter.id)
-                before = batch[-1].id
+                before, found = batch[-1].id, True
+            if every and not found:
+                note("there is no dead letter; nothing was replayed")
         finally:
             publisher.close()
         if publisher.dropped:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from deploy.environment import Unusable, note, with_database
-from deploy.operations import LOCAL, DataDir, Json
+from deploy.options import LOCAL, DataDir, Json
 
 if TYPE_CHECKING:
     from shared.database import Database

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from deploy.environment import Misused, Unusable, tell, with_database
-from deploy.operations import LOCAL, MAX_ID, DataDir, Json
+from deploy.options import LOCAL, MAX_ID, DataDir, Json
 
 if TYPE_CHECKING:
     from shared.database import Database

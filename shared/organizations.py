@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from shared.database import Connection, Row
+from shared.errors import AttachmentsError
+
+NAMES_LOCK_KEY = 7_236_013_484  # any number that no one else locks in this database
 
 TOKEN_BYTES = 32
 SCOPES = ("read", "write", "admin")
@@ -68,6 +71,60 @@ async def create_organization(
             organization_id,
         )
     return organization_id
+
+
+class NameTaken(AttachmentsError):
+    """There is an organization of that name already."""
+
+    def __init__(self, organization_id: int) -> None:
+        super().__init__(organization_id)
+        self.organization_id = organization_id
+
+
+async def create_named(connection: Connection, name: str, *, force: bool = False) -> int:
+    """Create an organization and return its id.
+
+    Without `force` no two get the same name: raises NameTaken, also for one that another process
+    is creating at the moment. Names of earlier ones may be the same.
+    """
+    async with connection.transaction():
+        if not force:
+            await connection.execute("SELECT pg_advisory_xact_lock($1)", NAMES_LOCK_KEY)
+            taken = await connection.fetchval(
+                "SELECT o.id FROM organizations AS o WHERE o.name = $1 LIMIT 1", name
+            )
+            if taken is not None:
+                raise NameTaken(taken)
+        return await create_organization(connection, name)
+
+
+async def exists(connection: Connection, organization_id: int) -> bool:
+    """Tell whether there is an organization with that id."""
+    found = await connection.fetchval(
+        "SELECT true FROM organizations AS o WHERE o.id = $1", organization_id
+    )
+    return found is not None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Organization:
+    """An organization as it is listed."""
+
+    id: int
+    name: str
+    created_at: datetime
+
+
+async def list_organizations(
+    connection: Connection, *, after: int, limit: int
+) -> list[Organization]:
+    """List up to `limit` organizations with ids above `after`, ascending."""
+    rows = await connection.fetch(
+        "SELECT o.id, o.name, o.created_at FROM organizations AS o WHERE o.id > $1"
+        " ORDER BY o.id LIMIT $2",
+        after, limit,
+    )  # fmt: skip
+    return [Organization(**dict(row)) for row in rows]
 
 
 async def create_token(

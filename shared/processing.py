@@ -633,14 +633,3 @@ async def retry(connection: Connection, ids: Sequence[int]) -> list[WakeUp]:
         ids,
     )
     return [WakeUp(attachment_id=row[0], organization_id=row[1], revision=row[2]) for row in rows]
-
-
-async def failed_ids(connection: Connection, *, after: int, limit: int) -> list[int]:
-    """List the ids of failed attachments above `after`, ascending."""
-    rows = await connection.fetch(
-        "SELECT a.id FROM attachments AS a"
-        " WHERE a.state = 'failed' AND a.id > $1 AND a.deleted_at IS NULL"
-        " ORDER BY a.id LIMIT $2",
-        after, limit,
-    )  # fmt: skip
-    return [row[0] for row in rows]

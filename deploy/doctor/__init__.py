@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import typer
 
 from deploy.environment import Misused
-from deploy.operations import LOCAL, DataDir, Json
+from deploy.options import LOCAL, DataDir, Json
 
 Origin = Annotated[
     str | None, typer.Option(metavar="URL", help="Where browsers upload from: https://app.example")

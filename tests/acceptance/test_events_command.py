@@ -239,6 +239,12 @@ class TestReplay:
         assert (await service.row(one)).state == "uploaded"
 
 
+async def test_replay_of_all_says_that_there_are_none(service: Service) -> None:
+    ended = await command(service, "events", "replay", "--all")
+    assert (ended.status, ended.out) == (0, "")
+    assert ended.err == "there is no dead letter; nothing was replayed\n"
+
+
 @pytest.mark.parametrize(
     "arguments", [["list"], ["show", "1"], ["replay", "1"], ["replay", "--all"]], ids=" ".join
 )

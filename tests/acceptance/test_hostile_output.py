@@ -121,6 +121,26 @@ async def retry(service: Service, _: Path) -> list[Ended]:
     ]
 
 
+async def list_all(service: Service, _: Path) -> list[Ended]:
+    await hostile_attachment(service)
+    as_json = await command(service, "list", "--json")
+    assert json.loads(as_json.out)[0]["name"] == STORED
+    words = await command(service, "list", "--state", ARGUMENT, "--reason", ARGUMENT)
+    return [as_json, await command(service, "list"), words]
+
+
+async def count(service: Service, _: Path) -> list[Ended]:
+    await hostile_attachment(service)
+    return [await command(service, "count"), await command(service, "count", "--json")]
+
+
+async def organizations_list(service: Service, folder: Path) -> list[Ended]:
+    made = await organizations_create(service, folder)
+    as_json = await command(service, "organizations", "list", "--json")
+    assert json.loads(as_json.out)[-1]["name"] == STORED.strip()
+    return [*made, as_json, await command(service, "organizations", "list")]
+
+
 async def events_list(service: Service, _: Path) -> list[Ended]:
     await hostile_letter(service)
     as_json = await command(service, "events", "list", "--json")
@@ -284,15 +304,18 @@ async def up(service: Service, folder: Path) -> list[Ended]:
 
 RUNS: dict[str, Runs] = {
     "api": api,
+    "count": count,
     "consume": consume,
     "doctor": doctor,
     "events list": events_list,
     "events replay": events_replay,
     "events show": events_show,
     "health": health,
+    "list": list_all,
     "migrate": migrate,
     "organizations create": organizations_create,
     "organizations limit": organizations_limit,
+    "organizations list": organizations_list,
     "reconcile": reconcile,
     "retry": retry,
     "show": show,

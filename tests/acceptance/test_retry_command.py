@@ -128,6 +128,41 @@ async def test_failed_takes_all_that_are_failed_and_no_rejected_or_deleted_one(
     assert [await written(service, each) for each in (rejected, deleted)] == before
     nothing = await command(service, "retry", "--failed")
     assert (nothing.status, nothing.out) == (0, "")
+    assert nothing.err == "no attachment is failed; nothing was done\n"
+
+
+async def test_state_and_reason_take_all_that_have_them(service: Service) -> None:
+    other = await service.organization()
+    theirs = str((await other.create())["data"]["id"])
+    rejected, failed, kept, well, deleted = await create(service, 5)
+    put_as = {
+        rejected: ("rejected", "too_large"), failed: ("failed", "missing"), theirs:
+        ("failed", "missing"), kept: ("ready", "unsupported"), well: ("ready", None),
+        deleted: ("rejected", "too_large"),
+    }  # fmt: skip
+
+    async def retried(*options: str) -> set[str]:
+        for each, (state, reason) in put_as.items():
+            await put(service, each, state, reason)
+        await service.execute(
+            "UPDATE attachments SET deleted_at = now() WHERE id = $1", int(deleted)
+        )
+        ended = await command(service, "retry", *options)
+        assert ended.status == 0
+        assert bool(ended.out) is not ended.err.endswith("nothing was done\n")
+        return {line.partition(":")[0] for line in ended.out.splitlines()}
+
+    ours = ("--organization", str(service.client.organization_id))
+    assert await retried("--state", "rejected") == {rejected}
+    assert await retried("--state", "failed") == {failed, theirs}
+    assert await retried("--failed", *ours) == {failed}
+    assert await retried("--reason", "missing") == {failed, theirs}
+    assert await retried("--reason", "missing", *ours) == {failed}
+    assert await retried("--reason", "unsupported") == {kept}
+    assert await retried("--reason", "too_large", "--state", "rejected") == {rejected}
+    assert await retried("--reason", "too_large", "--state", "failed") == set()
+    assert await retried(kept, well) >= {kept}
+    assert (await service.row(well)).state == "ready"
 
 
 async def test_with_the_broker_away_the_sweep_is_left_to_take_over(service: Service) -> None:

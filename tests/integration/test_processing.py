@@ -1014,15 +1014,6 @@ async def test_what_has_a_final_reason_can_be_retried_and_nothing_else(table: Ta
         assert claim is not None
         assert claim.attachment.attempt == 1
     assert await table.run(processing.retry, ids) == []
-    assert await table.run(processing.failed_ids, after=0, limit=10) == []
-
-
-async def test_failed_ids_are_walked_in_order(table: Table) -> None:
-    rows = [await table.finished("a", "failed") for _ in range(5)]
-    await table.set(rows[1].id, "deleted_at = now()")
-    first = await table.run(processing.failed_ids, after=0, limit=2)
-    rest = await table.run(processing.failed_ids, after=first[-1], limit=10)
-    assert [*first, *rest] == [row.id for place, row in enumerate(rows) if place != 1]
 
 
 # --- whatever happens -------------------------------------------------------------------------

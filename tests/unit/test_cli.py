@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,37 @@ def one_line(captured: Captured) -> str:
         pytest.param(["retry", "1", "--failed"], "give either IDs or --failed", id="retry of both"),
         pytest.param(["retry", "x"], "should be a valid integer", id="retry of a word"),
         pytest.param(["organizations", "create", " "], "NAME can't be blank", id="blank name"),
+        pytest.param(["organizations", "create", ""], "NAME can't be blank", id="empty name"),
+        pytest.param(
+            ["tokens", "create", "--organization", "1", "--name", "\t"],
+            "--name can't be blank",
+            id="blank name of a token",
+        ),
+        pytest.param(
+            ["organizations", "create", "\udcff"], "NAME must be UTF-8", id="a name that is no text"
+        ),
+        pytest.param(["list", "--limit", "0"], "greater than or equal to 1", id="list of nothing"),
+        pytest.param(["list", "--organization", "0"], "equal to 1", id="organization zero"),
+        pytest.param(["list", "--state", "good"], "--state: must be one of pending,", id="state"),
+        pytest.param(
+            ["list", "--reason", "broke"], "--reason: must be one of too_large,", id="reason"
+        ),
+        pytest.param(
+            ["retry", "--state", "ready"],
+            "--state: must be one of failed, rejected",
+            id="retry of what is ready",
+        ),
+        pytest.param(
+            ["retry", "1", "--reason", "missing"], "give either IDs or --failed", id="ids, reason"
+        ),
+        pytest.param(
+            ["retry", "--failed", "--state", "rejected"],
+            "give either --failed or --state",
+            id="failed and another state",
+        ),
+        pytest.param(
+            ["retry", "1", "--organization", "1"], "--organization goes with", id="ids of one"
+        ),
         pytest.param(["tokens", "create"], "Missing option '--organization'", id="no owner"),
         *(
             pytest.param(
@@ -124,6 +156,15 @@ def one_line(captured: Captured) -> str:
             "--attachable-type: must be one of invoice,",
             id="unknown type",
         ),
+        pytest.param(
+            ["upload", __file__, "--attachable-type", "task", "--attachable-id", "0"],
+            "greater than or equal to 1",
+            id="attachable zero",
+        ),
+        pytest.param(["upload", __file__, "--timeout", "0"], "equal to 0.1", id="no time"),
+        pytest.param(
+            ["upload", __file__, "--timeout", "nan"], "less than or equal to 86400", id="no number"
+        ),
         pytest.param(["up", "--port", "70000"], "less than or equal to 65535", id="no such port"),
     ],
 )
@@ -140,7 +181,10 @@ DATABASE_COMMANDS = [
         ["show", "1"],
         ["retry", "1"],
         ["retry", "--failed"],
+        ["list"],
+        ["count"],
         ["organizations", "create", "Acme"],
+        ["organizations", "list"],
         ["tokens", "create", "--organization", "1"],
         ["tokens", "list", "--organization", "1"],
         ["tokens", "revoke", "1"],
@@ -403,6 +447,12 @@ class TestUpload:
         monkeypatch.setenv("ATTACHMENTS_ORGANIZATION_ID", "1")
         assert run(["upload", file]) == 1
         assert "API" in one_line(capsys)
+
+
+def test_the_version_is_that_of_the_project(capsys: Captured) -> None:
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
+    assert run(["--version"]) == 0
+    assert capsys.readouterr() == (f"attachments {project['project']['version']}\n", "")
 
 
 def test_help_is_quick_because_it_loads_nothing_heavy() -> None:

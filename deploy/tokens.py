@@ -1,126 +1,18 @@
-"""The commands of operators: look at attachments, retry them, manage organizations and tokens."""
+"""The commands of operators about the tokens of an organization."""
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from deploy.attachments import check_organization
 from deploy.environment import Misused, Unusable, note, tell, with_database
 from deploy.expiry import parse_expiry
+from deploy.options import LOCAL, MAX_ID, DataDir, Json, Organization, check_name
 
 if TYPE_CHECKING:
     from shared.database import Database
 
-MAX_ID = 2**63 - 1
-FAILED_AT_A_TIME = 500
-LOCAL = Path(".attachments")
-
-DataDir = Annotated[
-    Path, typer.Option(help="Where `attachments up` keeps the local stack, used if nothing is set.")
-]
-AttachmentId = Annotated[int, typer.Argument(metavar="ID", min=1, max=MAX_ID)]
-Organization = Annotated[int, typer.Option(min=1, max=MAX_ID, help="The organization's id.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
-
-organizations_app = typer.Typer(help="Create organizations and set their quotas.")
 tokens_app = typer.Typer(help="Create, list and revoke the tokens of an organization.")
-
-
-def show(attachment_id: AttachmentId, as_json: Json = False, data_dir: DataDir = LOCAL) -> None:
-    """Show an attachment as it stands in the database, whoever owns it, deleted or not."""
-    from deploy import report
-    from shared.addresses import without_credentials
-    from shared.attachments import FIELDS, find_any
-    from shared.part_settings import DatabaseSettings
-    from shared.reasons import sentence
-
-    row = with_database(
-        data_dir, DatabaseSettings, lambda database, _: database.run(find_any, attachment_id)
-    )
-    if row is None:
-        raise Unusable(f"there is no attachment {attachment_id}")
-    values: dict[str, Any] = {"id": row.id, "state": row.state, "reason": row.reason}
-    values["reason_detail"] = sentence(row.reason) if row.reason else None
-    for name in ("attempt", "due_at"):
-        values[name] = getattr(row, name)
-    values |= {"key": row.key, "thumbnail_key": row.thumbnail_key}
-    values |= {name: getattr(row, name) for name in FIELDS if name != "age_s"}
-    if row.temp_url is not None:
-        values["temp_url"] = without_credentials(row.temp_url)
-    if as_json:
-        report.print_json(values)
-    else:
-        report.print_table(("attachment", ""), values.items())
-
-
-def retry(
-    ids: Annotated[list[int] | None, typer.Argument(metavar="[ID]...", min=1, max=MAX_ID)] = None,
-    failed: Annotated[bool, typer.Option("--failed", help="Retry all that are failed.")] = False,
-    data_dir: DataDir = LOCAL,
-) -> None:
-    """Send failed and rejected attachments through processing again."""
-    if bool(ids) == failed:
-        raise Misused("give either IDs or --failed")
-    from shared import processing
-    from shared.attachments import find_any
-    from shared.broker import Publisher
-    from shared.deployment import find_prefix
-    from shared.part_settings import QueueSettings
-
-    async def work(database: "Database", settings: QueueSettings) -> bool:
-        prefix = await find_prefix(database, settings)
-        publisher = Publisher(settings.broker_url.get_secret_value(), prefix)
-        unknown = False
-
-        async def send(batch: list[int]) -> set[int]:
-            woken = await database.run(processing.retry, batch)
-            for wake_up in woken:
-                publisher.publish(wake_up)
-                tell(f"{wake_up.attachment_id}: is processed again")
-            return {wake_up.attachment_id for wake_up in woken}
-
-        try:
-            for number in sorted(set(ids or ()) - await send(list(set(ids or ())))):
-                row = await database.run(find_any, number)
-                if row is None:
-                    unknown = True
-                    note(f"{number}: there is no such attachment")
-                elif row.deleted_at is not None:
-                    tell(f"{number}: is deleted; nothing was done")
-                else:
-                    tell(f"{number}: is {row.state}, not failed or rejected; nothing was done")
-            after = 0
-            while failed and (
-                batch := await database.run(
-                    processing.failed_ids, after=after, limit=FAILED_AT_A_TIME
-                )
-            ):
-                await send(batch)
-                after = batch[-1]
-        finally:
-            publisher.close()
-        if publisher.dropped:
-            note(publisher.left_to_sweep)
-        return not unknown
-
-    raise typer.Exit(0 if with_database(data_dir, QueueSettings, work) else 1)
-
-
-@organizations_app.command("create")
-def create_organization(name: str, data_dir: DataDir = LOCAL) -> None:
-    """Create an organization and print its id."""
-    from shared import organizations
-    from shared.part_settings import DatabaseSettings
-
-    if not name.strip():
-        raise Misused("NAME can't be blank")
-    tell(
-        with_database(
-            data_dir,
-            DatabaseSettings,
-            lambda database, _: database.run(organizations.create_organization, name),
-        )
-    )
 
 
 def parse_scopes(given: list[str]) -> str:
@@ -157,9 +49,10 @@ def create_token(
             " default, is everything. The widest counts if several are given.",
         ),
     ] = None,
+    as_json: Json = False,
     data_dir: DataDir = LOCAL,
 ) -> None:
-    """Create a token and print it, this once, alone on standard output."""
+    """Create a token and print it, this once, alone on standard output; its id on the other."""
     from datetime import UTC, datetime
 
     import asyncpg
@@ -168,6 +61,7 @@ def create_token(
     from shared import organizations
     from shared.part_settings import DatabaseSettings
 
+    name = check_name("--name", name)
     widest = parse_scopes(scope or [])
     end = None if expires is None else parse_expiry(expires, now=datetime.now(UTC))
 
@@ -198,11 +92,16 @@ def create_token(
         return issued
 
     token = with_database(data_dir, DatabaseSettings, work)
-    tell(token.plain)
+    if as_json:
+        report.print_json({"id": token.id, "token": token.plain, "scope": token.scope,
+                           "expires_at": token.expires_at})  # fmt: skip
+    else:
+        tell(token.plain)
     until = f"until {report.plain(token.expires_at)}" if token.expires_at else "until it is revoked"
     note(
         f"This is token {token.id}, scope {token.scope}, good {until}."
-        f" It is not shown again: only its digest is kept. Created by {by}."
+        f" It is not shown again: only its digest is kept. `attachments tokens revoke {token.id}`"
+        f" ends it. Created by {by}."
     )
 
 
@@ -217,11 +116,11 @@ def list_tokens(
     from shared import organizations
     from shared.part_settings import DatabaseSettings
 
-    tokens = with_database(
-        data_dir,
-        DatabaseSettings,
-        lambda database, _: database.run(organizations.list_tokens, organization),
-    )
+    async def work(database: "Database", _: DatabaseSettings) -> list[organizations.Token]:
+        await check_organization(database, organization)
+        return await database.run(organizations.list_tokens, organization)
+
+    tokens = with_database(data_dir, DatabaseSettings, work)
     if as_json:
         report.print_json([asdict(token) for token in tokens])
         return
