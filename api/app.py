@@ -9,7 +9,6 @@ from aiohttp import web
 
 from api import attachments, events, files, listing, usage
 from api.access import EventsGate, open_gate
-from api.bodies import open_readers
 from api.copying import open_copies
 from api.documents import Documents
 from api.draining import Drain
@@ -19,6 +18,7 @@ from api.measuring import measure
 from api.noise import open_noise
 from api.parts import PARTS, Parts
 from api.problems import answer_errors, general, unavailable
+from api.readers import Readers
 from api.server import MAX_LINE, Runner
 from api.sns import open_sns
 from api.uploads import open_lookups
@@ -71,7 +71,7 @@ def create_app(
                 clients=clients,
                 quotas=Quotas.of_settings(settings),
                 walks=listing.Walks(),
-                readers=open_readers(),
+                readers=Readers(),
                 copies=open_copies(),
                 lookups=open_lookups(),
                 storage=storage,

@@ -4,8 +4,9 @@ import asyncio
 import json
 import math
 import zlib
-from collections.abc import Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
 from functools import lru_cache
 from typing import Any, NoReturn, TypeVar
 
@@ -14,7 +15,7 @@ from aiohttp.http_exceptions import TransferEncodingError
 
 from api.media_types import KEPT_CHARACTERS, parse_media_type, split_list
 from api.problems import MEDIA_TYPE, bad_request, general
-from shared.turns import Turns
+from api.readers import LONG_BYTES, Readers
 
 T = TypeVar("T")
 
@@ -34,9 +35,6 @@ TOO_MANY = f"The body holds more than {MAX_MARKS} brackets, commas and colons"
 SHORT_BYTES = 16 * 1024
 """A longer body is read in a thread, so that others' requests go on meanwhile."""
 
-WAITING_READERS = 32
-"""How many long bodies of one organization wait, each of up to 1 MiB."""
-
 # One thread: several at work would take the interpreter from the event loop more often.
 _reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="long-documents")
 
@@ -44,12 +42,18 @@ _NO_MARKS = bytes(set(range(256)) - set(b"[]{},:"))
 CUT_SHORT = "The body is cut short or wrongly encoded"
 
 
-async def read_raw(request: web.Request, *, max_bytes: int) -> bytes:
+async def read_raw(
+    request: web.Request,
+    *,
+    max_bytes: int,
+    receive_long: Callable[[], Awaitable[None]] | None = None,
+) -> bytes:
     """Read a whole body of at most `max_bytes`, as it was sent.
 
-    Raises Problem: 413 (at once where Content-Length says so), 408 after ten seconds, 400 for
-    what is cut short. A client that waits for `100 Continue` gets it here, so that every refusal
-    that needs no body comes before it (RFC 9110, section 10.1.1).
+    `receive_long` is awaited once, before more than LONG_BYTES of it are kept. Raises Problem: 413
+    (at once where Content-Length says so), 408 after ten seconds, 400 for what is cut short; and
+    what `receive_long` raises. A client that waits for `100 Continue` gets it here, so that every
+    refusal that needs no body comes before it (RFC 9110, section 10.1.1).
     """
     if request.content_length is not None and request.content_length > max_bytes:
         raise general(413, headers={"Connection": "close"})
@@ -68,6 +72,9 @@ async def read_raw(request: web.Request, *, max_bytes: int) -> bytes:
                 received += chunk
                 if len(received) > max_bytes:
                     raise general(413, headers={"Connection": "close"})
+                if receive_long is not None and len(received) > LONG_BYTES:
+                    await receive_long()
+                    receive_long = None
     except TimeoutError:
         raise general(408, headers={"Connection": "close"}) from None
     except (
@@ -116,14 +123,9 @@ def _inflater(request: web.Request) -> "zlib._Decompress | None":
     return zlib.decompressobj(zlib.MAX_WBITS | 32)  # reads the header of either
 
 
-def open_readers() -> Turns:
-    """Make the turns in which long documents are read, one at a time."""
-    return Turns(1, each=1, waiting=WAITING_READERS)
-
-
 async def read_json(
     request: web.Request,
-    readers: Turns,
+    readers: Readers,
     key: Hashable,
     *,
     max_bytes: int,
@@ -131,22 +133,27 @@ async def read_json(
 ) -> T:
     """Read a body, decode it and check what it holds, in a thread if it is long or compressed.
 
-    `key` is the organization, in whose turn a long one is read. Returns what `check` makes of the
-    document. Raises Problem as `read_raw`, `inflate`, `parse_json` and `check`, Busy if too many
-    of its bodies wait already.
+    `key` is the organization, in whose turns a long one is received and read. Returns what `check`
+    makes of the document. Raises Problem as `read_raw`, `inflate`, `parse_json` and `check`, Busy
+    if too many of its bodies wait already.
     """
     encoded = "Content-Encoding" in request.headers
     if encoded:
         check_encoding(request)
-    body = await read_raw(request, max_bytes=max_bytes)
-    if len(body) <= SHORT_BYTES and not encoded:
-        return check(parse_json(body))
+    async with AsyncExitStack() as held:
 
-    def read() -> T:
-        return check(parse_json(inflate(request, body, max_bytes=max_bytes)))
+        async def receive() -> None:
+            await held.enter_async_context(readers.receive(key))
 
-    async with readers.turn(key):
-        return await asyncio.get_running_loop().run_in_executor(_reader, read)
+        body = await read_raw(request, max_bytes=max_bytes, receive_long=receive)
+        if len(body) <= SHORT_BYTES and not encoded:
+            return check(parse_json(body))
+
+        def read() -> T:
+            return check(parse_json(inflate(request, body, max_bytes=max_bytes)))
+
+        async with readers.read(key):
+            return await asyncio.get_running_loop().run_in_executor(_reader, read)
 
 
 def parse_json(body: bytes) -> Any:
@@ -223,7 +230,6 @@ _decoder = json.JSONDecoder(
 
 MAX_RANGES = 100
 """How many media ranges of Accept are looked at: a client may send hundreds of thousands."""
-
 
 USUAL_ACCEPTS = (["*/*"], [f"{MEDIA_TYPE}; ext=bulk"])
 """Accept headers that every answer meets; they need not be parsed."""

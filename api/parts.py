@@ -13,6 +13,7 @@ from api.draining import Drain
 from api.ids import IdCheck
 from api.listing import Walks
 from api.noise import Noise
+from api.readers import Readers
 from api.sns import Sns
 from api.tokens import Caller
 from shared.allowance import Allowance
@@ -40,7 +41,7 @@ class Parts:
     clients: Shares
     quotas: Quotas
     walks: Walks
-    readers: Turns
+    readers: Readers
     copies: Turns
     lookups: Turns
     storage: Storage

@@ -1,18 +1,22 @@
 """One organization's statements and lists leave connections to all others and to the store."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import asyncpg
 import pytest
+from yarl import URL
 
+from api.readers import LONG_BYTES, RECEIVED_EACH
 from shared.shares import WAITING, open_shares, share_of, split_pool
 from tests.conftest import StartService
-from tests.service import Answer, Client, Service, make_settings, until
+from tests.service import MEDIA_TYPE, Answer, Client, Service, make_settings, until
 from tests.stack import EVENTS_TOKEN, Stack
 
 PATH = "/api/v2/attachments"
+BULK = f"{MEDIA_TYPE}; ext=bulk"
 FILL = """
 INSERT INTO attachments (organization_id, bucket, name, file_name, attachable_type, attachable_id,
                          policy_expires_at)
@@ -46,6 +50,60 @@ async def waiting(service: Service) -> int:
             " AND datname = current_database()"
         )
     )
+
+
+def long_bulk(client: Client) -> bytes:
+    """Write a bulk request of more than LONG_BYTES, as it is sent."""
+    resource = {"type": "attachments", "attributes": {"name": "a.png"}, "meta": {"x": "y" * 900}}
+    body = json.dumps({"data": [resource] * 100}).encode()
+    assert len(body) > LONG_BYTES
+    head = (
+        f"POST {PATH} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n"
+        f"Content-Type: {BULK}\r\nAccept: {BULK}\r\nConnection: close\r\n"
+        f"X-Auth-Token: {client.token}\r\nX-Organization-Id: {client.organization_id}\r\n\r\n"
+    )
+    return head.encode() + body
+
+
+async def status_of_bulk(client: Client) -> int:
+    """Send a long bulk request and return its status."""
+    url = URL(client.base_url)
+    reader, writer = await asyncio.open_connection(url.host, url.port)
+    sent = long_bulk(client)
+    writer.write(sent[:-1])  # what comes in one piece needs no place
+    await writer.drain()
+    await asyncio.sleep(0.05)
+    writer.write(sent[-1:])
+    answer = await reader.read()
+    writer.close()
+    return int(answer.split()[1])
+
+
+async def test_bodies_that_one_organization_does_not_end_keep_no_other_from_sending(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.bodies.READ_TIMEOUT_S", 120)
+    other, url = await service.organization(), URL(service.base_url)
+    assert await status_of_bulk(service.client) == 201
+    held = []
+    for _ in range(RECEIVED_EACH):
+        _, writer = await asyncio.open_connection(url.host, url.port)
+        writer.write(long_bulk(service.client)[:-1])
+        held.append(writer)
+
+    async def is_full() -> bool:
+        return await status_of_bulk(service.client) == 429
+
+    await until(is_full, within_s=60)
+    assert await status_of_bulk(other) == 201
+    assert (await service.client.create("a.png"))["data"]["id"]
+    for writer in held:
+        writer.close()
+
+    async def is_free() -> bool:
+        return await status_of_bulk(service.client) == 201
+
+    await until(is_free, within_s=30)
 
 
 @pytest.mark.parametrize("pool", [2, 3, 10])

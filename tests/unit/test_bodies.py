@@ -28,6 +28,7 @@ from api.bodies import (
     read_raw,
 )
 from api.problems import MEDIA_TYPE, Problem
+from api.readers import Readers
 from shared.errors import Busy
 from shared.turns import Turns
 
@@ -218,7 +219,7 @@ def test_a_resource_as_it_is_shown_may_be_sent_a_hundred_times() -> None:
 
 
 async def given_to(
-    readers: Turns,
+    readers: Readers,
     body: bytes,
     *headers: tuple[str, str],
     check: Callable[[Any], Any] = lambda document: document,
@@ -234,10 +235,10 @@ async def given_to(
 
 async def test_long_and_compressed_documents_are_read_in_turn_and_short_ones_at_once() -> None:
     long = json.dumps(["a" * SHORT_BYTES]).encode()
-    readers = Turns(1, each=1, wait_s=0.01)
+    readers = Readers(reading=Turns(1, each=1, wait_s=0.01))
     assert await given_to(readers, long) == json.loads(long)
     assert await given_to(readers, gzip.compress(long), GZIP) == json.loads(long)
-    await readers.take("another")
+    await readers.reading.take("another")
     assert await given_to(readers, b"[1]") == [1]
     for body, headers in ((long, []), (gzip.compress(b"[1]"), [GZIP])):
         with pytest.raises(Busy):
@@ -252,19 +253,19 @@ async def test_a_long_document_is_checked_beside_the_event_loop(encoded: bool) -
     def thread(_document: Any) -> int:
         return threading.get_ident()
 
-    assert await given_to(Turns(1, each=1), body, *headers, check=thread) != threading.get_ident()
-    assert await given_to(Turns(1, each=1), b"[1]", check=thread) == threading.get_ident()
+    assert await given_to(Readers(), body, *headers, check=thread) != threading.get_ident()
+    assert await given_to(Readers(), b"[1]", check=thread) == threading.get_ident()
 
     def refuse(_document: Any) -> None:
         raise Problem(422, [])
 
     with pytest.raises(Problem) as problem:
-        await given_to(Turns(1, each=1), body, *headers, check=refuse)
+        await given_to(Readers(), body, *headers, check=refuse)
     assert status_of(problem) == 422
 
 
 async def test_a_bomb_is_refused_and_leaves_its_turn() -> None:
-    readers = Turns(1, each=1, wait_s=0.01)
+    readers = Readers(reading=Turns(1, each=1, wait_s=0.01))
     for _ in range(3):
         with pytest.raises(Problem) as problem:
             await given_to(readers, gzip.compress(b"[" * 1_000_000), GZIP)
