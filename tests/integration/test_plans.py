@@ -513,6 +513,10 @@ CALLS: dict[str, tuple[Call, Callable[[Any], bool]]] = {
     "attachments.find_rows": (
         lambda c: attachments.find_rows(c, range(1000, 2000)), lambda found: len(found) == 1000,
     ),
+    "reconciliation.name_bucket": (
+        lambda c: with_row(c, lambda row: reconciliation.name_bucket(c, row, "other")),
+        lambda found: found is None,
+    ),
     "reconciliation.walk_rows": (
         lambda c: reconciliation.walk_rows(c, ROWS // 2), lambda found: len(found) == 1000,
     ),
