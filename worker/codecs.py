@@ -51,8 +51,8 @@ jpeg.forgive_application_data()
 class Facts:
     """What is found out about an image on the way, whatever comes of it.
 
-    `width` and `height` are those of the upright image in pixels, None where no header tells them.
-    It is `damaged` where something of it is missing or wrong.
+    `width` and `height` are in pixels as stored, None where no header tells them. It is `damaged`
+    where something of it is missing or wrong. `opened` is the image whose header was read last.
     """
 
     width: int | None = None
@@ -60,6 +60,7 @@ class Facts:
     carries_more: bool = False
     damaged: bool = False
     jpeg_header: jpeg.Header | None = None
+    opened: ImageFile.ImageFile | None = None
 
     def has_size(self, width: int, height: int) -> None:
         """Note what a header says, if it can be true."""
@@ -120,6 +121,7 @@ def open_image(file: BinaryIO, facts: Facts, budget: Cost) -> ImageFile.ImageFil
                 refused = error
                 continue
             facts.has_size(*image.size)
+            facts.opened = image
             if isinstance(image, TiffImagePlugin.TiffImageFile):
                 tiff.check_header(image)
                 facts.damaged |= tiff.lacks_pixels(image, file.seek(0, os.SEEK_END))

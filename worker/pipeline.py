@@ -30,6 +30,7 @@ from shared.limits import allows
 from shared.processing import Claim, Outcome
 from shared.settings import Settings
 from shared.storage import Storage, StoredObject
+from worker.dimensions import read_dimensions
 from worker.formats import Box, box_of, promises_thumbnail
 from worker.pool import Decoders
 from worker.sniffer import Sniffers
@@ -149,6 +150,8 @@ async def _examine(tools: Tools, claim: Claim) -> Outcome:
             _judge(row, found, outcome.content_type or "", tools.settings)
         except Rejected as rejected:
             outcome = replace(outcome, state="rejected", reason=rejected.code)
+    if outcome.width is None and (size := read_dimensions(outcome.content_type or "", head)):
+        outcome = replace(outcome, width=size[0], height=size[1])
     await drop_thumbnail(storage, row)
     if outcome.checksum_sha256 is None:
         outcome = replace(outcome, checksum_sha256=await _checksum(storage, row.key, found, head))

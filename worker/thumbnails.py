@@ -114,7 +114,11 @@ def make_thumbnail(file: BinaryIO, *, budget: Cost = BUDGET) -> Thumbnail:
         code = "too_expensive"
     except Exception as error:  # Pillow lets nearly anything escape from a bad file
         code = "unsupported" if codecs.is_unknown(file, error) else "damaged"
-    raise Undecodable(code, width=facts.width, height=facts.height, carries_more=facts.carries_more)
+    width, height = facts.width, facts.height
+    # PNG would be decoded for what may stand behind the pixels.
+    if facts.opened is not None and "exif" in facts.opened.info and _orientation(facts.opened) >= 5:
+        width, height = height, width
+    raise Undecodable(code, width=width, height=height, carries_more=facts.carries_more)
 
 
 def _make(file: BinaryIO, facts: Facts, budget: Cost) -> Thumbnail:
@@ -173,6 +177,7 @@ def _decode(file: BinaryIO, facts: Facts, budget: Cost) -> _Decoded:
         facts.damaged = True
         rest = damage.decode_rest(file, facts, open_)
         image, missing = rest.image, rest.missing
+        facts.opened = image  # the other one may go
     # What a decoder did not miss may be missing all the same: frames, or a PNG's last chunks.
     facts.damaged |= is_cut_off(file) or (image.format == "PNG" and png.has_wrong_checksum(file))
     box, covered = opened[-1]

@@ -100,6 +100,34 @@ async def test_what_a_desktop_would_run_is_never_served_even_while_it_is_looked_
     assert (await follow(client, url)).status == 404
 
 
+async def test_row72_what_is_left_of_a_damaged_picture_is_shown_and_the_file_is_served(
+    working: Service,
+) -> None:
+    drawn = images.quadrants(640, 480)
+    whole = {kind: images.encode(drawn, kind) for kind in ("JPEG", "PNG")}
+    files = [
+        ("cut.jpg", whole["JPEG"][: len(whole["JPEG"]) * 3 // 4], "damaged"),
+        ("no-end.jpg", whole["JPEG"][:-2], "damaged"),
+        ("cut.png", whole["PNG"][: len(whole["PNG"]) * 3 // 4], "damaged"),
+        ("no-end.png", whole["PNG"][:-12], "damaged"),
+        ("blank.png", whole["PNG"] + bytes(512), None),
+    ]
+    ids = await upload_all(working, [(name, body) for name, body, _ in files])
+    assert not await settle_all(working, ids)
+    for attachment_id, (_, body, reason) in zip(ids, files, strict=True):
+        resource = await working.client.show(attachment_id)
+        assert outcome(resource) == ("ready", reason)
+        assert resource["attributes"]["resized"] is True
+        assert (resource["meta"]["width"], resource["meta"]["height"]) == (640, 480)
+        assert resource["attributes"]["size"] == len(body)
+        assert resource["meta"]["checksum_sha256"] == hashlib.sha256(body).hexdigest()
+        thumbnail = await follow(working.client, resource["attributes"]["thumb"])
+        upper = images.corners(Image.open(io.BytesIO(thumbnail.body)))[:2]
+        assert are_close(upper, images.opaque(images.RED, images.GREEN))
+        served = await follow(working.client, resource["attributes"]["url"])
+        assert (served.body, served.disposition) == (body, "inline")
+
+
 async def test_row74_bombs_are_refused_by_their_header_or_stopped_by_the_clock(
     start_service: StartService, start_worker: StartWorker, storage: Storage
 ) -> None:

@@ -183,6 +183,16 @@ def test_what_a_header_calls_too_expensive_is_measured_and_not_decoded(
         assert (caught.value.width, caught.value.height) == (100, 64)
 
 
+@pytest.mark.usefixtures("more")
+@pytest.mark.parametrize("kind", ["JPEG", "WEBP", "AVIF", "HEIF"])
+def test_what_is_not_decoded_is_measured_upright(kind: str) -> None:
+    content = images.oriented(6, kind)
+    with raises("too_expensive") as caught:
+        make_thumbnail(io.BytesIO(content), budget=NOTHING)
+    wanted = (120, 80) if kind != "WEBP" else (80, 120)  # its turn stands behind its pixels
+    assert (caught.value.width, caught.value.height) == wanted
+
+
 @pytest.mark.parametrize(
     "content",
     [
