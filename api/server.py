@@ -71,7 +71,7 @@ async def answer(
     request[NOISE] = noise
     if proxies:
         request[PROXIES] = proxies
-    expects = False
+    expects = "Expect" in request.headers
 
     async def checked(request: web.Request) -> web.StreamResponse:
         host = request.headers.get("Host")
@@ -83,8 +83,6 @@ async def answer(
             if expect.lower() != "100-continue":
                 _refuse(noise, client_address(request), "expect")
                 raise general(417)
-            nonlocal expects
-            expects = True
             request = _without_expect(request)
         if request.raw_path.partition("?")[0].count("/") > MAX_SLASHES:
             raise not_found()

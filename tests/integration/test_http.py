@@ -279,6 +279,19 @@ async def test_an_unknown_token_is_refused_before_the_body_is_sent(running: Serv
     assert answer.startswith(b"HTTP/1.1 401 "), answer
 
 
+@pytest.mark.parametrize(
+    ("usual", "other", "status"),
+    [(b"100-continue", b"another", 417), (b"Host: localhost", b"Host: no host", 400)],
+)
+async def test_what_the_server_itself_refuses_before_a_body_ends_the_connection(
+    running: Service, usual: bytes, other: bytes, status: int
+) -> None:
+    head = head_of(running.client, f"POST {PATH}", 50).replace(usual, other)
+    answer = await exchange(running, head)
+    assert answer.startswith(f"HTTP/1.1 {status} ".encode()), answer
+    assert b"Connection: close" in answer
+
+
 async def test_a_body_that_is_wanted_is_asked_for(start_service: StartService) -> None:
     service = await start_service()
     sent = json.dumps(DOCUMENT).encode()
