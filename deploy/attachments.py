@@ -1,10 +1,11 @@
 """The commands of operators that look at attachments: one, the newest, and how many there are."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from deploy.environment import Unusable, note, with_database
+from deploy.environment import Unusable, note, tell, with_database
 from deploy.options import (
     LOCAL,
     MAX_ID,
@@ -82,16 +83,8 @@ def list_attachments(
     if as_json:
         report.print_json([_described(row) for row in rows])
     else:
-        report.print_table(
-            ("id", "organization", "state", "reason", "type", "size", "created", "name"),
-            (
-                (
-                    row.id, row.organization_id, row.state, row.reason, row.content_type, row.size,
-                    row.created_at, row.name,
-                )
-                for row in rows
-            ),
-        )  # fmt: skip
+        for line in table(rows, report.width()):
+            tell(line)
     if len(found) > limit:
         note(f"there are more: --before {rows[-1].id} lists those that are older")
 
@@ -170,6 +163,23 @@ async def _newest(
             break
         before = batch[-1].id
     return found
+
+
+def table(rows: "Sequence[Attachment]", width: int) -> list[str]:
+    """Write a table of one line for each row, no wider than `width` cells."""
+    from deploy.lines import fit
+    from deploy.report import plain
+
+    columns: list[tuple[str, list[str]]] = [
+        (">id", [plain(row.id) for row in rows]),
+        (">org.", [plain(row.organization_id) for row in rows]),
+        ("<state", [plain(row.state) for row in rows]),
+        ("<reason", [plain(row.reason) for row in rows]),
+        (">bytes", [plain(row.size) for row in rows]),
+        ("<created", [row.created_at.isoformat(" ", "seconds") for row in rows]),
+        ("<name", [plain(row.name) for row in rows]),
+    ]
+    return fit(columns, width, spare=("<created", ">bytes"))
 
 
 LISTED = (

@@ -1,6 +1,7 @@
 """How the command line shows things: tables and JSON on standard output, progress on the other."""
 
 import json
+import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -48,6 +49,11 @@ def print_json(value: object) -> None:
 
 def _json(value: object) -> str:
     return value.isoformat() if isinstance(value, datetime) else str(value)
+
+
+def width() -> int:
+    """Give the columns of the terminal, or of what is no terminal."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else WIDTH_ELSEWHERE
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

@@ -5,18 +5,13 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from rich.cells import cell_len
-
+from deploy.lines import fit, shorten
 from deploy.report import plain
 from deploy.upload import Uploaded
-
-LEAST_NAME = 16
-"""Cells of a file's name; where there are fewer, pixels and then seconds are left out."""
 
 WORD = 20
 """Cells of an id, a state and a code at most: no code of ours is wider, but the API sends them."""
 
-GAP = "  "
 UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
@@ -58,7 +53,7 @@ def line(item: Uploaded) -> str:
     words = ["".join(plain(each).split()) or "-" for each in fields]
     failed = not item.succeeded and item.reason is not None
     told = f": {plain(item.reason['detail'])}" if failed and item.reason else ""
-    return GAP.join([*words, f"{plain(item.file)}{told}"])
+    return "  ".join([*words, f"{plain(item.file)}{told}"])
 
 
 def table(items: Sequence[Uploaded], width: int) -> list[str]:
@@ -71,16 +66,8 @@ def table(items: Sequence[Uploaded], width: int) -> list[str]:
         (">W×H", [_pixels(item) for item in items]),
         (">seconds", [f"{item.seconds:.2f}" for item in items]),
     ]
-    for title in (">W×H", ">seconds"):
-        if width - _width(columns) < LEAST_NAME:
-            columns = [column for column in columns if column[0] != title]
-    room = max(LEAST_NAME, width - _width(columns))
-    columns.append(("<file", [shorten(plain(item.file), room) for item in items]))
-    padded = []
-    for title, values in columns:
-        cells = max(map(cell_len, [title[1:], *values]))
-        padded.append([_padded(each, cells, title[0]) for each in (title[1:], *values)])
-    return [GAP.join(row).rstrip() for row in zip(*padded, strict=True)]
+    columns.append(("<file", [plain(item.file) for item in items]))
+    return fit(columns, width, spare=(">W×H", ">seconds"))
 
 
 def addresses(items: Sequence[Uploaded]) -> list[str]:
@@ -93,33 +80,6 @@ def addresses(items: Sequence[Uploaded]) -> list[str]:
         if item.succeeded:
             lines += [f"  {plain(each)}" for each in (item.url, item.thumb) if each is not None]
     return lines
-
-
-def shorten(text: str, cells: int) -> str:
-    """Cut the middle out of a text that is wider than so many cells; its end tells the kind."""
-    if cell_len(text) <= cells:
-        return text
-    end = ""
-    for letter in reversed(text):
-        if cell_len(letter + end) > (cells - 1) // 2:
-            break
-        end = letter + end
-    begin = ""
-    for letter in text:
-        if cell_len(begin + letter) > cells - 1 - cell_len(end):
-            break
-        begin += letter
-    return f"{begin}…{end}"
-
-
-def _width(columns: Sequence[tuple[str, Sequence[str]]]) -> int:
-    """Give the cells that columns take, with the gap that follows each."""
-    return sum(max(map(cell_len, [title[1:], *values])) + len(GAP) for title, values in columns)
-
-
-def _padded(text: str, cells: int, side: str) -> str:
-    space = " " * (cells - cell_len(text))
-    return space + text if side == ">" else text + space
 
 
 def _reason(item: Uploaded) -> str:

@@ -4,7 +4,9 @@ import json
 from typing import Any
 
 import pytest
+from rich.cells import cell_len
 
+from deploy.attachments import table
 from shared.overview import STATES
 from shared.reasons import REASONS
 from tests.acceptance.test_retry_command import create, put
@@ -172,3 +174,18 @@ async def test_a_token_is_made_with_the_id_by_which_it_is_revoked(service: Servi
     for each in (str(token["id"]), number):
         revoked = await command(service, "tokens", "revoke", each)
         assert (revoked.status, revoked.out) == (0, f"{each}: is revoked\n")
+
+
+@pytest.mark.parametrize("width", [80, 160])
+async def test_on_a_terminal_an_attachment_is_one_line(service: Service, width: int) -> None:
+    ids = await create(service, 2)
+    await put(service, ids[0], "failed", "store_unavailable")
+    await service.execute("UPDATE attachments SET name = $1", f"{'写真' * 60}.jpg")
+    rows = [await service.row(each) for each in ids]
+    head, failed, pending = table(rows, width)
+    assert head.split()[:4] == ["id", "org.", "state", "reason"]
+    assert failed.split()[2:4] == ["failed", "store_unavailable"]
+    assert pending.split()[2:4] == ["pending", "-"]
+    assert all(cell_len(line) <= width for line in (head, failed, pending))
+    assert failed.endswith(".jpg")
+    assert (rows[0].created_at.isoformat(" ", "seconds") in failed) is (width == 160)

@@ -1,0 +1,59 @@
+"""Tables of one line a row, within the width of a terminal."""
+
+from collections.abc import Sequence
+
+from rich.cells import cell_len
+
+LEAST_NAME = 16
+"""Cells of the last column; where there are fewer, columns that can be spared are left out."""
+
+GAP = "  "
+
+Column = tuple[str, Sequence[str]]
+"""A title, after `<` or `>` for the side to which its values are set, and the values."""
+
+
+def fit(columns: Sequence[Column], width: int, *, spare: Sequence[str] = ()) -> list[str]:
+    """Write a line of titles, and one for each row, no wider than `width` cells where possible.
+
+    Only the last column is shortened. `spare` are titles, those first that are left out first.
+    Values must be harmless already (`report.plain`).
+    """
+    *kept, (last, names) = columns
+    for title in spare:
+        if width - _cells(kept) < LEAST_NAME:
+            kept = [column for column in kept if column[0] != title]
+    room = max(LEAST_NAME, width - _cells(kept))
+    kept.append((last, [shorten(name, room) for name in names]))
+    padded = []
+    for title, values in kept:
+        cells = max(map(cell_len, [title[1:], *values]))
+        padded.append([_padded(each, cells, title[0]) for each in (title[1:], *values)])
+    return [GAP.join(row).rstrip() for row in zip(*padded, strict=True)]
+
+
+def shorten(text: str, cells: int) -> str:
+    """Cut the middle out of a text that is wider than so many cells; its end tells the kind."""
+    if cell_len(text) <= cells:
+        return text
+    end = ""
+    for letter in reversed(text):
+        if cell_len(letter + end) > (cells - 1) // 2:
+            break
+        end = letter + end
+    begin = ""
+    for letter in text:
+        if cell_len(begin + letter) > cells - 1 - cell_len(end):
+            break
+        begin += letter
+    return f"{begin}…{end}"
+
+
+def _cells(columns: Sequence[Column]) -> int:
+    """Give the cells that columns take, with the gap that follows each."""
+    return sum(max(map(cell_len, [title[1:], *values])) + len(GAP) for title, values in columns)
+
+
+def _padded(text: str, cells: int, side: str) -> str:
+    space = " " * (cells - cell_len(text))
+    return space + text if side == ">" else text + space
