@@ -12,6 +12,7 @@ from urllib.parse import parse_qsl, unquote
 from aiohttp import web
 
 from api.parts import Parts, now
+from api.problems import PRIVATE
 from api.tokens import Caller
 
 MAX_STAMPS = 4
@@ -91,5 +92,7 @@ async def leave_no_token(request: web.Request, handler: Handler) -> web.StreamRe
     response = await handler(request)
     # Its name may be encoded: `%74oken` is read as `token`.
     if "token" in unquote(request.rel_url.raw_query_string):
+        if "Cache-Control" not in response.headers:
+            response.headers.update(PRIVATE)
         response.headers.update(TOKEN_HEADERS)
     return response

@@ -569,6 +569,7 @@ async def test_no_answer_to_an_address_with_a_token_may_be_kept(
         assert answer.status == status, answer.body
         assert answer.headers["Cache-Control"] == "no-store"
         assert answer.headers["Referrer-Policy"] == "no-referrer"
+        assert "X-Auth-Token" in answer.headers["Vary"]
 
 
 async def test_a_token_opens_no_more_than_a_signature_does(service: Service) -> None:
