@@ -62,8 +62,9 @@ class Sniffers:
         """Name the content type of a file of `size` bytes that begins with `head`, up to 64 KiB.
 
         `read` is asked for a few ranges more, as `sniff.identify` says; what it raises is passed
-        on. Raises DecoderFault: `decoder_died` if the child died of the file or took too long,
-        `decoder_fault` if no child can be had or it found a bug of ours.
+        on. Raises DecoderFault: `decoder_died` if the child died of the file or computed for too
+        long, `decoder_stalled` if it came to no end in time, `decoder_fault` if no child can be had
+        or it found a bug of ours.
         """
         if (name := image_type(head)) is not None:
             return name
@@ -87,7 +88,9 @@ class Sniffers:
                 status = await self._end(child)
                 fault = f"{type(error).__name__}: {error}"
                 log.warning("sniffer died", pid=child.pid, status=status, error=fault)
-                raise DecoderFault("decoder_died") from None
+                # Time on the wall tells of the machine, not of the file.
+                stalled = isinstance(error, TimeoutError)
+                raise DecoderFault("decoder_stalled" if stalled else "decoder_died") from None
             except DecoderFault:
                 await self._end(child)
                 raise

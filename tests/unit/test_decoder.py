@@ -336,6 +336,21 @@ async def test_row74_one_that_computes_for_too_long_is_ended_by_the_kernel(
 
 
 @LINUX
+async def test_one_that_its_own_clock_on_the_wall_ends_was_not_the_files_fault(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    ends = (
+        "import signal; box.make_image = lambda file, job:"
+        " signal.setitimer(signal.ITIMER_REAL, 0.05) and sum(0 for _ in iter(int, 1))"
+    )
+    monkeypatch.setattr(sys, "executable", changed_box(tmp_path, ends))
+    pool = Decoders(1, timeout_s=20)
+    with pytest.raises(DecoderFault, match="decoder_stalled"):
+        await decode(pool, images.photo())
+    await pool.close()
+
+
+@LINUX
 async def test_row76_one_that_gives_itself_up_for_want_of_memory_says_so(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -6,7 +6,7 @@ from typing import Literal, get_args, get_origin
 import pytest
 
 from shared.errors import SettingsError
-from shared.settings import MORE_FORMATS, Settings, load_settings
+from shared.settings import MORE_FORMATS, Settings, load_settings, retired_settings
 
 VALID = {
     "DATABASE_URL": "postgresql://user:password-of-postgres@127.0.0.1/attachments",
@@ -559,3 +559,14 @@ def test_trusted_proxies_are_networks(environment: pytest.MonkeyPatch) -> None:
     assert faults(environment, FORWARDED_HEADERS="x") == [
         "ATTACHMENTS_FORWARDED_HEADERS: input should be 'any', 'x-forwarded' or 'forwarded'"
     ]
+
+
+@pytest.mark.parametrize("value", ["50000000", "0", "many"])
+def test_a_limit_of_pixels_is_accepted_and_ignored_with_a_warning(
+    environment: pytest.MonkeyPatch, value: str
+) -> None:
+    assert retired_settings() == []
+    assert not hasattr(load(environment, MAX_PIXELS=value), "max_pixels")
+    (line,) = retired_settings()
+    assert line.startswith("ATTACHMENTS_MAX_PIXELS is ignored: ")
+    assert value not in line

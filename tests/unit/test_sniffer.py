@@ -280,7 +280,7 @@ async def test_one_that_takes_too_long_is_killed(sniffers: Sniffers) -> None:
     (pid,) = children()
     os.kill(pid, signal.SIGSTOP)
     sniffers._timeout_s = 0.3
-    with pytest.raises(DecoderFault, match="decoder_died"):
+    with pytest.raises(DecoderFault, match="decoder_stalled"):
         await identify(sniffers, TEXT)
     assert children() == []
     sniffers._timeout_s = 20
