@@ -11,12 +11,13 @@ from typing import Any
 from api.parts import Parts
 from api.tokens import Caller
 from api.uploads import Source, find_source
-from api.usage import check_growth
+from api.usage import check_growth, growth_refused, quotas_of
 from shared import content_types, copies
 from shared.attachments import Attachment
 from shared.database import DatabaseAway
 from shared.errors import Busy, ObjectChanged, ObjectMissing, StoreError, StoreRefused
 from shared.log import get_logger
+from shared.quotas import QuotaExceeded
 from shared.storage import StoredObject
 from shared.turns import Turns
 
@@ -73,9 +74,13 @@ async def take_over(
     changes["temp_url"] = source.url
     await check_growth(parts, caller, row, source)
     require_room(parts, row.organization_id, [source])
-    asked = await parts.clients.of(row.organization_id).run(
-        copies.change, row, changes, source.wanted, grace_s=parts.settings.publish_grace
-    )
+    try:
+        asked = await parts.clients.of(row.organization_id).run(
+            copies.change, row, changes, source.wanted, grace_s=parts.settings.publish_grace,
+            usual=quotas_of(parts, caller),
+        )  # fmt: skip
+    except QuotaExceeded as exceeded:
+        raise growth_refused(exceeded, row, source) from None
     if asked is None:
         return None
     (copied,) = await copy_all(parts, [asked], [source])

@@ -35,7 +35,10 @@ class Source:
     @property
     def wanted(self) -> Wanted:
         """What is to be copied."""
-        return Wanted(bucket=self.bucket, key=self.key, etag=self.found.etag, temp_url=self.url)
+        return Wanted(
+            bucket=self.bucket, key=self.key, etag=self.found.etag, temp_url=self.url,
+            size=self.found.size,
+        )  # fmt: skip
 
 
 def stored_type(settings: Settings, content_type: str | None, file_name: str) -> str | None:

@@ -121,7 +121,7 @@ def quota_error(exceeded: QuotaExceeded, pointer: str, *, asked: int) -> dict[st
 async def check_growth(parts: Parts, caller: Caller, row: Attachment, source: Source) -> None:
     """Raise Problem 422 if the quota of bytes does not leave room for a copy in place of a file.
 
-    Copies that run at the same moment do not see each other.
+    Copies that are asked for at the same moment see each other in `copies.change`.
     """
     if quotas_of(parts, caller) is None:
         return
@@ -129,8 +129,13 @@ async def check_growth(parts: Parts, caller: Caller, row: Attachment, source: So
     usage = await _usage(parts, caller)
     limit, used = usage.quotas.bytes, usage.bytes
     if limit is not None and used is not None and more > 0 and used + more > limit:
-        exceeded = QuotaExceeded("bytes", limit, used)
-        raise Problem(422, [quota_error(exceeded, "data/attributes/temp_url", asked=more)])
+        raise growth_refused(QuotaExceeded("bytes", limit, used), row, source)
+
+
+def growth_refused(exceeded: QuotaExceeded, row: Attachment, source: Source) -> Problem:
+    """Make the 422 of a copy for which a quota does not leave room."""
+    more = source.found.size - row.counted_bytes
+    return Problem(422, [quota_error(exceeded, "data/attributes/temp_url", asked=more)])
 
 
 async def _usage(parts: Parts, caller: Caller) -> Usage:

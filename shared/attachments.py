@@ -82,6 +82,7 @@ class Attachment:
     copy_etag: str | None = None
     copy_revision: int | None = None
     copy_attempt: int = 0
+    copy_bytes: int | None = None
     created_at: datetime
     policy_expires_at: datetime
     uploaded_at: datetime | None = None
@@ -121,11 +122,12 @@ class Attachment:
 
     @property
     def counted_bytes(self) -> int:
-        """How many bytes it counts for a quota, as attachment_bytes() of migration 0006 has it."""
+        """How many bytes it counts for a quota, as attachment_bytes() of migration 0011 has it."""
+        copied = self.copy_bytes or 0
         if self.state == "expired" or (self.state == "failed" and self.reason in NO_OBJECT):
-            return 0
+            return 0 if self.copy_key is None else copied
         known = (self.size, self.promised_bytes, self.limit_size)
-        return next((size for size in known if size is not None), 0)
+        return max(next((size for size in known if size is not None), 0), copied)
 
 
 _AGE = "extract(epoch FROM clock_timestamp() - a.created_at)::float8 AS age_s"

@@ -13,13 +13,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from shared import attachments, processing
+from shared import attachments, processing, quotas
 from shared.attachments import CHECK_MARGIN, COLUMNS, Attachment, NewAttachment
 from shared.database import Connection, affected
 from shared.notifications import UploadEvent
 from shared.processing import COPY_ATTEMPTS, WakeUp
+from shared.quotas import Quotas
 
 _NONE = "copy_bucket = NULL, copy_key = NULL, copy_etag = NULL, copy_revision = NULL"
+_NOTHING = f"{_NONE}, copy_bytes = NULL"
+"""The same where nothing was copied. What was counts by copy_bytes until it is measured."""
+
 _AS_SEEN = """a.id = $1 AND a.copy_attempt = $2 AND a.copy_key IS NOT NULL
             AND a.copy_revision = a.revision AND a.deleted_at IS NULL"""
 # The next multiple of COPY_ATTEMPTS: no claim that was made before fits.
@@ -44,12 +48,16 @@ def _unless_processed(due_at: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """What is to be copied, and the address that named it, which is shown as `temp_url`."""
+    """What is to be copied, and the address that named it, which is shown as `temp_url`.
+
+    `size` is in bytes; it counts for the quota from now on, None counts when it is measured.
+    """
 
     bucket: str
     key: str
     etag: str
     temp_url: str
+    size: int | None = None
 
 
 async def create(
@@ -72,9 +80,9 @@ async def create(
             UPDATE attachments AS a
             SET copy_bucket = w.bucket, copy_key = w.key, copy_etag = w.etag,
                 copy_revision = a.revision, copy_attempt = {_UNTRIED}, temp_url = w.temp_url,
-                due_at = now() + $6 * interval '1 second'
-            FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[])
-                 AS w (id, bucket, key, etag, temp_url)
+                due_at = now() + $6 * interval '1 second', copy_bytes = w.size
+            FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $7::bigint[])
+                 AS w (id, bucket, key, etag, temp_url, size)
             WHERE a.id = w.id AND a.id = ANY($1::bigint[])
             RETURNING {COLUMNS}
             """,
@@ -84,6 +92,7 @@ async def create(
             [each.etag for _, each in copied],
             [each.temp_url for _, each in copied],
             grace_s,
+            [each.size for _, each in copied],
         )
     current = {row["id"]: Attachment.from_row(row) for row in found}
     return [current.get(row.id, row) for row in rows]
@@ -102,14 +111,14 @@ async def ask(
         f"""
         UPDATE attachments AS a
         SET copy_bucket = $3, copy_key = $4, copy_etag = $5, copy_revision = a.revision,
-            copy_attempt = {_UNTRIED}, temp_url = $6,
+            copy_attempt = {_UNTRIED}, temp_url = $6, copy_bytes = $8,
             due_at = CASE WHEN a.state IN ('uploaded', 'processing') THEN a.due_at
                           ELSE now() + $7 * interval '1 second' END
         WHERE a.id = $1 AND a.organization_id = $2 AND a.deleted_at IS NULL
         RETURNING {COLUMNS}
         """,
         row.id, row.organization_id, wanted.bucket, wanted.key, wanted.etag, wanted.temp_url,
-        grace_s,
+        grace_s, wanted.size,
     )  # fmt: skip
     return Attachment.from_row(found) if found else None
 
@@ -121,12 +130,15 @@ async def change(
     wanted: Wanted,
     *,
     grace_s: float,
+    usual: Quotas | None = None,
 ) -> Attachment | None:
     """Change what a client changed and `ask` for a copy, in one transaction.
 
-    None if there is no such attachment any more; then nothing has changed.
+    None if there is no such attachment any more; then nothing has changed. `usual` are the quotas
+    of the settings, None if nothing limits the organization. Raises QuotaExceeded if the copy
+    would get it beyond its quota of bytes.
     """
-    async with connection.transaction():
+    async with connection.transaction(), quotas.growing(connection, row.organization_id, usual):
         await attachments.update(connection, row.id, row.organization_id, changes)
         return await ask(connection, row, wanted, grace_s=grace_s)
 
@@ -253,7 +265,7 @@ async def fail(connection: Connection, row: Attachment, *, reason: str) -> bool:
     status = await connection.execute(
         f"""
         UPDATE attachments AS a
-        SET {_NONE},
+        SET {_NOTHING},
             state = CASE WHEN a.state IN ('pending', 'expired') THEN 'failed' ELSE a.state END,
             reason = CASE WHEN a.state IN ('pending', 'expired') THEN $3 ELSE a.reason END,
             processed_at = CASE WHEN a.state IN ('pending', 'expired') THEN now()
@@ -288,7 +300,7 @@ async def drop(connection: Connection, attachment_id: int, copy_attempt: int) ->
     """Forget a copy that a newer upload has overtaken; the sweep looks at the row again after
     its lease."""
     await connection.execute(
-        f"UPDATE attachments AS a SET {_NONE} WHERE a.id = $1 AND a.copy_attempt = $2"
+        f"UPDATE attachments AS a SET {_NOTHING} WHERE a.id = $1 AND a.copy_attempt = $2"
         " AND a.copy_revision < a.revision",
         attachment_id, copy_attempt,
     )  # fmt: skip

@@ -450,6 +450,8 @@ async def finish(
             thumbnail_name = CASE $5 WHEN 'failed' THEN a.thumbnail_name ELSE $15 END,
             resized = $15 IS NOT NULL, carries_more = $16,
             thumbnail_spoiled = false, processed_at = now(),
+            -- of a copy that has been made: it is measured now
+            copy_bytes = CASE WHEN a.copy_key IS NOT NULL THEN a.copy_bytes END,
             due_at = {unless_copied(_AFTER_FINISH)}
         WHERE {held(18)} AND a.revision = $4
           AND NOT ($15::text IS NOT NULL AND a.thumbnail_spoiled)

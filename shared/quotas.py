@@ -6,7 +6,8 @@ at or limited: what is not counted costs nothing. So the counters hold whatever 
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
 
@@ -255,6 +256,32 @@ async def find_usage(
         as_of=row["as_of"],
     )
     return usage, bool(row["counted"])
+
+
+@asynccontextmanager
+async def growing(
+    connection: Connection, organization_id: int, usual: Quotas | None
+) -> AsyncIterator[None]:
+    """Hold an organization to its quota of bytes while the block changes what it counts.
+
+    Must be within a transaction, which changes of other transactions to the same organization wait
+    for. Raises QuotaExceeded after a block that has it count more than before, and too much.
+    `usual` is None if nothing limits the organization.
+    """
+    if usual is None:
+        yield
+        return
+    await connection.execute(
+        "SELECT FROM organizations WHERE id = $1 FOR NO KEY UPDATE", organization_id
+    )
+    before = await find_usage(connection, organization_id, usual)
+    yield
+    after = await find_usage(connection, organization_id, usual)
+    if before is None or after is None or before[0].bytes is None or after[0].bytes is None:
+        return
+    limit, used = after[0].quotas.bytes, before[0].bytes
+    if limit is not None and after[0].bytes > max(limit, used):
+        raise QuotaExceeded("bytes", limit, used)
 
 
 def effective(row: asyncpg.Record, usual: Quotas) -> Quotas:

@@ -9,12 +9,12 @@ from typing import Any
 import asyncpg
 import pytest
 
-from shared import attachments, processing, quotas
+from shared import attachments, copies, processing, quotas
 from shared.attachments import NewAttachment
 from shared.database import Connection
 from shared.quotas import QuotaExceeded, Quotas
 from tests.commands import command
-from tests.conftest import StartService
+from tests.conftest import StartService, StartWorker
 from tests.data.images import photo
 from tests.objects import opened_storage
 from tests.service import MEDIA_TYPE, Answer, Client, Service, until
@@ -292,6 +292,68 @@ async def test_a_copy_in_place_of_a_file_counts(start_service: StartService) -> 
     (error,) = answer.document["errors"]
     assert error["code"] == "quota_exceeded"
     assert error["source"] == {"pointer": "data/attributes/temp_url"}
+
+
+def copying(url: str) -> dict[str, Any]:
+    """Give the document of a PATCH that has an object copied."""
+    return {"data": {"type": "attachments", "attributes": {"temp_url": url}}}
+
+
+async def test_a_copy_counts_from_the_moment_at_which_it_is_asked_for(
+    start_service: StartService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.copying.MAX_COPIED_AT_ONCE", 10)  # left to a worker; there is none
+    service = await start_service(quota_bytes="200")
+    client, key = service.client, "incoming/counted.txt"
+    async with opened_storage(service.stack) as storage:
+        await storage.write(key, b"x" * 60, content_type="text/plain")
+    url = f"{service.settings.upload_url}/{key}"
+    assert (await create(client, temp_url=url, size=1)).status == 201
+    assert (await usage(client))["bytes"] == 60
+    pending = [(await create(client, size=1)).data["id"] for _ in range(5)]
+    assert (await usage(client))["bytes"] == 65
+
+    # one of them has a small file already
+    await service.execute(
+        "UPDATE attachments SET state = 'ready', uploaded_at = now(), etag = 'e' WHERE id = $1",
+        int(pending[0]),
+    )
+    answers = await asyncio.gather(
+        *(client.request("PATCH", f"{PATH}/{number}", copying(url)) for number in pending)
+    )
+    assert sorted(answer.status for answer in answers) == [200, 200, 422, 422, 422]
+    refused = next(answer for answer in answers if answer.status == 422)
+    (error,) = refused.document["errors"]
+    assert error["code"] == "quota_exceeded"
+    assert error["source"] == {"pointer": "data/attributes/temp_url"}
+    assert (await usage(client))["bytes"] == 60 + 2 * 60 + 3
+    assert await drift(service, client.organization_id) == NO_DRIFT
+
+    # what cannot be copied counts as before
+    asked = next(answer.data["id"] for answer in answers if answer.status == 200)
+    async with service.database.acquire() as connection:
+        claimed = await copies.claim(connection, int(asked), None, lease_s=60)
+        assert claimed is not None
+        assert await copies.fail(connection, claimed, reason="copy_failed")
+    left = 1 if (await service.row(asked)).state == "ready" else 0
+    assert (await usage(client))["bytes"] == 60 + 60 + left + 3
+    assert await drift(service, client.organization_id) == NO_DRIFT
+
+
+async def test_what_was_copied_counts_once_it_is_measured(
+    start_service: StartService, start_worker: StartWorker
+) -> None:
+    service = await start_service(quota_bytes="1000")
+    client, key = service.client, "incoming/measured.txt"
+    async with opened_storage(service.stack) as storage:
+        await storage.write(key, b"x" * 60, content_type="text/plain")
+    await start_worker(service)
+    created = await create(client, temp_url=f"{service.settings.upload_url}/{key}", size=70)
+    shown = await client.settled(created.data["id"])
+    assert (shown["meta"]["state"], shown["attributes"]["size"]) == ("ready", 60)
+    row = await service.row(created.data["id"])
+    assert (row.copy_bytes, row.counted_bytes) == (None, 60)
+    assert (await usage(client))["bytes"] == 60
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,48 @@
+"""What is to be copied counts for the quota of bytes from the moment at which it is asked for."""
+
+from alembic import op
+
+revision = "0011"
+down_revision = "0010"
+
+STATEMENTS = (
+    # Null in rows of the previous release: what they are to be given counts once it is measured.
+    "ALTER TABLE attachments ADD COLUMN copy_bytes bigint",
+    # As in 0006. A copy that has been made counts until a worker has measured it: copy_bytes stays
+    # until then, and is of no account in a row that has no object and waits for none.
+    """
+    CREATE OR REPLACE FUNCTION attachment_bytes(a attachments) RETURNS bigint
+    LANGUAGE sql IMMUTABLE AS $$
+        SELECT CASE WHEN a.deleted_at IS NOT NULL AND a.due_at IS NULL THEN 0
+                    WHEN a.state = 'expired' OR (
+                        a.state = 'failed'
+                        AND a.reason IN ('missing', 'source_missing', 'copy_failed')
+                    ) THEN CASE WHEN a.copy_key IS NULL THEN 0 ELSE coalesce(a.copy_bytes, 0) END
+                    ELSE greatest(coalesce(a.size, a.promised_bytes, a.limit_size, 0),
+                                  a.copy_bytes) END
+    $$
+    """,
+    "DROP TRIGGER attachments_changed ON attachments",
+    # As in 0005, and two lines at its end.
+    """
+    CREATE TRIGGER attachments_changed AFTER UPDATE ON attachments FOR EACH ROW
+    WHEN (OLD.size IS DISTINCT FROM NEW.size
+          OR OLD.deleted_at IS DISTINCT FROM NEW.deleted_at
+          OR (OLD.state <> NEW.state AND (OLD.state IN ('expired', 'failed')
+                                          OR NEW.state IN ('expired', 'failed')))
+          OR OLD.reason IS DISTINCT FROM NEW.reason
+          OR (OLD.deleted_at IS NOT NULL AND (OLD.due_at IS NULL) <> (NEW.due_at IS NULL))
+          OR OLD.promised_bytes IS DISTINCT FROM NEW.promised_bytes
+          OR OLD.limit_size IS DISTINCT FROM NEW.limit_size
+          OR OLD.organization_id <> NEW.organization_id
+          OR OLD.copy_bytes IS DISTINCT FROM NEW.copy_bytes
+          OR (NEW.copy_bytes IS NOT NULL AND (OLD.copy_key IS NULL) <> (NEW.copy_key IS NULL)))
+    EXECUTE FUNCTION count_changed()
+    """,
+)
+
+
+def upgrade() -> None:
+    """Add the column, and have it counted; the previous release's statements go on as they are."""
+    for statement in STATEMENTS:
+        op.execute(statement)
