@@ -74,6 +74,7 @@ def create_app(
                 readers=Readers(),
                 copies=open_copies(),
                 lookups=open_lookups(),
+                links=files.open_links(settings),
                 storage=storage,
                 publisher=publisher,
                 noise=noise,

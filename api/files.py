@@ -14,12 +14,26 @@ from shared.attachments import Attachment
 from shared.errors import ObjectMissing, StoreUnavailable
 from shared.older_objects import note_older
 from shared.settings import Settings
+from shared.shares import share_of, split_pool
+from shared.turns import Turns
 
 FILES = "files"
 """The share of connections of all signed addresses: whose they are is not known before the row."""
 
+WAITING = 200
+"""How many requests for the files of one attachment wait; the next one is refused."""
+
 ASK_WITHIN_S = 5.0
 """How long the store may take to tell the age of an object that no worker has looked at yet."""
+
+
+def open_links(settings: Settings) -> Turns:
+    """Make the turns in which rows are looked up, by attachment.
+
+    As many at a time as the share of files has connections. Whoever asks for one link very often
+    waits behind itself, and all other links are served in between.
+    """
+    return Turns(share_of(split_pool(settings.database_pool)[0]), each=1, waiting=WAITING)
 
 
 async def redirect(request: web.Request) -> web.StreamResponse:
@@ -40,7 +54,8 @@ async def redirect(request: web.Request) -> web.StreamResponse:
         reader, ends = await find_reader(request, parts, query), ""
         if reader is None:
             raise not_found()
-    row = await parts.clients.of(FILES).run(attachments.find_any, named[0])
+    async with parts.links.turn(named[0]):
+        row = await parts.clients.of(FILES).run(attachments.find_any, named[0])
     if row is not None and reader is not None and row.organization_id != reader.organization_id:
         raise not_found()
     if row is None or row.deleted_at is not None or is_blocked(row, parts.settings):
@@ -85,7 +100,7 @@ async def _check_age(parts: Parts, row: Attachment) -> None:
     if row.state in ("ready", "rejected"):
         return
     try:
-        async with asyncio.timeout(ASK_WITHIN_S):
+        async with asyncio.timeout(ASK_WITHIN_S), parts.lookups.turn(row.organization_id):
             await parts.bucket.require_known_ours()
             found = await parts.storage.head(row.key)
     except ObjectMissing:

@@ -44,6 +44,7 @@ class Parts:
     readers: Readers
     copies: Turns
     lookups: Turns
+    links: Turns
     storage: Storage
     publisher: Publisher
     noise: Noise

@@ -1,5 +1,6 @@
 """Originals and thumbnails as browsers open them: signed addresses, redirects, fixed headers."""
 
+import asyncio
 import re
 import time
 from dataclasses import replace
@@ -486,6 +487,27 @@ async def test_an_address_opens_however_libraries_write_it(
             f"{path}?{stamps}&{query}",
         ):
             assert (await fetch(service.client, refused)).status == 404, refused
+
+
+async def test_a_flood_of_one_link_has_no_other_refused(
+    start_service: StartService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.files.WAITING", 20)
+    service = await start_service()
+    (_, flooded), (_, other) = await with_file(service), await with_file(service)
+    async with service.database.acquire() as connection, connection.transaction():
+        await connection.execute("LOCK TABLE attachments IN ACCESS EXCLUSIVE MODE")
+        flood = [asyncio.create_task(fetch(service.client, flooded)) for _ in range(40)]
+        # from the first refusal on, as many wait as may
+        first = next(asyncio.as_completed(flood))
+        assert (await first).status == 429
+        waiting = asyncio.create_task(fetch(service.client, other))
+        await asyncio.sleep(0.1)
+        assert not waiting.done()
+    # nobody but the machine is to blame if it could not be served in time
+    assert (await waiting).status in (302, 503)
+    await asyncio.gather(*flood)
+    assert (await fetch(service.client, other)).status == 302
 
 
 # -- an API token in the address
