@@ -32,7 +32,7 @@ MAX_PADDING_BYTES: Final = 64 * 1024 * 1024
 STRIP_PIXELS: Final = 4_000_000
 """Pixels that are compared at a time."""
 
-_GREY: Final = range(120, 137)
+GREY: Final = range(120, 137)
 """What libjpeg paints where it has no data: grey, give or take what a colour space makes of it."""
 
 Open = Callable[[BinaryIO], ImageFile.ImageFile]
@@ -185,7 +185,7 @@ def _brightest(image: Image.Image) -> Image.Image:
 
 def _is_blank_jpeg(image: Image.Image) -> bool:
     return all(
-        low == high and low in _GREY for low, high in (band.getextrema() for band in image.split())
+        low == high and low in GREY for low, high in (band.getextrema() for band in image.split())
     )
 
 

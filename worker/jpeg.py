@@ -12,6 +12,8 @@ from typing import Any, BinaryIO, Final
 
 from PIL import JpegImagePlugin
 
+from worker.polyglots import BLANK
+
 MAX_SCANS: Final = 100
 """Normal progressive JPEGs have about 10 scans, the worst of a large corpus 53; each costs a pass
 over all coefficients, so 500 scans take ten seconds where ten take a fraction of one."""
@@ -28,6 +30,10 @@ _FRAMES: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC} | {0xDE}
 _START_OF_IMAGE: Final = 0xD8
 _END_OF_IMAGE: Final = 0xD9
 _START_OF_SCAN: Final = 0xDA
+_NUMBER_OF_LINES: Final = 0xDC
+
+_TAIL_BYTES: Final = 4096
+"""What is looked at of the bytes behind an image: in front of a preview there is padding."""
 
 _MARKER: Final = re.compile(rb"\xff[\xc0-\xcf\xd8-\xfe]")
 """A marker that means something. Stuffed bytes, restarts, reserved codes, FFs that fill up and any
@@ -103,6 +109,22 @@ def _walk(file: BinaryIO, header: Header) -> str | None:
                 return None
         file.seek(end)
     return "damaged"
+
+
+def ends_early(file: BinaryIO, header: Header) -> bool:
+    """Whether the data of a single scan end at a marker that ends no image, or before more data.
+
+    libjpeg paints the rest grey, without a word that Pillow would pass on. A preview may follow.
+    """
+    if not header.single_scan:
+        return False
+    file.seek(header.scans[0] + 2)
+    file.seek(int.from_bytes(file.read(2), "big") - 2, os.SEEK_CUR)
+    marker = _next_marker(file)
+    if marker != _END_OF_IMAGE:
+        return marker not in (None, _NUMBER_OF_LINES)
+    behind = file.read(_TAIL_BYTES).strip(BLANK)
+    return bool(behind) and not behind.startswith(b"\xff\xd8")
 
 
 def _next_marker(file: BinaryIO) -> int | None:

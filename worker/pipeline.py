@@ -26,12 +26,12 @@ from shared.errors import (
     StoreUnavailable,
     Undecodable,
 )
-from shared.limits import allows
 from shared.processing import Claim, Outcome
 from shared.settings import Settings
 from shared.storage import Storage, StoredObject
 from worker.dimensions import read_dimensions
 from worker.formats import Box, box_of, promises_thumbnail
+from worker.judging import judge
 from worker.pool import Decoders
 from worker.sniffer import Sniffers
 from worker.temporary import anonymous_file
@@ -121,7 +121,7 @@ async def _examine(tools: Tools, claim: Claim) -> Outcome:
             try:
                 content_type, died = await _identify_if_possible(tools, row, found, head)
                 outcome = replace(outcome, content_type=content_type)
-                _judge(row, found, content_type, tools.settings)
+                judge(row, found, content_type, tools.settings)
                 if died:
                     raise Undecodable("decoder_died", carries_more=True)
                 if (box := box_of(content_type, more)) is not None:
@@ -147,7 +147,7 @@ async def _examine(tools: Tools, claim: Claim) -> Outcome:
             content_type=await _identify(tools, row, found, head),
         )  # fmt: skip
         try:
-            _judge(row, found, outcome.content_type or "", tools.settings)
+            judge(row, found, outcome.content_type or "", tools.settings)
         except Rejected as rejected:
             outcome = replace(outcome, state="rejected", reason=rejected.code)
     if outcome.width is None and (size := read_dimensions(outcome.content_type or "", head)):
@@ -197,17 +197,6 @@ def _check_age(found: StoredObject, row: Attachment) -> None:
     if predates(found, row):
         older_objects.note_older(row, found, seen_by="worker")
         raise ObjectOlder(str(row.id))
-
-
-def _judge(row: Attachment, found: StoredObject, content_type: str, settings: Settings) -> None:
-    """Raise Rejected if neither the service nor the attachment's client lets the object be kept."""
-    reserved = settings.reserved_files
-    if reserved.has_type(content_type) or reserved.has_name(row.name):
-        raise Rejected("reserved_type")
-    if found.size > row.max_bytes(settings.max_size):
-        raise Rejected("too_large")
-    if row.limit_types is not None and not allows(row.limit_types, content_type):
-        raise Rejected("type_not_allowed")
 
 
 async def _read_head(chunks: AsyncIterator[bytes]) -> bytes:

@@ -14,7 +14,7 @@ not believed to be one. An animation of 50,000 small frames has 200,000."""
 _TRAILER_BYTES: Final = 12
 """PNG's IEND, which cannot be shorter."""
 
-_BLANK: Final = b"\0\t\n\v\f\r "
+BLANK: Final = b"\0\t\n\v\f\r "
 """Bytes that say nothing behind an image: what fills up a block, or ends a line."""
 
 _CHUNK_BYTES: Final = 1024 * 1024
@@ -61,7 +61,7 @@ def find_end(file: BinaryIO) -> int | None:
 def _is_blank_from(file: BinaryIO, start: int) -> bool:
     file.seek(start)
     while chunk := file.read(_CHUNK_BYTES):
-        if chunk.strip(_BLANK):
+        if chunk.strip(BLANK):
             return False
     return True
 

@@ -14,7 +14,7 @@ from typing import BinaryIO, Final
 from PIL import Image, ImageChops, ImageFile
 
 from shared.errors import Undecodable
-from worker import codecs, colours, costs, damage, png
+from worker import codecs, colours, costs, damage, jpeg, png
 from worker.codecs import Facts
 from worker.costs import BUDGET, Cost
 from worker.encoding import encode
@@ -178,6 +178,8 @@ def _decode(file: BinaryIO, facts: Facts, budget: Cost) -> _Decoded:
         rest = damage.decode_rest(file, facts, open_)
         image, missing = rest.image, rest.missing
         facts.opened = image  # the other one may go
+    if image.format == "JPEG" and facts.jpeg_header is not None and _ends_grey(image):
+        facts.damaged |= jpeg.ends_early(file, facts.jpeg_header)
     # What a decoder did not miss may be missing all the same: frames, or a PNG's last chunks.
     facts.damaged |= is_cut_off(file) or (image.format == "PNG" and png.has_wrong_checksum(file))
     box, covered = opened[-1]
@@ -189,6 +191,12 @@ def _ends_unwritten(image: Image.Image) -> bool:
     if image.mode in ("LA", "RGBA"):
         return False  # what was not written is transparent
     return image.crop((0, image.height - 1, image.width, image.height)).getbbox() is None
+
+
+def _ends_grey(image: Image.Image) -> bool:
+    """Whether the last pixel is what libjpeg paints where it has no data."""
+    last = image.crop((image.width - 1, image.height - 1, image.width, image.height))
+    return all(value in damage.GREY for value in last.tobytes())
 
 
 def _cost(image: ImageFile.ImageFile, facts: Facts, file: BinaryIO) -> Cost:

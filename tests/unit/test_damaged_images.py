@@ -204,6 +204,21 @@ SHORT = (
 )  # fmt: skip
 
 
+@pytest.mark.parametrize("marker", [b"\xff\xd9", b"\xff\xe5\0\x10", b"\xff\xfe\xff\xff"])
+def test_a_jpeg_whose_pixels_end_early_in_good_order_is_damaged(marker: bytes) -> None:
+    whole = images.encode(images.noise(960, 640), "JPEG")
+    at = len(whole) // 2
+    assert make(whole[:at] + marker + whole[at:])[0].reason == "damaged"
+
+
+def test_a_grey_jpeg_with_a_preview_or_blanks_behind_it_is_not_damaged() -> None:
+    whole = images.encode(Image.new("RGB", (960, 640), (128, 128, 128)), "JPEG")
+    for behind in (b"", bytes(700), bytes(12) + images.photo(), b"\n"):
+        made, image = make(whole + behind)
+        assert made.reason is None
+        assert image.getpixel((5, 5)) == (128, 128, 128)
+
+
 @pytest.mark.parametrize("marker", [0xE0, 0xE1, 0xE2, 0xED, 0xEE, 0xFE], ids="{:x}".format)
 def test_an_empty_or_short_segment_breaks_no_jpeg(marker: int) -> None:
     whole = images.encode(images.quadrants(), "JPEG")

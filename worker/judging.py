@@ -1,0 +1,18 @@
+"""Whether a file may be kept: the only thing for which one is rejected."""
+
+from shared.attachments import Attachment
+from shared.errors import Rejected
+from shared.limits import allows
+from shared.settings import Settings
+from shared.storage import StoredObject
+
+
+def judge(row: Attachment, found: StoredObject, content_type: str, settings: Settings) -> None:
+    """Raise Rejected if neither the service nor the attachment's client lets the object be kept."""
+    reserved = settings.reserved_files
+    if reserved.has_type(content_type) or reserved.has_name(row.name):
+        raise Rejected("reserved_type")
+    if found.size > row.max_bytes(settings.max_size):
+        raise Rejected("too_large")
+    if row.limit_types is not None and not allows(row.limit_types, content_type):
+        raise Rejected("type_not_allowed")
