@@ -9,7 +9,6 @@ from api.parts import PARTS, Parts, now
 from api.problems import not_found
 from api.targets import target
 from shared import attachments, keys
-from shared.ages import predates
 from shared.attachments import Attachment
 from shared.errors import ObjectMissing, StoreUnavailable
 from shared.older_objects import note_older
@@ -107,7 +106,7 @@ async def _check_age(parts: Parts, row: Attachment) -> None:
         raise not_found() from None
     except TimeoutError:
         raise StoreUnavailable("no answer in time") from None
-    if predates(found, row):
+    if parts.bucket.is_anothers(found, row):
         note_older(row, found, seen_by="api")
         raise not_found()
 

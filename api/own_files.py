@@ -14,7 +14,6 @@ from api.parts import Parts, origin
 from api.temp_urls import locate, names_file, same_address
 from shared import processing
 from shared.addresses import without_credentials
-from shared.ages import predates
 from shared.attachments import Attachment
 from shared.errors import Busy, StoreError
 from shared.hosts import names_loopback
@@ -102,7 +101,7 @@ async def _ask(parts: Parts, row: Attachment) -> str | None:
     except (StoreError, Busy, TimeoutError):
         return None
     # An object that is older than its row is another attachment's: the worker deals with it.
-    return None if predates(found, row) else found.etag
+    return None if parts.bucket.is_anothers(found, row) else found.etag
 
 
 def _is_own_object(parts: Parts, row: Attachment, address: str) -> bool:

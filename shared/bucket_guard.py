@@ -6,11 +6,13 @@ import time
 from contextlib import suppress
 from typing import Final
 
+from shared.ages import predates
+from shared.attachments import Attachment
 from shared.bucket_owner import MARKER, Owner, claim_bucket
 from shared.database import Database, DatabaseAway, DatabaseForbids
 from shared.errors import BucketForeign, StoreError, StoreUnavailable
 from shared.log import get_logger
-from shared.storage import Storage
+from shared.storage import Storage, StoredObject
 
 RECHECK_S: Final = 30.0
 """How often the marker is read once it is known to be ours: one GET for each process."""
@@ -37,7 +39,21 @@ class BucketGuard:
         self._warned = False
         self._announced = False
         self._failed: tuple[float, Exception | None] = 0.0, None
+        self._owner: Owner | None = None
         self.foreign: Owner | None = None
+
+    def is_anothers(self, found: StoredObject, row: Attachment) -> bool:
+        """Whether the object under a row's key is, or may be, not the row's but another's.
+
+        It was there before the row, or may be of the deployment that had the bucket before us.
+        """
+        return predates(found, row) or (
+            self._owner is not None and self._owner.may_be_anothers(row, found)
+        )
+
+    def has_nothing_of(self, row: Attachment) -> bool:
+        """Whether nothing under a row's keys is surely its own, so that nothing may be removed."""
+        return self._owner is not None and self._owner.may_be_anothers(row)
 
     def require_ours(self) -> None:
         """Raise BucketForeign if the bucket is known to be another deployment's; asks nobody."""
@@ -116,6 +132,7 @@ class BucketGuard:
         else:
             self._has_looked = True
             self._has_strangers = found.has_strangers
+            self._owner = found
             self.foreign = found if found.is_foreign else None
 
     def _leave_undecided(self, error: Exception) -> None:

@@ -7,15 +7,16 @@ owner, and a deployment does nothing in a bucket of another one.
 
 import asyncio
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from shared import keys
-from shared.attachments import find_rows
+from shared.attachments import Attachment, find_rows
 from shared.database import Database
 from shared.deployment import deployment_id
 from shared.errors import ObjectEmpty, ObjectMissing, StoreRefused, StoreUnavailable
-from shared.storage import Storage
+from shared.sequence import find_greatest_row
+from shared.storage import Storage, StoredObject
 
 MARKER: Final = f"{keys.PREFIX}deployment"
 """No attachment has this key, since no id is written so. It is below the prefix of uploads, so that
@@ -32,7 +33,7 @@ last of several that write at one moment is the owner, and all have written by t
 MAX_PAGES: Final = 10
 """How many pages of keys are looked at in a bucket without a marker, for originals of rows."""
 
-_ID = re.compile(r"[0-9a-f]{32}")
+_CONTENT = re.compile(r"([0-9a-f]{32})(?:\n([0-9]{1,19}))?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,17 +42,29 @@ class Owner:
 
     `has_strangers` says that a bucket without a marker holds originals, but none that a row of
     ours describes: it may belong to a deployment of a release that wrote no marker yet.
+
+    `taken_at` is the greatest id that a row had when the bucket was taken over from another
+    deployment; 0 if it never was. Its objects may lie under the keys of rows up to that id.
     """
 
     bucket: str
     ours: str
     theirs: str | None
+    taken_at: int = 0
     has_strangers: bool = False
 
     @property
     def is_foreign(self) -> bool:
         """Whether it is another deployment's."""
         return self.theirs not in (None, self.ours)
+
+    def may_be_anothers(self, row: Attachment, found: StoredObject | None = None) -> bool:
+        """Whether an object under a row's key may be of the deployment that had the bucket before.
+
+        An object that the row describes, because a worker read it, is the row's own.
+        """
+        own = row.processed_at is not None and (found is None or row.etag == found.etag)
+        return row.id <= self.taken_at and not own
 
     def __str__(self) -> str:
         if not self.is_foreign:
@@ -71,11 +84,12 @@ async def find_owner(database: Database, storage: Storage) -> Owner:
     StoreRefused without s3:GetObject on the marker, and where there is none without s3:ListBucket.
     """
     ours = await database.run(deployment_id)
-    theirs = await _read_marker(storage)
+    theirs, taken_at = await _read_marker(storage)
     return Owner(
         bucket=storage.bucket,
         ours=ours,
         theirs=theirs,
+        taken_at=taken_at,
         has_strangers=theirs is None and await _has_strangers(database, storage),
     )
 
@@ -89,16 +103,25 @@ async def claim_bucket(database: Database, storage: Storage) -> Owner:
     if found.theirs is not None or found.has_strangers:
         return found
     await _place_marker(storage, found.ours)
-    theirs = await _read_marker(storage)
+    theirs, taken_at = await _read_marker(storage)
     if theirs is None:
         raise StoreUnavailable("the marker of the bucket is gone again")
-    return Owner(bucket=found.bucket, ours=found.ours, theirs=theirs)
+    return Owner(bucket=found.bucket, ours=found.ours, theirs=theirs, taken_at=taken_at)
 
 
-async def take_over(database: Database, storage: Storage) -> None:
-    """Make the bucket ours, whosever it is."""
-    ours = await database.run(deployment_id)
-    await storage.write(MARKER, ours.encode(), content_type=MARKER_TYPE)
+async def take_over(database: Database, storage: Storage) -> Owner:
+    """Make the bucket ours, whosever it is; returns what it is then.
+
+    Rows that were made before, in the bucket of another deployment, get no file any more: what lies
+    under their keys may be the other one's.
+    """
+    owner = await find_owner(database, storage)
+    if owner.is_foreign:
+        greatest = await database.run(find_greatest_row)
+        owner = replace(owner, taken_at=max(owner.taken_at, greatest))
+    content = f"{owner.ours}\n{owner.taken_at}" if owner.taken_at else owner.ours
+    await storage.write(MARKER, content.encode(), content_type=MARKER_TYPE)
+    return replace(owner, theirs=owner.ours, has_strangers=False)
 
 
 async def _place_marker(storage: Storage, ours: str) -> None:
@@ -118,18 +141,18 @@ async def _place_marker(storage: Storage, ours: str) -> None:
         await asyncio.sleep(SETTLE_S)
 
 
-async def _read_marker(storage: Storage) -> str | None:
-    """Read the id in the marker; None if there is no marker."""
+async def _read_marker(storage: Storage) -> tuple[str | None, int]:
+    """Read the owner's id in the marker, None if there is no marker, and `Owner.taken_at`."""
     content = b""
     try:
         async with storage.read(MARKER, end=64) as (_, chunks):
             content = b"".join([chunk async for chunk in chunks])
     except ObjectMissing:
-        return None
+        return None, 0
     except ObjectEmpty:
         pass
-    text = content.decode("ascii", errors="replace").strip()
-    return text if _ID.fullmatch(text) else UNREADABLE
+    match = _CONTENT.fullmatch(content.decode("ascii", errors="replace").strip())
+    return (UNREADABLE, 0) if match is None else (match[1], int(match[2] or 0))
 
 
 async def _has_strangers(database: Database, storage: Storage) -> bool:

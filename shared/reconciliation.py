@@ -96,6 +96,7 @@ class Reconciliation:
         self._originals = IdSet()
         self._moved = IdSet()
         self._thumbnails = IdSet()
+        self._owner: bucket_owner.Owner | None = None
         self._greatest = 0
         self._lost = 0
         self.objects = 0
@@ -108,7 +109,7 @@ class Reconciliation:
         need not wait for the rest. The latter comes once more in the end where the whole listing
         shows a greater id, or ids that were lost.
         """
-        owner = await bucket_owner.find_owner(self._database, self._storage)
+        owner = self._owner = await bucket_owner.find_owner(self._database, self._storage)
         if owner.is_foreign or owner.has_strangers:
             kind = Kind.FOREIGN if owner.is_foreign else Kind.UNMARKED
             yield Difference(kind=kind, attachment_id=None, key=bucket_owner.MARKER)
@@ -182,7 +183,9 @@ class Reconciliation:
         if row.deleted_at is not None:  # with due_at it will be purged
             return difference if row.due_at is None else None
         difference = replace(difference, row=row)
-        if predates(found, row):
+        if predates(found, row) or (
+            self._owner is not None and self._owner.may_be_anothers(row, found)
+        ):
             self._lost = max(self._lost, attachment_id)
             return replace(difference, kind=Kind.OLDER if _is_settled(row) else Kind.OLDER_UNUSED)
         self._originals.add(attachment_id)
@@ -253,7 +256,7 @@ class Reconciliation:
         check_s = self._settings.pending_check
         match difference.kind:
             case Kind.FOREIGN | Kind.UNMARKED:
-                await bucket_owner.take_over(self._database, self._storage)
+                self._owner = await bucket_owner.take_over(self._database, self._storage)
             case Kind.SEQUENCE if difference.attachment_id is not None:
                 await sequence.mend_sequence(self._database, difference.attachment_id)
             case Kind.LOST if difference.attachment_id is not None:

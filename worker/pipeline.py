@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from typing import BinaryIO
 
 from shared import keys, older_objects, processing
-from shared.ages import predates
 from shared.attachments import Attachment
 from shared.bucket_guard import BucketGuard
 from shared.caching import PRIVATE_FILE, PUBLIC_FILE
@@ -113,7 +112,7 @@ async def _examine(tools: Tools, claim: Claim) -> Outcome:
     try:
         first = LONG_READ_BYTES if promises_thumbnail(row.file_name, more) else HEAD_BYTES
         async with storage.read(row.key, end=first) as (found, chunks):
-            _check_age(found, row)
+            _check_age(tools, found, row)
             head = await _read_head(chunks)
             outcome = Outcome(
                 state="ready", etag=found.etag, version_id=found.version_id, size=found.size
@@ -139,7 +138,7 @@ async def _examine(tools: Tools, claim: Claim) -> Outcome:
                 outcome = replace(outcome, state="rejected", reason=rejected.code)
     except ObjectEmpty:
         found, head = await storage.head(row.key), b""
-        _check_age(found, row)
+        _check_age(tools, found, row)
         if found.size:
             raise ObjectChanged(row.key) from None  # replaced since it was found to be empty
         outcome = Outcome(
@@ -192,9 +191,9 @@ def _is_last_death(tools: Tools, row: Attachment, fault: DecoderFault) -> bool:
     return str(fault) == "decoder_died" and row.attempt >= tools.settings.attempts
 
 
-def _check_age(found: StoredObject, row: Attachment) -> None:
+def _check_age(tools: Tools, found: StoredObject, row: Attachment) -> None:
     """Raise ObjectOlder before anything of an object is used that belongs to a lost row."""
-    if predates(found, row):
+    if tools.bucket.is_anothers(found, row):
         older_objects.note_older(row, found, seen_by="worker")
         raise ObjectOlder(str(row.id))
 

@@ -57,6 +57,10 @@ class Caretaker:
         if row.bucket != self._tools.storage.bucket:
             raise StoreRefused(f"the row names bucket {row.bucket}")
         database, lease_s = self._tools.database, self._tools.settings.lease
+        if self._tools.bucket.has_nothing_of(row):
+            await database.run(processing.settle_purged, row.id)
+            log.info("nothing to purge is known to be the row's own", attachment=row.id)
+            return
         began = time.monotonic()
         age_s = await database.run(processing.row_age_s, row.id)
         if age_s is None:

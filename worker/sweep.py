@@ -1,7 +1,6 @@
 """What is done about a due row of which no event says all: ask the store."""
 
 from shared import older_objects, processing
-from shared.ages import predates
 from shared.attachments import Attachment
 from shared.errors import ObjectMissing
 from shared.log import get_logger
@@ -39,7 +38,7 @@ async def probe(tools: Tools, row: Attachment, *, gate: Gate) -> WakeUp | None:
         if state is not None and state != row.state:
             log.info("no object", attachment=row.id, state=state)
         return None
-    if predates(found, row):
+    if tools.bucket.is_anothers(found, row):
         await _leave_alone(tools, row, found)
         return None
     known = row.etag == found.etag and row.version_id in (None, found.version_id)

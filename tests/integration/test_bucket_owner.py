@@ -54,7 +54,7 @@ class Two:
 
     async def owner(self) -> str:
         """What the marker says."""
-        return (await content(self.storage, MARKER)).decode()
+        return (await content(self.storage, MARKER)).decode().partition("\n")[0]
 
 
 @pytest_asyncio.fixture
@@ -211,20 +211,48 @@ async def test_an_upload_of_one_deployment_is_never_used_for_an_older_row_of_ano
     assert all(each.encode() in answer.body for each in await two.ids())
 
 
-async def test_a_worker_goes_on_once_the_bucket_was_taken_over(
+async def test_after_a_bucket_was_taken_over_rows_of_before_use_nothing_that_is_in_it(
     two: Two, stack: Stack, start_worker: StartWorker
 ) -> None:
+    stack.relay.target = None
+    client = two.second.client
+    row, deleted = [(await client.create("img.png"))["data"] for _ in range(2)]
     await claimed(two.first, two.storage)
+    uploads = [await two.first.client.create("img.png") for _ in range(2)]
+    for each in uploads:
+        await two.first.client.post_file(each, PHOTO)
+    assert [each["data"]["id"] for each in uploads] == [row["id"], deleted["id"]]
     worker = await start_worker(two.second)
 
     async def held() -> bool:
         return HELD in worker.log()
 
     await until(held, within_s=30)
-    assert (await command(two.second, "reconcile", "--mend")).status == 0
+    await command(two.second, "reconcile", "--mend")
+    assert await two.owner() == (await two.ids())[1]
+    await client.request("DELETE", f"{PATH}/{deleted['id']}")
+    await two.second.execute(
+        "UPDATE attachments SET due_at = now() - interval '1 second', deleted_at = CASE"
+        " WHEN deleted_at IS NOT NULL THEN deleted_at - interval '2 hours' END"
+    )
+    keys_of_first = [each["data"]["attributes"]["aws_policy"]["key"] for each in uploads]
+    patch = {"temp_url": f"{two.second.settings.upload_url}/{keys_of_first[0]}"}
+    answer = await client.request("PATCH", f"{PATH}/{row['id']}", body(patch, row["id"]))
+    assert answer.status == 200
+
+    async def looked_at() -> bool:
+        return "object set aside" in worker.log() and "nothing to purge" in worker.log()
+
+    await until(looked_at, within_s=60)
+    assert (await client.show(row["id"]))["meta"]["state"] == "pending"
+    assert (await two.second.row(row["id"])).etag is None
+    for key in keys_of_first:
+        assert await content(two.storage, key) == PHOTO
+    _, kinds, _ = await reconciled(two.second, "--mend")
+    assert kinds[int(row["id"])] == "older_than_row_unused"
     stack.relay.target = two.second.base_url
-    resource = await two.second.client.settled(await two.second.client.upload(PHOTO), within_s=60)
-    assert resource["meta"]["state"] == "ready"
+    later = await client.settled(await client.upload(OTHER), within_s=60)
+    assert later["meta"]["state"] == "ready"
 
 
 async def test_without_the_right_to_read_the_marker_it_warns_and_works(
