@@ -24,6 +24,7 @@ from shared.bucket_guard import BucketGuard
 from shared.database import Database, DatabaseAway, open_database
 from shared.deployment import learn_prefix
 from shared.errors import (
+    BucketForeign,
     ClaimLost,
     DecoderFault,
     ObjectChanged,
@@ -64,6 +65,9 @@ SWEEP_RETRY_S = 2.0
 """How long a sweep that found the database away waits, at most."""
 
 TIDY_EVERY_S = 600.0
+
+LOOK_S = 2.0
+"""How long the start of a worker waits to learn whose the bucket is."""
 
 T = TypeVar("T")
 
@@ -183,8 +187,8 @@ class Runtime:
                 must_be_sealed=settings.decoder_seal == "required",
             )
             stack.push_async_callback(sniffers.close)
-            await asyncio.gather(decoders.warm_up(), sniffers.warm_up())
             self._bucket = BucketGuard(database, storage)
+            await asyncio.gather(decoders.warm_up(), sniffers.warm_up(), self._look_at_bucket())
             self._tools = Tools(
                 settings=settings, database=database, storage=storage, bucket=self._bucket,
                 decoders=decoders, sniffers=sniffers,
@@ -211,6 +215,11 @@ class Runtime:
             await self._end_jobs()
             periodic[0].cancel()
             await asyncio.gather(*periodic, return_exceptions=True)
+
+    async def _look_at_bucket(self) -> None:
+        """Find out whose the bucket is, if that is soon done; `watch` goes on with it."""
+        with suppress(BucketForeign):
+            await self._bucket.at_start(within_s=LOOK_S)
 
     async def _end_jobs(self) -> None:
         loop = asyncio.get_running_loop()

@@ -282,9 +282,10 @@ async def test_a_bucket_of_a_release_without_markers_is_marked_by_whoever_has_th
     two: Two, stack: Stack, start_worker: StartWorker
 ) -> None:
     stack.relay.target = two.first.base_url
-    await start_worker(two.first)
+    worker = await start_worker(two.first)
     attachment_id = await two.first.client.upload(PHOTO)
     await two.first.client.settled(attachment_id)
+    await worker.stop()  # it would mark the bucket again
     await two.storage.delete(MARKER)
     await two.second.execute("ALTER SEQUENCE attachments_id_seq RESTART WITH 1000")
 

@@ -9,6 +9,7 @@ from aiobotocore.session import get_session
 
 from deploy.services import answers
 from shared.attachments import COLUMNS, Attachment
+from shared.bucket_owner import MARKER
 from shared.errors import ObjectMissing
 from shared.keys import PREFIX
 from tests.objects import content
@@ -170,7 +171,7 @@ async def _read_thumbnail(site: Site, row: Attachment) -> int | None:
 
 
 async def list_objects(site: Site) -> dict[str, StoredItem]:
-    """List all objects below the prefix, by key."""
+    """List all objects below the prefix, by key, but for the marker of the bucket's owner."""
     store = site.stack.seaweedfs
     objects: dict[str, StoredItem] = {}
     async with get_session().create_client(
@@ -183,4 +184,5 @@ async def list_objects(site: Site) -> dict[str, StoredItem]:
         async for page in pages:
             for item in page.get("Contents", ()):
                 objects[item["Key"]] = StoredItem(etag=item["ETag"].strip('"'), size=item["Size"])
+    objects.pop(MARKER, None)
     return objects
