@@ -21,6 +21,7 @@ from api.noise import CALLER, NOISE, REFUSED, Noise
 from api.parts import PARTS
 from api.problems import PRIVATE, Problem, answer_errors, bad_request, general, not_found
 from api.slow_readers import cut_off_slow_readers, limit_kernel
+from shared.connections import TidyConnection
 from shared.listening import SERVER
 from shared.log import get_logger
 from shared.proxies import Proxies
@@ -147,7 +148,7 @@ _LATE = _by_hand(general(408), "Request Timeout")
 _NO_HTTP2 = _by_hand(general(505), "HTTP Version Not Supported")
 
 
-class Connection(web.RequestHandler):
+class Connection(TidyConnection):
     """One client's connection; it ends with whatever could not be parsed, or does not arrive."""
 
     __slots__ = ("_address", "_begun", "_head_timer", "_noise")
@@ -171,6 +172,8 @@ class Connection(web.RequestHandler):
         before, is_idle = self._request_count, self._is_idle()
         if not before and not self._begun and data.startswith(HTTP2):
             self._refuse_at_once("http2", _NO_HTTP2)
+            return
+        if self.is_unreadable:
             return
         super().data_received(data)
         if self._request_count > before:

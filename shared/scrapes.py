@@ -10,6 +10,7 @@ from typing import Any
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
+from shared.connections import TidyConnection
 from shared.listening import SERVER
 from shared.log import get_logger
 from shared.throttle import Throttle
@@ -22,14 +23,14 @@ MAX_CONNECTIONS = 100
 log = get_logger(__name__)
 
 
-class Connection(web.RequestHandler):
+class Connection(TidyConnection):
     """One client's connection; it ends with whatever could not be parsed."""
 
-    __slots__ = ("_address", "_unreadable")
+    __slots__ = ("_address", "_refusals")
 
     def __init__(self, manager: web.Server, *, unreadable: Throttle, **settings: Any) -> None:
         super().__init__(manager, **settings)
-        self._unreadable = unreadable
+        self._refusals = unreadable
         self._address = "unknown"
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -68,7 +69,7 @@ class Connection(web.RequestHandler):
     def _note(self, error: BaseException | None) -> None:
         # The error's text holds a piece of what was sent; its class is one of the parser's few.
         kind = type(error).__name__
-        self._unreadable.log(
+        self._refusals.log(
             "unreadable request for metrics", kind, reason=kind, address=self._address
         )
 

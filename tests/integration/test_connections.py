@@ -1,6 +1,7 @@
 """What one client does on its connection costs no other client anything."""
 
 import asyncio
+import gc
 import json
 import socket
 from collections.abc import AsyncIterator
@@ -9,6 +10,8 @@ from urllib.parse import urlsplit
 
 import psutil  # type: ignore[import-untyped]  # its stubs are a package that we do not lock
 import pytest
+from aiohttp.http_exceptions import HttpProcessingError
+from yarl import URL
 
 from api import slow_readers
 from tests.service import MEDIA_TYPE, Service, until
@@ -150,3 +153,40 @@ def _server_sides(port: int | None, clients: set[int]) -> int:
         bool(each.raddr) and each.laddr.port == port and each.raddr.port in clients
         for each in psutil.net_connections("tcp")
     )
+
+
+UNREADABLE = {
+    "no request": b"\0",
+    "a line too long": b"GET /",
+    "a header too long": b"GET / HTTP/1.1\r\nA: ",
+    "a chunk's size": b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n",
+    "behind CONNECT": b"CONNECT a:80 HTTP/1.1\r\nHost: x\r\n\r\n",
+    "behind an upgrade": b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("beginning", UNREADABLE.values(), ids=UNREADABLE)
+@pytest.mark.parametrize("port", ["api", "metrics"])
+async def test_nothing_is_kept_of_what_could_not_be_parsed(
+    service: Service, beginning: bytes, port: str
+) -> None:
+    url = URL(service.base_url if port == "api" else service.metrics_url)
+    gc.collect()
+    gc.disable()  # what is kept in a cycle stays until it runs
+    try:
+        reader, writer = await asyncio.open_connection(url.host, url.port)
+        writer.write(beginning + b"x" * 200_000)
+        answer = b""
+        with suppress(ConnectionError):
+            while piece := await reader.read(65536):
+                answer += piece
+        writer.close()
+        assert answer.startswith(b"HTTP/1."), answer
+        kept = [
+            each
+            for each in gc.get_objects()
+            if isinstance(each, HttpProcessingError) and each.__traceback__ is not None
+        ]
+    finally:
+        gc.enable()
+    assert kept == []

@@ -1,0 +1,43 @@
+"""Connections that keep nothing of what they could not parse."""
+
+from aiohttp import web
+from aiohttp.web_protocol import _ErrInfo
+
+
+class TidyConnection(web.RequestHandler):
+    """Takes nothing after what could not be parsed, and forgets where that was found.
+
+    The frames of the error's traceback hold up to 256 KiB of what was sent, in a cycle that is
+    collected late: of 200 MiB that strangers sent, most stayed in memory for minutes.
+    """
+
+    __slots__ = ("_unreadable",)
+
+    _unreadable: bool
+
+    def data_received(self, data: bytes) -> None:
+        """Take what has arrived, unless the connection is about to end."""
+        if self.is_unreadable:
+            return
+        super().data_received(data)
+        self._let_go_of_errors()
+
+    @property
+    def is_unreadable(self) -> bool:
+        """Whether something could not be parsed: the connection ends with the answer to it."""
+        return getattr(self, "_unreadable", False)
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """Write an answer; what came behind a refused `Upgrade` is parsed only then."""
+        finished = await super().finish_response(request, resp, start_time)
+        self._let_go_of_errors()
+        return finished
+
+    def _let_go_of_errors(self) -> None:
+        if not self._messages or not isinstance(self._messages[-1][0], _ErrInfo):
+            return
+        self._unreadable = True
+        error = self._messages[-1][0].exc
+        error.__traceback__ = error.__cause__ = error.__context__ = None
