@@ -97,7 +97,7 @@ async def index(request: web.Request) -> web.Response:
 async def create(request: web.Request) -> web.Response:
     """POST /api/v2/attachments: one, or up to 100 with the bulk extension, all or none."""
     parts, caller = await admit(request)
-    parts.bucket.require_ours()
+    await parts.bucket.require_for_policies()
     parts.ids.require_free()
     bulk = check_content_type(request)
     check_accept(request, bulk=bulk)

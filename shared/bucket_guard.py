@@ -8,7 +8,7 @@ from typing import Final
 
 from shared.ages import predates
 from shared.attachments import Attachment
-from shared.bucket_owner import MARKER, Owner, claim_bucket
+from shared.bucket_owner import MARKER, Owner, claim_bucket, has_used
 from shared.database import Database, DatabaseAway, DatabaseForbids
 from shared.errors import BucketForeign, StoreError, StoreUnavailable
 from shared.log import get_logger
@@ -20,6 +20,9 @@ RECHECK_S: Final = 30.0
 FIRST_PAUSE_S: Final = 0.5
 LONGEST_PAUSE_S: Final = 10.0
 """Until then, and while the bucket is another's, the pause doubles up to the longest."""
+
+ASK_WITHIN_S: Final = 3.0
+"""How long a request waits for what no process could find out at its start."""
 
 log = get_logger(__name__)
 
@@ -36,6 +39,7 @@ class BucketGuard:
         self._looking = asyncio.Lock()
         self._has_looked = False
         self._has_strangers = False
+        self._is_unproven = False
         self._warned = False
         self._announced = False
         self._failed: tuple[float, Exception | None] = 0.0, None
@@ -60,6 +64,20 @@ class BucketGuard:
         if self.foreign is not None:
             raise BucketForeign(str(self.foreign))
 
+    async def require_for_policies(self) -> None:
+        """Do the same, and look first if the bucket may well be another's: see `at_start`.
+
+        An upload under a policy of ours would write over the other's object of the same key.
+        Raises StoreUnavailable and DatabaseAway if it cannot be found out within ASK_WITHIN_S.
+        """
+        if self._is_unproven and not self._has_looked:
+            try:
+                async with asyncio.timeout(ASK_WITHIN_S):
+                    await self.require_known_ours()
+            except TimeoutError:
+                raise StoreUnavailable("no answer in time") from None
+        self.require_ours()
+
     async def require_known_ours(self) -> None:
         """Do the same, and look first if this process has not looked yet.
 
@@ -78,10 +96,19 @@ class BucketGuard:
         self.require_ours()
 
     async def at_start(self, *, within_s: float) -> None:
-        """Look for so long at most, or leave it to `watch`. Raises BucketForeign."""
+        """Look for so long at most, or leave it to `watch`. Raises BucketForeign.
+
+        If it cannot be found out, rows show whether the bucket was ours before.
+        """
         with suppress(TimeoutError, StoreUnavailable, DatabaseAway):
             async with asyncio.timeout(within_s):
                 await self.look()
+        if not self._has_looked:
+            self._is_unproven = True
+            with suppress(TimeoutError, DatabaseAway):
+                async with asyncio.timeout(within_s):
+                    run, bucket = self._database.run, self._storage.bucket
+                    self._is_unproven = not await run(has_used, bucket)
         self.require_ours()
 
     async def look(self) -> None:

@@ -12,7 +12,7 @@ from typing import Final
 
 from shared import keys
 from shared.attachments import Attachment, find_rows
-from shared.database import Database
+from shared.database import Connection, Database
 from shared.deployment import deployment_id
 from shared.errors import ObjectEmpty, ObjectMissing, StoreRefused, StoreUnavailable
 from shared.sequence import find_greatest_row
@@ -92,6 +92,16 @@ async def find_owner(database: Database, storage: Storage) -> Owner:
         taken_at=taken_at,
         has_strangers=theirs is None and await _has_strangers(database, storage),
     )
+
+
+async def has_used(connection: Connection, bucket: str) -> bool:
+    """Whether workers of ours have read a file in the bucket, by the last thousand rows."""
+    found = await connection.fetchval(
+        "SELECT bool_or(a.processed_at IS NOT NULL) FROM (SELECT bucket, processed_at"
+        " FROM attachments ORDER BY id DESC LIMIT 1000) AS a WHERE a.bucket = $1",
+        bucket,
+    )
+    return bool(found)
 
 
 async def claim_bucket(database: Database, storage: Storage) -> Owner:

@@ -21,15 +21,17 @@ from tests.acceptance.test_reconcile_command import reconciled
 from tests.commands import command
 from tests.conftest import StartWorker, clone_database
 from tests.data import images
-from tests.faults.conftest import Launch, launch
+from tests.faults.conftest import Launch, launch, proxy
+from tests.integration.test_sequence import create, readiness
 from tests.lost_rows import own_bucket
 from tests.objects import content, exists, opened_storage
+from tests.proxy import Proxy
 from tests.refusing import Refusing
 from tests.resources import PATH, body
 from tests.service import ApiProcess, Service, running_service, until
 from tests.stack import Stack
 
-__all__ = ["launch"]
+__all__ = ["launch", "proxy"]
 
 PHOTO, OTHER = images.photo(), images.photo(colour=(1, 2, 3))
 QUICK = {"sweep_interval": "0.2", "pending_check": "1"}
@@ -300,6 +302,33 @@ async def test_a_bucket_of_a_release_without_markers_is_marked_by_whoever_has_th
     assert "bucket_without_owner" in {each["kind"] for each in document["differences"]}
     assert not (await claimed(two.first, two.storage)).is_foreign
     assert (await claimed(two.second, two.storage)).theirs == (await two.ids())[0]
+
+
+async def test_an_api_that_could_not_ask_makes_no_policies_in_a_bucket_that_may_be_anothers(
+    two: Two, launch: Launch, proxy: Proxy
+) -> None:
+    """An upload under them would write over an object of the deployment that has the bucket."""
+    await claimed(two.first, two.storage)
+    proxy.cut()
+    unproven = await launch(ApiProcess(two.second.environment, s3_endpoint_url=proxy.url))
+    await two.first.execute(
+        "INSERT INTO attachments (organization_id, name, file_name, bucket, state, processed_at,"
+        " policy_expires_at) VALUES (1, 'a', 'a', $1, 'ready', now(), now())",
+        two.storage.bucket,
+    )
+    proven = await launch(ApiProcess(two.first.environment, s3_endpoint_url=proxy.url))
+
+    assert await create(two.first.client, proven.url) == 201
+    assert await create(two.second.client, unproven.url) == 503
+    proxy.let_go()
+
+    async def knows() -> bool:
+        status, said = await readiness(two.second.client, unproven.url)
+        return status == 503 and "belongs to deployment" in said
+
+    await until(knows, within_s=60)
+    assert await create(two.second.client, unproven.url) == 503
+    assert await create(two.first.client, proven.url) == 201
 
 
 async def test_what_else_lies_under_the_key_of_the_marker_is_no_owner_of_ours(two: Two) -> None:
