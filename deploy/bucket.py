@@ -28,6 +28,8 @@ async def check_bucket(settings: Settings, *, mend: bool) -> None:
 
     async with open_database(settings) as database, open_storage(settings) as storage:
         try:
+            if mend:  # before the bucket is taken over, so that no id in it is given anew
+                await _check_ids(database, storage, mend=True)
             await _check_owner(database, storage, mend=mend)
             await _check_ids(database, storage, mend=mend)
         except IdsUndecided as error:

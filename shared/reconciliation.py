@@ -105,20 +105,21 @@ class Reconciliation:
     async def differences(self) -> AsyncIterator[Difference]:
         """Find what differs. Raises StoreRefused without s3:ListBucket, and DatabaseAway.
 
-        That of the bucket's owner comes first, then that of the sequence, so that mending them
-        need not wait for the rest. The latter comes once more in the end where the whole listing
-        shows a greater id, or ids that were lost.
+        That of the sequence comes first, then that of the bucket's owner, so that mending them
+        need not wait for the rest, and no id is given anew in a bucket that was just taken over.
+        The former comes once more in the end where the whole listing shows a greater id, or ids
+        that were lost.
         """
         owner = self._owner = await bucket_owner.find_owner(self._database, self._storage)
-        if owner.is_foreign or owner.has_strangers:
-            kind = Kind.FOREIGN if owner.is_foreign else Kind.UNMARKED
-            yield Difference(kind=kind, attachment_id=None, key=bucket_owner.MARKER)
         try:
             taken = await sequence.find_taken_id(self._database, self._storage)
         except IdsUndecided:
             taken = None  # the whole listing decides it
         if taken is not None:
             yield Difference(kind=Kind.SEQUENCE, attachment_id=taken.attachment_id)
+        if owner.is_foreign or owner.has_strangers:
+            kind = Kind.FOREIGN if owner.is_foreign else Kind.UNMARKED
+            yield Difference(kind=kind, attachment_id=None, key=bucket_owner.MARKER)
         async for page in self._storage.list_keys(keys.PREFIX, page_size=PAGE):
             for difference in await self._compare(page):
                 yield difference
