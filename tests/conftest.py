@@ -93,6 +93,17 @@ async def clone_database(stack: Stack) -> str:
     return url
 
 
+async def use_deployment_of(stack: Stack, database_url: str) -> None:
+    """Give a migrated database the id of the deployment that has the tests' bucket."""
+    async with (
+        asyncpg.create_pool(stack.postgres.database_url(TEMPLATE), min_size=1) as template,
+        asyncpg.create_pool(database_url, min_size=1) as own,
+    ):
+        await own.execute(
+            "UPDATE deployment SET id = $1", await template.fetchval("SELECT id FROM deployment")
+        )
+
+
 @pytest_asyncio.fixture
 async def database_url(stack: Stack) -> str:
     """A fresh migrated database."""

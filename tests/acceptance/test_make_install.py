@@ -56,7 +56,13 @@ def checkout(tmp_path: Path) -> Path:
 
 def make(checkout: Path, *words: str, python: str = sys.executable) -> Ended:
     """Run make as in a new shell, with a Python by environment and no index."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("PIP_")}
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(
+            ("PIP_", "MAKE", "MFLAGS")
+        )  # "make test" gives its own to what it runs
+    }
     folder = str(checkout.parent / "wheels")
     own = {"PYTHON": python, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": folder}
     variables = {**kept, **own, "PIP_CONFIG_FILE": os.devnull, "PIP_RETRIES": "0"}

@@ -15,7 +15,7 @@ from deploy.embedded import EmbeddedPostgres
 from shared.database import Connection, open_database
 from shared.schema import migrate
 from shared.storage import Storage
-from tests.conftest import StartService, StartWorker, fresh_ids
+from tests.conftest import StartService, StartWorker, fresh_ids, use_deployment_of
 from tests.faults.conftest import Launch
 from tests.faults.rows import PHOTO, SOON, is_whole, make_due, posted, reaches
 from tests.proxy import Proxy, running_proxy
@@ -41,11 +41,12 @@ DELIVERIES = 3
 
 
 @pytest_asyncio.fixture
-async def postgres(tmp_path: Path) -> AsyncIterator[EmbeddedPostgres]:
-    """A PostgreSQL of the test's own, to be killed."""
+async def postgres(stack: Stack, tmp_path: Path) -> AsyncIterator[EmbeddedPostgres]:
+    """A PostgreSQL of the test's own, to be killed; its deployment has the tests' bucket."""
     server = EmbeddedPostgres(directory=tmp_path / "postgres")  # durable: it is killed
     await server.start()
     await asyncio.to_thread(migrate, server.url)
+    await use_deployment_of(stack, server.url)
     yield server
     server.kill()
 

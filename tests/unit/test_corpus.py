@@ -3,6 +3,8 @@
 import io
 import re
 import struct
+import subprocess
+import sys
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -82,7 +84,7 @@ def test_seeds_are_drawn_the_same_and_are_sound(name: str) -> None:
         ("png-30000", (30_000, 30_000)),
         ("png-30000-whole", (30_000, 30_000)),
         ("png-2^31-1", (2**31 - 1, 2**31 - 1)),
-        ("png-one-too-many", (3, 16_666_667)),
+        ("png-50-megapixels-not-there", (3, 16_666_667)),
         ("png-50-megapixels", (5000, 10_000)),
         ("gif-65535", (65_535, 65_535)),
         ("gif-frame-beyond-its-screen", (65_535, 65_535)),
@@ -127,10 +129,18 @@ def test_a_jpeg_of_many_scans_has_so_many_and_is_sound(
     ids=["gif", "apng", "webp"],
 )
 def test_an_animation_has_so_many_frames(draw: Callable[[int], bytes]) -> None:
-    with opened(draw(50)) as image:
-        assert getattr(image, "n_frames", 1) == 50
-        image.seek(49)
-        image.load()
+    # A process of its own: here Pillow's reader of PNG may be the decoder's, which skips frames.
+    read = """import io, sys
+from PIL import Image
+with Image.open(io.BytesIO(sys.stdin.buffer.read())) as image:
+    image.seek(49)
+    image.load()
+    print(image.n_frames)
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", read], input=draw(50), capture_output=True, check=True
+    )
+    assert ended.stdout == b"50\n"
 
 
 @pytest.mark.parametrize("name", ["avif", "heic"])
