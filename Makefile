@@ -24,10 +24,11 @@ up: $(RUNNING) $(EXTRA_STAMPS) ## run the whole service here: PostgreSQL, Valkey
 test: $(DEVELOPING) ## run all tests against real PostgreSQL, Valkey, SeaweedFS and workers
 	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist worksteal $(PYTEST_ARGS)
 
-check: $(DEVELOPING) ## lint and type-check code, image and compose file
+check: $(DEVELOPING) ## lint and type-check code, check imports between packages, image and compose file
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/python -m mypy
+	$(BIN)/lint-imports --no-cache
 	$(BIN)/hadolint deploy/Dockerfile
 	$(BIN)/python -m check_jsonschema --builtin-schema vendor.compose-spec deploy/compose.yaml
 

@@ -37,10 +37,10 @@ from shared.intake import (
     record,
     unreadable,
 )
+from shared.lifecycle import Recorded
 from shared.log import get_logger
 from shared.metrics import EVENTS
 from shared.notifications import sns
-from shared.processing import Recorded
 
 MAX_EVENT_BYTES = 1024 * 1024
 

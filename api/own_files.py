@@ -12,7 +12,7 @@ from aiohttp import web
 
 from api.parts import Parts, origin
 from api.temp_urls import locate, names_file, same_address
-from shared import processing
+from shared import lifecycle
 from shared.addresses import without_credentials
 from shared.attachments import Attachment
 from shared.errors import Busy, StoreError
@@ -73,7 +73,7 @@ async def take_own(
     if is_here and _says_more(row, etag, is_shown=is_shown):
         event = UploadEvent(bucket=row.bucket, key=row.key, etag=etag)
         recorded = await parts.clients.of(row.organization_id).run(
-            processing.record_uploads, [event], publish_grace_s=parts.settings.publish_grace
+            lifecycle.record_uploads, [event], publish_grace_s=parts.settings.publish_grace
         )
         for wake_up in recorded.woken:
             parts.publisher.publish(wake_up)

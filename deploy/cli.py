@@ -19,16 +19,16 @@ from typing import Annotated, Any
 
 import typer
 
-from deploy import attachments
-from deploy import usage as quotas
+from deploy.commands import attachments
+from deploy.commands import usage as quotas
+from deploy.commands.environment import Misused, Unusable, note, read_client, read_settings, tell
+from deploy.commands.events import events_app
+from deploy.commands.options import LOCAL, MAX_ID, DataDir, Json, check_word
+from deploy.commands.organizations import organizations_app
+from deploy.commands.reconcile import reconcile
+from deploy.commands.retrying import retry
+from deploy.commands.tokens import tokens_app
 from deploy.doctor import doctor
-from deploy.environment import Misused, Unusable, note, read_client, read_settings, tell
-from deploy.events import events_app
-from deploy.options import LOCAL, MAX_ID, DataDir, Json, check_word
-from deploy.organizations import organizations_app
-from deploy.reconcile import reconcile
-from deploy.retrying import retry
-from deploy.tokens import tokens_app
 from shared.errors import AttachmentsError, SettingsError
 from shared.foreign import forget_foreign_variables
 from shared.plain import escape_lines
@@ -74,7 +74,7 @@ def up(
     ] = False,
 ) -> None:
     """Run the whole service here: PostgreSQL, Valkey, SeaweedFS, API and worker."""
-    from deploy.up import run_up
+    from deploy.local.up import run_up
 
     raise typer.Exit(run_up(data_dir, port, ready_file, decoders, mend=mend))
 
@@ -109,7 +109,7 @@ def worker(data_dir: DataDir = LOCAL) -> None:
 def consume(data_dir: DataDir = LOCAL) -> None:
     """Run one process that takes events off a queue of SQS."""
     settings = read_settings(data_dir)
-    from worker.consume import run
+    from worker.queue.consumer import run
 
     raise typer.Exit(run(settings))
 
@@ -177,8 +177,9 @@ def upload(
     """
     import asyncio
 
-    from deploy import report, upload_report
-    from deploy.upload import upload_files
+    from deploy.client import upload_report
+    from deploy.client.upload import upload_files
+    from deploy.commands import report
     from shared.attachments import ATTACHABLE_TYPES
 
     if (attachable_type is None) != (attachable_id is None):

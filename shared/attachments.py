@@ -1,6 +1,6 @@
 """The attachment: its record, and the statements that serve clients.
 
-What events, workers and the sweep do with it stands in `shared.processing`.
+What events, workers and the sweep do with it stands in `shared.lifecycle`.
 """
 
 import json

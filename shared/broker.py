@@ -1,7 +1,7 @@
 """The broker: Celery's settings, and the publishing of wake-ups.
 
 A wake-up is a bonus: what has to be done stands in the rows, and the sweep finds it (see
-`shared.processing`). So nothing waits for the broker, and what it loses costs seconds.
+`shared.lifecycle`). So nothing waits for the broker, and what it loses costs seconds.
 """
 
 import json
@@ -19,8 +19,8 @@ from celery import Celery
 from kombu import Queue
 
 from shared.broker_faults import describe, place_of
+from shared.lifecycle import WakeUp
 from shared.log import get_logger
-from shared.processing import WakeUp
 
 TASK = "attachments.process"
 

@@ -6,18 +6,18 @@ copies small sources while the client waits; workers copy all others and whateve
 A copy belongs to the revision at which it was asked for. An upload that is recorded later is newer
 than the copy, which is then dropped. `copy_attempt` counts the claims of a copy and fences them. A
 row in `processing` is not claimed: its `due_at` is the lease of the worker that processes it. It
-is due again as soon as that ends, see `processing.unless_copied`.
+is due again as soon as that ends, see `lifecycle.unless_copied`.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from shared import attachments, processing, quotas
+from shared import attachments, lifecycle, quotas
 from shared.attachments import CHECK_MARGIN, COLUMNS, Attachment, NewAttachment
 from shared.database import Connection, affected
+from shared.lifecycle import COPY_ATTEMPTS, WakeUp
 from shared.notifications import UploadEvent
-from shared.processing import COPY_ATTEMPTS, WakeUp
 from shared.quotas import Quotas
 
 _NONE = "copy_bucket = NULL, copy_key = NULL, copy_etag = NULL, copy_revision = NULL"
@@ -251,7 +251,7 @@ async def record(
         if not await finish(connection, row, etag):
             return None
         event = UploadEvent(bucket=row.bucket, key=row.key, etag=etag)
-        recorded = await processing.record_uploads(
+        recorded = await lifecycle.record_uploads(
             connection, [event], publish_grace_s=publish_grace_s
         )
         return Copied(attachment=await show(connection, row), woken=recorded.woken)

@@ -11,14 +11,14 @@ from typing import Any
 
 import orjson
 
-from shared import dead_letters, notifications, probes, processing
+from shared import dead_letters, lifecycle, notifications, probes
 from shared.allowance import Allowance
 from shared.database import Connection
 from shared.keys import parse_key
+from shared.lifecycle import Recorded, WakeUp
 from shared.log import get_logger
 from shared.metrics import NOT_KEPT
 from shared.notifications import Reading, UploadEvent
-from shared.processing import Recorded, WakeUp
 from shared.settings import Settings
 from shared.throttle import Throttle
 
@@ -231,4 +231,4 @@ async def _record(
 ) -> Recorded:
     if not events:
         return Recorded(changed=[], woken=[])
-    return await processing.record_uploads(connection, events, publish_grace_s=publish_grace_s)
+    return await lifecycle.record_uploads(connection, events, publish_grace_s=publish_grace_s)

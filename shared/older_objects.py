@@ -11,9 +11,9 @@ from shared.ages import predates
 from shared.attachments import LATE_UPLOAD_S, Attachment
 from shared.database import Connection
 from shared.errors import ObjectMissing
+from shared.lifecycle import ALIVE, NEXT_CHECK, Claim, held, unless_copied
 from shared.log import get_logger
 from shared.metrics import OLDER_OBJECTS
-from shared.processing import ALIVE, NEXT_CHECK, Claim, held, unless_copied
 from shared.storage import Storage, StoredObject
 
 log = get_logger(__name__)

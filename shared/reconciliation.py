@@ -10,15 +10,15 @@ may be all that is left of a lost attachment.
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 
-from shared import bucket_owner, keys, older_objects, processing, sequence
+from shared import bucket_owner, keys, lifecycle, older_objects, sequence
 from shared.ages import predates
 from shared.attachments import COLUMNS, Attachment, find_rows
 from shared.database import Connection, Database
 from shared.differences import Difference, Kind
 from shared.errors import IdsUndecided, ObjectMissing
+from shared.lifecycle import WakeUp
 from shared.notifications import UploadEvent
 from shared.part_settings import WaitSettings
-from shared.processing import WakeUp
 from shared.reasons import NO_OBJECT
 from shared.storage import Storage, StoredObject
 
@@ -268,19 +268,19 @@ class Reconciliation:
                     version_id=difference.found.version_id,
                 )  # fmt: skip
                 grace_s = self._settings.publish_grace
-                recorded = await run(processing.record_uploads, [event], publish_grace_s=grace_s)
+                recorded = await run(lifecycle.record_uploads, [event], publish_grace_s=grace_s)
                 woken = recorded.woken
             case Kind.MOVED if row is not None:
                 await run(name_bucket, row, self._storage.bucket)
             case Kind.MISSING if row is not None:
-                await run(processing.settle_missing, row, next_check_s=check_s)
+                await run(lifecycle.settle_missing, row, next_check_s=check_s)
             case Kind.OLDER if row is not None and difference.found is not None:
                 # The row describes another object than the older one: that one is gone.
                 lost = row.etag not in (None, difference.found.etag)
-                settle = processing.settle_missing if lost else older_objects.settle_older
+                settle = lifecycle.settle_missing if lost else older_objects.settle_older
                 await run(settle, row, next_check_s=check_s)
             case Kind.THUMBNAIL_MISSING if row is not None:
-                await run(processing.process_again, row.id)
+                await run(lifecycle.process_again, row.id)
             case _:
                 return difference, woken
         return replace(difference, mended=True), woken

@@ -1,6 +1,6 @@
 """What is never kept: files that a double click runs on some desktop, by type or by name.
 
-`TYPES` are what the bytes are named (`worker.sniff`), and what a client may not declare.
+`TYPES` are names of contents (`worker.sniffing.identify`), and what a client may not declare.
 `EXTENSIONS` decide where the bytes tell nothing: a desktop goes by the name alone. Source code
 that people share (`.js`, `.py`, `.sh`, `.ps1`) is not reserved; it is only ever downloaded. The
 table for operators is deploy/docs/reserved-types.md; a test holds it to this one.

@@ -15,10 +15,12 @@ def find_decoders(pid: int) -> list[psutil.Process]:
     found = []
     for child in _family(pid):
         with suppress(psutil.NoSuchProcess):
-            if _runs(child, "worker.box"):
+            if _runs(child, "worker.decoding.child"):
                 found.append(child)
-            elif _runs(child, "worker.zygote"):
-                found += [each for each in child.children() if _runs(each, "worker.zygote")]
+            elif _runs(child, "worker.decoding.zygote"):
+                found += [
+                    each for each in child.children() if _runs(each, "worker.decoding.zygote")
+                ]
     return sorted(found, key=lambda process: int(process.pid))
 
 
@@ -27,7 +29,7 @@ def find_zygotes(pid: int) -> list[psutil.Process]:
     found = []
     for child in _family(pid):
         with suppress(psutil.NoSuchProcess):
-            if _runs(child, "worker.zygote"):
+            if _runs(child, "worker.decoding.zygote"):
                 found.append(child)
     return found
 

@@ -11,7 +11,7 @@ from uuid import uuid4
 
 from yarl import URL
 
-from api.documents import Links
+from shared.links import Links
 from tests.resources import open_bucket, stored
 from tests.service import Client, Service, until
 from tests.stack import Stack

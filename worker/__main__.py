@@ -15,8 +15,8 @@ from shared.broker_check import refuse_cluster
 from shared.errors import AttachmentsError
 from shared.log import configure_logging, get_logger
 from shared.settings import Settings, load_settings, retired_settings
-from worker.formats import check_decoders
-from worker.sealing import check_seal
+from worker.decoding.formats import check_decoders
+from worker.sandbox.sealing import check_seal
 from worker.temporary import check_folder
 
 log = get_logger(__name__)

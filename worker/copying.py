@@ -20,9 +20,9 @@ from shared.errors import (
     StoreRefused,
 )
 from shared.fences import admit
+from shared.lifecycle import COPY_ATTEMPTS, WakeUp
 from shared.log import get_logger
 from shared.part_copies import copy_object
-from shared.processing import COPY_ATTEMPTS, WakeUp
 from shared.storage import Storage, open_storage
 from shared.turns import Turns
 from worker.pipeline import Tools

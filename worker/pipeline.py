@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import BinaryIO
 
-from shared import keys, older_objects, processing
+from shared import keys, lifecycle, older_objects
 from shared.attachments import Attachment
 from shared.bucket_guard import BucketGuard
 from shared.caching import PRIVATE_FILE, PUBLIC_FILE
@@ -25,16 +25,16 @@ from shared.errors import (
     StoreUnavailable,
     Undecodable,
 )
-from shared.processing import Claim, Outcome
+from shared.lifecycle import Claim, Outcome
 from shared.settings import Settings
 from shared.storage import Storage, StoredObject
-from worker.dimensions import read_dimensions
-from worker.formats import Box, box_of, promises_thumbnail
+from worker.decoding.formats import Box, box_of, promises_thumbnail
+from worker.decoding.pool import Decoders
+from worker.decoding.protocol import Thumbnail
 from worker.judging import judge
-from worker.pool import Decoders
-from worker.sniffer import Sniffers
+from worker.sniffing.dimensions import read_dimensions
+from worker.sniffing.sniffer import Sniffers
 from worker.temporary import anonymous_file
-from worker.thumbnails import Thumbnail
 
 HEAD_BYTES = 64 * 1024
 """How much is read before it is decided whether to read on: enough to sniff."""
@@ -77,10 +77,10 @@ async def process(tools: Tools, claim: Claim) -> Outcome:
     attachment_id, revision = claim.attachment.id, claim.attachment.claimed_revision
     outcome = await examine(tools, claim)
     while not await tools.database.run(
-        processing.finish, claim, outcome, revision=revision,
+        lifecycle.finish, claim, outcome, revision=revision,
         next_check_s=tools.settings.pending_check,
     ):  # fmt: skip
-        held = await tools.database.run(processing.renew, [claim], lease_s=tools.settings.lease)
+        held = await tools.database.run(lifecycle.renew, [claim], lease_s=tools.settings.lease)
         if attachment_id not in held:
             raise ClaimLost(str(attachment_id))
         if held[attachment_id] > revision:
@@ -228,7 +228,7 @@ async def _stored(tools: Tools, claim: Claim, thumbnail: Thumbnail, outcome: Out
     name = key.rsplit("/", 1)[-1]
     if row.thumbnail_name != name:
         await drop_thumbnail(tools.storage, row)
-    if not await tools.database.run(processing.announce_thumbnail, claim, name, lease_s=lease_s):
+    if not await tools.database.run(lifecycle.announce_thumbnail, claim, name, lease_s=lease_s):
         raise ClaimLost(str(row.id))
     try:
         # Within the lease, so that whoever claims next cannot be overtaken by this write.

@@ -2,13 +2,13 @@
 
 import time
 
-from shared import processing
+from shared import lifecycle
 from shared.attachments import Attachment
 from shared.erasure import Eraser, places_of
 from shared.errors import StoreError, StoreRefused
+from shared.lifecycle import Due, Duty, WakeUp
 from shared.log import get_logger
 from shared.part_copies import remove_unfinished
-from shared.processing import Due, Duty, WakeUp
 from shared.throttle import Throttle
 from worker.patience import (
     LONGEST_PROBE_PAUSE_S,
@@ -58,11 +58,11 @@ class Caretaker:
             raise StoreRefused(f"the row names bucket {row.bucket}")
         database, lease_s = self._tools.database, self._tools.settings.lease
         if self._tools.bucket.has_nothing_of(row):
-            await database.run(processing.settle_purged, row.id)
+            await database.run(lifecycle.settle_purged, row.id)
             log.info("nothing to purge is known to be the row's own", attachment=row.id)
             return
         began = time.monotonic()
-        age_s = await database.run(processing.row_age_s, row.id)
+        age_s = await database.run(lifecycle.row_age_s, row.id)
         if age_s is None:
             return
         if row.copy_attempt:
@@ -73,7 +73,7 @@ class Caretaker:
             give_up_at=began + lease_s * 0.8,
         )
         if ended:
-            await database.run(processing.settle_purged, row.id)
+            await database.run(lifecycle.settle_purged, row.id)
             log.info("purged", attachment=row.id)
         else:  # due again when the lease is over
             log.info("purged in part", attachment=row.id)
@@ -83,4 +83,4 @@ class Caretaker:
         longest_s = LONGEST_PURGE_PAUSE_S if due.duty is Duty.PURGE else LONGEST_PROBE_PAUSE_S
         delay_s = pause_s(row.attempt, first_s=self._tools.settings.lease, longest_s=longest_s)
         self._throttle(f"{due.duty} put off", cause=cause, attachment=row.id)
-        await self._tools.database.run(processing.put_off, row, delay_s=delay_s)
+        await self._tools.database.run(lifecycle.put_off, row, delay_s=delay_s)

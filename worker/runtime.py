@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 import uvloop
 
-from shared import dead_letters, older_objects, processing, quotas
+from shared import dead_letters, lifecycle, older_objects, quotas
 from shared.bucket_guard import BucketGuard
 from shared.database import Database, DatabaseAway, open_database
 from shared.deployment import learn_prefix
@@ -35,19 +35,19 @@ from shared.errors import (
     StoreRefused,
     StoreUnavailable,
 )
+from shared.lifecycle import Claim, Due, Duty, Outcome, WakeUp
 from shared.log import get_logger
 from shared.metrics import open_metrics
-from shared.processing import Claim, Due, Duty, Outcome, WakeUp
 from shared.settings import Settings
 from shared.storage import open_storage
 from shared.throttle import Throttle
 from worker.copying import open_copying
+from worker.decoding.pool import Decoders
 from worker.patience import cause_of
 from worker.pipeline import Tools, drop_thumbnail, process
-from worker.places import Places
-from worker.pool import Decoders
 from worker.purging import Caretaker
-from worker.sniffer import Sniffers
+from worker.slots import Places
+from worker.sniffing.sniffer import Sniffers
 
 DRAIN_S = 6.0
 """How long uploads in flight may still run when the worker is told to stop; what is not done by
@@ -260,7 +260,7 @@ class Runtime:
         while True:
             try:
                 return await self._database.run(
-                    processing.claim, attachment_id, revision, lease_s=self._settings.lease
+                    lifecycle.claim, attachment_id, revision, lease_s=self._settings.lease
                 )
             except DatabaseAway as error:
                 if over is None:
@@ -349,9 +349,9 @@ class Runtime:
         Given back uncounted: it was not for the upload that this attempt did not end.
         """
         if not self._holds(claim) or (
-            await self._database.run(processing.release, claim, delay_s=0.0, counted=False) is None
+            await self._database.run(lifecycle.release, claim, delay_s=0.0, counted=False) is None
         ):
-            await self._database.run(processing.process_again, claim.attachment.id)
+            await self._database.run(lifecycle.process_again, claim.attachment.id)
 
     async def _outlast(self, claim: Claim) -> None:
         """Give an upload up as soon as the database is back; after the lease the sweep sees to it.
@@ -375,13 +375,13 @@ class Runtime:
         row = claim.attachment
         await drop_thumbnail(self._tools.storage, row)
         state = await self._database.run(
-            processing.mark_missing, claim, revision=row.claimed_revision,
+            lifecycle.mark_missing, claim, revision=row.claimed_revision,
             next_check_s=self._settings.pending_check,
         )  # fmt: skip
         if state is None and (  # something was recorded meanwhile: look again
-            await self._database.run(processing.release, claim, delay_s=0.0) is None
+            await self._database.run(lifecycle.release, claim, delay_s=0.0) is None
         ):
-            await self._database.run(processing.process_again, row.id)
+            await self._database.run(lifecycle.process_again, row.id)
         log.info("no object", attachment=row.id, state=state)
 
     async def _set_aside(self, claim: Claim) -> None:
@@ -393,9 +393,9 @@ class Runtime:
             next_check_s=self._settings.pending_check,
         )  # fmt: skip
         if state is None and (  # something was recorded meanwhile: look again
-            await self._database.run(processing.release, claim, delay_s=0.0) is None
+            await self._database.run(lifecycle.release, claim, delay_s=0.0) is None
         ):
-            await self._database.run(processing.process_again, row.id)
+            await self._database.run(lifecycle.process_again, row.id)
         log.info("object set aside", attachment=row.id, state=state)
 
     async def _try_again(self, claim: Claim, reason: str, error: Exception) -> None:
@@ -407,12 +407,12 @@ class Runtime:
         else:
             log.warning("attempt failed", **fields, error=f"{type(error).__name__}: {error}")
         if last and await self._database.run(
-            processing.finish, claim, Outcome(state="failed", reason=reason),
+            lifecycle.finish, claim, Outcome(state="failed", reason=reason),
             revision=row.claimed_revision, next_check_s=self._settings.pending_check,
         ):  # fmt: skip
             return
         await self._database.run(
-            processing.release, claim, delay_s=backoff_s(row.attempt), reason=reason
+            lifecycle.release, claim, delay_s=backoff_s(row.attempt), reason=reason
         )
 
     async def _renew(self) -> None:
@@ -424,7 +424,7 @@ class Runtime:
                 continue
             try:
                 kept = await self._database.run(
-                    processing.renew,
+                    lifecycle.renew,
                     [claim for claim, _ in held.values()],
                     lease_s=self._settings.lease,
                 )
@@ -488,7 +488,7 @@ class Runtime:
 
     async def _take_due(self, limit: int) -> int:
         sweep = await self._database.run(
-            processing.take_due, limit=limit, lease_s=self._settings.lease,
+            lifecycle.take_due, limit=limit, lease_s=self._settings.lease,
             attempts=self._settings.attempts, after=self._swept_to,
         )  # fmt: skip
         self._swept_to = sweep.walked_to
@@ -516,7 +516,7 @@ class Runtime:
                     wake_up = await self._caretaker.settle(due)
                     if wake_up is not None:
                         claim = await self._database.run(
-                            processing.claim, row.id, wake_up.revision,
+                            lifecycle.claim, row.id, wake_up.revision,
                             lease_s=self._settings.lease,
                         )  # fmt: skip
                         if claim is not None:

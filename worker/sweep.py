@@ -1,11 +1,11 @@
 """What is done about a due row of which no event says all: ask the store."""
 
-from shared import older_objects, processing
+from shared import lifecycle, older_objects
 from shared.attachments import Attachment
 from shared.errors import ObjectMissing
+from shared.lifecycle import WakeUp
 from shared.log import get_logger
 from shared.notifications import UploadEvent
-from shared.processing import WakeUp
 from shared.reasons import NO_OBJECT
 from shared.storage import StoredObject
 from worker.patience import Gate
@@ -30,11 +30,11 @@ async def probe(tools: Tools, row: Attachment, *, gate: Gate) -> WakeUp | None:
     except ObjectMissing:
         await drop_thumbnail(tools.storage, row)
         state = await tools.database.run(
-            processing.settle_missing, row, next_check_s=tools.settings.pending_check
+            lifecycle.settle_missing, row, next_check_s=tools.settings.pending_check
         )
         if state is None and row.thumbnail_name is not None:
             # An upload came in between: the thumbnail that was removed may have been its own.
-            await tools.database.run(processing.process_again, row.id)
+            await tools.database.run(lifecycle.process_again, row.id)
         if state is not None and state != row.state:
             log.info("no object", attachment=row.id, state=state)
         return None
@@ -46,13 +46,13 @@ async def probe(tools: Tools, row: Attachment, *, gate: Gate) -> WakeUp | None:
         row.state == "failed" and row.reason not in NO_OBJECT
     )
     if known and described:
-        await tools.database.run(processing.settle_unchanged, row)
+        await tools.database.run(lifecycle.settle_unchanged, row)
         return None
     event = UploadEvent(
         bucket=row.bucket, key=row.key, etag=found.etag, version_id=found.version_id
     )
     recorded = await tools.database.run(
-        processing.record_uploads, [event], publish_grace_s=tools.settings.publish_grace
+        lifecycle.record_uploads, [event], publish_grace_s=tools.settings.publish_grace
     )
     woken = recorded.woken
     log.info("found an upload without an event", attachment=row.id, recorded=bool(woken))
@@ -62,10 +62,10 @@ async def probe(tools: Tools, row: Attachment, *, gate: Gate) -> WakeUp | None:
 async def _leave_elsewhere(tools: Tools, row: Attachment) -> None:
     """Ask no more about a row that names another bucket; what lies here is not its object."""
     if row.state in ("ready", "rejected", "failed"):
-        await tools.database.run(processing.settle_unchanged, row)
+        await tools.database.run(lifecycle.settle_unchanged, row)
     else:
         await tools.database.run(
-            processing.settle_missing, row, next_check_s=tools.settings.pending_check
+            lifecycle.settle_missing, row, next_check_s=tools.settings.pending_check
         )
     log.warning("row names another bucket", attachment=row.id, bucket=row.bucket)
 
@@ -76,8 +76,8 @@ async def _leave_alone(tools: Tools, row: Attachment, found: StoredObject) -> No
     await drop_thumbnail(tools.storage, row)
     # The row describes another object than the older one: that one is gone.
     lost = row.state in ("ready", "rejected", "failed") and row.etag not in (None, found.etag)
-    settle = processing.settle_missing if lost else older_objects.settle_older
+    settle = lifecycle.settle_missing if lost else older_objects.settle_older
     state = await tools.database.run(settle, row, next_check_s=tools.settings.pending_check)
     if state is None and row.thumbnail_name is not None:
         # An upload came in between: the thumbnail that was removed may have been its own.
-        await tools.database.run(processing.process_again, row.id)
+        await tools.database.run(lifecycle.process_again, row.id)

@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 
 import typer
 
-from deploy.environment import Misused
-from deploy.options import LOCAL, DataDir, Json
+from deploy.commands.environment import Misused
+from deploy.commands.options import LOCAL, DataDir, Json
 
 Origin = Annotated[
     str | None, typer.Option(metavar="URL", help="Where browsers upload from: https://app.example")
@@ -25,9 +25,9 @@ def doctor(
     origin: Origin = None, wait: Wait = 60, as_json: Json = False, data_dir: DataDir = LOCAL
 ) -> None:
     """Check every part, make a real upload, and tell what is wrong and how to mend it."""
+    from deploy.commands.report import print_json
     from deploy.doctor.checks import run_doctor
     from deploy.doctor.report import is_healthy, print_verdicts, progress, to_json
-    from deploy.report import print_json
 
     if origin is not None and not is_origin(origin):
         raise Misused("--origin: must be a scheme and a host alone, such as https://app.example")

@@ -2,8 +2,8 @@
 
 import aiohttp
 
+from deploy.client.network_faults import why
 from deploy.doctor.examination import Examination, Verdict, failed, ok
-from deploy.network_faults import why
 
 
 async def check_api(examination: Examination) -> Verdict:

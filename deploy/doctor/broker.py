@@ -14,8 +14,8 @@ from redis.exceptions import (
 )
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from deploy.client.network_faults import why
 from deploy.doctor.examination import Examination, Verdict, failed, ok, warning
-from deploy.network_faults import why
 from shared.broker_check import CLUSTER
 from shared.broker_faults import describe, place_of
 

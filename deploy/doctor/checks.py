@@ -9,6 +9,7 @@ from pathlib import Path
 
 import aiohttp
 
+from deploy.commands.environment import read_settings
 from deploy.doctor.api import check_api
 from deploy.doctor.broker import check_broker, check_eviction, check_persistence, check_worker
 from deploy.doctor.clocks import check_clocks
@@ -23,7 +24,6 @@ from deploy.doctor.seal import check_seal
 from deploy.doctor.sequence import check_sequence
 from deploy.doctor.store import check_store
 from deploy.doctor.upload import GRANT, MAY_NOT, check_cors, check_upload, draw
-from deploy.environment import read_settings
 from shared import log
 from shared.database import DatabaseAway, DatabaseForbids
 from shared.errors import AttachmentsError, SettingsError

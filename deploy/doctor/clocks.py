@@ -6,8 +6,8 @@ from email.utils import parsedate_to_datetime
 
 import aiohttp
 
+from deploy.client.network_faults import why
 from deploy.doctor.examination import Examination, Verdict, failed, ok, skipped, warning
-from deploy.network_faults import why
 from shared.database import DatabaseAway
 from shared.web_proxies import proxy_for
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from alembic.script import ScriptDirectory
 
+from deploy.client.network_faults import why
 from deploy.doctor.examination import Examination, Status, Verdict, failed, ok, warning
-from deploy.network_faults import why
 from shared import schema
 from shared.connector import Connector
 from shared.database import Connection, DatabaseAway, open_database

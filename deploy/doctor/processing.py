@@ -8,13 +8,13 @@ import aiohttp
 from PIL import Image, UnidentifiedImageError
 from yarl import URL
 
-from api.documents import Links
+from deploy.client.network_faults import why
 from deploy.doctor.api import find_intake_fault
 from deploy.doctor.examination import Examination, Verdict, failed, ok, skipped, warning
-from deploy.network_faults import why
 from shared import attachments, probes
 from shared.attachments import Attachment
 from shared.errors import ObjectMissing, StoreError
+from shared.links import Links
 from shared.probes import Arrival
 from shared.reasons import sentence
 from shared.web_proxies import proxy_for

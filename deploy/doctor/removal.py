@@ -5,7 +5,7 @@ import time
 from dataclasses import replace
 
 from deploy.doctor.examination import Examination, Verdict, failed, ok, skipped, warning
-from shared import attachments, keys, probes, processing
+from shared import attachments, keys, lifecycle, probes
 from shared.attachments import Attachment
 from shared.database import DatabaseAway
 from shared.erasure import Eraser, places_of
@@ -67,7 +67,7 @@ async def _remove(examination: Examination, row: Attachment) -> bool:
     await run(attachments.delete, row.id, probes.ORGANIZATION, retention_s=0)
     found = await run(attachments.find_any, row.id) or row
     began = time.monotonic()
-    age_s = await run(processing.row_age_s, row.id) or 0.0
+    age_s = await run(lifecycle.row_age_s, row.id) or 0.0
     original, thumbnails = places_of(found)
     await Eraser(examination.storage).erase(
         # a worker may have written a thumbnail since the row was read

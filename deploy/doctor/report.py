@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from deploy.commands.report import WIDTH_ELSEWHERE, plain
 from deploy.doctor.examination import Status, Verdict
-from deploy.report import WIDTH_ELSEWHERE, plain
 
 STYLES = {
     Status.OK: "green",

@@ -5,7 +5,7 @@ from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from deploy.doctor.examination import Examination, Verdict, failed, ok, skipped, warning
-from worker.sealing import find_obstacle
+from worker.sandbox.sealing import find_obstacle
 
 
 async def check_seal(examination: Examination) -> Verdict:

@@ -9,8 +9,8 @@ from typing import Any
 import aiohttp
 from PIL import Image
 
+from deploy.client.network_faults import why
 from deploy.doctor.examination import Examination, Probe, Verdict, failed, ok, warning
-from deploy.network_faults import why
 from shared import attachments, probes, writing
 from shared.attachments import NewAttachment
 from shared.database import Connection, DatabaseAway, DatabaseForbids

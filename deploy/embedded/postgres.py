@@ -20,7 +20,7 @@ from deploy.embedded.plain_copy import at_plain_path
 from deploy.embedded.ports import HOST, choose_port
 from deploy.embedded.server import START_S, Server, environment, missing
 from deploy.files import write_private
-from deploy.supervisor import Child, Program, StartFailed, start
+from deploy.processes.supervisor import Child, Program, StartFailed, start
 
 NOT_DURABLE = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 UNUSED_IDS = range(60_706, 61_184)

@@ -18,7 +18,7 @@ from deploy.embedded.ports import HOST, PARTNER, choose_ports
 from deploy.embedded.seaweedfs_keys import write_security
 from deploy.embedded.server import START_S, Server, environment, missing
 from deploy.files import write_private
-from deploy.supervisor import Program, StartFailed, start
+from deploy.processes.supervisor import Program, StartFailed, start
 
 PORT_NAMES = (
     "s3.port", "s3.port.grpc", "master.port", "master.port.grpc", "filer.port",

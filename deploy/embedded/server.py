@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from deploy.supervisor import Child, StartFailed
+from deploy.processes.supervisor import Child, StartFailed
 
 START_S = 30.0
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from deploy.embedded.ports import HOST, choose_port
 from deploy.embedded.server import START_S, Server, environment, missing
 from deploy.files import write_private
-from deploy.supervisor import Program, start
+from deploy.processes.supervisor import Program, start
 
 
 def find_binary() -> Path:

@@ -6,11 +6,11 @@ A dialect is a module with two functions:
 - `parse(document) -> Iterator[UploadEvent | UnreadableEvent | None]`: one item a record: an
   event, a fault that costs only this record, or None for what concerns no object of ours.
 
-To add one: write the module, put it into `DIALECTS`. What its records have in common with S3's
-stands in `records`; `sns` is no dialect but an envelope, which may hold any.
+A store with records like Amazon's is a line in `s3_like`. For any other, write a module and add it
+to `DIALECTS` in `reading`. `sns` is not a dialect but an envelope, which may hold any of them.
 """
 
 from shared.notifications.event import UploadEvent
-from shared.notifications.intake import Reading, newest, read
+from shared.notifications.reading import Reading, newest, read
 
 __all__ = ["Reading", "UploadEvent", "newest", "read"]

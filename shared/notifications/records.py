@@ -7,15 +7,17 @@ Source: Amazon S3 User Guide, "Event message structure". Any version 2.x is read
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Final
 
 from shared.errors import UnreadableEvent
 from shared.notifications.event import UploadEvent
+from shared.notifications.s3_like import S3_LIKE, S3Like
 
 VERSITYGW = "webhook-global"
 """The configuration by which versitygw is told apart; it calls itself `aws:s3`."""
 
-SOURCES = ("aws:s3", "minio:s3", "rustfs:s3", "ceph:s3", VERSITYGW)
+SOURCES: Final = ("aws:s3", VERSITYGW, *(rules.source for rules in S3_LIKE.values()))
 
 LOOKED_AT = 100
 
@@ -54,6 +56,26 @@ def _source(record: Any) -> str:
         return VERSITYGW
     source = record.get("eventSource") if isinstance(record, dict) else None
     return source if isinstance(source, str) else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """The dialect of a store whose records follow these rules."""
+
+    rules: S3Like
+
+    def recognises(self, document: Any) -> bool:
+        """Whether the records are of this store."""
+        return source_of(document) == self.rules.source
+
+    def parse(self, document: Any) -> "Iterator[UploadEvent | UnreadableEvent | None]":
+        """Read each record; a key in the envelope repeats the record's."""
+        yield from parse_records(
+            document["Records"],
+            source=self.rules.source,
+            decode=self.rules.decode,
+            ordered=self.rules.ordered,
+        )
 
 
 def parse_records(

@@ -15,7 +15,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from deploy.cli import app, run
-from deploy.wire import MEDIA_TYPE
+from deploy.client.wire import MEDIA_TYPE
 from tests.commands import Ended, command
 from tests.service import Service
 from tests.unit.test_plain import HOSTILE, raw

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from rich.cells import cell_len
 
-from deploy.attachments import table
+from deploy.commands.attachments import table
 from shared.overview import STATES
 from shared.reasons import REASONS
 from tests.acceptance.test_retry_command import create, put

@@ -13,10 +13,10 @@ import asyncpg
 import pytest
 from botocore.exceptions import ClientError
 
-from deploy.data_dir import read_kept
 from deploy.embedded.ports import PARTNER
 from deploy.embedded.seaweedfs import find_binary
 from deploy.embedded.seaweedfs_keys import write_security
+from deploy.local.data_dir import read_kept
 from tests.acceptance.test_up import Up, refused, running, s3_client, until
 from tests.sockets import HTTP2, ask, listening_paths, listening_ports
 

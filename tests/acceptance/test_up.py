@@ -25,7 +25,7 @@ import psutil  # type: ignore[import-untyped]  # its stubs are a package that we
 import pytest
 from aiobotocore.session import get_session
 
-from deploy.up import local_environment
+from deploy.local.up import local_environment
 from tests.service import Client, scrape
 
 if TYPE_CHECKING:

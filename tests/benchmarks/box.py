@@ -29,7 +29,7 @@ from rich.table import Table
 from shared.attachments import Attachment
 from shared.bucket_guard import BucketGuard
 from shared.database import Database
-from shared.processing import Claim
+from shared.lifecycle import Claim
 from shared.settings import Settings
 from shared.storage import Storage, StoredObject
 from tests.benchmarks.photos import Photo, large_photo, small_photo
@@ -38,10 +38,10 @@ from tests.benchmarks.report import at_most, make_table
 from tests.benchmarks.site import Site
 from tests.benchmarks.uploads import pillow_cpu_ms
 from tests.service import make_settings
+from worker.decoding.inside.images import make_thumbnail
+from worker.decoding.pool import Decoders
 from worker.pipeline import Tools, examine
-from worker.pool import Decoders
-from worker.sniffer import Sniffers
-from worker.thumbnails import make_thumbnail
+from worker.sniffing.sniffer import Sniffers
 
 ROUNDS = 5
 CHUNK_BYTES: Final = 128 * 1024

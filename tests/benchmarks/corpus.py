@@ -22,8 +22,8 @@ from tests.benchmarks.site import Site
 from tests.data.corpus import SAMPLES
 from tests.data.sample import Sample
 from tests.service import make_settings
-from worker.decoder import Decoder
-from worker.formats import Box
+from worker.decoding.formats import Box
+from worker.decoding.process import Decoder
 
 AIM_MIB = 1024
 AIM_S = 10.0

@@ -8,7 +8,7 @@ from statistics import median, quantiles
 
 from rich.table import Table
 
-from deploy.upload import Uploaded, upload_files
+from deploy.client.upload import Uploaded, upload_files
 from tests.benchmarks.photos import small_photo
 from tests.benchmarks.processes import running_module
 from tests.benchmarks.report import at_most, judged, make_table

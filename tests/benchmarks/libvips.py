@@ -21,7 +21,7 @@ from shared.errors import Undecodable
 from tests.benchmarks.photos import picture
 from tests.benchmarks.report import at_most, make_table
 from tests.benchmarks.site import Site
-from worker.thumbnails import load_codecs, make_thumbnail
+from worker.decoding.inside.images import load_codecs, make_thumbnail
 
 ROUNDS = 5
 ROUND_PIXELS: Final = 60_000_000

@@ -7,7 +7,7 @@ from random import Random
 
 from rich.table import Table
 
-from deploy.upload import upload_files
+from deploy.client.upload import upload_files
 from tests.benchmarks.processes import MIB, uss_bytes, watched
 from tests.benchmarks.proxy import running_proxy
 from tests.benchmarks.report import at_most, make_table

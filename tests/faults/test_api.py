@@ -23,10 +23,10 @@ Publisher.publish = lambda *_: os._exit(1)
 """
 DIE_BEFORE_COMMIT = """
 import os
-from shared import processing
+from shared import lifecycle
 def die(*_, **__):
     os._exit(1)
-processing.record_uploads = die
+lifecycle.record_uploads = die
 """
 LIMIT_HEADS = """
 import api.server

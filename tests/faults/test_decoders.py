@@ -24,27 +24,27 @@ from tests.faults.rows import (
     reaches,
 )
 from tests.service import Service, WorkerProcess, until
-from worker.pool import SPARES
+from worker.decoding.pool import SPARES
 
 pytestmark = pytest.mark.fault
 
 POISON = images.encode(images.noise(331, 77), "JPEG")
 SUSCEPTIBLE_BOX = """
 import ctypes, os, signal, sys
-from worker import box
-make = box.make_thumbnail
+from worker.decoding import child
+make = child.make_thumbnail
 def make_thumbnail(file, **named):
     result = make(file, **named)
     if (result.width, result.height) == (331, 77):
         {death}
     return result
-box.make_thumbnail = make_thumbnail
-from worker import zygote
+child.make_thumbnail = make_thumbnail
+from worker.decoding import zygote
 zygote.main(int(sys.argv[1]))
 """
 SUSCEPTIBLE = """
 import subprocess, sys
-from worker import children
+from worker.decoding import children
 box = {box!r}
 popen = subprocess.Popen
 def start(words, **named):
@@ -58,22 +58,22 @@ children.subprocess = Changed
 
 def fresh(worker: WorkerProcess) -> list[psutil.Process]:
     """Find the spare decoders of a worker."""
-    return [box for box in decoders(worker) if not has_begun(box)]
+    return [child for child in decoders(worker) if not has_begun(child)]
 
 
 async def kill_at_work(worker: WorkerProcess) -> None:
     """Kill all decoders of a worker once one of them has a job."""
     await until(lambda: asyncio.sleep(0, has_job(worker.pid)))
-    for box in decoders(worker):
-        box.kill()
+    for child in decoders(worker):
+        child.kill()
 
 
 async def test_f4_an_upload_whose_decoder_dies_is_tried_again(
     service: Service, start_worker: StartWorker, storage: Storage
 ) -> None:
     worker = await start_worker(service, **SOON)
-    for box in decoders(worker):
-        box.suspend()
+    for child in decoders(worker):
+        child.suspend()
     attachment_id = await service.client.upload(PHOTO, "img.jpg")
     await kill_at_work(worker)
     row = await reaches(service, attachment_id, "uploaded", attempt=1)
@@ -90,11 +90,11 @@ async def test_f4_one_whose_decoder_always_dies_is_kept_and_measured_in_the_end(
     worker = await start_worker(service, attempts="2", decoders="1", **SOON)
     attachment_id = ""
     for attempt in (1, 2):
-        for box in decoders(worker):
-            box.kill()
+        for child in decoders(worker):
+            child.kill()
         await until(lambda: asyncio.sleep(0, len(fresh(worker)) == 1))
-        for box in decoders(worker):
-            box.suspend()
+        for child in decoders(worker):
+            child.suspend()
         if attempt == 1:
             attachment_id = await service.client.upload(PHOTO, "img.jpg")
         else:
@@ -116,10 +116,10 @@ async def test_f5_a_decoder_that_hangs_is_killed_and_frees_its_place(
     service: Service, start_worker: StartWorker
 ) -> None:
     worker = await start_worker(service, decoder_timeout="1", decoders="1")
-    (box,) = decoders(worker)
-    box.suspend()
+    (child,) = decoders(worker)
+    child.suspend()
     attachment_id = await service.client.upload(PHOTO, "img.jpg")
-    await until(lambda: asyncio.sleep(0, not box.is_running()))
+    await until(lambda: asyncio.sleep(0, not child.is_running()))
     await reaches(service, await service.client.upload(PHOTO, "img.jpg"), "ready")
     # it was not the file's fault, so that one is tried again
     row = await reaches(service, attachment_id, "ready", attempt=2)

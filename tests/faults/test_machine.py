@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from shared import processing
+from shared import lifecycle
 from shared.storage import Storage
 from tests.conftest import StartWorker
 from tests.data import images
@@ -72,7 +72,7 @@ async def test_f22_a_worker_that_may_write_no_large_file_fails_clean(
     await worker.stop()
     await start_worker(service, **SOON)
     async with service.database.acquire() as connection:
-        assert len(await processing.retry(connection, list(bodies))) == 2
+        assert len(await lifecycle.retry(connection, list(bodies))) == 2
     for attachment_id, body in bodies.items():
         await reaches(service, attachment_id, "ready")
         await is_whole(service, storage, attachment_id, body)

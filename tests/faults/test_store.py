@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from shared import processing
+from shared import lifecycle
 from shared.storage import Storage
 from tests.conftest import StartWorker
 from tests.data import images
@@ -57,7 +57,7 @@ async def test_f17_what_failed_is_done_when_the_store_is_back_and_it_is_asked_fo
     await worker.stop()
     await start_worker(service, **SOON)
     async with service.database.acquire() as connection:
-        assert await processing.retry(connection, [int(attachment_id)])
+        assert await lifecycle.retry(connection, [int(attachment_id)])
     await reaches(service, attachment_id, "ready")
     await is_whole(service, storage, attachment_id, PHOTO)
 

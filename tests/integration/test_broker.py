@@ -36,7 +36,7 @@ from shared.broker import (
     make_celery,
     queue_name,
 )
-from shared.processing import WakeUp
+from shared.lifecycle import WakeUp
 from tests.service import until
 
 Broker: TypeAlias = "redis.asyncio.Redis"

@@ -9,8 +9,8 @@ from unittest import mock
 import pytest
 import pytest_asyncio
 
-from deploy.bucket import check_bucket
-from deploy.supervisor import StartFailed
+from deploy.local.bucket import check_bucket
+from deploy.processes.supervisor import StartFailed
 from shared import bucket_owner, keys
 from shared.bucket_owner import MARKER, Owner, claim_bucket
 from shared.database import open_database

@@ -25,7 +25,7 @@ from tests.moto_server import CREDENTIALS, Inbox, Moto, running_moto
 from tests.proxy import running_proxy
 from tests.service import Service, running_service, until
 from tests.stack import Stack, queue_key
-from worker.consume import HOLD_S
+from worker.queue.consumer import HOLD_S
 
 
 @pytest_asyncio.fixture(scope="module")
@@ -44,7 +44,8 @@ class StartConsumer(Protocol):
 def with_changed(constant: str) -> Sequence[str]:
     """Give the program of a consumer for which a constant is another."""
     return "-c", (
-        f"import sys; from deploy import cli; from worker import consume; consume.{constant};"
+        "import sys; from deploy import cli; from worker.queue import consumer;"
+        f" consumer.{constant};"
         " sys.argv = ['attachments', 'consume']; cli.main()"
     )
 

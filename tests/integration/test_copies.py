@@ -10,12 +10,12 @@ import pytest
 import pytest_asyncio
 
 from api.copying import COPIES_EACH
-from shared import copies, older_objects, processing, quotas
+from shared import copies, lifecycle, older_objects, quotas
 from shared.attachments import Attachment
 from shared.copies import Wanted
 from shared.errors import StoreRefused
+from shared.lifecycle import COPY_ATTEMPTS, Claim, Outcome
 from shared.notifications import UploadEvent
-from shared.processing import COPY_ATTEMPTS, Claim, Outcome
 from shared.storage import Storage
 from tests.acceptance.test_end_to_end import photo
 from tests.conftest import StartService, StartWorker
@@ -251,7 +251,7 @@ async def test_the_stores_event_of_a_copy_does_not_overtake_it(service: Service)
     async with service.database.acquire() as connection:
         claim = await copies.claim(connection, row.id, None, lease_s=30)
         assert claim is not None
-        await processing.record_uploads(connection, [event], publish_grace_s=15)
+        await lifecycle.record_uploads(connection, [event], publish_grace_s=15)
         copied = await copies.record(connection, claim, "of-the-copy", publish_grace_s=15)
     assert copied is not None
     assert copied.woken == []
@@ -280,15 +280,15 @@ async def test_what_is_to_be_copied_is_due_when_processing_ends(service: Service
         match end:
             case "finish":
                 outcome = Outcome(state="ready", etag="e")
-                await processing.finish(connection, claim, outcome, revision=1, next_check_s=75)
+                await lifecycle.finish(connection, claim, outcome, revision=1, next_check_s=75)
             case "mark_missing":
-                await processing.mark_missing(connection, claim, revision=1, next_check_s=75)
+                await lifecycle.mark_missing(connection, claim, revision=1, next_check_s=75)
             case "set_aside":
                 await older_objects.set_aside(connection, claim, revision=1, next_check_s=75)
             case "settle_unchanged":
-                await processing.settle_unchanged(connection, seen)
+                await lifecycle.settle_unchanged(connection, seen)
             case "given_up":
-                await processing.take_due(connection, limit=1, lease_s=0, attempts=5)
+                await lifecycle.take_due(connection, limit=1, lease_s=0, attempts=5)
         due = await connection.fetchval(
             "SELECT due_at <= now() FROM attachments WHERE id = $1", row.id
         )

@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 from yarl import URL
 
-from api.documents import Links
+from shared.links import Links
 from tests.acceptance.test_end_to_end import photo
 from tests.conftest import StartService, StartWorker
 from tests.resources import NOT_FOUND, PATH

@@ -8,7 +8,7 @@ import pytest
 import pytest_asyncio
 from botocore.exceptions import ClientError
 
-from shared import processing
+from shared import lifecycle
 from shared.keys import PREFIX
 from shared.notifications import UploadEvent
 from shared.spellings import may_be_copied
@@ -236,7 +236,7 @@ async def test_an_event_of_another_spelling_records_nothing(service: Service) ->
     ]
 
     async with service.database.acquire() as connection:
-        recorded = await processing.record_uploads(connection, events, publish_grace_s=15)
+        recorded = await lifecycle.record_uploads(connection, events, publish_grace_s=15)
 
     assert recorded.changed == []
     assert (await service.row(created["id"])).state == "pending"

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from deploy.environment import read_settings
-from deploy.services import is_consumed
+from deploy.commands.environment import read_settings
+from deploy.local.services import is_consumed
 from shared.storage import open_storage
 from tests.commands import command
 from tests.conftest import StartService, StartWorker

@@ -13,7 +13,7 @@ from aiobotocore.session import get_session
 from deploy.embedded import EmbeddedPostgres, EmbeddedSeaweedFS, seaweedfs
 from deploy.embedded.postgres import hand_over
 from deploy.embedded.seaweedfs_keys import VALID_DAYS, write_security
-from deploy.supervisor import StartFailed
+from deploy.processes.supervisor import StartFailed
 
 HOST = "127.0.0.1"
 

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 import pytest_asyncio
 
-from shared import older_objects, processing
+from shared import lifecycle, older_objects
 from shared.ages import MARGIN_S
 from shared.attachments import find_any
 from shared.notifications import UploadEvent
@@ -274,10 +274,10 @@ async def test_a_newer_upload_wins_over_the_setting_aside(quick: Service) -> Non
     await reused.tell()
     row = await quick.row(reused.attachment_id)
     async with quick.database.acquire() as connection:
-        claim = await processing.claim(connection, row.id, row.revision, lease_s=30)
+        claim = await lifecycle.claim(connection, row.id, row.revision, lease_s=30)
         assert claim is not None
         event = UploadEvent(bucket=row.bucket, key=row.key, etag="newer")
-        await processing.record_uploads(connection, [event], publish_grace_s=15)
+        await lifecycle.record_uploads(connection, [event], publish_grace_s=15)
         assert (
             await older_objects.set_aside(connection, claim, revision=row.revision, next_check_s=75)
             is None

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from shared import processing
+from shared import lifecycle
 from shared.bucket_guard import BucketGuard
 from shared.database import open_database
 from shared.errors import DecoderFault, ObjectEmpty
@@ -16,9 +16,9 @@ from tests.data import images
 from tests.objects import exists, opened_storage
 from tests.service import Service
 from tests.stack import Stack
+from worker.decoding.pool import Decoders
 from worker.pipeline import Tools, process
-from worker.pool import Decoders
-from worker.sniffer import Read, Sniffers
+from worker.sniffing.sniffer import Read, Sniffers
 
 
 class ReplacingStorage(Storage):
@@ -71,7 +71,7 @@ async def test_what_cannot_be_identified_in_any_attempt_is_kept_as_nothing_but_b
             decoders=Decoders(1, timeout_s=30),
             sniffers=DyingSniffers(timeout_s=30),
         )
-        claim = await tools.database.run(processing.claim, int(attachment_id), 1, lease_s=30.0)
+        claim = await tools.database.run(lifecycle.claim, int(attachment_id), 1, lease_s=30.0)
         assert claim is not None
         with pytest.raises(DecoderFault):
             await process(tools, claim)
@@ -110,7 +110,7 @@ async def test_an_image_over_an_empty_object_is_not_described_as_empty(
             decoders=decoders,
             sniffers=sniffers,
         )
-        claim = await tools.database.run(processing.claim, int(attachment_id), 1, lease_s=30.0)
+        claim = await tools.database.run(lifecycle.claim, int(attachment_id), 1, lease_s=30.0)
         assert claim is not None
 
         await process(tools, claim)

@@ -16,18 +16,18 @@ from shared import (
     attachments,
     copies,
     dead_letters,
+    lifecycle,
     older_objects,
     organizations,
     overview,
-    processing,
     reconciliation,
     sequence,
 )
 from shared.attachments import Attachment, Filter, NewAttachment
 from shared.database import SERVER_SETTINGS
+from shared.lifecycle import Claim, Outcome
 from shared.notifications import UploadEvent
 from shared.overview import STATES, Selection
-from shared.processing import Claim, Outcome
 from shared.settings import load_settings
 from tests.conftest import clone_database
 from tests.stack import Stack
@@ -45,7 +45,7 @@ UPLOADED, PROCESSING, READY, FAILED, DELETED = range(1, 6)
 SCANS = ("Seq Scan on attachments", "Seq Scan on tokens", "Seq Scan on dead_letters")
 
 MODULES: tuple[ModuleType, ...] = (
-    attachments, copies, processing, organizations, tokens, token_changes, dead_letters,
+    attachments, copies, lifecycle, organizations, tokens, token_changes, dead_letters,
     older_objects, reconciliation, sequence, overview,
 )  # fmt: skip
 
@@ -317,78 +317,78 @@ CALLS: dict[str, tuple[Call, Callable[[Any], bool]]] = {
         lambda c: with_copy(c, lambda row: copies.drop(c, row.id, row.copy_attempt)),
         lambda found: found is None,
     ),
-    "processing.record_uploads": (
-        lambda c: processing.record_uploads(
+    "lifecycle.record_uploads": (
+        lambda c: lifecycle.record_uploads(
             c, [told(READY, etag="b"), told(UPLOADED, etag="b", sequencer="1")],
             publish_grace_s=15,
         ),
         lambda found: len(found.changed) == 2,
     ),
-    "processing.record_uploads of many": (
-        lambda c: processing.record_uploads(
+    "lifecycle.record_uploads of many": (
+        lambda c: lifecycle.record_uploads(
             c, [told(n, etag="b") for n in range(10, 510)], publish_grace_s=15
         ),
         lambda found: len(found.changed) > 400,
     ),
-    "processing.claim": (lambda c: processing.claim(c, UPLOADED, 1, lease_s=30), bool),
-    "processing.take_due": (
-        lambda c: processing.take_due(c, limit=32, lease_s=30, attempts=5),
+    "lifecycle.claim": (lambda c: lifecycle.claim(c, UPLOADED, 1, lease_s=30), bool),
+    "lifecycle.take_due": (
+        lambda c: lifecycle.take_due(c, limit=32, lease_s=30, attempts=5),
         lambda sweep: len(sweep.due) == 3,
     ),
-    "processing.take_due of a backlog": (
+    "lifecycle.take_due of a backlog": (
         lambda c: with_backlog(
-            c, lambda: processing.take_due(c, limit=32, lease_s=30, attempts=5, after=USUAL)
+            c, lambda: lifecycle.take_due(c, limit=32, lease_s=30, attempts=5, after=USUAL)
         ),
         lambda sweep: len({due.attachment.organization_id for due in sweep.due}) == 2,
     ),
-    "processing.renew": (
-        lambda c: with_claim(c, lambda claim: processing.renew(c, [claim] * 32, lease_s=30)), bool,
+    "lifecycle.renew": (
+        lambda c: with_claim(c, lambda claim: lifecycle.renew(c, [claim] * 32, lease_s=30)), bool,
     ),
-    "processing.announce_thumbnail": (
+    "lifecycle.announce_thumbnail": (
         lambda c: with_claim(
-            c, lambda claim: processing.announce_thumbnail(c, claim, "a.png", lease_s=30)
+            c, lambda claim: lifecycle.announce_thumbnail(c, claim, "a.png", lease_s=30)
         ),
         bool,
     ),
-    "processing.finish": (
+    "lifecycle.finish": (
         lambda c: with_claim(
             c,
-            lambda claim: processing.finish(
+            lambda claim: lifecycle.finish(
                 c, claim, Outcome(state="ready"), revision=1, next_check_s=75
             ),
         ),
         bool,
     ),
-    "processing.release": (
-        lambda c: with_claim(c, lambda claim: processing.release(c, claim, delay_s=1)), bool,
+    "lifecycle.release": (
+        lambda c: with_claim(c, lambda claim: lifecycle.release(c, claim, delay_s=1)), bool,
     ),
-    "processing.mark_missing": (
+    "lifecycle.mark_missing": (
         lambda c: with_claim(
-            c, lambda claim: processing.mark_missing(c, claim, revision=1, next_check_s=75)
+            c, lambda claim: lifecycle.mark_missing(c, claim, revision=1, next_check_s=75)
         ),
         bool,
     ),
-    "processing.process_again": (lambda c: processing.process_again(c, PROCESSING), bool),
-    "processing.settle_missing": (
-        lambda c: with_row(c, lambda row: processing.settle_missing(c, row, next_check_s=75)),
+    "lifecycle.process_again": (lambda c: lifecycle.process_again(c, PROCESSING), bool),
+    "lifecycle.settle_missing": (
+        lambda c: with_row(c, lambda row: lifecycle.settle_missing(c, row, next_check_s=75)),
         bool,
     ),
-    "processing.settle_unchanged": (
-        lambda c: with_row(c, lambda row: processing.settle_unchanged(c, row)),
+    "lifecycle.settle_unchanged": (
+        lambda c: with_row(c, lambda row: lifecycle.settle_unchanged(c, row)),
         lambda found: found is None,
     ),
-    "processing.put_off": (
-        lambda c: with_row(c, lambda row: processing.put_off(c, row, delay_s=30)),
+    "lifecycle.put_off": (
+        lambda c: with_row(c, lambda row: lifecycle.put_off(c, row, delay_s=30)),
         lambda found: isinstance(found, bool),
     ),
-    "processing.row_age_s": (
-        lambda c: processing.row_age_s(c, DELETED), lambda found: found is not None,
+    "lifecycle.row_age_s": (
+        lambda c: lifecycle.row_age_s(c, DELETED), lambda found: found is not None,
     ),
-    "processing.settle_purged": (
-        lambda c: processing.settle_purged(c, DELETED), lambda found: found is None,
+    "lifecycle.settle_purged": (
+        lambda c: lifecycle.settle_purged(c, DELETED), lambda found: found is None,
     ),
-    "processing.retry": (
-        lambda c: processing.retry(c, [FAILED, 1007, 2007]), lambda found: len(found) == 3,
+    "lifecycle.retry": (
+        lambda c: lifecycle.retry(c, [FAILED, 1007, 2007]), lambda found: len(found) == 3,
     ),
     "overview.list_ids of the failed": (
         lambda c: overview.list_ids(c, Selection(states=("failed",)), after=500_000, limit=100),
@@ -584,7 +584,7 @@ async def test_a_sweep_reads_no_more_of_a_backlog_than_it_needs(
 ) -> None:
     async def sweep() -> list[dict[str, Any]]:
         statement, values = await sent(
-            lambda c: processing.take_due(c, limit=32, lease_s=30, attempts=5, after=USUAL)
+            lambda c: lifecycle.take_due(c, limit=32, lease_s=30, attempts=5, after=USUAL)
         )
         plan = await connection._connection.fetchval(
             f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", *values
@@ -605,7 +605,7 @@ async def test_a_sweep_reads_no_more_of_a_backlog_than_it_needs(
         assert set(read) == {
             "attachments_due", "attachments_due_by_organization", "attachments_pkey",
         }  # fmt: skip
-        assert max(read.values()) <= processing.SWEEP_WINDOW
+        assert max(read.values()) <= lifecycle.SWEEP_WINDOW
     (locks,) = (node for node in walked if node["Node Type"] == "LockRows")
     assert locks["Actual Rows"] * locks["Actual Loops"] == 32
 

@@ -13,11 +13,11 @@ import pytest_asyncio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from shared import attachments, processing
+from shared import attachments, lifecycle
 from shared.attachments import Attachment, NewAttachment
 from shared.database import Connection
+from shared.lifecycle import SWEEP_WINDOW, Claim, Due, Duty, Outcome, Recorded, WakeUp
 from shared.notifications import UploadEvent
-from shared.processing import SWEEP_WINDOW, Claim, Due, Duty, Outcome, Recorded, WakeUp
 from tests.conftest import clone_database
 from tests.stack import Stack
 
@@ -81,12 +81,12 @@ class Table:
     async def recorded(self, *events: UploadEvent) -> Recorded:
         """Record events, and tell all that came of them."""
         async with self.pool.acquire() as connection:
-            return await processing.record_uploads(connection, events, publish_grace_s=GRACE_S)
+            return await lifecycle.record_uploads(connection, events, publish_grace_s=GRACE_S)
 
     async def claim(self, row: Attachment, revision: int | None = None) -> Claim | None:
         """Claim a revision; the one that was read, unless another is given."""
         async with self.pool.acquire() as connection:
-            return await processing.claim(
+            return await lifecycle.claim(
                 connection, row.id, row.revision if revision is None else revision,
                 lease_s=LEASE_S,
             )  # fmt: skip
@@ -94,7 +94,7 @@ class Table:
     async def finish(self, claim: Claim, outcome: Outcome, revision: int | None = None) -> bool:
         """Finish a claim, for the revision that it was made for unless another is given."""
         async with self.pool.acquire() as connection:
-            return await processing.finish(
+            return await lifecycle.finish(
                 connection, claim, outcome,
                 revision=claim.attachment.claimed_revision if revision is None else revision,
                 next_check_s=75.0,
@@ -103,7 +103,7 @@ class Table:
     async def take_due(self, limit: int = 100, attempts: int = ATTEMPTS) -> list[Due]:
         """Sweep."""
         async with self.pool.acquire() as connection:
-            sweep = await processing.take_due(
+            sweep = await lifecycle.take_due(
                 connection, limit=limit, lease_s=LEASE_S, attempts=attempts, after=self.walked_to
             )
         self.walked_to = sweep.walked_to
@@ -473,7 +473,7 @@ async def test_an_older_or_unknown_revision_is_not_claimed(table: Table) -> None
 
 async def test_later_attempts_belong_to_the_sweep(table: Table) -> None:
     claim = await table.claimed()
-    assert await table.run(processing.release, claim, delay_s=60.0) == 1
+    assert await table.run(lifecycle.release, claim, delay_s=60.0) == 1
     assert await table.claim(claim.attachment) is None
     assert (await table.row(claim)).state == "uploaded"
 
@@ -500,18 +500,18 @@ def writes(claim: Claim) -> dict[str, Any]:
     outcome = Outcome(state="ready", etag="x", size=1, thumbnail_name="img.png")
 
     async def renew(connection: Connection) -> bool:
-        return bool(await processing.renew(connection, [claim], lease_s=999.0))
+        return bool(await lifecycle.renew(connection, [claim], lease_s=999.0))
 
     return {
         "renew": renew,
-        "announce": lambda connection: processing.announce_thumbnail(
+        "announce": lambda connection: lifecycle.announce_thumbnail(
             connection, claim, "stray.png", lease_s=999.0
         ),
-        "finish": lambda connection: processing.finish(
+        "finish": lambda connection: lifecycle.finish(
             connection, claim, outcome, revision=revision, next_check_s=75.0
         ),
-        "release": lambda connection: processing.release(connection, claim, delay_s=999.0),
-        "missing": lambda connection: processing.mark_missing(
+        "release": lambda connection: lifecycle.release(connection, claim, delay_s=999.0),
+        "missing": lambda connection: lifecycle.mark_missing(
             connection, claim, revision=revision, next_check_s=999.0
         ),
     }
@@ -529,7 +529,7 @@ async def test_who_lost_the_claim_changes_nothing(table: Table, write: str, loss
             (due,) = await table.take_due()
             assert due.attachment.attempt == 2
         case "given back":
-            await table.run(processing.release, claim, delay_s=60.0)
+            await table.run(lifecycle.release, claim, delay_s=60.0)
         case "finished":
             assert await table.finish(claim, Outcome(state="ready", etag="a"))
         case "failed":
@@ -570,9 +570,9 @@ async def test_renewing_lengthens_what_holds_and_names_the_revision(table: Table
     await table.make_due(lost)
     await table.take_due()
     await table.record(event(replaced.attachment, "b"))
-    kept = await table.run(processing.renew, [held, lost, replaced], lease_s=500.0)
+    kept = await table.run(lifecycle.renew, [held, lost, replaced], lease_s=500.0)
     assert kept == {held.attachment.id: 1, replaced.attachment.id: 2}
-    assert await table.run(processing.renew, [], lease_s=500.0) == {}
+    assert await table.run(lifecycle.renew, [], lease_s=500.0) == {}
     due_in = await table.due_in(held.attachment)
     assert due_in is not None
     assert LEASE_S < due_in <= 500
@@ -607,7 +607,7 @@ async def test_an_outcome_is_written_whole(table: Table) -> None:
     due_in = await table.due_in(row)
     assert due_in is not None
     assert 70 < due_in <= 75  # an overwrite may have come since, with no event
-    await table.run(processing.settle_unchanged, row)
+    await table.run(lifecycle.settle_unchanged, row)
     due_in = await table.due_in(row)
     assert due_in is not None
     assert 3600 < due_in <= 3660  # the last look after the policy's end
@@ -632,7 +632,7 @@ async def test_nothing_is_due_when_the_policy_is_over(table: Table) -> None:
 @pytest.mark.parametrize("state", ["rejected", "failed"])
 async def test_resized_is_never_true_without_a_thumbnail(table: Table, state: str) -> None:
     claim = await table.claimed("a")
-    await table.run(processing.announce_thumbnail, claim, "img.png", lease_s=30.0)
+    await table.run(lifecycle.announce_thumbnail, claim, "img.png", lease_s=30.0)
     assert await table.finish(claim, Outcome(state=state, reason="too_large", etag="a"))
     row = await table.row(claim)
     assert (row.state, row.reason, row.resized) == (state, "too_large", False)
@@ -642,7 +642,7 @@ async def test_resized_is_never_true_without_a_thumbnail(table: Table, state: st
 
 async def test_a_claim_given_back_comes_up_when_its_time_has_come(table: Table) -> None:
     claim = await table.claimed()
-    await table.run(processing.release, claim, delay_s=60.0, reason="store_unavailable")
+    await table.run(lifecycle.release, claim, delay_s=60.0, reason="store_unavailable")
     row = await table.row(claim)
     assert (row.state, row.reason) == ("uploaded", "store_unavailable")
     assert await table.take_due() == []
@@ -669,7 +669,7 @@ async def test_row87_what_is_not_there_is_missing(
     assert claim is not None
     if not alive:
         await table.set(row.id, "policy_expires_at = now() - interval '1 hour'")
-    found = await table.run(processing.mark_missing, claim, revision=1, next_check_s=75.0)
+    found = await table.run(lifecycle.mark_missing, claim, revision=1, next_check_s=75.0)
     after = await table.row(row)
     assert (found, after.reason) == (state, reason)
     assert after.state == state
@@ -686,7 +686,7 @@ async def test_nothing_is_told_of_an_object_that_went_before_its_successor_came(
     await table.record(event(row, None, sequencer="0B"))  # newer, but of no known object
     claim = await table.claim(await table.row(row))
     assert claim is not None
-    await table.run(processing.mark_missing, claim, revision=2, next_check_s=75.0)
+    await table.run(lifecycle.mark_missing, claim, revision=2, next_check_s=75.0)
     after = await table.row(row)
     assert (after.state, after.reason) == ("failed", "missing")
     assert (after.size, after.content_type) == (None, None)
@@ -695,7 +695,7 @@ async def test_nothing_is_told_of_an_object_that_went_before_its_successor_came(
 async def test_missing_is_not_said_of_what_was_replaced(table: Table) -> None:
     claim = await table.claimed("a")
     await table.record(event(claim.attachment, "b"))
-    assert not await table.run(processing.mark_missing, claim, revision=1, next_check_s=75.0)
+    assert not await table.run(lifecycle.mark_missing, claim, revision=1, next_check_s=75.0)
     assert (await table.row(claim)).state == "processing"
 
 
@@ -728,7 +728,7 @@ async def test_when_the_attempts_are_used_up_it_has_failed(table: Table) -> None
 
 async def test_a_reason_that_is_known_outlives_the_last_attempt(table: Table) -> None:
     claim = await table.claimed()
-    await table.run(processing.release, claim, delay_s=0.0, reason="store_unavailable")
+    await table.run(lifecycle.release, claim, delay_s=0.0, reason="store_unavailable")
     await table.set(claim.attachment.id, f"attempt = {ATTEMPTS}")
     await table.take_due()
     assert (await table.row(claim)).reason == "store_unavailable"
@@ -764,7 +764,7 @@ async def test_what_is_deleted_is_purged(table: Table, state: str) -> None:
     await table.make_due(row)
     (due,) = await table.take_due()
     assert due.duty is Duty.PURGE
-    await table.run(processing.settle_purged, row.id)
+    await table.run(lifecycle.settle_purged, row.id)
     after = await table.row(row)
     assert (after.due_at, after.thumbnail_name, after.resized) == (None, None, False)
 
@@ -819,7 +819,7 @@ async def test_what_one_organization_leaves_the_others_share(table: Table) -> No
 async def test_a_walk_goes_on_where_the_last_one_stopped(
     table: Table, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(processing, "SWEEP_WALK", 5)
+    monkeypatch.setattr(lifecycle, "SWEEP_WALK", 5)
     await table.backlog(*[1] * 20, 3_000)
     await table.pool.execute(
         "UPDATE attachments SET due_at = now() + (CASE WHEN organization_id = 13 THEN -1 ELSE 1"
@@ -873,7 +873,7 @@ def shares(taken: list[Due]) -> Counter[int]:
 async def test_one_more_round_can_be_asked_for(table: Table) -> None:
     row = await table.uploaded()
     await table.set(row.id, "state = 'ready', resized = true, thumbnail_name = 'img.png'")
-    assert await table.run(processing.process_again, row.id)
+    assert await table.run(lifecycle.process_again, row.id)
     after = await table.row(row)
     assert (after.state, after.revision, after.resized) == ("uploaded", 2, False)
     assert [due.duty for due in await table.take_due()] == [Duty.PROCESS]
@@ -882,24 +882,24 @@ async def test_one_more_round_can_be_asked_for(table: Table) -> None:
 async def test_one_more_round_waits_for_who_is_at_work(table: Table) -> None:
     claim = await table.claimed()
     before = await table.row(claim)
-    assert await table.run(processing.process_again, claim.attachment.id)
+    assert await table.run(lifecycle.process_again, claim.attachment.id)
     after = await table.row(claim)
     assert after == replace(before, thumbnail_spoiled=True)
     outcome = Outcome(state="ready", etag="a", thumbnail_name="img.png")
     assert not await table.finish(claim, outcome)
-    assert await table.run(processing.announce_thumbnail, claim, "img.png", lease_s=30)
+    assert await table.run(lifecycle.announce_thumbnail, claim, "img.png", lease_s=30)
     assert await table.finish(claim, outcome)
 
 
 async def test_a_spoiled_thumbnail_is_no_matter_to_who_has_none(table: Table) -> None:
     claim = await table.claimed()
-    assert await table.run(processing.process_again, claim.attachment.id)
+    assert await table.run(lifecycle.process_again, claim.attachment.id)
     assert await table.finish(claim, Outcome(state="ready", etag="a"))
 
 
 async def test_an_attempt_that_was_only_stopped_does_not_count(table: Table) -> None:
     claim = await table.claimed()
-    assert await table.run(processing.release, claim, delay_s=0, counted=False)
+    assert await table.run(lifecycle.release, claim, delay_s=0, counted=False)
     (due,) = await table.take_due()
     assert (due.duty, due.attachment.attempt) == (Duty.PROCESS, 1)
 
@@ -907,7 +907,7 @@ async def test_an_attempt_that_was_only_stopped_does_not_count(table: Table) -> 
 async def test_a_newer_upload_does_not_wait_for_an_older_ones_backoff(table: Table) -> None:
     claim = await table.claimed()
     await table.record(event(await table.row(claim), etag="b"))
-    assert await table.run(processing.release, claim, delay_s=900)
+    assert await table.run(lifecycle.release, claim, delay_s=900)
     (due,) = await table.take_due()
     assert (due.duty, due.attachment.attempt) == (Duty.PROCESS, 1)
 
@@ -921,7 +921,7 @@ async def test_there_is_no_further_round_for_what_promises_no_thumbnail(
     row = await table.create()
     await table.set(row.id, "deleted_at = now()" if state == "deleted" else f"state = '{state}'")
     before = await table.row(row)
-    assert not await table.run(processing.process_again, row.id)
+    assert not await table.run(lifecycle.process_again, row.id)
     assert await table.row(row) == before
 
 
@@ -945,7 +945,7 @@ async def test_what_the_store_does_not_have_is_settled(
     if not alive:
         await table.set(row.id, "policy_expires_at = now() - interval '1 hour'")
     seen = await table.row(row)
-    assert await table.run(processing.settle_missing, seen, next_check_s=75.0) == after
+    assert await table.run(lifecycle.settle_missing, seen, next_check_s=75.0) == after
     now = await table.row(row)
     assert (now.state, now.resized) == (after, False)
     assert now.reason == ("missing" if after == "failed" else None)
@@ -958,7 +958,7 @@ async def test_the_store_is_asked_for_the_last_time_soon_after_the_policys_end(
     row = await table.create()
     await table.set(row.id, "policy_expires_at = now() + interval '10 seconds'")
     seen = await table.row(row)
-    assert await table.run(processing.settle_missing, seen, next_check_s=1000.0) == "pending"
+    assert await table.run(lifecycle.settle_missing, seen, next_check_s=1000.0) == "pending"
     due_in = await table.due_in(row)
     assert due_in is not None
     assert 10 < due_in <= 70
@@ -970,9 +970,9 @@ async def test_nothing_is_settled_that_has_moved(table: Table, settle: str) -> N
     await table.record(event(seen, "b"))
     before = await table.row(seen)
     if settle == "missing":
-        assert await table.run(processing.settle_missing, seen, next_check_s=75.0) is None
+        assert await table.run(lifecycle.settle_missing, seen, next_check_s=75.0) is None
     else:
-        await table.run(processing.settle_unchanged, seen)
+        await table.run(lifecycle.settle_unchanged, seen)
     assert await table.row(seen) == before
 
 
@@ -980,18 +980,18 @@ async def test_what_is_unchanged_is_looked_at_when_its_policy_has_ended(table: T
     row = await table.finished("a")
     await table.make_due(row)
     await table.take_due()
-    await table.run(processing.settle_unchanged, await table.row(row))
+    await table.run(lifecycle.settle_unchanged, await table.row(row))
     due_in = await table.due_in(row)
     assert due_in is not None
     assert 3600 < due_in <= 3660
     await table.set(row.id, "policy_expires_at = now() - interval '2 minutes'")
-    await table.run(processing.settle_unchanged, await table.row(row))
+    await table.run(lifecycle.settle_unchanged, await table.row(row))
     assert (await table.row(row)).due_at is None
 
 
 async def test_only_the_deleted_is_written_down_as_purged(table: Table) -> None:
     row = await table.finished("a", thumbnail_name="img.png")
-    await table.run(processing.settle_purged, row.id)
+    await table.run(lifecycle.settle_purged, row.id)
     assert await table.row(row) == row
 
 
@@ -1004,7 +1004,7 @@ async def test_what_has_a_final_reason_can_be_retried_and_nothing_else(table: Ta
     await table.set(gone.id, "state = 'failed', deleted_at = now()")
     await table.set(fine.id, "state = 'ready', reason = NULL, claimed_revision = 1")
     ids = [*(row.id for row in rows.values()), gone.id, fine.id, 2**62]
-    woken = await table.run(processing.retry, ids)
+    woken = await table.run(lifecycle.retry, ids)
     taken_up = {rows[state].id for state in ("failed", "rejected", "ready")}
     assert {item.attachment_id for item in woken} == taken_up
     for item in woken:
@@ -1013,7 +1013,7 @@ async def test_what_has_a_final_reason_can_be_retried_and_nothing_else(table: Ta
         claim = await table.claim(row)
         assert claim is not None
         assert claim.attachment.attempt == 1
-    assert await table.run(processing.retry, ids) == []
+    assert await table.run(lifecycle.retry, ids) == []
 
 
 # --- whatever happens -------------------------------------------------------------------------
@@ -1079,13 +1079,13 @@ async def test_no_order_of_things_breaks_an_invariant(
             case "delete":
                 await table.run(attachments.delete, row.id, 1, retention_s=60)
             case "again":
-                await table.run(processing.process_again, row.id)
+                await table.run(lifecycle.process_again, row.id)
             case "retry":
-                await table.run(processing.retry, [row.id])
+                await table.run(lifecycle.retry, [row.id])
             case "settle missing" if before.state not in ("uploaded", "processing"):
-                await table.run(processing.settle_missing, before, next_check_s=75.0)
+                await table.run(lifecycle.settle_missing, before, next_check_s=75.0)
             case "settle unchanged" if before.state in ("ready", "rejected"):
-                await table.run(processing.settle_unchanged, before)
+                await table.run(lifecycle.settle_unchanged, before)
         if claim is not None:
             match step:
                 case "finish":
@@ -1096,15 +1096,15 @@ async def test_no_order_of_things_breaks_an_invariant(
                     done = await table.finish(claim, Outcome(state="rejected", reason="too_large"))
                 case "announce":
                     done = await table.run(
-                        processing.announce_thumbnail, claim, "img.png", lease_s=LEASE_S
+                        lifecycle.announce_thumbnail, claim, "img.png", lease_s=LEASE_S
                     )
                 case "release":
-                    done = await table.run(processing.release, claim, delay_s=0.0) is not None
+                    done = await table.run(lifecycle.release, claim, delay_s=0.0) is not None
                 case "renew":
-                    done = bool(await table.run(processing.renew, [claim], lease_s=LEASE_S))
+                    done = bool(await table.run(lifecycle.renew, [claim], lease_s=LEASE_S))
                 case "missing":
                     done = await table.run(
-                        processing.mark_missing, claim, next_check_s=75.0,
+                        lifecycle.mark_missing, claim, next_check_s=75.0,
                         revision=claim.attachment.claimed_revision,
                     )  # fmt: skip
             assert not done or holds, "a claim that was lost wrote"

@@ -17,7 +17,7 @@ from tests.moto_server import CREDENTIALS, REGION, running_moto
 from tests.service import make_settings
 from tests.stack import Stack
 from tests.web_proxy import running_web_proxy
-from worker.sqs import open_queue
+from worker.queue.sqs import open_queue
 
 STORE = "store.example.com"
 

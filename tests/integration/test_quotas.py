@@ -9,7 +9,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from shared import attachments, copies, processing, quotas
+from shared import attachments, copies, lifecycle, quotas
 from shared.attachments import NewAttachment
 from shared.database import Connection
 from shared.quotas import QuotaExceeded, Quotas
@@ -256,7 +256,7 @@ async def test_deleting_frees_the_number_and_a_purge_the_bytes(service: Service)
     shown = await usage(client)
     assert (shown["attachments"], shown["bytes"], shown["uploads_today"]) == (1, 15, 2)
     async with service.database.acquire() as connection:
-        await processing.settle_purged(connection, int(attachment_id))
+        await lifecycle.settle_purged(connection, int(attachment_id))
     assert (await usage(client))["bytes"] == 5
     await service.execute("UPDATE attachments SET state = 'expired'")
     shown = await usage(client)
@@ -474,12 +474,12 @@ async def test_after_anything_the_counters_agree_with_a_recount(
             await client.post_file(document, content)
         elif kind == "retry":
             async with working.database.acquire() as connection:
-                await processing.retry(connection, [number])
+                await lifecycle.retry(connection, [number])
         elif kind == "delete":
             await client.request("DELETE", f"{PATH}/{number}")
             if random.random() < 0.5:
                 async with working.database.acquire() as connection:
-                    await processing.settle_purged(connection, number)
+                    await lifecycle.settle_purged(connection, number)
         else:
             await working.execute(
                 "UPDATE attachments SET policy_expires_at = now() - interval '1 day',"

@@ -10,8 +10,8 @@ import pytest
 import pytest_asyncio
 
 from api.ids import IdCheck
-from deploy.bucket import check_bucket
-from deploy.supervisor import StartFailed
+from deploy.local.bucket import check_bucket
+from deploy.processes.supervisor import StartFailed
 from shared import keys, sequence
 from shared.database import open_database
 from shared.differences import Kind

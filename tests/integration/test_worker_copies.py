@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import pytest
 import pytest_asyncio
 
-from shared.processing import COPY_ATTEMPTS
+from shared.lifecycle import COPY_ATTEMPTS
 from tests.acceptance.test_end_to_end import photo
 from tests.conftest import StartService, StartWorker
 from tests.objects import store_proxy

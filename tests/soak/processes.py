@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from deploy.services import answers
-from deploy.supervisor import Child, Part, Program, start
+from deploy.local.services import answers
+from deploy.processes.supervisor import Child, Part, Program, start
 
 START_S = 60.0
 """Long, for a machine that is busy with everything else."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from aiobotocore.session import get_session
 
-from deploy.services import answers
+from deploy.local.services import answers
 from shared.attachments import COLUMNS, Attachment
 from shared.bucket_owner import MARKER
 from shared.errors import ObjectMissing

@@ -10,7 +10,7 @@ import aiohttp
 import asyncpg
 
 from deploy.embedded.ports import choose_port
-from deploy.supervisor import Supervisor
+from deploy.processes.supervisor import Supervisor
 from shared.organizations import create_organization, create_token
 from shared.schema import migrate
 from shared.storage import Storage

@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 
 from tests.decoders import find_decoders
-from worker.pool import Decoders
+from worker.decoding.pool import Decoders
 
 
 @pytest_asyncio.fixture

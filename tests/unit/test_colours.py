@@ -8,8 +8,8 @@ from PIL import Image, ImageCms
 
 from shared.errors import Undecodable
 from tests.data import images
-from worker import colours
-from worker.thumbnails import load_codecs, make_thumbnail
+from worker.decoding.inside import colours
+from worker.decoding.inside.images import load_codecs, make_thumbnail
 
 TO_LINEAR_SRGB = (
     3.13386,

@@ -19,9 +19,11 @@ from tests.data.containers import (
     zip_of,
 )
 from tests.data.documents import jar
-from worker.archives import identify_archive
-from worker.containers import identify_boxes, identify_compound, identify_matroska
-from worker.partial import RANGE_BYTES, RANGES, PartialFile, Reading
+from worker.sniffing.iso_media import identify_boxes
+from worker.sniffing.matroska import identify_matroska
+from worker.sniffing.ole import identify_compound
+from worker.sniffing.ranges import RANGE_BYTES, RANGES, PartialFile, Reading
+from worker.sniffing.zip import identify_archive
 
 JAR = "application/java-archive"
 MANIFEST = ("META-INF/MANIFEST.MF", b"")

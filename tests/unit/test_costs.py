@@ -6,9 +6,9 @@ import pytest
 from PIL import Image
 
 from tests.data.images import encode, quadrants
-from worker.codecs import Facts, open_image
-from worker.costs import BUDGET, of_image, of_jpeg, of_webp
-from worker.jpeg import Header
+from worker.decoding.inside.codecs import Facts, open_image
+from worker.decoding.inside.costs import BUDGET, of_image, of_jpeg, of_webp
+from worker.decoding.inside.jpeg import Header
 
 
 def jpeg(megapixels: float, *, scans: int = 1, samples: float = 3.0, side: int = 0) -> Header:

@@ -20,8 +20,8 @@ from tests.data.pieces import (
     with_png_chunks,
     with_segments,
 )
-from worker.png import ADAM7
-from worker.thumbnails import Thumbnail, load_codecs, make_thumbnail
+from worker.decoding.inside.images import Thumbnail, load_codecs, make_thumbnail
+from worker.decoding.inside.png import ADAM7
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from deploy.cli import run
-from deploy.data_dir import ENVIRONMENT, KEPT, READY, held, local_environment, read_kept
-from deploy.supervisor import StartFailed
+from deploy.local.data_dir import ENVIRONMENT, KEPT, READY, held, local_environment, read_kept
+from deploy.processes.supervisor import StartFailed
 
 THEM = 54_321
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")

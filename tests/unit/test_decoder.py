@@ -25,15 +25,20 @@ from shared.errors import DecoderFault, Undecodable
 from tests.data import images, pdfs
 from tests.decoders import find_decoders, find_zygotes, has_job
 from tests.service import until
-from worker import decoder as decoder_module
-from worker import pool as pool_module
-from worker.box import HEADER, MAX_DESCRIPTORS, MAX_MEMORY_BYTES
-from worker.children import Spawned
-from worker.costs import BUDGET, Cost
-from worker.decoder import MAX_ANSWER_BYTES, MAX_THUMBNAIL_BYTES, Decoder
-from worker.forks import Forked
-from worker.formats import Box
-from worker.pool import SPARES, Decoders
+from worker.decoding import pool as pool_module
+from worker.decoding import process as decoder_module
+from worker.decoding.child import MAX_DESCRIPTORS
+from worker.decoding.children import Spawned
+from worker.decoding.forks import Forked
+from worker.decoding.formats import Box
+from worker.decoding.pool import SPARES, Decoders
+from worker.decoding.process import Decoder
+from worker.decoding.protocol import (
+    HEADER,
+    MAX_ANSWER_BYTES,
+    MAX_MEMORY_BYTES,
+    MAX_THUMBNAIL_BYTES,
+)
 
 pytestmark = pytest.mark.usefixtures("ended_decoders")
 
@@ -114,15 +119,21 @@ async def test_a_bad_file_costs_it_nothing(decoder: Decoder) -> None:
 
 
 @LINUX
+@pytest.mark.parametrize(
+    "change",
+    ["pass", "box.BUDGET = box.Cost(memory_bytes=10**12, cpu_s=0)"],
+    ids=["its budget", "its address space"],
+)
 async def test_row75_what_takes_more_memory_than_it_has_is_too_expensive(
-    decoder: Decoder, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, change: str
 ) -> None:
-    with opened(images.png_of_size(40_000, 40_000)) as descriptor:
-        for budget in (BUDGET, Cost(memory_bytes=10**12, cpu_s=0)):
-            monkeypatch.setattr(decoder_module, "BUDGET", budget)
-            with pytest.raises(Undecodable, match="too_expensive") as caught:
-                await decoder.decode(descriptor, timeout_s=100)
-            assert (caught.value.width, caught.value.height) == (40_000, 40_000)
+    monkeypatch.setattr(sys, "executable", changed_box(tmp_path, change))
+    pool = Decoders(1, timeout_s=100)
+    await pool.warm_up()
+    with pytest.raises(Undecodable, match="too_expensive") as caught:
+        await decode(pool, images.png_of_size(40_000, 40_000))
+    assert (caught.value.width, caught.value.height) == (40_000, 40_000)
+    await pool.close()
 
 
 async def test_a_header_alone_is_read_where_no_more_is_asked_for(decoder: Decoder) -> None:
@@ -139,7 +150,7 @@ async def test_the_size_is_told_of_a_file_that_its_decoder_was_ended_for(
 ) -> None:
     spin = (
         "real = box.make_image; box.make_image = lambda file, job:"
-        " sum(0 for _ in iter(int, 1)) if job['memory_bytes'] else real(file, job)"
+        " sum(0 for _ in iter(int, 1)) if not job['header_only'] else real(file, job)"
     )
     monkeypatch.setattr(sys, "executable", changed_box(tmp_path, spin))
     pool = Decoders(1, timeout_s=2)
@@ -156,7 +167,7 @@ def open_to_view(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
     What they inherit does not depend on it.
     """
-    change = "from worker import privileges; privileges.drop = lambda: None"
+    change = "from worker.sandbox import privileges; privileges.drop = lambda: None"
     monkeypatch.setattr(sys, "executable", changed_box(tmp_path, change))
 
 
@@ -196,7 +207,7 @@ async def test_its_limits_are_set_and_cannot_be_raised(decoder: Decoder) -> None
 SEALED = """
 import ctypes, fcntl, os, signal, socket, subprocess, sys, termios, threading
 sys.path.insert(0, {root!r})
-from worker.seccomp import seal
+from worker.sandbox.seccomp import seal
 pair = socket.socketpair()
 if not seal(threads={threads}):
     sys.exit("libseccomp is not there")
@@ -294,11 +305,12 @@ async def test_a_sealed_one_draws_documents() -> None:
 
 def changed_box(folder: Path, change: str) -> str:
     """Write a program to run in place of Python, whose box is changed by some code first."""
-    code = f"import sys, time; from worker import box; from worker.formats import Box; {change};"
+    code = "import sys, time; from worker.decoding import child as box;"
+    code += f"from worker.decoding.formats import Box; {change};"
     code += "from importlib import import_module; run = import_module(sys.argv[1]).main;"
     code += "run(int(sys.argv[4]), Box(sys.argv[2]), ())"
     program = folder / "python"
-    # called as: python -I -m worker.zygote KIND MORE FD
+    # called as: python -I -m worker.decoding.zygote KIND MORE FD
     words = f'{sys.executable} -I -c "{code}" "$3" "$4" "$5" "$6"'
     program.write_text(f"#!/bin/sh\nunset PWD\nexec {words}\n")  # the shell itself sets PWD
     program.chmod(0o755)

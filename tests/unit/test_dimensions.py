@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from tests.data import images, seeds
 from tests.data.disguised import photoshop
-from worker.dimensions import _READERS, read_dimensions
-from worker.thumbnails import load_codecs
+from worker.decoding.inside.images import load_codecs
+from worker.sniffing.dimensions import _READERS, read_dimensions
 
 load_codecs()  # so that Pillow writes all kinds
 

@@ -9,7 +9,7 @@ import pytest
 
 from deploy.embedded.server import missing
 from shared.errors import SettingsError
-from worker.formats import check_decoders
+from worker.decoding.formats import check_decoders
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]

@@ -8,8 +8,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from api.documents import RELATIONSHIPS, Documents, Links
+from api.documents import RELATIONSHIPS, Documents
 from shared.attachments import Attachment
+from shared.links import Links
 from shared.settings import Settings
 from tests.service import make_settings
 

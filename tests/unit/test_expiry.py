@@ -4,8 +4,8 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from deploy.environment import Misused
-from deploy.expiry import parse_expiry
+from deploy.commands.environment import Misused
+from deploy.commands.expiry import parse_expiry
 
 NOW = datetime(2027, 1, 31, 12, tzinfo=UTC)
 EAST = timezone(timedelta(hours=2))

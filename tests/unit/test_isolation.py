@@ -22,13 +22,13 @@ from tests.data import images, pdfs
 from tests.data.seeds import seed
 from tests.decoders import find_decoders, find_limit, find_zygotes, has_begun, has_job
 from tests.service import until
-from worker import forks as forks_module
-from worker import pool as pool_module
-from worker.children import spawn
-from worker.decoder import Decoder
-from worker.formats import Box
-from worker.pool import SPARES, Decoders
-from worker.privileges import BOX_USER
+from worker.decoding import forks as forks_module
+from worker.decoding import pool as pool_module
+from worker.decoding.children import spawn
+from worker.decoding.formats import Box
+from worker.decoding.pool import SPARES, Decoders
+from worker.decoding.process import Decoder
+from worker.sandbox.privileges import BOX_USER
 
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="decoders are forked on Linux only"),
@@ -80,12 +80,13 @@ def changed_zygote(folder: Path, change: str) -> Path:
     """Write a program to run in place of Python, whose zygote runs some code first."""
     script, program = folder / "changed.py", folder / "python"
     script.write_text(
-        "import sys\nfrom worker import box, zygote\nfrom worker.formats import Box\n"
+        "import sys\nfrom worker.decoding import child as box, zygote\n"
+        "from worker.decoding.formats import Box\n"
         + change
         + "\nzygote.main(int(sys.argv[3]), Box(sys.argv[1]), ())\n"
     )
-    # called as: python -I -m worker.zygote KIND MORE FD
-    line = f'exec {sys.executable} -I {script} "$4" "$5" "$6" worker.zygote'
+    # called as: python -I -m worker.decoding.zygote KIND MORE FD
+    line = f'exec {sys.executable} -I {script} "$4" "$5" "$6" worker.decoding.zygote'
     program.write_text(f"#!/bin/sh\nunset PWD\n{line}\n")  # the shell itself sets PWD
     program.chmod(0o755)
     return program
@@ -188,7 +189,7 @@ async def test_a_forked_decoder_is_sealed_and_holds_nothing_but_its_socket(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     # As the user of the tests and dumpable: others than root can look into it.
-    change = "from worker import privileges\nprivileges.drop = lambda: None\n"
+    change = "from worker.sandbox import privileges\nprivileges.drop = lambda: None\n"
     monkeypatch.setattr(sys, "executable", str(changed_zygote(tmp_path, change)))
     async with running() as decoders:
         await decode(decoders, 1)
@@ -228,7 +229,7 @@ async def test_a_zygote_with_threads_does_not_fork(
 
     async def spawn_changed(module: str, *given: Any) -> Any:
         with monkeypatch.context() as changed:
-            if module == "worker.zygote":
+            if module == "worker.decoding.zygote":
                 changed.setattr(sys, "executable", str(program))
             return await start(module, *given)
 

@@ -10,8 +10,8 @@ from PIL import Image
 
 from shared.errors import Undecodable
 from tests.data import images, pdfs
-from worker import documents
-from worker.thumbnails import MAX_EDGE, Thumbnail
+from worker.decoding.inside import pdf
+from worker.decoding.inside.images import MAX_EDGE, Thumbnail
 
 COLOURS = images.opaque(images.RED, images.GREEN, images.BLUE, images.WHITE)
 WHITE, PINK = (255, 255, 255, 255), (255, 128, 128, 255)
@@ -19,7 +19,7 @@ WHITE, PINK = (255, 255, 255, 255), (255, 128, 128, 255)
 
 def make(content: bytes) -> tuple[Thumbnail, Image.Image]:
     """Make a thumbnail, and open it."""
-    made = documents.make_thumbnail(io.BytesIO(content))
+    made = pdf.make_thumbnail(io.BytesIO(content))
     image = Image.open(io.BytesIO(made.body))
     image.load()
     return made, image
@@ -168,13 +168,13 @@ def test_only_what_is_asked_for_is_read() -> None:
     moved = body[:at] + bytes(ballast) + body[at:]
     moved = moved.replace(b"startxref\n%d" % at, b"startxref\n%d" % (at + ballast))
     file = Counting(moved)
-    assert documents.make_thumbnail(file).pages == 1
+    assert pdf.make_thumbnail(file).pages == 1
     assert 0 < file.most < 1_000_000
 
 
 def test_warming_up_can_be_repeated() -> None:
-    documents.warm_up()
-    documents.warm_up()
+    pdf.warm_up()
+    pdf.warm_up()
 
 
 def test_the_same_page_gives_the_same_bytes() -> None:

@@ -5,7 +5,7 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from worker.places import Places
+from worker.slots import Places
 
 
 async def enter(places: Places, exits: AsyncExitStack) -> bool:

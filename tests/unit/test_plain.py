@@ -15,9 +15,9 @@ import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deploy import report
 from deploy.cli import _show_bug
-from deploy.console import Console
+from deploy.commands import report
+from deploy.local.console import Console
 from shared import log
 from shared.plain import escape, escape_lines
 
@@ -148,7 +148,7 @@ def test_on_a_terminal_the_only_commands_in_the_log_are_colours() -> None:
 def test_lines_of_processes_are_passed_on_without_commands() -> None:
     reading, writing = os.pipe()
     write = os.write
-    with mock.patch("deploy.console.os.write", lambda _, line: write(writing, line)):
+    with mock.patch("deploy.local.console.os.write", lambda _, line: write(writing, line)):
         console = Console()
         hostile = HOSTILE.encode(errors="surrogatepass")
         console.say("api", hostile.replace(b"\n", b"") + b" end")

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tests.data import images
-from worker.polyglots import carries_more, find_end, is_cut_off
+from worker.decoding.inside.polyglots import carries_more, find_end, is_cut_off
 
 KINDS = ("PNG", "GIF", "WEBP")
 

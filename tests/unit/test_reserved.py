@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from shared.keys import safe_file_name
 from shared.reserved import ALL_EXTENSIONS, EXTENSIONS, TYPES, Reserved
 from tests.data.runnable import BY_BYTES, INNOCENT
-from worker.runnables import identify_runnable
-from worker.sniff import identify
+from worker.sniffing.identify import identify
+from worker.sniffing.runnables import identify_runnable
 
 DOCUMENTED = Path(__file__).parents[2] / "deploy/docs/reserved-types.md"
 USUAL = Reserved()

@@ -23,12 +23,12 @@ from tests.decoders import find_zygotes
 from tests.service import until
 from tests.unit.test_decoder import children, decode
 from tests.unit.test_settings import VALID
-from worker.decoder import Decoder
-from worker.formats import Box
-from worker.pool import Decoders
-from worker.privileges import BOX_USER
-from worker.sealing import find_obstacle
-from worker.seccomp import ALLOWED, RESTRICTED
+from worker.decoding.formats import Box
+from worker.decoding.pool import Decoders
+from worker.decoding.process import Decoder
+from worker.sandbox.privileges import BOX_USER
+from worker.sandbox.sealing import find_obstacle
+from worker.sandbox.seccomp import ALLOWED, RESTRICTED
 
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="system calls of Linux"),
@@ -43,7 +43,7 @@ AS_ROOT = pytest.mark.skipif(
 OPENING = """
 import ctypes, json, mmap, os, signal, socket, sys, time
 sys.path.insert(0, {root!r})
-from worker import privileges, seccomp
+from worker.sandbox import privileges, seccomp
 libc = ctypes.CDLL(None, use_errno=True)
 libc.syscall.restype = ctypes.c_long
 library = seccomp._LIBRARY

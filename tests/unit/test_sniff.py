@@ -12,8 +12,8 @@ from shared.reserved import TYPES
 from tests.data import images
 from tests.data.containers import box, file_type, movie, zip_of
 from tests.data.documents import DOCUMENTS, HEAD, WORDS, film, jar, long_json, ooxml, svg
-from worker.formats import IMAGES
-from worker.sniff import identify, sniff
+from worker.decoding.formats import IMAGES
+from worker.sniffing.identify import identify, sniff
 
 MAX_RANGES = 3
 MAX_RANGE_BYTES = HEAD + 22

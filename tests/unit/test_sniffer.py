@@ -24,13 +24,13 @@ from tests.data.documents import DOCUMENTS, HEAD
 from tests.service import until
 from tests.unit.test_seal import NO_CAPABILITY, SETS, python_that_cannot_seal, status_of
 from tests.unit.test_sniff import measure
-from worker import sniff_box, sniffer
-from worker.privileges import BOX_USER
-from worker.signatures import image_type
-from worker.sniff import sniff
-from worker.sniff_protocol import HEADER, MAX_ANSWER_BYTES, MAX_ASKED_BYTES, MAX_PIECES
-from worker.sniff_server import Child, Server
-from worker.sniffer import Sniffers
+from worker.sandbox.privileges import BOX_USER
+from worker.sniffing import child, sniffer
+from worker.sniffing.identify import sniff
+from worker.sniffing.protocol import HEADER, MAX_ANSWER_BYTES, MAX_ASKED_BYTES, MAX_PIECES
+from worker.sniffing.server import Child, Server
+from worker.sniffing.signatures import image_type
+from worker.sniffing.sniffer import Sniffers
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 TEXT = b"plain words\n"
@@ -38,10 +38,13 @@ TEXT = b"plain words\n"
 
 def server_process() -> psutil.Process | None:
     """Find the fork server that this process has started and that still lives."""
-    for child in psutil.Process().children():
+    for process in psutil.Process().children():
         with suppress(psutil.NoSuchProcess):
-            if "worker.sniff_box" in child.cmdline() and child.status() != psutil.STATUS_ZOMBIE:
-                return child
+            if (
+                "worker.sniffing.child" in process.cmdline()
+                and process.status() != psutil.STATUS_ZOMBIE
+            ):
+                return process
     return None
 
 
@@ -130,7 +133,10 @@ async def test_an_image_needs_no_box() -> None:
 
 
 def test_a_worker_does_not_load_libmagic_where_its_credentials_are() -> None:
-    code = "import sys, worker.app, worker.consume; print([n for n in sys.modules if 'magic' in n])"
+    code = (
+        "import sys, worker.app, worker.queue.consumer;"
+        " print([n for n in sys.modules if 'magic' in n])"
+    )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
     )
@@ -138,8 +144,8 @@ def test_a_worker_does_not_load_libmagic_where_its_credentials_are() -> None:
 
 
 def test_a_bug_of_ours_is_told_by_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("worker.sniff.mime_type", lambda _: 1 / 0)
-    answer = sniff_box.answer(4, [b"word"])
+    monkeypatch.setattr("worker.sniffing.identify.mime_type", lambda _: 1 / 0)
+    answer = child.answer(4, [b"word"])
     assert answer["fault"].startswith("ZeroDivisionError in test_sniffer.py:")
     with structlog.testing.capture_logs() as logged, pytest.raises(DecoderFault, match="_fault"):
         sniffer._checked(answer, 4, [b"word"])
@@ -157,7 +163,7 @@ async def test_its_children_hold_nothing_and_can_do_nothing(sniffers: Sniffers) 
     assert (status["NoNewPrivs"], status["Seccomp"]) == ("1", "2")
     assert status["CapEff"] == status["CapPrm"] == NO_CAPABILITY
     limits = await asyncio.to_thread(Path(f"/proc/{pid}/limits").read_text)
-    assert f"Max address space         {sniff_box.MAX_MEMORY_BYTES}" in limits
+    assert f"Max address space         {child.MAX_MEMORY_BYTES}" in limits
     if os.geteuid() == 0:
         assert status["Uid"] == status["Gid"] == " ".join([str(BOX_USER)] * 4)
         assert status["Groups"] == ""
@@ -365,18 +371,18 @@ async def test_one_that_is_not_wanted_before_it_has_started_leaves_nothing(after
 
 MISBEHAVES = """
 import sys
-from worker import sniff_box
-send = sniff_box._send
+from worker.sniffing import child
+send = child._send
 def misbehave(channel, words):
     send(channel, words)
     if "name" in words:
         {what}
-sniff_box._send = misbehave
-sniff_box.main(int(sys.argv[-1]))
+child._send = misbehave
+child.main(int(sys.argv[-1]))
 """
 COMPUTES = "for _ in iter(int, 1): pass"
 WRITES = "send(channel, {'name': 'image/png'})"
-DIES = "sniff_box.os._exit(3)"
+DIES = "child.os._exit(3)"
 FAULTS = {
     COMPUTES: "the sniffer computed without a question",
     WRITES: "the sniffer wrote without a question",
@@ -457,9 +463,9 @@ async def test_one_that_dies_while_idle_costs_no_attempt(sniffers: Sniffers) -> 
 async def test_one_that_computes_too_long_for_its_question_is_ended_by_the_kernel(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    what = "sniff_box.sniff.identify = lambda *_: iter(lambda: [0 for _ in iter(int, 1)], 0)"
+    what = "child.identify.identify = lambda *_: iter(lambda: [0 for _ in iter(int, 1)], 0)"
     monkeypatch.setattr(sys, "executable", changed_box(tmp_path, what))
-    monkeypatch.setattr("worker.sniff_server.CPU_SHARE", 0.01)
+    monkeypatch.setattr("worker.sniffing.server.CPU_SHARE", 0.01)
     started = Sniffers(timeout_s=60)
     with structlog.testing.capture_logs() as logged:
         assert (await identify(started, TEXT)).startswith("text/plain")

@@ -18,7 +18,7 @@ import pytest_asyncio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deploy.supervisor import Child, Program
+from deploy.processes.supervisor import Child, Program
 from shared.attachments import Attachment
 from tests.service import Service
 from tests.soak.bounds import MAX_WORKER_BYTES, find_leaks, grown, secrets_of
@@ -52,10 +52,10 @@ from tests.soak.verdict import (
     judge,
     spared,
 )
-from worker import documents
+from worker.decoding.inside import pdf
+from worker.decoding.inside.images import make_thumbnail
 from worker.pipeline import HEAD_BYTES
-from worker.sniff import identify
-from worker.thumbnails import make_thumbnail
+from worker.sniffing.identify import identify
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 
@@ -141,7 +141,7 @@ def test_a_thumbnail_shows_the_number_of_its_photo(kind: str, code: int) -> None
 @pytest.mark.parametrize("code", [0, 1, 0xABCDEF, MAX_CODE])
 def test_a_thumbnail_shows_the_number_of_its_document(code: int) -> None:
     file = FILES["pdf"](code)
-    thumbnail = documents.make_thumbnail(io.BytesIO(file.content))
+    thumbnail = pdf.make_thumbnail(io.BytesIO(file.content))
 
     assert read_code(thumbnail.body) == code == file.expected.code
     assert thumbnail.pages == 1

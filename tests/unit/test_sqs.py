@@ -2,7 +2,7 @@
 
 import pytest
 
-from worker.sqs import region_of
+from worker.queue.sqs import region_of
 
 
 @pytest.mark.parametrize(

@@ -17,9 +17,9 @@ from PIL import Image, ImageCms
 from shared.errors import Undecodable
 from tests.data import images, seeds
 from tests.data.pieces import segment, with_segments
-from worker.costs import MIB, NOTHING, Cost
-from worker.jpeg import MAX_SCANS, MAX_SEGMENTS
-from worker.thumbnails import MAX_EDGE, Thumbnail, load_codecs, make_thumbnail
+from worker.decoding.inside.costs import MIB, NOTHING, Cost
+from worker.decoding.inside.images import MAX_EDGE, Thumbnail, load_codecs, make_thumbnail
+from worker.decoding.inside.jpeg import MAX_SCANS, MAX_SEGMENTS
 
 KINDS = ("JPEG", "PNG", "WEBP")
 MORE = ("TIFF", "AVIF", "HEIF")
@@ -377,7 +377,7 @@ def test_more_formats_are_not_decoded_unless_asked_for(kind: str) -> None:
 def test_more_decoders_are_not_even_loaded_unless_asked_for() -> None:
     script = """
 import sys
-from worker.thumbnails import load_codecs
+from worker.decoding.inside.images import load_codecs
 load_codecs()
 print(sorted({"PIL._avif", "_pillow_heif", "pypdfium2"} & set(sys.modules)))
 load_codecs({"avif", "heic"})

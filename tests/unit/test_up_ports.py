@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import pytest
 
 from deploy.embedded.ports import HOST, choose_port
-from deploy.stack import PORTS
-from deploy.supervisor import StartFailed
-from deploy.up_ports import USUAL_PORT, choose
+from deploy.local.ports import USUAL_PORT, choose
+from deploy.local.stack import PORTS
+from deploy.processes.supervisor import StartFailed
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux", reason="others have one address of loopback only"

@@ -10,9 +10,9 @@ import pytest
 from aiohttp import BodyPartReader, web
 from aiohttp.test_utils import TestServer
 
+from deploy.client.upload import ApiUnusable, Progress, Uploaded, upload_files
+from deploy.client.wire import MEDIA_TYPE
 from deploy.embedded.ports import choose_port
-from deploy.upload import ApiUnusable, Progress, Uploaded, upload_files
-from deploy.wire import MEDIA_TYPE
 
 TOKEN = "the-token-of-the-client"
 POLICY = {
@@ -230,7 +230,7 @@ async def test_waiting_has_an_end(scripted: Scripted, write: Write) -> None:
 async def test_an_api_that_no_longer_answers_does_not_prolong_the_wait(
     scripted: Scripted, write: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("deploy.upload.LAST_ANSWER_S", 0.2)
+    monkeypatch.setattr("deploy.client.upload.LAST_ANSWER_S", 0.2)
     scripted.states = ["hang"]
     [done] = await send(scripted, write("a.txt"), timeout_s=0.1)
     assert done.reason == {"code": "timeout", "detail": "It was still pending after 0.1 s."}
@@ -247,7 +247,7 @@ async def test_500_files_are_uploaded_eight_at_a_time(scripted: Scripted, write:
 async def test_a_store_that_cannot_be_reached_is_named_without_its_policy(
     scripted: Scripted, write: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("deploy.wire.TRIES", 1)
+    monkeypatch.setattr("deploy.client.wire.TRIES", 1)
     nowhere = f"http://127.0.0.1:{choose_port()}"
     data = scripted.resource("1", "pending")
     meta = {"upload_url": f"{nowhere}/bucket?X-Amz-Signature=secret"}

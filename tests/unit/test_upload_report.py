@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from deploy.lines import shorten
-from deploy.upload import Uploaded
-from deploy.upload_report import addresses, line, table
+from deploy.client.upload import Uploaded
+from deploy.client.upload_report import addresses, line, table
+from deploy.commands.lines import shorten
 
 URL = "http://127.0.0.1:8000/attachments/files/000/000/012/{}/photo.jpg?1776398568&s=" + "a" * 43
 READY = Uploaded(

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from shared.keys import MAX_ID, original_key, parse_key, thumbnail_key
 from shared.notifications import UploadEvent, read, sns
-from shared.notifications.intake import DIALECTS as READERS
+from shared.notifications.reading import DIALECTS as READERS
 from tests.dialects import DIALECTS, SAMPLES, sample
 
 BUCKET = "b"

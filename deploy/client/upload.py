@@ -1,0 +1,292 @@
+"""Upload files as any client does: create, post to the store, wait until each has been processed.
+
+The command line shows it to people, benchmarks and tests call `upload_files`. Nothing of the
+service's inside is used: only the contract, over HTTP.
+"""
+
+import asyncio
+import os
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import aiohttp
+import orjson
+
+from deploy.client.network_faults import why
+from deploy.client.wire import (
+    API_TIMEOUT_S,
+    COME_AGAIN,
+    MEDIA_TYPE,
+    Fault,
+    ask,
+    error_detail,
+    origin,
+    post_file,
+)
+from shared.errors import AttachmentsError
+
+DONE = ("ready", "rejected", "failed", "expired")
+
+PARALLEL = 8
+POLL_FROM_S = 0.05
+POLL_UP_TO_S = 1.0
+POLLS_PER_S = 200
+"""However many files wait, they are asked for no more often than this, all together."""
+
+LAST_ANSWER_S = 5.0
+"""How long the API may take to answer the last question, whatever the time limit."""
+
+CONNECT_TIMEOUT_S = 10
+
+
+class ApiUnusable(AttachmentsError):
+    """The API cannot be reached, is no attachments API, or does not know the token."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Uploaded:
+    """What became of one file.
+
+    `state` is the last one that the API told, None if no attachment was created. `reason` has
+    `code` and `detail`: the API's, or the client's own where the upload itself went wrong.
+    `seconds` is the whole time, from before the attachment was created; `processing_seconds` runs
+    from the store's 201 to the first poll that found it done, or is None.
+    """
+
+    file: Path
+    id: str | None = None
+    state: str | None = None
+    reason: dict[str, str] | None = None
+    content_type: str | None = None
+    size: int | None = None
+    width: int | None = None
+    height: int | None = None
+    url: str | None = None
+    thumb: str | None = None
+    seconds: float = 0.0
+    processing_seconds: float | None = None
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether it is ready, or was not waited for."""
+        if self.state == "ready":  # its reason, if any, says why it has no thumbnail
+            return True
+        return self.reason is None and self.state not in (None, "rejected", "failed", "expired")
+
+    def told(self, document: dict[str, Any]) -> "Uploaded":
+        """Take over what a document of the API says of the attachment."""
+        try:
+            resource = document["data"]
+            attributes, meta = resource["attributes"], resource["meta"]
+            return replace(
+                self,
+                id=resource["id"],
+                state=meta["state"],
+                reason=meta["reason"],
+                content_type=attributes["content_type"],
+                size=attributes["size"],
+                width=meta["width"],
+                height=meta["height"],
+                url=attributes["url"],
+                thumb=attributes["thumb"],
+            )
+        except (KeyError, TypeError):
+            raise Fault("unreadable_answer", "The API's answer lacks a member.") from None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far one file is: `number` is its place among the paths, `sent` counts its own bytes."""
+
+    number: int
+    file: Path
+    sent: int
+    sending: bool
+    finished: bool
+
+
+async def upload_files(
+    api_url: str,
+    token: str,
+    organization_id: int | str,
+    paths: Iterable[Path],
+    *,
+    attachable_type: str | None = None,
+    attachable_id: int | None = None,
+    wait: bool = True,
+    timeout_s: float = 900,
+    parallel: int = PARALLEL,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> list[Uploaded]:
+    """Upload regular files, `parallel` at a time, and return what became of each, in order.
+
+    One file's failure stops no other and is told in its `reason`; `timeout_s` bounds the wait for
+    each after its upload. Raises ApiUnusable before anything is sent.
+    """
+    parts = urlsplit(api_url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ApiUnusable("the API's address must be an http:// or https:// address")
+    headers = {"X-Auth-Token": token, "X-Organization-Id": str(organization_id)}
+    if not all(value.isascii() and value.isprintable() for value in headers.values()):
+        raise ApiUnusable("token and organization must be printable ASCII")
+    async with (
+        aiohttp.ClientSession(
+            headers={**headers, "Accept": MEDIA_TYPE},
+            connector=aiohttp.TCPConnector(limit=2 * parallel),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S),
+        ) as api,
+        # The store is another party: it gets no token.
+        aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=parallel),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S),
+        ) as store,
+    ):
+        client = _Client(
+            api=api,
+            store=store,
+            base=f"{api_url.rstrip('/')}/api/v2/attachments",
+            attributes={
+                name: value
+                for name, value in (
+                    ("attachable_type", attachable_type),
+                    ("attachable_id", attachable_id),
+                )
+                if value is not None
+            },
+            wait=wait,
+            timeout_s=timeout_s,
+            slots=asyncio.Semaphore(parallel),
+            on_progress=on_progress or (lambda _: None),
+        )
+        await client.check_access()
+        return await asyncio.gather(
+            *(client.upload(number, path) for number, path in enumerate(paths))
+        )
+
+
+@dataclass(slots=True, kw_only=True)
+class _Client:
+    api: aiohttp.ClientSession
+    store: aiohttp.ClientSession
+    base: str
+    attributes: dict[str, Any]
+    wait: bool
+    timeout_s: float
+    slots: asyncio.Semaphore
+    on_progress: Callable[[Progress], None]
+    waiting: int = field(default=0, init=False)
+
+    async def check_access(self) -> None:
+        """Find out before anything is sent whether the token is good.
+
+        No attachment has the id 0: whoever is let in is told 404, in the API's own words.
+        """
+        try:
+            async with (
+                asyncio.timeout(API_TIMEOUT_S),
+                self.api.get(f"{self.base}/0", allow_redirects=False) as answer,
+            ):
+                body = await answer.read()
+        except (aiohttp.ClientError, OSError) as error:  # TimeoutError is an OSError
+            where = origin(self.base)
+            raise ApiUnusable(f"the API cannot be reached at {where}: {why(error)}") from error
+        if answer.status == 401:
+            raise ApiUnusable(
+                "the API does not know this token (401): it is wrong, revoked or expired"
+            )
+        if answer.status == 403:
+            raise ApiUnusable("the token belongs to another organization (403)")
+        if not answer.headers.get("Content-Type", "").startswith(MEDIA_TYPE):
+            raise ApiUnusable(f"what answers there ({answer.status}) is no attachments API")
+        if answer.status not in (404, *COME_AGAIN):
+            raise ApiUnusable(error_detail(answer.status, body))
+
+    async def upload(self, number: int, path: Path) -> Uploaded:
+        """Take one file all the way; never raises for what is only its own fault."""
+        result = Uploaded(file=path)
+        started: float | None = None
+        stored: float | None = None
+        try:
+            async with self.slots:
+                started = time.perf_counter()
+                size = (await asyncio.to_thread(path.stat)).st_size
+                document = await self._create(path, size)
+                result = result.told(document)
+                await post_file(
+                    self.store,
+                    *_policy(document),
+                    path,
+                    size,
+                    lambda sent: self._progress(number, path, sent, sending=True),
+                )
+                stored = time.perf_counter()
+            self._progress(number, path, size)
+            if self.wait:
+                result = await self._wait(result)
+        except Fault as fault:
+            result = replace(result, reason=fault.reason)
+        except OSError as error:
+            reason = {"code": "unreadable_file", "detail": error.strerror or type(error).__name__}
+            result = replace(result, reason=reason)
+        ended = time.perf_counter()
+        self._progress(number, path, result.size or 0, finished=True)
+        return replace(
+            result,
+            seconds=ended - started if started is not None else 0.0,
+            processing_seconds=ended - stored
+            if stored is not None and result.state in DONE
+            else None,
+        )
+
+    def _progress(
+        self, number: int, path: Path, sent: int, *, sending: bool = False, finished: bool = False
+    ) -> None:
+        self.on_progress(
+            Progress(number=number, file=path, sent=sent, sending=sending, finished=finished)
+        )
+
+    async def _create(self, path: Path, size: int) -> dict[str, Any]:
+        # A size over the limit is refused here, before a byte of it has been sent.
+        name = os.fsencode(path.name).decode("utf-8", "replace")
+        attributes = {"name": name, "size": size, **self.attributes}
+        body = orjson.dumps({"data": {"type": "attachments", "attributes": attributes}})
+        return await ask(self.api, "POST", self.base, expected=201, body=body)
+
+    async def _wait(self, result: Uploaded) -> Uploaded:
+        deadline = time.monotonic() + self.timeout_s
+        interval_s = POLL_FROM_S
+        self.waiting += 1
+        try:
+            while True:
+                await asyncio.sleep(max(interval_s, self.waiting / POLLS_PER_S))
+                left_s = max(deadline - time.monotonic(), LAST_ANSWER_S)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(left_s):
+                        url = f"{self.base}/{result.id}"
+                        result = result.told(await ask(self.api, "GET", url, expected=200))
+                if result.state in DONE:
+                    return result
+                if time.monotonic() > deadline:
+                    return replace(
+                        result,
+                        reason={
+                            "code": "timeout",
+                            "detail": f"It was still {result.state} after {self.timeout_s:g} s.",
+                        },
+                    )
+                interval_s = min(interval_s * 1.5, POLL_UP_TO_S)
+        finally:
+            self.waiting -= 1
+
+
+def _policy(document: dict[str, Any]) -> tuple[str, dict[str, str]]:
+    """Find where a created attachment is to be posted, and the form fields."""
+    try:
+        return document["meta"]["upload_url"], dict(document["data"]["attributes"]["aws_policy"])
+    except (KeyError, TypeError, ValueError):
+        raise Fault("unreadable_answer", "The API's answer has no policy.") from None

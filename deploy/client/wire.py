@@ -1,0 +1,195 @@
+"""What a client sends and reads over HTTP: JSON:API requests, the multipart form, tries again."""
+
+import asyncio
+import random
+import re
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any, BinaryIO, TypeVar
+from urllib.parse import urlsplit
+
+import aiohttp
+import orjson
+
+from deploy.client.network_faults import why
+
+T = TypeVar("T")
+
+MEDIA_TYPE = "application/vnd.api+json"
+
+TRIES = 6
+RETRY_UP_TO_S = 10.0
+API_TIMEOUT_S = 30
+STALL_TIMEOUT_S = 120
+"""How long an upload may go without the store taking a chunk, or answering after the last."""
+
+CHUNK_BYTES = 256 * 1024
+COME_AGAIN = (429, 502, 503, 504)
+
+
+class Fault(Exception):
+    """What ends one file's upload: a stable code and a sentence, as in `meta.reason`."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = {"code": code, "detail": detail}
+
+
+async def ask(
+    session: aiohttp.ClientSession,
+    method: str,
+    url: str,
+    *,
+    expected: int,
+    body: bytes | None = None,
+) -> dict[str, Any]:
+    """Ask the API, again where that may help; a create that is done twice merely expires."""
+
+    async def attempt() -> dict[str, Any]:
+        headers = {"Content-Type": MEDIA_TYPE} if body is not None else None
+        async with (
+            asyncio.timeout(API_TIMEOUT_S),
+            session.request(
+                method, url, data=body, headers=headers, allow_redirects=False
+            ) as answer,
+        ):
+            text = await answer.read()
+        if answer.status == expected:
+            return read_document(text)
+        fault = Fault("api_refused", error_detail(answer.status, text))
+        raise _Again(fault, answer) if answer.status in COME_AGAIN else fault
+
+    return await _repeat(attempt, "API", url)
+
+
+async def post_file(
+    session: aiohttp.ClientSession,
+    url: str,
+    fields: dict[str, str],
+    path: Path,
+    size: int,
+    on_sent: Callable[[int], None],
+) -> None:
+    """Post a file to the store under its policy, streamed from disk with its true length."""
+    boundary = secrets.token_hex(16)
+    head, tail = _form(fields, boundary)
+    headers = {
+        "Content-Type": f"multipart/form-data; boundary={boundary}",
+        "Content-Length": str(len(head) + size + len(tail)),
+    }
+
+    async def attempt() -> None:
+        loop = asyncio.get_running_loop()
+        faults: list[Fault] = []  # aiohttp shows what a body raises as a broken connection
+
+        async def body(file: BinaryIO, limit: asyncio.Timeout) -> AsyncIterator[bytes]:
+            yield head
+            sent = 0
+            while sent < size:
+                chunk = await asyncio.to_thread(file.read, min(CHUNK_BYTES, size - sent))
+                if not chunk:
+                    faults.append(Fault("file_changed", "The file became shorter meanwhile."))
+                    raise faults[0]
+                yield chunk
+                sent += len(chunk)
+                on_sent(sent)
+                limit.reschedule(loop.time() + STALL_TIMEOUT_S)
+            yield tail
+
+        file = await asyncio.to_thread(path.open, "rb")
+        try:
+            async with (
+                asyncio.timeout(STALL_TIMEOUT_S) as limit,
+                session.post(
+                    url, data=body(file, limit), headers=headers, allow_redirects=False
+                ) as answer,
+            ):
+                text = await answer.text(errors="replace")
+        except aiohttp.ClientError as error:
+            raise (faults[0] if faults else error) from error
+        finally:
+            file.close()
+        if 200 <= answer.status < 300:
+            return
+        code = re.search(r"<Code>(\w+)</Code>", text)
+        words = f"{answer.status} {code[1]}" if code else str(answer.status)
+        fault = Fault("store_refused", f"The store answered {words}.")
+        raise _Again(fault, answer) if answer.status in (500, *COME_AGAIN) else fault
+
+    await _repeat(attempt, "store", url)
+
+
+class _Again(Exception):
+    """A fault that may pass, and after how many seconds the server said to come again."""
+
+    def __init__(self, fault: Fault, answer: aiohttp.ClientResponse) -> None:
+        super().__init__(str(fault))
+        self.fault = fault
+        asked = answer.headers.get("Retry-After", "")
+        self.after_s = float(asked) if asked.isascii() and asked.isdigit() else 0.0
+
+
+def origin(url: str) -> str:
+    """Give scheme, host and port of an address: nothing of it that may be a secret."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+
+
+async def _repeat(attempt: Callable[[], Awaitable[T]], whom: str, url: str) -> T:
+    """Call `attempt` until it answers, with growing pauses; raises Fault when tries run out."""
+    pause_s = 0.25
+    for number in range(1, TRIES + 1):
+        try:
+            return await attempt()
+        except _Again as again:
+            fault, after_s = again.fault, again.after_s
+        except (aiohttp.ClientError, ConnectionError, TimeoutError) as error:
+            detail = f"The {whom} could not be reached at {origin(url)}: {why(error)}."
+            fault, after_s = Fault(f"{whom.lower()}_unreachable", detail), 0.0
+        if number == TRIES:
+            raise fault
+        # Spread, so that all who were turned away together do not come again together.
+        await asyncio.sleep(min(max(after_s, pause_s), RETRY_UP_TO_S) * random.uniform(1, 1.5))  # noqa: S311
+        pause_s *= 2
+    raise AssertionError("unreachable")
+
+
+def _form(fields: dict[str, str], boundary: str) -> tuple[bytes, bytes]:
+    """Write what stands before and after the file in a multipart form; the file comes last."""
+    lines = []
+    for name, value in fields.items():
+        if not isinstance(value, str) or '"' in name or "\r" in name + value:
+            raise Fault("unreadable_answer", "The API's policy cannot be sent as form fields.")
+        lines.append(
+            f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'
+        )
+    lines.append(
+        f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="file"\r\n'
+        "Content-Type: application/octet-stream\r\n\r\n"
+    )
+    return "".join(lines).encode(), f"\r\n--{boundary}--\r\n".encode()
+
+
+def read_document(body: bytes) -> dict[str, Any]:
+    """Read a JSON:API document. Raises Fault."""
+    try:
+        document = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        document = None
+    if not isinstance(document, dict):
+        raise Fault("unreadable_answer", "The API's answer is no JSON:API document.")
+    return document
+
+
+def error_detail(status: int, body: bytes) -> str:
+    """Say in one sentence what an error document says, naming the attribute at fault."""
+    try:
+        errors = read_document(body)["errors"]
+        words = [
+            f"{error.get('source', {}).get('pointer', '').rpartition('/')[2]} {error['detail']}"
+            for error in errors
+        ]
+    except (Fault, KeyError, TypeError, AttributeError):
+        words = []
+    return f"The API answered {status}: {'; '.join(word.strip() for word in words) or 'no reason'}."

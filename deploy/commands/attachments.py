@@ -1,0 +1,194 @@
+"""The commands of operators that look at attachments: one, the newest, and how many there are."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from deploy.commands.environment import Unusable, note, tell, with_database
+from deploy.commands.options import (
+    LOCAL,
+    MAX_ID,
+    AttachmentId,
+    DataDir,
+    Json,
+    OneOrganization,
+    check_word,
+)
+
+if TYPE_CHECKING:
+    from shared.attachments import Attachment
+    from shared.database import Database
+    from shared.overview import Selection
+
+AT_A_TIME = 1000
+"""Rows of one statement, so that each ends well within the server's time limit."""
+
+State = Annotated[str | None, typer.Option(metavar="STATE", help="Such as failed or ready.")]
+Reason = Annotated[
+    str | None, typer.Option(metavar="CODE", help="A code of the README's table of reasons.")
+]
+
+
+def show(attachment_id: AttachmentId, as_json: Json = False, data_dir: DataDir = LOCAL) -> None:
+    """Show an attachment as it stands in the database, whoever owns it, deleted or not."""
+    from deploy.commands import report
+    from shared.addresses import without_credentials
+    from shared.attachments import FIELDS, find_any
+    from shared.part_settings import DatabaseSettings
+    from shared.reasons import sentence
+
+    row = with_database(
+        data_dir, DatabaseSettings, lambda database, _: database.run(find_any, attachment_id)
+    )
+    if row is None:
+        raise Unusable(f"there is no attachment {attachment_id}")
+    values: dict[str, Any] = {"id": row.id, "state": row.state, "reason": row.reason}
+    values["reason_detail"] = sentence(row.reason) if row.reason else None
+    for name in ("attempt", "due_at"):
+        values[name] = getattr(row, name)
+    values |= {"key": row.key, "thumbnail_key": row.thumbnail_key}
+    values |= {name: getattr(row, name) for name in FIELDS if name != "age_s"}
+    if row.temp_url is not None:
+        values["temp_url"] = without_credentials(row.temp_url)
+    if as_json:
+        report.print_json(values)
+    else:
+        report.print_table(("attachment", ""), values.items())
+
+
+def list_attachments(
+    organization: OneOrganization = None,
+    state: State = None,
+    reason: Reason = None,
+    limit: Annotated[int, typer.Option(min=1, max=100_000, help="The newest so many.")] = 50,
+    before: Annotated[
+        int | None, typer.Option(metavar="ID", min=1, max=MAX_ID, help="Only older ones than this.")
+    ] = None,
+    as_json: Json = False,
+    data_dir: DataDir = LOCAL,
+) -> None:
+    """List attachments that are not deleted, the newest first."""
+    from deploy.commands import report
+    from shared.part_settings import DatabaseSettings
+
+    wanted = select(organization, state, reason)
+
+    async def work(database: "Database", _: DatabaseSettings) -> "list[Attachment]":
+        await check_organization(database, organization)
+        return await _newest(database, wanted, limit + 1, before)
+
+    found = with_database(data_dir, DatabaseSettings, work)
+    rows = found[:limit]
+    if as_json:
+        report.print_json([_described(row) for row in rows])
+    else:
+        for line in table(rows, report.width()):
+            tell(line)
+    if len(found) > limit:
+        note(f"there are more: --before {rows[-1].id} lists those that are older")
+
+
+def count(
+    organization: OneOrganization = None, as_json: Json = False, data_dir: DataDir = LOCAL
+) -> None:
+    """Count the attachments of each state; above 100,000 it is an estimate."""
+    from deploy.commands import report
+    from shared.attachments import MAX_COUNTED
+    from shared.overview import count_states, estimate_state
+    from shared.part_settings import DatabaseSettings
+
+    async def work(database: "Database", _: DatabaseSettings) -> tuple[dict[str, int], list[str]]:
+        await check_organization(database, organization)
+        counts = await database.run(count_states, organization)
+        estimated = [state for state, number in counts.items() if number > MAX_COUNTED]
+        for state in estimated:
+            counts[state] = await database.run(estimate_state, state, organization)
+        return counts, estimated
+
+    counts, estimated = with_database(data_dir, DatabaseSettings, work)
+    if as_json:
+        report.print_json({"states": counts, "estimated": estimated})
+        return
+    report.print_table(
+        ("state", "attachments"),
+        (
+            (state, f"about {number}" if state in estimated else number)
+            for state, number in counts.items()
+        ),
+    )
+
+
+def select(
+    organization: int | None,
+    state: str | None,
+    reason: str | None,
+    *,
+    states: tuple[str, ...] | None = None,
+) -> "Selection":
+    """Make a selection of what `--organization`, `--state` and `--reason` say.
+
+    `states` are those that may be asked for, by default all. Raises Misused.
+    """
+    from shared.overview import STATES, Selection
+    from shared.reasons import REASONS
+
+    known = STATES if states is None else states
+    check_word("--state", state, known)
+    check_word("--reason", reason, tuple(REASONS))
+    return Selection(
+        states=known if state is None else (state,), reason=reason, organization_id=organization
+    )
+
+
+async def check_organization(database: "Database", organization: int | None) -> None:
+    """Raise Unusable if an organization is named that does not exist."""
+    from shared.organizations import exists
+
+    if organization is not None and not await database.run(exists, organization):
+        raise Unusable(f"--organization: there is no organization {organization}")
+
+
+async def _newest(
+    database: "Database", wanted: "Selection", limit: int, before: int | None
+) -> "list[Attachment]":
+    from shared.overview import list_newest
+
+    found: list[Attachment] = []
+    while len(found) < limit:
+        size = min(AT_A_TIME, limit - len(found))
+        batch = await database.run(list_newest, wanted, limit=size, before=before)
+        found += batch
+        if len(batch) < size:
+            break
+        before = batch[-1].id
+    return found
+
+
+def table(rows: "Sequence[Attachment]", width: int) -> list[str]:
+    """Write a table of one line for each row, no wider than `width` cells."""
+    from deploy.commands.lines import fit
+    from deploy.commands.report import plain
+
+    columns: list[tuple[str, list[str]]] = [
+        (">id", [plain(row.id) for row in rows]),
+        (">org.", [plain(row.organization_id) for row in rows]),
+        ("<state", [plain(row.state) for row in rows]),
+        ("<reason", [plain(row.reason) for row in rows]),
+        (">bytes", [plain(row.size) for row in rows]),
+        ("<created", [row.created_at.isoformat(" ", "seconds") for row in rows]),
+        ("<name", [plain(row.name) for row in rows]),
+    ]
+    return fit(columns, width, spare=("<created", ">bytes"))
+
+
+LISTED = (
+    "id", "organization_id", "state", "reason", "name", "content_type", "size", "width", "height",
+    "pages", "resized", "attachable_type", "attachable_id", "attempt", "due_at", "created_at",
+    "uploaded_at", "processed_at",
+)  # fmt: skip
+"""What the list shows in JSON: no address, since some hold a signature."""
+
+
+def _described(row: "Attachment") -> dict[str, Any]:
+    return {name: getattr(row, name) for name in LISTED}

@@ -1,0 +1,46 @@
+"""When a token ends, as an operator writes it: a time, or a duration from now."""
+
+import re
+from datetime import UTC, datetime, timedelta
+
+from deploy.commands.environment import Misused
+
+DURATION = re.compile(r"([0-9]{1,9})([mhdw])")
+UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+LONGEST = timedelta(days=3660)
+"""Ten years: further ends are typing errors; a token without an end needs no option."""
+
+
+def parse_expiry(text: str, *, now: datetime) -> datetime | timedelta:
+    """Read an end such as `2027-01-31`, `2027-01-31T12:00+02:00`, `90d` or `12h`.
+
+    A date means its first moment; what names no offset is in UTC. Raises Misused for what cannot
+    be read, is not in the future, or is more than ten years away.
+    """
+    if duration := DURATION.fullmatch(text):
+        number, unit = int(duration[1]), UNITS[duration[2]]
+        try:
+            lifetime = timedelta(**{unit: number})
+        except OverflowError:
+            lifetime = timedelta.max
+        _check(lifetime)
+        return lifetime
+    try:
+        moment = datetime.fromisoformat(text)
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=UTC)
+        lifetime = moment - now
+    except (ValueError, OverflowError):
+        raise Misused(
+            "--expires: must be a time such as 2027-01-31 or 2027-01-31T12:00+02:00, or a duration"
+            " in m, h, d or w such as 12h or 90d"
+        ) from None
+    _check(lifetime)
+    return moment
+
+
+def _check(lifetime: timedelta) -> None:
+    if lifetime <= timedelta():
+        raise Misused("--expires: must be in the future")
+    if lifetime > LONGEST:
+        raise Misused("--expires: must be within ten years; without the option a token never ends")

@@ -1,0 +1,100 @@
+"""The commands of operators about organizations; their quotas stand in `deploy.commands.usage`."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from deploy.commands.environment import Unusable, note, tell, with_database
+from deploy.commands.options import LOCAL, MAX_ID, DataDir, Json, check_name
+
+if TYPE_CHECKING:
+    from shared.database import Database
+    from shared.organizations import Organization
+
+COUNTED = 10_000
+"""Up to how many attachments of each state an organization's are counted in the list."""
+
+organizations_app = typer.Typer(help="Create and list organizations, and set their quotas.")
+
+
+@organizations_app.command("create")
+def create_organization(
+    name: str,
+    force: Annotated[
+        bool, typer.Option("--force", help="Also if there is one of that name.")
+    ] = False,
+    data_dir: DataDir = LOCAL,
+) -> None:
+    """Create an organization and print its id."""
+    from shared import organizations
+    from shared.part_settings import DatabaseSettings
+
+    name = check_name("NAME", name)
+
+    async def work(database: "Database", _: DatabaseSettings) -> int:
+        try:
+            return await database.run(organizations.create_named, name, force=force)
+        except organizations.NameTaken as taken:
+            raise Unusable(
+                f"there is an organization of that name, {taken.organization_id}:"
+                " --force creates another one"
+            ) from None
+
+    tell(with_database(data_dir, DatabaseSettings, work))
+
+
+@organizations_app.command("list")
+def list_organizations(
+    limit: Annotated[int, typer.Option(min=1, max=100_000, help="The oldest so many.")] = 50,
+    after: Annotated[
+        int, typer.Option(metavar="ID", min=0, max=MAX_ID, help="Only those with higher ids.")
+    ] = 0,
+    as_json: Json = False,
+    data_dir: DataDir = LOCAL,
+) -> None:
+    """List organizations with the number of their attachments by state, to 10,000 each."""
+    from deploy.commands import report
+    from shared import organizations
+    from shared.overview import STATES, count_states
+    from shared.part_settings import DatabaseSettings
+
+    async def work(
+        database: "Database", _: DatabaseSettings
+    ) -> "tuple[list[tuple[Organization, dict[str, int]]], bool]":
+        found = await database.run(organizations.list_organizations, after=after, limit=limit + 1)
+        listed = [
+            (each, await database.run(count_states, each.id, most=COUNTED))
+            for each in found[:limit]
+        ]
+        return listed, len(found) > limit
+
+    listed, more = with_database(data_dir, DatabaseSettings, work)
+    if as_json:
+        report.print_json(
+            [
+                {
+                    "id": each.id,
+                    "name": each.name,
+                    "created_at": each.created_at,
+                    "states": {state: min(number, COUNTED) for state, number in counts.items()},
+                    "more_than_counted": [
+                        state for state, number in counts.items() if number > COUNTED
+                    ],
+                }
+                for each, counts in listed
+            ]
+        )
+    else:
+        report.print_table(
+            ("id", "name", "created", *STATES),
+            (
+                (each.id, each.name, each.created_at, *(_shown(counts[state]) for state in STATES))
+                for each, counts in listed
+            ),
+        )
+    if more:
+        note(f"there are more: --after {listed[-1][0].id} lists those with higher ids")
+
+
+def _shown(number: int) -> str:
+    return f"{COUNTED}+" if number > COUNTED else str(number)

@@ -1,0 +1,114 @@
+"""`attachments retry`: send attachments through processing again, by id, state or reason."""
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from deploy.commands.attachments import Reason, check_organization, select
+from deploy.commands.environment import Misused, note, tell, with_database
+from deploy.commands.options import LOCAL, MAX_ID, DataDir, OneOrganization
+
+if TYPE_CHECKING:
+    from shared.database import Database
+    from shared.overview import Selection
+
+AT_A_TIME = 500
+
+BY_STATE = ("failed", "rejected")
+BY_REASON = ("ready", *BY_STATE)
+"""States that are tried again: a ready one only if it has a reason, so never by state alone."""
+
+
+def retry(
+    ids: Annotated[list[int] | None, typer.Argument(metavar="[ID]...", min=1, max=MAX_ID)] = None,
+    failed: Annotated[
+        bool, typer.Option("--failed", help="Retry all that are failed: --state failed.")
+    ] = False,
+    state: Annotated[
+        str | None, typer.Option(metavar="failed|rejected", help="Retry all in this state.")
+    ] = None,
+    reason: Reason = None,
+    organization: OneOrganization = None,
+    data_dir: DataDir = LOCAL,
+) -> None:
+    """Send failed and rejected attachments, and ready ones with a reason, through processing again.
+
+    With --reason, all that have it, in any of these states.
+    """
+    if failed and state not in (None, "failed"):
+        raise Misused("give either --failed or --state")
+    state = "failed" if failed else state
+    if bool(ids) == (state is not None or reason is not None):
+        raise Misused("give either IDs or --failed, --state or --reason")
+    if ids and organization is not None:
+        raise Misused("--organization goes with --failed, --state and --reason, not with IDs")
+    wanted = None
+    if not ids:
+        select(organization, state, None, states=BY_STATE)  # ready is no word for --state here
+        wanted = select(organization, state, reason, states=BY_REASON)
+    from shared import lifecycle
+    from shared.broker import Publisher
+    from shared.deployment import find_prefix
+    from shared.part_settings import QueueSettings
+
+    async def work(database: "Database", settings: QueueSettings) -> bool:
+        await check_organization(database, organization)
+        prefix = await find_prefix(database, settings)
+        publisher = Publisher(settings.broker_url.get_secret_value(), prefix)
+
+        async def send(batch: list[int]) -> set[int]:
+            woken = await database.run(lifecycle.retry, batch)
+            for wake_up in woken:
+                publisher.publish(wake_up)
+                tell(f"{wake_up.attachment_id}: is processed again")
+            return {wake_up.attachment_id for wake_up in woken}
+
+        try:
+            if wanted is None:
+                numbers = set(ids or ())
+                all_known = await _explain(database, sorted(numbers - await send(list(numbers))))
+            else:
+                all_known = True
+                await _send_all(database, wanted, send)
+        finally:
+            publisher.close()
+        if publisher.dropped:
+            note(publisher.left_to_sweep)
+        return all_known
+
+    raise typer.Exit(0 if with_database(data_dir, QueueSettings, work) else 1)
+
+
+async def _explain(database: "Database", numbers: list[int]) -> bool:
+    """Say of each attachment why nothing was done; returns whether there are all of them."""
+    from shared.attachments import find_any
+
+    all_known = True
+    for number in numbers:
+        row = await database.run(find_any, number)
+        if row is None:
+            all_known = False
+            note(f"{number}: there is no such attachment")
+        elif row.deleted_at is not None:
+            tell(f"{number}: is deleted; nothing was done")
+        else:
+            tell(f"{number}: is {row.state}, not failed or rejected; nothing was done")
+    return all_known
+
+
+async def _send_all(
+    database: "Database", wanted: "Selection", send: "Callable[[list[int]], Awaitable[set[int]]]"
+) -> None:
+    """Send all that are selected; says so if there are none."""
+    from shared.overview import list_ids
+
+    sent = after = 0
+    while batch := await database.run(list_ids, wanted, after=after, limit=AT_A_TIME):
+        sent += len(await send(batch))
+        after = batch[-1]
+    if not sent:
+        which = " or ".join(wanted.states)
+        why = f" for {wanted.reason}" if wanted.reason else ""
+        whose = f" of organization {wanted.organization_id}" if wanted.organization_id else ""
+        note(f"no attachment{whose} is {which}{why}; nothing was done")

@@ -1,0 +1,180 @@
+"""The commands of operators about the tokens of an organization."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from deploy.commands.attachments import check_organization
+from deploy.commands.environment import Misused, Unusable, note, tell, with_database
+from deploy.commands.expiry import parse_expiry
+from deploy.commands.options import LOCAL, MAX_ID, DataDir, Json, Organization, check_name
+
+if TYPE_CHECKING:
+    from shared.database import Database
+
+tokens_app = typer.Typer(help="Create, list and revoke the tokens of an organization.")
+
+
+def parse_scopes(given: list[str]) -> str:
+    """Return the widest of the scopes in the options, each of them comma-separated.
+
+    No option means every scope. Raises Misused for an unknown or blank one.
+    """
+    from shared.organizations import SCOPES
+
+    names = [name.strip() for option in given for name in option.split(",")]
+    if not set(names) <= set(SCOPES):
+        raise Misused(f"--scope: must be one or more of {', '.join(SCOPES)}")
+    return max(names, key=SCOPES.index, default=SCOPES[-1])
+
+
+@tokens_app.command("create")
+def create_token(
+    organization: Organization,
+    name: Annotated[str, typer.Option(help="What it is for.")] = "command line",
+    person_id: Annotated[int | None, typer.Option(min=1, max=MAX_ID)] = None,
+    expires: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME|DURATION",
+            help="When it ends: 2027-01-31, 2027-01-31T12:00+02:00 (UTC unless it names an"
+            " offset), 90d, 12h; never by default.",
+        ),
+    ] = None,
+    scope: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="read|write|admin",
+            help="What it may do: read is GET; write also creates, changes and deletes; admin, the"
+            " default, is everything. The widest counts if several are given.",
+        ),
+    ] = None,
+    as_json: Json = False,
+    data_dir: DataDir = LOCAL,
+) -> None:
+    """Create a token and print it, this once, alone on standard output; its id on the other."""
+    from datetime import UTC, datetime
+
+    import asyncpg
+
+    from deploy.commands import audit, report
+    from shared import organizations
+    from shared.part_settings import DatabaseSettings
+
+    name = check_name("--name", name)
+    widest = parse_scopes(scope or [])
+    end = None if expires is None else parse_expiry(expires, now=datetime.now(UTC))
+
+    by = audit.operator()
+
+    async def work(database: "Database", settings: DatabaseSettings) -> organizations.Issued:
+        try:
+            issued = await database.run(
+                organizations.issue_token,
+                organization,
+                name,
+                person_id=person_id,
+                scope=widest,
+                expires=end,
+                by=by,
+            )
+        except asyncpg.ForeignKeyViolationError:
+            raise Unusable(f"--organization: there is no organization {organization}") from None
+        if settings.log_format == "json":  # the note below says the same to people, in one line
+            audit.log_change(
+                "token created",
+                settings,
+                token=issued.id,
+                organization=organization,
+                scope=issued.scope,
+                by=by,
+            )
+        return issued
+
+    token = with_database(data_dir, DatabaseSettings, work)
+    if as_json:
+        report.print_json({"id": token.id, "token": token.plain, "scope": token.scope,
+                           "expires_at": token.expires_at})  # fmt: skip
+    else:
+        tell(token.plain)
+    until = f"until {report.plain(token.expires_at)}" if token.expires_at else "until it is revoked"
+    note(
+        f"This is token {token.id}, scope {token.scope}, good {until}."
+        f" It is not shown again: only its digest is kept. `attachments tokens revoke {token.id}`"
+        f" ends it. Created by {by}."
+    )
+
+
+@tokens_app.command("list")
+def list_tokens(
+    organization: Organization, as_json: Json = False, data_dir: DataDir = LOCAL
+) -> None:
+    """List the tokens of an organization, revoked and expired ones too, without their secrets."""
+    from dataclasses import asdict
+
+    from deploy.commands import report
+    from shared import organizations
+    from shared.part_settings import DatabaseSettings
+
+    async def work(database: "Database", _: DatabaseSettings) -> list[organizations.Token]:
+        await check_organization(database, organization)
+        return await database.run(organizations.list_tokens, organization)
+
+    tokens = with_database(data_dir, DatabaseSettings, work)
+    if as_json:
+        report.print_json([asdict(token) for token in tokens])
+        return
+    report.print_table(
+        (
+            "id",
+            "name",
+            "scope",
+            "person",
+            "created",
+            "expires",
+            "last used",
+            "revoked",
+            "created by",
+            "revoked by",
+        ),
+        (
+            (
+                row.id,
+                row.name,
+                row.scope,
+                row.person_id,
+                row.created_at,
+                row.expires_at,
+                row.last_used_at,
+                row.revoked_at,
+                row.created_by,
+                row.revoked_by,
+            )
+            for row in tokens
+        ),
+    )
+
+
+@tokens_app.command("revoke")
+def revoke_token(
+    token_id: Annotated[int, typer.Argument(metavar="ID", min=1, max=MAX_ID)],
+    data_dir: DataDir = LOCAL,
+) -> None:
+    """Revoke a token by its id; it is refused from then on."""
+    from deploy.commands import audit
+    from shared import organizations
+    from shared.part_settings import DatabaseSettings
+
+    by = audit.operator()
+
+    async def work(database: "Database", settings: DatabaseSettings) -> bool:
+        organization = await database.run(organizations.revoke_token, token_id, by=by)
+        if organization is not None:
+            audit.log_change(
+                "token revoked", settings, token=token_id, organization=organization, by=by
+            )
+        return organization is not None
+
+    if not with_database(data_dir, DatabaseSettings, work):
+        raise Unusable(f"there is no token {token_id} that is not revoked yet")
+    tell(f"{token_id}: is revoked")

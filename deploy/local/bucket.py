@@ -1,0 +1,68 @@
+"""Is a stack's bucket its own, and are ids free in it? `attachments up` asks before it is up.
+
+It asks by itself, since `attachments reconcile` needs servers that would not run then.
+"""
+
+from typing import TYPE_CHECKING
+
+import asyncpg
+
+from deploy.commands.environment import note
+from deploy.processes.supervisor import StartFailed
+from shared.errors import AttachmentsError, IdsUndecided
+from shared.settings import Settings
+
+if TYPE_CHECKING:
+    from shared.database import Database
+    from shared.storage import Storage
+
+
+async def check_bucket(settings: Settings, *, mend: bool) -> None:
+    """See that the bucket is ours and ids are free in it; with `mend`, bring that about.
+
+    Raises StartFailed if it is not so. Where it cannot be told, the API goes on to check; where
+    database and store answered and it is still undecided, that is said.
+    """
+    from shared.database import open_database
+    from shared.storage import open_storage
+
+    async with open_database(settings) as database, open_storage(settings) as storage:
+        try:
+            if mend:  # before the bucket is taken over, so that no id in it is given anew
+                await _check_ids(database, storage, mend=True)
+            await _check_owner(database, storage, mend=mend)
+            await _check_ids(database, storage, mend=mend)
+        except IdsUndecided as error:
+            note(f"whether ids are free in the bucket could not be decided yet: {error}")
+        except StartFailed:
+            raise
+        except (AttachmentsError, asyncpg.PostgresError):
+            return
+
+
+async def _check_owner(database: "Database", storage: "Storage", *, mend: bool) -> None:
+    from shared import bucket_owner
+
+    owner = await bucket_owner.claim_bucket(database, storage)
+    if (owner.is_foreign or owner.has_strangers) and mend:
+        await bucket_owner.take_over(database, storage)
+    elif owner.is_foreign:
+        raise StartFailed(
+            f"bucket {owner.bucket} belongs to deployment {owner.theirs}, but this database is of"
+            f" deployment {owner.ours}: name another bucket, or restore the other database; if this"
+            " one replaces it, run `attachments up --mend`, which takes the bucket over"
+        )
+
+
+async def _check_ids(database: "Database", storage: "Storage", *, mend: bool) -> None:
+    from shared import sequence
+
+    while (taken := await sequence.find_taken_id(database, storage)) and mend:
+        await sequence.mend_sequence(database, taken.attachment_id)
+    if taken is not None:
+        raise StartFailed(
+            f"the bucket holds originals with ids up to {taken.attachment_id} or more, but the"
+            f" database has only handed out ids up to {taken.last_id}: its rows were lost, or"
+            " another deployment uses the bucket; restore them, or run `attachments up --mend`,"
+            " which leaves those objects alone and has ids go on above them"
+        )

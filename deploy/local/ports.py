@@ -1,0 +1,93 @@
+"""The ports of `attachments up`: those of last time where they are free, and a word where not."""
+
+import os
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from deploy.embedded.ports import HOST, choose_ports
+from deploy.processes.supervisor import StartFailed
+from shared.listening import fault_of, listen_everywhere
+
+USUAL_PORT = 8000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChosenPorts:
+    """Ports by name, `api` among them, and a line for each that is not the expected one."""
+
+    ports: dict[str, int]
+    notes: list[str]
+
+
+def choose(port: int | None, last: Mapping[str, int]) -> ChosenPorts:
+    """Choose the ports of a run.
+
+    `port` is what the command line asks for the API; None means the one of last time, 8000, or any
+    that is free; 0 means any. Raises StartFailed if a port that the operator named is taken.
+    """
+    from deploy.local.stack import METRICS_PORTS, PORTS
+
+    api_port, note = _choose_api_port(port, last.get("api", 0))
+    chosen = {"api": api_port, **choose_ports(PORTS, last, reserved={api_port})}
+    notes = [] if note is None else [note]
+    notes += [
+        f"port {last[name]} of {name} is taken: it takes port {chosen[name]} instead"
+        for name in PORTS
+        if last.get(name, chosen[name]) != chosen[name]
+    ]
+    if metrics_port := _given("ATTACHMENTS_METRICS_PORT"):
+        host = os.environ.get("ATTACHMENTS_METRICS_HOST") or HOST
+        if fault := _fault_at(host, metrics_port):
+            raise StartFailed(
+                "ATTACHMENTS_METRICS_HOST, ATTACHMENTS_METRICS_PORT: "
+                f"{host} port {metrics_port} cannot be listened on: {fault}"
+            )
+        chosen[METRICS_PORTS["api"]] = metrics_port
+    return ChosenPorts(ports=chosen, notes=notes)
+
+
+def _choose_api_port(port: int | None, last: int) -> tuple[int, str | None]:
+    """Choose the API's port; with a line about it unless it is the usual one, or was asked for."""
+    asked = port if port is not None else _given("ATTACHMENTS_API_PORT")
+    if asked:
+        if fault := api_fault_of(asked):
+            raise StartFailed(f"port {asked} cannot be listened on: {fault}")
+        return asked, None
+    if asked == 0:
+        free = last if last and not api_fault_of(last) else choose_ports(("api",))["api"]
+        return free, None
+    faults = {each: api_fault_of(each) for each in (last, USUAL_PORT) if each}
+    free = next((each for each, fault in faults.items() if not fault), 0)
+    chosen = free or choose_ports(("api",))["api"]
+    taken = [f"port {each} ({fault})" for each, fault in faults.items() if fault]
+    as_last = ", as the last time" if chosen == last else ""
+    if taken:
+        where = " and ".join(taken)
+        return chosen, f"the API cannot listen on {where}: it takes port {chosen} instead{as_last}"
+    if chosen != USUAL_PORT:
+        usual = f"--port {USUAL_PORT} asks for the usual one"
+        return chosen, f"the API takes port {chosen}{as_last}; {usual}"
+    return chosen, None
+
+
+def _given(name: str) -> int | None:
+    """Give the port that the operator set; None if none is set."""
+    given = os.environ.get(name, "")
+    return int(given) if given.isdecimal() else None
+
+
+def api_fault_of(port: int) -> str | None:
+    """Say why a port of the API's address cannot be listened on; None if it can."""
+    return _fault_at(os.environ.get("ATTACHMENTS_API_HOST") or HOST, port)
+
+
+def _fault_at(host: str, port: int) -> str | None:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        socket.getaddrinfo(host, port, family)  # create_server tells its errors as other ones
+        listening = listen_everywhere(host, port)
+        (listening or socket.create_server((host, port), family=family)).close()
+    except (OSError, UnicodeError) as error:
+        return fault_of(error)
+    return None

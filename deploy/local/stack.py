@@ -1,0 +1,357 @@
+"""A stack on one machine: its parts, their settings, and the order in which they start and stop.
+
+What takes long to import, and only the start needs, is imported while the servers are starting.
+It is long because that order is one sequence: which part waits for which is read here, top down.
+"""
+
+import asyncio
+import os
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+
+from deploy.embedded import EmbeddedPostgres, EmbeddedSeaweedFS, EmbeddedValkey, Webhook
+from deploy.embedded.ports import HOST
+from deploy.embedded.seaweedfs import PORT_NAMES
+from deploy.embedded.server import Server
+from deploy.local.bucket import check_bucket
+from deploy.local.data_dir import Kept
+from deploy.local.services import Check, Service, always, answers, is_consumed, is_reachable
+from deploy.processes.supervisor import Part, Say, StartFailed, together
+from shared import organizations
+from shared.broker_faults import place_of
+from shared.connector import Connector
+from shared.errors import ObjectMissing, StoreError
+from shared.listening import reached_at
+from shared.log import configure_logging
+from shared.refusals import explain
+from shared.settings import PREFIX, Settings, load_settings, split_words
+from shared.signing import Credentials
+
+ORGANIZATION_ID = 1
+METRICS_PORTS = {"api": "metrics.api", "worker": "metrics.worker", "consume": "metrics.consume"}
+PORTS = ("postgres", "valkey", *PORT_NAMES, *METRICS_PORTS.values())
+SERVICES_STOP_S = 7.0  # a worker lets uploads in flight end for 6 s
+SERVERS_STOP_S = 2.0
+RETRY_S = 0.1
+ELSEWHERE_S = 10.0
+PROBE_KEY = "attachments/files/.probe"
+
+
+@dataclass(kw_only=True)
+class Servers:
+    """The embedded servers; None in the place of one that runs elsewhere."""
+
+    postgres: EmbeddedPostgres | None = None
+    valkey: EmbeddedValkey | None = None
+    seaweedfs: EmbeddedSeaweedFS | None = None
+
+    def all(self) -> list[Server]:
+        """Return those that there are."""
+        return [each for each in (self.postgres, self.valkey, self.seaweedfs) if each is not None]
+
+
+def plan_servers(
+    directory: Path, kept: Kept, operator: Mapping[str, str], webhook: Webhook
+) -> Servers:
+    """Say which servers the operator's settings leave to us."""
+    logs = directory / "logs"
+    servers = Servers()
+    if not operator.get("ATTACHMENTS_DATABASE_URL"):
+        servers.postgres = EmbeddedPostgres(
+            directory=directory / "postgres", log=logs / "postgres.log",
+            port=kept.ports["postgres"], password=kept.postgres_password,
+        )  # fmt: skip
+    if not operator.get("ATTACHMENTS_BROKER_URL"):
+        servers.valkey = EmbeddedValkey(
+            directory=directory / "valkey", log=logs / "valkey.log",
+            port=kept.ports["valkey"], password=kept.valkey_password,
+        )  # fmt: skip
+    if not (operator.get("ATTACHMENTS_S3_ENDPOINT_URL") or operator.get("ATTACHMENTS_S3_BUCKET")):
+        servers.seaweedfs = EmbeddedSeaweedFS(
+            directory=directory / "seaweedfs", log=logs / "seaweedfs.log",
+            ports={name: kept.ports[name] for name in PORT_NAMES},
+            access_key_id=kept.s3_access_key_id, secret_access_key=kept.s3_secret_access_key,
+            region=operator.get("ATTACHMENTS_S3_REGION") or "us-east-1", webhook=webhook,
+        )  # fmt: skip
+    return servers
+
+
+def plan_environment(
+    kept: Kept, servers: Servers, operator: Mapping[str, str], own: Mapping[str, str]
+) -> dict[str, str]:
+    """Give the whole environment of API and worker: the operator's settings win over ours."""
+    planned = {
+        "ATTACHMENTS_FILES_SECRET": kept.files_secret,
+        "ATTACHMENTS_EVENTS_TOKENS": kept.events_token,
+    }
+    if servers.postgres is not None:
+        planned["ATTACHMENTS_DATABASE_URL"] = servers.postgres.url
+    if servers.valkey is not None:
+        planned["ATTACHMENTS_BROKER_URL"] = servers.valkey.url
+    given = {name: value for name, value in operator.items() if value}
+    if servers.seaweedfs is not None:
+        planned["ATTACHMENTS_S3_BUCKET"] = servers.seaweedfs.bucket
+        planned["ATTACHMENTS_S3_ENDPOINT_URL"] = servers.seaweedfs.url
+        planned["ATTACHMENTS_S3_REGION"] = servers.seaweedfs.region
+        # The operator's keys and profiles are for other stores. Authorities are also for SNS.
+        given = {
+            name: value
+            for name, value in given.items()
+            if not name.startswith("AWS_") or name == "AWS_CA_BUNDLE"
+        }
+        direct = ",".join(filter(None, (given.get("NO_PROXY"), given.get("no_proxy"), HOST)))
+        given |= {
+            "AWS_ACCESS_KEY_ID": servers.seaweedfs.access_key_id,
+            "AWS_SECRET_ACCESS_KEY": servers.seaweedfs.secret_access_key,
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "NO_PROXY": direct,
+            "no_proxy": direct,
+        }
+    return {**planned, **given, **own}
+
+
+@dataclass(kw_only=True)
+class Stack:
+    """Everything that `attachments up` runs."""
+
+    servers: Servers
+    api: Service
+    worker: Service
+    consume: Service | None
+    settings: Settings
+    api_url: str
+    token: str
+    renew_token: Callable[[], str]
+    mend: bool = False
+    credentials: Credentials | None = None
+
+    @property
+    def parts(self) -> list[Part]:
+        """All processes."""
+        return [*self.servers.all(), *self.services]
+
+    @property
+    def services(self) -> list[Service]:
+        """The processes of ours."""
+        return [self.api, self.worker, *([] if self.consume is None else [self.consume])]
+
+    async def start(self) -> None:
+        """Start everything, side by side as far as it goes; returns when all of it answers.
+
+        Raises StartFailed. Some of it may run then.
+        """
+        servers = together(self._start_worker(), self._start_store())
+        if self.mend:  # first, since the API does not start before it is mended
+            await servers
+            await check_bucket(self.settings, mend=True)
+            await self.api.start()
+        else:
+            await together(servers, self.api.start())
+            await check_bucket(self.settings, mend=False)
+        ready = f"{self.api_url}/health/ready"
+        await _until(lambda: answers(ready), f"the database from the API at {self.api_url}")
+
+    async def _start_worker(self) -> None:
+        await together(self._start_database(), self._start_broker())
+        await together(*(each.start() for each in self.services if each is not self.api))
+
+    async def _start_broker(self) -> None:
+        if self.servers.valkey is not None:
+            await self.servers.valkey.start()
+        url = self.settings.broker_url.get_secret_value()
+        broker = f"ATTACHMENTS_BROKER_URL: the broker at {place_of(url)}"
+        await _until(lambda: is_reachable(url), broker)
+
+    async def _start_database(self) -> None:
+        loading = asyncio.create_task(asyncio.to_thread(import_module, "shared.schema"))
+        if self.servers.postgres is not None:
+            await self.servers.postgres.start()
+        # Words of the address that are ignored are logged by the API.
+        configure_logging("error", self.settings.log_format)
+        connector = Connector(self.settings.database_url.get_secret_value())
+        await _until_connected(connector)
+        await loading
+        await asyncio.to_thread(_migrate, self.settings)
+        connection = await connector.connect()
+        try:
+            await organizations.create_organization(connection, "local", ORGANIZATION_ID)
+            if await organizations.has_ended(connection, self.token):
+                self.token = self.renew_token()
+            await organizations.create_token(
+                connection, ORGANIZATION_ID, "attachments up", token=self.token
+            )
+        finally:
+            await connection.close()
+
+    async def _start_store(self) -> None:
+        if self.servers.seaweedfs is not None:
+            await self.servers.seaweedfs.start()
+        from shared.storage import open_storage
+
+        async with open_storage(self.settings) as storage:
+            try:
+                self.credentials = await storage.credentials()
+                await storage.head(PROBE_KEY)
+            except ObjectMissing:
+                pass
+            except StoreError as error:
+                raise StartFailed(
+                    f"the store of ATTACHMENTS_S3_BUCKET at {self.settings.store.url} cannot be"
+                    f" used: {error}"
+                ) from error
+
+    async def stop(self) -> None:
+        """Stop everything: first what uses the servers, then these. Takes no longer than 10 s."""
+        await asyncio.gather(*(each.stop(SERVICES_STOP_S) for each in self.services))
+        await asyncio.gather(*(each.stop(SERVERS_STOP_S) for each in self.servers.all()))
+
+    def kill(self) -> None:
+        """Kill everything at once."""
+        for part in self.parts:
+            if part.child is not None:
+                part.child.kill()
+
+    def document(self) -> dict[str, Any]:
+        """Tell clients and tests all that they need: the content of the ready file."""
+        assert self.credentials is not None
+        settings = self.settings
+        return {
+            "api_url": self.api_url,
+            "token": self.token,
+            "organization_id": ORGANIZATION_ID,
+            "bucket": settings.s3_bucket,
+            "s3_endpoint_url": settings.s3_endpoint_url,
+            "s3_access_key_id": self.credentials.access_key,
+            "s3_secret_access_key": self.credentials.secret_key,
+            "s3_region": settings.store.region,
+            "upload_url": settings.upload_url,
+            "events_url": f"{self.api_url}/events/s3",
+            "events_token": settings.events_tokens[0].get_secret_value(),
+            "database_url": settings.database_url.get_secret_value(),
+            "broker_url": settings.broker_url.get_secret_value(),
+            "metrics_urls": {each.name: _metrics_url(each.env) for each in self.services},
+            "pids": {part.name: part.child.pid for part in self.parts if part.child is not None},
+        }
+
+
+def check_settings(own: Mapping[str, str]) -> None:
+    """Check what the operator has set, before anything is made of it.
+
+    Empty settings are taken for none. `own` are settings from the command line, which win.
+    Raises SettingsError with every fault.
+    """
+    for name in [name for name, value in os.environ.items() if not value]:
+        if name.startswith(PREFIX):
+            del os.environ[name]
+    # What we set ourselves where the operator does not.
+    ours = {"DATABASE_URL": "postgresql://", "BROKER_URL": "redis://", "FILES_SECRET": "x" * 16}
+    if f"{PREFIX}S3_ENDPOINT_URL" not in os.environ:
+        ours["S3_BUCKET"] = "attachments"
+    missing = {f"{PREFIX}{name}": value for name, value in ours.items()}.items()
+    given = {**{name: value for name, value in missing if name not in os.environ}, **own}
+    load_settings(**{name.removeprefix(PREFIX).lower(): value for name, value in given.items()})
+
+
+def build_stack(
+    directory: Path,
+    kept: Kept,
+    own: Mapping[str, str],
+    say: Say,
+    renew_token: Callable[[], str],
+    *,
+    mend: bool = False,
+) -> Stack:
+    """Put a stack together from what its directory keeps and the environment of this process.
+
+    That environment becomes the one of API and worker. `own` are settings from the command line,
+    which win. `mend` raises the sequence of ids if the store holds greater ones. Raises
+    SettingsError.
+    """
+    operator = dict(os.environ)
+    host = operator.get("ATTACHMENTS_API_HOST") or HOST
+    port = kept.ports["api"]
+    api_url = f"http://{reached_at(host)}:{port}"
+    events_tokens = split_words(operator.get("ATTACHMENTS_EVENTS_TOKENS") or kept.events_token)
+    webhook = Webhook(url=f"{api_url}/events/s3", token=events_tokens[0])
+    servers = plan_servers(directory, kept, operator, webhook)
+    listen = {"ATTACHMENTS_API_HOST": host, "ATTACHMENTS_API_PORT": str(port)}
+    if not operator.get("ATTACHMENTS_HOSTS"):
+        # The address that `up` prints makes links also where the API listens everywhere.
+        local = (f"{name}:{port}" for name in ("127.0.0.1", "localhost", "[::1]"))
+        listen["ATTACHMENTS_HOSTS"] = ",".join(local)
+    environment = plan_environment(kept, servers, operator, {**listen, **own})
+    os.environ.clear()
+    os.environ.update(environment)
+    settings = load_settings()
+
+    def service(name: str, ready: Check, alive: Check, **changes: str) -> Service:
+        metrics_port = str(kept.ports[METRICS_PORTS[name]])
+        env = {**environment, "ATTACHMENTS_METRICS_PORT": metrics_port, **changes}
+        return Service(name=name, env=env, directory=directory, say=say, ready=ready, alive=alive)
+
+    broker_url = settings.broker_url.get_secret_value()
+    # The operator's own keys to the queue, also where the store is ours.
+    keys = {name: value for name, value in operator.items() if name.startswith("AWS_") and value}
+    return Stack(
+        servers=servers,
+        api=service(
+            "api",
+            ready=lambda: answers(f"{api_url}/health/live"),
+            alive=lambda: answers(f"{api_url}/health/live"),
+        ),
+        worker=service("worker", ready=lambda: is_consumed(broker_url), alive=always),
+        # Its queue may be away, which is no reason not to be up.
+        consume=service("consume", always, always, **keys) if settings.sqs_queue_url else None,
+        settings=settings,
+        api_url=api_url,
+        token=kept.token,
+        renew_token=renew_token,
+        mend=mend,
+    )
+
+
+def _metrics_url(env: Mapping[str, str]) -> str:
+    host = reached_at(env.get("ATTACHMENTS_METRICS_HOST") or HOST)
+    return f"http://{host}:{env['ATTACHMENTS_METRICS_PORT']}/metrics"
+
+
+def _migrate(settings: Settings) -> None:
+    from shared.database import DatabaseAway
+    from shared.role_settings import set_on_role
+    from shared.schema import NotMigrated, migrate
+
+    try:
+        migrate(settings.session_url)
+        asyncio.run(set_on_role(settings.database_url.get_secret_value()))
+    except (NotMigrated, DatabaseAway) as error:
+        raise StartFailed(f"the database cannot be migrated: {error}") from error
+
+
+async def _until_connected(connector: Connector) -> None:
+    """Wait until the database takes a connection. Raises StartFailed with the last cause."""
+    deadline = time.monotonic() + ELSEWHERE_S
+    while True:
+        try:
+            connection = await connector.connect(timeout_s=3)
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            if time.monotonic() > deadline:
+                why = explain(error, connector.place)
+                raise StartFailed(f"ATTACHMENTS_DATABASE_URL: {why}") from error
+            await asyncio.sleep(RETRY_S)
+        else:
+            await connection.close()
+            return
+
+
+async def _until(check: Callable[[], Awaitable[bool]], what: str) -> None:
+    deadline = time.monotonic() + ELSEWHERE_S
+    while not await check():
+        if time.monotonic() > deadline:
+            raise StartFailed(f"{what} cannot be reached, or refuses us")
+        await asyncio.sleep(RETRY_S)

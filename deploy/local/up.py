@@ -1,0 +1,198 @@
+"""`attachments up`: the whole service on one machine, in the foreground, from nothing."""
+
+import asyncio
+import json
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from deploy.commands.environment import note
+from deploy.files import write_private
+from deploy.local.data_dir import (
+    ENVIRONMENT,
+    READY,
+    Kept,
+    held,
+    local_environment,
+    read_kept,
+    write_kept,
+)
+from deploy.local.ports import api_fault_of, choose
+from deploy.processes.supervisor import StartFailed, Supervisor
+from shared.errors import SettingsError
+
+if TYPE_CHECKING:
+    from deploy.local.console import Console
+    from deploy.local.stack import Stack
+
+__all__ = ["local_environment", "run_up", "up"]
+
+READY_TEXT = """\
+attachments is up at {api_url} after {seconds:.1f} s; Ctrl-C stops it
+organization {organization_id}, token {token}
+try: curl -H 'X-Auth-Token: {token}' -H 'X-Organization-Id: {organization_id}' {api_url}/api/v2/attachments
+"""  # noqa: E501 - a line to copy
+
+
+def run_up(
+    data_dir: Path, port: int | None, ready_file: Path | None, decoders: int | None, *, mend: bool
+) -> int:
+    """Run a stack until it is told to stop; returns the exit status.
+
+    `port` None means the one of last time, 8000, or any that is free; 0 means any. What the
+    operator can mend is told in a line on standard error. `mend` raises the sequence of ids where
+    the database was lost. Raises SettingsError.
+    """
+    try:
+        data_dir = data_dir.resolve()
+        ready_file = ready_file and ready_file.absolute()
+        with held(data_dir):
+            return asyncio.run(up(data_dir, port, ready_file, decoders, mend=mend))
+    except StartFailed as fault:
+        note(f"attachments up: {fault}")
+    except OSError as error:
+        note(f"attachments up: {error.filename or error}: {error.strerror}")
+    return 1
+
+
+async def up(
+    data_dir: Path, port: int | None, ready_file: Path | None, decoders: int | None, *, mend: bool
+) -> int:
+    """Run a stack in a data directory that is ours alone, until SIGINT, SIGTERM or SIGHUP.
+
+    Takes over this process, its signals and its environment. Raises StartFailed, SettingsError,
+    OSError.
+    """
+    from deploy.local.console import Console
+
+    began = time.monotonic()
+    stopping = asyncio.Event()
+    _on_signals(stopping.set)
+    ready_files = [data_dir / READY, *([] if ready_file is None else [ready_file])]
+    _forget(ready_files)
+    own = {} if decoders is None else {"ATTACHMENTS_DECODERS": str(decoders)}
+    _check_settings(own if port is None else {**own, "ATTACHMENTS_API_PORT": str(port)})
+    kept, notes = _keep(data_dir, port)
+    console = Console()
+    try:
+        console.tell("\n".join(notes))
+        stack = _build(data_dir, kept, own, console, mend=mend)
+
+        def publish() -> None:
+            for path in ready_files:
+                write_private(path, json.dumps(stack.document(), indent=2) + "\n")
+
+        supervisor = Supervisor(console.tell, publish)
+        try:
+            if not await _started(stack, stopping):
+                return 0
+            _write_environment(data_dir, stack)
+            publish()
+            for part in stack.parts:
+                supervisor.watch(part)
+            seconds = time.monotonic() - began
+            console.tell(READY_TEXT.format(**stack.document(), seconds=seconds))
+            console.tell("\n".join(notes))  # again: the first ones have scrolled away
+            await stopping.wait()
+            return 0
+        finally:
+            console.tell("stopping")
+            _on_signals(stack.kill)
+            await supervisor.release()
+            await stack.stop()
+            for path in ready_files:
+                path.unlink(missing_ok=True)
+    finally:
+        console.close()
+
+
+async def _started(stack: "Stack", stopping: asyncio.Event) -> bool:
+    """Start a stack; whether that came to its end before we were told to stop."""
+    start = asyncio.create_task(stack.start())
+    stop = asyncio.create_task(stopping.wait())
+    try:
+        await asyncio.wait({start, stop}, return_when=asyncio.FIRST_COMPLETED)
+        if start.done():
+            await start
+        return start.done()
+    finally:
+        stop.cancel()
+        start.cancel()
+        await asyncio.gather(start, stop, return_exceptions=True)
+
+
+def _on_signals(action: Callable[[], None]) -> None:
+    """Have SIGINT, SIGTERM and SIGHUP do something; not the last where `nohup` has us ignore it."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+            loop.add_signal_handler(number, action)
+
+
+def _forget(ready_files: list[Path]) -> None:
+    """Remove ready files of an earlier run, and see that they can be written later."""
+    for path in ready_files:
+        if path.is_symlink() or (path.exists() and not path.is_file()):
+            raise StartFailed(f"{path} is not a regular file")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)
+        if not os.access(path.parent, os.W_OK):
+            raise StartFailed(f"{path} cannot be written")
+
+
+def _check_settings(own: dict[str, str]) -> None:
+    """Check all settings, and that the API's address is one of this machine's."""
+    from deploy.local.stack import check_settings
+
+    faults = []
+    try:
+        check_settings(own)
+    except SettingsError as error:
+        faults.append(str(error))
+    if fault := api_fault_of(0):
+        faults.append(f"ATTACHMENTS_API_HOST: cannot be listened on: {fault}")
+    if faults:
+        raise SettingsError("\n".join(faults))
+
+
+def _keep(data_dir: Path, port: int | None) -> tuple[Kept, list[str]]:
+    """Read what the data directory keeps, and choose this run's ports; with what to say of them."""
+    kept = read_kept(data_dir)
+    chosen = choose(port, kept.ports)
+    kept.ports = chosen.ports
+    write_kept(data_dir, kept)
+    (data_dir / "logs").mkdir(exist_ok=True, mode=0o700)
+    return kept, chosen.notes
+
+
+def _build(
+    data_dir: Path, kept: Kept, own: dict[str, str], console: "Console", *, mend: bool
+) -> "Stack":
+    from deploy.local.stack import build_stack
+
+    def renew_token() -> str:
+        kept.token = Kept().token
+        write_kept(data_dir, kept)
+        return kept.token
+
+    return build_stack(data_dir, kept, own, console.say, renew_token, mend=mend)
+
+
+def _write_environment(data_dir: Path, stack: "Stack") -> None:
+    """Leave other commands the settings that this stack runs with."""
+    settings = {
+        name: value
+        for name, value in stack.api.env.items()
+        if name.startswith(("ATTACHMENTS_", "AWS_"))
+        # a port of its own for each process of the stack; another process must not take one
+        and name != "ATTACHMENTS_METRICS_PORT"
+    }
+    client = {
+        "ATTACHMENTS_API_URL": settings.get("ATTACHMENTS_API_URL", stack.api_url),
+        "ATTACHMENTS_TOKEN": stack.token,
+        "ATTACHMENTS_ORGANIZATION_ID": str(stack.document()["organization_id"]),
+    }
+    write_private(data_dir / ENVIRONMENT, json.dumps({**settings, **client}, indent=2) + "\n")

@@ -1,0 +1,114 @@
+"""Read messages of any dialect: the events that concern us, the faults, the count of the rest."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from shared.errors import UnreadableEvent
+from shared.keys import parse_key
+from shared.notifications import (
+    aws,
+    eventbridge,
+    seaweedfs,
+    sns,
+    versitygw,
+)
+from shared.notifications.event import UploadEvent
+from shared.notifications.records import Records
+from shared.notifications.s3_like import S3_LIKE
+
+
+class Dialect(Protocol):
+    """What a dialect's module offers."""
+
+    def recognises(self, document: Any, /) -> bool:
+        """Whether the document is of this dialect."""
+
+    def parse(self, document: Any, /) -> Iterator[UploadEvent | UnreadableEvent | None]:
+        """Give one item a record."""
+
+
+DIALECTS: dict[str, Dialect] = {
+    "aws": aws,
+    "eventbridge": eventbridge,
+    **{name: Records(rules) for name, rules in S3_LIKE.items()},
+    "seaweedfs": seaweedfs,
+    "versitygw": versitygw,
+}
+
+
+@dataclass(slots=True, kw_only=True)
+class Reading:
+    """What a message holds: events of originals in our bucket, faults, and how many were neither.
+
+    At most one event a key: of several the newest by sequencer, else the last; a removal only
+    where nothing was created. `dialect` is None where none was recognised, and `sns/…` for what
+    came in SNS's envelope.
+    """
+
+    dialect: str | None
+    events: list[UploadEvent] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+    ignored: int = 0
+
+
+def read(document: Any, *, bucket: str) -> Reading:
+    """Normalise a decoded message; never raises, whatever the document holds."""
+    if not sns.recognises(document):
+        return _read(document, bucket)
+    if document["Type"] in (sns.CONFIRMATION, sns.FAREWELL):  # these hold no events
+        return Reading(dialect="sns", ignored=1)
+    try:
+        inner = sns.unwrap(document)
+    except UnreadableEvent as fault:
+        return Reading(dialect="sns", faults=[str(fault)])
+    reading = _read(inner, bucket)
+    reading.dialect = f"sns/{reading.dialect}" if reading.dialect else "sns"
+    return reading
+
+
+def _read(document: Any, bucket: str) -> Reading:
+    dialect = next((name for name, module in DIALECTS.items() if module.recognises(document)), None)
+    reading = Reading(dialect=dialect)
+    if dialect is None:
+        reading.faults.append("no dialect knows this message")
+        return reading
+    events = []
+    for item in DIALECTS[dialect].parse(document):
+        if isinstance(item, UnreadableEvent):
+            reading.faults.append(str(item))
+        elif item is None or not _is_original(item, bucket):
+            reading.ignored += 1
+        elif not (_plain(item.etag) and _plain(item.version_id)):
+            reading.faults.append("etag or version is no plain text")
+        else:
+            events.append(item)
+    reading.events = newest(events)
+    return reading
+
+
+def newest(events: Iterable[UploadEvent]) -> list[UploadEvent]:
+    """Leave one event a key, sorted, so that all who record them lock rows in one order."""
+    kept: dict[str, UploadEvent] = {}
+    for event in events:
+        known = kept.get(event.key)
+        if known is None or _supersedes(event, known):
+            kept[event.key] = event
+    return sorted(kept.values(), key=lambda event: event.key)
+
+
+def _is_original(event: UploadEvent, bucket: str) -> bool:
+    named = parse_key(event.key)
+    return event.bucket == bucket and named is not None and named[1] == "original"
+
+
+def _supersedes(event: UploadEvent, known: UploadEvent) -> bool:
+    if event.sequencer is None or known.sequencer is None:
+        return not event.removed
+    width = max(len(event.sequencer), len(known.sequencer))
+    return event.sequencer.ljust(width, "0") > known.sequencer.ljust(width, "0")
+
+
+def _plain(text: str | None) -> bool:
+    # S3's are hex and URL-safe Base64; nothing that PostgreSQL could refuse gets past here.
+    return text is None or (len(text) <= 1024 and text.isascii() and text.isprintable())

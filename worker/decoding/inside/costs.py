@@ -1,0 +1,94 @@
+"""What decoding an image will cost, by its header: memory and CPU time, against a budget.
+
+Only what is clearly beyond the budget is refused by its header. The limits of the box, on memory
+and on CPU time, hold whatever a header says. The factors were measured with Pillow 13 on one core
+of 2.5 GHz, on drawn images of 20 to 200 megapixels.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from PIL import Image
+
+from worker.decoding.inside.jpeg import Header
+
+MIB: Final = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """Memory in bytes at the highest, and seconds of CPU time."""
+
+    memory_bytes: float
+    cpu_s: float
+
+    def __add__(self, other: "Cost") -> "Cost":
+        return Cost(
+            memory_bytes=self.memory_bytes + other.memory_bytes, cpu_s=self.cpu_s + other.cpu_s
+        )
+
+    def exceeds(self, budget: "Cost") -> bool:
+        """Whether it is more than a budget."""
+        return self.memory_bytes > budget.memory_bytes or self.cpu_s > budget.cpu_s
+
+
+BUDGET: Final = Cost(memory_bytes=800 * MIB, cpu_s=5.0)
+"""What one image may cost by its header. A box has 1 GiB of addresses, of which Python, Pillow and
+its codecs take some 150 MiB."""
+
+NOTHING: Final = Cost(memory_bytes=0, cpu_s=0)
+"""A budget by which an image is measured, and not decoded."""
+
+_PIXEL_BYTES: Final = {
+    "1": 2, "L": 1, "P": 5, "I;16": 7, "I;16B": 11, "I;16L": 7, "LA": 8, "PA": 9, "RGB": 4,
+    "RGBA": 8, "RGBX": 4, "CMYK": 8, "YCbCr": 8, "LAB": 8, "La": 12, "RGBa": 12,
+}  # fmt: skip
+"""Bytes of a pixel in each of Pillow's modes, with those of the copies that are made of it."""
+
+_COPIED: Final = {"GIF": 1, "WEBP": 12, "AVIF": 8, "HEIF": 14}
+"""Bytes of a pixel besides, in buffers of the decoder or of a canvas."""
+
+_PIXEL_NS: Final = {"PNG": 14, "GIF": 12, "WEBP": 30, "AVIF": 30, "TIFF": 14, "HEIF": 40}
+"""CPU time of a pixel, in nanoseconds, with that of shrinking it."""
+
+_TRANSPARENT_BYTES: Final = 8
+_INTERLACED: Final = 1.5
+_BIT_NS: Final = 4
+"""CPU time of a pixel of one bit, in nanoseconds."""
+
+
+def of_jpeg(header: Header, file_bytes: int, scale: int) -> Cost:
+    """Estimate the cost of a JPEG that is shrunk `scale` times while it is decoded."""
+    pixels = header.width * header.height
+    samples = pixels * header.samples
+    shown = -(-header.width // scale) * -(-header.height // scale)
+    memory: float = (
+        shown * (1 if header.components == 1 else 4) * (2 if header.components == 4 else 1)
+    )
+    cpu_ns = samples * 1.2 + file_bytes * 12 + shown * 8
+    if header.progressive or not header.single_scan:
+        memory += samples * 2  # all coefficients, of 16 bits, until the last scan
+        cpu_ns += samples * max(1, len(header.scans)) * 0.3
+    return Cost(memory_bytes=memory + header.width * 256, cpu_s=cpu_ns / 1e9)
+
+
+def of_image(image: Image.Image) -> Cost:
+    """Estimate the cost of an image whose header has been read."""
+    kind = image.format or ""
+    pixels = image.width * image.height
+    per_pixel = _PIXEL_BYTES.get(image.mode, 8) + _COPIED.get(kind, 0)
+    if "transparency" in image.info:
+        per_pixel += _TRANSPARENT_BYTES
+    ns = float(_PIXEL_NS.get(kind, 14) if image.mode != "1" else _BIT_NS)
+    if image.info.get("interlace") and kind == "PNG":
+        ns *= _INTERLACED
+    return Cost(memory_bytes=pixels * per_pixel, cpu_s=pixels * ns / 1e9)
+
+
+def of_webp(width: int, height: int) -> Cost:
+    """Estimate the cost of a WebP, whose reader needs memory before it tells the size."""
+    pixels = width * height
+    return Cost(
+        memory_bytes=pixels * (_PIXEL_BYTES["RGB"] + _COPIED["WEBP"]),
+        cpu_s=pixels * _PIXEL_NS["WEBP"] / 1e9,
+    )

@@ -1,0 +1,218 @@
+"""What is left of a damaged image: as much of it as its decoder gives, and where that ends.
+
+Decoders write the pixels that they have into an image that is there before. It is decoded twice,
+onto black and onto white: what differs then was never written. WebP, AVIF and HEIC are decoded at
+once, so there it is what is missing of the file that is filled up with two different bytes.
+"""
+
+import io
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import BinaryIO, Final
+
+from PIL import Image, ImageChops, ImageFile
+
+from shared.errors import Undecodable
+from worker.decoding.inside import codecs, png, webp
+from worker.decoding.inside.codecs import Facts
+
+FILLS: Final = (0x00, 0xFF)
+WEBP_FILLS: Final = (0x00, 0x55)
+"""Both are decoded as something; of FFs libwebp gives up."""
+
+
+MAX_EARLIER_ENDS: Final = 3
+"""Scans of a JPEG that are given up at the most, one after the other, for one that is broken."""
+
+MAX_PADDING_BYTES: Final = 64 * 1024 * 1024
+"""What is filled up of an AVIF or HEIC at the most."""
+
+STRIP_PIXELS: Final = 4_000_000
+"""Pixels that are compared at a time."""
+
+GREY: Final = range(120, 137)
+"""What libjpeg paints where it has no data: grey, give or take what a colour space makes of it."""
+
+Open = Callable[[BinaryIO], ImageFile.ImageFile]
+"""Reads the header of a file and sets up how its pixels will be decoded."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rest:
+    """An image of which something can be shown; `missing` is 255 where it cannot, None: nowhere."""
+
+    image: ImageFile.ImageFile
+    missing: Image.Image | None
+
+
+def decode_rest(file: BinaryIO, facts: Facts, open_: Open) -> Rest:
+    """Decode what is left of an image that could not be decoded as a whole.
+
+    Raises Undecodable where nothing is, or whatever `open_` raises.
+    """
+    with _lenient():
+        for one, other in _views(file, facts):
+            try:
+                rest = _compare(_decode(one, FILLS[0], open_), _decode(other, FILLS[1], open_))
+            except (OSError, ValueError, EOFError):  # not even a beginning of a picture
+                continue
+            if rest is not None:
+                return rest
+    raise Undecodable("damaged")
+
+
+@contextmanager
+def _lenient() -> Iterator[None]:
+    ImageFile.LOAD_TRUNCATED_IMAGES = True
+    try:
+        yield
+    finally:
+        ImageFile.LOAD_TRUNCATED_IMAGES = False
+
+
+def _views(file: BinaryIO, facts: Facts) -> Iterator[tuple[BinaryIO, BinaryIO]]:
+    """Give the ways to look at a file, the best one first: each twice, filled up differently."""
+    file.seek(0)
+    head = file.read(12)
+    if head.startswith(b"RIFF"):
+        one, other = (io.BytesIO(webp.first_picture(file, fill)) for fill in WEBP_FILLS)
+        yield one, other
+        return
+    if head[4:8] == b"ftyp":
+        end = min(codecs.stated_end(file), file.seek(0, os.SEEK_END) + MAX_PADDING_BYTES)
+        yield _Filled(file, end, FILLS[0]), _Filled(file, end, FILLS[1])
+        return
+    if head.startswith(b"\x89PNG") and (last := png.last_of_pixels(file)) is not None:
+        cut = _Filled(file, last, 0)
+        yield cut, cut
+        return
+    yield file, file
+    if facts.jpeg_header is not None:
+        # libjpeg gives nothing of a progressive image where one scan is broken: end before that.
+        reached = file.tell()
+        ends = [place for place in facts.jpeg_header.scans[1:] if place < reached]
+        for end in ends[: -MAX_EARLIER_ENDS - 1 : -1]:
+            cut = _Filled(file, end, 0)
+            yield cut, cut
+
+
+def _decode(file: BinaryIO, fill: int, open_: Open) -> ImageFile.ImageFile:
+    """Decode onto an image of one colour. What its decoder complains of does not matter."""
+    image = open_(file)
+    if image.format == "GIF":
+        arguments = image.tile[0].args  # bits, whether it is interlaced, transparent colour
+        image.info["interlace"] = isinstance(arguments, tuple) and bool(arguments[1])
+    if image.format not in ("WEBP", "AVIF", "HEIF"):
+        size = getattr(image, "_tile_size", image.size)  # TIFF's may be larger
+        image.im = Image.new(image.mode, size, _ink(image.mode, fill)).im
+        with suppress(OSError, SyntaxError, ValueError, EOFError, IndexError):
+            image.load()
+        image.tile = []
+    else:
+        image.load()
+    return image
+
+
+def _ink(mode: str, fill: int) -> int | tuple[int, ...]:
+    if mode.startswith("I;16"):
+        return fill * 257
+    bands = Image.getmodebands(mode)
+    return fill if bands == 1 else (fill,) * bands
+
+
+def _compare(one: ImageFile.ImageFile, other: ImageFile.ImageFile) -> Rest | None:
+    """Find what was never written; None if that is everything."""
+    missing = _differences(one, other)
+    whole = missing.getbbox()
+    if one.format in ("WEBP", "AVIF", "HEIF") and whole is not None:
+        # Below the first row that differs nothing is known, even where it looks alike.
+        missing.paste(255, (0, whole[1], *missing.size))
+    if missing.getextrema() == (255, 255):
+        return None
+    if one.info.get("interlace"):
+        missing = _spread(one, missing)
+    if one.format == "JPEG" and _is_blank_jpeg(one):
+        return None
+    return Rest(image=one, missing=missing if whole is not None else None)
+
+
+def _differences(one: Image.Image, other: Image.Image) -> Image.Image:
+    """Draw in white where two images differ; some rows at a time, so that they are not copied."""
+    found = Image.new("L", one.size)
+    rows = max(1, STRIP_PIXELS // one.width)
+    for top in range(0, one.height, rows):
+        strip = (0, top, one.width, min(top + rows, one.height))
+        apart = ImageChops.difference(_numbers(one.crop(strip)), _numbers(other.crop(strip)))
+        found.paste(_brightest(apart).point([0] + [255] * 255), strip)
+    return found
+
+
+def _spread(image: Image.Image, missing: Image.Image) -> Image.Image:
+    """Let what is there of an interlaced image stand for its missing neighbours, as browsers do.
+
+    To the right and below, up to the next pixel of the first pass, which is 8 away. Returns what is
+    missing then.
+    """
+    for step in (1, 2, 4):
+        for across, down in ((step, 0), (0, step)):
+            there = ImageChops.invert(ImageChops.offset(missing, across, down))
+            # What came in from the other side is no neighbour.
+            there.paste(0, (0, 0, across or there.width, down or there.height))
+            filled = ImageChops.darker(missing, there)
+            image.paste(ImageChops.offset(image, across, down), mask=filled)
+            missing = ImageChops.subtract(missing, filled)
+    return missing
+
+
+def _numbers(image: Image.Image) -> Image.Image:
+    """Give the samples, or the numbers of colours, as something that can be compared."""
+    if image.mode == "P":
+        return Image.frombytes("L", image.size, image.tobytes())
+    if image.mode == "1" or image.mode.startswith("I;16"):
+        return image.convert("L")
+    return image
+
+
+def _brightest(image: Image.Image) -> Image.Image:
+    bands = image.split()
+    brightest = bands[0]
+    for band in bands[1:]:
+        brightest = ImageChops.lighter(brightest, band)
+    return brightest
+
+
+def _is_blank_jpeg(image: Image.Image) -> bool:
+    return all(
+        low == high and low in GREY for low, high in (band.getextrema() for band in image.split())
+    )
+
+
+class _Filled(io.RawIOBase, BinaryIO):
+    """A file that ends elsewhere: earlier, or later, with bytes of one value in between."""
+
+    def __init__(self, file: BinaryIO, end: int, fill: int) -> None:
+        super().__init__()
+        self._file = file
+        self._size = file.seek(0, os.SEEK_END)
+        self._end = end
+        self._fill = bytes([fill])
+        self._at = 0
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        start = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._end}[whence]
+        self._at = max(0, start + offset)
+        return self._at
+
+    def tell(self) -> int:
+        return self._at
+
+    def read(self, count: int | None = -1) -> bytes:
+        left = max(0, self._end - self._at)
+        count = left if count is None or count < 0 else min(count, left)
+        self._file.seek(self._at)
+        body = self._file.read(max(0, min(count, self._size - self._at)))
+        body += self._fill * (count - len(body))
+        self._at += count
+        return body

@@ -1,0 +1,300 @@
+"""Images to thumbnails: pure functions over an open file, run inside the box only.
+
+The steps, in the order that is cheapest and safest: header → limits → decode, shrunk while
+decoding where the format can → shrink → upright → sRGB → encode without any metadata.
+"""
+
+import io
+import os
+import warnings
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import BinaryIO, Final
+
+from PIL import Image, ImageChops, ImageFile
+
+from shared.errors import Undecodable
+from worker.decoding.inside import codecs, colours, costs, damage, jpeg, png
+from worker.decoding.inside.codecs import Facts
+from worker.decoding.inside.costs import BUDGET, Cost
+from worker.decoding.inside.encoding import encode
+from worker.decoding.inside.polyglots import carries_more, is_cut_off
+
+MAX_EDGE: Final = 320
+
+SHRINK_GAP: Final = 1.5
+"""How many times the thumbnail's size is left to Lanczos, at the least, when a decoder shrinks by
+itself. Against shrinking from every pixel the result has 37 dB or more, which the eye does not
+tell apart and JPEG's own loss hides; Pillow's usual 2 costs a fifth more for 13 megapixels."""
+
+HALVED_FROM: Final = 2.5
+"""From how many times the thumbnail's height on rows are averaged in pairs before Lanczos: an
+eighth less CPU for a JPEG of 2 megapixels, which has 49 dB so, and 50 without."""
+
+Rectangle = tuple[float, float, float, float]
+"""Left, top, right, bottom, in pixels."""
+
+_ORIENTATION: Final = 0x0112
+_TURNS: Final = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What sets an image upright, by its orientation (Exif 3.0, tag 274)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Thumbnail:
+    """An encoded thumbnail, and the size of its original in upright pixels.
+
+    `extension` is None where the format is the original's, so that its name can stay. The
+    original `carries_more` where bytes of another kind follow the image. `reason` is `damaged`
+    where not all of it could be shown, or its end or a checksum of its pixels is missing.
+    """
+
+    body: bytes
+    content_type: str
+    extension: str | None
+    width: int | None
+    height: int | None
+    pages: int | None = None
+    carries_more: bool
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Decoded:
+    """An image whose pixels are there, but for those that are `missing` (255).
+
+    `box` is the part of the pixels that it covers, where it is no multiple of what it was shrunk by
+    while decoding; `covered` that part of a GIF's canvas that its first frame covers.
+    """
+
+    image: ImageFile.ImageFile
+    box: Rectangle | None
+    covered: tuple[int, int, int, int] | None
+    missing: Image.Image | None = None
+
+
+def load_codecs(more: Collection[str] = ()) -> None:
+    """Make JPEG, PNG, GIF and WebP decodable, and of `avif`, `tiff` and `heic` those named.
+
+    All codecs are imported and used once, with an orientation and a colour profile, so that
+    nothing is loaded later. Raises ImportError where `heic` is named and its decoder is not there.
+    """
+    exif = Image.Exif()
+    exif[_ORIENTATION] = 6
+    for reader in codecs.choose_readers(more):
+        file = io.BytesIO()
+        image = Image.new("RGB", (64, 64))
+        image.save(file, reader.format, exif=exif, icc_profile=colours.srgb_profile())
+        make_thumbnail(file)
+
+
+def make_thumbnail(file: BinaryIO, *, budget: Cost = BUDGET) -> Thumbnail:
+    """Make a thumbnail of at most 320×320: upright, sRGB, alpha kept, no metadata.
+
+    JPEG gives JPEG, PNG and GIF's first frame PNG, WebP WebP; AVIF, TIFF and HEIC give JPEG, or
+    PNG where something is transparent. What is left of a damaged one is shown. Raises Undecodable
+    with `damaged`, `too_expensive` or `unsupported`, and the size where a header tells it.
+    """
+    facts = Facts()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            facts.carries_more = carries_more(file)
+            return _make(file, facts, budget)
+    except Undecodable as error:
+        code = error.code
+    except (MemoryError, Image.DecompressionBombError):
+        code = "too_expensive"
+    except Exception as error:  # Pillow lets nearly anything escape from a bad file
+        code = "unsupported" if codecs.is_unknown(file, error) else "damaged"
+    width, height = facts.width, facts.height
+    # PNG would be decoded for what may stand behind the pixels.
+    if facts.opened is not None and "exif" in facts.opened.info and _orientation(facts.opened) >= 5:
+        width, height = height, width
+    raise Undecodable(code, width=width, height=height, carries_more=facts.carries_more)
+
+
+def _make(file: BinaryIO, facts: Facts, budget: Cost) -> Thumbnail:
+    decoded = _decode(file, facts, budget)
+    image = decoded.image
+    profile = image.info.get("icc_profile")
+    # Only now: PNG's may stand behind the pixels, TIFF's has been followed by then.
+    orientation = _orientation(image)
+    pixels = _placed(colours.plain(image), image, decoded.covered)
+    if decoded.missing is not None:
+        pixels = _without(pixels, decoded.missing, image.format)
+    assert facts.width is not None
+    assert facts.height is not None
+    width, height = facts.width, facts.height
+    small = _shrink(pixels, _fitting(width, height), decoded.box or (0, 0, *pixels.size))
+    original = image.format or ""
+    small = colours.to_srgb(small, profile)
+    small = _without_idle_alpha(_upright(small, orientation))
+    if orientation >= 5:
+        width, height = height, width
+    kind = _kind(original, transparent=small.mode in ("LA", "RGBA"))
+    return Thumbnail(
+        body=encode(small, kind),
+        content_type=f"image/{kind.lower()}",
+        extension=None if kind == original else {"JPEG": "jpg", "PNG": "png"}[kind],
+        width=width,
+        height=height,
+        carries_more=facts.carries_more,
+        reason="damaged" if facts.damaged else None,
+    )
+
+
+def _decode(file: BinaryIO, facts: Facts, budget: Cost) -> _Decoded:
+    """Decode an image, or what is left of it. Raises Undecodable, or anything at all."""
+    opened: list[tuple[Rectangle | None, tuple[int, int, int, int] | None]] = []
+
+    def open_(view: BinaryIO) -> ImageFile.ImageFile:
+        image = codecs.open_image(view, facts, budget)
+        if _cost(image, facts, view).exceeds(budget):
+            raise Undecodable("too_expensive")
+        box = _prepare(image)
+        opened.append((box, image.tile[0].extents if image.format == "GIF" else None))
+        return image
+
+    missing = None
+    try:
+        image = open_(file)
+        image.load()
+        if image.format == "PNG" and _ends_unwritten(image) and png.lacks_rows(file):
+            raise EOFError("rows are missing")
+    except (Undecodable, MemoryError, Image.DecompressionBombError):
+        raise
+    except Exception as error:
+        if codecs.is_unknown(file, error):
+            raise
+        facts.damaged = True
+        rest = damage.decode_rest(file, facts, open_)
+        image, missing = rest.image, rest.missing
+        facts.opened = image  # the other one may go
+    if image.format == "JPEG" and facts.jpeg_header is not None and _ends_grey(image):
+        facts.damaged |= jpeg.ends_early(file, facts.jpeg_header)
+    # What a decoder did not miss may be missing all the same: frames, or a PNG's last chunks.
+    facts.damaged |= is_cut_off(file) or (image.format == "PNG" and png.has_wrong_checksum(file))
+    box, covered = opened[-1]
+    return _Decoded(image=image, box=box, covered=covered, missing=missing)
+
+
+def _ends_unwritten(image: Image.Image) -> bool:
+    """Whether the last row is as it was before anything was decoded, and would be seen so."""
+    if image.mode in ("LA", "RGBA"):
+        return False  # what was not written is transparent
+    return image.crop((0, image.height - 1, image.width, image.height)).getbbox() is None
+
+
+def _ends_grey(image: Image.Image) -> bool:
+    """Whether the last pixel is what libjpeg paints where it has no data."""
+    last = image.crop((image.width - 1, image.height - 1, image.width, image.height))
+    return all(value in damage.GREY for value in last.tobytes())
+
+
+def _cost(image: ImageFile.ImageFile, facts: Facts, file: BinaryIO) -> Cost:
+    if facts.jpeg_header is None or image.format != "JPEG":
+        return costs.of_image(image)
+    width, height = _drafted(*image.size)
+    scale = min(image.width // width, image.height // height)
+    return costs.of_jpeg(
+        facts.jpeg_header,
+        file.seek(0, os.SEEK_END),
+        next((each for each in (8, 4, 2) if scale >= each), 1),
+    )
+
+
+def _prepare(image: ImageFile.ImageFile) -> Rectangle | None:
+    """Set up how the pixels will be decoded.
+
+    Of a JPEG, no more than a thumbnail can be shrunk from well. Gives the part of those pixels that
+    the image covers, where it is no multiple of what it is shrunk by while decoding.
+    """
+    if image.format == "JPEG":
+        drafted = image.draft(None, _drafted(*image.size))
+        return drafted[1] if drafted else None
+    if image.format == "PNG":
+        colours.fit_key_colour(image, image.tile[0].args)
+    return None
+
+
+def _drafted(width: int, height: int) -> tuple[int, int]:
+    """Tell the size that a JPEG must have at the least when it is shrunk while decoding."""
+    fitting = _fitting(width, height)
+    return int(fitting[0] * SHRINK_GAP), int(fitting[1] * SHRINK_GAP)
+
+
+def _fitting(width: int, height: int) -> tuple[int, int]:
+    """Tell the size of the thumbnail of an image: never enlarged, never without a pixel."""
+    scale = min(1.0, MAX_EDGE / max(width, height))
+    return max(1, round(width * scale)), max(1, round(height * scale))
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        value = image.getexif().get(_ORIENTATION, 1)
+    except Exception:  # EXIF is worth no upload
+        return 1
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
+
+
+def _placed(
+    plain: Image.Image, image: Image.Image, covered: tuple[int, int, int, int] | None
+) -> Image.Image:
+    """Leave transparent what a GIF's first frame does not cover; Pillow fills it with a colour."""
+    if covered in (None, (0, 0, *image.size)) or plain.mode in ("LA", "RGBA"):
+        return plain
+    canvas = Image.new("RGBA", image.size)
+    canvas.paste(plain.crop(covered), covered)
+    return canvas
+
+
+def _without(pixels: Image.Image, missing: Image.Image, kind: str | None) -> Image.Image:
+    """Leave transparent what could not be decoded; grey in a JPEG, which knows no transparency."""
+    if kind == "JPEG":
+        pixels = pixels.copy()
+        pixels.paste(128 if pixels.mode == "L" else (128,) * len(pixels.mode), missing)
+        return pixels
+    seen = pixels.convert("LA" if pixels.mode in ("L", "LA") else "RGBA")
+    shown = ImageChops.invert(missing)
+    seen.putalpha(ImageChops.darker(seen.getchannel("A"), shown))
+    return seen
+
+
+def _shrink(image: Image.Image, size: tuple[int, int], box: Rectangle) -> Image.Image:
+    """Shrink by Lanczos; what is transparent lends no colour to what is not (Pillow sees to it)."""
+    if size == image.size:
+        return image
+    left, top, right, bottom = box
+    if HALVED_FROM <= (bottom - top) / size[1] < 2 * SHRINK_GAP:
+        image = image.reduce((1, 2))
+        top, bottom = top / 2, bottom / 2
+    return image.resize(
+        size, Image.Resampling.LANCZOS, (left, top, right, bottom), reducing_gap=SHRINK_GAP
+    )
+
+
+def _upright(image: Image.Image, orientation: int) -> Image.Image:
+    turn = _TURNS.get(orientation)
+    return image if turn is None else image.transpose(turn)
+
+
+def _without_idle_alpha(image: Image.Image) -> Image.Image:
+    """Drop an alpha channel that says nothing, as cameras' and screenshots' do."""
+    if image.mode in ("LA", "RGBA") and image.getchannel("A").getextrema()[0] == 255:
+        return image.convert(image.mode[:-1])
+    return image
+
+
+def _kind(original: str, *, transparent: bool) -> str:
+    """Choose a format that every browser shows: the original's where that is one."""
+    if original in ("JPEG", "PNG", "WEBP"):
+        return original
+    return "PNG" if transparent or original == "GIF" else "JPEG"

@@ -1,0 +1,307 @@
+"""The decoders of a worker: a few for all uploads, each for one organization at a time."""
+
+import asyncio
+import signal
+from collections import deque
+from collections.abc import Collection
+from contextlib import suppress
+from functools import cache
+from typing import Final
+
+from shared.errors import DecoderFault, Undecodable
+from shared.log import get_logger
+from worker.decoding.forks import Source
+from worker.decoding.formats import Box
+from worker.decoding.process import Decoder, TooExpensive
+from worker.decoding.protocol import Thumbnail
+from worker.turns import Gate
+
+JOBS_PER_DECODER = 500
+
+SPARES: Final = 2
+"""Sealed decoders that wait for an organization, at most, and no more than there are places. Two
+organizations that take turns use one up about every 50 ms; a fork takes five."""
+
+KEPT: Final = 16
+"""Idle decoders that stay with their organizations beyond the number of places, at most. With more
+organizations than that at once, most turns cost a fresh decoder, as much CPU as a small JPEG. An
+idle one holds 3 to 9 MiB of its own as a rule, never much more than MAX_IDLE_BYTES."""
+
+MAX_IDLE_BYTES: Final = 64 * 1024**2
+"""Memory in use with which a decoder is not kept. Most have under 25 MiB resident after an image;
+after one of 49 megapixels glibc may keep 200 MiB of freed heap, and such a decoder is replaced too.
+Without this, idle ones that were taken over could hold 1 GiB each."""
+
+KEPT_S: Final = 60.0
+"""Seconds after which one of these is ended if it got no job."""
+
+TEND_EVERY_S: Final = 1.0
+"""How often idle decoders are looked at: the longest that one may compute without a job."""
+
+log = get_logger(__name__)
+
+
+@cache
+def _tell_unsealed() -> None:
+    """Say it, once a process."""
+    log.warning("decoders run without a filter of system calls: libseccomp is not there")
+
+
+class DecoderPool:
+    """The decoders of one kind: those that belong to an organization, and a few spare ones.
+
+    The caller of `decode` makes sure that at most `size` jobs are in it at one time. If it is
+    `isolated`, a decoder that has had a file of one organization never gets one of another. An idle
+    decoder stays with its organization. There are at most `size` + KEPT decoders with an owner: if
+    one more is needed, the one that was idle for longest is killed.
+    """
+
+    def __init__(
+        self, size: int, *, timeout_s: float,
+        kind: Box = Box.IMAGES, more: Collection[str] = (), isolated: bool = True,
+        must_be_sealed: bool = False,
+    ) -> None:  # fmt: skip
+        self._kind = kind
+        self._must_be_sealed = must_be_sealed
+        self._size = size
+        self._timeout_s = timeout_s
+        self._isolated = isolated
+        self._source = Source(kind, more)
+        self._wanted = False
+        self._owned = 0
+        self._idle: list[Decoder] = []  # the one that was used last is last
+        self._spares: deque[Decoder] = deque()
+        self._filling: asyncio.Task[None] | None = None
+        self._ending: set[asyncio.Task[int]] = set()
+
+    async def warm_up(self) -> None:
+        """Start the spare decoders; one that does not start is tried again when needed."""
+        self._wanted = True
+        await self._fill()
+
+    async def decode(
+        self, organization: int, descriptor: int, *, header_only: bool = False
+    ) -> Thumbnail:
+        """Decode a file of an organization. Raises Undecodable, or DecoderFault if the child died.
+
+        With `header_only` it always raises Undecodable, with what the header tells.
+        """
+        decoder: Decoder | None = await self._take(organization if self._isolated else 0)
+        assert decoder is not None
+        try:
+            return await decoder.decode(
+                descriptor, timeout_s=self._timeout_s, header_only=header_only
+            )
+        except (TimeoutError, TooExpensive) as error:
+            cause = str(error) or "no end in time"
+            log.warning("decoder killed", pid=decoder.pid, timeout_s=self._timeout_s, error=cause)
+            dead, decoder = decoder, None
+            await dead.stop()
+            if isinstance(error, TooExpensive):
+                raise Undecodable("too_expensive", carries_more=True) from None
+            # Its decoder computed little: the machine may have been slow, not the file.
+            raise DecoderFault("decoder_stalled") from None
+        except (EOFError, OSError, ValueError, RecursionError) as error:
+            dead, decoder = decoder, None
+            status = await dead.stop()
+            log.warning("decoder died", pid=dead.pid, status=status, error=str(error))
+            if status == -signal.SIGXCPU or dead.ran_out_of_memory():
+                raise Undecodable("too_expensive", carries_more=True) from None
+            # Its own wall clock ended it, while this worker was stopped: `child.run_job`.
+            stalled = status == -signal.SIGALRM
+            raise DecoderFault("decoder_stalled" if stalled else "decoder_died") from None
+        except asyncio.CancelledError:
+            dead, decoder = decoder, None
+            await dead.stop()
+            raise
+        finally:
+            await self._give_back(decoder)
+
+    async def _take(self, owner: int) -> Decoder:
+        """Take an idle decoder of the owner, else a spare or fresh one. Raises DecoderFault."""
+        self._wanted = True
+        for decoder in [each for each in reversed(self._idle) if each.owner == owner]:
+            self._idle.remove(decoder)
+            if self._is_fit(decoder):
+                return decoder
+            self._owned -= 1
+        if self._owned >= self._size + KEPT and self._idle:
+            self._end(self._idle.pop(0))
+        else:
+            self._owned += 1
+        try:
+            decoder = self._take_spare() or await self._start()
+        except BaseException:
+            self._owned -= 1
+            raise
+        self._refill()
+        decoder.owner = owner
+        return decoder
+
+    def _take_spare(self) -> Decoder | None:
+        while self._spares:
+            spare = self._spares.popleft()
+            if self._is_fit(spare):
+                return spare
+        return None
+
+    async def _give_back(self, decoder: Decoder | None) -> None:
+        try:
+            if decoder is not None and (
+                decoder.jobs >= JOBS_PER_DECODER or decoder.resident_bytes() > MAX_IDLE_BYTES
+            ):
+                worn, decoder = decoder, None
+                await worn.stop()
+        finally:
+            if decoder is None:
+                self._owned -= 1
+            else:
+                decoder.idle_since = asyncio.get_running_loop().time()
+                self._idle.append(decoder)
+
+    def _is_fit(self, decoder: Decoder) -> bool:
+        """Whether an idle decoder may have a job; one that did anything without one is killed."""
+        fault = decoder.idle_fault()
+        if fault is not None:
+            log.warning("idle decoder killed", pid=decoder.pid, error=fault)
+            self._end(decoder)
+        return fault is None
+
+    def _end(self, decoder: Decoder) -> None:
+        """Stop a decoder in the background: whoever waits for its place need not wait for that."""
+        ending = asyncio.create_task(decoder.stop())
+        self._ending.add(ending)
+        ending.add_done_callback(self._ending.discard)
+
+    async def _start(self) -> Decoder:
+        decoder = await self._source.start()
+        if not decoder.sealed and self._must_be_sealed:
+            await decoder.stop()
+            log.error("decoder is not sealed: it is given no file", kind=self._kind.value)
+            raise DecoderFault("decoder_fault")
+        if not decoder.sealed:
+            _tell_unsealed()
+        return decoder
+
+    def _refill(self) -> None:
+        if self._filling is None or self._filling.done():
+            self._filling = asyncio.create_task(self._fill())
+
+    async def _fill(self) -> None:
+        """Start spare decoders, one after the other, until there are enough."""
+        while len(self._spares) < min(self._size, SPARES):
+            try:
+                self._spares.append(await self._start())
+            except DecoderFault as error:
+                log.warning("decoder does not start", error=str(error.__cause__ or error))
+                return
+
+    def tend(self) -> None:
+        """Kill idle decoders that did anything without a job or are kept too long; replace spares
+        that are gone."""
+        for decoder in list(self._idle):
+            if not self._is_fit(decoder):
+                self._idle.remove(decoder)
+                self._owned -= 1
+        too_old = asyncio.get_running_loop().time() - KEPT_S
+        while self._owned > self._size and self._idle and self._idle[0].idle_since < too_old:
+            self._owned -= 1
+            self._end(self._idle.pop(0))
+        for decoder in list(self._spares):
+            if not self._is_fit(decoder):
+                self._spares.remove(decoder)
+        if self._wanted:
+            self._refill()
+
+    async def close(self) -> None:
+        """Stop the decoders that are idle; the others are stopped by whoever uses them."""
+        self._wanted = False
+        if self._filling is not None:
+            self._filling.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._filling
+        while self._idle or self._spares:
+            decoder = self._spares.popleft() if self._spares else self._idle.pop()
+            self._owned -= decoder.owner is not None
+            await decoder.stop()
+        if self._ending:
+            await asyncio.wait(self._ending)
+        await self._source.close()
+
+
+class Decoders:
+    """All decoders of a worker: no more are at work at one time than set, of whatever kind.
+
+    Organizations that wait for a decoder are served in turns (`worker.turns`).
+    """
+
+    def __init__(
+        self, size: int, *, timeout_s: float,
+        more: Collection[str] = (), isolated: bool = True, must_be_sealed: bool = False,
+    ) -> None:  # fmt: skip
+        self._gate = Gate(size)
+        self._tending: asyncio.Task[None] | None = None
+        self._pools = {
+            kind: DecoderPool(
+                size, timeout_s=timeout_s,
+                kind=kind, more=more, isolated=isolated, must_be_sealed=must_be_sealed,
+            )
+            for kind in Box
+        }  # fmt: skip
+
+    async def warm_up(self) -> None:
+        """Start those for images; the others are started when the first document comes."""
+        await self._pools[Box.IMAGES].warm_up()
+        self._tending = asyncio.create_task(self._tend())
+
+    async def decode(self, kind: Box, organization: int, descriptor: int) -> Thumbnail:
+        """Decode a file of an organization in a box of that kind.
+
+        Raises Undecodable, with the size that the header tells even where the decoder did not live
+        to tell it; DecoderFault where it is not for the file, or not yet known to be.
+        """
+        async with self._gate.turn(organization):
+            try:
+                return await self._pools[kind].decode(organization, descriptor)
+            except Undecodable as error:
+                if error.code != "too_expensive" or error.width is not None:
+                    raise
+                raise await self._measured(kind, organization, descriptor, error.code) from None
+
+    async def measure(
+        self, kind: Box, organization: int, descriptor: int, code: str
+    ) -> Undecodable:
+        """Read no more than the header of a file; gives what it tells, with that code."""
+        async with self._gate.turn(organization):
+            return await self._measured(kind, organization, descriptor, code)
+
+    async def _measured(
+        self, kind: Box, organization: int, descriptor: int, code: str
+    ) -> Undecodable:
+        told = Undecodable(code, carries_more=kind is Box.IMAGES)
+        if kind is Box.IMAGES:
+            try:
+                await self._pools[kind].decode(organization, descriptor, header_only=True)
+            except Undecodable as error:
+                told = Undecodable(
+                    code, width=error.width, height=error.height, carries_more=error.carries_more
+                )
+            except DecoderFault as error:
+                log.warning("a header could not be read", error=str(error))
+        return told
+
+    async def _tend(self) -> None:
+        while True:
+            await asyncio.sleep(TEND_EVERY_S)
+            for pool in self._pools.values():
+                try:
+                    pool.tend()
+                except Exception as error:  # the next look must come, whatever went wrong in this
+                    log.error("idle decoders could not be looked at", error=repr(error))
+
+    async def close(self) -> None:
+        """Stop the decoders that are idle; the others are stopped by whoever uses them."""
+        if self._tending is not None:
+            self._tending.cancel()
+        for pool in self._pools.values():
+            await pool.close()

@@ -1,0 +1,274 @@
+"""The worker's side of the box: a decoder process, watched by two clocks."""
+
+import asyncio
+import json
+import math
+import os
+import resource
+import secrets
+import signal
+import socket
+import sys
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, Final
+
+from shared.errors import DecoderFault, Undecodable
+from shared.reasons import UNDECODABLE
+from worker.decoding.children import Child, Spawned, spawn
+from worker.decoding.formats import Box
+from worker.decoding.protocol import (
+    HEADER,
+    MAX_ANSWER_BYTES,
+    MAX_MEMORY_BYTES,
+    MAX_THUMBNAIL_BYTES,
+    Thumbnail,
+)
+from worker.sandbox.cpu_time import cpu_s
+from worker.sandbox.job_clock import LONGEST, JobClock, in_time
+
+CPU_SHARE: Final = 0.5
+"""How much of a job's wall clock its decoder may compute. A file that needs more is hostile: the
+slowest honest one of 50 megapixels takes two seconds. Time in which it waits for a processor does
+not count at all (`worker.sandbox.job_clock`)."""
+
+IDLE_CPU_S: Final = 0.01
+"""CPU that a child may use between an answer and the next job: it only frees what the job held."""
+
+START_TIMEOUT_S = 30.0
+
+MEMORY_SHARE: Final = 0.6
+"""How much of its memory a decoder had in use, at the least, that is believed to have died of it:
+what it may have also counts what it never touched."""
+
+_MAXRSS_UNIT: Final = 1 if sys.platform == "darwin" else 1024
+"""Bytes in which `ru_maxrss` counts (getrusage(2))."""
+
+_OWN_ENDS: Final = frozenset(
+    -number
+    for number in (signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGSEGV, signal.SIGTRAP)
+)
+"""How a process ends that gives itself up; one that may send no signals takes what is left."""
+
+
+class TooExpensive(Exception):
+    """The decoder computed for longer than one file may, which is the file's doing."""
+
+
+class Decoder:
+    """One child process, at work on one file at a time."""
+
+    def __init__(self, child: Child, channel: socket.socket) -> None:
+        self._child = child
+        self._channel = channel
+        self.jobs = 0
+        self.sealed = False
+        self.owner: int | None = None
+        self.idle_since = 0.0
+        self._status: int | None = None
+        self._held = 0
+        self._peak = 0
+        self._rested_s = 0.0
+
+    @property
+    def pid(self) -> int:
+        """The child's process id."""
+        return self._child.pid
+
+    @classmethod
+    async def start(cls, kind: Box = Box.IMAGES, more: Collection[str] = ()) -> "Decoder":
+        """Start a child in a Python of its own, and wait until it has warmed up.
+
+        Raises DecoderFault.
+        """
+        process, channel = await spawn("worker.decoding.child", kind, more)
+        decoder = cls(Spawned(process), channel)
+        await decoder.await_start()
+        return decoder
+
+    async def await_start(self) -> None:
+        """Wait until the child is ready for jobs. Raises DecoderFault; it is then stopped."""
+        try:
+            async with asyncio.timeout(START_TIMEOUT_S):
+                answer, _ = await self._answer()
+                self._has_started(answer)
+        except (TimeoutError, OSError, EOFError, ValueError) as error:
+            await self.stop()
+            raise DecoderFault("decoder_fault") from error
+        except asyncio.CancelledError:
+            await self.stop()
+            raise
+
+    def _has_started(self, answer: Any) -> None:
+        if not isinstance(answer, dict) or type(answer.get("held")) is not int:
+            raise EOFError("the decoder's first answer makes no sense")
+        self.sealed = answer.get("sealed") is True
+        self._held = answer["held"]
+        self._rested_s = self._cpu_s()
+
+    async def decode(
+        self, descriptor: int, *, timeout_s: float, header_only: bool = False
+    ) -> Thumbnail:
+        """Have a file decoded. Raises Undecodable for the file's fault; always if `header_only`.
+
+        Raises EOFError if the child died or did something without a job, TooExpensive if it
+        computed for too long, TimeoutError if it came to no end in time though it computed little.
+        The child must be stopped after these three.
+        """
+        if (fault := self.idle_fault()) is not None:
+            raise EOFError(fault)
+        self.jobs += 1
+        allowed_s = timeout_s * CPU_SHARE
+        name = secrets.token_hex(8)  # bytes that were sent before the job cannot name it
+        longest_s = timeout_s * LONGEST
+        job = json.dumps(
+            {
+                "job": name,
+                "header_only": header_only,
+                "timeout_s": longest_s,
+                "cpu_s": allowed_s,
+            }
+        ).encode()
+        self._allow_cpu(allowed_s)
+        clock = JobClock(self.pid, timeout_s, asyncio.get_running_loop().time())
+        with _read_only(descriptor) as readable:
+            socket.send_fds(self._channel, [HEADER.pack(len(job), 0) + job], [readable])
+            # Open until the answer: /proc then shows that a decoder has a job.
+            try:
+                answer, body = await in_time(self._answer(), clock)
+            except TimeoutError:
+                if clock.computed_s() >= allowed_s:
+                    raise TooExpensive("the file took too long to compute") from None
+                raise
+        self._rested_s = self._cpu_s()
+        return _checked(answer, body, name)
+
+    def idle_fault(self) -> str | None:
+        """Tell what a child without a job did that it must not, or None.
+
+        Code of a file that has taken it over may go on after the answer, or leave bytes in the
+        socket that would be read as the answer to the next job.
+        """
+        if self._child.doomed:
+            return "the decoder is gone"
+        try:
+            unasked = self._channel.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            if self._cpu_s() - self._rested_s > IDLE_CPU_S:
+                return "the decoder computed without a job"
+            return None
+        except OSError:
+            unasked = b""
+        return "the decoder wrote without a job" if unasked else "the decoder is gone"
+
+    def resident_bytes(self) -> int:
+        """Read how much memory the child has in use; 0 where that cannot be read (not on Linux)."""
+        with suppress(OSError), open(f"/proc/{self.pid}/statm", "rb") as statm:
+            return int(statm.read().split()[1]) * resource.getpagesize()
+        return 0
+
+    def _cpu_s(self) -> float:
+        """Read the child's CPU clock, in seconds; 0 where there is none (not on Linux)."""
+        return cpu_s(self.pid)
+
+    def _allow_cpu(self, seconds: float) -> None:
+        """Have the kernel end the child once it has computed that much longer (Linux).
+
+        The child does so itself as well, but once taken over it could undo that.
+        """
+        if sys.platform != "linux":
+            return
+        # It has died, which its socket will tell; or it is another user's and this process has no
+        # CAP_SYS_RESOURCE.
+        with suppress(OSError):
+            used = self._cpu_s()
+            _, hard = resource.prlimit(self.pid, resource.RLIMIT_CPU)
+            resource.prlimit(self.pid, resource.RLIMIT_CPU, (math.ceil(used + seconds), hard))
+
+    async def _answer(self) -> tuple[Any, bytes]:
+        head_bytes, body_bytes = HEADER.unpack(await self._receive(HEADER.size))
+        if head_bytes > MAX_ANSWER_BYTES or body_bytes > MAX_THUMBNAIL_BYTES:
+            raise EOFError("the decoder's answer is out of bounds")
+        return json.loads(await self._receive(head_bytes)), await self._receive(body_bytes)
+
+    async def _receive(self, count: int) -> bytes:
+        received = bytearray()
+        loop = asyncio.get_running_loop()
+        while len(received) < count:
+            chunk = await loop.sock_recv(self._channel, count - len(received))
+            if not chunk:
+                raise EOFError("the decoder is gone")
+            received += chunk
+        return bytes(received)
+
+    async def stop(self) -> int:
+        """Kill the child, if it still lives, and return its exit status."""
+        self._channel.close()
+        self._status, self._peak = await self._child.end()
+        return self._status
+
+    def ran_out_of_memory(self) -> bool:
+        """Whether it ended itself for want of memory, as C++ does; asked once it has stopped."""
+        return (
+            self._status in _OWN_ENDS
+            and self._peak > self._held
+            and self._peak * _MAXRSS_UNIT > MAX_MEMORY_BYTES * MEMORY_SHARE
+        )
+
+
+@contextmanager
+def _read_only(descriptor: int) -> Iterator[int]:
+    """Give a descriptor by which nothing can be done to a file but to read it (Linux)."""
+    try:
+        readable = os.open(f"/proc/self/fd/{descriptor}", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:  # no such folder here
+        yield descriptor
+        return
+    try:
+        yield readable
+    finally:
+        os.close(readable)
+
+
+def _checked(answer: Any, body: bytes, job: str) -> Thumbnail:
+    """Believe nothing that comes out of the box before it has been looked at."""
+    if not isinstance(answer, dict):
+        raise EOFError("the decoder's answer is no object")
+    if answer.get("job") != job:
+        raise EOFError("the decoder's answer is not to its job")
+    if "undecodable" in answer:
+        raise _checked_undecodable(answer)
+    width, height, pages = answer.get("width"), answer.get("height"), answer.get("pages")
+    content_type, extension = answer.get("content_type"), answer.get("extension")
+    carries_more, reason = answer.get("carries_more"), answer.get("reason")
+    # an image has a size in pixels, a document has pages
+    counts = (width, height) if pages is None else (pages,)
+    if (
+        not all(_is_count(count) for count in counts)
+        or (pages is not None and (width, height) != (None, None))
+        or content_type not in ("image/jpeg", "image/png", "image/webp")
+        or extension not in (None, "png", "jpg")
+        or not isinstance(carries_more, bool)
+        or reason not in (None, "damaged")
+        or not body
+    ):
+        raise EOFError("the decoder's answer makes no sense")
+    return Thumbnail(
+        body=body, content_type=content_type, extension=extension, width=width, height=height,
+        pages=pages, carries_more=carries_more, reason=reason,
+    )  # fmt: skip
+
+
+def _checked_undecodable(answer: dict[str, Any]) -> Undecodable:
+    code, carries_more = answer["undecodable"], answer.get("carries_more")
+    size = answer.get("width"), answer.get("height")
+    if size != (None, None) and not all(_is_count(edge) for edge in size):
+        raise EOFError("the decoder's answer makes no sense")
+    return Undecodable(
+        code if isinstance(code, str) and code in UNDECODABLE else "damaged",
+        width=size[0], height=size[1], carries_more=carries_more is not False,
+    )  # fmt: skip
+
+
+def _is_count(value: object) -> bool:
+    return type(value) is int and 0 < value < 2**31

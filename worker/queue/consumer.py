@@ -1,0 +1,310 @@
+"""The other way in for events: a queue of SQS, long-polled (`attachments consume`).
+
+A message is deleted only after what it says is committed. While the database is away messages are
+kept invisible and tried again, so that an outage of ours uses up none of their receives; what can
+never be stored is left to the queue's own redrive policy. What became of them is counted for
+Prometheus, and also logged, since the address for Prometheus is off by default.
+"""
+
+import asyncio
+import random
+import signal
+import time
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from typing import Any
+
+import uvloop
+
+from shared.allowance import Allowance
+from shared.broker import Publisher
+from shared.broker_check import refuse_cluster
+from shared.database import Database, DatabaseAway, DatabaseRefusesContent, open_database
+from shared.deployment import open_publisher
+from shared.errors import QueueAway, SettingsError
+from shared.intake import allow, effects, log_faults, read_message, record
+from shared.log import configure_logging, get_logger
+from shared.metrics import EVENTS, open_metrics
+from shared.settings import Settings
+from shared.throttle import Throttle
+from worker.queue.sqs import Queue, Received, open_queue
+
+POLLERS = 4
+"""Batches of ten that are taken side by side: some hundreds of messages a second."""
+
+WAIT_S = 20
+"""How long the queue is asked to wait for a message: the longest that SQS does."""
+
+HOLD_S = 10
+"""For how long a batch is invisible to other consumers, and anew every third of it: what a killed
+consumer had in hand is taken by another after that time."""
+
+TRY_S = 4.0
+"""How long the database may take for a batch, so that a stop does not wait for one that is away."""
+
+LONGEST_WAIT_S = 5.0
+"""How long is waited at most before the next try: work goes on soon after an outage's end."""
+
+TALLY_S = 60.0
+"""How often the counts of events are logged, if there were any."""
+
+log = get_logger(__name__)
+
+
+def run(settings: Settings) -> int:
+    """Consume until SIGINT or SIGTERM; returns the exit status.
+
+    Raises SettingsError if there is no queue to consume, or if it refuses us at the first try.
+    """
+    if settings.sqs_queue_url is None:
+        raise SettingsError("ATTACHMENTS_SQS_QUEUE_URL: is not set")
+    configure_logging(settings.log_level, settings.log_format, serving=True)
+    asyncio.run(refuse_cluster(settings))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_main(settings))
+    return 0
+
+
+async def _main(settings: Settings) -> None:
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stopping.set)
+    async with open_metrics(settings), open_consumer(settings, stopping) as consumer:
+        found = await consumer.check()
+        if not stopping.is_set():
+            log.info("consumer is ready", pollers=POLLERS)
+        telling = asyncio.create_task(consumer.tell_tally())
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(consumer.take(found))
+                for _ in range(POLLERS):
+                    tasks.create_task(consumer.poll())
+        finally:
+            await _end(telling)
+            consumer.tell_rest()
+    log.info("consumer has stopped")
+
+
+class Consumer:
+    """Takes messages off the queue until it is told to stop."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        queue: Queue,
+        database: Database,
+        publisher: Publisher,
+        stopping: asyncio.Event,
+    ) -> None:
+        self._settings = settings
+        self._queue = queue
+        self._database = database
+        self._publisher = publisher
+        self._stopping = stopping
+        self._away: set[str] = set()
+        self._tally: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        self._allowance = Allowance()
+        self._throttle = Throttle(log.warning)
+
+    async def check(self) -> list[Received]:
+        """Ask for what is there already. Raises SettingsError if the queue refuses us."""
+        batch = None
+        try:
+            batch = await self._receive(wait_s=0)
+        except QueueAway as error:
+            if error.refused:
+                raise SettingsError(
+                    f"ATTACHMENTS_SQS_QUEUE_URL: the queue refuses us: {error}"
+                ) from None
+            self._tell("queue", str(error))
+        return batch or []
+
+    async def poll(self) -> None:
+        """Take batch after batch; one that has been received is finished before the end."""
+        failures = 0
+        while not self._stopping.is_set():
+            began = time.monotonic()
+            try:
+                batch = await self._receive(wait_s=WAIT_S)
+                if batch is None:
+                    return
+                self._tell("queue")
+                await self.take(batch)
+            except QueueAway as error:
+                self._tell("queue", str(error))
+            except Exception:
+                log.exception("unexpected error")
+            else:
+                failures = 0
+                if not batch and time.monotonic() - began < 1:  # it does not wait as it is asked to
+                    await self._pause(1)
+                continue
+            failures += 1
+            await self._pause(failures)
+
+    async def _receive(self, *, wait_s: int) -> list[Received] | None:
+        """Take what the queue has, within `wait_s`; None if we are stopped before it answers."""
+        receiving = asyncio.ensure_future(self._queue.receive(wait_s=wait_s, hide_s=HOLD_S))
+        stopped = asyncio.ensure_future(self._stopping.wait())
+        try:
+            await asyncio.wait({receiving, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            return receiving.result() if receiving.done() else None
+        finally:
+            # What the queue hands out at this very moment becomes visible again by itself.
+            await _end(receiving, stopped)
+
+    async def take(self, batch: Sequence[Received]) -> None:
+        """Record a batch, for as long as that takes, and delete what is committed; never raises."""
+        if not batch:
+            return
+        held = list(batch)
+        holding = asyncio.create_task(self._hold(held))
+        try:
+            await self._store(held)
+        except Exception:
+            log.exception("unexpected error")
+            held.clear()  # they come again in their time
+        finally:
+            await _end(holding)
+        await self._give_back(held)
+
+    async def _store(self, held: list[Received]) -> None:
+        """Record what is held and let go of it; what is left when we are stopped is still held.
+
+        While the database is away it is tried again; in every second round each by itself, since
+        it may be but one of them that waits, for a lock that somebody holds.
+        """
+        failures, others_stored = 0, False
+        while held:
+            try:
+                await self._commit(held)
+            except DatabaseRefusesContent:  # of one of them: the others take effect
+                await self._store_each(held)
+            except DatabaseAway as error:
+                failures += 1
+                if not others_stored:
+                    self._tell("database", str(error))
+                await self._pause(failures)
+                if self._stopping.is_set():
+                    return
+                if failures % 2 == 0 and len(held) > 1 and await self._store_each(held) and held:
+                    others_stored = True
+                    log.warning("some messages wait", messages=len(held), error=str(error))
+            except Exception:  # one of them is to blame: the others take effect
+                await self._store_each(held)
+            else:
+                self._tell("database")
+                await self._done(held, list(held))
+
+    async def _store_each(self, held: list[Received]) -> bool:
+        """Record each by itself, if that can be done now; returns whether any could be.
+
+        What cannot be stored at all is left alone: it comes again in its time, which its queue
+        counts.
+        """
+        stored = []
+        for item in list(held):
+            try:
+                await self._commit([item])
+            except DatabaseRefusesContent as error:
+                log.error("a message is left to the queue", message=item.id, error=str(error))
+                held.remove(item)
+            except DatabaseAway:
+                if self._stopping.is_set():
+                    break
+            except Exception:
+                log.exception("a message is left to the queue", message=item.id)
+                held.remove(item)
+            else:
+                self._tell("database")
+                stored.append(item)
+        await self._done(held, stored)
+        return bool(stored)
+
+    async def _commit(self, batch: Sequence[Received]) -> None:
+        """Record what a batch says, wake workers, and count it. Raises DatabaseAway."""
+        messages = [
+            read_message(item.body, source="sqs", bucket=self._settings.s3_bucket) for item in batch
+        ]
+        kept = allow(self._allowance, messages)
+        recorded = await self._database.run_within(TRY_S, record, messages, self._settings, kept)
+        log_faults(self._throttle, messages)
+        for wake_up in recorded.woken:
+            self._publisher.publish(wake_up)
+        for message, counts in zip(messages, effects(messages, recorded), strict=True):
+            dialect = message.reading.dialect or "unknown"
+            self._tally[dialect] += Counter(counts)
+            for effect, count in counts.items():
+                if count:
+                    EVENTS.labels(dialect, effect).inc(count)
+
+    async def tell_tally(self) -> None:
+        """Log what became of events since the last time, if there were any; again and again."""
+        while True:
+            await asyncio.sleep(TALLY_S)
+            self.tell_rest()
+
+    def tell_rest(self) -> None:
+        """Log all that was counted and not logged yet."""
+        self._throttle.close()
+        counts = {dialect: dict(tally) for dialect, tally in self._tally.items() if tally}
+        self._tally.clear()
+        if counts:
+            log.info("events taken", counts=counts)
+
+    async def _hold(self, held: list[Received]) -> None:
+        pause_s = HOLD_S / 3
+        while True:
+            await asyncio.sleep(pause_s)
+            try:
+                await self._queue.hide(list(held), HOLD_S)
+                pause_s = HOLD_S / 3
+            except QueueAway as error:
+                log.warning("messages may come twice", error=str(error))
+                pause_s = 1
+
+    async def _give_back(self, batch: Sequence[Received]) -> None:
+        try:
+            await self._queue.hide(batch, 0)
+        except QueueAway as error:
+            log.warning("messages come back later", error=str(error))
+
+    async def _done(self, held: list[Received], stored: Sequence[Received]) -> None:
+        """Delete what is stored, and hold it no longer."""
+        held[:] = [item for item in held if item not in stored]
+        try:
+            await self._queue.delete(stored)
+        except QueueAway as error:  # they come once more, and change nothing
+            log.warning("messages will come twice", error=str(error))
+
+    async def _pause(self, failures: int) -> None:
+        delay_s = min(2 ** (failures - 1), LONGEST_WAIT_S) * random.uniform(0.8, 1.2)  # noqa: S311
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._stopping.wait(), delay_s)
+
+    def _tell(self, part: str, fault: str = "") -> None:
+        # Once when it goes away, once when it is back; not with every try of every poller.
+        if fault and part not in self._away:
+            log.warning(f"{part} is away", error=fault)
+            self._away.add(part)
+        elif not fault and part in self._away:
+            log.info(f"{part} is back")
+            self._away.discard(part)
+
+
+async def _end(*tasks: "asyncio.Future[Any]") -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@asynccontextmanager
+async def open_consumer(settings: Settings, stopping: asyncio.Event) -> AsyncIterator[Consumer]:
+    """Open the consumer's parts; it starts whether or not they can be reached."""
+    async with AsyncExitStack() as stack:
+        database = await stack.enter_async_context(open_database(settings))
+        queue = await stack.enter_async_context(open_queue(settings, connections=3 * POLLERS))
+        publisher = await stack.enter_async_context(open_publisher(database, settings))
+        yield Consumer(settings, queue, database, publisher, stopping)

@@ -1,0 +1,56 @@
+"""Whether decoders can be sealed on this machine."""
+
+import subprocess
+import sys
+from typing import Final, Literal
+
+from shared.errors import SettingsError
+from worker.sandbox.seccomp import NO_FILTER, NO_LIBRARY
+
+TIMEOUT_S: Final = 30.0
+
+_OBSTACLES: Final = {
+    NO_LIBRARY: (
+        "libseccomp.so.2 cannot be loaded: install libseccomp 2"
+        " (Debian and Ubuntu: libseccomp2; Fedora: libseccomp)"
+    ),
+    NO_FILTER: (
+        "the kernel refuses the filter: allow the system calls seccomp and prctl"
+        " in the security profile of the container or service"
+    ),
+}
+
+
+def find_obstacle() -> str | None:
+    """Tell why decoders cannot be sealed here and what to do about it; None if they can be.
+
+    Seals a process of its own, as decoders are: without environment. Takes some tens of
+    milliseconds and blocks; may be repeated.
+    """
+    if sys.platform != "linux":
+        return "system calls are filtered on Linux only"
+    try:
+        done = subprocess.run(
+            [sys.executable, "-I", "-m", "worker.sandbox.seccomp"],
+            env={},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            timeout=TIMEOUT_S,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return f"a process that tries it does not start ({type(error).__name__})"
+    if done.returncode == 0:
+        return None
+    return _OBSTACLES.get(
+        done.returncode, f"a process that tries it ends with status {done.returncode}"
+    )
+
+
+def check_seal(seal: Literal["preferred", "required"]) -> None:
+    """Make sure that decoders can be sealed if that is required. Raises SettingsError."""
+    if seal == "required" and (obstacle := find_obstacle()) is not None:
+        raise SettingsError(
+            f"ATTACHMENTS_DECODER_SEAL: is required, but decoders cannot be sealed here: {obstacle}"
+        )

@@ -1,0 +1,131 @@
+"""ISO media files, which consist of boxes: HEIF, AVIF, MP4, QuickTime and their relatives.
+
+Source: ISO/IEC 14496-12, sections 4.2 to 8.4.3; HEIF is ISO/IEC 23008-12. Pure: bytes that are not
+in the head are requested (`worker.sniffing.ranges`).
+"""
+
+from typing import Final
+
+from worker.sniffing.ranges import PartialFile, Reading
+
+MAX_STEPS: Final = 200
+"""Parts of a file that are read, whatever lengths the file gives."""
+
+_IMAGES: Final = {
+    **dict.fromkeys((b"avif", b"avis"), "image/avif"),
+    **dict.fromkeys((b"heic", b"heix", b"heim", b"heis"), "image/heic"),
+    **dict.fromkeys((b"hevc", b"hevx", b"hevm", b"hevs"), "image/heic-sequence"),
+}
+_ANY_IMAGE: Final = {b"mif1": "image/heif", b"mif2": "image/heif", b"msf1": "image/heif-sequence"}
+_OTHERS: Final = {
+    b"crx ": "image/x-canon-cr3",
+    b"mj2s": "video/mj2",
+    b"mjp2": "video/mj2",
+    b"qt  ": "video/quicktime",
+    b"M4V ": "video/x-m4v",
+    b"M4VH": "video/x-m4v",
+    b"M4VP": "video/x-m4v",
+    b"M4A ": "audio/mp4",
+    b"M4B ": "audio/mp4",
+    b"M4P ": "audio/mp4",
+    b"F4A ": "audio/mp4",
+    b"F4B ": "audio/mp4",
+}
+_FILM_BRANDS: Final = frozenset(
+    {b"isom", b"mp41", b"mp42", b"avc1", b"dash", b"MSNV", b"cmfc", b"F4V "}
+    | {b"iso%d" % number for number in range(2, 10)}
+)
+_QUICKTIME_BOXES: Final = frozenset({b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot"})
+
+
+class _UnseenError(Exception):
+    """A box is not among what was seen, or is not well-formed."""
+
+
+def identify_boxes(file: PartialFile, *, named: bool = False) -> Reading[str | None]:
+    """Name a file of boxes by its brands and, of a film, by whether it has pictures.
+
+    None if it is none, or of a brand not known here; also, if it was `named` before as something
+    else than MP4, where only those that it is compatible with are known. Asks once at the most: for
+    `moov`.
+    """
+    length, name = int.from_bytes(file.head[:4], "big"), file.head[4:8]
+    if name != b"ftyp":
+        return (yield from _quicktime(file)) if name in _QUICKTIME_BOXES else None
+    major = file.head[8:12]
+    brands = [file.head[at : at + 4] for at in range(16, min(length, 16 + 4 * MAX_STEPS), 4)]
+    if major in _IMAGES:
+        return _IMAGES[major]
+    if major in _OTHERS:
+        return _OTHERS[major]
+    if major.startswith((b"3gp", b"3gr", b"3gs", b"3ge", b"3gg")):
+        return "audio/3gpp" if (yield from _is_audio(file)) else "video/3gpp"
+    if major.startswith(b"3g2"):
+        return "audio/3gpp2" if (yield from _is_audio(file)) else "video/3gpp2"
+    if major in _ANY_IMAGE or not _FILM_BRANDS.intersection([major, *brands]):
+        # A general brand says "some image": which one stands among those it is compatible with.
+        return next((_IMAGES[b] for b in brands if b in _IMAGES), None) or _ANY_IMAGE.get(
+            next((b for b in [major, *brands] if b in _ANY_IMAGE), b"")
+        )
+    if named and major not in _FILM_BRANDS:
+        return None
+    return "audio/mp4" if (yield from _is_audio(file)) else "video/mp4"
+
+
+def _quicktime(file: PartialFile) -> Reading[str | None]:
+    """Name a film from before there was `ftyp`: it begins with another box, and has a `moov`."""
+    try:
+        yield from _find(file, b"moov", 0, file.size)
+    except _UnseenError:
+        return None
+    return "video/quicktime"
+
+
+def _is_audio(file: PartialFile) -> Reading[bool]:
+    """Whether each track of a film is of sound; False where that cannot be seen."""
+    kinds = set()
+    try:
+        at, moov_end = yield from _find(file, b"moov", 0, file.size)
+        for _ in range(MAX_STEPS):
+            if at >= moov_end:
+                break
+            body, end = yield from _find(file, b"trak", at, moov_end, or_end=True)
+            if body < end:
+                media = yield from _find(file, b"mdia", body, end)
+                handler, _ = yield from _find(file, b"hdlr", *media)
+                kinds.add(file.seen(handler + 8, handler + 12))
+                if kinds != {b"soun"}:
+                    return False
+            at = end
+    except _UnseenError:
+        return False
+    return bool(kinds) and at >= moov_end
+
+
+def _find(
+    file: PartialFile, wanted: bytes, at: int, end: int, *, or_end: bool = False
+) -> Reading[tuple[int, int]]:
+    """Find a box among those that lie between two places: where its body begins and ends.
+
+    Raises _UnseenError where there is none; gives `end, end` instead if `or_end` and all were seen.
+    """
+    for _ in range(MAX_STEPS):
+        if end - at < 8 and or_end:
+            return end, end
+        header = file.seen(at, at + 16)
+        if len(header) < min(16, end - at):
+            # Two ranges are left for what lies at the file's end.
+            header = (yield from file.look(at, spare=2))[:16]
+        if len(header) < 8 or at + 8 > end:
+            break
+        length, body = int.from_bytes(header[:4], "big"), at + 8
+        if length == 1 and len(header) == 16:
+            length, body = int.from_bytes(header[8:], "big"), at + 16
+        elif length == 0:
+            length = end - at
+        if length < body - at:
+            break
+        if header[4:8] == wanted:
+            return body, min(at + length, end)
+        at += length
+    raise _UnseenError

@@ -1,0 +1,83 @@
+"""OLE compound files: Office documents before 2007, installers and messages of Outlook.
+
+Source: [MS-CFB], sections 2.2 and 2.6. Pure: bytes that are not in the head are requested
+(`worker.sniffing.ranges`).
+"""
+
+import struct
+from typing import Final
+from uuid import UUID
+
+from worker.sniffing.ranges import PartialFile, Reading
+
+OLE_MAGIC: Final = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+_OLE: Final = "application/x-ole-storage"
+_DOC, _XLS, _PPT = "application/msword", "application/vnd.ms-excel", "application/vnd.ms-powerpoint"
+_MSI, _MSG = "application/x-msi", "application/vnd.ms-outlook"
+
+_CLASSES: Final = {
+    **dict.fromkeys((0x000C1082, 0x000C1084, 0x000C1086), _MSI),  # transform, package, patch
+    **dict.fromkeys((0x00020900, 0x00020906), _DOC),
+    **dict.fromkeys((0x00020810, 0x00020820), _XLS),
+    0x00020D0B: _MSG,
+}
+"""What wrote a compound file, by the first field of its class; the others are always the same."""
+
+_STREAMS: Final = {
+    "worddocument": _DOC,
+    "workbook": _XLS,
+    "book": _XLS,
+    "powerpoint document": _PPT,
+    "__properties_version1.0": _MSG,
+}
+_MSI_TABLE: Final = "\u4840"
+"""What the name of each table of an installer's database begins with, and no other name does."""
+
+
+def identify_compound(file: PartialFile) -> Reading[str]:
+    """Name what an OLE file is by its root's class and the streams right below it.
+
+    Asks for the beginning of the directory where `head` has it not.
+    """
+    if len(file.head) < 512:
+        return _OLE
+    (shift,) = struct.unpack_from("<H", file.head, 30)
+    (sector,) = struct.unpack_from("<I", file.head, 48)
+    if shift not in (9, 12):
+        return _OLE
+    directory = yield from file.look((sector + 1) << shift, 1 << 12)
+    if len(directory) < 128:
+        return _OLE
+    first, *rest = struct.unpack_from("<IHH8s", directory, 80)
+    if [*rest] == [0, 0, UUID("00000000-0000-0000-c000-000000000046").bytes[8:]]:
+        kind = _CLASSES.get(first)
+        if kind is not None:
+            return kind
+    if directory[80:96] == UUID("64818d10-4f9b-11cf-86ea-00aa00b929e8").bytes_le:
+        return _PPT
+    entries = [directory[at : at + 128] for at in range(0, len(directory) - 127, 128)]
+    names = [_entry_name(entry) for entry in entries]
+    if any(name.startswith(_MSI_TABLE) for name in names):
+        return _MSI
+    # Those below the root first: a document may hold another one of a different kind.
+    below = [names[index] for index in _below_root(entries)]
+    return next((_STREAMS[name] for name in below + names if name in _STREAMS), _OLE)
+
+
+def _entry_name(entry: bytes) -> str:
+    length, kind = struct.unpack_from("<HB", entry, 64)
+    if kind not in (1, 2, 5) or not 2 < length <= 64:
+        return ""  # free, or no entry at all: only the first sector is sure to be of the directory
+    return entry[: length - 2].decode("utf-16-le", "replace").lower()
+
+
+def _below_root(entries: list[bytes]) -> list[int]:
+    """Give the indices of what is stored in the root: a tree of left and right siblings."""
+    (child,) = struct.unpack_from("<I", entries[0], 76)
+    found, ahead = [], [child]
+    while ahead:
+        index = ahead.pop()
+        if 0 < index < len(entries) and index not in found:
+            found.append(index)
+            ahead += struct.unpack_from("<II", entries[index], 68)
+    return found
