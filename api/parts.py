@@ -17,10 +17,10 @@ from api.readers import Readers
 from api.sns import Sns
 from api.tokens import Caller
 from shared.allowance import Allowance
-from shared.broker import Publisher
 from shared.bucket_guard import BucketGuard
 from shared.database import Database
 from shared.hosts import names_loopback
+from shared.publisher import Publisher
 from shared.quotas import Quotas
 from shared.settings import Settings
 from shared.shares import Shares

@@ -5,10 +5,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
 
-from shared.broker import Publisher
 from shared.database import Connection, Database, DatabaseAway
 from shared.log import get_logger
 from shared.part_settings import BrokerSettings
+from shared.publisher import Publisher
 
 AGAIN_S: Final = 1.0
 """How often a database that is away is asked again for the id."""

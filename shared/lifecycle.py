@@ -12,36 +12,27 @@ organization too: after rows were lost, the same id may be claimed for another o
 holds an attachment no other can claim it: a newer upload only raises `revision`, and the holder
 finds that out when it renews or finishes. So no two ever write the same thumbnail at one time.
 
-`due_at` is when the sweep must look at a row, whatever its state: the end of a lease, the time of
-the next attempt, of the next question to the store, of the purge. Only the database's clock
-decides.
+`due_at` is when the sweep (see `shared.due`) must look at a row, whatever its state: the end of a
+lease, the time of the next attempt, of the next question to the store, of the purge. Only the
+database's clock decides.
 
-All of it stands in one file, long as that is: whether the statements agree is seen at one sight.
+The file is long so that a reader can compare the statements, which must agree.
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
-from typing import Self
 
-import asyncpg
-
-from shared.attachments import CHECK_MARGIN, COLUMNS, FIELDS, LATE_UPLOAD_S, Attachment
+from shared.attachments import CHECK_MARGIN, COLUMNS, LATE_UPLOAD_S, Attachment
 from shared.database import Connection, affected
 from shared.keys import parse_key
 from shared.notifications import UploadEvent
 
-SWEEP_WINDOW = 1000
-"""While no more rows than these are due, one sweep ranks them all; else it walks organizations."""
-
-SWEEP_WALK = 1000
-"""How many organizations one sweep visits at most; the next one goes on where it stopped."""
-
 # When the store is asked for the last time whether the object has changed: an overwrite under
-# the same policy may have come with no event. Nothing is due after that.
-_ALIVE = f"(a.policy_expires_at + interval '{CHECK_MARGIN}' > now())"
-_LAST_CHECK = f"CASE WHEN {_ALIVE} THEN a.policy_expires_at + interval '{CHECK_MARGIN}' END"
-_NEXT_CHECK = f"""least(now() + $5 * interval '1 second',
+# the same policy may have come with no event. Nothing is due after that. In NEXT_CHECK $5 is the
+# time to the next check, in seconds.
+ALIVE = f"(a.policy_expires_at + interval '{CHECK_MARGIN}' > now())"
+LAST_CHECK = f"CASE WHEN {ALIVE} THEN a.policy_expires_at + interval '{CHECK_MARGIN}' END"
+NEXT_CHECK = f"""least(now() + $5 * interval '1 second',
                         a.policy_expires_at + interval '{CHECK_MARGIN}')"""
 # Of an object that is gone nothing is true any more. What a client declared of one that has not
 # come yet stays.
@@ -67,7 +58,7 @@ def unless_copied(due_at: str) -> str:
 
 # Addresses of files carry uploaded_at as whole seconds: two uploads in one second must differ.
 _NEXT_STAMP = "greatest(now(), date_trunc('second', a.uploaded_at) + interval '1 second')"
-_ACTIVE = "a.state IN ('uploaded', 'processing')"
+ACTIVE = "a.state IN ('uploaded', 'processing')"
 _VAGUE = "(event.etag IS NULL AND event.sequencer IS NULL)"
 # What cannot be judged from the event alone: the store is asked, and nothing is assumed.
 _ASK = f"(event.removed OR ({_VAGUE} AND a.state IN ('processing', 'ready', 'rejected')))"
@@ -180,10 +171,6 @@ class Claim:
         return row.id, row.claimed_revision, row.attempt
 
 
-ALIVE, NEXT_CHECK = _ALIVE, _NEXT_CHECK
-"""The same for `shared.older_objects`; `NEXT_CHECK` takes the time to the next check as $5."""
-
-
 def held(place: int) -> str:
     """Write the condition that a claim still holds: $1 to $3 are its fence.
 
@@ -212,138 +199,6 @@ async def claim(
         attachment_id, revision, lease_s,
     )  # fmt: skip
     return Claim(attachment=Attachment.from_row(row)) if row else None
-
-
-class Duty(StrEnum):
-    """What the sweep has to do about a due row."""
-
-    PROCESS = "process"
-    PROBE = "probe"
-    PURGE = "purge"
-    GIVEN_UP = "given_up"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Due:
-    """A due row, taken: for `PROCESS` it is claimed, for the others put off by a lease."""
-
-    duty: Duty
-    attachment: Attachment
-
-    @classmethod
-    def from_row(cls, row: asyncpg.Record) -> Self:
-        """Make it from a row of COLUMNS and the duty."""
-        return cls(duty=Duty(row[len(FIELDS)]), attachment=Attachment.from_row(row))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sweep:
-    """What a sweep took, and the organization `walked_to`, behind which the next one begins."""
-
-    due: list[Due]
-    walked_to: int
-
-
-async def take_due(
-    connection: Connection, *, limit: int, lease_s: float, attempts: int, after: int = 0
-) -> Sweep:
-    """Take up to `limit` due rows, in turns by organization, so that no one else does.
-
-    While few rows are due, all are ranked. With a backlog, organizations are walked from the one
-    behind `after`, round and round: whichever has something due is served by the sweep that comes
-    to it, however much the others have. An upload whose attempts are used up becomes `failed`
-    here. SKIP LOCKED lets many sweeps run at one time: each passes over what another is taking.
-    """
-    rows = await connection.fetch(
-        f"""
-        WITH RECURSIVE oldest AS MATERIALIZED (
-            SELECT a.id, a.organization_id, a.due_at
-            FROM attachments AS a WHERE a.due_at > '-infinity' AND a.due_at <= now()
-            ORDER BY a.due_at LIMIT {SWEEP_WINDOW}
-        ), walk AS (
-            -- One probe an organization, for the earliest of its rows. Not begun unless there is
-            -- a backlog; ended by the first $1 that have something due, since each then gets one.
-            SELECT $4::bigint AS organization_id, NULL::timestamptz AS due_at,
-                   false AS around, 0 AS step, 0 AS found
-            WHERE (SELECT count(*) FROM oldest) = {SWEEP_WINDOW}
-            UNION ALL
-            SELECT next.organization_id, next.due_at, next.around, walk.step + 1,
-                   walk.found + (next.due_at <= now())::integer
-            FROM walk CROSS JOIN LATERAL (
-                (SELECT a.organization_id, a.due_at, walk.around FROM attachments AS a
-                 WHERE a.due_at IS NOT NULL AND a.organization_id > walk.organization_id
-                 ORDER BY a.organization_id, a.due_at LIMIT 1)
-                UNION ALL  -- behind the last comes the first, once
-                (SELECT a.organization_id, a.due_at, true FROM attachments AS a
-                 WHERE a.due_at IS NOT NULL AND NOT walk.around
-                 ORDER BY a.organization_id, a.due_at LIMIT 1)
-                LIMIT 1
-            ) AS next
-            WHERE walk.step < {SWEEP_WALK} AND walk.found < $1::bigint
-              AND NOT (next.around AND next.organization_id > $4)
-        ), known AS (
-            SELECT id, organization_id, due_at FROM oldest
-            UNION
-            SELECT a.id, a.organization_id, a.due_at
-            FROM walk CROSS JOIN LATERAL (
-                -- A range in the order of the index, like the walk's probes, and not "=", which
-                -- to a planner that has seen but one organization is no condition at all. Rows
-                -- of the next organization are dropped below.
-                SELECT a.id, a.organization_id, a.due_at FROM attachments AS a
-                WHERE a.due_at IS NOT NULL AND a.organization_id >= walk.organization_id
-                ORDER BY a.organization_id, a.due_at
-                -- the more organizations, the fewer rows of each can have their turn
-                LIMIT least($1, 1 + {SWEEP_WALK} / (SELECT max(found) FROM walk))
-            ) AS a
-            WHERE walk.due_at <= now() AND a.organization_id = walk.organization_id
-              AND a.due_at <= now()
-        ), ranked AS (
-            SELECT known.id, known.due_at, walk.step,
-                   row_number() OVER (PARTITION BY known.organization_id
-                                      ORDER BY known.due_at) AS turn
-            FROM known LEFT JOIN walk
-              ON walk.organization_id = known.organization_id AND walk.due_at <= now()
-        ), taken AS (
-            -- Locked one by one in this order, until $1 are: no more are touched.
-            SELECT locked.id, locked.duty
-            FROM (SELECT id FROM ranked ORDER BY turn, step, due_at) AS next
-            CROSS JOIN LATERAL (
-                -- What has changed since it was ranked is read anew here, with its duty. IS TRUE
-                -- leaves the planner the primary key alone, whatever it believes of due_at.
-                SELECT a.id,
-                       CASE WHEN a.deleted_at IS NOT NULL THEN 'purge'
-                            WHEN NOT {_ACTIVE} THEN 'probe'
-                            WHEN a.claimed_revision = a.revision AND a.attempt >= $3
-                                THEN 'given_up'
-                            ELSE 'process' END AS duty
-                FROM attachments AS a WHERE a.id = next.id AND (a.due_at <= now()) IS TRUE
-                FOR UPDATE SKIP LOCKED
-            ) AS locked
-            LIMIT $1
-        )
-        UPDATE attachments AS a
-        SET state = CASE duty WHEN 'process' THEN 'processing'
-                              WHEN 'given_up' THEN 'failed' ELSE a.state END,
-            reason = CASE duty WHEN 'given_up' THEN coalesce(a.reason, 'attempts_used_up')
-                               ELSE a.reason END,
-            attempt = CASE WHEN duty <> 'process' THEN a.attempt
-                           WHEN a.claimed_revision = a.revision THEN a.attempt + 1 ELSE 1 END,
-            claimed_revision = CASE duty WHEN 'process' THEN a.revision
-                                         ELSE a.claimed_revision END,
-            processed_at = CASE duty WHEN 'given_up' THEN now() ELSE a.processed_at END,
-            due_at = CASE WHEN duty = 'given_up' AND a.copy_key IS NULL THEN {_LAST_CHECK}
-                          ELSE now() + $2 * interval '1 second' END
-        FROM taken WHERE a.id = taken.id
-        RETURNING {COLUMNS}, duty,
-                  (SELECT organization_id FROM walk ORDER BY step DESC LIMIT 1) AS walked_to
-        """,
-        limit, lease_s, attempts, after,
-    )  # fmt: skip
-    walked_to = rows[0]["walked_to"] if rows else None
-    return Sweep(
-        due=[Due.from_row(row) for row in rows],
-        walked_to=after if walked_to is None else walked_to,
-    )
 
 
 async def renew(
@@ -416,10 +271,10 @@ class Outcome:
     carries_more: bool = False
 
 
-_AFTER_FINISH = f"""CASE WHEN $5 <> 'failed' AND {_ALIVE}
+_AFTER_FINISH = f"""CASE WHEN $5 <> 'failed' AND {ALIVE}
                           THEN least(now() + $17 * interval '1 second',
                                      a.policy_expires_at + interval '{CHECK_MARGIN}')
-                          ELSE {_LAST_CHECK} END"""
+                          ELSE {LAST_CHECK} END"""
 
 
 async def finish(
@@ -503,13 +358,13 @@ async def mark_missing(
     state = await connection.fetchval(
         f"""
         UPDATE attachments AS a
-        SET state = CASE WHEN a.etag IS NULL AND {_ALIVE} THEN 'pending' ELSE 'failed' END,
-            reason = CASE WHEN a.etag IS NULL AND {_ALIVE} THEN NULL ELSE 'missing' END,
-            uploaded_at = CASE WHEN a.etag IS NULL AND {_ALIVE} THEN NULL
+        SET state = CASE WHEN a.etag IS NULL AND {ALIVE} THEN 'pending' ELSE 'failed' END,
+            reason = CASE WHEN a.etag IS NULL AND {ALIVE} THEN NULL ELSE 'missing' END,
+            uploaded_at = CASE WHEN a.etag IS NULL AND {ALIVE} THEN NULL
                                ELSE a.uploaded_at END,
             resized = false, {_NO_FACTS},
-            processed_at = CASE WHEN a.etag IS NULL AND {_ALIVE} THEN NULL ELSE now() END,
-            due_at = {unless_copied(f"CASE WHEN {_ALIVE} THEN {_NEXT_CHECK} END")}
+            processed_at = CASE WHEN a.etag IS NULL AND {ALIVE} THEN NULL ELSE now() END,
+            due_at = {unless_copied(f"CASE WHEN {ALIVE} THEN {NEXT_CHECK} END")}
         WHERE {held(6)} AND a.revision = $4
         RETURNING a.state
         """,
@@ -541,7 +396,7 @@ async def process_again(connection: Connection, attachment_id: int) -> bool:
 
 
 # An upload begun under the policy may end long after it.
-_AFTER_MISSING = f"""CASE WHEN {_ALIVE} THEN {_NEXT_CHECK}
+_AFTER_MISSING = f"""CASE WHEN {ALIVE} THEN {NEXT_CHECK}
                           WHEN a.state = 'pending' THEN now() + $4 * interval '1 second' END"""
 
 
@@ -557,7 +412,7 @@ async def settle_missing(
         f"""
         UPDATE attachments AS a
         SET state = CASE WHEN a.state IN ('ready', 'rejected', 'failed') THEN 'failed'
-                         WHEN {_ALIVE} THEN a.state ELSE 'expired' END,
+                         WHEN {ALIVE} THEN a.state ELSE 'expired' END,
             reason = CASE WHEN a.reason IN ('source_missing', 'copy_failed') THEN a.reason
                           WHEN a.state IN ('ready', 'rejected', 'failed') THEN 'missing' END,
             resized = false, {_NO_FACTS},
@@ -574,7 +429,7 @@ async def settle_unchanged(connection: Connection, seen: Attachment) -> None:
     """Write down that the store still has the object that the row describes."""
     await connection.execute(
         f"""
-        UPDATE attachments AS a SET due_at = {unless_copied(_LAST_CHECK)}
+        UPDATE attachments AS a SET due_at = {unless_copied(LAST_CHECK)}
         WHERE a.id = $1 AND a.revision = $2 AND a.state = $3 AND a.deleted_at IS NULL
         """,
         seen.id, seen.revision, seen.state,
@@ -591,7 +446,7 @@ async def put_off(connection: Connection, seen: Attachment, *, delay_s: float) -
         f"""
         UPDATE attachments AS a
         SET attempt = least(a.attempt + 1, 1000), due_at = now() + $3 * interval '1 second'
-        WHERE a.id = $1 AND a.due_at = $2 AND (a.deleted_at IS NOT NULL OR NOT {_ACTIVE})
+        WHERE a.id = $1 AND a.due_at = $2 AND (a.deleted_at IS NOT NULL OR NOT {ACTIVE})
         """,
         seen.id,
         seen.due_at,

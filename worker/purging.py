@@ -4,9 +4,10 @@ import time
 
 from shared import lifecycle
 from shared.attachments import Attachment
+from shared.due import Due, Duty
 from shared.erasure import Eraser, places_of
 from shared.errors import StoreError, StoreRefused
-from shared.lifecycle import Due, Duty, WakeUp
+from shared.lifecycle import WakeUp
 from shared.log import get_logger
 from shared.part_copies import remove_unfinished
 from shared.throttle import Throttle

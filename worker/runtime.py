@@ -23,6 +23,7 @@ from shared import dead_letters, lifecycle, older_objects, quotas
 from shared.bucket_guard import BucketGuard
 from shared.database import Database, DatabaseAway, open_database
 from shared.deployment import learn_prefix
+from shared.due import Due, Duty, take_due
 from shared.errors import (
     BucketForeign,
     ClaimLost,
@@ -35,7 +36,7 @@ from shared.errors import (
     StoreRefused,
     StoreUnavailable,
 )
-from shared.lifecycle import Claim, Due, Duty, Outcome, WakeUp
+from shared.lifecycle import Claim, Outcome, WakeUp
 from shared.log import get_logger
 from shared.metrics import open_metrics
 from shared.settings import Settings
@@ -488,7 +489,7 @@ class Runtime:
 
     async def _take_due(self, limit: int) -> int:
         sweep = await self._database.run(
-            lifecycle.take_due, limit=limit, lease_s=self._settings.lease,
+            take_due, limit=limit, lease_s=self._settings.lease,
             attempts=self._settings.attempts, after=self._swept_to,
         )  # fmt: skip
         self._swept_to = sweep.walked_to

@@ -106,9 +106,9 @@ def replay_letters(
     if bool(ids) == every:
         raise Misused("give either IDs or --all")
     from shared import dead_letters, intake
-    from shared.broker import Publisher
     from shared.deployment import find_prefix
     from shared.part_settings import ReplaySettings
+    from shared.publisher import Publisher
 
     async def work(database: "Database", settings: ReplaySettings) -> bool:
         prefix = await find_prefix(database, settings)

@@ -62,9 +62,9 @@ async def _reconcile(
     database: "Database", settings: "ReconcileSettings", *, mend: bool, as_json: bool
 ) -> bool:
     """Find, mend and print; returns whether nothing is left that differs."""
-    from shared.broker import Publisher
     from shared.database import DatabaseForbids
     from shared.deployment import find_prefix
+    from shared.publisher import Publisher
     from shared.reconciliation import Reconciliation
     from shared.storage import open_storage
 

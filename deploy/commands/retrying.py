@@ -48,9 +48,9 @@ def retry(
         select(organization, state, None, states=BY_STATE)  # ready is no word for --state here
         wanted = select(organization, state, reason, states=BY_REASON)
     from shared import lifecycle
-    from shared.broker import Publisher
     from shared.deployment import find_prefix
     from shared.part_settings import QueueSettings
+    from shared.publisher import Publisher
 
     async def work(database: "Database", settings: QueueSettings) -> bool:
         await check_organization(database, organization)

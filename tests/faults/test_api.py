@@ -18,7 +18,7 @@ pytestmark = pytest.mark.fault
 
 DIE_AFTER_COMMIT = """
 import os
-from shared.broker import Publisher
+from shared.publisher import Publisher
 Publisher.publish = lambda *_: os._exit(1)
 """
 DIE_BEFORE_COMMIT = """

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import psutil  # type: ignore[import-untyped]
 import pytest
 
-from shared import lifecycle
+from shared.due import Due, take_due
 from shared.storage import Storage
 from tests.conftest import StartService, StartWorker
 from tests.faults.conftest import Launch
@@ -241,11 +241,11 @@ async def test_f6_of_an_upload_that_was_lost_to_another_nothing_goes_on(
     assert proxy.links > 0
 
     # another takes it, as the sweep does when a lease is over
-    async def taken() -> Sequence[lifecycle.Due]:
+    async def taken() -> Sequence[Due]:
         # the lease may be renewed between these two
         async with service.database.acquire() as connection:
             await make_due(service, attachment_id)
-            return (await lifecycle.take_due(connection, limit=1, lease_s=60, attempts=5)).due
+            return (await take_due(connection, limit=1, lease_s=60, attempts=5)).due
 
     (due,) = await until(taken)
 

@@ -26,17 +26,9 @@ from cryptography.x509.oid import NameOID
 
 from deploy.embedded import EmbeddedValkey
 from deploy.embedded.valkey import find_binary
-from shared.broker import (
-    MAX_BATCH,
-    MAX_QUEUED,
-    MAX_WAITING,
-    QUEUES,
-    TASK,
-    Publisher,
-    make_celery,
-    queue_name,
-)
+from shared.broker import QUEUES, TASK, make_celery, queue_name
 from shared.lifecycle import WakeUp
+from shared.publisher import MAX_BATCH, MAX_QUEUED, MAX_WAITING, Publisher
 from tests.service import until
 
 Broker: TypeAlias = "redis.asyncio.Redis"

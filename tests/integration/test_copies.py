@@ -13,6 +13,7 @@ from api.copying import COPIES_EACH
 from shared import copies, lifecycle, older_objects, quotas
 from shared.attachments import Attachment
 from shared.copies import Wanted
+from shared.due import take_due
 from shared.errors import StoreRefused
 from shared.lifecycle import COPY_ATTEMPTS, Claim, Outcome
 from shared.notifications import UploadEvent
@@ -288,7 +289,7 @@ async def test_what_is_to_be_copied_is_due_when_processing_ends(service: Service
             case "settle_unchanged":
                 await lifecycle.settle_unchanged(connection, seen)
             case "given_up":
-                await lifecycle.take_due(connection, limit=1, lease_s=0, attempts=5)
+                await take_due(connection, limit=1, lease_s=0, attempts=5)
         due = await connection.fetchval(
             "SELECT due_at <= now() FROM attachments WHERE id = $1", row.id
         )

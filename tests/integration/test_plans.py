@@ -16,6 +16,7 @@ from shared import (
     attachments,
     copies,
     dead_letters,
+    due,
     lifecycle,
     older_objects,
     organizations,
@@ -45,7 +46,7 @@ UPLOADED, PROCESSING, READY, FAILED, DELETED = range(1, 6)
 SCANS = ("Seq Scan on attachments", "Seq Scan on tokens", "Seq Scan on dead_letters")
 
 MODULES: tuple[ModuleType, ...] = (
-    attachments, copies, lifecycle, organizations, tokens, token_changes, dead_letters,
+    attachments, copies, due, lifecycle, organizations, tokens, token_changes, dead_letters,
     older_objects, reconciliation, sequence, overview,
 )  # fmt: skip
 
@@ -331,13 +332,13 @@ CALLS: dict[str, tuple[Call, Callable[[Any], bool]]] = {
         lambda found: len(found.changed) > 400,
     ),
     "lifecycle.claim": (lambda c: lifecycle.claim(c, UPLOADED, 1, lease_s=30), bool),
-    "lifecycle.take_due": (
-        lambda c: lifecycle.take_due(c, limit=32, lease_s=30, attempts=5),
+    "due.take_due": (
+        lambda c: due.take_due(c, limit=32, lease_s=30, attempts=5),
         lambda sweep: len(sweep.due) == 3,
     ),
-    "lifecycle.take_due of a backlog": (
+    "due.take_due of a backlog": (
         lambda c: with_backlog(
-            c, lambda: lifecycle.take_due(c, limit=32, lease_s=30, attempts=5, after=USUAL)
+            c, lambda: due.take_due(c, limit=32, lease_s=30, attempts=5, after=USUAL)
         ),
         lambda sweep: len({due.attachment.organization_id for due in sweep.due}) == 2,
     ),
@@ -584,7 +585,7 @@ async def test_a_sweep_reads_no_more_of_a_backlog_than_it_needs(
 ) -> None:
     async def sweep() -> list[dict[str, Any]]:
         statement, values = await sent(
-            lambda c: lifecycle.take_due(c, limit=32, lease_s=30, attempts=5, after=USUAL)
+            lambda c: due.take_due(c, limit=32, lease_s=30, attempts=5, after=USUAL)
         )
         plan = await connection._connection.fetchval(
             f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", *values
@@ -605,7 +606,7 @@ async def test_a_sweep_reads_no_more_of_a_backlog_than_it_needs(
         assert set(read) == {
             "attachments_due", "attachments_due_by_organization", "attachments_pkey",
         }  # fmt: skip
-        assert max(read.values()) <= lifecycle.SWEEP_WINDOW
+        assert max(read.values()) <= due.SWEEP_WINDOW
     (locks,) = (node for node in walked if node["Node Type"] == "LockRows")
     assert locks["Actual Rows"] * locks["Actual Loops"] == 32
 

@@ -13,10 +13,11 @@ import pytest_asyncio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from shared import attachments, lifecycle
+from shared import attachments, due, lifecycle
 from shared.attachments import Attachment, NewAttachment
 from shared.database import Connection
-from shared.lifecycle import SWEEP_WINDOW, Claim, Due, Duty, Outcome, Recorded, WakeUp
+from shared.due import SWEEP_WINDOW, Due, Duty, take_due
+from shared.lifecycle import Claim, Outcome, Recorded, WakeUp
 from shared.notifications import UploadEvent
 from tests.conftest import clone_database
 from tests.stack import Stack
@@ -103,7 +104,7 @@ class Table:
     async def take_due(self, limit: int = 100, attempts: int = ATTEMPTS) -> list[Due]:
         """Sweep."""
         async with self.pool.acquire() as connection:
-            sweep = await lifecycle.take_due(
+            sweep = await take_due(
                 connection, limit=limit, lease_s=LEASE_S, attempts=attempts, after=self.walked_to
             )
         self.walked_to = sweep.walked_to
@@ -819,7 +820,7 @@ async def test_what_one_organization_leaves_the_others_share(table: Table) -> No
 async def test_a_walk_goes_on_where_the_last_one_stopped(
     table: Table, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lifecycle, "SWEEP_WALK", 5)
+    monkeypatch.setattr(due, "SWEEP_WALK", 5)
     await table.backlog(*[1] * 20, 3_000)
     await table.pool.execute(
         "UPDATE attachments SET due_at = now() + (CASE WHEN organization_id = 13 THEN -1 ELSE 1"

@@ -18,7 +18,6 @@ from typing import Any
 import uvloop
 
 from shared.allowance import Allowance
-from shared.broker import Publisher
 from shared.broker_check import refuse_cluster
 from shared.database import Database, DatabaseAway, DatabaseRefusesContent, open_database
 from shared.deployment import open_publisher
@@ -26,6 +25,7 @@ from shared.errors import QueueAway, SettingsError
 from shared.intake import allow, effects, log_faults, read_message, record
 from shared.log import configure_logging, get_logger
 from shared.metrics import EVENTS, open_metrics
+from shared.publisher import Publisher
 from shared.settings import Settings
 from shared.throttle import Throttle
 from worker.queue.sqs import Queue, Received, open_queue

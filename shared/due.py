@@ -1,0 +1,149 @@
+"""The sweep: which rows are due, taken in turns by organization."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Self
+
+import asyncpg
+
+from shared.attachments import COLUMNS, FIELDS, Attachment
+from shared.database import Connection
+from shared.lifecycle import ACTIVE, LAST_CHECK
+
+SWEEP_WINDOW = 1000
+"""While no more rows than these are due, one sweep ranks them all; else it walks organizations."""
+
+SWEEP_WALK = 1000
+"""How many organizations one sweep visits at most; the next one goes on where it stopped."""
+
+
+class Duty(StrEnum):
+    """What the sweep has to do about a due row."""
+
+    PROCESS = "process"
+    PROBE = "probe"
+    PURGE = "purge"
+    GIVEN_UP = "given_up"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Due:
+    """A due row, taken: for `PROCESS` it is claimed, for the others put off by a lease."""
+
+    duty: Duty
+    attachment: Attachment
+
+    @classmethod
+    def from_row(cls, row: asyncpg.Record) -> Self:
+        """Make it from a row of COLUMNS and the duty."""
+        return cls(duty=Duty(row[len(FIELDS)]), attachment=Attachment.from_row(row))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sweep:
+    """What a sweep took, and the organization `walked_to`, after which the next one begins."""
+
+    due: list[Due]
+    walked_to: int
+
+
+async def take_due(
+    connection: Connection, *, limit: int, lease_s: float, attempts: int, after: int = 0
+) -> Sweep:
+    """Take up to `limit` due rows, in turns by organization, so that no one else does.
+
+    While few rows are due, all are ranked. With a backlog, organizations are walked from the one
+    after `after`, round and round: each that has something due is served by the sweep that comes
+    to it, however much the others have. An upload whose attempts are used up becomes `failed`
+    here. SKIP LOCKED lets many sweeps run at one time: each passes over what another is taking.
+    """
+    rows = await connection.fetch(
+        f"""
+        WITH RECURSIVE oldest AS MATERIALIZED (
+            SELECT a.id, a.organization_id, a.due_at
+            FROM attachments AS a WHERE a.due_at > '-infinity' AND a.due_at <= now()
+            ORDER BY a.due_at LIMIT {SWEEP_WINDOW}
+        ), walk AS (
+            -- One probe an organization, for the earliest of its rows. Not begun unless there is
+            -- a backlog; ended by the first $1 that have something due, since each then gets one.
+            SELECT $4::bigint AS organization_id, NULL::timestamptz AS due_at,
+                   false AS around, 0 AS step, 0 AS found
+            WHERE (SELECT count(*) FROM oldest) = {SWEEP_WINDOW}
+            UNION ALL
+            SELECT next.organization_id, next.due_at, next.around, walk.step + 1,
+                   walk.found + (next.due_at <= now())::integer
+            FROM walk CROSS JOIN LATERAL (
+                (SELECT a.organization_id, a.due_at, walk.around FROM attachments AS a
+                 WHERE a.due_at IS NOT NULL AND a.organization_id > walk.organization_id
+                 ORDER BY a.organization_id, a.due_at LIMIT 1)
+                UNION ALL  -- behind the last comes the first, once
+                (SELECT a.organization_id, a.due_at, true FROM attachments AS a
+                 WHERE a.due_at IS NOT NULL AND NOT walk.around
+                 ORDER BY a.organization_id, a.due_at LIMIT 1)
+                LIMIT 1
+            ) AS next
+            WHERE walk.step < {SWEEP_WALK} AND walk.found < $1::bigint
+              AND NOT (next.around AND next.organization_id > $4)
+        ), known AS (
+            SELECT id, organization_id, due_at FROM oldest
+            UNION
+            SELECT a.id, a.organization_id, a.due_at
+            FROM walk CROSS JOIN LATERAL (
+                -- A range in the order of the index, like the walk's probes, and not "=", which
+                -- to a planner that has seen but one organization is no condition at all. Rows
+                -- of the next organization are dropped below.
+                SELECT a.id, a.organization_id, a.due_at FROM attachments AS a
+                WHERE a.due_at IS NOT NULL AND a.organization_id >= walk.organization_id
+                ORDER BY a.organization_id, a.due_at
+                -- the more organizations, the fewer rows of each can have their turn
+                LIMIT least($1, 1 + {SWEEP_WALK} / (SELECT max(found) FROM walk))
+            ) AS a
+            WHERE walk.due_at <= now() AND a.organization_id = walk.organization_id
+              AND a.due_at <= now()
+        ), ranked AS (
+            SELECT known.id, known.due_at, walk.step,
+                   row_number() OVER (PARTITION BY known.organization_id
+                                      ORDER BY known.due_at) AS turn
+            FROM known LEFT JOIN walk
+              ON walk.organization_id = known.organization_id AND walk.due_at <= now()
+        ), taken AS (
+            -- Locked one by one in this order, until $1 are: no more are touched.
+            SELECT locked.id, locked.duty
+            FROM (SELECT id FROM ranked ORDER BY turn, step, due_at) AS next
+            CROSS JOIN LATERAL (
+                -- What has changed since it was ranked is read anew here, with its duty. IS TRUE
+                -- leaves the planner the primary key alone, whatever it believes of due_at.
+                SELECT a.id,
+                       CASE WHEN a.deleted_at IS NOT NULL THEN 'purge'
+                            WHEN NOT {ACTIVE} THEN 'probe'
+                            WHEN a.claimed_revision = a.revision AND a.attempt >= $3
+                                THEN 'given_up'
+                            ELSE 'process' END AS duty
+                FROM attachments AS a WHERE a.id = next.id AND (a.due_at <= now()) IS TRUE
+                FOR UPDATE SKIP LOCKED
+            ) AS locked
+            LIMIT $1
+        )
+        UPDATE attachments AS a
+        SET state = CASE duty WHEN 'process' THEN 'processing'
+                              WHEN 'given_up' THEN 'failed' ELSE a.state END,
+            reason = CASE duty WHEN 'given_up' THEN coalesce(a.reason, 'attempts_used_up')
+                               ELSE a.reason END,
+            attempt = CASE WHEN duty <> 'process' THEN a.attempt
+                           WHEN a.claimed_revision = a.revision THEN a.attempt + 1 ELSE 1 END,
+            claimed_revision = CASE duty WHEN 'process' THEN a.revision
+                                         ELSE a.claimed_revision END,
+            processed_at = CASE duty WHEN 'given_up' THEN now() ELSE a.processed_at END,
+            due_at = CASE WHEN duty = 'given_up' AND a.copy_key IS NULL THEN {LAST_CHECK}
+                          ELSE now() + $2 * interval '1 second' END
+        FROM taken WHERE a.id = taken.id
+        RETURNING {COLUMNS}, duty,
+                  (SELECT organization_id FROM walk ORDER BY step DESC LIMIT 1) AS walked_to
+        """,
+        limit, lease_s, attempts, after,
+    )  # fmt: skip
+    walked_to = rows[0]["walked_to"] if rows else None
+    return Sweep(
+        due=[Due.from_row(row) for row in rows],
+        walked_to=after if walked_to is None else walked_to,
+    )

@@ -1,0 +1,204 @@
+"""Publish wake-ups from a thread of its own, so that no caller waits for the broker."""
+
+import json
+import re
+import threading
+import time
+from base64 import b64decode, b64encode
+from collections import defaultdict, deque
+from collections.abc import Iterable
+from typing import Any
+from uuid import uuid4
+
+from shared.broker import TASK, make_celery, queue_name
+from shared.broker_faults import describe, place_of
+from shared.lifecycle import WakeUp
+from shared.log import get_logger
+
+MAX_WAITING = 10_000
+"""Wake-ups that wait to be published while the broker is away; more are left to the sweep."""
+
+MAX_BATCH = 200
+PAUSE_S = 0.02
+"""So many wake-ups are published in one round trip, and so long is waited before the next: under
+load many share the cost of one, and the thread leaves the processor to the event loop. The first
+after a quiet time waits for nothing."""
+
+PAUSE_AWAY_S = 0.1
+"""How long is waited after a failure: a dead broker is asked ten times a second, not thousands."""
+
+MAX_QUEUED = 10_000
+LOOK_EVERY_S = 1.0
+"""A queue of MAX_QUEUED messages takes no more, so the broker's memory is bounded when no worker
+runs; the sweep finds those uploads. The length is asked for every LOOK_EVERY_S."""
+
+log = get_logger(__name__)
+
+
+class TaskMessage:
+    """The message of a wake-up, byte for byte what Celery and kombu would put into Redis.
+
+    Sending a task costs them some 300 µs, more than the rest of an event. So they make one, in
+    kombu's own memory instead of a broker, and of every further one only the ids are filled in.
+    """
+
+    def __init__(self) -> None:
+        app = make_celery("memory://")
+        with app.connection_for_write() as connection:
+            app.send_task(TASK, args=(0, 0), queue=queue_name(0), connection=connection)
+            channel: Any = connection.default_channel
+            message = channel._get(queue_name(0))
+        app.close()
+        body = b64decode(message["body"]).decode()
+        message["body"] = "<body>"
+        message["headers"] |= {"id": "<id>", "root_id": "<id>", "argsrepr": "(<arguments>)"}
+        message["properties"] |= {"correlation_id": "<id>", "delivery_tag": "<id>"}
+        message["properties"]["delivery_info"]["routing_key"] = "<queue>"
+        self._message = _template(json.dumps(message))
+        self._body = _template(body.replace("[0, 0]", "[<arguments>]", 1))
+        # Like the random ids of UUID version 4, but for the end, which counts.
+        self._id = str(uuid4())[:-12]
+        self._count = 0
+
+    def fill(self, wake_up: WakeUp) -> str:
+        """Write the message of a wake-up. Not to be called from several threads at once."""
+        self._count += 1
+        arguments = {"arguments": f"{wake_up.attachment_id}, {wake_up.revision}"}
+        return self._message % {
+            **arguments,
+            "body": b64encode((self._body % arguments).encode()).decode(),
+            "id": f"{self._id}{self._count:012x}",
+            "queue": queue_name(wake_up.organization_id),
+        }
+
+
+def _template(text: str) -> str:
+    """Make a text into one for `%`, to be filled where it says `<name>`."""
+    return re.sub(r"<([a-z]+)>", r"%(\1)s", text.replace("%", "%%"))
+
+
+class Publisher:
+    """Publishes wake-ups from a thread of its own; the caller never waits and never fails.
+
+    `place` is the broker's address for people. `dropped` counts what was left to the sweep.
+    """
+
+    def __init__(self, broker_url: str, prefix: str | None) -> None:
+        """Publish under a prefix; where that is None nothing is published before `use`."""
+        self._broker_url = broker_url
+        self.place = place_of(broker_url)
+        self._prefix = prefix
+        self._message = TaskMessage()
+        self._waiting: deque[WakeUp] = deque()
+        self._wake = threading.Condition()
+        self._closing = threading.Event()
+        self._failing = False
+        self.dropped = 0
+        self._client: Any = None
+        self._lengths: dict[str, tuple[float, int]] = {}
+        self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
+        self._thread.start()
+
+    @property
+    def left_to_sweep(self) -> str:
+        """What an operator is told where wake-ups were dropped."""
+        return f"the broker is away; the next sweep of a worker takes them up ({self.place})"
+
+    def publish(self, wake_up: WakeUp) -> None:
+        """Have a wake-up published soon; where too many wait it is left to the sweep."""
+        with self._wake:
+            if len(self._waiting) >= MAX_WAITING:
+                self.dropped += 1
+                return
+            self._waiting.append(wake_up)
+            self._wake.notify()
+
+    def use(self, prefix: str) -> None:
+        """Say what the queues' keys begin with, and have published what waits."""
+        with self._wake:
+            self._prefix = prefix
+            self._wake.notify()
+
+    def close(self, timeout_s: float = 2.0) -> None:
+        """Publish what waits, for no longer than the time limit."""
+        self._closing.set()
+        with self._wake:
+            self._wake.notify()
+        self._thread.join(timeout_s)
+
+    def _run(self) -> None:
+        while batch := self._take():
+            try:
+                left_out = self._push(batch)
+            except Exception as error:  # whatever the broker's client raises, the sweep covers it
+                with self._wake:
+                    self.dropped += len(batch)
+                    if self._closing.is_set():
+                        self.dropped += len(self._waiting)
+                        return
+                if not self._failing:
+                    self._failing = True
+                    fault = describe(error, self.place)
+                    log.warning("broker is away; the sweep takes over", error=fault)
+                self._closing.wait(PAUSE_AWAY_S)
+                continue
+            if left_out:
+                with self._wake:
+                    self.dropped += left_out
+            if self._failing:
+                self._failing = False
+                log.info("broker is back")
+            self._closing.wait(PAUSE_S)
+
+    def _take(self) -> list[WakeUp]:
+        """Wait for wake-ups; none when it is closing and all are taken."""
+        with self._wake:
+            while not self._closing.is_set() and not (self._waiting and self._prefix is not None):
+                self._wake.wait()
+            if self._prefix is None:
+                self.dropped += len(self._waiting)
+                return []
+            return [self._waiting.popleft() for _ in range(min(len(self._waiting), MAX_BATCH))]
+
+    def _push(self, batch: list[WakeUp]) -> int:
+        """Put a batch into its queues; returns how many found theirs full."""
+        if self._client is None:
+            self._client = self._connect()
+        queues: defaultdict[str, list[WakeUp]] = defaultdict(list)
+        for wake_up in batch:
+            queues[queue_name(wake_up.organization_id)].append(wake_up)
+        self._look(queues)
+        pushed: dict[str, list[str]] = {}
+        for queue, wake_ups in queues.items():
+            room = max(MAX_QUEUED - self._lengths[queue][1], 0)
+            if wake_ups[:room]:
+                pushed[queue] = [self._message.fill(wake_up) for wake_up in wake_ups[:room]]
+        if pushed:
+            with self._client.pipeline(transaction=False) as pipeline:
+                for queue, messages in pushed.items():
+                    pipeline.lpush(queue, *messages)
+                self._note(pushed, pipeline.execute())
+        return len(batch) - sum(len(messages) for messages in pushed.values())
+
+    def _connect(self) -> Any:
+        """Make the client that kombu would publish through; it connects again by itself."""
+        app = make_celery(self._broker_url, self._prefix or "")
+        transport: Any = app.connection_for_write().transport
+        with transport.create_channel(transport).conn_or_acquire() as client:
+            return client
+
+    def _look(self, queues: Iterable[str]) -> None:
+        """Learn how long the queues are, where that is not known or was not lately."""
+        since = time.monotonic() - LOOK_EVERY_S
+        unknown = [queue for queue in queues if self._lengths.get(queue, (since, 0))[0] <= since]
+        if unknown:
+            with self._client.pipeline(transaction=False) as pipeline:
+                for queue in unknown:
+                    pipeline.llen(queue)
+                self._note(unknown, pipeline.execute())
+
+    def _note(self, queues: Iterable[str], lengths: list[int]) -> None:
+        now = time.monotonic()
+        self._lengths.update(
+            (queue, (now, length)) for queue, length in zip(queues, lengths, strict=True)
+        )
