@@ -9,6 +9,7 @@ from shared.attachments import Attachment
 from shared.links import Links
 from shared.reasons import sentence
 from shared.settings import Settings
+from shared.states import END_STATES
 
 # relationship → type, in the order of the contract; the organization stands before them
 RELATIONSHIPS = {
@@ -108,7 +109,7 @@ class Documents:
 
     def _meta(self, row: Attachment) -> dict[str, Any]:
         reason = None
-        if row.reason is not None and row.state in ("ready", "rejected", "failed"):
+        if row.reason is not None and row.state in END_STATES:
             reason = {"code": row.reason, "detail": sentence(row.reason)}
         limits = {"max_size": row.limit_size, "content_types": row.limit_types}
         return {

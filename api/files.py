@@ -14,6 +14,7 @@ from shared.errors import ObjectMissing, StoreUnavailable
 from shared.older_objects import note_older
 from shared.settings import Settings
 from shared.shares import share_of, split_pool
+from shared.states import MEASURED
 from shared.turns import Turns
 
 FILES = "files"
@@ -96,7 +97,7 @@ async def _check_age(parts: Parts, row: Attachment) -> None:
     event alone may have said that there is an object, so the store is asked. Raises
     StoreUnavailable if it does not answer in time, or the bucket is another deployment's.
     """
-    if row.state in ("ready", "rejected"):
+    if row.state in MEASURED:
         return
     try:
         async with asyncio.timeout(ASK_WITHIN_S), parts.lookups.turn(row.organization_id):

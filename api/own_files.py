@@ -18,6 +18,7 @@ from shared.attachments import Attachment
 from shared.errors import Busy, StoreError
 from shared.hosts import names_loopback
 from shared.notifications import UploadEvent
+from shared.states import MEASURED, UNDER_WAY
 
 ASK_WITHIN_S = 5.0
 """How long the store may take to answer; after that the worker asks it."""
@@ -86,9 +87,9 @@ def _says_more(row: Attachment, etag: str | None, *, is_shown: bool) -> bool:
     """Whether an answer of the store, None if it has none, says more than the row does."""
     if etag is None:
         # The sweep asks the store about these without changing them meanwhile.
-        return not is_shown or row.state in ("ready", "rejected")
+        return not is_shown or row.state in MEASURED
     if row.etag is None:  # the worker that has it, or will have it, reads what is there
-        return row.state not in ("uploaded", "processing")
+        return row.state not in UNDER_WAY
     return etag != row.etag
 
 

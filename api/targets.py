@@ -9,6 +9,7 @@ from shared import content_types, keys
 from shared.attachments import Attachment
 from shared.settings import Settings
 from shared.signing import Credentials, presigned_get
+from shared.states import MEASURED
 from shared.storage import object_url
 
 FILE_CACHE = "private, max-age=86400"
@@ -106,7 +107,7 @@ def original_overrides(row: Attachment, *, room: int | None = None) -> dict[str,
     What has not been measured, or failed to be, is nothing but bytes to download; so is an image
     that carries more than itself.
     """
-    measured = row.state in ("ready", "rejected") and row.content_type is not None
+    measured = row.state in MEASURED and row.content_type is not None
     content_type = row.content_type if measured and row.content_type else "application/octet-stream"
     safe = row.state == "ready" and not row.carries_more
     inline = safe and content_types.essence(content_type) in content_types.INLINE

@@ -16,7 +16,8 @@ import asyncpg
 from shared import keys
 from shared.database import Connection, affected
 from shared.quotas import Quotas, translate
-from shared.reasons import NO_OBJECT
+from shared.reasons import NO_OBJECT, ReasonCode
+from shared.states import State
 
 ATTACHABLE_TYPES = (
     "invoice", "purchase_order", "bill", "email", "page", "expense", "comment", "task",
@@ -67,8 +68,8 @@ class Attachment:
     pages: int | None = None
     checksum_sha256: str | None = None
     carries_more: bool = False
-    state: str = "pending"
-    reason: str | None = None
+    state: State = "pending"
+    reason: ReasonCode | None = None
     resized: bool = False
     revision: int = 0
     claimed_revision: int = 0

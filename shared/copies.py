@@ -19,6 +19,7 @@ from shared.database import Connection, affected
 from shared.lifecycle import COPY_ATTEMPTS, WakeUp
 from shared.notifications import UploadEvent
 from shared.quotas import Quotas
+from shared.reasons import CopyCode
 
 _NONE = "copy_bucket = NULL, copy_key = NULL, copy_etag = NULL, copy_revision = NULL"
 _NOTHING = f"{_NONE}, copy_bytes = NULL"
@@ -257,7 +258,7 @@ async def record(
         return Copied(attachment=await show(connection, row), woken=recorded.woken)
 
 
-async def fail(connection: Connection, row: Attachment, *, reason: str) -> bool:
+async def fail(connection: Connection, row: Attachment, *, reason: CopyCode) -> bool:
     """Give a copy up. What has no object is `failed`; an earlier object stays as it is.
 
     False if the claim is lost.

@@ -26,6 +26,8 @@
 Whatever is not in this tree is a bug.
 """
 
+from shared.reasons import DecoderCode, RejectedCode, UndecodableCode
+
 
 class AttachmentsError(Exception):
     """The root of the tree."""
@@ -68,34 +70,30 @@ class BucketForeign(StoreUnavailable):
 
 
 class Rejected(AttachmentsError):
-    """The file may not be kept; final.
+    """The file may not be kept; final."""
 
-    `code` is one of the keys of `shared.reasons.REASONS`.
-    """
-
-    def __init__(self, code: str) -> None:
+    def __init__(self, code: RejectedCode) -> None:
         super().__init__(code)
-        self.code = code
+        self.code: RejectedCode = code
 
 
 class Undecodable(AttachmentsError):
     """No thumbnail can be made of a file, which is kept all the same; final.
 
-    `code` is one of `shared.reasons.UNDECODABLE`. `width` and `height`, in upright pixels, are None
-    where no header tells them; the file `carries_more` where bytes of another kind follow the
-    image, or that could not be found out.
+    `width` and `height`, in upright pixels, are None where no header tells them; the file
+    `carries_more` where bytes of another kind follow the image, or that could not be found out.
     """
 
     def __init__(
         self,
-        code: str,
+        code: UndecodableCode,
         *,
         width: int | None = None,
         height: int | None = None,
         carries_more: bool = False,
     ) -> None:
         super().__init__(code)
-        self.code = code
+        self.code: UndecodableCode = code
         self.width = width
         self.height = height
         self.carries_more = carries_more
@@ -103,6 +101,10 @@ class Undecodable(AttachmentsError):
 
 class DecoderFault(AttachmentsError):
     """The decoder broke without the file being to blame; the upload is tried again."""
+
+    def __init__(self, code: DecoderCode) -> None:
+        super().__init__(code)
+        self.code: DecoderCode = code
 
 
 class ClaimLost(AttachmentsError):

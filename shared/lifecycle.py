@@ -26,6 +26,8 @@ from shared.attachments import CHECK_MARGIN, COLUMNS, LATE_UPLOAD_S, Attachment
 from shared.database import Connection, affected
 from shared.keys import parse_key
 from shared.notifications import UploadEvent
+from shared.reasons import ReasonCode
+from shared.states import EndState, State
 
 # When the store is asked for the last time whether the object has changed: an overwrite under
 # the same policy may have come with no event. Nothing is due after that. In NEXT_CHECK $5 is the
@@ -254,11 +256,11 @@ async def announce_thumbnail(
 class Outcome:
     """What came out of one object: its end state and what was measured of it.
 
-    `state` is ready, rejected or failed; `etag` and `version_id` name the object that was read.
+    `etag` and `version_id` name the object that was read.
     """
 
-    state: str
-    reason: str | None = None
+    state: EndState
+    reason: ReasonCode | None = None
     etag: str | None = None
     version_id: str | None = None
     content_type: str | None = None
@@ -324,7 +326,7 @@ async def release(
     claimed: Claim,
     *,
     delay_s: float,
-    reason: str | None = None,
+    reason: ReasonCode | None = None,
     counted: bool = True,
 ) -> int | None:
     """Give a claim back: `uploaded` again, due after `delay_s`, or at once if it is a newer upload.
@@ -348,14 +350,14 @@ async def release(
 
 async def mark_missing(
     connection: Connection, claimed: Claim, *, revision: int, next_check_s: float
-) -> str | None:
+) -> State | None:
     """Write down under the claim that there is no object; returns the new state.
 
     `pending` again where only a vague hint said that there was one and the policy lives on, else
     `failed` with `missing`; in both cases the store is asked again while the policy lives. None
     if the claim is lost or a newer upload has been recorded.
     """
-    state = await connection.fetchval(
+    state: State | None = await connection.fetchval(
         f"""
         UPDATE attachments AS a
         SET state = CASE WHEN a.etag IS NULL AND {ALIVE} THEN 'pending' ELSE 'failed' END,
@@ -370,7 +372,7 @@ async def mark_missing(
         """,
         *claimed.fence, revision, next_check_s, claimed.attachment.organization_id,
     )  # fmt: skip
-    return str(state) if state is not None else None
+    return state
 
 
 async def process_again(connection: Connection, attachment_id: int) -> bool:
@@ -402,13 +404,13 @@ _AFTER_MISSING = f"""CASE WHEN {ALIVE} THEN {NEXT_CHECK}
 
 async def settle_missing(
     connection: Connection, seen: Attachment, *, next_check_s: float
-) -> str | None:
+) -> State | None:
     """Write down that the store has no object, if nothing happened since `seen` was read.
 
     `pending` waits on while its policy lives and is `expired` after; what had an object is
     `failed`. Returns the new state; None if the row has moved.
     """
-    state = await connection.fetchval(
+    state: State | None = await connection.fetchval(
         f"""
         UPDATE attachments AS a
         SET state = CASE WHEN a.state IN ('ready', 'rejected', 'failed') THEN 'failed'
@@ -422,7 +424,7 @@ async def settle_missing(
         """,
         seen.id, seen.revision, seen.state, LATE_UPLOAD_S, next_check_s,
     )  # fmt: skip
-    return str(state) if state is not None else None
+    return state
 
 
 async def settle_unchanged(connection: Connection, seen: Attachment) -> None:

@@ -14,6 +14,7 @@ from shared.errors import ObjectMissing
 from shared.lifecycle import ALIVE, NEXT_CHECK, Claim, held, unless_copied
 from shared.log import get_logger
 from shared.metrics import OLDER_OBJECTS
+from shared.states import State
 from shared.storage import Storage, StoredObject
 
 log = get_logger(__name__)
@@ -52,33 +53,33 @@ def note_older(row: Attachment, found: StoredObject, *, seen_by: str) -> None:
 
 async def set_aside(
     connection: Connection, claimed: Claim, *, revision: int, next_check_s: float
-) -> str | None:
+) -> State | None:
     """Set the object of a claimed row aside; returns the new state.
 
     None if the claim is lost or a newer upload has been recorded; nothing has changed then.
     """
-    state = await connection.fetchval(
+    state: State | None = await connection.fetchval(
         f"UPDATE attachments AS a SET {_SET_ASIDE} WHERE {held(6)} AND a.revision = $4"
         " RETURNING a.state",
         *claimed.fence, revision, next_check_s, claimed.attachment.organization_id,
     )  # fmt: skip
-    return str(state) if state is not None else None
+    return state
 
 
 async def settle_older(
     connection: Connection, seen: Attachment, *, next_check_s: float
-) -> str | None:
+) -> State | None:
     """Set the object of a row aside that no worker has, if nothing happened since it was read.
 
     Returns the new state; None if the row has moved.
     """
-    state = await connection.fetchval(
+    state: State | None = await connection.fetchval(
         f"UPDATE attachments AS a SET {_SET_ASIDE} WHERE a.id = $1 AND a.revision = $2"
         " AND a.state = $3 AND a.state <> 'processing' AND a.deleted_at IS NULL"
         " AND a.organization_id = $4 RETURNING a.state",
         seen.id, seen.revision, seen.state, seen.organization_id, next_check_s,
     )  # fmt: skip
-    return str(state) if state is not None else None
+    return state
 
 
 async def delete_own(storage: Storage, key: str, row: Attachment) -> bool:

@@ -12,17 +12,16 @@ from typing import Any
 from shared.attachments import COLUMNS, MAX_COUNTED, Attachment
 from shared.database import Connection
 from shared.keys import MAX_ID
-
-STATES = ("pending", "uploaded", "processing", "ready", "rejected", "failed", "expired")
-"""Every state, in the order of an attachment's life (design.md)."""
+from shared.reasons import ReasonCode
+from shared.states import STATES, State
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
     """Attachments that are not deleted, in one of `states`; None is any reason or organization."""
 
-    states: Sequence[str] = STATES
-    reason: str | None = None
+    states: Sequence[State] = STATES
+    reason: ReasonCode | None = None
     organization_id: int | None = None
 
 
@@ -45,7 +44,7 @@ async def list_ids(
 
 async def count_states(
     connection: Connection, organization_id: int | None = None, *, most: int = MAX_COUNTED
-) -> dict[str, int]:
+) -> dict[State, int]:
     """Count the attachments of each state that are not deleted, to `most` + 1 at most."""
     wanted = Selection(organization_id=organization_id)
     key, where, values = _range("state", STATES, wanted)
@@ -60,7 +59,7 @@ async def count_states(
 
 
 async def estimate_state(
-    connection: Connection, state: str, organization_id: int | None = None
+    connection: Connection, state: State, organization_id: int | None = None
 ) -> int:
     """Estimate how many are in a state by the planner's statistics; above MAX_COUNTED, no row read.
 
@@ -111,7 +110,8 @@ def _walk(
     selection: Selection, columns: str, direction: str, limit: int, **bounds: int
 ) -> tuple[str, list[Any]]:
     """Write a statement that walks each state, or the one reason, by id and merges the rows."""
-    column, walked = "state", selection.states
+    column: str = "state"
+    walked: Sequence[str] = selection.states
     if selection.reason is not None:
         column, walked = "reason", (selection.reason,)
     key, where, values = _range(column, walked, selection, **bounds)

@@ -5,7 +5,36 @@ attempts were used up. `attachments retry` takes up whatever has a reason.
 """
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal, get_args
+
+RejectedCode = Literal["too_large", "reserved_type", "type_not_allowed"]
+"""Why a file may not be kept."""
+
+FileCode = Literal["damaged", "too_expensive", "encrypted", "unsupported"]
+"""What a decoder may say of a file."""
+
+DecoderCode = Literal["decoder_died", "decoder_stalled", "decoder_fault"]
+"""How a decoder or the libmagic process failed."""
+
+UndecodableCode = Literal[FileCode, "decoder_died"]
+"""Why a file that is kept has no thumbnail, or not the whole of it."""
+
+CopyCode = Literal["source_missing", "copy_failed"]
+"""Why a copy could not be made."""
+
+ReasonCode = Literal[
+    RejectedCode,
+    UndecodableCode,
+    "missing",
+    "store_unavailable",
+    "store_refused",
+    "changing",
+    DecoderCode,
+    CopyCode,
+    "attempts_used_up",
+    "internal_error",
+]
+"""What this release writes. A row may have a code of another release that runs meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +53,7 @@ def _tried_again(sentence: str) -> Reason:
     return Reason(sentence, final=False)
 
 
-REASONS: Final[dict[str, Reason]] = {
+REASONS: Final[dict[ReasonCode, Reason]] = {
     # The file may not be kept: always `rejected`.
     "too_large": _final("The object is larger than an upload may be."),
     "reserved_type": _final("Files of this type are not accepted."),
@@ -48,14 +77,14 @@ REASONS: Final[dict[str, Reason]] = {
     "internal_error": _tried_again("Processing failed on an error of the service."),
 }
 
-UNDECODABLE: Final = frozenset({"damaged", "too_expensive", "encrypted", "unsupported"})
-"""What a decoder may say of a file."""
+_SENTENCES: Final[dict[str, str]] = {code: each.sentence for code, each in REASONS.items()}
 
-NO_OBJECT: Final = frozenset({"missing", "source_missing", "copy_failed"})
+UNDECODABLE: Final[frozenset[FileCode]] = frozenset(get_args(FileCode))
+
+NO_OBJECT: Final[frozenset[ReasonCode]] = frozenset({"missing", *get_args(CopyCode)})
 """Reasons of a `failed` attachment that has no object: none was found, or none was copied."""
 
 
 def sentence(code: str) -> str:
     """Give the sentence of a code; of one that an older release wrote, the code itself."""
-    reason = REASONS.get(code)
-    return reason.sentence if reason else code
+    return _SENTENCES.get(code, code)

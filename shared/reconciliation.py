@@ -20,6 +20,7 @@ from shared.lifecycle import WakeUp
 from shared.notifications import UploadEvent
 from shared.part_settings import WaitSettings
 from shared.reasons import NO_OBJECT
+from shared.states import MEASURED, UNDER_WAY
 from shared.storage import Storage, StoredObject
 
 PAGE = 1000
@@ -66,7 +67,7 @@ async def walk_rows(connection: Connection, after: int) -> list[Attachment]:
 
 def _is_settled(row: Attachment) -> bool:
     """Whether the row claims an object that no worker is about to look at."""
-    return row.state in ("ready", "rejected") or (
+    return row.state in MEASURED or (
         row.state == "failed" and row.reason not in NO_OBJECT and row.etag is not None
     )
 
@@ -196,7 +197,7 @@ class Reconciliation:
         self, attachment_id: int, key: str, found: StoredObject, row: Attachment | None
     ) -> Difference | None:
         named = row is not None and row.thumbnail_key == key
-        if row is not None and row.state in ("uploaded", "processing"):
+        if row is not None and row.state in UNDER_WAY:
             return None  # a worker is about to make it, or to remove it
         if row is not None and named and not predates(found, row):
             self._thumbnails.add(attachment_id)

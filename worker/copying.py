@@ -23,6 +23,7 @@ from shared.fences import admit
 from shared.lifecycle import COPY_ATTEMPTS, WakeUp
 from shared.log import get_logger
 from shared.part_copies import copy_object
+from shared.reasons import CopyCode
 from shared.storage import Storage, open_storage
 from shared.turns import Turns
 from worker.pipeline import Tools
@@ -186,7 +187,7 @@ class Copying:
         for wake_up in copied.woken if copied is not None else ():
             self._on_copied(wake_up)
 
-    async def _fail(self, row: Attachment, reason: str) -> None:
+    async def _fail(self, row: Attachment, reason: CopyCode) -> None:
         if await self._tools.database.run(copies.fail, row, reason=reason):
             log.warning("copy failed", attachment=row.id, reason=reason)
 

@@ -188,7 +188,7 @@ async def _decode(tools: Tools, row: Attachment, box: Box, descriptor: int) -> T
 
 
 def _is_last_death(tools: Tools, row: Attachment, fault: DecoderFault) -> bool:
-    return str(fault) == "decoder_died" and row.attempt >= tools.settings.attempts
+    return fault.code == "decoder_died" and row.attempt >= tools.settings.attempts
 
 
 def _check_age(tools: Tools, found: StoredObject, row: Attachment) -> None:

@@ -39,6 +39,7 @@ from shared.errors import (
 from shared.lifecycle import Claim, Outcome, WakeUp
 from shared.log import get_logger
 from shared.metrics import open_metrics
+from shared.reasons import ReasonCode
 from shared.settings import Settings
 from shared.storage import open_storage
 from shared.throttle import Throttle
@@ -325,7 +326,7 @@ class Runtime:
         except StoreError as error:
             await self._try_again(claim, "store_unavailable", error)
         except DecoderFault as error:
-            await self._try_again(claim, str(error), error)
+            await self._try_again(claim, error.code, error)
         except ClaimLost:
             log.info("another worker took over", attachment=row.id)
             self._let_go(claim)
@@ -399,7 +400,7 @@ class Runtime:
             await self._database.run(lifecycle.process_again, row.id)
         log.info("object set aside", attachment=row.id, state=state)
 
-    async def _try_again(self, claim: Claim, reason: str, error: Exception) -> None:
+    async def _try_again(self, claim: Claim, reason: ReasonCode, error: Exception) -> None:
         row = claim.attachment
         last = row.attempt >= self._settings.attempts
         fields = {"attachment": row.id, "attempt": row.attempt, "reason": reason, "final": last}

@@ -7,6 +7,7 @@ from shared.lifecycle import WakeUp
 from shared.log import get_logger
 from shared.notifications import UploadEvent
 from shared.reasons import NO_OBJECT
+from shared.states import END_STATES, MEASURED
 from shared.storage import StoredObject
 from worker.patience import Gate
 from worker.pipeline import Tools, drop_thumbnail
@@ -42,9 +43,7 @@ async def probe(tools: Tools, row: Attachment, *, gate: Gate) -> WakeUp | None:
         await _leave_alone(tools, row, found)
         return None
     known = row.etag == found.etag and row.version_id in (None, found.version_id)
-    described = row.state in ("ready", "rejected") or (
-        row.state == "failed" and row.reason not in NO_OBJECT
-    )
+    described = row.state in MEASURED or (row.state == "failed" and row.reason not in NO_OBJECT)
     if known and described:
         await tools.database.run(lifecycle.settle_unchanged, row)
         return None
@@ -61,7 +60,7 @@ async def probe(tools: Tools, row: Attachment, *, gate: Gate) -> WakeUp | None:
 
 async def _leave_elsewhere(tools: Tools, row: Attachment) -> None:
     """Ask no more about a row that names another bucket; what lies here is not its object."""
-    if row.state in ("ready", "rejected", "failed"):
+    if row.state in END_STATES:
         await tools.database.run(lifecycle.settle_unchanged, row)
     else:
         await tools.database.run(
@@ -75,7 +74,7 @@ async def _leave_alone(tools: Tools, row: Attachment, found: StoredObject) -> No
     older_objects.note_older(row, found, seen_by="sweep")
     await drop_thumbnail(tools.storage, row)
     # The row describes another object than the older one: that one is gone.
-    lost = row.state in ("ready", "rejected", "failed") and row.etag not in (None, found.etag)
+    lost = row.state in END_STATES and row.etag not in (None, found.etag)
     settle = lifecycle.settle_missing if lost else older_objects.settle_older
     state = await tools.database.run(settle, row, next_check_s=tools.settings.pending_check)
     if state is None and row.thumbnail_name is not None:

@@ -29,8 +29,7 @@ from deploy.client.wire import (
     post_file,
 )
 from shared.errors import AttachmentsError
-
-DONE = ("ready", "rejected", "failed", "expired")
+from shared.states import SETTLED
 
 PARALLEL = 8
 POLL_FROM_S = 0.05
@@ -239,7 +238,7 @@ class _Client:
             result,
             seconds=ended - started if started is not None else 0.0,
             processing_seconds=ended - stored
-            if stored is not None and result.state in DONE
+            if stored is not None and result.state in SETTLED
             else None,
         )
 
@@ -269,7 +268,7 @@ class _Client:
                     async with asyncio.timeout(left_s):
                         url = f"{self.base}/{result.id}"
                         result = result.told(await ask(self.api, "GET", url, expected=200))
-                if result.state in DONE:
+                if result.state in SETTLED:
                     return result
                 if time.monotonic() > deadline:
                     return replace(

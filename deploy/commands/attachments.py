@@ -20,12 +20,13 @@ if TYPE_CHECKING:
     from shared.attachments import Attachment
     from shared.database import Database
     from shared.overview import Selection
+    from shared.states import State
 
 AT_A_TIME = 1000
 """Rows of one statement, so that each ends well within the server's time limit."""
 
-State = Annotated[str | None, typer.Option(metavar="STATE", help="Such as failed or ready.")]
-Reason = Annotated[
+OneState = Annotated[str | None, typer.Option(metavar="STATE", help="Such as failed or ready.")]
+OneReason = Annotated[
     str | None, typer.Option(metavar="CODE", help="A code of the README's table of reasons.")
 ]
 
@@ -59,8 +60,8 @@ def show(attachment_id: AttachmentId, as_json: Json = False, data_dir: DataDir =
 
 def list_attachments(
     organization: OneOrganization = None,
-    state: State = None,
-    reason: Reason = None,
+    state: OneState = None,
+    reason: OneReason = None,
     limit: Annotated[int, typer.Option(min=1, max=100_000, help="The newest so many.")] = 50,
     before: Annotated[
         int | None, typer.Option(metavar="ID", min=1, max=MAX_ID, help="Only older ones than this.")
@@ -98,7 +99,9 @@ def count(
     from shared.overview import count_states, estimate_state
     from shared.part_settings import DatabaseSettings
 
-    async def work(database: "Database", _: DatabaseSettings) -> tuple[dict[str, int], list[str]]:
+    async def work(
+        database: "Database", _: DatabaseSettings
+    ) -> "tuple[dict[State, int], list[State]]":
         await check_organization(database, organization)
         counts = await database.run(count_states, organization)
         estimated = [state for state, number in counts.items() if number > MAX_COUNTED]
@@ -124,20 +127,22 @@ def select(
     state: str | None,
     reason: str | None,
     *,
-    states: tuple[str, ...] | None = None,
+    states: "tuple[State, ...] | None" = None,
 ) -> "Selection":
     """Make a selection of what `--organization`, `--state` and `--reason` say.
 
     `states` are those that may be asked for, by default all. Raises Misused.
     """
-    from shared.overview import STATES, Selection
+    from shared.overview import Selection
     from shared.reasons import REASONS
+    from shared.states import STATES
 
     known = STATES if states is None else states
-    check_word("--state", state, known)
-    check_word("--reason", reason, tuple(REASONS))
+    one = check_word("--state", state, known)
     return Selection(
-        states=known if state is None else (state,), reason=reason, organization_id=organization
+        states=known if one is None else (one,),
+        reason=check_word("--reason", reason, tuple(REASONS)),
+        organization_id=organization,
     )
 
 

@@ -1,11 +1,13 @@
 """Options that many commands have, and the rules of their values."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import typer
 
 from deploy.commands.environment import Misused
+
+Word = TypeVar("Word", bound=str)
 
 MAX_ID = 2**63 - 1
 LOCAL = Path(".attachments")
@@ -33,8 +35,11 @@ def check_name(option: str, text: str) -> str:
     return name
 
 
-def check_word(option: str, word: str | None, allowed: tuple[str, ...]) -> str | None:
+def check_word(option: str, word: str | None, allowed: tuple[Word, ...]) -> Word | None:
     """Give a word that is one of a list, or None. Raises Misused, which names the list."""
-    if word is not None and word not in allowed:
-        raise Misused(f"{option}: must be one of {', '.join(allowed)}")
-    return word
+    if word is None:
+        return None
+    for each in allowed:
+        if each == word:
+            return each
+    raise Misused(f"{option}: must be one of {', '.join(allowed)}")

@@ -10,6 +10,7 @@ from deploy.commands.options import LOCAL, MAX_ID, DataDir, Json, check_name
 if TYPE_CHECKING:
     from shared.database import Database
     from shared.organizations import Organization
+    from shared.states import State
 
 COUNTED = 10_000
 """Up to how many attachments of each state an organization's are counted in the list."""
@@ -55,12 +56,13 @@ def list_organizations(
     """List organizations with the number of their attachments by state, to 10,000 each."""
     from deploy.commands import report
     from shared import organizations
-    from shared.overview import STATES, count_states
+    from shared.overview import count_states
     from shared.part_settings import DatabaseSettings
+    from shared.states import STATES
 
     async def work(
         database: "Database", _: DatabaseSettings
-    ) -> "tuple[list[tuple[Organization, dict[str, int]]], bool]":
+    ) -> "tuple[list[tuple[Organization, dict[State, int]]], bool]":
         found = await database.run(organizations.list_organizations, after=after, limit=limit + 1)
         listed = [
             (each, await database.run(count_states, each.id, most=COUNTED))

@@ -5,18 +5,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deploy.commands.attachments import Reason, check_organization, select
+from deploy.commands.attachments import OneReason, check_organization, select
 from deploy.commands.environment import Misused, note, tell, with_database
 from deploy.commands.options import LOCAL, MAX_ID, DataDir, OneOrganization
 
 if TYPE_CHECKING:
     from shared.database import Database
     from shared.overview import Selection
+    from shared.states import State
 
 AT_A_TIME = 500
 
-BY_STATE = ("failed", "rejected")
-BY_REASON = ("ready", *BY_STATE)
+BY_STATE: "tuple[State, ...]" = ("failed", "rejected")
+BY_REASON: "tuple[State, ...]" = ("ready", *BY_STATE)
 """States that are tried again: a ready one only if it has a reason, so never by state alone."""
 
 
@@ -28,7 +29,7 @@ def retry(
     state: Annotated[
         str | None, typer.Option(metavar="failed|rejected", help="Retry all in this state.")
     ] = None,
-    reason: Reason = None,
+    reason: OneReason = None,
     organization: OneOrganization = None,
     data_dir: DataDir = LOCAL,
 ) -> None:

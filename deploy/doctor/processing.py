@@ -17,6 +17,7 @@ from shared.errors import ObjectMissing, StoreError
 from shared.links import Links
 from shared.probes import Arrival
 from shared.reasons import sentence
+from shared.states import SETTLED
 from shared.web_proxies import proxy_for
 
 POLL_EVERY_S = 0.2
@@ -25,7 +26,6 @@ LINGER_S = 1.0
 
 MAX_BYTES = 1024 * 1024
 REDIRECTS = 10  # as many as aiohttp follows
-DONE = ("ready", "rejected", "failed", "expired")
 
 
 async def check_event(examination: Examination) -> Verdict:
@@ -126,7 +126,7 @@ async def _wait_until_done(examination: Examination) -> Attachment:
     loop = asyncio.get_running_loop()
     begin = loop.time()
     row = await _read(examination)
-    while row.state not in DONE and loop.time() < begin + examination.wait_s:
+    while row.state not in SETTLED and loop.time() < begin + examination.wait_s:
         if row.uploaded_at is None and not examination.works("event"):
             break  # waited for long enough
         await asyncio.sleep(POLL_EVERY_S)

@@ -7,8 +7,8 @@ import pytest
 from rich.cells import cell_len
 
 from deploy.commands.attachments import table
-from shared.overview import STATES
 from shared.reasons import REASONS
+from shared.states import STATES
 from tests.acceptance.test_retry_command import create, put
 from tests.commands import command
 from tests.service import Service

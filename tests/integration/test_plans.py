@@ -28,8 +28,10 @@ from shared.attachments import Attachment, Filter, NewAttachment
 from shared.database import SERVER_SETTINGS
 from shared.lifecycle import Claim, Outcome
 from shared.notifications import UploadEvent
-from shared.overview import STATES, Selection
+from shared.overview import Selection
+from shared.reasons import ReasonCode
 from shared.settings import load_settings
+from shared.states import STATES, State
 from tests.conftest import clone_database
 from tests.stack import Stack
 
@@ -661,7 +663,10 @@ async def test_a_list_reads_no_more_of_a_large_organization_than_it_shows_and_co
 @pytest.mark.parametrize("reason", [None, "missing", "too_large"])
 @pytest.mark.parametrize("states", [STATES, *((state,) for state in STATES)], ids=",".join)
 async def test_an_operators_list_reads_no_more_than_it_may_show(
-    connection: Explaining, states: tuple[str, ...], reason: str | None, organization: int | None
+    connection: Explaining,
+    states: tuple[State, ...],
+    reason: ReasonCode | None,
+    organization: int | None,
 ) -> None:
     wanted = Selection(states=states, reason=reason, organization_id=organization)
     for call in (

@@ -19,6 +19,7 @@ from shared.database import Connection
 from shared.due import SWEEP_WINDOW, Due, Duty, take_due
 from shared.lifecycle import Claim, Outcome, Recorded, WakeUp
 from shared.notifications import UploadEvent
+from shared.states import EndState
 from tests.conftest import clone_database
 from tests.stack import Stack
 
@@ -69,7 +70,9 @@ class Table:
         assert claim is not None
         return claim
 
-    async def finished(self, etag: str = "a", state: str = "ready", **found: Any) -> Attachment:
+    async def finished(
+        self, etag: str = "a", state: EndState = "ready", **found: Any
+    ) -> Attachment:
         """Insert an attachment that is done."""
         claim = await self.claimed(etag)
         assert await self.finish(claim, Outcome(state=state, etag=etag, **found))
@@ -207,7 +210,7 @@ async def test_row57_only_a_newer_sequencer_counts(
 
 @pytest.mark.parametrize("state", ["uploaded", "processing", "ready", "rejected"])
 async def test_row56_an_event_of_the_object_we_know_changes_nothing(
-    table: Table, state: str
+    table: Table, state: Any
 ) -> None:
     row = await table.uploaded("a")
     if state != "uploaded":
@@ -270,7 +273,7 @@ async def test_an_object_we_gave_up_on_is_taken_up_again(table: Table, state: st
 @pytest.mark.parametrize("hint", [{}, {"removed": True}], ids=["vague", "removed"])
 @pytest.mark.parametrize("state", ["ready", "rejected"])
 async def test_row58_59_a_vague_hint_about_what_is_done_asks_the_store(
-    table: Table, state: str, hint: dict[str, Any]
+    table: Table, state: EndState, hint: dict[str, Any]
 ) -> None:
     row = await table.finished("a", state, size=5)
     assert await table.record(event(row, **hint)) == []
@@ -631,7 +634,7 @@ async def test_nothing_is_due_when_the_policy_is_over(table: Table) -> None:
 
 
 @pytest.mark.parametrize("state", ["rejected", "failed"])
-async def test_resized_is_never_true_without_a_thumbnail(table: Table, state: str) -> None:
+async def test_resized_is_never_true_without_a_thumbnail(table: Table, state: EndState) -> None:
     claim = await table.claimed("a")
     await table.run(lifecycle.announce_thumbnail, claim, "img.png", lease_s=30.0)
     assert await table.finish(claim, Outcome(state=state, reason="too_large", etag="a"))
@@ -917,7 +920,7 @@ async def test_a_newer_upload_does_not_wait_for_an_older_ones_backoff(table: Tab
     "state", ["pending", "expired", "deleted", "uploaded", "ready", "rejected", "failed"]
 )
 async def test_there_is_no_further_round_for_what_promises_no_thumbnail(
-    table: Table, state: str
+    table: Table, state: Any
 ) -> None:
     row = await table.create()
     await table.set(row.id, "deleted_at = now()" if state == "deleted" else f"state = '{state}'")

@@ -10,6 +10,7 @@ import pytest
 import pytest_asyncio
 
 from shared.attachments import Attachment
+from shared.states import STATES
 from tests.acceptance.test_end_to_end import photo
 from tests.conftest import StartService
 from tests.resources import PATH, open_bucket
@@ -19,7 +20,6 @@ from tests.stack import BUCKET, Stack
 if TYPE_CHECKING:
     from types_aiobotocore_s3 import S3Client
 
-STATES = ("pending", "uploaded", "processing", "ready", "rejected", "failed", "expired")
 NOWHERE = "http://127.0.0.1:9"
 FOREIGN = "attachments.elsewhere.example:8000"
 

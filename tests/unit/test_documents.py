@@ -12,6 +12,7 @@ from api.documents import RELATIONSHIPS, Documents
 from shared.attachments import Attachment
 from shared.links import Links
 from shared.settings import Settings
+from shared.states import State
 from tests.service import make_settings
 
 ORIGIN = "http://api.example"
@@ -169,7 +170,7 @@ def test_the_creator_is_the_person_of_the_token() -> None:
     ],
 )
 def test_a_reason_is_shown_with_its_sentence_once_it_is_final(
-    state: str, reason: str | None, shown: dict[str, str] | None
+    state: State, reason: Any, shown: dict[str, str] | None
 ) -> None:
     assert resource(replace(ROW, state=state, reason=reason))["meta"]["reason"] == shown
 

@@ -1,10 +1,11 @@
 """The table of reasons: what the documentation says is what the code does."""
 
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
-from shared.reasons import REASONS, UNDECODABLE, sentence
+from shared.reasons import REASONS, UNDECODABLE, ReasonCode, sentence
 
 README = Path(__file__).parents[2] / "README.md"
 
@@ -24,10 +25,11 @@ def documented() -> dict[str, list[str]]:
 
 def test_every_reason_is_documented_and_no_other() -> None:
     assert list(documented()) == list(REASONS)
+    assert sorted(REASONS) == sorted(get_args(ReasonCode))
 
 
 @pytest.mark.parametrize("code", REASONS)
-def test_a_reason_is_documented_as_it_is(code: str) -> None:
+def test_a_reason_is_documented_as_it_is(code: ReasonCode) -> None:
     said, state, again = documented()[code]
     assert said == REASONS[code].sentence == sentence(code)
     assert (again == "no") is REASONS[code].final

@@ -10,6 +10,7 @@ from typing import Final
 
 from shared.errors import DecoderFault, Undecodable
 from shared.log import get_logger
+from shared.reasons import UndecodableCode
 from worker.decoding.forks import Source
 from worker.decoding.formats import Box
 from worker.decoding.process import Decoder, TooExpensive
@@ -269,14 +270,14 @@ class Decoders:
                 raise await self._measured(kind, organization, descriptor, error.code) from None
 
     async def measure(
-        self, kind: Box, organization: int, descriptor: int, code: str
+        self, kind: Box, organization: int, descriptor: int, code: UndecodableCode
     ) -> Undecodable:
         """Read no more than the header of a file; gives what it tells, with that code."""
         async with self._gate.turn(organization):
             return await self._measured(kind, organization, descriptor, code)
 
     async def _measured(
-        self, kind: Box, organization: int, descriptor: int, code: str
+        self, kind: Box, organization: int, descriptor: int, code: UndecodableCode
     ) -> Undecodable:
         told = Undecodable(code, carries_more=kind is Box.IMAGES)
         if kind is Box.IMAGES:

@@ -7,7 +7,7 @@ belongs to one of them.
 
 import struct
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 HEADER: Final = struct.Struct("!II")
 """Lengths of the JSON and of the bytes that follow it."""
@@ -48,4 +48,4 @@ class Thumbnail:
     height: int | None
     pages: int | None = None
     carries_more: bool
-    reason: str | None = None
+    reason: Literal["damaged"] | None = None

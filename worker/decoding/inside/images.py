@@ -9,7 +9,7 @@ import os
 import warnings
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, Literal
 
 from PIL import Image, ImageChops, ImageFile
 
@@ -63,7 +63,7 @@ class Thumbnail:
     height: int | None
     pages: int | None = None
     carries_more: bool
-    reason: str | None = None
+    reason: Literal["damaged"] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

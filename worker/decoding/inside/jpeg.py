@@ -12,6 +12,7 @@ from typing import Any, BinaryIO, Final
 
 from PIL import JpegImagePlugin
 
+from shared.reasons import FileCode
 from worker.decoding.inside.polyglots import BLANK
 
 MAX_SCANS: Final = 100
@@ -64,7 +65,7 @@ class Header:
     progressive: bool = False
     single_scan: bool = False
     scans: list[int] = field(default_factory=list)
-    fault: str | None = None
+    fault: FileCode | None = None
 
 
 def read_header(file: BinaryIO) -> Header:
@@ -80,7 +81,7 @@ def read_header(file: BinaryIO) -> Header:
     return header
 
 
-def _walk(file: BinaryIO, header: Header) -> str | None:
+def _walk(file: BinaryIO, header: Header) -> FileCode | None:
     size = file.seek(0, os.SEEK_END)
     file.seek(2)
     for _ in range(MAX_SEGMENTS):
@@ -142,7 +143,7 @@ def _next_marker(file: BinaryIO) -> int | None:
     return window[found.end() - 1]
 
 
-def _read_frame(marker: int, body: bytes, header: Header) -> str | None:
+def _read_frame(marker: int, body: bytes, header: Header) -> FileCode | None:
     """Read precision in bits, height, width, and the components (T.81, B.2.2); give a fault."""
     if len(body) < 6:
         return "damaged"

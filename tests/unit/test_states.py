@@ -1,0 +1,66 @@
+"""States and reasons in statements: the type checker does not read SQL, so this test does."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from shared.lifecycle import Duty
+from shared.reasons import REASONS
+from shared.states import END_STATES, MEASURED, SETTLED, STATES, UNDER_WAY, EndState
+
+ROOT = Path(__file__).parents[2]
+OTHER_WORDS = {"second"}
+"""Quoted words of the same statements that are neither state nor reason."""
+
+
+def statements() -> Iterator[tuple[str, str]]:
+    """Find strings of the code that name the column `state` and quote a word."""
+    for package in ("api", "worker", "shared", "deploy"):
+        for path in sorted((ROOT / package).rglob("*.py")):
+            if "migrations" in path.parts:
+                continue
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.JoinedStr):
+                    text = "".join(
+                        str(part.value) if isinstance(part, ast.Constant) else "…"
+                        for part in node.values
+                    )
+                elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                    text = node.value
+                else:
+                    continue
+                if re.search(r"\bstate\b(?! of)", text) and re.search(r"'[a-z_]+'", text):
+                    yield f"{path.relative_to(ROOT)}:{node.lineno}", text
+
+
+def test_statements_name_only_states_and_reasons_that_exist() -> None:
+    known = {*STATES, *REASONS, *Duty, *OTHER_WORDS}
+    found = list(statements())
+    assert len(found) > 10
+    assert [
+        f"{place} {word}"
+        for place, text in found
+        for word in re.findall(r"'([a-z_]+)'", text)
+        if word not in known
+    ] == []
+
+
+def test_the_table_allows_the_states_that_the_code_knows() -> None:
+    first = next((ROOT / "shared/migrations/versions").glob("0001_*.py")).read_text("utf-8")
+    allowed = re.search(r"CHECK \(state IN\s*\(([^)]*)\)", first)
+    assert allowed is not None
+    assert tuple(re.findall(r"'(\w+)'", allowed[1])) == STATES
+
+
+@pytest.mark.parametrize("group", [UNDER_WAY, MEASURED, END_STATES, SETTLED])
+def test_a_group_of_states_has_no_word_of_its_own(group: tuple[str, ...]) -> None:
+    assert set(group) < set(STATES)
+
+
+def test_processing_ends_in_a_settled_state() -> None:
+    assert set(MEASURED) < set(get_args(EndState)) < set(SETTLED)
+    assert not set(UNDER_WAY) & set(SETTLED)
