@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import io
+from contextlib import suppress
 
 import psutil  # type: ignore[import-untyped]  # its stubs are a package that we do not lock
 import pytest
@@ -62,10 +63,15 @@ def fresh(worker: WorkerProcess) -> list[psutil.Process]:
 
 
 async def kill_at_work(worker: WorkerProcess) -> None:
-    """Kill all decoders of a worker once one of them has a job."""
+    """Kill the decoders that the test has suspended, once one of them has a job.
+
+    A new one may measure the file by then, and must live.
+    """
     await until(lambda: asyncio.sleep(0, has_job(worker.pid)))
     for child in decoders(worker):
-        child.kill()
+        with suppress(psutil.NoSuchProcess):
+            if child.status() == psutil.STATUS_STOPPED:
+                child.kill()
 
 
 async def test_f4_an_upload_whose_decoder_dies_is_tried_again(
