@@ -1,3 +1,3 @@
 """The version of this release; pyproject.toml has the same, which a test compares."""
 
-VERSION = "0.1.0"
+VERSION = "0.2.0"
