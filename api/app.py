@@ -30,7 +30,7 @@ from shared.metrics import open_metrics
 from shared.quotas import Quotas
 from shared.settings import Settings
 from shared.shares import open_shares
-from shared.storage import open_storage
+from shared.store_client import open_storage
 from shared.turns import Turns
 
 

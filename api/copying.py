@@ -18,7 +18,7 @@ from shared.database import DatabaseAway
 from shared.errors import Busy, ObjectChanged, ObjectMissing, StoreError, StoreRefused
 from shared.log import get_logger
 from shared.quotas import QuotaExceeded
-from shared.storage import StoredObject
+from shared.stored_objects import StoredObject
 from shared.turns import Turns
 
 MAX_COPIED_AT_ONCE = 64 * 1024 * 1024

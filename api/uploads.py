@@ -10,7 +10,7 @@ from shared.addresses import without_credentials
 from shared.copies import Wanted
 from shared.errors import ObjectMissing, StoreRefused
 from shared.settings import Settings
-from shared.storage import StoredObject
+from shared.stored_objects import StoredObject
 from shared.turns import Turns
 
 LOOKUPS, LOOKUPS_EACH, LOOKUP_WAIT_S = 9, 3, 30

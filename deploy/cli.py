@@ -94,7 +94,7 @@ def worker(data_dir: DataDir = LOCAL) -> None:
     settings = read_settings(data_dir)
     import asyncio
 
-    from shared.storage import open_storage
+    from shared.store_client import open_storage
     from worker.__main__ import run
 
     async def open_and_close() -> None:

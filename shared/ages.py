@@ -8,7 +8,7 @@ two clocks are apart.
 
 from shared.attachments import Attachment
 from shared.log import get_logger
-from shared.storage import StoredObject
+from shared.stored_objects import StoredObject
 
 MARGIN_S = 5.0
 """By how much an object must be older than its row, in seconds. `Date` and `Last-Modified` are

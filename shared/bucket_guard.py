@@ -12,7 +12,8 @@ from shared.bucket_owner import MARKER, Owner, claim_bucket, has_used
 from shared.database import Database, DatabaseAway, DatabaseForbids
 from shared.errors import BucketForeign, StoreError, StoreUnavailable
 from shared.log import get_logger
-from shared.storage import Storage, StoredObject
+from shared.storage import Storage
+from shared.stored_objects import StoredObject
 
 RECHECK_S: Final = 30.0
 """How often the marker is read once it is known to be ours: one GET for each process."""

@@ -16,7 +16,8 @@ from shared.database import Connection, Database
 from shared.deployment import deployment_id
 from shared.errors import ObjectEmpty, ObjectMissing, StoreRefused, StoreUnavailable
 from shared.sequence import find_greatest_row
-from shared.storage import Storage, StoredObject
+from shared.storage import Storage
+from shared.stored_objects import StoredObject
 
 MARKER: Final = f"{keys.PREFIX}deployment"
 """No attachment has this key, since no id is written so. It is below the prefix of uploads, so that

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from shared.attachments import Attachment
-from shared.storage import StoredObject
+from shared.stored_objects import StoredObject
 
 
 class Kind(StrEnum):

@@ -15,7 +15,8 @@ from shared.lifecycle import ALIVE, NEXT_CHECK, Claim, held, unless_copied
 from shared.log import get_logger
 from shared.metrics import OLDER_OBJECTS
 from shared.states import State
-from shared.storage import Storage, StoredObject
+from shared.storage import Storage
+from shared.stored_objects import StoredObject
 
 log = get_logger(__name__)
 _count = itertools.count(1)

@@ -10,7 +10,8 @@ from typing import Any
 
 from shared.errors import StoreError, StoreRefused
 from shared.spellings import is_plain
-from shared.storage import Storage, StoredObject
+from shared.storage import Storage
+from shared.stored_objects import StoredObject
 
 IN_ONE_BYTES = 512 * 1024 * 1024
 """Up to this size an object is copied in one request."""
@@ -69,11 +70,11 @@ async def _copy_parts(
 ) -> str:
     if not is_plain(source_key):
         raise StoreRefused("the source key is not plain")
-    upload_id = await storage.begin_parts(key, content_type=content_type)
+    upload_id = await storage.multipart.begin(key, content_type=content_type)
     try:
         parts: list[Any] = []
         for number, (first, last) in enumerate(plan(pin.size, part_bytes=PART_BYTES), 1):
-            etag = await storage.copy_part(
+            etag = await storage.multipart.copy(
                 key,
                 upload_id,
                 number,
@@ -84,10 +85,10 @@ async def _copy_parts(
                 last=last,
             )
             parts.append({"PartNumber": number, "ETag": etag})
-        return await storage.end_parts(key, upload_id, parts)
+        return await storage.multipart.end(key, upload_id, parts)
     except BaseException:
         with suppress(StoreError):  # what stays is removed by the next copy or with the attachment
-            await storage.drop_parts(key, upload_id)
+            await storage.multipart.drop(key, upload_id)
         raise
 
 
@@ -98,5 +99,5 @@ async def remove_unfinished(storage: Storage, key: str) -> None:
     them. Needs s3:ListBucketMultipartUploads and s3:AbortMultipartUpload. May be repeated.
     """
     with suppress(StoreRefused):
-        for upload_id in await storage.unfinished_parts(key):
-            await storage.drop_parts(key, upload_id)
+        for upload_id in await storage.multipart.unfinished(key):
+            await storage.multipart.drop(key, upload_id)

@@ -21,7 +21,8 @@ from shared.notifications import UploadEvent
 from shared.part_settings import WaitSettings
 from shared.reasons import NO_OBJECT
 from shared.states import MEASURED, UNDER_WAY
-from shared.storage import Storage, StoredObject
+from shared.storage import Storage
+from shared.stored_objects import StoredObject
 
 PAGE = 1000
 CHUNK = 4096

@@ -6,7 +6,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from unittest import mock
 
 from shared.errors import ObjectMissing
-from shared.storage import Storage, open_storage
+from shared.storage import Storage
+from shared.store_client import open_storage
 from tests.proxy import Proxy, running_proxy
 from tests.service import make_settings
 from tests.stack import BUCKET, Stack

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Literal
 from unittest import mock
 
 from shared.bucket_owner import MARKER
-from shared.storage import Storage, open_storage
+from shared.storage import Storage
+from shared.store_client import open_storage
 from tests.service import make_settings
 from tests.stack import Stack
 

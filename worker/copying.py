@@ -12,19 +12,14 @@ from contextlib import asynccontextmanager, suppress
 from shared import content_types, copies
 from shared.attachments import Attachment
 from shared.database import DatabaseAway
-from shared.errors import (
-    Busy,
-    ObjectChanged,
-    ObjectMissing,
-    StoreError,
-    StoreRefused,
-)
+from shared.errors import Busy, ObjectChanged, ObjectMissing, StoreError, StoreRefused
 from shared.fences import admit
 from shared.lifecycle import COPY_ATTEMPTS, WakeUp
 from shared.log import get_logger
 from shared.part_copies import copy_object
 from shared.reasons import CopyCode
-from shared.storage import Storage, open_storage
+from shared.storage import Storage
+from shared.store_client import open_storage
 from shared.turns import Turns
 from worker.pipeline import Tools
 

@@ -4,7 +4,7 @@ from shared.attachments import Attachment
 from shared.errors import Rejected
 from shared.limits import allows
 from shared.settings import Settings
-from shared.storage import StoredObject
+from shared.stored_objects import StoredObject
 
 
 def judge(row: Attachment, found: StoredObject, content_type: str, settings: Settings) -> None:

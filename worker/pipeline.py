@@ -27,7 +27,8 @@ from shared.errors import (
 )
 from shared.lifecycle import Claim, Outcome
 from shared.settings import Settings
-from shared.storage import Storage, StoredObject
+from shared.storage import Storage
+from shared.stored_objects import StoredObject
 from worker.decoding.formats import Box, box_of, promises_thumbnail
 from worker.decoding.pool import Decoders
 from worker.decoding.protocol import Thumbnail

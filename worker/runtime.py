@@ -41,7 +41,7 @@ from shared.log import get_logger
 from shared.metrics import open_metrics
 from shared.reasons import ReasonCode
 from shared.settings import Settings
-from shared.storage import open_storage
+from shared.store_client import open_storage
 from shared.throttle import Throttle
 from worker.copying import open_copying
 from worker.decoding.pool import Decoders

@@ -8,7 +8,7 @@ from shared.log import get_logger
 from shared.notifications import UploadEvent
 from shared.reasons import NO_OBJECT
 from shared.states import END_STATES, MEASURED
-from shared.storage import StoredObject
+from shared.stored_objects import StoredObject
 from worker.patience import Gate
 from worker.pipeline import Tools, drop_thumbnail
 

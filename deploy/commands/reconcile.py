@@ -66,7 +66,7 @@ async def _reconcile(
     from shared.deployment import find_prefix
     from shared.publisher import Publisher
     from shared.reconciliation import Reconciliation
-    from shared.storage import open_storage
+    from shared.store_client import open_storage
 
     counts: Counter[tuple[str, bool]] = Counter()
     prefix = await find_prefix(database, settings)

@@ -5,7 +5,7 @@ import secrets
 from deploy.doctor.examination import Examination, Verdict, failed, ok
 from shared.errors import ObjectMissing, SettingsError, StoreRefused, StoreUnavailable
 from shared.keys import PREFIX
-from shared.storage import open_storage
+from shared.store_client import open_storage
 
 REFUSALS = {
     "NoSuchBucket": ("there is no such bucket", "create it, or correct ATTACHMENTS_S3_BUCKET"),

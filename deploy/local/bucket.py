@@ -24,7 +24,7 @@ async def check_bucket(settings: Settings, *, mend: bool) -> None:
     database and store answered and it is still undecided, that is said.
     """
     from shared.database import open_database
-    from shared.storage import open_storage
+    from shared.store_client import open_storage
 
     async with open_database(settings) as database, open_storage(settings) as storage:
         try:

@@ -192,7 +192,7 @@ class Stack:
     async def _start_store(self) -> None:
         if self.servers.seaweedfs is not None:
             await self.servers.seaweedfs.start()
-        from shared.storage import open_storage
+        from shared.store_client import open_storage
 
         async with open_storage(self.settings) as storage:
             try:

@@ -31,7 +31,8 @@ from shared.bucket_guard import BucketGuard
 from shared.database import Database
 from shared.lifecycle import Claim
 from shared.settings import Settings
-from shared.storage import Storage, StoredObject
+from shared.storage import Storage
+from shared.stored_objects import StoredObject
 from tests.benchmarks.photos import Photo, large_photo, small_photo
 from tests.benchmarks.processes import cpu_s
 from tests.benchmarks.report import at_most, make_table

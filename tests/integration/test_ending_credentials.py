@@ -16,7 +16,8 @@ import pytest
 import pytest_asyncio
 
 from shared.errors import StoreUnavailable
-from shared.storage import Storage, open_storage
+from shared.storage import Storage
+from shared.store_client import open_storage
 from tests.credential_sources import CredentialSource, running_source
 from tests.data import images
 from tests.moto_server import running_moto

@@ -14,7 +14,7 @@ import pytest
 import pytest_asyncio
 
 from shared.attachments import Attachment
-from shared.storage import open_storage
+from shared.store_client import open_storage
 from tests.conftest import StartService, StartWorker, clone_database
 from tests.dialects import DIALECTS, ORDERED, Dialect
 from tests.service import Answer, Service, running_service, until

@@ -8,7 +8,7 @@ import pytest
 
 from deploy.commands.environment import read_settings
 from deploy.local.services import is_consumed
-from shared.storage import open_storage
+from shared.store_client import open_storage
 from tests.commands import command
 from tests.conftest import StartService, StartWorker
 from tests.data import images

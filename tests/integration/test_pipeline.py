@@ -11,7 +11,8 @@ from shared import lifecycle
 from shared.bucket_guard import BucketGuard
 from shared.database import open_database
 from shared.errors import DecoderFault, ObjectEmpty
-from shared.storage import Storage, StoredObject
+from shared.storage import Storage
+from shared.stored_objects import StoredObject
 from tests.data import images
 from tests.objects import exists, opened_storage
 from tests.service import Service

@@ -8,7 +8,7 @@ import pytest
 
 from api.sns import open_sns
 from shared.errors import StoreUnavailable
-from shared.storage import open_storage
+from shared.store_client import open_storage
 from shared.web_proxies import is_own_network, proxy_for
 from tests.amazon import HOST, pem, running_amazon
 from tests.dialects import TOPIC

@@ -14,14 +14,10 @@ from uuid import uuid4
 import pytest
 import pytest_asyncio
 
-from shared.errors import (
-    ObjectChanged,
-    ObjectEmpty,
-    ObjectMissing,
-    StoreRefused,
-    StoreUnavailable,
-)
-from shared.storage import Storage, StoredObject, open_storage
+from shared.errors import ObjectChanged, ObjectEmpty, ObjectMissing, StoreRefused, StoreUnavailable
+from shared.storage import Storage
+from shared.store_client import open_storage
+from shared.stored_objects import StoredObject
 from tests.objects import content, exists, opened_storage
 from tests.service import make_settings
 from tests.stack import BUCKET, Stack

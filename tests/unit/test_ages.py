@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from shared import ages
 from shared.ages import MARGIN_S, is_older_than_row, predates
 from shared.attachments import Attachment
-from shared.storage import StoredObject
+from shared.stored_objects import StoredObject
 from tests.unit.rows import attachment
 
 AGES = st.floats(0, 1e9)

@@ -9,15 +9,9 @@ from hypothesis import strategies as st
 
 from shared import keys
 from shared.errors import IdsUndecided
-from shared.sequence import (
-    KEY_PAGES,
-    LONGER_LISTINGS,
-    MAX_LISTINGS,
-    STEP,
-    _Search,
-    raised_above,
-)
-from shared.storage import Storage, StoredObject
+from shared.sequence import KEY_PAGES, LONGER_LISTINGS, MAX_LISTINGS, STEP, _Search, raised_above
+from shared.storage import Storage
+from shared.stored_objects import StoredObject
 
 NINE = 10**9
 

@@ -8,7 +8,7 @@ from typing import get_args
 
 import pytest
 
-from shared.lifecycle import Duty
+from shared.due import Duty
 from shared.reasons import REASONS
 from shared.states import END_STATES, MEASURED, SETTLED, STATES, UNDER_WAY, EndState
 

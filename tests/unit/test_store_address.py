@@ -14,7 +14,8 @@ from botocore.config import Config
 from shared.errors import SettingsError
 from shared.settings import Settings
 from shared.signing import Credentials, presigned_get
-from shared.storage import object_url, open_storage
+from shared.storage import object_url
+from shared.store_client import open_storage
 from tests.service import make_settings
 
 KEY = "attachments/files/000/000/004/original/img.png"
