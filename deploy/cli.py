@@ -28,7 +28,7 @@ from deploy.commands.organizations import organizations_app
 from deploy.commands.reconcile import reconcile
 from deploy.commands.retrying import retry
 from deploy.commands.tokens import tokens_app
-from deploy.doctor import doctor
+from deploy.doctor.command import doctor
 from shared.errors import AttachmentsError, SettingsError
 from shared.foreign import forget_foreign_variables
 from shared.plain import escape_lines
@@ -179,7 +179,7 @@ def upload(
 
     from deploy.client import upload_report
     from deploy.client.upload import upload_files
-    from deploy.commands import report
+    from deploy.commands import output
     from shared.attachments import ATTACHABLE_TYPES
 
     if (attachable_type is None) != (attachable_id is None):
@@ -190,7 +190,7 @@ def upload(
         if not stat.S_ISREG(status.st_mode):
             raise Misused(f"FILE '{file}': must be a regular file")
     api_url, token, organization_id = read_client(data_dir)
-    with report.upload_bars([status.st_size for status in found]) as on_progress:
+    with output.upload_bars([status.st_size for status in found]) as on_progress:
         uploaded = asyncio.run(
             upload_files(
                 api_url, token, organization_id, files, attachable_type=attachable_type,
@@ -199,7 +199,7 @@ def upload(
             )
         )  # fmt: skip
     if as_json:
-        report.print_json([upload_report.uploaded_json(item) for item in uploaded])
+        output.print_json([upload_report.uploaded_json(item) for item in uploaded])
     else:
         upload_report.print_uploaded(uploaded)
     raise typer.Exit(0 if all(item.succeeded for item in uploaded) else 1)

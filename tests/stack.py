@@ -10,7 +10,9 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
-from deploy.embedded import EmbeddedPostgres, EmbeddedSeaweedFS, EmbeddedValkey, Webhook
+from deploy.embedded.postgres import EmbeddedPostgres
+from deploy.embedded.seaweedfs import EmbeddedSeaweedFS, Webhook
+from deploy.embedded.valkey import EmbeddedValkey
 from shared.broker import queue_name
 
 EVENTS_TOKEN = "events-token-of-the-tests"

@@ -7,7 +7,7 @@ from typing import Any
 
 from deploy.client.upload import Uploaded
 from deploy.commands.lines import fit, shorten
-from deploy.commands.report import plain
+from deploy.commands.output import plain
 
 WORD = 20
 """Cells of an id, a state and a code at most: no code of ours is wider, but the API sends them."""

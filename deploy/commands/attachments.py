@@ -33,7 +33,7 @@ OneReason = Annotated[
 
 def show(attachment_id: AttachmentId, as_json: Json = False, data_dir: DataDir = LOCAL) -> None:
     """Show an attachment as it stands in the database, whoever owns it, deleted or not."""
-    from deploy.commands import report
+    from deploy.commands import output
     from shared.addresses import without_credentials
     from shared.attachments import FIELDS, find_any
     from shared.part_settings import DatabaseSettings
@@ -53,9 +53,9 @@ def show(attachment_id: AttachmentId, as_json: Json = False, data_dir: DataDir =
     if row.temp_url is not None:
         values["temp_url"] = without_credentials(row.temp_url)
     if as_json:
-        report.print_json(values)
+        output.print_json(values)
     else:
-        report.print_table(("attachment", ""), values.items())
+        output.print_table(("attachment", ""), values.items())
 
 
 def list_attachments(
@@ -70,7 +70,7 @@ def list_attachments(
     data_dir: DataDir = LOCAL,
 ) -> None:
     """List attachments that are not deleted, the newest first."""
-    from deploy.commands import report
+    from deploy.commands import output
     from shared.part_settings import DatabaseSettings
 
     wanted = select(organization, state, reason)
@@ -82,9 +82,9 @@ def list_attachments(
     found = with_database(data_dir, DatabaseSettings, work)
     rows = found[:limit]
     if as_json:
-        report.print_json([_described(row) for row in rows])
+        output.print_json([_described(row) for row in rows])
     else:
-        for line in table(rows, report.width()):
+        for line in table(rows, output.width()):
             tell(line)
     if len(found) > limit:
         note(f"there are more: --before {rows[-1].id} lists those that are older")
@@ -94,7 +94,7 @@ def count(
     organization: OneOrganization = None, as_json: Json = False, data_dir: DataDir = LOCAL
 ) -> None:
     """Count the attachments of each state; above 100,000 it is an estimate."""
-    from deploy.commands import report
+    from deploy.commands import output
     from shared.attachments import MAX_COUNTED
     from shared.overview import count_states, estimate_state
     from shared.part_settings import DatabaseSettings
@@ -111,9 +111,9 @@ def count(
 
     counts, estimated = with_database(data_dir, DatabaseSettings, work)
     if as_json:
-        report.print_json({"states": counts, "estimated": estimated})
+        output.print_json({"states": counts, "estimated": estimated})
         return
-    report.print_table(
+    output.print_table(
         ("state", "attachments"),
         (
             (state, f"about {number}" if state in estimated else number)
@@ -173,7 +173,7 @@ async def _newest(
 def table(rows: "Sequence[Attachment]", width: int) -> list[str]:
     """Write a table of one line for each row, no wider than `width` cells."""
     from deploy.commands.lines import fit
-    from deploy.commands.report import plain
+    from deploy.commands.output import plain
 
     columns: list[tuple[str, list[str]]] = [
         (">id", [plain(row.id) for row in rows]),

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar, overload
 
-from deploy.files import read_private
+from deploy.private_files import read_private
 from shared.errors import AttachmentsError, SettingsError
 from shared.plain import escape
 

@@ -28,7 +28,7 @@ def list_letters(
     """List the kept messages, the newest first, without their bodies."""
     from dataclasses import asdict
 
-    from deploy.commands import report
+    from deploy.commands import output
     from shared import dead_letters
     from shared.part_settings import DatabaseSettings
 
@@ -38,9 +38,9 @@ def list_letters(
         lambda database, _: database.run(dead_letters.list_newest, limit=limit),
     )
     if as_json:
-        report.print_json([asdict(letter) for letter in letters])
+        output.print_json([asdict(letter) for letter in letters])
         return
-    report.print_table(
+    output.print_table(
         ("id", "last", "count", "came by", "origin", "dialect", "bytes", "reason"),
         (
             (
@@ -69,7 +69,7 @@ def show_letter(
     from base64 import b64encode
     from dataclasses import asdict
 
-    from deploy.commands import report
+    from deploy.commands import output
     from shared import dead_letters
     from shared.part_settings import DatabaseSettings
 
@@ -86,9 +86,9 @@ def show_letter(
     if raw:
         sys.stdout.buffer.write(body)
     elif as_json:
-        report.print_json({**asdict(letter), "body_base64": b64encode(body).decode()})
+        output.print_json({**asdict(letter), "body_base64": b64encode(body).decode()})
     else:
-        report.print_table(("dead letter", ""), asdict(letter).items())
+        output.print_table(("dead letter", ""), asdict(letter).items())
         for line in body.decode(errors="replace").split("\n"):
             tell(line)
 

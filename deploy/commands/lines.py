@@ -17,7 +17,7 @@ def fit(columns: Sequence[Column], width: int, *, spare: Sequence[str] = ()) -> 
     """Write a line of titles, and one for each row, no wider than `width` cells where possible.
 
     Only the last column is shortened. `spare` are titles, those first that are left out first.
-    Values must be harmless already (`report.plain`).
+    Values must be harmless already (`output.plain`).
     """
     *kept, (last, names) = columns
     for title in spare:

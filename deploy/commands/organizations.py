@@ -54,7 +54,7 @@ def list_organizations(
     data_dir: DataDir = LOCAL,
 ) -> None:
     """List organizations with the number of their attachments by state, to 10,000 each."""
-    from deploy.commands import report
+    from deploy.commands import output
     from shared import organizations
     from shared.overview import count_states
     from shared.part_settings import DatabaseSettings
@@ -72,7 +72,7 @@ def list_organizations(
 
     listed, more = with_database(data_dir, DatabaseSettings, work)
     if as_json:
-        report.print_json(
+        output.print_json(
             [
                 {
                     "id": each.id,
@@ -87,7 +87,7 @@ def list_organizations(
             ]
         )
     else:
-        report.print_table(
+        output.print_table(
             ("id", "name", "created", *STATES),
             (
                 (each.id, each.name, each.created_at, *(_shown(counts[state]) for state in STATES))

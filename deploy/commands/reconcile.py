@@ -118,7 +118,7 @@ class _TextLines:
 
     def difference(self, difference: "Difference") -> None:
         """Print one."""
-        from deploy.commands.report import plain
+        from deploy.commands.output import plain
 
         shown = _describe(difference)
         details = [] if shown["id"] is None else [f"id {shown['id']}"]

@@ -57,7 +57,7 @@ def create_token(
 
     import asyncpg
 
-    from deploy.commands import audit, report
+    from deploy.commands import audit, output
     from shared import organizations
     from shared.part_settings import DatabaseSettings
 
@@ -93,11 +93,11 @@ def create_token(
 
     token = with_database(data_dir, DatabaseSettings, work)
     if as_json:
-        report.print_json({"id": token.id, "token": token.plain, "scope": token.scope,
+        output.print_json({"id": token.id, "token": token.plain, "scope": token.scope,
                            "expires_at": token.expires_at})  # fmt: skip
     else:
         tell(token.plain)
-    until = f"until {report.plain(token.expires_at)}" if token.expires_at else "until it is revoked"
+    until = f"until {output.plain(token.expires_at)}" if token.expires_at else "until it is revoked"
     note(
         f"This is token {token.id}, scope {token.scope}, good {until}."
         f" It is not shown again: only its digest is kept. `attachments tokens revoke {token.id}`"
@@ -112,7 +112,7 @@ def list_tokens(
     """List the tokens of an organization, revoked and expired ones too, without their secrets."""
     from dataclasses import asdict
 
-    from deploy.commands import report
+    from deploy.commands import output
     from shared import organizations
     from shared.part_settings import DatabaseSettings
 
@@ -122,9 +122,9 @@ def list_tokens(
 
     tokens = with_database(data_dir, DatabaseSettings, work)
     if as_json:
-        report.print_json([asdict(token) for token in tokens])
+        output.print_json([asdict(token) for token in tokens])
         return
-    report.print_table(
+    output.print_table(
         (
             "id",
             "name",

@@ -28,7 +28,7 @@ def usage(
     data_dir: DataDir = LOCAL,
 ) -> None:
     """Show what organizations use and their quotas; counts those that are not counted yet."""
-    from deploy.commands import report
+    from deploy.commands import output
     from shared import quotas
     from shared.part_settings import UsageSettings
 
@@ -42,9 +42,9 @@ def usage(
 
     rows = with_database(data_dir, UsageSettings, work)
     if as_json:
-        report.print_json(rows)
+        output.print_json(rows)
     else:
-        report.print_table(
+        output.print_table(
             ("organization", "attachments", "of", "bytes", "of", "uploads today", "of", "as of"),
             (
                 (

@@ -17,13 +17,13 @@ from deploy.doctor.database import check_database, check_schema
 from deploy.doctor.deletion import check_deletion
 from deploy.doctor.examination import Examination, Status, Verdict, failed, ok, skipped
 from deploy.doctor.owner import check_owner
+from deploy.doctor.posting import GRANT, MAY_NOT, check_cors, check_upload, draw
 from deploy.doctor.processing import check_event, check_links, check_thumbnail
 from deploy.doctor.removal import remove_probes
 from deploy.doctor.rights import check_rights
 from deploy.doctor.seal import check_seal
 from deploy.doctor.sequence import check_sequence
 from deploy.doctor.store import check_store
-from deploy.doctor.upload import GRANT, MAY_NOT, check_cors, check_upload, draw
 from shared import log
 from shared.database import DatabaseAway, DatabaseForbids
 from shared.errors import AttachmentsError, SettingsError

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from deploy.commands.report import WIDTH_ELSEWHERE, plain
+from deploy.commands.output import WIDTH_ELSEWHERE, plain
 from deploy.doctor.examination import Status, Verdict
 
 STYLES = {

@@ -4,9 +4,3 @@ Each class is one server in one directory, on loopback, with the credentials and
 given. `start` may be repeated on the same directory and finds the same data; `stop` ends it well,
 `kill` as a crash would.
 """
-
-from deploy.embedded.postgres import EmbeddedPostgres
-from deploy.embedded.seaweedfs import EmbeddedSeaweedFS, Webhook
-from deploy.embedded.valkey import EmbeddedValkey
-
-__all__ = ["EmbeddedPostgres", "EmbeddedSeaweedFS", "EmbeddedValkey", "Webhook"]

@@ -18,8 +18,8 @@ import asyncpg
 
 from deploy.embedded.plain_copy import at_plain_path
 from deploy.embedded.ports import HOST, choose_port
-from deploy.embedded.server import START_S, Server, environment, missing
-from deploy.files import write_private
+from deploy.embedded.server_process import START_S, Server, environment, missing
+from deploy.private_files import write_private
 from deploy.processes.supervisor import Child, Program, StartFailed, start
 
 NOT_DURABLE = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}

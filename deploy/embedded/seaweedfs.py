@@ -16,8 +16,8 @@ from botocore.credentials import Credentials
 
 from deploy.embedded.ports import HOST, PARTNER, choose_ports
 from deploy.embedded.seaweedfs_keys import write_security
-from deploy.embedded.server import START_S, Server, environment, missing
-from deploy.files import write_private
+from deploy.embedded.server_process import START_S, Server, environment, missing
+from deploy.private_files import write_private
 from deploy.processes.supervisor import Program, StartFailed, start
 
 PORT_NAMES = (

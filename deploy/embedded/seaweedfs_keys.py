@@ -14,7 +14,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from deploy.files import write_private
+from deploy.private_files import write_private
 
 CERTIFICATES = "tls.pem"
 CONFIGURATION = "security.toml"

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from deploy.embedded.ports import HOST, choose_port
-from deploy.embedded.server import START_S, Server, environment, missing
-from deploy.files import write_private
+from deploy.embedded.server_process import START_S, Server, environment, missing
+from deploy.private_files import write_private
 from deploy.processes.supervisor import Program, start
 
 

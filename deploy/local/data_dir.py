@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from deploy.files import read_private, write_private
+from deploy.private_files import read_private, write_private
 from deploy.processes.supervisor import StartFailed
 
 KEPT = "secrets.json"

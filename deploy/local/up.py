@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deploy.commands.environment import note
-from deploy.files import write_private
 from deploy.local.data_dir import (
     ENVIRONMENT,
     READY,
@@ -20,7 +19,8 @@ from deploy.local.data_dir import (
     read_kept,
     write_kept,
 )
-from deploy.local.ports import api_fault_of, choose
+from deploy.local.stack_ports import api_fault_of, choose
+from deploy.private_files import write_private
 from deploy.processes.supervisor import StartFailed, Supervisor
 from shared.errors import SettingsError
 
@@ -145,7 +145,7 @@ def _forget(ready_files: list[Path]) -> None:
 
 def _check_settings(own: dict[str, str]) -> None:
     """Check all settings, and that the API's address is one of this machine's."""
-    from deploy.local.stack import check_settings
+    from deploy.local.plan import check_settings
 
     faults = []
     try:

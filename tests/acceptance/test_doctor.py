@@ -21,7 +21,8 @@ from aiobotocore.session import get_session
 from deploy.doctor import checks
 from deploy.doctor.checks import diagnose
 from deploy.doctor.report import to_json
-from deploy.embedded import EmbeddedSeaweedFS, EmbeddedValkey
+from deploy.embedded.seaweedfs import EmbeddedSeaweedFS
+from deploy.embedded.valkey import EmbeddedValkey
 from shared import keys, probes
 from shared.settings import load_settings
 from tests.acceptance.test_upload_command import LocalStack, bare_environment, local

@@ -7,7 +7,7 @@ from typing import Protocol, TypeVar
 import pytest_asyncio
 import redis.asyncio
 
-from deploy.embedded import EmbeddedValkey
+from deploy.embedded.valkey import EmbeddedValkey
 from shared.storage import Storage
 from tests.conftest import empty_broker
 from tests.objects import opened_storage, store_proxy

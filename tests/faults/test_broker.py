@@ -10,7 +10,7 @@ import pytest
 import redis.asyncio
 from redis.exceptions import ResponseError
 
-from deploy.embedded import EmbeddedValkey
+from deploy.embedded.valkey import EmbeddedValkey
 from shared.storage import Storage
 from tests.conftest import StartService, StartWorker
 from tests.faults.conftest import Launch

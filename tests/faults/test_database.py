@@ -11,7 +11,7 @@ import psutil  # type: ignore[import-untyped]  # its stubs are a package that we
 import pytest
 import pytest_asyncio
 
-from deploy.embedded import EmbeddedPostgres
+from deploy.embedded.postgres import EmbeddedPostgres
 from shared.database import Connection, open_database
 from shared.schema import migrate
 from shared.storage import Storage

@@ -14,9 +14,8 @@ import pytest_asyncio
 import redis.asyncio
 
 from deploy.doctor.rights import ATTEMPTS
-from deploy.embedded import EmbeddedValkey
 from deploy.embedded.ports import choose_port
-from deploy.embedded.valkey import find_binary
+from deploy.embedded.valkey import EmbeddedValkey, find_binary
 from shared.deployment import deployment_id
 from shared.schema import migrate
 from tests.commands import command

@@ -24,8 +24,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from deploy.embedded import EmbeddedValkey
-from deploy.embedded.valkey import find_binary
+from deploy.embedded.valkey import EmbeddedValkey, find_binary
 from shared.broker import QUEUES, TASK, make_celery, queue_name
 from shared.lifecycle import WakeUp
 from shared.publisher import MAX_BATCH, MAX_QUEUED, MAX_WAITING, Publisher

@@ -15,8 +15,8 @@ import pytest
 import pytest_asyncio
 import redis.asyncio
 
-from deploy.embedded import EmbeddedPostgres
 from deploy.embedded.ports import HOST, choose_port
+from deploy.embedded.postgres import EmbeddedPostgres
 from shared.schema import migrate
 from tests.conftest import StartService, StartWorker
 from tests.consumer import PROGRAM, ConsumerProcess

@@ -10,7 +10,7 @@ from typing import Any
 from PIL import Image
 
 from api.attributes import CREATABLE
-from deploy.doctor.upload import cors_rules
+from deploy.doctor.posting import cors_rules
 from shared.attachments import ATTACHABLE_TYPES
 from tests.service import Service
 from tests.stack import BUCKET

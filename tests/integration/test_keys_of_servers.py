@@ -10,8 +10,9 @@ import asyncpg
 import pytest
 from aiobotocore.session import get_session
 
-from deploy.embedded import EmbeddedPostgres, EmbeddedSeaweedFS, seaweedfs
-from deploy.embedded.postgres import hand_over
+from deploy.embedded import seaweedfs
+from deploy.embedded.postgres import EmbeddedPostgres, hand_over
+from deploy.embedded.seaweedfs import EmbeddedSeaweedFS
 from deploy.embedded.seaweedfs_keys import VALID_DAYS, write_security
 from deploy.processes.supervisor import StartFailed
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.embedded.server import missing
+from deploy.embedded.server_process import missing
 from shared.errors import SettingsError
 from worker.decoding.formats import check_decoders
 

@@ -16,8 +16,9 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from deploy.cli import run
-from deploy.doctor import broker, database, is_origin
+from deploy.doctor import broker, database
 from deploy.doctor.clocks import check_clocks
+from deploy.doctor.command import is_origin
 from deploy.doctor.examination import Examination, failed, ok, skipped, warning
 from deploy.doctor.report import is_healthy, print_verdicts, to_json
 from deploy.doctor.store import check_store

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deploy.cli import _show_bug
-from deploy.commands import report
+from deploy.commands import output
 from deploy.local.console import Console
 from shared import log
 from shared.plain import escape, escape_lines
@@ -75,7 +75,7 @@ def test_what_is_hostile_is_shown_in_ascii() -> None:
 def test_json_is_lossless(capsys: pytest.CaptureFixture[str]) -> None:
     value = {"name": HOSTILE, "nested": [{HOSTILE: Path(os.fsdecode(b"/caf\xe9"))}], "n": 1.5}
 
-    report.print_json(value)
+    output.print_json(value)
 
     out = capsys.readouterr().out
     assert not raw(out)

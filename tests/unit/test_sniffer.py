@@ -27,8 +27,8 @@ from tests.unit.test_sniff import measure
 from worker.sandbox.privileges import BOX_USER
 from worker.sniffing import child, sniffer
 from worker.sniffing.identify import sniff
+from worker.sniffing.process import Child, Server
 from worker.sniffing.protocol import HEADER, MAX_ANSWER_BYTES, MAX_ASKED_BYTES, MAX_PIECES
-from worker.sniffing.server import Child, Server
 from worker.sniffing.signatures import image_type
 from worker.sniffing.sniffer import Sniffers
 
@@ -465,7 +465,7 @@ async def test_one_that_computes_too_long_for_its_question_is_ended_by_the_kerne
 ) -> None:
     what = "child.identify.identify = lambda *_: iter(lambda: [0 for _ in iter(int, 1)], 0)"
     monkeypatch.setattr(sys, "executable", changed_box(tmp_path, what))
-    monkeypatch.setattr("worker.sniffing.server.CPU_SHARE", 0.01)
+    monkeypatch.setattr("worker.sniffing.process.CPU_SHARE", 0.01)
     started = Sniffers(timeout_s=60)
     with structlog.testing.capture_logs() as logged:
         assert (await identify(started, TEXT)).startswith("text/plain")

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from deploy.embedded.ports import HOST, choose_port
-from deploy.local.ports import USUAL_PORT, choose
-from deploy.local.stack import PORTS
+from deploy.local.plan import PORTS
+from deploy.local.stack_ports import USUAL_PORT, choose
 from deploy.processes.supervisor import StartFailed
 
 pytestmark = pytest.mark.skipif(

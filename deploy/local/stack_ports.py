@@ -26,7 +26,7 @@ def choose(port: int | None, last: Mapping[str, int]) -> ChosenPorts:
     `port` is what the command line asks for the API; None means the one of last time, 8000, or any
     that is free; 0 means any. Raises StartFailed if a port that the operator named is taken.
     """
-    from deploy.local.stack import METRICS_PORTS, PORTS
+    from deploy.local.plan import METRICS_PORTS, PORTS
 
     api_port, note = _choose_api_port(port, last.get("api", 0))
     chosen = {"api": api_port, **choose_ports(PORTS, last, reserved={api_port})}

@@ -1,0 +1,57 @@
+"""`attachments doctor`: is the service well, and if not, what is wrong and how is it mended?
+
+`checks` lists what is looked at, in order; each file beside it holds the checks of one part.
+Nothing here shows what a server says in its own words: those may repeat an address with its
+password, or a signature.
+"""
+
+from typing import Annotated
+from urllib.parse import urlsplit
+
+import typer
+
+from deploy.commands.environment import Misused
+from deploy.commands.options import LOCAL, DataDir, Json
+
+Origin = Annotated[
+    str | None, typer.Option(metavar="URL", help="Where browsers upload from: https://app.example")
+]
+Wait = Annotated[
+    int, typer.Option(min=1, max=900, help="Seconds to wait for the event, and the thumbnail.")
+]
+
+
+def doctor(
+    origin: Origin = None, wait: Wait = 60, as_json: Json = False, data_dir: DataDir = LOCAL
+) -> None:
+    """Check every part, make a real upload, and tell what is wrong and how to mend it."""
+    from deploy.commands.output import print_json
+    from deploy.doctor.checks import run_doctor
+    from deploy.doctor.report import is_healthy, print_verdicts, progress, to_json
+
+    if origin is not None and not is_origin(origin):
+        raise Misused("--origin: must be a scheme and a host alone, such as https://app.example")
+    with progress(wait) as tell:
+        verdicts = run_doctor(data_dir, origin=origin, wait_s=wait, tell=tell)
+    if as_json:
+        print_json(to_json(verdicts))
+    else:
+        print_verdicts(verdicts)
+    raise typer.Exit(0 if is_healthy(verdicts) else 1)
+
+
+def is_origin(text: str) -> bool:
+    """Whether a text is what a browser sends as Origin (RFC 6454, section 6.2)."""
+    try:
+        parts = urlsplit(text)
+        _ = parts.port
+    except ValueError:
+        return False
+    return (
+        parts.scheme in ("http", "https")
+        and bool(parts.hostname)
+        and text == f"{parts.scheme}://{parts.netloc}"
+        and "@" not in parts.netloc
+        and text.isascii()
+        and not any(letter.isspace() for letter in text)
+    )
