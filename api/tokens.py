@@ -11,6 +11,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from shared.database import Connection, Database
+from shared.errors import AttachmentsError
 
 REMEMBERED_S = 5.0
 MAX_REMEMBERED = 10_000
@@ -77,7 +78,7 @@ async def find_caller(connection: Connection, token_digest: bytes) -> Found | No
     )
 
 
-class TooManyLookUps(Exception):
+class TooManyLookUps(AttachmentsError):
     """A token that was never found here did not get its turn to be looked up in time."""
 
 

@@ -1,29 +1,46 @@
-"""Every failure the service knows, as one tree.
+"""Every failure that the service expects, as one tree.
 
     AttachmentsError
-    ├── SettingsError          the operator's settings cannot be used
-    ├── CannotListen           the API's address is taken, or none of this machine's
-    ├── StoreError             the object store did not do what was asked
-    │   ├── ObjectMissing      there is no such object
-    │   ├── ObjectEmpty        the object has no bytes, so no range of it can be read
-    │   ├── ObjectChanged      the object is no longer the one that was pinned
-    │   ├── StoreRefused       the store answered, and said no
-    │   └── StoreUnavailable   the store did not answer, or asked to come again
-    │       └── BucketForeign  the bucket belongs to another deployment, until it is mended
-    ├── Rejected               the file may not be kept; final, never tried again
-    ├── Undecodable            no thumbnail can be made of the file, which is kept; final
-    ├── DecoderFault           the decoder broke without the file being to blame
-    ├── ObjectOlder            the object was there before its row: it belongs to a lost row
-    ├── IdsTaken               the bucket holds originals with ids that are not handed out yet
-    ├── IdsUndecided           it could not be found out whether there are such originals
-    ├── ClaimLost              another worker holds the attachment now
-    ├── Busy                   the caller has as many places as it may have at one time
-    ├── QueueAway              the queue of events did not answer, or refused
-    ├── UnreadableEvent        an authenticated event that says nothing we can use
-    ├── SnsRefused             a message that SNS did not write, or not for us
-    └── SnsUnreachable         SNS did not give its certificate, or did not confirm
+    ├── SettingsError               the operator's settings cannot be used
+    ├── CannotListen                the API's address is in use, or belongs to another machine
+    ├── DatabaseAway                PostgreSQL is away, refuses us, or is too slow
+    │   ├── DatabaseForbids         the role lacks a privilege
+    │   └── DatabaseRefusesContent  it refuses what one statement holds; waiting does not help
+    ├── NotMigrated                 the schema could not be brought up to this version
+    ├── NotUtf8                     a new database has an encoding that cannot hold every text
+    ├── NameTaken                   an organization has that name already
+    ├── NotCounted                  an organization's usage is not counted yet
+    ├── QuotaExceeded               an organization's quota leaves no room
+    ├── StoreError                  the object store did not do what was asked
+    │   ├── ObjectMissing           there is no such object
+    │   ├── ObjectEmpty             the object has no bytes, so no range of it can be read
+    │   ├── ObjectChanged           the object is no longer the one that was pinned
+    │   ├── StoreRefused            the store answered, and refused
+    │   └── StoreUnavailable        the store did not answer, or asked to come again
+    │       └── BucketForeign       the bucket belongs to another deployment
+    ├── ObjectOlder                 the object is older than its row: it belongs to a lost row
+    ├── IdsTaken                    the bucket holds originals with ids that are still free
+    ├── IdsUndecided                it could not be found out whether there are such originals
+    ├── Rejected                    the file may not be kept; final, never tried again
+    ├── Undecodable                 no thumbnail can be made of the file, which is kept; final
+    ├── DecoderFault                the decoder broke, and the file is not known to be the cause
+    ├── TooExpensive                the decoder computed for longer than one file may
+    ├── ZygoteGone                  the process that forks decoders is gone
+    ├── ClaimLost                   another worker holds the attachment now
+    ├── Busy                        no place became free in time
+    ├── TooManyLookUps              no place became free in time to look up an unknown token
+    ├── QueueAway                   the queue of events did not answer, or refused
+    ├── UnreadableEvent             an authenticated event that holds nothing we can use
+    ├── SnsRefused                  a message that SNS did not write, or that is not for us
+    ├── SnsUnreachable              SNS did not give its certificate, or did not confirm
+    ├── StartFailed                 a process of the local stack could not be started
+    ├── Unusable                    a command cannot do what was asked
+    │   └── Misused                 the command line itself is wrong
+    ├── ApiUnusable                 the client cannot use the API at all
+    └── UploadFault                 the client could not upload one file
 
-Whatever is not in this tree is a bug.
+Those of one module stand in that module, the others here. `api.problems.Problem` is not a failure
+but an answer. Everything else that is raised is a bug.
 """
 
 from shared.reasons import DecoderCode, RejectedCode, UndecodableCode

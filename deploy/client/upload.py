@@ -22,7 +22,7 @@ from deploy.client.wire import (
     API_TIMEOUT_S,
     COME_AGAIN,
     MEDIA_TYPE,
-    Fault,
+    UploadFault,
     ask,
     error_detail,
     origin,
@@ -95,7 +95,7 @@ class Uploaded:
                 thumb=attributes["thumb"],
             )
         except (KeyError, TypeError):
-            raise Fault("unreadable_answer", "The API's answer lacks a member.") from None
+            raise UploadFault("unreadable_answer", "The API's answer lacks a member.") from None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -227,7 +227,7 @@ class _Client:
             self._progress(number, path, size)
             if self.wait:
                 result = await self._wait(result)
-        except Fault as fault:
+        except UploadFault as fault:
             result = replace(result, reason=fault.reason)
         except OSError as error:
             reason = {"code": "unreadable_file", "detail": error.strerror or type(error).__name__}
@@ -288,4 +288,4 @@ def _policy(document: dict[str, Any]) -> tuple[str, dict[str, str]]:
     try:
         return document["meta"]["upload_url"], dict(document["data"]["attributes"]["aws_policy"])
     except (KeyError, TypeError, ValueError):
-        raise Fault("unreadable_answer", "The API's answer has no policy.") from None
+        raise UploadFault("unreadable_answer", "The API's answer has no policy.") from None

@@ -6,15 +6,26 @@ import re
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, BinaryIO, Literal, TypeVar
 from urllib.parse import urlsplit
 
 import aiohttp
 import orjson
 
 from deploy.client.network_faults import why
+from shared.errors import AttachmentsError
 
 T = TypeVar("T")
+
+UploadCode = Literal[
+    "api_refused",
+    "api_unreachable",
+    "store_refused",
+    "store_unreachable",
+    "unreadable_answer",
+    "file_changed",
+]
+"""Why a file could not be uploaded; `deploy.client.upload` adds two of its own."""
 
 MEDIA_TYPE = "application/vnd.api+json"
 
@@ -28,10 +39,10 @@ CHUNK_BYTES = 256 * 1024
 COME_AGAIN = (429, 502, 503, 504)
 
 
-class Fault(Exception):
-    """What ends one file's upload: a stable code and a sentence, as in `meta.reason`."""
+class UploadFault(AttachmentsError):
+    """The upload of one file failed: a stable code and a sentence, as in `meta.reason`."""
 
-    def __init__(self, code: str, detail: str) -> None:
+    def __init__(self, code: UploadCode, detail: str) -> None:
         super().__init__(detail)
         self.reason = {"code": code, "detail": detail}
 
@@ -57,10 +68,10 @@ async def ask(
             text = await answer.read()
         if answer.status == expected:
             return read_document(text)
-        fault = Fault("api_refused", error_detail(answer.status, text))
+        fault = UploadFault("api_refused", error_detail(answer.status, text))
         raise _Again(fault, answer) if answer.status in COME_AGAIN else fault
 
-    return await _repeat(attempt, "API", url)
+    return await _repeat(attempt, "api", url)
 
 
 async def post_file(
@@ -81,7 +92,7 @@ async def post_file(
 
     async def attempt() -> None:
         loop = asyncio.get_running_loop()
-        faults: list[Fault] = []  # aiohttp shows what a body raises as a broken connection
+        faults: list[UploadFault] = []  # aiohttp shows what a body raises as a broken connection
 
         async def body(file: BinaryIO, limit: asyncio.Timeout) -> AsyncIterator[bytes]:
             yield head
@@ -89,7 +100,7 @@ async def post_file(
             while sent < size:
                 chunk = await asyncio.to_thread(file.read, min(CHUNK_BYTES, size - sent))
                 if not chunk:
-                    faults.append(Fault("file_changed", "The file became shorter meanwhile."))
+                    faults.append(UploadFault("file_changed", "The file became shorter meanwhile."))
                     raise faults[0]
                 yield chunk
                 sent += len(chunk)
@@ -114,7 +125,7 @@ async def post_file(
             return
         code = re.search(r"<Code>(\w+)</Code>", text)
         words = f"{answer.status} {code[1]}" if code else str(answer.status)
-        fault = Fault("store_refused", f"The store answered {words}.")
+        fault = UploadFault("store_refused", f"The store answered {words}.")
         raise _Again(fault, answer) if answer.status in (500, *COME_AGAIN) else fault
 
     await _repeat(attempt, "store", url)
@@ -123,7 +134,7 @@ async def post_file(
 class _Again(Exception):
     """A fault that may pass, and after how many seconds the server said to come again."""
 
-    def __init__(self, fault: Fault, answer: aiohttp.ClientResponse) -> None:
+    def __init__(self, fault: UploadFault, answer: aiohttp.ClientResponse) -> None:
         super().__init__(str(fault))
         self.fault = fault
         asked = answer.headers.get("Retry-After", "")
@@ -136,8 +147,14 @@ def origin(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
 
-async def _repeat(attempt: Callable[[], Awaitable[T]], whom: str, url: str) -> T:
-    """Call `attempt` until it answers, with growing pauses; raises Fault when tries run out."""
+_NAMES = {"api": "API", "store": "store"}
+_UNREACHABLE: dict[str, UploadCode] = {"api": "api_unreachable", "store": "store_unreachable"}
+
+
+async def _repeat(
+    attempt: Callable[[], Awaitable[T]], whom: Literal["api", "store"], url: str
+) -> T:
+    """Call `attempt` until it answers, with growing pauses. Raises UploadFault after TRIES."""
     pause_s = 0.25
     for number in range(1, TRIES + 1):
         try:
@@ -145,8 +162,8 @@ async def _repeat(attempt: Callable[[], Awaitable[T]], whom: str, url: str) -> T
         except _Again as again:
             fault, after_s = again.fault, again.after_s
         except (aiohttp.ClientError, ConnectionError, TimeoutError) as error:
-            detail = f"The {whom} could not be reached at {origin(url)}: {why(error)}."
-            fault, after_s = Fault(f"{whom.lower()}_unreachable", detail), 0.0
+            detail = f"The {_NAMES[whom]} could not be reached at {origin(url)}: {why(error)}."
+            fault, after_s = UploadFault(_UNREACHABLE[whom], detail), 0.0
         if number == TRIES:
             raise fault
         # Spread, so that all who were turned away together do not come again together.
@@ -160,7 +177,9 @@ def _form(fields: dict[str, str], boundary: str) -> tuple[bytes, bytes]:
     lines = []
     for name, value in fields.items():
         if not isinstance(value, str) or '"' in name or "\r" in name + value:
-            raise Fault("unreadable_answer", "The API's policy cannot be sent as form fields.")
+            raise UploadFault(
+                "unreadable_answer", "The API's policy cannot be sent as form fields."
+            )
         lines.append(
             f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'
         )
@@ -172,13 +191,13 @@ def _form(fields: dict[str, str], boundary: str) -> tuple[bytes, bytes]:
 
 
 def read_document(body: bytes) -> dict[str, Any]:
-    """Read a JSON:API document. Raises Fault."""
+    """Read a JSON:API document. Raises UploadFault."""
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError:
         document = None
     if not isinstance(document, dict):
-        raise Fault("unreadable_answer", "The API's answer is no JSON:API document.")
+        raise UploadFault("unreadable_answer", "The API's answer is no JSON:API document.")
     return document
 
 
@@ -190,6 +209,6 @@ def error_detail(status: int, body: bytes) -> str:
             f"{error.get('source', {}).get('pointer', '').rpartition('/')[2]} {error['detail']}"
             for error in errors
         ]
-    except (Fault, KeyError, TypeError, AttributeError):
+    except (UploadFault, KeyError, TypeError, AttributeError):
         words = []
     return f"The API answered {status}: {'; '.join(word.strip() for word in words) or 'no reason'}."

@@ -10,7 +10,7 @@ from collections.abc import Collection
 from contextlib import suppress
 from typing import Final
 
-from shared.errors import DecoderFault
+from shared.errors import AttachmentsError, DecoderFault
 from shared.log import get_logger
 from worker.decoding.children import spawn
 from worker.decoding.formats import Box
@@ -28,7 +28,7 @@ ZYGOTES: Final = 2
 log = get_logger(__name__)
 
 
-class ZygoteGone(Exception):
+class ZygoteGone(AttachmentsError):
     """The zygote has died or does not answer. Its decoders have died with it."""
 
 

@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Final
 
-from shared.errors import DecoderFault, Undecodable
+from shared.errors import AttachmentsError, DecoderFault, Undecodable
 from shared.reasons import UNDECODABLE
 from worker.decoding.children import Child, Spawned, spawn
 from worker.decoding.formats import Box
@@ -51,7 +51,7 @@ _OWN_ENDS: Final = frozenset(
 """How a process ends that gives itself up; one that may send no signals takes what is left."""
 
 
-class TooExpensive(Exception):
+class TooExpensive(AttachmentsError):
     """The decoder computed for longer than one file may, which is the file's doing."""
 
 
