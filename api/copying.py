@@ -12,7 +12,7 @@ from api.parts import Parts
 from api.tokens import Caller
 from api.uploads import Source, find_source
 from api.usage import check_growth, growth_refused, quotas_of
-from shared import content_types, copies
+from shared import content_types, copies, copy_claims
 from shared.attachments import Attachment
 from shared.database import DatabaseAway
 from shared.errors import Busy, ObjectChanged, ObjectMissing, StoreError, StoreRefused
@@ -122,7 +122,7 @@ async def _copy_or_leave(parts: Parts, row: Attachment, source: Source) -> Attac
     run = parts.clients.of(row.organization_id).run
     try:
         async with parts.copies.turn(row.organization_id):
-            claimed = await run(copies.claim, row.id, None, lease_s=COPY_LEASE_S)
+            claimed = await run(copy_claims.claim, row.id, None, lease_s=COPY_LEASE_S)
             return row if claimed is None else await _copy(parts, claimed)
     except (Busy, DatabaseAway):
         # No wake-up: the organization has many copies, or its lease brings it back to the sweep.
@@ -154,7 +154,7 @@ async def _copy(parts: Parts, row: Attachment) -> Attachment:
                 content_type=content_type,
             )
     except (ObjectMissing, ObjectChanged):
-        await run(copies.fail, row, reason="source_missing")
+        await run(copy_claims.fail, row, reason="source_missing")
         return await run(copies.show, row)
     except (StoreError, TimeoutError) as error:
         kind = type(error).__name__
@@ -164,7 +164,7 @@ async def _copy(parts: Parts, row: Attachment) -> Attachment:
     except asyncio.CancelledError:
         await asyncio.shield(_leave(parts, row))
         raise
-    copied = await run(copies.record, row, etag, publish_grace_s=parts.settings.publish_grace)
+    copied = await run(copy_claims.record, row, etag, publish_grace_s=parts.settings.publish_grace)
     if copied is None:
         return await run(copies.show, row)
     for wake_up in copied.woken:
@@ -175,5 +175,5 @@ async def _copy(parts: Parts, row: Attachment) -> Attachment:
 async def _leave(parts: Parts, row: Attachment) -> None:
     """Give a claim back, so that a worker copies; should this fail, its lease ends."""
     run, grace_s = parts.clients.of(row.organization_id).run, parts.settings.publish_grace
-    if await run(copies.release, row, delay_s=grace_s):
+    if await run(copy_claims.release, row, delay_s=grace_s):
         parts.publisher.publish(copies.wake_up(row))

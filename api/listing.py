@@ -13,9 +13,10 @@ import asyncpg
 
 from api.problems import bad_request
 from api.queries import MAX_OFFSET, MAX_PAGE_SIZE, Listing, cursor_of, page_link
-from shared import attachments
-from shared.attachments import MAX_COUNTED, Attachment
+from shared import lists
+from shared.attachments import Attachment
 from shared.database import Connection
+from shared.lists import MAX_COUNTED
 from shared.turns import Turns
 
 if TYPE_CHECKING:  # parts hold the walks
@@ -136,7 +137,7 @@ async def _by_cursor(
     connection: Connection, organization_id: int, asked: Listing, base: str
 ) -> Page:
     # One row more than the page tells whether there is a further page.
-    rows = await attachments.page(
+    rows = await lists.page(
         connection, organization_id, asked.filters, descending=asked.descending,
         limit=asked.size + 1, after=asked.after, before=asked.before,
     )  # fmt: skip
@@ -165,14 +166,14 @@ async def _by_number(
 ) -> Page:
     total = walks.estimated(organization_id, asked)
     if total is None:
-        total = await attachments.count(connection, organization_id, asked.filters)
+        total = await lists.count(connection, organization_id, asked.filters)
         if total > MAX_COUNTED:
-            total = await attachments.estimate(connection, organization_id, asked.filters)
+            total = await lists.estimate(connection, organization_id, asked.filters)
         walks.note(organization_id, asked, total)
     offset = (asked.number - 1) * asked.size
     rows = []
     if offset < total:
-        rows = await attachments.page(
+        rows = await lists.page(
             connection, organization_id, asked.filters, descending=asked.descending,
             limit=asked.size, offset=offset,
         )  # fmt: skip

@@ -12,8 +12,8 @@ from aiohttp import web
 
 from api.documents import INCLUDABLE
 from api.problems import MEDIA_TYPE, Problem, about, bad_parameter, bad_request, unsupported
-from shared.attachments import Filter
 from shared.keys import MAX_ID
+from shared.lists import Filter
 
 CURSORS = "https://jsonapi.org/profiles/ethanresnick/cursor-pagination/"
 """The kinds of errors that the JSON:API profile "Cursor Pagination" names begin with this."""

@@ -13,7 +13,7 @@ from api.problems import Problem, document_response, not_found, unsupported
 from api.queries import given, list_name, shortened, unknown_parameter
 from api.tokens import Caller
 from api.uploads import Source
-from shared import attachments, copies, quotas
+from shared import attachments, copies, counting, quotas
 from shared.attachments import Attachment, NewAttachment
 from shared.quotas import NotCounted, QuotaExceeded, Quotas, Usage
 
@@ -64,7 +64,7 @@ async def create_within(
         except NotCounted:
             if last:
                 raise
-            await run(quotas.count_first, caller.organization_id)
+            await run(counting.count_first, caller.organization_id)
     raise AssertionError("unreachable")
 
 
@@ -142,7 +142,7 @@ async def _usage(parts: Parts, caller: Caller) -> Usage:
     usual, run = parts.quotas, parts.clients.of(caller.organization_id).run
     found = await run(quotas.find_usage, caller.organization_id, usual)
     if found is not None and not found[1]:
-        await run(quotas.count_first, caller.organization_id)
+        await run(counting.count_first, caller.organization_id)
         found = await run(quotas.find_usage, caller.organization_id, usual)
     if found is None:
         raise not_found()

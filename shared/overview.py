@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from shared.attachments import COLUMNS, MAX_COUNTED, Attachment
+from shared.attachments import COLUMNS, Attachment
 from shared.database import Connection
 from shared.keys import MAX_ID
+from shared.lists import MAX_COUNTED
 from shared.reasons import ReasonCode
 from shared.states import STATES, State
 

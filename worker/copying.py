@@ -9,7 +9,7 @@ import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 
-from shared import content_types, copies
+from shared import content_types, copies, copy_claims
 from shared.attachments import Attachment
 from shared.database import DatabaseAway
 from shared.errors import Busy, ObjectChanged, ObjectMissing, StoreError, StoreRefused
@@ -84,12 +84,15 @@ class Copying:
                 raise Busy(own=False)
             async with self._turns.turn(organization_id):
                 row = await self._tools.database.run(
-                    copies.claim, attachment_id, copy_attempt, lease_s=self._tools.settings.lease
+                    copy_claims.claim,
+                    attachment_id,
+                    copy_attempt,
+                    lease_s=self._tools.settings.lease,
                 )
                 if row is not None:
                     await self._hold(row)
                 elif copy_attempt is not None:
-                    await self._tools.database.run(copies.drop, attachment_id, copy_attempt)
+                    await self._tools.database.run(copy_claims.drop, attachment_id, copy_attempt)
         except Busy:
             if copy_attempt is not None:
                 await self._come_again(attachment_id, copy_attempt)
@@ -103,7 +106,7 @@ class Copying:
         delay_s = COME_AGAIN_S * random.uniform(0.5, 1.5)  # noqa: S311 - spread
         with suppress(DatabaseAway):  # then it is due after its lease
             await self._tools.database.run(
-                copies.wait, attachment_id, copy_attempt, delay_s=delay_s
+                copy_claims.wait, attachment_id, copy_attempt, delay_s=delay_s
             )
 
     async def _hold(self, row: Attachment) -> None:
@@ -113,13 +116,15 @@ class Copying:
         try:
             while not (await asyncio.wait([copy], timeout=lease_s / 3))[0]:
                 with suppress(DatabaseAway):
-                    if not await self._tools.database.run(copies.renew, row, lease_s=lease_s):
+                    if not await self._tools.database.run(copy_claims.renew, row, lease_s=lease_s):
                         log.info("copy overtaken", attachment=row.id)
                         return
             await copy
         except asyncio.CancelledError:
             with suppress(DatabaseAway):
-                await asyncio.shield(self._tools.database.run(copies.release, row, delay_s=0.0))
+                await asyncio.shield(
+                    self._tools.database.run(copy_claims.release, row, delay_s=0.0)
+                )
             raise
         finally:
             copy.cancel()
@@ -176,14 +181,14 @@ class Copying:
     async def _record(self, row: Attachment, etag: str) -> None:
         """Go on as by an event; if that gets lost, the sweep copies again after the lease."""
         copied = await self._tools.database.run(
-            copies.record, row, etag, publish_grace_s=self._tools.settings.publish_grace
+            copy_claims.record, row, etag, publish_grace_s=self._tools.settings.publish_grace
         )
         log.info("copy overtaken" if copied is None else "copied", attachment=row.id)
         for wake_up in copied.woken if copied is not None else ():
             self._on_copied(wake_up)
 
     async def _fail(self, row: Attachment, reason: CopyCode) -> None:
-        if await self._tools.database.run(copies.fail, row, reason=reason):
+        if await self._tools.database.run(copy_claims.fail, row, reason=reason):
             log.warning("copy failed", attachment=row.id, reason=reason)
 
     async def _try_again(self, row: Attachment, error: Exception) -> None:
@@ -193,7 +198,7 @@ class Copying:
             return
         delay_s = min(5 * 4 ** (attempt - 1), 900) * random.uniform(0.8, 1.2)  # noqa: S311 - spread
         log.warning("copy put off", attachment=row.id, attempt=attempt, error=type(error).__name__)
-        await self._tools.database.run(copies.put_off, row, delay_s=delay_s)
+        await self._tools.database.run(copy_claims.put_off, row, delay_s=delay_s)
 
 
 @asynccontextmanager

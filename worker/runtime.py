@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 import uvloop
 
-from shared import dead_letters, lifecycle, older_objects, quotas
+from shared import counting, dead_letters, lifecycle, older_objects
 from shared.bucket_guard import BucketGuard
 from shared.database import Database, DatabaseAway, open_database
 from shared.deployment import learn_prefix
@@ -481,7 +481,7 @@ class Runtime:
             except Exception:
                 log.exception("dead letters not pruned")
             try:
-                if counted := await self._database.run(quotas.count_waiting):
+                if counted := await self._database.run(counting.count_waiting):
                     log.info("usage counted", organization=counted)
             except DatabaseAway as error:
                 log.warning("usage not counted", error=str(error))

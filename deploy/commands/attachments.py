@@ -95,7 +95,7 @@ def count(
 ) -> None:
     """Count the attachments of each state; above 100,000 it is an estimate."""
     from deploy.commands import output
-    from shared.attachments import MAX_COUNTED
+    from shared.lists import MAX_COUNTED
     from shared.overview import count_states, estimate_state
     from shared.part_settings import DatabaseSettings
 

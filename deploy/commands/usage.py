@@ -65,12 +65,12 @@ def usage(
 async def _one(
     database: "Database", organization_id: int, usual: "Quotas", *, recount: bool
 ) -> dict[str, Any]:
-    from shared import quotas
+    from shared import counting, quotas
 
     found = await database.run(quotas.find_usage, organization_id, usual)
     drift = None
     if found is not None and (recount or not found[1]):
-        drift = await database.run(quotas.recount, organization_id)
+        drift = await database.run(counting.recount, organization_id)
         found = await database.run(quotas.find_usage, organization_id, usual)
     if found is None:
         raise Unusable(f"there is no organization {organization_id}")

@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 
 from api.copying import COPIES_EACH
-from shared import copies, lifecycle, older_objects, quotas
+from shared import copies, copy_claims, counting, lifecycle, older_objects
 from shared.attachments import Attachment
 from shared.copies import Wanted
 from shared.due import take_due
@@ -141,13 +141,13 @@ async def test_a_copy_that_failed_counts_no_bytes(service: Service) -> None:
     async with service.database.acquire() as connection:
         await connection.execute("UPDATE attachments SET promised_bytes = 1000")
         assert await used() == 1000
-        claim = await copies.claim(connection, row.id, None, lease_s=30)
+        claim = await copy_claims.claim(connection, row.id, None, lease_s=30)
         assert claim is not None
-        assert await copies.fail(connection, claim, reason="copy_failed")
+        assert await copy_claims.fail(connection, claim, reason="copy_failed")
         failed = await service.row(row.id)
         assert (failed.state, failed.counted_bytes) == ("failed", 0)
         assert await used() == 0
-        assert not any((await quotas.recount(connection, row.organization_id)).values())
+        assert not any((await counting.recount(connection, row.organization_id)).values())
 
 
 @pytest.mark.usefixtures("all_are_large")
@@ -195,53 +195,53 @@ async def test_a_copy_is_claimed_by_one_and_fenced(service: Service) -> None:
     row = await asked(service)
     async with service.database.acquire() as connection:
         claims = [
-            await copies.claim(connection, row.id, None, lease_s=30),
-            await copies.claim(connection, row.id, None, lease_s=30),
-            await copies.claim(connection, row.id, row.copy_attempt, lease_s=30),
+            await copy_claims.claim(connection, row.id, None, lease_s=30),
+            await copy_claims.claim(connection, row.id, None, lease_s=30),
+            await copy_claims.claim(connection, row.id, row.copy_attempt, lease_s=30),
         ]
         assert [claim is not None for claim in claims] == [True, False, False]
         first = claims[0]
         assert first is not None
-        assert await copies.renew(connection, first, lease_s=30)
-        second = await copies.claim(connection, row.id, first.copy_attempt, lease_s=30)
+        assert await copy_claims.renew(connection, first, lease_s=30)
+        second = await copy_claims.claim(connection, row.id, first.copy_attempt, lease_s=30)
         assert second is not None
-        assert not await copies.renew(connection, first, lease_s=30)
-        assert not await copies.finish(connection, first, "e")
-        assert not await copies.release(connection, first, delay_s=0)
-        assert not await copies.fail(connection, first, reason="copy_failed")
+        assert not await copy_claims.renew(connection, first, lease_s=30)
+        assert not await copy_claims.finish(connection, first, "e")
+        assert not await copy_claims.release(connection, first, delay_s=0)
+        assert not await copy_claims.fail(connection, first, reason="copy_failed")
         assert await copies.ask(connection, row, wanted("b"), grace_s=0)
-        assert not await copies.finish(connection, second, "e")
-        third = await copies.claim(connection, row.id, None, lease_s=30)
+        assert not await copy_claims.finish(connection, second, "e")
+        third = await copy_claims.claim(connection, row.id, None, lease_s=30)
         assert third is not None
         assert third.copy_key == "b"
-        assert await copies.finish(connection, third, "e")
-        assert await copies.claim(connection, row.id, None, lease_s=30) is None
+        assert await copy_claims.finish(connection, third, "e")
+        assert await copy_claims.claim(connection, row.id, None, lease_s=30) is None
 
 
 async def test_a_copy_of_a_lost_row_is_not_that_of_the_row_with_its_id(service: Service) -> None:
     row = await asked(service)
     async with service.database.acquire() as connection:
-        claim = await copies.claim(connection, row.id, None, lease_s=30)
+        claim = await copy_claims.claim(connection, row.id, None, lease_s=30)
         assert claim is not None
         # as far as another organization's row of that id, whose copy is tried for the first time
         await service.execute("UPDATE attachments SET organization_id = organization_id + 1")
         before = await service.row(row.id)
-        assert not await copies.renew(connection, claim, lease_s=99)
-        await copies.put_off(connection, claim, delay_s=99)
-        assert not await copies.release(connection, claim, delay_s=99)
-        assert not await copies.finish(connection, claim, "e")
-        assert not await copies.fail(connection, claim, reason="copy_failed")
+        assert not await copy_claims.renew(connection, claim, lease_s=99)
+        await copy_claims.put_off(connection, claim, delay_s=99)
+        assert not await copy_claims.release(connection, claim, delay_s=99)
+        assert not await copy_claims.finish(connection, claim, "e")
+        assert not await copy_claims.fail(connection, claim, reason="copy_failed")
         assert await service.row(row.id) == before
 
 
 async def test_a_claim_that_is_given_back_counts_no_attempt(service: Service) -> None:
     row = await asked(service)
     async with service.database.acquire() as connection:
-        first = await copies.claim(connection, row.id, None, lease_s=30)
+        first = await copy_claims.claim(connection, row.id, None, lease_s=30)
         assert first is not None
-        assert await copies.release(connection, first, delay_s=0)
-        assert not await copies.renew(connection, first, lease_s=30)
-        again = await copies.claim(connection, row.id, None, lease_s=30)
+        assert await copy_claims.release(connection, first, delay_s=0)
+        assert not await copy_claims.renew(connection, first, lease_s=30)
+        again = await copy_claims.claim(connection, row.id, None, lease_s=30)
         assert again is not None
         assert again.copy_attempt % COPY_ATTEMPTS == 1
 
@@ -250,10 +250,10 @@ async def test_the_stores_event_of_a_copy_does_not_overtake_it(service: Service)
     row = await asked(service)
     event = UploadEvent(bucket=row.bucket, key=row.key, etag="of-the-copy")
     async with service.database.acquire() as connection:
-        claim = await copies.claim(connection, row.id, None, lease_s=30)
+        claim = await copy_claims.claim(connection, row.id, None, lease_s=30)
         assert claim is not None
         await lifecycle.record_uploads(connection, [event], publish_grace_s=15)
-        copied = await copies.record(connection, claim, "of-the-copy", publish_grace_s=15)
+        copied = await copy_claims.record(connection, claim, "of-the-copy", publish_grace_s=15)
     assert copied is not None
     assert copied.woken == []
     assert (copied.attachment.state, copied.attachment.copy_key) == ("uploaded", None)
@@ -274,7 +274,7 @@ async def test_what_is_to_be_copied_is_due_when_processing_ends(service: Service
     seen = await service.row(row.id)
     claim = Claim(attachment=seen)
     async with service.database.acquire() as connection:
-        assert await copies.claim(connection, row.id, None, lease_s=30) is None or (
+        assert await copy_claims.claim(connection, row.id, None, lease_s=30) is None or (
             end == "settle_unchanged"
         )
         await service.execute("UPDATE attachments SET copy_attempt = 1000 WHERE id = $1", row.id)
@@ -295,7 +295,7 @@ async def test_what_is_to_be_copied_is_due_when_processing_ends(service: Service
         )
         assert due is True
         assert (await service.row(row.id)).state != "processing"
-        assert await copies.claim(connection, row.id, 1000, lease_s=30)
+        assert await copy_claims.claim(connection, row.id, 1000, lease_s=30)
 
 
 async def test_a_deleted_row_is_not_purged_while_the_store_may_copy_to_it(

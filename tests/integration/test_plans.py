@@ -15,18 +15,21 @@ from api import token_changes, tokens
 from shared import (
     attachments,
     copies,
+    copy_claims,
     dead_letters,
     due,
     lifecycle,
+    lists,
     older_objects,
     organizations,
     overview,
     reconciliation,
     sequence,
 )
-from shared.attachments import Attachment, Filter, NewAttachment
+from shared.attachments import Attachment, NewAttachment
 from shared.database import SERVER_SETTINGS
 from shared.lifecycle import Claim, Outcome
+from shared.lists import Filter
 from shared.notifications import UploadEvent
 from shared.overview import Selection
 from shared.reasons import ReasonCode
@@ -48,8 +51,8 @@ UPLOADED, PROCESSING, READY, FAILED, DELETED = range(1, 6)
 SCANS = ("Seq Scan on attachments", "Seq Scan on tokens", "Seq Scan on dead_letters")
 
 MODULES: tuple[ModuleType, ...] = (
-    attachments, copies, due, lifecycle, organizations, tokens, token_changes, dead_letters,
-    older_objects, reconciliation, sequence, overview,
+    attachments, lists, copies, copy_claims, lifecycle, due, organizations, tokens, token_changes,
+    dead_letters, older_objects, reconciliation, sequence, overview,
 )  # fmt: skip
 
 COMPOSED = {
@@ -227,47 +230,47 @@ CALLS: dict[str, tuple[Call, Callable[[Any], bool]]] = {
     ),
     "attachments.find": (lambda c: attachments.find(c, READY, USUAL), bool),
     "attachments.find_any": (lambda c: attachments.find_any(c, DELETED), bool),
-    "attachments.count": (lambda c: attachments.count(c, USUAL, []), lambda n: n > 1000),
-    "attachments.count of a big organization": (
-        lambda c: attachments.count(c, BIG, []), lambda n: n > 100_000,
+    "lists.count": (lambda c: lists.count(c, USUAL, []), lambda n: n > 1000),
+    "lists.count of a big organization": (
+        lambda c: lists.count(c, BIG, []), lambda n: n > 100_000,
     ),
-    "attachments.estimate": (
-        lambda c: attachments.estimate(c, BIG, []), lambda n: 150_000 < n < 250_000,
+    "lists.estimate": (
+        lambda c: lists.estimate(c, BIG, []), lambda n: 150_000 < n < 250_000,
     ),
-    "attachments.estimate by not": (
-        lambda c: attachments.estimate(c, BIG, [NOT]), lambda n: 100_000 < n < 250_000,
+    "lists.estimate by not": (
+        lambda c: lists.estimate(c, BIG, [NOT]), lambda n: 100_000 < n < 250_000,
     ),
-    "attachments.count by attachable": (lambda c: attachments.count(c, USUAL, [SEVERAL]), bool),
-    "attachments.count by not": (lambda c: attachments.count(c, USUAL, [NOT]), bool),
-    "attachments.page": (lambda c: attachments.page(c, USUAL, [], limit=50), bool),
-    "attachments.page of a big organization": (
-        lambda c: attachments.page(c, BIG, [], limit=200, descending=True), bool,
+    "lists.count by attachable": (lambda c: lists.count(c, USUAL, [SEVERAL]), bool),
+    "lists.count by not": (lambda c: lists.count(c, USUAL, [NOT]), bool),
+    "lists.page": (lambda c: lists.page(c, USUAL, [], limit=50), bool),
+    "lists.page of a big organization": (
+        lambda c: lists.page(c, BIG, [], limit=200, descending=True), bool,
     ),
-    "attachments.page at an offset": (
-        lambda c: attachments.page(c, USUAL, [], limit=50, offset=1000), bool,
+    "lists.page at an offset": (
+        lambda c: lists.page(c, USUAL, [], limit=50, offset=1000), bool,
     ),
-    "attachments.page at the largest offset": (
-        lambda c: attachments.page(c, BIG, [], limit=200, offset=100_000),
+    "lists.page at the largest offset": (
+        lambda c: lists.page(c, BIG, [], limit=200, offset=100_000),
         lambda rows: len(rows) == 200,
     ),
-    "attachments.page at an offset by not": (
-        lambda c: attachments.page(c, BIG, [NOT], limit=200, offset=1000, descending=True),
+    "lists.page at an offset by not": (
+        lambda c: lists.page(c, BIG, [NOT], limit=200, offset=1000, descending=True),
         lambda rows: len(rows) == 200,
     ),
-    "attachments.page after": (
-        lambda c: attachments.page(c, USUAL, [], limit=50, after=ROWS // 2), bool,
+    "lists.page after": (
+        lambda c: lists.page(c, USUAL, [], limit=50, after=ROWS // 2), bool,
     ),
-    "attachments.page before": (
-        lambda c: attachments.page(c, USUAL, [], limit=50, before=ROWS // 2, descending=True),
+    "lists.page before": (
+        lambda c: lists.page(c, USUAL, [], limit=50, before=ROWS // 2, descending=True),
         bool,
     ),
-    "attachments.page by attachable": (
-        lambda c: attachments.page(c, BIG, [ONE], limit=50), bool,
+    "lists.page by attachable": (
+        lambda c: lists.page(c, BIG, [ONE], limit=50), bool,
     ),
-    "attachments.page by several": (
-        lambda c: attachments.page(c, USUAL, [SEVERAL], limit=50), bool,
+    "lists.page by several": (
+        lambda c: lists.page(c, USUAL, [SEVERAL], limit=50), bool,
     ),
-    "attachments.page by not": (lambda c: attachments.page(c, USUAL, [NOT], limit=50), bool),
+    "lists.page by not": (lambda c: lists.page(c, USUAL, [NOT], limit=50), bool),
     "attachments.update": (
         lambda c: attachments.update(c, READY, USUAL, {"name": "b", "attachable_id": 5}), bool,
     ),
@@ -279,14 +282,14 @@ CALLS: dict[str, tuple[Call, Callable[[Any], bool]]] = {
         lambda c: with_row(c, lambda row: ask_copy(c, row)), lambda found: found is not None,
     ),
     "copies.find": (lambda c: with_copy(c, lambda row: copies.find(c, row.id)), bool),
-    "copies.claim": (
-        lambda c: with_copy(c, lambda row: copies.claim(c, row.id, None, lease_s=30)), bool,
+    "copy_claims.claim": (
+        lambda c: with_copy(c, lambda row: copy_claims.claim(c, row.id, None, lease_s=30)), bool,
     ),
-    "copies.renew": (
-        lambda c: with_copy(c, lambda row: copies.renew(c, row, lease_s=30)), bool,
+    "copy_claims.renew": (
+        lambda c: with_copy(c, lambda row: copy_claims.renew(c, row, lease_s=30)), bool,
     ),
-    "copies.put_off": (
-        lambda c: with_copy(c, lambda row: copies.put_off(c, row, delay_s=1)),
+    "copy_claims.put_off": (
+        lambda c: with_copy(c, lambda row: copy_claims.put_off(c, row, delay_s=1)),
         lambda found: found is None,
     ),
     "copies.create": (
@@ -301,23 +304,28 @@ CALLS: dict[str, tuple[Call, Callable[[Any], bool]]] = {
         lambda c: with_row(c, lambda row: copies.change(c, row, {"name": "c"}, WANTED, grace_s=1)),
         bool,
     ),
-    "copies.release": (
-        lambda c: with_copy(c, lambda row: copies.release(c, row, delay_s=1)), bool,
+    "copy_claims.release": (
+        lambda c: with_copy(c, lambda row: copy_claims.release(c, row, delay_s=1)), bool,
     ),
-    "copies.wait": (
-        lambda c: with_copy(c, lambda row: copies.wait(c, row.id, row.copy_attempt, delay_s=1)),
+    "copy_claims.wait": (
+        lambda c: with_copy(
+            c, lambda row: copy_claims.wait(c, row.id, row.copy_attempt, delay_s=1)
+        ),
         lambda found: found is None,
     ),
-    "copies.finish": (lambda c: with_copy(c, lambda row: copies.finish(c, row, "e")), bool),
-    "copies.record": (
-        lambda c: with_copy(c, lambda row: copies.record(c, row, "e", publish_grace_s=1)), bool,
+    "copy_claims.finish": (
+        lambda c: with_copy(c, lambda row: copy_claims.finish(c, row, "e")), bool,
+    ),
+    "copy_claims.record": (
+        lambda c: with_copy(c, lambda row: copy_claims.record(c, row, "e", publish_grace_s=1)),
+        bool,
     ),
     "copies.show": (lambda c: with_copy(c, lambda row: copies.show(c, row)), bool),
-    "copies.fail": (
-        lambda c: with_copy(c, lambda row: copies.fail(c, row, reason="copy_failed")), bool,
+    "copy_claims.fail": (
+        lambda c: with_copy(c, lambda row: copy_claims.fail(c, row, reason="copy_failed")), bool,
     ),
-    "copies.drop": (
-        lambda c: with_copy(c, lambda row: copies.drop(c, row.id, row.copy_attempt)),
+    "copy_claims.drop": (
+        lambda c: with_copy(c, lambda row: copy_claims.drop(c, row.id, row.copy_attempt)),
         lambda found: found is None,
     ),
     "lifecycle.record_uploads": (
@@ -633,9 +641,9 @@ async def sent(call: Call) -> tuple[str, tuple[Any, ...]]:
 @pytest.mark.parametrize(
     ("call", "most_rows", "most_blocks"),
     [
-        pytest.param(lambda c: attachments.count(c, BIG, []), 100_001, 1500, id="count"),
+        pytest.param(lambda c: lists.count(c, BIG, []), 100_001, 1500, id="count"),
         pytest.param(
-            lambda c: attachments.page(c, BIG, [], limit=200, offset=100_000), 100_200, 2500,
+            lambda c: lists.page(c, BIG, [], limit=200, offset=100_000), 100_200, 2500,
             id="page",
         ),
     ],

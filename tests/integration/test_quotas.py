@@ -9,7 +9,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from shared import attachments, copies, lifecycle, quotas
+from shared import attachments, copy_claims, counting, lifecycle, quotas
 from shared.attachments import NewAttachment
 from shared.database import Connection
 from shared.quotas import QuotaExceeded, Quotas
@@ -65,7 +65,7 @@ async def limit(service: Service, client: Client, *options: str) -> None:
 
 async def drift(service: Service, organization_id: int) -> dict[str, int]:
     async with service.database.acquire() as connection:
-        return await quotas.recount(connection, organization_id)
+        return await counting.recount(connection, organization_id)
 
 
 NO_DRIFT = {"attachments": 0, "bytes": 0, "uploads": 0}
@@ -332,9 +332,9 @@ async def test_a_copy_counts_from_the_moment_at_which_it_is_asked_for(
     # what cannot be copied counts as before
     asked = next(answer.data["id"] for answer in answers if answer.status == 200)
     async with service.database.acquire() as connection:
-        claimed = await copies.claim(connection, int(asked), None, lease_s=60)
+        claimed = await copy_claims.claim(connection, int(asked), None, lease_s=60)
         assert claimed is not None
-        assert await copies.fail(connection, claimed, reason="copy_failed")
+        assert await copy_claims.fail(connection, claimed, reason="copy_failed")
     left = 1 if (await service.row(asked)).state == "ready" else 0
     assert (await usage(client))["bytes"] == 60 + 60 + left + 3
     assert await drift(service, client.organization_id) == NO_DRIFT
@@ -433,12 +433,12 @@ async def test_a_large_organization_is_counted_by_a_worker(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await bulk(service.client, 1, 1, 1)
-    monkeypatch.setattr(quotas, "AT_ONCE", 2)
+    monkeypatch.setattr(counting, "AT_ONCE", 2)
     shown = await usage(service.client)
     assert (shown["attachments"], shown["bytes"]) == (None, None)
     async with service.database.acquire() as connection:
-        assert await quotas.count_waiting(connection) == service.client.organization_id
-        assert await quotas.count_waiting(connection) is None
+        assert await counting.count_waiting(connection) == service.client.organization_id
+        assert await counting.count_waiting(connection) is None
     assert (await usage(service.client))["attachments"] == 3
 
 
@@ -447,7 +447,7 @@ async def test_counting_costs_the_same_whatever_there_is(service: Service) -> No
     await usage(service.client)
     async with service.database.acquire() as connection:
         plan = await connection.fetchval(
-            "EXPLAIN (FORMAT JSON) " + quotas._COUNTERS.replace("$1", "1")
+            "EXPLAIN (FORMAT JSON) " + quotas.COUNTERS.replace("$1", "1")
         )
     assert "attachments_" not in plan
 

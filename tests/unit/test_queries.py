@@ -11,17 +11,9 @@ from hypothesis import strategies as st
 
 from api.documents import INCLUDABLE
 from api.problems import Problem
-from api.queries import (
-    Listing,
-    View,
-    cursor_of,
-    page_link,
-    parse_id,
-    parse_listing,
-    parse_view,
-)
-from shared.attachments import Filter
+from api.queries import Listing, View, cursor_of, page_link, parse_id, parse_listing, parse_view
 from shared.keys import MAX_ID
+from shared.lists import Filter
 
 PATH = "/api/v2/attachments"
 stable = settings(max_examples=300, deadline=None, derandomize=True, database=None)
