@@ -54,7 +54,7 @@ def common(
         typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version."),
     ] = False,
 ) -> None:
-    """Attachments over JSON:API. Settings are environment variables; see the README."""
+    """Attachments over JSON:API. Settings are environment variables: deploy/docs/settings.md."""
 
 
 @app.command()

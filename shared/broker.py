@@ -58,7 +58,9 @@ class Application(Celery):
 
 
 def make_celery(broker_url: str, prefix: str = "") -> Celery:
-    """Make the Celery application, alike for who publishes and who works; reasons in safety.md.
+    """Make the Celery application, alike for publishers and workers.
+
+    The reasons of each setting: limits.md, "Settings, with reasons".
 
     Messages hold ids and are read as JSON only. Nothing is kept of results, the database decides
     on every retry, and every wait for the broker has an end. All keys and channels at the broker

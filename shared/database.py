@@ -21,7 +21,8 @@ T = TypeVar("T")
 
 ACQUIRE_TIMEOUT_S = CONNECT_TIMEOUT_S
 
-# PostgreSQL ends by itself what runs longer than a caller waits for it (safety.md).
+# PostgreSQL itself ends a statement that runs longer than its caller waits
+# (limits.md, "Settings, with reasons").
 SERVER_SETTINGS = {
     "application_name": "attachments",
     "statement_timeout": "5000",

@@ -55,7 +55,7 @@ def split_words(value: Any) -> Any:
 
 
 class Settings(WaitSettings, QuotaSettings, StoreSettings, BrokerSettings, DatabaseSettings):
-    """All settings of the service; the README's table tells what each is for.
+    """All settings of the service; `deploy/docs/settings.md` says what each is for.
 
     Faults are told in the order of the fields: those of the last of the parts come first.
     """

@@ -1,4 +1,4 @@
-"""The states of an attachment (design.md), and the groups of them that are asked about."""
+"""The states of an attachment (contract.md, "States"), and groups of them."""
 
 from typing import Final, Literal, get_args
 

@@ -27,7 +27,7 @@ AT_A_TIME = 1000
 
 OneState = Annotated[str | None, typer.Option(metavar="STATE", help="Such as failed or ready.")]
 OneReason = Annotated[
-    str | None, typer.Option(metavar="CODE", help="A code of the README's table of reasons.")
+    str | None, typer.Option(metavar="CODE", help="A code of deploy/docs/contract.md, Reasons.")
 ]
 
 

@@ -1,4 +1,4 @@
-"""Files that lie, break or attack, where a row of safety.md needs more than an upload (67 to 89).
+"""Files that lie, break or attack, where a row of limits.md needs more than an upload (67 to 89).
 
 All other files of these rows are the corpus's: `test_hostile_files.py`.
 """

@@ -1,4 +1,4 @@
-"""Every file of the hostile corpus through the running service (safety.md, rows 67 to 89)."""
+"""Every file of the hostile corpus through the running service (limits.md, rows 67 to 89)."""
 
 import io
 from collections.abc import AsyncIterator, Sequence

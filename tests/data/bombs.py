@@ -1,6 +1,6 @@
 """Small files that would cost much: too many pixels, scans, frames, chunks, too much text.
 
-Rows 73 to 77 and 82 of safety.md.
+Rows 73 to 77 and 82 of limits.md.
 """
 
 import struct

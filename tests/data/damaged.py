@@ -1,6 +1,6 @@
 """Files that were whole once: cut off, with flipped bits, wrong checksums, frames out of order.
 
-Rows 72 and 78 of safety.md.
+Rows 72 and 78 of limits.md.
 """
 
 import struct

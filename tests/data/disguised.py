@@ -1,6 +1,6 @@
 """Files that are not what they are called: pages, programs, other formats, two things at once.
 
-Rows 67, 69 to 71, 83, 86 and 89 of safety.md, and the types that contract.md reserves.
+Rows 67, 69 to 71, 83, 86 and 89 of limits.md, and the types that contract.md reserves.
 """
 
 import struct

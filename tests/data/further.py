@@ -1,6 +1,6 @@
 """Files of the formats that are decoded by setting: cut off, flipped, with too many pixels.
 
-Rows 72, 73 and 78 of safety.md, for AVIF, TIFF and HEIC.
+Rows 72, 73 and 78 of limits.md, for AVIF, TIFF and HEIC.
 """
 
 import struct

@@ -1,6 +1,6 @@
 """Documents whose first page cannot be shown, or only at a cost: locked, looping, empty, endless.
 
-Row 85 of safety.md: each is kept as it is.
+Row 85 of limits.md: each is kept as it is.
 """
 
 import zlib

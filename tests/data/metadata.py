@@ -1,6 +1,6 @@
 """Images whose pixels are sound and whose metadata is not: profiles, EXIF, previews.
 
-Rows 81 and 84 of safety.md.
+Rows 81 and 84 of limits.md.
 """
 
 import io

@@ -1,4 +1,4 @@
-"""What a file of the hostile corpus is: its row of safety.md, its bytes, what may come of it."""
+"""What a file of the hostile corpus is: its row of limits.md, its bytes, what may come of it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ DOCUMENT: Final = ready(None, "damaged", "encrypted", "unsupported")
 class Sample:
     """One file, drawn when its `content` is first asked for; the same bytes every time.
 
-    `row` is that of safety.md, 0 for what contract.md alone speaks of. `content_types` are those
+    `row` is that of limits.md, 0 for what contract.md alone speaks of. `content_types` are those
     that may be measured; none named means any. `thumbnail` is whether there must be one where it
     is `ready` for no reason. What is `never_inline` is only ever served as an attachment.
     """

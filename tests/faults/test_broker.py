@@ -211,7 +211,7 @@ async def test_f8_a_worker_is_told_to_stop_while_the_broker_is_frozen(
     frozen = psutil.Process(valkey.child.pid)
     frozen.suspend()
     try:
-        assert await worker.stop(within_s=15) == 0  # the README's time before a kill
+        assert await worker.stop(within_s=15) == 0  # the time before a kill of operations.md
     finally:
         frozen.resume()
     assert (await service.row(attachment_id)).state == "uploaded"

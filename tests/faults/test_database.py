@@ -272,7 +272,7 @@ async def test_f18_a_worker_is_told_to_stop_while_the_database_says_nothing(
         attachment_id = await service.client.upload(PHOTO, "img.jpg")
         await reaches(service, attachment_id, "processing")
         way.swallow()
-        await worker.stop(within_s=15)  # the README's time before a kill
+        await worker.stop(within_s=15)  # the time before a kill of operations.md
         assert "Traceback" not in worker.log()
     await start_worker(service, **SOON)
     await reaches(service, attachment_id, "ready")

@@ -1,4 +1,4 @@
-"""What a worker holds of a large file: never the whole of it (design.md, invariant 4)."""
+"""What a worker holds of a large file: never the whole of it (architecture.md, invariant 4)."""
 
 import io
 

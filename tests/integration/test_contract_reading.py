@@ -100,7 +100,7 @@ def sample(attachment_id: int, *, resized: bool) -> dict[str, Any]:
     """Write the contract's sample of the object.
 
     The sample has a thumbnail and `resized` false at once; the rule beside it ("`thumb`: null
-    until there is one") and invariant 3 of design.md let either both be there or neither.
+    until there is one") and invariant 3 of architecture.md let either both be there or neither.
     """
     base = f"https://files-test.example/attachments/files/000/000/{attachment_id:03}"
     return resource(

@@ -1,4 +1,4 @@
-"""What README and `deploy/docs` show of requests and answers is what the service does."""
+"""What `deploy/docs` shows of requests and answers is what the service does."""
 
 import base64
 import io
@@ -16,7 +16,8 @@ from tests.service import Service
 from tests.stack import BUCKET
 
 ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text()
+CONTRACT = (ROOT / "deploy/docs/contract.md").read_text()
+OPERATIONS = (ROOT / "deploy/docs/operations.md").read_text()
 PAGE = (ROOT / "deploy/docs/attachment.md").read_text()
 
 
@@ -77,8 +78,8 @@ async def test_the_samples_are_what_a_client_gets(working: Service) -> None:
     assert shape(shown.document) == shape(ready)
 
 
-def test_the_readme_names_what_may_be_created() -> None:
-    table = README.partition("| attribute | what may be sent |\n")[2].partition("\n\n")[0]
+def test_the_contract_names_what_may_be_created() -> None:
+    table = CONTRACT.partition("| attribute | what may be sent |\n")[2].partition("\n\n")[0]
     rows = [line.split(" | ", 1) for line in table.splitlines()[1:]]
     named = [name for first, _ in rows for name in re.findall(r"`(\w+)`", first)]
     assert sorted(named) == sorted(CREATABLE)
@@ -86,5 +87,5 @@ def test_the_readme_names_what_may_be_created() -> None:
     assert tuple(re.findall(r"`(\w+)`", types)) == ATTACHABLE_TYPES
 
 
-def test_the_readme_shows_the_rule_for_cors_that_the_doctor_gives() -> None:
-    assert cors_rules("https://your.site") in samples(README)
+def test_operations_show_the_rule_for_cors_that_the_doctor_gives() -> None:
+    assert cors_rules("https://your.site") in samples(OPERATIONS)

@@ -77,12 +77,12 @@ def test_the_store_knows_every_option_that_it_is_given(compose: dict[str, Any]) 
     assert {option.split("=")[0] for option in options} <= known
 
 
-def test_a_process_is_given_the_time_to_stop_that_the_readme_names(
+def test_a_process_is_given_the_time_to_stop_that_operations_name(
     compose: dict[str, Any],
 ) -> None:
-    readme = (COMPOSE.parents[1] / "README.md").read_text()
+    operations = (COMPOSE.parent / "docs/operations.md").read_text()
     containers = (COMPOSE.parent / "docs/containers.md").read_text()
-    (seconds,) = re.findall(r"Allow every process (\d+) s before a kill", readme)
+    (seconds,) = re.findall(r"Allow every process (\d+) s before a kill", operations)
     assert re.findall(r"(?:--stop-timeout|-t) (\d+)", containers) == [seconds] * 2
     assert f"`stop_grace_period: {seconds}s`" in containers
     for name in ("api", "worker"):
@@ -100,8 +100,8 @@ def test_the_arithmetic_of_connections_is_of_the_default_pool() -> None:
     )
     assert (listening, each) == (pool + 1, pool)
     assert apis * listening + (workers + consumers) * each + rest == total
-    readme = (COMPOSE.parents[1] / "README.md").read_text()
-    assert f"up to {pool + 1} connections, a worker or consumer up to {pool}." in readme
+    operations = (COMPOSE.parent / "docs/operations.md").read_text()
+    assert f"up to {pool + 1} connections, a worker or consumer up to {pool}." in operations
 
 
 FIXED = {"api_host", "api_port"}
@@ -134,9 +134,8 @@ def test_the_example_names_every_variable_of_compose() -> None:
     assert named == set(re.findall(r"^([A-Z0-9_]+)=", example, re.MULTILINE))
 
 
-def test_the_readme_has_a_row_for_every_setting_with_its_default() -> None:
-    readme = (COMPOSE.parents[1] / "README.md").read_text()
-    table = readme.partition("\n## Settings\n")[2].partition("\n## ")[0]
+def test_every_setting_has_a_row_with_its_default() -> None:
+    table = (COMPOSE.parent / "docs/settings.md").read_text()
     rows: dict[str, str] = {}
     for names, default in re.findall(
         r"^\| (`ATTACHMENTS_[^|]+) \| ([^|]+) \|", table, re.MULTILINE

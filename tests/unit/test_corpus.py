@@ -106,7 +106,7 @@ def test_headers_say_the_size_that_the_name_says(title: str, size: tuple[int, in
 
 def test_bombs_are_small() -> None:
     assert max(len(sample.content) for sample in bombs.SAMPLES) < 5 * MIB
-    # as safety.md tells of it: 49 megapixels, 510 scans, 326 kB
+    # row 74 of limits.md: 49 megapixels, 510 scans, 326 kB
     assert 320_000 < len(bombs.progressive_scans(510)) < 335_000
 
 

@@ -7,12 +7,12 @@ import pytest
 
 from shared.reasons import REASONS, UNDECODABLE, ReasonCode, sentence
 
-README = Path(__file__).parents[2] / "README.md"
+CONTRACT = Path(__file__).parents[2] / "deploy/docs/contract.md"
 
 
 def documented() -> dict[str, list[str]]:
-    """Read the rows of the README's table by code: sentence, state, tried again."""
-    lines = README.read_text(encoding="utf-8").splitlines()
+    """Read the rows of the contract's table by code: sentence, state, tried again."""
+    lines = CONTRACT.read_text(encoding="utf-8").splitlines()
     start = next(n for n, line in enumerate(lines) if line.startswith("| `meta.reason.code`"))
     rows = {}
     for line in lines[start + 2 :]:

@@ -1,0 +1,153 @@
+"""What code, tests and documents cite is there: documents, sections, rules, rows and faults."""
+
+import re
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from tests.data.corpus import SAMPLES
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "deploy" / "docs"
+PAGES = [*ROOT.glob("*.md"), *DOCS.rglob("*.md")]
+HERE = Path(__file__)
+
+CODE = [
+    path
+    for folder in ("api", "worker", "shared", "deploy", "tests")
+    for path in (ROOT / folder).rglob("*")
+    if path.suffix in (".py", ".yaml", ".example", ".toml") or path.name == "Dockerfile"
+    if path != HERE
+]
+TESTS = [path for path in CODE if path.is_relative_to(ROOT / "tests")]
+
+DOCUMENT = re.compile(r"(?<![\w.*])((?:[\w-]+/)*[\w-]+\.md)\b")
+SECTION = re.compile(r"([\w-]+\.md), \"([^\"]+)\"")
+NUMBERED = re.compile(
+    r"([\w-]+\.md), (rule|invariant) (\d+)|(rule|invariant) (\d+) of ([\w-]+\.md)"
+)
+ROW = re.compile(r"(?<![A-Za-z0-9])row_?(\d+)(?:_(\d+)(?=_))?")
+ROWS = re.compile(r"\brows? ((?:\d+(?: to |, | and )?)+)", re.IGNORECASE)
+FAULT = re.compile(r"test_f(\d+)_|\bF(\d{1,2})\b")
+
+
+@cache
+def text_of(path: Path) -> str:
+    """Read a file with its comments and docstrings in one line, as citations are wrapped."""
+    return re.sub(r"\s+(?:# )?", " ", path.read_text(encoding="utf-8"))
+
+
+@cache
+def table(prefix: str) -> frozenset[int]:
+    """Give the numbers of a table in limits.md whose first cells are a prefix and a number."""
+    text = (DOCS / "limits.md").read_text()
+    return frozenset(map(int, re.findall(rf"^\| {prefix}(\d+) \|", text, re.MULTILINE)))
+
+
+@cache
+def headings(page: Path) -> frozenset[str]:
+    """Give the headings of a page."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+    return frozenset(re.findall(r"^#+ (.+)$", text, re.MULTILINE))
+
+
+@cache
+def anchors(page: Path) -> frozenset[str]:
+    """Give the anchors of a page's headings, as GitHub makes them."""
+    return frozenset(
+        re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings(page)
+    )
+
+
+def numbered(page: Path, kind: str) -> frozenset[int]:
+    """Give the numbers of the list below the heading `Rules` or `Invariants`."""
+    part = page.read_text().partition(f"\n## {kind.title()}s\n")[2].partition("\n## ")[0]
+    return frozenset(map(int, re.findall(r"^(\d+)\. ", part, re.MULTILINE)))
+
+
+def cited_rows(text: str) -> Iterator[int]:
+    """Find rows that a test names: `row75`, `test_row57_58_…`, `rows 67 to 89`."""
+    for match in ROW.finditer(text):
+        yield from (int(number) for number in match.groups() if number)
+    for match in ROWS.finditer(text):
+        yield from map(int, re.findall(r"\d+", match[1]))
+
+
+def named(path: Path) -> str:
+    """Name a file in a message."""
+    return str(path.relative_to(ROOT))
+
+
+def is_document(name: str) -> bool:
+    """Whether there is a document of that name, in the usual places."""
+    folders = (ROOT, ROOT / "deploy", DOCS, DOCS / "decisions")
+    return any((folder / name).is_file() for folder in folders)
+
+
+def is_cited_rightly(match: re.Match[str]) -> bool:
+    """Whether a cited rule or invariant is in the list of its page."""
+    page, kind, number = match.group(1, 2, 3) if match[1] else match.group(6, 4, 5)
+    return is_document(page) and int(number) in numbered(DOCS / page, kind)
+
+
+def test_a_document_that_code_names_is_there() -> None:
+    cited = {(named(path), name) for path in CODE for name in DOCUMENT.findall(text_of(path))}
+    assert {name for _, name in cited} >= {"contract.md", "limits.md", "events.md"}
+    assert [each for each in sorted(cited) if not is_document(each[1])] == []
+
+
+def test_a_section_or_rule_that_code_cites_is_there() -> None:
+    sections = [
+        (named(path), page, section)
+        for path in CODE
+        for page, section in SECTION.findall(text_of(path))
+    ]
+    assert sections
+    assert [each for each in sections if each[2] not in headings(DOCS / each[1])] == []
+    rules = [(named(path), match) for path in CODE for match in NUMBERED.finditer(text_of(path))]
+    assert rules
+    assert [(path, match[0]) for path, match in rules if not is_cited_rightly(match)] == []
+
+
+def test_a_row_that_a_test_names_is_there_and_every_row_has_a_test() -> None:
+    cited = {row: path for path in TESTS for row in cited_rows(path.read_text())}
+    cited |= {sample.row: HERE for sample in SAMPLES if sample.row}
+    assert {row: named(path) for row, path in cited.items() if row not in table("")} == {}
+    assert table("") - cited.keys() == set()
+
+
+def test_a_fault_that_a_test_names_is_there_and_every_fault_has_a_test() -> None:
+    faults = [path for path in TESTS if path.parent.name == "faults"]
+    tested = {
+        int(match[1]) for path in faults for match in FAULT.finditer(path.read_text()) if match[1]
+    }
+    other = {
+        int(number)
+        for path in TESTS
+        for number in re.findall(r"[ (]F(\d{1,2})[,:)]", path.read_text())
+    }
+    assert tested == table("F")
+    assert other <= table("F")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_a_link_of_a_page_leads_somewhere(page: Path) -> None:
+    text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if re.match(r"https?://", target):
+            continue
+        path, _, anchor = target.partition("#")
+        file = (page.parent / path).resolve() if path else page
+        assert file.exists(), target
+        assert not anchor or anchor in anchors(file), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_a_row_or_fault_that_a_page_names_is_there(page: Path) -> None:
+    if page.name == "CHANGELOG.md":
+        return
+    text = page.read_text()
+    assert {int(number) for number in re.findall(r"\brow(\d+)", text)} <= table("")
+    assert {int(number) for number in re.findall(r"test_f(\d+)", text)} <= table("F")
