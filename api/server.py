@@ -151,6 +151,8 @@ _NO_HTTP2 = _by_hand(general(505), "HTTP Version Not Supported")
 class Connection(TidyConnection):
     """One client's connection; it ends with whatever could not be parsed, or does not arrive."""
 
+    # Private in aiohttp, which has no public names for them: whether a connection is between two
+    # requests (_waiter), how many requests came (_request_count), and the timer of idle ones.
     __slots__ = ("_address", "_begun", "_head_timer", "_noise")
 
     def __init__(self, manager: web.Server, *, noise: Noise, **settings: Any) -> None:
@@ -284,6 +286,8 @@ class Server(web.Server):
 class Runner(web.AppRunner):
     """Runs an application on our server; aiohttp has no setting for the kind of connection."""
 
+    # Private in aiohttp: how a runner makes its server, which application it runs, how long it
+    # waits at the end.
     _watch: "asyncio.Task[None] | None" = None
 
     async def drain(self, wait_s: float, *, within_s: float) -> None:

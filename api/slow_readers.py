@@ -38,8 +38,8 @@ async def cut_off_slow_readers(server: web.Server, noise: Noise) -> None:
     while True:
         await asyncio.sleep(LOOK_EVERY_S)
         now = asyncio.get_running_loop().time()
-        # aiohttp keeps the transport of a connection here until it is lost, and nowhere else once
-        # it has closed it (pinned: aiohttp < 4)
+        # Private in aiohttp, which keeps the transport of a connection here until it is lost, and
+        # nowhere else once it has closed it.
         connections: Mapping[Any, asyncio.Transport] = server._connections
         unread = {
             transport: waiting_since.get(transport, now)

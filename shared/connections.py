@@ -1,7 +1,7 @@
 """Connections that keep nothing of what they could not parse."""
 
 from aiohttp import web
-from aiohttp.web_protocol import _ErrInfo
+from aiohttp.web_protocol import _ErrInfo  # private in aiohttp: only its queue names the error
 
 
 class TidyConnection(web.RequestHandler):

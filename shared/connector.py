@@ -49,6 +49,7 @@ class Session(asyncpg.Connection):
     _NUMBERS = itertools.count(1)
 
     def _get_unique_id(self, prefix: str) -> str:
+        # Private in asyncpg, whose own names are alike in every process: a pooler mixes them up.
         return f"attachments_{prefix}_{self._OURS}_{next(self._NUMBERS):x}"
 
 
@@ -157,6 +158,7 @@ class Connector:
 
     def _set_options(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
         """Set the options of the socket that the address has; asyncpg has no word for them."""
+        # private in asyncpg, which has no public way to the socket either
         transport: Any = getattr(connection, "_transport", None)
         found = None if transport is None else transport.get_extra_info("socket")
         if found is None or found.family.name == "AF_UNIX":

@@ -123,7 +123,8 @@ class RenewedCredentials(AioCredentials):
             self.method = self._found.method
         found = self._found
         if hasattr(found, "_mandatory_refresh_timeout"):
-            # Otherwise botocore hides until ten minutes before the end that it could not renew.
+            # Private in botocore, which otherwise hides until ten minutes before the end that it
+            # could not renew.
             found._mandatory_refresh_timeout = SOON_S
             found._advisory_refresh_timeout = SOON_S
         frozen = await found.get_frozen_credentials()

@@ -47,6 +47,7 @@ class TaskMessage:
         with app.connection_for_write() as connection:
             app.send_task(TASK, args=(0, 0), queue=queue_name(0), connection=connection)
             channel: Any = connection.default_channel
+            # private in kombu: the public way would decode the message
             message = channel._get(queue_name(0))
         app.close()
         body = b64decode(message["body"]).decode()

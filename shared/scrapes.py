@@ -83,6 +83,7 @@ class Server(web.Server):
 
     def __call__(self) -> Connection:
         """Make the protocol of one connection."""
+        # private in aiohttp: its own `__call__` gives them to its own kind of connection
         return Connection(self, unreadable=self.unreadable, loop=self._loop, **self._kwargs)
 
 

@@ -158,6 +158,7 @@ def _forgiving(handler: object) -> object:
 def _colour_profile(stream: PngImagePlugin.PngStream, _: int, length: int) -> bytes:
     """Keep the profile of an iCCP chunk: its name, 0, how it is compressed (0), and the rest."""
     assert stream.fp is not None
+    # private in Pillow: reads as its own handlers do, in pieces, and raises OSError at the end
     body: bytes = ImageFile._safe_read(stream.fp, length)
     compressed = body[body.find(b"\0") + 1 :]
     if compressed[:1] == b"\0":

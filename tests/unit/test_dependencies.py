@@ -1,0 +1,197 @@
+"""What is imported is declared, and what is private to another package is bounded."""
+
+import ast
+import inspect
+import pkgutil
+import re
+import sys
+import tomllib
+from collections.abc import Iterator
+from importlib import import_module
+from importlib.metadata import packages_distributions
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import api
+import deploy
+import shared
+import worker
+
+ROOT = Path(__file__).parents[2]
+OURS = ("api", "worker", "shared", "deploy")
+PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+
+PRIVATE: dict[str, dict[str, set[str]]] = {
+    "api/server.py": {
+        "aiohttp": {
+            "_app", "_connections", "_keepalive_handle", "_kwargs", "_loop", "_make_server",
+            "_process_keepalive", "_request_count", "_server", "_shutdown_timeout", "_waiter",
+        },
+    },
+    "api/slow_readers.py": {"aiohttp": {"_connections"}},
+    "shared/connections.py": {"aiohttp": {"_ErrInfo", "_messages"}},
+    "shared/scrapes.py": {"aiohttp": {"_kwargs", "_loop", "_manager"}},
+    "shared/connector.py": {"asyncpg": {"_get_unique_id", "_transport"}},
+    "shared/credentials.py": {
+        "botocore": {
+            "_advisory_refresh_timeout", "_evaluate_expiration", "_expiry_time",
+            "_mandatory_refresh_timeout", "_role_fetcher",
+        },
+    },
+    "shared/publisher.py": {"kombu": {"_get"}},
+    "worker/decoding/inside/damage.py": {"pillow": {"_tile_size"}},
+    "worker/decoding/inside/png.py": {"pillow": {"_safe_read"}},
+}  # fmt: skip
+"""Every private name of another package that the service uses, by file and package. A new one needs
+a reason beside its use and a bound in pyproject.toml: its next release may lack it."""
+
+STANDARD = {"_exit", "_replace"}
+"""Names of the standard library that are documented in spite of the underscore."""
+
+
+def distribution(name: str) -> str:
+    """Write the name of a distribution as PyPI does (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def declared(requirements: list[str]) -> dict[str, str]:
+    """Give the version specifiers by distribution."""
+    found = {}
+    for each in requirements:
+        match = re.match(r"([A-Za-z0-9._-]+)(?:\[[^]]*\])?([^;]*)", each)
+        assert match is not None
+        found[distribution(match[1])] = match[2].strip()
+    return found
+
+
+RUNTIME = declared(PROJECT["dependencies"])
+EXTRAS = {name: declared(found) for name, found in PROJECT["optional-dependencies"].items()}
+
+
+def sources(*packages: str) -> Iterator[tuple[str, ast.Module]]:
+    """Parse the files of some packages."""
+    for package in packages:
+        for path in sorted((ROOT / package).rglob("*.py")):
+            yield path.relative_to(ROOT).as_posix(), ast.parse(path.read_text("utf-8"))
+
+
+def imported(tree: ast.AST, *, for_types: bool = False) -> Iterator[tuple[str, bool]]:
+    """Find the top-level packages that are imported, and whether for types only."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            for each in node.body:
+                yield from imported(ast.Module([each], []), for_types=True)
+            continue
+        if isinstance(node, ast.Import):
+            yield from ((each.name.partition(".")[0], for_types) for each in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node.module.partition(".")[0], for_types
+        yield from imported(node, for_types=for_types)
+
+
+def test_everything_that_is_imported_is_declared() -> None:
+    by_import = packages_distributions()
+    all_running = RUNTIME | EXTRAS["heic"] | EXTRAS["embedded"]
+    undeclared = set()
+    for path, tree in sources(*OURS, "tests"):
+        for name, for_types in imported(tree):
+            if name in sys.stdlib_module_names or name in (*OURS, "tests"):
+                continue
+            allowed = all_running
+            if for_types or path.startswith("tests/"):
+                allowed = all_running | EXTRAS["dev"]
+            owners = {distribution(each) for each in by_import.get(name, [name])}
+            if not owners & set(allowed):
+                undeclared.add(f"{path}: {name} of {', '.join(owners)}")
+    assert undeclared == set()
+
+
+@pytest.fixture(scope="module")
+def foreign_names() -> dict[str, set[str]]:
+    """Give the private names that classes from which ours inherit have, by file of ours."""
+    found: dict[str, set[str]] = {}
+    for package in (api, deploy, shared, worker):
+        for each in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            if each.name.endswith("__main__") or ".migrations." in each.name:
+                continue
+            module = import_module(each.name)
+            names = found.setdefault(f"{each.name.replace('.', '/')}.py", set())
+            for value in vars(module).values():
+                if inspect.isclass(value) and value.__module__ == module.__name__:
+                    for base in value.__mro__[1:]:
+                        names |= private_names(base)
+    return found
+
+
+def private_names(base: type) -> set[str]:
+    """Give the private names of a class of another package: attributes, and what it stores."""
+    top = base.__module__.partition(".")[0]
+    if top in OURS or top in sys.stdlib_module_names:
+        return set()
+    names = {name for name in vars(base) if is_private(name)}
+    if top == "pydantic":  # its own machinery, of which models use nothing
+        return set()
+    try:
+        tree = ast.parse(inspect.cleandoc("\n" + inspect.getsource(base)))
+    except (OSError, TypeError, SyntaxError):
+        return names
+    stored = (
+        node.attr
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)
+    )
+    return names | {name for name in stored if is_private(name)}
+
+
+def is_private(name: str) -> bool:
+    """Whether a name begins with one underscore."""
+    return name.startswith("_") and not name.startswith("__")
+
+
+def used(tree: ast.Module, inherited: set[str]) -> set[str]:
+    """Find private names that a file uses and that are not its own."""
+    own: set[object] = set()
+    names: set[object] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            own.add(node.name)
+        elif isinstance(node, ast.Attribute):
+            (own if isinstance(node.ctx, ast.Store) and is_self(node) else names).add(node.attr)
+        elif isinstance(node, ast.AnnAssign | ast.Assign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            own |= {each.id for each in targets if isinstance(each, ast.Name)}
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] not in OURS:
+            names |= {each.name for each in node.names} | set((node.module or "").split("."))
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) in ("getattr", "hasattr"):
+            names |= {each.value for each in node.args if isinstance(each, ast.Constant)}
+    names -= own
+    # an attribute of ours that a class of theirs has as well is theirs
+    names |= own & inherited
+    return {each for each in names if isinstance(each, str) and is_private(each)} - STANDARD
+
+
+def is_self(node: ast.Attribute) -> bool:
+    """Whether it is an attribute of the object or class itself."""
+    return isinstance(node.value, ast.Name) and node.value.id in ("self", "cls")
+
+
+def test_private_names_of_other_packages_are_known(foreign_names: dict[str, set[str]]) -> None:
+    found = {}
+    for path, tree in sources(*OURS):
+        if names := used(tree, foreign_names.get(path, set())):
+            found[path] = names
+    assert found == {path: set().union(*by.values()) for path, by in PRIVATE.items()}
+
+
+@pytest.mark.parametrize("path", PRIVATE)
+def test_a_private_name_is_explained_where_it_is_used(path: str) -> None:
+    text = (ROOT / path).read_text("utf-8").lower()
+    for package in PRIVATE[path]:
+        assert re.search(rf"# .*private in {package}", text)
+
+
+@pytest.mark.parametrize("package", sorted({package for by in PRIVATE.values() for package in by}))
+def test_a_package_whose_private_names_are_used_is_bounded(package: str) -> None:
+    assert re.search(r"<\d", RUNTIME[package])
