@@ -86,7 +86,8 @@ def run_doctor(
     except SettingsError as error:
         rest = skipped("needs settings, which failed")
         verdicts = {check.name: rest for check in (*CHECKS, REMOVAL)}
-        return {"settings": failed(str(error), "set them right: deploy/docs/settings.md"), **verdicts}
+        told = failed(str(error), "set them right: deploy/docs/settings.md")
+        return {"settings": told, **verdicts}
     log.configure_logging("error", settings.log_format)
 
     async def run() -> dict[str, Verdict]:
