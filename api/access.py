@@ -7,16 +7,16 @@ from contextlib import asynccontextmanager
 
 from aiohttp import web
 
+from api.callers import Tokens, TooManyLookUps
 from api.clients import client_address, source_of
 from api.noise import CALLER, NOISE
 from api.problems import access_denied, too_many_requests, unauthenticated, unavailable
 from api.token_changes import Listener
 from api.token_use import TokenUse
-from api.tokens import Caller, Tokens, TooManyLookUps
 from shared.database import Database
-from shared.organizations import SCOPES, digest
 from shared.settings import Settings
 from shared.shares import share_of_others, split_pool
+from shared.tokens import SCOPES, Caller, digest
 
 READING = frozenset({"GET", "HEAD"})
 

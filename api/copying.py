@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from api.parts import Parts
-from api.tokens import Caller
 from api.uploads import Source, find_source
 from api.usage import check_growth, growth_refused, quotas_of
 from shared import content_types, copies, copy_claims
@@ -19,6 +18,7 @@ from shared.errors import Busy, ObjectChanged, ObjectMissing, StoreError, StoreR
 from shared.log import get_logger
 from shared.quotas import QuotaExceeded
 from shared.stored_objects import StoredObject
+from shared.tokens import Caller
 from shared.turns import Turns
 
 MAX_COPIED_AT_ONCE = 64 * 1024 * 1024

@@ -13,7 +13,7 @@ from aiohttp import web
 
 from api.parts import Parts, now
 from api.problems import PRIVATE
-from api.tokens import Caller
+from shared.tokens import Caller
 
 MAX_STAMPS = 4
 """How many parameters that look like a stamp are tried: some libraries add a time of their own."""

@@ -14,9 +14,9 @@ from prometheus_client import Counter
 from api.clients import client_address, source_of
 from api.measuring import METHODS
 from api.pace import Pace
-from api.tokens import Caller
 from shared.log import get_logger
 from shared.throttle import Throttle
+from shared.tokens import Caller
 
 AT_ONCE = 3
 FAULTS_AT_ONCE = 10

@@ -15,7 +15,6 @@ from api.listing import Walks
 from api.noise import Noise
 from api.readers import Readers
 from api.sns import Sns
-from api.tokens import Caller
 from shared.allowance import Allowance
 from shared.bucket_guard import BucketGuard
 from shared.database import Database
@@ -25,6 +24,7 @@ from shared.quotas import Quotas
 from shared.settings import Settings
 from shared.shares import Shares
 from shared.storage import Storage
+from shared.tokens import Caller
 from shared.turns import Turns
 
 

@@ -5,11 +5,11 @@ import secrets
 from collections.abc import Callable
 
 from shared.connector import Connector
-from shared.database import SERVER_SETTINGS, Connection, Database, DatabaseAway
+from shared.database import SERVER_SETTINGS, Database, DatabaseAway
 from shared.log import get_logger
 from shared.settings import Settings
+from shared.tokens import CHANNEL, notify
 
-CHANNEL = "attachments_tokens"
 CONNECT_TIMEOUT_S = 2.0
 LISTEN_AGAIN_S = 1.0
 TEST_EVERY_S = 2.0
@@ -24,11 +24,6 @@ class _Deaf(Exception):
 
 class _Pooled(Exception):
     """The connection leads to a pooler, whose sessions may change with every transaction."""
-
-
-async def notify(connection: Connection, channel: str) -> None:
-    """Send an empty notification."""
-    await connection.execute("SELECT pg_notify($1, '')", channel)
 
 
 class Listener:

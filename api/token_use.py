@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from shared.database import Database, DatabaseAway
 from shared.log import get_logger
-from shared.organizations import record_use
+from shared.tokens import record_use
 
 WRITE_EVERY_S = 60.0
 """A process writes the use of one token no more often."""

@@ -11,11 +11,11 @@ from api.bodies import check_accept
 from api.parts import Parts, admit
 from api.problems import Problem, document_response, not_found, unsupported
 from api.queries import given, list_name, shortened, unknown_parameter
-from api.tokens import Caller
 from api.uploads import Source
 from shared import attachments, copies, counting, quotas
 from shared.attachments import Attachment, NewAttachment
 from shared.quotas import NotCounted, QuotaExceeded, Quotas, Usage
+from shared.tokens import Caller
 
 NO_QUOTAS = Quotas()
 

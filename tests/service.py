@@ -26,8 +26,9 @@ from api.app import create_app, make_runner
 from api.parts import PARTS
 from deploy.embedded.ports import choose_port
 from shared.attachments import Attachment, find_any
-from shared.organizations import create_organization, create_token
+from shared.organizations import create_organization
 from shared.settings import Settings
+from shared.tokens import create_token
 from tests.stack import Stack
 
 MEDIA_TYPE = "application/vnd.api+json"

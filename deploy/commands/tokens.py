@@ -20,7 +20,7 @@ def parse_scopes(given: list[str]) -> str:
 
     No option means every scope. Raises Misused for an unknown or blank one.
     """
-    from shared.organizations import SCOPES
+    from shared.tokens import SCOPES
 
     names = [name.strip() for option in given for name in option.split(",")]
     if not set(names) <= set(SCOPES):
@@ -58,7 +58,7 @@ def create_token(
     import asyncpg
 
     from deploy.commands import audit, output
-    from shared import organizations
+    from shared import tokens
     from shared.part_settings import DatabaseSettings
 
     name = check_name("--name", name)
@@ -67,10 +67,10 @@ def create_token(
 
     by = audit.operator()
 
-    async def work(database: "Database", settings: DatabaseSettings) -> organizations.Issued:
+    async def work(database: "Database", settings: DatabaseSettings) -> tokens.Issued:
         try:
             issued = await database.run(
-                organizations.issue_token,
+                tokens.issue_token,
                 organization,
                 name,
                 person_id=person_id,
@@ -113,16 +113,16 @@ def list_tokens(
     from dataclasses import asdict
 
     from deploy.commands import output
-    from shared import organizations
+    from shared import tokens
     from shared.part_settings import DatabaseSettings
 
-    async def work(database: "Database", _: DatabaseSettings) -> list[organizations.Token]:
+    async def work(database: "Database", _: DatabaseSettings) -> list[tokens.Token]:
         await check_organization(database, organization)
-        return await database.run(organizations.list_tokens, organization)
+        return await database.run(tokens.list_tokens, organization)
 
-    tokens = with_database(data_dir, DatabaseSettings, work)
+    found = with_database(data_dir, DatabaseSettings, work)
     if as_json:
-        output.print_json([asdict(token) for token in tokens])
+        output.print_json([asdict(token) for token in found])
         return
     output.print_table(
         (
@@ -150,7 +150,7 @@ def list_tokens(
                 row.created_by,
                 row.revoked_by,
             )
-            for row in tokens
+            for row in found
         ),
     )
 
@@ -162,13 +162,13 @@ def revoke_token(
 ) -> None:
     """Revoke a token by its id; it is refused from then on."""
     from deploy.commands import audit
-    from shared import organizations
+    from shared import tokens
     from shared.part_settings import DatabaseSettings
 
     by = audit.operator()
 
     async def work(database: "Database", settings: DatabaseSettings) -> bool:
-        organization = await database.run(organizations.revoke_token, token_id, by=by)
+        organization = await database.run(tokens.revoke_token, token_id, by=by)
         if organization is not None:
             audit.log_change(
                 "token revoked", settings, token=token_id, organization=organization, by=by

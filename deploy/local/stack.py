@@ -21,7 +21,7 @@ from deploy.local.data_dir import Kept
 from deploy.local.plan import METRICS_PORTS, Servers, plan_environment, plan_servers
 from deploy.local.services import Check, Service, always, answers, is_consumed, is_reachable
 from deploy.processes.supervisor import Part, Say, StartFailed, together
-from shared import organizations
+from shared import organizations, tokens
 from shared.broker_faults import place_of
 from shared.connector import Connector
 from shared.errors import ObjectMissing, StoreError
@@ -104,9 +104,9 @@ class Stack:
         connection = await connector.connect()
         try:
             await organizations.create_organization(connection, "local", ORGANIZATION_ID)
-            if await organizations.has_ended(connection, self.token):
+            if await tokens.has_ended(connection, self.token):
                 self.token = self.renew_token()
-            await organizations.create_token(
+            await tokens.create_token(
                 connection, ORGANIZATION_ID, "attachments up", token=self.token
             )
         finally:

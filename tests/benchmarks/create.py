@@ -9,7 +9,8 @@ from statistics import median
 import asyncpg
 from rich.table import Table
 
-from shared.organizations import create_organization, create_token
+from shared.organizations import create_organization
+from shared.tokens import create_token
 from tests.benchmarks.processes import cpu_s, running_module
 from tests.benchmarks.report import at_most, make_table
 from tests.benchmarks.site import Site

@@ -14,7 +14,8 @@ import aiohttp
 import asyncpg
 from rich.table import Table
 
-from shared.organizations import create_organization, create_token
+from shared.organizations import create_organization
+from shared.tokens import create_token
 from tests.benchmarks.flood import CONNECTIONS
 from tests.benchmarks.processes import running_module
 from tests.benchmarks.report import judged, make_table

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict
 
 from api import bodies
-from shared.organizations import list_tokens, revoke_token
+from shared.tokens import list_tokens, revoke_token
 from tests.conftest import StartService, clone_database
 from tests.service import MEDIA_TYPE, Answer, Client, Service, running_service, until
 from tests.stack import Stack

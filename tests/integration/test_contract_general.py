@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from shared.organizations import create_token
+from shared.tokens import create_token
 from tests.conftest import StartService
 from tests.resources import NOT_FOUND, PATH, body, problem, written
 from tests.service import MEDIA_TYPE, Answer, Client, Service, until

@@ -8,7 +8,8 @@ from urllib.parse import urlsplit
 import pytest
 import pytest_asyncio
 
-from shared.organizations import create_organization, create_token
+from shared.organizations import create_organization
+from shared.tokens import create_token
 from tests.conftest import StartService
 from tests.resources import (
     NOT_FOUND,

@@ -14,13 +14,14 @@ import asyncpg
 import pytest
 import pytest_asyncio
 
-from api import tokens
+from api import callers
 from api.clients import source_of
 from api.noise import AT_ONCE, FAULTS_AT_ONCE
 from api.pace import Pace
-from shared import dead_letters, organizations
+from shared import dead_letters, tokens
 from shared.allowance import BURST
 from shared.settings import load_settings
+from shared.tokens import find_caller
 from tests.conftest import StartService
 from tests.proxy import running_proxy
 from tests.service import ApiProcess, Service, until
@@ -151,9 +152,7 @@ async def test_a_refusal_says_who_was_refused_where_and_why(
     client = service.client
     own, wrong = f"X-Auth-Token: {client.token}", f"X-Auth-Token: {'f' * 64}"
     async with service.database.acquire() as connection:
-        reader = await organizations.issue_token(
-            connection, client.organization_id, "r", scope="read"
-        )
+        reader = await tokens.issue_token(connection, client.organization_id, "r", scope="read")
         own_id = await connection.fetchval("SELECT min(id) FROM tokens")
     organization = f"X-Organization-Id: {client.organization_id}"
     await exchange(api, request())
@@ -344,7 +343,7 @@ async def test_made_up_tokens_leave_connections_to_known_ones(
     service = await start_service(database_pool="4")
     await service.client.create()
     running, most = 0, 0
-    real = tokens.find_caller
+    real = find_caller
 
     async def slow(connection: Any, digest: bytes) -> Any:
         nonlocal running, most
@@ -356,7 +355,7 @@ async def test_made_up_tokens_leave_connections_to_known_ones(
         finally:
             running -= 1
 
-    monkeypatch.setattr(tokens, "find_caller", slow)
+    monkeypatch.setattr(callers, "find_caller", slow)
     strangers = asyncio.gather(
         *(
             service.client.request("GET", PATH, headers={"X-Auth-Token": secrets.token_hex(32)})

@@ -11,7 +11,6 @@ import asyncpg
 import pytest
 import pytest_asyncio
 
-from api import token_changes, tokens
 from shared import (
     attachments,
     copies,
@@ -25,6 +24,7 @@ from shared import (
     overview,
     reconciliation,
     sequence,
+    tokens,
 )
 from shared.attachments import Attachment, NewAttachment
 from shared.database import SERVER_SETTINGS
@@ -51,7 +51,7 @@ UPLOADED, PROCESSING, READY, FAILED, DELETED = range(1, 6)
 SCANS = ("Seq Scan on attachments", "Seq Scan on tokens", "Seq Scan on dead_letters")
 
 MODULES: tuple[ModuleType, ...] = (
-    attachments, lists, copies, copy_claims, lifecycle, due, organizations, tokens, token_changes,
+    attachments, lists, copies, copy_claims, lifecycle, due, organizations, tokens,
     dead_letters, older_objects, reconciliation, sequence, overview,
 )  # fmt: skip
 
@@ -467,19 +467,19 @@ CALLS: dict[str, tuple[Call, Callable[[Any], bool]]] = {
     "organizations.create_organization": (
         lambda c: organizations.create_organization(c, "new", 5000), lambda found: found == 5000,
     ),
-    "organizations.create_token": (
-        lambda c: organizations.create_token(c, USUAL, "new"), bool,
+    "tokens.create_token": (
+        lambda c: tokens.create_token(c, USUAL, "new"), bool,
     ),
-    "organizations.list_tokens": (lambda c: organizations.list_tokens(c, USUAL), bool),
-    "organizations.revoke_token": (lambda c: organizations.revoke_token(c, 100), bool),
-    "organizations.issue_token": (
-        lambda c: organizations.issue_token(c, USUAL, "new", expires=timedelta(days=1)), bool,
+    "tokens.list_tokens": (lambda c: tokens.list_tokens(c, USUAL), bool),
+    "tokens.revoke_token": (lambda c: tokens.revoke_token(c, 100), bool),
+    "tokens.issue_token": (
+        lambda c: tokens.issue_token(c, USUAL, "new", expires=timedelta(days=1)), bool,
     ),
-    "organizations.has_ended": (
-        lambda c: organizations.has_ended(c, "no such"), lambda found: found is False,
+    "tokens.has_ended": (
+        lambda c: tokens.has_ended(c, "no such"), lambda found: found is False,
     ),
-    "organizations.record_use": (
-        lambda c: organizations.record_use(c, {100: 0.0, 200: 1.5}), lambda found: found is None,
+    "tokens.record_use": (
+        lambda c: tokens.record_use(c, {100: 0.0, 200: 1.5}), lambda found: found is None,
     ),
     "dead_letters.keep": (
         lambda c: dead_letters.keep(
@@ -508,8 +508,8 @@ CALLS: dict[str, tuple[Call, Callable[[Any], bool]]] = {
         lambda c: dead_letters.remove(c, [7, 8]), lambda found: found is None,
     ),
     "tokens.find_caller": (lambda c: find_new_caller(c), bool),
-    "token_changes.notify": (
-        lambda c: token_changes.notify(c, "channel"), lambda found: found is None,
+    "tokens.notify": (
+        lambda c: tokens.notify(c, "channel"), lambda found: found is None,
     ),
     "older_objects.set_aside": (
         lambda c: with_claim(
@@ -577,8 +577,8 @@ async def with_backlog(connection: Any, function: Callable[[], Awaitable[Any]]) 
 
 async def find_new_caller(connection: Any) -> Any:
     """Look up the token that is made first."""
-    token = await organizations.create_token(connection, USUAL, "new")
-    return await tokens.find_caller(connection, organizations.digest(token))
+    token = await tokens.create_token(connection, USUAL, "new")
+    return await tokens.find_caller(connection, tokens.digest(token))
 
 
 @pytest.mark.parametrize("name", CALLS)

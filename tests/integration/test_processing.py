@@ -13,7 +13,7 @@ import pytest_asyncio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from shared import attachments, due, lifecycle
+from shared import attachments, lifecycle
 from shared.attachments import Attachment, NewAttachment
 from shared.database import Connection
 from shared.due import SWEEP_WINDOW, Due, Duty, take_due
@@ -823,7 +823,7 @@ async def test_what_one_organization_leaves_the_others_share(table: Table) -> No
 async def test_a_walk_goes_on_where_the_last_one_stopped(
     table: Table, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(due, "SWEEP_WALK", 5)
+    monkeypatch.setattr("shared.due.SWEEP_WALK", 5)
     await table.backlog(*[1] * 20, 3_000)
     await table.pool.execute(
         "UPDATE attachments SET due_at = now() + (CASE WHEN organization_id = 13 THEN -1 ELSE 1"

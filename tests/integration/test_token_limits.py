@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 
 from api.token_use import WRITE_EVERY_S, TokenUse
-from shared import organizations
+from shared import organizations, tokens
 from shared.database import Database, open_database
 from tests.conftest import StartService
 from tests.proxy import running_proxy
@@ -27,9 +27,7 @@ DENIED = problem(403, "Access Denied", "You are not authorized to access this re
 async def with_token(service: Service, client: Client, **options: Any) -> Client:
     """Give an organization's caller another token."""
     async with service.database.acquire() as connection:
-        token = await organizations.issue_token(
-            connection, client.organization_id, "limited", **options
-        )
+        token = await tokens.issue_token(connection, client.organization_id, "limited", **options)
     return replace(client, token=token.plain)
 
 
@@ -47,7 +45,7 @@ REQUESTS: dict[str, tuple[str, str, Any, dict[str, str], int]] = {
 @pytest.mark.parametrize(
     ("method", "path", "sent", "headers", "status"), REQUESTS.values(), ids=REQUESTS
 )
-@pytest.mark.parametrize("scope", organizations.SCOPES)
+@pytest.mark.parametrize("scope", tokens.SCOPES)
 async def test_a_scope_decides_which_methods_a_token_may_use(
     running: Service,
     scope: str,
@@ -80,7 +78,7 @@ async def test_a_scope_that_this_release_does_not_know_allows_nothing(running: S
     try:
         await running.execute(
             "UPDATE tokens SET scope = 'future' WHERE digest = $1",
-            organizations.digest(limited.token),
+            tokens.digest(limited.token),
         )
         assert (await limited.request("GET", PATH)).status == 403
     finally:
@@ -110,16 +108,15 @@ async def test_a_token_is_good_until_it_expires(running: Service) -> None:
 async def test_a_revoked_or_expired_token_has_ended(running: Service) -> None:
     owner = await running.organization()
     async with running.database.acquire() as connection:
-        issue = organizations.issue_token
+        issue = tokens.issue_token
         live, revoked, expired = [
             await issue(connection, owner.organization_id, "test", expires=timedelta(hours=1))
             for _ in range(3)
         ]
-        await organizations.revoke_token(connection, revoked.id)
+        await tokens.revoke_token(connection, revoked.id)
         await connection.execute("UPDATE tokens SET expires_at = now() WHERE id = $1", expired.id)
         ended = [
-            await organizations.has_ended(connection, token.plain)
-            for token in (live, revoked, expired)
+            await tokens.has_ended(connection, token.plain) for token in (live, revoked, expired)
         ]
 
     assert ended == [False, True, True]
@@ -152,8 +149,8 @@ async def last_used(connection: Any) -> list[datetime | None]:
 async def make_tokens(connection: Any, count: int) -> list[int]:
     """Make tokens of a new organization and return their ids."""
     owner = await organizations.create_organization(connection, "tests")
-    tokens = [await organizations.issue_token(connection, owner, "test") for _ in range(count)]
-    return [token.id for token in tokens]
+    made = [await tokens.issue_token(connection, owner, "test") for _ in range(count)]
+    return [token.id for token in made]
 
 
 async def test_requests_show_when_a_token_was_last_used(start_service: StartService) -> None:
@@ -161,15 +158,15 @@ async def test_requests_show_when_a_token_was_last_used(start_service: StartServ
     unused = await service.organization()
     assert (await service.client.request("GET", PATH)).status == 200
 
-    async def used() -> list[organizations.Token] | None:
+    async def used() -> list[tokens.Token] | None:
         async with service.database.acquire() as connection:
-            found = await organizations.list_tokens(connection, service.client.organization_id)
+            found = await tokens.list_tokens(connection, service.client.organization_id)
         return found if found[0].last_used_at is not None else None
 
     (token,) = await until(used)
     assert token.last_used_at >= token.created_at
     async with service.database.acquire() as connection:
-        (other,) = await organizations.list_tokens(connection, unused.organization_id)
+        (other,) = await tokens.list_tokens(connection, unused.organization_id)
     assert other.last_used_at is None
 
 
@@ -213,9 +210,9 @@ async def test_a_later_use_is_not_overwritten_by_an_earlier_one(
 ) -> None:
     (token,) = await make_tokens(connection, 1)
 
-    await organizations.record_use(connection, {token: 0.0})
+    await tokens.record_use(connection, {token: 0.0})
     before = await last_used(connection)
-    await organizations.record_use(connection, {token: 30.0})
+    await tokens.record_use(connection, {token: 30.0})
 
     assert await last_used(connection) == before
 

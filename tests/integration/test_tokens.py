@@ -12,11 +12,12 @@ import pytest
 import pytest_asyncio
 from structlog.testing import capture_logs
 
+from api.callers import REMEMBERED_S, Tokens
 from api.token_changes import Listener
-from api.tokens import REMEMBERED_S, Caller, Tokens
 from shared import organizations
 from shared.database import Database, DatabaseAway, open_database
 from shared.settings import Settings
+from shared.tokens import Caller, Issued, digest, issue_token, record_use, revoke_token
 from tests.conftest import StartService
 from tests.proxy import Link, Proxy, running_proxy
 from tests.resources import PATH
@@ -63,13 +64,13 @@ class Desk:
         self.forgot += 1
         self.tokens.forget()
 
-    async def issue(self, **options: Any) -> organizations.Issued:
+    async def issue(self, **options: Any) -> Issued:
         """Make a token of the organization."""
-        return await organizations.issue_token(self.direct, self.organization_id, "test", **options)
+        return await issue_token(self.direct, self.organization_id, "test", **options)
 
-    async def find(self, token: organizations.Issued) -> Caller | None:
+    async def find(self, token: Issued) -> Caller | None:
         """Find the caller of a token."""
-        return await self.tokens.find(organizations.digest(token.plain))
+        return await self.tokens.find(digest(token.plain))
 
     async def answer_is_held(self) -> None:
         """Wait until the server has answered a look-up, and the proxy holds the answer."""
@@ -133,7 +134,7 @@ async def test_a_look_up_that_a_revocation_overtook_is_not_remembered(desk: Desk
         desk.proxy.hold()
         overtaken = asyncio.create_task(desk.find(token))
         await desk.answer_is_held()
-        await organizations.revoke_token(desk.direct, token.id)
+        await revoke_token(desk.direct, token.id)
         await desk.forgets()
         desk.proxy.let_go()
 
@@ -148,7 +149,7 @@ async def test_no_later_request_joins_a_look_up_that_a_revocation_overtook(desk:
         desk.proxy.hold()
         overtaken = asyncio.create_task(desk.find(token))
         await desk.answer_is_held()
-        await organizations.revoke_token(desk.direct, token.id)
+        await revoke_token(desk.direct, token.id)
         await desk.forgets()
         later = asyncio.create_task(desk.find(token))
         await asyncio.sleep(0)
@@ -174,7 +175,7 @@ async def test_without_any_notification_a_revoked_token_is_good_for_five_seconds
 ) -> None:
     token = await desk.issue()
     assert await desk.find(token) is not None
-    await organizations.revoke_token(desk.direct, token.id)
+    await revoke_token(desk.direct, token.id)
 
     desk.now = REMEMBERED_S - 0.1
     assert await desk.find(token) is not None
@@ -188,7 +189,7 @@ async def test_the_five_seconds_count_from_before_the_look_up(desk: Desk) -> Non
     desk.proxy.hold()
     slow = asyncio.create_task(desk.find(token))
     await desk.answer_is_held()
-    await organizations.revoke_token(desk.direct, token.id)
+    await revoke_token(desk.direct, token.id)
     desk.now = REMEMBERED_S
     desk.proxy.let_go()
 
@@ -202,7 +203,7 @@ async def test_no_request_joins_a_look_up_that_began_five_seconds_ago(desk: Desk
     desk.proxy.hold()
     slow = asyncio.create_task(desk.find(token))
     await desk.answer_is_held()
-    await organizations.revoke_token(desk.direct, token.id)
+    await revoke_token(desk.direct, token.id)
     desk.now = REMEMBERED_S
     later = asyncio.create_task(desk.find(token))
     await asyncio.sleep(0)
@@ -223,7 +224,7 @@ async def test_a_token_is_not_remembered_beyond_its_end(desk: Desk) -> None:
 
 
 async def test_an_unknown_token_is_never_remembered(desk: Desk) -> None:
-    unknown = organizations.Issued(id=0, plain="unknown", scope="read", expires_at=None)
+    unknown = Issued(id=0, plain="unknown", scope="read", expires_at=None)
 
     assert [await desk.find(unknown) for _ in range(3)] == [None] * 3
     assert desk.database.count == 3
@@ -285,8 +286,8 @@ async def test_a_new_token_and_the_use_of_one_make_no_process_forget(desk: Desk)
     token = await desk.issue()
     async with desk.listening():
         await desk.issue()
-        await organizations.record_use(desk.direct, {token.id: 0.0})
-        await organizations.revoke_token(desk.direct, token.id)
+        await record_use(desk.direct, {token.id: 0.0})
+        await revoke_token(desk.direct, token.id)
         await desk.forgets()
 
         assert desk.forgot == 1  # PostgreSQL delivers notifications in the order of commits

@@ -11,9 +11,10 @@ import asyncpg
 
 from deploy.embedded.ports import choose_port
 from deploy.processes.supervisor import Supervisor
-from shared.organizations import create_organization, create_token
+from shared.organizations import create_organization
 from shared.schema import migrate
 from shared.storage import Storage
+from shared.tokens import create_token
 from tests.objects import opened_storage
 from tests.service import Client
 from tests.soak.plan import Odds

@@ -8,74 +8,16 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 
-from shared.database import Connection, Database
+from shared.database import Database
 from shared.errors import AttachmentsError
+from shared.tokens import Caller, Found, find_caller
 
 REMEMBERED_S = 5.0
 MAX_REMEMBERED = 10_000
 
 STRANGER_S = 1.0
 """How long the look-up of an unknown token may wait for its turn."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Caller:
-    """The token of a request: its organization, its scope, and its person if it has one.
-
-    `limited` tells whether the organization has quotas of its own; `quota_bytes` is the one that it
-    has of bytes, None where the settings decide.
-    """
-
-    token_id: int
-    organization_id: int
-    person_id: int | None
-    scope: str
-    limited: bool = False
-    quota_bytes: int | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
-    """What a look-up found; `seconds_left` until the token expires, None if it never does."""
-
-    caller: Caller
-    seconds_left: float | None
-
-
-async def find_caller(connection: Connection, token_digest: bytes) -> Found | None:
-    """Look up a token by its digest; None if it is unknown, revoked or expired.
-
-    The expiry is judged by the database's clock.
-    """
-    row = await connection.fetchrow(
-        """
-        SELECT t.id, t.organization_id, t.person_id, t.scope,
-               extract(epoch FROM t.expires_at - now())::float8 AS seconds_left,
-               (o.quota_attachments >= 0 OR o.quota_bytes >= 0
-                OR o.quota_uploads_per_day >= 0) IS TRUE AS limited,
-               o.quota_bytes
-        FROM tokens AS t JOIN organizations AS o ON o.id = t.organization_id
-        WHERE t.digest = $1 AND t.revoked_at IS NULL
-          AND (t.expires_at IS NULL OR t.expires_at > now())
-        """,
-        token_digest,
-    )
-    if row is None:
-        return None
-    token_id, organization_id, person_id, scope, seconds_left, limited, quota_bytes = row
-    return Found(
-        caller=Caller(
-            token_id=token_id,
-            organization_id=organization_id,
-            person_id=person_id,
-            scope=scope,
-            limited=limited,
-            quota_bytes=quota_bytes,
-        ),
-        seconds_left=seconds_left,
-    )
 
 
 class TooManyLookUps(AttachmentsError):

@@ -1,0 +1,246 @@
+"""API tokens: the records, and the statements that find, make and revoke them."""
+
+import hashlib
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from shared.database import Connection, Row
+
+TOKEN_BYTES = 32
+
+CHANNEL = "attachments_tokens"
+"""Where triggers notify of changes to tokens."""
+
+SCOPES = ("read", "write", "admin")
+"""What a token may do; each scope includes those before it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Token:
+    """A token as it is stored; the secret itself is not."""
+
+    id: int
+    organization_id: int
+    person_id: int | None
+    name: str
+    scope: str
+    created_at: datetime
+    expires_at: datetime | None
+    last_used_at: datetime | None
+    revoked_at: datetime | None
+    created_by: str | None
+    revoked_by: str | None
+
+    @classmethod
+    def from_row(cls, row: Row) -> "Token":
+        """Make a record of a row with the columns of the same names."""
+        return cls(**{name: row[name] for name in cls.__slots__})
+
+
+def digest(token: str) -> bytes:
+    """Give what is stored of a token: 256 random bits need no slower hash than SHA-256."""
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
+
+
+async def create_token(
+    connection: Connection,
+    organization_id: int,
+    name: str,
+    person_id: int | None = None,
+    token: str | None = None,
+) -> str:
+    """Store a token that never ends and may do everything, and return it in plain.
+
+    It cannot be read again later. A given token may be stored repeatedly; where it was revoked it
+    stays so. Raises asyncpg.ForeignKeyViolationError if there is no such organization.
+    """
+    plain = token or secrets.token_hex(TOKEN_BYTES)
+    await connection.execute(
+        """
+        INSERT INTO tokens (organization_id, person_id, name, digest) VALUES ($1, $2, $3, $4)
+        ON CONFLICT (digest) DO NOTHING
+        """,
+        organization_id, person_id, name, digest(plain),
+    )  # fmt: skip
+    return plain
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Issued:
+    """A token that was just made: the only time that its secret is known."""
+
+    id: int
+    plain: str
+    scope: str
+    expires_at: datetime | None
+
+
+async def issue_token(
+    connection: Connection,
+    organization_id: int,
+    name: str,
+    *,
+    person_id: int | None = None,
+    scope: str = SCOPES[-1],
+    expires: datetime | timedelta | None = None,
+    by: str | None = None,
+) -> Issued:
+    """Make a token with a scope and an end, and return it in plain; it cannot be read again later.
+
+    `by` is who makes it, for the record. A timedelta counts from now by the database's clock.
+    Raises asyncpg.ForeignKeyViolationError if there is no such organization.
+    """
+    plain = secrets.token_hex(TOKEN_BYTES)
+    moment = expires if isinstance(expires, datetime) else None
+    lifetime = expires if isinstance(expires, timedelta) else None
+    row = await connection.fetchrow(
+        """
+        INSERT INTO tokens
+            (organization_id, person_id, name, digest, scope, expires_at, created_by)
+        VALUES ($1, $2, $3, $4, $5, coalesce($6::timestamptz, now() + $7::interval), $8)
+        RETURNING id, expires_at
+        """,
+        organization_id,
+        person_id,
+        name,
+        digest(plain),
+        scope,
+        moment,
+        lifetime,
+        by,
+    )
+    assert row is not None
+    return Issued(id=row["id"], plain=plain, scope=scope, expires_at=row["expires_at"])
+
+
+async def list_tokens(connection: Connection, organization_id: int) -> list[Token]:
+    """Return all tokens of an organization, revoked and expired ones too, oldest first."""
+    rows = await connection.fetch(
+        """
+        SELECT id, organization_id, person_id, name, scope,
+               created_at, expires_at, last_used_at, revoked_at, created_by, revoked_by
+        FROM tokens WHERE organization_id = $1 ORDER BY id
+        """,
+        organization_id,
+    )
+    return [Token.from_row(row) for row in rows]
+
+
+async def revoke_token(
+    connection: Connection, token_id: int, *, by: str | None = None
+) -> int | None:
+    """Revoke a token; returns its organization, or None if there is no such live token.
+
+    `by` is who revokes it, for the record.
+    """
+    organization_id: int | None = await connection.fetchval(
+        """
+        UPDATE tokens SET revoked_at = now(), revoked_by = $2
+        WHERE id = $1 AND revoked_at IS NULL RETURNING organization_id
+        """,
+        token_id,
+        by,
+    )
+    return organization_id
+
+
+async def has_ended(connection: Connection, token: str) -> bool:
+    """Tell whether a token, given in plain, was revoked or has expired."""
+    found: bool = await connection.fetchval(
+        """
+        SELECT EXISTS (
+            SELECT FROM tokens
+            WHERE digest = $1 AND (revoked_at IS NOT NULL OR expires_at <= now())
+        )
+        """,
+        digest(token),
+    )
+    return found
+
+
+async def record_use(connection: Connection, ages_s: Mapping[int, float]) -> None:
+    """Record when tokens were last used: by id, how many seconds ago. May be repeated.
+
+    A row that another process writes at the moment is skipped: it gets about the same time, and
+    nothing waits or deadlocks.
+    """
+    await connection.execute(
+        """
+        WITH used AS (
+            SELECT id, now() - age_s * interval '1 second' AS at
+            FROM unnest($1::bigint[], $2::float8[]) AS given (id, age_s)
+        ), free AS (
+            SELECT tokens.id FROM tokens WHERE id = ANY ($1) FOR NO KEY UPDATE SKIP LOCKED
+        )
+        UPDATE tokens SET last_used_at = used.at
+        FROM used JOIN free USING (id)
+        WHERE tokens.id = used.id AND (last_used_at IS NULL OR last_used_at < used.at)
+        """,
+        list(ages_s),
+        list(ages_s.values()),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """The token of a request: its organization, its scope, and its person if it has one.
+
+    `limited` tells whether the organization has quotas of its own; `quota_bytes` is the one that it
+    has of bytes, None where the settings decide.
+    """
+
+    token_id: int
+    organization_id: int
+    person_id: int | None
+    scope: str
+    limited: bool = False
+    quota_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What a look-up found; `seconds_left` until the token expires, None if it never does."""
+
+    caller: Caller
+    seconds_left: float | None
+
+
+async def find_caller(connection: Connection, token_digest: bytes) -> Found | None:
+    """Look up a token by its digest; None if it is unknown, revoked or expired.
+
+    The expiry is judged by the database's clock.
+    """
+    row = await connection.fetchrow(
+        """
+        SELECT t.id, t.organization_id, t.person_id, t.scope,
+               extract(epoch FROM t.expires_at - now())::float8 AS seconds_left,
+               (o.quota_attachments >= 0 OR o.quota_bytes >= 0
+                OR o.quota_uploads_per_day >= 0) IS TRUE AS limited,
+               o.quota_bytes
+        FROM tokens AS t JOIN organizations AS o ON o.id = t.organization_id
+        WHERE t.digest = $1 AND t.revoked_at IS NULL
+          AND (t.expires_at IS NULL OR t.expires_at > now())
+        """,
+        token_digest,
+    )
+    if row is None:
+        return None
+    token_id, organization_id, person_id, scope, seconds_left, limited, quota_bytes = row
+    return Found(
+        caller=Caller(
+            token_id=token_id,
+            organization_id=organization_id,
+            person_id=person_id,
+            scope=scope,
+            limited=limited,
+            quota_bytes=quota_bytes,
+        ),
+        seconds_left=seconds_left,
+    )
+
+
+async def notify(connection: Connection, channel: str) -> None:
+    """Send an empty notification."""
+    await connection.execute("SELECT pg_notify($1, '')", channel)
