@@ -1,4 +1,4 @@
-"""Who may ask: a token's organization and scope, and how often each organization may ask."""
+"""Who may ask: a token's organization and scope, and the tokens of a store's events."""
 
 import asyncio
 import secrets
@@ -10,7 +10,8 @@ from aiohttp import web
 from api.callers import Tokens, TooManyLookUps
 from api.clients import client_address, source_of
 from api.noise import CALLER, NOISE
-from api.problems import access_denied, too_many_requests, unauthenticated, unavailable
+from api.problems import access_denied, unauthenticated, unavailable
+from api.rate_limit import RateLimit
 from api.token_changes import Listener
 from api.token_use import TokenUse
 from shared.database import Database
@@ -24,10 +25,9 @@ READING = frozenset({"GET", "HEAD"})
 class Gate:
     """Tells callers from their tokens, and holds each organization to its rate."""
 
-    def __init__(self, tokens: Tokens, rate_limit: int) -> None:
+    def __init__(self, tokens: Tokens, rate_limit: RateLimit) -> None:
         self._tokens = tokens
-        self._rate = rate_limit
-        self._allowance: dict[int, tuple[float, float]] = {}
+        self._rate_limit = rate_limit
 
     async def admit(self, request: web.Request) -> Caller:
         """Return the caller of a request, whose scope covers the request's method.
@@ -42,7 +42,7 @@ class Gate:
             raise access_denied(reason="wrong organization")
         if not covers(caller.scope, "read" if request.method in READING else "write"):
             raise access_denied(reason="outside the scope")
-        self._spend(caller.organization_id)
+        self._rate_limit.spend(caller.organization_id)
         return caller
 
     async def admit_reader(self, request: web.Request, token: str) -> Caller | None:
@@ -53,7 +53,7 @@ class Gate:
         caller = await self._find(request, token) if token.isascii() else None
         if caller is None or not covers(caller.scope, "read"):
             return None
-        self._spend(caller.organization_id)
+        self._rate_limit.spend(caller.organization_id)
         return caller
 
     async def _find(self, request: web.Request, token: str) -> Caller | None:
@@ -65,18 +65,6 @@ class Gate:
             address = client_address(request)
             request[NOISE].info.log("too many unknown tokens", source_of(address), address=address)
             raise unavailable() from None
-
-    def _spend(self, organization_id: int) -> None:
-        # A bucket of tokens a second's worth deep, refilled as time passes.
-        if not self._rate:
-            return
-        now = asyncio.get_running_loop().time()
-        left, since = self._allowance.get(organization_id, (float(self._rate), now))
-        left = min(float(self._rate), left + (now - since) * self._rate)
-        if left < 1:
-            self._allowance[organization_id] = (left, now)
-            raise too_many_requests(retry_after_s=1)
-        self._allowance[organization_id] = (left - 1, now)
 
 
 def covers(scope: str, needed: str) -> bool:
@@ -135,7 +123,7 @@ async def open_gate(database: Database, settings: Settings) -> AsyncIterator[Gat
     listener = Listener(settings, database, tokens.forget)
     tasks = [asyncio.create_task(work()) for work in (listener.run, use.run)]
     try:
-        yield Gate(tokens, settings.rate_limit)
+        yield Gate(tokens, RateLimit(settings.rate_limit))
     finally:
         for task in tasks:
             task.cancel()

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import asyncpg
 
+from api.pages import cursor_links, number_links
 from api.problems import bad_request
-from api.queries import MAX_OFFSET, MAX_PAGE_SIZE, Listing, cursor_of, page_link
+from api.queries import MAX_PAGE_SIZE, Listing
 from shared import lists
 from shared.attachments import Attachment
 from shared.database import Connection
@@ -141,21 +142,9 @@ async def _by_cursor(
         connection, organization_id, asked.filters, descending=asked.descending,
         limit=asked.size + 1, after=asked.after, before=asked.before,
     )  # fmt: skip
-    backwards = asked.before is not None
     more = len(rows) > asked.size
-    rows = rows[-asked.size :] if backwards else rows[: asked.size]
-    earlier = more if backwards else asked.after is not None
-    later = not asked.from_end if backwards else more
-
-    def link(**page: str) -> str:
-        return page_link(asked, base, **page, size=str(asked.size))
-
-    # From an empty page beyond an end, the empty cursors lead back to the last or first page.
-    links = {
-        "first": link(after=""),
-        "prev": link(before=cursor_of(rows[0].id) if rows else "") if earlier else None,
-        "next": link(after=cursor_of(rows[-1].id) if rows else "") if later else None,
-    }
+    rows = rows[-asked.size :] if asked.before is not None else rows[: asked.size]
+    links = cursor_links(asked, base, [row.id for row in rows], more=more)
     return Page(
         rows=rows, links=links, meta={"page_size": asked.size, "max_page_size": MAX_PAGE_SIZE}
     )
@@ -179,33 +168,3 @@ async def _by_number(
         )  # fmt: skip
     links, meta = number_links(asked, base, total)
     return Page(rows=rows, links=links, meta=meta)
-
-
-def number_links(asked: Listing, base: str, total: int) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Give the links and meta of a page by number.
-
-    A total above MAX_COUNTED is an estimate: there is no link to the last page then, and none to
-    a page that begins after MAX_OFFSET.
-    """
-    pages = max(1, -(-total // asked.size))
-
-    def link(number: int) -> str:
-        return page_link(asked, base, number=str(number), size=str(asked.size))
-
-    links = {"first": link(1)}
-    meta: dict[str, Any] = {
-        "current_page": asked.number,
-        "total_pages": pages,
-        "total_count": total,
-        "page_size": asked.size,
-        "max_page_size": MAX_PAGE_SIZE,
-    }
-    if total > MAX_COUNTED:
-        meta["total_is_estimate"] = True
-    else:
-        links["last"] = link(pages)
-    if 1 < asked.number <= pages + 1:
-        links["prev"] = link(asked.number - 1)
-    if asked.number < pages and asked.number * asked.size <= MAX_OFFSET:
-        links["next"] = link(asked.number + 1)
-    return links, meta

@@ -1,12 +1,10 @@
-"""Query strings: filters, sorting, paging, include and sparse fieldsets, and the links to pages."""
+"""Query strings: filters, sorting, paging, include and sparse fieldsets."""
 
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Hashable
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
-from urllib.parse import urlencode
 
 from aiohttp import web
 
@@ -270,14 +268,3 @@ def _cursor(name: str, text: str) -> int:
     if number is None or cursor_of(number) != text:
         raise bad_parameter(name, "The page cursor is invalid")
     return number
-
-
-def page_link(listing: Listing, base: str, **page: str) -> str:
-    """Write the link to a page: what was asked for, then `page[…]`, percent-encoded."""
-    pages = urlencode([(f"page[{name}]", value) for name, value in page.items()])
-    return f"{base}?{'&'.join(filter(None, (_encoded(listing.kept), pages)))}"
-
-
-@lru_cache(maxsize=16)  # the links of a page differ at their ends, and the beginning may be long
-def _encoded(kept: tuple[tuple[str, str], ...]) -> str:
-    return urlencode(kept)

@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from api.documents import INCLUDABLE
+from api.pages import page_link
 from api.problems import Problem
-from api.queries import Listing, View, cursor_of, page_link, parse_id, parse_listing, parse_view
+from api.queries import Listing, View, cursor_of, parse_id, parse_listing, parse_view
 from shared.keys import MAX_ID
 from shared.lists import Filter
 

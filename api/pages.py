@@ -1,0 +1,72 @@
+"""Links from a page of a list to others, and the meta of a page by number."""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+from urllib.parse import urlencode
+
+from api.queries import MAX_OFFSET, MAX_PAGE_SIZE, Listing, cursor_of
+from shared.lists import MAX_COUNTED
+
+
+def page_link(listing: Listing, base: str, **page: str) -> str:
+    """Write the link to a page: what was asked for, then `page[…]`, percent-encoded."""
+    pages = urlencode([(f"page[{name}]", value) for name, value in page.items()])
+    return f"{base}?{'&'.join(filter(None, (_encoded(listing.kept), pages)))}"
+
+
+@lru_cache(maxsize=16)  # the links of a page differ at their ends, and the beginning may be long
+def _encoded(kept: tuple[tuple[str, str], ...]) -> str:
+    return urlencode(kept)
+
+
+def cursor_links(
+    asked: Listing, base: str, ids: Sequence[int], *, more: bool
+) -> dict[str, str | None]:
+    """Give the links of a page by cursor that shows `ids`.
+
+    `more` tells whether there are attachments beyond the page, in the direction of the walk. From
+    an empty page beyond an end, the empty cursors lead back to the last or first page.
+    """
+    backwards = asked.before is not None
+    earlier = more if backwards else asked.after is not None
+    later = not asked.from_end if backwards else more
+
+    def link(**page: str) -> str:
+        return page_link(asked, base, **page, size=str(asked.size))
+
+    return {
+        "first": link(after=""),
+        "prev": link(before=cursor_of(ids[0]) if ids else "") if earlier else None,
+        "next": link(after=cursor_of(ids[-1]) if ids else "") if later else None,
+    }
+
+
+def number_links(asked: Listing, base: str, total: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Give the links and meta of a page by number.
+
+    A total above MAX_COUNTED is an estimate: there is no link to the last page then, and none to
+    a page that begins after MAX_OFFSET.
+    """
+    pages = max(1, -(-total // asked.size))
+
+    def link(number: int) -> str:
+        return page_link(asked, base, number=str(number), size=str(asked.size))
+
+    links = {"first": link(1)}
+    meta: dict[str, Any] = {
+        "current_page": asked.number,
+        "total_pages": pages,
+        "total_count": total,
+        "page_size": asked.size,
+        "max_page_size": MAX_PAGE_SIZE,
+    }
+    if total > MAX_COUNTED:
+        meta["total_is_estimate"] = True
+    else:
+        links["last"] = link(pages)
+    if 1 < asked.number <= pages + 1:
+        links["prev"] = link(asked.number - 1)
+    if asked.number < pages and asked.number * asked.size <= MAX_OFFSET:
+        links["next"] = link(asked.number + 1)
+    return links, meta
