@@ -17,7 +17,7 @@ from api.token_use import TokenUse
 from shared.database import Database
 from shared.settings import Settings
 from shared.shares import share_of_others, split_pool
-from shared.tokens import SCOPES, Caller, digest
+from shared.tokens import SCOPES, Caller, Scope, digest
 
 READING = frozenset({"GET", "HEAD"})
 
@@ -67,7 +67,7 @@ class Gate:
             raise unavailable() from None
 
 
-def covers(scope: str, needed: str) -> bool:
+def covers(scope: Scope, needed: Scope) -> bool:
     """Tell whether a token's scope includes another one; a scope unknown here includes none."""
     return scope in SCOPES and SCOPES.index(scope) >= SCOPES.index(needed)
 

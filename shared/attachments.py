@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from functools import cache
-from typing import Any, Self
+from typing import Any
 
 import asyncpg
 
@@ -16,6 +16,7 @@ from shared import keys
 from shared.database import Connection, affected
 from shared.quotas import Quotas, translate
 from shared.reasons import NO_OBJECT, ReasonCode
+from shared.rows import FromRow, columns_of
 from shared.states import State
 
 ATTACHABLE_TYPES = (
@@ -35,7 +36,7 @@ deleted one is not purged before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Attachment:
+class Attachment(FromRow):
     """One row. Sizes in bytes; `width` and `height` in pixels, upright.
 
     `age_s` is how long ago the row was made, by the database's clock, at the time when it was
@@ -45,6 +46,8 @@ class Attachment:
     `limit_size` and `limit_types` are what its client allows (see `shared.limits`). Of an object
     that has not come, `promised_bytes` are what its policy lets in at most; set under a quota.
     """
+
+    NOT_COLUMNS = frozenset({"read_at"})
 
     id: int
     organization_id: int
@@ -94,11 +97,6 @@ class Attachment:
     age_s: float = field(default=0.0, compare=False)
     read_at: float = field(default_factory=time.monotonic, compare=False)
 
-    @classmethod
-    def from_row(cls, row: asyncpg.Record) -> Self:
-        """Make the record from a row that has every column of COLUMNS in front."""
-        return cls(**dict(zip(FIELDS, row, strict=False)))
-
     @property
     def key(self) -> str:
         """The key of the original."""
@@ -131,7 +129,7 @@ class Attachment:
 
 
 _AGE = "extract(epoch FROM clock_timestamp() - a.created_at)::float8 AS age_s"
-FIELDS = tuple(each.name for each in fields(Attachment) if each.name != "read_at")
+FIELDS = columns_of(Attachment)
 COLUMNS = ", ".join(_AGE if name == "age_s" else f"a.{name}" for name in FIELDS)
 
 

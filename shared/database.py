@@ -249,5 +249,4 @@ def affected(status: str) -> int:
     return int(status.rsplit(" ", 1)[-1])
 
 
-Row: TypeAlias = "asyncpg.Record"
 JsonObject: TypeAlias = dict[str, Any]

@@ -8,11 +8,9 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Self
-
-import asyncpg
 
 from shared.database import Connection, affected
+from shared.rows import FromRow
 from shared.settings import Settings
 
 PRUNED_AT_A_TIME = 100
@@ -24,12 +22,13 @@ MAX_ORIGIN_BYTES = 64 * 1024 * 1024
 """What the letters of one origin may hold together."""
 
 SUMMARY = (
-    "d.id, d.source, d.origin, d.dialect, d.reason, d.count, d.first_at, d.last_at, length(d.body)"
+    "d.id, d.source, d.origin, d.dialect, d.reason, d.count, d.first_at, d.last_at,"
+    " length(d.body) AS size"
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DeadLetter:
+class DeadLetter(FromRow):
     """One message: where it came in, the dialect it was taken for, why it could not be used.
 
     `origin` says who sent it first, see `shared.intake.Message`; `unknown` in old rows.
@@ -45,11 +44,6 @@ class DeadLetter:
     first_at: datetime
     last_at: datetime
     size: int
-
-    @classmethod
-    def from_row(cls, row: asyncpg.Record) -> Self:
-        """Make it from a row of SUMMARY."""
-        return cls(**dict(zip(cls.__slots__, row, strict=False)))
 
 
 async def keep(

@@ -6,7 +6,7 @@ from typing import Self
 
 import asyncpg
 
-from shared.attachments import COLUMNS, FIELDS, Attachment
+from shared.attachments import COLUMNS, Attachment
 from shared.database import Connection
 from shared.lifecycle import ACTIVE, LAST_CHECK
 
@@ -35,8 +35,8 @@ class Due:
 
     @classmethod
     def from_row(cls, row: asyncpg.Record) -> Self:
-        """Make it from a row of COLUMNS and the duty."""
-        return cls(duty=Duty(row[len(FIELDS)]), attachment=Attachment.from_row(row))
+        """Make the record of a row that has the columns of both."""
+        return cls(duty=Duty(row["duty"]), attachment=Attachment.from_row(row))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,6 +27,7 @@ from shared.database import Connection, affected
 from shared.keys import parse_key
 from shared.notifications import UploadEvent
 from shared.reasons import ReasonCode
+from shared.rows import FromRow
 from shared.states import EndState, State
 
 # When the store is asked for the last time whether the object has changed: an overwrite under
@@ -73,7 +74,7 @@ def _padded(sequencer: str) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WakeUp:
+class WakeUp(FromRow):
     """What a task needs to be told: which attachment, and of which revision."""
 
     attachment_id: int
@@ -137,7 +138,7 @@ async def record_uploads(
                         AND coalesce(a.etag = event.etag, false)
                         AND coalesce(a.version_id = event.version_id, true))
               END
-        RETURNING a.id, a.organization_id, a.revision, a.state
+        RETURNING a.id AS attachment_id, a.organization_id, a.revision, a.state
         """,
         [attachment_id for _, attachment_id in named],
         [event.bucket for event, _ in named],
@@ -148,16 +149,8 @@ async def record_uploads(
         [event.removed for event, _ in named],
         publish_grace_s,
     )
-    woken = [
-        WakeUp(
-            attachment_id=row["id"],
-            organization_id=row["organization_id"],
-            revision=row["revision"],
-        )
-        for row in rows
-        if row["state"] == "uploaded"
-    ]
-    return Recorded(changed=[row["id"] for row in rows], woken=woken)
+    woken = [WakeUp.from_row(row) for row in rows if row["state"] == "uploaded"]
+    return Recorded(changed=[row["attachment_id"] for row in rows], woken=woken)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -487,8 +480,8 @@ async def retry(connection: Connection, ids: Sequence[int]) -> list[WakeUp]:
         SET state = 'uploaded', revision = a.revision + 1, reason = NULL, due_at = now()
         WHERE a.id = ANY($1::bigint[]) AND a.deleted_at IS NULL
           AND (a.state IN ('failed', 'rejected') OR (a.state = 'ready' AND a.reason IS NOT NULL))
-        RETURNING a.id, a.organization_id, a.revision
+        RETURNING a.id AS attachment_id, a.organization_id, a.revision
         """,
         ids,
     )
-    return [WakeUp(attachment_id=row[0], organization_id=row[1], revision=row[2]) for row in rows]
+    return [WakeUp.from_row(row) for row in rows]

@@ -5,6 +5,7 @@ from datetime import datetime
 
 from shared.database import Connection
 from shared.errors import AttachmentsError
+from shared.rows import FromRow
 
 NAMES_LOCK_KEY = 7_236_013_484  # any number that no one else locks in this database
 
@@ -73,7 +74,7 @@ async def exists(connection: Connection, organization_id: int) -> bool:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Organization:
+class Organization(FromRow):
     """An organization as it is listed."""
 
     id: int
@@ -90,4 +91,4 @@ async def list_organizations(
         " ORDER BY o.id LIMIT $2",
         after, limit,
     )  # fmt: skip
-    return [Organization(**dict(row)) for row in rows]
+    return [Organization.from_row(row) for row in rows]

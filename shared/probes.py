@@ -13,6 +13,7 @@ from shared.attachments import COLUMNS, Attachment
 from shared.database import Connection
 from shared.keys import parse_key
 from shared.notifications import UploadEvent
+from shared.rows import FromRow
 
 ORGANIZATION = 0
 """Ids of organizations begin at 1."""
@@ -22,7 +23,7 @@ NAME = "attachments-doctor.png"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Arrival:
+class Arrival(FromRow):
     """One event of a probe: the way it came in, its dialect, and when, by the database's clock."""
 
     source: str
@@ -55,7 +56,7 @@ async def find_arrivals(connection: Connection, attachment_id: int) -> list[Arri
         " ORDER BY id",
         attachment_id,
     )
-    return [Arrival(source=row[0], dialect=row[1], arrived_at=row[2]) for row in rows]
+    return [Arrival.from_row(row) for row in rows]
 
 
 async def find_leftovers(connection: Connection, *, bucket: str) -> list[Attachment]:

@@ -5,38 +5,36 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Final, Literal, get_args
 
-from shared.database import Connection, Row
+from shared.database import Connection
+from shared.rows import FromRow
 
 TOKEN_BYTES = 32
 
 CHANNEL = "attachments_tokens"
 """Where triggers notify of changes to tokens."""
 
-SCOPES = ("read", "write", "admin")
+Scope = Literal["read", "write", "admin"]
+SCOPES: Final[tuple[Scope, ...]] = get_args(Scope)
 """What a token may do; each scope includes those before it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Token:
+class Token(FromRow):
     """A token as it is stored; the secret itself is not."""
 
     id: int
     organization_id: int
     person_id: int | None
     name: str
-    scope: str
+    scope: Scope
     created_at: datetime
     expires_at: datetime | None
     last_used_at: datetime | None
     revoked_at: datetime | None
     created_by: str | None
     revoked_by: str | None
-
-    @classmethod
-    def from_row(cls, row: Row) -> "Token":
-        """Make a record of a row with the columns of the same names."""
-        return cls(**{name: row[name] for name in cls.__slots__})
 
 
 def digest(token: str) -> bytes:
@@ -73,7 +71,7 @@ class Issued:
 
     id: int
     plain: str
-    scope: str
+    scope: Scope
     expires_at: datetime | None
 
 
@@ -83,7 +81,7 @@ async def issue_token(
     name: str,
     *,
     person_id: int | None = None,
-    scope: str = SCOPES[-1],
+    scope: Scope = SCOPES[-1],
     expires: datetime | timedelta | None = None,
     by: str | None = None,
 ) -> Issued:
@@ -184,7 +182,7 @@ async def record_use(connection: Connection, ages_s: Mapping[int, float]) -> Non
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Caller:
+class Caller(FromRow):
     """The token of a request: its organization, its scope, and its person if it has one.
 
     `limited` tells whether the organization has quotas of its own; `quota_bytes` is the one that it
@@ -194,7 +192,7 @@ class Caller:
     token_id: int
     organization_id: int
     person_id: int | None
-    scope: str
+    scope: Scope
     limited: bool = False
     quota_bytes: int | None = None
 
@@ -214,7 +212,7 @@ async def find_caller(connection: Connection, token_digest: bytes) -> Found | No
     """
     row = await connection.fetchrow(
         """
-        SELECT t.id, t.organization_id, t.person_id, t.scope,
+        SELECT t.id AS token_id, t.organization_id, t.person_id, t.scope,
                extract(epoch FROM t.expires_at - now())::float8 AS seconds_left,
                (o.quota_attachments >= 0 OR o.quota_bytes >= 0
                 OR o.quota_uploads_per_day >= 0) IS TRUE AS limited,
@@ -227,18 +225,7 @@ async def find_caller(connection: Connection, token_digest: bytes) -> Found | No
     )
     if row is None:
         return None
-    token_id, organization_id, person_id, scope, seconds_left, limited, quota_bytes = row
-    return Found(
-        caller=Caller(
-            token_id=token_id,
-            organization_id=organization_id,
-            person_id=person_id,
-            scope=scope,
-            limited=limited,
-            quota_bytes=quota_bytes,
-        ),
-        seconds_left=seconds_left,
-    )
+    return Found(caller=Caller.from_row(row), seconds_left=row["seconds_left"])
 
 
 async def notify(connection: Connection, channel: str) -> None:

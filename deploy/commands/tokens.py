@@ -11,11 +11,12 @@ from deploy.commands.options import LOCAL, MAX_ID, DataDir, Json, Organization, 
 
 if TYPE_CHECKING:
     from shared.database import Database
+    from shared.tokens import Scope
 
 tokens_app = typer.Typer(help="Create, list and revoke the tokens of an organization.")
 
 
-def parse_scopes(given: list[str]) -> str:
+def parse_scopes(given: list[str]) -> "Scope":
     """Return the widest of the scopes in the options, each of them comma-separated.
 
     No option means every scope. Raises Misused for an unknown or blank one.
@@ -25,7 +26,7 @@ def parse_scopes(given: list[str]) -> str:
     names = [name.strip() for option in given for name in option.split(",")]
     if not set(names) <= set(SCOPES):
         raise Misused(f"--scope: must be one or more of {', '.join(SCOPES)}")
-    return max(names, key=SCOPES.index, default=SCOPES[-1])
+    return next((scope for scope in reversed(SCOPES) if scope in names), SCOPES[-1])
 
 
 @tokens_app.command("create")
