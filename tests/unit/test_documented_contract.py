@@ -1,0 +1,114 @@
+"""The contract and the limits on paper are those of the code."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from api import attachments, attributes, bodies, creating, events, queries, server
+from api.copying import MAX_COPIED_AT_ONCE
+from api.documents import RELATIONSHIPS
+from api.problems import GENERAL
+from api.slow_readers import READ_WITHIN_S
+from shared.keys import MAX_FILE_NAME_BYTES
+from shared.lists import MAX_COUNTED
+from shared.publisher import MAX_QUEUED, MAX_WAITING
+from shared.states import STATES
+from worker.copying import COPY_TIMEOUT_S
+from worker.decoding.inside.costs import BUDGET
+from worker.decoding.inside.images import MAX_EDGE
+from worker.decoding.inside.jpeg import MAX_SCANS
+from worker.decoding.pool import JOBS_PER_DECODER
+from worker.decoding.protocol import MAX_MEMORY_BYTES
+from worker.pipeline import HEAD_BYTES, LONG_READ_BYTES, MEMORY_BYTES
+from worker.sniffing import child
+from worker.sniffing.ranges import LARGE_RANGE_BYTES, RANGE_BYTES, RANGES
+
+DOCS = Path(__file__).parents[2] / "deploy/docs"
+CONTRACT = (DOCS / "contract.md").read_text()
+LIMITS = (DOCS / "limits.md").read_text().partition("\n## Settings, with reasons")[0]
+KIB, MIB, GIB = 1024, 1024**2, 1024**3
+
+
+def section(title: str) -> str:
+    """Give the text below a heading of the contract."""
+    return CONTRACT.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+
+
+def test_the_general_errors_are_those_of_the_contract() -> None:
+    rows = re.findall(r"^\| (\d+) \| ([^|]+) \| ([^|]+) \|$", section("General errors"), re.M)
+    assert {int(status): (title, detail) for status, title, detail in rows} == GENERAL
+
+
+def test_the_states_are_those_of_the_contract() -> None:
+    rows = re.findall(r"^\| `([a-z]+)` \|", section("States"), re.MULTILINE)
+    assert tuple(rows) == STATES
+
+
+def test_the_relationships_are_those_of_the_contract_in_their_order() -> None:
+    text = section("The attachment object").partition("Relationships, in this order:")[2]
+    named = re.findall(r"`([a-z_]+)`", text.partition(". One that `include`")[0])
+    assert named == ["organization", *RELATIONSHIPS]
+
+
+def test_the_filters_are_those_of_the_contract() -> None:
+    named = re.findall(r"`filter\[([a-z_]+)\]`", section("Show and list"))
+    assert set(named) == set(queries.FILTERS)
+
+
+LIMITED = {
+    "body of a request": (
+        f"{attachments.MAX_BODY_BYTES // KIB} KiB; bulk and events"
+        f" {attachments.MAX_BULK_BYTES // MIB} MiB"
+    ),
+    "time for a request's head": f"{server.HEAD_TIMEOUT_S:.0f} s each",
+    "a request's target": f"{server.MAX_LINE} bytes",
+    "slashes in a path": f"{server.MAX_SLASHES}",
+    "JSON": (
+        f"{bodies.MAX_DEPTH} levels, {bodies.MAX_MARKS:,} marks (brackets, commas, colons),"
+        f" numbers of {bodies.MAX_DIGITS} digits"
+    ),
+    "bulk create": f"{creating.MAX_BULK} attachments",
+    "ids in one filter": f"{queries.MAX_FILTER_IDS} each",
+    "`page[size]`": f"{queries.MAX_PAGE_SIZE}",
+    "page by number": f"the first {queries.MAX_OFFSET:,}",
+    "totals": f"exact up to {MAX_COUNTED:,}",
+    "name, `message_id`": (f"{attributes.MAX_TEXT} characters; `temp_url` {attributes.MAX_URL:,}"),
+    "file name in a key": f"{MAX_FILE_NAME_BYTES} bytes",
+    "an unread answer": f"{READ_WITHIN_S:.0f} s",
+    "first read of an object": (
+        f"{HEAD_BYTES // KIB} KiB; {LONG_READ_BYTES // MIB} MiB if its name"
+    ),
+    "further reads": (
+        f"{RANGES} ranges of {RANGE_BYTES // KIB} KiB, one of {LARGE_RANGE_BYTES // MIB} MiB"
+    ),
+    "buffer of a file": f"in memory up to {MEMORY_BYTES // MIB} MiB",
+    "cost of an image": f"{int(BUDGET.memory_bytes) // MIB} MiB of memory",
+    "scans of a JPEG": f"{MAX_SCANS}",
+    "a decoder": f"{MAX_MEMORY_BYTES // GIB} GiB of address space",
+    "a process that names types": (
+        f"{child.MAX_MEMORY_BYTES // MIB} MiB, {child.MAX_DESCRIPTORS} descriptors"
+    ),
+    "files that one decoder": f"{JOBS_PER_DECODER}, of one organization",
+    "thumbnail": f"{MAX_EDGE} × {MAX_EDGE} pixels",
+    "copies by `temp_url`": (
+        f"up to {MAX_COPIED_AT_ONCE // MIB} MiB while the client waits, for 30 s; by a worker"
+        f" for {COPY_TIMEOUT_S // 60:.0f} minutes"
+    ),
+    "wake-ups": f"{MAX_QUEUED:,} each",
+}
+"""The beginning of a row of the table of limits, and the numbers of the code in its words."""
+
+
+@pytest.mark.parametrize("row", LIMITED)
+def test_a_limit_is_the_one_of_the_code(row: str) -> None:
+    found = [line for line in LIMITS.splitlines() if line.startswith(f"| {row}")]
+    assert len(found) == 1, found
+    assert LIMITED[row] in found[0].split(" | ")[1]
+
+
+def test_limits_that_are_named_once_are_the_same_in_two_places() -> None:
+    assert MAX_QUEUED == MAX_WAITING
+    assert events.MAX_EVENT_BYTES == attachments.MAX_BULK_BYTES
+    assert queries.MAX_REPEATED == queries.MAX_FILTER_IDS
+    assert server.HEAD_TIMEOUT_S == bodies.READ_TIMEOUT_S
