@@ -151,3 +151,19 @@ def test_a_row_or_fault_that_a_page_names_is_there(page: Path) -> None:
     text = page.read_text()
     assert {int(number) for number in re.findall(r"\brow(\d+)", text)} <= table("")
     assert {int(number) for number in re.findall(r"test_f(\d+)", text)} <= table("F")
+
+
+def linked(page: Path) -> set[Path]:
+    """Give the pages that a page links to; of a folder, all pages in it."""
+    targets = re.findall(r"\]\(([^)\s#]+\.md|[^)\s#:]+)(?:#[^)]*)?\)", page.read_text())
+    found: set[Path] = set()
+    for target in targets:
+        place = (page.parent / target).resolve()
+        found |= set(place.glob("*.md")) if place.is_dir() else {place}
+    return {each for each in found if each.suffix == ".md" and each.is_file()}
+
+
+def test_every_page_is_at_most_two_links_away_from_the_readme() -> None:
+    near = linked(ROOT / "README.md")
+    far = near.union(*(linked(page) for page in near))
+    assert {named(page) for page in DOCS.rglob("*.md")} - {named(page) for page in far} == set()
