@@ -9,6 +9,7 @@ from aiohttp import web
 
 from api import attachments, events, files, listing, usage
 from api.access import EventsGate, open_gate
+from api.connection import MAX_LINE
 from api.copying import open_copies
 from api.documents import Documents
 from api.draining import Drain
@@ -19,7 +20,7 @@ from api.noise import open_noise
 from api.parts import PARTS, Parts
 from api.problems import answer_errors, general, unavailable
 from api.readers import Readers
-from api.server import MAX_LINE, Runner
+from api.server import Runner
 from api.sns import open_sns
 from api.uploads import open_lookups
 from shared import writing

@@ -6,12 +6,13 @@ from functools import partial
 from aiohttp import web
 
 from api.attributes import check_changes, check_identity, resource_object
-from api.bodies import check_accept, check_content_type, read_json
+from api.bodies import read_json
 from api.clients import client_address
 from api.copying import copy_all, require_room, take_over
 from api.creating import check_all, find_sources, location_faults
 from api.documents import included
 from api.listing import read_page
+from api.negotiation import check_accept, check_content_type
 from api.own_files import Meaning, read_meaning, take_own
 from api.parts import Parts, admit, now, origin
 from api.problems import BULK_TYPE, Problem, bad_request, document_response, not_found

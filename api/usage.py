@@ -7,7 +7,7 @@ from typing import Any
 
 from aiohttp import web
 
-from api.bodies import check_accept
+from api.negotiation import check_accept
 from api.parts import Parts, admit
 from api.problems import Problem, document_response, not_found, unsupported
 from api.queries import given, list_name, shortened, unknown_parameter

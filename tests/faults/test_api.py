@@ -29,8 +29,8 @@ def die(*_, **__):
 lifecycle.record_uploads = die
 """
 LIMIT_HEADS = """
-import api.server
-api.server.HEAD_TIMEOUT_S = 2.0
+import api.connection
+api.connection.HEAD_TIMEOUT_S = 2.0
 """
 SOCKETS = 500
 WHOLE_HEAD = b"GET /health/live HTTP/1.1\r\nHost: attachments\r\n\r\n"

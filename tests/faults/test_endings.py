@@ -24,8 +24,8 @@ CONNECTIONS = 40
 Wire = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 SHORT_HEADS = """
-import api.server
-api.server.HEAD_TIMEOUT_S = 3.0
+import api.connection
+api.connection.HEAD_TIMEOUT_S = 3.0
 """
 
 BUSY = """

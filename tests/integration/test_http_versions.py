@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from api.server import HTTP2, MAX_LINE
+from api.connection import HTTP2, MAX_LINE
 from api.slow_readers import NO_LINGER
 from tests.resources import PATH, body
 from tests.service import MEDIA_TYPE, ApiProcess, Service

@@ -17,16 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
-from api.bodies import (
-    MAX_MARKS,
-    SHORT_BYTES,
-    check_accept,
-    check_content_type,
-    inflate,
-    parse_json,
-    read_json,
-    read_raw,
-)
+from api.bodies import MAX_MARKS, SHORT_BYTES, inflate, parse_json, read_json, read_raw
+from api.negotiation import check_accept, check_content_type
 from api.problems import MEDIA_TYPE, Problem
 from api.readers import Readers
 from shared.errors import Busy
