@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from api.problems import access_denied, bad_request, general, invalid
+from api.problems import ErrorObject, access_denied, bad_request, general, invalid
 from shared import content_types
 from shared.attachments import ATTACHABLE_TYPES, Attachment
 from shared.reserved import Reserved
@@ -198,7 +198,7 @@ def check_new(
     pointer: str = "data",
     public: bool = False,
     reserved: Reserved = RESERVED,
-) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+) -> tuple[dict[str, Any], list[ErrorObject]]:
     """Return what is known of a new attachment's attributes, and the error objects of all faults.
 
     Unknown, read-only and faulty attributes are left out. `pointer` is the place of the resource
@@ -217,7 +217,7 @@ def check_changes(
     max_size: int,
     reserved: Reserved = RESERVED,
     row: Attachment | None = None,
-) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+) -> tuple[dict[str, Any], list[ErrorObject]]:
     """Return the attributes that a client changes, and the error objects of all faults.
 
     What equals the value in `row` is no change and is not judged. `temp_url` is left in: an
@@ -257,8 +257,9 @@ def _check(
     *,
     required: tuple[str, ...],
     checks: dict[str, Callable[[Any, int], Fault | None]] = CHECKS,
-) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    values, errors = {}, []
+) -> tuple[dict[str, Any], list[ErrorObject]]:
+    values: dict[str, Any] = {}
+    errors: list[ErrorObject] = []
     for name in names:
         if name not in attributes and name not in required:
             continue

@@ -7,7 +7,7 @@ from typing import Any
 from api.attributes import check_identity, check_new, resource_object
 from api.limits import check_declared, find_limits
 from api.parts import Parts
-from api.problems import Problem, bad_request
+from api.problems import ErrorObject, Problem, bad_request
 from api.uploads import Source, find_source, name_source
 from shared.attachments import NewAttachment
 
@@ -94,7 +94,7 @@ def location_faults(
     *,
     organization_id: int,
     pointer: str = "data",
-) -> list[dict[str, Any]]:
+) -> list[ErrorObject]:
     """Give the error objects of an address that may not be copied from; none if there is none."""
     if temp_url is None:
         return []

@@ -41,6 +41,7 @@ from shared.lifecycle import Recorded
 from shared.log import get_logger
 from shared.metrics import EVENTS
 from shared.notifications import sns
+from shared.notifications.event import MessageSource
 
 MAX_EVENT_BYTES = 1024 * 1024
 
@@ -156,7 +157,9 @@ async def _read_strange(request: web.Request, parts: Parts, reason: str) -> byte
         raise unauthenticated(reason) from None
 
 
-async def _read(body: bytes, source: str, sender: str, parts: Parts, ends: float) -> Message:
+async def _read(
+    body: bytes, source: MessageSource, sender: str, parts: Parts, ends: float
+) -> Message:
     """Read a message. Raises Problem 503 if that leaves no time to record it."""
     read = partial(
         read_message, body, source=source, sender=sender, bucket=parts.settings.s3_bucket

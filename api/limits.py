@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from api.problems import invalid
+from api.problems import ErrorObject, invalid
 from shared.limits import allows, is_pattern
 
 MAX_PATTERNS = 20
@@ -31,7 +31,7 @@ class Limits:
 
 NO_LIMITS = Limits()
 
-Errors = list[dict[str, Any]]
+Errors = list[ErrorObject]
 
 
 def find_limits(item: Any, document: Any, *, pointer: str, max_size: int) -> tuple[Limits, Errors]:

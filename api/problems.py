@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Literal, NotRequired, TypedDict
 
 import orjson
 from aiohttp import web
@@ -28,6 +28,22 @@ another client. X-Auth-Token is no sign to a shared cache, as Authorization is (
 log = get_logger(__name__)
 
 
+ErrorCode = Literal["invalid_attribute", "quota_exceeded"]
+"""Codes of error objects; an error whose status says all has none."""
+
+
+class ErrorObject(TypedDict):
+    """An error object of JSON:API 1.1."""
+
+    status: str
+    title: str
+    detail: str
+    code: NotRequired[ErrorCode]
+    source: NotRequired[dict[str, str]]
+    links: NotRequired[dict[str, str]]
+    meta: NotRequired[dict[str, Any]]
+
+
 class Problem(Exception):
     """An answer other than success: a status, its error objects, and headers.
 
@@ -37,7 +53,7 @@ class Problem(Exception):
     reason = "not allowed"
 
     def __init__(
-        self, status: int, errors: list[dict[str, Any]], headers: dict[str, str] | None = None
+        self, status: int, errors: list[ErrorObject], headers: dict[str, str] | None = None
     ) -> None:
         super().__init__(status)
         self.status = status
@@ -148,7 +164,7 @@ def unavailable(detail: str | None = None) -> Problem:
     return general(503, detail, headers={"Retry-After": "5"})
 
 
-def invalid(pointer: str, detail: str, meta: dict[str, Any]) -> dict[str, Any]:
+def invalid(pointer: str, detail: str, meta: dict[str, Any]) -> ErrorObject:
     """Make one error object of a 422; `pointer` names the attribute."""
     return {
         "status": "422",

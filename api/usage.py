@@ -3,13 +3,12 @@
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, replace
 from functools import partial
-from typing import Any
 
 from aiohttp import web
 
 from api.negotiation import check_accept
 from api.parts import Parts, admit
-from api.problems import Problem, document_response, not_found, unsupported
+from api.problems import ErrorObject, Problem, document_response, not_found, unsupported
 from api.queries import given, list_name, shortened, unknown_parameter
 from api.uploads import Source
 from shared import attachments, copies, counting, quotas
@@ -95,7 +94,7 @@ def _refusal(exceeded: QuotaExceeded, new: Sequence[NewAttachment], *, bulk: boo
     return Problem(422, [quota_error(exceeded, pointer, asked=sum(needs))])
 
 
-def quota_error(exceeded: QuotaExceeded, pointer: str, *, asked: int) -> dict[str, Any]:
+def quota_error(exceeded: QuotaExceeded, pointer: str, *, asked: int) -> ErrorObject:
     """Make the error object of a quota that does not leave room for what was `asked`."""
     unit = {"uploads_per_day": "uploads a day"}.get(exceeded.quota, exceeded.quota)
     if exceeded.used >= exceeded.limit:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from shared.database import Connection, affected
+from shared.notifications.event import MessageSource
 from shared.rows import FromRow
 from shared.settings import Settings
 
@@ -36,7 +37,7 @@ class DeadLetter(FromRow):
     """
 
     id: int
-    source: str
+    source: MessageSource
     origin: str
     dialect: str | None
     reason: str
@@ -50,7 +51,7 @@ async def keep(
     connection: Connection,
     body: bytes,
     *,
-    source: str,
+    source: MessageSource,
     dialect: str | None,
     reason: str,
     origin: str = UNKNOWN,

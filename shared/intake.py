@@ -19,6 +19,7 @@ from shared.lifecycle import Recorded, WakeUp
 from shared.log import get_logger
 from shared.metrics import NOT_KEPT
 from shared.notifications import Reading, UploadEvent
+from shared.notifications.event import Effect, MessageSource
 from shared.settings import Settings
 from shared.throttle import Throttle
 
@@ -34,7 +35,7 @@ class Message:
     """
 
     body: bytes
-    source: str
+    source: MessageSource
     sender: str
     reading: Reading
 
@@ -59,7 +60,7 @@ def parse(body: bytes) -> Any:
             gc.enable()
 
 
-def read_message(body: bytes, *, source: str, bucket: str, sender: str = "") -> Message:
+def read_message(body: bytes, *, source: MessageSource, bucket: str, sender: str = "") -> Message:
     """Read a message; never raises, whatever it holds. The sender is by default the source."""
     sender = sender or source
     try:
@@ -72,7 +73,7 @@ def read_message(body: bytes, *, source: str, bucket: str, sender: str = "") -> 
     return Message(body=body, source=source, sender=sender, reading=reading)
 
 
-def unreadable(body: bytes, *, source: str, sender: str, fault: str) -> Message:
+def unreadable(body: bytes, *, source: MessageSource, sender: str, fault: str) -> Message:
     """Make a message of a body in which nothing can be read."""
     reading = Reading(dialect=None, faults=[fault])
     return Message(body=body, source=source, sender=sender, reading=reading)
@@ -139,7 +140,7 @@ async def record(
     return recorded
 
 
-def effects(messages: Sequence[Message], recorded: Recorded) -> list[dict[str, int]]:
+def effects(messages: Sequence[Message], recorded: Recorded) -> list[dict[Effect, int]]:
     """Count what became of each message's records, once `record` has committed them.
 
     `recorded` changed a row, `no_effect` none; `ignored` is of no original of ours; `unreadable`
@@ -157,7 +158,7 @@ def effects(messages: Sequence[Message], recorded: Recorded) -> list[dict[str, i
     return counts
 
 
-def _effects(reading: Reading, changed: int) -> dict[str, int]:
+def _effects(reading: Reading, changed: int) -> dict[Effect, int]:
     return {
         "recorded": changed,
         "no_effect": len(reading.events) - changed,

@@ -13,6 +13,7 @@ from shared.attachments import COLUMNS, Attachment
 from shared.database import Connection
 from shared.keys import parse_key
 from shared.notifications import UploadEvent
+from shared.notifications.event import MessageSource
 from shared.rows import FromRow
 
 ORGANIZATION = 0
@@ -26,13 +27,13 @@ NAME = "attachments-doctor.png"
 class Arrival(FromRow):
     """One event of a probe: the way it came in, its dialect, and when, by the database's clock."""
 
-    source: str
+    source: MessageSource
     dialect: str
     arrived_at: datetime
 
 
 async def note_arrivals(
-    connection: Connection, events: Sequence[UploadEvent], *, source: str, dialect: str
+    connection: Connection, events: Sequence[UploadEvent], *, source: MessageSource, dialect: str
 ) -> None:
     """Write down which of the events are of probes; costs nothing where none is named like one."""
     ids = [

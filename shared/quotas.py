@@ -9,12 +9,15 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Literal
 
 import asyncpg
 
 from shared.database import Connection
 from shared.errors import AttachmentsError
 from shared.part_settings import QuotaSettings
+
+QuotaName = Literal["attachments", "bytes", "uploads_per_day"]
 
 UNLIMITED = -1
 """What is stored of an organization that has no quota, whatever the settings say."""
@@ -32,9 +35,9 @@ class NotCounted(AttachmentsError):
 class QuotaExceeded(AttachmentsError):
     """A quota does not leave room: its name, the limit, and what is used of it."""
 
-    def __init__(self, quota: str, limit: int, used: int) -> None:
+    def __init__(self, quota: QuotaName, limit: int, used: int) -> None:
         super().__init__(f"the quota of {limit} {quota} is used up")
-        self.quota = quota
+        self.quota: QuotaName = quota
         self.limit = limit
         self.used = used
 

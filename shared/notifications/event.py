@@ -1,7 +1,14 @@
 """What every dialect is normalised to."""
 
 from dataclasses import dataclass
+from typing import Literal
 from urllib.parse import unquote_plus
+
+MessageSource = Literal["webhook", "sns", "sqs"]
+"""How a message came in."""
+
+Effect = Literal["recorded", "no_effect", "ignored", "unreadable"]
+"""What became of one record of a message (`shared.intake.effects`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

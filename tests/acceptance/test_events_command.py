@@ -13,6 +13,7 @@ import redis.asyncio
 from deploy.cli import run
 from deploy.embedded.ports import HOST, choose_port
 from shared import dead_letters
+from shared.notifications.event import MessageSource
 from tests.commands import ROOT, command
 from tests.conftest import StartService, StartWorker
 from tests.data import images
@@ -23,7 +24,7 @@ UNREADABLE = b'{"Records": 7}'
 COMMANDING = b'\x1b]0;owned\x07 \x9b31m \xc2\x9b31m \r\x08\x7f \xe2\x80\xae {"a":\n1}\xff'
 
 
-async def keep(service: Service, body: bytes, *, source: str = "webhook") -> int:
+async def keep(service: Service, body: bytes, *, source: MessageSource = "webhook") -> int:
     """Keep a message as one that could not be used; returns its id."""
     async with service.database.acquire() as connection:
         await dead_letters.keep(
