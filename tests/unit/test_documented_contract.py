@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from api import attachments, attributes, bodies, creating, events, queries, server
+from api import attachments, attributes, bodies, connection, creating, events, queries, server
 from api.copying import MAX_COPIED_AT_ONCE
 from api.documents import RELATIONSHIPS
 from api.problems import GENERAL
@@ -61,8 +61,8 @@ LIMITED = {
         f"{attachments.MAX_BODY_BYTES // KIB} KiB; bulk and events"
         f" {attachments.MAX_BULK_BYTES // MIB} MiB"
     ),
-    "time for a request's head": f"{server.HEAD_TIMEOUT_S:.0f} s each",
-    "a request's target": f"{server.MAX_LINE} bytes",
+    "time for a request's head": f"{connection.HEAD_TIMEOUT_S:.0f} s each",
+    "a request's target": f"{connection.MAX_LINE} bytes",
     "slashes in a path": f"{server.MAX_SLASHES}",
     "JSON": (
         f"{bodies.MAX_DEPTH} levels, {bodies.MAX_MARKS:,} marks (brackets, commas, colons),"
@@ -111,4 +111,4 @@ def test_limits_that_are_named_once_are_the_same_in_two_places() -> None:
     assert MAX_QUEUED == MAX_WAITING
     assert events.MAX_EVENT_BYTES == attachments.MAX_BULK_BYTES
     assert queries.MAX_REPEATED == queries.MAX_FILTER_IDS
-    assert server.HEAD_TIMEOUT_S == bodies.READ_TIMEOUT_S
+    assert connection.HEAD_TIMEOUT_S == bodies.READ_TIMEOUT_S
