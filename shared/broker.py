@@ -12,6 +12,10 @@ from kombu import Queue
 
 TASK = "attachments.process"
 
+ORGANIZATION = "organization"
+"""The header of a message that names the organization, in digits: a worker keeps turns by it before
+it has read the row. Messages of earlier releases have none."""
+
 QUEUES = 32
 """Organizations are spread over this many queues, which workers serve in turns: one that uploads
 a million files fills one queue, and the others are served as before."""

@@ -1,5 +1,6 @@
 """The sweep: which rows are due, taken in turns by organization."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Self
@@ -8,13 +9,28 @@ import asyncpg
 
 from shared.attachments import COLUMNS, Attachment
 from shared.database import Connection
-from shared.lifecycle import ACTIVE, LAST_CHECK
+from shared.lifecycle import ACTIVE, LAST_CHECK, WakeUp
 
 SWEEP_WINDOW = 1000
 """While no more rows than these are due, one sweep ranks them all; else it walks organizations."""
 
 SWEEP_WALK = 1000
 """How many organizations one sweep visits at most; the next one goes on where it stopped."""
+
+
+async def make_due(connection: Connection, wake_ups: Sequence[WakeUp]) -> None:
+    """Have the next sweep take up what no worker has claimed yet, without the grace of publishing.
+
+    May be repeated; what is claimed, done or deleted is left as it is.
+    """
+    await connection.execute(
+        """
+        UPDATE attachments AS a SET due_at = now()
+        WHERE a.id = ANY($1::bigint[]) AND a.state = 'uploaded' AND a.deleted_at IS NULL
+          AND a.claimed_revision < a.revision AND a.due_at > now()
+        """,
+        [wake_up.attachment_id for wake_up in wake_ups],
+    )
 
 
 class Duty(StrEnum):

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 from uuid import uuid4
 
-from shared.broker import TASK, make_celery, queue_name
+from shared.broker import ORGANIZATION, TASK, make_celery, queue_name
 from shared.broker_faults import describe, place_of
 from shared.lifecycle import WakeUp
 from shared.log import get_logger
@@ -45,7 +45,13 @@ class TaskMessage:
     def __init__(self) -> None:
         app = make_celery("memory://")
         with app.connection_for_write() as connection:
-            app.send_task(TASK, args=(0, 0), queue=queue_name(0), connection=connection)
+            app.send_task(
+                TASK,
+                args=(0, 0),
+                queue=queue_name(0),
+                connection=connection,
+                headers={ORGANIZATION: "<organization>"},
+            )
             channel: Any = connection.default_channel
             # private in kombu: the public way would decode the message
             message = channel._get(queue_name(0))
@@ -70,6 +76,7 @@ class TaskMessage:
             "body": b64encode((self._body % arguments).encode()).decode(),
             "id": f"{self._id}{self._count:012x}",
             "queue": queue_name(wake_up.organization_id),
+            "organization": wake_up.organization_id,
         }
 
 

@@ -7,16 +7,20 @@ import sys
 import threading
 import time
 import warnings
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from celery import Celery, signals
 from celery.exceptions import CPendingDeprecationWarning, SecurityWarning
 
-from shared.broker import TASK, make_celery
+from shared.broker import ORGANIZATION, TASK, make_celery
+from shared.keys import MAX_ID
 from shared.log import get_logger
 from shared.log_writer import flush_all
 from shared.settings import Settings
 from worker.runtime import Runtime
+from worker.slots import UNKNOWN
 from worker.steady import SteadyConsumer
 
 LAST_WORDS_S = 3.0
@@ -26,21 +30,67 @@ for half a minute to acknowledge messages whose uploads are done or given back b
 log = get_logger(__name__)
 
 
+class Messages:
+    """Hands wake-ups to the runtime as they come: Celery's `Strategy` of the task.
+
+    Celery's own gives each to a thread and takes no more than there are threads, so that one
+    organization's fill them all. This one waits for nothing.
+    """
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+
+    def strategy(self, _task: Any, _app: Any, consumer: Any) -> Callable[..., None]:
+        """Give what takes a message, as Celery asks for it with every connection."""
+        celery_log = logging.getLogger("celery.worker")
+
+        def take(message: Any, body: Any, ack: Callable[..., None], *_: Any) -> None:
+            self._take(message, body, partial(ack, celery_log, consumer.connection_errors))
+
+        return take
+
+    def _take(self, message: Any, body: Any, ack: Callable[[], None]) -> None:
+        """Take a message; what cannot be read raises, and Celery's consumer drops it."""
+        payload = body if body is not None else message.payload
+        wake_up = read_wake_up(payload, message.headers)
+        if wake_up is None:
+            log.warning("a message that is not ours was dropped")
+            ack()
+            return
+        self._runtime.attend(*wake_up, ack)
+
+
+def read_wake_up(payload: Any, headers: Any) -> tuple[int, int, int] | None:
+    """Read the ids of attachment, revision and organization; None from what is no wake-up.
+
+    Messages of earlier releases name no organization: its id is then UNKNOWN.
+    """
+    match payload:
+        case [[int(attachment_id), int(revision)], *_]:
+            pass
+        case {"args": [int(attachment_id), int(revision)]}:  # Celery's older protocol
+            pass
+        case _:
+            return None
+    if not all(type(each) is int and 0 <= each <= MAX_ID for each in (attachment_id, revision)):
+        return None
+    named = str(headers.get(ORGANIZATION, "")) if isinstance(headers, dict) else ""
+    known = named.isascii() and named.isdigit() and len(named) < 20
+    return attachment_id, revision, int(named) if known else UNKNOWN
+
+
 def make_app(settings: Settings, runtime: Runtime, prefix: str = "") -> Celery:
-    """Make the application whose task hands ids to the runtime and waits for it.
+    """Make the application whose task hands ids to the runtime.
 
     `prefix` is what all its keys at the broker begin with.
-
-    The body is one plain call: Celery 5.7 reports success of an `async def` task without
-    running it.
     """
     app = make_celery(settings.broker_url.get_secret_value(), prefix)
+    # No bound on what is taken at a time: the broker holds of it only what is at work.
+    app.conf.worker_prefetch_multiplier = 0
 
-    @app.task(name=TASK, ignore_result=True)
-    def process(attachment_id: Any, revision: Any) -> None:
-        if type(attachment_id) is not int or type(revision) is not int:
-            log.warning("a message that is not ours was dropped")
-            return
+    @app.task(name=TASK, ignore_result=True, Strategy=Messages(runtime).strategy)
+    def process(attachment_id: int, revision: int) -> None:
+        """Not run by the worker, whose strategy takes the message first."""
         runtime.attend(attachment_id, revision)
 
     def stop(**_: Any) -> None:
@@ -74,9 +124,8 @@ def work(settings: Settings) -> int:
     signals.worker_shutting_down.connect(lambda **more: told.append(more.get("sig")), weak=False)
     try:
         worker = make_app(settings, runtime, runtime.learn_prefix()).Worker(
-            pool="threads",
-            concurrency=settings.concurrency,
-            optimization="fair",
+            pool="solo",  # which has nothing to do: see `Messages`
+            concurrency=1,
             consumer_cls=SteadyConsumer,
             without_gossip=True,
             without_mingle=True,

@@ -5,7 +5,7 @@ import asyncio
 import hashlib
 from base64 import b64decode
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import BinaryIO
 
@@ -29,6 +29,7 @@ from shared.lifecycle import Claim, Outcome
 from shared.settings import Settings
 from shared.storage import Storage
 from shared.stored_objects import StoredObject
+from worker.budget import Budget
 from worker.decoding.formats import Box, box_of, promises_thumbnail
 from worker.decoding.pool import Decoders
 from worker.decoding.protocol import Thumbnail
@@ -45,7 +46,8 @@ LONG_READ_BYTES = 16 * 1024 * 1024
 name decides nothing else; where it lies, the connection is dropped after the head."""
 
 MEMORY_BYTES = 4 * 1024 * 1024
-"""A file up to this size is buffered in memory, a larger one in an unlinked file."""
+"""A file up to this size is buffered in memory, a larger one in an unlinked file, for which the
+budget must have room: see `worker.budget`."""
 
 MAX_CHANGES = 3
 
@@ -63,6 +65,7 @@ class Tools:
     bucket: BucketGuard
     decoders: Decoders
     sniffers: Sniffers
+    budget: Budget
 
 
 async def process(tools: Tools, claim: Claim) -> Outcome:
@@ -112,7 +115,8 @@ async def _examine(tools: Tools, claim: Claim) -> Outcome:
     row, storage, more = claim.attachment, tools.storage, tools.settings.more_formats
     try:
         first = LONG_READ_BYTES if promises_thumbnail(row.file_name, more) else HEAD_BYTES
-        async with storage.read(row.key, end=first) as (found, chunks):
+        async with AsyncExitStack() as reading:
+            found, chunks = await reading.enter_async_context(storage.read(row.key, end=first))
             _check_age(tools, found, row)
             head = await _read_head(chunks)
             outcome = Outcome(
@@ -125,7 +129,10 @@ async def _examine(tools: Tools, claim: Claim) -> Outcome:
                 if died:
                     raise Undecodable("decoder_died", carries_more=True)
                 if (box := box_of(content_type, more)) is not None:
-                    async with _buffered(storage, row.key, found, head, chunks) as buffered:
+                    async with (
+                        _room(tools, row, found, reading),
+                        _buffered(storage, row.key, found, head, chunks) as buffered,
+                    ):
                         file, checksum = buffered
                         outcome = replace(outcome, checksum_sha256=checksum)
                         thumbnail = await _decode(tools, row, box, file.fileno())
@@ -246,6 +253,18 @@ async def _stored(tools: Tools, claim: Claim, thumbnail: Thumbnail, outcome: Out
         outcome, width=thumbnail.width, height=thumbnail.height, pages=thumbnail.pages,
         carries_more=thumbnail.carries_more, thumbnail_name=name, reason=thumbnail.reason,
     )  # fmt: skip
+
+
+def _room(
+    tools: Tools, row: Attachment, found: StoredObject, reading: AsyncExitStack
+) -> AbstractAsyncContextManager[None]:
+    """Hold room for a file on disk. Where it must be waited for, the first read ends before that.
+
+    So no connection is kept meanwhile; what has not been read is asked for later.
+    """
+    if found.size <= MEMORY_BYTES:
+        return nullcontext()
+    return tools.budget.hold(row.organization_id, found.size, before_wait=reading.aclose)
 
 
 @asynccontextmanager

@@ -1,7 +1,7 @@
 """One event loop per worker process: many uploads in flight, their leases, and the sweep.
 
-Celery's threads hand ids in and wait; everything else happens in the loop, whose pool, store
-client and decoders are made once. With the broker dead the sweep alone keeps the loop fed.
+Celery's thread hands ids in; everything else happens in the loop, whose pool, store client and
+decoders are made once. With the broker dead the sweep alone keeps the loop fed.
 
 It is long because all of it shares one lifetime: what starts here is stopped here, in reverse
 order, and any part of it elsewhere would have to be handed most of this state.
@@ -12,8 +12,7 @@ import os
 import random
 import signal
 import threading
-from collections.abc import Coroutine
-from concurrent.futures import CancelledError as FutureCancelledError
+from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack, suppress
 from typing import Any, TypeVar
 
@@ -23,7 +22,7 @@ from shared import counting, dead_letters, lifecycle, older_objects
 from shared.bucket_guard import BucketGuard
 from shared.database import Database, DatabaseAway, open_database
 from shared.deployment import learn_prefix
-from shared.due import Due, Duty, take_due
+from shared.due import Due, Duty, make_due, take_due
 from shared.errors import (
     BucketForeign,
     ClaimLost,
@@ -43,12 +42,14 @@ from shared.reasons import ReasonCode
 from shared.settings import Settings
 from shared.store_client import open_storage
 from shared.throttle import Throttle
+from worker.budget import Budget
 from worker.copying import open_copying
 from worker.decoding.pool import Decoders
 from worker.patience import cause_of
 from worker.pipeline import Tools, drop_thumbnail, process
 from worker.purging import Caretaker
-from worker.slots import Places
+from worker.reception import Reception
+from worker.slots import UNKNOWN, Place, Places
 from worker.sniffing.sniffer import Sniffers
 
 DRAIN_S = 6.0
@@ -71,6 +72,9 @@ TIDY_EVERY_S = 600.0
 LOOK_S = 2.0
 """How long the start of a worker waits to learn whose the bucket is."""
 
+LEFT_AT_A_TIME = 1000
+"""Rows that one statement leaves to other workers when this one stops."""
+
 T = TypeVar("T")
 
 log = get_logger(__name__)
@@ -92,7 +96,6 @@ class Runtime:
         self._settings = settings
         self._held: dict[int, tuple[Claim, asyncio.Task[Any]]] = {}
         self._jobs: set[asyncio.Task[Any]] = set()
-        self._copied: set[asyncio.Task[None]] = set()
         self._draining = False
         self._throttle = Throttle(log.warning)
         self._given_back = asyncio.Event()
@@ -112,17 +115,27 @@ class Runtime:
         if self._failure is not None:
             raise self._failure
 
-    def attend(self, attachment_id: int, revision: int) -> None:
-        """Process an upload if it is still to be processed; returns when that is over.
+    def attend(
+        self,
+        attachment_id: int,
+        revision: int,
+        organization_id: int = UNKNOWN,
+        done: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Have an upload processed when its organization's turn comes; returns at once.
 
-        Never raises: whatever happens to the upload stands in its row.
+        `done` is called, from another thread, once the broker may forget the wake-up: whatever
+        happens to the upload is then written in its row. It is not called when this worker stops
+        before it has begun anything, so that the broker gives the wake-up to another one.
         """
         loop = self._loop
         if loop is None or self._draining:
             return
-        future = asyncio.run_coroutine_threadsafe(self._attend(attachment_id, revision), loop)
-        with suppress(FutureCancelledError, asyncio.CancelledError):
-            future.result()
+        wake_up = WakeUp(
+            attachment_id=attachment_id, organization_id=organization_id, revision=revision
+        )
+        with suppress(RuntimeError):  # the loop has just ended
+            loop.call_soon_threadsafe(self._reception.receive, wake_up, done)
 
     def learn_prefix(self) -> str:
         """Give what our keys at the broker begin with; waits while the database is away."""
@@ -193,12 +206,13 @@ class Runtime:
             await asyncio.gather(decoders.warm_up(), sniffers.warm_up(), self._look_at_bucket())
             self._tools = Tools(
                 settings=settings, database=database, storage=storage, bucket=self._bucket,
-                decoders=decoders, sniffers=sniffers,
+                decoders=decoders, sniffers=sniffers, budget=Budget(settings.buffer_bytes),
             )  # fmt: skip
             self._caretaker = Caretaker(self._tools, self._throttle)
             stack.callback(self._throttle.close)
+            self._reception = Reception(self._places, self._begin, self._throttle)
             self._copying = await stack.enter_async_context(
-                open_copying(self._tools, self._process_copied)
+                open_copying(self._tools, self._reception.receive)
             )
             self._loop = asyncio.get_running_loop()
             periodic = [
@@ -214,6 +228,7 @@ class Runtime:
             await self._stop.wait()
             for task in periodic[1:]:  # leases are still needed
                 task.cancel()
+            self._keep_job(self._leave_to_others(self._reception.close()))
             await self._end_jobs()
             periodic[0].cancel()
             await asyncio.gather(*periodic, return_exceptions=True)
@@ -228,30 +243,42 @@ class Runtime:
         give_up = loop.time() + DRAIN_S
         while self._jobs and loop.time() < give_up:  # a sweep that has just taken rows begins more
             await asyncio.wait(self._jobs, timeout=give_up - loop.time())
-        left = self._jobs | self._copied
+        left = set(self._jobs)
         for job in left:
             job.cancel()
         await asyncio.gather(*left, return_exceptions=True)
 
-    async def _attend(self, attachment_id: int, revision: int) -> None:
-        async with self._places.of_woken():
-            if not self._draining:
-                await self._job(self._claim_and_work(attachment_id, revision))
+    async def _leave_to_others(self, wake_ups: list[WakeUp]) -> None:
+        """Make due at once what waits here for a place: the next sweep of any worker takes it."""
+        try:
+            for first in range(0, len(wake_ups), LEFT_AT_A_TIME):
+                some = wake_ups[first : first + LEFT_AT_A_TIME]
+                await self._database.run(make_due, some)
+        except DatabaseAway as error:  # they are due when the grace of publishing is over
+            log.warning("what waits is not left to others at once", error=str(error))
 
-    async def _claim_and_work(self, attachment_id: int, revision: int) -> None:
+    def _begin(self, place: Place, wake_up: WakeUp, done: Callable[[], None]) -> None:
+        """Process what a wake-up tells of in a place of its own."""
+
+        def end(_: asyncio.Task[None]) -> None:
+            with suppress(Exception):  # Celery's own loop may have ended
+                done()
+            self._places.leave(place)
+
+        self._keep_job(self._claim_and_work(place, wake_up)).add_done_callback(end)
+
+    async def _claim_and_work(self, place: Place, wake_up: WakeUp) -> None:
         if self._bucket.foreign is not None:
             return  # the row is due, should the bucket become ours
-        claim = await self._claim(attachment_id, revision)
-        if claim is not None:
-            await self._work(claim)
-        else:  # it may tell of a copy
-            self._copying.begin(attachment_id, None, None)
-
-    def _process_copied(self, wake_up: WakeUp) -> None:
-        """Process what this worker has copied as if a wake-up had come."""
-        job = asyncio.create_task(self._attend(wake_up.attachment_id, wake_up.revision))
-        self._copied.add(job)
-        job.add_done_callback(self._copied.discard)
+        try:
+            claim = await self._claim(wake_up.attachment_id, wake_up.revision)
+            if claim is not None:
+                self._places.assign(place, claim.attachment.organization_id)
+                await self._work(claim)
+            else:  # it may tell of a copy
+                self._copying.begin(wake_up.attachment_id, None, None)
+        except Exception:
+            log.exception("unexpected error", attachment=wake_up.attachment_id)
 
     async def _claim(self, attachment_id: int, revision: int) -> Claim | None:
         """Claim what a wake-up tells of; asked again while the database is away.
@@ -279,12 +306,12 @@ class Runtime:
     def _database(self) -> Database:
         return self._tools.database
 
-    async def _job(self, work: Coroutine[Any, Any, T]) -> T:
-        """Do what must not be broken off with whoever waits for it: a claim may be on its way."""
+    def _keep_job(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Do something that is waited for when the worker stops."""
         job = asyncio.create_task(work)
         self._jobs.add(job)
         job.add_done_callback(self._jobs.discard)
-        return await asyncio.shield(job)
+        return job
 
     async def _work(self, claim: Claim) -> None:
         """Process a claimed upload, and see to it that its row says how that went."""
@@ -455,14 +482,15 @@ class Runtime:
             self._throttle.flush()
             try:
                 if free and self._bucket.foreign is None:
-                    taken = await self._job(self._take_due(free))
+                    # shielded: claims may be on their way when the sweep is cancelled
+                    taken = await asyncio.shield(self._keep_job(self._take_due(free)))
             except DatabaseAway as error:
                 log.warning("sweep put off", error=str(error))
                 pause_s = min(interval, SWEEP_RETRY_S)
             except Exception:
                 log.exception("sweep failed")
             finally:
-                await self._places.give_back(free - taken)
+                self._places.give_back(free - taken)
             if taken and taken == free:
                 await self._places.wait_for_sweep()
             else:
@@ -495,16 +523,15 @@ class Runtime:
         )  # fmt: skip
         self._swept_to = sweep.walked_to
         for due in sweep.due:
-            job = asyncio.create_task(self._handle_in_place(due))
-            self._jobs.add(job)
-            job.add_done_callback(self._jobs.discard)
+            self._keep_job(self._handle_in_place(due))
         return len(sweep.due)
 
     async def _handle_in_place(self, due: Due) -> None:
+        place = self._places.use_swept(due.attachment.organization_id)
         try:
             await self._handle(due)
         finally:
-            await self._places.give_back()
+            self._places.leave(place)
 
     async def _handle(self, due: Due) -> None:
         row = due.attachment

@@ -18,6 +18,7 @@ from tests.benchmarks import (
     corpus,
     create,
     delay,
+    fairness,
     growth,
     intake,
     isolation,
@@ -42,6 +43,7 @@ BENCHMARKS: Final[dict[str, Callable[[Site], Awaitable[Table]]]] = {
     "growth": growth.run,
     "corpus": corpus.run,
     "others": others.run,
+    "fairness": fairness.run,
 }
 
 

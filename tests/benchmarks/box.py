@@ -39,6 +39,7 @@ from tests.benchmarks.report import at_most, make_table
 from tests.benchmarks.site import Site
 from tests.benchmarks.uploads import pillow_cpu_ms
 from tests.service import make_settings
+from worker.budget import Budget
 from worker.decoding.inside.images import make_thumbnail
 from worker.decoding.pool import Decoders
 from worker.pipeline import Tools, examine
@@ -144,6 +145,7 @@ async def _box_cpu_ms(photo: Photo, times: int, settings: Settings) -> float:
     tools = Tools(
         settings=settings, database=Consent(), storage=Shelf(photo.content),
         bucket=OwnBucket(Consent(), Shelf(b"")), decoders=decoders, sniffers=sniffers,
+        budget=Budget(2**20),
     )  # fmt: skip
     now = datetime.now(UTC)
     claim = Claim(

@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from deploy.embedded.valkey import EmbeddedValkey, find_binary
-from shared.broker import QUEUES, TASK, make_celery, queue_name
+from shared.broker import ORGANIZATION, QUEUES, TASK, make_celery, queue_name
 from shared.lifecycle import WakeUp
 from shared.publisher import MAX_BATCH, MAX_QUEUED, MAX_WAITING, Publisher
 from tests.service import until
@@ -123,7 +123,8 @@ async def test_a_message_is_the_one_that_celery_would_send(
     publisher.publish(WakeUp(attachment_id=2**40, organization_id=71, revision=3))
     await queued(broker, queue, 1)
     with make_celery(valkey.url) as app:
-        await asyncio.to_thread(app.send_task, TASK, args=(2**40, 3), queue=queue)
+        headers = {ORGANIZATION: "71"}
+        await asyncio.to_thread(app.send_task, TASK, args=(2**40, 3), queue=queue, headers=headers)
     celerys, ours = await broker.lrange(queue, 0, -1)
     assert without_ids(ours) == without_ids(celerys)
     assert ours != celerys

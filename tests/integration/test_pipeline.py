@@ -17,6 +17,7 @@ from tests.data import images
 from tests.objects import exists, opened_storage
 from tests.service import Service
 from tests.stack import Stack
+from worker.budget import Budget
 from worker.decoding.pool import Decoders
 from worker.pipeline import Tools, process
 from worker.sniffing.sniffer import Read, Sniffers
@@ -71,6 +72,7 @@ async def test_what_cannot_be_identified_in_any_attempt_is_kept_as_nothing_but_b
             bucket=BucketGuard(database, storage),
             decoders=Decoders(1, timeout_s=30),
             sniffers=DyingSniffers(timeout_s=30),
+            budget=Budget(2**20),
         )
         claim = await tools.database.run(lifecycle.claim, int(attachment_id), 1, lease_s=30.0)
         assert claim is not None
@@ -110,6 +112,7 @@ async def test_an_image_over_an_empty_object_is_not_described_as_empty(
             bucket=BucketGuard(database, storage),
             decoders=decoders,
             sniffers=sniffers,
+            budget=Budget(2**20),
         )
         claim = await tools.database.run(lifecycle.claim, int(attachment_id), 1, lease_s=30.0)
         assert claim is not None

@@ -1,0 +1,60 @@
+"""Messages of the broker are read as wake-ups, or as nothing of ours."""
+
+from typing import Any
+
+import pytest
+
+from shared.keys import MAX_ID
+from worker.app import read_wake_up
+from worker.slots import UNKNOWN
+
+HEADERS = {"task": "attachments.process", "organization": "7"}
+
+
+@pytest.mark.parametrize("payload", [[[5, 2], {}, {}], {"args": [5, 2], "task": "t"}])
+def test_a_wake_up_is_read_from_either_protocol_of_celery(payload: Any) -> None:
+    assert read_wake_up(payload, HEADERS) == (5, 2, 7)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        None,
+        [],
+        {"organization": None},
+        {"organization": "x"},
+        {"organization": "-1"},
+        {"organization": "٣"},
+        {"organization": ""},
+        {"organization": "1" * 50},
+        {"organization": {}},
+    ],
+)
+def test_one_that_names_no_organization_is_still_a_wake_up(headers: Any) -> None:
+    assert read_wake_up([[5, 2], {}, {}], headers) == (5, 2, UNKNOWN)
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        None,
+        "",
+        1,
+        [],
+        {},
+        [[]],
+        [[1]],
+        [[1, 2, 3]],
+        [["1", 2]],
+        [[True, 1]],
+        [[1, None]],
+        [[MAX_ID + 1, 1]],
+        [[1, MAX_ID + 1]],
+        [[-1, 1]],
+        {"args": "12"},
+        {"args": [1.0, 1]},
+    ],
+)
+def test_anything_else_is_nothing_of_ours(payload: Any) -> None:
+    assert read_wake_up(payload, HEADERS) is None

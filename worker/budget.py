@@ -1,0 +1,100 @@
+"""How many bytes of large files may wait on disk for a decoder, shared by organizations.
+
+Without it, as many as there are places would be fetched for two decoders.
+"""
+
+import asyncio
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Final
+
+SHARE_KEPT: Final = 8
+"""One organization holds no more than the budget without this fraction of it. Files that pass a
+larger one in front of them hold no more than this fraction: so the larger one has its turn too."""
+
+
+@dataclass(slots=True, eq=False)
+class Hold:
+    """Bytes that a file holds, or waits for."""
+
+    organization: int
+    cost: int
+    granted: asyncio.Future[None]
+    passed: bool = False
+
+
+class Budget:
+    """At most `total` bytes are held at one time, in turns by organization.
+
+    A file that is larger than what one organization may hold counts as that much, and so passes
+    alone.
+    """
+
+    def __init__(self, total: int) -> None:
+        self._total = total
+        self._kept = total // SHARE_KEPT
+        self._used = 0
+        self._passing = 0
+        self._held: Counter[int] = Counter()
+        # in the order of turns
+        self._waiting: dict[int, deque[Hold]] = {}
+
+    @asynccontextmanager
+    async def hold(
+        self, organization: int, size: int, *, before_wait: Callable[[], Awaitable[None]]
+    ) -> AsyncIterator[None]:
+        """Hold the bytes of a file; `before_wait` is awaited first if there is no room at once."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        hold = Hold(organization, min(size, self._total - self._kept), future)
+        self._waiting.setdefault(organization, deque()).append(hold)
+        self._serve()
+        try:
+            if not future.done():
+                await before_wait()
+            await future
+            yield
+        finally:
+            self._end(hold)
+            self._serve()
+
+    def _end(self, hold: Hold) -> None:
+        """Give back what is held; withdraw what waits."""
+        waiting = self._waiting.get(hold.organization, deque())
+        if hold in waiting:
+            waiting.remove(hold)
+            if not waiting:
+                del self._waiting[hold.organization]
+            return
+        self._used -= hold.cost
+        self._passing -= hold.cost * hold.passed
+        self._held[hold.organization] -= hold.cost
+        if not self._held[hold.organization]:
+            del self._held[hold.organization]
+
+    def _serve(self) -> None:
+        while (found := self._next()) is not None:
+            hold, hold.passed = found[0], found[1]
+            waiting = self._waiting.pop(hold.organization)
+            waiting.popleft()
+            if waiting:
+                self._waiting[hold.organization] = waiting  # after all others
+            self._used += hold.cost
+            self._passing += hold.cost * hold.passed
+            self._held[hold.organization] += hold.cost
+            if not hold.granted.done():  # else its task was cancelled and gives it back
+                hold.granted.set_result(None)
+
+    def _next(self) -> tuple[Hold, bool] | None:
+        """Find the next file that has room, and whether it passes one that has not."""
+        passes = False
+        for organization, waiting in self._waiting.items():
+            hold = waiting[0]
+            if self._held[organization] + hold.cost > self._total - self._kept:
+                continue  # it waits for its own organization's
+            room = self._used + hold.cost <= self._total
+            if room and not (passes and self._passing + hold.cost > self._kept):
+                return hold, passes
+            passes = True
+        return None
