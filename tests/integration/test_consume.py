@@ -50,7 +50,7 @@ def with_changed(constant: str) -> Sequence[str]:
     )
 
 
-FREQUENT_TALLIES = with_changed("TALLY_S = 0.2")
+FREQUENT_TALLIES = with_changed("LOGGED_EVERY_S = 0.2")
 NO_LONG_POLLS = with_changed("WAIT_S = 0")
 """A long poll that is cut off would take what is given back: moto does not see it end."""
 

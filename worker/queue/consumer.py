@@ -2,15 +2,13 @@
 
 A message is deleted only after what it says is committed. While the database is away messages are
 kept invisible and tried again, so that an outage of ours uses up none of their receives; what can
-never be stored is left to the queue's own redrive policy. What became of them is counted for
-Prometheus, and also logged, since the address for Prometheus is off by default.
+never be stored is left to the queue's own redrive policy.
 """
 
 import asyncio
 import random
 import signal
 import time
-from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
@@ -24,11 +22,12 @@ from shared.deployment import open_publisher
 from shared.errors import QueueAway, SettingsError
 from shared.intake import allow, effects, log_faults, read_message, record
 from shared.log import configure_logging, get_logger
-from shared.metrics import EVENTS, open_metrics
+from shared.metrics import open_metrics
 from shared.publisher import Publisher
 from shared.settings import Settings
 from shared.throttle import Throttle
 from worker.queue.sqs import Queue, Received, open_queue
+from worker.queue.tally import LOGGED_EVERY_S, Tally
 
 POLLERS = 4
 """Batches of ten that are taken side by side: some hundreds of messages a second."""
@@ -45,9 +44,6 @@ TRY_S = 4.0
 
 LONGEST_WAIT_S = 5.0
 """How long is waited at most before the next try: work goes on soon after an outage's end."""
-
-TALLY_S = 60.0
-"""How often the counts of events are logged, if there were any."""
 
 log = get_logger(__name__)
 
@@ -75,15 +71,15 @@ async def _main(settings: Settings) -> None:
         found = await consumer.check()
         if not stopping.is_set():
             log.info("consumer is ready", pollers=POLLERS)
-        telling = asyncio.create_task(consumer.tell_tally())
+        logging = asyncio.create_task(consumer.keep_logging())
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(consumer.take(found))
                 for _ in range(POLLERS):
                     tasks.create_task(consumer.poll())
         finally:
-            await _end(telling)
-            consumer.tell_rest()
+            await _end(logging)
+            consumer.log_rest()
     log.info("consumer has stopped")
 
 
@@ -104,7 +100,7 @@ class Consumer:
         self._publisher = publisher
         self._stopping = stopping
         self._away: set[str] = set()
-        self._tally: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        self._tally = Tally()
         self._allowance = Allowance()
         self._throttle = Throttle(log.warning)
 
@@ -234,25 +230,18 @@ class Consumer:
         for wake_up in recorded.woken:
             self._publisher.publish(wake_up)
         for message, counts in zip(messages, effects(messages, recorded), strict=True):
-            dialect = message.reading.dialect or "unknown"
-            self._tally[dialect] += Counter(counts)
-            for effect, count in counts.items():
-                if count:
-                    EVENTS.labels(dialect, effect).inc(count)
+            self._tally.add(message.reading.dialect or "unknown", counts)
 
-    async def tell_tally(self) -> None:
-        """Log what became of events since the last time, if there were any; again and again."""
+    async def keep_logging(self) -> None:
+        """Log every LOGGED_EVERY_S what became of events; runs until it is cancelled."""
         while True:
-            await asyncio.sleep(TALLY_S)
-            self.tell_rest()
+            await asyncio.sleep(LOGGED_EVERY_S)
+            self.log_rest()
 
-    def tell_rest(self) -> None:
-        """Log all that was counted and not logged yet."""
+    def log_rest(self) -> None:
+        """Log all that was counted or held back and is not logged yet."""
         self._throttle.close()
-        counts = {dialect: dict(tally) for dialect, tally in self._tally.items() if tally}
-        self._tally.clear()
-        if counts:
-            log.info("events taken", counts=counts)
+        self._tally.log()
 
     async def _hold(self, held: list[Received]) -> None:
         pause_s = HOLD_S / 3
