@@ -10,7 +10,6 @@ from aiohttp import web
 from api import attachments, events, files, listing, usage
 from api.access import EventsGate, open_gate
 from api.connection import MAX_LINE
-from api.copying import open_copies
 from api.documents import Documents
 from api.draining import Drain
 from api.file_links import leave_no_token
@@ -22,7 +21,8 @@ from api.problems import answer_errors, general, unavailable
 from api.readers import Readers
 from api.server import Runner
 from api.sns import open_sns
-from api.uploads import open_lookups
+from api.temp_urls.copying import open_copies
+from api.temp_urls.sources import open_lookups
 from shared import writing
 from shared.allowance import Allowance
 from shared.bucket_guard import BucketGuard

@@ -8,16 +8,15 @@ from aiohttp import web
 from api.attributes import check_changes, check_identity, resource_object
 from api.bodies import read_json
 from api.clients import client_address
-from api.copying import copy_all, require_room, take_over
-from api.creating import check_all, find_sources, location_faults
+from api.creating import check_all, find_sources, stored_type
 from api.documents import included
 from api.listing import read_page
 from api.negotiation import check_accept, check_content_type
-from api.own_files import Meaning, read_meaning, take_own
 from api.parts import Parts, admit, now, origin
 from api.problems import BULK_TYPE, Problem, bad_request, document_response, not_found
 from api.queries import CURSOR_TYPE, parse_id, parse_listing, parse_view
-from api.uploads import stored_type
+from api.temp_urls.copying import copy_all, require_room, take_over
+from api.temp_urls.own_files import Kind, read_meaning, take_own
 from api.usage import create_within
 from shared import attachments
 from shared.attachments import Attachment
@@ -177,22 +176,20 @@ async def update(request: web.Request) -> web.Response:
         reserved=parts.settings.reserved_files,
         row=row,
     )
-    address = changes.pop("temp_url", None)
-    meaning = read_meaning(parts, request, row, address)
-    if meaning is Meaning.ANOTHER_OBJECT:
-        faults += location_faults(parts, address, organization_id=organization_id)
+    meaning, location_faults = read_meaning(parts, request, row, changes.pop("temp_url", None))
+    faults += location_faults
     if faults:
         raise Problem(422, faults)
-    if meaning is not Meaning.NOTHING:
+    if meaning.kind is not Kind.NOTHING:
         parts.bucket.require_ours()
-    if meaning is Meaning.OWN_FILE:
-        changes |= await take_own(parts, request, row, address)
+    if meaning.kind is Kind.OWN_FILE:
+        changes |= await take_own(parts, row, meaning)
     changed: Attachment | None = row
-    if meaning is Meaning.ANOTHER_OBJECT:
-        changed = await take_over(parts, caller, row, address, changes)
+    if meaning.location is not None:
+        changed = await take_over(parts, caller, row, meaning.location, changes)
     elif changes:
         changed = await run(attachments.update, attachment_id, organization_id, changes)
-    elif meaning is Meaning.OWN_FILE:  # its file may have been recorded
+    elif meaning.kind is Kind.OWN_FILE:  # its file may have been recorded
         changed = await run(attachments.find, attachment_id, organization_id)
     if changed is None:
         raise not_found()

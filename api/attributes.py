@@ -221,7 +221,7 @@ def check_changes(
     """Return the attributes that a client changes, and the error objects of all faults.
 
     What equals the value in `row` is no change and is not judged. `temp_url` is left in: an
-    address has many spellings, see `api.temp_urls`.
+    address has many spellings, see `api.temp_urls.locations`.
     """
     if row is not None:
         attributes = {

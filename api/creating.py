@@ -7,9 +7,12 @@ from typing import Any
 from api.attributes import check_identity, check_new, resource_object
 from api.limits import check_declared, find_limits
 from api.parts import Parts
-from api.problems import ErrorObject, Problem, bad_request
-from api.uploads import Source, find_source, name_source
+from api.problems import Problem, bad_request
+from api.temp_urls.locations import Location, judge, locate
+from api.temp_urls.sources import Source, find_source
+from shared import content_types
 from shared.attachments import NewAttachment
+from shared.settings import Settings
 
 MAX_BULK = 100
 
@@ -18,12 +21,12 @@ MAX_BULK = 100
 class Checked:
     """A resource object without faults, and where in the document it is.
 
-    `max_size` is what its file may have, in bytes; `temp_url` names an object to be copied.
+    `max_size` is what its file may have, in bytes; what is at `location` is to be copied.
     """
 
     pointer: str
     new: NewAttachment
-    temp_url: str | None
+    location: Location | None
     max_size: int
 
 
@@ -53,15 +56,21 @@ def check_all(parts: Parts, document: Any, *, bulk: bool, organization_id: int) 
         )
         errors += check_declared(values, limits, faults, pointer=pointer)
         temp_url = values.pop("temp_url", None)
-        errors += location_faults(parts, temp_url, organization_id=organization_id, pointer=pointer)
+        location = None
+        if temp_url is not None:
+            place = locate(temp_url, parts.settings)
+            location, location_faults = judge(
+                parts.settings, temp_url, place, organization_id=organization_id, pointer=pointer
+            )
+            errors += location_faults
         errors += limit_faults
         values |= {"limit_size": limits.max_size, "limit_types": limits.content_types}
-        found.append((pointer, values, temp_url, max_size))
+        found.append((pointer, values, location, max_size))
     if errors:
         raise Problem(422, errors)
     return [
-        Checked(pointer=pointer, new=NewAttachment(**values), temp_url=temp_url, max_size=max_size)
-        for pointer, values, temp_url, max_size in found
+        Checked(pointer=pointer, new=NewAttachment(**values), location=location, max_size=max_size)
+        for pointer, values, location, max_size in found
     ]
 
 
@@ -72,13 +81,12 @@ async def find_sources(
     sources: list[Source | None] = []
     errors = []
     for each in checked:
-        if each.temp_url is None:
+        if each.location is None:
             sources.append(None)
             continue
         try:
             source = await find_source(
-                parts, each.temp_url, organization_id=organization_id, pointer=each.pointer,
-                max_size=each.max_size,
+                parts, each.location, organization_id=organization_id, max_size=each.max_size,
             )  # fmt: skip
             sources.append(source)
         except Problem as problem:
@@ -88,18 +96,12 @@ async def find_sources(
     return sources
 
 
-def location_faults(
-    parts: Parts,
-    temp_url: str | None,
-    *,
-    organization_id: int,
-    pointer: str = "data",
-) -> list[ErrorObject]:
-    """Give the error objects of an address that may not be copied from; none if there is none."""
-    if temp_url is None:
-        return []
-    try:
-        name_source(parts.settings, temp_url, organization_id=organization_id, pointer=pointer)
-    except Problem as problem:
-        return problem.errors
-    return []
+def stored_type(settings: Settings, content_type: str | None, file_name: str) -> str | None:
+    """Give the type that an original must be stored with; None leaves it to the store.
+
+    In the public mode the store's type is the one that browsers see, so it is always fixed there.
+    Elsewhere the redirect to the store overrides it, and only a declared one is fixed.
+    """
+    if settings.files_public:
+        return content_types.public_type(content_type, file_name)
+    return content_type

@@ -10,7 +10,7 @@ from api.negotiation import check_accept
 from api.parts import Parts, admit
 from api.problems import ErrorObject, Problem, document_response, not_found, unsupported
 from api.queries import given, list_name, shortened, unknown_parameter
-from api.uploads import Source
+from api.temp_urls.sources import Source
 from shared import attachments, copies, counting, quotas
 from shared.attachments import Attachment, NewAttachment
 from shared.quotas import NotCounted, QuotaExceeded, Quotas, Usage

@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
-from api.copying import COPIES_EACH
+from api.temp_urls.copying import COPIES_EACH
 from shared import copies, copy_claims, counting, lifecycle, older_objects
 from shared.attachments import Attachment
 from shared.copies import Wanted
@@ -43,7 +43,7 @@ async def bucket(stack: Stack) -> AsyncIterator["S3Client"]:
 @pytest.fixture
 def all_are_large(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave every copy to workers."""
-    monkeypatch.setattr("api.copying.MAX_COPIED_AT_ONCE", 0)
+    monkeypatch.setattr("api.temp_urls.copying.MAX_COPIED_AT_ONCE", 0)
 
 
 async def source(bucket: "S3Client", service: Service, name: str, content: bytes) -> str:
@@ -369,7 +369,7 @@ async def test_small_copies_of_a_bulk_request_are_made_within_it(
 async def test_too_many_copies_are_refused_before_any_row_is_inserted(
     start_service: StartService, bucket: "S3Client", monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("api.copying.COPIES_WAITING", 3)
+    monkeypatch.setattr("api.temp_urls.copying.COPIES_WAITING", 3)
     service = await start_service()
     url = await source(bucket, service, "many.jpg", photo())
     answer = await create_many(service.client, url, 4)
@@ -401,7 +401,7 @@ async def test_copies_that_cannot_be_made_at_once_are_left_to_workers(
 ) -> None:
     service, proxy = slow_store
     service.stack.relay.target = None
-    monkeypatch.setattr("api.copying.COPY_TIMEOUT_S", 1.0)
+    monkeypatch.setattr("api.temp_urls.copying.COPY_TIMEOUT_S", 1.0)
     url = await source(bucket, service, f"{fault}.jpg", photo())
     if fault == "refused":
 
@@ -435,8 +435,8 @@ async def test_copies_that_get_no_turn_are_left_to_workers(
     bucket: "S3Client",
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("api.copying.COPY_WAIT_S", 0.2)
-    monkeypatch.setattr("api.copying.COPY_TIMEOUT_S", 3.0)
+    monkeypatch.setattr("api.temp_urls.copying.COPY_WAIT_S", 0.2)
+    monkeypatch.setattr("api.temp_urls.copying.COPY_TIMEOUT_S", 3.0)
     async with store_proxy(stack) as proxy:
         service = await start_service(
             s3_endpoint_url=proxy.url, s3_public_url=f"{stack.seaweedfs.url}/{BUCKET}"
@@ -464,7 +464,7 @@ async def test_a_temp_url_may_be_patched_onto_any_state(
 ) -> None:
     service.stack.relay.target = None
     if large:
-        monkeypatch.setattr("api.copying.MAX_COPIED_AT_ONCE", 0)
+        monkeypatch.setattr("api.temp_urls.copying.MAX_COPIED_AT_ONCE", 0)
     url = await source(bucket, service, f"onto-{state}.jpg", photo())
     created = await service.client.create("photo.jpg")
     attachment_id = created["data"]["id"]
@@ -510,7 +510,7 @@ async def test_a_copy_of_an_api_that_was_killed_is_made_by_a_worker(
     service.stack.relay.target = None
     url = await source(bucket, service, "killed.jpg", photo())
     program = (
-        "import runpy, api.copying; api.copying.COPY_LEASE_S = 1;"
+        "import runpy, api.temp_urls.copying; api.temp_urls.copying.COPY_LEASE_S = 1;"
         " runpy.run_module('api', run_name='__main__')"
     )
     async with store_proxy(stack) as proxy:

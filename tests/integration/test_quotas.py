@@ -302,7 +302,8 @@ def copying(url: str) -> dict[str, Any]:
 async def test_a_copy_counts_from_the_moment_at_which_it_is_asked_for(
     start_service: StartService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("api.copying.MAX_COPIED_AT_ONCE", 10)  # left to a worker; there is none
+    # left to a worker; there is none
+    monkeypatch.setattr("api.temp_urls.copying.MAX_COPIED_AT_ONCE", 10)
     service = await start_service(quota_bytes="200")
     client, key = service.client, "incoming/counted.txt"
     async with opened_storage(service.stack) as storage:

@@ -35,7 +35,7 @@ async def bucket(stack: Stack) -> AsyncIterator["S3Client"]:
 @pytest.fixture(autouse=True)
 def all_are_large(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave every copy to workers."""
-    monkeypatch.setattr("api.copying.MAX_COPIED_AT_ONCE", 0)
+    monkeypatch.setattr("api.temp_urls.copying.MAX_COPIED_AT_ONCE", 0)
 
 
 @pytest_asyncio.fixture

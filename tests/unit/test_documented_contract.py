@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from api import attachments, attributes, bodies, connection, creating, events, queries, server
-from api.copying import MAX_COPIED_AT_ONCE
 from api.documents import RELATIONSHIPS
 from api.problems import GENERAL
 from api.slow_readers import READ_WITHIN_S
+from api.temp_urls.copying import MAX_COPIED_AT_ONCE
 from shared.keys import MAX_FILE_NAME_BYTES
 from shared.lists import MAX_COUNTED
 from shared.publisher import MAX_QUEUED, MAX_WAITING

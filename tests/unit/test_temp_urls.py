@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.temp_urls import locate, may_take, same_address
+from api.temp_urls.locations import locate, may_take, same_address
 from shared.settings import Settings
 from tests.service import make_settings
 

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from api.parts import Parts
-from api.uploads import Source, find_source
+from api.temp_urls.locations import Location
+from api.temp_urls.sources import Source, find_source
 from api.usage import check_growth, growth_refused, quotas_of
 from shared import content_types, copies, copy_claims
 from shared.attachments import Attachment
@@ -57,7 +58,7 @@ def require_room(parts: Parts, organization_id: int, sources: Sequence[Source | 
 
 
 async def take_over(
-    parts: Parts, caller: Caller, row: Attachment, temp_url: str, changes: dict[str, Any]
+    parts: Parts, caller: Caller, row: Attachment, location: Location, changes: dict[str, Any]
 ) -> Attachment | None:
     """Change an attachment whose `temp_url` names another object, which is copied to its key.
 
@@ -66,9 +67,8 @@ async def take_over(
     """
     source = await find_source(
         parts,
-        temp_url,
+        location,
         organization_id=row.organization_id,
-        pointer="data",
         max_size=row.max_bytes(parts.settings.max_size),
     )
     changes["temp_url"] = source.url

@@ -6,25 +6,28 @@ asked, since it may be a newer one.
 """
 
 import asyncio
+from dataclasses import dataclass, field
 from enum import Enum
 
 from aiohttp import web
 
 from api.parts import Parts, origin
-from api.temp_urls import locate, names_file, same_address
+from api.problems import ErrorObject
+from api.temp_urls.locations import Location, judge, locate, names_file, same_address
 from shared import lifecycle
 from shared.addresses import without_credentials
 from shared.attachments import Attachment
 from shared.errors import Busy, StoreError
 from shared.hosts import names_loopback
 from shared.notifications import UploadEvent
+from shared.settings import Settings
 from shared.states import MEASURED, UNDER_WAY
 
 ASK_WITHIN_S = 5.0
 """How long the store may take to answer; after that the worker asks it."""
 
 
-class Meaning(Enum):
+class Kind(Enum):
     """What a `temp_url` means."""
 
     NOTHING = "it is absent, blank or what the attachment shows"
@@ -32,55 +35,78 @@ class Meaning(Enum):
     ANOTHER_OBJECT = "another object is to be copied"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Meaning:
+    """What a `temp_url` means for an attachment.
+
+    `location` is of another object, None if it may not be taken. Of a file at the attachment's own
+    key, `shows` tells whether the attachment shows the address already, and `kept` is what of the
+    row is to be changed: the new `temp_url`, unless the address is shown already or is a signed
+    one of the service.
+    """
+
+    kind: Kind
+    location: Location | None = None
+    shows: bool = False
+    kept: dict[str, str] = field(default_factory=dict)
+
+
+NOTHING = Meaning(kind=Kind.NOTHING)
+
+
 def read_meaning(
     parts: Parts, request: web.Request, row: Attachment, address: str | None
-) -> Meaning:
-    """Tell what an address means for an attachment; whether it may be taken is not judged."""
+) -> tuple[Meaning, list[ErrorObject]]:
+    """Tell what an address means for an attachment, and why it may not be taken if so."""
     if address is None:
-        return Meaning.NOTHING
+        return NOTHING, []
     settings = parts.settings
-    if _is_own_object(parts, row, address):
-        return Meaning.OWN_FILE
-    if _is_file_address(parts, request, row, address):
-        showing = row.temp_url is None and row.uploaded_at is not None
-        return Meaning.NOTHING if showing else Meaning.OWN_FILE
     place = locate(address, settings)
+    is_object = _is_own_object(settings, row, place)
+    is_file = not is_object and _is_file_address(parts, request, row, address)
+    if is_file and row.temp_url is None and row.uploaded_at is not None:
+        return NOTHING, []
+    if is_object or is_file:
+        return _own_file(parts, request, row, address, is_object=is_object), []
     if row.temp_url is not None and (
         same_address(without_credentials(address), without_credentials(row.temp_url))
         or (place is not None and place == locate(row.temp_url, settings))
     ):
-        return Meaning.NOTHING
-    return Meaning.ANOTHER_OBJECT
+        return NOTHING, []
+    location, faults = judge(settings, address, place, organization_id=row.organization_id)
+    return Meaning(kind=Kind.ANOTHER_OBJECT, location=location), faults
 
 
-async def take_own(
-    parts: Parts, request: web.Request, row: Attachment, address: str
-) -> dict[str, str]:
+def _own_file(
+    parts: Parts, request: web.Request, row: Attachment, address: str, *, is_object: bool
+) -> Meaning:
+    kept = without_credentials(address)
+    if row.temp_url is not None:
+        shows = same_address(kept, without_credentials(row.temp_url))
+    else:
+        shows = row.uploaded_at is not None and _is_file_address(parts, request, row, address)
+    changes = {} if shows or not is_object else {"temp_url": kept}
+    return Meaning(kind=Kind.OWN_FILE, shows=shows, kept=changes)
+
+
+async def take_own(parts: Parts, row: Attachment, meaning: Meaning) -> dict[str, str]:
     """Record the file at an attachment's own key, as an event would, unless it is known.
 
     It is known if its etag is the recorded one. If the store cannot tell, the worker finds out;
-    an address that is only shown has no effect then. Returns what of the row is to be changed:
-    the new `temp_url`, unless the address is shown already or is a signed one of the service.
+    an address that is only shown has no effect then. Returns what of the row is to be changed.
     Raises BucketForeign.
     """
-    kept = without_credentials(address)
-    if row.temp_url is not None:
-        is_shown = same_address(kept, without_credentials(row.temp_url))
-    else:
-        is_shown = row.uploaded_at is not None and _is_file_address(parts, request, row, address)
     is_here = row.bucket == parts.settings.s3_bucket
     etag = await _ask(parts, row) if is_here else None
     parts.bucket.require_ours()
-    if is_here and _says_more(row, etag, is_shown=is_shown):
+    if is_here and _says_more(row, etag, is_shown=meaning.shows):
         event = UploadEvent(bucket=row.bucket, key=row.key, etag=etag)
         recorded = await parts.clients.of(row.organization_id).run(
             lifecycle.record_uploads, [event], publish_grace_s=parts.settings.publish_grace
         )
         for wake_up in recorded.woken:
             parts.publisher.publish(wake_up)
-    if is_shown or not _is_own_object(parts, row, address):
-        return {}
-    return {"temp_url": kept}
+    return meaning.kept
 
 
 def _says_more(row: Attachment, etag: str | None, *, is_shown: bool) -> bool:
@@ -105,11 +131,10 @@ async def _ask(parts: Parts, row: Attachment) -> str | None:
     return None if parts.bucket.is_anothers(found, row) else found.etag
 
 
-def _is_own_object(parts: Parts, row: Attachment, address: str) -> bool:
-    place = locate(address, parts.settings)
+def _is_own_object(settings: Settings, row: Attachment, place: tuple[str, str] | None) -> bool:
     if place is None:
         return False
-    return place[0] in (row.bucket, parts.settings.s3_bucket) and place[1] == row.key
+    return place[0] in (row.bucket, settings.s3_bucket) and place[1] == row.key
 
 
 def _is_file_address(parts: Parts, request: web.Request, row: Attachment, address: str) -> bool:

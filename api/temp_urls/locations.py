@@ -1,4 +1,6 @@
-"""`temp_url`: which object of which bucket an address names. No address is ever connected to.
+"""Which object of which bucket a `temp_url` names, and whether an organization may take it.
+
+No address is ever connected to.
 
 Amazon S3 User Guide, "Virtual hosting of general purpose buckets": path-style
 `https://s3.region.amazonaws.com/bucket/key`, virtual-hosted `https://bucket.s3.region.amazonaws.com/key`,
@@ -6,8 +8,11 @@ and the older forms without a region or with `s3-region`; FIPS, dual-stack and a
 """
 
 import re
+from dataclasses import dataclass
 from urllib.parse import SplitResult, unquote, urlsplit
 
+from api.problems import ErrorObject, invalid
+from shared.addresses import without_credentials
 from shared.fences import admit
 from shared.settings import Settings
 
@@ -48,6 +53,47 @@ def may_take(place: tuple[str, str], settings: Settings, *, organization_id: int
     return admit(
         settings.fences, place, own_bucket=settings.s3_bucket, organization_id=organization_id
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Location:
+    """An object that an organization may have copied, as the `temp_url` of a request names it.
+
+    `url` is the address as it was given; `pointer` is the resource object that has it.
+    """
+
+    url: str
+    pointer: str
+    bucket: str
+    key: str
+
+    def fault(self, detail: str) -> ErrorObject:
+        """Make an error object about the address."""
+        return _fault(self.url, self.pointer, detail)
+
+
+def judge(
+    settings: Settings,
+    url: str,
+    place: tuple[str, str] | None,
+    *,
+    organization_id: int,
+    pointer: str = "data",
+) -> tuple[Location | None, list[ErrorObject]]:
+    """Give the location that an organization may take, or the error objects of why it may not.
+
+    `place` is what `locate` said of the address. Only what `may_take` admits may be taken. The
+    store is not asked, so that the answer does not tell what is in it.
+    """
+    if place is None or not may_take(place, settings, organization_id=organization_id):
+        return None, [_fault(url, pointer, "is not an allowed location")]
+    bucket, key = place
+    return Location(url=url, pointer=pointer, bucket=bucket, key=key), []
+
+
+def _fault(url: str, pointer: str, detail: str) -> ErrorObject:
+    meta = {"value": without_credentials(url)}
+    return invalid(f"{pointer}/attributes/temp_url", detail, meta)
 
 
 def same_address(one: str, other: str) -> bool:
