@@ -16,8 +16,8 @@ from shared.publisher import MAX_QUEUED, MAX_WAITING
 from shared.states import STATES
 from worker.copying import COPY_TIMEOUT_S
 from worker.decoding.inside.costs import BUDGET
-from worker.decoding.inside.images import MAX_EDGE
 from worker.decoding.inside.jpeg import MAX_SCANS
+from worker.decoding.inside.shrinking import MAX_EDGE
 from worker.decoding.pool import JOBS_PER_DECODER
 from worker.decoding.protocol import MAX_MEMORY_BYTES
 from worker.pipeline import HEAD_BYTES, LONG_READ_BYTES, MEMORY_BYTES

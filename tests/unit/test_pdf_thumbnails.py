@@ -11,7 +11,8 @@ from PIL import Image
 from shared.errors import Undecodable
 from tests.data import images, pdfs
 from worker.decoding.inside import pdf
-from worker.decoding.inside.images import MAX_EDGE, Thumbnail
+from worker.decoding.inside.images import Thumbnail
+from worker.decoding.inside.shrinking import MAX_EDGE
 
 COLOURS = images.opaque(images.RED, images.GREEN, images.BLUE, images.WHITE)
 WHITE, PINK = (255, 255, 255, 255), (255, 128, 128, 255)

@@ -18,8 +18,9 @@ from shared.errors import Undecodable
 from tests.data import images, seeds
 from tests.data.pieces import segment, with_segments
 from worker.decoding.inside.costs import MIB, NOTHING, Cost
-from worker.decoding.inside.images import MAX_EDGE, Thumbnail, load_codecs, make_thumbnail
+from worker.decoding.inside.images import Thumbnail, load_codecs, make_thumbnail
 from worker.decoding.inside.jpeg import MAX_SCANS, MAX_SEGMENTS
+from worker.decoding.inside.shrinking import MAX_EDGE
 
 KINDS = ("JPEG", "PNG", "WEBP")
 MORE = ("TIFF", "AVIF", "HEIF")

@@ -19,20 +19,7 @@ from worker.decoding.inside.codecs import Facts
 from worker.decoding.inside.costs import BUDGET, Cost
 from worker.decoding.inside.encoding import encode
 from worker.decoding.inside.polyglots import carries_more, is_cut_off
-
-MAX_EDGE: Final = 320
-
-SHRINK_GAP: Final = 1.5
-"""How many times the thumbnail's size is left to Lanczos, at the least, when a decoder shrinks by
-itself. Against shrinking from every pixel the result has 37 dB or more, which the eye does not
-tell apart and JPEG's own loss hides; Pillow's usual 2 costs a fifth more for 13 megapixels."""
-
-HALVED_FROM: Final = 2.5
-"""From how many times the thumbnail's height on rows are averaged in pairs before Lanczos: an
-eighth less CPU for a JPEG of 2 megapixels, which has 49 dB so, and 50 without."""
-
-Rectangle = tuple[float, float, float, float]
-"""Left, top, right, bottom, in pixels."""
+from worker.decoding.inside.shrinking import Rectangle, drafted, fitting, shrink
 
 _ORIENTATION: Final = 0x0112
 _TURNS: Final = {
@@ -133,7 +120,7 @@ def _make(file: BinaryIO, facts: Facts, budget: Cost) -> Thumbnail:
     assert facts.width is not None
     assert facts.height is not None
     width, height = facts.width, facts.height
-    small = _shrink(pixels, _fitting(width, height), decoded.box or (0, 0, *pixels.size))
+    small = shrink(pixels, fitting(width, height), decoded.box or (0, 0, *pixels.size))
     original = image.format or ""
     small = colours.to_srgb(small, profile)
     small = _without_idle_alpha(_upright(small, orientation))
@@ -202,7 +189,7 @@ def _ends_grey(image: Image.Image) -> bool:
 def _cost(image: ImageFile.ImageFile, facts: Facts, file: BinaryIO) -> Cost:
     if facts.jpeg_header is None or image.format != "JPEG":
         return costs.of_image(image)
-    width, height = _drafted(*image.size)
+    width, height = drafted(*image.size)
     scale = min(image.width // width, image.height // height)
     return costs.of_jpeg(
         facts.jpeg_header,
@@ -218,23 +205,11 @@ def _prepare(image: ImageFile.ImageFile) -> Rectangle | None:
     the image covers, where it is no multiple of what it is shrunk by while decoding.
     """
     if image.format == "JPEG":
-        drafted = image.draft(None, _drafted(*image.size))
-        return drafted[1] if drafted else None
+        made = image.draft(None, drafted(*image.size))
+        return made[1] if made else None
     if image.format == "PNG":
         colours.fit_key_colour(image, image.tile[0].args)
     return None
-
-
-def _drafted(width: int, height: int) -> tuple[int, int]:
-    """Tell the size that a JPEG must have at the least when it is shrunk while decoding."""
-    fitting = _fitting(width, height)
-    return int(fitting[0] * SHRINK_GAP), int(fitting[1] * SHRINK_GAP)
-
-
-def _fitting(width: int, height: int) -> tuple[int, int]:
-    """Tell the size of the thumbnail of an image: never enlarged, never without a pixel."""
-    scale = min(1.0, MAX_EDGE / max(width, height))
-    return max(1, round(width * scale)), max(1, round(height * scale))
 
 
 def _orientation(image: Image.Image) -> int:
@@ -266,19 +241,6 @@ def _without(pixels: Image.Image, missing: Image.Image, kind: str | None) -> Ima
     shown = ImageChops.invert(missing)
     seen.putalpha(ImageChops.darker(seen.getchannel("A"), shown))
     return seen
-
-
-def _shrink(image: Image.Image, size: tuple[int, int], box: Rectangle) -> Image.Image:
-    """Shrink by Lanczos; what is transparent lends no colour to what is not (Pillow sees to it)."""
-    if size == image.size:
-        return image
-    left, top, right, bottom = box
-    if HALVED_FROM <= (bottom - top) / size[1] < 2 * SHRINK_GAP:
-        image = image.reduce((1, 2))
-        top, bottom = top / 2, bottom / 2
-    return image.resize(
-        size, Image.Resampling.LANCZOS, (left, top, right, bottom), reducing_gap=SHRINK_GAP
-    )
 
 
 def _upright(image: Image.Image, orientation: int) -> Image.Image:

@@ -19,7 +19,8 @@ from pypdfium2.internal import get_bufreader  # type: ignore[import-untyped] # i
 
 from shared.errors import Undecodable
 from worker.decoding.inside.encoding import encode_page
-from worker.decoding.inside.images import MAX_EDGE, Thumbnail
+from worker.decoding.inside.images import Thumbnail
+from worker.decoding.inside.shrinking import MAX_EDGE
 
 MAX_SCALE: Final = MAX_EDGE / 72
 """Pixels a point at the most: a page of an inch or more fills the thumbnail, a smaller one not."""
