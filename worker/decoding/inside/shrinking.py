@@ -8,12 +8,12 @@ MAX_EDGE: Final = 320
 
 SHRINK_GAP: Final = 1.5
 """A decoder that shrinks while decoding leaves at least this many times the thumbnail's size to
-Lanczos. The result has 37 dB or more against shrinking from every pixel: nobody sees the difference,
-and JPEG's own loss hides it. Pillow's usual 2 costs a fifth more for 13 megapixels."""
+Lanczos. The result has 37 dB or more against shrinking from every pixel: nobody sees the
+difference, and JPEG's own loss hides it. Pillow's usual 2 costs a fifth more for 13 megapixels."""
 
 HALVED_FROM: Final = 2.5
-"""From this many times the thumbnail's height, pairs of rows are averaged before Lanczos. A JPEG of 2
-megapixels then costs an eighth less CPU, and has 49 dB instead of 50."""
+"""From this many times the thumbnail's height, pairs of rows are averaged before Lanczos. A JPEG of
+2 megapixels then costs an eighth less CPU, and has 49 dB instead of 50."""
 
 Rectangle = tuple[float, float, float, float]
 """Left, top, right, bottom, in pixels."""
