@@ -1,7 +1,6 @@
 """Keeps one process from touching the bucket of another deployment; see `shared.bucket_owner`."""
 
 import asyncio
-import random
 import time
 from contextlib import suppress
 from typing import Final
@@ -11,6 +10,7 @@ from shared.attachments import Attachment
 from shared.bucket_owner import MARKER, Owner, claim_bucket, has_used
 from shared.database import Database, DatabaseAway, DatabaseForbids
 from shared.errors import BucketForeign, StoreError, StoreUnavailable
+from shared.jitter import spread
 from shared.log import get_logger
 from shared.storage import Storage
 from shared.stored_objects import StoredObject
@@ -124,7 +124,7 @@ class BucketGuard:
             self._announce()
             if self._has_looked and self.foreign is None:
                 pause_s = RECHECK_S
-            await asyncio.sleep(pause_s * random.uniform(0.8, 1.2))  # noqa: S311 - spread
+            await asyncio.sleep(spread(pause_s))
             pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
             try:
                 await self.look()

@@ -171,7 +171,8 @@ class Amazon(AbstractResolver):
         """Sign a message as its SignatureVersion says, or as `how` does: digest, scheme."""
         names = NOTIFICATION if document["Type"] == "Notification" else CONFIRMATION
         text = "".join(f"{name}\n{document[name]}\n" for name in names if name in document)
-        usual = SHA1() if document.get("SignatureVersion") == "1" else SHA256()  # noqa: S303
+        first = document.get("SignatureVersion") == "1"
+        usual = SHA1() if first else SHA256()  # noqa: S303 - SNS signs so
         signature = (key or self.signing_key).sign(
             text.encode(), how.get("scheme", padding.PKCS1v15()), how.get("digest", usual)
         )

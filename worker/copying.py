@@ -5,7 +5,6 @@ minutes and waits for the store alone.
 """
 
 import asyncio
-import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 
@@ -14,6 +13,7 @@ from shared.attachments import Attachment
 from shared.database import DatabaseAway
 from shared.errors import Busy, ObjectChanged, ObjectMissing, StoreError, StoreRefused
 from shared.fences import admit
+from shared.jitter import spread
 from shared.lifecycle import COPY_ATTEMPTS, WakeUp
 from shared.log import get_logger
 from shared.part_copies import copy_object
@@ -103,7 +103,7 @@ class Copying:
 
     async def _come_again(self, attachment_id: int, copy_attempt: int) -> None:
         """Leave a copy to a later sweep."""
-        delay_s = COME_AGAIN_S * random.uniform(0.5, 1.5)  # noqa: S311 - spread
+        delay_s = spread(COME_AGAIN_S, share=0.5)
         with suppress(DatabaseAway):  # then it is due after its lease
             await self._tools.database.run(
                 copy_claims.wait, attachment_id, copy_attempt, delay_s=delay_s
@@ -196,7 +196,7 @@ class Copying:
         if attempt >= self._tools.settings.attempts:
             await self._fail(row, "copy_failed")
             return
-        delay_s = min(5 * 4 ** (attempt - 1), 900) * random.uniform(0.8, 1.2)  # noqa: S311 - spread
+        delay_s = spread(min(5 * 4 ** (attempt - 1), 900))
         log.warning("copy put off", attachment=row.id, attempt=attempt, error=type(error).__name__)
         await self._tools.database.run(copy_claims.put_off, row, delay_s=delay_s)
 

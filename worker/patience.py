@@ -1,11 +1,11 @@
 """How to live with a store that says no: ask less and less often."""
 
-import random
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from shared.errors import StoreError, StoreRefused, StoreUnavailable
+from shared.jitter import spread
 from shared.throttle import Clock
 
 LONGEST_PURGE_PAUSE_S = 6 * 3600.0
@@ -26,8 +26,7 @@ def pause_s(attempt: int, *, first_s: float, longest_s: float) -> float:
     `first_s` doubled with each attempt, at most `longest_s`; a fifth is added or taken off at
     random, so that rows that were put off together do not come back together.
     """
-    pause = min(first_s * 2.0 ** min(max(attempt, 0), 30), longest_s)
-    return pause * random.uniform(0.8, 1.2)  # noqa: S311 - no secret depends on it
+    return spread(min(first_s * 2.0 ** min(max(attempt, 0), 30), longest_s))
 
 
 def cause_of(error: StoreError) -> str:

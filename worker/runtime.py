@@ -9,7 +9,6 @@ order, and any part of it elsewhere would have to be handed most of this state.
 
 import asyncio
 import os
-import random
 import signal
 import threading
 from collections.abc import Callable, Coroutine
@@ -35,6 +34,7 @@ from shared.errors import (
     StoreRefused,
     StoreUnavailable,
 )
+from shared.jitter import spread, within
 from shared.lifecycle import Claim, Outcome, WakeUp
 from shared.log import get_logger
 from shared.metrics import open_metrics
@@ -86,7 +86,7 @@ def backoff_s(attempt: int) -> float:
     Five attempts so span seven minutes of a store's outage; a fifth is taken off or added at
     random, lest a thousand uploads come back in one moment.
     """
-    return float(min(5 * 4 ** (attempt - 1), 900)) * random.uniform(0.8, 1.2)  # noqa: S311
+    return spread(min(5 * 4 ** (attempt - 1), 900))
 
 
 class Runtime:
@@ -475,7 +475,7 @@ class Runtime:
         Soon after the database was away, too: what waited for it is due.
         """
         interval = self._settings.sweep_interval
-        await asyncio.sleep(random.uniform(0, min(interval, 2)))  # noqa: S311
+        await asyncio.sleep(within(min(interval, 2)))
         while True:
             free, taken, pause_s = self._places.take_for_sweep(), 0, interval
             self._given_back.clear()
@@ -495,13 +495,13 @@ class Runtime:
                 await self._places.wait_for_sweep()
             else:
                 with suppress(TimeoutError):
-                    async with asyncio.timeout(pause_s * random.uniform(0.8, 1.2)):  # noqa: S311
+                    async with asyncio.timeout(spread(pause_s)):
                         await self._given_back.wait()
 
     async def _tidy(self) -> None:
         """Now and then remove old dead letters, and count usage that waits for its first count."""
         while True:
-            await asyncio.sleep(TIDY_EVERY_S * random.uniform(0.8, 1.2))  # noqa: S311
+            await asyncio.sleep(spread(TIDY_EVERY_S))
             try:
                 await self._database.run(dead_letters.prune, self._settings)
             except DatabaseAway as error:

@@ -1,7 +1,6 @@
 """What a client sends and reads over HTTP: JSON:API requests, the multipart form, tries again."""
 
 import asyncio
-import random
 import re
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -14,6 +13,7 @@ import orjson
 
 from deploy.client.network_faults import why
 from shared.errors import AttachmentsError
+from shared.jitter import spread
 
 T = TypeVar("T")
 
@@ -166,8 +166,9 @@ async def _repeat(
             fault, after_s = UploadFault(_UNREACHABLE[whom], detail), 0.0
         if number == TRIES:
             raise fault
-        # Spread, so that all who were turned away together do not come again together.
-        await asyncio.sleep(min(max(after_s, pause_s), RETRY_UP_TO_S) * random.uniform(1, 1.5))  # noqa: S311
+        # 1 to 1.5 times, so that all who were turned away together do not come again together, and
+        # none before the server asked.
+        await asyncio.sleep(spread(1.25 * min(max(after_s, pause_s), RETRY_UP_TO_S)))
         pause_s *= 2
     raise AssertionError("unreachable")
 

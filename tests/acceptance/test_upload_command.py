@@ -132,7 +132,7 @@ def test_upload_brings_files_to_ready_with_thumbnails_for_images(
     for item, file in zip(uploaded, files, strict=True):
         with urlopen(item["url"], timeout=10) as answer:  # noqa: S310 - our own stack
             assert answer.read() == file.read_bytes()
-    with urlopen(uploaded[0]["thumb"], timeout=10) as answer:  # noqa: S310
+    with urlopen(uploaded[0]["thumb"], timeout=10) as answer:  # noqa: S310 - our own stack
         thumbnail = Image.open(BytesIO(answer.read()))
     assert 0 < thumbnail.width < 1600
     assert abs(thumbnail.width / thumbnail.height - 16 / 9) < 0.05

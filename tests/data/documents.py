@@ -146,7 +146,9 @@ def pdf(junk: bytes = b"") -> bytes:
 
 def long_json() -> bytes:
     """Write JSON that is longer than what is read of it."""
-    rows = [{"id": n, "name": "a, \"b\" [c] {d}", "on": n % 2 == 0, "x": [1.5e3]} for n in range(3000)]  # fmt: skip  # noqa: E501
+    rows = [
+        {"id": n, "name": 'a, "b" [c] {d}', "on": n % 2 == 0, "x": [1.5e3]} for n in range(3000)
+    ]
     return json.dumps(rows, indent=1).encode()
 
 

@@ -41,7 +41,7 @@ def corners(image: Image.Image) -> list[tuple[int, ...]]:
     rgba = image.convert("RGBA")
     x, y = image.width // 4, image.height // 4
     places = [(x, y), (3 * x, y), (x, 3 * y), (3 * x, 3 * y)]
-    pixels = [tuple(rgba.getpixel(place)) for place in places]  # type: ignore[arg-type]
+    pixels = [tuple(rgba.getpixel(place)) for place in places]  # type: ignore[arg-type]  # RGBA
     return [pixel if pixel[3] else CLEAR for pixel in pixels]
 
 

@@ -45,7 +45,8 @@ async def reaches(
         right = row.state in states and attempt in (None, row.attempt)
         return row if right else None
 
-    return await until(reached, within_s=within_s)  # type: ignore[no-any-return]
+    found: Attachment = await until(reached, within_s=within_s)
+    return found
 
 
 async def posted(service: Service) -> tuple[Attachment, bytes]:

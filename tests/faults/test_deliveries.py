@@ -4,7 +4,7 @@ import asyncio
 import signal
 from typing import Any
 
-import psutil  # type: ignore[import-untyped]
+import psutil  # type: ignore[import-untyped]  # it has no types
 import pytest
 import redis.asyncio
 

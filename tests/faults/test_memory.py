@@ -2,7 +2,7 @@
 
 import io
 
-import psutil  # type: ignore[import-untyped]
+import psutil  # type: ignore[import-untyped]  # it has no types
 import pytest
 
 from shared.storage import Storage
@@ -40,7 +40,7 @@ async def test_a_large_file_that_is_no_image_is_neither_downloaded_nor_held(
         parts.append({"PartNumber": number, "ETag": answer["ETag"]})
     await client.complete_multipart_upload(
         Bucket=BUCKET, Key=row.key, UploadId=upload["UploadId"],
-        MultipartUpload={"Parts": parts},  # type: ignore[typeddict-item]
+        MultipartUpload={"Parts": parts},  # type: ignore[typeddict-item]  # made by hand
     )  # fmt: skip
 
     most = 0

@@ -424,7 +424,11 @@ async def test_one_that_writes_without_a_job_is_killed(
             for _ in range(3):
                 assert (await decode(decoders, 1)).width == 40
                 (child,) = (each for each in find_decoders(os.getpid()) if has_begun(each))
-                await until(lambda child=child: asyncio.sleep(0, not child.is_running()))  # type: ignore[misc]
+
+                async def is_gone(child: psutil.Process = child) -> bool:
+                    return not child.is_running()
+
+                await until(is_gone)
     assert len(served) == 3
     faults = {entry["error"] for entry in logged if entry["event"] == "idle decoder killed"}
     assert faults == {"the decoder wrote without a job"}

@@ -432,7 +432,11 @@ async def test_the_next_file_has_a_fresh_one_and_its_own_answer(
         assert (await identify(started, TEXT)).startswith("text/plain")
         (child,) = started._idle.values()
         pids.add(child.pid)
-        await until(lambda child=child: asyncio.sleep(0, child.idle_fault() is not None))  # type: ignore[misc]
+
+        async def is_unfit(child: Child = child) -> bool:
+            return child.idle_fault() is not None
+
+        await until(is_unfit)
     assert len(pids) == 3
     await started.close()
 

@@ -6,7 +6,6 @@ never be stored is left to the queue's own redrive policy.
 """
 
 import asyncio
-import random
 import signal
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -21,6 +20,7 @@ from shared.database import Database, DatabaseAway, DatabaseRefusesContent, open
 from shared.deployment import open_publisher
 from shared.errors import QueueAway, SettingsError
 from shared.intake import allow, effects, log_faults, read_message, record
+from shared.jitter import spread
 from shared.log import configure_logging, get_logger
 from shared.metrics import open_metrics
 from shared.publisher import Publisher
@@ -269,7 +269,7 @@ class Consumer:
             log.warning("messages will come twice", error=str(error))
 
     async def _pause(self, failures: int) -> None:
-        delay_s = min(2 ** (failures - 1), LONGEST_WAIT_S) * random.uniform(0.8, 1.2)  # noqa: S311
+        delay_s = spread(min(2 ** (failures - 1), LONGEST_WAIT_S))
         with suppress(TimeoutError):
             await asyncio.wait_for(self._stopping.wait(), delay_s)
 

@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import BinaryIO, Final
 
-import pypdfium2  # type: ignore[import-untyped] # it has no types
-import pypdfium2.raw as pdfium  # type: ignore[import-untyped] # it has no types
+import pypdfium2  # type: ignore[import-untyped]  # it has no types
+import pypdfium2.raw as pdfium  # type: ignore[import-untyped]  # it has no types
 from PIL import Image
-from pypdfium2.internal import get_bufreader  # type: ignore[import-untyped] # it has no types
+from pypdfium2.internal import get_bufreader  # type: ignore[import-untyped]  # it has no types
 
 from shared.errors import Undecodable
 from worker.decoding.inside.encoding import encode_page

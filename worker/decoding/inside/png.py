@@ -144,14 +144,14 @@ def _forgiving(handler: object) -> object:
 
     def forgive(stream: PngImagePlugin.PngStream, position: int, length: int) -> bytes:
         try:
-            body: bytes = handler(stream, position, length)  # type: ignore[operator] # Pillow's own
+            body: bytes = handler(stream, position, length)  # type: ignore[operator]  # Pillow's own
         except OSError:  # the file ends before the chunk does
             raise
         except Exception:  # Pillow lets struct.error, IndexError and ValueError escape
             return b""
         return body
 
-    forgive.forgives = True  # type: ignore[attr-defined] # so that it is not wrapped twice
+    forgive.forgives = True  # type: ignore[attr-defined]  # so that it is not wrapped twice
     return forgive
 
 

@@ -1,0 +1,32 @@
+"""Where a rule of ruff or mypy is switched off for a line, the reason is on that line."""
+
+import re
+import tokenize
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+RULES = r"[A-Z]+[0-9]+(?:, ?[A-Z]+[0-9]+)*"
+KINDS = r"[a-z-]+(?:, ?[a-z-]+)*"
+EXPLAINED = re.compile(
+    rf"#\s*noqa: {RULES} - \S.*|#\s*type: ignore\[{KINDS}\]  # \S.*"
+    rf"|#\s*type: ignore\[{KINDS}\]  # noqa: {RULES} - \S.*"
+)
+
+
+def suppressions() -> Iterator[tuple[str, str]]:
+    """Find the comments that switch off a rule."""
+    for package in ("api", "worker", "shared", "deploy", "tests"):
+        for path in sorted((ROOT / package).rglob("*.py")):
+            with tokenize.open(path) as file:
+                for token in tokenize.generate_tokens(file.readline):
+                    if token.type == tokenize.COMMENT and re.match(
+                        r"#\s*(noqa|type:\s*ignore|ruff:|mypy:|pragma)", token.string
+                    ):
+                        yield f"{path.relative_to(ROOT)}:{token.start[0]}", token.string
+
+
+def test_each_rule_that_is_switched_off_has_its_reason() -> None:
+    found = list(suppressions())
+    assert len(found) > 20
+    assert [f"{place} {text}" for place, text in found if not EXPLAINED.fullmatch(text)] == []
