@@ -8,7 +8,7 @@ from typing import Self
 import asyncpg
 
 from shared.attachments import COLUMNS, Attachment
-from shared.database import Connection
+from shared.database import Connection, affected
 from shared.lifecycle import ACTIVE, LAST_CHECK, WakeUp
 
 SWEEP_WINDOW = 1000
@@ -18,12 +18,12 @@ SWEEP_WALK = 1000
 """How many organizations one sweep visits at most; the next one goes on where it stopped."""
 
 
-async def make_due(connection: Connection, wake_ups: Sequence[WakeUp]) -> None:
+async def make_due(connection: Connection, wake_ups: Sequence[WakeUp]) -> int:
     """Have the next sweep take up what no worker has claimed yet, without the grace of publishing.
 
-    May be repeated; what is claimed, done or deleted is left as it is.
+    May be repeated; what is claimed, done or deleted is left as it is. Returns how many changed.
     """
-    await connection.execute(
+    status = await connection.execute(
         """
         UPDATE attachments AS a SET due_at = now()
         WHERE a.id = ANY($1::bigint[]) AND a.state = 'uploaded' AND a.deleted_at IS NULL
@@ -31,6 +31,7 @@ async def make_due(connection: Connection, wake_ups: Sequence[WakeUp]) -> None:
         """,
         [wake_up.attachment_id for wake_up in wake_ups],
     )
+    return affected(status)
 
 
 class Duty(StrEnum):

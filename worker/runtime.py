@@ -250,10 +250,13 @@ class Runtime:
 
     async def _leave_to_others(self, wake_ups: list[WakeUp]) -> None:
         """Make due at once what waits here for a place: the next sweep of any worker takes it."""
+        left = 0
         try:
             for first in range(0, len(wake_ups), LEFT_AT_A_TIME):
                 some = wake_ups[first : first + LEFT_AT_A_TIME]
-                await self._database.run(make_due, some)
+                left += await self._database.run(make_due, some)
+            if left:
+                log.info("left to other workers", uploads=left)
         except DatabaseAway as error:  # they are due when the grace of publishing is over
             log.warning("what waits is not left to others at once", error=str(error))
 

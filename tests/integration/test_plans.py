@@ -28,7 +28,7 @@ from shared import (
 )
 from shared.attachments import Attachment, NewAttachment
 from shared.database import SERVER_SETTINGS
-from shared.lifecycle import Claim, Outcome
+from shared.lifecycle import Claim, Outcome, WakeUp
 from shared.lists import Filter
 from shared.notifications import UploadEvent
 from shared.overview import Selection
@@ -342,6 +342,16 @@ CALLS: dict[str, tuple[Call, Callable[[Any], bool]]] = {
         lambda found: len(found.changed) > 400,
     ),
     "lifecycle.claim": (lambda c: lifecycle.claim(c, UPLOADED, 1, lease_s=30), bool),
+    "due.make_due": (
+        lambda c: due.make_due(
+            c,
+            [
+                WakeUp(attachment_id=each, organization_id=USUAL, revision=1)
+                for each in range(UPLOADED, UPLOADED + 1000)
+            ],
+        ),
+        lambda count: count == 0,  # what could be is due already
+    ),
     "due.take_due": (
         lambda c: due.take_due(c, limit=32, lease_s=30, attempts=5),
         lambda sweep: len(sweep.due) == 3,
