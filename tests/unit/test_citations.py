@@ -167,3 +167,37 @@ def test_every_page_is_at_most_two_links_away_from_the_readme() -> None:
     near = linked(ROOT / "README.md")
     far = near.union(*(linked(page) for page in near))
     assert {named(page) for page in DOCS.rglob("*.md")} - {named(page) for page in far} == set()
+
+
+PATH = re.compile(r"`((?:api|worker|shared|deploy|tests)/[\w./-]*[\w/])`")
+FUNCTION = re.compile(r"`(\w+)` (?:in|of) `([\w/]+\.py)`")
+MADE = {"deploy/.env"}
+"""Files that an operator makes."""
+
+
+def test_a_path_that_a_page_names_is_there() -> None:
+    named_paths = {
+        (named(page), path)
+        for page in PAGES
+        if page.name != "CHANGELOG.md"  # it tells of files that are gone
+        for path in PATH.findall(page.read_text())
+    }
+    assert named_paths
+    gone = [each for each in named_paths if not (ROOT / each[1]).exists() and each[1] not in MADE]
+    assert sorted(gone) == []
+
+
+def test_a_function_that_a_page_places_in_a_file_is_there() -> None:
+    placed = {
+        (named(page), function, path)
+        for page in PAGES
+        for function, path in FUNCTION.findall(page.read_text())
+    }
+    assert placed
+    assert [
+        each
+        for each in sorted(placed)
+        if not re.search(rf"^ *(?:async )?(?:def|class) {each[1]}\b", (ROOT / each[2]).read_text(),
+                         re.MULTILINE)
+        and not re.search(rf"^{each[1]}\b", (ROOT / each[2]).read_text(), re.MULTILINE)
+    ] == []  # fmt: skip

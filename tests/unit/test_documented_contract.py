@@ -21,6 +21,7 @@ from worker.decoding.inside.shrinking import MAX_EDGE
 from worker.decoding.pool import JOBS_PER_DECODER
 from worker.decoding.protocol import MAX_MEMORY_BYTES
 from worker.pipeline import HEAD_BYTES, LONG_READ_BYTES, MEMORY_BYTES
+from worker.reception import WAITING, WAITING_EACH
 from worker.sniffing import child
 from worker.sniffing.ranges import LARGE_RANGE_BYTES, RANGE_BYTES, RANGES
 
@@ -95,7 +96,8 @@ LIMITED = {
         f"up to {MAX_COPIED_AT_ONCE // MIB} MiB while the client waits, for 30 s; by a worker"
         f" for {COPY_TIMEOUT_S // 60:.0f} minutes"
     ),
-    "wake-ups": f"{MAX_QUEUED:,} each",
+    "wake-ups that wait for the broker": f"{MAX_QUEUED:,} each",
+    "wake-ups that wait in a worker": f"{WAITING:,}; {WAITING_EACH:,}",
 }
 """The beginning of a row of the table of limits, and the numbers of the code in its words."""
 
