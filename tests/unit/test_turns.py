@@ -1,186 +1,95 @@
-"""Turns by organization: slices, their order, and what a lone organization never notices."""
+"""Places are given in turns by key, each key has its share, and waiting is bounded."""
 
 import asyncio
-from collections import Counter
-from contextlib import suppress
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from worker.turns import SLICE_JOBS, SLICE_S, Gate, Slice, Turns
-
-A, B, C = 1, 2, 3
+from shared.errors import Busy
+from shared.turns import Turns
 
 
-def fill(turns: Turns[int], organization: int, count: int) -> None:
-    """Let an organization wait for so many jobs; each waiter is its organization's number."""
-    for _ in range(count):
-        turns.wait(organization, organization)
-
-
-def work_off(turns: Turns[int], *, job_s: float = 0.0) -> list[int]:
-    """Serve one job after the other until nobody waits; gives the organizations in order."""
-    order, now = [], 0.0
-    while (served := turns.serve(now)) is not None:
-        order.append(served[0])
-        now += job_s
-        turns.end(served[1], now)
-    return order
-
-
-def test_organizations_are_served_in_slices() -> None:
-    turns: Turns[int] = Turns(1, slice_jobs=3)
-    fill(turns, A, 7)
-    fill(turns, B, 4)
-    fill(turns, C, 1)
-    assert work_off(turns) == [A, A, A, B, B, B, C, A, A, A, B, A]
-
-
-def test_a_slice_of_slow_jobs_ends_by_the_clock() -> None:
-    turns: Turns[int] = Turns(1, slice_jobs=8, slice_s=0.25)
-    fill(turns, A, 6)
-    fill(turns, B, 2)
-    assert work_off(turns, job_s=0.1) == [A, A, A, B, B, A, A, A]
-
-
-def test_one_that_comes_during_a_slice_waits_for_the_rest_of_it_only() -> None:
-    turns: Turns[int] = Turns(1, slice_jobs=3)
-    fill(turns, A, 20)
-    served = turns.serve(0)
-    assert served is not None
-    fill(turns, B, 1)
-    turns.end(served[1], 0)
-    assert work_off(turns)[:4] == [A, A, B, A]
-
-
-def test_one_alone_has_every_place_at_once() -> None:
-    turns: Turns[int] = Turns(3)
-    fill(turns, A, 5)
-    held = [turns.serve(0) for _ in range(4)]
-    assert [None if one is None else one[0] for one in held] == [A, A, A, None]
-
-
-def test_none_takes_the_last_place_while_another_waits() -> None:
-    turns: Turns[int] = Turns(3)
-    fill(turns, A, 50)
-    held: list[Slice] = []
-    while (served := turns.serve(0)) is not None:
-        held.append(served[1])
-    assert len(held) == 3
-    fill(turns, B, 2)
-    turns.end(held.pop(), 0)  # in the midst of its slice
-    served = turns.serve(0)
-    assert served is not None
-    assert served[0] == B
-    turns.end(held.pop(), 0)
-    served = turns.serve(0)
-    assert served is not None
-    assert served[0] == A  # has one of three, and goes on
-
-
-def test_who_withdraws_is_not_served() -> None:
-    turns: Turns[str] = Turns(1)
-    turns.wait(A, "first")
-    turns.wait(A, "second")
-    assert turns.withdraw(A, "first")
-    assert not turns.withdraw(A, "first")
-    assert not turns.withdraw(B, "first")
-    served = turns.serve(0)
-    assert served is not None
-    assert served[0] == "second"
-
-
-@settings(deadline=None, max_examples=300)
-@given(st.data())
-def test_whoever_waits_lets_every_other_begin_at_most_one_slice(data: st.DataObject) -> None:
-    """Slices that were begun before somebody came are theirs; of new ones, one for each other."""
-    places = data.draw(st.integers(1, 4))
-    jobs = data.draw(st.integers(1, 4))
-    turns: Turns[int] = Turns(places, slice_jobs=jobs, slice_s=10)
-    now = 0.0
-    running: list[Slice] = []
-    waiting: Counter[int] = Counter()
-    begun_by_others: dict[int, Counter[int]] = {}
-
-    def came(organization: int, count: int) -> None:
-        if not waiting[organization]:
-            begun_by_others[organization] = Counter()
-        fill(turns, organization, count)
-        waiting[organization] += count
-
-    def serve() -> None:
-        while (served := turns.serve(now)) is not None:
-            organization, given_slice = served
-            others = {each for each in +waiting if each != organization}
-            if others and places > 1:
-                busy = sum(each.organization == organization for each in running)
-                assert busy + 1 < places
-            for other in others:
-                if given_slice.jobs == 1 and other not in {one.organization for one in running}:
-                    begun_by_others[other][organization] += 1
-                    assert begun_by_others[other][organization] <= 1
-            waiting[organization] -= 1
-            begun_by_others[organization] = Counter()
-            running.append(given_slice)
-            assert len(running) <= places
-            assert given_slice.jobs <= jobs
-        assert not +waiting or len(running) == places  # no place is idle while somebody waits
-
-    for _ in range(data.draw(st.integers(1, 60))):
-        if data.draw(st.booleans()) and running:
-            now += data.draw(st.sampled_from([0.0, 1.0, 6.0]))
-            turns.end(running.pop(data.draw(st.integers(0, len(running) - 1))), now)
-        else:
-            came(data.draw(st.integers(1, 4)), data.draw(st.integers(1, 6)))
-        serve()
-    while running:
-        turns.end(running.pop(), now)
-        serve()
-    assert not +waiting
-
-
-async def test_a_gate_lets_as_many_in_as_it_has_places() -> None:
-    gate = Gate(2)
-    inside = most = 0
-
-    async def enter(organization: int) -> None:
-        nonlocal inside, most
-        async with gate.turn(organization):
-            inside += 1
-            most = max(most, inside)
-            await asyncio.sleep(0)
-            inside -= 1
-
-    await asyncio.gather(*(enter(number % 3) for number in range(60)))
-    assert (inside, most) == (0, 2)
-
-
-@pytest.mark.parametrize("steps", range(4))
-async def test_one_that_is_cancelled_while_it_waits_or_is_let_in_keeps_no_place(steps: int) -> None:
-    gate = Gate(1)
-    entered = asyncio.Event()
-
-    async def hold(organization: int, until: asyncio.Event) -> None:
-        async with gate.turn(organization):
-            entered.set()
-            await until.wait()
-
-    leave, never = asyncio.Event(), asyncio.Event()
-    first = asyncio.create_task(hold(A, leave))
-    await entered.wait()
-    waiting = asyncio.create_task(hold(B, never))
-    await asyncio.sleep(0)
-    leave.set()
-    for _ in range(steps):
+async def served(turns: Turns, key: str, order: list[str]) -> None:
+    """Hold a place for one round of the loop."""
+    async with turns.turn(key):
+        order.append(key)
         await asyncio.sleep(0)
-    waiting.cancel()
-    with suppress(asyncio.CancelledError):
-        await waiting
-    await first
-    async with asyncio.timeout(5), gate.turn(C):
-        pass
 
 
-def test_a_slice_is_as_long_as_the_documents_say() -> None:
-    assert (SLICE_JOBS, SLICE_S) == (8, 0.25)
+async def test_a_key_that_asks_much_waits_behind_one_that_asks_little() -> None:
+    turns, order = Turns(2, each=1, wait_s=30), list[str]()
+    await asyncio.gather(
+        *(served(turns, "a", order) for _ in range(20)), *(served(turns, "b", order) for _ in "xy")
+    )
+    assert len(order) == 22
+    assert sorted(order[:4]) == ["a", "a", "b", "b"]
+
+
+async def test_one_place_goes_round_all_keys() -> None:
+    turns, order = Turns(1, each=1, wait_s=30), list[str]()
+    await asyncio.gather(*(served(turns, key, order) for key in "aaabbc"))
+    assert "".join(order) == "abcaba" or "".join(order) == "aabcab"
+
+
+async def test_a_key_never_holds_more_than_its_share() -> None:
+    turns, held, most = Turns(5, each=2, wait_s=30), 0, 0
+
+    async def hold() -> None:
+        nonlocal held, most
+        async with turns.turn("a"):
+            held += 1
+            most = max(most, held)
+            await asyncio.sleep(0)
+            held -= 1
+
+    await asyncio.gather(*(hold() for _ in range(50)))
+    assert most == 2
+
+
+async def test_too_many_that_wait_are_refused_at_once() -> None:
+    turns = Turns(1, each=1, waiting=1, wait_s=30)
+    await turns.take("a")
+    waits = asyncio.create_task(turns.take("a"))
+    await asyncio.sleep(0)
+    with pytest.raises(Busy) as busy:
+        await turns.take("a")
+    assert busy.value.own
+    turns.give_back("a")
+    await waits
+    turns.give_back("a")
+
+
+@pytest.mark.parametrize("key", ["a", "b"])
+async def test_who_waits_too_long_is_told_whose_doing_it_is(key: str) -> None:
+    turns = Turns(1, each=1, wait_s=0.01)
+    await turns.take("a")
+    with pytest.raises(Busy) as busy:
+        await turns.take(key)
+    assert busy.value.own is (key == "a")
+    turns.give_back("a")
+    await turns.take(key)
+
+
+async def test_a_cancelled_wait_keeps_no_place() -> None:
+    turns = Turns(1, each=1, wait_s=30)
+    await turns.take("a")
+    waiting = [asyncio.create_task(turns.take("a")) for _ in range(3)]
+    await asyncio.sleep(0)
+    waiting[0].cancel()
+    turns.give_back("a")  # given to the second, which is cancelled in the same moment
+    waiting[1].cancel()
+    await waiting[2]
+    turns.give_back("a")
+    await asyncio.wait_for(turns.take("a"), 1)
+
+
+async def test_there_is_room_for_as_many_as_may_wait() -> None:
+    turns = Turns(1, each=1, waiting=3)
+    await turns.take("a")
+    assert turns.has_room("a", 3)
+    waits = asyncio.create_task(turns.take("a"))
+    await asyncio.sleep(0)
+    assert turns.has_room("a", 2)
+    assert not turns.has_room("a", 3)
+    assert turns.has_room("b", 3)
+    waits.cancel()
+    await asyncio.gather(waits, return_exceptions=True)

@@ -15,7 +15,7 @@ from worker.decoding.forks import Source
 from worker.decoding.formats import Box
 from worker.decoding.process import Decoder, TooExpensive
 from worker.decoding.protocol import Thumbnail
-from worker.turns import Gate
+from worker.decoding.slices import Gate
 
 JOBS_PER_DECODER = 500
 
@@ -233,7 +233,7 @@ class DecoderPool:
 class Decoders:
     """All decoders of a worker: no more are at work at one time than set, of whatever kind.
 
-    Organizations that wait for a decoder are served in turns (`worker.turns`).
+    Organizations that wait for a decoder are served in turns (`worker.decoding.slices`).
     """
 
     def __init__(

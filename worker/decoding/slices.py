@@ -1,6 +1,6 @@
-"""Turns by organization: who is served next when several organizations wait for a few places.
+"""Turns of slices by organization: who is served next when several wait for a few decoders.
 
-`Turns` decides and knows no clock, task or process. `Gate` lets tasks wait for their turn.
+`Slices` decides and knows no clock, task or process. `Gate` lets tasks wait for their turn.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ class Slice:
     jobs: int = 0
 
 
-class Turns(Generic[T]):
+class Slices(Generic[T]):
     """Waiters by organization, and the places that they wait for.
 
     While several organizations wait, each gets one slice after the other: `slice_jobs` jobs, or
@@ -121,7 +121,7 @@ class Gate:
     """A number of places that tasks hold one at a time, in turns by organization."""
 
     def __init__(self, places: int) -> None:
-        self._turns: Turns[asyncio.Future[Slice]] = Turns(places)
+        self._turns: Slices[asyncio.Future[Slice]] = Slices(places)
 
     @asynccontextmanager
     async def turn(self, organization: int) -> AsyncIterator[None]:

@@ -1,0 +1,61 @@
+"""The layout of the code: names of files, their length, and the faces of packages."""
+
+import ast
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = ("api", "worker", "shared", "deploy")
+PAGE = ROOT / "deploy/docs/architecture.md"
+
+MAX_LINES = 300
+LONG = {
+    "shared/lifecycle.py",  # whether the statements agree is seen at one sight
+    "worker/decoding/pool.py",
+    "worker/pipeline.py",
+    "worker/runtime.py",
+}
+"""Files that may be longer."""
+
+FACES = {"shared/notifications/__init__.py"}
+"""Packages whose face gives the names of their modules: what a dialect comes to."""
+
+
+def files() -> list[Path]:
+    """Give the code's files but migrations, by their paths in the project."""
+    return [
+        path.relative_to(ROOT)
+        for package in PACKAGES
+        for path in sorted((ROOT / package).rglob("*.py"))
+        if "migrations" not in path.parts
+    ]
+
+
+def test_two_files_have_one_name_only_as_the_architecture_says() -> None:
+    found: dict[str, set[str]] = {}
+    for path in files():
+        if path.name != "__init__.py":
+            found.setdefault(path.name, set()).add(path.parent.as_posix())
+    section = PAGE.read_text("utf-8").split("### Files with one name")[1].split("\n### ")[0]
+    rows = re.findall(r"^\| `(\w+\.py)` \| ([^|]+) \| [^|]+ \|$", section, re.MULTILINE)
+    told = {name: set(re.findall(r"`([^`]+)`", places)) for name, places in rows}
+    assert {name: places for name, places in found.items() if len(places) > 1} == told
+
+
+def test_no_file_is_longer_than_can_be_read_at_once() -> None:
+    long = {
+        path.as_posix()
+        for path in files()
+        if len((ROOT / path).read_text("utf-8").splitlines()) > MAX_LINES
+    }
+    assert long - LONG == set()
+
+
+def test_the_face_of_a_package_holds_no_code() -> None:
+    faces = [path for path in files() if path.name == "__init__.py"]
+    assert len(faces) > 5
+    for path in faces:
+        for node in ast.parse((ROOT / path).read_text("utf-8")).body:
+            is_text = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+            gives_names = isinstance(node, ast.ImportFrom | ast.Assign)
+            assert is_text or (gives_names and path.as_posix() in FACES), path
