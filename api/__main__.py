@@ -2,7 +2,9 @@
 
 import sys
 
-if __name__ == "__main__":  # before the imports below, which take half a second and read variables
+# This comes before the other imports, because they take half a second and read environment
+# variables.
+if __name__ == "__main__":
     from shared.beginning import leave_when_told
     from shared.foreign import forget_foreign_variables
 
@@ -35,9 +37,9 @@ log = get_logger(__name__)
 async def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT, then let running requests end.
 
-    Raises CannotListen, SettingsError if the broker is in cluster mode, BucketForeign if the bucket
-    belongs to another deployment, and IdsTaken if it holds originals with ids that the database has
-    not handed out.
+    Raises CannotListen if the address cannot be used, SettingsError if the broker is in cluster
+    mode, BucketForeign if the bucket belongs to another deployment, IdsTaken if the bucket holds
+    originals whose ids the database has not assigned yet.
     """
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -80,7 +82,7 @@ async def _listen(runner: web.AppRunner, settings: Settings) -> None:
 
 
 async def _unless(stopping: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool:
-    """Do the work unless we are told to stop meanwhile; returns whether it came to its end."""
+    """Run `work`, but cancel it when `stopping` is set; return whether it has finished."""
     doing, told = asyncio.create_task(work), asyncio.create_task(stopping.wait())
     try:
         await asyncio.wait({doing, told}, return_when=asyncio.FIRST_COMPLETED)
@@ -94,15 +96,16 @@ async def _unless(stopping: asyncio.Event, work: Coroutine[Any, Any, None]) -> b
 
 
 async def _check_bucket(parts: Parts) -> list["asyncio.Task[None]"]:
-    """Check whose the bucket is, and whether ids are free in it.
+    """Check that the bucket is ours and that ids are free in it.
 
-    Returns the tasks that go on with it: whose it is may change, and what could not be decided is
-    asked again. Raises BucketForeign, else IdsTaken.
+    Returns background tasks: one watches the owner of the bucket, which may change; another repeats
+    the check of ids if it could not be decided. Raises BucketForeign, else IdsTaken.
     """
     owner, ids = await asyncio.gather(
         parts.bucket.at_start(within_s=START_S), parts.ids.at_start(), return_exceptions=True
     )
-    for ended in (owner, ids):  # another deployment's ids are no wonder, so that is said first
+    # The owner comes first: in another deployment's bucket, taken ids are only a consequence.
+    for ended in (owner, ids):
         if isinstance(ended, BaseException):
             raise ended
     tasks = [asyncio.create_task(parts.bucket.watch(), name="check of the bucket")]
@@ -113,7 +116,7 @@ async def _check_bucket(parts: Parts) -> list["asyncio.Task[None]"]:
 
 
 def run(settings: Settings) -> None:
-    """Run the API on uvloop in this process, until it is told to stop."""
+    """Run the API on uvloop in this process, until SIGTERM or SIGINT; raises what `serve` does."""
     configure_logging(settings.log_level, settings.log_format, serving=True)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(serve(settings))

@@ -1,4 +1,4 @@
-"""Who may ask: a token's organization and scope, and the tokens of a store's events."""
+"""Authentication: API tokens with their organization and scope, and tokens for store events."""
 
 import asyncio
 import secrets
@@ -23,16 +23,17 @@ READING = frozenset({"GET", "HEAD"})
 
 
 class Gate:
-    """Tells callers from their tokens, and holds each organization to its rate."""
+    """Finds the caller of a request by its token, and limits each organization's request rate."""
 
     def __init__(self, tokens: Tokens, rate_limit: RateLimit) -> None:
         self._tokens = tokens
         self._rate_limit = rate_limit
 
     async def admit(self, request: web.Request) -> Caller:
-        """Return the caller of a request, whose scope covers the request's method.
+        """Return the caller of a request, after checking that its scope covers the method.
 
-        Raises Problem: 401, 403 or 429; 503 while too many unknown tokens are looked up.
+        Raises Problem: 401 for an unknown token, 403 for a wrong organization or too small a scope,
+        429 above the organization's rate, 503 while too many unknown tokens are looked up.
         """
         caller = await self._find(request, _token(request))
         if caller is None:
@@ -46,9 +47,10 @@ class Gate:
         return caller
 
     async def admit_reader(self, request: web.Request, token: str) -> Caller | None:
-        """Return the caller of a token in an address that may read; None if there is none.
+        """Return the caller of a token in a file's address, or None if the token may not read.
 
-        Raises Problem: 429, or 503 while too many unknown tokens are looked up.
+        Raises Problem: 429 above the organization's rate, 503 while too many unknown tokens are
+        looked up.
         """
         caller = await self._find(request, token) if token.isascii() else None
         if caller is None or not covers(caller.scope, "read"):
@@ -68,21 +70,21 @@ class Gate:
 
 
 def covers(scope: Scope, needed: Scope) -> bool:
-    """Tell whether a token's scope includes another one; a scope unknown here includes none."""
+    """Return whether a token's scope includes another one; an unknown scope includes nothing."""
     return scope in SCOPES and SCOPES.index(scope) >= SCOPES.index(needed)
 
 
 def _token(request: web.Request) -> str:
-    """Give the token of a request. Raises Problem 401 if there is none, or more than one.
+    """Return the token of a request. Raises Problem 401 if there is no token, or more than one.
 
-    Credentials of other schemes do no harm beside it: HTTP libraries add them by themselves, such
-    as Basic from a netrc file.
+    Credentials of other schemes are ignored, because HTTP libraries add them on their own, such as
+    Basic from a netrc file.
     """
     given = request.headers.getall("X-Auth-Token", [])
     credentials = request.headers.getall("Authorization", [])
     if credentials:
         bearers = [token for each in credentials if (token := _bearer(each)) is not None]
-        # Two that may differ would leave it to us which one counts.
+        # With two different tokens it would be unclear which one counts.
         if len(bearers) > 1 or (given and bearers and given != bearers):
             raise unauthenticated("unreadable token")
         given = given or bearers
@@ -97,13 +99,13 @@ def _bearer(credentials: str) -> str | None:
 
 
 class EventsGate:
-    """Tells whether a store's request carries one of the live events tokens, in constant time."""
+    """Checks in constant time whether a store's request carries one of the live events tokens."""
 
     def __init__(self, settings: Settings) -> None:
         self._digests = [digest(token.get_secret_value()) for token in settings.events_tokens]
 
     def admits(self, *candidates: str | None) -> int | None:
-        """Give the number of the live token that is among the candidates, from 1, or None."""
+        """Return the number (from 1) of a live token among the candidates, or None."""
         found = None
         for candidate in candidates:
             given = digest(candidate or "")
@@ -115,9 +117,9 @@ class EventsGate:
 
 @asynccontextmanager
 async def open_gate(database: Database, settings: Settings) -> AsyncIterator[Gate]:
-    """Make the gate; while it is in use, listen for changes to tokens and write their use."""
+    """Make the gate. While it is open, listen for changes of tokens and record their use."""
     use = TokenUse(database)
-    # One connection of those for tokens is left to tokens that were found before.
+    # One connection stays free for tokens that were found before, even if unknown ones flood in.
     strangers = max(1, share_of_others(split_pool(settings.database_pool)[1]) - 1)
     tokens = Tokens(database, on_use=use.note, strangers=strangers)
     listener = Listener(settings, database, tokens.forget)

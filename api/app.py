@@ -1,4 +1,4 @@
-"""The API's application, on one screen: parts, middleware, routes."""
+"""The API's application: all its parts, middleware and routes in one place."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -40,10 +40,9 @@ def create_app(
 ) -> web.Application:
     """Make the application; its parts open when it starts and close when it ends.
 
-    It starts whether or not PostgreSQL, the broker and the store can be reached. Whether ids are
-    free in the bucket, and whose it is, is for the caller to check at the start, see `api.ids` and
-    `shared.bucket_guard`. `sns_connector` is another way to SNS than the usual one, such as by a
-    proxy.
+    It starts even if PostgreSQL, the broker or the store cannot be reached. The caller must check
+    at the start that the bucket is ours (`shared.bucket_guard`) and that ids are free in it
+    (`api.ids`). `sns_connector` replaces the usual connector to SNS, for example to use a proxy.
     """
     app = web.Application(
         middlewares=[measure, leave_no_token, answer_errors],
@@ -99,19 +98,20 @@ def create_app(
 
 
 def make_runner(app: web.Application, *, grace_s: float) -> Runner:
-    """Make what runs an application; requests get `grace_s` seconds to end when it stops."""
+    """Make the runner of an application; requests have `grace_s` seconds to end when it stops."""
     return Runner(app, handle_signals=False, access_log=None, shutdown_timeout=grace_s)
 
 
 async def health_live(_request: web.Request) -> web.Response:
-    """GET /health/live: this process answers."""
+    """Answer GET /health/live: this process is alive."""
     return web.json_response({"status": "alive"})
 
 
 async def health_ready(request: web.Request) -> web.Response:
-    """GET /health/ready: it may write to the database and create attachments; 503 otherwise.
+    """Answer GET /health/ready: 200 if this process may write rows and create attachments.
 
-    503 also from SIGTERM on, so that balancers send no more requests.
+    Raises Problem 503 if it may not, and always after SIGTERM, so that load balancers send no more
+    requests.
     """
     parts = request.app[PARTS]
     if parts.drain.begun:
@@ -124,7 +124,7 @@ async def health_ready(request: web.Request) -> web.Response:
 
 
 def routes() -> list[web.RouteDef]:
-    """List the routes, each also with a slash at its end: both are answered alike."""
+    """List the routes. Each exists with and without a slash at its end, with the same handler."""
     usual = [
         web.get("/api/v2/attachments", attachments.index),
         web.post("/api/v2/attachments", attachments.create),
@@ -137,11 +137,11 @@ def routes() -> list[web.RouteDef]:
         web.get("/attachments/files/{tail:.*[^/]}", files.redirect),
         web.get("/health/live", health_live),
         web.get("/health/ready", health_ready),
-        # haproxy's checks ask with it unless another method is set
+        # haproxy's health checks use OPTIONS unless another method is configured.
         web.options("/health/live", health_live),
         web.options("/health/ready", health_ready),
     ]
-    # They come last, so that the usual ones are found as fast as without them.
+    # These routes come last, so that they do not slow down the search for the usual ones.
     slashed = [
         web.RouteDef(each.method, f"{each.path}/", each.handler, each.kwargs) for each in usual
     ]

@@ -29,8 +29,8 @@ MAX_BODY_BYTES = 64 * 1024
 MAX_BULK_BYTES = 1024 * 1024
 
 AT_ONCE = 25
-"""After so many resources that are signed or written the event loop serves others: they take about
-2 ms."""
+"""Number of resources to sign or write before the event loop may serve other requests. 25 take
+about 2 ms."""
 
 log = get_logger(__name__)
 
@@ -55,7 +55,7 @@ def _show(request: web.Request, parts: Parts, row: Attachment) -> web.Response:
 
 
 async def show(request: web.Request) -> web.Response:
-    """GET /api/v2/attachments/{id}."""
+    """Answer GET /api/v2/attachments/{id}: one attachment."""
     parts, caller = await admit(request)
     check_accept(request)
     parse_view(request)
@@ -68,7 +68,7 @@ async def show(request: web.Request) -> web.Response:
 
 
 async def index(request: web.Request) -> web.Response:
-    """GET /api/v2/attachments: by page number with totals, or by cursor without."""
+    """Answer GET /api/v2/attachments: by page number with totals, or by cursor without totals."""
     parts, caller = await admit(request)
     check_accept(request)
     asked = parse_listing(request)
@@ -95,7 +95,10 @@ async def index(request: web.Request) -> web.Response:
 
 
 async def create(request: web.Request) -> web.Response:
-    """POST /api/v2/attachments: one, or up to 100 with the bulk extension, all or none."""
+    """Answer POST /api/v2/attachments: create one attachment, or up to 100 with the bulk extension.
+
+    A bulk request creates all of its attachments or none.
+    """
     parts, caller = await admit(request)
     await parts.bucket.require_for_policies()
     parts.ids.require_free()
@@ -110,7 +113,7 @@ async def create(request: web.Request) -> web.Response:
     sources = await find_sources(parts, checked, organization_id=caller.organization_id)
     new = [each.new for each in checked]
     require_room(parts, caller.organization_id, sources)
-    # Whatever may fail comes before the rows: once they are committed, the answer is 201.
+    # All steps that may fail come before the rows. After the rows are committed, the answer is 201.
     credentials = await parts.storage.credentials()
     rows = await create_within(parts, caller, new, sources, bulk=bulk)
     rows = await copy_all(parts, rows, sources)
@@ -153,7 +156,7 @@ async def create(request: web.Request) -> web.Response:
 
 
 async def update(request: web.Request) -> web.Response:
-    """PATCH /api/v2/attachments/{id}; a `temp_url` says that the file is there."""
+    """Answer PATCH /api/v2/attachments/{id}; a `temp_url` reports where the file is."""
     parts, caller = await admit(request)
     if check_content_type(request):
         raise bad_request("The bulk extension is for POST only")
@@ -189,7 +192,7 @@ async def update(request: web.Request) -> web.Response:
         changed = await take_over(parts, caller, row, meaning.location, changes)
     elif changes:
         changed = await run(attachments.update, attachment_id, organization_id, changes)
-    elif meaning.kind is Kind.OWN_FILE:  # its file may have been recorded
+    elif meaning.kind is Kind.OWN_FILE:  # take_own may have recorded the file in the row
         changed = await run(attachments.find, attachment_id, organization_id)
     if changed is None:
         raise not_found()
@@ -197,7 +200,7 @@ async def update(request: web.Request) -> web.Response:
 
 
 async def delete(request: web.Request) -> web.Response:
-    """DELETE /api/v2/attachments/{id}: gone at once; its objects are purged later."""
+    """Answer DELETE /api/v2/attachments/{id}: delete the row now; its objects are purged later."""
     parts, caller = await admit(request)
     check_accept(request)
     deleted = await parts.clients.of(caller.organization_id).run(

@@ -1,4 +1,4 @@
-"""What a client says of an attachment: read, checked, and every fault told at once."""
+"""The attributes of an attachment in a request: read, checked, all faults reported together."""
 
 import re
 from collections.abc import Callable
@@ -15,7 +15,7 @@ MAX_INTEGER = 2**63 - 1
 
 RESERVED = Reserved()
 
-# NUL cannot be stored; CR and LF would break headers; a lone surrogate is no character.
+# PostgreSQL cannot store NUL. CR and LF would break headers. A lone surrogate is not a character.
 _NO_TEXT = re.compile("[\x00\r\n\ud800-\udfff]")
 
 _DECIMAL = re.compile(r"-?[0-9]{1,40}", re.ASCII)
@@ -29,10 +29,11 @@ Fault = tuple[str, dict[str, Any]]
 
 
 def read_value(name: str, value: Any) -> Any:
-    """Read an attribute as clients write it (contract.md, "Lenient in, exact out").
+    """Convert the lenient forms of an attribute (contract.md, "Lenient in, exact out").
 
-    A blank string for an optional value is null, a decimal string an integer, an integer for a
-    free string its digits. Anything else stays as it is.
+    For an optional value a blank string becomes null. For an integer attribute a decimal string
+    becomes an integer. For a free string an integer becomes its digits. Other values are returned
+    unchanged.
     """
     if isinstance(value, str):
         if name not in NEVER_NULL and not value.strip():
@@ -45,7 +46,7 @@ def read_value(name: str, value: Any) -> Any:
 
 
 def resource_object(document: Any) -> Any:
-    """Return the primary data of a document. Raises Problem 400."""
+    """Return the primary data of a document. Raises Problem 400 if there is none."""
     if not isinstance(document, dict):
         raise bad_request("The document must be an object")
     if "data" not in document:
@@ -56,7 +57,8 @@ def resource_object(document: Any) -> Any:
 def check_identity(data: Any, *, attachment_id: int | None) -> dict[str, Any]:
     """Check type and id of a resource object and return its attributes.
 
-    `attachment_id` is None where the client may give no id. Raises Problem: 400, 403 or 409.
+    `attachment_id` is None if the client may not give an id. Raises Problem: 400 for a bad form,
+    403 for an id that is not allowed, 409 for a wrong type or id.
     """
     if not isinstance(data, dict):
         raise bad_request("The member 'data' must be a resource object")
@@ -80,7 +82,7 @@ def _is_text(value: Any) -> bool:
 
 
 def _shown(value: Any) -> dict[str, Any]:
-    # What is shown again must be short and must survive being written as JSON.
+    # A value that is repeated in an error must be short, and it must be possible to write as JSON.
     if isinstance(value, str) and not (_is_text(value) and len(value) <= MAX_TEXT):
         return {}
     if isinstance(value, (str, bool, float)) or value is None:
@@ -105,7 +107,7 @@ def _one_of(allowed: tuple[str, ...]) -> Callable[[Any, int], Fault | None]:
         if value is None or (isinstance(value, str) and value in allowed):
             return None
         meta = {"allow_nil": True, **_shown(value)}
-        # The contract's samples are of blank values, and are kept to the letter.
+        # The contract's samples show blank values without `allowed`, so it is left out for those.
         if not (isinstance(value, str) and not value.strip()):
             meta["allowed"] = list(allowed)
         return "is not included in the list", meta
@@ -172,7 +174,7 @@ def _check_url(value: Any, max_size: int) -> Fault | None:
     return None
 
 
-# In the order in which faults are told: name, attachable_type, size, content_type, the rest.
+# In the order in which faults are reported: name, attachable_type, size, content_type, the rest.
 CHECKS: dict[str, Callable[[Any, int], Fault | None]] = {
     "name": _check_name,
     "attachable_type": _one_of(ATTACHABLE_TYPES),
@@ -185,7 +187,7 @@ CHECKS: dict[str, Callable[[Any, int], Fault | None]] = {
     "temp_url": _check_url,
 }
 PUBLIC_CHECKS = {**CHECKS, "content_type": _check_public_content_type}
-"""The same where the store serves files itself, under the type that the client declared."""
+"""The checks for public mode, where the store itself serves files with their declared type."""
 
 CREATABLE = tuple(CHECKS)
 CHANGEABLE = tuple(name for name in CHECKS if name not in ("size", "content_type"))
@@ -199,11 +201,11 @@ def check_new(
     public: bool = False,
     reserved: Reserved = RESERVED,
 ) -> tuple[dict[str, Any], list[ErrorObject]]:
-    """Return what is known of a new attachment's attributes, and the error objects of all faults.
+    """Return the valid attributes of a new attachment, and the error objects of all faults.
 
     Unknown, read-only and faulty attributes are left out. `pointer` is the place of the resource
-    object in the document. With `public` the store itself serves the file, so a type that browsers
-    run is refused too. `reserved` are the types and names that the deployment refuses.
+    object in the document. With `public` the store itself serves the file, so types that browsers
+    execute are refused too. `reserved` holds the types and names that the deployment refuses.
     """
     checks = PUBLIC_CHECKS if public else CHECKS
     return _check(
@@ -220,8 +222,8 @@ def check_changes(
 ) -> tuple[dict[str, Any], list[ErrorObject]]:
     """Return the attributes that a client changes, and the error objects of all faults.
 
-    What equals the value in `row` is no change and is not judged. `temp_url` is left in: an
-    address has many spellings, see `api.temp_urls.locations`.
+    An attribute that equals the value in `row` is not a change and is not checked. `temp_url` is
+    always returned, because an address has many spellings, see `api.temp_urls.locations`.
     """
     if row is not None:
         attributes = {
@@ -234,14 +236,14 @@ def check_changes(
 
 def _is_shown(row: Attachment, name: str, value: Any) -> bool:
     shown = getattr(row, name)
-    # True == 1 in Python, and is no number to a client.
+    # Types are compared too, because True == 1 in Python, but not for a client.
     return any(
         type(each) is type(shown) and each == shown for each in (value, read_value(name, value))
     )
 
 
 def _reserved_fault(name: str, value: Any, reserved: Reserved) -> Fault | None:
-    # Judged before the form: a reserved type with bad parameters is reserved all the same.
+    # This comes before the check of the form: a reserved type with bad parameters is reserved too.
     if name not in ("name", "content_type") or not _is_text(value) or len(value) > MAX_TEXT:
         return None
     is_reserved = reserved.has_name(value) if name == "name" else reserved.has_type(value)

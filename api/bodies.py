@@ -1,4 +1,4 @@
-"""Request bodies: read within bounds, decoded strictly, never with a 5xx."""
+"""Request bodies: received within limits and decoded strictly; a bad body is never a 5xx."""
 
 import asyncio
 import json
@@ -25,15 +25,15 @@ MAX_DEPTH = 64
 MAX_DIGITS = 40
 
 MAX_MARKS = 40_000
-"""How many brackets, commas and colons a body may hold outside strings. A resource as the service
-shows it has about 200, and a bulk request holds a hundred."""
+"""Maximum number of brackets, commas and colons outside strings in a body. A resource as the
+service shows it has about 200, and a bulk request holds up to 100 resources."""
 
 TOO_MANY = f"The body holds more than {MAX_MARKS} brackets, commas and colons"
 
 SHORT_BYTES = 16 * 1024
-"""A longer body is read in a thread, so that others' requests go on meanwhile."""
+"""A longer body is parsed in a thread, so that the event loop can serve other requests."""
 
-# One thread: several at work would take the interpreter from the event loop more often.
+# One thread: with several, the event loop would wait more often for the interpreter lock (GIL).
 _reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="long-documents")
 
 _NO_MARKS = bytes(set(range(256)) - set(b"[]{},:"))
@@ -46,25 +46,26 @@ async def read_raw(
     max_bytes: int,
     receive_long: Callable[[], Awaitable[None]] | None = None,
 ) -> bytes:
-    """Read a whole body of at most `max_bytes`, as it was sent.
+    """Receive a whole body of at most `max_bytes`, without decompressing it.
 
-    `receive_long` is awaited once, before more than LONG_BYTES of it are kept. Raises Problem: 413
-    (at once where Content-Length says so), 408 after ten seconds, 400 for what is cut short; and
-    what `receive_long` raises. A client that waits for `100 Continue` gets it here, so that every
-    refusal that needs no body comes before it (RFC 9110, section 10.1.1).
+    `receive_long` is awaited once, as soon as more than LONG_BYTES have arrived. Raises Problem:
+    413 (at once if Content-Length is too large), 408 after ten seconds, 400 for a body that is cut
+    short; also what `receive_long` raises. `100 Continue` is sent here, so that every refusal that
+    needs no body comes before it (RFC 9110, section 10.1.1).
     """
     if request.content_length is not None and request.content_length > max_bytes:
         raise general(413, headers={"Connection": "close"})
     if EXPECTS in request and not request.content.is_eof():
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        request.writer.output_size = 0  # as aiohttp does: the answer has not begun
+        # aiohttp does the same: an interim response does not count as the start of the answer.
+        request.writer.output_size = 0
         await request.writer.drain()
     received = bytearray()
     try:
-        # most bodies come whole, with the head of their request
+        # Fast path: most bodies arrive together with the head of their request.
         if request.content.is_eof() and request.content.total_bytes <= max_bytes:
             return request.content.read_nowait()
-        # what has arrived whole, as most has, needs no clock
+        # A body that has arrived whole needs no timeout.
         async with asyncio.timeout(None if request.content.is_eof() else READ_TIMEOUT_S):
             async for chunk in request.content.iter_any():
                 received += chunk
@@ -84,22 +85,23 @@ async def read_raw(
 
 
 def inflate(request: web.Request, body: bytes, *, max_bytes: int) -> bytes:
-    """Undo a body's Content-Encoding.
+    """Decompress a body as its Content-Encoding demands.
 
-    Raises Problem: 413 for more than `max_bytes`, 415 for an unknown Content-Encoding, 400 for
-    what is cut short or not what its Content-Encoding says.
+    Raises Problem: 413 if the result is longer than `max_bytes`, 415 for an unknown
+    Content-Encoding, 400 if the body is cut short or not compressed in that way.
     """
     inflater = _inflater(request)
     if inflater is None:
         return body
     try:
-        # one byte more than is allowed tells that there is too much; a bomb gets no further
+        # One byte above the limit is enough to see that the body is too long. A decompression bomb
+        # is not expanded further.
         inflated = inflater.decompress(body, max_bytes + 1)
     except zlib.error:
         raise bad_request(CUT_SHORT) from None
     if len(inflated) > max_bytes:
         raise general(413, headers={"Connection": "close"})
-    # what ends before its checksum, or goes on after it
+    # Refused: a body that ends before its checksum, or continues after it.
     if not inflater.eof or inflater.unused_data:
         raise bad_request(CUT_SHORT)
     return inflated
@@ -118,7 +120,8 @@ def check_encoding(request: web.Request) -> bool:
 def _inflater(request: web.Request) -> "zlib._Decompress | None":
     if not check_encoding(request):
         return None
-    return zlib.decompressobj(zlib.MAX_WBITS | 32)  # reads the header of either
+    # 32 makes zlib detect whether the header is that of gzip or of zlib ("deflate").
+    return zlib.decompressobj(zlib.MAX_WBITS | 32)
 
 
 async def read_json(
@@ -129,11 +132,12 @@ async def read_json(
     max_bytes: int,
     check: Callable[[Any], T],
 ) -> T:
-    """Read a body, decode it and check what it holds, in a thread if it is long or compressed.
+    """Receive a body, decode it and return the result of `check` for its document.
 
-    `key` is the organization, in whose turns a long one is received and read. Returns what `check`
-    makes of the document. Raises Problem as `read_raw`, `inflate`, `parse_json` and `check`, Busy
-    if too many of its bodies wait already.
+    A body that is compressed or longer than SHORT_BYTES is parsed and checked in a thread. `key` is
+    the organization, in whose turns long bodies are received and parsed. Raises Problem as
+    `read_raw`, `inflate`, `parse_json` and `check` do; Busy if too many of the organization's
+    bodies wait already.
     """
     encoded = "Content-Encoding" in request.headers
     if encoded:
@@ -155,14 +159,14 @@ async def read_json(
 
 
 def parse_json(body: bytes) -> Any:
-    """Decode JSON by RFC 8259, strictly. Raises Problem 400.
+    """Decode JSON strictly by RFC 8259. Raises Problem 400.
 
-    Refused: any encoding but UTF-8, a byte-order mark, a name that stands twice in an object,
-    NaN and infinities, numbers beyond 40 digits or a double's range, nesting beyond 64 levels, and
-    more than MAX_MARKS marks of structure.
+    Refused are: encodings other than UTF-8, a byte-order mark, a name that occurs twice in an
+    object, NaN and infinities, integers of more than 40 digits, numbers beyond the range of a
+    double, nesting deeper than 64 levels, and more than MAX_MARKS brackets, commas and colons.
 
-    Takes up to 3 ms for 16 KiB and 70 ms for 1 MiB, whatever they hold: a body longer than
-    SHORT_BYTES belongs into a thread, see `read_json`.
+    It takes up to 3 ms for 16 KiB and 70 ms for 1 MiB of any content. Therefore a body longer than
+    SHORT_BYTES must be parsed in a thread, see `read_json`.
     """
     try:
         text = body.decode("utf-8")
@@ -176,16 +180,18 @@ def parse_json(body: bytes) -> Any:
 
 
 def _check_structure(body: bytes) -> None:
-    """Bound the work of the decoder, which calls Python for each object and number.
+    """Limit the work of the decoder, which calls Python code for each object and number.
 
-    Only operations of `bytes` touch the whole body; the loop runs over at most MAX_MARKS marks.
+    Only methods of `bytes` read the whole body. The loop reads at most MAX_MARKS bytes.
     """
     if body.count(b"[") + body.count(b"{") <= MAX_DEPTH and len(body) <= SHORT_BYTES:
         return
-    # Without escapes, every second piece between quotes is outside strings. A backslash outside a
-    # string is no JSON, so a wrong result for such a body does no harm: the decoder refuses it.
+    # After escapes are removed, every second piece between quotes is outside strings. A backslash
+    # outside a string is not JSON. The result may be wrong for such a body, but the decoder refuses
+    # it anyway.
     plain = body.replace(b"\\\\", b"").replace(b'\\"', b"") if b"\\" in body else body
-    if plain.count(b'"') > 4 * MAX_MARKS:  # before they are split: more strings than marks allow
+    # Checked before the split, to save memory: this many strings need more than MAX_MARKS marks.
+    if plain.count(b'"') > 4 * MAX_MARKS:
         raise bad_request(TOO_MANY)
     marks = b"".join(plain.split(b'"')[::2]).translate(None, _NO_MARKS)
     if len(marks) > MAX_MARKS:

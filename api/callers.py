@@ -1,7 +1,7 @@
-"""The tokens that this process has looked up, each remembered for five seconds at most.
+"""A cache of the tokens that this process has looked up; an entry lives at most five seconds.
 
-A notification of PostgreSQL (see token_changes.py) ends the memory within milliseconds of a change.
-Notifications can be lost without a sign, so the five seconds hold whether or not one arrives.
+A notification of PostgreSQL (see token_changes.py) clears the cache within milliseconds after a
+change. Notifications can be lost without notice, so the limit of five seconds always holds.
 """
 
 import asyncio
@@ -17,17 +17,18 @@ REMEMBERED_S = 5.0
 MAX_REMEMBERED = 10_000
 
 STRANGER_S = 1.0
-"""How long the look-up of an unknown token may wait for its turn."""
+"""Seconds that the look-up of an unknown token may wait for its turn."""
 
 
 class TooManyLookUps(AttachmentsError):
-    """A token that was never found here did not get its turn to be looked up in time."""
+    """The look-up of an unknown token did not get its turn in time."""
 
 
 class Turns:
-    """Bounds how many look-ups of unknown tokens run at a time: `limit`, of one source half of it.
+    """Limits concurrent look-ups of unknown tokens: `limit` in all, half of it for one source.
 
-    Each takes a connection of the pool. Without a bound, made-up tokens would take all of them.
+    Each look-up takes a connection of the pool. Without a limit, invented tokens would take all
+    connections.
     """
 
     def __init__(self, limit: int) -> None:
@@ -37,7 +38,7 @@ class Turns:
 
     @asynccontextmanager
     async def take(self, source: str) -> AsyncIterator[None]:
-        """Wait for a turn. Raises TooManyLookUps after STRANGER_S."""
+        """Wait for a turn and hold it. Raises TooManyLookUps after STRANGER_S."""
         own, users = self._sources.get(source, (asyncio.Semaphore(self._of_one), 0))
         self._sources[source] = (own, users + 1)
         try:
@@ -56,11 +57,11 @@ class Turns:
 
 
 class Tokens:
-    """Finds callers by their tokens, with at most one query per token and five seconds.
+    """Finds callers by their tokens, with about one query per known token in five seconds.
 
-    `clock` gives monotonic seconds. `on_use` is called with a token's id after each look-up that
-    found it, so at least every five seconds while it is in use. `strangers` is how many tokens
-    that were never found here are looked up at a time.
+    `clock` returns monotonic seconds. `on_use` is called with a token's id after each look-up that
+    found it, so at least every five seconds while the token is in use. `strangers` is the number
+    of concurrent look-ups of unknown tokens, that is, tokens that this process has never found.
     """
 
     def __init__(
@@ -78,14 +79,14 @@ class Tokens:
         self._running: dict[bytes, tuple[float, asyncio.Task[Caller | None]]] = {}
         self._changes = 0
         self._turns = Turns(strangers)
-        # Tokens that were found once: their look-ups never wait for those of unknown ones.
+        # Tokens that were found before. Their look-ups do not wait for those of unknown tokens.
         self._known: dict[bytes, None] = {}
 
     async def find(self, token_digest: bytes, *, source: Callable[[], str] = str) -> Caller | None:
         """Return the caller of a token; None if it is unknown, revoked or expired.
 
-        The answer is no older than five seconds. `source` tells where the request comes from.
-        Raises DatabaseAway, TooManyLookUps.
+        The answer is at most five seconds old. `source` returns where the request comes from, see
+        `api.clients.source_of`. Raises DatabaseAway, and TooManyLookUps for an unknown token.
         """
         now = self._clock()
         remembered = self._remembered.get(token_digest)
@@ -96,14 +97,14 @@ class Tokens:
             task = asyncio.create_task(self._look_up(token_digest, now, self._changes, source))
             running = self._running[token_digest] = (now, task)
             task.add_done_callback(lambda _: self._end(token_digest, task))
-        # Requests share the look-up: the end of one of them must not cancel it for the others.
+        # Several requests share this task: cancelling one request must not cancel it for the rest.
         return await asyncio.shield(running[1])
 
     def forget(self) -> None:
-        """Look up every token anew, because one has changed.
+        """Clear the cache, because a token has changed.
 
-        Look-ups that run may have read the row before the change: they answer the requests that
-        wait for them already, but no later one, and are not remembered.
+        A look-up in progress may have read the row before the change. Its result goes only to
+        requests that already wait for it; it is not cached.
         """
         self._changes += 1
         self._remembered.clear()
@@ -119,10 +120,10 @@ class Tokens:
                 found = await self._database.run(find_caller, token_digest)
         if found is None:
             self._known.pop(token_digest, None)
-            # A slower look-up that began earlier may have remembered it.
+            # An older, slower look-up may have put it into the cache.
             self._remembered.pop(token_digest, None)
             return None
-        self._known.pop(token_digest, None)  # to be the newest again
+        self._known.pop(token_digest, None)  # moves the entry to the end of the order of age
         if len(self._known) >= MAX_REMEMBERED:
             del self._known[next(iter(self._known))]
         self._known[token_digest] = None
@@ -132,11 +133,11 @@ class Tokens:
         return found.caller
 
     def _remember(self, token_digest: bytes, found: Found, began: float) -> None:
-        # Both times count from before the query was sent, so neither can be too long.
+        # Both times are counted from before the query was sent, so they are never too long.
         good_s = REMEMBERED_S
         if found.seconds_left is not None:
             good_s = min(good_s, found.seconds_left)
-        self._remembered.pop(token_digest, None)  # to be the newest again
+        self._remembered.pop(token_digest, None)  # moves the entry to the end of the order of age
         if len(self._remembered) >= MAX_REMEMBERED:
             del self._remembered[next(iter(self._remembered))]
         self._remembered[token_digest] = (found.caller, began + good_s)
@@ -146,4 +147,5 @@ class Tokens:
         if running is not None and running[1] is task:
             del self._running[token_digest]
         if not task.cancelled():
-            task.exception()  # marks it as retrieved, if no request waits any more
+            # Marks the exception as retrieved: if no request waits any more, asyncio would log it.
+            task.exception()

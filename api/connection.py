@@ -1,4 +1,4 @@
-"""One client's connection: what it waits for, and how it ends."""
+"""One client's connection: its timeouts, and the answers to requests that cannot be parsed."""
 
 import asyncio
 from typing import Any
@@ -16,23 +16,23 @@ from shared.listening import SERVER
 from shared.log import get_logger
 
 HEAD_TIMEOUT_S = 10.0
-"""How long a client may take for a request's head: as long as for a body. It is counted from the
-connection on, for a later request from its first byte on."""
+"""Seconds in which a client must send a request's head; the same as for a body. The time starts
+with the connection; for a later request on it, with that request's first byte."""
 
 HTTP2 = b"PRI * HTTP/2.0\r\n"
-"""How HTTP/2 begins without TLS (RFC 9113, section 3.4)."""
+"""The first bytes of HTTP/2 without TLS (RFC 9113, section 3.4)."""
 
 LOOK_AGAIN_S = 1.0
-"""When an idle connection is looked at again whose end has come while something arrived."""
+"""Seconds by which a timeout is put off if bytes have arrived that are not read yet."""
 
 MAX_LINE = 8190
-"""Bytes that a request's target, and each of its header fields, may have; nginx takes as much."""
+"""Maximum bytes of a request's target, and of each header field; about as much as nginx allows."""
 
 log = get_logger(__name__)
 
 
 def name_no_inside(response: web.StreamResponse) -> None:
-    """Set the headers that all answers have; aiohttp would name itself and Python as the server."""
+    """Set the headers of all answers. `Server` must not show aiohttp's and Python's versions."""
     headers = response.headers
     headers["Server"] = SERVER
     if "Cache-Control" not in headers:
@@ -40,12 +40,12 @@ def name_no_inside(response: web.StreamResponse) -> None:
 
 
 def note_refused(noise: Noise, address: str, kind: str) -> None:
-    """Log and count a request that is refused before the application sees it."""
+    """Log and count a request that is refused before it reaches the application."""
     noise.refused("request refused", address, metric=kind, reason=kind)
 
 
 def _by_hand(problem: Problem, reason: str) -> bytes:
-    # There is no request that aiohttp could answer.
+    # Written by hand, because there is no request object to which aiohttp could answer.
     response = problem.response()
     assert isinstance(response.body, bytes)
     head = (
@@ -66,10 +66,11 @@ _NO_HTTP2 = _by_hand(general(505), "HTTP Version Not Supported")
 
 
 class Connection(TidyConnection):
-    """One client's connection; it ends with whatever could not be parsed, or does not arrive."""
+    """One client's connection. It ends when a request cannot be parsed or arrives too slowly."""
 
-    # Private in aiohttp, which has no public names for them: whether a connection is between two
-    # requests (_waiter), how many requests came (_request_count), and the timer of idle ones.
+    # aiohttp has no public names for these: whether a connection is between two requests
+    # (_waiter), the number of its requests (_request_count), and the timer of idle connections
+    # (_process_keepalive, _keepalive_handle).
     __slots__ = ("_address", "_begun", "_head_timer", "_noise")
 
     def __init__(self, manager: web.Server, *, noise: Noise, **settings: Any) -> None:
@@ -80,14 +81,14 @@ class Connection(TidyConnection):
         self._head_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin to wait for the first request."""
+        """Start the timeout for the first request."""
         super().connection_made(transport)
         limit_kernel(transport)
         self._address = peer_address(transport)
         self._head_timer = self._loop.call_later(HEAD_TIMEOUT_S, self._head_is_late)
 
     def data_received(self, data: bytes) -> None:
-        """Take what has arrived; with a whole head the wait for it is over."""
+        """Process received bytes; a complete head stops its timeout, HTTP/2 is refused."""
         before, is_idle = self._request_count, self._is_idle()
         if not before and not self._begun and data.startswith(HTTP2):
             self._refuse_at_once("http2", _NO_HTTP2)
@@ -98,18 +99,18 @@ class Connection(TidyConnection):
         if self._request_count > before:
             self._stop_waiting()
         elif (is_idle or self._head_timer is not None) and data.strip(b"\r\n"):
-            # Empty lines before a request are no part of it (RFC 9112, section 2.2).
+            # Empty lines before a request do not count as its beginning (RFC 9112, section 2.2).
             self._begun = True
             if self._head_timer is None:
                 self._head_timer = self._loop.call_later(HEAD_TIMEOUT_S, self._head_is_late)
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        """Wait no longer."""
+        """Stop the timeout when the connection has ended."""
         self._stop_waiting()
         super().connection_lost(exc)
 
     def end_if_idle(self) -> None:
-        """Close it if no request is being answered and nothing of one has arrived."""
+        """Close the connection unless a request is being answered or has begun to arrive."""
         if self._is_idle() and not self._begun and not unread_bytes(self.transport):
             self.force_close()
 
@@ -117,8 +118,8 @@ class Connection(TidyConnection):
         return self._waiter is not None and not self._waiter.done()
 
     def _process_keepalive(self) -> None:
-        # aiohttp's timer for idle connections. Where the process was busy, a request may have
-        # arrived in time that it has not read yet: timers run before sockets are read.
+        # aiohttp's timer for idle connections. If the process was busy, a request may have arrived
+        # in time without having been read: the event loop runs timers before it reads sockets.
         if self._begun or unread_bytes(self.transport):
             self._keepalive_handle = self._loop.call_later(LOOK_AGAIN_S, self._process_keepalive)
         else:
@@ -133,10 +134,10 @@ class Connection(TidyConnection):
     def _head_is_late(self) -> None:
         self._head_timer = None
         if not self._begun and unread_bytes(self.transport):
-            # this process was late, not the client
+            # The process was too slow to read the bytes; the client was not late.
             self._head_timer = self._loop.call_later(LOOK_AGAIN_S, self._head_is_late)
             return
-        # who has sent nothing is told nothing
+        # A client that has sent nothing gets no answer; the connection is only closed.
         self._refuse_at_once("late_head", _LATE if self._begun else b"")
 
     def _refuse_at_once(self, kind: str, answer: bytes) -> None:
@@ -152,7 +153,10 @@ class Connection(TidyConnection):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """Answer 400 to what could not be parsed and 500 to a bug, and close the connection."""
+        """Answer 400 to a request that cannot be parsed, 500 to a bug, and close the connection.
+
+        Raises ConnectionError if an answer has already begun.
+        """
         if request.writer.output_size > 0:
             raise ConnectionError("an answer has been begun already")
         if status == 400:
@@ -169,7 +173,10 @@ class Connection(TidyConnection):
         return response
 
     def log_exception(self, *args: Any, **kwargs: Any) -> None:
-        """Log what aiohttp found; of a body that broke off after its answer, only that it did."""
+        """Log an exception of aiohttp; for an error of its parser, only the class.
+
+        The parser reports, for example, a body that breaks off after its answer was sent.
+        """
         error = kwargs.get("exc_info")
         if isinstance(error, HttpProcessingError):
             self._note_unreadable(error)
@@ -177,7 +184,7 @@ class Connection(TidyConnection):
             super().log_exception(*args, **kwargs)
 
     def _note_unreadable(self, error: BaseException | None) -> None:
-        # The error's text holds a piece of what was sent; its class is one of the parser's few.
+        # Only the class is logged: the error's text contains a part of the request.
         self._noise.refused(
             "unreadable request", self._address, metric="unreadable", reason=type(error).__name__
         )

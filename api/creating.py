@@ -1,4 +1,4 @@
-"""Documents of create requests: all of what they say is checked before anything is done."""
+"""Documents of create requests. The whole document is checked before any row is created."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,9 +19,10 @@ MAX_BULK = 100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checked:
-    """A resource object without faults, and where in the document it is.
+    """A resource object without faults, and its place (`pointer`) in the document.
 
-    `max_size` is what its file may have, in bytes; what is at `location` is to be copied.
+    `max_size` is the largest allowed size of its file, in bytes. The object at `location`, if there
+    is one, is to be copied.
     """
 
     pointer: str
@@ -31,7 +32,11 @@ class Checked:
 
 
 def check_all(parts: Parts, document: Any, *, bulk: bool, organization_id: int) -> list[Checked]:
-    """Check a whole document, beside the event loop if it is long. Raises Problem."""
+    """Check a whole document of one or up to 100 resource objects.
+
+    Raises Problem: 400, 403 or 409 at the first fault of form, 422 with all faults of values.
+    `read_json` calls it in a thread if the document is long, so it must not block on I/O.
+    """
     data = resource_object(document)
     if bulk != isinstance(data, list):
         raise bad_request(
@@ -77,7 +82,11 @@ def check_all(parts: Parts, document: Any, *, bulk: bool, organization_id: int) 
 async def find_sources(
     parts: Parts, checked: Sequence[Checked], *, organization_id: int
 ) -> list[Source | None]:
-    """Ask the store about what is to be copied. Raises Problem 422 with all faults."""
+    """Look up in the store the objects that are to be copied.
+
+    Returns one entry per resource object, None where there is no `temp_url`. Raises Problem 422
+    with all faults.
+    """
     sources: list[Source | None] = []
     errors = []
     for each in checked:
@@ -97,10 +106,10 @@ async def find_sources(
 
 
 def stored_type(settings: Settings, content_type: str | None, file_name: str) -> str | None:
-    """Give the type that an original must be stored with; None leaves it to the store.
+    """Return the content type that an upload must be stored with; None leaves it to the client.
 
-    In the public mode the store's type is the one that browsers see, so it is always fixed there.
-    Elsewhere the redirect to the store overrides it, and only a declared one is fixed.
+    In public mode browsers see the store's type, so a type is always required. Otherwise the
+    redirect to the store overrides the type, so only a declared type is required.
     """
     if settings.files_public:
         return content_types.public_type(content_type, file_name)

@@ -1,4 +1,4 @@
-"""The attachment as a JSON:API resource, byte for byte where contract.md says so."""
+"""The attachment as a JSON:API resource, exactly in the form that contract.md describes."""
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
@@ -11,7 +11,7 @@ from shared.reasons import sentence
 from shared.settings import Settings
 from shared.states import END_STATES
 
-# relationship → type, in the order of the contract; the organization stands before them
+# Relationship → resource type, in the order of contract.md; `organization` comes before them.
 RELATIONSHIPS = {
     "creator": "people",
     "invoice": "invoices",
@@ -32,14 +32,14 @@ _NOT_INCLUDED = {name: {"meta": {"included": False}} for name in RELATIONSHIPS}
 
 
 class Documents:
-    """Writes attachments as resources."""
+    """Makes JSON:API resources of attachments."""
 
     def __init__(self, settings: Settings) -> None:
         self.links = Links(settings)
         self._zone = settings.zone
 
     def time(self, moment: datetime | None) -> str | None:
-        """Write a time as ISO 8601 with milliseconds and offset, in the zone of the settings."""
+        """Format a time as ISO 8601 with milliseconds and offset, in the settings' time zone."""
         if moment is None:
             return None
         return moment.astimezone(self._zone).isoformat(timespec="milliseconds")
@@ -54,9 +54,10 @@ class Documents:
         fieldset: Collection[str] | None = None,
         policy: dict[str, str] | None = None,
     ) -> dict[str, Any]:
-        """Write one attachment; `fieldset` keeps only those attributes and relationships.
+        """Make the resource of one attachment.
 
-        A `policy` is kept in any case: without it the answer would be of no use.
+        If `fieldset` is given, only its attributes and relationships are kept. A `policy` is always
+        kept, because the client cannot upload without it.
         """
         url = self.links.url(row.key, row.uploaded_at, now, origin)
         thumb = None
@@ -65,7 +66,7 @@ class Documents:
         temp_url = row.temp_url
         if temp_url is None:
             temp_url = None if row.uploaded_at is None else url
-        elif "?" in temp_url:  # stored by a release that kept the queries of signed addresses
+        elif "?" in temp_url:  # older releases stored signed addresses with their query
             temp_url = without_credentials(temp_url)
         attributes: dict[str, Any] = {
             "name": row.name,
@@ -137,7 +138,10 @@ def _identifier(row: Attachment, name: str) -> dict[str, str] | None:
 
 
 def included(document: dict[str, Any], include: Sequence[str]) -> dict[str, Any]:
-    """Add the `included` member where `include` was asked for; the service owns nothing else."""
+    """Add an empty `included` member if the client asked for `include`.
+
+    It is empty because this service has no other resources.
+    """
     if include:
         document["included"] = []
     return document

@@ -1,9 +1,9 @@
-"""How a process stops without losing a request that a client has already sent.
+"""Stopping a process without losing a request that a client has already sent.
 
-HTTP/1.1 has no way to take back a kept connection: a request that crosses the server's FIN is lost,
-and a balancer must not repeat a POST. So the order is: `/health/ready` turns 503 and every answer
-says `Connection: close`; new connections end in the kernel; connections that stay idle are closed
-only if nothing has arrived on them.
+In HTTP/1.1 a server cannot announce that it closes a kept connection: a request that crosses the
+server's FIN is lost, and a load balancer must not repeat a POST. So the order is: (1)
+`/health/ready` becomes 503 and every answer has `Connection: close`; (2) the kernel drops new
+connections; (3) an idle connection is closed only if nothing has arrived on it.
 """
 
 import asyncio
@@ -18,22 +18,22 @@ from contextlib import suppress
 from typing import Protocol
 
 HANDSHAKES_S = 0.2
-"""How long handshakes that have begun may take before the listening socket is closed."""
+"""Seconds in which handshakes that have begun may finish before the listening socket is closed."""
 
 QUEUE_S = 1.0
-"""How long connections that the kernel has made may wait to be accepted."""
+"""Maximum seconds to wait until the kernel's queue of finished connections has been accepted."""
 
 IDLE_S = 1.0
-"""How long a kept connection may bring another request, which is answered as its last one. A pool
-of a balancer that is in use asks on each of its connections within that time."""
+"""Seconds in which an idle kept connection may bring one more request, which is its last. A load
+balancer under traffic uses each connection of its pool within that time."""
 
 LOOK_EVERY_S = 0.02
 
 _SO_ATTACH_FILTER = 26
 _UNACKED = slice(24, 28)
-"""Where `struct tcp_info` has tcpi_unacked: of a listening socket, the length of its queue."""
+"""Bytes of tcpi_unacked in `struct tcp_info`. For a listening socket it is the queue's length."""
 
-# A classic BPF program over the TCP header: drop what has the flag SYN, let the rest pass.
+# A classic BPF program on the TCP header: drop segments with the flag SYN, pass all others.
 _NO_SYN = b"".join(
     struct.pack("HBBI", *line)
     for line in (
@@ -46,32 +46,32 @@ _NO_SYN = b"".join(
 
 
 class Drain:
-    """Whether this process is about to stop."""
+    """Holds whether this process is about to stop."""
 
     begun = False
 
     def begin(self) -> None:
-        """Have `/health/ready` answer 503, and every answer end its connection."""
+        """Make `/health/ready` answer 503, and every answer close its connection."""
         self.begun = True
 
 
 class Connection(Protocol):
-    """What is asked of a client's connection."""
+    """The part of a client's connection that `let_go` needs."""
 
     def end_if_idle(self) -> None:
-        """Close it if no request is being answered and nothing of one has arrived."""
+        """Close the connection unless a request is being answered or has begun to arrive."""
 
 
 class Listening(Protocol):
-    """What is asked of a server: the connections that are open."""
+    """The part of a server that `let_go` needs."""
 
     @property
     def connections(self) -> Iterable[Connection]:
-        """The open connections."""
+        """Return the open connections."""
 
 
 def unread_bytes(transport: asyncio.BaseTransport | None) -> int:
-    """Count the bytes that the kernel has received and the process has not read yet."""
+    """Return the number of bytes that the kernel has received and the process has not read."""
     connection = None if transport is None else transport.get_extra_info("socket")
     if connection is None:
         return 0
@@ -82,12 +82,12 @@ def unread_bytes(transport: asyncio.BaseTransport | None) -> int:
 
 
 async def refuse_new(listeners: Iterable[socket.socket]) -> None:
-    """Let no further handshake begin, and wait until those that have begun are accepted.
+    """Drop new handshakes, and wait until the connections made before are accepted.
 
-    Closing a listening socket resets connections that wait to be accepted, with the requests that
-    were sent on them. A client whose SYN is dropped tries again after a second and is then refused;
-    a balancer may send the request elsewhere, since it has not sent it yet. Linux only; elsewhere
-    nothing happens.
+    Closing a listening socket resets connections that wait to be accepted, and loses their
+    requests. A client whose SYN is dropped retries after a second and is then refused. It has sent
+    no request yet, so a load balancer may send it elsewhere. Linux only; on other systems it
+    returns at once.
     """
     if not sys.platform.startswith("linux"):
         return
@@ -105,9 +105,9 @@ async def refuse_new(listeners: Iterable[socket.socket]) -> None:
 
 def _drop_syn(listener: socket.socket) -> None:
     program = ctypes.create_string_buffer(_NO_SYN, len(_NO_SYN))
-    # struct sock_fprog: the number of instructions and where they are
+    # struct sock_fprog: the number of instructions and a pointer to them
     value = struct.pack("HP", len(_NO_SYN) // 8, ctypes.addressof(program))
-    with suppress(OSError):  # a sandbox without filters: the socket is closed as it is
+    with suppress(OSError):  # a sandbox may forbid filters; the socket is then closed without one
         listener.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, value)
 
 
@@ -119,10 +119,10 @@ def _queued(listener: socket.socket) -> int:
 
 
 async def let_go(server: Listening, *, within_s: float) -> None:
-    """Wait until all connections have ended, for `within_s` at most.
+    """Wait until all connections have ended, at most `within_s` seconds.
 
-    For IDLE_S idle connections may still bring a request; then they are closed. What is being
-    answered, or is arriving, has the rest of the time.
+    During the first IDLE_S seconds idle connections may still bring a request; after that they are
+    closed. Requests that are arriving or being answered have the whole time.
     """
     loop = asyncio.get_running_loop()
     began = loop.time()

@@ -1,7 +1,8 @@
 """The intake of completion events: one address for every dialect.
 
-Authenticated, read, recorded in one transaction, committed; only then answered. What a worker is
-woken for is published behind the answer's back. Rules: events.md.
+An event is authenticated, parsed, recorded in one transaction and committed, and only then
+answered. Wake-ups for workers are published in the background, so the answer does not wait for the
+broker. Rules: events.md.
 """
 
 import asyncio
@@ -46,49 +47,54 @@ from shared.notifications.event import MessageSource
 MAX_EVENT_BYTES = 1024 * 1024
 
 MAX_SIGNED_BYTES = 384 * 1024
-"""SNS sends no more than 256 KiB, a little more as JSON; from strangers no more is read."""
+"""Maximum body of an unauthenticated sender that may be SNS. An SNS message has at most 256 KiB; as
+JSON it is somewhat longer."""
 
 MAX_STRANGE_BYTES = 16 * 1024
-"""The same where no topic is accepted: enough to tell who posts SNS's messages what is wrong."""
+"""The same limit if no SNS topic is configured. It is enough to recognise a message of SNS and to
+answer why it is refused."""
 
 MAX_STRANGERS = 64
-"""How many long bodies are waited for at a time that nobody knows yet to be signed by SNS. One that
-has come whole needs no place, nor one that is no longer than what a connection holds anyway: who
-fills the places keeps no usual message of SNS's out."""
+"""Number of long bodies of unauthenticated senders that are received at a time. A body needs no
+place if it has already arrived whole, or if its Content-Length is at most MAX_STRANGE_BYTES, which
+a connection buffers anyway. So an attacker who fills all places does not keep out SNS's usual
+messages."""
 
 STRANGER_S = 3.0
-"""How long a stranger may take to send a body: SNS sends its own at once."""
+"""Seconds in which an unauthenticated sender must send its body. SNS sends its bodies at once."""
 
 LONG_BODY_BYTES = 16 * 1024
-"""A longer body is read in a thread: even 64 KiB may hold twenty thousand records."""
+"""A longer body is parsed in a thread: even 64 KiB may hold 20,000 records."""
 
 STRANGE_LONG_BYTES = 64 * 1024
-"""A longer body of a stranger is parsed beside the event loop, one after the other; a usual message
-of SNS must not wait in that queue. This much takes a millisecond or two."""
+"""A longer body of an unauthenticated sender is parsed in a single thread. A shorter body is parsed
+in the event loop, which takes 1 or 2 ms, so that SNS's usual messages do not wait for that
+thread."""
 
 RECORD_WITHIN_S = 2.5
-"""From the last byte of a message to the commit of what it says. A source may wait no longer than
-3 s for its answer, and versitygw does not."""
+"""Seconds from the last byte of a message to the commit of its events. Some sources wait only 3 s
+for an answer, for example versitygw."""
 
 COMMIT_S = 0.5
-"""So much of that is left to the database, however long the message takes to be read."""
+"""Seconds of RECORD_WITHIN_S that are reserved for the database; parsing may use only the rest."""
 
 log = get_logger(__name__)
 
-# One after the other: of many that are read at once none would be done in time, nor the next time.
+# One thread: if several large bodies were parsed in parallel, all would miss their deadline, and
+# again at each retry.
 _reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="long-bodies")
 
-# Apart from the store's: what strangers send must not delay what it sends.
+# A second thread, so that bodies of unauthenticated senders do not delay the store's events.
 _strange_reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="strange-bodies")
 
 
 async def intake(request: web.Request) -> web.Response:
-    """POST /events/s3 and /events/s3/{token}: 2xx once what the message says is committed.
+    """Answer POST /events/s3 and /events/s3/{token}: 2xx after the message's events are committed.
 
-    Authenticated by a live token, or by the signature of SNS: 401 without either, 403 for what
-    only looks like SNS's. 413 above 1 MiB. 503 while the database is away, so that the source
-    tries again. A message that cannot be used is kept as a dead letter and answered 2xx too: some
-    stores would send it for ever and hold back all others behind it.
+    The sender proves itself by a live token or by SNS's signature: 401 without either, 403 for a
+    message of SNS that cannot be verified. 413 above 1 MiB. 503 while the database is unavailable,
+    so that the source tries again. A message that cannot be used is kept as a dead letter and
+    also answered 2xx: otherwise some stores would repeat it for ever and hold back all later ones.
     """
     parts = request.app[PARTS]
     credentials = [request.match_info.get("token", ""), *_credentials(request)]
@@ -110,13 +116,14 @@ async def intake(request: web.Request) -> web.Response:
         return await _take_in(parts, message, ends)
     message = await _read(body, "webhook", sender, parts, ends)
     if message.reading.dialect == "sns" and (confirmation := _confirmation(body)) is not None:
-        # Whoever holds a token may tell of events, but not have us subscribe to anything.
+        # A token allows sending events. It must not allow a subscription to an SNS topic, so the
+        # signature is checked too.
         return await _verified(request, parts, confirmation, body, ends)
     return await _take_in(parts, message, ends)
 
 
 async def _from_sns(request: web.Request, parts: Parts, reason: str) -> web.Response:
-    """Answer a request without a live token: it may be signed by SNS, or come from anyone."""
+    """Answer a request without a live token: it is accepted only if SNS has signed it."""
     body = await _read_strange(request, parts, reason)
     ends = time.monotonic() + RECORD_WITHIN_S
     try:
@@ -136,7 +143,11 @@ async def _from_sns(request: web.Request, parts: Parts, reason: str) -> web.Resp
 
 
 async def _read_strange(request: web.Request, parts: Parts, reason: str) -> bytes:
-    """Read a stranger's body. Raises Problem: 401; 503 for what SNS may send better next time."""
+    """Read the body of an unauthenticated sender.
+
+    Raises Problem: 503 if a retry by SNS may succeed (no free place, or the body came too slowly),
+    else 401.
+    """
     topics, length = parts.settings.sns_topics, request.content_length
     if not topics and EXPECTS in request:
         raise unauthenticated(reason)
@@ -149,7 +160,7 @@ async def _read_strange(request: web.Request, parts: Parts, reason: str) -> byte
         place = parts.strangers
     try:
         async with place, asyncio.timeout(None if whole else STRANGER_S):
-            # as it is: SNS compresses nothing, and a stranger's kilobyte may be a megabyte
+            # Not decompressed: SNS does not compress, and a small body could expand to megabytes.
             return await read_raw(request, max_bytes=max_bytes)
     except TimeoutError:
         raise unavailable() if topics else unauthenticated(reason) from None
@@ -160,7 +171,7 @@ async def _read_strange(request: web.Request, parts: Parts, reason: str) -> byte
 async def _read(
     body: bytes, source: MessageSource, sender: str, parts: Parts, ends: float
 ) -> Message:
-    """Read a message. Raises Problem 503 if that leaves no time to record it."""
+    """Parse a message. Raises Problem 503 if no time is left to record it."""
     read = partial(
         read_message, body, source=source, sender=sender, bucket=parts.settings.s3_bucket
     )
@@ -179,7 +190,7 @@ async def _read(
 async def _verified(
     request: web.Request, parts: Parts, document: Any, body: bytes, ends: float
 ) -> web.Response:
-    """Do what a message in SNS's envelope says, once its signature has been checked."""
+    """Verify the signature of a message in SNS's envelope, then process the message."""
     try:
         await parts.sns.verify(document, now=now())
         if document["Type"] == sns.CONFIRMATION:
@@ -208,7 +219,7 @@ def _confirmation(body: bytes) -> Any:
 
 
 async def _take_in(parts: Parts, message: Message, ends: float) -> web.Response:
-    """Commit what a message says, wake workers, and count it."""
+    """Record a message's events in one transaction, publish wake-ups, and count the effects."""
     reading = message.reading
     recorded = Recorded(changed=[], woken=[])
     if reading.events or reading.faults:
@@ -229,9 +240,9 @@ async def _take_in(parts: Parts, message: Message, ends: float) -> web.Response:
 
 
 def _credentials(request: web.Request) -> list[str]:
-    # Bearer; MinIO's verbatim form, in which a token of two words is the whole header; Basic and
-    # API key as EventBridge's connections send them. HTTP libraries add an Authorization of their
-    # own beside it, such as Basic from a netrc file.
+    # Accepted forms: Bearer; MinIO's verbatim form, in which a token of two words is the whole
+    # header; Basic and X-Api-Key, which EventBridge's connections send. HTTP libraries may add an
+    # Authorization header on their own, such as Basic from a netrc file, so all are tried.
     found = request.headers.getall("X-Api-Key", [])
     for header in request.headers.getall("Authorization", []):
         scheme, _, rest = header.partition(" ")

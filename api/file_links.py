@@ -1,7 +1,7 @@
-"""The query of a file's address, as clients keep it: a signature, or an API token.
+"""The query of a file's address: it holds a signature, or an API token.
 
-Libraries of URLs write a query anew: `?1776398568&s=x` becomes `?1776398568=&s=x`, or comes in
-another order, or with parameters of others.
+URL libraries of clients may rewrite a query: `?1776398568&s=x` becomes `?1776398568=&s=x`, the
+order changes, or other parameters are added. All these forms are accepted.
 """
 
 import re
@@ -16,23 +16,24 @@ from api.problems import PRIVATE
 from shared.tokens import Caller
 
 MAX_STAMPS = 4
-"""How many parameters that look like a stamp are tried: some libraries add a time of their own."""
+"""Maximum number of parameters tried as the stamp: some libraries add a time of their own."""
 
 TOKEN_HEADERS = {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
-"""The headers of an answer to an address that holds a token: nothing may keep or pass it on."""
+"""Headers of an answer to an address with a token: it must not be cached or sent as Referer."""
 
 # Unix times, as `Links.url` writes them.
 _STAMP = re.compile(r"[0-9]{1,19}", re.ASCII)
 _END = re.compile(r"[1-9][0-9]{0,18}", re.ASCII)
-# As `Links.url` writes the whole query, and as most requests have it.
+# The whole query as `Links.url` writes it, which is the form of most requests.
 _USUAL = re.compile(r"([0-9]{1,19})(?:&e=([1-9][0-9]{0,18}))?&s=([A-Za-z0-9_-]*)", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileQuery:
-    """What the query of a file's address holds; unknown parameters are left out.
+    """The known parameters of a file's query.
 
-    `ends` is "" for an address without an end. Of what is given twice the last counts.
+    `ends` is "" for an address that does not expire. If a parameter is given twice, the last value
+    counts.
     """
 
     stamps: tuple[str, ...]
@@ -42,9 +43,9 @@ class FileQuery:
 
 
 def read_query(raw: str) -> FileQuery:
-    """Read the query of a file's address, not yet decoded.
+    """Parse the raw (percent-encoded) query of a file's address.
 
-    With an end that is no Unix time no stamp is given, as nothing can be signed so.
+    If `e` is not a Unix time, the result has no stamps, because no such address can be signed.
     """
     usual = _USUAL.fullmatch(raw)
     if usual is not None:
@@ -65,7 +66,7 @@ def read_query(raw: str) -> FileQuery:
 
 
 def is_signed(parts: Parts, key: str, query: FileQuery) -> bool:
-    """Whether a query holds a signature of ours for a key, which has not ended."""
+    """Return whether a query holds a valid signature for a key that has not expired."""
     links = parts.documents.links
     return any(
         links.admits(key, stamp, query.ends, query.signature, now()) for stamp in query.stamps
@@ -73,10 +74,11 @@ def is_signed(parts: Parts, key: str, query: FileQuery) -> bool:
 
 
 async def find_reader(request: web.Request, parts: Parts, query: FileQuery) -> Caller | None:
-    """Give the caller whose API token an address holds, if the settings admit tokens there.
+    """Return the caller of the API token in an address, or None.
 
-    The caller may read what its own organization has. Raises Problem 429 above the organization's
-    rate, 503 while too many unknown tokens are looked up.
+    None too if the settings do not allow tokens in addresses. The caller may read only files of
+    its own organization. Raises Problem 429 above the organization's rate, 503 while too many
+    unknown tokens are looked up.
     """
     if not query.token or not parts.settings.files_query_token:
         return None
@@ -88,9 +90,9 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 @web.middleware
 async def leave_no_token(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Give every answer to an address that holds a token TOKEN_HEADERS, whatever the answer is."""
+    """Add TOKEN_HEADERS to every answer to an address that holds a token, errors included."""
     response = await handler(request)
-    # Its name may be encoded: `%74oken` is read as `token`.
+    # The name may be percent-encoded: `%74oken` is parsed as `token`.
     if "token" in unquote(request.rel_url.raw_query_string):
         if "Cache-Control" not in response.headers:
             response.headers.update(PRIVATE)

@@ -1,4 +1,4 @@
-"""Originals and thumbnails: signed addresses that redirect to the store for a short while."""
+"""Originals and thumbnails: signed addresses that redirect to the store."""
 
 import asyncio
 
@@ -18,30 +18,31 @@ from shared.states import MEASURED
 from shared.turns import Turns
 
 FILES = "files"
-"""The share of connections of all signed addresses: whose they are is not known before the row."""
+"""Key of the share of database connections for all signed addresses. They share one, because the
+organization is not known before the row is read."""
 
 WAITING = 200
-"""How many requests for the files of one attachment wait; the next one is refused."""
+"""Maximum number of waiting requests for the files of one attachment; further ones are refused."""
 
 ASK_WITHIN_S = 5.0
-"""How long the store may take to tell the age of an object that no worker has looked at yet."""
+"""Seconds in which the store must return the age of an object that no worker has examined yet."""
 
 
 def open_links(settings: Settings) -> Turns:
-    """Make the turns in which rows are looked up, by attachment.
+    """Make the turns in which rows are looked up, with the attachment as the key.
 
-    As many at a time as the share of files has connections. Whoever asks for one link very often
-    waits behind itself, and all other links are served in between.
+    As many look-ups run at a time as the share FILES has connections. Requests for one attachment
+    run one after the other, so many requests for one link do not delay other links.
     """
     return Turns(share_of(split_pool(settings.database_pool)[0]), each=1, waiting=WAITING)
 
 
 async def redirect(request: web.Request) -> web.StreamResponse:
-    """GET and HEAD /attachments/files/{partition}/{style}/{file}: 302 to the store, or 404.
+    """Answer GET and HEAD /attachments/files/{partition}/{style}/{file}: 302 to the store, or 404.
 
-    The answer of the store is fixed here: the measured type, `inline` only for raster images and
-    PDF that were measured, the real name otherwise (RFC 6266). The address is signed, or holds
-    an API token of the file's organization.
+    The address must be signed, or hold an API token of the file's organization. The redirect fixes
+    the headers of the store's answer: the measured type, the real file name, and `inline` only for
+    raster images and PDF that were measured, else `attachment` (RFC 6266).
     """
     parts = request.app[PARTS]
     key = keys.PREFIX + request.match_info["tail"]
@@ -60,7 +61,8 @@ async def redirect(request: web.Request) -> web.StreamResponse:
         raise not_found()
     if row is None or row.deleted_at is not None or is_blocked(row, parts.settings):
         raise not_found()
-    if row.bucket != parts.settings.s3_bucket:  # what lies in this one is another row's
+    # After a change of the bucket, the object of the same key belongs to another row.
+    if row.bucket != parts.settings.s3_bucket:
         raise not_found()
     if named[1] == "thumb":
         if not row.resized or key != row.thumbnail_key:
@@ -91,11 +93,11 @@ async def redirect(request: web.Request) -> web.StreamResponse:
 
 
 async def _check_age(parts: Parts, row: Attachment) -> None:
-    """Raise Problem 404 if the object was there before its row, and so is of a lost row.
+    """Raise Problem 404 if the object is older than its row; it then belongs to a lost row.
 
-    A worker that makes a row `ready` or `rejected` has compared the ages. In any other state an
-    event alone may have said that there is an object, so the store is asked. Raises
-    StoreUnavailable if it does not answer in time, or the bucket is another deployment's.
+    A worker has already compared the ages if the row is `ready` or `rejected`. In any other state
+    only an event may have reported the object, so the store is asked. Raises StoreUnavailable if
+    the store does not answer in time, BucketForeign if the bucket is another deployment's.
     """
     if row.state in MEASURED:
         return
@@ -113,10 +115,10 @@ async def _check_age(parts: Parts, row: Attachment) -> None:
 
 
 def is_blocked(row: Attachment, settings: Settings) -> bool:
-    """Whether nothing of an attachment may be served: it is of a reserved type or name.
+    """Return whether no file of an attachment may be served, because its type or name is reserved.
 
-    So it stays while the object is processed again: the measured type is kept until then. What was
-    `ready` before its extension became reserved is served on, as a download.
+    The measured type is kept while the object is processed again, so the file stays blocked during
+    that time. An attachment that was `ready` before its extension became reserved is still served.
     """
     reserved = settings.reserved_files
     if row.content_type is not None and reserved.has_type(row.content_type):

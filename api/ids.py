@@ -1,8 +1,9 @@
-"""Are the ids that the database hands out free in the bucket? Else no attachment is created.
+"""Checks that the ids which the database will assign are free in the bucket.
 
-The check runs once when a process starts, and then in the background until database and store have
-both been asked and their answers decide it. `create_app` only carries its result; `api.__main__`
-runs it.
+If they are taken, for example after a restore of an older database, no attachment is created. The
+check runs when a process starts, and then in the background until the database and the store have
+both answered and their answers decide it. `create_app` only holds the result; `api.__main__` runs
+the check.
 """
 
 import asyncio
@@ -16,17 +17,17 @@ from shared.sequence import TakenId, find_taken_id
 from shared.storage import Storage
 
 START_S = 5.0
-"""How long the start waits for the check. Later it goes on in the background."""
+"""Seconds that the start waits for the check. After that it continues in the background."""
 
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 10.0
-"""The pause before a further try doubles from the first to the longest."""
+"""The pause before a retry doubles from FIRST_PAUSE_S to LONGEST_PAUSE_S."""
 
 log = get_logger(__name__)
 
 
 class IdCheck:
-    """Whether new attachments may be created; they may until ids are found to be taken."""
+    """Decides whether attachments may be created; they may unless ids are found to be taken."""
 
     def __init__(self, database: Database, storage: Storage) -> None:
         self._database = database
@@ -35,17 +36,17 @@ class IdCheck:
         self._warned = False
 
     def require_free(self) -> None:
-        """Raise Problem 503 if ids that would be handed out are taken."""
+        """Raise Problem 503 if ids that would be assigned are taken."""
         if self.taken is not None:
             raise general(503, headers={"Retry-After": "30"})
 
     def require_free_showing_why(self) -> None:
-        """Do the same for operators: the answer names the cause and the remedy."""
+        """Do as `require_free`, but for operators: the answer names the cause and the remedy."""
         if self.taken is not None:
             raise general(503, str(self.taken), headers={"Retry-After": "30"})
 
     async def at_start(self) -> bool:
-        """Check within START_S; returns whether the question is settled. Raises IdsTaken."""
+        """Check within START_S; return whether the check is complete. Raises IdsTaken."""
         settled = False
         with suppress(TimeoutError):
             async with asyncio.timeout(START_S):
@@ -55,7 +56,7 @@ class IdCheck:
         return settled
 
     async def go_on(self) -> None:
-        """Check again and again until database and store have been asked and the ids are free."""
+        """Repeat the check until the database and the store have answered and the ids are free."""
         pause_s = FIRST_PAUSE_S
         while True:
             await asyncio.sleep(pause_s)
@@ -63,7 +64,7 @@ class IdCheck:
             before = self.taken
             try:
                 settled = await self._settle()
-            except Exception:  # whatever it is, the next look may succeed
+            except Exception:  # even after an unknown error the next check may succeed
                 log.exception("the check of ids failed")
                 continue
             if self.taken is not None and before is None:
@@ -74,7 +75,11 @@ class IdCheck:
                 return
 
     async def _settle(self) -> bool:
-        """Ask database and store once; returns whether that decided it, or it never can be."""
+        """Ask the database and the store once.
+
+        Returns True if the answers decide it, or if they never can because rights are missing;
+        False if a retry is useful.
+        """
         try:
             self.taken = await find_taken_id(self._database, self._storage)
         except IdsUndecided as error:

@@ -1,4 +1,4 @@
-"""`meta.limits` of a create request: a client asks for less than the service allows."""
+"""`meta.limits` of a create request: a client sets stricter limits than the service's own."""
 
 from dataclasses import dataclass
 from itertools import islice
@@ -11,18 +11,18 @@ MAX_PATTERNS = 20
 MAX_DIGITS = 19
 MEMBERS = ("max_size", "content_types")
 MAX_UNKNOWN = 10
-"""How many members that are not known are told: a body may hold twenty thousand."""
+"""Maximum number of unknown members that are reported: a body may hold 20,000."""
 
 
 _BEFORE_TYPES = ("name", "attachable_type", "size", "content_type")
-"""The attributes whose errors come before that of a content type that is not allowed."""
+"""Attributes whose errors come before the error of a content type that the limits exclude."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What one attachment may have: `max_size` in bytes, `content_types` as lower-case patterns.
+    """The limits of one attachment: `max_size` in bytes, `content_types` as lower-case patterns.
 
-    None is no limit beyond the service's own.
+    None means that only the service's own limit applies.
     """
 
     max_size: int | None = None
@@ -35,10 +35,11 @@ Errors = list[ErrorObject]
 
 
 def find_limits(item: Any, document: Any, *, pointer: str, max_size: int) -> tuple[Limits, Errors]:
-    """Read the limits of one resource object, and the error objects of all their faults.
+    """Return the limits of one resource object, and the error objects of all their faults.
 
-    They are in `meta.limits` of the resource object. A document with a single resource object may
-    have them in its own `meta.limits` too; the two must not differ. `max_size` is the service's.
+    The limits are in `meta.limits` of the resource object. In a document with a single resource
+    object they may also be in the document's `meta.limits`; the two must not differ. `max_size` is
+    the service's own limit in bytes.
     """
     inner, errors = _read(item, pointer, max_size)
     if not isinstance(document, dict) or "meta" not in document:
@@ -64,7 +65,7 @@ def _read(holder: Any, pointer: str, max_size: int) -> tuple[Limits | None, Erro
     place = f"{pointer}/meta/limits".lstrip("/")
     if not isinstance(given, dict):
         return None, [invalid(place, "is invalid", {})]
-    # A typing error must not mean "no limit".
+    # A misspelt name must not silently mean "no limit".
     errors = [
         invalid(f"{place}/{_shown(name)}", "is not a known limit", {"allowed": list(MEMBERS)})
         for name in islice((name for name in given if name not in MEMBERS), MAX_UNKNOWN)
@@ -75,7 +76,7 @@ def _read(holder: Any, pointer: str, max_size: int) -> tuple[Limits | None, Erro
 
 
 def _shown(name: str) -> str:
-    # It is part of a pointer, and must be text that can be written.
+    # The name becomes part of a JSON pointer in the answer, so it must be short and printable.
     return "".join(character for character in name[:50] if character.isprintable())
 
 
@@ -123,9 +124,9 @@ def _content_types(value: Any, place: str) -> tuple[tuple[str, ...] | None, Erro
 def check_declared(
     values: dict[str, Any], limits: Limits, errors: Errors, *, pointer: str
 ) -> Errors:
-    """Return `errors` with one more in its place if the declared content type is not allowed.
+    """Return `errors`, with one more in the right order if the declared type is not allowed.
 
-    Of a type that is not declared nothing can be said yet: a worker judges it by the bytes.
+    If no type is declared, a worker checks the type that it finds from the bytes.
     """
     declared = values.get("content_type")
     if declared is None or limits.content_types is None:

@@ -1,7 +1,7 @@
 """One page of a list: its rows, links and meta, at a cost that does not grow with the table.
 
-Lists that have to look at many rows are walks: an organization has one at a time, so they cost
-others at most a part of the database.
+A list that must read many rows is called a walk. Walks are limited: one at a time for each
+organization and two in all, so they take only a part of the database from others.
 """
 
 import time
@@ -26,23 +26,23 @@ if TYPE_CHECKING:  # parts hold the walks
 Read = Callable[[Connection], Awaitable[Any]]
 
 LONG_OFFSET = 2_000
-"""A page behind more rows than this is a walk, and so is a total above it."""
+"""A page after more rows than this is a walk. So is a list whose total is above it."""
 
 WALKS, WALKING_WAIT = 2, 32
-"""Walks of all organizations at a time, and how many of one organization wait."""
+"""Concurrent walks of all organizations; walks of one organization that may wait."""
 
 WALK_S = 2.0
-"""How long one statement of a walk may take. Only a filter by `not_eq` that leaves few of millions
-of rows takes as long: every other walk ends after about 100,000 rows of an index."""
+"""Timeout in seconds of one statement of a walk. Only a `not_eq` filter that leaves few of millions
+of rows takes that long; every other walk reads at most about 100,000 rows of an index."""
 
 REMEMBERED = 1_000
-"""How many large totals are remembered."""
+"""Maximum number of large totals in the cache."""
 
 ESTIMATE_KEPT_S = 10.0
 
 
 def too_long(asked: Listing) -> str:
-    """Tell which parameter makes a walk take too long, and what to ask instead."""
+    """Return the detail of the error for a walk that takes too long: the parameter, the remedy."""
     negated = next((item for item in asked.filters if item.negated), None)
     if negated is None:
         name = "page[after]" if asked.cursor else "page[number]"
@@ -67,10 +67,11 @@ class Page:
 
 
 class Walks:
-    """Tells which lists are walks, and gives each organization one at a time.
+    """Decides which lists are walks, and runs one walk at a time for each organization.
 
-    That a total is large is remembered by organization and filters, since the next count costs as
-    much. An estimate is kept for a while; a total that is shown as exact is counted each time.
+    Large totals are cached by organization and filters, because the next count would cost as much.
+    An estimate is used again for ESTIMATE_KEPT_S seconds; a total that is shown as exact is counted
+    each time.
     """
 
     def __init__(self) -> None:
@@ -78,7 +79,7 @@ class Walks:
         self._large: dict[Hashable, tuple[int, float]] = {}
 
     def are_long(self, organization_id: int, asked: Listing) -> bool:
-        """Whether a list has to look at many rows, as far as is known before it is read."""
+        """Return whether a list must read many rows, as far as that is known in advance."""
         return (
             any(item.negated for item in asked.filters)
             or (asked.number - 1) * asked.size > LONG_OFFSET
@@ -86,12 +87,12 @@ class Walks:
         )
 
     def estimated(self, organization_id: int, asked: Listing) -> int | None:
-        """Give a total beyond MAX_COUNTED that was estimated a short while ago."""
+        """Return a total above MAX_COUNTED estimated less than ESTIMATE_KEPT_S ago, or None."""
         total, ends = self._large.get((organization_id, asked.filters), (0, 0.0))
         return total if total > MAX_COUNTED and time.monotonic() < ends else None
 
     def note(self, organization_id: int, asked: Listing, total: int) -> None:
-        """Remember a total if it is large."""
+        """Put a total into the cache if it is large."""
         place = (organization_id, asked.filters)
         self._large.pop(place, None)
         if total > LONG_OFFSET:
@@ -100,10 +101,13 @@ class Walks:
             self._large[place] = (total, time.monotonic() + ESTIMATE_KEPT_S)
 
     async def run(self, parts: "Parts", organization_id: int, asked: Listing, read: Read) -> Any:
-        """Read a walk in its organization's turn. Raises Busy, and Problem 400 if it takes long."""
+        """Run `read` in its organization's turn.
+
+        Raises Busy if too many walks wait, Problem 400 if a statement takes longer than WALK_S.
+        """
 
         async def bounded(connection: Connection) -> Any:
-            # The server's own limit: it proves that the statement was slow and not the network.
+            # A timeout of the server proves that the statement was slow, and not the network.
             async with connection.transaction(readonly=True):
                 await connection.execute(f"SET LOCAL statement_timeout = {int(WALK_S * 1000)}")
                 try:
@@ -116,10 +120,9 @@ class Walks:
 
 
 async def read_page(parts: "Parts", organization_id: int, asked: Listing, base: str) -> Page:
-    """Read the page that was asked for; `base` is the address of the list, for links.
+    """Read the requested page; `base` is the address of the list, for links.
 
-    Raises Busy if the organization walks as many lists as it may, Problem 400 if a walk takes too
-    long.
+    Raises Busy if too many walks of the organization wait, Problem 400 if a walk takes too long.
     """
 
     async def read(connection: Connection) -> Page:
@@ -137,7 +140,7 @@ async def read_page(parts: "Parts", organization_id: int, asked: Listing, base: 
 async def _by_cursor(
     connection: Connection, organization_id: int, asked: Listing, base: str
 ) -> Page:
-    # One row more than the page tells whether there is a further page.
+    # One row more than the page shows whether there is a further page.
     rows = await lists.page(
         connection, organization_id, asked.filters, descending=asked.descending,
         limit=asked.size + 1, after=asked.after, before=asked.before,

@@ -1,4 +1,4 @@
-"""What the handlers share, opened once a process and found under one key of the application."""
+"""The objects that all handlers share, opened once per process and stored in the application."""
 
 import asyncio
 from dataclasses import dataclass
@@ -32,7 +32,8 @@ from shared.turns import Turns
 class Parts:
     """The open parts of one API process.
 
-    `database` serves events, `clients` the requests of organizations, each with its share.
+    `database` is for events. `clients` is for the requests of organizations, which have a share of
+    its connections each.
     """
 
     settings: Settings
@@ -65,23 +66,23 @@ PARTS = web.AppKey("parts", Parts)
 
 
 async def admit(request: web.Request) -> tuple[Parts, Caller]:
-    """Return the parts and the caller of a request. Raises Problem: 401, 403 or 429."""
+    """Return the parts and the caller of a request. Raises Problem: 401, 403, 429 or 503."""
     parts = request.app[PARTS]
     return parts, await parts.gate.admit(request)
 
 
 def origin(request: web.Request, settings: Settings) -> str:
-    """Give what links begin with: the API's public address, or "" for links that are relative.
+    """Return the beginning of links: the API's public address, or "" for relative links.
 
-    A client chooses its Host header, so it makes a link only if it is a host of the settings, or
-    one of loopback where the API listens on loopback alone. Scheme and host that a trusted proxy
-    reports take the place of the request's own; the host must be on the same list.
+    A client can send any Host header. So Host is used only if it is a host of the settings, or a
+    loopback name while the API listens only on loopback. If a trusted proxy reports scheme and
+    host, those replace the request's own; the host must pass the same check.
     """
     if settings.api_url is not None:
         return settings.api_url
     reported = forwarded(request)
-    # Not request.host: that is the target's host for a target in absolute form, whatever Host says
-    # (RFC 9112, section 3.2.2), and without a Host it asks the resolver for this machine's name.
+    # request.host is not used: for a target in absolute form it is the target's host even if Host
+    # differs (RFC 9112, section 3.2.2); without Host it asks the resolver for the machine's name.
     host = reported.host or request.headers.get("Host", "").lower()
     if not request.raw_path.startswith("/") or not _is_ours(host, settings):
         return ""
@@ -93,5 +94,5 @@ def _is_ours(host: str, settings: Settings) -> bool:
 
 
 def now() -> datetime:
-    """Give the time, for links and policies; what is decided by time, the database decides."""
+    """Return the time for links and policies. State changes use the database's clock instead."""
     return datetime.now(UTC)

@@ -1,4 +1,7 @@
-"""The one place where errors become statuses: JSON:API error documents, in the contract's words."""
+"""The one place where errors become HTTP statuses and JSON:API error documents.
+
+Titles and details are those of contract.md.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -22,14 +25,15 @@ PRIVATE = {
     "Cache-Control": "private, no-cache",
     "Vary": "Accept, Authorization, X-Auth-Token, X-Organization-Id",
 }
-"""The headers of every answer that has no Cache-Control of its own: no cache may give it to
-another client. X-Auth-Token is no sign to a shared cache, as Authorization is (RFC 9111, 3.5)."""
+"""Headers of every answer that sets no Cache-Control, so that no cache gives it to another client.
+They are needed because a shared cache knows only Authorization (RFC 9111, section 3.5); it would
+store an answer to X-Auth-Token."""
 
 log = get_logger(__name__)
 
 
 ErrorCode = Literal["invalid_attribute", "quota_exceeded"]
-"""Codes of error objects; an error whose status says all has none."""
+"""Codes of error objects. An error that its status explains fully has no code."""
 
 
 class ErrorObject(TypedDict):
@@ -45,9 +49,10 @@ class ErrorObject(TypedDict):
 
 
 class Problem(Exception):
-    """An answer other than success: a status, its error objects, and headers.
+    """An error answer: a status, its error objects, and headers.
 
-    `reason` is for the log of 401 and 403 only: a constant of the code, nothing of the request.
+    `reason` is logged for 401 and 403 only. It is a constant of the code and holds nothing from
+    the request.
     """
 
     reason = "not allowed"
@@ -61,11 +66,11 @@ class Problem(Exception):
         self.headers = headers or {}
 
     def response(self) -> web.Response:
-        """Write the error document."""
+        """Make the response with the error document."""
         return document_response({"errors": self.errors}, status=self.status, headers=self.headers)
 
 
-# status → title and detail, as the contract words them
+# Status → title and detail, in the words of contract.md.
 GENERAL = {
     400: ("Bad Request", "The request could not be read"),
     401: ("Unauthenticated", "You are not authenticated"),
@@ -90,7 +95,7 @@ GENERAL = {
 def general(
     status: int, detail: str | None = None, headers: dict[str, str] | None = None
 ) -> Problem:
-    """Make a problem of the table above, with a detail of its own where that helps."""
+    """Make a problem with the title of GENERAL; `detail` replaces the table's detail."""
     title, usual = GENERAL[status]
     return Problem(
         status, [{"status": str(status), "title": title, "detail": detail or usual}], headers
@@ -98,14 +103,14 @@ def general(
 
 
 def bad_request(detail: str) -> Problem:
-    """400: the request cannot be read; `detail` names the rule."""
+    """Make a 400: the request cannot be read; `detail` names the rule."""
     return general(400, detail)
 
 
 def bad_parameter(
     name: str, detail: str, *, kind: str | None = None, meta: dict[str, Any] | None = None
 ) -> Problem:
-    """400: a parameter of the query; `kind` is the URI of a kind of error that a profile names."""
+    """Make a 400 for a query parameter; `kind` is the URI of an error type that a profile names."""
     return about(general(400, detail), name, kind=kind, meta=meta)
 
 
@@ -116,7 +121,7 @@ def about(
     kind: str | None = None,
     meta: dict[str, Any] | None = None,
 ) -> Problem:
-    """Add to a problem which parameter it is about, and what `bad_parameter` may."""
+    """Add the query parameter that caused a problem; `kind` and `meta` as in `bad_parameter`."""
     error = problem.errors[0]
     error["source"] = {"parameter": name}
     if kind is not None:
@@ -127,7 +132,7 @@ def about(
 
 
 def unsupported(what: str, name: str) -> Problem:
-    """400: a filter, sort or include that this endpoint does not know."""
+    """Make a 400 for a filter, sort or include that this endpoint does not know."""
     prefix = {"Filter": f"Filter '{name}'", "Sort": f"Sort by '{name}'"}
     detail = f"{prefix.get(what, f'{what} {name!r}')} is not supported on this endpoint"
     if what == "Include":
@@ -136,36 +141,36 @@ def unsupported(what: str, name: str) -> Problem:
 
 
 def unauthenticated(reason: str) -> Problem:
-    """401: no token, or none that lives; `reason` is logged, not answered."""
+    """Make a 401: no token, or no live token; `reason` is logged and not shown to the client."""
     problem = general(401, headers={"WWW-Authenticate": "Bearer"})
     problem.reason = reason
     return problem
 
 
 def access_denied(detail: str | None = None, *, reason: str) -> Problem:
-    """403: the caller is known, and may not; `reason` is logged, not answered."""
+    """Make a 403: the caller lacks the right; `reason` is logged and not shown to the client."""
     problem = general(403, detail)
     problem.reason = reason
     return problem
 
 
 def not_found() -> Problem:
-    """404: missing, deleted or another organization's; no one can tell which."""
+    """Make a 404: missing, deleted or another organization's; clients cannot see which."""
     return general(404)
 
 
 def too_many_requests(*, retry_after_s: int) -> Problem:
-    """429, with the seconds after which to try again."""
+    """Make a 429 with the number of seconds after which to retry."""
     return general(429, headers={"Retry-After": str(retry_after_s)})
 
 
 def unavailable(detail: str | None = None) -> Problem:
-    """503: a part that this request needs is away; a source of events tries again."""
+    """Make a 503: a part that the request needs is unavailable; the client should retry in 5 s."""
     return general(503, detail, headers={"Retry-After": "5"})
 
 
 def invalid(pointer: str, detail: str, meta: dict[str, Any]) -> ErrorObject:
-    """Make one error object of a 422; `pointer` names the attribute."""
+    """Make one error object of a 422; `pointer` is the attribute's place in the document."""
     return {
         "status": "422",
         "code": "invalid_attribute",
@@ -179,7 +184,7 @@ def invalid(pointer: str, detail: str, meta: dict[str, Any]) -> ErrorObject:
 def document_response(
     document: dict[str, Any], *, status: int = 200, headers: dict[str, str] | None = None
 ) -> web.Response:
-    """Answer with a JSON:API document."""
+    """Make a response with a JSON:API document."""
     return web.Response(
         status=status,
         body=orjson.dumps(document),
@@ -192,7 +197,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 @web.middleware
 async def answer_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Turn whatever is raised into an error document; of a bug nothing but a bare 500 is shown."""
+    """Turn every exception into an error document; a bug is logged and shown as a bare 500."""
     try:
         return await handler(request)
     except Problem as problem:
@@ -214,8 +219,8 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
             return too_many_requests(retry_after_s=1).response()
         return unavailable().response()
     except DatabaseAway as error:
-        # Any client can cause it, as often as it asks: by route, because a client can do nothing
-        # about it wherever it is.
+        # Each request causes one, so the log is limited. The limit is per error and route and not
+        # per client, because the client's address says nothing about the cause.
         route = route_of(request)
         request[NOISE].warning.log(
             "database is away", (str(error), route), error=str(error), route=route

@@ -1,7 +1,7 @@
-"""The HTTP server around the application: what it refuses by itself is answered as JSON:API too.
+"""The HTTP server around the application; its own refusals are JSON:API documents too.
 
-What cannot be parsed never reaches a middleware. aiohttp answers it in plain text with a piece of
-what was sent, and logs that piece with a traceback: it may hold a token.
+A request that cannot be parsed never reaches a middleware. aiohttp itself would answer it in plain
+text with a part of the request, and log that part with a traceback. That part may hold a token.
 """
 
 import asyncio
@@ -24,17 +24,18 @@ from api.slow_readers import cut_off_slow_readers
 from shared.log import get_logger
 from shared.proxies import Proxies
 
-# RFC 3986, section 3.2: a name or an address, and a port; with `_`, as containers' names have it.
+# RFC 3986, section 3.2: a name or an address, then an optional port. `_` is allowed too, because
+# names of containers may contain it.
 _HOST = re.compile(r"[A-Za-z0-9._-]{1,255}(?::[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](?::[0-9]{1,5})?")
 
 MAX_SLASHES = 32
-"""Slashes that the path of an address may have; ours have at most twelve. aiohttp looks for a route
-once for each, so that eight thousand would take milliseconds."""
+"""Maximum number of slashes in a request's path; our routes have at most twelve. aiohttp searches
+its routes once per slash, so 8,000 slashes would take milliseconds."""
 
 log = get_logger(__name__)
 
 
-@functools.lru_cache(maxsize=256)  # most requests name the same few
+@functools.lru_cache(maxsize=256)  # most requests have one of a few hosts
 def _is_host(text: str) -> bool:
     return _HOST.fullmatch(text) is not None
 
@@ -47,11 +48,12 @@ async def answer(
     proxies: Proxies,
     drain: Drain,
 ) -> web.StreamResponse:
-    """Have the application answer a request whose Host and Expect can be read.
+    """Check Host, Expect and the path of a request, then let the application answer it.
 
-    A Host that is none must be refused (RFC 9112, section 3.2). HTTP/1.0 needs none; aiohttp would
-    ask the resolver for a name then, which blocks the event loop. At Expect aiohttp looks before
-    any middleware, and shows it again.
+    An invalid Host must be refused (RFC 9112, section 3.2). HTTP/1.0 does not need a Host; without
+    one, `request.host` of aiohttp would ask the resolver, which blocks the event loop. Expect is
+    checked here because aiohttp handles it before any middleware, and would repeat its value in
+    the answer.
     """
 
     request[NOISE] = noise
@@ -79,20 +81,24 @@ async def answer(
         await noise.pace.wait()
     name_no_inside(response)
     if drain.begun:
-        response.force_close()  # says so to the client, which then asks another process
+        # `Connection: close` makes the client open its next connection to another process.
+        response.force_close()
     if expects and not request.content.is_eof():
-        # The client may send the body or not: what comes next on the connection is unknown.
+        # The client may or may not send the body, so the next bytes cannot be interpreted.
         response.force_close()
     if "Transfer-Encoding" in request.headers:
-        # aiohttp's parser gives a body's trailer fields to the next request on the connection as
-        # its header fields: X-Auth-Token could be slipped into another client's request behind a
-        # proxy that shares connections. RFC 9112, section 7.1.2, forbids to merge them.
+        # aiohttp's parser takes trailer fields of a body for header fields of the next request on
+        # the connection. If a proxy shares connections, a client could so add X-Auth-Token to
+        # another client's request. RFC 9112, section 7.1.2, forbids merging trailers into headers.
         response.force_close()
     return response
 
 
 def _without_expect(request: web.Request) -> web.Request:
-    """Have `read_raw` send `100 Continue`; aiohttp would send it before any handler runs."""
+    """Remove Expect, so that aiohttp does not send `100 Continue` before the handler runs.
+
+    With HTTP/1.1 the request is marked, and `read_raw` sends `100 Continue`.
+    """
     headers = request.headers.copy()
     headers.popall("Expect")
     made = request.clone(headers=headers)
@@ -102,7 +108,7 @@ def _without_expect(request: web.Request) -> web.Request:
 
 
 class Server(web.Server):
-    """Makes our kind of connection."""
+    """An aiohttp server whose connections are of our class `Connection`."""
 
     def __init__(self, handler: Any, *, noise: Noise, **settings: Any) -> None:
         super().__init__(handler, **settings)
@@ -110,26 +116,27 @@ class Server(web.Server):
 
     @property
     def connections(self) -> list[Any]:
-        """The open connections."""
+        """Return the open connections."""
         return list(self._connections)
 
     def __call__(self) -> Connection:
-        """Make the protocol of one connection."""
+        """Make the protocol object of one connection."""
         return Connection(self, noise=self._noise, loop=self._loop, **self._kwargs)
 
 
 class Runner(web.AppRunner):
-    """Runs an application on our server; aiohttp has no setting for the kind of connection."""
+    """Runs an application on our server; aiohttp has no setting for the class of connections."""
 
-    # Private in aiohttp: how a runner makes its server, which application it runs, how long it
-    # waits at the end.
+    # aiohttp has no public names for these: how a runner makes its server (_make_server), its
+    # application (_app), and how long it waits at the end (_shutdown_timeout).
     _watch: "asyncio.Task[None] | None" = None
 
     async def drain(self, wait_s: float, *, within_s: float) -> None:
-        """Stop so that no request is lost: answer for `wait_s` more, then let connections end.
+        """Stop accepting connections without losing a request; call `cleanup` afterwards.
 
-        From the start on `/health/ready` is 503 and each answer ends its connection. `within_s` is
-        how long requests may take after that. To be followed by `cleanup`.
+        For `wait_s` seconds all requests are answered, while `/health/ready` is 503 and each answer
+        closes its connection. Then new connections are refused, and open ones have `within_s`
+        seconds to end.
         """
         self._app[PARTS].drain.begin()
         log.info("api stops", in_s=wait_s)
@@ -141,7 +148,7 @@ class Runner(web.AppRunner):
             await site.stop()
         if isinstance(self.server, Server):
             await let_go(self.server, within_s=within_s)
-        # What is left has had its time.
+        # Requests that still run may use only what is left of `within_s`, at least one second.
         self._shutdown_timeout = max(1.0, deadline - asyncio.get_running_loop().time())
 
     async def cleanup(self) -> None:
@@ -152,7 +159,7 @@ class Runner(web.AppRunner):
 
     async def _make_server(self) -> Server:
         made = await super()._make_server()
-        parts = self._app[PARTS]  # they have been opened
+        parts = self._app[PARTS]  # the application has started, so its parts are open
         noise = parts.noise
         server = Server(
             partial(

@@ -20,7 +20,7 @@ NO_QUOTAS = Quotas()
 
 
 def quotas_of(parts: Parts, caller: Caller) -> Quotas | None:
-    """Give the quotas of the settings; None if nothing limits the caller's organization."""
+    """Return the quotas of the settings; None if no quota limits the caller's organization."""
     usual = parts.quotas
     return usual if caller.limited or usual != NO_QUOTAS else None
 
@@ -33,15 +33,16 @@ async def create_within(
     *,
     bulk: bool,
 ) -> list[Attachment]:
-    """Create attachments, all or none, if the organization's quotas leave room for them.
+    """Create attachments, all or none, within the organization's quotas.
 
-    Raises Problem 422 that names the quota and, in bulk, the first attachment that does not fit.
+    `sources` has one entry per attachment: the object to copy, or None. Raises Problem 422 if a
+    quota is exceeded; it names the quota and, in bulk, the first attachment that does not fit.
     """
     usual = quotas_of(parts, caller)
     if usual is not None and _limits_bytes(usual, caller):
         new = [_promised(parts, *pair) for pair in zip(new, sources, strict=True)]
     create: Callable[..., Awaitable[list[Attachment]]] = attachments.create
-    if any(sources):  # what is to be copied is committed with the rows, or nothing is
+    if any(sources):  # the copies are recorded in the same transaction as the rows
         wanted = [None if source is None else source.wanted for source in sources]
         grace_s = parts.settings.publish_grace
         create = partial(copies.create, wanted=wanted, grace_s=grace_s)
@@ -68,13 +69,13 @@ async def create_within(
 
 
 def _limits_bytes(usual: Quotas, caller: Caller) -> bool:
-    """Whether a quota of bytes holds: only then a declared size limits the upload."""
+    """Return whether a quota of bytes applies: only then a declared size limits the upload."""
     own = caller.quota_bytes
     return usual.bytes is not None if own is None else own != quotas.UNLIMITED
 
 
 def _promised(parts: Parts, item: NewAttachment, source: Source | None) -> NewAttachment:
-    """Note how many bytes the attachment may come to have: what is counted until it is measured."""
+    """Set the most bytes that the attachment may get; they are counted until it is measured."""
     if source is not None:
         promised = source.found.size
     elif item.size is not None:
@@ -95,7 +96,7 @@ def _refusal(exceeded: QuotaExceeded, new: Sequence[NewAttachment], *, bulk: boo
 
 
 def quota_error(exceeded: QuotaExceeded, pointer: str, *, asked: int) -> ErrorObject:
-    """Make the error object of a quota that does not leave room for what was `asked`."""
+    """Make the error object for a quota without room for `asked` (bytes, or attachments)."""
     unit = {"uploads_per_day": "uploads a day"}.get(exceeded.quota, exceeded.quota)
     if exceeded.used >= exceeded.limit:
         detail = f"the quota of {exceeded.limit} {unit} is used up"
@@ -118,9 +119,9 @@ def quota_error(exceeded: QuotaExceeded, pointer: str, *, asked: int) -> ErrorOb
 
 
 async def check_growth(parts: Parts, caller: Caller, row: Attachment, source: Source) -> None:
-    """Raise Problem 422 if the quota of bytes does not leave room for a copy in place of a file.
+    """Raise Problem 422 if the quota of bytes has no room to replace a row's file by a copy.
 
-    Copies that are asked for at the same moment see each other in `copies.change`.
+    Concurrent requests are not seen here; `copies.change` checks again in its transaction.
     """
     if quotas_of(parts, caller) is None:
         return
@@ -132,7 +133,7 @@ async def check_growth(parts: Parts, caller: Caller, row: Attachment, source: So
 
 
 def growth_refused(exceeded: QuotaExceeded, row: Attachment, source: Source) -> Problem:
-    """Make the 422 of a copy for which a quota does not leave room."""
+    """Make the 422 for a copy that does not fit into a quota."""
     more = source.found.size - row.counted_bytes
     return Problem(422, [quota_error(exceeded, "data/attributes/temp_url", asked=more)])
 
@@ -149,7 +150,7 @@ async def _usage(parts: Parts, caller: Caller) -> Usage:
 
 
 async def show(request: web.Request) -> web.Response:
-    """GET /api/v2/usage: what the caller's organization uses, and its quotas."""
+    """Answer GET /api/v2/usage: what the caller's organization uses, and its quotas."""
     parts, caller = await admit(request)
     check_accept(request)
     fieldset = _fieldset(request)
@@ -168,7 +169,7 @@ async def show(request: web.Request) -> web.Response:
 
 
 def _fieldset(request: web.Request) -> frozenset[str] | None:
-    """Read `fields[usage]`; any parameter that attachments would refuse is refused with 400."""
+    """Read `fields[usage]`. Raises Problem 400 for any other parameter except `fields[…]`."""
     fieldset: frozenset[str] | None = None
     for name, value in given(request):
         names = list_name(name)
