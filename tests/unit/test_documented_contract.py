@@ -5,16 +5,31 @@ from pathlib import Path
 
 import pytest
 
-from api import attachments, attributes, bodies, connection, creating, events, queries, server
+from api import (
+    attachments,
+    attributes,
+    bodies,
+    connection,
+    creating,
+    events,
+    files,
+    listing,
+    pace,
+    queries,
+    readers,
+    server,
+)
 from api.documents import RELATIONSHIPS
 from api.problems import GENERAL
 from api.slow_readers import READ_WITHIN_S
-from api.temp_urls.copying import MAX_COPIED_AT_ONCE
+from api.temp_urls.copying import COPIES, COPIES_EACH, COPIES_WAITING, MAX_COPIED_AT_ONCE
 from shared.keys import MAX_FILE_NAME_BYTES
 from shared.lists import MAX_COUNTED
 from shared.publisher import MAX_QUEUED, MAX_WAITING
+from shared.settings import Settings
+from shared.shares import share_of, split_pool
 from shared.states import STATES
-from worker.copying import COPY_TIMEOUT_S
+from worker import copying
 from worker.decoding.inside.costs import BUDGET
 from worker.decoding.inside.jpeg import MAX_SCANS
 from worker.decoding.inside.shrinking import MAX_EDGE
@@ -27,6 +42,7 @@ from worker.sniffing.ranges import LARGE_RANGE_BYTES, RANGE_BYTES, RANGES
 
 DOCS = Path(__file__).parents[2] / "deploy/docs"
 CONTRACT = (DOCS / "contract.md").read_text()
+SHARES = (DOCS / "operations.md").read_text().partition("\n## Shares\n")[2].partition("\n## ")[0]
 LIMITS = (DOCS / "limits.md").read_text().partition("\n## Settings, with reasons")[0]
 KIB, MIB, GIB = 1024, 1024**2, 1024**3
 
@@ -94,7 +110,7 @@ LIMITED = {
     "thumbnail": f"{MAX_EDGE} × {MAX_EDGE} pixels",
     "copies by `temp_url`": (
         f"up to {MAX_COPIED_AT_ONCE // MIB} MiB while the client waits, for 30 s; by a worker"
-        f" for {COPY_TIMEOUT_S // 60:.0f} minutes"
+        f" for {copying.COPY_TIMEOUT_S // 60:.0f} minutes"
     ),
     "wake-ups that wait for the broker": f"{MAX_QUEUED:,} each",
     "wake-ups that wait in a worker": f"{WAITING:,}; {WAITING_EACH:,}",
@@ -107,6 +123,37 @@ def test_a_limit_is_the_one_of_the_code(row: str) -> None:
     found = [line for line in LIMITS.splitlines() if line.startswith(f"| {row}")]
     assert len(found) == 1, found
     assert LIMITED[row] in found[0].split(" | ")[1]
+
+
+POOL, _ = split_pool(Settings.model_fields["database_pool"].default)
+SHARED = {
+    "connections to PostgreSQL": (f"{POOL} of 10", f"{share_of(POOL)}"),
+    "lists that walk many rows": (f"{listing.WALKS} at a time", "1"),
+    "links to files": (f"{share_of(POOL)} at a time", f"of one attachment 1, and {files.WAITING}"),
+    f"bodies, once more than {readers.LONG_BYTES // KIB} KiB": (
+        f"{readers.RECEIVED} held",
+        f"{readers.RECEIVED_EACH}, and {readers.WAITING} wait",
+    ),
+    f"bodies above {bodies.SHORT_BYTES // KIB} KiB": (
+        "1 at a time",
+        f"1, and {readers.WAITING} wait",
+    ),
+    f"copies of up to {MAX_COPIED_AT_ONCE // MIB} MiB": (
+        f"{COPIES} at a time",
+        f"{COPIES_EACH}, and {COPIES_WAITING} wait",
+    ),
+    "copies by a worker": (f"{copying.COPIES} at a time", f"{copying.COPIES_EACH}"),
+    "refusals": (f"{pace.REFUSALS_PER_S:.0f} a second after a burst of {pace.BURST}", ""),
+}
+"""The beginning of a row of the table of shares; what all may have, and what one may."""
+
+
+@pytest.mark.parametrize("row", SHARED)
+def test_a_share_is_the_one_of_the_code(row: str) -> None:
+    (found,) = [line for line in SHARES.splitlines() if line.startswith(f"| {row}")]
+    _, _, of_all, of_one, *_ = (cell.strip() for cell in found.split("|"))
+    assert of_all.startswith(SHARED[row][0])
+    assert of_one.startswith(SHARED[row][1])
 
 
 def test_limits_that_are_named_once_are_the_same_in_two_places() -> None:
