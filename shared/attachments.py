@@ -1,6 +1,7 @@
-"""The attachment: its record, and the statements about one that serve clients.
+"""The attachment: its record, and the statements on single rows that serve clients.
 
-See `shared.lists` for lists, and `shared.lifecycle` for events, workers and the sweep.
+`shared.lists` has the statements for lists, `shared.lifecycle` those for events, workers and the
+sweep.
 """
 
 import time
@@ -23,78 +24,121 @@ ATTACHABLE_TYPES = (
     "invoice", "purchase_order", "bill", "email", "page", "expense", "comment", "task",
     "document_style", "document_type", "deal", "booking", "widget",
 )  # fmt: skip
-"""What an attachment may belong to (contract.md)."""
+"""The kinds of object that an attachment may belong to (contract.md)."""
 
 CHECK_MARGIN = "60 seconds"
-"""How long after a policy's end an object that it let in is looked for the last time."""
+"""Time from a policy's end to the last check of the store for an object uploaded under it."""
 
 
 LATE_UPLOAD_S = 3600
-"""How long after its end an upload may still arrive that was begun under a policy: S3 looks at the
-policy when a request begins. An expired attachment is looked at once more after that time, and a
-deleted one is not purged before."""
+"""Time after a policy's end during which an upload may still arrive: S3 checks the policy when a
+request begins, so an upload begun in time may end late. An expired attachment is checked once more
+after this time, and a deleted one is not purged before it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attachment(FromRow):
-    """One row. Sizes in bytes; `width` and `height` in pixels, upright.
+    """One row of `attachments`.
 
-    `age_s` is how long ago the row was made, by the database's clock, at the time when it was
-    read; `read_at` is that time by this process's monotonic clock. Neither is part of what the
-    row says, so two reads of an unchanged row are equal.
-
-    `limit_size` and `limit_types` are what its client allows (see `shared.limits`). Of an object
-    that has not come, `promised_bytes` are what its policy lets in at most; set under a quota.
+    `age_s` and `read_at` depend on when the row was read. Comparison ignores them, so two reads of
+    an unchanged row are equal.
     """
 
     NOT_COLUMNS = frozenset({"read_at"})
 
+    #: Its number, part of the key of its objects.
     id: int
+    #: The organization that owns it.
     organization_id: int
+    #: The person whose token created it; None if the token names nobody.
     creator_id: int | None = None
+    #: The bucket that holds its objects.
     bucket: str
+    #: The file's name as the client sent it; only for display.
     name: str
+    #: The name in the original's key, made safe from the first `name`; never changes.
     file_name: str
+    #: The name in the thumbnail's key; set before the thumbnail is stored.
     thumbnail_name: str | None = None
+    #: Whether a worker that lost its claim may have overwritten or removed the thumbnail.
     thumbnail_spoiled: bool = False
+    #: The kind of object that it belongs to, one of ATTACHABLE_TYPES.
     attachable_type: str | None = None
+    #: The id of the object that it belongs to, in another service.
     attachable_id: int | None = None
+    #: `inline` for an attachment shown within a text, else None.
     attachment_type: str | None = None
+    #: A text that the client sets; the service gives it no meaning.
     message_id: str | None = None
+    #: A text that the client sets; the service gives it no meaning.
     external_id: str | None = None
+    #: The file's address as a client sent it; if None, the API shows the file's own address.
     temp_url: str | None = None
+    #: The MIME type: as the client declared it, then as measured.
     content_type: str | None = None
+    #: The original's size in bytes: as the client declared it, then as measured.
     size: int | None = None
+    #: An image's width in pixels, after its orientation is applied.
     width: int | None = None
+    #: An image's height in pixels, after its orientation is applied.
     height: int | None = None
+    #: The number of a PDF's pages; None for other files.
     pages: int | None = None
+    #: The SHA-256 of the original's bytes, in lower-case hexadecimal.
     checksum_sha256: str | None = None
+    #: Whether bytes of another kind follow the image, or this could not be found out.
     carries_more: bool = False
+    #: Where it is in its life; see `shared.lifecycle`.
     state: State = "pending"
+    #: Why it is rejected or failed, what is wrong with a ready file, or the last attempt's fault.
     reason: ReasonCode | None = None
+    #: Whether the thumbnail of the current upload is stored.
     resized: bool = False
+    #: The number of changes recorded about the object; each upload raises it.
     revision: int = 0
+    #: The revision that was claimed last; 0 before the first claim.
     claimed_revision: int = 0
+    #: The number of claims of `claimed_revision`, and of delays since (`lifecycle.put_off`).
     attempt: int = 0
+    #: When the sweep must look at the row; None if it need not.
     due_at: datetime | None = None
+    #: The object's etag without quotes; None if no object was seen.
     etag: str | None = None
+    #: The object's version in a versioned bucket.
     version_id: str | None = None
+    #: The sequencer of the last recorded event that had one.
     sequencer: str | None = None
+    #: The source bucket of a copy that is still to be made.
     copy_bucket: str | None = None
+    #: The source key of a copy that is still to be made; None if there is no such copy.
     copy_key: str | None = None
+    #: The etag that the source of the copy must have.
     copy_etag: str | None = None
+    #: The revision at which the copy was requested; a later upload cancels the copy.
     copy_revision: int | None = None
+    #: Counts the claims of copies; see `shared.copies`.
     copy_attempt: int = 0
+    #: The size in bytes that a copy counts for the quota until the object is measured.
     copy_bytes: int | None = None
+    #: When the row was created.
     created_at: datetime
+    #: When the upload policy ends, in whole seconds.
     policy_expires_at: datetime
+    #: When the current upload was recorded; its second is the stamp in the file's address.
     uploaded_at: datetime | None = None
+    #: When processing last ended.
     processed_at: datetime | None = None
+    #: When it was deleted; the row stays.
     deleted_at: datetime | None = None
+    #: The largest size in bytes that the creating client allows; see `shared.limits`.
     limit_size: int | None = None
+    #: The types that the creating client allows, each `type/subtype` or `type/*`.
     limit_types: Sequence[str] | None = None
+    #: The bytes that its policy lets in at most; set under a quota, which counts them.
     promised_bytes: int | None = None
+    #: The row's age in seconds when it was read, by the database's clock.
     age_s: float = field(default=0.0, compare=False)
+    #: When the row was read, in seconds of this process's monotonic clock.
     read_at: float = field(default_factory=time.monotonic, compare=False)
 
     @property
@@ -104,23 +148,29 @@ class Attachment(FromRow):
 
     @property
     def thumbnail_key(self) -> str | None:
-        """The key under which a thumbnail is or may be stored, of whatever revision."""
+        """The key under which a thumbnail of any revision may be stored; None if there is none."""
         if self.thumbnail_name is None:
             return None
         return f"{keys.PREFIX}{keys.partition(self.id)}/thumb/{self.thumbnail_name}"
 
     def max_bytes(self, max_size: int) -> int:
-        """Give the size that its object may have; `max_size` is the service's own limit."""
+        """Return the largest size, in bytes, that its object may have.
+
+        `max_size` is the service's own limit.
+        """
         return max_size if self.limit_size is None else min(max_size, self.limit_size)
 
     def policy_bytes(self, max_size: int) -> int:
-        """Give the size that its policy lets in: under a quota no more than was promised."""
+        """Return the largest size, in bytes, that its policy allows.
+
+        Under a quota this is at most `promised_bytes`. `max_size` is the service's own limit.
+        """
         allowed = self.max_bytes(max_size)
         return allowed if self.promised_bytes is None else min(allowed, self.promised_bytes)
 
     @property
     def counted_bytes(self) -> int:
-        """How many bytes it counts for a quota, as attachment_bytes() of migration 0011 has it."""
+        """The bytes that it counts for a quota, as attachment_bytes() of migration 0011 does."""
         copied = self.copy_bytes or 0
         if self.state == "expired" or (self.state == "failed" and self.reason in NO_OBJECT):
             return 0 if self.copy_key is None else copied
@@ -135,7 +185,10 @@ COLUMNS = ", ".join(_AGE if name == "age_s" else f"a.{name}" for name in FIELDS)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewAttachment:
-    """What a client says of an attachment that it creates; checked already."""
+    """The attributes that a client sent for a new attachment, already checked.
+
+    The fields mean what they mean in `Attachment`.
+    """
 
     name: str
     attachable_type: str | None = None
@@ -155,9 +208,9 @@ GIVEN = tuple(each.name for each in fields(NewAttachment))
 
 @cache
 def _insert(count: int, *, held: bool) -> str:
-    """Write the statement that inserts `count` rows; $1 to $5 are the same in all of them.
+    """Build the statement that inserts `count` rows; all of them share $1 to $5.
 
-    If `held`, the quotas are checked with the first row; the last four values are for that.
+    If `held`, the first row checks the quotas; the last four parameters are for that.
     """
     width = 1 + len(GIVEN)
     rows = []
@@ -190,10 +243,11 @@ async def create(
     first_check_s: float,
     quotas: Quotas | None = None,
 ) -> list[Attachment]:
-    """Insert up to 100 attachments, all or none, in the order given; each is `pending`.
+    """Insert up to 100 `pending` attachments in the order given, all or none.
 
-    `quotas` are those of the settings; the organization's own win over them. None checks nothing.
-    Raises QuotaExceeded and NotCounted; then nothing has changed.
+    `quotas` are the quotas of the settings; an organization's own quotas replace them. None checks
+    no quota. Raises QuotaExceeded, or NotCounted if the organization's usage is not counted yet;
+    nothing has changed then. Must not be repeated after success: it would insert more rows.
     """
     values: list[Any] = [organization_id, creator_id, bucket, float(policy_ttl_s), first_check_s]
     given = [{name: getattr(item, name) for name in GIVEN} for item in new]
@@ -224,7 +278,7 @@ async def create(
 async def find(
     connection: Connection, attachment_id: int, organization_id: int
 ) -> Attachment | None:
-    """Find an attachment of that organization that is not deleted."""
+    """Find an attachment of an organization; None if there is none or it is deleted."""
     row = await connection.fetchrow(
         f"SELECT {COLUMNS} FROM attachments AS a"
         " WHERE a.id = $1 AND a.organization_id = $2 AND a.deleted_at IS NULL",
@@ -234,7 +288,7 @@ async def find(
 
 
 async def find_rows(connection: Connection, ids: Sequence[int]) -> dict[int, Attachment]:
-    """Find up to a page of rows by their ids, whoever owns them, deleted or not."""
+    """Find rows of any organization by their ids, deleted ones too; at most a page of ids."""
     rows = await connection.fetch(
         f"SELECT {COLUMNS} FROM attachments AS a WHERE a.id = ANY($1::bigint[])", ids
     )
@@ -242,7 +296,7 @@ async def find_rows(connection: Connection, ids: Sequence[int]) -> dict[int, Att
 
 
 async def find_any(connection: Connection, attachment_id: int) -> Attachment | None:
-    """Find an attachment whoever owns it, deleted or not: for operators, and for signed URLs."""
+    """Find an attachment of any organization, deleted or not: for operators and signed URLs."""
     row = await connection.fetchrow(
         f"SELECT {COLUMNS} FROM attachments AS a WHERE a.id = $1", attachment_id
     )
@@ -253,13 +307,17 @@ CHANGEABLE = (
     "name", "attachable_type", "attachable_id", "attachment_type", "message_id", "external_id",
     "temp_url",
 )  # fmt: skip
-"""What a client may change (contract.md)."""
+"""The columns that a client may change (contract.md)."""
 
 
 async def update(
     connection: Connection, attachment_id: int, organization_id: int, changes: dict[str, Any]
 ) -> Attachment | None:
-    """Set the columns that a client changed; None if there is no such attachment any more."""
+    """Set the columns that a client changed and return the row.
+
+    Returns None if the attachment does not exist or is deleted. `changes` may be empty, and has
+    only columns of CHANGEABLE. May be repeated.
+    """
     assert changes.keys() <= set(CHANGEABLE)
     assignments = ", ".join(f"{name} = ${place}" for place, name in enumerate(changes, 3))
     row = await connection.fetchrow(
@@ -274,11 +332,12 @@ async def update(
 async def delete(
     connection: Connection, attachment_id: int, organization_id: int, *, retention_s: int
 ) -> bool:
-    """Mark an attachment deleted; its objects are purged when nothing can write them any more.
+    """Mark an attachment as deleted, and set when the sweep purges its objects.
 
-    That is after the retention, the last upload that its policy may let in, the lease of a
-    worker that has it now, and the end of a copy that the store may be making.
-    False if there is none, or no longer.
+    The purge must come after the last write to its keys. So it waits for the retention
+    (`retention_s`), the end of the last upload that its policy allows, the lease of a worker that
+    holds it, and LATE_UPLOAD_S for a copy that the store may be making.
+    Returns False if the attachment does not exist or is already deleted. May be repeated.
     """
     status = await connection.execute(
         f"""

@@ -1,13 +1,13 @@
-"""Copies of what a `temp_url` names to an attachment's key: what is asked for, in the row.
+"""Request copies of the object that `temp_url` names to an attachment's key.
 
-What is to be copied is part of the row before the copy begins, so no crash loses a copy. The API
-copies small sources while the client waits; workers copy all others and those that the API left.
-Both claim a copy first: see `shared.copy_claims`.
+The request is stored in the row before the copy begins, so a crash loses no copy. The API copies
+small sources while the client waits. Workers copy all others, and those that the API did not
+finish. Both claim a copy first: see `shared.copy_claims`.
 
-A copy belongs to the revision at which it was asked for. An upload that is recorded later is newer
-than the copy, which is then dropped. `copy_attempt` counts the claims of a copy and fences them. A
-row in `processing` is not claimed: its `due_at` is the lease of the worker that processes it. It
-is due again as soon as that ends, see `lifecycle.unless_copied`.
+A copy belongs to the revision at which it was requested. If an upload is recorded later, it is
+newer than the copy, so the copy is dropped. `copy_attempt` counts the claims of a copy and fences
+them. A copy is not claimed while its row is `processing`, because `due_at` is then the lease of the
+worker that processes it. The row is due again when that ends: see `lifecycle.unless_copied`.
 """
 
 from collections.abc import Sequence
@@ -20,15 +20,16 @@ from shared.database import Connection
 from shared.lifecycle import COPY_ATTEMPTS, WakeUp
 from shared.quotas import Quotas
 
-# The next multiple of COPY_ATTEMPTS: no claim that was made before fits.
+# The next multiple of COPY_ATTEMPTS, which differs from the attempt of every earlier claim.
 UNTRIED = f"a.copy_attempt + {COPY_ATTEMPTS} - a.copy_attempt % {COPY_ATTEMPTS}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """What is to be copied, and the address that named it, which is shown as `temp_url`.
+    """The source of a copy, and the address that named it, which is shown as `temp_url`.
 
-    `size` is in bytes; it counts for the quota from now on, None counts when it is measured.
+    `size` is in bytes and counts for the quota at once. If it is None, the copy counts when it is
+    measured.
     """
 
     bucket: str
@@ -46,9 +47,10 @@ async def create(
     grace_s: float,
     **options: Any,
 ) -> list[Attachment]:
-    """Insert attachments and what is to be copied to their keys, in one transaction.
+    """Insert attachments and request the copies to their keys, in one transaction.
 
-    `options` and errors are those of `attachments.create`; `grace_s` is as in `ask`.
+    `wanted` has one entry for each of `new`, None for no copy. `options` and errors are those of
+    `attachments.create`; `grace_s` is the same as in `ask`.
     """
     async with connection.transaction():
         rows = await attachments.create(connection, new, **options)
@@ -79,11 +81,11 @@ async def create(
 async def ask(
     connection: Connection, row: Attachment, wanted: Wanted, *, grace_s: float
 ) -> Attachment | None:
-    """Record what is to be copied to an attachment's key, and its `temp_url`.
+    """Request a copy to an attachment's key, and set its `temp_url`; return the row.
 
-    The sweep takes it after `grace_s`, should nobody else; of an upload that is being processed,
-    when that ends. What was to be copied before is replaced. None if there is no such attachment
-    any more.
+    The sweep makes the copy after `grace_s` seconds if nobody else has. If an upload is waiting or
+    being processed, the copy is due when that ends. An earlier request is replaced. Returns None
+    if the attachment does not exist or is deleted.
     """
     found = await connection.fetchrow(
         f"""
@@ -110,11 +112,11 @@ async def change(
     grace_s: float,
     usual: Quotas | None = None,
 ) -> Attachment | None:
-    """Change what a client changed and `ask` for a copy, in one transaction.
+    """Set the columns that a client changed and `ask` for a copy, in one transaction.
 
-    None if there is no such attachment any more; then nothing has changed. `usual` are the quotas
-    of the settings, None if nothing limits the organization. Raises QuotaExceeded if the copy
-    would get it beyond its quota of bytes.
+    `usual` are the quotas of the settings; None if nothing limits the organization. Returns None,
+    with nothing changed, if the attachment does not exist or is deleted. Raises QuotaExceeded if
+    the copy would exceed the organization's quota of bytes.
     """
     async with connection.transaction(), quotas.growing(connection, row.organization_id, usual):
         await attachments.update(connection, row.id, row.organization_id, changes)
@@ -122,12 +124,12 @@ async def change(
 
 
 def wake_up(row: Attachment) -> WakeUp:
-    """Give the message that has a worker copy what an attachment's row names."""
+    """Return the message that makes a worker carry out the copy of an attachment's row."""
     return WakeUp(attachment_id=row.id, organization_id=row.organization_id, revision=row.revision)
 
 
 async def find(connection: Connection, attachment_id: int) -> Attachment | None:
-    """Find an attachment to whose key something is to be copied."""
+    """Find an attachment with a requested copy; None if it has none or is deleted."""
     row = await connection.fetchrow(
         f"SELECT {COLUMNS} FROM attachments AS a"
         " WHERE a.id = $1 AND a.copy_key IS NOT NULL AND a.deleted_at IS NULL",
@@ -137,5 +139,5 @@ async def find(connection: Connection, attachment_id: int) -> Attachment | None:
 
 
 async def show(connection: Connection, row: Attachment) -> Attachment:
-    """Give an attachment as it is now, or as it was if it is deleted."""
+    """Return an attachment as it is now, or `row` itself if it is deleted."""
     return await attachments.find(connection, row.id, row.organization_id) or row

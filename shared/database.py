@@ -1,4 +1,4 @@
-"""The pool of PostgreSQL connections, its bounds, and what counts as "the database is away"."""
+"""The pool of PostgreSQL connections, its limits, and the errors that mean "database away"."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 ACQUIRE_TIMEOUT_S = CONNECT_TIMEOUT_S
 
-# PostgreSQL itself ends a statement that runs longer than its caller waits
+# PostgreSQL itself cancels a statement that runs longer than its caller waits
 # (limits.md, "Settings, with reasons").
 SERVER_SETTINGS = {
     "application_name": "attachments",
@@ -31,16 +31,16 @@ SERVER_SETTINGS = {
     "jit": "off",
 }
 
-# A second try may succeed at once: with another server, or over a new connection.
+# A second try may succeed at once, with another server or over a new connection.
 AWAY = (
     asyncpg.PostgresConnectionError,
-    asyncpg.OperatorInterventionError,  # shut down, started, cancelled by hand
-    asyncpg.InsufficientResourcesError,  # of disk, memory, connections
-    asyncpg.PostgresSystemError,  # of its files
-    asyncpg.InvalidAuthorizationSpecificationError,  # of the password too
+    asyncpg.OperatorInterventionError,  # shutting down, starting up, cancelled by an operator
+    asyncpg.InsufficientResourcesError,  # disk, memory or connections
+    asyncpg.PostgresSystemError,  # an error of the server's files
+    asyncpg.InvalidAuthorizationSpecificationError,  # a wrong password too
     asyncpg.InvalidCatalogNameError,
-    asyncpg.ObjectNotInPrerequisiteStateError,  # a database that takes no connections
-    asyncpg.ReadOnlySQLTransactionError,  # a primary that is none any more
+    asyncpg.ObjectNotInPrerequisiteStateError,  # a database that accepts no connections
+    asyncpg.ReadOnlySQLTransactionError,  # the server is no longer the primary
     asyncpg.IdleInTransactionSessionTimeoutError,
     asyncpg.InterfaceError,
     asyncpg.InternalClientError,
@@ -48,9 +48,9 @@ AWAY = (
 )
 DISK_FULL = "53100"
 SLOW = (asyncpg.QueryCanceledError, asyncpg.LockNotAvailableError, TimeoutError)
-# A pooler gave us another session than the one in which the statement was prepared.
+# A pooler gave us another session than the one that prepared the statement.
 MIXED_UP = (asyncpg.InvalidSQLStatementNameError, asyncpg.DuplicatePreparedStatementError)
-# Safe to run once more: the first run changed nothing, or every statement is guarded.
+# Safe to retry once: the first run changed nothing, or every statement is guarded.
 PASSING = (
     asyncpg.SerializationError,
     asyncpg.DeadlockDetectedError,
@@ -65,8 +65,8 @@ DRIVER = (asyncpg.PostgresError, *AWAY)
 class DatabaseAway(AttachmentsError):
     """PostgreSQL cannot be reached, refuses us, or did not answer within the time limits.
 
-    The message tells the cause and the remedy. `refusal` is the same in parts, None where nothing
-    was asked.
+    The message gives the cause and the remedy. `refusal` has both as separate fields; it is None if
+    the error was raised with a plain text.
     """
 
     def __init__(self, why: str | Refusal) -> None:
@@ -79,7 +79,7 @@ class DatabaseForbids(DatabaseAway):
 
 
 class DatabaseRefusesContent(DatabaseAway):
-    """The database refuses what one statement holds, and serves others: waiting helps nothing."""
+    """The database refuses the content of one statement but serves others; waiting is no use."""
 
 
 def _away(error: BaseException, refusal: Refusal) -> DatabaseAway:
@@ -89,14 +89,14 @@ def _away(error: BaseException, refusal: Refusal) -> DatabaseAway:
 
 
 async def _keep_session(_connection: object) -> None:
-    """Skip asyncpg's reset on release: no statement here leaves anything in its session."""
+    """Skip asyncpg's reset on release: no statement of the service changes its session."""
 
 
 @dataclass(slots=True)
 class Full:
-    """Whether the server's disk was full when something was written; a successful write clears it.
+    """Whether a write failed because the server's disk was full; a successful write clears it.
 
-    `asked_at` is when that was tried last, in monotonic seconds.
+    `asked_at` is the time of the last test write, in monotonic seconds.
     """
 
     seen: bool = False
@@ -104,7 +104,7 @@ class Full:
 
 
 class Database:
-    """A bounded pool; every statement of the service runs through `run`."""
+    """A bounded pool of connections; every statement of the service runs through `run`."""
 
     def __init__(
         self, pool: "asyncpg.Pool[asyncpg.Record]", connector: Connector | None = None
@@ -121,12 +121,13 @@ class Database:
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> T:
-        """Call `function(connection, …)`, once more after a passing fault.
+        """Call `function(connection, …)`; retry it once after a transient fault.
 
-        Raises DatabaseAway when no answer comes within the limits (acquire 2 s, statement 5 s),
-        or the server refuses us for a reason that `shared.refusals` knows; of these,
-        DatabaseForbids for a missing privilege, DatabaseRefusesContent for what was to be written.
-        `function` must be safe to repeat: one guarded statement, or one transaction.
+        Raises DatabaseAway if no answer comes within the limits (acquire 2 s, statement 5 s), or if
+        the server refuses us for a reason in `shared.refusals`. Its subclasses are raised for two
+        of these: DatabaseForbids for a missing privilege, DatabaseRefusesContent for content that
+        cannot be written. `function` must be safe to repeat: one guarded statement, or one
+        transaction.
         """
         for last in (False, True):
             try:
@@ -161,12 +162,12 @@ class Database:
         try:
             return await self._kept.take()
         except asyncpg.PostgresError as error:
-            if find_refusal(error) is None:  # we have not asked for anything yet: not our bug
+            if find_refusal(error) is None:  # no statement of ours ran yet, so it is not our bug
                 raise DatabaseAway(explain(error, self._place)) from error
             raise
 
     async def _renew_sessions(self, error: Exception) -> None:
-        """Make new sessions from now on: those we have are with the wrong server."""
+        """Use only new sessions from now on, because the present ones are on the wrong server."""
         if isinstance(error, MIXED_UP) and self.connector is not None:
             self.connector.fall_back()
         await self._kept.renew()
@@ -178,10 +179,10 @@ class Database:
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> T:
-        """Do as `run`, for a caller that cannot wait for its limits.
+        """Do the same as `run`, with a shorter time limit.
 
-        Raises DatabaseAway after `timeout_s`. What was asked may take effect all the same: of a
-        server that does not answer nobody can tell.
+        Raises DatabaseAway after `timeout_s` seconds. The statement may still take effect on the
+        server.
         """
         loop = asyncio.get_running_loop()
         task = loop.create_task(self.run(function, *args, **kwargs))
@@ -193,7 +194,7 @@ class Database:
         finally:
             timer.cancel()
             if not task.done():
-                # Not awaited: to end a statement asyncpg asks the server that does not answer.
+                # Not awaited: to cancel a statement asyncpg needs the server, which may not answer.
                 task.cancel()
                 self._abandoned.add(task)
                 task.add_done_callback(self._forget)
@@ -209,7 +210,7 @@ class Database:
     def _forget(self, task: "asyncio.Task[Any]") -> None:
         self._abandoned.discard(task)
         if not task.cancelled():
-            task.exception()  # looked at, lest asyncio report it
+            task.exception()  # retrieved, so that asyncio does not log it
 
 
 def _end(future: "asyncio.Future[None]") -> None:
@@ -221,9 +222,9 @@ def _end(future: "asyncio.Future[None]") -> None:
 async def open_database(
     settings: DatabaseSettings, *, size: int | None = None
 ) -> AsyncIterator[Database]:
-    """Open a pool of `size` connections, by default as many as the setting allows.
+    """Open a pool of up to `size` connections; the default is the setting.
 
-    Connections are made when first needed, so the process starts without the database.
+    Connections are opened when first needed, so the process can start without the database.
     """
     connector = Connector(settings.database_url.get_secret_value(), SERVER_SETTINGS)
     pool: asyncpg.Pool[asyncpg.Record] = await asyncpg.create_pool(
@@ -245,7 +246,7 @@ async def open_database(
 
 
 def affected(status: str) -> int:
-    """Read the number of rows from a command tag such as `UPDATE 3`."""
+    """Return the number of rows in a command tag such as `UPDATE 3`."""
     return int(status.rsplit(" ", 1)[-1])
 
 

@@ -1,4 +1,4 @@
-"""The sweep: which rows are due, taken in turns by organization."""
+"""The statements of the sweep: take due rows, in turns by organization."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,16 +12,17 @@ from shared.database import Connection, affected
 from shared.lifecycle import ACTIVE, LAST_CHECK, WakeUp
 
 SWEEP_WINDOW = 1000
-"""While no more rows than these are due, one sweep ranks them all; else it walks organizations."""
+"""If fewer rows are due, one sweep ranks them all; else it walks through the organizations."""
 
 SWEEP_WALK = 1000
-"""How many organizations one sweep visits at most; the next one goes on where it stopped."""
+"""The most organizations that one sweep visits; the next sweep continues where it stopped."""
 
 
 async def make_due(connection: Connection, wake_ups: Sequence[WakeUp]) -> int:
-    """Have the next sweep take up what no worker has claimed yet, without the grace of publishing.
+    """Make uploads that no worker has claimed due now, without the grace time for publishing.
 
-    May be repeated; what is claimed, done or deleted is left as it is. Returns how many changed.
+    Returns how many rows were changed. May be repeated. Rows that are claimed, finished or deleted
+    are left as they are.
     """
     status = await connection.execute(
         """
@@ -35,7 +36,7 @@ async def make_due(connection: Connection, wake_ups: Sequence[WakeUp]) -> int:
 
 
 class Duty(StrEnum):
-    """What the sweep has to do about a due row."""
+    """The action that the sweep must take for a due row."""
 
     PROCESS = "process"
     PROBE = "probe"
@@ -45,20 +46,20 @@ class Duty(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Due:
-    """A due row, taken: for `PROCESS` it is claimed, for the others put off by a lease."""
+    """A due row that the sweep has taken: for `PROCESS` it is claimed, else delayed by a lease."""
 
     duty: Duty
     attachment: Attachment
 
     @classmethod
     def from_row(cls, row: asyncpg.Record) -> Self:
-        """Make the record of a row that has the columns of both."""
+        """Build the record from a row with the columns of the attachment and `duty`."""
         return cls(duty=Duty(row["duty"]), attachment=Attachment.from_row(row))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sweep:
-    """What a sweep took, and the organization `walked_to`, after which the next one begins."""
+    """The rows that a sweep took, and the organization after which the next sweep begins."""
 
     due: list[Due]
     walked_to: int
@@ -67,12 +68,13 @@ class Sweep:
 async def take_due(
     connection: Connection, *, limit: int, lease_s: float, attempts: int, after: int = 0
 ) -> Sweep:
-    """Take up to `limit` due rows, in turns by organization, so that no one else does.
+    """Take up to `limit` due rows, in turns by organization, for `lease_s` seconds.
 
-    While few rows are due, all are ranked. With a backlog, organizations are walked from the one
-    after `after`, round and round: each that has something due is served by the sweep that comes
-    to it, however much the others have. An upload whose attempts are used up becomes `failed`
-    here. SKIP LOCKED lets many sweeps run at one time: each passes over what another is taking.
+    If few rows are due, all of them are ranked. With a backlog, the sweep walks through the
+    organizations in a circle, from the one after `after`. An organization with due rows is served
+    by the sweep that reaches it, no matter how many rows the others have. An upload whose
+    `attempts` are used up becomes `failed` here. With SKIP LOCKED many sweeps may run at once: each
+    skips the rows that another is taking.
     """
     rows = await connection.fetch(
         f"""

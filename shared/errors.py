@@ -1,4 +1,4 @@
-"""Every failure that the service expects, as one tree.
+"""All failures that the service expects, as one tree of exceptions.
 
     AttachmentsError
     ├── SettingsError               the operator's settings cannot be used
@@ -39,8 +39,8 @@
     ├── ApiUnusable                 the client cannot use the API at all
     └── UploadFault                 the client could not upload one file
 
-Those of one module stand in that module, the others here. `api.problems.Problem` is not a failure
-but an answer. Everything else that is raised is a bug.
+An error that only one module raises is defined in that module, the others here.
+`api.problems.Problem` is an answer, not a failure. Every other exception is a bug.
 """
 
 from shared.reasons import DecoderCode, RejectedCode, UndecodableCode
@@ -51,11 +51,11 @@ class AttachmentsError(Exception):
 
 
 class SettingsError(AttachmentsError):
-    """Settings are missing or wrong; the message lists every fault, a line each."""
+    """Settings are missing or wrong; the message lists every fault, one a line."""
 
 
 class CannotListen(AttachmentsError):
-    """The API's address cannot be listened on; the message names settings, address and cause."""
+    """The API cannot listen on its address; the message names settings, address and cause."""
 
 
 class StoreError(AttachmentsError):
@@ -75,19 +75,19 @@ class ObjectChanged(StoreError):
 
 
 class StoreRefused(StoreError):
-    """The store answered, and said no: wrong credentials, no such bucket, a bad request."""
+    """The store refused the request: wrong credentials, no such bucket, a bad request."""
 
 
 class StoreUnavailable(StoreError):
-    """The store did not answer in time, broke off, or answered 5xx or 429."""
+    """The store did not answer in time, closed the connection, or answered 5xx or 429."""
 
 
 class BucketForeign(StoreUnavailable):
-    """The bucket belongs to another deployment; the message names both, and the remedy."""
+    """The bucket belongs to another deployment; the message names both and the remedy."""
 
 
 class Rejected(AttachmentsError):
-    """The file may not be kept; final."""
+    """The file may not be kept. Final: never retried."""
 
     def __init__(self, code: RejectedCode) -> None:
         super().__init__(code)
@@ -95,10 +95,11 @@ class Rejected(AttachmentsError):
 
 
 class Undecodable(AttachmentsError):
-    """No thumbnail can be made of a file, which is kept all the same; final.
+    """No thumbnail can be made of the file, but the file is kept. Final: never retried.
 
-    `width` and `height`, in upright pixels, are None where no header tells them; the file
-    `carries_more` where bytes of another kind follow the image, or that could not be found out.
+    `width` and `height` are in pixels, after the orientation is applied; None if no header has
+    them. `carries_more` is true if bytes of another kind follow the image, or if this could not be
+    found out.
     """
 
     def __init__(
@@ -117,7 +118,7 @@ class Undecodable(AttachmentsError):
 
 
 class DecoderFault(AttachmentsError):
-    """The decoder broke without the file being to blame; the upload is tried again."""
+    """The decoder failed, and the file is not known to be the cause; the upload is retried."""
 
     def __init__(self, code: DecoderCode) -> None:
         super().__init__(code)
@@ -125,7 +126,7 @@ class DecoderFault(AttachmentsError):
 
 
 class ClaimLost(AttachmentsError):
-    """Another worker holds the attachment now; nothing that we do may change it."""
+    """Another worker holds the attachment now, so this worker must not change it."""
 
 
 class ObjectOlder(AttachmentsError):
@@ -133,7 +134,7 @@ class ObjectOlder(AttachmentsError):
 
 
 class IdsUndecided(AttachmentsError):
-    """Whether ids are free in the bucket could not be found out; asking later may decide it."""
+    """It is not known whether the next ids are free in the bucket; a later try may succeed."""
 
 
 class IdsTaken(AttachmentsError):
@@ -141,9 +142,10 @@ class IdsTaken(AttachmentsError):
 
 
 class Busy(AttachmentsError):
-    """No place became free in time; `own` if the caller itself holds all that it may.
+    """No place became free in time.
 
-    `waited` if the caller waited for a place, and was not refused at once.
+    `own` is true if the caller itself uses its whole share. `waited` is true if the caller waited
+    for a place, false if it was refused at once.
     """
 
     def __init__(self, *, own: bool, waited: bool = False) -> None:
@@ -153,7 +155,7 @@ class Busy(AttachmentsError):
 
 
 class QueueAway(AttachmentsError):
-    """The queue did not do what was asked; `refused` if it said no, and will again."""
+    """The queue did not carry out a request; `refused` if it rejected it, so a retry is no use."""
 
     def __init__(self, fault: str, *, refused: bool = False) -> None:
         super().__init__(fault)
@@ -161,12 +163,12 @@ class QueueAway(AttachmentsError):
 
 
 class UnreadableEvent(AttachmentsError):
-    """An authenticated event that says nothing we can use."""
+    """An authenticated event with no content that the service can use."""
 
 
 class SnsRefused(AttachmentsError):
-    """A message in SNS's envelope that is not proven to be SNS's, or not of a topic of ours."""
+    """A message in SNS's format that SNS is not proven to have sent, or that is not for us."""
 
 
 class SnsUnreachable(AttachmentsError):
-    """SNS did not give a certificate of its own, or did not confirm a subscription; passing."""
+    """SNS did not serve its certificate or did not confirm a subscription; a retry may succeed."""

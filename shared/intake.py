@@ -1,7 +1,7 @@
-"""What becomes of a store's messages, whichever way they come in: read, recorded, committed.
+"""Read and record the messages of a store, from every source, in one transaction.
 
-What they say takes effect in one transaction, mostly one statement, and what cannot be used of
-them is kept in the same one. Only then may a source be answered; workers are woken behind that.
+Events take effect and unusable messages are kept in the same transaction, which is mostly a single
+statement. A source may be answered only after the commit; workers are woken after that.
 """
 
 import gc
@@ -28,10 +28,10 @@ log = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """A message as it came, by `source` (webhook, sns, sqs), and what could be read in it.
+    """A message as it was received, its `source` (webhook, sns, sqs), and what was read from it.
 
-    `sender` is who sent it, as far as that is proven: `webhook token 1 10.0.0.1` (the number of
-    the token in ATTACHMENTS_EVENTS_TOKENS, and the address), `sns` and the topic, or `sqs`.
+    `sender` names the proven sender: `webhook token 1 10.0.0.1` (the number of the token in
+    ATTACHMENTS_EVENTS_TOKENS, and the address), `sns` and the topic, or `sqs`.
     """
 
     body: bytes
@@ -41,15 +41,15 @@ class Message:
 
     @property
     def origin(self) -> str:
-        """Whose dead letters are bounded together: the sender's, in one dialect."""
+        """The sender and the dialect, whose dead letters share one limit."""
         return f"{self.sender} {self.reading.dialect or 'unknown'}"
 
 
 def parse(body: bytes) -> Any:
     """Decode JSON. Raises orjson.JSONDecodeError.
 
-    The collector of garbage is told to wait: of a megabyte of brackets it would look at each of
-    half a million new lists many times over, for most of a second.
+    The garbage collector is paused: for a megabyte of brackets it would scan each of half a million
+    new lists many times, which takes most of a second.
     """
     paused = gc.isenabled()
     gc.disable()
@@ -61,33 +61,36 @@ def parse(body: bytes) -> Any:
 
 
 def read_message(body: bytes, *, source: MessageSource, bucket: str, sender: str = "") -> Message:
-    """Read a message; never raises, whatever it holds. The sender is by default the source."""
+    """Read a message of any content; never raises. The default sender is the source."""
     sender = sender or source
     try:
         reading = notifications.read(parse(body), bucket=bucket)
     except orjson.JSONDecodeError:
         return unreadable(body, source=source, sender=sender, fault="the body is not JSON")
-    except Exception:  # a bug of ours must cost neither the message nor those that come with it
+    except Exception:  # a bug of ours must not lose this message or the others of the batch
         log.exception("message cannot be read", source=source)
         return unreadable(body, source=source, sender=sender, fault="reading it fails: see the log")
     return Message(body=body, source=source, sender=sender, reading=reading)
 
 
 def unreadable(body: bytes, *, source: MessageSource, sender: str, fault: str) -> Message:
-    """Make a message of a body in which nothing can be read."""
+    """Build the message of a body that cannot be read."""
     reading = Reading(dialect=None, faults=[fault])
     return Message(body=body, source=source, sender=sender, reading=reading)
 
 
 def allow(allowance: Allowance, messages: Sequence[Message]) -> list[bool]:
-    """Tell which of the messages that cannot be used may be kept; ask once for each arrival."""
+    """Return for each message whether it may be kept as a dead letter; only faulty ones may be.
+
+    Each call spends from the allowance of the origin, so call it once for each arrival.
+    """
     kept = [bool(each.reading.faults) and allowance.spend(each.origin) for each in messages]
     NOT_KEPT.inc(sum(bool(each.reading.faults) for each in messages) - sum(kept))
     return kept
 
 
 def log_faults(throttle: Throttle, messages: Sequence[Message]) -> None:
-    """Log the messages that could not be used, in one line each: one may hold half a million."""
+    """Log one line for each unusable message; a single message may have half a million faults."""
     for message in messages:
         reading = message.reading
         if reading.faults:
@@ -104,11 +107,11 @@ async def record(
     settings: Settings,
     kept: Sequence[bool],
 ) -> Recorded:
-    """Have messages take effect, all or none; tells what changed and whom to wake.
+    """Record messages, all or none; return the changed ids and the wake-ups to publish.
 
-    `kept` says of each message whether it may become a dead letter if it cannot be used; if not,
-    it is only counted with one that is the same. Repeating it changes nothing but the count of
-    what cannot be used. Must not be called within a transaction of the caller's.
+    `kept` has one value for each message: whether it may become a dead letter if it is unusable. If
+    not, only the count of an identical dead letter is raised. May be repeated; that changes only
+    the counts of unusable messages. Must not be called within a transaction.
     """
     events = _events(messages)
     extras = any(message.reading.faults or _of_probe(message) for message in messages)
@@ -119,7 +122,7 @@ async def record(
         if any(kept):
             await dead_letters.lock(connection)
         new: set[str] = set()
-        # In one order: two transactions that keep the same messages must not deadlock.
+        # Sorted, so that two transactions that keep the same messages cannot deadlock.
         pairs = zip(messages, kept, strict=True)
         for message, may_be_kept in sorted(pairs, key=lambda pair: pair[0].body):
             reading = message.reading
@@ -141,10 +144,11 @@ async def record(
 
 
 def effects(messages: Sequence[Message], recorded: Recorded) -> list[dict[Effect, int]]:
-    """Count what became of each message's records, once `record` has committed them.
+    """Count the effects of each message's records, after `record` has committed them.
 
-    `recorded` changed a row, `no_effect` none; `ignored` is of no original of ours; `unreadable`
-    makes the message a dead letter. A change that several messages tell of is the first one's.
+    `recorded` changed a row and `no_effect` did not. `ignored` names no original of ours, and
+    `unreadable` makes the message a dead letter. If several messages report the same change, it
+    counts for the first of them.
     """
     if len(messages) == 1:
         return [_effects(messages[0].reading, len(recorded.changed))]
@@ -169,7 +173,7 @@ def _effects(reading: Reading, changed: int) -> dict[Effect, int]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replayed:
-    """What a dead letter says, read anew, and what of it is to be processed now."""
+    """The new reading of a dead letter, and the uploads to process now."""
 
     reading: Reading
     woken: list[WakeUp]
@@ -183,12 +187,11 @@ async def replay(
     publish_grace_s: float,
     dry_run: bool,
 ) -> Replayed | None:
-    """Have a dead letter take effect; None if there is no such letter.
+    """Read a dead letter again and record its events; None if there is no such letter.
 
-    `bucket` is ours. What is to be processed is left to the sweep after `publish_grace_s`.
-
-    It is removed once all of it can be read; else what can be takes effect, and it stays. With
-    `dry_run` everything is done and taken back. May be repeated.
+    `bucket` is the service's own. The sweep processes the recorded uploads after `publish_grace_s`
+    seconds. The letter is removed if all of it can be read; if only a part can, that part is
+    recorded and the letter stays. With `dry_run` all changes are rolled back. May be repeated.
     """
     transaction = connection.transaction()
     await transaction.start()

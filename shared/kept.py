@@ -1,8 +1,9 @@
-"""Connections that stay taken out of their pool between two statements.
+"""Keep connections out of their pool between statements, to save CPU.
 
-asyncpg makes a task, a timer and a future each time a connection goes back to its pool: that costs
-as much CPU as a short statement. So a connection is kept for the next statement, and goes back
-after KEPT_USES statements, KEPT_S seconds, any error, or as soon as anyone waits for the pool.
+asyncpg creates a task, a timer and a future each time a connection is released to its pool. That
+costs as much CPU as a short statement. So a connection is kept for the next statement. It is
+released after KEPT_USES statements, after KEPT_S seconds, after any error, or when a caller waits
+for the pool.
 """
 
 import asyncio
@@ -13,21 +14,22 @@ import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
 KEPT_USES = 100
-"""How many statements a connection serves until it goes back, so that the pool's own rules hold:
-it replaces connections after 50,000 statements and closes those that are idle for five minutes."""
+"""The statements that a connection serves before it is released. It must be released at times,
+because the pool replaces a connection after 50,000 statements and closes it after five idle
+minutes."""
 
 KEPT_S = 1.0
 
 TIMEOUT_S = 2.0
-"""How long a connection may take to be ready, and to go back."""
+"""The time limit for acquiring a connection, and for releasing it."""
 
 Taken: TypeAlias = "PoolConnectionProxy[asyncpg.Record]"
 
 
 class Lease:
-    """A connection that is out of its pool, and until when it may stay out.
+    """A connection that is out of its pool, and the time `ends` until which it may stay out.
 
-    `epoch` is that of Kept when it was asked for.
+    `ends` is in monotonic seconds. `epoch` is the epoch of Kept when the connection was requested.
     """
 
     __slots__ = ("connection", "ends", "epoch", "uses")
@@ -40,10 +42,10 @@ class Lease:
 
 
 class Kept:
-    """Takes connections of one pool and gives them back, with as little work as can be.
+    """Takes connections from one pool and releases them, at the lowest cost.
 
-    Each one that is taken must go to `keep` after success (and, if that is refused, to
-    `give_back`), or to `give_back` after an error.
+    After success, pass each taken connection to `keep`, and to `give_back` if `keep` returns False.
+    After an error, pass it to `give_back`.
     """
 
     def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]") -> None:
@@ -56,26 +58,27 @@ class Kept:
         self._returning: set[asyncio.Task[None]] = set()
 
     def take_kept(self) -> Lease | None:
-        """Take a connection that waits here; None if there is none."""
+        """Take a connection that is kept here; None if there is none."""
         while self._free:
             lease = self._free.pop()
             if _is_open(lease.connection):
-                return lease  # one that has ended is back in its pool already
+                return lease  # a closed one is back in its pool already
         return None
 
     async def take(self) -> Lease:
-        """Take one out of the pool. Raises what asyncpg raises, TimeoutError after 2 s."""
+        """Take a connection from the pool. Raises asyncpg's errors, and TimeoutError after 2 s."""
         self._waiting += 1
         epoch = self._epoch
         try:
-            # A timer costs more than taking an idle connection, for which nobody waits.
+            # Without a timer if a connection is idle: there is no wait, and a timer costs more
+            # than taking the connection.
             waits = None if self._pool.get_idle_size() else TIMEOUT_S
             return Lease(await self._pool.acquire(timeout=waits), epoch)
         finally:
             self._waiting -= 1
 
     def keep(self, lease: Lease) -> bool:
-        """Keep a connection for the next statement; False if it has to go back."""
+        """Keep a connection for the next statement; False if it must be released instead."""
         lease.uses += 1
         if (
             self._waiting
@@ -92,31 +95,31 @@ class Kept:
         return True
 
     async def give_back(self, lease: Lease) -> None:
-        """Give a connection back to the pool, which mends or closes it if it has to."""
+        """Release a connection to the pool, which resets or closes it if necessary."""
         await self._pool.release(lease.connection, timeout=TIMEOUT_S)
 
     async def give_all_back(self) -> None:
-        """Give back every connection that waits here; may be repeated."""
+        """Release all connections that are kept here; may be repeated."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         free, self._free = self._free, []
-        # Also where one cannot be given back: those that are forgotten would be lost to the pool.
+        # Exceptions are collected: if one release fails, the others must still reach the pool.
         returning = [self.give_back(lease) for lease in free]
         await asyncio.gather(*returning, *self._returning, return_exceptions=True)
 
     async def renew(self) -> None:
-        """Serve further statements over new connections only; may be repeated.
+        """Use only new connections for further statements; may be repeated.
 
-        Connections that are in use now go back to the pool, which closes them, after their
-        statement.
+        Connections that are in use now are released after their statement, and the pool closes
+        them.
         """
         self._epoch += 1
         await self._pool.expire_connections()
         await self.give_all_back()
 
     async def close(self) -> None:
-        """Keep nothing from now on; may be repeated."""
+        """Release all connections and keep none from now on; may be repeated."""
         self._closed = True
         await self.give_all_back()
 
@@ -133,11 +136,11 @@ class Kept:
     def _returned(self, task: "asyncio.Task[None]") -> None:
         self._returning.discard(task)
         if not task.cancelled():
-            task.exception()  # marks it as retrieved: the pool has ended the connection
+            task.exception()  # marks it as retrieved; the pool has closed the connection
 
 
 def _is_open(connection: Taken) -> bool:
     try:
         return not connection.is_closed()
-    except asyncpg.InterfaceError:  # the pool has taken it out of our hands, since it ended
+    except asyncpg.InterfaceError:  # the pool took the connection back because it was closed
         return False

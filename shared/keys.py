@@ -1,4 +1,4 @@
-"""Keys: where an attachment's objects lie in the bucket, and whose object a key names."""
+"""Build the keys of an attachment's objects in the bucket, and parse keys."""
 
 import re
 import unicodedata
@@ -7,7 +7,7 @@ PREFIX = "attachments/files/"
 MAX_FILE_NAME_BYTES = 180
 MAX_ID = 2**63 - 1
 THUMBNAIL_EXTENSIONS = ("png", "jpg")
-"""The extensions of thumbnails whose format is not the original's."""
+"""The extensions of thumbnails whose format differs from the original's."""
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 _KEY = re.compile(
@@ -17,17 +17,18 @@ _KEY = re.compile(
 
 
 def partition(attachment_id: int) -> str:
-    """Write an id as at least nine digits in groups of three: 4 → `000/000/004`."""
+    """Format an id as at least nine digits in groups of three: 4 → `000/000/004`."""
     digits = str(attachment_id)
     digits = digits.zfill(max(9, -(-len(digits) // 3) * 3))
     return "/".join(digits[start : start + 3] for start in range(0, len(digits), 3))
 
 
 def safe_file_name(name: str) -> str:
-    """Make a file name that no store, decode rule or shell can read in two ways.
+    """Build a file name that every store, decode rule and shell reads in the same way.
 
     The result has only `[A-Za-z0-9._-]`, starts with a letter, a digit or `_`, has at most 180
-    bytes and keeps the extension. Accents are dropped, other characters become `_`.
+    bytes, and keeps an extension of up to 20 characters. Accents are dropped; other characters
+    become `_`.
     """
     decomposed = unicodedata.normalize("NFKD", name)
     plain = "".join(each for each in decomposed if not unicodedata.combining(each))
@@ -43,12 +44,12 @@ def safe_file_name(name: str) -> str:
 
 
 def original_key(attachment_id: int, name: str) -> str:
-    """Give the key of the client's object for an attachment of that name."""
+    """Return the key of the original of an attachment with that name."""
     return f"{PREFIX}{partition(attachment_id)}/original/{safe_file_name(name)}"
 
 
 def thumbnail_key(original: str, extension: str | None = None) -> str:
-    """Give the thumbnail's key beside an original's; `extension` only where formats differ."""
+    """Return the thumbnail's key for an original's key; give `extension` only if formats differ."""
     folder, file_name = original.rsplit("/original/", 1)
     if extension is not None:
         stem, dot, _ = file_name.rpartition(".")
@@ -57,14 +58,15 @@ def thumbnail_key(original: str, extension: str | None = None) -> str:
 
 
 def thumbnail_keys(original: str) -> set[str]:
-    """Give every key under which a thumbnail of an original may ever have been stored."""
+    """Return every key under which a thumbnail of an original may have been stored."""
     return {thumbnail_key(original, extension) for extension in (None, *THUMBNAIL_EXTENSIONS)}
 
 
 def parse_key(key: str) -> tuple[int, str] | None:
-    """Tell the id and style (`original` or `thumb`) that a key names; None if it is not ours.
+    """Return the id and the style (`original` or `thumb`) in a key; None if it is not ours.
 
-    Only the one spelling that `original_key` writes is ours: no store reads it as another key.
+    Only the exact spelling that `original_key` builds is accepted, because no store reads it as
+    another key.
     """
     match = _KEY.fullmatch(key)
     if match is None:

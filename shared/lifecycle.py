@@ -1,20 +1,20 @@
-"""The life of an attachment in guarded statements: uploads recorded, claimed, finished, purged.
+"""The guarded statements that change an attachment's state: record, claim, finish, purge.
 
     pending ──event / PATCH / sweep──▶ uploaded ──claim──▶ processing ──▶ ready
        │                                  ▲                    ├──▶ rejected
        └─policy over, no object─▶ expired │                    ├──▶ failed
                                           └────────────────────┴──▶ uploaded
 
-`revision` counts what was recorded about the object. A claim is named by the revision that it
-was made for (`claimed_revision`) and by `attempt`, which counts the claims of that revision; every
-later write names both, so that a worker that lost its claim changes nothing. It names the
-organization too: after rows were lost, the same id may be claimed for another one. While one worker
-holds an attachment no other can claim it: a newer upload only raises `revision`, and the holder
-finds that out when it renews or finishes. So no two ever write the same thumbnail at one time.
+`revision` counts the changes recorded about the object. A claim is identified by its revision
+(`claimed_revision`) and by `attempt`, which counts the claims of that revision. Every write under a
+claim checks both, so that a worker that lost its claim changes nothing. It checks the organization
+too: after rows were lost, the same id may be claimed for another organization. While a worker holds
+an attachment, no other worker can claim it: a newer upload only raises `revision`, and the holder
+notices that when it renews or finishes. So two workers never write the same thumbnail at once.
 
-`due_at` is when the sweep (see `shared.due`) must look at a row, whatever its state: the end of a
-lease, the time of the next attempt, of the next question to the store, of the purge. Only the
-database's clock decides.
+`due_at` is when the sweep (see `shared.due`) must look at a row, in every state: at the end of a
+lease, or when the next attempt, the next check of the store or the purge is due. Only the
+database's clock is compared with it.
 
 The file is long so that a reader can compare the statements, which must agree.
 """
@@ -30,15 +30,15 @@ from shared.reasons import ReasonCode
 from shared.rows import FromRow
 from shared.states import EndState, State
 
-# When the store is asked for the last time whether the object has changed: an overwrite under
-# the same policy may have come with no event. Nothing is due after that. In NEXT_CHECK $5 is the
-# time to the next check, in seconds.
+# LAST_CHECK is when the store is asked for the last time whether the object has changed, because
+# the event of an overwrite under the same policy may have been lost. Nothing is due after that.
+# In NEXT_CHECK, $5 is the number of seconds to the next check.
 ALIVE = f"(a.policy_expires_at + interval '{CHECK_MARGIN}' > now())"
 LAST_CHECK = f"CASE WHEN {ALIVE} THEN a.policy_expires_at + interval '{CHECK_MARGIN}' END"
 NEXT_CHECK = f"""least(now() + $5 * interval '1 second',
                         a.policy_expires_at + interval '{CHECK_MARGIN}')"""
-# Of an object that is gone nothing is true any more. What a client declared of one that has not
-# come yet stays.
+# When the object is gone, clear what was measured. If no object was ever seen (etag is null), keep
+# what the client declared.
 _NO_FACTS = ", ".join(
     f"{name} = CASE WHEN a.etag IS NULL THEN a.{name} END"
     for name in (
@@ -46,36 +46,36 @@ _NO_FACTS = ", ".join(
     )
 )  # fmt: skip
 COPY_ATTEMPTS = 1000
-"""`copy_attempt` is a multiple of it while nobody has tried the copy: see `shared.copies`."""
+"""`copy_attempt` is a multiple of this while nobody has tried the copy: see `shared.copies`."""
 
 
 def unless_copied(due_at: str) -> str:
-    """Write `due_at` for a row whose processing or check ends, in SQL.
+    """Return the SQL for `due_at` of a row whose processing or check ends; `due_at` is SQL too.
 
-    Due at once is what is still to be copied to the attachment's key. Once that copy is claimed,
-    the time stays: it is the end of a lease.
+    A row with a copy that nobody has claimed is due at once. If the copy is claimed, its `due_at`
+    stays: it is the end of the lease.
     """
     return f"""CASE WHEN a.copy_key IS NULL THEN {due_at}
                     WHEN a.copy_attempt % {COPY_ATTEMPTS} = 0 THEN now() ELSE a.due_at END"""
 
 
-# Addresses of files carry uploaded_at as whole seconds: two uploads in one second must differ.
+# File addresses contain uploaded_at in whole seconds, so two uploads must not share a second.
 _NEXT_STAMP = "greatest(now(), date_trunc('second', a.uploaded_at) + interval '1 second')"
 ACTIVE = "a.state IN ('uploaded', 'processing')"
 _VAGUE = "(event.etag IS NULL AND event.sequencer IS NULL)"
-# What cannot be judged from the event alone: the store is asked, and nothing is assumed.
+# An event that does not say enough by itself: ask the store, and assume nothing.
 _ASK = f"(event.removed OR ({_VAGUE} AND a.state IN ('processing', 'ready', 'rejected')))"
 
 
 def _padded(sequencer: str) -> str:
-    # S3: sequencers of one key compare as text once the shorter is padded with zeros.
+    # S3 documentation: sequencers of one key compare as text, the shorter padded with zeros.
     width = "greatest(length(event.sequencer), length(a.sequencer))"
     return f"rpad({sequencer}, {width}, '0') COLLATE \"C\""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WakeUp(FromRow):
-    """What a task needs to be told: which attachment, and of which revision."""
+    """The message that starts a task: the attachment's id, and the revision to process."""
 
     attachment_id: int
     organization_id: int
@@ -84,10 +84,11 @@ class WakeUp(FromRow):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recorded:
-    """What events came to: the attachments that they changed, and those to be processed now.
+    """The result of recording events.
 
-    `changed` are ids; among them are also those of which the store will be asked, and those whose
-    worker must look again before it finishes.
+    `changed` are the ids of all rows that were changed. This includes rows for which the store
+    will be asked, and rows whose worker must check the object again before it finishes. `woken` are
+    the wake-ups to publish now.
     """
 
     changed: list[int]
@@ -97,11 +98,12 @@ class Recorded:
 async def record_uploads(
     connection: Connection, events: Sequence[UploadEvent], *, publish_grace_s: float
 ) -> Recorded:
-    """Record what events say, in one statement; tell what changed and whom to wake.
+    """Record events in one statement; return the changed ids and the wake-ups to publish.
 
-    Repeating it changes nothing. An event that is older by its sequencer, or that tells of the
-    object we know, has no effect. One that tells neither etag nor sequencer of an attachment that
-    is done, or that tells of a removal, makes the sweep ask the store at once.
+    May be repeated: the second time changes nothing. An event with an older sequencer, or about the
+    object that the row already describes, has no effect. The sweep asks the store at once after an
+    event of a removal, and after an event without etag and sequencer about a finished attachment.
+    `publish_grace_s` is how many seconds the sweep leaves a new upload to its wake-up.
     """
     named = [
         (event, key[0])
@@ -155,21 +157,21 @@ async def record_uploads(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """The right to process one revision of an attachment, until the lease is over."""
+    """The right to process one revision of an attachment until the lease ends."""
 
     attachment: Attachment
 
     @property
     def fence(self) -> tuple[int, int, int]:
-        """What every write under this claim names: id, claimed revision, attempt."""
+        """The id, claimed revision and attempt, which every write under this claim must match."""
         row = self.attachment
         return row.id, row.claimed_revision, row.attempt
 
 
 def held(place: int) -> str:
-    """Write the condition that a claim still holds: $1 to $3 are its fence.
+    """Return the SQL condition that a claim still holds; $1 to $3 are its fence.
 
-    `place` is the number of the parameter that has the organization's id.
+    `place` is the number of the parameter for the organization's id.
     """
     return f"""a.id = $1 AND a.claimed_revision = $2 AND a.attempt = $3
             AND a.state = 'processing' AND a.deleted_at IS NULL AND a.organization_id = ${place}"""
@@ -178,9 +180,10 @@ def held(place: int) -> str:
 async def claim(
     connection: Connection, attachment_id: int, revision: int, *, lease_s: float
 ) -> Claim | None:
-    """Claim an upload that no one has tried yet; None if it is taken, done, newer or deleted.
+    """Claim the first attempt at a revision of an upload, for `lease_s` seconds.
 
-    Later attempts belong to the sweep alone: they wait for their time.
+    Returns None if the revision is claimed already, done, replaced by a newer one or deleted. Later
+    attempts are claimed by the sweep alone, because they must wait until they are due.
     """
     row = await connection.fetchrow(
         f"""
@@ -199,10 +202,10 @@ async def claim(
 async def renew(
     connection: Connection, claims: Iterable[Claim], *, lease_s: float
 ) -> dict[int, int]:
-    """Lengthen the leases of many claims in one statement.
+    """Extend the leases of many claims in one statement, to `lease_s` seconds from now.
 
-    Returns the current revision by id of every claim that still holds. One that is missing is
-    lost; one whose revision has risen works on an object that has been replaced.
+    Returns the current revision by id for every claim that still holds. If an id is missing, its
+    claim is lost. If its revision has risen, its object has been replaced.
     """
     claims = list(claims)
     fences = [item.fence for item in claims]
@@ -228,10 +231,10 @@ async def renew(
 async def announce_thumbnail(
     connection: Connection, claimed: Claim, thumbnail_name: str, *, lease_s: float
 ) -> bool:
-    """Note under which name a thumbnail is about to be stored, and renew the lease.
+    """Record the name of a thumbnail that is about to be stored, and renew the lease.
 
-    Noted before it is written, so that whatever happens then the object can be found and removed.
-    False if the claim is lost: then nothing may be written.
+    The name is recorded before the object is written, so that a crash leaves no object that nobody
+    can find and remove. Returns False if the claim is lost; the thumbnail must not be stored then.
     """
     status = await connection.execute(
         f"""
@@ -247,9 +250,10 @@ async def announce_thumbnail(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What came out of one object: its end state and what was measured of it.
+    """The result of processing one object: the end state, and what was measured.
 
-    `etag` and `version_id` name the object that was read.
+    `etag` and `version_id` identify the object that was read. The other fields mean what they mean
+    in `Attachment`.
     """
 
     state: EndState
@@ -280,12 +284,12 @@ async def finish(
     revision: int,
     next_check_s: float,
 ) -> bool:
-    """Write the outcome under the claim, if `revision` is still the current one.
+    """Write the outcome under the claim if `revision` is still current.
 
-    The store is asked once more soon, and once when the policy is over: clients that try again
-    overwrite within moments, and the event of that may be lost. False when the claim is lost, a
-    newer upload has been recorded, or a thumbnail would be promised that another worker may have
-    spoiled since; nothing has changed then.
+    The store is checked once more after `next_check_s`, and once when the policy has ended: a
+    client that retries overwrites its object within moments, and the event of that may be lost.
+    Returns False, with nothing changed, if the claim is lost, a newer upload has been recorded, or
+    another worker may have spoiled the thumbnail of this outcome.
     """
     status = await connection.execute(
         f"""
@@ -322,10 +326,10 @@ async def release(
     reason: ReasonCode | None = None,
     counted: bool = True,
 ) -> int | None:
-    """Give a claim back: `uploaded` again, due after `delay_s`, or at once if it is a newer upload.
+    """Release a claim: the row is `uploaded` again and due after `delay_s` seconds.
 
-    Unless `counted`, it is as if the attempt had not been made. Returns the current revision;
-    None if the claim is lost already, and nothing has changed.
+    It is due at once if a newer upload has been recorded. If `counted` is false, the attempt is not
+    counted. Returns the current revision; None, with nothing changed, if the claim is lost.
     """
     revision = await connection.fetchval(
         f"""
@@ -344,11 +348,11 @@ async def release(
 async def mark_missing(
     connection: Connection, claimed: Claim, *, revision: int, next_check_s: float
 ) -> State | None:
-    """Write down under the claim that there is no object; returns the new state.
+    """Record, under the claim, that there is no object; return the new state.
 
-    `pending` again where only a vague hint said that there was one and the policy lives on, else
-    `failed` with `missing`; in both cases the store is asked again while the policy lives. None
-    if the claim is lost or a newer upload has been recorded.
+    The state is `pending` again if no etag was ever recorded and the policy still allows uploads,
+    else `failed` with `missing`. In both cases the store is asked again while the policy lasts.
+    Returns None if the claim is lost or a newer upload has been recorded; nothing has changed then.
     """
     state: State | None = await connection.fetchval(
         f"""
@@ -369,11 +373,12 @@ async def mark_missing(
 
 
 async def process_again(connection: Connection, attachment_id: int) -> bool:
-    """Ask for one more round over an upload whose thumbnail may have been spoiled.
+    """Have an upload processed again because its thumbnail may be spoiled.
 
-    Called by a worker that wrote or removed a thumbnail and then found its claim lost. Whoever
-    holds the attachment now must store its thumbnail again before it can finish. What promises no
-    thumbnail is left alone, lest an upload that stalls every worker be tried for ever.
+    A worker calls this after it wrote or removed a thumbnail and then found its claim lost. The
+    worker that holds the attachment now must store its thumbnail again before it can finish. A row
+    that has no thumbnail and is not being processed is left alone: otherwise an upload that stalls
+    every worker would be retried without end. Returns whether the row was changed.
     """
     status = await connection.execute(
         """
@@ -398,10 +403,10 @@ _AFTER_MISSING = f"""CASE WHEN {ALIVE} THEN {NEXT_CHECK}
 async def settle_missing(
     connection: Connection, seen: Attachment, *, next_check_s: float
 ) -> State | None:
-    """Write down that the store has no object, if nothing happened since `seen` was read.
+    """Record that the store has no object, if the row is unchanged since `seen` was read.
 
-    `pending` waits on while its policy lives and is `expired` after; what had an object is
-    `failed`. Returns the new state; None if the row has moved.
+    A `pending` row stays so while its policy lasts, and then becomes `expired`. A row that is
+    ready, rejected or failed becomes `failed`. Returns the new state; None if the row has changed.
     """
     state: State | None = await connection.fetchval(
         f"""
@@ -421,7 +426,10 @@ async def settle_missing(
 
 
 async def settle_unchanged(connection: Connection, seen: Attachment) -> None:
-    """Write down that the store still has the object that the row describes."""
+    """Record that the store still has the object of the row, if the row is unchanged.
+
+    Sets the time of the last check. May be repeated.
+    """
     await connection.execute(
         f"""
         UPDATE attachments AS a SET due_at = {unless_copied(LAST_CHECK)}
@@ -432,10 +440,11 @@ async def settle_unchanged(connection: Connection, seen: Attachment) -> None:
 
 
 async def put_off(connection: Connection, seen: Attachment, *, delay_s: float) -> bool:
-    """Look at a row later, if nothing happened since `seen` was taken from the sweep.
+    """Make a row due after `delay_s` seconds, if it is unchanged since the sweep took `seen`.
 
-    `attempt` counts how often, on top of the claims before. That is safe: a row that is deleted, or
-    neither uploaded nor processing, has no claim to fence, and the next claim has a new revision.
+    `attempt` counts the delays in addition to earlier claims. That is safe: only a row that is
+    deleted, or neither uploaded nor processing, is changed. Such a row has no claim to fence, and
+    its next claim has a new revision. Returns whether the row was changed.
     """
     status = await connection.execute(
         f"""
@@ -451,7 +460,7 @@ async def put_off(connection: Connection, seen: Attachment, *, delay_s: float) -
 
 
 async def row_age_s(connection: Connection, attachment_id: int) -> float | None:
-    """Tell how many seconds ago a row was created, by the database's clock; None without a row."""
+    """Return the age of a row in seconds, by the database's clock; None if there is no row."""
     age_s = await connection.fetchval(
         "SELECT extract(epoch FROM now() - a.created_at)::float8 FROM attachments AS a"
         " WHERE a.id = $1",
@@ -461,7 +470,7 @@ async def row_age_s(connection: Connection, attachment_id: int) -> float | None:
 
 
 async def settle_purged(connection: Connection, attachment_id: int) -> None:
-    """Write down that a deleted attachment's objects are gone."""
+    """Record that the objects of a deleted attachment are removed. May be repeated."""
     await connection.execute(
         "UPDATE attachments AS a SET due_at = NULL, thumbnail_name = NULL, resized = false"
         " WHERE a.id = $1 AND a.deleted_at IS NOT NULL",
@@ -470,9 +479,10 @@ async def settle_purged(connection: Connection, attachment_id: int) -> None:
 
 
 async def retry(connection: Connection, ids: Sequence[int]) -> list[WakeUp]:
-    """Send failed and rejected attachments, and ready ones with a reason, through processing again.
+    """Have failed and rejected attachments, and ready ones with a reason, processed again.
 
-    Safe on anything: others, also those that are deleted or being processed, are left as they are.
+    Returns the wake-ups to publish. Every other id, including those of deleted attachments and of
+    those being processed, is ignored.
     """
     rows = await connection.fetch(
         """

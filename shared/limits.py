@@ -1,25 +1,25 @@
-"""Limits that a client sets for one attachment: less than the service allows."""
+"""Limits that a client sets for one attachment, within those of the service."""
 
 import re
 from collections.abc import Iterable
 
 from shared.content_types import essence
 
-# RFC 6838, section 4.2: the restricted names of a type and a subtype. "*" is not one of their
-# characters, so "*/*" is no pattern; it would allow everything.
+# RFC 6838, section 4.2: the restricted names of a type and a subtype. "*" is not among their
+# characters, so "*/*", which would allow everything, is no pattern.
 _NAME = r"[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}"
 _PATTERN = re.compile(rf"{_NAME}/(?:{_NAME}|\*)", re.ASCII)
 
 
 def is_pattern(text: str) -> bool:
-    """Whether it is `type/subtype` or `type/*`, without parameters."""
+    """Return whether a text is `type/subtype` or `type/*`, without parameters."""
     return _PATTERN.fullmatch(text) is not None
 
 
 def allows(patterns: Iterable[str], content_type: str) -> bool:
-    """Whether a content type is one of some patterns; case and parameters are ignored.
+    """Return whether a content type matches one of the patterns; ignore case and parameters.
 
-    `image/*` is every type that begins with `image/`, so `image/svg+xml` too.
+    `image/*` matches every type that begins with `image/`, including `image/svg+xml`.
     """
     name = essence(content_type)
     family = f"{name.partition('/')[0]}/*"

@@ -16,30 +16,31 @@ from shared.lifecycle import WakeUp
 from shared.log import get_logger
 
 MAX_WAITING = 10_000
-"""Wake-ups that wait to be published while the broker is away; more are left to the sweep."""
+"""The most wake-ups that wait while the broker is away; further ones are left to the sweep."""
 
 MAX_BATCH = 200
 PAUSE_S = 0.02
-"""So many wake-ups are published in one round trip, and so long is waited before the next: under
-load many share the cost of one, and the thread leaves the processor to the event loop. The first
-after a quiet time waits for nothing."""
+"""One round trip publishes up to MAX_BATCH wake-ups, and the thread pauses PAUSE_S seconds before
+the next. So under load many wake-ups share one round trip, and the thread leaves the processor to
+the event loop. The first wake-up after a quiet time does not wait."""
 
 PAUSE_AWAY_S = 0.1
-"""How long is waited after a failure: a dead broker is asked ten times a second, not thousands."""
+"""The pause after a failure, so that a dead broker gets ten requests a second, not thousands."""
 
 MAX_QUEUED = 10_000
 LOOK_EVERY_S = 1.0
 """A queue of MAX_QUEUED messages takes no more, so the broker's memory is bounded when no worker
-runs; the sweep finds those uploads. The length is asked for every LOOK_EVERY_S."""
+runs; the sweep finds those uploads. The length is read every LOOK_EVERY_S seconds."""
 
 log = get_logger(__name__)
 
 
 class TaskMessage:
-    """The message of a wake-up, byte for byte what Celery and kombu would put into Redis.
+    """Builds the message of a wake-up exactly as Celery and kombu would put it into Redis.
 
-    Sending a task costs them some 300 µs, more than the rest of an event. So they make one, in
-    kombu's own memory instead of a broker, and of every further one only the ids are filled in.
+    Sending a task through Celery costs about 300 µs, more than the rest of an event. So Celery
+    sends one task through kombu's memory transport. That message becomes a template, and only the
+    ids are filled in for each wake-up.
     """
 
     def __init__(self) -> None:
@@ -53,7 +54,7 @@ class TaskMessage:
                 headers={ORGANIZATION: "<organization>"},
             )
             channel: Any = connection.default_channel
-            # private in kombu: the public way would decode the message
+            # Private in kombu: the public method would decode the message.
             message = channel._get(queue_name(0))
         app.close()
         body = b64decode(message["body"]).decode()
@@ -63,12 +64,12 @@ class TaskMessage:
         message["properties"]["delivery_info"]["routing_key"] = "<queue>"
         self._message = _template(json.dumps(message))
         self._body = _template(body.replace("[0, 0]", "[<arguments>]", 1))
-        # Like the random ids of UUID version 4, but for the end, which counts.
+        # A random UUID (version 4) without its last part, which is a counter here.
         self._id = str(uuid4())[:-12]
         self._count = 0
 
     def fill(self, wake_up: WakeUp) -> str:
-        """Write the message of a wake-up. Not to be called from several threads at once."""
+        """Return the message of a wake-up as JSON. Must be called from one thread at a time."""
         self._count += 1
         arguments = {"arguments": f"{wake_up.attachment_id}, {wake_up.revision}"}
         return self._message % {
@@ -81,18 +82,19 @@ class TaskMessage:
 
 
 def _template(text: str) -> str:
-    """Make a text into one for `%`, to be filled where it says `<name>`."""
+    """Turn a text into a template for `%`, in which each `<name>` is a field."""
     return re.sub(r"<([a-z]+)>", r"%(\1)s", text.replace("%", "%%"))
 
 
 class Publisher:
-    """Publishes wake-ups from a thread of its own; the caller never waits and never fails.
+    """Publishes wake-ups from its own thread, so that the caller never waits and never fails.
 
-    `place` is the broker's address for people. `dropped` counts what was left to the sweep.
+    `place` is the broker's address without secrets. `dropped` counts the wake-ups that were left
+    to the sweep.
     """
 
     def __init__(self, broker_url: str, prefix: str | None) -> None:
-        """Publish under a prefix; where that is None nothing is published before `use`."""
+        """Start the thread. If `prefix` is None, nothing is published before `use` is called."""
         self._broker_url = broker_url
         self.place = place_of(broker_url)
         self._prefix = prefix
@@ -109,11 +111,11 @@ class Publisher:
 
     @property
     def left_to_sweep(self) -> str:
-        """What an operator is told where wake-ups were dropped."""
+        """The message for an operator if wake-ups were dropped."""
         return f"the broker is away; the next sweep of a worker takes them up ({self.place})"
 
     def publish(self, wake_up: WakeUp) -> None:
-        """Have a wake-up published soon; where too many wait it is left to the sweep."""
+        """Queue a wake-up to be published; if MAX_WAITING wait already, leave it to the sweep."""
         with self._wake:
             if len(self._waiting) >= MAX_WAITING:
                 self.dropped += 1
@@ -122,13 +124,13 @@ class Publisher:
             self._wake.notify()
 
     def use(self, prefix: str) -> None:
-        """Say what the queues' keys begin with, and have published what waits."""
+        """Set the prefix of the queues' keys, and publish the wake-ups that wait."""
         with self._wake:
             self._prefix = prefix
             self._wake.notify()
 
     def close(self, timeout_s: float = 2.0) -> None:
-        """Publish what waits, for no longer than the time limit."""
+        """Publish the wake-ups that wait, then stop; return after `timeout_s` seconds at most."""
         self._closing.set()
         with self._wake:
             self._wake.notify()
@@ -138,7 +140,7 @@ class Publisher:
         while batch := self._take():
             try:
                 left_out = self._push(batch)
-            except Exception as error:  # whatever the broker's client raises, the sweep covers it
+            except Exception as error:  # any error of the broker's client: the sweep takes over
                 with self._wake:
                     self.dropped += len(batch)
                     if self._closing.is_set():
@@ -159,7 +161,7 @@ class Publisher:
             self._closing.wait(PAUSE_S)
 
     def _take(self) -> list[WakeUp]:
-        """Wait for wake-ups; none when it is closing and all are taken."""
+        """Wait for wake-ups and take a batch; empty if closing and all are taken."""
         with self._wake:
             while not self._closing.is_set() and not (self._waiting and self._prefix is not None):
                 self._wake.wait()
@@ -169,7 +171,7 @@ class Publisher:
             return [self._waiting.popleft() for _ in range(min(len(self._waiting), MAX_BATCH))]
 
     def _push(self, batch: list[WakeUp]) -> int:
-        """Put a batch into its queues; returns how many found theirs full."""
+        """Push a batch into its queues; return how many were dropped because theirs was full."""
         if self._client is None:
             self._client = self._connect()
         queues: defaultdict[str, list[WakeUp]] = defaultdict(list)
@@ -189,14 +191,14 @@ class Publisher:
         return len(batch) - sum(len(messages) for messages in pushed.values())
 
     def _connect(self) -> Any:
-        """Make the client that kombu would publish through; it connects again by itself."""
+        """Create the Redis client that kombu would use; it reconnects by itself."""
         app = make_celery(self._broker_url, self._prefix or "")
         transport: Any = app.connection_for_write().transport
         with transport.create_channel(transport).conn_or_acquire() as client:
             return client
 
     def _look(self, queues: Iterable[str]) -> None:
-        """Learn how long the queues are, where that is not known or was not lately."""
+        """Read the lengths of queues whose length is unknown or older than LOOK_EVERY_S."""
         since = time.monotonic() - LOOK_EVERY_S
         unknown = [queue for queue in queues if self._lengths.get(queue, (since, 0))[0] <= since]
         if unknown:

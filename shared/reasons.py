@@ -1,7 +1,7 @@
-"""The stable codes that say why an attachment is `rejected` or `failed`, or what is amiss with it.
+"""The stable codes for why an attachment is `rejected` or `failed`, or what is wrong with its file.
 
-Final ones are the file's doing and are never tried again; the others were tried again until the
-attempts were used up. `attachments retry` takes up whatever has a reason.
+A final code is caused by the file and is never retried. The others were retried until the attempts
+were used up. `attachments retry` processes every attachment that has a reason again.
 """
 
 from dataclasses import dataclass
@@ -11,13 +11,13 @@ RejectedCode = Literal["too_large", "reserved_type", "type_not_allowed"]
 """Why a file may not be kept."""
 
 FileCode = Literal["damaged", "too_expensive", "encrypted", "unsupported"]
-"""What a decoder may say of a file."""
+"""The faults of a file that a decoder may report."""
 
 DecoderCode = Literal["decoder_died", "decoder_stalled", "decoder_fault"]
 """How a decoder or the libmagic process failed."""
 
 UndecodableCode = Literal[FileCode, "decoder_died"]
-"""Why a file that is kept has no thumbnail, or not the whole of it."""
+"""Why a file that is kept has no thumbnail, or an incomplete one."""
 
 CopyCode = Literal["source_missing", "copy_failed"]
 """Why a copy could not be made."""
@@ -34,12 +34,12 @@ ReasonCode = Literal[
     "attempts_used_up",
     "internal_error",
 ]
-"""What this release writes. A row may have a code of another release that runs meanwhile."""
+"""The codes that this release writes. A row may have a code of another release."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """A sentence for people, shown in `meta.reason.detail`, and whether it is `final`."""
+    """The sentence for people, shown in `meta.reason.detail`, and whether the code is `final`."""
 
     sentence: str
     final: bool
@@ -58,13 +58,13 @@ REASONS: Final[dict[ReasonCode, Reason]] = {
     "too_large": _final("The object is larger than an upload may be."),
     "reserved_type": _final("Files of this type are not accepted."),
     "type_not_allowed": _final("The client that created the attachment does not allow this type."),
-    # The file is kept, and `ready`. Only a damaged one can have a thumbnail all the same.
+    # The file is kept, and `ready`. Of these, only a damaged file can have a thumbnail.
     "damaged": _final("The file is damaged or incomplete; its thumbnail, if any, shows the rest."),
     "too_expensive": _final("The file would take too much time or memory to decode."),
     "encrypted": _final("The document is encrypted, so it has no thumbnail."),
     "unsupported": _final("The file is of a variant that is not decoded, so it has no thumbnail."),
     "decoder_died": _tried_again("The decoder died of this file in every attempt."),
-    # Ours, after all attempts: `failed`.
+    # A fault of the service or the store, after all attempts: `failed`.
     "missing": _tried_again("The object is no longer in the store."),
     "store_unavailable": _tried_again("The store could not be reached in any of the attempts."),
     "store_refused": _tried_again("The store refused access to the object."),
@@ -82,9 +82,9 @@ _SENTENCES: Final[dict[str, str]] = {code: each.sentence for code, each in REASO
 UNDECODABLE: Final[frozenset[FileCode]] = frozenset(get_args(FileCode))
 
 NO_OBJECT: Final[frozenset[ReasonCode]] = frozenset({"missing", *get_args(CopyCode)})
-"""Reasons of a `failed` attachment that has no object: none was found, or none was copied."""
+"""The reasons of a `failed` attachment without an object: it is missing, or its copy failed."""
 
 
 def sentence(code: str) -> str:
-    """Give the sentence of a code; of one that an older release wrote, the code itself."""
+    """Return the sentence of a code, or the code itself if this release does not know it."""
     return _SENTENCES.get(code, code)

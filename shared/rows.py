@@ -1,4 +1,4 @@
-"""The one way from a row of the database to a record."""
+"""Build records from database rows."""
 
 from dataclasses import fields
 from operator import itemgetter
@@ -8,15 +8,15 @@ import asyncpg
 
 
 class FromRow:
-    """A dataclass whose fields are columns of the same names."""
+    """Base of dataclasses whose fields have the names of columns."""
 
     __slots__ = ()
     NOT_COLUMNS: ClassVar[frozenset[str]] = frozenset()
-    """Fields that a row does not have."""
+    """Fields without a column."""
 
     @classmethod
     def from_row(cls, row: asyncpg.Record) -> Self:
-        """Make the record of a row. Raises KeyError if a column is missing; more are ignored."""
+        """Build the record of a row; ignore other columns. Raises KeyError if one is missing."""
         names = columns_of(cls)
         return cls(**dict(zip(names, itemgetter(*names)(row), strict=True)))
 
@@ -25,7 +25,7 @@ _COLUMNS: dict[type[Any], tuple[str, ...]] = {}
 
 
 def columns_of(record: type[Any]) -> tuple[str, ...]:
-    """Name the columns that `from_row` of a class reads: two or more."""
+    """Return the columns that `from_row` of a class reads: two or more."""
     if record not in _COLUMNS:
         names = (each.name for each in fields(record))
         _COLUMNS[record] = tuple(each for each in names if each not in record.NOT_COLUMNS)

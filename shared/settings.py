@@ -30,34 +30,37 @@ __all__ = ["PREFIX", "Settings", "load_part", "load_settings", "retired_settings
 
 S = TypeVar("S", bound=BaseSettings)
 
-MAX_POST_OBJECT_BYTES = 5 * 1024**3  # S3 takes no larger object in one request
+MAX_POST_OBJECT_BYTES = 5 * 1024**3  # the largest object that S3 accepts in one request
 
 TOPIC = re.compile(r"arn:aws[a-z-]*:sns:[a-z0-9-]+:[0-9]+:[A-Za-z0-9_.-]{1,256}")
 
-MAX_FILES_TTL_S = 10 * 365 * 86400  # the end of a link must stay a Unix time of few digits
+MAX_FILES_TTL_S = 10 * 365 * 86400  # keeps the end of a link a Unix time of few digits
 
 MAX_REDIRECT_TTL_S = 302_400
-"""A target opens for up to twice as long, and S3 signs for at most seven days."""
+"""A redirect's target may be valid for twice as long, and S3 signs for at most seven days."""
 
 MIN_SECRET = 16
 
 MORE_FORMATS = frozenset({"avif", "tiff", "heic"})
 
 Words = Annotated[tuple[str, ...], NoDecode]
-"""A comma-separated list."""
+"""The words of a comma-separated setting."""
 
 
 def split_words(value: Any) -> Any:
-    """Split a comma-separated setting; white space and empty words are dropped."""
+    """Split a comma-separated setting into words, without white space and empty words.
+
+    A value that is not a text is returned as it is.
+    """
     if isinstance(value, str):
         return tuple(word.strip() for word in value.split(",") if word.strip())
     return value
 
 
 class Settings(WaitSettings, QuotaSettings, StoreSettings, BrokerSettings, DatabaseSettings):
-    """All settings of the service; `deploy/docs/settings.md` says what each is for.
+    """All settings of the service; `deploy/docs/settings.md` explains each of them.
 
-    Faults are told in the order of the fields: those of the last of the parts come first.
+    Faults are reported in the order of the fields: the fields of the last base class come first.
     """
 
     files_url: str | None = None
@@ -192,8 +195,8 @@ class Settings(WaitSettings, QuotaSettings, StoreSettings, BrokerSettings, Datab
             raise ValueError("must be a time zone such as Europe/Berlin") from None
         return value
 
-    # Rules over two settings are rules of the later one, not of the whole: those over the whole
-    # would not be looked at, and so not be reported, while any one setting is at fault.
+    # A rule about two settings is a validator of the later field, not of the model: pydantic skips
+    # model validators while any field is invalid, so the fault would not be reported.
     @field_validator("files_public")
     @classmethod
     def _public(cls, value: bool, info: ValidationInfo) -> bool:
@@ -221,41 +224,41 @@ class Settings(WaitSettings, QuotaSettings, StoreSettings, BrokerSettings, Datab
 
     @cached_property
     def listens_on_loopback(self) -> bool:
-        """Whether only processes of its own machine reach the API."""
+        """Whether only processes on the same machine can reach the API."""
         return is_loopback(self.api_host)
 
     @cached_property
     def proxies(self) -> Proxies:
-        """The proxies that are believed, and the headers that they set."""
+        """The trusted proxies, and the headers that they set."""
         networks: list[Network] = [parse_network(word) for word in self.trusted_proxies]
         return Proxies(networks, headers=self.forwarded_headers)
 
     @cached_property
     def reserved_files(self) -> Reserved:
-        """The types and names of files that are not accepted."""
+        """The file types and file names that are not accepted."""
         return Reserved.changed_by(self.reserved)
 
     @cached_property
     def zone(self) -> ZoneInfo:
-        """The time zone that times are shown in."""
+        """The time zone of the times in answers."""
         return ZoneInfo(self.time_zone)
 
     @cached_property
     def fences(self) -> Fences:
         """The buckets, and the prefixes in them, that `temp_url` may name.
 
-        The service's own bucket is always one of them; without a word of its own, as a whole.
+        The service's own bucket is always included; as a whole, unless the setting lists it.
         """
         named = parse_fences(self.temp_url_buckets, own_bucket=self.s3_bucket)
         return {self.s3_bucket: WHOLE_BUCKET, **named}
 
 
 RETIRED = {"MAX_PIXELS": "files are limited by what they would cost to decode"}
-"""Settings of earlier releases that are accepted and ignored, and why."""
+"""The settings of earlier releases that are ignored, and why."""
 
 
 def retired_settings() -> list[str]:
-    """Give a line of warning for each setting of the environment that no longer does anything."""
+    """Return one warning line for each setting in the environment that has no effect any more."""
     return [
         f"{PREFIX}{name} is ignored: {why}"
         for name, why in RETIRED.items()
@@ -264,16 +267,19 @@ def retired_settings() -> list[str]:
 
 
 def load_settings(**given: str) -> Settings:
-    """Read the settings from the environment; those given, by lower-case name, win over it.
+    """Read the settings from the environment; `given`, by lower-case name, takes precedence.
 
-    Raises SettingsError with every fault at once, a line each, that names the variable and the
-    rule but never shows a value: it may be a secret.
+    Raises SettingsError with all faults, one a line. Each line names the variable and the rule but
+    never shows the value, which may be a secret.
     """
     return load_part(Settings, **given)
 
 
 def load_part(part: type[S], **given: str) -> S:
-    """Read as `load_settings` does those settings only that a part has; others may be wrong."""
+    """Read only the settings of one part, as `load_settings` does; all others may be invalid.
+
+    Raises SettingsError as `load_settings` does.
+    """
     try:
         return part(**given)  # type: ignore[arg-type]  # read as the environment's words are
     except ValidationError as error:

@@ -3,20 +3,20 @@
 from typing import Final, Literal, get_args
 
 EndState = Literal["ready", "rejected", "failed"]
-"""How the processing of an upload ends."""
+"""The states in which the processing of an upload ends."""
 
 State = Literal["pending", "uploaded", "processing", EndState, "expired"]
 
 STATES: Final[tuple[State, ...]] = get_args(State)
-"""Every state, in the order of an attachment's life; a constraint of the table has the same."""
+"""Every state, in the order of an attachment's life; a table constraint has the same list."""
 
 END_STATES: Final[tuple[State, ...]] = get_args(EndState)
 
 UNDER_WAY: Final[tuple[State, ...]] = ("uploaded", "processing")
-"""There is an object, and a worker will or does examine it."""
+"""An object is stored, and a worker examines it or soon will."""
 
 MEASURED: Final[tuple[State, ...]] = ("ready", "rejected")
 """The object was examined, so the row describes it."""
 
 SETTLED: Final[tuple[State, ...]] = (*END_STATES, "expired")
-"""Nothing changes by itself any more; a client need not ask again."""
+"""The state no longer changes by itself, so a client need not poll."""

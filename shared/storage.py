@@ -1,4 +1,4 @@
-"""The object store, in the few verbs that the service needs; its client's errors stop here."""
+"""The object store in the few operations that the service needs; no client error leaves it."""
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
@@ -30,8 +30,9 @@ if TYPE_CHECKING:
 class Storage:
     """One bucket of an S3-like store.
 
-    Every verb raises StoreUnavailable for what may pass and StoreRefused for what will not;
-    ObjectMissing and ObjectChanged where a verb says so. Every verb may be repeated.
+    Every method raises StoreUnavailable for a fault that may pass, and StoreRefused for one that
+    will not. Methods that raise ObjectMissing or ObjectChanged say so. Every method may be
+    repeated.
     """
 
     def __init__(self, client: "S3Client", session: AioSession, bucket: str) -> None:
@@ -41,10 +42,11 @@ class Storage:
         self.multipart = Multipart(client, bucket)
 
     async def credentials(self) -> Credentials:
-        """Give the credentials to sign with; temporary ones are renewed before they end.
+        """Return the credentials to sign with; temporary ones are renewed before they expire.
 
-        What is signed with them must end by their `ends_at`. Raises StoreRefused if there are no
-        credentials, StoreUnavailable if the last ones have ended and cannot be renewed yet.
+        Every signature made with them must expire no later than their `ends_at`. Raises
+        StoreRefused if there are no credentials, and StoreUnavailable if they have expired and
+        cannot be renewed yet.
         """
         renewed = await self._session.get_credentials()
         assert isinstance(renewed, RenewedCredentials)  # since the session is of open_session
@@ -58,7 +60,7 @@ class Storage:
         return found
 
     async def head(self, key: str, *, bucket: str | None = None) -> StoredObject:
-        """Ask what is stored under a key. Raises ObjectMissing."""
+        """Return the size, etag, version and checksum of an object. Raises ObjectMissing."""
         with mapped():
             answer = await self._client.head_object(
                 Bucket=bucket or self.bucket, Key=key, ChecksumMode="ENABLED"
@@ -68,7 +70,7 @@ class Storage:
             size=answer["ContentLength"],
             etag=answer["ETag"].strip('"'),
             version_id=version_of(answer.get("VersionId")),
-            # of a multipart upload the store keeps a checksum of checksums, marked by "-parts"
+            # A multipart upload has a checksum of checksums, which contains "-" and the part count.
             checksum_sha256=checksum if checksum and "-" not in checksum else None,
             age_s=age_of(answer),
         )
@@ -77,10 +79,10 @@ class Storage:
     async def read(
         self, key: str, *, start: int = 0, end: int, pin: StoredObject | None = None
     ) -> AsyncIterator[tuple[StoredObject, AsyncIterator[bytes]]]:
-        """Read the bytes from `start` up to, not including, `end`, in chunks.
+        """Read the bytes from `start` up to but not including `end`, in chunks.
 
-        `pin` makes sure that they are of that very object. Raises ObjectMissing, ObjectChanged,
-        ObjectEmpty, and StoreUnavailable where the body is cut short.
+        With `pin`, only the object with that etag and version is read. Raises ObjectMissing,
+        ObjectChanged, ObjectEmpty, and StoreUnavailable if the body ends too early.
         """
         request: dict[str, Any] = {"Range": f"bytes={start}-{end - 1}"}
         if pin is not None:
@@ -106,7 +108,7 @@ class Storage:
     async def write(
         self, key: str, body: bytes, *, content_type: str, cache_control: str = PRIVATE_FILE
     ) -> None:
-        """Store a small object of our own making."""
+        """Store a small object that the service made."""
         with mapped():
             await self._client.put_object(
                 Bucket=self.bucket, Key=key, Body=body, ContentType=content_type,
@@ -114,10 +116,10 @@ class Storage:
             )  # fmt: skip
 
     async def create(self, key: str, body: bytes, *, content_type: str) -> bool:
-        """Store a small object unless there is one under the key; returns whether it was stored.
+        """Store a small object if its key has none; return whether it was stored.
 
-        A store that ignores `If-None-Match` stores it in any case. Raises StoreRefused
-        "NotImplemented" where the store says that it cannot do that.
+        A store that ignores `If-None-Match` always stores it. Raises StoreRefused "NotImplemented"
+        if the store does not support that condition.
         """
         try:
             with mapped():
@@ -128,7 +130,7 @@ class Storage:
         except ObjectChanged:
             return False
         except StoreRefused as error:
-            # Another was stored meanwhile (Amazon S3 API Reference, PutObject).
+            # Another object was stored at the same time (Amazon S3 API Reference, PutObject).
             if str(error) == "ConditionalRequestConflict":
                 return False
             raise
@@ -143,13 +145,13 @@ class Storage:
         pin: StoredObject,
         content_type: str | None = None,
     ) -> str:
-        """Copy an object to `key` inside the store; returns the etag.
+        """Copy an object to `key` inside the store; return the copy's etag.
 
-        With `content_type` the copy has that type, may be cached as in the public mode, and has
-        nothing else of its source's metadata.
+        With `content_type` the copy has that type and the Cache-Control of the public mode, and no
+        other metadata of its source.
         Raises ObjectMissing, ObjectChanged, and StoreRefused for a source key that a store could
-        take for another one. The client quotes the source once, `?` and `%` included, so that the
-        store reads the very key that was judged.
+        read as another key. The client percent-encodes the source once, `?` and `%` included, so
+        that the store reads exactly the key that was checked.
         """
         if not is_plain(source_key):
             raise StoreRefused("the source key is not plain")
@@ -169,10 +171,10 @@ class Storage:
         return answer["CopyObjectResult"].get("ETag", "").strip('"')
 
     async def delete(self, key: str, *, version_id: str | None = None) -> bool:
-        """Remove an object, or one version of it; it is no fault if there is none.
+        """Remove an object, or one version of it; a missing object is not an error.
 
-        Without `version_id`, a bucket that has ever been versioned only puts a delete marker over
-        the object, and the versions stay. Returns whether the answer says so.
+        Without `version_id`, a bucket that was ever versioned only adds a delete marker, and the
+        versions stay. Returns whether the store answered so.
         """
         request: dict[str, Any] = {} if version_id is None else {"VersionId": version_id}
         with mapped():
@@ -180,15 +182,16 @@ class Storage:
         return version_id is None and bool(answer.get("DeleteMarker") or answer.get("VersionId"))
 
     async def keeps_versions(self) -> bool:
-        """Ask whether the bucket was ever versioned. Needs s3:GetBucketVersioning."""
+        """Return whether the bucket was ever versioned. Needs s3:GetBucketVersioning."""
         with mapped():
             answer = await self._client.get_bucket_versioning(Bucket=self.bucket)
         return answer.get("Status") in ("Enabled", "Suspended")
 
     async def versions(self, prefix: str, *, limit: int) -> list[StoredVersion]:
-        """List versions and delete markers of all keys with a prefix, the newest of a key first.
+        """List the versions and delete markers of all keys with a prefix, a key's newest first.
 
-        Ends with the page that reaches `limit`; a page has up to 1000. Needs s3:ListBucketVersions.
+        Stops after the page that reaches `limit`; a page has up to 1000 entries. Needs
+        s3:ListBucketVersions.
         """
         found: list[StoredVersion] = []
         pages = self._client.get_paginator("list_object_versions")
@@ -204,12 +207,12 @@ class Storage:
     async def list_keys(
         self, prefix: str, *, page_size: int = 1000, after: str = ""
     ) -> AsyncIterator[list[tuple[str, StoredObject]]]:
-        """List the objects below a prefix in the order of their keys, page by page.
+        """List the objects with a prefix in the order of their keys, page by page.
 
-        Only keys above `after` are listed, which need not be one. A page has up to `page_size`
-        objects (1000 at most, S3's own limit). An object that is
-        stored meanwhile may or may not be listed. Without `version_id` and checksum, which a
-        listing does not tell. Needs s3:ListBucket.
+        Only keys greater than `after` are listed; `after` need not exist. A page has up to
+        `page_size` objects (at most 1000, the limit of S3). An object that is stored during the
+        listing may be missing. `version_id` and checksum are None, because a listing does not
+        contain them. Needs s3:ListBucket.
         """
         start = {"StartAfter": after} if after else {}
         async for answer in self._pages(prefix, MaxKeys=page_size, **start):
@@ -227,9 +230,9 @@ class Storage:
             ]
 
     async def list_prefixes(self, prefix: str) -> list[str]:
-        """List the prefixes up to the next `/` below a prefix. Needs s3:ListBucket.
+        """List the prefixes that extend `prefix` up to the next `/`. Needs s3:ListBucket.
 
-        A store may still name one whose objects have all been deleted (SeaweedFS, for minutes).
+        A store may still list a prefix whose objects are all deleted (SeaweedFS, for minutes).
         """
         found: list[str] = []
         async for answer in self._pages(prefix, Delimiter="/"):
@@ -250,7 +253,7 @@ class Storage:
 
 
 async def _chunks(body: Any, expected: int) -> AsyncGenerator[bytes, None]:
-    # Straight from the connection: botocore's own reader gathers and copies each chunk again.
+    # Read from the connection itself: botocore's reader collects and copies each chunk again.
     received = 0
     with mapped():
         async for chunk in body.raw_stream.content.iter_any():
@@ -261,5 +264,5 @@ async def _chunks(body: Any, expected: int) -> AsyncGenerator[bytes, None]:
 
 
 def object_url(settings: StoreSettings, key: str) -> str:
-    """Give the address at which the store serves a key to clients."""
+    """Return the address at which the store serves a key to clients."""
     return f"{settings.upload_url}/{key}"
