@@ -8,7 +8,7 @@ from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
 
 from api.clients import peer_address
 from api.draining import unread_bytes
-from api.noise import REFUSED, Noise
+from api.noise import REFUSED, Noise, RefusalKind
 from api.problems import PRIVATE, Problem, general
 from api.slow_readers import limit_kernel
 from shared.connections import TidyConnection
@@ -39,7 +39,7 @@ def name_no_inside(response: web.StreamResponse) -> None:
         headers.update(PRIVATE)
 
 
-def note_refused(noise: Noise, address: str, kind: str) -> None:
+def note_refused(noise: Noise, address: str, kind: RefusalKind) -> None:
     """Log and count a request that is refused before it reaches the application."""
     noise.refused("request refused", address, metric=kind, reason=kind)
 
@@ -140,7 +140,7 @@ class Connection(TidyConnection):
         # A client that has sent nothing gets no answer; the connection is only closed.
         self._refuse_at_once("late_head", _LATE if self._begun else b"")
 
-    def _refuse_at_once(self, kind: str, answer: bytes) -> None:
+    def _refuse_at_once(self, kind: RefusalKind, answer: bytes) -> None:
         note_refused(self._noise, self._address, kind)
         if answer and self.transport is not None:
             self.transport.write(answer)

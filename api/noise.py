@@ -6,7 +6,7 @@ No line holds what a client sent: no token, query, path, header or body.
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Literal
 
 from aiohttp import web
 from prometheus_client import Counter
@@ -31,8 +31,9 @@ FLUSH_EVERY_S = 5.0
 REFUSED = Counter(
     "attachments_refused_requests_total", "Requests refused before any route", ["reason"]
 )
-"""Reasons: `unreadable`, `host`, `expect`, `http2`, `late_head`, `slow_reader`, and `error` for a
-bug."""
+
+RefusalKind = Literal["unreadable", "host", "expect", "http2", "late_head", "slow_reader", "error"]
+"""The reasons of REFUSED; `error` is a bug."""
 
 log = get_logger(__name__)
 
@@ -48,7 +49,7 @@ class Noise:
         self.warning = Throttle(log.warning, at_once=FAULTS_AT_ONCE, max_keys=MAX_KEYS)
         self.pace = Pace()
 
-    def refused(self, event: str, address: str, *, metric: str, reason: str) -> None:
+    def refused(self, event: str, address: str, *, metric: RefusalKind, reason: str) -> None:
         """Note a request that is refused before any route, or a connection that is cut off."""
         REFUSED.labels(metric).inc()
         self.info.log(event, (reason, source_of(address)), reason=reason, address=address)

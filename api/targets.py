@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Literal
 from urllib.parse import quote
 
 from shared import content_types, keys
@@ -111,7 +112,7 @@ def original_overrides(row: Attachment, *, room: int | None = None) -> dict[str,
     content_type = row.content_type if measured and row.content_type else "application/octet-stream"
     safe = row.state == "ready" and not row.carries_more
     inline = safe and content_types.essence(content_type) in content_types.INLINE
-    kind = "inline" if inline else "attachment"
+    kind: Literal["inline", "attachment"] = "inline" if inline else "attachment"
     return {
         "response-cache-control": FILE_CACHE,
         "response-content-disposition": disposition(kind, row.name, room=room),
@@ -119,7 +120,9 @@ def original_overrides(row: Attachment, *, room: int | None = None) -> dict[str,
     }
 
 
-def disposition(kind: str, name: str, *, room: int | None = None) -> str:
+def disposition(
+    kind: Literal["inline", "attachment"], name: str, *, room: int | None = None
+) -> str:
     """Write Content-Disposition by RFC 6266: an ASCII name, and the real one by RFC 8187.
 
     With `room` the real name is cut so that it takes up to so many characters of a query; its
