@@ -68,7 +68,7 @@ _NO_HTTP2 = _by_hand(general(505), "HTTP Version Not Supported")
 class Connection(TidyConnection):
     """One client's connection. It ends when a request cannot be parsed or arrives too slowly."""
 
-    # aiohttp has no public names for these: whether a connection is between two requests
+    # Private in aiohttp, as it has no public names: whether a connection is between two requests
     # (_waiter), the number of its requests (_request_count), and the timer of idle connections
     # (_process_keepalive, _keepalive_handle).
     __slots__ = ("_address", "_begun", "_head_timer", "_noise")

@@ -127,8 +127,8 @@ class Server(web.Server):
 class Runner(web.AppRunner):
     """Runs an application on our server; aiohttp has no setting for the class of connections."""
 
-    # aiohttp has no public names for these: how a runner makes its server (_make_server), its
-    # application (_app), and how long it waits at the end (_shutdown_timeout).
+    # Private in aiohttp, as it has no public names: how a runner makes its server (_make_server),
+    # its application (_app), and how long it waits at the end (_shutdown_timeout).
     _watch: "asyncio.Task[None] | None" = None
 
     async def drain(self, wait_s: float, *, within_s: float) -> None:
