@@ -1,4 +1,4 @@
-"""Keeps one process from touching the bucket of another deployment; see `shared.bucket_owner`."""
+"""Keep a process from using the bucket of another deployment; see `shared.bucket_owner`."""
 
 import asyncio
 import time
@@ -16,22 +16,22 @@ from shared.storage import Storage
 from shared.stored_objects import StoredObject
 
 RECHECK_S: Final = 30.0
-"""How often the marker is read once it is known to be ours: one GET for each process."""
+"""The pause between reads of the marker once it is known to be ours: one GET for each process."""
 
 FIRST_PAUSE_S: Final = 0.5
 LONGEST_PAUSE_S: Final = 10.0
-"""Until then, and while the bucket is another's, the pause doubles up to the longest."""
+"""Until then, and while the bucket belongs to another deployment, the pause doubles up to this."""
 
 ASK_WITHIN_S: Final = 3.0
-"""How long a request waits for what no process could find out at its start."""
+"""How long a request waits for the check of the bucket if the process could not do it at start."""
 
 log = get_logger(__name__)
 
 
 class BucketGuard:
-    """What one process knows of whose the bucket is.
+    """What one process knows about the owner of the bucket.
 
-    What cannot be found out, for want of rights, keeps nobody from anything.
+    If rights are missing to find the owner, nothing is blocked; a warning is logged.
     """
 
     def __init__(self, database: Database, storage: Storage) -> None:
@@ -48,28 +48,33 @@ class BucketGuard:
         self.foreign: Owner | None = None
 
     def is_anothers(self, found: StoredObject, row: Attachment) -> bool:
-        """Whether the object under a row's key is, or may be, not the row's but another's.
+        """Return whether the object under a row's key is, or may be, not the row's own.
 
-        It was there before the row, or may be of the deployment that had the bucket before us.
+        That is so if it existed before the row, or may belong to the deployment that owned the
+        bucket before.
         """
         return predates(found, row) or (
             self._owner is not None and self._owner.may_be_anothers(row, found)
         )
 
     def has_nothing_of(self, row: Attachment) -> bool:
-        """Whether nothing under a row's keys is surely its own, so that nothing may be removed."""
+        """Return whether no object under a row's keys is surely its own.
+
+        None of them may be removed then.
+        """
         return self._owner is not None and self._owner.may_be_anothers(row)
 
     def require_ours(self) -> None:
-        """Raise BucketForeign if the bucket is known to be another deployment's; asks nobody."""
+        """Raise BucketForeign if the bucket is known to be another deployment's; does no I/O."""
         if self.foreign is not None:
             raise BucketForeign(str(self.foreign))
 
     async def require_for_policies(self) -> None:
-        """Do the same, and look first if the bucket may well be another's: see `at_start`.
+        """Raise BucketForeign as `require_ours`; call it before a policy is signed.
 
-        An upload under a policy of ours would write over the other's object of the same key.
-        Raises StoreUnavailable and DatabaseAway if it cannot be found out within ASK_WITHIN_S.
+        Checks the bucket first if `at_start` could not, and no row shows that it was ours before.
+        An upload under our policy would overwrite the other deployment's object with the same key.
+        Raises StoreUnavailable and DatabaseAway if the check does not end within ASK_WITHIN_S.
         """
         if self._is_unproven and not self._has_looked:
             try:
@@ -80,26 +85,27 @@ class BucketGuard:
         self.require_ours()
 
     async def require_known_ours(self) -> None:
-        """Do the same, and look first if this process has not looked yet.
+        """Raise BucketForeign as `require_ours`; check the bucket first if that was never done.
 
-        Call it before an object is used for a row. Raises StoreUnavailable and DatabaseAway if it
-        cannot be found out now.
+        Call it before an object is used for a row. Raises StoreUnavailable and DatabaseAway if the
+        check fails now.
         """
         if not self._has_looked:
             asked_at = time.monotonic()
             async with self._looking:
                 if not self._has_looked:
                     failed_at, failure = self._failed
-                    if failure is not None and failed_at >= asked_at:  # while we waited
+                    if failure is not None and failed_at >= asked_at:  # failed while we waited
                         away = isinstance(failure, DatabaseAway)
                         raise (DatabaseAway if away else StoreUnavailable)(str(failure))
                     await self._look()
         self.require_ours()
 
     async def at_start(self, *, within_s: float) -> None:
-        """Look for so long at most, or leave it to `watch`. Raises BucketForeign.
+        """Check the bucket within `within_s` seconds, else leave it to `watch`.
 
-        If it cannot be found out, rows show whether the bucket was ours before.
+        If the check fails, rows show whether the bucket was ours before; that may take as long
+        again. Raises BucketForeign.
         """
         with suppress(TimeoutError, StoreUnavailable, DatabaseAway):
             async with asyncio.timeout(within_s):
@@ -113,12 +119,12 @@ class BucketGuard:
         self.require_ours()
 
     async def look(self) -> None:
-        """Look now. Raises StoreUnavailable and DatabaseAway; what was known stays then."""
+        """Check the bucket now. Raises StoreUnavailable and DatabaseAway, with nothing changed."""
         async with self._looking:
             await self._look()
 
     async def watch(self) -> None:
-        """Look again and again, for ever, and log what is found."""
+        """Check the bucket repeatedly without end, and log what is found."""
         pause_s = FIRST_PAUSE_S
         while True:
             self._announce()
@@ -129,8 +135,8 @@ class BucketGuard:
             try:
                 await self.look()
             except (StoreUnavailable, DatabaseAway):
-                continue  # what is known stays
-            except Exception:  # whatever it is, the next look may succeed
+                continue  # the earlier result stays valid
+            except Exception:  # a bug must not end the loop: the next check may succeed
                 log.exception("whose the bucket is was not found out")
 
     def _announce(self) -> None:

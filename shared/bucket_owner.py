@@ -1,8 +1,8 @@
-"""Which deployment a bucket belongs to: a marker in it holds the id of the deployment.
+"""The owner of a bucket: a marker object holds the id of the deployment that owns it.
 
-Two deployments give the same ids, and so the same keys, from 1 on. Ages cannot tell whose object
-lies under a key where the row of one is older than the upload of the other. So a bucket has one
-owner, and a deployment does nothing in a bucket of another one.
+Two deployments use the same ids from 1 on, and so the same keys. If the row of one is older than
+the upload of the other, ages cannot show to whom the object belongs. So a bucket has one owner, and
+a deployment does nothing in the bucket of another.
 """
 
 import asyncio
@@ -20,32 +20,35 @@ from shared.storage import Storage
 from shared.stored_objects import StoredObject
 
 MARKER: Final = f"{keys.PREFIX}deployment"
-"""No attachment has this key, since no id is written so. It is below the prefix of uploads, so that
-the rights that are granted there suffice, and that no client may have it copied."""
+"""No attachment has this key, because it is not the form of an id. It is below the prefix of
+uploads, so that the rights granted there suffice, and so that no client can have it copied."""
 
 MARKER_TYPE: Final = "text/plain"
 UNREADABLE: Final = "unknown"
-"""What stands for the owner's id where the marker holds something else."""
+"""The owner's id if the content of the marker is not an id."""
 
 SETTLE_S: Final = 2.0
-"""How long after writing the marker it is read again, at a store that ignores `If-None-Match`: the
-last of several that write at one moment is the owner, and all have written by then."""
+"""How long after writing the marker it is read again, at a store that ignores `If-None-Match`. If
+several deployments write at the same moment, the last one is the owner; after this time all have
+written."""
 
 MAX_PAGES: Final = 10
-"""How many pages of keys are looked at in a bucket without a marker, for originals of rows."""
+"""The most pages of keys that are searched for originals of rows in a bucket without a marker."""
 
 _CONTENT = re.compile(r"([0-9a-f]{32})(?:\n([0-9]{1,19}))?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Owner:
-    """Whose a bucket is. `theirs` is the id in its marker; None without a marker.
+    """The owner of a bucket.
 
-    `has_strangers` says that a bucket without a marker holds originals, but none that a row of
-    ours describes: it may belong to a deployment of a release that wrote no marker yet.
+    `ours` is the id of this deployment. `theirs` is the id in the marker, None without a marker.
 
-    `taken_at` is the greatest id that a row had when the bucket was taken over from another
-    deployment; 0 if it never was. Its objects may lie under the keys of rows up to that id.
+    `has_strangers` is true if a bucket without a marker has originals, but none that a row of ours
+    describes. It may then belong to a deployment of a release that wrote no marker.
+
+    `taken_at` is the greatest id of a row when the bucket was taken over from another deployment; 0
+    if it never was. Objects of that deployment may have the keys of rows up to that id.
     """
 
     bucket: str
@@ -56,13 +59,13 @@ class Owner:
 
     @property
     def is_foreign(self) -> bool:
-        """Whether it is another deployment's."""
+        """Whether the bucket belongs to another deployment."""
         return self.theirs not in (None, self.ours)
 
     def may_be_anothers(self, row: Attachment, found: StoredObject | None = None) -> bool:
-        """Whether an object under a row's key may be of the deployment that had the bucket before.
+        """Return whether an object under a row's key may be the former owner's.
 
-        An object that the row describes, because a worker read it, is the row's own.
+        An object that the row describes, because a worker has read it, is the row's own.
         """
         own = row.processed_at is not None and (found is None or row.etag == found.etag)
         return row.id <= self.taken_at and not own
@@ -80,9 +83,10 @@ class Owner:
 
 
 async def find_owner(database: Database, storage: Storage) -> Owner:
-    """Look whose the bucket is; writes nothing. Raises StoreError and DatabaseAway.
+    """Return the owner of the bucket; write nothing. Raises StoreError and DatabaseAway.
 
-    StoreRefused without s3:GetObject on the marker, and where there is none without s3:ListBucket.
+    Raises StoreRefused without s3:GetObject on the marker, and, if there is no marker, without
+    s3:ListBucket.
     """
     ours = await database.run(deployment_id)
     theirs, taken_at = await _read_marker(storage)
@@ -96,7 +100,7 @@ async def find_owner(database: Database, storage: Storage) -> Owner:
 
 
 async def has_used(connection: Connection, bucket: str) -> bool:
-    """Whether workers of ours have read a file in the bucket, by the last thousand rows."""
+    """Return whether our workers have read a file in the bucket; looks at the last 1000 rows."""
     found = await connection.fetchval(
         "SELECT bool_or(a.processed_at IS NOT NULL) FROM (SELECT bucket, processed_at"
         " FROM attachments ORDER BY id DESC LIMIT 1000) AS a WHERE a.bucket = $1",
@@ -106,9 +110,10 @@ async def has_used(connection: Connection, bucket: str) -> bool:
 
 
 async def claim_bucket(database: Database, storage: Storage) -> Owner:
-    """Do the same, and mark the bucket as ours where it has no marker and holds no strangers.
+    """Return the owner; mark the bucket as ours if it has neither a marker nor strangers.
 
-    May be run by several processes at a time, also of several deployments: one becomes the owner.
+    Several processes, also of several deployments, may run it at once: one becomes the owner. May
+    be repeated. Raises as `find_owner`, and StoreUnavailable if the new marker has disappeared.
     """
     found = await find_owner(database, storage)
     if found.theirs is not None or found.has_strangers:
@@ -121,10 +126,11 @@ async def claim_bucket(database: Database, storage: Storage) -> Owner:
 
 
 async def take_over(database: Database, storage: Storage) -> Owner:
-    """Make the bucket ours, whosever it is; returns what it is then.
+    """Make this deployment the owner of the bucket; return the new owner.
 
-    Rows that were made before, in the bucket of another deployment, get no file any more: what lies
-    under their keys may be the other one's.
+    Rows that were created while another deployment owned the bucket get no file any more, because
+    objects under their keys may belong to that deployment. Raises StoreError and DatabaseAway; may
+    be repeated.
     """
     owner = await find_owner(database, storage)
     if owner.is_foreign:
@@ -136,12 +142,12 @@ async def take_over(database: Database, storage: Storage) -> Owner:
 
 
 async def _place_marker(storage: Storage, ours: str) -> None:
-    """Write the marker unless another has; at a store that cannot tell, the last one counts."""
+    """Write the marker unless there is one; at a store without conditions the last one wins."""
     content = ours.encode()
     try:
         if not await storage.create(MARKER, content, content_type=MARKER_TYPE):
             return
-        # A store that knows `If-None-Match` refuses the second one.
+        # A store that supports `If-None-Match` refuses the second write.
         knows = not await storage.create(MARKER, content, content_type=MARKER_TYPE)
     except StoreRefused as error:
         if str(error) != "NotImplemented":
@@ -153,7 +159,7 @@ async def _place_marker(storage: Storage, ours: str) -> None:
 
 
 async def _read_marker(storage: Storage) -> tuple[str | None, int]:
-    """Read the owner's id in the marker, None if there is no marker, and `Owner.taken_at`."""
+    """Return the owner's id in the marker (None if there is no marker) and `Owner.taken_at`."""
     content = b""
     try:
         async with storage.read(MARKER, end=64) as (_, chunks):
@@ -167,7 +173,7 @@ async def _read_marker(storage: Storage) -> tuple[str | None, int]:
 
 
 async def _has_strangers(database: Database, storage: Storage) -> bool:
-    """Whether there are originals without a row of ours, and none that a row of ours describes."""
+    """Return whether there are originals without a row of ours, but none that our rows describe."""
     strangers, pages = False, 0
     async for page in storage.list_keys(keys.PREFIX):
         named = [(key, found, keys.parse_key(key)) for key, found in page]

@@ -1,4 +1,4 @@
-"""Claims of copies, in guarded statements: who copies, until when, and what came of it."""
+"""The guarded statements that claim a copy, renew or release the claim, and record the result."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ from shared.reasons import CopyCode
 _NONE = "copy_bucket = NULL, copy_key = NULL, copy_etag = NULL, copy_revision = NULL"
 
 _NOTHING = f"{_NONE}, copy_bytes = NULL"
-"""The same where nothing was copied. What was counts by copy_bytes until it is measured."""
+"""As _NONE, if nothing was copied. After a copy, copy_bytes counts until the object is measured."""
 
 _AS_SEEN = """a.id = $1 AND a.copy_attempt = $2 AND a.copy_key IS NOT NULL
             AND a.copy_revision = a.revision AND a.deleted_at IS NULL"""
@@ -22,10 +22,10 @@ _IN = "now() + $3 * interval '1 second'"
 
 
 def _held(place: int) -> str:
-    """Write the condition that a claim of a copy still holds; $1 and $2 are id and attempt.
+    """Return the SQL condition that a claim of a copy still holds; $1 and $2 are id and attempt.
 
-    `place` is the number of the parameter that has the organization's id: after rows were lost, the
-    same id may have a copy for another one.
+    `place` is the number of the parameter for the organization's id: after rows were lost, the same
+    id may have a copy for another organization.
     """
     return f"{_AS_SEEN} AND a.organization_id = ${place}"
 
@@ -37,10 +37,11 @@ def _unless_processed(due_at: str) -> str:
 async def claim(
     connection: Connection, attachment_id: int, copy_attempt: int | None, *, lease_s: float
 ) -> Attachment | None:
-    """Claim a copy: `copy_attempt` as it was seen, or None for one that nobody has tried.
+    """Claim a copy for `lease_s` seconds.
 
-    None if there is nothing to copy, it is being tried, the attachment is being processed, or a
-    newer upload was recorded.
+    `copy_attempt` is the value that was read from the row, or None for a copy that nobody has
+    tried. Returns None if there is nothing to copy, the copy is claimed, the attachment is being
+    processed, or a newer upload was recorded.
     """
     row = await connection.fetchrow(
         f"""
@@ -58,7 +59,7 @@ async def claim(
 
 
 async def renew(connection: Connection, row: Attachment, *, lease_s: float) -> bool:
-    """Lengthen the lease of a copy; False if the claim is lost."""
+    """Extend the lease of a copy to `lease_s` seconds from now; False if the claim is lost."""
     status = await connection.execute(
         f"UPDATE attachments AS a SET due_at = {_unless_processed(_IN)} WHERE {_held(4)}",
         row.id, row.copy_attempt, lease_s, row.organization_id,
@@ -67,7 +68,7 @@ async def renew(connection: Connection, row: Attachment, *, lease_s: float) -> b
 
 
 async def put_off(connection: Connection, row: Attachment, *, delay_s: float) -> None:
-    """Have a copy tried again after `delay_s`, unless the claim is lost."""
+    """Have a copy retried after `delay_s` seconds, unless the claim is lost."""
     await connection.execute(
         f"UPDATE attachments AS a SET due_at = {_unless_processed(_IN)} WHERE {_held(4)}",
         row.id, row.copy_attempt, delay_s, row.organization_id,
@@ -75,9 +76,9 @@ async def put_off(connection: Connection, row: Attachment, *, delay_s: float) ->
 
 
 async def release(connection: Connection, row: Attachment, *, delay_s: float) -> bool:
-    """Give a claim back as if it had not been made; it is due after `delay_s`.
+    """Release a claim without counting the attempt; the copy is due after `delay_s` seconds.
 
-    False if the claim is lost.
+    Returns False if the claim is lost.
     """
     status = await connection.execute(
         f"UPDATE attachments AS a SET copy_attempt = {UNTRIED}, due_at = {_unless_processed(_IN)}"
@@ -90,9 +91,9 @@ async def release(connection: Connection, row: Attachment, *, delay_s: float) ->
 async def wait(
     connection: Connection, attachment_id: int, copy_attempt: int, *, delay_s: float
 ) -> None:
-    """Have the sweep come again after `delay_s`, if nobody has claimed the copy since it was seen.
+    """Have the sweep look again after `delay_s` seconds, unless the copy was claimed meanwhile.
 
-    `copy_attempt` is the one that was seen.
+    `copy_attempt` is the value that was read from the row.
     """
     await connection.execute(
         f"UPDATE attachments AS a SET due_at = {_unless_processed(_IN)} WHERE {_AS_SEEN}",
@@ -101,10 +102,10 @@ async def wait(
 
 
 async def finish(connection: Connection, row: Attachment, etag: str) -> bool:
-    """Forget a copy that has been made; False if the claim is lost.
+    """Clear the request of a copy that has been made; False if the claim is lost.
 
-    The store's event of the copy may be recorded already, which raises the revision. It is told
-    from a newer upload by its `etag`, which is the copy's.
+    The store's event of the copy may be recorded already, which raised the revision. The `etag` of
+    the copy distinguishes that event from a newer upload.
     """
     status = await connection.execute(
         f"""
@@ -120,7 +121,7 @@ async def finish(connection: Connection, row: Attachment, etag: str) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Copied:
-    """An attachment after its copy, and what is to be processed now."""
+    """An attachment after its copy, and the wake-ups to publish."""
 
     attachment: Attachment
     woken: list[WakeUp]
@@ -129,9 +130,10 @@ class Copied:
 async def record(
     connection: Connection, row: Attachment, etag: str, *, publish_grace_s: float
 ) -> Copied | None:
-    """Record a copy that has been made as an event of it would, in one transaction.
+    """Record a copy that has been made, as an event would, in one transaction.
 
-    None if the claim is lost; nothing has changed then.
+    `etag` is the copy's. The sweep processes it after `publish_grace_s` seconds if no wake-up does.
+    Returns None, with nothing changed, if the claim is lost.
     """
     async with connection.transaction():
         if not await finish(connection, row, etag):
@@ -144,9 +146,9 @@ async def record(
 
 
 async def fail(connection: Connection, row: Attachment, *, reason: CopyCode) -> bool:
-    """Give a copy up. What has no object is `failed`; an earlier object stays as it is.
+    """Give up a copy: an attachment without an object becomes `failed`, any other stays as it is.
 
-    False if the claim is lost.
+    Returns False if the claim is lost.
     """
     status = await connection.execute(
         f"""
@@ -168,8 +170,10 @@ async def fail(connection: Connection, row: Attachment, *, reason: CopyCode) -> 
 
 
 async def drop(connection: Connection, attachment_id: int, copy_attempt: int) -> None:
-    """Forget a copy that a newer upload has overtaken; the sweep looks at the row again after
-    its lease."""
+    """Clear the request of a copy if a newer upload was recorded.
+
+    `due_at` stays, so the sweep looks at the row again when the lease ends.
+    """
     await connection.execute(
         f"UPDATE attachments AS a SET {_NOTHING} WHERE a.id = $1 AND a.copy_attempt = $2"
         " AND a.copy_revision < a.revision",

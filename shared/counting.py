@@ -1,4 +1,4 @@
-"""What organizations use, counted anew: the first time, and where counters are wrong."""
+"""Count the usage of organizations from their rows: at first, and to correct the counters."""
 
 import asyncio
 from collections.abc import Mapping
@@ -8,15 +8,16 @@ from shared.database import Connection
 from shared.quotas import COUNTERS
 
 AT_ONCE = 50_000
-"""An organization with more attachments is not counted by a request, but by a worker."""
+"""The most attachments that a request counts; a worker counts larger organizations."""
 
 COUNT_TIMEOUT_S = 600
 OTHERS_TIMEOUT_S = 30
-"""How long a recount waits for statements that began before it; ours end after 5 s."""
+"""How long a recount waits for transactions that began before it; the service's own statements
+end after 5 s."""
 
 
 async def start(connection: Connection, organization_id: int) -> None:
-    """Have triggers count an organization from now on. May be repeated."""
+    """Make the triggers count an organization from now on. May be repeated."""
     await connection.execute(
         "UPDATE organizations SET usage_since = now() WHERE id = $1 AND usage_since IS NULL",
         organization_id,
@@ -39,12 +40,12 @@ _FACTS = """
 
 
 async def recount(connection: Connection, organization_id: int) -> dict[str, int]:
-    """Count an organization anew and mend its counters; returns by how much each was wrong.
+    """Count an organization's rows and correct its counters; return the correction of each.
 
-    Nothing is locked meanwhile: rows and counters are read in one snapshot, which has every change
-    in both or in neither, and only the difference is added. Takes up to ten minutes. Uploads of
-    today that were purged today cannot be found any more, so that count is never lowered. May be
-    repeated; of two that run at one time the second changes nothing.
+    Nothing is locked meanwhile: rows and counters are read in one snapshot, so each change is in
+    both or in neither, and only the difference is added. Takes up to ten minutes. Today's uploads
+    that were already purged cannot be counted, so that counter is never lowered. May be repeated;
+    if two run at once, the second changes nothing.
     """
     await start(connection, organization_id)
     await _let_others_end(connection)
@@ -67,9 +68,10 @@ async def recount(connection: Connection, organization_id: int) -> dict[str, int
 
 
 async def _let_others_end(connection: Connection) -> None:
-    """Wait until every transaction has ended that may have begun before counting did.
+    """Wait until all transactions that may have begun before the triggers counted have ended.
 
-    Its changes are not in the counters, and would not be in the snapshot either.
+    Their changes are not in the counters. If they were still open, their changes would not be in
+    the snapshot either. Raises TimeoutError after OTHERS_TIMEOUT_S.
     """
     ours = await connection.fetchval("SELECT pg_current_xact_id()::text")
     ended = "SELECT pg_snapshot_xmin(pg_current_snapshot()) > $1::text::xid8"
@@ -85,7 +87,7 @@ async def _mend(
     day: date,
     drift: Mapping[str, int],
 ) -> bool:
-    """Add a drift to the counters unless another recount has done so since `before`."""
+    """Add the corrections to the counters unless another recount has done so since `before`."""
     mended = await connection.fetchval(
         """
         WITH ours AS (
@@ -115,9 +117,9 @@ async def _mend(
 
 
 async def count_first(connection: Connection, organization_id: int) -> bool:
-    """Count an organization for the first time, if it is small enough to do so in a request.
+    """Count an organization for the first time, if it is small enough for a request.
 
-    Returns whether it is counted. If not, a worker counts it: see `count_waiting`.
+    Returns whether it is counted. If not, a worker counts it: see `count_waiting`. May be repeated.
     """
     await start(connection, organization_id)
     if await connection.fetchval(
@@ -136,7 +138,7 @@ async def count_first(connection: Connection, organization_id: int) -> bool:
 
 
 async def count_waiting(connection: Connection) -> int | None:
-    """Count one organization that waits for its first count; returns its id, None if none does."""
+    """Count one organization that waits for its first count; return its id, None if none waits."""
     waiting = await connection.fetchval(
         "SELECT id FROM organizations WHERE usage_since IS NOT NULL AND usage_counted_at IS NULL"
         " ORDER BY id LIMIT 1"

@@ -1,7 +1,8 @@
 """Dead letters: authenticated messages of stores that could not be used, kept to be replayed.
 
-They are kept as they came, once each however often they come, and are bounded in age and number.
-The oldest of the origin that holds most go first, so that a flood of one origin drops only its own.
+Each is stored unchanged and only once, however often it is received. Age and number are limited.
+The origin with the most letters loses its oldest first, so that a flood from one origin removes
+only its own letters.
 """
 
 import hashlib
@@ -17,10 +18,10 @@ from shared.settings import Settings
 PRUNED_AT_A_TIME = 100
 
 UNKNOWN = "unknown"
-"""The origin of letters that former releases kept."""
+"""The origin of letters that earlier releases stored."""
 
 MAX_ORIGIN_BYTES = 64 * 1024 * 1024
-"""What the letters of one origin may hold together."""
+"""The most bytes that all letters of one origin may have together."""
 
 SUMMARY = (
     "d.id, d.source, d.origin, d.dialect, d.reason, d.count, d.first_at, d.last_at,"
@@ -30,10 +31,11 @@ SUMMARY = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeadLetter(FromRow):
-    """One message: where it came in, the dialect it was taken for, why it could not be used.
+    """One message: its source, the dialect that was recognized, and why it could not be used.
 
-    `origin` says who sent it first, see `shared.intake.Message`; `unknown` in old rows.
-    `count` is how often it came, first and last at those times; `size` is its body's, in bytes.
+    `origin` names its first sender (see `shared.intake.Message`); `unknown` in old rows. `count` is
+    how often it was received, `first_at` and `last_at` when. `size` is the size of its body in
+    bytes.
     """
 
     id: int
@@ -56,10 +58,10 @@ async def keep(
     reason: str,
     origin: str = UNKNOWN,
 ) -> bool:
-    """Keep a message, or count it once more if it is kept already; tells whether it is new.
+    """Store a message, or raise its count if it is stored already; return whether it is new.
 
-    One that is kept already stays with the origin that sent it first: another origin could
-    otherwise take it over and drop it.
+    A stored message keeps the origin that sent it first. Otherwise another origin could take it
+    over and have it removed.
     """
     inserted: bool = await connection.fetchval(
         """
@@ -76,7 +78,7 @@ async def keep(
 
 
 async def count_again(connection: Connection, body: bytes) -> bool:
-    """Count a message once more if it is kept already; tells whether it is."""
+    """Raise the count of a message if it is stored already; return whether it is."""
     status = await connection.execute(
         "UPDATE dead_letters SET count = count + 1, last_at = now() WHERE digest = $1",
         hashlib.sha256(body).digest(),
@@ -85,20 +87,21 @@ async def count_again(connection: Connection, body: bytes) -> bool:
 
 
 async def lock(connection: Connection) -> None:
-    """Wait for others that keep or remove letters, to the end of the caller's transaction.
+    """Exclude other writers of dead letters until the caller's transaction ends.
 
-    Called before the first letter: two that lock letters of each other would deadlock.
+    Call it before the first letter is stored: two transactions that lock each other's letters would
+    deadlock.
     """
     await connection.execute("SELECT FROM dead_letter_origins WHERE origin = '' FOR NO KEY UPDATE")
 
 
 async def prune(connection: Connection, settings: Settings, origins: Sequence[str] = ()) -> int:
-    """Remove what is too old or too much; returns how many those were. May be repeated.
+    """Remove letters that are too old or too many; return how many. May be repeated.
 
-    Too much is what goes beyond ATTACHMENTS_DEAD_LETTERS: the oldest of the origin that holds
-    most, until it holds no more than the next. Of `origins`, it is also what goes beyond
-    MAX_ORIGIN_BYTES. Each rule removes no more than PRUNED_AT_A_TIME at a time. Triggers count
-    (migration 0007), so the cost depends on what is removed and not on what is kept.
+    If there are more than ATTACHMENTS_DEAD_LETTERS, the origin with the most letters loses its
+    oldest, until it has no more than the next origin. Each of `origins` also loses its oldest if it
+    has more than MAX_ORIGIN_BYTES. Each rule removes up to PRUNED_AT_A_TIME letters in one call.
+    Triggers count (migration 0007), so the cost depends on the letters removed, not on those kept.
     """
     async with connection.transaction():
         await lock(connection)
@@ -119,7 +122,7 @@ async def _prune_old(connection: Connection, settings: Settings) -> int:
 
 
 async def _prune_bytes(connection: Connection, origin: str) -> int:
-    """Remove the oldest of an origin that holds too many bytes."""
+    """Remove the oldest letters of an origin that has too many bytes."""
     held = await connection.fetchval(
         "SELECT bytes FROM dead_letter_origins WHERE origin = $1 AND bytes > $2",
         origin, MAX_ORIGIN_BYTES,
@@ -142,7 +145,7 @@ async def _prune_bytes(connection: Connection, origin: str) -> int:
 
 
 async def _prune_most(connection: Connection, settings: Settings) -> int:
-    """Remove the oldest of the origins that hold most, while all together hold too many."""
+    """Remove the oldest letters of the largest origins while there are too many in total."""
     total: int = await connection.fetchval(
         "SELECT letters FROM dead_letter_origins WHERE origin = ''"
     )
@@ -169,7 +172,7 @@ async def _prune_most(connection: Connection, settings: Settings) -> int:
 async def list_newest(
     connection: Connection, *, limit: int, before: int | None = None
 ) -> list[DeadLetter]:
-    """List up to `limit` dead letters by falling id, those below `before` if that is given."""
+    """List up to `limit` dead letters, newest first; with `before`, only those with lower ids."""
     rows = await connection.fetch(
         f"SELECT {SUMMARY} FROM dead_letters AS d WHERE $2::bigint IS NULL OR d.id < $2"
         " ORDER BY d.id DESC LIMIT $1",
@@ -179,7 +182,7 @@ async def list_newest(
 
 
 async def find(connection: Connection, letter_id: int) -> tuple[DeadLetter, bytes] | None:
-    """Find a dead letter and its body."""
+    """Find a dead letter and its body; None if there is none with that id."""
     row = await connection.fetchrow(
         f"SELECT {SUMMARY}, d.body FROM dead_letters AS d WHERE d.id = $1", letter_id
     )

@@ -1,4 +1,4 @@
-"""What may differ between rows and bucket; `shared.reconciliation` finds it."""
+"""The kinds of difference between rows and bucket; `shared.reconciliation` finds them."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -8,11 +8,12 @@ from shared.stored_objects import StoredObject
 
 
 class Kind(StrEnum):
-    """What differs. The first three are only listed; the others can be mended.
+    """The kinds of difference. The first three are only reported; the others can be mended.
 
-    Of `FOREIGN` (the bucket is marked as another deployment's) and `UNMARKED` (it has no marker,
-    and may be another's), mending marks it as ours. Of `MOVED` (this bucket has the very object
-    that a row describes, but the row names another bucket), it names this bucket.
+    `FOREIGN`: the bucket's marker names another deployment. `UNMARKED`: the bucket has no marker
+    and may belong to another deployment. To mend these, the bucket is marked as ours. `MOVED`: this
+    bucket has exactly the object that a row describes, but the row names another bucket. To mend
+    it, the row gets the name of this bucket.
     """
 
     ORIGINAL_WITHOUT_ROW = "original_without_row"
@@ -31,10 +32,10 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """One difference. `size` in bytes and `age_s` in seconds are the object's, by the store.
+    """One difference, with the `row` and the object `found`, which mending needs.
 
-    `row` and `found` are what mending needs; of `SEQUENCE` and `LOST`, `attachment_id` is the
-    greatest id; a difference of the whole bucket has none.
+    `found` has the object's size in bytes and its age in seconds, by the store. For `SEQUENCE` and
+    `LOST`, `attachment_id` is the greatest id; it is None for a difference of the whole bucket.
     """
 
     kind: Kind

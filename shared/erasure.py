@@ -1,6 +1,6 @@
-"""Remove the objects of an attachment for good: in a versioned bucket, every version of them.
+"""Remove the objects of an attachment for good: in a versioned bucket, all their versions.
 
-A plain DELETE in a versioned bucket only puts a delete marker on top, and all bytes stay.
+A plain DELETE in a versioned bucket only adds a delete marker, and all bytes stay.
 """
 
 import time
@@ -16,23 +16,23 @@ from shared.log import get_logger
 from shared.storage import Storage
 
 REMEMBERED_S = 300.0
-"""How long an answer is relied on that the bucket is not versioned. Once versioned it always is:
-versioning can be suspended, but not undone (Amazon S3 User Guide, "Using versioning")."""
+"""How long the answer "not versioned" is cached. The answer "versioned" stays true: versioning can
+be suspended but not undone (Amazon S3 User Guide, "Using versioning")."""
 
 MAX_VERSIONS = 1000
-"""How many versions are listed in one go: one page of S3."""
+"""The number of versions in one listing: one page of S3."""
 
 UNKNOWN_CALL = ("NotImplemented", "MethodNotAllowed")
-"""How a store says that it does not have a call; without this one it has no versions either."""
+"""The errors of a store without GetBucketVersioning; such a store has no versions either."""
 
 log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Where to look: one listing by `prefix`, of which nothing but `keys` is touched.
+    """One listing by `prefix`, from which only `keys` are removed.
 
-    `current` are those of `keys` that may have an object in a bucket without versions.
+    `current` are the keys among them that may have an object in a bucket without versions.
     """
 
     prefix: str
@@ -41,7 +41,7 @@ class Place:
 
 
 def places_of(row: Attachment) -> tuple[Place, Place]:
-    """Give the places of an attachment: its original, and every thumbnail it may have had."""
+    """Return the places of an attachment: its original, and all thumbnails it may have had."""
     thumbnails = keys.thumbnail_keys(row.key)
     current = () if row.thumbnail_key is None else (row.thumbnail_key,)
     folder = keys.thumbnail_key(row.key).rpartition("/")[0]
@@ -52,10 +52,10 @@ def places_of(row: Attachment) -> tuple[Place, Place]:
 
 
 class Eraser:
-    """Removes objects of one bucket, and remembers whether it is versioned.
+    """Removes objects from one bucket, and caches whether it is versioned.
 
-    Raises StoreUnavailable and StoreRefused, naming the right that is missing where it can; all
-    may be repeated.
+    Every method raises StoreUnavailable and StoreRefused, with the name of the missing right if it
+    is known. Every method may be repeated.
     """
 
     def __init__(self, storage: Storage, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -65,9 +65,9 @@ class Eraser:
         self._ask_again_at = float("-inf")
 
     async def keeps_versions(self) -> bool | None:
-        """Return whether the bucket keeps versions; None where s3:GetBucketVersioning is missing.
+        """Return whether the bucket keeps versions; None if s3:GetBucketVersioning is missing.
 
-        One call in REMEMBERED_S at most.
+        Calls the store at most once in REMEMBERED_S.
         """
         if not self._versioned and self._clock() >= self._ask_again_at:
             try:
@@ -86,18 +86,18 @@ class Eraser:
         row_age_s: Callable[[], float],
         give_up_at: float = float("inf"),
     ) -> bool:
-        """Remove every version of the keys of some places; returns whether nothing is left to do.
+        """Remove every version of the keys of some places; return whether nothing is left to do.
 
-        After `give_up_at`, by `time.monotonic`, no further version is removed. What is older than
-        the row (see `shared.ages`) is another attachment's and stays. Without versions this takes
-        up to two calls a key: HEAD, and DELETE where there is an object.
+        No further version is removed after `give_up_at`, in seconds of `time.monotonic`. An object
+        older than the row (see `shared.ages`) belongs to another attachment and stays. Without
+        versions this takes up to two calls for each key: HEAD, and DELETE if there is an object.
         """
         versioned = await self.keeps_versions()
         if not versioned:
             for place in places:
                 for key in place.current:
                     if await self._erase_object(key, row_age_s, sure=versioned is False):
-                        # The answer tells what we may not ask for.
+                        # DELETE added a marker, which shows that the bucket is versioned.
                         self._versioned = versioned = True
         if not versioned:
             return True
@@ -105,9 +105,10 @@ class Eraser:
         return all(ended)
 
     async def _erase_object(self, key: str, row_age_s: Callable[[], float], *, sure: bool) -> bool:
-        """Remove what is under a key; returns whether that only put a delete marker on top.
+        """Remove the object under a key; return whether that only added a delete marker.
 
-        Where it is not sure that there are no versions, a missing object may be a marker.
+        `sure` means that the bucket has no versions. If not, a missing object may be a delete
+        marker, so DELETE is sent in any case.
         """
         try:
             found = await self._storage.head(key)
@@ -123,16 +124,16 @@ class Eraser:
     async def _erase_versions(
         self, place: Place, row_age_s: Callable[[], float], give_up_at: float
     ) -> bool:
-        """Remove the versions that one listing gives; returns whether those were all.
+        """Remove the versions of one listing; return whether those were all.
 
-        One pass, without a second look: SeaweedFS 4.48 keeps some delete markers whatever it
-        answers.
+        Does not list again to check: SeaweedFS 4.48 keeps some delete markers although it confirms
+        their removal.
         """
         with _naming("s3:ListBucketVersions"):
             listed = await self._storage.versions(place.prefix, limit=MAX_VERSIONS)
         removed, kept = 0, set()
-        # Markers last: without its marker an old version would be the current object again. So it
-        # stays where one of the versions under it does.
+        # Markers last: without its marker an old version would become the current object again. So
+        # a marker stays if a version of its key stays.
         for version in sorted(listed, key=lambda version: version.is_marker):
             if self._clock() >= give_up_at:
                 return False
@@ -147,8 +148,8 @@ class Eraser:
         for key in place.current:
             # SeaweedFS 4.48 does not list the object `x.versions` while versioning is suspended.
             await self._erase_object(key, row_age_s, sure=True)
-        # If a full listing holds nothing to remove, there is nothing to remove at all: the newest
-        # versions of a key come first.
+        # A listing has a key's newest versions first. So if a full listing has nothing to remove,
+        # nothing at all is left to remove.
         return len(listed) < MAX_VERSIONS or not removed
 
 

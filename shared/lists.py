@@ -1,4 +1,4 @@
-"""The statements of lists: totals, and pages by number or from an id."""
+"""The statements for lists: totals, and pages by number or from an id."""
 
 import json
 from collections.abc import Sequence
@@ -11,7 +11,10 @@ from shared.database import Connection
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Filter:
-    """`attachable_type` is one of `ids`, or, where `negated`, it is not."""
+    """Selects attachments that belong to an `attachable_type` with one of `ids`.
+
+    If `negated`, it selects all others, also those that belong to nothing.
+    """
 
     attachable_type: str
     ids: tuple[int, ...]
@@ -29,14 +32,14 @@ def _where(organization_id: int, filters: Sequence[Filter]) -> tuple[str, list[A
 
 
 MAX_COUNTED = 100_000
-"""Totals are exact up to this number and an estimate beyond (contract.md)."""
+"""Totals are exact up to this number; above it they are estimates (contract.md)."""
 
 
 async def count(connection: Connection, organization_id: int, filters: Sequence[Filter]) -> int:
-    """Count what `page` walks through, to MAX_COUNTED + 1 at most."""
+    """Count the attachments that match, up to MAX_COUNTED + 1."""
     where, values = _where(organization_id, filters)
-    # Without an order the planner may read the table from its begin, and most of it if the
-    # organization's rows are at its end. With ids to look for it must not walk by id.
+    # Without ORDER BY the planner may scan the table from its start, and so most of it if the
+    # organization's rows are at its end. With ids to look for, it must not scan by id.
     order = "" if any(not item.negated for item in filters) else "ORDER BY a.organization_id, a.id"
     total = await connection.fetchval(
         f"SELECT count(*) FROM (SELECT FROM attachments AS a WHERE {where} {order}"
@@ -47,7 +50,7 @@ async def count(connection: Connection, organization_id: int, filters: Sequence[
 
 
 async def estimate(connection: Connection, organization_id: int, filters: Sequence[Filter]) -> int:
-    """Estimate a total above MAX_COUNTED by the planner's statistics; reads no row."""
+    """Estimate a total above MAX_COUNTED from the planner's statistics, without reading a row."""
     where, values = _where(organization_id, filters)
     plan = await connection.fetchval(
         f"EXPLAIN (FORMAT JSON) SELECT FROM attachments AS a WHERE {where}", *values
@@ -66,9 +69,10 @@ async def page(
     after: int | None = None,
     before: int | None = None,
 ) -> list[Attachment]:
-    """List attachments by id; `after` and `before` are ids to walk from, at constant cost.
+    """List up to `limit` attachments in the order of their ids.
 
-    With `before`, the `limit` attachments nearest to it, still in the order asked for.
+    `after` and `before` are ids to start from, at constant cost; they are excluded. With `before`,
+    the result is the `limit` attachments nearest to it, still in the requested order.
     """
     where, values = _where(organization_id, filters)
     backwards = before is not None
@@ -81,8 +85,8 @@ async def page(
     chosen = f"FROM attachments AS a WHERE {where} ORDER BY a.id {order} LIMIT ${len(values)}"
     statement = f"SELECT {COLUMNS} {chosen}"
     if offset:
-        # The rows before the page are passed over in the index alone. LATERAL and OFFSET 0 leave
-        # the planner no other way to the rows of the page than by the primary key.
+        # The rows before the page are skipped in the index alone. LATERAL and OFFSET 0 make the
+        # planner fetch the rows of the page by the primary key.
         values.append(offset)
         statement = (
             f"SELECT {COLUMNS} FROM (SELECT a.id {chosen} OFFSET ${len(values)}) AS chosen"

@@ -1,8 +1,8 @@
-"""What is done about an object that is older than its row: it is set aside, never adopted.
+"""Set aside an object that is older than its row; such an object is never used for the row.
 
-The object stays where it is, since it may be all that a restore has left. The row goes on as if
-no object had been seen: `pending` while its policy lives, then `expired`. A true upload under the
-row's policy replaces the object and is then adopted. `shared.ages` tells which object is older.
+The object stays in the bucket, because it may be all that a restore has left. The row continues as
+if no object had been seen: `pending` while its policy lasts, then `expired`. A real upload under
+the row's policy replaces the object and is then used. `shared.ages` decides which object is older.
 """
 
 import itertools
@@ -21,13 +21,13 @@ from shared.stored_objects import StoredObject
 log = get_logger(__name__)
 _count = itertools.count(1)
 
-# An upload begun under the policy may end long after it.
+# An upload that began under the policy may end long after the policy.
 _NEXT = f"""CASE WHEN {ALIVE} THEN {NEXT_CHECK}
                   WHEN a.policy_expires_at + {LATE_UPLOAD_S} * interval '1 second' > now()
                   THEN a.policy_expires_at + {LATE_UPLOAD_S} * interval '1 second' END"""
 
-# $5 is the time to the next check. What the client declared is kept; once an upload was processed,
-# content type and size are measured, perhaps of the older object, and so are cleared too.
+# $5 is the number of seconds to the next check. What the client declared is kept. If an upload was
+# processed, content type and size were measured, perhaps of the older object, so they are cleared.
 _SET_ASIDE = f"""
     state = CASE WHEN {ALIVE} THEN 'pending' ELSE 'expired' END, reason = NULL,
     etag = NULL, version_id = NULL, sequencer = NULL, uploaded_at = NULL,
@@ -40,7 +40,7 @@ _SET_ASIDE = f"""
 
 
 def note_older(row: Attachment, found: StoredObject, *, seen_by: str) -> None:
-    """Count and log that an object is older than its row, once for each time it is met."""
+    """Count and log that an object is older than its row; called each time that is found."""
     OLDER_OBJECTS.inc()
     log.warning(
         "object older than its row",
@@ -55,9 +55,9 @@ def note_older(row: Attachment, found: StoredObject, *, seen_by: str) -> None:
 async def set_aside(
     connection: Connection, claimed: Claim, *, revision: int, next_check_s: float
 ) -> State | None:
-    """Set the object of a claimed row aside; returns the new state.
+    """Set aside the object of a claimed row; return the new state.
 
-    None if the claim is lost or a newer upload has been recorded; nothing has changed then.
+    Returns None, with nothing changed, if the claim is lost or a newer upload has been recorded.
     """
     state: State | None = await connection.fetchval(
         f"UPDATE attachments AS a SET {_SET_ASIDE} WHERE {held(6)} AND a.revision = $4"
@@ -70,9 +70,9 @@ async def set_aside(
 async def settle_older(
     connection: Connection, seen: Attachment, *, next_check_s: float
 ) -> State | None:
-    """Set the object of a row aside that no worker has, if nothing happened since it was read.
+    """Set aside the object of a row that no worker holds, if the row is unchanged since `seen`.
 
-    Returns the new state; None if the row has moved.
+    Returns the new state; None if the row has changed.
     """
     state: State | None = await connection.fetchval(
         f"UPDATE attachments AS a SET {_SET_ASIDE} WHERE a.id = $1 AND a.revision = $2"
@@ -84,7 +84,7 @@ async def settle_older(
 
 
 async def delete_own(storage: Storage, key: str, row: Attachment) -> bool:
-    """Delete an object of a row, but not one that is older than the row; may be repeated.
+    """Delete an object of a row unless it is older than the row; may be repeated.
 
     Returns whether nothing is left under the key.
     """

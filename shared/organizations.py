@@ -1,4 +1,4 @@
-"""Organizations: the record, and the statements that operators' commands run."""
+"""Organizations: the record, and the statements for the operator's commands."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -7,7 +7,7 @@ from shared.database import Connection
 from shared.errors import AttachmentsError
 from shared.rows import FromRow
 
-NAMES_LOCK_KEY = 7_236_013_484  # any number that no one else locks in this database
+NAMES_LOCK_KEY = 7_236_013_484  # arbitrary; no other advisory lock in this database may use it
 
 
 async def create_organization(
@@ -15,8 +15,8 @@ async def create_organization(
 ) -> int:
     """Create an organization and return its id.
 
-    With a given id it may be repeated: one that exists already keeps its name. Ids handed out
-    later are higher than any given one.
+    With a given id it may be repeated: an existing organization keeps its name. Ids created later
+    are greater than any given one.
     """
     if organization_id is None:
         created: int = await connection.fetchval(
@@ -41,7 +41,7 @@ async def create_organization(
 
 
 class NameTaken(AttachmentsError):
-    """There is an organization of that name already."""
+    """An organization has that name already."""
 
     def __init__(self, organization_id: int) -> None:
         super().__init__(organization_id)
@@ -51,8 +51,8 @@ class NameTaken(AttachmentsError):
 async def create_named(connection: Connection, name: str, *, force: bool = False) -> int:
     """Create an organization and return its id.
 
-    Without `force` no two get the same name: raises NameTaken, also for one that another process
-    is creating at the moment. Names of earlier ones may be the same.
+    Without `force`, raises NameTaken if the name is used, also if another process is creating it at
+    the moment. Organizations that were created with `force` or by id may share a name.
     """
     async with connection.transaction():
         if not force:
@@ -66,7 +66,7 @@ async def create_named(connection: Connection, name: str, *, force: bool = False
 
 
 async def exists(connection: Connection, organization_id: int) -> bool:
-    """Tell whether there is an organization with that id."""
+    """Return whether there is an organization with that id."""
     found = await connection.fetchval(
         "SELECT true FROM organizations AS o WHERE o.id = $1", organization_id
     )
@@ -75,7 +75,7 @@ async def exists(connection: Connection, organization_id: int) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Organization(FromRow):
-    """An organization as it is listed."""
+    """An organization in a list."""
 
     id: int
     name: str
@@ -85,7 +85,7 @@ class Organization(FromRow):
 async def list_organizations(
     connection: Connection, *, after: int, limit: int
 ) -> list[Organization]:
-    """List up to `limit` organizations with ids above `after`, ascending."""
+    """List up to `limit` organizations with ids greater than `after`, by id."""
     rows = await connection.fetch(
         "SELECT o.id, o.name, o.created_at FROM organizations AS o WHERE o.id > $1"
         " ORDER BY o.id LIMIT $2",

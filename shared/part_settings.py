@@ -1,6 +1,6 @@
-"""Settings by part of the service, so that a command reads only those that it uses.
+"""Settings by part of the service, so that a command reads only the settings that it uses.
 
-The whole, for processes, is `shared.settings.Settings`, which is made of these.
+Processes use `shared.settings.Settings`, which combines all of these.
 """
 
 import getpass
@@ -21,29 +21,32 @@ if TYPE_CHECKING:
 
 PREFIX = "ATTACHMENTS_"
 
-# botocore's own rule of a region.
+# botocore's own rule for a region.
 REGION = re.compile(r"(?![0-9]+\Z)(?!-)[A-Za-z0-9-]{1,63}(?<!-)")
 
-# Nothing that a shell, or an ACL's pattern of keys, reads in another way.
+# No characters that have a meaning in a shell or in the key pattern of an ACL.
 QUEUE_PREFIX = re.compile(r"[A-Za-z0-9._:/{}-]{1,100}", re.ASCII)
 
-MAX_QUOTA = 2**62  # a sum of two must stay a bigint
+MAX_QUOTA = 2**62  # the sum of two must fit into a bigint
 
 
 def none_if_blank(value: Any) -> Any:
-    """Take an empty setting for none: compose has no other way to leave it out."""
+    """Return None for an empty setting, because compose has no other way to leave one out."""
     return None if value == "" else value
 
 
 def refuse_blank(value: Any) -> Any:
-    """Say of an empty setting that is needed what is said of one that is not there."""
+    """Raise for an empty required setting the same fault as for a missing one."""
     if value == "":
         raise ValueError("is not set")
     return value
 
 
 def check_address(value: str | None) -> str | None:
-    """Check an http(s) address and drop its last slash; an empty one is none."""
+    """Check an http(s) address and drop its last slash; return None for an empty one.
+
+    Raises ValueError with the rule, never with the value.
+    """
     if value is None or value == "":
         return None
     parts = _split_address(value)
@@ -55,9 +58,9 @@ def check_address(value: str | None) -> str | None:
 
 
 def _split_address(value: str) -> SplitResult:
-    """Take an address apart; what cannot be is a fault, told without the value's words."""
+    """Split an address; raise ValueError, without the value in the message, if that fails."""
     try:
-        value.encode()  # bytes of the environment that are no UTF-8 are no address either
+        value.encode()  # fails if the environment's bytes are not UTF-8: that is no address
         parts = urlsplit(value)
         for host in parts.netloc.rpartition("@")[2].split(","):  # PostgreSQL's may be several
             _ = urlsplit(f"//{host}").port
@@ -70,7 +73,7 @@ def _split_address(value: str) -> SplitResult:
 
 
 def _has_user_name() -> bool:
-    """Whether a driver finds a user's name: containers may run as an id without a name."""
+    """Return whether a driver can find a user name: containers may run as an id without a name."""
     if os.environ.get("PGUSER"):
         return True
     try:
@@ -80,7 +83,7 @@ def _has_user_name() -> bool:
 
 
 class LogSettings(BaseSettings):
-    """How lines of the log are written; also what every part has in common."""
+    """The format of log lines; the base of all parts."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore")
 
@@ -88,7 +91,7 @@ class LogSettings(BaseSettings):
 
 
 class DatabaseSettings(LogSettings):
-    """How PostgreSQL is reached."""
+    """How to reach PostgreSQL."""
 
     database_url: SecretStr
     database_direct_url: SecretStr | None = None
@@ -112,12 +115,12 @@ class DatabaseSettings(LogSettings):
 
     @property
     def session_url(self) -> str:
-        """The database's address for what needs a session of its own: LISTEN, and migrations."""
+        """The database's address for LISTEN and migrations, which need a session of their own."""
         return (self.database_direct_url or self.database_url).get_secret_value()
 
 
 class BrokerSettings(LogSettings):
-    """How the broker is reached, and which keys there are ours."""
+    """How to reach the broker, and the prefix of this deployment's keys."""
 
     broker_url: SecretStr
     queue_prefix: str | None = None
@@ -146,12 +149,12 @@ class BrokerSettings(LogSettings):
             return None
         if not QUEUE_PREFIX.fullmatch(value):
             raise ValueError("must be 1 to 100 letters, digits and characters out of . _ : / { } -")
-        # A colon at the end, so that no prefix and the keys behind it make the keys of another.
+        # A colon at the end, so that the keys of prefix `a` cannot equal those of prefix `ab`.
         return value if value.endswith(":") else f"{value}:"
 
 
 class BucketSettings(LogSettings):
-    """The bucket's name, for what compares it and asks the store nothing."""
+    """The bucket's name, for commands that compare it without calling the store."""
 
     s3_bucket: str
 
@@ -169,7 +172,7 @@ class BucketSettings(LogSettings):
 
 
 class StoreSettings(BucketSettings):
-    """How the store is reached, by the service and by clients."""
+    """How the service and its clients reach the store."""
 
     s3_region: str = "us-east-1"
     s3_endpoint_url: str | None = None
@@ -189,14 +192,14 @@ class StoreSettings(BucketSettings):
 
     @cached_property
     def upload_url(self) -> str:
-        """Where clients post their uploads; the bucket is part of it."""
+        """The address to which clients post uploads; it includes the bucket."""
         return self.s3_public_url or self.store.url
 
     @cached_property
     def store(self) -> "StoreAddress":
-        """Where the service reaches the bucket, found once, from botocore's own rules.
+        """The address at which the service reaches the bucket, by botocore's own rules.
 
-        Raises SettingsError if there is no such address.
+        Computed once. Raises SettingsError if there is no such address.
         """
         from shared.store_address import find_store
 
@@ -205,14 +208,14 @@ class StoreSettings(BucketSettings):
 
 
 class WaitSettings(LogSettings):
-    """After how long the sweep looks at what an event, or the lack of one, left to it."""
+    """How long the sweep leaves new uploads to their wake-ups, and pending rows to events."""
 
     publish_grace: float = Field(15, ge=0.1, le=300, description="seconds")
     pending_check: float = Field(75, ge=0.1, le=3600, description="seconds")
 
 
 class QuotaSettings(LogSettings):
-    """The quotas of organizations that have none of their own."""
+    """The quotas of organizations without quotas of their own."""
 
     quota_bytes: int | None = Field(None, ge=0, le=MAX_QUOTA, description="bytes")
     quota_attachments: int | None = Field(None, ge=0, le=MAX_QUOTA)
@@ -224,16 +227,16 @@ class QuotaSettings(LogSettings):
 
 
 class QueueSettings(BrokerSettings, DatabaseSettings):
-    """What wakes workers: `attachments retry`."""
+    """The settings to publish wake-ups: `attachments retry`."""
 
 
 class ReplaySettings(WaitSettings, BucketSettings, QueueSettings):
-    """What records events: `attachments events replay`."""
+    """The settings to record events: `attachments events replay`."""
 
 
 class ReconcileSettings(WaitSettings, StoreSettings, QueueSettings):
-    """What compares rows and bucket: `attachments reconcile`."""
+    """The settings to compare rows and bucket: `attachments reconcile`."""
 
 
 class UsageSettings(QuotaSettings, DatabaseSettings):
-    """What counts usage: `attachments usage` and `attachments organizations limit`."""
+    """The settings to count usage: `attachments usage` and `attachments organizations limit`."""

@@ -1,7 +1,8 @@
-"""Quotas of organizations, and what they have used: bytes, attachments, uploads a day.
+"""The quotas of organizations and their usage: bytes, attachments, uploads a day.
 
-Triggers count (migrations 0005 and 0006), from the moment at which an organization is first looked
-at or limited: what is not counted costs nothing. So the counters hold whatever writes the table.
+Triggers count usage (migrations 0005 and 0006), so the counters include every write to the table.
+They start when an organization's usage is first requested or limited; until then, counting costs
+nothing.
 """
 
 import json
@@ -20,7 +21,7 @@ from shared.part_settings import QuotaSettings
 QuotaName = Literal["attachments", "bytes", "uploads_per_day"]
 
 UNLIMITED = -1
-"""What is stored of an organization that has no quota, whatever the settings say."""
+"""The stored value for "no quota", which overrides the settings."""
 
 COLUMNS = ("quota_attachments", "quota_bytes", "quota_uploads_per_day")
 
@@ -33,7 +34,7 @@ class NotCounted(AttachmentsError):
 
 
 class QuotaExceeded(AttachmentsError):
-    """A quota does not leave room: its name, the limit, and what is used of it."""
+    """A quota leaves no room: its name, the limit, and how much of it is used."""
 
     def __init__(self, quota: QuotaName, limit: int, used: int) -> None:
         super().__init__(f"the quota of {limit} {quota} is used up")
@@ -44,7 +45,10 @@ class QuotaExceeded(AttachmentsError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quotas:
-    """The most that an organization may have or do; None is no limit. `bytes` includes promises."""
+    """The limits of an organization; None is no limit.
+
+    `bytes` includes the bytes promised to uploads that have not arrived.
+    """
 
     attachments: int | None = None
     bytes: int | None = None
@@ -52,7 +56,7 @@ class Quotas:
 
     @classmethod
     def of_settings(cls, settings: QuotaSettings) -> "Quotas":
-        """Give the quotas of every organization that has none of its own."""
+        """Return the quotas of an organization that has none of its own."""
         return cls(
             attachments=settings.quota_attachments,
             bytes=settings.quota_bytes,
@@ -62,9 +66,9 @@ class Quotas:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """What an organization uses, as of a time by the database's clock.
+    """An organization's usage and quotas at `as_of`, by the database's clock.
 
-    The counts are None while a large organization is being counted for the first time.
+    The counts are None until a large organization has been counted for the first time.
     """
 
     organization_id: int
@@ -76,7 +80,7 @@ class Usage:
 
 
 def translate(error: asyncpg.PostgresError) -> AttachmentsError | None:
-    """Give the error that `hold_quota` means; None for any other of PostgreSQL's."""
+    """Return the error for one that hold_quota() of migration 0005 raised; None for any other."""
     if error.sqlstate == NOT_COUNTED:
         return NotCounted()
     if error.sqlstate == EXCEEDED:
@@ -97,9 +101,9 @@ COUNTERS = """
 async def find_usage(
     connection: Connection, organization_id: int, usual: Quotas
 ) -> tuple[Usage, bool] | None:
-    """Return what an organization uses, and whether it is counted; None if it does not exist.
+    """Return an organization's usage and whether it is counted; None if it does not exist.
 
-    `usual` are the quotas of the settings. Costs the same however much there is.
+    `usual` are the quotas of the settings. The cost does not depend on the number of attachments.
     """
     row = await connection.fetchrow(
         f"""
@@ -127,11 +131,11 @@ async def find_usage(
 async def growing(
     connection: Connection, organization_id: int, usual: Quotas | None
 ) -> AsyncIterator[None]:
-    """Hold an organization to its quota of bytes while the block changes what it counts.
+    """Check an organization's quota of bytes after a block that may raise its usage.
 
-    Must be within a transaction, which changes of other transactions to the same organization wait
-    for. Raises QuotaExceeded after a block that has it count more than before, and too much.
-    `usual` is None if nothing limits the organization.
+    Must run within a transaction; other transactions that check quotas of the same organization
+    wait for it. Raises QuotaExceeded after a block that raised the usage above the quota. `usual`
+    are the quotas of the settings; None if nothing limits the organization.
     """
     if usual is None:
         yield
@@ -150,7 +154,7 @@ async def growing(
 
 
 def effective(row: asyncpg.Record, usual: Quotas) -> Quotas:
-    """Give the quotas that hold for an organization: its own, else those of the settings."""
+    """Return the quotas that apply to an organization: its own, else those of the settings."""
     found = []
     for name, default in zip(
         COLUMNS, (usual.attachments, usual.bytes, usual.uploads_per_day), strict=True
@@ -163,9 +167,10 @@ def effective(row: asyncpg.Record, usual: Quotas) -> Quotas:
 async def set_quotas(
     connection: Connection, organization_id: int, quotas: Mapping[str, int | None]
 ) -> bool:
-    """Set an organization's own quotas by column; returns whether there is such an organization.
+    """Set an organization's own quotas by column; return whether the organization exists.
 
-    None leaves a quota to the settings, UNLIMITED lifts it. What is not named stays as it is.
+    The value None leaves a quota to the settings; UNLIMITED removes it. Columns that are not named
+    stay as they are. May be repeated.
     """
     assert quotas.keys() <= set(COLUMNS)
     assignments = ", ".join(f"{name} = ${place}" for place, name in enumerate(quotas, 2))

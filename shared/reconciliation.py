@@ -1,10 +1,10 @@
-"""What differs between rows and bucket, found in one pass over each, and how it is mended.
+"""Find the differences between rows and bucket in one pass over each, and mend them.
 
-The bucket is listed page by page and each page is joined with its rows; then the rows are walked
-for objects that were not listed. In between, one bit per id is kept, so ten million attachments
-take about two megabytes. What looks different is asked for once more before it is reported,
-because processes go on working meanwhile. No object is ever deleted: an original without a row
-may be all that is left of a lost attachment.
+The bucket is listed page by page, and each page is compared with its rows. Then the rows are walked
+to find objects that were not listed. One bit per id is kept in between, so ten million attachments
+take about two megabytes. Processes keep working meanwhile, so each difference is checked once more
+before it is reported. No object is ever deleted: an original without a row may be all that is left
+of a lost attachment.
 """
 
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -28,17 +28,17 @@ PAGE = 1000
 CHUNK = 4096
 
 OnProgress = Callable[[int, int], None]
-"""Gets the number of objects and of rows that have been looked at."""
+"""Receives the number of objects and the number of rows compared so far."""
 
 
 class IdSet:
-    """A set of ids with one bit per id, in chunks."""
+    """A set of ids that stores one bit per id, in chunks."""
 
     def __init__(self) -> None:
         self._chunks: dict[int, bytearray] = {}
 
     def add(self, number: int) -> None:
-        """Put an id in."""
+        """Add an id."""
         chunk, place = divmod(number, CHUNK)
         bits = self._chunks.setdefault(chunk, bytearray(CHUNK // 8))
         bits[place // 8] |= 1 << place % 8
@@ -50,7 +50,7 @@ class IdSet:
 
 
 async def name_bucket(connection: Connection, seen: Attachment, bucket: str) -> None:
-    """Write down in which bucket an object lies by now, if nothing happened since `seen`."""
+    """Record the bucket that holds an object now, if the row is unchanged since `seen`."""
     await connection.execute(
         "UPDATE attachments SET bucket = $4"
         " WHERE id = $1 AND revision = $2 AND state = $3 AND deleted_at IS NULL",
@@ -59,7 +59,7 @@ async def name_bucket(connection: Connection, seen: Attachment, bucket: str) -> 
 
 
 async def walk_rows(connection: Connection, after: int) -> list[Attachment]:
-    """List the next page of rows above an id, by id, deleted ones too."""
+    """List the next page of rows with ids greater than `after`, by id, deleted ones too."""
     rows = await connection.fetch(
         f"SELECT {COLUMNS} FROM attachments AS a WHERE a.id > $1 ORDER BY a.id LIMIT {PAGE}", after
     )
@@ -67,14 +67,14 @@ async def walk_rows(connection: Connection, after: int) -> list[Attachment]:
 
 
 def _is_settled(row: Attachment) -> bool:
-    """Whether the row claims an object that no worker is about to look at."""
+    """Return whether the row describes an object and no worker is about to examine it."""
     return row.state in MEASURED or (
         row.state == "failed" and row.reason not in NO_OBJECT and row.etag is not None
     )
 
 
 def _differs(row: Attachment, found: StoredObject) -> bool:
-    """Whether the row says something else than that there is this object."""
+    """Return whether the row disagrees with the existence of this object."""
     if _is_settled(row):
         return row.etag != found.etag
     unseen = row.state == "expired" or (row.state == "failed" and row.reason in NO_OBJECT)
@@ -82,7 +82,10 @@ def _differs(row: Attachment, found: StoredObject) -> bool:
 
 
 class Reconciliation:
-    """Finds the differences of one bucket and its rows; each method may be run repeatedly."""
+    """Finds and mends the differences between one bucket and its rows.
+
+    Every method may be repeated.
+    """
 
     def __init__(
         self,
@@ -105,18 +108,18 @@ class Reconciliation:
         self.rows = 0
 
     async def differences(self) -> AsyncIterator[Difference]:
-        """Find what differs. Raises StoreRefused without s3:ListBucket, and DatabaseAway.
+        """Yield the differences. Raises StoreRefused without s3:ListBucket, and DatabaseAway.
 
-        That of the sequence comes first, then that of the bucket's owner, so that mending them
-        need not wait for the rest, and no id is given anew in a bucket that was just taken over.
-        The former comes once more in the end where the whole listing shows a greater id, or ids
-        that were lost.
+        The difference of the sequence comes first, then that of the bucket's owner. So both can be
+        mended before the rest is found, and no id is reused in a bucket that was just taken over.
+        A difference of the sequence comes again at the end if the whole listing shows a greater id
+        or lost ids.
         """
         owner = self._owner = await bucket_owner.find_owner(self._database, self._storage)
         try:
             taken = await sequence.find_taken_id(self._database, self._storage)
         except IdsUndecided:
-            taken = None  # the whole listing decides it
+            taken = None  # the whole listing will show it
         if taken is not None:
             yield Difference(kind=Kind.SEQUENCE, attachment_id=taken.attachment_id)
         if owner.is_foreign or owner.has_strangers:
@@ -143,7 +146,7 @@ class Reconciliation:
         self.objects += sum(key != bucket_owner.MARKER for key, _ in page)
         differences = []
         for key, found, parsed in named:
-            if parsed is None:  # no key of an attachment
+            if parsed is None:  # not the key of an attachment
                 continue
             row = rows.get(parsed[0])
             if row is not None and row.bucket != self._storage.bucket:
@@ -164,9 +167,10 @@ class Reconciliation:
         return differences
 
     def _judge_moved(self, row: Attachment, key: str, found: StoredObject) -> Difference | None:
-        """Tell whether an object is the one of a row that names another bucket: equal by etag.
+        """Return a difference if an object is the one of a row that names another bucket.
 
-        Copies of large objects may have another etag; they are originals without a row then.
+        Etag and size must be equal. A copy of a large object may have another etag; it counts as an
+        original without a row then.
         """
         same = row.key == key and (row.etag, row.size) == (found.etag, found.size)
         if not same or row.deleted_at is not None or not _is_settled(row):
@@ -183,7 +187,7 @@ class Reconciliation:
         if row is None or row.key != key:
             self._lost = max(self._lost, attachment_id)
             return difference
-        if row.deleted_at is not None:  # with due_at it will be purged
+        if row.deleted_at is not None:  # with due_at set, the sweep will purge it
             return difference if row.due_at is None else None
         difference = replace(difference, row=row)
         if predates(found, row) or (
@@ -199,7 +203,7 @@ class Reconciliation:
     ) -> Difference | None:
         named = row is not None and row.thumbnail_key == key
         if row is not None and row.state in UNDER_WAY:
-            return None  # a worker is about to make it, or to remove it
+            return None  # a worker is about to store or remove it
         if row is not None and named and not predates(found, row):
             self._thumbnails.add(attachment_id)
         if named and (row is None or row.deleted_at is None or row.due_at is not None):
@@ -209,12 +213,12 @@ class Reconciliation:
         )
 
     async def _asked_again(self, difference: Difference) -> Difference | None:
-        """Ask store and database once more; None if they agree by now."""
+        """Check store and database once more; None if they agree now."""
         assert difference.key is not None
         try:
             found = await self._storage.head(difference.key)
         except ObjectMissing:
-            return None  # if the row still claims it, the walk over rows finds that
+            return None  # if the row still describes it, the walk over the rows reports that
         assert difference.attachment_id is not None
         row = (await self._database.run(find_rows, [difference.attachment_id])).get(
             difference.attachment_id
@@ -224,7 +228,7 @@ class Reconciliation:
         return replace(difference, found=found, row=row)
 
     async def _unlisted(self) -> AsyncIterator[Difference]:
-        """Walk the rows, and ask the store for every object that was not listed."""
+        """Walk all rows, and ask the store for each object that was not listed."""
         after = 0
         while rows := await self._database.run(walk_rows, after):
             after = rows[-1].id
@@ -251,9 +255,9 @@ class Reconciliation:
         return None
 
     async def mend(self, difference: Difference) -> tuple[Difference, list[WakeUp]]:
-        """Mend a difference if that can be done, and tell whom to wake.
+        """Mend a difference if that is possible; return it and the wake-ups to publish.
 
-        A row that has moved since it was read is left alone, and counts as mended.
+        A row that has changed since it was read is left as it is, and counts as mended.
         """
         run, row, woken = self._database.run, difference.row, list[WakeUp]()
         check_s = self._settings.pending_check
@@ -277,7 +281,7 @@ class Reconciliation:
             case Kind.MISSING if row is not None:
                 await run(lifecycle.settle_missing, row, next_check_s=check_s)
             case Kind.OLDER if row is not None and difference.found is not None:
-                # The row describes another object than the older one: that one is gone.
+                # If the row describes another object than the older one, that object is gone.
                 lost = row.etag not in (None, difference.found.etag)
                 settle = lifecycle.settle_missing if lost else older_objects.settle_older
                 await run(settle, row, next_check_s=check_s)

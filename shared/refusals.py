@@ -1,8 +1,8 @@
-"""What PostgreSQL refuses, why, and how it is mended: one table from its codes to plain words.
+"""Explain PostgreSQL's refusals: one table from its error codes to cause and remedy.
 
 The codes are SQLSTATEs (https://www.postgresql.org/docs/current/errcodes-appendix.html). A code of
-five letters counts before its class of two. Nothing is shown in the server's own words: those may
-repeat a password, or what a client sent. A code that is not in the table is a bug of ours.
+five characters takes precedence over its class of two. The server's own message is never shown: it
+may repeat a password or what a client sent. A code that is not in the table is a bug of ours.
 """
 
 import socket
@@ -17,10 +17,11 @@ URL = "ATTACHMENTS_DATABASE_URL"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
-    """Why the database does not serve us, and how that is mended.
+    """Why the database refuses us, and the remedy.
 
-    `code` is the SQLSTATE, empty if the server did not answer; then `place` is its address, without
-    user and password. `detail` is for clients, where the cause is in what they sent.
+    `code` is the SQLSTATE. It is empty if the server did not answer; `place` is then the server's
+    address, without user and password. `detail` is the message for clients if what they sent is the
+    cause.
     """
 
     cause: str
@@ -31,7 +32,7 @@ class Refusal:
 
     @property
     def of_content(self) -> bool:
-        """Whether only this content is refused, so that other rows are taken meanwhile."""
+        """Whether only this content is refused, so that other rows are still accepted."""
         return self.code in OF_CONTENT
 
     def __str__(self) -> str:
@@ -139,7 +140,7 @@ TABLE: Mapping[str, tuple[str, str]] = {
     "57P04": ("the database was dropped", f"create it (createdb), or correct {URL}"),
     "58": ("PostgreSQL cannot use its files", "look at its disk, and read its own log"),
     "F0": ("PostgreSQL cannot use its configuration", "read its own log"),
-    "P0001": (  # none of the service's own triggers raises it
+    "P0001": (  # no trigger of the service raises it
         "a trigger or function that was added to the database refuses it",
         "read PostgreSQL's own log, and correct or drop that trigger",
     ),
@@ -150,15 +151,15 @@ UNTOLD = ("PostgreSQL refuses what it was asked", "read its own log")
 
 ENCODING_CODES = ("22021", "22P05")
 OF_CONTENT = (*ENCODING_CODES, "P0001")
-"""What is refused for its content alone: the server takes other rows meanwhile."""
+"""The codes for content that is refused; the server accepts other rows meanwhile."""
 
 TEXT_DETAIL = "The text cannot be stored: the database does not use the encoding UTF8"
 
 
 def find_refusal(error: BaseException, place: str = "") -> Refusal | None:
-    """Explain a fault of the database or the way to it; None if it is a bug of ours.
+    """Explain an error of the database or of the connection to it; None if it is a bug of ours.
 
-    `place` is the server's address for people; it is named where nothing answered there.
+    `place` is the server's address without secrets; it is shown if no server answered.
     """
     if isinstance(error, asyncpg.PostgresError):
         code = str(error.sqlstate or "")
@@ -182,7 +183,7 @@ def find_refusal(error: BaseException, place: str = "") -> Refusal | None:
 
 
 def explain(error: BaseException, place: str = "") -> Refusal:
-    """Explain as `find_refusal`, also what is in no table."""
+    """Explain an error as `find_refusal` does, but always; follow its causes."""
     for each in _chain(error):
         if (found := find_refusal(each, place)) is not None:
             return found
@@ -191,7 +192,7 @@ def explain(error: BaseException, place: str = "") -> Refusal:
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """Walk from an error to its causes: SQLAlchemy and alembic wrap those of the driver."""
+    """Yield an error and its causes: SQLAlchemy and alembic wrap the errors of the driver."""
     current: BaseException | None = error
     for _ in range(10):
         if current is None:
@@ -201,7 +202,7 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def _of_the_way(error: OSError) -> Refusal:
-    """Explain what happened before PostgreSQL could answer."""
+    """Explain an error that occurred before PostgreSQL could answer."""
     start = f"start it, and see that {URL} and the network lead to it"
     if isinstance(error, TimeoutError):
         return Refusal(cause="PostgreSQL did not answer in time", mend=start)
@@ -223,7 +224,7 @@ def _of_the_way(error: OSError) -> Refusal:
         return Refusal(cause="there is no such socket or file", mend=f"correct {URL}, or start it")
     if isinstance(error, PermissionError):
         return Refusal(cause="a socket or a file may not be opened", mend=f"correct {URL}")
-    if "rejected SSL upgrade" in str(error):  # of asyncpg, which has no class for it
+    if "rejected SSL upgrade" in str(error):  # asyncpg has no class for this error
         return Refusal(
             cause="PostgreSQL does not speak TLS, which the address asks for",
             mend=f"turn ssl on at the server, or change sslmode in {URL}",

@@ -1,8 +1,8 @@
-"""The sequence of attachment ids, and whether the bucket holds originals with ids above it.
+"""The sequence of attachment ids, and a search of the bucket for originals with ids above it.
 
-It does after rows were lost (a restore, a failover to a replica that was behind) or while a second
-deployment uses the bucket. New rows would then be given ids, and so keys, under which other
-objects lie, and which the policies of lost rows may still let others write.
+Such originals exist after rows were lost (a restore, a failover to a replica that lagged), or while
+a second deployment uses the bucket. New rows would then get ids, and so keys, that other objects
+have. The policies of lost rows may also still allow uploads to these keys.
 """
 
 from collections.abc import Sequence
@@ -14,27 +14,28 @@ from shared.errors import IdsUndecided
 from shared.storage import Storage
 
 STEP = 1_000_000
-"""Ids are raised to a multiple of this, at least as far above all that is known: ids that a lost
-row may have had, but of which no object has come yet, are then not given again either."""
+"""The sequence is raised to a multiple of this, at least this far above every known id. So the id
+of a lost row is not reused even if its object has not arrived yet."""
 
 MAX_LISTINGS = 200
-"""How many folders the search for ids of up to nine digits asks for at most. Where no id is above
-the sequence it asks for three. Only folders that a store still lists after their objects have been
-deleted (SeaweedFS, for some minutes) cost more. If these were too few, keys are listed instead."""
+"""The most folders that the search for ids of up to nine digits lists. It lists three if no id is
+above the sequence. Only folders that a store still lists after their objects were deleted
+(SeaweedFS, for some minutes) cost more. If the limit is reached, keys are listed instead."""
 
 KEY_PAGES = 10
-"""How many pages of keys are then listed at most, from the first key above the sequence on."""
+"""The most pages of keys that are listed in that case, from the first key above the sequence."""
 
 LONGER_LISTINGS = 10
-"""How many folders the search for ids of more than nine digits asks for at most, from the first one
-above the sequence on: lost ids lie directly above it. It is made where ids reached a million."""
+"""The most folders that the search for ids of more than nine digits lists, from the first one above
+the sequence: lost ids are directly above it. The search runs only if a top folder is above `000`,
+so if ids have reached a million."""
 
 RACES = 5
-"""How often the search is repeated while other processes hand out ids and uploads come."""
+"""How often the search is repeated while other processes create ids and uploads arrive."""
 
 
 async def find_last_id(connection: Connection) -> int:
-    """Tell the greatest id that the sequence has handed out; 0 if none. Needs SELECT on it."""
+    """Return the last id that the sequence has given; 0 if none. Needs SELECT on the sequence."""
     name = await _name(connection)
     row = await connection.fetchrow(f"SELECT last_value, is_called FROM {name}")
     assert row is not None
@@ -42,12 +43,15 @@ async def find_last_id(connection: Connection) -> int:
 
 
 async def find_greatest_row(connection: Connection) -> int:
-    """Tell the greatest id of all rows; 0 if there is none."""
+    """Return the greatest id of all rows; 0 if there is no row."""
     return int(await connection.fetchval("SELECT max(a.id) FROM attachments AS a") or 0)
 
 
 async def raise_sequence(connection: Connection, last_id: int) -> bool:
-    """Have ids go on above `last_id`, unless they do already. Needs UPDATE on the sequence."""
+    """Raise the sequence to `last_id` if it is lower; return whether it was raised.
+
+    May be repeated. Needs UPDATE on the sequence.
+    """
     name = await _name(connection)
     raised = await connection.fetchval(
         f"SELECT setval($1::text::regclass, $2) FROM {name} WHERE last_value < $2", name, last_id
@@ -56,9 +60,10 @@ async def raise_sequence(connection: Connection, last_id: int) -> bool:
 
 
 async def mend_sequence(database: Database, greatest: int) -> int | None:
-    """Have ids go on well above `greatest` and above all rows; returns the last id then.
+    """Raise the sequence well above `greatest` and above all rows; return its new value.
 
-    None, and nothing has changed, if they do already. Safe beside running processes.
+    Returns None, with nothing changed, if the sequence is above both already. Safe while processes
+    run; may be repeated.
     """
     greatest = max(greatest, await database.run(find_greatest_row))
     last_id = await database.run(find_last_id)
@@ -69,11 +74,12 @@ async def mend_sequence(database: Database, greatest: int) -> int | None:
 
 
 async def keep_clear(database: Database, lost_id: int) -> int | None:
-    """Have ids go on well above all that are known, unless they are well above `lost_id` already.
+    """Raise the sequence well above every known id, unless it is well above `lost_id` already.
 
-    For an id whose row was lost and that is handed out by now: rows that were lost with it may have
-    had ids above the sequence, and their policies may live, also where no object has come yet.
-    Returns the last id then, None if nothing has changed. Safe beside running processes.
+    `lost_id` is an id whose row was lost and that the sequence has passed again. Rows that were
+    lost with it may have had ids above the sequence. Their policies may still be valid, even if
+    their objects have not arrived. Returns the new value of the sequence, None if nothing has
+    changed. Safe while processes run; may be repeated.
     """
     last_id = await database.run(find_last_id)
     if last_id >= lost_id + STEP:
@@ -83,18 +89,18 @@ async def keep_clear(database: Database, lost_id: int) -> int | None:
 
 
 async def _name(connection: Connection) -> str:
-    # Quoted by PostgreSQL, as it must stand in a statement.
+    # PostgreSQL returns the name quoted, so it can be part of a statement.
     return str(await connection.fetchval("SELECT pg_get_serial_sequence('attachments', 'id')"))
 
 
 def raised_above(greatest: int) -> int:
-    """Give the value to raise the sequence to: from one to two steps above `greatest`."""
+    """Return the value to raise the sequence to: one to two steps above `greatest`."""
     return min((greatest // STEP + 2) * STEP, keys.MAX_ID)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TakenId:
-    """An original in the bucket whose id is above all that the sequence has handed out."""
+    """An original in the bucket with an id above the last one that the sequence has given."""
 
     attachment_id: int
     last_id: int
@@ -108,13 +114,13 @@ class TakenId:
 
 
 async def find_taken_id(database: Database, storage: Storage) -> TakenId | None:
-    """Look for originals with ids above the sequence; returns the greatest that was found.
+    """Search for originals with ids above the sequence; return the greatest that was found.
 
-    May be run while ids are handed out. None means for ids of up to nine digits that there is none;
-    longer ones are found where they begin within some thousands above the sequence, or are few.
-    Where too many folders are empty, the id returned may be another than the greatest. Raises
-    IdsUndecided if bounded looking did not tell, StoreError (StoreRefused without s3:ListBucket),
-    DatabaseAway (DatabaseForbids if the role may not read the sequence).
+    May run while ids are created. None proves that there is no such id of up to nine digits. Longer
+    ids are found if they begin within some thousands above the sequence, or are few. If too many
+    folders are empty, the returned id may not be the greatest. Raises IdsUndecided if the limits
+    ended the search too early, StoreError (StoreRefused without s3:ListBucket), DatabaseAway
+    (DatabaseForbids if the role may not read the sequence).
     """
     last_id = await database.run(find_last_id)
     for _ in range(RACES):
@@ -128,15 +134,15 @@ async def find_taken_id(database: Database, storage: Storage) -> TakenId | None:
 
 
 class _UsedUp(Exception):
-    """The listings that one search may make have been made."""
+    """The search has used all listings that it may make."""
 
 
 @dataclass(slots=True)
 class _Search:
-    """Walks the folders of keys: three digits a level, from three levels on, then `original/`.
+    """Walks the folders of keys: at least three levels of three digits each, then `original/`.
 
-    An id of nine digits or fewer has three levels, one of up to twelve has four, and so on. A
-    folder of three levels may hold both: `001/000/000/original/` and `001/000/000/000/original/`.
+    An id of up to nine digits has three levels, one of up to twelve has four, and so on. A folder
+    at the third level may contain both: `001/000/000/original/` and `001/000/000/000/original/`.
     """
 
     storage: Storage
@@ -145,9 +151,9 @@ class _Search:
     met_empty: bool = field(default=False, init=False)
 
     async def find(self) -> int | None:
-        """Find the greatest id of up to nine digits above `last_id`, else a longer one.
+        """Return the greatest id of up to nine digits above `last_id`, else a longer one, or None.
 
-        Raises IdsUndecided if the listings were too few to tell.
+        Raises IdsUndecided if the allowed listings were too few to decide.
         """
         self.left = MAX_LISTINGS
         top = await self._names(())
@@ -163,15 +169,16 @@ class _Search:
             try:
                 found = await self._longer((), top, least)
             except _UsedUp:
-                # Folders in use always use it up. It says nothing only where empty ones did.
+                # Folders with objects always use up the listings, so that proves nothing is lost.
+                # It is undecided only if empty folders used them up.
                 if self.met_empty:
                     raise IdsUndecided("too many folders above the sequence are empty") from None
         return found
 
     async def _listed(self) -> int | None:
-        """Find the first id above `last_id` by its key: empty folders have none.
+        """Return the first id above `last_id` in a listing of keys, which skips empty folders.
 
-        Keys of ids of up to nine digits lie in the order of the ids, all above `last_id`'s own.
+        The keys of ids of up to nine digits sort in the order of the ids. Raises IdsUndecided.
         """
         pages = 0
         after = f"{keys.PREFIX}{keys.partition(self.last_id)}/u"  # after original/ and thumb/
@@ -218,7 +225,7 @@ class _Search:
         return None
 
     async def _names(self, groups: tuple[str, ...]) -> list[str]:
-        """List what a folder holds of groups of digits and of `original`."""
+        """List the subfolders of a folder that are three digits or `original`."""
         if len(groups) > 7:
             return []
         self._use_one()
@@ -231,7 +238,7 @@ class _Search:
         ]
 
     async def _holds_original(self, groups: tuple[str, ...]) -> bool:
-        """Whether there really is an object: a store may list folders that are empty by now."""
+        """Return whether a folder has an original: a store may list folders that are empty."""
         self._use_one()
         async for page in self.storage.list_keys(f"{_folder(groups)}original/", page_size=1):
             if page:

@@ -1,4 +1,4 @@
-"""API tokens: the records, and the statements that find, make and revoke them."""
+"""API tokens: the records, and the statements that find, create and revoke them."""
 
 import hashlib
 import secrets
@@ -13,16 +13,16 @@ from shared.rows import FromRow
 TOKEN_BYTES = 32
 
 CHANNEL = "attachments_tokens"
-"""Where triggers notify of changes to tokens."""
+"""The channel on which triggers notify processes of changes to tokens."""
 
 Scope = Literal["read", "write", "admin"]
 SCOPES: Final[tuple[Scope, ...]] = get_args(Scope)
-"""What a token may do; each scope includes those before it."""
+"""The scopes of tokens; each includes those before it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Token(FromRow):
-    """A token as it is stored; the secret itself is not."""
+    """A stored token; the secret itself is not stored."""
 
     id: int
     organization_id: int
@@ -38,7 +38,7 @@ class Token(FromRow):
 
 
 def digest(token: str) -> bytes:
-    """Give what is stored of a token: 256 random bits need no slower hash than SHA-256."""
+    """Return the digest that is stored: 256 random bits need no slower hash than SHA-256."""
     return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
 
 
@@ -49,10 +49,10 @@ async def create_token(
     person_id: int | None = None,
     token: str | None = None,
 ) -> str:
-    """Store a token that never ends and may do everything, and return it in plain.
+    """Store a token that never expires and has every scope; return its secret.
 
-    It cannot be read again later. A given token may be stored repeatedly; where it was revoked it
-    stays so. Raises asyncpg.ForeignKeyViolationError if there is no such organization.
+    The secret cannot be read later. With a given `token` the call may be repeated; a revoked token
+    stays revoked. Raises asyncpg.ForeignKeyViolationError if there is no such organization.
     """
     plain = token or secrets.token_hex(TOKEN_BYTES)
     await connection.execute(
@@ -67,7 +67,7 @@ async def create_token(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Issued:
-    """A token that was just made: the only time that its secret is known."""
+    """A token that was just created; its secret `plain` is known only now."""
 
     id: int
     plain: str
@@ -85,10 +85,10 @@ async def issue_token(
     expires: datetime | timedelta | None = None,
     by: str | None = None,
 ) -> Issued:
-    """Make a token with a scope and an end, and return it in plain; it cannot be read again later.
+    """Create a token with a scope and an expiry; its secret cannot be read later.
 
-    `by` is who makes it, for the record. A timedelta counts from now by the database's clock.
-    Raises asyncpg.ForeignKeyViolationError if there is no such organization.
+    `by` names the operator who creates it, and is stored. A timedelta counts from now by the
+    database's clock. Raises asyncpg.ForeignKeyViolationError if there is no such organization.
     """
     plain = secrets.token_hex(TOKEN_BYTES)
     moment = expires if isinstance(expires, datetime) else None
@@ -114,7 +114,7 @@ async def issue_token(
 
 
 async def list_tokens(connection: Connection, organization_id: int) -> list[Token]:
-    """Return all tokens of an organization, revoked and expired ones too, oldest first."""
+    """List all tokens of an organization, oldest first, including revoked and expired ones."""
     rows = await connection.fetch(
         """
         SELECT id, organization_id, person_id, name, scope,
@@ -129,9 +129,9 @@ async def list_tokens(connection: Connection, organization_id: int) -> list[Toke
 async def revoke_token(
     connection: Connection, token_id: int, *, by: str | None = None
 ) -> int | None:
-    """Revoke a token; returns its organization, or None if there is no such live token.
+    """Revoke a token; return its organization, or None if there is none or it is revoked.
 
-    `by` is who revokes it, for the record.
+    `by` names the operator who revokes it, and is stored.
     """
     organization_id: int | None = await connection.fetchval(
         """
@@ -145,7 +145,7 @@ async def revoke_token(
 
 
 async def has_ended(connection: Connection, token: str) -> bool:
-    """Tell whether a token, given in plain, was revoked or has expired."""
+    """Return whether a token, given as its secret, was revoked or has expired."""
     found: bool = await connection.fetchval(
         """
         SELECT EXISTS (
@@ -159,10 +159,10 @@ async def has_ended(connection: Connection, token: str) -> bool:
 
 
 async def record_use(connection: Connection, ages_s: Mapping[int, float]) -> None:
-    """Record when tokens were last used: by id, how many seconds ago. May be repeated.
+    """Record when tokens were last used: `ages_s` maps ids to seconds ago. May be repeated.
 
-    A row that another process writes at the moment is skipped: it gets about the same time, and
-    nothing waits or deadlocks.
+    A row that another process writes at the same moment is skipped. That process writes about the
+    same time, and so no statement waits or deadlocks.
     """
     await connection.execute(
         """
@@ -185,8 +185,8 @@ async def record_use(connection: Connection, ages_s: Mapping[int, float]) -> Non
 class Caller(FromRow):
     """The token of a request: its organization, its scope, and its person if it has one.
 
-    `limited` tells whether the organization has quotas of its own; `quota_bytes` is the one that it
-    has of bytes, None where the settings decide.
+    `limited` is true if the organization has quotas of its own. `quota_bytes` is its own quota of
+    bytes, None if the setting applies.
     """
 
     token_id: int
@@ -199,7 +199,7 @@ class Caller(FromRow):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """What a look-up found; `seconds_left` until the token expires, None if it never does."""
+    """The result of a look-up; `seconds_left` until the token expires, None if it never does."""
 
     caller: Caller
     seconds_left: float | None
@@ -208,7 +208,7 @@ class Found:
 async def find_caller(connection: Connection, token_digest: bytes) -> Found | None:
     """Look up a token by its digest; None if it is unknown, revoked or expired.
 
-    The expiry is judged by the database's clock.
+    The database's clock decides whether it is expired.
     """
     row = await connection.fetchrow(
         """
@@ -229,5 +229,5 @@ async def find_caller(connection: Connection, token_digest: bytes) -> Found | No
 
 
 async def notify(connection: Connection, channel: str) -> None:
-    """Send an empty notification."""
+    """Send an empty notification on a channel."""
     await connection.execute("SELECT pg_notify($1, '')", channel)
