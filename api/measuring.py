@@ -1,4 +1,4 @@
-"""How long requests take, by route, method and status."""
+"""Metrics of requests: number and duration by route, method and status."""
 
 import time
 from collections.abc import Awaitable, Callable
@@ -14,18 +14,19 @@ REQUESTS = Histogram(
 )
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-"""Methods that are labels of their own; a client may make up any other, which is `other`."""
+"""Methods that have a label of their own. All others are counted as `other`, because a client may
+invent any number of methods."""
 
-# The same series as in REQUESTS, found without its lock and its checks of labels.
+# A cache of the series in REQUESTS, which avoids its lock and its checks of labels.
 _series: dict[tuple[str, str, int], Histogram] = {}
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def route_of(request: web.Request) -> str:
-    """Give the pattern of a request's route, without a slash at its end; `none` if there is none.
+    """Return the pattern of a request's route, without a slash at its end; `none` without a route.
 
-    Never the address itself: it may hold a secret, see /events/s3/{token}.
+    The address itself is never returned, because it may hold a secret (/events/s3/{token}).
     """
     match = getattr(request, "match_info", None)
     resource = match.route.resource if match is not None else None
@@ -34,7 +35,7 @@ def route_of(request: web.Request) -> str:
 
 @web.middleware
 async def measure(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Count and time a request under its route's pattern; no label holds a client's own words."""
+    """Count and time a request by its route's pattern; no label holds text of a client."""
     started = time.perf_counter()
     response = await handler(request)
     route = route_of(request)

@@ -1,9 +1,9 @@
-"""Media types and lists of them, as headers write them (RFC 9110, sections 5.6 and 8.3.1)."""
+"""Parsing of media types and lists of them in headers (RFC 9110, sections 5.6 and 8.3.1)."""
 
 import re
 from functools import lru_cache
 
-# All are possessive: nothing is matched twice, so the time is linear, whatever was sent.
+# All quantifiers are possessive: they never backtrack, so the time is linear for any input.
 _QUOTED = re.compile(r'"((?:[^"\\]++|\\.)*+)"', re.DOTALL)
 _ITEM = re.compile(r'((?:[^",]++|"(?:[^"\\]++|\\.)*+")*+)(?:,|\Z)', re.DOTALL)
 _PIECE = re.compile(r'((?:[^";]++|"(?:[^"\\]++|\\.)*+")*+)(?:;|\Z)', re.DOTALL)
@@ -13,13 +13,13 @@ MediaType = tuple[str, dict[str, str]]
 """Type and subtype in lower case, and the parameters by their names in lower case."""
 
 KEPT_CHARACTERS = 200
-"""A longer media type is parsed each time: clients choose them, and 256 are remembered."""
+"""A longer media type is not cached: clients choose the texts, and the cache holds 256 of them."""
 
 
 def split_list(text: str, limit: int) -> list[str]:
-    """Split a header at its commas, but not at those in quotes; gives at most `limit` items.
+    """Split a header at the commas outside quotes; return at most `limit` items.
 
-    A quote without its end spoils what follows, which is left out.
+    If a quoted string does not end, its item and all further ones are left out.
     """
     if '"' not in text:
         return text.split(",", limit)[:limit]
@@ -27,7 +27,7 @@ def split_list(text: str, limit: int) -> list[str]:
 
 
 def parse_media_type(text: str) -> MediaType | None:
-    """Read a media type and its parameters; None if a quoted string is not well-formed."""
+    """Parse a media type and its parameters; None if a quoted string is not well-formed."""
     parsed = _parse_remembered(text) if len(text) <= KEPT_CHARACTERS else _parse(text)
     return parsed and (parsed[0], dict(parsed[1]))
 
@@ -51,7 +51,7 @@ _parse_remembered = lru_cache(maxsize=256)(_parse)
 
 
 def _split(pattern: re.Pattern[str], text: str, limit: int) -> tuple[list[str], bool]:
-    """Split a text; also tells whether all of it could be read, up to `limit` pieces."""
+    """Split a text into at most `limit` pieces; also return whether it could be parsed so far."""
     pieces: list[str] = []
     place = 0
     while place < len(text) and len(pieces) < limit:

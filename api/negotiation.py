@@ -8,18 +8,19 @@ from api.media_types import KEPT_CHARACTERS, parse_media_type, split_list
 from api.problems import MEDIA_TYPE, general
 
 MAX_RANGES = 100
-"""How many media ranges of Accept are looked at: a client may send hundreds of thousands."""
+"""Maximum number of media ranges of Accept that are parsed: a client may send 100,000s of them."""
 
 USUAL_ACCEPTS = (["*/*"], [f"{MEDIA_TYPE}; ext=bulk"])
-"""Accept headers that every answer meets; they need not be parsed."""
+"""Accept headers that every answer satisfies, so they need not be parsed."""
 
 
 def check_accept(request: web.Request, *, bulk: bool = False) -> None:
-    """Raise Problem 406 if no media range of Accept takes `application/vnd.api+json`.
+    """Raise Problem 406 if no media range of Accept allows `application/vnd.api+json`.
 
-    Lenient by contract: wildcards and no Accept at all are fine. JSON:API 1.1, "Server
-    Responsibilities": the media type with parameters other than `ext` and `profile` does not
-    count; of extensions `bulk` is known, and profiles are ignored.
+    The check is lenient (contract.md): wildcards and a missing Accept are allowed. A media type
+    with parameters other than `ext` and `profile` does not count (JSON:API 1.1, "Server
+    Responsibilities"). `bulk` is the only known extension; profiles are ignored. With `bulk`, the
+    media type must name that extension.
     """
     given = request.headers.getall("Accept", [])
     if not given or given in USUAL_ACCEPTS:
@@ -30,7 +31,8 @@ def check_accept(request: web.Request, *, bulk: bool = False) -> None:
 
 
 def _is_met(given: tuple[str, ...], bulk: bool) -> bool:
-    if not "".join(given).strip(" \t,"):  # an empty list is as good as none (RFC 9110, 12.5.1)
+    # An empty list counts as a missing header (RFC 9110, section 12.5.1).
+    if not "".join(given).strip(" \t,"):
         return True
     ranges = [item for header in given for item in split_list(header, MAX_RANGES)]
     for item in ranges[:MAX_RANGES]:
@@ -49,16 +51,16 @@ def _is_met(given: tuple[str, ...], bulk: bool) -> bool:
     return False
 
 
-_met_remembered = lru_cache(maxsize=256)(_is_met)  # most requests send the same few
+_met_remembered = lru_cache(maxsize=256)(_is_met)  # most requests send one of a few headers
 
 UTF_8 = frozenset({"utf-8", "utf8"})
 
 
 def check_content_type(request: web.Request) -> bool:
-    """Return whether the body is of the bulk extension. Raises Problem 415.
+    """Return whether the body uses the bulk extension. Raises Problem 415 for other media types.
 
-    JSON:API 1.1: parameters other than `ext` and `profile` are refused. `charset=utf-8` is
-    tolerated (contract.md), because HTTP stacks add it.
+    Parameters other than `ext` and `profile` are refused (JSON:API 1.1). `charset=utf-8` is
+    allowed (contract.md), because HTTP libraries add it.
     """
     given = request.headers.getall("Content-Type", [])
     if given == [MEDIA_TYPE]:
@@ -74,7 +76,7 @@ def check_content_type(request: web.Request) -> bool:
 
 
 def _extensions(parameters: dict[str, str]) -> set[str] | None:
-    """Give the extensions that a media type names; None if it is not one that we know."""
+    """Return the extensions in a media type's parameters; None if a name in them is unknown."""
     extensions = set(parameters.get("ext", "").split())
     if parameters.keys() - {"ext", "profile"} or extensions - {"bulk"}:
         return None

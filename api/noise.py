@@ -1,6 +1,7 @@
-"""Log lines, counts and answers of what any stranger can cause: bounded by kind and by source.
+"""Limits of log lines, metrics and answers for refusals, which any client can cause.
 
-No line holds what a client sent: no token, query, path, header or body.
+Log lines are limited by kind and by source. No line holds what a client sent: no token, query,
+path, header or body.
 """
 
 import asyncio
@@ -19,29 +20,32 @@ from shared.throttle import Throttle
 from shared.tokens import Caller
 
 AT_ONCE = 3
+"""Number of lines of one kind and source that are logged at once; later ones are counted."""
+
 FAULTS_AT_ONCE = 10
-"""The same for warnings, most of which need a token: each may be a fault to be mended."""
+"""The same for warnings. It is higher because most warnings need a token to cause, and each may be
+a fault that an operator must repair."""
 
 MAX_KEYS = 1000
-"""Kinds and sources that are told apart at one time: about 300 kB."""
+"""Maximum number of pairs of kind and source that are counted separately; about 300 kB."""
 
 FLUSH_EVERY_S = 5.0
-"""How late the line with a count may be, after its minute, if nothing else comes."""
+"""Seconds by which the line with a count may be late after its minute."""
 
 REFUSED = Counter(
     "attachments_refused_requests_total", "Requests refused before any route", ["reason"]
 )
 
 RefusalKind = Literal["unreadable", "host", "expect", "http2", "late_head", "slow_reader", "error"]
-"""The reasons of REFUSED; `error` is a bug."""
+"""Values of `reason` in REFUSED; `error` is a bug."""
 
 log = get_logger(__name__)
 
 
 class Noise:
-    """The throttles of one API process: `info` and `warning` are levels of the log.
+    """The throttles of one API process.
 
-    `pace` is that of refusals.
+    `info` and `warning` throttle log lines of that level. `pace` delays answers to refusals.
     """
 
     def __init__(self) -> None:
@@ -50,12 +54,12 @@ class Noise:
         self.pace = Pace()
 
     def refused(self, event: str, address: str, *, metric: RefusalKind, reason: str) -> None:
-        """Note a request that is refused before any route, or a connection that is cut off."""
+        """Count and log a request refused before any route, or a connection that is cut off."""
         REFUSED.labels(metric).inc()
         self.info.log(event, (reason, source_of(address)), reason=reason, address=address)
 
     def denied(self, request: web.BaseRequest, status: int, *, reason: str, route: str) -> None:
-        """Note a 401 or 403: who was refused, why, at which route, from where."""
+        """Log a 401 or 403 with its reason, method, route, caller (if known) and source address."""
         address, caller = client_address(request), request.get(CALLER)
         method = request.method if request.method in METHODS else "other"
         fields: dict[str, Any] = {"reason": reason, "method": method, "route": route}
@@ -69,28 +73,28 @@ class Noise:
         )
 
     async def run(self) -> None:
-        """Write counts whose minute is over; runs until it is cancelled."""
+        """Log counts whose minute is over; runs until it is cancelled."""
         while True:
             await asyncio.sleep(FLUSH_EVERY_S)
             self.info.flush()
             self.warning.flush()
 
     def close(self) -> None:
-        """Write all counts."""
+        """Log all counts that are left."""
         self.info.close()
         self.warning.close()
 
 
 NOISE = web.RequestKey("noise", Noise)
-"""Every request carries the throttles: its errors may be answered before the application has it."""
+"""The throttles, set on every request: errors may occur before the application is called."""
 
 CALLER = web.RequestKey("caller", Caller)
-"""The token of a request, once it is known, whether or not the request is allowed."""
+"""The caller of a request, set as soon as the token is found, even if the request is refused."""
 
 
 @asynccontextmanager
 async def open_noise() -> AsyncIterator[Noise]:
-    """Make the throttles; counts are written in time while they are in use, the rest at the end."""
+    """Make the throttles, log their counts periodically, and log the rest at the end."""
     noise = Noise()
     task = asyncio.create_task(noise.run())
     try:

@@ -1,21 +1,22 @@
-"""The pace at which strangers are refused: a flood of refusals must not take the event loop.
+"""A delay for refusals of unauthenticated requests, so that a flood cannot occupy the event loop.
 
-Each refusal costs as much as an answer to a caller. One connection waits for its answer before the
-next request of it is read, so a late answer slows a flood down and costs nothing.
+A refusal costs as much time as an answer to a known caller. A connection's next request is read
+only after the answer to the previous one. So a delayed answer slows a flood down, and waiting costs
+nothing.
 """
 
 import asyncio
 
 REFUSALS_PER_S = 200.0
 BURST = 100
-"""So many refusals are answered at once, then REFUSALS_PER_S, in each process."""
+"""Number of refusals that one process answers without delay; then REFUSALS_PER_S applies."""
 
 LONGEST_S = 1.0
-"""No refusal waits longer, however many there are."""
+"""Maximum delay of a refusal in seconds."""
 
 
 class Pace:
-    """Spreads refusals over time; it keeps no list of who waits."""
+    """Spreads refusals over time; it stores only the next free time, not who waits."""
 
     def __init__(
         self, *, per_s: float = REFUSALS_PER_S, burst: int = BURST, longest_s: float = LONGEST_S
@@ -26,7 +27,7 @@ class Pace:
         self._next = 0.0
 
     def delay_s(self, now: float) -> float:
-        """Take the next place; returns how long to wait for it. `now` is in monotonic seconds."""
+        """Reserve the next time slot and return the seconds to wait; `now` is monotonic seconds."""
         place = max(self._next, now - self._burst_s) + self._step_s
         self._next = min(place, now + self._longest_s)
         return max(0.0, self._next - now)

@@ -1,4 +1,4 @@
-"""Links from a page of a list to others, and the meta of a page by number."""
+"""Links from a page of a list to other pages, and the meta of a page by number."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -10,12 +10,12 @@ from shared.lists import MAX_COUNTED
 
 
 def page_link(listing: Listing, base: str, **page: str) -> str:
-    """Write the link to a page: what was asked for, then `page[…]`, percent-encoded."""
+    """Make the link to a page: the request's other parameters, then `page[…]`, percent-encoded."""
     pages = urlencode([(f"page[{name}]", value) for name, value in page.items()])
     return f"{base}?{'&'.join(filter(None, (_encoded(listing.kept), pages)))}"
 
 
-@lru_cache(maxsize=16)  # the links of a page differ at their ends, and the beginning may be long
+@lru_cache(maxsize=16)  # all links of a page share these parameters, which may be long
 def _encoded(kept: tuple[tuple[str, str], ...]) -> str:
     return urlencode(kept)
 
@@ -23,10 +23,10 @@ def _encoded(kept: tuple[tuple[str, str], ...]) -> str:
 def cursor_links(
     asked: Listing, base: str, ids: Sequence[int], *, more: bool
 ) -> dict[str, str | None]:
-    """Give the links of a page by cursor that shows `ids`.
+    """Return the links of a page by cursor that shows `ids`.
 
-    `more` tells whether there are attachments beyond the page, in the direction of the walk. From
-    an empty page beyond an end, the empty cursors lead back to the last or first page.
+    `more` is whether the direction of the walk has further attachments. An empty page beyond an end
+    of the list links with an empty cursor back to the first or last page.
     """
     backwards = asked.before is not None
     earlier = more if backwards else asked.after is not None
@@ -43,10 +43,10 @@ def cursor_links(
 
 
 def number_links(asked: Listing, base: str, total: int) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Give the links and meta of a page by number.
+    """Return the links and meta of a page by number.
 
-    A total above MAX_COUNTED is an estimate: there is no link to the last page then, and none to
-    a page that begins after MAX_OFFSET.
+    A total above MAX_COUNTED is an estimate, so there is no link to the last page. There is never a
+    link to a page that begins after MAX_OFFSET attachments.
     """
     pages = max(1, -(-total // asked.size))
 

@@ -1,4 +1,4 @@
-"""Query strings: filters, sorting, paging, include and sparse fieldsets."""
+"""Parsing of query strings: filters, sorting, paging, include and sparse fieldsets."""
 
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
@@ -14,13 +14,13 @@ from shared.keys import MAX_ID
 from shared.lists import Filter
 
 CURSORS = "https://jsonapi.org/profiles/ethanresnick/cursor-pagination/"
-"""The kinds of errors that the JSON:API profile "Cursor Pagination" names begin with this."""
+"""Beginning of the URIs of error types in the JSON:API profile "Cursor Pagination"."""
 
 CURSOR_TYPE = (
     f'{MEDIA_TYPE}; profile="http://jsonapi.org/profiles/ethanresnick/cursor-pagination/"'
     "; charset=utf-8"
 )
-"""The Content-Type of pages by cursor. The profile gives its own URI with `http`."""
+"""Content-Type of pages by cursor. The profile's own URI begins with `http`, not `https`."""
 
 FILTERS = {"comment_id": "comment", "page_id": "page", "task_id": "task"}
 PAGE_SIZE = 30
@@ -30,13 +30,14 @@ TOO_MANY_IDS = f"A filter may name at most {MAX_FILTER_IDS} ids"
 MAX_REPEATED = 200
 MAX_PAGE_NUMBER = 10**9
 MAX_OFFSET = 100_000
-"""How many attachments may lie before a page by number: all of them are walked over."""
+"""Maximum number of attachments before a page by number. The database must read all of them."""
 
-# A name, an operator and the mark of an array: filter[f], filter[f][eq], filter[f][], filter[f][0]
+# A name, then optionally an operator and an array index:
+# filter[f], filter[f][eq], filter[f][], filter[f][0]
 _FILTER = re.compile(
     r"filter\[([^\[\]]*)\](?:\[([^\[\]0-9][^\[\]]*)\])?(?:\[[0-9]{0,4}\])?", re.ASCII
 )
-# A list of names, and the mark of an array: include, include[], fields[attachments][0]
+# A list of names, then optionally an array index: include, include[], fields[attachments][0]
 _NAMES = re.compile(r"(include|fields\[[^\[\]]*\])(?:\[[0-9]{0,4}\])?", re.ASCII)
 _NUMBER = re.compile(r"[1-9][0-9]{0,18}", re.ASCII)
 _ANY_NUMBER = re.compile(r"[1-9][0-9]*", re.ASCII)
@@ -44,7 +45,7 @@ _ANY_NUMBER = re.compile(r"[1-9][0-9]*", re.ASCII)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
-    """How resources are to be shown: relationships named by `include`, and the fieldset."""
+    """How to show resources: the relationships named by `include`, and the fieldset (None: all)."""
 
     include: tuple[str, ...] = ()
     fieldset: frozenset[str] | None = None
@@ -55,9 +56,10 @@ USUAL_VIEW = View()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listing:
-    """What a list request asks for; with `cursor`, pages are walked by `after` and `before`.
+    """The parsed parameters of a list request.
 
-    `from_end` asks for the last page: `before` is then beyond every id.
+    With `cursor`, a page is found by `after` or `before` (ids), else by `number`. `from_end` means
+    the last page; `before` is then beyond every id. `kept` holds the parameters that links repeat.
     """
 
     view: View
@@ -73,7 +75,7 @@ class Listing:
 
 
 def parse_id(text: str) -> int | None:
-    """Read an id from an address: canonical ASCII decimal below 2^63, or None."""
+    """Parse an id from an address: a canonical ASCII decimal from 1 to 2^63 - 1, else None."""
     if not _NUMBER.fullmatch(text):
         return None
     number = int(text)
@@ -81,14 +83,14 @@ def parse_id(text: str) -> int | None:
 
 
 def parse_view(request: web.Request) -> View:
-    """Read `include` and `fields[attachments]`; any other parameter is refused with 400."""
+    """Parse `include` and `fields[attachments]`. Raises Problem 400 for unknown parameters."""
     if not request.rel_url.raw_query_string:
         return USUAL_VIEW
     return _parse(request, listing=False).view
 
 
 def parse_listing(request: web.Request) -> Listing:
-    """Read everything that a list request may ask for. Raises Problem 400."""
+    """Parse all parameters of a list request. Raises Problem 400 for an unknown or bad one."""
     return _parse(request, listing=True)
 
 
@@ -141,21 +143,22 @@ def _parse(request: web.Request, *, listing: bool) -> Listing:
 
 
 def list_name(name: str) -> str | None:
-    """Give the name of a parameter that lists names, without the mark of an array; else None."""
+    """Return the name of a parameter that lists names, without an array index; else None."""
     match = _NAMES.fullmatch(name)
     return match[1] if match else None
 
 
 def unknown_parameter(name: str) -> Problem:
-    """400: a parameter that the endpoint does not know."""
+    """Make a 400 for a parameter that the endpoint does not know."""
     return bad_request(f"Parameter '{shortened(name)}' is not supported on this endpoint")
 
 
 def given(request: web.Request) -> list[tuple[str, str]]:
-    """List the parameters; of one that is given twice the last, of an array each value once.
+    """Return the parameters without repetitions: the last value of a name, each value of an array.
 
-    Clients send their parameters again with a link that holds them. Links would grow from page to
-    page if they repeated all of that.
+    Some clients add their parameters again to a link that already has them. If links repeated all
+    of them, they would grow from page to page. Raises Problem 400 if a parameter is given more than
+    MAX_REPEATED times.
     """
     last: dict[Hashable, tuple[str, str]] = {}
     counts: dict[Hashable, int] = {}
@@ -171,9 +174,9 @@ def given(request: web.Request) -> list[tuple[str, str]]:
 
 
 def _paging(page: dict[str, str], sort: str) -> dict[str, Any]:
-    """Read what `page[…]` and `sort` ask for. Raises Problem 400.
+    """Parse `page[…]` and `sort` into fields of Listing. Raises Problem 400.
 
-    An empty `page[after]` begins at the front, an empty `page[before]` at the end.
+    An empty `page[after]` means the first page, an empty `page[before]` the last page.
     """
     after, before = page.get("after"), page.get("before")
     cursor = after is not None or before is not None
@@ -210,7 +213,7 @@ def _paging(page: dict[str, str], sort: str) -> dict[str, Any]:
 
 
 def shortened(text: str) -> str:
-    """Make a text of a client's short and printable, to be shown in an error."""
+    """Return at most 100 characters of a client's text, printable ones only, for an error."""
     return "".join(character for character in text[:100] if character.isprintable())
 
 
@@ -239,11 +242,12 @@ def _positive(name: str, text: str) -> int:
 
 
 def _size(text: str, *, cursor: bool) -> int:
-    if cursor and text.isascii() and text.isdigit():  # the profile's first note: `^[0-9]+$`
+    # The profile's first note allows `^[0-9]+$`, so leading zeros are accepted.
+    if cursor and text.isascii() and text.isdigit():
         text = text.lstrip("0")
     if not _ANY_NUMBER.fullmatch(text):
         raise bad_parameter("page[size]", "Parameter 'page[size]' must be an integer from 1")
-    # However large it is, it counts as the largest: only its first digits need be read.
+    # Any larger number means the maximum, so the first nine digits are enough.
     size = int(text[:9])
     if cursor and size > MAX_PAGE_SIZE:
         raise bad_parameter(
@@ -256,7 +260,7 @@ def _size(text: str, *, cursor: bool) -> int:
 
 
 def cursor_of(attachment_id: int) -> str:
-    """Make the opaque cursor that stands for a place in the list."""
+    """Make the opaque cursor of a place in the list: the id in URL-safe base64."""
     return urlsafe_b64encode(str(attachment_id).encode()).decode().rstrip("=")
 
 

@@ -1,4 +1,4 @@
-"""How often each organization may ask: as often at once as in a second, refilled as time passes."""
+"""Rate limit of each organization's requests: a token bucket that holds one second's requests."""
 
 import asyncio
 
@@ -6,14 +6,14 @@ from api.problems import too_many_requests
 
 
 class RateLimit:
-    """Counts the requests of organizations in this process; `rate` a second, 0 is no limit."""
+    """Counts organizations' requests in this process; `rate` is per second, 0 means no limit."""
 
     def __init__(self, rate: int) -> None:
         self._rate = rate
         self._allowance: dict[int, tuple[float, float]] = {}
 
     def spend(self, organization_id: int) -> None:
-        """Count a request of an organization. Raises Problem 429 above its rate."""
+        """Count one request of an organization. Raises Problem 429 above its rate."""
         if not self._rate:
             return
         now = asyncio.get_running_loop().time()

@@ -1,4 +1,4 @@
-"""Whose long bodies are received and read: places, and turns by organization."""
+"""Limits for long request bodies: places to receive and parse them, in turns by organization."""
 
 from collections.abc import Hashable
 from contextlib import AbstractAsyncContextManager
@@ -7,20 +7,20 @@ from dataclasses import dataclass, field
 from shared.turns import Turns
 
 RECEIVED, RECEIVED_EACH = 64, 16
-"""Long bodies that are held at a time in this process, and those of one organization among them:
-from the time at which more than LONG_BYTES of one have come until it is read. Each takes up to
-1 MiB, and twice that for a moment."""
+"""Maximum number of long bodies in this process's memory, and of one organization among them. A
+body counts from the moment when more than LONG_BYTES have arrived until it is parsed. It takes up
+to 1 MiB, and twice that for a moment."""
 
 LONG_BYTES = 64 * 1024
-"""As much is received of any body. Only a bulk request may have more."""
+"""Bytes of any body that are received without a place. Only a bulk request may be longer."""
 
 WAITING = 32
-"""How many long bodies of one organization wait, to be received and to be read."""
+"""Maximum number of one organization's bodies that wait to be received; the same to be parsed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Readers:
-    """The turns in which long bodies are received, and those in which one at a time is read."""
+    """The turns in which long bodies are received, and in which one at a time is parsed."""
 
     receiving: Turns = field(
         default_factory=lambda: Turns(RECEIVED, each=RECEIVED_EACH, waiting=WAITING)
@@ -28,9 +28,9 @@ class Readers:
     reading: Turns = field(default_factory=lambda: Turns(1, each=1, waiting=WAITING))
 
     def receive(self, key: Hashable) -> AbstractAsyncContextManager[None]:
-        """Hold one of a key's places for a long body. Raises Busy."""
+        """Hold a place to receive a long body for a key. Raises Busy if too many wait already."""
         return self.receiving.turn(key)
 
     def read(self, key: Hashable) -> AbstractAsyncContextManager[None]:
-        """Hold a key's turn to read. Raises Busy."""
+        """Hold a key's turn to parse a body. Raises Busy if too many wait already."""
         return self.reading.turn(key)

@@ -1,8 +1,8 @@
-"""Clients that do not read their answers are cut off.
+"""Closing the connections of clients that do not read their answers.
 
-aiohttp waits for a client to read for as long as the connection lives, and a connection that it
-closes stays open until all that was written has been read. Each such connection holds a socket, up
-to a page of resources in this process, and up to some megabytes in the kernel.
+aiohttp has no timeout for a client that does not read. Even a connection that it closes stays open
+until the client has read everything that was written. Each such connection holds a socket, up to a
+page of resources in this process's memory, and up to some megabytes in the kernel.
 """
 
 import asyncio
@@ -19,27 +19,27 @@ from api.clients import peer_address
 from api.noise import Noise
 
 READ_WITHIN_S = 20.0
-"""How long a client may leave something of its answers unread. A page of 200 resources has some
-300 kB, so that a client of 15 kB a second is served."""
+"""Seconds for which a client may leave data unread. A page of 200 resources has about 300 kB, so a
+client that reads 15 kB per second is still served."""
 
 LOOK_EVERY_S = 2.0
 
 NO_LINGER = struct.pack("ii", 1, 0)
-"""Have the kernel drop what it has not sent and reset the connection (socket(7), SO_LINGER).
-Without it the kernel keeps what was written until the client reads it."""
+"""Value of SO_LINGER (socket(7)) that makes the kernel discard unsent data and reset a connection.
+Without it the kernel keeps written data until the client reads it."""
 
 
 async def cut_off_slow_readers(server: web.Server, noise: Noise) -> None:
-    """Abort connections whose write buffer has not been empty for READ_WITHIN_S; runs for ever.
+    """Abort connections whose write buffer was not empty for READ_WITHIN_S; runs for ever.
 
-    `limit_kernel` does the same for what the kernel has taken.
+    `limit_kernel` does the same for data that is already in the kernel.
     """
     waiting_since: dict[asyncio.Transport, float] = {}
     while True:
         await asyncio.sleep(LOOK_EVERY_S)
         now = asyncio.get_running_loop().time()
-        # Private in aiohttp, which keeps the transport of a connection here until it is lost, and
-        # nowhere else once it has closed it.
+        # `_connections` is private in aiohttp. It is the only place that still has the transport of
+        # a connection which aiohttp has closed and which is not lost yet.
         connections: Mapping[Any, asyncio.Transport] = server._connections
         unread = {
             transport: waiting_since.get(transport, now)
@@ -60,9 +60,9 @@ async def cut_off_slow_readers(server: web.Server, noise: Noise) -> None:
 
 
 def limit_kernel(transport: asyncio.BaseTransport) -> None:
-    """Have the kernel end a connection whose client takes nothing for READ_WITHIN_S (Linux).
+    """Make the kernel end a connection whose client accepts no data for READ_WITHIN_S (Linux only).
 
-    This holds for a connection that is closed already, too. Source: tcp(7), TCP_USER_TIMEOUT.
+    It also applies to a connection that is closed already. Source: tcp(7), TCP_USER_TIMEOUT.
     """
     connection = transport.get_extra_info("socket")
     if connection is not None and sys.platform == "linux":

@@ -1,7 +1,7 @@
-"""Amazon SNS: certificates fetched and kept, messages verified, subscriptions confirmed.
+"""Amazon SNS: fetches and caches certificates, verifies messages, confirms subscriptions.
 
-Nothing is asked of any address but SNS's own, and nothing at all before the topic is known to be
-ours: the rules stand in `shared.notifications.sns`.
+Requests go only to addresses of SNS, and only after the topic is found in the settings. The rules
+are in `shared.notifications.sns`.
 """
 
 import asyncio
@@ -22,10 +22,11 @@ from shared.web_proxies import proxy_for, trusted
 
 FETCH_TIMEOUT_S = 1.5
 CONFIRM_TIMEOUT_S = 1.5
-"""Both together take no longer than any source has to wait for its answer; SNS comes again."""
+"""The sum of both timeouts is 3 s, which every source of events waits for its answer. If SNS cannot
+be reached in time, SNS sends the message again."""
 
 FETCHES = 4
-"""How many certificates are fetched at a time, however many forged messages name others."""
+"""Maximum concurrent fetches of certificates. Forged messages may name any number of addresses."""
 
 MAX_CERTIFICATE_BYTES = 64 * 1024
 KEPT = 16
@@ -35,7 +36,7 @@ log = get_logger(__name__)
 
 
 class Sns:
-    """Tells SNS's messages from forged ones, and confirms subscriptions to topics of ours."""
+    """Verifies that messages come from SNS, and confirms subscriptions to configured topics."""
 
     def __init__(self, settings: Settings, session: aiohttp.ClientSession) -> None:
         self._settings = settings
@@ -44,7 +45,10 @@ class Sns:
         self._fetching: dict[str, asyncio.Task[x509.Certificate]] = {}
 
     async def verify(self, document: Any, *, now: datetime) -> None:
-        """Prove that SNS wrote a message for us. Raises SnsRefused, SnsUnreachable."""
+        """Verify that SNS signed a message and that its topic is configured.
+
+        Raises SnsRefused if not, SnsUnreachable if the certificate cannot be fetched now.
+        """
         url = sns.certificate_url(
             document, topics=self._settings.sns_topics,
             versions=self._settings.sns_signature_versions, now=now,
@@ -52,7 +56,7 @@ class Sns:
         sns.verify(document, self._known(url, now) or await self._certificate(url, now))
 
     async def confirm(self, document: Any) -> None:
-        """Confirm a subscription that has been verified; may be repeated.
+        """Confirm a subscription whose message has been verified; may be repeated.
 
         Raises SnsRefused if its address is not SNS's, SnsUnreachable if SNS does not confirm.
         """
@@ -68,7 +72,7 @@ class Sns:
         return kept[1] if now <= kept[1].not_valid_after_utc else None
 
     async def _certificate(self, url: str, now: datetime) -> x509.Certificate:
-        """Have a certificate fetched, once for all messages that wait for it."""
+        """Fetch a certificate, with a single request for all messages that wait for it."""
         task = self._fetching.get(url)
         if task is None:
             if len(self._fetching) >= FETCHES:
@@ -81,17 +85,18 @@ class Sns:
     def _fetched(self, url: str, task: "asyncio.Task[x509.Certificate]") -> None:
         del self._fetching[url]
         if not task.cancelled():
-            task.exception()  # looked at, lest asyncio report it where nobody waits any more
+            # Marks the exception as retrieved: if no message waits any more, asyncio would log it.
+            task.exception()
 
     async def _fetch(self, url: str, now: datetime) -> x509.Certificate:
         status, body = await self._get(url, FETCH_TIMEOUT_S)
         if status >= 500 or status in (408, 429):
             raise SnsUnreachable(f"the certificate was answered with {status}")
-        if status != 200:  # nor is anyone followed to elsewhere
+        if status != 200:  # redirects are refused too
             raise SnsRefused("there is no such certificate")
         if len(body) > MAX_CERTIFICATE_BYTES:
             raise SnsRefused("the certificate is too large")
-        certificate = sns.read_certificate(body, now=now)  # before it is kept
+        certificate = sns.read_certificate(body, now=now)  # raises, so a bad one is not cached
         self._certificates.pop(url, None)
         if len(self._certificates) >= KEPT:
             del self._certificates[next(iter(self._certificates))]
@@ -119,7 +124,7 @@ class Sns:
 async def open_sns(
     settings: Settings, connector: aiohttp.BaseConnector | None
 ) -> AsyncIterator[Sns]:
-    """Open the way to SNS; `connector` is another one than the usual."""
+    """Open the client for SNS; `connector` replaces the usual one."""
     if connector is None and (context := trusted()) is not None:
         connector = aiohttp.TCPConnector(ssl=context)
     async with aiohttp.ClientSession(

@@ -1,4 +1,4 @@
-"""Where a signed address redirects to: for how long, under which headers, in how many bytes."""
+"""The target of a file's redirect: the store's presigned address, its lifetime and headers."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,18 +16,18 @@ from shared.storage import object_url
 FILE_CACHE = "private, max-age=86400"
 
 MAX_LOCATION = 3500
-"""Bytes of a Location. The whole head of an answer then fits in 4 kB, nginx's buffer for it
-(proxy_buffer_size, one page of memory); the other fields have some 350 bytes."""
+"""Maximum bytes of a Location. The other header fields have about 350 bytes, so the whole head fits
+into nginx's buffer of 4 kB (proxy_buffer_size, one page of memory)."""
 
 _MEDIA = ("audio/", "video/")
 _PLAYED = frozenset({"application/ogg", "application/mp4", "application/vnd.rn-realmedia"})
 MAX_EXTENSION = 20
-"""Characters after the last dot of a name that are kept when it is cut, as in keys."""
+"""Longest extension, in characters, that is kept when a name is cut; the same as in keys."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """A signed address at the store, and for how many seconds the redirect to it may be kept."""
+    """A presigned address at the store, and the seconds for which its redirect may be cached."""
 
     location: str
     cache_s: int
@@ -43,13 +43,13 @@ def target(
     now: datetime,
     link_ends: int | None,
 ) -> Target:
-    """Sign the store's address of a row's original or thumbnail. May be repeated.
+    """Presign the store's address of a row's original or thumbnail. May be repeated.
 
-    The time is divided into slots as long as the target must open at least. Within a slot the
-    address is the same, so that a browser finds the file in its cache; it opens until the next
-    slot has ended, or the credentials have. The redirect may be kept until its slot ends, but
-    neither beyond the link, which ends at the Unix time `link_ends`, nor where the credentials
-    end sooner than a target must open.
+    The time is divided into slots of `ttl_s` seconds. Within a slot the address is the same, so
+    that a browser finds the file in its cache. The address is valid until the end of the next slot,
+    or until the credentials expire. The redirect may be cached until the earliest of: the end of
+    the slot, the end of the link (Unix time `link_ends`), and `ttl_s` before the credentials
+    expire.
     """
     slot_s = ttl_s(settings, row, key)
     begins = int(now.timestamp()) // slot_s * slot_s
@@ -80,7 +80,7 @@ def target(
 
 
 def _shortened(row: Attachment, signed: Callable[[dict[str, str]], str], excess: int) -> str:
-    """Sign with a shorter name, or with none: browsers then take the one in the key."""
+    """Sign with a shorter name or, if that is still too long, without one: the key has a name."""
     location = signed(original_overrides(row, room=max(0, _cost(row.name) - excess)))
     if len(location) <= MAX_LOCATION:
         return location
@@ -90,23 +90,23 @@ def _shortened(row: Attachment, signed: Callable[[dict[str, str]], str], excess:
 
 
 def ttl_s(settings: Settings, row: Attachment, key: str) -> int:
-    """Tell for how many seconds a target opens at least: longer for what is played."""
+    """Return the minimum lifetime of a target in seconds; it is longer for audio and video."""
     if key == row.key and row.content_type is not None and is_played(row.content_type):
         return settings.redirect_ttl_media
     return settings.redirect_ttl
 
 
 def is_played(content_type: str) -> bool:
-    """Whether a file of this type is sound or film, which players read part by part."""
+    """Return whether a file of this type is audio or video, which players read part by part."""
     essence = content_types.essence(content_type)
     return essence.startswith(_MEDIA) or essence in _PLAYED
 
 
 def original_overrides(row: Attachment, *, room: int | None = None) -> dict[str, str]:
-    """Give S3's response overrides for an original; `room` is as in `disposition`.
+    """Return S3's response overrides for an original; `room` is as in `disposition`.
 
-    What has not been measured, or failed to be, is nothing but bytes to download; so is an image
-    that carries more than itself.
+    An original that is not measured is served as application/octet-stream. Only a `ready` raster
+    image or PDF is `inline`, and only if it carries no other data; all else is a download.
     """
     measured = row.state in MEASURED and row.content_type is not None
     content_type = row.content_type if measured and row.content_type else "application/octet-stream"
@@ -123,10 +123,10 @@ def original_overrides(row: Attachment, *, room: int | None = None) -> dict[str,
 def disposition(
     kind: Literal["inline", "attachment"], name: str, *, room: int | None = None
 ) -> str:
-    """Write Content-Disposition by RFC 6266: an ASCII name, and the real one by RFC 8187.
+    """Make a Content-Disposition (RFC 6266): an ASCII name, and the real name by RFC 8187.
 
-    With `room` the real name is cut so that it takes up to so many characters of a query; its
-    extension stays. Where not even that has room, the ASCII name stands alone.
+    With `room` the real name is cut so that it takes at most that many characters in a query; its
+    extension is kept. If even the extension does not fit, only the ASCII name is given.
     """
     fallback = keys.safe_file_name(name)
     value = f'{kind}; filename="{fallback}"'
@@ -138,7 +138,7 @@ def disposition(
 
 
 def _cost(text: str) -> int:
-    """Count the characters that a part of a name takes in a query, where it is quoted twice."""
+    """Return the characters that a part of a name takes in a query, where it is quoted twice."""
     return len(quote(quote(text, safe=""), safe=""))
 
 
@@ -147,7 +147,7 @@ def _cut(name: str, room: int) -> str:
     if not dot or len(extension) > MAX_EXTENSION:
         stem, dot, extension = name, "", ""
         if _cost(name) > room:
-            extension = "_"  # or what is left of the long one may be another one
+            extension = "_"  # otherwise the rest of the cut name could end like another type
     left = room - _cost(dot + extension)
     kept = 0
     for letter in stem:
@@ -155,5 +155,5 @@ def _cut(name: str, room: int) -> str:
         if left < 0:
             break
         kept += 1
-    stem = stem[:kept].rstrip("\u200d ")  # a joiner without what it joined, and spaces
+    stem = stem[:kept].rstrip("\u200d ")  # removes spaces and a joiner whose second part is cut off
     return f"{stem}{dot}{extension}" if stem else ""

@@ -1,4 +1,4 @@
-"""Notifications of PostgreSQL that a token has changed, over a connection that is tested."""
+"""Receives PostgreSQL's notifications of changed tokens, over a connection that is tested."""
 
 import asyncio
 import secrets
@@ -23,15 +23,15 @@ class _Deaf(Exception):
 
 
 class _Pooled(Exception):
-    """The connection leads to a pooler, whose sessions may change with every transaction."""
+    """The connection goes through a pooler, which may use another session for each transaction."""
 
 
 class Listener:
-    """Calls `on_change` whenever a token has changed, and when a change may have been missed.
+    """Calls `on_change` when a token has changed, and when a change may have been missed.
 
-    Every two seconds a notification is sent over the pool and must arrive at the listening
-    connection. That finds a connection that died without a sign, and a pooler that is not known
-    as one, which accepts LISTEN but delivers nothing. `hears` is true once one arrived.
+    Every two seconds a test notification is sent over the pool and must arrive at the listening
+    connection. The test detects a connection that broke without notice, and an unrecognised pooler,
+    which accepts LISTEN but delivers nothing. `hears` is true after one test has arrived.
     """
 
     def __init__(
@@ -45,10 +45,10 @@ class Listener:
         self.hears = False
 
     async def run(self) -> None:
-        """Listen for ever; the loss of the notifications is logged once, and so is their return.
+        """Listen for ever; log once when notifications are lost, and once when they work again.
 
-        Returns if a pooler is in front of the database: LISTEN would be left behind in a session
-        that others use.
+        Returns if a pooler is in front of the database, because LISTEN would stay active in a
+        session that others use later.
         """
         while True:
             try:
@@ -59,7 +59,7 @@ class Listener:
                     mend="set ATTACHMENTS_DATABASE_DIRECT_URL to an address without it",
                 )
                 return
-            except Exception as error:  # whatever it is, the next attempt may succeed
+            except Exception as error:  # even after an unknown error the next attempt may succeed
                 if not self._lost:
                     what = str(error) if isinstance(error, _Deaf) else type(error).__name__
                     log.warning("cannot listen for tokens", error=what)
@@ -75,12 +75,12 @@ class Listener:
                 raise _Pooled
             heard = asyncio.Event()
             closed = asyncio.Event()
-            # A channel of this process, so that the tests of others do not wake it up.
+            # A channel of its own, so that the test notifications of other processes do not arrive.
             echo = f"{CHANNEL}_{secrets.token_hex(8)}"
             connection.add_termination_listener(lambda *_: closed.set())
             await connection.add_listener(CHANNEL, lambda *_: self._on_change())
             await connection.add_listener(echo, lambda *_: heard.set())
-            self._on_change()  # for what changed before LISTEN took effect
+            self._on_change()  # a token may have changed before LISTEN took effect
             while True:
                 await self._test(echo, heard)
                 if await _wait(closed, TEST_EVERY_S):
@@ -93,7 +93,7 @@ class Listener:
         try:
             await self._database.run_within(ECHO_TIMEOUT_S, notify, echo)
         except DatabaseAway:
-            return  # nothing was sent, so silence proves nothing
+            return  # nothing was sent, so a missing notification proves nothing
         if not await _wait(heard, ECHO_TIMEOUT_S):
             raise _Deaf("a notification did not arrive")
         self.hears = True

@@ -1,4 +1,4 @@
-"""When tokens were last used: collected in memory, written in the background."""
+"""The times at which tokens were last used: collected in memory, written in the background."""
 
 import asyncio
 import time
@@ -9,7 +9,7 @@ from shared.log import get_logger
 from shared.tokens import record_use
 
 WRITE_EVERY_S = 60.0
-"""A process writes the use of one token no more often."""
+"""Minimum seconds between two writes of the same token's use by one process."""
 CHECK_EVERY_S = 2.0
 MAX_TOKENS = 10_000
 LAST_WRITE_TIMEOUT_S = 1.0
@@ -18,7 +18,7 @@ log = get_logger(__name__)
 
 
 class TokenUse:
-    """The uses that are not written yet. `clock` gives monotonic seconds."""
+    """Collects uses that are not written yet. `clock` returns monotonic seconds."""
 
     def __init__(self, database: Database, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._database = database
@@ -28,20 +28,20 @@ class TokenUse:
         self._not_before = 0.0
 
     def note(self, token_id: int) -> None:
-        """Note that a token is used now; costs no I/O."""
+        """Note that a token is used now; does no I/O."""
         if token_id in self._used or len(self._used) < MAX_TOKENS:
             self._used[token_id] = self._clock()
 
     async def run(self) -> None:
-        """Write what is due, for ever."""
+        """Call `write_due` every CHECK_EVERY_S seconds, for ever."""
         while True:
             await asyncio.sleep(CHECK_EVERY_S)
             await self.write_due()
 
     async def write_due(self) -> None:
-        """Write the uses of all tokens whose last write is a minute ago, in one statement.
+        """Write in one statement the uses of all tokens that were not written for a minute.
 
-        While the database is away it tries once a minute.
+        If the database is unavailable, it retries after a minute.
         """
         now = self._clock()
         if now < self._not_before:
@@ -56,7 +56,7 @@ class TokenUse:
         except DatabaseAway:
             self._not_before = now + WRITE_EVERY_S
             return
-        except Exception:  # a bug here must not end the process's notes of use
+        except Exception:  # a bug here must not end the task that records uses
             log.exception("cannot write when tokens were used")
             self._not_before = now + WRITE_EVERY_S
             return
@@ -66,7 +66,7 @@ class TokenUse:
                 del self._used[token_id]
 
     async def write_rest(self) -> None:
-        """Write everything that is left, within a second, when the process ends."""
+        """Write all uses that are left when the process ends; gives up after a second."""
         now = self._clock()
         ages_s = {token_id: now - at for token_id, at in self._used.items()}
         if ages_s:

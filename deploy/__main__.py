@@ -1,4 +1,4 @@
-"""The command `attachments`; of all that it imports, what ends it early comes first."""
+"""The command `attachments`. Signal handling is imported before everything else, see `prepare`."""
 
 import sys
 
@@ -8,7 +8,7 @@ SERVING = ("api", "worker", "consume", "up")
 
 
 def prepare() -> None:
-    """Have a process that is to serve end early where it is told to; others end as usual."""
+    """Make a serving command end with status 0 at SIGTERM or SIGINT even during its imports."""
     if sys.argv[1:2] and sys.argv[1] in SERVING:
         leave_when_told()
 

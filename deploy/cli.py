@@ -1,13 +1,12 @@
-"""The command line, `attachments`: runs the processes, and serves operators and clients.
+"""The command line `attachments`: it runs the processes, and serves operators and clients.
 
-What a command needs beyond this file is imported by the command itself, so that `--help` and a
-mistyped word are answered at once. Whatever the user got wrong is told in one line that names it
-and the rule; only a bug of ours shows a traceback.
+Each command imports what it needs itself, so that `--help` and typing errors are answered at once.
+A user's mistake is reported in one line that names it and the rule. Only a bug shows a traceback.
 """
 
 import sys
 
-if __name__ == "__main__":  # before the imports below, which take half a second
+if __name__ == "__main__":  # comes first, because the imports below take half a second
     from deploy.__main__ import prepare
 
     prepare()
@@ -101,13 +100,14 @@ def worker(data_dir: DataDir = LOCAL) -> None:
         async with open_storage(settings):
             pass
 
-    asyncio.run(open_and_close())  # here, since the worker's loop takes what this raises for a bug
+    # Checks the store's settings first: the worker's loop would report their errors as a bug.
+    asyncio.run(open_and_close())
     raise typer.Exit(run(settings))
 
 
 @app.command()
 def consume(data_dir: DataDir = LOCAL) -> None:
-    """Run one process that takes events off a queue of SQS."""
+    """Run one process that receives events from a queue of SQS."""
     settings = read_settings(data_dir)
     from worker.queue.consumer import run
 
@@ -120,7 +120,7 @@ def health(
         bool, typer.Option("--ready", help="Ask whether it also reaches the database.")
     ] = False,
 ) -> None:
-    """Ask the API on this machine whether it is alive; for health checks of containers."""
+    """Check whether the API on this machine is alive; for health checks of containers."""
     from deploy.health import ask
 
     fault = ask("ready" if ready else "live")
@@ -130,7 +130,7 @@ def health(
 
 @app.command()
 def migrate(data_dir: DataDir = LOCAL) -> None:
-    """Bring the database's schema up to this version; safe to repeat."""
+    """Migrate the database's schema to this version; may be repeated."""
     from shared.part_settings import DatabaseSettings
 
     settings = read_settings(data_dir, DatabaseSettings)
@@ -171,7 +171,7 @@ def upload(
     as_json: Json = False,
     data_dir: DataDir = LOCAL,
 ) -> None:
-    """Upload files as a client does, many side by side.
+    """Upload files as a client does, several in parallel.
 
     Needs ATTACHMENTS_API_URL, ATTACHMENTS_TOKEN and ATTACHMENTS_ORGANIZATION_ID, or a local stack.
     """
@@ -219,7 +219,7 @@ app.add_typer(tokens_app, name="tokens")
 
 
 def run(arguments: list[str]) -> int:
-    """Run one command and return its exit status: 0, 1 for what failed, 2 for wrong usage."""
+    """Run one command and return its exit status: 0, 1 for a failure, 2 for wrong usage."""
     try:
         return app(arguments, prog_name="attachments", standalone_mode=False) or 0
     except typer.TyperException as error:
@@ -238,14 +238,14 @@ def run(arguments: list[str]) -> int:
 
 
 def _show_bug(kind: type[BaseException], error: BaseException, trace: Any) -> None:
-    """Print the traceback of a bug: its message may hold what a stranger wrote."""
+    """Print the traceback of a bug, escaped, because its message may hold text of any client."""
     text = "".join(traceback.format_exception(kind, error, trace))
     sys.stderr.write(escape_lines(text))
 
 
 def main() -> None:
     """Run the command line of this process."""
-    forget_foreign_variables()  # before a command imports what reads them
+    forget_foreign_variables()  # must come before a command imports modules that read them
     sys.excepthook = _show_bug
     sys.exit(run(sys.argv[1:]))
 

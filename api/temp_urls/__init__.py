@@ -1,1 +1,1 @@
-"""What a `temp_url` names, whether it may be taken, and how its object comes to an attachment."""
+"""Handling of `temp_url`: which object it names, whether it may be copied, and the copy itself."""

@@ -1,7 +1,7 @@
-"""Copies while the client waits: of small sources, a few at a time, in turns by organization.
+"""Copies of small sources while the client waits: a few at a time, in turns by organization.
 
-The row says what is to be copied before a copy begins (see `shared.copies`). So a copy that cannot
-be made here is neither lost nor an error: a worker makes it.
+The row holds what is to be copied before a copy begins (see `shared.copies`). So a copy that fails
+here is not lost and not an error: a worker makes it.
 """
 
 import asyncio
@@ -23,34 +23,35 @@ from shared.tokens import Caller
 from shared.turns import Turns
 
 MAX_COPIED_AT_ONCE = 64 * 1024 * 1024
-"""A larger source is copied by a worker after the answer, in bytes."""
+"""Bytes of the largest source that is copied before the answer; a worker copies larger ones."""
 
 COPIES, COPIES_EACH, COPIES_WAITING = 4, 1, 200
-"""Copies inside the store at a time in this process, those of one organization among them, and how
-many of one organization wait. Bulk requests may ask for a hundred each."""
+"""Concurrent copies in this process; of one organization; and waiting copies of one organization. A
+bulk request may ask for 100 copies."""
 
 COPY_WAIT_S = 10.0
-"""How long a copy waits for its turn before it is left to a worker."""
+"""Seconds that a copy waits for its turn before it is left to a worker."""
 
 COPY_TIMEOUT_S = 30.0
-"""How long a copy may take before it is left to a worker."""
+"""Seconds that a copy may take before it is left to a worker."""
 
 COPY_LEASE_S = COPY_TIMEOUT_S + 15
-"""After this time a worker takes a copy that this process has not ended. It is not renewed."""
+"""Seconds after which a worker may claim a copy that this process has not finished. The lease is
+not renewed."""
 
 log = get_logger(__name__)
 
 
 def open_copies() -> Turns:
-    """Make the turns in which organizations have objects copied."""
+    """Make the turns in which the copies of organizations run."""
     return Turns(COPIES, each=COPIES_EACH, waiting=COPIES_WAITING, wait_s=COPY_WAIT_S)
 
 
 def require_room(parts: Parts, organization_id: int, sources: Sequence[Source | None]) -> None:
-    """Raise Busy if more copies of an organization would wait than may. Called before any change.
+    """Raise Busy if too many copies of an organization would wait. Call it before any change.
 
-    Copies of requests that begin at the same moment do not see each other; what does not fit after
-    all is left to workers.
+    Concurrent requests do not see each other's copies here. Copies that later find no room are left
+    to workers.
     """
     small = sum(_is_small(source) for source in sources)
     if small and not parts.copies.has_room(organization_id, small):
@@ -60,10 +61,10 @@ def require_room(parts: Parts, organization_id: int, sources: Sequence[Source | 
 async def take_over(
     parts: Parts, caller: Caller, row: Attachment, location: Location, changes: dict[str, Any]
 ) -> Attachment | None:
-    """Change an attachment whose `temp_url` names another object, which is copied to its key.
+    """Apply `changes` to an attachment, and copy the object at `location` to its key.
 
-    None if there is no such attachment any more. Raises Problem 422 if it may not be taken, Busy
-    if too many copies wait; then nothing has changed.
+    Returns None if the attachment no longer exists. Raises Problem 422 if the object may not be
+    copied or a quota has no room, Busy if too many copies wait; in these cases nothing is changed.
     """
     source = await find_source(
         parts,
@@ -90,10 +91,10 @@ async def take_over(
 async def copy_all(
     parts: Parts, rows: Sequence[Attachment], sources: Sequence[Source | None]
 ) -> list[Attachment]:
-    """Copy the small ones among sources that rows ask for; leave all others to workers.
+    """Copy the small sources of rows, and leave the others to workers.
 
-    Returns the rows, those that were copied as they are now. Raises nothing: the rows are
-    committed, so whatever fails here is made good by a worker.
+    Returns the rows, updated where a copy was made. Errors are not raised: the rows are committed,
+    so a worker makes each copy that fails here.
     """
     tasks = [
         asyncio.create_task(_copy_or_leave(parts, row, source))
@@ -125,19 +126,21 @@ async def _copy_or_leave(parts: Parts, row: Attachment, source: Source) -> Attac
             claimed = await run(copy_claims.claim, row.id, None, lease_s=COPY_LEASE_S)
             return row if claimed is None else await _copy(parts, claimed)
     except (Busy, DatabaseAway):
-        # No wake-up: the organization has many copies, or its lease brings it back to the sweep.
+        # No wake-up is published: the organization has many copies waiting already, and the sweep
+        # finds the row when its copy is due or its lease ends.
         return row
-    except Exception:  # the row is committed, and a worker makes its copy
+    except Exception:  # the row is committed, so a worker makes its copy
         log.exception("unexpected error", attachment=row.id)
         return row
 
 
 async def _copy(parts: Parts, row: Attachment) -> Attachment:
-    """Copy under a claim, and record it; returns the row as it is then."""
+    """Make a copy that is claimed, record it, and return the updated row."""
     assert row.copy_bucket is not None
     assert row.copy_key is not None
     run = parts.clients.of(row.organization_id).run
-    # A copy takes its source's type along, which is whatever the source's owner called it.
+    # A copy keeps its source's content type, which the source's owner chose freely. In public mode
+    # browsers would see it, so it is replaced.
     content_type = None
     if parts.settings.files_public:
         content_type = content_types.public_type(row.content_type, row.file_name)
@@ -173,7 +176,7 @@ async def _copy(parts: Parts, row: Attachment) -> Attachment:
 
 
 async def _leave(parts: Parts, row: Attachment) -> None:
-    """Give a claim back, so that a worker copies; should this fail, its lease ends."""
+    """Release a claim, so that a worker makes the copy; if that fails, its lease ends by itself."""
     run, grace_s = parts.clients.of(row.organization_id).run, parts.settings.publish_grace
     if await run(copy_claims.release, row, delay_s=grace_s):
         parts.publisher.publish(copies.wake_up(row))

@@ -1,6 +1,6 @@
-"""Which object of which bucket a `temp_url` names, and whether an organization may take it.
+"""Finds the bucket and key that a `temp_url` names, and whether an organization may copy them.
 
-No address is ever connected to.
+The service never connects to the address.
 
 Amazon S3 User Guide, "Virtual hosting of general purpose buckets": path-style
 `https://s3.region.amazonaws.com/bucket/key`, virtual-hosted `https://bucket.s3.region.amazonaws.com/key`,
@@ -27,12 +27,12 @@ _PORTS = {"http": 80, "https": 443}
 
 
 def locate(url: str, settings: Settings) -> tuple[str, str] | None:
-    """Tell the bucket and key that an address names, at the service's own store or at AWS.
+    """Return the bucket and key that an address names at the service's own store or at AWS.
 
-    None for any other address. A query is ignored; a user, a fragment, a backslash and control
-    characters are refused. Whether the key may be copied is for `may_take` to say.
+    None for any other address. A query is ignored. Addresses with a user, a fragment, a backslash
+    or control characters are refused. `may_take` decides whether the key may be copied.
     """
-    # urlsplit drops tabs, and some clients read a backslash as a slash
+    # urlsplit drops tabs, and some clients treat a backslash as a slash.
     if "\\" in url or _CONTROLS.search(url):
         return None
     parts = _split(url)
@@ -46,9 +46,9 @@ def locate(url: str, settings: Settings) -> tuple[str, str] | None:
 
 
 def may_take(place: tuple[str, str], settings: Settings, *, organization_id: int) -> bool:
-    """Whether an organization may have the object at a bucket and key copied.
+    """Return whether an organization may copy the object at `place`, a bucket and key.
 
-    Decided by the text alone: the answer is the same whether or not there is such an object.
+    Only the text decides, so the answer does not reveal whether such an object exists.
     """
     return admit(
         settings.fences, place, own_bucket=settings.s3_bucket, organization_id=organization_id
@@ -57,9 +57,10 @@ def may_take(place: tuple[str, str], settings: Settings, *, organization_id: int
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Location:
-    """An object that an organization may have copied, as the `temp_url` of a request names it.
+    """An object named by a `temp_url` that the organization may copy.
 
-    `url` is the address as it was given; `pointer` is the resource object that has it.
+    `url` is the address in the client's spelling. `pointer` is the place of its resource object in
+    the document.
     """
 
     url: str
@@ -80,10 +81,10 @@ def judge(
     organization_id: int,
     pointer: str = "data",
 ) -> tuple[Location | None, list[ErrorObject]]:
-    """Give the location that an organization may take, or the error objects of why it may not.
+    """Return the location if `may_take` allows it, else None with an error object.
 
-    `place` is what `locate` said of the address. Only what `may_take` admits may be taken. The
-    store is not asked, so that the answer does not tell what is in it.
+    `place` is the result of `locate` for the address. The store is not asked, so the answer does
+    not reveal what it contains.
     """
     if place is None or not may_take(place, settings, organization_id=organization_id):
         return None, [_fault(url, pointer, "is not an allowed location")]
@@ -97,7 +98,7 @@ def _fault(url: str, pointer: str, detail: str) -> ErrorObject:
 
 
 def same_address(one: str, other: str) -> bool:
-    """Whether two addresses are spellings of one, apart from their queries."""
+    """Return whether two addresses are spellings of the same one; queries are ignored."""
     if one == other:
         return True
     first, second = _split(one), _split(other)
@@ -107,7 +108,7 @@ def same_address(one: str, other: str) -> bool:
 
 
 def names_file(url: str, key: str) -> str | None:
-    """Give the host, in lower case, of an address whose path is a key; "" if it is relative.
+    """Return the host (lower case) of an address whose path is the key; "" if it is relative.
 
     None for any other address. A query and a fragment are ignored.
     """
@@ -154,7 +155,7 @@ def _at_own_store(parts: SplitResult, path: str, settings: Settings) -> tuple[st
 
 
 def _at_aws(parts: SplitResult, path: str) -> tuple[str, str] | None:
-    # The address is only read; the bucket is looked up at the store that settings name.
+    # Only the text is parsed: the bucket is later looked up at the store of the settings.
     match = _AWS_HOST.fullmatch(_host(parts))
     if match is None or parts.port not in (None, 443, 80):
         return None

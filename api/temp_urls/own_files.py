@@ -1,8 +1,8 @@
-"""What a `temp_url` says of an attachment that exists: nothing, its own file, another object.
+"""The meaning of a `temp_url` in an update: nothing, the attachment's own file, another object.
 
-Clients read a resource, change a member and send all of it back, so the address that is shown
-states nothing. An address of the attachment's own key says that a file is there: the store is
-asked, since it may be a newer one.
+Clients read a resource, change one member and send all of it back. So the address that the service
+shows has no meaning. An address of the attachment's own key reports that a file is there. The store
+is then asked, because the file may be newer than the recorded one.
 """
 
 import asyncio
@@ -24,11 +24,11 @@ from shared.settings import Settings
 from shared.states import MEASURED, UNDER_WAY
 
 ASK_WITHIN_S = 5.0
-"""How long the store may take to answer; after that the worker asks it."""
+"""Seconds in which the store must answer; after that the worker asks it."""
 
 
 class Kind(Enum):
-    """What a `temp_url` means."""
+    """The meanings of a `temp_url`."""
 
     NOTHING = "it is absent, blank or what the attachment shows"
     OWN_FILE = "a file is at the attachment's own key"
@@ -37,12 +37,12 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Meaning:
-    """What a `temp_url` means for an attachment.
+    """The meaning of a `temp_url` for one attachment.
 
-    `location` is of another object, None if it may not be taken. Of a file at the attachment's own
-    key, `shows` tells whether the attachment shows the address already, and `kept` is what of the
-    row is to be changed: the new `temp_url`, unless the address is shown already or is a signed
-    one of the service.
+    For ANOTHER_OBJECT, `location` is the object; None if it may not be copied. For OWN_FILE,
+    `shows` is whether the attachment already shows the address, and `kept` holds the changes of the
+    row: the new `temp_url`, or nothing if the address is already shown or is a file address of the
+    service.
     """
 
     kind: Kind
@@ -57,7 +57,7 @@ NOTHING = Meaning(kind=Kind.NOTHING)
 def read_meaning(
     parts: Parts, request: web.Request, row: Attachment, address: str | None
 ) -> tuple[Meaning, list[ErrorObject]]:
-    """Tell what an address means for an attachment, and why it may not be taken if so."""
+    """Return the meaning of an address for an attachment, and error objects if it is refused."""
     if address is None:
         return NOTHING, []
     settings = parts.settings
@@ -90,11 +90,12 @@ def _own_file(
 
 
 async def take_own(parts: Parts, row: Attachment, meaning: Meaning) -> dict[str, str]:
-    """Record the file at an attachment's own key, as an event would, unless it is known.
+    """Record the file at an attachment's own key, as an event would, unless it is known already.
 
-    It is known if its etag is the recorded one. If the store cannot tell, the worker finds out;
-    an address that is only shown has no effect then. Returns what of the row is to be changed.
-    Raises BucketForeign.
+    It is known if its etag is the recorded one. If the store returns no etag (an error, no object
+    or one older than the row), the upload is recorded anyway and the worker checks it. But if the
+    attachment already shows the address, this is done only for `ready` and `rejected` rows. Returns
+    the changes of the row. Raises BucketForeign.
     """
     is_here = row.bucket == parts.settings.s3_bucket
     etag = await _ask(parts, row) if is_here else None
@@ -110,24 +111,25 @@ async def take_own(parts: Parts, row: Attachment, meaning: Meaning) -> dict[str,
 
 
 def _says_more(row: Attachment, etag: str | None, *, is_shown: bool) -> bool:
-    """Whether an answer of the store, None if it has none, says more than the row does."""
+    """Return whether the store's etag (None: no answer) is news compared with the row."""
     if etag is None:
-        # The sweep asks the store about these without changing them meanwhile.
+        # If the address is only repeated, rows that are not measured are left alone: the sweep
+        # asks the store about them later.
         return not is_shown or row.state in MEASURED
-    if row.etag is None:  # the worker that has it, or will have it, reads what is there
+    if row.etag is None:  # if the row is under way, its worker reads the current object anyway
         return row.state not in UNDER_WAY
     return etag != row.etag
 
 
 async def _ask(parts: Parts, row: Attachment) -> str | None:
-    """Ask the store for the etag at a row's key; None if there is none, or it cannot tell."""
+    """Return the etag of the object at a row's key; None without an object or an answer."""
     try:
         async with asyncio.timeout(ASK_WITHIN_S), parts.lookups.turn(row.organization_id):
             await parts.bucket.require_known_ours()
             found = await parts.storage.head(row.key)
     except (StoreError, Busy, TimeoutError):
         return None
-    # An object that is older than its row is another attachment's: the worker deals with it.
+    # An object older than its row belongs to another attachment; the worker handles that case.
     return None if parts.bucket.is_anothers(found, row) else found.etag
 
 
@@ -138,10 +140,10 @@ def _is_own_object(settings: Settings, row: Attachment, place: tuple[str, str] |
 
 
 def _is_file_address(parts: Parts, request: web.Request, row: Attachment, address: str) -> bool:
-    """Whether an address is the one at which the service serves a row's original.
+    """Return whether the service serves a row's original at an address.
 
-    Without a base in the settings a link begins with the host that was asked, or with none, and
-    libraries complete it with the host that they asked.
+    Without a base address in the settings, a link begins with the host of the request, or is
+    relative; clients' libraries complete a relative link with the host that they used.
     """
     settings = parts.settings
     base = parts.documents.links.base("")

@@ -1,4 +1,4 @@
-"""The objects that attachments are copied from: each is looked at before anything changes."""
+"""The objects that attachments are copied from. The store is asked about each before any change."""
 
 from dataclasses import dataclass
 
@@ -12,16 +12,17 @@ from shared.stored_objects import StoredObject
 from shared.turns import Turns
 
 LOOKUPS, LOOKUPS_EACH, LOOKUP_WAIT_S = 9, 3, 30
-"""Questions to the store about what a `temp_url` names at a time in this process, those of one
-organization among them, and how many seconds one waits for its turn. With the copies (see
-`api.temp_urls.copying`) they use fewer connections than the store's client has."""
+"""Concurrent HEAD requests for sources in this process; of one organization; seconds that one waits
+for its turn. Together with the copies (see `api.temp_urls.copying`) they use fewer connections than
+the store's client has."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """Where an attachment's object is copied from.
+    """An object to copy from.
 
-    `url` is what is stored and shown: the address without credentials.
+    `url` is the address without credentials; it is stored and shown as `temp_url`. `found` is the
+    store's description of the object.
     """
 
     url: str
@@ -31,7 +32,7 @@ class Source:
 
     @property
     def wanted(self) -> Wanted:
-        """What is to be copied."""
+        """The description of the copy for the row."""
         return Wanted(
             bucket=self.bucket, key=self.key, etag=self.found.etag, temp_url=self.url,
             size=self.found.size,
@@ -41,11 +42,11 @@ class Source:
 async def find_source(
     parts: Parts, location: Location, *, organization_id: int, max_size: int
 ) -> Source:
-    """Look at the object at a location.
+    """Look up the object at a location in the store.
 
-    `max_size` is what the attachment may have, in bytes.
-
-    Raises Problem 422 if it may not be taken, StoreUnavailable if the store cannot say.
+    `max_size` is the attachment's limit in bytes. Raises Problem 422 if the object does not exist,
+    cannot be read or is too large; StoreUnavailable if the store does not answer; Busy if there is
+    no turn in time.
     """
     try:
         async with parts.lookups.turn(organization_id):
@@ -64,5 +65,5 @@ async def find_source(
 
 
 def open_lookups() -> Turns:
-    """Make the turns in which organizations have the store asked about their sources."""
+    """Make the turns in which the sources of organizations are looked up."""
     return Turns(LOOKUPS, each=LOOKUPS_EACH, wait_s=LOOKUP_WAIT_S)

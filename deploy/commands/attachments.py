@@ -1,4 +1,4 @@
-"""The commands of operators that look at attachments: one, the newest, and how many there are."""
+"""Commands for operators that show attachments: `show`, `list` and `count`."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from shared.states import State
 
 AT_A_TIME = 1000
-"""Rows of one statement, so that each ends well within the server's time limit."""
+"""Rows per statement, so that each statement ends well within the server's timeout."""
 
 OneState = Annotated[str | None, typer.Option(metavar="STATE", help="Such as failed or ready.")]
 OneReason = Annotated[
@@ -32,7 +32,7 @@ OneReason = Annotated[
 
 
 def show(attachment_id: AttachmentId, as_json: Json = False, data_dir: DataDir = LOCAL) -> None:
-    """Show an attachment as it stands in the database, whoever owns it, deleted or not."""
+    """Show an attachment as stored in the database, of any organization, deleted or not."""
     from deploy.commands import output
     from shared.addresses import without_credentials
     from shared.attachments import FIELDS, find_any
@@ -129,9 +129,9 @@ def select(
     *,
     states: "tuple[State, ...] | None" = None,
 ) -> "Selection":
-    """Make a selection of what `--organization`, `--state` and `--reason` say.
+    """Make a selection from the options `--organization`, `--state` and `--reason`.
 
-    `states` are those that may be asked for, by default all. Raises Misused.
+    `states` are the allowed states, all by default. Raises Misused for an unknown state or reason.
     """
     from shared.overview import Selection
     from shared.reasons import REASONS
@@ -147,7 +147,7 @@ def select(
 
 
 async def check_organization(database: "Database", organization: int | None) -> None:
-    """Raise Unusable if an organization is named that does not exist."""
+    """Raise Unusable if an organization is given that does not exist."""
     from shared.organizations import exists
 
     if organization is not None and not await database.run(exists, organization):
@@ -171,7 +171,7 @@ async def _newest(
 
 
 def table(rows: "Sequence[Attachment]", width: int) -> list[str]:
-    """Write a table of one line for each row, no wider than `width` cells."""
+    """Make the lines of a table, one for each row, at most `width` cells wide where possible."""
     from deploy.commands.lines import fit
     from deploy.commands.output import plain
 
@@ -192,7 +192,7 @@ LISTED = (
     "pages", "resized", "attachable_type", "attachable_id", "attempt", "due_at", "created_at",
     "uploaded_at", "processed_at",
 )  # fmt: skip
-"""What the list shows in JSON: no address, since some hold a signature."""
+"""Fields of the list in JSON. Addresses are left out, because some hold a signature."""
 
 
 def _described(row: "Attachment") -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Who changed a token by the command line, and where: written to the log and to the token's row."""
+"""Records who changed a token on the command line, and on which machine, in the log and the row."""
 
 import getpass
 import os
@@ -10,15 +10,15 @@ from shared.part_settings import LogSettings
 
 
 def operator() -> str:
-    """Name the user of the operating system and the machine: `alice (uid 1000) on host`.
+    """Return the operating system's user and the machine: `alice (uid 1000) on host`.
 
-    With sudo it is also who called it. This is what the machine says, not a proof: whoever can run
-    the command with these settings can change the database as well.
+    With sudo, the user who called it is named too. This is a record and not a proof: anyone who can
+    run the command with these settings can also change the database directly.
     """
     uid = os.getuid()
     try:
         user = getpass.getuser()
-    except (KeyError, OSError):  # a container's user may have no name
+    except (KeyError, OSError):  # the user of a container may have no name
         user = "unknown"
     caller = os.environ.get("SUDO_USER")
     by = f"{user} (uid {uid}{f', by sudo of {caller}' if caller else ''})"
@@ -26,6 +26,6 @@ def operator() -> str:
 
 
 def log_change(event: str, settings: LogSettings, **fields: Any) -> None:
-    """Write one line to standard error in the configured form, whatever level is set."""
+    """Write one log line to standard error in the configured format, at any configured level."""
     configure_logging("info", settings.log_format)
     get_logger("attachments.audit").info(event, **fields)

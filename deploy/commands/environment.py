@@ -1,7 +1,7 @@
-"""What a command works with: the service's settings and database, or a client's credentials.
+"""The settings and database of a command for operators, or the credentials of a client's command.
 
-Both come from environment variables, else from a local stack; never from options, which every
-user of the machine can read in the list of processes.
+They come from environment variables, else from a local stack. They are never options, because
+every user of the machine can read those in the list of processes.
 """
 
 import os
@@ -28,7 +28,7 @@ CLIENT_VARIABLES = ("ATTACHMENTS_API_URL", "ATTACHMENTS_TOKEN", "ATTACHMENTS_ORG
 
 
 class Unusable(AttachmentsError):
-    """What was asked cannot be done; the message is the one line that the user sees."""
+    """The command cannot be carried out; the message is the one line that the user sees."""
 
 
 class Misused(Unusable):
@@ -36,7 +36,10 @@ class Misused(Unusable):
 
 
 def note(*lines: str) -> None:
-    """Tell something beside the result, on standard error; every line stays one line."""
+    """Print lines on standard error that do not belong to the result.
+
+    Line breaks inside a line become spaces. All lines after the first are indented.
+    """
     for number, line in enumerate(lines):
         print("  " * (number > 0) + escape(" ".join(line.split())), file=sys.stderr)
 
@@ -57,8 +60,8 @@ def read_settings(data_dir: Path, part: type[P]) -> P: ...
 def read_settings(data_dir: Path, part: "type[LogSettings] | None" = None) -> "LogSettings":
     """Read the settings from the environment, else those of the local stack in `data_dir`.
 
-    What is set explicitly holds against the local stack's. Of settings that are not of `part`
-    nothing is needed and nothing is wrong; without it all are read. Raises SettingsError.
+    A variable that is set wins over the local stack's. If `part` is given, only its settings are
+    read, and others may be missing or wrong. Raises SettingsError.
     """
     from shared.settings import Settings, load_part
 
@@ -70,11 +73,11 @@ def read_settings(data_dir: Path, part: "type[LogSettings] | None" = None) -> "L
 
     found = local_environment(data_dir)
     if found is not None and not any(name in os.environ for name in STORE_VARIABLES):
-        # Keys, profile and endpoint of this shell are for another store than the stack's.
+        # The shell's AWS keys, profile and endpoint are for another store than the stack's.
         for name in [name for name in os.environ if name.startswith("AWS_")]:
             del os.environ[name]
     for name, value in (found or {}).items():
-        # The stack's own keys to its own store, whatever keys this shell has for another.
+        # The stack's keys replace those of the shell, which are for another store.
         if name.startswith("AWS_") or name not in os.environ:
             os.environ[name] = value
     try:
@@ -91,9 +94,10 @@ def read_settings(data_dir: Path, part: "type[LogSettings] | None" = None) -> "L
 def with_database(
     data_dir: Path, part: type[D], work: "Callable[[Database, D], Awaitable[T]]"
 ) -> T:
-    """Open the database, do the work, and put what PostgreSQL refuses into one line.
+    """Open the database, run `work` and return its result.
 
-    `part` has the settings that the work uses; no others are needed.
+    `part` is the class of the settings that `work` needs; others may be missing. Raises
+    SettingsError, and Unusable with one line if the database cannot be reached or refuses.
     """
     import asyncio
 
@@ -120,9 +124,10 @@ def with_database(
 
 
 def read_client(data_dir: Path) -> tuple[str, str, str]:
-    """Find API, token and organization in the environment, else in the local stack's ready file.
+    """Return API address, token and organization from the environment, else from the local stack.
 
-    Raises SettingsError, Unusable.
+    The local stack's values are in its ready file. Raises SettingsError if a variable is missing,
+    Unusable if the file does not exist or cannot be read.
     """
     import json
 

@@ -1,4 +1,4 @@
-"""The commands of operators about dead letters: events of stores that could not be used."""
+"""Commands for operators about dead letters: messages of stores that could not be used."""
 
 import sys
 from typing import TYPE_CHECKING, Annotated
@@ -65,7 +65,7 @@ def show_letter(
     as_json: Json = False,
     data_dir: DataDir = LOCAL,
 ) -> None:
-    """Show a kept message: what is known of it, and its body."""
+    """Show a kept message: its details and its body."""
     from base64 import b64encode
     from dataclasses import asdict
 
@@ -75,7 +75,7 @@ def show_letter(
 
     if raw and as_json:
         raise Misused("give either --raw or --json")
-    if raw and sys.stdout.isatty():  # it would take what is in the body for commands
+    if raw and sys.stdout.isatty():  # a terminal would execute control sequences in the body
         raise Misused("--raw writes into a file or a pipe, not to a terminal")
     found = with_database(
         data_dir, DatabaseSettings, lambda database, _: database.run(dead_letters.find, letter_id)
@@ -102,7 +102,7 @@ def replay_letters(
     ] = False,
     data_dir: DataDir = LOCAL,
 ) -> None:
-    """Read kept messages anew and have them take effect; what can be used is kept no longer."""
+    """Parse kept messages again and record their events; a message without faults is removed."""
     if bool(ids) == every:
         raise Misused("give either IDs or --all")
     from shared import dead_letters, intake

@@ -1,4 +1,4 @@
-"""When a token ends, as an operator writes it: a time, or a duration from now."""
+"""Parsing of a token's end as an operator writes it: a time, or a duration from now."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -8,14 +8,14 @@ from deploy.commands.environment import Misused
 DURATION = re.compile(r"([0-9]{1,9})([mhdw])")
 UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 LONGEST = timedelta(days=3660)
-"""Ten years: further ends are typing errors; a token without an end needs no option."""
+"""Ten years. A later end is treated as a typing error; a token without an end needs no option."""
 
 
 def parse_expiry(text: str, *, now: datetime) -> datetime | timedelta:
-    """Read an end such as `2027-01-31`, `2027-01-31T12:00+02:00`, `90d` or `12h`.
+    """Parse an end such as `2027-01-31`, `2027-01-31T12:00+02:00`, `90d` or `12h`.
 
-    A date means its first moment; what names no offset is in UTC. Raises Misused for what cannot
-    be read, is not in the future, or is more than ten years away.
+    A date means its first moment. A time without an offset is in UTC. Raises Misused if the text
+    cannot be parsed, or the end is not in the future or more than ten years away.
     """
     if duration := DURATION.fullmatch(text):
         number, unit = int(duration[1]), UNITS[duration[2]]

@@ -1,23 +1,23 @@
-"""Tables of one line a row, within the width of a terminal."""
+"""Tables with one line per row, within the width of a terminal."""
 
 from collections.abc import Sequence
 
 from rich.cells import cell_len
 
 LEAST_NAME = 16
-"""Cells of the last column; where there are fewer, columns that can be spared are left out."""
+"""Minimum cells of the last column. If there is less room, columns in `spare` are left out."""
 
 GAP = "  "
 
 Column = tuple[str, Sequence[str]]
-"""A title, after `<` or `>` for the side to which its values are set, and the values."""
+"""A title and the values. The title begins with `<` (values on the left) or `>` (on the right)."""
 
 
 def fit(columns: Sequence[Column], width: int, *, spare: Sequence[str] = ()) -> list[str]:
-    """Write a line of titles, and one for each row, no wider than `width` cells where possible.
+    """Make a line of titles and a line for each row, at most `width` cells wide where possible.
 
-    Only the last column is shortened. `spare` are titles, those first that are left out first.
-    Values must be harmless already (`output.plain`).
+    Only the last column is shortened. `spare` holds titles of columns that may be left out, in that
+    order. Values must be escaped already (`output.plain`).
     """
     *kept, (last, names) = columns
     for title in spare:
@@ -33,7 +33,7 @@ def fit(columns: Sequence[Column], width: int, *, spare: Sequence[str] = ()) -> 
 
 
 def shorten(text: str, cells: int) -> str:
-    """Cut the middle out of a text that is wider than so many cells; its end tells the kind."""
+    """Cut the middle out of a text wider than `cells`; the end stays, as it has the extension."""
     if cell_len(text) <= cells:
         return text
     end = ""
@@ -50,7 +50,7 @@ def shorten(text: str, cells: int) -> str:
 
 
 def _cells(columns: Sequence[Column]) -> int:
-    """Give the cells that columns take, with the gap that follows each."""
+    """Return the cells that columns take, with the gap after each."""
     return sum(max(map(cell_len, [title[1:], *values])) + len(GAP) for title, values in columns)
 
 

@@ -1,4 +1,4 @@
-"""Options that many commands have, and the rules of their values."""
+"""Options that several commands share, and the checks of their values."""
 
 from pathlib import Path
 from typing import Annotated, TypeVar
@@ -24,19 +24,19 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a tabl
 
 
 def check_name(option: str, text: str) -> str:
-    """Give a name without the space around it. Raises Misused if nothing is left, or no text."""
+    """Return a name without surrounding space. Raises Misused if it is blank or not UTF-8."""
     name = text.strip()
     if not name:
         raise Misused(f"{option} can't be blank")
     try:
         name.encode()
-    except UnicodeEncodeError:  # bytes of the command line that are no UTF-8
+    except UnicodeEncodeError:  # Python decodes bytes that are not UTF-8 as surrogates
         raise Misused(f"{option} must be UTF-8") from None
     return name
 
 
 def check_word(option: str, word: str | None, allowed: tuple[Word, ...]) -> Word | None:
-    """Give a word that is one of a list, or None. Raises Misused, which names the list."""
+    """Return `word` if it is None or allowed. Raises Misused, which names the allowed words."""
     if word is None:
         return None
     for each in allowed:

@@ -1,4 +1,4 @@
-"""The commands of operators about organizations; their quotas stand in `deploy.commands.usage`."""
+"""Commands for operators about organizations; those for quotas are in `deploy.commands.usage`."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from shared.states import State
 
 COUNTED = 10_000
-"""Up to how many attachments of each state an organization's are counted in the list."""
+"""The list counts at most this many attachments per organization and state."""
 
 organizations_app = typer.Typer(help="Create and list organizations, and set their quotas.")
 
@@ -53,7 +53,7 @@ def list_organizations(
     as_json: Json = False,
     data_dir: DataDir = LOCAL,
 ) -> None:
-    """List organizations with the number of their attachments by state, to 10,000 each."""
+    """List organizations with their numbers of attachments by state, counted up to 10,000 each."""
     from deploy.commands import output
     from shared import organizations
     from shared.overview import count_states

@@ -1,4 +1,4 @@
-"""How the command line shows things: tables and JSON on standard output, progress on the other."""
+"""Output of the command line: tables and JSON on standard output, progress on standard error."""
 
 import json
 import shutil
@@ -25,11 +25,11 @@ from shared.plain import escape, escape_lines
 
 SHOWN_BARS = 8
 WIDTH_ELSEWHERE = 160
-"""Columns of a table that does not go to a terminal."""
+"""Width in characters of a table that is not written to a terminal."""
 
 
 def plain(value: object) -> str:
-    """Write a value on one line so that nothing in it can command a terminal; None is a dash."""
+    """Return a value as one line without control sequences for a terminal; None becomes a dash."""
     if value is None:
         return "-"
     if isinstance(value, datetime):
@@ -40,8 +40,8 @@ def plain(value: object) -> str:
 def print_json(value: object) -> None:
     """Print indented JSON to standard output.
 
-    Whatever could command a terminal is escaped, so that it reads back as the same text. That
-    holds for names of files that are not UTF-8 too, which orjson does not write.
+    Control characters are escaped, so a terminal does not execute them and a parser reads the same
+    text. The standard `json` is used because orjson cannot write file names that are not UTF-8.
     """
     text = json.dumps(value, default=_json, ensure_ascii=False, indent=2)
     sys.stdout.write(escape_lines(text) + "\n")
@@ -52,12 +52,12 @@ def _json(value: object) -> str:
 
 
 def width() -> int:
-    """Give the columns of the terminal, or of what is no terminal."""
+    """Return the width of the terminal in characters; WIDTH_ELSEWHERE without a terminal."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else WIDTH_ELSEWHERE
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print a table to standard output; long values are folded, never cut."""
+    """Print a table to standard output; long values are wrapped, never cut."""
     table = Table(*columns)
     for column in table.columns:
         column.overflow = "fold"
@@ -71,7 +71,10 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
 
 @contextmanager
 def upload_bars(sizes: Sequence[int]) -> Iterator[Callable[[Progress], None] | None]:
-    """Show one bar over all bytes and one for each file on its way; None unless on a terminal."""
+    """Show a progress bar for all bytes, and one for each file that is being sent.
+
+    Yields the function that takes each step; None if standard error is not a terminal.
+    """
     console = Console(stderr=True, highlight=False)
     if not console.is_terminal:
         yield None

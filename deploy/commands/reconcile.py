@@ -1,4 +1,4 @@
-"""`attachments reconcile`: lists what differs between rows and bucket, and mends what it can."""
+"""`attachments reconcile`: lists differences between rows and bucket, and mends what it can."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -35,10 +35,10 @@ MEANINGS = {
 
 
 def reconcile(mend: Mend = False, as_json: Json = False, data_dir: DataDir = LOCAL) -> None:
-    """List what differs between rows and bucket; with --mend, mend what can be mended.
+    """List differences between rows and bucket; with --mend, mend those that can be mended.
 
-    It may be repeated, and run while the service does. Exit status 0 if nothing differs or all of
-    it was mended, 1 otherwise.
+    It may be repeated, and run while the service runs. The exit status is 0 if there is no
+    difference or all were mended, 1 otherwise.
     """
     from shared.errors import StoreRefused, StoreUnavailable
     from shared.part_settings import ReconcileSettings
@@ -61,7 +61,7 @@ def reconcile(mend: Mend = False, as_json: Json = False, data_dir: DataDir = LOC
 async def _reconcile(
     database: "Database", settings: "ReconcileSettings", *, mend: bool, as_json: bool
 ) -> bool:
-    """Find, mend and print; returns whether nothing is left that differs."""
+    """Find, mend and print the differences; return whether no difference is left."""
     from shared.database import DatabaseForbids
     from shared.deployment import find_prefix
     from shared.publisher import Publisher
@@ -111,13 +111,13 @@ def _describe(difference: "Difference") -> dict[str, Any]:
 
 
 class _TextLines:
-    """One line for each difference, printed as it is found."""
+    """Prints one line for each difference, as soon as it is found."""
 
     def __init__(self, *, mend: bool) -> None:
         self._mend = mend
 
     def difference(self, difference: "Difference") -> None:
-        """Print one."""
+        """Print one difference."""
         from deploy.commands.output import plain
 
         shown = _describe(difference)
@@ -130,7 +130,7 @@ class _TextLines:
         print(f"{done}: {MEANINGS[shown['kind']]}: {', '.join(details)}")
 
     def end(self, found: "Reconciliation", counts: "Counter[tuple[str, bool]]", left: int) -> None:
-        """Print the sum."""
+        """Print the totals."""
         mended = sum(counts.values()) - left
         print(
             f"{found.objects} objects and {found.rows} rows: {sum(counts.values())} differences,"
@@ -139,21 +139,21 @@ class _TextLines:
 
 
 class _JsonLines:
-    """One JSON document, written piece by piece, so that it need not fit into memory."""
+    """Prints one JSON document piece by piece, so that it need not fit into memory."""
 
     def __init__(self) -> None:
         self._first = True
         print('{"differences": [', end="")
 
     def difference(self, difference: "Difference") -> None:
-        """Write one."""
+        """Write one difference."""
         import json
 
         print(("" if self._first else ",") + "\n  " + json.dumps(_describe(difference)), end="")
         self._first = False
 
     def end(self, found: "Reconciliation", counts: "Counter[tuple[str, bool]]", left: int) -> None:
-        """Write the sum, and close the document."""
+        """Write the totals, and close the document."""
         import json
 
         summary = {
@@ -174,7 +174,7 @@ class _JsonLines:
 
 @contextmanager
 def _progress() -> Iterator[Callable[[int, int], None]]:
-    """Show on a terminal how many objects and rows have been looked at."""
+    """Show on a terminal the number of objects and rows that were examined so far."""
     from rich.console import Console
 
     console = Console(stderr=True, highlight=False)

@@ -1,4 +1,4 @@
-"""`attachments retry`: send attachments through processing again, by id, state or reason."""
+"""`attachments retry`: processes attachments again, selected by id, state or reason."""
 
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Annotated
@@ -18,7 +18,7 @@ AT_A_TIME = 500
 
 BY_STATE: "tuple[State, ...]" = ("failed", "rejected")
 BY_REASON: "tuple[State, ...]" = ("ready", *BY_STATE)
-"""States that are tried again: a ready one only if it has a reason, so never by state alone."""
+"""States that may be processed again. A `ready` one only if it has a reason, so not by state."""
 
 
 def retry(
@@ -33,9 +33,9 @@ def retry(
     organization: OneOrganization = None,
     data_dir: DataDir = LOCAL,
 ) -> None:
-    """Send failed and rejected attachments, and ready ones with a reason, through processing again.
+    """Process failed and rejected attachments again, and ready ones that have a reason.
 
-    With --reason, all that have it, in any of these states.
+    With --reason, all attachments in these states that have the reason are processed again.
     """
     if failed and state not in (None, "failed"):
         raise Misused("give either --failed or --state")
@@ -82,7 +82,7 @@ def retry(
 
 
 async def _explain(database: "Database", numbers: list[int]) -> bool:
-    """Say of each attachment why nothing was done; returns whether there are all of them."""
+    """Print for each attachment why nothing was done; return whether all of them exist."""
     from shared.attachments import find_any
 
     all_known = True
@@ -101,7 +101,7 @@ async def _explain(database: "Database", numbers: list[int]) -> bool:
 async def _send_all(
     database: "Database", wanted: "Selection", send: "Callable[[list[int]], Awaitable[set[int]]]"
 ) -> None:
-    """Send all that are selected; says so if there are none."""
+    """Call `send` for all selected attachments; print a note if there are none."""
     from shared.overview import list_ids
 
     sent = after = 0

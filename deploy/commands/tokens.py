@@ -1,4 +1,4 @@
-"""The commands of operators about the tokens of an organization."""
+"""Commands for operators about the tokens of an organization."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,9 +17,9 @@ tokens_app = typer.Typer(help="Create, list and revoke the tokens of an organiza
 
 
 def parse_scopes(given: list[str]) -> "Scope":
-    """Return the widest of the scopes in the options, each of them comma-separated.
+    """Return the widest scope in the options; each option may hold several, with commas.
 
-    No option means every scope. Raises Misused for an unknown or blank one.
+    Without an option it is the widest of all, `admin`. Raises Misused for an unknown or blank one.
     """
     from shared.tokens import SCOPES
 
@@ -53,7 +53,7 @@ def create_token(
     as_json: Json = False,
     data_dir: DataDir = LOCAL,
 ) -> None:
-    """Create a token and print it, this once, alone on standard output; its id on the other."""
+    """Create a token. Print it once, alone on standard output, and its id on standard error."""
     from datetime import UTC, datetime
 
     import asyncpg
@@ -110,7 +110,7 @@ def create_token(
 def list_tokens(
     organization: Organization, as_json: Json = False, data_dir: DataDir = LOCAL
 ) -> None:
-    """List the tokens of an organization, revoked and expired ones too, without their secrets."""
+    """List the tokens of an organization, also revoked and expired ones, without their secrets."""
     from dataclasses import asdict
 
     from deploy.commands import output
@@ -161,7 +161,7 @@ def revoke_token(
     token_id: Annotated[int, typer.Argument(metavar="ID", min=1, max=MAX_ID)],
     data_dir: DataDir = LOCAL,
 ) -> None:
-    """Revoke a token by its id; it is refused from then on."""
+    """Revoke a token by its id; requests with it are refused from then on."""
     from deploy.commands import audit
     from shared import tokens
     from shared.part_settings import DatabaseSettings

@@ -1,4 +1,4 @@
-"""The commands of quotas: what organizations use, and what they may."""
+"""Commands for operators about quotas: `usage` and `organizations limit`."""
 
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -27,7 +27,7 @@ def usage(
     as_json: Json = False,
     data_dir: DataDir = LOCAL,
 ) -> None:
-    """Show what organizations use and their quotas; counts those that are not counted yet."""
+    """Show the usage and quotas of organizations; those not counted yet are counted first."""
     from deploy.commands import output
     from shared import quotas
     from shared.part_settings import UsageSettings
@@ -119,7 +119,7 @@ def limit(
         raise Misused("give at least one of --bytes, --attachments and --uploads-per-day")
 
     async def work(database: "Database", settings: UsageSettings) -> "Usage":
-        # Counted first: from the moment that the quotas are set they hold.
+        # Count first, because quotas apply from the moment when they are set.
         usual = quotas.Quotas.of_settings(settings)
         await _one(database, organization_id, usual, recount=False)
         await database.run(quotas.set_quotas, organization_id, wanted)
@@ -137,7 +137,7 @@ def limit(
 
 
 def parse_quota(option: str, text: str) -> int | None:
-    """Read a quota: a number, `none` (UNLIMITED), or `default` (None). Raises Misused."""
+    """Parse a quota: a number from 0, `none` (UNLIMITED) or `default` (None). Raises Misused."""
     from shared.part_settings import MAX_QUOTA
     from shared.quotas import UNLIMITED
 
