@@ -1,4 +1,4 @@
-"""Addresses as they may be stored and shown: without what opens something."""
+"""Remove credentials from addresses before they are stored or shown."""
 
 import re
 from collections.abc import Sequence
@@ -8,14 +8,15 @@ from unicodedata import normalize
 
 _QUERY = re.compile(r"[?#]")
 _USER = re.compile(r"\A((?:[^/\\]*[/\\]{2,})?)([^/\\]*)@")
-# A host name in the user's place opens nothing, and tells why the address was refused. A token is
-# no host name: it has no dots, or capitals as a JWT, or no word of letters at its end.
+# A host name in the place of the user is no secret, and shows why the address was refused. A token
+# does not look like a host name: it has no dots, or capitals like a JWT, or does not end in a word
+# of letters.
 _HOST = re.compile(r"(?:[a-z0-9-]{1,63}\.)+[a-z]{2,24}")
-# A stamp, as the service writes it into addresses of files; it opens nothing.
+# The stamp in the service's own file addresses; it is no secret.
 _STAMP = re.compile(r"\?[0-9]{1,11}")
 _PARAMETER = re.compile(r"[^a-z0-9_-]?(?<![a-z0-9_-])([a-z0-9_-]++)\s*+=")
-# Names of parameters that carry credentials, in the addresses that S3, CloudFront, Google, Azure,
-# Alibaba, Tencent and others sign.
+# Names of the parameters with credentials in addresses signed by S3, CloudFront, Google, Azure,
+# Alibaba, Tencent and others.
 _CREDENTIAL = re.compile(
     r"x-[a-z0-9]+-|signature|credential|security-?token|access-?_?key|accessid|key-pair-id"
     r"|passw|passphrase|secret|api-?_?key|(?<![a-z0-9])(?:token|expires|policy|sig|se|sp|pwd|auth"
@@ -24,22 +25,22 @@ _CREDENTIAL = re.compile(
 _ESCAPES = re.compile(r"(?:%(?:25)*[0-9a-f]{2})+", re.IGNORECASE)
 _ESCAPE = re.compile(r"%(?:25)*([0-9a-f]{2})", re.IGNORECASE)
 _MAX_FOLDED: Final = 3
-"""A letter that stands for more of them stays as it is: none of those names a credential, and 4,096
-would become 74,000."""
+"""A character whose folded form is longer stays as it is. No name of a credential contains one, and
+4,096 of them would grow to 74,000."""
 
 _ROUNDS: Final = 8
-"""How often an address is decoded: no honest one needs more than two. One that would go on is cut
-where it would."""
+"""The most rounds in which an address is decoded; a normal one needs two at most. An address that
+is still encoded after that is cut at the first escape."""
 
 
 def without_credentials(url: str) -> str:
-    """Write an address without password, query and fragment; what is no address stays text.
+    """Remove password, query and fragment from an address; a text that is no address stays.
 
-    A query holds what opens an object (`X-Amz-Signature`, `AWSAccessKeyId`, `Policy`, `sig`,
-    `token`) under names that no list ends, so all of it goes, `versionId` too: the version that it
-    names is not what is copied. Only a stamp of digits stays. A path ends before the first name
-    of a credential with `=`, also where it is encoded. A user stays only if it looks like the
-    name of a host. May be repeated.
+    A query contains credentials (`X-Amz-Signature`, `AWSAccessKeyId`, `Policy`, `sig`, `token`)
+    under names that no list can cover, so all of it is removed. `versionId` too: a copy does not
+    use that version. Only a stamp of digits stays. A path is cut before the first name of a
+    credential with `=`, even if that is encoded. A user stays only if it looks like the name of a
+    host. May be repeated.
     """
     found = _QUERY.search(url)
     end = len(url) if found is None else found.start()
@@ -55,7 +56,7 @@ def without_credentials(url: str) -> str:
 
 
 def _without_user(url: str) -> str:
-    """Take user and password away, also where they or the @ are encoded."""
+    """Remove user and password, even if they or the @ are encoded."""
     for decode in (False, True):
         while True:
             plain, places = _decoded(url) if decode else (url, range(len(url) + 1))
@@ -67,12 +68,12 @@ def _without_user(url: str) -> str:
 
 
 def _decoded(url: str) -> tuple[str, Sequence[int]]:
-    """Decode escapes and odd forms of letters as far as that goes, in lower case.
+    """Decode escapes and compatibility forms of characters repeatedly, in lower case.
 
-    Gives the text, and for each letter of it where it begins in `url`; the last place is the end of
-    what was decoded.
+    Returns the text, and for each of its characters the position in `url`; the last position is the
+    end of the part that was decoded.
     """
-    if "%" not in url and url.isascii():  # as most are
+    if "%" not in url and url.isascii():  # the usual case
         return url.lower(), range(len(url) + 1)
     plain, places = url, list(range(len(url) + 1))
     for _ in range(_ROUNDS):
@@ -107,7 +108,7 @@ def _decoded_once(text: str) -> tuple[str, list[int]]:
 
 
 def _fold(text: str, start: int, end: int, letters: list[str], places: list[int]) -> None:
-    """Add what is not encoded; nearly all of it is ASCII, which is folded at once."""
+    """Add a part without escapes; it is mostly ASCII, which is folded in one step."""
     part = text[start:end]
     if part.isascii():
         letters.append(part.lower())

@@ -1,4 +1,4 @@
-"""How many dead letters each origin may add: a flood of them must not keep the database busy."""
+"""Limit the rate of new dead letters of each origin, so that a flood does not load the database."""
 
 import time
 
@@ -6,20 +6,20 @@ from shared.throttle import Clock
 
 LETTERS_PER_S = 10.0
 BURST = 100
-"""So many letters of one origin are kept at once, then LETTERS_PER_S, in each process."""
+"""Each process stores up to BURST letters of one origin at once, then LETTERS_PER_S a second."""
 
 MAX_ORIGINS = 1000
 
 
 class Allowance:
-    """A bucket for each origin, refilled as time passes; the least recently used are forgotten."""
+    """A token bucket for each origin; the least recently used ones are dropped."""
 
     def __init__(self, *, clock: Clock = time.monotonic) -> None:
         self._clock = clock
         self._left: dict[str, tuple[float, float]] = {}
 
     def spend(self, origin: str) -> bool:
-        """Tell whether an origin may add a letter now; if so, it has one less left."""
+        """Return whether an origin may add a letter now; if so, count it."""
         now = self._clock()
         left, since = self._left.pop(origin, (float(BURST), now))
         left = min(float(BURST), left + (now - since) * LETTERS_PER_S)

@@ -1,7 +1,7 @@
-"""The first moment of a process, before anything else is imported: SIGTERM and SIGINT end it.
+"""Handle SIGTERM and SIGINT from the start of a process, before other imports.
 
-It imports little, so that it takes effect early. Nothing has been begun by then, so there is
-nothing to finish: status 0, as of a process that has served for years.
+This module imports little, so that it takes effect early. No work has begun by then, so there is
+nothing to finish, and the exit status is 0, as for a process that ends normally.
 """
 
 import os
@@ -12,10 +12,10 @@ _FORWARDED = ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2")
 
 
 def leave_when_told() -> None:
-    """End at SIGTERM and SIGINT with status 0 until the process has handlers of its own.
+    """Exit with status 0 at SIGTERM and SIGINT, until the process sets its own handlers.
 
-    As process 1 of a container, be an init first: the kernel drops signals to a process 1 that has
-    no handler, and gives it the orphans of all others to wait for.
+    As process 1 of a container, become an init first: the kernel drops signals to a process 1
+    without handlers, and makes it the parent of all orphans, which it must wait for.
     """
     if os.getpid() == 1:
         _be_init()
@@ -24,7 +24,7 @@ def leave_when_told() -> None:
 
 def _leave_at_signals() -> None:
     signal.signal(signal.SIGTERM, _leave)
-    # Not where a shell has it ignored, as for what it starts in the background.
+    # Not if SIGINT is ignored: a shell does that for processes that it starts in the background.
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _leave)
 
@@ -34,9 +34,12 @@ def _leave(*_: Any) -> None:
 
 
 def _be_init() -> None:
-    """Go on in a child; here, hand signals on, wait for every orphan, and end as the child does."""
+    """Fork and return in the child; the parent forwards signals to it and waits for every orphan.
+
+    The parent exits with the child's status.
+    """
     numbers = {getattr(signal, name) for name in _FORWARDED}
-    # Blocked until the handlers stand: the child must get what arrives meanwhile.
+    # Blocked until the handlers are set, so that signals that arrive meanwhile reach the child.
     signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
     child = os.fork()
     if child == 0:

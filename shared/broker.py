@@ -1,7 +1,7 @@
-"""The broker: its queues and Celery's settings; see `shared.publisher` for what is published.
+"""The broker: its queues and Celery's settings; `shared.publisher` publishes the messages.
 
-A wake-up is a bonus: the rows say what has to be done, and the sweep finds it (see `shared.due`).
-So nothing waits for the broker, and what it loses costs seconds.
+A wake-up only saves time: the rows record the work, and the sweep finds it (see `shared.due`). So
+nothing waits for the broker, and a lost message costs seconds.
 """
 
 from typing import Any
@@ -13,21 +13,21 @@ from kombu import Queue
 TASK = "attachments.process"
 
 ORGANIZATION = "organization"
-"""The header of a message that names the organization, in digits: a worker keeps turns by it before
-it has read the row. Messages of earlier releases have none."""
+"""The message header with the organization's id in digits: a worker gives turns by organization
+before it reads the row. Messages of earlier releases do not have it."""
 
 QUEUES = 32
-"""Organizations are spread over this many queues, which workers serve in turns: one that uploads
-a million files fills one queue, and the others are served as before."""
+"""The number of queues over which organizations are spread. Workers serve them in turns, so an
+organization that uploads a million files fills one queue, and the others are served as before."""
 
 
 def queue_name(organization_id: int) -> str:
-    """Name the queue of an organization."""
+    """Return the name of an organization's queue."""
     return f"attachments-{organization_id % QUEUES}"
 
 
 def _kombu_url(broker_url: str) -> str:
-    # unix:// is redis-py's own; kombu knows sockets by another name.
+    # unix:// is redis-py's scheme; kombu has another one for sockets.
     parts = urlsplit(broker_url)
     if parts.scheme != "unix":
         return broker_url
@@ -36,20 +36,20 @@ def _kombu_url(broker_url: str) -> str:
 
 
 class Application(Celery):
-    """A Celery application whose broker is the one it was made with.
+    """A Celery application that always uses the broker that it was created with.
 
-    Celery prefers CELERY_BROKER_URL, CELERY_BROKER_READ_URL and CELERY_BROKER_WRITE_URL to what
-    its application sets (`celery.app.utils.Settings`, 5.7).
+    In Celery, CELERY_BROKER_URL, CELERY_BROKER_READ_URL and CELERY_BROKER_WRITE_URL take precedence
+    over the application's setting (`celery.app.utils.Settings`, 5.7).
     """
 
     def __init__(self, name: str, *, broker: str) -> None:
-        # Given explicitly, loader, backend and fix-ups are not looked up in the environment.
+        # Explicit, so that loader, backend and fix-ups are not read from the environment.
         self.backend_cls = "disabled"
         super().__init__(name, broker=broker, loader="app", fixups=[], set_as_current=False)
         self._broker = broker
 
     def connection_for_read(self, url: str | None = None, **more: Any) -> Any:
-        """Connect to take messages."""
+        """Connect to consume messages."""
         return super().connection_for_read(url or self._broker, **more)
 
     def connection_for_write(self, url: str | None = None, **more: Any) -> Any:
@@ -57,18 +57,18 @@ class Application(Celery):
         return super().connection_for_write(url or self._broker, **more)
 
     def connection(self, hostname: str | None = None, *rest: Any, **more: Any) -> Any:
-        """Connect to publish messages; the older way."""
+        """Connect to publish messages, by the older method."""
         return super().connection(hostname or self._broker, *rest, **more)
 
 
 def make_celery(broker_url: str, prefix: str = "") -> Celery:
-    """Make the Celery application, alike for publishers and workers.
+    """Create the Celery application, the same for publishers and workers.
 
-    The reasons of each setting: limits.md, "Settings, with reasons".
+    limits.md gives the reason of each setting ("Settings, with reasons").
 
-    Messages hold ids and are read as JSON only. Nothing is kept of results, the database decides
-    on every retry, and every wait for the broker has an end. All keys and channels at the broker
-    begin with `prefix`: queues, bindings, and what kombu notes of messages in work.
+    Messages contain ids and are read as JSON only. Results are not stored, the database decides
+    about retries, and every wait for the broker has a time limit. All keys and channels at the
+    broker begin with `prefix`: queues, bindings, and kombu's records of unacknowledged messages.
     """
     app = Application("attachments", broker=_kombu_url(broker_url))
     app.conf.update(
@@ -92,7 +92,7 @@ def make_celery(broker_url: str, prefix: str = "") -> Celery:
         worker_cancel_long_running_tasks_on_connection_loss=False,
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
-        broker_channel_error_retry=True,  # a broker that is full must end no worker
+        broker_channel_error_retry=True,  # a full broker must not end a worker
         broker_connection_timeout=2,
         broker_pool_limit=4,
         broker_transport_options={

@@ -1,4 +1,4 @@
-"""What is looked at before a process starts: that the broker is of a kind that can be used."""
+"""Check before a process starts that the broker is of a supported kind."""
 
 from typing import Final
 
@@ -21,7 +21,7 @@ CLUSTER: Final = (
 async def refuse_cluster(settings: Settings) -> None:
     """Raise SettingsError if the broker is known to be in cluster mode.
 
-    One that is away, or does not tell, is taken for well: it is no reason not to start.
+    A broker that is away or does not report its mode is accepted: the service can start without it.
     """
     try:
         client: redis.asyncio.Redis = redis.asyncio.from_url(

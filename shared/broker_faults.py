@@ -1,4 +1,4 @@
-"""What the broker's client raises, in words that name the cause to an operator."""
+"""Describe the errors of the broker's client with their cause, for operators."""
 
 from typing import Final
 from urllib.parse import urlsplit
@@ -34,7 +34,7 @@ _CLASSES: Final = (
     (exceptions.OutOfMemoryError, "OOM"),
     (exceptions.BusyLoadingError, "LOADING"),
 )
-"""Of these redis-py drops the code from the text."""
+"""The errors of redis-py whose text does not contain the code."""
 
 _BEGINNINGS: Final = (
     ("Authentication required", "NOAUTH"),
@@ -45,21 +45,21 @@ _BEGINNINGS: Final = (
 
 
 def place_of(broker_url: str) -> str:
-    """Give a broker's address for people: host and port, or the path of a socket."""
+    """Return a broker's address without secrets: host and port, or the path of a socket."""
     parts = urlsplit(broker_url)
     return parts.netloc.rpartition("@")[2] or parts.path
 
 
 def describe(error: BaseException, place: str = "") -> str:
-    """Say what is amiss at the broker, without what strangers wrote.
+    """Describe an error of the broker, without any text from outside.
 
-    `place` is its address for people; it is named where nothing answered there.
+    `place` is the broker's address without secrets; it is shown if the broker did not answer.
     """
     at = f" at {place}" if place else ""
     for kind, code in _CLASSES:
         if isinstance(error, kind):
             return _WORDS[code]
-    text = str(error).rpartition("caused error: ")[2]  # in a pipeline the command comes first
+    text = str(error).rpartition("caused error: ")[2]  # a pipeline puts the command before it
     for beginning, code in _BEGINNINGS:
         if beginning in text:
             return _WORDS.get(code, "it has no password, but ATTACHMENTS_BROKER_URL names one")

@@ -1,10 +1,11 @@
-"""What the store tells caches of the objects that it serves (RFC 9111, RFC 8246)."""
+"""The Cache-Control of the objects that the store serves (RFC 9111, RFC 8246)."""
 
 from typing import Final
 
 PRIVATE_FILE: Final = "private, max-age=31536000"
-"""Of thumbnails that are opened by signed addresses, which say something else each time."""
+"""For thumbnails at signed addresses. A signed address overrides it in each answer."""
 
 PUBLIC_FILE: Final = "public, max-age=86400, immutable"
-"""Of all objects in the public mode. An address with its stamp never gets other bytes, so nobody
-needs to ask again. A day: so long may a cache show a file that was removed from the store."""
+"""For all objects in the public mode. An address with its stamp always has the same bytes, so a
+cache need not revalidate. The limit is one day, because a cache may show a file for that time after
+it was removed from the store."""

@@ -1,14 +1,14 @@
-"""Connections that keep nothing of what they could not parse."""
+"""HTTP connections that do not keep data that they could not parse."""
 
 from aiohttp import web
 from aiohttp.web_protocol import _ErrInfo  # private in aiohttp: only its queue names the error
 
 
 class TidyConnection(web.RequestHandler):
-    """Takes nothing after what could not be parsed, and forgets where that was found.
+    """Reads nothing after data that could not be parsed, and drops the traceback of that error.
 
-    The frames of the error's traceback hold up to 256 KiB of what was sent, in a cycle that is
-    collected late: of 200 MiB that strangers sent, most stayed in memory for minutes.
+    The frames of the traceback refer to up to 256 KiB of what was sent, in a reference cycle that
+    is collected late. Of 200 MiB sent by unknown clients, most stayed in memory for minutes.
     """
 
     __slots__ = ("_unreadable",)
@@ -16,7 +16,7 @@ class TidyConnection(web.RequestHandler):
     _unreadable: bool
 
     def data_received(self, data: bytes) -> None:
-        """Take what has arrived, unless the connection is about to end."""
+        """Process the received data, unless the connection is about to end."""
         if self.is_unreadable:
             return
         super().data_received(data)
@@ -24,13 +24,13 @@ class TidyConnection(web.RequestHandler):
 
     @property
     def is_unreadable(self) -> bool:
-        """Whether something could not be parsed: the connection ends with the answer to it."""
+        """Whether data could not be parsed; the connection ends after the answer to it."""
         return getattr(self, "_unreadable", False)
 
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
-        """Write an answer; what came behind a refused `Upgrade` is parsed only then."""
+        """Write an answer; data after a refused `Upgrade` is parsed only then."""
         finished = await super().finish_response(request, resp, start_time)
         self._let_go_of_errors()
         return finished

@@ -1,9 +1,9 @@
-"""How connections to PostgreSQL are made: as the address says, and as the server lets us.
+"""Connect to PostgreSQL with the settings of the address, as far as the server accepts them.
 
-PgBouncer refuses settings of a session that it does not know. Each connection is first asked for
-with a setting that no pooler knows, so a refusal proves that there is one. Connections then go
-without settings and without named prepared statements: in transaction mode the next statement may
-run in another session. `attachments migrate` sets the settings on the role instead.
+PgBouncer refuses session settings that it does not know. Each connection is first requested with a
+setting that no pooler knows, so a refusal proves that there is a pooler. Connections are then made
+without settings and without named prepared statements, because in transaction mode the next
+statement may run in another session. `attachments migrate` sets the settings on the role instead.
 """
 
 import asyncio
@@ -22,15 +22,15 @@ CONNECT_TIMEOUT_S = 2.0
 COMMAND_TIMEOUT_S = 5.0
 
 MARK = ("attachments.session", "own")
-"""A setting that PostgreSQL takes from anyone and that no pooler has in its list."""
+"""A setting that PostgreSQL accepts from every role and that no pooler has in its list."""
 
 NO_POOLER_SETS = "unsupported startup parameter"
-"""How PgBouncer begins to refuse a setting; it translates nothing."""
+"""A part of PgBouncer's message when it refuses a setting; PgBouncer has no translations."""
 
-# SQLSTATEs of a setting that the server does not know, or does not take from a session
+# SQLSTATEs for a setting that the server does not know, or does not accept from a session
 UNKNOWN_SETTING = frozenset({"42704", "55P02", "42501"})
 
-# What makes asyncpg, as libpq, go on to the next host
+# The errors after which the next host is tried, as in asyncpg and libpq
 NEXT_HOST = (OSError, asyncpg.CannotConnectNowError, asyncpg.TargetServerAttributeNotMatched)
 
 log = get_logger(__name__)
@@ -40,8 +40,9 @@ _warned: set[tuple[str, ...]] = set()
 class Session(asyncpg.Connection):
     """A connection whose prepared statements have names that no other process uses.
 
-    Through a pooler that hides, a name of another process would run that process's statement. So it
-    is an error that there is no such name, and `Database.run` does without names from then on.
+    If a pooler was not detected, a name of another process would run that process's statement. With
+    unique names the server answers that the name does not exist, and `Database.run` uses no names
+    from then on.
     """
 
     __slots__ = ()
@@ -49,16 +50,16 @@ class Session(asyncpg.Connection):
     _NUMBERS = itertools.count(1)
 
     def _get_unique_id(self, prefix: str) -> str:
-        # Private in asyncpg, whose own names are alike in every process: a pooler mixes them up.
+        # Private in asyncpg: its names are the same in every process, so a pooler mixes them up.
         return f"attachments_{prefix}_{self._OURS}_{next(self._NUMBERS):x}"
 
 
 class Connector:
-    """Makes connections to the server of one address, and remembers what it refuses.
+    """Connects to the server of one address, and remembers the settings that it refuses.
 
-    `defaults` are settings of the session that the address may replace. `pooled` tells that a
-    pooler is in front of the server; it is known after the first connection. `ignored` names the
-    words of the address without an effect. Raises ValueError if the address cannot be used.
+    `defaults` are session settings that the address may replace. `pooled` is true if a pooler is in
+    front of the server; it is known after the first connection. `ignored` lists the parameters of
+    the address without an effect. Raises ValueError if the address cannot be used.
     """
 
     def __init__(self, url: str, defaults: Mapping[str, str] | None = None) -> None:
@@ -71,7 +72,7 @@ class Connector:
 
     @property
     def role_settings(self) -> dict[str, str]:
-        """The settings that a session must get from its role where a pooler refuses them."""
+        """The settings that must be set on the role if a pooler refuses them."""
         wanted = {**self.settings, **self._unsure}
         return {
             name: wanted[name] for name in wanted if name not in ("application_name", "options")
@@ -79,11 +80,11 @@ class Connector:
 
     @property
     def place(self) -> str:
-        """Where the server is, for people."""
+        """The server's address without secrets, for messages."""
         return self._address.place
 
     def fall_back(self) -> None:
-        """Take it that there is a pooler: prepared statements were lost or mixed up."""
+        """Assume from now on that there is a pooler: prepared statements were lost or mixed up."""
         if not self.pooled:
             log.warning("a pooler is in front of the database; statements are not prepared")
         self.pooled = True
@@ -91,10 +92,11 @@ class Connector:
     async def connect(
         self, *_: object, timeout_s: float | None = CONNECT_TIMEOUT_S, **arguments: Any
     ) -> "asyncpg.Connection[asyncpg.Record]":
-        """Connect within `timeout_s`, or what the address allows if that is less.
+        """Connect within `timeout_s` seconds, or within the address's limit if that is shorter.
 
-        Several hosts are tried in order; each may take its part of the time, so that one that does
-        not answer leaves some for the next. Raises what asyncpg does. `arguments` are asyncpg's.
+        Several hosts are tried in order. Each gets an equal part of the time, so that a host that
+        does not answer leaves time for the next. Raises asyncpg's errors. `arguments` are those of
+        asyncpg.
         """
         limits = [each for each in (timeout_s, self._address.timeout_s) if each is not None]
         limit_s = min(limits) / len(self._address.dsns) if limits else None
@@ -123,7 +125,7 @@ class Connector:
     ) -> "asyncpg.Connection[asyncpg.Record]":
         given: dict[str, Any] = {**self._address.arguments, **arguments}
         if self.pooled:
-            # Of these PgBouncer takes the name only. The others hold if they are set on the role.
+            # PgBouncer accepts only the name. The other settings apply if they are set on the role.
             name = self.settings.get("application_name")
             given["server_settings"] = {} if name is None else {"application_name": name}
             given["statement_cache_size"] = 0
@@ -132,17 +134,17 @@ class Connector:
             if (size := self._address.statement_cache_size) is not None:
                 given["statement_cache_size"] = size
         given["connection_class"] = Session
-        given["timeout"] = None  # ours is around all attempts
+        given["timeout"] = None  # _connect_to limits all attempts together
         return await asyncpg.connect(dsn, **given)
 
     def _learn(self, error: asyncpg.PostgresError) -> bool:
-        """Give up what the server refuses; returns whether there is any hope in trying again."""
+        """Drop the settings that the server refuses; return whether a retry may succeed."""
         if NO_POOLER_SETS in str(error) and not self.pooled:
             self.pooled = True
             return True
         if error.sqlstate in UNKNOWN_SETTING and self._unsure and not self.pooled:
             named = [name for name in self._unsure if name in str(error)]
-            if not named and error.sqlstate == "42501":  # it is of the database, not of a setting
+            if not named and error.sqlstate == "42501":  # about the database, not about a setting
                 return False
             for name in named or list(self._unsure):
                 del self._unsure[name]
@@ -152,13 +154,13 @@ class Connector:
         return False
 
     def _warn(self) -> None:
-        if self.ignored and self.ignored not in _warned:  # once, though a process has two pools
+        if self.ignored and self.ignored not in _warned:  # once, although a process has two pools
             _warned.add(self.ignored)
             log.warning("words of the database's address are ignored", words=list(self.ignored))
 
     def _set_options(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
-        """Set the options of the socket that the address has; asyncpg has no word for them."""
-        # private in asyncpg, which has no public way to the socket either
+        """Set the socket options of the address; asyncpg has no parameters for them."""
+        # Private in asyncpg, which has no public access to the socket.
         transport: Any = getattr(connection, "_transport", None)
         found = None if transport is None else transport.get_extra_info("socket")
         if found is None or found.family.name == "AF_UNIX":

@@ -1,9 +1,9 @@
-"""Addresses of PostgreSQL: what each word of their query comes to.
+"""Parse PostgreSQL addresses, with every parameter of their query.
 
-libpq, poolers and ORMs each have words of their own. asyncpg reads some of libpq's, and sends all
-others to the server as settings of the session; the server ends the connection if it does not know
-one. So every word is read here. It is passed on, translated, ignored with a warning that names it,
-or refused, if ignoring it would make the connection weaker than it was asked to be.
+libpq, poolers and ORMs each have their own parameters. asyncpg reads some of libpq's and sends all
+others to the server as session settings. The server closes the connection if it does not know one.
+So every parameter is read here. It is passed on, translated, ignored with a warning that names it,
+or refused if ignoring it would make the connection weaker than requested.
 """
 
 import os
@@ -19,16 +19,17 @@ from shared.database_reader import Reader
 from shared.database_words import FILES, MODES, SOCKET_OPTIONS, split_query
 
 SCHEME = re.compile(r"postgres(ql)?(\+[a-z0-9_]+)?")
-"""SQLAlchemy names its driver after a plus sign: `postgresql+asyncpg://`."""
+"""SQLAlchemy adds the driver with a plus sign: `postgresql+asyncpg://`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Address:
-    """An address as asyncpg takes it.
+    """An address in the form that asyncpg accepts.
 
-    `dsns` are one for each host of `dsn`. `settings` are of the session, and `unsure` may be some:
-    the server knows. `ignored` names the words without an effect. `timeout_s` bounds the making of
-    a connection; None is no bound. `pooled` tells that a pooler is in front of the server.
+    `dsns` has one entry for each host of `dsn`. `settings` are session settings. `unsure` may be
+    session settings; only the server knows them. `ignored` lists the parameters without an effect.
+    `timeout_s` limits the time to connect; None is no limit. `pooled` is true if a pooler is in
+    front of the server.
     """
 
     dsn: str = field(repr=False)
@@ -44,16 +45,16 @@ class Address:
 
     @property
     def place(self) -> str:
-        """Host and port as the address has them, for people."""
+        """Host and port of the address, for messages."""
         parts = urlsplit(self.dsn)
         host = parts.netloc.rpartition("@")[2] or split_query(parts.query).get("host", "")
         return unquote(host) or "the local socket"
 
 
 def parse_address(text: str) -> Address:
-    """Read an address. Raises ValueError with the rule that it breaks, without any of its values.
+    """Parse an address. Raises ValueError with the broken rule, without any of its values.
 
-    Looks at files that it names, and connects to nothing.
+    Checks that the files that it names can be read; does not connect.
     """
     parts = urlsplit(text)
     if not SCHEME.fullmatch(parts.scheme):
@@ -69,7 +70,7 @@ def parse_address(text: str) -> Address:
 
 
 class _Assembly:
-    """Puts together what the words of one address ask for; they depend on each other."""
+    """Builds the address from its parameters, which depend on each other."""
 
     def __init__(self, parts: SplitResult, words: Reader) -> None:
         self._parts = parts
@@ -77,7 +78,7 @@ class _Assembly:
         self._query = words.query
 
     def address(self) -> Address:
-        """Give the address. Raises ValueError."""
+        """Return the address. Raises ValueError."""
         self._prefer_words()
         self._finish_hosts()
         self._finish_tls()
@@ -105,7 +106,7 @@ class _Assembly:
             words = dict(self._query)
             if len(ports) > 1:
                 words["port"] = ports[place]
-            if named:  # asyncpg reads no word `port` then
+            if named:  # asyncpg ignores the parameter `port` in this case
                 name, port = _split_port(host)
                 host = ":".join(filter(None, (name, words.pop("port", port))))
             elif host:
@@ -113,9 +114,9 @@ class _Assembly:
             yield self._dsn(f"{user}{at}{host if named else ''}", words)
 
     def _prefer_words(self) -> None:
-        """Let words take the place of what stands before the query: libpq does, asyncpg does not.
+        """Let parameters replace the parts before the query, as libpq does and asyncpg does not.
 
-        `postgresql://user:password@localhost/database?host=/run/socket` is a usual one.
+        A common address is `postgresql://user:password@localhost/database?host=/run/socket`.
         """
         words, (auth, at, hosts) = self._query, self._parts.netloc.rpartition("@")
         user, colon, password = auth.partition(":")
@@ -138,14 +139,14 @@ class _Assembly:
         self._parts = self._parts._replace(netloc=f"{user}{colon}{password}{at}{hosts}")
 
     def _needs_name(self) -> bool:
-        """Whether the certificate is compared with the host's name."""
+        """Return whether the certificate must match the host's name."""
         return self._words.strict or self._query.get("sslmode", self._words.ssl) == "verify-full"
 
     def _finish_hosts(self) -> None:
         named = self._parts.netloc.rpartition("@")[2] or self._query.get("host", "")
         if self._words.hostaddr:
             if named and self._needs_name():
-                self._words.ignored.append("hostaddr")  # the certificate has the name
+                self._words.ignored.append("hostaddr")  # the certificate must match the host's name
             else:
                 user, at, _ = self._parts.netloc.rpartition("@")
                 self._parts = self._parts._replace(netloc=f"{user}{at}")
@@ -158,7 +159,7 @@ class _Assembly:
             raise ValueError("names more or fewer ports than hosts")
 
     def _finish_tls(self) -> None:
-        if self._words.strict:  # it adds to what sslmode asks for
+        if self._words.strict:  # sslaccept=strict makes sslmode stronger
             self._query["sslmode"] = "verify-full"
         elif self._words.ssl:
             self._query.setdefault("sslmode", self._words.ssl)
@@ -179,7 +180,7 @@ class _Assembly:
                 raise ValueError(f"names a file by {name} that cannot be read")
 
     def _trust_the_system(self) -> None:
-        """Verify by the authorities that the system trusts, which asyncpg has no word for."""
+        """Verify with the system's certificate authorities; asyncpg has no parameter for it."""
         if FILES & self._query.keys():
             raise ValueError("cannot have sslcert, sslkey or sslcrl beside sslrootcert=system")
         context = ssl.create_default_context()
@@ -202,12 +203,12 @@ class _Assembly:
 
 
 def _split_port(host: str) -> tuple[str, str]:
-    """Take one host of an address and its port apart; the port may be empty."""
+    """Split one host of an address into host and port; the port may be empty."""
     name, bracket, rest = host.rpartition("]")
     before, _, port = rest.partition(":")
     return f"{name}{bracket}{before}", port
 
 
 def _bracketed(host: str) -> str:
-    """Write an IPv6 address in brackets: asyncpg takes what follows a colon for the port."""
+    """Put an IPv6 address into brackets: asyncpg reads the text after a colon as the port."""
     return f"[{host}]" if ":" in host and not host.startswith(("[", "/")) else host

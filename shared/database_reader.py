@@ -1,6 +1,6 @@
-"""The words of an address of PostgreSQL: each is passed on, translated, ignored or refused.
+"""Read the parameters of a PostgreSQL address: pass on, translate, ignore or refuse each of them.
 
-See `shared.database_words` for the words, `shared.database_address` for what they come to together.
+`shared.database_words` lists the parameters; `shared.database_address` builds the address.
 """
 
 from collections.abc import Callable, Mapping
@@ -25,9 +25,9 @@ from shared.database_words import (
 
 
 class Reader:
-    """Reads the words of an address one by one, and collects what each asks for.
+    """Reads the parameters of an address one by one, and collects their effects.
 
-    Raises ValueError for a word that is refused or has a value it cannot have, without the value.
+    Raises ValueError, without the value, for a parameter that is refused or has an invalid value.
     """
 
     def __init__(self) -> None:
@@ -65,7 +65,7 @@ class Reader:
         }
 
     def read(self, word: str, value: str) -> None:
-        """Take one word. Raises ValueError."""
+        """Read one parameter. Raises ValueError."""
         name = word.lower()
         if name in MEANINGLESS:
             harmless = MEANINGLESS[name]
@@ -128,11 +128,11 @@ class Reader:
             seconds = float("nan")
         if not -1e9 < seconds < 1e9:
             raise ValueError("has a connect_timeout that is not a number of seconds")
-        if seconds > 0:  # 0 and less are no limit
+        if seconds > 0:  # 0 and below mean no limit
             self.timeout_s = seconds
 
     def _read_options(self, value: str) -> None:
-        """Take `-c name=value` and `--name=value` apart, and send anything else as it is."""
+        """Split `-c name=value` and `--name=value` into settings; send other options unchanged."""
         found = split_options(value)
         if found is None:
             self.settings["options"] = value
@@ -140,7 +140,7 @@ class Reader:
             self.settings.update(found)
 
     def _take_ssl(self, value: str) -> None:
-        """Read `ssl` as JDBC and SQLAlchemy mean it."""
+        """Read `ssl` with the meaning that it has in JDBC and SQLAlchemy."""
         mode = "require" if value.lower() in TRUE else value
         if mode not in MODES:
             raise ValueError(f"has an ssl that is none of true, {', '.join(MODES)}")
@@ -171,7 +171,7 @@ class Reader:
         self.pooled = self.pooled or value in EXEC_MODES
 
     def _schema(self, value: str) -> None:
-        """Look for tables in one schema, as Prisma does; its name is taken as it is written."""
+        """Set search_path to one schema, as Prisma does; the name is quoted, so its case counts."""
         escaped = value.replace('"', '""')
         self._set("search_path", f'"{escaped}"' if value else "")
 
@@ -181,5 +181,5 @@ class Reader:
     def _socket_option(self, name: str, value: str) -> None:
         if value and not is_number(value):
             raise ValueError(f"has a {name} that is not a number")
-        if value and int(value) > 0:  # 0 is the system's own
+        if value and int(value) > 0:  # 0 means the system's default
             self.options[name] = int(value)

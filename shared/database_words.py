@@ -1,6 +1,6 @@
-"""The words that the query of a database address may have: libpq's, and those of poolers and ORMs.
+"""The parameters in the query of a database address: those of libpq, of poolers and of ORMs.
 
-What is done with them: database_address.py. Words of libpq:
+database_address.py uses them. The parameters of libpq:
 https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS
 """
 
@@ -13,7 +13,7 @@ PASSED = frozenset(
     {"dbname", "database", "user", "password", "passfile", "krbsrvname", "gsslib", "service"}
     | {"sslpassword"}
 )
-"""Words that asyncpg reads as libpq does."""
+"""Parameters that asyncpg reads as libpq does."""
 
 FILES = frozenset({"sslcert", "sslkey", "sslrootcert", "sslcrl"})
 
@@ -25,7 +25,7 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
     "sslnegotiation": ("postgres", "direct"),
     "ssl_min_protocol_version": TLS_VERSIONS,
     "ssl_max_protocol_version": TLS_VERSIONS,
-    # The service writes, so a server that is only read is of no use to it.
+    # The service must write, so it cannot use a read-only server.
     "target_session_attrs": ("any", "read-write", "primary"),
 }
 
@@ -51,7 +51,7 @@ MEANINGLESS: Mapping[str, frozenset[str] | None] = {
     "sslsni": TRUE,
     "tty": None,
 }
-"""Words with the values that change nothing of what asyncpg does; None is every value."""
+"""Parameters with the values that do not change what asyncpg does; None stands for every value."""
 
 _VERIFY = "use sslmode=verify-full, which proves who the server is"
 REFUSED: Mapping[str, str] = {
@@ -67,12 +67,12 @@ REFUSED: Mapping[str, str] = {
     "sslcrldir": "the driver reads one file of revoked certificates: use sslcrl",
     "sslidentity": "the driver reads certificates and keys in PEM: use sslcert and sslkey",
 }
-"""Words that would be weaker, or lead nowhere, if they were ignored."""
+"""Refused parameters: if one were ignored, the connection would be weaker or of no use."""
 
 IGNORED = frozenset(
-    # of libpq
+    # parameters of libpq
     {"oauth_client_id", "oauth_client_secret", "oauth_issuer", "oauth_scope", "sslkeylogfile"}
-    # of ORMs, drivers and poolers; ATTACHMENTS_DATABASE_POOL sets the size of the pool
+    # parameters of ORMs, drivers and poolers; ATTACHMENTS_DATABASE_POOL sets the pool's size
     | {"checkout_timeout", "command_timeout", "conn_max_age", "connection_limit", "max_overflow"}
     | {"max_size", "min_size", "pool", "pool_max_conns", "pool_min_conns", "pool_pre_ping"}
     | {"pool_recycle", "pool_size", "pool_timeout", "poolclass", "reaping_frequency", "supa"}
@@ -82,7 +82,7 @@ CACHES = frozenset(
     {"statement_cache_size", "prepared_statement_cache_size", "statement_cache_capacity"}
     | {"prepared_statements", "preparethreshold", "prepare"}
 )
-"""Words that turn prepared statements off if they are false or 0, as a pooler asks for."""
+"""Parameters that turn off prepared statements if they are false or 0, as a pooler needs."""
 
 EXEC_MODES = frozenset({"exec", "simple_protocol", "cache_describe", "describe_exec"})
 
@@ -92,7 +92,7 @@ SOCKET_OPTIONS: Mapping[str, tuple[int, str]] = {
     "keepalives_count": (socket.IPPROTO_TCP, "TCP_KEEPCNT"),
     "tcp_user_timeout": (socket.IPPROTO_TCP, "TCP_USER_TIMEOUT"),
 }
-"""Numbers that the operating system takes as they are: seconds, seconds, a count, milliseconds."""
+"""Numbers passed to the operating system unchanged: seconds, seconds, a count, milliseconds."""
 
 _SHORT = re.compile(r"(?<!\S)-c\s*")
 _WORD = re.compile(r"(?:\\.|[^\s\\])+", re.DOTALL)
@@ -100,7 +100,10 @@ _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 
 
 def split_query(query: str) -> dict[str, str]:
-    """Take a query apart as libpq does: a plus sign is one, and the last of a word counts."""
+    """Split a query as libpq does: a plus sign stays, and the last of equal parameters counts.
+
+    Raises ValueError if the query is not UTF-8.
+    """
     words = {}
     for pair in query.split("&"):
         name, _, value = pair.partition("=")
@@ -113,11 +116,11 @@ def split_query(query: str) -> dict[str, str]:
 
 
 def split_options(text: str) -> dict[str, str] | None:
-    """Take `-c name=value` and `--name=value` apart; None if there is anything else in it.
+    """Split `-c name=value` and `--name=value` into settings; None if there is any other option.
 
-    A backslash escapes the next letter, as libpq has it.
+    A backslash escapes the next character, as in libpq.
     """
-    if text.startswith("-c+"):  # URLs of other libraries have a plus sign for a space
+    if text.startswith("-c+"):  # other libraries write a space in a URL as a plus sign
         text = text.replace("+", " ")
     found = {}
     for word in _WORD.findall(_SHORT.sub("--", text)):
@@ -129,5 +132,5 @@ def split_options(text: str) -> dict[str, str] | None:
 
 
 def is_number(text: str) -> bool:
-    """Whether it is written in digits alone, and is no larger than the words take."""
+    """Return whether a text has only ASCII digits, at most nine of them."""
     return text.isascii() and text.isdecimal() and len(text) < 10

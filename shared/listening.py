@@ -1,4 +1,4 @@
-"""Listening: `::` serves both families, and how an address is reached from its own machine."""
+"""Listen on addresses: `::` serves IPv6 and IPv4, and each has an address for its own machine."""
 
 import os
 import socket
@@ -7,11 +7,11 @@ from ipaddress import ip_address
 LOOPBACK = "127.0.0.1"
 
 SERVER = "attachments"
-"""The `Server` header of every answer: aiohttp would name itself and Python, with versions."""
+"""The `Server` header of every answer: aiohttp's own names aiohttp and Python with versions."""
 
 
 def is_everywhere(host: str) -> bool:
-    """Whether an address to listen on stands for all of this machine, in whatever spelling."""
+    """Return whether an address to listen on means all addresses of this machine, in any form."""
     try:
         return ip_address(host).is_unspecified
     except ValueError:
@@ -19,16 +19,17 @@ def is_everywhere(host: str) -> bool:
 
 
 def reached_at(host: str) -> str:
-    """Give what a URL names, on this machine, to reach who listens on an address."""
+    """Return the host for a URL that reaches, on this machine, a server that listens on `host`."""
     if is_everywhere(host):
-        return LOOPBACK  # `::` serves IPv4 as well, see `listen_everywhere`
+        return LOOPBACK  # `::` serves IPv4 too, see `listen_everywhere`
     return f"[{host}]" if ":" in host else host
 
 
 def fault_of(error: OSError | UnicodeError) -> str:
-    """Say in a few words why an address cannot be listened on; asyncio would repeat the address.
+    """Return in a few words why a process cannot listen on an address.
 
-    A UnicodeError is raised for a text that cannot be the name of a host.
+    asyncio's own message repeats the address. A UnicodeError means that the text cannot be the name
+    of a host.
     """
     if isinstance(error, UnicodeError):
         return "no name of a host"
@@ -38,9 +39,9 @@ def fault_of(error: OSError | UnicodeError) -> str:
 
 
 def listen_everywhere(host: str, port: int, backlog: int = 128) -> socket.socket | None:
-    """Listen on IPv6 and IPv4 with one socket where the host is `::`; None for any other host.
+    """Listen on IPv6 and IPv4 with one socket if the host is `::`; None for any other host.
 
-    asyncio would have `::` serve IPv6 alone, so that checks by IPv4 fail. Raises OSError.
+    With asyncio alone, `::` serves only IPv6, and health checks by IPv4 fail. Raises OSError.
     """
     if not is_everywhere(host) or ":" not in host:
         return None

@@ -1,4 +1,4 @@
-"""One line a log record: for people on a terminal, or JSON for machines."""
+"""Format log records, one line each: for people on a terminal, or as JSON for machines."""
 
 import logging
 import sys
@@ -13,14 +13,14 @@ from shared.log_writer import LineHandler, take_over_streams, writer_of
 from shared.plain import escape, escape_lines
 
 _WORDS = ("event", "level", "logger", "logger_name", "timestamp")
-"""What the console renderer writes without looking at it."""
+"""The fields that the console renderer writes unchanged."""
 
 
 def configure_logging(level: str, form: str, *, serving: bool = False) -> None:
-    """Send every logger, ours and libraries', through one formatter to standard error.
+    """Send the log of the service and of all libraries through one formatter to standard error.
 
-    `form` is `console` or `json`. What could command a terminal or forge a line is escaped. A
-    `serving` process never waits for who reads its standard error or output: see
+    `form` is `console` or `json`. Characters that could control a terminal or forge a line are
+    escaped. A `serving` process never waits for the reader of its standard error or output: see
     `shared.log_writer`.
     """
     coloured = sys.stderr is not None and sys.stderr.isatty()
@@ -48,7 +48,7 @@ def configure_logging(level: str, form: str, *, serving: bool = False) -> None:
         foreign_pre_chain=shared,
         processors=[
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-            *([] if form == "json" else [_escape_values]),  # JSON is written in ASCII alone
+            *([] if form == "json" else [_escape_values]),  # JSON is written in ASCII only
             renderer,
         ],
     )
@@ -60,8 +60,8 @@ def configure_logging(level: str, form: str, *, serving: bool = False) -> None:
     root.setLevel(level.upper())
     for noisy in ("botocore", "aiobotocore", "asyncio", "kombu", "celery", "PIL"):
         logging.getLogger(noisy).setLevel(max(root.level, logging.WARNING))
-    # They warn with a traceback, which holds what a credential process wrote; `shared.credentials`
-    # logs the failure itself.
+    # These log a warning with a traceback, which contains the output of a credential process.
+    # `shared.credentials` logs the failure itself.
     for noisy in ("botocore.credentials", "aiobotocore.credentials"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
 
@@ -79,7 +79,7 @@ def _dropped_line(formatter: logging.Formatter, count: int) -> bytes:
 
 
 class _Shown:
-    """A value that the console renderer shows as it is: it quotes strings, and nothing else."""
+    """A value that the console renderer writes unchanged: it quotes only strings."""
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -89,7 +89,7 @@ class _Shown:
 
 
 def _escape_values(_logger: Any, _method: str, event: EventDict) -> EventDict:
-    """Escape the event and its values, before the renderer adds colours of its own."""
+    """Escape the event and its values before the renderer adds its own colours."""
     for name, value in event.items():
         if name in ("exc_info", "_record"):
             continue

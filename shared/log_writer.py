@@ -1,8 +1,8 @@
-"""Writes log lines from a thread of its own, so that no reader of the log holds the service up.
+"""Write log lines from a separate thread, so that a slow reader of the log blocks nothing.
 
-A pipe whose reader has stopped is full after 64 KiB, and whoever writes to it waits. Here lines
-wait in memory instead, a bounded number, and what does not fit is dropped and counted. A pipe that
-is closed and a disk that is full cost lines too, and nothing else.
+A pipe whose reader has stopped is full after 64 KiB, and a write to it blocks. Here lines wait in
+memory instead, up to a limit. Lines above the limit are dropped and counted. A closed pipe or a
+full disk also costs lines, but nothing else.
 """
 
 import atexit
@@ -20,10 +20,11 @@ from typing import Final
 from prometheus_client import Counter
 
 MAX_WAITING_BYTES: Final = 4 * 1024 * 1024
-"""Lines that wait for a slow reader. More than a burst of tracebacks, little beside a worker."""
+"""The most bytes of lines that wait for a slow reader. That is more than a burst of tracebacks, but
+little compared with a worker's memory."""
 
 FLUSH_S: Final = 1.0
-"""How long the end of the process waits for the reader."""
+"""How long the process waits for the reader when it ends."""
 
 DROPPED = Counter(
     "attachments_log_lines_dropped_total",
@@ -39,7 +40,10 @@ def _plain_note(count: int) -> bytes:
 
 
 class LineWriter:
-    """Takes lines and writes them to a file descriptor, in order; nothing here waits or raises."""
+    """Queues lines and writes them to a file descriptor in order; callers never wait or fail.
+
+    Only `flush` waits, up to its time limit.
+    """
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
@@ -55,11 +59,11 @@ class LineWriter:
         atexit.register(self.flush)
 
     def note_with(self, note: Note) -> None:
-        """Say how the line is made that tells how many were dropped."""
+        """Set the function that formats the line with the number of dropped lines."""
         self._note = note
 
     def write(self, line: bytes) -> None:
-        """Have a line written, if there is room for it."""
+        """Queue a line; drop and count it if there is no room."""
         with self._changed:
             if self._bytes + len(line) > MAX_WAITING_BYTES:
                 self._drop()
@@ -69,7 +73,7 @@ class LineWriter:
             self._changed.notify_all()
 
     def flush(self, timeout_s: float = FLUSH_S) -> None:
-        """Wait until all is written, but no longer than the time limit."""
+        """Wait until all lines are written, for `timeout_s` seconds at most."""
         over = time.monotonic() + timeout_s
         with self._changed:
             while self._lines or self._writing:
@@ -101,31 +105,31 @@ class LineWriter:
                     self._drop()
 
     def _put(self, line: bytes) -> bool:
-        """Write a line as a whole; returns whether that could be done."""
+        """Write a whole line; return whether that succeeded."""
         rest = b"\n" + line if self._torn else line
         try:
             while rest:
                 try:
                     rest = rest[os.write(self._descriptor, rest) :]
-                except BlockingIOError:  # someone who shares the pipe has made it so
+                except BlockingIOError:  # another process made the shared pipe non-blocking
                     self._await_room()
-        except OSError:  # the reader has gone, or the disk is full
+        except OSError:  # the reader is gone, or the disk is full
             self._torn = self._torn or len(rest) < len(line)
             return False
         self._torn = False
         return True
 
     def _await_room(self) -> None:
-        """Wait for the reader, as a write to a usual pipe would; lines wait meanwhile."""
+        """Wait for the reader, as a write to a blocking pipe does; new lines queue meanwhile."""
         room = select.poll()
         room.register(self._descriptor, select.POLLOUT)
         room.poll()
 
 
 class LineStream:
-    """Standard error for all others who write to it: interpreter, warnings, libraries.
+    """Standard error or output for other code: interpreter, warnings, libraries.
 
-    It has no `fileno`, so that nobody writes past the writer: Celery does so where it can.
+    It has no `fileno`, so that no code can bypass the writer, as Celery does if there is one.
     """
 
     encoding = "utf-8"
@@ -138,41 +142,41 @@ class LineStream:
         self._begun = ""
 
     def write(self, text: str) -> int:
-        """Take text; whole lines are written."""
+        """Add text; write each line once it is complete."""
         *lines, self._begun = (self._begun + text).split("\n")
         for line in lines:
             self._writer.write(f"{line}\n".encode(errors="backslashreplace"))
         return len(text)
 
     def flush(self) -> None:
-        """Write what has no end of line yet; waits for nobody."""
+        """Write the text after the last line end; do not wait for the reader."""
         begun, self._begun = self._begun, ""
         if begun:
             self._writer.write(begun.encode(errors="backslashreplace"))
 
     def writable(self) -> bool:
-        """Text can be written."""
+        """Return True: text can be written."""
         return True
 
     def isatty(self) -> bool:
-        """Whether the log goes to a terminal."""
+        """Return whether the log goes to a terminal."""
         with suppress(OSError):
             return os.isatty(self._descriptor)
         return False
 
 
 class LineHandler(logging.Handler):
-    """Gives formatted records to a writer."""
+    """Passes formatted records to a writer."""
 
     def __init__(self, writer: LineWriter) -> None:
         super().__init__()
         self._writer = writer
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Format a record and have it written."""
+        """Format a record and queue it."""
         try:
             line = f"{self.format(record)}\n"
-        except Exception:  # as logging's own handlers: a line must not end what it tells of
+        except Exception:  # as in logging's own handlers: a bad record must not stop its caller
             self.handleError(record)
             return
         self._writer.write(line.encode(errors="backslashreplace"))
@@ -182,16 +186,16 @@ _writers: dict[int, LineWriter] = {}
 
 
 def writer_of(descriptor: int) -> LineWriter:
-    """Give the writer of a descriptor, one a process."""
+    """Return the writer of a descriptor; a process has one for each."""
     if descriptor not in _writers:
         _writers[descriptor] = LineWriter(descriptor)
     return _writers[descriptor]
 
 
 def take_over_streams() -> None:
-    """Have all that this process writes to standard error and output go through the writers.
+    """Send everything that this process writes to standard error and output through the writers.
 
-    Child processes get neither.
+    Child processes do not inherit this.
     """
     for descriptor, name in ((1, "stdout"), (2, "stderr")):
         stream = LineStream(writer_of(descriptor), descriptor)
@@ -200,6 +204,9 @@ def take_over_streams() -> None:
 
 
 def flush_all() -> None:
-    """Write what waits, before an end that skips the usual one; bounded by FLUSH_S."""
+    """Write all queued lines before the process ends without exit handlers.
+
+    Waits up to FLUSH_S for each writer.
+    """
     for writer in list(_writers.values()):
         writer.flush()

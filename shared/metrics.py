@@ -1,7 +1,7 @@
-"""What a process counts, and the address at which Prometheus reads it.
+"""The metrics of a process, and the address at which Prometheus reads them.
 
-The address is the process's own, apart from the API's public one: counters are for operators, and
-a scrape must cost the public port nothing.
+The address is separate from the API's public one: metrics are for operators, and a scrape must not
+use the public port.
 """
 
 import time
@@ -18,7 +18,7 @@ from shared.scrapes import make_server
 from shared.settings import Settings
 
 EVENTS = Counter("attachments_events_total", "Events by dialect and effect", ["dialect", "effect"])
-"""Effects are those of `shared.intake.effects`; for SNS also `refused`, which counts messages."""
+"""The effects are those of `shared.intake.effects`; for SNS also `refused`, counted by message."""
 
 OLDER_OBJECTS = Counter(
     "attachments_older_objects_total",
@@ -29,10 +29,10 @@ NOT_KEPT = Counter(
     "attachments_dead_letters_not_kept_total",
     "Messages that could not be used and came too fast from one origin to be kept",
 )
-"""A message that is kept already and comes again is counted here too, and in its letter."""
+"""A message that is stored already and comes again is counted here too, and in its dead letter."""
 
 CACHED_S = 1.0
-"""How long one scrape's text serves the next: collecting costs milliseconds of the event loop."""
+"""How long the text of a scrape is reused: collecting it blocks the event loop for milliseconds."""
 
 log = get_logger(__name__)
 
@@ -45,7 +45,7 @@ class Scrapes:
         self._collected_at = -CACHED_S
 
     def body(self) -> bytes:
-        """Give the text exposition format, as fresh as `CACHED_S`."""
+        """Return the metrics in the text exposition format, at most CACHED_S seconds old."""
         now = time.monotonic()
         if now - self._collected_at >= CACHED_S:
             self._body = generate_latest()
@@ -55,10 +55,10 @@ class Scrapes:
 
 @asynccontextmanager
 async def open_metrics(settings: Settings) -> AsyncIterator[str | None]:
-    """Serve `GET /metrics` at ATTACHMENTS_METRICS_HOST and _PORT; yields the address.
+    """Serve `GET /metrics` at ATTACHMENTS_METRICS_HOST and _PORT; yield the address.
 
-    Yields None, and serves nothing, where no port is set. Port 0 takes any free one. Raises
-    SettingsError if the address cannot be listened on.
+    Yields None and serves nothing if no port is set. Port 0 chooses a free port. Raises
+    SettingsError if the process cannot listen on the address.
     """
     if settings.metrics_port is None:
         yield None

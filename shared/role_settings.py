@@ -1,4 +1,4 @@
-"""Settings of a session that come from its role, where a pooler refuses them from its client."""
+"""Set session settings on the role, for poolers that refuse them from their clients."""
 
 from collections.abc import Mapping
 
@@ -10,14 +10,15 @@ from shared.refusals import explain
 
 CONNECT_S = 10.0
 
-LOCK_KEY = 7_236_013_483  # any number that no one else locks in this database
+LOCK_KEY = 7_236_013_483  # arbitrary; no other advisory lock in this database may use it
 
 
 async def set_on_role(database_url: str) -> list[str]:
-    """Set on the service's role, in this database, what a pooler refuses; returns what was set.
+    """Set on the service's role, in this database, the settings that a pooler refuses.
 
-    Empty where no pooler is. May be repeated, also side by side. A session takes them when it
-    begins, so those that the pooler has open go on without. Raises DatabaseAway.
+    Returns the names of the settings that were set; empty if there is no pooler. May be repeated,
+    also at the same time. A session reads them when it begins, so sessions that the pooler has open
+    do not change. Raises DatabaseAway.
     """
     connector = Connector(database_url, SERVER_SETTINGS)
     try:
@@ -26,7 +27,7 @@ async def set_on_role(database_url: str) -> list[str]:
             if not connector.pooled:
                 return []
             async with connection.transaction():
-                # PostgreSQL refuses two at a time: "tuple concurrently updated", or a double key.
+                # PostgreSQL refuses two at once: "tuple concurrently updated", or a duplicate key.
                 await connection.execute("SELECT pg_advisory_xact_lock($1::bigint)", LOCK_KEY)
                 return [
                     name
@@ -42,7 +43,7 @@ async def set_on_role(database_url: str) -> list[str]:
 
 
 async def _set(connection: Connection, name: str, value: str) -> bool:
-    """Set one setting on the role; false if PostgreSQL does not know it."""
+    """Set one setting on the role; False if PostgreSQL does not know it."""
     quoted = ".".join('"' + part.replace('"', '""') + '"' for part in name.split("."))
     database = await connection.fetchval("SELECT quote_ident(current_database())")
     try:
@@ -60,7 +61,7 @@ async def _set(connection: Connection, name: str, value: str) -> bool:
 
 
 async def find_missing(connection: Connection, wanted: Mapping[str, str]) -> list[str]:
-    """List the settings that are not in force in a session; unknown ones are left out."""
+    """List the settings that a session does not have; settings that are unknown are left out."""
     missing = []
     for name, value in wanted.items():
         found = await connection.fetchval("SELECT current_setting($1, true)", name)
@@ -69,7 +70,7 @@ async def find_missing(connection: Connection, wanted: Mapping[str, str]) -> lis
         transaction = connection.transaction()
         await transaction.start()
         try:
-            # PostgreSQL writes it as it does what is in force: 5000 as 5s
+            # PostgreSQL formats it in the same way as the present value: 5000 as 5s.
             meant = await connection.fetchval("SELECT set_config($1, $2, true)", name, value)
         except asyncpg.PostgresError:
             continue

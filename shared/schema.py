@@ -1,4 +1,4 @@
-"""The schema's version: bring a database up to it."""
+"""Migrate a database to the schema of this version."""
 
 from pathlib import Path
 
@@ -14,14 +14,14 @@ from shared.refusals import ENCODING, explain
 
 
 class NotUtf8(AttachmentsError):
-    """The database has no schema yet, and an encoding that cannot hold every text."""
+    """The database has no schema yet, and its encoding cannot store every text."""
 
     def __init__(self, encoding: str) -> None:
         super().__init__(f"the database has the encoding {encoding}, not UTF8: {ENCODING}")
 
 
 class NotMigrated(AttachmentsError):
-    """The schema could not be brought up to this version; the message tells why, and the remedy."""
+    """The schema could not be migrated to this version; the message has cause and remedy."""
 
 
 FORBIDDEN = (
@@ -33,7 +33,7 @@ NEWER = (
     " version's `attachments migrate`"
 )
 
-# SQLSTATEs of a table, an index, a type or a function that is there already, or is none of ours
+# SQLSTATEs for a table, index, type or function that exists already or is not ours
 TAKEN_CODES = ("42P07", "42710", "42723", "42809", "42701", "42P16")
 TAKEN = (
     "tables of another program have the names of ours ({code}): give the service a database of its"
@@ -42,14 +42,14 @@ TAKEN = (
 
 
 def migrate(database_url: str, revision: str = "head") -> None:
-    """Run every migration up to a revision that has not run.
+    """Run all migrations up to a revision that have not run.
 
-    Safe to repeat and to run side by side. Must not be called from a running event loop. Raises
+    May be repeated, also at the same time. Must not be called from a running event loop. Raises
     NotMigrated.
     """
     config = Config()
     folder = str(Path(__file__).parent / "migrations")
-    config.set_main_option("script_location", folder.replace("%", "%%"))  # configparser's mark
+    config.set_main_option("script_location", folder.replace("%", "%%"))  # % is for configparser
     config.set_main_option("path_separator", "os")
     config.attributes["database_url"] = database_url
     try:
