@@ -43,6 +43,7 @@ An error that only one module raises is defined in that module, the others here.
 `api.problems.Problem` is an answer, not a failure. Every other exception is a bug.
 """
 
+from shared.facts import NO_FACTS, Facts
 from shared.reasons import DecoderCode, RejectedCode, UndecodableCode
 
 
@@ -97,24 +98,14 @@ class Rejected(AttachmentsError):
 class Undecodable(AttachmentsError):
     """No thumbnail can be made of the file, but the file is kept. Final: never retried.
 
-    `width` and `height` are in pixels, after the orientation is applied; None if no header has
-    them. `carries_more` is true if bytes of another kind follow the image, or if this could not be
-    found out.
+    `facts` are what was found out all the same: width and height, if a header has them, and
+    `carries_more`, which is also true if this could not be found out.
     """
 
-    def __init__(
-        self,
-        code: UndecodableCode,
-        *,
-        width: int | None = None,
-        height: int | None = None,
-        carries_more: bool = False,
-    ) -> None:
+    def __init__(self, code: UndecodableCode, facts: Facts = NO_FACTS) -> None:
         super().__init__(code)
         self.code: UndecodableCode = code
-        self.width = width
-        self.height = height
-        self.carries_more = carries_more
+        self.facts = facts
 
 
 class DecoderFault(AttachmentsError):

@@ -20,10 +20,12 @@ The file is long so that a reader can compare the statements, which must agree.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, replace
+from typing import Self
 
 from shared.attachments import CHECK_MARGIN, COLUMNS, LATE_UPLOAD_S, Attachment
 from shared.database import Connection, affected
+from shared.facts import DECLARED, FACTS, MEASURED, NO_FACTS, Facts
 from shared.keys import parse_key
 from shared.notifications import UploadEvent
 from shared.reasons import ReasonCode
@@ -39,12 +41,7 @@ NEXT_CHECK = f"""least(now() + $5 * interval '1 second',
                         a.policy_expires_at + interval '{CHECK_MARGIN}')"""
 # When the object is gone, clear what was measured. If no object was ever seen (etag is null), keep
 # what the client declared.
-_NO_FACTS = ", ".join(
-    f"{name} = CASE WHEN a.etag IS NULL THEN a.{name} END"
-    for name in (
-        "content_type", "size", "width", "height", "pages", "checksum_sha256"
-    )
-)  # fmt: skip
+_NO_FACTS = ", ".join(f"{name} = CASE WHEN a.etag IS NULL THEN a.{name} END" for name in MEASURED)
 COPY_ATTEMPTS = 1000
 """`copy_attempt` is a multiple of this while nobody has tried the copy: see `shared.copies`."""
 
@@ -260,20 +257,23 @@ class Outcome:
     reason: ReasonCode | None = None
     etag: str | None = None
     version_id: str | None = None
-    content_type: str | None = None
-    size: int | None = None
-    width: int | None = None
-    height: int | None = None
-    pages: int | None = None
-    checksum_sha256: str | None = None
+    facts: Facts = NO_FACTS
     thumbnail_name: str | None = None
-    carries_more: bool = False
+
+    def joined(self, found: Facts) -> Self:
+        """Give this outcome with facts that a later step found."""
+        return replace(self, facts=self.facts.joined(found))
 
 
 _AFTER_FINISH = f"""CASE WHEN $5 <> 'failed' AND {ALIVE}
-                          THEN least(now() + $17 * interval '1 second',
+                          THEN least(now() + $10 * interval '1 second',
                                      a.policy_expires_at + interval '{CHECK_MARGIN}')
                           ELSE {LAST_CHECK} END"""
+# $12 is the first of the facts. What a client declared stays where it was not measured.
+_SET_FACTS = ", ".join(
+    f"{name} = coalesce(${place}, a.{name})" if name in DECLARED else f"{name} = ${place}"
+    for place, name in enumerate(FACTS, 12)
+)
 
 
 async def finish(
@@ -298,22 +298,20 @@ async def finish(
             -- the object was replaced before the worker read it, and its event may come later
             uploaded_at = CASE WHEN $7 <> a.etag THEN {_NEXT_STAMP} ELSE a.uploaded_at END,
             version_id = CASE WHEN $7 IS NULL THEN a.version_id ELSE $8 END,
-            content_type = coalesce($9, a.content_type), size = coalesce($10, a.size),
-            width = $11, height = $12, pages = $13, checksum_sha256 = $14,
+            {_SET_FACTS},
             -- of what failed, a thumbnail may lie in the store all the same
-            thumbnail_name = CASE $5 WHEN 'failed' THEN a.thumbnail_name ELSE $15 END,
-            resized = $15 IS NOT NULL, carries_more = $16,
+            thumbnail_name = CASE $5 WHEN 'failed' THEN a.thumbnail_name ELSE $9 END,
+            resized = $9 IS NOT NULL,
             thumbnail_spoiled = false, processed_at = now(),
             -- of a copy that has been made: it is measured now
             copy_bytes = CASE WHEN a.copy_key IS NOT NULL THEN a.copy_bytes END,
             due_at = {unless_copied(_AFTER_FINISH)}
-        WHERE {held(18)} AND a.revision = $4
-          AND NOT ($15::text IS NOT NULL AND a.thumbnail_spoiled)
+        WHERE {held(11)} AND a.revision = $4
+          AND NOT ($9::text IS NOT NULL AND a.thumbnail_spoiled)
         """,
         *claimed.fence, revision, outcome.state, outcome.reason, outcome.etag, outcome.version_id,
-        outcome.content_type, outcome.size, outcome.width, outcome.height, outcome.pages,
-        outcome.checksum_sha256, outcome.thumbnail_name, outcome.carries_more, next_check_s,
-        claimed.attachment.organization_id,
+        outcome.thumbnail_name, next_check_s, claimed.attachment.organization_id,
+        *astuple(outcome.facts),
     )  # fmt: skip
     return affected(status) == 1
 

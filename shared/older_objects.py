@@ -11,6 +11,7 @@ from shared.ages import predates
 from shared.attachments import LATE_UPLOAD_S, Attachment
 from shared.database import Connection
 from shared.errors import ObjectMissing
+from shared.facts import DECLARED, MEASURED
 from shared.lifecycle import ALIVE, NEXT_CHECK, Claim, held, unless_copied
 from shared.log import get_logger
 from shared.metrics import OLDER_OBJECTS
@@ -28,12 +29,16 @@ _NEXT = f"""CASE WHEN {ALIVE} THEN {NEXT_CHECK}
 
 # $5 is the number of seconds to the next check. What the client declared is kept. If an upload was
 # processed, content type and size were measured, perhaps of the older object, so they are cleared.
+_FORGET_FACTS = ", ".join(
+    f"{name} = CASE WHEN a.processed_at IS NULL THEN a.{name} END"
+    if name in DECLARED
+    else f"{name} = NULL"
+    for name in MEASURED
+)
 _SET_ASIDE = f"""
     state = CASE WHEN {ALIVE} THEN 'pending' ELSE 'expired' END, reason = NULL,
     etag = NULL, version_id = NULL, sequencer = NULL, uploaded_at = NULL,
-    content_type = CASE WHEN a.processed_at IS NULL THEN a.content_type END,
-    size = CASE WHEN a.processed_at IS NULL THEN a.size END,
-    width = NULL, height = NULL, pages = NULL, checksum_sha256 = NULL, carries_more = false,
+    {_FORGET_FACTS}, carries_more = false,
     resized = false, thumbnail_spoiled = false, processed_at = NULL,
     due_at = {unless_copied(_NEXT)}
 """

@@ -25,6 +25,7 @@ from shared.errors import (
     StoreUnavailable,
     Undecodable,
 )
+from shared.facts import Facts, Thumbnail
 from shared.lifecycle import Claim, Outcome
 from shared.settings import Settings
 from shared.storage import Storage
@@ -32,7 +33,6 @@ from shared.stored_objects import StoredObject
 from worker.budget import Budget
 from worker.decoding.formats import Box, box_of, promises_thumbnail
 from worker.decoding.pool import Decoders
-from worker.decoding.protocol import Thumbnail
 from worker.judging import judge
 from worker.sniffing.dimensions import read_dimensions
 from worker.sniffing.sniffer import Sniffers
@@ -120,28 +120,26 @@ async def _examine(tools: Tools, claim: Claim) -> Outcome:
             _check_age(tools, found, row)
             head = await _read_head(chunks)
             outcome = Outcome(
-                state="ready", etag=found.etag, version_id=found.version_id, size=found.size
-            )
+                state="ready", etag=found.etag, version_id=found.version_id,
+                facts=Facts(size=found.size),
+            )  # fmt: skip
             try:
                 content_type, died = await _identify_if_possible(tools, row, found, head)
-                outcome = replace(outcome, content_type=content_type)
+                outcome = outcome.joined(Facts(content_type=content_type))
                 judge(row, found, content_type, tools.settings)
                 if died:
-                    raise Undecodable("decoder_died", carries_more=True)
+                    raise Undecodable("decoder_died", Facts(carries_more=True))
                 if (box := box_of(content_type, more)) is not None:
                     async with (
                         _room(tools, row, found, reading),
                         _buffered(storage, row.key, found, head, chunks) as buffered,
                     ):
                         file, checksum = buffered
-                        outcome = replace(outcome, checksum_sha256=checksum)
+                        outcome = outcome.joined(Facts(checksum_sha256=checksum))
                         thumbnail = await _decode(tools, row, box, file.fileno())
                     return await _stored(tools, claim, thumbnail, outcome)
             except Undecodable as error:
-                outcome = replace(
-                    outcome, reason=error.code, width=error.width, height=error.height,
-                    carries_more=error.carries_more,
-                )  # fmt: skip
+                outcome = replace(outcome.joined(error.facts), reason=error.code)
             except Rejected as rejected:
                 outcome = replace(outcome, state="rejected", reason=rejected.code)
     except ObjectEmpty:
@@ -149,19 +147,22 @@ async def _examine(tools: Tools, claim: Claim) -> Outcome:
         _check_age(tools, found, row)
         if found.size:
             raise ObjectChanged(row.key) from None  # replaced since it was found to be empty
+        content_type = await _identify(tools, row, found, head)
         outcome = Outcome(
-            state="ready", etag=found.etag, version_id=found.version_id, size=found.size,
-            content_type=await _identify(tools, row, found, head),
+            state="ready", etag=found.etag, version_id=found.version_id,
+            facts=Facts(content_type=content_type, size=found.size),
         )  # fmt: skip
         try:
-            judge(row, found, outcome.content_type or "", tools.settings)
+            judge(row, found, content_type, tools.settings)
         except Rejected as rejected:
             outcome = replace(outcome, state="rejected", reason=rejected.code)
-    if outcome.width is None and (size := read_dimensions(outcome.content_type or "", head)):
-        outcome = replace(outcome, width=size[0], height=size[1])
+    known = outcome.facts
+    if known.width is None and (size := read_dimensions(known.content_type or "", head)):
+        outcome = outcome.joined(Facts(width=size[0], height=size[1]))
     await drop_thumbnail(storage, row)
-    if outcome.checksum_sha256 is None:
-        outcome = replace(outcome, checksum_sha256=await _checksum(storage, row.key, found, head))
+    if known.checksum_sha256 is None:
+        checksum_sha256 = await _checksum(storage, row.key, found, head)
+        outcome = outcome.joined(Facts(checksum_sha256=checksum_sha256))
     return outcome
 
 
@@ -249,10 +250,7 @@ async def _stored(tools: Tools, claim: Claim, thumbnail: Thumbnail, outcome: Out
             )
     except TimeoutError:
         raise StoreUnavailable("the thumbnail could not be written within the lease") from None
-    return replace(
-        outcome, width=thumbnail.width, height=thumbnail.height, pages=thumbnail.pages,
-        carries_more=thumbnail.carries_more, thumbnail_name=name, reason=thumbnail.reason,
-    )  # fmt: skip
+    return replace(outcome.joined(thumbnail.facts), thumbnail_name=name, reason=thumbnail.reason)
 
 
 def _room(

@@ -343,8 +343,10 @@ class Runtime:
         try:
             try:
                 outcome = await process(self._tools, claim)
-                log.info("processed", attachment=row.id, state=outcome.state,
-                         reason=outcome.reason, content_type=outcome.content_type)  # fmt: skip
+                log.info(
+                    "processed", attachment=row.id, state=outcome.state, reason=outcome.reason,
+                    content_type=outcome.facts.content_type,
+                )  # fmt: skip
             except ObjectMissing:
                 await self._missing(claim)  # which the store may fail as well
             except ObjectOlder:

@@ -36,7 +36,7 @@ from worker.decoding import child
 make = child.make_thumbnail
 def make_thumbnail(file, **named):
     result = make(file, **named)
-    if (result.width, result.height) == (331, 77):
+    if (result.facts.width, result.facts.height) == (331, 77):
         {death}
     return result
 child.make_thumbnail = make_thumbnail

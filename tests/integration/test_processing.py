@@ -4,7 +4,7 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import AsyncIterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import asyncpg
@@ -17,6 +17,7 @@ from shared import attachments, lifecycle
 from shared.attachments import Attachment, NewAttachment
 from shared.database import Connection
 from shared.due import SWEEP_WINDOW, Due, Duty, take_due
+from shared.facts import FACTS, Facts
 from shared.lifecycle import Claim, Outcome, Recorded, WakeUp
 from shared.notifications import UploadEvent
 from shared.states import EndState
@@ -275,7 +276,7 @@ async def test_an_object_we_gave_up_on_is_taken_up_again(table: Table, state: st
 async def test_row58_59_a_vague_hint_about_what_is_done_asks_the_store(
     table: Table, state: EndState, hint: dict[str, Any]
 ) -> None:
-    row = await table.finished("a", state, size=5)
+    row = await table.finished("a", state, facts=Facts(size=5))
     assert await table.record(event(row, **hint)) == []
     after = await table.row(row)
     assert replace(after, due_at=row.due_at) == row
@@ -501,7 +502,7 @@ async def test_what_is_deleted_cannot_be_claimed(table: Table) -> None:
 def writes(claim: Claim) -> dict[str, Any]:
     """Give every write that a worker makes under its claim."""
     revision = claim.attachment.claimed_revision
-    outcome = Outcome(state="ready", etag="x", size=1, thumbnail_name="img.png")
+    outcome = Outcome(state="ready", etag="x", facts=Facts(size=1), thumbnail_name="img.png")
 
     async def renew(connection: Connection) -> bool:
         return bool(await lifecycle.renew(connection, [claim], lease_s=999.0))
@@ -597,15 +598,16 @@ async def test_an_outcome_of_what_was_replaced_is_refused(table: Table) -> None:
 async def test_an_outcome_is_written_whole(table: Table) -> None:
     claim = await table.claimed("a")
     outcome = Outcome(
-        state="ready", etag="a", version_id="v", content_type="image/png", size=7, width=3,
-        height=2, checksum_sha256="ab", thumbnail_name="img.png",
+        state="ready", etag="a", version_id="v", thumbnail_name="img.png",
+        facts=Facts(
+            content_type="image/png", size=7, width=3, height=2, pages=5, checksum_sha256="ab",
+            carries_more=True,
+        ),
     )  # fmt: skip
     assert await table.finish(claim, outcome)
     row = await table.row(claim)
-    assert (row.state, row.content_type, row.size, row.width, row.height) == (
-        "ready", "image/png", 7, 3, 2,
-    )  # fmt: skip
-    assert (row.etag, row.version_id, row.checksum_sha256) == ("a", "v", "ab")
+    assert {name: getattr(row, name) for name in FACTS} == asdict(outcome.facts)
+    assert (row.state, row.etag, row.version_id) == ("ready", "a", "v")
     assert row.resized
     assert row.processed_at is not None
     due_in = await table.due_in(row)

@@ -3,7 +3,7 @@
 import grimp
 
 INSIDE = "worker.decoding.inside"
-ALLOWED = {"shared.errors", "shared.reasons"}
+ALLOWED = {"shared.errors", "shared.facts", "shared.reasons"}
 """The only modules of the service, besides its own, that the decoder's inside may import."""
 
 

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from tests.data.images import encode, quadrants
-from worker.decoding.inside.codecs import Facts, open_image
+from worker.decoding.inside.codecs import Findings, open_image
 from worker.decoding.inside.costs import BUDGET, of_image, of_jpeg, of_webp
 from worker.decoding.inside.jpeg import Header
 
@@ -73,11 +73,11 @@ def test_a_webp_is_judged_before_its_reader_needs_the_memory() -> None:
 def test_what_is_needed_of_a_jpeg_is_read_from_its_header(options: dict[str, object]) -> None:
     drawn = quadrants(64, 48).convert(str(options.get("mode", "RGB")))
     given = {name: value for name, value in options.items() if name != "mode"}
-    facts = Facts()
-    open_image(io.BytesIO(encode(drawn, "JPEG", **given)), facts, BUDGET)
-    header = facts.jpeg_header
+    findings = Findings()
+    open_image(io.BytesIO(encode(drawn, "JPEG", **given)), findings, BUDGET)
+    header = findings.jpeg_header
     assert header is not None
-    assert (header.width, header.height) == (64, 48) == (facts.width, facts.height)
+    assert (header.width, header.height) == (64, 48) == (findings.width, findings.height)
     assert header.progressive is ("progressive" in options)
     assert header.single_scan is not header.progressive
     assert len(header.scans) == (1 if header.single_scan else 10)

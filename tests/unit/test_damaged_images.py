@@ -11,6 +11,7 @@ import pytest
 from PIL import Image, ImageChops, ImageStat
 
 from shared.errors import Undecodable
+from shared.facts import Thumbnail
 from tests.data import images, seeds
 from tests.data.pieces import (
     png,
@@ -20,7 +21,7 @@ from tests.data.pieces import (
     with_png_chunks,
     with_segments,
 )
-from worker.decoding.inside.images import Thumbnail, load_codecs, make_thumbnail
+from worker.decoding.inside.images import load_codecs, make_thumbnail
 from worker.decoding.inside.png import ADAM7
 
 
@@ -45,8 +46,8 @@ def cut(content: bytes) -> tuple[str | None, int | None, int | None, bool]:
     try:
         made, _ = make(content)
     except Undecodable as error:
-        return error.code, error.width, error.height, False
-    return made.reason, made.width, made.height, not made.carries_more
+        return error.code, error.facts.width, error.facts.height, False
+    return made.reason, made.facts.width, made.facts.height, not made.facts.carries_more
 
 
 def looks_like(one: Image.Image, other: Image.Image, *, within: float) -> bool:
@@ -79,7 +80,7 @@ def test_row72_wherever_it_is_cut_it_is_damaged_and_measured(name: str) -> None:
     found = [cut(whole[:size]) for size in sizes]
     found += [cut(whole[:-missing]) for missing in (4, 12, 16)]
     assert {code for code, *_ in found} == {"damaged"}
-    measured = (made.width, made.height)
+    measured = (made.facts.width, made.facts.height)
     assert all(tuple(size) in ((None, None), measured) for _, *size, _ in found)
     assert [shown for *_, shown in found].count(True) >= 10
 
@@ -111,7 +112,7 @@ def test_row72_what_is_left_of_a_cut_image_is_shown_and_the_rest_left_out(name: 
     )
     wanted = make(whole)[1].convert("RGBA")
     made, image = make(whole[: len(whole) * 2 // 3])
-    assert (made.reason, made.width, made.height) == ("damaged", 960, 640)
+    assert (made.reason, made.facts.width, made.facts.height) == ("damaged", 960, 640)
     found = image.convert("RGBA")
     upper = (0, 0, found.width, found.height // 3)
     assert looks_like(found.crop(upper), wanted.crop(upper), within=12)
@@ -288,7 +289,7 @@ def test_blank_bytes_behind_an_image_are_not_more_and_others_are(kind: str) -> N
     whole = images.encode(images.quadrants(), kind)
     for tail, more in ((b"\0" * 4096, False), (b"\r\n \t", False), (b"\0<html>", True)):
         made, image = make(whole + tail)
-        assert (made.reason, made.carries_more) == (None, more)
+        assert (made.reason, made.facts.carries_more) == (None, more)
         assert image.tobytes() == make(whole)[1].tobytes()
 
 
@@ -302,7 +303,7 @@ def test_an_animation_whose_first_frame_is_whole_is_shown_wherever_it_is_cut(kin
     wanted = make(whole)[1].convert("RGB")
     for missing in (0.4, 0.2, 0.05):
         made, image = make(whole[: int(len(whole) * (1 - missing))])
-        assert (made.reason, made.width, made.height) == ("damaged", 120, 80)
+        assert (made.reason, made.facts.width, made.facts.height) == ("damaged", 120, 80)
         assert looks_like(image, wanted, within=3)
 
 

@@ -98,7 +98,8 @@ async def test_it_decodes_one_file_after_the_other(decoder: Decoder) -> None:
     for edge in (100, 400, 700):
         with opened(images.photo(edge, edge)) as descriptor:
             made = await decoder.decode(descriptor, timeout_s=20)
-        assert (made.width, made.height, made.content_type) == (edge, edge, "image/jpeg")
+        assert (made.facts.width, made.facts.height) == (edge, edge)
+        assert made.content_type == "image/jpeg"
         assert max(Image.open(io.BytesIO(made.body)).size) == min(edge, 320)
     assert decoder.jobs == 3
 
@@ -132,7 +133,7 @@ async def test_row75_what_takes_more_memory_than_it_has_is_too_expensive(
     await pool.warm_up()
     with pytest.raises(Undecodable, match="too_expensive") as caught:
         await decode(pool, images.png_of_size(40_000, 40_000))
-    assert (caught.value.width, caught.value.height) == (40_000, 40_000)
+    assert (caught.value.facts.width, caught.value.facts.height) == (40_000, 40_000)
     await pool.close()
 
 
@@ -140,8 +141,8 @@ async def test_a_header_alone_is_read_where_no_more_is_asked_for(decoder: Decode
     with opened(images.photo(300, 200)) as descriptor:
         with pytest.raises(Undecodable, match="too_expensive") as caught:
             await decoder.decode(descriptor, timeout_s=20, header_only=True)
-        assert (caught.value.width, caught.value.height) == (300, 200)
-        assert (await decoder.decode(descriptor, timeout_s=20)).width == 300
+        assert (caught.value.facts.width, caught.value.facts.height) == (300, 200)
+        assert (await decoder.decode(descriptor, timeout_s=20)).facts.width == 300
 
 
 @LINUX
@@ -157,7 +158,7 @@ async def test_the_size_is_told_of_a_file_that_its_decoder_was_ended_for(
     await pool.warm_up()
     with pytest.raises(Undecodable, match="too_expensive") as caught:
         await decode(pool, images.photo(300, 200))
-    assert (caught.value.width, caught.value.height) == (300, 200)
+    assert (caught.value.facts.width, caught.value.facts.height) == (300, 200)
     await pool.close()
 
 
@@ -286,7 +287,7 @@ async def test_a_sealed_one_decodes_further_formats_where_they_are_asked_for(nam
                 await plain.decode(descriptor, timeout_s=20)
             made = await chosen.decode(descriptor, timeout_s=20)
         assert chosen.sealed
-        assert (made.width, made.height, made.extension) == (120, 80, "jpg")
+        assert (made.facts.width, made.facts.height, made.extension) == (120, 80, "jpg")
     finally:
         await plain.stop()
         await chosen.stop()
@@ -298,7 +299,7 @@ async def test_a_sealed_one_draws_documents() -> None:
     try:
         with opened(pdfs.plain()) as descriptor:
             made = await started.decode(descriptor, timeout_s=20)
-        assert (made.pages, made.width, made.content_type) == (1, None, "image/jpeg")
+        assert (made.facts.pages, made.facts.width, made.content_type) == (1, None, "image/jpeg")
     finally:
         await started.stop()
 
@@ -325,7 +326,7 @@ async def test_where_it_cannot_be_sealed_that_is_said_once(
     pool = Decoders(2, timeout_s=20)
     with structlog.testing.capture_logs() as logged:
         await pool.warm_up()
-    assert (await decode(pool, images.photo())).width == 800
+    assert (await decode(pool, images.photo())).facts.width == 800
     await pool.close()
     warnings = [entry["event"] for entry in logged if entry["log_level"] == "warning"]
     assert warnings == ["decoders run without a filter of system calls: libseccomp is not there"]
@@ -424,7 +425,7 @@ async def test_one_whose_end_is_not_waited_for_is_replaced(
     with pytest.raises(asyncio.CancelledError):
         await job
     pool._pools[Box.IMAGES]._timeout_s = 20
-    assert (await decode(pool, images.photo())).width == 800
+    assert (await decode(pool, images.photo())).facts.width == 800
     await pool.close()
 
 
@@ -472,7 +473,7 @@ async def test_kinds_of_box_share_the_places() -> None:
         await until(lambda: asyncio.sleep(0, len(children()) == 2))  # and the next spare
         assert len(find_zygotes(os.getpid())) == 1  # none is started for what has no place yet
         child.resume()
-        assert (await jobs[0]).width == 800
+        assert (await jobs[0]).facts.width == 800
         with pytest.raises(Undecodable):  # no document
             await jobs[1]
     assert len(find_zygotes(os.getpid())) == 2
@@ -530,7 +531,7 @@ async def test_one_that_hangs_is_killed_and_its_file_is_not_to_blame() -> None:
         await decode(pool, images.photo())
     assert not child.is_running()
     pool._pools[Box.IMAGES]._timeout_s = 20
-    assert (await decode(pool, images.photo())).width == 800
+    assert (await decode(pool, images.photo())).facts.width == 800
     await pool.close()
 
 
@@ -543,7 +544,7 @@ async def test_one_that_dies_without_a_job_costs_no_file_an_attempt(
         for child in found:
             child.send_signal(number)
         await until(lambda: asyncio.sleep(0, not children()))
-        assert (await decode(pool, images.photo())).width == 800
+        assert (await decode(pool, images.photo())).facts.width == 800
         assert not {child.pid for child in found} & {child.pid for child in children()}
 
 
@@ -564,7 +565,7 @@ async def test_one_that_dies_at_work_is_replaced(pool: Decoders, number: signal.
     child.resume()
     with pytest.raises(DecoderFault, match="decoder_died"):
         await job
-    assert (await decode(pool, images.photo())).width == 800
+    assert (await decode(pool, images.photo())).facts.width == 800
     assert not child.is_running()
 
 
@@ -575,7 +576,7 @@ async def test_one_whose_job_is_cancelled_is_replaced(pool: Decoders) -> None:
     with pytest.raises(asyncio.CancelledError):
         await job
     assert not child.is_running()
-    assert (await decode(pool, images.photo())).width == 800
+    assert (await decode(pool, images.photo())).facts.width == 800
 
 
 @pytest.mark.parametrize("content", [images.photo(9, 9), b"no image"], ids=["good", "bad"])
@@ -588,14 +589,14 @@ async def test_one_is_replaced_after_some_hundreds_of_jobs(
         with suppress(Undecodable):
             await decode(pool, content)
     assert not child.is_running()
-    assert (await decode(pool, images.photo(9, 9))).width == 9
+    assert (await decode(pool, images.photo(9, 9))).facts.width == 9
 
 
 async def test_many_jobs_share_few_decoders() -> None:
     pool = Decoders(2, timeout_s=30)
     await pool.warm_up()
     found = await asyncio.gather(*(decode(pool, images.photo(n, 7)) for n in range(10, 40)))
-    assert [made.width for made in found] == list(range(10, 40))
+    assert [made.facts.width for made in found] == list(range(10, 40))
     assert len(children()) <= 2 + SPARES
     await pool.close()
     assert children() == []
@@ -608,7 +609,7 @@ async def test_one_that_does_not_start_is_a_fault_of_ours(monkeypatch: pytest.Mo
     with pytest.raises(DecoderFault, match="decoder_fault"):
         await decode(pool, images.photo())
     monkeypatch.undo()
-    assert (await decode(pool, images.photo())).width == 800
+    assert (await decode(pool, images.photo())).facts.width == 800
     await pool.close()
 
 

@@ -238,7 +238,7 @@ async def test_a_zygote_with_threads_does_not_fork(
         async with running() as decoders:
             assert find_zygotes(os.getpid()) == []
             made = [await decode(decoders, organization) for organization in (1, 2)]
-            assert [each.width for each in made] == [40, 40]
+            assert [each.facts.width for each in made] == [40, 40]
             assert len(find_decoders(os.getpid())) >= 2
     events = [entry["event"] for entry in logged]
     assert events.count("codecs start threads, so decoders are not forked") == 1
@@ -252,7 +252,7 @@ async def test_the_service_goes_on_after_its_zygote_was_killed() -> None:
         parent.kill()
         await until(lambda: asyncio.sleep(0, not any(child.is_running() for child in children)))
         made = await asyncio.gather(*(decode(decoders, organization) for organization in (1, 2, 3)))
-        assert [each.width for each in made] == [40, 40, 40]
+        assert [each.facts.width for each in made] == [40, 40, 40]
         (other,) = find_zygotes(os.getpid())
         assert other.pid != parent.pid
 
@@ -277,7 +277,7 @@ async def test_a_zygote_that_does_not_answer_is_replaced(monkeypatch: pytest.Mon
         (parent,) = find_zygotes(os.getpid())
         parent.suspend()
         made = await asyncio.gather(*(decode(decoders, organization) for organization in (1, 2, 3)))
-        assert [each.width for each in made] == [40, 40, 40]
+        assert [each.facts.width for each in made] == [40, 40, 40]
         assert not parent.is_running()
 
 
@@ -291,7 +291,7 @@ async def test_a_job_is_lost_with_its_zygote_and_the_next_is_not() -> None:
         parent.kill()
         with pytest.raises(DecoderFault, match="decoder_died"):
             await job
-        assert (await decode(decoders, 1)).width == 40
+        assert (await decode(decoders, 1)).facts.width == 40
 
 
 async def test_spares_that_die_are_replaced_without_any_upload() -> None:
@@ -373,7 +373,7 @@ async def test_one_that_holds_much_memory_after_its_answer_is_not_kept(
     monkeypatch.setattr(sys, "executable", str(changed_zygote(tmp_path, HOARDS)))
     async with running() as decoders:
         for _ in range(3):
-            assert (await decode(decoders, 1)).width == 40
+            assert (await decode(decoders, 1)).facts.width == 40
             assert not any(has_begun(child) for child in find_decoders(os.getpid()))
     assert len(served) == 3
 
@@ -422,7 +422,7 @@ async def test_one_that_writes_without_a_job_is_killed(
     with structlog.testing.capture_logs() as logged:
         async with running() as decoders:
             for _ in range(3):
-                assert (await decode(decoders, 1)).width == 40
+                assert (await decode(decoders, 1)).facts.width == 40
                 (child,) = (each for each in find_decoders(os.getpid()) if has_begun(each))
 
                 async def is_gone(child: psutil.Process = child) -> bool:
@@ -442,7 +442,7 @@ async def test_what_one_writes_without_a_job_is_never_the_next_answer(
     async with running() as decoders:
         for _ in range(20):
             with suppress(DecoderFault):
-                assert (await decode(decoders, 1)).width == 40
+                assert (await decode(decoders, 1)).facts.width == 40
 
 
 @pytest.mark.parametrize("answer", [b"x", b""], ids=["wrote", "gone"])

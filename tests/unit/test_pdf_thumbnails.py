@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 
 from shared.errors import Undecodable
+from shared.facts import Thumbnail
 from tests.data import images, pdfs
 from worker.decoding.inside import pdf
-from worker.decoding.inside.images import Thumbnail
 from worker.decoding.inside.shrinking import MAX_EDGE
 
 COLOURS = images.opaque(images.RED, images.GREEN, images.BLUE, images.WHITE)
@@ -37,8 +37,8 @@ def close(image: Image.Image, wanted: list[tuple[int, ...]]) -> bool:
 
 def test_the_first_page_is_drawn_and_the_pages_are_counted() -> None:
     made, image = make(pdfs.plain(pages=7))
-    assert made.pages == 7
-    assert (made.width, made.height, made.carries_more) == (None, None, False)
+    assert made.facts.pages == 7
+    assert (made.facts.width, made.facts.height, made.facts.carries_more) == (None, None, False)
     assert (made.content_type, made.extension, image.format) == ("image/jpeg", "jpg", "JPEG")
     assert image.size == (226, 320)
     assert close(image, COLOURS)
@@ -72,7 +72,7 @@ def test_it_is_turned_as_the_page_says(turn: int, places: tuple[int, ...]) -> No
 )
 def test_a_page_of_any_size_gives_a_thumbnail(box: str, size: tuple[int, int] | None) -> None:
     made, image = make(pdfs.plain(box=box))
-    assert made.pages == 1
+    assert made.facts.pages == 1
     assert size is None or image.size == size
     assert 1 <= min(image.size) <= max(image.size) <= MAX_EDGE
 
@@ -147,7 +147,7 @@ def test_row85_wherever_it_is_cut_it_is_a_page_or_a_rejection(sixteenth: int) ->
     whole = pdfs.text()
     with suppress(Undecodable):
         made, image = make(whole[: len(whole) * sixteenth // 16])
-        assert made.pages == 1
+        assert made.facts.pages == 1
         assert max(image.size) <= MAX_EDGE
 
 
@@ -169,7 +169,7 @@ def test_only_what_is_asked_for_is_read() -> None:
     moved = body[:at] + bytes(ballast) + body[at:]
     moved = moved.replace(b"startxref\n%d" % at, b"startxref\n%d" % (at + ballast))
     file = Counting(moved)
-    assert pdf.make_thumbnail(file).pages == 1
+    assert pdf.make_thumbnail(file).facts.pages == 1
     assert 0 < file.most < 1_000_000
 
 

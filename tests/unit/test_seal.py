@@ -394,7 +394,7 @@ async def test_a_decoder_that_must_be_sealed_and_is_not_gets_no_file(
     (zygote,) = find_zygotes(os.getpid())
     zygote.kill()
     monkeypatch.undo()
-    assert (await decode(pool, images.photo())).width == 800
+    assert (await decode(pool, images.photo())).facts.width == 800
     await pool.close()
 
 
@@ -404,7 +404,7 @@ async def test_one_that_may_be_unsealed_decodes_all_the_same(
 ) -> None:
     monkeypatch.setattr(sys, "executable", python_that_cannot_seal(tmp_path, obstacle))
     pool = Decoders(1, timeout_s=20)
-    assert (await decode(pool, images.photo())).width == 800
+    assert (await decode(pool, images.photo())).facts.width == 800
     assert children()
     for child in children():
         assert (psutil.Process(child.pid).uids().real == BOX_USER) is (os.geteuid() == 0)

@@ -135,7 +135,8 @@ def test_a_thumbnail_shows_the_number_of_its_photo(kind: str, code: int) -> None
     thumbnail = make_thumbnail(io.BytesIO(file.content))
 
     assert read_code(thumbnail.body) == code == file.expected.code
-    assert (thumbnail.width, thumbnail.height) == (file.expected.width, file.expected.height)
+    facts = thumbnail.facts
+    assert (facts.width, facts.height) == (file.expected.width, file.expected.height)
 
 
 @pytest.mark.parametrize("code", [0, 1, 0xABCDEF, MAX_CODE])
@@ -144,7 +145,7 @@ def test_a_thumbnail_shows_the_number_of_its_document(code: int) -> None:
     thumbnail = pdf.make_thumbnail(io.BytesIO(file.content))
 
     assert read_code(thumbnail.body) == code == file.expected.code
-    assert thumbnail.pages == 1
+    assert thumbnail.facts.pages == 1
 
 
 def named(content: bytes) -> str:

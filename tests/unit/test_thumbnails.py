@@ -15,10 +15,11 @@ import pytest
 from PIL import Image, ImageCms
 
 from shared.errors import Undecodable
+from shared.facts import Thumbnail
 from tests.data import images, seeds
 from tests.data.pieces import segment, with_segments
 from worker.decoding.inside.costs import MIB, NOTHING, Cost
-from worker.decoding.inside.images import Thumbnail, load_codecs, make_thumbnail
+from worker.decoding.inside.images import load_codecs, make_thumbnail
 from worker.decoding.inside.jpeg import MAX_SCANS, MAX_SEGMENTS
 from worker.decoding.inside.shrinking import MAX_EDGE
 
@@ -69,7 +70,7 @@ def close(found: list[tuple[int, ...]], wanted: list[tuple[int, ...]]) -> bool:
 def test_every_mode_keeps_its_colours_and_its_alpha(name: str) -> None:
     draw, corners = images.MODES[name]
     made, image = make(draw())
-    assert (made.width, made.height) == image.size == (120, 80)
+    assert (made.facts.width, made.facts.height) == image.size == (120, 80)
     assert image.mode in ("L", "LA", "RGB", "RGBA")
     assert close(images.corners(image), corners)
 
@@ -100,7 +101,7 @@ def test_it_is_upright_whatever_the_orientation(orientation: int, kind: str) -> 
         images.corners(image),
         images.opaque(images.RED, images.GREEN, images.BLUE, images.WHITE),
     )
-    assert (made.width, made.height) == (1200, 800)
+    assert (made.facts.width, made.facts.height) == (1200, 800)
     assert abs(image.width / image.height - 1.5) < 0.02
     assert image.getexif().get(0x0112) is None
 
@@ -161,7 +162,7 @@ def test_row82_it_fits_and_keeps_its_shape(
     if kind == "WEBP":  # which has no longer edge
         size = (min(size[0], 16383), min(size[1], 16383))
     made, image = make(images.encode(Image.new("RGB", size), kind))
-    assert (made.width, made.height) == size
+    assert (made.facts.width, made.facts.height) == size
     assert image.size == wanted
     assert max(image.size) <= MAX_EDGE
 
@@ -181,7 +182,7 @@ def test_what_a_header_calls_too_expensive_is_measured_and_not_decoded(
         with monkeypatch.context() as patched, raises("too_expensive") as caught:
             patched.setattr("PIL.ImageFile.ImageFile.load", load)
             make_thumbnail(io.BytesIO(content), budget=budget)
-        assert (caught.value.width, caught.value.height) == (100, 64)
+        assert (caught.value.facts.width, caught.value.facts.height) == (100, 64)
 
 
 @pytest.mark.usefixtures("more")
@@ -191,7 +192,7 @@ def test_what_is_not_decoded_is_measured_upright(kind: str) -> None:
     with raises("too_expensive") as caught:
         make_thumbnail(io.BytesIO(content), budget=NOTHING)
     wanted = (120, 80) if kind != "WEBP" else (80, 120)  # its turn stands behind its pixels
-    assert (caught.value.width, caught.value.height) == wanted
+    assert (caught.value.facts.width, caught.value.facts.height) == wanted
 
 
 @pytest.mark.parametrize(
@@ -342,7 +343,7 @@ def test_more_formats_are_upright_too(kind: str, orientation: int) -> None:
         assert all(box in content for box in boxes.get(orientation, (b"imir",)))
     made, image = make(content)
     assert (made.content_type, made.extension) == ("image/jpeg", "jpg")
-    assert (made.width, made.height) == (600, 400)
+    assert (made.facts.width, made.facts.height) == (600, 400)
     assert image.size == (320, 213)
     assert close(images.corners(image), images.MODES["jpeg-rgb"][1])
 
@@ -402,7 +403,7 @@ def test_tiff_is_read_as_scanners_write_it(compression: str | None) -> None:
             append_images=[second],
         )
     )  # fmt: skip
-    assert (made.width, made.height) == (120, 80)
+    assert (made.facts.width, made.facts.height) == (120, 80)
     assert close(images.corners(image), images.MODES["jpeg-rgb"][1])
 
 
@@ -470,7 +471,7 @@ def test_of_an_animation_the_first_frame_is_shown(kind: str) -> None:
     made, image = make(images.animation(kind))
     assert close(images.corners(image), images.MODES["png-rgb"][1])
     assert getattr(image, "n_frames", 1) == 1
-    assert (made.width, made.height) == (120, 80)
+    assert (made.facts.width, made.facts.height) == (120, 80)
 
 
 def test_of_an_apng_its_picture_for_everyone_is_shown() -> None:
@@ -481,7 +482,7 @@ def test_of_an_apng_its_picture_for_everyone_is_shown() -> None:
 @pytest.mark.parametrize("transparent", [True, False])
 def test_what_a_first_frame_does_not_cover_is_transparent(transparent: bool) -> None:
     made, image = make(images.gif_in_a_corner(transparent=transparent))
-    assert (made.width, made.height) == image.size == (120, 80)
+    assert (made.facts.width, made.facts.height) == image.size == (120, 80)
     assert images.corners(image) == [*[images.CLEAR] * 3, (*images.RED, 255)]
 
 
@@ -499,7 +500,7 @@ def test_row77_of_many_frames_only_the_first_is_decoded(
     monkeypatch.setattr("PIL.Image._getdecoder", counted)
     made, image = make(many(50_000))
     assert len(decoders) == 2  # one here, to look at the thumbnail
-    assert not made.carries_more
+    assert not made.facts.carries_more
     assert close(images.corners(image), images.MODES["png-rgb"][1])
 
 
@@ -547,7 +548,7 @@ def test_an_orientation_behind_the_pixels_counts() -> None:
     size = 12 + int.from_bytes(whole[at : at + 4], "big")
     moved = whole[:at] + whole[at + size : -12] + whole[at : at + size] + whole[-12:]
     made, image = make(moved)
-    assert (made.width, made.height) == (120, 80)
+    assert (made.facts.width, made.facts.height) == (120, 80)
     assert close(images.corners(image), images.MODES["png-rgb"][1])
 
 

@@ -19,10 +19,11 @@ from collections.abc import Callable, Collection
 from typing import Any, BinaryIO
 
 from shared.errors import Undecodable
+from shared.facts import Facts, Thumbnail
 from worker.decoding.formats import Box
 from worker.decoding.inside.costs import BUDGET, Cost
-from worker.decoding.inside.images import Thumbnail, load_codecs, make_thumbnail
-from worker.decoding.protocol import HEADER, MAX_MEMORY_BYTES
+from worker.decoding.inside.images import load_codecs, make_thumbnail
+from worker.decoding.protocol import HEADER, MAX_MEMORY_BYTES, SEEN
 from worker.sandbox import privileges
 from worker.sandbox.cpu_time import limit_cpu
 from worker.sandbox.seccomp import seal
@@ -56,27 +57,21 @@ def run_job(make: Make, job: dict[str, Any], descriptor: int) -> tuple[dict[str,
             file.seek(0)
             result = make(file, job)
     except Undecodable as error:
-        return {
-            "undecodable": error.code,
-            "width": error.width,
-            "height": error.height,
-            "carries_more": error.carries_more,
-        }, b""
+        return {"undecodable": error.code, **_seen(error.facts)}, b""
     except MemoryError:
-        return {
-            "undecodable": "too_expensive", "width": None, "height": None, "carries_more": True,
-        }, b""  # fmt: skip
+        return {"undecodable": "too_expensive", **_seen(Facts(carries_more=True))}, b""
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
     return {
         "content_type": result.content_type,
         "extension": result.extension,
-        "width": result.width,
-        "height": result.height,
-        "pages": result.pages,
-        "carries_more": result.carries_more,
         "reason": result.reason,
+        **_seen(result.facts),
     }, result.body
+
+
+def _seen(facts: Facts) -> dict[str, Any]:
+    return {name: getattr(facts, name) for name in SEEN}
 
 
 def make_image(file: BinaryIO, job: dict[str, Any]) -> Thumbnail:

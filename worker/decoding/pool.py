@@ -9,12 +9,12 @@ from functools import cache
 from typing import Final
 
 from shared.errors import DecoderFault, Undecodable
+from shared.facts import Facts, Thumbnail
 from shared.log import get_logger
 from shared.reasons import UndecodableCode
 from worker.decoding.forks import Source
 from worker.decoding.formats import Box
 from worker.decoding.process import Decoder, TooExpensive
-from worker.decoding.protocol import Thumbnail
 from worker.decoding.slices import Gate
 
 JOBS_PER_DECODER = 500
@@ -99,7 +99,7 @@ class DecoderPool:
             dead, decoder = decoder, None
             await dead.stop()
             if isinstance(error, TooExpensive):
-                raise Undecodable("too_expensive", carries_more=True) from None
+                raise Undecodable("too_expensive", Facts(carries_more=True)) from None
             # Its decoder computed little: the machine may have been slow, not the file.
             raise DecoderFault("decoder_stalled") from None
         except (EOFError, OSError, ValueError, RecursionError) as error:
@@ -107,7 +107,7 @@ class DecoderPool:
             status = await dead.stop()
             log.warning("decoder died", pid=dead.pid, status=status, error=str(error))
             if status == -signal.SIGXCPU or dead.ran_out_of_memory():
-                raise Undecodable("too_expensive", carries_more=True) from None
+                raise Undecodable("too_expensive", Facts(carries_more=True)) from None
             # Its own wall clock ended it, while this worker was stopped: `child.run_job`.
             stalled = status == -signal.SIGALRM
             raise DecoderFault("decoder_stalled" if stalled else "decoder_died") from None
@@ -265,7 +265,7 @@ class Decoders:
             try:
                 return await self._pools[kind].decode(organization, descriptor)
             except Undecodable as error:
-                if error.code != "too_expensive" or error.width is not None:
+                if error.code != "too_expensive" or error.facts.width is not None:
                     raise
                 raise await self._measured(kind, organization, descriptor, error.code) from None
 
@@ -279,14 +279,12 @@ class Decoders:
     async def _measured(
         self, kind: Box, organization: int, descriptor: int, code: UndecodableCode
     ) -> Undecodable:
-        told = Undecodable(code, carries_more=kind is Box.IMAGES)
+        told = Undecodable(code, Facts(carries_more=kind is Box.IMAGES))
         if kind is Box.IMAGES:
             try:
                 await self._pools[kind].decode(organization, descriptor, header_only=True)
             except Undecodable as error:
-                told = Undecodable(
-                    code, width=error.width, height=error.height, carries_more=error.carries_more
-                )
+                told = Undecodable(code, error.facts)
             except DecoderFault as error:
                 log.warning("a header could not be read", error=str(error))
         return told

@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 from shared.errors import AttachmentsError, DecoderFault, Undecodable
+from shared.facts import Facts, Thumbnail
 from shared.reasons import UNDECODABLE
 from worker.decoding.children import Child, Spawned, spawn
 from worker.decoding.formats import Box
@@ -22,7 +23,7 @@ from worker.decoding.protocol import (
     MAX_ANSWER_BYTES,
     MAX_MEMORY_BYTES,
     MAX_THUMBNAIL_BYTES,
-    Thumbnail,
+    SEEN,
 )
 from worker.sandbox.cpu_time import cpu_s
 from worker.sandbox.job_clock import LONGEST, JobClock, in_time
@@ -238,35 +239,34 @@ def _checked(answer: Any, body: bytes, job: str) -> Thumbnail:
         raise EOFError("the decoder's answer is not to its job")
     if "undecodable" in answer:
         raise _checked_undecodable(answer)
-    width, height, pages = answer.get("width"), answer.get("height"), answer.get("pages")
+    told: dict[str, Any] = {name: answer.get(name) for name in SEEN}
+    facts = Facts(**told)
     content_type, extension = answer.get("content_type"), answer.get("extension")
-    carries_more, reason = answer.get("carries_more"), answer.get("reason")
+    reason, size = answer.get("reason"), (facts.width, facts.height)
     # an image has a size in pixels, a document has pages
-    counts = (width, height) if pages is None else (pages,)
+    counts = size if facts.pages is None else (facts.pages,)
     if (
         not all(_is_count(count) for count in counts)
-        or (pages is not None and (width, height) != (None, None))
+        or (facts.pages is not None and size != (None, None))
         or content_type not in ("image/jpeg", "image/png", "image/webp")
         or extension not in (None, "png", "jpg")
-        or not isinstance(carries_more, bool)
+        or not isinstance(facts.carries_more, bool)
         or reason not in (None, "damaged")
         or not body
     ):
         raise EOFError("the decoder's answer makes no sense")
     return Thumbnail(
-        body=body, content_type=content_type, extension=extension, width=width, height=height,
-        pages=pages, carries_more=carries_more, reason=reason,
+        body=body, content_type=content_type, extension=extension, facts=facts, reason=reason,
     )  # fmt: skip
 
 
 def _checked_undecodable(answer: dict[str, Any]) -> Undecodable:
-    code, carries_more = answer["undecodable"], answer.get("carries_more")
-    size = answer.get("width"), answer.get("height")
+    code, size = answer["undecodable"], (answer.get("width"), answer.get("height"))
     if size != (None, None) and not all(_is_count(edge) for edge in size):
         raise EOFError("the decoder's answer makes no sense")
     return Undecodable(
         code if isinstance(code, str) and code in UNDECODABLE else "damaged",
-        width=size[0], height=size[1], carries_more=carries_more is not False,
+        Facts(width=size[0], height=size[1], carries_more=answer.get("carries_more") is not False),
     )  # fmt: skip
 
 

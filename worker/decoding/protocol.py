@@ -6,8 +6,7 @@ belongs to one of them.
 """
 
 import struct
-from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
 HEADER: Final = struct.Struct("!II")
 """Lengths of the JSON and of the bytes that follow it."""
@@ -30,22 +29,5 @@ ANSWER: Final = struct.Struct("!Iiq")
 FORK: Final = 1
 END: Final = 2
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Thumbnail:
-    """An answer that the worker has checked: an encoded thumbnail and facts about its original.
-
-    `width` and `height` are the original's, in upright pixels; None for a document, which has
-    `pages`. `extension` is None if the thumbnail has the format of the original. `carries_more` is
-    true if bytes of another kind follow the image. `reason` is `damaged` if a part of the image is
-    missing.
-    """
-
-    body: bytes
-    content_type: str
-    extension: str | None
-    width: int | None
-    height: int | None
-    pages: int | None = None
-    carries_more: bool
-    reason: Literal["damaged"] | None = None
+SEEN: Final = ("width", "height", "pages", "carries_more")
+"""The facts that a decoder tells. The worker finds out all others itself."""

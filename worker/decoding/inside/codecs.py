@@ -48,7 +48,7 @@ jpeg.forgive_application_data()
 
 
 @dataclass(slots=True)
-class Facts:
+class Findings:
     """What is found out about an image on the way, whatever comes of it.
 
     `width` and `height` are in pixels as stored, None where no header tells them. It is `damaged`
@@ -94,7 +94,7 @@ def choose_readers(more: Collection[str]) -> list[Reader]:
     return readers
 
 
-def open_image(file: BinaryIO, facts: Facts, budget: Cost) -> ImageFile.ImageFile:
+def open_image(file: BinaryIO, findings: Findings, budget: Cost) -> ImageFile.ImageFile:
     """Read the header by the reader that its first bytes call for, and note the size.
 
     Raises Undecodable, or whatever that reader raises; `is_unknown` tells what it means.
@@ -102,12 +102,12 @@ def open_image(file: BinaryIO, facts: Facts, budget: Cost) -> ImageFile.ImageFil
     file.seek(0)
     prefix = file.read(30)
     if prefix.startswith(b"\xff\xd8"):
-        facts.jpeg_header = jpeg.read_header(file)
-        facts.has_size(facts.jpeg_header.width, facts.jpeg_header.height)
-        if facts.jpeg_header.fault is not None:
-            raise Undecodable(facts.jpeg_header.fault)
+        findings.jpeg_header = jpeg.read_header(file)
+        findings.has_size(findings.jpeg_header.width, findings.jpeg_header.height)
+        if findings.jpeg_header.fault is not None:
+            raise Undecodable(findings.jpeg_header.fault)
     elif (size := webp.read_size(prefix)) is not None and prefix.startswith(b"RIFF"):
-        facts.has_size(*size)
+        findings.has_size(*size)
         if costs.of_webp(*size).exceeds(budget):
             raise Undecodable("too_expensive")
     refused: Exception | None = None
@@ -120,11 +120,11 @@ def open_image(file: BinaryIO, facts: Facts, budget: Cost) -> ImageFile.ImageFil
             except SyntaxError as error:  # its word for "not mine"; AVIF and HEIC begin alike
                 refused = error
                 continue
-            facts.has_size(*image.size)
-            facts.opened = image
+            findings.has_size(*image.size)
+            findings.opened = image
             if isinstance(image, TiffImagePlugin.TiffImageFile):
                 tiff.check_header(image)
-                facts.damaged |= tiff.lacks_pixels(image, file.seek(0, os.SEEK_END))
+                findings.damaged |= tiff.lacks_pixels(image, file.seek(0, os.SEEK_END))
             return image
     raise refused or Undecodable("damaged")
 

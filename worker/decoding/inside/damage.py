@@ -16,7 +16,7 @@ from PIL import Image, ImageChops, ImageFile
 
 from shared.errors import Undecodable
 from worker.decoding.inside import codecs, png, webp
-from worker.decoding.inside.codecs import Facts
+from worker.decoding.inside.codecs import Findings
 
 FILLS: Final = (0x00, 0xFF)
 WEBP_FILLS: Final = (0x00, 0x55)
@@ -47,13 +47,13 @@ class Rest:
     missing: Image.Image | None
 
 
-def decode_rest(file: BinaryIO, facts: Facts, open_: Open) -> Rest:
+def decode_rest(file: BinaryIO, findings: Findings, open_: Open) -> Rest:
     """Decode what is left of an image that could not be decoded as a whole.
 
     Raises Undecodable where nothing is, or whatever `open_` raises.
     """
     with _lenient():
-        for one, other in _views(file, facts):
+        for one, other in _views(file, findings):
             try:
                 rest = _compare(_decode(one, FILLS[0], open_), _decode(other, FILLS[1], open_))
             except (OSError, ValueError, EOFError):  # not even a beginning of a picture
@@ -72,7 +72,7 @@ def _lenient() -> Iterator[None]:
         ImageFile.LOAD_TRUNCATED_IMAGES = False
 
 
-def _views(file: BinaryIO, facts: Facts) -> Iterator[tuple[BinaryIO, BinaryIO]]:
+def _views(file: BinaryIO, findings: Findings) -> Iterator[tuple[BinaryIO, BinaryIO]]:
     """Give the ways to look at a file, the best one first: each twice, filled up differently."""
     file.seek(0)
     head = file.read(12)
@@ -89,10 +89,10 @@ def _views(file: BinaryIO, facts: Facts) -> Iterator[tuple[BinaryIO, BinaryIO]]:
         yield cut, cut
         return
     yield file, file
-    if facts.jpeg_header is not None:
+    if findings.jpeg_header is not None:
         # libjpeg gives nothing of a progressive image where one scan is broken: end before that.
         reached = file.tell()
-        ends = [place for place in facts.jpeg_header.scans[1:] if place < reached]
+        ends = [place for place in findings.jpeg_header.scans[1:] if place < reached]
         for end in ends[: -MAX_EARLIER_ENDS - 1 : -1]:
             cut = _Filled(file, end, 0)
             yield cut, cut

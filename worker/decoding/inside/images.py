@@ -9,13 +9,14 @@ import os
 import warnings
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import BinaryIO, Final, Literal
+from typing import BinaryIO, Final
 
 from PIL import Image, ImageChops, ImageFile
 
 from shared.errors import Undecodable
+from shared.facts import Facts, Thumbnail
 from worker.decoding.inside import codecs, colours, costs, damage, jpeg, png
-from worker.decoding.inside.codecs import Facts
+from worker.decoding.inside.codecs import Findings
 from worker.decoding.inside.costs import BUDGET, Cost
 from worker.decoding.inside.encoding import encode
 from worker.decoding.inside.polyglots import carries_more, is_cut_off
@@ -32,25 +33,6 @@ _TURNS: Final = {
     8: Image.Transpose.ROTATE_90,
 }
 """What sets an image upright, by its orientation (Exif 3.0, tag 274)."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Thumbnail:
-    """An encoded thumbnail, and the size of its original in upright pixels.
-
-    `extension` is None where the format is the original's, so that its name can stay. The
-    original `carries_more` where bytes of another kind follow the image. `reason` is `damaged`
-    where not all of it could be shown, or its end or a checksum of its pixels is missing.
-    """
-
-    body: bytes
-    content_type: str
-    extension: str | None
-    width: int | None
-    height: int | None
-    pages: int | None = None
-    carries_more: bool
-    reason: Literal["damaged"] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,27 +71,28 @@ def make_thumbnail(file: BinaryIO, *, budget: Cost = BUDGET) -> Thumbnail:
     PNG where something is transparent. What is left of a damaged one is shown. Raises Undecodable
     with `damaged`, `too_expensive` or `unsupported`, and the size where a header tells it.
     """
-    facts = Facts()
+    findings = Findings()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            facts.carries_more = carries_more(file)
-            return _make(file, facts, budget)
+            findings.carries_more = carries_more(file)
+            return _make(file, findings, budget)
     except Undecodable as error:
         code = error.code
     except (MemoryError, Image.DecompressionBombError):
         code = "too_expensive"
     except Exception as error:  # Pillow lets nearly anything escape from a bad file
         code = "unsupported" if codecs.is_unknown(file, error) else "damaged"
-    width, height = facts.width, facts.height
+    width, height = findings.width, findings.height
     # PNG would be decoded for what may stand behind the pixels.
-    if facts.opened is not None and "exif" in facts.opened.info and _orientation(facts.opened) >= 5:
+    opened = findings.opened
+    if opened is not None and "exif" in opened.info and _orientation(opened) >= 5:
         width, height = height, width
-    raise Undecodable(code, width=width, height=height, carries_more=facts.carries_more)
+    raise Undecodable(code, Facts(width=width, height=height, carries_more=findings.carries_more))
 
 
-def _make(file: BinaryIO, facts: Facts, budget: Cost) -> Thumbnail:
-    decoded = _decode(file, facts, budget)
+def _make(file: BinaryIO, findings: Findings, budget: Cost) -> Thumbnail:
+    decoded = _decode(file, findings, budget)
     image = decoded.image
     profile = image.info.get("icc_profile")
     # Only now: PNG's may stand behind the pixels, TIFF's has been followed by then.
@@ -117,9 +100,9 @@ def _make(file: BinaryIO, facts: Facts, budget: Cost) -> Thumbnail:
     pixels = _placed(colours.plain(image), image, decoded.covered)
     if decoded.missing is not None:
         pixels = _without(pixels, decoded.missing, image.format)
-    assert facts.width is not None
-    assert facts.height is not None
-    width, height = facts.width, facts.height
+    assert findings.width is not None
+    assert findings.height is not None
+    width, height = findings.width, findings.height
     small = shrink(pixels, fitting(width, height), decoded.box or (0, 0, *pixels.size))
     original = image.format or ""
     small = colours.to_srgb(small, profile)
@@ -131,20 +114,18 @@ def _make(file: BinaryIO, facts: Facts, budget: Cost) -> Thumbnail:
         body=encode(small, kind),
         content_type=f"image/{kind.lower()}",
         extension=None if kind == original else {"JPEG": "jpg", "PNG": "png"}[kind],
-        width=width,
-        height=height,
-        carries_more=facts.carries_more,
-        reason="damaged" if facts.damaged else None,
+        facts=Facts(width=width, height=height, carries_more=findings.carries_more),
+        reason="damaged" if findings.damaged else None,
     )
 
 
-def _decode(file: BinaryIO, facts: Facts, budget: Cost) -> _Decoded:
+def _decode(file: BinaryIO, findings: Findings, budget: Cost) -> _Decoded:
     """Decode an image, or what is left of it. Raises Undecodable, or anything at all."""
     opened: list[tuple[Rectangle | None, tuple[int, int, int, int] | None]] = []
 
     def open_(view: BinaryIO) -> ImageFile.ImageFile:
-        image = codecs.open_image(view, facts, budget)
-        if _cost(image, facts, view).exceeds(budget):
+        image = codecs.open_image(view, findings, budget)
+        if _cost(image, findings, view).exceeds(budget):
             raise Undecodable("too_expensive")
         box = _prepare(image)
         opened.append((box, image.tile[0].extents if image.format == "GIF" else None))
@@ -161,14 +142,14 @@ def _decode(file: BinaryIO, facts: Facts, budget: Cost) -> _Decoded:
     except Exception as error:
         if codecs.is_unknown(file, error):
             raise
-        facts.damaged = True
-        rest = damage.decode_rest(file, facts, open_)
+        findings.damaged = True
+        rest = damage.decode_rest(file, findings, open_)
         image, missing = rest.image, rest.missing
-        facts.opened = image  # the other one may go
-    if image.format == "JPEG" and facts.jpeg_header is not None and _ends_grey(image):
-        facts.damaged |= jpeg.ends_early(file, facts.jpeg_header)
+        findings.opened = image  # the other one may go
+    if image.format == "JPEG" and findings.jpeg_header is not None and _ends_grey(image):
+        findings.damaged |= jpeg.ends_early(file, findings.jpeg_header)
     # What a decoder did not miss may be missing all the same: frames, or a PNG's last chunks.
-    facts.damaged |= is_cut_off(file) or (image.format == "PNG" and png.has_wrong_checksum(file))
+    findings.damaged |= is_cut_off(file) or (image.format == "PNG" and png.has_wrong_checksum(file))
     box, covered = opened[-1]
     return _Decoded(image=image, box=box, covered=covered, missing=missing)
 
@@ -186,13 +167,13 @@ def _ends_grey(image: Image.Image) -> bool:
     return all(value in damage.GREY for value in last.tobytes())
 
 
-def _cost(image: ImageFile.ImageFile, facts: Facts, file: BinaryIO) -> Cost:
-    if facts.jpeg_header is None or image.format != "JPEG":
+def _cost(image: ImageFile.ImageFile, findings: Findings, file: BinaryIO) -> Cost:
+    if findings.jpeg_header is None or image.format != "JPEG":
         return costs.of_image(image)
     width, height = drafted(*image.size)
     scale = min(image.width // width, image.height // height)
     return costs.of_jpeg(
-        facts.jpeg_header,
+        findings.jpeg_header,
         file.seek(0, os.SEEK_END),
         next((each for each in (8, 4, 2) if scale >= each), 1),
     )

@@ -18,8 +18,8 @@ from PIL import Image
 from pypdfium2.internal import get_bufreader  # type: ignore[import-untyped]  # it has no types
 
 from shared.errors import Undecodable
+from shared.facts import Facts, Thumbnail
 from worker.decoding.inside.encoding import encode_page
-from worker.decoding.inside.images import Thumbnail
 from worker.decoding.inside.shrinking import MAX_EDGE
 
 MAX_SCALE: Final = MAX_EDGE / 72
@@ -65,9 +65,8 @@ def make_thumbnail(file: BinaryIO) -> Thumbnail:
     except MemoryError:
         raise Undecodable("too_expensive") from None
     return Thumbnail(
-        body=body, content_type="image/jpeg", extension="jpg",
-        width=None, height=None, pages=pages, carries_more=False,
-    )  # fmt: skip
+        body=body, content_type="image/jpeg", extension="jpg", facts=Facts(pages=pages)
+    )
 
 
 @contextmanager
