@@ -11,7 +11,7 @@ from api.problems import Problem, bad_request
 from api.temp_urls.locations import Location, judge, locate
 from api.temp_urls.sources import Source, find_source
 from shared import content_types
-from shared.attachments import NewAttachment
+from shared.new_attachments import NewAttachment
 from shared.settings import Settings
 
 MAX_BULK = 100

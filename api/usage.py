@@ -11,8 +11,9 @@ from api.parts import Parts, admit
 from api.problems import ErrorObject, Problem, document_response, not_found, unsupported
 from api.queries import given, list_name, shortened, unknown_parameter
 from api.temp_urls.sources import Source
-from shared import attachments, copies, counting, quotas
-from shared.attachments import Attachment, NewAttachment
+from shared import copies, counting, new_attachments, quotas
+from shared.attachments import Attachment
+from shared.new_attachments import NewAttachment
 from shared.quotas import NotCounted, QuotaExceeded, Quotas, Usage
 from shared.tokens import Caller
 
@@ -41,7 +42,7 @@ async def create_within(
     usual = quotas_of(parts, caller)
     if usual is not None and _limits_bytes(usual, caller):
         new = [_promised(parts, *pair) for pair in zip(new, sources, strict=True)]
-    create: Callable[..., Awaitable[list[Attachment]]] = attachments.create
+    create: Callable[..., Awaitable[list[Attachment]]] = new_attachments.create
     if any(sources):  # the copies are recorded in the same transaction as the rows
         wanted = [None if source is None else source.wanted for source in sources]
         grace_s = parts.settings.publish_grace

@@ -14,10 +14,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from shared import attachments, quotas
-from shared.attachments import COLUMNS, Attachment, NewAttachment
+from shared import attachments, new_attachments, quotas
+from shared.attachments import COLUMNS, Attachment
 from shared.database import Connection
 from shared.lifecycle import COPY_ATTEMPTS, WakeUp
+from shared.new_attachments import NewAttachment
 from shared.quotas import Quotas
 
 # The next multiple of COPY_ATTEMPTS, which differs from the attempt of every earlier claim.
@@ -50,10 +51,10 @@ async def create(
     """Insert attachments and request the copies to their keys, in one transaction.
 
     `wanted` has one entry for each of `new`, None for no copy. `options` and errors are those of
-    `attachments.create`; `grace_s` is the same as in `ask`.
+    `new_attachments.create`; `grace_s` is the same as in `ask`.
     """
     async with connection.transaction():
-        rows = await attachments.create(connection, new, **options)
+        rows = await new_attachments.create(connection, new, **options)
         copied = [(row.id, each) for row, each in zip(rows, wanted, strict=True) if each]
         found = await connection.fetch(
             f"""

@@ -11,9 +11,9 @@ from PIL import Image
 
 from deploy.client.network_faults import why
 from deploy.doctor.examination import Examination, Probe, Verdict, failed, ok, warning
-from shared import attachments, probes, writing
-from shared.attachments import NewAttachment
+from shared import new_attachments, probes, writing
 from shared.database import Connection, DatabaseAway, DatabaseForbids
+from shared.new_attachments import NewAttachment
 from shared.signing import post_policy
 from shared.web_proxies import proxy_for
 
@@ -68,7 +68,7 @@ async def check_upload(examination: Examination) -> Verdict:
             refusal.mend if refusal else "read its own log",
         )
     [row] = await examination.database.run(
-        attachments.create,
+        new_attachments.create,
         [NewAttachment(name=probes.NAME)],
         organization_id=probes.ORGANIZATION,
         creator_id=None,

@@ -19,6 +19,7 @@ from shared import (
     due,
     lifecycle,
     lists,
+    new_attachments,
     older_objects,
     organizations,
     overview,
@@ -26,10 +27,11 @@ from shared import (
     sequence,
     tokens,
 )
-from shared.attachments import Attachment, NewAttachment
+from shared.attachments import Attachment
 from shared.database import SERVER_SETTINGS
 from shared.lifecycle import Claim, Outcome, WakeUp
 from shared.lists import Filter
+from shared.new_attachments import NewAttachment
 from shared.notifications import UploadEvent
 from shared.overview import Selection
 from shared.reasons import ReasonCode
@@ -51,8 +53,8 @@ UPLOADED, PROCESSING, READY, FAILED, DELETED = range(1, 6)
 SCANS = ("Seq Scan on attachments", "Seq Scan on tokens", "Seq Scan on dead_letters")
 
 MODULES: tuple[ModuleType, ...] = (
-    attachments, lists, copies, copy_claims, lifecycle, due, organizations, tokens,
-    dead_letters, older_objects, reconciliation, sequence, overview,
+    attachments, new_attachments, lists, copies, copy_claims, lifecycle, due, organizations,
+    tokens, dead_letters, older_objects, reconciliation, sequence, overview,
 )  # fmt: skip
 
 COMPOSED = {
@@ -221,8 +223,8 @@ Call = Callable[[Any], Awaitable[Any]]
 WANTED = copies.Wanted(bucket=BUCKET, key="k", etag="e", temp_url="t")
 
 CALLS: dict[str, tuple[Call, Callable[[Any], bool]]] = {
-    "attachments.create": (
-        lambda c: attachments.create(
+    "new_attachments.create": (
+        lambda c: new_attachments.create(
             c, [NewAttachment(name="a")] * 100, organization_id=USUAL, creator_id=None,
             bucket=BUCKET, policy_ttl_s=60, first_check_s=75,
         ),

@@ -13,12 +13,13 @@ import pytest_asyncio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from shared import attachments, lifecycle
-from shared.attachments import Attachment, NewAttachment
+from shared import attachments, lifecycle, new_attachments
+from shared.attachments import Attachment
 from shared.database import Connection
 from shared.due import SWEEP_WINDOW, Due, Duty, take_due
 from shared.facts import FACTS, Facts
 from shared.lifecycle import Claim, Outcome, Recorded, WakeUp
+from shared.new_attachments import NewAttachment
 from shared.notifications import UploadEvent
 from shared.states import EndState
 from tests.conftest import clone_database
@@ -52,7 +53,7 @@ class Table:
     async def create(self, name: str = "img.png", *, organization_id: int = 1) -> Attachment:
         """Insert a pending attachment."""
         async with self.pool.acquire() as connection:
-            (row,) = await attachments.create(
+            (row,) = await new_attachments.create(
                 connection, [NewAttachment(name=name)], organization_id=organization_id,
                 creator_id=None, bucket=BUCKET, policy_ttl_s=3600, first_check_s=75,
             )  # fmt: skip

@@ -9,9 +9,9 @@ from typing import Any
 import asyncpg
 import pytest
 
-from shared import attachments, copy_claims, counting, lifecycle, quotas
-from shared.attachments import NewAttachment
+from shared import copy_claims, counting, lifecycle, new_attachments, quotas
 from shared.database import Connection
+from shared.new_attachments import NewAttachment
 from shared.quotas import QuotaExceeded, Quotas
 from tests.commands import command
 from tests.conftest import StartService, StartWorker
@@ -141,7 +141,7 @@ async def test_parallel_creates_fill_a_quota_exactly(start_service: StartService
 
 
 async def insert(connection: Connection, organization_id: int) -> None:
-    await attachments.create(
+    await new_attachments.create(
         connection,
         [NewAttachment(name="a")],
         organization_id=organization_id,

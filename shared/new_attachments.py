@@ -1,0 +1,105 @@
+"""Create attachments: what a client says of new ones, and the statement that inserts them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from functools import cache
+from typing import Any
+
+import asyncpg
+
+from shared import keys
+from shared.attachments import Attachment
+from shared.database import Connection
+from shared.quotas import Quotas, translate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewAttachment:
+    """The attributes that a client sent for a new attachment, already checked.
+
+    The fields mean what they mean in `Attachment`.
+    """
+
+    name: str
+    attachable_type: str | None = None
+    attachable_id: int | None = None
+    attachment_type: str | None = None
+    message_id: str | None = None
+    external_id: str | None = None
+    content_type: str | None = None
+    size: int | None = None
+    limit_size: int | None = None
+    limit_types: Sequence[str] | None = None
+    promised_bytes: int | None = None
+
+
+GIVEN = tuple(each.name for each in fields(NewAttachment))
+
+
+@cache
+def _insert(count: int, *, held: bool) -> str:
+    """Build the statement that inserts `count` rows; all of them share $1 to $5.
+
+    If `held`, the first row checks the quotas; the last four parameters are for that.
+    """
+    width = 1 + len(GIVEN)
+    rows = []
+    for first in range(6, 6 + count * width, width):
+        given = ", ".join(f"${place}" for place in range(first, first + width))
+        rows.append(
+            "($1, $2, $3, date_trunc('second', now()) + $4 * interval '1 second',"
+            f" now() + $5 * interval '1 second', {given})"
+        )
+    if held:
+        end = 6 + count * width
+        more = ", ".join(f"${place}::bigint" for place in range(end, end + 4))
+        room = f"(SELECT hold_quota($1, {count}, {more}))"
+        rows[0] = rows[0].replace("$1", room, 1)
+    return (
+        "INSERT INTO attachments (organization_id, creator_id, bucket, policy_expires_at, due_at,"
+        f" file_name, {', '.join(GIVEN)}) VALUES {', '.join(rows)}"
+        " RETURNING id, created_at, policy_expires_at, due_at"
+    )
+
+
+async def create(
+    connection: Connection,
+    new: Sequence[NewAttachment],
+    *,
+    organization_id: int,
+    creator_id: int | None,
+    bucket: str,
+    policy_ttl_s: int,
+    first_check_s: float,
+    quotas: Quotas | None = None,
+) -> list[Attachment]:
+    """Insert up to 100 `pending` attachments in the order given, all or none.
+
+    `quotas` are the quotas of the settings; an organization's own quotas replace them. None checks
+    no quota. Raises QuotaExceeded, or NotCounted if the organization's usage is not counted yet;
+    nothing has changed then. Must not be repeated after success: it would insert more rows.
+    """
+    values: list[Any] = [organization_id, creator_id, bucket, float(policy_ttl_s), first_check_s]
+    given = [{name: getattr(item, name) for name in GIVEN} for item in new]
+    for item in given:
+        item["file_name"] = keys.safe_file_name(item["name"])
+        values += [item["file_name"], *(item[name] for name in GIVEN)]
+    if quotas is not None:
+        asked = sum(item.promised_bytes or 0 for item in new)
+        values += [asked, quotas.attachments, quotas.bytes, quotas.uploads_per_day]
+    try:
+        rows = await connection.fetch(_insert(len(new), held=quotas is not None), *values)
+    except asyncpg.PostgresError as error:
+        if (meant := translate(error)) is not None:
+            raise meant from None
+        raise
+    return [
+        Attachment(
+            organization_id=organization_id,
+            creator_id=creator_id,
+            bucket=bucket,
+            **dict(row.items()),
+            **item,
+        )
+        for row, item in zip(rows, given, strict=True)
+    ]
