@@ -1,6 +1,7 @@
-"""Is a stack's bucket its own, and are ids free in it? `attachments up` asks before it is up.
+"""Checks, before `attachments up` is ready, that the bucket is its own and that ids are free in it.
 
-It asks by itself, since `attachments reconcile` needs servers that would not run then.
+`attachments up` has its own check, because `attachments reconcile` needs servers that run only
+while `up` runs.
 """
 
 from typing import TYPE_CHECKING
@@ -18,17 +19,17 @@ if TYPE_CHECKING:
 
 
 async def check_bucket(settings: Settings, *, mend: bool) -> None:
-    """See that the bucket is ours and ids are free in it; with `mend`, bring that about.
+    """Check that the bucket is ours and that ids are free in it; with `mend`, repair both.
 
-    Raises StartFailed if it is not so. Where it cannot be told, the API goes on to check; where
-    database and store answered and it is still undecided, that is said.
+    Raises StartFailed if one of them is not true. If the database or the store does not answer, the
+    check is left to the API. If both answer but do not decide it, a note is printed.
     """
     from shared.database import open_database
     from shared.store_client import open_storage
 
     async with open_database(settings) as database, open_storage(settings) as storage:
         try:
-            if mend:  # before the bucket is taken over, so that no id in it is given anew
+            if mend:  # must come before the bucket is taken over, so that no id is assigned twice
                 await _check_ids(database, storage, mend=True)
             await _check_owner(database, storage, mend=mend)
             await _check_ids(database, storage, mend=mend)

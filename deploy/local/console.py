@@ -1,4 +1,4 @@
-"""One stream of lines from many processes, each with its process's name in front."""
+"""Writes the lines of several processes to standard output, each after its process's name."""
 
 import os
 import queue
@@ -15,9 +15,9 @@ FLUSH_S = 1.0
 
 
 class Console:
-    """Writes to standard output from a thread of its own, so that nothing ever waits for a reader.
+    """Writes to standard output in a thread of its own, so that no process waits for the reader.
 
-    Of a reader who has gone, or does not read, the lines beyond 10,000 are dropped.
+    If the reader is gone or does not read, lines are dropped when 10,000 are waiting.
     """
 
     def __init__(self) -> None:
@@ -31,7 +31,7 @@ class Console:
         self._put(name, line.decode(errors="backslashreplace").expandtabs())
 
     def tell(self, text: str) -> None:
-        """Write lines of our own."""
+        """Write lines of `attachments up` itself."""
         for line in text.splitlines():
             self._put("up", line)
 
@@ -39,18 +39,19 @@ class Console:
         prefix = f"{name:<{WIDTH}} |"
         if self._coloured:
             prefix = f"\x1b[{COLOURS.get(name, 0)}m{prefix}\x1b[0m"
-        # Callers of the API choose parts of the text: it must not command the terminal.
+        # Clients of the API choose parts of the text: it must not control the terminal.
         with suppress(queue.Full):
             self._waiting.put_nowait(f"{prefix} {escape(line)}\n".encode())
 
     def close(self) -> None:
-        """Write what waits, unless the reader takes longer than a second."""
+        """Write the waiting lines, but give up after a second."""
         with suppress(queue.Full):
             self._waiting.put_nowait(None)
             self._thread.join(FLUSH_S)
 
     def _write(self) -> None:
-        # The descriptor, not sys.stdout: a lock held there at the end of Python would be fatal.
+        # Uses the descriptor and not sys.stdout: if this thread held the lock of sys.stdout when
+        # Python ends, the interpreter would abort.
         with suppress(OSError):
             while (line := self._waiting.get()) is not None:
                 while line:

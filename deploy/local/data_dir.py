@@ -1,4 +1,4 @@
-"""The directory of a stack on one machine: who uses it, and what stays the same over restarts."""
+"""The data directory of a local stack: its lock, and the secrets and ports kept over restarts."""
 
 import fcntl
 import json
@@ -20,7 +20,7 @@ READY = "ready.json"
 
 @dataclass(kw_only=True)
 class Kept:
-    """The secrets and ports that a stack was started with first."""
+    """The secrets and ports of a stack, made at its first start."""
 
     postgres_password: str = field(default_factory=secrets.token_hex, repr=False)
     valkey_password: str = field(default_factory=secrets.token_hex, repr=False)
@@ -33,9 +33,9 @@ class Kept:
 
 
 def read_kept(directory: Path) -> Kept:
-    """Read what a data directory keeps, or make it up.
+    """Read the secrets and ports of a data directory, or make new ones if there are none.
 
-    Raises StartFailed if it is damaged, OSError if it cannot be read or is another user's.
+    Raises StartFailed if the file is damaged, OSError if it cannot be read or is another user's.
     """
     try:
         return Kept(**json.loads(read_private(directory / KEPT)))
@@ -48,14 +48,14 @@ def read_kept(directory: Path) -> Kept:
 
 
 def write_kept(directory: Path, kept: Kept) -> None:
-    """Write what a data directory keeps."""
+    """Write the secrets and ports of a data directory. Raises OSError."""
     write_private(directory / KEPT, json.dumps(asdict(kept), indent=2))
 
 
 @contextmanager
 def held(directory: Path) -> Iterator[None]:
-    """Make the directory, and hold it for this process alone. Raises StartFailed, OSError."""
-    # Root's PostgreSQL runs as another user, who has to pass through.
+    """Make the directory if needed, and lock it for this process. Raises StartFailed, OSError."""
+    # For root, PostgreSQL runs as another user, who must be able to enter the directory.
     mode = 0o711 if os.geteuid() == 0 else 0o700
     directory.mkdir(parents=True, exist_ok=True, mode=mode)
     _shut(directory)
@@ -68,9 +68,9 @@ def held(directory: Path) -> Iterator[None]:
 
 
 def _shut(directory: Path) -> None:
-    """See that no other user may write in a directory, or left anything in it. Raises StartFailed.
+    """Remove other users' right to write in a directory. Raises StartFailed if they left files.
 
-    Else that user could choose the keys of the stack, or put a folder in the place of its data.
+    Otherwise such a user could choose the keys of the stack, or replace its data by a folder.
     """
     found = directory.stat()
     if found.st_uid != os.geteuid():
@@ -84,10 +84,10 @@ def _shut(directory: Path) -> None:
 
 
 def local_environment(directory: Path) -> dict[str, str] | None:
-    """Give the settings and credentials of the stack that was started in a data directory.
+    """Return the settings and credentials of the stack that was started in a data directory.
 
-    With them come ATTACHMENTS_TOKEN and ATTACHMENTS_ORGANIZATION_ID, for clients. None if there
-    was none, or it belongs to another user.
+    ATTACHMENTS_TOKEN and ATTACHMENTS_ORGANIZATION_ID for clients are included. None if no stack was
+    started there, or the file is another user's.
     """
     try:
         found = json.loads(read_private(directory / ENVIRONMENT))

@@ -1,4 +1,4 @@
-"""What a stack on one machine will be: which servers are ours, and the settings of API and worker.
+"""Plans a local stack: which servers to run, and the settings of API and worker.
 
 Nothing is started or opened here; `stack` does that.
 """
@@ -22,21 +22,21 @@ PORTS = ("postgres", "valkey", *PORT_NAMES, *METRICS_PORTS.values())
 
 @dataclass(kw_only=True)
 class Servers:
-    """The embedded servers; None in the place of one that runs elsewhere."""
+    """The embedded servers; None for a server that runs elsewhere."""
 
     postgres: EmbeddedPostgres | None = None
     valkey: EmbeddedValkey | None = None
     seaweedfs: EmbeddedSeaweedFS | None = None
 
     def all(self) -> list[Server]:
-        """Return those that there are."""
+        """Return the servers that run here."""
         return [each for each in (self.postgres, self.valkey, self.seaweedfs) if each is not None]
 
 
 def plan_servers(
     directory: Path, kept: Kept, operator: Mapping[str, str], webhook: Webhook
 ) -> Servers:
-    """Say which servers the operator's settings leave to us."""
+    """Make the servers that the operator's settings do not name; nothing is started."""
     logs = directory / "logs"
     servers = Servers()
     if not operator.get("ATTACHMENTS_DATABASE_URL"):
@@ -62,7 +62,11 @@ def plan_servers(
 def plan_environment(
     kept: Kept, servers: Servers, operator: Mapping[str, str], own: Mapping[str, str]
 ) -> dict[str, str]:
-    """Give the whole environment of API and worker: the operator's settings win over ours."""
+    """Return the whole environment of API and worker.
+
+    `own` (from the command line) wins over `operator` (the environment), which wins over our
+    values.
+    """
     planned = {
         "ATTACHMENTS_FILES_SECRET": kept.files_secret,
         "ATTACHMENTS_EVENTS_TOKENS": kept.events_token,
@@ -76,7 +80,8 @@ def plan_environment(
         planned["ATTACHMENTS_S3_BUCKET"] = servers.seaweedfs.bucket
         planned["ATTACHMENTS_S3_ENDPOINT_URL"] = servers.seaweedfs.url
         planned["ATTACHMENTS_S3_REGION"] = servers.seaweedfs.region
-        # The operator's keys and profiles are for other stores. Authorities are also for SNS.
+        # The operator's keys and profiles are for other stores, so they are dropped. AWS_CA_BUNDLE
+        # stays, because its certificate authorities are needed for SNS too.
         given = {
             name: value
             for name, value in given.items()
@@ -94,15 +99,15 @@ def plan_environment(
 
 
 def check_settings(own: Mapping[str, str]) -> None:
-    """Check what the operator has set, before anything is made of it.
+    """Check the operator's settings, before they are used.
 
-    Empty settings are taken for none. `own` are settings from the command line, which win.
-    Raises SettingsError with every fault.
+    Empty variables are removed from the environment. `own` are settings from the command line,
+    which win. Raises SettingsError with all faults.
     """
     for name in [name for name, value in os.environ.items() if not value]:
         if name.startswith(PREFIX):
             del os.environ[name]
-    # What we set ourselves where the operator does not.
+    # Placeholders for the settings that `plan_environment` sets if the operator does not.
     ours = {"DATABASE_URL": "postgresql://", "BROKER_URL": "redis://", "FILES_SECRET": "x" * 16}
     if f"{PREFIX}S3_ENDPOINT_URL" not in os.environ:
         ours["S3_BUCKET"] = "attachments"

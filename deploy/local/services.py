@@ -1,4 +1,4 @@
-"""The processes of ours as parts of a stack, and how to tell that each of them works."""
+"""Our own processes (API, worker, consumer) as parts of a stack, and checks that they work."""
 
 import sys
 from collections.abc import Awaitable, Callable, Mapping
@@ -19,9 +19,9 @@ Check = Callable[[], Awaitable[bool]]
 
 @dataclass(kw_only=True)
 class Service:
-    """A process of ours. At first it must be `ready`; started again it must only be `alive`:
+    """One of our processes. The first start waits for `ready`, a restart only for `alive`.
 
-    what it needs may be away by then, and it waits for that better than we do.
+    At a restart PostgreSQL or the broker may be down, and the process waits for them itself.
     """
 
     name: str
@@ -33,10 +33,11 @@ class Service:
     child: Child | None = None
 
     async def start(self) -> None:
-        """Run the process and wait for it. Raises StartFailed."""
+        """Run the process and wait until its check succeeds. Raises StartFailed after START_S."""
         program = Program(
             name=self.name,
-            # -P: the data directory has folders with the names of packages
+            # -P: do not import from the working directory, the data directory. It has folders with
+            # the names of packages.
             argv=(sys.executable, "-P", "-m", *COMMANDS[self.name]),
             env=self.env,
             cwd=self.directory,
@@ -45,13 +46,13 @@ class Service:
         self.child = await start(program, self.alive if self.child else self.ready, START_S)
 
     async def stop(self, grace_s: float) -> None:
-        """Stop the process, and kill it if that takes longer."""
+        """Stop the process, and kill it after `grace_s` seconds."""
         if self.child is not None:
             await self.child.stop(grace_s)
 
 
 async def answers(url: str) -> bool:
-    """Whether a GET is answered with 200."""
+    """Return whether a GET is answered with 200 within 2 s."""
     try:
         timeout = aiohttp.ClientTimeout(total=2)
         async with aiohttp.ClientSession(timeout=timeout) as session, session.get(url) as answer:
@@ -61,7 +62,7 @@ async def answers(url: str) -> bool:
 
 
 async def is_consumed(broker_url: str) -> bool:
-    """Whether a worker waits at the broker; taken for granted where the broker does not tell."""
+    """Return whether a worker waits at the broker; True if the broker forbids CLIENT LIST."""
     try:
         async with redis.asyncio.from_url(broker_url, socket_timeout=2) as client:
             return any(each.get("cmd") == "brpop" for each in await client.client_list())
@@ -72,7 +73,7 @@ async def is_consumed(broker_url: str) -> bool:
 
 
 async def is_reachable(broker_url: str) -> bool:
-    """Whether the broker answers us."""
+    """Return whether the broker answers a PING."""
     try:
         async with redis.asyncio.from_url(broker_url, socket_timeout=2) as client:
             return bool(await client.ping())
@@ -81,5 +82,5 @@ async def is_reachable(broker_url: str) -> bool:
 
 
 async def always() -> bool:
-    """Ask for nothing more than that the process runs."""
+    """Return True: for a process that need only run."""
     return True

@@ -1,6 +1,6 @@
-"""A stack on one machine: its parts, and the order in which they start and stop.
+"""A local stack: its parts, and the order in which they start and stop.
 
-What takes long to import, and only the start needs, is imported while the servers are starting.
+Modules that take long to import and are needed only at the start are imported while servers start.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ from shared.settings import Settings, load_settings, split_words
 from shared.signing import Credentials
 
 ORGANIZATION_ID = 1
-SERVICES_STOP_S = 7.0  # a worker lets uploads in flight end for 6 s
+SERVICES_STOP_S = 7.0  # a worker waits 6 s for uploads in progress
 SERVERS_STOP_S = 2.0
 RETRY_S = 0.1
 ELSEWHERE_S = 10.0
@@ -56,21 +56,21 @@ class Stack:
 
     @property
     def parts(self) -> list[Part]:
-        """All processes."""
+        """Return all processes, servers first."""
         return [*self.servers.all(), *self.services]
 
     @property
     def services(self) -> list[Service]:
-        """The processes of ours."""
+        """Return our own processes."""
         return [self.api, self.worker, *([] if self.consume is None else [self.consume])]
 
     async def start(self) -> None:
-        """Start everything, side by side as far as it goes; returns when all of it answers.
+        """Start all parts, in parallel where possible; return when all of them answer.
 
-        Raises StartFailed. Some of it may run then.
+        Raises StartFailed; some parts may be running then, so call `stop`.
         """
         servers = together(self._start_worker(), self._start_store())
-        if self.mend:  # first, since the API does not start before it is mended
+        if self.mend:  # first, because the API refuses to start with a wrong bucket or taken ids
             await servers
             await check_bucket(self.settings, mend=True)
             await self.api.start()
@@ -95,7 +95,7 @@ class Stack:
         loading = asyncio.create_task(asyncio.to_thread(import_module, "shared.schema"))
         if self.servers.postgres is not None:
             await self.servers.postgres.start()
-        # Words of the address that are ignored are logged by the API.
+        # Level error: the API logs a warning for ignored words of the address, once is enough.
         configure_logging("error", self.settings.log_format)
         connector = Connector(self.settings.database_url.get_secret_value())
         await _until_connected(connector)
@@ -130,18 +130,18 @@ class Stack:
                 ) from error
 
     async def stop(self) -> None:
-        """Stop everything: first what uses the servers, then these. Takes no longer than 10 s."""
+        """Stop all parts: first our own processes, then the servers. It takes at most 10 s."""
         await asyncio.gather(*(each.stop(SERVICES_STOP_S) for each in self.services))
         await asyncio.gather(*(each.stop(SERVERS_STOP_S) for each in self.servers.all()))
 
     def kill(self) -> None:
-        """Kill everything at once."""
+        """Kill all parts at once."""
         for part in self.parts:
             if part.child is not None:
                 part.child.kill()
 
     def document(self) -> dict[str, Any]:
-        """Tell clients and tests all that they need: the content of the ready file."""
+        """Return the content of the ready file: everything that clients and tests need."""
         assert self.credentials is not None
         settings = self.settings
         return {
@@ -172,11 +172,11 @@ def build_stack(
     *,
     mend: bool = False,
 ) -> Stack:
-    """Put a stack together from what its directory keeps and the environment of this process.
+    """Make a stack from the data directory's secrets and ports and this process's environment.
 
-    That environment becomes the one of API and worker. `own` are settings from the command line,
-    which win. `mend` raises the sequence of ids if the store holds greater ones. Raises
-    SettingsError.
+    The environment of this process is replaced by that of API and worker. `own` are settings from
+    the command line, which win. With `mend` the start raises the sequence of ids if the store holds
+    higher ones. Raises SettingsError.
     """
     operator = dict(os.environ)
     host = operator.get("ATTACHMENTS_API_HOST") or HOST
@@ -187,7 +187,7 @@ def build_stack(
     servers = plan_servers(directory, kept, operator, webhook)
     listen = {"ATTACHMENTS_API_HOST": host, "ATTACHMENTS_API_PORT": str(port)}
     if not operator.get("ATTACHMENTS_HOSTS"):
-        # The address that `up` prints makes links also where the API listens everywhere.
+        # So links work at the address that `up` prints, even if the API listens on all interfaces.
         local = (f"{name}:{port}" for name in ("127.0.0.1", "localhost", "[::1]"))
         listen["ATTACHMENTS_HOSTS"] = ",".join(local)
     environment = plan_environment(kept, servers, operator, {**listen, **own})
@@ -201,7 +201,7 @@ def build_stack(
         return Service(name=name, env=env, directory=directory, say=say, ready=ready, alive=alive)
 
     broker_url = settings.broker_url.get_secret_value()
-    # The operator's own keys to the queue, also where the store is ours.
+    # The consumer gets the operator's own AWS keys for the queue, even if the store is embedded.
     keys = {name: value for name, value in operator.items() if name.startswith("AWS_") and value}
     return Stack(
         servers=servers,
@@ -211,7 +211,7 @@ def build_stack(
             alive=lambda: answers(f"{api_url}/health/live"),
         ),
         worker=service("worker", ready=lambda: is_consumed(broker_url), alive=always),
-        # Its queue may be away, which is no reason not to be up.
+        # No check: an unreachable queue must not keep the stack from starting.
         consume=service("consume", always, always, **keys) if settings.sqs_queue_url else None,
         settings=settings,
         api_url=api_url,
@@ -239,7 +239,7 @@ def _migrate(settings: Settings) -> None:
 
 
 async def _until_connected(connector: Connector) -> None:
-    """Wait until the database takes a connection. Raises StartFailed with the last cause."""
+    """Wait until the database accepts a connection. Raises StartFailed with the last cause."""
     deadline = time.monotonic() + ELSEWHERE_S
     while True:
         try:

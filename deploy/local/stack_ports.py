@@ -1,4 +1,4 @@
-"""The ports of `attachments up`: those of last time where they are free, and a word where not."""
+"""The ports of `attachments up`: those of the last run if they are free, else others and a note."""
 
 import os
 import socket
@@ -14,7 +14,7 @@ USUAL_PORT = 8000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChosenPorts:
-    """Ports by name, `api` among them, and a line for each that is not the expected one."""
+    """Ports by name, including `api`, and a line for each port that is not the expected one."""
 
     ports: dict[str, int]
     notes: list[str]
@@ -23,8 +23,8 @@ class ChosenPorts:
 def choose(port: int | None, last: Mapping[str, int]) -> ChosenPorts:
     """Choose the ports of a run.
 
-    `port` is what the command line asks for the API; None means the one of last time, 8000, or any
-    that is free; 0 means any. Raises StartFailed if a port that the operator named is taken.
+    `port` is the API's port from the command line. None means the last run's port, else 8000, else
+    any free one; 0 means any free one. Raises StartFailed if a port that the operator set is taken.
     """
     from deploy.local.plan import METRICS_PORTS, PORTS
 
@@ -48,7 +48,7 @@ def choose(port: int | None, last: Mapping[str, int]) -> ChosenPorts:
 
 
 def _choose_api_port(port: int | None, last: int) -> tuple[int, str | None]:
-    """Choose the API's port; with a line about it unless it is the usual one, or was asked for."""
+    """Choose the API's port; return a line about it unless it is 8000 or was asked for."""
     asked = port if port is not None else _given("ATTACHMENTS_API_PORT")
     if asked:
         if fault := api_fault_of(asked):
@@ -72,20 +72,21 @@ def _choose_api_port(port: int | None, last: int) -> tuple[int, str | None]:
 
 
 def _given(name: str) -> int | None:
-    """Give the port that the operator set; None if none is set."""
+    """Return the port in an environment variable; None if it is not set."""
     given = os.environ.get(name, "")
     return int(given) if given.isdecimal() else None
 
 
 def api_fault_of(port: int) -> str | None:
-    """Say why a port of the API's address cannot be listened on; None if it can."""
+    """Return why the API's address cannot be listened on at a port; None if it can."""
     return _fault_at(os.environ.get("ATTACHMENTS_API_HOST") or HOST, port)
 
 
 def _fault_at(host: str, port: int) -> str | None:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        socket.getaddrinfo(host, port, family)  # create_server tells its errors as other ones
+        # Called first, because create_server would raise its errors as other ones.
+        socket.getaddrinfo(host, port, family)
         listening = listen_everywhere(host, port)
         (listening or socket.create_server((host, port), family=family)).close()
     except (OSError, UnicodeError) as error:

@@ -1,4 +1,4 @@
-"""`attachments up`: the whole service on one machine, in the foreground, from nothing."""
+"""`attachments up`: runs the whole service on one machine, in the foreground, with no setup."""
 
 import asyncio
 import json
@@ -40,11 +40,11 @@ try: curl -H 'X-Auth-Token: {token}' -H 'X-Organization-Id: {organization_id}' {
 def run_up(
     data_dir: Path, port: int | None, ready_file: Path | None, decoders: int | None, *, mend: bool
 ) -> int:
-    """Run a stack until it is told to stop; returns the exit status.
+    """Run a stack until a signal stops it; return the exit status.
 
-    `port` None means the one of last time, 8000, or any that is free; 0 means any. What the
-    operator can mend is told in a line on standard error. `mend` raises the sequence of ids where
-    the database was lost. Raises SettingsError.
+    `port` None means the last run's port, else 8000, else any free one; 0 means any free one. A
+    fault that the operator can repair is printed in a line on standard error. `mend` raises the
+    sequence of ids after rows were lost. Raises SettingsError.
     """
     try:
         data_dir = data_dir.resolve()
@@ -61,9 +61,9 @@ def run_up(
 async def up(
     data_dir: Path, port: int | None, ready_file: Path | None, decoders: int | None, *, mend: bool
 ) -> int:
-    """Run a stack in a data directory that is ours alone, until SIGINT, SIGTERM or SIGHUP.
+    """Run a stack in a locked data directory until SIGINT, SIGTERM or SIGHUP; return 0.
 
-    Takes over this process, its signals and its environment. Raises StartFailed, SettingsError,
+    It replaces this process's signal handlers and environment. Raises StartFailed, SettingsError,
     OSError.
     """
     from deploy.local.console import Console
@@ -95,7 +95,7 @@ async def up(
                 supervisor.watch(part)
             seconds = time.monotonic() - began
             console.tell(READY_TEXT.format(**stack.document(), seconds=seconds))
-            console.tell("\n".join(notes))  # again: the first ones have scrolled away
+            console.tell("\n".join(notes))  # repeated, because the first ones have scrolled away
             await stopping.wait()
             return 0
         finally:
@@ -110,7 +110,7 @@ async def up(
 
 
 async def _started(stack: "Stack", stopping: asyncio.Event) -> bool:
-    """Start a stack; whether that came to its end before we were told to stop."""
+    """Start a stack, but cancel it when `stopping` is set; return whether it has started."""
     start = asyncio.create_task(stack.start())
     stop = asyncio.create_task(stopping.wait())
     try:
@@ -125,7 +125,7 @@ async def _started(stack: "Stack", stopping: asyncio.Event) -> bool:
 
 
 def _on_signals(action: Callable[[], None]) -> None:
-    """Have SIGINT, SIGTERM and SIGHUP do something; not the last where `nohup` has us ignore it."""
+    """Call `action` at SIGINT, SIGTERM and SIGHUP; not at SIGHUP if `nohup` has it ignored."""
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
@@ -133,7 +133,7 @@ def _on_signals(action: Callable[[], None]) -> None:
 
 
 def _forget(ready_files: list[Path]) -> None:
-    """Remove ready files of an earlier run, and see that they can be written later."""
+    """Remove ready files of an earlier run, and check that they can be written later."""
     for path in ready_files:
         if path.is_symlink() or (path.exists() and not path.is_file()):
             raise StartFailed(f"{path} is not a regular file")
@@ -144,7 +144,7 @@ def _forget(ready_files: list[Path]) -> None:
 
 
 def _check_settings(own: dict[str, str]) -> None:
-    """Check all settings, and that the API's address is one of this machine's."""
+    """Check all settings, and that the API's address belongs to this machine."""
     from deploy.local.plan import check_settings
 
     faults = []
@@ -159,7 +159,7 @@ def _check_settings(own: dict[str, str]) -> None:
 
 
 def _keep(data_dir: Path, port: int | None) -> tuple[Kept, list[str]]:
-    """Read what the data directory keeps, and choose this run's ports; with what to say of them."""
+    """Read the data directory's secrets, choose this run's ports, and return notes about them."""
     kept = read_kept(data_dir)
     chosen = choose(port, kept.ports)
     kept.ports = chosen.ports
@@ -182,12 +182,12 @@ def _build(
 
 
 def _write_environment(data_dir: Path, stack: "Stack") -> None:
-    """Leave other commands the settings that this stack runs with."""
+    """Write the settings of this stack to a file, for other commands in this directory."""
     settings = {
         name: value
         for name, value in stack.api.env.items()
         if name.startswith(("ATTACHMENTS_", "AWS_"))
-        # a port of its own for each process of the stack; another process must not take one
+        # Each process of the stack has its own metrics port, which other commands must not use.
         and name != "ATTACHMENTS_METRICS_PORT"
     }
     client = {

@@ -1,9 +1,10 @@
-"""Become another program that cannot outlive its parent.
+"""Execute a program that cannot outlive its parent process.
 
     python -I -S launch.py PARENT SIGNAL UID GID PROGRAM ARGUMENT…
 
-A program of its own, because the kernel forgets the tie when a process changes its user, and
-because code between fork and exec may hang in a process that has threads.
+This is a separate program for two reasons. The kernel clears the parent-death signal when a process
+changes its user, so it must be set after that. And code between fork and exec may hang (deadlock)
+in a process that has threads.
 """
 
 import ctypes
@@ -14,9 +15,9 @@ PR_SET_PDEATHSIG = 1
 
 
 def main(arguments: list[str]) -> None:
-    """Change to UID and GID unless they are -1, have SIGNAL sent when PARENT ends, run PROGRAM."""
+    """Change to UID and GID (unless -1), have SIGNAL sent when PARENT ends, execute PROGRAM."""
     parent, number, uid, gid = map(int, arguments[:4])
-    # Files are ours alone, and so are Unix sockets: to connect to one takes the right to write.
+    # Only the owner may use files, and Unix sockets too: connecting needs the right to write.
     os.umask(0o077)
     if uid != -1:
         os.setgroups([])

@@ -1,4 +1,4 @@
-"""Child processes: started so that they cannot outlive us, watched, started again, stopped."""
+"""Child processes: they cannot outlive this process; they are watched, restarted and stopped."""
 
 import asyncio
 import os
@@ -21,24 +21,26 @@ WATCH_S = 0.1
 FIRST_PAUSE_S = 0.2
 LONGEST_PAUSE_S = 5.0
 SETTLED_S = 30.0
-"""A process that ran this long had started well: its next restart is prompt again."""
+"""After a run of this many seconds the pause before the next restart is FIRST_PAUSE_S again."""
+
 MAX_LINE_BYTES = 64 * 1024
 
 Say = Callable[[str, bytes], None]
-"""Takes the name of a process and a line that it wrote."""
+"""A function that gets the name of a process and a line that it wrote."""
 
 
 class StartFailed(AttachmentsError):
-    """Something could not be started; the message tells the operator what, and what to do."""
+    """A part could not be started; the message names it and what the operator can do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Program:
-    """What to run, and how.
+    """A program to run.
 
-    The output goes to the file `log`, or line by line to `say`; the input comes from the file
-    `stdin`, or there is none. `prefix` is a command that runs
-    the rest of its arguments. `user` is a pair of ids to change to, for which we must be root.
+    Its output goes to the file `log`, or line by line to `say`. Its input comes from the file
+    `stdin`, or is empty. `prefix` is a command that executes its further arguments. `user` is a
+    pair of uid and gid to change to, which only root can do. `stop_signal` asks it to stop;
+    `orphan_signal` is sent by the kernel when this process ends (Linux).
     """
 
     name: str
@@ -55,9 +57,10 @@ class Program:
 
 
 class Child:
-    """A running program, in a process group of its own; bound to no event loop.
+    """A running program in a process group of its own; not bound to an event loop.
 
-    Must be made in the main thread: to the kernel, the parent is the thread.
+    It must be made in the main thread: the kernel sends the parent-death signal when the thread
+    that made the child ends (prctl(2), PR_SET_PDEATHSIG).
     """
 
     def __init__(self, program: Program) -> None:
@@ -78,7 +81,7 @@ class Child:
 
     @property
     def status(self) -> int | None:
-        """How the program ended: its exit status, or minus a signal's number; None before."""
+        """Return the exit status, or minus a signal's number; None while the program runs."""
         return self._process.poll()
 
     def _read(self) -> None:
@@ -89,13 +92,13 @@ class Child:
                     self.program.say(self.program.name, line.rstrip(b"\n"))
 
     async def wait(self, poll_s: float = POLL_S) -> int:
-        """Wait until the program has ended; returns its status."""
+        """Wait until the program has ended, and return its status."""
         while (status := self.status) is None:  # noqa: ASYNC110 - no loop is told of it
             await asyncio.sleep(poll_s)
         return status
 
     async def stop(self, grace_s: float) -> None:
-        """Ask the program to stop, and kill its whole group after `grace_s` seconds."""
+        """Send the program its stop signal, and kill its whole group after `grace_s` seconds."""
         if self.status is None:
             self._process.send_signal(self.program.stop_signal)
             with suppress(TimeoutError):
@@ -103,7 +106,7 @@ class Child:
         self.kill()
 
     def kill(self) -> None:
-        """Kill the program and what it left of its group, and wait for its end."""
+        """Kill the program and the rest of its group, and wait until the program has ended."""
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
         self._process.kill()
@@ -130,9 +133,10 @@ def _output(program: Program) -> Iterator[int]:
 
 
 async def start(program: Program, ready: Callable[[], Awaitable[bool]], within_s: float) -> Child:
-    """Run a program and wait until `ready` says so; kills it again when that does not come.
+    """Run a program, wait until `ready` returns True, and return the child.
 
-    Raises StartFailed if it ends before, or is not ready in time.
+    Raises StartFailed if the program ends before, or is not ready within `within_s` seconds. The
+    program is killed in both cases, and also if this call is cancelled.
     """
     deadline = time.monotonic() + within_s
     child = Child(program)
@@ -158,23 +162,23 @@ def _last_words(program: Program) -> str:
 
 
 class Part(Protocol):
-    """One of the processes that are kept running. `start` may be called again after an end."""
+    """A process that is kept running. `start` may be called again after the process has ended."""
 
     @property
     def name(self) -> str:
-        """The process's name."""
+        """Return the process's name."""
 
     child: Child | None
 
     async def start(self) -> None:
-        """Run it and wait until it answers. Raises StartFailed."""
+        """Run the process and wait until it answers. Raises StartFailed."""
 
     async def stop(self, grace_s: float) -> None:
-        """Stop it; does nothing if it does not run."""
+        """Stop the process; do nothing if it does not run."""
 
 
 class Supervisor:
-    """Keeps parts running once they have been started."""
+    """Restarts parts that end after they were started."""
 
     def __init__(self, report: Callable[[str], None], restarted: Callable[[], None]) -> None:
         self._report = report
@@ -182,11 +186,11 @@ class Supervisor:
         self._watches: list[asyncio.Task[None]] = []
 
     def watch(self, part: Part) -> None:
-        """From now on start a part again whenever it ends, sooner or later after 0.2 to 5 s."""
+        """From now on restart a part whenever it ends, after a pause of 0.2 to 5 s."""
         self._watches.append(asyncio.create_task(self._watch(part), name=f"watch {part.name}"))
 
     async def release(self) -> None:
-        """Stop watching: from now on ends are meant."""
+        """Stop watching all parts, so that they can be stopped without a restart."""
         for watch in self._watches:
             watch.cancel()
         await asyncio.gather(*self._watches, return_exceptions=True)
@@ -197,7 +201,7 @@ class Supervisor:
             assert part.child is not None
             since = time.monotonic()
             status = await part.child.wait(WATCH_S)
-            part.child.kill()  # what it left of its group
+            part.child.kill()  # kills the rest of its process group
             if time.monotonic() - since > SETTLED_S:
                 pause_s = FIRST_PAUSE_S
             self._report(f"{part.name} ended ({_ending(status)}); starting it again")
@@ -219,7 +223,7 @@ def _ending(status: int) -> str:
 
 
 async def together(*work: Awaitable[None]) -> None:
-    """Wait for all; at the first failure cancel the others, and raise it."""
+    """Wait for all awaitables; at the first exception cancel the others and raise it."""
     tasks = [asyncio.ensure_future(each) for each in work]
     try:
         await asyncio.gather(*tasks)
