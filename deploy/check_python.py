@@ -1,9 +1,9 @@
-"""Tell whether a Python can run the service: prints its version, else says in a line why not.
+"""Check whether a Python can run the service: print its version, or exit with the reason.
 
     PYTHON check_python.py [.venv]
 
-With `.venv` it is the Python of an environment, which needs pip and no tools to make another one.
-The Makefile runs it with whatever Python there is, so it is written as all of them read it.
+With `.venv` it is the Python of a virtual environment, which needs pip but not venv and ensurepip.
+The Makefile runs this file with any Python it finds, so the syntax must be valid for old versions.
 """
 
 import sys
@@ -26,7 +26,7 @@ else:
     for module in needed:
         try:
             __import__(module)
-        except Exception:  # in whatever way it is missing or broken
+        except Exception:  # a broken module may raise any exception
             fault = fault or "lacks the module " + module
 
 if fault:

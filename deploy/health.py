@@ -1,6 +1,6 @@
 """The health check of an API in its container: `attachments health`, or `python -m deploy.health`.
 
-It imports little, since it runs every few seconds.
+It imports few modules, because it runs every few seconds.
 """
 
 import http.client
@@ -14,8 +14,9 @@ TIMEOUT_S = 4.0
 
 
 def ask(question: str = "live") -> str | None:
-    """Ask the API of the settings whether it is `live` or `ready`; returns what is amiss."""
-    given = {name.upper(): value for name, value in os.environ.items()}  # as settings are read
+    """Ask the configured API whether it is `live` or `ready`; return the fault, or None."""
+    # The settings ignore the case of variables' names too.
+    given = {name.upper(): value for name, value in os.environ.items()}
     host = given.get("ATTACHMENTS_API_HOST") or "127.0.0.1"
     port = given.get("ATTACHMENTS_API_PORT") or "8000"
     if is_everywhere(host):
@@ -30,8 +31,8 @@ def ask(question: str = "live") -> str | None:
 
 
 def main() -> None:
-    """Ask, and end with status 0 if all is well, 1 if not."""
-    forget_foreign_variables()  # links to a Service of Kubernetes, too
+    """Run the check; exit with status 0 if the API answers, 1 if not."""
+    forget_foreign_variables()  # also removes variables with links to a Service of Kubernetes
     fault = ask("ready" if "--ready" in sys.argv[1:] else "live")
     if fault is not None:
         sys.exit(f"attachments health: {fault}")

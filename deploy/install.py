@@ -1,9 +1,9 @@
-"""Install packages from a lock into this Python's environment, and say meanwhile what is done.
+"""Install the packages of a lock into this Python's environment, and print the progress.
 
     .venv/bin/python deploy/install.py LOCK
 
-The checkout itself is linked, not built: packages that build could not cope with every folder's
-name, and running needs none of them. Needs the standard library alone.
+The checkout itself is linked and not built, because build tools fail for some folder names and
+running the service needs no build. Only the standard library is needed.
 """
 
 import os
@@ -19,13 +19,13 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 SILENCE_S = 5.0
-"""After so long without a word a line says that it still goes on."""
+"""Seconds without output from pip after which a line shows that the installation still runs."""
 
 FETCHED = re.compile(
     r"Collecting (\S+?)==([^\s;]+)"
     r"|Processing (?:.*/)?([^/-]+)-([^/-]+)-[^/]*\.whl"
 )
-"""How pip announces a package, from an index or from a folder of files."""
+"""The lines with which pip announces a package, from an index or from a folder of wheels."""
 
 COMMAND = """\
 #!/bin/sh
@@ -36,12 +36,12 @@ exec "$(dirname -- "$file")/python" -P -m deploy "$@"
 
 
 def say(line: str) -> None:
-    """Print a line at once."""
+    """Print a line without buffering."""
     print(line, flush=True)
 
 
 def install(lock: Path) -> int:
-    """Install what a lock pins, by pip; returns its exit status."""
+    """Install the packages of a lock with pip; return pip's exit status."""
     text = lock.read_text()
     count = len(re.findall(r"^[A-Za-z0-9]\S*==", text, re.MULTILINE))
     say(f"{lock}: {count} packages, installed unless they are there already")
@@ -82,12 +82,12 @@ def _pass_on(process: "subprocess.Popen[str]", lines: "queue.Queue[str | None]")
 
 
 def link() -> None:
-    """Have this environment find the checkout: packages, the command, and the version."""
+    """Link the checkout into this environment: its packages, the command and the version."""
     packages = Path(sysconfig.get_path("purelib"))
     with (ROOT / "pyproject.toml").open("rb") as file:
         project = tomllib.load(file)["project"]
     _forget_earlier(packages)
-    # Relative, so that no name of a folder can be read another way.
+    # A relative path does not contain names of outer folders, which `site` could misread.
     (packages / "attachments.pth").write_text(f"{os.path.relpath(ROOT, packages)}\n")
     record = packages / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
     record.mkdir()
@@ -102,7 +102,7 @@ def link() -> None:
 
 
 def _forget_earlier(packages: Path) -> None:
-    """Remove what this script, or pip in earlier releases, left of the project itself."""
+    """Remove earlier links of the project, made by this script or, in older releases, by pip."""
     for pattern in ("__editable__*attachments*", "attachments*-*.dist-info/*"):
         for path in packages.glob(pattern):
             path.unlink()
@@ -111,7 +111,7 @@ def _forget_earlier(packages: Path) -> None:
 
 
 def main() -> None:
-    """Install and link."""
+    """Install the packages of a lock, then link the checkout."""
     if status := install(Path(sys.argv[1])):
         sys.exit(f"packages could not be installed (pip's status {status}): see above")
     link()

@@ -1,4 +1,4 @@
-"""Files that only we may read, written in one step, and never read if another user owns them."""
+"""Files that only their owner may read, written atomically, never read from another user."""
 
 import errno
 import os
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def write_private(path: Path, text: str) -> None:
-    """Write a file with mode 0600; no one ever sees half of it."""
+    """Write a file with mode 0600 atomically: readers see the old or the new content."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     draft.unlink(missing_ok=True)
     with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
@@ -15,9 +15,10 @@ def write_private(path: Path, text: str) -> None:
 
 
 def read_private(path: Path) -> bytes:
-    """Read a file that we own, or root. Raises OSError, PermissionError if another user owns it.
+    """Read a file that belongs to this user or to root. Raises OSError.
 
-    Whoever may write in its directory can put one there, and choose keys and addresses by it.
+    PermissionError is raised if another user owns the file: a user who may write in the directory
+    could put a file there, and so choose keys and addresses.
     """
     with path.open("rb") as file:
         if os.fstat(file.fileno()).st_uid not in (0, os.geteuid()):

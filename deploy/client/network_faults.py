@@ -1,4 +1,4 @@
-"""Why the network failed, in plain words."""
+"""Describes network errors in plain words."""
 
 import socket
 
@@ -6,7 +6,7 @@ import aiohttp
 
 
 def why(error: BaseException) -> str:
-    """Name a fault of the network without the words of whoever raised it."""
+    """Describe a network error without the exception's own text, which may hold addresses."""
     if isinstance(error, TimeoutError | aiohttp.ServerTimeoutError):
         return "no answer in time"
     if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientSSLError):

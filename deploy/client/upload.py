@@ -1,7 +1,7 @@
-"""Upload files as any client does: create, post to the store, wait until each has been processed.
+"""Uploads files as any client does: create, post to the store, wait until each is processed.
 
-The command line shows it to people, benchmarks and tests call `upload_files`. Nothing of the
-service's inside is used: only the contract, over HTTP.
+`attachments upload`, benchmarks and tests call `upload_files`. It uses only the contract over HTTP,
+and no internals of the service.
 """
 
 import asyncio
@@ -35,26 +35,26 @@ PARALLEL = 8
 POLL_FROM_S = 0.05
 POLL_UP_TO_S = 1.0
 POLLS_PER_S = 200
-"""However many files wait, they are asked for no more often than this, all together."""
+"""Maximum number of polls per second for all waiting files together."""
 
 LAST_ANSWER_S = 5.0
-"""How long the API may take to answer the last question, whatever the time limit."""
+"""Minimum timeout in seconds of a poll, even if less of the time limit is left."""
 
 CONNECT_TIMEOUT_S = 10
 
 
 class ApiUnusable(AttachmentsError):
-    """The API cannot be reached, is no attachments API, or does not know the token."""
+    """The API cannot be reached, is not an attachments API, or refuses the token."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Uploaded:
-    """What became of one file.
+    """The result for one file.
 
-    `state` is the last one that the API told, None if no attachment was created. `reason` has
-    `code` and `detail`: the API's, or the client's own where the upload itself went wrong.
-    `seconds` is the whole time, from before the attachment was created; `processing_seconds` runs
-    from the store's 201 to the first poll that found it done, or is None.
+    `state` is the last state that the API returned; None if no attachment was created. `reason`
+    has `code` and `detail`, from the API or, if the upload itself failed, from the client.
+    `seconds` is the whole time since before the attachment was created. `processing_seconds` is the
+    time from the store's 201 to the first poll with a final state, or None.
     """
 
     file: Path
@@ -72,13 +72,16 @@ class Uploaded:
 
     @property
     def succeeded(self) -> bool:
-        """Whether it is ready, or was not waited for."""
-        if self.state == "ready":  # its reason, if any, says why it has no thumbnail
+        """Return whether the attachment is ready, or not failed and no result was waited for."""
+        if self.state == "ready":  # a reason then only explains why there is no thumbnail
             return True
         return self.reason is None and self.state not in (None, "rejected", "failed", "expired")
 
     def told(self, document: dict[str, Any]) -> "Uploaded":
-        """Take over what a document of the API says of the attachment."""
+        """Return a copy with the attachment's data from a document of the API.
+
+        Raises UploadFault if a member is missing.
+        """
         try:
             resource = document["data"]
             attributes, meta = resource["attributes"], resource["meta"]
@@ -100,7 +103,7 @@ class Uploaded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """How far one file is: `number` is its place among the paths, `sent` counts its own bytes."""
+    """Progress of one file: `number` is its index in the paths, `sent` its bytes sent so far."""
 
     number: int
     file: Path
@@ -122,10 +125,10 @@ async def upload_files(
     parallel: int = PARALLEL,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> list[Uploaded]:
-    """Upload regular files, `parallel` at a time, and return what became of each, in order.
+    """Upload regular files, `parallel` at a time, and return the results in order.
 
-    One file's failure stops no other and is told in its `reason`; `timeout_s` bounds the wait for
-    each after its upload. Raises ApiUnusable before anything is sent.
+    A file that fails does not stop the others; its `reason` has the cause. `timeout_s` limits the
+    wait for each file after its upload. Raises ApiUnusable before anything is sent.
     """
     parts = urlsplit(api_url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -139,7 +142,7 @@ async def upload_files(
             connector=aiohttp.TCPConnector(limit=2 * parallel),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S),
         ) as api,
-        # The store is another party: it gets no token.
+        # A separate session, because the store must not get the token.
         aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=parallel),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S),
@@ -181,9 +184,9 @@ class _Client:
     waiting: int = field(default=0, init=False)
 
     async def check_access(self) -> None:
-        """Find out before anything is sent whether the token is good.
+        """Check that the API accepts the token, before anything is sent. Raises ApiUnusable.
 
-        No attachment has the id 0: whoever is let in is told 404, in the API's own words.
+        It requests the id 0, which no attachment has: with a valid token the API answers 404.
         """
         try:
             async with (
@@ -206,7 +209,7 @@ class _Client:
             raise ApiUnusable(error_detail(answer.status, body))
 
     async def upload(self, number: int, path: Path) -> Uploaded:
-        """Take one file all the way; never raises for what is only its own fault."""
+        """Create, send and wait for one file; faults of the file are returned, not raised."""
         result = Uploaded(file=path)
         started: float | None = None
         stored: float | None = None
@@ -250,7 +253,7 @@ class _Client:
         )
 
     async def _create(self, path: Path, size: int) -> dict[str, Any]:
-        # A size over the limit is refused here, before a byte of it has been sent.
+        # The size is declared, so that the API refuses a file that is too large before it is sent.
         name = os.fsencode(path.name).decode("utf-8", "replace")
         attributes = {"name": name, "size": size, **self.attributes}
         body = orjson.dumps({"data": {"type": "attachments", "attributes": attributes}})
@@ -284,7 +287,7 @@ class _Client:
 
 
 def _policy(document: dict[str, Any]) -> tuple[str, dict[str, str]]:
-    """Find where a created attachment is to be posted, and the form fields."""
+    """Return the address to post a created attachment to, and the form fields."""
     try:
         return document["meta"]["upload_url"], dict(document["data"]["attributes"]["aws_policy"])
     except (KeyError, TypeError, ValueError):

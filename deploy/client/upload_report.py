@@ -1,4 +1,4 @@
-"""How `attachments upload` tells what became of files: a table, a line each in a pipe, or JSON."""
+"""Output of `attachments upload`: a table on a terminal, one line per file in a pipe, or JSON."""
 
 import shutil
 import sys
@@ -10,13 +10,13 @@ from deploy.commands.lines import fit, shorten
 from deploy.commands.output import plain
 
 WORD = 20
-"""Cells of an id, a state and a code at most: no code of ours is wider, but the API sends them."""
+"""Maximum cells of an id, state or code. Ours are not wider, but the API may send other values."""
 
 UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
 def uploaded_json(item: Uploaded) -> dict[str, Any]:
-    """Write what became of a file as `upload --json` shows it."""
+    """Return the result for a file as `upload --json` shows it; `seconds` with 3 decimals."""
     return {
         "file": str(item.file),
         "id": item.id,
@@ -33,7 +33,7 @@ def uploaded_json(item: Uploaded) -> dict[str, Any]:
 
 
 def print_uploaded(items: Sequence[Uploaded]) -> None:
-    """Print what became of files: to a terminal a table and the addresses, else a line each."""
+    """Print the results: a table and the addresses on a terminal, else one line per file."""
     if sys.stdout.isatty():
         lines = [*table(items, shutil.get_terminal_size().columns), "", *addresses(items)]
     else:
@@ -42,9 +42,9 @@ def print_uploaded(items: Sequence[Uploaded]) -> None:
 
 
 def line(item: Uploaded) -> str:
-    """Write all about a file on one line; only the file's name, at its end, may have spaces.
+    """Return the result for a file as one line. Only the file's name, at its end, may have spaces.
 
-    Where it did not succeed the reason's sentence follows the name.
+    If the upload did not succeed, the reason's sentence follows the name.
     """
     fields = (
         item.id, item.state, _reason(item), item.size, _pixels(item), f"{item.seconds:.2f}",
@@ -57,7 +57,7 @@ def line(item: Uploaded) -> str:
 
 
 def table(items: Sequence[Uploaded], width: int) -> list[str]:
-    """Write a table of one line a file, no wider than `width` cells; long names are shortened."""
+    """Make a table of one line per file, at most `width` cells wide; long names are shortened."""
     columns: list[tuple[str, list[str]]] = [
         (">id", [shorten(plain(item.id), WORD) for item in items]),
         ("<state", [shorten(plain(item.state), WORD) for item in items]),
@@ -71,7 +71,7 @@ def table(items: Sequence[Uploaded], width: int) -> list[str]:
 
 
 def addresses(items: Sequence[Uploaded]) -> list[str]:
-    """Write the addresses of each file, each alone on a line, however long; and its reason."""
+    """Make lines with each file's reason and addresses; an address is never shortened."""
     lines = []
     for item in items:
         lines.append(" ".join(filter(None, (item.id and plain(item.id), plain(item.file)))))
@@ -91,12 +91,12 @@ def _pixels(item: Uploaded) -> str:
 
 
 def _size(size: int | None) -> str:
-    """Write a number of bytes in three or four digits and a unit of powers of 1000."""
+    """Format a number of bytes with up to four digits and a decimal unit (powers of 1000)."""
     if size is None:
         return "-"
     number = float(size)
     for unit in UNITS[:-1]:
-        if number < 999.95:  # what is not rounded to 1000.0
+        if number < 999.95:  # otherwise it would be rounded to 1000.0
             return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
         number /= 1000
     return f"{number:.1f} {UNITS[-1]}"

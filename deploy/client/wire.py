@@ -1,4 +1,4 @@
-"""What a client sends and reads over HTTP: JSON:API requests, the multipart form, tries again."""
+"""The client's HTTP: JSON:API requests, the multipart form for the store, and retries."""
 
 import asyncio
 import re
@@ -25,7 +25,7 @@ UploadCode = Literal[
     "unreadable_answer",
     "file_changed",
 ]
-"""Why a file could not be uploaded; `deploy.client.upload` adds two of its own."""
+"""Codes of reasons why a file was not uploaded; `deploy.client.upload` adds two more."""
 
 MEDIA_TYPE = "application/vnd.api+json"
 
@@ -33,14 +33,14 @@ TRIES = 6
 RETRY_UP_TO_S = 10.0
 API_TIMEOUT_S = 30
 STALL_TIMEOUT_S = 120
-"""How long an upload may go without the store taking a chunk, or answering after the last."""
+"""Maximum seconds until the store takes the next chunk, or answers after the last one."""
 
 CHUNK_BYTES = 256 * 1024
 COME_AGAIN = (429, 502, 503, 504)
 
 
 class UploadFault(AttachmentsError):
-    """The upload of one file failed: a stable code and a sentence, as in `meta.reason`."""
+    """The upload of one file failed; `reason` has a stable code and a sentence (`meta.reason`)."""
 
     def __init__(self, code: UploadCode, detail: str) -> None:
         super().__init__(detail)
@@ -55,7 +55,11 @@ async def ask(
     expected: int,
     body: bytes | None = None,
 ) -> dict[str, Any]:
-    """Ask the API, again where that may help; a create that is done twice merely expires."""
+    """Send a request to the API and return its document; retry faults that may pass.
+
+    A POST may be repeated too: an attachment that is created twice expires without harm. Raises
+    UploadFault for an answer other than `expected`, or after TRIES attempts.
+    """
 
     async def attempt() -> dict[str, Any]:
         headers = {"Content-Type": MEDIA_TYPE} if body is not None else None
@@ -82,7 +86,11 @@ async def post_file(
     size: int,
     on_sent: Callable[[int], None],
 ) -> None:
-    """Post a file to the store under its policy, streamed from disk with its true length."""
+    """Post a file of `size` bytes to the store under its policy, streamed from disk.
+
+    `on_sent` gets the number of bytes sent so far. Faults that may pass are retried. Raises
+    UploadFault, and OSError if the file cannot be read.
+    """
     boundary = secrets.token_hex(16)
     head, tail = _form(fields, boundary)
     headers = {
@@ -92,7 +100,8 @@ async def post_file(
 
     async def attempt() -> None:
         loop = asyncio.get_running_loop()
-        faults: list[UploadFault] = []  # aiohttp shows what a body raises as a broken connection
+        # aiohttp turns an exception of the body into a connection error, so it is kept here.
+        faults: list[UploadFault] = []
 
         async def body(file: BinaryIO, limit: asyncio.Timeout) -> AsyncIterator[bytes]:
             yield head
@@ -132,7 +141,7 @@ async def post_file(
 
 
 class _Again(Exception):
-    """A fault that may pass, and after how many seconds the server said to come again."""
+    """A fault that may pass; `after_s` is the server's Retry-After in seconds, or 0."""
 
     def __init__(self, fault: UploadFault, answer: aiohttp.ClientResponse) -> None:
         super().__init__(str(fault))
@@ -142,7 +151,7 @@ class _Again(Exception):
 
 
 def origin(url: str) -> str:
-    """Give scheme, host and port of an address: nothing of it that may be a secret."""
+    """Return scheme, host and port of an address, without the parts that may be secret."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
@@ -154,7 +163,7 @@ _UNREACHABLE: dict[str, UploadCode] = {"api": "api_unreachable", "store": "store
 async def _repeat(
     attempt: Callable[[], Awaitable[T]], whom: Literal["api", "store"], url: str
 ) -> T:
-    """Call `attempt` until it answers, with growing pauses. Raises UploadFault after TRIES."""
+    """Call `attempt` until it succeeds, with growing pauses. Raises UploadFault after TRIES."""
     pause_s = 0.25
     for number in range(1, TRIES + 1):
         try:
@@ -166,15 +175,15 @@ async def _repeat(
             fault, after_s = UploadFault(_UNREACHABLE[whom], detail), 0.0
         if number == TRIES:
             raise fault
-        # 1 to 1.5 times, so that all who were turned away together do not come again together, and
-        # none before the server asked.
+        # The pause is spread to 1 to 1.5 times its length. So clients that were refused together do
+        # not retry together, and nobody retries earlier than the server asked.
         await asyncio.sleep(spread(1.25 * min(max(after_s, pause_s), RETRY_UP_TO_S)))
         pause_s *= 2
     raise AssertionError("unreachable")
 
 
 def _form(fields: dict[str, str], boundary: str) -> tuple[bytes, bytes]:
-    """Write what stands before and after the file in a multipart form; the file comes last."""
+    """Make the parts of a multipart form before and after the file, which comes last."""
     lines = []
     for name, value in fields.items():
         if not isinstance(value, str) or '"' in name or "\r" in name + value:
@@ -192,7 +201,7 @@ def _form(fields: dict[str, str], boundary: str) -> tuple[bytes, bytes]:
 
 
 def read_document(body: bytes) -> dict[str, Any]:
-    """Read a JSON:API document. Raises UploadFault."""
+    """Parse a JSON:API document. Raises UploadFault."""
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError:
@@ -203,7 +212,7 @@ def read_document(body: bytes) -> dict[str, Any]:
 
 
 def error_detail(status: int, body: bytes) -> str:
-    """Say in one sentence what an error document says, naming the attribute at fault."""
+    """Summarize an error document in one sentence, with the names of the faulty attributes."""
     try:
         errors = read_document(body)["errors"]
         words = [

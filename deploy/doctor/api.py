@@ -1,4 +1,4 @@
-"""Does the API answer where it is said to be, and does it take events with our token?"""
+"""Checks that the API answers at its configured address and accepts events with our token."""
 
 import aiohttp
 
@@ -7,7 +7,7 @@ from deploy.doctor.examination import Examination, Verdict, failed, ok
 
 
 async def check_api(examination: Examination) -> Verdict:
-    """Ask the API whether it is alive, and ready."""
+    """Check that the API is alive and ready."""
     url = examination.api_url
     for question in ("live", "ready"):
         try:
@@ -40,9 +40,9 @@ async def check_api(examination: Examination) -> Verdict:
 
 
 async def find_intake_fault(examination: Examination) -> str | None:
-    """Say why the API would take no event from the store; None if it takes one.
+    """Return why the API would not accept an event from the store; None if it accepts one.
 
-    What is posted is the test event that S3 itself sends, which changes nothing.
+    It posts the test event that S3 itself sends, which changes nothing.
     """
     url = f"{examination.api_url}/events/s3"
     tokens = examination.settings.events_tokens

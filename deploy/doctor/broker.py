@@ -1,4 +1,4 @@
-"""Is the broker there, does it keep what it is given, and does a worker listen to it?"""
+"""Checks of the broker: it answers, keeps its messages, and a worker waits for them."""
 
 import asyncio
 from typing import Any
@@ -23,11 +23,11 @@ OLDEST = 7
 TIMEOUT_S = 3.0
 LOOKS = 10
 LOOK_EVERY_S = 0.2
-"""A worker that has just taken a message does not wait for the next one yet."""
+"""Seconds between two looks. A worker that has just taken a message is not waiting at once."""
 
 
 def connect(examination: Examination) -> "redis.asyncio.Redis":
-    """Make a client of the configured broker that waits for nothing longer than TIMEOUT_S."""
+    """Make a client of the configured broker with timeouts of TIMEOUT_S and without retries."""
     client: redis.asyncio.Redis = redis.asyncio.from_url(
         examination.settings.broker_url.get_secret_value(),
         socket_timeout=TIMEOUT_S,
@@ -39,7 +39,7 @@ def connect(examination: Examination) -> "redis.asyncio.Redis":
 
 
 async def check_broker(examination: Examination) -> Verdict:
-    """See that the broker answers, is new enough, and takes writes."""
+    """Check that the broker answers, is new enough and accepts writes."""
     where = place_of(examination.settings.broker_url.get_secret_value())
     try:
         async with connect(examination) as client:
@@ -76,7 +76,7 @@ def _lead_there() -> str:
 
 
 def judge(info: dict[str, str], where: str) -> Verdict:
-    """Judge a broker by what INFO tells."""
+    """Judge a broker by its answer to INFO."""
     version = info.get("valkey_version") or info.get("redis_version")
     if version is None:
         return warning(
@@ -96,7 +96,7 @@ def judge(info: dict[str, str], where: str) -> Verdict:
 
 
 async def check_persistence(examination: Examination) -> Verdict:
-    """See whether the broker keeps its messages over a restart; rows do in any case."""
+    """Check whether the broker keeps its messages over a restart; no upload depends on that."""
     enabled = examination.broker.get("aof_enabled")
     mend = (
         "set appendonly yes and appendfsync everysec;"
@@ -114,7 +114,7 @@ async def check_persistence(examination: Examination) -> Verdict:
 
 
 async def check_eviction(examination: Examination) -> Verdict:
-    """See that the broker never throws messages away to make room."""
+    """Check that the broker never evicts messages to free memory."""
     policy = examination.broker.get("maxmemory_policy")
     limited = examination.broker.get("maxmemory", "0") != "0"
     mend = "set maxmemory-policy noeviction, and give the queue an instance of its own"
@@ -128,7 +128,7 @@ async def check_eviction(examination: Examination) -> Verdict:
 
 
 async def check_worker(examination: Examination) -> Verdict:
-    """See whether a worker waits for messages."""
+    """Check whether a worker waits for messages."""
     try:
         async with connect(examination) as client:
             for _ in range(LOOKS):

@@ -1,4 +1,4 @@
-"""The list of checks, and how it is gone through."""
+"""The list of the doctor's checks, and the loop that makes them."""
 
 import asyncio
 import signal
@@ -36,9 +36,9 @@ LIMIT_S = 20.0
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing to look at. It is skipped where one that it `needs` has failed.
+    """One check. It is skipped if a check that it `needs` has failed or was skipped.
 
-    One that `waits` takes as long as the operator asked for on top of LIMIT_S.
+    Its time limit is LIMIT_S. If it `waits`, the operator's `--wait` is added.
     """
 
     name: str
@@ -69,7 +69,7 @@ CHECKS = (
     Check("links", check_links, needs=("upload", "api")),
 )
 REMOVAL = Check("removal", remove_probes)
-"""Comes last, and comes whatever has happened before."""
+"""The last check; it is always made."""
 
 Tell = Callable[[str], None]
 
@@ -77,9 +77,10 @@ Tell = Callable[[str], None]
 def run_doctor(
     data_dir: Path, *, origin: str | None, wait_s: float, tell: Tell
 ) -> dict[str, Verdict]:
-    """Make every check and return the verdicts by name, in order; `tell` gets each name before.
+    """Make all checks and return the verdicts by name, in order.
 
-    Told to stop, it makes no further check, but removes the probe; told twice, it just ends.
+    `tell` is called with each check's name before the check. After a first signal to stop, no
+    further check is made, but the probe is removed; after a second one it ends at once.
     """
     try:
         settings = read_settings(data_dir)
@@ -105,7 +106,7 @@ def run_doctor(
 async def diagnose(
     settings: Settings, *, origin: str | None, wait_s: float, tell: Tell
 ) -> dict[str, Verdict]:
-    """Make every check but that of the settings; cancelled, it ends early, and leaves no probe."""
+    """Make all checks except that of the settings; if cancelled, stop early, remove the probe."""
     timeout = aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_S)
     async with AsyncExitStack() as exits:
         http = await exits.enter_async_context(aiohttp.ClientSession(timeout=timeout))
@@ -121,7 +122,8 @@ async def diagnose(
         except asyncio.CancelledError:
             task = asyncio.current_task()
             assert task is not None
-            task.uncancel()  # from here on it is not cancelled: what follows has time limits
+            # The removal below must run although the task was cancelled; it has a time limit.
+            task.uncancel()
             stopped, *left = CHECKS[len(verdicts) - 1 :]
             verdicts[stopped.name] = failed("the doctor was told to stop", AGAIN)
             for check in left:

@@ -1,4 +1,4 @@
-"""Do this machine, the store and the database agree on the time?"""
+"""Checks that the clocks of this machine, the store and the database agree."""
 
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
@@ -11,10 +11,10 @@ from deploy.doctor.examination import Examination, Verdict, failed, ok, skipped,
 from shared.database import DatabaseAway
 from shared.web_proxies import proxy_for
 
-IN_STEP_S = 1.5  # HTTP tells whole seconds
+IN_STEP_S = 1.5  # the header Date of HTTP has whole seconds
 WARNING_S = 60.0
 FAILED_S = 300.0
-"""S3 refuses signatures that are 15 minutes off, and looks at a policy's end by its own clock."""
+"""S3 refuses signatures that differ by 15 minutes, and checks a policy's end by its own clock."""
 
 
 async def check_clocks(examination: Examination) -> Verdict:

@@ -1,8 +1,7 @@
-"""`attachments doctor`: is the service well, and if not, what is wrong and how is it mended?
+"""`attachments doctor`: checks every part of the service, and says how to mend what is wrong.
 
-`checks` lists what is looked at, in order; each file beside it holds the checks of one part.
-Nothing here shows what a server says in its own words: those may repeat an address with its
-password, or a signature.
+`checks` lists the checks in order; each file beside it has the checks of one part. The messages of
+servers are never shown, because they may repeat an address with its password, or a signature.
 """
 
 from typing import Annotated
@@ -24,7 +23,7 @@ Wait = Annotated[
 def doctor(
     origin: Origin = None, wait: Wait = 60, as_json: Json = False, data_dir: DataDir = LOCAL
 ) -> None:
-    """Check every part, make a real upload, and tell what is wrong and how to mend it."""
+    """Check every part, make a real upload, and show what is wrong and how to mend it."""
     from deploy.commands.output import print_json
     from deploy.doctor.checks import run_doctor
     from deploy.doctor.report import is_healthy, print_verdicts, progress, to_json
@@ -41,7 +40,7 @@ def doctor(
 
 
 def is_origin(text: str) -> bool:
-    """Whether a text is what a browser sends as Origin (RFC 6454, section 6.2)."""
+    """Return whether a text has the form of a browser's Origin (RFC 6454, section 6.2)."""
     try:
         parts = urlsplit(text)
         _ = parts.port

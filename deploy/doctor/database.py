@@ -1,4 +1,4 @@
-"""Is the database there, new enough, writable, and at this version's schema?"""
+"""Checks of the database: it answers, is new enough and writable, and has this version's schema."""
 
 from pathlib import Path
 
@@ -18,9 +18,9 @@ UTF8 = "UTF8"
 
 
 async def check_database(examination: Examination) -> Verdict:
-    """See that PostgreSQL answers, is new enough, may be written to, and gives sessions as asked.
+    """Check PostgreSQL: it answers, is new enough and writable, and applies the session settings.
 
-    Opens the database for the checks that follow.
+    Opens the database for the later checks.
     """
     try:
         database = await examination.exits.enter_async_context(open_database(examination.settings))
@@ -41,7 +41,7 @@ async def check_database(examination: Examination) -> Verdict:
 
 
 def explain(where: str, error: DatabaseAway) -> Verdict:
-    """Say why PostgreSQL does not serve us, and how that is mended."""
+    """Return a verdict on why PostgreSQL cannot be used, and how to mend it."""
     cause, refusal = error.__cause__, error.refusal
     if isinstance(cause, OSError):
         return failed(
@@ -60,7 +60,7 @@ def explain(where: str, error: DatabaseAway) -> Verdict:
 def _judge_sessions(
     examination: Examination, connector: Connector, verdict: Verdict, missing: list[str]
 ) -> Verdict:
-    """Warn of what the address asks for and does not get."""
+    """Return a warning about settings of the address that are not applied, else `verdict`."""
     found, mends = [verdict.found], []
     if connector.ignored:
         found.append(
@@ -84,7 +84,7 @@ def _judge_sessions(
 def judge(
     where: str, version: int, *, standby: bool, read_only: bool, encoding: str = UTF8
 ) -> Verdict:
-    """Judge a server that answers by what it tells of itself."""
+    """Judge a server by its version (as `server_version_num`), role and encoding."""
     major = version // 10_000
     if major < OLDEST:
         return failed(f"PostgreSQL {major} is too old", f"upgrade to {OLDEST} or newer")

@@ -1,4 +1,4 @@
-"""Does a purge remove what it should, in a versioned bucket all versions too?"""
+"""Checks that a purge removes objects, and all their versions if the bucket is versioned."""
 
 import secrets
 
@@ -9,13 +9,13 @@ from shared.keys import PREFIX
 
 TWICE = (b"a first version", b"a second version")
 PROBE_AGE_S = 3600.0
-"""Taken for the age of the probe, which is seconds old: none of its versions can be older."""
+"""The age that is assumed for the probe, which is seconds old, so that all its versions count."""
 
 
 async def check_deletion(examination: Examination) -> Verdict:
     """Store a small object twice and erase it; nothing of it may be left.
 
-    In a bucket that keeps versions without the rights to remove them, a few bytes are left behind.
+    If the bucket keeps versions and the right to remove them is missing, a few bytes stay there.
     """
     storage, bucket = examination.storage, examination.settings.s3_bucket
     eraser, key = Eraser(storage), f"{PREFIX}doctor/{secrets.token_hex(8)}"
@@ -24,7 +24,8 @@ async def check_deletion(examination: Examination) -> Verdict:
     try:
         versioned = await eraser.keeps_versions()
         if versioned:
-            await storage.versions(key, limit=1)  # before anything is stored that would stay
+            # Tests the right to list versions, before an object is stored that could not be erased.
+            await storage.versions(key, limit=1)
         for body in TWICE:
             await storage.write(key, body, content_type="text/plain")
         await eraser.erase([place], row_age_s=lambda: PROBE_AGE_S)

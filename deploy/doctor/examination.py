@@ -1,4 +1,4 @@
-"""What checks share, and what they answer: a verdict each."""
+"""The state that checks share, and their verdicts."""
 
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ from shared.storage import Storage
 
 
 class Status(StrEnum):
-    """How a check ended. A warning does not make the service unhealthy."""
+    """The result of a check. A warning does not make the service unhealthy."""
 
     OK = "ok"
     WARNING = "warning"
@@ -25,7 +25,7 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What one check found, and how to mend it; `seconds` is how long it took the service."""
+    """The finding of one check and how to mend it; `seconds` is the time the service needed."""
 
     status: Status
     found: str
@@ -34,30 +34,31 @@ class Verdict:
 
 
 def ok(found: str, *, seconds: float | None = None) -> Verdict:
-    """Say that all is well."""
+    """Make a verdict that the part works."""
     return Verdict(status=Status.OK, found=found, seconds=seconds)
 
 
 def warning(found: str, mend: str, *, seconds: float | None = None) -> Verdict:
-    """Say that it works, but not as it should."""
+    """Make a verdict that the part works, but not as it should."""
     return Verdict(status=Status.WARNING, found=found, mend=mend, seconds=seconds)
 
 
 def failed(found: str, mend: str) -> Verdict:
-    """Say that it does not work."""
+    """Make a verdict that the part does not work."""
     return Verdict(status=Status.FAILED, found=found, mend=mend)
 
 
 def skipped(found: str) -> Verdict:
-    """Say why it could not be told."""
+    """Make a verdict that the check was not made; `found` is the reason."""
     return Verdict(status=Status.SKIPPED, found=found)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Probe:
-    """The attachment that the doctor created; `posted_at` is by the database's clock.
+    """The attachment that the doctor created and uploaded.
 
-    `allowed_origin` is whom the store's answer to the upload may be read by, or None.
+    `posted_at` is by the database's clock. `allowed_origin` is Access-Control-Allow-Origin of the
+    store's answer to the upload, or None.
     """
 
     row: Attachment
@@ -67,10 +68,10 @@ class Probe:
 
 @dataclass(kw_only=True)
 class Examination:
-    """What the checks work with. Parts that an earlier check opens are not set before it.
+    """The shared state of all checks. A part that a check opens is not set before that check.
 
-    `origin` is where browsers upload from, None where the operator did not say. `wait_s` is how
-    long to wait for the event, and for the thumbnail.
+    `origin` is the origin from which browsers upload; None if the operator did not give it.
+    `wait_s` is the time to wait for the event, and again for the thumbnail.
     """
 
     settings: Settings
@@ -88,16 +89,16 @@ class Examination:
 
     @property
     def api_url(self) -> str:
-        """The API's address: its public one, else where it listens."""
+        """Return the API's public address, else the address on which it listens."""
         host = reached_at(self.settings.api_host)
         return self.settings.api_url or f"http://{host}:{self.settings.api_port}"
 
     @property
     def store_url(self) -> str:
-        """Where the service reaches the bucket; `settings.upload_url` is where clients do."""
+        """Return the bucket's address for the service; clients use `settings.upload_url`."""
         return self.settings.store.url
 
     def works(self, name: str) -> bool:
-        """Whether a check has been made and did not fail."""
+        """Return whether a check was made and did not fail."""
         verdict = self.verdicts.get(name)
         return verdict is not None and verdict.status in (Status.OK, Status.WARNING)

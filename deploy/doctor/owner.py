@@ -1,4 +1,4 @@
-"""Does the bucket belong to this deployment?"""
+"""Checks that the bucket belongs to this deployment."""
 
 from deploy.doctor.examination import Examination, Verdict, failed, ok, warning
 from shared.bucket_owner import MARKER, find_owner
@@ -7,7 +7,7 @@ from shared.errors import StoreRefused
 
 
 async def find_other_bucket(connection: Connection, bucket: str) -> str | None:
-    """Find a bucket that the oldest or the newest row names, if it is another one."""
+    """Return the bucket of the oldest or newest row if it is another one than `bucket`, or None."""
     found = await connection.fetchval(
         "SELECT bucket FROM ((SELECT bucket FROM attachments ORDER BY id LIMIT 1)"
         " UNION ALL (SELECT bucket FROM attachments ORDER BY id DESC LIMIT 1)) AS rows"
@@ -18,7 +18,7 @@ async def find_other_bucket(connection: Connection, bucket: str) -> str | None:
 
 
 async def check_owner(examination: Examination) -> Verdict:
-    """Read the marker in the bucket; it must hold the id of our deployment."""
+    """Check that the marker in the bucket holds the id of our deployment, and that rows agree."""
     bucket = examination.settings.s3_bucket
     try:
         owner = await find_owner(examination.database, examination.storage)

@@ -1,4 +1,4 @@
-"""Does the store take an upload under our policy, and may a browser make one?"""
+"""Checks that the store accepts an upload under our policy, also from a browser (CORS)."""
 
 import io
 import json
@@ -18,10 +18,10 @@ from shared.signing import post_policy
 from shared.web_proxies import proxy_for
 
 SIZE = (480, 360)
-"""Larger than a thumbnail, so that one has to be made."""
+"""Width and height of the probe: larger than a thumbnail, so that one must be made."""
 
 SOMEONE = "https://attachments-doctor.example"
-"""The origin to upload from where the operator named none; RFC 2606 gives it to nobody."""
+"""The origin of the upload if the operator gave none. RFC 2606 reserves it, so nobody owns it."""
 
 REFUSALS = {
     "AccessDenied": "grant s3:PutObject on arn:aws:s3:::{bucket}/attachments/*; see that"
@@ -34,7 +34,7 @@ REFUSALS = {
     "MethodNotAllowed": "correct ATTACHMENTS_S3_PUBLIC_URL: it must end in the bucket, and lead"
     " straight to the store",
 }
-"""Error code of S3 → what helps."""
+"""Error code of S3 → remedy."""
 
 
 MAY_NOT = "the user of ATTACHMENTS_DATABASE_URL may not do what the service does"
@@ -42,16 +42,16 @@ GRANT = "let it own the tables, or grant it SELECT, INSERT, UPDATE and DELETE on
 
 
 def draw() -> bytes:
-    """Draw the probe: a small PNG."""
+    """Make the probe: the bytes of a small PNG."""
     file = io.BytesIO()
     Image.linear_gradient("L").resize(SIZE).convert("RGB").save(file, "PNG")
     return file.getvalue()
 
 
 async def check_upload(examination: Examination) -> Verdict:
-    """Create an attachment, and post a picture with its policy as a browser's form does.
+    """Create an attachment, and post an image with its policy as a browser's form does.
 
-    Before, try in a transaction that is taken back whether the service's role may write at all.
+    Before that, check in a transaction that is rolled back that the database role may write.
     """
     settings = examination.settings
     missing = await examination.database.run(writing.find_missing_privileges)
@@ -74,7 +74,8 @@ async def check_upload(examination: Examination) -> Verdict:
         creator_id=None,
         bucket=settings.s3_bucket,
         policy_ttl_s=settings.policy_ttl,
-        # Half of the wait, so that a lost event does not hide whether the rest works.
+        # Half of the wait: if the event is lost, the sweep finds the upload in time for the later
+        # checks.
         first_check_s=min(settings.pending_check, examination.wait_s / 2),
     )
     examination.created = row
@@ -124,7 +125,7 @@ async def _clock(connection: Connection) -> datetime:
 
 
 def cors_rules(origin: str) -> dict[str, Any]:
-    """Give what a bucket needs for pages of an origin to upload to it, as S3 takes it."""
+    """Return the CORS configuration, in S3's form, that lets pages of an origin upload."""
     rule = {
         "AllowedOrigins": [origin],
         "AllowedMethods": ["POST"],
@@ -135,7 +136,7 @@ def cors_rules(origin: str) -> dict[str, Any]:
 
 
 async def check_cors(examination: Examination) -> Verdict:
-    """Ask for the preflight that a browser makes, and judge what it may read of the answer."""
+    """Check a browser's preflight request, and whether it may read the answer to an upload."""
     origin = examination.origin or SOMEONE
     faults = []
     if not await _admits_preflight(examination, origin):

@@ -1,4 +1,4 @@
-"""Does the event of an upload arrive, is the thumbnail made, and do the addresses open?"""
+"""Checks that the event of an upload arrives, the thumbnail is made and the addresses open."""
 
 import asyncio
 import io
@@ -22,14 +22,14 @@ from shared.web_proxies import proxy_for
 
 POLL_EVERY_S = 0.2
 LINGER_S = 1.0
-"""How long to wait for more of the same event once one is there."""
+"""Seconds to wait for repetitions of the event after the first one has arrived."""
 
 MAX_BYTES = 1024 * 1024
 REDIRECTS = 10  # as many as aiohttp follows
 
 
 async def check_event(examination: Examination) -> Verdict:
-    """Wait until the store's event of the upload is there, and tell how it came."""
+    """Wait for the store's event of the upload, and report how and how fast it came."""
     arrivals = await _wait_for_arrivals(examination)
     if not arrivals:
         return failed(*await _explain_silence(examination))
@@ -85,12 +85,12 @@ async def _explain_silence(examination: Examination) -> tuple[str, str]:
 
 async def _read(examination: Examination) -> Attachment:
     row = await examination.database.run(attachments.find_any, examination.probe.row.id)
-    assert row is not None  # only a doctor removes probes, and not before an hour
+    assert row is not None  # only a doctor removes other probes, and only after an hour
     return row
 
 
 async def check_thumbnail(examination: Examination) -> Verdict:
-    """Wait until a worker has processed the upload, and look at the thumbnail in the store."""
+    """Wait until a worker has processed the upload, and check the thumbnail in the store."""
     row = await _wait_until_done(examination)
     if row.state in ("rejected", "failed") or (row.state == "ready" and row.reason is not None):
         return failed(
@@ -122,13 +122,17 @@ async def check_thumbnail(examination: Examination) -> Verdict:
 
 
 async def _wait_until_done(examination: Examination) -> Attachment:
-    """Wait for as long as set, counted from when the service knew of the upload."""
+    """Wait until the row is settled, at most `wait_s`; return the row.
+
+    If no event came and the sweep has not found the upload either, do not wait: `check_event` has
+    waited already.
+    """
     loop = asyncio.get_running_loop()
     begin = loop.time()
     row = await _read(examination)
     while row.state not in SETTLED and loop.time() < begin + examination.wait_s:
         if row.uploaded_at is None and not examination.works("event"):
-            break  # waited for long enough
+            break
         await asyncio.sleep(POLL_EVERY_S)
         row = await _read(examination)
     return row
@@ -159,7 +163,7 @@ def _measure(content: bytes) -> tuple[int, int]:
 
 
 async def check_links(examination: Examination) -> Verdict:
-    """Open `url` and `thumb` as the API shows them, through to the store."""
+    """Check that `url` and `thumb`, as the API shows them, lead to the files in the store."""
     row = await _read(examination)
     if row.uploaded_at is None:
         return skipped("the service does not know of the upload")
@@ -182,7 +186,10 @@ async def check_links(examination: Examination) -> Verdict:
 
 
 async def _open(examination: Examination, address: str) -> tuple[int, str | None, bytes]:
-    """Open an address of the API directly, and where it leads through the store's proxy, if any."""
+    """GET an address of the API directly, and its redirects through the store's proxy, if any.
+
+    Returns the status, the host of the last answer, and its body.
+    """
     proxy = None
     for _ in range(REDIRECTS):
         async with examination.http.get(

@@ -1,4 +1,4 @@
-"""Leave nothing behind: not of this probe, nor of those that an earlier doctor had to leave."""
+"""Removes this doctor's probe, and probes that earlier doctors could not remove."""
 
 import asyncio
 import time
@@ -13,11 +13,11 @@ from shared.errors import StoreError
 
 POLL_EVERY_S = 0.2
 IDLE_WITHIN_S = 5.0
-"""How long to wait for a worker that has the probe in hand."""
+"""Seconds to wait for a worker that is processing the probe."""
 
 
 async def remove_probes(examination: Examination) -> Verdict:
-    """Remove the probe's objects, row and arrivals, and leftovers that are older than an hour."""
+    """Remove the probe's objects, row and arrivals, and leftovers older than an hour."""
     if not examination.works("schema") or not examination.works("store"):
         return skipped("no probe was made")
     created, run = examination.created, examination.database.run
@@ -58,10 +58,10 @@ async def _wait_until_idle(examination: Examination, attachment_id: int) -> None
 
 
 async def _remove(examination: Examination, row: Attachment) -> bool:
-    """Remove all versions of a probe's objects; whether a worker may write its thumbnail even now.
+    """Remove all versions of a probe's objects; return whether a worker may still write to it.
 
-    Marked deleted first: from then on no worker takes it, its events have no effect, and a sweep
-    removes the objects in time should we not come to it.
+    The row is marked deleted first. From then on no worker claims it and its events have no effect;
+    and if the doctor ends early, a sweep removes the objects.
     """
     run = examination.database.run
     await run(attachments.delete, row.id, probes.ORGANIZATION, retention_s=0)
@@ -70,7 +70,7 @@ async def _remove(examination: Examination, row: Attachment) -> bool:
     age_s = await run(lifecycle.row_age_s, row.id) or 0.0
     original, thumbnails = places_of(found)
     await Eraser(examination.storage).erase(
-        # a worker may have written a thumbnail since the row was read
+        # All thumbnail keys: a worker may have written one since the row was read.
         (original, replace(thumbnails, current=thumbnails.keys)),
         row_age_s=lambda: age_s + time.monotonic() - began,
     )

@@ -1,4 +1,4 @@
-"""How verdicts are shown: a table for people, JSON for programs, and what is being looked at."""
+"""Output of verdicts: a table for people, JSON for programs, and the name of the running check."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -20,12 +20,12 @@ STYLES = {
 
 
 def is_healthy(verdicts: Mapping[str, Verdict]) -> bool:
-    """Whether nothing failed; warnings are no failures."""
+    """Return whether no check failed; warnings do not count as failures."""
     return all(verdict.status != Status.FAILED for verdict in verdicts.values())
 
 
 def to_json(verdicts: Mapping[str, Verdict]) -> dict[str, Any]:
-    """Write verdicts as `doctor --json` shows them; `seconds` only where time was measured."""
+    """Return verdicts as `doctor --json` shows them; `seconds` only if a time was measured."""
     checks = []
     for name, verdict in verdicts.items():
         shown: dict[str, Any] = {
@@ -41,7 +41,7 @@ def to_json(verdicts: Mapping[str, Verdict]) -> dict[str, Any]:
 
 
 def print_verdicts(verdicts: Mapping[str, Verdict]) -> None:
-    """Print what was found as a table, each remedy below what it is for, and the sum in a line."""
+    """Print a table of the findings, each remedy below its finding, and a line with the totals."""
     table = Table("check", "status", "found, and how to mend it", show_lines=False)
     table.columns[2].overflow = "fold"
     for name, verdict in verdicts.items():
@@ -67,7 +67,7 @@ def _sum_up(verdicts: Mapping[str, Verdict]) -> str:
 
 @contextmanager
 def progress(wait_s: float) -> Iterator[Callable[[str], None]]:
-    """Show on a terminal which check is being made."""
+    """Show the name of the running check on a terminal; yields the function to call with it."""
     console = Console(stderr=True, highlight=False)
     if not console.is_terminal:
         yield lambda _name: None

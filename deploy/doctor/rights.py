@@ -1,4 +1,4 @@
-"""May the broker's user do all that workers and publishers do, to keys with our prefix?"""
+"""Checks that the broker's user may run all commands of workers and publishers on our keys."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
@@ -37,7 +37,7 @@ ATTEMPTS: Final[dict[str, Attempt]] = {
     "multi": lambda client, key: _exchange(client, f"{key}:hash"),
     "del": lambda client, key: client.delete(*(f"{key}:{part}" for part in _PARTS)),
 }
-"""What kombu's Redis transport asks for, by the name that ACLs give it."""
+"""The commands that kombu's Redis transport uses, by their names in ACL rules."""
 
 
 async def _watch(client: Any, key: str) -> None:
@@ -52,7 +52,7 @@ async def _exchange(client: Any, key: str) -> None:
 
 
 async def check_rights(examination: Examination) -> Verdict:
-    """Try every command on keys of a probe's own, which are removed again."""
+    """Try every command on keys that only this check uses, and remove the keys again."""
     from deploy.doctor.broker import connect
 
     prefix = await find_prefix(examination.database, examination.settings)

@@ -1,4 +1,4 @@
-"""Are the decoders of this machine's workers sealed?"""
+"""Checks that decoders can be sealed (sandboxed) on this machine."""
 
 import asyncio
 from ipaddress import ip_address
@@ -9,10 +9,10 @@ from worker.sandbox.sealing import find_obstacle
 
 
 async def check_seal(examination: Examination) -> Verdict:
-    """See whether a decoder can be sealed here, if workers run here.
+    """Check whether a decoder can be sealed here, if workers run here.
 
-    Nothing tells where workers run. If the broker listens on loopback, they must be on this
-    machine; otherwise they may be elsewhere, and this machine says nothing about theirs.
+    The doctor cannot find out where workers run. If the broker's address is a loopback address,
+    they must be on this machine. Otherwise they may be elsewhere, and the check is skipped.
     """
     settings = examination.settings
     if not _is_here(settings.broker_url.get_secret_value()):
@@ -30,7 +30,7 @@ async def check_seal(examination: Examination) -> Verdict:
 
 
 def _is_here(address: str) -> bool:
-    """Whether the host of an address is this machine and no other can reach it."""
+    """Return whether an address is a Unix socket or a loopback host, so only this machine's."""
     parts = urlsplit(address)
     host = parts.hostname or ""
     if parts.scheme == "unix" or host == "localhost":

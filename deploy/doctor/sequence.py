@@ -1,4 +1,4 @@
-"""Are the ids that the database hands out free in the bucket?"""
+"""Checks that the ids which the database will assign are free in the bucket."""
 
 from deploy.doctor.examination import Examination, Verdict, failed, ok, warning
 from shared import sequence
@@ -7,7 +7,7 @@ from shared.errors import IdsUndecided, StoreRefused
 
 
 async def check_sequence(examination: Examination) -> Verdict:
-    """Look for originals in the bucket with ids that the database has not handed out."""
+    """Look in the bucket for originals with ids that the database has not assigned yet."""
     bucket = examination.settings.s3_bucket
     try:
         taken = await sequence.find_taken_id(examination.database, examination.storage)

@@ -1,4 +1,4 @@
-"""Does the store let us in, and can it tell a missing object from a forbidden one?"""
+"""Checks that the store accepts our credentials and answers 404 (not 403) for a missing object."""
 
 import secrets
 
@@ -34,7 +34,7 @@ REFUSALS = {
     "301": ("the bucket is in another region", "correct ATTACHMENTS_S3_REGION"),
     "NoCredentialsError": ("there are no AWS credentials", "set AWS_ACCESS_KEY_ID and so on"),
 }
-"""Error code of S3 → what that means, and what helps ("Error responses", Amazon S3 API)."""
+"""Error code of S3 → meaning and remedy ("Error responses", Amazon S3 API)."""
 
 UNREACHABLE = {
     "EndpointConnectionError": "nothing answers there",
@@ -43,11 +43,11 @@ UNREACHABLE = {
     "ReadTimeoutError": "no answer in time",
     "SSLError": "its TLS certificate is not accepted",
 }
-"""What botocore raises → what that means."""
+"""Name of botocore's exception → meaning."""
 
 
 async def check_store(examination: Examination) -> Verdict:
-    """Ask for a key that is not there; the answer must be that it is not."""
+    """Request a key that does not exist; the store must answer that it does not exist."""
     bucket = examination.settings.s3_bucket
     key = f"{PREFIX}doctor/{secrets.token_hex(8)}"
     try:
@@ -68,7 +68,7 @@ async def check_store(examination: Examination) -> Verdict:
             "see that the metadata service, container endpoint, STS or credential process answers",
         )
     try:
-        # GET comes first, since only its answer has a body that tells the bucket's fault.
+        # GET comes first, because only its answer has a body with the error code.
         try:
             async with examination.storage.read(key, end=1):
                 pass

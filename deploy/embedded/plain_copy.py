@@ -1,4 +1,4 @@
-"""PostgreSQL's programs at a path that a shell reads as one word."""
+"""PostgreSQL's programs at a path without characters that are special to a shell."""
 
 import os
 import shutil
@@ -8,15 +8,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 READ_BY_SHELLS = frozenset('"$`\\')
-"""What a shell reads as more than itself between double quotes."""
+"""Characters with a special meaning for a shell between double quotes."""
 
 
 @contextmanager
 def at_plain_path(binaries: Path) -> Iterator[Path]:
-    """Give the folder of the programs, or of a copy until the block ends.
+    """Yield the folder of the programs, or a temporary copy if its path has special characters.
 
-    `initdb` has a shell run its neighbours by their path between double quotes. A link would not
-    do: it looks where the link leads to. Raises OSError.
+    `initdb` runs the other programs through a shell, with their path between double quotes. A
+    symbolic link does not help, because `initdb` resolves it. Raises OSError.
     """
     if READ_BY_SHELLS.isdisjoint(str(binaries)):
         yield binaries
@@ -27,6 +27,6 @@ def at_plain_path(binaries: Path) -> Iterator[Path]:
         os.chmod(folder, 0o755)  # noqa: S103 - PostgreSQL runs as another user than root
         package = binaries.parents[1]
         for each in (package, package.with_name(f"{package.name}.libs")):
-            if each.is_dir():  # a wheel for macOS has its libraries in the package itself
+            if each.is_dir():  # in a wheel for macOS the libraries are inside the package
                 shutil.copytree(each, Path(folder) / each.name, symlinks=True)
         yield Path(folder) / binaries.relative_to(package.parent)

@@ -1,4 +1,4 @@
-"""Ports of the loopback interface: which are free, and which a server keeps."""
+"""Choice of free ports on the loopback interface."""
 
 import random
 import socket
@@ -6,17 +6,18 @@ from collections.abc import Collection, Mapping
 
 HOST = "127.0.0.1"
 PORTS: range = range(12_000, 22_000)
-"""Below what systems hand out to outgoing connections, so that a port is free after a restart."""
+"""Range below the ports that systems use for outgoing connections, so that a port is still free
+after a restart."""
 PARTNER = 10_000
-"""SeaweedFS looks for one of its ports that much above another: both must be free."""
+"""SeaweedFS expects one of its ports at this distance above another one, so both must be free."""
 
 _given: set[int] = set()
 
 
 def is_free(port: int) -> bool:
-    """Whether a server could listen on a port now."""
+    """Return whether a server could listen on a port now."""
     with socket.socket() as probe:
-        # As servers do: a port that was in use a moment ago is free.
+        # Servers set SO_REUSEADDR too: a port that was in use a moment ago counts as free.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((HOST, port))
@@ -26,7 +27,7 @@ def is_free(port: int) -> bool:
 
 
 def choose_port() -> int:
-    """Choose a free port whose partner is free as well; never the same twice in one process."""
+    """Return a free port whose partner is free too; never the same port twice in one process."""
     while True:
         port = random.choice(PORTS)  # noqa: S311 - no secret
         if port not in _given and is_free(port) and is_free(port + PARTNER):
@@ -39,9 +40,9 @@ def choose_ports(
     kept: Mapping[str, int] | None = None,
     reserved: Collection[int] = (),
 ) -> dict[str, int]:
-    """Give each name a port of its own; those of `kept` stay as long as they are free.
+    """Return a different port for each name. Ports of `kept` are used again if they are free.
 
-    None of `reserved` is given.
+    Ports in `reserved` are never chosen.
     """
     chosen: dict[str, int] = {}
     for name in names:

