@@ -1,4 +1,4 @@
-"""Content types: how a declared one must look, and what browsers do with files of a type."""
+"""Content types: the syntax of a declared type, and how browsers treat files of a type."""
 
 import re
 
@@ -9,18 +9,18 @@ _CONTENT_TYPE = re.compile(
 
 
 def essence(content_type: str) -> str:
-    """Give the type without parameters, in lower case: `Text/HTML; a=b` → `text/html`."""
+    """Return the type without parameters, in lower case: `Text/HTML; a=b` → `text/html`."""
     return content_type.partition(";")[0].strip().lower()
 
 
 def is_well_formed(content_type: str) -> bool:
-    """Whether it is `type/subtype` with parameters by the grammar of RFC 9110, section 8.3.1."""
+    """Return whether a text is a media type by the grammar of RFC 9110, section 8.3.1."""
     return _CONTENT_TYPE.fullmatch(content_type) is not None
 
 
 RUN_BY_BROWSERS = frozenset(
     {
-        # HTML, and XML without a suffix; types that end in +xml are told by their end
+        # HTML, and XML without a suffix; is_run_by_browsers checks for types that end in +xml
         "text/html",
         "text/xml",
         "application/xml",
@@ -42,41 +42,46 @@ RUN_BY_BROWSERS = frozenset(
         "text/livescript",
         "text/x-ecmascript",
         "text/x-javascript",
-        # containers of pages: each part has a type of its own
+        # containers of pages, of which each part has its own type
         "multipart/x-mixed-replace",
         "multipart/related",
         "message/rfc822",
         "application/x-mimearchive",
-        # what plug-ins and older browsers run
+        # types that plug-ins and older browsers run
         "application/x-shockwave-flash",
         "application/futuresplash",
         "application/x-silverlight-app",
         "text/x-component",
-        # WebAssembly: a page compiles it while it loads, from this type and no other
+        # WebAssembly: a page compiles it while it loads only if it has this type
         "application/wasm",
-        # no type at all: the browser looks for HTML in the bytes (same standard, section 7)
+        # no real type: the browser looks for HTML in the bytes (same standard, section 7)
         "unknown/unknown",
         "application/unknown",
         "application/x-unknown-content-type",
         "*/*",
     }
 )
-"""What a browser runs, or shows as a page that can hold scripts, if a server calls a file so.
+"""The types that a browser runs, or shows as a page that can contain scripts.
 
-The "scriptable MIME types" of the WHATWG MIME Sniffing Standard, section 4.6, without PDF, which is
-shown in the browser by design; also JavaScript, and what other browsers have run.
+These are the "scriptable MIME types" of the WHATWG MIME Sniffing Standard, section 4.6, without
+PDF, which is meant to be shown in the browser. JavaScript and types that other browsers have run
+are included.
 """
 
 
 def is_run_by_browsers(content_type: str) -> bool:
-    """Whether a browser may run scripts in a file of this type; case and parameters are ignored."""
+    """Return whether a browser may run scripts in a file of this type.
+
+    Case and parameters are ignored.
+    """
     name = essence(content_type)
     return name in RUN_BY_BROWSERS or name.endswith("+xml")
 
 
 OCTETS = "binary/octet-stream"
-"""What S3 calls an object without a type. SeaweedFS 4.48 takes `application/octet-stream` for no
-type and guesses one by the extension: it serves `a.html` as `text/html` then."""
+"""The type that S3 gives to an object without a type. `application/octet-stream` is not used:
+SeaweedFS 4.48 reads it as no type, guesses one from the extension, and serves `a.html` as
+`text/html`."""
 
 _BY_EXTENSION = {
     "jpg": "image/jpeg",
@@ -90,10 +95,11 @@ _BY_EXTENSION = {
 
 
 def public_type(content_type: str | None, file_name: str) -> str:
-    """Give the type that an object must be stored with where the store's own type is served.
+    """Return the type with which an object must be stored if clients get the store's own type.
 
-    It is what was declared. Without that it is a type of INLINE by the extension, else OCTETS: a
-    store would otherwise guess, or take the type of the form's file part, which the uploader sets.
+    It is the declared type, or OCTETS if browsers run that type or it is application/octet-stream.
+    Without a declared type it is a type of INLINE by the extension, else OCTETS: a store would
+    guess, or use the type of the form's file part, which the uploader sets.
     """
     if content_type is None:
         _, dot, extension = file_name.rpartition(".")
@@ -106,4 +112,4 @@ def public_type(content_type: str | None, file_name: str) -> str:
 INLINE = frozenset(
     {"image/jpeg", "image/png", "image/gif", "image/webp", "image/avif", "application/pdf"}
 )
-"""What a browser may show in its window: raster images and PDF, nothing that can hold a script."""
+"""The types that a browser may show: raster images and PDF, none that can contain a script."""

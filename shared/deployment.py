@@ -1,4 +1,4 @@
-"""Which keys at the broker are ours: two deployments may share one database of one Redis."""
+"""The prefix of this deployment's keys at the broker, which two deployments may share."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -11,15 +11,16 @@ from shared.part_settings import BrokerSettings
 from shared.publisher import Publisher
 
 AGAIN_S: Final = 1.0
-"""How often a database that is away is asked again for the id."""
+"""The pause before the id is read again from a database that is away."""
 
 log = get_logger(__name__)
 
 
 async def deployment_id(connection: Connection) -> str:
-    """Read the id of the deployment: 32 hexadecimal digits, random, made by a migration.
+    """Return the id of the deployment: 32 random hexadecimal digits that a migration created.
 
-    If the row was lost a new id is made, once, also by several processes at a time.
+    If the row was lost, a new id is created. Several processes at once create only one. May be
+    repeated.
     """
     for _ in range(2):
         found = await connection.fetchval("SELECT id FROM deployment")
@@ -30,9 +31,9 @@ async def deployment_id(connection: Connection) -> str:
 
 
 async def find_prefix(database: Database, settings: BrokerSettings) -> str:
-    """Give what all our keys at the broker begin with; it ends with a colon. Raises DatabaseAway.
+    """Return the prefix of all our keys at the broker; it ends with a colon. Raises DatabaseAway.
 
-    It is the setting, or else made of the deployment's id.
+    It is the setting, or is made from the deployment's id.
     """
     if settings.queue_prefix is not None:
         return settings.queue_prefix
@@ -40,7 +41,7 @@ async def find_prefix(database: Database, settings: BrokerSettings) -> str:
 
 
 async def learn_prefix(database: Database, settings: BrokerSettings) -> str:
-    """Give the prefix as `find_prefix` does, and wait for a database that is away."""
+    """Return the prefix as `find_prefix` does; if the database is away, wait for it."""
     told = False
     while True:
         try:
@@ -54,9 +55,9 @@ async def learn_prefix(database: Database, settings: BrokerSettings) -> str:
 
 @asynccontextmanager
 async def open_publisher(database: Database, settings: BrokerSettings) -> AsyncIterator[Publisher]:
-    """Open a publisher, whether or not database and broker can be reached.
+    """Open a publisher, also if database or broker cannot be reached.
 
-    Until the prefix is known wake-ups wait in it, a bounded number.
+    Until the prefix is known, a limited number of wake-ups wait in it.
     """
     publisher = Publisher(settings.broker_url.get_secret_value(), settings.queue_prefix)
 

@@ -1,7 +1,7 @@
-r"""Fences: from which buckets, and from below which prefixes, `temp_url` may copy for whom.
+r"""Fences: the buckets and prefixes from which `temp_url` may copy, by organization.
 
 A word of `ATTACHMENTS_TEMP_URL_BUCKETS` is a bucket, or `bucket/prefix/`. In the prefix,
-`{organization_id}` stands for the caller's id, so that each organization has a folder of its own.
+`{organization_id}` stands for the organization's id, so that each organization has its own folder.
 """
 
 import re
@@ -13,17 +13,17 @@ from shared.spellings import may_be_copied
 ORGANIZATION = "{organization_id}"
 WHOLE_BUCKET = ("",)
 
-# S3's rules ("General purpose bucket naming rules"); such ends are of aliases, not of buckets.
+# S3's rules ("General purpose bucket naming rules"). These endings belong to aliases, not buckets.
 BUCKET = re.compile(r"(?!.*\.\.)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 ALIASES = ("-s3alias", "--ol-s3", ".mrap")
 _PATTERN = re.compile(r"[%*?\\{}]")
 
 Fences = Mapping[str, Sequence[str]]
-"""Bucket → prefixes; the only prefix of a bucket without a fence is empty."""
+"""Bucket → prefixes; a whole bucket has only the empty prefix."""
 
 
 def is_bucket_name(name: str) -> bool:
-    """Whether S3 lets a bucket have this name."""
+    """Return whether S3 allows this name for a bucket."""
     if not BUCKET.fullmatch(name):
         return False
     try:
@@ -34,7 +34,7 @@ def is_bucket_name(name: str) -> bool:
 
 
 def parse_fences(words: Sequence[str], *, own_bucket: str | None) -> Fences:
-    """Read the words of the setting. Raises ValueError with the rule, never with the words."""
+    """Parse the words of the setting. Raises ValueError with the rule, never with the words."""
     found: dict[str, list[str]] = {}
     for word in words:
         bucket, slash, prefix = word.partition("/")
@@ -65,7 +65,7 @@ def _check_prefix(prefix: str, *, ours: bool) -> None:
         raise ValueError(
             f"a prefix must have none of % * ? \\ and no braces other than {ORGANIZATION}"
         )
-    # Judged with a name behind it: the fence must admit at least that object.
+    # Checked with a name after it: the fence must admit at least that object.
     if not may_be_copied(f"{sample}a", ours=False):
         raise ValueError(
             "a prefix must have no empty segment, no . or .. and no control character, must not"
@@ -79,9 +79,9 @@ def _check_prefix(prefix: str, *, ours: bool) -> None:
 
 
 def admit(fences: Fences, place: tuple[str, str], *, own_bucket: str, organization_id: int) -> bool:
-    """Whether an organization may have the object at a bucket and key copied.
+    """Return whether an organization may have an object copied; `place` is its bucket and key.
 
-    Decided by the text alone: the answer is the same whether or not there is such an object.
+    The answer depends only on the text, so it is the same whether or not the object exists.
     """
     bucket, key = place
     return may_be_copied(
@@ -90,5 +90,5 @@ def admit(fences: Fences, place: tuple[str, str], *, own_bucket: str, organizati
 
 
 def prefixes(fences: Fences, bucket: str, organization_id: int) -> Sequence[str]:
-    """Give the prefixes of a bucket from which an organization may copy; none if it may not."""
+    """Return the prefixes of a bucket from which an organization may copy; empty if it may not."""
     return [prefix.replace(ORGANIZATION, str(organization_id)) for prefix in fences.get(bucket, ())]

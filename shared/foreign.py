@@ -1,9 +1,9 @@
-"""Variables of the environment that are not the service's own: which of them count.
+"""Remove environment variables that are not meant for the service.
 
-Libraries read dozens of variables by themselves, some at import: CELERY_BROKER_URL moves a worker
-to another broker, PGSSLMODE changes how PostgreSQL is reached, HOSTALIASES renames hosts. So a
-process forgets, before it imports those libraries, every variable that is not known to count.
-A list of what counts ends; a list of what does not would have to follow each release of each
+Libraries read dozens of variables, some at import. CELERY_BROKER_URL moves a worker to another
+broker, PGSSLMODE changes how PostgreSQL is reached, HOSTALIASES renames hosts. So a process removes
+every variable that is not on the list here before it imports those libraries. The list has the
+variables that are kept, because a list of those to remove would have to follow each release of each
 library. `deploy/docs/aws.md` lists them for operators.
 """
 
@@ -12,57 +12,56 @@ import time
 from collections.abc import MutableMapping
 
 OURS = ("ATTACHMENTS_", "AWS_")
-"""The service's settings, and what botocore reads."""
+"""The prefixes of the service's settings, and of the variables of botocore."""
 
 PROXIES = frozenset({"http_proxy", "https_proxy", "no_proxy"})
-"""In lower and upper case, as botocore reads them."""
+"""botocore reads these in lower and in upper case."""
 
 MACHINE = frozenset(
     {
         "PATH", "HOME", "USER", "LOGNAME", "SHELL", "PWD", "HOSTNAME", "TMPDIR", "TEMP", "TMP",
         "LANG", "LANGUAGE", "TERM", "COLORTERM", "NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES",
         "SUDO_USER", "VIRTUAL_ENV", "GNUPGHOME", "SSH_AUTH_SOCK", "DBUS_SESSION_BUS_ADDRESS",
-        # Where this machine keeps its certificate authorities and the settings of its OpenSSL.
+        # The paths of this machine's certificate authorities and OpenSSL settings.
         "SSL_CERT_FILE", "SSL_CERT_DIR", "OPENSSL_CONF", "OPENSSL_MODULES",
     }
 )  # fmt: skip
-"""What tells programs about the machine and the terminal, and not about a service."""
+"""Variables that describe the machine and the terminal, and no service."""
 
 MACHINE_PREFIXES = ("LC_", "XDG_", "LD_", "DYLD_", "PYTHON")
 
 SERVICE_LINKS = ("tcp://", "udp://", "sctp://")
-"""How Kubernetes writes ATTACHMENTS_API_PORT for a Service that is named `attachments-api`.
+"""How the value begins that Kubernetes gives to ATTACHMENTS_API_PORT if a Service is named
+`attachments-api`.
 
 Kubernetes documentation, "Service", environment variables.
 """
 
 REFUSED = frozenset({"PYTHONASYNCIODEBUG", "PYTHONINSPECT", "PYTHONTZPATH", "PYTHONBREAKPOINT"})
-"""What Python reads long after its start, and would change how the service runs."""
+"""Variables that Python reads long after its start and that would change how the service runs."""
 
 
 def counts(name: str) -> bool:
-    """Whether a variable of this name may change what a process of the service does."""
+    """Return whether a variable of this name is kept, and so may affect the service."""
     if name in REFUSED:
         return False
     return (
         name.startswith((*OURS, *MACHINE_PREFIXES))
-        or name.upper().startswith(OURS[0])  # settings are read whatever their case
+        or name.upper().startswith(OURS[0])  # settings are read in any case
         or name in MACHINE
-        # http_proxy and HTTP_PROXY; a mixture of both is no name that programs share
+        # http_proxy and HTTP_PROXY; programs do not use a mixture of both
         or (name.lower() in PROXIES and (name.islower() or name.isupper()))
     )
 
 
 def forget_foreign_variables(environment: MutableMapping[str, str] = os.environ) -> None:
-    """Remove every variable that does not count, and links to Services of Kubernetes.
+    """Remove every variable that is not kept, and the links to Kubernetes Services.
 
-    May be repeated.
-
-    Call it first in a process of the service, before other libraries are imported. Never call it
-    from code that a foreign program may import.
+    May be repeated. Call it first in a process of the service, before other libraries are imported.
+    Never call it from code that another program may import.
     """
     for name, value in list(environment.items()):
         if not counts(name) or (name.endswith("_PORT") and value.startswith(SERVICE_LINKS)):
             del environment[name]
     if environment is os.environ:
-        time.tzset()  # TZ may be one of them, and the C library has read it already
+        time.tzset()  # TZ may be among the removed ones, and the C library has read it already

@@ -1,4 +1,4 @@
-"""Objects that are made of parts (S3's multipart uploads): the verbs of `Storage.multipart`."""
+"""Objects made of parts (S3's multipart uploads): the methods of `Storage.multipart`."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -13,16 +13,19 @@ if TYPE_CHECKING:
 
 
 class Multipart:
-    """Uploads of parts to one bucket. Verbs raise, and may be repeated, as those of `Storage`."""
+    """Multipart uploads to one bucket.
+
+    Methods raise the same errors as those of `Storage`, and may be repeated as well.
+    """
 
     def __init__(self, client: "S3Client", bucket: str) -> None:
         self._client = client
         self._bucket = bucket
 
     async def begin(self, key: str, *, content_type: str | None = None) -> str:
-        """Begin an object that is made of parts; returns the id of this upload.
+        """Begin a multipart upload and return its id.
 
-        With `content_type` it may be cached as in the public mode.
+        With `content_type` the object has that type and the Cache-Control of the public mode.
         """
         typed: dict[str, Any] = {}
         if content_type is not None:
@@ -45,9 +48,9 @@ class Multipart:
         first: int,
         last: int,
     ) -> str:
-        """Copy the bytes from `first` to `last` of a source as part `number`; returns its etag.
+        """Copy the bytes `first` to `last` (inclusive) of a source as part `number`.
 
-        Raises ObjectMissing and ObjectChanged.
+        Returns the part's etag. Raises ObjectMissing and ObjectChanged.
         """
         with mapped():
             answer = await self._client.upload_part_copy(
@@ -58,7 +61,7 @@ class Multipart:
         return answer["CopyPartResult"].get("ETag", "")
 
     async def end(self, key: str, upload_id: str, parts: Sequence[Any]) -> str:
-        """Make the object of its parts (`PartNumber` and `ETag` each); returns its etag."""
+        """Build the object from its parts (`PartNumber` and `ETag` each) and return its etag."""
         with mapped():
             answer = await self._client.complete_multipart_upload(
                 Bucket=self._bucket, Key=key, UploadId=upload_id,
@@ -67,7 +70,7 @@ class Multipart:
         return answer.get("ETag", "").strip('"')
 
     async def drop(self, key: str, upload_id: str) -> None:
-        """Remove what was stored of an object of parts; it is no fault if there is none."""
+        """Remove the parts of an unfinished upload; a missing upload is not an error."""
         try:
             with mapped():
                 await self._client.abort_multipart_upload(
@@ -78,7 +81,7 @@ class Multipart:
                 raise
 
     async def unfinished(self, key: str) -> list[str]:
-        """List the ids of uploads of parts to a key that were not ended, at most 1000."""
+        """List the ids of unfinished multipart uploads to a key, at most 1000."""
         with mapped():
             answer = await self._client.list_multipart_uploads(Bucket=self._bucket, Prefix=key)
         return [each["UploadId"] for each in answer.get("Uploads", ()) if each["Key"] == key]

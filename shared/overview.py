@@ -1,7 +1,7 @@
-"""What operators look at: the newest attachments by state and reason, and how many there are.
+"""Lists and counts for operators: the newest attachments by state and reason.
 
-Each state is walked in an index of its own order (migration 0010), so that a page costs the same
-however many rows there are, and however few of them match.
+Each state is read in the order of an index (migration 0010). So the cost of a page does not depend
+on the number of rows, or on how few of them match.
 """
 
 import json
@@ -19,7 +19,7 @@ from shared.states import STATES, State
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """Attachments that are not deleted, in one of `states`; None is any reason or organization."""
+    """Selects attachments in `states` that are not deleted; None is any reason or organization."""
 
     states: Sequence[State] = STATES
     reason: ReasonCode | None = None
@@ -29,7 +29,7 @@ class Selection:
 async def list_newest(
     connection: Connection, selection: Selection, *, limit: int, before: int | None = None
 ) -> list[Attachment]:
-    """List up to `limit` attachments by falling id, those below `before` if that is given."""
+    """List up to `limit` attachments, newest first; with `before`, only those with lower ids."""
     bounds = {} if before is None else {"before": before}
     statement, values = _walk(selection, COLUMNS, "DESC", limit, **bounds)
     return [Attachment.from_row(row) for row in await connection.fetch(statement, *values)]
@@ -38,7 +38,7 @@ async def list_newest(
 async def list_ids(
     connection: Connection, selection: Selection, *, limit: int, after: int = 0
 ) -> list[int]:
-    """List up to `limit` ids above `after`, ascending."""
+    """List up to `limit` ids greater than `after`, in ascending order."""
     statement, values = _walk(selection, "a.id", "ASC", limit, after=after)
     return [row["id"] for row in await connection.fetch(statement, *values)]
 
@@ -46,7 +46,7 @@ async def list_ids(
 async def count_states(
     connection: Connection, organization_id: int | None = None, *, most: int = MAX_COUNTED
 ) -> dict[State, int]:
-    """Count the attachments of each state that are not deleted, to `most` + 1 at most."""
+    """Count the attachments of each state that are not deleted, each up to `most` + 1."""
     wanted = Selection(organization_id=organization_id)
     key, where, values = _range("state", STATES, wanted)
     rows = await connection.fetch(
@@ -62,9 +62,9 @@ async def count_states(
 async def estimate_state(
     connection: Connection, state: State, organization_id: int | None = None
 ) -> int:
-    """Estimate how many are in a state by the planner's statistics; above MAX_COUNTED, no row read.
+    """Estimate the number of attachments in a state from the planner's statistics; read no row.
 
-    For those of which `count_states` has counted more than MAX_COUNTED.
+    The result is above MAX_COUNTED: call it for states of which `count_states` counted more.
     """
     where, values = "a.state = $1 AND a.deleted_at IS NULL", [state]
     more: list[Any] = []
@@ -84,11 +84,11 @@ def _range(
     after: int = 0,
     before: int = MAX_ID,
 ) -> tuple[list[str], str, list[Any]]:
-    """Write which rows have one value of the column that is walked; $1 are the values.
+    """Return the columns of the order, the condition for one value of `column`, and the parameters.
 
-    Returns the columns of the order too. All of them are in a range of rows, and none in a "=":
-    that would count for nothing in an order, and the planner might walk another index, passing
-    over any number of rows.
+    $1 are the values to walk. The condition is a range over all columns of the order, without "=".
+    A column with "=" does not count for the order, so the planner might choose another index and
+    skip any number of rows.
     """
     values: list[Any] = [list(walked), after, before]
     columns, low, high = [f"a.{column}", "a.id"], ["walked.value", "$2"], ["walked.value", "$3"]
@@ -99,7 +99,7 @@ def _range(
     key = ", ".join(columns)
     where = (
         f"({key}) > ({', '.join(low)}) AND ({key}) < ({', '.join(high)})"
-        f" AND a.{column} IS NOT NULL AND a.deleted_at IS NULL"  # as the indexes have it
+        f" AND a.{column} IS NOT NULL AND a.deleted_at IS NULL"  # the condition of the indexes
     )
     if column == "reason" and set(selection.states) != set(STATES):
         values.append(list(selection.states))
@@ -110,7 +110,7 @@ def _range(
 def _walk(
     selection: Selection, columns: str, direction: str, limit: int, **bounds: int
 ) -> tuple[str, list[Any]]:
-    """Write a statement that walks each state, or the one reason, by id and merges the rows."""
+    """Build a statement that reads each state, or the one reason, by id and merges the rows."""
     column: str = "state"
     walked: Sequence[str] = selection.states
     if selection.reason is not None:

@@ -1,6 +1,6 @@
-"""Copies of large objects in parts, each of which the store makes in seconds.
+"""Copy large objects in parts, each of which the store copies within seconds.
 
-S3 copies at most 5 GiB in one request and says nothing while it does. Source: Amazon S3 User
+S3 copies at most 5 GiB in one request, and sends nothing while it copies. Source: Amazon S3 User
 Guide, "Copying an object using multipart upload" and "Amazon S3 multipart upload limits".
 """
 
@@ -14,19 +14,19 @@ from shared.storage import Storage
 from shared.stored_objects import StoredObject
 
 IN_ONE_BYTES = 512 * 1024 * 1024
-"""Up to this size an object is copied in one request."""
+"""The largest object that is copied in one request."""
 
 PART_BYTES = 256 * 1024 * 1024
 MAX_PARTS = 10_000
-"""S3's limit. Larger parts are made where parts of PART_BYTES would be more."""
+"""S3's limit. If parts of PART_BYTES would be more than this, larger parts are used."""
 
 UNKNOWN_CALL = "NotImplemented"
 
 
 def plan(size: int, *, part_bytes: int = PART_BYTES) -> Iterator[tuple[int, int]]:
-    """Split an object of `size` bytes into parts: the first and the last byte of each.
+    """Split an object of `size` bytes into parts; yield the first and the last byte of each.
 
-    All but the last have the same size, at least `part_bytes`; there are at most MAX_PARTS.
+    All parts but the last have the same size, at least `part_bytes`. There are at most MAX_PARTS.
     """
     step = max(part_bytes, -(-size // MAX_PARTS))
     for first in range(0, size, step):
@@ -42,11 +42,11 @@ async def copy_object(
     pin: StoredObject,
     content_type: str | None = None,
 ) -> str:
-    """Copy an object of any size to `key` inside the store; returns the etag.
+    """Copy an object of any size to `key` inside the store; return the copy's etag.
 
-    As `Storage.copy`, which it calls for small objects and where the store knows no copies of
-    parts. `pin.size` decides. What an earlier copy to this key has left unfinished is removed, so
-    only one may run at a time. May be repeated.
+    Calls `Storage.copy` if `pin.size` is small or the store cannot copy parts; otherwise it does
+    the same as `Storage.copy`, part by part. It first removes what an earlier copy to this key left
+    unfinished, so only one may run at a time. May be repeated.
     """
     source: Any = {"source_bucket": source_bucket, "source_key": source_key, "pin": pin}
     if pin.size > IN_ONE_BYTES:
@@ -87,15 +87,15 @@ async def _copy_parts(
             parts.append({"PartNumber": number, "ETag": etag})
         return await storage.multipart.end(key, upload_id, parts)
     except BaseException:
-        with suppress(StoreError):  # what stays is removed by the next copy or with the attachment
+        with suppress(StoreError):  # the next copy, or the purge of the attachment, removes it
             await storage.multipart.drop(key, upload_id)
         raise
 
 
 async def remove_unfinished(storage: Storage, key: str) -> None:
-    """Remove the parts of copies to `key` that were never ended, as a killed worker leaves them.
+    """Remove the parts of unfinished copies to `key`, which a killed worker leaves.
 
-    Where the store refuses, they stay: a bucket's rule for incomplete multipart uploads removes
+    If the store refuses, they stay; a bucket's rule for incomplete multipart uploads can remove
     them. Needs s3:ListBucketMultipartUploads and s3:AbortMultipartUpload. May be repeated.
     """
     with suppress(StoreRefused):

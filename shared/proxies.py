@@ -1,8 +1,8 @@
-"""Trusted proxies, and what their headers say: the client's address, its scheme, the host it asked.
+"""Read the headers of trusted proxies: the client's address, the scheme, and the requested host.
 
-Only headers of a request whose peer is a trusted proxy are read. A proxy adds to the right end of a
-header, so chains are read from the right, and reading stops at the first address that is no
-trusted proxy: what stands to its left is what the client itself sent.
+Headers are read only if the peer of a request is a trusted proxy. A proxy adds to the right end of
+a header, so chains are read from the right. Reading stops at the first address that is no trusted
+proxy, because the client itself sent everything to the left of it.
 Sources: RFC 7239 (Forwarded); X-Forwarded-For, -Proto, -Host and -Port have no standard.
 """
 
@@ -27,11 +27,11 @@ Network = IPv4Network | IPv6Network
 Address = IPv4Address | IPv6Address
 
 MAX_HOPS = 32
-"""Proxies of one chain that are read; the rest of a longer chain is left out."""
+"""The most proxies of one chain that are read; the rest of a longer chain is ignored."""
 
 _MAPPED = IPv6Network("::ffff:0:0/96")
 _PORT = re.compile(r":[0-9]{1,5}\Z", re.ASCII)
-# RFC 7239, section 4: parameters of one element, each a token and a token or a quoted string.
+# RFC 7239, section 4: one parameter of an element; its value is a token or a quoted string.
 _PARAMETER = re.compile(
     r"\s*([!#$%&'*+.^_`|~0-9A-Za-z-]+)=(?:\"((?:[^\"\\]|\\.)*)\"|([^\s\";,]*))\s*(?:;|\Z)"
 )
@@ -40,15 +40,15 @@ _USUAL_PORTS = {"http": "80", "https": "443"}
 
 
 class Headers(Protocol):
-    """The header fields of a request; names in any case."""
+    """The header fields of a request; the case of names does not matter."""
 
     def getall(self, name: str, default: list[str], /) -> Sequence[str]:
-        """Give the values of all lines of a field, in their order."""
+        """Return the values of all lines of a field, in order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forwarded:
-    """What trusted proxies say of a request; None where they do not say it.
+    """The facts about a request that trusted proxies report; None if they do not report one.
 
     `host` is `host[:port]` in lower case. It is not yet compared with the hosts of the settings.
     """
@@ -59,7 +59,7 @@ class Forwarded:
 
 
 def parse_network(word: str) -> Network:
-    """Read a network or an address. Raises ValueError for names and for set host bits."""
+    """Parse a network or an address. Raises ValueError for names and for set host bits."""
     try:
         network = ip_network(word)
     except ValueError:
@@ -68,18 +68,18 @@ def parse_network(word: str) -> Network:
             " and no bits beyond the length of the prefix"
         ) from None
     if isinstance(network, IPv6Network) and network.subnet_of(_MAPPED):
-        # peers are compared as IPv4, also those of a socket that takes both
+        # Peers are compared as IPv4, also those of a socket for both families.
         mapped = int(network.network_address) & 0xFFFF_FFFF
         return IPv4Network((mapped, network.prefixlen - 96))
     return network
 
 
 class Proxies:
-    """The networks whose headers are believed, and which headers these are.
+    """The networks of the trusted proxies, and the headers that are read.
 
-    `headers` is `x-forwarded`, `forwarded`, or `any`: X-Forwarded-* where a request has
-    X-Forwarded-For, else Forwarded. They are never mixed, because a proxy that sets one family
-    passes the other on as the client sent it.
+    `headers` is `x-forwarded`, `forwarded` or `any`. `any` reads X-Forwarded-* if a request has
+    X-Forwarded-For, else Forwarded. The two are never mixed, because a proxy that sets one of them
+    may forward the other as the client sent it.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class Proxies:
         return bool(self._networks)
 
     def trusts(self, address: str) -> bool:
-        """Whether an address is that of a trusted proxy."""
+        """Return whether an address belongs to a trusted proxy."""
         return self._trusts(address)
 
     def _is_inside(self, address: str) -> bool:
@@ -105,10 +105,10 @@ class Proxies:
         return parsed is not None and any(parsed in network for network in self._networks)
 
     def read(self, peer: str, headers: Headers) -> Forwarded:
-        """Tell who sent a request that came from `peer`. May be repeated.
+        """Return the client's address, the scheme and the host of a request from `peer`.
 
-        An address that cannot be read, such as `unknown`, ends the chain: the client then is the
-        trusted proxy that reported it.
+        An address that cannot be parsed, such as `unknown`, ends the chain; the client is then the
+        trusted proxy that reported it. May be repeated.
         """
         if not self._networks or not self.trusts(peer):
             return Forwarded(address=peer)
@@ -141,7 +141,7 @@ class Proxies:
             said = _parameters(element)
             if said is None:
                 break
-            # each trusted proxy knows the way of the request better than the one nearer to us
+            # A trusted proxy nearer to the client knows the scheme and the host better.
             found = Forwarded(
                 address=found.address,
                 scheme=_scheme(said.get("proto")) or found.scheme,
@@ -157,7 +157,7 @@ class Proxies:
 
 
 def plain_address(address: str) -> str | None:
-    """Write an address in one way: without a zone, IPv4 as IPv4; None if it is no address."""
+    """Normalize an address: no zone, mapped IPv4 as IPv4; return None if it is no address."""
     parsed = _parsed(address)
     return None if parsed is None else str(parsed)
 
@@ -171,7 +171,7 @@ def _parsed(address: str) -> Address | None:
 
 
 def _reported(item: str) -> str | None:
-    """Read a node: an address, `[IPv6]`, either with a port; None for `unknown` and names."""
+    """Parse a node: an address or `[IPv6]`, perhaps with a port; None for `unknown` and names."""
     item = item.strip()
     if item.startswith("["):
         inside, bracket, rest = item[1:].partition("]")
@@ -184,10 +184,10 @@ def _reported(item: str) -> str | None:
 
 
 def _from_right(lines: Sequence[str]) -> Iterator[str]:
-    """Give up to MAX_HOPS elements of a list field from the last on.
+    """Yield up to MAX_HOPS elements of a list field, the last one first.
 
-    Empty ones are left out (RFC 9110, section 5.6.1.2). Commas in quotes do not separate. An
-    element whose quotes are not in pairs cannot be read later.
+    Empty elements are skipped (RFC 9110, section 5.6.1.2). Commas in quotes do not separate. An
+    element with an unpaired quote cannot be parsed later.
     """
     every = (each for line in reversed(lines) for each in _elements(line) if each.strip())
     yield from islice(every, MAX_HOPS)

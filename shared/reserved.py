@@ -1,9 +1,9 @@
-"""What is never kept: files that a double click runs on some desktop, by type or by name.
+"""Reserved files, which are never accepted: a double click runs them on some desktop.
 
-`TYPES` are names of contents (`worker.sniffing.identify`), and what a client may not declare.
-`EXTENSIONS` decide where the bytes tell nothing: a desktop goes by the name alone. Source code
-that people share (`.js`, `.py`, `.sh`, `.ps1`) is not reserved; it is only ever downloaded. The
-table for operators is deploy/docs/reserved-types.md; a test holds it to this one.
+`TYPES` are types of content (`worker.sniffing.identify`); a client may not declare them either.
+`EXTENSIONS` decide if the bytes do not, because a desktop uses only the name. Source code that
+people share (`.js`, `.py`, `.sh`, `.ps1`) is not reserved; it is always served as a download. The
+table for operators is deploy/docs/reserved-types.md; a test compares it with this one.
 """
 
 import re
@@ -61,7 +61,7 @@ TYPES: Final = frozenset(
         "application/x-apple-aspen-config",
         "application/x-chrome-extension",
         "application/x-xpinstall",
-        # scripts and commands that a desktop runs
+        # scripts and commands that a desktop can run
         "application/x-bat",
         "application/bat",
         "text/x-msdos-batch",
@@ -123,7 +123,7 @@ EXTENSIONS: Final[dict[str, tuple[str, ...]]] = {
         "air", "apk", "crx", "jar", "jnlp", "pyc", "pyo", "pyz", "pyzw", "xap", "xpi",
     ),
 }  # fmt: skip
-"""Extensions in lower case, by what runs them."""
+"""Extensions in lower case, grouped by the system that runs them."""
 
 ALL_EXTENSIONS: Final = frozenset().union(*EXTENSIONS.values())
 
@@ -131,7 +131,7 @@ _WORD: Final = re.compile(r"[+-](?:\.[a-z0-9-]{1,20}|[^.].*/.+)")
 _UNSEEN: Final = ("Cc", "Cf", "Mn", "Zl", "Zp")
 _ENDS: Final = re.compile(r"[\s./]+\Z")
 _CLASS_ID: Final = re.compile(r"\{[0-9a-f-]{36}\}")
-"""Windows runs a file whose extension is the class id of a handler as that handler's."""
+"""If the extension is a class id, Windows opens the file with the handler of that id."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,9 +143,9 @@ class Reserved:
 
     @classmethod
     def changed_by(cls, words: Iterable[str]) -> Self:
-        """Widen and narrow the table: `+.iso`, `-.chm`, `+application/x-foo`, `-text/vbscript`.
+        """Return the table with changes: `+.iso`, `-.chm`, `+application/x-foo`, `-text/vbscript`.
 
-        Raises ValueError with the rule for a word of another form.
+        `+` adds and `-` removes. Raises ValueError with the rule for a word of another form.
         """
         added: set[str] = set()
         removed: set[str] = set()
@@ -166,17 +166,17 @@ class Reserved:
         )
 
     def has_type(self, content_type: str) -> bool:
-        """Whether files of this type are not accepted, in any case and with any parameters."""
+        """Return whether a type is reserved; ignore case and parameters."""
         return essence(content_type) in self.types
 
     def has_name(self, name: str) -> bool:
-        """Whether a desktop that sees this name would run the file.
+        """Return whether a desktop would run a file with this name.
 
-        Read as desktops read it: compatibility forms and case are folded, what is not visible is
-        dropped, trailing dots, spaces and slashes and everything from a colon on (an alternate
-        data stream) are dropped as Windows does. The file name in the key counts too: it drops
-        more, ends earlier where an extension is very long, and is what a download is called
-        wherever the real name is not understood.
+        The name is read as desktops read it. Compatibility forms and case are folded, and invisible
+        characters are dropped. Trailing dots, spaces and slashes are dropped, as well as everything
+        from a colon on (an alternate data stream), as in Windows. The file name in the key is
+        checked too: it drops more characters, ends earlier if an extension is very long, and names
+        the download if a client does not understand the real name.
         """
         return any(
             extension in self.extensions or _CLASS_ID.fullmatch(extension)
@@ -186,7 +186,7 @@ class Reserved:
 
 
 def _extensions(name: str) -> Iterable[str]:
-    if name.isascii() and name.isprintable():  # as most are: nothing to fold but the case
+    if name.isascii() and name.isprintable():  # the usual case: only the case must be folded
         visible = name.lower()
     else:
         folded = unicodedata.normalize("NFKD", name).casefold()

@@ -1,4 +1,4 @@
-"""Shares of a pool of connections: one organization's statements cannot hold all of them."""
+"""Shares of a pool of connections, so that one organization's statements cannot use all of them."""
 
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
@@ -11,11 +11,11 @@ from shared.settings import Settings
 from shared.turns import Turns
 
 WAITING = 200
-"""How many statements of one organization wait for its share; the next one is refused."""
+"""The most statements of one organization that wait for its share; further ones are refused."""
 
 
 class Share(Database):
-    """A pool as one key sees it: each statement waits for its turn first."""
+    """A pool for one key: each statement waits for its turn first."""
 
     def __init__(self, shares: "Shares", key: Hashable) -> None:
         self.pool = shares.whole.pool
@@ -32,10 +32,10 @@ class Share(Database):
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> T:
-        """Do as `Database.run`, in turn.
+        """Do the same as `Database.run`, after waiting for a turn.
 
-        Raises Busy if the key's own statements fill its share, where the key is to blame for it;
-        DatabaseAway if it is not, or if the database answered nobody while the key waited.
+        Raises Busy if the key's own statements fill its share and the pool is `blamed`. Raises
+        DatabaseAway otherwise, and also if the database answered nobody while the key waited.
         """
         shares = self._shares
         if not shares.turns.take_free(self._key):
@@ -61,8 +61,8 @@ class Share(Database):
 class Shares:
     """Gives each key its share of a pool of `size` connections.
 
-    `blamed` tells whether a key that fills its share gets Busy (a caller's own doing) or
-    DatabaseAway.
+    A key may hold `each` connections and have `waiting` statements wait. If `blamed`, a key that
+    fills its share gets Busy, because its caller is the cause; if not, it gets DatabaseAway.
     """
 
     def __init__(
@@ -74,41 +74,41 @@ class Shares:
         self.answered_at = time.monotonic()
 
     def of(self, key: Hashable) -> Share:
-        """Give the share of a key; it may be kept or made anew for each request."""
+        """Return the share of a key; it may be kept or created again for each request."""
         return Share(self, key)
 
 
 def split_pool(total: int) -> tuple[int, int]:
-    """Split an API's connections into those of clients and those of everything else.
+    """Split an API's connections into those for clients and those for everything else.
 
-    Three in ten, at least one, serve events, tokens and health, whatever clients do.
+    Three in ten, at least one, are reserved for events, tokens and health.
     """
     others = max(1, total * 3 // 10)
     return total - others, others
 
 
 def share_of(clients: int) -> int:
-    """Give how many of the clients' connections one organization may hold at a time.
+    """Return how many of the clients' connections one organization may hold at a time.
 
-    Two thirds: with fewer, many requests of one organization that is alone cost more CPU each.
+    Two thirds: with fewer, each request of an organization that is alone costs more CPU.
     """
     return max(1, clients * 2 // 3)
 
 
 def share_of_others(others: int) -> int:
-    """Give how many of the other connections events, tokens or health may hold at a time.
+    """Return how many of the other connections events, tokens or health may hold at a time.
 
-    All but one, so that each of them has a connection whatever the others do.
+    All but one, so that one of them alone cannot use all connections.
     """
     return max(1, others - 1)
 
 
 @asynccontextmanager
 async def open_shares(settings: Settings) -> AsyncIterator[tuple[Shares, Shares]]:
-    """Open an API's two pools: of clients by organization, and of events, tokens and health.
+    """Open an API's two pools: for clients by organization, and for events, tokens and health.
 
-    Both together have `settings.database_pool` connections. One organization holds at most
-    two thirds of the clients'; the store's events never wait for strangers' tokens alone.
+    Together they have `settings.database_pool` connections. One organization holds at most two
+    thirds of the clients' connections. Look-ups of unknown tokens alone cannot block events.
     """
     clients, others = split_pool(settings.database_pool)
     async with AsyncExitStack() as stack:

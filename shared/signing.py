@@ -1,8 +1,8 @@
-"""AWS Signature Version 4 for what clients do with the store: POST policies and GET links.
+"""AWS Signature Version 4 for clients of the store: POST policies and GET links.
 
-Both are computed here, without a request to anyone: aiobotocore's `generate_presigned_post` picks
-SigV2 for some endpoints, turns a trailing `${filename}` into a prefix rule and orders the fields
-as it likes, where contract.md fixes every byte.
+Both are computed here without any request. aiobotocore's `generate_presigned_post` is not used: it
+uses SigV2 for some endpoints, turns a trailing `${filename}` into a prefix rule, and has its own
+order of fields, but contract.md specifies every byte.
 Source: Amazon S3 API Reference, "Authenticating requests (AWS Signature Version 4)".
 """
 
@@ -21,9 +21,9 @@ ALGORITHM = "AWS4-HMAC-SHA256"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Credentials:
-    """AWS credentials at one moment; `token` only with temporary ones, which end at `ends_at`.
+    """AWS credentials at one moment; only temporary ones have `token` and expire at `ends_at`.
 
-    What they sign is refused by AWS after that moment, whatever it says itself.
+    AWS refuses every signature made with them after that time, even if it has a later expiry.
     """
 
     access_key: str
@@ -33,7 +33,10 @@ class Credentials:
 
 
 def policy_end(*, credentials: Credentials, now: datetime, lifetime_s: int) -> datetime:
-    """Give the whole second in which a policy signed at `now` ends, never after its credentials."""
+    """Return the whole second at which a policy signed at `now` ends.
+
+    It is never later than the end of the credentials.
+    """
     end = now.astimezone(UTC) + timedelta(seconds=lifetime_s)
     if credentials.ends_at is not None:
         end = min(end, credentials.ends_at.astimezone(UTC))
@@ -41,7 +44,7 @@ def policy_end(*, credentials: Credentials, now: datetime, lifetime_s: int) -> d
 
 
 def link_lifetime(*, credentials: Credentials, now: datetime, lifetime_s: int) -> int:
-    """Give for how many seconds a link signed at `now` opens: at most as its credentials live."""
+    """Return the seconds for which a link signed at `now` is valid, by its credentials at most."""
     if credentials.ends_at is None:
         return lifetime_s
     return min(lifetime_s, int((credentials.ends_at - now).total_seconds()))
@@ -49,7 +52,7 @@ def link_lifetime(*, credentials: Credentials, now: datetime, lifetime_s: int) -
 
 @lru_cache(maxsize=16)
 def _signed_host(scheme: str, netloc: str) -> str:
-    """Write a host as clients send it in Host: in lower case, without the scheme's own port.
+    """Return a host as clients send it in Host: in lower case, without the scheme's default port.
 
     RFC 9110, section 4.2.3; botocore signs the same (`botocore.auth._host_from_url`).
     """
@@ -65,14 +68,14 @@ def _hmac(key: bytes, text: str) -> bytes:
 
 
 def _stamp(now: datetime) -> str:
-    # strftime takes ten times as long
+    # strftime would take ten times as long.
     text = now.replace(microsecond=0, tzinfo=None).isoformat()
     return f"{text.replace('-', '').replace(':', '')}Z"
 
 
 @lru_cache(maxsize=16)
 def _signing_key(secret_key: str, date: str, region: str) -> bytes:
-    # One key serves a whole day, so three of the four rounds are done once a day.
+    # A key is valid for a whole day, so its four rounds are computed once a day.
     key = _hmac(b"AWS4" + secret_key.encode(), date)
     return _hmac(_hmac(_hmac(key, region), "s3"), "aws4_request")
 
@@ -89,10 +92,10 @@ def post_policy(
     content_type: str | None,
     cache_control: str | None = None,
 ) -> dict[str, str]:
-    """Sign a POST policy for one key and return its form fields, in the contract's order.
+    """Sign a POST policy for one key and return its form fields, in the order of contract.md.
 
-    `now` must be aware. Every field must be posted unchanged, the file last. The policy ends at
-    `policy_end`.
+    `now` must have a time zone. A client must post every field unchanged, and the file last. The
+    policy ends at `policy_end`.
     """
     now = now.astimezone(UTC)
     stamp = _stamp(now)
@@ -147,11 +150,12 @@ def presigned_get(
     response_headers: dict[str, str],
     method: str = "GET",
 ) -> str:
-    """Sign a GET of `object_url` (its path not yet percent-encoded) for `lifetime_s` seconds.
+    """Sign a GET of `object_url` for `lifetime_s` seconds and return the signed address.
 
-    What is signed for GET does not open with HEAD: `method` is one of the two. The lifetime is cut
-    to that of the credentials. `response_headers` are S3's overrides, such as
-    `response-content-type`. `now` must be aware.
+    The path of `object_url` must not be percent-encoded yet. `method` is GET or HEAD; a signature
+    for one is not valid for the other. The lifetime is limited to that of the credentials.
+    `response_headers` are S3's overrides, such as `response-content-type`. `now` must have a time
+    zone.
     """
     now = now.astimezone(UTC)
     stamp = _stamp(now)

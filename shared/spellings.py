@@ -1,9 +1,9 @@
-r"""Spellings of a key: which other keys a store could take it for, and whether it may be copied.
+r"""Spellings of a key: decide whether a store could read it as another key, and may copy it.
 
-A store may know more spellings of a key than the text that we compare. SeaweedFS reads `\` as `/`
+A store may accept more spellings of a key than the text that we compare. SeaweedFS reads `\` as `/`
 and `a//b` as `a/b`. A file system may ignore case, Unicode forms, or trailing dots and spaces
-(Windows, macOS, NFS gateways). A proxy may decode percent signs twice. `may_be_copied` therefore
-compares the fold of a key, in which all of these spellings are equal, and refuses in doubt.
+(Windows, macOS, NFS gateways). A proxy may decode percent signs twice. So `may_be_copied` compares
+the fold of a key, which is the same for all of these spellings, and refuses a doubtful key.
 """
 
 import re
@@ -18,48 +18,49 @@ MAX_KEY_BYTES = 1024
 """Source: Amazon S3 User Guide, "Naming Amazon S3 objects"."""
 
 MAX_ROUNDS = 8
-"""A key that is still encoded after so many decodings is refused, which bounds the work."""
+"""A key that is still encoded after this many rounds of decoding is refused; this limits the work.
+"""
 
 MAX_FOLDED = 2 * MAX_KEY_BYTES
-"""A key that unfolds to more characters is refused: U+FDFA alone unfolds to eighteen."""
+"""A key whose fold has more characters is refused: U+FDFA alone becomes eighteen characters."""
 
 ORIGINALS = PREFIX.rstrip("/")
-"""The folder of attachments' objects. A key whose fold begins with this text is refused."""
+"""The folder of the attachments' objects. In our bucket, a key whose fold begins so is refused."""
 
 VERSIONS = ".versions"
-"""The end of a folder in which SeaweedFS keeps the former versions of an object."""
+"""The end of the name of a folder in which SeaweedFS stores the old versions of an object."""
 
-# Characters that look like a slash and are replaced by one in some code page or gateway. NFKC
-# folds the full-width and small forms itself. Yen and won signs are the backslash of the code
-# pages 932 and 949.
+# Characters that look like a slash and that some code page or gateway replaces by a slash. NFKC
+# itself folds the full-width and small forms. The yen and won signs are the backslash in code pages
+# 932 and 949.
 _SLASHES = re.compile("[\\\\\u00a5\u20a9\u2044\u2215\u2216\u2571\u2572\u29f5\u29f8\u29f9]")
-# Default ignorable code points (Unicode, DerivedCoreProperties) that are neither Cf nor Mn, and
-# the control pictures that rclone writes for control characters.
+# Default ignorable code points (Unicode, DerivedCoreProperties) of other categories than Cf and Mn,
+# and the control pictures with which rclone replaces control characters.
 _IGNORED = re.compile("[\u115f\u1160\u2400-\u2421\u3164\uffa0\ufff0-\ufff8\U000e0000-\U000e0fff]")
 _IGNORED_CATEGORIES = frozenset({"Cc", "Cf", "Mn", "Me"})
 _CONTROLS = re.compile("[\x00-\x08\x0e-\x1f\x7f]")
-_SPACES = re.compile(r"[\s+]")  # a plus is a space where a key is decoded like a form
+_SPACES = re.compile(r"[\s+]")  # a plus sign is a space if a key is decoded like a form
 _NOT_PLAIN = re.compile("[\\\\\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _UNICODE_ESCAPE = re.compile(r"%u([0-9a-f]{4})")  # as IIS decodes it
 _OVERLONG = re.compile(
     rb"[\xc0\xc1][\x80-\xbf]|\xe0[\x80-\x9f][\x80-\xbf]|\xf0[\x80-\x8f][\x80-\xbf]{2}"
 )
-# The short name that NTFS gives to a folder called "attachments".
+# The short name that NTFS gives to a folder named "attachments".
 _SHORT_NAME = re.compile(r"at[a-z0-9_]{0,4}~[0-9a-f]{1,4}")
 
 
 def may_be_copied(key: str, *, ours: bool, fences: Sequence[str] = ("",)) -> bool:
-    r"""Whether an object that a client names by this key may be copied to an attachment.
+    r"""Return whether a client may have the object under this key copied to an attachment.
 
-    `ours` is whether the key is of the service's own bucket, in which nothing may be copied that
-    lies below `attachments/files`. `fences` are the prefixes that the caller may copy from; an
-    empty one is the whole bucket. The answer depends on the text alone, never on what is stored.
+    `ours` is true for a key in the service's own bucket, in which nothing below `attachments/files`
+    may be copied. `fences` are the prefixes from which the caller may copy; an empty one is the
+    whole bucket. The answer depends only on the text, never on what is stored.
 
-    Refused are keys that stores read in more than one way: with `\`, with control characters, with
-    an empty segment, `.` or `..` in any spelling, of more than 1,024 bytes. Refused as well are
-    keys whose first segment begins with a dot, because stores and file systems keep data of their
-    own there (`.uploads` of SeaweedFS, `.sgwtmp` of versitygw, `.minio.sys`, `.snapshot`), and
-    keys in a folder of former versions.
+    Keys that stores may read in more than one way are refused: with `\`, with control characters,
+    with an empty segment, `.` or `..` in any spelling, or longer than 1,024 bytes. Keys whose first
+    segment begins with a dot are refused, because stores and file systems store their own data
+    there (`.uploads` of SeaweedFS, `.sgwtmp` of versitygw, `.minio.sys`, `.snapshot`). Keys in a
+    folder of old versions are refused too.
     """
     if not is_plain(key) or not key.startswith(tuple(fences)):
         return False
@@ -74,10 +75,10 @@ def may_be_copied(key: str, *, ours: bool, fences: Sequence[str] = ("",)) -> boo
 
 
 def is_plain(key: str) -> bool:
-    r"""Whether no store reads a key as other segments than `/` separates.
+    r"""Return whether every store splits a key into the same segments, at `/` only.
 
-    That is: not empty, at most 1,024 bytes, no `\`, no control character or lone surrogate, no
-    segment that is empty, `.` or `..`.
+    Such a key is not empty and has at most 1,024 bytes. It has no `\`, no control character, no
+    lone surrogate, and no segment that is empty, `.` or `..`.
     """
     if _NOT_PLAIN.search(key) or len(key.encode()) > MAX_KEY_BYTES:
         return False
@@ -85,19 +86,19 @@ def is_plain(key: str) -> bool:
 
 
 def fold(key: str) -> str | None:
-    """Write a key so that all spellings which a store may take for one are one.
+    """Return the fold of a key, which is equal for all spellings that a store may take as one key.
 
-    None if it climbs to a folder above (`..`), names a folder or a version, or stays encoded: no
-    such key may be trusted.
+    Returns None for a key that must not be trusted: it contains `..`, names a folder or a version,
+    or stays encoded after MAX_ROUNDS.
     """
     segments = _folded_segments(key)
     return None if segments is None else "/".join(segments)
 
 
-@lru_cache(maxsize=256)  # a request judges its keys twice: all of them first, then each
+@lru_cache(maxsize=256)  # a request checks its keys twice: first all of them, then each
 def _folded_segments(key: str) -> tuple[str, ...] | None:
     text = _decoded(key)
-    if text is None or "?versionid=" in text:  # the end of a key in x-amz-copy-source
+    if text is None or "?versionid=" in text:  # this ends the key in x-amz-copy-source
         return None
     segments, kept = [], ""
     for segment in text.split("/"):
@@ -110,7 +111,7 @@ def _folded_segments(key: str) -> tuple[str, ...] | None:
 
 
 def _decoded(key: str) -> str | None:
-    """Decode and fold in turns until nothing changes; None if that takes too many rounds."""
+    """Decode and fold repeatedly until nothing changes; None after too many rounds."""
     text = key
     for _ in range(MAX_ROUNDS):
         before, text = text, _once(text)
@@ -125,8 +126,8 @@ def _once(text: str) -> str:
     if text.isascii():
         text = _CONTROLS.sub("", text.lower())
     else:
-        # Compatibility forms come first, so that full-width percent signs are decoded as well.
-        # NFKD takes accents off their letters; they are then dropped as marks.
+        # Compatibility forms are folded first, so that full-width percent signs are decoded too.
+        # NFKD separates accents from their letters; they are then dropped as marks.
         text = unicodedata.normalize("NFKD", text).upper().casefold()
         text = "".join(
             character
@@ -143,7 +144,7 @@ def _once(text: str) -> str:
 
 
 def _shortened(match: re.Match[bytes]) -> bytes:
-    """Decode an overlong sequence, which strict decoders refuse and lax ones take."""
+    """Decode an overlong UTF-8 sequence, which strict decoders refuse and others accept."""
     first, *rest = match[0]
     number = first & (0x1F, 0x0F, 0x07)[len(rest) - 1]
     for byte in rest:
@@ -152,7 +153,7 @@ def _shortened(match: re.Match[bytes]) -> bytes:
 
 
 def _are_originals(segments: Sequence[str]) -> bool:
-    # ":" begins a stream's name on NTFS, and is a slash to macOS.
+    # ":" begins the name of a stream on NTFS, and is read as a slash by macOS.
     for rule in ("/", None):
         parts = [
             part.strip(" ").rstrip(". ")

@@ -1,7 +1,7 @@
-"""Fair admission to what is scarce: bounded places, a share for each key, and turns between keys.
+"""Share a limited number of places fairly: a share for each key, and turns between the keys.
 
-A key is mostly an organization. A key that asks for more than its share waits in a queue of its
-own, so it delays nobody but itself.
+A key is mostly an organization. A key that requests more than its share waits in its own queue, so
+it delays only itself.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ WAIT_S = 2.0
 
 
 class Turns:
-    """At most `places` are held at a time, and at most `each` of them by one key.
+    """Gives out `places` places, at most `each` of them to one key at a time.
 
     At most `waiting` callers of one key wait, each for at most `wait_s` seconds. A free place goes
     to the key that has waited longest since its last turn.
@@ -29,24 +29,24 @@ class Turns:
         self._waiting = waiting
         self._wait_s = wait_s
         self._held: dict[Hashable, int] = {}
-        # A key is in the table only while callers wait; the table's order is that of turns.
+        # A key is in the table only while its callers wait; the table's order is that of the turns.
         self._queues: dict[Hashable, deque[tuple[asyncio.Future[None], float]]] = {}
         self._watching = False
 
     async def take(self, key: Hashable) -> None:
-        """Take a place, at once if one is free. Must be followed by `give_back(key)`.
+        """Take a place, at once if one is free; call `give_back(key)` after use.
 
-        Raises Busy if too many wait already or no place became free in time.
+        Raises Busy if too many callers wait already or no place became free in time.
         """
         if not self.take_free(key):
             await self.wait(key)
 
     def has_room(self, key: Hashable, more: int) -> bool:
-        """Whether `more` callers of a key could wait now; `take` decides anew."""
+        """Return whether `more` callers of a key could wait now; `take` checks again."""
         return len(self._queues.get(key, ())) + more <= self._waiting
 
     def take_free(self, key: Hashable) -> bool:
-        """Take a place if one is free; must be followed by `give_back(key)` if so."""
+        """Take a place if one is free; if it returns True, call `give_back(key)` after use."""
         held = self._held.get(key, 0)
         if not self._free or held >= self._each or key in self._queues:
             return False
@@ -55,7 +55,7 @@ class Turns:
         return True
 
     async def wait(self, key: Hashable) -> None:
-        """Wait for a place, after `take_free` gave none; else as `take`."""
+        """Wait for a place after `take_free` returned False; otherwise the same as `take`."""
         queue = self._queues.setdefault(key, deque())
         if len(queue) >= self._waiting:
             raise Busy(own=True)
@@ -71,7 +71,7 @@ class Turns:
             if place.cancelled():
                 self._leave(key, place)
             elif place.exception() is None:
-                self.give_back(key)  # the place was given in the same moment
+                self.give_back(key)  # the place was assigned at the same moment
             raise
 
     def _leave(self, key: Hashable, place: "asyncio.Future[None]") -> None:
@@ -82,7 +82,7 @@ class Turns:
             self._queues.pop(key, None)
 
     def _expire(self) -> None:
-        # One timer for all that wait: one for each would cost more than most waits.
+        # One timer for all waiting callers: one for each would cost more than most waits.
         loop = asyncio.get_running_loop()
         for key, queue in list(self._queues.items()):
             while queue and queue[0][1] <= loop.time():
@@ -98,7 +98,7 @@ class Turns:
             loop.call_at(next_end, self._expire)
 
     def give_back(self, key: Hashable) -> None:
-        """Give a place back; the next one in turn has it at once."""
+        """Return a place; the next caller in turn gets it at once."""
         self._free += 1
         held = self._held[key] - 1
         if held:
@@ -118,7 +118,7 @@ class Turns:
             queue = self._queues.pop(key)
             place, _ = queue.popleft()
             if queue:
-                self._queues[key] = queue  # behind all others
+                self._queues[key] = queue  # at the end of the order
             if not place.done():
                 place.set_result(None)
                 self._free -= 1
@@ -126,7 +126,7 @@ class Turns:
 
     @asynccontextmanager
     async def turn(self, key: Hashable) -> AsyncIterator[None]:
-        """Hold a place for the time of the block. Raises Busy as `take` does."""
+        """Hold a place during the block. Raises Busy as `take` does."""
         await self.take(key)
         try:
             yield
