@@ -1,1 +1,1 @@
-"""What the API and the workers share: settings, the data layer, the store, events."""
+"""Code that the API and the workers share: settings, the data layer, the store, events."""

@@ -1,9 +1,9 @@
-"""Text from outside, made harmless for a terminal and for the reader of a log."""
+"""Escape text from outside, so that it is harmless for a terminal and for the reader of a log."""
 
 import re
 
-# Letters that are not shown at all, though Unicode does not count them as format characters:
-# fillers, and selectors beyond those of emoji. Source: Unicode's Default_Ignorable_Code_Point.
+# Invisible characters that Unicode does not class as format characters: fillers, and variation
+# selectors other than those of emoji. Source: Unicode's Default_Ignorable_Code_Point.
 _UNSEEN = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2065\u3164\uffa0\ufff0-\ufff8\U000e0000-\U000e0fff]"
 )
@@ -11,12 +11,12 @@ _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
 def escape(text: str) -> str:
-    r"""Write what is not shown as itself as JSON does: `\n`, `\u202e`, `\udb40\udc41`.
+    r"""Escape characters that are not visible as themselves, as JSON does: `\n`, `\u202e`.
 
-    These are control characters (C0 and C1), marks of direction, zero-width, tag, private and
-    unassigned characters, lone surrogates, separators of lines and every space but U+0020. None of
-    them can command a terminal, reorder a line or hide in it then. Within a JSON string the
-    result means the same text.
+    These are control characters (C0 and C1), direction marks, zero-width, tag, private and
+    unassigned characters, lone surrogates, line separators, and every space but U+0020. A character
+    beyond U+FFFF becomes a surrogate pair: `\udb40\udc41`. Once escaped, no character can control a
+    terminal, reorder a line or hide in it. Inside a JSON string the result means the same text.
     """
     if text.isprintable() and not _UNSEEN.search(text):
         return text
@@ -27,7 +27,7 @@ def escape(text: str) -> str:
 
 
 def escape_lines(text: str) -> str:
-    """Escape a text of several lines; its line feeds stay."""
+    """Escape a text of several lines; keep its line feeds."""
     return "\n".join(map(escape, text.split("\n")))
 
 

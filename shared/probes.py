@@ -1,8 +1,8 @@
-"""Probes: the attachments with which `attachments doctor` tries the whole way of an upload.
+"""Probes: the attachments with which `attachments doctor` tests the complete path of an upload.
 
-They belong to `ORGANIZATION`, which no token can name. Of their events every arrival is written
-down, also of those that have no effect, so that the doctor can tell how events come, how late and
-how often.
+They belong to `ORGANIZATION`, which no token can name. Every arrival of their events is recorded,
+even without an effect. So the doctor can report by which source events arrive, how late and how
+often.
 """
 
 from collections.abc import Sequence
@@ -17,15 +17,15 @@ from shared.notifications.event import MessageSource
 from shared.rows import FromRow
 
 ORGANIZATION = 0
-"""Ids of organizations begin at 1."""
+"""The ids of real organizations begin at 1."""
 
 NAME = "attachments-doctor.png"
-"""The name of every probe. A client may name a file so too; its events are not written down."""
+"""The name of every probe. A client's file may have it too; its events are not recorded here."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arrival(FromRow):
-    """One event of a probe: the way it came in, its dialect, and when, by the database's clock."""
+    """One event of a probe: its source, its dialect, and its time by the database's clock."""
 
     source: MessageSource
     dialect: str
@@ -35,7 +35,7 @@ class Arrival(FromRow):
 async def note_arrivals(
     connection: Connection, events: Sequence[UploadEvent], *, source: MessageSource, dialect: str
 ) -> None:
-    """Write down which of the events are of probes; costs nothing where none is named like one."""
+    """Record the events of probes; costs nothing if no key has the name of a probe."""
     ids = [
         key[0]
         for event in events
@@ -51,7 +51,7 @@ async def note_arrivals(
 
 
 async def find_arrivals(connection: Connection, attachment_id: int) -> list[Arrival]:
-    """List the arrivals of a probe's events, in the order in which they came."""
+    """List the arrivals of a probe's events, in their order."""
     rows = await connection.fetch(
         "SELECT source, dialect, arrived_at FROM probe_arrivals WHERE attachment_id = $1"
         " ORDER BY id",
@@ -61,9 +61,9 @@ async def find_arrivals(connection: Connection, attachment_id: int) -> list[Arri
 
 
 async def find_leftovers(connection: Connection, *, bucket: str) -> list[Attachment]:
-    """List probes that a doctor of more than an hour ago had to leave behind, up to 100."""
+    """List up to 100 probes older than an hour that a doctor could not remove."""
     rows = await connection.fetch(
-        # Each of the two conditions in front is that of an index.
+        # Each of the first two conditions is the condition of an index.
         f"SELECT {COLUMNS} FROM attachments AS a"
         " WHERE (a.deleted_at IS NULL OR a.due_at IS NOT NULL) AND a.organization_id = $1"
         " AND a.bucket = $2 AND a.created_at < now() - interval '1 hour' LIMIT 100",
@@ -73,7 +73,7 @@ async def find_leftovers(connection: Connection, *, bucket: str) -> list[Attachm
 
 
 async def forget(connection: Connection, ids: Sequence[int]) -> None:
-    """Remove the rows of probes and of their arrivals, as well as arrivals older than an hour."""
+    """Remove probes and their arrivals, and all arrivals older than an hour. May be repeated."""
     async with connection.transaction():
         await connection.execute(
             "DELETE FROM attachments WHERE id = ANY($1::bigint[]) AND organization_id = $2",

@@ -1,4 +1,4 @@
-"""How many processors this process may use: its affinity, and the quotas of its cgroups."""
+"""Count the processors that this process may use, by its affinity and its cgroups' quotas."""
 
 import math
 import os
@@ -13,26 +13,26 @@ ROOT: Final = Path("/")
 
 
 def usable(root: Path = ROOT) -> int:
-    """Count the processors that this process may use, 1 or more; a quota is rounded up.
+    """Return the number of processors that this process may use, at least 1; round a quota up.
 
-    `root` is where `proc` and the mounted cgroups are looked for.
+    `root` is the folder that contains `proc` and the mounted cgroups.
     """
     try:
         count = len(os.sched_getaffinity(0))
-    except (AttributeError, OSError):  # not on this system
+    except (AttributeError, OSError):  # this system has no such call
         count = os.cpu_count() or 1
-    with suppress(OSError, ValueError):  # no such files here, or in a form that is not known
+    with suppress(OSError, ValueError):  # the files do not exist or have an unknown format
         count = min([count, *(math.ceil(each) for each in _quotas(root))])
     return max(1, count)
 
 
 def default_decoders() -> int:
-    """Give as many decoders as processors, within what the setting may be."""
+    """Return the number of processors, limited to MAX_DECODERS."""
     return min(usable(), MAX_DECODERS)
 
 
 def _quotas(root: Path) -> Iterator[float]:
-    """Give the quotas of this process's cgroups and of all above them, in processors."""
+    """Yield the quotas of this process's cgroups and of all their parents, in processors."""
     own = _own_cgroups(root)
     for kind, options, mount_root, mount_point in _mounts(root):
         controllers = {""} if kind == "cgroup2" else {"cpu"} & options
@@ -48,7 +48,7 @@ def _quotas(root: Path) -> Iterator[float]:
 
 
 def _own_cgroups(root: Path) -> dict[str, PurePosixPath]:
-    """Read the path of this process's cgroup by controller; that of version 2 has no name."""
+    """Return the path of this process's cgroup by controller; version 2 has the empty name."""
     found = {}
     for line in _read(root / "proc/self/cgroup").splitlines():
         _, controllers, path = line.split(":", 2)
@@ -58,7 +58,7 @@ def _own_cgroups(root: Path) -> dict[str, PurePosixPath]:
 
 
 def _mounts(root: Path) -> Iterator[tuple[str, set[str], PurePosixPath, PurePosixPath]]:
-    """Read what cgroups are mounted: type, options, root of the mount, and where (proc(5))."""
+    """Yield the mounted cgroups: type, options, root of the mount, mount point (proc(5))."""
     for line in _read(root / "proc/self/mountinfo").splitlines():
         before, _, after = line.partition(" - ")
         fields, (kind, _, options) = before.split(" "), after.split(" ", 2)
@@ -73,9 +73,9 @@ def _unescaped(text: str) -> PurePosixPath:
 
 
 def _upwards(top: Path, own: PurePosixPath, mount_root: PurePosixPath) -> Iterator[Path]:
-    """Give the folder of our cgroup and of those above it, as far as they are mounted.
+    """Yield the folders of our cgroup and of its parents, as far as they are mounted.
 
-    A container without a cgroup namespace sees the host's path, and only its own group mounted.
+    A container without a cgroup namespace sees the host's path, but only its own group is mounted.
     """
     below = own.relative_to(mount_root) if own.is_relative_to(mount_root) else PurePosixPath()
     yield top

@@ -1,6 +1,7 @@
-"""The server of metrics: whoever reaches its port costs the process next to nothing.
+"""The HTTP server of the metrics, built so that unwanted clients of its port cost almost nothing.
 
-aiohttp's own logs each request that it cannot parse, with a traceback and a piece of what was sent.
+aiohttp's own server logs each request that it cannot parse, with a traceback and a part of the
+data.
 """
 
 import asyncio
@@ -18,13 +19,13 @@ from shared.throttle import Throttle
 PATHS = frozenset({"/metrics", "/metrics/"})
 
 MAX_CONNECTIONS = 100
-"""Further connections are closed at once: each holds a descriptor, and what it does not read."""
+"""Further connections are closed at once: each one uses a descriptor and memory for unsent data."""
 
 log = get_logger(__name__)
 
 
 class Connection(TidyConnection):
-    """One client's connection; it ends with whatever could not be parsed."""
+    """One client's connection; it ends after data that could not be parsed."""
 
     __slots__ = ("_address", "_refusals")
 
@@ -34,7 +35,7 @@ class Connection(TidyConnection):
         self._address = "unknown"
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin to wait for the first request, unless there are too many connections."""
+        """Wait for the first request, or close if there are too many connections."""
         super().connection_made(transport)
         peer = transport.get_extra_info("peername")
         if isinstance(peer, tuple):
@@ -49,7 +50,7 @@ class Connection(TidyConnection):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """Answer 400 to what could not be parsed, with no word of it; a bug is aiohttp's 500."""
+        """Answer 400 to data that could not be parsed, without repeating it; a bug gets a 500."""
         if status != 400 or request.writer.output_size > 0:
             return super().handle_error(request, status, exc, message)
         self._note(exc)
@@ -59,7 +60,7 @@ class Connection(TidyConnection):
         return response
 
     def log_exception(self, *args: Any, **kwargs: Any) -> None:
-        """Log what aiohttp found; of what could not be parsed only its kind."""
+        """Log an error of aiohttp; if data could not be parsed, log only the class of the error."""
         error = kwargs.get("exc_info")
         if isinstance(error, HttpProcessingError):
             self._note(error)
@@ -67,7 +68,7 @@ class Connection(TidyConnection):
             super().log_exception(*args, **kwargs)
 
     def _note(self, error: BaseException | None) -> None:
-        # The error's text holds a piece of what was sent; its class is one of the parser's few.
+        # The error's text contains a part of the data; its class is one of a few of the parser.
         kind = type(error).__name__
         self._refusals.log(
             "unreadable request for metrics", kind, reason=kind, address=self._address
@@ -75,22 +76,22 @@ class Connection(TidyConnection):
 
 
 class Server(web.Server):
-    """Makes our kind of connection."""
+    """A server that uses our class of connection."""
 
     def __init__(self, handler: Any, **settings: Any) -> None:
         super().__init__(handler, **settings)
         self.unreadable = Throttle(log.info)
 
     def __call__(self) -> Connection:
-        """Make the protocol of one connection."""
-        # private in aiohttp: its own `__call__` gives them to its own kind of connection
+        """Create the protocol of one connection."""
+        # Private in aiohttp: its `__call__` passes these to its own class of connection.
         return Connection(self, unreadable=self.unreadable, loop=self._loop, **self._kwargs)
 
 
 def make_server(body: Callable[[], bytes], **settings: Any) -> Server:
-    """Make a server that answers `GET /metrics` with `body()`; `settings` are aiohttp's.
+    """Create a server that answers `GET /metrics` with `body()`; `settings` are aiohttp's.
 
-    There is no router: aiohttp's looks for a route once for each slash of a path.
+    It has no router: aiohttp's router searches once for each slash of a path.
     """
 
     async def answer(request: web.BaseRequest) -> web.StreamResponse:
@@ -105,7 +106,9 @@ def make_server(body: Callable[[], bytes], **settings: Any) -> Server:
                 body=body(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
             )
         response.headers["Server"] = SERVER
-        if request.body_exists:  # of no use here, and aiohttp takes trailers for the next request's
+        if (
+            request.body_exists
+        ):  # not needed, and aiohttp reads trailers as part of the next request
             response.force_close()
         return response
 

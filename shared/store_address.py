@@ -1,7 +1,7 @@
-"""Where the bucket is, by botocore's own rules: its endpoint ruleset, and the variables it reads.
+"""Find the bucket's address by botocore's own rules: its endpoint ruleset and its variables.
 
-The service's calls and the addresses that clients get are of one kind, because this module asks a
-botocore client where it would send a call. No request is made.
+This module asks a botocore client where it would send a call, without sending it. So the service's
+calls and the addresses for clients are always the same.
 """
 
 from dataclasses import dataclass
@@ -26,9 +26,10 @@ _KEY = "key"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreAddress:
-    """`url` is the bucket's, without a slash at its end; `region` is the one that is signed for.
+    """The bucket's address.
 
-    `endpoint_url`, `client_region` and `s3` make a client of botocore that calls this address.
+    `url` is the bucket's, without a final slash. `region` is the region in signatures. A botocore
+    client with `endpoint_url`, `client_region` and `s3` calls this address.
     """
 
     url: str
@@ -39,18 +40,18 @@ class StoreAddress:
 
 
 class _NoBody:
-    """The body of an answer that never came."""
+    """The empty body of the answer to a request that is not sent."""
 
     def stream(self) -> list[bytes]:
-        """Give no chunks."""
+        """Return no chunks."""
         return []
 
 
 def find_store(bucket: str, region: str | None, endpoint_url: str | None) -> StoreAddress:
     """Find the address of a bucket; takes about 0.1 s. May be repeated.
 
-    Without an endpoint the store is AWS: AWS_* variables and botocore's config file count as
-    botocore reads them, also for a region that is None. With one they change nothing of the
+    Without an endpoint the store is AWS. Then AWS_* variables and botocore's config file apply as
+    in botocore, and they set the region if it is None. With an endpoint they do not change the
     address. Raises SettingsError if botocore has no address for this bucket.
     """
     if endpoint_url is not None:
@@ -67,7 +68,7 @@ def _find_own(bucket: str, region: str, endpoint_url: str) -> StoreAddress:
         bucket,
         region,
         endpoint_url,
-        # For an endpoint of one's own, botocore's `auto` is the path style.
+        # For a custom endpoint, botocore's `auto` means the path style.
         s3={"addressing_style": "auto", "use_accelerate_endpoint": False},
     )
 
@@ -81,8 +82,8 @@ def _find(
         signature = request.headers["Authorization"]
         text = signature.decode() if isinstance(signature, bytes) else signature
         seen.append((request.url, text))
-        headers: Any = HeadersDict  # the stubs name a type of urllib3
-        return AWSResponse(request.url, 200, headers(), _NoBody())  # botocore sends nothing then
+        headers: Any = HeadersDict  # the stubs require a type of urllib3
+        return AWSResponse(request.url, 200, headers(), _NoBody())  # so botocore sends nothing
 
     try:
         session = botocore.session.Session()
@@ -97,12 +98,12 @@ def _find(
         )
         client.meta.events.register("before-send.s3", catch)
         client.head_object(Bucket=bucket, Key=_KEY)
-    except ProfileNotFound as error:  # it tells the profile's name alone
+    except ProfileNotFound as error:  # its message has only the name of the profile
         raise SettingsError(f"AWS credentials: ProfileNotFound: {error}") from None
     except InvalidRegionError:
         name = "ATTACHMENTS_S3_REGION" if region else "AWS_DEFAULT_REGION"
         raise SettingsError(f"{name}: must be a region such as eu-west-1") from None
-    except EndpointProviderError as error:  # the words of botocore's ruleset, without values
+    except EndpointProviderError as error:  # its message is from botocore's ruleset, without values
         raise SettingsError(f"ATTACHMENTS_S3_BUCKET: has no address at AWS: {error}") from None
     except BotoCoreError as error:
         raise SettingsError(f"AWS settings: {type(error).__name__}") from None

@@ -1,4 +1,4 @@
-"""The store's client, opened as the settings say: credentials, proxies, retries."""
+"""Open the store's client with the credentials, proxies and retries of the settings."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -21,14 +21,13 @@ if TYPE_CHECKING:
 async def open_storage(
     settings: StoreSettings, *, connections: int = 16, read_timeout_s: float = 20
 ) -> AsyncIterator[Storage]:
-    """Open the client; no request is made yet. Credentials come by botocore's own chain.
+    """Open the client without a request; credentials come from botocore's own chain.
 
-    `read_timeout_s` is how long the store may be silent: a store that copies may be for minutes.
-
-    Raises SettingsError where that chain is set up wrong.
+    `read_timeout_s` is how long the store may send nothing; during a copy that can be minutes.
+    Raises SettingsError if that chain is configured wrongly.
     """
     store = settings.store
-    trusted()  # botocore would read these files at the first request
+    trusted()  # checked now: botocore would read these files only at the first request
     session = open_session(store.client_region)
     config = AioConfig(
         signature_version="s3v4",
@@ -51,10 +50,10 @@ async def open_storage(
                     config=config,
                 )
             )
-        except (ProfileNotFound, PartialCredentialsError) as error:  # these tell names alone
+        except (ProfileNotFound, PartialCredentialsError) as error:  # messages with names only
             raise SettingsError(f"AWS credentials: {type(error).__name__}: {error}") from None
         except (BotoCoreError, ClientError, OSError, KeyError) as error:
-            # also of a program or a file that the chain names; their words may hold secrets
+            # The cause may be a program or file of the chain, and the message may contain secrets.
             raise SettingsError(f"AWS credentials: {type(error).__name__}") from None
         except ValueError:
             raise SettingsError(

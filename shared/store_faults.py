@@ -1,4 +1,4 @@
-"""The errors of the store's client, mapped to the tree of `shared.errors`."""
+"""Map the errors of the store's client to the tree of `shared.errors`."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,12 +9,12 @@ from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, 
 from shared.errors import ObjectChanged, ObjectEmpty, ObjectMissing, StoreRefused, StoreUnavailable
 
 NO_UPLOAD = "NoSuchUpload"
-"""How S3 says that an upload of parts was ended or removed."""
+"""S3's error code for a multipart upload that was completed or removed."""
 
 
 @contextmanager
 def mapped() -> Iterator[None]:
-    """Turn what the client raises into the tree of `shared.errors`."""
+    """Raise errors of `shared.errors` in place of those that the client raises in the block."""
     try:
         yield
     except ClientError as error:
@@ -22,7 +22,7 @@ def mapped() -> Iterator[None]:
         code = str(error.response.get("Error", {}).get("Code", ""))
         if code == "NoSuchBucket":
             raise StoreRefused(code) from error
-        if code == NO_UPLOAD:  # removed by another worker, which has the copy now
+        if code == NO_UPLOAD:  # removed by another worker, which holds the copy now
             raise StoreUnavailable(code) from error
         if status == 404 or code in ("NoSuchKey", "NoSuchVersion"):
             raise ObjectMissing(code) from error
@@ -30,7 +30,7 @@ def mapped() -> Iterator[None]:
             raise ObjectEmpty(code) from error
         if status == 412:
             raise ObjectChanged(code) from error
-        if status == 501:  # the store does not have this call, and will not have it next time
+        if status == 501:  # the store does not support this call, so a retry is no use
             raise StoreRefused("NotImplemented") from error
         if status >= 500 or status in (0, 408, 429) or code in ("SlowDown", "RequestTimeout"):
             raise StoreUnavailable(code) from error

@@ -1,4 +1,4 @@
-"""What a store says of an object or a version of one, read from its answers."""
+"""Objects and versions as a store describes them, and how its answers are read."""
 
 import time
 from dataclasses import dataclass, field
@@ -11,11 +11,10 @@ from typing import Any
 class StoredObject:
     """An object as the store describes it: `size` of the whole in bytes, `etag` without quotes.
 
-    `age_s` is how many seconds ago the object was stored, by the store's own clock: the `Date` of
-    the answer less `LastModified`, both of whole seconds. It is the store's age to compare with,
-    never a time: the clocks of store and database may differ. `answered_at` is when the answer
-    came, by this process's monotonic clock. Neither counts as part of what the object is, so two
-    answers about one object are equal.
+    `age_s` is the object's age in seconds by the store's own clock: the `Date` of the answer minus
+    `LastModified`, both in whole seconds. Compare ages, never times, because the clocks of store
+    and database may differ. `answered_at` is the time of the answer by this process's monotonic
+    clock. Comparison ignores both, so two answers about one object are equal.
     """
 
     size: int
@@ -37,7 +36,7 @@ class StoredVersion:
 
 
 def listed_version(item: Any, kind: str, page: Any) -> StoredVersion:
-    """Read an entry of a page of versions; `kind` is the name of its list in the answer."""
+    """Read one entry of a page of versions; `kind` is the name of its list in the answer."""
     return StoredVersion(
         key=item["Key"],
         version_id=item.get("VersionId") or "null",
@@ -47,16 +46,16 @@ def listed_version(item: Any, kind: str, page: Any) -> StoredVersion:
 
 
 def version_of(version_id: str | None) -> str | None:
-    """Give the id of a version as an answer has it; None in a bucket that was never versioned."""
+    """Return the version id of an answer; None if the object has no version or the `null` one."""
     return None if version_id in (None, "", "null") else version_id
 
 
 def age_of(answer: Any) -> float | None:
-    """Subtract LastModified from the Date of the same answer; None without LastModified.
+    """Return Date minus LastModified of one answer, in seconds; None without LastModified.
 
-    Where the answer has no Date that can be read, this machine's clock takes its place: the age
-    is then wrong by as much as the clocks of store and machine differ, which `attachments doctor`
-    measures. Sources: RFC 9110, sections 6.6.1 (Date) and 8.8.2 (Last-Modified).
+    If the answer has no readable Date, this machine's clock is used. The age is then wrong by the
+    difference between the clocks of store and machine, which `attachments doctor` measures.
+    Sources: RFC 9110, sections 6.6.1 (Date) and 8.8.2 (Last-Modified).
     """
     modified = answer.get("LastModified")
     if not isinstance(modified, datetime):
@@ -65,7 +64,7 @@ def age_of(answer: Any) -> float | None:
 
 
 def date_of(answer: Any) -> datetime:
-    """Give the time at which the store answered, or now where it does not say."""
+    """Return the time in the Date of an answer; the present time if it has none."""
     try:
         answered = parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
     except (KeyError, TypeError, ValueError):

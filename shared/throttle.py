@@ -1,7 +1,7 @@
-"""Lines of the log that come again and again: the first ones at once, then one a minute.
+"""Limit repeated log lines: the first ones are written at once, then one a minute.
 
-No count is lost: the sum of `count` (1 where a line has none) over all lines of an event is how
-often it happened.
+No count is lost: the sum of `count` over all lines of an event is how often it happened. A line
+without `count` counts as 1.
 """
 
 import time
@@ -11,14 +11,14 @@ from typing import Any
 
 LINE_EVERY_S = 60.0
 MAX_CAUSES = 100
-"""How many causes a worker counts at one time: some of their text comes from the store."""
+"""The most causes counted at one time; there is a limit because some text comes from the store."""
 
 Clock = Callable[[], float]
 
 
 @dataclass(slots=True, kw_only=True)
 class Counted:
-    """One key since `written_at`: how many lines were written and not, the last one's fields."""
+    """One key since `written_at`: the lines written, the lines only counted, the last fields."""
 
     written_at: float
     written: int = 1
@@ -27,11 +27,11 @@ class Counted:
 
 
 class Throttle:
-    """Writes the first lines of a key at once, then at most one a minute, with a count.
+    """Writes the first lines of a key at once, then at most one line a minute, with a count.
 
-    `at_once` lines of a key are written before counting begins. At most `max_keys` keys are told
-    apart at one time. While there are so many, lines of further keys are counted together, one
-    line a minute for each event: the log is bounded however many keys there are.
+    `at_once` lines of a key are written before counting begins. At most `max_keys` keys are counted
+    separately at one time. While that many exist, lines of further keys are counted together, with
+    one line a minute for each event. So the log is limited for any number of keys.
     """
 
     def __init__(
@@ -46,18 +46,18 @@ class Throttle:
         self._at_once = at_once
         self._max_keys = max_keys
         self._clock = clock
-        # Both are ordered by written_at, the oldest first.
+        # Both are ordered by written_at, oldest first.
         self._causes: dict[tuple[str, Hashable], Counted] = {}
         self._further: dict[tuple[str, Hashable], Counted] = {}
 
     def __call__(self, event: str, *, cause: str, **fields: Any) -> None:
-        """Write or count a line of a cause, which is also one of the line's fields."""
+        """Write or count a line whose key is `cause`; the line has it as a field too."""
         self.log(event, cause, cause=cause, **fields)
 
     def log(self, event: str, key: Hashable, /, **fields: Any) -> None:
-        """Write or count a line; the line that is written later has the fields of the last one.
+        """Write or count a line; a line with a count has the fields of the last counted one.
 
-        `event` must be a constant of the code: events are not bounded in number.
+        `event` must be a constant in the code, because the number of events is not limited.
         """
         self.flush()
         table, place = self._causes, (event, key)
@@ -75,7 +75,7 @@ class Throttle:
         self._write(event, **fields)
 
     def flush(self) -> None:
-        """Write what was counted, where a minute is over; forget a key that no longer comes."""
+        """Write the counted lines whose minute is over; drop keys that did not come again."""
         now = self._clock()
         for table in (self._causes, self._further):
             while table:
@@ -88,7 +88,7 @@ class Throttle:
                     table[place] = Counted(written_at=now, written=self._at_once)
 
     def close(self) -> None:
-        """Write all that was counted."""
+        """Write all counted lines."""
         for table in (self._causes, self._further):
             while table:
                 self._write_counted(*table.popitem())

@@ -1,7 +1,7 @@
-"""Which requests of the service go through a proxy, and whom they trust: as botocore has it.
+"""Choose the proxy and the certificate authorities of the service's requests, as botocore does.
 
-HTTP_PROXY, HTTPS_PROXY, NO_PROXY and AWS_CA_BUNDLE count for calls of S3 and SQS and for the
-certificates of SNS alike. A store or queue in the service's own network is reached without a proxy.
+HTTP_PROXY, HTTPS_PROXY, NO_PROXY and AWS_CA_BUNDLE apply to calls of S3 and SQS and to the
+certificates of SNS. A store or queue in the service's own network is reached without a proxy.
 """
 
 import ssl
@@ -16,11 +16,11 @@ from botocore.utils import get_environ_proxies
 from shared.errors import SettingsError
 
 _OWN_DOMAINS = (".localhost", ".local", ".internal", ".home.arpa")
-"""Domains that the public DNS does not have: RFC 6761, 6762, 8375, and ICANN's .internal."""
+"""Domains outside the public DNS: RFC 6761, 6762 and 8375, and ICANN's .internal."""
 
 
 def is_own_network(url: str) -> bool:
-    """Whether an address is of this machine or its network: no proxy is needed to reach it.
+    """Return whether an address is in this machine's network, so that it needs no proxy.
 
     That is an IP address that is not global, a name without a dot, such as `localhost` or
     `seaweedfs`, or a name in a domain that is not public.
@@ -33,12 +33,12 @@ def is_own_network(url: str) -> bool:
 
 
 def client_proxies(url: str) -> dict[str, str] | None:
-    """Give the `proxies` of a botocore client of this address; None leaves them to botocore."""
+    """Return the `proxies` for a botocore client of this address; None leaves them to botocore."""
     return {} if is_own_network(url) else None
 
 
 def proxy_for(url: str) -> str | None:
-    """Give the proxy that botocore would send a request of this address through, if any."""
+    """Return the proxy that botocore would use for this address; None if it would use none."""
     if is_own_network(url):
         return None
     configuration = ProxyConfiguration(proxies=get_environ_proxies(url))
@@ -47,7 +47,7 @@ def proxy_for(url: str) -> str | None:
 
 
 def trusted() -> ssl.SSLContext | None:
-    """Read the authorities that AWS_CA_BUNDLE or the config file names; None if neither does.
+    """Load the authorities that AWS_CA_BUNDLE or the config file names; None if neither names any.
 
     Reads files. Raises SettingsError if they cannot be read.
     """
@@ -55,8 +55,8 @@ def trusted() -> ssl.SSLContext | None:
         path = botocore.session.Session().get_config_variable("ca_bundle")
         return ssl.create_default_context(cafile=path) if path else None
     except BotoCoreError as error:
-        # the one whose words are known to hold no secret
+        # the only class whose message is known to contain no secret
         words = f": {error}" if isinstance(error, ProfileNotFound) else ""
         raise SettingsError(f"AWS credentials: {type(error).__name__}{words}") from None
-    except OSError:  # ssl.SSLError is one
+    except OSError:  # includes ssl.SSLError
         raise SettingsError("AWS_CA_BUNDLE: is no readable file of certificates") from None

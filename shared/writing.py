@@ -1,4 +1,4 @@
-"""May the service write? A statement that asks without changing anything, and one that tries."""
+"""Check whether the service may write, without changing anything or by a write that is undone."""
 
 import time
 
@@ -7,11 +7,11 @@ from shared.probes import ORGANIZATION
 from shared.refusals import TABLE, Refusal
 
 TRY_EVERY_S = 5.0
-"""How often a write is tried while the disk was full."""
+"""The least seconds between two test writes after the disk was full."""
 
-# Rows: none. PostgreSQL checks all the same that the server may be written to, that the tables have
-# these columns, and that the role may change them. No row is locked, nothing is logged. Tokens
-# and organizations are read by every create.
+# It changes no row. PostgreSQL still checks that the server is writable, that the tables have these
+# columns, and that the role may change them. No row is locked, and nothing is written to the WAL.
+# Tokens and organizations are included because every create reads them.
 _ASK = """
     WITH made AS (
         INSERT INTO attachments (organization_id, bucket, name, file_name, policy_expires_at)
@@ -32,15 +32,15 @@ PRIVILEGES = ("SELECT", "INSERT", "UPDATE", "DELETE")
 
 
 async def ask(connection: Connection) -> None:
-    """See that attachments may be written; raises what PostgreSQL says if they may not."""
+    """Check that attachments may be written. Raises asyncpg's errors if they may not."""
     await connection.fetchval(_ASK)
 
 
 async def require(database: Database, *others: Full) -> None:
-    """See that attachments may be written; one statement. Raises DatabaseAway if they may not.
+    """Check with one statement that attachments may be written. Raises DatabaseAway if not.
 
-    If a write of the process, noted in `database` or the `others`, met a full disk, a write is
-    tried in place of that statement, at most every TRY_EVERY_S seconds, until one succeeds.
+    If a write of the process met a full disk (recorded in `database` or the `others`), a test write
+    replaces that statement, at most every TRY_EVERY_S seconds, until it succeeds.
     """
     noted = [each for each in (database.full, *others) if each.seen]
     if not noted:
@@ -57,7 +57,7 @@ async def require(database: Database, *others: Full) -> None:
 
 
 async def try_write(connection: Connection) -> None:
-    """Write what a create and an event write, with every trigger, and take it back."""
+    """Write what a create and an event write, with every trigger, and roll it back."""
     transaction = connection.transaction()
     await transaction.start()
     try:
@@ -77,7 +77,7 @@ async def try_write(connection: Connection) -> None:
 
 
 async def find_missing_privileges(connection: Connection) -> list[str]:
-    """List what the role may not do with the service's tables, as `DELETE on tokens`.
+    """List the privileges that the role lacks on the service's tables, such as `DELETE on tokens`.
 
     Tables that do not exist are left out. Identity columns need no privilege on their sequence.
     """

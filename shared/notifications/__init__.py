@@ -1,13 +1,14 @@
-"""Dialects: how stores say that an object was created. One pure module each, one event out.
+"""Dialects: parsers for the messages in which stores report that an object was created.
 
-A dialect is a module with two functions:
+Each dialect is a module of pure functions:
 
 - `recognises(document) -> bool`: whether a decoded JSON document is of this dialect;
-- `parse(document) -> Iterator[UploadEvent | UnreadableEvent | None]`: one item a record: an
-  event, a fault that costs only this record, or None for what concerns no object of ours.
+- `parse(document) -> Iterator[UploadEvent | UnreadableEvent | None]`: one item for each record: an
+  event, a fault that costs only this record, or None for a record about no object of ours.
 
-A store with records like Amazon's is a line in `s3_like`. For any other, write a module and add it
-to `DIALECTS` in `reading`. `sns` is not a dialect but an envelope, which may hold any of them.
+A store with records like Amazon's is one line in `s3_like`. For any other store, write a module and
+add it to `DIALECTS` in `reading`. `sns` is not a dialect but an envelope, which may contain any of
+them.
 """
 
 from shared.notifications.event import UploadEvent

@@ -1,4 +1,4 @@
-"""Amazon S3 by SQS, SNS or Lambda, and what it sends when that is set up.
+"""Amazon S3's messages by SQS, SNS or Lambda, and its test message when notifications are set up.
 
 Keys are encoded as in the query of a form. Source: Amazon S3 User Guide, "Event message
 structure".
@@ -15,14 +15,14 @@ SOURCE = "aws:s3"
 
 
 def recognises(document: Any) -> bool:
-    """Whether it is S3's list of records, or of no source at all, or the message of the setup."""
+    """Return whether it is S3's list of records, a list without a source, or the test message."""
     if isinstance(document, dict) and document.get("Event") == "s3:TestEvent":
         return True
     return source_of(document) in (SOURCE, "")
 
 
 def parse(document: Any) -> Iterator[UploadEvent | UnreadableEvent | None]:
-    """Read each record; of the setup's message there is nothing to read."""
+    """Parse each record; the test message has none."""
     records = document.get("Records")
     if not isinstance(records, list):
         yield None

@@ -1,22 +1,22 @@
-"""What every dialect is normalised to."""
+"""The event that every dialect's records are normalised to."""
 
 from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import unquote_plus
 
 MessageSource = Literal["webhook", "sns", "sqs"]
-"""How a message came in."""
+"""The way by which a message was received."""
 
 Effect = Literal["recorded", "no_effect", "ignored", "unreadable"]
-"""What became of one record of a message (`shared.intake.effects`)."""
+"""The effect of one record of a message (`shared.intake.effects`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UploadEvent:
-    """A hint that an object was created or removed; what is true, the store says when asked.
+    """A hint that an object was created or removed; only the store's own answer is certain.
 
-    `key` is decoded, without the bucket. `sequencer` is given only where the dialect's may be
-    compared (see each dialect), in upper case; `etag` has no quotes.
+    `key` is decoded, without the bucket. `sequencer` is in upper case; it is None if the dialect's
+    sequencers cannot be compared (see each dialect). `etag` has no quotes.
     """
 
     bucket: str
@@ -28,6 +28,6 @@ class UploadEvent:
 
 
 def decode_form(key: str) -> str:
-    """Decode a key once that was encoded as in the query of a form: `+` and `%XX`."""
-    # What is no UTF-8 stays apart from everything that is: it can match no key of ours.
+    """Decode once a key that was encoded as in the query of a form: `+` and `%XX`."""
+    # Bytes that are not UTF-8 become surrogates, so such a key can match no key of ours.
     return unquote_plus(key, errors="surrogateescape")

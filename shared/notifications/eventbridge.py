@@ -1,4 +1,4 @@
-"""Amazon EventBridge: one event a message, under `detail`, with the key as it is.
+"""Amazon EventBridge's messages: one event each, under `detail`, with the key not encoded.
 
 Source: Amazon S3 User Guide, "EventBridge event message structure".
 """
@@ -15,7 +15,7 @@ REMOVED = "Object Deleted"
 
 
 def recognises(document: Any) -> bool:
-    """Whether it is an event of S3's, and not of another service's."""
+    """Return whether it is an event of S3, not of another service."""
     return (
         isinstance(document, dict)
         and document.get("source") == "aws.s3"
@@ -24,7 +24,7 @@ def recognises(document: Any) -> bool:
 
 
 def parse(document: Any) -> Iterator[UploadEvent | UnreadableEvent | None]:
-    """Read the one event of a message; other kinds than creation and removal are not for us."""
+    """Parse the event of a message; yield None unless it is a creation or a removal."""
     kind = document["detail-type"]
     if not isinstance(kind, str):
         yield UnreadableEvent("detail-type is not a string")

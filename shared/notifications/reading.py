@@ -1,4 +1,4 @@
-"""Read messages of any dialect: the events that concern us, the faults, the count of the rest."""
+"""Parse messages of any dialect into events of our originals, faults, and a count of the rest."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -19,13 +19,13 @@ from shared.notifications.s3_like import S3_LIKE
 
 
 class Dialect(Protocol):
-    """What a dialect's module offers."""
+    """The functions of a dialect's module."""
 
     def recognises(self, document: Any, /) -> bool:
-        """Whether the document is of this dialect."""
+        """Return whether the document is of this dialect."""
 
     def parse(self, document: Any, /) -> Iterator[UploadEvent | UnreadableEvent | None]:
-        """Give one item a record."""
+        """Yield one item for each record."""
 
 
 DIALECTS: dict[str, Dialect] = {
@@ -39,11 +39,11 @@ DIALECTS: dict[str, Dialect] = {
 
 @dataclass(slots=True, kw_only=True)
 class Reading:
-    """What a message holds: events of originals in our bucket, faults, and how many were neither.
+    """The content of a message: events of originals in our bucket, faults, and a count of the rest.
 
-    At most one event a key: of several the newest by sequencer, else the last; a removal only
-    where nothing was created. `dialect` is None where none was recognised, and `sns/…` for what
-    came in SNS's envelope.
+    There is at most one event for each key: the newest by sequencer, else the last. A removal is
+    kept only if there is no creation, unless sequencers show that it is newer. `dialect` is None if
+    none was recognised, and `sns/…` for a message in SNS's envelope.
     """
 
     dialect: str | None
@@ -53,10 +53,10 @@ class Reading:
 
 
 def read(document: Any, *, bucket: str) -> Reading:
-    """Normalise a decoded message; never raises, whatever the document holds."""
+    """Normalise a decoded message of any content; never raises."""
     if not sns.recognises(document):
         return _read(document, bucket)
-    if document["Type"] in (sns.CONFIRMATION, sns.FAREWELL):  # these hold no events
+    if document["Type"] in (sns.CONFIRMATION, sns.FAREWELL):  # these contain no events
         return Reading(dialect="sns", ignored=1)
     try:
         inner = sns.unwrap(document)
@@ -88,7 +88,7 @@ def _read(document: Any, bucket: str) -> Reading:
 
 
 def newest(events: Iterable[UploadEvent]) -> list[UploadEvent]:
-    """Leave one event a key, sorted, so that all who record them lock rows in one order."""
+    """Keep one event for each key, sorted by key, so that all writers lock rows in one order."""
     kept: dict[str, UploadEvent] = {}
     for event in events:
         known = kept.get(event.key)
@@ -110,5 +110,5 @@ def _supersedes(event: UploadEvent, known: UploadEvent) -> bool:
 
 
 def _plain(text: str | None) -> bool:
-    # S3's are hex and URL-safe Base64; nothing that PostgreSQL could refuse gets past here.
+    # S3's values are hex and URL-safe Base64. No text that PostgreSQL could refuse passes.
     return text is None or (len(text) <= 1024 and text.isascii() and text.isprintable())

@@ -1,7 +1,7 @@
-"""`Records` as S3 writes them; the stores that write them after it differ in a few rules only.
+"""Parse `Records` as S3 writes them; other stores that write them differ in a few rules only.
 
-Source: Amazon S3 User Guide, "Event message structure". Any version 2.x is read alike, and the
-`s3:` that some put before the names of events is dropped.
+Source: Amazon S3 User Guide, "Event message structure". All versions 2.x are read in the same way.
+The prefix `s3:` that some stores put before the names of events is dropped.
 """
 
 import re
@@ -15,7 +15,7 @@ from shared.notifications.event import UploadEvent
 from shared.notifications.s3_like import S3_LIKE, S3Like
 
 VERSITYGW = "webhook-global"
-"""The configuration by which versitygw is told apart; it calls itself `aws:s3`."""
+"""The configuration id that identifies versitygw, which uses the source `aws:s3`."""
 
 SOURCES: Final = ("aws:s3", VERSITYGW, *(rules.source for rules in S3_LIKE.values()))
 
@@ -23,21 +23,22 @@ LOOKED_AT = 100
 
 CREATED = "ObjectCreated:"
 REMOVED = ("ObjectRemoved:", "LifecycleExpiration:", "ObjectLifecycle:Expiration:")
-"""What a bucket's own rules remove is told under other names, Ceph's the last."""
+"""Removals by a bucket's lifecycle rules have other names; the last one is Ceph's."""
 
 _SEQUENCER = re.compile(r"[0-9A-Fa-f]{1,64}")
 
 
 def source_of(document: Any) -> str | None:
-    """Name the store that wrote a list of records: of those that we know, the one most name.
+    """Return the source of a list of records: the known source that most records name.
 
-    Only where the first hundred name none of these are all looked at. It is one of SOURCES, or an
-    unknown one, or empty where no record tells; None for what is no list of records at all.
+    The first hundred records decide; if they name no known source, all records do. The result is
+    one of SOURCES, or an unknown source, or empty if no record has one. It is None if the document
+    is no list of records.
     """
     records = document.get("Records") if isinstance(document, dict) else None
     if not isinstance(records, list):
         return None
-    if len(records) == 1:  # as most have
+    if len(records) == 1:  # the usual case
         return _source(records[0])
     told = _told(records[:LOOKED_AT])
     if told.keys().isdisjoint(SOURCES):
@@ -65,11 +66,11 @@ class Records:
     rules: S3Like
 
     def recognises(self, document: Any) -> bool:
-        """Whether the records are of this store."""
+        """Return whether the records are of this store."""
         return source_of(document) == self.rules.source
 
     def parse(self, document: Any) -> "Iterator[UploadEvent | UnreadableEvent | None]":
-        """Read each record; a key in the envelope repeats the record's."""
+        """Parse each record; a key in the envelope only repeats the record's key."""
         yield from parse_records(
             document["Records"],
             source=self.rules.source,
@@ -81,10 +82,10 @@ class Records:
 def parse_records(
     records: list[Any], *, source: str, decode: Callable[[str], str], ordered: bool
 ) -> Iterator[UploadEvent | UnreadableEvent | None]:
-    """Read each record by itself; a bad one costs only itself.
+    """Parse each record separately, so that a bad record costs only itself.
 
-    `decode` makes the key of what stands for it; sequencers are kept only where `ordered`. A
-    record of another source is a fault: its key would be decoded by a rule that is not its own.
+    `decode` turns the encoded key into the key. Sequencers are kept only if `ordered`. A record of
+    another source is a fault, because its key would be decoded by the wrong rule.
     """
     for record in records:
         try:
@@ -112,30 +113,30 @@ def _event(record: Any, decode: Callable[[str], str], ordered: bool) -> UploadEv
 
 
 def member(value: Any, name: str) -> Any:
-    """Give a member of an object. Raises UnreadableEvent if there is none."""
+    """Return a member of an object. Raises UnreadableEvent if there is none."""
     if not isinstance(value, dict) or name not in value:
         raise UnreadableEvent(f"there is no {name}")
     return value[name]
 
 
 def text(value: Any, name: str) -> str:
-    """Give a string that is not empty. Raises UnreadableEvent for anything else."""
+    """Return a string that is not empty. Raises UnreadableEvent for any other value."""
     if not isinstance(value, str) or not value:
         raise UnreadableEvent(f"{name} is not a string")
     return value
 
 
 def optional(item: Any, name: str) -> str | None:
-    """Give a member if it is a string."""
+    """Return a member if it is a string, else None."""
     value = item.get(name) if isinstance(item, dict) else None
     return value if isinstance(value, str) else None
 
 
 def etag(value: str | None) -> str | None:
-    """Take the quotes off, where a store has left them on; nothing is None."""
+    """Remove the quotes that some stores leave around an etag; return None if it is empty."""
     return (value or "").strip('"') or None
 
 
 def sequencer(value: str | None) -> str | None:
-    """Give a sequencer in upper case; None for what is not of S3's form, hexadecimal digits."""
+    """Return a sequencer in upper case; None if it is not 1 to 64 hexadecimal digits, as S3's."""
     return value.upper() if value is not None and _SEQUENCER.fullmatch(value) else None

@@ -26,7 +26,7 @@ class S3Like:
 S3_LIKE: Final = {
     "minio": S3Like(source="minio:s3"),  # the sequencer is the object's time
     "rustfs": S3Like(source="rustfs:s3"),
-    # Keys are as they are. The sequencer is a dump of a structure in memory and orders nothing.
-    # Older builds write `etag`. A multipart upload's beginning comes as `ObjectCreated:Post`.
+    # Keys are not encoded. The sequencer is a dump of a structure in memory and has no order. Older
+    # builds write `etag`. The begin of a multipart upload is reported as `ObjectCreated:Post`.
     "ceph": S3Like(source="ceph:s3", decode=str, ordered=False),
 }

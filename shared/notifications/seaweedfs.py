@@ -1,14 +1,14 @@
-"""The webhook of SeaweedFS's filer, as version 4.48 sends it; it is not S3-shaped.
+"""The webhook messages of SeaweedFS's filer, version 4.48; they do not have the form of S3's.
 
-Keys are paths below `/buckets/`, not encoded. A new object is `create`, an overwrite `update`, a
-move `rename`, which is named by the old path and removes what was there. Directories, the
-settings of buckets and the parts of unfinished multipart uploads (`.uploads`) come the same way
-and concern no one here. Nothing in it orders events.
+Keys are paths below `/buckets/`, not encoded. A new object is `create`, an overwrite is `update`, a
+move is `rename`; a `rename` is keyed by the old path and removes the object there. Directories, the
+settings of buckets and the parts of unfinished multipart uploads (`.uploads`) are reported in the
+same way and are ignored. The messages have nothing that orders events.
 
 In a versioned bucket the object `K` is a directory `K.versions`, with one file `v_<version id>` for
-each version and each delete marker. When versioning is suspended, new objects lie at `K` again, and
-only the delete marker `v_null` is in the directory. A key of ours has no slash after the file name,
-so no file name of a client, `x.versions` included, can look like such a path.
+each version and each delete marker. If versioning is suspended, new objects are stored at `K`
+again, and the directory has only the delete marker `v_null`. Our keys have no slash after the file
+name, so no file name of a client, not even `x.versions`, can look like such a path.
 """
 
 import base64
@@ -26,12 +26,12 @@ KINDS = ("create", "update", "rename", "delete")
 
 
 def recognises(document: Any) -> bool:
-    """Whether it is one of the filer's messages."""
+    """Return whether it is one of the filer's messages."""
     return isinstance(document, dict) and {"event_type", "message"} <= document.keys()
 
 
 def parse(document: Any) -> Iterator[UploadEvent | UnreadableEvent | None]:
-    """Read the one event of a message; a move is two: it removes and creates."""
+    """Parse the event of a message; a move has two, a removal and a creation."""
     path, kind, message = document.get("key"), document["event_type"], document["message"]
     if not isinstance(path, str) or not isinstance(kind, str) or not isinstance(message, dict):
         yield UnreadableEvent("key, event_type or message has the wrong type")
@@ -72,10 +72,10 @@ def _event(path: str, entry: Any, *, removed: bool) -> UploadEvent | None:
 def _of_version(
     bucket: str, version: re.Match[str], entry: Any, *, removed: bool
 ) -> UploadEvent | None:
-    """Read the event of a version's file.
+    """Parse the event of a version's file.
 
-    An old version is updated when a newer one replaces it: that event says nothing of the object.
-    A removal only makes the service ask the store, whichever version it is of.
+    An old version is updated when a newer one replaces it; that event is ignored, because it says
+    nothing about the current object. A removal of any version only makes the service ask the store.
     """
     if not removed and _extended(entry, "Noncurrent-Since-Ns"):
         return None
@@ -92,7 +92,7 @@ def _of_version(
 
 
 def _etag(entry: Any) -> str | None:
-    """Find the ETag that S3 clients see: kept as Base64 of its text, else the MD5 of the whole."""
+    """Return the ETag that S3 clients see: stored as Base64 of its text, else the object's MD5."""
     if etag := (_extended(entry, "ETag") or "").strip('"'):
         return etag
     try:
@@ -102,7 +102,7 @@ def _etag(entry: Any) -> str | None:
 
 
 def _extended(entry: Any, name: str) -> str | None:
-    """Read an attribute that is kept as the Base64 of its text."""
+    """Return an attribute that is stored as the Base64 of its text; None if it is missing."""
     try:
         kept = entry["extended"][f"Seaweed-X-Amz-{name}"]
         return base64.b64decode(kept, validate=True).decode("ascii")

@@ -1,8 +1,8 @@
-"""Amazon SNS over HTTP: the envelope around S3's records, and the proof that SNS wrote it.
+"""Amazon SNS over HTTP: open the envelope around S3's records, and verify that SNS signed it.
 
 Sources: Amazon SNS Developer Guide, "Verifying the signatures of Amazon SNS messages" and "Parsing
-Amazon SNS message formats". Everything here is pure; certificates are fetched by `api.sns`, and
-only from where `certificate_url` allows.
+Amazon SNS message formats". Everything here is pure: `api.sns` fetches certificates, and only from
+addresses that `certificate_url` returned.
 """
 
 import base64
@@ -24,7 +24,7 @@ NOTIFICATION = "Notification"
 CONFIRMATION = "SubscriptionConfirmation"
 FAREWELL = "UnsubscribeConfirmation"
 
-# The names whose values are signed, in this order; one that is absent is left out.
+# The names whose values are signed, in this order; an absent Subject is left out.
 _SIGNED = {
     NOTIFICATION: ("Message", "MessageId", "Subject", "Timestamp", "TopicArn", "Type"),
     CONFIRMATION: (
@@ -35,40 +35,40 @@ _SIGNED[FAREWELL] = _SIGNED[CONFIRMATION]
 _OPTIONAL = "Subject"
 
 MAX_AGE = timedelta(hours=1)
-"""SNS gives a delivery up after 3600 s at the latest; what is older is a replay."""
+"""SNS gives up a delivery after 3600 s at most, so an older message is a replay."""
 
 MAX_AHEAD = timedelta(minutes=1)
-"""How far our clock may be behind SNS's."""
+"""How much later than our clock the time of a message may be."""
 
-# Matched in full and in ASCII, so that no port, user, query, dot or case makes another host of it.
+# Matched in full and in ASCII, so that no port, user, query, dot or case can change the host.
 _HOST = r"sns\.[a-z]{2,4}(?:-[a-z]{1,16}){1,3}-[0-9]{1,2}\.amazonaws\.com(?:\.cn)?"
 _CERTIFICATE = re.compile(rf"https://{_HOST}/SimpleNotificationService-[A-Za-z0-9]{{1,64}}\.pem")
 _SUBSCRIBE = re.compile(rf"https://{_HOST}/\?[A-Za-z0-9%&=:._~+-]{{1,4096}}")
 
 
 def recognises(document: Any) -> bool:
-    """Whether it is a message in SNS's envelope, of whatever type."""
+    """Return whether it is a message of any type in SNS's envelope."""
     return isinstance(document, dict) and {"Type", "TopicArn", "Message"} <= document.keys()
 
 
 def unwrap(document: Any) -> Any:
-    """Give the document inside a notification. Raises UnreadableEvent if there is none."""
+    """Return the document inside a notification. Raises UnreadableEvent if there is none."""
     if document["Type"] != NOTIFICATION:
         raise UnreadableEvent("SNS's envelope is of a type that is not known")
     try:
         return orjson.loads(document["Message"])
-    except (TypeError, ValueError):  # orjson's own error is one of the latter
+    except (TypeError, ValueError):  # orjson's own error is a ValueError
         raise UnreadableEvent("the message in SNS's envelope is not JSON") from None
 
 
 def certificate_url(
     document: Any, *, topics: Collection[str], versions: Collection[str], now: datetime
 ) -> str:
-    """Check all that can be checked without the certificate, and tell where that lies.
+    """Check a message as far as possible without its certificate; return the certificate's address.
 
-    In this order: the topic is one of ours, the type is known, the signature's version is
-    allowed, the time is within the last hour, the certificate's address is SNS's. Raises
-    SnsRefused with the rule that is broken.
+    The checks, in this order: the topic is one of ours, the type is known, the signature's version
+    is allowed, the time is within the last hour, the certificate's address belongs to SNS. Raises
+    SnsRefused with the broken rule.
     """
     if document.get("TopicArn") not in topics:
         raise SnsRefused("the topic is not one of ATTACHMENTS_SNS_TOPICS")
@@ -96,7 +96,7 @@ def certificate_url(
 
 
 def read_certificate(pem: bytes, *, now: datetime) -> x509.Certificate:
-    """Read a certificate that may prove signatures now, one for RSA. Raises SnsRefused."""
+    """Read a certificate for RSA that is valid at `now`. Raises SnsRefused."""
     try:
         certificate = x509.load_pem_x509_certificate(pem)
         rsa = isinstance(certificate.public_key(), RSAPublicKey)
@@ -110,12 +110,12 @@ def read_certificate(pem: bytes, *, now: datetime) -> x509.Certificate:
 
 
 def verify(document: Any, certificate: x509.Certificate) -> None:
-    """Check a message's signature with a certificate that was read here. Raises SnsRefused."""
+    """Verify a message's signature with a certificate of `read_certificate`. Raises SnsRefused."""
     key = certificate.public_key()
     assert isinstance(key, RSAPublicKey)
     try:
         signature = base64.b64decode(document["Signature"], validate=True)
-    except (ValueError, KeyError, TypeError):  # binascii's own error is one of the first
+    except (ValueError, KeyError, TypeError):  # binascii's own error is a ValueError
         raise SnsRefused("the signature cannot be read") from None
     digest = SHA1() if document["SignatureVersion"] == "1" else SHA256()  # noqa: S303 - SNS's own
     try:
@@ -125,7 +125,7 @@ def verify(document: Any, certificate: x509.Certificate) -> None:
 
 
 def signed_text(document: Any) -> bytes:
-    """Put together what SNS signs: each name and its value, a line each. Raises SnsRefused."""
+    """Build the text that SNS signs: each name and its value, one a line. Raises SnsRefused."""
     lines = []
     for name in _SIGNED[document["Type"]]:
         value = document.get(name)
@@ -138,7 +138,7 @@ def signed_text(document: Any) -> bytes:
 
 
 def subscribe_url(document: Any) -> str:
-    """Give the address that confirms a subscription, if it is SNS's. Raises SnsRefused."""
+    """Return the address that confirms a subscription. Raises SnsRefused if it is not SNS's."""
     url = document.get("SubscribeURL")
     if not isinstance(url, str) or not _SUBSCRIBE.fullmatch(url):
         raise SnsRefused("SubscribeURL is not one of SNS's addresses")

@@ -1,8 +1,9 @@
-"""versitygw: calls itself `aws:s3` and is told apart by the name of its configuration.
+"""versitygw's messages: their source is `aws:s3`; the id of the configuration identifies them.
 
-Its keys are cut from the path of the request and may be percent-encoded as there. Of an upload by
-form the path names no key, so those events are empty, and the sweep finds the upload. Nothing is
-known of the order of its sequencers. One version posts the bare list of records.
+Keys are parts of the request's path and may be percent-encoded as they are there. The path of an
+upload by form contains no key. So the events of these uploads are empty, and the sweep finds the
+uploads. The order of sequencers is unknown, so they are not used. One version posts the list of
+records without an envelope.
 """
 
 from collections.abc import Iterator
@@ -15,12 +16,12 @@ from shared.notifications.records import VERSITYGW, parse_records, source_of
 
 
 def recognises(document: Any) -> bool:
-    """Whether its records are versitygw's, in an envelope or bare."""
+    """Return whether the records are versitygw's, with or without an envelope."""
     return source_of(_envelope(document)) == VERSITYGW
 
 
 def parse(document: Any) -> Iterator[UploadEvent | UnreadableEvent | None]:
-    """Read each record."""
+    """Parse each record; yield None for an upload by form."""
     for record in _envelope(document)["Records"]:
         if _is_by_form(record):
             yield None
