@@ -123,7 +123,7 @@ class Tokens:
             # An older, slower look-up may have put it into the cache.
             self._remembered.pop(token_digest, None)
             return None
-        self._known.pop(token_digest, None)  # moves the entry to the end of the order of age
+        self._known.pop(token_digest, None)  # so that the new entry becomes the newest in the dict
         if len(self._known) >= MAX_REMEMBERED:
             del self._known[next(iter(self._known))]
         self._known[token_digest] = None
@@ -137,7 +137,7 @@ class Tokens:
         good_s = REMEMBERED_S
         if found.seconds_left is not None:
             good_s = min(good_s, found.seconds_left)
-        self._remembered.pop(token_digest, None)  # moves the entry to the end of the order of age
+        self._remembered.pop(token_digest, None)  # so that the new entry becomes the newest
         if len(self._remembered) >= MAX_REMEMBERED:
             del self._remembered[next(iter(self._remembered))]
         self._remembered[token_digest] = (found.caller, began + good_s)

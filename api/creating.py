@@ -35,7 +35,7 @@ def check_all(parts: Parts, document: Any, *, bulk: bool, organization_id: int) 
     """Check a whole document of one or up to 100 resource objects.
 
     Raises Problem: 400, 403 or 409 at the first fault of form, 422 with all faults of values.
-    `read_json` calls it in a thread if the document is long, so it must not block on I/O.
+    `read_json` calls it in a thread if the document is long, so it must not use the event loop.
     """
     data = resource_object(document)
     if bulk != isinstance(data, list):
@@ -106,7 +106,7 @@ async def find_sources(
 
 
 def stored_type(settings: Settings, content_type: str | None, file_name: str) -> str | None:
-    """Return the content type that an upload must be stored with; None leaves it to the client.
+    """Return the content type that an upload must be stored with; None allows any type.
 
     In public mode browsers see the store's type, so a type is always required. Otherwise the
     redirect to the store overrides the type, so only a declared type is required.

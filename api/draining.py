@@ -75,7 +75,7 @@ def unread_bytes(transport: asyncio.BaseTransport | None) -> int:
     connection = None if transport is None else transport.get_extra_info("socket")
     if connection is None:
         return 0
-    with suppress(OSError, ValueError):  # closed meanwhile
+    with suppress(OSError, ValueError):  # the connection may be closed by now
         found = fcntl.ioctl(connection.fileno(), termios.FIONREAD, bytes(4))
         return int(struct.unpack("i", found)[0])
     return 0

@@ -47,12 +47,12 @@ from shared.notifications.event import MessageSource
 MAX_EVENT_BYTES = 1024 * 1024
 
 MAX_SIGNED_BYTES = 384 * 1024
-"""Maximum body of an unauthenticated sender that may be SNS. An SNS message has at most 256 KiB; as
-JSON it is somewhat longer."""
+"""Maximum bytes of a body from a sender without a token, which may be SNS. An SNS message has at
+most 256 KiB; as JSON it is somewhat longer."""
 
 MAX_STRANGE_BYTES = 16 * 1024
-"""The same limit if no SNS topic is configured. It is enough to recognise a message of SNS and to
-answer why it is refused."""
+"""The same limit if no SNS topic is configured. It is enough to recognise a message of SNS, and to
+answer with the reason why it is refused."""
 
 MAX_STRANGERS = 64
 """Number of long bodies of unauthenticated senders that are received at a time. A body needs no

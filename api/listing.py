@@ -20,7 +20,7 @@ from shared.database import Connection
 from shared.lists import MAX_COUNTED
 from shared.turns import Turns
 
-if TYPE_CHECKING:  # parts hold the walks
+if TYPE_CHECKING:  # api.parts imports this module
     from api.parts import Parts
 
 Read = Callable[[Connection], Awaitable[Any]]

@@ -25,8 +25,8 @@ def cursor_links(
 ) -> dict[str, str | None]:
     """Return the links of a page by cursor that shows `ids`.
 
-    `more` is whether the direction of the walk has further attachments. An empty page beyond an end
-    of the list links with an empty cursor back to the first or last page.
+    `more` is true if further attachments follow in the direction of the walk. An empty page beyond
+    an end of the list has a link with an empty cursor, which leads back to the first or last page.
     """
     backwards = asked.before is not None
     earlier = more if backwards else asked.after is not None

@@ -66,7 +66,7 @@ class TokenUse:
                 del self._used[token_id]
 
     async def write_rest(self) -> None:
-        """Write all uses that are left when the process ends; gives up after a second."""
+        """Write all uses that are left when the process ends; give up after a second."""
         now = self._clock()
         ages_s = {token_id: now - at for token_id, at in self._used.items()}
         if ages_s:

@@ -32,7 +32,7 @@ class Source:
 
     @property
     def wanted(self) -> Wanted:
-        """The description of the copy for the row."""
+        """Return the copy to make, as the row records it."""
         return Wanted(
             bucket=self.bucket, key=self.key, etag=self.found.etag, temp_url=self.url,
             size=self.found.size,

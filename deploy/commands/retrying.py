@@ -46,7 +46,7 @@ def retry(
         raise Misused("--organization goes with --failed, --state and --reason, not with IDs")
     wanted = None
     if not ids:
-        select(organization, state, None, states=BY_STATE)  # ready is no word for --state here
+        select(organization, state, None, states=BY_STATE)  # refuses `--state ready`
         wanted = select(organization, state, reason, states=BY_REASON)
     from shared import lifecycle
     from shared.deployment import find_prefix

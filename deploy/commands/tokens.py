@@ -81,7 +81,7 @@ def create_token(
             )
         except asyncpg.ForeignKeyViolationError:
             raise Unusable(f"--organization: there is no organization {organization}") from None
-        if settings.log_format == "json":  # the note below says the same to people, in one line
+        if settings.log_format == "json":  # otherwise the note below is enough
             audit.log_change(
                 "token created",
                 settings,

@@ -23,7 +23,8 @@ OLDEST = 7
 TIMEOUT_S = 3.0
 LOOKS = 10
 LOOK_EVERY_S = 0.2
-"""Seconds between two looks. A worker that has just taken a message is not waiting at once."""
+"""Seconds between two looks. Several are needed, because a worker that has just taken a message
+does not wait for the next one yet."""
 
 
 def connect(examination: Examination) -> "redis.asyncio.Redis":

@@ -9,7 +9,8 @@ from shared.keys import PREFIX
 
 TWICE = (b"a first version", b"a second version")
 PROBE_AGE_S = 3600.0
-"""The age that is assumed for the probe, which is seconds old, so that all its versions count."""
+"""The row's age that is given to the eraser, which keeps objects older than their row. The probe is
+only seconds old, so all its versions are removed."""
 
 
 async def check_deletion(examination: Examination) -> Verdict:

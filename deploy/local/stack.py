@@ -95,7 +95,7 @@ class Stack:
         loading = asyncio.create_task(asyncio.to_thread(import_module, "shared.schema"))
         if self.servers.postgres is not None:
             await self.servers.postgres.start()
-        # Level error: the API logs a warning for ignored words of the address, once is enough.
+        # Only errors are logged here: the API logs the warning about ignored words of the address.
         configure_logging("error", self.settings.log_format)
         connector = Connector(self.settings.database_url.get_secret_value())
         await _until_connected(connector)

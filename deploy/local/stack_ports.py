@@ -85,7 +85,7 @@ def api_fault_of(port: int) -> str | None:
 def _fault_at(host: str, port: int) -> str | None:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        # Called first, because create_server would raise its errors as other ones.
+        # Resolve the name first: create_server would turn this error into another one.
         socket.getaddrinfo(host, port, family)
         listening = listen_everywhere(host, port)
         (listening or socket.create_server((host, port), family=family)).close()
