@@ -56,7 +56,7 @@ class Attachment(FromRow):
     file_name: str
     #: The name in the thumbnail's key; set before the thumbnail is stored.
     thumbnail_name: str | None = None
-    #: Whether a worker that lost its claim may have overwritten or removed the thumbnail.
+    #: True if a worker that lost its claim may have overwritten or removed the thumbnail.
     thumbnail_spoiled: bool = False
     #: The kind of object that it belongs to, one of ATTACHABLE_TYPES.
     attachable_type: str | None = None
@@ -82,19 +82,19 @@ class Attachment(FromRow):
     pages: int | None = None
     #: The SHA-256 of the original's bytes, in lower-case hexadecimal.
     checksum_sha256: str | None = None
-    #: Whether bytes of another kind follow the image, or this could not be found out.
+    #: True if bytes of another kind follow the image, or if this could not be found out.
     carries_more: bool = False
-    #: Where it is in its life; see `shared.lifecycle`.
+    #: Its state; see `shared.lifecycle` for the changes of state.
     state: State = "pending"
     #: Why it is rejected or failed, what is wrong with a ready file, or the last attempt's fault.
     reason: ReasonCode | None = None
-    #: Whether the thumbnail of the current upload is stored.
+    #: True if the thumbnail of the current upload is stored.
     resized: bool = False
     #: The number of changes recorded about the object; each upload raises it.
     revision: int = 0
     #: The revision that was claimed last; 0 before the first claim.
     claimed_revision: int = 0
-    #: The number of claims of `claimed_revision`, and of delays since (`lifecycle.put_off`).
+    #: The number of claims of `claimed_revision`, plus later delays (`lifecycle.put_off`).
     attempt: int = 0
     #: When the sweep must look at the row; None if it need not.
     due_at: datetime | None = None
@@ -130,7 +130,7 @@ class Attachment(FromRow):
     limit_size: int | None = None
     #: The types that the creating client allows, each `type/subtype` or `type/*`.
     limit_types: Sequence[str] | None = None
-    #: The bytes that its policy lets in at most; set under a quota, which counts them.
+    #: The largest upload in bytes that its policy allows under a quota; None without a quota.
     promised_bytes: int | None = None
     #: The row's age in seconds when it was read, by the database's clock.
     age_s: float = field(default=0.0, compare=False)

@@ -1,8 +1,8 @@
 """The owner of a bucket: a marker object holds the id of the deployment that owns it.
 
 Two deployments use the same ids from 1 on, and so the same keys. If the row of one is older than
-the upload of the other, ages cannot show to whom the object belongs. So a bucket has one owner, and
-a deployment does nothing in the bucket of another.
+the upload of the other, ages cannot show which of them the object belongs to. So a bucket has one
+owner, and a deployment does nothing in the bucket of another.
 """
 
 import asyncio

@@ -71,10 +71,10 @@ async def take_due(
     """Take up to `limit` due rows, in turns by organization, for `lease_s` seconds.
 
     If few rows are due, all of them are ranked. With a backlog, the sweep walks through the
-    organizations in a circle, from the one after `after`. An organization with due rows is served
-    by the sweep that reaches it, no matter how many rows the others have. An upload whose
-    `attempts` are used up becomes `failed` here. With SKIP LOCKED many sweeps may run at once: each
-    skips the rows that another is taking.
+    organizations in a circle, from the one after `after`. The sweep that reaches an organization
+    serves it, even if others have many more due rows. An upload becomes `failed` here if its
+    `attempts` are used up. With SKIP LOCKED many sweeps may run at once: each skips the rows that
+    another is taking.
     """
     rows = await connection.fetch(
         f"""

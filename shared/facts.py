@@ -1,4 +1,4 @@
-"""What is measured of a file: one record from the decoder's answer to the row."""
+"""The measured facts of a file: one record, used from the decoder's answer to the row."""
 
 from dataclasses import dataclass, fields
 from typing import Final, Literal, Self
@@ -6,11 +6,11 @@ from typing import Final, Literal, Self
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """What was measured of one object, whatever comes of it; None is not known.
+    """The facts measured of one object, for every outcome; None is unknown.
 
-    `size` in bytes; `width` and `height` in upright pixels, None for a document, which has `pages`.
-    `checksum_sha256` is hexadecimal. A file `carries_more` where bytes of another kind follow the
-    image, or that could not be found out.
+    `size` is in bytes. `width` and `height` are in pixels, after the orientation is applied; they
+    are None for a document, which has `pages`. `checksum_sha256` is hexadecimal. `carries_more` is
+    true if bytes of another kind follow the image, or if this could not be found out.
     """
 
     content_type: str | None = None
@@ -22,7 +22,10 @@ class Facts:
     carries_more: bool = False
 
     def joined(self, found: Self) -> Self:
-        """Give these facts and those that a later step found; what both know is as found later."""
+        """Return these facts with those that a later step found; the later values win.
+
+        `carries_more` is true if either is.
+        """
         known = {name: getattr(found, name) for name in MEASURED}
         return type(self)(
             **{
@@ -37,21 +40,21 @@ FACTS: Final = tuple(each.name for each in fields(Facts))
 """The columns of the facts, in the order of the record."""
 
 MEASURED: Final = tuple(name for name in FACTS if name != "carries_more")
-"""Those that may be null. `carries_more` has an effect on `ready` attachments only."""
+"""The facts that may be None. `carries_more` affects only `ready` attachments."""
 
 DECLARED: Final = ("content_type", "size")
-"""Those that a client may declare of an object that has not come."""
+"""The facts that a client may declare before the object is uploaded."""
 
 NO_FACTS: Final = Facts()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Thumbnail:
-    """An encoded thumbnail, its content type, and the facts about its original that decoding told.
+    """An encoded thumbnail, its content type, and the facts about its original from decoding.
 
-    `extension` is None if the thumbnail has the format of the original, whose name can stay then.
-    `reason` is `damaged` if not all of the original could be shown, or its end or a checksum of its
-    pixels is missing.
+    `extension` is None if the thumbnail has the format of the original; it then keeps the name.
+    `reason` is `damaged` if a part of the original could not be shown, or if its end or a checksum
+    of its pixels is missing.
     """
 
     body: bytes

@@ -31,10 +31,10 @@ MACHINE = frozenset(
 MACHINE_PREFIXES = ("LC_", "XDG_", "LD_", "DYLD_", "PYTHON")
 
 SERVICE_LINKS = ("tcp://", "udp://", "sctp://")
-"""How the value begins that Kubernetes gives to ATTACHMENTS_API_PORT if a Service is named
-`attachments-api`.
+"""The beginnings of the value that Kubernetes gives to ATTACHMENTS_API_PORT if a Service has the
+name `attachments-api`.
 
-Kubernetes documentation, "Service", environment variables.
+Source: Kubernetes documentation, "Service", environment variables.
 """
 
 REFUSED = frozenset({"PYTHONASYNCIODEBUG", "PYTHONINSPECT", "PYTHONTZPATH", "PYTHONBREAKPOINT"})

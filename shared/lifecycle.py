@@ -230,8 +230,8 @@ async def announce_thumbnail(
 ) -> bool:
     """Record the name of a thumbnail that is about to be stored, and renew the lease.
 
-    The name is recorded before the object is written, so that a crash leaves no object that nobody
-    can find and remove. Returns False if the claim is lost; the thumbnail must not be stored then.
+    The name is recorded before the object is written, so that the object can be found and removed
+    after a crash. Returns False if the claim is lost; the thumbnail must not be stored then.
     """
     status = await connection.execute(
         f"""
@@ -247,10 +247,10 @@ async def announce_thumbnail(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """The result of processing one object: the end state, and what was measured.
+    """The result of processing one object: the end state and the measured facts.
 
-    `etag` and `version_id` identify the object that was read. The other fields mean what they mean
-    in `Attachment`.
+    `etag` and `version_id` identify the object that was read. The other fields have the same
+    meaning as in `Attachment`.
     """
 
     state: EndState
@@ -261,7 +261,7 @@ class Outcome:
     thumbnail_name: str | None = None
 
     def joined(self, found: Facts) -> Self:
-        """Give this outcome with facts that a later step found."""
+        """Return this outcome with the facts that a later step found."""
         return replace(self, facts=self.facts.joined(found))
 
 
@@ -269,7 +269,7 @@ _AFTER_FINISH = f"""CASE WHEN $5 <> 'failed' AND {ALIVE}
                           THEN least(now() + $10 * interval '1 second',
                                      a.policy_expires_at + interval '{CHECK_MARGIN}')
                           ELSE {LAST_CHECK} END"""
-# $12 is the first of the facts. What a client declared stays where it was not measured.
+# $12 is the first fact. A declared value stays if it was not measured.
 _SET_FACTS = ", ".join(
     f"{name} = coalesce(${place}, a.{name})" if name in DECLARED else f"{name} = ${place}"
     for place, name in enumerate(FACTS, 12)
@@ -393,7 +393,7 @@ async def process_again(connection: Connection, attachment_id: int) -> bool:
     return affected(status) == 1
 
 
-# An upload begun under the policy may end long after it.
+# An upload that began under the policy may end long after the policy.
 _AFTER_MISSING = f"""CASE WHEN {ALIVE} THEN {NEXT_CHECK}
                           WHEN a.state = 'pending' THEN now() + $4 * interval '1 second' END"""
 

@@ -1,4 +1,4 @@
-"""Create attachments: what a client says of new ones, and the statement that inserts them."""
+"""Create attachments: the record of a new attachment, and the statement that inserts many."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields

@@ -106,9 +106,7 @@ def make_server(body: Callable[[], bytes], **settings: Any) -> Server:
                 body=body(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
             )
         response.headers["Server"] = SERVER
-        if (
-            request.body_exists
-        ):  # not needed, and aiohttp reads trailers as part of the next request
+        if request.body_exists:  # aiohttp reads its trailers as part of the next request
             response.force_close()
         return response
 

@@ -1,3 +1,3 @@
-"""The version of this release; pyproject.toml has the same, which a test compares."""
+"""The version of this release; a test compares it with pyproject.toml."""
 
 VERSION = "0.2.0"
