@@ -109,7 +109,7 @@ def worker(data_dir: DataDir = LOCAL) -> None:
 def consume(data_dir: DataDir = LOCAL) -> None:
     """Run one process that receives events from a queue of SQS."""
     settings = read_settings(data_dir)
-    from worker.queue.consumer import run
+    from worker.queue.start import run
 
     raise typer.Exit(run(settings))
 

@@ -134,7 +134,7 @@ async def test_an_image_needs_no_box() -> None:
 
 def test_a_worker_does_not_load_libmagic_where_its_credentials_are() -> None:
     code = (
-        "import sys, worker.app, worker.queue.consumer;"
+        "import sys, worker.app, worker.queue.start;"
         " print([n for n in sys.modules if 'magic' in n])"
     )
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""The other way in for events: a queue of SQS, long-polled (`attachments consume`).
+"""Takes events off a queue of SQS, which is long-polled.
 
 A message is deleted only after what it says is committed. While the database is away messages are
 kept invisible and tried again, so that an outage of ours uses up none of their receives; what can
@@ -6,31 +6,22 @@ never be stored is left to the queue's own redrive policy.
 """
 
 import asyncio
-import signal
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
-import uvloop
-
 from shared.allowance import Allowance
-from shared.broker_check import refuse_cluster
-from shared.database import Database, DatabaseAway, DatabaseRefusesContent, open_database
-from shared.deployment import open_publisher
+from shared.database import Database, DatabaseAway, DatabaseRefusesContent
 from shared.errors import QueueAway, SettingsError
 from shared.intake import allow, effects, log_faults, read_message, record
 from shared.jitter import spread
-from shared.log import configure_logging, get_logger
-from shared.metrics import open_metrics
+from shared.log import get_logger
 from shared.publisher import Publisher
 from shared.settings import Settings
 from shared.throttle import Throttle
-from worker.queue.sqs import Queue, Received, open_queue
+from worker.queue.sqs import Queue, Received
 from worker.queue.tally import LOGGED_EVERY_S, Tally
-
-POLLERS = 4
-"""Batches of ten that are taken side by side: some hundreds of messages a second."""
 
 WAIT_S = 20
 """How long the queue is asked to wait for a message: the longest that SQS does."""
@@ -46,41 +37,6 @@ LONGEST_WAIT_S = 5.0
 """How long is waited at most before the next try: work goes on soon after an outage's end."""
 
 log = get_logger(__name__)
-
-
-def run(settings: Settings) -> int:
-    """Consume until SIGINT or SIGTERM; returns the exit status.
-
-    Raises SettingsError if there is no queue to consume, or if it refuses us at the first try.
-    """
-    if settings.sqs_queue_url is None:
-        raise SettingsError("ATTACHMENTS_SQS_QUEUE_URL: is not set")
-    configure_logging(settings.log_level, settings.log_format, serving=True)
-    asyncio.run(refuse_cluster(settings))
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_main(settings))
-    return 0
-
-
-async def _main(settings: Settings) -> None:
-    stopping = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stopping.set)
-    async with open_metrics(settings), open_consumer(settings, stopping) as consumer:
-        found = await consumer.check()
-        if not stopping.is_set():
-            log.info("consumer is ready", pollers=POLLERS)
-        logging = asyncio.create_task(consumer.keep_logging())
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(consumer.take(found))
-                for _ in range(POLLERS):
-                    tasks.create_task(consumer.poll())
-        finally:
-            await _end(logging)
-            consumer.log_rest()
-    log.info("consumer has stopped")
 
 
 class Consumer:
@@ -149,7 +105,7 @@ class Consumer:
             return receiving.result() if receiving.done() else None
         finally:
             # What the queue hands out at this very moment becomes visible again by itself.
-            await _end(receiving, stopped)
+            await end_all(receiving, stopped)
 
     async def take(self, batch: Sequence[Received]) -> None:
         """Record a batch, for as long as that takes, and delete what is committed; never raises."""
@@ -163,7 +119,7 @@ class Consumer:
             log.exception("unexpected error")
             held.clear()  # they come again in their time
         finally:
-            await _end(holding)
+            await end_all(holding)
         await self._give_back(held)
 
     async def _store(self, held: list[Received]) -> None:
@@ -283,17 +239,8 @@ class Consumer:
             self._away.discard(part)
 
 
-async def _end(*tasks: "asyncio.Future[Any]") -> None:
+async def end_all(*tasks: "asyncio.Future[Any]") -> None:
+    """Cancel tasks and wait until they have ended."""
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-
-
-@asynccontextmanager
-async def open_consumer(settings: Settings, stopping: asyncio.Event) -> AsyncIterator[Consumer]:
-    """Open the consumer's parts; it starts whether or not they can be reached."""
-    async with AsyncExitStack() as stack:
-        database = await stack.enter_async_context(open_database(settings))
-        queue = await stack.enter_async_context(open_queue(settings, connections=3 * POLLERS))
-        publisher = await stack.enter_async_context(open_publisher(database, settings))
-        yield Consumer(settings, queue, database, publisher, stopping)

@@ -1,0 +1,68 @@
+"""The process of `attachments consume`: its parts are opened, it consumes, it ends on a signal."""
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import uvloop
+
+from shared.broker_check import refuse_cluster
+from shared.database import open_database
+from shared.deployment import open_publisher
+from shared.errors import SettingsError
+from shared.log import configure_logging, get_logger
+from shared.metrics import open_metrics
+from shared.settings import Settings
+from worker.queue.consumer import Consumer, end_all
+from worker.queue.sqs import open_queue
+
+POLLERS = 4
+"""Batches of ten that are taken side by side: some hundreds of messages a second."""
+
+log = get_logger(__name__)
+
+
+def run(settings: Settings) -> int:
+    """Consume until SIGINT or SIGTERM; returns the exit status.
+
+    Raises SettingsError if there is no queue to consume, or if it refuses us at the first try.
+    """
+    if settings.sqs_queue_url is None:
+        raise SettingsError("ATTACHMENTS_SQS_QUEUE_URL: is not set")
+    configure_logging(settings.log_level, settings.log_format, serving=True)
+    asyncio.run(refuse_cluster(settings))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_main(settings))
+    return 0
+
+
+async def _main(settings: Settings) -> None:
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stopping.set)
+    async with open_metrics(settings), open_consumer(settings, stopping) as consumer:
+        found = await consumer.check()
+        if not stopping.is_set():
+            log.info("consumer is ready", pollers=POLLERS)
+        logging = asyncio.create_task(consumer.keep_logging())
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(consumer.take(found))
+                for _ in range(POLLERS):
+                    tasks.create_task(consumer.poll())
+        finally:
+            await end_all(logging)
+            consumer.log_rest()
+    log.info("consumer has stopped")
+
+
+@asynccontextmanager
+async def open_consumer(settings: Settings, stopping: asyncio.Event) -> AsyncIterator[Consumer]:
+    """Open the consumer's parts; it starts whether or not they can be reached."""
+    async with AsyncExitStack() as stack:
+        database = await stack.enter_async_context(open_database(settings))
+        queue = await stack.enter_async_context(open_queue(settings, connections=3 * POLLERS))
+        publisher = await stack.enter_async_context(open_publisher(database, settings))
+        yield Consumer(settings, queue, database, publisher, stopping)
