@@ -91,6 +91,18 @@ async def test_a_run_keeps_what_is_in_the_tables(empty_url: str) -> None:
     await connection.close()
 
 
+async def test_every_column_of_attachments_has_a_comment(empty_url: str) -> None:
+    await asyncio.to_thread(migrate, empty_url)
+    connection = await asyncpg.connect(empty_url)
+    rows = await connection.fetch(
+        "SELECT attname, col_description(attrelid, attnum) AS comment FROM pg_attribute"
+        " WHERE attrelid = 'attachments'::regclass AND attnum > 0 AND NOT attisdropped"
+    )
+    assert {"id", "copy_bytes"} <= {row["attname"] for row in rows}
+    assert [row["attname"] for row in rows if not row["comment"]] == []
+    await connection.close()
+
+
 async def test_tokens_of_the_previous_release_never_end_and_may_do_everything(
     empty_url: str,
 ) -> None:
