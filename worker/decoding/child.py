@@ -1,11 +1,12 @@
-"""The decoder's side of the box: a process with nothing to lose.
+"""The decoder process inside the sandbox: it holds nothing that a hostile file could steal.
 
-Run as `python -m worker.decoding.child KIND MORE FD`, where MORE lists further formats,
-comma-separated.
+Run as `python -m worker.decoding.child KIND MORE FD`. KIND is the kind of sandbox, MORE a
+comma-separated list of optional formats, FD the socket to the worker.
 
-It holds no credentials (its environment is empty) and no descriptors but one socket. Over that
-come jobs: a length, JSON, and the descriptor of the bytes to decode; back go a length, JSON, and
-the thumbnail's bytes. Everything that it needs is imported and has run once before the limits.
+The process has no credentials (its environment is empty) and no descriptor except that socket.
+The worker sends jobs over it: a length, JSON, and the descriptor of the file to decode. The decoder
+answers with lengths, JSON, and the bytes of the thumbnail. Every module that a job needs is
+imported and used once before the limits are set, because nothing can be loaded after that.
 """
 
 import json
@@ -31,11 +32,11 @@ from worker.sandbox.seccomp import seal
 MAX_DESCRIPTORS = 16
 
 Make = Callable[[BinaryIO, dict[str, Any]], Thumbnail]
-"""Makes a thumbnail of a file by what a job says."""
+"""A function that makes the thumbnail of an open file, given the JSON of its job."""
 
 
 def receive_job(channel: socket.socket) -> tuple[dict[str, Any], int] | None:
-    """Wait for the next job and its descriptor; None when the worker has gone."""
+    """Wait for the next job and return it with its descriptor; None if the worker has closed."""
     data, descriptors, _, _ = socket.recv_fds(channel, 65536, 1)
     if not data or not descriptors:
         return None
@@ -46,11 +47,14 @@ def receive_job(channel: socket.socket) -> tuple[dict[str, Any], int] | None:
 
 
 def run_job(make: Make, job: dict[str, Any], descriptor: int) -> tuple[dict[str, Any], bytes]:
-    """Decode one file; what is wrong with it comes back as a code, never as an exception."""
-    # A second clock behind the parent's: should that be gone, this still ends.
+    """Decode one file and return the answer with the thumbnail's bytes.
+
+    A fault of the file is returned as a code. Any other exception ends the process.
+    """
+    # The parent has its own timeout. This later one ends the job even if the parent is gone.
     signal.setitimer(signal.ITIMER_REAL, job["timeout_s"] + 2)
-    # `Decoder._allow_cpu` does the same, but may not where this process runs as another user and
-    # the worker has no CAP_SYS_RESOURCE, as root in Docker.
+    # `Decoder._allow_cpu` sets the same limit from outside. It is not permitted to if this process
+    # runs as another user and the worker lacks CAP_SYS_RESOURCE, as root in Docker does.
     limit_cpu(job["cpu_s"])
     try:
         with os.fdopen(descriptor, "rb") as file:
@@ -75,16 +79,19 @@ def _seen(facts: Facts) -> dict[str, Any]:
 
 
 def make_image(file: BinaryIO, job: dict[str, Any]) -> Thumbnail:
-    """Make a thumbnail of an image. Raises Undecodable, always if only the header is read."""
+    """Make the thumbnail of an image.
+
+    Raises Undecodable; always does so if the job is `header_only`, because the memory budget is 0.
+    """
     memory_bytes = 0 if job["header_only"] else BUDGET.memory_bytes
     budget = Cost(memory_bytes=memory_bytes, cpu_s=job["cpu_s"])
     return make_thumbnail(file, budget=budget)
 
 
 def prepare(kind: Box, more: Collection[str]) -> Make:
-    """Import and use every codec of a kind of box once, so that nothing is loaded later."""
+    """Import and use every codec of a kind of sandbox once, so that no later job loads code."""
     if kind is Box.DOCUMENTS:
-        # Here only: a box for images is not to hold what reads documents.
+        # A local import: the sandbox for images must not hold the reader of documents.
         from worker.decoding.inside import pdf
 
         pdf.warm_up()
@@ -94,9 +101,10 @@ def prepare(kind: Box, more: Collection[str]) -> Make:
 
 
 def limit_resources(*, threads: bool = False) -> None:
-    """Take away what a decoder never needs: root, capabilities and resources. It is final.
+    """Drop root, capabilities and resources, which a decoder never needs. This cannot be undone.
 
-    Call it after `prepare`: another user may not be able to read what is imported.
+    Call it after `prepare`, because the new user may not be able to read the modules to import.
+    With `threads`, the process may still start threads.
     """
     limits = {
         resource.RLIMIT_CORE: 0,
@@ -118,36 +126,37 @@ def main(
     more: Collection[str] = (),
     prepared: Make | None = None,
 ) -> None:
-    """Serve jobs until the worker closes its end; the first answer tells how it stands.
+    """Serve jobs until the worker closes its end of the socket.
 
-    A fork of a process that has called `prepare` already gives its result as `prepared`.
+    The first answer is sent before any job: whether the seccomp filter is loaded, and the memory
+    in use. A fork of a process that has already called `prepare` passes its result as `prepared`.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the worker decides when we end
     channel = socket.socket(fileno=descriptor)
     make = prepared or prepare(kind, more)
-    threads = "heic" in more  # libheif decodes in one of its own, whatever it is asked for
+    threads = "heic" in more  # libheif always starts a decoding thread, and no option prevents it
     parent = os.getppid()
     limit_resources(threads=threads)
     if prepared is not None:
-        # `limit_resources` may change the user, and the kernel then forgets the tie to the zygote.
+        # `limit_resources` may change the user, and the kernel then clears the parent-death signal.
         privileges.end_with_parent()
         if os.getppid() != parent:
             return
-    # What the system says that it held at the most is more than it ever held: that of the process
-    # that started it counts as well. So growth is told from here on.
+    # ru_maxrss is inherited from the parent at fork. Record it now, so that only this process's own
+    # growth counts.
     held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     send(channel, {"sealed": seal(threads=threads), "held": held})
     while (received := receive_job(channel)) is not None:
         answer, body = run_job(make, *received)
-        # The worker compares this process's CPU clock before the next job with that after this
-        # answer. The kernel may count a running process at ticks only (up to 10 ms): reading the
-        # clock has it count now.
+        # The worker reads this process's CPU clock after this answer and again before the next job,
+        # and compares the two. The kernel may update the clock only at ticks (up to 10 ms); reading
+        # it here forces the update now.
         time.process_time()
         send(channel, {**answer, "job": received[0]["job"]}, body)
 
 
 def send(channel: socket.socket, answer: dict[str, Any], body: bytes = b"") -> None:
-    """Send an answer and the bytes that go with it."""
+    """Send an answer as JSON, and the bytes that belong to it, in one message."""
     head = json.dumps(answer).encode()
     channel.sendall(HEADER.pack(len(head), len(body)) + head + body)
 

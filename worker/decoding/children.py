@@ -1,4 +1,4 @@
-"""Processes of the box, as the worker sees them: started without anything, ended for good."""
+"""Start and end sandboxed processes from the worker: they start with an empty environment."""
 
 import asyncio
 import os
@@ -15,22 +15,22 @@ from worker.decoding.formats import Box
 
 
 class Child(Protocol):
-    """A decoder's process, as its parent sees it."""
+    """A decoder process, as the worker sees it."""
 
     @property
     def pid(self) -> int:
-        """Its process id, which stays its own until `end`."""
+        """The process id. The kernel does not reuse it before `end`."""
 
     @property
     def doomed(self) -> bool:
-        """Whether it has died or will at once, although its socket may not be closed yet."""
+        """Whether the process is dead or about to die, even if its socket is still open."""
 
     async def end(self) -> tuple[int, int]:
-        """Kill it, if it still lives; gives its exit status and ru_maxrss. May be repeated."""
+        """Kill the process if it is alive; return its exit status and ru_maxrss. Repeatable."""
 
 
 class Spawned:
-    """A child of this very process."""
+    """A decoder that is a direct child of this process."""
 
     def __init__(self, process: "subprocess.Popen[bytes]") -> None:
         self._process = process
@@ -38,19 +38,19 @@ class Spawned:
 
     @property
     def pid(self) -> int:
-        """Its process id."""
+        """The process id."""
         return self._process.pid
 
     @property
     def doomed(self) -> bool:
-        """Whether it has died; its socket tells as soon."""
+        """Whether its exit status was read. An earlier death shows as the end of its socket."""
         return self._process.returncode is not None
 
     async def end(self) -> tuple[int, int]:
-        """Kill it, if it still lives; gives its exit status and ru_maxrss. May be repeated."""
+        """Kill the process if it is alive; return its exit status and ru_maxrss. Repeatable."""
         if self._process.returncode is None:
             with suppress(ProcessLookupError):
-                # not by Popen, which would wait for it first and forget what it used
+                # Popen.kill polls first, which may reap the child, and its ru_maxrss is then lost.
                 os.kill(self.pid, signal.SIGKILL)
         return await asyncio.to_thread(self._wait), self._peak
 
@@ -58,7 +58,7 @@ class Spawned:
         if self._process.returncode is None:
             try:
                 _, status, usage = os.wait4(self.pid, 0)
-            except ChildProcessError:  # somebody else has waited for it
+            except ChildProcessError:  # other code has already reaped it
                 return self._process.wait()
             self._process.returncode = os.waitstatus_to_exitcode(status)
             self._peak = usage.ru_maxrss
@@ -68,9 +68,9 @@ class Spawned:
 async def spawn(
     module: str, kind: Box, more: Collection[str]
 ) -> "tuple[subprocess.Popen[bytes], socket.socket]":
-    """Start a module of the box in a Python of its own, with one end of a pair of sockets.
+    """Start a sandbox module in a new Python process, connected by a socket pair.
 
-    Returns the process and our end. Raises DecoderFault.
+    Returns the process and our end of the pair. Raises DecoderFault if it cannot be started.
     """
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
@@ -78,7 +78,7 @@ async def spawn(
     def start() -> "subprocess.Popen[bytes]":
         with theirs:
             return subprocess.Popen(
-                # isolated: neither the environment nor the working directory has a say
+                # -I (isolated): the environment and the working directory have no effect.
                 [
                     sys.executable, "-I", "-m", module,
                     kind.value, ",".join(sorted(more)), str(theirs.fileno()),
@@ -99,12 +99,12 @@ async def spawn(
         raise DecoderFault("decoder_fault") from error
     except asyncio.CancelledError:
         ours.close()
-        spawning.add_done_callback(_end_unwanted)  # it will be started all the same
+        spawning.add_done_callback(_end_unwanted)  # the thread starts the process anyway
         raise
 
 
 def _end_unwanted(spawning: "asyncio.Future[subprocess.Popen[bytes]]") -> None:
-    """End a child that was started for a caller who is no longer there."""
+    """End a child whose caller was cancelled while it was being started."""
     if not spawning.cancelled() and spawning.exception() is None:
         process = spawning.result()
         process.kill()

@@ -1,4 +1,4 @@
-"""The worker's side of the zygote: where fresh decoders come from."""
+"""The worker's side of the zygote, the process that forks fresh decoders."""
 
 import asyncio
 import os
@@ -18,22 +18,23 @@ from worker.decoding.process import START_TIMEOUT_S, Decoder
 from worker.decoding.protocol import ANSWER, END, FORK, REQUEST
 
 ANSWER_TIMEOUT_S = 10.0
-"""How long a zygote may take to fork or to end a decoder; then it is replaced."""
+"""Timeout for a zygote to fork or to end a decoder, in seconds. After it, the zygote is
+replaced."""
 
 CLOSE_TIMEOUT_S: Final = 5.0
 
 ZYGOTES: Final = 2
-"""How many are tried for one decoder, before it is started in a Python of its own."""
+"""Zygotes that are tried for one decoder before it is started as a new Python process."""
 
 log = get_logger(__name__)
 
 
 class ZygoteGone(AttachmentsError):
-    """The zygote has died or does not answer. Its decoders have died with it."""
+    """The zygote has died or does not answer. The kernel has killed its decoders as well."""
 
 
 class Zygote:
-    """One zygote process, asked one thing at a time."""
+    """One zygote process. It gets one request at a time."""
 
     def __init__(self, process: "subprocess.Popen[bytes]", control: socket.socket) -> None:
         self._process = process
@@ -49,7 +50,7 @@ class Zygote:
 
     @property
     def alive(self) -> bool:
-        """Whether it still runs: its socket is closed before the kernel kills its decoders."""
+        """Whether it runs. The kernel closes its socket before it kills its decoders."""
         try:
             return self._control.recv(1, socket.MSG_PEEK) != b""
         except BlockingIOError:
@@ -59,7 +60,7 @@ class Zygote:
 
     @classmethod
     async def start(cls, kind: Box, more: Collection[str]) -> "Zygote":
-        """Start one and wait until it has loaded its codecs. Raises DecoderFault."""
+        """Start a zygote and wait until it has loaded its codecs. Raises DecoderFault."""
         zygote = cls(*await spawn("worker.decoding.zygote", kind, more))
         try:
             async with asyncio.timeout(START_TIMEOUT_S):
@@ -73,9 +74,10 @@ class Zygote:
         return zygote
 
     async def fork(self) -> Decoder | None:
-        """Have a decoder forked, and wait until it is sealed; None where the fork failed.
+        """Request a forked decoder, and wait until it is ready for jobs.
 
-        Raises DecoderFault, ZygoteGone.
+        Returns None if the zygote could not fork. Raises DecoderFault if the new decoder does not
+        start, ZygoteGone if the zygote does not answer.
         """
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
@@ -97,7 +99,7 @@ class Zygote:
         return decoder
 
     async def end(self, pid: int) -> tuple[int, int]:
-        """Kill a decoder, if it still lives; gives its wait status and ru_maxrss.
+        """Kill a decoder if it is alive; return its wait status and ru_maxrss.
 
         Raises ZygoteGone.
         """
@@ -105,14 +107,18 @@ class Zygote:
         return status, peak
 
     def _end_unwanted(self, asking: "asyncio.Task[tuple[int, int, int]]") -> None:
-        """End a decoder that was forked for a caller who is no longer there."""
+        """End a decoder whose caller was cancelled while it was being forked."""
         if not asking.cancelled() and asking.exception() is None and asking.result()[0]:
             self._ask(END, asking.result()[0])
 
     def _ask(
         self, command: int, pid: int, descriptor: socket.socket | None = None
     ) -> "asyncio.Task[tuple[int, int, int]]":
-        """Begin a request in a task: one that is cancelled would leave its answer to the next."""
+        """Start a request in its own task.
+
+        If the caller's task were cancelled between request and answer, the next request would read
+        the answer of this one.
+        """
         asking = asyncio.create_task(self._request(command, pid, descriptor))
         self._asking.add(asking)
         asking.add_done_callback(self._asked)
@@ -121,7 +127,7 @@ class Zygote:
     def _asked(self, asking: "asyncio.Task[tuple[int, int, int]]") -> None:
         self._asking.discard(asking)
         if not asking.cancelled():
-            asking.exception()  # whoever asked may no longer be there to see it
+            asking.exception()  # the caller may be gone; asyncio warns of exceptions not retrieved
 
     async def _request(
         self, command: int, pid: int, descriptor: socket.socket | None
@@ -150,7 +156,10 @@ class Zygote:
         return pid, status, peak
 
     async def close(self) -> None:
-        """Let it end all its decoders and then itself."""
+        """Close the socket, so that the zygote ends its decoders and then itself.
+
+        Waits for running requests first. Kills the zygote after CLOSE_TIMEOUT_S.
+        """
         if self._asking:
             await asyncio.wait(self._asking)
         self._control.close()
@@ -160,7 +169,7 @@ class Zygote:
             await self.kill()
 
     async def kill(self) -> None:
-        """Kill it; the kernel then kills its decoders."""
+        """Kill the zygote; the kernel then kills its decoders."""
         self._control.close()
         with suppress(ProcessLookupError):
             self._process.kill()
@@ -168,7 +177,7 @@ class Zygote:
 
 
 class Forked:
-    """A decoder's process whose parent is the zygote: only that can wait for it."""
+    """A decoder process whose parent is the zygote, so only the zygote can reap it."""
 
     def __init__(self, zygote: Zygote, pid: int) -> None:
         self._zygote = zygote
@@ -177,11 +186,11 @@ class Forked:
 
     @property
     def doomed(self) -> bool:
-        """Whether it has died or will at once."""
+        """Whether the zygote is dead: the kernel then kills this process."""
         return not self._zygote.alive
 
     async def end(self) -> tuple[int, int]:
-        """Kill it, if it still lives; gives its exit status and ru_maxrss. May be repeated."""
+        """Kill the process if it is alive; return its exit status and ru_maxrss. Repeatable."""
         if self._ended is None:
             try:
                 status, peak = await self._zygote.end(self.pid)
@@ -192,10 +201,10 @@ class Forked:
 
 
 class Source:
-    """Starts decoders of one kind: forks of a zygote, or each in a Python of its own.
+    """Start decoders for one kind of sandbox: forks of a zygote, or new Python processes.
 
-    The latter where forks are not sound: outside Linux, and where a library of the codecs has
-    started threads in the zygote.
+    New processes are used where forks are unsafe: on other systems than Linux, and if a codec
+    library has started threads in the zygote.
     """
 
     def __init__(self, kind: Box, more: Collection[str]) -> None:
@@ -206,7 +215,7 @@ class Source:
         self._starting = asyncio.Lock()
 
     async def start(self) -> Decoder:
-        """Start a decoder. Raises DecoderFault."""
+        """Start a decoder and wait until it is ready for jobs. Raises DecoderFault."""
         for _ in range(ZYGOTES):
             zygote = await self._running()
             if zygote is None:
@@ -237,7 +246,7 @@ class Source:
             return self._zygote
 
     async def close(self) -> None:
-        """End the zygote and every decoder that is left."""
+        """End the zygote and every decoder that it has forked."""
         async with self._starting:
             zygote, self._zygote = self._zygote, None
             if zygote is not None:

@@ -1,4 +1,4 @@
-"""Which measured types get a thumbnail, and which box makes it."""
+"""Choose the types that get a thumbnail, and the sandbox that makes it."""
 
 from collections.abc import Collection
 from enum import StrEnum
@@ -9,7 +9,7 @@ from shared.errors import SettingsError
 
 
 class Box(StrEnum):
-    """The kinds of box: each is a process of its own that holds only its own decoders."""
+    """The kinds of sandbox. Each is a separate process that holds only its own decoders."""
 
     IMAGES = "images"
     DOCUMENTS = "documents"
@@ -23,8 +23,9 @@ MORE: Final = {
     "tiff": frozenset({"image/tiff"}),
     "heic": frozenset({"image/heic", "image/heif"}),
 }
-"""Images that are decoded where `ATTACHMENTS_MORE_FORMATS` names them: their decoders are larger
-and younger, or the world's files of that kind odder, so it is for the operator to weigh."""
+"""Optional image formats, decoded only if `ATTACHMENTS_MORE_FORMATS` names them. Their decoders are
+larger and younger, or real files of that format are more irregular. So the operator decides whether
+the risk is worth it."""
 
 PDF: Final = "application/pdf"
 
@@ -40,7 +41,7 @@ _MORE_NAMES: Final = {
 
 
 def check_decoders(more: Collection[str]) -> None:
-    """Make sure that what decodes these formats is installed. Raises SettingsError."""
+    """Check that the decoders of these formats are installed. Raises SettingsError."""
     if "heic" in more and find_spec("pillow_heif") is None:
         raise SettingsError(
             "ATTACHMENTS_MORE_FORMATS: heic needs one more decoder: make install EXTRAS=heic,"
@@ -49,7 +50,7 @@ def check_decoders(more: Collection[str]) -> None:
 
 
 def box_of(content_type: str, more: Collection[str]) -> Box | None:
-    """Tell which box makes the thumbnail of a type; None if there is none to be made."""
+    """Return the sandbox that makes the thumbnail of a type; None if the type gets none."""
     if content_type == PDF:
         return Box.DOCUMENTS
     if content_type in IMAGES or any(content_type in MORE[name] for name in more):
@@ -58,7 +59,7 @@ def box_of(content_type: str, more: Collection[str]) -> Box | None:
 
 
 def promises_thumbnail(file_name: str, more: Collection[str]) -> bool:
-    """Whether a file is named like one that is decoded. A guess: what it is, its bytes say."""
+    """Whether a file name has the extension of a decoded format. A guess: the bytes decide."""
     name = file_name.lower()
     return any(name.endswith(ends) for ends in _NAMES.values()) or any(
         name.endswith(_MORE_NAMES[kind]) for kind in more

@@ -1,4 +1,4 @@
-"""The worker's side of the box: a decoder process, watched by two clocks."""
+"""The worker's side of the sandbox: one decoder process, with limits on wall clock and CPU time."""
 
 import asyncio
 import json
@@ -29,35 +29,37 @@ from worker.sandbox.cpu_time import cpu_s
 from worker.sandbox.job_clock import LONGEST, JobClock, in_time
 
 CPU_SHARE: Final = 0.5
-"""How much of a job's wall clock its decoder may compute. A file that needs more is hostile: the
-slowest honest one of 50 megapixels takes two seconds. Time in which it waits for a processor does
-not count at all (`worker.sandbox.job_clock`)."""
+"""CPU time that a decoder may use for a job, as a share of the job's wall-clock timeout. A file
+that needs more is hostile: the slowest honest one of 50 megapixels takes two seconds. Time in which
+the process waits for a processor does not count (`worker.sandbox.job_clock`)."""
 
 IDLE_CPU_S: Final = 0.01
-"""CPU that a child may use between an answer and the next job: it only frees what the job held."""
+"""CPU time, in seconds, that a child may use between an answer and the next job. It only frees the
+memory of the job in that time."""
 
 START_TIMEOUT_S = 30.0
 
 MEMORY_SHARE: Final = 0.6
-"""How much of its memory a decoder had in use, at the least, that is believed to have died of it:
-what it may have also counts what it never touched."""
+"""A decoder that aborts counts as out of memory if it had more than this share of MAX_MEMORY_BYTES
+in use. The share is below 1 because that limit also counts addresses that were never touched."""
 
 _MAXRSS_UNIT: Final = 1 if sys.platform == "darwin" else 1024
-"""Bytes in which `ru_maxrss` counts (getrusage(2))."""
+"""Bytes in one unit of `ru_maxrss` (getrusage(2))."""
 
 _OWN_ENDS: Final = frozenset(
     -number
     for number in (signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGSEGV, signal.SIGTRAP)
 )
-"""How a process ends that gives itself up; one that may send no signals takes what is left."""
+"""Exit statuses of a process that aborts itself. A sealed process may not send signals, so abort()
+cannot raise SIGABRT and ends the process by a faulting instruction instead."""
 
 
 class TooExpensive(AttachmentsError):
-    """The decoder computed for longer than one file may, which is the file's doing."""
+    """The decoder used more CPU time than one file may. The file is the cause."""
 
 
 class Decoder:
-    """One child process, at work on one file at a time."""
+    """One decoder process. It works on one file at a time."""
 
     def __init__(self, child: Child, channel: socket.socket) -> None:
         self._child = child
@@ -73,12 +75,12 @@ class Decoder:
 
     @property
     def pid(self) -> int:
-        """The child's process id."""
+        """The process id of the child."""
         return self._child.pid
 
     @classmethod
     async def start(cls, kind: Box = Box.IMAGES, more: Collection[str] = ()) -> "Decoder":
-        """Start a child in a Python of its own, and wait until it has warmed up.
+        """Start a decoder as a new Python process, and wait until it is ready for jobs.
 
         Raises DecoderFault.
         """
@@ -88,7 +90,7 @@ class Decoder:
         return decoder
 
     async def await_start(self) -> None:
-        """Wait until the child is ready for jobs. Raises DecoderFault; it is then stopped."""
+        """Wait until the child is ready for jobs. Stops it and raises DecoderFault otherwise."""
         try:
             async with asyncio.timeout(START_TIMEOUT_S):
                 answer, _ = await self._answer()
@@ -110,17 +112,18 @@ class Decoder:
     async def decode(
         self, descriptor: int, *, timeout_s: float, header_only: bool = False
     ) -> Thumbnail:
-        """Have a file decoded. Raises Undecodable for the file's fault; always if `header_only`.
+        """Decode a file and return its thumbnail.
 
-        Raises EOFError if the child died or did something without a job, TooExpensive if it
-        computed for too long, TimeoutError if it came to no end in time though it computed little.
-        The child must be stopped after these three.
+        Raises Undecodable for a fault of the file, and always if `header_only`. Raises EOFError if
+        the child died, did something without a job or answered nonsense; TooExpensive if it used
+        too much CPU time; TimeoutError if it used little CPU time but did not finish in time. Stop
+        the child after each of these three.
         """
         if (fault := self.idle_fault()) is not None:
             raise EOFError(fault)
         self.jobs += 1
         allowed_s = timeout_s * CPU_SHARE
-        name = secrets.token_hex(8)  # bytes that were sent before the job cannot name it
+        name = secrets.token_hex(8)  # random: an answer sent before the job cannot contain it
         longest_s = timeout_s * LONGEST
         job = json.dumps(
             {
@@ -134,7 +137,7 @@ class Decoder:
         clock = JobClock(self.pid, timeout_s, asyncio.get_running_loop().time())
         with _read_only(descriptor) as readable:
             socket.send_fds(self._channel, [HEADER.pack(len(job), 0) + job], [readable])
-            # Open until the answer: /proc then shows that a decoder has a job.
+            # Keep the descriptor open until the answer, so that /proc shows a decoder with a job.
             try:
                 answer, body = await in_time(self._answer(), clock)
             except TimeoutError:
@@ -145,10 +148,10 @@ class Decoder:
         return _checked(answer, body, name)
 
     def idle_fault(self) -> str | None:
-        """Tell what a child without a job did that it must not, or None.
+        """Return what the child did without a job, or None if it did nothing.
 
-        Code of a file that has taken it over may go on after the answer, or leave bytes in the
-        socket that would be read as the answer to the next job.
+        Code from a hostile file could continue after the answer. It could also leave bytes in the
+        socket, which would be read as the answer to the next job.
         """
         if self._child.doomed:
             return "the decoder is gone"
@@ -163,24 +166,24 @@ class Decoder:
         return "the decoder wrote without a job" if unasked else "the decoder is gone"
 
     def resident_bytes(self) -> int:
-        """Read how much memory the child has in use; 0 where that cannot be read (not on Linux)."""
+        """Return the resident memory of the child, in bytes; 0 if it cannot be read (not Linux)."""
         with suppress(OSError), open(f"/proc/{self.pid}/statm", "rb") as statm:
             return int(statm.read().split()[1]) * resource.getpagesize()
         return 0
 
     def _cpu_s(self) -> float:
-        """Read the child's CPU clock, in seconds; 0 where there is none (not on Linux)."""
+        """Read the CPU clock of the child, in seconds; 0 if it is gone, or not on Linux."""
         return cpu_s(self.pid)
 
     def _allow_cpu(self, seconds: float) -> None:
-        """Have the kernel end the child once it has computed that much longer (Linux).
+        """Have the kernel end the child after that many more seconds of CPU time (Linux).
 
-        The child does so itself as well, but once taken over it could undo that.
+        The child sets the same limit itself, but hostile code in it could raise that again.
         """
         if sys.platform != "linux":
             return
-        # It has died, which its socket will tell; or it is another user's and this process has no
-        # CAP_SYS_RESOURCE.
+        # OSError: the child has died, which its socket will show; or it runs as another user and
+        # this process has no CAP_SYS_RESOURCE.
         with suppress(OSError):
             used = self._cpu_s()
             _, hard = resource.prlimit(self.pid, resource.RLIMIT_CPU)
@@ -203,13 +206,16 @@ class Decoder:
         return bytes(received)
 
     async def stop(self) -> int:
-        """Kill the child, if it still lives, and return its exit status."""
+        """Kill the child if it is alive; return its exit status. May be repeated."""
         self._channel.close()
         self._status, self._peak = await self._child.end()
         return self._status
 
     def ran_out_of_memory(self) -> bool:
-        """Whether it ended itself for want of memory, as C++ does; asked once it has stopped."""
+        """Whether the child aborted because it had no memory left, as C++ code does.
+
+        Call it after `stop`.
+        """
         return (
             self._status in _OWN_ENDS
             and self._peak > self._held
@@ -219,10 +225,10 @@ class Decoder:
 
 @contextmanager
 def _read_only(descriptor: int) -> Iterator[int]:
-    """Give a descriptor by which nothing can be done to a file but to read it (Linux)."""
+    """Give a second, read-only descriptor of the file (Linux); elsewhere the same descriptor."""
     try:
         readable = os.open(f"/proc/self/fd/{descriptor}", os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:  # no such folder here
+    except OSError:  # no /proc on this system
         yield descriptor
         return
     try:
@@ -232,7 +238,10 @@ def _read_only(descriptor: int) -> Iterator[int]:
 
 
 def _checked(answer: Any, body: bytes, job: str) -> Thumbnail:
-    """Believe nothing that comes out of the box before it has been looked at."""
+    """Check every value of a decoder's answer, since hostile code may have written it.
+
+    Raises EOFError if the answer makes no sense, Undecodable if it reports a fault of the file.
+    """
     if not isinstance(answer, dict):
         raise EOFError("the decoder's answer is no object")
     if answer.get("job") != job:
@@ -243,7 +252,7 @@ def _checked(answer: Any, body: bytes, job: str) -> Thumbnail:
     facts = Facts(**told)
     content_type, extension = answer.get("content_type"), answer.get("extension")
     reason, size = answer.get("reason"), (facts.width, facts.height)
-    # an image has a size in pixels, a document has pages
+    # An image must have a width and a height, a document a number of pages.
     counts = size if facts.pages is None else (facts.pages,)
     if (
         not all(_is_count(count) for count in counts)

@@ -1,6 +1,7 @@
-"""Turns of slices by organization: who is served next when several wait for a few decoders.
+"""Share a few decoders fairly between organizations: each gets a slice of jobs in its turn.
 
-`Slices` decides and knows no clock, task or process. `Gate` lets tasks wait for their turn.
+`Slices` decides who is next, and uses no clock, task or process. `Gate` lets tasks wait for their
+turn.
 """
 
 import asyncio
@@ -11,19 +12,19 @@ from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
 SLICE_JOBS: Final = 8
-"""Jobs of one organization in a row while another waits. A fresh decoder costs as much CPU as a
-small JPEG: spread over eight of them it stays below 15 %."""
+"""Jobs that one organization gets in a row while another waits. A fresh decoder costs as much CPU
+time as a small JPEG; shared by eight jobs, that cost stays below 15 %."""
 
 SLICE_S: Final = 0.25
-"""Seconds after which a slice takes no further job while another organization waits. The last job
-may run on: one file is never interrupted for another."""
+"""Seconds after which a slice gets no further job while another organization waits. The last job
+may take longer, because a file is never interrupted for another."""
 
 T = TypeVar("T")
 
 
 @dataclass(slots=True, eq=False)
 class Slice:
-    """A row of jobs that one organization has at one place."""
+    """Consecutive jobs of one organization in one place. `began` is in seconds of `now`."""
 
     organization: int
     began: float
@@ -33,10 +34,10 @@ class Slice:
 class Slices(Generic[T]):
     """Waiters by organization, and the places that they wait for.
 
-    While several organizations wait, each gets one slice after the other: `slice_jobs` jobs, or
-    those that begin within `slice_s` seconds. No organization then takes the last place if it has
-    all the others. One that waits alone has every place at once. `now` is in seconds, of any
-    monotonic clock.
+    While several organizations wait, they get slices in turn. A slice is `slice_jobs` jobs, or
+    the jobs that begin within `slice_s` seconds. An organization that holds all places but one does
+    not get the last one while another waits. An organization that waits alone may take every place.
+    `now` is in seconds, of any monotonic clock.
     """
 
     def __init__(
@@ -45,18 +46,18 @@ class Slices(Generic[T]):
         self._places = places
         self._slice_jobs = slice_jobs
         self._slice_s = slice_s
-        # in the order of the next turns
+        # ordered: the first organization has the next turn
         self._waiting: dict[int, deque[T]] = {}
         self._busy: Counter[int] = Counter()
-        # slices that may go on, at most one for each free place, the oldest first
+        # slices between two jobs, at most one for each free place, the oldest first
         self._open: list[Slice] = []
 
     def wait(self, organization: int, waiter: T) -> None:
-        """Add a waiter after those of its organization."""
+        """Add a waiter to the end of its organization's queue."""
         self._waiting.setdefault(organization, deque()).append(waiter)
 
     def withdraw(self, organization: int, waiter: T) -> bool:
-        """Remove a waiter; returns whether it was still waiting."""
+        """Remove a waiter. Returns False if it was not waiting any more."""
         waiters = self._waiting.get(organization)
         if waiters is None or waiter not in waiters:
             return False
@@ -66,7 +67,10 @@ class Slices(Generic[T]):
         return True
 
     def serve(self, now: float) -> tuple[T, Slice] | None:
-        """Take the next waiter, if there is one and a place for it; `end` frees the place."""
+        """Give a free place to the next waiter; None without a waiter or a place.
+
+        Call `end` with the slice when the job has ended, which frees the place.
+        """
         if not self._waiting or self._busy.total() >= self._places:
             return None
         for given in list(self._open):
@@ -85,7 +89,7 @@ class Slices(Generic[T]):
         return taken
 
     def end(self, given: Slice, now: float) -> None:
-        """Free the place of a job that has ended; its slice may go on."""
+        """Free the place of a job that has ended. Its slice stays open unless it is used up."""
         self._busy[given.organization] -= 1
         if not self._busy[given.organization]:
             del self._busy[given.organization]
@@ -118,14 +122,14 @@ class Slices(Generic[T]):
 
 
 class Gate:
-    """A number of places that tasks hold one at a time, in turns by organization."""
+    """A fixed number of places. Each is held by one task at a time, in turns by organization."""
 
     def __init__(self, places: int) -> None:
         self._turns: Slices[asyncio.Future[Slice]] = Slices(places)
 
     @asynccontextmanager
     async def turn(self, organization: int) -> AsyncIterator[None]:
-        """Wait for a place, and hold it."""
+        """Wait for a place, and hold it inside the `with` block."""
         loop = asyncio.get_running_loop()
         waiter: asyncio.Future[Slice] = loop.create_future()
         self._turns.wait(organization, waiter)
@@ -134,7 +138,7 @@ class Gate:
             given = await waiter
         except asyncio.CancelledError:
             if not self._turns.withdraw(organization, waiter) and not waiter.cancelled():
-                self._turns.end(waiter.result(), loop.time())  # served and cancelled at once
+                self._turns.end(waiter.result(), loop.time())  # got its place before the cancel
             self._serve(loop)
             raise
         try:
@@ -146,7 +150,7 @@ class Gate:
     def _serve(self, loop: asyncio.AbstractEventLoop) -> None:
         while (served := self._turns.serve(loop.time())) is not None:
             waiter, given = served
-            if waiter.done():  # cancelled, and its task has not run yet
+            if waiter.done():  # cancelled, but its task has not run yet to withdraw it
                 self._turns.end(given, loop.time())
             else:
                 waiter.set_result(given)

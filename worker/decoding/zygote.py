@@ -1,16 +1,17 @@
 """The parent of sealed decoders: it loads all codecs once, then forks a decoder on request.
 
-Run as `python -I -m worker.decoding.zygote KIND MORE FD`, as `child` is; Linux only.
+Run as `python -I -m worker.decoding.zygote KIND MORE FD`, with the arguments of `child`. Linux
+only.
 
-A fork costs a few milliseconds where a new Python costs two hundred, so a decoder can be replaced
-before it serves another organization. The zygote itself never sees an upload: all that reaches it
-are the worker's requests, over one socket. It has no credentials (its environment is empty), and a
-decoder keeps no descriptor by which it could reach it.
+A fork takes a few milliseconds, a new Python process two hundred. So a decoder can be replaced
+before it serves another organization. The zygote never reads an upload: it receives only the
+worker's requests, over one socket. It has no credentials (its environment is empty). A decoder
+keeps no descriptor that leads to the zygote.
 
-Requests are a command and a number. FORK comes with the decoder's end of its own socket; the answer
-is the process id, 0 if there was no fork. END kills the decoder of that id; the answer is its
-status and `ru_maxrss`. A decoder is waited for only then, so its id stays its own until the worker
-has done with it.
+A request is a command and a number. FORK carries the decoder's end of a new socket pair; the answer
+is the process id, or 0 if the fork failed. END kills the decoder of that process id; the answer is
+its wait status and `ru_maxrss`. A decoder is reaped only at END, so the kernel cannot reuse its
+process id before the worker has finished with it.
 """
 
 import ctypes
@@ -47,10 +48,13 @@ class Zygote:
         self._make = make
         self._children: set[int] = set()
         self._pid = os.getpid()
-        self._libc = ctypes.CDLL(None)  # loaded before the fork
+        self._libc = ctypes.CDLL(None)  # load it once, before the forks
 
     def serve(self) -> None:
-        """Answer requests until the worker closes its end; then kill every decoder."""
+        """Answer requests until the worker closes its end, then kill every decoder.
+
+        The first answer is the number of threads.
+        """
         self._answer(threads())
         try:
             while True:
@@ -70,9 +74,9 @@ class Zygote:
         self._control.send(ANSWER.pack(pid, status, peak))
 
     def _fork(self, descriptor: int) -> int:
-        """Fork a decoder; 0 if it cannot be done, or if a library has started a thread.
+        """Fork a decoder; return 0 if the fork fails, or if a library has started a thread.
 
-        A lock that another thread holds at the fork is never released in the child.
+        A lock that another thread holds during the fork would never be released in the child.
         """
         try:
             if threads() != 1:
@@ -89,10 +93,11 @@ class Zygote:
             os.close(descriptor)
 
     def _become_decoder(self, descriptor: int) -> NoReturn:
-        """Serve jobs in the child until the worker closes the channel; never returns."""
+        """Serve jobs in the child until the worker closes the channel. Never returns."""
         status = 1
         try:
-            # Kill this process once the zygote has died, however that was.
+            # The kernel kills this process when the zygote dies for any reason. The check of the
+            # parent finds a zygote that died before this call.
             self._libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
             if os.getppid() == self._pid:
                 self._libc.prctl(_PR_SET_NAME, b"decoder", 0, 0, 0)
@@ -107,7 +112,7 @@ class Zygote:
             os._exit(status)
 
     def _end(self, pid: int) -> tuple[int, int]:
-        """Kill a decoder, if it still lives, and give its wait status and ru_maxrss."""
+        """Kill a decoder if it is alive; return its wait status and ru_maxrss, or zeros."""
         if pid not in self._children:
             return 0, 0
         self._children.remove(pid)
@@ -123,15 +128,16 @@ def threads() -> int:
 
 
 def main(descriptor: int, kind: Box = Box.IMAGES, more: Collection[str] = ()) -> None:
-    """Load every codec of a kind of box, then fork decoders; the first answer counts threads."""
+    """Load every codec of a kind of sandbox, then fork decoders until the worker closes its end."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the worker decides when we end
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     control = socket.socket(fileno=descriptor)
     make = child.prepare(kind, more)
-    # Done once here and inherited, since both take a millisecond or more.
+    # Both take a millisecond or more, so do them once here: the decoders inherit the results.
     compile_filter(threads="heic" in more)
     privileges.forbid_gain()
-    # Leave what is loaded out of every later collection: looking at it would copy its pages.
+    # Exclude all present objects from garbage collection in the forks: a collection writes to
+    # them, which would copy the shared pages.
     gc.collect()
     gc.freeze()
     Zygote(control, kind, more, make).serve()

@@ -1,4 +1,4 @@
-"""How long a job in the box has taken, without the time in which it waited for a processor."""
+"""Measure how long a job in the sandbox has taken, without the time it waited for a processor."""
 
 import asyncio
 import sys
@@ -9,18 +9,18 @@ from typing import Any, Final, TypeVar
 from worker.sandbox.cpu_time import cpu_s
 
 LONGEST: Final = 30
-"""A job ends after so many time limits on the wall clock, however little of that it could use."""
+"""A job ends after this many times its timeout on the wall clock, even if it hardly ran in it."""
 
 LOOKS: Final = 4
-"""How often a job is looked at within its time limit, where only its progress tells of waiting."""
+"""Checks of a job per timeout, on systems where only its CPU clock shows whether it was waiting."""
 
 T = TypeVar("T")
 
 
 def waited_s(pid: int) -> float | None:
-    """Read for how long a process was ready to run and had no processor, in seconds.
+    """Return for how many seconds a process was ready to run but waited for a processor.
 
-    None where that cannot be read: not on Linux, not with every kernel (proc_pid_schedstat(5)).
+    None if that cannot be read: outside Linux, and with some kernels (proc_pid_schedstat(5)).
     """
     if sys.platform == "linux":
         with suppress(OSError, ValueError, IndexError), open(f"/proc/{pid}/schedstat") as found:
@@ -29,10 +29,11 @@ def waited_s(pid: int) -> float | None:
 
 
 class JobClock:
-    """The time limit of one job, from the moment that this is made. `now` is of any steady clock.
+    """The timeout of one job, which starts when this object is created.
 
-    Time in which the process waits for a processor does not count: that is the machine's doing.
-    Where the kernel does not tell it, time does not count in which the process computed at all.
+    `now` is in seconds, of any monotonic clock. Time in which the process waits for a processor
+    does not count, because the machine causes it and not the file. If the kernel does not report
+    that time, an interval between two checks does not count if the process used any CPU time in it.
     """
 
     def __init__(self, pid: int, timeout_s: float, now: float) -> None:
@@ -44,7 +45,7 @@ class JobClock:
         self._excused_s = 0.0
 
     def left_s(self, now: float) -> float:
-        """Return in how many seconds to look again; 0 or less when the time is over."""
+        """Return in how many seconds to check again; 0 or less if the timeout is over."""
         passed = now - self._began
         waited = None if self._waited_before is None else waited_s(self._pid)
         if waited is not None and self._waited_before is not None:
@@ -59,12 +60,15 @@ class JobClock:
         return min(left, self._timeout_s / LOOKS)
 
     def computed_s(self) -> float:
-        """Return for how long the process has computed for this job, in seconds."""
+        """Return the CPU time that the process has used for this job, in seconds."""
         return cpu_s(self._pid) - self._cpu_before
 
 
 async def in_time(work: Coroutine[Any, Any, T], clock: JobClock) -> T:
-    """Wait for work while its clock leaves time; then end it, and raise TimeoutError."""
+    """Return the result of `work`, or cancel it and raise TimeoutError when its clock runs out.
+
+    If the caller is cancelled, `work` is cancelled as well.
+    """
     loop = asyncio.get_running_loop()
     task = asyncio.ensure_future(work)
     try:

@@ -1,4 +1,4 @@
-"""Root and capabilities, given up by a process for good (Linux)."""
+"""Drop root and capabilities of this process, irrevocably (Linux)."""
 
 import ctypes
 import os
@@ -8,7 +8,8 @@ from typing import Final
 
 BOX_USER: Final = 61_000
 """User and group id of decoders. No user has it: systemd's table of ids (UIDS-GIDS) leaves 60706 to
-61183 unused. Not 65534: whatever else runs as nobody could send decoders signals."""
+61183 unused. 65534 is not used, because other processes that run as nobody could send signals to
+decoders."""
 
 # <linux/prctl.h>
 _SET_PDEATHSIG: Final = 1
@@ -32,7 +33,7 @@ class _Header(ctypes.Structure):
 
 
 class _Half(ctypes.Structure):
-    """32 of a process's 64 capabilities, in each of its sets."""
+    """32 of the 64 capabilities, in each of the three sets of a process."""
 
     _fields_ = (
         ("effective", ctypes.c_uint32),
@@ -45,10 +46,11 @@ _LIBC: Final = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else
 
 
 def forbid_gain() -> None:
-    """Make sure that this process and its children never gain a privilege by exec.
+    """Prevent this process and its children from gaining a privilege by exec.
 
-    Part of `drop`. A fork server calls it before it forks: its children then need not drop each
-    capability of the bounding set, which takes over a millisecond. Never raises; final.
+    `drop` includes this. A fork server calls it before it forks, so that its children need not drop
+    each capability of the bounding set, which takes over a millisecond. Never raises. Cannot be
+    undone, and may be repeated.
     """
     if _LIBC is None:
         return
@@ -63,13 +65,14 @@ def forbid_gain() -> None:
 def drop() -> None:
     """Become BOX_USER, without groups and capabilities, if this process is root.
 
-    A process that is not root only loses its capabilities. None of them gains any by exec, and none
-    leaves a core dump: that would hold the file of a client. What the system does not permit is
-    left as it is; never raises. It cannot be undone, and may be repeated.
+    A process that is not root only loses its capabilities. In both cases it cannot gain
+    capabilities by exec, and leaves no core dump, which would contain a client's file. Steps that
+    the system does not permit are skipped. Never raises. Cannot be undone, and may be repeated.
 
-    The user changes only if the worker can still kill this process (CAP_KILL). Both have the same
-    capabilities, so this process looks at its own. Call it while there is one thread: glibc
-    changes the user of all threads, but prctl and capset only change the caller.
+    The user changes only if the worker can still kill this process afterwards (CAP_KILL). Worker
+    and decoder have the same capabilities, so this process checks its own. Call it while there is
+    only one thread: glibc changes the user of all threads, but prctl and capset change only the
+    calling thread.
     """
     if _LIBC is None:
         return
@@ -84,7 +87,7 @@ def drop() -> None:
 def end_with_parent() -> None:
     """Have the kernel kill this process when its parent ends (Linux).
 
-    After `drop`: the kernel forgets it when a process changes its user.
+    Call it after `drop`: the kernel clears this setting when a process changes its user.
     """
     if _LIBC is not None:
         _prctl(_SET_PDEATHSIG, signal.SIGKILL)
@@ -98,7 +101,7 @@ def _prctl(option: int, value: int) -> int:
 
 
 def _effective() -> int:
-    """Read the effective capabilities of this process, a bit each."""
+    """Return the effective capabilities of this process as a bit mask; 0 if they cannot be read."""
     assert _LIBC is not None
     halves = (_Half * 2)()
     if _LIBC.capget(ctypes.byref(_Header(_VERSION_3, 0)), ctypes.byref(halves)) != 0:
@@ -109,9 +112,9 @@ def _effective() -> int:
 
 def _become_box_user() -> None:
     try:
-        # In this order: without root, groups cannot be changed any more.
+        # The user comes last: groups cannot be changed without root.
         os.setgroups([])
         os.setresgid(BOX_USER, BOX_USER, BOX_USER)
         os.setresuid(BOX_USER, BOX_USER, BOX_USER)
-    except OSError:  # such as a user namespace that has no such id
+    except OSError:  # for example a user namespace that does not map this id
         return

@@ -1,4 +1,4 @@
-"""Whether decoders can be sealed on this machine."""
+"""Check whether decoders can be sealed (by a seccomp filter) on this machine."""
 
 import subprocess
 import sys
@@ -22,10 +22,10 @@ _OBSTACLES: Final = {
 
 
 def find_obstacle() -> str | None:
-    """Tell why decoders cannot be sealed here and what to do about it; None if they can be.
+    """Return why decoders cannot be sealed here, and the remedy; None if they can be sealed.
 
-    Seals a process of its own, as decoders are: without environment. Takes some tens of
-    milliseconds and blocks; may be repeated.
+    Starts a process that seals itself, with an empty environment as decoders have. Blocks for some
+    tens of milliseconds, at most TIMEOUT_S. May be repeated.
     """
     if sys.platform != "linux":
         return "system calls are filtered on Linux only"
@@ -49,7 +49,7 @@ def find_obstacle() -> str | None:
 
 
 def check_seal(seal: Literal["preferred", "required"]) -> None:
-    """Make sure that decoders can be sealed if that is required. Raises SettingsError."""
+    """Check that decoders can be sealed if `seal` is `required`. Raises SettingsError if not."""
     if seal == "required" and (obstacle := find_obstacle()) is not None:
         raise SettingsError(
             f"ATTACHMENTS_DECODER_SEAL: is required, but decoders cannot be sealed here: {obstacle}"

@@ -1,6 +1,7 @@
-"""A filter of system calls for decoders, by libseccomp where the machine has it (Linux).
+"""Filter the system calls of decoders with libseccomp, if the machine has it (Linux).
 
-Bound here in a few calls: the library's own Python module is built with it, and is in no index.
+libseccomp is called through ctypes. Its own Python module is built with the library and is not in
+the package index.
 """
 
 import ctypes
@@ -13,30 +14,31 @@ from typing import Final
 ALLOWED: Final = (
     # memory
     "brk", "mremap", "munmap",
-    # the descriptors that it has or is handed; fstat has no path, unlike newfstatat and statx
+    # descriptors that it has or receives; fstat takes no path, unlike newfstatat and statx
     "close", "fstat", "fstat64", "lseek", "_llseek", "pread64", "read", "readv", "recvfrom",
     "recvmsg", "write", "writev",
-    # time, signals, and what the C library asks of itself
+    # time, signals, and calls that the C library makes by itself
     "futex", "futex_time64", "getcwd", "getpid", "getrandom", "getrusage", "gettid", "gettimeofday",
     "restart_syscall", "rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "sched_yield",
     "setitimer", "sigaltstack", "exit", "exit_group",
 )  # fmt: skip
-"""System calls that a decoder may make with any arguments; RESTRICTED has the others.
+"""System calls that a decoder may make with any arguments. RESTRICTED lists the others.
 
-No call that takes a path is in either: the errors of stat, access or readlink would tell which
-files exist. getcwd, which Pillow calls at each save, always answers "/". No call opens, connects,
-starts or signals anything: no open, socket, exec, fork, clone, kill or ptrace; no fcntl, which can
-have a socket send signals; no ioctl, which can allocate disk space for a file. Every other call
-fails with EPERM, which a library that only asks survives. glibc 2.33 to 2.38 calls newfstatat for
-fstat(), which therefore fails; Python's file objects accept that.
+Neither list has a call that takes a path, because the errors of stat, access or readlink would
+show which files exist. getcwd, which Pillow calls at each save, always returns "/". No call opens
+a file, connects, starts a process or sends a signal: open, socket, exec, fork, clone, kill and
+ptrace are missing. fcntl is missing because it can make a socket send signals, ioctl because it can
+allocate disk space for a file. Every other call fails with EPERM, so that a library that only
+probes for a feature still works. glibc 2.33 to 2.38 calls newfstatat for fstat(), which therefore
+fails; Python's file objects accept that.
 """
 
 THREADS: Final = ("rseq", "set_robust_list")
-"""What a thread of this very process needs besides its start."""
+"""System calls that a new thread of this process needs, in addition to clone."""
 
 NO_LIBRARY: Final = 3
 NO_FILTER: Final = 4
-"""Exit statuses of `python -m worker.sandbox.seccomp`: why it could not seal itself."""
+"""Exit statuses of `python -m worker.sandbox.seccomp`: the reason why it could not be sealed."""
 
 _ALLOW: Final = 0x7FFF0000  # SCMP_ACT_ALLOW
 _REFUSE: Final = 0x00050000 | errno.EPERM  # SCMP_ACT_ERRNO
@@ -67,34 +69,34 @@ def _masked(argument: int, mask: int, value: int) -> _Comparison:
 
 
 RESTRICTED: Final = (
-    # No new code: what is executable is so already.
+    # No new executable memory: all code is loaded before the filter.
     ("mmap", _masked(2, _PROT_EXEC, 0)),
     ("mmap2", _masked(2, _PROT_EXEC, 0)),
     ("mprotect", _masked(2, _PROT_EXEC, 0)),
     # MADV_DONTNEED and MADV_FREE, which allocators need. MADV_MERGEABLE would share pages with
-    # other processes, and the time of a write then tells that they hold the same bytes.
+    # other processes; the duration of a write would then show that a page has the same bytes.
     ("madvise", _masked(2, _INT, 4)),
     ("madvise", _masked(2, _INT, 8)),
-    # On its socket only, without flags and without an address.
+    # On its connected socket only, because no address and no flags are allowed.
     ("sendto", _masked(3, _INT, 0), _masked(4, _POINTER, 0)),
-    # The system's clocks: negative numbers are the CPU clocks of other processes.
+    # The system's clocks only: negative ids are the CPU clocks of other processes.
     ("clock_gettime", _masked(0, _INT & ~15, 0)),
     ("clock_gettime64", _masked(0, _INT & ~15, 0)),
-    # Its own limit of CPU time (RLIMIT_CPU).
+    # Its own limit on CPU time (RLIMIT_CPU).
     ("prlimit64", _masked(0, _INT, 0), _masked(1, _INT, 0)),
-    # Its own processors; asked for another id, the answer tells whether that process exists.
+    # Its own processors only: for another id, the result would show whether that process exists.
     ("sched_getaffinity", _masked(0, _INT, 0)),
 )
-"""System calls that a decoder may make with some arguments only, as (name, comparison, …).
+"""System calls that a decoder may make with certain arguments only, as (name, comparison, …).
 
-Those of one line must all hold. A name that stands in several lines is allowed by each of them.
+All comparisons of an entry must be true. If a name has several entries, one of them is enough.
 """
 
 
 def _library() -> ctypes.CDLL | None:
     if sys.platform != "linux":
         return None
-    # By the name that every distribution gives it; looking it up would start a program.
+    # Every distribution uses this name. ctypes.util.find_library would start a program.
     try:
         return ctypes.CDLL("libseccomp.so.2")
     except OSError:
@@ -102,20 +104,22 @@ def _library() -> ctypes.CDLL | None:
 
 
 _LIBRARY: Final = _library()
-"""Loaded at import: a decoder that has changed its user may not be able to read it any more."""
+"""libseccomp, loaded at import: after a decoder has changed its user, it may not be able to read
+the library."""
 
 
 class _Program(ctypes.Structure):
-    """The kernel's `struct sock_fprog`: the count of instructions, and where they are."""
+    """The kernel's `struct sock_fprog`: the number of instructions, and a pointer to them."""
 
     _fields_ = (("count", ctypes.c_ushort), ("instructions", ctypes.c_char_p))
 
 
 @cache
 def compile_filter(*, threads: bool = False) -> bytes | None:
-    """Compile the filter that `seal` loads; None if there is no libseccomp.
+    """Compile the filter that `seal` loads; None if there is no libseccomp or it fails.
 
-    Takes about a millisecond. A fork server calls it before it forks, so that `seal` does not.
+    Takes about a millisecond. The result is cached: a fork server calls this before it forks, so
+    that its children do not compile again.
     """
     library = _LIBRARY
     if library is None:
@@ -136,7 +140,7 @@ def compile_filter(*, threads: bool = False) -> bytes | None:
         def add(name: str, action: int, *comparisons: _Comparison) -> bool:
             number: int = library.seccomp_syscall_resolve_name(name.encode())
             given = (_Comparison * len(comparisons))(*comparisons)
-            # negative: this architecture has no such call
+            # negative if this architecture has no such call
             if number < 0:
                 return True
             count = len(comparisons)
@@ -156,8 +160,8 @@ def compile_filter(*, threads: bool = False) -> bytes | None:
 
 
 def _export(library: ctypes.CDLL, rules: int) -> bytes | None:
-    """Read the compiled filter through a pipe: a decoder's files may have no bytes."""
-    reading, writing = os.pipe()  # takes 64 KiB at once; the filter has less than 2
+    """Read the compiled filter through a pipe, because a decoder may not write to files."""
+    reading, writing = os.pipe()  # buffers 64 KiB, so the write cannot block: a filter has < 2 KiB
     with open(reading, "rb") as source:
         with open(writing, "wb"):
             exported = library.seccomp_export_bpf(rules, writing) == 0
@@ -165,21 +169,21 @@ def _export(library: ctypes.CDLL, rules: int) -> bytes | None:
 
 
 def seal(*, threads: bool = False) -> bool:
-    """Allow this process ALLOWED and RESTRICTED and no other system call from now on; it is final.
+    """Limit this process to the system calls in ALLOWED and RESTRICTED. This cannot be undone.
 
-    With `threads` it may start threads of its own, and still no process. False, and nothing is
-    changed, where there is no libseccomp or the kernel does not filter.
+    With `threads`, it may also start threads, but no processes. Returns False if there is no
+    libseccomp or the kernel refuses the filter; every system call then stays allowed.
     """
     if _LIBRARY is None or (compiled := compile_filter(threads=threads)) is None:
         return False
-    os.chdir("/")  # so that getcwd tells nothing
+    os.chdir("/")  # so that getcwd reveals nothing
     libc = ctypes.CDLL(None)
     zero = ctypes.c_ulong(0)
     if libc.prctl(_SET_NO_NEW_PRIVS, ctypes.c_ulong(1), zero, zero, zero) != 0:
         return False
     number = _LIBRARY.seccomp_syscall_resolve_name(b"seccomp")
     program = _Program(len(compiled) // _INSTRUCTION_BYTES, compiled)
-    # 0 if all threads have it now, else an error or the id of a thread that cannot take it
+    # 0 if all threads have the filter, else an error or the id of a thread that cannot take it
     return bool(
         libc.syscall(
             ctypes.c_long(number), ctypes.c_ulong(_SET_MODE_FILTER), ctypes.c_ulong(_SYNC_THREADS),

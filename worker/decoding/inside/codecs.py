@@ -1,4 +1,4 @@
-"""What reads which image: only formats that were asked for, and in them only what is well tried."""
+"""Open an image with the reader of its format; only configured formats are ever tried."""
 
 import os
 from collections.abc import Collection
@@ -27,19 +27,21 @@ ALWAYS: Final[tuple[Reader, ...]] = (
     GifImagePlugin.GifImageFile,
     WebPImagePlugin.WebPImageFile,
 )
-"""What reads the formats that are always decoded. They are called by name, never found by Pillow's
-`open`, which loads whatever reader it has; the JPEG one sees the first picture of an MPO only."""
+"""Readers of the formats that are always decoded. We call them directly, because Pillow's `open`
+may load every reader that is installed. The JPEG reader sees only the first picture of an MPO."""
 
 _UNKNOWN: Final = ("unknown pixel mode", "unknown data organization", "unsupported", "no codec")
-"""Decoders' words for a kind that they do not know; they are the only sign of it."""
+"""Texts in the decoders' exceptions for a variant that they do not support. There is no other
+sign."""
 
 MAX_BOXES: Final = 100
-"""Boxes of an AVIF or HEIC that are walked over at the most; most have three."""
+"""Most top-level boxes of an AVIF or HEIC (ISO/IEC 14496-12) that are followed. Most files have
+three."""
 
 _readers: list[Reader] = list(ALWAYS)
 
-# `costs` estimates by the header. This limit holds where a reader of Pillow's allocates before the
-# header has been checked.
+# `costs` works from the header. This limit is for Pillow's readers that allocate memory before we
+# can check the header.
 Image.MAX_IMAGE_PIXELS = 2**28
 
 ImageFile.LOAD_TRUNCATED_IMAGES = False
@@ -49,10 +51,11 @@ jpeg.forgive_application_data()
 
 @dataclass(slots=True)
 class Findings:
-    """What is found out about an image on the way, whatever comes of it.
+    """Results of the steps so far. They are kept even if decoding fails later.
 
-    `width` and `height` are in pixels as stored, None where no header tells them. It is `damaged`
-    where something of it is missing or wrong. `opened` is the image whose header was read last.
+    `width` and `height` are in pixels as stored, before any rotation; None until a header gives
+    them. `damaged` means that a part of the image is missing or wrong. `opened` is the image whose
+    header was read last.
     """
 
     width: int | None = None
@@ -63,16 +66,17 @@ class Findings:
     opened: ImageFile.ImageFile | None = None
 
     def has_size(self, width: int, height: int) -> None:
-        """Note what a header says, if it can be true."""
+        """Record the size that a header gives, in pixels, unless it is impossible."""
         if 0 < width < 2**31 and 0 < height < 2**31:
             self.width, self.height = width, height
 
 
 def choose_readers(more: Collection[str]) -> list[Reader]:
-    """Read JPEG, PNG, GIF, WebP and `more` from now on: `avif`, `tiff` or `heic`.
+    """Read JPEG, PNG, GIF, WebP and the formats in `more` (`avif`, `tiff`, `heic`) from now on.
 
-    They decode in the calling thread; but libde265, which HEIC needs, starts one of its own.
-    Raises ImportError where `heic` is named and its decoder is not installed.
+    Returns the readers. They decode in the calling thread, except that libde265, which HEIC needs,
+    starts a thread. Raises ImportError if `heic` is named and its decoder is not installed. May be
+    repeated.
     """
     readers = list(ALWAYS)
     if "tiff" in more:
@@ -85,7 +89,7 @@ def choose_readers(more: Collection[str]) -> list[Reader]:
     if "heic" in more:
         from pillow_heif import HeifImageFile, register_heif_opener
 
-        # What else such a file holds is not looked at: a preview need not show the same.
+        # Do not read embedded previews and auxiliary images: a preview may show another picture.
         register_heif_opener(
             decode_threads=0, thumbnails=False, depth_images=False, aux_images=False
         )
@@ -95,9 +99,9 @@ def choose_readers(more: Collection[str]) -> list[Reader]:
 
 
 def open_image(file: BinaryIO, findings: Findings, budget: Cost) -> ImageFile.ImageFile:
-    """Read the header by the reader that its first bytes call for, and note the size.
+    """Read the header with the reader that accepts the first bytes, and record the size.
 
-    Raises Undecodable, or whatever that reader raises; `is_unknown` tells what it means.
+    Raises Undecodable, or any exception of that reader; `is_unknown` interprets the latter.
     """
     file.seek(0)
     prefix = file.read(30)
@@ -117,7 +121,7 @@ def open_image(file: BinaryIO, findings: Findings, budget: Cost) -> ImageFile.Im
             file.seek(0)
             try:
                 image = reader(file)
-            except SyntaxError as error:  # its word for "not mine"; AVIF and HEIC begin alike
+            except SyntaxError as error:  # not this reader's format; AVIF and HEIC begin alike
                 refused = error
                 continue
             findings.has_size(*image.size)
@@ -130,18 +134,19 @@ def open_image(file: BinaryIO, findings: Findings, budget: Cost) -> ImageFile.Im
 
 
 def is_unknown(file: BinaryIO, error: Exception) -> bool:
-    """Whether a reader raised this for a kind of image that it does not know, not for damage."""
+    """Whether a reader raised this for an unsupported variant of its format, not for damage."""
     words = str(error).lower()
-    # a KeyError behind it: a code in the header that Pillow has no entry for
+    # A KeyError as the cause means that Pillow has no entry for a code in the header.
     if any(word in words for word in _UNKNOWN) or isinstance(error.__cause__, KeyError):
         return not tiff.is_cut_off(file) and stated_end(file) <= file.seek(0, os.SEEK_END)
     return False
 
 
 def stated_end(file: BinaryIO) -> int:
-    """Find where the last box of an AVIF or HEIC says that it ends; the file's end, or beyond it.
+    """Return the offset at which an AVIF or HEIC ends by the lengths of its top-level boxes.
 
-    Of any other file it is its end (ISO/IEC 14496-12, 4.2).
+    It is at least the size of the file; more means that the file is cut off. For any other file,
+    returns its size (ISO/IEC 14496-12, 4.2).
     """
     size = file.seek(0, os.SEEK_END)
     end = 0
@@ -155,7 +160,7 @@ def stated_end(file: BinaryIO) -> int:
         length = int.from_bytes(head[:4], "big")
         if length == 1:
             length = int.from_bytes(head[8:16], "big")
-        if length < 8:  # 0: up to the end, wherever that is
+        if length < 8:  # 0 means: up to the end of the file
             break
         end += length
     return max(end, size)

@@ -1,4 +1,4 @@
-"""Pixels of any mode and any colour space to 8 bits of sRGB: what every screen shows."""
+"""Convert pixels of any mode and colour space to 8-bit sRGB, which every screen shows."""
 
 import io
 from functools import lru_cache
@@ -9,27 +9,27 @@ from PIL import Image, ImageChops, ImageCms
 from shared.errors import Undecodable
 
 KEPT_PROFILES: Final = 8
-"""Conversions that are kept ready: making one takes longer than all else that is done to a small
-photo, and the world's photos have a handful of profiles."""
+"""Size of the cache of conversions. Building one takes longer than all other work on a small photo,
+and most photos have one of a few profiles."""
 
 MAX_PROFILE_BYTES: Final = 4 * 1024 * 1024
-"""A colour profile larger than that is ignored; the largest of printers have about 3 MB."""
+"""A larger colour profile is ignored. The largest profiles of printers have about 3 MB."""
 
 _SRGB: Final = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
 
 _GREY_STEPS: Final = {"1": 255, "L;2": 85, "L;4": 17}
-"""How PNG's grey of 1, 2 and 4 bits is spread over 0 to 255."""
+"""Factors that scale PNG's grey values of 1, 2 and 4 bits to 0–255."""
 
 _BITS_PER_SAMPLE, _PHOTOMETRIC = 258, 262  # TIFF 6.0, section 8
 
 
 def srgb_profile() -> bytes:
-    """Give sRGB as a profile that may stand in a file."""
+    """Return sRGB as the bytes of an ICC profile."""
     return _SRGB.tobytes()
 
 
 def fit_key_colour(image: Image.Image, raw_mode: object) -> None:
-    """Bring a PNG's one transparent colour, as stored, to the depth that its pixels will have."""
+    """Scale the transparent colour of a PNG (tRNS) to the bit depth of the decoded pixels."""
     key = image.info.get("transparency")
     if raw_mode == "RGB;16B" and isinstance(key, tuple):
         image.info["transparency"] = tuple(value >> 8 for value in key)
@@ -38,22 +38,24 @@ def fit_key_colour(image: Image.Image, raw_mode: object) -> None:
 
 
 def plain(image: Image.Image) -> Image.Image:
-    """Bring any mode to L, LA, RGB, RGBA or CMYK, in which averaging pixels means something.
+    """Convert any mode to L, LA, RGB, RGBA or CMYK, in which pixels can be averaged.
 
-    Raises Undecodable with `unsupported` for numbers that are not brightness from black to white.
+    Raises Undecodable with `unsupported` for modes I and F: their values have no fixed black and
+    white.
     """
     mode = image.mode
     transparent = "transparency" in image.info
     if mode == "CMYK":
-        # Adobe stores ink the other way round, and says who it is; Pillow takes that for granted.
+        # Adobe stores inverted ink and marks the file as its own. Pillow always inverts CMYK JPEGs,
+        # so undo that if the mark is missing.
         inverted = image.format == "JPEG" and "adobe" not in image.info
         return ImageChops.invert(image) if inverted else image
     if mode in ("LA", "RGBA") or (mode in ("L", "RGB") and not transparent):
-        return image  # converting would copy it
+        return image  # `convert` would copy it
     if mode.startswith("I;16"):
         return _eight_bits(image, transparent=transparent)
     if mode in ("1", "L"):
-        # the key colour is that of all bands, so it is compared before anything is averaged
+        # Convert the transparent colour to alpha now: averaged pixels no longer match it.
         return image.convert("LA" if transparent else "L")
     if mode in ("P", "PA", "RGB"):
         return image.convert("RGBA" if transparent or mode == "PA" else "RGB")
@@ -65,15 +67,15 @@ def plain(image: Image.Image) -> Image.Image:
 
 
 def _eight_bits(image: Image.Image, *, transparent: bool) -> Image.Image:
-    """Bring grey of 12 or 16 bits to L or LA."""
+    """Convert grey of 12 or 16 bits to L or LA."""
     tags = getattr(image, "tag_v2", {})
     bits = tags.get(_BITS_PER_SAMPLE, (16,))[0]
     # 65,535 ÷ 257 is 255 (PNG specification, section 13.12)
     factor = 255 / (2**bits - 1)
-    # Pillow cannot reckon with big-endian ones, and does not turn them round on the way to I;16
+    # Pillow cannot calculate with big-endian values, and does not swap their bytes for I;16.
     wide = image if image.mode == "I;16" else image.convert("I")
     grey = wide.point(lambda value: value * factor + 0.5).convert("L")
-    if tags.get(_PHOTOMETRIC) == 0:  # white is 0, which Pillow minds for 8 bits only
+    if tags.get(_PHOTOMETRIC) == 0:  # 0 is white; Pillow handles that for 8 bits only
         grey = ImageChops.invert(grey)
     if transparent:
         key = image.info["transparency"]
@@ -83,9 +85,9 @@ def _eight_bits(image: Image.Image, *, transparent: bool) -> Image.Image:
 
 
 def to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
-    """Convert L, LA, RGB, RGBA or CMYK to sRGB; grey stays grey, alpha stays as it is.
+    """Convert L, LA, RGB, RGBA or CMYK to sRGB. Grey stays grey, alpha does not change.
 
-    A profile that is broken, too large or of another kind of image is ignored, as browsers do.
+    Like browsers, ignores a profile that is broken, too large, or for another kind of image.
     """
     plain_mode = "RGB" if image.mode == "CMYK" else image.mode
     transform = _transform(profile, image.mode) if _usable(profile) else None
@@ -109,8 +111,8 @@ def _usable(profile: object) -> bool:
 
 @lru_cache(maxsize=KEPT_PROFILES)
 def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
-    """Prepare the way from a profile to sRGB; None if that profile is not for such an image."""
-    # Grey profiles know one channel, so alpha is put aside; in RGB it is carried over.
+    """Build the conversion from a profile to sRGB; None if the profile does not fit the mode."""
+    # A grey profile has one channel, so the caller converts without alpha. RGB can keep its alpha.
     source_mode = "L" if mode == "LA" else mode
     target_mode = "RGBA" if mode == "RGBA" else "RGB"
     try:

@@ -1,8 +1,8 @@
-"""What decoding an image will cost, by its header: memory and CPU time, against a budget.
+"""Estimate from its header the memory and CPU time that an image needs, and compare with a budget.
 
-Only what is clearly beyond the budget is refused by its header. The limits of the box, on memory
-and on CPU time, hold whatever a header says. The factors were measured with Pillow 13 on one core
-of 2.5 GHz, on drawn images of 20 to 200 megapixels.
+An image is refused by its header only if it is clearly over the budget. The sandbox limits memory
+and CPU time in any case, even if the header is wrong. The factors were measured with Pillow 13 on
+one core of 2.5 GHz, on drawn images of 20 to 200 megapixels.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ MIB: Final = 1024 * 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
-    """Memory in bytes at the highest, and seconds of CPU time."""
+    """Peak memory in bytes, and CPU time in seconds."""
 
     memory_bytes: float
     cpu_s: float
@@ -28,37 +28,37 @@ class Cost:
         )
 
     def exceeds(self, budget: "Cost") -> bool:
-        """Whether it is more than a budget."""
+        """Whether the memory or the CPU time is more than a budget allows."""
         return self.memory_bytes > budget.memory_bytes or self.cpu_s > budget.cpu_s
 
 
 BUDGET: Final = Cost(memory_bytes=800 * MIB, cpu_s=5.0)
-"""What one image may cost by its header. A box has 1 GiB of addresses, of which Python, Pillow and
-its codecs take some 150 MiB."""
+"""Limits of one image's estimated cost. A sandbox has 1 GiB of address space, of which Python,
+Pillow and the codecs use about 150 MiB."""
 
 NOTHING: Final = Cost(memory_bytes=0, cpu_s=0)
-"""A budget by which an image is measured, and not decoded."""
+"""A budget that refuses every image: its size is read, but no pixel is decoded."""
 
 _PIXEL_BYTES: Final = {
     "1": 2, "L": 1, "P": 5, "I;16": 7, "I;16B": 11, "I;16L": 7, "LA": 8, "PA": 9, "RGB": 4,
     "RGBA": 8, "RGBX": 4, "CMYK": 8, "YCbCr": 8, "LAB": 8, "La": 12, "RGBa": 12,
 }  # fmt: skip
-"""Bytes of a pixel in each of Pillow's modes, with those of the copies that are made of it."""
+"""Bytes per pixel in each of Pillow's modes, including the copies that we make of it."""
 
 _COPIED: Final = {"GIF": 1, "WEBP": 12, "AVIF": 8, "HEIF": 14}
-"""Bytes of a pixel besides, in buffers of the decoder or of a canvas."""
+"""Further bytes per pixel by format, in buffers of the decoder or of a canvas."""
 
 _PIXEL_NS: Final = {"PNG": 14, "GIF": 12, "WEBP": 30, "AVIF": 30, "TIFF": 14, "HEIF": 40}
-"""CPU time of a pixel, in nanoseconds, with that of shrinking it."""
+"""CPU time per pixel by format, in nanoseconds, including shrinking."""
 
 _TRANSPARENT_BYTES: Final = 8
 _INTERLACED: Final = 1.5
 _BIT_NS: Final = 4
-"""CPU time of a pixel of one bit, in nanoseconds."""
+"""CPU time per pixel of one bit, in nanoseconds."""
 
 
 def of_jpeg(header: Header, file_bytes: int, scale: int) -> Cost:
-    """Estimate the cost of a JPEG that is shrunk `scale` times while it is decoded."""
+    """Estimate the cost of a JPEG that is shrunk by the factor `scale` while it is decoded."""
     pixels = header.width * header.height
     samples = pixels * header.samples
     shown = -(-header.width // scale) * -(-header.height // scale)
@@ -67,7 +67,7 @@ def of_jpeg(header: Header, file_bytes: int, scale: int) -> Cost:
     )
     cpu_ns = samples * 1.2 + file_bytes * 12 + shown * 8
     if header.progressive or not header.single_scan:
-        memory += samples * 2  # all coefficients, of 16 bits, until the last scan
+        memory += samples * 2  # libjpeg keeps all coefficients of 16 bits until the last scan
         cpu_ns += samples * max(1, len(header.scans)) * 0.3
     return Cost(memory_bytes=memory + header.width * 256, cpu_s=cpu_ns / 1e9)
 
@@ -86,7 +86,7 @@ def of_image(image: Image.Image) -> Cost:
 
 
 def of_webp(width: int, height: int) -> Cost:
-    """Estimate the cost of a WebP, whose reader needs memory before it tells the size."""
+    """Estimate the cost of a WebP from its size, before Pillow's reader allocates memory."""
     pixels = width * height
     return Cost(
         memory_bytes=pixels * (_PIXEL_BYTES["RGB"] + _COPIED["WEBP"]),

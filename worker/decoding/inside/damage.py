@@ -1,8 +1,9 @@
-"""What is left of a damaged image: as much of it as its decoder gives, and where that ends.
+"""Decode the readable part of a damaged image, and find the pixels that are missing.
 
-Decoders write the pixels that they have into an image that is there before. It is decoded twice,
-onto black and onto white: what differs then was never written. WebP, AVIF and HEIC are decoded at
-once, so there it is what is missing of the file that is filled up with two different bytes.
+Most decoders write the pixels that they can read into an existing image. So the file is decoded
+twice, onto black and onto white: pixels that differ were never written. Decoders of WebP, AVIF and
+HEIC return the image as a whole. For them the missing end of the file is filled with two different
+bytes instead, once each.
 """
 
 import io
@@ -20,43 +21,47 @@ from worker.decoding.inside.codecs import Findings
 
 FILLS: Final = (0x00, 0xFF)
 WEBP_FILLS: Final = (0x00, 0x55)
-"""Both are decoded as something; of FFs libwebp gives up."""
+"""libwebp decodes both as pixels. It refuses an image that is filled with FF."""
 
 
 MAX_EARLIER_ENDS: Final = 3
-"""Scans of a JPEG that are given up at the most, one after the other, for one that is broken."""
+"""Most scans of a JPEG that are dropped from the end, one after the other, to skip a broken one."""
 
 MAX_PADDING_BYTES: Final = 64 * 1024 * 1024
-"""What is filled up of an AVIF or HEIC at the most."""
+"""Most bytes that are added to an AVIF or HEIC that is cut off."""
 
 STRIP_PIXELS: Final = 4_000_000
 """Pixels that are compared at a time."""
 
 GREY: Final = range(120, 137)
-"""What libjpeg paints where it has no data: grey, give or take what a colour space makes of it."""
+"""Values that libjpeg paints where data are missing: grey, with the rounding of colour spaces."""
 
 Open = Callable[[BinaryIO], ImageFile.ImageFile]
-"""Reads the header of a file and sets up how its pixels will be decoded."""
+"""A function that reads the header of a file and sets up how its pixels will be decoded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rest:
-    """An image of which something can be shown; `missing` is 255 where it cannot, None: nowhere."""
+    """The part of an image that was decoded.
+
+    `missing` is 255 at pixels that were not; it is None if all pixels were decoded.
+    """
 
     image: ImageFile.ImageFile
     missing: Image.Image | None
 
 
 def decode_rest(file: BinaryIO, findings: Findings, open_: Open) -> Rest:
-    """Decode what is left of an image that could not be decoded as a whole.
+    """Decode the readable part of an image that could not be decoded as a whole.
 
-    Raises Undecodable where nothing is, or whatever `open_` raises.
+    Raises Undecodable with `damaged` if there is no such part. Passes on the exceptions of `open_`
+    except OSError, ValueError and EOFError.
     """
     with _lenient():
         for one, other in _views(file, findings):
             try:
                 rest = _compare(_decode(one, FILLS[0], open_), _decode(other, FILLS[1], open_))
-            except (OSError, ValueError, EOFError):  # not even a beginning of a picture
+            except (OSError, ValueError, EOFError):  # not even the start of the image is readable
                 continue
             if rest is not None:
                 return rest
@@ -73,7 +78,7 @@ def _lenient() -> Iterator[None]:
 
 
 def _views(file: BinaryIO, findings: Findings) -> Iterator[tuple[BinaryIO, BinaryIO]]:
-    """Give the ways to look at a file, the best one first: each twice, filled up differently."""
+    """Yield versions of a file to decode, the best one first: each as a pair with two fillings."""
     file.seek(0)
     head = file.read(12)
     if head.startswith(b"RIFF"):
@@ -90,7 +95,7 @@ def _views(file: BinaryIO, findings: Findings) -> Iterator[tuple[BinaryIO, Binar
         return
     yield file, file
     if findings.jpeg_header is not None:
-        # libjpeg gives nothing of a progressive image where one scan is broken: end before that.
+        # libjpeg returns no pixels of a progressive image with a broken scan: end the file before.
         reached = file.tell()
         ends = [place for place in findings.jpeg_header.scans[1:] if place < reached]
         for end in ends[: -MAX_EARLIER_ENDS - 1 : -1]:
@@ -99,7 +104,7 @@ def _views(file: BinaryIO, findings: Findings) -> Iterator[tuple[BinaryIO, Binar
 
 
 def _decode(file: BinaryIO, fill: int, open_: Open) -> ImageFile.ImageFile:
-    """Decode onto an image of one colour. What its decoder complains of does not matter."""
+    """Decode onto an image of one colour, and ignore the decoder's exceptions."""
     image = open_(file)
     if image.format == "GIF":
         arguments = image.tile[0].args  # bits, whether it is interlaced, transparent colour
@@ -123,11 +128,11 @@ def _ink(mode: str, fill: int) -> int | tuple[int, ...]:
 
 
 def _compare(one: ImageFile.ImageFile, other: ImageFile.ImageFile) -> Rest | None:
-    """Find what was never written; None if that is everything."""
+    """Find the pixels that were never written; None if no pixel was written."""
     missing = _differences(one, other)
     whole = missing.getbbox()
     if one.format in ("WEBP", "AVIF", "HEIF") and whole is not None:
-        # Below the first row that differs nothing is known, even where it looks alike.
+        # Every pixel below the first row that differs is unknown, even if both are equal there.
         missing.paste(255, (0, whole[1], *missing.size))
     if missing.getextrema() == (255, 255):
         return None
@@ -139,7 +144,10 @@ def _compare(one: ImageFile.ImageFile, other: ImageFile.ImageFile) -> Rest | Non
 
 
 def _differences(one: Image.Image, other: Image.Image) -> Image.Image:
-    """Draw in white where two images differ; some rows at a time, so that they are not copied."""
+    """Return a mask that is 255 where two images differ.
+
+    It compares a few rows at a time, so that the images are not copied as a whole.
+    """
     found = Image.new("L", one.size)
     rows = max(1, STRIP_PIXELS // one.width)
     for top in range(0, one.height, rows):
@@ -150,15 +158,15 @@ def _differences(one: Image.Image, other: Image.Image) -> Image.Image:
 
 
 def _spread(image: Image.Image, missing: Image.Image) -> Image.Image:
-    """Let what is there of an interlaced image stand for its missing neighbours, as browsers do.
+    """Copy the pixels of an interlaced image to their missing neighbours, as browsers do.
 
-    To the right and below, up to the next pixel of the first pass, which is 8 away. Returns what is
-    missing then.
+    It fills to the right and down, up to the next pixel of the first pass, 8 pixels away. Returns
+    the pixels that are still missing.
     """
     for step in (1, 2, 4):
         for across, down in ((step, 0), (0, step)):
             there = ImageChops.invert(ImageChops.offset(missing, across, down))
-            # What came in from the other side is no neighbour.
+            # `offset` wraps around; a pixel from the opposite edge is not a neighbour.
             there.paste(0, (0, 0, across or there.width, down or there.height))
             filled = ImageChops.darker(missing, there)
             image.paste(ImageChops.offset(image, across, down), mask=filled)
@@ -167,7 +175,7 @@ def _spread(image: Image.Image, missing: Image.Image) -> Image.Image:
 
 
 def _numbers(image: Image.Image) -> Image.Image:
-    """Give the samples, or the numbers of colours, as something that can be compared."""
+    """Return the samples, or the palette indexes, in a mode that ImageChops can compare."""
     if image.mode == "P":
         return Image.frombytes("L", image.size, image.tobytes())
     if image.mode == "1" or image.mode.startswith("I;16"):
@@ -190,7 +198,7 @@ def _is_blank_jpeg(image: Image.Image) -> bool:
 
 
 class _Filled(io.RawIOBase, BinaryIO):
-    """A file that ends elsewhere: earlier, or later, with bytes of one value in between."""
+    """A view of a file that ends at `end`: cut there, or extended with bytes of one value."""
 
     def __init__(self, file: BinaryIO, end: int, fill: int) -> None:
         super().__init__()

@@ -1,7 +1,7 @@
-"""Images to thumbnails: pure functions over an open file, run inside the box only.
+"""Turn images into thumbnails: pure functions over an open file, run only inside the sandbox.
 
-The steps, in the order that is cheapest and safest: header → limits → decode, shrunk while
-decoding where the format can → shrink → upright → sRGB → encode without any metadata.
+The steps are in the cheapest and safest order: header → limits → decode (the decoder shrinks, if
+the format can) → shrink → sRGB → upright → encode without metadata.
 """
 
 import io
@@ -32,15 +32,16 @@ _TURNS: Final = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""What sets an image upright, by its orientation (Exif 3.0, tag 274)."""
+"""The operation that turns an image upright, by its orientation (Exif 3.0, tag 274)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Decoded:
-    """An image whose pixels are there, but for those that are `missing` (255).
+    """A decoded image; `missing` is 255 at pixels that could not be decoded, or None.
 
-    `box` is the part of the pixels that it covers, where it is no multiple of what it was shrunk by
-    while decoding; `covered` that part of a GIF's canvas that its first frame covers.
+    `box` is the part of the pixels that belongs to the image; None means all. The decoder of a JPEG
+    rounds up when the size is not a multiple of the factor by which it shrinks. `covered` is the
+    part of a GIF's canvas that its first frame covers, or None.
     """
 
     image: ImageFile.ImageFile
@@ -50,10 +51,10 @@ class _Decoded:
 
 
 def load_codecs(more: Collection[str] = ()) -> None:
-    """Make JPEG, PNG, GIF and WebP decodable, and of `avif`, `tiff` and `heic` those named.
+    """Make JPEG, PNG, GIF, WebP and the formats in `more` (`avif`, `tiff`, `heic`) decodable.
 
-    All codecs are imported and used once, with an orientation and a colour profile, so that
-    nothing is loaded later. Raises ImportError where `heic` is named and its decoder is not there.
+    Imports every codec and uses it once, with an orientation and a colour profile, so that no later
+    job loads code. Raises ImportError if `heic` is named and its decoder is not installed.
     """
     exif = Image.Exif()
     exif[_ORIENTATION] = 6
@@ -67,9 +68,10 @@ def load_codecs(more: Collection[str] = ()) -> None:
 def make_thumbnail(file: BinaryIO, *, budget: Cost = BUDGET) -> Thumbnail:
     """Make a thumbnail of at most 320×320: upright, sRGB, alpha kept, no metadata.
 
-    JPEG gives JPEG, PNG and GIF's first frame PNG, WebP WebP; AVIF, TIFF and HEIC give JPEG, or
-    PNG where something is transparent. What is left of a damaged one is shown. Raises Undecodable
-    with `damaged`, `too_expensive` or `unsupported`, and the size where a header tells it.
+    JPEG gives JPEG, PNG gives PNG, WebP gives WebP. GIF gives a PNG of its first frame. AVIF, TIFF
+    and HEIC give JPEG, or PNG if a pixel is transparent. For a damaged image, shows the part that
+    can be decoded. Raises Undecodable with `damaged`, `too_expensive` or `unsupported`, and with
+    the size if a header gives it.
     """
     findings = Findings()
     try:
@@ -81,10 +83,10 @@ def make_thumbnail(file: BinaryIO, *, budget: Cost = BUDGET) -> Thumbnail:
         code = error.code
     except (MemoryError, Image.DecompressionBombError):
         code = "too_expensive"
-    except Exception as error:  # Pillow lets nearly anything escape from a bad file
+    except Exception as error:  # Pillow raises almost any exception for a bad file
         code = "unsupported" if codecs.is_unknown(file, error) else "damaged"
     width, height = findings.width, findings.height
-    # PNG would be decoded for what may stand behind the pixels.
+    # Only if EXIF was read already: Pillow decodes a PNG to find EXIF after the pixels.
     opened = findings.opened
     if opened is not None and "exif" in opened.info and _orientation(opened) >= 5:
         width, height = height, width
@@ -95,7 +97,7 @@ def _make(file: BinaryIO, findings: Findings, budget: Cost) -> Thumbnail:
     decoded = _decode(file, findings, budget)
     image = decoded.image
     profile = image.info.get("icc_profile")
-    # Only now: PNG's may stand behind the pixels, TIFF's has been followed by then.
+    # Read it after decoding: a PNG may store it after the pixels, and TIFF tags are read by then.
     orientation = _orientation(image)
     pixels = _placed(colours.plain(image), image, decoded.covered)
     if decoded.missing is not None:
@@ -120,7 +122,10 @@ def _make(file: BinaryIO, findings: Findings, budget: Cost) -> Thumbnail:
 
 
 def _decode(file: BinaryIO, findings: Findings, budget: Cost) -> _Decoded:
-    """Decode an image, or what is left of it. Raises Undecodable, or anything at all."""
+    """Decode an image, or the part of it that can be decoded.
+
+    Raises Undecodable, or any exception of a reader.
+    """
     opened: list[tuple[Rectangle | None, tuple[int, int, int, int] | None]] = []
 
     def open_(view: BinaryIO) -> ImageFile.ImageFile:
@@ -145,24 +150,24 @@ def _decode(file: BinaryIO, findings: Findings, budget: Cost) -> _Decoded:
         findings.damaged = True
         rest = damage.decode_rest(file, findings, open_)
         image, missing = rest.image, rest.missing
-        findings.opened = image  # the other one may go
+        findings.opened = image  # so that the memory of the first attempt can be freed
     if image.format == "JPEG" and findings.jpeg_header is not None and _ends_grey(image):
         findings.damaged |= jpeg.ends_early(file, findings.jpeg_header)
-    # What a decoder did not miss may be missing all the same: frames, or a PNG's last chunks.
+    # A file can be cut off even if decoding succeeded: later frames or a PNG's last chunks.
     findings.damaged |= is_cut_off(file) or (image.format == "PNG" and png.has_wrong_checksum(file))
     box, covered = opened[-1]
     return _Decoded(image=image, box=box, covered=covered, missing=missing)
 
 
 def _ends_unwritten(image: Image.Image) -> bool:
-    """Whether the last row is as it was before anything was decoded, and would be seen so."""
+    """Whether the last row is still all zeros, as before decoding, and these would be visible."""
     if image.mode in ("LA", "RGBA"):
-        return False  # what was not written is transparent
+        return False  # pixels that were not written are transparent
     return image.crop((0, image.height - 1, image.width, image.height)).getbbox() is None
 
 
 def _ends_grey(image: Image.Image) -> bool:
-    """Whether the last pixel is what libjpeg paints where it has no data."""
+    """Whether the last pixel has the grey that libjpeg paints where data are missing."""
     last = image.crop((image.width - 1, image.height - 1, image.width, image.height))
     return all(value in damage.GREY for value in last.tobytes())
 
@@ -182,8 +187,8 @@ def _cost(image: ImageFile.ImageFile, findings: Findings, file: BinaryIO) -> Cos
 def _prepare(image: ImageFile.ImageFile) -> Rectangle | None:
     """Set up how the pixels will be decoded.
 
-    Of a JPEG, no more than a thumbnail can be shrunk from well. Gives the part of those pixels that
-    the image covers, where it is no multiple of what it is shrunk by while decoding.
+    Have a JPEG shrunk while decoding, to a size from which a thumbnail still looks good. Returns
+    the part of the decoded pixels that belongs to the image if the decoder rounds up, else None.
     """
     if image.format == "JPEG":
         made = image.draft(None, drafted(*image.size))
@@ -196,7 +201,7 @@ def _prepare(image: ImageFile.ImageFile) -> Rectangle | None:
 def _orientation(image: Image.Image) -> int:
     try:
         value = image.getexif().get(_ORIENTATION, 1)
-    except Exception:  # EXIF is worth no upload
+    except Exception:  # broken EXIF must not cost the thumbnail
         return 1
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
@@ -204,7 +209,10 @@ def _orientation(image: Image.Image) -> int:
 def _placed(
     plain: Image.Image, image: Image.Image, covered: tuple[int, int, int, int] | None
 ) -> Image.Image:
-    """Leave transparent what a GIF's first frame does not cover; Pillow fills it with a colour."""
+    """Make the part transparent that a GIF's first frame does not cover.
+
+    Pillow fills it with a colour.
+    """
     if covered in (None, (0, 0, *image.size)) or plain.mode in ("LA", "RGBA"):
         return plain
     canvas = Image.new("RGBA", image.size)
@@ -213,7 +221,7 @@ def _placed(
 
 
 def _without(pixels: Image.Image, missing: Image.Image, kind: str | None) -> Image.Image:
-    """Leave transparent what could not be decoded; grey in a JPEG, which knows no transparency."""
+    """Make the pixels that could not be decoded transparent; grey in a JPEG, which has no alpha."""
     if kind == "JPEG":
         pixels = pixels.copy()
         pixels.paste(128 if pixels.mode == "L" else (128,) * len(pixels.mode), missing)
@@ -230,14 +238,14 @@ def _upright(image: Image.Image, orientation: int) -> Image.Image:
 
 
 def _without_idle_alpha(image: Image.Image) -> Image.Image:
-    """Drop an alpha channel that says nothing, as cameras' and screenshots' do."""
+    """Drop an alpha channel that is opaque everywhere, as in photos and screenshots."""
     if image.mode in ("LA", "RGBA") and image.getchannel("A").getextrema()[0] == 255:
         return image.convert(image.mode[:-1])
     return image
 
 
 def _kind(original: str, *, transparent: bool) -> str:
-    """Choose a format that every browser shows: the original's where that is one."""
+    """Choose a format that every browser shows, and the original's if it is such a format."""
     if original in ("JPEG", "PNG", "WEBP"):
         return original
     return "PNG" if transparent or original == "GIF" else "JPEG"

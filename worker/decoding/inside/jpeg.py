@@ -1,6 +1,7 @@
-"""What a JPEG's header says before anything is decoded: its size, its coding, and its scans.
+"""Read a JPEG's header before it is decoded: its size, its coding, and its scans.
 
-Pillow tells neither: it takes every coding for decodable, and has no word for what it cannot read.
+Pillow does not check these: it treats every coding as decodable, and has no error of its own for
+those that it cannot read.
 """
 
 import os
@@ -16,16 +17,18 @@ from shared.reasons import FileCode
 from worker.decoding.inside.polyglots import BLANK
 
 MAX_SCANS: Final = 100
-"""Normal progressive JPEGs have about 10 scans, the worst of a large corpus 53; each costs a pass
-over all coefficients, so 500 scans take ten seconds where ten take a fraction of one."""
+"""Most scans of a JPEG that is decoded. Normal progressive JPEGs have about 10 scans, the worst of
+a large corpus 53. Each scan costs a pass over all coefficients: 500 scans take ten seconds, 10 a
+fraction of one."""
 
 MAX_SEGMENTS: Final = 10_000
-"""Segments that are walked over at the most; a 16 MB colour profile takes 255. What has more is
-taken for damaged: its scans are not counted to the end, so it must not be decoded."""
+"""Most segments that are read; a colour profile of 16 MB takes 255. A file with more counts as
+damaged: we do not know how many scans it has, so it must not be decoded."""
 
 _DECODED: Final = frozenset({0xC0, 0xC1, 0xC2, 0xC9, 0xCA})
-"""Baseline, extended and progressive, Huffman and arithmetic (ITU-T T.81, table B.1). Lossless
-ones cannot be shrunk while decoding, hierarchical ones nobody reads."""
+"""Frame markers that we decode: baseline, extended and progressive, with Huffman or arithmetic
+coding (ITU-T T.81, table B.1). Lossless JPEGs cannot be shrunk while decoding, and no decoder reads
+hierarchical ones."""
 
 _FRAMES: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC} | {0xDE}
 _START_OF_IMAGE: Final = 0xD8
@@ -34,28 +37,28 @@ _START_OF_SCAN: Final = 0xDA
 _NUMBER_OF_LINES: Final = 0xDC
 
 _TAIL_BYTES: Final = 4096
-"""What is looked at of the bytes behind an image: in front of a preview there is padding."""
+"""Bytes after the end of an image that are checked for a preview. Padding may come before it."""
 
 _MARKER: Final = re.compile(rb"\xff[\xc0-\xcf\xd8-\xfe]")
-"""A marker that means something. Stuffed bytes, restarts, reserved codes, FFs that fill up and any
-other bytes are stepped over where a marker is looked for, as libjpeg does."""
+"""A marker with a meaning. The search skips stuffed bytes, restart markers, reserved codes, fill
+bytes (FF) and all other bytes, as libjpeg does."""
 
 _CHUNK_BYTES: Final = 64 * 1024
-"""Read at once: little enough to be read again behind each of MAX_SEGMENTS."""
+"""Bytes per read. It is small, because a chunk may be read again after each of MAX_SEGMENTS."""
 
 _ICC_HEAD_BYTES: Final = 14
-"""The name, the number and the count before a piece of a colour profile (ICC.1, annex B.4)."""
+"""Length of the name, number and count before a piece of a colour profile (ICC.1, annex B.4)."""
 
 _APPLICATION_MARKERS: Final = (*range(0xFFE0, 0xFFF0), 0xFFFE)
 
 
 @dataclass(slots=True)
 class Header:
-    """What stands before the pixels. `fault` is the reason for which they must not be decoded.
+    """The values before the pixels. `fault` is the reason why the pixels must not be decoded.
 
-    `width` and `height` are 0 where no frame header tells them. `samples` is how many a pixel has,
-    shared ones counted in part: 1.5 where colour is stored at half resolution in both directions.
-    `scans` are the places of the scans that were walked over: of an image in a single scan, one.
+    `width` and `height` are in pixels, 0 if no frame header gives them. `samples` is the number of
+    samples per pixel; a shared sample counts in part, so it is 1.5 if colour has half resolution in
+    both directions. `scans` holds the offsets of the scans; it has one if `single_scan`.
     """
 
     width: int = 0
@@ -69,10 +72,10 @@ class Header:
 
 
 def read_header(file: BinaryIO) -> Header:
-    """Read what stands before the pixels, and find the scans; leaves the file at its start.
+    """Read the header and find the scans; leaves the file at its start.
 
-    Walks from marker to marker, as far as there may be scans: nothing within a segment or behind
-    the image's end counts. What is no JPEG has no fault here: its decoder has better words for it.
+    Follows the markers up to the last possible scan, so bytes inside a segment or after the end of
+    the image do not count as markers. The file must begin with the marker of a JPEG (SOI).
     """
     header = Header()
     file.seek(2)
@@ -92,7 +95,7 @@ def _walk(file: BinaryIO, header: Header) -> FileCode | None:
             continue
         place = file.tell() - 2
         stated = file.read(2)
-        # libjpeg takes a length that does not even cover itself for an empty segment
+        # libjpeg reads a length below 2 (its own two bytes) as an empty segment.
         end = place + 2 + max(2, int.from_bytes(stated, "big"))
         if marker in _FRAMES and not header.scans:
             fault = _read_frame(marker, file.read(end - file.tell()), header)
@@ -104,7 +107,7 @@ def _walk(file: BinaryIO, header: Header) -> FileCode | None:
             header.scans.append(place)
             if len(header.scans) > MAX_SCANS:
                 return "too_expensive"
-            # Where the first scan holds all components of a sequential image, there is no second.
+            # A sequential image has no second scan if the first one holds all components.
             if not header.progressive and int.from_bytes(file.read(1)) >= header.components:
                 header.single_scan = len(header.scans) == 1
                 return None
@@ -113,9 +116,11 @@ def _walk(file: BinaryIO, header: Header) -> FileCode | None:
 
 
 def ends_early(file: BinaryIO, header: Header) -> bool:
-    """Whether the data of a single scan end at a marker that ends no image, or before more data.
+    """Whether the data of a single scan stop early.
 
-    libjpeg paints the rest grey, without a word that Pillow would pass on. A preview may follow.
+    They do if they end at a marker other than the end of the image (or the number of lines), or if
+    other data than blanks or a preview follow the end of the image. libjpeg paints the missing rows
+    grey, and gives no warning that Pillow would report. False if the image has several scans.
     """
     if not header.single_scan:
         return False
@@ -129,9 +134,9 @@ def ends_early(file: BinaryIO, header: Header) -> bool:
 
 
 def _next_marker(file: BinaryIO) -> int | None:
-    """Find the next marker and give its code, with the file behind it; None where there is none.
+    """Return the code of the next marker, with the file after it; None if there is no other marker.
 
-    In entropy-coded data none but restarts can stand (T.81, B.1.1.5), so the next one ends it.
+    Entropy-coded data contain only restart markers (T.81, B.1.1.5), so any other marker ends them.
     """
     window = file.read(2)
     while not (found := _MARKER.search(window)):
@@ -144,12 +149,12 @@ def _next_marker(file: BinaryIO) -> int | None:
 
 
 def _read_frame(marker: int, body: bytes, header: Header) -> FileCode | None:
-    """Read precision in bits, height, width, and the components (T.81, B.2.2); give a fault."""
+    """Read precision (bits), height, width and components (T.81, B.2.2); return a fault or None."""
     if len(body) < 6:
         return "damaged"
     precision, header.height, header.width, header.components = struct.unpack_from("!BHHB", body)
     header.progressive = marker in (0xC2, 0xCA)
-    # no height: it comes behind the first scan, if at all (T.81, B.2.5)
+    # A height of 0 means that it follows the first scan, if at all (T.81, B.2.5).
     if marker not in _DECODED or precision != 8 or not header.height:
         return "unsupported"
     if header.components not in (1, 3, 4):
@@ -161,9 +166,9 @@ def _read_frame(marker: int, body: bytes, header: Header) -> FileCode | None:
 
 
 def forgive_application_data() -> None:
-    """Have Pillow's reader ignore what it cannot read in APPn and comments; may be repeated.
+    """Have Pillow's reader ignore broken APPn and comment segments. May be repeated.
 
-    An empty or short JFIF, Exif, Adobe or ICC segment breaks no image in any browser.
+    Every browser shows an image with an empty or short JFIF, Exif, Adobe or ICC segment.
     """
     for marker in _APPLICATION_MARKERS:
         name, description, handler = JpegImagePlugin.MARKER[marker]
@@ -175,7 +180,10 @@ def forgive_application_data() -> None:
 
 
 class _Forgiving:
-    """A handler of a segment, which has been read as a whole when what it says is looked at."""
+    """Wraps Pillow's handler of a segment and ignores its faults.
+
+    The handler reads the whole segment before it parses it, so the file is at the next marker.
+    """
 
     def __init__(self, handler: Callable[[Any, int], None]) -> None:
         self._handler = handler
@@ -185,7 +193,7 @@ class _Forgiving:
             self._handler(image, marker)
         except OSError:  # the file ends before the segment does
             raise
-        except Exception:  # Pillow lets struct.error, IndexError, ValueError and others escape
+        except Exception:  # Pillow raises struct.error, IndexError, ValueError and others
             return
-        # Where the profile is put together, each piece is expected to have its number.
+        # Pillow expects a number in each piece when it joins the profile: remove shorter pieces.
         image.icclist[:] = [piece for piece in image.icclist if len(piece) > _ICC_HEAD_BYTES]

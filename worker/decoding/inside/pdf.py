@@ -1,9 +1,9 @@
-"""PDFs to thumbnails of their first page, by PDFium: run inside a box of its own only.
+"""Turn PDFs into thumbnails of their first page with PDFium, only inside a separate sandbox.
 
-PDFium may not be called by two threads, and is a large reader of a large format: it shares its
-process with nothing else. Neither JavaScript nor XFA is run: the library is built without both,
-and forms are not set up. What is filled into a form is drawn as it stands there, laid onto the page
-like any other drawing.
+PDFium may not be called by two threads, and it is a large library for a large format, so its
+process does nothing else. JavaScript and XFA never run: the library is built without both, and we
+do not initialize its form module. The contents of form fields are flattened into the page and drawn
+with it.
 """
 
 import io
@@ -23,12 +23,13 @@ from worker.decoding.inside.encoding import encode_page
 from worker.decoding.inside.shrinking import MAX_EDGE
 
 MAX_SCALE: Final = MAX_EDGE / 72
-"""Pixels a point at the most: a page of an inch or more fills the thumbnail, a smaller one not."""
+"""Most pixels per point (1/72 inch). A page of one inch or more fills the thumbnail; a smaller page
+does not."""
 
 OVERSAMPLING: Final = 2
-"""How many times larger a page is drawn than shown, then shrunk by Lanczos. PDFium shrinks pictures
-coarsely: a scanned page of text has 41 dB (SSIM 0.9987) so, and 30 dB (0.9853) when drawn at the
-size of the thumbnail. It costs 17 ms instead of 12."""
+"""A page is drawn at this many times the thumbnail's size, then shrunk by Lanczos. PDFium shrinks
+pictures coarsely: a scanned page of text has 41 dB (SSIM 0.9987) this way, and 30 dB (0.9853) if it
+is drawn at the size of the thumbnail. This takes 17 ms instead of 12."""
 
 _FLAGS: Final = pdfium.FPDF_ANNOT | pdfium.FPDF_REVERSE_BYTE_ORDER
 _ENCRYPTED: Final = (pdfium.FPDF_ERR_PASSWORD, pdfium.FPDF_ERR_SECURITY)
@@ -44,15 +45,15 @@ _SMALLEST: Final = (
 
 
 def warm_up() -> None:
-    """Use once all that is needed, so that nothing is loaded later."""
+    """Make one thumbnail, so that no later job loads code."""
     make_thumbnail(io.BytesIO(_SMALLEST))
 
 
 def make_thumbnail(file: BinaryIO) -> Thumbnail:
-    """Draw the first page, upright, on white, into at most 320×320, and count the pages.
+    """Draw the first page, upright and on white, as a JPEG of at most 320×320; count the pages.
 
-    The file is read as PDFium asks for its parts. Gives a JPEG. Raises Undecodable with `encrypted`
-    (a password is needed, or the kind of lock is not known), `damaged` or `too_expensive`.
+    PDFium reads only the parts of the file that it needs. Raises Undecodable with `encrypted` (the
+    file needs a password, or its encryption is unknown), `damaged` or `too_expensive`.
     """
     try:
         with _open(file) as document:
@@ -71,28 +72,31 @@ def make_thumbnail(file: BinaryIO) -> Thumbnail:
 
 @contextmanager
 def _open(file: BinaryIO) -> Iterator[pypdfium2.PdfDocument]:
-    """Open a document. Not by `PdfDocument(file)`, which lets one without pages lie in memory and
-    then tells of it by whatever fault PDFium had before."""
+    """Open a document, and close it after the `with` block.
+
+    We do not use `PdfDocument(file)`: for a document without pages it leaks the document, and
+    raises the error of an earlier call to PDFium.
+    """
     access, held = get_bufreader(file)
     document = pdfium.FPDF_LoadCustomDocument(access, None)
     if not document:
         raise Undecodable("encrypted" if pdfium.FPDF_GetLastError() in _ENCRYPTED else "damaged")
     with pypdfium2.PdfDocument(document) as opened:
         yield opened
-    del held  # PDFium reads by it until now
+    del held  # keeps the reader alive, which PDFium uses until here
 
 
 def _first_page(document: pypdfium2.PdfDocument) -> pypdfium2.PdfPage:
-    """Load the first page, with what is filled in and noted on it drawn like all else."""
+    """Load the first page, with its form fields and annotations flattened into it."""
     page = document[0]
     if pdfium.FPDFPage_Flatten(page, pdfium.FLAT_NORMALDISPLAY) == pdfium.FLATTEN_SUCCESS:
-        page.close()  # read again, as what was laid onto it is not there yet
+        page.close()  # load it again: the open page does not show what was flattened
         page = document[0]
     return page
 
 
 def _draw(page: pypdfium2.PdfPage) -> bytes:
-    width, height = page.get_size()  # in points, as turned
+    width, height = page.get_size()  # in points, after rotation
     if not (0 < width < math.inf and 0 < height < math.inf):
         raise Undecodable("damaged")
     scale = min(MAX_EDGE / max(width, height), MAX_SCALE)

@@ -1,7 +1,7 @@
-"""PNG's chunks besides the pixels: what is not used is not read, and none of it breaks an image.
+"""Skip the PNG chunks that a thumbnail does not need, and ignore faults in the others.
 
-Pillow decompresses and keeps every text, compares checksums of what it does not need, and gives up
-a whole image for a bad chunk; browsers, and people who want to see their picture, do not mind.
+Pillow decompresses and keeps every text, verifies checksums of data that it does not need, and
+refuses a whole image for one bad chunk. Browsers show such an image.
 """
 
 import os
@@ -18,31 +18,32 @@ from worker.decoding.inside.polyglots import MAX_BLOCKS
 UNUSED: Final = (
     "iTXt", "tEXt", "zTXt", "gAMA", "cHRM", "sRGB", "pHYs", "tIME", "acTL", "fcTL", "fdAT",
 )  # fmt: skip
-"""Chunks that a thumbnail has no use for. Of an animation the image that every reader knows is
-shown, so nothing that is wrong with its frames matters."""
+"""Chunks that a thumbnail does not need. The thumbnail of an animation shows its default image,
+which every reader knows, so faults in the frames do not matter."""
 
 TOLD: Final = ("tRNS", "eXIf")
-"""Chunks that are used where they can be read."""
+"""Chunks that are used if they can be read, and ignored otherwise."""
 
 MAX_HEADER_CHUNKS: Final = 1000
-"""Chunks before the pixels that are walked over at the most, where their checksums are compared."""
+"""Most chunks before the pixels that `has_wrong_checksum` reads."""
 
 ADAM7: Final = (
     (0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2),
     (0, 1, 1, 2),
 )  # fmt: skip
-"""Column and row of the first pixel of each pass of an interlaced one, and steps (section 8.2)."""
+"""First column, first row, column step and row step of each pass of an interlaced image (PNG
+specification, section 8.2)."""
 
 _SAMPLES: Final = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _PIECE_BYTES: Final = 256 * 1024
 
 
 def ignore_what_is_not_used() -> None:
-    """Make Pillow's reader step over UNUSED and over what it cannot read of other chunks.
+    """Make Pillow's reader skip UNUSED chunks, and ignore TOLD chunks that it cannot read.
 
-    Checksums are not compared: of the pixels zlib has its own, and `has_wrong_checksum` looks at
-    those of the header. May be repeated. The handlers are looked up by name when a chunk comes, so
-    this is all it takes.
+    Pillow no longer verifies checksums: zlib has its own for the pixels, and `has_wrong_checksum`
+    verifies those of the header. Pillow looks up a handler by its name for each chunk, so setting
+    attributes is enough. May be repeated.
     """
     stream = PngImagePlugin.PngStream
     for name in UNUSED:
@@ -56,7 +57,7 @@ def ignore_what_is_not_used() -> None:
 
 
 def has_wrong_checksum(file: BinaryIO) -> bool:
-    """Whether the header or the palette of a PNG is not what its checksum says (section 5.3)."""
+    """Whether the checksum of a PNG's header or palette is wrong (PNG specification, 5.3)."""
     file.seek(8)
     for _ in range(MAX_HEADER_CHUNKS):
         head = file.read(8)
@@ -75,10 +76,11 @@ def has_wrong_checksum(file: BinaryIO) -> bool:
 
 
 def last_of_pixels(file: BinaryIO) -> int | None:
-    """Find the last byte of the compressed pixels, with which zlib's checksum of them is complete.
+    """Return the offset of the last byte of the compressed pixels; None if the file is cut off.
 
-    None where they are not all there. A wrong checksum costs the last row, as zlib tells of it in
-    the call that would have given that row. Without this byte it waits for it instead.
+    This byte completes zlib's checksum of the pixels. If the checksum is wrong, zlib reports it in
+    the call that should return the last row, and that row is lost. Without this byte, zlib returns
+    the row and waits for more data.
     """
     size = file.seek(0, os.SEEK_END)
     file.seek(8)
@@ -95,9 +97,10 @@ def last_of_pixels(file: BinaryIO) -> int | None:
 
 
 def lacks_rows(file: BinaryIO) -> bool:
-    """Whether the compressed pixels of a PNG end, in good order, before all rows are there.
+    """Whether the compressed pixels of a PNG hold fewer rows than the header states.
 
-    Pillow leaves the rest as it was, without a word. All pixels are inflated to find out.
+    The compressed data themselves may be correct, and Pillow then leaves the other rows unwritten
+    without an error. This inflates all pixels.
     """
     file.seek(16)
     width, height, bits, colour, _, _, interlaced = struct.unpack("!IIBBBBB", file.read(13))
@@ -140,14 +143,17 @@ def _skip(stream: PngImagePlugin.PngStream, _: int, length: int) -> bytes:
 
 
 def _forgiving(handler: object) -> object:
-    """Wrap a handler, which reads its chunk as a whole before it looks at what that says."""
+    """Wrap a handler so that it ignores faults in its chunk.
+
+    The handler reads the whole chunk before it parses it, so the file is at the end of the chunk.
+    """
 
     def forgive(stream: PngImagePlugin.PngStream, position: int, length: int) -> bytes:
         try:
             body: bytes = handler(stream, position, length)  # type: ignore[operator]  # Pillow's own
         except OSError:  # the file ends before the chunk does
             raise
-        except Exception:  # Pillow lets struct.error, IndexError and ValueError escape
+        except Exception:  # Pillow raises struct.error, IndexError and ValueError
             return b""
         return body
 
@@ -156,9 +162,9 @@ def _forgiving(handler: object) -> object:
 
 
 def _colour_profile(stream: PngImagePlugin.PngStream, _: int, length: int) -> bytes:
-    """Keep the profile of an iCCP chunk: its name, 0, how it is compressed (0), and the rest."""
+    """Store the profile of an iCCP chunk: name, a 0 byte, compression method (0), zlib data."""
     assert stream.fp is not None
-    # private in Pillow: reads as its own handlers do, in pieces, and raises OSError at the end
+    # Private in Pillow, but its own handlers read so: in pieces, with OSError at the end of file.
     body: bytes = ImageFile._safe_read(stream.fp, length)
     compressed = body[body.find(b"\0") + 1 :]
     if compressed[:1] == b"\0":

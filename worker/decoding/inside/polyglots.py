@@ -1,21 +1,21 @@
-"""Where an image file ends: before the bytes do, something else follows; after them, it is cut off.
+"""Find where an image ends in its file: other data may follow it, or the file may be cut off.
 
-A file with a script or a ZIP behind its image is measured and gets its thumbnail like any other,
-but a browser is told to download the original and not to show it. Run inside the box only.
+A file with a script or a ZIP after the image is measured and gets a thumbnail like any other, but
+browsers must download the original instead of showing it. Run only inside the sandbox.
 """
 
 import os
 from typing import BinaryIO, Final
 
 MAX_BLOCKS: Final = 400_000
-"""Blocks that are walked over at the most, a quarter of a second's work; an image in more pieces is
-not believed to be one. An animation of 50,000 small frames has 200,000."""
+"""Most blocks that are read, which takes a quarter of a second. The end of an image with more
+blocks counts as unknown. An animation of 50,000 small frames has 200,000 blocks."""
 
 _TRAILER_BYTES: Final = 12
-"""PNG's IEND, which cannot be shorter."""
+"""Least length of PNG's IEND chunk."""
 
 BLANK: Final = b"\0\t\n\v\f\r "
-"""Bytes that say nothing behind an image: what fills up a block, or ends a line."""
+"""Bytes after an image that are harmless: padding of a block, or line ends."""
 
 _CHUNK_BYTES: Final = 1024 * 1024
 
@@ -23,11 +23,11 @@ _PNG: Final = b"\x89PNG\r\n\x1a\n"
 
 
 def carries_more(file: BinaryIO) -> bool:
-    """Whether a PNG, GIF or WebP goes on after its end, or a GIF begins as a script does.
+    """Whether data follow the end of a PNG, GIF or WebP, or a GIF begins like a script.
 
-    Blank bytes behind the end say nothing, and one that is cut off has none. A JPEG is not looked
-    at: cameras append previews and films to it as a matter of course, and it is served under a type
-    of its own that no browser takes for a script, a page or an archive.
+    Also true if the end cannot be found. Blank bytes after the end do not count. A JPEG is not
+    checked: cameras regularly append previews and films, and it is served with its own type, which
+    no browser treats as a script, a page or an archive.
     """
     if not _has_end(_signature(file)):
         return False
@@ -36,16 +36,16 @@ def carries_more(file: BinaryIO) -> bool:
 
 
 def is_cut_off(file: BinaryIO) -> bool:
-    """Whether a PNG, GIF or WebP says that it goes on where its bytes end."""
+    """Whether a PNG, GIF or WebP should be longer than its file is."""
     end = find_end(file)
     return end is not None and end > file.seek(0, os.SEEK_END)
 
 
 def find_end(file: BinaryIO) -> int | None:
-    """Find the byte after the end of a PNG, GIF or WebP; past the file's last if it is cut off.
+    """Return the offset after the end of a PNG, GIF or WebP; beyond the file if it is cut off.
 
-    None where it cannot be told. A GIF may lack its trailer, as some writers leave it out and no
-    reader needs it.
+    None if the end cannot be found. A GIF without a trailer is not cut off: some writers omit it,
+    and no reader needs it.
     """
     head = _signature(file)
     if head.startswith(_PNG):
@@ -80,7 +80,7 @@ def _has_end(head: bytes) -> bool:
 
 
 def _png_end(file: BinaryIO) -> int | None:
-    """Find the byte after IEND (PNG specification, section 5.3: length, type, data, CRC)."""
+    """Return the offset after IEND (PNG specification, section 5.3: length, type, data, CRC)."""
     file.seek(8)
     for _ in range(MAX_BLOCKS):
         header = file.read(8)
@@ -93,12 +93,12 @@ def _png_end(file: BinaryIO) -> int | None:
 
 
 def _gif_end(file: BinaryIO) -> int | None:
-    """Find the byte after the trailer, or the last block (GIF89a, sections 18 to 27)."""
+    """Return the offset after the trailer, or after the last block (GIF89a, sections 18 to 27)."""
     file.seek(0)
     header = file.read(13)
     if len(header) < 13:
         return 14
-    if header[6:8] == b"/*":  # a width of 10,799 opens a script's comment
+    if header[6:8] == b"/*":  # a width of 10,799 is the start of a comment in JavaScript
         return None
     _skip_colours(file, header[10])
     blocks = 0

@@ -1,7 +1,7 @@
-"""What of a TIFF is decoded, and what of it lies beyond the end of its file.
+"""Check a TIFF: its compression, and whether its parts end beyond the end of the file.
 
-TIFFs are put together by offsets: their directories and pixels may be anywhere. The numbers are
-those of TIFF 6.0.
+A TIFF refers to its parts by offsets, so directories and pixels may be anywhere in the file. The
+numbers are from TIFF 6.0.
 """
 
 import os
@@ -18,18 +18,18 @@ COMPRESSIONS: Final = frozenset(
         "tiff_ccitt", "group3", "group4",
     }
 )  # fmt: skip
-"""Compressions that are decoded in TIFF: those of TIFF 6.0 and its supplements that scanners and
-editors write. What else libtiff may have been built with is rare, and code that few look at."""
+"""Compressions that are decoded: those of TIFF 6.0 and its supplements that scanners and editors
+write. libtiff may support others, but they are rare and their code is little reviewed."""
 
 _PIECES: Final = ((273, 279), (324, 325))
-"""Tags of where strips and tiles begin, and of how many bytes they have (section 8)."""
+"""Tags of the offsets and byte counts, of strips and of tiles (section 8)."""
 
 _BYTES: Final = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8}
-"""How long a value of each type is (section 2)."""
+"""Length of a value in bytes, by its type (section 2)."""
 
 
 def check_header(image: TiffImagePlugin.TiffImageFile) -> None:
-    """Refuse what is not decoded: raises Undecodable with `unsupported`."""
+    """Check the compression. Raises Undecodable with `unsupported` if it is not decoded."""
     if image.info.get("compression") not in COMPRESSIONS:
         raise Undecodable("unsupported")
 
@@ -37,8 +37,8 @@ def check_header(image: TiffImagePlugin.TiffImageFile) -> None:
 def lacks_pixels(image: TiffImagePlugin.TiffImageFile, size: int) -> bool:
     """Whether pixels are beyond the end of a file of `size` bytes.
 
-    libtiff says of those no more than that it cannot decode them. Pixels that are not compressed
-    are not asked for how many bytes they have, as Pillow does not either.
+    libtiff only reports that it cannot decode such pixels. Uncompressed pixels are not checked:
+    Pillow ignores their byte counts as well.
     """
     if image.info.get("compression") == "raw":
         return False
@@ -50,7 +50,7 @@ def lacks_pixels(image: TiffImagePlugin.TiffImageFile, size: int) -> bool:
 
 
 def is_cut_off(file: BinaryIO) -> bool:
-    """Whether a TIFF's first directory, or what stands in it, goes on where the bytes end."""
+    """Whether a TIFF's first directory, or a value of it, ends beyond the end of the file."""
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
     head = file.read(8)
@@ -66,6 +66,6 @@ def is_cut_off(file: BinaryIO) -> bool:
         return True
     for _, kind, count, place in struct.iter_unpack(f"{order}HHII", file.read(12 * entries)):
         length = count * _BYTES.get(kind, 0)
-        if length > 4 and place + length > size:  # shorter ones stand in place of their offset
+        if length > 4 and place + length > size:  # shorter values are stored instead of an offset
             return True
     return False

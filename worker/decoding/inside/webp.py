@@ -1,7 +1,7 @@
-"""WebP's container: how large a picture is, and its first picture where the rest is missing.
+"""Read WebP's container: the size of the canvas, and the first picture of a file that is cut off.
 
-libwebp's reader of animations, which Pillow uses, refuses a file as a whole that is not whole.
-Numbers are those of the WebP container specification.
+Pillow uses libwebp's reader of animations, which refuses an incomplete file as a whole. The numbers
+are from the WebP container specification.
 """
 
 import os
@@ -9,25 +9,26 @@ import struct
 from typing import BinaryIO, Final
 
 MAX_CHUNKS: Final = 1000
-"""Chunks that are walked over at the most; the first picture stands before all others."""
+"""Most chunks that are read to find the first picture."""
 
 _HEAD: Final = 12
 _IMAGES: Final = (b"VP8 ", b"VP8L", b"ANMF")
 _FRAME_HEAD: Final = 16
 _LEAST_PICTURE: Final = 10
-"""Bytes of a picture's own header, at the least."""
+"""Least length of a picture's own header, in bytes."""
 
 _FILLED_UP: Final = 4
-"""How many times its length a picture that is cut off goes on: noise of `fill` takes more bytes."""
+"""A picture that is cut off is extended by this many times its stated length, in addition to the
+missing bytes. The decoder may read more bytes from the filling than from the real data."""
 
 _MAX_FILLED_BYTES: Final = 64 * 1024 * 1024
 _KEPT: Final = (b"VP8X", b"ICCP", b"ANIM", b"ALPH", b"EXIF")
 _MAX_KEPT_BYTES: Final = 4 * 1024 * 1024
-"""What of metadata is kept at the most: as much as a colour profile may have."""
+"""Most bytes of metadata chunks that are kept: the limit of a colour profile."""
 
 
 def read_size(head: bytes) -> tuple[int, int] | None:
-    """Read the size of the canvas from the first 30 bytes of a WebP; None if they do not tell."""
+    """Read the canvas size, in pixels, from the first 30 bytes of a WebP; None without one."""
     kind = head[12:16]
     if len(head) < (25 if kind == b"VP8L" else 30):
         return None
@@ -47,10 +48,11 @@ def read_size(head: bytes) -> tuple[int, int] | None:
 
 
 def first_picture(file: BinaryIO, fill: int) -> bytes:
-    """Give a WebP of what stands up to the end of the first picture.
+    """Return a WebP that contains the file up to the end of its first picture.
 
-    A picture that is cut off goes on with bytes of `fill`, more than it had: libwebp gives nothing
-    of one that ends too early. Raises ValueError where not even its beginning is there.
+    A picture that is cut off is extended with bytes of `fill`, beyond its stated length, because
+    libwebp returns no pixels if its data end too early. Raises ValueError if the file ends before
+    the first picture's data.
     """
     size = file.seek(0, os.SEEK_END)
     at = _HEAD
@@ -71,7 +73,7 @@ def first_picture(file: BinaryIO, fill: int) -> bytes:
 
 
 def _filled(name: bytes, body: bytes, length: int, fill: int) -> bytes:
-    """Give a chunk that holds a picture, filled up where its body has not that length."""
+    """Return a chunk with a picture, extended if its body is shorter than `length`."""
     missing = length - len(body)
     if missing <= 0:
         return _chunk(name, body)
