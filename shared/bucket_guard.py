@@ -48,9 +48,9 @@ class BucketGuard:
         self.foreign: Owner | None = None
 
     def is_anothers(self, found: StoredObject, row: Attachment) -> bool:
-        """Return whether the object under a row's key is, or may be, not the row's own.
+        """Return whether the object under a row's key may belong to another row or deployment.
 
-        That is so if it existed before the row, or may belong to the deployment that owned the
+        That is so if it existed before the row, or if it may be from the deployment that owned the
         bucket before.
         """
         return predates(found, row) or (

@@ -1,4 +1,4 @@
-"""Listen on addresses: `::` serves IPv6 and IPv4, and each has an address for its own machine."""
+"""Listen on an address (`::` serves IPv6 and IPv4), and find the host that reaches it locally."""
 
 import os
 import socket

@@ -17,7 +17,7 @@ from shared.quotas import Quotas, translate
 class NewAttachment:
     """The attributes that a client sent for a new attachment, already checked.
 
-    The fields mean what they mean in `Attachment`.
+    The fields have the same meaning as in `Attachment`.
     """
 
     name: str

@@ -62,7 +62,7 @@ def _split_address(value: str) -> SplitResult:
     try:
         value.encode()  # fails if the environment's bytes are not UTF-8: that is no address
         parts = urlsplit(value)
-        for host in parts.netloc.rpartition("@")[2].split(","):  # PostgreSQL's may be several
+        for host in parts.netloc.rpartition("@")[2].split(","):  # PostgreSQL allows several
             _ = urlsplit(f"//{host}").port
     except ValueError:
         raise ValueError(

@@ -74,7 +74,7 @@ def _is_settled(row: Attachment) -> bool:
 
 
 def _differs(row: Attachment, found: StoredObject) -> bool:
-    """Return whether the row disagrees with the existence of this object."""
+    """Return whether the row contradicts the object that the store has."""
     if _is_settled(row):
         return row.etag != found.etag
     unseen = row.state == "expired" or (row.state == "failed" and row.reason in NO_OBJECT)

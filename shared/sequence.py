@@ -169,8 +169,8 @@ class _Search:
             try:
                 found = await self._longer((), top, least)
             except _UsedUp:
-                # Folders with objects always use up the listings, so that proves nothing is lost.
-                # It is undecided only if empty folders used them up.
+                # Folders of ids in use can reach the limit, which is normal and means that no lost
+                # id was found. The search is undecided only if a folder was empty.
                 if self.met_empty:
                     raise IdsUndecided("too many folders above the sequence are empty") from None
         return found

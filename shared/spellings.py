@@ -1,4 +1,4 @@
-r"""Spellings of a key: decide whether a store could read it as another key, and may copy it.
+r"""Spellings of a key: decide whether a store could read it as another, and whether to copy it.
 
 A store may accept more spellings of a key than the text that we compare. SeaweedFS reads `\` as `/`
 and `a//b` as `a/b`. A file system may ignore case, Unicode forms, or trailing dots and spaces
@@ -18,8 +18,7 @@ MAX_KEY_BYTES = 1024
 """Source: Amazon S3 User Guide, "Naming Amazon S3 objects"."""
 
 MAX_ROUNDS = 8
-"""A key that is still encoded after this many rounds of decoding is refused; this limits the work.
-"""
+"""A key that is still encoded after this many rounds of decoding is refused, to limit the work."""
 
 MAX_FOLDED = 2 * MAX_KEY_BYTES
 """A key whose fold has more characters is refused: U+FDFA alone becomes eighteen characters."""

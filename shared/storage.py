@@ -49,7 +49,7 @@ class Storage:
         cannot be renewed yet.
         """
         renewed = await self._session.get_credentials()
-        assert isinstance(renewed, RenewedCredentials)  # since the session is of open_session
+        assert isinstance(renewed, RenewedCredentials)  # open_session made the session
         try:
             with mapped():
                 found = await renewed.current()
