@@ -1,8 +1,8 @@
-"""The box in which files are identified: a fork server, and its children that see the files.
+"""The sandbox that identifies files: a fork server, and its children, which read the files.
 
 Run as `python -I -m worker.sniffing.child FD`. The server loads libmagic once and never reads a
-file. For each organization the worker has it fork a child, which gives up root, system calls and
-resources before its first file. A fork costs 3 ms of CPU time, a new Python over 40 ms.
+file. It forks a child for each organization on request. The child drops root, system calls and
+resources before its first file. A fork takes 3 ms of CPU time, a new Python process over 40 ms.
 """
 
 import codecs
@@ -25,17 +25,18 @@ CODECS: Final = (
     "ascii", "latin-1", "utf-8", "utf-8-sig", "utf-16", "utf-16-be", "utf-16-le", "utf-32",
     "utf-32-be", "utf-32-le",
 )  # fmt: skip
-"""What the sniffers decode with; Python imports each at its first use."""
+"""Codecs that identification uses. Python imports each one at its first use, which would fail in a
+child."""
 
 MAX_MEMORY_BYTES: Final = 512 * 1024**2
 MAX_DESCRIPTORS: Final = 8
 
 
 def answer(size: int, pieces: list[bytes]) -> dict[str, Any]:
-    """Name the type of a file of which these pieces were seen, or the range to be seen next.
+    """Return the type of a file as `name`, the `range` that is needed next, or a `fault`.
 
-    The pieces are the head and each range that was asked for, in that order. Nothing is kept from
-    one call to the next, so another file may come while a range is fetched.
+    `pieces` are the head and all ranges that were requested so far, in that order. No state is kept
+    between calls, so the child can serve another file while a range is fetched.
     """
     asking = identify.identify(pieces[0], size)
     try:
@@ -44,7 +45,7 @@ def answer(size: int, pieces: list[bytes]) -> dict[str, Any]:
             wanted = asking.send(piece)
     except StopIteration as named:
         return {"name": named.value}
-    except Exception as error:  # a bug: its place is told, and the child goes on
+    except Exception as error:  # a bug of ours: report where, and continue
         return {"fault": f"{type(error).__name__} in {_place(error)}"}
     return {"range": wanted}
 
@@ -59,7 +60,7 @@ def _place(error: BaseException) -> str:
 
 
 def _serve_files(channel: socket.socket) -> None:
-    """Give up everything, then identify files until the worker closes its end."""
+    """Drop all privileges and resources, then identify files until the worker closes its end."""
     for kind, value in {
         resource.RLIMIT_CORE: 0,
         resource.RLIMIT_FSIZE: 0,
@@ -80,9 +81,9 @@ def _serve_files(channel: socket.socket) -> None:
             at += length
         limit_cpu(job["cpu_s"])
         found = answer(job["size"], pieces)
-        # The worker compares this process's CPU clock before the next job with that after this
-        # answer. The kernel may count a running process at ticks only (up to 10 ms): reading the
-        # clock has it count now.
+        # The worker reads this process's CPU clock after this answer and again before the next job,
+        # and compares the two. The kernel may update the clock only at ticks (up to 10 ms); reading
+        # it here forces the update now.
         time.process_time()
         _send(channel, {**found, "job": job["job"]})
 
@@ -103,7 +104,7 @@ def _receive(channel: socket.socket, count: int) -> bytes:
 
 
 def _warm_up() -> None:
-    """Load and use once what identifies files: nothing can be opened after a fork."""
+    """Load and use all code that identifies files, because a child cannot open any file."""
     for codec in CODECS:
         codecs.lookup(codec)
     for sample in (b"%PDF-1.7\n1 0 obj", b"a,b\n1,2\n", b"\xe9t\xe9\n", b"PK\3\4", bytes(99)):
@@ -112,14 +113,14 @@ def _warm_up() -> None:
 
 
 def main(descriptor: int) -> None:
-    """Fork and end children as the worker commands, until it closes its end."""
+    """Fork and end children at the worker's commands, until it closes its end."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the worker decides when we end
     control = socket.socket(fileno=descriptor)
     _warm_up()
     seccomp.compile_filter()
     privileges.forbid_gain()
     gc.collect()
-    gc.freeze()  # else the first collection of each child copies all that is shared
+    gc.freeze()  # else the first garbage collection in each child copies all shared pages
     children: set[int] = set()
     control.sendall(ANSWER.pack(0))
     while True:
@@ -140,7 +141,7 @@ def main(descriptor: int) -> None:
 
 
 def _fork(control: socket.socket, descriptor: int) -> int:
-    """Fork a child that serves the socket of this descriptor; gives its id."""
+    """Fork a child that serves the socket of this descriptor; return its process id."""
     if child := os.fork():
         os.close(descriptor)
         return child
@@ -151,7 +152,7 @@ def _fork(control: socket.socket, descriptor: int) -> int:
     except (EOFError, ConnectionError):
         status = 0  # the worker has closed its end
     finally:
-        os._exit(status)  # without what Python does at its end: that is the server's
+        os._exit(status)  # skips Python's exit handlers, which belong to the server
 
 
 def _end(child: int) -> int:

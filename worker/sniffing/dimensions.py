@@ -1,7 +1,7 @@
-"""How large an image is that is not decoded: read from the beginning of the file, as it says.
+"""Read the size of an image that is not decoded from the start of its file.
 
-Only numbers at places that the formats fix are read, of bytes that are there anyway: nothing is
-decoded or inflated here, and nothing that follows is believed but as a number to show.
+This only reads numbers at offsets that the format defines, from bytes that were read anyway.
+Nothing is decoded or inflated. The numbers may be wrong, so they are only shown, and never used.
 """
 
 import struct
@@ -11,26 +11,26 @@ from typing import Final
 Size = tuple[int, int]
 
 MAX_ENTRIES: Final = 512
-"""Entries of a TIFF's directory that are read at the most; cameras write about 50."""
+"""Most entries of a TIFF's directory that are read. Cameras write about 50."""
 
 
 def read_dimensions(content_type: str, head: bytes) -> Size | None:
-    """Read width and height in upright pixels from the first bytes of an image, up to 64 KiB.
+    """Read width and height, in upright pixels, from the first 64 KiB or less of an image.
 
-    None for other types, and where these bytes do not tell.
+    None for other types, and if these bytes do not contain the size. Never raises for any bytes.
     """
     read = _READERS.get(content_type)
     if read is None:
         return None
     try:
         size = read(head)
-    except (struct.error, IndexError):  # it ends before the numbers do
+    except (struct.error, IndexError):  # the bytes end before the numbers
         return None
     return size if size is not None and all(0 < edge < 2**31 for edge in size) else None
 
 
 def _bmp(head: bytes) -> Size | None:
-    """Read BITMAPCOREHEADER or BITMAPINFOHEADER; rows from the top down have a negative height."""
+    """Read BITMAPCOREHEADER or BITMAPINFOHEADER; a negative height means rows from the top."""
     (header_bytes,) = struct.unpack_from("<I", head, 14)
     if header_bytes == 12:
         width, height = struct.unpack_from("<HH", head, 18)
@@ -45,7 +45,7 @@ def _photoshop(head: bytes) -> Size:
 
 
 def _icon(head: bytes) -> Size | None:
-    """Read the directory of an icon: the largest picture in it counts, 0 means 256."""
+    """Return the size of the largest picture in an icon's directory; 0 means 256 there."""
     (count,) = struct.unpack_from("<H", head, 4)
     sizes = [(head[at] or 256, head[at + 1] or 256) for at in range(6, 6 + 16 * min(count, 64), 16)]
     return max(sizes, key=lambda size: size[0] * size[1], default=None)
@@ -80,10 +80,10 @@ def _tiff(head: bytes) -> Size | None:
 
 
 def _heif(head: bytes) -> Size | None:
-    """Read the spatial extents of an AVIF or HEIC (ISO/IEC 23008-12, 6.5.3): the largest count.
+    """Return the largest spatial extents of an AVIF or HEIC (ISO/IEC 23008-12, 6.5.3).
 
-    Thumbnails and tiles have extents of their own, which are smaller. A quarter turn is noted in a
-    box of its own (6.5.10).
+    Thumbnails and tiles also have extents, which are smaller. Another box (`irot`, 6.5.10) gives
+    the rotation in quarter turns.
     """
     meta = head.find(b"meta")
     sizes: list[Size] = []

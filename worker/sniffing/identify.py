@@ -1,7 +1,8 @@
-"""What a file is, by its bytes, whatever client, name or store say.
+"""Identify the content type of a file by its bytes, independent of client, name and store.
 
-libmagic names it by how it begins. Where that is not enough (documents that share a container,
-texts, what is told by its end), `identify` goes on; images that are decoded are never asked twice.
+libmagic identifies a file by its first bytes. `identify` continues if that is not enough: for
+documents that share a container, for texts, and for formats that are marked at the end of the file.
+An image that is decoded needs no further range.
 """
 
 import re
@@ -20,9 +21,9 @@ from worker.sniffing.text import TEXTS, identify_text
 from worker.sniffing.zip import TAIL_BYTES, ZIP, identify_archive
 
 SNIFFED_BYTES: Final = 4 * 1024
-"""How much libmagic is shown. No signature lies further back but those that are read here, and the
-time that it takes for empty lines grows with their square: 65 ms for this much, 250 ms for 16 KiB.
-So of a text that is mostly white space, it is shown no more than the beginnings of the gaps.
+"""Bytes that libmagic gets. All signatures are within them, except those that we read ourselves.
+libmagic's time for empty lines grows with the square of their number: 65 ms for 4 KiB, 250 ms for
+16 KiB. So long gaps in a text that is mostly white space are shortened before.
 """
 
 _SPACE: Final = b" \t\n\r\f\v"
@@ -32,7 +33,7 @@ UNKNOWN: Final = "application/octet-stream"
 _MP4: Final = "video/mp4"
 _DISK_IMAGE: Final = "application/x-apple-diskimage"
 
-# libmagic's names → the registered ones, or those that browsers use
+# libmagic's names → the registered names, or the names that browsers use
 _NAMES: Final = {
     "application/cdfv2": "application/x-ole-storage",
     "application/x-empty": UNKNOWN,
@@ -46,25 +47,28 @@ _NAMES: Final = {
 }
 
 _GUESSED: Final = frozenset({UNKNOWN, "image/x-tga"})
-"""What libmagic says of anything: TGA has no signature, so that random bytes are often one."""
+"""Results of libmagic that mean nothing. TGA has no signature, so random bytes often look like
+it."""
 
 _SETTLED: Final = IMAGES.union(*MORE.values())
-"""What stays an image though its end is another file: it is measured and shown as the image."""
+"""Types that stay images even if another file is appended: they are measured and shown as
+images."""
 
 _PDF_START = re.compile(rb"%PDF-\d")
 _PDF_JUNK_BYTES: Final = 1024
-"""Readers accept as much in front of a PDF (Adobe's PDF Reference 1.7, appendix H.3, note 13)."""
+"""Readers accept this many other bytes before a PDF (Adobe's PDF Reference 1.7, appendix H.3, note
+13)."""
 
 
 def sniff(head: bytes) -> str:
-    """Name the content type of a file that begins with `head`; 4 KiB of it are looked at.
+    """Return the content type of a file by the first 4 KiB of its `head`, with libmagic.
 
-    Takes from tens to hundreds of microseconds, milliseconds for text. Never raises for what
-    the bytes are.
+    Takes tens to hundreds of microseconds, milliseconds for text. Never raises for any bytes. Do
+    not call it from two threads at the same time (`libmagic.mime_type`).
     """
     if not head:
         return UNKNOWN
-    # libmagic does not look at a single byte.
+    # libmagic does not identify a single byte.
     sniffed = head[:SNIFFED_BYTES] if len(head) > 1 else head + b"\n"
     if 2 * len(sniffed.translate(None, _SPACE)) < len(sniffed):
         sniffed = _LONG_SPACE.sub(rb"\1", sniffed)
@@ -75,11 +79,11 @@ def sniff(head: bytes) -> str:
 
 
 def identify(head: bytes, size: int) -> Reading[str]:
-    """Name the content type of a file of `size` bytes that begins with `head`, its first 64 KiB.
+    """Return the content type of a file of `size` bytes by its `head`, the first 64 KiB.
 
-    Yields a range (start, end) of bytes that must be seen besides, four times at the most, three of
-    64 KiB and 22 bytes at the most and one of 4 MiB, and is sent them; fewer are taken for the end
-    of what can be had. Never raises for what the bytes are.
+    A generator: it yields a range (start, end) of further bytes that it needs, and the caller sends
+    them. It yields at most four ranges: three of at most 64 KiB and 22 bytes, one of at most 4 MiB.
+    If the caller sends fewer bytes, the rest counts as unreadable. Never raises for any bytes.
     """
     name = sniff(head)
     if name in IMAGES or name in RESERVED:
@@ -92,7 +96,7 @@ def identify(head: bytes, size: int) -> Reading[str]:
 
 
 def _by_its_beginning(name: str, file: PartialFile) -> Reading[str]:
-    """Name what libmagic calls `name` by the structure that its beginning has."""
+    """Return the type of a file that libmagic calls `name`, by the structure at its start."""
     head = file.head
     if (runnable := identify_runnable(head)) is not None:
         return runnable
@@ -108,7 +112,7 @@ def _by_its_beginning(name: str, file: PartialFile) -> Reading[str]:
     if name == PDF or name in _GUESSED or name in TEXTS:
         if _is_pdf(head):
             return PDF
-        if name == PDF:  # so libmagic calls whatever has a PDF's signature in its first 256 bytes
+        if name == PDF:  # libmagic only searches the first 256 bytes for a PDF's signature
             name = UNKNOWN if text_encoding(head) == "binary" else "text/plain"
     if name in TEXTS:
         return identify_text(name, head, whole=len(head) == file.size)
@@ -116,9 +120,10 @@ def _by_its_beginning(name: str, file: PartialFile) -> Reading[str]:
 
 
 def _by_its_end(name: str, file: PartialFile) -> Reading[str]:
-    """Name what its end tells of: a disk image of Apple's, or an archive.
+    """Return the type by the end of the file: an Apple disk image, or an archive.
 
-    A name that was found before gives way only to those that are never accepted.
+    A type that was certain from the start is replaced only by a reserved type, which is never
+    accepted.
     """
     tail = yield from file.look(max(0, file.size - TAIL_BYTES), TAIL_BYTES)
     if len(tail) >= 512 and tail[-512:-500] == b"koly\0\0\0\4\0\0\2\0":  # version 4, 512 bytes
@@ -134,7 +139,7 @@ def _by_its_end(name: str, file: PartialFile) -> Reading[str]:
 
 
 def _is_pdf(head: bytes) -> bool:
-    """Whether a PDF begins within the first KiB: as such, not as a text that speaks of one."""
+    """Whether a PDF begins within the first KiB. A text that mentions one is not a PDF."""
     found = _PDF_START.search(head, 0, _PDF_JUNK_BYTES + 8)
     if found is None:
         return False

@@ -1,7 +1,8 @@
-"""ISO media files, which consist of boxes: HEIF, AVIF, MP4, QuickTime and their relatives.
+"""Identify ISO media files: HEIF, AVIF, MP4, QuickTime and related formats.
 
-Source: ISO/IEC 14496-12, sections 4.2 to 8.4.3; HEIF is ISO/IEC 23008-12. Pure: bytes that are not
-in the head are requested (`worker.sniffing.ranges`).
+Such a file consists of boxes, the standard's name for its length-prefixed parts. Source: ISO/IEC
+14496-12, sections 4.2 to 8.4.3; HEIF is ISO/IEC 23008-12. No I/O: bytes beyond the head are
+requested by yielding a range (`worker.sniffing.ranges`).
 """
 
 from typing import Final
@@ -9,7 +10,7 @@ from typing import Final
 from worker.sniffing.ranges import PartialFile, Reading
 
 MAX_STEPS: Final = 200
-"""Parts of a file that are read, whatever lengths the file gives."""
+"""Most parts of a file that are read, so that a file with wrong lengths ends."""
 
 _IMAGES: Final = {
     **dict.fromkeys((b"avif", b"avis"), "image/avif"),
@@ -39,15 +40,15 @@ _QUICKTIME_BOXES: Final = frozenset({b"moov", b"mdat", b"wide", b"free", b"skip"
 
 
 class _UnseenError(Exception):
-    """A box is not among what was seen, or is not well-formed."""
+    """A box was not found in the bytes that were read, or is malformed."""
 
 
 def identify_boxes(file: PartialFile, *, named: bool = False) -> Reading[str | None]:
-    """Name a file of boxes by its brands and, of a film, by whether it has pictures.
+    """Return the type of an ISO media file by its brands; for a film, also by its tracks.
 
-    None if it is none, or of a brand not known here; also, if it was `named` before as something
-    else than MP4, where only those that it is compatible with are known. Asks once at the most: for
-    `moov`.
+    A film whose tracks are all sound is audio. Returns None if the file is of another format or its
+    brands are unknown. If libmagic has `named` it as another type than MP4, its major brand must be
+    known; compatible brands do not count. Requests at most one range: for `moov`.
     """
     length, name = int.from_bytes(file.head[:4], "big"), file.head[4:8]
     if name != b"ftyp":
@@ -63,7 +64,7 @@ def identify_boxes(file: PartialFile, *, named: bool = False) -> Reading[str | N
     if major.startswith(b"3g2"):
         return "audio/3gpp2" if (yield from _is_audio(file)) else "video/3gpp2"
     if major in _ANY_IMAGE or not _FILM_BRANDS.intersection([major, *brands]):
-        # A general brand says "some image": which one stands among those it is compatible with.
+        # A general brand only means "an image"; the compatible brands give the format.
         return next((_IMAGES[b] for b in brands if b in _IMAGES), None) or _ANY_IMAGE.get(
             next((b for b in [major, *brands] if b in _ANY_IMAGE), b"")
         )
@@ -73,7 +74,10 @@ def identify_boxes(file: PartialFile, *, named: bool = False) -> Reading[str | N
 
 
 def _quicktime(file: PartialFile) -> Reading[str | None]:
-    """Name a film from before there was `ftyp`: it begins with another box, and has a `moov`."""
+    """Return the type of a film without `ftyp`: old QuickTime files begin with another box.
+
+    None if the file has no `moov`.
+    """
     try:
         yield from _find(file, b"moov", 0, file.size)
     except _UnseenError:
@@ -82,7 +86,7 @@ def _quicktime(file: PartialFile) -> Reading[str | None]:
 
 
 def _is_audio(file: PartialFile) -> Reading[bool]:
-    """Whether each track of a film is of sound; False where that cannot be seen."""
+    """Whether every track of a film is sound; False if that cannot be found out."""
     kinds = set()
     try:
         at, moov_end = yield from _find(file, b"moov", 0, file.size)
@@ -105,16 +109,17 @@ def _is_audio(file: PartialFile) -> Reading[bool]:
 def _find(
     file: PartialFile, wanted: bytes, at: int, end: int, *, or_end: bool = False
 ) -> Reading[tuple[int, int]]:
-    """Find a box among those that lie between two places: where its body begins and ends.
+    """Find a box between two offsets; return the offsets where its body begins and ends.
 
-    Raises _UnseenError where there is none; gives `end, end` instead if `or_end` and all were seen.
+    Raises _UnseenError if there is no such box. With `or_end`, returns `end, end` if all boxes up
+    to `end` were read without finding it.
     """
     for _ in range(MAX_STEPS):
         if end - at < 8 and or_end:
             return end, end
         header = file.seen(at, at + 16)
         if len(header) < min(16, end - at):
-            # Two ranges are left for what lies at the file's end.
+            # Spare two ranges for the end of the file, which `zip` reads.
             header = (yield from file.look(at, spare=2))[:16]
         if len(header) < 8 or at + 8 > end:
             break

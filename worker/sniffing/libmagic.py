@@ -1,7 +1,7 @@
-"""libmagic, from the wheel that bundles it, in the three calls that are needed.
+"""Call libmagic from the wheel that bundles it, through ctypes.
 
-Bound here because the Python bindings look for whatever libmagic the machine has, and the
-database of one version cannot be read by another.
+The usual Python bindings load the libmagic of the machine. Its version may differ, and one version
+of libmagic cannot read the database of another.
 """
 
 import ctypes
@@ -12,12 +12,12 @@ from pathlib import Path
 
 _MIME_TYPE = 0x000010
 _MIME_ENCODING = 0x000400
-_NO_CHECK_COMPRESS = 0x001000  # never looks inside compressed data
-_NO_CHECK_SOFT = 0x004000  # nor for signatures, where only the charset is asked for
+_NO_CHECK_COMPRESS = 0x001000  # do not look inside compressed data
+_NO_CHECK_SOFT = 0x004000  # do not look for signatures: only the charset is needed
 
 
 def _folder() -> Path:
-    # Found without importing it: the package's import changes the environment's search paths.
+    # Do not import the package: its import changes search paths in the environment.
     spec = find_spec("pylibmagic")
     if spec is None or spec.origin is None:
         raise ImportError("libmagic is not installed: make install sets it up")
@@ -49,18 +49,18 @@ _encodings = _open(_MIME_ENCODING | _NO_CHECK_SOFT)
 
 
 def mime_type(data: bytes) -> str | None:
-    """Name the MIME type of a file that begins with `data`; None if libmagic gives up.
+    """Return the MIME type of a file that begins with `data`; None if libmagic fails.
 
-    Not to be called from two threads at one time: the cookie is shared.
+    Do not call it from two threads at the same time: they share the cookie.
     """
     found = _library.magic_buffer(_types, data, len(data))
     return found.decode("ascii", "replace") if found else None
 
 
 def text_encoding(data: bytes) -> str | None:
-    """Name the charset of a text that begins with `data`: also `binary` and `unknown-8bit`.
+    """Return the charset of a text that begins with `data`, or `binary` or `unknown-8bit`.
 
-    Not to be called from two threads at one time, as `mime_type`.
+    None if libmagic fails. Do not call it from two threads at the same time, as `mime_type`.
     """
     found = _library.magic_buffer(_encodings, data, len(data))
     return found.decode("ascii", "replace") if found else None

@@ -1,12 +1,12 @@
-"""Matroska and WebM, by the first bytes of a file.
+"""Identify Matroska and WebM by the first bytes of a file.
 
-Source: EBML is RFC 8794, the ids of elements are in RFC 9559.
+Sources: RFC 8794 for EBML, RFC 9559 for the ids of elements.
 """
 
 from typing import Final
 
 MAX_STEPS: Final = 200
-"""Parts of a file that are read, whatever lengths the file gives."""
+"""Most elements of a file that are read, so that a file with wrong lengths ends."""
 
 EBML_MAGIC: Final = b"\x1a\x45\xdf\xa3"
 _SEGMENT, _TRACKS, _TRACK, _TRACK_TYPE, _DOC_TYPE = 0x18538067, 0x1654AE6B, 0xAE, 0x83, 0x4282
@@ -16,14 +16,17 @@ _AUDIO: Final = 2
 
 
 def identify_matroska(head: bytes) -> str | None:
-    """Name a Matroska file by its kind and its tracks, as far as they stand in `head`."""
+    """Return the type of a Matroska file by its DocType and its tracks, as far as `head` has them.
+
+    None if the DocType is unknown. Audio only if all tracks are in `head` and are audio.
+    """
     kind, tracks, complete = None, set(), False
     at, steps = 0, 0
     while (steps := steps + 1) < MAX_STEPS and (found := _element(head, at)) is not None:
         element, body, end = found
         at = end
         if element in (0x1A45DFA3, _SEGMENT, _TRACKS, _TRACK):
-            at = body  # walk on inside
+            at = body  # continue inside this element
             complete = complete or (element == _TRACKS and end <= len(head))
         elif element == _DOC_TYPE:
             kind = _MATROSKA.get(head[body:end].rstrip(b"\0"))
@@ -37,7 +40,7 @@ def identify_matroska(head: bytes) -> str | None:
 
 
 def _element(data: bytes, at: int) -> tuple[int, int, int] | None:
-    """Read an element's head: its id, where its body begins and ends; None if it is cut."""
+    """Read an element's header: its id, and the offsets of its body and end; None if cut off."""
     size_at = at + _width(data, at)
     body = size_at + _width(data, size_at)
     if not at < size_at < body <= len(data):
@@ -47,5 +50,5 @@ def _element(data: bytes, at: int) -> tuple[int, int, int] | None:
 
 
 def _width(data: bytes, at: int) -> int:
-    """Tell how many bytes a number has, by the zeros before its first bit: 1 to 8, 0 if none."""
+    """Return the length of a number in bytes by its leading zero bits: 1 to 8, or 0 if invalid."""
     return (9 - data[at].bit_length()) % 9 if at < len(data) else 0

@@ -1,7 +1,7 @@
-"""OLE compound files: Office documents before 2007, installers and messages of Outlook.
+"""Identify OLE compound files: Office documents before 2007, installers, Outlook messages.
 
-Source: [MS-CFB], sections 2.2 and 2.6. Pure: bytes that are not in the head are requested
-(`worker.sniffing.ranges`).
+Source: [MS-CFB], sections 2.2 and 2.6. No I/O: bytes beyond the head are requested by yielding a
+range (`worker.sniffing.ranges`).
 """
 
 import struct
@@ -21,7 +21,7 @@ _CLASSES: Final = {
     **dict.fromkeys((0x00020810, 0x00020820), _XLS),
     0x00020D0B: _MSG,
 }
-"""What wrote a compound file, by the first field of its class; the others are always the same."""
+"""Types by the first field of the root's class id. The other fields are always the same."""
 
 _STREAMS: Final = {
     "worddocument": _DOC,
@@ -31,13 +31,13 @@ _STREAMS: Final = {
     "__properties_version1.0": _MSG,
 }
 _MSI_TABLE: Final = "\u4840"
-"""What the name of each table of an installer's database begins with, and no other name does."""
+"""The first character of every table's name in an installer's database, and of no other name."""
 
 
 def identify_compound(file: PartialFile) -> Reading[str]:
-    """Name what an OLE file is by its root's class and the streams right below it.
+    """Return the type of an OLE file by the class id of its root and the streams in it.
 
-    Asks for the beginning of the directory where `head` has it not.
+    Requests the start of the directory if `head` does not contain it. Never raises for any bytes.
     """
     if len(file.head) < 512:
         return _OLE
@@ -59,7 +59,7 @@ def identify_compound(file: PartialFile) -> Reading[str]:
     names = [_entry_name(entry) for entry in entries]
     if any(name.startswith(_MSI_TABLE) for name in names):
         return _MSI
-    # Those below the root first: a document may hold another one of a different kind.
+    # Streams directly in the root come first: a document may contain one of another type.
     below = [names[index] for index in _below_root(entries)]
     return next((_STREAMS[name] for name in below + names if name in _STREAMS), _OLE)
 
@@ -67,12 +67,12 @@ def identify_compound(file: PartialFile) -> Reading[str]:
 def _entry_name(entry: bytes) -> str:
     length, kind = struct.unpack_from("<HB", entry, 64)
     if kind not in (1, 2, 5) or not 2 < length <= 64:
-        return ""  # free, or no entry at all: only the first sector is sure to be of the directory
+        return ""  # unused, or not an entry: only the first sector certainly is in the directory
     return entry[: length - 2].decode("utf-16-le", "replace").lower()
 
 
 def _below_root(entries: list[bytes]) -> list[int]:
-    """Give the indices of what is stored in the root: a tree of left and right siblings."""
+    """Return the indexes of the root's children, which are a tree of left and right siblings."""
     (child,) = struct.unpack_from("<I", entries[0], 76)
     found, ahead = [], [child]
     while ahead:

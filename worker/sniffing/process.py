@@ -1,4 +1,4 @@
-"""The worker's handle on the fork server of `worker.sniffing.child`, and on its children."""
+"""The worker's side of `worker.sniffing.child`: its fork server, and the children."""
 
 import asyncio
 import json
@@ -21,7 +21,7 @@ END_TIMEOUT_S: Final = 5.0
 
 
 class Child:
-    """A process that identifies the files of one organization, one file at a time."""
+    """A process that identifies the files of one organization, one at a time."""
 
     def __init__(self, pid: int, channel: socket.socket, server: "Server") -> None:
         self.pid = pid
@@ -31,14 +31,14 @@ class Child:
         self._rested_s = cpu_s(pid)
 
     async def ask(self, size: int, pieces: list[bytes], *, timeout_s: float) -> Any:
-        """Send the pieces that were seen of a file; gives the answer, which is not checked yet.
+        """Send the pieces of a file that were read; return the answer, which is not checked yet.
 
-        Raises EOFError, OSError or ValueError if the child died or its answer is not to this
-        question, TimeoutError if it took longer than `timeout_s` seconds, without those in which
-        it waited for a processor. After that, or if this is cancelled, the child must be ended.
-        Call it only if there is no `idle_fault`.
+        Raises EOFError, OSError or ValueError if the child died or its answer is not to this job.
+        Raises TimeoutError if it took longer than `timeout_s` seconds, without the time in which it
+        waited for a processor. End the child after any exception and after cancellation. Call it
+        only if there is no `idle_fault`.
         """
-        name = secrets.token_hex(8)  # bytes that were sent before the job cannot name it
+        name = secrets.token_hex(8)  # random: an answer sent before the job cannot contain it
         job = json.dumps(
             {
                 "job": name,
@@ -60,7 +60,10 @@ class Child:
         return answer
 
     async def answer(self) -> Any:
-        """Read one answer; the first comes without a question and tells whether it is `sealed`."""
+        """Read one answer. The first is sent before any job: whether the child is `sealed`.
+
+        Raises EOFError, OSError or ValueError.
+        """
         head_bytes, body_bytes = HEADER.unpack(await _receive(self.channel, HEADER.size))
         if head_bytes > MAX_ANSWER_BYTES or body_bytes:
             raise EOFError("the answer is out of bounds")
@@ -69,9 +72,9 @@ class Child:
         return json.loads(head)
 
     def idle_fault(self) -> str | None:
-        """Tell what a child without a question did that it must not, or None.
+        """Return what the child did without a job, or None if it did nothing.
 
-        It is the rule of `Decoder.idle_fault`.
+        The rule is that of `Decoder.idle_fault`.
         """
         try:
             unasked = self.channel.recv(1, socket.MSG_PEEK)
@@ -85,7 +88,7 @@ class Child:
 
 
 class Server:
-    """The fork server: one process, and one command at a time."""
+    """The fork server: one process. It gets one command at a time."""
 
     def __init__(self, process: "subprocess.Popen[bytes]", control: socket.socket) -> None:
         self._process = process
@@ -96,12 +99,12 @@ class Server:
 
     @property
     def lives(self) -> bool:
-        """Whether it runs and its answers belong to its commands."""
+        """Whether it runs, and each answer still belongs to its command."""
         return self._in_order and self._process.poll() is None
 
     @classmethod
     async def start(cls) -> "Server":
-        """Start it and wait until it can fork. Raises DecoderFault."""
+        """Start a server and wait until it can fork. Raises DecoderFault."""
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
 
@@ -124,7 +127,7 @@ class Server:
             ours.close()
             raise DecoderFault("decoder_fault") from error
         except asyncio.CancelledError:
-            ours.close()  # it will be started all the same, and ends by that
+            ours.close()  # the thread starts the process anyway; the closed socket ends it
             spawning.add_done_callback(_wait_for_unwanted)
             raise
         try:
@@ -139,22 +142,25 @@ class Server:
         return server
 
     async def fork(self) -> Child:
-        """Have a child forked. Raises EOFError or OSError if the server is gone."""
+        """Fork a child. Raises EOFError or OSError if the server is gone."""
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
         try:
             return Child(await self._command(FORK, 0, theirs), ours, self)
         except BaseException:
-            ours.close()  # a child that was forked all the same ends by that
+            ours.close()  # this ends a child that was forked anyway
             raise
 
     async def end(self, child: Child) -> int:
-        """Kill a child; gives its exit status. Raises EOFError or OSError if the server is gone."""
+        """Kill a child; return its exit status. Raises EOFError or OSError without a server."""
         child.channel.close()
         return await self._command(END, child.pid)
 
     async def _command(self, letter: bytes, pid: int, given: socket.socket | None = None) -> int:
-        """Give a command and wait for its answer, also where the caller is cancelled."""
+        """Send a command and wait for its answer in a shielded task.
+
+        A cancelled caller must not leave the answer for the next command.
+        """
         task = asyncio.create_task(self._carry_out(letter, pid, given))
         self._commands.add(task)
         task.add_done_callback(self._commands.discard)
@@ -165,18 +171,18 @@ class Server:
             async with self._one_at_a_time:
                 try:
                     async with asyncio.timeout(ANSWER_TIMEOUT_S):
-                        # So short that the socket always takes it at once.
+                        # A command is so short that the socket always accepts it without blocking.
                         socket.send_fds(
                             self._control, [COMMAND.pack(letter, pid)],
                             [] if given is None else [given.fileno()],
                         )  # fmt: skip
                         return int(ANSWER.unpack(await _receive(self._control, ANSWER.size))[0])
-                except BaseException:  # the next answer might be the one that was missed
+                except BaseException:  # the next answer could be the one to this command
                     self._in_order = False
                     raise
 
     async def stop(self) -> None:
-        """End the server; its children end with it."""
+        """End the server, and its children with it. May be repeated."""
         self._in_order = False
         self._control.close()
         await asyncio.to_thread(_wait, self._process)
@@ -192,7 +198,7 @@ def _wait(process: "subprocess.Popen[bytes]") -> None:
 
 def _wait_for_unwanted(spawning: "asyncio.Future[subprocess.Popen[bytes]]") -> None:
     if not spawning.cancelled() and spawning.exception() is None:
-        with suppress(RuntimeError):  # the loop is closed: the process ends without us
+        with suppress(RuntimeError):  # the loop is closed; the process ends by itself
             asyncio.get_running_loop().run_in_executor(None, _wait, spawning.result())
 
 

@@ -1,11 +1,13 @@
-"""What a worker and the box in which files are identified say to each other.
+"""The messages between a worker and the sandbox that identifies files.
 
-The fork server gets commands: a letter and a process id. `FORK` comes with a socket: fork a child
-that serves it; the answer is the child's id. `END` ends that child; the answer is its exit status.
-To a child goes a HEADER, a job as JSON and the pieces. The job has a random name (`job`), the
-file's `size`, the `lengths` of the pieces, and the CPU time that it may take (`cpu_s`). Back comes
-a HEADER and JSON: the name of the job, and the type's `name`, the `range` to be seen next, or a
-`fault`.
+The worker sends commands to the fork server: a letter and a process id. `FORK` carries a socket;
+the server forks a child that serves it, and answers with the child's process id. `END` ends that
+child; the answer is its exit status.
+
+The worker sends jobs to a child: a HEADER, JSON, and pieces of the file. The JSON has a random name
+(`job`), the file's `size`, the `lengths` of the pieces, and the limit of CPU time in seconds
+(`cpu_s`). The child answers with a HEADER and JSON: the name of the job, and either the type's
+`name`, the `range` of bytes that it needs next, or a `fault`.
 """
 
 import struct
@@ -19,12 +21,12 @@ END: Final = b"E"
 ANSWER: Final = struct.Struct("!i")
 
 HEADER: Final = struct.Struct("!II")
-"""Lengths of the JSON and of the bytes after it."""
+"""Header of a message: length of the JSON, length of the bytes after it."""
 
 MAX_ANSWER_BYTES: Final = 1024
 
 MAX_PIECES: Final = 1 + RANGES + 1
-"""The head, and the ranges that `sniff.identify` may ask for."""
+"""Most pieces of a file: its head, and the ranges that `identify.identify` may request."""
 
 MAX_ASKED_BYTES: Final = LARGE_RANGE_BYTES + RANGES * (RANGE_BYTES + 22)
-"""How many bytes these ranges have together, at most."""
+"""Most bytes of these ranges together, without the head."""

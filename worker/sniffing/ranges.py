@@ -1,4 +1,4 @@
-"""A file of which only pieces are seen: those we have, and those few that are asked for."""
+"""Read a file of which only some pieces are known, by requesting a few further ranges."""
 
 from collections.abc import Generator
 from typing import TypeVar
@@ -6,20 +6,21 @@ from typing import TypeVar
 T = TypeVar("T")
 
 Reading = Generator[tuple[int, int], bytes, T]
-"""Work that yields a range (start, end) of bytes that it must see, is sent them, and gives a T."""
+"""A generator that yields a range (start, end) of bytes that it needs, is sent those bytes, and
+returns a T."""
 
 RANGES = 3
-"""How often more may be asked for: each costs a request to the store."""
+"""Most ranges that may be requested. Each costs a request to the store."""
 
 RANGE_BYTES = 64 * 1024
-"""How much is asked for at a time."""
+"""Usual length of a range."""
 
 LARGE_RANGE_BYTES = 4 * 1024 * 1024
-"""How much is asked for besides, once, where only that tells: it is all held in memory."""
+"""Most bytes of one further, larger range. It is held in memory as a whole."""
 
 
 class PartialFile:
-    """The pieces seen of a file of `size` bytes, and how many `ranges` may still be asked for."""
+    """The known pieces of a file of `size` bytes. At most `ranges` further ones are requested."""
 
     def __init__(self, head: bytes, size: int, ranges: int = RANGES) -> None:
         self.head = head
@@ -29,7 +30,7 @@ class PartialFile:
         self._large_ranges = 1
 
     def seen(self, start: int, end: int) -> bytes:
-        """Give the bytes from `start` on that were seen in one run, `end` excluded."""
+        """Return the known bytes from `start` up to the first unknown byte, or `end` (excluded)."""
         found = b""
         while (at := start + len(found)) < end:
             for place, piece in self._pieces.items():
@@ -41,9 +42,9 @@ class PartialFile:
         return found
 
     def look(self, start: int, length: int = RANGE_BYTES, *, spare: int = 0) -> Reading[bytes]:
-        """Give `length` bytes from `start` on, asking once for what of them was not seen yet.
+        """Return `length` bytes from `start`; request the unknown part of them as one range.
 
-        Fewer at the end of the file, and where no more than `spare` ranges may still be asked for.
+        Returns fewer at the end of the file, and if only `spare` ranges or fewer are left.
         """
         if not 0 <= start < self.size:
             return b""
@@ -55,9 +56,9 @@ class PartialFile:
         return self.seen(start, end)
 
     def look_far(self, start: int, end: int) -> Reading[bytes]:
-        """Give the bytes from `start` to `end`, asking for up to `LARGE_RANGE_BYTES` of them.
+        """Return the bytes from `start` to `end`; request up to `LARGE_RANGE_BYTES` of them.
 
-        Fewer where that is not enough, and where it is the second time that so much is asked for.
+        Returns fewer if that is not enough, and if a large range was requested before.
         """
         missing = start + len(self.seen(start, end))
         if missing < end and self._large_ranges:
@@ -66,7 +67,7 @@ class PartialFile:
         return self.seen(start, end)
 
     def _ask(self, start: int, end: int, most: int | None = None) -> Reading[None]:
-        # What was seen of the end is not asked for again; a piece in the middle is.
+        # A known piece at the end is not requested again; a known piece in the middle is.
         known = [at for at, piece in self._pieces.items() if at < end <= at + len(piece)]
         until = min(known, default=end)
         self._pieces[start] = yield start, until if most is None else min(until, start + most)

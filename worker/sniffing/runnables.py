@@ -1,8 +1,8 @@
-"""Files that a desktop runs and libmagic does not know, by how they begin.
+"""Identify files that a desktop runs and libmagic does not know, by their first bytes.
 
-Texts are read in the encoding that their byte order mark says, since Windows writes most of these
-in UTF-16. Only what the format itself demands at its beginning counts: a note that speaks of a
-shortcut is a note.
+Texts are decoded by their byte order mark, because Windows writes most of these files in UTF-16.
+Only content that the format requires at its start counts: a note that mentions a shortcut is still
+a note.
 """
 
 import codecs
@@ -10,7 +10,7 @@ import re
 from typing import Final
 
 _SHORTCUT: Final = bytes.fromhex("4C0000000114020000000000C000000000000046")
-"""What a shortcut of Windows begins with ([MS-SHLLINK], section 2.1)."""
+"""The first bytes of a shortcut of Windows ([MS-SHLLINK], section 2.1)."""
 
 _SIGNATURES: Final = {
     _SHORTCUT: "application/x-ms-shortcut",
@@ -21,13 +21,13 @@ _SIGNATURES: Final = {
     b"hsqs": "application/vnd.snap",
     b"bplist00\xd1\x01\x02SURL": "application/x-apple-location",
 }
-"""Signatures at offset 0. A squashfs image is a package of snap wherever a desktop opens it."""
+"""Signatures at offset 0. `hsqs` is a squashfs image, which a desktop opens as a snap package."""
 
 _LOOKED_AT: Final = 64 * 1024
-"""How many characters of a text are looked at: all of its head. Each expression is linear."""
+"""Characters of a text that are searched: the whole head. Each expression takes linear time."""
 
 _ENCODED: Final = re.compile(r"#@~\^[A-Za-z0-9+/=]{6}==")
-"""The header of what Microsoft's Script Encoder writes (VBE, JSE): the length in Base64."""
+"""The header of scripts from Microsoft's Script Encoder (VBE, JSE): the length in Base64."""
 
 _FIRST_GROUP: Final = re.compile(r"(?:\s*+(?:[#;][^\n]*+)?\n)*+\s*+\[([^\]\n]{1,60})\]")
 _GROUPS: Final = {
@@ -38,7 +38,7 @@ _GROUPS: Final = {
     "flatpak ref": "application/vnd.flatpak.ref",
     "flatpak repo": "application/vnd.flatpak.repo",
 }
-"""The first group of an INI file, in lower case, that alone says what it is."""
+"""First groups of an INI file, in lower case, that identify it without further checks."""
 
 _SHELL: Final = re.compile(r"^\s*command\s*=\s*\S", re.IGNORECASE | re.MULTILINE)
 _THEME: Final = re.compile(
@@ -60,7 +60,7 @@ _ROOTS: Final = {
     "installer-gui-script": "application/vnd.apple.installer+xml",
     "installer-script": "application/vnd.apple.installer+xml",
 }
-"""The root element of an XML file, in lower case and without its prefix."""
+"""Root elements of XML files, in lower case and without prefix."""
 
 _SCRIPTED: Final = re.compile(r"<(?:script|\?job)\b", re.I)
 _HTA: Final = re.compile(r"<hta:application\b", re.I)
@@ -75,9 +75,10 @@ _PLISTS: Final = {
 
 
 def identify_runnable(head: bytes) -> str | None:
-    """Name what a file is that begins with `head` and that a desktop runs; None for all others.
+    """Return the type of a file that a desktop runs, by its `head`; None for all other files.
 
-    Knows what libmagic does not: programs are left to that. Never raises for what the bytes are.
+    Covers only types that libmagic does not know; libmagic identifies programs. Never raises for
+    any bytes.
     """
     for signature, name in _SIGNATURES.items():
         if head.startswith(signature):
@@ -99,7 +100,7 @@ def identify_runnable(head: bytes) -> str | None:
 
 
 def _text(head: bytes) -> str | None:
-    """Decode a text by its byte order mark, else as Latin-1; None for what is binary."""
+    """Decode a text by its byte order mark, else as Latin-1; None for binary data."""
     for mark, codec in (
         (codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"),
         (codecs.BOM_UTF16_BE, "utf-16-be"),
@@ -120,7 +121,7 @@ def _ini(group: str, text: str) -> str | None:
 
 
 def _is_application_reference(text: str) -> bool:
-    # ClickOnce: the address of the deployment, its identity after "#" (an .appref-ms file)
+    # ClickOnce (.appref-ms): the URL of the deployment, then "#" and its identity.
     first = text.lstrip().partition("\n")[0]
     return first.startswith(("http://", "https://", "file://")) and ".application#" in first
 

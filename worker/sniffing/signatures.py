@@ -1,4 +1,4 @@
-"""Signatures of the images that are always decoded: the usual upload is named without libmagic."""
+"""Identify the images that are always decoded, so that most uploads do not need libmagic."""
 
 import re
 from typing import Final
@@ -13,10 +13,10 @@ _SIGNATURES: Final = re.compile(
 
 
 def image_type(head: bytes) -> str | None:
-    """Name a JPEG, PNG, GIF or WebP by its first 16 bytes; None for every other file.
+    """Return the type of a JPEG, PNG, GIF or WebP by its first 16 bytes; None for other files.
 
-    libmagic gives the same names by the same bytes. What follows them makes no difference: the
-    decoder reads it.
+    libmagic returns the same types for the same bytes. The bytes after them do not matter here,
+    because the decoder reads them.
     """
     found = _SIGNATURES.match(head)
     return f"image/{found.lastgroup}" if found else None

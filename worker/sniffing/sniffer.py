@@ -1,4 +1,4 @@
-"""Files are identified by child processes that each serve one organization."""
+"""Identify files in child processes, each of which serves one organization."""
 
 import asyncio
 import re
@@ -16,8 +16,9 @@ from worker.sniffing.protocol import MAX_ASKED_BYTES, MAX_PIECES
 from worker.sniffing.signatures import image_type
 
 PLACES: Final = 16
-"""How many organizations have a child at the same time; an idle one holds some 2 MiB. Where more
-are active, another organization's file costs a fork (deploy/docs/decisions/libmagic-in-a-box.md).
+"""Organizations that can have a child at the same time. An idle child holds about 2 MiB. If more
+organizations are active, a file of another one costs a fork
+(deploy/docs/decisions/libmagic-in-a-box.md).
 """
 
 FILES_PER_CHILD: Final = 5000
@@ -28,13 +29,13 @@ _NAME: Final = re.compile(
 _FAULT: Final = re.compile(r"\w{1,60} in [\w.<>]{1,60}:\d{1,6}", re.ASCII)
 
 Read = Callable[[int, int], Awaitable[bytes]]
-"""Reads the bytes of a file from a start to an end."""
+"""A function that reads the bytes of a file from a start to an end, which is excluded."""
 
 log = get_logger(__name__)
 
 
 class Sniffers:
-    """A fork server and its children: as many as PLACES, each for one organization's files."""
+    """A fork server and at most PLACES children, each for the files of one organization."""
 
     def __init__(self, *, timeout_s: float, must_be_sealed: bool = False) -> None:
         self._timeout_s = timeout_s
@@ -48,9 +49,9 @@ class Sniffers:
         self._tending: asyncio.Task[None] | None = None
 
     async def warm_up(self) -> None:
-        """Start the fork server, and look at idle children from now on.
+        """Start the fork server, and the regular check of idle children.
 
-        If the server does not start, it is tried again when needed.
+        If the server does not start, this logs it; the next file tries again.
         """
         self._tending = asyncio.create_task(self._tend())
         try:
@@ -59,12 +60,12 @@ class Sniffers:
             log.warning("sniffers do not start", error=str(error))
 
     async def identify(self, organization_id: int, head: bytes, size: int, read: Read) -> str:
-        """Name the content type of a file of `size` bytes that begins with `head`, up to 64 KiB.
+        """Return the content type of a file of `size` bytes; `head` is its first 64 KiB or less.
 
-        `read` is asked for a few ranges more, as `sniff.identify` says; what it raises is passed
-        on. Raises DecoderFault: `decoder_died` if the child died of the file or computed for too
-        long, `decoder_stalled` if it came to no end in time, `decoder_fault` if no child can be had
-        or it found a bug of ours.
+        Calls `read` for the ranges that `identify.identify` requests, and passes on its exceptions.
+        Raises DecoderFault: `decoder_died` if the child died or used too much CPU time,
+        `decoder_stalled` if it did not answer in time, `decoder_fault` if no child can be started
+        or the child reports a bug of ours. May be repeated.
         """
         if (name := image_type(head)) is not None:
             return name
@@ -79,7 +80,7 @@ class Sniffers:
         self, organization_id: int, size: int, pieces: list[bytes]
     ) -> str | tuple[int, int]:
         turn = self._turns.setdefault(organization_id, asyncio.Lock())
-        async with turn, self._places:  # one turn each: slow files delay their own organization
+        async with turn, self._places:  # one file at a time each: slow files delay only their owner
             child = await self._take(organization_id)
             try:
                 answer = await child.ask(size, pieces, timeout_s=self._timeout_s)
@@ -88,14 +89,14 @@ class Sniffers:
                 status = await self._end(child)
                 fault = f"{type(error).__name__}: {error}"
                 log.warning("sniffer died", pid=child.pid, status=status, error=fault)
-                # Time on the wall tells of the machine, not of the file.
+                # A timeout on the wall clock may be the machine's fault, so it is not the file's.
                 stalled = isinstance(error, TimeoutError)
                 raise DecoderFault("decoder_stalled" if stalled else "decoder_died") from None
             except DecoderFault:
                 await self._end(child)
                 raise
             except asyncio.CancelledError:
-                await self._end(child)  # its answer may still come, and is not the next file's
+                await self._end(child)  # else the next file could get the answer to this one
                 raise
             child.files += 1
             if child.files >= FILES_PER_CHILD:
@@ -105,9 +106,9 @@ class Sniffers:
             return found
 
     async def _take(self, organization_id: int) -> Child:
-        """Take the organization's child, or have one forked in place of the one idle for longest.
+        """Take the organization's idle child, else fork one. Raises DecoderFault.
 
-        Raises DecoderFault.
+        If all places are in use, the child that has been idle for longest is ended first.
         """
         child = self._idle.pop(organization_id, None)
         if child is not None and await self._is_fit(child):
@@ -118,7 +119,7 @@ class Sniffers:
         return await self._fork()
 
     async def _is_fit(self, child: Child) -> bool:
-        """Whether an idle child may have a file; one that did anything without one is ended."""
+        """Whether an idle child may get a file. Ends a child that did something without one."""
         fault = child.idle_fault()
         if fault is not None:
             status = await self._end(child)
@@ -126,20 +127,20 @@ class Sniffers:
         return fault is None
 
     async def _tend(self) -> None:
-        """End idle children that did anything without a question, about once a second."""
+        """End idle children that did something without a job; check about once a second."""
         while True:
             await asyncio.sleep(TEND_EVERY_S)
             try:
                 for organization_id, child in list(self._idle.items()):
-                    # Others may have taken or ended it while one before it was ended.
+                    # Another task may have taken or ended it while this one ended an earlier child.
                     if self._idle.get(organization_id) is child and child.idle_fault() is not None:
                         del self._idle[organization_id]
                         await self._is_fit(child)
-            except Exception as error:  # the next look must come, whatever went wrong in this one
+            except Exception as error:  # any fault of one check must not prevent the next one
                 log.error("idle sniffers could not be looked at", error=repr(error))
 
     async def _fork(self) -> Child:
-        self._children += 1  # now, so that others who fork at the same time see it
+        self._children += 1  # before the fork, so that concurrent callers count this child
         try:
             child = await (await self._serving()).fork()
         except BaseException as error:
@@ -163,12 +164,12 @@ class Sniffers:
         return child
 
     async def _serving(self) -> Server:
-        """Give the fork server, started anew if it has died. Raises DecoderFault."""
+        """Return the fork server; start a new one if it has died. Raises DecoderFault."""
         async with self._starting:
             if self._server is not None and not self._server.lives:
                 dead, self._server = self._server, None
                 log.warning("the server of sniffers died")
-                while self._idle:  # they have died with it
+                while self._idle:  # the children have died with the server
                     _, child = self._idle.popitem()
                     child.channel.close()
                     self._children -= 1
@@ -178,7 +179,7 @@ class Sniffers:
             return self._server
 
     async def _end(self, child: Child) -> int | None:
-        """End a child; gives its exit status, None if the server is gone and the child with it."""
+        """End a child; return its exit status, or None if it has died with the server."""
         self._children -= 1
         if child.server.lives:
             with suppress(EOFError, OSError):
@@ -187,7 +188,7 @@ class Sniffers:
         return None
 
     async def close(self) -> None:
-        """End the server and all children."""
+        """End the server and all children. Do not call another method after it."""
         if self._tending is not None:
             self._tending.cancel()
         while self._idle:
@@ -197,9 +198,10 @@ class Sniffers:
 
 
 def _checked(answer: Any, size: int, pieces: list[bytes]) -> str | tuple[int, int]:
-    """Check an answer before it is used: the file may have taken the child over.
+    """Check an answer before it is used, since a hostile file may have written it.
 
-    Raises EOFError if it makes no sense, DecoderFault if it tells of a bug.
+    Returns the type's name, or the range to read. Raises EOFError if the answer makes no sense,
+    DecoderFault if it reports a bug.
     """
     match answer:
         case {"name": str(name)} if _NAME.fullmatch(name):

@@ -1,10 +1,10 @@
-"""What a text is: markup, JSON, a table or plain words, and in which charset if that is certain.
+"""Identify a text: markup, JSON, a table or plain text, and its charset if that is certain.
 
-libmagic knows that something is text; but it takes verse with a comma in each line for a table,
-`[1]` for JSON, a feed with a drawing inside for the drawing, notes with a tag somewhere for HTML or
-a word of it for Java, and sees less behind a byte order mark, in UTF-16, or where a file is longer
-than what is read of it. So its first bytes are read here again. A text may go on in any way behind
-them: nothing that must be safe rests on this.
+libmagic recognizes text, but often returns the wrong kind: a table for verse with a comma in each
+line, JSON for `[1]`, a drawing for a feed that contains one, HTML for notes that contain a tag,
+Java for notes with one of its keywords. It recognizes less after a byte order mark, in UTF-16, or
+if the file is longer than the part that it reads. So this module reads the first bytes again. The
+rest of a text may be anything, so no safety rule may depend on the result.
 """
 
 import codecs
@@ -24,12 +24,13 @@ _LANGUAGES: Final = frozenset(
         "m4", "makefile", "objective-c", "pascal", "perl", "ruby", "script.python", "tcl",
     )
 )  # fmt: skip
-"""What libmagic calls a text in which some words stand; it is believed to what begins with `#!`."""
+"""Types that libmagic returns for a text with certain words. We accept them only if the text begins
+with `#!`."""
 
 TEXTS: Final = _LANGUAGES | frozenset(
     {"text/plain", "text/csv", "text/html", "text/xml", "application/json", "image/svg+xml"}
 )
-"""The types that libmagic gives to what is looked at here again."""
+"""Types from libmagic that `identify_text` checks again."""
 
 _MARKUP: Final = frozenset({"text/html", "text/xml", "image/svg+xml"})
 
@@ -40,17 +41,19 @@ _MARKS: Final = {
     codecs.BOM_UTF16_LE: ("utf-16", "utf-16"),
     codecs.BOM_UTF16_BE: ("utf-16", "utf-16"),
 }
-"""The charset and Python's codec for each byte order mark, those of UTF-32 before UTF-16's."""
+"""The charset and Python's codec for each byte order mark. UTF-32 comes first, because its mark
+begins with the mark of UTF-16."""
 
 _NO_SPACE: Final = re.compile(r"[^\s\ufeff]")
 _PARSED: Final = 16 * 1024
-"""How much of a text is parsed, in characters."""
+"""Characters of a text that are parsed."""
 
 
 def identify_text(name: str, head: bytes, *, whole: bool) -> str:
-    """Name a text more exactly than libmagic does, which calls it `name`.
+    """Return the type of a text that libmagic calls `name`, with its charset if that is certain.
 
-    `head` is what it begins with, up to 64 KiB; `whole` if that is all of it.
+    `head` is its first 64 KiB or less; `whole` means that this is the complete text. Never raises
+    for any bytes.
     """
     charset, text = _decoded(head, whole=whole)
     start = text[_next(text, 0) :]
@@ -63,17 +66,18 @@ def identify_text(name: str, head: bytes, *, whole: bool) -> str:
     if charset == "utf-8" and start[:1] in ("{", "[") and _is_json(text, whole=whole):
         return "application/json"
     if "\0" in text or (charset is None and text_encoding(head) == "binary"):
-        return "application/octet-stream"  # libmagic looked at less of it
+        return "application/octet-stream"  # libmagic has called it text by fewer bytes
     kind = _table(text[:_PARSED], whole=whole and len(text) <= _PARSED) or "text/plain"
     return f"{kind}; charset={charset}" if charset else kind
 
 
 def _decoded(head: bytes, *, whole: bool) -> tuple[str | None, str]:
-    """Tell the charset, None if it is uncertain, and the text in it or in Latin-1.
+    """Return the charset, or None if it is uncertain, and the text decoded by it or as Latin-1.
 
-    ASCII counts as UTF-8: it was only begun. A character that is cut at the end changes nothing.
-    The charsets of one byte are not told apart, nor from the older ones of China, Japan and Korea:
-    where libmagic says `iso-8859-1`, it has only found no byte from 80 to 9F.
+    ASCII counts as UTF-8, because later bytes may not be ASCII. A character that is cut at the end
+    is ignored. One-byte charsets are not distinguished from each other, or from the older charsets
+    of China, Japan and Korea: libmagic's `iso-8859-1` only means that there is no byte from 80 to
+    9F.
     """
     for mark, (charset, codec) in _MARKS.items():
         if head.startswith(mark):
@@ -85,7 +89,10 @@ def _decoded(head: bytes, *, whole: bool) -> tuple[str | None, str]:
 
 
 def _next(text: str, at: int) -> int:
-    """Find the next character that is no space and no byte order mark; the end if there is none."""
+    """Return the index of the next character that is not a space or a byte order mark.
+
+    Returns the length of the text if there is no such character.
+    """
     found = _NO_SPACE.search(text, at)
     return found.start() if found else len(text)
 
@@ -106,13 +113,13 @@ _HTML: Final = frozenset(
     {"head", "body", "title", "script", "style", "iframe", "h1", "div", "font", "table"}
     | {"a", "b", "br", "p"}
 )
-"""Elements that a browser takes for the beginning of HTML (WHATWG MIME Sniffing, section 7.1)."""
+"""Elements that a browser accepts as the start of HTML (WHATWG MIME Sniffing, section 7.1)."""
 
 
 def _markup(text: str) -> str | None:
-    """Name markup by its first element, whatever comments, declarations or doctype precede it.
+    """Return the type of markup by its doctype or first element, after comments and declarations.
 
-    None for what is none, such as words in angle brackets.
+    None if it is not markup, such as words in angle brackets.
     """
     at, declared = 0, False
     while True:
@@ -147,7 +154,11 @@ _CUT_VALUE = re.compile(r'\s*+(?:"(?:[^"\\\x00-\x1f]|\\.)*\\?"?|-?[0-9.eE+-]{0,4
 
 
 def _is_json(text: str, *, whole: bool) -> bool:
-    """Whether it is JSON, or the beginning of some: cut behind a token, it is JSON once closed."""
+    """Whether a text is JSON, or the start of JSON if it is not `whole`.
+
+    The start is cut after its last complete token and its open brackets are closed; the result must
+    be JSON.
+    """
     if whole:
         return _parses(text)
     closing: list[str] = []
@@ -164,7 +175,7 @@ def _is_json(text: str, *, whole: bool) -> bool:
             case "," | ":":
                 pass
             case _:
-                continue  # a string
+                continue  # a string: do not cut after it, it may be a key
         end, last = found.end(), found[0]
     kept = text[: end - 1] if last == "," else text[:end]
     value = "null" if last == ":" else ""
@@ -189,7 +200,10 @@ _TABLES: Final = {",": "text/csv", ";": "text/csv", "\t": "text/tab-separated-va
 
 
 def _table(text: str, *, whole: bool) -> str | None:
-    """Name a table: three rows or more of the same number of fields, by its delimiter."""
+    """Return the type of a table by its delimiter; None if it is not a table.
+
+    A table has three or more rows with the same number of fields.
+    """
     first = text.partition("\n")[0]
     for delimiter, name in _TABLES.items():
         if delimiter in first and _is_table(_rows(text, delimiter, whole=whole)):
@@ -204,16 +218,16 @@ def _rows(text: str, delimiter: str, *, whole: bool) -> list[list[str]]:
         while len(rows) < _ROWS and (row := next(reader, None)) is not None:
             rows.append(row)
     except csv.Error:
-        return [] if whole else rows  # cut within quotes
+        return [] if whole else rows  # the text may be cut inside quotes
     if not whole and len(rows) < _ROWS:
-        rows.pop()  # cut
+        rows.pop()  # the last row may be cut
     return [row for row in rows if row]
 
 
 def _is_table(rows: list[list[str]]) -> bool:
-    """Whether rows are of a table, rather than lines of code or verse."""
+    """Whether rows are a table, and not lines of code or verse."""
     if len(rows) < 3 or len({len(row) for row in rows}) != 1 or len(rows[0]) < 2:
         return False
     if not any(row[0].strip() for row in rows) or not any(row[-1].strip() for row in rows):
-        return False  # code: indented by tabs, or a semicolon at each line's end
+        return False  # code: indented by tabs, or with a semicolon at the end of each line
     return len(rows[0]) > 2 or not all(row[1].startswith(" ") for row in rows)

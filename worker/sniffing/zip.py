@@ -1,7 +1,7 @@
-"""What a ZIP archive holds, by its directory: documents, programs and books are all ZIP.
+"""Identify documents, programs and books that are ZIP archives, by the central directory.
 
-The directory decides, not what lies first: Java and Office read nothing else. Layout and names of
-fields are those of PKWARE's APPNOTE.TXT, sections 4.3.7, 4.3.12, 4.3.14 to 4.3.16.
+The directory decides, and not the first entry of the file, because Java and Office read only the
+directory. The layout is from PKWARE's APPNOTE.TXT, sections 4.3.7, 4.3.12, 4.3.14 to 4.3.16.
 """
 
 import re
@@ -14,7 +14,8 @@ from worker.sniffing.ranges import RANGE_BYTES, PartialFile, Reading
 
 ZIP: Final = "application/zip"
 TAIL_BYTES: Final = RANGE_BYTES + 22
-"""The end of the central directory has 22 bytes, and a comment of 64 KiB at the most behind it."""
+"""Bytes at the end of a file that are searched: the end record has 22 bytes, and a comment of at
+most 64 KiB may follow it."""
 
 _ENTRY, _END, _ZIP64_END, _ZIP64_LOCATOR = b"PK\1\2", b"PK\5\6", b"PK\6\6", b"PK\6\7"
 _DEFLATED: Final = 8
@@ -24,8 +25,9 @@ _PROGRAMS: Final = {
     b"appxmanifest.xml": "application/vnd.ms-appx",
     b"appxmetadata/appxbundlemanifest.xml": "application/vnd.ms-appx",
 }
-"""Entries at the top that make an installer of an archive, in lower case. What is a program by its
-name alone, such as a zipped Python module, is left to the name: as a ZIP it is just opened."""
+"""Top-level entries, in lower case, that make an archive an installer. Archives that run only by
+their file name, such as zipped Python modules, are checked by name elsewhere: a desktop opens such
+a file as a ZIP under another name."""
 
 _MACROS: Final = b"vbaproject.bin"
 
@@ -43,10 +45,10 @@ _OFFICE: Final = {
         "application/vnd.ms-powerpoint.presentation.macroEnabled.12",
     ),
 }
-"""Office documents (ECMA-376) without and with macros, by the folder of their main part."""
+"""Types of Office documents (ECMA-376), without and with macros, by the folder of the main part."""
 
 _WALKED_BYTES: Final = 3 * RANGE_BYTES
-"""How much of a directory is read entry by entry: 4,000 of them at the most, 2 ms."""
+"""Bytes of a directory that are parsed entry by entry: at most 4,000 entries, in 2 ms."""
 
 _PROGRAM: Final = re.compile(
     rb"PK\x01\x02.{24}(?:%s)"
@@ -56,19 +58,20 @@ _PROGRAM: Final = re.compile(
     ),
     re.DOTALL,
 )
-"""An entry that makes a program of an archive: its signature, the length of its name, its name.
+"""An entry that makes an archive a program: its signature, the length of its name, its name.
 
-4 MiB are searched in 2 ms, in 20 ms at the most.
+Searching 4 MiB takes 2 ms, at most 20 ms.
 """
 
 _SAYS_ITSELF = re.compile(rb"application/(?:epub\+zip|vnd\.oasis\.opendocument\.[a-z-]{1,40})")
-"""The types that are believed to the entry `mimetype` (OpenDocument 1.2 part 3, EPUB OCF)."""
+"""Types that the entry `mimetype` may declare (OpenDocument 1.2 part 3, EPUB OCF)."""
 
 
 def identify_archive(file: PartialFile) -> Reading[str | None]:
-    """Name what the directory at the end of a file tells of; None if there is none.
+    """Return the type of an archive by the directory at the end of the file; None without one.
 
-    Asks for the end and, where it lies before that, for the directory, up to 4 MiB of it.
+    Requests the end of the file. If the directory begins before that, also requests the directory,
+    up to 4 MiB of it.
     """
     start = max(0, file.size - TAIL_BYTES)
     tail = yield from file.look(start, TAIL_BYTES)
@@ -89,10 +92,11 @@ def identify_archive(file: PartialFile) -> Reading[str | None]:
 
 
 def _ends(tail: bytes, start: int, size: int) -> Iterator[tuple[int, int, int]]:
-    """Yield where a directory may end, its length, and the offset that it says it has.
+    """Yield for each possible directory its end, its length, and its stated offset.
 
-    What ends exactly where the file does comes first, then from the last on: as Java looks for it,
-    which takes no notice of the offset, and so accepts anything before and behind the archive.
+    A record that ends exactly at the end of the file is tried first, then the others from last to
+    first, as Java does. Java ignores the stated offset, so data before and after the archive is
+    allowed.
     """
     others = []
     at = len(tail)
@@ -102,7 +106,7 @@ def _ends(tail: bytes, start: int, size: int) -> Iterator[tuple[int, int, int]]:
         count, length, offset, comment = struct.unpack_from("<HIIH", tail, at + 10)
         found = [(start + at, length, offset, count)]
         if at >= 20 and tail.startswith(_ZIP64_LOCATOR, at - 20):
-            # Where the locator says, or, behind a prefix, right before the locator.
+            # At the offset in the locator, or directly before the locator if data was prepended.
             (said,) = struct.unpack_from("<Q", tail, at - 12)
             for record in (said - start, at - 20 - 56):
                 if 0 <= record <= at - 20 - 56 and tail.startswith(_ZIP64_END, record):
@@ -119,10 +123,10 @@ def _ends(tail: bytes, start: int, size: int) -> Iterator[tuple[int, int, int]]:
 
 
 def _entries(file: PartialFile, start: int, end: int) -> Reading[dict[bytes, int]]:
-    """Give the names in a directory, in lower case, with the offsets of what they name.
+    """Return the names in a directory, in lower case, with the offsets of their local headers.
 
-    Behind its first 192 KiB, it is only searched for what makes a program of it, and for macros. Of
-    more than `LARGE_RANGE_BYTES`, the beginning and the end are read.
+    After the first 192 KiB, the directory is only searched for names of programs and of macros. If
+    it is larger than `LARGE_RANGE_BYTES`, only its start and its end are read.
     """
     entries: dict[bytes, int] = {}
     directory = yield from file.look_far(start, end)
@@ -137,12 +141,12 @@ def _entries(file: PartialFile, start: int, end: int) -> Reading[dict[bytes, int
 
 
 def _parse(directory: bytes, entries: dict[bytes, int]) -> int:
-    """Read the entries that a piece of a directory begins with; tell how many bytes they take."""
+    """Add the entries at the start of a directory's piece to `entries`; return their bytes."""
     at = 0
     while directory.startswith(_ENTRY, at) and at + 46 <= len(directory):
         name, extra, comment = struct.unpack_from("<HHH", directory, at + 28)
         if at and at + 46 + name > len(directory):
-            break  # cut
+            break  # the entry is cut off
         offset = int.from_bytes(directory[at + 42 : at + 46], "little")
         entries.setdefault(directory[at + 46 : at + 46 + name].lower(), offset)
         at += 46 + name + extra + comment
@@ -152,7 +156,7 @@ def _parse(directory: bytes, entries: dict[bytes, int]) -> int:
 def _kind(entries: dict[bytes, int]) -> str:
     if _ANDROID in entries:
         return "application/vnd.android.package-archive"
-    if _JAVA in entries:  # Java finds it in any case of letters
+    if _JAVA in entries:  # Java ignores upper and lower case here
         return "application/java-archive"
     for name, kind in _PROGRAMS.items():
         if name in entries:
@@ -167,7 +171,7 @@ def _kind(entries: dict[bytes, int]) -> str:
 
 
 def _said(file: PartialFile, place: int) -> Reading[str | None]:
-    """Give the type that the entry `mimetype` at a place says, if it is one to be believed."""
+    """Return the type that the entry `mimetype` at an offset declares, if we accept that type."""
     local = yield from file.look(place, 1024)
     if len(local) < 30 or not local.startswith(b"PK\3\4"):
         return None
