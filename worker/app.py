@@ -24,24 +24,24 @@ from worker.slots import UNKNOWN
 from worker.steady import SteadyConsumer
 
 LAST_WORDS_S = 3.0
-"""How long Celery may take to end once the runtime has: with a broker that is frozen, kombu waits
-for half a minute to acknowledge messages whose uploads are done or given back by then."""
+"""Seconds that Celery may take to end after the runtime has ended. If the broker is frozen, kombu
+waits for half a minute to acknowledge messages. Their uploads are done or given back by then."""
 
 log = get_logger(__name__)
 
 
 class Messages:
-    """Hands wake-ups to the runtime as they come: Celery's `Strategy` of the task.
+    """Passes wake-ups to the runtime as they arrive: the task's `Strategy` in Celery.
 
-    Celery's own gives each to a thread and takes no more than there are threads, so that one
-    organization's fill them all. This one waits for nothing.
+    Celery's own strategy gives each message to a thread and takes no more messages than it has
+    threads, so one organization could occupy all of them. This one never blocks.
     """
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
 
     def strategy(self, _task: Any, _app: Any, consumer: Any) -> Callable[..., None]:
-        """Give what takes a message, as Celery asks for it with every connection."""
+        """Return the function that handles a message. Celery calls this at every connection."""
         celery_log = logging.getLogger("celery.worker")
 
         def take(message: Any, body: Any, ack: Callable[..., None], *_: Any) -> None:
@@ -50,7 +50,7 @@ class Messages:
         return take
 
     def _take(self, message: Any, body: Any, ack: Callable[[], None]) -> None:
-        """Take a message; what cannot be read raises, and Celery's consumer drops it."""
+        """Handle a message. Raises if it cannot be parsed, and Celery's consumer then drops it."""
         payload = body if body is not None else message.payload
         wake_up = read_wake_up(payload, message.headers)
         if wake_up is None:
@@ -61,9 +61,9 @@ class Messages:
 
 
 def read_wake_up(payload: Any, headers: Any) -> tuple[int, int, int] | None:
-    """Read the ids of attachment, revision and organization; None from what is no wake-up.
+    """Return attachment id, revision and organization id of a message; None if it is no wake-up.
 
-    Messages of earlier releases name no organization: its id is then UNKNOWN.
+    Messages of earlier releases contain no organization: its id is then UNKNOWN.
     """
     match payload:
         case [[int(attachment_id), int(revision)], *_]:
@@ -80,17 +80,18 @@ def read_wake_up(payload: Any, headers: Any) -> tuple[int, int, int] | None:
 
 
 def make_app(settings: Settings, runtime: Runtime, prefix: str = "") -> Celery:
-    """Make the application whose task hands ids to the runtime.
+    """Make the Celery application whose task passes wake-ups to the runtime.
 
-    `prefix` is what all its keys at the broker begin with.
+    All its keys at the broker begin with `prefix`.
     """
     app = make_celery(settings.broker_url.get_secret_value(), prefix)
-    # No bound on what is taken at a time: the broker holds of it only what is at work.
+    # No prefetch limit: the runtime acknowledges a message that must wait for a place at once, so
+    # the broker keeps only those of uploads in progress.
     app.conf.worker_prefetch_multiplier = 0
 
     @app.task(name=TASK, ignore_result=True, Strategy=Messages(runtime).strategy)
     def process(attachment_id: int, revision: int) -> None:
-        """Not run by the worker, whose strategy takes the message first."""
+        """Pass a wake-up on. Celery needs this task, but `Messages` handles its messages."""
         runtime.attend(attachment_id, revision)
 
     def stop(**_: Any) -> None:
@@ -101,22 +102,22 @@ def make_app(settings: Settings, runtime: Runtime, prefix: str = "") -> Celery:
 
 
 def work(settings: Settings) -> int:
-    """Run a worker in this process until it is told to stop; returns its exit status."""
-    # Celery warns of root because pickled messages could run anything; ours are JSON only.
+    """Run a worker in this process until SIGTERM or SIGINT; return its exit status."""
+    # Celery warns of root because pickled messages could run any code; ours are JSON only.
     warnings.filterwarnings("ignore", category=SecurityWarning)
-    # With every loss of the broker it announces a default that is set here.
+    # At every loss of the broker, Celery warns of a default that will change.
     warnings.filterwarnings("ignore", category=CPendingDeprecationWarning)
-    # Its warnings of a lost broker: `SteadyConsumer` logs these.
+    # Celery also logs warnings of a lost broker; `SteadyConsumer` logs the loss instead.
     logging.getLogger("celery.worker.consumer.consumer").setLevel(logging.ERROR)
-    # Until Celery has its own handler: the sweep begins before that, and what it has claimed must
-    # not wait for the end of its lease.
+    # Handlers until Celery sets its own. The sweep starts before that, and rows that it has claimed
+    # must not wait for the end of their lease.
     for number in (signal.SIGTERM, signal.SIGINT):
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, lambda *_: sys.exit(0))
     runtime = Runtime(settings)
     try:
         runtime.start()
-    except SystemExit:  # told to stop before anything was taken: what has begun ends with us
+    except SystemExit:  # stopped before any upload was claimed, so there is nothing to give back
         flush_all()
         os._exit(0)
     threading.Thread(target=_end_in_time, args=(runtime,), name="end", daemon=True).start()
@@ -124,7 +125,7 @@ def work(settings: Settings) -> int:
     signals.worker_shutting_down.connect(lambda **more: told.append(more.get("sig")), weak=False)
     try:
         worker = make_app(settings, runtime, runtime.learn_prefix()).Worker(
-            pool="solo",  # which has nothing to do: see `Messages`
+            pool="solo",  # the pool is never used: see `Messages`
             concurrency=1,
             consumer_cls=SteadyConsumer,
             without_gossip=True,
@@ -139,14 +140,14 @@ def work(settings: Settings) -> int:
         in_order = runtime.join()
     if not in_order:
         return 1
-    # Celery counts SIGINT as a failure, though it ends in the same order then.
+    # Celery's exit status for SIGINT is a failure, although it shuts down in the same way.
     return 0 if told == ["SIGINT"] else int(worker.exitcode or 0)
 
 
 def _end_in_time(runtime: Runtime) -> None:
-    """End the process within 14 s after it was told to stop, whatever does not answer.
+    """End the process within 14 s after the order to stop, even if a server does not answer.
 
-    `deploy/docs/containers.md` gives it 15 s.
+    `deploy/docs/containers.md` allows 15 s.
     """
     in_time = runtime.ends_in_time()
     if in_time:

@@ -1,7 +1,7 @@
-"""Copies of what a `temp_url` named: large sources, and small ones that the API left.
+"""Copy the objects that a `temp_url` named: large ones, and small ones that the API did not finish.
 
-A few at a time, in turns by organization. They hold neither places nor decoders: a copy may take
-minutes and waits for the store alone.
+A worker makes a few copies at a time, in turns by organization. A copy needs no place and no
+decoder, because it only waits for the store, possibly for minutes.
 """
 
 import asyncio
@@ -24,17 +24,18 @@ from shared.turns import Turns
 from worker.pipeline import Tools
 
 COPIES, COPIES_EACH = 4, 2
-"""Copies at a time in one worker, and those of one organization among them."""
+"""Most copies at a time in one worker, and most of one organization."""
 
 WAITING, ALL_WAITING = 100, 10_000
-"""How many of one organization wait in this process, and how many of all: about 30 MB of tasks."""
+"""Most copies that wait in this process: of one organization, and of all. All of them take about
+30 MB of tasks."""
 
 COME_AGAIN_S = 300.0
-"""The sweep brings those that may not wait here again after about so long. A backlog of 100,000
-copies so costs the database about 700 statements a second."""
+"""Seconds, on average, after which the sweep returns a copy that could not wait here. A backlog of
+100,000 copies then costs the database about 700 statements a second."""
 
 COPY_TIMEOUT_S = 900.0
-"""How long a copy may take: 5 GiB at 6 MB/s."""
+"""Timeout of a copy, in seconds: 5 GiB at 6 MB/s."""
 
 log = get_logger(__name__)
 
@@ -52,20 +53,21 @@ class Copying:
     def begin(
         self, attachment_id: int, organization_id: int | None, copy_attempt: int | None
     ) -> None:
-        """Copy what an attachment's row names, in the background; safe to call for anything.
+        """Start the copy that an attachment's row requests, as a task. May be repeated.
 
-        `copy_attempt` is the attempt that the sweep has seen, None after a wake-up.
+        Does nothing if the row requests no copy. `copy_attempt` is the value that the sweep has
+        read, None after a wake-up.
         """
         if attachment_id in self._jobs:
             return
         if len(self._jobs) >= ALL_WAITING and copy_attempt is None:
-            return  # the sweep brings it
+            return  # the sweep finds it later
         job = asyncio.create_task(self._run(attachment_id, organization_id, copy_attempt))
         self._jobs[attachment_id] = job
         job.add_done_callback(lambda _: self._jobs.pop(attachment_id, None))
 
     async def close(self) -> None:
-        """Cancel what is in flight; each copy is due again at once."""
+        """Cancel all copies. A claimed copy is due again at once."""
         jobs = list(self._jobs.values())
         for job in jobs:
             job.cancel()
@@ -102,15 +104,18 @@ class Copying:
             log.exception("unexpected error", attachment=attachment_id)
 
     async def _come_again(self, attachment_id: int, copy_attempt: int) -> None:
-        """Leave a copy to a later sweep."""
+        """Have a later sweep find this copy."""
         delay_s = spread(COME_AGAIN_S, share=0.5)
-        with suppress(DatabaseAway):  # then it is due after its lease
+        with suppress(DatabaseAway):  # the copy is due after its lease in that case
             await self._tools.database.run(
                 copy_claims.wait, attachment_id, copy_attempt, delay_s=delay_s
             )
 
     async def _hold(self, row: Attachment) -> None:
-        """Copy under a claim; the lease is renewed until the copy ends."""
+        """Make a claimed copy, and renew its lease until it ends.
+
+        Cancels the copy if the claim is lost. If this task is cancelled, releases the claim.
+        """
         copy = asyncio.ensure_future(self._copy(row))
         lease_s = self._tools.settings.lease
         try:
@@ -131,7 +136,7 @@ class Copying:
 
     async def _copy(self, row: Attachment) -> None:
         if row.copy_attempt % COPY_ATTEMPTS > self._tools.settings.attempts:
-            await self._fail(row, "copy_failed")  # every worker that tried was killed
+            await self._fail(row, "copy_failed")  # the worker was killed at each attempt
             return
         try:
             async with asyncio.timeout(COPY_TIMEOUT_S):
@@ -146,14 +151,14 @@ class Copying:
             await self._record(row, etag)
 
     async def _copy_inside_store(self, row: Attachment) -> str:
-        """Copy what a row names to its key; returns the etag. Raises StoreError."""
+        """Copy the row's source to the row's key; return the copy's etag. Raises StoreError."""
         settings = self._tools.settings
         await self._tools.bucket.require_known_ours()
         if row.bucket != self._storage.bucket:
             raise StoreRefused("the row names another bucket")
         assert row.copy_bucket is not None
         assert row.copy_key is not None
-        # The fences may be other ones than when the copy was asked for.
+        # Check again: the fences may have changed since the copy was requested.
         if not admit(
             settings.fences,
             (row.copy_bucket, row.copy_key),
@@ -161,11 +166,11 @@ class Copying:
             organization_id=row.organization_id,
         ):
             raise StoreRefused("the source is not an allowed location")
-        # By the usual client: this one waits long for an answer.
+        # Use the usual client here, because the client for copies has a long timeout.
         found = await self._tools.storage.head(row.copy_key, bucket=row.copy_bucket)
         if found.etag != row.copy_etag:
             raise ObjectChanged("the source is another one than was asked for")
-        # A copy takes its source's type along, which is whatever the source's owner called it.
+        # A copy keeps the content type of its source, which the source's owner could choose freely.
         content_type = None
         if settings.files_public:
             content_type = content_types.public_type(row.content_type, row.file_name)
@@ -179,7 +184,7 @@ class Copying:
         )
 
     async def _record(self, row: Attachment, etag: str) -> None:
-        """Go on as by an event; if that gets lost, the sweep copies again after the lease."""
+        """Record a copy as an event would. If that fails, the sweep retries after the lease."""
         copied = await self._tools.database.run(
             copy_claims.record, row, etag, publish_grace_s=self._tools.settings.publish_grace
         )
@@ -203,9 +208,9 @@ class Copying:
 
 @asynccontextmanager
 async def open_copying(tools: Tools, on_copied: Callable[[WakeUp], None]) -> AsyncIterator[Copying]:
-    """Open the copies of a worker, with a store client that waits as long as a copy takes.
+    """Open the `Copying` of a worker, with a store client whose read timeout is COPY_TIMEOUT_S.
 
-    `on_copied` is called with what is to be processed after a copy.
+    Calls `on_copied` with each wake-up after a copy. Cancels all copies at the end.
     """
     async with open_storage(
         tools.settings, connections=COPIES, read_timeout_s=COPY_TIMEOUT_S

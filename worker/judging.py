@@ -1,4 +1,4 @@
-"""Whether a file may be kept: the only thing for which one is rejected."""
+"""Decide whether a file may be kept. There is no other reason to reject one."""
 
 from shared.attachments import Attachment
 from shared.errors import Rejected
@@ -8,7 +8,11 @@ from shared.stored_objects import StoredObject
 
 
 def judge(row: Attachment, found: StoredObject, content_type: str, settings: Settings) -> None:
-    """Raise Rejected if neither the service nor the attachment's client lets the object be kept."""
+    """Raise Rejected if the service or the attachment's client does not allow the object.
+
+    Reserved types and names come first, then the size in bytes, then the types that the client
+    allows.
+    """
     reserved = settings.reserved_files
     if reserved.has_type(content_type) or reserved.has_name(row.name):
         raise Rejected("reserved_type")

@@ -1,4 +1,4 @@
-"""How to live with a store that says no: ask less and less often."""
+"""Back off from a store that refuses or is away: growing pauses, and a gate (circuit breaker)."""
 
 import time
 from collections.abc import Iterator
@@ -10,35 +10,35 @@ from shared.throttle import Clock
 
 LONGEST_PURGE_PAUSE_S = 6 * 3600.0
 LONGEST_PROBE_PAUSE_S = 900.0
-"""The longest pause between two looks at a row. Someone may wait for the outcome of a probe; nobody
-waits for a purge."""
+"""Longest pauses between two attempts at a row, in seconds. Someone may wait for the result of a
+probe; nobody waits for a purge."""
 
 FAILURES = 3
-"""After so many failed calls without one that succeeds, no more are made for the moment."""
+"""Consecutive failed calls after which the gate closes."""
 
 TRIAL_EVERY_S = 30.0
-"""How often one call is tried all the same."""
+"""Interval, in seconds, at which a closed gate allows one call as a trial."""
 
 
 def pause_s(attempt: int, *, first_s: float, longest_s: float) -> float:
-    """Return how long to leave a row that was put off `attempt` times before, in seconds.
+    """Return the pause, in seconds, before the next attempt at a row delayed `attempt` times.
 
-    `first_s` doubled with each attempt, at most `longest_s`; a fifth is added or taken off at
-    random, so that rows that were put off together do not come back together.
+    It is `first_s` doubled with each attempt, at most `longest_s`. A random fifth is added or
+    subtracted, so that rows that were delayed together are not due together.
     """
     return spread(min(first_s * 2.0 ** min(max(attempt, 0), 30), longest_s))
 
 
 def cause_of(error: StoreError) -> str:
-    """Name a failure of the store for the log and for the count of its lines."""
+    """Return a text for a failure of the store, for the log and as the key of its throttle."""
     return f"{type(error).__name__}: {error}"
 
 
 class Gate:
-    """Keeps calls of one kind from a store that does not grant them.
+    """A circuit breaker for calls of one kind to the store.
 
-    Closes after FAILURES in a row, lets one call through every TRIAL_EVERY_S, and opens again with
-    the first that succeeds.
+    It closes after FAILURES consecutive failures. Closed, it allows one call every TRIAL_EVERY_S
+    seconds. It opens again after the first call that succeeds.
     """
 
     def __init__(self, *, clock: Clock = time.monotonic) -> None:
@@ -48,7 +48,7 @@ class Gate:
         self._cause = ""
 
     def closed(self) -> str | None:
-        """Return why no call may be made now, or None if one may."""
+        """Return the cause why no call is allowed now, or None if one is allowed."""
         if self._failures < FAILURES:
             return None
         if self._clock() >= self._next_trial_at:
@@ -58,7 +58,11 @@ class Gate:
 
     @contextmanager
     def watch(self) -> Iterator[None]:
-        """Note how a call ends. Every StoreError but these two is an answer about the object."""
+        """Record how the call inside the `with` block ends; passes its exceptions on.
+
+        StoreRefused and StoreUnavailable count as failures. Any other StoreError is an answer about
+        the object, so it counts as a success.
+        """
         try:
             yield
         except (StoreRefused, StoreUnavailable) as error:

@@ -1,4 +1,4 @@
-"""What the sweep does about rows that are not to be processed, beside a store that may refuse."""
+"""Probe and purge due rows for the sweep, and delay them while the store refuses or is away."""
 
 import time
 
@@ -25,7 +25,7 @@ log = get_logger(__name__)
 
 
 class Caretaker:
-    """Probes and purges due rows, and puts off those that the store does not let it settle."""
+    """Probes and purges due rows, and delays those for which the store refuses or is away."""
 
     def __init__(self, tools: Tools, throttle: Throttle) -> None:
         self._tools = tools
@@ -34,10 +34,11 @@ class Caretaker:
         self._gates = {Duty.PROBE: Gate(), Duty.PURGE: Gate()}
 
     async def settle(self, due: Due) -> WakeUp | None:
-        """Probe or purge a row; returns what is to be processed now. Raises DatabaseAway.
+        """Probe or purge a row; return the wake-up of an upload that a probe has found.
 
-        May be repeated. Where the store refuses or is away, the row is put off by pauses that
-        grow; while the gate of its duty is closed, without a call.
+        If the store refuses or is away, delays the row by pauses that grow. While the gate of the
+        row's duty is closed, does so without a call to the store. Raises DatabaseAway. May be
+        repeated.
         """
         gate = self._gates[due.duty]
         if (cause := gate.closed()) is not None:
@@ -53,7 +54,7 @@ class Caretaker:
         return None
 
     async def _purge(self, row: Attachment) -> None:
-        """Remove all versions of a deleted attachment's objects, as far as the lease lasts."""
+        """Remove all versions of a deleted attachment's objects, for at most 80 % of the lease."""
         await self._tools.bucket.require_known_ours()
         if row.bucket != self._tools.storage.bucket:
             raise StoreRefused(f"the row names bucket {row.bucket}")
@@ -76,7 +77,7 @@ class Caretaker:
         if ended:
             await database.run(lifecycle.settle_purged, row.id)
             log.info("purged", attachment=row.id)
-        else:  # due again when the lease is over
+        else:  # the row is due again after its lease
             log.info("purged in part", attachment=row.id)
 
     async def _put_off(self, due: Due, cause: str) -> None:

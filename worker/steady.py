@@ -1,4 +1,7 @@
-"""Celery's consumer, made steady: a broker that is away or refuses us costs a line, not a loop."""
+"""Celery's consumer with steady reconnects: if the broker is away or refuses us, log one line.
+
+Celery itself would retry in a tight loop.
+"""
 
 import time
 import warnings
@@ -15,11 +18,11 @@ from shared.broker_faults import describe, place_of
 from shared.log import get_logger
 
 RECONNECT_S: Final = 2.0
-"""How often a broker that is away is looked for: once it is back, work goes on within seconds. The
-pauses of Celery grow to half a minute, and there is no setting for them."""
+"""Pause between two attempts to reconnect, in seconds, so that work continues within seconds after
+an outage of the broker. Celery's own pauses grow to half a minute, and no setting changes that."""
 
 SAY_AGAIN_S: Final = 60.0
-"""How often a cause that goes on is logged."""
+"""Interval, in seconds, at which a cause that persists is logged again."""
 
 _LOOK_S: Final = 0.1
 
@@ -27,16 +30,16 @@ log = get_logger(__name__)
 
 
 class SteadyConsumer(Consumer):
-    """Looks for a broker that is away at a steady pace, and says once a minute why it is.
+    """A consumer that reconnects at a steady pace, and logs the cause once a minute.
 
-    Celery itself tries again at once what the broker refuses, hundreds of times a second with a
-    traceback for every five.
+    If the broker refuses a command, Celery's own consumer retries at once: hundreds of times a
+    second, with a traceback at every fifth.
     """
 
     _said: tuple[str, float] = ("", 0.0)
 
     def ensure_connected(self, conn: Any) -> Any:
-        """Connect, however often that has to be tried."""
+        """Connect; retry every RECONNECT_S seconds without limit."""
         ensure: Callable[..., Any] = conn.ensure_connection
 
         def connect(_errback: Any, *args: Any, **kwargs: Any) -> Any:
@@ -46,21 +49,21 @@ class SteadyConsumer(Consumer):
         return super().ensure_connected(conn)
 
     def on_connection_error_before_connected(self, exc: Exception) -> None:
-        """Say why the connection is of no use, and wait before the next one."""
+        """Log why a connection could not be used, and wait before the next one."""
         self._tell(exc)
         self._rest()
 
     def on_connection_error_after_connected(self, exc: Exception) -> None:
-        """Say why the connection was lost; wait unless it may come back at once."""
+        """Log why the connection was lost. If the broker refused a command, wait as well."""
         self._tell(exc)
         with warnings.catch_warnings(), suppress(ReferenceError):
-            warnings.simplefilter("ignore")  # of a default that is set, with every loss
+            warnings.simplefilter("ignore")  # Celery warns of a changing default at every loss
             super().on_connection_error_after_connected(exc)
         if isinstance(exc, exceptions.ResponseError):
             self._rest()
 
     def on_ready(self) -> None:
-        """Say that the broker is there again."""
+        """Log that the broker is back, if its loss was logged."""
         if self._said[0]:
             log.info("broker is back")
             self._said = ("", 0.0)

@@ -1,4 +1,4 @@
-"""Files without a name, for uploads while they are processed: on disk, or in memory."""
+"""Anonymous files that hold uploads during processing, on disk or in memory."""
 
 import os
 import sys
@@ -14,7 +14,10 @@ log = get_logger(__name__)
 
 @cache
 def has_folder() -> bool:
-    """Whether there is a folder for temporary files: TMPDIR, /tmp, /var/tmp or the current one."""
+    """Whether a folder for temporary files can be written.
+
+    Tries TMPDIR, /tmp, /var/tmp and the current folder, among others (`tempfile.gettempdir`).
+    """
     try:
         tempfile.gettempdir()
     except OSError:
@@ -23,9 +26,10 @@ def has_folder() -> bool:
 
 
 def check_folder() -> None:
-    """Say at the start where large uploads are kept while they are processed.
+    """Check at the start that there is a folder for large uploads during processing.
 
-    Without a folder they are kept in memory, on Linux. Raises SettingsError elsewhere.
+    Without one, they are kept in memory on Linux, which is logged. Raises SettingsError on other
+    systems.
     """
     if has_folder():
         return
@@ -35,7 +39,10 @@ def check_folder() -> None:
 
 
 def anonymous_file(*, in_memory: bool) -> BinaryIO:
-    """Open a file without a name, so that nothing is left behind whatever happens."""
+    """Open an anonymous file, so that the system frees it even if the process is killed.
+
+    With `in_memory`, or without a folder for temporary files, it is in memory (Linux only).
+    """
     if sys.platform == "linux" and (in_memory or not has_folder()):
         return os.fdopen(os.memfd_create("upload", os.MFD_CLOEXEC), "w+b", buffering=0)
     return tempfile.TemporaryFile(prefix="attachments-", buffering=0)

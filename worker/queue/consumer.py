@@ -1,7 +1,7 @@
-"""Takes events off a queue of SQS, which is long-polled.
+"""Receive events from an SQS queue by long polling.
 
-A message is deleted only after what it says is committed. While the database is away messages are
-kept invisible and tried again, so that an outage of ours uses up none of their receives; what can
+A message is deleted only after its events are committed. While the database is away, messages are
+kept invisible and retried, so an outage does not use up their receive counts. A message that can
 never be stored is left to the queue's own redrive policy.
 """
 
@@ -24,23 +24,24 @@ from worker.queue.sqs import Queue, Received
 from worker.queue.tally import LOGGED_EVERY_S, Tally
 
 WAIT_S = 20
-"""How long the queue is asked to wait for a message: the longest that SQS does."""
+"""Seconds that a request waits for a message: the maximum of SQS."""
 
 HOLD_S = 10
-"""For how long a batch is invisible to other consumers, and anew every third of it: what a killed
-consumer had in hand is taken by another after that time."""
+"""Visibility timeout of a batch, in seconds. It is renewed every third of that time. If a consumer
+is killed, another one gets its messages after this time."""
 
 TRY_S = 4.0
-"""How long the database may take for a batch, so that a stop does not wait for one that is away."""
+"""Timeout of the database for a batch, in seconds, so that a stop does not wait for a database that
+is away."""
 
 LONGEST_WAIT_S = 5.0
-"""How long is waited at most before the next try: work goes on soon after an outage's end."""
+"""Longest pause before a retry, in seconds, so that work continues soon after an outage."""
 
 log = get_logger(__name__)
 
 
 class Consumer:
-    """Takes messages off the queue until it is told to stop."""
+    """Takes messages off the queue until `stopping` is set."""
 
     def __init__(
         self,
@@ -61,7 +62,10 @@ class Consumer:
         self._throttle = Throttle(log.warning)
 
     async def check(self) -> list[Received]:
-        """Ask for what is there already. Raises SettingsError if the queue refuses us."""
+        """Receive the first batch without waiting. Raises SettingsError if the queue refuses us.
+
+        Returns an empty list if the queue is away.
+        """
         batch = None
         try:
             batch = await self._receive(wait_s=0)
@@ -74,7 +78,7 @@ class Consumer:
         return batch or []
 
     async def poll(self) -> None:
-        """Take batch after batch; one that has been received is finished before the end."""
+        """Take batch after batch until the stop. A batch that was received is still processed."""
         failures = 0
         while not self._stopping.is_set():
             began = time.monotonic()
@@ -90,25 +94,28 @@ class Consumer:
                 log.exception("unexpected error")
             else:
                 failures = 0
-                if not batch and time.monotonic() - began < 1:  # it does not wait as it is asked to
+                if not batch and time.monotonic() - began < 1:  # this queue ignores `wait_s`
                     await self._pause(1)
                 continue
             failures += 1
             await self._pause(failures)
 
     async def _receive(self, *, wait_s: int) -> list[Received] | None:
-        """Take what the queue has, within `wait_s`; None if we are stopped before it answers."""
+        """Receive a batch within `wait_s` seconds; None if stopped before the queue answers."""
         receiving = asyncio.ensure_future(self._queue.receive(wait_s=wait_s, hide_s=HOLD_S))
         stopped = asyncio.ensure_future(self._stopping.wait())
         try:
             await asyncio.wait({receiving, stopped}, return_when=asyncio.FIRST_COMPLETED)
             return receiving.result() if receiving.done() else None
         finally:
-            # What the queue hands out at this very moment becomes visible again by itself.
+            # Messages that the queue sends at this moment become visible again after HOLD_S.
             await end_all(receiving, stopped)
 
     async def take(self, batch: Sequence[Received]) -> None:
-        """Record a batch, for as long as that takes, and delete what is committed; never raises."""
+        """Record a batch, retrying as long as necessary, and delete its messages. Never raises.
+
+        Messages that are not stored at a stop become visible to other consumers at once.
+        """
         if not batch:
             return
         held = list(batch)
@@ -117,22 +124,22 @@ class Consumer:
             await self._store(held)
         except Exception:
             log.exception("unexpected error")
-            held.clear()  # they come again in their time
+            held.clear()  # the queue delivers them again after HOLD_S
         finally:
             await end_all(holding)
         await self._give_back(held)
 
     async def _store(self, held: list[Received]) -> None:
-        """Record what is held and let go of it; what is left when we are stopped is still held.
+        """Record the messages in `held` and remove them from it. After a stop, some may be left.
 
-        While the database is away it is tried again; in every second round each by itself, since
-        it may be but one of them that waits, for a lock that somebody holds.
+        Retries while the database is away. Every second retry records each message separately,
+        because it may be a single one that waits for a lock of another transaction.
         """
         failures, others_stored = 0, False
         while held:
             try:
                 await self._commit(held)
-            except DatabaseRefusesContent:  # of one of them: the others take effect
+            except DatabaseRefusesContent:  # one message is the cause: record the others
                 await self._store_each(held)
             except DatabaseAway as error:
                 failures += 1
@@ -144,17 +151,17 @@ class Consumer:
                 if failures % 2 == 0 and len(held) > 1 and await self._store_each(held) and held:
                     others_stored = True
                     log.warning("some messages wait", messages=len(held), error=str(error))
-            except Exception:  # one of them is to blame: the others take effect
+            except Exception:  # one message is the cause: record the others
                 await self._store_each(held)
             else:
                 self._tell("database")
                 await self._done(held, list(held))
 
     async def _store_each(self, held: list[Received]) -> bool:
-        """Record each by itself, if that can be done now; returns whether any could be.
+        """Record each message separately, without retries; return whether any was recorded.
 
-        What cannot be stored at all is left alone: it comes again in its time, which its queue
-        counts.
+        A message that can never be stored is no longer held. The queue delivers it again and counts
+        its receives.
         """
         stored = []
         for item in list(held):
@@ -176,7 +183,10 @@ class Consumer:
         return bool(stored)
 
     async def _commit(self, batch: Sequence[Received]) -> None:
-        """Record what a batch says, wake workers, and count it. Raises DatabaseAway."""
+        """Record the events of a batch, publish wake-ups, and count effects. Raises DatabaseAway.
+
+        May be repeated: events that were recorded before have no effect.
+        """
         messages = [
             read_message(item.body, source="sqs", bucket=self._settings.s3_bucket) for item in batch
         ]
@@ -189,13 +199,13 @@ class Consumer:
             self._tally.add(message.reading.dialect or "unknown", counts)
 
     async def keep_logging(self) -> None:
-        """Log every LOGGED_EVERY_S what became of events; runs until it is cancelled."""
+        """Log the effects of events every LOGGED_EVERY_S seconds, until it is cancelled."""
         while True:
             await asyncio.sleep(LOGGED_EVERY_S)
             self.log_rest()
 
     def log_rest(self) -> None:
-        """Log all that was counted or held back and is not logged yet."""
+        """Log all counts and all throttled lines that are not logged yet."""
         self._throttle.close()
         self._tally.log()
 
@@ -217,11 +227,11 @@ class Consumer:
             log.warning("messages come back later", error=str(error))
 
     async def _done(self, held: list[Received], stored: Sequence[Received]) -> None:
-        """Delete what is stored, and hold it no longer."""
+        """Delete messages that are stored, and remove them from `held`."""
         held[:] = [item for item in held if item not in stored]
         try:
             await self._queue.delete(stored)
-        except QueueAway as error:  # they come once more, and change nothing
+        except QueueAway as error:  # the queue delivers them again, which changes nothing
             log.warning("messages will come twice", error=str(error))
 
     async def _pause(self, failures: int) -> None:
@@ -230,7 +240,7 @@ class Consumer:
             await asyncio.wait_for(self._stopping.wait(), delay_s)
 
     def _tell(self, part: str, fault: str = "") -> None:
-        # Once when it goes away, once when it is back; not with every try of every poller.
+        # Log only changes: each poller would otherwise log a line at each retry.
         if fault and part not in self._away:
             log.warning(f"{part} is away", error=fault)
             self._away.add(part)

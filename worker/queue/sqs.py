@@ -1,4 +1,4 @@
-"""A queue of SQS in three verbs; its client's errors stop here."""
+"""An SQS queue with three methods. Errors of the AWS client are mapped to QueueAway here."""
 
 import asyncio
 import re
@@ -28,16 +28,16 @@ if TYPE_CHECKING:
     from types_aiobotocore_sqs import SQSClient
 
 BATCH = 10
-"""SQS gives and takes no more messages in one request."""
+"""Most messages in one request (limit of SQS)."""
 
 REQUEST_S = 5.0
-"""How long a request may take that waits for no message."""
+"""Timeout of a request in seconds, in addition to the time that it waits for messages."""
 
-# Hosts of SQS, its old ones too, and of its endpoints within private networks name their region.
+# The host names of SQS contain the region, as do its legacy names and its VPC endpoints.
 _NAME = "([a-z]{2,4}(?:-[a-z]+)+-[0-9]+)"
 _REGION = re.compile(rf"(?:^|\.)sqs(?:-fips)?\.{_NAME}\.|^{_NAME}\.queue\.amazonaws\.")
 _USUAL = re.compile(rf"https://sqs\.{_NAME}\.amazonaws\.com(?:\.cn)?")
-# Of these, trying again is what mends them; the last is of too many messages in flight.
+# Error codes after which a retry can succeed. OverLimit: too many messages are in flight.
 _PASSING = (
     "RequestThrottled", "Throttling", "ThrottlingException", "KmsThrottled", "RequestTimeout",
     "OverLimit",
@@ -46,7 +46,7 @@ _PASSING = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Received:
-    """A message as the queue hands it out; `receipt` is how this delivery of it is named."""
+    """A message as the queue delivered it. `receipt` identifies this delivery."""
 
     id: str
     receipt: str
@@ -54,16 +54,16 @@ class Received:
 
 
 class Queue:
-    """One queue. Every verb raises QueueAway, and may be repeated."""
+    """One queue. Every method may raise QueueAway, and may be repeated."""
 
     def __init__(self, client: "SQSClient", url: str) -> None:
         self._client = client
         self._url = url
 
     async def receive(self, *, wait_s: int, hide_s: int) -> list[Received]:
-        """Take up to ten messages, waiting up to `wait_s` seconds for the first.
+        """Receive up to ten messages; wait up to `wait_s` seconds for the first.
 
-        Other consumers do not see them for `hide_s` seconds.
+        They are invisible to other consumers for `hide_s` seconds.
         """
         with _mapped(self._url):
             async with asyncio.timeout(wait_s + REQUEST_S):
@@ -83,9 +83,9 @@ class Queue:
         ]
 
     async def hide(self, batch: Sequence[Received], seconds: int) -> None:
-        """Keep messages from other consumers for so long from now; 0 shows them at once.
+        """Hide messages from other consumers for `seconds` from now; 0 shows them at once.
 
-        Raises QueueAway too if any of them could not be.
+        Also raises QueueAway if this failed for any of the messages.
         """
         if not batch:
             return
@@ -106,7 +106,7 @@ class Queue:
             raise QueueAway(f"{len(failed)} not changed: {failed[0]['Code']}")
 
     async def delete(self, batch: Sequence[Received]) -> None:
-        """Delete messages. Raises QueueAway too if any of them could not be."""
+        """Delete messages. Also raises QueueAway if any of them could not be deleted."""
         if not batch:
             return
         with _mapped(self._url):
@@ -123,16 +123,16 @@ class Queue:
 
 
 def region_of(host: str) -> str | None:
-    """Tell the region that a host of SQS is in; None if it does not say."""
+    """Return the region in a host name of SQS; None if the name contains no region."""
     found = _REGION.search(host)
     return (found[1] or found[2]) if found else None
 
 
 def _endpoint(queue_url: str) -> str | None:
-    """Give the address to call; None leaves it to botocore.
+    """Return the endpoint of a queue's URL; None if botocore should choose it.
 
-    That is so for the usual address of a region: AWS_USE_FIPS_ENDPOINT and
-    AWS_USE_DUALSTACK_ENDPOINT then count, as they do for S3.
+    botocore chooses it for the standard address of a region, so that AWS_USE_FIPS_ENDPOINT and
+    AWS_USE_DUALSTACK_ENDPOINT have an effect, as they do for S3.
     """
     address = urlsplit(queue_url)
     endpoint = f"{address.scheme}://{address.netloc}"
@@ -162,14 +162,15 @@ def _mapped(url: str) -> Iterator[None]:
 
 @asynccontextmanager
 async def open_queue(settings: Settings, *, connections: int) -> AsyncIterator[Queue]:
-    """Open the client for the queue's address, which names the region and where SQS is.
+    """Open a client for the queue's URL, which gives the endpoint and usually the region.
 
-    No request is made yet. Raises SettingsError where botocore's chain is set up wrong.
+    Makes no request to the queue. Raises SettingsError if the sources of AWS credentials are
+    misconfigured, or if the URL is not one of a queue.
     """
     assert settings.sqs_queue_url is not None
     host = urlsplit(settings.sqs_queue_url).hostname or ""
     region = region_of(host) or settings.store.client_region
-    trusted()  # botocore would read these files at the first request
+    trusted()  # check the CA files now, which botocore would read only at the first request
     config = AioConfig(
         proxies=client_proxies(settings.sqs_queue_url),
         connect_timeout=3,
@@ -187,10 +188,10 @@ async def open_queue(settings: Settings, *, connections: int) -> AsyncIterator[Q
                     config=config,
                 )
             )
-        except (ProfileNotFound, PartialCredentialsError) as error:  # these tell names alone
+        except (ProfileNotFound, PartialCredentialsError) as error:  # their texts hold only names
             raise SettingsError(f"AWS credentials: {type(error).__name__}: {error}") from None
         except (BotoCoreError, ClientError, OSError, KeyError) as error:
-            # also of a program or a file that the chain names; their words may hold secrets
+            # These may come from a configured program or file, so their text may hold secrets.
             raise SettingsError(f"AWS credentials: {type(error).__name__}") from None
         except ValueError:
             raise SettingsError("ATTACHMENTS_SQS_QUEUE_URL: is no address of a queue") from None

@@ -1,4 +1,4 @@
-"""The process of `attachments consume`: its parts are opened, it consumes, it ends on a signal."""
+"""Run `attachments consume`: open the parts of the consumer, consume, stop on a signal."""
 
 import asyncio
 import signal
@@ -18,15 +18,15 @@ from worker.queue.consumer import Consumer, end_all
 from worker.queue.sqs import open_queue
 
 POLLERS = 4
-"""Batches of ten that are taken side by side: some hundreds of messages a second."""
+"""Batches of ten that are processed concurrently: some hundreds of messages a second."""
 
 log = get_logger(__name__)
 
 
 def run(settings: Settings) -> int:
-    """Consume until SIGINT or SIGTERM; returns the exit status.
+    """Consume the queue until SIGINT or SIGTERM; return the exit status.
 
-    Raises SettingsError if there is no queue to consume, or if it refuses us at the first try.
+    Raises SettingsError if no queue is configured, or if the queue refuses the first request.
     """
     if settings.sqs_queue_url is None:
         raise SettingsError("ATTACHMENTS_SQS_QUEUE_URL: is not set")
@@ -60,7 +60,10 @@ async def _main(settings: Settings) -> None:
 
 @asynccontextmanager
 async def open_consumer(settings: Settings, stopping: asyncio.Event) -> AsyncIterator[Consumer]:
-    """Open the consumer's parts; it starts whether or not they can be reached."""
+    """Open the database, the queue and the publisher of a consumer, and close them at the end.
+
+    The consumer starts even if they cannot be reached. Raises SettingsError.
+    """
     async with AsyncExitStack() as stack:
         database = await stack.enter_async_context(open_database(settings))
         queue = await stack.enter_async_context(open_queue(settings, connections=3 * POLLERS))

@@ -1,6 +1,6 @@
-"""What became of the queue's events: counted for Prometheus, and logged now and then.
+"""Count the effects of the queue's events for Prometheus, and log the counts regularly.
 
-Logged as well, because the address for Prometheus is off by default.
+They are logged as well, because the address for Prometheus is off by default.
 """
 
 from collections import Counter, defaultdict
@@ -11,26 +11,26 @@ from shared.metrics import EVENTS
 from shared.notifications.event import Effect
 
 LOGGED_EVERY_S = 60.0
-"""How often the consumer logs the counts, if there are any."""
+"""Interval, in seconds, at which the consumer logs counts above 0."""
 
 log = get_logger(__name__)
 
 
 class Tally:
-    """Counts of effects by dialect."""
+    """Counts of effects, by dialect of the messages."""
 
     def __init__(self) -> None:
         self._counts: defaultdict[str, Counter[Effect]] = defaultdict(Counter)
 
     def add(self, dialect: str, counts: Mapping[Effect, int]) -> None:
-        """Count what became of one message."""
+        """Add the effects of one message."""
         self._counts[dialect] += Counter(counts)
         for effect, count in counts.items():
             if count:
                 EVENTS.labels(dialect, effect).inc(count)
 
     def log(self) -> None:
-        """Log all that was counted and not logged yet, if there is any."""
+        """Log the counts since the last call, if there are any."""
         counts = {dialect: dict(found) for dialect, found in self._counts.items() if found}
         self._counts.clear()
         if counts:

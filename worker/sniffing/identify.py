@@ -2,7 +2,7 @@
 
 libmagic identifies a file by its first bytes. `identify` continues if that is not enough: for
 documents that share a container, for texts, and for formats that are marked at the end of the file.
-An image that is decoded needs no further range.
+An image that is always decoded needs no further range.
 """
 
 import re

@@ -46,9 +46,10 @@ class _UnseenError(Exception):
 def identify_boxes(file: PartialFile, *, named: bool = False) -> Reading[str | None]:
     """Return the type of an ISO media file by its brands; for a film, also by its tracks.
 
-    A film whose tracks are all sound is audio. Returns None if the file is of another format or its
-    brands are unknown. If libmagic has `named` it as another type than MP4, its major brand must be
-    known; compatible brands do not count. Requests at most one range: for `moov`.
+    A film whose tracks are all sound is audio. Returns None if the file has another format or its
+    brands are unknown. `named` means that libmagic has returned another type than MP4: a film's
+    major brand must then be known, and its compatible brands do not count. Requests at most one
+    range: for `moov`.
     """
     length, name = int.from_bytes(file.head[:4], "big"), file.head[4:8]
     if name != b"ftyp":
@@ -119,7 +120,7 @@ def _find(
             return end, end
         header = file.seen(at, at + 16)
         if len(header) < min(16, end - at):
-            # Spare two ranges for the end of the file, which `zip` reads.
+            # Leave two ranges for the end of the file (`identify._by_its_end`).
             header = (yield from file.look(at, spare=2))[:16]
         if len(header) < 8 or at + 8 > end:
             break

@@ -66,7 +66,7 @@ def identify_text(name: str, head: bytes, *, whole: bool) -> str:
     if charset == "utf-8" and start[:1] in ("{", "[") and _is_json(text, whole=whole):
         return "application/json"
     if "\0" in text or (charset is None and text_encoding(head) == "binary"):
-        return "application/octet-stream"  # libmagic has called it text by fewer bytes
+        return "application/octet-stream"  # libmagic called it text, but it reads fewer bytes
     kind = _table(text[:_PARSED], whole=whole and len(text) <= _PARSED) or "text/plain"
     return f"{kind}; charset={charset}" if charset else kind
 
@@ -156,8 +156,8 @@ _CUT_VALUE = re.compile(r'\s*+(?:"(?:[^"\\\x00-\x1f]|\\.)*\\?"?|-?[0-9.eE+-]{0,4
 def _is_json(text: str, *, whole: bool) -> bool:
     """Whether a text is JSON, or the start of JSON if it is not `whole`.
 
-    The start is cut after its last complete token and its open brackets are closed; the result must
-    be JSON.
+    The start is cut after its last bracket, comma or colon, and its open brackets are closed. The
+    result must be JSON, and the rest must be the start of a value.
     """
     if whole:
         return _parses(text)

@@ -25,9 +25,9 @@ _PROGRAMS: Final = {
     b"appxmanifest.xml": "application/vnd.ms-appx",
     b"appxmetadata/appxbundlemanifest.xml": "application/vnd.ms-appx",
 }
-"""Top-level entries, in lower case, that make an archive an installer. Archives that run only by
-their file name, such as zipped Python modules, are checked by name elsewhere: a desktop opens such
-a file as a ZIP under another name."""
+"""Top-level entries, in lower case, that make an archive an installer. A zipped Python module is
+not detected here, because it is a program only by its file name, which is checked elsewhere. Under
+another name, a desktop just opens it as a ZIP."""
 
 _MACROS: Final = b"vbaproject.bin"
 
