@@ -2,32 +2,29 @@
 
 import asyncio
 import functools
-import itertools
 import os
 import signal
-from collections.abc import AsyncIterator, Awaitable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
-from typing import Protocol
 from unittest import mock
 
 import asyncpg
 import botocore.session
 import pytest
 import pytest_asyncio
-import redis.asyncio
 from hypothesis import settings
 
 from deploy.embedded import ports
 from shared.schema import migrate
-from tests.service import Service, WorkerProcess, running_service
-from tests.stack import Stack, running_stack
+from tests.support.databases import TEMPLATE, clone_database, empty_broker, fresh_ids
+from tests.support.objects import store_proxy
+from tests.support.proxy import Proxy
+from tests.support.service import Service, ServiceProcess, WorkerProcess, running_service
+from tests.support.stack import Stack, running_stack
+from tests.support.starting import Launch, SomeProcess, StartService, StartWorker
 
-TEMPLATE = "template_attachments"
 SHARED_BROKER = 1
 """The broker's database of the API and worker that tests share; all others use 0."""
-
-_numbers = itertools.count(1)
-
 
 settings.register_profile("untimed", deadline=None)  # speed is for benchmarks to judge
 settings.load_profile("untimed")
@@ -74,46 +71,10 @@ async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack
         yield started
 
 
-def fresh_ids() -> int:
-    """Give an id from which on no test has used any: all tests share one bucket."""
-    return next(_numbers) * 100_000
-
-
-async def clone_database(stack: Stack) -> str:
-    """Make a fresh migrated database, with ids of its own: all tests share one bucket."""
-    first = fresh_ids()
-    name = f"test_{first}"
-    connection = await asyncpg.connect(stack.postgres.url)
-    await connection.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
-    await connection.close()
-    url = stack.postgres.database_url(name)
-    connection = await asyncpg.connect(url)
-    await connection.execute(f"ALTER SEQUENCE attachments_id_seq RESTART WITH {first}")
-    await connection.close()
-    return url
-
-
-async def use_deployment_of(stack: Stack, database_url: str) -> None:
-    """Give a migrated database the id of the deployment that has the tests' bucket."""
-    async with (
-        asyncpg.create_pool(stack.postgres.database_url(TEMPLATE), min_size=1) as template,
-        asyncpg.create_pool(database_url, min_size=1) as own,
-    ):
-        await own.execute(
-            "UPDATE deployment SET id = $1", await template.fetchval("SELECT id FROM deployment")
-        )
-
-
 @pytest_asyncio.fixture
 async def database_url(stack: Stack) -> str:
     """A fresh migrated database."""
     return await clone_database(stack)
-
-
-class StartService(Protocol):
-    """Starts an API; overrides are settings by lower-case name, such as `max_size="10"`."""
-
-    def __call__(self, **overrides: str) -> Awaitable[Service]: ...
 
 
 @pytest_asyncio.fixture
@@ -135,12 +96,6 @@ async def service(start_service: StartService) -> Service:
     return await start_service()
 
 
-class StartWorker(Protocol):
-    """Starts a worker process; overrides are settings by lower-case name."""
-
-    def __call__(self, service: Service, **overrides: str) -> Awaitable[WorkerProcess]: ...
-
-
 @pytest_asyncio.fixture
 async def start_worker(stack: Stack) -> AsyncIterator[StartWorker]:
     """Start worker processes that end with the test; the broker is empty when it begins."""
@@ -155,12 +110,6 @@ async def start_worker(stack: Stack) -> AsyncIterator[StartWorker]:
     yield start
     for worker in started:
         worker.close()
-
-
-async def empty_broker(stack: Stack) -> None:
-    """Forget what earlier tests have published."""
-    async with redis.asyncio.from_url(stack.valkey.url) as client:
-        await client.flushdb()
 
 
 @pytest_asyncio.fixture(scope="session")
@@ -183,3 +132,26 @@ async def working(running: Service) -> AsyncIterator[Service]:
     await running.execute(f"ALTER SEQUENCE attachments_id_seq RESTART WITH {fresh_ids()}")
     yield running
     running.stack.relay.target = before
+
+
+@pytest_asyncio.fixture
+async def proxy(stack: Stack) -> AsyncIterator[Proxy]:
+    """A way to the store that can be disturbed."""
+    async with store_proxy(stack) as running:
+        yield running
+
+
+@pytest_asyncio.fixture
+async def launch(stack: Stack) -> AsyncIterator[Launch]:
+    """Start processes with changes of the test's own; the broker is empty when it begins."""
+    await empty_broker(stack)
+    started: list[ServiceProcess] = []
+
+    async def start(process: SomeProcess) -> SomeProcess:
+        started.append(process)
+        await process.start()
+        return process
+
+    yield start
+    for process in started:
+        process.close()

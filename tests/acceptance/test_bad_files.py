@@ -15,18 +15,25 @@ import pytest_asyncio
 from PIL import Image
 
 from shared.storage import Storage
-from tests.batches import follow, is_without_thumbnail, outcome, settle_all, upload_all, worker_of
-from tests.conftest import StartService, StartWorker
 from tests.data import images
 from tests.data.bombs import progressive_scans
 from tests.data.locked import multiplying
 from tests.data.metadata import mpo
 from tests.data.seeds import seed
-from tests.decoders import has_job
-from tests.faults.rows import SOON, decoders, is_whole, make_due, posted, reaches
-from tests.objects import exists, opened_storage, store_proxy
-from tests.service import Service, until
-from tests.stack import Stack
+from tests.support.batches import (
+    follow,
+    is_without_thumbnail,
+    outcome,
+    settle_all,
+    upload_all,
+    worker_of,
+)
+from tests.support.decoders import has_job
+from tests.support.faults import SOON, decoders, is_whole, make_due, posted, reaches
+from tests.support.objects import exists, opened_storage, store_proxy
+from tests.support.service import Service, until
+from tests.support.stack import Stack
+from tests.support.starting import StartService, StartWorker
 from worker.pipeline import HEAD_BYTES
 
 MIB = 1024 * 1024

@@ -17,7 +17,7 @@ from shared.part_settings import (
 )
 from shared.settings import Settings
 from tests.acceptance.test_hostile_output import EVERY
-from tests.service import Service
+from tests.support.service import Service
 
 PROCESSES = {"api", "consume", "worker", "up", "doctor"}
 """These run the service, or look at all of it, so they need all settings."""

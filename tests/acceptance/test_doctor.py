@@ -26,12 +26,12 @@ from deploy.embedded.valkey import EmbeddedValkey
 from shared import keys, probes
 from shared.settings import load_settings
 from tests.acceptance.test_upload_command import LocalStack, bare_environment, local
-from tests.conftest import StartService, StartWorker
-from tests.consumer import ConsumerProcess
-from tests.moto_server import CREDENTIALS, running_moto
-from tests.objects import exists, opened_storage
-from tests.proxy import running_proxy
-from tests.service import Service, until
+from tests.support.consumer import ConsumerProcess
+from tests.support.moto_server import CREDENTIALS, running_moto
+from tests.support.objects import exists, opened_storage
+from tests.support.proxy import running_proxy
+from tests.support.service import Service, until
+from tests.support.starting import StartService, StartWorker
 
 __all__ = ["local"]
 

@@ -6,10 +6,10 @@ import asyncpg
 import pytest
 
 from tests.acceptance.test_doctor import environment, examine
-from tests.conftest import StartService, StartWorker
-from tests.pgbouncer import needs_pgbouncer, running_pgbouncer
-from tests.service import Service
-from tests.stack import Stack
+from tests.support.pgbouncer import needs_pgbouncer, running_pgbouncer
+from tests.support.service import Service
+from tests.support.stack import Stack
+from tests.support.starting import StartService, StartWorker
 
 ALL = "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO clerk"
 

@@ -3,12 +3,12 @@
 import pytest
 
 from tests.acceptance.test_doctor import NAMES, environment, examine
-from tests.conftest import StartService, StartWorker
-from tests.refusing import Refusing
-from tests.resources import open_bucket
-from tests.service import Service
-from tests.stack import Stack
-from tests.versioning import Versioning, make_bucket, versions
+from tests.support.refusing import Refusing
+from tests.support.resources import open_bucket
+from tests.support.service import Service
+from tests.support.stack import Stack
+from tests.support.starting import StartService, StartWorker
+from tests.support.versioning import Versioning, make_bucket, versions
 
 
 async def in_bucket(stack: Stack, start_service: StartService, versioning: Versioning) -> Service:

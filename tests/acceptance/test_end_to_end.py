@@ -4,7 +4,7 @@ import io
 
 from PIL import Image
 
-from tests.service import Service
+from tests.support.service import Service
 
 
 def photo(width: int = 800, height: int = 600) -> bytes:

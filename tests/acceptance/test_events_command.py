@@ -14,11 +14,11 @@ from deploy.cli import run
 from deploy.embedded.ports import HOST, choose_port
 from shared import dead_letters
 from shared.notifications.event import MessageSource
-from tests.commands import ROOT, command
-from tests.conftest import StartService, StartWorker
 from tests.data import images
-from tests.service import Service
-from tests.stack import queue_key
+from tests.support.commands import ROOT, command
+from tests.support.service import Service
+from tests.support.stack import queue_key
+from tests.support.starting import StartService, StartWorker
 
 UNREADABLE = b'{"Records": 7}'
 COMMANDING = b'\x1b]0;owned\x07 \x9b31m \xc2\x9b31m \r\x08\x7f \xe2\x80\xae {"a":\n1}\xff'

@@ -11,16 +11,23 @@ from PIL import Image
 
 from shared.content_types import INLINE, essence
 from shared.storage import Storage
-from tests.batches import follow, is_without_thumbnail, outcome, settle_all, upload_all, worker_of
-from tests.conftest import StartService, StartWorker
 from tests.data import further, images
 from tests.data.corpus import SAMPLES
 from tests.data.damaged import ANIMATIONS, CHECKSUMS, FLIPS
 from tests.data.sample import Sample
-from tests.faults.rows import stored_keys
-from tests.objects import opened_storage
-from tests.service import Service
-from tests.stack import Stack
+from tests.support.batches import (
+    follow,
+    is_without_thumbnail,
+    outcome,
+    settle_all,
+    upload_all,
+    worker_of,
+)
+from tests.support.faults import stored_keys
+from tests.support.objects import opened_storage
+from tests.support.service import Service
+from tests.support.stack import Stack
+from tests.support.starting import StartService, StartWorker
 
 MAX_EDGE = 320
 

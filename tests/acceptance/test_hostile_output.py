@@ -16,8 +16,8 @@ from aiohttp.test_utils import TestServer
 
 from deploy.cli import app, run
 from deploy.client.wire import MEDIA_TYPE
-from tests.commands import Ended, command
-from tests.service import Service
+from tests.support.commands import Ended, command
+from tests.support.service import Service
 from tests.unit.test_plain import HOSTILE, raw
 
 ARGUMENT = HOSTILE.replace("\x00", "").replace("\ud800", "").replace("\udfff", "")

@@ -10,8 +10,8 @@ from deploy.commands.attachments import table
 from shared.reasons import REASONS
 from shared.states import STATES
 from tests.acceptance.test_retry_command import create, put
-from tests.commands import command
-from tests.service import Service
+from tests.support.commands import command
+from tests.support.service import Service
 
 NO_SUCH = "424242"
 

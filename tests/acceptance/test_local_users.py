@@ -18,7 +18,7 @@ from deploy.embedded.seaweedfs import find_binary
 from deploy.embedded.seaweedfs_keys import write_security
 from deploy.local.data_dir import read_kept
 from tests.acceptance.test_up import Up, refused, running, s3_client, until
-from tests.sockets import HTTP2, ask, listening_paths, listening_ports
+from tests.support.sockets import HTTP2, ask, listening_paths, listening_ports
 
 SEALED = (
     "s3.port.grpc", "master.port", "master.port.grpc", "filer.port", "filer.port.grpc",

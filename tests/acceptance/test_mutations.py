@@ -4,13 +4,13 @@ from collections.abc import Sequence
 
 import pytest
 
-from tests.batches import outcome, settle_all, upload_all, worker_of
-from tests.conftest import StartService, StartWorker
 from tests.data import images
 from tests.data.mutations import mutated
 from tests.data.sample import DOCUMENT, WHATEVER
 from tests.data.seeds import ALWAYS, MORE
-from tests.service import Service
+from tests.support.batches import outcome, settle_all, upload_all, worker_of
+from tests.support.service import Service
+from tests.support.starting import StartService, StartWorker
 
 ALLOWED = WHATEVER | DOCUMENT | {("rejected", "reserved_type")}
 """How a changed file may end. Not by a fault of ours, nor by the clock: all of them are small."""

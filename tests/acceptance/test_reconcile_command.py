@@ -7,13 +7,13 @@ from typing import Any
 import pytest_asyncio
 
 from shared.reconciliation import IdSet
-from tests.commands import command
-from tests.conftest import StartService, StartWorker
 from tests.data import images
-from tests.lost_rows import own_bucket, reuse_id
-from tests.resources import open_bucket, stored
-from tests.service import Service, until
-from tests.stack import Stack
+from tests.support.commands import command
+from tests.support.lost_rows import own_bucket, reuse_id
+from tests.support.resources import open_bucket, stored
+from tests.support.service import Service, until
+from tests.support.stack import Stack
+from tests.support.starting import StartService, StartWorker
 
 PHOTO, OTHER = images.photo(), images.photo(colour=(1, 2, 3))
 

@@ -5,12 +5,12 @@ from typing import Any
 import pytest
 
 from deploy.embedded.ports import HOST, choose_port
-from tests.commands import command
-from tests.conftest import StartWorker
 from tests.data import images
-from tests.objects import store_proxy
-from tests.service import Service, until
-from tests.stack import Stack
+from tests.support.commands import command
+from tests.support.objects import store_proxy
+from tests.support.service import Service, until
+from tests.support.stack import Stack
+from tests.support.starting import StartWorker
 
 NEVER_DONE = "9223372036854775807"
 

@@ -26,7 +26,7 @@ import pytest
 from aiobotocore.session import get_session
 
 from deploy.local.up import local_environment
-from tests.service import Client, scrape
+from tests.support.service import Client, scrape
 
 if TYPE_CHECKING:
     from types_aiobotocore_s3 import S3Client

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.service import until
+from tests.support.service import until
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("api", "worker", "shared", "deploy")

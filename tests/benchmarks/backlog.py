@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 
 from tests.benchmarks.processes import cpu_s
-from tests.service import FINAL_STATES, Client, Service, WorkerProcess, until
+from tests.support.service import FINAL_STATES, Client, Service, WorkerProcess, until
 
 PARALLEL = 8
 WITHIN_S = 300.0

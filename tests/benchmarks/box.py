@@ -38,7 +38,7 @@ from tests.benchmarks.processes import cpu_s
 from tests.benchmarks.report import at_most, make_table
 from tests.benchmarks.site import Site
 from tests.benchmarks.uploads import pillow_cpu_ms
-from tests.service import make_settings
+from tests.support.service import make_settings
 from worker.budget import Budget
 from worker.decoding.inside.images import make_thumbnail
 from worker.decoding.pool import Decoders

@@ -21,7 +21,7 @@ from tests.benchmarks.report import at_most, make_table
 from tests.benchmarks.site import Site
 from tests.data.corpus import SAMPLES
 from tests.data.sample import Sample
-from tests.service import make_settings
+from tests.support.service import make_settings
 from worker.decoding.formats import Box
 from worker.decoding.process import Decoder
 

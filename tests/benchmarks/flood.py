@@ -17,7 +17,7 @@ from pathlib import Path
 import aiohttp
 
 from tests.data.images import photo
-from tests.service import MEDIA_TYPE, Client
+from tests.support.service import MEDIA_TYPE, Client
 
 CONNECTIONS = 32
 BULK = f"{MEDIA_TYPE}; ext=bulk"

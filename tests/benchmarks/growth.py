@@ -13,7 +13,14 @@ from tests.benchmarks.processes import MIB, running_module, uss_bytes, watched
 from tests.benchmarks.report import at_most, make_table
 from tests.benchmarks.site import Site
 from tests.data.images import encode
-from tests.service import FINAL_STATES, Client, Service, WorkerProcess, running_service, until
+from tests.support.service import (
+    FINAL_STATES,
+    Client,
+    Service,
+    WorkerProcess,
+    running_service,
+    until,
+)
 
 WARM_UPLOADS = 200
 UPLOADS = 5000

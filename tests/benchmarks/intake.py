@@ -23,8 +23,8 @@ from tests.benchmarks.posts import CONNECTIONS, NAME, post, send
 from tests.benchmarks.processes import cpu_s, running_module
 from tests.benchmarks.report import at_most, judged, make_table
 from tests.benchmarks.site import Site
-from tests.service import until
-from tests.stack import BUCKET, queue_key
+from tests.support.service import until
+from tests.support.stack import BUCKET, queue_key
 
 ROUNDS = 7
 EVENTS = 4000

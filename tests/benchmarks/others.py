@@ -20,9 +20,9 @@ from tests.benchmarks.flood import CONNECTIONS
 from tests.benchmarks.processes import running_module
 from tests.benchmarks.report import judged, make_table
 from tests.benchmarks.site import Site
-from tests.resources import open_bucket
-from tests.service import Client, WorkerProcess
-from tests.stack import BUCKET, EVENTS_TOKEN
+from tests.support.resources import open_bucket
+from tests.support.service import Client, WorkerProcess
+from tests.support.stack import BUCKET, EVENTS_TOKEN
 
 ROWS = 1_000_000
 SOURCE_BYTES = 36 * 1024 * 1024

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import orjson
 
 from shared.keys import original_key
-from tests.stack import BUCKET, EVENTS_TOKEN
+from tests.support.stack import BUCKET, EVENTS_TOKEN
 
 CONNECTIONS = 16
 NAME = "img.png"

@@ -13,7 +13,7 @@ from typing import Any
 
 import psutil  # type: ignore[import-untyped]  # it ships none, and one module needs it
 
-from tests.service import until
+from tests.support.service import until
 
 MIB = 1024 * 1024
 

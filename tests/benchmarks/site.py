@@ -10,7 +10,7 @@ from pathlib import Path
 import asyncpg
 
 from shared.schema import migrate
-from tests.stack import Stack, running_stack
+from tests.support.stack import Stack, running_stack
 
 DATABASE = "benchmarks"
 

@@ -9,10 +9,9 @@ import asyncpg
 import pytest
 
 from shared.storage import Storage
-from tests.conftest import StartService, StartWorker
-from tests.faults.conftest import Launch
-from tests.faults.rows import PHOTO, SOON, changed, is_whole, posted, reaches
-from tests.service import ApiProcess, Service, until
+from tests.support.faults import PHOTO, SOON, changed, is_whole, posted, reaches
+from tests.support.service import ApiProcess, Service, until
+from tests.support.starting import Launch, StartService, StartWorker
 
 pytestmark = pytest.mark.fault
 

@@ -12,10 +12,10 @@ import aiohttp
 import pytest
 from yarl import URL
 
-from tests.balancers import Balancer, running_balancer
-from tests.faults.conftest import Launch
-from tests.resources import PATH, body
-from tests.service import ApiProcess, Service, until
+from tests.support.balancers import Balancer, running_balancer
+from tests.support.resources import PATH, body
+from tests.support.service import ApiProcess, Service, until
+from tests.support.starting import Launch
 
 pytestmark = [pytest.mark.fault, pytest.mark.parametrize("program", ["nginx", "haproxy"])]
 

@@ -12,9 +12,7 @@ from redis.exceptions import ResponseError
 
 from deploy.embedded.valkey import EmbeddedValkey
 from shared.storage import Storage
-from tests.conftest import StartService, StartWorker
-from tests.faults.conftest import Launch
-from tests.faults.rows import (
+from tests.support.faults import (
     PHOTO,
     SOON,
     changed,
@@ -24,9 +22,10 @@ from tests.faults.rows import (
     posted,
     reaches,
 )
-from tests.proxy import Proxy, running_proxy
-from tests.service import ApiProcess, until
-from tests.stack import Stack, queue_key
+from tests.support.proxy import Proxy, running_proxy
+from tests.support.service import ApiProcess, until
+from tests.support.stack import Stack, queue_key
+from tests.support.starting import Launch, StartService, StartWorker
 
 pytestmark = pytest.mark.fault
 

@@ -14,10 +14,10 @@ import aiohttp
 import psutil  # type: ignore[import-untyped]  # its stubs are a package that we do not lock
 import pytest
 
-from tests.commands import command
 from tests.data import images
-from tests.faults.rows import SOON, reaches
-from tests.service import ApiProcess, Service, WorkerProcess, until
+from tests.support.commands import command
+from tests.support.faults import SOON, reaches
+from tests.support.service import ApiProcess, Service, WorkerProcess, until
 
 pytestmark = pytest.mark.fault
 

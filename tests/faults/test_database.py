@@ -15,11 +15,10 @@ from deploy.embedded.postgres import EmbeddedPostgres
 from shared.database import Connection, open_database
 from shared.schema import migrate
 from shared.storage import Storage
-from tests.conftest import StartService, StartWorker, fresh_ids, use_deployment_of
-from tests.faults.conftest import Launch
-from tests.faults.rows import PHOTO, SOON, is_whole, make_due, posted, reaches
-from tests.proxy import Proxy, running_proxy
-from tests.service import (
+from tests.support.databases import fresh_ids, use_deployment_of
+from tests.support.faults import PHOTO, SOON, is_whole, make_due, posted, reaches
+from tests.support.proxy import Proxy, running_proxy
+from tests.support.service import (
     ApiProcess,
     Service,
     WorkerProcess,
@@ -27,7 +26,8 @@ from tests.service import (
     scrape,
     until,
 )
-from tests.stack import EVENTS_TOKEN, Stack
+from tests.support.stack import EVENTS_TOKEN, Stack
+from tests.support.starting import Launch, StartService, StartWorker
 
 pytestmark = pytest.mark.fault
 

@@ -10,11 +10,9 @@ import pytest
 from PIL import Image
 
 from shared.storage import Storage
-from tests.conftest import StartWorker
 from tests.data import images
-from tests.decoders import has_begun, has_job
-from tests.faults.conftest import Launch
-from tests.faults.rows import (
+from tests.support.decoders import has_begun, has_job
+from tests.support.faults import (
     PHOTO,
     SOON,
     changed,
@@ -24,7 +22,8 @@ from tests.faults.rows import (
     no_orphans,
     reaches,
 )
-from tests.service import Service, WorkerProcess, until
+from tests.support.service import Service, WorkerProcess, until
+from tests.support.starting import Launch, StartWorker
 from worker.decoding.pool import SPARES
 
 pytestmark = pytest.mark.fault

@@ -10,9 +10,7 @@ import redis.asyncio
 
 from shared.broker import QUEUES, TASK, make_celery
 from shared.storage import Storage
-from tests.conftest import StartService, StartWorker
-from tests.faults.conftest import Launch
-from tests.faults.rows import (
+from tests.support.faults import (
     PHOTO,
     SOON,
     changed,
@@ -20,9 +18,10 @@ from tests.faults.rows import (
     make_due,
     reaches,
 )
-from tests.proxy import Proxy
-from tests.service import Service, WorkerProcess, until
-from tests.stack import QUEUE_PREFIX, queue_key
+from tests.support.proxy import Proxy
+from tests.support.service import Service, WorkerProcess, until
+from tests.support.stack import QUEUE_PREFIX, queue_key
+from tests.support.starting import Launch, StartService, StartWorker
 
 pytestmark = pytest.mark.fault
 

@@ -11,9 +11,9 @@ from typing import Protocol
 import pytest
 import pytest_asyncio
 
-from tests.faults.conftest import Launch
-from tests.faults.rows import changed
-from tests.service import ApiProcess, Service, until
+from tests.support.faults import changed
+from tests.support.service import ApiProcess, Service, until
+from tests.support.starting import Launch
 
 pytestmark = pytest.mark.fault
 

@@ -9,12 +9,11 @@ import pytest
 
 from shared.attachments import Attachment
 from shared.storage import Storage
-from tests.conftest import StartService, StartWorker
 from tests.data import images
-from tests.faults.conftest import Launch
-from tests.faults.rows import PHOTO, SOON, is_whole, make_due, reaches
-from tests.service import ApiProcess, Service, until
-from tests.stack import BUCKET
+from tests.support.faults import PHOTO, SOON, is_whole, make_due, reaches
+from tests.support.service import ApiProcess, Service, until
+from tests.support.stack import BUCKET
+from tests.support.starting import Launch, StartService, StartWorker
 
 pytestmark = pytest.mark.fault
 

@@ -12,12 +12,12 @@ import redis.asyncio
 
 from shared.broker import QUEUES, TASK, make_celery, queue_name
 from shared.storage import Storage
-from tests.conftest import StartService, StartWorker
 from tests.data import images
-from tests.faults.rows import PHOTO, SOON, decoders, is_whole, reaches
-from tests.proxy import Proxy
-from tests.service import Client, Service, WorkerProcess, until
-from tests.stack import QUEUE_PREFIX, queue_key
+from tests.support.faults import PHOTO, SOON, decoders, is_whole, reaches
+from tests.support.proxy import Proxy
+from tests.support.service import Client, Service, WorkerProcess, until
+from tests.support.stack import QUEUE_PREFIX, queue_key
+from tests.support.starting import StartService, StartWorker
 
 pytestmark = pytest.mark.fault
 

@@ -15,8 +15,8 @@ import pytest
 
 from deploy.embedded.ports import PARTNER, choose_port
 from shared.log_writer import LineWriter
-from tests.faults.rows import PHOTO, SOON, changed, reaches
-from tests.service import Service, scrape, until
+from tests.support.faults import PHOTO, SOON, changed, reaches
+from tests.support.service import Service, scrape, until
 
 pytestmark = pytest.mark.fault
 

@@ -11,10 +11,8 @@ import pytest
 
 from shared import lifecycle
 from shared.storage import Storage
-from tests.conftest import StartWorker
 from tests.data import images
-from tests.faults.conftest import Launch
-from tests.faults.rows import (
+from tests.support.faults import (
     PHOTO,
     SOON,
     changed,
@@ -24,8 +22,9 @@ from tests.faults.rows import (
     processed,
     reaches,
 )
-from tests.proxy import Proxy
-from tests.service import Service, WorkerProcess, until
+from tests.support.proxy import Proxy
+from tests.support.service import Service, WorkerProcess, until
+from tests.support.starting import Launch, StartWorker
 
 pytestmark = pytest.mark.fault
 

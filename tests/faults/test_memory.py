@@ -6,12 +6,12 @@ import psutil  # type: ignore[import-untyped]  # it has no types
 import pytest
 
 from shared.storage import Storage
-from tests.conftest import StartWorker
 from tests.data import images
-from tests.faults.rows import PHOTO, is_whole, reaches
-from tests.proxy import Proxy
-from tests.service import Service, until
-from tests.stack import BUCKET
+from tests.support.faults import PHOTO, is_whole, reaches
+from tests.support.proxy import Proxy
+from tests.support.service import Service, until
+from tests.support.stack import BUCKET
+from tests.support.starting import StartWorker
 
 pytestmark = pytest.mark.fault
 

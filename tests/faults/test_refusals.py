@@ -11,12 +11,12 @@ import pytest_asyncio
 
 from shared.keys import original_key
 from shared.storage import Storage
-from tests.conftest import StartWorker
-from tests.faults.rows import PHOTO, SOON, make_due, reaches
-from tests.objects import exists
-from tests.refusing import Refusing
-from tests.service import Service, WorkerProcess, until
-from tests.stack import Stack
+from tests.support.faults import PHOTO, SOON, make_due, reaches
+from tests.support.objects import exists
+from tests.support.refusing import Refusing
+from tests.support.service import Service, WorkerProcess, until
+from tests.support.stack import Stack
+from tests.support.starting import StartWorker
 
 pytestmark = pytest.mark.fault
 

@@ -18,11 +18,11 @@ from deploy.embedded.ports import choose_port
 from deploy.embedded.valkey import EmbeddedValkey, find_binary
 from shared.deployment import deployment_id
 from shared.schema import migrate
-from tests.commands import command
-from tests.conftest import StartService, StartWorker
-from tests.faults.rows import PHOTO, SOON, closed_port, reaches
-from tests.service import ApiProcess, Service, ServiceProcess, WorkerProcess, until
-from tests.stack import Stack
+from tests.support.commands import command
+from tests.support.faults import PHOTO, SOON, closed_port, reaches
+from tests.support.service import ApiProcess, Service, ServiceProcess, WorkerProcess, until
+from tests.support.stack import Stack
+from tests.support.starting import StartService, StartWorker
 
 pytestmark = pytest.mark.fault
 

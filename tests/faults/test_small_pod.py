@@ -8,9 +8,9 @@ import zlib
 
 import pytest
 
-from tests.conftest import StartWorker
-from tests.faults.rows import SOON, changed
-from tests.service import Service, WorkerProcess
+from tests.support.faults import SOON, changed
+from tests.support.service import Service, WorkerProcess
+from tests.support.starting import StartWorker
 
 pytestmark = pytest.mark.fault
 

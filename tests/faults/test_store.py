@@ -9,12 +9,12 @@ import pytest
 
 from shared import lifecycle
 from shared.storage import Storage
-from tests.conftest import StartWorker
 from tests.data import images
-from tests.faults.rows import PHOTO, SOON, closed_port, is_whole, make_due, no_orphans, reaches
-from tests.objects import exists
-from tests.proxy import CHUNK_BYTES, Proxy, Stream
-from tests.service import Service, until
+from tests.support.faults import PHOTO, SOON, closed_port, is_whole, make_due, no_orphans, reaches
+from tests.support.objects import exists
+from tests.support.proxy import CHUNK_BYTES, Proxy, Stream
+from tests.support.service import Service, until
+from tests.support.starting import StartWorker
 
 pytestmark = pytest.mark.fault
 

@@ -12,9 +12,7 @@ import pytest
 
 from shared.due import Due, take_due
 from shared.storage import Storage
-from tests.conftest import StartService, StartWorker
-from tests.faults.conftest import Launch
-from tests.faults.rows import (
+from tests.support.faults import (
     PHOTO,
     SOON,
     changed,
@@ -25,9 +23,10 @@ from tests.faults.rows import (
     processed,
     reaches,
 )
-from tests.objects import content
-from tests.proxy import Proxy
-from tests.service import Service, WorkerProcess, make_settings, until
+from tests.support.objects import content
+from tests.support.proxy import Proxy
+from tests.support.service import Service, WorkerProcess, make_settings, until
+from tests.support.starting import Launch, StartService, StartWorker
 from worker.app import make_app
 from worker.runtime import Runtime
 

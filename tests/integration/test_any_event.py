@@ -22,9 +22,6 @@ from shared.database import Database
 from shared.keys import MAX_ID, original_key, parse_key, partition
 from shared.notifications import read
 from shared.reserved import Reserved
-from tests.amazon import Amazon, running_amazon
-from tests.conftest import StartService, clone_database
-from tests.dialects import AWS, BATCHING, DIALECTS, SAMPLES, TOPIC, Dialect
 from tests.integration.test_bad_events import Target, post
 from tests.integration.test_events import (
     EVENTS,
@@ -36,9 +33,13 @@ from tests.integration.test_events import (
     record,
     send,
 )
-from tests.proxy import running_proxy
-from tests.service import Answer, ApiProcess, Service, running_service, until
-from tests.stack import BUCKET, EVENTS_TOKEN, Stack
+from tests.support.amazon import Amazon, running_amazon
+from tests.support.databases import clone_database
+from tests.support.dialects import AWS, BATCHING, DIALECTS, SAMPLES, TOPIC, Dialect
+from tests.support.proxy import running_proxy
+from tests.support.service import Answer, ApiProcess, Service, running_service, until
+from tests.support.stack import BUCKET, EVENTS_TOKEN, Stack
+from tests.support.starting import StartService
 from tests.unit.notifications.test_anything import NAMES, places, put
 
 thorough = settings(

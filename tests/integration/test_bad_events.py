@@ -21,16 +21,6 @@ from api.bodies import READ_TIMEOUT_S
 from api.events import MAX_SIGNED_BYTES, MAX_STRANGE_BYTES, MAX_STRANGERS
 from shared.attachments import Attachment
 from shared.keys import original_key, thumbnail_key
-from tests.conftest import StartService, clone_database
-from tests.dialects import (
-    BATCHING,
-    CEPH,
-    DIALECTS,
-    ORDERED,
-    UNORDERED,
-    Dialect,
-    sample,
-)
 from tests.integration.test_events import (
     EVENTS,
     NO_EFFECT,
@@ -43,8 +33,19 @@ from tests.integration.test_events import (
     record,
     send,
 )
-from tests.service import Service, running_service, until
-from tests.stack import BUCKET, EVENTS_TOKEN, Stack
+from tests.support.databases import clone_database
+from tests.support.dialects import (
+    BATCHING,
+    CEPH,
+    DIALECTS,
+    ORDERED,
+    UNORDERED,
+    Dialect,
+    sample,
+)
+from tests.support.service import Service, running_service, until
+from tests.support.stack import BUCKET, EVENTS_TOKEN, Stack
+from tests.support.starting import StartService
 
 MIB = 1024 * 1024
 Stream = tuple[asyncio.StreamReader, asyncio.StreamWriter]

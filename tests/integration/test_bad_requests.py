@@ -20,9 +20,10 @@ from multidict import CIMultiDict
 
 from api import bodies
 from shared.tokens import list_tokens, revoke_token
-from tests.conftest import StartService, clone_database
-from tests.service import MEDIA_TYPE, Answer, Client, Service, running_service, until
-from tests.stack import Stack
+from tests.support.databases import clone_database
+from tests.support.service import MEDIA_TYPE, Answer, Client, Service, running_service, until
+from tests.support.stack import Stack
+from tests.support.starting import StartService
 
 PATH = "/api/v2/attachments"
 BULK = f"{MEDIA_TYPE}; ext=bulk"

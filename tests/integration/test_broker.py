@@ -28,7 +28,7 @@ from deploy.embedded.valkey import EmbeddedValkey, find_binary
 from shared.broker import ORGANIZATION, QUEUES, TASK, make_celery, queue_name
 from shared.lifecycle import WakeUp
 from shared.publisher import MAX_BATCH, MAX_QUEUED, MAX_WAITING, Publisher
-from tests.service import until
+from tests.support.service import until
 
 Broker: TypeAlias = "redis.asyncio.Redis"
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")

@@ -18,20 +18,18 @@ from shared.deployment import deployment_id
 from shared.storage import Storage
 from tests.acceptance.test_doctor import environment, examine
 from tests.acceptance.test_reconcile_command import reconciled
-from tests.commands import command
-from tests.conftest import StartWorker, clone_database
 from tests.data import images
-from tests.faults.conftest import Launch, launch, proxy
 from tests.integration.test_sequence import create, readiness
-from tests.lost_rows import own_bucket
-from tests.objects import content, exists, opened_storage
-from tests.proxy import Proxy
-from tests.refusing import Refusing
-from tests.resources import PATH, body
-from tests.service import ApiProcess, Service, running_service, until
-from tests.stack import Stack
-
-__all__ = ["launch", "proxy"]
+from tests.support.commands import command
+from tests.support.databases import clone_database
+from tests.support.lost_rows import own_bucket
+from tests.support.objects import content, exists, opened_storage
+from tests.support.proxy import Proxy
+from tests.support.refusing import Refusing
+from tests.support.resources import PATH, body
+from tests.support.service import ApiProcess, Service, running_service, until
+from tests.support.stack import Stack
+from tests.support.starting import Launch, StartWorker
 
 PHOTO, OTHER = images.photo(), images.photo(colour=(1, 2, 3))
 QUICK = {"sweep_interval": "0.2", "pending_check": "1"}

@@ -9,13 +9,14 @@ import pytest_asyncio
 
 from tests.acceptance.test_doctor import environment, examine
 from tests.acceptance.test_reconcile_command import reconciled
-from tests.conftest import StartWorker, clone_database
 from tests.data import images
-from tests.lost_rows import own_bucket
-from tests.objects import content, exists, opened_storage
-from tests.resources import PATH, body
-from tests.service import Client, Service, running_service, until
-from tests.stack import Stack
+from tests.support.databases import clone_database
+from tests.support.lost_rows import own_bucket
+from tests.support.objects import content, exists, opened_storage
+from tests.support.resources import PATH, body
+from tests.support.service import Client, Service, running_service, until
+from tests.support.stack import Stack
+from tests.support.starting import StartWorker
 
 PHOTO, OTHER = images.photo(), images.photo(colour=(1, 2, 3))
 QUICK = {"sweep_interval": "0.2", "pending_check": "1", "retention": "0"}

@@ -14,7 +14,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from yarl import URL
 
 from api import slow_readers
-from tests.service import MEDIA_TYPE, Service, until
+from tests.support.service import MEDIA_TYPE, Service, until
 
 ROWS = 120
 READERS = 20

@@ -18,13 +18,13 @@ import redis.asyncio
 from deploy.embedded.ports import HOST, choose_port
 from deploy.embedded.postgres import EmbeddedPostgres
 from shared.schema import migrate
-from tests.conftest import StartService, StartWorker
-from tests.consumer import PROGRAM, ConsumerProcess
 from tests.data import images
-from tests.moto_server import CREDENTIALS, Inbox, Moto, running_moto
-from tests.proxy import running_proxy
-from tests.service import Service, running_service, until
-from tests.stack import Stack, queue_key
+from tests.support.consumer import PROGRAM, ConsumerProcess
+from tests.support.moto_server import CREDENTIALS, Inbox, Moto, running_moto
+from tests.support.proxy import running_proxy
+from tests.support.service import Service, running_service, until
+from tests.support.stack import Stack, queue_key
+from tests.support.starting import StartService, StartWorker
 from worker.queue.consumer import HOLD_S
 
 

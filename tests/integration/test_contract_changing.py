@@ -11,8 +11,7 @@ import pytest_asyncio
 
 from shared.attachments import ATTACHABLE_TYPES, LATE_UPLOAD_S
 from tests.acceptance.test_end_to_end import photo
-from tests.conftest import StartService, StartWorker
-from tests.resources import (
+from tests.support.resources import (
     NOT_FOUND,
     PATH,
     body,
@@ -23,8 +22,9 @@ from tests.resources import (
     time,
     written,
 )
-from tests.service import MEDIA_TYPE, Answer, Client, Service, until
-from tests.stack import BUCKET, Stack
+from tests.support.service import MEDIA_TYPE, Answer, Client, Service, until
+from tests.support.stack import BUCKET, Stack
+from tests.support.starting import StartService, StartWorker
 
 if TYPE_CHECKING:
     from types_aiobotocore_s3 import S3Client

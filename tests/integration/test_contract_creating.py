@@ -10,9 +10,9 @@ import pytest
 import pytest_asyncio
 
 from shared.attachments import ATTACHABLE_TYPES, Attachment
-from tests.conftest import StartService
-from tests.resources import PATH, body, invalid, problem, resource, time, written
-from tests.service import MEDIA_TYPE, Answer, Client, Service
+from tests.support.resources import PATH, body, invalid, problem, resource, time, written
+from tests.support.service import MEDIA_TYPE, Answer, Client, Service
+from tests.support.starting import StartService
 
 BULK = f"{MEDIA_TYPE}; ext=bulk"
 BULK_HEADERS = {"Content-Type": BULK, "Accept": BULK}

@@ -9,9 +9,9 @@ import pytest
 import pytest_asyncio
 
 from shared.tokens import create_token
-from tests.conftest import StartService
-from tests.resources import NOT_FOUND, PATH, body, problem, written
-from tests.service import MEDIA_TYPE, Answer, Client, Service, until
+from tests.support.resources import NOT_FOUND, PATH, body, problem, written
+from tests.support.service import MEDIA_TYPE, Answer, Client, Service, until
+from tests.support.starting import StartService
 
 BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8"
 UNAUTHENTICATED = problem(401, "Unauthenticated", "You are not authenticated")

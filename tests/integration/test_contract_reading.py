@@ -10,8 +10,7 @@ import pytest_asyncio
 
 from shared.organizations import create_organization
 from shared.tokens import create_token
-from tests.conftest import StartService
-from tests.resources import (
+from tests.support.resources import (
     NOT_FOUND,
     NOT_INCLUDED,
     PATH,
@@ -22,7 +21,8 @@ from tests.resources import (
     time,
     written,
 )
-from tests.service import MEDIA_TYPE, Answer, Client, Service
+from tests.support.service import MEDIA_TYPE, Answer, Client, Service
+from tests.support.starting import StartService
 
 CURSOR_META = {"page_size": 10, "max_page_size": 200}
 

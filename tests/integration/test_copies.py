@@ -19,12 +19,12 @@ from shared.lifecycle import COPY_ATTEMPTS, Claim, Outcome
 from shared.notifications import UploadEvent
 from shared.storage import Storage
 from tests.acceptance.test_end_to_end import photo
-from tests.conftest import StartService, StartWorker
-from tests.objects import store_proxy
-from tests.proxy import Proxy
-from tests.resources import open_bucket
-from tests.service import MEDIA_TYPE, Answer, ApiProcess, Client, Service, until
-from tests.stack import BUCKET, Stack
+from tests.support.objects import store_proxy
+from tests.support.proxy import Proxy
+from tests.support.resources import open_bucket
+from tests.support.service import MEDIA_TYPE, Answer, ApiProcess, Client, Service, until
+from tests.support.stack import BUCKET, Stack
+from tests.support.starting import StartService, StartWorker
 from worker.copying import COPY_TIMEOUT_S
 
 if TYPE_CHECKING:

@@ -12,9 +12,9 @@ import pytest_asyncio
 
 from api.token_changes import Listener
 from shared.database import Connection, Database, DatabaseAway, open_database
-from tests.conftest import StartService
-from tests.service import Answer, Service, make_settings, until
-from tests.stack import EVENTS_TOKEN, Stack
+from tests.support.service import Answer, Service, make_settings, until
+from tests.support.stack import EVENTS_TOKEN, Stack
+from tests.support.starting import StartService
 
 PATH = "/api/v2/attachments"
 CREATE = {"data": {"type": "attachments", "attributes": {"name": "img.png"}}}

@@ -16,11 +16,12 @@ import pytest_asyncio
 
 from shared import dead_letters
 from shared.dead_letters import DeadLetter
-from tests.conftest import StartService, clone_database
-from tests.dialects import BATCHING, Dialect, sample
 from tests.integration.test_events import EVENTS, RECORDED, new_row, send
-from tests.service import Answer, Service, running_service, until
-from tests.stack import BUCKET, EVENTS_TOKEN, Stack
+from tests.support.databases import clone_database
+from tests.support.dialects import BATCHING, Dialect, sample
+from tests.support.service import Answer, Service, running_service, until
+from tests.support.stack import BUCKET, EVENTS_TOKEN, Stack
+from tests.support.starting import StartService
 
 UNREADABLE = {"recorded": 0, "no_effect": 0, "ignored": 0, "unreadable": 1}
 TOKEN = {"Authorization": f"Bearer {EVENTS_TOKEN}"}

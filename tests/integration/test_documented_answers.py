@@ -12,8 +12,8 @@ from PIL import Image
 from api.attributes import CREATABLE
 from deploy.doctor.posting import cors_rules
 from shared.attachments import ATTACHABLE_TYPES
-from tests.service import Service
-from tests.stack import BUCKET
+from tests.support.service import Service
+from tests.support.stack import BUCKET
 
 ROOT = Path(__file__).parents[2]
 CONTRACT = (ROOT / "deploy/docs/contract.md").read_text()

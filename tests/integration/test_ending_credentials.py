@@ -18,11 +18,11 @@ import pytest_asyncio
 from shared.errors import StoreUnavailable
 from shared.storage import Storage
 from shared.store_client import open_storage
-from tests.credential_sources import CredentialSource, running_source
 from tests.data import images
-from tests.moto_server import running_moto
-from tests.service import ApiProcess, Client, Service, make_settings, until
-from tests.stack import Stack
+from tests.support.credential_sources import CredentialSource, running_source
+from tests.support.moto_server import running_moto
+from tests.support.service import ApiProcess, Client, Service, make_settings, until
+from tests.support.stack import Stack
 
 PATH = "/api/v2/attachments"
 Source = Callable[[CredentialSource, Path], dict[str, str]]

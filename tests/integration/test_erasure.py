@@ -10,13 +10,13 @@ import pytest_asyncio
 from shared.erasure import Eraser, Place
 from shared.errors import StoreRefused
 from shared.storage import Storage
-from tests.moto_server import running_moto
-from tests.objects import exists
-from tests.refusing import REFUSAL, Refusing
-from tests.resources import open_bucket
-from tests.service import until
-from tests.stack import Stack
-from tests.versioning import (
+from tests.support.moto_server import running_moto
+from tests.support.objects import exists
+from tests.support.refusing import REFUSAL, Refusing
+from tests.support.resources import open_bucket
+from tests.support.service import until
+from tests.support.stack import Stack
+from tests.support.versioning import (
     Versioning,
     bucket_storage,
     make_bucket,

@@ -15,10 +15,11 @@ import pytest_asyncio
 
 from shared.attachments import Attachment
 from shared.store_client import open_storage
-from tests.conftest import StartService, StartWorker, clone_database
-from tests.dialects import DIALECTS, ORDERED, Dialect
-from tests.service import Answer, Service, running_service, until
-from tests.stack import BUCKET, EVENTS_TOKEN, Stack
+from tests.support.databases import clone_database
+from tests.support.dialects import DIALECTS, ORDERED, Dialect
+from tests.support.service import Answer, Service, running_service, until
+from tests.support.stack import BUCKET, EVENTS_TOKEN, Stack
+from tests.support.starting import StartService, StartWorker
 
 EVENTS = "/events/s3"
 CREATED, REMOVED = "ObjectCreated:Post", "ObjectRemoved:Delete"

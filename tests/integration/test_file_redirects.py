@@ -10,9 +10,9 @@ import aiohttp
 import pytest
 from yarl import URL
 
-from tests.conftest import StartService, StartWorker
 from tests.data import containers
-from tests.service import Client, Service, until
+from tests.support.service import Client, Service, until
+from tests.support.starting import StartService, StartWorker
 
 TEXT = b"0123456789" * 100
 FILM = containers.file_type(b"isom") + containers.movie(b"vide", b"soun")

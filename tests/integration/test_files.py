@@ -14,9 +14,9 @@ from yarl import URL
 
 from shared.links import Links
 from tests.acceptance.test_end_to_end import photo
-from tests.conftest import StartService, StartWorker
-from tests.resources import NOT_FOUND, PATH
-from tests.service import Answer, Client, Service, until
+from tests.support.resources import NOT_FOUND, PATH
+from tests.support.service import Answer, Client, Service, until
+from tests.support.starting import StartService, StartWorker
 
 PDF = b"%PDF-1.4\n1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj\n%%EOF\n"
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>'

@@ -12,12 +12,12 @@ from shared import lifecycle
 from shared.keys import PREFIX
 from shared.notifications import UploadEvent
 from shared.spellings import may_be_copied
-from tests.commands import command
-from tests.conftest import StartService
-from tests.resources import PATH, body, invalid, open_bucket, stored
-from tests.service import MEDIA_TYPE, Answer, Client, Service
-from tests.spellings import ORIGINAL, SPELLINGS
-from tests.stack import BUCKET, Stack
+from tests.support.commands import command
+from tests.support.resources import PATH, body, invalid, open_bucket, stored
+from tests.support.service import MEDIA_TYPE, Answer, Client, Service
+from tests.support.spellings import ORIGINAL, SPELLINGS
+from tests.support.stack import BUCKET, Stack
+from tests.support.starting import StartService
 
 if TYPE_CHECKING:
     from types_aiobotocore_s3 import S3Client

@@ -9,11 +9,11 @@ import pytest
 from deploy.commands.environment import read_settings
 from deploy.local.services import is_consumed
 from shared.store_client import open_storage
-from tests.commands import command
-from tests.conftest import StartService, StartWorker
 from tests.data import images
-from tests.service import ApiProcess, Client, Service, WorkerProcess, until
-from tests.stack import Stack
+from tests.support.commands import command
+from tests.support.service import ApiProcess, Client, Service, WorkerProcess, until
+from tests.support.stack import Stack
+from tests.support.starting import StartService, StartWorker
 
 NOWHERE = "http://127.0.0.1:9"  # nothing listens on the discard port
 OTHER_BROKER = "redis://127.0.0.1:9/7"

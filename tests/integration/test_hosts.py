@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
-from tests.conftest import StartService
-from tests.resources import PATH, body
-from tests.service import MEDIA_TYPE, Service
+from tests.support.resources import PATH, body
+from tests.support.service import MEDIA_TYPE, Service
+from tests.support.starting import StartService
 
 EVIL = "evil.example"
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - a setting to read; these tests listen on loopback

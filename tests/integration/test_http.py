@@ -12,10 +12,10 @@ from aiohttp.web import UrlDispatcher
 from multidict import CIMultiDict
 
 from tests.acceptance.test_end_to_end import photo
-from tests.conftest import StartService
-from tests.resources import PATH, body
-from tests.service import MEDIA_TYPE, Answer, Client, Service
-from tests.stack import EVENTS_TOKEN
+from tests.support.resources import PATH, body
+from tests.support.service import MEDIA_TYPE, Answer, Client, Service
+from tests.support.stack import EVENTS_TOKEN
+from tests.support.starting import StartService
 
 VARY = "Accept, Authorization, X-Auth-Token, X-Organization-Id"
 DOCUMENT = body({"name": "a.png"})

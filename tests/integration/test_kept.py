@@ -10,8 +10,8 @@ import pytest_asyncio
 from shared.database import Connection, Database, DatabaseAway, open_database
 from shared.kept import KEPT_USES, Kept, Lease
 from shared.settings import Settings
-from tests.service import make_settings, until
-from tests.stack import Stack
+from tests.support.service import make_settings, until
+from tests.support.stack import Stack
 
 
 async def session(connection: Connection) -> int:

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from api.limits import MAX_UNKNOWN, NO_LIMITS, find_limits
 from shared.limits import allows
-from tests.conftest import StartService
 from tests.data.images import photo
-from tests.objects import opened_storage
-from tests.service import MEDIA_TYPE, Answer, Client, Service
+from tests.support.objects import opened_storage
+from tests.support.service import MEDIA_TYPE, Answer, Client, Service
+from tests.support.starting import StartService
 
 BULK = f"{MEDIA_TYPE}; ext=bulk"
 MAX_SIZE = 314572800

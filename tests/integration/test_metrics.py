@@ -10,9 +10,9 @@ import pytest
 
 from api.measuring import METHODS
 from shared.metrics import CACHED_S, EVENTS, Scrapes
-from tests.commands import command
-from tests.conftest import StartService, StartWorker
-from tests.service import Service, scrape, until
+from tests.support.commands import command
+from tests.support.service import Service, scrape, until
+from tests.support.starting import StartService, StartWorker
 
 MADE_UP = 200
 

@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 
 from shared.schema import NotMigrated, migrate
-from tests.stack import Stack
+from tests.support.stack import Stack
 
 NAME = "test_migrations"
 

@@ -22,10 +22,10 @@ from shared import dead_letters, tokens
 from shared.allowance import BURST
 from shared.settings import load_settings
 from shared.tokens import find_caller
-from tests.conftest import StartService
-from tests.proxy import running_proxy
-from tests.service import ApiProcess, Service, until
-from tests.stack import BUCKET, EVENTS_TOKEN
+from tests.support.proxy import running_proxy
+from tests.support.service import ApiProcess, Service, until
+from tests.support.stack import BUCKET, EVENTS_TOKEN
+from tests.support.starting import StartService
 
 FLOOD = 2000
 PATH = "/api/v2/attachments"

@@ -9,12 +9,12 @@ from shared import lifecycle, older_objects
 from shared.ages import MARGIN_S
 from shared.attachments import find_any
 from shared.notifications import UploadEvent
-from tests.commands import command
-from tests.conftest import StartService, StartWorker
 from tests.data import images
-from tests.lost_rows import Reused, reuse_id
-from tests.resources import open_bucket
-from tests.service import Service, until
+from tests.support.commands import command
+from tests.support.lost_rows import Reused, reuse_id
+from tests.support.resources import open_bucket
+from tests.support.service import Service, until
+from tests.support.starting import StartService, StartWorker
 
 FIRST = images.photo(colour=(200, 30, 30))
 SECOND = images.photo(colour=(30, 30, 200))

@@ -15,12 +15,12 @@ from shared.connector import Connector
 from shared.database import SERVER_SETTINGS, Connection, open_database
 from shared.role_settings import find_missing, set_on_role
 from shared.schema import migrate
-from tests.commands import command
-from tests.conftest import StartService, StartWorker
 from tests.data.images import photo
-from tests.pgbouncer import PgBouncer, needs_pgbouncer, running_pgbouncer
-from tests.service import make_settings, until
-from tests.stack import Stack
+from tests.support.commands import command
+from tests.support.pgbouncer import PgBouncer, needs_pgbouncer, running_pgbouncer
+from tests.support.service import make_settings, until
+from tests.support.stack import Stack
+from tests.support.starting import StartService, StartWorker
 
 pytestmark = needs_pgbouncer
 

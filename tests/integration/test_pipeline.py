@@ -14,9 +14,9 @@ from shared.errors import DecoderFault, ObjectEmpty
 from shared.storage import Storage
 from shared.stored_objects import StoredObject
 from tests.data import images
-from tests.objects import exists, opened_storage
-from tests.service import Service
-from tests.stack import Stack
+from tests.support.objects import exists, opened_storage
+from tests.support.service import Service
+from tests.support.stack import Stack
 from worker.budget import Budget
 from worker.decoding.pool import Decoders
 from worker.pipeline import Tools, process

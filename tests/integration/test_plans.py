@@ -37,8 +37,8 @@ from shared.overview import Selection
 from shared.reasons import ReasonCode
 from shared.settings import load_settings
 from shared.states import STATES, State
-from tests.conftest import clone_database
-from tests.stack import Stack
+from tests.support.databases import clone_database
+from tests.support.stack import Stack
 
 ROWS = 1_000_000
 TOKENS = 20_000

@@ -14,10 +14,10 @@ import pytest_asyncio
 
 from api.parts import now
 from shared.signing import Credentials, post_policy, sign_policy
-from tests.conftest import StartService
-from tests.resources import PATH, body, open_bucket, stored
-from tests.service import MEDIA_TYPE, Client, Service
-from tests.stack import BUCKET, Stack
+from tests.support.resources import PATH, body, open_bucket, stored
+from tests.support.service import MEDIA_TYPE, Client, Service
+from tests.support.stack import BUCKET, Stack
+from tests.support.starting import StartService
 
 if TYPE_CHECKING:
     from types_aiobotocore_s3 import S3Client

@@ -22,8 +22,8 @@ from shared.lifecycle import Claim, Outcome, Recorded, WakeUp
 from shared.new_attachments import NewAttachment
 from shared.notifications import UploadEvent
 from shared.states import EndState
-from tests.conftest import clone_database
-from tests.stack import Stack
+from tests.support.databases import clone_database
+from tests.support.stack import Stack
 
 BUCKET = "bucket"
 LEASE_S = 30.0

@@ -8,9 +8,9 @@ import pytest_asyncio
 
 from shared.content_types import INLINE, RUN_BY_BROWSERS, essence, is_run_by_browsers
 from tests.acceptance.test_end_to_end import photo
-from tests.conftest import StartService, StartWorker
-from tests.resources import PATH, body, invalid, open_bucket
-from tests.service import MEDIA_TYPE, Service
+from tests.support.resources import PATH, body, invalid, open_bucket
+from tests.support.service import MEDIA_TYPE, Service
+from tests.support.starting import StartService, StartWorker
 
 BULK = f"{MEDIA_TYPE}; ext=bulk"
 PAGE = b"<html><script>alert(1)</script></html>"

@@ -13,11 +13,11 @@ from shared import copy_claims, counting, lifecycle, new_attachments, quotas
 from shared.database import Connection
 from shared.new_attachments import NewAttachment
 from shared.quotas import QuotaExceeded, Quotas
-from tests.commands import command
-from tests.conftest import StartService, StartWorker
 from tests.data.images import photo
-from tests.objects import opened_storage
-from tests.service import MEDIA_TYPE, Answer, Client, Service, until
+from tests.support.commands import command
+from tests.support.objects import opened_storage
+from tests.support.service import MEDIA_TYPE, Answer, Client, Service, until
+from tests.support.starting import StartService, StartWorker
 
 BULK = f"{MEDIA_TYPE}; ext=bulk"
 PATH = "/api/v2/attachments"

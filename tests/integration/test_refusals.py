@@ -15,11 +15,11 @@ from shared.connector import Connector
 from shared.database import Connection, DatabaseAway, DatabaseForbids, open_database
 from shared.refusals import TABLE
 from shared.schema import NotMigrated, migrate
-from tests.commands import command
-from tests.conftest import StartService
-from tests.proxy import running_proxy
-from tests.service import ApiProcess, Service, make_settings, until
-from tests.stack import Stack
+from tests.support.commands import command
+from tests.support.proxy import running_proxy
+from tests.support.service import ApiProcess, Service, make_settings, until
+from tests.support.stack import Stack
+from tests.support.starting import StartService
 
 PATH = "/api/v2/attachments"
 CREATE = {"data": {"type": "attachments", "attributes": {"name": "img.png"}}}

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import StartService, StartWorker
 from tests.data.runnable import BY_BYTES, INNOCENT
-from tests.service import MEDIA_TYPE, Client, Service
+from tests.support.service import MEDIA_TYPE, Client, Service
+from tests.support.starting import StartService, StartWorker
 
 PATH = "/api/v2/attachments"
 BULK = f"{MEDIA_TYPE}; ext=bulk"

@@ -12,10 +12,10 @@ import pytest_asyncio
 from shared.attachments import Attachment
 from shared.states import STATES
 from tests.acceptance.test_end_to_end import photo
-from tests.conftest import StartService
-from tests.resources import PATH, open_bucket
-from tests.service import Answer, Client, Service
-from tests.stack import BUCKET, Stack
+from tests.support.resources import PATH, open_bucket
+from tests.support.service import Answer, Client, Service
+from tests.support.stack import BUCKET, Stack
+from tests.support.starting import StartService
 
 if TYPE_CHECKING:
     from types_aiobotocore_s3 import S3Client

@@ -18,17 +18,14 @@ from shared.differences import Kind
 from shared.errors import IdsUndecided
 from shared.reconciliation import Reconciliation
 from tests.acceptance.test_doctor import environment, examine
-from tests.commands import command
-from tests.conftest import StartService
-from tests.faults.conftest import Launch, launch, proxy
-from tests.lost_rows import lose_rows, own_bucket
-from tests.objects import opened_storage
-from tests.proxy import Proxy
-from tests.resources import PATH, body, open_bucket
-from tests.service import ApiProcess, Client, Service, until
-from tests.stack import Stack
-
-__all__ = ["launch", "proxy"]
+from tests.support.commands import command
+from tests.support.lost_rows import lose_rows, own_bucket
+from tests.support.objects import opened_storage
+from tests.support.proxy import Proxy
+from tests.support.resources import PATH, body, open_bucket
+from tests.support.service import ApiProcess, Client, Service, until
+from tests.support.stack import Stack
+from tests.support.starting import Launch, StartService
 
 REMEDY = "attachments reconcile --mend"
 

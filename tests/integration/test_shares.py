@@ -11,9 +11,9 @@ from yarl import URL
 
 from api.readers import LONG_BYTES, RECEIVED_EACH
 from shared.shares import WAITING, open_shares, share_of, split_pool
-from tests.conftest import StartService
-from tests.service import MEDIA_TYPE, Answer, Client, Service, make_settings, until
-from tests.stack import EVENTS_TOKEN, Stack
+from tests.support.service import MEDIA_TYPE, Answer, Client, Service, make_settings, until
+from tests.support.stack import EVENTS_TOKEN, Stack
+from tests.support.starting import StartService
 
 PATH = "/api/v2/attachments"
 BULK = f"{MEDIA_TYPE}; ext=bulk"

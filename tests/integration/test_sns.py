@@ -22,7 +22,9 @@ from api.sns import KEPT, KEPT_FOR, open_sns
 from shared.database import Database
 from shared.errors import SnsRefused
 from shared.intake import record
-from tests.amazon import (
+from tests.integration.test_bad_events import slow_strangers, status_in_pieces
+from tests.integration.test_events import EVENTS, NO_EFFECT, RECORDED, new_row, send
+from tests.support.amazon import (
     CERTIFICATE_PATH,
     CHINA,
     GOVERNMENT,
@@ -33,12 +35,10 @@ from tests.amazon import (
     pem,
     running_amazon,
 )
-from tests.conftest import clone_database
-from tests.dialects import AWS, TOPIC, sample
-from tests.integration.test_bad_events import slow_strangers, status_in_pieces
-from tests.integration.test_events import EVENTS, NO_EFFECT, RECORDED, new_row, send
-from tests.service import Answer, Service, make_settings, running_service, until
-from tests.stack import BUCKET, EVENTS_TOKEN, Stack
+from tests.support.databases import clone_database
+from tests.support.dialects import AWS, TOPIC, sample
+from tests.support.service import Answer, Service, make_settings, running_service, until
+from tests.support.stack import BUCKET, EVENTS_TOKEN, Stack
 
 OTHER_TOPIC = "arn:aws:sns:eu-west-1:123456789012:uploads-too"
 UNKNOWN_TOPIC = "arn:aws:sns:eu-west-1:210987654321:uploads"

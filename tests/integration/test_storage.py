@@ -18,9 +18,9 @@ from shared.errors import ObjectChanged, ObjectEmpty, ObjectMissing, StoreRefuse
 from shared.storage import Storage
 from shared.store_client import open_storage
 from shared.stored_objects import StoredObject
-from tests.objects import content, exists, opened_storage
-from tests.service import make_settings
-from tests.stack import BUCKET, Stack
+from tests.support.objects import content, exists, opened_storage
+from tests.support.service import make_settings
+from tests.support.stack import BUCKET, Stack
 
 BODY = bytes(range(256)) * 40
 

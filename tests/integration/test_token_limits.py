@@ -12,11 +12,11 @@ import pytest_asyncio
 from api.token_use import WRITE_EVERY_S, TokenUse
 from shared import organizations, tokens
 from shared.database import Database, open_database
-from tests.conftest import StartService
-from tests.proxy import running_proxy
-from tests.resources import PATH, body, problem, written
-from tests.service import MEDIA_TYPE, Answer, Client, Service, make_settings, until
-from tests.stack import Stack
+from tests.support.proxy import running_proxy
+from tests.support.resources import PATH, body, problem, written
+from tests.support.service import MEDIA_TYPE, Answer, Client, Service, make_settings, until
+from tests.support.stack import Stack
+from tests.support.starting import StartService
 
 BULK = f"{MEDIA_TYPE}; ext=bulk"
 BULK_HEADERS = {"Content-Type": BULK, "Accept": BULK}

@@ -18,11 +18,11 @@ from shared import organizations
 from shared.database import Database, DatabaseAway, open_database
 from shared.settings import Settings
 from shared.tokens import Caller, Issued, digest, issue_token, record_use, revoke_token
-from tests.conftest import StartService
-from tests.proxy import Link, Proxy, running_proxy
-from tests.resources import PATH
-from tests.service import make_settings, until
-from tests.stack import Stack
+from tests.support.proxy import Link, Proxy, running_proxy
+from tests.support.resources import PATH
+from tests.support.service import make_settings, until
+from tests.support.stack import Stack
+from tests.support.starting import StartService
 
 LISTENING = b"attachments-tokens"
 NOTIFICATION = b"A"

@@ -14,13 +14,13 @@ from PIL import Image
 
 from shared.attachments import Attachment
 from shared.erasure import places_of
-from tests.conftest import StartService, StartWorker
 from tests.data import images
-from tests.moto_server import running_moto
-from tests.resources import open_bucket
-from tests.service import Service, until
-from tests.stack import Stack
-from tests.versioning import make_bucket, markers, versions
+from tests.support.moto_server import running_moto
+from tests.support.resources import open_bucket
+from tests.support.service import Service, until
+from tests.support.stack import Stack
+from tests.support.starting import StartService, StartWorker
+from tests.support.versioning import make_bucket, markers, versions
 
 if TYPE_CHECKING:
     from types_aiobotocore_s3 import S3Client

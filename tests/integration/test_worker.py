@@ -12,9 +12,9 @@ from PIL import Image
 
 from shared.storage import Storage
 from tests.data import images
-from tests.objects import content, exists, opened_storage
-from tests.service import Client, Service, until
-from tests.stack import Stack
+from tests.support.objects import content, exists, opened_storage
+from tests.support.service import Client, Service, until
+from tests.support.stack import Stack
 
 
 @pytest_asyncio.fixture

@@ -9,12 +9,12 @@ import pytest_asyncio
 
 from shared.lifecycle import COPY_ATTEMPTS
 from tests.acceptance.test_end_to_end import photo
-from tests.conftest import StartService, StartWorker
-from tests.objects import store_proxy
-from tests.proxy import Link, Proxy
-from tests.resources import open_bucket
-from tests.service import Client, Service, WorkerProcess, until
-from tests.stack import BUCKET, Stack
+from tests.support.objects import store_proxy
+from tests.support.proxy import Link, Proxy
+from tests.support.resources import open_bucket
+from tests.support.service import Client, Service, WorkerProcess, until
+from tests.support.stack import BUCKET, Stack
+from tests.support.starting import StartService, StartWorker
 from worker.copying import COPIES_EACH
 
 if TYPE_CHECKING:

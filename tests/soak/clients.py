@@ -15,10 +15,10 @@ from typing import Any
 
 import aiohttp
 
-from tests.service import Answer, Client
 from tests.soak.files import FILES, Expected
 from tests.soak.plan import Upload, Version
 from tests.soak.site import Site
+from tests.support.service import Answer, Client
 
 PATIENCE_S = 60.0
 """How long a client goes on trying; what it waits between two tries, at most:"""

@@ -10,10 +10,10 @@ import psutil  # type: ignore[import-untyped]  # it ships none
 import redis.asyncio
 from redis.exceptions import RedisError
 
-from tests.decoders import find_decoders
 from tests.soak.plan import Fault
 from tests.soak.processes import Kept
 from tests.soak.site import Site
+from tests.support.decoders import find_decoders
 
 POLL_S = 0.05
 PATIENCE_S = 20.0

@@ -17,7 +17,7 @@ import aiohttp
 from aiohttp import web
 
 from tests.soak.plan import Odds, draw_fate
-from tests.stack import EventRelay
+from tests.support.stack import EventRelay
 
 NUMBERED = re.compile(r"/(original|thumb)/[^/]*?(\d{7})\.[A-Za-z]+$")
 TIMEOUT_S = 5.0

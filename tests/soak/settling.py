@@ -12,12 +12,12 @@ from shared.attachments import COLUMNS, Attachment
 from shared.bucket_owner import MARKER
 from shared.errors import ObjectMissing
 from shared.keys import PREFIX
-from tests.objects import content
 from tests.soak.clients import Clients, Ledger
 from tests.soak.files import read_code
 from tests.soak.plan import MAX_VERSIONS, Upload, Version
 from tests.soak.site import Site
 from tests.soak.verdict import HANDS, ORPHANS, UNFINISHED, Finding, StoredItem
+from tests.support.objects import content
 
 POLL_S = 1.0
 BACK_S = 120.0

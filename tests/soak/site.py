@@ -15,12 +15,12 @@ from shared.organizations import create_organization
 from shared.schema import migrate
 from shared.storage import Storage
 from shared.tokens import create_token
-from tests.objects import opened_storage
-from tests.service import Client
 from tests.soak.plan import Odds
 from tests.soak.processes import Kept, Module, make_api, make_worker
 from tests.soak.relay import SoakRelay
-from tests.stack import Stack
+from tests.support.objects import opened_storage
+from tests.support.service import Client
+from tests.support.stack import Stack
 
 DATABASE = "soak"
 TIMEOUT_S = 15.0

@@ -9,7 +9,7 @@ import psutil  # type: ignore[import-untyped]  # its stubs are a package that we
 import pytest
 import pytest_asyncio
 
-from tests.decoders import find_decoders
+from tests.support.decoders import find_decoders
 from worker.decoding.pool import Decoders
 
 

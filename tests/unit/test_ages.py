@@ -10,7 +10,7 @@ from shared import ages
 from shared.ages import MARGIN_S, is_older_than_row, predates
 from shared.attachments import Attachment
 from shared.stored_objects import StoredObject
-from tests.unit.rows import attachment
+from tests.support.rows import attachment
 
 AGES = st.floats(0, 1e9)
 MOMENTS = st.floats(-1e9, 1e9)

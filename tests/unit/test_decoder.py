@@ -23,8 +23,8 @@ from PIL import Image
 
 from shared.errors import DecoderFault, Undecodable
 from tests.data import images, pdfs
-from tests.decoders import find_decoders, find_zygotes, has_job
-from tests.service import until
+from tests.support.decoders import find_decoders, find_zygotes, has_job
+from tests.support.service import until
 from worker.decoding import pool as pool_module
 from worker.decoding import process as decoder_module
 from worker.decoding.child import MAX_DESCRIPTORS

@@ -13,7 +13,7 @@ from shared.attachments import Attachment
 from shared.links import Links
 from shared.settings import Settings
 from shared.states import State
-from tests.service import make_settings
+from tests.support.service import make_settings
 
 ORIGIN = "http://api.example"
 KEY = "attachments/files/000/000/001/original/img.png"

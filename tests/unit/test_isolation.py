@@ -20,8 +20,8 @@ from PIL import Image
 from shared.errors import DecoderFault, Undecodable
 from tests.data import images, pdfs
 from tests.data.seeds import seed
-from tests.decoders import find_decoders, find_limit, find_zygotes, has_begun, has_job
-from tests.service import until
+from tests.support.decoders import find_decoders, find_limit, find_zygotes, has_begun, has_job
+from tests.support.service import until
 from worker.decoding import forks as forks_module
 from worker.decoding import pool as pool_module
 from worker.decoding.children import spawn

@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from shared import keys
-from tests.spellings import ORIGINAL, SPELLINGS
+from tests.support.spellings import ORIGINAL, SPELLINGS
 
 ids = st.integers(min_value=1, max_value=keys.MAX_ID)
 

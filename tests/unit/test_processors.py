@@ -9,7 +9,7 @@ import pytest
 
 from shared import processors
 from shared.settings import Settings
-from tests.service import make_settings
+from tests.support.service import make_settings
 
 NEEDED = {
     "ATTACHMENTS_DATABASE_URL": "postgresql://h/d",

@@ -19,8 +19,8 @@ from deploy.doctor.examination import Examination
 from deploy.doctor.seal import check_seal
 from shared.errors import DecoderFault
 from tests.data import images
-from tests.decoders import find_zygotes
-from tests.service import until
+from tests.support.decoders import find_zygotes
+from tests.support.service import until
 from tests.unit.test_decoder import children, decode
 from tests.unit.test_settings import VALID
 from worker.decoding.formats import Box

@@ -20,7 +20,6 @@ from hypothesis import strategies as st
 
 from deploy.processes.supervisor import Child, Program
 from shared.attachments import Attachment
-from tests.service import Service
 from tests.soak.bounds import MAX_WORKER_BYTES, find_leaks, grown, secrets_of
 from tests.soak.clients import Clients, Entry, Ledger, Sent
 from tests.soak.faults import Chaos
@@ -52,6 +51,7 @@ from tests.soak.verdict import (
     judge,
     spared,
 )
+from tests.support.service import Service
 from worker.decoding.inside import pdf
 from worker.decoding.inside.images import make_thumbnail
 from worker.pipeline import HEAD_BYTES

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.spellings import MAX_KEY_BYTES, fold, is_plain, may_be_copied
-from tests.spellings import ORIGINAL, SPELLINGS
+from tests.support.spellings import ORIGINAL, SPELLINGS
 
 LETTERS = {
     chr(number): folded

@@ -16,7 +16,7 @@ from shared.settings import Settings
 from shared.signing import Credentials, presigned_get
 from shared.storage import object_url
 from shared.store_client import open_storage
-from tests.service import make_settings
+from tests.support.service import make_settings
 
 KEY = "attachments/files/000/000/004/original/img.png"
 ACCESS_KEY, SECRET_KEY = "AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"

@@ -14,7 +14,7 @@ from shared.keys import original_key, safe_file_name
 from shared.reserved import Reserved
 from shared.settings import Settings
 from shared.signing import Credentials
-from tests.unit.rows import attachment
+from tests.support.rows import attachment
 
 SETTINGS = Settings(
     database_url="postgresql://127.0.0.1/a",

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from api.temp_urls.locations import locate, may_take, same_address
 from shared.settings import Settings
-from tests.service import make_settings
+from tests.support.service import make_settings
 
 REQUIRED = {
     "ATTACHMENTS_DATABASE_URL": "postgresql://127.0.0.1/attachments",

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from shared.keys import MAX_ID, original_key, parse_key, thumbnail_key
 from shared.notifications import UploadEvent, read, sns
 from shared.notifications.reading import DIALECTS as READERS
-from tests.dialects import DIALECTS, SAMPLES, sample
+from tests.support.dialects import DIALECTS, SAMPLES, sample
 
 BUCKET = "b"
 KEY = "attachments/files/000/000/004/original/a_b.png"

@@ -6,7 +6,7 @@ import pytest
 
 from shared.keys import thumbnail_key
 from shared.notifications import Reading, UploadEvent, read
-from tests.dialects import changed, sample
+from tests.support.dialects import changed, sample
 
 BUCKET = "b"
 KEY = "attachments/files/000/000/004/original/a_b.png"

@@ -7,7 +7,7 @@ import pytest
 
 from shared.keys import original_key
 from shared.notifications import Reading, UploadEvent, read, versitygw
-from tests.dialects import BATCHING, DIALECTS, SAMPLES, Dialect, changed, sample
+from tests.support.dialects import BATCHING, DIALECTS, SAMPLES, Dialect, changed, sample
 
 BUCKET = "b"
 KEY = "attachments/files/000/000/004/original/a_b.png"

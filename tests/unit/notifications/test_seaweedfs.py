@@ -8,7 +8,7 @@ import pytest
 
 from shared.keys import thumbnail_key
 from shared.notifications import UploadEvent, read
-from tests.dialects import changed, sample
+from tests.support.dialects import changed, sample
 from tests.unit.notifications.test_records import the_event
 
 BUCKET = "b"

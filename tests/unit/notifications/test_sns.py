@@ -11,7 +11,7 @@ from yarl import URL
 
 from shared.errors import SnsRefused
 from shared.notifications import sns
-from tests.dialects import TOPIC, changed, sample
+from tests.support.dialects import TOPIC, changed, sample
 
 NOW = datetime(2026, 11, 23, 10, 0, 1, tzinfo=UTC)
 URL_OF_SAMPLE = sample("sns-v2")["SigningCertURL"]

@@ -1,6 +1,6 @@
 """A way to the store on which some requests are refused, as by a policy of the bucket."""
 
-from tests.proxy import Proxy, Stream
+from tests.support.proxy import Proxy, Stream
 
 REFUSAL = (
     b"HTTP/1.1 403 Forbidden\r\nContent-Type: application/xml\r\nContent-Length: 41\r\n\r\n"

@@ -10,7 +10,7 @@ from aiobotocore.config import AioConfig
 from aiobotocore.session import get_session
 from botocore.exceptions import ClientError
 
-from tests.stack import Stack
+from tests.support.stack import Stack
 
 if TYPE_CHECKING:
     from types_aiobotocore_s3 import S3Client

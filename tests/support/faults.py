@@ -14,9 +14,9 @@ from PIL import Image
 from shared.attachments import Attachment
 from shared.storage import Storage
 from tests.data import images
-from tests.decoders import find_decoders
-from tests.objects import content
-from tests.service import Service, WorkerProcess, until
+from tests.support.decoders import find_decoders
+from tests.support.objects import content
+from tests.support.service import Service, WorkerProcess, until
 
 SOON = {"sweep_interval": "0.2"}
 PHOTO = images.encode(images.noise(700, 500), "JPEG")

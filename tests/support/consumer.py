@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
-from tests.service import until
+from tests.support.service import until
 
 PROGRAM = ("-m", "deploy.cli", "consume")
 
@@ -33,7 +33,7 @@ class ConsumerProcess:
         self.process = subprocess.Popen(
             [sys.executable, *self._program],
             env=self.environment,
-            cwd=Path(__file__).parents[1],
+            cwd=Path(__file__).parents[2],
             stdout=self._log,
             stderr=self._log,
         )

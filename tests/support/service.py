@@ -29,7 +29,7 @@ from shared.attachments import Attachment, find_any
 from shared.organizations import create_organization
 from shared.settings import Settings
 from shared.tokens import create_token
-from tests.stack import Stack
+from tests.support.stack import Stack
 
 MEDIA_TYPE = "application/vnd.api+json"
 FINAL_STATES = ("ready", "rejected", "failed", "expired")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, quote_plus
 
-FOLDER = Path(__file__).parent / "data" / "events"
+FOLDER = Path(__file__).parents[1] / "data" / "events"
 SAMPLES = {path.stem: json.loads(path.read_text()) for path in sorted(FOLDER.glob("*.json"))}
 """One message a kind, by the name of its file; all are of one object in the bucket `b`."""
 

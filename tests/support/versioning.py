@@ -10,8 +10,8 @@ from unittest import mock
 from shared.bucket_owner import MARKER
 from shared.storage import Storage
 from shared.store_client import open_storage
-from tests.service import make_settings
-from tests.stack import Stack
+from tests.support.service import make_settings
+from tests.support.stack import Stack
 
 if TYPE_CHECKING:
     from types_aiobotocore_s3 import S3Client

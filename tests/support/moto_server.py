@@ -19,7 +19,7 @@ import aiohttp
 from aiobotocore.session import get_session
 
 from deploy.embedded.ports import HOST, choose_ports
-from tests.service import until
+from tests.support.service import until
 
 if TYPE_CHECKING:
     from types_aiobotocore_s3 import S3Client

@@ -12,9 +12,9 @@ from typing import Literal
 import pytest
 
 from deploy.embedded.ports import choose_port
-from tests.service import until
+from tests.support.service import until
 
-PAGE = Path(__file__).parents[1] / "deploy" / "docs" / "balancers.md"
+PAGE = Path(__file__).parents[2] / "deploy" / "docs" / "balancers.md"
 
 Balancer = Literal["nginx", "haproxy"]
 

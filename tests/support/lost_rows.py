@@ -12,9 +12,9 @@ from uuid import uuid4
 from yarl import URL
 
 from shared.links import Links
-from tests.resources import open_bucket, stored
-from tests.service import Client, Service, until
-from tests.stack import Stack
+from tests.support.resources import open_bucket, stored
+from tests.support.service import Client, Service, until
+from tests.support.stack import Stack
 
 
 @dataclass(frozen=True, kw_only=True)

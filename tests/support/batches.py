@@ -9,7 +9,7 @@ from typing import Any
 
 import psutil  # type: ignore[import-untyped]  # it has no types
 
-from tests.service import FINAL_STATES, Client, Service
+from tests.support.service import FINAL_STATES, Client, Service
 
 SIDE_BY_SIDE = 8
 

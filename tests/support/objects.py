@@ -8,9 +8,9 @@ from unittest import mock
 from shared.errors import ObjectMissing
 from shared.storage import Storage
 from shared.store_client import open_storage
-from tests.proxy import Proxy, running_proxy
-from tests.service import make_settings
-from tests.stack import BUCKET, Stack
+from tests.support.proxy import Proxy, running_proxy
+from tests.support.service import make_settings
+from tests.support.stack import BUCKET, Stack
 
 
 @asynccontextmanager

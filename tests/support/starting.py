@@ -1,0 +1,26 @@
+"""The types of the fixtures that start APIs, workers and other processes of the service."""
+
+from collections.abc import Awaitable
+from typing import Protocol, TypeVar
+
+from tests.support.service import Service, ServiceProcess, WorkerProcess
+
+SomeProcess = TypeVar("SomeProcess", bound=ServiceProcess)
+
+
+class StartService(Protocol):
+    """Starts an API; overrides are settings by lower-case name, such as `max_size="10"`."""
+
+    def __call__(self, **overrides: str) -> Awaitable[Service]: ...
+
+
+class StartWorker(Protocol):
+    """Starts a worker process; overrides are settings by lower-case name."""
+
+    def __call__(self, service: Service, **overrides: str) -> Awaitable[WorkerProcess]: ...
+
+
+class Launch(Protocol):
+    """Starts a process of the service and gives it back once it runs."""
+
+    async def __call__(self, process: SomeProcess) -> SomeProcess: ...
