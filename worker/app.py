@@ -105,7 +105,7 @@ def work(settings: Settings) -> int:
     """Run a worker in this process until SIGTERM or SIGINT; return its exit status."""
     # Celery warns of root because pickled messages could run any code; ours are JSON only.
     warnings.filterwarnings("ignore", category=SecurityWarning)
-    # At every loss of the broker, Celery warns of a default that will change.
+    # At every loss of the broker, Celery warns that a default will change, although we set it.
     warnings.filterwarnings("ignore", category=CPendingDeprecationWarning)
     # Celery also logs warnings of a lost broker; `SteadyConsumer` logs the loss instead.
     logging.getLogger("celery.worker.consumer.consumer").setLevel(logging.ERROR)
@@ -117,7 +117,7 @@ def work(settings: Settings) -> int:
     runtime = Runtime(settings)
     try:
         runtime.start()
-    except SystemExit:  # stopped before any upload was claimed, so there is nothing to give back
+    except SystemExit:  # stopped during the start: no upload is claimed yet
         flush_all()
         os._exit(0)
     threading.Thread(target=_end_in_time, args=(runtime,), name="end", daemon=True).start()

@@ -24,11 +24,11 @@ from shared.turns import Turns
 from worker.pipeline import Tools
 
 COPIES, COPIES_EACH = 4, 2
-"""Most copies at a time in one worker, and most of one organization."""
+"""Maximum number of copies at a time: in one worker, and of one organization in it."""
 
 WAITING, ALL_WAITING = 100, 10_000
-"""Most copies that wait in this process: of one organization, and of all. All of them take about
-30 MB of tasks."""
+"""Maximum number of copies that wait in this process: of one organization, and of all. The tasks of
+10,000 copies take about 30 MB."""
 
 COME_AGAIN_S = 300.0
 """Seconds, on average, after which the sweep returns a copy that could not wait here. A backlog of

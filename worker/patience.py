@@ -1,4 +1,4 @@
-"""Back off from a store that refuses or is away: growing pauses, and a gate (circuit breaker)."""
+"""Back off from a store that refuses or is away: pauses grow, and a gate stops all calls."""
 
 import time
 from collections.abc import Iterator
@@ -35,10 +35,10 @@ def cause_of(error: StoreError) -> str:
 
 
 class Gate:
-    """A circuit breaker for calls of one kind to the store.
+    """Stops calls of one kind to the store while they fail: a circuit breaker.
 
-    It closes after FAILURES consecutive failures. Closed, it allows one call every TRIAL_EVERY_S
-    seconds. It opens again after the first call that succeeds.
+    The gate closes after FAILURES consecutive failures. While it is closed, it allows one trial
+    call every TRIAL_EVERY_S seconds. It opens again after the first call that succeeds.
     """
 
     def __init__(self, *, clock: Clock = time.monotonic) -> None:
@@ -48,7 +48,10 @@ class Gate:
         self._cause = ""
 
     def closed(self) -> str | None:
-        """Return the cause why no call is allowed now, or None if one is allowed."""
+        """Return the cause of the last failure if no call is allowed now, or None if one is.
+
+        If a trial is due, returns None once and schedules the next trial.
+        """
         if self._failures < FAILURES:
             return None
         if self._clock() >= self._next_trial_at:

@@ -24,7 +24,10 @@ T = TypeVar("T")
 
 @dataclass(slots=True, eq=False)
 class Slice:
-    """Consecutive jobs of one organization in one place. `began` is in seconds of `now`."""
+    """Consecutive jobs of one organization in one place.
+
+    `began` is the value of `now` at the first job, `jobs` the number of jobs that have begun.
+    """
 
     organization: int
     began: float

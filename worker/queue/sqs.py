@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from types_aiobotocore_sqs import SQSClient
 
 BATCH = 10
-"""Most messages in one request (limit of SQS)."""
+"""Maximum number of messages in one request (limit of SQS)."""
 
 REQUEST_S = 5.0
 """Timeout of a request in seconds, in addition to the time that it waits for messages."""

@@ -11,7 +11,7 @@ from typing import Final
 Size = tuple[int, int]
 
 MAX_ENTRIES: Final = 512
-"""Most entries of a TIFF's directory that are read. Cameras write about 50."""
+"""Maximum number of directory entries of a TIFF that are read. Cameras write about 50."""
 
 
 def read_dimensions(content_type: str, head: bytes) -> Size | None:

@@ -10,7 +10,7 @@ from typing import Final
 from worker.sniffing.ranges import PartialFile, Reading
 
 MAX_STEPS: Final = 200
-"""Most parts of a file that are read, so that a file with wrong lengths ends."""
+"""Maximum number of boxes or brands that are read, even if the lengths in the file imply more."""
 
 _IMAGES: Final = {
     **dict.fromkeys((b"avif", b"avis"), "image/avif"),

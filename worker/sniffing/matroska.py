@@ -6,7 +6,7 @@ Sources: RFC 8794 for EBML, RFC 9559 for the ids of elements.
 from typing import Final
 
 MAX_STEPS: Final = 200
-"""Most elements of a file that are read, so that a file with wrong lengths ends."""
+"""Maximum number of elements that are read, even if the lengths in the file imply more."""
 
 EBML_MAGIC: Final = b"\x1a\x45\xdf\xa3"
 _SEGMENT, _TRACKS, _TRACK, _TRACK_TYPE, _DOC_TYPE = 0x18538067, 0x1654AE6B, 0xAE, 0x83, 0x4282

@@ -26,7 +26,8 @@ HEADER: Final = struct.Struct("!II")
 MAX_ANSWER_BYTES: Final = 1024
 
 MAX_PIECES: Final = 1 + RANGES + 1
-"""Most pieces of a file: its head, and the ranges that `identify.identify` may request."""
+"""Maximum number of pieces: the head of a file, and the ranges that `identify.identify` may
+request."""
 
 MAX_ASKED_BYTES: Final = LARGE_RANGE_BYTES + RANGES * (RANGE_BYTES + 22)
-"""Most bytes of these ranges together, without the head."""
+"""Maximum size of all these ranges together, without the head, in bytes."""

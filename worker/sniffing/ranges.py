@@ -10,13 +10,13 @@ Reading = Generator[tuple[int, int], bytes, T]
 returns a T."""
 
 RANGES = 3
-"""Most ranges that may be requested. Each costs a request to the store."""
+"""Maximum number of ranges that may be requested. Each costs a request to the store."""
 
 RANGE_BYTES = 64 * 1024
 """Usual length of a range."""
 
 LARGE_RANGE_BYTES = 4 * 1024 * 1024
-"""Most bytes of one further, larger range. It is held in memory as a whole."""
+"""Maximum length of one further, larger range. It is held in memory as a whole."""
 
 
 class PartialFile:

@@ -35,8 +35,8 @@ _UNKNOWN: Final = ("unknown pixel mode", "unknown data organization", "unsupport
 sign."""
 
 MAX_BOXES: Final = 100
-"""Most top-level boxes of an AVIF or HEIC (ISO/IEC 14496-12) that are followed. Most files have
-three."""
+"""Maximum number of top-level boxes (ISO/IEC 14496-12) that are read of an AVIF or HEIC. Most files
+have three."""
 
 _readers: list[Reader] = list(ALWAYS)
 

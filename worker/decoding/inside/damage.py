@@ -2,8 +2,8 @@
 
 Most decoders write the pixels that they can read into an existing image. So the file is decoded
 twice, onto black and onto white: pixels that differ were never written. Decoders of WebP, AVIF and
-HEIC return the image as a whole. For them the missing end of the file is filled with two different
-bytes instead, once each.
+HEIC return the image as a whole. For these formats, the missing end of the file is filled instead:
+once with one byte, once with another.
 """
 
 import io
@@ -25,10 +25,11 @@ WEBP_FILLS: Final = (0x00, 0x55)
 
 
 MAX_EARLIER_ENDS: Final = 3
-"""Most scans of a JPEG that are dropped from the end, one after the other, to skip a broken one."""
+"""Maximum number of scans that are dropped from the end of a JPEG, one after the other, to skip a
+broken one."""
 
 MAX_PADDING_BYTES: Final = 64 * 1024 * 1024
-"""Most bytes that are added to an AVIF or HEIC that is cut off."""
+"""Maximum number of bytes that are added to an AVIF or HEIC that is cut off."""
 
 STRIP_PIXELS: Final = 4_000_000
 """Pixels that are compared at a time."""

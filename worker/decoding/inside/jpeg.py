@@ -17,13 +17,13 @@ from shared.reasons import FileCode
 from worker.decoding.inside.polyglots import BLANK
 
 MAX_SCANS: Final = 100
-"""Most scans of a JPEG that is decoded. Normal progressive JPEGs have about 10 scans, the worst of
-a large corpus 53. Each scan costs a pass over all coefficients: 500 scans take ten seconds, 10 a
-fraction of one."""
+"""Maximum number of scans in a JPEG that we decode. Normal progressive JPEGs have about 10 scans,
+the worst of a large corpus 53. Each scan costs a pass over all coefficients: 500 scans take ten
+seconds, 10 scans a fraction of a second."""
 
 MAX_SEGMENTS: Final = 10_000
-"""Most segments that are read; a colour profile of 16 MB takes 255. A file with more counts as
-damaged: we do not know how many scans it has, so it must not be decoded."""
+"""Maximum number of segments that are read. A colour profile of 16 MB takes 255. A file with more
+segments counts as damaged: its number of scans is unknown, so it must not be decoded."""
 
 _DECODED: Final = frozenset({0xC0, 0xC1, 0xC2, 0xC9, 0xCA})
 """Frame markers that we decode: baseline, extended and progressive, with Huffman or arithmetic
@@ -37,7 +37,8 @@ _START_OF_SCAN: Final = 0xDA
 _NUMBER_OF_LINES: Final = 0xDC
 
 _TAIL_BYTES: Final = 4096
-"""Bytes after the end of an image that are checked for a preview. Padding may come before it."""
+"""Number of bytes after the end of an image that are checked for a preview. Padding may come before
+the preview."""
 
 _MARKER: Final = re.compile(rb"\xff[\xc0-\xcf\xd8-\xfe]")
 """A marker with a meaning. The search skips stuffed bytes, restart markers, reserved codes, fill

@@ -23,8 +23,8 @@ from worker.decoding.inside.encoding import encode_page
 from worker.decoding.inside.shrinking import MAX_EDGE
 
 MAX_SCALE: Final = MAX_EDGE / 72
-"""Most pixels per point (1/72 inch). A page of one inch or more fills the thumbnail; a smaller page
-does not."""
+"""Maximum number of pixels per point (1/72 inch). A page of one inch or more fills the thumbnail; a
+smaller page does not."""
 
 OVERSAMPLING: Final = 2
 """A page is drawn at this many times the thumbnail's size, then shrunk by Lanczos. PDFium shrinks

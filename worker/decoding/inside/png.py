@@ -25,7 +25,7 @@ TOLD: Final = ("tRNS", "eXIf")
 """Chunks that are used if they can be read, and ignored otherwise."""
 
 MAX_HEADER_CHUNKS: Final = 1000
-"""Most chunks before the pixels that `has_wrong_checksum` reads."""
+"""Maximum number of chunks before the pixels that `has_wrong_checksum` reads."""
 
 ADAM7: Final = (
     (0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2),

@@ -8,11 +8,11 @@ import os
 from typing import BinaryIO, Final
 
 MAX_BLOCKS: Final = 400_000
-"""Most blocks that are read, which takes a quarter of a second. The end of an image with more
-blocks counts as unknown. An animation of 50,000 small frames has 200,000 blocks."""
+"""Maximum number of blocks that are read, which takes a quarter of a second. The end of an image
+with more blocks counts as unknown. An animation of 50,000 small frames has 200,000 blocks."""
 
 _TRAILER_BYTES: Final = 12
-"""Least length of PNG's IEND chunk."""
+"""Minimum length of PNG's IEND chunk, in bytes."""
 
 BLANK: Final = b"\0\t\n\v\f\r "
 """Bytes after an image that are harmless: padding of a block, or line ends."""
@@ -36,7 +36,7 @@ def carries_more(file: BinaryIO) -> bool:
 
 
 def is_cut_off(file: BinaryIO) -> bool:
-    """Whether a PNG, GIF or WebP should be longer than its file is."""
+    """Whether a PNG, GIF or WebP is cut off: its stated end is beyond the end of the file."""
     end = find_end(file)
     return end is not None and end > file.seek(0, os.SEEK_END)
 

@@ -9,13 +9,13 @@ import struct
 from typing import BinaryIO, Final
 
 MAX_CHUNKS: Final = 1000
-"""Most chunks that are read to find the first picture."""
+"""Maximum number of chunks that are read to find the first picture."""
 
 _HEAD: Final = 12
 _IMAGES: Final = (b"VP8 ", b"VP8L", b"ANMF")
 _FRAME_HEAD: Final = 16
 _LEAST_PICTURE: Final = 10
-"""Least length of a picture's own header, in bytes."""
+"""Minimum length of a picture's own header, in bytes."""
 
 _FILLED_UP: Final = 4
 """A picture that is cut off is extended by this many times its stated length, in addition to the
@@ -24,7 +24,7 @@ missing bytes. The decoder may read more bytes from the filling than from the re
 _MAX_FILLED_BYTES: Final = 64 * 1024 * 1024
 _KEPT: Final = (b"VP8X", b"ICCP", b"ANIM", b"ALPH", b"EXIF")
 _MAX_KEPT_BYTES: Final = 4 * 1024 * 1024
-"""Most bytes of metadata chunks that are kept: the limit of a colour profile."""
+"""Maximum size of the metadata chunks that are kept, in bytes: the same as for a colour profile."""
 
 
 def read_size(head: bytes) -> tuple[int, int] | None:
