@@ -106,10 +106,12 @@ async def create(request: web.Request) -> web.Response:
     check_accept(request, bulk=bulk)
     view = parse_view(request)
     checked = await read_json(
-        request, parts.readers, caller.organization_id,
+        request,
+        parts.readers,
+        caller.organization_id,
         max_bytes=MAX_BULK_BYTES if bulk else MAX_BODY_BYTES,
         check=partial(check_all, parts, bulk=bulk, organization_id=caller.organization_id),
-    )  # fmt: skip
+    )
     sources = await find_sources(parts, checked, organization_id=caller.organization_id)
     new = [each.new for each in checked]
     require_room(parts, caller.organization_id, sources)
@@ -122,11 +124,16 @@ async def create(request: web.Request) -> web.Response:
     for row, item in zip(rows, new, strict=True):
         content_type = stored_type(parts.settings, item.content_type, row.file_name)
         policy = post_policy(
-            bucket=row.bucket, key=row.key, region=parts.settings.store.region,
-            credentials=credentials, now=row.created_at, lifetime_s=parts.settings.policy_ttl,
-            max_bytes=row.policy_bytes(parts.settings.max_size), content_type=content_type,
+            bucket=row.bucket,
+            key=row.key,
+            region=parts.settings.store.region,
+            credentials=credentials,
+            now=row.created_at,
+            lifetime_s=parts.settings.policy_ttl,
+            max_bytes=row.policy_bytes(parts.settings.max_size),
+            content_type=content_type,
             cache_control=PUBLIC_FILE if parts.settings.files_public else None,
-        )  # fmt: skip
+        )
         resources.append(
             parts.documents.resource(
                 row,
@@ -164,11 +171,14 @@ async def update(request: web.Request) -> web.Response:
     parse_view(request)
     attachment_id = _path_id(request)
     attributes = await read_json(
-        request, parts.readers, caller.organization_id, max_bytes=MAX_BODY_BYTES,
+        request,
+        parts.readers,
+        caller.organization_id,
+        max_bytes=MAX_BODY_BYTES,
         check=lambda document: check_identity(
             resource_object(document), attachment_id=attachment_id
         ),
-    )  # fmt: skip
+    )
     run, organization_id = parts.clients.of(caller.organization_id).run, caller.organization_id
     row = await run(attachments.find, attachment_id, organization_id)
     if row is None:
@@ -204,9 +214,11 @@ async def delete(request: web.Request) -> web.Response:
     parts, caller = await admit(request)
     check_accept(request)
     deleted = await parts.clients.of(caller.organization_id).run(
-        attachments.delete, _path_id(request), caller.organization_id,
+        attachments.delete,
+        _path_id(request),
+        caller.organization_id,
         retention_s=parts.settings.retention,
-    )  # fmt: skip
+    )
     if not deleted:
         raise not_found()
     log.info(

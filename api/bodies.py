@@ -77,9 +77,11 @@ async def read_raw(
     except TimeoutError:
         raise general(408, headers={"Connection": "close"}) from None
     except (
-        web.PayloadAccessError, web.RequestPayloadError, TransferEncodingError,
+        web.PayloadAccessError,
+        web.RequestPayloadError,
+        TransferEncodingError,
         ConnectionResetError,
-    ):  # fmt: skip
+    ):
         raise bad_request(CUT_SHORT) from None
     return bytes(received)
 

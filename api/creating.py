@@ -95,8 +95,11 @@ async def find_sources(
             continue
         try:
             source = await find_source(
-                parts, each.location, organization_id=organization_id, max_size=each.max_size,
-            )  # fmt: skip
+                parts,
+                each.location,
+                organization_id=organization_id,
+                max_size=each.max_size,
+            )
             sources.append(source)
         except Problem as problem:
             errors += problem.errors

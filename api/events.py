@@ -203,9 +203,11 @@ async def _verified(
     except SnsUnreachable as error:
         address = client_address(request)
         parts.noise.warning.log(
-            "SNS cannot be reached", (str(error), source_of(address)), error=str(error),
+            "SNS cannot be reached",
+            (str(error), source_of(address)),
+            error=str(error),
             address=address,
-        )  # fmt: skip
+        )
         raise unavailable() from None
     if document["Type"] == sns.FAREWELL:
         log.warning("unsubscribed from a topic", topic=document["TopicArn"])

@@ -142,9 +142,14 @@ async def _by_cursor(
 ) -> Page:
     # One row more than the page shows whether there is a further page.
     rows = await lists.page(
-        connection, organization_id, asked.filters, descending=asked.descending,
-        limit=asked.size + 1, after=asked.after, before=asked.before,
-    )  # fmt: skip
+        connection,
+        organization_id,
+        asked.filters,
+        descending=asked.descending,
+        limit=asked.size + 1,
+        after=asked.after,
+        before=asked.before,
+    )
     more = len(rows) > asked.size
     rows = rows[-asked.size :] if asked.before is not None else rows[: asked.size]
     links = cursor_links(asked, base, [row.id for row in rows], more=more)
@@ -166,8 +171,12 @@ async def _by_number(
     rows = []
     if offset < total:
         rows = await lists.page(
-            connection, organization_id, asked.filters, descending=asked.descending,
-            limit=asked.size, offset=offset,
-        )  # fmt: skip
+            connection,
+            organization_id,
+            asked.filters,
+            descending=asked.descending,
+            limit=asked.size,
+            offset=offset,
+        )
     links, meta = number_links(asked, base, total)
     return Page(rows=rows, links=links, meta=meta)

@@ -50,9 +50,11 @@ class Sns:
         Raises SnsRefused if not, SnsUnreachable if the certificate cannot be fetched now.
         """
         url = sns.certificate_url(
-            document, topics=self._settings.sns_topics,
-            versions=self._settings.sns_signature_versions, now=now,
-        )  # fmt: skip
+            document,
+            topics=self._settings.sns_topics,
+            versions=self._settings.sns_signature_versions,
+            now=now,
+        )
         sns.verify(document, self._known(url, now) or await self._certificate(url, now))
 
     async def confirm(self, document: Any) -> None:

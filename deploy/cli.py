@@ -193,11 +193,17 @@ def upload(
     with output.upload_bars([status.st_size for status in found]) as on_progress:
         uploaded = asyncio.run(
             upload_files(
-                api_url, token, organization_id, files, attachable_type=attachable_type,
-                attachable_id=attachable_id, wait=not no_wait, timeout_s=timeout,
+                api_url,
+                token,
+                organization_id,
+                files,
+                attachable_type=attachable_type,
+                attachable_id=attachable_id,
+                wait=not no_wait,
+                timeout_s=timeout,
                 on_progress=on_progress,
             )
-        )  # fmt: skip
+        )
     if as_json:
         output.print_json([upload_report.uploaded_json(item) for item in uploaded])
     else:

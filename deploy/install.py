@@ -47,12 +47,25 @@ def install(lock: Path) -> int:
     say(f"{lock}: {count} packages, installed unless they are there already")
     process = subprocess.Popen(
         [
-            sys.executable, "-m", "pip", "install", "--disable-pip-version-check", "--no-input",
-            "--progress-bar", "off", "--require-hashes", "--no-deps", "--only-binary", ":all:",
-            "-r", str(lock),
+            sys.executable,
+            "-m",
+            "pip",
+            "install",
+            "--disable-pip-version-check",
+            "--no-input",
+            "--progress-bar",
+            "off",
+            "--require-hashes",
+            "--no-deps",
+            "--only-binary",
+            ":all:",
+            "-r",
+            str(lock),
         ],
-        stdout=subprocess.PIPE, text=True, errors="replace",
-    )  # fmt: skip
+        stdout=subprocess.PIPE,
+        text=True,
+        errors="replace",
+    )
     assert process.stdout is not None
     lines: queue.Queue[str | None] = queue.Queue()
     threading.Thread(target=_pass_on, args=(process, lines), daemon=True).start()

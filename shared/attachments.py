@@ -17,9 +17,20 @@ from shared.rows import FromRow, columns_of
 from shared.states import State
 
 ATTACHABLE_TYPES = (
-    "invoice", "purchase_order", "bill", "email", "page", "expense", "comment", "task",
-    "document_style", "document_type", "deal", "booking", "widget",
-)  # fmt: skip
+    "invoice",
+    "purchase_order",
+    "bill",
+    "email",
+    "page",
+    "expense",
+    "comment",
+    "task",
+    "document_style",
+    "document_type",
+    "deal",
+    "booking",
+    "widget",
+)
 """The kinds of object that an attachment may belong to (contract.md)."""
 
 CHECK_MARGIN = "60 seconds"
@@ -186,8 +197,9 @@ async def find(
     row = await connection.fetchrow(
         f"SELECT {COLUMNS} FROM attachments AS a"
         " WHERE a.id = $1 AND a.organization_id = $2 AND a.deleted_at IS NULL",
-        attachment_id, organization_id,
-    )  # fmt: skip
+        attachment_id,
+        organization_id,
+    )
     return Attachment.from_row(row) if row else None
 
 
@@ -208,9 +220,14 @@ async def find_any(connection: Connection, attachment_id: int) -> Attachment | N
 
 
 CHANGEABLE = (
-    "name", "attachable_type", "attachable_id", "attachment_type", "message_id", "external_id",
+    "name",
+    "attachable_type",
+    "attachable_id",
+    "attachment_type",
+    "message_id",
+    "external_id",
     "temp_url",
-)  # fmt: skip
+)
 """The columns that a client may change (contract.md)."""
 
 
@@ -228,8 +245,10 @@ async def update(
         f"UPDATE attachments AS a SET {assignments or 'name = a.name'}"
         " WHERE a.id = $1 AND a.organization_id = $2 AND a.deleted_at IS NULL"
         f" RETURNING {COLUMNS}",
-        attachment_id, organization_id, *changes.values(),
-    )  # fmt: skip
+        attachment_id,
+        organization_id,
+        *changes.values(),
+    )
     return Attachment.from_row(row) if row else None
 
 
@@ -254,6 +273,8 @@ async def delete(
                                    THEN now() + {LATE_UPLOAD_S} * interval '1 second' END)
         WHERE a.id = $1 AND a.organization_id = $2 AND a.deleted_at IS NULL
         """,
-        attachment_id, organization_id, float(retention_s),
-    )  # fmt: skip
+        attachment_id,
+        organization_id,
+        float(retention_s),
+    )
     return affected(status) == 1

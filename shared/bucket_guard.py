@@ -144,11 +144,13 @@ class BucketGuard:
             self._warn(
                 "the bucket has no marker, and holds originals that no row describes: it may be"
                 " another deployment's; run `attachments reconcile --mend` if it is not",
-                bucket=self._storage.bucket, marker=MARKER,
-            )  # fmt: skip
+                bucket=self._storage.bucket,
+                marker=MARKER,
+            )
         if self.foreign is not None and not self._announced:
-            log.error("nothing is done in the bucket of another deployment",
-                      cause=str(self.foreign))  # fmt: skip
+            log.error(
+                "nothing is done in the bucket of another deployment", cause=str(self.foreign)
+            )
         elif self.foreign is None and self._announced:
             log.info("the bucket belongs to this deployment again", bucket=self._storage.bucket)
         self._announced = self.foreign is not None
@@ -175,8 +177,9 @@ class BucketGuard:
             "whose the bucket is cannot be found out: s3:GetObject and s3:PutObject on its marker,"
             " s3:ListBucket on the bucket, and SELECT and INSERT on the table deployment are"
             " needed",
-            error=str(error) or type(error).__name__, marker=MARKER,
-        )  # fmt: skip
+            error=str(error) or type(error).__name__,
+            marker=MARKER,
+        )
 
     def _warn(self, event: str, **fields: str) -> None:
         if not self._warned:

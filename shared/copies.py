@@ -98,9 +98,15 @@ async def ask(
         WHERE a.id = $1 AND a.organization_id = $2 AND a.deleted_at IS NULL
         RETURNING {COLUMNS}
         """,
-        row.id, row.organization_id, wanted.bucket, wanted.key, wanted.etag, wanted.temp_url,
-        grace_s, wanted.size,
-    )  # fmt: skip
+        row.id,
+        row.organization_id,
+        wanted.bucket,
+        wanted.key,
+        wanted.etag,
+        wanted.temp_url,
+        grace_s,
+        wanted.size,
+    )
     return Attachment.from_row(found) if found else None
 
 

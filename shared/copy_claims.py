@@ -53,8 +53,10 @@ async def claim(
                    ELSE a.copy_attempt = $2 END
         RETURNING {COLUMNS}
         """,
-        attachment_id, copy_attempt, lease_s,
-    )  # fmt: skip
+        attachment_id,
+        copy_attempt,
+        lease_s,
+    )
     return Attachment.from_row(row) if row else None
 
 
@@ -62,8 +64,11 @@ async def renew(connection: Connection, row: Attachment, *, lease_s: float) -> b
     """Extend the lease of a copy to `lease_s` seconds from now; False if the claim is lost."""
     status = await connection.execute(
         f"UPDATE attachments AS a SET due_at = {_unless_processed(_IN)} WHERE {_held(4)}",
-        row.id, row.copy_attempt, lease_s, row.organization_id,
-    )  # fmt: skip
+        row.id,
+        row.copy_attempt,
+        lease_s,
+        row.organization_id,
+    )
     return affected(status) == 1
 
 
@@ -71,8 +76,11 @@ async def put_off(connection: Connection, row: Attachment, *, delay_s: float) ->
     """Have a copy retried after `delay_s` seconds, unless the claim is lost."""
     await connection.execute(
         f"UPDATE attachments AS a SET due_at = {_unless_processed(_IN)} WHERE {_held(4)}",
-        row.id, row.copy_attempt, delay_s, row.organization_id,
-    )  # fmt: skip
+        row.id,
+        row.copy_attempt,
+        delay_s,
+        row.organization_id,
+    )
 
 
 async def release(connection: Connection, row: Attachment, *, delay_s: float) -> bool:
@@ -83,8 +91,11 @@ async def release(connection: Connection, row: Attachment, *, delay_s: float) ->
     status = await connection.execute(
         f"UPDATE attachments AS a SET copy_attempt = {UNTRIED}, due_at = {_unless_processed(_IN)}"
         f" WHERE {_held(4)}",
-        row.id, row.copy_attempt, delay_s, row.organization_id,
-    )  # fmt: skip
+        row.id,
+        row.copy_attempt,
+        delay_s,
+        row.organization_id,
+    )
     return affected(status) == 1
 
 
@@ -97,8 +108,10 @@ async def wait(
     """
     await connection.execute(
         f"UPDATE attachments AS a SET due_at = {_unless_processed(_IN)} WHERE {_AS_SEEN}",
-        attachment_id, copy_attempt, delay_s,
-    )  # fmt: skip
+        attachment_id,
+        copy_attempt,
+        delay_s,
+    )
 
 
 async def finish(connection: Connection, row: Attachment, etag: str) -> bool:
@@ -114,8 +127,11 @@ async def finish(connection: Connection, row: Attachment, etag: str) -> bool:
           AND (a.copy_revision = a.revision OR a.etag = $3) AND a.deleted_at IS NULL
           AND a.organization_id = $4
         """,
-        row.id, row.copy_attempt, etag, row.organization_id,
-    )  # fmt: skip
+        row.id,
+        row.copy_attempt,
+        etag,
+        row.organization_id,
+    )
     return affected(status) == 1
 
 
@@ -164,8 +180,11 @@ async def fail(connection: Connection, row: Attachment, *, reason: CopyCode) -> 
                           THEN a.policy_expires_at + interval '{CHECK_MARGIN}' END
         WHERE {_held(4)}
         """,
-        row.id, row.copy_attempt, reason, row.organization_id,
-    )  # fmt: skip
+        row.id,
+        row.copy_attempt,
+        reason,
+        row.organization_id,
+    )
     return affected(status) == 1
 
 
@@ -177,5 +196,6 @@ async def drop(connection: Connection, attachment_id: int, copy_attempt: int) ->
     await connection.execute(
         f"UPDATE attachments AS a SET {_NOTHING} WHERE a.id = $1 AND a.copy_attempt = $2"
         " AND a.copy_revision < a.revision",
-        attachment_id, copy_attempt,
-    )  # fmt: skip
+        attachment_id,
+        copy_attempt,
+    )

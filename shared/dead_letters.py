@@ -72,8 +72,13 @@ async def keep(
             dialect = excluded.dialect, reason = excluded.reason
         RETURNING xmax = 0
         """,
-        hashlib.sha256(body).digest(), body, source, origin, dialect, reason,
-    )  # fmt: skip
+        hashlib.sha256(body).digest(),
+        body,
+        source,
+        origin,
+        dialect,
+        reason,
+    )
     return inserted
 
 
@@ -116,8 +121,9 @@ async def _prune_old(connection: Connection, settings: Settings) -> int:
         "DELETE FROM dead_letters WHERE id = ANY (ARRAY("
         " SELECT d.id FROM dead_letters AS d WHERE d.last_at < now() - $1 * interval '1 second'"
         " ORDER BY d.last_at, d.id LIMIT $2))",
-        settings.dead_letter_age, PRUNED_AT_A_TIME,
-    )  # fmt: skip
+        settings.dead_letter_age,
+        PRUNED_AT_A_TIME,
+    )
     return affected(status)
 
 
@@ -125,8 +131,9 @@ async def _prune_bytes(connection: Connection, origin: str) -> int:
     """Remove the oldest letters of an origin that has too many bytes."""
     held = await connection.fetchval(
         "SELECT bytes FROM dead_letter_origins WHERE origin = $1 AND bytes > $2",
-        origin, MAX_ORIGIN_BYTES,
-    )  # fmt: skip
+        origin,
+        MAX_ORIGIN_BYTES,
+    )
     if held is None:
         return 0
     status = await connection.execute(
@@ -139,8 +146,10 @@ async def _prune_bytes(connection: Connection, origin: str) -> int:
             WHERE s.removed < $3
         ))
         """,
-        origin, PRUNED_AT_A_TIME, held - MAX_ORIGIN_BYTES,
-    )  # fmt: skip
+        origin,
+        PRUNED_AT_A_TIME,
+        held - MAX_ORIGIN_BYTES,
+    )
     return affected(status)
 
 
@@ -161,8 +170,9 @@ async def _prune_most(connection: Connection, settings: Settings) -> int:
             "DELETE FROM dead_letters WHERE id = ANY (ARRAY("
             " SELECT d.id FROM dead_letters AS d WHERE d.origin = $1"
             " ORDER BY d.last_at, d.id LIMIT $2))",
-            most[0]["origin"], min(left - removed, max(1, above_next)),
-        )  # fmt: skip
+            most[0]["origin"],
+            min(left - removed, max(1, above_next)),
+        )
         if not affected(status):
             break
         removed += affected(status)
@@ -176,8 +186,9 @@ async def list_newest(
     rows = await connection.fetch(
         f"SELECT {SUMMARY} FROM dead_letters AS d WHERE $2::bigint IS NULL OR d.id < $2"
         " ORDER BY d.id DESC LIMIT $1",
-        limit, before,
-    )  # fmt: skip
+        limit,
+        before,
+    )
     return [DeadLetter.from_row(row) for row in rows]
 
 

@@ -83,8 +83,8 @@ async def take_due(
             FROM attachments AS a WHERE a.due_at > '-infinity' AND a.due_at <= now()
             ORDER BY a.due_at LIMIT {SWEEP_WINDOW}
         ), walk AS (
-            -- One probe an organization, for the earliest of its rows. Not begun unless there is
-            -- a backlog; ended by the first $1 that have something due, since each then gets one.
+            -- One probe for each organization, for its earliest row. Runs only with a backlog.
+            -- Ends after $1 organizations with due rows, because each of them gets one place.
             SELECT $4::bigint AS organization_id, NULL::timestamptz AS due_at,
                    false AS around, 0 AS step, 0 AS found
             WHERE (SELECT count(*) FROM oldest) = {SWEEP_WINDOW}
@@ -95,7 +95,7 @@ async def take_due(
                 (SELECT a.organization_id, a.due_at, walk.around FROM attachments AS a
                  WHERE a.due_at IS NOT NULL AND a.organization_id > walk.organization_id
                  ORDER BY a.organization_id, a.due_at LIMIT 1)
-                UNION ALL  -- behind the last comes the first, once
+                UNION ALL  -- after the last organization continue with the first, once
                 (SELECT a.organization_id, a.due_at, true FROM attachments AS a
                  WHERE a.due_at IS NOT NULL AND NOT walk.around
                  ORDER BY a.organization_id, a.due_at LIMIT 1)
@@ -108,13 +108,13 @@ async def take_due(
             UNION
             SELECT a.id, a.organization_id, a.due_at
             FROM walk CROSS JOIN LATERAL (
-                -- A range in the order of the index, like the walk's probes, and not "=", which
-                -- to a planner that has seen but one organization is no condition at all. Rows
-                -- of the next organization are dropped below.
+                -- A range in the order of the index, like the walk's probes, instead of "=": if
+                -- the planner's statistics know only one organization, "=" filters nothing. The
+                -- rows of the next organization are dropped below.
                 SELECT a.id, a.organization_id, a.due_at FROM attachments AS a
                 WHERE a.due_at IS NOT NULL AND a.organization_id >= walk.organization_id
                 ORDER BY a.organization_id, a.due_at
-                -- the more organizations, the fewer rows of each can have their turn
+                -- with more organizations, fewer rows of each can get a turn
                 LIMIT least($1, 1 + {SWEEP_WALK} / (SELECT max(found) FROM walk))
             ) AS a
             WHERE walk.due_at <= now() AND a.organization_id = walk.organization_id
@@ -126,12 +126,12 @@ async def take_due(
             FROM known LEFT JOIN walk
               ON walk.organization_id = known.organization_id AND walk.due_at <= now()
         ), taken AS (
-            -- Locked one by one in this order, until $1 are: no more are touched.
+            -- Rows are locked one by one in this order until $1 are locked; no more are touched.
             SELECT locked.id, locked.duty
             FROM (SELECT id FROM ranked ORDER BY turn, step, due_at) AS next
             CROSS JOIN LATERAL (
-                -- What has changed since it was ranked is read anew here, with its duty. IS TRUE
-                -- leaves the planner the primary key alone, whatever it believes of due_at.
+                -- The row is read again here, with its duty, because it may have changed since it
+                -- was ranked. IS TRUE makes the planner use the primary key, for any statistics.
                 SELECT a.id,
                        CASE WHEN a.deleted_at IS NOT NULL THEN 'purge'
                             WHEN NOT {ACTIVE} THEN 'probe'
@@ -159,8 +159,11 @@ async def take_due(
         RETURNING {COLUMNS}, duty,
                   (SELECT organization_id FROM walk ORDER BY step DESC LIMIT 1) AS walked_to
         """,
-        limit, lease_s, attempts, after,
-    )  # fmt: skip
+        limit,
+        lease_s,
+        attempts,
+        after,
+    )
     walked_to = rows[0]["walked_to"] if rows else None
     return Sweep(
         due=[Due.from_row(row) for row in rows],

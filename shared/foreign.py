@@ -19,13 +19,36 @@ PROXIES = frozenset({"http_proxy", "https_proxy", "no_proxy"})
 
 MACHINE = frozenset(
     {
-        "PATH", "HOME", "USER", "LOGNAME", "SHELL", "PWD", "HOSTNAME", "TMPDIR", "TEMP", "TMP",
-        "LANG", "LANGUAGE", "TERM", "COLORTERM", "NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES",
-        "SUDO_USER", "VIRTUAL_ENV", "GNUPGHOME", "SSH_AUTH_SOCK", "DBUS_SESSION_BUS_ADDRESS",
+        "PATH",
+        "HOME",
+        "USER",
+        "LOGNAME",
+        "SHELL",
+        "PWD",
+        "HOSTNAME",
+        "TMPDIR",
+        "TEMP",
+        "TMP",
+        "LANG",
+        "LANGUAGE",
+        "TERM",
+        "COLORTERM",
+        "NO_COLOR",
+        "FORCE_COLOR",
+        "COLUMNS",
+        "LINES",
+        "SUDO_USER",
+        "VIRTUAL_ENV",
+        "GNUPGHOME",
+        "SSH_AUTH_SOCK",
+        "DBUS_SESSION_BUS_ADDRESS",
         # The paths of this machine's certificate authorities and OpenSSL settings.
-        "SSL_CERT_FILE", "SSL_CERT_DIR", "OPENSSL_CONF", "OPENSSL_MODULES",
+        "SSL_CERT_FILE",
+        "SSL_CERT_DIR",
+        "OPENSSL_CONF",
+        "OPENSSL_MODULES",
     }
-)  # fmt: skip
+)
 """Variables that describe the machine and the terminal, and no service."""
 
 MACHINE_PREFIXES = ("LC_", "XDG_", "LD_", "DYLD_", "PYTHON")

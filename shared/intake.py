@@ -95,10 +95,14 @@ def log_faults(throttle: Throttle, messages: Sequence[Message]) -> None:
         reading = message.reading
         if reading.faults:
             throttle.log(
-                "unreadable event", (message.origin, reading.faults[0]), source=message.source,
-                origin=message.origin, dialect=reading.dialect, fault=reading.faults[0],
+                "unreadable event",
+                (message.origin, reading.faults[0]),
+                source=message.source,
+                origin=message.origin,
+                dialect=reading.dialect,
+                fault=reading.faults[0],
                 faults=len(reading.faults),
-            )  # fmt: skip
+            )
 
 
 async def record(
@@ -134,9 +138,13 @@ async def record(
             if not may_be_kept:
                 await dead_letters.count_again(connection, message.body)
             elif await dead_letters.keep(
-                connection, message.body, source=message.source, origin=message.origin,
-                dialect=reading.dialect, reason=reading.faults[0],
-            ):  # fmt: skip
+                connection,
+                message.body,
+                source=message.source,
+                origin=message.origin,
+                dialect=reading.dialect,
+                reason=reading.faults[0],
+            ):
                 new.add(message.origin)
         if new:
             await dead_letters.prune(connection, settings, sorted(new))

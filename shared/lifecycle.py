@@ -110,13 +110,13 @@ async def record_uploads(
     rows = await connection.fetch(
         f"""
         UPDATE attachments AS a
-        -- a raised revision makes the worker that has it ask the store before it finishes
+        -- a raised revision makes the worker that holds the claim check the store again
         SET revision = CASE WHEN {_ASK} AND a.state <> 'processing' THEN a.revision
                             ELSE a.revision + 1 END,
             state = CASE WHEN {_ASK} OR a.state = 'processing' THEN a.state ELSE 'uploaded' END,
             reason = CASE WHEN {_ASK} THEN a.reason END,
             resized = {_ASK} AND a.resized,
-            -- kept where the event names none: what the row says is still that object's
+            -- kept if the event has none: the row still describes that object
             etag = CASE WHEN {_ASK} THEN a.etag ELSE coalesce(event.etag, a.etag) END,
             version_id = CASE WHEN {_ASK} THEN a.version_id ELSE event.version_id END,
             sequencer = CASE WHEN {_ASK} THEN a.sequencer
@@ -191,8 +191,10 @@ async def claim(
           AND a.claimed_revision < a.revision
         RETURNING {COLUMNS}
         """,
-        attachment_id, revision, lease_s,
-    )  # fmt: skip
+        attachment_id,
+        revision,
+        lease_s,
+    )
     return Claim(attachment=Attachment.from_row(row)) if row else None
 
 
@@ -240,8 +242,11 @@ async def announce_thumbnail(
             due_at = now() + $5 * interval '1 second'
         WHERE {held(6)}
         """,
-        *claimed.fence, thumbnail_name, lease_s, claimed.attachment.organization_id,
-    )  # fmt: skip
+        *claimed.fence,
+        thumbnail_name,
+        lease_s,
+        claimed.attachment.organization_id,
+    )
     return affected(status) == 1
 
 
@@ -295,24 +300,31 @@ async def finish(
         f"""
         UPDATE attachments AS a
         SET state = $5, reason = $6, etag = coalesce($7, a.etag),
-            -- the object was replaced before the worker read it, and its event may come later
+            -- the object was replaced before the worker read it; its event may arrive later
             uploaded_at = CASE WHEN $7 <> a.etag THEN {_NEXT_STAMP} ELSE a.uploaded_at END,
             version_id = CASE WHEN $7 IS NULL THEN a.version_id ELSE $8 END,
             {_SET_FACTS},
-            -- of what failed, a thumbnail may lie in the store all the same
+            -- the store may have a thumbnail even if processing failed
             thumbnail_name = CASE $5 WHEN 'failed' THEN a.thumbnail_name ELSE $9 END,
             resized = $9 IS NOT NULL,
             thumbnail_spoiled = false, processed_at = now(),
-            -- of a copy that has been made: it is measured now
+            -- if the copy has been made, its object is measured now
             copy_bytes = CASE WHEN a.copy_key IS NOT NULL THEN a.copy_bytes END,
             due_at = {unless_copied(_AFTER_FINISH)}
         WHERE {held(11)} AND a.revision = $4
           AND NOT ($9::text IS NOT NULL AND a.thumbnail_spoiled)
         """,
-        *claimed.fence, revision, outcome.state, outcome.reason, outcome.etag, outcome.version_id,
-        outcome.thumbnail_name, next_check_s, claimed.attachment.organization_id,
+        *claimed.fence,
+        revision,
+        outcome.state,
+        outcome.reason,
+        outcome.etag,
+        outcome.version_id,
+        outcome.thumbnail_name,
+        next_check_s,
+        claimed.attachment.organization_id,
         *astuple(outcome.facts),
-    )  # fmt: skip
+    )
     return affected(status) == 1
 
 
@@ -338,8 +350,12 @@ async def release(
                           ELSE now() + $4 * interval '1 second' END
         WHERE {held(7)} RETURNING a.revision
         """,
-        *claimed.fence, delay_s, reason, counted, claimed.attachment.organization_id,
-    )  # fmt: skip
+        *claimed.fence,
+        delay_s,
+        reason,
+        counted,
+        claimed.attachment.organization_id,
+    )
     return int(revision) if revision is not None else None
 
 
@@ -365,8 +381,11 @@ async def mark_missing(
         WHERE {held(6)} AND a.revision = $4
         RETURNING a.state
         """,
-        *claimed.fence, revision, next_check_s, claimed.attachment.organization_id,
-    )  # fmt: skip
+        *claimed.fence,
+        revision,
+        next_check_s,
+        claimed.attachment.organization_id,
+    )
     return state
 
 
@@ -418,8 +437,12 @@ async def settle_missing(
         WHERE a.id = $1 AND a.revision = $2 AND a.state = $3 AND a.deleted_at IS NULL
         RETURNING a.state
         """,
-        seen.id, seen.revision, seen.state, LATE_UPLOAD_S, next_check_s,
-    )  # fmt: skip
+        seen.id,
+        seen.revision,
+        seen.state,
+        LATE_UPLOAD_S,
+        next_check_s,
+    )
     return state
 
 
@@ -433,8 +456,10 @@ async def settle_unchanged(connection: Connection, seen: Attachment) -> None:
         UPDATE attachments AS a SET due_at = {unless_copied(LAST_CHECK)}
         WHERE a.id = $1 AND a.revision = $2 AND a.state = $3 AND a.deleted_at IS NULL
         """,
-        seen.id, seen.revision, seen.state,
-    )  # fmt: skip
+        seen.id,
+        seen.revision,
+        seen.state,
+    )
 
 
 async def put_off(connection: Connection, seen: Attachment, *, delay_s: float) -> bool:

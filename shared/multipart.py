@@ -54,19 +54,25 @@ class Multipart:
         """
         with mapped():
             answer = await self._client.upload_part_copy(
-                Bucket=self._bucket, Key=key, UploadId=upload_id, PartNumber=number,
+                Bucket=self._bucket,
+                Key=key,
+                UploadId=upload_id,
+                PartNumber=number,
                 CopySource={"Bucket": source_bucket, "Key": source_key},
-                CopySourceRange=f"bytes={first}-{last}", CopySourceIfMatch=f'"{pin.etag}"',
-            )  # fmt: skip
+                CopySourceRange=f"bytes={first}-{last}",
+                CopySourceIfMatch=f'"{pin.etag}"',
+            )
         return answer["CopyPartResult"].get("ETag", "")
 
     async def end(self, key: str, upload_id: str, parts: Sequence[Any]) -> str:
         """Build the object from its parts (`PartNumber` and `ETag` each) and return its etag."""
         with mapped():
             answer = await self._client.complete_multipart_upload(
-                Bucket=self._bucket, Key=key, UploadId=upload_id,
+                Bucket=self._bucket,
+                Key=key,
+                UploadId=upload_id,
                 MultipartUpload={"Parts": parts},
-            )  # fmt: skip
+            )
         return answer.get("ETag", "").strip('"')
 
     async def drop(self, key: str, upload_id: str) -> None:

@@ -67,8 +67,11 @@ async def set_aside(
     state: State | None = await connection.fetchval(
         f"UPDATE attachments AS a SET {_SET_ASIDE} WHERE {held(6)} AND a.revision = $4"
         " RETURNING a.state",
-        *claimed.fence, revision, next_check_s, claimed.attachment.organization_id,
-    )  # fmt: skip
+        *claimed.fence,
+        revision,
+        next_check_s,
+        claimed.attachment.organization_id,
+    )
     return state
 
 
@@ -83,8 +86,12 @@ async def settle_older(
         f"UPDATE attachments AS a SET {_SET_ASIDE} WHERE a.id = $1 AND a.revision = $2"
         " AND a.state = $3 AND a.state <> 'processing' AND a.deleted_at IS NULL"
         " AND a.organization_id = $4 RETURNING a.state",
-        seen.id, seen.revision, seen.state, seen.organization_id, next_check_s,
-    )  # fmt: skip
+        seen.id,
+        seen.revision,
+        seen.state,
+        seen.organization_id,
+        next_check_s,
+    )
     return state
 
 

@@ -26,8 +26,9 @@ async def create_organization(
     async with connection.transaction():
         await connection.execute(
             "INSERT INTO organizations (id, name) VALUES ($1, $2) ON CONFLICT (id) DO NOTHING",
-            organization_id, name,
-        )  # fmt: skip
+            organization_id,
+            name,
+        )
         await connection.execute(
             """
             SELECT setval(
@@ -89,6 +90,7 @@ async def list_organizations(
     rows = await connection.fetch(
         "SELECT o.id, o.name, o.created_at FROM organizations AS o WHERE o.id > $1"
         " ORDER BY o.id LIMIT $2",
-        after, limit,
-    )  # fmt: skip
+        after,
+        limit,
+    )
     return [Organization.from_row(row) for row in rows]

@@ -46,8 +46,11 @@ async def note_arrivals(
             "INSERT INTO probe_arrivals (attachment_id, source, dialect)"
             " SELECT a.id, $2, $3 FROM attachments AS a"
             " WHERE a.id = ANY($1::bigint[]) AND a.organization_id = $4 AND a.deleted_at IS NULL",
-            ids, source, dialect, ORGANIZATION,
-        )  # fmt: skip
+            ids,
+            source,
+            dialect,
+            ORGANIZATION,
+        )
 
 
 async def find_arrivals(connection: Connection, attachment_id: int) -> list[Arrival]:
@@ -67,8 +70,9 @@ async def find_leftovers(connection: Connection, *, bucket: str) -> list[Attachm
         f"SELECT {COLUMNS} FROM attachments AS a"
         " WHERE (a.deleted_at IS NULL OR a.due_at IS NOT NULL) AND a.organization_id = $1"
         " AND a.bucket = $2 AND a.created_at < now() - interval '1 hour' LIMIT 100",
-        ORGANIZATION, bucket,
-    )  # fmt: skip
+        ORGANIZATION,
+        bucket,
+    )
     return [Attachment.from_row(row) for row in rows]
 
 

@@ -54,8 +54,11 @@ async def name_bucket(connection: Connection, seen: Attachment, bucket: str) -> 
     await connection.execute(
         "UPDATE attachments SET bucket = $4"
         " WHERE id = $1 AND revision = $2 AND state = $3 AND deleted_at IS NULL",
-        seen.id, seen.revision, seen.state, bucket,
-    )  # fmt: skip
+        seen.id,
+        seen.revision,
+        seen.state,
+        bucket,
+    )
 
 
 async def walk_rows(connection: Connection, after: int) -> list[Attachment]:
@@ -270,9 +273,11 @@ class Reconciliation:
                 await sequence.keep_clear(self._database, difference.attachment_id)
             case Kind.CHANGED if row is not None and difference.found is not None:
                 event = UploadEvent(
-                    bucket=row.bucket, key=row.key, etag=difference.found.etag,
+                    bucket=row.bucket,
+                    key=row.key,
+                    etag=difference.found.etag,
                     version_id=difference.found.version_id,
-                )  # fmt: skip
+                )
                 grace_s = self._settings.publish_grace
                 recorded = await run(lifecycle.record_uploads, [event], publish_grace_s=grace_s)
                 woken = recorded.woken

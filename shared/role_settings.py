@@ -37,8 +37,11 @@ async def set_on_role(database_url: str) -> list[str]:
         finally:
             connection.terminate()
     except (
-        asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError,
-    ) as error:  # fmt: skip
+        asyncpg.PostgresError,
+        asyncpg.InterfaceError,
+        asyncpg.InternalClientError,
+        OSError,
+    ) as error:
         raise DatabaseAway(explain(error, connector.place)) from error
 
 

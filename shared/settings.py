@@ -96,9 +96,7 @@ class Settings(WaitSettings, QuotaSettings, StoreSettings, BrokerSettings, Datab
     rate_limit: int = Field(1000, ge=0, description="requests per second and organization")
 
     concurrency: int = Field(48, ge=2, le=512, description="uploads in flight per worker")
-    buffer_bytes: int = Field(
-        268_435_456, ge=8_388_608, le=2**40, description="bytes of large files on disk per worker"
-    )
+    buffer_bytes: int = Field(2**28, ge=2**23, le=2**40, description="of large files, on disk")
     decoders: int = Field(default_factory=default_decoders, ge=1, le=MAX_DECODERS)
     decoder_timeout: float = Field(10, gt=0, le=120, description="seconds")
     decoder_seal: Literal["preferred", "required"] = "preferred"
@@ -114,10 +112,16 @@ class Settings(WaitSettings, QuotaSettings, StoreSettings, BrokerSettings, Datab
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     @field_validator(
-        "events_tokens", "sns_topics", "sns_signature_versions", "temp_url_buckets", "more_formats",
-        "reserved", "hosts", "trusted_proxies",
+        "events_tokens",
+        "sns_topics",
+        "sns_signature_versions",
+        "temp_url_buckets",
+        "more_formats",
+        "reserved",
+        "hosts",
+        "trusted_proxies",
         mode="before",
-    )  # fmt: skip
+    )
     @classmethod
     def _split(cls, value: Any) -> Any:
         words = split_words(value)

@@ -111,9 +111,12 @@ class Storage:
         """Store a small object that the service made."""
         with mapped():
             await self._client.put_object(
-                Bucket=self.bucket, Key=key, Body=body, ContentType=content_type,
+                Bucket=self.bucket,
+                Key=key,
+                Body=body,
+                ContentType=content_type,
                 CacheControl=cache_control,
-            )  # fmt: skip
+            )
 
     async def create(self, key: str, body: bytes, *, content_type: str) -> bool:
         """Store a small object if its key has none; return whether it was stored.
@@ -124,9 +127,12 @@ class Storage:
         try:
             with mapped():
                 await self._client.put_object(
-                    Bucket=self.bucket, Key=key, Body=body, ContentType=content_type,
+                    Bucket=self.bucket,
+                    Key=key,
+                    Body=body,
+                    ContentType=content_type,
                     IfNoneMatch="*",
-                )  # fmt: skip
+                )
         except ObjectChanged:
             return False
         except StoreRefused as error:
@@ -164,10 +170,12 @@ class Storage:
             }
         with mapped():
             answer = await self._client.copy_object(
-                Bucket=self.bucket, Key=key,
+                Bucket=self.bucket,
+                Key=key,
                 CopySource={"Bucket": source_bucket, "Key": source_key},
-                CopySourceIfMatch=f'"{pin.etag}"', **typed,
-            )  # fmt: skip
+                CopySourceIfMatch=f'"{pin.etag}"',
+                **typed,
+            )
         return answer["CopyObjectResult"].get("ETag", "").strip('"')
 
     async def delete(self, key: str, *, version_id: str | None = None) -> bool:

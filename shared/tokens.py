@@ -60,8 +60,11 @@ async def create_token(
         INSERT INTO tokens (organization_id, person_id, name, digest) VALUES ($1, $2, $3, $4)
         ON CONFLICT (digest) DO NOTHING
         """,
-        organization_id, person_id, name, digest(plain),
-    )  # fmt: skip
+        organization_id,
+        person_id,
+        name,
+        digest(plain),
+    )
     return plain
 
 

@@ -25,9 +25,15 @@ _ASK = """
 """
 
 TABLES = (
-    "attachments", "dead_letter_origins", "dead_letters", "deployment", "organizations",
-    "probe_arrivals", "tokens", "usage",
-)  # fmt: skip
+    "attachments",
+    "dead_letter_origins",
+    "dead_letters",
+    "deployment",
+    "organizations",
+    "probe_arrivals",
+    "tokens",
+    "usage",
+)
 PRIVILEGES = ("SELECT", "INSERT", "UPDATE", "DELETE")
 
 

@@ -77,9 +77,13 @@ async def take_over(
     require_room(parts, row.organization_id, [source])
     try:
         asked = await parts.clients.of(row.organization_id).run(
-            copies.change, row, changes, source.wanted, grace_s=parts.settings.publish_grace,
+            copies.change,
+            row,
+            changes,
+            source.wanted,
+            grace_s=parts.settings.publish_grace,
             usual=quotas_of(parts, caller),
-        )  # fmt: skip
+        )
     except QuotaExceeded as exceeded:
         raise growth_refused(exceeded, row, source) from None
     if asked is None:

@@ -34,9 +34,12 @@ class Source:
     def wanted(self) -> Wanted:
         """Return the copy to make, as the row records it."""
         return Wanted(
-            bucket=self.bucket, key=self.key, etag=self.found.etag, temp_url=self.url,
+            bucket=self.bucket,
+            key=self.key,
+            etag=self.found.etag,
+            temp_url=self.url,
             size=self.found.size,
-        )  # fmt: skip
+        )
 
 
 async def find_source(

@@ -47,9 +47,16 @@ def line(item: Uploaded) -> str:
     If the upload did not succeed, the reason's sentence follows the name.
     """
     fields = (
-        item.id, item.state, _reason(item), item.size, _pixels(item), f"{item.seconds:.2f}",
-        item.content_type, item.url, item.thumb,
-    )  # fmt: skip
+        item.id,
+        item.state,
+        _reason(item),
+        item.size,
+        _pixels(item),
+        f"{item.seconds:.2f}",
+        item.content_type,
+        item.url,
+        item.thumb,
+    )
     words = ["".join(plain(each).split()) or "-" for each in fields]
     failed = not item.succeeded and item.reason is not None
     told = f": {plain(item.reason['detail'])}" if failed and item.reason else ""

@@ -188,10 +188,25 @@ def table(rows: "Sequence[Attachment]", width: int) -> list[str]:
 
 
 LISTED = (
-    "id", "organization_id", "state", "reason", "name", "content_type", "size", "width", "height",
-    "pages", "resized", "attachable_type", "attachable_id", "attempt", "due_at", "created_at",
-    "uploaded_at", "processed_at",
-)  # fmt: skip
+    "id",
+    "organization_id",
+    "state",
+    "reason",
+    "name",
+    "content_type",
+    "size",
+    "width",
+    "height",
+    "pages",
+    "resized",
+    "attachable_type",
+    "attachable_id",
+    "attempt",
+    "due_at",
+    "created_at",
+    "uploaded_at",
+    "processed_at",
+)
 """Fields of the list in JSON. Addresses are left out, because some hold a signature."""
 
 

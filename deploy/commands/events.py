@@ -117,9 +117,12 @@ def replay_letters(
 
         async def send(number: int) -> bool:
             replayed = await database.run(
-                intake.replay, number, bucket=settings.s3_bucket,
-                publish_grace_s=settings.publish_grace, dry_run=dry_run,
-            )  # fmt: skip
+                intake.replay,
+                number,
+                bucket=settings.s3_bucket,
+                publish_grace_s=settings.publish_grace,
+                dry_run=dry_run,
+            )
             if replayed is None:
                 note(f"{number}: there is no such dead letter")
                 return False

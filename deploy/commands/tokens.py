@@ -94,8 +94,14 @@ def create_token(
 
     token = with_database(data_dir, DatabaseSettings, work)
     if as_json:
-        output.print_json({"id": token.id, "token": token.plain, "scope": token.scope,
-                           "expires_at": token.expires_at})  # fmt: skip
+        output.print_json(
+            {
+                "id": token.id,
+                "token": token.plain,
+                "scope": token.scope,
+                "expires_at": token.expires_at,
+            }
+        )
     else:
         tell(token.plain)
     until = f"until {output.plain(token.expires_at)}" if token.expires_at else "until it is revoked"

@@ -80,10 +80,15 @@ async def check_upload(examination: Examination) -> Verdict:
     )
     examination.created = row
     policy = post_policy(
-        bucket=row.bucket, key=row.key, region=settings.store.region,
-        credentials=await examination.storage.credentials(), now=row.created_at,
-        lifetime_s=settings.policy_ttl, max_bytes=settings.max_size, content_type=None,
-    )  # fmt: skip
+        bucket=row.bucket,
+        key=row.key,
+        region=settings.store.region,
+        credentials=await examination.storage.credentials(),
+        now=row.created_at,
+        lifetime_s=settings.policy_ttl,
+        max_bytes=settings.max_size,
+        content_type=None,
+    )
     form = aiohttp.FormData(default_to_multipart=True)
     for name, value in policy.items():
         form.add_field(name, value)

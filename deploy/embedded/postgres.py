@@ -104,12 +104,16 @@ def _run_as(binaries: Path, directory: Path, uid: int, gid: int) -> RunAs:
             f"{ELSEWHERE}, or install setpriv (util-linux)"
         )
     prefix = (
-        setpriv, f"--reuid={uid}", f"--regid={gid}", "--clear-groups",
-        "--inh-caps=+dac_override", "--ambient-caps=+dac_override",
+        setpriv,
+        f"--reuid={uid}",
+        f"--regid={gid}",
+        "--clear-groups",
+        "--inh-caps=+dac_override",
+        "--ambient-caps=+dac_override",
         # PostgreSQL looks for its own programs with access(2). Without this bit, access(2) ignores
         # the capabilities of users other than root (capabilities(7), SECBIT_NO_SETUID_FIXUP).
         *(["--securebits=+no_setuid_fixup"] if binaries in barred else []),
-    )  # fmt: skip
+    )
     return RunAs(ids=(uid, gid), prefix=prefix)
 
 
@@ -212,10 +216,21 @@ class EmbeddedPostgres(Server):
             for path in (draft, secret):
                 os.chown(path, *run_as.ids)
         argv = (
-            str(binaries / "initdb"), "-D", str(draft), "-U", "attachments", "-E", "UTF8",
-            "--auth=scram-sha-256", f"--pwfile={secret}", "--no-sync", "--no-instructions",
-            "--no-locale", "--locale-provider=builtin", "--builtin-locale=C.UTF-8",
-        )  # fmt: skip
+            str(binaries / "initdb"),
+            "-D",
+            str(draft),
+            "-U",
+            "attachments",
+            "-E",
+            "UTF8",
+            "--auth=scram-sha-256",
+            f"--pwfile={secret}",
+            "--no-sync",
+            "--no-instructions",
+            "--no-locale",
+            "--locale-provider=builtin",
+            "--builtin-locale=C.UTF-8",
+        )
         child = Child(self._program(run_as, argv))
         try:
             if await child.wait() != 0:
@@ -232,10 +247,16 @@ class EmbeddedPostgres(Server):
         # SIGINT is a clean shutdown that does not wait for clients. SIGQUIT ends at once without a
         # checkpoint, but removes shared memory and the lock file, which could block the next start.
         return Program(
-            name=self.name, argv=argv, env=environment(self.directory), cwd=self.directory,
-            log=self.log_file, prefix=run_as.prefix, user=run_as.user,
-            stop_signal=signal.SIGINT, orphan_signal=signal.SIGQUIT,
-        )  # fmt: skip
+            name=self.name,
+            argv=argv,
+            env=environment(self.directory),
+            cwd=self.directory,
+            log=self.log_file,
+            prefix=run_as.prefix,
+            user=run_as.user,
+            stop_signal=signal.SIGINT,
+            orphan_signal=signal.SIGQUIT,
+        )
 
     async def _answers(self) -> bool:
         try:

@@ -21,9 +21,16 @@ from deploy.private_files import write_private
 from deploy.processes.supervisor import Program, StartFailed, start
 
 PORT_NAMES = (
-    "s3.port", "s3.port.grpc", "master.port", "master.port.grpc", "filer.port",
-    "filer.port.grpc", "volume.port", "volume.port.grpc", "admin.port",
-)  # fmt: skip
+    "s3.port",
+    "s3.port.grpc",
+    "master.port",
+    "master.port.grpc",
+    "filer.port",
+    "filer.port.grpc",
+    "volume.port",
+    "volume.port.grpc",
+    "admin.port",
+)
 SWITCHED_OFF = (
     "-admin.ui=false",
     "-webdav=false",
@@ -92,16 +99,27 @@ class EmbeddedSeaweedFS(Server):
         ports = [f"-{name}={port}" for name, port in self.ports.items()]
         argv = (
             # Without -logtostderr it writes log files into the system's temporary directory.
-            str(binary), "-logtostderr=true", "mini", f"-dir={DATA}", f"-ip={HOST}",
-            f"-ip.bind={HOST}", f"-s3.config={IDENTITIES}", *ports,
+            str(binary),
+            "-logtostderr=true",
+            "mini",
+            f"-dir={DATA}",
+            f"-ip={HOST}",
+            f"-ip.bind={HOST}",
+            f"-s3.config={IDENTITIES}",
+            *ports,
             # SeaweedFS's own worker expects this port at a fixed distance above admin.port.
             f"-admin.port.grpc={self.ports['admin.port'] + PARTNER}",
-            "-volume.preStopSeconds=0", *OWN_SOCKETS, *SWITCHED_OFF,
-        )  # fmt: skip
+            "-volume.preStopSeconds=0",
+            *OWN_SOCKETS,
+            *SWITCHED_OFF,
+        )
         program = Program(
-            name=self.name, argv=argv, cwd=self.directory, env=environment(self.directory),
+            name=self.name,
+            argv=argv,
+            cwd=self.directory,
+            env=environment(self.directory),
             log=self.log_file,
-        )  # fmt: skip
+        )
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as session:
             self.child = await start(program, lambda: self._takes_objects(session), START_S)
 

@@ -54,9 +54,13 @@ class EmbeddedValkey(Server):
         program = Program(
             # The configuration is read from standard input. In a file's path `[` begins a pattern;
             # if the pattern matches no file, Valkey would listen without a password.
-            name=self.name, argv=(str(binary), "-"), stdin=configuration, cwd=self.directory,
-            env=environment(self.directory), log=self.log_file,
-        )  # fmt: skip
+            name=self.name,
+            argv=(str(binary), "-"),
+            stdin=configuration,
+            cwd=self.directory,
+            env=environment(self.directory),
+            log=self.log_file,
+        )
         self.child = await start(program, self._answers, START_S)
 
     async def _answers(self) -> bool:

@@ -41,21 +41,28 @@ def plan_servers(
     servers = Servers()
     if not operator.get("ATTACHMENTS_DATABASE_URL"):
         servers.postgres = EmbeddedPostgres(
-            directory=directory / "postgres", log=logs / "postgres.log",
-            port=kept.ports["postgres"], password=kept.postgres_password,
-        )  # fmt: skip
+            directory=directory / "postgres",
+            log=logs / "postgres.log",
+            port=kept.ports["postgres"],
+            password=kept.postgres_password,
+        )
     if not operator.get("ATTACHMENTS_BROKER_URL"):
         servers.valkey = EmbeddedValkey(
-            directory=directory / "valkey", log=logs / "valkey.log",
-            port=kept.ports["valkey"], password=kept.valkey_password,
-        )  # fmt: skip
+            directory=directory / "valkey",
+            log=logs / "valkey.log",
+            port=kept.ports["valkey"],
+            password=kept.valkey_password,
+        )
     if not (operator.get("ATTACHMENTS_S3_ENDPOINT_URL") or operator.get("ATTACHMENTS_S3_BUCKET")):
         servers.seaweedfs = EmbeddedSeaweedFS(
-            directory=directory / "seaweedfs", log=logs / "seaweedfs.log",
+            directory=directory / "seaweedfs",
+            log=logs / "seaweedfs.log",
             ports={name: kept.ports[name] for name in PORT_NAMES},
-            access_key_id=kept.s3_access_key_id, secret_access_key=kept.s3_secret_access_key,
-            region=operator.get("ATTACHMENTS_S3_REGION") or "us-east-1", webhook=webhook,
-        )  # fmt: skip
+            access_key_id=kept.s3_access_key_id,
+            secret_access_key=kept.s3_secret_access_key,
+            region=operator.get("ATTACHMENTS_S3_REGION") or "us-east-1",
+            webhook=webhook,
+        )
     return servers
 
 

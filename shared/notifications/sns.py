@@ -28,9 +28,15 @@ FAREWELL = "UnsubscribeConfirmation"
 _SIGNED = {
     NOTIFICATION: ("Message", "MessageId", "Subject", "Timestamp", "TopicArn", "Type"),
     CONFIRMATION: (
-        "Message", "MessageId", "SubscribeURL", "Timestamp", "Token", "TopicArn", "Type",
+        "Message",
+        "MessageId",
+        "SubscribeURL",
+        "Timestamp",
+        "Token",
+        "TopicArn",
+        "Type",
     ),
-}  # fmt: skip
+}
 _SIGNED[FAREWELL] = _SIGNED[CONFIRMATION]
 _OPTIONAL = "Subject"
 

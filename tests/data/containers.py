@@ -13,9 +13,12 @@ STREAM_BYTES: Final = 4096
 
 
 def zip_of(
-    entries: Sequence[tuple[str, bytes]], *, prefix: bytes = b"", comment: bytes = b"",
+    entries: Sequence[tuple[str, bytes]],
+    *,
+    prefix: bytes = b"",
+    comment: bytes = b"",
     compressed: bool = False,
-) -> bytes:  # fmt: skip
+) -> bytes:
     """Write a ZIP, the entries in that order; `prefix` stands before it, as in self-extractors."""
     file = io.BytesIO()
     file.write(prefix)
@@ -38,19 +41,36 @@ def zip64_of(entries: Sequence[tuple[str, bytes]]) -> bytes:
     return plain[:end] + record + locator + last
 
 
-def _ole_entry(name: str, kind: int, *, right: int, child: int, clsid: bytes, start: int,
-               size: int) -> bytes:  # fmt: skip
+def _ole_entry(
+    name: str, kind: int, *, right: int, child: int, clsid: bytes, start: int, size: int
+) -> bytes:
     encoded = name.encode("utf-16-le")
     return struct.pack(
-        "<64sHBBIII16sI8s8sIQ", encoded, len(encoded) + 2, kind, 1,
-        NO_ENTRY, right, child, clsid, 0, b"", b"", start, size,
-    )  # fmt: skip
+        "<64sHBBIII16sI8s8sIQ",
+        encoded,
+        len(encoded) + 2,
+        kind,
+        1,
+        NO_ENTRY,
+        right,
+        child,
+        clsid,
+        0,
+        b"",
+        b"",
+        start,
+        size,
+    )
 
 
 def ole_of(
-    streams: Sequence[str], *, clsid: str = "", before: int = 0, shift: int = 9,
+    streams: Sequence[str],
+    *,
+    clsid: str = "",
+    before: int = 0,
+    shift: int = 9,
     within: Sequence[str] = (),
-) -> bytes:  # fmt: skip
+) -> bytes:
     """Write an OLE compound file ([MS-CFB]) of streams of these names.
 
     `before` sectors lie in front of the directory. Sectors have `1 << shift` bytes: 9 or 12.
@@ -62,19 +82,40 @@ def ole_of(
     directory_sectors = -(-(len(names) + 2) * 128 // sector)
     first_stream = before + directory_sectors
     entries = [
-        _ole_entry("Root Entry", 5, right=NO_ENTRY, child=len(within) + 1, size=0,
-                   clsid=UUID(clsid).bytes_le if clsid else bytes(16), start=END_OF_CHAIN)
-    ]  # fmt: skip
+        _ole_entry(
+            "Root Entry",
+            5,
+            right=NO_ENTRY,
+            child=len(within) + 1,
+            size=0,
+            clsid=UUID(clsid).bytes_le if clsid else bytes(16),
+            start=END_OF_CHAIN,
+        )
+    ]
     for index, name in enumerate(names):
         right = NO_ENTRY if index + 1 == len(within) else index + 2
         entries.append(
-            _ole_entry(name, 2, right=right, child=NO_ENTRY, clsid=bytes(16),
-                       start=first_stream + index * each, size=STREAM_BYTES)
-        )  # fmt: skip
+            _ole_entry(
+                name,
+                2,
+                right=right,
+                child=NO_ENTRY,
+                clsid=bytes(16),
+                start=first_stream + index * each,
+                size=STREAM_BYTES,
+            )
+        )
     entries.append(
-        _ole_entry("ObjectPool", 1, right=NO_ENTRY, child=1 if within else NO_ENTRY, size=0,
-                   clsid=bytes(16), start=0)
-    )  # fmt: skip
+        _ole_entry(
+            "ObjectPool",
+            1,
+            right=NO_ENTRY,
+            child=1 if within else NO_ENTRY,
+            size=0,
+            clsid=bytes(16),
+            start=0,
+        )
+    )
     directory = b"".join(entries).ljust(directory_sectors * sector, b"\0")
     used = first_stream + len(names) * each
     fat_sectors = 1
@@ -87,16 +128,33 @@ def ole_of(
     fat += [FREE] * (fat_sectors * sector // 4 - len(fat))
     places = [used + index for index in range(fat_sectors)]
     header = struct.pack(
-        "<8s16sHHHHH6sIIIIIIIII", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", b"", 0x3E,
-        3 if shift == 9 else 4, 0xFFFE, shift, 6, b"",
-        0 if shift == 9 else directory_sectors, fat_sectors, before, 0, STREAM_BYTES,
-        END_OF_CHAIN, 0, END_OF_CHAIN, 0,
-    ) + struct.pack("<109I", *places, *[FREE] * (109 - len(places)))  # fmt: skip
+        "<8s16sHHHHH6sIIIIIIIII",
+        b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1",
+        b"",
+        0x3E,
+        3 if shift == 9 else 4,
+        0xFFFE,
+        shift,
+        6,
+        b"",
+        0 if shift == 9 else directory_sectors,
+        fat_sectors,
+        before,
+        0,
+        STREAM_BYTES,
+        END_OF_CHAIN,
+        0,
+        END_OF_CHAIN,
+        0,
+    ) + struct.pack("<109I", *places, *[FREE] * (109 - len(places)))
     bodies = b"".join(b"\xec\xa5\xc1\0".ljust(STREAM_BYTES, b"\1") for _ in names)
     return (
-        header.ljust(sector, b"\0") + bytes(before * sector) + directory + bodies
+        header.ljust(sector, b"\0")
+        + bytes(before * sector)
+        + directory
+        + bodies
         + struct.pack(f"<{len(fat)}I", *fat)
-    )  # fmt: skip
+    )
 
 
 def box(name: bytes, *bodies: bytes) -> bytes:
@@ -139,10 +197,15 @@ def element(name: str, *bodies: bytes) -> bytes:
 def matroska(kind: bytes, *track_types: int) -> bytes:
     """Write the beginning of a Matroska file: 1 is a track of video, 2 one of audio."""
     header = element(
-        "1A45DFA3", element("4286", b"\1"), element("42F7", b"\1"), element("42F2", b"\4"),
-        element("42F3", b"\x08"), element("4282", kind), element("4287", b"\4"),
+        "1A45DFA3",
+        element("4286", b"\1"),
+        element("42F7", b"\1"),
+        element("42F2", b"\4"),
+        element("42F3", b"\x08"),
+        element("4282", kind),
+        element("4287", b"\4"),
         element("4285", b"\2"),
-    )  # fmt: skip
+    )
     tracks = [element("AE", element("D7", b"\1"), element("83", bytes([t]))) for t in track_types]
     return header + element(
         "18538067",

@@ -30,8 +30,15 @@ FLIPPED: Final = 8
 """How many files with flipped bits there are of each format, by seeds from 0 on."""
 
 STILL: Final = (
-    "jpg", "progressive.jpg", "png", "palette.png", "gif", "webp", "lossless.webp", "pdf"
-)  # fmt: skip
+    "jpg",
+    "progressive.jpg",
+    "png",
+    "palette.png",
+    "gif",
+    "webp",
+    "lossless.webp",
+    "pdf",
+)
 
 
 def cut(name: str, sixteenths: int) -> bytes:
@@ -54,9 +61,13 @@ def _of_seed(
 ) -> Sample:
     if name == "pdf":
         return Sample(
-            row=row, title=title, draw=make, file_name="document.pdf", allowed=DOCUMENT,
+            row=row,
+            title=title,
+            draw=make,
+            file_name="document.pdf",
+            allowed=DOCUMENT,
             content_types=frozenset({"application/pdf"}),
-        )  # fmt: skip
+        )
     return image(row, title, name.rpartition(".")[2], make, allowed)
 
 
@@ -98,48 +109,93 @@ def _twelve_bits() -> bytes:
 
 
 BROKEN = (
-    image(72, "jpeg-only-a-header", "jpg", lambda: b"\xff\xd8\xff\xe0\0\x10JFIF\0" + bytes(500),
-          DAMAGED),
-    image(72, "jpeg-without-tables", "jpg",
-          lambda: seed("jpg").replace(b"\xff\xc4", b"\xff\xe9"), DAMAGED | READY),
-    image(72, "jpeg-of-two-components", "jpg",
-          lambda: seed("jpg").replace(b"\x03\x01\x22\0", b"\x02\x01\x22\0", 1),
-          DAMAGED | ready("unsupported")),
+    image(
+        72,
+        "jpeg-only-a-header",
+        "jpg",
+        lambda: b"\xff\xd8\xff\xe0\0\x10JFIF\0" + bytes(500),
+        DAMAGED,
+    ),
+    image(
+        72,
+        "jpeg-without-tables",
+        "jpg",
+        lambda: seed("jpg").replace(b"\xff\xc4", b"\xff\xe9"),
+        DAMAGED | READY,
+    ),
+    image(
+        72,
+        "jpeg-of-two-components",
+        "jpg",
+        lambda: seed("jpg").replace(b"\x03\x01\x22\0", b"\x02\x01\x22\0", 1),
+        DAMAGED | ready("unsupported"),
+    ),
     # what no decoder of ours reads is no fault of the file
     image(72, "jpeg-lossless", "jpg", _lossless_jpeg, ready("unsupported")),
     image(72, "jpeg-12-bits", "jpg", _twelve_bits, ready("unsupported")),
-    image(72, "jpeg-arithmetic", "jpg",
-          lambda: seed("jpg").replace(b"\xff\xc0", b"\xff\xc9", 1),
-          DAMAGED | ready(None, "unsupported")),
+    image(
+        72,
+        "jpeg-arithmetic",
+        "jpg",
+        lambda: seed("jpg").replace(b"\xff\xc0", b"\xff\xc9", 1),
+        DAMAGED | ready(None, "unsupported"),
+    ),
     image(72, "png-without-pixels", "png", lambda: png(png_header(10, 10)), DAMAGED),
-    image(72, "png-without-palette", "png",
-          lambda: png(png_header(10, 10, colour=3), png_chunk(b"IDAT", zlib.compress(bytes(110)))),
-          DAMAGED | READY),
-    image(72, "png-with-a-corrupt-stream", "png",
-          lambda: png(png_header(10, 10), png_chunk(b"IDAT", b"\x78\x9c" + b"\xff" * 50)), DAMAGED),
-    image(72, "png-with-half-its-rows", "png",
-          lambda: png(png_header(10, 10), png_chunk(b"IDAT", zlib.compress(bytes(155)))),
-          DAMAGED | READY),
+    image(
+        72,
+        "png-without-palette",
+        "png",
+        lambda: png(png_header(10, 10, colour=3), png_chunk(b"IDAT", zlib.compress(bytes(110)))),
+        DAMAGED | READY,
+    ),
+    image(
+        72,
+        "png-with-a-corrupt-stream",
+        "png",
+        lambda: png(png_header(10, 10), png_chunk(b"IDAT", b"\x78\x9c" + b"\xff" * 50)),
+        DAMAGED,
+    ),
+    image(
+        72,
+        "png-with-half-its-rows",
+        "png",
+        lambda: png(png_header(10, 10), png_chunk(b"IDAT", zlib.compress(bytes(155)))),
+        DAMAGED | READY,
+    ),
     image(72, "gif-without-frames", "gif", lambda: b"GIF89a\x0a\0\x0a\0\0\0\0;", DAMAGED),
     image(72, "webp-without-image", "webp", webp, DAMAGED),
-)  # fmt: skip
+)
 
 
 CHECKSUMS = (
     image(78, "png-bad-crc-of-header", "png", lambda: _wrong_crc(b"IHDR"), DAMAGED),
     image(78, "png-bad-crc-of-pixels", "png", lambda: _wrong_crc(b"IDAT"), DAMAGED | READY),
     image(78, "png-bad-crc-of-resolution", "png", lambda: _wrong_crc(b"pHYs"), DAMAGED | READY),
-    image(78, "png-bad-adler", "png",
-          lambda: png(png_header(10, 10),
-                      png_chunk(b"IDAT", zlib.compress(bytes(310))[:-4] + bytes(4))),
-          DAMAGED | READY),
-    image(78, "png-without-end", "png", lambda: encode(quadrants(), "PNG")[:-12],
-          DAMAGED | READY),
-    image(78, "jpeg-without-end", "jpg",
-          lambda: _without(b"\xff\xd9", encode(quadrants(), "JPEG")), DAMAGED | READY),
-    image(78, "gif-without-end", "gif",
-          lambda: _without(b";", encode(quadrants(), "GIF")), DAMAGED | READY),
-)  # fmt: skip
+    image(
+        78,
+        "png-bad-adler",
+        "png",
+        lambda: png(
+            png_header(10, 10), png_chunk(b"IDAT", zlib.compress(bytes(310))[:-4] + bytes(4))
+        ),
+        DAMAGED | READY,
+    ),
+    image(78, "png-without-end", "png", lambda: encode(quadrants(), "PNG")[:-12], DAMAGED | READY),
+    image(
+        78,
+        "jpeg-without-end",
+        "jpg",
+        lambda: _without(b"\xff\xd9", encode(quadrants(), "JPEG")),
+        DAMAGED | READY,
+    ),
+    image(
+        78,
+        "gif-without-end",
+        "gif",
+        lambda: _without(b";", encode(quadrants(), "GIF")),
+        DAMAGED | READY,
+    ),
+)
 
 
 def _frame(
@@ -173,11 +229,14 @@ ANIMATIONS = tuple(
         ("of-frames-of-no-pixel", (_frame(0, width=0, height=0), _pixels()), 1),
         ("with-pixels-before-its-frame", (_pixels(0), _frame(1), _pixels()), 2),
         ("of-unknown-blending", (_frame(0, dispose=9, blend=9), _pixels()), 1),
-        ("with-two-headers",
-         (png_chunk(b"acTL", struct.pack("!II", 5, 0)), _frame(0), _pixels()), 2),
+        (
+            "with-two-headers",
+            (png_chunk(b"acTL", struct.pack("!II", 5, 0)), _frame(0), _pixels()),
+            2,
+        ),
         ("with-a-short-header", (png_chunk(b"fcTL", bytes(3)), _pixels()), 2),
     )
-)  # fmt: skip
+)
 
 
 def _junk_behind_one_pixel() -> bytes:

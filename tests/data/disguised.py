@@ -29,9 +29,14 @@ def archive(*names: str) -> bytes:
 
 def _reserved(title: str, draw: Callable[[], bytes], file_name: str = "holiday.jpg") -> Sample:
     return Sample(
-        row=0, title=f"reserved-{title}", draw=draw, file_name=file_name,
-        allowed=rejected("reserved_type"), thumbnail=False, never_inline=True,
-    )  # fmt: skip
+        row=0,
+        title=f"reserved-{title}",
+        draw=draw,
+        file_name=file_name,
+        allowed=rejected("reserved_type"),
+        thumbnail=False,
+        never_inline=True,
+    )
 
 
 RESERVED = (
@@ -43,22 +48,48 @@ RESERVED = (
     _reserved("exe-named-like-a-document", lambda: images.PE, "invoice.pdf"),
     _reserved("bat", lambda: b"@echo off\r\ndel /q *.*\r\n"),
     _reserved("mach-o", lambda: struct.pack("<4I", 0xFEEDFACF, 0x01000007, 3, 2) + bytes(300)),
-    _reserved("deb", lambda: b"!<arch>\n" + b"debian-binary".ljust(16) + b"0".ljust(12)
-              + b"0".ljust(6) * 2 + b"100644".ljust(8) + b"4".ljust(10) + b"`\n2.0\n" + bytes(99)),
-    _reserved("rpm", lambda: b"\xed\xab\xee\xdb\x03\0\0\0\0\x01name-1.0-1".ljust(96, b"\0")
-              + b"\x8e\xad\xe8\x01" + bytes(100)),
-)  # fmt: skip
+    _reserved(
+        "deb",
+        lambda: (
+            b"!<arch>\n"
+            + b"debian-binary".ljust(16)
+            + b"0".ljust(12)
+            + b"0".ljust(6) * 2
+            + b"100644".ljust(8)
+            + b"4".ljust(10)
+            + b"`\n2.0\n"
+            + bytes(99)
+        ),
+    ),
+    _reserved(
+        "rpm",
+        lambda: (
+            b"\xed\xab\xee\xdb\x03\0\0\0\0\x01name-1.0-1".ljust(96, b"\0")
+            + b"\x8e\xad\xe8\x01"
+            + bytes(100)
+        ),
+    ),
+)
 
 
 def _kept(
-    row: int, title: str, draw: Callable[[], bytes], *content_types: str,
-    file_name: str = "img.jpg", never_inline: bool = True,
-) -> Sample:  # fmt: skip
+    row: int,
+    title: str,
+    draw: Callable[[], bytes],
+    *content_types: str,
+    file_name: str = "img.jpg",
+    never_inline: bool = True,
+) -> Sample:
     """Describe what is kept as it is, told by its bytes, never decoded and only downloaded."""
     return Sample(
-        row=row, title=title, draw=draw, file_name=file_name,
-        content_types=frozenset(content_types), thumbnail=False, never_inline=never_inline,
-    )  # fmt: skip
+        row=row,
+        title=title,
+        draw=draw,
+        file_name=file_name,
+        content_types=frozenset(content_types),
+        thumbnail=False,
+        never_inline=never_inline,
+    )
 
 
 PAGES = (
@@ -66,29 +97,44 @@ PAGES = (
     _kept(67, "no-bytes-named-pdf", lambda: b"", "application/octet-stream", file_name="a.pdf"),
     _kept(69, "html-as-png", lambda: HTML, "text/html", file_name="img.png"),
     _kept(69, "html-behind-white-space", lambda: b" \r\n\t" * 50 + HTML, "text/html"),
-    _kept(69, "html-behind-a-comment", lambda: b"<!-- " + b"x" * 400 + b" -->" + HTML,
-          "text/html"),
+    _kept(69, "html-behind-a-comment", lambda: b"<!-- " + b"x" * 400 + b" -->" + HTML, "text/html"),
     _kept(69, "html-with-bom", lambda: b"\xef\xbb\xbf" + HTML, "text/html"),
-    _kept(69, "js-as-png", lambda: SCRIPT, "text/plain", "text/javascript",
-          "application/javascript", file_name="img.png"),
+    _kept(
+        69,
+        "js-as-png",
+        lambda: SCRIPT,
+        "text/plain",
+        "text/javascript",
+        "application/javascript",
+        file_name="img.png",
+    ),
     _kept(69, "html-named-html", lambda: HTML, "text/html", file_name="page.html"),
     _kept(70, "svg", lambda: SVG, "image/svg+xml"),
     _kept(70, "svg-named-svg", lambda: SVG, "image/svg+xml", file_name="img.svg"),
-    _kept(70, "svg-behind-a-comment",
-          lambda: SVG.replace(b"?><svg", b"?><!-- " + b"x" * 2000 + b" --><svg"), "image/svg+xml"),
+    _kept(
+        70,
+        "svg-behind-a-comment",
+        lambda: SVG.replace(b"?><svg", b"?><!-- " + b"x" * 2000 + b" --><svg"),
+        "image/svg+xml",
+    ),
     _kept(70, "xml", lambda: b'<?xml version="1.0"?><a/>', "text/xml", "application/xml"),
     _kept(89, "eicar", lambda: EICAR, "text/plain", file_name="eicar.txt"),
     _kept(89, "eicar-as-jpg", lambda: EICAR, "text/plain"),
-    _kept(89, "eicar-in-zip", lambda: archive("eicar.com").replace(PAYLOAD, EICAR),
-          file_name="eicar.zip"),
-)  # fmt: skip
+    _kept(
+        89,
+        "eicar-in-zip",
+        lambda: archive("eicar.com").replace(PAYLOAD, EICAR),
+        file_name="eicar.zip",
+    ),
+)
 
 
 def _heif(brand: bytes) -> bytes:
     return (
-        box(b"ftyp", brand + bytes(4) + brand + b"mif1") + box(b"meta", bytes(60))
+        box(b"ftyp", brand + bytes(4) + brand + b"mif1")
+        + box(b"meta", bytes(60))
         + box(b"mdat", Random(1).randbytes(500))
-    )  # fmt: skip
+    )
 
 
 def photoshop() -> bytes:
@@ -109,8 +155,12 @@ OTHER_FORMATS = (
     _kept(83, "blp", partial(_saved, "BLP", "P")),
     _kept(83, "svg", lambda: SVG, "image/svg+xml"),
     _kept(83, "bmp", partial(_saved, "BMP"), "image/bmp"),
-    _kept(83, "bmp-2^31-1", lambda: _saved("BMP")[:18] + struct.pack("<ii", *[2**31 - 1] * 2)
-          + _saved("BMP")[26:], "image/bmp"),
+    _kept(
+        83,
+        "bmp-2^31-1",
+        lambda: _saved("BMP")[:18] + struct.pack("<ii", *[2**31 - 1] * 2) + _saved("BMP")[26:],
+        "image/bmp",
+    ),
     _kept(83, "ico", partial(_saved, "ICO"), "image/vnd.microsoft.icon"),
     _kept(83, "pcx", partial(_saved, "PCX")),
     _kept(83, "tga", partial(_saved, "TGA")),
@@ -119,7 +169,7 @@ OTHER_FORMATS = (
     _kept(83, "jpeg-2000", partial(_saved, "JPEG2000"), "image/jp2"),
     _kept(86, "heic-garbage", lambda: _heif(b"heic"), "image/heic", file_name="img.heic"),
     _kept(86, "avif-garbage", lambda: _heif(b"avif"), "image/avif", never_inline=False),
-)  # fmt: skip
+)
 
 
 def _behind(kind: str, tail: bytes) -> bytes:
@@ -128,34 +178,70 @@ def _behind(kind: str, tail: bytes) -> bytes:
 
 POLYGLOTS = (
     image(71, "gif+js", "gif", images.gif_with_script, READY, never_inline=True),
-    image(71, "png+zip", "png", lambda: _behind("PNG", archive("evil.html")), READY,
-          never_inline=True),
+    image(
+        71, "png+zip", "png", lambda: _behind("PNG", archive("evil.html")), READY, never_inline=True
+    ),
     image(71, "png+html", "png", images.png_with_html, READY, never_inline=True),
     image(71, "gif+jar", "gif", lambda: _behind("GIF", jar()), READY, never_inline=True),
     image(71, "gif+html", "gif", lambda: _behind("GIF", HTML), READY, never_inline=True),
-    image(71, "webp+zip", "webp", lambda: _behind("WEBP", archive("evil.html")), READY,
-          never_inline=True),
-    image(71, "webp+html-in-a-chunk", "webp",
-          lambda: riff_chunk(b"RIFF", encode(quadrants(), "WEBP")[8:]
-                             + riff_chunk(b"html", HTML)), READY),
+    image(
+        71,
+        "webp+zip",
+        "webp",
+        lambda: _behind("WEBP", archive("evil.html")),
+        READY,
+        never_inline=True,
+    ),
+    image(
+        71,
+        "webp+html-in-a-chunk",
+        "webp",
+        lambda: riff_chunk(b"RIFF", encode(quadrants(), "WEBP")[8:] + riff_chunk(b"html", HTML)),
+        READY,
+    ),
     # Cameras append films to their photos, so what is behind a JPEG or a document is no sign.
     image(71, "jpeg+zip", "jpg", lambda: _behind("JPEG", archive("evil.html")), READY),
     image(71, "jpeg+jar", "jpg", lambda: _behind("JPEG", jar()), READY),
-    image(71, "jpeg+html-in-a-comment", "jpg",
-          lambda: with_segments(encode(quadrants(), "JPEG"), segment(0xFE, HTML)), READY),
-    image(71, "jpeg+js", "jpg",
-          lambda: with_segments(encode(quadrants(), "JPEG"), segment(0xFE, b"*/=1;" + PAYLOAD)),
-          READY),
-    Sample(row=71, title="pdf+zip", draw=lambda: pdfs.plain() + archive("evil.html"),
-           file_name="document.pdf", allowed=DOCUMENT,
-           content_types=frozenset({"application/pdf"})),
-    Sample(row=71, title="pdf+html", draw=lambda: pdfs.plain() + HTML, file_name="document.pdf",
-           allowed=DOCUMENT, content_types=frozenset({"application/pdf"})),
+    image(
+        71,
+        "jpeg+html-in-a-comment",
+        "jpg",
+        lambda: with_segments(encode(quadrants(), "JPEG"), segment(0xFE, HTML)),
+        READY,
+    ),
+    image(
+        71,
+        "jpeg+js",
+        "jpg",
+        lambda: with_segments(encode(quadrants(), "JPEG"), segment(0xFE, b"*/=1;" + PAYLOAD)),
+        READY,
+    ),
+    Sample(
+        row=71,
+        title="pdf+zip",
+        draw=lambda: pdfs.plain() + archive("evil.html"),
+        file_name="document.pdf",
+        allowed=DOCUMENT,
+        content_types=frozenset({"application/pdf"}),
+    ),
+    Sample(
+        row=71,
+        title="pdf+html",
+        draw=lambda: pdfs.plain() + HTML,
+        file_name="document.pdf",
+        allowed=DOCUMENT,
+        content_types=frozenset({"application/pdf"}),
+    ),
     _kept(71, "html+pdf", lambda: HTML + pdfs.plain(), "text/html", file_name="document.pdf"),
-    _kept(71, "html+png", lambda: HTML + encode(quadrants(), "PNG"), "text/html",
-          "application/octet-stream",
-          file_name="img.png"),
-)  # fmt: skip
+    _kept(
+        71,
+        "html+png",
+        lambda: HTML + encode(quadrants(), "PNG"),
+        "text/html",
+        "application/octet-stream",
+        file_name="img.png",
+    ),
+)
 
 SIGNS_ALONE = tuple(
     image(72, f"{extension}-sign-alone", extension, partial(bytes, sign), DAMAGED)

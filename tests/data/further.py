@@ -32,30 +32,31 @@ def _extension(name: str) -> str:
 
 
 CUT = tuple(
-    image(72, f"{name}-{part}-of-16", _extension(name), partial(cut, name, part),
-          DAMAGED)
+    image(72, f"{name}-{part}-of-16", _extension(name), partial(cut, name, part), DAMAGED)
     for name in STILL
     for part in range(1, PIECES)
-)  # fmt: skip
+)
 
 FLIPS = tuple(
-    image(78, f"{name}-flipped-{number}", _extension(name), partial(flipped, name, number),
-          WHATEVER)
+    image(
+        78, f"{name}-flipped-{number}", _extension(name), partial(flipped, name, number), WHATEVER
+    )
     for name in STILL
     for number in range(FLIPPED)
-)  # fmt: skip
+)
 
 PIXELS = (
-    image(73, "tiff-30000", "tiff",
-          lambda: tiff(SIDE, SIDE, [b"\x80\x40"] * 300, rows=100, compression=5),
-          EXPENSIVE),
+    image(
+        73,
+        "tiff-30000",
+        "tiff",
+        lambda: tiff(SIDE, SIDE, [b"\x80\x40"] * 300, rows=100, compression=5),
+        EXPENSIVE,
+    ),
     # its decoder has a limit of its own, at 2^28 pixels, and no other word for it
-    image(73, "avif-30000", "avif", partial(said_to_be, "avif", SIDE),
-          EXPENSIVE | DAMAGED),
-    image(73, "avif-16384", "avif", partial(said_to_be, "avif", 16_384),
-          EXPENSIVE),
-    image(73, "heic-30000", "heic", partial(said_to_be, "heic", SIDE),
-          EXPENSIVE),
-)  # fmt: skip
+    image(73, "avif-30000", "avif", partial(said_to_be, "avif", SIDE), EXPENSIVE | DAMAGED),
+    image(73, "avif-16384", "avif", partial(said_to_be, "avif", 16_384), EXPENSIVE),
+    image(73, "heic-30000", "heic", partial(said_to_be, "heic", SIDE), EXPENSIVE),
+)
 
 SAMPLES: Final[tuple[Sample, ...]] = CUT + FLIPS + PIXELS

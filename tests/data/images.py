@@ -101,13 +101,16 @@ MODES: Final[Mapping[str, tuple[Callable[[], bytes], list[tuple[int, ...]]]]] = 
     "png-rgb": (lambda: encode(quadrants(), "PNG"), _COLOURS),
     "png-rgba": (lambda: encode(_with_alpha(), "PNG"), _HOLE),
     "png-one-colour-transparent": (
-        lambda: encode(quadrants(), "PNG", transparency=WHITE), _HOLE,
+        lambda: encode(quadrants(), "PNG", transparency=WHITE),
+        _HOLE,
     ),
     "png-palette": (
-        lambda: encode(_palette(), "PNG"), _COLOURS,
+        lambda: encode(_palette(), "PNG"),
+        _COLOURS,
     ),
     "png-palette-transparent": (
-        lambda: encode(_palette(), "PNG", transparency=3), _HOLE,
+        lambda: encode(_palette(), "PNG", transparency=3),
+        _HOLE,
     ),
     "png-la": (lambda: encode(_with_alpha().convert("LA"), "PNG"), [*_GREYS[:3], CLEAR]),
     "png-l": (lambda: encode(_grey(), "PNG"), _GREYS),
@@ -120,11 +123,14 @@ MODES: Final[Mapping[str, tuple[Callable[[], bytes], list[tuple[int, ...]]]]] = 
     "png-16": (lambda: encode(_sixteen_bits(), "PNG"), _STEPS),
     "gif": (lambda: encode(_palette(), "GIF"), _COLOURS),
     "gif-transparent": (
-        lambda: encode(_palette(), "GIF", transparency=3), _HOLE,
+        lambda: encode(_palette(), "GIF", transparency=3),
+        _HOLE,
     ),
     "gif-animated": (
         lambda: encode(
-            quadrants(), "GIF", save_all=True,
+            quadrants(),
+            "GIF",
+            save_all=True,
             append_images=[Image.new("RGB", (120, 80), BLUE)] * 3,
         ),
         _COLOURS,
@@ -133,12 +139,15 @@ MODES: Final[Mapping[str, tuple[Callable[[], bytes], list[tuple[int, ...]]]]] = 
     "webp-lossless-alpha": (lambda: encode(_with_alpha(), "WEBP", lossless=True), _HOLE),
     "webp-animated": (
         lambda: encode(
-            quadrants(), "WEBP", save_all=True, lossless=True,
+            quadrants(),
+            "WEBP",
+            save_all=True,
+            lossless=True,
             append_images=[Image.new("RGB", (120, 80), BLUE)] * 3,
         ),
         _COLOURS,
     ),
-}  # fmt: skip
+}
 """Images of every format and mode, 120×80; and the corners that a thumbnail must show."""
 
 _AS_STORED: Final = {
@@ -196,10 +205,14 @@ def _chunk(name: bytes, body: bytes) -> bytes:
 def png_of_size(width: int, height: int) -> bytes:
     """Make a PNG of one bit a pixel that says it is that large, and holds hardly any data."""
     header = struct.pack("!IIBBBBB", width, height, 1, 0, 0, 0, 0)
-    return b"".join([
-        b"\x89PNG\r\n\x1a\n", _chunk(b"IHDR", header),
-        _chunk(b"IDAT", zlib.compress(bytes(1000))), _chunk(b"IEND", b""),
-    ])  # fmt: skip
+    return b"".join(
+        [
+            b"\x89PNG\r\n\x1a\n",
+            _chunk(b"IHDR", header),
+            _chunk(b"IDAT", zlib.compress(bytes(1000))),
+            _chunk(b"IEND", b""),
+        ]
+    )
 
 
 def gif_of_size(width: int, height: int) -> bytes:
@@ -207,9 +220,12 @@ def gif_of_size(width: int, height: int) -> bytes:
     small = encode(Image.new("P", (1, 1)), "GIF")
     at = small.index(b",")  # the image descriptor
     return (
-        small[:6] + struct.pack("<HH", width, height) + small[10 : at + 5]
-        + struct.pack("<HH", width, height) + small[at + 9 :]
-    )  # fmt: skip
+        small[:6]
+        + struct.pack("<HH", width, height)
+        + small[10 : at + 5]
+        + struct.pack("<HH", width, height)
+        + small[at + 9 :]
+    )
 
 
 def gif_with_script() -> bytes:
@@ -242,9 +258,10 @@ def many_scans(count: int, *, progressive: bool = True) -> bytes:
         grey = encode(quadrants().convert("L"), "JPEG")
         scan, frame = grey.index(b"\xff\xda"), grey.index(b"\xff\xc0")
         of_three = (
-            b"\xff\xc0" + struct.pack("!HBHHB", 17, 8, 80, 120, 3)
+            b"\xff\xc0"
+            + struct.pack("!HBHHB", 17, 8, 80, 120, 3)
             + bytes([1, 0x11, 0, 2, 0x11, 0, 3, 0x11, 0])
-        )  # fmt: skip
+        )
         scans = [grey[scan : scan + 5] + bytes([n]) + grey[scan + 6 : -2] for n in (1, 2, 3)]
         rest = grey[frame + 13 : scan]
         return grey[:frame] + of_three + rest + b"".join(scans) + scans[2] * count + grey[-2:]
@@ -289,12 +306,15 @@ def png(
     size: tuple[int, int], depth: int, colour: int, rows: bytes, *chunks: tuple[bytes, bytes]
 ) -> bytes:
     """Write a PNG of any depth and colour type from its rows, each with its filter byte."""
-    return b"".join([
-        b"\x89PNG\r\n\x1a\n",
-        _chunk(b"IHDR", struct.pack("!IIBBBBB", *size, depth, colour, 0, 0, 0)),
-        *(_chunk(name, body) for name, body in chunks),
-        _chunk(b"IDAT", zlib.compress(rows)), _chunk(b"IEND", b""),
-    ])  # fmt: skip
+    return b"".join(
+        [
+            b"\x89PNG\r\n\x1a\n",
+            _chunk(b"IHDR", struct.pack("!IIBBBBB", *size, depth, colour, 0, 0, 0)),
+            *(_chunk(name, body) for name, body in chunks),
+            _chunk(b"IDAT", zlib.compress(rows)),
+            _chunk(b"IEND", b""),
+        ]
+    )
 
 
 def png_with_chunk(name: bytes, body: bytes) -> bytes:
@@ -329,9 +349,7 @@ def animation(kind: str, *, frames: int = 3, default_image: bool = False) -> byt
     """Draw an animation that begins with `quadrants`, and goes on in blue."""
     rest = [Image.new("RGB", (120, 80), (0, 0, 255 - number % 200)) for number in range(frames)]
     options = {"default_image": True} if default_image else {}
-    return encode(
-        quadrants(), kind, save_all=True, append_images=rest, lossless=True, **options
-    )  # fmt: skip
+    return encode(quadrants(), kind, save_all=True, append_images=rest, lossless=True, **options)
 
 
 def apng_of_many(frames: int) -> bytes:
@@ -382,13 +400,16 @@ def chunks(body: bytes) -> set[bytes]:
 
 
 RGB_SPACES: Final[Mapping[str, tuple[tuple[float, ...], float]]] = {
-    "display-p3": ((0.51512, 0.29198, 0.15710, 0.24120, 0.69225, 0.06657,
-                    -0.00105, 0.04189, 0.78407), 2.2),
-    "adobe-rgb": ((0.60974, 0.20528, 0.14919, 0.31111, 0.62567, 0.06322,
-                   0.01947, 0.06087, 0.74457), 2.19921875),
-    "prophoto": ((0.79767, 0.13519, 0.03134, 0.28804, 0.71188, 0.00009,
-                  0.0, 0.0, 0.82491), 1.8),
-}  # fmt: skip
+    "display-p3": (
+        (0.51512, 0.29198, 0.15710, 0.24120, 0.69225, 0.06657, -0.00105, 0.04189, 0.78407),
+        2.2,
+    ),
+    "adobe-rgb": (
+        (0.60974, 0.20528, 0.14919, 0.31111, 0.62567, 0.06322, 0.01947, 0.06087, 0.74457),
+        2.19921875,
+    ),
+    "prophoto": ((0.79767, 0.13519, 0.03134, 0.28804, 0.71188, 0.00009, 0.0, 0.0, 0.82491), 1.8),
+}
 """Wide colour spaces: what turns linear red, green and blue into XYZ at D50, row by row, as their
 publishers give it; and their gamma (Display P3's curve is sRGB's, here its approximation)."""
 
@@ -403,9 +424,17 @@ def _icc(space: bytes, tags: Mapping[bytes, bytes]) -> bytes:
         data += body
     d50 = struct.pack("!III", 0xF6D6, 0x10000, 0xD32D)
     header = (
-        struct.pack("!I", at + len(data)) + bytes(4) + b"\x02\x40\0\0" + b"mntr" + space
-        + b"XYZ " + bytes(12) + b"acsp" + bytes(28) + d50
-    )  # fmt: skip
+        struct.pack("!I", at + len(data))
+        + bytes(4)
+        + b"\x02\x40\0\0"
+        + b"mntr"
+        + space
+        + b"XYZ "
+        + bytes(12)
+        + b"acsp"
+        + bytes(28)
+        + d50
+    )
     return header.ljust(128, b"\0") + b"".join(table) + data
 
 

@@ -20,13 +20,15 @@ COSTLY: Final = ready(None, "damaged", "too_expensive")
 def _with_object(content: bytes, resources: bytes, *added: bytes) -> bytes:
     """Write a page of that content, with resources that name objects from 5 on."""
     page = b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 200 200]/Contents 4 0 R/Resources<<%s>>>>"
-    return pdfs.write({
-        1: b"<</Type/Catalog/Pages 2 0 R>>",
-        2: b"<</Type/Pages/Kids[3 0 R]/Count 1>>",
-        3: page % resources,
-        4: pdfs.stream(content),
-        **dict(enumerate(added, 5)),
-    })  # fmt: skip
+    return pdfs.write(
+        {
+            1: b"<</Type/Catalog/Pages 2 0 R>>",
+            2: b"<</Type/Pages/Kids[3 0 R]/Count 1>>",
+            3: page % resources,
+            4: pdfs.stream(content),
+            **dict(enumerate(added, 5)),
+        }
+    )
 
 
 def calling_itself() -> bytes:
@@ -70,9 +72,13 @@ def nested(depth: int) -> bytes:
 
 def _document(title: str, draw: Callable[[], bytes], allowed: frozenset[Outcome]) -> Sample:
     return Sample(
-        row=85, title=f"pdf-{title}", draw=draw, file_name="document.pdf", allowed=allowed,
+        row=85,
+        title=f"pdf-{title}",
+        draw=draw,
+        file_name="document.pdf",
+        allowed=allowed,
         content_types=frozenset({"application/pdf"}),
-    )  # fmt: skip
+    )
 
 
 SAMPLES: tuple[Sample, ...] = (
@@ -81,20 +87,30 @@ SAMPLES: tuple[Sample, ...] = (
     _document("encrypted-in-an-unknown-way", pdfs.locked_unknown, LOCKED),
     _document("looping", pdfs.looping, BROKEN),
     _document("of-0-pages", pdfs.without_pages, BROKEN),
-    _document("of-2^31-pages",
-              lambda: pdfs.plain().replace(b"/Count 1", b"/Count 2147483647"), SHOWN | BROKEN),
+    _document(
+        "of-2^31-pages",
+        lambda: pdfs.plain().replace(b"/Count 1", b"/Count 2147483647"),
+        SHOWN | BROKEN,
+    ),
     _document("of-5000-pages", lambda: pdfs.plain(pages=5000), SHOWN),
-    _document("without-catalogue", lambda: pdfs.plain().replace(b"/Root 1 0 R", b"/Root 9 0 R"),
-              SHOWN | BROKEN),
-    _document("of-a-table-that-follows-itself",
-              lambda: pdfs.write({1: b"<</Type/Catalog/Pages 2 0 R>>"}, trailer=b"/Prev 15"),
-              BROKEN),
+    _document(
+        "without-catalogue",
+        lambda: pdfs.plain().replace(b"/Root 1 0 R", b"/Root 9 0 R"),
+        SHOWN | BROKEN,
+    ),
+    _document(
+        "of-a-table-that-follows-itself",
+        lambda: pdfs.write({1: b"<</Type/Catalog/Pages 2 0 R>>"}, trailer=b"/Prev 15"),
+        BROKEN,
+    ),
     _document("sign-alone", lambda: b"%PDF-1.7\n", BROKEN),
     _document("of-a-page-of-no-size", lambda: pdfs.plain(box="0 0 0 0"), SHOWN | BROKEN),
-    _document("of-a-page-of-10^9", lambda: pdfs.plain(box="0 0 1000000000 1000000000"),
-              SHOWN | BROKEN),
-    _document("of-a-page-as-thin-as-a-hair", lambda: pdfs.plain(box="0 0 0.001 100000"),
-              SHOWN | BROKEN),
+    _document(
+        "of-a-page-of-10^9", lambda: pdfs.plain(box="0 0 1000000000 1000000000"), SHOWN | BROKEN
+    ),
+    _document(
+        "of-a-page-as-thin-as-a-hair", lambda: pdfs.plain(box="0 0 0.001 100000"), SHOWN | BROKEN
+    ),
     _document("of-a-page-of-text", lambda: pdfs.plain(box="a b c d"), SHOWN | BROKEN),
     _document("calling-itself", calling_itself, COSTLY),
     _document("multiplying", lambda: multiplying(5), COSTLY),
@@ -102,4 +118,4 @@ SAMPLES: tuple[Sample, ...] = (
     _document("of-a-picture-of-900-megapixels", of_a_large_picture, COSTLY),
     _document("nested-100000-times", lambda: nested(100_000), SHOWN | BROKEN),
     _document("that-runs-a-script", pdfs.with_form, SHOWN),
-)  # fmt: skip
+)

@@ -132,20 +132,41 @@ EXIF = (
         for title, body in ODD_EXIF.items()
         if len(body) > 6
     ),
-    image(81, "jpg-exif-of-64-kB", "jpg",
-          lambda: _jpeg_with_exif(exif([_entry(DESCRIPTION, 2, 60_000, 26)], rest=b"x" * 65_000)),
-          READY),
-    image(81, "jpg-exif-in-40-segments", "jpg",
-          lambda: _jpeg_with_exif(*[b"Exif\0\0" + b"x" * (LONGEST - 6)] * 40), READY),
-    image(81, "png-exif-of-2-MiB", "png",
-          lambda: _png_with_exif(
-              exif([_entry(DESCRIPTION, 2, 2**21, 26)], rest=b"x" * 2**21)), READY),
-    image(81, "jpg-segments-of-all-kinds", "jpg",
-          lambda: with_segments(
-              encode(quadrants(), "JPEG"),
-              *(segment(0xE0 + number, b"Photoshop 3.0\0" + bytes(LONGEST - 14))
-                for number in range(16))), READY),
-)  # fmt: skip
+    image(
+        81,
+        "jpg-exif-of-64-kB",
+        "jpg",
+        lambda: _jpeg_with_exif(exif([_entry(DESCRIPTION, 2, 60_000, 26)], rest=b"x" * 65_000)),
+        READY,
+    ),
+    image(
+        81,
+        "jpg-exif-in-40-segments",
+        "jpg",
+        lambda: _jpeg_with_exif(*[b"Exif\0\0" + b"x" * (LONGEST - 6)] * 40),
+        READY,
+    ),
+    image(
+        81,
+        "png-exif-of-2-MiB",
+        "png",
+        lambda: _png_with_exif(exif([_entry(DESCRIPTION, 2, 2**21, 26)], rest=b"x" * 2**21)),
+        READY,
+    ),
+    image(
+        81,
+        "jpg-segments-of-all-kinds",
+        "jpg",
+        lambda: with_segments(
+            encode(quadrants(), "JPEG"),
+            *(
+                segment(0xE0 + number, b"Photoshop 3.0\0" + bytes(LONGEST - 14))
+                for number in range(16)
+            ),
+        ),
+        READY,
+    ),
+)
 
 
 def mpo(frames: int = 2) -> bytes:
@@ -169,13 +190,18 @@ def mpo_with_offset(offset: int) -> bytes:
 MPO = (
     image(84, "mpo", "mpo", mpo, READY),
     image(84, "mpo-of-20", "jpg", lambda: mpo(20), READY),
-    image(84, "mpo-without-its-second-image", "jpg",
-          lambda: mpo()[: mpo().rindex(b"\xff\xd8")], READY),
+    image(
+        84, "mpo-without-its-second-image", "jpg", lambda: mpo()[: mpo().rindex(b"\xff\xd8")], READY
+    ),
     image(84, "mpo-that-points-beyond", "jpg", lambda: mpo_with_offset(2**32 - 1), READY),
     image(84, "mpo-that-points-at-itself", "jpg", lambda: mpo_with_offset(0), READY),
-    image(84, "mpo-of-a-broken-index", "jpg",
-          lambda: with_segments(encode(quadrants(), "JPEG"),
-                                segment(0xE2, b"MPF\0" + b"\xff" * 50)), READY),
-)  # fmt: skip
+    image(
+        84,
+        "mpo-of-a-broken-index",
+        "jpg",
+        lambda: with_segments(encode(quadrants(), "JPEG"), segment(0xE2, b"MPF\0" + b"\xff" * 50)),
+        READY,
+    ),
+)
 
 SAMPLES: tuple[Sample, ...] = ICC + EXIF + MPO

@@ -78,9 +78,16 @@ def _insert_chunk(content: bytearray, random: Random) -> None:
 
 
 CHANGES: Final[tuple[Callable[[bytearray, Random], None], ...]] = (
-    _flip, _set_byte, _set_number, _cut_off, _cut_out, _repeat, _insert_junk, _splice,
+    _flip,
+    _set_byte,
+    _set_number,
+    _cut_off,
+    _cut_out,
+    _repeat,
+    _insert_junk,
+    _splice,
     _insert_chunk,
-)  # fmt: skip
+)
 
 
 def mutated(name: str, number: int) -> bytes:

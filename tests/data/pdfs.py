@@ -26,8 +26,12 @@ def write(objects: dict[int, bytes], *, trailer: bytes = b"") -> bytes:
         for number in range(max(objects) + 1)
     )
     return body + b"xref\n0 %d\n%strailer\n<</Size %d/Root 1 0 R%s>>\nstartxref\n%d\n%%%%EOF\n" % (
-        max(objects) + 1, table, max(objects) + 1, trailer, len(body),
-    )  # fmt: skip
+        max(objects) + 1,
+        table,
+        max(objects) + 1,
+        trailer,
+        len(body),
+    )
 
 
 def stream(content: bytes, entries: bytes = b"") -> bytes:
@@ -36,9 +40,12 @@ def stream(content: bytes, entries: bytes = b"") -> bytes:
 
 
 def _objects(
-    *, box: str = f"0 0 {PAGE[0]} {PAGE[1]}", content: bytes = QUADRANTS, entries: bytes = b"",
+    *,
+    box: str = f"0 0 {PAGE[0]} {PAGE[1]}",
+    content: bytes = QUADRANTS,
+    entries: bytes = b"",
     pages: int = 1,
-) -> dict[int, bytes]:  # fmt: skip
+) -> dict[int, bytes]:
     kids = b" ".join([b"3 0 R", *(b"%d 0 R" % (4 + number) for number in range(1, pages))])
     page = b"<</Type/Page/Parent 2 0 R/MediaBox[%s]" % box.encode()
     return {
@@ -51,9 +58,12 @@ def _objects(
 
 
 def plain(
-    *, box: str = f"0 0 {PAGE[0]} {PAGE[1]}", content: bytes = QUADRANTS, entries: bytes = b"",
+    *,
+    box: str = f"0 0 {PAGE[0]} {PAGE[1]}",
+    content: bytes = QUADRANTS,
+    entries: bytes = b"",
     pages: int = 1,
-) -> bytes:  # fmt: skip
+) -> bytes:
     """Write a document whose first page has that media box, content, and further entries."""
     return write(_objects(box=box, content=content, entries=entries, pages=pages))
 
@@ -103,11 +113,13 @@ def without_pages() -> bytes:
 
 def looping() -> bytes:
     """Write a tree of pages of which each node is the other's child."""
-    return write({
-        1: b"<</Type/Catalog/Pages 2 0 R>>",
-        2: b"<</Type/Pages/Parent 3 0 R/Kids[3 0 R]/Count 5>>",
-        3: b"<</Type/Pages/Parent 2 0 R/Kids[2 0 R]/Count 5>>",
-    })  # fmt: skip
+    return write(
+        {
+            1: b"<</Type/Catalog/Pages 2 0 R>>",
+            2: b"<</Type/Pages/Parent 3 0 R/Kids[3 0 R]/Count 5>>",
+            3: b"<</Type/Pages/Parent 2 0 R/Kids[2 0 R]/Count 5>>",
+        }
+    )
 
 
 def _rc4(key: bytes, content: bytes) -> bytes:
@@ -140,8 +152,9 @@ def encrypted(password: bytes) -> bytes:
     of_object = _md5(key + (4).to_bytes(3, "little") + bytes(2))[:10]
     objects[4] = stream(_rc4(of_object, QUADRANTS))
     objects[5] = b"<</Filter/Standard/V 1/R 2/P -4/O<%s>/U<%s>>>" % (
-        owner.hex().encode(), user.hex().encode(),
-    )  # fmt: skip
+        owner.hex().encode(),
+        user.hex().encode(),
+    )
     return write(objects, trailer=b"/Encrypt 5 0 R/ID[<6964><6964>]")
 
 

@@ -160,10 +160,16 @@ def tiff(width: int, height: int, strips: Sequence[bytes], *, rows: int, compres
     counts_at = begins_at + numbers.size
     begins = accumulate(map(len, strips[:-1]), initial=counts_at + numbers.size)
     entries = (
-        (256, 4, 1, width), (257, 4, 1, height), (258, 3, 3, bits_at), (259, 3, 1, compression),
-        (262, 3, 1, 2), (273, 4, len(strips), begins_at), (277, 3, 1, 3), (278, 4, 1, rows),
+        (256, 4, 1, width),
+        (257, 4, 1, height),
+        (258, 3, 3, bits_at),
+        (259, 3, 1, compression),
+        (262, 3, 1, 2),
+        (273, 4, len(strips), begins_at),
+        (277, 3, 1, 3),
+        (278, 4, 1, rows),
         (279, 4, len(strips), counts_at),
-    )  # fmt: skip
+    )
     directory = b"".join(struct.pack("<HHII", *entry) for entry in entries)
     head = b"II*\0" + struct.pack("<IH", 8, len(entries)) + directory + bytes(4)
     arrays = struct.pack("<3H", 8, 8, 8) + numbers.pack(*begins) + numbers.pack(*map(len, strips))

@@ -61,8 +61,10 @@ BY_BYTES: Final[dict[str, tuple[bytes, str]]] = {
         b'<?xml version="1.0"?><libraryDescription xmlns="http://x"></libraryDescription>',
         "application/x-ms-library",
     ),
-    "theme": (b"; a\r\n[Theme]\r\nDisplayName=a\r\n[VisualStyles]\r\nPath=x\r\n",
-              "application/x-ms-theme"),
+    "theme": (
+        b"; a\r\n[Theme]\r\nDisplayName=a\r\n[VisualStyles]\r\nPath=x\r\n",
+        "application/x-ms-theme",
+    ),
     "application": (
         b'<?xml version="1.0"?><asmv1:assembly xmlns:asmv1="urn:x"><deployment install="true"/>'
         b"</asmv1:assembly>",
@@ -95,7 +97,7 @@ BY_BYTES: Final[dict[str, tuple[bytes, str]]] = {
     "flatpakref": (b"[Flatpak Ref]\nName=a\nUrl=https://x\n", "application/vnd.flatpak.ref"),
     "exe": (images.PE, "application/x-dosexec"),
     "elf": (images.ELF, "application/x-executable"),
-}  # fmt: skip
+}
 """Bytes and the type that they are named; all of these are reserved whatever the file is called."""
 
 INNOCENT: Final[dict[str, tuple[bytes, str]]] = {
@@ -114,9 +116,8 @@ INNOCENT: Final[dict[str, tuple[bytes, str]]] = {
     "an XML of jobs": (b'<?xml version="1.0"?><job><name>a</name></job>', "jobs.xml"),
     "a manifest": (b'<?xml version="1.0"?><assembly><trustInfo/></assembly>', "app.manifest"),
     "a property list": (
-        f"{_PLIST}<key>Name</key><string>a</string><key>URL</key><string>b</string></dict></plist>"
-        .encode(),
+        f"{_PLIST}<key>Name</key><string>a</string><key>URL</key><string>b</string></dict></plist>".encode(),
         "info.plist",
     ),
-}  # fmt: skip
+}
 """Files that people share: bytes and a name; none of them may be refused."""

@@ -61,9 +61,14 @@ _TYPES: Final = {"jpg": "jpeg", "mpo": "jpeg"}
 
 
 def image(
-    row: int, title: str, extension: str, draw: Callable[[], bytes],
-    allowed: frozenset[Outcome], *, never_inline: bool = False,
-) -> Sample:  # fmt: skip
+    row: int,
+    title: str,
+    extension: str,
+    draw: Callable[[], bytes],
+    allowed: frozenset[Outcome],
+    *,
+    never_inline: bool = False,
+) -> Sample:
     """Describe an image whose type can be told by its bytes, whatever comes of it."""
     return Sample(
         row=row,
