@@ -30,8 +30,10 @@ def safe_file_name(name: str) -> str:
     bytes, and keeps an extension of up to 20 characters. Accents are dropped; other characters
     become `_`.
     """
-    decomposed = unicodedata.normalize("NFKD", name)
-    plain = "".join(each for each in decomposed if not unicodedata.combining(each))
+    plain = name
+    if not name.isascii():
+        decomposed = unicodedata.normalize("NFKD", name)
+        plain = "".join(each for each in decomposed if not unicodedata.combining(each))
     plain = _UNSAFE.sub("_", plain).lstrip(".-")
     stem, dot, extension = plain.rpartition(".")
     if not dot:

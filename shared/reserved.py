@@ -278,7 +278,7 @@ class Reserved:
         """
         return any(
             extension in self.extensions or _CLASS_ID.fullmatch(extension)
-            for spelling in (name, safe_file_name(name))
+            for spelling in {name, safe_file_name(name)}
             for extension in _extensions(spelling)
         )
 
