@@ -16,6 +16,7 @@ from celery.exceptions import CPendingDeprecationWarning, SecurityWarning
 
 from shared.broker import ORGANIZATION, TASK, make_celery
 from shared.keys import MAX_ID
+from shared.lifecycle import WakeUp
 from shared.log import get_logger
 from shared.log_writer import flush_all
 from shared.settings import Settings
@@ -45,23 +46,21 @@ class Messages:
         celery_log = logging.getLogger("celery.worker")
 
         def take(message: Any, body: Any, ack: Callable[..., None], *_: Any) -> None:
-            self._take(message, body, partial(ack, celery_log, consumer.connection_errors))
+            """Take a message. If its payload cannot be read, this raises and Celery drops it."""
+            done = partial(ack, celery_log, consumer.connection_errors)
+            payload = body if body is not None else message.payload
+            wake_up = read_wake_up(payload, message.headers)
+            if wake_up is None:
+                log.warning("a message that is not ours was dropped")
+                done()
+            else:
+                self._runtime.call_soon(self._runtime.reception.receive, wake_up, done)
 
         return take
 
-    def _take(self, message: Any, body: Any, ack: Callable[[], None]) -> None:
-        """Handle a message. Raises if it cannot be parsed, and Celery's consumer then drops it."""
-        payload = body if body is not None else message.payload
-        wake_up = read_wake_up(payload, message.headers)
-        if wake_up is None:
-            log.warning("a message that is not ours was dropped")
-            ack()
-            return
-        self._runtime.attend(*wake_up, ack)
 
-
-def read_wake_up(payload: Any, headers: Any) -> tuple[int, int, int] | None:
-    """Return attachment id, revision and organization id of a message; None if it is no wake-up.
+def read_wake_up(payload: Any, headers: Any) -> WakeUp | None:
+    """Read a wake-up from a message; return None if the message is not one.
 
     Messages of earlier releases contain no organization: its id is then UNKNOWN.
     """
@@ -76,7 +75,11 @@ def read_wake_up(payload: Any, headers: Any) -> tuple[int, int, int] | None:
         return None
     named = str(headers.get(ORGANIZATION, "")) if isinstance(headers, dict) else ""
     known = named.isascii() and named.isdigit() and len(named) < 20
-    return attachment_id, revision, int(named) if known else UNKNOWN
+    return WakeUp(
+        attachment_id=attachment_id,
+        organization_id=int(named) if known else UNKNOWN,
+        revision=revision,
+    )
 
 
 def make_app(settings: Settings, runtime: Runtime, prefix: str = "") -> Celery:
@@ -85,14 +88,13 @@ def make_app(settings: Settings, runtime: Runtime, prefix: str = "") -> Celery:
     All its keys at the broker begin with `prefix`.
     """
     app = make_celery(settings.broker_url.get_secret_value(), prefix)
-    # No prefetch limit: the runtime acknowledges a message that must wait for a place at once, so
+    # No prefetch limit: the runtime acknowledges a message that must wait for a slot at once, so
     # the broker keeps only those of uploads in progress.
     app.conf.worker_prefetch_multiplier = 0
 
     @app.task(name=TASK, ignore_result=True, Strategy=Messages(runtime).strategy)
-    def process(attachment_id: int, revision: int) -> None:
-        """Pass a wake-up on. Celery needs this task, but `Messages` handles its messages."""
-        runtime.attend(attachment_id, revision)
+    def process(_attachment_id: int, _revision: int) -> None:
+        """Never runs. Celery needs this task, but `Messages` handles its messages."""
 
     def stop(**_: Any) -> None:
         runtime.drain()
@@ -121,8 +123,10 @@ def work(settings: Settings) -> int:
         flush_all()
         os._exit(0)
     threading.Thread(target=_end_in_time, args=(runtime,), name="end", daemon=True).start()
-    told: list[Any] = []
-    signals.worker_shutting_down.connect(lambda **more: told.append(more.get("sig")), weak=False)
+    signals_seen: list[Any] = []
+    signals.worker_shutting_down.connect(
+        lambda **more: signals_seen.append(more.get("sig")), weak=False
+    )
     try:
         worker = make_app(settings, runtime, runtime.learn_prefix()).Worker(
             pool="solo",  # the pool is never used: see `Messages`
@@ -141,7 +145,7 @@ def work(settings: Settings) -> int:
     if not in_order:
         return 1
     # Celery's exit status for SIGINT is a failure, although it shuts down in the same way.
-    return 0 if told == ["SIGINT"] else int(worker.exitcode or 0)
+    return 0 if signals_seen == ["SIGINT"] else int(worker.exitcode or 0)
 
 
 def _end_in_time(runtime: Runtime) -> None:

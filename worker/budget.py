@@ -1,6 +1,6 @@
 """How many bytes of large files may wait on disk for a decoder, shared by organizations.
 
-Without it, as many as there are places would be fetched for two decoders.
+Without a limit, one large file for each slot would be fetched, for two decoders.
 """
 
 import asyncio

@@ -1,6 +1,6 @@
 """Copy the objects that a `temp_url` named: large ones, and small ones that the API did not finish.
 
-A worker makes a few copies at a time, in turns by organization. A copy needs no place and no
+A worker makes a few copies at a time, in turns by organization. A copy needs no slot and no
 decoder, because it only waits for the store, possibly for minutes.
 """
 
@@ -21,7 +21,8 @@ from shared.reasons import CopyCode
 from shared.storage import Storage
 from shared.store_client import open_storage
 from shared.turns import Turns
-from worker.pipeline import Tools
+from worker.patience import backoff_s
+from worker.tools import Tools
 
 COPIES, COPIES_EACH = 4, 2
 """Maximum number of copies at a time: in one worker, and of one organization in it."""
@@ -201,7 +202,7 @@ class Copying:
         if attempt >= self._tools.settings.attempts:
             await self._fail(row, "copy_failed")
             return
-        delay_s = spread(min(5 * 4 ** (attempt - 1), 900))
+        delay_s = backoff_s(attempt)
         log.warning("copy put off", attachment=row.id, attempt=attempt, error=type(error).__name__)
         await self._tools.database.run(copy_claims.put_off, row, delay_s=delay_s)
 

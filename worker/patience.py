@@ -29,6 +29,16 @@ def pause_s(attempt: int, *, first_s: float, longest_s: float) -> float:
     return spread(min(first_s * 2.0 ** min(max(attempt, 0), 30), longest_s))
 
 
+def backoff_s(attempt: int) -> float:
+    """Return how long to wait after the failed attempt number `attempt`, which is 1 or more.
+
+    5 s, 20 s, 80 s, 320 s, …, at most 15 minutes: five attempts cover a store's outage of seven
+    minutes. A fifth is added or taken off at random, so that uploads that failed together do not
+    come back together.
+    """
+    return spread(min(5 * 4 ** (attempt - 1), 900))
+
+
 def cause_of(error: StoreError) -> str:
     """Return a text for a failure of the store, for the log and as the key of its throttle."""
     return f"{type(error).__name__}: {error}"

@@ -1,19 +1,11 @@
-"""The steps of one upload, readable as a list: read a little, sniff, decode what is an image,
-store the thumbnail, write down what was found."""
+"""The steps of one upload: read a little, identify the type, decode an image, store the thumbnail,
+write the outcome."""
 
-import asyncio
-import hashlib
-from base64 import b64decode
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
-from dataclasses import dataclass, replace
-from typing import BinaryIO
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext
+from dataclasses import replace
 
-from shared import keys, lifecycle, older_objects
+from shared import lifecycle, older_objects
 from shared.attachments import Attachment
-from shared.bucket_guard import BucketGuard
-from shared.caching import PRIVATE_FILE, PUBLIC_FILE
-from shared.database import Database
 from shared.errors import (
     ClaimLost,
     DecoderFault,
@@ -22,103 +14,97 @@ from shared.errors import (
     ObjectMissing,
     ObjectOlder,
     Rejected,
-    StoreUnavailable,
     Undecodable,
 )
 from shared.facts import Facts, Thumbnail
 from shared.lifecycle import Claim, Outcome
-from shared.settings import Settings
-from shared.storage import Storage
 from shared.stored_objects import StoredObject
-from worker.budget import Budget
+from worker.buffering import HEAD_BYTES, MEMORY_BYTES, buffered, read_checksum, read_head
 from worker.decoding.formats import Box, box_of, promises_thumbnail
-from worker.decoding.pool import Decoders
 from worker.judging import judge
 from worker.sniffing.dimensions import read_dimensions
-from worker.sniffing.sniffer import Sniffers
-from worker.temporary import anonymous_file
-
-HEAD_BYTES = 64 * 1024
-"""How much is read before it is decided whether to read on: enough to sniff."""
+from worker.thumbnails import drop_thumbnail, store_thumbnail
+from worker.tools import Tools
 
 LONG_READ_BYTES = 16 * 1024 * 1024
-"""How much is asked for at first of what is named like an image: its bytes will be wanted. The
-name decides nothing else; where it lies, the connection is dropped after the head."""
-
-MEMORY_BYTES = 4 * 1024 * 1024
-"""A file up to this size is buffered in memory, a larger one in an unlinked file, for which the
-budget must have room: see `worker.budget`."""
+"""Size of the first read if the file name looks like an image. If the name is wrong, we drop the
+connection after the head; the name decides nothing else."""
 
 MAX_CHANGES = 3
+"""An object that was replaced this many times during one examination is left to a later attempt."""
 
 UNKNOWN = "application/octet-stream"
-"""The content type of what could not be identified."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tools:
-    """What processing needs, opened once a worker."""
-
-    settings: Settings
-    database: Database
-    storage: Storage
-    bucket: BucketGuard
-    decoders: Decoders
-    sniffers: Sniffers
-    budget: Budget
+"""The content type of a file that could not be identified."""
 
 
 async def process(tools: Tools, claim: Claim) -> Outcome:
-    """Bring a claimed upload to its outcome and write it down.
+    """Find the outcome of a claimed upload and write it in the row.
 
-    An object that is replaced meanwhile is processed again, so the row never mixes two. Raises
-    StoreError and DecoderFault for what should be tried again, ObjectMissing, ObjectOlder, and
-    ClaimLost.
+    An object that is replaced meanwhile is examined again, so the row never describes a mix of two
+    objects. Raises StoreError and DecoderFault for what should be tried again, ObjectMissing,
+    ObjectOlder, and ClaimLost.
     """
     await tools.bucket.require_known_ours()
-    if claim.attachment.bucket != tools.storage.bucket:  # what lies here is another row's
+    if claim.attachment.bucket != tools.storage.bucket:  # an object here belongs to another row
         raise ObjectMissing("the row names another bucket")
-    attachment_id, revision = claim.attachment.id, claim.attachment.claimed_revision
-    outcome = await examine(tools, claim)
+    seen, revision, changes = claim, claim.attachment.claimed_revision, 0
+    while True:
+        try:
+            outcome = await examine(tools, seen)
+        except ObjectChanged:
+            changes += 1
+            if changes == MAX_CHANGES:
+                raise
+            continue
+        changes = 0
+        newer = await _finish(tools, claim, outcome, revision)
+        if newer is None:
+            return outcome
+        revision = newer
+        # The object was replaced, or its thumbnail was spoiled by a worker that had lost its claim.
+        row = replace(claim.attachment, thumbnail_name=outcome.thumbnail_name)
+        seen = replace(claim, attachment=row)
+
+
+async def _finish(tools: Tools, claim: Claim, outcome: Outcome, revision: int) -> int | None:
+    """Write the outcome; return None, or the revision to examine if the outcome no longer holds.
+
+    Raises ClaimLost, StoreError.
+    """
+    attachment_id = claim.attachment.id
     while not await tools.database.run(
-        lifecycle.finish, claim, outcome, revision=revision,
+        lifecycle.finish,
+        claim,
+        outcome,
+        revision=revision,
         next_check_s=tools.settings.pending_check,
-    ):  # fmt: skip
+    ):
         held = await tools.database.run(lifecycle.renew, [claim], lease_s=tools.settings.lease)
         if attachment_id not in held:
             raise ClaimLost(str(attachment_id))
-        if held[attachment_id] > revision:
-            # Something was recorded meanwhile. Every event up to this revision tells of an object
-            # that was there before we ask now; if it is still the one we read, our outcome stands.
-            revision = held[attachment_id]
-            current = await tools.storage.head(claim.attachment.key)
-            if (current.etag, current.version_id) == (outcome.etag, outcome.version_id):
-                continue
-        # Replaced, or its thumbnail was spoiled by a worker that had lost its claim.
-        seen = replace(claim.attachment, thumbnail_name=outcome.thumbnail_name)
-        outcome = await examine(tools, replace(claim, attachment=seen))
-    return outcome
+        if held[attachment_id] <= revision:
+            return revision
+        # Events were recorded meanwhile. Each is about an object that was stored before we ask now.
+        # If the object is still the one that we read, the outcome holds.
+        revision = held[attachment_id]
+        current = await tools.storage.head(claim.attachment.key)
+        if (current.etag, current.version_id) != (outcome.etag, outcome.version_id):
+            return revision
+    return None
 
 
 async def examine(tools: Tools, claim: Claim) -> Outcome:
-    """Find out what the object is, and store its thumbnail if it is to have one."""
-    for change in range(MAX_CHANGES):
-        try:
-            return await _examine(tools, claim)
-        except ObjectChanged:
-            if change == MAX_CHANGES - 1:
-                raise
-    raise AssertionError("unreachable")
+    """Find out what the object is, and store its thumbnail if it is to have one.
 
-
-async def _examine(tools: Tools, claim: Claim) -> Outcome:
+    May be repeated. Raises ObjectChanged if the object is replaced meanwhile, else as `process`.
+    """
     row, storage, more = claim.attachment, tools.storage, tools.settings.more_formats
     try:
         first = LONG_READ_BYTES if promises_thumbnail(row.file_name, more) else HEAD_BYTES
         async with AsyncExitStack() as reading:
             found, chunks = await reading.enter_async_context(storage.read(row.key, end=first))
             _check_age(tools, found, row)
-            head = await _read_head(chunks)
+            head = await read_head(chunks)
             outcome = Outcome(
                 state="ready", etag=found.etag, version_id=found.version_id,
                 facts=Facts(size=found.size),
@@ -132,12 +118,12 @@ async def _examine(tools: Tools, claim: Claim) -> Outcome:
                 if (box := box_of(content_type, more)) is not None:
                     async with (
                         _room(tools, row, found, reading),
-                        _buffered(storage, row.key, found, head, chunks) as buffered,
+                        buffered(storage, row.key, found, head, chunks) as whole,
                     ):
-                        file, checksum = buffered
+                        file, checksum = whole
                         outcome = outcome.joined(Facts(checksum_sha256=checksum))
                         thumbnail = await _decode(tools, row, box, file.fileno())
-                    return await _stored(tools, claim, thumbnail, outcome)
+                    return await store_thumbnail(tools, claim, thumbnail, outcome)
             except Undecodable as error:
                 outcome = replace(outcome.joined(error.facts), reason=error.code)
             except Rejected as rejected:
@@ -161,7 +147,7 @@ async def _examine(tools: Tools, claim: Claim) -> Outcome:
         outcome = outcome.joined(Facts(width=size[0], height=size[1]))
     await drop_thumbnail(storage, row)
     if known.checksum_sha256 is None:
-        checksum_sha256 = await _checksum(storage, row.key, found, head)
+        checksum_sha256 = await read_checksum(storage, row.key, found, head)
         outcome = outcome.joined(Facts(checksum_sha256=checksum_sha256))
     return outcome
 
@@ -169,9 +155,9 @@ async def _examine(tools: Tools, claim: Claim) -> Outcome:
 async def _identify_if_possible(
     tools: Tools, row: Attachment, found: StoredObject, head: bytes
 ) -> tuple[str, bool]:
-    """Name the content type, and tell whether what names it died of the file in every attempt.
+    """Identify the content type; also return whether the identifying child died in every attempt.
 
-    It is then nothing but bytes. Raises DecoderFault for what should be tried again.
+    If it did, the type is UNKNOWN. Raises DecoderFault for what should be tried again.
     """
     try:
         return await _identify(tools, row, found, head), False
@@ -182,7 +168,7 @@ async def _identify_if_possible(
 
 
 async def _decode(tools: Tools, row: Attachment, box: Box, descriptor: int) -> Thumbnail:
-    """Decode a file. Raises Undecodable, also where its decoder died in every attempt.
+    """Decode a file. Raises Undecodable, also if the decoder died in every attempt.
 
     Raises DecoderFault for what should be tried again.
     """
@@ -201,26 +187,16 @@ def _is_last_death(tools: Tools, row: Attachment, fault: DecoderFault) -> bool:
 
 
 def _check_age(tools: Tools, found: StoredObject, row: Attachment) -> None:
-    """Raise ObjectOlder before anything of an object is used that belongs to a lost row."""
+    """Raise ObjectOlder if the object belongs to a lost row; nothing of it may be used then."""
     if tools.bucket.is_anothers(found, row):
         older_objects.note_older(row, found, seen_by="worker")
         raise ObjectOlder(str(row.id))
 
 
-async def _read_head(chunks: AsyncIterator[bytes]) -> bytes:
-    """Read on until there is enough to sniff, or no more."""
-    head = bytearray()
-    async for chunk in chunks:
-        head += chunk
-        if len(head) >= HEAD_BYTES:
-            break
-    return bytes(head)
-
-
 async def _identify(tools: Tools, row: Attachment, found: StoredObject, head: bytes) -> str:
-    """Name the content type by the bytes: the head, and a few ranges that must be seen besides.
+    """Identify the content type from the head and, if that is not enough, a few more ranges.
 
-    They are read pinned to the object that `head` is of. Raises ObjectChanged and DecoderFault.
+    Ranges are read pinned to the object `found`. Raises ObjectChanged and DecoderFault.
     """
 
     async def read(start: int, end: int) -> bytes:
@@ -230,84 +206,13 @@ async def _identify(tools: Tools, row: Attachment, found: StoredObject, head: by
     return await tools.sniffers.identify(row.organization_id, head, found.size, read)
 
 
-async def _stored(tools: Tools, claim: Claim, thumbnail: Thumbnail, outcome: Outcome) -> Outcome:
-    """Store a thumbnail: announced in the row first, so that it is never without an owner."""
-    row, lease_s = claim.attachment, tools.settings.lease
-    key = keys.thumbnail_key(row.key, thumbnail.extension)
-    name = key.rsplit("/", 1)[-1]
-    if row.thumbnail_name != name:
-        await drop_thumbnail(tools.storage, row)
-    if not await tools.database.run(lifecycle.announce_thumbnail, claim, name, lease_s=lease_s):
-        raise ClaimLost(str(row.id))
-    try:
-        # Within the lease, so that whoever claims next cannot be overtaken by this write.
-        async with asyncio.timeout(lease_s * 0.8):
-            await tools.storage.write(
-                key,
-                thumbnail.body,
-                content_type=thumbnail.content_type,
-                cache_control=PUBLIC_FILE if tools.settings.files_public else PRIVATE_FILE,
-            )
-    except TimeoutError:
-        raise StoreUnavailable("the thumbnail could not be written within the lease") from None
-    return replace(outcome.joined(thumbnail.facts), thumbnail_name=name, reason=thumbnail.reason)
-
-
 def _room(
     tools: Tools, row: Attachment, found: StoredObject, reading: AsyncExitStack
 ) -> AbstractAsyncContextManager[None]:
-    """Hold room for a file on disk. Where it must be waited for, the first read ends before that.
+    """Hold room for a file on disk. If there is none yet, end the first read before waiting.
 
-    So no connection is kept meanwhile; what has not been read is asked for later.
+    So no connection is kept open meanwhile. The bytes that were not read are requested later.
     """
     if found.size <= MEMORY_BYTES:
         return nullcontext()
     return tools.budget.hold(row.organization_id, found.size, before_wait=reading.aclose)
-
-
-@asynccontextmanager
-async def _buffered(
-    storage: Storage, key: str, found: StoredObject, head: bytes, chunks: AsyncIterator[bytes]
-) -> AsyncIterator[tuple[BinaryIO, str]]:
-    """Read the whole of an object on from `head`; yields a file and the hexadecimal SHA-256.
-
-    `chunks` is the rest of the first read; what lies beyond it is read pinned to that object.
-    """
-    digest = hashlib.sha256(head)
-    in_memory = found.size <= MEMORY_BYTES
-    with anonymous_file(in_memory=in_memory) as file:
-        file.write(head)
-
-        async def keep(chunk: bytes) -> None:
-            digest.update(chunk)
-            if in_memory:
-                file.write(chunk)
-            else:
-                await asyncio.to_thread(file.write, chunk)
-
-        async for chunk in chunks:
-            await keep(chunk)
-        if (start := file.tell()) < found.size:
-            async with storage.read(key, start=start, end=found.size, pin=found) as (_, rest):
-                async for chunk in rest:
-                    await keep(chunk)
-        yield file, digest.hexdigest()
-
-
-async def _checksum(storage: Storage, key: str, found: StoredObject, head: bytes) -> str | None:
-    """Give the SHA-256 without downloading: of what we have, else as the store keeps it."""
-    if len(head) == found.size:
-        return hashlib.sha256(head).hexdigest()
-    stored = await storage.head(key)
-    if stored.etag != found.etag:
-        raise ObjectChanged(key)
-    return b64decode(stored.checksum_sha256).hex() if stored.checksum_sha256 else None
-
-
-async def drop_thumbnail(storage: Storage, row: Attachment) -> None:
-    """Remove the thumbnail that an earlier revision may have left, if it is the row's own.
-
-    One that is older than the row, or lies in another bucket than the row names, is not.
-    """
-    if row.thumbnail_key is not None and row.bucket == storage.bucket:
-        await older_objects.delete_own(storage, row.thumbnail_key, row)

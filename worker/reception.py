@@ -1,91 +1,113 @@
-"""Wake-ups that a worker has received: begun at once where there is a place, else kept in memory.
+"""Wake-ups that a worker has received: started at once if a slot is free, else kept in memory.
 
-They are taken from the broker as fast as they come, since one organization's may lie after
-thousands of another's. Those that wait here are forgotten by the broker: what has to be done is
-written in the rows. If this process dies, they are due within the grace of publishing, and the
-sweep of a worker takes them up. So may be dropped what does not fit.
+They are taken off the broker as fast as they come, because wake-ups of one organization may be
+queued after thousands of another's. The broker forgets those that wait here. Dropping one is safe,
+and so is the death of this process: the row says what has to be done, it is due within the grace
+time for publishing, and the sweep takes it then.
 """
 
-from collections.abc import Callable
-from typing import Final
+import asyncio
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from typing import Any, Final
 
+from shared.database import Database, DatabaseAway
+from shared.due import make_due
 from shared.lifecycle import WakeUp
+from shared.log import get_logger
 from shared.throttle import Throttle
-from worker.slots import Place, Places
+from worker.jobs import Jobs
+from worker.slots import Slot, Slots
 
 WAITING_EACH: Final = 5000
-"""Wake-ups of one organization that wait, at most; about a minute of work for two decoders. The
-sweep takes up the others as they become due."""
+"""The most wake-ups of one organization that wait: about a minute of work for two decoders. The
+sweep takes the others as they become due."""
 
 WAITING: Final = 20_000
-"""Those of all organizations, at most: about 5 MB. Further ones take the places of the newest of
-the organization that has most."""
+"""The most wake-ups of all organizations that wait: about 5 MB. A further one replaces the newest
+of the organization that has the most."""
 
-Begin = Callable[[Place, WakeUp, Callable[[], None]], None]
-"""Begins to process what a wake-up tells of. The callable is to be called when that has ended."""
+ROWS_PER_STATEMENT = 1000
+"""Rows that one statement leaves to other workers when this one stops."""
+
+Attempt = Callable[[Slot, WakeUp], Coroutine[Any, Any, None]]
+"""Makes an attempt at the upload of a wake-up, in a slot."""
+
+log = get_logger(__name__)
 
 
 class Reception:
-    """Wake-ups that wait for a place of this worker, in turns by organization.
+    """Wake-ups that wait for a slot of this worker, in turns by organization.
 
-    A free place goes to the organization that holds the fewest.
+    A free slot goes to the organization that holds the fewest.
     """
 
     def __init__(
         self,
-        places: Places,
-        begin: Begin,
+        slots: Slots,
+        jobs: Jobs,
+        attempt: Attempt,
         throttle: Throttle,
         *,
         waiting_each: int = WAITING_EACH,
         waiting: int = WAITING,
     ) -> None:
-        self._places = places
-        self._begin = begin
+        self._slots = slots
+        self._jobs = jobs
+        self._attempt = attempt
         self._throttle = throttle
         self._each = waiting_each
         self._all = waiting
         self._count = 0
         self._open = True
-        # By organization, in the order of turns; a wake-up that comes twice waits once.
+        # By organization, in the order of turns. A wake-up that comes twice waits once.
         self._waiting: dict[int, dict[tuple[int, int], WakeUp]] = {}
-        places.on_free = self.serve
+        slots.on_free = self._serve
 
     def receive(self, wake_up: WakeUp, done: Callable[[], None] = lambda: None) -> None:
-        """Begin what a wake-up tells of, or let it wait for a place.
+        """Start an attempt at the upload of a wake-up, or keep the wake-up until a slot is free.
 
-        `done` is called once the broker may forget the wake-up; not at all after `close`, so that
-        the broker gives it to another worker.
+        `done` is called once the broker may forget the wake-up: when the attempt has ended, or at
+        once if the wake-up waits. After `close` it is not called, so that the broker gives the
+        wake-up to another worker.
         """
         if not self._open:
             return
         organization = wake_up.organization_id
-        if organization not in self._waiting and (place := self._places.take(organization)):
-            self._begin(place, wake_up, done)
+        if organization not in self._waiting and (slot := self._slots.take(organization)):
+            self._start(slot, wake_up, done)
             return
         self._keep(wake_up)
         done()
-        self.serve()
-
-    def serve(self) -> None:
-        """Begin what has waited, as far as there are places."""
-        while self._open and (chosen := self._places.next_of(self._waiting)) is not None:
-            place = self._places.take(chosen)
-            assert place is not None
-            waiting = self._waiting.pop(chosen)
-            wake_up = waiting.pop(next(iter(waiting)))
-            self._count -= 1
-            if waiting:
-                self._waiting[chosen] = waiting  # after all others
-            self._begin(place, wake_up, lambda: None)
+        self._serve()
 
     def close(self) -> list[WakeUp]:
-        """Begin nothing more; returns what waits, for other workers."""
+        """Start nothing more; return the wake-ups that wait, for other workers."""
         self._open = False
         left = [wake_up for waiting in self._waiting.values() for wake_up in waiting.values()]
         self._waiting.clear()
         self._count = 0
         return left
+
+    def _serve(self) -> None:
+        """Start the wake-ups that wait, as long as slots are free."""
+        while self._open and (chosen := self._slots.next_of(self._waiting)) is not None:
+            slot = self._slots.take(chosen)
+            assert slot is not None
+            waiting = self._waiting.pop(chosen)
+            wake_up = waiting.pop(next(iter(waiting)))
+            self._count -= 1
+            if waiting:
+                self._waiting[chosen] = waiting  # at the end of the turns
+            self._start(slot, wake_up, lambda: None)
+
+    def _start(self, slot: Slot, wake_up: WakeUp, done: Callable[[], None]) -> None:
+        def end(_: asyncio.Task[None]) -> None:
+            with suppress(Exception):  # Celery's own loop may have ended
+                done()
+            self._slots.leave(slot)
+
+        self._jobs.start(self._attempt(slot, wake_up)).add_done_callback(end)
 
     def _keep(self, wake_up: WakeUp) -> None:
         waiting = self._waiting.setdefault(wake_up.organization_id, {})
@@ -93,7 +115,7 @@ class Reception:
         if named in waiting:
             return
         if len(waiting) >= self._each:
-            self._tell_dropped(wake_up.organization_id)
+            self._log_dropped(wake_up.organization_id)
             return
         waiting[named] = wake_up
         self._count += 1
@@ -103,9 +125,22 @@ class Reception:
             self._count -= 1
             if not self._waiting[most]:
                 del self._waiting[most]
-            self._tell_dropped(most)
+            self._log_dropped(most)
 
-    def _tell_dropped(self, organization: int) -> None:
+    def _log_dropped(self, organization: int) -> None:
         self._throttle(
             "wake-ups left to the sweep", cause="too many wait", organization=organization
         )
+
+
+async def leave_to_others(database: Database, wake_ups: list[WakeUp]) -> None:
+    """Make the uploads of wake-ups due now: the next sweep of any worker takes them."""
+    changed = 0
+    try:
+        for first in range(0, len(wake_ups), ROWS_PER_STATEMENT):
+            some = wake_ups[first : first + ROWS_PER_STATEMENT]
+            changed += await database.run(make_due, some)
+        if changed:
+            log.info("left to other workers", uploads=changed)
+    except DatabaseAway as error:  # they become due when the grace time for publishing is over
+        log.warning("what waits is not left to others at once", error=str(error))

@@ -1,10 +1,11 @@
-"""The places of a worker: how many uploads are in flight, and whose they are.
+"""The slots of a worker: how many uploads are in flight, and of which organizations.
 
-A quarter is kept for the sweep: however many wake-ups wait, what a dead worker had, what was lost
-and what is to be tried again are taken up in their time. With the broker away the sweep has all.
+A quarter of the slots is kept for the sweep. So uploads of dead workers, uploads without an event
+and retries are processed in time, no matter how many wake-ups wait. Without a broker the sweep has
+all slots.
 
-One of that quarter is lent to an organization that has no upload in flight: it need not wait
-until one of the organization that has the other places ends.
+One slot of that quarter is lent to an organization with no upload in flight: it need not wait until
+an upload of the organization that has the other slots ends.
 """
 
 import asyncio
@@ -14,28 +15,28 @@ from dataclasses import dataclass
 from typing import Final
 
 UNKNOWN: Final = 0
-"""The organization of a wake-up that names none, until its row is claimed; ids begin with 1."""
+"""The organization of a wake-up without one, until the row is claimed. Real ids begin with 1."""
 
 
 @dataclass(slots=True, eq=False)
-class Place:
-    """A place that one upload holds."""
+class Slot:
+    """The right of one upload to be in flight. `swept` if the sweep has taken it."""
 
     organization: int
     swept: bool
 
 
-class Places:
-    """At most `total` uploads in flight, which is 2 or more.
+class Slots:
+    """At most `total` uploads in flight; `total` is 2 or more.
 
-    `on_free` is called whenever a place has become free for what the broker brings.
+    `on_free` is called whenever a slot may have become free for a wake-up.
     """
 
     def __init__(self, total: int) -> None:
         kept = max(1, total // 4)
         self._total = total
         self._for_woken = total - kept
-        # one place is not lent where the sweep has no other
+        # If the sweep has only one slot, it is not lent.
         self._lent = 1 if kept > 1 else 0
         self._batch = max(1, kept // 2)
         self._woken = 0
@@ -44,19 +45,19 @@ class Places:
         self._freed = asyncio.Event()
         self.on_free: Callable[[], None] = lambda: None
 
-    def take(self, organization: int) -> Place | None:
-        """Take a place for what the broker brought, if the organization may have one now."""
+    def take(self, organization: int) -> Slot | None:
+        """Take a slot for a wake-up; None if the organization may not have one now."""
         if not self._may_take(organization):
             return None
         self._woken += 1
         self._held[organization] += 1
-        return Place(organization, swept=False)
+        return Slot(organization, swept=False)
 
     def next_of(self, waiting: Iterable[int]) -> int | None:
-        """Tell which organization has the next free place, if there is one for any of them.
+        """Return which organization gets the next free slot; None if no slot is free for any.
 
-        It is the one that holds the fewest; of equals, the first of `waiting`, whose order is that
-        of turns. At most as many are looked at as there are places, and one more.
+        It is the one that holds the fewest. Of equals it is the first of `waiting`, which is in the
+        order of turns. At most `total` + 1 organizations are looked at.
         """
         best: int | None = None
         for organization in waiting:
@@ -72,40 +73,40 @@ class Places:
         lent = 0 if self._held[organization] else self._lent
         return self._woken < self._for_woken + lent
 
-    def assign(self, place: Place, organization: int) -> None:
-        """Note whose upload it is that holds a place, once that is known for sure."""
-        if organization != place.organization:
-            self._drop(place.organization)
+    def assign(self, slot: Slot, organization: int) -> None:
+        """Correct the organization of a slot, once the row of its upload has been read."""
+        if organization != slot.organization:
+            self._drop(slot.organization)
             self._held[organization] += 1
-            place.organization = organization
+            slot.organization = organization
 
-    def leave(self, place: Place) -> None:
-        """Give a place back."""
-        self._drop(place.organization)
-        if place.swept:
+    def leave(self, slot: Slot) -> None:
+        """Free a slot."""
+        self._drop(slot.organization)
+        if slot.swept:
             self._swept -= 1
         else:
             self._woken -= 1
-        self._tell()
+        self._notify()
 
     def take_for_sweep(self) -> int:
-        """Take every place that is free, for the sweep; returns how many those are."""
+        """Take all free slots for the sweep; return how many."""
         free = self._total - self._woken - self._swept
         self._swept += free
         return free
 
-    def use_swept(self, organization: int) -> Place:
-        """Note whose upload has one of the places that the sweep has taken."""
+    def use_swept(self, organization: int) -> Slot:
+        """Use one of the slots that the sweep has taken, for an upload of an organization."""
         self._held[organization] += 1
-        return Place(organization, swept=True)
+        return Slot(organization, swept=True)
 
     def give_back(self, count: int) -> None:
-        """Give back places that the sweep has taken and found no use for."""
+        """Free slots that the sweep has taken and does not use."""
         self._swept -= count
-        self._tell()
+        self._notify()
 
     async def wait_for_sweep(self) -> None:
-        """Wait until so many places are free that another sweep is worth its statement."""
+        """Wait until enough slots are free to be worth the statement of another sweep."""
         while self._total - self._woken - self._swept < self._batch:
             self._freed.clear()
             await self._freed.wait()
@@ -115,6 +116,6 @@ class Places:
         if not self._held[organization]:
             del self._held[organization]
 
-    def _tell(self) -> None:
+    def _notify(self) -> None:
         self.on_free()
         self._freed.set()

@@ -1,82 +1,97 @@
-"""What is done about a due row of which no event says all: ask the store."""
+"""The sweep: when a worker takes due rows, and how many.
 
-from shared import lifecycle, older_objects
-from shared.attachments import Attachment
-from shared.errors import ObjectMissing
-from shared.lifecycle import WakeUp
+It finds all work that has no message: lost wake-ups, retries, uploads of dead workers, deletions.
+With the broker dead it alone keeps the worker busy. `worker.duties` does what the rows need.
+"""
+
+import asyncio
+from contextlib import suppress
+
+from shared.database import DatabaseAway
+from shared.due import Due, take_due
+from shared.jitter import spread, within
 from shared.log import get_logger
-from shared.notifications import UploadEvent
-from shared.reasons import NO_OBJECT
-from shared.states import END_STATES, MEASURED
-from shared.stored_objects import StoredObject
-from worker.patience import Gate
-from worker.pipeline import Tools, drop_thumbnail
+from shared.throttle import Throttle
+from worker.duties import Duties
+from worker.jobs import Jobs
+from worker.slots import Slots
+from worker.tools import Tools
+
+DATABASE_AWAY_PAUSE_S = 2.0
+"""The longest pause after a sweep that found the database away."""
 
 log = get_logger(__name__)
 
 
-async def probe(tools: Tools, row: Attachment, *, gate: Gate) -> WakeUp | None:
-    """Ask the store about an attachment of which no event says all; record what it has.
+class Sweep:
+    """The sweep of one worker. It runs again at once when `given_back` is set."""
 
-    Returns what is to be processed now, if there is an object that the row does not describe.
-    `gate` notes whether the store answers. Raises StoreError; may be repeated.
-    """
-    if row.bucket != tools.storage.bucket:
-        await _leave_elsewhere(tools, row)
-        return None
-    try:
-        with gate.watch():
-            await tools.bucket.require_known_ours()
-            found = await tools.storage.head(row.key)
-    except ObjectMissing:
-        await drop_thumbnail(tools.storage, row)
-        state = await tools.database.run(
-            lifecycle.settle_missing, row, next_check_s=tools.settings.pending_check
+    def __init__(
+        self,
+        tools: Tools,
+        slots: Slots,
+        jobs: Jobs,
+        duties: Duties,
+        throttle: Throttle,
+        *,
+        given_back: asyncio.Event,
+    ) -> None:
+        self._tools = tools
+        self._slots = slots
+        self._jobs = jobs
+        self._duties = duties
+        self._throttle = throttle
+        self._given_back = given_back
+        self._walked_to = 0
+
+    async def run(self) -> None:
+        """Take due rows every sweep interval, as many as there are free slots, until cancelled.
+
+        The next sweep follows at once while more rows are due than slots are free, and within
+        seconds after the database was away.
+        """
+        interval = self._tools.settings.sweep_interval
+        await asyncio.sleep(within(min(interval, 2)))
+        while True:
+            free, taken, pause_s = self._slots.take_for_sweep(), 0, interval
+            self._given_back.clear()
+            self._throttle.flush()
+            try:
+                if free and self._tools.bucket.foreign is None:
+                    # Shielded: cancelling the sweep must not cancel claims that are in flight.
+                    taken = await asyncio.shield(self._jobs.start(self._take(free)))
+            except DatabaseAway as error:
+                log.warning("sweep put off", error=str(error))
+                pause_s = min(interval, DATABASE_AWAY_PAUSE_S)
+            except Exception:
+                log.exception("sweep failed")
+            finally:
+                self._slots.give_back(free - taken)
+            if taken and taken == free:
+                await self._slots.wait_for_sweep()
+            else:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(spread(pause_s)):
+                        await self._given_back.wait()
+
+    async def _take(self, limit: int) -> int:
+        """Take up to `limit` due rows and start a job for each; return how many."""
+        settings = self._tools.settings
+        found = await self._tools.database.run(
+            take_due,
+            limit=limit,
+            lease_s=settings.lease,
+            attempts=settings.attempts,
+            after=self._walked_to,
         )
-        if state is None and row.thumbnail_name is not None:
-            # An upload came in between: the thumbnail that was removed may have been its own.
-            await tools.database.run(lifecycle.process_again, row.id)
-        if state is not None and state != row.state:
-            log.info("no object", attachment=row.id, state=state)
-        return None
-    if tools.bucket.is_anothers(found, row):
-        await _leave_alone(tools, row, found)
-        return None
-    known = row.etag == found.etag and row.version_id in (None, found.version_id)
-    described = row.state in MEASURED or (row.state == "failed" and row.reason not in NO_OBJECT)
-    if known and described:
-        await tools.database.run(lifecycle.settle_unchanged, row)
-        return None
-    event = UploadEvent(
-        bucket=row.bucket, key=row.key, etag=found.etag, version_id=found.version_id
-    )
-    recorded = await tools.database.run(
-        lifecycle.record_uploads, [event], publish_grace_s=tools.settings.publish_grace
-    )
-    woken = recorded.woken
-    log.info("found an upload without an event", attachment=row.id, recorded=bool(woken))
-    return woken[0] if woken else None
+        self._walked_to = found.walked_to
+        for due in found.due:
+            self._jobs.start(self._handle(due))
+        return len(found.due)
 
-
-async def _leave_elsewhere(tools: Tools, row: Attachment) -> None:
-    """Ask no more about a row that names another bucket; what lies here is not its object."""
-    if row.state in END_STATES:
-        await tools.database.run(lifecycle.settle_unchanged, row)
-    else:
-        await tools.database.run(
-            lifecycle.settle_missing, row, next_check_s=tools.settings.pending_check
-        )
-    log.warning("row names another bucket", attachment=row.id, bucket=row.bucket)
-
-
-async def _leave_alone(tools: Tools, row: Attachment, found: StoredObject) -> None:
-    """Set aside an object that is older than its row, and remove the row's own thumbnail."""
-    older_objects.note_older(row, found, seen_by="sweep")
-    await drop_thumbnail(tools.storage, row)
-    # The row describes another object than the older one: that one is gone.
-    lost = row.state in END_STATES and row.etag not in (None, found.etag)
-    settle = lifecycle.settle_missing if lost else older_objects.settle_older
-    state = await tools.database.run(settle, row, next_check_s=tools.settings.pending_check)
-    if state is None and row.thumbnail_name is not None:
-        # An upload came in between: the thumbnail that was removed may have been its own.
-        await tools.database.run(lifecycle.process_again, row.id)
+    async def _handle(self, due: Due) -> None:
+        slot = self._slots.use_swept(due.attachment.organization_id)
+        try:
+            await self._duties.fulfil(due, slot)
+        finally:
+            self._slots.leave(slot)

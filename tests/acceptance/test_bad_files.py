@@ -34,7 +34,7 @@ from tests.support.objects import exists, opened_storage, store_proxy
 from tests.support.service import Service, until
 from tests.support.stack import Stack
 from tests.support.starting import StartService, StartWorker
-from worker.pipeline import HEAD_BYTES
+from worker.buffering import HEAD_BYTES
 
 MIB = 1024 * 1024
 TOLERANCE = 8

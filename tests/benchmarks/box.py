@@ -40,10 +40,11 @@ from tests.benchmarks.site import Site
 from tests.benchmarks.uploads import pillow_cpu_ms
 from tests.support.service import make_settings
 from worker.budget import Budget
+from worker.decoding.decoders import Decoders
 from worker.decoding.inside.images import make_thumbnail
-from worker.decoding.pool import Decoders
-from worker.pipeline import Tools, examine
+from worker.pipeline import examine
 from worker.sniffing.sniffer import Sniffers
+from worker.tools import Tools
 
 ROUNDS = 5
 CHUNK_BYTES: Final = 128 * 1024

@@ -33,8 +33,8 @@ QoS.append = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
 
 REDELIVER_EARLY = """
 from shared import broker
-from worker.runtime import Runtime
-make, attend = broker.make_celery, Runtime.attend
+from worker.reception import Reception
+make, receive = broker.make_celery, Reception.receive
 def make_celery(url, prefix):
     app = make(url, prefix)
     app.conf.broker_transport_options = {
@@ -42,10 +42,10 @@ def make_celery(url, prefix):
         "unacked_restore_interval": 1, "unacked_restore_throttle": 1,
     }
     return app
-def tell(self, attachment_id, *more):
-    print("DELIVERED", attachment_id, flush=True)
-    attend(self, attachment_id, *more)
-broker.make_celery, Runtime.attend = make_celery, tell
+def tell(self, wake_up, *more):
+    print("DELIVERED", wake_up.attachment_id, flush=True)
+    receive(self, wake_up, *more)
+broker.make_celery, Reception.receive = make_celery, tell
 """
 
 

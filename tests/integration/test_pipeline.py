@@ -18,9 +18,10 @@ from tests.support.objects import exists, opened_storage
 from tests.support.service import Service
 from tests.support.stack import Stack
 from worker.budget import Budget
-from worker.decoding.pool import Decoders
-from worker.pipeline import Tools, process
+from worker.decoding.decoders import Decoders
+from worker.pipeline import process
 from worker.sniffing.sniffer import Read, Sniffers
+from worker.tools import Tools
 
 
 class ReplacingStorage(Storage):

@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 
 from tests.support.decoders import find_decoders
-from worker.decoding.pool import Decoders
+from worker.decoding.decoders import Decoders
 
 
 @pytest_asyncio.fixture

@@ -29,9 +29,10 @@ from worker.decoding import pool as pool_module
 from worker.decoding import process as decoder_module
 from worker.decoding.child import MAX_DESCRIPTORS
 from worker.decoding.children import Spawned
+from worker.decoding.decoders import Decoders
 from worker.decoding.forks import Forked
 from worker.decoding.formats import Box
-from worker.decoding.pool import SPARES, Decoders
+from worker.decoding.pool import SPARES
 from worker.decoding.process import Decoder
 from worker.decoding.protocol import (
     HEADER,

@@ -30,12 +30,13 @@ from shared.settings import Settings
 from shared.shares import share_of, split_pool
 from shared.states import STATES
 from worker import copying
+from worker.buffering import HEAD_BYTES, MEMORY_BYTES
 from worker.decoding.inside.costs import BUDGET
 from worker.decoding.inside.jpeg import MAX_SCANS
 from worker.decoding.inside.shrinking import MAX_EDGE
 from worker.decoding.pool import JOBS_PER_DECODER
 from worker.decoding.protocol import MAX_MEMORY_BYTES
-from worker.pipeline import HEAD_BYTES, LONG_READ_BYTES, MEMORY_BYTES
+from worker.pipeline import LONG_READ_BYTES
 from worker.reception import WAITING, WAITING_EACH
 from worker.sniffing import child
 from worker.sniffing.ranges import LARGE_RANGE_BYTES, RANGE_BYTES, RANGES

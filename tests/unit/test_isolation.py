@@ -25,8 +25,9 @@ from tests.support.service import until
 from worker.decoding import forks as forks_module
 from worker.decoding import pool as pool_module
 from worker.decoding.children import spawn
+from worker.decoding.decoders import Decoders
 from worker.decoding.formats import Box
-from worker.decoding.pool import SPARES, Decoders
+from worker.decoding.pool import SPARES
 from worker.decoding.process import Decoder
 from worker.sandbox.privileges import BOX_USER
 

@@ -11,9 +11,6 @@ PAGE = ROOT / "deploy/docs/architecture.md"
 MAX_LINES = 300
 LONG = {
     "shared/lifecycle.py",  # whether the statements agree is seen at one sight
-    "worker/decoding/pool.py",
-    "worker/pipeline.py",
-    "worker/runtime.py",
 }
 """Files that may be longer."""
 

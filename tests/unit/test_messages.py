@@ -5,15 +5,21 @@ from typing import Any
 import pytest
 
 from shared.keys import MAX_ID
+from shared.lifecycle import WakeUp
 from worker.app import read_wake_up
 from worker.slots import UNKNOWN
+
+
+def wake_up(organization_id: int) -> WakeUp:
+    return WakeUp(attachment_id=5, organization_id=organization_id, revision=2)
+
 
 HEADERS = {"task": "attachments.process", "organization": "7"}
 
 
 @pytest.mark.parametrize("payload", [[[5, 2], {}, {}], {"args": [5, 2], "task": "t"}])
 def test_a_wake_up_is_read_from_either_protocol_of_celery(payload: Any) -> None:
-    assert read_wake_up(payload, HEADERS) == (5, 2, 7)
+    assert read_wake_up(payload, HEADERS) == wake_up(7)
 
 
 @pytest.mark.parametrize(
@@ -32,7 +38,7 @@ def test_a_wake_up_is_read_from_either_protocol_of_celery(payload: Any) -> None:
     ],
 )
 def test_one_that_names_no_organization_is_still_a_wake_up(headers: Any) -> None:
-    assert read_wake_up([[5, 2], {}, {}], headers) == (5, 2, UNKNOWN)
+    assert read_wake_up([[5, 2], {}, {}], headers) == wake_up(UNKNOWN)
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,16 @@
-"""Wake-ups that wait for a place: whose turn it is, what is kept, and what is dropped."""
+"""Wake-ups that wait for a slot: whose turn it is, what is kept, and what is dropped."""
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
 
 import pytest
 
 from shared.lifecycle import WakeUp
 from shared.throttle import Throttle
+from worker.jobs import Jobs
 from worker.reception import Reception
-from worker.slots import Place, Places
+from worker.slots import Slot, Slots
 
 A, B, C = 1, 2, 3
 
@@ -21,68 +24,76 @@ class Desk:
 
     def __init__(self, total: int = 8, **bounds: int) -> None:
         self.lines: list[str] = []
-        self.begun: list[tuple[WakeUp, Place, Callable[[], None]]] = []
-        self.places = Places(total)
+        self.begun: list[tuple[WakeUp, asyncio.Event]] = []
         throttle = Throttle(lambda event, **_: self.lines.append(event))
-        self.reception = Reception(self.places, self._begin, throttle, **bounds)
+        self.reception = Reception(Slots(total), Jobs(), self._attempt, throttle, **bounds)
 
-    def _begin(self, place: Place, begun: WakeUp, done: Callable[[], None]) -> None:
-        self.begun.append((begun, place, done))
+    def _attempt(self, _: Slot, begun: WakeUp) -> Coroutine[Any, Any, None]:
+        ended = asyncio.Event()
+        self.begun.append((begun, ended))
+
+        async def attempt() -> None:
+            await ended.wait()
+
+        return attempt()
 
     def flood(self, count: int, organization: int = A) -> None:
         """Receive so many of an organization, with ids from 1000 times its own id."""
         for number in range(count):
             self.reception.receive(wake_up(1000 * organization + number, organization))
 
-    def end_first(self) -> None:
+    async def end_first(self) -> None:
         """End the upload that has been in flight for longest."""
-        _, place, done = self.begun.pop(0)
-        done()
-        self.places.leave(place)
+        _, ended = self.begun.pop(0)
+        ended.set()
+        for _ in range(4):  # the task begins, ends, and its end is seen
+            await asyncio.sleep(0)
 
     def begun_of(self, organization: int) -> list[int]:
         """Give the ids that are in flight."""
-        return [begun.attachment_id for begun, _, _ in self.begun
+        return [begun.attachment_id for begun, _ in self.begun
                 if begun.organization_id == organization]  # fmt: skip
 
 
-def test_one_alone_has_all_places_for_wake_ups_in_the_order_of_arrival() -> None:
+async def test_one_alone_has_all_slots_for_wake_ups_in_the_order_of_arrival() -> None:
     desk = Desk()
     desk.flood(20)
     assert desk.begun_of(A) == list(range(1000, 1006))
     for _ in range(14):
-        desk.end_first()
+        await desk.end_first()
     assert desk.begun_of(A) == list(range(1014, 1020))
 
 
-def test_one_that_comes_after_a_flood_begins_at_once() -> None:
+async def test_one_that_comes_after_a_flood_begins_at_once() -> None:
     desk = Desk()
     desk.flood(4000)
     desk.reception.receive(wake_up(1, B))
     assert desk.begun_of(B) == [1]
 
 
-def test_others_have_the_next_places_until_all_have_as_many() -> None:
+async def test_others_have_the_next_slots_until_all_have_as_many() -> None:
     desk = Desk()
     desk.flood(100)
     desk.flood(100, B)
     desk.flood(100, C)
     for _ in range(10):
-        desk.end_first()
+        await desk.end_first()
     counts = sorted(len(desk.begun_of(each)) for each in (A, B, C))
     assert counts == [2, 2, 2]
 
 
-def test_a_message_that_waits_here_is_forgotten_by_the_broker_and_one_at_work_is_not() -> None:
+async def test_a_message_that_waits_here_is_forgotten_by_the_broker_and_one_at_work_is_not() -> (
+    None
+):
     desk, told = Desk(total=2), []
     desk.reception.receive(wake_up(1), lambda: told.append(1))
     desk.reception.receive(wake_up(2), lambda: told.append(2))
     assert told == [2]
-    desk.end_first()
+    await desk.end_first()
     assert told == [2, 1]
 
 
-def test_a_wake_up_that_comes_twice_waits_once() -> None:
+async def test_a_wake_up_that_comes_twice_waits_once() -> None:
     desk = Desk(total=2)
     for _ in range(3):
         desk.flood(2)
@@ -90,7 +101,7 @@ def test_a_wake_up_that_comes_twice_waits_once() -> None:
 
 
 @pytest.mark.parametrize("organization", [A, B])
-def test_of_one_organization_no_more_wait_than_so_many(organization: int) -> None:
+async def test_of_one_organization_no_more_wait_than_so_many(organization: int) -> None:
     desk = Desk(total=2, waiting_each=3)
     desk.flood(10)
     desk.flood(3, B)
@@ -101,7 +112,7 @@ def test_of_one_organization_no_more_wait_than_so_many(organization: int) -> Non
     assert desk.lines == ["wake-ups left to the sweep"]
 
 
-def test_where_too_many_wait_in_all_the_one_that_has_most_loses_its_newest() -> None:
+async def test_where_too_many_wait_in_all_the_one_that_has_most_loses_its_newest() -> None:
     desk = Desk(total=2, waiting=10)
     desk.flood(11)
     desk.flood(4, B)
@@ -109,11 +120,11 @@ def test_where_too_many_wait_in_all_the_one_that_has_most_loses_its_newest() -> 
     assert left == [*range(1001, 1007), *range(2000, 2004)]
 
 
-def test_once_closed_nothing_begins_and_what_comes_stays_with_the_broker() -> None:
+async def test_once_closed_nothing_begins_and_what_comes_stays_with_the_broker() -> None:
     desk, told = Desk(total=2), []
     desk.flood(5)
     assert len(desk.reception.close()) == 4
     desk.reception.receive(wake_up(1, B), lambda: told.append(1))
-    desk.end_first()
+    await desk.end_first()
     assert desk.begun == []
     assert told == []

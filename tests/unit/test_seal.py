@@ -23,8 +23,8 @@ from tests.support.decoders import find_zygotes
 from tests.support.service import until
 from tests.unit.test_decoder import children, decode
 from tests.unit.test_settings import VALID
+from worker.decoding.decoders import Decoders
 from worker.decoding.formats import Box
-from worker.decoding.pool import Decoders
 from worker.decoding.process import Decoder
 from worker.sandbox.privileges import BOX_USER
 from worker.sandbox.sealing import find_obstacle

@@ -52,9 +52,9 @@ from tests.soak.verdict import (
     spared,
 )
 from tests.support.service import Service
+from worker.buffering import HEAD_BYTES
 from worker.decoding.inside import pdf
 from worker.decoding.inside.images import make_thumbnail
-from worker.pipeline import HEAD_BYTES
 from worker.sniffing.identify import identify
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)

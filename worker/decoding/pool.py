@@ -1,4 +1,4 @@
-"""The decoders of a worker: a few for all uploads, each for one organization at a time."""
+"""The decoders of one kind, each for one organization: when one is started, kept and ended."""
 
 import asyncio
 import signal
@@ -11,57 +11,57 @@ from typing import Final
 from shared.errors import DecoderFault, Undecodable
 from shared.facts import Facts, Thumbnail
 from shared.log import get_logger
-from shared.reasons import UndecodableCode
 from worker.decoding.forks import Source
 from worker.decoding.formats import Box
 from worker.decoding.process import Decoder, TooExpensive
-from worker.decoding.slices import Gate
 
 JOBS_PER_DECODER = 500
 
 SPARES: Final = 2
-"""Sealed decoders that wait for an organization, at most, and no more than there are places. Two
-organizations that take turns use one up about every 50 ms; a fork takes five."""
+"""Sealed decoders without an organization that are kept ready, at most; never more than `size`. Two
+organizations that take turns use one up about every 50 ms. A fork takes 5 ms."""
 
 KEPT: Final = 16
-"""Idle decoders that stay with their organizations beyond the number of places, at most. With more
-organizations than that at once, most turns cost a fresh decoder, as much CPU as a small JPEG. An
-idle one holds 3 to 9 MiB of its own as a rule, never much more than MAX_IDLE_BYTES."""
+"""Decoders that may belong to an organization beyond `size`. With more organizations than that at
+once, most turns cost a fresh decoder: as much CPU as a small JPEG. An idle one usually holds 3 to
+9 MiB of its own, never much more than MAX_IDLE_BYTES."""
 
 MAX_IDLE_BYTES: Final = 64 * 1024**2
-"""Memory in use with which a decoder is not kept. Most have under 25 MiB resident after an image;
-after one of 49 megapixels glibc may keep 200 MiB of freed heap, and such a decoder is replaced too.
-Without this, idle ones that were taken over could hold 1 GiB each."""
+"""A decoder with more resident memory than this is replaced. Most have under 25 MiB after an image;
+after one of 49 megapixels glibc may keep 200 MiB of freed heap, and that decoder is replaced too.
+Without this limit, idle decoders that an attacker controls could hold 1 GiB each."""
 
 KEPT_S: Final = 60.0
-"""Seconds after which one of these is ended if it got no job."""
-
-TEND_EVERY_S: Final = 1.0
-"""How often idle decoders are looked at: the longest that one may compute without a job."""
+"""A decoder beyond `size` is ended after so many seconds without a job."""
 
 log = get_logger(__name__)
 
 
 @cache
 def _tell_unsealed() -> None:
-    """Say it, once a process."""
+    """Log it, once per process."""
     log.warning("decoders run without a filter of system calls: libseccomp is not there")
 
 
 class DecoderPool:
     """The decoders of one kind: those that belong to an organization, and a few spare ones.
 
-    The caller of `decode` makes sure that at most `size` jobs are in it at one time. If it is
-    `isolated`, a decoder that has had a file of one organization never gets one of another. An idle
-    decoder stays with its organization. There are at most `size` + KEPT decoders with an owner: if
-    one more is needed, the one that was idle for longest is killed.
+    The caller of `decode` must run at most `size` jobs at one time. If the pool is `isolated`, a
+    decoder that has had a file of one organization never gets a file of another. An idle decoder
+    stays with its organization. At most `size` + KEPT decoders have an owner: if one more is
+    needed, the one that was idle for longest is killed.
     """
 
     def __init__(
-        self, size: int, *, timeout_s: float,
-        kind: Box = Box.IMAGES, more: Collection[str] = (), isolated: bool = True,
+        self,
+        size: int,
+        *,
+        timeout_s: float,
+        kind: Box = Box.IMAGES,
+        more: Collection[str] = (),
+        isolated: bool = True,
         must_be_sealed: bool = False,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._kind = kind
         self._must_be_sealed = must_be_sealed
         self._size = size
@@ -70,13 +70,13 @@ class DecoderPool:
         self._source = Source(kind, more)
         self._wanted = False
         self._owned = 0
-        self._idle: list[Decoder] = []  # the one that was used last is last
+        self._idle: list[Decoder] = []  # the one that was used last is at the end
         self._spares: deque[Decoder] = deque()
         self._filling: asyncio.Task[None] | None = None
         self._ending: set[asyncio.Task[int]] = set()
 
     async def warm_up(self) -> None:
-        """Start the spare decoders; one that does not start is tried again when needed."""
+        """Start the spare decoders. If one does not start, it is tried again when it is needed."""
         self._wanted = True
         await self._fill()
 
@@ -85,7 +85,7 @@ class DecoderPool:
     ) -> Thumbnail:
         """Decode a file of an organization. Raises Undecodable, or DecoderFault if the child died.
 
-        With `header_only` it always raises Undecodable, with what the header tells.
+        With `header_only` it always raises Undecodable, with the facts from the header.
         """
         decoder: Decoder | None = await self._take(organization if self._isolated else 0)
         assert decoder is not None
@@ -100,7 +100,7 @@ class DecoderPool:
             await dead.stop()
             if isinstance(error, TooExpensive):
                 raise Undecodable("too_expensive", Facts(carries_more=True)) from None
-            # Its decoder computed little: the machine may have been slow, not the file.
+            # The decoder used little CPU time: the machine may have been slow, not the file.
             raise DecoderFault("decoder_stalled") from None
         except (EOFError, OSError, ValueError, RecursionError) as error:
             dead, decoder = decoder, None
@@ -108,7 +108,7 @@ class DecoderPool:
             log.warning("decoder died", pid=dead.pid, status=status, error=str(error))
             if status == -signal.SIGXCPU or dead.ran_out_of_memory():
                 raise Undecodable("too_expensive", Facts(carries_more=True)) from None
-            # Its own wall clock ended it, while this worker was stopped: `child.run_job`.
+            # The decoder's own wall clock ended it while this worker was stopped (`child.run_job`).
             stalled = status == -signal.SIGALRM
             raise DecoderFault("decoder_stalled" if stalled else "decoder_died") from None
         except asyncio.CancelledError:
@@ -161,7 +161,7 @@ class DecoderPool:
                 self._idle.append(decoder)
 
     def _is_fit(self, decoder: Decoder) -> bool:
-        """Whether an idle decoder may have a job; one that did anything without one is killed."""
+        """Whether an idle decoder may have a job. One that was active without a job is killed."""
         fault = decoder.idle_fault()
         if fault is not None:
             log.warning("idle decoder killed", pid=decoder.pid, error=fault)
@@ -169,7 +169,7 @@ class DecoderPool:
         return fault is None
 
     def _end(self, decoder: Decoder) -> None:
-        """Stop a decoder in the background: whoever waits for its place need not wait for that."""
+        """Stop a decoder in the background, so that the next job need not wait for its end."""
         ending = asyncio.create_task(decoder.stop())
         self._ending.add(ending)
         ending.add_done_callback(self._ending.discard)
@@ -189,7 +189,7 @@ class DecoderPool:
             self._filling = asyncio.create_task(self._fill())
 
     async def _fill(self) -> None:
-        """Start spare decoders, one after the other, until there are enough."""
+        """Start spare decoders one by one until there are enough."""
         while len(self._spares) < min(self._size, SPARES):
             try:
                 self._spares.append(await self._start())
@@ -198,8 +198,7 @@ class DecoderPool:
                 return
 
     def tend(self) -> None:
-        """Kill idle decoders that did anything without a job or are kept too long; replace spares
-        that are gone."""
+        """Kill idle decoders that were active without a job or idle too long; refill the spares."""
         for decoder in list(self._idle):
             if not self._is_fit(decoder):
                 self._idle.remove(decoder)
@@ -215,7 +214,7 @@ class DecoderPool:
             self._refill()
 
     async def close(self) -> None:
-        """Stop the decoders that are idle; the others are stopped by whoever uses them."""
+        """Stop the idle decoders; the caller of `decode` stops one that is at work."""
         self._wanted = False
         if self._filling is not None:
             self._filling.cancel()
@@ -228,79 +227,3 @@ class DecoderPool:
         if self._ending:
             await asyncio.wait(self._ending)
         await self._source.close()
-
-
-class Decoders:
-    """All decoders of a worker: no more are at work at one time than set, of whatever kind.
-
-    Organizations that wait for a decoder are served in turns (`worker.decoding.slices`).
-    """
-
-    def __init__(
-        self, size: int, *, timeout_s: float,
-        more: Collection[str] = (), isolated: bool = True, must_be_sealed: bool = False,
-    ) -> None:  # fmt: skip
-        self._gate = Gate(size)
-        self._tending: asyncio.Task[None] | None = None
-        self._pools = {
-            kind: DecoderPool(
-                size, timeout_s=timeout_s,
-                kind=kind, more=more, isolated=isolated, must_be_sealed=must_be_sealed,
-            )
-            for kind in Box
-        }  # fmt: skip
-
-    async def warm_up(self) -> None:
-        """Start those for images; the others are started when the first document comes."""
-        await self._pools[Box.IMAGES].warm_up()
-        self._tending = asyncio.create_task(self._tend())
-
-    async def decode(self, kind: Box, organization: int, descriptor: int) -> Thumbnail:
-        """Decode a file of an organization in a box of that kind.
-
-        Raises Undecodable, with the size that the header tells even where the decoder did not live
-        to tell it; DecoderFault where it is not for the file, or not yet known to be.
-        """
-        async with self._gate.turn(organization):
-            try:
-                return await self._pools[kind].decode(organization, descriptor)
-            except Undecodable as error:
-                if error.code != "too_expensive" or error.facts.width is not None:
-                    raise
-                raise await self._measured(kind, organization, descriptor, error.code) from None
-
-    async def measure(
-        self, kind: Box, organization: int, descriptor: int, code: UndecodableCode
-    ) -> Undecodable:
-        """Read no more than the header of a file; gives what it tells, with that code."""
-        async with self._gate.turn(organization):
-            return await self._measured(kind, organization, descriptor, code)
-
-    async def _measured(
-        self, kind: Box, organization: int, descriptor: int, code: UndecodableCode
-    ) -> Undecodable:
-        told = Undecodable(code, Facts(carries_more=kind is Box.IMAGES))
-        if kind is Box.IMAGES:
-            try:
-                await self._pools[kind].decode(organization, descriptor, header_only=True)
-            except Undecodable as error:
-                told = Undecodable(code, error.facts)
-            except DecoderFault as error:
-                log.warning("a header could not be read", error=str(error))
-        return told
-
-    async def _tend(self) -> None:
-        while True:
-            await asyncio.sleep(TEND_EVERY_S)
-            for pool in self._pools.values():
-                try:
-                    pool.tend()
-                except Exception as error:  # the next look must come, whatever went wrong in this
-                    log.error("idle decoders could not be looked at", error=repr(error))
-
-    async def close(self) -> None:
-        """Stop the decoders that are idle; the others are stopped by whoever uses them."""
-        if self._tending is not None:
-            self._tending.cancel()
-        for pool in self._pools.values():
-            await pool.close()

@@ -10,7 +10,7 @@ from weakref import WeakValueDictionary
 
 from shared.errors import DecoderFault
 from shared.log import get_logger
-from worker.decoding.pool import TEND_EVERY_S
+from worker.decoding.decoders import TEND_EVERY_S
 from worker.sniffing.process import Child, Server
 from worker.sniffing.protocol import MAX_ASKED_BYTES, MAX_PIECES
 from worker.sniffing.signatures import image_type

@@ -1,0 +1,264 @@
+"""One attempt at one upload: claim it, process it, and write how that went.
+
+`worker.pipeline` writes an outcome that it has found. Everything else is written here: a missing
+object, a failure that is retried, a claim that is given back.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+from shared import lifecycle, older_objects
+from shared.database import DatabaseAway
+from shared.errors import (
+    ClaimLost,
+    DecoderFault,
+    ObjectChanged,
+    ObjectMissing,
+    ObjectOlder,
+    StoreError,
+    StoreRefused,
+    StoreUnavailable,
+)
+from shared.lifecycle import Claim, Outcome, WakeUp
+from shared.log import get_logger
+from shared.reasons import ReasonCode
+from shared.throttle import Throttle
+from worker.copying import Copying
+from worker.jobs import Jobs
+from worker.leases import Leases
+from worker.patience import backoff_s, cause_of
+from worker.pipeline import process
+from worker.slots import Slot, Slots
+from worker.thumbnails import drop_thumbnail
+from worker.tools import Tools
+
+DATABASE_RETRY_S = 1.0
+"""Pause between two tries while the database is away, to claim an upload or to give one back. Work
+goes on within seconds once the database answers again."""
+
+log = get_logger(__name__)
+
+
+class Attempts:
+    """Makes attempts at uploads. `given_back` is set when the sweep should look again at once."""
+
+    def __init__(
+        self,
+        tools: Tools,
+        slots: Slots,
+        leases: Leases,
+        copying: Copying,
+        jobs: Jobs,
+        throttle: Throttle,
+        *,
+        given_back: asyncio.Event,
+    ) -> None:
+        self._tools = tools
+        self._settings = tools.settings
+        self._database = tools.database
+        self._slots = slots
+        self._leases = leases
+        self._copying = copying
+        self._jobs = jobs
+        self._throttle = throttle
+        self._given_back = given_back
+
+    async def attempt(self, slot: Slot, found: WakeUp | Claim) -> None:
+        """Make one attempt at an upload, and write in its row how that went.
+
+        `found` is a wake-up, whose upload is claimed first, or a claim of the sweep. Raises nothing
+        but CancelledError; the upload is given back then. The caller frees the slot.
+        """
+        try:
+            claim = found if isinstance(found, Claim) else await self._claim(slot, found)
+            if claim is None:
+                return
+            async with self._holding(claim):
+                try:
+                    outcome = await process(self._tools, claim)
+                except DatabaseAway:
+                    raise
+                except Exception as error:
+                    await self._settle(claim, error)
+                else:
+                    log.info(
+                        "processed",
+                        attachment=claim.attachment.id,
+                        state=outcome.state,
+                        reason=outcome.reason,
+                        content_type=outcome.facts.content_type,
+                    )
+        except Exception:
+            attachment_id = found.attachment.id if isinstance(found, Claim) else found.attachment_id
+            log.exception("unexpected error", attachment=attachment_id)
+
+    async def _claim(self, slot: Slot, wake_up: WakeUp) -> Claim | None:
+        """Claim the upload of a wake-up; None if it is not to be processed now.
+
+        Tried again while the database is away, but no longer than the grace time for publishing:
+        the row is due then, and the sweep takes it.
+        """
+        if self._tools.bucket.foreign is not None:
+            return None  # the row stays due, and is processed if the bucket becomes ours
+        attachment_id = wake_up.attachment_id
+        give_up_at: float | None = None
+        while True:
+            try:
+                claim = await self._database.run(
+                    lifecycle.claim, attachment_id, wake_up.revision, lease_s=self._settings.lease
+                )
+                break
+            except DatabaseAway as error:
+                if give_up_at is None:
+                    log.warning("database is away", attachment=attachment_id, error=str(error))
+                    give_up_at = _now() + self._settings.publish_grace
+                if self._jobs.stopping or _now() > give_up_at:
+                    claim = None
+                    break
+            await asyncio.sleep(DATABASE_RETRY_S)
+        if claim is not None:
+            self._slots.assign(slot, claim.attachment.organization_id)
+        else:  # the wake-up may be about a copy
+            self._copying.begin(attachment_id, None, None)
+        return claim
+
+    @asynccontextmanager
+    async def _holding(self, claim: Claim) -> AsyncIterator[None]:
+        """Keep the lease renewed during the block; give the upload back if the block is cut short.
+
+        The block is cut short by DatabaseAway, which is not raised further, and by cancellation.
+        """
+        self._leases.hold(claim)
+        try:
+            yield
+        except DatabaseAway as error:
+            log.warning("database is away", attachment=claim.attachment.id, error=str(error))
+            await self._give_back_later(claim)
+        except asyncio.CancelledError:
+            try:
+                await asyncio.shield(self._give_back(claim))
+            except DatabaseAway:
+                if not self._jobs.stopping:
+                    await self._give_back_later(claim)
+            raise
+        finally:
+            self._leases.drop(claim)
+
+    async def _settle(self, claim: Claim, error: Exception) -> None:
+        """Write in the row why an attempt found no outcome. Raises DatabaseAway."""
+        row = claim.attachment
+        if isinstance(error, ObjectMissing | ObjectOlder):
+            try:
+                if isinstance(error, ObjectMissing):
+                    await self._mark_missing(claim)
+                else:
+                    await self._set_aside(claim)
+                return
+            except DatabaseAway:
+                raise
+            except Exception as failure:  # the store may fail here as well
+                error = failure
+        match error:
+            case ClaimLost():
+                log.info("another worker took over", attachment=row.id)
+                self._leases.drop(claim)
+                await self._give_back(claim)
+            case StoreRefused():
+                await self._try_again(claim, "store_refused", error)
+            case ObjectChanged():
+                await self._try_again(claim, "changing", error)
+            case StoreError():
+                await self._try_again(claim, "store_unavailable", error)
+            case DecoderFault():
+                await self._try_again(claim, error.code, error)
+            case _:
+                log.exception("unexpected error", attachment=row.id, exc_info=error)
+                await self._try_again(claim, "internal_error", error)
+
+    async def _mark_missing(self, claim: Claim) -> None:
+        """Record that the object is gone, and remove its thumbnail."""
+        row = claim.attachment
+        await drop_thumbnail(self._tools.storage, row)
+        state = await self._database.run(
+            lifecycle.mark_missing,
+            claim,
+            revision=row.claimed_revision,
+            next_check_s=self._settings.pending_check,
+        )
+        if state is None:
+            await self._look_again(claim)
+        log.info("no object", attachment=row.id, state=state)
+
+    async def _set_aside(self, claim: Claim) -> None:
+        """Record that the object belongs to a lost row and not to this one."""
+        row = claim.attachment
+        await drop_thumbnail(self._tools.storage, row)
+        state = await self._database.run(
+            older_objects.set_aside,
+            claim,
+            revision=row.claimed_revision,
+            next_check_s=self._settings.pending_check,
+        )
+        if state is None:
+            await self._look_again(claim)
+        log.info("object set aside", attachment=row.id, state=state)
+
+    async def _look_again(self, claim: Claim) -> None:
+        """Have an upload processed again at once: a newer one was recorded during the attempt."""
+        if await self._database.run(lifecycle.release, claim, delay_s=0.0) is None:
+            await self._database.run(lifecycle.process_again, claim.attachment.id)
+
+    async def _try_again(self, claim: Claim, reason: ReasonCode, error: Exception) -> None:
+        """Release the claim until the next attempt is due; after the last one, write `failed`."""
+        row = claim.attachment
+        last = row.attempt >= self._settings.attempts
+        fields = {"attachment": row.id, "attempt": row.attempt, "reason": reason, "final": last}
+        if isinstance(error, StoreRefused | StoreUnavailable):  # all uploads fail in the same way
+            self._throttle("attempt failed", cause=cause_of(error), **fields)
+        else:
+            log.warning("attempt failed", **fields, error=f"{type(error).__name__}: {error}")
+        if last and await self._database.run(
+            lifecycle.finish,
+            claim,
+            Outcome(state="failed", reason=reason),
+            revision=row.claimed_revision,
+            next_check_s=self._settings.pending_check,
+        ):
+            return
+        await self._database.run(
+            lifecycle.release, claim, delay_s=backoff_s(row.attempt), reason=reason
+        )
+
+    async def _give_back(self, claim: Claim) -> None:
+        """Release the claim without counting the attempt, which did not end because of the upload.
+
+        If the claim is already lost, have the upload processed again: this worker may have
+        overwritten the thumbnail of the worker that claimed it next.
+        """
+        if not self._leases.holds(claim) or (
+            await self._database.run(lifecycle.release, claim, delay_s=0.0, counted=False) is None
+        ):
+            await self._database.run(lifecycle.process_again, claim.attachment.id)
+
+    async def _give_back_later(self, claim: Claim) -> None:
+        """Give an upload back as soon as the database answers, and wake the sweep.
+
+        Ends without that once the lease is over: the row is due by then.
+        """
+        give_up_at = _now() + self._settings.lease
+        try:
+            while _now() < give_up_at:
+                await asyncio.sleep(DATABASE_RETRY_S)
+                with suppress(DatabaseAway):
+                    await self._give_back(claim)
+                    self._given_back.set()
+                    return
+        except asyncio.CancelledError:
+            with suppress(DatabaseAway):
+                await asyncio.shield(self._give_back(claim))
+            raise
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

@@ -1,0 +1,73 @@
+"""How the bytes of an original are read: its head, all of it into a buffer, its checksum."""
+
+import asyncio
+import hashlib
+from base64 import b64decode
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import BinaryIO
+
+from shared.errors import ObjectChanged
+from shared.storage import Storage
+from shared.stored_objects import StoredObject
+from worker.temporary import anonymous_file
+
+HEAD_BYTES = 64 * 1024
+"""Bytes that are read before it is decided whether to read on: enough to identify the type."""
+
+MEMORY_BYTES = 4 * 1024 * 1024
+"""A file up to this size is buffered in memory, a larger one in an unlinked file, for which the
+budget must have room: see `worker.budget`."""
+
+
+async def read_head(chunks: AsyncIterator[bytes]) -> bytes:
+    """Read HEAD_BYTES or a little more; less only if the object is smaller."""
+    head = bytearray()
+    async for chunk in chunks:
+        head += chunk
+        if len(head) >= HEAD_BYTES:
+            break
+    return bytes(head)
+
+
+@asynccontextmanager
+async def buffered(
+    storage: Storage, key: str, found: StoredObject, head: bytes, chunks: AsyncIterator[bytes]
+) -> AsyncIterator[tuple[BinaryIO, str]]:
+    """Read the rest of an object after `head`; yield a file of the whole and its hex SHA-256.
+
+    `chunks` is the rest of the first read. Bytes beyond it are read pinned to the object `found`.
+    Raises ObjectChanged and other StoreErrors.
+    """
+    digest = hashlib.sha256(head)
+    in_memory = found.size <= MEMORY_BYTES
+    with anonymous_file(in_memory=in_memory) as file:
+        file.write(head)
+
+        async def keep(chunk: bytes) -> None:
+            digest.update(chunk)
+            if in_memory:
+                file.write(chunk)
+            else:
+                await asyncio.to_thread(file.write, chunk)
+
+        async for chunk in chunks:
+            await keep(chunk)
+        if (start := file.tell()) < found.size:
+            async with storage.read(key, start=start, end=found.size, pin=found) as (_, rest):
+                async for chunk in rest:
+                    await keep(chunk)
+        yield file, digest.hexdigest()
+
+
+async def read_checksum(storage: Storage, key: str, found: StoredObject, head: bytes) -> str | None:
+    """Return the hex SHA-256 without a download; None if the store does not know it.
+
+    It is computed if `head` is the whole object, else taken from the store. Raises ObjectChanged.
+    """
+    if len(head) == found.size:
+        return hashlib.sha256(head).hexdigest()
+    stored = await storage.head(key)
+    if stored.etag != found.etag:
+        raise ObjectChanged(key)
+    return b64decode(stored.checksum_sha256).hex() if stored.checksum_sha256 else None

@@ -1,0 +1,105 @@
+"""All decoders of a worker: whose turn it is at one, and the pool of each kind."""
+
+import asyncio
+from collections.abc import Collection
+from typing import Final
+
+from shared.errors import DecoderFault, Undecodable
+from shared.facts import Facts, Thumbnail
+from shared.log import get_logger
+from shared.reasons import UndecodableCode
+from worker.decoding.formats import Box
+from worker.decoding.pool import DecoderPool
+from worker.decoding.slices import Gate
+
+TEND_EVERY_S: Final = 1.0
+"""How often idle decoders are checked. An idle decoder is killed if it computes; this is the
+longest that it may do so unnoticed."""
+
+log = get_logger(__name__)
+
+
+class Decoders:
+    """All decoders of a worker, of all kinds; at most `size` are at work at one time.
+
+    Organizations that wait for a decoder are served in turns (`worker.decoding.slices`).
+    """
+
+    def __init__(
+        self,
+        size: int,
+        *,
+        timeout_s: float,
+        more: Collection[str] = (),
+        isolated: bool = True,
+        must_be_sealed: bool = False,
+    ) -> None:
+        self._gate = Gate(size)
+        self._tending: asyncio.Task[None] | None = None
+        self._pools = {
+            kind: DecoderPool(
+                size,
+                timeout_s=timeout_s,
+                kind=kind,
+                more=more,
+                isolated=isolated,
+                must_be_sealed=must_be_sealed,
+            )
+            for kind in Box
+        }
+
+    async def warm_up(self) -> None:
+        """Start the decoders for images; those for documents start with the first document."""
+        await self._pools[Box.IMAGES].warm_up()
+        self._tending = asyncio.create_task(self._tend())
+
+    async def decode(self, kind: Box, organization: int, descriptor: int) -> Thumbnail:
+        """Decode a file of an organization in a box of that kind.
+
+        Raises Undecodable if the file is the reason: with the size from the header, which is read
+        by another decoder if the first one was killed. Raises DecoderFault if the file is not the
+        reason, or not yet known to be.
+        """
+        async with self._gate.turn(organization):
+            try:
+                return await self._pools[kind].decode(organization, descriptor)
+            except Undecodable as error:
+                if error.code != "too_expensive" or error.facts.width is not None:
+                    raise
+                raise await self._measured(kind, organization, descriptor, error.code) from None
+
+    async def measure(
+        self, kind: Box, organization: int, descriptor: int, code: UndecodableCode
+    ) -> Undecodable:
+        """Read only the header of a file; return the error of that code with what was measured."""
+        async with self._gate.turn(organization):
+            return await self._measured(kind, organization, descriptor, code)
+
+    async def _measured(
+        self, kind: Box, organization: int, descriptor: int, code: UndecodableCode
+    ) -> Undecodable:
+        found = Undecodable(code, Facts(carries_more=kind is Box.IMAGES))
+        if kind is Box.IMAGES:
+            try:
+                await self._pools[kind].decode(organization, descriptor, header_only=True)
+            except Undecodable as error:
+                found = Undecodable(code, error.facts)
+            except DecoderFault as error:
+                log.warning("a header could not be read", error=str(error))
+        return found
+
+    async def _tend(self) -> None:
+        while True:
+            await asyncio.sleep(TEND_EVERY_S)
+            for pool in self._pools.values():
+                try:
+                    pool.tend()
+                except Exception as error:  # one failure must not end the checks
+                    log.error("idle decoders could not be looked at", error=repr(error))
+
+    async def close(self) -> None:
+        """Stop the idle decoders; the caller of `decode` stops one that is at work."""
+        if self._tending is not None:
+            self._tending.cancel()
+        for pool in self._pools.values():
+            await pool.close()

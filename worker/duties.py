@@ -1,0 +1,102 @@
+"""What a due row needs: an attempt, a copy, a question to the store, or to be purged."""
+
+from shared import lifecycle
+from shared.database import DatabaseAway
+from shared.due import Due, Duty
+from shared.erasure import Eraser
+from shared.errors import StoreError
+from shared.lifecycle import Claim, WakeUp
+from shared.log import get_logger
+from shared.throttle import Throttle
+from worker.attempts import Attempts
+from worker.copying import Copying
+from worker.patience import (
+    LONGEST_PROBE_PAUSE_S,
+    LONGEST_PURGE_PAUSE_S,
+    Gate,
+    cause_of,
+    pause_s,
+)
+from worker.probing import probe
+from worker.purging import purge
+from worker.slots import Slot
+from worker.tools import Tools
+
+log = get_logger(__name__)
+
+
+class Duties:
+    """Does what due rows need, and puts off the rows that the store does not let it settle."""
+
+    def __init__(
+        self, tools: Tools, attempts: Attempts, copying: Copying, throttle: Throttle
+    ) -> None:
+        self._tools = tools
+        self._attempts = attempts
+        self._copying = copying
+        self._throttle = throttle
+        self._eraser = Eraser(tools.storage)
+        self._gates = {Duty.PROBE: Gate(), Duty.PURGE: Gate()}
+
+    async def fulfil(self, due: Due, slot: Slot) -> None:
+        """Do what a row that the sweep has taken needs. The caller frees the slot.
+
+        Raises nothing but CancelledError: the sweep has put the row off by a lease, and it is due
+        again after that.
+        """
+        row = due.attachment
+        try:
+            match due.duty:
+                case Duty.PROCESS:
+                    await self._attempts.attempt(slot, Claim(attachment=row))
+                case Duty.PROBE if row.copy_key is not None:
+                    self._copying.begin(row.id, row.organization_id, row.copy_attempt)
+                case Duty.PROBE:
+                    if (wake_up := await self._settle(due)) is not None:
+                        await self._process_found(wake_up, slot)
+                case Duty.PURGE:
+                    await self._settle(due)
+                case Duty.GIVEN_UP:
+                    log.warning("attempts used up", attachment=row.id, reason=row.reason)
+        except DatabaseAway as error:
+            self._throttle(f"{due.duty} put off", cause=str(error), attachment=row.id)
+        except Exception:
+            log.exception("unexpected error", attachment=row.id, duty=due.duty)
+
+    async def _process_found(self, wake_up: WakeUp, slot: Slot) -> None:
+        """Process an upload of which a probe has found the object, unless a worker already does."""
+        claim = await self._tools.database.run(
+            lifecycle.claim,
+            wake_up.attachment_id,
+            wake_up.revision,
+            lease_s=self._tools.settings.lease,
+        )
+        if claim is not None:
+            await self._attempts.attempt(slot, claim)
+
+    async def _settle(self, due: Due) -> WakeUp | None:
+        """Probe or purge a row; return the wake-up of an upload that a probe has found.
+
+        May be repeated. If the store refuses or is away, the row is put off by pauses that grow.
+        While the gate of its duty is closed, that happens without a call to the store. Raises
+        DatabaseAway.
+        """
+        gate = self._gates[due.duty]
+        if (cause := gate.closed()) is not None:
+            await self._put_off(due, cause)
+            return None
+        try:
+            if due.duty is Duty.PROBE:
+                return await probe(self._tools, due.attachment, gate=gate)
+            with gate.watch():
+                await purge(self._tools, self._eraser, due.attachment)
+        except StoreError as error:
+            await self._put_off(due, cause_of(error))
+        return None
+
+    async def _put_off(self, due: Due, cause: str) -> None:
+        row = due.attachment
+        longest_s = LONGEST_PURGE_PAUSE_S if due.duty is Duty.PURGE else LONGEST_PROBE_PAUSE_S
+        delay_s = pause_s(row.attempt, first_s=self._tools.settings.lease, longest_s=longest_s)
+        self._throttle(f"{due.duty} put off", cause=cause, attachment=row.id)
+        await self._tools.database.run(lifecycle.put_off, row, delay_s=delay_s)

@@ -1,0 +1,37 @@
+"""The tasks that a stopping worker waits for."""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+class Jobs:
+    """The tasks in flight, and whether the worker is stopping.
+
+    `stopping` may be set from any thread. Everything else belongs to the loop.
+    """
+
+    def __init__(self) -> None:
+        self.stopping = False
+        self._running: set[asyncio.Task[Any]] = set()
+
+    def start(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Run `work` as a task that `end` waits for."""
+        job = asyncio.create_task(work)
+        self._running.add(job)
+        job.add_done_callback(self._running.discard)
+        return job
+
+    async def end(self, within_s: float) -> None:
+        """Wait up to `within_s` seconds until all jobs have ended, then cancel the rest."""
+        loop = asyncio.get_running_loop()
+        give_up_at = loop.time() + within_s
+        # A sweep that has just taken rows starts more jobs meanwhile.
+        while self._running and loop.time() < give_up_at:
+            await asyncio.wait(self._running, timeout=give_up_at - loop.time())
+        rest = set(self._running)
+        for job in rest:
+            job.cancel()
+        await asyncio.gather(*rest, return_exceptions=True)

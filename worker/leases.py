@@ -1,0 +1,63 @@
+"""The claims that this worker holds, and the renewal of their leases."""
+
+import asyncio
+from typing import Any
+
+from shared import lifecycle
+from shared.database import Database, DatabaseAway
+from shared.lifecycle import Claim
+from shared.log import get_logger
+
+log = get_logger(__name__)
+
+
+class Leases:
+    """The claims of one worker, each with the task that works under it."""
+
+    def __init__(self, database: Database, *, lease_s: float) -> None:
+        self._database = database
+        self._lease_s = lease_s
+        self._held: dict[int, tuple[Claim, asyncio.Task[Any]]] = {}
+
+    def hold(self, claim: Claim) -> None:
+        """Have a claim renewed until `drop`. If it is lost, the current task is cancelled."""
+        task = asyncio.current_task()
+        assert task is not None
+        self._held[claim.attachment.id] = (claim, task)
+
+    def holds(self, claim: Claim) -> bool:
+        """Whether this very claim is held. A later claim of the same upload is another one."""
+        held = self._held.get(claim.attachment.id)
+        return held is not None and held[0] is claim
+
+    def drop(self, claim: Claim) -> None:
+        """Stop renewing a claim; does nothing if it is not held."""
+        # This worker's own sweep may hold the upload under a later claim by now.
+        if self.holds(claim):
+            del self._held[claim.attachment.id]
+
+    async def renew(self) -> None:
+        """Renew all leases every third of a lease, in one statement. Runs until it is cancelled.
+
+        The task of a claim that is lost is cancelled.
+        """
+        while True:
+            await asyncio.sleep(self._lease_s / 3)
+            held = dict(self._held)
+            if not held:
+                continue
+            try:
+                kept = await self._database.run(
+                    lifecycle.renew, [claim for claim, _ in held.values()], lease_s=self._lease_s
+                )
+            except DatabaseAway as error:
+                log.warning("leases not renewed", error=str(error))
+                continue
+            except Exception:  # the next renewal may succeed before the leases end
+                log.exception("leases not renewed")
+                continue
+            for attachment_id, (claim, task) in held.items():
+                if attachment_id not in kept and self.holds(claim):
+                    log.info("another worker took over", attachment=attachment_id)
+                    self.drop(claim)
+                    task.cancel()

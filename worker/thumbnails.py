@@ -1,0 +1,53 @@
+"""How a thumbnail is written to the store and removed from it, so that each has a row."""
+
+import asyncio
+from dataclasses import replace
+
+from shared import keys, lifecycle, older_objects
+from shared.attachments import Attachment
+from shared.caching import PRIVATE_FILE, PUBLIC_FILE
+from shared.errors import ClaimLost, StoreUnavailable
+from shared.facts import Thumbnail
+from shared.lifecycle import Claim, Outcome
+from shared.storage import Storage
+from worker.tools import Tools
+
+
+async def store_thumbnail(
+    tools: Tools, claim: Claim, thumbnail: Thumbnail, outcome: Outcome
+) -> Outcome:
+    """Write a thumbnail; return the outcome with its name and what was measured with it.
+
+    The name is written in the row first, so that the object has a row even if this worker dies. May
+    be repeated. Raises ClaimLost, StoreError.
+    """
+    row, lease_s = claim.attachment, tools.settings.lease
+    key = keys.thumbnail_key(row.key, thumbnail.extension)
+    name = key.rsplit("/", 1)[-1]
+    if row.thumbnail_name != name:
+        await drop_thumbnail(tools.storage, row)
+    if not await tools.database.run(lifecycle.announce_thumbnail, claim, name, lease_s=lease_s):
+        raise ClaimLost(str(row.id))
+    try:
+        # The write ends before the lease does: after that it could overwrite the thumbnail of the
+        # worker that claims the upload next.
+        async with asyncio.timeout(lease_s * 0.8):
+            await tools.storage.write(
+                key,
+                thumbnail.body,
+                content_type=thumbnail.content_type,
+                cache_control=PUBLIC_FILE if tools.settings.files_public else PRIVATE_FILE,
+            )
+    except TimeoutError:
+        raise StoreUnavailable("the thumbnail could not be written within the lease") from None
+    return replace(outcome.joined(thumbnail.facts), thumbnail_name=name, reason=thumbnail.reason)
+
+
+async def drop_thumbnail(storage: Storage, row: Attachment) -> None:
+    """Remove the thumbnail that an earlier revision may have left. May be repeated.
+
+    A thumbnail that is older than the row, or in another bucket than the row names, is not the
+    row's own and stays.
+    """
+    if row.thumbnail_key is not None and row.bucket == storage.bucket:
+        await older_objects.delete_own(storage, row.thumbnail_key, row)

@@ -1,0 +1,35 @@
+"""Work that is done now and then: old dead letters are removed, usage is counted first."""
+
+import asyncio
+
+from shared import counting, dead_letters
+from shared.database import Database, DatabaseAway
+from shared.jitter import spread
+from shared.log import get_logger
+from shared.settings import Settings
+
+TIDY_EVERY_S = 600.0
+
+log = get_logger(__name__)
+
+
+async def tidy(database: Database, settings: Settings) -> None:
+    """Every TIDY_EVERY_S remove old dead letters, and count usage that has not been counted yet.
+
+    Runs until it is cancelled. A failure is logged, and the next round tries again.
+    """
+    while True:
+        await asyncio.sleep(spread(TIDY_EVERY_S))
+        try:
+            await database.run(dead_letters.prune, settings)
+        except DatabaseAway as error:
+            log.warning("dead letters not pruned", error=str(error))
+        except Exception:
+            log.exception("dead letters not pruned")
+        try:
+            if counted := await database.run(counting.count_waiting):
+                log.info("usage counted", organization=counted)
+        except DatabaseAway as error:
+            log.warning("usage not counted", error=str(error))
+        except Exception:
+            log.exception("usage not counted")
