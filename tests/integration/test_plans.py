@@ -663,16 +663,21 @@ async def sent(call: Call) -> tuple[str, tuple[Any, ...]]:
 async def test_a_list_reads_no_more_of_a_large_organization_than_it_shows_and_counts(
     filled: str, connection: Explaining, call: Call, most_rows: int, most_blocks: int
 ) -> None:
-    plain = await asyncpg.connect(filled)  # what was undone has made pages not all visible
-    await plain.execute("VACUUM ANALYZE attachments")
-    await plain.close()
     statement, values = await sent(call)
-    plan = json.loads(
-        await connection._connection.fetchval(
-            f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {statement}", *values
-        )
-    )[0]["Plan"]
-    walked = [node for node in nodes(plan) if "Index Name" in node]
+    plain = await asyncpg.connect(filled)
+    for _ in range(5):
+        # A rolled-back test leaves pages that are not all visible. VACUUM skips a page that another
+        # process of PostgreSQL holds at that moment, so it may have to come again.
+        await plain.execute("VACUUM ANALYZE attachments")
+        plan = json.loads(
+            await connection._connection.fetchval(
+                f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {statement}", *values
+            )
+        )[0]["Plan"]
+        walked = [node for node in nodes(plan) if "Index Name" in node]
+        if walked[0].get("Heap Fetches") == 0:
+            break
+    await plain.close()
     assert walked[0]["Node Type"] == "Index Only Scan"
     assert walked[0]["Heap Fetches"] == 0
     assert max(node["Actual Rows"] for node in walked) <= most_rows
