@@ -16,7 +16,7 @@ from shared.part_settings import (
     UsageSettings,
 )
 from shared.settings import Settings
-from tests.acceptance.test_hostile_output import EVERY
+from tests.support.commands import EVERY
 from tests.support.service import Service
 
 PROCESSES = {"api", "consume", "worker", "up", "doctor"}

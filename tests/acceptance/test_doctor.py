@@ -7,10 +7,8 @@ import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import asyncpg
 import pytest
@@ -19,94 +17,20 @@ import redis.asyncio
 from aiobotocore.session import get_session
 
 from deploy.doctor import checks
-from deploy.doctor.checks import diagnose
-from deploy.doctor.report import to_json
 from deploy.embedded.seaweedfs import EmbeddedSeaweedFS
 from deploy.embedded.valkey import EmbeddedValkey
 from shared import keys, probes
-from shared.settings import load_settings
-from tests.acceptance.test_upload_command import LocalStack, bare_environment, local
 from tests.support.consumer import ConsumerProcess
+from tests.support.doctor import NAMES, assert_no_secret, environment, examine, read
+from tests.support.local import LocalStack, bare_environment
 from tests.support.moto_server import CREDENTIALS, running_moto
 from tests.support.objects import exists, opened_storage
 from tests.support.proxy import running_proxy
 from tests.support.service import Service, until
 from tests.support.starting import StartService, StartWorker
 
-__all__ = ["local"]
-
-NAMES = [
-    "settings", "database", "schema", "broker", "persistence", "eviction", "rights",
-    "worker", "seal",
-    "store", "deletion", "owner", "sequence", "clocks", "api", "upload", "cors", "event",
-    "thumbnail", "links", "removal",
-]  # fmt: skip
 COMMAND_TIMEOUT_S = 120
 ORIGIN = "https://app.example"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Examined:
-    """What a doctor shows as JSON."""
-
-    document: dict[str, Any]
-
-    def __getitem__(self, name: str) -> dict[str, Any]:
-        [found] = [check for check in self.document["checks"] if check["name"] == name]
-        return dict(found)
-
-    def named(self, status: str) -> list[str]:
-        """List the checks that ended so."""
-        return [each["name"] for each in self.document["checks"] if each["status"] == status]
-
-
-def environment(service: Service, **overrides: str) -> dict[str, str]:
-    """Give the settings of a service, its API's address included; by lower-case name."""
-    changes = {f"ATTACHMENTS_{name.upper()}": value for name, value in overrides.items()}
-    return {**service.environment, "ATTACHMENTS_API_URL": service.base_url, **changes}
-
-
-async def examine(
-    variables: Mapping[str, str], *, origin: str | None = None, wait: float = 60
-) -> Examined:
-    """Examine a service as a shell with those variables would."""
-    told: list[str] = []
-    with mock.patch.dict(os.environ, {**bare_environment(), **variables}, clear=True):
-        verdicts = await diagnose(load_settings(), origin=origin, wait_s=wait, tell=told.append)
-    assert told == NAMES[1:]
-    return read(to_json(verdicts), variables)
-
-
-def read(document: dict[str, Any], variables: Mapping[str, str]) -> Examined:
-    """Read what is shown, after seeing that its shape is as promised and it shows no secret."""
-    assert list(document) == ["healthy", "checks"]
-    assert [check["name"] for check in document["checks"]] == NAMES
-    for check in document["checks"]:
-        assert list(check)[:4] == ["name", "status", "found", "mend"]
-        assert list(check)[4:] in ([], ["seconds"])
-        assert check["found"]
-        assert (check["mend"] is not None) == (check["status"] in ("warning", "failed")), check
-    examined = Examined(document=document)
-    assert document["healthy"] == (not examined.named("failed"))
-    assert_no_secret(json.dumps(document), variables)
-    return examined
-
-
-def assert_no_secret(shown: str, variables: Mapping[str, str]) -> None:
-    secrets = [
-        variables[name]
-        for name in (
-            "ATTACHMENTS_FILES_SECRET", "ATTACHMENTS_EVENTS_TOKENS", "AWS_SECRET_ACCESS_KEY"
-        )
-        if variables.get(name)
-    ]  # fmt: skip
-    secrets += [
-        variables[name].partition("@")[0].rpartition(":")[2]
-        for name in ("ATTACHMENTS_DATABASE_URL", "ATTACHMENTS_BROKER_URL")
-    ]
-    assert [secret for secret in secrets if secret and secret in shown] == []
-    assert "X-Amz-Signature" not in shown
-    assert "&s=" not in shown
 
 
 async def start_doctor(variables: Mapping[str, str], *options: str) -> asyncio.subprocess.Process:

@@ -5,7 +5,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from tests.acceptance.test_doctor import environment, examine
+from tests.support.doctor import environment, examine
 from tests.support.pgbouncer import needs_pgbouncer, running_pgbouncer
 from tests.support.service import Service
 from tests.support.stack import Stack

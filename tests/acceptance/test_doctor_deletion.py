@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.acceptance.test_doctor import NAMES, environment, examine
+from tests.support.doctor import NAMES, environment, examine
 from tests.support.refusing import Refusing
 from tests.support.resources import open_bucket
 from tests.support.service import Service

@@ -6,19 +6,18 @@ The commands come from the command line itself, so a new one fails here until it
 import asyncio
 import json
 import os
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
-import typer.main
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from deploy.cli import app, run
+from deploy.cli import run
 from deploy.client.wire import MEDIA_TYPE
-from tests.support.commands import Ended, command
+from tests.support.commands import EVERY, Ended, command
+from tests.support.hostile import HOSTILE, raw
 from tests.support.service import Service
-from tests.unit.test_plain import HOSTILE, raw
 
 ARGUMENT = HOSTILE.replace("\x00", "").replace("\ud800", "").replace("\udfff", "")
 """What can be an argument, a setting or the name of a file."""
@@ -29,19 +28,6 @@ STORED = ARGUMENT.replace("\udcff", "")
 NAME = f"a{ARGUMENT.replace('/', '')}.txt"
 
 Runs = Callable[[Service, Path], Awaitable[list[Ended]]]
-
-
-def commands(group: object, *words: str) -> Iterator[tuple[str, ...]]:
-    """List the commands of a command line, in words."""
-    members = getattr(group, "commands", None)
-    if members is None:
-        yield words
-    else:
-        for name, member in members.items():
-            yield from commands(member, *words, name)
-
-
-EVERY = sorted(" ".join(words) for words in commands(typer.main.get_command(app)))
 
 
 def test_every_command_has_its_runs() -> None:

@@ -9,9 +9,9 @@ from rich.cells import cell_len
 from deploy.commands.attachments import table
 from shared.reasons import REASONS
 from shared.states import STATES
-from tests.acceptance.test_retry_command import create, put
 from tests.support.commands import command
 from tests.support.service import Service
+from tests.support.states import create, put
 
 NO_SUCH = "424242"
 

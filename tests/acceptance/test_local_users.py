@@ -17,8 +17,8 @@ from deploy.embedded.ports import PARTNER
 from deploy.embedded.seaweedfs import find_binary
 from deploy.embedded.seaweedfs_keys import write_security
 from deploy.local.data_dir import read_kept
-from tests.acceptance.test_up import Up, refused, running, s3_client, until
 from tests.support.sockets import HTTP2, ask, listening_paths, listening_ports
+from tests.support.up import Up, refused, running, s3_client, until
 
 SEALED = (
     "s3.port.grpc", "master.port", "master.port.grpc", "filer.port", "filer.port.grpc",

@@ -1,14 +1,12 @@
 """`attachments reconcile`: what differs is listed, mended where it can be, and never deleted."""
 
-import json
 from collections.abc import AsyncIterator
-from typing import Any
 
 import pytest_asyncio
 
 from shared.reconciliation import IdSet
 from tests.data import images
-from tests.support.commands import command
+from tests.support.commands import command, reconciled
 from tests.support.lost_rows import own_bucket, reuse_id
 from tests.support.resources import open_bucket, stored
 from tests.support.service import Service, until
@@ -23,15 +21,6 @@ async def alone(stack: Stack, start_service: StartService) -> AsyncIterator[Serv
     """A service with a bucket of its own."""
     async with own_bucket(stack) as bucket:
         yield await start_service(s3_bucket=bucket)
-
-
-async def reconciled(service: Service, *options: str) -> tuple[int, dict[int, str], Any]:
-    """Run it; returns its status, the kinds by id, and the whole document."""
-    ended = await command(service, "reconcile", "--json", *options)
-    assert ended.err == "", ended.err
-    document = json.loads(ended.out)
-    kinds = {each["id"]: each["kind"] for each in document["differences"]}
-    return ended.status, kinds, document
 
 
 async def ready(service: Service) -> int:

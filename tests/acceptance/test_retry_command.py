@@ -11,26 +11,9 @@ from tests.support.objects import store_proxy
 from tests.support.service import Service, until
 from tests.support.stack import Stack
 from tests.support.starting import StartWorker
+from tests.support.states import create, put
 
 NEVER_DONE = "9223372036854775807"
-
-
-async def create(service: Service, count: int = 1) -> list[str]:
-    """Create attachments."""
-    documents: list[Any] = [await service.client.create() for _ in range(count)]
-    return [str(document["data"]["id"]) for document in documents]
-
-
-async def put(service: Service, attachment_id: str, state: str, reason: str | None = None) -> None:
-    """Put an attachment into a state as if it had come there."""
-    await service.execute(
-        """
-        UPDATE attachments
-        SET state = $2, reason = $3, revision = 3, claimed_revision = 3, attempt = 5, due_at = NULL
-        WHERE id = $1
-        """,
-        int(attachment_id), state, reason,
-    )  # fmt: skip
 
 
 async def written(service: Service, attachment_id: str) -> Any:

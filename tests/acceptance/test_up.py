@@ -9,110 +9,36 @@ import stat
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import (
-    AbstractAsyncContextManager,
-    asynccontextmanager,
-    contextmanager,
-    suppress,
-)
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import aiohttp
 import psutil  # type: ignore[import-untyped]  # its stubs are a package that we do not lock
 import pytest
-from aiobotocore.session import get_session
 
 from deploy.local.up import local_environment
 from tests.support.service import Client, scrape
+from tests.support.up import (
+    NAMES,
+    START_S,
+    STOP_S,
+    Up,
+    command,
+    environment,
+    refused,
+    running,
+    s3_client,
+    until,
+)
 
-if TYPE_CHECKING:
-    from types_aiobotocore_s3 import S3Client
-
-START_S = 30.0
-STOP_S = 10.0
 LARGEST_BYTES = 314_572_800
-NAMES = ("postgres", "valkey", "seaweedfs", "api", "worker")
 KEYS = {
     "api_url", "token", "organization_id", "bucket", "s3_endpoint_url", "s3_access_key_id",
     "s3_secret_access_key", "s3_region", "upload_url", "events_url", "events_token",
     "database_url", "broker_url", "metrics_urls", "pids",
 }  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Up:
-    """A running `attachments up`."""
-
-    process: subprocess.Popen[bytes]
-    data_dir: Path
-    ready_file: Path
-
-    def document(self) -> dict[str, Any]:
-        """Read the ready file."""
-        document: dict[str, Any] = json.loads(self.ready_file.read_bytes())
-        return document
-
-    def tree(self) -> list[psutil.Process]:
-        """List `up` and every process below it."""
-        up = psutil.Process(self.process.pid)
-        return [up, *up.children(recursive=True)]
-
-    def listening(self) -> set[tuple[str, int]]:
-        """Give address and port of every listening socket."""
-        return {
-            (connection.laddr.ip, connection.laddr.port)
-            for process in self.tree()
-            for connection in process.net_connections("inet")
-            if connection.status == psutil.CONN_LISTEN
-        }
-
-
-def command(data_dir: Path, *options: str) -> list[str]:
-    return [sys.executable, "-m", "deploy.cli", "up", "--data-dir", str(data_dir), *options]
-
-
-def environment(settings: dict[str, str]) -> dict[str, str]:
-    ours = ("ATTACHMENTS_", "AWS_")
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
-    return kept | settings
-
-
-def until(condition: Callable[[], bool], within_s: float) -> None:
-    deadline = time.monotonic() + within_s
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come to pass in time"
-        time.sleep(0.05)
-
-
-@contextmanager
-def running(data_dir: Path, *options: str, **settings: str) -> Iterator[Up]:
-    """Run `attachments up` until the block ends; nothing of it outlives the block."""
-    ready_file = data_dir.with_name(f"{data_dir.name}-ready.json")
-    ready_file.unlink(missing_ok=True)  # a run that was killed leaves it
-    process = subprocess.Popen(
-        command(data_dir, "--port", "0", "--ready-file", str(ready_file), *options),
-        stdout=subprocess.DEVNULL,
-        env=environment(settings),
-    )
-    tree: list[psutil.Process] = []
-    up = Up(process=process, data_dir=data_dir, ready_file=ready_file)
-    try:
-        until(lambda: ready_file.exists() or process.poll() is not None, START_S)
-        assert process.poll() is None, "it ended at its start"
-        tree = up.tree()
-        yield up
-    finally:
-        process.terminate()
-        try:
-            process.wait(STOP_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        for left in psutil.wait_procs(tree, timeout=1)[1]:
-            left.kill()
 
 
 def left_of(tree: list[psutil.Process], *, within_s: float) -> list[psutil.Process]:
@@ -123,16 +49,6 @@ def left_of(tree: list[psutil.Process], *, within_s: float) -> list[psutil.Proce
             if process.status() != psutil.STATUS_ZOMBIE:
                 left.append(process)
     return left
-
-
-def refused(data_dir: Path, *options: str, **settings: str) -> str:
-    """Run `attachments up` that is to fail; returns what it said on standard error."""
-    run = subprocess.run(
-        command(data_dir, *options), capture_output=True, text=True, timeout=START_S, check=False,
-        env=environment(settings),
-    )  # fmt: skip
-    assert run.returncode == 1, run
-    return run.stderr
 
 
 @asynccontextmanager
@@ -149,17 +65,6 @@ async def client_of(document: dict[str, Any]) -> AsyncIterator[Client]:
 async def is_served(document: dict[str, Any]) -> bool:
     async with client_of(document) as client:
         return (await client.request("GET", "/api/v2/attachments")).status == 200
-
-
-def s3_client(document: dict[str, Any]) -> AbstractAsyncContextManager["S3Client"]:
-    client: AbstractAsyncContextManager[S3Client] = get_session().create_client(
-        "s3",
-        endpoint_url=document["s3_endpoint_url"],
-        region_name=document["s3_region"],
-        aws_access_key_id=document["s3_access_key_id"],
-        aws_secret_access_key=document["s3_secret_access_key"],
-    )
-    return client
 
 
 def without_pids(document: dict[str, Any]) -> dict[str, Any]:

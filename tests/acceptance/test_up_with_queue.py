@@ -4,9 +4,9 @@ from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]  # its stubs are a package that we do not lock
 
-from tests.acceptance.test_up import NAMES, running
 from tests.support.moto_server import CREDENTIALS, REGION, running_moto
 from tests.support.service import until
+from tests.support.up import NAMES, running
 
 
 async def test_a_consumer_runs_beside_the_others_with_the_operators_own_keys(

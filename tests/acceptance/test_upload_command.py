@@ -4,15 +4,13 @@ import fcntl
 import json
 import os
 import pty
-import signal
 import struct
 import subprocess
 import sys
 import termios
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from io import BytesIO
 from pathlib import Path
@@ -23,76 +21,7 @@ import pytest
 from PIL import Image
 
 from tests.data.images import BATCH
-
-ROOT = Path(__file__).parents[2]
-START_TIMEOUT_S = 60
-STOP_TIMEOUT_S = 20
-COMMAND_TIMEOUT_S = 90
-
-Ended = subprocess.CompletedProcess[str]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LocalStack:
-    """A running stack and the command line beside it."""
-
-    data_dir: Path
-    ready: dict[str, Any]
-
-    def run_bare(self, *arguments: str | Path, **variables: str) -> Ended:
-        """Run a command as in a shell that knows nothing of the service but `variables`."""
-        return subprocess.run(
-            [sys.executable, "-m", "deploy.cli", *arguments],
-            env={**bare_environment(), **variables},
-            cwd=self.data_dir.parent,
-            capture_output=True,
-            text=True,
-            timeout=COMMAND_TIMEOUT_S,
-            check=False,
-        )
-
-    def run(self, *arguments: str | Path, **variables: str) -> Ended:
-        """Run a command that finds the stack by its data directory."""
-        return self.run_bare(*arguments, "--data-dir", self.data_dir, **variables)
-
-
-def bare_environment() -> dict[str, str]:
-    """The environment without a setting of the service, nor of AWS."""
-    kept = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("ATTACHMENTS_", "AWS_"))
-    }
-    return {**kept, "PYTHONPATH": str(ROOT)}
-
-
-@pytest.fixture(scope="module")
-def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
-    """Start a stack of this module's own, and stop it as Ctrl-C would."""
-    folder = tmp_path_factory.mktemp("stack")
-    data_dir, ready_file, log = folder / "data", folder / "ready.json", folder / "log"
-    with log.open("w") as output:
-        process = subprocess.Popen(
-            [
-                sys.executable, "-m", "deploy.cli", "up", "--data-dir", data_dir, "--port", "0",
-                "--ready-file", ready_file, "--decoders", "1",
-            ],
-            env=bare_environment(), stdout=output, stderr=output,
-        )  # fmt: skip
-    try:
-        deadline = time.monotonic() + START_TIMEOUT_S
-        while not ready_file.exists():
-            assert process.poll() is None, log.read_text()
-            assert time.monotonic() < deadline, log.read_text()
-            time.sleep(0.1)
-        yield LocalStack(data_dir=data_dir, ready=json.loads(ready_file.read_bytes()))
-    finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(STOP_TIMEOUT_S)
-        finally:
-            process.kill()
-            process.wait()
+from tests.support.local import COMMAND_TIMEOUT_S, LocalStack, bare_environment
 
 
 @pytest.fixture(scope="module")

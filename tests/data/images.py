@@ -55,6 +55,11 @@ def photo(width: int = 800, height: int = 600, colour: tuple[int, int, int] = RE
     return encode(Image.new("RGB", (width, height), colour), "JPEG")
 
 
+def gradient_photo(width: int = 800, height: int = 600) -> bytes:
+    """Draw a JPEG that gets lighter from top to bottom."""
+    return encode(Image.linear_gradient("L").resize((width, height)).convert("RGB"), "JPEG")
+
+
 def noise(width: int, height: int, mode: str = "RGB") -> Image.Image:
     """Draw what hardly compresses."""
     bands = [Image.effect_noise((width, height), 90) for _ in Image.new(mode, (1, 1)).getbands()]

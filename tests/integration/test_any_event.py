@@ -22,25 +22,26 @@ from shared.database import Database
 from shared.keys import MAX_ID, original_key, parse_key, partition
 from shared.notifications import read
 from shared.reserved import Reserved
-from tests.integration.test_bad_events import Target, post
-from tests.integration.test_events import (
-    EVENTS,
-    NO_EFFECT,
-    RECORDED,
-    deliver,
-    message,
-    new_row,
-    record,
-    send,
-)
 from tests.support.amazon import Amazon, running_amazon
 from tests.support.databases import clone_database
 from tests.support.dialects import AWS, BATCHING, DIALECTS, SAMPLES, TOPIC, Dialect
+from tests.support.events import (
+    EVENTS,
+    NO_EFFECT,
+    RECORDED,
+    Target,
+    deliver,
+    message,
+    new_row,
+    post,
+    record,
+    send,
+)
+from tests.support.messages import NAMES, places, put
 from tests.support.proxy import running_proxy
 from tests.support.service import Answer, ApiProcess, Service, running_service, until
 from tests.support.stack import BUCKET, EVENTS_TOKEN, Stack
 from tests.support.starting import StartService
-from tests.unit.notifications.test_anything import NAMES, places, put
 
 thorough = settings(
     max_examples=100,

@@ -7,11 +7,10 @@ import json
 import random
 import secrets
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 from unittest import mock
-from urllib.parse import quote, quote_plus, urlsplit
+from urllib.parse import quote, quote_plus
 
 import pytest
 import pytest_asyncio
@@ -19,20 +18,7 @@ import pytest_asyncio
 from api import server
 from api.bodies import READ_TIMEOUT_S
 from api.events import MAX_SIGNED_BYTES, MAX_STRANGE_BYTES, MAX_STRANGERS
-from shared.attachments import Attachment
 from shared.keys import original_key, thumbnail_key
-from tests.integration.test_events import (
-    EVENTS,
-    NO_EFFECT,
-    RECORDED,
-    basic,
-    deliver,
-    filer,
-    message,
-    new_row,
-    record,
-    send,
-)
 from tests.support.databases import clone_database
 from tests.support.dialects import (
     BATCHING,
@@ -43,33 +29,30 @@ from tests.support.dialects import (
     Dialect,
     sample,
 )
+from tests.support.events import (
+    EVENTS,
+    NO_EFFECT,
+    RECORDED,
+    Target,
+    basic,
+    deliver,
+    filer,
+    message,
+    new_row,
+    post,
+    record,
+    send,
+    slow_strangers,
+    status_in_pieces,
+)
 from tests.support.service import Service, running_service, until
 from tests.support.stack import BUCKET, EVENTS_TOKEN, Stack
 from tests.support.starting import StartService
 
 MIB = 1024 * 1024
-Stream = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 IGNORED = {"recorded": 0, "no_effect": 0, "ignored": 1, "unreadable": 0}
 UNREADABLE = {"recorded": 0, "no_effect": 0, "ignored": 0, "unreadable": 1}
 NOTHING = {**UNREADABLE, "unreadable": 0}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Target:
-    """An API that holds one attachment for which everybody waits."""
-
-    service: Service
-    row: Attachment
-
-    @property
-    def key(self) -> str:
-        """The key of its original."""
-        return self.row.key
-
-    async def rows(self) -> list[str]:
-        """Read everything that is stored."""
-        found = await self.service.database.fetch("SELECT a::text FROM attachments AS a ORDER BY 1")
-        return [row[0] for row in found]
 
 
 def every(
@@ -79,15 +62,6 @@ def every(
     return pytest.mark.parametrize(
         name, dialects, ids=[f"row{row}-{dialect.name}" for dialect in dialects]
     )
-
-
-async def post(service: Service, dialect: Dialect, *told: Any) -> dict[str, int]:
-    """Send a message of a dialect and return the counts of the answer."""
-    body = json.dumps(dialect.message(*told), separators=(",", ":")).encode()
-    answer = await send(service, body)
-    assert answer.status == 200, answer.body
-    meta: dict[str, int] = answer.document["meta"]
-    return meta
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
@@ -705,35 +679,6 @@ async def test_row48_of_a_strangers_body_little_is_read_and_nothing_unpacked(
         (wide, {}),
     ):
         assert (await send(service, body, headers)).status == 401
-
-
-@asynccontextmanager
-async def slow_strangers(service: Service, count: int, length: int) -> AsyncIterator[list[Stream]]:
-    """Open connections of strangers that send the first byte of a body, and no more."""
-    url = urlsplit(service.base_url)
-    head = f"POST {EVENTS} HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n".encode()
-    streams = [await asyncio.open_connection(url.hostname, url.port) for _ in range(count)]
-    try:
-        for _, writer in streams:
-            writer.write(head + b"{")
-        yield streams
-    finally:
-        for _, writer in streams:
-            writer.close()
-
-
-async def status_in_pieces(service: Service, body: bytes, *, known: bool) -> int:
-    """Post a body of which the end comes later than its head; returns the answer's status."""
-    token = f"Authorization: Bearer {EVENTS_TOKEN}\r\n" if known else ""
-    url = urlsplit(service.base_url)
-    reader, writer = await asyncio.open_connection(url.hostname, url.port)
-    head = f"POST {EVENTS} HTTP/1.1\r\nHost: a\r\n{token}Content-Length: {len(body)}\r\n\r\n"
-    writer.write(head.encode())
-    await asyncio.sleep(0.05)
-    writer.write(body)
-    answer = await reader.readline()
-    writer.close()
-    return int(answer.split()[1])
 
 
 async def test_row48_strangers_who_send_slowly_take_no_more_than_their_places(

@@ -16,14 +16,13 @@ from shared.bucket_owner import MARKER, Owner, claim_bucket
 from shared.database import open_database
 from shared.deployment import deployment_id
 from shared.storage import Storage
-from tests.acceptance.test_doctor import environment, examine
-from tests.acceptance.test_reconcile_command import reconciled
 from tests.data import images
-from tests.integration.test_sequence import create, readiness
-from tests.support.commands import command
+from tests.support.commands import command, reconciled
 from tests.support.databases import clone_database
+from tests.support.doctor import environment, examine
 from tests.support.lost_rows import own_bucket
 from tests.support.objects import content, exists, opened_storage
+from tests.support.other_api import create, readiness
 from tests.support.proxy import Proxy
 from tests.support.refusing import Refusing
 from tests.support.resources import PATH, body

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest_asyncio
 
-from tests.acceptance.test_doctor import environment, examine
-from tests.acceptance.test_reconcile_command import reconciled
 from tests.data import images
+from tests.support.commands import reconciled
 from tests.support.databases import clone_database
+from tests.support.doctor import environment, examine
 from tests.support.lost_rows import own_bucket
 from tests.support.objects import content, exists, opened_storage
 from tests.support.resources import PATH, body

@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 
 from shared.attachments import ATTACHABLE_TYPES, LATE_UPLOAD_S
-from tests.acceptance.test_end_to_end import photo
+from tests.data.images import gradient_photo
 from tests.support.resources import (
     NOT_FOUND,
     PATH,
@@ -57,7 +57,7 @@ async def uploaded_unnoticed(service: Service) -> tuple[str, str]:
     SeaweedFS 4.48 leaves `<Location>` empty.
     """
     service.stack.relay.target = None
-    attachment_id = await service.client.upload(photo())
+    attachment_id = await service.client.upload(gradient_photo())
     key = (await service.row(attachment_id)).key
     return attachment_id, f"{service.settings.upload_url}/{quote(key, safe='')}"
 
@@ -131,11 +131,11 @@ async def test_an_upload_that_only_its_temp_url_tells_of_is_processed(working: S
     assert shown["meta"]["state"] == "ready"
     assert shown["attributes"]["temp_url"] == location
     assert shown["attributes"]["resized"] is True
-    assert shown["attributes"]["size"] == len(photo())
+    assert shown["attributes"]["size"] == len(gradient_photo())
 
 
 async def test_a_temp_url_may_be_patched_many_times(working: Service) -> None:
-    attachment_id = await working.client.upload(photo())
+    attachment_id = await working.client.upload(gradient_photo())
     done = await working.client.settled(attachment_id)
     row = await working.row(attachment_id)
     url = f"{working.settings.upload_url}/{row.key}"
@@ -177,7 +177,7 @@ async def test_the_contracts_sample_is_copied_and_processed(
 async def test_a_photo_elsewhere_in_the_bucket_gets_its_thumbnail(
     working: Service, bucket: "S3Client"
 ) -> None:
-    await bucket.put_object(Bucket=BUCKET, Key="uploads/a photo.jpg", Body=photo())
+    await bucket.put_object(Bucket=BUCKET, Key="uploads/a photo.jpg", Body=gradient_photo())
     client = working.client
     attachment_id = (await client.create("photo.jpg"))["data"]["id"]
     url = f"{working.settings.upload_url}/uploads%2Fa%20photo.jpg"
@@ -413,7 +413,7 @@ async def test_an_attribute_changes_and_all_others_stay(
 
 async def test_a_new_name_leaves_key_and_file_as_they_are(working: Service) -> None:
     client = working.client
-    attachment_id = await client.upload(photo(), "before.jpg")
+    attachment_id = await client.upload(gradient_photo(), "before.jpg")
     before = (await client.settled(attachment_id))["attributes"]
 
     answer = await patch(client, attachment_id, {"name": "after.jpg"})
@@ -421,7 +421,7 @@ async def test_a_new_name_leaves_key_and_file_as_they_are(working: Service) -> N
     assert answer.data["attributes"] == {**before, "name": "after.jpg"}
     async with client.session.get(answer.data["attributes"]["url"]) as file:
         assert file.headers["Content-Disposition"] == 'inline; filename="after.jpg"'
-        assert await file.read() == photo()
+        assert await file.read() == gradient_photo()
 
 
 async def test_what_cannot_be_changed_is_ignored(running: Service) -> None:
@@ -500,7 +500,9 @@ async def test_a_faulty_change_is_refused_and_changes_nothing(
 
 async def test_a_deleted_attachment_is_gone_at_once_from_everywhere(working: Service) -> None:
     client = await working.organization()
-    attachment_id = await client.upload(photo(), "a.jpg", attachable_type="task", attachable_id=7)
+    attachment_id = await client.upload(
+        gradient_photo(), "a.jpg", attachable_type="task", attachable_id=7
+    )
     shown = await client.settled(attachment_id)
     path = f"{PATH}/{attachment_id}"
 
@@ -551,8 +553,8 @@ async def test_a_deleted_attachments_objects_are_purged_by_a_worker(
     service = await start_service(retention="0")
     await start_worker(service, sweep_interval="0.1")
     client = service.client
-    attachment_id = await client.upload(photo(), "a.jpg")
-    kept_id = await client.upload(photo(), "kept.jpg")
+    attachment_id = await client.upload(gradient_photo(), "a.jpg")
+    kept_id = await client.upload(gradient_photo(), "kept.jpg")
     await client.settled(attachment_id)
     await client.settled(kept_id)
     row, kept = await service.row(attachment_id), await service.row(kept_id)
@@ -574,4 +576,4 @@ async def test_a_deleted_attachments_objects_are_purged_by_a_worker(
     assert await stored(bucket, BUCKET, row.key) is None
     assert await stored(bucket, BUCKET, row.thumbnail_key) is None
     assert (await service.row(attachment_id)).deleted_at is not None
-    assert await stored(bucket, BUCKET, kept.key) == photo()
+    assert await stored(bucket, BUCKET, kept.key) == gradient_photo()

@@ -18,7 +18,7 @@ from shared.errors import StoreRefused
 from shared.lifecycle import COPY_ATTEMPTS, Claim, Outcome
 from shared.notifications import UploadEvent
 from shared.storage import Storage
-from tests.acceptance.test_end_to_end import photo
+from tests.data.images import gradient_photo
 from tests.support.objects import store_proxy
 from tests.support.proxy import Proxy
 from tests.support.resources import open_bucket
@@ -63,7 +63,7 @@ async def test_a_large_source_is_copied_by_a_worker_after_the_answer(
     service: Service, bucket: "S3Client", start_worker: StartWorker
 ) -> None:
     service.stack.relay.target = None
-    url = await source(bucket, service, "large.jpg", photo())
+    url = await source(bucket, service, "large.jpg", gradient_photo())
     resource = await copied(service, url)
     assert resource["attributes"]["temp_url"] == url
     assert resource["meta"]["state"] == "pending"
@@ -83,7 +83,7 @@ async def test_a_source_that_is_gone_when_the_worker_comes_is_source_missing(
     service: Service, bucket: "S3Client", start_worker: StartWorker, then: str
 ) -> None:
     service.stack.relay.target = None
-    url = await source(bucket, service, f"{then}.jpg", photo())
+    url = await source(bucket, service, f"{then}.jpg", gradient_photo())
     resource = await copied(service, url)
     if then == "deleted":
         await bucket.delete_object(Bucket=BUCKET, Key=f"uploads/{then}.jpg")
@@ -102,7 +102,7 @@ async def test_a_worker_copies_nothing_from_a_place_that_was_closed_since(
     service: Service, bucket: "S3Client", start_worker: StartWorker, closing: str
 ) -> None:
     service.stack.relay.target = None
-    url = await source(bucket, service, "closed.jpg", photo())
+    url = await source(bucket, service, "closed.jpg", gradient_photo())
     resource = await copied(service, url)
     await service.execute("UPDATE attachments SET due_at = now()")
     await start_worker(service, sweep_interval="0.5", temp_url_buckets=f"{BUCKET}/{closing}")
@@ -120,7 +120,7 @@ async def test_a_copy_by_a_worker_has_the_type_of_the_public_mode(
 ) -> None:
     service = await start_service(files_public="true", files_url="https://files.example")
     key = "uploads/page.jpg"
-    await bucket.put_object(Bucket=BUCKET, Key=key, Body=photo(), ContentType="text/html")
+    await bucket.put_object(Bucket=BUCKET, Key=key, Body=gradient_photo(), ContentType="text/html")
     url = f"{service.settings.upload_url}/{key}"
     resource = await copied(service, url, "page.jpg")
     await start_worker(service, publish_grace="1", sweep_interval="0.5")
@@ -157,7 +157,7 @@ async def test_a_newer_upload_is_not_overwritten_by_an_older_copy(
     url = await source(bucket, service, "older.jpg", b"older")
     created = await service.client.create("photo.jpg", temp_url=url)
     attachment_id = created["data"]["id"]
-    status, _ = await service.client.post_file(created, photo())
+    status, _ = await service.client.post_file(created, gradient_photo())
     assert status == 201
 
     async def uploaded() -> bool:
@@ -173,7 +173,7 @@ async def test_a_newer_upload_is_not_overwritten_by_an_older_copy(
 
     await until(dropped)
     found = await bucket.head_object(Bucket=BUCKET, Key=(await service.row(attachment_id)).key)
-    assert found["ContentLength"] == len(photo())
+    assert found["ContentLength"] == len(gradient_photo())
 
 
 def wanted(key: str = "uploads/none") -> Wanted:
@@ -356,14 +356,14 @@ async def slow_store(
 async def test_small_copies_of_a_bulk_request_are_made_within_it(
     service: Service, bucket: "S3Client"
 ) -> None:
-    url = await source(bucket, service, "bulk.jpg", photo())
+    url = await source(bucket, service, "bulk.jpg", gradient_photo())
     answer = await create_many(service.client, url, 5)
     assert answer.status == 201
     assert {item["meta"]["state"] for item in answer.data} == {"uploaded"}
     assert await rows_of(service) == [("uploaded", False)] * 5
     for item in answer.data:
         found = await bucket.head_object(Bucket=BUCKET, Key=(await service.row(item["id"])).key)
-        assert found["ContentLength"] == len(photo())
+        assert found["ContentLength"] == len(gradient_photo())
 
 
 async def test_too_many_copies_are_refused_before_any_row_is_inserted(
@@ -371,7 +371,7 @@ async def test_too_many_copies_are_refused_before_any_row_is_inserted(
 ) -> None:
     monkeypatch.setattr("api.temp_urls.copying.COPIES_WAITING", 3)
     service = await start_service()
-    url = await source(bucket, service, "many.jpg", photo())
+    url = await source(bucket, service, "many.jpg", gradient_photo())
     answer = await create_many(service.client, url, 4)
     assert answer.status == 429
     assert int(answer.headers["Retry-After"]) >= 1
@@ -402,7 +402,7 @@ async def test_copies_that_cannot_be_made_at_once_are_left_to_workers(
     service, proxy = slow_store
     service.stack.relay.target = None
     monkeypatch.setattr("api.temp_urls.copying.COPY_TIMEOUT_S", 1.0)
-    url = await source(bucket, service, f"{fault}.jpg", photo())
+    url = await source(bucket, service, f"{fault}.jpg", gradient_photo())
     if fault == "refused":
 
         async def refuse(*_: Any, **__: Any) -> str:
@@ -442,7 +442,7 @@ async def test_copies_that_get_no_turn_are_left_to_workers(
             s3_endpoint_url=proxy.url, s3_public_url=f"{stack.seaweedfs.url}/{BUCKET}"
         )
         proxy.lose(is_copy)
-        url = await source(bucket, service, "no-turn.jpg", photo())
+        url = await source(bucket, service, "no-turn.jpg", gradient_photo())
         answer = await create_many(service.client, url, COPIES_EACH + 1)
         attempts = await service.database.fetch("SELECT copy_attempt FROM attachments ORDER BY 1")
     assert answer.status == 201
@@ -465,7 +465,7 @@ async def test_a_temp_url_may_be_patched_onto_any_state(
     service.stack.relay.target = None
     if large:
         monkeypatch.setattr("api.temp_urls.copying.MAX_COPIED_AT_ONCE", 0)
-    url = await source(bucket, service, f"onto-{state}.jpg", photo())
+    url = await source(bucket, service, f"onto-{state}.jpg", gradient_photo())
     created = await service.client.create("photo.jpg")
     attachment_id = created["data"]["id"]
     if state not in ("pending", "expired"):
@@ -488,7 +488,7 @@ async def test_a_temp_url_may_be_patched_onto_any_state(
 
     async def copied() -> bool:
         row = await service.row(attachment_id)
-        return row.state == "ready" and row.copy_key is None and row.size == len(photo())
+        return row.state == "ready" and row.copy_key is None and row.size == len(gradient_photo())
 
     await until(copied, within_s=30)
     shown = await service.client.show(attachment_id)
@@ -508,7 +508,7 @@ async def test_a_copy_of_an_api_that_was_killed_is_made_by_a_worker(
     service: Service, bucket: "S3Client", start_worker: StartWorker, stack: Stack
 ) -> None:
     service.stack.relay.target = None
-    url = await source(bucket, service, "killed.jpg", photo())
+    url = await source(bucket, service, "killed.jpg", gradient_photo())
     program = (
         "import runpy, api.temp_urls.copying; api.temp_urls.copying.COPY_LEASE_S = 1;"
         " runpy.run_module('api', run_name='__main__')"
@@ -543,8 +543,8 @@ async def test_one_organizations_copies_leave_places_to_another(
     slow_store: tuple[Service, Proxy], bucket: "S3Client"
 ) -> None:
     service, proxy = slow_store
-    slow = await source(bucket, service, "slow.jpg", photo())
-    fast = await source(bucket, service, "fast.jpg", photo())
+    slow = await source(bucket, service, "slow.jpg", gradient_photo())
+    fast = await source(bucket, service, "fast.jpg", gradient_photo())
     proxy.lose(lambda link, data: is_copy(link, data) and b"slow.jpg" in data)
     other = await service.organization()
     many = asyncio.create_task(create_many(service.client, slow, 10))

@@ -16,9 +16,9 @@ import pytest_asyncio
 
 from shared import dead_letters
 from shared.dead_letters import DeadLetter
-from tests.integration.test_events import EVENTS, RECORDED, new_row, send
 from tests.support.databases import clone_database
 from tests.support.dialects import BATCHING, Dialect, sample
+from tests.support.events import EVENTS, RECORDED, new_row, send
 from tests.support.service import Answer, Service, running_service, until
 from tests.support.stack import BUCKET, EVENTS_TOKEN, Stack
 from tests.support.starting import StartService

@@ -1,7 +1,6 @@
 """What valid events do: an object is there, whoever says it and however often."""
 
 import asyncio
-import base64
 import json
 import random
 import socket
@@ -17,71 +16,21 @@ from shared.attachments import Attachment
 from shared.store_client import open_storage
 from tests.support.databases import clone_database
 from tests.support.dialects import DIALECTS, ORDERED, Dialect
-from tests.support.service import Answer, Service, running_service, until
+from tests.support.events import (
+    EVENTS,
+    NO_EFFECT,
+    RECORDED,
+    REMOVED,
+    basic,
+    filer,
+    message,
+    new_row,
+    record,
+    send,
+)
+from tests.support.service import Service, running_service, until
 from tests.support.stack import BUCKET, EVENTS_TOKEN, Stack
 from tests.support.starting import StartService, StartWorker
-
-EVENTS = "/events/s3"
-CREATED, REMOVED = "ObjectCreated:Post", "ObjectRemoved:Delete"
-
-
-def record(key: str, *, name: str = CREATED, bucket: str = BUCKET, **item: Any) -> Any:
-    """Make one record as S3 writes it; `item` are members of the object."""
-    return {
-        "eventVersion": "2.5",
-        "eventSource": "aws:s3",
-        "eventTime": "2026-11-23T10:00:00.000Z",
-        "eventName": name,
-        "s3": {
-            "s3SchemaVersion": "1.0",
-            "bucket": {"name": bucket, "arn": f"arn:aws:s3:::{bucket}"},
-            "object": {"key": key, "size": 3479, **item},
-        },
-    }
-
-
-def message(*records: Any) -> bytes:
-    """Make a message of records."""
-    return json.dumps({"Records": records}).encode()
-
-
-def filer(key: str, kind: str = "create", **members: Any) -> bytes:
-    """Make a message of SeaweedFS's filer."""
-    entry = {"name": key.rpartition("/")[2], "attributes": {"md5": "hsSJ36fnikh6BrGGCAWwhg=="}}
-    side = "old_entry" if kind == "delete" else "new_entry"
-    return json.dumps(
-        {"event_type": kind, "key": f"/buckets/{BUCKET}/{key}", "message": {side: entry, **members}}
-    ).encode()
-
-
-async def send(
-    service: Service, body: bytes, headers: Mapping[str, str] | None = None, path: str = EVENTS
-) -> Answer:
-    """Post a message as a store would: with the events token and no caller's credentials."""
-    default = {"Authorization": f"Bearer {EVENTS_TOKEN}"}
-    return await service.client.request(
-        "POST",
-        path,
-        body=body,
-        headers={
-            "X-Auth-Token": "",
-            "X-Organization-Id": "",
-            "Content-Type": "application/json",
-            **(default if headers is None else headers),
-        },
-    )
-
-
-async def deliver(
-    service: Service, body: bytes, headers: Mapping[str, str] | None = None
-) -> Answer:
-    """Post a message, and again where the API has no time for it, as a store would."""
-    for _ in range(3):
-        answer = await send(service, body, headers)
-        if answer.status != 503:
-            return answer
-        await asyncio.sleep(1)
-    return await send(service, body, headers)
 
 
 async def tell(service: Service, *records: Any) -> dict[str, int]:
@@ -90,16 +39,6 @@ async def tell(service: Service, *records: Any) -> dict[str, int]:
     assert answer.status == 200, answer.body
     meta: dict[str, int] = answer.document["meta"]
     return meta
-
-
-RECORDED = {"recorded": 1, "no_effect": 0, "ignored": 0, "unreadable": 0}
-NO_EFFECT = {"recorded": 0, "no_effect": 1, "ignored": 0, "unreadable": 0}
-
-
-async def new_row(service: Service, name: str = "a.png") -> Attachment:
-    """Create an attachment and read its row."""
-    created = await service.client.create(name)
-    return await service.row(created["data"]["id"])
 
 
 async def make_ready(service: Service, row: Attachment) -> Attachment:
@@ -377,11 +316,6 @@ async def test_a_removal_that_is_true_is_found_to_be_true(
 # -- who may send -------------------------------------------------------------------------------
 
 FIRST, SECOND = "first-events-token", "second words-of-a-token"
-
-
-def basic(user: str, password: str) -> str:
-    """Write Basic credentials."""
-    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
 
 
 @pytest.mark.parametrize(

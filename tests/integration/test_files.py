@@ -13,7 +13,7 @@ import pytest_asyncio
 from yarl import URL
 
 from shared.links import Links
-from tests.acceptance.test_end_to_end import photo
+from tests.data.images import gradient_photo
 from tests.support.resources import NOT_FOUND, PATH
 from tests.support.service import Answer, Client, Service, until
 from tests.support.starting import StartService, StartWorker
@@ -75,7 +75,7 @@ async def settled(
 
 
 async def test_an_address_redirects_to_the_store_for_a_short_while(client: Client) -> None:
-    attributes = await settled(client, photo(), "photo.jpg")
+    attributes = await settled(client, gradient_photo(), "photo.jpg")
 
     answer = await fetch(client, attributes["url"])
 
@@ -93,7 +93,12 @@ async def test_an_address_redirects_to_the_store_for_a_short_while(client: Clien
     ("content", "name", "declared", "content_type", "disposition"),
     [
         pytest.param(
-            photo(), "photo.jpg", None, "image/jpeg", 'inline; filename="photo.jpg"', id="JPEG"
+            gradient_photo(),
+            "photo.jpg",
+            None,
+            "image/jpeg",
+            'inline; filename="photo.jpg"',
+            id="JPEG",
         ),
         pytest.param(PDF, "a.pdf", None, "application/pdf", 'inline; filename="a.pdf"', id="PDF"),
         pytest.param(HTML, "a.html", None, "text/html", 'attachment; filename="a.html"', id="HTML"),
@@ -115,7 +120,7 @@ async def test_an_address_redirects_to_the_store_for_a_short_while(client: Clien
             id="text",
         ),
         pytest.param(
-            photo(),
+            gradient_photo(),
             'Übersicht "März" 写真.jpg',
             None,
             "image/jpeg",
@@ -178,7 +183,7 @@ async def test_what_has_not_been_measured_is_nothing_but_bytes(service: Service)
 
 
 async def test_a_thumbnail_opens(client: Client) -> None:
-    attributes = await settled(client, photo(), "photo.jpg")
+    attributes = await settled(client, gradient_photo(), "photo.jpg")
 
     content, headers = await opened(client, attributes["thumb"])
 
@@ -202,7 +207,7 @@ async def test_a_thumbnail_opens(client: Client) -> None:
     ],
 )
 async def test_an_altered_address_is_not_found(client: Client, of: str, old: str, new: str) -> None:
-    attributes = await settled(client, photo(), "photo.jpg")
+    attributes = await settled(client, gradient_photo(), "photo.jpg")
     address = attributes[of]
     assert (await fetch(client, address)).status == 302
 
@@ -213,8 +218,8 @@ async def test_an_altered_address_is_not_found(client: Client, of: str, old: str
 
 
 async def test_the_signature_of_one_address_opens_no_other(client: Client) -> None:
-    one = await settled(client, photo(), "photo.jpg")
-    another = await settled(client, photo(), "photo.jpg")
+    one = await settled(client, gradient_photo(), "photo.jpg")
+    another = await settled(client, gradient_photo(), "photo.jpg")
     query = urlsplit(one["url"]).query
 
     for path in (urlsplit(another["url"]).path, urlsplit(one["thumb"]).path):
@@ -240,7 +245,7 @@ async def test_an_address_of_nothing_is_not_found(client: Client, path: str) -> 
 
 
 async def test_a_deleted_attachments_addresses_are_dead_at_once(client: Client) -> None:
-    attachment_id = await client.upload(photo(), "photo.jpg")
+    attachment_id = await client.upload(gradient_photo(), "photo.jpg")
     attributes = (await client.settled(attachment_id))["attributes"]
 
     await client.request("DELETE", f"{PATH}/{attachment_id}")
@@ -287,7 +292,7 @@ async def test_the_thumbnail_of_what_has_none_is_not_found(
 async def test_another_file_name_of_the_same_id_is_not_found(
     working: Service, client: Client
 ) -> None:
-    attachment_id = await client.upload(photo(), "a.jpg")
+    attachment_id = await client.upload(gradient_photo(), "a.jpg")
     await client.settled(attachment_id)
     key = (await working.row(attachment_id)).key
 
@@ -302,10 +307,10 @@ async def test_an_address_with_a_lifetime_opens_and_one_past_its_end_does_not(
     service = await start_service(files_ttl="3600")
     await start_worker(service)
     client = service.client
-    attributes = await settled(client, photo(), "photo.jpg")
+    attributes = await settled(client, gradient_photo(), "photo.jpg")
     assert "&e=" in attributes["url"]
     content, _ = await opened(client, attributes["url"])
-    assert content == photo()
+    assert content == gradient_photo()
 
     key = urlsplit(attributes["url"]).path.removeprefix("/")
     stamp = urlsplit(attributes["url"]).query.partition("&")[0]
@@ -318,7 +323,7 @@ async def test_an_address_with_a_lifetime_opens_and_one_past_its_end_does_not(
 
 async def test_ends_in_odd_spellings_are_not_found(start_service: StartService) -> None:
     service = await start_service(files_ttl="60")
-    attachment_id = await service.client.upload(photo(), "photo.jpg")
+    attachment_id = await service.client.upload(gradient_photo(), "photo.jpg")
     await service.execute(
         "UPDATE attachments SET uploaded_at = now() WHERE id = $1", int(attachment_id)
     )
@@ -350,7 +355,7 @@ async def test_a_redirect_is_kept_no_longer_than_its_link_opens(
     start_service: StartService,
 ) -> None:
     service = await start_service(files_ttl="3600")
-    attachment_id = await service.client.upload(photo(), "photo.jpg")
+    attachment_id = await service.client.upload(gradient_photo(), "photo.jpg")
     await service.execute(
         "UPDATE attachments SET uploaded_at = now() WHERE id = $1", int(attachment_id)
     )
@@ -366,7 +371,7 @@ async def test_a_redirect_is_kept_no_longer_than_its_link_opens(
 
 async def test_a_link_of_the_former_secret_opens(start_service: StartService) -> None:
     former = await start_service(files_secret="the-former-secret-of-links")
-    attachment_id = await former.client.upload(photo(), "photo.jpg")
+    attachment_id = await former.client.upload(gradient_photo(), "photo.jpg")
     await former.execute(
         "UPDATE attachments SET uploaded_at = now() WHERE id = $1", int(attachment_id)
     )
@@ -384,7 +389,7 @@ async def test_public_addresses_carry_the_time_stamp_alone_and_the_api_serves_no
 ) -> None:
     service = await start_service(files_public="true", files_url="https://files-test.example")
     await start_worker(service)
-    attachment_id = await service.client.upload(photo(), "img.jpg")
+    attachment_id = await service.client.upload(gradient_photo(), "img.jpg")
     attributes = (await service.client.settled(attachment_id))["attributes"]
 
     row = await service.row(attachment_id)
@@ -403,7 +408,7 @@ async def test_an_address_stays_the_same_until_the_file_changes(
 ) -> None:
     created = await client.create("photo.jpg")
     attachment_id = created["data"]["id"]
-    await client.post_file(created, photo())
+    await client.post_file(created, gradient_photo())
     first = (await client.settled(attachment_id))["attributes"]
     assert (await client.show(attachment_id))["attributes"] == first
 
@@ -419,7 +424,7 @@ async def test_an_address_stays_the_same_until_the_file_changes(
 
 
 async def test_no_credentials_are_needed_and_none_are_looked_at(client: Client) -> None:
-    attributes = await settled(client, photo(), "photo.jpg")
+    attributes = await settled(client, gradient_photo(), "photo.jpg")
     target = attributes["url"].removeprefix(client.base_url)
 
     answer = await client.request("GET", target, headers={"X-Auth-Token": "unknown"})
@@ -429,11 +434,11 @@ async def test_no_credentials_are_needed_and_none_are_looked_at(client: Client) 
 
 async def test_a_location_is_quoted_so_that_no_name_can_break_out(client: Client) -> None:
     name = "a&response-content-type=text%2Fhtml#.jpg"
-    attributes = await settled(client, photo(), name)
+    attributes = await settled(client, gradient_photo(), name)
 
     content, headers = await opened(client, attributes["url"])
 
-    assert content == photo()
+    assert content == gradient_photo()
     assert headers["Content-Type"] == "image/jpeg"
     assert headers["Content-Disposition"].endswith(f"filename*=UTF-8''{quote(name, safe='')}")
 
@@ -468,7 +473,7 @@ async def test_an_address_opens_however_libraries_write_it(
 ) -> None:
     service = await start_service(files_ttl=ttl)
     service.stack.relay.target = None
-    attachment_id = await service.client.upload(photo(), "photo.jpg")
+    attachment_id = await service.client.upload(gradient_photo(), "photo.jpg")
     await service.execute(
         "UPDATE attachments SET uploaded_at = now(), resized = true, thumbnail_name = file_name"
     )
@@ -516,7 +521,7 @@ async def test_a_flood_of_one_link_has_no_other_refused(
 async def with_file(service: Service) -> tuple[str, str]:
     """Have an attachment with an original and a thumbnail; returns the original's path and url."""
     service.stack.relay.target = None
-    attachment_id = await service.client.upload(photo(), "photo.jpg")
+    attachment_id = await service.client.upload(gradient_photo(), "photo.jpg")
     await service.execute(
         "UPDATE attachments SET uploaded_at = now(), resized = true, thumbnail_name = file_name"
         " WHERE id = $1",

@@ -11,7 +11,7 @@ from aiohttp import web
 from aiohttp.web import UrlDispatcher
 from multidict import CIMultiDict
 
-from tests.acceptance.test_end_to_end import photo
+from tests.data.images import gradient_photo
 from tests.support.resources import PATH, body
 from tests.support.service import MEDIA_TYPE, Answer, Client, Service
 from tests.support.stack import EVENTS_TOKEN
@@ -80,7 +80,7 @@ async def test_a_slash_at_the_end_changes_no_request(running: Service) -> None:
 
 
 async def test_a_file_opens_with_a_slash_at_the_end(service: Service) -> None:
-    attachment_id = await service.client.upload(photo(), "a.jpg")
+    attachment_id = await service.client.upload(gradient_photo(), "a.jpg")
     await service.execute("UPDATE attachments SET uploaded_at = now()")
     url = (await service.client.show(attachment_id))["attributes"]["url"]
     path, _, query = url.removeprefix(service.base_url).partition("?")
@@ -181,7 +181,7 @@ async def test_no_cache_may_give_an_answer_to_another_client(service: Service) -
 
 
 async def test_a_files_address_keeps_its_own_rule_for_caches(service: Service) -> None:
-    attachment_id = await service.client.upload(photo(), "a.jpg")
+    attachment_id = await service.client.upload(gradient_photo(), "a.jpg")
     await service.execute("UPDATE attachments SET uploaded_at = now()")
     url = (await service.client.show(attachment_id))["attributes"]["url"]
     answer = await service.client.request("GET", url.removeprefix(service.base_url))

@@ -10,11 +10,11 @@ from api.sns import open_sns
 from shared.errors import StoreUnavailable
 from shared.store_client import open_storage
 from shared.web_proxies import is_own_network, proxy_for
-from tests.integration.test_sns import notification
 from tests.support.amazon import HOST, pem, running_amazon
 from tests.support.dialects import TOPIC
 from tests.support.moto_server import CREDENTIALS, REGION, running_moto
 from tests.support.service import make_settings
+from tests.support.sns import notification
 from tests.support.stack import Stack
 from tests.support.web_proxy import running_web_proxy
 from worker.queue.sqs import open_queue

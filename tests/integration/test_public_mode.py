@@ -7,7 +7,7 @@ import aiohttp
 import pytest_asyncio
 
 from shared.content_types import INLINE, RUN_BY_BROWSERS, essence, is_run_by_browsers
-from tests.acceptance.test_end_to_end import photo
+from tests.data.images import gradient_photo
 from tests.support.resources import PATH, body, invalid, open_bucket
 from tests.support.service import MEDIA_TYPE, Service
 from tests.support.starting import StartService, StartWorker
@@ -192,9 +192,9 @@ async def test_every_object_tells_a_cdn_how_long_it_may_be_kept(
     client, bucket = public.client, public.settings.s3_bucket
     async with open_bucket(public.stack) as store:
         await store.put_object(
-            Bucket=bucket, Key="uploads/photo", Body=photo(), CacheControl="no-store"
+            Bucket=bucket, Key="uploads/photo", Body=gradient_photo(), CacheControl="no-store"
         )
-    posted = await client.upload(photo(), "a.jpg")
+    posted = await client.upload(gradient_photo(), "a.jpg")
     url = f"{public.settings.upload_url}/uploads/photo"
     copied = (await client.create("b.jpg", temp_url=url))["data"]["id"]
 

@@ -11,7 +11,7 @@ import pytest_asyncio
 
 from shared.attachments import Attachment
 from shared.states import STATES
-from tests.acceptance.test_end_to_end import photo
+from tests.data.images import gradient_photo
 from tests.support.resources import PATH, open_bucket
 from tests.support.service import Answer, Client, Service
 from tests.support.stack import BUCKET, Stack
@@ -70,7 +70,7 @@ async def with_location(service: Service, bucket: "S3Client") -> str:
 async def with_source_gone(service: Service, bucket: "S3Client") -> str:
     """Have a copy of an object that is no longer there, nor is its bucket allowed any more."""
     service.stack.relay.target = None
-    await bucket.put_object(Bucket=BUCKET, Key="uploads/gone.jpg", Body=photo())
+    await bucket.put_object(Bucket=BUCKET, Key="uploads/gone.jpg", Body=gradient_photo())
     url = f"{service.settings.upload_url}/uploads/gone.jpg"
     created = await service.client.create("a.jpg", temp_url=url, attachable_type="task")
     await bucket.delete_object(Bucket=BUCKET, Key="uploads/gone.jpg")
@@ -87,7 +87,7 @@ async def with_forbidden_source(service: Service, bucket: "S3Client") -> str:
 async def recorded(service: Service, name: str = "a.jpg") -> tuple[str, str]:
     """Upload a photo, and tell the service by its Location; returns id and Location."""
     service.stack.relay.target = None
-    attachment_id = await service.client.upload(photo(), name, attachable_type="task")
+    attachment_id = await service.client.upload(gradient_photo(), name, attachable_type="task")
     key = (await service.row(attachment_id)).key
     location = f"{service.settings.upload_url}/{quote(key, safe='')}"
     answer = await patch(service.client, attachment_id, temp_url=location)
@@ -255,7 +255,7 @@ async def test_the_own_key_in_any_spelling_tells_of_a_newer_file(
 
 async def test_a_new_upload_may_be_told_by_the_address_of_the_file(service: Service) -> None:
     service.stack.relay.target = None
-    attachment_id = await service.client.upload(photo(), "a.jpg")
+    attachment_id = await service.client.upload(gradient_photo(), "a.jpg")
     url = (await show(service.client, attachment_id))["attributes"]["url"]
 
     answer = await patch(service.client, attachment_id, temp_url=url)

@@ -17,13 +17,14 @@ from shared.database import open_database
 from shared.differences import Kind
 from shared.errors import IdsUndecided
 from shared.reconciliation import Reconciliation
-from tests.acceptance.test_doctor import environment, examine
 from tests.support.commands import command
+from tests.support.doctor import environment, examine
 from tests.support.lost_rows import lose_rows, own_bucket
 from tests.support.objects import opened_storage
+from tests.support.other_api import create, readiness
 from tests.support.proxy import Proxy
-from tests.support.resources import PATH, body, open_bucket
-from tests.support.service import ApiProcess, Client, Service, until
+from tests.support.resources import open_bucket
+from tests.support.service import ApiProcess, Service, until
 from tests.support.stack import Stack
 from tests.support.starting import Launch, StartService
 
@@ -201,21 +202,6 @@ async def test_the_doctor_fails_until_it_is_mended(alone: Service) -> None:
     await command(alone, "reconcile", "--mend")
     examined = await examine(environment(alone), wait=1)
     assert examined["sequence"]["status"] == "ok"
-
-
-async def create(client: Client, url: str) -> int:
-    """Create an attachment at another API; returns the status."""
-    at_process = Client(
-        session=client.session, base_url=url, organization_id=client.organization_id,
-        token=client.token,
-    )  # fmt: skip
-    return (await at_process.request("POST", PATH, body({"name": "a.png"}))).status
-
-
-async def readiness(client: Client, url: str) -> tuple[int, str]:
-    """Ask another API whether it is ready."""
-    async with client.session.get(f"{url}/health/ready") as answer:
-        return answer.status, await answer.text()
 
 
 async def test_an_api_that_could_not_ask_refuses_once_it_knows_and_serves_once_mended(

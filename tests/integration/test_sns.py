@@ -22,8 +22,6 @@ from api.sns import KEPT, KEPT_FOR, open_sns
 from shared.database import Database
 from shared.errors import SnsRefused
 from shared.intake import record
-from tests.integration.test_bad_events import slow_strangers, status_in_pieces
-from tests.integration.test_events import EVENTS, NO_EFFECT, RECORDED, new_row, send
 from tests.support.amazon import (
     CERTIFICATE_PATH,
     CHINA,
@@ -37,7 +35,17 @@ from tests.support.amazon import (
 )
 from tests.support.databases import clone_database
 from tests.support.dialects import AWS, TOPIC, sample
+from tests.support.events import (
+    EVENTS,
+    NO_EFFECT,
+    RECORDED,
+    new_row,
+    send,
+    slow_strangers,
+    status_in_pieces,
+)
 from tests.support.service import Answer, Service, make_settings, running_service, until
+from tests.support.sns import Document, ago, notification, written
 from tests.support.stack import BUCKET, EVENTS_TOKEN, Stack
 
 OTHER_TOPIC = "arn:aws:sns:eu-west-1:123456789012:uploads-too"
@@ -47,8 +55,6 @@ TOKEN = {"Authorization": f"Bearer {EVENTS_TOKEN}"}
 TEXT = {"Content-Type": "text/plain; charset=UTF-8"}
 IGNORED = {"recorded": 0, "no_effect": 0, "ignored": 1, "unreadable": 0}
 UNREADABLE = {"recorded": 0, "no_effect": 0, "ignored": 0, "unreadable": 1}
-
-Document = dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,28 +139,6 @@ def site(shared_service: Service, amazon: Amazon) -> Site:
     shared = Site(service=shared_service, amazon=amazon)
     shared.forget()
     return shared
-
-
-def written(when: datetime) -> str:
-    """Write a time as SNS does."""
-    return f"{when.astimezone(UTC):%Y-%m-%dT%H:%M:%S}.{when.microsecond // 1000:03}Z"
-
-
-def ago(**duration: float) -> str:
-    """Write the time so long ago."""
-    return written(datetime.now(UTC) - timedelta(**duration))
-
-
-def notification(key: str, **changes: Any) -> Document:
-    """Make a message of an upload, not signed yet; ... takes a member out."""
-    inner = AWS.message(AWS.tell(BUCKET, key, etag="e1", sequencer="0A"))
-    usual = {
-        "Message": json.dumps(inner),
-        "Timestamp": ago(seconds=1),
-        "MessageId": secrets.token_hex(8),
-    }
-    document = {**sample("sns-v2"), **usual, **changes}
-    return {name: value for name, value in document.items() if value is not ...}
 
 
 def confirmation(kind: str = "subscription", **changes: Any) -> Document:

@@ -8,7 +8,7 @@ import pytest
 import pytest_asyncio
 
 from shared.lifecycle import COPY_ATTEMPTS
-from tests.acceptance.test_end_to_end import photo
+from tests.data.images import gradient_photo
 from tests.support.objects import store_proxy
 from tests.support.proxy import Link, Proxy
 from tests.support.resources import open_bucket
@@ -133,7 +133,7 @@ async def test_a_wake_up_alone_has_a_copy_made_and_processed(
     service = await start_service(publish_grace="300")
     service.stack.relay.target = None
     await start_worker(service, **NO_SWEEP)
-    attachment_id = await wanted(service, bucket, "woken.jpg", photo())
+    attachment_id = await wanted(service, bucket, "woken.jpg", gradient_photo())
     shown = await service.client.settled(attachment_id)
     assert shown["meta"]["state"] == "ready"
     assert shown["attributes"]["resized"] is True
@@ -143,7 +143,7 @@ async def test_a_copy_that_failed_is_tried_again(
     quiet: Service, bucket: "S3Client", proxy: Proxy, start: Start
 ) -> None:
     proxy.lose(is_copy)
-    attachment_id = await wanted(quiet, bucket, "again.jpg", photo())
+    attachment_id = await wanted(quiet, bucket, "again.jpg", gradient_photo())
     worker = await start(quiet, changed(copying__COPY_TIMEOUT_S=1), sweep_interval="0.5")
 
     async def failed() -> bool:
@@ -161,7 +161,7 @@ async def test_a_copy_that_keeps_failing_is_copy_failed_after_all_attempts(
     quiet: Service, bucket: "S3Client", proxy: Proxy, start: Start
 ) -> None:
     proxy.lose(is_copy)
-    attachment_id = await wanted(quiet, bucket, "never.jpg", photo())
+    attachment_id = await wanted(quiet, bucket, "never.jpg", gradient_photo())
     program = changed(copying__COPY_TIMEOUT_S=1)
     worker = await start(quiet, program, sweep_interval="0.5", attempts="2")
     shown = await quiet.client.settled(attachment_id)
@@ -175,7 +175,7 @@ async def test_a_copy_that_keeps_failing_is_copy_failed_after_all_attempts(
 async def test_a_copy_that_kills_every_worker_is_copy_failed(
     quiet: Service, bucket: "S3Client", start_worker: StartWorker
 ) -> None:
-    attachment_id = await wanted(quiet, bucket, "deadly.jpg", photo())
+    attachment_id = await wanted(quiet, bucket, "deadly.jpg", gradient_photo())
     await quiet.execute(
         "UPDATE attachments SET copy_attempt = copy_attempt + 2, due_at = now() WHERE id = $1",
         int(attachment_id),
@@ -189,7 +189,7 @@ async def test_a_copy_of_a_killed_worker_is_made_by_another(
     quiet: Service, bucket: "S3Client", proxy: Proxy, start: Start, start_worker: StartWorker
 ) -> None:
     proxy.lose(is_copy)
-    attachment_id = await wanted(quiet, bucket, "killed.jpg", photo())
+    attachment_id = await wanted(quiet, bucket, "killed.jpg", gradient_photo())
     killed = await start(quiet, lease="2")
     await copying(quiet, attachment_id)
     killed.close()
@@ -202,7 +202,7 @@ async def test_a_worker_that_is_stopped_gives_its_copy_back_uncounted(
     quiet: Service, bucket: "S3Client", proxy: Proxy, start: Start, start_worker: StartWorker
 ) -> None:
     proxy.lose(is_copy)
-    attachment_id = await wanted(quiet, bucket, "stopped.jpg", photo())
+    attachment_id = await wanted(quiet, bucket, "stopped.jpg", gradient_photo())
     stopped = await start(quiet)
     await copying(quiet, attachment_id)
     assert await stopped.stop() == 0
@@ -215,7 +215,7 @@ async def test_a_worker_that_is_stopped_gives_its_copy_back_uncounted(
 async def test_a_source_outside_the_fences_of_now_is_not_copied(
     quiet: Service, bucket: "S3Client", start_worker: StartWorker
 ) -> None:
-    attachment_id = await wanted(quiet, bucket, "fenced.jpg", photo())
+    attachment_id = await wanted(quiet, bucket, "fenced.jpg", gradient_photo())
     fence = f"{BUCKET}/in/{{organization_id}}/"
     await start_worker(quiet, sweep_interval="0.5", temp_url_buckets=fence)
     shown = await quiet.client.settled(attachment_id)
@@ -226,7 +226,7 @@ async def test_a_source_outside_the_fences_of_now_is_not_copied(
 async def test_nothing_is_left_of_a_row_that_is_deleted_while_it_is_copied(
     quiet: Service, bucket: "S3Client", proxy: Proxy, start: Start, start_worker: StartWorker
 ) -> None:
-    attachment_id = await wanted(quiet, bucket, "deleted.jpg", photo())
+    attachment_id = await wanted(quiet, bucket, "deleted.jpg", gradient_photo())
     key = (await quiet.row(attachment_id)).key
     proxy.hold()  # the store copies, and its answer does not come
     proxy.lose(lambda _link, _data: False)
@@ -261,7 +261,9 @@ async def test_copies_of_one_organization_leave_places_to_another(
     quiet: Service, bucket: "S3Client", proxy: Proxy, start: Start
 ) -> None:
     proxy.lose(lambda link, data: is_copy(link, data) and b"held.jpg" in data)
-    held = [await wanted(quiet, bucket, "held.jpg", photo()) for _ in range(COPIES_EACH + 3)]
+    held = [
+        await wanted(quiet, bucket, "held.jpg", gradient_photo()) for _ in range(COPIES_EACH + 3)
+    ]
     await quiet.execute("UPDATE attachments SET due_at = now()")
     worker = await start(quiet, sweep_interval="0.5")
 
@@ -271,7 +273,7 @@ async def test_copies_of_one_organization_leave_places_to_another(
 
     await until(full)
     other = await quiet.organization()
-    attachment_id = await wanted(quiet, bucket, "other.jpg", photo(), other)
+    attachment_id = await wanted(quiet, bucket, "other.jpg", gradient_photo(), other)
     assert (await other.settled(attachment_id))["meta"]["state"] == "ready"
     assert await full()
     worker.close()
@@ -281,7 +283,9 @@ async def test_what_may_not_wait_here_comes_again_later(
     quiet: Service, bucket: "S3Client", proxy: Proxy, start: Start
 ) -> None:
     proxy.lose(is_copy)
-    ids = [await wanted(quiet, bucket, "many.jpg", photo()) for _ in range(COPIES_EACH + 3)]
+    ids = [
+        await wanted(quiet, bucket, "many.jpg", gradient_photo()) for _ in range(COPIES_EACH + 3)
+    ]
     await quiet.execute("UPDATE attachments SET due_at = now()")
     worker = await start(quiet, changed(copying__WAITING=1), sweep_interval="0.5")
 

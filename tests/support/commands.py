@@ -1,11 +1,17 @@
 """The command line as a process beside a service under test."""
 
 import asyncio
+import json
 import os
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import typer.main
+
+from deploy.cli import app
 from tests.support.service import Service
 
 ROOT = Path(__file__).parents[2]
@@ -38,3 +44,25 @@ async def command(service: Service, *arguments: str, **overrides: str) -> Ended:
     out, err = await asyncio.wait_for(process.communicate(), 60)
     assert process.returncode is not None
     return Ended(status=process.returncode, raw=out, err=err.decode())
+
+
+def commands(group: object, *words: str) -> Iterator[tuple[str, ...]]:
+    """List the commands of a command line, in words."""
+    members = getattr(group, "commands", None)
+    if members is None:
+        yield words
+    else:
+        for name, member in members.items():
+            yield from commands(member, *words, name)
+
+
+EVERY = sorted(" ".join(words) for words in commands(typer.main.get_command(app)))
+
+
+async def reconciled(service: Service, *options: str) -> tuple[int, dict[int, str], Any]:
+    """Run it; returns its status, the kinds by id, and the whole document."""
+    ended = await command(service, "reconcile", "--json", *options)
+    assert ended.err == "", ended.err
+    document = json.loads(ended.out)
+    kinds = {each["id"]: each["kind"] for each in document["differences"]}
+    return ended.status, kinds, document

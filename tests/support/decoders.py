@@ -1,10 +1,15 @@
 """Find the processes of the box by who started them."""
 
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import psutil  # type: ignore[import-untyped]  # its stubs are a package that we do not lock
+
+from worker.decoding.decoders import Decoders
+from worker.decoding.formats import Box
 
 
 def find_decoders(pid: int) -> list[psutil.Process]:
@@ -80,3 +85,25 @@ def _runs(process: psutil.Process | None, module: str) -> bool:
         and module in process.cmdline()
         and process.status() != psutil.STATUS_ZOMBIE
     )
+
+
+@contextmanager
+def opened(content: bytes) -> Iterator[int]:
+    """Give a descriptor of a file with this content."""
+    descriptor = os.memfd_create("test")
+    try:
+        os.write(descriptor, content)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+async def decode(of: Decoders, content: bytes, organization: int = 1) -> Any:
+    """Have content decoded as an image."""
+    with opened(content) as descriptor:
+        return await of.decode(Box.IMAGES, organization, descriptor)
+
+
+def children() -> list[psutil.Process]:
+    """Find the decoders that this process has started and that still live."""
+    return find_decoders(os.getpid())

@@ -9,8 +9,8 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from PIL import Image
 
 from shared.errors import DecoderFault, Undecodable
 from tests.data import images, pdfs
-from tests.support.decoders import find_decoders, find_zygotes, has_job
+from tests.support.decoders import children, decode, find_decoders, find_zygotes, has_job, opened
 from tests.support.service import until
 from worker.decoding import pool as pool_module
 from worker.decoding import process as decoder_module
@@ -52,28 +52,6 @@ GOOD = {
     "job": JOB, "content_type": "image/png", "extension": None, "width": 1, "height": 1,
     "carries_more": False,
 }  # fmt: skip
-
-
-@contextmanager
-def opened(content: bytes) -> Iterator[int]:
-    """Give a descriptor of a file with this content."""
-    descriptor = os.memfd_create("test")
-    try:
-        os.write(descriptor, content)
-        yield descriptor
-    finally:
-        os.close(descriptor)
-
-
-async def decode(of: Decoders, content: bytes, organization: int = 1) -> Any:
-    """Have content decoded as an image."""
-    with opened(content) as descriptor:
-        return await of.decode(Box.IMAGES, organization, descriptor)
-
-
-def children() -> list[psutil.Process]:
-    """Find the decoders that this process has started and that still live."""
-    return find_decoders(os.getpid())
 
 
 @pytest_asyncio.fixture

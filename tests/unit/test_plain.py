@@ -20,25 +20,9 @@ from deploy.commands import output
 from deploy.local.console import Console
 from shared import log
 from shared.plain import escape, escape_lines
-
-FORBIDDEN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
-
-HOSTILE = (
-    "\x00\x07\x08\t\n\r\x1b[31m\x1b]0;t\x07\x7f\x80\x85\x9b31m\x9f\xad\u061c\u115f\u180e\u200b\u200c\u200d"
-    "\u200e\u200f\u2028\u2029\u202a\u202b\u202c\u202d\u202e\u2060\u2066\u2067\u2068\u2069\u3164\ud800-\udcff"
-    "\udfff\ue000\ufeff\uffff\ufff9\U000e0001\U000e0041\U0010ffff"
-)
+from tests.support.hostile import FORBIDDEN, HOSTILE, raw
 
 configure_logging = log.configure_logging  # before the fixture of all tests replaces it
-
-
-def raw(text: str, *, allowed: str = "\n") -> set[str]:
-    """Find the characters that must not be in an output."""
-    return {
-        letter
-        for letter in text
-        if unicodedata.category(letter) in FORBIDDEN and letter not in allowed
-    }
 
 
 def test_every_forbidden_character_is_escaped_and_no_other() -> None:

@@ -7,13 +7,7 @@ import pytest
 
 from shared.errors import SettingsError
 from shared.settings import MORE_FORMATS, Settings, load_settings, retired_settings
-
-VALID = {
-    "DATABASE_URL": "postgresql://user:password-of-postgres@127.0.0.1/attachments",
-    "BROKER_URL": "redis://:password-of-redis@127.0.0.1",
-    "S3_BUCKET": "attachments",
-    "FILES_SECRET": "sixteen-letters!",
-}
+from tests.support.settings import VALID
 
 
 @pytest.fixture

@@ -21,9 +21,9 @@ import structlog
 from shared.errors import DecoderFault
 from tests.data import images
 from tests.data.documents import DOCUMENTS, HEAD
+from tests.support.identifying import measure
+from tests.support.seal import NO_CAPABILITY, SETS, python_that_cannot_seal, status_of
 from tests.support.service import until
-from tests.unit.test_seal import NO_CAPABILITY, SETS, python_that_cannot_seal, status_of
-from tests.unit.test_sniff import measure
 from worker.sandbox.privileges import BOX_USER
 from worker.sniffing import child, sniffer
 from worker.sniffing.identify import sniff

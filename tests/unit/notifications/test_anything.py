@@ -10,15 +10,12 @@ from shared.keys import MAX_ID, original_key, parse_key, thumbnail_key
 from shared.notifications import UploadEvent, read, sns
 from shared.notifications.reading import DIALECTS as READERS
 from tests.support.dialects import DIALECTS, SAMPLES, sample
+from tests.support.messages import NAMES, places, put
 
 BUCKET = "b"
 KEY = "attachments/files/000/000/004/original/a_b.png"
 
 thorough = settings(max_examples=300, deadline=None, derandomize=True, database=None)
-
-NAMES = st.text(
-    st.characters(codec="utf-8", exclude_characters="\0\r\n"), min_size=1, max_size=255
-).filter(str.strip)
 
 
 @thorough
@@ -77,25 +74,6 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
     max_leaves=8,
 )
-
-
-def places(document: Any, before: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """List the place of everything in a document."""
-    found: list[tuple[Any, ...]] = []
-    if isinstance(document, (dict, list)):
-        items = document.items() if isinstance(document, dict) else enumerate(document)
-        for name, value in items:
-            found += [(*before, name), *places(value, (*before, name))]
-    return found
-
-
-def put(document: Any, place: tuple[Any, ...], value: Any) -> Any:
-    """Change what is at a place of a document."""
-    inner = document
-    for name in place[:-1]:
-        inner = inner[name]
-    inner[place[-1]] = value
-    return document
 
 
 WITHIN_SNS = "sns-v2"

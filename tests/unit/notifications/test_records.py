@@ -5,22 +5,14 @@ from typing import Any
 import pytest
 
 from shared.keys import thumbnail_key
-from shared.notifications import Reading, UploadEvent, read
+from shared.notifications import Reading, read
 from tests.support.dialects import changed, sample
+from tests.support.messages import BUCKET, the_event
 
-BUCKET = "b"
 KEY = "attachments/files/000/000/004/original/a_b.png"
 OBJECT = "Records.0.s3.object"
 AWS, MINIO = sample("aws"), sample("minio")
 TEST_EVENT = sample("aws-test-event")
-
-
-def the_event(document: Any) -> UploadEvent:
-    """Read a message that holds one event and nothing else."""
-    reading = read(document, bucket=BUCKET)
-    assert (reading.faults, reading.ignored) == ([], 0)
-    (event,) = reading.events
-    return event
 
 
 @pytest.mark.parametrize("version", ["2.0", "2.1", "2.5", "2.99"])

@@ -9,7 +9,7 @@ import pytest
 from shared.keys import thumbnail_key
 from shared.notifications import UploadEvent, read
 from tests.support.dialects import changed, sample
-from tests.unit.notifications.test_records import the_event
+from tests.support.messages import the_event
 
 BUCKET = "b"
 KEY = "attachments/files/000/000/004/original/a_b.png"

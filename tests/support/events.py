@@ -1,0 +1,151 @@
+"""Messages of stores, and requests that deliver them."""
+
+import asyncio
+import base64
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from shared.attachments import Attachment
+from tests.support.dialects import Dialect
+from tests.support.service import Answer, Service
+from tests.support.stack import BUCKET, EVENTS_TOKEN
+
+EVENTS = "/events/s3"
+CREATED, REMOVED = "ObjectCreated:Post", "ObjectRemoved:Delete"
+
+
+def record(key: str, *, name: str = CREATED, bucket: str = BUCKET, **item: Any) -> Any:
+    """Make one record as S3 writes it; `item` are members of the object."""
+    return {
+        "eventVersion": "2.5",
+        "eventSource": "aws:s3",
+        "eventTime": "2026-11-23T10:00:00.000Z",
+        "eventName": name,
+        "s3": {
+            "s3SchemaVersion": "1.0",
+            "bucket": {"name": bucket, "arn": f"arn:aws:s3:::{bucket}"},
+            "object": {"key": key, "size": 3479, **item},
+        },
+    }
+
+
+def message(*records: Any) -> bytes:
+    """Make a message of records."""
+    return json.dumps({"Records": records}).encode()
+
+
+def filer(key: str, kind: str = "create", **members: Any) -> bytes:
+    """Make a message of SeaweedFS's filer."""
+    entry = {"name": key.rpartition("/")[2], "attributes": {"md5": "hsSJ36fnikh6BrGGCAWwhg=="}}
+    side = "old_entry" if kind == "delete" else "new_entry"
+    return json.dumps(
+        {"event_type": kind, "key": f"/buckets/{BUCKET}/{key}", "message": {side: entry, **members}}
+    ).encode()
+
+
+async def send(
+    service: Service, body: bytes, headers: Mapping[str, str] | None = None, path: str = EVENTS
+) -> Answer:
+    """Post a message as a store would: with the events token and no caller's credentials."""
+    default = {"Authorization": f"Bearer {EVENTS_TOKEN}"}
+    return await service.client.request(
+        "POST",
+        path,
+        body=body,
+        headers={
+            "X-Auth-Token": "",
+            "X-Organization-Id": "",
+            "Content-Type": "application/json",
+            **(default if headers is None else headers),
+        },
+    )
+
+
+async def deliver(
+    service: Service, body: bytes, headers: Mapping[str, str] | None = None
+) -> Answer:
+    """Post a message, and again where the API has no time for it, as a store would."""
+    for _ in range(3):
+        answer = await send(service, body, headers)
+        if answer.status != 503:
+            return answer
+        await asyncio.sleep(1)
+    return await send(service, body, headers)
+
+
+RECORDED = {"recorded": 1, "no_effect": 0, "ignored": 0, "unreadable": 0}
+NO_EFFECT = {"recorded": 0, "no_effect": 1, "ignored": 0, "unreadable": 0}
+
+
+async def new_row(service: Service, name: str = "a.png") -> Attachment:
+    """Create an attachment and read its row."""
+    created = await service.client.create(name)
+    return await service.row(created["data"]["id"])
+
+
+def basic(user: str, password: str) -> str:
+    """Write Basic credentials."""
+    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+
+
+Stream = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """An API that holds one attachment for which everybody waits."""
+
+    service: Service
+    row: Attachment
+
+    @property
+    def key(self) -> str:
+        """The key of its original."""
+        return self.row.key
+
+    async def rows(self) -> list[str]:
+        """Read everything that is stored."""
+        found = await self.service.database.fetch("SELECT a::text FROM attachments AS a ORDER BY 1")
+        return [row[0] for row in found]
+
+
+async def post(service: Service, dialect: Dialect, *told: Any) -> dict[str, int]:
+    """Send a message of a dialect and return the counts of the answer."""
+    body = json.dumps(dialect.message(*told), separators=(",", ":")).encode()
+    answer = await send(service, body)
+    assert answer.status == 200, answer.body
+    meta: dict[str, int] = answer.document["meta"]
+    return meta
+
+
+@asynccontextmanager
+async def slow_strangers(service: Service, count: int, length: int) -> AsyncIterator[list[Stream]]:
+    """Open connections of strangers that send the first byte of a body, and no more."""
+    url = urlsplit(service.base_url)
+    head = f"POST {EVENTS} HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n".encode()
+    streams = [await asyncio.open_connection(url.hostname, url.port) for _ in range(count)]
+    try:
+        for _, writer in streams:
+            writer.write(head + b"{")
+        yield streams
+    finally:
+        for _, writer in streams:
+            writer.close()
+
+
+async def status_in_pieces(service: Service, body: bytes, *, known: bool) -> int:
+    """Post a body of which the end comes later than its head; returns the answer's status."""
+    token = f"Authorization: Bearer {EVENTS_TOKEN}\r\n" if known else ""
+    url = urlsplit(service.base_url)
+    reader, writer = await asyncio.open_connection(url.hostname, url.port)
+    head = f"POST {EVENTS} HTTP/1.1\r\nHost: a\r\n{token}Content-Length: {len(body)}\r\n\r\n"
+    writer.write(head.encode())
+    await asyncio.sleep(0.05)
+    writer.write(body)
+    answer = await reader.readline()
+    writer.close()
+    return int(answer.split()[1])

@@ -1,0 +1,38 @@
+"""Identification of a file's type, with its ranges counted."""
+
+from collections.abc import Callable
+
+from shared import content_types
+from tests.data.documents import HEAD
+from worker.sniffing.identify import identify
+
+MAX_RANGES = 3
+MAX_RANGE_BYTES = HEAD + 22
+MAX_LARGE_RANGE_BYTES = 4 * 1024 * 1024
+
+
+def measure(
+    content: bytes, head_bytes: int = HEAD, *, size: int | None = None,
+    answer: Callable[[int, int], bytes] | None = None,
+) -> tuple[str, list[tuple[int, int]]]:  # fmt: skip
+    """Have a file named as the pipeline does; gives the type and the ranges that were asked for.
+
+    `size` and `answer` let a store tell of a file and send bytes that are not those of `content`.
+    """
+    head = content[:head_bytes]
+    end_of_file = len(content) if size is None else size
+    asking, asked = identify(head, end_of_file), []
+    try:
+        start, end = next(asking)
+        while True:
+            assert len(head) <= start < end <= end_of_file
+            asked.append((start, end))
+            lengths = sorted(end - start for start, end in asked)
+            assert lengths[-1] <= MAX_LARGE_RANGE_BYTES
+            assert len(lengths) <= MAX_RANGES + 1
+            assert max(lengths[:-1], default=0) <= MAX_RANGE_BYTES
+            start, end = asking.send(answer(start, end) if answer else content[start:end])
+    except StopIteration as named:
+        found: str = named.value
+    assert content_types.is_well_formed(found)
+    return found, asked

@@ -1,0 +1,46 @@
+"""A stack that `attachments up` runs, and the command line beside it."""
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+COMMAND_TIMEOUT_S = 90
+Ended = subprocess.CompletedProcess[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalStack:
+    """A running stack and the command line beside it."""
+
+    data_dir: Path
+    ready: dict[str, Any]
+
+    def run_bare(self, *arguments: str | Path, **variables: str) -> Ended:
+        """Run a command as in a shell that knows nothing of the service but `variables`."""
+        return subprocess.run(
+            [sys.executable, "-m", "deploy.cli", *arguments],
+            env={**bare_environment(), **variables},
+            cwd=self.data_dir.parent,
+            capture_output=True,
+            text=True,
+            timeout=COMMAND_TIMEOUT_S,
+            check=False,
+        )
+
+    def run(self, *arguments: str | Path, **variables: str) -> Ended:
+        """Run a command that finds the stack by its data directory."""
+        return self.run_bare(*arguments, "--data-dir", self.data_dir, **variables)
+
+
+def bare_environment() -> dict[str, str]:
+    """The environment without a setting of the service, nor of AWS."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("ATTACHMENTS_", "AWS_"))
+    }
+    return {**kept, "PYTHONPATH": str(ROOT)}

@@ -1,0 +1,19 @@
+"""Requests to another API process than that of a test's client."""
+
+from tests.support.resources import PATH, body
+from tests.support.service import Client
+
+
+async def create(client: Client, url: str) -> int:
+    """Create an attachment at another API; returns the status."""
+    at_process = Client(
+        session=client.session, base_url=url, organization_id=client.organization_id,
+        token=client.token,
+    )  # fmt: skip
+    return (await at_process.request("POST", PATH, body({"name": "a.png"}))).status
+
+
+async def readiness(client: Client, url: str) -> tuple[int, str]:
+    """Ask another API whether it is ready."""
+    async with client.session.get(f"{url}/health/ready") as answer:
+        return answer.status, await answer.text()

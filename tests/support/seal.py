@@ -1,0 +1,41 @@
+"""What the kernel shows of a sealed process, and programs that cannot seal themselves."""
+
+import sys
+from pathlib import Path
+
+
+def status_of(pid: int | str) -> dict[str, str]:
+    """Read what the kernel says of a process."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return {name: " ".join(value.split()) for name, _, value in (x.partition(":") for x in lines)}
+
+
+NO_CAPABILITY = "0" * 16
+SETS = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
+REFUSING = """
+import ctypes, os, sys
+seccomp = ctypes.CDLL("libseccomp.so.2")
+seccomp.seccomp_init.restype = ctypes.c_void_p
+rules = ctypes.c_void_p(seccomp.seccomp_init(0x7FFF0000))
+number = seccomp.seccomp_syscall_resolve_name
+seccomp.seccomp_rule_add(rules, 0x00050001, number(b"seccomp"), 0)
+seccomp.seccomp_rule_add(rules, 0x00050001, number(b"prctl"), 0)
+assert seccomp.seccomp_load(rules) == 0
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+"""A program that runs another where the kernel refuses to filter system calls, as some containers
+do."""
+
+
+def python_that_cannot_seal(folder: Path, obstacle: str) -> str:
+    """Write a program that runs Python where libseccomp or the kernel's filter is missing."""
+    if obstacle == "no library":
+        (folder / "libseccomp.so.2").touch()  # found first by the loader, and no library
+        words = f"export LD_LIBRARY_PATH={folder}; exec {sys.executable} "
+    else:
+        (folder / "refusing.py").write_text(REFUSING)
+        words = f"exec {sys.executable} {folder}/refusing.py {sys.executable} "
+    program = folder / "python"
+    program.write_text(f'#!/bin/sh\n{words}"$@"\n')
+    program.chmod(0o755)
+    return str(program)

@@ -1,0 +1,23 @@
+"""Attachments that are put into a state as if they had come there."""
+
+from typing import Any
+
+from tests.support.service import Service
+
+
+async def create(service: Service, count: int = 1) -> list[str]:
+    """Create attachments."""
+    documents: list[Any] = [await service.client.create() for _ in range(count)]
+    return [str(document["data"]["id"]) for document in documents]
+
+
+async def put(service: Service, attachment_id: str, state: str, reason: str | None = None) -> None:
+    """Put an attachment into a state as if it had come there."""
+    await service.execute(
+        """
+        UPDATE attachments
+        SET state = $2, reason = $3, revision = 3, claimed_revision = 3, attempt = 5, due_at = NULL
+        WHERE id = $1
+        """,
+        int(attachment_id), state, reason,
+    )  # fmt: skip
