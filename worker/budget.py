@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from typing import Final
 
 SHARE_KEPT: Final = 8
-"""One organization holds no more than the budget without this fraction of it. Files that pass a
-larger one in front of them hold no more than this fraction: so the larger one has its turn too."""
+"""The part of the budget that is kept back is 1/8. One organization holds at most the other 7/8.
+Files that overtake a larger one hold at most 1/8 together, so that the larger one gets its turn."""
 
 
 @dataclass(slots=True, eq=False)
 class Hold:
-    """Bytes that a file holds, or waits for."""
+    """Bytes that a file holds or waits for. `passed` if it has overtaken a larger file."""
 
     organization: int
     cost: int
@@ -28,8 +28,7 @@ class Hold:
 class Budget:
     """At most `total` bytes are held at one time, in turns by organization.
 
-    A file that is larger than what one organization may hold counts as that much, and so passes
-    alone.
+    A file larger than the share of one organization counts as the whole share, so it is held alone.
     """
 
     def __init__(self, total: int) -> None:
@@ -38,14 +37,14 @@ class Budget:
         self._used = 0
         self._passing = 0
         self._held: Counter[int] = Counter()
-        # in the order of turns
+        # By organization, in the order of turns.
         self._waiting: dict[int, deque[Hold]] = {}
 
     @asynccontextmanager
     async def hold(
         self, organization: int, size: int, *, before_wait: Callable[[], Awaitable[None]]
     ) -> AsyncIterator[None]:
-        """Hold the bytes of a file; `before_wait` is awaited first if there is no room at once."""
+        """Hold `size` bytes during the block. If there is no room, first await `before_wait`."""
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         hold = Hold(organization, min(size, self._total - self._kept), future)
         self._waiting.setdefault(organization, deque()).append(hold)
@@ -60,7 +59,7 @@ class Budget:
             self._serve()
 
     def _end(self, hold: Hold) -> None:
-        """Give back what is held; withdraw what waits."""
+        """Give back the bytes of a hold, or withdraw it if it still waits."""
         waiting = self._waiting.get(hold.organization, deque())
         if hold in waiting:
             waiting.remove(hold)
@@ -79,20 +78,20 @@ class Budget:
             waiting = self._waiting.pop(hold.organization)
             waiting.popleft()
             if waiting:
-                self._waiting[hold.organization] = waiting  # after all others
+                self._waiting[hold.organization] = waiting  # at the end of the turns
             self._used += hold.cost
             self._passing += hold.cost * hold.passed
             self._held[hold.organization] += hold.cost
-            if not hold.granted.done():  # else its task was cancelled and gives it back
+            if not hold.granted.done():  # if its task was cancelled, that gives the bytes back
                 hold.granted.set_result(None)
 
     def _next(self) -> tuple[Hold, bool] | None:
-        """Find the next file that has room, and whether it passes one that has not."""
+        """Return the next hold for which there is room, and whether it overtakes a larger one."""
         passes = False
         for organization, waiting in self._waiting.items():
             hold = waiting[0]
             if self._held[organization] + hold.cost > self._total - self._kept:
-                continue  # it waits for its own organization's
+                continue  # it waits until its own organization holds less
             room = self._used + hold.cost <= self._total
             if room and not (passes and self._passing + hold.cost > self._kept):
                 return hold, passes

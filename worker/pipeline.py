@@ -106,9 +106,11 @@ async def examine(tools: Tools, claim: Claim) -> Outcome:
             _check_age(tools, found, row)
             head = await read_head(chunks)
             outcome = Outcome(
-                state="ready", etag=found.etag, version_id=found.version_id,
+                state="ready",
+                etag=found.etag,
+                version_id=found.version_id,
                 facts=Facts(size=found.size),
-            )  # fmt: skip
+            )
             try:
                 content_type, died = await _identify_if_possible(tools, row, found, head)
                 outcome = outcome.joined(Facts(content_type=content_type))
@@ -135,9 +137,11 @@ async def examine(tools: Tools, claim: Claim) -> Outcome:
             raise ObjectChanged(row.key) from None  # replaced since it was found to be empty
         content_type = await _identify(tools, row, found, head)
         outcome = Outcome(
-            state="ready", etag=found.etag, version_id=found.version_id,
+            state="ready",
+            etag=found.etag,
+            version_id=found.version_id,
             facts=Facts(content_type=content_type, size=found.size),
-        )  # fmt: skip
+        )
         try:
             judge(row, found, content_type, tools.settings)
         except Rejected as rejected:

@@ -301,7 +301,7 @@ async def test_where_it_cannot_be_sealed_that_is_said_once(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(sys, "executable", changed_box(tmp_path, "box.seal = lambda **_: False"))
-    pool_module._tell_unsealed.cache_clear()
+    pool_module._warn_unsealed.cache_clear()
     pool = Decoders(2, timeout_s=20)
     with structlog.testing.capture_logs() as logged:
         await pool.warm_up()

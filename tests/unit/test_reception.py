@@ -51,8 +51,9 @@ class Desk:
 
     def begun_of(self, organization: int) -> list[int]:
         """Give the ids that are in flight."""
-        return [begun.attachment_id for begun, _ in self.begun
-                if begun.organization_id == organization]  # fmt: skip
+        return [
+            begun.attachment_id for begun, _ in self.begun if begun.organization_id == organization
+        ]
 
 
 async def test_one_alone_has_all_slots_for_wake_ups_in_the_order_of_arrival() -> None:

@@ -38,8 +38,8 @@ log = get_logger(__name__)
 
 
 @cache
-def _tell_unsealed() -> None:
-    """Log it, once per process."""
+def _warn_unsealed() -> None:
+    """Log once per process that decoders run without a seccomp filter."""
     log.warning("decoders run without a filter of system calls: libseccomp is not there")
 
 
@@ -181,7 +181,7 @@ class DecoderPool:
             log.error("decoder is not sealed: it is given no file", kind=self._kind.value)
             raise DecoderFault("decoder_fault")
         if not decoder.sealed:
-            _tell_unsealed()
+            _warn_unsealed()
         return decoder
 
     def _refill(self) -> None:
