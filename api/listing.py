@@ -1,7 +1,7 @@
 """One page of a list: its rows, links and meta, at a cost that does not grow with the table.
 
 A list that must read many rows is called a walk. Walks are limited: one at a time for each
-organization and two in all, so they take only a part of the database from others.
+organization and two in all, so that a part of the database always remains for other requests.
 """
 
 import time
@@ -87,7 +87,10 @@ class Walks:
         )
 
     def estimated(self, organization_id: int, asked: Listing) -> int | None:
-        """Return a total above MAX_COUNTED estimated less than ESTIMATE_KEPT_S ago, or None."""
+        """Return the estimate of a total, or None.
+
+        Only an estimate above MAX_COUNTED and made less than ESTIMATE_KEPT_S ago is returned.
+        """
         total, ends = self._large.get((organization_id, asked.filters), (0, 0.0))
         return total if total > MAX_COUNTED and time.monotonic() < ends else None
 

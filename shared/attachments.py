@@ -63,7 +63,7 @@ class Attachment(FromRow):
     bucket: str
     #: The file's name as the client sent it; only for display.
     name: str
-    #: The name in the original's key, made safe from the first `name`; never changes.
+    #: The name in the original's key: the first `name`, made safe for a key. Never changes.
     file_name: str
     #: The name in the thumbnail's key; set before the thumbnail is stored.
     thumbnail_name: str | None = None

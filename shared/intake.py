@@ -154,9 +154,13 @@ async def record(
 def effects(messages: Sequence[Message], recorded: Recorded) -> list[dict[Effect, int]]:
     """Count the effects of each message's records, after `record` has committed them.
 
-    `recorded` changed a row and `no_effect` did not. `ignored` names no original of ours, and
-    `unreadable` makes the message a dead letter. If several messages report the same change, it
-    counts for the first of them.
+    The effects of a record are:
+    `recorded` - the record changed a row;
+    `no_effect` - the record changed no row;
+    `ignored` - the record names no original of ours;
+    `unreadable` - the record makes the message a dead letter.
+
+    If several messages report the same change, the change counts for the first of them.
     """
     if len(messages) == 1:
         return [_effects(messages[0].reading, len(recorded.changed))]
@@ -181,7 +185,7 @@ def _effects(reading: Reading, changed: int) -> dict[Effect, int]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replayed:
-    """The new reading of a dead letter, and the uploads to process now."""
+    """The result of reading a dead letter again, and the uploads to process now."""
 
     reading: Reading
     woken: list[WakeUp]

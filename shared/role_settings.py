@@ -64,7 +64,10 @@ async def _set(connection: Connection, name: str, value: str) -> bool:
 
 
 async def find_missing(connection: Connection, wanted: Mapping[str, str]) -> list[str]:
-    """List the settings that a session does not have; settings that are unknown are left out."""
+    """List the settings that have another value in this session than wanted.
+
+    Settings that PostgreSQL does not know, or whose wanted value it refuses, are left out.
+    """
     missing = []
     for name, value in wanted.items():
         found = await connection.fetchval("SELECT current_setting($1, true)", name)

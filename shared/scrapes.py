@@ -84,7 +84,8 @@ class Server(web.Server):
 
     def __call__(self) -> Connection:
         """Create the protocol of one connection."""
-        # Private in aiohttp: its `__call__` passes these to its own class of connection.
+        # `_loop` and `_kwargs` are private in aiohttp. `web.Server.__call__` passes them to
+        # aiohttp's own class of connection.
         return Connection(self, unreadable=self.unreadable, loop=self._loop, **self._kwargs)
 
 

@@ -29,9 +29,9 @@ ORIGINALS = PREFIX.rstrip("/")
 VERSIONS = ".versions"
 """The end of the name of a folder in which SeaweedFS stores the old versions of an object."""
 
-# Characters that look like a slash and that some code page or gateway replaces by a slash. NFKC
-# itself folds the full-width and small forms. The yen and won signs are the backslash in code pages
-# 932 and 949.
+# Characters that look like a slash or backslash and that some code page or gateway replaces by one.
+# NFKC itself folds the full-width and small forms. The yen and won signs stand for the backslash in
+# code pages 932 and 949.
 _SLASHES = re.compile("[\\\\\u00a5\u20a9\u2044\u2215\u2216\u2571\u2572\u29f5\u29f8\u29f9]")
 # Default ignorable code points (Unicode, DerivedCoreProperties) of other categories than Cf and Mn,
 # and the control pictures with which rclone replaces control characters.

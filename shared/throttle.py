@@ -55,7 +55,10 @@ class Throttle:
         self.log(event, cause, cause=cause, **fields)
 
     def log(self, event: str, key: Hashable, /, **fields: Any) -> None:
-        """Write or count a line; a line with a count has the fields of the last counted one.
+        """Write a line, or only count it.
+
+        When the counted lines are written as one line with their count, it has the fields of the
+        last of them.
 
         `event` must be a constant in the code, because the number of events is not limited.
         """

@@ -1,8 +1,9 @@
 """The meaning of a `temp_url` in an update: nothing, the attachment's own file, another object.
 
-Clients read a resource, change one member and send all of it back. So the address that the service
-shows has no meaning. An address of the attachment's own key reports that a file is there. The store
-is then asked, because the file may be newer than the recorded one.
+Clients read a resource, change one member and send all of it back. So an address that the service
+itself returned requests nothing when a client only sends it back. The exception is the address of
+the object at the attachment's own key: it always reports that a file is there. The store is then
+asked about the object, because the file may be newer than the recorded one.
 """
 
 import asyncio

@@ -31,9 +31,9 @@ _SEQUENCER = re.compile(r"[0-9A-Fa-f]{1,64}")
 def source_of(document: Any) -> str | None:
     """Return the source of a list of records: the known source that most records name.
 
-    The first hundred records decide; if they name no known source, all records do. The result is
-    one of SOURCES, or an unknown source, or empty if no record has one. It is None if the document
-    is no list of records.
+    The first hundred records decide. If they name no known source, all records are counted instead.
+    The result is one of SOURCES, or an unknown source, or empty if no record has a source. The
+    result is None if the document is no list of records.
     """
     records = document.get("Records") if isinstance(document, dict) else None
     if not isinstance(records, list):

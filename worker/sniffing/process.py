@@ -152,7 +152,10 @@ class Server:
             raise
 
     async def end(self, child: Child) -> int:
-        """Kill a child; return its exit status. Raises EOFError or OSError without a server."""
+        """Kill a child; return its exit status.
+
+        Raises EOFError or OSError if the server is gone.
+        """
         child.channel.close()
         return await self._command(END, child.pid)
 
