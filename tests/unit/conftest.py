@@ -1,6 +1,7 @@
 """Fixtures of unit tests."""
 
 import os
+import sys
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Any
@@ -11,6 +12,33 @@ import pytest_asyncio
 
 from tests.support.decoders import find_decoders
 from worker.decoding.decoders import Decoders
+
+STARTS = ("subprocess.Popen", "os.posix_spawn", "os.fork", "os.forkpty", "os.exec", "os.system")
+"""Python's audit events of starting a process."""
+
+_starts: list[str] = []
+
+
+def _note_start(event: str, _arguments: object) -> None:
+    if event in STARTS:
+        _starts.append(event)
+
+
+sys.addaudithook(_note_start)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """Forget the processes that earlier tests have started."""
+    _starts.clear()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item) -> None:
+    """Fail a test that starts a process without the marker by which `make unit` leaves it out."""
+    left_out = item.get_closest_marker("slow") or item.get_closest_marker("soak")
+    if _starts and left_out is None:
+        pytest.fail(f"this test needs the marker slow, since it starts a process: {_starts[0]}")
 
 
 @pytest_asyncio.fixture

@@ -55,6 +55,7 @@ def test_a_credential_in_the_path_is_cut_off_however_it_is_written(form: str) ->
     assert shown.startswith("https://uploads.s3.amazonaws.com/a/b%20c")
 
 
+@pytest.mark.slow
 def test_what_is_encoded_too_often_is_cut() -> None:
     nested = "?"
     for _ in range(12):

@@ -244,6 +244,7 @@ VALUES = st.recursive(
 )  # fmt: skip
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None, derandomize=True, database=None)
 @given(attributes=st.dictionaries(st.sampled_from(CREATABLE) | st.text(), VALUES, max_size=9))
 def test_whatever_is_sent_is_either_storable_or_told_of(attributes: dict[str, Any]) -> None:

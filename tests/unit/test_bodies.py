@@ -122,6 +122,7 @@ VALUES = st.recursive(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None, derandomize=True, database=None)
 @given(value=VALUES, spaced=st.booleans(), escaped=st.booleans())
 def test_json_is_read_as_it_was_written(value: Any, spaced: bool, escaped: bool) -> None:

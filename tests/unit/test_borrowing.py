@@ -39,6 +39,7 @@ def test_an_import_from_a_test_module_is_found(line: str) -> None:
     assert len(list(borrowed(line))) == 1
 
 
+@pytest.mark.slow
 def test_nothing_is_imported_from_a_test_module() -> None:
     files = sorted((ROOT / "tests").rglob("*.py"))
     assert len(files) > 200

@@ -262,6 +262,7 @@ def test_without_settings_and_local_stack_the_missing_ones_are_named(capsys: Cap
     assert "  ATTACHMENTS_DATABASE_URL: is not set" in capsys.readouterr().err.splitlines()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("program", [("deploy.cli", "api"), ("api",)], ids=" ".join)
 def test_a_port_that_is_taken_is_told_in_one_line(
     settings: None, monkeypatch: pytest.MonkeyPatch, program: tuple[str, ...]
@@ -305,6 +306,7 @@ def said(*arguments: str, **settings: str) -> list[str]:
     return ended.stderr.splitlines()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "value", "rule"),
     [
@@ -326,6 +328,7 @@ def test_up_tells_a_setting_at_fault_in_one_line(name: str, value: str, rule: st
     assert not list(Path("kept").glob("[!l]*"))  # nothing but the lock
 
 
+@pytest.mark.slow
 def test_up_tells_all_settings_at_fault_at_once() -> None:
     told = said(
         "up", "--data-dir", "kept", ATTACHMENTS_API_PORT="99999", ATTACHMENTS_EVENTS_TOKENS=",",
@@ -342,6 +345,7 @@ def test_up_tells_all_settings_at_fault_at_once() -> None:
     assert PASSWORD not in "".join(told)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("host", ["nope.invalid", "a..b"])
 @pytest.mark.usefixtures("settings")
 def test_a_host_that_cannot_be_listened_on_is_told_in_one_line(host: str) -> None:
@@ -349,6 +353,7 @@ def test_a_host_that_cannot_be_listened_on_is_told_in_one_line(host: str) -> Non
     assert told.startswith(f"attachments: ATTACHMENTS_API_HOST, ATTACHMENTS_API_PORT: {host} port")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("process", ["api", "worker"])
 @pytest.mark.parametrize(
     ("wrong", "fault"),
@@ -455,6 +460,7 @@ def test_the_version_is_that_of_the_project(capsys: Captured) -> None:
     assert capsys.readouterr() == (f"attachments {project['project']['version']}\n", "")
 
 
+@pytest.mark.slow
 def test_help_is_quick_because_it_loads_nothing_heavy() -> None:
     code = (
         "import sys, deploy.cli; assert deploy.cli.run(['--help']) == 0; "

@@ -11,6 +11,8 @@ from tests.data import images
 from worker.decoding.inside import colours
 from worker.decoding.inside.images import load_codecs, make_thumbnail
 
+pytestmark = pytest.mark.slow
+
 TO_LINEAR_SRGB = (
     3.13386,
     -1.61687,

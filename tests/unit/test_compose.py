@@ -54,6 +54,7 @@ def test_only_the_store_sees_its_keys(compose: dict[str, Any]) -> None:
     assert services["seaweedfs"]["working_dir"] == "/keys"
 
 
+@pytest.mark.slow
 def test_the_keys_are_made_where_any_user_of_the_container_reads_them(
     compose: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -67,6 +68,7 @@ def test_the_keys_are_made_where_any_user_of_the_container_reads_them(
     assert 'cert = "tls.pem"' in paths[0].read_text()  # in its working directory
 
 
+@pytest.mark.slow
 def test_the_store_knows_every_option_that_it_is_given(compose: dict[str, Any]) -> None:
     command, *options = compose["services"]["seaweedfs"]["command"]
     help_text = subprocess.run(

@@ -33,6 +33,8 @@ from tests.data.pieces import (
 from tests.data.sample import Sample
 from tests.data.seeds import ALWAYS, MORE, seed
 
+pytestmark = pytest.mark.soak
+
 ELSEWHERE = {68, 79, 80, 87, 88}
 """Rows that need a store or a worker of their own: `tests/acceptance/test_bad_files.py`."""
 

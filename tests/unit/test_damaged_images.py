@@ -24,6 +24,8 @@ from tests.data.pieces import (
 from worker.decoding.inside.images import load_codecs, make_thumbnail
 from worker.decoding.inside.png import ADAM7
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def more() -> Iterator[None]:

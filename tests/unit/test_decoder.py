@@ -41,7 +41,7 @@ from worker.decoding.protocol import (
     MAX_THUMBNAIL_BYTES,
 )
 
-pytestmark = pytest.mark.usefixtures("ended_decoders")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ended_decoders")]
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 ZOMBIE = psutil.STATUS_ZOMBIE

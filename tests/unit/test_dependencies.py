@@ -96,6 +96,7 @@ def imported(tree: ast.AST, *, for_types: bool = False) -> Iterator[tuple[str, b
         yield from imported(node, for_types=for_types)
 
 
+@pytest.mark.slow
 def test_everything_that_is_imported_is_declared() -> None:
     by_import = packages_distributions()
     all_running = RUNTIME | EXTRAS["heic"] | EXTRAS["embedded"]
@@ -182,6 +183,7 @@ def is_self(node: ast.Attribute) -> bool:
     return isinstance(node.value, ast.Name) and node.value.id in ("self", "cls")
 
 
+@pytest.mark.slow
 def test_private_names_of_other_packages_are_known(foreign_names: dict[str, set[str]]) -> None:
     found = {}
     for path, tree in sources(*OURS):

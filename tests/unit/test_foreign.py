@@ -54,6 +54,7 @@ def test_a_link_to_a_service_of_kubernetes_is_no_port_of_ours() -> None:
     assert environment == {"ATTACHMENTS_METRICS_PORT": "9090"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", ["api", "worker", "deploy.cli"])
 def test_a_process_forgets_before_libraries_are_imported(module: str) -> None:
     # It reports each variable at the moment when celery, kombu, asyncpg or aiohttp is imported.
@@ -99,6 +100,7 @@ def test_celery_uses_our_broker_whatever_its_variables_say(
     assert type(app.backend).__name__ == "DisabledBackend"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("environment", "port"),
     [

@@ -32,6 +32,7 @@ from worker.decoding.process import Decoder
 from worker.sandbox.privileges import BOX_USER
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.skipif(sys.platform != "linux", reason="decoders are forked on Linux only"),
     pytest.mark.usefixtures("ended_decoders"),
 ]

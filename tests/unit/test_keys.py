@@ -77,6 +77,7 @@ def test_making_safe_twice_is_making_safe_once(name: str) -> None:
     assert keys.safe_file_name(once) == once
 
 
+@pytest.mark.slow
 @given(
     stem=st.text(min_size=1, max_size=250).filter(
         lambda stem: unicodedata.normalize("NFKD", stem).lstrip(".-\u0300") != ""

@@ -25,6 +25,7 @@ from tests.support.hostile import FORBIDDEN, HOSTILE, raw
 configure_logging = log.configure_logging  # before the fixture of all tests replaces it
 
 
+@pytest.mark.slow
 def test_every_forbidden_character_is_escaped_and_no_other() -> None:
     for number in range(sys.maxunicode + 1):
         letter = chr(number)

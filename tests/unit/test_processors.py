@@ -110,6 +110,7 @@ def test_a_large_machine_has_the_most_decoders_that_may_be_set(
     assert 1 <= settings.decoders <= 64
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="affinity is Linux's")
 def test_a_process_of_one_processor_has_one_decoder() -> None:
     program = (

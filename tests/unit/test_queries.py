@@ -33,6 +33,7 @@ def listing(query: str) -> Listing:
 # -- ids ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @stable
 @given(st.integers(1, MAX_ID))
 def test_every_id_is_read_as_it_is_written(number: int) -> None:
@@ -235,6 +236,7 @@ def test_one_resource_takes_include_and_fields_only(query: str) -> None:
     assert view == View(include=("task",), fieldset=frozenset({"name"}))
 
 
+@pytest.mark.slow
 @stable
 @given(st.integers(1, MAX_ID))
 def test_a_cursor_leads_back_to_its_place(number: int) -> None:
@@ -263,6 +265,7 @@ def test_a_relationship_that_is_named_often_is_included_once() -> None:
     assert listing("include=" + ",".join(["task", "page"] * 800)).view.include == ("task", "page")
 
 
+@pytest.mark.slow
 @stable
 @given(st.lists(st.tuples(NAMES | BYTES | RAW, WORDS | BYTES | RAW), max_size=4))
 def test_any_query_is_understood_or_400(pairs: list[tuple[str, str]]) -> None:

@@ -31,6 +31,7 @@ from worker.sandbox.sealing import find_obstacle
 from worker.sandbox.seccomp import ALLOWED, RESTRICTED
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.skipif(sys.platform != "linux", reason="system calls of Linux"),
     pytest.mark.usefixtures("ended_decoders"),
 ]

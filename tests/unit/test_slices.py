@@ -91,6 +91,7 @@ def test_who_withdraws_is_not_served() -> None:
     assert served[0] == "second"
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=300)
 @given(st.data())
 def test_whoever_waits_lets_every_other_begin_at_most_one_slice(data: st.DataObject) -> None:

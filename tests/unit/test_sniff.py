@@ -72,6 +72,7 @@ RUN_BY_END = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=300)
 @given(name=st.sampled_from(RUN_BY_END), head_bytes=st.integers(512, HEAD))
 def test_what_a_desktop_would_run_is_found_however_little_was_read(
@@ -167,6 +168,7 @@ def test_a_charset_is_named_that_is_certain(name: str) -> None:
     assert measure("Привет, 日本語\n".encode(name) * 30)[0] == f"text/plain; charset={name}"
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(head_bytes=st.integers(200, HEAD))
 def test_json_is_json_wherever_it_is_cut(head_bytes: int) -> None:
@@ -314,6 +316,7 @@ def _bent(content: bytes, seed: int) -> bytes:
     return bytes(bent)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=300)
 @given(
     name=st.sampled_from(sorted(DOCUMENTS)), seed=st.integers(0, 10**9),
@@ -323,6 +326,7 @@ def test_a_bent_file_is_named_after_a_few_ranges(name: str, seed: int, head_byte
     measure(_bent(DOCUMENTS[name][0](), seed), head_bytes)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=300)
 @given(
     name=st.sampled_from(sorted(DOCUMENTS)), size=st.integers(0, 2**63), data=st.data(),

@@ -32,6 +32,8 @@ from worker.sniffing.protocol import HEADER, MAX_ANSWER_BYTES, MAX_ASKED_BYTES, 
 from worker.sniffing.signatures import image_type
 from worker.sniffing.sniffer import Sniffers
 
+pytestmark = pytest.mark.slow
+
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 TEXT = b"plain words\n"
 

@@ -57,6 +57,8 @@ from worker.decoding.inside import pdf
 from worker.decoding.inside.images import make_thumbnail
 from worker.sniffing.identify import identify
 
+pytestmark = pytest.mark.soak
+
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 
 

@@ -102,6 +102,7 @@ STORES = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("bucket", "region", "endpoint", "variables"), STORES)
 def test_what_clients_get_is_what_botocore_makes(
     bucket: str, region: str, endpoint: str | None, variables: Mapping[str, str],

@@ -5,6 +5,8 @@ import tokenize
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 RULES = r"[A-Z]+[0-9]+(?:, ?[A-Z]+[0-9]+)*"
 KINDS = r"[a-z-]+(?:, ?[a-z-]+)*"
@@ -26,6 +28,7 @@ def suppressions() -> Iterator[tuple[str, str]]:
                         yield f"{path.relative_to(ROOT)}:{token.start[0]}", token.string
 
 
+@pytest.mark.slow
 def test_each_rule_that_is_switched_off_has_its_reason() -> None:
     found = list(suppressions())
     assert len(found) > 20

@@ -23,6 +23,8 @@ from worker.decoding.inside.images import load_codecs, make_thumbnail
 from worker.decoding.inside.jpeg import MAX_SCANS, MAX_SEGMENTS
 from worker.decoding.inside.shrinking import MAX_EDGE
 
+pytestmark = pytest.mark.slow
+
 KINDS = ("JPEG", "PNG", "WEBP")
 MORE = ("TIFF", "AVIF", "HEIF")
 

@@ -171,6 +171,7 @@ async def test_another_kind_of_server_is_told_from_an_attachments_api(
         await upload_files(f"{scripted.url}/elsewhere", TOKEN, 1, [write("a.txt")])
 
 
+@pytest.mark.slow
 async def test_429_and_503_of_the_api_are_tried_again(scripted: Scripted, write: Write) -> None:
     scripted.creations = [problem(429, Retry_After="0"), problem(503)]
     [done] = await send(scripted, write("a.txt"))
@@ -236,6 +237,7 @@ async def test_an_api_that_no_longer_answers_does_not_prolong_the_wait(
     assert done.reason == {"code": "timeout", "detail": "It was still pending after 0.1 s."}
 
 
+@pytest.mark.slow
 async def test_500_files_are_uploaded_eight_at_a_time(scripted: Scripted, write: Write) -> None:
     files = [write(f"{number}.txt") for number in range(500)]
     done = await send(scripted, *files)

@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -18,6 +19,7 @@ KEY = "attachments/files/000/000/004/original/a_b.png"
 thorough = settings(max_examples=300, deadline=None, derandomize=True, database=None)
 
 
+@pytest.mark.slow
 @thorough
 @given(name=NAMES, attachment_id=st.integers(1, MAX_ID))
 @example(name="a b+c%2Bd%252F.png", attachment_id=4)
@@ -35,6 +37,7 @@ def test_any_name_comes_back_from_every_dialect(name: str, attachment_id: int) -
         assert read(ours, bucket=BUCKET).events == []
 
 
+@pytest.mark.slow
 @thorough
 # the filer's own parts of uploads lie below .uploads/
 @given(
@@ -84,6 +87,7 @@ BENT = st.sampled_from(sorted(SAMPLES)).flatmap(
 )
 
 
+@pytest.mark.slow
 @settings(thorough, max_examples=500)
 @given(document=BENT | JSON, wrapped=st.booleans())
 def test_no_document_makes_reading_fail(document: Any, wrapped: bool) -> None:
