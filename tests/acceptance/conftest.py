@@ -23,11 +23,23 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
     with log.open("w") as output:
         process = subprocess.Popen(
             [
-                sys.executable, "-m", "deploy.cli", "up", "--data-dir", data_dir, "--port", "0",
-                "--ready-file", ready_file, "--decoders", "1",
+                sys.executable,
+                "-m",
+                "deploy.cli",
+                "up",
+                "--data-dir",
+                data_dir,
+                "--port",
+                "0",
+                "--ready-file",
+                ready_file,
+                "--decoders",
+                "1",
             ],
-            env=bare_environment(), stdout=output, stderr=output,
-        )  # fmt: skip
+            env=bare_environment(),
+            stdout=output,
+            stderr=output,
+        )
     try:
         deadline = time.monotonic() + START_TIMEOUT_S
         while not ready_file.exists():

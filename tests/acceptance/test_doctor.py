@@ -35,10 +35,15 @@ ORIGIN = "https://app.example"
 
 async def start_doctor(variables: Mapping[str, str], *options: str) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "deploy.cli", "doctor", *options,
+        sys.executable,
+        "-m",
+        "deploy.cli",
+        "doctor",
+        *options,
         env={**bare_environment(), **variables},
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-    )  # fmt: skip
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
 
 
 async def run_doctor(variables: Mapping[str, str], *options: str) -> tuple[int, str]:
@@ -137,8 +142,10 @@ async def test_all_faults_of_the_settings_are_told_together(working: Service) ->
     assert examined.named("skipped") == NAMES[1:]
     found = examined["settings"]["found"]
     assert [line.partition(":")[0] for line in found.splitlines()] == [
-        "ATTACHMENTS_S3_REGION", "ATTACHMENTS_MAX_SIZE", "ATTACHMENTS_TIME_ZONE"
-    ]  # fmt: skip
+        "ATTACHMENTS_S3_REGION",
+        "ATTACHMENTS_MAX_SIZE",
+        "ATTACHMENTS_TIME_ZONE",
+    ]
     assert "a-secret-maybe" not in found
 
 
@@ -300,26 +307,41 @@ async def test_a_broker_that_tells_nothing_of_itself_is_a_warning(
     [
         pytest.param(
             {"ATTACHMENTS_S3_BUCKET": "nowhere"},
-            "no such bucket", "ATTACHMENTS_S3_BUCKET", id="no bucket",
+            "no such bucket",
+            "ATTACHMENTS_S3_BUCKET",
+            id="no bucket",
         ),
         pytest.param(
             {"AWS_ACCESS_KEY_ID": "nobody"},
-            "does not know the access key", "AWS_ACCESS_KEY_ID", id="unknown key",
+            "does not know the access key",
+            "AWS_ACCESS_KEY_ID",
+            id="unknown key",
         ),
         pytest.param(
             {"AWS_SECRET_ACCESS_KEY": "another secret"},
-            "secret key does not belong", "AWS_SECRET_ACCESS_KEY", id="wrong secret",
+            "secret key does not belong",
+            "AWS_SECRET_ACCESS_KEY",
+            id="wrong secret",
         ),
         pytest.param(
-            {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": "", "AWS_CONFIG_FILE": "/dev/null",
-             "AWS_SHARED_CREDENTIALS_FILE": "/dev/null"},
-            "no AWS credentials", "AWS_ACCESS_KEY_ID", id="no credentials",
+            {
+                "AWS_ACCESS_KEY_ID": "",
+                "AWS_SECRET_ACCESS_KEY": "",
+                "AWS_CONFIG_FILE": "/dev/null",
+                "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
+            },
+            "no AWS credentials",
+            "AWS_ACCESS_KEY_ID",
+            id="no credentials",
         ),
         pytest.param(
-            {"AWS_PROFILE": "nobody"}, "nobody", "profile", id="unknown profile",
+            {"AWS_PROFILE": "nobody"},
+            "nobody",
+            "profile",
+            id="unknown profile",
         ),
     ],
-)  # fmt: skip
+)
 async def test_what_bars_us_from_the_bucket_is_named(
     working: Service, changes: dict[str, str], found: str, mend: str
 ) -> None:
@@ -388,9 +410,12 @@ async def test_a_bucket_without_cors_for_our_pages_fails_only_if_they_are_named(
 ) -> None:
     rule: Any = {"AllowedOrigins": ["https://other.example"], "AllowedMethods": ["POST"]}
     async with get_session().create_client(
-        "s3", endpoint_url=store.url, region_name=store.region,
-        aws_access_key_id=store.access_key_id, aws_secret_access_key=store.secret_access_key,
-    ) as client:  # fmt: skip
+        "s3",
+        endpoint_url=store.url,
+        region_name=store.region,
+        aws_access_key_id=store.access_key_id,
+        aws_secret_access_key=store.secret_access_key,
+    ) as client:
         await client.put_bucket_cors(Bucket=store.bucket, CORSConfiguration={"CORSRules": [rule]})
     variables = {**environment(working), **in_store(store)}
 
@@ -688,17 +713,22 @@ async def test_leftovers_of_an_hour_ago_are_removed_and_younger_ones_are_not(
             "INSERT INTO attachments (organization_id, bucket, name, file_name, policy_expires_at,"
             " created_at, deleted_at, due_at) VALUES ($1, $2, $3, $3, now() + interval '1 hour',"
             " now() - $4 * interval '1 minute', $5, now() + interval '1 hour') RETURNING id",
-            probes.ORGANIZATION, working.settings.s3_bucket, probes.NAME, age, None,
+            probes.ORGANIZATION,
+            working.settings.s3_bucket,
+            probes.NAME,
+            age,
+            None,
         )
         for age in (90, 61, 30)
-    ]  # fmt: skip
+    ]
     await working.execute("UPDATE attachments SET deleted_at = now() WHERE id = $1", ids[1])
     for attachment_id, age in zip(ids, (90, 61, 30), strict=True):
         await working.execute(
             "INSERT INTO probe_arrivals (attachment_id, source, dialect, arrived_at)"
             " VALUES ($1, 'webhook', 'x', now() - $2 * interval '1 minute')",
-            attachment_id, age,
-        )  # fmt: skip
+            attachment_id,
+            age,
+        )
     async with opened_storage(working.stack) as storage:
         objects = [keys.original_key(attachment_id, probes.NAME) for attachment_id in ids]
         for key in objects:

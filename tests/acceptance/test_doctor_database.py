@@ -29,10 +29,13 @@ async def test_words_without_an_effect_are_a_warning_that_names_them(
     ("revoked", "missing"),
     [
         pytest.param("DELETE ON tokens", "DELETE on tokens", id="a table"),
-        pytest.param("UPDATE ON usage, attachments", "UPDATE on attachments, UPDATE on usage",
-                     id="two tables"),
+        pytest.param(
+            "UPDATE ON usage, attachments",
+            "UPDATE on attachments, UPDATE on usage",
+            id="two tables",
+        ),
     ],
-)  # fmt: skip
+)
 async def test_missing_privileges_are_named(
     working: Service, database_url: str, revoked: str, missing: str
 ) -> None:
@@ -103,8 +106,12 @@ async def test_a_service_behind_pgbouncer_is_healthy_and_warned_until_its_role_h
 
     name = database_url.rpartition("/")[2]
     connection = await asyncpg.connect(database_url)
-    for setting in ("statement_timeout = 5000", "lock_timeout = 2000", "jit = off",
-                    "idle_in_transaction_session_timeout = 10000"):  # fmt: skip
+    for setting in (
+        "statement_timeout = 5000",
+        "lock_timeout = 2000",
+        "jit = off",
+        "idle_in_transaction_session_timeout = 10000",
+    ):
         await connection.execute(f"ALTER ROLE CURRENT_USER IN DATABASE {name} SET {setting}")
     again = tmp_path / "again"
     again.mkdir()

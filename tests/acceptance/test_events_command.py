@@ -94,10 +94,16 @@ class TestList:
         assert [letter["id"] for letter in letters] == ids[:1:-1]
         assert [letter["count"] for letter in letters] == [1, 1, 2]
         assert letters[0] == {
-            "id": ids[4], "source": "webhook", "dialect": None, "count": 1, "size": 1,
-            "reason": "no dialect knows this message", "origin": "webhook unknown",
-            "first_at": letters[0]["first_at"], "last_at": letters[0]["last_at"],
-        }  # fmt: skip
+            "id": ids[4],
+            "source": "webhook",
+            "dialect": None,
+            "count": 1,
+            "size": 1,
+            "reason": "no dialect knows this message",
+            "origin": "webhook unknown",
+            "first_at": letters[0]["first_at"],
+            "last_at": letters[0]["last_at"],
+        }
 
     async def test_shows_a_table_without_bodies(self, service: Service) -> None:
         number = await keep(service, b"the-body", source="sqs")
@@ -135,8 +141,12 @@ class TestShow:
             ended = subprocess.run(  # noqa: ASYNC221 - it is short
                 [sys.executable, "-m", "deploy.cli", "events", "show", str(number), "--raw"],
                 env={"PATH": os.environ["PATH"], **service.environment},
-                cwd=ROOT, stdout=terminal, stderr=subprocess.PIPE, timeout=60, check=False,
-            )  # fmt: skip
+                cwd=ROOT,
+                stdout=terminal,
+                stderr=subprocess.PIPE,
+                timeout=60,
+                check=False,
+            )
             os.set_blocking(own, False)
             with pytest.raises(BlockingIOError):
                 os.read(own, 1)

@@ -21,9 +21,16 @@ from tests.support.sockets import HTTP2, ask, listening_paths, listening_ports
 from tests.support.up import Up, refused, running, s3_client, until
 
 SEALED = (
-    "s3.port.grpc", "master.port", "master.port.grpc", "filer.port", "filer.port.grpc",
-    "volume.port", "volume.port.grpc", "admin.port", "admin.port.grpc",
-)  # fmt: skip
+    "s3.port.grpc",
+    "master.port",
+    "master.port.grpc",
+    "filer.port",
+    "filer.port.grpc",
+    "volume.port",
+    "volume.port.grpc",
+    "admin.port",
+    "admin.port.grpc",
+)
 """Ports of SeaweedFS's parts: mutual TLS, so that nothing is answered without a certificate."""
 KNOWN = {
     "api": "asks for a token; health is open",
@@ -37,10 +44,26 @@ KNOWN = {
 HTTPS_ONLY = b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n"
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS")
 PATHS = (
-    "/", "/dir/status", "/dir/assign", "/dir/lookup?volumeId=1", "/cluster/status", "/vol/grow",
-    "/vol/status", "/buckets/", "/buckets/attachments/theirs", "/1,01", "/status", "/stats/disk",
-    "/healthz", "/health", "/metrics", "/debug/pprof/", "/ui/index.html", "/admin", "/.tus/",
-)  # fmt: skip
+    "/",
+    "/dir/status",
+    "/dir/assign",
+    "/dir/lookup?volumeId=1",
+    "/cluster/status",
+    "/vol/grow",
+    "/vol/status",
+    "/buckets/",
+    "/buckets/attachments/theirs",
+    "/1,01",
+    "/status",
+    "/stats/disk",
+    "/healthz",
+    "/health",
+    "/metrics",
+    "/debug/pprof/",
+    "/ui/index.html",
+    "/admin",
+    "/.tus/",
+)
 CONTENT = b"not for others"
 USERS = (65_534, 54_321)
 """Nobody, and a user whom the machine does not know."""
@@ -89,9 +112,17 @@ def port_of(up: Up, name: str) -> int:
 def act_as(uid: int, arguments: list[str], **options: Any) -> subprocess.CompletedProcess[str]:
     """Run a command as another user, without anything of ours but its standard input."""
     return subprocess.run(
-        arguments, user=uid, group=uid, extra_groups=[], cwd="/", text=True, capture_output=True,
-        check=False, env={"PATH": os.environ["PATH"], "HOME": "/nonexistent"}, **options,
-    )  # fmt: skip
+        arguments,
+        user=uid,
+        group=uid,
+        extra_groups=[],
+        cwd="/",
+        text=True,
+        capture_output=True,
+        check=False,
+        env={"PATH": os.environ["PATH"], "HOME": "/nonexistent"},
+        **options,
+    )
 
 
 def test_every_port_is_known(up: Up) -> None:
@@ -140,9 +171,10 @@ def test_s3_answers_nothing_without_a_signature(up: Up, theirs: str) -> None:
     port = port_of(up, "s3.port")
     paths = ("/", "/attachments", "/attachments?versions", f"/attachments/{theirs}", "/other")
     actions = (
-        "/?Action=ListUsers&Version=2010-05-08", "/?Action=CreateUser&UserName=me",
+        "/?Action=ListUsers&Version=2010-05-08",
+        "/?Action=CreateUser&UserName=me",
         "/?Action=AssumeRoleWithWebIdentity&RoleArn=r&WebIdentityToken=t&RoleSessionName=s",
-    )  # fmt: skip
+    )
     for method in ("GET", "HEAD", "POST", "PUT", "DELETE"):
         for path in (*paths, *actions, *PATHS):
             head = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
@@ -183,9 +215,13 @@ def test_valkey_asks_for_its_password(up: Up, command: str) -> None:
 async def test_postgres_asks_for_its_password(up: Up, user: str, password: str) -> None:
     with pytest.raises(asyncpg.InvalidPasswordError):
         await asyncpg.connect(
-            host="127.0.0.1", port=port_of(up, "postgres"), user=user, password=password,
-            database="attachments", passfile="/nonexistent",
-        )  # fmt: skip
+            host="127.0.0.1",
+            port=port_of(up, "postgres"),
+            user=user,
+            password=password,
+            database="attachments",
+            passfile="/nonexistent",
+        )
 
 
 async def test_postgres_trusts_no_one(document: dict[str, Any]) -> None:
@@ -204,11 +240,18 @@ def shell(up: Up, folder: str | Path, uid: int = 0) -> str:
     binary = os.open(find_binary(), os.O_RDONLY)  # it may lie where that user cannot look
     try:
         process: subprocess.Popen[str] = subprocess.Popen(
-            [f"/proc/self/fd/{binary}", "shell", f"-master={master}"], pass_fds=[binary],
-            cwd=folder, env={"HOME": str(folder)}, text=True,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-            user=uid, group=uid, extra_groups=[],
-        )  # fmt: skip
+            [f"/proc/self/fd/{binary}", "shell", f"-master={master}"],
+            pass_fds=[binary],
+            cwd=folder,
+            env={"HOME": str(folder)},
+            text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            user=uid,
+            group=uid,
+            extra_groups=[],
+        )
     finally:
         os.close(binary)
     try:

@@ -67,9 +67,14 @@ def make(checkout: Path, *words: str, python: str = sys.executable) -> Ended:
     own = {"PYTHON": python, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": folder}
     variables = {**kept, **own, "PIP_CONFIG_FILE": os.devnull, "PIP_RETRIES": "0"}
     return subprocess.run(
-        ["make", *words], cwd=checkout, env=variables, capture_output=True, text=True, timeout=300,
+        ["make", *words],
+        cwd=checkout,
+        env=variables,
+        capture_output=True,
+        text=True,
+        timeout=300,
         check=False,
-    )  # fmt: skip
+    )
 
 
 def made(checkout: Path, *words: str) -> str:

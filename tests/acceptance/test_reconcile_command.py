@@ -38,8 +38,9 @@ async def test_where_nothing_differs_it_says_so(alone: Service, start_worker: St
     assert (document["summary"]["objects"], document["summary"]["rows"]) == (2, 1)
     ended = await command(alone, "reconcile")
     assert (ended.status, ended.out) == (
-        0, "2 objects and 1 rows: 0 differences, 0 mended, 0 left\n"
-    )  # fmt: skip
+        0,
+        "2 objects and 1 rows: 0 differences, 0 mended, 0 left\n",
+    )
 
 
 async def test_each_difference_is_listed_then_mended(
@@ -62,10 +63,13 @@ async def test_each_difference_is_listed_then_mended(
     assert {each["mended"] for each in document["differences"]} == {False}
     found = {(each["id"], each["kind"]) for each in document["differences"]}
     assert found == {
-        (changed, "object_changed"), (missing, "object_missing"), (bare, "thumbnail_missing"),
-        (orphan, "original_without_row"), (orphan, "thumbnail_without_row"),
+        (changed, "object_changed"),
+        (missing, "object_missing"),
+        (bare, "thumbnail_missing"),
+        (orphan, "original_without_row"),
+        (orphan, "thumbnail_without_row"),
         (orphan, "ids_near_lost_rows"),
-    }  # fmt: skip
+    }
     assert (await alone.row(missing)).state == "ready"  # nothing has been done
 
     status, _, document = await reconciled(alone, "--mend")
@@ -121,8 +125,9 @@ async def test_ids_go_on_above_lost_rows_also_when_theirs_were_given_again(
     status, _, document = await reconciled(alone)
     found = {(each["id"], each["kind"]) for each in document["differences"]}
     assert (status, found) == (
-        1, {(number, "older_than_row_unused"), (number, "ids_near_lost_rows")}
-    )  # fmt: skip
+        1,
+        {(number, "older_than_row_unused"), (number, "ids_near_lost_rows")},
+    )
 
     status, _, document = await reconciled(alone, "--mend")
     assert document["summary"]["kinds"]["ids_near_lost_rows"] == {"found": 1, "left": 0}

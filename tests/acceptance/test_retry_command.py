@@ -63,10 +63,12 @@ async def test_whatever_is_neither_failed_nor_rejected_is_left_as_it_is(service:
     assert ended.status == 1
     assert ended.err == f"{NEVER_DONE}: there is no such attachment\n"
     assert ended.out.splitlines() == [
-        *[f"{each}: is {state}, not failed or rejected; nothing was done"
-          for state, each in ids.items()],
+        *[
+            f"{each}: is {state}, not failed or rejected; nothing was done"
+            for state, each in ids.items()
+        ],
         f"{deleted}: is deleted; nothing was done",
-    ]  # fmt: skip
+    ]
     assert [await written(service, each) for each in (*ids.values(), deleted)] == before
 
 
@@ -97,8 +99,9 @@ async def test_failed_takes_all_that_are_failed_and_no_rejected_or_deleted_one(
         SELECT (jsonb_populate_record(a, jsonb_build_object('id', a.id + n))).*
         FROM attachments AS a, generate_series(10, $2::integer + 8) AS n WHERE a.id = $1
         """,
-        int(one), many,
-    )  # fmt: skip
+        int(one),
+        many,
+    )
     before = [await written(service, each) for each in (rejected, deleted)]
     ended = await command(service, "retry", "--failed")
     assert (ended.status, ended.err) == (0, "")
@@ -119,10 +122,13 @@ async def test_state_and_reason_take_all_that_have_them(service: Service) -> Non
     theirs = str((await other.create())["data"]["id"])
     rejected, failed, kept, well, deleted = await create(service, 5)
     put_as = {
-        rejected: ("rejected", "too_large"), failed: ("failed", "missing"), theirs:
-        ("failed", "missing"), kept: ("ready", "unsupported"), well: ("ready", None),
+        rejected: ("rejected", "too_large"),
+        failed: ("failed", "missing"),
+        theirs: ("failed", "missing"),
+        kept: ("ready", "unsupported"),
+        well: ("ready", None),
         deleted: ("rejected", "too_large"),
-    }  # fmt: skip
+    }
 
     async def retried(*options: str) -> set[str]:
         for each, (state, reason) in put_as.items():

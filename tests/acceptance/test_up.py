@@ -35,10 +35,22 @@ from tests.support.up import (
 
 LARGEST_BYTES = 314_572_800
 KEYS = {
-    "api_url", "token", "organization_id", "bucket", "s3_endpoint_url", "s3_access_key_id",
-    "s3_secret_access_key", "s3_region", "upload_url", "events_url", "events_token",
-    "database_url", "broker_url", "metrics_urls", "pids",
-}  # fmt: skip
+    "api_url",
+    "token",
+    "organization_id",
+    "bucket",
+    "s3_endpoint_url",
+    "s3_access_key_id",
+    "s3_secret_access_key",
+    "s3_region",
+    "upload_url",
+    "events_url",
+    "events_token",
+    "database_url",
+    "broker_url",
+    "metrics_urls",
+    "pids",
+}
 
 
 def left_of(tree: list[psutil.Process], *, within_s: float) -> list[psutil.Process]:
@@ -103,10 +115,12 @@ def test_everything_listens_on_loopback_only(up: Up) -> None:
 def test_no_secret_can_be_read_by_other_users(up: Up) -> None:
     document = up.document()
     secrets = [
-        document["token"], document["events_token"], document["s3_secret_access_key"],
+        document["token"],
+        document["events_token"],
+        document["s3_secret_access_key"],
         document["database_url"].split("@")[0].rpartition(":")[2],
         document["broker_url"].split("@")[0].rpartition(":")[2],
-    ]  # fmt: skip
+    ]
     lines = " ".join(word for process in up.tree() for word in process.cmdline())
     assert not [secret for secret in secrets if secret in lines]
     for path in up.data_dir.glob("*.json"):
@@ -255,8 +269,9 @@ def test_the_usual_port_is_taken_so_the_other_one_is_told_first_and_last(data_di
     with socket.create_server((host, 8000)), log.open("wb") as output:
         process = subprocess.Popen(
             command(data_dir, "--ready-file", str(ready_file), "--decoders", "1"),
-            stdout=output, env=environment({"ATTACHMENTS_API_HOST": host}),
-        )  # fmt: skip
+            stdout=output,
+            env=environment({"ATTACHMENTS_API_HOST": host}),
+        )
         try:
             until(lambda: ready_file.exists() or process.poll() is not None, START_S)
             port = json.loads(ready_file.read_bytes())["api_url"].rpartition(":")[2]

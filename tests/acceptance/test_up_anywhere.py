@@ -32,9 +32,20 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="other systems t
 async def running(python: str, folder: bytes, variables: Mapping[str, str]) -> AsyncIterator[None]:
     """Run `attachments up` in a folder until the block ends; its end must be in order."""
     process = await asyncio.create_subprocess_exec(
-        python, "-P", "-m", "deploy", "up", "--port", "0", "--decoders", "1",
-        cwd=folder, env=variables, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
-    )  # fmt: skip
+        python,
+        "-P",
+        "-m",
+        "deploy",
+        "up",
+        "--port",
+        "0",
+        "--decoders",
+        "1",
+        cwd=folder,
+        env=variables,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
     reading = asyncio.create_task(process.communicate())
     ready = os.path.join(folder, b".attachments/ready.json")
 
@@ -58,9 +69,17 @@ async def running(python: str, folder: bytes, variables: Mapping[str, str]) -> A
 async def command(python: str, folder: bytes, variables: Mapping[str, str], *words: str) -> Any:
     """Run a command beside it, and read the JSON that it prints."""
     process = await asyncio.create_subprocess_exec(
-        python, "-P", "-m", "deploy", *words, "--json", cwd=folder, env=variables,
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-    )  # fmt: skip
+        python,
+        "-P",
+        "-m",
+        "deploy",
+        *words,
+        "--json",
+        cwd=folder,
+        env=variables,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
     out, told = await asyncio.wait_for(process.communicate(), 90)
     assert process.returncode == 0, told
     return json.loads(out)

@@ -90,9 +90,13 @@ def test_upload_on_a_terminal_ends_in_a_table_and_whole_addresses(
     fcntl.ioctl(stdout, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
     ended = subprocess.run(
         [sys.executable, "-m", "deploy.cli", "upload", *files, "--data-dir", local.data_dir],
-        env={**bare_environment(), "COLUMNS": ""}, cwd=local.data_dir.parent,
-        stdout=stdout, stderr=subprocess.PIPE, timeout=COMMAND_TIMEOUT_S, check=False,
-    )  # fmt: skip
+        env={**bare_environment(), "COLUMNS": ""},
+        cwd=local.data_dir.parent,
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        timeout=COMMAND_TIMEOUT_S,
+        check=False,
+    )
     os.close(stdout)
     shown = b""
     with suppress(OSError):  # how the end of a terminal's output is told on Linux

@@ -81,8 +81,9 @@ async def _settled(service: Service, ids: list[int]) -> float:
     async def done() -> bool:
         row = await service.database.fetchrow(
             "SELECT count(*) FROM attachments WHERE id = ANY($1) AND state = ANY($2)",
-            ids, FINAL_STATES,
-        )  # fmt: skip
+            ids,
+            FINAL_STATES,
+        )
         return row is not None and row[0] == len(ids)
 
     await until(done, within_s=WITHIN_S)

@@ -35,8 +35,9 @@ async def main(database_url: str, *, keep_session: bool) -> None:
         attributes = (await request.json())["data"]["attributes"]
         number = await pool.fetchval(
             "INSERT INTO bare (name, owner) VALUES ($1, $2) RETURNING id",
-            attributes["name"], attributes["attachable_type"],
-        )  # fmt: skip
+            attributes["name"],
+            attributes["attachable_type"],
+        )
         return web.json_response({"data": {"id": str(number)}}, status=201)
 
     async def take_in(request: web.Request) -> web.Response:
@@ -44,8 +45,9 @@ async def main(database_url: str, *, keep_session: bool) -> None:
         partition = unquote_plus(uploaded["key"]).split("/")[2:-2]
         await pool.execute(
             "UPDATE bare_uploads SET state = 'uploaded', etag = $2 WHERE id = $1",
-            int("".join(partition)), uploaded["eTag"],
-        )  # fmt: skip
+            int("".join(partition)),
+            uploaded["eTag"],
+        )
         return web.json_response({})
 
     app = web.Application()

@@ -144,17 +144,26 @@ async def _box_cpu_ms(photo: Photo, times: int, settings: Settings) -> float:
     sniffers = Sniffers(timeout_s=settings.decoder_timeout)
     await decoders.warm_up()
     tools = Tools(
-        settings=settings, database=Consent(), storage=Shelf(photo.content),
-        bucket=OwnBucket(Consent(), Shelf(b"")), decoders=decoders, sniffers=sniffers,
+        settings=settings,
+        database=Consent(),
+        storage=Shelf(photo.content),
+        bucket=OwnBucket(Consent(), Shelf(b"")),
+        decoders=decoders,
+        sniffers=sniffers,
         budget=Budget(2**20),
-    )  # fmt: skip
+    )
     now = datetime.now(UTC)
     claim = Claim(
         attachment=Attachment(
-            id=1, organization_id=1, bucket="b", name="photo.jpg", file_name="photo.jpg",
-            created_at=now, policy_expires_at=now,
+            id=1,
+            organization_id=1,
+            bucket="b",
+            name="photo.jpg",
+            file_name="photo.jpg",
+            created_at=now,
+            policy_expires_at=now,
         )
-    )  # fmt: skip
+    )
     try:
         for _ in range(5):
             outcome = await examine(tools, claim)

@@ -119,8 +119,9 @@ async def _upload(service: Service, group: list[Kind]) -> None:
     async def done() -> bool:
         count = await service.database.fetchval(
             "SELECT count(*) FROM attachments WHERE id = ANY($1) AND state = ANY($2)",
-            ids, FINAL_STATES,
-        )  # fmt: skip
+            ids,
+            FINAL_STATES,
+        )
         return bool(count == len(ids))
 
     await until(done, within_s=120)

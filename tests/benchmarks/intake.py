@@ -66,8 +66,11 @@ class Bench:
             " (organization_id, bucket, name, file_name, policy_expires_at, due_at)"
             " SELECT $1, $2, $3, $3, now() + interval '1 hour', now() + interval '1 hour'"
             " FROM generate_series(1, $4) RETURNING id",
-            self.organization_id, BUCKET, NAME, count,
-        )  # fmt: skip
+            self.organization_id,
+            BUCKET,
+            NAME,
+            count,
+        )
         ids = [row[0] for row in rows]
         await self.database.execute(
             "INSERT INTO bare_uploads (id, state) SELECT unnest($1::bigint[]), 'pending'", ids

@@ -113,9 +113,12 @@ async def running_side(site: Site, mode: str) -> AsyncIterator[Side]:
 async def cost_ms(side: Side, organizations: int, *, uploads: int) -> float:
     """Give the CPU time of one upload, in milliseconds, of the worker and all its children."""
     worked = await work_off(
-        side.service, side.worker, small_photo().content, uploads=uploads,
+        side.service,
+        side.worker,
+        small_photo().content,
+        uploads=uploads,
         clients=side.clients[:organizations],
-    )  # fmt: skip
+    )
     return worked.cpu_ms
 
 

@@ -61,10 +61,11 @@ async def run(site: Site) -> Table:
         return table
     context = multiprocessing.get_context("spawn")
     with (
-        ProcessPoolExecutor(1, mp_context=context, initializer=load_codecs, initargs=(("tiff",),))
-        as ours,
+        ProcessPoolExecutor(
+            1, mp_context=context, initializer=load_codecs, initargs=(("tiff",),)
+        ) as ours,
         ProcessPoolExecutor(1, mp_context=context, initializer=_one_thread) as theirs,
-    ):  # fmt: skip
+    ):
         for title, content, pixels, aim in _files(SIZES[:2] if site.quick else SIZES):
             times = max(1, ROUND_PIXELS // pixels)
             try:

@@ -88,15 +88,22 @@ async def run(site: Site) -> Table:
                 site.stack.relay.target = f"http://127.0.0.1:{port}"
                 stack.callback(setattr, site.stack.relay, "target", None)
             client = Client(
-                session=session, base_url=f"http://127.0.0.1:{port}",
-                organization_id=tokens[1][0], token=tokens[1][1],
-            )  # fmt: skip
+                session=session,
+                base_url=f"http://127.0.0.1:{port}",
+                organization_id=tokens[1][0],
+                token=tokens[1][1],
+            )
             await felt(client, 20)  # warm
             idle = await felt(client, rounds)
             with tempfile.NamedTemporaryFile(mode="r") as report:
                 flooding = (
-                    str(port), kind, str(tokens[0][0]), tokens[0][1], source, report.name,
-                )  # fmt: skip
+                    str(port),
+                    kind,
+                    str(tokens[0][0]),
+                    tokens[0][1],
+                    source,
+                    report.name,
+                )
                 async with running_module("tests.benchmarks.flood", *flooding, environment={}):
                     await asyncio.sleep(WARM_S)
                     results[kind] = idle, await felt(client, rounds)

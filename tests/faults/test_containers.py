@@ -44,9 +44,12 @@ class Pod(WorkerProcess):
     async def start(self) -> "Pod":
         """Start it and wait until it is ready."""
         self.process = subprocess.Popen(  # noqa: ASYNC220 - it returns at once
-            [*self.prefix, sys.executable, *self.program], env=self.environment,
-            stdout=self._log, stderr=self._log, start_new_session=True,
-        )  # fmt: skip
+            [*self.prefix, sys.executable, *self.program],
+            env=self.environment,
+            stdout=self._log,
+            stderr=self._log,
+            start_new_session=True,
+        )
 
         async def ready() -> bool:
             assert self.process is not None
@@ -122,9 +125,10 @@ async def test_process_1_waits_for_orphans() -> None:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
 @pytest.mark.parametrize("moment_s", [0.2, 0.5, 0.8, 1.2, 2.0, 3.0])
 @pytest.mark.parametrize(
-    "program", [("api",), ("worker",), ("deploy", "up", "--data-dir", "{folder}")],
+    "program",
+    [("api",), ("worker",), ("deploy", "up", "--data-dir", "{folder}")],
     ids=["api", "worker", "up"],
-)  # fmt: skip
+)
 async def test_a_process_that_is_stopped_while_it_starts_ends_in_order(
     service: Service,
     tmp_path: Path,
@@ -137,9 +141,14 @@ async def test_a_process_that_is_stopped_while_it_starts_ends_in_order(
     if program != ("deploy", "up", "--data-dir", "{folder}"):
         environment |= {**service.environment, "ATTACHMENTS_API_PORT": "0"}
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", *arguments, env=environment, start_new_session=True,
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
-    )  # fmt: skip
+        sys.executable,
+        "-m",
+        *arguments,
+        env=environment,
+        start_new_session=True,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
     await asyncio.sleep(moment_s)
     process.send_signal(number)
     out, _ = await asyncio.wait_for(process.communicate(), 20)

@@ -211,9 +211,12 @@ async def test_f18_what_is_at_work_when_the_database_is_killed_goes_on_once_it_i
 
 @pytest.mark.parametrize("away", [Proxy.cut, Proxy.swallow], ids=["reset", "black-hole"])
 async def test_f18_a_wake_up_that_finds_the_database_away_is_not_spent(
-    start_service: StartService, start_worker: StartWorker, storage: Storage, database_url: str,
+    start_service: StartService,
+    start_worker: StartWorker,
+    storage: Storage,
+    database_url: str,
     away: Callable[[Proxy], None],
-) -> None:  # fmt: skip
+) -> None:
     async with running_proxy(database_url) as way:
         service = await start_service(publish_grace="300")  # before that nothing is due
         worker = await start_worker(service, database_url=way.url)
@@ -243,9 +246,12 @@ async def test_f18_a_sweep_that_finds_the_database_away_comes_again_soon(
 
 @pytest.mark.parametrize("silent_before", [False, True], ids=["in-use", "from-the-start"])
 async def test_f18_a_database_that_says_nothing_more_is_not_waited_for(
-    stack: Stack, database_url: str, start_worker: StartWorker, storage: Storage,
+    stack: Stack,
+    database_url: str,
+    start_worker: StartWorker,
+    storage: Storage,
     silent_before: bool,
-) -> None:  # fmt: skip
+) -> None:
     async with running_proxy(database_url) as way, running_service(stack, way.url) as service:
         row, event = await posted(service)
         healthy = {"database_url": database_url}

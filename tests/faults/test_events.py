@@ -20,17 +20,24 @@ pytestmark = pytest.mark.fault
 
 def aws_event(row: Attachment, etag: str, sequencer: str) -> bytes:
     """Write an event as S3 does."""
-    return json.dumps({
-        "Records": [{
-            "eventVersion": "2.1", "eventSource": "aws:s3", "awsRegion": "us-east-1",
-            "eventTime": "2026-01-01T00:00:00.000Z", "eventName": "ObjectCreated:Post",
-            "s3": {
-                "s3SchemaVersion": "1.0",
-                "bucket": {"name": BUCKET, "arn": f"arn:aws:s3:::{BUCKET}"},
-                "object": {"key": row.key, "size": 1, "eTag": etag, "sequencer": sequencer},
-            },
-        }]
-    }).encode()  # fmt: skip
+    return json.dumps(
+        {
+            "Records": [
+                {
+                    "eventVersion": "2.1",
+                    "eventSource": "aws:s3",
+                    "awsRegion": "us-east-1",
+                    "eventTime": "2026-01-01T00:00:00.000Z",
+                    "eventName": "ObjectCreated:Post",
+                    "s3": {
+                        "s3SchemaVersion": "1.0",
+                        "bucket": {"name": BUCKET, "arn": f"arn:aws:s3:::{BUCKET}"},
+                        "object": {"key": row.key, "size": 1, "eTag": etag, "sequencer": sequencer},
+                    },
+                }
+            ]
+        }
+    ).encode()
 
 
 async def test_f15_an_event_that_comes_ten_times_has_one_effect(

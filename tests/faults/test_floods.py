@@ -214,9 +214,11 @@ async def test_of_large_files_no_more_are_fetched_than_the_budget_has_room_for(
             return files_on_disk(worker) == [len(image)] * count
 
         await until(lambda: fetched(3))  # an eighth of the budget is kept for others
-        await until(lambda: service.database.fetchval(
-            "SELECT count(*) = 10 FROM attachments WHERE state = 'processing'"
-        ))  # fmt: skip
+        await until(
+            lambda: service.database.fetchval(
+                "SELECT count(*) = 10 FROM attachments WHERE state = 'processing'"
+            )
+        )
         assert await fetched(3)
         assert len(image) * 3 <= budget
         ids.append(await other.upload(image, "img.png"))

@@ -48,9 +48,13 @@ def running(
 ) -> Iterator["subprocess.Popen[bytes]"]:
     changes = {f"ATTACHMENTS_{name.upper()}": value for name, value in overrides.items()}
     process = subprocess.Popen(
-        [sys.executable, *program], env={"PATH": os.environ["PATH"], **environment, **changes},
-        stdout=output, stderr=output, stdin=subprocess.DEVNULL, start_new_session=True,
-    )  # fmt: skip
+        [sys.executable, *program],
+        env={"PATH": os.environ["PATH"], **environment, **changes},
+        stdout=output,
+        stderr=output,
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,
+    )
     try:
         yield process
     finally:

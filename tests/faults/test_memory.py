@@ -34,14 +34,19 @@ async def test_a_large_file_that_is_no_image_is_neither_downloaded_nor_held(
     upload = await client.create_multipart_upload(Bucket=BUCKET, Key=row.key)
     for number in range(1, size // part + 1):
         answer = await client.upload_part(
-            Bucket=BUCKET, Key=row.key, UploadId=upload["UploadId"], PartNumber=number,
+            Bucket=BUCKET,
+            Key=row.key,
+            UploadId=upload["UploadId"],
+            PartNumber=number,
             Body=io.BytesIO(bytes(part)),
-        )  # fmt: skip
+        )
         parts.append({"PartNumber": number, "ETag": answer["ETag"]})
     await client.complete_multipart_upload(
-        Bucket=BUCKET, Key=row.key, UploadId=upload["UploadId"],
+        Bucket=BUCKET,
+        Key=row.key,
+        UploadId=upload["UploadId"],
         MultipartUpload={"Parts": parts},  # type: ignore[typeddict-item]  # made by hand
-    )  # fmt: skip
+    )
 
     most = 0
 

@@ -43,8 +43,11 @@ async def make_rows(service: Service, count: int, *, deleted: bool) -> list[int]
         "INSERT INTO attachments (organization_id, bucket, name, file_name, policy_expires_at,"
         " due_at, deleted_at) SELECT $1, $2, 'a.txt', 'a.txt', now() + interval '1 hour', now(),"
         " CASE WHEN $4 THEN now() END FROM generate_series(1, $3) RETURNING id",
-        service.client.organization_id, service.settings.s3_bucket, count, deleted,
-    )  # fmt: skip
+        service.client.organization_id,
+        service.settings.s3_bucket,
+        count,
+        deleted,
+    )
     return [row[0] for row in rows]
 
 

@@ -102,10 +102,15 @@ async def limit(valkey: EmbeddedValkey, prefix: str, without: str | None) -> str
     names = [*ATTEMPTS, "exec", "unwatch", "select", "ping", "info", "client|list"]
     async with redis.asyncio.from_url(valkey.url) as client:
         await client.acl_setuser(
-            "limited", enabled=True, reset=True, passwords=["+its-password"],
-            keys=[f"{prefix}*"], reset_channels=True, categories=["-@all"],
+            "limited",
+            enabled=True,
+            reset=True,
+            passwords=["+its-password"],
+            keys=[f"{prefix}*"],
+            reset_channels=True,
+            categories=["-@all"],
             commands=[f"+{name}" for name in names if name != without],
-        )  # fmt: skip
+        )
     return valkey.url.replace(f":{valkey.password}@", "limited:its-password@")
 
 
@@ -200,10 +205,21 @@ async def cluster(folder: Path) -> AsyncIterator[str]:
     port = choose_port()
     with running(
         [
-            str(find_binary()), "--bind", "127.0.0.1", "--port", str(port), "--dir", str(folder),
-            "--save", "", "--cluster-enabled", "yes", "--cluster-port", str(choose_port()),
+            str(find_binary()),
+            "--bind",
+            "127.0.0.1",
+            "--port",
+            str(port),
+            "--dir",
+            str(folder),
+            "--save",
+            "",
+            "--cluster-enabled",
+            "yes",
+            "--cluster-port",
+            str(choose_port()),
         ]
-    ):  # fmt: skip
+    ):
         url = f"redis://127.0.0.1:{port}/0"
         made: Any = redis.asyncio.from_url(url)
         async with made as client:

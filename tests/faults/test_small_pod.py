@@ -42,9 +42,13 @@ async def test_no_good_file_is_rejected_where_many_decoders_share_one_processor(
         *(service.client.upload(bodies[number % 3], "img.png") for number in range(FILES))
     )
     worker = WorkerProcess(
-        service.environment, program=changed(ONE_PROCESSOR, "worker"), decoders="48",
-        decoder_timeout="2", attempts="1", **SOON,
-    )  # fmt: skip
+        service.environment,
+        program=changed(ONE_PROCESSOR, "worker"),
+        decoders="48",
+        decoder_timeout="2",
+        attempts="1",
+        **SOON,
+    )
     try:
         await worker.start()
         assert os.sched_getaffinity(worker.pid) == {min(os.sched_getaffinity(0))}

@@ -285,8 +285,7 @@ WIDE = {
     "zeros": b'{"Records":[' + b"0," * 500_000 + b"0]}",
     "objects": b'{"Records":[' + b"{}," * 330_000 + b"{}]}",
     "bare": b"[" + b"0," * 500_000 + b"0]",
-    "bare-of-versitygw": b'[{"s3":{"configurationId":"webhook-global"}}'
-    + b",{}" * 330_000 + b"]",
+    "bare-of-versitygw": b'[{"s3":{"configurationId":"webhook-global"}}' + b",{}" * 330_000 + b"]",
     "other-events": b'{"Records":[' + b'{"eventName":"x"},' * 50_000 + b"{}]}",
     "members": b"{" + b",".join(b'"%d":0' % n for n in range(80_000)) + b"}",
     "one-name": b"{" + b",".join([b'"Records":[]'] * 70_000) + b"}",
@@ -300,7 +299,7 @@ WIDE = {
     "one-sequencer": json.dumps(
         AWS.message(AWS.tell(BUCKET, UNKNOWN, etag="a", sequencer="A" * 900_000))
     ).encode(),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("case", WIDE)
@@ -337,8 +336,9 @@ async def test_a_crowd_of_wide_documents_is_answered_in_time_and_taken_in_the_en
     service = await start_service()
     body = gzip.compress(WIDE["zeros"], mtime=0)
     headers = {
-        "Authorization": f"Bearer {EVENTS_TOKEN}", "Content-Encoding": "gzip",
-    }  # fmt: skip
+        "Authorization": f"Bearer {EVENTS_TOKEN}",
+        "Content-Encoding": "gzip",
+    }
 
     async def post() -> int:
         async with service.client.session.post(
@@ -482,10 +482,13 @@ async def subscribed(stack: Stack) -> AsyncIterator[Subscribed]:
     async with (
         running_amazon() as amazon,
         running_service(
-            stack, await clone_database(stack), amazon.connector(),
-            sns_topics=TOPIC, sns_signature_versions="1,2",
+            stack,
+            await clone_database(stack),
+            amazon.connector(),
+            sns_topics=TOPIC,
+            sns_signature_versions="1,2",
         ) as service,
-    ):  # fmt: skip
+    ):
         yield Subscribed(service=service, row=await new_row(service), amazon=amazon)
 
 

@@ -101,7 +101,8 @@ CREDENTIALS: dict[str, tuple[Mapping[str, str], str]] = {
     "row48-basic-user-is-token": ({"Authorization": basic(EVENTS_TOKEN, "")}, EVENTS),
     "row48-basic-no-base64": ({"Authorization": "Basic %%%"}, EVENTS),
     "row48-basic-no-utf-8": (
-        {"Authorization": "Basic " + base64.b64encode(b"\xff:\xff").decode()}, EVENTS,
+        {"Authorization": "Basic " + base64.b64encode(b"\xff:\xff").decode()},
+        EVENTS,
     ),
     "row48-basic-empty": ({"Authorization": "Basic "}, EVENTS),
     "row48-api-key-wrong": ({"X-Api-Key": "wrong"}, EVENTS),
@@ -111,7 +112,7 @@ CREDENTIALS: dict[str, tuple[Mapping[str, str], str]] = {
     "row48-path-nul": ({}, f"{EVENTS}/{EVENTS_TOKEN}%00"),
     "row48-path-no-utf-8": ({}, f"{EVENTS}/%ff"),
     "row48-query": ({}, f"{EVENTS}?token={EVENTS_TOKEN}"),
-}  # fmt: skip
+}
 
 
 # aiohttp's client would rather send a file
@@ -213,7 +214,8 @@ MESSAGES: dict[str, tuple[Any, dict[str, int]]] = {
     "row50-test-event": (TEST_EVENT, IGNORED),
     "row50-test-event-of-versitygw": (sample("versitygw-test-event"), IGNORED),
     "row50-test-event-in-sns": (
-        {**sample("sns-v2"), "Message": json.dumps(TEST_EVENT)}, IGNORED,
+        {**sample("sns-v2"), "Message": json.dumps(TEST_EVENT)},
+        IGNORED,
     ),
     "row50-form-upload-of-versitygw": (sample("versitygw-form"), IGNORED),
     "row50-test-event-records-null": ({**TEST_EVENT, "Records": None}, IGNORED),
@@ -227,15 +229,17 @@ MESSAGES: dict[str, tuple[Any, dict[str, int]]] = {
     "row50-number": (1, UNREADABLE),
     "row50-filer-without-key": ({"event_type": "create", "message": {}}, UNREADABLE),
     "row50-eventbridge-without-detail": (
-        {"source": "aws.s3", "detail-type": "Object Created"}, UNREADABLE,
+        {"source": "aws.s3", "detail-type": "Object Created"},
+        UNREADABLE,
     ),
     "row51-empty-records": ({"Records": []}, NOTHING),
     "row51-empty-records-of-minio": ({"EventName": "", "Key": "", "Records": []}, NOTHING),
     "row51-empty-records-in-sns": (
-        {**sample("sns-v2"), "Message": '{"Records":[]}'}, NOTHING,
+        {**sample("sns-v2"), "Message": '{"Records":[]}'},
+        NOTHING,
     ),
     "row51-1000-bad-records": ({"Records": [None] * 1000}, {**UNREADABLE, "unreadable": 1000}),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize(("document", "counts"), MESSAGES.values(), ids=MESSAGES)
@@ -638,8 +642,14 @@ async def test_row59_a_multipart_upload_that_has_only_begun_is_no_object_yet(
 
 
 BAD_RECORDS: list[Any] = [
-    None, 5, "x", [], {}, {"eventName": None}, {"eventName": "ObjectCreated:Put"},
-]  # fmt: skip
+    None,
+    5,
+    "x",
+    [],
+    {},
+    {"eventName": None},
+    {"eventName": "ObjectCreated:Put"},
+]
 
 
 @every(61, BATCHING)

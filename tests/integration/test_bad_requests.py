@@ -152,7 +152,8 @@ BODIES: dict[str, tuple[bytes, int]] = {
     "row07-5000-digits": (with_size("9" * 5000), 400),
     "row07-5000-digits-negative": (with_size("-" + "9" * 5000), 400),
     "row07-5000-digits-as-id": (
-        body_of(attachable_id=1).replace(b": 1}", b": %s}" % (b"1" * 5000)), 400,
+        body_of(attachable_id=1).replace(b": 1}", b": %s}" % (b"1" * 5000)),
+        400,
     ),
     "row07-5000-digits-in-unknown": (body_of(x=1).replace(b": 1}", b": %s}" % (b"1" * 5000)), 400),
     "row07-5000-digits-of-fraction-overflow": (with_size("1" * 5000 + ".5"), 400),
@@ -165,10 +166,12 @@ BODIES: dict[str, tuple[bytes, int]] = {
     "row09-key-twice-at-top": (b'{"data":{},"data":{"type":"attachments"}}', 400),
     "row09-key-twice-in-data": (b'{"data":{"type":"attachments","type":"attachments"}}', 400),
     "row09-key-twice-in-attributes": (
-        b'{"data":{"type":"attachments","attributes":{"name":"a","name":"b"}}}', 400,
+        b'{"data":{"type":"attachments","attributes":{"name":"a","name":"b"}}}',
+        400,
     ),
     "row09-key-twice-once-escaped": (
-        b'{"data":{"type":"attachments","attributes":{"name":"a","n\\u0061me":"b"}}}', 400,
+        b'{"data":{"type":"attachments","attributes":{"name":"a","n\\u0061me":"b"}}}',
+        400,
     ),
     "row10-array": (b"[%s]" % body_of(), 400),
     "row10-empty-array": (b"[]", 400),
@@ -193,7 +196,8 @@ BODIES: dict[str, tuple[bytes, int]] = {
     "row12-surrogate": (b'{"data":{"type":"\\ud800","attributes":{"name":"a"}}}', 409),
     "row13-client-id": (b'{"data":{"type":"attachments","id":"1","attributes":{"name":"a"}}}', 403),
     "row13-client-id-null": (
-        b'{"data":{"type":"attachments","id":null,"attributes":{"name":"a"}}}', 403,
+        b'{"data":{"type":"attachments","id":null,"attributes":{"name":"a"}}}',
+        403,
     ),
     "row17-lf-in-name": (body_of(name="a\nb.png"), 422),
     "row17-cr-in-name": (body_of(name="a\rb.png"), 422),
@@ -263,7 +267,7 @@ BODIES: dict[str, tuple[bytes, int]] = {
     "row29-reserved-script": (body_of(content_type="application/x-bat"), 422),
     "row29-malformed": (body_of(content_type="image"), 422),
     "row29-malformed-list": (body_of(content_type="image/png, application/x-msdownload"), 422),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize(("body", "status"), BODIES.values(), ids=BODIES)
@@ -425,10 +429,14 @@ async def test_an_accept_that_cannot_be_met_is_refused(
 @pytest.mark.parametrize(
     "accept",
     [
-        "", "*/*", "application/*", MEDIA_TYPE, f"text/plain, {MEDIA_TYPE};q=0.1",
+        "",
+        "*/*",
+        "application/*",
+        MEDIA_TYPE,
+        f"text/plain, {MEDIA_TYPE};q=0.1",
         "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8",
     ],
-)  # fmt: skip
+)
 async def test_a_lenient_accept_is_met(untouched: Target, accept: str) -> None:
     answer = await untouched.client.request("GET", PATH, headers={"Accept": accept})
     assert answer.status == 200
@@ -683,19 +691,25 @@ async def test_a_query_that_is_not_understood_is_refused(untouched: Target, quer
     ("query", "title", "detail"),
     [
         pytest.param(
-            "filter[x]=1", "Unsupported Filter", "Filter 'x' is not supported on this endpoint",
+            "filter[x]=1",
+            "Unsupported Filter",
+            "Filter 'x' is not supported on this endpoint",
             id="row36-filter",
         ),
         pytest.param(
-            "sort=x", "Unsupported Sort", "Sort by 'x' is not supported on this endpoint",
+            "sort=x",
+            "Unsupported Sort",
+            "Sort by 'x' is not supported on this endpoint",
             id="row36-sort",
         ),
         pytest.param(
-            "include=x", "Unsupported Include", "Include 'x' is not supported on this endpoint",
+            "include=x",
+            "Unsupported Include",
+            "Include 'x' is not supported on this endpoint",
             id="row36-include",
         ),
     ],
-)  # fmt: skip
+)
 async def test_what_is_not_supported_is_named(
     untouched: Target, query: str, title: str, detail: str
 ) -> None:
@@ -853,7 +867,8 @@ TWO_TOKENS = b"X-Auth-Token: a\r\nX-Auth-Token: b\r\n"
     [
         pytest.param(b"{host}Authorization: Bearer a\r\n" * 1, 401, id="row34-one-garbage"),
         pytest.param(
-            b"{host}Authorization: Bearer a\r\nAuthorization: Bearer a\r\n", 401,
+            b"{host}Authorization: Bearer a\r\nAuthorization: Bearer a\r\n",
+            401,
             id="row34-header-twice",
         ),
         pytest.param(b"{host}" + TWO_TOKENS, 401, id="row34-two-tokens"),
@@ -862,7 +877,7 @@ TWO_TOKENS = b"X-Auth-Token: a\r\nX-Auth-Token: b\r\n"
         pytest.param(b"{auth}X-Organization-Id: 1\r\n", 403, id="row34-two-organizations"),
         pytest.param(b"{auth}Host: evil.example\r\n", 400, id="row34-two-hosts"),
     ],
-)  # fmt: skip
+)
 async def test_credentials_that_can_be_read_two_ways_are_refused(
     untouched: Target, headers: bytes, status: int
 ) -> None:
@@ -1039,28 +1054,35 @@ async def test_row41_what_follows_a_refused_frame_is_never_taken_for_a_request(
     [
         pytest.param(
             b"GET /api/v2/attachments?sort=" + b"a" * 20_480 + b" HTTP/1.1\r\n{auth}\r\n",
-            (400, 414), id="row42-20-kb-url",
+            (400, 414),
+            id="row42-20-kb-url",
         ),
         pytest.param(
             b"GET /api/v2/attachments HTTP/1.1\r\n{auth}X-A: " + b"a" * 20_480 + b"\r\n\r\n",
-            (400, 431), id="row42-20-kb-header",
+            (400, 431),
+            id="row42-20-kb-header",
         ),
         pytest.param(
             b"GET /api/v2/attachments HTTP/1.1\r\n{auth}" + b"a" * 20_480 + b": a\r\n\r\n",
-            (400, 431), id="row42-20-kb-header-name",
+            (400, 431),
+            id="row42-20-kb-header-name",
         ),
         pytest.param(
             b"GET /api/v2/attachments HTTP/1.1\r\n{auth}"
-            + b"".join(b"X-%d: a\r\n" % number for number in range(200)) + b"\r\n",
-            (200, 400, 431), id="row42-200-headers",
+            + b"".join(b"X-%d: a\r\n" % number for number in range(200))
+            + b"\r\n",
+            (200, 400, 431),
+            id="row42-200-headers",
         ),
         pytest.param(
             b"GET /api/v2/attachments HTTP/1.1\r\n{auth}"
-            + b"".join(b"X-%d: a\r\n" % number for number in range(20_000)) + b"\r\n",
-            (400, 431), id="row42-20000-headers",
+            + b"".join(b"X-%d: a\r\n" % number for number in range(20_000))
+            + b"\r\n",
+            (400, 431),
+            id="row42-20000-headers",
         ),
     ],
-)  # fmt: skip
+)
 async def test_too_much_of_a_head_is_refused(
     untouched: Target, request_bytes: bytes, statuses: tuple[int, ...]
 ) -> None:
@@ -1280,12 +1302,24 @@ async def test_a_value_at_the_edge_is_taken_as_it_is(
 
 
 READ_ONLY: dict[str, Any] = {
-    "id": "5", "url": "https://evil.example/", "thumb": "https://evil.example/", "resized": True,
-    "created_at": "1999-01-01T00:00:00.000Z", "deleted_at": "1999-01-01T00:00:00.000Z",
-    "state": "ready", "organization_id": 1, "creator_id": 9, "bucket": "b", "key": "k",
-    "file_name": "../x", "aws_policy": {}, "unknown": {"deep": [1, None]}, "\0": "\0",
-    "": 0, "name'; DROP TABLE attachments;--": 1,
-}  # fmt: skip
+    "id": "5",
+    "url": "https://evil.example/",
+    "thumb": "https://evil.example/",
+    "resized": True,
+    "created_at": "1999-01-01T00:00:00.000Z",
+    "deleted_at": "1999-01-01T00:00:00.000Z",
+    "state": "ready",
+    "organization_id": 1,
+    "creator_id": 9,
+    "bucket": "b",
+    "key": "k",
+    "file_name": "../x",
+    "aws_policy": {},
+    "unknown": {"deep": [1, None]},
+    "\0": "\0",
+    "": 0,
+    "name'; DROP TABLE attachments;--": 1,
+}
 
 
 async def test_row30_read_only_and_unknown_attributes_are_ignored(target: Target) -> None:
@@ -1293,8 +1327,14 @@ async def test_row30_read_only_and_unknown_attributes_are_ignored(target: Target
     created = await target.client.create("a.png", **READ_ONLY)
     row, usual = [await target.service.row(document["data"]["id"]) for document in (created, plain)]
     same = (
-        "organization_id", "creator_id", "bucket", "file_name", "state", "resized", "deleted_at",
-    )  # fmt: skip
+        "organization_id",
+        "creator_id",
+        "bucket",
+        "file_name",
+        "state",
+        "resized",
+        "deleted_at",
+    )
     assert [getattr(row, name) for name in same] == [getattr(usual, name) for name in same]
 
     before = await target.service.row(row.id)
@@ -1325,17 +1365,31 @@ anything = hypothesis_settings(
 
 TEXT = st.text(st.characters(codec=None), max_size=40)
 SCALARS = st.one_of(
-    st.none(), st.booleans(), st.floats(), TEXT,
+    st.none(),
+    st.booleans(),
+    st.floats(),
+    TEXT,
     st.integers(min_value=-(2**70), max_value=2**70),
     st.sampled_from(["", "comment", "inline", "image/png", "\0", "\ud800", "https://a/b", 2**63]),
-)  # fmt: skip
+)
 VALUES = st.recursive(
     SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3)
 )
 NAMED = st.sampled_from(
-    ["name", "attachable_type", "attachable_id", "content_type", "size", "attachment_type",
-     "message_id", "external_id", "temp_url", "url", "resized"]
-)  # fmt: skip
+    [
+        "name",
+        "attachable_type",
+        "attachable_id",
+        "content_type",
+        "size",
+        "attachment_type",
+        "message_id",
+        "external_id",
+        "temp_url",
+        "url",
+        "resized",
+    ]
+)
 ATTRIBUTES = st.dictionaries(NAMED | TEXT, VALUES, max_size=6)
 DOCUMENTS = st.one_of(
     st.fixed_dictionaries(
@@ -1383,10 +1437,25 @@ async def test_no_bytes_are_a_fault_of_the_service(target: Target, noise: bytes,
 
 
 PARAMETERS = st.sampled_from(
-    ["filter[task_id]", "filter[comment_id][not_eq]", "filter[task_id][]", "filter[x]", "sort",
-     "include", "fields[attachments]", "fields[x]", "page[number]", "page[size]", "page[after]",
-     "page[before]", "page[]", "page[", "filter[", "fields["]
-)  # fmt: skip
+    [
+        "filter[task_id]",
+        "filter[comment_id][not_eq]",
+        "filter[task_id][]",
+        "filter[x]",
+        "sort",
+        "include",
+        "fields[attachments]",
+        "fields[x]",
+        "page[number]",
+        "page[size]",
+        "page[after]",
+        "page[before]",
+        "page[]",
+        "page[",
+        "filter[",
+        "fields[",
+    ]
+)
 ESCAPED = st.binary(max_size=12).map(lambda raw: quote(raw, safe=""))
 RAW = st.text(
     st.characters(min_codepoint=0x21, max_codepoint=0x7E, exclude_characters="#"), max_size=12
@@ -1431,15 +1500,30 @@ async def test_no_path_is_a_fault_of_the_service(
 @anything
 @given(
     name=st.sampled_from(
-        ["Accept", "Content-Type", "Content-Encoding", "Authorization", "X-Auth-Token",
-         "X-Organization-Id", "Host", "Expect", "Connection", "Upgrade", "Transfer-Encoding",
-         "Cookie", "Range", "If-None-Match", "X-Forwarded-For", "Idempotency-Key"]
+        [
+            "Accept",
+            "Content-Type",
+            "Content-Encoding",
+            "Authorization",
+            "X-Auth-Token",
+            "X-Organization-Id",
+            "Host",
+            "Expect",
+            "Connection",
+            "Upgrade",
+            "Transfer-Encoding",
+            "Cookie",
+            "Range",
+            "If-None-Match",
+            "X-Forwarded-For",
+            "Idempotency-Key",
+        ]
     ),
     value=st.one_of(
         st.binary(max_size=30).filter(lambda raw: not set(raw) & set(b"\r\n")),
         st.sampled_from([b"chunked", b"websocket", b"upgrade", b"gzip", b"100-continue", b"close"]),
     ),
-)  # fmt: skip
+)
 async def test_no_header_is_a_fault_of_the_service(
     untouched: Target, name: str, value: bytes
 ) -> None:
@@ -1448,8 +1532,12 @@ async def test_no_header_is_a_fault_of_the_service(
         b"POST /api/v2/attachments HTTP/1.1\r\n{auth}"
         + (b"" if name == "Content-Type" else b"Content-Type: application/vnd.api+json\r\n")
         + b"Content-Length: %d\r\n" % len(body)
-        + name.encode() + b": " + value + b"\r\n\r\n" + body
-    )  # fmt: skip
+        + name.encode()
+        + b": "
+        + value
+        + b"\r\n\r\n"
+        + body
+    )
     answer = await exchange(untouched, request)
     if answer.status == 100:
         return

@@ -94,16 +94,23 @@ async def test_the_second_deployment_on_an_empty_bucket_does_not_start_until_it_
 ) -> None:
     services, ids = (two.first, two.second), await two.ids()
     (first, second), (first_id, second_id) = (
-        [services[each] for each in order], [ids[each] for each in order],
-    )  # fmt: skip
+        [services[each] for each in order],
+        [ids[each] for each in order],
+    )
     await launch(ApiProcess(first.environment))
 
     said = await refused(second, launch)
 
-    assert all(each in said for each in (
-        first_id, second_id, two.storage.bucket, "ATTACHMENTS_S3_BUCKET",
-        "attachments reconcile --mend",
-    )), said  # fmt: skip
+    assert all(
+        each in said
+        for each in (
+            first_id,
+            second_id,
+            two.storage.bucket,
+            "ATTACHMENTS_S3_BUCKET",
+            "attachments reconcile --mend",
+        )
+    ), said
     examined = await examine(environment(second), wait=1)
     assert examined["owner"]["status"] == "failed"
     assert examined["upload"]["status"] == "skipped"
@@ -112,8 +119,9 @@ async def test_the_second_deployment_on_an_empty_bucket_does_not_start_until_it_
     assert first_id in str(failure.value)
     status, _, document = await reconciled(second)
     assert (status, [each["kind"] for each in document["differences"]]) == (
-        1, ["bucket_of_another_deployment"],
-    )  # fmt: skip
+        1,
+        ["bucket_of_another_deployment"],
+    )
     assert await two.owner() == first_id
 
     status, _, document = await reconciled(second, "--mend")

@@ -34,9 +34,11 @@ class Changed:
         """The organization that has rows of before, at the service of now."""
         client = self.before.client
         return Client(
-            session=client.session, base_url=self.now.base_url, token=client.token,
+            session=client.session,
+            base_url=self.now.base_url,
+            token=client.token,
             organization_id=client.organization_id,
-        )  # fmt: skip
+        )
 
 
 @pytest_asyncio.fixture
@@ -47,12 +49,14 @@ async def changed(stack: Stack) -> AsyncIterator[Changed]:
         before, now = [
             await exits.enter_async_context(
                 running_service(
-                    stack, url, s3_bucket=await exits.enter_async_context(own_bucket(stack)),
+                    stack,
+                    url,
+                    s3_bucket=await exits.enter_async_context(own_bucket(stack)),
                     **QUICK,
                 )
             )
             for _ in range(2)
-        ]  # fmt: skip
+        ]
         yield Changed(before=before, now=now)
 
 
@@ -115,7 +119,8 @@ async def test_a_row_of_another_bucket_uses_nothing_of_the_new_one_until_its_obj
         _, _, document = await reconciled(changed.now, "--mend")
 
         assert {
-            (each["kind"], each["mended"]) for each in document["differences"]
+            (each["kind"], each["mended"])
+            for each in document["differences"]
             if each["id"] == int(ready["id"])
-        } == {("row_names_another_bucket", True)}  # fmt: skip
+        } == {("row_names_another_bucket", True)}
         assert await opened(client, ready, "url") == 302

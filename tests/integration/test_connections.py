@@ -51,9 +51,13 @@ def created_in_chunks(service: Service, *trailer: str, known: bool = True) -> by
     attributes = {"name": "img.png"}
     body = json.dumps({"data": {"type": "attachments", "attributes": attributes}}).encode()
     head = request(
-        service, "POST", "/api/v2/attachments",
-        f"Content-Type: {MEDIA_TYPE}", "Transfer-Encoding: chunked", known=known,
-    )  # fmt: skip
+        service,
+        "POST",
+        "/api/v2/attachments",
+        f"Content-Type: {MEDIA_TYPE}",
+        "Transfer-Encoding: chunked",
+        known=known,
+    )
     end = "\r\n".join(["0", *trailer, "", ""]).encode()
     return head + b"%x\r\n%s\r\n" % (len(body), body) + end
 
@@ -87,9 +91,12 @@ async def test_a_trailer_never_becomes_a_header_of_the_next_request(
 async def test_a_body_with_a_length_keeps_its_connection(service: Service) -> None:
     body = b'{"data":{"type":"attachments","attributes":{"name":"img.png"}}}'
     head = request(
-        service, "POST", "/api/v2/attachments",
-        f"Content-Type: {MEDIA_TYPE}", f"Content-Length: {len(body)}",
-    )  # fmt: skip
+        service,
+        "POST",
+        "/api/v2/attachments",
+        f"Content-Type: {MEDIA_TYPE}",
+        f"Content-Length: {len(body)}",
+    )
     async with connection(service) as (reader, writer), asyncio.timeout(10):
         writer.write((head + body) * 2)
         for _ in range(2):

@@ -364,11 +364,14 @@ class TestTally:
         minio = record(bucket, (await key_of(service, gone)).replace("/", "%2F"))
         minio |= {"eventSource": "minio:s3", "eventName": "s3:ObjectRemoved:Delete"}
         await inbox.send(
-            await message(service, new), await message(service, new, etag="e0", sequencer="01"),
-            await message(service, busy), json.dumps({"Records": [minio]}),
+            await message(service, new),
+            await message(service, new, etag="e0", sequencer="01"),
+            await message(service, busy),
+            json.dumps({"Records": [minio]}),
             json.dumps({"Records": [record("another", "a"), record(bucket, "a"), None]}),
-            '{"Records":[]}', "no JSON",
-        )  # fmt: skip
+            '{"Records":[]}',
+            "no JSON",
+        )
         consumer = await start_consumer(service, log_format="json")
         await until(inbox.is_empty)
         assert await consumer.stop() == 0

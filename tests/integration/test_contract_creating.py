@@ -253,10 +253,22 @@ async def test_everything_that_a_client_may_send_is_kept(running: Service, clien
 @pytest.mark.parametrize(
     "attachable_type",
     [
-        "invoice", "purchase_order", "bill", "email", "page", "expense", "comment", "task",
-        "document_style", "document_type", "deal", "booking", "widget", None,
+        "invoice",
+        "purchase_order",
+        "bill",
+        "email",
+        "page",
+        "expense",
+        "comment",
+        "task",
+        "document_style",
+        "document_type",
+        "deal",
+        "booking",
+        "widget",
+        None,
     ],
-)  # fmt: skip
+)
 async def test_an_attachment_may_belong_to(client: Client, attachable_type: str | None) -> None:
     answer = await post(client, {"name": "a.png", "attachable_type": attachable_type})
 
@@ -526,12 +538,19 @@ async def test_every_fault_of_an_attachment_is_told(
 @pytest.mark.parametrize(
     "content_type",
     [
-        "application/x-msdownload", "application/x-dosexec", "application/x-executable",
-        "application/x-msi", "application/vnd.android.package-archive", "application/hta",
-        "application/x-mswinurl", "application/x-bat", "text/x-ms-regedit",
-        "application/x-mach-binary", "application/java-archive",
+        "application/x-msdownload",
+        "application/x-dosexec",
+        "application/x-executable",
+        "application/x-msi",
+        "application/vnd.android.package-archive",
+        "application/hta",
+        "application/x-mswinurl",
+        "application/x-bat",
+        "text/x-ms-regedit",
+        "application/x-mach-binary",
+        "application/java-archive",
     ],
-)  # fmt: skip
+)
 async def test_what_a_desktop_would_run_is_reserved(client: Client, content_type: str) -> None:
     answer = await post(client, {"name": "a", "content_type": content_type})
 

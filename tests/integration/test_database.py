@@ -23,11 +23,13 @@ EVENT = {
     "s3": {
         "bucket": {"name": "attachments"},
         "object": {
-            "key": "attachments/files/000/000/001/original/a.png", "size": 1, "eTag": "e1",
+            "key": "attachments/files/000/000/001/original/a.png",
+            "size": 1,
+            "eTag": "e1",
             "sequencer": "1",
         },
     },
-}  # fmt: skip
+}
 PASSWORD = "not-the-password-of-the-role"
 
 
@@ -38,9 +40,11 @@ async def send_event(service: Service, key: str | None = None) -> Answer:
     if key is not None:
         event["s3"]["object"]["key"] = key
     return await service.client.request(
-        "POST", "/events/s3", {"Records": [event]},
+        "POST",
+        "/events/s3",
+        {"Records": [event]},
         headers={"Authorization": f"Bearer {EVENTS_TOKEN}", "X-Auth-Token": ""},
-    )  # fmt: skip
+    )
 
 
 def is_told_to_come_again(answer: Answer) -> bool:

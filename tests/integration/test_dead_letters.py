@@ -92,45 +92,59 @@ BODIES: dict[str, tuple[bytes, str | None, str]] = {
     "of-no-store": (b'{"zen":"Keep it logically awesome."}', None, NO_DIALECT),
     "unknown-source": (b'{"Records":[{"eventSource":"x:s3"}]}', None, NO_DIALECT),
     "aws": (
-        b'{"Records":[{"eventSource":"aws:s3"}]}', "aws", "there is no eventName",
+        b'{"Records":[{"eventSource":"aws:s3"}]}',
+        "aws",
+        "there is no eventName",
     ),
     "minio": (
-        b'{"Records":[{"eventSource":"minio:s3","eventName":5}]}', "minio",
+        b'{"Records":[{"eventSource":"minio:s3","eventName":5}]}',
+        "minio",
         "eventName is not a string",
     ),
     "rustfs": (
-        b'{"Records":[{"eventSource":"rustfs:s3","eventName":"ObjectCreated:Put"}]}', "rustfs",
+        b'{"Records":[{"eventSource":"rustfs:s3","eventName":"ObjectCreated:Put"}]}',
+        "rustfs",
         "there is no s3",
     ),
     "ceph": (
-        b'{"Records":[{"eventSource":"ceph:s3","eventName":"ObjectRemoved:x","s3":{}}]}', "ceph",
+        b'{"Records":[{"eventSource":"ceph:s3","eventName":"ObjectRemoved:x","s3":{}}]}',
+        "ceph",
         "there is no object",
     ),
     "versitygw": (
-        b'[{"s3":{"configurationId":"webhook-global"}}]', "versitygw", "there is no eventName",
+        b'[{"s3":{"configurationId":"webhook-global"}}]',
+        "versitygw",
+        "there is no eventName",
     ),
     "eventbridge": (
-        b'{"source":"aws.s3","detail-type":"Object Created"}', "eventbridge",
+        b'{"source":"aws.s3","detail-type":"Object Created"}',
+        "eventbridge",
         "there is no detail",
     ),
     "seaweedfs": (
-        b'{"event_type":"create","message":{}}', "seaweedfs",
+        b'{"event_type":"create","message":{}}',
+        "seaweedfs",
         "key, event_type or message has the wrong type",
     ),
     "sns": (
-        json.dumps({**sample("sns-v2"), "Message": "\0 no json"}).encode(), "sns",
+        json.dumps({**sample("sns-v2"), "Message": "\0 no json"}).encode(),
+        "sns",
         "the message in SNS's envelope is not JSON",
     ),
     "aws-in-sns": (
-        json.dumps({**sample("sns-v2"), "Message": '{"Records":[5]}'}).encode(), "sns/aws",
+        json.dumps({**sample("sns-v2"), "Message": '{"Records":[5]}'}).encode(),
+        "sns/aws",
         "there is no eventName",
     ),
     "nul-in-an-etag": (
-        json.dumps(sample("aws")).replace('"b"', f'"{BUCKET}"')
-        .replace("86c489dfa7e78a487a06b1860805b086", "a\\u0000b").encode(),
-        "aws", "etag or version is no plain text",
+        json.dumps(sample("aws"))
+        .replace('"b"', f'"{BUCKET}"')
+        .replace("86c489dfa7e78a487a06b1860805b086", "a\\u0000b")
+        .encode(),
+        "aws",
+        "etag or version is no plain text",
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("case", BODIES)
@@ -204,7 +218,7 @@ CUT = gzip.compress(b"no json", mtime=0)[:-3]
         pytest.param(CUT, "gzip", CUT, id="cut-short"),
         pytest.param(b'{"Records":[]}', "klingon", b'{"Records":[]}', id="unknown-encoding"),
     ],
-)  # fmt: skip
+)
 async def test_a_compressed_body_is_kept_readable_if_it_can_be(
     service: Service, body: bytes, encoding: str, kept: bytes
 ) -> None:

@@ -22,9 +22,19 @@ PAGE = (ROOT / "deploy/docs/attachment.md").read_text()
 
 
 DIFFERENT = {
-    "id", "key", "url", "thumb", "temp_url", "upload_url", "created_at", "processed_at",
-    "expires_at", "expiration", "x-amz-credential", "x-amz-date",
-}  # fmt: skip
+    "id",
+    "key",
+    "url",
+    "thumb",
+    "temp_url",
+    "upload_url",
+    "created_at",
+    "processed_at",
+    "expires_at",
+    "expiration",
+    "x-amz-credential",
+    "x-amz-date",
+}
 """Members whose numbers are those of one answer."""
 
 

@@ -141,10 +141,14 @@ async def test_a_duplicate_of_what_is_processed_has_no_effect(service: Service) 
 @pytest.mark.parametrize(
     ("known", "late"),
     [
-        ("0B", "0A"), ("0b", "0A"), ("2", "1FFFFFFF"), ("10", "1"), ("1", "10000"),
+        ("0B", "0A"),
+        ("0b", "0A"),
+        ("2", "1FFFFFFF"),
+        ("10", "1"),
+        ("1", "10000"),
         ("0064D3901D00059243", "0064D3901D00059242"),
     ],
-)  # fmt: skip
+)
 async def test_an_older_event_that_comes_late_changes_nothing(
     service: Service, known: str, late: str
 ) -> None:

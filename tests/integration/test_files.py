@@ -587,9 +587,11 @@ async def test_no_answer_to_an_address_with_a_token_may_be_kept(
     path, _ = await with_file(service)
     alone = await start_service(s3_endpoint_url=NOWHERE, s3_public_url=service.settings.upload_url)
     for method, target, status in (
-        ("GET", path, 503), ("POST", path, 405), ("GET", "/nothing", 404),
+        ("GET", path, 503),
+        ("POST", path, 405),
+        ("GET", "/nothing", 404),
         ("GET", "/api/v2/attachments", 400),
-    ):  # fmt: skip
+    ):
         address = f"{target}?token={service.client.token}"
         client = replace(service.client, base_url=alone.base_url)
         answer = await client.request(method, address)
@@ -604,8 +606,9 @@ async def test_a_token_opens_no_more_than_a_signature_does(service: Service) -> 
     target = f"{service.base_url}{path}?token={service.client.token}"
     assert (await fetch(service.client, target)).status == 302
     for change in (
-        "content_type = 'application/x-msdownload'", "deleted_at = now(), content_type = NULL",
-    ):  # fmt: skip
+        "content_type = 'application/x-msdownload'",
+        "deleted_at = now(), content_type = NULL",
+    ):
         await service.execute(f"UPDATE attachments SET {change}")
         assert (await fetch(service.client, target)).status == 404
 

@@ -252,13 +252,19 @@ async def test_a_link_opens_the_file_that_it_was_signed_for_in_no_other_spelling
 
     assert (await client.request("GET", path)).status == 302
     for old, new in [
-        ("/original/", "%5Coriginal/"), ("/original/", "//original/"),
-        ("/original/", "/./original/"), ("/original/", "/%2e/original/"),
-        ("/original/", "%252Foriginal/"), ("/original/", "/Original/"),
-        ("/original/", "%EF%BC%8Foriginal/"), ("mine.txt", "mine.txt%5C"),
-        ("mine.txt", "mine.txt//"), ("mine.txt", "MINE.txt"), ("mine.txt", "mine.txt%20"),
+        ("/original/", "%5Coriginal/"),
+        ("/original/", "//original/"),
+        ("/original/", "/./original/"),
+        ("/original/", "/%2e/original/"),
+        ("/original/", "%252Foriginal/"),
+        ("/original/", "/Original/"),
+        ("/original/", "%EF%BC%8Foriginal/"),
+        ("mine.txt", "mine.txt%5C"),
+        ("mine.txt", "mine.txt//"),
+        ("mine.txt", "MINE.txt"),
+        ("mine.txt", "mine.txt%20"),
         ("/files/", "%5Cfiles/"),
-    ]:  # fmt: skip
+    ]:
         assert (await client.request("GET", path.replace(old, new, 1))).status == 404, new
 
 

@@ -21,8 +21,12 @@ OTHER_BROKER = "redis://127.0.0.1:9/7"
 FOREIGN = {
     **dict.fromkeys(
         (
-            "CELERY_BROKER_URL", "CELERY_BROKER_READ_URL", "CELERY_BROKER_WRITE_URL",
-            "CELERY_RESULT_BACKEND", "BROKER_URL", "REDIS_URL",
+            "CELERY_BROKER_URL",
+            "CELERY_BROKER_READ_URL",
+            "CELERY_BROKER_WRITE_URL",
+            "CELERY_RESULT_BACKEND",
+            "BROKER_URL",
+            "REDIS_URL",
         ),
         OTHER_BROKER,
     ),
@@ -40,10 +44,19 @@ FOREIGN = {
     "REMAP_SIGTERM": "SIGQUIT",
     "FORKED_BY_MULTIPROCESSING": "1",
     "DJANGO_SETTINGS_MODULE": "no.such.settings",
-    "PGHOST": "127.0.0.9", "PGPORT": "9", "PGUSER": "nobody", "PGPASSWORD": "wrong",
-    "PGDATABASE": "none", "PGSSLMODE": "verify-full", "PGSSLROOTCERT": "/nowhere.pem",
-    "PGSSLNEGOTIATION": "direct", "PGTARGETSESSIONATTRS": "standby", "PGSERVICE": "none",
-    "PGPASSFILE": "/nowhere", "PGOPTIONS": "-c search_path=none", "PGSSLMINPROTOCOLVERSION": "x",
+    "PGHOST": "127.0.0.9",
+    "PGPORT": "9",
+    "PGUSER": "nobody",
+    "PGPASSWORD": "wrong",
+    "PGDATABASE": "none",
+    "PGSSLMODE": "verify-full",
+    "PGSSLROOTCERT": "/nowhere.pem",
+    "PGSSLNEGOTIATION": "direct",
+    "PGTARGETSESSIONATTRS": "standby",
+    "PGSERVICE": "none",
+    "PGPASSFILE": "/nowhere",
+    "PGOPTIONS": "-c search_path=none",
+    "PGSSLMINPROTOCOLVERSION": "x",
     **dict.fromkeys(("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy"), NOWHERE),
     "NO_PROXY": "elsewhere.example",
     **dict.fromkeys(("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL_SQS"), NOWHERE),
@@ -56,8 +69,10 @@ FOREIGN = {
     "PYTHONASYNCIODEBUG": "1",
     "TZ": "Pacific/Kiritimati",
     "MAGIC": "/nowhere",
-    "PORT": "9", "DATABASE_URL": "postgresql://127.0.0.9/none", "DEBUG": "1",
-}  # fmt: skip
+    "PORT": "9",
+    "DATABASE_URL": "postgresql://127.0.0.9/none",
+    "DEBUG": "1",
+}
 
 
 async def test_an_upload_goes_the_same_way(

@@ -111,20 +111,32 @@ OTHER = ("Authorization", "Bearer another")
 @pytest.mark.parametrize(
     ("credentials", "status"),
     [
-        ([TOKEN], 200), ([BEARER], 200), ([TOKEN, BEARER], 200),
-        ([TOKEN, BASIC], 200), ([BASIC, TOKEN], 200), ([BASIC, BEARER], 200),
-        ([TOKEN, BASIC, BEARER], 200), ([TOKEN, BASIC, BASIC], 200),
+        ([TOKEN], 200),
+        ([BEARER], 200),
+        ([TOKEN, BEARER], 200),
+        ([TOKEN, BASIC], 200),
+        ([BASIC, TOKEN], 200),
+        ([BASIC, BEARER], 200),
+        ([TOKEN, BASIC, BEARER], 200),
+        ([TOKEN, BASIC, BASIC], 200),
         ([TOKEN, ("Authorization", "Digest username=a")], 200),
         ([TOKEN, ("Authorization", "Negotiate {token}")], 200),
         ([TOKEN, ("Authorization", "bearer {token}")], 200),
         ([TOKEN, ("Authorization", "")], 200),
-        ([TOKEN, OTHER], 401), ([TOKEN, ("Authorization", "BEARER another")], 401),
-        ([TOKEN, ("Authorization", "Bearer")], 401), ([BEARER, BEARER], 401),
-        ([TOKEN, BEARER, BEARER], 401), ([BEARER, OTHER], 401), ([TOKEN, TOKEN], 401),
-        ([TOKEN, TOKEN, BEARER], 401), ([BASIC], 401), ([BASIC, OTHER], 401),
-        ([("Authorization", "Basic {token}")], 401), ([], 401),
+        ([TOKEN, OTHER], 401),
+        ([TOKEN, ("Authorization", "BEARER another")], 401),
+        ([TOKEN, ("Authorization", "Bearer")], 401),
+        ([BEARER, BEARER], 401),
+        ([TOKEN, BEARER, BEARER], 401),
+        ([BEARER, OTHER], 401),
+        ([TOKEN, TOKEN], 401),
+        ([TOKEN, TOKEN, BEARER], 401),
+        ([BASIC], 401),
+        ([BASIC, OTHER], 401),
+        ([("Authorization", "Basic {token}")], 401),
+        ([], 401),
     ],
-)  # fmt: skip
+)
 async def test_one_token_counts_and_other_schemes_do_no_harm(
     running: Service, credentials: list[tuple[str, str]], status: int
 ) -> None:
@@ -135,9 +147,12 @@ async def test_other_credentials_beside_an_events_token_do_no_harm(running: Serv
     client = running.client
     token = ("Authorization", f"Bearer {EVENTS_TOKEN}")
     cases = [
-        ([BASIC, token], 200), ([token, BASIC], 200), ([BASIC, ("X-Api-Key", EVENTS_TOKEN)], 200),
-        ([BASIC, BASIC], 401), ([BASIC, OTHER], 401),
-    ]  # fmt: skip
+        ([BASIC, token], 200),
+        ([token, BASIC], 200),
+        ([BASIC, ("X-Api-Key", EVENTS_TOKEN)], 200),
+        ([BASIC, BASIC], 401),
+        ([BASIC, OTHER], 401),
+    ]
     for credentials, status in cases:
         headers = CIMultiDict([("Content-Type", "application/json"), *credentials])
         address = f"{client.base_url}/events/s3"
@@ -246,11 +261,17 @@ def head_of(client: Client, line: str, length: int, *lines: str, token: str | No
         pytest.param(f"POST {PATH}", 50, ["Content-Type: text/html"], 415, id="another type"),
         pytest.param(f"PATCH {PATH}/1", 50, ["Content-Type: a/b"], 415, id="of a change"),
         pytest.param(
-            f"POST {PATH}", 50, [f"Content-Type: {MEDIA_TYPE}", "Content-Encoding: br"], 415,
+            f"POST {PATH}",
+            50,
+            [f"Content-Type: {MEDIA_TYPE}", "Content-Encoding: br"],
+            415,
             id="an unknown encoding",
         ),
         pytest.param(
-            f"POST {PATH}", 50, [f"Content-Type: {MEDIA_TYPE}", "Accept: text/html"], 406,
+            f"POST {PATH}",
+            50,
+            [f"Content-Type: {MEDIA_TYPE}", "Accept: text/html"],
+            406,
             id="an answer that is not accepted",
         ),
         pytest.param(f"POST {PATH}?x=1", 50, [], 400, id="an unknown parameter"),
@@ -259,11 +280,14 @@ def head_of(client: Client, line: str, length: int, *lines: str, token: str | No
         pytest.param(f"PATCH {PATH}/x", 50, [], 404, id="no id"),
         pytest.param("POST /events/s3", 50, [], 401, id="an event without a token"),
         pytest.param(
-            "POST /events/s3", 2**21, [f"Authorization: Bearer {EVENTS_TOKEN}"], 413,
+            "POST /events/s3",
+            2**21,
+            [f"Authorization: Bearer {EVENTS_TOKEN}"],
+            413,
             id="an event that is too large",
         ),
     ],
-)  # fmt: skip
+)
 async def test_what_needs_no_body_is_refused_before_it_is_sent(
     running: Service, line: str, length: int, lines: list[str], status: int
 ) -> None:

@@ -83,9 +83,16 @@ async def every_answer(service: Service, version: str, field: str) -> dict[str, 
 
 
 STATUSES = {
-    "ready": 200, "head": 200, "options": 200, "list": 200, "no token": 401, "no route": 404,
-    "no method": 405, "no file": 404, "create": 201,
-}  # fmt: skip
+    "ready": 200,
+    "head": 200,
+    "options": 200,
+    "list": 200,
+    "no token": 401,
+    "no route": 404,
+    "no method": 405,
+    "no file": 404,
+    "create": 201,
+}
 
 
 async def test_http_1_0_is_answered_without_chunks_and_the_connection_ends(

@@ -66,9 +66,12 @@ async def test_objects_of_a_store_without_keys_are_kept(
 ) -> None:
     store = EmbeddedSeaweedFS(directory=tmp_path)
     client = get_session().create_client(
-        "s3", endpoint_url=store.url, region_name=store.region,
-        aws_access_key_id=store.access_key_id, aws_secret_access_key=store.secret_access_key,
-    )  # fmt: skip
+        "s3",
+        endpoint_url=store.url,
+        region_name=store.region,
+        aws_access_key_id=store.access_key_id,
+        aws_secret_access_key=store.secret_access_key,
+    )
     async with client as s3:
         with monkeypatch.context() as earlier:
             earlier.setattr(seaweedfs, "write_security", lambda *_: None)

@@ -173,8 +173,10 @@ async def test_what_is_declared_must_be_within_the_limits(service: Service) -> N
     assert size["source"]["pointer"] == "data/attributes/size"
     assert content_type["detail"] == "is not included in the list"
     assert content_type["meta"] == {
-        "allow_nil": True, "value": "text/plain", "allowed": limits["content_types"],
-    }  # fmt: skip
+        "allow_nil": True,
+        "value": "text/plain",
+        "allowed": limits["content_types"],
+    }
     assert content_type["source"]["pointer"] == "data/attributes/content_type"
     assert other["source"]["pointer"] == "data/attributes/attachable_id"
     document = await created(service.client, limits, size=10, content_type="Image/PNG; a=b")

@@ -60,10 +60,16 @@ async def test_a_second_run_finds_nothing_to_do(empty_url: str) -> None:
     await asyncio.to_thread(migrate, empty_url)
     first = await schema(empty_url)
     assert {table for table, *_ in first["columns"]} == {
-        "alembic_version", "attachments", "dead_letter_origins", "dead_letters", "deployment",
+        "alembic_version",
+        "attachments",
+        "dead_letter_origins",
+        "dead_letters",
+        "deployment",
         "organizations",
-        "probe_arrivals", "tokens", "usage",
-    }  # fmt: skip
+        "probe_arrivals",
+        "tokens",
+        "usage",
+    }
     assert len(first["version"]) == 1
     await asyncio.to_thread(migrate, empty_url)
     assert await schema(empty_url) == first
@@ -131,8 +137,10 @@ async def test_dead_letters_of_the_previous_release_are_counted(empty_url: str) 
     await connection.execute(insert, b"after", "o1")
     counted = "SELECT origin, letters, bytes FROM dead_letter_origins ORDER BY origin"
     assert [tuple(row) for row in await connection.fetch(counted)] == [
-        ("", 4, 29), ("o0", 2, 16), ("o1", 2, 13),
-    ]  # fmt: skip
+        ("", 4, 29),
+        ("o0", 2, 16),
+        ("o1", 2, 13),
+    ]
     await connection.execute("DELETE FROM dead_letters WHERE origin = 'o1'")
     assert [tuple(row) for row in await connection.fetch(counted)] == [("", 2, 16), ("o0", 2, 16)]
     await connection.execute("TRUNCATE dead_letters")
@@ -182,10 +190,13 @@ async def test_names_that_another_program_has_taken_are_told_and_nothing_is_chan
 
 
 RENAMED = {
-    "broken": "damaged", "truncated": "damaged", "too_many_pixels": "too_expensive",
-    "too_many_scans": "too_expensive", "decoder_timeout": "too_expensive",
+    "broken": "damaged",
+    "truncated": "damaged",
+    "too_many_pixels": "too_expensive",
+    "too_many_scans": "too_expensive",
+    "decoder_timeout": "too_expensive",
     "decoder_memory": "too_expensive",
-}  # fmt: skip
+}
 
 
 async def test_files_that_were_rejected_for_what_is_wrong_with_them_are_kept(
@@ -193,9 +204,13 @@ async def test_files_that_were_rejected_for_what_is_wrong_with_them_are_kept(
 ) -> None:
     died, left = ("failed", "decoder_died"), ("uploaded", "decoder_died")
     same = [
-        ("ready", None), ("ready", "encrypted"), ("rejected", "too_large"),
-        ("rejected", "reserved_type"), ("failed", "store_unavailable"), left,
-    ]  # fmt: skip
+        ("ready", None),
+        ("ready", "encrypted"),
+        ("rejected", "too_large"),
+        ("rejected", "reserved_type"),
+        ("failed", "store_unavailable"),
+        left,
+    ]
     old = [*(("rejected", code) for code in RENAMED), ("ready", "broken")]
     renamed = [("ready", RENAMED[code]) for _, code in old]
     await asyncio.to_thread(migrate, empty_url, "0008")

@@ -114,14 +114,23 @@ KINDS: dict[str, tuple[str, Callable[[str], bytes]]] = {
         "access denied",
         lambda secret: (
             request("/events/s3", "Content-Length: 300", method="POST")
-            + json.dumps({
-                "Type": "Notification", "MessageId": secret, "TopicArn": "arn:x", "Message": "m",
-                "Timestamp": "t", "SignatureVersion": "2", "Signature": "s",
-                "SigningCertURL": "u",
-            }).encode().ljust(300)
+            + json.dumps(
+                {
+                    "Type": "Notification",
+                    "MessageId": secret,
+                    "TopicArn": "arn:x",
+                    "Message": "m",
+                    "Timestamp": "t",
+                    "SignatureVersion": "2",
+                    "Signature": "s",
+                    "SigningCertURL": "u",
+                }
+            )
+            .encode()
+            .ljust(300)
         ),
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -169,13 +178,31 @@ async def test_a_refusal_says_who_was_refused_where_and_why(
     known = {"organization": client.organization_id}
     assert found == [
         {"event": "authentication failed", "reason": "no token", "method": "GET", **common},
-        {"event": "authentication failed", "reason": "unknown token", "method": "DELETE",
-         **common, "route": f"{PATH}/{{id}}"},
-        {"event": "access denied", "reason": "wrong organization", "method": "GET",
-         **common, **known, "token": own_id},
-        {"event": "access denied", "reason": "outside the scope", "method": "DELETE",
-         **common, **known, "route": f"{PATH}/{{id}}", "token": reader.id},
-    ]  # fmt: skip
+        {
+            "event": "authentication failed",
+            "reason": "unknown token",
+            "method": "DELETE",
+            **common,
+            "route": f"{PATH}/{{id}}",
+        },
+        {
+            "event": "access denied",
+            "reason": "wrong organization",
+            "method": "GET",
+            **common,
+            **known,
+            "token": own_id,
+        },
+        {
+            "event": "access denied",
+            "reason": "outside the scope",
+            "method": "DELETE",
+            **common,
+            **known,
+            "route": f"{PATH}/{{id}}",
+            "token": reader.id,
+        },
+    ]
     for secret in (client.token, reader.plain, "f" * 64, "secret"):
         assert secret not in api.log()
 
@@ -192,8 +219,11 @@ async def test_every_delete_is_a_line_of_its_own(api: ApiProcess, service: Servi
     token = await service.database.fetchval("SELECT id FROM tokens")
     for line in found:
         assert (line["organization"], line["token"], line["address"], line["level"]) == (
-            client.organization_id, token, "127.0.0.1", "info",
-        )  # fmt: skip
+            client.organization_id,
+            token,
+            "127.0.0.1",
+            "info",
+        )
     assert client.token not in api.log()
 
 
@@ -211,8 +241,10 @@ async def test_requests_that_reach_no_route_are_counted(service: Service) -> Non
         await reader.read()
         writer.close()
     assert {reason: count(reason) - old for reason, old in before.items()} == {
-        "unreadable": 1, "host": 1, "expect": 1,
-    }  # fmt: skip
+        "unreadable": 1,
+        "host": 1,
+        "expect": 1,
+    }
 
 
 # -- dead letters ------------------------------------------------------------------------------
@@ -227,9 +259,11 @@ async def origins(service: Service) -> Counter[str]:
 async def post_event(api: ApiProcess, body: bytes, source: str) -> None:
     """Post an event from an address of loopback; it must be taken."""
     head = request(
-        "/events/s3", f"Authorization: Bearer {EVENTS_TOKEN}", f"Content-Length: {len(body)}",
+        "/events/s3",
+        f"Authorization: Bearer {EVENTS_TOKEN}",
+        f"Content-Length: {len(body)}",
         method="POST",
-    )  # fmt: skip
+    )
     assert (await exchange(api, head + body, source=source)).startswith(b"HTTP/1.1 200")
 
 
@@ -237,9 +271,12 @@ async def test_a_flood_of_one_origin_drops_only_its_own_letters(
     connection: "asyncpg.Connection[asyncpg.Record]",
 ) -> None:
     settings = load_settings(
-        database_url="postgresql://h/d", broker_url="redis://h", s3_bucket=BUCKET,
-        files_secret="a secret of the tests", dead_letters="200",
-    )  # fmt: skip
+        database_url="postgresql://h/d",
+        broker_url="redis://h",
+        s3_bucket=BUCKET,
+        files_secret="a secret of the tests",
+        dead_letters="200",
+    )
 
     async def keep(origin: str, number: int) -> None:
         async with connection.transaction():
@@ -276,9 +313,11 @@ async def test_an_origin_holds_a_bounded_number_of_bytes(
 ) -> None:
     monkeypatch.setattr(dead_letters, "MAX_ORIGIN_BYTES", 1000)
     settings = load_settings(
-        database_url="postgresql://h/d", broker_url="redis://h", s3_bucket=BUCKET,
+        database_url="postgresql://h/d",
+        broker_url="redis://h",
+        s3_bucket=BUCKET,
         files_secret="a secret of the tests",
-    )  # fmt: skip
+    )
     for number in range(30):
         for origin in ("a", "b"):
             body = f"{origin}{number}".encode().ljust(300 if origin == "a" else 30)

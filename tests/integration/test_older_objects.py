@@ -20,9 +20,17 @@ FIRST = images.photo(colour=(200, 30, 30))
 SECOND = images.photo(colour=(30, 30, 200))
 QUICK = {"sweep_interval": "0.2", "pending_check": "1"}
 CLEARED = (
-    "etag", "version_id", "sequencer", "uploaded_at", "processed_at", "reason", "width", "height",
-    "pages", "checksum_sha256",
-)  # fmt: skip
+    "etag",
+    "version_id",
+    "sequencer",
+    "uploaded_at",
+    "processed_at",
+    "reason",
+    "width",
+    "height",
+    "pages",
+    "checksum_sha256",
+)
 
 
 @pytest_asyncio.fixture

@@ -72,10 +72,13 @@ async def test_commands_go_through_pgbouncer(
     await service.client.upload(photo(), "a.jpg")
 
     for arguments in (
-        ("migrate",), ("usage", "--recount", "--json"),
-        ("tokens", "list", "--organization", "1"), ("organizations", "create", "more"),
-        ("events", "list"), ("retry", "--failed"),
-    ):  # fmt: skip
+        ("migrate",),
+        ("usage", "--recount", "--json"),
+        ("tokens", "list", "--organization", "1"),
+        ("organizations", "create", "more"),
+        ("events", "list"),
+        ("retry", "--failed"),
+    ):
         ended = await command(service, *arguments)
         assert ended.status == 0, (arguments, ended.err)
     # Other tests have left objects in the bucket, which it lists.

@@ -96,8 +96,9 @@ async def test_an_image_over_an_empty_object_is_not_described_as_empty(
     etag = hashlib.md5(b"", usedforsecurity=False).hexdigest()
     await service.execute(
         "UPDATE attachments SET state = 'uploaded', revision = 1, etag = $2 WHERE id = $1",
-        int(attachment_id), etag,
-    )  # fmt: skip
+        int(attachment_id),
+        etag,
+    )
     image = images.encode(images.quadrants(), "PNG")
     async with AsyncExitStack() as exits:
         storage = await exits.enter_async_context(opened_storage(stack))

@@ -53,9 +53,21 @@ UPLOADED, PROCESSING, READY, FAILED, DELETED = range(1, 6)
 SCANS = ("Seq Scan on attachments", "Seq Scan on tokens", "Seq Scan on dead_letters")
 
 MODULES: tuple[ModuleType, ...] = (
-    attachments, new_attachments, lists, copies, copy_claims, lifecycle, due, organizations,
-    tokens, dead_letters, older_objects, reconciliation, sequence, overview,
-)  # fmt: skip
+    attachments,
+    new_attachments,
+    lists,
+    copies,
+    copy_claims,
+    lifecycle,
+    due,
+    organizations,
+    tokens,
+    dead_letters,
+    older_objects,
+    reconciliation,
+    sequence,
+    overview,
+)
 
 COMPOSED = {
     "older_objects.delete_own",
@@ -211,9 +223,11 @@ SEVERAL = Filter(attachable_type="comment", ids=tuple(range(2000, 2100)))
 NOT = Filter(attachable_type="comment", ids=(77, 78), negated=True)
 
 NEEDED = {
-    "database_url": "postgresql://h/d", "broker_url": "redis://h", "s3_bucket": BUCKET,
+    "database_url": "postgresql://h/d",
+    "broker_url": "redis://h",
+    "s3_bucket": BUCKET,
     "files_secret": "a secret of the tests",
-}  # fmt: skip
+}
 KEEPS_FEW = load_settings(**NEEDED, dead_letters="1000", dead_letter_age="5000")
 KEEPS_ALL = load_settings(**NEEDED, dead_letters="100000", dead_letter_age="5000000")
 
@@ -225,8 +239,13 @@ WANTED = copies.Wanted(bucket=BUCKET, key="k", etag="e", temp_url="t")
 CALLS: dict[str, tuple[Call, Callable[[Any], bool]]] = {
     "new_attachments.create": (
         lambda c: new_attachments.create(
-            c, [NewAttachment(name="a")] * 100, organization_id=USUAL, creator_id=None,
-            bucket=BUCKET, policy_ttl_s=60, first_check_s=75,
+            c,
+            [NewAttachment(name="a")] * 100,
+            organization_id=USUAL,
+            creator_id=None,
+            bucket=BUCKET,
+            policy_ttl_s=60,
+            first_check_s=75,
         ),
         lambda found: len(found) == 100,
     ),
@@ -234,22 +253,27 @@ CALLS: dict[str, tuple[Call, Callable[[Any], bool]]] = {
     "attachments.find_any": (lambda c: attachments.find_any(c, DELETED), bool),
     "lists.count": (lambda c: lists.count(c, USUAL, []), lambda n: n > 1000),
     "lists.count of a big organization": (
-        lambda c: lists.count(c, BIG, []), lambda n: n > 100_000,
+        lambda c: lists.count(c, BIG, []),
+        lambda n: n > 100_000,
     ),
     "lists.estimate": (
-        lambda c: lists.estimate(c, BIG, []), lambda n: 150_000 < n < 250_000,
+        lambda c: lists.estimate(c, BIG, []),
+        lambda n: 150_000 < n < 250_000,
     ),
     "lists.estimate by not": (
-        lambda c: lists.estimate(c, BIG, [NOT]), lambda n: 100_000 < n < 250_000,
+        lambda c: lists.estimate(c, BIG, [NOT]),
+        lambda n: 100_000 < n < 250_000,
     ),
     "lists.count by attachable": (lambda c: lists.count(c, USUAL, [SEVERAL]), bool),
     "lists.count by not": (lambda c: lists.count(c, USUAL, [NOT]), bool),
     "lists.page": (lambda c: lists.page(c, USUAL, [], limit=50), bool),
     "lists.page of a big organization": (
-        lambda c: lists.page(c, BIG, [], limit=200, descending=True), bool,
+        lambda c: lists.page(c, BIG, [], limit=200, descending=True),
+        bool,
     ),
     "lists.page at an offset": (
-        lambda c: lists.page(c, USUAL, [], limit=50, offset=1000), bool,
+        lambda c: lists.page(c, USUAL, [], limit=50, offset=1000),
+        bool,
     ),
     "lists.page at the largest offset": (
         lambda c: lists.page(c, BIG, [], limit=200, offset=100_000),
@@ -260,35 +284,43 @@ CALLS: dict[str, tuple[Call, Callable[[Any], bool]]] = {
         lambda rows: len(rows) == 200,
     ),
     "lists.page after": (
-        lambda c: lists.page(c, USUAL, [], limit=50, after=ROWS // 2), bool,
+        lambda c: lists.page(c, USUAL, [], limit=50, after=ROWS // 2),
+        bool,
     ),
     "lists.page before": (
         lambda c: lists.page(c, USUAL, [], limit=50, before=ROWS // 2, descending=True),
         bool,
     ),
     "lists.page by attachable": (
-        lambda c: lists.page(c, BIG, [ONE], limit=50), bool,
+        lambda c: lists.page(c, BIG, [ONE], limit=50),
+        bool,
     ),
     "lists.page by several": (
-        lambda c: lists.page(c, USUAL, [SEVERAL], limit=50), bool,
+        lambda c: lists.page(c, USUAL, [SEVERAL], limit=50),
+        bool,
     ),
     "lists.page by not": (lambda c: lists.page(c, USUAL, [NOT], limit=50), bool),
     "attachments.update": (
-        lambda c: attachments.update(c, READY, USUAL, {"name": "b", "attachable_id": 5}), bool,
+        lambda c: attachments.update(c, READY, USUAL, {"name": "b", "attachable_id": 5}),
+        bool,
     ),
     "attachments.update of nothing": (lambda c: attachments.update(c, READY, USUAL, {}), bool),
     "attachments.delete": (
-        lambda c: attachments.delete(c, READY, USUAL, retention_s=60), bool,
+        lambda c: attachments.delete(c, READY, USUAL, retention_s=60),
+        bool,
     ),
     "copies.ask": (
-        lambda c: with_row(c, lambda row: ask_copy(c, row)), lambda found: found is not None,
+        lambda c: with_row(c, lambda row: ask_copy(c, row)),
+        lambda found: found is not None,
     ),
     "copies.find": (lambda c: with_copy(c, lambda row: copies.find(c, row.id)), bool),
     "copy_claims.claim": (
-        lambda c: with_copy(c, lambda row: copy_claims.claim(c, row.id, None, lease_s=30)), bool,
+        lambda c: with_copy(c, lambda row: copy_claims.claim(c, row.id, None, lease_s=30)),
+        bool,
     ),
     "copy_claims.renew": (
-        lambda c: with_copy(c, lambda row: copy_claims.renew(c, row, lease_s=30)), bool,
+        lambda c: with_copy(c, lambda row: copy_claims.renew(c, row, lease_s=30)),
+        bool,
     ),
     "copy_claims.put_off": (
         lambda c: with_copy(c, lambda row: copy_claims.put_off(c, row, delay_s=1)),
@@ -296,8 +328,14 @@ CALLS: dict[str, tuple[Call, Callable[[Any], bool]]] = {
     ),
     "copies.create": (
         lambda c: copies.create(
-            c, [NewAttachment(name="a"), NewAttachment(name="b")], [WANTED, None], grace_s=15,
-            organization_id=USUAL, creator_id=None, bucket=BUCKET, policy_ttl_s=60,
+            c,
+            [NewAttachment(name="a"), NewAttachment(name="b")],
+            [WANTED, None],
+            grace_s=15,
+            organization_id=USUAL,
+            creator_id=None,
+            bucket=BUCKET,
+            policy_ttl_s=60,
             first_check_s=60,
         ),
         lambda rows: [row.copy_key for row in rows] == ["k", None],
@@ -307,7 +345,8 @@ CALLS: dict[str, tuple[Call, Callable[[Any], bool]]] = {
         bool,
     ),
     "copy_claims.release": (
-        lambda c: with_copy(c, lambda row: copy_claims.release(c, row, delay_s=1)), bool,
+        lambda c: with_copy(c, lambda row: copy_claims.release(c, row, delay_s=1)),
+        bool,
     ),
     "copy_claims.wait": (
         lambda c: with_copy(
@@ -316,7 +355,8 @@ CALLS: dict[str, tuple[Call, Callable[[Any], bool]]] = {
         lambda found: found is None,
     ),
     "copy_claims.finish": (
-        lambda c: with_copy(c, lambda row: copy_claims.finish(c, row, "e")), bool,
+        lambda c: with_copy(c, lambda row: copy_claims.finish(c, row, "e")),
+        bool,
     ),
     "copy_claims.record": (
         lambda c: with_copy(c, lambda row: copy_claims.record(c, row, "e", publish_grace_s=1)),
@@ -324,7 +364,8 @@ CALLS: dict[str, tuple[Call, Callable[[Any], bool]]] = {
     ),
     "copies.show": (lambda c: with_copy(c, lambda row: copies.show(c, row)), bool),
     "copy_claims.fail": (
-        lambda c: with_copy(c, lambda row: copy_claims.fail(c, row, reason="copy_failed")), bool,
+        lambda c: with_copy(c, lambda row: copy_claims.fail(c, row, reason="copy_failed")),
+        bool,
     ),
     "copy_claims.drop": (
         lambda c: with_copy(c, lambda row: copy_claims.drop(c, row.id, row.copy_attempt)),
@@ -332,7 +373,8 @@ CALLS: dict[str, tuple[Call, Callable[[Any], bool]]] = {
     ),
     "lifecycle.record_uploads": (
         lambda c: lifecycle.record_uploads(
-            c, [told(READY, etag="b"), told(UPLOADED, etag="b", sequencer="1")],
+            c,
+            [told(READY, etag="b"), told(UPLOADED, etag="b", sequencer="1")],
             publish_grace_s=15,
         ),
         lambda found: len(found.changed) == 2,
@@ -365,7 +407,8 @@ CALLS: dict[str, tuple[Call, Callable[[Any], bool]]] = {
         lambda sweep: len({due.attachment.organization_id for due in sweep.due}) == 2,
     ),
     "lifecycle.renew": (
-        lambda c: with_claim(c, lambda claim: lifecycle.renew(c, [claim] * 32, lease_s=30)), bool,
+        lambda c: with_claim(c, lambda claim: lifecycle.renew(c, [claim] * 32, lease_s=30)),
+        bool,
     ),
     "lifecycle.announce_thumbnail": (
         lambda c: with_claim(
@@ -383,7 +426,8 @@ CALLS: dict[str, tuple[Call, Callable[[Any], bool]]] = {
         bool,
     ),
     "lifecycle.release": (
-        lambda c: with_claim(c, lambda claim: lifecycle.release(c, claim, delay_s=1)), bool,
+        lambda c: with_claim(c, lambda claim: lifecycle.release(c, claim, delay_s=1)),
+        bool,
     ),
     "lifecycle.mark_missing": (
         lambda c: with_claim(
@@ -405,13 +449,16 @@ CALLS: dict[str, tuple[Call, Callable[[Any], bool]]] = {
         lambda found: isinstance(found, bool),
     ),
     "lifecycle.row_age_s": (
-        lambda c: lifecycle.row_age_s(c, DELETED), lambda found: found is not None,
+        lambda c: lifecycle.row_age_s(c, DELETED),
+        lambda found: found is not None,
     ),
     "lifecycle.settle_purged": (
-        lambda c: lifecycle.settle_purged(c, DELETED), lambda found: found is None,
+        lambda c: lifecycle.settle_purged(c, DELETED),
+        lambda found: found is None,
     ),
     "lifecycle.retry": (
-        lambda c: lifecycle.retry(c, [FAILED, 1007, 2007]), lambda found: len(found) == 3,
+        lambda c: lifecycle.retry(c, [FAILED, 1007, 2007]),
+        lambda found: len(found) == 3,
     ),
     "overview.list_ids of the failed": (
         lambda c: overview.list_ids(c, Selection(states=("failed",)), after=500_000, limit=100),
@@ -458,40 +505,50 @@ CALLS: dict[str, tuple[Call, Callable[[Any], bool]]] = {
         lambda counts: counts["ready"] == 100_001 and counts["failed"] == 1001,
     ),
     "overview.count_states of an organization": (
-        lambda c: overview.count_states(c, USUAL), lambda counts: 1000 < counts["ready"] < 100_000,
+        lambda c: overview.count_states(c, USUAL),
+        lambda counts: 1000 < counts["ready"] < 100_000,
     ),
     "overview.estimate_state": (
-        lambda c: overview.estimate_state(c, "ready"), lambda n: 800_000 < n < 1_300_000,
+        lambda c: overview.estimate_state(c, "ready"),
+        lambda n: 800_000 < n < 1_300_000,
     ),
     "overview.estimate_state of an organization": (
-        lambda c: overview.estimate_state(c, "ready", BIG), lambda n: 100_000 < n < 250_000,
+        lambda c: overview.estimate_state(c, "ready", BIG),
+        lambda n: 100_000 < n < 250_000,
     ),
     "organizations.create_named": (
-        lambda c: organizations.create_named(c, "a name of its own"), bool,
+        lambda c: organizations.create_named(c, "a name of its own"),
+        bool,
     ),
     "organizations.exists": (
-        lambda c: organizations.exists(c, USUAL), lambda found: found is True,
+        lambda c: organizations.exists(c, USUAL),
+        lambda found: found is True,
     ),
     "organizations.list_organizations": (
         lambda c: organizations.list_organizations(c, after=USUAL, limit=20),
         lambda found: [each.id for each in found] == list(range(USUAL + 1, USUAL + 21)),
     ),
     "organizations.create_organization": (
-        lambda c: organizations.create_organization(c, "new", 5000), lambda found: found == 5000,
+        lambda c: organizations.create_organization(c, "new", 5000),
+        lambda found: found == 5000,
     ),
     "tokens.create_token": (
-        lambda c: tokens.create_token(c, USUAL, "new"), bool,
+        lambda c: tokens.create_token(c, USUAL, "new"),
+        bool,
     ),
     "tokens.list_tokens": (lambda c: tokens.list_tokens(c, USUAL), bool),
     "tokens.revoke_token": (lambda c: tokens.revoke_token(c, 100), bool),
     "tokens.issue_token": (
-        lambda c: tokens.issue_token(c, USUAL, "new", expires=timedelta(days=1)), bool,
+        lambda c: tokens.issue_token(c, USUAL, "new", expires=timedelta(days=1)),
+        bool,
     ),
     "tokens.has_ended": (
-        lambda c: tokens.has_ended(c, "no such"), lambda found: found is False,
+        lambda c: tokens.has_ended(c, "no such"),
+        lambda found: found is False,
     ),
     "tokens.record_use": (
-        lambda c: tokens.record_use(c, {100: 0.0, 200: 1.5}), lambda found: found is None,
+        lambda c: tokens.record_use(c, {100: 0.0, 200: 1.5}),
+        lambda found: found is None,
     ),
     "dead_letters.keep": (
         lambda c: dead_letters.keep(
@@ -500,7 +557,8 @@ CALLS: dict[str, tuple[Call, Callable[[Any], bool]]] = {
         bool,
     ),
     "dead_letters.prune": (
-        lambda c: dead_letters.prune(c, KEEPS_FEW, ["o1", "o2"]), lambda found: found == 200,
+        lambda c: dead_letters.prune(c, KEEPS_FEW, ["o1", "o2"]),
+        lambda found: found == 200,
     ),
     "dead_letters.lock": (dead_letters.lock, lambda found: found is None),
     "dead_letters.prune of many bytes": (
@@ -508,7 +566,8 @@ CALLS: dict[str, tuple[Call, Callable[[Any], bool]]] = {
         lambda found: found == 100,
     ),
     "dead_letters.prune of nothing": (
-        lambda c: dead_letters.prune(c, KEEPS_ALL, ["o1", "o2"]), lambda found: found == 0,
+        lambda c: dead_letters.prune(c, KEEPS_ALL, ["o1", "o2"]),
+        lambda found: found == 0,
     ),
     "dead_letters.count_again": (lambda c: dead_letters.count_again(c, b"7"), bool),
     "dead_letters.list_newest": (
@@ -517,11 +576,13 @@ CALLS: dict[str, tuple[Call, Callable[[Any], bool]]] = {
     ),
     "dead_letters.find": (lambda c: dead_letters.find(c, 7), bool),
     "dead_letters.remove": (
-        lambda c: dead_letters.remove(c, [7, 8]), lambda found: found is None,
+        lambda c: dead_letters.remove(c, [7, 8]),
+        lambda found: found is None,
     ),
     "tokens.find_caller": (lambda c: find_new_caller(c), bool),
     "tokens.notify": (
-        lambda c: tokens.notify(c, "channel"), lambda found: found is None,
+        lambda c: tokens.notify(c, "channel"),
+        lambda found: found is None,
     ),
     "older_objects.set_aside": (
         lambda c: with_claim(
@@ -534,19 +595,21 @@ CALLS: dict[str, tuple[Call, Callable[[Any], bool]]] = {
         bool,
     ),
     "attachments.find_rows": (
-        lambda c: attachments.find_rows(c, range(1000, 2000)), lambda found: len(found) == 1000,
+        lambda c: attachments.find_rows(c, range(1000, 2000)),
+        lambda found: len(found) == 1000,
     ),
     "reconciliation.name_bucket": (
         lambda c: with_row(c, lambda row: reconciliation.name_bucket(c, row, "other")),
         lambda found: found is None,
     ),
     "reconciliation.walk_rows": (
-        lambda c: reconciliation.walk_rows(c, ROWS // 2), lambda found: len(found) == 1000,
+        lambda c: reconciliation.walk_rows(c, ROWS // 2),
+        lambda found: len(found) == 1000,
     ),
     "sequence.find_last_id": (sequence.find_last_id, lambda found: found >= ROWS),
     "sequence.find_greatest_row": (sequence.find_greatest_row, lambda found: found == ROWS),
     "sequence.raise_sequence": (lambda c: sequence.raise_sequence(c, 2 * ROWS), bool),
-}  # fmt: skip
+}
 
 
 async def ask_copy(connection: Any, row: Attachment) -> Any:
@@ -626,8 +689,10 @@ async def test_a_sweep_reads_no_more_of_a_backlog_than_it_needs(
             if node.get("Relation Name") == "attachments" and "Index Name" in node
         }
         assert set(read) == {
-            "attachments_due", "attachments_due_by_organization", "attachments_pkey",
-        }  # fmt: skip
+            "attachments_due",
+            "attachments_due_by_organization",
+            "attachments_pkey",
+        }
         assert max(read.values()) <= due.SWEEP_WINDOW
     (locks,) = (node for node in walked if node["Node Type"] == "LockRows")
     assert locks["Actual Rows"] * locks["Actual Loops"] == 32
@@ -655,11 +720,13 @@ async def sent(call: Call) -> tuple[str, tuple[Any, ...]]:
     [
         pytest.param(lambda c: lists.count(c, BIG, []), 100_001, 1500, id="count"),
         pytest.param(
-            lambda c: lists.page(c, BIG, [], limit=200, offset=100_000), 100_200, 2500,
+            lambda c: lists.page(c, BIG, [], limit=200, offset=100_000),
+            100_200,
+            2500,
             id="page",
         ),
     ],
-)  # fmt: skip
+)
 async def test_a_list_reads_no_more_of_a_large_organization_than_it_shows_and_counts(
     filled: str, connection: Explaining, call: Call, most_rows: int, most_blocks: int
 ) -> None:

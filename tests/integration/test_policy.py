@@ -127,9 +127,15 @@ async def test_the_store_takes_no_other_key(client: Client, bucket: "S3Client", 
 
 
 FIELDS = (
-    "key", "success_action_status", "Content-Type", "policy", "x-amz-credential",
-    "x-amz-algorithm", "x-amz-date", "x-amz-signature",
-)  # fmt: skip
+    "key",
+    "success_action_status",
+    "Content-Type",
+    "policy",
+    "x-amz-credential",
+    "x-amz-algorithm",
+    "x-amz-date",
+    "x-amz-signature",
+)
 
 
 @pytest.mark.parametrize(

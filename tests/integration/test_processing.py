@@ -47,16 +47,22 @@ class Table:
             " now() - interval '1 day' + n * interval '1 microsecond', now() + interval '1 hour'"
             " FROM unnest($1::integer[]) WITH ORDINALITY AS wanted (size, place),"
             " generate_series(1, size) AS n",
-            sizes, BUCKET,
-        )  # fmt: skip
+            sizes,
+            BUCKET,
+        )
 
     async def create(self, name: str = "img.png", *, organization_id: int = 1) -> Attachment:
         """Insert a pending attachment."""
         async with self.pool.acquire() as connection:
             (row,) = await new_attachments.create(
-                connection, [NewAttachment(name=name)], organization_id=organization_id,
-                creator_id=None, bucket=BUCKET, policy_ttl_s=3600, first_check_s=75,
-            )  # fmt: skip
+                connection,
+                [NewAttachment(name=name)],
+                organization_id=organization_id,
+                creator_id=None,
+                bucket=BUCKET,
+                policy_ttl_s=3600,
+                first_check_s=75,
+            )
         return row
 
     async def uploaded(self, etag: str = "a", *, organization_id: int = 1) -> Attachment:
@@ -93,18 +99,22 @@ class Table:
         """Claim a revision; the one that was read, unless another is given."""
         async with self.pool.acquire() as connection:
             return await lifecycle.claim(
-                connection, row.id, row.revision if revision is None else revision,
+                connection,
+                row.id,
+                row.revision if revision is None else revision,
                 lease_s=LEASE_S,
-            )  # fmt: skip
+            )
 
     async def finish(self, claim: Claim, outcome: Outcome, revision: int | None = None) -> bool:
         """Finish a claim, for the revision that it was made for unless another is given."""
         async with self.pool.acquire() as connection:
             return await lifecycle.finish(
-                connection, claim, outcome,
+                connection,
+                claim,
+                outcome,
                 revision=claim.attachment.claimed_revision if revision is None else revision,
                 next_check_s=75.0,
-            )  # fmt: skip
+            )
 
     async def take_due(self, limit: int = 100, attempts: int = ATTEMPTS) -> list[Due]:
         """Sweep."""
@@ -248,9 +258,12 @@ async def test_what_changes_is_told_apart_from_what_is_processed_now(table: Tabl
     busy, done = (await table.claimed("a")).attachment, await table.finished("a")
     new, waiting, idle = await table.create(), await table.uploaded("a"), await table.uploaded("a")
     recorded = await table.recorded(
-        event(busy, "b"), event(done, removed=True), event(new, "a"), event(waiting, "b"),
+        event(busy, "b"),
+        event(done, removed=True),
+        event(new, "a"),
+        event(waiting, "b"),
         event(idle, "a"),
-    )  # fmt: skip
+    )
     assert set(recorded.changed) == {busy.id, done.id, new.id, waiting.id}
     assert {woken.attachment_id for woken in recorded.woken} == {new.id, waiting.id}
 
@@ -599,12 +612,20 @@ async def test_an_outcome_of_what_was_replaced_is_refused(table: Table) -> None:
 async def test_an_outcome_is_written_whole(table: Table) -> None:
     claim = await table.claimed("a")
     outcome = Outcome(
-        state="ready", etag="a", version_id="v", thumbnail_name="img.png",
+        state="ready",
+        etag="a",
+        version_id="v",
+        thumbnail_name="img.png",
         facts=Facts(
-            content_type="image/png", size=7, width=3, height=2, pages=5, checksum_sha256="ab",
+            content_type="image/png",
+            size=7,
+            width=3,
+            height=2,
+            pages=5,
+            checksum_sha256="ab",
             carries_more=True,
         ),
-    )  # fmt: skip
+    )
     assert await table.finish(claim, outcome)
     row = await table.row(claim)
     assert {name: getattr(row, name) for name in FACTS} == asdict(outcome.facts)
@@ -1027,21 +1048,44 @@ async def test_what_has_a_final_reason_can_be_retried_and_nothing_else(table: Ta
 
 STEPS = st.lists(
     st.tuples(
-        st.sampled_from([
-            "event", "event", "old event", "vague", "removed", "claim", "claim", "sweep", "sweep",
-            "finish", "finish", "reject", "announce", "release", "renew", "missing", "again",
-            "retry", "settle missing", "settle unchanged", "policy over", "delete",
-        ]),
+        st.sampled_from(
+            [
+                "event",
+                "event",
+                "old event",
+                "vague",
+                "removed",
+                "claim",
+                "claim",
+                "sweep",
+                "sweep",
+                "finish",
+                "finish",
+                "reject",
+                "announce",
+                "release",
+                "renew",
+                "missing",
+                "again",
+                "retry",
+                "settle missing",
+                "settle unchanged",
+                "policy over",
+                "delete",
+            ]
+        ),
         st.integers(0, 3),
     ),
-    min_size=5, max_size=40,
-)  # fmt: skip
+    min_size=5,
+    max_size=40,
+)
 
 
 @settings(
-    max_examples=60, deadline=None,
+    max_examples=60,
+    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)  # fmt: skip
+)
 @given(steps=STEPS)
 async def test_no_order_of_things_breaks_an_invariant(
     table: Table, steps: list[tuple[str, int]]
@@ -1111,9 +1155,11 @@ async def test_no_order_of_things_breaks_an_invariant(
                     done = bool(await table.run(lifecycle.renew, [claim], lease_s=LEASE_S))
                 case "missing":
                     done = await table.run(
-                        lifecycle.mark_missing, claim, next_check_s=75.0,
+                        lifecycle.mark_missing,
+                        claim,
+                        next_check_s=75.0,
                         revision=claim.attachment.claimed_revision,
-                    )  # fmt: skip
+                    )
             assert not done or holds, "a claim that was lost wrote"
         after = await table.row(row)
         if step in ("finish", "reject", "announce", "release", "renew", "missing") and not done:

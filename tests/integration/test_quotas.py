@@ -109,8 +109,11 @@ async def test_what_is_over_a_quota_is_refused_by_its_name(
     assert error["title"] == "Quota Exceeded"
     assert error["detail"].endswith("is used up")
     assert error["meta"] == {
-        "quota": quota, "limit": value, "used": value, "asked": 10 if quota == "bytes" else 1,
-    }  # fmt: skip
+        "quota": quota,
+        "limit": value,
+        "used": value,
+        "asked": 10 if quota == "bytes" else 1,
+    }
     assert error["source"] == {"pointer": "data"}
     assert (await usage(service.client))["attachments"] == 2
     other = await service.organization()

@@ -213,8 +213,10 @@ async def assert_refused(service: Service, cause: str) -> None:
         client = service.client
         client.base_url = api.url
         for method, path, body in (
-            ("POST", PATH, CREATE), ("GET", PATH, None), ("GET", "/health/ready", None),
-        ):  # fmt: skip
+            ("POST", PATH, CREATE),
+            ("GET", PATH, None),
+            ("GET", "/health/ready", None),
+        ):
             for _ in range(3):
                 answer = await client.request(method, path, body)
                 assert answer.status == 503, (path, answer.body)

@@ -37,23 +37,27 @@ async def test_a_reserved_name_is_refused_at_create_and_at_patch(
     client = service.client
     answer = await client.request("POST", PATH, {"data": named(name)})
     assert (answer.status, answer.document) == (
-        422, {"errors": [reserved("data/attributes/name", name)]},
-    )  # fmt: skip
+        422,
+        {"errors": [reserved("data/attributes/name", name)]},
+    )
 
     created = await client.create("a.png")
     address = f"{PATH}/{created['data']['id']}"
     answer = await client.request("PATCH", address, {"data": named(name)})
     assert (answer.status, answer.document) == (
-        422, {"errors": [reserved("data/attributes/name", name)]},
-    )  # fmt: skip
+        422,
+        {"errors": [reserved("data/attributes/name", name)]},
+    )
     assert (await client.show(created["data"]["id"]))["attributes"]["name"] == "a.png"
 
 
 async def test_one_reserved_name_refuses_the_whole_of_a_bulk(service: Service) -> None:
     answer = await service.client.request(
-        "POST", PATH, {"data": [named("a.png"), named("b.lnk")]},
+        "POST",
+        PATH,
+        {"data": [named("a.png"), named("b.lnk")]},
         headers={"Content-Type": BULK, "Accept": BULK},
-    )  # fmt: skip
+    )
     assert answer.status == 422
     assert answer.document == {"errors": [reserved("data/1/attributes/name", "b.lnk")]}
     assert (await service.client.request("GET", PATH)).data == []

@@ -195,9 +195,12 @@ async def test_the_address_of_a_file_elsewhere_is_no_address_of_ours(service: Se
     path = urlsplit((await show(service.client, attachment_id))["attributes"]["url"]).path
     before = await service.row(attachment_id)
     for url in (
-        f"https://evil.example{path}", f"ftp://127.0.0.1{path}", f"//evil.example{path}",
-        path.replace("a.jpg", "b.jpg"), f"{service.base_url}/x{path}",
-    ):  # fmt: skip
+        f"https://evil.example{path}",
+        f"ftp://127.0.0.1{path}",
+        f"//evil.example{path}",
+        path.replace("a.jpg", "b.jpg"),
+        f"{service.base_url}/x{path}",
+    ):
         answer = await patch(service.client, attachment_id, temp_url=url)
         assert answer.status == 422, url
     assert await service.row(attachment_id) == before

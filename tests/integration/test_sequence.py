@@ -65,10 +65,12 @@ async def last_id(service: Service) -> int:
 async def ended(service: Service, *program: str) -> tuple[int, str]:
     """Run a process that is to end by itself; returns its status and what it said."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, *program,
+        sys.executable,
+        *program,
         env={**service.environment, "ATTACHMENTS_API_PORT": "0"},
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
-    )  # fmt: skip
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
     said, _ = await asyncio.wait_for(process.communicate(), 60)
     assert process.returncode is not None
     return process.returncode, said.decode()

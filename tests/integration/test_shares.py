@@ -136,9 +136,11 @@ async def test_an_organization_that_fills_its_share_keeps_no_one_waiting(
             },
         }
         answer = await service.client.request(
-            "POST", "/events/s3", {"Records": [event]},
+            "POST",
+            "/events/s3",
+            {"Records": [event]},
             headers={"Authorization": f"Bearer {EVENTS_TOKEN}", "X-Auth-Token": ""},
-        )  # fmt: skip
+        )
         assert answer.status == 200
         assert await waiting(service) == share
     assert {(await task).status for task in held} <= {200, 429, 503}

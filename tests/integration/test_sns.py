@@ -480,11 +480,12 @@ async def test_the_end_of_a_subscription_is_taken_and_not_undone(
 @pytest.mark.parametrize(
     "reply",
     [
-        Reply(status=500), Reply(status=403),
+        Reply(status=500),
+        Reply(status=403),
         Reply(status=302, headers={"Location": "https://elsewhere.amazonaws.com/"}),
     ],
     ids=["500", "403", "redirect"],
-)  # fmt: skip
+)
 async def test_row66_what_is_not_confirmed_is_asked_again_and_no_one_is_followed(
     site: Site, reply: Reply
 ) -> None:
@@ -606,7 +607,8 @@ BAD_SIGNATURES: dict[str, Forge] = {
     "row62-sha256-as-v1": signed_with(version="1", digest=SHA256()),
     "row62-pss": signed_with(scheme=PSS),
     "row62-v1-called-v2": lambda amazon, document: {
-        **amazon.sign({**document, "SignatureVersion": "1"}), "SignatureVersion": "2",
+        **amazon.sign({**document, "SignatureVersion": "1"}),
+        "SignatureVersion": "2",
     },
     "row62-altered-message": altered("Message", "{}"),
     "row62-message-no-text": altered("Message", {}),
@@ -617,12 +619,16 @@ BAD_SIGNATURES: dict[str, Forge] = {
     "row62-altered-subject": altered("Subject", "another"),
     "row62-no-subject": altered("Subject", ...),
     "row62-type-made-a-confirmation": lambda amazon, document: {
-        **confirmation(), **amazon.sign(document), "Type": "SubscriptionConfirmation",
+        **confirmation(),
+        **amazon.sign(document),
+        "Type": "SubscriptionConfirmation",
     },
     "row62-type-made-a-farewell": lambda amazon, document: {
-        **confirmation(), **amazon.sign(document), "Type": "UnsubscribeConfirmation",
+        **confirmation(),
+        **amazon.sign(document),
+        "Type": "UnsubscribeConfirmation",
     },
-}  # fmt: skip
+}
 
 NOT_EVEN_FETCHED: dict[str, Forge] = {
     **{
@@ -630,28 +636,44 @@ NOT_EVEN_FETCHED: dict[str, Forge] = {
         for version in ODD_VERSIONS
     },
     "row62-no-version": altered("SignatureVersion", ...),
-    **{
-        f"row62-type-{kind!r}": altered("Type", kind)
-        for kind in ODD_TYPES
-    },
+    **{f"row62-type-{kind!r}": altered("Type", kind) for kind in ODD_TYPES},
     **{
         f"row64-topic-{name}": before_signing(TopicArn=topic)
         for name, topic in {
-            "of-another-account": UNKNOWN_TOPIC, "prefix": TOPIC[:-1], "longer": f"{TOPIC}x",
-            "upper-case": TOPIC.upper(), "line-break": f"{TOPIC}\n", "space": f" {TOPIC}",
-            "two": f"{TOPIC},{OTHER_TOPIC}", "empty": "", "wildcard": "*", "null": None,
-            "list": [TOPIC], "object": {"arn": TOPIC}, "nul": f"{TOPIC}\0",
+            "of-another-account": UNKNOWN_TOPIC,
+            "prefix": TOPIC[:-1],
+            "longer": f"{TOPIC}x",
+            "upper-case": TOPIC.upper(),
+            "line-break": f"{TOPIC}\n",
+            "space": f" {TOPIC}",
+            "two": f"{TOPIC},{OTHER_TOPIC}",
+            "empty": "",
+            "wildcard": "*",
+            "null": None,
+            "list": [TOPIC],
+            "object": {"arn": TOPIC},
+            "nul": f"{TOPIC}\0",
         }.items()
     },
     **{
         f"row65-{name}": before_signing(Timestamp=when)
         for name, when in {
-            "an-hour-ago": ago(minutes=61), "a-year-ago": ago(days=365),
-            "in-an-hour": ago(hours=-1), "in-two-minutes": lambda: ago(minutes=-2),
+            "an-hour-ago": ago(minutes=61),
+            "a-year-ago": ago(days=365),
+            "in-an-hour": ago(hours=-1),
+            "in-two-minutes": lambda: ago(minutes=-2),
             "offset-makes-it-old": written(datetime.now(UTC)).replace("Z", "+02:00"),
-            "empty": "", "words": "now", "number": 5, "null": None, "list": [], "missing": ...,
-            "first-year": "0001-01-01T00:00:00+23:59", "last-year": "9999-12-31T23:59:59-23:59",
-            "no-such-day": "2026-02-30T00:00:00Z", "seconds": "1795458846", "nul": "\0",
+            "empty": "",
+            "words": "now",
+            "number": 5,
+            "null": None,
+            "list": [],
+            "missing": ...,
+            "first-year": "0001-01-01T00:00:00+23:59",
+            "last-year": "9999-12-31T23:59:59-23:59",
+            "no-such-day": "2026-02-30T00:00:00Z",
+            "seconds": "1795458846",
+            "nul": "\0",
         }.items()
     },
     **{
@@ -712,11 +734,15 @@ NOT_EVEN_FETCHED: dict[str, Forge] = {
             "soft-hyphen": f"https://sns.eu-west-1.amazon\u00adaws.com{CERTIFICATE_PATH}",
             "loopback": "https://127.0.0.1" + CERTIFICATE_PATH,
             "metadata": "http://169.254.169.254" + CERTIFICATE_PATH,
-            "empty": "", "number": 5, "null": None, "list": [], "missing": ...,
+            "empty": "",
+            "number": 5,
+            "null": None,
+            "list": [],
+            "missing": ...,
             "very-long": f"https://{HOST}/SimpleNotificationService-{'a' * 100_000}.pem",
         }.items()
     },
-}  # fmt: skip
+}
 
 
 async def refused(site: Site, forge: Forge) -> None:
@@ -787,14 +813,27 @@ def wrong_certificates(amazon: Amazon) -> dict[str, Reply]:
         "row63-moved": Reply(
             body=good, status=301, headers={"Location": f"https://{HOST}{CERTIFICATE_PATH}"}
         ),
-    }  # fmt: skip
+    }
 
 
 CERTIFICATES = [
-    "row62-expired", "row62-not-yet", "row62-of-another-key", "row62-elliptic", "row62-garbage",
-    "row62-damaged", "row62-cut", "row62-empty", "row62-html", "row62-der", "row62-too-large",
-    "row62-404", "row62-403", "row62-204", "row63-redirect", "row63-moved",
-]  # fmt: skip
+    "row62-expired",
+    "row62-not-yet",
+    "row62-of-another-key",
+    "row62-elliptic",
+    "row62-garbage",
+    "row62-damaged",
+    "row62-cut",
+    "row62-empty",
+    "row62-html",
+    "row62-der",
+    "row62-too-large",
+    "row62-404",
+    "row62-403",
+    "row62-204",
+    "row63-redirect",
+    "row63-moved",
+]
 
 
 def test_every_wrong_certificate_is_tried(amazon: Amazon) -> None:

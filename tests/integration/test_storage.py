@@ -82,9 +82,11 @@ async def test_what_is_missing_is_missing_for_every_verb(storage: Storage, key: 
             pass
     with pytest.raises(ObjectMissing):
         await storage.copy(
-            f"{key}-copy", source_bucket=BUCKET, source_key=key,
+            f"{key}-copy",
+            source_bucket=BUCKET,
+            source_key=key,
             pin=StoredObject(size=1, etag="0" * 32),
-        )  # fmt: skip
+        )
     assert not await exists(storage, f"{key}-copy")
 
 

@@ -144,8 +144,12 @@ async def test_the_removal_of_an_old_version_changes_nothing(
     await until(asked)
     after = await versioned.row(attachment_id)
     assert (after.state, after.etag, after.version_id, after.resized, after.revision) == (
-        "ready", before.etag, before.version_id, True, before.revision
-    )  # fmt: skip
+        "ready",
+        before.etag,
+        before.version_id,
+        True,
+        before.revision,
+    )
 
 
 async def state(place: Place, attachment_id: str, wanted: str, reason: str) -> bool:
@@ -188,8 +192,9 @@ async def test_a_purge_leaves_no_version_of_original_or_thumbnails(
         assert await versions(versioned.client, versioned.bucket, place.prefix) == []
     kept = await versioned.row(other)
     assert {key for key, _ in await versions(versioned.client, versioned.bucket)} == {
-        kept.key, kept.thumbnail_key,
-    }  # fmt: skip
+        kept.key,
+        kept.thumbnail_key,
+    }
 
 
 @pytest_asyncio.fixture

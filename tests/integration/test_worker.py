@@ -237,14 +237,19 @@ async def put_sparse(storage: Storage, key: str, size: int) -> str:
     parts, part = [], 64 * 1024 * 1024
     for number, start in enumerate(range(0, size, part), 1):
         answer = await client.upload_part(
-            Bucket=storage.bucket, Key=key, UploadId=upload["UploadId"], PartNumber=number,
+            Bucket=storage.bucket,
+            Key=key,
+            UploadId=upload["UploadId"],
+            PartNumber=number,
             Body=io.BytesIO(bytes(min(part, size - start))),
-        )  # fmt: skip
+        )
         parts.append({"PartNumber": number, "ETag": answer["ETag"]})
     await client.complete_multipart_upload(
-        Bucket=storage.bucket, Key=key, UploadId=upload["UploadId"],
+        Bucket=storage.bucket,
+        Key=key,
+        UploadId=upload["UploadId"],
         MultipartUpload={"Parts": parts},  # type: ignore[typeddict-item]  # made by hand
-    )  # fmt: skip
+    )
     return (await storage.head(key)).etag
 
 

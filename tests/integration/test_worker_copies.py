@@ -340,9 +340,10 @@ async def test_a_source_that_changes_while_its_parts_are_copied_is_source_missin
 
     proxy.lose(second_part)
     program = changed(
-        part_copies__IN_ONE_BYTES=5 * MIB, part_copies__PART_BYTES=5 * MIB,
+        part_copies__IN_ONE_BYTES=5 * MIB,
+        part_copies__PART_BYTES=5 * MIB,
         copying__COPY_TIMEOUT_S=2,
-    )  # fmt: skip
+    )
     worker = await start(quiet, program, sweep_interval="0.5")
     async with asyncio.timeout(20):
         await lost.wait()  # so the first part is of the source as it was

@@ -23,9 +23,10 @@ from tests.soak.site import Scale
 def parse(arguments: list[str]) -> Options:
     """Read the command line; where there is no seed, one is chosen."""
     parser = argparse.ArgumentParser(
-        prog="python -m tests.soak", description=__doc__,
+        prog="python -m tests.soak",
+        description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    )
     mix, odds, scale = Mix(), Odds(), Scale()
     add = parser.add_argument
     add("--minutes", type=float, default=30, help="stop uploading after so many (30)")
@@ -52,18 +53,23 @@ def parse(arguments: list[str]) -> Options:
     except ValueError:
         parser.error("--kills must be a number, or a number a minute such as 8/min")
     return Options(
-        minutes=given.minutes, uploads=given.uploads, kills=kills,
+        minutes=given.minutes,
+        uploads=given.uploads,
+        kills=kills,
         seed=secrets.randbelow(2**31) if given.seed is None else given.seed,
-        clients=given.clients, keep=given.keep,
+        clients=given.clients,
+        keep=given.keep,
         mix=Mix(never=given.never, overwrites=given.overwrites, deletes=given.deletes),
         odds=Odds(
             drop=given.drop, duplicate=given.duplicate, delay=given.delay, shuffle=given.shuffle
         ),
         scale=Scale(
-            apis=given.apis, workers=given.workers, organizations=given.organizations,
+            apis=given.apis,
+            workers=given.workers,
+            organizations=given.organizations,
             policy_ttl_s=given.policy_ttl,
         ),
-    )  # fmt: skip
+    )
 
 
 def main(arguments: list[str]) -> int:

@@ -25,9 +25,11 @@ def secrets_of(environment: Mapping[str, str], tokens: Iterable[str]) -> dict[st
     found = {
         name: environment[name]
         for name in (
-            "ATTACHMENTS_FILES_SECRET", "ATTACHMENTS_EVENTS_TOKENS", "AWS_SECRET_ACCESS_KEY",
+            "ATTACHMENTS_FILES_SECRET",
+            "ATTACHMENTS_EVENTS_TOKENS",
+            "AWS_SECRET_ACCESS_KEY",
         )
-    }  # fmt: skip
+    }
     for name in ("ATTACHMENTS_DATABASE_URL", "ATTACHMENTS_BROKER_URL"):
         password = urlsplit(environment[name]).password
         assert password is not None, f"{name} has no password to look for"

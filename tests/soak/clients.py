@@ -210,11 +210,15 @@ class Clients:
                 unsure = True
             await self._pause(turn)
         return Sent(
-            code=version.code, kind=version.kind, size=len(file.content), expected=file.expected,
+            code=version.code,
+            kind=version.kind,
+            size=len(file.content),
+            expected=file.expected,
             md5=hashlib.md5(file.content, usedforsecurity=False).hexdigest(),
             sha256=hashlib.sha256(file.content).hexdigest(),
-            unsure=unsure, accepted_at=accepted_at,
-        )  # fmt: skip
+            unsure=unsure,
+            accepted_at=accepted_at,
+        )
 
     def _tries(self) -> Iterator[int]:
         deadline, turn = time.monotonic() + PATIENCE_S, 0

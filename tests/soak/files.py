@@ -85,9 +85,11 @@ def read_code(image: bytes) -> int | None:
     for row in range(ROWS):
         for column in range(COLUMNS):
             box = (
-                round((column + 0.25) * width / COLUMNS), round((row + 0.25) * height / ROWS),
-                round((column + 0.75) * width / COLUMNS), round((row + 0.75) * height / ROWS),
-            )  # fmt: skip
+                round((column + 0.25) * width / COLUMNS),
+                round((row + 0.25) * height / ROWS),
+                round((column + 0.75) * width / COLUMNS),
+                round((row + 0.75) * height / ROWS),
+            )
             cell = grey.resize((1, 1), Image.Resampling.BOX, box=box).getpixel((0, 0))
             assert isinstance(cell, int)
             if DARK_BELOW <= cell <= BRIGHT_ABOVE:
@@ -130,10 +132,15 @@ def _pdf(code: int) -> File:
     cell = 40  # points
     cells = b"".join(
         b"%.1f g %d %d %d %d re f\n"
-        % (0.9 if bit == "1" else 0.1, place % COLUMNS * cell, (ROWS - 1 - place // COLUMNS) * cell,
-           cell, cell)
+        % (
+            0.9 if bit == "1" else 0.1,
+            place % COLUMNS * cell,
+            (ROWS - 1 - place // COLUMNS) * cell,
+            cell,
+            cell,
+        )
         for place, bit in enumerate(f"{code:0{COLUMNS * ROWS}b}")
-    )  # fmt: skip
+    )
     objects = (
         b"<</Type/Catalog/Pages 2 0 R>>",
         b"<</Type/Pages/Kids[3 0 R]/Count 1>>",
@@ -239,9 +246,24 @@ JUNK: Final[Mapping[str, Callable[[int], File]]] = {
 
 FILES: Final = {**PHOTOS, **DOCUMENTS, **JUNK}
 EXTENSIONS: Final = {
-    "jpeg": "jpg", "jpeg-upright": "JPG", "jpeg-progressive": "jpeg", "jpeg-large": "jpg",
-    "jpeg-tiny": "jpg", "png": "png", "gif": "gif", "webp": "webp", "pdf": "pdf", "docx": "docx",
-    "text": "txt", "html": "html", "empty": "dat", "noise": "bin", "truncated": "jpg",
-    "scans": "jpg", "pixels": "png", "script": "png", "program": "jpg",
-}  # fmt: skip
+    "jpeg": "jpg",
+    "jpeg-upright": "JPG",
+    "jpeg-progressive": "jpeg",
+    "jpeg-large": "jpg",
+    "jpeg-tiny": "jpg",
+    "png": "png",
+    "gif": "gif",
+    "webp": "webp",
+    "pdf": "pdf",
+    "docx": "docx",
+    "text": "txt",
+    "html": "html",
+    "empty": "dat",
+    "noise": "bin",
+    "truncated": "jpg",
+    "scans": "jpg",
+    "pixels": "png",
+    "script": "png",
+    "program": "jpg",
+}
 """What a file of that kind is called; of junk, a lie now and then."""

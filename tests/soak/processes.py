@@ -135,9 +135,12 @@ def make_api(name: str, port: int, *, environment: Mapping[str, str], directory:
         return await answers(f"http://127.0.0.1:{port}/health/live")
 
     return Module(
-        name, "api", environment={**environment, "ATTACHMENTS_API_PORT": str(port)},
-        directory=directory, ready=ready,
-    )  # fmt: skip
+        name,
+        "api",
+        environment={**environment, "ATTACHMENTS_API_PORT": str(port)},
+        directory=directory,
+        ready=ready,
+    )
 
 
 def make_worker(name: str, *, environment: Mapping[str, str], directory: Path) -> Module:

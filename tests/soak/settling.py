@@ -175,9 +175,12 @@ async def list_objects(site: Site) -> dict[str, StoredItem]:
     store = site.stack.seaweedfs
     objects: dict[str, StoredItem] = {}
     async with get_session().create_client(
-        "s3", region_name=store.region, endpoint_url=store.url,
-        aws_access_key_id=store.access_key_id, aws_secret_access_key=store.secret_access_key,
-    ) as client:  # fmt: skip
+        "s3",
+        region_name=store.region,
+        endpoint_url=store.url,
+        aws_access_key_id=store.access_key_id,
+        aws_secret_access_key=store.secret_access_key,
+    ) as client:
         pages = client.get_paginator("list_objects_v2").paginate(
             Bucket=site.storage.bucket, Prefix=PREFIX
         )

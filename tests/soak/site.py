@@ -141,8 +141,10 @@ async def _make_clients(
         async with database.acquire() as connection:
             organization_id = await create_organization(connection, f"soak {number}")
             token = await create_token(connection, organization_id, "soak")
-        clients.append([
-            Client(session=session, base_url=url, organization_id=organization_id, token=token)
-            for url in urls
-        ])  # fmt: skip
+        clients.append(
+            [
+                Client(session=session, base_url=url, organization_id=organization_id, token=token)
+                for url in urls
+            ]
+        )
     return clients

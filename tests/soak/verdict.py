@@ -23,9 +23,20 @@ SHOWN: Final = "secrets that stand in a log"
 FOREIGN: Final = "rows that another organization was told of"
 SPARED: Final = "planned uploads and faults that did not happen"
 INVARIANTS: Final = (
-    UNFINISHED, MISDESCRIBED, THUMBNAILS, ORPHANS, OUTCOMES, LOST, HANDS, ENDS, GROWN, ANSWERS,
-    SHOWN, FOREIGN, SPARED,
-)  # fmt: skip
+    UNFINISHED,
+    MISDESCRIBED,
+    THUMBNAILS,
+    ORPHANS,
+    OUTCOMES,
+    LOST,
+    HANDS,
+    ENDS,
+    GROWN,
+    ANSWERS,
+    SHOWN,
+    FOREIGN,
+    SPARED,
+)
 
 FINAL_STATES: Final = ("ready", "rejected", "failed")
 

@@ -85,10 +85,16 @@ class Authority:
         )
         if authority:
             usage = x509.KeyUsage(
-                digital_signature=True, key_cert_sign=True, crl_sign=True,
-                content_commitment=False, key_encipherment=False, data_encipherment=False,
-                key_agreement=False, encipher_only=False, decipher_only=False,
-            )  # fmt: skip
+                digital_signature=True,
+                key_cert_sign=True,
+                crl_sign=True,
+                content_commitment=False,
+                key_encipherment=False,
+                data_encipherment=False,
+                key_agreement=False,
+                encipher_only=False,
+                decipher_only=False,
+            )
             builder = builder.add_extension(usage, critical=True)
         return builder.sign(self.key, SHA256())
 
@@ -157,10 +163,14 @@ class Amazon(AbstractResolver):
         self.asked.append(host)
         return [
             ResolveResult(
-                hostname=host, host="127.0.0.1", port=self.port, family=socket.AF_INET, proto=0,
+                hostname=host,
+                host="127.0.0.1",
+                port=self.port,
+                family=socket.AF_INET,
+                proto=0,
                 flags=0,
             )
-        ]  # fmt: skip
+        ]
 
     async def close(self) -> None:
         """Do nothing: several connectors may share it."""

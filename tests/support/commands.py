@@ -35,12 +35,15 @@ async def command(service: Service, *arguments: str, **overrides: str) -> Ended:
     """Run `attachments …` with a service's settings; overrides are settings by lower-case name."""
     changes = {f"ATTACHMENTS_{name.upper()}": value for name, value in overrides.items()}
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "deploy.cli", *arguments,
+        sys.executable,
+        "-m",
+        "deploy.cli",
+        *arguments,
         env={"PATH": os.environ["PATH"], **service.environment, **changes},
         cwd=ROOT,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
-    )  # fmt: skip
+    )
     out, err = await asyncio.wait_for(process.communicate(), 60)
     assert process.returncode is not None
     return Ended(status=process.returncode, raw=out, err=err.decode())

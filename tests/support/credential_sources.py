@@ -89,10 +89,13 @@ print(json.dumps({{
         lives_s = self.lives_s.pop(0) if len(self.lives_s) > 1 else self.lives_s[0]
         self.ends_at = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=lives_s)
         document = {
-            "Code": "Success", "Type": "AWS-HMAC",
-            "AccessKeyId": self._access_key, "SecretAccessKey": self._secret_key,
-            "Token": "a-session-token", "Expiration": self.ends_at.strftime("%Y-%m-%dT%H:%M:%SZ"),
-        }  # fmt: skip
+            "Code": "Success",
+            "Type": "AWS-HMAC",
+            "AccessKeyId": self._access_key,
+            "SecretAccessKey": self._secret_key,
+            "Token": "a-session-token",
+            "Expiration": self.ends_at.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        }
         return web.Response(text=json.dumps(document), content_type="application/json")
 
 

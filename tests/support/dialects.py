@@ -134,45 +134,90 @@ def _plain(key: str) -> str:
 
 
 AWS = Dialect(
-    name="aws", label="aws", encode=lambda key: quote_plus(key, safe="/"),
-    write=_record_writer("aws"), wrap=_records, ordered=True,
-)  # fmt: skip
+    name="aws",
+    label="aws",
+    encode=lambda key: quote_plus(key, safe="/"),
+    write=_record_writer("aws"),
+    wrap=_records,
+    ordered=True,
+)
 SNS = Dialect(
-    name="sns", label="sns/aws", encode=AWS.encode, write=AWS.write, wrap=_notification,
+    name="sns",
+    label="sns/aws",
+    encode=AWS.encode,
+    write=AWS.write,
+    wrap=_notification,
     ordered=True,
-)  # fmt: skip
+)
 EVENTBRIDGE = Dialect(
-    name="eventbridge", label="eventbridge", encode=_plain, write=_write_eventbridge, wrap=None,
+    name="eventbridge",
+    label="eventbridge",
+    encode=_plain,
+    write=_write_eventbridge,
+    wrap=None,
     ordered=True,
-)  # fmt: skip
+)
 MINIO = Dialect(
-    name="minio", label="minio", encode=quote_plus, write=_record_writer("minio"),
-    wrap=_minio_envelope, ordered=True,
-)  # fmt: skip
+    name="minio",
+    label="minio",
+    encode=quote_plus,
+    write=_record_writer("minio"),
+    wrap=_minio_envelope,
+    ordered=True,
+)
 RUSTFS = Dialect(
-    name="rustfs", label="rustfs", encode=quote_plus, write=_record_writer("rustfs"),
-    wrap=_minio_envelope, ordered=True,
-)  # fmt: skip
+    name="rustfs",
+    label="rustfs",
+    encode=quote_plus,
+    write=_record_writer("rustfs"),
+    wrap=_minio_envelope,
+    ordered=True,
+)
 CEPH = Dialect(
-    name="ceph", label="ceph", encode=_plain, write=_record_writer("ceph"), wrap=_records,
+    name="ceph",
+    label="ceph",
+    encode=_plain,
+    write=_record_writer("ceph"),
+    wrap=_records,
     ordered=False,
-)  # fmt: skip
+)
 SEAWEEDFS = Dialect(
-    name="seaweedfs", label="seaweedfs", encode=_plain, write=_write_filer, wrap=None,
-    ordered=False, versions=False,
-)  # fmt: skip
+    name="seaweedfs",
+    label="seaweedfs",
+    encode=_plain,
+    write=_write_filer,
+    wrap=None,
+    ordered=False,
+    versions=False,
+)
 VERSITYGW = Dialect(
-    name="versitygw", label="versitygw", encode=quote, write=_record_writer("versitygw"),
-    wrap=_records, ordered=False,
-)  # fmt: skip
+    name="versitygw",
+    label="versitygw",
+    encode=quote,
+    write=_record_writer("versitygw"),
+    wrap=_records,
+    ordered=False,
+)
 VERSITYGW_BARE = Dialect(
-    name="versitygw-bare", label="versitygw", encode=quote, write=_record_writer("versitygw"),
-    wrap=list, ordered=False,
-)  # fmt: skip
+    name="versitygw-bare",
+    label="versitygw",
+    encode=quote,
+    write=_record_writer("versitygw"),
+    wrap=list,
+    ordered=False,
+)
 
 DIALECTS = (
-    AWS, SNS, EVENTBRIDGE, MINIO, RUSTFS, CEPH, SEAWEEDFS, VERSITYGW, VERSITYGW_BARE,
-)  # fmt: skip
+    AWS,
+    SNS,
+    EVENTBRIDGE,
+    MINIO,
+    RUSTFS,
+    CEPH,
+    SEAWEEDFS,
+    VERSITYGW,
+    VERSITYGW_BARE,
+)
 BATCHING = tuple(dialect for dialect in DIALECTS if dialect.wrap is not None)
 ORDERED = tuple(dialect for dialect in DIALECTS if dialect.ordered)
 UNORDERED = tuple(dialect for dialect in DIALECTS if not dialect.ordered)

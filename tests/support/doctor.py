@@ -14,11 +14,28 @@ from tests.support.local import bare_environment
 from tests.support.service import Service
 
 NAMES = [
-    "settings", "database", "schema", "broker", "persistence", "eviction", "rights",
-    "worker", "seal",
-    "store", "deletion", "owner", "sequence", "clocks", "api", "upload", "cors", "event",
-    "thumbnail", "links", "removal",
-]  # fmt: skip
+    "settings",
+    "database",
+    "schema",
+    "broker",
+    "persistence",
+    "eviction",
+    "rights",
+    "worker",
+    "seal",
+    "store",
+    "deletion",
+    "owner",
+    "sequence",
+    "clocks",
+    "api",
+    "upload",
+    "cors",
+    "event",
+    "thumbnail",
+    "links",
+    "removal",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,10 +89,12 @@ def assert_no_secret(shown: str, variables: Mapping[str, str]) -> None:
     secrets = [
         variables[name]
         for name in (
-            "ATTACHMENTS_FILES_SECRET", "ATTACHMENTS_EVENTS_TOKENS", "AWS_SECRET_ACCESS_KEY"
+            "ATTACHMENTS_FILES_SECRET",
+            "ATTACHMENTS_EVENTS_TOKENS",
+            "AWS_SECRET_ACCESS_KEY",
         )
         if variables.get(name)
-    ]  # fmt: skip
+    ]
     secrets += [
         variables[name].partition("@")[0].rpartition(":")[2]
         for name in ("ATTACHMENTS_DATABASE_URL", "ATTACHMENTS_BROKER_URL")

@@ -35,9 +35,12 @@ def changed(changes: str, module: str) -> Sequence[str]:
 
 
 async def reaches(
-    service: Service, attachment_id: str | int, *states: str, attempt: int | None = None,
+    service: Service,
+    attachment_id: str | int,
+    *states: str,
+    attempt: int | None = None,
     within_s: float = 30,
-) -> Attachment:  # fmt: skip
+) -> Attachment:
     """Wait until a row is in one of these states, and at that attempt."""
 
     async def reached() -> Attachment | None:

@@ -12,9 +12,12 @@ MAX_LARGE_RANGE_BYTES = 4 * 1024 * 1024
 
 
 def measure(
-    content: bytes, head_bytes: int = HEAD, *, size: int | None = None,
+    content: bytes,
+    head_bytes: int = HEAD,
+    *,
+    size: int | None = None,
     answer: Callable[[int, int], bytes] | None = None,
-) -> tuple[str, list[tuple[int, int]]]:  # fmt: skip
+) -> tuple[str, list[tuple[int, int]]]:
     """Have a file named as the pipeline does; gives the type and the ranges that were asked for.
 
     `size` and `answer` let a store tell of a file and send bytes that are not those of `content`.

@@ -88,8 +88,9 @@ async def reuse_id(
     assert (again["data"]["id"], again["data"]["attributes"]["aws_policy"]["key"]) == (lost_id, key)
     await service.execute(
         "UPDATE attachments SET created_at = created_at + $2 * interval '1 minute' WHERE id = $1",
-        int(lost_id), minutes,
-    )  # fmt: skip
+        int(lost_id),
+        minutes,
+    )
     return Reused(
         service=service, second=second, created=again, key=key, event=event, first_bytes=content
     )

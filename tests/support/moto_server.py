@@ -164,9 +164,17 @@ async def running_moto(port: int | None = None) -> AsyncIterator[Moto]:
     url = f"http://{HOST}:{port}"
     with tempfile.TemporaryFile() as output:
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "moto.server", "-H", HOST, "-p", str(port),
-            stdin=subprocess.DEVNULL, stdout=output, stderr=output,
-        )  # fmt: skip
+            sys.executable,
+            "-m",
+            "moto.server",
+            "-H",
+            HOST,
+            "-p",
+            str(port),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+        )
         try:
             async with AsyncExitStack() as stack:
                 http = await stack.enter_async_context(aiohttp.ClientSession())

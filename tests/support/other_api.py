@@ -7,9 +7,11 @@ from tests.support.service import Client
 async def create(client: Client, url: str) -> int:
     """Create an attachment at another API; returns the status."""
     at_process = Client(
-        session=client.session, base_url=url, organization_id=client.organization_id,
+        session=client.session,
+        base_url=url,
+        organization_id=client.organization_id,
         token=client.token,
-    )  # fmt: skip
+    )
     return (await at_process.request("POST", PATH, body({"name": "a.png"}))).status
 
 

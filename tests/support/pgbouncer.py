@@ -63,10 +63,14 @@ async def running_pgbouncer(
     (folder / "users").write_text(f'"{parts.username}" "{parts.password}"\n')
     (folder / "ini").write_text(
         CONFIG.format(
-            host=parts.hostname, server_port=parts.port, port=port, folder=folder, mode=mode,
+            host=parts.hostname,
+            server_port=parts.port,
+            port=port,
+            folder=folder,
+            mode=mode,
             more=more,
         )
-    )  # fmt: skip
+    )
     (folder / "log").touch()
     argv = [PROGRAM, "-q", str(folder / "ini")]
     if os.geteuid() == 0:

@@ -65,10 +65,21 @@ def resource(
     """
     new = dict.fromkeys(
         (
-            "name", "content_type", "size", "url", "thumb", "temp_url", "resized", "created_at",
-            "deleted_at", "attachment_type", "message_id", "external_id", "attachable_type",
+            "name",
+            "content_type",
+            "size",
+            "url",
+            "thumb",
+            "temp_url",
+            "resized",
+            "created_at",
+            "deleted_at",
+            "attachment_type",
+            "message_id",
+            "external_id",
+            "attachable_type",
         )
-    )  # fmt: skip
+    )
     assert attributes.keys() >= {"url", "created_at"}
     return {
         "id": attachment_id,

@@ -19,5 +19,7 @@ async def put(service: Service, attachment_id: str, state: str, reason: str | No
         SET state = $2, reason = $3, revision = 3, claimed_revision = 3, attempt = 5, due_at = NULL
         WHERE id = $1
         """,
-        int(attachment_id), state, reason,
-    )  # fmt: skip
+        int(attachment_id),
+        state,
+        reason,
+    )

@@ -98,9 +98,13 @@ def running(data_dir: Path, *options: str, **settings: str) -> Iterator[Up]:
 def refused(data_dir: Path, *options: str, **settings: str) -> str:
     """Run `attachments up` that is to fail; returns what it said on standard error."""
     run = subprocess.run(
-        command(data_dir, *options), capture_output=True, text=True, timeout=START_S, check=False,
+        command(data_dir, *options),
+        capture_output=True,
+        text=True,
+        timeout=START_S,
+        check=False,
         env=environment(settings),
-    )  # fmt: skip
+    )
     assert run.returncode == 1, run
     return run.stderr
 

@@ -8,10 +8,25 @@ from shared.addresses import _decoded_once, without_credentials
 
 OBJECT = "https://uploads.s3.amazonaws.com/a/b%20c.pdf"
 NAMES = (
-    "X-Amz-Signature", "x-amz-credential", "X-AMZ-SECURITY-TOKEN", "AWSAccessKeyId", "Signature",
-    "Expires", "Key-Pair-Id", "Policy", "Security-Token", "sig", "se", "sp", "token",
-    "access_token", "SIG", "Token", "X-Goog-Signature", "any-other",
-)  # fmt: skip
+    "X-Amz-Signature",
+    "x-amz-credential",
+    "X-AMZ-SECURITY-TOKEN",
+    "AWSAccessKeyId",
+    "Signature",
+    "Expires",
+    "Key-Pair-Id",
+    "Policy",
+    "Security-Token",
+    "sig",
+    "se",
+    "sp",
+    "token",
+    "access_token",
+    "SIG",
+    "Token",
+    "X-Goog-Signature",
+    "any-other",
+)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -39,16 +54,32 @@ def test_a_parameter_in_the_path_is_cut_off_as_well(name: str, mark: str) -> Non
 @pytest.mark.parametrize(
     "form",
     [
-        "%0aX-Amz-Signature={}", "%0D%0AX-Amz-Signature={}", "？X-Amz-Signature={}",
-        "%EF%BC%9FX-Amz-Signature={}", "/X-Amz-Credential={}/X-Amz-Signature={}",
-        "%3FX%2DAmz%2DSignature%3D{}", "%3FOSSAccessKeyId={}%26Signature={}", "%3Fpassword={}",
-        "%3FX-Amz-%53ignature={}", "%25253FX-Amz-%2553ignature%25253D{}", "?x={}",
-        "%2%35%33FSignature%2%353D{}", "%3FＸ-Amz-Signature＝{}", "%20token%20%3D{}",
-        "/access_token={}", "%3Fapi_key={}", "%3Fq-signature={}", "%3Fclient-secret={}",
-        "\\X-Amz-Signature={}", ",sig={}", "%00sig={}", "|Policy={}", "X-Amz-Signature={}",
+        "%0aX-Amz-Signature={}",
+        "%0D%0AX-Amz-Signature={}",
+        "？X-Amz-Signature={}",
+        "%EF%BC%9FX-Amz-Signature={}",
+        "/X-Amz-Credential={}/X-Amz-Signature={}",
+        "%3FX%2DAmz%2DSignature%3D{}",
+        "%3FOSSAccessKeyId={}%26Signature={}",
+        "%3Fpassword={}",
+        "%3FX-Amz-%53ignature={}",
+        "%25253FX-Amz-%2553ignature%25253D{}",
+        "?x={}",
+        "%2%35%33FSignature%2%353D{}",
+        "%3FＸ-Amz-Signature＝{}",
+        "%20token%20%3D{}",
+        "/access_token={}",
+        "%3Fapi_key={}",
+        "%3Fq-signature={}",
+        "%3Fclient-secret={}",
+        "\\X-Amz-Signature={}",
+        ",sig={}",
+        "%00sig={}",
+        "|Policy={}",
+        "X-Amz-Signature={}",
         "%" + "25" * 400 + "3Fsig={}",
     ],
-)  # fmt: skip
+)
 def test_a_credential_in_the_path_is_cut_off_however_it_is_written(form: str) -> None:
     shown = without_credentials(f"{OBJECT}{form.format('s3cr3t', 's3cr3t')}")
     assert "s3cr3t" not in shown

@@ -45,13 +45,19 @@ def test_an_object_is_older_beyond_a_margin(
 
 
 @given(
-    row_made=MOMENTS, stored_after=st.floats(0, 1e6), asked_after=st.floats(0, 1e6),
-    store_skew=MOMENTS, database_skew=MOMENTS,
-)  # fmt: skip
+    row_made=MOMENTS,
+    stored_after=st.floats(0, 1e6),
+    asked_after=st.floats(0, 1e6),
+    store_skew=MOMENTS,
+    database_skew=MOMENTS,
+)
 def test_a_true_upload_is_never_older_however_far_the_clocks_are_apart(
-    row_made: float, stored_after: float, asked_after: float, store_skew: float,
+    row_made: float,
+    stored_after: float,
+    asked_after: float,
+    store_skew: float,
     database_skew: float,
-) -> None:  # fmt: skip
+) -> None:
     now = row_made + stored_after + asked_after
     object_age_s = int(now + store_skew) - int(row_made + stored_after + store_skew)
     row_age_s = (now + database_skew) - (row_made + database_skew)
@@ -59,13 +65,19 @@ def test_a_true_upload_is_never_older_however_far_the_clocks_are_apart(
 
 
 @given(
-    row_made=MOMENTS, stored_before=st.floats(MARGIN_S + 2, 1e6),
-    asked_after=st.floats(0, 1e6), store_skew=MOMENTS, database_skew=MOMENTS,
-)  # fmt: skip
+    row_made=MOMENTS,
+    stored_before=st.floats(MARGIN_S + 2, 1e6),
+    asked_after=st.floats(0, 1e6),
+    store_skew=MOMENTS,
+    database_skew=MOMENTS,
+)
 def test_an_object_of_a_lost_row_is_always_older(
-    row_made: float, stored_before: float, asked_after: float, store_skew: float,
+    row_made: float,
+    stored_before: float,
+    asked_after: float,
+    store_skew: float,
     database_skew: float,
-) -> None:  # fmt: skip
+) -> None:
     now = row_made + asked_after
     object_age_s = int(now + store_skew) - int(row_made - stored_before + store_skew)
     row_age_s = (now + database_skew) - (row_made + database_skew)

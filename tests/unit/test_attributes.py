@@ -40,16 +40,22 @@ def test_an_error_object_is_the_contracts_to_the_letter() -> None:
     _, errors = check_new({"attachable_type": ""}, max_size=MAX_SIZE)
     assert errors == [
         {
-            "status": "422", "code": "invalid_attribute", "title": "Invalid Attribute",
-            "detail": "can't be blank", "meta": {},
+            "status": "422",
+            "code": "invalid_attribute",
+            "title": "Invalid Attribute",
+            "detail": "can't be blank",
+            "meta": {},
             "source": {"pointer": "data/attributes/name"},
         },
         {
-            "status": "422", "code": "invalid_attribute", "title": "Invalid Attribute",
-            "detail": "is not included in the list", "meta": {"allow_nil": True, "value": ""},
+            "status": "422",
+            "code": "invalid_attribute",
+            "title": "Invalid Attribute",
+            "detail": "is not included in the list",
+            "meta": {"allow_nil": True, "value": ""},
             "source": {"pointer": "data/attributes/attachable_type"},
         },
-    ]  # fmt: skip
+    ]
 
 
 LIST = "is not included in the list"
@@ -81,13 +87,25 @@ ALLOWED = {"allowed": list(ATTACHABLE_TYPES)}
         ("attachable_type", ["comment"], LIST, {**NIL, **ALLOWED}),
         ("attachable_type", "a\0", LIST, {**NIL, **ALLOWED}),
         ("attachable_type", "a" * 1000, LIST, {**NIL, **ALLOWED}),
-        ("size", MAX_SIZE + 1, f"must be less than or equal to {MAX_SIZE}",
-         {**NIL, "value": MAX_SIZE + 1, "count": MAX_SIZE}),
-        ("size", 315621376, f"must be less than or equal to {MAX_SIZE}",
-         {**NIL, "value": 315621376, "count": MAX_SIZE}),
+        (
+            "size",
+            MAX_SIZE + 1,
+            f"must be less than or equal to {MAX_SIZE}",
+            {**NIL, "value": MAX_SIZE + 1, "count": MAX_SIZE},
+        ),
+        (
+            "size",
+            315621376,
+            f"must be less than or equal to {MAX_SIZE}",
+            {**NIL, "value": 315621376, "count": MAX_SIZE},
+        ),
         ("size", -1, "must be greater than or equal to 0", {**NIL, "value": -1, "count": 0}),
-        ("size", 10**30, f"must be less than or equal to {MAX_SIZE}",
-         {**NIL, "value": str(10**30), "count": MAX_SIZE}),
+        (
+            "size",
+            10**30,
+            f"must be less than or equal to {MAX_SIZE}",
+            {**NIL, "value": str(10**30), "count": MAX_SIZE},
+        ),
         ("size", 1.0, "must be an integer", {**NIL, "value": 1.0}),
         ("size", True, "is not a number", {**NIL, "value": True}),
         ("size", "x", "is not a number", {**NIL, "value": "x"}),
@@ -95,21 +113,37 @@ ALLOWED = {"allowed": list(ATTACHABLE_TYPES)}
         ("size", "٣", "is not a number", {**NIL, "value": "٣"}),
         ("size", "-1", "must be greater than or equal to 0", {**NIL, "value": -1, "count": 0}),
         ("size", {}, "is not a number", NIL),
-        ("content_type", "application/x-msdownload", "is reserved",
-         {"value": "application/x-msdownload"}),
-        ("content_type", "Application/X-MsDownload; a=b", "is reserved",
-         {"value": "Application/X-MsDownload; a=b"}),
+        (
+            "content_type",
+            "application/x-msdownload",
+            "is reserved",
+            {"value": "application/x-msdownload"},
+        ),
+        (
+            "content_type",
+            "Application/X-MsDownload; a=b",
+            "is reserved",
+            {"value": "Application/X-MsDownload; a=b"},
+        ),
         ("content_type", "png", "is invalid", {"value": "png"}),
         ("content_type", "image/png\n", "is invalid", {}),
         ("content_type", 5, "is invalid", {"value": 5}),
         ("content_type", "image/" + "a" * 255, LONG, {"count": 255}),
         ("attachable_id", 0, "must be greater than or equal to 1", {**NIL, "value": 0, "count": 1}),
-        ("attachable_id", 2**63, f"must be less than or equal to {2**63 - 1}",
-         {**NIL, "value": str(2**63), "count": 2**63 - 1}),
+        (
+            "attachable_id",
+            2**63,
+            f"must be less than or equal to {2**63 - 1}",
+            {**NIL, "value": str(2**63), "count": 2**63 - 1},
+        ),
         ("attachable_id", 5.0, "must be an integer", {**NIL, "value": 5.0}),
         ("attachable_id", "5 ", "is not a number", {**NIL, "value": "5 "}),
-        ("attachable_id", "0", "must be greater than or equal to 1",
-         {**NIL, "value": 0, "count": 1}),
+        (
+            "attachable_id",
+            "0",
+            "must be greater than or equal to 1",
+            {**NIL, "value": 0, "count": 1},
+        ),
         ("attachable_id", False, "is not a number", {**NIL, "value": False}),
         ("attachment_type", "attached", LIST, {**NIL, "value": "attached", "allowed": ["inline"]}),
         ("message_id", 5.0, "is invalid", {"value": 5.0}),
@@ -119,7 +153,7 @@ ALLOWED = {"allowed": list(ATTACHABLE_TYPES)}
         ("temp_url", 5, "is invalid", {"value": 5}),
         ("temp_url", "a" * 4097, "is too long (maximum is 4096 characters)", {"count": 4096}),
     ],
-)  # fmt: skip
+)
 def test_a_fault_is_told_in_the_contracts_words(
     name: str, value: Any, detail: str, meta: dict[str, Any]
 ) -> None:
@@ -129,15 +163,25 @@ def test_a_fault_is_told_in_the_contracts_words(
 @pytest.mark.parametrize(
     "attributes",
     [
-        {}, {"name": "a" * 255}, {"name": "𝒜" * 255}, {"name": "../../x"}, {"name": "\u202e.png"},
-        {"size": 0}, {"size": MAX_SIZE}, {"attachable_id": 1}, {"attachable_id": 2**63 - 1},
+        {},
+        {"name": "a" * 255},
+        {"name": "𝒜" * 255},
+        {"name": "../../x"},
+        {"name": "\u202e.png"},
+        {"size": 0},
+        {"size": MAX_SIZE},
+        {"attachable_id": 1},
+        {"attachable_id": 2**63 - 1},
         *[{"attachable_type": kind} for kind in ATTACHABLE_TYPES],
-        {"content_type": "image/png"}, {"content_type": 'text/plain; charset="utf-8"'},
-        {"attachment_type": "inline"}, {"message_id": "5"}, {"external_id": "' OR 1=1 --"},
+        {"content_type": "image/png"},
+        {"content_type": 'text/plain; charset="utf-8"'},
+        {"attachment_type": "inline"},
+        {"message_id": "5"},
+        {"external_id": "' OR 1=1 --"},
         {"temp_url": "a" * 4096},
         dict.fromkeys([name for name in CREATABLE if name != "name"]),
     ],
-)  # fmt: skip
+)
 def test_what_is_allowed_is_taken_as_it_is(attributes: dict[str, Any]) -> None:
     given = {"name": "img.png", **attributes}
     assert check_new(given, max_size=MAX_SIZE) == (given, [])
@@ -146,13 +190,22 @@ def test_what_is_allowed_is_taken_as_it_is(attributes: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("name", "sent", "read"),
     [
-        *[(name, blank, None) for name in CREATABLE if name not in ("name", "attachable_type")
-          for blank in ("", " ", "\t\u2003")],
-        ("size", "1234", 1234), ("size", "0", 0), ("size", "007", 7),
-        ("attachable_id", "7", 7), ("attachable_id", str(2**63 - 1), 2**63 - 1),
-        ("external_id", 12, "12"), ("message_id", 0, "0"), ("message_id", -5, "-5"),
+        *[
+            (name, blank, None)
+            for name in CREATABLE
+            if name not in ("name", "attachable_type")
+            for blank in ("", " ", "\t\u2003")
+        ],
+        ("size", "1234", 1234),
+        ("size", "0", 0),
+        ("size", "007", 7),
+        ("attachable_id", "7", 7),
+        ("attachable_id", str(2**63 - 1), 2**63 - 1),
+        ("external_id", 12, "12"),
+        ("message_id", 0, "0"),
+        ("message_id", -5, "-5"),
     ],
-)  # fmt: skip
+)
 def test_types_are_taken_as_clients_send_them(name: str, sent: Any, read: Any) -> None:
     given = {"name": "img.png", name: sent}
     assert check_new(given, max_size=MAX_SIZE) == ({"name": "img.png", name: read}, [])
@@ -174,9 +227,16 @@ def test_every_reserved_type_is_refused_however_it_is_written(content_type: str)
 def test_all_faults_are_told_in_the_order_of_the_contract() -> None:
     wrong: dict[str, Any] = {name: [] for name in reversed(CREATABLE)}
     assert [name for name, *_ in faults(**wrong)] == [
-        "name", "attachable_type", "size", "content_type", "attachable_id", "attachment_type",
-        "message_id", "external_id", "temp_url",
-    ]  # fmt: skip
+        "name",
+        "attachable_type",
+        "size",
+        "content_type",
+        "attachable_id",
+        "attachment_type",
+        "message_id",
+        "external_id",
+        "temp_url",
+    ]
 
 
 def test_a_pointer_names_the_resource_of_a_bulk() -> None:
@@ -185,9 +245,18 @@ def test_a_pointer_names_the_resource_of_a_bulk() -> None:
 
 
 READ_ONLY = {
-    "url": 1, "thumb": 1, "resized": True, "created_at": 1, "deleted_at": 1, "id": 1, "state": 1,
-    "organization_id": 1, "bucket": 1, "unknown": {"\0": "\ud800"}, "": 1,
-}  # fmt: skip
+    "url": 1,
+    "thumb": 1,
+    "resized": True,
+    "created_at": 1,
+    "deleted_at": 1,
+    "id": 1,
+    "state": 1,
+    "organization_id": 1,
+    "bucket": 1,
+    "unknown": {"\0": "\ud800"},
+    "": 1,
+}
 
 
 def test_read_only_and_unknown_attributes_are_left_out() -> None:
@@ -208,16 +277,24 @@ def test_a_change_needs_no_name_but_may_not_blank_it() -> None:
 @pytest.mark.parametrize(
     ("document", "status"),
     [
-        (None, 400), ([], 400), (1, 400), ("data", 400), ({}, 400), ({"data": None}, 400),
-        ({"data": []}, 400), ({"data": "x"}, 400), ({"data": {}}, 400),
+        (None, 400),
+        ([], 400),
+        (1, 400),
+        ("data", 400),
+        ({}, 400),
+        ({"data": None}, 400),
+        ({"data": []}, 400),
+        ({"data": "x"}, 400),
+        ({"data": {}}, 400),
         ({"data": {"type": "attachments", "attributes": None}}, 400),
         ({"data": {"type": "attachments", "attributes": []}}, 400),
-        ({"data": {"type": "attachment"}}, 409), ({"data": {"type": None}}, 409),
+        ({"data": {"type": "attachment"}}, 409),
+        ({"data": {"type": None}}, 409),
         ({"data": {"type": ["attachments"]}}, 409),
         ({"data": {"type": "attachments", "id": "1"}}, 403),
         ({"data": {"type": "attachments", "id": None}}, 403),
     ],
-)  # fmt: skip
+)
 def test_a_document_that_is_no_new_resource_is_refused(document: Any, status: int) -> None:
     with pytest.raises(Problem) as problem:
         check_identity(resource_object(document), attachment_id=None)
@@ -237,11 +314,14 @@ def test_a_body_may_repeat_the_id_or_leave_it_out() -> None:
 
 
 VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
     | st.text(st.characters(codec=None), max_size=300),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=5,
-)  # fmt: skip
+)
 
 
 @pytest.mark.slow

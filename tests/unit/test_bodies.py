@@ -165,14 +165,42 @@ def test_brackets_in_strings_are_no_depth() -> None:
 @pytest.mark.parametrize(
     "body",
     [
-        b"", b" ", b"{", b"]", b"nul", b"01", b"1.", b".5", b"+1", b"'a'", b"[1,]", b"{} {}",
-        b"\xef\xbb\xbf{}", b"\xff", b'"\xed\xa0\x80"', b'"\x00"', b'"\n"', b'"\\x41"',
-        b"NaN", b"Infinity", b"-Infinity", b"1e400", b"-1e400", b"[1e999]",
-        b"1" * 41, b"-" + b"1" * 41, b"1" * 5000, b"1" * 5000 + b".0",
-        b'{"a":1,"a":1}', b'{"a":1,"\\u0061":2}', b'[{"b":{"a":1,"a":2}}]',
-        b"[" * 65 + b"]" * 65, b"[" * 100_000, b'["\\"",' + b"[" * 100,
+        b"",
+        b" ",
+        b"{",
+        b"]",
+        b"nul",
+        b"01",
+        b"1.",
+        b".5",
+        b"+1",
+        b"'a'",
+        b"[1,]",
+        b"{} {}",
+        b"\xef\xbb\xbf{}",
+        b"\xff",
+        b'"\xed\xa0\x80"',
+        b'"\x00"',
+        b'"\n"',
+        b'"\\x41"',
+        b"NaN",
+        b"Infinity",
+        b"-Infinity",
+        b"1e400",
+        b"-1e400",
+        b"[1e999]",
+        b"1" * 41,
+        b"-" + b"1" * 41,
+        b"1" * 5000,
+        b"1" * 5000 + b".0",
+        b'{"a":1,"a":1}',
+        b'{"a":1,"\\u0061":2}',
+        b'[{"b":{"a":1,"a":2}}]',
+        b"[" * 65 + b"]" * 65,
+        b"[" * 100_000,
+        b'["\\"",' + b"[" * 100,
     ],
-)  # fmt: skip
+)
 def test_what_is_no_strict_json_is_400(body: bytes) -> None:
     with pytest.raises(Problem) as problem:
         parse_json(body)
@@ -182,11 +210,13 @@ def test_what_is_no_strict_json_is_400(body: bytes) -> None:
 @pytest.mark.parametrize(
     "body",
     [
-        b"[" + b"[]," * 20_000 + b"[]]", b"[" + b"1," * 40_000 + b"1]", b"[" * 1_000_000,
+        b"[" + b"[]," * 20_000 + b"[]]",
+        b"[" + b"1," * 40_000 + b"1]",
+        b"[" * 1_000_000,
         b"[" + b'"",' * 300_000 + b'""]',
         b'[{"' + b'\\"' * 1000 + b'":1},' + b"0," * 40_000 + b"0]",
     ],
-)  # fmt: skip
+)
 def test_more_marks_than_a_bulk_request_needs_are_400(body: bytes) -> None:
     with pytest.raises(Problem) as problem:
         parse_json(body)
@@ -204,10 +234,12 @@ def test_what_is_in_strings_is_no_structure(text: str) -> None:
 
 def test_a_resource_as_it_is_shown_may_be_sent_a_hundred_times() -> None:
     shown = {
-        "id": "1", "type": "attachments", "meta": {str(n): n for n in range(10)},
+        "id": "1",
+        "type": "attachments",
+        "meta": {str(n): n for n in range(10)},
         "attributes": {str(n): {"policy": [n]} for n in range(20)},
         "relationships": {str(n): {"data": {"type": "a", "id": "1"}} for n in range(13)},
-    }  # fmt: skip
+    }
     assert parse_json(json.dumps({"data": [shown] * 100}).encode()) == {"data": [shown] * 100}
 
 
@@ -274,17 +306,25 @@ async def test_a_bomb_is_refused_and_leaves_its_turn() -> None:
 @pytest.mark.parametrize(
     ("content_type", "bulk"),
     [
-        (MEDIA_TYPE, False), (MEDIA_TYPE.upper(), False), (f"  {MEDIA_TYPE} ", False),
-        (f"{MEDIA_TYPE};", False), (f'{MEDIA_TYPE}; profile="https://a/b"', False),
-        (BULK, True), (f'{MEDIA_TYPE};ext="bulk"', True), (f"{MEDIA_TYPE}; EXT=bulk", True),
+        (MEDIA_TYPE, False),
+        (MEDIA_TYPE.upper(), False),
+        (f"  {MEDIA_TYPE} ", False),
+        (f"{MEDIA_TYPE};", False),
+        (f'{MEDIA_TYPE}; profile="https://a/b"', False),
+        (BULK, True),
+        (f'{MEDIA_TYPE};ext="bulk"', True),
+        (f"{MEDIA_TYPE}; EXT=bulk", True),
         (f"{MEDIA_TYPE}; ext=bulk; profile=x", True),
-        (f"{MEDIA_TYPE}; charset=utf-8", False), (f'{MEDIA_TYPE};CHARSET="UTF-8"', False),
-        (f"{BULK}; charset=utf-8", True), (f"{MEDIA_TYPE}; charset=UTF-8; ext=bulk", True),
+        (f"{MEDIA_TYPE}; charset=utf-8", False),
+        (f'{MEDIA_TYPE};CHARSET="UTF-8"', False),
+        (f"{BULK}; charset=utf-8", True),
+        (f"{MEDIA_TYPE}; charset=UTF-8; ext=bulk", True),
         (f'{MEDIA_TYPE}; profile="https://a/b;c https://d/e,f"', False),
         (f'{MEDIA_TYPE}; profile="a\\"; ext=other"; ext="bu\\lk"', True),
-        (f'{MEDIA_TYPE}; ext=""', False), (f'{MEDIA_TYPE}; ext="bulk bulk"', True),
+        (f'{MEDIA_TYPE}; ext=""', False),
+        (f'{MEDIA_TYPE}; ext="bulk bulk"', True),
     ],
-)  # fmt: skip
+)
 def test_a_content_type_of_ours_is_taken(content_type: str, bulk: bool) -> None:
     assert check_content_type(request(("Content-Type", content_type))) is bulk
 
@@ -292,15 +332,25 @@ def test_a_content_type_of_ours_is_taken(content_type: str, bulk: bool) -> None:
 @pytest.mark.parametrize(
     "content_types",
     [
-        [], [""], ["application/json"], ["text/plain"], [f"{MEDIA_TYPE}x"],
-        [f"{MEDIA_TYPE}; charset=klingon"], [f"{MEDIA_TYPE}; charset="],
-        [f"{MEDIA_TYPE}; charset=iso-8859-1"], [f'{MEDIA_TYPE}; profile="a'],
-        [f'{MEDIA_TYPE}; profile="a"b'], [f'{MEDIA_TYPE}; profile="a"; ext=other'],
-        [f"{MEDIA_TYPE}; version=1"], [f"{MEDIA_TYPE}; ext=other"],
-        [f'{MEDIA_TYPE}; ext="bulk other"'], [f"{BULK}; charset=latin1"],
-        [MEDIA_TYPE, MEDIA_TYPE], [f"{MEDIA_TYPE}, {MEDIA_TYPE}"],
+        [],
+        [""],
+        ["application/json"],
+        ["text/plain"],
+        [f"{MEDIA_TYPE}x"],
+        [f"{MEDIA_TYPE}; charset=klingon"],
+        [f"{MEDIA_TYPE}; charset="],
+        [f"{MEDIA_TYPE}; charset=iso-8859-1"],
+        [f'{MEDIA_TYPE}; profile="a'],
+        [f'{MEDIA_TYPE}; profile="a"b'],
+        [f'{MEDIA_TYPE}; profile="a"; ext=other'],
+        [f"{MEDIA_TYPE}; version=1"],
+        [f"{MEDIA_TYPE}; ext=other"],
+        [f'{MEDIA_TYPE}; ext="bulk other"'],
+        [f"{BULK}; charset=latin1"],
+        [MEDIA_TYPE, MEDIA_TYPE],
+        [f"{MEDIA_TYPE}, {MEDIA_TYPE}"],
     ],
-)  # fmt: skip
+)
 def test_any_other_content_type_is_415(content_types: list[str]) -> None:
     with pytest.raises(Problem) as problem:
         check_content_type(request(*[("Content-Type", value) for value in content_types]))
@@ -310,15 +360,25 @@ def test_any_other_content_type_is_415(content_types: list[str]) -> None:
 @pytest.mark.parametrize(
     "accepts",
     [
-        [], ["*/*"], ["application/*"], [MEDIA_TYPE], [MEDIA_TYPE.upper()], [BULK],
-        ["text/html", MEDIA_TYPE], [f"text/html, {MEDIA_TYPE}"], [f"{MEDIA_TYPE}; q=0.001"],
-        [f"{MEDIA_TYPE}; charset=utf-8, {MEDIA_TYPE}"], [f"{MEDIA_TYPE};q=0, */*;q=0.1"],
+        [],
+        ["*/*"],
+        ["application/*"],
+        [MEDIA_TYPE],
+        [MEDIA_TYPE.upper()],
+        [BULK],
+        ["text/html", MEDIA_TYPE],
+        [f"text/html, {MEDIA_TYPE}"],
+        [f"{MEDIA_TYPE}; q=0.001"],
+        [f"{MEDIA_TYPE}; charset=utf-8, {MEDIA_TYPE}"],
+        [f"{MEDIA_TYPE};q=0, */*;q=0.1"],
         ["text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"],
         [f'{MEDIA_TYPE}; profile="https://a/b"'],
-        [f'{MEDIA_TYPE}; profile="https://a/b,c;d"'], [f'text/html;a=",{MEDIA_TYPE}x,", */*'],
-        [f'{MEDIA_TYPE}; profile="\\",\\""; q=0.5'], ['text/html;a="', MEDIA_TYPE],
+        [f'{MEDIA_TYPE}; profile="https://a/b,c;d"'],
+        [f'text/html;a=",{MEDIA_TYPE}x,", */*'],
+        [f'{MEDIA_TYPE}; profile="\\",\\""; q=0.5'],
+        ['text/html;a="', MEDIA_TYPE],
     ],
-)  # fmt: skip
+)
 def test_an_accept_that_takes_our_type_is_met(accepts: list[str]) -> None:
     check_accept(request(*[("Accept", value) for value in accepts]))
 
@@ -326,14 +386,25 @@ def test_an_accept_that_takes_our_type_is_met(accepts: list[str]) -> None:
 @pytest.mark.parametrize(
     "accepts",
     [
-        ["text/html"], ["application/json"], ["image/*"], [f"{MEDIA_TYPE};q=0"],
-        [f"{MEDIA_TYPE};q=0.000"], ["*/*;q=0"], [f"{MEDIA_TYPE}; charset=utf-8"],
-        [f"{MEDIA_TYPE}; ext=other"], ["?"], [f"{MEDIA_TYPE}x"],
-        [",".join(["a/b"] * 100 + ["*/*"])], [",".join(['a/b;c="d"'] * 100 + ["*/*"])],
-        ["a/b"] * 100 + ["*/*"], [f'text/html;a=",{MEDIA_TYPE},"'], [f'text/html;a=",{MEDIA_TYPE}'],
-        [f'{MEDIA_TYPE}; profile="a";q="0"'], ['"' + '\\"' * 4000 + ",*/*"],
+        ["text/html"],
+        ["application/json"],
+        ["image/*"],
+        [f"{MEDIA_TYPE};q=0"],
+        [f"{MEDIA_TYPE};q=0.000"],
+        ["*/*;q=0"],
+        [f"{MEDIA_TYPE}; charset=utf-8"],
+        [f"{MEDIA_TYPE}; ext=other"],
+        ["?"],
+        [f"{MEDIA_TYPE}x"],
+        [",".join(["a/b"] * 100 + ["*/*"])],
+        [",".join(['a/b;c="d"'] * 100 + ["*/*"])],
+        ["a/b"] * 100 + ["*/*"],
+        [f'text/html;a=",{MEDIA_TYPE},"'],
+        [f'text/html;a=",{MEDIA_TYPE}'],
+        [f'{MEDIA_TYPE}; profile="a";q="0"'],
+        ['"' + '\\"' * 4000 + ",*/*"],
     ],
-)  # fmt: skip
+)
 def test_an_accept_that_does_not_is_406(accepts: list[str]) -> None:
     with pytest.raises(Problem) as problem:
         check_accept(request(*[("Accept", value) for value in accepts]))

@@ -197,10 +197,11 @@ def test_a_function_that_a_page_places_in_a_file_is_there() -> None:
     assert [
         each
         for each in sorted(placed)
-        if not re.search(rf"^ *(?:async )?(?:def|class) {each[1]}\b", (ROOT / each[2]).read_text(),
-                         re.MULTILINE)
+        if not re.search(
+            rf"^ *(?:async )?(?:def|class) {each[1]}\b", (ROOT / each[2]).read_text(), re.MULTILINE
+        )
         and not re.search(rf"^{each[1]}\b", (ROOT / each[2]).read_text(), re.MULTILINE)
-    ] == []  # fmt: skip
+    ] == []
 
 
 def test_a_log_line_and_a_metric_that_operations_name_are_in_the_code() -> None:

@@ -331,10 +331,15 @@ def test_up_tells_a_setting_at_fault_in_one_line(name: str, value: str, rule: st
 @pytest.mark.slow
 def test_up_tells_all_settings_at_fault_at_once() -> None:
     told = said(
-        "up", "--data-dir", "kept", ATTACHMENTS_API_PORT="99999", ATTACHMENTS_EVENTS_TOKENS=",",
-        ATTACHMENTS_API_HOST="nope.invalid", ATTACHMENTS_S3_REGION="eu west",
+        "up",
+        "--data-dir",
+        "kept",
+        ATTACHMENTS_API_PORT="99999",
+        ATTACHMENTS_EVENTS_TOKENS=",",
+        ATTACHMENTS_API_HOST="nope.invalid",
+        ATTACHMENTS_S3_REGION="eu west",
         ATTACHMENTS_BROKER_URL=f"redis://:{PASSWORD}/x@127.0.0.1/0",
-    )  # fmt: skip
+    )
     assert sorted(line.split(":")[0] for line in told[1:]) == [
         "  ATTACHMENTS_API_HOST",
         "  ATTACHMENTS_API_PORT",

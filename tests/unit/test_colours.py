@@ -220,8 +220,10 @@ def test_row80_a_palette_may_be_half_transparent() -> None:
         images.png((3, 1), 8, 3, b"\0\0\1\2", (b"PLTE", palette), (b"tRNS", b"\xff\x80\0"))
     )
     assert [pixel(image, x) for x in range(3)] == [
-        (255, 0, 0, 255), (0, 255, 0, 128), (0, 0, 255, 0),
-    ]  # fmt: skip
+        (255, 0, 0, 255),
+        (0, 255, 0, 128),
+        (0, 0, 255, 0),
+    ]
 
 
 TIFFS = {

@@ -72,9 +72,12 @@ def test_the_keys_are_made_where_any_user_of_the_container_reads_them(
 def test_the_store_knows_every_option_that_it_is_given(compose: dict[str, Any]) -> None:
     command, *options = compose["services"]["seaweedfs"]["command"]
     help_text = subprocess.run(
-        [find_binary(), command, "-h"], capture_output=True, text=True, check=False,
+        [find_binary(), command, "-h"],
+        capture_output=True,
+        text=True,
+        check=False,
         env={"PATH": os.environ["PATH"]},
-    )  # fmt: skip
+    )
     known = {line.split()[0] for line in help_text.stderr.splitlines() if line.startswith("  -")}
     assert {option.split("=")[0] for option in options} <= known
 
@@ -112,8 +115,9 @@ FIXED = {"api_host", "api_port"}
 
 def test_compose_passes_every_setting_and_no_other(compose: dict[str, Any]) -> None:
     given = set(compose["x-process"]["environment"]) - {
-        "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"
-    }  # fmt: skip
+        "AWS_ACCESS_KEY_ID",
+        "AWS_SECRET_ACCESS_KEY",
+    }
     assert given == {f"{PREFIX}{name.upper()}" for name in set(Settings.model_fields) - FIXED}
 
 

@@ -108,8 +108,11 @@ PLAIN = zip_of([("a", b"b"), MANIFEST])
         pytest.param(_with_end(PLAIN, length=2**32 - 1), None, id="length-beyond-file"),
         pytest.param(_with_end(PLAIN, length=30), None, id="length-into-an-entry"),
         pytest.param(_with_end(PLAIN, length=0, count=0), "application/zip", id="length-0"),
-        pytest.param(b"words" + zip_of([("a", b"b"), ("mimetype", b"application/epub+zip")]),
-                     "application/epub+zip", id="says-it-behind-prefix"),
+        pytest.param(
+            b"words" + zip_of([("a", b"b"), ("mimetype", b"application/epub+zip")]),
+            "application/epub+zip",
+            id="says-it-behind-prefix",
+        ),
         pytest.param(jar(before=1023, after=1500), JAR, id="name-across-two-ranges"),
         pytest.param(PLAIN + bytes(5000), JAR, id="zeros-behind"),
         pytest.param(PLAIN + b"PK\5\6", JAR, id="cut-end-behind"),
@@ -119,15 +122,18 @@ PLAIN = zip_of([("a", b"b"), MANIFEST])
         pytest.param(PLAIN[:-22], None, id="no-end"),
         pytest.param(b"", None, id="nothing"),
         pytest.param(zip_of([("n" * 65535, b"")] * 1 + [MANIFEST]), JAR, id="name-of-64-KiB"),
-        pytest.param(zip_of([("x" * 60000 + str(n), b"") for n in range(9)] + [MANIFEST]), JAR,
-                     id="long-names-fill-all-that-is-read"),
+        pytest.param(
+            zip_of([("x" * 60000 + str(n), b"") for n in range(9)] + [MANIFEST]),
+            JAR,
+            id="long-names-fill-all-that-is-read",
+        ),
         pytest.param(zip_of([("mimetype", b"text/html")]), "application/zip", id="says-html"),
         pytest.param(zip_of([("mimetype", b"image/png")]), "application/zip", id="says-png"),
         pytest.param(zip_of([("lib/META-INF/MANIFEST.MF", b"")]), "application/zip", id="deeper"),
         pytest.param(zip_of([("app/AndroidManifest.xml", b"")]), "application/zip", id="sources"),
         pytest.param(zip_of([("word/document.xml", b"")]), "application/zip", id="no-types"),
     ],
-)  # fmt: skip
+)
 def test_an_archive_is_what_java_would_find_in_it(content: bytes, found: str | None) -> None:
     assert read(identify_archive, content) == found
 
@@ -215,14 +221,15 @@ def test_a_film_whose_boxes_lie_is_taken_for_one_with_pictures(middle: bytes) ->
         pytest.param(movie(b"soun", b"text"), "video/mp4", id="sound-and-text"),
         pytest.param(movie(), "video/mp4", id="no-track"),
         pytest.param(box(b"moov", box(b"trak")), "video/mp4", id="empty-track"),
-        pytest.param(box(b"moov", box(b"trak", box(b"mdia", box(b"hdlr")))), "video/mp4",
-                     id="empty-handler"),
+        pytest.param(
+            box(b"moov", box(b"trak", box(b"mdia", box(b"hdlr")))), "video/mp4", id="empty-handler"
+        ),
         pytest.param(box(b"moov", movie(b"soun")[8:], bytes(4)), "audio/mp4", id="zeros-at-end"),
         pytest.param(movie(*[b"soun"] * 300), "video/mp4", id="hundreds-of-tracks"),
         pytest.param(movie(b"soun")[:-40], "video/mp4", id="cut-in-a-track"),
         pytest.param(box(b"moov", *[box(b"trak")] * 8000), "video/mp4", id="thousands-of-tracks"),
     ],
-)  # fmt: skip
+)
 def test_a_film_is_sound_if_all_its_tracks_are(about: bytes, found: str) -> None:
     assert read(identify_boxes, file_type(b"isom") + about) == found
 
@@ -272,12 +279,15 @@ def test_a_brand_that_has_a_name_of_its_own_keeps_it() -> None:
         pytest.param(b"\x1a\x45\xdf\xa3" + bytes(99), None, id="zeros"),
         pytest.param(b"\x1a\x45\xdf\xa3\xff" + b"\x1a\x45\xdf\xa3\xff" * 9999, None, id="nested"),
         pytest.param(
-            element("1A45DFA3", element("4282", b"webm")) + b"\x18\x53\x80\x67\x01" + b"\xff" * 7
-            + element("1654AE6B", element("AE", element("83", b"\2"))), "audio/webm",
+            element("1A45DFA3", element("4282", b"webm"))
+            + b"\x18\x53\x80\x67\x01"
+            + b"\xff" * 7
+            + element("1654AE6B", element("AE", element("83", b"\2"))),
+            "audio/webm",
             id="of-unknown-length",
         ),
     ],
-)  # fmt: skip
+)
 def test_matroska_is_named_by_its_kind_and_the_tracks_that_were_seen(
     content: bytes, found: str | None
 ) -> None:

@@ -189,8 +189,8 @@ def test_zeros_inflate_to_so_many() -> None:
 def test_a_bomb_of_text_inflates_to_300_mib(title: str) -> None:
     kinds = {b"zTXt": 9, b"iTXt": 12, b"iCCP": 9}
     (packed,) = (
-        body[kinds[kind]:] for kind, body in png_chunks(by_title(title).content) if kind in kinds
-    )  # fmt: skip
+        body[kinds[kind] :] for kind, body in png_chunks(by_title(title).content) if kind in kinds
+    )
     inflater = zlib.decompressobj()
     left, total = packed, 0
     while not inflater.eof:

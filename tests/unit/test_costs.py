@@ -15,9 +15,14 @@ def jpeg(megapixels: float, *, scans: int = 1, samples: float = 3.0, side: int =
     """Describe a JPEG; of more than one scan it is progressive."""
     width = side or round((megapixels * 1e6) ** 0.5)
     return Header(
-        width=width, height=width, components=3, samples=samples, progressive=scans > 1,
-        single_scan=scans == 1, scans=list(range(scans)),
-    )  # fmt: skip
+        width=width,
+        height=width,
+        components=3,
+        samples=samples,
+        progressive=scans > 1,
+        single_scan=scans == 1,
+        scans=list(range(scans)),
+    )
 
 
 @pytest.mark.parametrize(
@@ -39,12 +44,18 @@ def test_a_jpeg_is_judged_by_coding_and_scans(header: Header, scale: int, passes
 @pytest.mark.parametrize(
     ("mode", "kind", "megapixels", "passes"),
     [
-        ("1", "PNG", 61, True), ("1", "TIFF", 61, True), ("1", "PNG", 900, False),
-        ("L", "PNG", 200, True), ("RGB", "PNG", 100, True), ("RGB", "PNG", 300, False),
-        ("RGBA", "PNG", 50, True), ("RGBA", "PNG", 200, False), ("P", "GIF", 60, True),
+        ("1", "PNG", 61, True),
+        ("1", "TIFF", 61, True),
+        ("1", "PNG", 900, False),
+        ("L", "PNG", 200, True),
+        ("RGB", "PNG", 100, True),
+        ("RGB", "PNG", 300, False),
+        ("RGBA", "PNG", 50, True),
+        ("RGBA", "PNG", 200, False),
+        ("P", "GIF", 60, True),
         ("P", "GIF", 400, False),
     ],
-)  # fmt: skip
+)
 def test_other_images_are_judged_by_their_bits_and_planes(
     mode: str, kind: str, megapixels: int, passes: bool
 ) -> None:

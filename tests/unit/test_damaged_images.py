@@ -202,9 +202,18 @@ def test_of_a_jpeg_with_a_stray_marker_what_stands_before_it_is_shown(
 
 
 SHORT = (
-    b"", b"J", b"JFIF\0", b"JFIF\0\1\1", b"Exif\0\0", b"Exif\0\0II*\0", b"ICC_PROFILE\0",
-    b"ICC_PROFILE\0\1", b"Adobe", b"Photoshop 3.0\x008BIM", b"MPF\0",
-)  # fmt: skip
+    b"",
+    b"J",
+    b"JFIF\0",
+    b"JFIF\0\1\1",
+    b"Exif\0\0",
+    b"Exif\0\0II*\0",
+    b"ICC_PROFILE\0",
+    b"ICC_PROFILE\0\1",
+    b"Adobe",
+    b"Photoshop 3.0\x008BIM",
+    b"MPF\0",
+)
 
 
 @pytest.mark.parametrize("marker", [b"\xff\xd9", b"\xff\xe5\0\x10", b"\xff\xfe\xff\xff"])
@@ -233,11 +242,21 @@ def test_an_empty_or_short_segment_breaks_no_jpeg(marker: int) -> None:
 
 
 ANCILLARY = {
-    b"tEXt": b"Comment\0x", b"gAMA": struct.pack("!I", 45455), b"pHYs": bytes(9),
-    b"iCCP": b"x\0\0abc", b"tIME": bytes(7), b"prVt": b"abc", b"eXIf": b"II*\0", b"bKGD": bytes(6),
-    b"sBIT": bytes([8, 8, 8]), b"cHRM": bytes(3), b"sRGB": b"", b"acTL": b"\0", b"fcTL": b"\0",
+    b"tEXt": b"Comment\0x",
+    b"gAMA": struct.pack("!I", 45455),
+    b"pHYs": bytes(9),
+    b"iCCP": b"x\0\0abc",
+    b"tIME": bytes(7),
+    b"prVt": b"abc",
+    b"eXIf": b"II*\0",
+    b"bKGD": bytes(6),
+    b"sBIT": bytes([8, 8, 8]),
+    b"cHRM": bytes(3),
+    b"sRGB": b"",
+    b"acTL": b"\0",
+    b"fcTL": b"\0",
     b"tRNS": b"\0",
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", ANCILLARY, ids=lambda name: name.decode())

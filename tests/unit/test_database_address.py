@@ -23,17 +23,59 @@ BASE = "postgresql://u:p@h:5432/x"
 
 # https://www.postgresql.org/docs/18/libpq-connect.html#LIBPQ-PARAMKEYWORDS
 OF_LIBPQ = (
-    "host", "hostaddr", "port", "dbname", "user", "password", "passfile", "require_auth",
-    "channel_binding", "connect_timeout", "client_encoding", "options", "application_name",
-    "fallback_application_name", "keepalives", "keepalives_idle", "keepalives_interval",
-    "keepalives_count", "tcp_user_timeout", "replication", "gssencmode", "sslmode", "requiressl",
-    "sslnegotiation", "sslcompression", "sslcert", "sslkey", "sslkeylogfile", "sslpassword",
-    "sslcertmode", "sslrootcert", "sslcrl", "sslcrldir", "sslsni", "requirepeer",
-    "ssl_min_protocol_version", "ssl_max_protocol_version", "min_protocol_version",
-    "max_protocol_version", "krbsrvname", "gsslib", "gssdelegation", "scram_client_key",
-    "scram_server_key", "service", "servicefile", "target_session_attrs", "load_balance_hosts",
-    "oauth_issuer", "oauth_client_id", "oauth_client_secret", "oauth_scope",
-)  # fmt: skip
+    "host",
+    "hostaddr",
+    "port",
+    "dbname",
+    "user",
+    "password",
+    "passfile",
+    "require_auth",
+    "channel_binding",
+    "connect_timeout",
+    "client_encoding",
+    "options",
+    "application_name",
+    "fallback_application_name",
+    "keepalives",
+    "keepalives_idle",
+    "keepalives_interval",
+    "keepalives_count",
+    "tcp_user_timeout",
+    "replication",
+    "gssencmode",
+    "sslmode",
+    "requiressl",
+    "sslnegotiation",
+    "sslcompression",
+    "sslcert",
+    "sslkey",
+    "sslkeylogfile",
+    "sslpassword",
+    "sslcertmode",
+    "sslrootcert",
+    "sslcrl",
+    "sslcrldir",
+    "sslsni",
+    "requirepeer",
+    "ssl_min_protocol_version",
+    "ssl_max_protocol_version",
+    "min_protocol_version",
+    "max_protocol_version",
+    "krbsrvname",
+    "gsslib",
+    "gssdelegation",
+    "scram_client_key",
+    "scram_server_key",
+    "service",
+    "servicefile",
+    "target_session_attrs",
+    "load_balance_hosts",
+    "oauth_issuer",
+    "oauth_client_id",
+    "oauth_client_secret",
+    "oauth_scope",
+)
 
 
 def parse(query: str) -> Address:
@@ -88,8 +130,10 @@ def test_application_name_options_and_schema_become_settings() -> None:
     assert parse("currentSchema=a,b").settings == {"search_path": "a,b"}
     options = r"options=-c%20geqo%3Doff%20--statement-timeout%3D5min%20-cwork_mem%3D1\%20MB"
     assert parse(options).settings == {
-        "geqo": "off", "statement_timeout": "5min", "work_mem": "1 MB",
-    }  # fmt: skip
+        "geqo": "off",
+        "statement_timeout": "5min",
+        "work_mem": "1 MB",
+    }
     assert parse("options=-c+geqo%3Doff").settings == {"geqo": "off"}
     assert parse("options=endpoint%3Dmine").settings == {"options": "endpoint=mine"}
 
@@ -230,10 +274,21 @@ def test_words_replace_what_stands_before_the_query() -> None:
 def as_asyncpg(dsn: str) -> tuple[list[Any], Any]:
     """Have asyncpg read an address: where it goes to, and as whom."""
     words = (
-        "host", "port", "user", "password", "passfile", "database", "ssl", "service",
-        "servicefile", "direct_tls", "server_settings", "target_session_attrs", "krbsrvname",
+        "host",
+        "port",
+        "user",
+        "password",
+        "passfile",
+        "database",
+        "ssl",
+        "service",
+        "servicefile",
+        "direct_tls",
+        "server_settings",
+        "target_session_attrs",
+        "krbsrvname",
         "gsslib",
-    )  # fmt: skip
+    )
     given: Any = {"dsn": dsn, **dict.fromkeys(words)}
     read: Any = connect_utils  # the stubs leave its private functions out
     places, parameters = read._parse_connect_dsn_and_args(**given)

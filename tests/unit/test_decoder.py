@@ -49,9 +49,13 @@ JOB = "0123456789abcdef"
 """Where an answer names its job: a liar puts the real name there."""
 
 GOOD = {
-    "job": JOB, "content_type": "image/png", "extension": None, "width": 1, "height": 1,
+    "job": JOB,
+    "content_type": "image/png",
+    "extension": None,
+    "width": 1,
+    "height": 1,
     "carries_more": False,
-}  # fmt: skip
+}
 
 
 @pytest_asyncio.fixture

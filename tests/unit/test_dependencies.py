@@ -26,12 +26,21 @@ PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text("utf
 PRIVATE: dict[str, dict[str, set[str]]] = {
     "api/connection.py": {
         "aiohttp": {
-            "_keepalive_handle", "_loop", "_process_keepalive", "_request_count", "_waiter",
+            "_keepalive_handle",
+            "_loop",
+            "_process_keepalive",
+            "_request_count",
+            "_waiter",
         },
     },
     "api/server.py": {
         "aiohttp": {
-            "_app", "_connections", "_kwargs", "_loop", "_make_server", "_server",
+            "_app",
+            "_connections",
+            "_kwargs",
+            "_loop",
+            "_make_server",
+            "_server",
             "_shutdown_timeout",
         },
     },
@@ -41,14 +50,17 @@ PRIVATE: dict[str, dict[str, set[str]]] = {
     "shared/connector.py": {"asyncpg": {"_get_unique_id", "_transport"}},
     "shared/credentials.py": {
         "botocore": {
-            "_advisory_refresh_timeout", "_evaluate_expiration", "_expiry_time",
-            "_mandatory_refresh_timeout", "_role_fetcher",
+            "_advisory_refresh_timeout",
+            "_evaluate_expiration",
+            "_expiry_time",
+            "_mandatory_refresh_timeout",
+            "_role_fetcher",
         },
     },
     "shared/publisher.py": {"kombu": {"_get"}},
     "worker/decoding/inside/damage.py": {"pillow": {"_tile_size"}},
     "worker/decoding/inside/png.py": {"pillow": {"_safe_read"}},
-}  # fmt: skip
+}
 """Every private name of another package that the service uses, by file and package. A new one needs
 a reason beside its use and a bound in pyproject.toml: its next release may lack it."""
 

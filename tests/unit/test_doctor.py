@@ -41,12 +41,25 @@ def test_an_origin_is_scheme_and_host(text: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "", "*", "null", "app.example", "ftp://app.example", "https://", "https://app.example/",
-        "https://app.example/path", "https://app.example?x", "https://app.example#x",
-        "https://me@app.example", "https://app.example:port", "https://app .example",
-        "https://äpp.example", "https://app.example\r\nX: y", "HTTPS://app.example", "https://[::1",
+        "",
+        "*",
+        "null",
+        "app.example",
+        "ftp://app.example",
+        "https://",
+        "https://app.example/",
+        "https://app.example/path",
+        "https://app.example?x",
+        "https://app.example#x",
+        "https://me@app.example",
+        "https://app.example:port",
+        "https://app .example",
+        "https://äpp.example",
+        "https://app.example\r\nX: y",
+        "HTTPS://app.example",
+        "https://[::1",
     ],
-)  # fmt: skip
+)
 def test_whatever_else_is_no_origin_and_misuse(text: str, capsys: Captured) -> None:
     assert not is_origin(text)
     assert run(["doctor", "--origin", text]) == 2
@@ -137,7 +150,9 @@ def test_postgres_15_is_new_enough() -> None:
         pytest.param({"redis_version": "6.2.9"}, "failed", "Redis 6.2.9 is too old", id="Redis 6"),
         pytest.param(
             # Valkey tells the version of Redis that it can stand in for beside its own.
-            {"redis_version": "7.2.4", "valkey_version": "8.0.1"}, "ok", "Valkey 8.0.1 at here",
+            {"redis_version": "7.2.4", "valkey_version": "8.0.1"},
+            "ok",
+            "Valkey 8.0.1 at here",
             id="Valkey",
         ),
         pytest.param(
@@ -148,7 +163,7 @@ def test_postgres_15_is_new_enough() -> None:
         ),
         pytest.param({}, "warning", "tells nothing of itself", id="mute"),
     ],
-)  # fmt: skip
+)
 def test_a_broker_is_judged_by_what_it_tells(info: dict[str, str], status: str, found: str) -> None:
     verdict = broker.judge(info, "here")
     assert verdict.status == status
@@ -179,10 +194,12 @@ async def examination(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Asked]:
         AsyncExitStack() as exits,
     ):
         settings = Settings(
-            database_url="postgresql://nowhere/none", broker_url="redis://nowhere",
-            s3_bucket="bucket", s3_endpoint_url=str(server.make_url("")),
+            database_url="postgresql://nowhere/none",
+            broker_url="redis://nowhere",
+            s3_bucket="bucket",
+            s3_endpoint_url=str(server.make_url("")),
             files_secret="a secret of some length",
-        )  # fmt: skip
+        )
 
         def asked(handler: Handler) -> Examination:
             answers[:] = [handler]

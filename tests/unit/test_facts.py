@@ -9,9 +9,14 @@ from shared.facts import DECLARED, FACTS, MEASURED, NO_FACTS, Facts
 from worker.decoding.protocol import SEEN
 
 SOME = Facts(
-    content_type="image/png", size=7, width=3, height=2, pages=5, checksum_sha256="ab",
+    content_type="image/png",
+    size=7,
+    width=3,
+    height=2,
+    pages=5,
+    checksum_sha256="ab",
     carries_more=True,
-)  # fmt: skip
+)
 """Each differs from what is not known."""
 
 

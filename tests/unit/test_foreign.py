@@ -15,12 +15,25 @@ OTHER = "redis://127.0.0.1:9/5"
 @pytest.mark.parametrize(
     "name",
     [
-        "ATTACHMENTS_BROKER_URL", "attachments_broker_url",
-        "AWS_PROFILE", "AWS_ENDPOINT_URL_S3", "AWS_CA_BUNDLE",
-        "HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy",
-        "PATH", "HOME", "LC_ALL", "PYTHONPATH", "LD_LIBRARY_PATH", "SSL_CERT_FILE",
+        "ATTACHMENTS_BROKER_URL",
+        "attachments_broker_url",
+        "AWS_PROFILE",
+        "AWS_ENDPOINT_URL_S3",
+        "AWS_CA_BUNDLE",
+        "HTTP_PROXY",
+        "http_proxy",
+        "HTTPS_PROXY",
+        "https_proxy",
+        "NO_PROXY",
+        "no_proxy",
+        "PATH",
+        "HOME",
+        "LC_ALL",
+        "PYTHONPATH",
+        "LD_LIBRARY_PATH",
+        "SSL_CERT_FILE",
     ],
-)  # fmt: skip
+)
 def test_what_counts_is_kept(name: str) -> None:
     environment = {name: "x"}
     forget_foreign_variables(environment)
@@ -30,14 +43,37 @@ def test_what_counts_is_kept(name: str) -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        "CELERY_BROKER_URL", "CELERY_LOADER", "C_FORCE_ROOT", "KOMBU_LOG_DEBUG", "REMAP_SIGTERM",
-        "PGHOST", "PGSSLMODE", "PGPASSFILE", "PGOPTIONS", "PGSERVICE", "REDIS_URL",
-        "DJANGO_SETTINGS_MODULE", "FORKED_BY_MULTIPROCESSING", "PICKLE_PROTOCOL", "TZ", "NETRC",
-        "REQUESTS_CA_BUNDLE", "BOTO_CONFIG", "SSLKEYLOGFILE", "HOSTALIASES", "RES_OPTIONS",
-        "MAGIC", "PYTHONASYNCIODEBUG", "PYTHONTZPATH", "ALL_PROXY", "Http_Proxy", "DATABASE_URL",
-        "AIOHTTP_NO_EXTENSIONS", "a-name-that-nobody-knows",
+        "CELERY_BROKER_URL",
+        "CELERY_LOADER",
+        "C_FORCE_ROOT",
+        "KOMBU_LOG_DEBUG",
+        "REMAP_SIGTERM",
+        "PGHOST",
+        "PGSSLMODE",
+        "PGPASSFILE",
+        "PGOPTIONS",
+        "PGSERVICE",
+        "REDIS_URL",
+        "DJANGO_SETTINGS_MODULE",
+        "FORKED_BY_MULTIPROCESSING",
+        "PICKLE_PROTOCOL",
+        "TZ",
+        "NETRC",
+        "REQUESTS_CA_BUNDLE",
+        "BOTO_CONFIG",
+        "SSLKEYLOGFILE",
+        "HOSTALIASES",
+        "RES_OPTIONS",
+        "MAGIC",
+        "PYTHONASYNCIODEBUG",
+        "PYTHONTZPATH",
+        "ALL_PROXY",
+        "Http_Proxy",
+        "DATABASE_URL",
+        "AIOHTTP_NO_EXTENSIONS",
+        "a-name-that-nobody-knows",
     ],
-)  # fmt: skip
+)
 def test_what_does_not_count_is_forgotten(name: str) -> None:
     assert not counts(name)
     environment = {name: "x", "PATH": "/bin"}
@@ -114,7 +150,11 @@ def test_the_health_check_of_the_image_reads_variables_as_the_api_does(
     # An address of this machine at which nobody listens.
     given = {"PATH": os.environ["PATH"], "ATTACHMENTS_API_HOST": "127.9.8.7", **environment}
     asked = subprocess.run(
-        [sys.executable, "-m", "deploy.health"], env=given, capture_output=True, text=True,
-        check=False, timeout=60,
-    )  # fmt: skip
+        [sys.executable, "-m", "deploy.health"],
+        env=given,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
     assert f"no answer at 127.9.8.7 port {port}: Connection" in asked.stderr

@@ -45,9 +45,16 @@ def test_the_first_page_is_drawn_and_the_pages_are_counted() -> None:
 
 
 @pytest.mark.parametrize(
-    ("turn", "places"), [(0, (0, 1, 2, 3)), (90, (2, 0, 3, 1)), (180, (3, 2, 1, 0)),
-                         (270, (1, 3, 0, 2)), (-90, (1, 3, 0, 2)), (450, (2, 0, 3, 1))],
-)  # fmt: skip
+    ("turn", "places"),
+    [
+        (0, (0, 1, 2, 3)),
+        (90, (2, 0, 3, 1)),
+        (180, (3, 2, 1, 0)),
+        (270, (1, 3, 0, 2)),
+        (-90, (1, 3, 0, 2)),
+        (450, (2, 0, 3, 1)),
+    ],
+)
 def test_it_is_turned_as_the_page_says(turn: int, places: tuple[int, ...]) -> None:
     _, image = make(pdfs.plain(entries=b"/Rotate %d" % turn))
     assert image.size == ((226, 320) if turn % 180 == 0 else (320, 226))
@@ -136,8 +143,9 @@ def test_row85_a_lost_table_is_made_good() -> None:
 
 def test_row85_a_fault_says_nothing_about_the_next_file() -> None:
     for content, code in (
-        (pdfs.encrypted(b"secret"), "encrypted"), (pdfs.without_pages(), "damaged"),
-    ):  # fmt: skip
+        (pdfs.encrypted(b"secret"), "encrypted"),
+        (pdfs.without_pages(), "damaged"),
+    ):
         with pytest.raises(Undecodable, match=code):
             make(content)
 

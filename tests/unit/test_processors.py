@@ -47,28 +47,43 @@ def many_processors(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("text", "count"),
     [
-        ("max 100000", 8), ("100000 100000", 1), ("50000 100000", 1), ("150000 100000", 2),
-        ("20000 10000", 2), ("1600000 100000", 8), ("1000 100000", 1), ("garbage", 8), ("", 8),
+        ("max 100000", 8),
+        ("100000 100000", 1),
+        ("50000 100000", 1),
+        ("150000 100000", 2),
+        ("20000 10000", 2),
+        ("1600000 100000", 8),
+        ("1000 100000", 1),
+        ("garbage", 8),
+        ("", 8),
         ("100000 0", 8),
     ],
-)  # fmt: skip
+)
 def test_a_quota_of_version_2_is_rounded_up(tmp_path: Path, text: str, count: int) -> None:
     root = system(
-        tmp_path, own="0::/\n", kind="cgroup2", mount_root="/", point="/sys/fs/cgroup",
+        tmp_path,
+        own="0::/\n",
+        kind="cgroup2",
+        mount_root="/",
+        point="/sys/fs/cgroup",
         files={"sys/fs/cgroup/cpu.max": text},
-    )  # fmt: skip
+    )
     assert processors.usable(root) == count
 
 
 def test_the_least_quota_of_all_groups_above_counts(tmp_path: Path) -> None:
     root = system(
-        tmp_path, own="0::/pods/one/box\n", kind="cgroup2", mount_root="/", point="/sys/fs/cgroup",
+        tmp_path,
+        own="0::/pods/one/box\n",
+        kind="cgroup2",
+        mount_root="/",
+        point="/sys/fs/cgroup",
         files={
             "sys/fs/cgroup/pods/cpu.max": "700000 100000",
             "sys/fs/cgroup/pods/one/cpu.max": "300000 100000",
             "sys/fs/cgroup/pods/one/box/cpu.max": "max 100000",
         },
-    )  # fmt: skip
+    )
     assert processors.usable(root) == 3
 
 
@@ -84,10 +99,13 @@ def test_a_quota_of_version_1(
     tmp_path: Path, mount_root: str, folder: str, quota: str, count: int
 ) -> None:
     root = system(
-        tmp_path, own="5:cpu,cpuacct:/docker/id\n0::/\n", kind="cgroup", mount_root=mount_root,
+        tmp_path,
+        own="5:cpu,cpuacct:/docker/id\n0::/\n",
+        kind="cgroup",
+        mount_root=mount_root,
         point="/sys/fs/cgroup/cpu",
         files={f"{folder}/cpu.cfs_quota_us": quota, f"{folder}/cpu.cfs_period_us": "100000"},
-    )  # fmt: skip
+    )
     assert processors.usable(root) == count
 
 
@@ -118,7 +136,10 @@ def test_a_process_of_one_processor_has_one_decoder() -> None:
         "from shared.settings import load_settings; print(load_settings().decoders)"
     )
     ended = subprocess.run(
-        [sys.executable, "-c", program], env={**NEEDED, "PATH": os.environ["PATH"]},
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
+        [sys.executable, "-c", program],
+        env={**NEEDED, "PATH": os.environ["PATH"]},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert ended.stdout == "1\n"

@@ -19,8 +19,9 @@ def target(name: str) -> list[str]:
     makefile = (ROOT / "Makefile").read_text()
     values = dict(re.findall(r"^([A-Z]+) := (.*)$", makefile, re.MULTILINE))
     (lines,) = re.findall(rf"^{name}:.*\n((?:\t.*\n)+)", makefile, re.MULTILINE)
-    return [re.sub(r"\$\((\w+)\)", lambda m: values[m[1]], line.strip()) for line in
-            lines.splitlines()]  # fmt: skip
+    return [
+        re.sub(r"\$\((\w+)\)", lambda m: values[m[1]], line.strip()) for line in lines.splitlines()
+    ]
 
 
 def test_pre_commit_runs_the_commands_of_make_check() -> None:

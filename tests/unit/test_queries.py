@@ -43,10 +43,30 @@ def test_every_id_is_read_as_it_is_written(number: int) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "", "0", "00", "01", "+1", "-1", "1.0", "1e3", "0x1", " 1", "1 ", "1\n", "1_0", "1,2",
-        "٣", "１", "²", str(2**63), str(2**64), "1" * 5000, "1\0", "a",
+        "",
+        "0",
+        "00",
+        "01",
+        "+1",
+        "-1",
+        "1.0",
+        "1e3",
+        "0x1",
+        " 1",
+        "1 ",
+        "1\n",
+        "1_0",
+        "1,2",
+        "٣",
+        "１",
+        "²",
+        str(2**63),
+        str(2**64),
+        "1" * 5000,
+        "1\0",
+        "a",
     ],
-)  # fmt: skip
+)
 def test_no_other_text_is_an_id(text: str) -> None:
     assert parse_id(text) is None
 
@@ -54,9 +74,16 @@ def test_no_other_text_is_an_id(text: str) -> None:
 # -- lists --------------------------------------------------------------------------------------
 
 DEFAULT = {
-    "view": View(), "filters": (), "descending": False, "number": 1, "size": 30,
-    "cursor": False, "after": None, "before": None, "from_end": False,
-}  # fmt: skip
+    "view": View(),
+    "filters": (),
+    "descending": False,
+    "number": 1,
+    "size": 30,
+    "cursor": False,
+    "after": None,
+    "before": None,
+    "from_end": False,
+}
 
 
 @pytest.mark.parametrize(
@@ -67,19 +94,31 @@ DEFAULT = {
         ("filter%5Btask_id%5D=1", {"filters": (Filter(attachable_type="task", ids=(1,)),)}),
         ("filter[task_id][eq]=1", {"filters": (Filter(attachable_type="task", ids=(1,)),)}),
         ("filter[page_id]=1,2", {"filters": (Filter(attachable_type="page", ids=(1, 2)),)}),
-        ("filter[page_id][]=1&filter[page_id][]=2",
-         {"filters": (Filter(attachable_type="page", ids=(1, 2)),)}),
-        ("filter[comment_id][not_eq]=1",
-         {"filters": (Filter(attachable_type="comment", ids=(1,), negated=True),)}),
-        ("filter[task_id]=1&filter[task_id][not_eq]=2",
-         {"filters": (Filter(attachable_type="task", ids=(1,)),
-                      Filter(attachable_type="task", ids=(2,), negated=True))}),
+        (
+            "filter[page_id][]=1&filter[page_id][]=2",
+            {"filters": (Filter(attachable_type="page", ids=(1, 2)),)},
+        ),
+        (
+            "filter[comment_id][not_eq]=1",
+            {"filters": (Filter(attachable_type="comment", ids=(1,), negated=True),)},
+        ),
+        (
+            "filter[task_id]=1&filter[task_id][not_eq]=2",
+            {
+                "filters": (
+                    Filter(attachable_type="task", ids=(1,)),
+                    Filter(attachable_type="task", ids=(2,), negated=True),
+                )
+            },
+        ),
         ("sort=id", {}),
         ("sort=-id", {"descending": True}),
         ("include=", {}),
         ("include=task,deal", {"view": View(include=("task", "deal"))}),
-        ("fields[attachments]=name,nonsense",
-         {"view": View(fieldset=frozenset({"name", "nonsense"}))}),
+        (
+            "fields[attachments]=name,nonsense",
+            {"view": View(fieldset=frozenset({"name", "nonsense"}))},
+        ),
         ("fields[attachments]=", {"view": View(fieldset=frozenset())}),
         ("fields[people]=name", {}),
         ("page[number]=7&page[size]=5", {"number": 7, "size": 5}),
@@ -91,15 +130,28 @@ DEFAULT = {
         (f"page[before]={cursor_of(5)}&page[size]=2", {"cursor": True, "before": 5, "size": 2}),
         ("page[after]=", {"cursor": True}),
         ("page[before]=", {"cursor": True, "before": MAX_ID, "from_end": True}),
-        ("page[before]=&sort=-id",
-         {"cursor": True, "before": 0, "from_end": True, "descending": True}),
+        (
+            "page[before]=&sort=-id",
+            {"cursor": True, "before": 0, "from_end": True, "descending": True},
+        ),
         ("page[after]=&page[size]=200", {"cursor": True, "size": 200}),
-        *[(f"filter[page_id]{one}=1&filter[page_id]{two}=2",
-           {"filters": (Filter(attachable_type="page", ids=(1, 2)),)})
-          for one, two in [("[0]", "[1]"), ("[eq][]", "[eq][]"), ("[eq][0]", "[eq][1]"),
-                           ("", "[]"), ("[eq]", "[0]")]],
-        ("filter[page_id][not_eq][]=1&filter[page_id][not_eq][7]=2",
-         {"filters": (Filter(attachable_type="page", ids=(1, 2), negated=True),)}),
+        *[
+            (
+                f"filter[page_id]{one}=1&filter[page_id]{two}=2",
+                {"filters": (Filter(attachable_type="page", ids=(1, 2)),)},
+            )
+            for one, two in [
+                ("[0]", "[1]"),
+                ("[eq][]", "[eq][]"),
+                ("[eq][0]", "[eq][1]"),
+                ("", "[]"),
+                ("[eq]", "[0]"),
+            ]
+        ],
+        (
+            "filter[page_id][not_eq][]=1&filter[page_id][not_eq][7]=2",
+            {"filters": (Filter(attachable_type="page", ids=(1, 2), negated=True),)},
+        ),
         # given twice: the last wins, and of an array each value counts once
         ("page[size]=5&page[size]=6", {"size": 6}),
         ("page[number]=x&page[number]=3", {"number": 3}),
@@ -107,20 +159,30 @@ DEFAULT = {
         ("page[before]=x&page[before]=", {"cursor": True, "before": MAX_ID, "from_end": True}),
         ("sort=name&sort=-id", {"descending": True}),
         ("include=owner&include=task", {"view": View(include=("task",))}),
-        ("filter[task_id]=x&filter[task_id]=2",
-         {"filters": (Filter(attachable_type="task", ids=(2,)),)}),
-        *[(f"include{one}=task&include{two}=deal,task", {"view": View(include=("task", "deal"))})
-          for one, two in [("[]", "[]"), ("[0]", "[1]"), ("", "[]")]],
-        *[(f"fields[attachments]{one}=name&fields[attachments]{two}=size",
-           {"view": View(fieldset=frozenset({"name", "size"}))})
-          for one, two in [("[]", "[]"), ("[0]", "[1]")]],
+        (
+            "filter[task_id]=x&filter[task_id]=2",
+            {"filters": (Filter(attachable_type="task", ids=(2,)),)},
+        ),
+        *[
+            (f"include{one}=task&include{two}=deal,task", {"view": View(include=("task", "deal"))})
+            for one, two in [("[]", "[]"), ("[0]", "[1]"), ("", "[]")]
+        ],
+        *[
+            (
+                f"fields[attachments]{one}=name&fields[attachments]{two}=size",
+                {"view": View(fieldset=frozenset({"name", "size"}))},
+            )
+            for one, two in [("[]", "[]"), ("[0]", "[1]")]
+        ],
         ("fields[people][]=name", {}),
         # the profile reads a size as decimal digits
         ("page[after]=&page[size]=05", {"cursor": True, "size": 5}),
-        ("filter[task_id][]=1&filter[task_id][]=2&filter[task_id][]=1",
-         {"filters": (Filter(attachable_type="task", ids=(1, 2)),)}),
+        (
+            "filter[task_id][]=1&filter[task_id][]=2&filter[task_id][]=1",
+            {"filters": (Filter(attachable_type="task", ids=(1, 2)),)},
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_the_contract_lists_is_understood(query: str, expected: dict[str, Any]) -> None:
     found = listing(query)
     assert {name: getattr(found, name) for name in DEFAULT} == {**DEFAULT, **expected}
@@ -135,20 +197,35 @@ def test_every_relationship_can_be_included(name: str) -> None:
     ("query", "title", "detail"),
     [
         ("filter[x]=1", "Unsupported Filter", "Filter 'x' is not supported on this endpoint"),
-        ("filter[Task_id]=1", "Unsupported Filter",
-         "Filter 'Task_id' is not supported on this endpoint"),
-        ("filter[task_id][gt]=1", "Unsupported Filter",
-         "Filter 'task_id[gt]' is not supported on this endpoint"),
+        (
+            "filter[Task_id]=1",
+            "Unsupported Filter",
+            "Filter 'Task_id' is not supported on this endpoint",
+        ),
+        (
+            "filter[task_id][gt]=1",
+            "Unsupported Filter",
+            "Filter 'task_id[gt]' is not supported on this endpoint",
+        ),
         ("sort=name", "Unsupported Sort", "Sort by 'name' is not supported on this endpoint"),
         ("sort=id,-id", "Unsupported Sort", "Sort by 'id,-id' is not supported on this endpoint"),
-        ("include=owner", "Unsupported Include",
-         "Include 'owner' is not supported on this endpoint"),
-        ("include[]=task&include[]=owner", "Unsupported Include",
-         "Include 'owner' is not supported on this endpoint"),
-        ("include=task,owner", "Unsupported Include",
-         "Include 'owner' is not supported on this endpoint"),
+        (
+            "include=owner",
+            "Unsupported Include",
+            "Include 'owner' is not supported on this endpoint",
+        ),
+        (
+            "include[]=task&include[]=owner",
+            "Unsupported Include",
+            "Include 'owner' is not supported on this endpoint",
+        ),
+        (
+            "include=task,owner",
+            "Unsupported Include",
+            "Include 'owner' is not supported on this endpoint",
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_is_not_supported_is_named(query: str, title: str, detail: str) -> None:
     with pytest.raises(Problem) as problem:
         listing(query)
@@ -158,25 +235,53 @@ def test_what_is_not_supported_is_named(query: str, title: str, detail: str) -> 
 @pytest.mark.parametrize(
     "query",
     [
-        "x=1", "filter=1", "filter[]=1", "filter[task_id=1", "filter[task_id][eq][eq]=1",
-        "filters[task_id]=1", "filter[task_id]=", "filter[task_id]=a", "filter[task_id]=0",
-        "filter[task_id]=-1", "filter[task_id]=1,", f"filter[task_id]={2**63}",
-        "filter[task_id]=1%20OR%201=1", "filter[task_id][]=01",
+        "x=1",
+        "filter=1",
+        "filter[]=1",
+        "filter[task_id=1",
+        "filter[task_id][eq][eq]=1",
+        "filters[task_id]=1",
+        "filter[task_id]=",
+        "filter[task_id]=a",
+        "filter[task_id]=0",
+        "filter[task_id]=-1",
+        "filter[task_id]=1,",
+        f"filter[task_id]={2**63}",
+        "filter[task_id]=1%20OR%201=1",
+        "filter[task_id][]=01",
         "filter[task_id]=" + ",".join(["1"] * 201),
         "filter[task_id]=" + "&filter[task_id]=".join(["1"] * 201),
-        "sort=", "include=Task", "include=task.deal",
-        "page=1", "page[]=1", "page[offset]=1", "page[number=1", "page[number]=1&page[number]=0",
-        "include[a]=task", "include[][]=task", "page[after]=&page[size]=00",
-        "filter[task_id][a]=1", "filter[task_id][0][eq]=1", "filter[task_id][-1]=1",
-        "filter[task_id][][]=1", f"filter[task_id][{quote('٣')}]=1",
-        *[f"page[{name}]={value}" for name in ("number", "size")
-          for value in ("", "0", "-1", "1.5", "x", "01", "%2B1", quote("٣"))],
-            f"page[number]={'1' * 5000}",
-        f"page[number]={10**9 + 1}", "page[after]=x", f"page[after]={cursor_of(1)}=",
+        "sort=",
+        "include=Task",
+        "include=task.deal",
+        "page=1",
+        "page[]=1",
+        "page[offset]=1",
+        "page[number=1",
+        "page[number]=1&page[number]=0",
+        "include[a]=task",
+        "include[][]=task",
+        "page[after]=&page[size]=00",
+        "filter[task_id][a]=1",
+        "filter[task_id][0][eq]=1",
+        "filter[task_id][-1]=1",
+        "filter[task_id][][]=1",
+        f"filter[task_id][{quote('٣')}]=1",
+        *[
+            f"page[{name}]={value}"
+            for name in ("number", "size")
+            for value in ("", "0", "-1", "1.5", "x", "01", "%2B1", quote("٣"))
+        ],
+        f"page[number]={'1' * 5000}",
+        f"page[number]={10**9 + 1}",
+        "page[after]=x",
+        f"page[after]={cursor_of(1)}=",
         f"page[after]={cursor_of(1)}&page[before]={cursor_of(2)}",
-        f"page[after]={cursor_of(1)}&page[number]=1", "page[after]=%00", "page[before]=%C3%A9",
+        f"page[after]={cursor_of(1)}&page[number]=1",
+        "page[after]=%00",
+        "page[before]=%C3%A9",
     ],
-)  # fmt: skip
+)
 def test_anything_else_is_400(query: str) -> None:
     with pytest.raises(Problem) as problem:
         listing(query)
@@ -252,10 +357,24 @@ def test_a_link_repeats_the_question_and_names_the_page() -> None:
 
 
 NAMES = st.sampled_from(
-    ["filter[task_id]", "filter[task_id][]", "filter[page_id][not_eq]", "filter[", "filter",
-     "sort", "include", "fields[attachments]", "fields[", "page[number]", "page[size]",
-     "page[after]", "page[before]", "page[", "page"]
-)  # fmt: skip
+    [
+        "filter[task_id]",
+        "filter[task_id][]",
+        "filter[page_id][not_eq]",
+        "filter[",
+        "filter",
+        "sort",
+        "include",
+        "fields[attachments]",
+        "fields[",
+        "page[number]",
+        "page[size]",
+        "page[after]",
+        "page[before]",
+        "page[",
+        "page",
+    ]
+)
 WORDS = st.sampled_from(["1", "1,2", "0", "id", "-id", "task", "MQ", ""])
 BYTES = st.binary(max_size=10).map(lambda raw: quote(raw, safe=""))
 RAW = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E, exclude_characters="#"))

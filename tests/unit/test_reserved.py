@@ -43,19 +43,49 @@ def test_what_people_share_is_not_reserved(name: str) -> None:
 
 
 ISSUED = (
-    "hta", "vbs", "vbe", "jse", "wsf", "scf", "url", "lnk", "reg", "cmd", "bat", "msc", "pif",
-    "desktop", "com", "exe", "scr", "msi", "jar", "jnlp", "cpl",
-)  # fmt: skip
+    "hta",
+    "vbs",
+    "vbe",
+    "jse",
+    "wsf",
+    "scf",
+    "url",
+    "lnk",
+    "reg",
+    "cmd",
+    "bat",
+    "msc",
+    "pif",
+    "desktop",
+    "com",
+    "exe",
+    "scr",
+    "msi",
+    "jar",
+    "jnlp",
+    "cpl",
+)
 
 
 @pytest.mark.parametrize("extension", [*ISSUED, *sorted(ALL_EXTENSIONS - set(ISSUED))])
 @pytest.mark.parametrize(
     "spelling",
     [
-        "a.{}", "a.jpg.{}", "A.{} ", "a.{}.", "a.{}. .", "a.{}::$DATA", "a.{}:stream", ".{}",
-        "folder/a.{}", "c:\\a.{}", "a\u202egpj.{}", "a.{}\u200b", "a.\u200b{}",
+        "a.{}",
+        "a.jpg.{}",
+        "A.{} ",
+        "a.{}.",
+        "a.{}. .",
+        "a.{}::$DATA",
+        "a.{}:stream",
+        ".{}",
+        "folder/a.{}",
+        "c:\\a.{}",
+        "a\u202egpj.{}",
+        "a.{}\u200b",
+        "a.\u200b{}",
     ],
-)  # fmt: skip
+)
 def test_a_name_is_read_as_a_desktop_reads_it(spelling: str, extension: str) -> None:
     for written in (extension, extension.upper(), extension.title()):
         assert USUAL.has_name(spelling.format(written)), spelling
@@ -90,9 +120,29 @@ def test_a_class_id_is_the_extension_of_its_handler() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["a", "exe", "a.jpg", "a.exe.jpg", "a.js", "a.py", "a.sh", "a.ps1", "a.html", "a.svg", "a.zip",
-     "a.docm", "a.iso", "", ".", "..", "a.", "a.txt:", "hta vbs", "a.exe/b.txt"],
-)  # fmt: skip
+    [
+        "a",
+        "exe",
+        "a.jpg",
+        "a.exe.jpg",
+        "a.js",
+        "a.py",
+        "a.sh",
+        "a.ps1",
+        "a.html",
+        "a.svg",
+        "a.zip",
+        "a.docm",
+        "a.iso",
+        "",
+        ".",
+        "..",
+        "a.",
+        "a.txt:",
+        "hta vbs",
+        "a.exe/b.txt",
+    ],
+)
 def test_other_names_are_free(name: str) -> None:
     assert not USUAL.has_name(name)
 

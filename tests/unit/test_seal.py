@@ -62,8 +62,11 @@ def run(code: str, *arguments: str) -> Any:
     """Run code in a process of its own and read the JSON that it prints."""
     done = subprocess.run(
         [sys.executable, "-c", OPENING.format(root=str(ROOT)) + code, *arguments],
-        capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
     assert (done.returncode, done.stderr) == (0, "")
     return json.loads(done.stdout)
 
@@ -71,19 +74,76 @@ def run(code: str, *arguments: str) -> Any:
 # --- what paths tell -----------------------------------------------------------------------------
 
 PATH_FIRST = (
-    "access", "acct", "chdir", "chmod", "chown", "chroot", "creat", "execve", "getxattr",
-    "inotify_add_watch", "lchown", "lgetxattr", "link", "listxattr", "llistxattr", "lremovexattr",
-    "lsetxattr", "lstat", "mkdir", "mknod", "mount", "open", "pivot_root", "readlink",
-    "removexattr", "rename", "rmdir", "setxattr", "stat", "statfs", "swapoff", "swapon", "symlink",
-    "truncate", "umount2", "unlink", "uselib", "utime", "utimes",
-)  # fmt: skip
+    "access",
+    "acct",
+    "chdir",
+    "chmod",
+    "chown",
+    "chroot",
+    "creat",
+    "execve",
+    "getxattr",
+    "inotify_add_watch",
+    "lchown",
+    "lgetxattr",
+    "link",
+    "listxattr",
+    "llistxattr",
+    "lremovexattr",
+    "lsetxattr",
+    "lstat",
+    "mkdir",
+    "mknod",
+    "mount",
+    "open",
+    "pivot_root",
+    "readlink",
+    "removexattr",
+    "rename",
+    "rmdir",
+    "setxattr",
+    "stat",
+    "statfs",
+    "swapoff",
+    "swapon",
+    "symlink",
+    "truncate",
+    "umount2",
+    "unlink",
+    "uselib",
+    "utime",
+    "utimes",
+)
 PATH_SECOND = (
-    "execveat", "faccessat", "faccessat2", "fanotify_mark", "fchmodat", "fchmodat2", "fchownat",
-    "fspick", "futimesat", "getxattrat", "linkat", "listxattrat", "mkdirat", "mknodat",
-    "mount_setattr", "move_mount", "name_to_handle_at", "newfstatat", "open_tree", "openat",
-    "openat2", "readlinkat", "renameat", "renameat2", "statx", "symlinkat", "unlinkat",
+    "execveat",
+    "faccessat",
+    "faccessat2",
+    "fanotify_mark",
+    "fchmodat",
+    "fchmodat2",
+    "fchownat",
+    "fspick",
+    "futimesat",
+    "getxattrat",
+    "linkat",
+    "listxattrat",
+    "mkdirat",
+    "mknodat",
+    "mount_setattr",
+    "move_mount",
+    "name_to_handle_at",
+    "newfstatat",
+    "open_tree",
+    "openat",
+    "openat2",
+    "readlinkat",
+    "renameat",
+    "renameat2",
+    "statx",
+    "symlinkat",
+    "unlinkat",
     "utimensat",
-)  # fmt: skip
+)
 
 TELLING = """
 names, paths = json.loads(sys.argv[1]), [ctypes.create_string_buffer(path.encode())
@@ -110,9 +170,20 @@ def test_no_system_call_tells_whether_a_path_exists(
     there.touch()
     link.symlink_to(there)
     paths = [
-        "/etc/passwd", "/nowhere", "/proc/self/environ", "/proc/self/nowhere", "/proc/1/root",
-        str(there), str(link), str(tmp_path), str(tmp_path / "absent"), "etc", "..", "absent", "",
-    ]  # fmt: skip
+        "/etc/passwd",
+        "/nowhere",
+        "/proc/self/environ",
+        "/proc/self/nowhere",
+        "/proc/1/root",
+        str(there),
+        str(link),
+        str(tmp_path),
+        str(tmp_path / "absent"),
+        "etc",
+        "..",
+        "absent",
+        "",
+    ]
     found = run(TELLING, json.dumps(names), json.dumps(paths), place)
     assert len(found) > len(names) / 2  # some are of other architectures or of newer kernels
     for name, answers in found.items():
@@ -153,9 +224,11 @@ def test_no_allowed_system_call_takes_a_path(tmp_path: Path) -> None:
     # Their answers are of this process, not of their arguments.
     varying = {"brk", "getpid", "gettid"}
     found = run(
-        ALLOWED_ONES, str(there), str(tmp_path / "file-b"),
+        ALLOWED_ONES,
+        str(there),
+        str(tmp_path / "file-b"),
         json.dumps([name for name in names if name not in varying]),
-    )  # fmt: skip
+    )
     for name, answers in found.items():
         of_there = [answer for exists, *answer in answers if exists]
         of_absent = [answer for exists, *answer in answers if not exists]
@@ -231,9 +304,10 @@ def test_a_sealed_process_learns_nothing_of_others_and_makes_no_new_code(tmp_pat
 
 @AS_ROOT
 @pytest.mark.parametrize(
-    ("kind", "more"), [(Box.IMAGES, ()), (Box.IMAGES, ("heic",)), (Box.DOCUMENTS, ())],
+    ("kind", "more"),
+    [(Box.IMAGES, ()), (Box.IMAGES, ("heic",)), (Box.DOCUMENTS, ())],
     ids=["images", "with threads", "documents"],
-)  # fmt: skip
+)
 async def test_a_decoder_of_root_becomes_a_user_that_no_one_is(
     kind: Box, more: tuple[str, ...]
 ) -> None:
@@ -305,9 +379,14 @@ def start_worker(program: str, variables: Mapping[str, str]) -> "subprocess.Comp
     """Run `attachments worker` until it ends, with a Python of ours for what it starts."""
     environment = {f"ATTACHMENTS_{name}": value for name, value in {**VALID, **variables}.items()}
     return subprocess.run(
-        [sys.executable, "-c", STARTING, program], cwd=ROOT, timeout=60, check=False,
-        env={"PATH": os.environ["PATH"], **environment}, capture_output=True, text=True,
-    )  # fmt: skip
+        [sys.executable, "-c", STARTING, program],
+        cwd=ROOT,
+        timeout=60,
+        check=False,
+        env={"PATH": os.environ["PATH"], **environment},
+        capture_output=True,
+        text=True,
+    )
 
 
 @pytest.mark.parametrize("obstacle", OBSTACLES)

@@ -221,9 +221,21 @@ def test_addresses_of_every_form_are_taken(
 
 @pytest.mark.parametrize(
     "bucket",
-    ["ab", "a" * 64, "Not A Bucket", "Attachments", "a_b", "-ab", "ab-", ".ab", "ab.", "a..b",
-     "192.168.5.4", "abc\n"],
-)  # fmt: skip
+    [
+        "ab",
+        "a" * 64,
+        "Not A Bucket",
+        "Attachments",
+        "a_b",
+        "-ab",
+        "ab-",
+        ".ab",
+        "ab.",
+        "a..b",
+        "192.168.5.4",
+        "abc\n",
+    ],
+)
 def test_a_bucket_has_a_name_that_s3_takes(environment: pytest.MonkeyPatch, bucket: str) -> None:
     (told,) = faults(environment, S3_BUCKET=bucket)
 
@@ -307,12 +319,20 @@ def test_topics_are_arns(environment: pytest.MonkeyPatch, topics: tuple[str, ...
 @pytest.mark.parametrize(
     "topic",
     [
-        "uploads", "*", "arn:aws:sns:*:1:a", "arn:aws:sns:eu-west-1:1:", "arn:aws:sns:eu-west-1::a",
-        "arn:aws:sqs:eu-west-1:1:a", "arn:aws:s3:::b", "ARN:AWS:SNS:EU-WEST-1:1:A",
+        "uploads",
+        "*",
+        "arn:aws:sns:*:1:a",
+        "arn:aws:sns:eu-west-1:1:",
+        "arn:aws:sns:eu-west-1::a",
+        "arn:aws:sqs:eu-west-1:1:a",
+        "arn:aws:s3:::b",
+        "ARN:AWS:SNS:EU-WEST-1:1:A",
         "arn:aws:sns:eu-west-1:1:a:2bcfbf39-05c3-41de-beaa-fcfcc21c8f55",
-        "arn:aws:sns:eu-west-1:1:" + "a" * 257, "arn:aws:sns:eu-west-1:1:a b", "arn:aws:sns:e:١:a",
+        "arn:aws:sns:eu-west-1:1:" + "a" * 257,
+        "arn:aws:sns:eu-west-1:1:a b",
+        "arn:aws:sns:e:١:a",
     ],
-)  # fmt: skip
+)
 def test_what_is_no_arn_of_a_topic_is_a_fault(environment: pytest.MonkeyPatch, topic: str) -> None:
     good = "arn:aws:sns:eu-west-1:123456789012:uploads"
     (told,) = faults(environment, SNS_TOPICS=f"{good},{topic}")
@@ -342,10 +362,14 @@ def test_there_are_no_other_versions(environment: pytest.MonkeyPatch, given: str
 @pytest.mark.parametrize(
     ("name", "given"),
     [
-        ("DEAD_LETTERS", "100001"), ("DEAD_LETTERS", "-1"), ("DEAD_LETTERS", "many"),
-        ("DEAD_LETTER_AGE", "0"), ("DEAD_LETTER_AGE", "-60"), ("DEAD_LETTER_AGE", "1d"),
+        ("DEAD_LETTERS", "100001"),
+        ("DEAD_LETTERS", "-1"),
+        ("DEAD_LETTERS", "many"),
+        ("DEAD_LETTER_AGE", "0"),
+        ("DEAD_LETTER_AGE", "-60"),
+        ("DEAD_LETTER_AGE", "1d"),
     ],
-)  # fmt: skip
+)
 def test_dead_letters_have_bounds(environment: pytest.MonkeyPatch, name: str, given: str) -> None:
     assert [line.partition(":")[0] for line in faults(environment, **{name: given})] == [
         f"ATTACHMENTS_{name}"

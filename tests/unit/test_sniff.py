@@ -27,13 +27,15 @@ from worker.sniffing.identify import sniff
         pytest.param(images.png_with_html(), "image/png", id="row71-png+html"),
         pytest.param(images.gif_with_script(), "image/gif", id="row71-gif+js"),
         pytest.param(
-            images.encode(images.quadrants(), "MPO", save_all=True,
-                          append_images=[images.quadrants()]),
-            "image/jpeg", id="row84-mpo",
+            images.encode(
+                images.quadrants(), "MPO", save_all=True, append_images=[images.quadrants()]
+            ),
+            "image/jpeg",
+            id="row84-mpo",
         ),
         pytest.param(images.encode(images.quadrants(), "TIFF"), "image/tiff", id="row83-tiff"),
     ],
-)  # fmt: skip
+)
 def test_a_file_is_named_by_what_it_holds(content: bytes, content_type: str) -> None:
     assert sniff(content) == content_type
     assert measure(content) == (content_type, [])
@@ -66,10 +68,10 @@ def test_what_a_desktop_would_run_is_reserved(content: bytes) -> None:
 
 
 RUN_BY_END = [
-    name for name, (make, _, content_type) in DOCUMENTS.items()
-    if content_type in TYPES and len(make()) > 300
-    and name not in ("exe", "elf")
-]  # fmt: skip
+    name
+    for name, (make, _, content_type) in DOCUMENTS.items()
+    if content_type in TYPES and len(make()) > 300 and name not in ("exe", "elf")
+]
 
 
 @pytest.mark.slow
@@ -125,11 +127,22 @@ def test_macros_are_found_behind_thousands_of_parts() -> None:
 @pytest.mark.parametrize(
     ("name", "count"),
     [
-        ("jpeg", 0), ("docx", 0), ("text", 0), ("json", 0), ("mp4", 0), ("doc", 0), ("pdf", 0),
-        ("docx-far", 1), ("zip-far", 1), ("dmg-far", 1), ("msi-far", 1), ("json-far", 1),
-        ("doc-far", 2), ("mp4-audio-far", 2),
+        ("jpeg", 0),
+        ("docx", 0),
+        ("text", 0),
+        ("json", 0),
+        ("mp4", 0),
+        ("doc", 0),
+        ("pdf", 0),
+        ("docx-far", 1),
+        ("zip-far", 1),
+        ("dmg-far", 1),
+        ("msi-far", 1),
+        ("json-far", 1),
+        ("doc-far", 2),
+        ("mp4-audio-far", 2),
     ],
-)  # fmt: skip
+)
 def test_no_more_is_asked_for_than_must_be_seen(name: str, count: int) -> None:
     assert len(measure(DOCUMENTS[name][0]())[1]) == count
 
@@ -153,11 +166,18 @@ def test_a_character_that_is_cut_at_the_end_of_what_was_read_changes_nothing(
 @pytest.mark.parametrize(
     ("words", "codec"),
     [
-        ("Schöne Grüße", "iso-8859-1"), ("Zażółć gęślą jaźń", "iso-8859-2"), ("Привет", "cp1251"),
-        ("Привет", "koi8-r"), ("Καλημέρα", "iso-8859-7"), ("日本語", "euc-jp"), ("안녕", "euc-kr"),
-        ("中文", "gb18030"), ("“smart”", "cp1252"), ("日本語", "shift-jis"),
+        ("Schöne Grüße", "iso-8859-1"),
+        ("Zażółć gęślą jaźń", "iso-8859-2"),
+        ("Привет", "cp1251"),
+        ("Привет", "koi8-r"),
+        ("Καλημέρα", "iso-8859-7"),
+        ("日本語", "euc-jp"),
+        ("안녕", "euc-kr"),
+        ("中文", "gb18030"),
+        ("“smart”", "cp1252"),
+        ("日本語", "shift-jis"),
     ],
-)  # fmt: skip
+)
 def test_no_charset_is_named_that_may_be_another(words: str, codec: str) -> None:
     assert measure((words + "\n").encode(codec) * 30)[0] == "text/plain"
     assert measure((words + ",a,b\n").encode(codec) * 30)[0] == "text/csv"
@@ -229,13 +249,14 @@ def test_a_table_has_rows_of_the_same_number_of_fields(content: bytes, content_t
         pytest.param(b"<center>words</center", "text/plain; charset=utf-8", id="tag"),
         pytest.param(b"PK\3\4 is a ZIP\n", "application/zip", id="cut-zip"),
         pytest.param(b"<!DOCTYPE note SYSTEM 'a.dtd'>\n<note/>", "text/xml", id="doctype"),
-        pytest.param(svg("<?xml version='1.0'?>" + "<!---->" * 9000), "image/svg+xml",
-                     id="comments"),
+        pytest.param(
+            svg("<?xml version='1.0'?>" + "<!---->" * 9000), "image/svg+xml", id="comments"
+        ),
         pytest.param(b"<?xml version='1.0'?><!--" + b" " * HEAD, "text/xml", id="open-comment"),
         pytest.param(b"words\n" * 5000 + bytes(9), "application/octet-stream", id="zeros-late"),
         pytest.param(b"words\n" * 5000 + b"\xff\1\2", "application/octet-stream", id="bytes-late"),
     ],
-)  # fmt: skip
+)
 def test_a_text_is_named_by_how_it_begins(content: bytes, content_type: str) -> None:
     assert measure(content)[0] == content_type
 
@@ -319,9 +340,10 @@ def _bent(content: bytes, seed: int) -> bytes:
 @pytest.mark.slow
 @settings(deadline=None, max_examples=300)
 @given(
-    name=st.sampled_from(sorted(DOCUMENTS)), seed=st.integers(0, 10**9),
+    name=st.sampled_from(sorted(DOCUMENTS)),
+    seed=st.integers(0, 10**9),
     head_bytes=st.sampled_from([1, 8, 64, 600, 4096, HEAD]),
-)  # fmt: skip
+)
 def test_a_bent_file_is_named_after_a_few_ranges(name: str, seed: int, head_bytes: int) -> None:
     measure(_bent(DOCUMENTS[name][0](), seed), head_bytes)
 
@@ -329,8 +351,10 @@ def test_a_bent_file_is_named_after_a_few_ranges(name: str, seed: int, head_byte
 @pytest.mark.slow
 @settings(deadline=None, max_examples=300)
 @given(
-    name=st.sampled_from(sorted(DOCUMENTS)), size=st.integers(0, 2**63), data=st.data(),
-)  # fmt: skip
+    name=st.sampled_from(sorted(DOCUMENTS)),
+    size=st.integers(0, 2**63),
+    data=st.data(),
+)
 def test_whatever_a_store_sends_for_a_range_there_is_an_end(
     name: str, size: int, data: st.DataObject
 ) -> None:

@@ -109,12 +109,15 @@ async def test_a_file_has_the_same_type_in_the_box_and_outside(sniffers: Sniffer
     "content",
     [
         *(images.encode(images.quadrants(), name) for name in ("JPEG", "PNG", "GIF", "WEBP")),
-        images.photo(), images.gif_with_script(), images.png_with_zip(), images.png_with_html(),
-        images.png_of_size(30_000, 30_000), images.many_scans(20), images.encode(
-            images.quadrants(), "WEBP", lossless=True
-        ),
+        images.photo(),
+        images.gif_with_script(),
+        images.png_with_zip(),
+        images.png_with_html(),
+        images.png_of_size(30_000, 30_000),
+        images.many_scans(20),
+        images.encode(images.quadrants(), "WEBP", lossless=True),
     ],
-)  # fmt: skip
+)
 def test_a_signature_names_an_image_as_libmagic_does(content: bytes) -> None:
     assert image_type(content) == sniff(content) == measure(content)[0]
     for end in (4, 12, 16, 20, 40):  # libmagic may still know one that is cut off
@@ -550,8 +553,20 @@ async def with_liar(answer: Any) -> AsyncIterator[Sniffers]:
         framed([]),
         *(
             {"name": name}
-            for name in ("", "text", "text/", "text/html\n", "text/html\r\nX: y", "a/b; c=d", 5,
-                         "text/html; charset=\n", "text/ht ml", "té/xt", "a" * 200 + "/b", None)
+            for name in (
+                "",
+                "text",
+                "text/",
+                "text/html\n",
+                "text/html\r\nX: y",
+                "a/b; c=d",
+                5,
+                "text/html; charset=\n",
+                "text/ht ml",
+                "té/xt",
+                "a" * 200 + "/b",
+                None,
+            )
         ),
         {"range": [0, 0]},
         {"range": [-1, 5]},
@@ -570,7 +585,7 @@ async def with_liar(answer: Any) -> AsyncIterator[Sniffers]:
         {"fault": {}},
     ],
     ids=lambda answer: repr(answer)[:60],
-)  # fmt: skip
+)
 async def test_an_answer_that_makes_no_sense_is_the_childs_end(answer: Any) -> None:
     async def read(start: int, end: int) -> bytes:
         raise AssertionError("no range is read that was not checked")

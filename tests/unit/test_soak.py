@@ -172,16 +172,35 @@ def test_a_file_is_of_the_type_that_is_expected_of_it(kind: str) -> None:
 
 
 SENT = Sent(
-    code=4, kind="jpeg", md5="e1", sha256="s1", size=10, expected=PHOTOS["jpeg"](4).expected,
-    unsure=False, accepted_at=NOW.timestamp(),
-)  # fmt: skip
+    code=4,
+    kind="jpeg",
+    md5="e1",
+    sha256="s1",
+    size=10,
+    expected=PHOTOS["jpeg"](4).expected,
+    unsure=False,
+    accepted_at=NOW.timestamp(),
+)
 EARLIER = replace(SENT, code=5, md5="e0", sha256="s0", accepted_at=NOW.timestamp() - 9)
 ROW = Attachment(
-    id=1, organization_id=1, bucket="b", name="a.jpg", file_name="a.jpg", thumbnail_name="a.jpg",
-    content_type="image/jpeg", size=10, width=640, height=480, checksum_sha256="s1",
-    state="ready", resized=True, etag="e1", created_at=NOW, policy_expires_at=NOW,
+    id=1,
+    organization_id=1,
+    bucket="b",
+    name="a.jpg",
+    file_name="a.jpg",
+    thumbnail_name="a.jpg",
+    content_type="image/jpeg",
+    size=10,
+    width=640,
+    height=480,
+    checksum_sha256="s1",
+    state="ready",
+    resized=True,
+    etag="e1",
+    created_at=NOW,
+    policy_expires_at=NOW,
     processed_at=NOW + timedelta(seconds=2),
-)  # fmt: skip
+)
 ORIGINAL, THUMB = "attachments/files/000/000/001/original/a.jpg", ROW.thumbnail_key or ""
 OBJECTS = {ORIGINAL: StoredItem(etag="e1", size=10), THUMB: StoredItem(etag="t", size=5)}
 
@@ -209,20 +228,24 @@ def broken(
         pytest.param(ROW, entry(EARLIER, SENT), OBJECTS, id="overwritten"),
         pytest.param(replace(ROW, checksum_sha256=None), entry(SENT), OBJECTS, id="no-checksum"),
         pytest.param(
-            ROW, entry(replace(SENT, unsure=True, accepted_at=None), EARLIER), OBJECTS,
+            ROW,
+            entry(replace(SENT, unsure=True, accepted_at=None), EARLIER),
+            OBJECTS,
             id="one-without-an-answer-came-late",
         ),
         pytest.param(replace(ROW, deleted_at=NOW), entry(SENT, deleted=True), {}, id="purged"),
         pytest.param(replace(ROW, deleted_at=NOW), entry(SENT, deleted=None), {}, id="no-answer"),
         pytest.param(
-            replace(ROW, deleted_at=NOW, due_at=NOW), entry(SENT, deleted=True), OBJECTS,
+            replace(ROW, deleted_at=NOW, due_at=NOW),
+            entry(SENT, deleted=True),
+            OBJECTS,
             id="to-be-purged",
         ),
         pytest.param(
             replace(ROW, state="expired", etag=None, resized=False), entry(), {}, id="never"
         ),
     ],
-)  # fmt: skip
+)
 def test_what_is_in_order_breaks_nothing(
     row: Attachment, known: Entry, objects: Mapping[str, StoredItem]
 ) -> None:
@@ -238,8 +261,11 @@ def test_what_is_in_order_breaks_nothing(
         pytest.param(replace(ROW, size=11), OBJECTS, 4, [MISDESCRIBED], id="other-size"),
         pytest.param(replace(ROW, checksum_sha256="s0"), OBJECTS, 4, [MISDESCRIBED], id="sum"),
         pytest.param(
-            replace(ROW, etag="e9"), {**OBJECTS, ORIGINAL: StoredItem(etag="e9", size=10)}, 4,
-            [MISDESCRIBED], id="nothing-that-was-sent",
+            replace(ROW, etag="e9"),
+            {**OBJECTS, ORIGINAL: StoredItem(etag="e9", size=10)},
+            4,
+            [MISDESCRIBED],
+            id="nothing-that-was-sent",
         ),
         pytest.param(ROW, OBJECTS, 5, [THUMBNAILS], id="thumbnail-of-another-version"),
         pytest.param(ROW, OBJECTS, None, [THUMBNAILS], id="thumbnail-of-nothing"),
@@ -248,29 +274,35 @@ def test_what_is_in_order_breaks_nothing(
             ROW, {**OBJECTS, f"{THUMB}.png": OBJECTS[THUMB]}, 4, [ORPHANS], id="another-thumbnail"
         ),
         pytest.param(
-            ROW, {**OBJECTS, ORIGINAL.replace("1", "2"): OBJECTS[ORIGINAL]}, 4, [ORPHANS],
+            ROW,
+            {**OBJECTS, ORIGINAL.replace("1", "2"): OBJECTS[ORIGINAL]},
+            4,
+            [ORPHANS],
             id="no-row",
         ),
         pytest.param(replace(ROW, width=480), OBJECTS, 4, [OUTCOMES], id="other-width"),
         pytest.param(replace(ROW, content_type="image/png"), OBJECTS, 4, [OUTCOMES], id="type"),
         pytest.param(
-            replace(ROW, state="rejected", reason="too_large", resized=False,
-                    thumbnail_name=None),
-            {ORIGINAL: OBJECTS[ORIGINAL]}, None, [OUTCOMES], id="a-photo-rejected",
+            replace(ROW, state="rejected", reason="too_large", resized=False, thumbnail_name=None),
+            {ORIGINAL: OBJECTS[ORIGINAL]},
+            None,
+            [OUTCOMES],
+            id="a-photo-rejected",
         ),
         pytest.param(
-            replace(ROW, state="failed", reason="internal_error", resized=False), OBJECTS, 4,
-            [OUTCOMES], id="failed",
+            replace(ROW, state="failed", reason="internal_error", resized=False),
+            OBJECTS,
+            4,
+            [OUTCOMES],
+            id="failed",
         ),
         pytest.param(ROW, {THUMB: OBJECTS[THUMB]}, 4, [LOST, MISDESCRIBED], id="object-gone"),
-        pytest.param(
-            replace(ROW, deleted_at=NOW), {}, 4, [OUTCOMES], id="deleted-by-no-one"
-        ),
+        pytest.param(replace(ROW, deleted_at=NOW), {}, 4, [OUTCOMES], id="deleted-by-no-one"),
         pytest.param(
             replace(ROW, deleted_at=NOW), OBJECTS, 4, [ORPHANS, OUTCOMES], id="not-purged"
         ),
     ],
-)  # fmt: skip
+)
 def test_each_breach_is_found(
     row: Attachment, objects: Mapping[str, StoredItem], shown: int | None, invariants: list[str]
 ) -> None:
@@ -296,10 +328,13 @@ class Sleeper:
         argv = (sys.executable, "-c", "import time; time.sleep(600)")
         self.child = Child(
             Program(
-                name=self.name, argv=argv, env={}, cwd=self._directory,
+                name=self.name,
+                argv=argv,
+                env={},
+                cwd=self._directory,
                 log=self._directory / "log",
             )
-        )  # fmt: skip
+        )
 
     async def stop(self, grace_s: float) -> None:
         """Stop it."""

@@ -50,9 +50,9 @@ def theirs(bucket: str, region: str | None, endpoint: str | None) -> tuple[str, 
     """Have botocore make an address to post to, a signed GET, and the signing region."""
     session = botocore.session.Session()
     # Without a style it would hand out the global endpoint for AWS's every region.
-    style: Any = {} if endpoint or os.environ.get("AWS_ENDPOINT_URL_S3") else {
-        "addressing_style": "virtual"
-    }  # fmt: skip
+    style: Any = (
+        {} if endpoint or os.environ.get("AWS_ENDPOINT_URL_S3") else {"addressing_style": "virtual"}
+    )
     client: Any = session.create_client(
         "s3",
         region_name=region,
@@ -89,25 +89,35 @@ STORES = [
     *(
         pytest.param(bucket, "eu-west-1", endpoint, {}, id=f"{endpoint}, {bucket}")
         for endpoint in (
-            "http://127.0.0.1:8333", "http://store.example:80", "https://store.example:443",
-            "https://store.example:8443", "http://store.example:443", "https://Store.EXAMPLE",
-            "http://Store.Example:80", "http://[::1]:8333", "http://[::1]:80",
-            "https://store.example/s3/here", "https://s3.eu-west-1.amazonaws.com",
+            "http://127.0.0.1:8333",
+            "http://store.example:80",
+            "https://store.example:443",
+            "https://store.example:8443",
+            "http://store.example:443",
+            "https://Store.EXAMPLE",
+            "http://Store.Example:80",
+            "http://[::1]:8333",
+            "http://[::1]:80",
+            "https://store.example/s3/here",
+            "https://s3.eu-west-1.amazonaws.com",
         )
         for bucket in ("the-bucket", "the.dotted.bucket")
     ),
     pytest.param(
         "the-bucket", "eu-west-1", "https://s3-accelerate.amazonaws.com", {}, id="accelerate"
     ),
-]  # fmt: skip
+]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("bucket", "region", "endpoint", "variables"), STORES)
 def test_what_clients_get_is_what_botocore_makes(
-    bucket: str, region: str, endpoint: str | None, variables: Mapping[str, str],
+    bucket: str,
+    region: str,
+    endpoint: str | None,
+    variables: Mapping[str, str],
     monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+) -> None:
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     post, get, signing_region = theirs(bucket, region, endpoint)
@@ -179,7 +189,7 @@ def test_the_region_is_botocores_if_none_is_set(
         ),
         pytest.param("the-bucket", {"AWS_CA_BUNDLE": "/nowhere.pem"}, "AWS_CA_BUNDLE", id="bundle"),
     ],
-)  # fmt: skip
+)
 async def test_what_has_no_address_is_a_fault_of_the_settings(
     bucket: str, variables: dict[str, str], fault: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

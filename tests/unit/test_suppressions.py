@@ -23,7 +23,7 @@ def suppressions() -> Iterator[tuple[str, str]]:
             with tokenize.open(path) as file:
                 for token in tokenize.generate_tokens(file.readline):
                     if token.type == tokenize.COMMENT and re.match(
-                        r"#\s*(noqa|type:\s*ignore|ruff:|mypy:|pragma)", token.string
+                        r"#\s*(noqa|type:\s*ignore|ruff:|mypy:|pragma|fmt:)", token.string
                     ):
                         yield f"{path.relative_to(ROOT)}:{token.start[0]}", token.string
 

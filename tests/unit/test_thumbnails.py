@@ -401,10 +401,13 @@ def test_tiff_is_read_as_scanners_write_it(compression: str | None) -> None:
     second = Image.new("RGB", (120, 80), images.BLUE)
     made, image = make(
         images.encode(
-            images.quadrants(), "TIFF", compression=compression, save_all=True,
+            images.quadrants(),
+            "TIFF",
+            compression=compression,
+            save_all=True,
             append_images=[second],
         )
-    )  # fmt: skip
+    )
     assert (made.facts.width, made.facts.height) == (120, 80)
     assert close(images.corners(image), images.MODES["jpeg-rgb"][1])
 

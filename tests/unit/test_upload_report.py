@@ -13,15 +13,27 @@ from deploy.commands.lines import shorten
 
 URL = "http://127.0.0.1:8000/attachments/files/000/000/012/{}/photo.jpg?1776398568&s=" + "a" * 43
 READY = Uploaded(
-    file=Path("photos/a photo.jpg"), id="12", state="ready", content_type="image/jpeg",
-    size=3_479_000, width=12_000, height=9_000, url=URL.format("original"),
-    thumb=URL.format("thumb"), seconds=0.4156,
-)  # fmt: skip
+    file=Path("photos/a photo.jpg"),
+    id="12",
+    state="ready",
+    content_type="image/jpeg",
+    size=3_479_000,
+    width=12_000,
+    height=9_000,
+    url=URL.format("original"),
+    thumb=URL.format("thumb"),
+    seconds=0.4156,
+)
 DAMAGED = Uploaded(
-    file=Path("写真" * 60 + ".jpg"), id="13", state="ready", size=999, url=URL.format("original"),
-    content_type="text/plain; charset=utf-8", seconds=901.5,
+    file=Path("写真" * 60 + ".jpg"),
+    id="13",
+    state="ready",
+    size=999,
+    url=URL.format("original"),
+    content_type="text/plain; charset=utf-8",
+    seconds=901.5,
     reason={"code": "damaged", "detail": "The file is damaged."},
-)  # fmt: skip
+)
 REFUSED = Uploaded(
     file=Path("big.iso"), reason={"code": "api_refused", "detail": "The API answered 422: size."}
 )
@@ -33,8 +45,10 @@ def test_a_table_has_one_line_a_file_within_the_terminal(width: int) -> None:
     head, *rows = table(ITEMS, width)
     assert head.split() == ["id", "state", "reason", "size", "W×H", "seconds", "file"]
     assert [row.split()[:3] for row in rows] == [
-        ["12", "ready", "-"], ["13", "ready", "damaged"], ["-", "-", "api_refused"],
-    ]  # fmt: skip
+        ["12", "ready", "-"],
+        ["13", "ready", "damaged"],
+        ["-", "-", "api_refused"],
+    ]
     assert rows[0].endswith("3.5 MB  12000×9000     0.42  photos/a photo.jpg")
     assert rows[1].endswith(".jpg")
     assert all(cell_len(row) <= width for row in (head, *rows))
@@ -42,10 +56,15 @@ def test_a_table_has_one_line_a_file_within_the_terminal(width: int) -> None:
 
 def test_the_name_keeps_its_room_where_reasons_are_long() -> None:
     long = Uploaded(
-        file=Path("holiday/a photo of the sea.jpg"), id="123456789", state="processing",
-        size=999_900_000, width=12_000, height=12_000, seconds=901.25,
+        file=Path("holiday/a photo of the sea.jpg"),
+        id="123456789",
+        state="processing",
+        size=999_900_000,
+        width=12_000,
+        height=12_000,
+        seconds=901.25,
         reason={"code": "unreadable_answer", "detail": "."},
-    )  # fmt: skip
+    )
     (head, row) = table([long], 80)
     assert "W×H" not in head
     assert cell_len(row) <= 80
@@ -55,10 +74,15 @@ def test_the_name_keeps_its_room_where_reasons_are_long() -> None:
 def test_addresses_are_whole_and_alone_on_their_lines() -> None:
     told = addresses(ITEMS)
     assert [each.strip() for each in told] == [
-        "12 photos/a photo.jpg", READY.url, READY.thumb,
-        f"13 {DAMAGED.file}", "The file is damaged.", DAMAGED.url,
-        "big.iso", "The API answered 422: size.",
-    ]  # fmt: skip
+        "12 photos/a photo.jpg",
+        READY.url,
+        READY.thumb,
+        f"13 {DAMAGED.file}",
+        "The file is damaged.",
+        DAMAGED.url,
+        "big.iso",
+        "The API answered 422: size.",
+    ]
 
 
 def test_in_a_pipe_a_file_is_one_line_with_all_about_it() -> None:

@@ -80,8 +80,13 @@ async def spawn(
             return subprocess.Popen(
                 # -I (isolated): the environment and the working directory have no effect.
                 [
-                    sys.executable, "-I", "-m", module,
-                    kind.value, ",".join(sorted(more)), str(theirs.fileno()),
+                    sys.executable,
+                    "-I",
+                    "-m",
+                    module,
+                    kind.value,
+                    ",".join(sorted(more)),
+                    str(theirs.fileno()),
                 ],
                 env={},
                 pass_fds=(theirs.fileno(),),
@@ -89,7 +94,7 @@ async def spawn(
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 start_new_session=True,
-            )  # fmt: skip
+            )
 
     spawning = asyncio.ensure_future(asyncio.to_thread(start))
     try:

@@ -238,8 +238,10 @@ class Source:
                     await self._zygote.kill()
                 self._zygote = await Zygote.start(self._kind, self._more)
                 if self._zygote.threads != 1:
-                    log.warning("codecs start threads, so decoders are not forked",
-                                threads=self._zygote.threads)  # fmt: skip
+                    log.warning(
+                        "codecs start threads, so decoders are not forked",
+                        threads=self._zygote.threads,
+                    )
                     self._forks = False
                     await self._zygote.close()
                     self._zygote = None

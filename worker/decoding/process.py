@@ -265,8 +265,12 @@ def _checked(answer: Any, body: bytes, job: str) -> Thumbnail:
     ):
         raise EOFError("the decoder's answer makes no sense")
     return Thumbnail(
-        body=body, content_type=content_type, extension=extension, facts=facts, reason=reason,
-    )  # fmt: skip
+        body=body,
+        content_type=content_type,
+        extension=extension,
+        facts=facts,
+        reason=reason,
+    )
 
 
 def _checked_undecodable(answer: dict[str, Any]) -> Undecodable:
@@ -276,7 +280,7 @@ def _checked_undecodable(answer: dict[str, Any]) -> Undecodable:
     return Undecodable(
         code if isinstance(code, str) and code in UNDECODABLE else "damaged",
         Facts(width=size[0], height=size[1], carries_more=answer.get("carries_more") is not False),
-    )  # fmt: skip
+    )
 
 
 def _is_count(value: object) -> bool:

@@ -39,9 +39,13 @@ _REGION = re.compile(rf"(?:^|\.)sqs(?:-fips)?\.{_NAME}\.|^{_NAME}\.queue\.amazon
 _USUAL = re.compile(rf"https://sqs\.{_NAME}\.amazonaws\.com(?:\.cn)?")
 # Error codes after which a retry can succeed. OverLimit: too many messages are in flight.
 _PASSING = (
-    "RequestThrottled", "Throttling", "ThrottlingException", "KmsThrottled", "RequestTimeout",
+    "RequestThrottled",
+    "Throttling",
+    "ThrottlingException",
+    "KmsThrottled",
+    "RequestTimeout",
     "OverLimit",
-)  # fmt: skip
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,15 +13,41 @@ from typing import Final
 
 ALLOWED: Final = (
     # memory
-    "brk", "mremap", "munmap",
+    "brk",
+    "mremap",
+    "munmap",
     # descriptors that it has or receives; fstat takes no path, unlike newfstatat and statx
-    "close", "fstat", "fstat64", "lseek", "_llseek", "pread64", "read", "readv", "recvfrom",
-    "recvmsg", "write", "writev",
+    "close",
+    "fstat",
+    "fstat64",
+    "lseek",
+    "_llseek",
+    "pread64",
+    "read",
+    "readv",
+    "recvfrom",
+    "recvmsg",
+    "write",
+    "writev",
     # time, signals, and calls that the C library makes by itself
-    "futex", "futex_time64", "getcwd", "getpid", "getrandom", "getrusage", "gettid", "gettimeofday",
-    "restart_syscall", "rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "sched_yield",
-    "setitimer", "sigaltstack", "exit", "exit_group",
-)  # fmt: skip
+    "futex",
+    "futex_time64",
+    "getcwd",
+    "getpid",
+    "getrandom",
+    "getrusage",
+    "gettid",
+    "gettimeofday",
+    "restart_syscall",
+    "rt_sigaction",
+    "rt_sigprocmask",
+    "rt_sigreturn",
+    "sched_yield",
+    "setitimer",
+    "sigaltstack",
+    "exit",
+    "exit_group",
+)
 """System calls that a decoder may make with any arguments. RESTRICTED lists the others.
 
 Neither list has a call that takes a path, because the errors of stat, access or readlink would
@@ -59,9 +85,11 @@ class _Comparison(ctypes.Structure):
     """libseccomp's `struct scmp_arg_cmp`: argument number, operator, mask, value."""
 
     _fields_ = (
-        ("arg", ctypes.c_uint), ("op", ctypes.c_int),
-        ("mask", ctypes.c_uint64), ("value", ctypes.c_uint64),
-    )  # fmt: skip
+        ("arg", ctypes.c_uint),
+        ("op", ctypes.c_int),
+        ("mask", ctypes.c_uint64),
+        ("value", ctypes.c_uint64),
+    )
 
 
 def _masked(argument: int, mask: int, value: int) -> _Comparison:
@@ -128,8 +156,12 @@ def compile_filter(*, threads: bool = False) -> bytes | None:
     library.seccomp_init.restype = ctypes.c_void_p
     library.seccomp_syscall_resolve_name.argtypes = [ctypes.c_char_p]
     library.seccomp_rule_add_array.argtypes = [
-        ctypes.c_void_p, ctypes.c_uint32, ctypes.c_int, ctypes.c_uint, ctypes.c_void_p,
-    ]  # fmt: skip
+        ctypes.c_void_p,
+        ctypes.c_uint32,
+        ctypes.c_int,
+        ctypes.c_uint,
+        ctypes.c_void_p,
+    ]
     library.seccomp_export_bpf.argtypes = [ctypes.c_void_p, ctypes.c_int]
     library.seccomp_release.argtypes = [ctypes.c_void_p]
     rules = library.seccomp_init(_REFUSE)
@@ -186,10 +218,13 @@ def seal(*, threads: bool = False) -> bool:
     # 0 if all threads have the filter, else an error or the id of a thread that cannot take it
     return bool(
         libc.syscall(
-            ctypes.c_long(number), ctypes.c_ulong(_SET_MODE_FILTER), ctypes.c_ulong(_SYNC_THREADS),
+            ctypes.c_long(number),
+            ctypes.c_ulong(_SET_MODE_FILTER),
+            ctypes.c_ulong(_SYNC_THREADS),
             ctypes.byref(program),
-        ) == 0
-    )  # fmt: skip
+        )
+        == 0
+    )
 
 
 if __name__ == "__main__":

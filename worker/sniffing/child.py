@@ -22,9 +22,17 @@ from worker.sniffing import identify
 from worker.sniffing.protocol import ANSWER, COMMAND, FORK, HEADER, MAX_PIECES
 
 CODECS: Final = (
-    "ascii", "latin-1", "utf-8", "utf-8-sig", "utf-16", "utf-16-be", "utf-16-le", "utf-32",
-    "utf-32-be", "utf-32-le",
-)  # fmt: skip
+    "ascii",
+    "latin-1",
+    "utf-8",
+    "utf-8-sig",
+    "utf-16",
+    "utf-16-be",
+    "utf-16-le",
+    "utf-32",
+    "utf-32-be",
+    "utf-32-le",
+)
 """Codecs that identification uses. Python imports each one at its first use, which would fail in a
 child."""
 

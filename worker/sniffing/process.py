@@ -176,9 +176,10 @@ class Server:
                     async with asyncio.timeout(ANSWER_TIMEOUT_S):
                         # A command is so short that the socket always accepts it without blocking.
                         socket.send_fds(
-                            self._control, [COMMAND.pack(letter, pid)],
+                            self._control,
+                            [COMMAND.pack(letter, pid)],
                             [] if given is None else [given.fileno()],
-                        )  # fmt: skip
+                        )
                         return int(ANSWER.unpack(await _receive(self._control, ANSWER.size))[0])
                 except BaseException:  # the next answer could be the one to this command
                     self._in_order = False

@@ -102,9 +102,10 @@ def identify_runnable(head: bytes) -> str | None:
 def _text(head: bytes) -> str | None:
     """Decode a text by its byte order mark, else as Latin-1; None for binary data."""
     for mark, codec in (
-        (codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"),
+        (codecs.BOM_UTF8, "utf-8"),
+        (codecs.BOM_UTF16_LE, "utf-16-le"),
         (codecs.BOM_UTF16_BE, "utf-16-be"),
-    ):  # fmt: skip
+    ):
         if head.startswith(mark):
             body = head[len(mark) : len(mark) + 2 * _LOOKED_AT]
             return codecs.getincrementaldecoder(codec)("replace").decode(body)[:_LOOKED_AT]

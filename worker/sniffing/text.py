@@ -20,10 +20,27 @@ from worker.sniffing.libmagic import text_encoding
 _LANGUAGES: Final = frozenset(
     f"text/x-{language}"
     for language in (
-        "algol68", "asm", "bcpl", "c", "c++", "clojure", "forth", "fortran", "java", "lisp", "lua",
-        "m4", "makefile", "objective-c", "pascal", "perl", "ruby", "script.python", "tcl",
+        "algol68",
+        "asm",
+        "bcpl",
+        "c",
+        "c++",
+        "clojure",
+        "forth",
+        "fortran",
+        "java",
+        "lisp",
+        "lua",
+        "m4",
+        "makefile",
+        "objective-c",
+        "pascal",
+        "perl",
+        "ruby",
+        "script.python",
+        "tcl",
     )
-)  # fmt: skip
+)
 """Types that libmagic returns for a text with certain words. We accept them only if the text begins
 with `#!`."""
 

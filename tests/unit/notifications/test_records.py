@@ -23,10 +23,12 @@ def test_any_version_2_is_read_alike(version: str) -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        "ObjectCreated:Put", "ObjectCreated:Copy", "ObjectCreated:CompleteMultipartUpload",
+        "ObjectCreated:Put",
+        "ObjectCreated:Copy",
+        "ObjectCreated:CompleteMultipartUpload",
         "s3:ObjectCreated:Post",
     ],
-)  # fmt: skip
+)
 def test_every_way_of_creation_is_an_upload(name: str) -> None:
     assert not the_event(changed(AWS, "Records.0.eventName", name)).removed
 
@@ -136,11 +138,24 @@ def test_row51_no_records_are_no_work() -> None:
 @pytest.mark.parametrize(
     "document",
     [
-        None, True, 0, 1.5, "", "text", [], [AWS], {}, {"Records": None}, {"Records": {}},
-        {"Records": "x"}, {"Event": "s3:OtherEvent"}, {"event_type": "create"}, {"message": {}},
+        None,
+        True,
+        0,
+        1.5,
+        "",
+        "text",
+        [],
+        [AWS],
+        {},
+        {"Records": None},
+        {"Records": {}},
+        {"Records": "x"},
+        {"Event": "s3:OtherEvent"},
+        {"event_type": "create"},
+        {"message": {}},
         changed(AWS, "Records.0.eventSource", "aws:ec2"),
     ],
-)  # fmt: skip
+)
 def test_a_message_of_no_dialect_is_one_fault(document: Any) -> None:
     reading = read(document, bucket=BUCKET)
     assert (reading.dialect, reading.events, len(reading.faults)) == (None, [], 1)
@@ -149,8 +164,15 @@ def test_a_message_of_no_dialect_is_one_fault(document: Any) -> None:
 @pytest.mark.parametrize(
     "record",
     [
-        None, 1, "x", [], {}, {"eventName": None}, {"eventName": 5},
-        {"eventName": "ObjectCreated:Put"}, {"eventName": "ObjectCreated:Put", "s3": None},
+        None,
+        1,
+        "x",
+        [],
+        {},
+        {"eventName": None},
+        {"eventName": 5},
+        {"eventName": "ObjectCreated:Put"},
+        {"eventName": "ObjectCreated:Put", "s3": None},
         {"eventName": "ObjectCreated:Put", "s3": {"object": {"key": KEY}}},
         {"eventName": "ObjectCreated:Put", "s3": {"bucket": {"name": "b"}}},
         {"eventName": "ObjectCreated:Put", "s3": {"bucket": {"name": 5}, "object": {"key": KEY}}},
@@ -161,7 +183,7 @@ def test_a_message_of_no_dialect_is_one_fault(document: Any) -> None:
         changed(AWS, f"{OBJECT}.eTag", "é")["Records"][0],
         changed(AWS, f"{OBJECT}.versionId", "v" * 2000)["Records"][0],
     ],
-)  # fmt: skip
+)
 def test_row61_a_bad_record_costs_only_itself(record: Any) -> None:
     other = changed(AWS, f"{OBJECT}.key", KEY.replace("004", "005"))["Records"][0]
     reading = read({"Records": [AWS["Records"][0], record, other]}, bucket=BUCKET)

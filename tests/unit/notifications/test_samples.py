@@ -237,12 +237,18 @@ def test_the_opaque_data_of_ceph_is_for_others(opaque: Any) -> None:
 @pytest.mark.parametrize(
     ("path", "value"),
     [
-        ("detail", ...), ("detail", None), ("detail", []), ("detail.bucket", "b"),
-        ("detail.bucket.name", 5), ("detail.object", ...), ("detail.object.key", ""),
-        ("detail.object.key", 5), ("detail.object.etag", "a\0"),
+        ("detail", ...),
+        ("detail", None),
+        ("detail", []),
+        ("detail.bucket", "b"),
+        ("detail.bucket.name", 5),
+        ("detail.object", ...),
+        ("detail.object.key", ""),
+        ("detail.object.key", 5),
+        ("detail.object.etag", "a\0"),
         ("detail.object.version-id", "v" * 2000),
     ],
-)  # fmt: skip
+)
 def test_an_event_of_eventbridge_that_says_nothing_is_a_fault(path: str, value: Any) -> None:
     reading = read(changed(sample("eventbridge-created"), path, value), bucket=BUCKET)
     assert (reading.dialect, reading.events, len(reading.faults)) == ("eventbridge", [], 1)
@@ -257,10 +263,13 @@ def test_what_is_no_json_in_snss_envelope_is_a_fault(message: Any) -> None:
 @pytest.mark.parametrize(
     ("message", "dialect"),
     [
-        ("null", "sns"), ("5", "sns"), ('"x"', "sns"), ("{}", "sns"),
+        ("null", "sns"),
+        ("5", "sns"),
+        ('"x"', "sns"),
+        ("{}", "sns"),
         ('{"Records":[null]}', "sns/aws"),
     ],
-)  # fmt: skip
+)
 def test_json_that_is_no_event_in_snss_envelope_is_a_fault(message: str, dialect: str) -> None:
     reading = read({**sample("sns-v2"), "Message": message}, bucket=BUCKET)
     assert (reading.dialect, reading.events, len(reading.faults)) == (dialect, [], 1)

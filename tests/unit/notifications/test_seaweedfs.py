@@ -125,9 +125,7 @@ def test_a_move_from_one_original_to_another_is_both() -> None:
         pytest.param(
             changed(SEAWEEDFS, "key", f"/buckets/b/.uploads/1_a/{KEY}"), id="row53-upload-part"
         ),
-        pytest.param(
-            changed(SEAWEEDFS, "key", f"/buckets/.system/b/{KEY}"), id="row52-system"
-        ),
+        pytest.param(changed(SEAWEEDFS, "key", f"/buckets/.system/b/{KEY}"), id="row52-system"),
         pytest.param(changed(SEAWEEDFS, "key", f"/buckets/other/{KEY}"), id="row52-other-bucket"),
         pytest.param(changed(SEAWEEDFS, "key", "/buckets/b"), id="row53-bucket-itself"),
         pytest.param(changed(SEAWEEDFS, "key", "/buckets/"), id="row53-root"),
@@ -141,11 +139,15 @@ def test_a_move_from_one_original_to_another_is_both() -> None:
         ),
         pytest.param(changed(SEAWEEDFS, "event_type", "exist"), id="row53-unknown-kind"),
         pytest.param(
-            {"event_type": "delete", "key": f"/buckets/b/{FOLDER}",
-             "message": {"old_entry": {"is_directory": True}}}, id="row53-directory-removed",
+            {
+                "event_type": "delete",
+                "key": f"/buckets/b/{FOLDER}",
+                "message": {"old_entry": {"is_directory": True}},
+            },
+            id="row53-directory-removed",
         ),
     ],
-)  # fmt: skip
+)
 def test_what_the_filer_says_of_anything_else_is_ignored(document: Any) -> None:
     reading = read(document, bucket=BUCKET)
     assert (reading.dialect, reading.events, reading.faults) == ("seaweedfs", [], [])
@@ -155,12 +157,15 @@ def test_what_the_filer_says_of_anything_else_is_ignored(document: Any) -> None:
 @pytest.mark.parametrize(
     "document",
     [
-        changed(SEAWEEDFS, "key", None), changed(SEAWEEDFS, "key", ...),
-        changed(SEAWEEDFS, "event_type", 5), changed(SEAWEEDFS, "message", "x"),
-        changed(SEAWEEDFS, "message.new_entry", ...), changed(SEAWEEDFS, "message.new_entry", 5),
+        changed(SEAWEEDFS, "key", None),
+        changed(SEAWEEDFS, "key", ...),
+        changed(SEAWEEDFS, "event_type", 5),
+        changed(SEAWEEDFS, "message", "x"),
+        changed(SEAWEEDFS, "message.new_entry", ...),
+        changed(SEAWEEDFS, "message.new_entry", 5),
         changed(SEAWEEDFS, "message.new_entry", None),
     ],
-)  # fmt: skip
+)
 def test_a_message_of_the_filer_that_says_nothing_is_a_fault(document: Any) -> None:
     reading = read(document, bucket=BUCKET)
     assert (reading.events, len(reading.faults), reading.ignored) == ([], 1, 0)
@@ -188,9 +193,10 @@ KEPT = f"{ENTRY}.extended.Seaweed-X-Amz-ETag"
         ),
         pytest.param(
             changed(changed(SEAWEEDFS, f"{ENTRY}.extended", None), f"{ENTRY}.attributes", []),
-            None, id="neither",
+            None,
+            id="neither",
         ),
     ],
-)  # fmt: skip
+)
 def test_the_etag_is_found_where_the_filer_keeps_it(document: Any, etag: str | None) -> None:
     assert the_event(document).etag == etag

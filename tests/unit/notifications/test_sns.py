@@ -31,10 +31,12 @@ def is_snss(url: str) -> bool:
     for host, scheme, port, user in (
         (URL(url).host, URL(url).scheme, URL(url).explicit_port, URL(url).user),
         (
-            urlsplit(url).hostname, urlsplit(url).scheme, urlsplit(url).port,
+            urlsplit(url).hostname,
+            urlsplit(url).scheme,
+            urlsplit(url).port,
             urlsplit(url).username,
         ),
-    ):  # fmt: skip
+    ):
         labels = (host or "").removesuffix(".cn").split(".")
         assert (labels[0], labels[2:]) == ("sns", ["amazonaws", "com"])
         assert (scheme, port, user) == ("https", None, None)
@@ -137,9 +139,14 @@ SIGNED = {
     ),
 }
 SHORT = {
-    "Message": "m", "MessageId": "i", "Subject": "s", "Timestamp": "t", "TopicArn": "a",
-    "SubscribeURL": "u", "Token": "k",
-}  # fmt: skip
+    "Message": "m",
+    "MessageId": "i",
+    "Subject": "s",
+    "Timestamp": "t",
+    "TopicArn": "a",
+    "SubscribeURL": "u",
+    "Token": "k",
+}
 
 
 @pytest.mark.parametrize("name", SIGNED)

@@ -40,9 +40,23 @@ NOTHING: Final = Cost(memory_bytes=0, cpu_s=0)
 """A budget that refuses every image: its size is read, but no pixel is decoded."""
 
 _PIXEL_BYTES: Final = {
-    "1": 2, "L": 1, "P": 5, "I;16": 7, "I;16B": 11, "I;16L": 7, "LA": 8, "PA": 9, "RGB": 4,
-    "RGBA": 8, "RGBX": 4, "CMYK": 8, "YCbCr": 8, "LAB": 8, "La": 12, "RGBa": 12,
-}  # fmt: skip
+    "1": 2,
+    "L": 1,
+    "P": 5,
+    "I;16": 7,
+    "I;16B": 11,
+    "I;16L": 7,
+    "LA": 8,
+    "PA": 9,
+    "RGB": 4,
+    "RGBA": 8,
+    "RGBX": 4,
+    "CMYK": 8,
+    "YCbCr": 8,
+    "LAB": 8,
+    "La": 12,
+    "RGBa": 12,
+}
 """Bytes per pixel in each of Pillow's modes, including the copies that we make of it."""
 
 _COPIED: Final = {"GIF": 1, "WEBP": 12, "AVIF": 8, "HEIF": 14}

@@ -16,8 +16,18 @@ from worker.decoding.inside.colours import MAX_PROFILE_BYTES
 from worker.decoding.inside.polyglots import MAX_BLOCKS
 
 UNUSED: Final = (
-    "iTXt", "tEXt", "zTXt", "gAMA", "cHRM", "sRGB", "pHYs", "tIME", "acTL", "fcTL", "fdAT",
-)  # fmt: skip
+    "iTXt",
+    "tEXt",
+    "zTXt",
+    "gAMA",
+    "cHRM",
+    "sRGB",
+    "pHYs",
+    "tIME",
+    "acTL",
+    "fcTL",
+    "fdAT",
+)
 """Chunks that a thumbnail does not need. The thumbnail of an animation shows its default image,
 which every reader knows, so faults in the frames do not matter."""
 
@@ -28,9 +38,14 @@ MAX_HEADER_CHUNKS: Final = 1000
 """Maximum number of chunks before the pixels that `has_wrong_checksum` reads."""
 
 ADAM7: Final = (
-    (0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2),
+    (0, 0, 8, 8),
+    (4, 0, 8, 8),
+    (0, 4, 4, 8),
+    (2, 0, 4, 4),
+    (0, 2, 2, 4),
+    (1, 0, 2, 2),
     (0, 1, 1, 2),
-)  # fmt: skip
+)
 """First column, first row, column step and row step of each pass of an interlaced image (PNG
 specification, section 8.2)."""
 

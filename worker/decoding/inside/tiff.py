@@ -14,10 +14,17 @@ from shared.errors import Undecodable
 
 COMPRESSIONS: Final = frozenset(
     {
-        "raw", "packbits", "tiff_lzw", "tiff_adobe_deflate", "tiff_deflate", "jpeg",
-        "tiff_ccitt", "group3", "group4",
+        "raw",
+        "packbits",
+        "tiff_lzw",
+        "tiff_adobe_deflate",
+        "tiff_deflate",
+        "jpeg",
+        "tiff_ccitt",
+        "group3",
+        "group4",
     }
-)  # fmt: skip
+)
 """Compressions that are decoded: those of TIFF 6.0 and its supplements that scanners and editors
 write. libtiff may support others, but they are rare and their code is little reviewed."""
 

@@ -40,8 +40,9 @@ def read_size(head: bytes) -> tuple[int, int] | None:
         size = (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
     elif kind == b"VP8X":
         size = (
-            int.from_bytes(head[24:27], "little") + 1, int.from_bytes(head[27:30], "little") + 1,
-        )  # fmt: skip
+            int.from_bytes(head[24:27], "little") + 1,
+            int.from_bytes(head[27:30], "little") + 1,
+        )
     else:
         return None
     return size if all(size) else None
