@@ -26,7 +26,8 @@ from worker.steady import SteadyConsumer
 
 LAST_WORDS_S = 3.0
 """Seconds that Celery may take to end after the runtime has ended. If the broker is frozen, kombu
-waits for half a minute to acknowledge messages. Their uploads are done or given back by then."""
+waits for half a minute to acknowledge messages. The uploads of these messages are done or given
+back by then."""
 
 log = get_logger(__name__)
 
@@ -35,7 +36,7 @@ class Messages:
     """Passes wake-ups to the runtime as they arrive: the task's `Strategy` in Celery.
 
     Celery's own strategy gives each message to a thread and takes no more messages than it has
-    threads, so one organization could occupy all of them. This one never blocks.
+    threads, so one organization could occupy all threads. This strategy never blocks.
     """
 
     def __init__(self, runtime: Runtime) -> None:
@@ -85,11 +86,11 @@ def read_wake_up(payload: Any, headers: Any) -> WakeUp | None:
 def make_app(settings: Settings, runtime: Runtime, prefix: str = "") -> Celery:
     """Make the Celery application whose task passes wake-ups to the runtime.
 
-    All its keys at the broker begin with `prefix`.
+    All keys of the application at the broker begin with `prefix`.
     """
     app = make_celery(settings.broker_url.get_secret_value(), prefix)
-    # No prefetch limit: the runtime acknowledges a message that must wait for a slot at once, so
-    # the broker keeps only those of uploads in progress.
+    # No prefetch limit: if a message must wait for a slot, the runtime acknowledges it at once. So
+    # the broker keeps only the messages of uploads in progress.
     app.conf.worker_prefetch_multiplier = 0
 
     @app.task(name=TASK, ignore_result=True, Strategy=Messages(runtime).strategy)

@@ -94,10 +94,10 @@ class Attempts:
             log.exception("unexpected error", attachment=attachment_id)
 
     async def _claim(self, slot: Slot, wake_up: WakeUp) -> Claim | None:
-        """Claim the upload of a wake-up; None if it is not to be processed now.
+        """Claim the upload of a wake-up; return None if the upload must not be processed now.
 
-        Tried again while the database is away, but no longer than the grace time for publishing:
-        the row is due then, and the sweep takes it.
+        While the database is away, the claim is retried, but no longer than the grace time for
+        publishing. After that time the row is due, and the sweep takes it.
         """
         if self._tools.bucket.foreign is not None:
             return None  # the row stays due, and is processed if the bucket becomes ours
@@ -127,7 +127,8 @@ class Attempts:
     async def _holding(self, claim: Claim) -> AsyncIterator[None]:
         """Keep the lease renewed during the block; give the upload back if the block is cut short.
 
-        The block is cut short by DatabaseAway, which is not raised further, and by cancellation.
+        Two exceptions cut the block short: DatabaseAway, which is caught here, and CancelledError,
+        which is raised again.
         """
         self._leases.hold(claim)
         try:
@@ -244,7 +245,7 @@ class Attempts:
     async def _give_back_later(self, claim: Claim) -> None:
         """Give an upload back as soon as the database answers, and wake the sweep.
 
-        Ends without that once the lease is over: the row is due by then.
+        Gives up when the lease is over: the row is due then without this.
         """
         give_up_at = _now() + self._settings.lease
         try:

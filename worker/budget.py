@@ -1,6 +1,7 @@
 """How many bytes of large files may wait on disk for a decoder, shared by organizations.
 
-Without a limit, one large file for each slot would be fetched, for two decoders.
+Without a limit, a worker would fetch one large file for each slot, although it usually has fewer
+decoders than slots.
 """
 
 import asyncio
@@ -17,7 +18,7 @@ Files that overtake a larger one hold at most 1/8 together, so that the larger o
 
 @dataclass(slots=True, eq=False)
 class Hold:
-    """Bytes that a file holds or waits for. `passed` if it has overtaken a larger file."""
+    """Bytes that a file holds or waits for. `passed` is true if it has overtaken a larger file."""
 
     organization: int
     cost: int
@@ -26,7 +27,7 @@ class Hold:
 
 
 class Budget:
-    """At most `total` bytes are held at one time, in turns by organization.
+    """At most `total` bytes are held at one time; organizations that wait take turns.
 
     A file larger than the share of one organization counts as the whole share, so it is held alone.
     """
@@ -82,7 +83,7 @@ class Budget:
             self._used += hold.cost
             self._passing += hold.cost * hold.passed
             self._held[hold.organization] += hold.cost
-            if not hold.granted.done():  # if its task was cancelled, that gives the bytes back
+            if not hold.granted.done():  # a task that was cancelled gives its bytes back itself
                 hold.granted.set_result(None)
 
     def _next(self) -> tuple[Hold, bool] | None:

@@ -34,10 +34,10 @@ async def read_head(chunks: AsyncIterator[bytes]) -> bytes:
 async def buffered(
     storage: Storage, key: str, found: StoredObject, head: bytes, chunks: AsyncIterator[bytes]
 ) -> AsyncIterator[tuple[BinaryIO, str]]:
-    """Read the rest of an object after `head`; yield a file of the whole and its hex SHA-256.
+    """Read the rest of an object after `head`; yield a file of all its bytes and their hex SHA-256.
 
-    `chunks` is the rest of the first read. Bytes beyond it are read pinned to the object `found`.
-    Raises ObjectChanged and other StoreErrors.
+    `chunks` is the rest of the first read. Later bytes are read only while the object is still
+    `found`. Raises ObjectChanged if it is not, and other StoreErrors.
     """
     digest = hashlib.sha256(head)
     in_memory = found.size <= MEMORY_BYTES

@@ -25,15 +25,15 @@ from worker.patience import backoff_s
 from worker.tools import Tools
 
 COPIES, COPIES_EACH = 4, 2
-"""Maximum number of copies at a time: in one worker, and of one organization in it."""
+"""Maximum number of copies at one time: of one worker, and of one organization in one worker."""
 
 WAITING, ALL_WAITING = 100, 10_000
 """Maximum number of copies that wait in this process: of one organization, and of all. The tasks of
-10,000 copies take about 30 MB."""
+10,000 copies take about 30 MB of memory."""
 
 COME_AGAIN_S = 300.0
-"""Seconds, on average, after which the sweep returns a copy that could not wait here. A backlog of
-100,000 copies then costs the database about 700 statements a second."""
+"""Average time, in seconds, after which the sweep finds again a copy that could not wait here. A
+backlog of 100,000 copies then costs the database about 700 statements a second."""
 
 COPY_TIMEOUT_S = 900.0
 """Timeout of a copy, in seconds: 5 GiB at 6 MB/s."""
@@ -105,7 +105,7 @@ class Copying:
             log.exception("unexpected error", attachment=attachment_id)
 
     async def _come_again(self, attachment_id: int, copy_attempt: int) -> None:
-        """Have a later sweep find this copy."""
+        """Make this copy due again later, so that a later sweep finds it."""
         delay_s = spread(COME_AGAIN_S, share=0.5)
         with suppress(DatabaseAway):  # the copy is due after its lease in that case
             await self._tools.database.run(

@@ -26,7 +26,7 @@ log = get_logger(__name__)
 
 
 class Duties:
-    """Does what due rows need, and puts off the rows that the store does not let it settle."""
+    """Does what due rows need. Postpones the rows that cannot be settled because of the store."""
 
     def __init__(
         self, tools: Tools, attempts: Attempts, copying: Copying, throttle: Throttle
@@ -41,8 +41,8 @@ class Duties:
     async def fulfil(self, due: Due, slot: Slot) -> None:
         """Do what a row that the sweep has taken needs. The caller frees the slot.
 
-        Raises nothing but CancelledError: the sweep has put the row off by a lease, and it is due
-        again after that.
+        Raises nothing but CancelledError. The sweep has postponed the row by one lease; after that
+        the row is due again.
         """
         row = due.attachment
         try:
@@ -64,7 +64,7 @@ class Duties:
             log.exception("unexpected error", attachment=row.id, duty=due.duty)
 
     async def _process_found(self, wake_up: WakeUp, slot: Slot) -> None:
-        """Process an upload of which a probe has found the object, unless a worker already does."""
+        """Process an upload whose object a probe has found, unless a worker holds it already."""
         claim = await self._tools.database.run(
             lifecycle.claim,
             wake_up.attachment_id,
@@ -77,9 +77,9 @@ class Duties:
     async def _settle(self, due: Due) -> WakeUp | None:
         """Probe or purge a row; return the wake-up of an upload that a probe has found.
 
-        May be repeated. If the store refuses or is away, the row is put off by pauses that grow.
-        While the gate of its duty is closed, that happens without a call to the store. Raises
-        DatabaseAway.
+        May be repeated. If the store refuses or is away, the row is postponed, each time for
+        longer. While the gate of its duty is closed, the row is postponed without a call to the
+        store. Raises DatabaseAway.
         """
         gate = self._gates[due.duty]
         if (cause := gate.closed()) is not None:

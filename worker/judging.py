@@ -1,4 +1,4 @@
-"""Decide whether a file may be kept. There is no other reason to reject one."""
+"""Decide whether a file may be kept. A file is rejected only for the reasons in this module."""
 
 from shared.attachments import Attachment
 from shared.errors import Rejected

@@ -26,7 +26,7 @@ class Leases:
         self._held[claim.attachment.id] = (claim, task)
 
     def holds(self, claim: Claim) -> bool:
-        """Whether this very claim is held. A later claim of the same upload is another one."""
+        """Whether this very claim is held. A later claim of the same upload does not count."""
         held = self._held.get(claim.attachment.id)
         return held is not None and held[0] is claim
 

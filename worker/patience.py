@@ -23,18 +23,18 @@ TRIAL_EVERY_S = 30.0
 def pause_s(attempt: int, *, first_s: float, longest_s: float) -> float:
     """Return the pause, in seconds, before the next attempt at a row delayed `attempt` times.
 
-    It is `first_s` doubled with each attempt, at most `longest_s`. A random fifth is added or
-    subtracted, so that rows that were delayed together are not due together.
+    It is `first_s` doubled with each attempt, at most `longest_s`. Up to a fifth is added or
+    subtracted at random, so that rows that were delayed together are not due together.
     """
     return spread(min(first_s * 2.0 ** min(max(attempt, 0), 30), longest_s))
 
 
 def backoff_s(attempt: int) -> float:
-    """Return how long to wait after the failed attempt number `attempt`, which is 1 or more.
+    """Return the pause, in seconds, after the failed attempt number `attempt`, which is 1 or more.
 
     5 s, 20 s, 80 s, 320 s, …, at most 15 minutes: five attempts cover a store's outage of seven
-    minutes. A fifth is added or taken off at random, so that uploads that failed together do not
-    come back together.
+    minutes. Up to a fifth is added or subtracted at random, so that uploads that failed together
+    are not retried together.
     """
     return spread(min(5 * 4 ** (attempt - 1), 900))
 
@@ -58,7 +58,7 @@ class Gate:
         self._cause = ""
 
     def closed(self) -> str | None:
-        """Return the cause of the last failure if no call is allowed now, or None if one is.
+        """Return the cause of the last failure if no call is allowed now, or None if a call is.
 
         If a trial is due, returns None once and schedules the next trial.
         """

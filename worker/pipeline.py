@@ -84,8 +84,8 @@ async def _finish(tools: Tools, claim: Claim, outcome: Outcome, revision: int) -
             raise ClaimLost(str(attachment_id))
         if held[attachment_id] <= revision:
             return revision
-        # Events were recorded meanwhile. Each is about an object that was stored before we ask now.
-        # If the object is still the one that we read, the outcome holds.
+        # Events were recorded meanwhile. Each is about an object that was stored before we ask the
+        # store now. If the object is still the one that we read, the outcome holds.
         revision = held[attachment_id]
         current = await tools.storage.head(claim.attachment.key)
         if (current.etag, current.version_id) != (outcome.etag, outcome.version_id):
@@ -94,7 +94,7 @@ async def _finish(tools: Tools, claim: Claim, outcome: Outcome, revision: int) -
 
 
 async def examine(tools: Tools, claim: Claim) -> Outcome:
-    """Find out what the object is, and store its thumbnail if it is to have one.
+    """Find out what the object is, and store its thumbnail if its type gets one.
 
     May be repeated. Raises ObjectChanged if the object is replaced meanwhile, else as `process`.
     """
@@ -200,7 +200,7 @@ def _check_age(tools: Tools, found: StoredObject, row: Attachment) -> None:
 async def _identify(tools: Tools, row: Attachment, found: StoredObject, head: bytes) -> str:
     """Identify the content type from the head and, if that is not enough, a few more ranges.
 
-    Ranges are read pinned to the object `found`. Raises ObjectChanged and DecoderFault.
+    Ranges are read only while the object is still `found`. Raises ObjectChanged and DecoderFault.
     """
 
     async def read(start: int, end: int) -> bytes:
@@ -213,7 +213,7 @@ async def _identify(tools: Tools, row: Attachment, found: StoredObject, head: by
 def _room(
     tools: Tools, row: Attachment, found: StoredObject, reading: AsyncExitStack
 ) -> AbstractAsyncContextManager[None]:
-    """Hold room for a file on disk. If there is none yet, end the first read before waiting.
+    """Hold room for a file on disk. If there is no room yet, end the first read before waiting.
 
     So no connection is kept open meanwhile. The bytes that were not read are requested later.
     """

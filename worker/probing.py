@@ -1,4 +1,4 @@
-"""How the store is asked about a due row, because no event may have described its object."""
+"""Ask the store about the object of a due row, because possibly no event has described it."""
 
 from shared import lifecycle, older_objects
 from shared.attachments import Attachment
@@ -17,10 +17,10 @@ log = get_logger(__name__)
 
 
 async def probe(tools: Tools, row: Attachment, *, gate: Gate) -> WakeUp | None:
-    """Ask the store for the object of an attachment; record what it has.
+    """Ask the store for the object of an attachment, and record the answer.
 
-    Returns a wake-up if there is an object that the row does not describe: it is to be processed
-    now. `gate` notes whether the store answers. May be repeated. Raises StoreError.
+    Returns a wake-up if there is an object that the row does not describe: that object must be
+    processed now. `gate` notes whether the store answers. May be repeated. Raises StoreError.
     """
     if row.bucket != tools.storage.bucket:
         await _leave_elsewhere(tools, row)
@@ -60,7 +60,7 @@ async def probe(tools: Tools, row: Attachment, *, gate: Gate) -> WakeUp | None:
 
 
 async def _leave_elsewhere(tools: Tools, row: Attachment) -> None:
-    """Settle a row that names another bucket: an object in this bucket is not its own."""
+    """Settle a row that names another bucket: an object in this bucket is not the row's own."""
     if row.state in END_STATES:
         await tools.database.run(lifecycle.settle_unchanged, row)
     else:
@@ -74,7 +74,7 @@ async def _leave_alone(tools: Tools, row: Attachment, found: StoredObject) -> No
     """Set aside an object that is older than its row, and remove the row's own thumbnail."""
     older_objects.note_older(row, found, seen_by="sweep")
     await drop_thumbnail(tools.storage, row)
-    # If the row describes another object than the older one, that object is gone.
+    # If the row describes another object than the older one, the described object is gone.
     lost = row.state in END_STATES and row.etag not in (None, found.etag)
     settle = lifecycle.settle_missing if lost else older_objects.settle_older
     state = await tools.database.run(settle, row, next_check_s=tools.settings.pending_check)

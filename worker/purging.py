@@ -16,8 +16,8 @@ log = get_logger(__name__)
 async def purge(tools: Tools, eraser: Eraser, row: Attachment) -> None:
     """Remove all versions of a deleted attachment's objects, for at most 80 % of the lease.
 
-    May be repeated. If the lease ends first, the row is due again and the rest is removed then.
-    Raises StoreError and DatabaseAway.
+    May be repeated. If that time is too short, the row is due again later and the rest is removed
+    then. Raises StoreError and DatabaseAway.
     """
     await tools.bucket.require_known_ours()
     if row.bucket != tools.storage.bucket:

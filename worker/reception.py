@@ -1,9 +1,9 @@
 """Wake-ups that a worker has received: started at once if a slot is free, else kept in memory.
 
-They are taken off the broker as fast as they come, because wake-ups of one organization may be
-queued after thousands of another's. The broker forgets those that wait here. Dropping one is safe,
-and so is the death of this process: the row says what has to be done, it is due within the grace
-time for publishing, and the sweep takes it then.
+Wake-ups are taken off the broker as fast as they come, because wake-ups of one organization may be
+queued after thousands of another's. The broker forgets the wake-ups that wait here. To drop a
+wake-up is safe, and so is the death of this process: the row of the upload states what has to be
+done. That row is due within the grace time for publishing, and the sweep takes it then.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ WAITING: Final = 20_000
 of the organization that has the most."""
 
 ROWS_PER_STATEMENT = 1000
-"""Rows that one statement leaves to other workers when this one stops."""
+"""Maximum number of rows that one statement releases for other workers when this worker stops."""
 
 Attempt = Callable[[Slot, WakeUp], Coroutine[Any, Any, None]]
 """Makes an attempt at the upload of a wake-up, in a slot."""
@@ -39,7 +39,7 @@ log = get_logger(__name__)
 class Reception:
     """Wake-ups that wait for a slot of this worker, in turns by organization.
 
-    A free slot goes to the organization that holds the fewest.
+    A free slot goes to the organization that holds the fewest slots.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class Reception:
         self._serve()
 
     def close(self) -> list[WakeUp]:
-        """Start nothing more; return the wake-ups that wait, for other workers."""
+        """Start nothing more; return the waiting wake-ups, to be left to other workers."""
         self._open = False
         left = [wake_up for waiting in self._waiting.values() for wake_up in waiting.values()]
         self._waiting.clear()

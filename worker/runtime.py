@@ -42,8 +42,8 @@ from worker.tidying import tidy
 from worker.tools import open_tools
 
 DRAIN_S = 6.0
-"""How long uploads in flight may go on after the order to stop. The others are given back then, so
-that another worker takes them at once."""
+"""How long uploads in flight may go on after the order to stop. Uploads that have not ended by then
+are given back, so that another worker takes them at once."""
 
 GIVE_BACK_S = 4.0
 """How long giving back and closing may take after that. If the database does not answer in this
@@ -79,7 +79,7 @@ class Runtime:
             raise self._failure
 
     def call_soon(self, function: Callable[..., None], *arguments: Any) -> None:
-        """Have a function called in the loop. Does nothing once the worker stops."""
+        """Make the loop call a function. Does nothing once the worker stops."""
         if self._loop is None or self._jobs.stopping:
             return
         with suppress(RuntimeError):  # the loop has just ended
@@ -104,7 +104,7 @@ class Runtime:
         return self._failure is None
 
     def ends_in_time(self) -> bool:
-        """Wait for the order to stop and then for the end; return whether that came in time."""
+        """Wait for the order to stop and then for the end; return whether the end came in time."""
         self._stopping.wait()
         self._thread.join(DRAIN_S + GIVE_BACK_S)
         return not self._thread.is_alive()

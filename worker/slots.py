@@ -4,8 +4,8 @@ A quarter of the slots is kept for the sweep. So uploads of dead workers, upload
 and retries are processed in time, no matter how many wake-ups wait. Without a broker the sweep has
 all slots.
 
-One slot of that quarter is lent to an organization with no upload in flight: it need not wait until
-an upload of the organization that has the other slots ends.
+One slot of that quarter is lent to an organization that has no upload in flight. So this
+organization need not wait for an upload of another organization that has all other slots.
 """
 
 import asyncio
@@ -15,12 +15,13 @@ from dataclasses import dataclass
 from typing import Final
 
 UNKNOWN: Final = 0
-"""The organization of a wake-up without one, until the row is claimed. Real ids begin with 1."""
+"""Stands for the organization of a wake-up that names none, until the row is claimed. Real ids
+begin with 1."""
 
 
 @dataclass(slots=True, eq=False)
 class Slot:
-    """The right of one upload to be in flight. `swept` if the sweep has taken it."""
+    """The right of one upload to be in flight. `swept` is true if the sweep has taken it."""
 
     organization: int
     swept: bool
@@ -46,7 +47,7 @@ class Slots:
         self.on_free: Callable[[], None] = lambda: None
 
     def take(self, organization: int) -> Slot | None:
-        """Take a slot for a wake-up; None if the organization may not have one now."""
+        """Take a slot for a wake-up; return None if the organization may not have one now."""
         if not self._may_take(organization):
             return None
         self._woken += 1
@@ -56,8 +57,9 @@ class Slots:
     def next_of(self, waiting: Iterable[int]) -> int | None:
         """Return which organization gets the next free slot; None if no slot is free for any.
 
-        It is the one that holds the fewest. Of equals it is the first of `waiting`, which is in the
-        order of turns. At most `total` + 1 organizations are looked at.
+        It is the one that holds the fewest slots. If several hold equally few, it is the first of
+        them in `waiting`, which is in the order of turns. At most `total` + 1 organizations are
+        looked at.
         """
         best: int | None = None
         for organization in waiting:
@@ -106,7 +108,7 @@ class Slots:
         self._notify()
 
     async def wait_for_sweep(self) -> None:
-        """Wait until enough slots are free to be worth the statement of another sweep."""
+        """Wait until so many slots are free that another sweep is worth its statement."""
         while self._total - self._woken - self._swept < self._batch:
             self._freed.clear()
             await self._freed.wait()

@@ -33,7 +33,7 @@ class SteadyConsumer(Consumer):
     """A consumer that reconnects at a steady pace, and logs the cause once a minute.
 
     If the broker refuses a command, Celery's own consumer retries at once: hundreds of times a
-    second, with a traceback at every fifth.
+    second, with a traceback at every fifth retry.
     """
 
     _said: tuple[str, float] = ("", 0.0)

@@ -1,7 +1,8 @@
 """The sweep: when a worker takes due rows, and how many.
 
 It finds all work that has no message: lost wake-ups, retries, uploads of dead workers, deletions.
-With the broker dead it alone keeps the worker busy. `worker.duties` does what the rows need.
+If the broker is down, the sweep alone keeps the worker busy. `worker.duties` does what the rows
+need.
 """
 
 import asyncio

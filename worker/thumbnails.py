@@ -1,4 +1,4 @@
-"""How a thumbnail is written to the store and removed from it, so that each has a row."""
+"""Write a thumbnail to the store and remove it, so that each thumbnail in the store has a row."""
 
 import asyncio
 from dataclasses import replace

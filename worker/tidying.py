@@ -1,4 +1,5 @@
-"""Work that is done now and then: old dead letters are removed, usage is counted first."""
+"""Work that is done now and then: old dead letters are removed, and usage is counted for the first
+time."""
 
 import asyncio
 

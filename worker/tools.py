@@ -65,6 +65,6 @@ async def open_tools(settings: Settings) -> AsyncIterator[Tools]:
 
 
 async def _look_at(bucket: BucketGuard) -> None:
-    """Learn whose the bucket is if that takes less than FIRST_LOOK_S; else `watch` learns it."""
+    """Find the bucket's owner if that takes less than FIRST_LOOK_S; else `watch` finds it later."""
     with suppress(BucketForeign):
         await bucket.at_start(within_s=FIRST_LOOK_S)

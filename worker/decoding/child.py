@@ -36,7 +36,7 @@ Make = Callable[[BinaryIO, dict[str, Any]], Thumbnail]
 
 
 def receive_job(channel: socket.socket) -> tuple[dict[str, Any], int] | None:
-    """Wait for the next job and return it with its descriptor; None if the worker has closed."""
+    """Wait for the next job; return it with its descriptor, or None after the worker's last job."""
     data, descriptors, _, _ = socket.recv_fds(channel, 65536, 1)
     if not data or not descriptors:
         return None
@@ -53,8 +53,8 @@ def run_job(make: Make, job: dict[str, Any], descriptor: int) -> tuple[dict[str,
     """
     # The parent has its own timeout. This later one ends the job even if the parent is gone.
     signal.setitimer(signal.ITIMER_REAL, job["timeout_s"] + 2)
-    # `Decoder._allow_cpu` sets the same limit from outside. It is not permitted to if this process
-    # runs as another user and the worker lacks CAP_SYS_RESOURCE, as root in Docker does.
+    # `Decoder._allow_cpu` sets the same limit from outside. The kernel forbids that if this process
+    # runs as another user and the worker has no CAP_SYS_RESOURCE. Even root has none in Docker.
     limit_cpu(job["cpu_s"])
     try:
         with os.fdopen(descriptor, "rb") as file:
@@ -128,8 +128,9 @@ def main(
 ) -> None:
     """Serve jobs until the worker closes its end of the socket.
 
-    The first answer is sent before any job: whether the seccomp filter is loaded, and the memory
-    in use. A fork of a process that has already called `prepare` passes its result as `prepared`.
+    The first answer is sent before any job: whether the seccomp filter is loaded, and the memory in
+    use. A fork of a process that has already called `prepare` passes the result of that call as
+    `prepared`.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the worker decides when we end
     channel = socket.socket(fileno=descriptor)

@@ -43,7 +43,7 @@ class Spawned:
 
     @property
     def doomed(self) -> bool:
-        """Whether its exit status was read. If it was not, a read from its socket shows a death."""
+        """Whether the exit status was read. Before that, a read from the socket shows a death."""
         return self._process.returncode is not None
 
     async def end(self) -> tuple[int, int]:

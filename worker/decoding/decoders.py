@@ -1,4 +1,4 @@
-"""All decoders of a worker: whose turn it is at one, and the pool of each kind."""
+"""All decoders of a worker: which organization may use one next, and the pool of each kind."""
 
 import asyncio
 from collections.abc import Collection
@@ -13,8 +13,8 @@ from worker.decoding.pool import DecoderPool
 from worker.decoding.slices import Gate
 
 TEND_EVERY_S: Final = 1.0
-"""How often idle decoders are checked. An idle decoder is killed if it computes; this is the
-longest that it may do so unnoticed."""
+"""How often idle decoders are checked. An idle decoder that computes is killed. It can compute
+unnoticed for at most this long."""
 
 log = get_logger(__name__)
 
@@ -56,9 +56,9 @@ class Decoders:
     async def decode(self, kind: Box, organization: int, descriptor: int) -> Thumbnail:
         """Decode a file of an organization in a box of that kind.
 
-        Raises Undecodable if the file is the reason: with the size from the header, which is read
-        by another decoder if the first one was killed. Raises DecoderFault if the file is not the
-        reason, or not yet known to be.
+        Raises Undecodable if the file is the reason. The error holds the size from the file's
+        header; if the first decoder was killed, another decoder reads the header. Raises
+        DecoderFault if the file is not the reason, or if that is not known yet.
         """
         async with self._gate.turn(organization):
             try:
@@ -71,7 +71,7 @@ class Decoders:
     async def measure(
         self, kind: Box, organization: int, descriptor: int, code: UndecodableCode
     ) -> Undecodable:
-        """Read only the header of a file; return the error of that code with what was measured."""
+        """Read only a file's header; return the error of that code with the measured values."""
         async with self._gate.turn(organization):
             return await self._measured(kind, organization, descriptor, code)
 
@@ -98,7 +98,7 @@ class Decoders:
                     log.error("idle decoders could not be looked at", error=repr(error))
 
     async def close(self) -> None:
-        """Stop the idle decoders; the caller of `decode` stops one that is at work."""
+        """Stop the idle decoders. A decoder at work is stopped by the caller of `decode`."""
         if self._tending is not None:
             self._tending.cancel()
         for pool in self._pools.values():

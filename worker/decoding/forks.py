@@ -24,7 +24,8 @@ replaced."""
 CLOSE_TIMEOUT_S: Final = 5.0
 
 ZYGOTES: Final = 2
-"""Zygotes that are tried for one decoder before it is started as a new Python process."""
+"""Number of zygotes that are tried for one decoder. After that, the decoder is started as a new
+Python process."""
 
 log = get_logger(__name__)
 
@@ -50,7 +51,7 @@ class Zygote:
 
     @property
     def alive(self) -> bool:
-        """Whether it runs. The kernel closes its socket before it kills its decoders."""
+        """Whether the zygote runs. Its socket is closed before the kernel kills its decoders."""
         try:
             return self._control.recv(1, socket.MSG_PEEK) != b""
         except BlockingIOError:

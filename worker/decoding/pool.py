@@ -23,8 +23,8 @@ organizations that take turns use one up about every 50 ms. A fork takes 5 ms.""
 
 KEPT: Final = 16
 """Decoders that may belong to an organization beyond `size`. With more organizations than that at
-once, most turns cost a fresh decoder: as much CPU as a small JPEG. An idle one usually holds 3 to
-9 MiB of its own, never much more than MAX_IDLE_BYTES."""
+once, most turns need a fresh decoder, which costs as much CPU time as a small JPEG. An idle decoder
+usually holds 3 to 9 MiB of its own, never much more than MAX_IDLE_BYTES."""
 
 MAX_IDLE_BYTES: Final = 64 * 1024**2
 """A decoder with more resident memory than this is replaced. Most have under 25 MiB after an image;
@@ -214,7 +214,7 @@ class DecoderPool:
             self._refill()
 
     async def close(self) -> None:
-        """Stop the idle decoders; the caller of `decode` stops one that is at work."""
+        """Stop the idle decoders. A decoder at work is stopped by the caller of `decode`."""
         self._wanted = False
         if self._filling is not None:
             self._filling.cancel()

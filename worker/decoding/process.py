@@ -30,12 +30,12 @@ from worker.sandbox.job_clock import LONGEST, JobClock, in_time
 
 CPU_SHARE: Final = 0.5
 """CPU time that a decoder may use for a job, as a share of the job's wall-clock timeout. A file
-that needs more is hostile: the slowest honest one of 50 megapixels takes two seconds. Time in which
-the process waits for a processor does not count (`worker.sandbox.job_clock`)."""
+that needs more is hostile: the slowest normal image of 50 megapixels takes two seconds. Time in
+which the process waits for a processor does not count (`worker.sandbox.job_clock`)."""
 
 IDLE_CPU_S: Final = 0.01
-"""CPU time, in seconds, that a child may use between an answer and the next job. It only frees the
-memory of the job in that time."""
+"""CPU time, in seconds, that a child may use between an answer and the next job. In that time it
+only frees the memory of the job."""
 
 START_TIMEOUT_S = 30.0
 
@@ -178,7 +178,7 @@ class Decoder:
     def _allow_cpu(self, seconds: float) -> None:
         """Have the kernel end the child after that many more seconds of CPU time (Linux).
 
-        The child sets the same limit itself, but hostile code in it could raise that again.
+        The child sets the same limit itself, but hostile code in it could raise that limit again.
         """
         if sys.platform != "linux":
             return

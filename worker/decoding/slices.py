@@ -70,9 +70,9 @@ class Slices(Generic[T]):
         return True
 
     def serve(self, now: float) -> tuple[T, Slice] | None:
-        """Give a free place to the next waiter; None without a waiter or a place.
+        """Give a free place to the next waiter; return None without a waiter or a free place.
 
-        Call `end` with the slice when the job has ended, which frees the place.
+        When the job has ended, call `end` with the slice to free the place.
         """
         if not self._waiting or self._busy.total() >= self._places:
             return None

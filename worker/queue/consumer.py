@@ -28,7 +28,7 @@ WAIT_S = 20
 
 HOLD_S = 10
 """Visibility timeout of a batch, in seconds. It is renewed every third of that time. If a consumer
-is killed, another one gets its messages after this time."""
+is killed, another consumer gets the messages after this time."""
 
 TRY_S = 4.0
 """Timeout of the database for a batch, in seconds, so that a stop does not wait for a database that
@@ -133,7 +133,7 @@ class Consumer:
         """Record the messages in `held` and remove them from it. After a stop, some may be left.
 
         Retries while the database is away. Every second retry records each message separately,
-        because it may be a single one that waits for a lock of another transaction.
+        because possibly only one of them waits for a lock of another transaction.
         """
         failures, others_stored = 0, False
         while held:

@@ -195,7 +195,8 @@ async def open_queue(settings: Settings, *, connections: int) -> AsyncIterator[Q
         except (ProfileNotFound, PartialCredentialsError) as error:  # their texts hold only names
             raise SettingsError(f"AWS credentials: {type(error).__name__}: {error}") from None
         except (BotoCoreError, ClientError, OSError, KeyError) as error:
-            # These may come from a configured program or file, so their text may hold secrets.
+            # These errors may come from a configured program or file, so their text may hold
+            # secrets.
             raise SettingsError(f"AWS credentials: {type(error).__name__}") from None
         except ValueError:
             raise SettingsError("ATTACHMENTS_SQS_QUEUE_URL: is no address of a queue") from None

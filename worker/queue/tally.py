@@ -1,6 +1,6 @@
 """Count the effects of the queue's events for Prometheus, and log the counts regularly.
 
-They are logged as well, because the address for Prometheus is off by default.
+The counts are logged as well, because the address for Prometheus is off by default.
 """
 
 from collections import Counter, defaultdict

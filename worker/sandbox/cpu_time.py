@@ -19,8 +19,8 @@ def cpu_s(pid: int) -> float:
 def limit_cpu(seconds: float) -> None:
     """Have the kernel send SIGXCPU to this process after that many more seconds of CPU time.
 
-    May be repeated. A limit at or above the hard limit is not set, because that limit already ends
-    the process.
+    May be repeated. A limit at or above the hard limit is not set, because the hard limit already
+    ends the process.
     """
     _, hard = resource.getrlimit(resource.RLIMIT_CPU)
     soft = math.ceil(time.process_time() + seconds)

@@ -9,10 +9,12 @@ from typing import Any, Final, TypeVar
 from worker.sandbox.cpu_time import cpu_s
 
 LONGEST: Final = 30
-"""A job ends after this many times its timeout on the wall clock, even if it hardly ran in it."""
+"""A job ends after this many times its timeout on the wall clock, even if its process hardly ran in
+that time."""
 
 LOOKS: Final = 4
-"""Checks of a job per timeout, on systems where only its CPU clock shows whether it was waiting."""
+"""Checks of a job per timeout, on systems where only the CPU clock of the process shows whether it
+waited."""
 
 T = TypeVar("T")
 
@@ -65,7 +67,7 @@ class JobClock:
 
 
 async def in_time(work: Coroutine[Any, Any, T], clock: JobClock) -> T:
-    """Return the result of `work`, or cancel it and raise TimeoutError when its clock runs out.
+    """Return the result of `work`, or cancel it and raise TimeoutError when `clock` runs out.
 
     If the caller is cancelled, `work` is cancelled as well.
     """

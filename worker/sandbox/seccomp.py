@@ -16,7 +16,7 @@ ALLOWED: Final = (
     "brk",
     "mremap",
     "munmap",
-    # descriptors that it has or receives; fstat takes no path, unlike newfstatat and statx
+    # descriptors that the decoder has or receives; fstat takes no path, unlike newfstatat and statx
     "close",
     "fstat",
     "fstat64",
@@ -50,12 +50,12 @@ ALLOWED: Final = (
 )
 """System calls that a decoder may make with any arguments. RESTRICTED lists the others.
 
-Neither list has a call that takes a path, because the errors of stat, access or readlink would
-show which files exist. getcwd, which Pillow calls at each save, always returns "/". No call opens
-a file, connects, starts a process or sends a signal: open, socket, exec, fork, clone, kill and
-ptrace are missing. fcntl is missing because it can make a socket send signals, ioctl because it can
+Neither list has a call that takes a path, because the errors of stat, access or readlink would show
+which files exist. getcwd, which Pillow calls at each save, always returns "/". No call opens a
+file, connects, starts a process or sends a signal: open, socket, exec, fork, clone, kill and ptrace
+are missing. fcntl is missing because it can make a socket send signals, ioctl because it can
 allocate disk space for a file. Every other call fails with EPERM, so that a library that only
-probes for a feature still works. glibc 2.33 to 2.38 calls newfstatat for fstat(), which therefore
+probes for a feature still works. In glibc 2.33 to 2.38, fstat() calls newfstatat and therefore
 fails; Python's file objects accept that.
 """
 
@@ -64,7 +64,8 @@ THREADS: Final = ("rseq", "set_robust_list")
 
 NO_LIBRARY: Final = 3
 NO_FILTER: Final = 4
-"""Exit statuses of `python -m worker.sandbox.seccomp`: the reason why it could not be sealed."""
+"""Exit statuses of `python -m worker.sandbox.seccomp`: the reason why the process could not be
+sealed."""
 
 _ALLOW: Final = 0x7FFF0000  # SCMP_ACT_ALLOW
 _REFUSE: Final = 0x00050000 | errno.EPERM  # SCMP_ACT_ERRNO

@@ -121,7 +121,7 @@ def _warm_up() -> None:
 
 
 def main(descriptor: int) -> None:
-    """Fork and end children at the worker's commands, until it closes its end."""
+    """Fork and end children at the worker's commands, until the worker closes its end."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the worker decides when we end
     control = socket.socket(fileno=descriptor)
     _warm_up()

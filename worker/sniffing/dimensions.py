@@ -1,4 +1,4 @@
-"""Read the size of an image that is not decoded from the start of its file.
+"""Read the size of an image from the start of its file, without decoding.
 
 This only reads numbers at offsets that the format defines, from bytes that were read anyway.
 Nothing is decoded or inflated. The numbers may be wrong, so they are only shown, and never used.

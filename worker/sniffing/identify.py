@@ -21,9 +21,9 @@ from worker.sniffing.text import TEXTS, identify_text
 from worker.sniffing.zip import TAIL_BYTES, ZIP, identify_archive
 
 SNIFFED_BYTES: Final = 4 * 1024
-"""Bytes that libmagic gets. All signatures are within them, except those that we read ourselves.
-libmagic's time for empty lines grows with the square of their number: 65 ms for 4 KiB, 250 ms for
-16 KiB. So long gaps in a text that is mostly white space are shortened before.
+"""Bytes that libmagic gets. All signatures lie within these bytes, except those that we read
+ourselves. libmagic's time for empty lines grows with the square of their number: 65 ms for 4 KiB,
+250 ms for 16 KiB. Therefore, long gaps in a text that is mostly white space are shortened first.
 """
 
 _SPACE: Final = b" \t\n\r\f\v"

@@ -51,7 +51,7 @@ _encodings = _open(_MIME_ENCODING | _NO_CHECK_SOFT)
 def mime_type(data: bytes) -> str | None:
     """Return the MIME type of a file that begins with `data`; None if libmagic fails.
 
-    Do not call it from two threads at the same time: they share the cookie.
+    Do not call it from two threads at the same time: both calls would use the same cookie.
     """
     found = _library.magic_buffer(_types, data, len(data))
     return found.decode("ascii", "replace") if found else None

@@ -33,10 +33,10 @@ class Child:
     async def ask(self, size: int, pieces: list[bytes], *, timeout_s: float) -> Any:
         """Send the pieces of a file that were read; return the answer, which is not checked yet.
 
-        Raises EOFError, OSError or ValueError if the child died or its answer is not to this job.
-        Raises TimeoutError if it took longer than `timeout_s` seconds, without the time in which it
-        waited for a processor. End the child after any exception and after cancellation. Call it
-        only if there is no `idle_fault`.
+        Raises EOFError, OSError or ValueError if the child died or its answer belongs to another
+        job. Raises TimeoutError if the child took longer than `timeout_s` seconds, not counting the
+        time in which it waited for a processor. End the child after any exception and after
+        cancellation. Call it only if there is no `idle_fault`.
         """
         name = secrets.token_hex(8)  # random: an answer sent before the job cannot contain it
         job = json.dumps(
@@ -99,7 +99,7 @@ class Server:
 
     @property
     def lives(self) -> bool:
-        """Whether it runs, and each answer still belongs to its command."""
+        """Whether the server runs, and each answer still belongs to its command."""
         return self._in_order and self._process.poll() is None
 
     @classmethod

@@ -17,7 +17,7 @@ from worker.sniffing.signatures import image_type
 
 PLACES: Final = 16
 """Organizations that can have a child at the same time. An idle child holds about 2 MiB. If more
-organizations are active, a file of another one costs a fork
+organizations are active, a file of a further organization costs a fork
 (deploy/docs/decisions/libmagic-in-a-box.md).
 """
 
@@ -119,7 +119,7 @@ class Sniffers:
         return await self._fork()
 
     async def _is_fit(self, child: Child) -> bool:
-        """Whether an idle child may get a file. Ends a child that did something without one."""
+        """Whether an idle child may get a file. Ends a child that did something without a file."""
         fault = child.idle_fault()
         if fault is not None:
             status = await self._end(child)
@@ -132,7 +132,8 @@ class Sniffers:
             await asyncio.sleep(TEND_EVERY_S)
             try:
                 for organization_id, child in list(self._idle.items()):
-                    # Another task may have taken or ended it while this one ended an earlier child.
+                    # Another task may have taken or ended this child while this task ended an
+                    # earlier one.
                     if self._idle.get(organization_id) is child and child.idle_fault() is not None:
                         del self._idle[organization_id]
                         await self._is_fit(child)

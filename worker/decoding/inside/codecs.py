@@ -74,9 +74,9 @@ class Findings:
 def choose_readers(more: Collection[str]) -> list[Reader]:
     """Read JPEG, PNG, GIF, WebP and the formats in `more` (`avif`, `tiff`, `heic`) from now on.
 
-    Returns the readers. They decode in the calling thread, except that libde265, which HEIC needs,
-    starts a thread. Raises ImportError if `heic` is named and its decoder is not installed. May be
-    repeated.
+    Returns the readers. All of them decode in the calling thread, except that libde265, which HEIC
+    needs, starts a thread. Raises ImportError if `heic` is named and its decoder is not installed.
+    May be repeated.
     """
     readers = list(ALWAYS)
     if "tiff" in more:
@@ -101,7 +101,7 @@ def choose_readers(more: Collection[str]) -> list[Reader]:
 def open_image(file: BinaryIO, findings: Findings, budget: Cost) -> ImageFile.ImageFile:
     """Read the header with the reader that accepts the first bytes, and record the size.
 
-    Raises Undecodable, or any exception of that reader; `is_unknown` interprets the latter.
+    Raises Undecodable, or any exception of that reader; `is_unknown` interprets such an exception.
     """
     file.seek(0)
     prefix = file.read(30)
@@ -145,8 +145,8 @@ def is_unknown(file: BinaryIO, error: Exception) -> bool:
 def stated_end(file: BinaryIO) -> int:
     """Return the offset at which an AVIF or HEIC ends by the lengths of its top-level boxes.
 
-    It is at least the size of the file; more means that the file is cut off. For any other file,
-    returns its size (ISO/IEC 14496-12, 4.2).
+    The result is at least the size of the file; a larger result means that the file is cut off. For
+    other formats, returns the size of the file (ISO/IEC 14496-12, 4.2).
     """
     size = file.seek(0, os.SEEK_END)
     end = 0

@@ -9,8 +9,8 @@ from PIL import Image, ImageChops, ImageCms
 from shared.errors import Undecodable
 
 KEPT_PROFILES: Final = 8
-"""Size of the cache of conversions. Building one takes longer than all other work on a small photo,
-and most photos have one of a few profiles."""
+"""Size of the cache of conversions. To build one conversion takes longer than all other work on a
+small photo, and most photos have one of a few profiles."""
 
 MAX_PROFILE_BYTES: Final = 4 * 1024 * 1024
 """A larger colour profile is ignored. The largest profiles of printers have about 3 MB."""

@@ -45,7 +45,7 @@ Open = Callable[[BinaryIO], ImageFile.ImageFile]
 class Rest:
     """The part of an image that was decoded.
 
-    `missing` is 255 at pixels that were not; it is None if all pixels were decoded.
+    `missing` is 255 at pixels that were not decoded; it is None if all pixels were decoded.
     """
 
     image: ImageFile.ImageFile
@@ -79,7 +79,10 @@ def _lenient() -> Iterator[None]:
 
 
 def _views(file: BinaryIO, findings: Findings) -> Iterator[tuple[BinaryIO, BinaryIO]]:
-    """Yield versions of a file to decode, the best one first: each as a pair with two fillings."""
+    """Yield versions of a file to decode, the best one first.
+
+    Each version is a pair of views that differ only in the filling.
+    """
     file.seek(0)
     head = file.read(12)
     if head.startswith(b"RIFF"):
@@ -96,7 +99,8 @@ def _views(file: BinaryIO, findings: Findings) -> Iterator[tuple[BinaryIO, Binar
         return
     yield file, file
     if findings.jpeg_header is not None:
-        # libjpeg returns no pixels of a progressive image with a broken scan: end the file before.
+        # libjpeg returns no pixels of a progressive image with a broken scan: end the file before
+        # that scan.
         reached = file.tell()
         ends = [place for place in findings.jpeg_header.scans[1:] if place < reached]
         for end in ends[: -MAX_EARLIER_ENDS - 1 : -1]:

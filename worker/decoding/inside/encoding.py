@@ -31,8 +31,8 @@ WEBP_QUALITY: Final = 80
 
 WEBP_METHOD: Final = 4
 """WebP's effort, 0 to 6. Method 4 takes 7 ms of CPU time for the photo. Method 2 takes 4 ms; its
-file is 3 % larger, and half as large again if the photo has grain. Method 6 takes 17 ms, and its
-file is less than 1 % smaller."""
+file is 3 % larger, or 50 % larger if the photo has grain. Method 6 takes 17 ms, and its file is
+less than 1 % smaller."""
 
 PNG_LEVEL: Final = 3
 """PNG compression level, 0 to 9. Compared with 6, Pillow's default: the page of text has 56 KiB in

@@ -245,7 +245,7 @@ def _without_idle_alpha(image: Image.Image) -> Image.Image:
 
 
 def _kind(original: str, *, transparent: bool) -> str:
-    """Choose a format that every browser shows, and the original's if it is such a format."""
+    """Choose a format that every browser shows: the format of the original, if browsers show it."""
     if original in ("JPEG", "PNG", "WEBP"):
         return original
     return "PNG" if transparent or original == "GIF" else "JPEG"

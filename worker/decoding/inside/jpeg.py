@@ -45,7 +45,7 @@ _MARKER: Final = re.compile(rb"\xff[\xc0-\xcf\xd8-\xfe]")
 bytes (FF) and all other bytes, as libjpeg does."""
 
 _CHUNK_BYTES: Final = 64 * 1024
-"""Bytes per read. It is small, because a chunk may be read again after each of MAX_SEGMENTS."""
+"""Bytes per read. It is small, because a chunk may be read again after each segment."""
 
 _ICC_HEAD_BYTES: Final = 14
 """Length of the name, number and count before a piece of a colour profile (ICC.1, annex B.4)."""
@@ -59,7 +59,7 @@ class Header:
 
     `width` and `height` are in pixels, 0 if no frame header gives them. `samples` is the number of
     samples per pixel; a shared sample counts in part, so it is 1.5 if colour has half resolution in
-    both directions. `scans` holds the offsets of the scans; it has one if `single_scan`.
+    both directions. `scans` holds the offsets of the scans; it has one offset if `single_scan`.
     """
 
     width: int = 0
@@ -155,7 +155,8 @@ def _read_frame(marker: int, body: bytes, header: Header) -> FileCode | None:
         return "damaged"
     precision, header.height, header.width, header.components = struct.unpack_from("!BHHB", body)
     header.progressive = marker in (0xC2, 0xCA)
-    # A height of 0 means that it follows the first scan, if at all (T.81, B.2.5).
+    # A height of 0 means that the real height follows the first scan, if it is given at all (T.81,
+    # B.2.5).
     if marker not in _DECODED or precision != 8 or not header.height:
         return "unsupported"
     if header.components not in (1, 3, 4):

@@ -8,7 +8,7 @@ MAX_EDGE: Final = 320
 
 SHRINK_GAP: Final = 1.5
 """A decoder that shrinks while decoding stops at no less than this many times the thumbnail's size;
-Lanczos does the rest. The result has 37 dB or more against shrinking from every pixel. That
+Lanczos does the rest. Compared with shrinking from every pixel, the result has 37 dB or more. That
 difference is not visible, and JPEG's own loss hides it. Pillow's default of 2 costs a fifth more
 for 13 megapixels."""
 
