@@ -21,7 +21,6 @@ from shared.errors import DecoderFault
 from tests.data import images
 from tests.support.decoders import children, decode, find_zygotes
 from tests.support.seal import NO_CAPABILITY, SETS, python_that_cannot_seal, status_of
-from tests.support.service import until
 from tests.support.settings import VALID
 from worker.decoding.decoders import Decoders
 from worker.decoding.formats import Box
@@ -417,15 +416,15 @@ async def test_a_decoder_that_must_be_sealed_and_is_not_gets_no_file(
     assert await asyncio.to_thread(find_obstacle) is None
     pool = Decoders(1, timeout_s=20, must_be_sealed=True)
     await pool.warm_up()
-    assert children()
+    spares = children()
+    assert spares
     monkeypatch.setattr(sys, "executable", python_that_cannot_seal(tmp_path, obstacle))
     (zygote,) = find_zygotes(os.getpid())
     zygote.kill()
-
-    async def are_gone() -> bool:  # the kernel kills them with their zygote
-        return not children()
-
-    await until(are_gone)
+    # The kernel kills them with their zygote. One that is only about to end has no command line any
+    # more, but its socket is still open: wait for the end of the process.
+    _, alive = await asyncio.to_thread(psutil.wait_procs, spares, 10)
+    assert alive == []
     with (
         structlog.testing.capture_logs() as logged,
         pytest.raises(DecoderFault, match="decoder_fault"),
