@@ -25,8 +25,8 @@ _CREDENTIAL = re.compile(
 _ESCAPES = re.compile(r"(?:%(?:25)*[0-9a-f]{2})+", re.IGNORECASE)
 _ESCAPE = re.compile(r"%(?:25)*([0-9a-f]{2})", re.IGNORECASE)
 _MAX_FOLDED: Final = 3
-"""A character whose folded form is longer stays as it is. No name of a credential contains one, and
-4,096 of them would grow to 74,000."""
+"""A character whose folded form is longer stays as it is. No name of a credential contains such a
+character, and 4,096 of them would grow to 74,000."""
 
 _ROUNDS: Final = 8
 """The most rounds in which an address is decoded; a normal one needs two at most. An address that
@@ -39,8 +39,8 @@ def without_credentials(url: str) -> str:
     A query contains credentials (`X-Amz-Signature`, `AWSAccessKeyId`, `Policy`, `sig`, `token`)
     under names that no list can cover, so all of it is removed. `versionId` too: a copy does not
     use that version. Only a stamp of digits stays. A path is cut before the first name of a
-    credential with `=`, even if that is encoded. A user stays only if it looks like the name of a
-    host. May be repeated.
+    credential with `=`, even if name and `=` are encoded. A user stays only if it looks like the
+    name of a host. May be repeated.
     """
     found = _QUERY.search(url)
     end = len(url) if found is None else found.start()

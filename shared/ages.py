@@ -1,4 +1,4 @@
-"""Decide whether an object is older than its row, and so was uploaded for another row with its id.
+"""Decide whether an object is older than its row, and so was uploaded for another row of that id.
 
 Ids are reused if rows are lost, by a restore or by a failover to a replica that lagged, or if a
 second deployment uses the bucket. Ages are compared, never times: the object's age by the store's
@@ -12,8 +12,8 @@ from shared.stored_objects import StoredObject
 
 MARGIN_S = 5.0
 """The seconds by which an object must be older than its row. `Date` and `Last-Modified` are whole
-seconds (RFC 9110, section 5.6.7), so an age may be one second too great. The time that an answer
-takes from the database makes the row seem younger. The id of a lost row is not reused within five
+seconds (RFC 9110, section 5.6.7), so an age may be one second too great. A row seems younger by the
+time that the database's answer takes to arrive. The id of a lost row is not reused within five
 seconds, because a restore or a failover takes longer."""
 
 log = get_logger(__name__)

@@ -34,7 +34,8 @@ ATTACHABLE_TYPES = (
 """The kinds of object that an attachment may belong to (contract.md)."""
 
 CHECK_MARGIN = "60 seconds"
-"""Time from a policy's end to the last check of the store for an object uploaded under it."""
+"""Time from a policy's end to the last check of the store for an object uploaded under that
+policy."""
 
 
 LATE_UPLOAD_S = 3600
@@ -53,13 +54,13 @@ class Attachment(FromRow):
 
     NOT_COLUMNS = frozenset({"read_at"})
 
-    #: Its number, part of the key of its objects.
+    #: The attachment's number, a part of the keys of its objects.
     id: int
-    #: The organization that owns it.
+    #: The organization that owns the attachment.
     organization_id: int
-    #: The person whose token created it; None if the token names nobody.
+    #: The person whose token created the attachment; None if the token names nobody.
     creator_id: int | None = None
-    #: The bucket that holds its objects.
+    #: The bucket that holds the attachment's objects.
     bucket: str
     #: The file's name as the client sent it; only for display.
     name: str
@@ -69,9 +70,9 @@ class Attachment(FromRow):
     thumbnail_name: str | None = None
     #: True if a worker that lost its claim may have overwritten or removed the thumbnail.
     thumbnail_spoiled: bool = False
-    #: The kind of object that it belongs to, one of ATTACHABLE_TYPES.
+    #: The kind of object that the attachment belongs to, one of ATTACHABLE_TYPES.
     attachable_type: str | None = None
-    #: The id of the object that it belongs to, in another service.
+    #: The id of the object that the attachment belongs to, in another service.
     attachable_id: int | None = None
     #: `inline` for an attachment shown within a text, else None.
     attachment_type: str | None = None
@@ -95,9 +96,10 @@ class Attachment(FromRow):
     checksum_sha256: str | None = None
     #: True if bytes of another kind follow the image, or if this could not be found out.
     carries_more: bool = False
-    #: Its state; see `shared.lifecycle` for the changes of state.
+    #: The state; see `shared.lifecycle` for the changes of state.
     state: State = "pending"
-    #: Why it is rejected or failed, what is wrong with a ready file, or the last attempt's fault.
+    #: Why the attachment is rejected or failed, what is wrong with a ready file, or the last
+    #: attempt's fault.
     reason: ReasonCode | None = None
     #: True if the thumbnail of the current upload is stored.
     resized: bool = False
@@ -107,7 +109,7 @@ class Attachment(FromRow):
     claimed_revision: int = 0
     #: The number of claims of `claimed_revision`, plus later delays (`lifecycle.put_off`).
     attempt: int = 0
-    #: When the sweep must look at the row; None if it need not.
+    #: When the sweep must look at the row; None if the sweep need not look at it.
     due_at: datetime | None = None
     #: The object's etag without quotes; None if no object was seen.
     etag: str | None = None
@@ -135,7 +137,7 @@ class Attachment(FromRow):
     uploaded_at: datetime | None = None
     #: When processing last ended.
     processed_at: datetime | None = None
-    #: When it was deleted; the row stays.
+    #: When the attachment was deleted; the row stays.
     deleted_at: datetime | None = None
     #: The largest size in bytes that the creating client allows; see `shared.limits`.
     limit_size: int | None = None

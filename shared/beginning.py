@@ -24,7 +24,7 @@ def leave_when_told() -> None:
 
 def _leave_at_signals() -> None:
     signal.signal(signal.SIGTERM, _leave)
-    # Not if SIGINT is ignored: a shell does that for processes that it starts in the background.
+    # Not if SIGINT is ignored: a shell sets that for processes that it starts in the background.
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _leave)
 

@@ -34,7 +34,7 @@ _CLASSES: Final = (
     (exceptions.OutOfMemoryError, "OOM"),
     (exceptions.BusyLoadingError, "LOADING"),
 )
-"""The errors of redis-py whose text does not contain the code."""
+"""The errors of redis-py whose text does not contain the error's code."""
 
 _BEGINNINGS: Final = (
     ("Authentication required", "NOAUTH"),

@@ -16,11 +16,11 @@ from shared.storage import Storage
 from shared.stored_objects import StoredObject
 
 RECHECK_S: Final = 30.0
-"""The pause between reads of the marker once it is known to be ours: one GET for each process."""
+"""The pause between reads of the marker after it is known to be ours: one GET for each process."""
 
 FIRST_PAUSE_S: Final = 0.5
 LONGEST_PAUSE_S: Final = 10.0
-"""Until then, and while the bucket belongs to another deployment, the pause doubles up to this."""
+"""Before that, and while the bucket belongs to another deployment, the pause doubles up to this."""
 
 ASK_WITHIN_S: Final = 3.0
 """How long a request waits for the check of the bucket if the process could not do it at start."""
@@ -50,17 +50,17 @@ class BucketGuard:
     def is_anothers(self, found: StoredObject, row: Attachment) -> bool:
         """Return whether the object under a row's key may belong to another row or deployment.
 
-        That is so if it existed before the row, or if it may be from the deployment that owned the
-        bucket before.
+        That is so if the object existed before the row, or if it may be from the deployment that
+        owned the bucket before.
         """
         return predates(found, row) or (
             self._owner is not None and self._owner.may_be_anothers(row, found)
         )
 
     def has_nothing_of(self, row: Attachment) -> bool:
-        """Return whether no object under a row's keys is surely its own.
+        """Return whether the objects under a row's keys may belong to the bucket's former owner.
 
-        None of them may be removed then.
+        If so, none of these objects may be removed.
         """
         return self._owner is not None and self._owner.may_be_anothers(row)
 
@@ -72,9 +72,10 @@ class BucketGuard:
     async def require_for_policies(self) -> None:
         """Raise BucketForeign as `require_ours`; call it before a policy is signed.
 
-        Checks the bucket first if `at_start` could not, and no row shows that it was ours before.
-        An upload under our policy would overwrite the other deployment's object with the same key.
-        Raises StoreUnavailable and DatabaseAway if the check does not end within ASK_WITHIN_S.
+        Checks the bucket first if `at_start` could not, and no row shows that the bucket was ours
+        before. An upload under our policy would overwrite the other deployment's object with the
+        same key. Raises StoreUnavailable and DatabaseAway if the check does not end within
+        ASK_WITHIN_S.
         """
         if self._is_unproven and not self._has_looked:
             try:
@@ -104,8 +105,8 @@ class BucketGuard:
     async def at_start(self, *, within_s: float) -> None:
         """Check the bucket within `within_s` seconds, else leave it to `watch`.
 
-        If the check fails, rows show whether the bucket was ours before; that may take as long
-        again. Raises BucketForeign.
+        If the check fails, rows show whether the bucket was ours before; that may take the same
+        time again. Raises BucketForeign.
         """
         with suppress(TimeoutError, StoreUnavailable, DatabaseAway):
             async with asyncio.timeout(within_s):

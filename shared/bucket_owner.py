@@ -20,15 +20,16 @@ from shared.storage import Storage
 from shared.stored_objects import StoredObject
 
 MARKER: Final = f"{keys.PREFIX}deployment"
-"""No attachment has this key, because it is not the form of an id. It is below the prefix of
-uploads, so that the rights granted there suffice, and so that no client can have it copied."""
+"""No attachment has this key, because `deployment` does not have the form of an id. The key is
+below the prefix of uploads, so that the rights granted there suffice, and so that no client can
+copy it."""
 
 MARKER_TYPE: Final = "text/plain"
 UNREADABLE: Final = "unknown"
 """The owner's id if the content of the marker is not an id."""
 
 SETTLE_S: Final = 2.0
-"""How long after writing the marker it is read again, at a store that ignores `If-None-Match`. If
+"""Seconds after which a new marker is read again, at a store that ignores `If-None-Match`. If
 several deployments write at the same moment, the last one is the owner; after this time all have
 written."""
 
@@ -142,7 +143,7 @@ async def take_over(database: Database, storage: Storage) -> Owner:
 
 
 async def _place_marker(storage: Storage, ours: str) -> None:
-    """Write the marker unless there is one; at a store without conditions the last one wins."""
+    """Write the marker unless there is one; at a store without conditions the last writer wins."""
     content = ours.encode()
     try:
         if not await storage.create(MARKER, content, content_type=MARKER_TYPE):

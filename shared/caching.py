@@ -3,7 +3,7 @@
 from typing import Final
 
 PRIVATE_FILE: Final = "private, max-age=31536000"
-"""For thumbnails at signed addresses. A signed address overrides it in each answer."""
+"""For thumbnails at signed addresses. A signed address overrides this value in each answer."""
 
 PUBLIC_FILE: Final = "public, max-age=86400, immutable"
 """For all objects in the public mode. An address with its stamp always has the same bytes, so a

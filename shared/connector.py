@@ -40,9 +40,9 @@ _warned: set[tuple[str, ...]] = set()
 class Session(asyncpg.Connection):
     """A connection whose prepared statements have names that no other process uses.
 
-    If a pooler was not detected, a name of another process would run that process's statement. With
-    unique names the server answers that the name does not exist, and `Database.run` uses no names
-    from then on.
+    If a pooler was not detected, a name that another process has used would run the statement of
+    that process. With unique names the server answers that the name does not exist, and
+    `Database.run` uses no names from then on.
     """
 
     __slots__ = ()
@@ -50,12 +50,13 @@ class Session(asyncpg.Connection):
     _NUMBERS = itertools.count(1)
 
     def _get_unique_id(self, prefix: str) -> str:
-        # Private in asyncpg: its names are the same in every process, so a pooler mixes them up.
+        # Private in asyncpg: asyncpg's own names are the same in every process, so a pooler mixes
+        # them up.
         return f"attachments_{prefix}_{self._OURS}_{next(self._NUMBERS):x}"
 
 
 class Connector:
-    """Connects to the server of one address, and remembers the settings that it refuses.
+    """Connects to the server of one address, and remembers the settings that the server refuses.
 
     `defaults` are session settings that the address may replace. `pooled` is true if a pooler is in
     front of the server; it is known after the first connection. `ignored` lists the parameters of

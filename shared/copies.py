@@ -7,7 +7,8 @@ finish. Both claim a copy first: see `shared.copy_claims`.
 A copy belongs to the revision at which it was requested. If an upload is recorded later, it is
 newer than the copy, so the copy is dropped. `copy_attempt` counts the claims of a copy and fences
 them. A copy is not claimed while its row is `processing`, because `due_at` is then the lease of the
-worker that processes it. The row is due again when that ends: see `lifecycle.unless_copied`.
+worker that processes it. The row is due again when the processing ends: see
+`lifecycle.unless_copied`.
 """
 
 from collections.abc import Sequence
@@ -29,8 +30,8 @@ UNTRIED = f"a.copy_attempt + {COPY_ATTEMPTS} - a.copy_attempt % {COPY_ATTEMPTS}"
 class Wanted:
     """The source of a copy, and the address that named it, which is shown as `temp_url`.
 
-    `size` is in bytes and counts for the quota at once. If it is None, the copy counts when it is
-    measured.
+    `size` is in bytes and counts for the quota at once. If `size` is None, the copy counts only
+    after it is measured.
     """
 
     bucket: str
@@ -85,8 +86,8 @@ async def ask(
     """Request a copy to an attachment's key, and set its `temp_url`; return the row.
 
     The sweep makes the copy after `grace_s` seconds if nobody else has. If an upload is waiting or
-    being processed, the copy is due when that ends. An earlier request is replaced. Returns None
-    if the attachment does not exist or is deleted.
+    being processed, the copy is due when its processing ends. An earlier request is replaced.
+    Returns None if the attachment does not exist or is deleted.
     """
     found = await connection.fetchrow(
         f"""
@@ -136,7 +137,7 @@ def wake_up(row: Attachment) -> WakeUp:
 
 
 async def find(connection: Connection, attachment_id: int) -> Attachment | None:
-    """Find an attachment with a requested copy; None if it has none or is deleted."""
+    """Find an attachment with a requested copy; None if there is no request or it is deleted."""
     row = await connection.fetchrow(
         f"SELECT {COLUMNS} FROM attachments AS a"
         " WHERE a.id = $1 AND a.copy_key IS NOT NULL AND a.deleted_at IS NULL",

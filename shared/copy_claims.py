@@ -73,7 +73,7 @@ async def renew(connection: Connection, row: Attachment, *, lease_s: float) -> b
 
 
 async def put_off(connection: Connection, row: Attachment, *, delay_s: float) -> None:
-    """Have a copy retried after `delay_s` seconds, unless the claim is lost."""
+    """Make a copy due again after `delay_s` seconds, unless the claim is lost."""
     await connection.execute(
         f"UPDATE attachments AS a SET due_at = {_unless_processed(_IN)} WHERE {_held(4)}",
         row.id,
@@ -102,7 +102,7 @@ async def release(connection: Connection, row: Attachment, *, delay_s: float) ->
 async def wait(
     connection: Connection, attachment_id: int, copy_attempt: int, *, delay_s: float
 ) -> None:
-    """Have the sweep look again after `delay_s` seconds, unless the copy was claimed meanwhile.
+    """Make a copy due after `delay_s` seconds, unless it was claimed meanwhile.
 
     `copy_attempt` is the value that was read from the row.
     """

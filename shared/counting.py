@@ -70,8 +70,8 @@ async def recount(connection: Connection, organization_id: int) -> dict[str, int
 async def _let_others_end(connection: Connection) -> None:
     """Wait until all transactions that may have begun before the triggers counted have ended.
 
-    Their changes are not in the counters. If they were still open, their changes would not be in
-    the snapshot either. Raises TimeoutError after OTHERS_TIMEOUT_S.
+    The changes of such transactions are not in the counters. If such a transaction were still open,
+    its changes would not be in the snapshot either. Raises TimeoutError after OTHERS_TIMEOUT_S.
     """
     ours = await connection.fetchval("SELECT pg_current_xact_id()::text")
     ended = "SELECT pg_snapshot_xmin(pg_current_snapshot()) > $1::text::xid8"

@@ -24,14 +24,14 @@ from shared.log import get_logger
 from shared.signing import Credentials
 
 SOON_S = 900.0
-"""Credentials that expire within this time are renewed before they sign; botocore's number."""
+"""Credentials that expire within this time are renewed before they sign, as in botocore."""
 
 LEAST_LIFE_S = 2.0
 """Credentials with less time left sign nothing: the signature would expire on its way."""
 
 WAIT_S = 2.0
-"""How long callers wait for a renewal: only its first caller while the old credentials are valid,
-all callers after that."""
+"""How long callers wait for a renewal. While the old credentials are valid, only the caller that
+starts the renewal waits; after that all callers wait."""
 
 RENEWAL_S = 10.0
 """The time limit of a renewal, and how long callers wait for the first credentials."""
@@ -77,7 +77,8 @@ class RenewedCredentials(AioCredentials):
         if began:
             self._renewal = asyncio.create_task(self._renew(), name="renewal of credentials")
         if self._renewal is not None and (began or not alive):
-            # asyncio.wait does not cancel the task with its caller: others wait for it too.
+            # If this caller is cancelled, asyncio.wait does not cancel the task: others wait for it
+            # too.
             await asyncio.wait({self._renewal}, timeout=RENEWAL_S if kept is None else WAIT_S)
         kept = self._kept
         if kept is not None and _left_s(kept) >= LEAST_LIFE_S:

@@ -124,10 +124,10 @@ class Database:
         """Call `function(connection, …)`; retry it once after a transient fault.
 
         Raises DatabaseAway if no answer comes within the limits (acquire 2 s, statement 5 s), or if
-        the server refuses us for a reason in `shared.refusals`. Its subclasses are raised for two
-        of these: DatabaseForbids for a missing privilege, DatabaseRefusesContent for content that
-        cannot be written. `function` must be safe to repeat: one guarded statement, or one
-        transaction.
+        the server refuses us for a reason in `shared.refusals`. Subclasses of DatabaseAway are
+        raised for two of these reasons: DatabaseForbids for a missing privilege,
+        DatabaseRefusesContent for content that cannot be written. `function` must be safe to
+        repeat: one guarded statement, or one transaction.
         """
         for last in (False, True):
             try:

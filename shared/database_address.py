@@ -1,9 +1,9 @@
 """Parse PostgreSQL addresses, with every parameter of their query.
 
 libpq, poolers and ORMs each have their own parameters. asyncpg reads some of libpq's and sends all
-others to the server as session settings. The server closes the connection if it does not know one.
-So every parameter is read here. It is passed on, translated, ignored with a warning that names it,
-or refused if ignoring it would make the connection weaker than requested.
+others to the server as session settings. The server closes the connection if it does not know a
+setting. So every parameter is read here. It is passed on, translated, ignored with a warning that
+names it, or refused if ignoring it would make the connection weaker than requested.
 """
 
 import os
@@ -26,10 +26,10 @@ SCHEME = re.compile(r"postgres(ql)?(\+[a-z0-9_]+)?")
 class Address:
     """An address in the form that asyncpg accepts.
 
-    `dsns` has one entry for each host of `dsn`. `settings` are session settings. `unsure` may be
-    session settings; only the server knows them. `ignored` lists the parameters without an effect.
-    `timeout_s` limits the time to connect; None is no limit. `pooled` is true if a pooler is in
-    front of the server.
+    `dsns` has one entry for each host of `dsn`. `settings` are session settings. `unsure` are
+    parameters that may be session settings; only the server knows whether they are. `ignored` lists
+    the parameters without an effect. `timeout_s` limits the time to connect; None is no limit.
+    `pooled` is true if a pooler is in front of the server.
     """
 
     dsn: str = field(repr=False)
@@ -52,9 +52,9 @@ class Address:
 
 
 def parse_address(text: str) -> Address:
-    """Parse an address. Raises ValueError with the broken rule, without any of its values.
+    """Parse an address. Raises ValueError with the broken rule, without any value.
 
-    Checks that the files that it names can be read; does not connect.
+    Checks that the files named in the address can be read; does not connect.
     """
     parts = urlsplit(text)
     if not SCHEME.fullmatch(parts.scheme):

@@ -100,7 +100,7 @@ _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 
 
 def split_query(query: str) -> dict[str, str]:
-    """Split a query as libpq does: a plus sign stays, and the last of equal parameters counts.
+    """Split a query as libpq does: a plus sign stays; the last value of a repeated name counts.
 
     Raises ValueError if the query is not UTF-8.
     """

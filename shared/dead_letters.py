@@ -1,8 +1,8 @@
 """Dead letters: authenticated messages of stores that could not be used, kept to be replayed.
 
-Each is stored unchanged and only once, however often it is received. Age and number are limited.
-The origin with the most letters loses its oldest first, so that a flood from one origin removes
-only its own letters.
+Each message is stored unchanged and only once, however often it is received. The age and the number
+of messages are limited. The origin with the most letters loses its oldest first, so that a flood
+from one origin removes only its own letters.
 """
 
 import hashlib
@@ -60,8 +60,8 @@ async def keep(
 ) -> bool:
     """Store a message, or raise its count if it is stored already; return whether it is new.
 
-    A stored message keeps the origin that sent it first. Otherwise another origin could take it
-    over and have it removed.
+    A stored message keeps the origin that sent it first. Otherwise another origin could take the
+    message over and cause its removal.
     """
     inserted: bool = await connection.fetchval(
         """

@@ -1,4 +1,4 @@
-"""The prefix of this deployment's keys at the broker, which two deployments may share."""
+"""The prefix of this deployment's keys at the broker; two deployments may share one broker."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -19,8 +19,8 @@ log = get_logger(__name__)
 async def deployment_id(connection: Connection) -> str:
     """Return the id of the deployment: 32 random hexadecimal digits that a migration created.
 
-    If the row was lost, a new id is created. Several processes at once create only one. May be
-    repeated.
+    If the row was lost, a new id is created. If several processes run this at once, only one id is
+    created. May be repeated.
     """
     for _ in range(2):
         found = await connection.fetchval("SELECT id FROM deployment")
@@ -57,7 +57,7 @@ async def learn_prefix(database: Database, settings: BrokerSettings) -> str:
 async def open_publisher(database: Database, settings: BrokerSettings) -> AsyncIterator[Publisher]:
     """Open a publisher, also if database or broker cannot be reached.
 
-    Until the prefix is known, a limited number of wake-ups wait in it.
+    Until the prefix is known, a limited number of wake-ups wait in the publisher.
     """
     publisher = Publisher(settings.broker_url.get_secret_value(), settings.queue_prefix)
 

@@ -11,9 +11,9 @@ class Kind(StrEnum):
     """The kinds of difference. The first three are only reported; the others can be mended.
 
     `FOREIGN`: the bucket's marker names another deployment. `UNMARKED`: the bucket has no marker
-    and may belong to another deployment. To mend these, the bucket is marked as ours. `MOVED`: this
-    bucket has exactly the object that a row describes, but the row names another bucket. To mend
-    it, the row gets the name of this bucket.
+    and may belong to another deployment. To mend either, the bucket is marked as ours. `MOVED`:
+    this bucket has exactly the object that a row describes, but the row names another bucket. To
+    mend that, the row gets the name of this bucket.
     """
 
     ORIGINAL_WITHOUT_ROW = "original_without_row"

@@ -12,7 +12,8 @@ from shared.database import Connection, affected
 from shared.lifecycle import ACTIVE, LAST_CHECK, WakeUp
 
 SWEEP_WINDOW = 1000
-"""If fewer rows are due, one sweep ranks them all; else it walks through the organizations."""
+"""If fewer rows are due, one sweep ranks all of them; else the sweep walks through the
+organizations."""
 
 SWEEP_WALK = 1000
 """The most organizations that one sweep visits; the next sweep continues where it stopped."""
@@ -71,10 +72,10 @@ async def take_due(
     """Take up to `limit` due rows, in turns by organization, for `lease_s` seconds.
 
     If few rows are due, all of them are ranked. With a backlog, the sweep walks through the
-    organizations in a circle, from the one after `after`. The sweep that reaches an organization
-    serves it, even if others have many more due rows. An upload becomes `failed` here if its
-    `attempts` are used up. With SKIP LOCKED many sweeps may run at once: each skips the rows that
-    another is taking.
+    organizations in a circle, beginning after the organization `after`. The sweep that reaches an
+    organization serves it, even if others have many more due rows. An upload becomes `failed` here
+    if its `attempts` are used up. With SKIP LOCKED many sweeps may run at once: each skips the rows
+    that another is taking.
     """
     rows = await connection.fetch(
         f"""

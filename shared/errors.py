@@ -146,7 +146,7 @@ class Busy(AttachmentsError):
 
 
 class QueueAway(AttachmentsError):
-    """The queue did not carry out a request; `refused` if it rejected it, so a retry is no use."""
+    """The queue did not carry out a request; `refused` is true if a retry is no use."""
 
     def __init__(self, fault: str, *, refused: bool = False) -> None:
         super().__init__(fault)

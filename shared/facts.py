@@ -52,9 +52,9 @@ NO_FACTS: Final = Facts()
 class Thumbnail:
     """An encoded thumbnail, its content type, and the facts about its original from decoding.
 
-    `extension` is None if the thumbnail has the format of the original; it then keeps the name.
-    `reason` is `damaged` if a part of the original could not be shown, or if its end or a checksum
-    of its pixels is missing.
+    `extension` is None if the thumbnail has the format of the original; the thumbnail then has the
+    original's name. `reason` is `damaged` if a part of the original could not be shown, or if its
+    end or a checksum of its pixels is missing.
     """
 
     body: bytes

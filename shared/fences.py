@@ -65,7 +65,7 @@ def _check_prefix(prefix: str, *, ours: bool) -> None:
         raise ValueError(
             f"a prefix must have none of % * ? \\ and no braces other than {ORGANIZATION}"
         )
-    # Checked with a name after it: the fence must admit at least that object.
+    # Check the prefix with a file name after it: the fence must admit at least that object.
     if not may_be_copied(f"{sample}a", ours=False):
         raise ValueError(
             "a prefix must have no empty segment, no . or .. and no control character, must not"
@@ -79,7 +79,7 @@ def _check_prefix(prefix: str, *, ours: bool) -> None:
 
 
 def admit(fences: Fences, place: tuple[str, str], *, own_bucket: str, organization_id: int) -> bool:
-    """Return whether an organization may have an object copied; `place` is its bucket and key.
+    """Return whether an organization may copy an object; `place` is the object's bucket and key.
 
     The answer depends only on the text, so it is the same whether or not the object exists.
     """
@@ -90,5 +90,5 @@ def admit(fences: Fences, place: tuple[str, str], *, own_bucket: str, organizati
 
 
 def prefixes(fences: Fences, bucket: str, organization_id: int) -> Sequence[str]:
-    """Return the prefixes of a bucket from which an organization may copy; empty if it may not."""
+    """Return a bucket's prefixes from which an organization may copy; empty if there is none."""
     return [prefix.replace(ORGANIZATION, str(organization_id)) for prefix in fences.get(bucket, ())]

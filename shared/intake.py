@@ -80,7 +80,7 @@ def unreadable(body: bytes, *, source: MessageSource, sender: str, fault: str) -
 
 
 def allow(allowance: Allowance, messages: Sequence[Message]) -> list[bool]:
-    """Return for each message whether it may be kept as a dead letter; only faulty ones may be.
+    """Return for each message whether it may be kept as a dead letter; only unusable ones may.
 
     Each call spends from the allowance of the origin, so call it once for each arrival.
     """

@@ -14,9 +14,9 @@ import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
 KEPT_USES = 100
-"""The statements that a connection serves before it is released. It must be released at times,
-because the pool replaces a connection after 50,000 statements and closes it after five idle
-minutes."""
+"""The statements that a connection serves before it is released. A connection must be released
+sometimes, because the pool replaces a connection after 50,000 statements and closes it after five
+idle minutes."""
 
 KEPT_S = 1.0
 

@@ -7,10 +7,11 @@
 
 `revision` counts the changes recorded about the object. A claim is identified by its revision
 (`claimed_revision`) and by `attempt`, which counts the claims of that revision. Every write under a
-claim checks both, so that a worker that lost its claim changes nothing. It checks the organization
-too: after rows were lost, the same id may be claimed for another organization. While a worker holds
-an attachment, no other worker can claim it: a newer upload only raises `revision`, and the holder
-notices that when it renews or finishes. So two workers never write the same thumbnail at once.
+claim checks both, so that a worker that lost its claim changes nothing. Every such write checks the
+organization too: after rows were lost, the same id may be claimed for another organization. While a
+worker holds an attachment, no other worker can claim it: a newer upload only raises `revision`, and
+the holder notices that when it renews or finishes. So two workers never write the same thumbnail at
+once.
 
 `due_at` is when the sweep (see `shared.due`) must look at a row, in every state: at the end of a
 lease, or when the next attempt, the next check of the store or the purge is due. Only the
@@ -204,7 +205,7 @@ async def renew(
     """Extend the leases of many claims in one statement, to `lease_s` seconds from now.
 
     Returns the current revision by id for every claim that still holds. If an id is missing, its
-    claim is lost. If its revision has risen, its object has been replaced.
+    claim is lost. If a revision has risen, the object has been replaced.
     """
     claims = list(claims)
     fences = [item.fence for item in claims]
@@ -292,9 +293,9 @@ async def finish(
     """Write the outcome under the claim if `revision` is still current.
 
     The store is checked once more after `next_check_s`, and once when the policy has ended: a
-    client that retries overwrites its object within moments, and the event of that may be lost.
-    Returns False, with nothing changed, if the claim is lost, a newer upload has been recorded, or
-    another worker may have spoiled the thumbnail of this outcome.
+    client that retries overwrites its object within moments, and the event of the overwrite may be
+    lost. Returns False, with nothing changed, if the claim is lost, a newer upload has been
+    recorded, or another worker may have spoiled the thumbnail of this outcome.
     """
     status = await connection.execute(
         f"""
@@ -390,7 +391,7 @@ async def mark_missing(
 
 
 async def process_again(connection: Connection, attachment_id: int) -> bool:
-    """Have an upload processed again because its thumbnail may be spoiled.
+    """Make an upload be processed again because its thumbnail may be spoiled.
 
     A worker calls this after it wrote or removed a thumbnail and then found its claim lost. The
     worker that holds the attachment now must store its thumbnail again before it can finish. A row
@@ -422,8 +423,9 @@ async def settle_missing(
 ) -> State | None:
     """Record that the store has no object, if the row is unchanged since `seen` was read.
 
-    A `pending` row stays so while its policy lasts, and then becomes `expired`. A row that is
-    ready, rejected or failed becomes `failed`. Returns the new state; None if the row has changed.
+    A `pending` row stays `pending` while its policy lasts, and then becomes `expired`. A row that
+    is ready, rejected or failed becomes `failed`. Returns the new state; None if the row has
+    changed.
     """
     state: State | None = await connection.fetchval(
         f"""
@@ -502,7 +504,7 @@ async def settle_purged(connection: Connection, attachment_id: int) -> None:
 
 
 async def retry(connection: Connection, ids: Sequence[int]) -> list[WakeUp]:
-    """Have failed and rejected attachments, and ready ones with a reason, processed again.
+    """Make workers process again failed and rejected attachments, and ready ones with a reason.
 
     Returns the wake-ups to publish. Every other id, including those of deleted attachments and of
     those being processed, is ignored.

@@ -38,8 +38,8 @@ MAX_COUNTED = 100_000
 async def count(connection: Connection, organization_id: int, filters: Sequence[Filter]) -> int:
     """Count the attachments that match, up to MAX_COUNTED + 1."""
     where, values = _where(organization_id, filters)
-    # Without ORDER BY the planner may scan the table from its start, and so most of it if the
-    # organization's rows are at its end. With ids to look for, it must not scan by id.
+    # Without ORDER BY the planner may scan the table from its start. If the organization's rows are
+    # at the end, it then reads most of the table. If the filters list ids, it must not scan by id.
     order = "" if any(not item.negated for item in filters) else "ORDER BY a.organization_id, a.id"
     total = await connection.fetchval(
         f"SELECT count(*) FROM (SELECT FROM attachments AS a WHERE {where} {order}"
@@ -71,8 +71,9 @@ async def page(
 ) -> list[Attachment]:
     """List up to `limit` attachments in the order of their ids.
 
-    `after` and `before` are ids to start from, at constant cost; they are excluded. With `before`,
-    the result is the `limit` attachments nearest to it, still in the requested order.
+    `after` and `before` are the ids from which the page starts, at constant cost; they are
+    excluded. With `before`, the result is the `limit` attachments nearest to it, still in the
+    requested order.
     """
     where, values = _where(organization_id, filters)
     backwards = before is not None

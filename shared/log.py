@@ -60,8 +60,8 @@ def configure_logging(level: str, form: str, *, serving: bool = False) -> None:
     root.setLevel(level.upper())
     for noisy in ("botocore", "aiobotocore", "asyncio", "kombu", "celery", "PIL"):
         logging.getLogger(noisy).setLevel(max(root.level, logging.WARNING))
-    # These log a warning with a traceback, which contains the output of a credential process.
-    # `shared.credentials` logs the failure itself.
+    # These loggers log a warning with a traceback, which contains the output of a credential
+    # process. `shared.credentials` logs the failure itself.
     for noisy in ("botocore.credentials", "aiobotocore.credentials"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
 

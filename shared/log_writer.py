@@ -129,7 +129,8 @@ class LineWriter:
 class LineStream:
     """Standard error or output for other code: interpreter, warnings, libraries.
 
-    It has no `fileno`, so that no code can bypass the writer, as Celery does if there is one.
+    It has no `fileno`, so that no code can bypass the writer. Celery does so if there is a
+    `fileno`.
     """
 
     encoding = "utf-8"

@@ -75,9 +75,10 @@ async def create(
 ) -> list[Attachment]:
     """Insert up to 100 `pending` attachments in the order given, all or none.
 
-    `quotas` are the quotas of the settings; an organization's own quotas replace them. None checks
-    no quota. Raises QuotaExceeded, or NotCounted if the organization's usage is not counted yet;
-    nothing has changed then. Must not be repeated after success: it would insert more rows.
+    `quotas` are the quotas of the settings; an organization's own quotas replace them. If `quotas`
+    is None, no quota is checked. Raises QuotaExceeded, or NotCounted if the organization's usage is
+    not counted yet; nothing has changed then. Must not be repeated after success: it would insert
+    more rows.
     """
     values: list[Any] = [organization_id, creator_id, bucket, float(policy_ttl_s), first_check_s]
     given = [{name: getattr(item, name) for name in GIVEN} for item in new]

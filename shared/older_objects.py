@@ -45,7 +45,7 @@ _SET_ASIDE = f"""
 
 
 def note_older(row: Attachment, found: StoredObject, *, seen_by: str) -> None:
-    """Count and log that an object is older than its row; called each time that is found."""
+    """Count and log that an object is older than its row; call it each time that is found."""
     OLDER_OBJECTS.inc()
     log.warning(
         "object older than its row",

@@ -19,7 +19,10 @@ from shared.states import STATES, State
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """Selects attachments in `states` that are not deleted; None is any reason or organization."""
+    """Selects attachments in `states` that are not deleted.
+
+    None means any reason or organization.
+    """
 
     states: Sequence[State] = STATES
     reason: ReasonCode | None = None

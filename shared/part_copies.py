@@ -95,8 +95,8 @@ async def _copy_parts(
 async def remove_unfinished(storage: Storage, key: str) -> None:
     """Remove the parts of unfinished copies to `key`, which a killed worker leaves.
 
-    If the store refuses, they stay; a bucket's rule for incomplete multipart uploads can remove
-    them. Needs s3:ListBucketMultipartUploads and s3:AbortMultipartUpload. May be repeated.
+    If the store refuses, the parts stay; a bucket's rule for incomplete multipart uploads can
+    remove them. Needs s3:ListBucketMultipartUploads and s3:AbortMultipartUpload. May be repeated.
     """
     with suppress(StoreRefused):
         for upload_id in await storage.multipart.unfinished(key):

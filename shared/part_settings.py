@@ -31,7 +31,7 @@ MAX_QUOTA = 2**62  # the sum of two must fit into a bigint
 
 
 def none_if_blank(value: Any) -> Any:
-    """Return None for an empty setting, because compose has no other way to leave one out."""
+    """Return None for an empty setting, because compose cannot omit a setting in another way."""
     return None if value == "" else value
 
 

@@ -1,8 +1,8 @@
 """Probes: the attachments with which `attachments doctor` tests the complete path of an upload.
 
 They belong to `ORGANIZATION`, which no token can name. Every arrival of their events is recorded,
-even without an effect. So the doctor can report by which source events arrive, how late and how
-often.
+even if the event has no effect. So the doctor can report by which source events arrive, how late
+and how often.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,8 @@ ORGANIZATION = 0
 """The ids of real organizations begin at 1."""
 
 NAME = "attachments-doctor.png"
-"""The name of every probe. A client's file may have it too; its events are not recorded here."""
+"""The name of every probe. A client's file may have the same name, but the events of that file are
+not recorded here."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

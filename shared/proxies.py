@@ -48,7 +48,7 @@ class Headers(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forwarded:
-    """The facts about a request that trusted proxies report; None if they do not report one.
+    """The facts about a request that trusted proxies report; a fact that is not reported is None.
 
     `host` is `host[:port]` in lower case. It is not yet compared with the hosts of the settings.
     """

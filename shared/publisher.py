@@ -171,7 +171,7 @@ class Publisher:
             return [self._waiting.popleft() for _ in range(min(len(self._waiting), MAX_BATCH))]
 
     def _push(self, batch: list[WakeUp]) -> int:
-        """Push a batch into its queues; return how many were dropped because theirs was full."""
+        """Push a batch into its queues; return how many were dropped because a queue was full."""
         if self._client is None:
             self._client = self._connect()
         queues: defaultdict[str, list[WakeUp]] = defaultdict(list)

@@ -34,7 +34,7 @@ class NotCounted(AttachmentsError):
 
 
 class QuotaExceeded(AttachmentsError):
-    """A quota leaves no room: its name, the limit, and how much of it is used."""
+    """A quota leaves no room; the error has the quota's name, its limit, and how much is used."""
 
     def __init__(self, quota: QuotaName, limit: int, used: int) -> None:
         super().__init__(f"the quota of {limit} {quota} is used up")
@@ -80,7 +80,7 @@ class Usage:
 
 
 def translate(error: asyncpg.PostgresError) -> AttachmentsError | None:
-    """Return the error for one that hold_quota() of migration 0005 raised; None for any other."""
+    """Return our error for an error of hold_quota() (migration 0005); None for any other error."""
     if error.sqlstate == NOT_COUNTED:
         return NotCounted()
     if error.sqlstate == EXCEEDED:
@@ -134,8 +134,8 @@ async def growing(
     """Check an organization's quota of bytes after a block that may raise its usage.
 
     Must run within a transaction; other transactions that check quotas of the same organization
-    wait for it. Raises QuotaExceeded after a block that raised the usage above the quota. `usual`
-    are the quotas of the settings; None if nothing limits the organization.
+    wait until it ends. Raises QuotaExceeded after a block that raised the usage above the quota.
+    `usual` are the quotas of the settings; None if nothing limits the organization.
     """
     if usual is None:
         yield

@@ -286,7 +286,8 @@ class Reconciliation:
             case Kind.MISSING if row is not None:
                 await run(lifecycle.settle_missing, row, next_check_s=check_s)
             case Kind.OLDER if row is not None and difference.found is not None:
-                # If the row describes another object than the older one, that object is gone.
+                # If the row describes another object than the older one, the described object is
+                # gone.
                 lost = row.etag not in (None, difference.found.etag)
                 settle = lifecycle.settle_missing if lost else older_objects.settle_older
                 await run(settle, row, next_check_s=check_s)

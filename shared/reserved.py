@@ -273,8 +273,8 @@ class Reserved:
         The name is read as desktops read it. Compatibility forms and case are folded, and invisible
         characters are dropped. Trailing dots, spaces and slashes are dropped, as well as everything
         from a colon on (an alternate data stream), as in Windows. The file name in the key is
-        checked too: it drops more characters, ends earlier if an extension is very long, and names
-        the download if a client does not understand the real name.
+        checked too. It has fewer characters, and ends earlier if an extension is very long. It is
+        the name of the download if a client does not understand the real name.
         """
         return any(
             extension in self.extensions or _CLASS_ID.fullmatch(extension)

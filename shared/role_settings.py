@@ -27,7 +27,8 @@ async def set_on_role(database_url: str) -> list[str]:
             if not connector.pooled:
                 return []
             async with connection.transaction():
-                # PostgreSQL refuses two at once: "tuple concurrently updated", or a duplicate key.
+                # PostgreSQL refuses two changes at once: "tuple concurrently updated", or a
+                # duplicate key.
                 await connection.execute("SELECT pg_advisory_xact_lock($1::bigint)", LOCK_KEY)
                 return [
                     name
@@ -76,7 +77,7 @@ async def find_missing(connection: Connection, wanted: Mapping[str, str]) -> lis
         transaction = connection.transaction()
         await transaction.start()
         try:
-            # PostgreSQL formats it in the same way as the present value: 5000 as 5s.
+            # PostgreSQL formats the wanted value in the same way as the present one: 5000 as 5s.
             meant = await connection.fetchval("SELECT set_config($1, $2, true)", name, value)
         except asyncpg.PostgresError:
             continue

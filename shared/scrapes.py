@@ -68,7 +68,8 @@ class Connection(TidyConnection):
             super().log_exception(*args, **kwargs)
 
     def _note(self, error: BaseException | None) -> None:
-        # The error's text contains a part of the data; its class is one of a few of the parser.
+        # The error's text contains a part of the data; its class is one of a few that the parser
+        # raises.
         kind = type(error).__name__
         self._refusals.log(
             "unreadable request for metrics", kind, reason=kind, address=self._address

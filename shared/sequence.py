@@ -23,12 +23,13 @@ above the sequence. Only folders that a store still lists after their objects we
 (SeaweedFS, for some minutes) cost more. If the limit is reached, keys are listed instead."""
 
 KEY_PAGES = 10
-"""The most pages of keys that are listed in that case, from the first key above the sequence."""
+"""The most pages of keys that are listed after MAX_LISTINGS, from the first key above the
+sequence."""
 
 LONGER_LISTINGS = 10
 """The most folders that the search for ids of more than nine digits lists, from the first one above
 the sequence: lost ids are directly above it. The search runs only if a top folder is above `000`,
-so if ids have reached a million."""
+that is, if ids have reached a million."""
 
 RACES = 5
 """How often the search is repeated while other processes create ids and uploads arrive."""

@@ -34,7 +34,7 @@ MAX_POST_OBJECT_BYTES = 5 * 1024**3  # the largest object that S3 accepts in one
 
 TOPIC = re.compile(r"arn:aws[a-z-]*:sns:[a-z0-9-]+:[0-9]+:[A-Za-z0-9_.-]{1,256}")
 
-MAX_FILES_TTL_S = 10 * 365 * 86400  # keeps the end of a link a Unix time of few digits
+MAX_FILES_TTL_S = 10 * 365 * 86400  # so that the Unix time at which a link ends has few digits
 
 MAX_REDIRECT_TTL_S = 302_400
 """A redirect's target may be valid for twice as long, and S3 signs for at most seven days."""
@@ -285,7 +285,7 @@ def load_part(part: type[S], **given: str) -> S:
     Raises SettingsError as `load_settings` does.
     """
     try:
-        return part(**given)  # type: ignore[arg-type]  # read as the environment's words are
+        return part(**given)  # type: ignore[arg-type]  # converted like values of the environment
     except ValidationError as error:
         faults = []
         for fault in error.errors(include_url=False, include_input=False, include_context=False):

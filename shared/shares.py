@@ -90,7 +90,8 @@ def split_pool(total: int) -> tuple[int, int]:
 def share_of(clients: int) -> int:
     """Return how many of the clients' connections one organization may hold at a time.
 
-    Two thirds: with fewer, each request of an organization that is alone costs more CPU.
+    Two thirds: with fewer, each request of an organization costs more CPU while no other
+    organization is active.
     """
     return max(1, clients * 2 // 3)
 

@@ -49,7 +49,7 @@ _SHORT_NAME = re.compile(r"at[a-z0-9_]{0,4}~[0-9a-f]{1,4}")
 
 
 def may_be_copied(key: str, *, ours: bool, fences: Sequence[str] = ("",)) -> bool:
-    r"""Return whether a client may have the object under this key copied to an attachment.
+    r"""Return whether a client may copy the object under this key to an attachment.
 
     `ours` is true for a key in the service's own bucket, in which nothing below `attachments/files`
     may be copied. `fences` are the prefixes from which the caller may copy; an empty one is the

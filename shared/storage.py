@@ -1,4 +1,4 @@
-"""The object store in the few operations that the service needs; no client error leaves it."""
+"""The object store in the few operations that the service needs; it raises no error of botocore."""
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
@@ -182,7 +182,7 @@ class Storage:
         """Remove an object, or one version of it; a missing object is not an error.
 
         Without `version_id`, a bucket that was ever versioned only adds a delete marker, and the
-        versions stay. Returns whether the store answered so.
+        versions stay. Returns whether the store reported a new delete marker.
         """
         request: dict[str, Any] = {} if version_id is None else {"VersionId": version_id}
         with mapped():

@@ -1,7 +1,7 @@
 """Limit repeated log lines: the first ones are written at once, then one a minute.
 
-No count is lost: the sum of `count` over all lines of an event is how often it happened. A line
-without `count` counts as 1.
+No count is lost: the sum of `count` over all lines of an event is how often that event happened. A
+line without `count` counts as 1.
 """
 
 import time
@@ -18,7 +18,7 @@ Clock = Callable[[], float]
 
 @dataclass(slots=True, kw_only=True)
 class Counted:
-    """One key since `written_at`: the lines written, the lines only counted, the last fields."""
+    """A key's lines since `written_at`: number written, number only counted, last fields."""
 
     written_at: float
     written: int = 1

@@ -9,9 +9,9 @@ from shared.refusals import TABLE, Refusal
 TRY_EVERY_S = 5.0
 """The least seconds between two test writes after the disk was full."""
 
-# It changes no row. PostgreSQL still checks that the server is writable, that the tables have these
-# columns, and that the role may change them. No row is locked, and nothing is written to the WAL.
-# Tokens and organizations are included because every create reads them.
+# This statement changes no row. PostgreSQL still checks that the server is writable, that the
+# tables have these columns, and that the role may change them. No row is locked, and nothing is
+# written to the WAL. Tokens and organizations are included because every create reads them.
 _ASK = """
     WITH made AS (
         INSERT INTO attachments (organization_id, bucket, name, file_name, policy_expires_at)
@@ -63,7 +63,7 @@ async def require(database: Database, *others: Full) -> None:
 
 
 async def try_write(connection: Connection) -> None:
-    """Write what a create and an event write, with every trigger, and roll it back."""
+    """Write the same as a create and an event, with every trigger, and roll all of it back."""
     transaction = connection.transaction()
     await transaction.start()
     try:

@@ -1,6 +1,6 @@
-"""Run the migrations under one advisory lock, so that several may be started side by side.
+"""Run the migrations under one advisory lock, so that several processes may start them at once.
 
-All of it is one transaction, which a pooler leaves in one session.
+All migrations run in one transaction, which a pooler keeps in one session.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ LOCK_KEY = 7_236_013_482  # any number that no one else locks in this database
 
 CONNECT_S = 10.0
 
-# The limits of the role are for short statements; a pooler leaves them in force.
+# The limits of the role are for short statements; a pooler does not lift them.
 UNLIMITED = """
     SELECT set_config(name, '0', true) FROM pg_settings WHERE name IN
     ('statement_timeout', 'lock_timeout', 'idle_in_transaction_session_timeout',
@@ -34,9 +34,10 @@ ENCODING = """
 
 
 def migrate(connection: Connection, connector: Connector) -> None:
-    """Bring the schema to the head; a second run, or one side by side, finds nothing to do.
+    """Bring the schema to the head; a second or a concurrent run finds nothing to do.
 
-    Raises NotUtf8 for a database without a schema. One that has a schema is left as it is.
+    Raises NotUtf8 for a database of another encoding without a schema. A database that has a schema
+    is migrated in any encoding.
     """
     with connection.begin():
         if connector.pooled:
@@ -55,7 +56,7 @@ def migrate(connection: Connection, connector: Connector) -> None:
 def _set_as_asked(connection: Connection, settings: Mapping[str, str]) -> None:
     """Set for this transaction what a pooler refused to set for the session, such as search_path.
 
-    What PostgreSQL does not know either is left out.
+    Settings that PostgreSQL does not know either are left out.
     """
     for name, value in settings.items():
         with suppress(DBAPIError), connection.begin_nested():
@@ -65,7 +66,7 @@ def _set_as_asked(connection: Connection, settings: Mapping[str, str]) -> None:
 
 
 async def run() -> None:
-    """Connect with the address that `shared.schema.migrate` was given."""
+    """Connect with the address that was passed to `shared.schema.migrate`."""
     limits = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
     connector = Connector(context.config.attributes["database_url"], dict.fromkeys(limits, "0"))
     # asyncpg reads the address, as everywhere else: SQLAlchemy understands fewer of its parameters.
@@ -74,7 +75,7 @@ async def run() -> None:
         async_creator=lambda: connector.connect(timeout_s=CONNECT_S),
         poolclass=NullPool,
         connect_args={
-            # Behind a pooler, names of statements must be no one else's.
+            # Behind a pooler, no other process may use the same names of statements.
             "prepared_statement_name_func": lambda: f"migrate_{uuid4().hex}",
             "prepared_statement_cache_size": 0,
         },

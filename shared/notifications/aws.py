@@ -1,4 +1,4 @@
-"""Amazon S3's messages by SQS, SNS or Lambda, and its test message when notifications are set up.
+"""Amazon S3's messages by SQS, SNS or Lambda, and S3's test message at the setup of notifications.
 
 Keys are encoded as in the query of a form. Source: Amazon S3 User Guide, "Event message
 structure".
@@ -15,7 +15,7 @@ SOURCE = "aws:s3"
 
 
 def recognises(document: Any) -> bool:
-    """Return whether it is S3's list of records, a list without a source, or the test message."""
+    """Return whether this is S3's list of records, a list without a source, or the test message."""
     if isinstance(document, dict) and document.get("Event") == "s3:TestEvent":
         return True
     return source_of(document) in (SOURCE, "")

@@ -15,7 +15,7 @@ REMOVED = "Object Deleted"
 
 
 def recognises(document: Any) -> bool:
-    """Return whether it is an event of S3, not of another service."""
+    """Return whether a document is an event of S3, not of another service."""
     return (
         isinstance(document, dict)
         and document.get("source") == "aws.s3"

@@ -138,5 +138,5 @@ def etag(value: str | None) -> str | None:
 
 
 def sequencer(value: str | None) -> str | None:
-    """Return a sequencer in upper case; None if it is not 1 to 64 hexadecimal digits, as S3's."""
+    """Return a sequencer in upper case; None if it is not 1 to 64 hexadecimal digits."""
     return value.upper() if value is not None and _SEQUENCER.fullmatch(value) else None

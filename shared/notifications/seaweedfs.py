@@ -26,7 +26,7 @@ KINDS = ("create", "update", "rename", "delete")
 
 
 def recognises(document: Any) -> bool:
-    """Return whether it is one of the filer's messages."""
+    """Return whether a document is one of the filer's messages."""
     return isinstance(document, dict) and {"event_type", "message"} <= document.keys()
 
 

@@ -53,7 +53,7 @@ _SUBSCRIBE = re.compile(rf"https://{_HOST}/\?[A-Za-z0-9%&=:._~+-]{{1,4096}}")
 
 
 def recognises(document: Any) -> bool:
-    """Return whether it is a message of any type in SNS's envelope."""
+    """Return whether a document is a message of any type in SNS's envelope."""
     return isinstance(document, dict) and {"Type", "TopicArn", "Message"} <= document.keys()
 
 

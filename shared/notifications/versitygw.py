@@ -1,6 +1,6 @@
 """versitygw's messages: their source is `aws:s3`; the id of the configuration identifies them.
 
-Keys are parts of the request's path and may be percent-encoded as they are there. The path of an
+Keys are parts of the request's path and may be percent-encoded, as in the request. The path of an
 upload by form contains no key. So the events of these uploads are empty, and the sweep finds the
 uploads. The order of sequencers is unknown, so they are not used. One version posts the list of
 records without an envelope.

@@ -6,7 +6,8 @@ revision = "0003"
 down_revision = "0002"
 
 STATEMENTS = (
-    # The defaults let the previous release go on inserting, and leave old tokens as they were.
+    # With the defaults, the previous release can still insert rows, and old tokens stay as they
+    # were.
     """
     ALTER TABLE tokens
         ADD COLUMN expires_at   timestamptz CHECK (isfinite(expires_at)),
@@ -14,9 +15,9 @@ STATEMENTS = (
         ADD COLUMN scope        text NOT NULL DEFAULT 'admin'
             CHECK (scope IN ('read', 'write', 'admin'))
     """,
-    # The columns are those that decide who is admitted, as whom, and to what: writing last_used_at
-    # must not make every API process look up all its tokens again. A new token is not announced,
-    # because unknown tokens are never remembered.
+    # The columns are those that decide who is admitted, as whom, and to what. A write to
+    # last_used_at must not make every API process look up all its tokens again. A new token is not
+    # announced, because unknown tokens are never cached.
     """
     CREATE OR REPLACE TRIGGER tokens_changed
     AFTER DELETE OR UPDATE OF
@@ -28,6 +29,6 @@ STATEMENTS = (
 
 
 def upgrade() -> None:
-    """Add the columns, and announce only changes that matter to who is admitted."""
+    """Add the columns, and announce only changes that decide who is admitted."""
     for statement in STATEMENTS:
         op.execute(statement)

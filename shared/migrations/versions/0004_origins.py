@@ -1,4 +1,4 @@
-"""Where dead letters come from, and who made and revoked tokens."""
+"""The origins of dead letters, and the operators who created and revoked tokens."""
 
 from alembic import op
 
@@ -6,7 +6,7 @@ revision = "0004"
 down_revision = "0003"
 
 STATEMENTS = (
-    # The defaults let the previous release go on inserting.
+    # With the defaults, the previous release can still insert rows.
     """
     ALTER TABLE dead_letters
         ADD COLUMN origin text NOT NULL DEFAULT 'unknown',
@@ -15,7 +15,7 @@ STATEMENTS = (
     "UPDATE dead_letters SET size = length(body)",
     # With the size, so that the bytes of an origin are summed from the index alone.
     "CREATE INDEX dead_letters_by_origin ON dead_letters (origin, last_at, id) INCLUDE (size)",
-    # Null for tokens that were made or revoked by former releases.
+    # Null for tokens that earlier releases created or revoked.
     "ALTER TABLE tokens ADD COLUMN created_by text, ADD COLUMN revoked_by text",
 )
 

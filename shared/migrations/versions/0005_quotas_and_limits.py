@@ -6,15 +6,17 @@ revision = "0005"
 down_revision = "0004"
 
 STATEMENTS: tuple[str, ...] = (
-    # All are null in rows of the previous release, which means: no limit of its own.
+    # All columns are null in rows of the previous release, which means that the attachment has no
+    # limit of its own.
     """
     ALTER TABLE attachments
         ADD COLUMN limit_size     bigint,
         ADD COLUMN limit_types    text[],
         ADD COLUMN promised_bytes bigint
     """,
-    # A quota is null where the setting decides, and -1 where there is none whatever is set.
-    # usage_since: from when on triggers count; usage_counted_at: when all was counted last.
+    # A quota is null if the setting decides, and -1 if there is no quota, whatever the setting is.
+    # usage_since: the time from which triggers count; usage_counted_at: when all rows were counted
+    # last.
     """
     ALTER TABLE organizations
         ADD COLUMN quota_attachments     bigint CHECK (quota_attachments >= -1),
@@ -27,7 +29,7 @@ STATEMENTS: tuple[str, ...] = (
     CREATE INDEX organizations_uncounted ON organizations (id)
     WHERE usage_since IS NOT NULL AND usage_counted_at IS NULL
     """,
-    # API processes remember with a token whether its organization has quotas of its own.
+    # API processes cache with a token whether its organization has quotas of its own.
     """
     CREATE TRIGGER quotas_changed
     AFTER UPDATE OF quota_attachments, quota_bytes, quota_uploads_per_day ON organizations
@@ -64,8 +66,9 @@ STATEMENTS: tuple[str, ...] = (
     END
     $$
     """,
-    # How many bytes an attachment counts: what was measured or declared, else the most that its
-    # policy lets in. None once it is purged, or while there is no object and none may come.
+    # The bytes that an attachment counts: the measured or declared size, else the most that its
+    # policy allows. It counts none after it is purged, or while there is no object and none can be
+    # uploaded.
     """
     CREATE FUNCTION attachment_bytes(a attachments) RETURNS bigint LANGUAGE sql IMMUTABLE AS $$
         SELECT CASE WHEN a.deleted_at IS NOT NULL AND a.due_at IS NULL THEN 0
@@ -115,7 +118,8 @@ STATEMENTS: tuple[str, ...] = (
     CREATE TRIGGER attachments_created AFTER INSERT ON attachments
     REFERENCING NEW TABLE AS created FOR EACH STATEMENT EXECUTE FUNCTION count_created()
     """,
-    # The condition is cheap and spares claims, renewals and most other updates the call.
+    # The condition is cheap. For claims, renewals and most other updates the function is not
+    # called.
     """
     CREATE TRIGGER attachments_changed AFTER UPDATE ON attachments FOR EACH ROW
     WHEN (OLD.size IS DISTINCT FROM NEW.size
@@ -133,10 +137,11 @@ STATEMENTS: tuple[str, ...] = (
     CREATE TRIGGER attachments_removed AFTER DELETE ON attachments FOR EACH ROW
     EXECUTE FUNCTION count_changed()
     """,
-    # Raises AQ001 if the organization is not counted yet, AQ002 if a quota would be exceeded. The
-    # lock on the organization's row, to the end of the caller's statement, makes creates of one
-    # organization wait for each other while it has a quota, and only then. Each statement in here
-    # sees what was committed before it, so also what the one that was waited for has added.
+    # Raises AQ001 if the organization is not counted yet, AQ002 if a quota would be exceeded. While
+    # an organization has a quota, and only then, its creates wait for each other: this function
+    # locks the organization's row until the caller's transaction ends. Each statement in the
+    # function sees what was committed before it, so also the usage that the previous create has
+    # added.
     """
     CREATE FUNCTION hold_quota(
         organization bigint, more_attachments bigint, more_bytes bigint,
@@ -181,6 +186,6 @@ STATEMENTS: tuple[str, ...] = (
 
 
 def upgrade() -> None:
-    """Add columns, tables and triggers; the previous release's statements go on as they are."""
+    """Add columns, tables and triggers; the statements of the previous release still work."""
     for statement in STATEMENTS:
         op.execute(statement)

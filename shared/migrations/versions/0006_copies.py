@@ -1,4 +1,4 @@
-"""What is to be copied to an attachment's key by a worker."""
+"""The columns for the object that a worker must copy to an attachment's key."""
 
 from alembic import op
 
@@ -16,7 +16,7 @@ STATEMENTS = (
         ADD COLUMN copy_revision bigint,
         ADD COLUMN copy_attempt bigint NOT NULL DEFAULT 0
     """,
-    # As in 0005; what could not be copied has no object either, so it counts no bytes.
+    # As in 0005, and a failed copy has no object either, so it counts no bytes.
     """
     CREATE OR REPLACE FUNCTION attachment_bytes(a attachments) RETURNS bigint
     LANGUAGE sql IMMUTABLE AS $$
@@ -31,6 +31,6 @@ STATEMENTS = (
 
 
 def upgrade() -> None:
-    """Add the columns, and have failed copies count no bytes."""
+    """Add the columns; failed copies count no bytes from now on."""
     for statement in STATEMENTS:
         op.execute(statement)

@@ -1,4 +1,4 @@
-"""Counters of dead letters by origin, so that a flood of letters does not count them all."""
+"""Counters of dead letters by origin, so that not all letters are counted at each new one."""
 
 from alembic import op
 
@@ -6,7 +6,8 @@ revision = "0007"
 down_revision = "0006"
 
 STATEMENTS = (
-    # The row of the empty origin holds the totals. Whoever keeps or removes letters locks it first.
+    # The row of the empty origin holds the totals. A transaction that stores or removes letters
+    # locks this row first.
     """
     CREATE TABLE dead_letter_origins (
         origin  text PRIMARY KEY,
@@ -50,7 +51,8 @@ STATEMENTS = (
     END
     $$
     """,
-    # The triggers' lock keeps letters of the previous release from coming between them and the sum.
+    # Creating a trigger locks the table, so the previous release cannot store letters before the
+    # sum is written.
     """
     CREATE TRIGGER letters_kept AFTER INSERT ON dead_letters
     REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION count_letters()
@@ -72,6 +74,6 @@ STATEMENTS = (
 
 
 def upgrade() -> None:
-    """Add the counters, fill them, and have triggers keep them."""
+    """Add the counters, fill them, and create the triggers that update them."""
     for statement in STATEMENTS:
         op.execute(statement)

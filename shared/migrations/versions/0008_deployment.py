@@ -6,8 +6,8 @@ revision = "0008"
 down_revision = "0007"
 
 STATEMENTS = (
-    # At most one row: `one` can only be true, and is the key. The previous release knows nothing
-    # of the table.
+    # At most one row: `one` can only be true, and is the key. The previous release does not use the
+    # table.
     """
     CREATE TABLE deployment (
         one boolean PRIMARY KEY DEFAULT true CHECK (one),
@@ -20,6 +20,6 @@ STATEMENTS = (
 
 
 def upgrade() -> None:
-    """Make the id, once and for ever."""
+    """Create the id, once."""
     for statement in STATEMENTS:
         op.execute(statement)

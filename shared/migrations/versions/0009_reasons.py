@@ -1,4 +1,4 @@
-"""What is wrong with a file no longer rejects it: fewer codes, and the state `ready`."""
+"""A faulty file is no longer rejected: there are fewer codes, and the state is `ready`."""
 
 from alembic import op
 
@@ -13,12 +13,12 @@ RENAMED = "CASE WHEN {}.reason IN ('broken', 'truncated') THEN 'damaged' ELSE 't
 KEPT = "CASE {0}.state WHEN 'rejected' THEN 'ready' ELSE {0}.state END"
 
 STATEMENTS = (
-    # No lock on the table while all of it is read: others write on.
+    # The table is not locked while all of it is read, so other processes can write.
     f"""
     UPDATE attachments AS a SET state = {KEPT.format("a")}, reason = {RENAMED.format("a")}
     WHERE a.reason IN {OLD}
     """,
-    # Nothing was measured of these; what is known of them now is measured in one more round.
+    # No facts were measured for these rows. They are processed once more to measure the facts.
     """
     UPDATE attachments AS a
     SET state = 'uploaded', revision = a.revision + 1, reason = NULL, due_at = now()

@@ -1,4 +1,4 @@
-"""What is to be copied counts for the quota of bytes from the moment at which it is asked for."""
+"""A copy counts for the quota of bytes from the moment at which it is requested."""
 
 from alembic import op
 
@@ -6,10 +6,11 @@ revision = "0011"
 down_revision = "0010"
 
 STATEMENTS = (
-    # Null in rows of the previous release: what they are to be given counts once it is measured.
+    # Null in rows of the previous release: a copy that they request counts only after it is
+    # measured.
     "ALTER TABLE attachments ADD COLUMN copy_bytes bigint",
     # As in 0006. A copy that has been made counts until a worker has measured it: copy_bytes stays
-    # until then, and is of no account in a row that has no object and waits for none.
+    # until then. It does not count in a row that has no object and waits for none.
     """
     CREATE OR REPLACE FUNCTION attachment_bytes(a attachments) RETURNS bigint
     LANGUAGE sql IMMUTABLE AS $$
@@ -43,6 +44,6 @@ STATEMENTS = (
 
 
 def upgrade() -> None:
-    """Add the column, and have it counted; the previous release's statements go on as they are."""
+    """Add the column and count it; the statements of the previous release still work."""
     for statement in STATEMENTS:
         op.execute(statement)
