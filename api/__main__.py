@@ -98,8 +98,9 @@ async def _unless(stopping: asyncio.Event, work: Coroutine[Any, Any, None]) -> b
 async def _check_bucket(parts: Parts) -> list["asyncio.Task[None]"]:
     """Check that the bucket is ours and that ids are free in it.
 
-    Returns background tasks: one watches the owner of the bucket, which may change; another repeats
-    the check of ids if it could not be decided. Raises BucketForeign, else IdsTaken.
+    Returns background tasks: one watches the owner of the bucket, because the owner can change;
+    another repeats the check of ids if the check could not be decided. Raises BucketForeign, else
+    IdsTaken.
     """
     owner, ids = await asyncio.gather(
         parts.bucket.at_start(within_s=START_S), parts.ids.at_start(), return_exceptions=True

@@ -119,7 +119,8 @@ class EventsGate:
 async def open_gate(database: Database, settings: Settings) -> AsyncIterator[Gate]:
     """Make the gate. While it is open, listen for changes of tokens and record their use."""
     use = TokenUse(database)
-    # One connection stays free for tokens that were found before, even if unknown ones flood in.
+    # One connection stays free for tokens that were found before, even during a flood of unknown
+    # tokens.
     strangers = max(1, share_of_others(split_pool(settings.database_pool)[1]) - 1)
     tokens = Tokens(database, on_use=use.note, strangers=strangers)
     listener = Listener(settings, database, tokens.forget)

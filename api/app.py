@@ -40,9 +40,9 @@ def create_app(
 ) -> web.Application:
     """Make the application; its parts open when it starts and close when it ends.
 
-    It starts even if PostgreSQL, the broker or the store cannot be reached. The caller must check
-    at the start that the bucket is ours (`shared.bucket_guard`) and that ids are free in it
-    (`api.ids`). `sns_connector` replaces the usual connector to SNS, for example to use a proxy.
+    The application starts even if PostgreSQL, the broker or the store cannot be reached. The caller
+    must check at the start that the bucket is ours (`shared.bucket_guard`) and that ids are free in
+    it (`api.ids`). `sns_connector` replaces the usual connector to SNS, for example to use a proxy.
     """
     app = web.Application(
         middlewares=[measure, leave_no_token, answer_errors],

@@ -115,7 +115,7 @@ async def create(request: web.Request) -> web.Response:
     sources = await find_sources(parts, checked, organization_id=caller.organization_id)
     new = [each.new for each in checked]
     require_room(parts, caller.organization_id, sources)
-    # All steps that may fail come before the rows. After the rows are committed, the answer is 201.
+    # All steps that may fail come before the rows are written. After the commit, the answer is 201.
     credentials = await parts.storage.credentials()
     rows = await create_within(parts, caller, new, sources, bulk=bulk)
     rows = await copy_all(parts, rows, sources)

@@ -22,7 +22,7 @@ _DECIMAL = re.compile(r"-?[0-9]{1,40}", re.ASCII)
 INTEGERS = frozenset({"size", "attachable_id"})
 FREE_STRINGS = frozenset({"message_id", "external_id"})
 NEVER_NULL = frozenset({"name", "attachable_type"})
-"""Attributes whose blank strings are refused; a blank string for any other one is null."""
+"""Attributes whose blank strings are refused; a blank string for any other attribute is null."""
 
 Fault = tuple[str, dict[str, Any]]
 """A detail and its meta."""
@@ -82,7 +82,7 @@ def _is_text(value: Any) -> bool:
 
 
 def _shown(value: Any) -> dict[str, Any]:
-    # A value that is repeated in an error must be short, and it must be possible to write as JSON.
+    # A value that an error repeats must be short, and JSON must be able to represent it.
     if isinstance(value, str) and not (_is_text(value) and len(value) <= MAX_TEXT):
         return {}
     if isinstance(value, (str, bool, float)) or value is None:
@@ -107,7 +107,8 @@ def _one_of(allowed: tuple[str, ...]) -> Callable[[Any, int], Fault | None]:
         if value is None or (isinstance(value, str) and value in allowed):
             return None
         meta = {"allow_nil": True, **_shown(value)}
-        # The contract's samples show blank values without `allowed`, so it is left out for those.
+        # The contract's samples show blank values without `allowed`, so `allowed` is left out for
+        # blank values.
         if not (isinstance(value, str) and not value.strip()):
             meta["allowed"] = list(allowed)
         return "is not included in the list", meta
@@ -236,14 +237,14 @@ def check_changes(
 
 def _is_shown(row: Attachment, name: str, value: Any) -> bool:
     shown = getattr(row, name)
-    # Types are compared too, because True == 1 in Python, but not for a client.
+    # Python's types are compared too: True == 1 in Python, but not for a client.
     return any(
         type(each) is type(shown) and each == shown for each in (value, read_value(name, value))
     )
 
 
 def _reserved_fault(name: str, value: Any, reserved: Reserved) -> Fault | None:
-    # This comes before the check of the form: a reserved type with bad parameters is reserved too.
+    # This check comes before that of the form: a reserved type with bad parameters is reserved too.
     if name not in ("name", "content_type") or not _is_text(value) or len(value) > MAX_TEXT:
         return None
     is_reserved = reserved.has_name(value) if name == "name" else reserved.has_type(value)

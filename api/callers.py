@@ -97,7 +97,8 @@ class Tokens:
             task = asyncio.create_task(self._look_up(token_digest, now, self._changes, source))
             running = self._running[token_digest] = (now, task)
             task.add_done_callback(lambda _: self._end(token_digest, task))
-        # Several requests share this task: cancelling one request must not cancel it for the rest.
+        # Several requests share this task: if one request is cancelled, the task must go on for the
+        # others.
         return await asyncio.shield(running[1])
 
     def forget(self) -> None:
@@ -120,7 +121,7 @@ class Tokens:
                 found = await self._database.run(find_caller, token_digest)
         if found is None:
             self._known.pop(token_digest, None)
-            # An older, slower look-up may have put it into the cache.
+            # An older, slower look-up may have put the token into the cache.
             self._remembered.pop(token_digest, None)
             return None
         self._known.pop(token_digest, None)  # so that the new entry becomes the newest in the dict

@@ -1,7 +1,8 @@
 """The one place that decides which address a request comes from.
 
-It is the address of the connection's peer. If the peer is a trusted proxy, it is the address that
-the proxy reports. `X-Forwarded-For` of any other peer is ignored, because any client can send it.
+Usually this is the address of the connection's peer. If the peer is a trusted proxy, it is the
+address that the proxy reports. `X-Forwarded-For` of any other peer is ignored, because any client
+can send it.
 """
 
 import asyncio

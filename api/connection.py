@@ -23,7 +23,7 @@ HTTP2 = b"PRI * HTTP/2.0\r\n"
 """The first bytes of HTTP/2 without TLS (RFC 9113, section 3.4)."""
 
 LOOK_AGAIN_S = 1.0
-"""Seconds by which a timeout is put off if bytes have arrived that are not read yet."""
+"""Seconds by which a timeout is postponed if bytes have arrived that are not read yet."""
 
 MAX_LINE = 8190
 """Maximum bytes of a request's target, and of each header field; about as much as nginx allows."""
@@ -68,9 +68,9 @@ _NO_HTTP2 = _by_hand(general(505), "HTTP Version Not Supported")
 class Connection(TidyConnection):
     """One client's connection. It ends when a request cannot be parsed or arrives too slowly."""
 
-    # Private in aiohttp, as it has no public names: whether a connection is between two requests
-    # (_waiter), the number of its requests (_request_count), and the timer of idle connections
-    # (_process_keepalive, _keepalive_handle).
+    # Private in aiohttp, which has no public names for these: whether a connection is between two
+    # requests (_waiter), the number of its requests (_request_count), and the timer of idle
+    # connections (_process_keepalive, _keepalive_handle).
     __slots__ = ("_address", "_begun", "_head_timer", "_noise")
 
     def __init__(self, manager: web.Server, *, noise: Noise, **settings: Any) -> None:

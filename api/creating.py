@@ -22,7 +22,7 @@ class Checked:
     """A resource object without faults, and its place (`pointer`) in the document.
 
     `max_size` is the largest allowed size of its file, in bytes. The object at `location`, if there
-    is one, is to be copied.
+    is one, must be copied.
     """
 
     pointer: str

@@ -46,7 +46,7 @@ _NO_SYN = b"".join(
 
 
 class Drain:
-    """Holds whether this process is about to stop."""
+    """Records whether this process is about to stop."""
 
     begun = False
 

@@ -76,9 +76,9 @@ def is_signed(parts: Parts, key: str, query: FileQuery) -> bool:
 async def find_reader(request: web.Request, parts: Parts, query: FileQuery) -> Caller | None:
     """Return the caller of the API token in an address, or None.
 
-    None too if the settings do not allow tokens in addresses. The caller may read only files of
-    its own organization. Raises Problem 429 above the organization's rate, 503 while too many
-    unknown tokens are looked up.
+    Also returns None if the settings do not allow tokens in addresses. The caller may read only
+    files of its own organization. Raises Problem 429 above the organization's rate, 503 while too
+    many unknown tokens are looked up.
     """
     if not query.token or not parts.settings.files_query_token:
         return None

@@ -18,8 +18,8 @@ from shared.states import MEASURED
 from shared.turns import Turns
 
 FILES = "files"
-"""Key of the share of database connections for all signed addresses. They share one, because the
-organization is not known before the row is read."""
+"""Key of the share of database connections for all signed addresses. All of them use this one key,
+because the organization is not known before the row is read."""
 
 WAITING = 200
 """Maximum number of waiting requests for the files of one attachment; further ones are refused."""
@@ -61,7 +61,8 @@ async def redirect(request: web.Request) -> web.StreamResponse:
         raise not_found()
     if row is None or row.deleted_at is not None or is_blocked(row, parts.settings):
         raise not_found()
-    # After a change of the bucket, the object of the same key belongs to another row.
+    # If the service's bucket has been changed, the object under the same key belongs to another
+    # row.
     if row.bucket != parts.settings.s3_bucket:
         raise not_found()
     if named[1] == "thumb":
@@ -95,9 +96,9 @@ async def redirect(request: web.Request) -> web.StreamResponse:
 async def _check_age(parts: Parts, row: Attachment) -> None:
     """Raise Problem 404 if the object is older than its row; it then belongs to a lost row.
 
-    A worker has already compared the ages if the row is `ready` or `rejected`. In any other state
-    only an event may have reported the object, so the store is asked. Raises StoreUnavailable if
-    the store does not answer in time, BucketForeign if the bucket is another deployment's.
+    A worker has already compared the ages if the row is `ready` or `rejected`. In any other state,
+    possibly only an event has reported the object, so the store is asked. Raises StoreUnavailable
+    if the store does not answer in time, BucketForeign if the bucket is another deployment's.
     """
     if row.state in MEASURED:
         return

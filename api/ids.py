@@ -2,8 +2,8 @@
 
 If they are taken, for example after a restore of an older database, no attachment is created. The
 check runs when a process starts, and then in the background until the database and the store have
-both answered and their answers decide it. `create_app` only holds the result; `api.__main__` runs
-the check.
+both answered and their answers decide the check. `create_app` only holds the result; `api.__main__`
+runs the check.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ log = get_logger(__name__)
 
 
 class IdCheck:
-    """Decides whether attachments may be created; they may unless ids are found to be taken."""
+    """Decides whether attachments may be created: yes, unless ids are found to be taken."""
 
     def __init__(self, database: Database, storage: Storage) -> None:
         self._database = database
@@ -77,8 +77,8 @@ class IdCheck:
     async def _settle(self) -> bool:
         """Ask the database and the store once.
 
-        Returns True if the answers decide it, or if they never can because rights are missing;
-        False if a retry is useful.
+        Returns True if the answers decide the check, or if no answer can because rights are
+        missing. Returns False if a retry is useful.
         """
         try:
             self.taken = await find_taken_id(self._database, self._storage)

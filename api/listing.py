@@ -26,14 +26,16 @@ if TYPE_CHECKING:  # api.parts imports this module
 Read = Callable[[Connection], Awaitable[Any]]
 
 LONG_OFFSET = 2_000
-"""A page after more rows than this is a walk. So is a list whose total is above it."""
+"""A page that begins after more rows than this is a walk. A list whose total is above this number
+is a walk too."""
 
 WALKS, WALKING_WAIT = 2, 32
-"""Concurrent walks of all organizations; walks of one organization that may wait."""
+"""Maximum number of concurrent walks of all organizations, and of waiting walks of one
+organization."""
 
 WALK_S = 2.0
-"""Timeout in seconds of one statement of a walk. Only a `not_eq` filter that leaves few of millions
-of rows takes that long; every other walk reads at most about 100,000 rows of an index."""
+"""Timeout in seconds of one statement of a walk. Only a `not_eq` filter that matches few of
+millions of rows takes that long; every other walk reads at most about 100,000 rows of an index."""
 
 REMEMBERED = 1_000
 """Maximum number of large totals in the cache."""

@@ -23,14 +23,14 @@ AT_ONCE = 3
 """Number of lines of one kind and source that are logged at once; later ones are counted."""
 
 FAULTS_AT_ONCE = 10
-"""The same for warnings. It is higher because most warnings need a token to cause, and each may be
-a fault that an operator must repair."""
+"""The same for warnings. It is higher because most warnings can be caused only with a token, and
+each may be a fault that an operator must repair."""
 
 MAX_KEYS = 1000
 """Maximum number of pairs of kind and source that are counted separately; about 300 kB."""
 
 FLUSH_EVERY_S = 5.0
-"""Seconds by which the line with a count may be late after its minute."""
+"""Maximum delay, in seconds, of the line with a count after its minute is over."""
 
 REFUSED = Counter(
     "attachments_refused_requests_total", "Requests refused before any route", ["reason"]

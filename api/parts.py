@@ -32,8 +32,8 @@ from shared.turns import Turns
 class Parts:
     """The open parts of one API process.
 
-    `database` is for events. `clients` is for the requests of organizations, which have a share of
-    its connections each.
+    `database` is for events. `clients` is for the requests of organizations; each organization has
+    a share of its connections.
     """
 
     settings: Settings
@@ -82,7 +82,8 @@ def origin(request: web.Request, settings: Settings) -> str:
         return settings.api_url
     reported = forwarded(request)
     # request.host is not used: for a target in absolute form it is the target's host even if Host
-    # differs (RFC 9112, section 3.2.2); without Host it asks the resolver for the machine's name.
+    # differs (RFC 9112, section 3.2.2); without Host, request.host asks the resolver for the
+    # machine's name.
     host = reported.host or request.headers.get("Host", "").lower()
     if not request.raw_path.startswith("/") or not _is_ours(host, settings):
         return ""

@@ -219,8 +219,8 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
             return too_many_requests(retry_after_s=1).response()
         return unavailable().response()
     except DatabaseAway as error:
-        # Each request causes one, so the log is limited. The limit is per error and route and not
-        # per client, because the client's address says nothing about the cause.
+        # Each request can cause such a line, so the log is limited. The limit is per error and
+        # route and not per client, because the client's address says nothing about the cause.
         route = route_of(request)
         request[NOISE].warning.log(
             "database is away", (str(error), route), error=str(error), route=route

@@ -157,8 +157,8 @@ def given(request: web.Request) -> list[tuple[str, str]]:
     """Return the parameters without repetitions: the last value of a name, each value of an array.
 
     Some clients add their parameters again to a link that already has them. If links repeated all
-    of them, they would grow from page to page. Raises Problem 400 if a parameter is given more than
-    MAX_REPEATED times.
+    parameters, the links would grow from page to page. Raises Problem 400 if a parameter is given
+    more than MAX_REPEATED times.
     """
     last: dict[Hashable, tuple[str, str]] = {}
     counts: dict[Hashable, int] = {}

@@ -15,12 +15,13 @@ LONG_BYTES = 64 * 1024
 """Bytes of any body that are received without a place. Only a bulk request may be longer."""
 
 WAITING = 32
-"""Maximum number of one organization's bodies that wait to be received; the same to be parsed."""
+"""Maximum number of one organization's bodies that wait to be received, and also of those that wait
+to be parsed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Readers:
-    """The turns in which long bodies are received, and in which one at a time is parsed."""
+    """The turns in which long bodies are received, and the turns in which they are parsed."""
 
     receiving: Turns = field(
         default_factory=lambda: Turns(RECEIVED, each=RECEIVED_EACH, waiting=WAITING)

@@ -88,8 +88,9 @@ async def answer(
         response.force_close()
     if "Transfer-Encoding" in request.headers:
         # aiohttp's parser takes trailer fields of a body for header fields of the next request on
-        # the connection. If a proxy shares connections, a client could so add X-Auth-Token to
-        # another client's request. RFC 9112, section 7.1.2, forbids merging trailers into headers.
+        # the connection. If a proxy shares connections, a client could in this way add X-Auth-Token
+        # to another client's request. RFC 9112, section 7.1.2, forbids merging trailers into
+        # headers.
         response.force_close()
     return response
 
@@ -127,8 +128,8 @@ class Server(web.Server):
 class Runner(web.AppRunner):
     """Runs an application on our server; aiohttp has no setting for the class of connections."""
 
-    # Private in aiohttp, as it has no public names: how a runner makes its server (_make_server),
-    # its application (_app), and how long it waits at the end (_shutdown_timeout).
+    # Private in aiohttp, which has no public names for these: how a runner makes its server
+    # (_make_server), its application (_app), and how long it waits at the end (_shutdown_timeout).
     _watch: "asyncio.Task[None] | None" = None
 
     async def drain(self, wait_s: float, *, within_s: float) -> None:

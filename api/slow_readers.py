@@ -1,8 +1,8 @@
 """Closing the connections of clients that do not read their answers.
 
-aiohttp has no timeout for a client that does not read. Even a connection that it closes stays open
-until the client has read everything that was written. Each such connection holds a socket, up to a
-page of resources in this process's memory, and up to some megabytes in the kernel.
+aiohttp has no timeout for a client that does not read. Even a connection that aiohttp closes stays
+open until the client has read everything that was written. Each such connection holds a socket, up
+to a page of resources in this process's memory, and up to some megabytes in the kernel.
 """
 
 import asyncio
@@ -62,7 +62,8 @@ async def cut_off_slow_readers(server: web.Server, noise: Noise) -> None:
 def limit_kernel(transport: asyncio.BaseTransport) -> None:
     """Make the kernel end a connection whose client accepts no data for READ_WITHIN_S (Linux only).
 
-    It also applies to a connection that is closed already. Source: tcp(7), TCP_USER_TIMEOUT.
+    The time limit also applies to a connection that is closed already. Source: tcp(7),
+    TCP_USER_TIMEOUT.
     """
     connection = transport.get_extra_info("socket")
     if connection is not None and sys.platform == "linux":

@@ -41,7 +41,7 @@ class TokenUse:
     async def write_due(self) -> None:
         """Write in one statement the uses of all tokens that were not written for a minute.
 
-        If the database is unavailable, it retries after a minute.
+        If the database is unavailable, the uses are written a minute later.
         """
         now = self._clock()
         if now < self._not_before:

@@ -37,7 +37,8 @@ async def create_within(
     """Create attachments, all or none, within the organization's quotas.
 
     `sources` has one entry per attachment: the object to copy, or None. Raises Problem 422 if a
-    quota is exceeded; it names the quota and, in bulk, the first attachment that does not fit.
+    quota is exceeded; the error names the quota and, in bulk, the first attachment that does not
+    fit.
     """
     usual = quotas_of(parts, caller)
     if usual is not None and _limits_bytes(usual, caller):
@@ -79,7 +80,7 @@ def _limits_bytes(usual: Quotas, caller: Caller) -> bool:
 
 
 def _promised(parts: Parts, item: NewAttachment, source: Source | None) -> NewAttachment:
-    """Set the most bytes that the attachment may get; they are counted until it is measured."""
+    """Set the maximum bytes of the attachment. They count for the quota until it is measured."""
     if source is not None:
         promised = source.found.size
     elif item.size is not None:

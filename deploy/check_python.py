@@ -2,7 +2,7 @@
 
     PYTHON check_python.py [.venv]
 
-With `.venv` it is the Python of a virtual environment, which needs pip but not venv and ensurepip.
+With `.venv`, PYTHON is that of a virtual environment, which needs pip but not venv and ensurepip.
 The Makefile runs this file with any Python it finds, so the syntax must be valid for old versions.
 """
 

@@ -179,7 +179,7 @@ class Attachment(FromRow):
 
     @property
     def counted_bytes(self) -> int:
-        """The bytes that it counts for a quota, as attachment_bytes() of migration 0011 does."""
+        """The bytes that count for a quota; the same as attachment_bytes() of migration 0011."""
         copied = self.copy_bytes or 0
         if self.state == "expired" or (self.state == "failed" and self.reason in NO_OBJECT):
             return 0 if self.copy_key is None else copied

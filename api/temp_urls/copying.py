@@ -1,7 +1,7 @@
 """Copies of small sources while the client waits: a few at a time, in turns by organization.
 
-The row holds what is to be copied before a copy begins (see `shared.copies`). So a copy that fails
-here is not lost and not an error: a worker makes it.
+Before a copy begins, the row records which object must be copied (see `shared.copies`). So a copy
+that fails here is not lost and not an error: a worker makes it.
 """
 
 import asyncio
@@ -26,8 +26,8 @@ MAX_COPIED_AT_ONCE = 64 * 1024 * 1024
 """Bytes of the largest source that is copied before the answer; a worker copies larger ones."""
 
 COPIES, COPIES_EACH, COPIES_WAITING = 4, 1, 200
-"""Concurrent copies in this process; of one organization; and waiting copies of one organization. A
-bulk request may ask for 100 copies."""
+"""Maximum number of concurrent copies in this process, of concurrent copies of one organization,
+and of waiting copies of one organization. A bulk request may ask for 100 copies."""
 
 COPY_WAIT_S = 10.0
 """Seconds that a copy waits for its turn before it is left to a worker."""
@@ -180,7 +180,7 @@ async def _copy(parts: Parts, row: Attachment) -> Attachment:
 
 
 async def _leave(parts: Parts, row: Attachment) -> None:
-    """Release a claim, so that a worker makes the copy; if that fails, its lease ends by itself."""
+    """Release a claim, so that a worker makes the copy; if that fails, the lease ends by itself."""
     run, grace_s = parts.clients.of(row.organization_id).run, parts.settings.publish_grace
     if await run(copy_claims.release, row, delay_s=grace_s):
         parts.publisher.publish(copies.wake_up(row))

@@ -25,7 +25,7 @@ from shared.settings import Settings
 from shared.states import MEASURED, UNDER_WAY
 
 ASK_WITHIN_S = 5.0
-"""Seconds in which the store must answer; after that the worker asks it."""
+"""Seconds in which the store must answer; after that, the worker asks the store instead."""
 
 
 class Kind(Enum):
@@ -93,10 +93,10 @@ def _own_file(
 async def take_own(parts: Parts, row: Attachment, meaning: Meaning) -> dict[str, str]:
     """Record the file at an attachment's own key, as an event would, unless it is known already.
 
-    It is known if its etag is the recorded one. If the store returns no etag (an error, no object
-    or one older than the row), the upload is recorded anyway and the worker checks it. But if the
-    attachment already shows the address, this is done only for `ready` and `rejected` rows. Returns
-    the changes of the row. Raises BucketForeign.
+    The file is known if its etag is the recorded one. If the store returns no etag (an error, no
+    object or one older than the row), the upload is recorded anyway and the worker checks it. But
+    if the attachment already shows the address, such an upload is recorded only for `ready` and
+    `rejected` rows. Returns the changes of the row. Raises BucketForeign.
     """
     is_here = row.bucket == parts.settings.s3_bucket
     etag = await _ask(parts, row) if is_here else None

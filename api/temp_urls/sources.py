@@ -12,9 +12,9 @@ from shared.stored_objects import StoredObject
 from shared.turns import Turns
 
 LOOKUPS, LOOKUPS_EACH, LOOKUP_WAIT_S = 9, 3, 30
-"""Concurrent HEAD requests for sources in this process; of one organization; seconds that one waits
-for its turn. Together with the copies (see `api.temp_urls.copying`) they use fewer connections than
-the store's client has."""
+"""Maximum number of concurrent HEAD requests for sources in this process, and of one organization;
+maximum seconds that a request waits for its turn. Together with the copies (see
+`api.temp_urls.copying`) these requests use fewer connections than the store's client has."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,7 @@
 """The settings and database of a command for operators, or the credentials of a client's command.
 
-They come from environment variables, else from a local stack. They are never options, because
-every user of the machine can read those in the list of processes.
+Settings and credentials come from environment variables, else from a local stack. They are never
+options, because every user of the machine can read options in the list of processes.
 """
 
 import os

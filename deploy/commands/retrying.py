@@ -18,7 +18,8 @@ AT_A_TIME = 500
 
 BY_STATE: "tuple[State, ...]" = ("failed", "rejected")
 BY_REASON: "tuple[State, ...]" = ("ready", *BY_STATE)
-"""States that may be processed again. A `ready` one only if it has a reason, so not by state."""
+"""States whose attachments may be processed again. A `ready` attachment is processed again only if
+it has a reason, so it cannot be selected by its state."""
 
 
 def retry(

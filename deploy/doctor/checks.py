@@ -80,7 +80,7 @@ def run_doctor(
     """Make all checks and return the verdicts by name, in order.
 
     `tell` is called with each check's name before the check. After a first signal to stop, no
-    further check is made, but the probe is removed; after a second one it ends at once.
+    further check is made, but the probe is removed. After a second signal the doctor ends at once.
     """
     try:
         settings = read_settings(data_dir)

@@ -14,7 +14,8 @@ from shared.web_proxies import proxy_for
 IN_STEP_S = 1.5  # the header Date of HTTP has whole seconds
 WARNING_S = 60.0
 FAILED_S = 300.0
-"""S3 refuses signatures that differ by 15 minutes, and checks a policy's end by its own clock."""
+"""S3 refuses signatures whose time differs by 15 minutes, and checks a policy's end by its own
+clock."""
 
 
 async def check_clocks(examination: Examination) -> Verdict:

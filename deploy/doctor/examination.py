@@ -71,7 +71,7 @@ class Examination:
     """The shared state of all checks. A part that a check opens is not set before that check.
 
     `origin` is the origin from which browsers upload; None if the operator did not give it.
-    `wait_s` is the time to wait for the event, and again for the thumbnail.
+    `wait_s` is the time to wait for the event, and the time to wait for the thumbnail after that.
     """
 
     settings: Settings

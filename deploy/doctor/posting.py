@@ -18,7 +18,7 @@ from shared.signing import post_policy
 from shared.web_proxies import proxy_for
 
 SIZE = (480, 360)
-"""Width and height of the probe: larger than a thumbnail, so that one must be made."""
+"""Width and height of the probe: larger than a thumbnail, so that a worker must make one."""
 
 SOMEONE = "https://attachments-doctor.example"
 """The origin of the upload if the operator gave none. RFC 2606 reserves it, so nobody owns it."""

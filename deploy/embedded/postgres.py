@@ -1,4 +1,4 @@
-"""The embedded PostgreSQL. It refuses to run as root, so for root it runs as another user."""
+"""The embedded PostgreSQL. It refuses to run as root, so root starts it as another user."""
 
 import grp
 import importlib.util
@@ -41,7 +41,7 @@ def find_binaries() -> Path:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunAs:
-    """The uid and gid to run PostgreSQL with (None: ours), and a command that precedes it."""
+    """The uid and gid to run PostgreSQL with (None: ours), and a command to put before its own."""
 
     ids: tuple[int, int] | None = None
     prefix: tuple[str, ...] = ()
@@ -120,8 +120,8 @@ def _run_as(binaries: Path, directory: Path, uid: int, gid: int) -> RunAs:
 def hand_over(data: Path, ids: tuple[int, int]) -> None:
     """Give a data directory to a user; may be repeated after an interruption. Raises StartFailed.
 
-    Only files of the directory's owner are given, because that owner may have made hard links to
-    files of others.
+    Only files of the directory's owner are given, because that owner can make hard links to files
+    of others.
     """
     status = data.lstat()
     if not stat.S_ISDIR(status.st_mode):

@@ -23,7 +23,7 @@ RENEW_DAYS = 1825
 """A certificate with fewer days left is replaced at the next start."""
 SKEW_DAYS = 1
 """Certificates are valid from this many days ago, so that they stay valid if the clock is set back
-by less."""
+by less than that."""
 DAY_S = 86_400
 JWT_SECTIONS = ("signing", "signing.read", "filer_signing", "filer_signing.read")
 GRPC_PARTS = ("master", "volume", "filer", "s3", "admin", "worker", "client")

@@ -22,7 +22,8 @@ async def check_bucket(settings: Settings, *, mend: bool) -> None:
     """Check that the bucket is ours and that ids are free in it; with `mend`, repair both.
 
     Raises StartFailed if one of them is not true. If the database or the store does not answer, the
-    check is left to the API. If both answer but do not decide it, a note is printed.
+    check is left to the API. If both answer but the answers do not decide the check, a note is
+    printed.
     """
     from shared.database import open_database
     from shared.store_client import open_storage

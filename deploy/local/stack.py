@@ -187,7 +187,8 @@ def build_stack(
     servers = plan_servers(directory, kept, operator, webhook)
     listen = {"ATTACHMENTS_API_HOST": host, "ATTACHMENTS_API_PORT": str(port)}
     if not operator.get("ATTACHMENTS_HOSTS"):
-        # So links work at the address that `up` prints, even if the API listens on all interfaces.
+        # With these hosts, links work at the address that `up` prints, even if the API listens on
+        # all interfaces.
         local = (f"{name}:{port}" for name in ("127.0.0.1", "localhost", "[::1]"))
         listen["ATTACHMENTS_HOSTS"] = ",".join(local)
     environment = plan_environment(kept, servers, operator, {**listen, **own})
