@@ -167,8 +167,8 @@ def parse_json(body: bytes) -> Any:
     object, NaN and infinities, integers of more than 40 digits, numbers beyond the range of a
     double, nesting deeper than 64 levels, and more than MAX_MARKS brackets, commas and colons.
 
-    It takes up to 3 ms for 16 KiB and 70 ms for 1 MiB of any content. Therefore a body longer than
-    SHORT_BYTES must be parsed in a thread, see `read_json`.
+    Parsing takes up to 3 ms for 16 KiB and 70 ms for 1 MiB of any content. Therefore a body longer
+    than SHORT_BYTES must be parsed in a thread, see `read_json`.
     """
     try:
         text = body.decode("utf-8")

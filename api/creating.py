@@ -82,7 +82,7 @@ def check_all(parts: Parts, document: Any, *, bulk: bool, organization_id: int) 
 async def find_sources(
     parts: Parts, checked: Sequence[Checked], *, organization_id: int
 ) -> list[Source | None]:
-    """Look up in the store the objects that are to be copied.
+    """Look up in the store the objects that must be copied.
 
     Returns one entry per resource object, None where there is no `temp_url`. Raises Problem 422
     with all faults.

@@ -85,9 +85,9 @@ async def refuse_new(listeners: Iterable[socket.socket]) -> None:
     """Drop new handshakes, and wait until the connections made before are accepted.
 
     Closing a listening socket resets connections that wait to be accepted, and loses their
-    requests. A client whose SYN is dropped retries after a second and is then refused. It has sent
-    no request yet, so a load balancer may send it elsewhere. Linux only; on other systems it
-    returns at once.
+    requests. A client whose SYN is dropped retries after a second and is then refused. Such a
+    client has sent no request yet, so a load balancer may send the request elsewhere. Linux only;
+    on other systems it returns at once.
     """
     if not sys.platform.startswith("linux"):
         return

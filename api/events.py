@@ -51,8 +51,8 @@ MAX_SIGNED_BYTES = 384 * 1024
 most 256 KiB; as JSON it is somewhat longer."""
 
 MAX_STRANGE_BYTES = 16 * 1024
-"""The same limit if no SNS topic is configured. It is enough to recognise a message of SNS, and to
-answer with the reason why it is refused."""
+"""The same limit if no SNS topic is configured. This length is enough to recognise a message of
+SNS, and to answer with the reason why it is refused."""
 
 MAX_STRANGERS = 64
 """Number of long bodies of unauthenticated senders that are received at a time. A body needs no

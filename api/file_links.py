@@ -19,7 +19,8 @@ MAX_STAMPS = 4
 """Maximum number of parameters tried as the stamp: some libraries add a time of their own."""
 
 TOKEN_HEADERS = {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
-"""Headers of an answer to an address with a token: it must not be cached or sent as Referer."""
+"""Headers of an answer to an address with a token: the answer must not be cached, and the address
+must not be sent as Referer."""
 
 # Unix times, as `Links.url` writes them.
 _STAMP = re.compile(r"[0-9]{1,19}", re.ASCII)

@@ -23,8 +23,8 @@ AT_ONCE = 3
 """Number of lines of one kind and source that are logged at once; later ones are counted."""
 
 FAULTS_AT_ONCE = 10
-"""The same for warnings. It is higher because most warnings can be caused only with a token, and
-each may be a fault that an operator must repair."""
+"""The same for warnings. This limit is higher because most warnings can be caused only with a
+token, and each may be a fault that an operator must repair."""
 
 MAX_KEYS = 1000
 """Maximum number of pairs of kind and source that are counted separately; about 300 kB."""

@@ -26,8 +26,8 @@ PRIVATE = {
     "Vary": "Accept, Authorization, X-Auth-Token, X-Organization-Id",
 }
 """Headers of every answer that sets no Cache-Control, so that no cache gives it to another client.
-They are needed because a shared cache knows only Authorization (RFC 9111, section 3.5); it would
-store an answer to X-Auth-Token."""
+The headers are needed because a shared cache knows only Authorization (RFC 9111, section 3.5).
+Without them it would store an answer to a request with X-Auth-Token."""
 
 log = get_logger(__name__)
 

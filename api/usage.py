@@ -80,7 +80,10 @@ def _limits_bytes(usual: Quotas, caller: Caller) -> bool:
 
 
 def _promised(parts: Parts, item: NewAttachment, source: Source | None) -> NewAttachment:
-    """Set the maximum bytes of the attachment. They count for the quota until it is measured."""
+    """Set the maximum bytes of the attachment.
+
+    They count for the quota until the object is measured.
+    """
     if source is not None:
         promised = source.found.size
     elif item.size is not None:

@@ -46,7 +46,7 @@ class Owner:
     `ours` is the id of this deployment. `theirs` is the id in the marker, None without a marker.
 
     `has_strangers` is true if a bucket without a marker has originals, but none that a row of ours
-    describes. It may then belong to a deployment of a release that wrote no marker.
+    describes. Such a bucket may belong to a deployment of a release that wrote no marker.
 
     `taken_at` is the greatest id of a row when the bucket was taken over from another deployment; 0
     if it never was. Objects of that deployment may have the keys of rows up to that id.

@@ -203,7 +203,7 @@ class Database:
         return task.result()
 
     async def close(self) -> None:
-        """Close all connections once their statements have ended."""
+        """Close all connections after their statements have ended."""
         await self._kept.close()
         await self.pool.close()
 

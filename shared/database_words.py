@@ -82,7 +82,7 @@ CACHES = frozenset(
     {"statement_cache_size", "prepared_statement_cache_size", "statement_cache_capacity"}
     | {"prepared_statements", "preparethreshold", "prepare"}
 )
-"""Parameters that turn off prepared statements if they are false or 0, as a pooler needs."""
+"""Parameters that turn off prepared statements if they are false or 0, which a pooler needs."""
 
 EXEC_MODES = frozenset({"exec", "simple_protocol", "cache_describe", "describe_exec"})
 

@@ -33,7 +33,7 @@ async def deployment_id(connection: Connection) -> str:
 async def find_prefix(database: Database, settings: BrokerSettings) -> str:
     """Return the prefix of all our keys at the broker; it ends with a colon. Raises DatabaseAway.
 
-    It is the setting, or is made from the deployment's id.
+    The prefix is the setting, or is made from the deployment's id.
     """
     if settings.queue_prefix is not None:
         return settings.queue_prefix

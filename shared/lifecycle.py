@@ -391,7 +391,7 @@ async def mark_missing(
 
 
 async def process_again(connection: Connection, attachment_id: int) -> bool:
-    """Make an upload be processed again because its thumbnail may be spoiled.
+    """Let an upload be processed again because its thumbnail may be spoiled.
 
     A worker calls this after it wrote or removed a thumbnail and then found its claim lost. The
     worker that holds the attachment now must store its thumbnail again before it can finish. A row
@@ -504,7 +504,7 @@ async def settle_purged(connection: Connection, attachment_id: int) -> None:
 
 
 async def retry(connection: Connection, ids: Sequence[int]) -> list[WakeUp]:
-    """Make workers process again failed and rejected attachments, and ready ones with a reason.
+    """Let failed and rejected attachments, and ready ones with a reason, be processed again.
 
     Returns the wake-ups to publish. Every other id, including those of deleted attachments and of
     those being processed, is ignored.

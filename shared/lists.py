@@ -71,7 +71,7 @@ async def page(
 ) -> list[Attachment]:
     """List up to `limit` attachments in the order of their ids.
 
-    `after` and `before` are the ids from which the page starts, at constant cost; they are
+    `after` and `before` are the ids from which the page starts, at constant cost; these two ids are
     excluded. With `before`, the result is the `limit` attachments nearest to it, still in the
     requested order.
     """

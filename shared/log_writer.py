@@ -143,7 +143,7 @@ class LineStream:
         self._begun = ""
 
     def write(self, text: str) -> int:
-        """Add text; write each line once it is complete."""
+        """Add text; write each line when it is complete."""
         *lines, self._begun = (self._begun + text).split("\n")
         for line in lines:
             self._writer.write(f"{line}\n".encode(errors="backslashreplace"))

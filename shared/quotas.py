@@ -1,7 +1,7 @@
 """The quotas of organizations and their usage: bytes, attachments, uploads a day.
 
 Triggers count usage (migrations 0005 and 0006), so the counters include every write to the table.
-They start when an organization's usage is first requested or limited; until then, counting costs
+Counting starts when an organization's usage is first requested or limited; until then it costs
 nothing.
 """
 

@@ -172,8 +172,8 @@ class Reconciliation:
     def _judge_moved(self, row: Attachment, key: str, found: StoredObject) -> Difference | None:
         """Return a difference if an object is the one of a row that names another bucket.
 
-        Etag and size must be equal. A copy of a large object may have another etag; it counts as an
-        original without a row then.
+        Etag and size must be equal. A copy of a large object may have another etag; the copy then
+        counts as an original without a row.
         """
         same = row.key == key and (row.etag, row.size) == (found.etag, found.size)
         if not same or row.deleted_at is not None or not _is_settled(row):

@@ -18,8 +18,8 @@ STEP = 1_000_000
 of a lost row is not reused even if its object has not arrived yet."""
 
 MAX_LISTINGS = 200
-"""The most folders that the search for ids of up to nine digits lists. It lists three if no id is
-above the sequence. Only folders that a store still lists after their objects were deleted
+"""The most folders that the search for ids of up to nine digits lists. The search lists three if no
+id is above the sequence. Only folders that a store still lists after their objects were deleted
 (SeaweedFS, for some minutes) cost more. If the limit is reached, keys are listed instead."""
 
 KEY_PAGES = 10

@@ -35,7 +35,7 @@ class Credentials:
 def policy_end(*, credentials: Credentials, now: datetime, lifetime_s: int) -> datetime:
     """Return the whole second at which a policy signed at `now` ends.
 
-    It is never later than the end of the credentials.
+    The policy never ends later than the credentials.
     """
     end = now.astimezone(UTC) + timedelta(seconds=lifetime_s)
     if credentials.ends_at is not None:

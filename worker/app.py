@@ -63,7 +63,7 @@ class Messages:
 def read_wake_up(payload: Any, headers: Any) -> WakeUp | None:
     """Read a wake-up from a message; return None if the message is not one.
 
-    Messages of earlier releases contain no organization: its id is then UNKNOWN.
+    Messages of earlier releases contain no organization: the organization's id is then UNKNOWN.
     """
     match payload:
         case [[int(attachment_id), int(revision)], *_]:

@@ -35,7 +35,7 @@ from worker.tools import Tools
 
 DATABASE_RETRY_S = 1.0
 """Pause between two tries while the database is away, to claim an upload or to give one back. Work
-goes on within seconds once the database answers again."""
+goes on within seconds after the database answers again."""
 
 log = get_logger(__name__)
 
@@ -206,7 +206,7 @@ class Attempts:
         log.info("object set aside", attachment=row.id, state=state)
 
     async def _look_again(self, claim: Claim) -> None:
-        """Have an upload processed again at once: a newer one was recorded during the attempt."""
+        """Let an upload be processed again at once: a newer one was recorded during the attempt."""
         if await self._database.run(lifecycle.release, claim, delay_s=0.0) is None:
             await self._database.run(lifecycle.process_again, claim.attachment.id)
 
@@ -234,7 +234,7 @@ class Attempts:
     async def _give_back(self, claim: Claim) -> None:
         """Release the claim without counting the attempt, which did not end because of the upload.
 
-        If the claim is already lost, have the upload processed again: this worker may have
+        If the claim is already lost, let the upload be processed again: this worker may have
         overwritten the thumbnail of the worker that claimed it next.
         """
         if not self._leases.holds(claim) or (

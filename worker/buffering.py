@@ -63,7 +63,8 @@ async def buffered(
 async def read_checksum(storage: Storage, key: str, found: StoredObject, head: bytes) -> str | None:
     """Return the hex SHA-256 without a download; None if the store does not know it.
 
-    It is computed if `head` is the whole object, else taken from the store. Raises ObjectChanged.
+    The checksum is computed if `head` is the whole object, else taken from the store. Raises
+    ObjectChanged.
     """
     if len(head) == found.size:
         return hashlib.sha256(head).hexdigest()

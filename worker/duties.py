@@ -1,4 +1,4 @@
-"""What a due row needs: an attempt, a copy, a question to the store, or to be purged."""
+"""Do what a due row needs: an attempt, a copy, a question to the store, or a purge."""
 
 from shared import lifecycle
 from shared.database import DatabaseAway

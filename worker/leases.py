@@ -20,7 +20,10 @@ class Leases:
         self._held: dict[int, tuple[Claim, asyncio.Task[Any]]] = {}
 
     def hold(self, claim: Claim) -> None:
-        """Have a claim renewed until `drop`. If it is lost, the current task is cancelled."""
+        """Renew a claim's lease until `drop`.
+
+        If the claim is lost, the current task is cancelled.
+        """
         task = asyncio.current_task()
         assert task is not None
         self._held[claim.attachment.id] = (claim, task)

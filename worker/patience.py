@@ -23,7 +23,7 @@ TRIAL_EVERY_S = 30.0
 def pause_s(attempt: int, *, first_s: float, longest_s: float) -> float:
     """Return the pause, in seconds, before the next attempt at a row delayed `attempt` times.
 
-    It is `first_s` doubled with each attempt, at most `longest_s`. Up to a fifth is added or
+    The pause is `first_s` doubled with each attempt, at most `longest_s`. Up to a fifth is added or
     subtracted at random, so that rows that were delayed together are not due together.
     """
     return spread(min(first_s * 2.0 ** min(max(attempt, 0), 30), longest_s))
@@ -48,7 +48,7 @@ class Gate:
     """Stops calls of one kind to the store while they fail: a circuit breaker.
 
     The gate closes after FAILURES consecutive failures. While it is closed, it allows one trial
-    call every TRIAL_EVERY_S seconds. It opens again after the first call that succeeds.
+    call every TRIAL_EVERY_S seconds. The gate opens again after the first call that succeeds.
     """
 
     def __init__(self, *, clock: Clock = time.monotonic) -> None:

@@ -67,9 +67,9 @@ class Reception:
     def receive(self, wake_up: WakeUp, done: Callable[[], None] = lambda: None) -> None:
         """Start an attempt at the upload of a wake-up, or keep the wake-up until a slot is free.
 
-        `done` is called once the broker may forget the wake-up: when the attempt has ended, or at
-        once if the wake-up waits. After `close` it is not called, so that the broker gives the
-        wake-up to another worker.
+        `done` is called as soon as the broker may forget the wake-up: when the attempt has ended,
+        or at once if the wake-up waits. After `close` it is not called, so that the broker gives
+        the wake-up to another worker.
         """
         if not self._open:
             return

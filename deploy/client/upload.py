@@ -1,7 +1,7 @@
 """Uploads files as any client does: create, post to the store, wait until each is processed.
 
-`attachments upload`, benchmarks and tests call `upload_files`. It uses only the contract over HTTP,
-and no internals of the service.
+`attachments upload`, benchmarks and tests call `upload_files`. This module uses only the contract
+over HTTP, and no internals of the service.
 """
 
 import asyncio

@@ -1,8 +1,8 @@
 """Certificates and keys with which SeaweedFS's parts authenticate each other.
 
-SeaweedFS is several servers in one process: master, volume, filer, S3 and admin. They talk to each
-other over HTTP and gRPC on loopback ports, which every user of the machine can reach. Without keys,
-any user could list, read, write and delete the objects through these ports.
+SeaweedFS is several servers in one process: master, volume, filer, S3 and admin. These servers talk
+to each other over HTTP and gRPC on loopback ports, which every user of the machine can reach.
+Without keys, any user could list, read, write and delete the objects through these ports.
 """
 
 import datetime

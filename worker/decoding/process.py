@@ -238,7 +238,7 @@ def _read_only(descriptor: int) -> Iterator[int]:
 
 
 def _checked(answer: Any, body: bytes, job: str) -> Thumbnail:
-    """Check every value of a decoder's answer, since hostile code may have written it.
+    """Check every value of a decoder's answer, because hostile code may have written it.
 
     Raises EOFError if the answer makes no sense, Undecodable if it reports a fault of the file.
     """

@@ -27,8 +27,8 @@ WAIT_S = 20
 """Seconds that a request waits for a message: the maximum of SQS."""
 
 HOLD_S = 10
-"""Visibility timeout of a batch, in seconds. It is renewed every third of that time. If a consumer
-is killed, another consumer gets the messages after this time."""
+"""Visibility timeout of a batch, in seconds. The timeout is renewed every third of that time. If a
+consumer is killed, another consumer gets the messages after this time."""
 
 TRY_S = 4.0
 """Timeout of the database for a batch, in seconds, so that a stop does not wait for a database that

@@ -1,7 +1,7 @@
 """Filter the system calls of decoders with libseccomp, if the machine has it (Linux).
 
-libseccomp is called through ctypes. Its own Python module is built with the library and is not in
-the package index.
+libseccomp is called through ctypes. The Python module of libseccomp is built together with the
+library and is not in the package index.
 """
 
 import ctypes
@@ -111,9 +111,10 @@ RESTRICTED: Final = (
     # The system's clocks only: negative ids are the CPU clocks of other processes.
     ("clock_gettime", _masked(0, _INT & ~15, 0)),
     ("clock_gettime64", _masked(0, _INT & ~15, 0)),
-    # Its own limit on CPU time (RLIMIT_CPU).
+    # The process's own limit on CPU time (RLIMIT_CPU).
     ("prlimit64", _masked(0, _INT, 0), _masked(1, _INT, 0)),
-    # Its own processors only: for another id, the result would show whether that process exists.
+    # The process's own processors only: for another id, the result would show whether that process
+    # exists.
     ("sched_getaffinity", _masked(0, _INT, 0)),
 )
 """System calls that a decoder may make with certain arguments only, as (name, comparison, …).

@@ -1,6 +1,6 @@
 """Read the size of an image from the start of its file, without decoding.
 
-This only reads numbers at offsets that the format defines, from bytes that were read anyway.
+This module only reads numbers at offsets that the format defines, from bytes that were read anyway.
 Nothing is decoded or inflated. The numbers may be wrong, so they are only shown, and never used.
 """
 

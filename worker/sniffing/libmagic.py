@@ -1,7 +1,7 @@
 """Call libmagic from the wheel that bundles it, through ctypes.
 
-The usual Python bindings load the libmagic of the machine. Its version may differ, and one version
-of libmagic cannot read the database of another.
+The usual Python bindings load the libmagic of the machine. The version of that libmagic may differ,
+and one version of libmagic cannot read the database of another.
 """
 
 import ctypes

@@ -2,9 +2,9 @@
 
 libmagic recognizes text, but often returns the wrong kind: a table for verse with a comma in each
 line, JSON for `[1]`, a drawing for a feed that contains one, HTML for notes that contain a tag,
-Java for notes with one of its keywords. It recognizes less after a byte order mark, in UTF-16, or
-if the file is longer than the part that libmagic gets. So this module reads the first bytes again.
-The rest of a text may be anything, so no safety rule may depend on the result.
+Java for notes with one of its keywords. libmagic recognizes less after a byte order mark, in
+UTF-16, or if the file is longer than the part that libmagic gets. So this module reads the first
+bytes again. The rest of a text may be anything, so no safety rule may depend on the result.
 """
 
 import codecs

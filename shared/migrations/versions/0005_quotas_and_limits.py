@@ -67,8 +67,8 @@ STATEMENTS: tuple[str, ...] = (
     $$
     """,
     # The bytes that an attachment counts: the measured or declared size, else the most that its
-    # policy allows. It counts none after it is purged, or while there is no object and none can be
-    # uploaded.
+    # policy allows. An attachment counts none after it is purged, or while there is no object and
+    # none can be uploaded.
     """
     CREATE FUNCTION attachment_bytes(a attachments) RETURNS bigint LANGUAGE sql IMMUTABLE AS $$
         SELECT CASE WHEN a.deleted_at IS NOT NULL AND a.due_at IS NULL THEN 0

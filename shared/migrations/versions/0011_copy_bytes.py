@@ -10,7 +10,7 @@ STATEMENTS = (
     # measured.
     "ALTER TABLE attachments ADD COLUMN copy_bytes bigint",
     # As in 0006. A copy that has been made counts until a worker has measured it: copy_bytes stays
-    # until then. It does not count in a row that has no object and waits for none.
+    # until then. copy_bytes does not count in a row that has no object and waits for none.
     """
     CREATE OR REPLACE FUNCTION attachment_bytes(a attachments) RETURNS bigint
     LANGUAGE sql IMMUTABLE AS $$

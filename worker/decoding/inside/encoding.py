@@ -26,8 +26,8 @@ edges: 29 to 33 dB on shapes and type, against 24 with 4:2:0. A page of text has
 it is only 3 % larger: 27.6 KiB, SSIM 0.9947. The same page as PNG has at least 56 KiB."""
 
 WEBP_QUALITY: Final = 80
-"""WebP quality. It looks like JPEG at 82 and needs a little less space: 24.2 KiB for the photo
-(SSIM 0.9950), 19.1 for the text (0.9968), 14.2 for the shapes (0.9927)."""
+"""WebP quality. This quality looks like JPEG at 82 and needs a little less space: 24.2 KiB for the
+photo (SSIM 0.9950), 19.1 for the text (0.9968), 14.2 for the shapes (0.9927)."""
 
 WEBP_METHOD: Final = 4
 """WebP's effort, 0 to 6. Method 4 takes 7 ms of CPU time for the photo. Method 2 takes 4 ms; its

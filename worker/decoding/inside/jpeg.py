@@ -1,7 +1,7 @@
 """Read a JPEG's header before it is decoded: its size, its coding, and its scans.
 
 Pillow does not check these: it treats every coding as decodable, and has no error of its own for
-those that it cannot read.
+codings that it cannot read.
 """
 
 import os
@@ -119,9 +119,10 @@ def _walk(file: BinaryIO, header: Header) -> FileCode | None:
 def ends_early(file: BinaryIO, header: Header) -> bool:
     """Whether the data of a single scan stop early.
 
-    They do if they end at a marker other than the end of the image (or the number of lines), or if
-    other data than blanks or a preview follow the end of the image. libjpeg paints the missing rows
-    grey, and gives no warning that Pillow would report. False if the image has several scans.
+    The data stop early if they end at a marker other than the end of the image (or the number of
+    lines), or if other data than blanks or a preview follow the end of the image. libjpeg paints
+    the missing rows grey, and gives no warning that Pillow would report. False if the image has
+    several scans.
     """
     if not header.single_scan:
         return False

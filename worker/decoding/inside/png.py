@@ -115,7 +115,7 @@ def lacks_rows(file: BinaryIO) -> bool:
     """Whether the compressed pixels of a PNG hold fewer rows than the header states.
 
     The compressed data themselves may be correct, and Pillow then leaves the other rows unwritten
-    without an error. This inflates all pixels.
+    without an error. This function inflates all pixels.
     """
     file.seek(16)
     width, height, bits, colour, _, _, interlaced = struct.unpack("!IIBBBBB", file.read(13))
