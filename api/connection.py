@@ -88,7 +88,10 @@ class Connection(TidyConnection):
         self._head_timer = self._loop.call_later(HEAD_TIMEOUT_S, self._head_is_late)
 
     def data_received(self, data: bytes) -> None:
-        """Process received bytes; a complete head stops its timeout, HTTP/2 is refused."""
+        """Process received bytes.
+
+        A complete head stops the timeout of the head; HTTP/2 is refused.
+        """
         before, is_idle = self._request_count, self._is_idle()
         if not before and not self._begun and data.startswith(HTTP2):
             self._refuse_at_once("http2", _NO_HTTP2)

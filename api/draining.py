@@ -122,7 +122,7 @@ async def let_go(server: Listening, *, within_s: float) -> None:
     """Wait until all connections have ended, at most `within_s` seconds.
 
     During the first IDLE_S seconds idle connections may still bring a request; after that they are
-    closed. Requests that are arriving or being answered have the whole time.
+    closed. Requests that are arriving or being answered have all `within_s` seconds.
     """
     loop = asyncio.get_running_loop()
     began = loop.time()

@@ -145,7 +145,7 @@ async def read_page(parts: "Parts", organization_id: int, asked: Listing, base: 
 async def _by_cursor(
     connection: Connection, organization_id: int, asked: Listing, base: str
 ) -> Page:
-    # One row more than the page shows whether there is a further page.
+    # Read one row more than the page has. That row shows whether there is a further page.
     rows = await lists.page(
         connection,
         organization_id,

@@ -12,7 +12,7 @@ MAX_ORIGINS = 1000
 
 
 class Allowance:
-    """A token bucket for each origin; the least recently used ones are dropped."""
+    """A token bucket for each origin; the least recently used buckets are dropped."""
 
     def __init__(self, *, clock: Clock = time.monotonic) -> None:
         self._clock = clock

@@ -31,7 +31,7 @@ log = get_logger(__name__)
 class BucketGuard:
     """What one process knows about the owner of the bucket.
 
-    If rights are missing to find the owner, nothing is blocked; a warning is logged.
+    If the service lacks the rights to find the owner, nothing is blocked; a warning is logged.
     """
 
     def __init__(self, database: Database, storage: Storage) -> None:

@@ -85,9 +85,9 @@ async def ask(
 ) -> Attachment | None:
     """Request a copy to an attachment's key, and set its `temp_url`; return the row.
 
-    The sweep makes the copy after `grace_s` seconds if nobody else has. If an upload is waiting or
-    being processed, the copy is due when its processing ends. An earlier request is replaced.
-    Returns None if the attachment does not exist or is deleted.
+    The sweep makes the copy after `grace_s` seconds if no other process has made it. If an upload
+    is waiting or being processed, the copy is due when its processing ends. An earlier request is
+    replaced. Returns None if the attachment does not exist or is deleted.
     """
     found = await connection.fetchrow(
         f"""

@@ -27,7 +27,7 @@ SOON_S = 900.0
 """Credentials that expire within this time are renewed before they sign, as in botocore."""
 
 LEAST_LIFE_S = 2.0
-"""Credentials with less time left sign nothing: the signature would expire on its way."""
+"""Credentials with less time left sign nothing: the signature would expire before it is used."""
 
 WAIT_S = 2.0
 """How long callers wait for a renewal. While the old credentials are valid, only the caller that

@@ -51,7 +51,7 @@ MEANINGLESS: Mapping[str, frozenset[str] | None] = {
     "sslsni": TRUE,
     "tty": None,
 }
-"""Parameters with the values that do not change what asyncpg does; None stands for every value."""
+"""Parameters with the values that do not change what asyncpg does; None means every value."""
 
 _VERIFY = "use sslmode=verify-full, which proves who the server is"
 REFUSED: Mapping[str, str] = {

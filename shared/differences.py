@@ -34,8 +34,9 @@ class Kind(StrEnum):
 class Difference:
     """One difference, with the `row` and the object `found`, which mending needs.
 
-    `found` has the object's size in bytes and its age in seconds, by the store. For `SEQUENCE` and
-    `LOST`, `attachment_id` is the greatest id; it is None for a difference of the whole bucket.
+    `found` has the object's size in bytes and its age in seconds, as the store reports them. For
+    `SEQUENCE` and `LOST`, `attachment_id` is the greatest id; it is None for a difference of the
+    whole bucket.
     """
 
     kind: Kind

@@ -1,10 +1,10 @@
 """Find the differences between rows and bucket in one pass over each, and mend them.
 
 The bucket is listed page by page, and each page is compared with its rows. Then the rows are walked
-to find objects that were not listed. One bit per id is kept in between, so ten million attachments
-take about two megabytes. Processes keep working meanwhile, so each difference is checked once more
-before it is reported. No object is ever deleted: an original without a row may be all that is left
-of a lost attachment.
+to find objects that were not listed. One bit per id is kept between these two passes, so ten
+million attachments take about two megabytes. Processes keep working meanwhile, so each difference
+is checked once more before it is reported. No object is ever deleted: an original without a row may
+be all that is left of a lost attachment.
 """
 
 from collections.abc import AsyncIterator, Callable, Sequence

@@ -23,7 +23,8 @@ ALGORITHM = "AWS4-HMAC-SHA256"
 class Credentials:
     """AWS credentials at one moment; only temporary ones have `token` and expire at `ends_at`.
 
-    AWS refuses every signature made with them after that time, even if it has a later expiry.
+    AWS refuses every signature made with them after that time, even if the signature has a later
+    expiry.
     """
 
     access_key: str

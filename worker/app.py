@@ -47,7 +47,10 @@ class Messages:
         celery_log = logging.getLogger("celery.worker")
 
         def take(message: Any, body: Any, ack: Callable[..., None], *_: Any) -> None:
-            """Take a message. If its payload cannot be read, this raises and Celery drops it."""
+            """Take a message.
+
+            If the payload cannot be read, this raises and Celery drops the message.
+            """
             done = partial(ack, celery_log, consumer.connection_errors)
             payload = body if body is not None else message.payload
             wake_up = read_wake_up(payload, message.headers)
@@ -110,7 +113,7 @@ def work(settings: Settings) -> int:
     warnings.filterwarnings("ignore", category=SecurityWarning)
     # At every loss of the broker, Celery warns that a default will change, although we set it.
     warnings.filterwarnings("ignore", category=CPendingDeprecationWarning)
-    # Celery also logs warnings of a lost broker; `SteadyConsumer` logs the loss instead.
+    # Celery also logs warnings about a lost broker; `SteadyConsumer` logs the loss instead.
     logging.getLogger("celery.worker.consumer.consumer").setLevel(logging.ERROR)
     # Handlers until Celery sets its own. The sweep starts before that, and rows that it has claimed
     # must not wait for the end of their lease.

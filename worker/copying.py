@@ -113,7 +113,7 @@ class Copying:
             )
 
     async def _hold(self, row: Attachment) -> None:
-        """Make a claimed copy, and renew its lease until it ends.
+        """Make a claimed copy, and renew its lease until the copy ends.
 
         Cancels the copy if the claim is lost. If this task is cancelled, releases the claim.
         """

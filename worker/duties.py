@@ -39,7 +39,7 @@ class Duties:
         self._gates = {Duty.PROBE: Gate(), Duty.PURGE: Gate()}
 
     async def fulfil(self, due: Due, slot: Slot) -> None:
-        """Do what a row that the sweep has taken needs. The caller frees the slot.
+        """Do the work of a row that the sweep has taken. The caller frees the slot.
 
         Raises nothing but CancelledError. The sweep has postponed the row by one lease; after that
         the row is due again.

@@ -35,7 +35,7 @@ async def probe(tools: Tools, row: Attachment, *, gate: Gate) -> WakeUp | None:
             lifecycle.settle_missing, row, next_check_s=tools.settings.pending_check
         )
         if state is None and row.thumbnail_name is not None:
-            # An upload was recorded meanwhile. The removed thumbnail may have been its own.
+            # An upload was recorded meanwhile. The removed thumbnail may have been that upload's.
             await tools.database.run(lifecycle.process_again, row.id)
         if state is not None and state != row.state:
             log.info("no object", attachment=row.id, state=state)
@@ -79,5 +79,5 @@ async def _leave_alone(tools: Tools, row: Attachment, found: StoredObject) -> No
     settle = lifecycle.settle_missing if lost else older_objects.settle_older
     state = await tools.database.run(settle, row, next_check_s=tools.settings.pending_check)
     if state is None and row.thumbnail_name is not None:
-        # An upload was recorded meanwhile. The removed thumbnail may have been its own.
+        # An upload was recorded meanwhile. The removed thumbnail may have been that upload's.
         await tools.database.run(lifecycle.process_again, row.id)

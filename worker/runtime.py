@@ -79,7 +79,7 @@ class Runtime:
             raise self._failure
 
     def call_soon(self, function: Callable[..., None], *arguments: Any) -> None:
-        """Make the loop call a function. Does nothing after the loop has ended."""
+        """Make the loop call a function. Does nothing after the worker has begun to stop."""
         if self._loop is None or self._jobs.stopping:
             return
         with suppress(RuntimeError):  # the loop has just ended

@@ -19,7 +19,7 @@ from worker.slots import Slots
 from worker.tools import Tools
 
 DATABASE_AWAY_PAUSE_S = 2.0
-"""The longest pause after a sweep that found the database away."""
+"""The longest pause, in seconds, after a sweep that could not reach the database."""
 
 log = get_logger(__name__)
 

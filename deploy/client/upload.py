@@ -38,7 +38,7 @@ POLLS_PER_S = 200
 """Maximum number of polls per second for all waiting files together."""
 
 LAST_ANSWER_S = 5.0
-"""Minimum timeout in seconds of a poll, even if less of the time limit is left."""
+"""Minimum timeout of a poll in seconds, even if less than this is left of the time limit."""
 
 CONNECT_TIMEOUT_S = 10
 

@@ -33,7 +33,7 @@ def fit(columns: Sequence[Column], width: int, *, spare: Sequence[str] = ()) -> 
 
 
 def shorten(text: str, cells: int) -> str:
-    """Cut the middle out of a text wider than `cells`; the end stays, as it has the extension."""
+    """Cut the middle out of a text wider than `cells`. The end stays, with the file's extension."""
     if cell_len(text) <= cells:
         return text
     end = ""

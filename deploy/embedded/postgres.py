@@ -56,9 +56,9 @@ def find_users(binaries: Path, directory: Path) -> tuple[RunAs, RunAs]:
     """Choose the users of `initdb` and of the server; they differ from ours only for root.
 
     For root the server runs with an unused uid, because every process with the same uid could read
-    the data. `initdb` needs a user with a name, so it runs as nobody, in a group that is not used
-    elsewhere: other processes of nobody cannot enter the directory. If the directory already
-    belongs to a user other than root and nobody, that user is kept.
+    the data. `initdb` needs a user with a name, so it runs as the user `nobody`, in a group that is
+    not used elsewhere: other processes of `nobody` cannot enter the directory. If the directory
+    already belongs to a user other than `root` and `nobody`, that user is kept.
 
     Permissions of folders that are not ours are not changed. If they keep the user out, PostgreSQL
     gets the capability CAP_DAC_OVERRIDE. Raises StartFailed if that is not possible.

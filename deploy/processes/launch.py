@@ -3,8 +3,8 @@
     python -I -S launch.py PARENT SIGNAL UID GID PROGRAM ARGUMENT…
 
 This is a separate program for two reasons. The kernel clears the parent-death signal when a process
-changes its user, so it must be set after that. And code between fork and exec may hang (deadlock)
-in a process that has threads.
+changes its user, so the signal must be set after the change. And code between fork and exec may
+hang (deadlock) in a process that has threads.
 """
 
 import ctypes

@@ -135,8 +135,8 @@ def _output(program: Program) -> Iterator[int]:
 async def start(program: Program, ready: Callable[[], Awaitable[bool]], within_s: float) -> Child:
     """Run a program, wait until `ready` returns True, and return the child.
 
-    Raises StartFailed if the program ends before, or is not ready within `within_s` seconds. The
-    program is killed in both cases, and also if this call is cancelled.
+    Raises StartFailed if the program ends before it is ready, or is not ready within `within_s`
+    seconds. The program is killed in both cases, and also if this call is cancelled.
     """
     deadline = time.monotonic() + within_s
     child = Child(program)

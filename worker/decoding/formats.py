@@ -59,7 +59,10 @@ def box_of(content_type: str, more: Collection[str]) -> Box | None:
 
 
 def promises_thumbnail(file_name: str, more: Collection[str]) -> bool:
-    """Whether a file name has the extension of a decoded format. A guess: the bytes decide."""
+    """Whether a file name has the extension of a decoded format.
+
+    This is only a guess: the bytes decide.
+    """
     name = file_name.lower()
     return any(name.endswith(ends) for ends in _NAMES.values()) or any(
         name.endswith(_MORE_NAMES[kind]) for kind in more

@@ -160,8 +160,8 @@ class Consumer:
     async def _store_each(self, held: list[Received]) -> bool:
         """Record each message separately, without retries; return whether any was recorded.
 
-        A message that can never be stored is no longer held. The queue delivers it again and counts
-        its receives.
+        A message that can never be stored is no longer held. The queue delivers that message again
+        and counts how often it is received.
         """
         stored = []
         for item in list(held):

@@ -67,7 +67,7 @@ class Queue:
     async def receive(self, *, wait_s: int, hide_s: int) -> list[Received]:
         """Receive up to ten messages; wait up to `wait_s` seconds for the first.
 
-        They are invisible to other consumers for `hide_s` seconds.
+        The messages are then invisible to other consumers for `hide_s` seconds.
         """
         with _mapped(self._url):
             async with asyncio.timeout(wait_s + REQUEST_S):
