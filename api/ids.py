@@ -77,8 +77,8 @@ class IdCheck:
     async def _settle(self) -> bool:
         """Ask the database and the store once.
 
-        Returns True if the answers decide the check, or if no answer can because rights are
-        missing. Returns False if a retry is useful.
+        Returns True if the answers decide the check, or if no answer can decide it because rights
+        are missing. Returns False if a retry is useful.
         """
         try:
             self.taken = await find_taken_id(self._database, self._storage)

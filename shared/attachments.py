@@ -206,7 +206,7 @@ async def find(
 
 
 async def find_rows(connection: Connection, ids: Sequence[int]) -> dict[int, Attachment]:
-    """Find rows of any organization by their ids, deleted ones too; at most a page of ids."""
+    """Find rows of any organization by their ids, also deleted rows; at most a page of ids."""
     rows = await connection.fetch(
         f"SELECT {COLUMNS} FROM attachments AS a WHERE a.id = ANY($1::bigint[])", ids
     )

@@ -24,8 +24,8 @@ _IN = "now() + $3 * interval '1 second'"
 def _held(place: int) -> str:
     """Return the SQL condition that a claim of a copy still holds; $1 and $2 are id and attempt.
 
-    `place` is the number of the parameter for the organization's id: after rows were lost, the same
-    id may have a copy for another organization.
+    `place` is the number of the parameter for the organization's id. The condition includes it,
+    because after rows were lost the same id may have a copy for another organization.
     """
     return f"{_AS_SEEN} AND a.organization_id = ${place}"
 

@@ -24,7 +24,7 @@ from shared.log import get_logger
 from shared.signing import Credentials
 
 SOON_S = 900.0
-"""Credentials that expire within this time are renewed before they sign, as in botocore."""
+"""Credentials that expire within this time are renewed before they are used, as in botocore."""
 
 LEAST_LIFE_S = 2.0
 """Credentials with less time left sign nothing: the signature would expire before it is used."""

@@ -1,6 +1,6 @@
 """The parameters in the query of a database address: those of libpq, of poolers and of ORMs.
 
-database_address.py uses them. The parameters of libpq:
+`shared.database_reader` and `shared.database_address` use them. The parameters of libpq:
 https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS
 """
 

@@ -55,7 +55,7 @@ async def learn_prefix(database: Database, settings: BrokerSettings) -> str:
 
 @asynccontextmanager
 async def open_publisher(database: Database, settings: BrokerSettings) -> AsyncIterator[Publisher]:
-    """Open a publisher, also if database or broker cannot be reached.
+    """Open a publisher, even if the database or the broker cannot be reached.
 
     Until the prefix is known, a limited number of wake-ups wait in the publisher.
     """

@@ -20,7 +20,7 @@ SWEEP_WALK = 1000
 
 
 async def make_due(connection: Connection, wake_ups: Sequence[WakeUp]) -> int:
-    """Make uploads that no worker has claimed due now, without the grace time for publishing.
+    """Make unclaimed uploads due now, without the grace time for publishing.
 
     Returns how many rows were changed. May be repeated. Rows that are claimed, finished or deleted
     are left as they are.

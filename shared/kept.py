@@ -70,8 +70,8 @@ class Kept:
         self._waiting += 1
         epoch = self._epoch
         try:
-            # Without a timer if a connection is idle: there is no wait, and a timer costs more
-            # than taking the connection.
+            # No timer if a connection is idle: there is no wait, and a timer costs more than taking
+            # the connection.
             waits = None if self._pool.get_idle_size() else TIMEOUT_S
             return Lease(await self._pool.acquire(timeout=waits), epoch)
         finally:

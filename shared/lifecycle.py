@@ -413,7 +413,7 @@ async def process_again(connection: Connection, attachment_id: int) -> bool:
     return affected(status) == 1
 
 
-# An upload that began under the policy may end long after the policy.
+# An upload that began under the policy may end long after the policy has ended.
 _AFTER_MISSING = f"""CASE WHEN {ALIVE} THEN {NEXT_CHECK}
                           WHEN a.state = 'pending' THEN now() + $4 * interval '1 second' END"""
 

@@ -22,7 +22,7 @@ from shared.stored_objects import StoredObject
 log = get_logger(__name__)
 _count = itertools.count(1)
 
-# An upload that began under the policy may end long after the policy.
+# An upload that began under the policy may end long after the policy has ended.
 _NEXT = f"""CASE WHEN {ALIVE} THEN {NEXT_CHECK}
                   WHEN a.policy_expires_at + {LATE_UPLOAD_S} * interval '1 second' > now()
                   THEN a.policy_expires_at + {LATE_UPLOAD_S} * interval '1 second' END"""

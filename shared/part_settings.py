@@ -24,7 +24,7 @@ PREFIX = "ATTACHMENTS_"
 # botocore's own rule for a region.
 REGION = re.compile(r"(?![0-9]+\Z)(?!-)[A-Za-z0-9-]{1,63}(?<!-)")
 
-# No characters that have a meaning in a shell or in the key pattern of an ACL.
+# It allows no characters that have a meaning in a shell or in the key pattern of an ACL.
 QUEUE_PREFIX = re.compile(r"[A-Za-z0-9._:/{}-]{1,100}", re.ASCII)
 
 MAX_QUOTA = 2**62  # the sum of two must fit into a bigint
@@ -208,7 +208,7 @@ class StoreSettings(BucketSettings):
 
 
 class WaitSettings(LogSettings):
-    """How long the sweep leaves new uploads to their wake-ups, and pending rows to events."""
+    """How long the sweep waits for wake-ups of new uploads, and for events of pending rows."""
 
     publish_grace: float = Field(15, ge=0.1, le=300, description="seconds")
     pending_check: float = Field(75, ge=0.1, le=3600, description="seconds")

@@ -170,7 +170,7 @@ class Reconciliation:
         return differences
 
     def _judge_moved(self, row: Attachment, key: str, found: StoredObject) -> Difference | None:
-        """Return a difference if an object is the one of a row that names another bucket.
+        """Return a difference if a row describes this object, but names another bucket.
 
         Etag and size must be equal. A copy of a large object may have another etag; the copy then
         counts as an original without a row.

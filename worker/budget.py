@@ -1,4 +1,4 @@
-"""How many bytes of large files may wait on disk for a decoder, shared by organizations.
+"""A limit for the bytes of large files that wait on disk for a decoder, shared by organizations.
 
 Without a limit, a worker would fetch one large file for each slot, although it usually has fewer
 decoders than slots.

@@ -16,7 +16,7 @@ from worker.tools import Tools
 async def store_thumbnail(
     tools: Tools, claim: Claim, thumbnail: Thumbnail, outcome: Outcome
 ) -> Outcome:
-    """Write a thumbnail; return the outcome with its name and what was measured with it.
+    """Write a thumbnail; return the outcome with the thumbnail's name and facts.
 
     The name is written in the row first, so that the object has a row even if this worker dies. May
     be repeated. Raises ClaimLost, StoreError.

@@ -1,4 +1,4 @@
-"""Checks, before `attachments up` is ready, that the bucket is its own and that ids are free in it.
+"""Checks, before a local stack is ready, that the bucket belongs to it and that ids are free in it.
 
 `attachments up` has its own check, because `attachments reconcile` needs servers that run only
 while `up` runs.

@@ -43,7 +43,10 @@ class Spawned:
 
     @property
     def doomed(self) -> bool:
-        """Whether the exit status was read. Before that, a read from the socket shows a death."""
+        """Whether the exit status was read.
+
+        Before that, the socket shows whether the process died.
+        """
         return self._process.returncode is not None
 
     async def end(self) -> tuple[int, int]:

@@ -32,7 +32,7 @@ after one of 49 megapixels glibc may keep 200 MiB of freed heap, and that decode
 Without this limit, idle decoders that an attacker controls could hold 1 GiB each."""
 
 KEPT_S: Final = 60.0
-"""A decoder beyond `size` is ended after so many seconds without a job."""
+"""A decoder beyond `size` is ended after this many seconds without a job."""
 
 log = get_logger(__name__)
 

@@ -225,7 +225,7 @@ class Decoder:
 
 @contextmanager
 def _read_only(descriptor: int) -> Iterator[int]:
-    """Give a second, read-only descriptor of the file (Linux); elsewhere the same descriptor."""
+    """Yield a second, read-only descriptor of the file (Linux); elsewhere the same descriptor."""
     try:
         readable = os.open(f"/proc/self/fd/{descriptor}", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:  # no /proc on this system

@@ -40,8 +40,8 @@ have three."""
 
 _readers: list[Reader] = list(ALWAYS)
 
-# `costs` works from the header. This limit is for Pillow's readers that allocate memory before we
-# can check the header.
+# `costs` limits images by their header. This limit here is for Pillow's readers that allocate
+# memory before we can check the header.
 Image.MAX_IMAGE_PIXELS = 2**28
 
 ImageFile.LOAD_TRUNCATED_IMAGES = False

@@ -45,7 +45,7 @@ _MARKER: Final = re.compile(rb"\xff[\xc0-\xcf\xd8-\xfe]")
 bytes (FF) and all other bytes, as libjpeg does."""
 
 _CHUNK_BYTES: Final = 64 * 1024
-"""Bytes per read. It is small, because a chunk may be read again after each segment."""
+"""Bytes per read. The number is small, because a chunk may be read again after each segment."""
 
 _ICC_HEAD_BYTES: Final = 14
 """Length of the name, number and count before a piece of a colour profile (ICC.1, annex B.4)."""
