@@ -4,7 +4,7 @@ Libraries read dozens of variables, some at import. CELERY_BROKER_URL moves a wo
 broker, PGSSLMODE changes how PostgreSQL is reached, HOSTALIASES renames hosts. So a process removes
 every variable that is not on the list here before it imports those libraries. The list has the
 variables that are kept, because a list of those to remove would have to follow each release of each
-library. `deploy/docs/aws.md` lists them for operators.
+library. `deploy/docs/aws.md` lists the kept variables for operators.
 """
 
 import os

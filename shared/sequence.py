@@ -117,11 +117,11 @@ class TakenId:
 async def find_taken_id(database: Database, storage: Storage) -> TakenId | None:
     """Search for originals with ids above the sequence; return the greatest that was found.
 
-    May run while ids are created. None proves that there is no such id of up to nine digits. Longer
-    ids are found if they begin within some thousands above the sequence, or are few. If too many
-    folders are empty, the returned id may not be the greatest. Raises IdsUndecided if the limits
-    ended the search too early, StoreError (StoreRefused without s3:ListBucket), DatabaseAway
-    (DatabaseForbids if the role may not read the sequence).
+    May run while ids are created. The result None proves that there is no such id of up to nine
+    digits. Longer ids are found if they begin within some thousands above the sequence, or are few.
+    If too many folders are empty, the returned id may not be the greatest. Raises IdsUndecided if
+    the limits ended the search too early, StoreError (StoreRefused without s3:ListBucket),
+    DatabaseAway (DatabaseForbids if the role may not read the sequence).
     """
     last_id = await database.run(find_last_id)
     for _ in range(RACES):

@@ -21,7 +21,7 @@ from worker.slots import Slot, Slots
 
 WAITING_EACH: Final = 5000
 """The most wake-ups of one organization that wait: about a minute of work for two decoders. The
-sweep takes the others as they become due."""
+sweep takes further uploads when they become due."""
 
 WAITING: Final = 20_000
 """The most wake-ups of all organizations that wait: about 5 MB. A further one replaces the newest

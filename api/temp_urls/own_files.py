@@ -94,9 +94,9 @@ async def take_own(parts: Parts, row: Attachment, meaning: Meaning) -> dict[str,
     """Record the file at an attachment's own key, as an event would, unless it is known already.
 
     The file is known if its etag is the recorded one. If the store returns no etag (an error, no
-    object or one older than the row), the upload is recorded anyway and the worker checks it. But
-    if the attachment already shows the address, such an upload is recorded only for `ready` and
-    `rejected` rows. Returns the changes of the row. Raises BucketForeign.
+    object, or an object older than the row), the upload is recorded anyway and the worker checks
+    it. But without an etag, if the attachment already shows the address, the upload is recorded
+    only for `ready` and `rejected` rows. Returns the changes of the row. Raises BucketForeign.
     """
     is_here = row.bucket == parts.settings.s3_bucket
     etag = await _ask(parts, row) if is_here else None

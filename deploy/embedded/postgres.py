@@ -41,7 +41,10 @@ def find_binaries() -> Path:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunAs:
-    """The uid and gid to run PostgreSQL with (None: ours), and a command to put before its own."""
+    """The uid and gid to run PostgreSQL with (None: ours).
+
+    `prefix` is a command that is put before PostgreSQL's own, and changes the ids itself.
+    """
 
     ids: tuple[int, int] | None = None
     prefix: tuple[str, ...] = ()

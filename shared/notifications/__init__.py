@@ -7,8 +7,8 @@ Each dialect is a module of pure functions:
   event, a fault that costs only this record, or None for a record about no object of ours.
 
 A store with records like Amazon's is one line in `s3_like`. For any other store, write a module and
-add it to `DIALECTS` in `reading`. `sns` is not a dialect but an envelope, which may contain any of
-them.
+add it to `DIALECTS` in `reading`. `sns` is not a dialect but an envelope, which may contain a
+message of any dialect.
 """
 
 from shared.notifications.event import UploadEvent

@@ -205,8 +205,8 @@ def _export(library: ctypes.CDLL, rules: int) -> bytes | None:
 def seal(*, threads: bool = False) -> bool:
     """Limit this process to the system calls in ALLOWED and RESTRICTED. This cannot be undone.
 
-    With `threads`, it may also start threads, but no processes. Returns False if there is no
-    libseccomp or the kernel refuses the filter; every system call then stays allowed.
+    With `threads`, the process may also start threads, but no processes. Returns False if there is
+    no libseccomp or the kernel refuses the filter; every system call then stays allowed.
     """
     if _LIBRARY is None or (compiled := compile_filter(threads=threads)) is None:
         return False

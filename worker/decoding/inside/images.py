@@ -187,8 +187,8 @@ def _cost(image: ImageFile.ImageFile, findings: Findings, file: BinaryIO) -> Cos
 def _prepare(image: ImageFile.ImageFile) -> Rectangle | None:
     """Set up how the pixels will be decoded.
 
-    Have a JPEG shrunk while decoding, to a size from which a thumbnail still looks good. Returns
-    the part of the decoded pixels that belongs to the image if the decoder rounds up, else None.
+    Make the decoder shrink a JPEG, to a size from which a thumbnail still looks good. Returns the
+    part of the decoded pixels that belongs to the image if the decoder rounds up, else None.
     """
     if image.format == "JPEG":
         made = image.draft(None, drafted(*image.size))
