@@ -180,7 +180,7 @@ class _Assembly:
                 raise ValueError(f"names a file by {name} that cannot be read")
 
     def _trust_the_system(self) -> None:
-        """Verify with the system's certificate authorities; asyncpg has no parameter for it."""
+        """Verify with the system's certificate authorities; asyncpg has no parameter for that."""
         if FILES & self._query.keys():
             raise ValueError("cannot have sslcert, sslkey or sslcrl beside sslrootcert=system")
         context = ssl.create_default_context()

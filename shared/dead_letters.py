@@ -94,8 +94,8 @@ async def count_again(connection: Connection, body: bytes) -> bool:
 async def lock(connection: Connection) -> None:
     """Exclude other writers of dead letters until the caller's transaction ends.
 
-    Call it before the first letter is stored: two transactions that lock each other's letters would
-    deadlock.
+    Call it before the first letter is stored. Otherwise two transactions that wait for each other's
+    letters would deadlock.
     """
     await connection.execute("SELECT FROM dead_letter_origins WHERE origin = '' FOR NO KEY UPDATE")
 

@@ -97,9 +97,10 @@ def share_of(clients: int) -> int:
 
 
 def share_of_others(others: int) -> int:
-    """Return how many of the other connections events, tokens or health may hold at a time.
+    """Return how many of the other connections one user of them may hold at a time.
 
-    All but one, so that one of them alone cannot use all connections.
+    The users are events, tokens and health. One may hold all connections but one, so that it alone
+    cannot use all of them.
     """
     return max(1, others - 1)
 

@@ -148,7 +148,8 @@ def work(settings: Settings) -> int:
         in_order = runtime.join()
     if not in_order:
         return 1
-    # Celery's exit status for SIGINT is a failure, although it shuts down in the same way.
+    # Celery's exit status for SIGINT is a failure, although Celery shuts down as it does for
+    # SIGTERM.
     return 0 if signals_seen == ["SIGINT"] else int(worker.exitcode or 0)
 
 

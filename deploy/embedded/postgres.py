@@ -123,8 +123,8 @@ def _run_as(binaries: Path, directory: Path, uid: int, gid: int) -> RunAs:
 def hand_over(data: Path, ids: tuple[int, int]) -> None:
     """Give a data directory to a user; may be repeated after an interruption. Raises StartFailed.
 
-    Only files of the directory's owner are given, because that owner can make hard links to files
-    of others.
+    Only files of the directory's owner are given to the user, because that owner can make hard
+    links to files of others.
     """
     status = data.lstat()
     if not stat.S_ISDIR(status.st_mode):
