@@ -39,7 +39,7 @@ class TokenUse:
             await self.write_due()
 
     async def write_due(self) -> None:
-        """Write in one statement the uses of all tokens that were not written for a minute.
+        """Write, in one statement, the uses of all tokens with no use written in the last minute.
 
         If the database is unavailable, the uses are written a minute later.
         """

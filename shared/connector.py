@@ -126,8 +126,8 @@ class Connector:
     ) -> "asyncpg.Connection[asyncpg.Record]":
         given: dict[str, Any] = {**self._address.arguments, **arguments}
         if self.pooled:
-            # PgBouncer accepts only `application_name`. The other settings apply if they are set on
-            # the role.
+            # Of these settings, PgBouncer accepts only `application_name` at connection. The others
+            # apply only if they are set on the database role.
             name = self.settings.get("application_name")
             given["server_settings"] = {} if name is None else {"application_name": name}
             given["statement_cache_size"] = 0

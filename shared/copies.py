@@ -1,14 +1,14 @@
-"""Request copies of the object that `temp_url` names to an attachment's key.
+"""Request that the object at `temp_url` be copied to an attachment's key.
 
 The request is stored in the row before the copy begins, so a crash loses no copy. The API copies
 small sources while the client waits. Workers copy all others, and those that the API did not
 finish. Both claim a copy first: see `shared.copy_claims`.
 
 A copy belongs to the revision at which it was requested. If an upload is recorded later, it is
-newer than the copy, so the copy is dropped. `copy_attempt` counts the claims of a copy and fences
-them. A copy is not claimed while its row is `processing`, because `due_at` is then the lease of the
-worker that processes it. The row is due again when the processing ends: see
-`lifecycle.unless_copied`.
+newer than the copy, so the copy is dropped. `copy_attempt` counts the claims of a copy, so that the
+holder of an outdated claim cannot change the row. While a row is `processing`, its copy is not
+claimed, because `due_at` then holds the end of the processing worker's lease. The row is due again
+when the processing ends: see `lifecycle.unless_copied`.
 """
 
 from collections.abc import Sequence

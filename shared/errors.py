@@ -5,7 +5,7 @@
     ├── CannotListen                the API's address is in use, or belongs to another machine
     ├── DatabaseAway                PostgreSQL is away, refuses us, or is too slow
     │   ├── DatabaseForbids         the role lacks a privilege
-    │   └── DatabaseRefusesContent  it refuses what one statement holds; waiting does not help
+    │   └── DatabaseRefusesContent  PostgreSQL refuses a statement's values; waiting does not help
     ├── NotMigrated                 the schema could not be brought up to this version
     ├── NotUtf8                     a new database has an encoding that cannot hold every text
     ├── NameTaken                   an organization has that name already
@@ -16,9 +16,9 @@
     │   ├── ObjectEmpty             the object has no bytes, so no range of it can be read
     │   ├── ObjectChanged           the object is no longer the one that was pinned
     │   ├── StoreRefused            the store answered, and refused
-    │   └── StoreUnavailable        the store did not answer, or asked to come again
+    │   └── StoreUnavailable        the store did not answer, or asked us to try again later
     │       └── BucketForeign       the bucket belongs to another deployment
-    ├── ObjectOlder                 the object is older than its row: it belongs to a lost row
+    ├── ObjectOlder                 the object was uploaded for a lost row that had the same id
     ├── IdsTaken                    the bucket holds originals with ids that are still free
     ├── IdsUndecided                it could not be found out whether there are such originals
     ├── Rejected                    the file may not be kept; final, never tried again
@@ -121,7 +121,7 @@ class ClaimLost(AttachmentsError):
 
 
 class ObjectOlder(AttachmentsError):
-    """The object is older than its row, so it was uploaded for another row that had this id."""
+    """The object is older than its row: it was uploaded for a lost row that had the same id."""
 
 
 class IdsUndecided(AttachmentsError):

@@ -1,4 +1,7 @@
-"""Write a thumbnail to the store and remove it, so that each thumbnail in the store has a row."""
+"""Write thumbnails to the store and remove outdated ones.
+
+Each thumbnail in the store has a row that names it, even after a crash.
+"""
 
 import asyncio
 from dataclasses import replace

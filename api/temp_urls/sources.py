@@ -48,8 +48,8 @@ async def find_source(
     """Look up the object at a location in the store.
 
     `max_size` is the attachment's limit in bytes. Raises Problem 422 if the object does not exist,
-    cannot be read or is too large; StoreUnavailable if the store does not answer; Busy if there is
-    no turn in time.
+    cannot be read or is too large; StoreUnavailable if the store does not answer; Busy if the
+    organization gets no turn for the look-up in time.
     """
     try:
         async with parts.lookups.turn(organization_id):

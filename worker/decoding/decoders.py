@@ -54,7 +54,7 @@ class Decoders:
         self._tending = asyncio.create_task(self._tend())
 
     async def decode(self, kind: Box, organization: int, descriptor: int) -> Thumbnail:
-        """Decode a file of an organization in a box of that kind.
+        """Decode an organization's file in a box of the given `kind`.
 
         Raises Undecodable if the file is the reason. The error holds the size from the file's
         header; if the first decoder was killed, another decoder reads the header. Raises
@@ -71,7 +71,10 @@ class Decoders:
     async def measure(
         self, kind: Box, organization: int, descriptor: int, code: UndecodableCode
     ) -> Undecodable:
-        """Read only a file's header; return the error of that code with the measured values."""
+        """Read only a file's header.
+
+        Returns an error with the given `code` and the values measured from the header.
+        """
         async with self._gate.turn(organization):
             return await self._measured(kind, organization, descriptor, code)
 

@@ -51,7 +51,11 @@ class Zygote:
 
     @property
     def alive(self) -> bool:
-        """Whether the zygote runs. Its socket is closed before the kernel kills its decoders."""
+        """Whether the zygote runs.
+
+        When the zygote dies, this is False before its decoders are killed, because the kernel
+        closes its socket first.
+        """
         try:
             return self._control.recv(1, socket.MSG_PEEK) != b""
         except BlockingIOError:

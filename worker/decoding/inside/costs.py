@@ -1,4 +1,4 @@
-"""Estimate from its header the memory and CPU time that an image needs, and compare with a budget.
+"""Estimate an image's memory and CPU time from its header, and compare them with a budget.
 
 An image is refused by its header only if it is clearly over the budget. The sandbox limits memory
 and CPU time in any case, even if the header is wrong. The factors were measured with Pillow 13 on
