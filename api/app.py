@@ -1,4 +1,4 @@
-"""The API's application: all its parts, middleware and routes in one place."""
+"""Assemble the API's application from its parts, middleware and routes."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""The attributes of an attachment in a request: read, checked, all faults reported together."""
+"""Read and check the attributes of an attachment in a request; report all faults together."""
 
 import re
 from collections.abc import Callable

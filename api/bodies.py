@@ -1,4 +1,4 @@
-"""Request bodies: received within limits and decoded strictly; a bad body is never a 5xx."""
+"""Receive request bodies within limits and decode them strictly; a bad body never causes a 5xx."""
 
 import asyncio
 import json

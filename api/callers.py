@@ -25,7 +25,7 @@ class TooManyLookUps(AttachmentsError):
 
 
 class Turns:
-    """Limits concurrent look-ups of unknown tokens: `limit` in all, half of it for one source.
+    """Limits concurrent look-ups of unknown tokens: `limit` in all, half as many for one source.
 
     Each look-up takes a connection of the pool. Without a limit, invented tokens would take all
     connections.

@@ -1,4 +1,4 @@
-"""The one place that decides which address a request comes from.
+"""Decide which address a request comes from; no other module decides this.
 
 Usually this is the address of the connection's peer. If the peer is a trusted proxy, it is the
 address that the proxy reports. `X-Forwarded-For` of any other peer is ignored, because any client

@@ -21,8 +21,8 @@ MAX_BULK = 100
 class Checked:
     """A resource object without faults, and its place (`pointer`) in the document.
 
-    `max_size` is the largest allowed size of its file, in bytes. The object at `location`, if there
-    is one, must be copied.
+    `max_size` is the largest allowed size of the attachment's file, in bytes. `location` names the
+    object that must be copied; None if nothing must be copied.
     """
 
     pointer: str

@@ -1,7 +1,7 @@
-"""Stopping a process without losing a request that a client has already sent.
+"""Stop a process without losing a request that a client has already sent.
 
-In HTTP/1.1 a server cannot announce that it closes a kept connection: a request that crosses the
-server's FIN is lost, and a load balancer must not repeat a POST. So the order is: (1)
+In HTTP/1.1 a server cannot announce that it closes an idle connection: a request that the client
+sends at the same moment is lost, and a load balancer must not repeat a POST. So the order is: (1)
 `/health/ready` becomes 503 and every answer has `Connection: close`; (2) the kernel drops new
 connections; (3) an idle connection is closed only if nothing has arrived on it.
 """

@@ -2,7 +2,7 @@
 
 If they are taken, for example after a restore of an older database, no attachment is created. The
 check runs when a process starts, and then in the background until the database and the store have
-both answered and their answers decide the check. `create_app` only holds the result; `api.__main__`
+both answered and the result is certain. `create_app` only holds the result; `api.__main__`
 runs the check.
 """
 

@@ -1,4 +1,4 @@
-"""`meta.limits` of a create request: a client sets stricter limits than the service's own."""
+"""Read `meta.limits` of a create request: limits that are stricter than the service's own."""
 
 from dataclasses import dataclass
 from itertools import islice

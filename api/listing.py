@@ -1,7 +1,7 @@
-"""One page of a list: its rows, links and meta, at a cost that does not grow with the table.
+"""Make one page of a list: its rows, links and meta. The cost does not grow with the table.
 
 A list that must read many rows is called a walk. Walks are limited: one at a time for each
-organization and two in all, so that a part of the database always remains for other requests.
+organization and two in all, so that they never use all of the database's capacity.
 """
 
 import time

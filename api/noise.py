@@ -1,4 +1,4 @@
-"""Limits of log lines, metrics and answers for refusals, which any client can cause.
+"""Limit the log lines, metrics and answers for refused requests, which any client can cause.
 
 Log lines are limited by kind and by source. No line holds what a client sent: no token, query,
 path, header or body.
@@ -45,7 +45,8 @@ log = get_logger(__name__)
 class Noise:
     """The throttles of one API process.
 
-    `info` and `warning` throttle log lines of that level. `pace` delays answers to refusals.
+    `info` and `warning` throttle log lines of that level. `pace` delays the answers that refuse a
+    request.
     """
 
     def __init__(self) -> None:

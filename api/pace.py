@@ -1,8 +1,8 @@
 """A delay for refusals of unauthenticated requests, so that a flood cannot occupy the event loop.
 
 A refusal costs as much time as an answer to a known caller. A connection's next request is read
-only after the answer to the previous one. So a delayed answer slows a flood down, and waiting costs
-nothing.
+only after the answer to the previous one. So a delayed answer slows a flood down, and the delay
+itself costs no CPU time.
 """
 
 import asyncio

@@ -33,7 +33,7 @@ class Parts:
     """The open parts of one API process.
 
     `database` is for events. `clients` is for the requests of organizations; each organization has
-    a share of its connections.
+    a share of the connections of `clients`.
     """
 
     settings: Settings

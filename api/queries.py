@@ -45,7 +45,7 @@ _ANY_NUMBER = re.compile(r"[1-9][0-9]*", re.ASCII)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
-    """How to show resources: the relationships named by `include`, and the fieldset (None: all)."""
+    """The relationships and fields that a client requests; `fieldset` is None for all fields."""
 
     include: tuple[str, ...] = ()
     fieldset: frozenset[str] | None = None
@@ -58,8 +58,9 @@ USUAL_VIEW = View()
 class Listing:
     """The parsed parameters of a list request.
 
-    With `cursor`, a page is found by `after` or `before` (ids), else by `number`. `from_end` means
-    the last page; `before` is then beyond every id. `kept` holds the parameters that links repeat.
+    If `cursor` is true, the page is found by the ids `after` or `before`, else by `number`.
+    `from_end` means the last page; `before` is then beyond every id. `kept` holds the parameters
+    that links repeat.
     """
 
     view: View

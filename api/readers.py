@@ -1,4 +1,4 @@
-"""Limits for long request bodies: places to receive and parse them, in turns by organization."""
+"""Limit how many long request bodies are received and parsed at once, in turns by organization."""
 
 from collections.abc import Hashable
 from contextlib import AbstractAsyncContextManager

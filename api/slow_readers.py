@@ -1,4 +1,4 @@
-"""Closing the connections of clients that do not read their answers.
+"""Close the connections of clients that do not read their answers.
 
 aiohttp has no timeout for a client that does not read. Even a connection that aiohttp closes stays
 open until the client has read everything that was written. Each such connection holds a socket, up

@@ -1,4 +1,4 @@
-"""The times at which tokens were last used: collected in memory, written in the background."""
+"""Collect in memory when tokens were last used, and write these times in the background."""
 
 import asyncio
 import time

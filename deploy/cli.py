@@ -1,4 +1,4 @@
-"""The command line `attachments`: it runs the processes, and serves operators and clients.
+"""The command line `attachments`: commands that run processes, and those of operators and clients.
 
 Each command imports what it needs itself, so that `--help` and typing errors are answered at once.
 A user's mistake is reported in one line that names it and the rule. Only a bug shows a traceback.

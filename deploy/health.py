@@ -1,6 +1,6 @@
 """The health check of an API in its container: `attachments health`, or `python -m deploy.health`.
 
-It imports few modules, because it runs every few seconds.
+This module imports little, because the check runs every few seconds.
 """
 
 import http.client

@@ -1,4 +1,4 @@
-"""Files that only their owner may read, written atomically, never read from another user."""
+"""Write files that only their owner may read; read only files of this user or of root."""
 
 import errno
 import os

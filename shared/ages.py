@@ -1,4 +1,4 @@
-"""Decide whether an object is older than its row, and so was uploaded for another row of that id.
+"""Decide whether an object is older than its row, and so was uploaded for another row with this id.
 
 Ids are reused if rows are lost, by a restore or by a failover to a replica that lagged, or if a
 second deployment uses the bucket. Ages are compared, never times: the object's age by the store's

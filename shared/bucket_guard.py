@@ -29,7 +29,7 @@ log = get_logger(__name__)
 
 
 class BucketGuard:
-    """What one process knows about the owner of the bucket.
+    """The knowledge of one process about the owner of the bucket.
 
     If the service lacks the rights to find the owner, nothing is blocked; a warning is logged.
     """

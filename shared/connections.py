@@ -5,7 +5,7 @@ from aiohttp.web_protocol import _ErrInfo  # private in aiohttp: only its queue 
 
 
 class TidyConnection(web.RequestHandler):
-    """Reads nothing after data that could not be parsed, and drops the traceback of that error.
+    """Reads nothing after data that could not be parsed, and drops the parser error's traceback.
 
     The frames of the traceback refer to up to 256 KiB of what was sent, in a reference cycle that
     is collected late. When unknown clients sent 200 MiB, most of it stayed in memory for minutes.

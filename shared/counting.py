@@ -1,4 +1,4 @@
-"""Count the usage of organizations from their rows: at first, and to correct the counters."""
+"""Count the usage of organizations from their rows: the first count, and later corrections."""
 
 import asyncio
 from collections.abc import Mapping

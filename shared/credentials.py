@@ -6,8 +6,8 @@ botocore alone is not enough for signatures that are given to clients:
 - It renews credentials that are valid for less than 15 minutes at every request.
 - It gives the credentials of an instance a later expiry than they have.
 
-Here credentials keep their true expiry and sign until then. One task at a time renews them, with
-pauses, so that no request becomes slower.
+Here, credentials keep their true expiry and are used until then. One task at a time renews them,
+with pauses, so that no request becomes slower.
 """
 
 import asyncio

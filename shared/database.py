@@ -79,7 +79,7 @@ class DatabaseForbids(DatabaseAway):
 
 
 class DatabaseRefusesContent(DatabaseAway):
-    """The database refuses the content of one statement but serves others; waiting is no use."""
+    """PostgreSQL refuses the values in one statement, not others; waiting does not help."""
 
 
 def _away(error: BaseException, refusal: Refusal) -> DatabaseAway:

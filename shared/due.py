@@ -47,7 +47,7 @@ class Duty(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Due:
-    """A due row that the sweep has taken: for `PROCESS` it is claimed, else delayed by a lease."""
+    """A due row that the sweep took: claimed if `duty` is PROCESS, else postponed by a lease."""
 
     duty: Duty
     attachment: Attachment

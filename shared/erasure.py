@@ -32,7 +32,7 @@ log = get_logger(__name__)
 class Place:
     """One listing by `prefix`, from which only `keys` are removed.
 
-    `current` are the keys among them that may have an object in a bucket without versions.
+    `current` are those of `keys` that may have an object in a bucket without versions.
     """
 
     prefix: str
@@ -52,7 +52,7 @@ def places_of(row: Attachment) -> tuple[Place, Place]:
 
 
 class Eraser:
-    """Removes objects from one bucket, and caches whether it is versioned.
+    """Removes objects from one bucket, and caches whether the bucket is versioned.
 
     Every method raises StoreUnavailable and StoreRefused, with the name of the missing right if it
     is known. Every method may be repeated.

@@ -1,4 +1,4 @@
-"""The measured facts of a file: one record, used from the decoder's answer to the row."""
+"""The facts measured from a file, in one record from the decoder's answer to the row's update."""
 
 from dataclasses import dataclass, fields
 from typing import Final, Literal, Self

@@ -129,8 +129,8 @@ class LineWriter:
 class LineStream:
     """Standard error or output for other code: interpreter, warnings, libraries.
 
-    It has no `fileno`, so that no code can bypass the writer. Celery does so if there is a
-    `fileno`.
+    It has no `fileno`, so that no code can bypass the writer. Celery would write to the file
+    directly if there were one.
     """
 
     encoding = "utf-8"

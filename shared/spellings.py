@@ -1,4 +1,4 @@
-r"""Spellings of a key: decide whether a store could read it as another, and whether to copy it.
+r"""Decide whether a store could read a key as another key, and whether the key may be copied.
 
 A store may accept more spellings of a key than the text that we compare. SeaweedFS reads `\` as `/`
 and `a//b` as `a/b`. A file system may ignore case, Unicode forms, or trailing dots and spaces

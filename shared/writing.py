@@ -1,4 +1,4 @@
-"""Check whether the service may write, without changing anything or by a write that is undone."""
+"""Check whether the service may write, by a statement that changes nothing or is rolled back."""
 
 import time
 

@@ -1,4 +1,4 @@
-"""One attempt at one upload: claim it, process it, and write how that went.
+"""One attempt at one upload: claim it, process it, and write the result.
 
 `worker.pipeline` writes an outcome that it has found. Everything else is written here: a missing
 object, a failure that is retried, a claim that is given back.
@@ -65,7 +65,7 @@ class Attempts:
         self._given_back = given_back
 
     async def attempt(self, slot: Slot, found: WakeUp | Claim) -> None:
-        """Make one attempt at an upload, and write in its row how that went.
+        """Make one attempt at an upload, and write the result in its row.
 
         `found` is a wake-up, whose upload is claimed first, or a claim of the sweep. Raises nothing
         but CancelledError; the upload is given back then. The caller frees the slot.

@@ -1,4 +1,4 @@
-"""How the bytes of an original are read: its head, all of it into a buffer, its checksum."""
+"""Read the bytes of an original: its head, or the whole object into a buffer; and its checksum."""
 
 import asyncio
 import hashlib

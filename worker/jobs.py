@@ -10,7 +10,7 @@ T = TypeVar("T")
 class Jobs:
     """The tasks in flight, and whether the worker is stopping.
 
-    `stopping` may be set from any thread. Everything else belongs to the loop.
+    `stopping` may be set from any thread. All else may be used only inside the event loop.
     """
 
     def __init__(self) -> None:

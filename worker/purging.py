@@ -1,4 +1,4 @@
-"""How the objects of a deleted attachment are removed from the store."""
+"""Remove the objects of a deleted attachment from the store."""
 
 import time
 

@@ -55,8 +55,8 @@ log = get_logger(__name__)
 class Runtime:
     """The loop of one worker process, in a thread of its own.
 
-    Its methods are called from other threads. `reception` belongs to the loop, and is there once
-    `start` has returned: reach it by `call_soon`.
+    Its methods are called from other threads. `reception` is set once `start` has returned. It
+    belongs to the loop, so call its methods through `call_soon`.
     """
 
     reception: Reception

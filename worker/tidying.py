@@ -1,5 +1,5 @@
-"""Work that is done now and then: old dead letters are removed, and usage is counted for the first
-time."""
+"""Remove old dead letters, and count the usage of organizations for the first time, every ten
+minutes."""
 
 import asyncio
 

@@ -1,10 +1,11 @@
-"""Finds the bucket and key that a `temp_url` names, and whether an organization may copy them.
+"""Find the object that a `temp_url` names, and whether an organization may copy it.
 
 The service never connects to the address.
 
 Amazon S3 User Guide, "Virtual hosting of general purpose buckets": path-style
-`https://s3.region.amazonaws.com/bucket/key`, virtual-hosted `https://bucket.s3.region.amazonaws.com/key`,
-and the older forms without a region or with `s3-region`; FIPS, dual-stack and accelerate too.
+`https://s3.region.amazonaws.com/bucket/key`, virtual-hosted
+`https://bucket.s3.region.amazonaws.com/key`, and the older forms without a region or with
+`s3-region`; FIPS, dual-stack and accelerate too.
 """
 
 import re
@@ -59,8 +60,8 @@ def may_take(place: tuple[str, str], settings: Settings, *, organization_id: int
 class Location:
     """An object named by a `temp_url` that the organization may copy.
 
-    `url` is the address in the client's spelling. `pointer` is the place of its resource object in
-    the document.
+    `url` is the address in the client's spelling. `pointer` is the place of the attachment's
+    resource object in the document.
     """
 
     url: str

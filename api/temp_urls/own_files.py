@@ -1,4 +1,4 @@
-"""The meaning of a `temp_url` in an update: nothing, the attachment's own file, another object.
+"""Find the meaning of an updated `temp_url`: nothing, the attachment's own file, another object.
 
 Clients read a resource, change one member and send all of it back. So an address that the service
 itself returned requests nothing when a client only sends it back. The exception is the address of

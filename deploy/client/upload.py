@@ -51,10 +51,10 @@ class ApiUnusable(AttachmentsError):
 class Uploaded:
     """The result for one file.
 
-    `state` is the last state that the API returned; None if no attachment was created. `reason`
-    has `code` and `detail`, from the API or, if the upload itself failed, from the client.
-    `seconds` is the whole time since before the attachment was created. `processing_seconds` is the
-    time from the store's 201 to the first poll with a final state, or None.
+    `state` is the last state that the API returned; None if no attachment was created. `reason` has
+    `code` and `detail`, from the API or, if the upload itself failed, from the client. `seconds` is
+    the whole time, including the creation of the attachment. `processing_seconds` is the time from
+    the store's 201 to the first poll with a final state, or None.
     """
 
     file: Path

@@ -1,4 +1,4 @@
-"""Records who changed a token on the command line, and on which machine, in the log and the row."""
+"""Record in log and row who changed a token on the command line, and on which machine."""
 
 import getpass
 import os

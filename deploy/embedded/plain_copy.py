@@ -1,4 +1,4 @@
-"""PostgreSQL's programs at a path without characters that are special to a shell."""
+"""Provide PostgreSQL's programs at a path without characters that are special to a shell."""
 
 import os
 import shutil

@@ -167,8 +167,8 @@ def forget_stale_lock(data: Path) -> None:
 class EmbeddedPostgres(Server):
     """A PostgreSQL server with the user and the database `attachments`.
 
-    `settings` are PostgreSQL's own. With `durable=False`, for tests, a crash of the machine may
-    damage the data.
+    `settings` are settings of PostgreSQL itself. With `durable=False`, for tests, a crash of the
+    machine may damage the data.
     """
 
     name: str = field(default="postgres", init=False)

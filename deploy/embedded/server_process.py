@@ -11,7 +11,7 @@ START_S = 30.0
 
 @dataclass(kw_only=True)
 class Server:
-    """A server in a directory of its own; its output goes to `log`, or to a file in there."""
+    """A server in a directory of its own; its output goes to `log`, or to a file in it."""
 
     name: str = field(init=False)
     directory: Path

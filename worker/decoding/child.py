@@ -3,9 +3,9 @@
 Run as `python -m worker.decoding.child KIND MORE FD`. KIND is the kind of sandbox, MORE a
 comma-separated list of optional formats, FD the socket to the worker.
 
-The process has no credentials (its environment is empty) and no descriptor except that socket.
-The worker sends jobs over it: a length, JSON, and the descriptor of the file to decode. The decoder
-answers with lengths, JSON, and the bytes of the thumbnail. Every module that a job needs is
+The process has no credentials (its environment is empty) and no descriptor except that socket. The
+worker sends jobs over the socket: a length, JSON, and the descriptor of the file to decode. The
+decoder answers with lengths, JSON, and the bytes of the thumbnail. Every module that a job needs is
 imported and used once before the limits are set, because nothing can be loaded after that.
 """
 

@@ -15,7 +15,7 @@ from worker.decoding.formats import Box
 
 
 class Child(Protocol):
-    """A decoder process, as the worker sees it."""
+    """The attributes of a decoder process that the worker needs."""
 
     @property
     def pid(self) -> int:

@@ -31,7 +31,7 @@ log = get_logger(__name__)
 
 
 class ZygoteGone(AttachmentsError):
-    """The zygote has died or does not answer. The kernel has killed its decoders as well."""
+    """The zygote died, or was killed because it did not answer. Its decoders are killed with it."""
 
 
 class Zygote:

@@ -1,7 +1,7 @@
 """Read a JPEG's header before it is decoded: its size, its coding, and its scans.
 
-Pillow does not check these: it treats every coding as decodable, and has no error of its own for
-codings that it cannot read.
+Pillow does not check these values: it treats every coding as decodable, and has no error of its own
+for codings that it cannot read.
 """
 
 import os
@@ -55,11 +55,12 @@ _APPLICATION_MARKERS: Final = (*range(0xFFE0, 0xFFF0), 0xFFFE)
 
 @dataclass(slots=True)
 class Header:
-    """The values before the pixels. `fault` is the reason why the pixels must not be decoded.
+    """The values in a JPEG's header. `fault` is the reason why the pixels must not be decoded.
 
     `width` and `height` are in pixels, 0 if no frame header gives them. `samples` is the number of
-    samples per pixel; a shared sample counts in part, so it is 1.5 if colour has half resolution in
-    both directions. `scans` holds the offsets of the scans; it has one offset if `single_scan`.
+    samples per pixel; a sample that pixels share counts in part. For example, `samples` is 1.5 if
+    colour has half resolution in both directions. `scans` holds the offsets of the scans; it has
+    one offset if `single_scan`.
     """
 
     width: int = 0
@@ -183,7 +184,7 @@ def forgive_application_data() -> None:
 
 
 class _Forgiving:
-    """Wraps Pillow's handler of a segment and ignores its faults.
+    """Wraps Pillow's handler of a segment and ignores faults in the segment.
 
     The handler reads the whole segment before it parses it, so the file is at the next marker.
     """
