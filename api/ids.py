@@ -41,7 +41,7 @@ class IdCheck:
             raise general(503, headers={"Retry-After": "30"})
 
     def require_free_showing_why(self) -> None:
-        """Do as `require_free`, but for operators: the answer names the cause and the remedy."""
+        """Do the same as `require_free`, for operators: the answer names cause and remedy."""
         if self.taken is not None:
             raise general(503, str(self.taken), headers={"Retry-After": "30"})
 

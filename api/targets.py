@@ -82,7 +82,7 @@ def target(
 def _shortened(row: Attachment, signed: Callable[[dict[str, str]], str], excess: int) -> str:
     """Sign with a shorter name or, if the result is still too long, without a name.
 
-    Without a name browsers use the one in the key.
+    Without a name, browsers use the name in the key.
     """
     location = signed(original_overrides(row, room=max(0, _cost(row.name) - excess)))
     if len(location) <= MAX_LOCATION:

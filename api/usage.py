@@ -73,7 +73,7 @@ async def create_within(
 def _limits_bytes(usual: Quotas, caller: Caller) -> bool:
     """Return whether a quota of bytes applies.
 
-    Only if it does, an upload is limited to its declared size.
+    Only if such a quota applies, an upload is limited to its declared size.
     """
     own = caller.quota_bytes
     return usual.bytes is not None if own is None else own != quotas.UNLIMITED

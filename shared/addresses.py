@@ -34,13 +34,13 @@ is still encoded after that is cut at the first escape."""
 
 
 def without_credentials(url: str) -> str:
-    """Remove password, query and fragment from an address; a text that is no address stays.
+    """Remove password, query and fragment from an address; return other texts unchanged.
 
     A query contains credentials (`X-Amz-Signature`, `AWSAccessKeyId`, `Policy`, `sig`, `token`)
-    under names that no list can cover, so all of it is removed. `versionId` too: a copy does not
-    use that version. Only a stamp of digits stays. A path is cut before the first name of a
-    credential with `=`, even if name and `=` are encoded. A user stays only if it looks like the
-    name of a host. May be repeated.
+    under names that no list can cover, so all of it is removed. `versionId` is removed too, because
+    a copy does not use that version. Only a query that is a stamp of digits stays. A path is cut
+    before the first name of a credential with `=`, even if name and `=` are encoded. A user stays
+    only if it looks like the name of a host. May be repeated.
     """
     found = _QUERY.search(url)
     end = len(url) if found is None else found.start()

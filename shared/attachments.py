@@ -163,14 +163,14 @@ class Attachment(FromRow):
         return f"{keys.PREFIX}{keys.partition(self.id)}/thumb/{self.thumbnail_name}"
 
     def max_bytes(self, max_size: int) -> int:
-        """Return the largest size, in bytes, that its object may have.
+        """Return the largest size, in bytes, that the attachment's object may have.
 
         `max_size` is the service's own limit.
         """
         return max_size if self.limit_size is None else min(max_size, self.limit_size)
 
     def policy_bytes(self, max_size: int) -> int:
-        """Return the largest size, in bytes, that its policy allows.
+        """Return the largest size, in bytes, that the attachment's policy allows.
 
         Under a quota this is at most `promised_bytes`. `max_size` is the service's own limit.
         """
@@ -259,9 +259,9 @@ async def delete(
 ) -> bool:
     """Mark an attachment as deleted, and set when the sweep purges its objects.
 
-    The purge must come after the last write to its keys. So it waits for the retention
-    (`retention_s`), the end of the last upload that its policy allows, the lease of a worker that
-    holds it, and LATE_UPLOAD_S for a copy that the store may be making.
+    The purge must come after the last write to the attachment's keys. So it waits for the retention
+    (`retention_s`), the end of the last upload that the policy allows, the lease of a worker that
+    holds the attachment, and LATE_UPLOAD_S for a copy that the store may be making.
     Returns False if the attachment does not exist or is already deleted. May be repeated.
     """
     status = await connection.execute(

@@ -14,8 +14,8 @@ _FORWARDED = ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2")
 def leave_when_told() -> None:
     """Exit with status 0 at SIGTERM and SIGINT, until the process sets its own handlers.
 
-    As process 1 of a container, become an init first: the kernel drops signals to a process 1
-    without handlers, and makes it the parent of all orphans, which it must wait for.
+    If this is process 1 of a container, it becomes an init first: the kernel drops signals to a
+    process 1 without handlers, and makes process 1 the parent of all orphans, which it must reap.
     """
     if os.getpid() == 1:
         _be_init()

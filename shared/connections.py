@@ -30,7 +30,7 @@ class TidyConnection(web.RequestHandler):
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
-        """Write an answer; data after a refused `Upgrade` is parsed only after that."""
+        """Write an answer. Data after a refused `Upgrade` is parsed only during this call."""
         finished = await super().finish_response(request, resp, start_time)
         self._let_go_of_errors()
         return finished

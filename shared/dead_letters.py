@@ -106,7 +106,8 @@ async def prune(connection: Connection, settings: Settings, origins: Sequence[st
     If there are more than ATTACHMENTS_DEAD_LETTERS, the origin with the most letters loses its
     oldest, until it has no more than the next origin. Each of `origins` also loses its oldest if it
     has more than MAX_ORIGIN_BYTES. Each rule removes up to PRUNED_AT_A_TIME letters in one call.
-    Triggers count (migration 0007), so the cost depends on the letters removed, not on those kept.
+    Triggers keep the counts (migration 0007), so the cost depends on the letters removed, not on
+    those kept.
     """
     async with connection.transaction():
         await lock(connection)

@@ -162,7 +162,7 @@ def _stays(key: str, object_age_s: float | None, row_age_s: float) -> bool:
 
 @contextmanager
 def _naming(right: str) -> Iterator[None]:
-    """Put the name of the right that a call needs into the error of a refusal."""
+    """If the store refuses a call in the block, name in the error the right that the call needs."""
     try:
         yield
     except StoreRefused as error:

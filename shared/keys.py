@@ -46,7 +46,7 @@ def safe_file_name(name: str) -> str:
 
 
 def original_key(attachment_id: int, name: str) -> str:
-    """Return the key of the original of an attachment with that name."""
+    """Return the key of an attachment's original, by the attachment's id and name."""
     return f"{PREFIX}{partition(attachment_id)}/original/{safe_file_name(name)}"
 
 

@@ -216,7 +216,7 @@ class Reconciliation:
         )
 
     async def _asked_again(self, difference: Difference) -> Difference | None:
-        """Check store and database once more; None if they agree now."""
+        """Check store and database once more; return the difference, or None if they agree now."""
         assert difference.key is not None
         try:
             found = await self._storage.head(difference.key)

@@ -17,8 +17,8 @@ async def set_on_role(database_url: str) -> list[str]:
     """Set on the service's role, in this database, the settings that a pooler refuses.
 
     Returns the names of the settings that were set; empty if there is no pooler. May be repeated,
-    also at the same time. A session reads them when it begins, so sessions that the pooler has open
-    do not change. Raises DatabaseAway.
+    also at the same time. A session reads these settings when it begins, so sessions that the
+    pooler has open do not change. Raises DatabaseAway.
     """
     connector = Connector(database_url, SERVER_SETTINGS)
     try:

@@ -81,8 +81,8 @@ class Storage:
     ) -> AsyncIterator[tuple[StoredObject, AsyncIterator[bytes]]]:
         """Read the bytes from `start` up to but not including `end`, in chunks.
 
-        With `pin`, only the object with that etag and version is read. Raises ObjectMissing,
-        ObjectChanged, ObjectEmpty, and StoreUnavailable if the body ends too early.
+        With `pin`, only the object with the etag and version of `pin` is read. Raises
+        ObjectMissing, ObjectChanged, ObjectEmpty, and StoreUnavailable if the body ends too early.
         """
         request: dict[str, Any] = {"Range": f"bytes={start}-{end - 1}"}
         if pin is not None:

@@ -63,7 +63,7 @@ async def require(database: Database, *others: Full) -> None:
 
 
 async def try_write(connection: Connection) -> None:
-    """Write the same as a create and an event, with every trigger, and roll all of it back."""
+    """Make the writes of a create and an event, with every trigger, and roll all of them back."""
     transaction = connection.transaction()
     await transaction.start()
     try:

@@ -23,7 +23,7 @@ log = get_logger(__name__)
 
 
 def run(settings: Settings) -> int:
-    """Run a worker in this process until it is told to stop; returns its exit status.
+    """Run a worker in this process until a signal stops it; return the exit status.
 
     Raises SettingsError if the decoder of a chosen format is not installed, or if decoders must
     be sealed and cannot be, or if the broker is in cluster mode.

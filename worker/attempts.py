@@ -67,8 +67,8 @@ class Attempts:
     async def attempt(self, slot: Slot, found: WakeUp | Claim) -> None:
         """Make one attempt at an upload, and write the result in its row.
 
-        `found` is a wake-up, whose upload is claimed first, or a claim of the sweep. Raises nothing
-        but CancelledError; the upload is given back then. The caller frees the slot.
+        `found` is a wake-up, whose upload is claimed first, or a claim of the sweep. Raises only
+        CancelledError; a claimed upload is then given back. The caller frees the slot.
         """
         try:
             claim = found if isinstance(found, Claim) else await self._claim(slot, found)
@@ -245,7 +245,7 @@ class Attempts:
     async def _give_back_later(self, claim: Claim) -> None:
         """Give an upload back as soon as the database answers, and wake the sweep.
 
-        Gives up when the lease is over: the row is due then without this.
+        Gives up when the lease is over, because the row is then due in any case.
         """
         give_up_at = _now() + self._settings.lease
         try:

@@ -36,8 +36,8 @@ async def buffered(
 ) -> AsyncIterator[tuple[BinaryIO, str]]:
     """Read the rest of an object after `head`; yield a file of all its bytes and their hex SHA-256.
 
-    `chunks` is the rest of the first read. Later bytes are read only while the object is still
-    `found`. Raises ObjectChanged if it is not, and other StoreErrors.
+    `chunks` is the rest of the first read. Later bytes are read only while the store still has
+    the object `found`. Raises ObjectChanged if it has another, and other StoreErrors.
     """
     digest = hashlib.sha256(head)
     in_memory = found.size <= MEMORY_BYTES
@@ -61,7 +61,7 @@ async def buffered(
 
 
 async def read_checksum(storage: Storage, key: str, found: StoredObject, head: bytes) -> str | None:
-    """Return the hex SHA-256 without a download; None if the store does not know it.
+    """Return an object's hex SHA-256 without a download; None if the store does not know it.
 
     The checksum is computed if `head` is the whole object, else taken from the store. Raises
     ObjectChanged.

@@ -10,8 +10,8 @@ from shared.stored_objects import StoredObject
 def judge(row: Attachment, found: StoredObject, content_type: str, settings: Settings) -> None:
     """Raise Rejected if the service or the attachment's client does not allow the object.
 
-    Reserved types and names come first, then the size in bytes, then the types that the client
-    allows.
+    Reserved types and names are checked first, then the size in bytes, then the types that the
+    client allows.
     """
     reserved = settings.reserved_files
     if reserved.has_type(content_type) or reserved.has_name(row.name):

@@ -161,7 +161,8 @@ async def _identify_if_possible(
 ) -> tuple[str, bool]:
     """Identify the content type; also return whether the identifying child died in every attempt.
 
-    If it did, the type is UNKNOWN. Raises DecoderFault for what should be tried again.
+    If the child died each time, the type is UNKNOWN. Raises DecoderFault for what should be tried
+    again.
     """
     try:
         return await _identify(tools, row, found, head), False
@@ -191,7 +192,7 @@ def _is_last_death(tools: Tools, row: Attachment, fault: DecoderFault) -> bool:
 
 
 def _check_age(tools: Tools, found: StoredObject, row: Attachment) -> None:
-    """Raise ObjectOlder if the object belongs to a lost row; nothing of it may be used then."""
+    """Raise ObjectOlder if the object belongs to a lost row; no part of that object may be used."""
     if tools.bucket.is_anothers(found, row):
         older_objects.note_older(row, found, seen_by="worker")
         raise ObjectOlder(str(row.id))
@@ -215,7 +216,8 @@ def _room(
 ) -> AbstractAsyncContextManager[None]:
     """Hold room for a file on disk. If there is no room yet, end the first read before waiting.
 
-    So no connection is kept open meanwhile. The bytes that were not read are requested later.
+    So no connection is kept open while the file waits. The bytes that were not read are requested
+    later.
     """
     if found.size <= MEMORY_BYTES:
         return nullcontext()

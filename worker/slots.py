@@ -57,7 +57,7 @@ class Slots:
     def next_of(self, waiting: Iterable[int]) -> int | None:
         """Return which organization gets the next free slot; None if no slot is free for any.
 
-        It is the one that holds the fewest slots. If several hold equally few, it is the first of
+        That organization holds the fewest slots. If several hold equally few, it is the first of
         them in `waiting`, which is in the order of turns. At most `total` + 1 organizations are
         looked at.
         """

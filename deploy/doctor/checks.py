@@ -106,7 +106,7 @@ def run_doctor(
 async def diagnose(
     settings: Settings, *, origin: str | None, wait_s: float, tell: Tell
 ) -> dict[str, Verdict]:
-    """Make all checks except that of the settings; if cancelled, stop early, remove the probe."""
+    """Make all checks except that of the settings; if cancelled, stop and remove the probe."""
     timeout = aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_S)
     async with AsyncExitStack() as exits:
         http = await exits.enter_async_context(aiohttp.ClientSession(timeout=timeout))

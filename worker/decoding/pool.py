@@ -83,7 +83,7 @@ class DecoderPool:
     async def decode(
         self, organization: int, descriptor: int, *, header_only: bool = False
     ) -> Thumbnail:
-        """Decode a file of an organization. Raises Undecodable, or DecoderFault if the child died.
+        """Decode a file of an organization. Raises Undecodable; DecoderFault if the decoder died.
 
         With `header_only` it always raises Undecodable, with the facts from the header.
         """

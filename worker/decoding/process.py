@@ -176,7 +176,7 @@ class Decoder:
         return cpu_s(self.pid)
 
     def _allow_cpu(self, seconds: float) -> None:
-        """Have the kernel end the child after that many more seconds of CPU time (Linux).
+        """Have the kernel end the child after `seconds` more seconds of CPU time (Linux).
 
         The child sets the same limit itself, but hostile code in it could raise that limit again.
         """

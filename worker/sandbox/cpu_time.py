@@ -17,7 +17,7 @@ def cpu_s(pid: int) -> float:
 
 
 def limit_cpu(seconds: float) -> None:
-    """Have the kernel send SIGXCPU to this process after that many more seconds of CPU time.
+    """Have the kernel send SIGXCPU to this process after `seconds` more seconds of CPU time.
 
     May be repeated. A limit at or above the hard limit is not set, because the hard limit already
     ends the process.

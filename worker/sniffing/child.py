@@ -112,7 +112,7 @@ def _receive(channel: socket.socket, count: int) -> bytes:
 
 
 def _warm_up() -> None:
-    """Load and use all code that identifies files, because a child cannot open any file."""
+    """Load and use all code that identifies files now, because a child cannot open any file."""
     for codec in CODECS:
         codecs.lookup(codec)
     for sample in (b"%PDF-1.7\n1 0 obj", b"a,b\n1,2\n", b"\xe9t\xe9\n", b"PK\3\4", bytes(99)):

@@ -68,7 +68,7 @@ _SAYS_ITSELF = re.compile(rb"application/(?:epub\+zip|vnd\.oasis\.opendocument\.
 
 
 def identify_archive(file: PartialFile) -> Reading[str | None]:
-    """Return the type of an archive by the directory at the end of the file; None without one.
+    """Return the type of an archive by the directory at the end of the file; None if it has none.
 
     Requests the end of the file. If the directory begins before that, also requests the directory,
     up to 4 MiB of it.

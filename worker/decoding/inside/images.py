@@ -160,7 +160,7 @@ def _decode(file: BinaryIO, findings: Findings, budget: Cost) -> _Decoded:
 
 
 def _ends_unwritten(image: Image.Image) -> bool:
-    """Whether the last row is still all zeros, as before decoding, and these would be visible."""
+    """Whether the last row is still all zeros, as before decoding, and zeros would be visible."""
     if image.mode in ("LA", "RGBA"):
         return False  # pixels that were not written are transparent
     return image.crop((0, image.height - 1, image.width, image.height)).getbbox() is None
@@ -187,7 +187,7 @@ def _cost(image: ImageFile.ImageFile, findings: Findings, file: BinaryIO) -> Cos
 def _prepare(image: ImageFile.ImageFile) -> Rectangle | None:
     """Set up how the pixels will be decoded.
 
-    Make the decoder shrink a JPEG, to a size from which a thumbnail still looks good. Returns the
+    Makes the decoder shrink a JPEG, to a size from which a thumbnail still looks good. Returns the
     part of the decoded pixels that belongs to the image if the decoder rounds up, else None.
     """
     if image.format == "JPEG":
@@ -209,9 +209,9 @@ def _orientation(image: Image.Image) -> int:
 def _placed(
     plain: Image.Image, image: Image.Image, covered: tuple[int, int, int, int] | None
 ) -> Image.Image:
-    """Make the part transparent that a GIF's first frame does not cover.
+    """Make the part of a GIF's canvas transparent that the first frame does not cover.
 
-    Pillow fills it with a colour.
+    Pillow fills that part with a colour.
     """
     if covered in (None, (0, 0, *image.size)) or plain.mode in ("LA", "RGBA"):
         return plain

@@ -87,7 +87,7 @@ def _open(file: BinaryIO) -> Iterator[pypdfium2.PdfDocument]:
 
 
 def _first_page(document: pypdfium2.PdfDocument) -> pypdfium2.PdfPage:
-    """Load the first page, with its form fields and annotations flattened into it."""
+    """Load the first page; its form fields and annotations become part of the page's content."""
     page = document[0]
     if pdfium.FPDFPage_Flatten(page, pdfium.FLAT_NORMALDISPLAY) == pdfium.FLATTEN_SUCCESS:
         page.close()  # load it again: the open page does not show what was flattened

@@ -56,9 +56,9 @@ _PIECE_BYTES: Final = 256 * 1024
 def ignore_what_is_not_used() -> None:
     """Make Pillow's reader skip UNUSED chunks, and ignore TOLD chunks that it cannot read.
 
-    Pillow no longer verifies checksums: zlib has its own for the pixels, and `has_wrong_checksum`
-    verifies those of the header. Pillow looks up a handler by its name for each chunk, so setting
-    attributes is enough. May be repeated.
+    Pillow no longer verifies checksums: zlib has its own checksum of the pixels, and
+    `has_wrong_checksum` verifies those of the header. Pillow looks up a handler by its name for
+    each chunk, so setting attributes is enough. May be repeated.
     """
     stream = PngImagePlugin.PngStream
     for name in UNUSED:

@@ -28,7 +28,7 @@ _MAX_KEPT_BYTES: Final = 4 * 1024 * 1024
 
 
 def read_size(head: bytes) -> tuple[int, int] | None:
-    """Read the canvas size, in pixels, from the first 30 bytes of a WebP; None without one."""
+    """Read the canvas size, in pixels, from a WebP's first 30 bytes; None if they have none."""
     kind = head[12:16]
     if len(head) < (25 if kind == b"VP8L" else 30):
         return None
