@@ -24,7 +24,7 @@ QUEUE_S = 1.0
 """Maximum seconds to wait until the kernel's queue of finished connections has been accepted."""
 
 IDLE_S = 1.0
-"""Seconds in which an idle kept connection may bring one more request, which is its last. A load
+"""Seconds in which an idle connection may bring one more request, which is its last. A load
 balancer under traffic uses each connection of its pool within that time."""
 
 LOOK_EVERY_S = 0.02

@@ -22,8 +22,8 @@ from shared.web_proxies import proxy_for, trusted
 
 FETCH_TIMEOUT_S = 1.5
 CONFIRM_TIMEOUT_S = 1.5
-"""The sum of both timeouts is 3 s. Every source of events waits at least that long for its answer.
-If SNS cannot be reached in time, SNS sends the message again."""
+"""FETCH_TIMEOUT_S and CONFIRM_TIMEOUT_S are 3 s together. Every source of events waits at least
+that long for its answer. If SNS cannot be reached in time, SNS sends the message again."""
 
 FETCHES = 4
 """Maximum concurrent fetches of certificates. Forged messages may name any number of addresses."""

@@ -141,7 +141,7 @@ def disposition(
 
 
 def _cost(text: str) -> int:
-    """Return how many characters a part of a name takes in a query; there it is quoted twice."""
+    """Return how many characters a part of a name takes in a query, percent-encoded twice."""
     return len(quote(quote(text, safe=""), safe=""))
 
 

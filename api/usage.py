@@ -80,9 +80,9 @@ def _limits_bytes(usual: Quotas, caller: Caller) -> bool:
 
 
 def _promised(parts: Parts, item: NewAttachment, source: Source | None) -> NewAttachment:
-    """Set the maximum bytes of the attachment.
+    """Set the maximum bytes of the new attachment's object.
 
-    They count for the quota until the object is measured.
+    These bytes count for the quota until the object is measured.
     """
     if source is not None:
         promised = source.found.size

@@ -16,11 +16,11 @@ from shared.storage import Storage
 from shared.stored_objects import StoredObject
 
 RECHECK_S: Final = 30.0
-"""The pause between reads of the marker after it is known to be ours: one GET for each process."""
+"""The pause between reads of the marker while the bucket is ours: one GET for each process."""
 
 FIRST_PAUSE_S: Final = 0.5
 LONGEST_PAUSE_S: Final = 10.0
-"""Before that, and while the bucket belongs to another deployment, the pause doubles up to this."""
+"""Until the owner is known, and while it is another deployment, the pause doubles up to this."""
 
 ASK_WITHIN_S: Final = 3.0
 """How long a request waits for the check of the bucket if the process could not do it at start."""

@@ -20,9 +20,9 @@ from shared.storage import Storage
 from shared.stored_objects import StoredObject
 
 MARKER: Final = f"{keys.PREFIX}deployment"
-"""No attachment has this key, because `deployment` does not have the form of an id. The key is
-below the prefix of uploads, so that the rights granted there suffice, and so that no client can
-copy it."""
+"""The key of the marker. No attachment has this key, because `deployment` does not have the form of
+an id. The key is below the prefix of uploads, so that the rights granted there suffice, and so that
+no client can copy it."""
 
 MARKER_TYPE: Final = "text/plain"
 UNREADABLE: Final = "unknown"

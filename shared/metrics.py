@@ -29,7 +29,7 @@ NOT_KEPT = Counter(
     "attachments_dead_letters_not_kept_total",
     "Messages that could not be used and came too fast from one origin to be kept",
 )
-"""A message that is received again after it was stored is counted here and in its dead letter."""
+"""A message that is stored already may be counted here too; its dead letter also counts it."""
 
 CACHED_S = 1.0
 """How long the text of a scrape is reused: collecting it blocks the event loop for milliseconds."""

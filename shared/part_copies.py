@@ -18,7 +18,7 @@ IN_ONE_BYTES = 512 * 1024 * 1024
 
 PART_BYTES = 256 * 1024 * 1024
 MAX_PARTS = 10_000
-"""S3's limit. If parts of PART_BYTES would be more than this, larger parts are used."""
+"""S3's limit. If an object has more parts of PART_BYTES than this, its parts are made larger."""
 
 UNKNOWN_CALL = "NotImplemented"
 

@@ -13,10 +13,10 @@ STATES: Final[tuple[State, ...]] = get_args(State)
 END_STATES: Final[tuple[State, ...]] = get_args(EndState)
 
 UNDER_WAY: Final[tuple[State, ...]] = ("uploaded", "processing")
-"""An object is stored, and a worker examines it or soon will."""
+"""The states in which an object is stored, and a worker examines it or soon will."""
 
 MEASURED: Final[tuple[State, ...]] = ("ready", "rejected")
-"""The object was examined, so the row describes it."""
+"""The states in which the object was examined, so the row describes it."""
 
 SETTLED: Final[tuple[State, ...]] = (*END_STATES, "expired")
-"""The state no longer changes by itself, so a client need not poll."""
+"""The states that no longer change by themselves, so a client need not poll."""

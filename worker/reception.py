@@ -24,8 +24,8 @@ WAITING_EACH: Final = 5000
 sweep takes further uploads when they become due."""
 
 WAITING: Final = 20_000
-"""The most wake-ups of all organizations that wait: about 5 MB. A further one replaces the newest
-of the organization that has the most."""
+"""The most wake-ups of all organizations that wait: about 5 MB. A further one replaces the
+newest wake-up of the organization that has the most wake-ups here."""
 
 ROWS_PER_STATEMENT = 1000
 """Maximum number of rows that one statement releases for other workers when this worker stops."""

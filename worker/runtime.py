@@ -46,8 +46,8 @@ DRAIN_S = 6.0
 are given back, so that another worker takes them at once."""
 
 GIVE_BACK_S = 4.0
-"""How long giving back and closing may take after that. If the database does not answer in this
-time, the uploads are taken again after their leases."""
+"""Seconds after DRAIN_S in which uploads are given back and parts are closed. If the database does
+not answer in this time, the uploads are taken again after their leases."""
 
 log = get_logger(__name__)
 

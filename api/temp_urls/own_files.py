@@ -112,7 +112,7 @@ async def take_own(parts: Parts, row: Attachment, meaning: Meaning) -> dict[str,
 
 
 def _says_more(row: Attachment, etag: str | None, *, is_shown: bool) -> bool:
-    """Return whether the store's etag (None: no answer) is news compared with the row."""
+    """Return whether an upload must be recorded for the store's etag; None: no answer."""
     if etag is None:
         # If the address is only repeated, rows that are not measured are left alone: the sweep
         # asks the store about them later.

@@ -13,8 +13,8 @@ from worker.decoding.pool import DecoderPool
 from worker.decoding.slices import Gate
 
 TEND_EVERY_S: Final = 1.0
-"""How often idle decoders are checked. An idle decoder that computes is killed. It can compute
-unnoticed for at most this long."""
+"""Seconds between two checks of idle decoders. A check kills a decoder that has computed since the
+last check, so an idle decoder can compute unnoticed for at most this long."""
 
 log = get_logger(__name__)
 

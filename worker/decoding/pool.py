@@ -18,7 +18,7 @@ from worker.decoding.process import Decoder, TooExpensive
 JOBS_PER_DECODER = 500
 
 SPARES: Final = 2
-"""Sealed decoders without an organization that are kept ready, at most; never more than `size`. Two
+"""Maximum number of spare decoders, sealed and without an organization; never more than `size`. Two
 organizations that take turns use one up about every 50 ms. A fork takes 5 ms."""
 
 KEPT: Final = 16

@@ -30,4 +30,4 @@ MAX_PIECES: Final = 1 + RANGES + 1
 request."""
 
 MAX_ASKED_BYTES: Final = LARGE_RANGE_BYTES + RANGES * (RANGE_BYTES + 22)
-"""Maximum size of all these ranges together, without the head, in bytes."""
+"""Maximum size of all ranges of one file together, without the head, in bytes."""

@@ -21,7 +21,7 @@ from worker.decoding.inside.codecs import Findings
 
 FILLS: Final = (0x00, 0xFF)
 WEBP_FILLS: Final = (0x00, 0x55)
-"""libwebp decodes both as pixels. It refuses an image that is filled with FF."""
+"""Fillings for a WebP. libwebp decodes both as pixels, but refuses an image filled with FF."""
 
 
 MAX_EARLIER_ENDS: Final = 3
