@@ -11,30 +11,30 @@
     ├── NameTaken                   an organization has that name already
     ├── NotCounted                  an organization's usage is not counted yet
     ├── QuotaExceeded               an organization's quota leaves no room
-    ├── StoreError                  the object store did not do what was asked
+    ├── StoreError                  the object store did not carry out a request
     │   ├── ObjectMissing           there is no such object
     │   ├── ObjectEmpty             the object has no bytes, so no range of it can be read
-    │   ├── ObjectChanged           the object is no longer the one that was pinned
-    │   ├── StoreRefused            the store answered, and refused
+    │   ├── ObjectChanged           the object is no longer the one that was pinned by its etag
+    │   ├── StoreRefused            the store refused the request
     │   └── StoreUnavailable        the store did not answer, or asked us to try again later
     │       └── BucketForeign       the bucket belongs to another deployment
     ├── ObjectOlder                 the object was uploaded for a lost row that had the same id
-    ├── IdsTaken                    the bucket holds originals with ids that are still free
-    ├── IdsUndecided                it could not be found out whether there are such originals
+    ├── IdsTaken                    the bucket holds originals with ids above the sequence
+    ├── IdsUndecided                it is not known whether the next ids are free in the bucket
     ├── Rejected                    the file may not be kept; final, never tried again
     ├── Undecodable                 no thumbnail can be made of the file, which is kept; final
-    ├── DecoderFault                the decoder broke, and the file is not known to be the cause
-    ├── TooExpensive                the decoder computed for longer than one file may
+    ├── DecoderFault                the decoder failed, and the file is not known to be the cause
+    ├── TooExpensive                the decoder used more CPU time than one file may
     ├── ZygoteGone                  the process that forks decoders is gone
     ├── ClaimLost                   another worker holds the attachment now
     ├── Busy                        no place became free in time
     ├── TooManyLookUps              no place became free in time to look up an unknown token
     ├── QueueAway                   the queue of events did not answer, or refused
-    ├── UnreadableEvent             an authenticated event that holds nothing we can use
-    ├── SnsRefused                  a message that SNS did not write, or that is not for us
-    ├── SnsUnreachable              SNS did not give its certificate, or did not confirm
+    ├── UnreadableEvent             an authenticated event has no content that we can use
+    ├── SnsRefused                  a message is not proven to be from SNS, or is not for us
+    ├── SnsUnreachable              SNS did not serve its certificate, or confirm a subscription
     ├── StartFailed                 a process of the local stack could not be started
-    ├── Unusable                    a command cannot do what was asked
+    ├── Unusable                    a command cannot be carried out
     │   └── Misused                 the command line itself is wrong
     ├── ApiUnusable                 the client cannot use the API at all
     └── UploadFault                 the client could not upload one file
@@ -52,7 +52,7 @@ class AttachmentsError(Exception):
 
 
 class SettingsError(AttachmentsError):
-    """Settings are missing or wrong; the message lists every fault, one a line."""
+    """Settings are missing or wrong; the message lists every fault, each in its own line."""
 
 
 class CannotListen(AttachmentsError):
@@ -60,7 +60,7 @@ class CannotListen(AttachmentsError):
 
 
 class StoreError(AttachmentsError):
-    """The object store did not do what was asked."""
+    """The object store did not carry out a request."""
 
 
 class ObjectMissing(StoreError):
