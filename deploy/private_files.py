@@ -17,8 +17,8 @@ def write_private(path: Path, text: str) -> None:
 def read_private(path: Path) -> bytes:
     """Read a file that belongs to this user or to root. Raises OSError.
 
-    PermissionError is raised if another user owns the file: a user who may write in the directory
-    could put a file there, and so choose keys and addresses.
+    Raises PermissionError if another user owns the file. Otherwise a user who may write in the
+    directory could put a file there, and so choose keys and addresses.
     """
     with path.open("rb") as file:
         if os.fstat(file.fileno()).st_uid not in (0, os.geteuid()):

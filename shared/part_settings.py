@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 PREFIX = "ATTACHMENTS_"
 
-# botocore's own rule for a region.
+# botocore's own rule for the name of a region.
 REGION = re.compile(r"(?![0-9]+\Z)(?!-)[A-Za-z0-9-]{1,63}(?<!-)")
 
-# It allows no characters that have a meaning in a shell or in the key pattern of an ACL.
+# A prefix has no characters that have a meaning in a shell or in the key pattern of an ACL.
 QUEUE_PREFIX = re.compile(r"[A-Za-z0-9._:/{}-]{1,100}", re.ASCII)
 
 MAX_QUOTA = 2**62  # the sum of two must fit into a bigint

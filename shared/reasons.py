@@ -58,7 +58,7 @@ REASONS: Final[dict[ReasonCode, Reason]] = {
     "too_large": _final("The object is larger than an upload may be."),
     "reserved_type": _final("Files of this type are not accepted."),
     "type_not_allowed": _final("The client that created the attachment does not allow this type."),
-    # The file is kept, and `ready`. Of these, only a damaged file can have a thumbnail.
+    # The file is kept, and the attachment is `ready`. Only with `damaged` can it have a thumbnail.
     "damaged": _final("The file is damaged or incomplete; its thumbnail, if any, shows the rest."),
     "too_expensive": _final("The file would take too much time or memory to decode."),
     "encrypted": _final("The document is encrypted, so it has no thumbnail."),

@@ -46,7 +46,7 @@ class Throttle:
         self._at_once = at_once
         self._max_keys = max_keys
         self._clock = clock
-        # Both are ordered by written_at, oldest first.
+        # Both dicts are ordered by written_at, oldest first.
         self._causes: dict[tuple[str, Hashable], Counted] = {}
         self._further: dict[tuple[str, Hashable], Counted] = {}
 

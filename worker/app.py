@@ -115,8 +115,9 @@ def work(settings: Settings) -> int:
     warnings.filterwarnings("ignore", category=CPendingDeprecationWarning)
     # Celery also logs warnings about a lost broker; `SteadyConsumer` logs the loss instead.
     logging.getLogger("celery.worker.consumer.consumer").setLevel(logging.ERROR)
-    # Handlers until Celery sets its own. The sweep starts before that, and rows that it has claimed
-    # must not wait for the end of their lease.
+    # Celery sets its own signal handlers later than the sweep starts. With these handlers, a signal
+    # before that ends the worker in order, so rows that the sweep claimed need not wait for the end
+    # of their leases.
     for number in (signal.SIGTERM, signal.SIGINT):
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, lambda *_: sys.exit(0))

@@ -215,7 +215,7 @@ class Attempts:
         row = claim.attachment
         last = row.attempt >= self._settings.attempts
         fields = {"attachment": row.id, "attempt": row.attempt, "reason": reason, "final": last}
-        if isinstance(error, StoreRefused | StoreUnavailable):  # all uploads fail in the same way
+        if isinstance(error, StoreRefused | StoreUnavailable):  # this affects all uploads
             self._throttle("attempt failed", cause=cause_of(error), **fields)
         else:
             log.warning("attempt failed", **fields, error=f"{type(error).__name__}: {error}")

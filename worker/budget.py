@@ -92,7 +92,7 @@ class Budget:
         for organization, waiting in self._waiting.items():
             hold = waiting[0]
             if self._held[organization] + hold.cost > self._total - self._kept:
-                continue  # it waits until its own organization holds less
+                continue  # this file waits until its own organization holds less
             room = self._used + hold.cost <= self._total
             if room and not (passes and self._passing + hold.cost > self._kept):
                 return hold, passes

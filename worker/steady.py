@@ -57,7 +57,7 @@ class SteadyConsumer(Consumer):
         """Log why the connection was lost. If the broker refused a command, wait as well."""
         self._tell(exc)
         with warnings.catch_warnings(), suppress(ReferenceError):
-            warnings.simplefilter("ignore")  # about the default of a setting that we set
+            warnings.simplefilter("ignore")  # Celery warns of a default
             super().on_connection_error_after_connected(exc)
         if isinstance(exc, exceptions.ResponseError):
             self._rest()

@@ -172,8 +172,8 @@ class EmbeddedSeaweedFS(Server):
                 path.unlink()
 
     def _check_sockets(self) -> None:
-        # SeaweedFS's parts connect to each other by these sockets. If another user made one, they
-        # would connect to that user.
+        # SeaweedFS's parts connect to each other by these sockets. If another user made such a
+        # socket, the parts would connect to that user.
         for path in self._sockets():
             raise StartFailed(f"{path} belongs to another user: have it removed")
 

@@ -109,7 +109,7 @@ def check_settings(own: Mapping[str, str]) -> None:
     """Check the operator's settings, before they are used.
 
     Empty variables are removed from the environment. `own` are settings from the command line,
-    which win. Raises SettingsError with all faults.
+    which take precedence. Raises SettingsError with all faults.
     """
     for name in [name for name, value in os.environ.items() if not value]:
         if name.startswith(PREFIX):

@@ -82,5 +82,5 @@ async def is_reachable(broker_url: str) -> bool:
 
 
 async def always() -> bool:
-    """Return True: for a process that need only run."""
+    """Return True; the check of a process that need only run."""
     return True

@@ -175,8 +175,8 @@ def build_stack(
     """Make a stack from the data directory's secrets and ports and this process's environment.
 
     The environment of this process is replaced by that of API and worker. `own` are settings from
-    the command line, which win. With `mend` the start raises the sequence of ids if the store holds
-    higher ones. Raises SettingsError.
+    the command line, which take precedence. With `mend` the start raises the sequence of ids if the
+    store holds higher ones. Raises SettingsError.
     """
     operator = dict(os.environ)
     host = operator.get("ATTACHMENTS_API_HOST") or HOST

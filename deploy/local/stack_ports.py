@@ -78,7 +78,7 @@ def _given(name: str) -> int | None:
 
 
 def api_fault_of(port: int) -> str | None:
-    """Return why the API's address cannot be listened on at a port; None if it can."""
+    """Return why the API cannot listen on its address at a port; None if it can."""
     return _fault_at(os.environ.get("ATTACHMENTS_API_HOST") or HOST, port)
 
 

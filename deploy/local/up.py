@@ -125,7 +125,7 @@ async def _started(stack: "Stack", stopping: asyncio.Event) -> bool:
 
 
 def _on_signals(action: Callable[[], None]) -> None:
-    """Call `action` at SIGINT, SIGTERM and SIGHUP; not at SIGHUP if `nohup` has it ignored."""
+    """Call `action` at SIGINT, SIGTERM and SIGHUP; not at SIGHUP if `nohup` made us ignore it."""
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:

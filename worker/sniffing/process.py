@@ -181,7 +181,7 @@ class Server:
                             [] if given is None else [given.fileno()],
                         )
                         return int(ANSWER.unpack(await _receive(self._control, ANSWER.size))[0])
-                except BaseException:  # the next answer could be the one to this command
+                except BaseException:  # the next answer read could be for this command
                     self._in_order = False
                     raise
 
