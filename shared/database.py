@@ -79,7 +79,7 @@ class DatabaseForbids(DatabaseAway):
 
 
 class DatabaseRefusesContent(DatabaseAway):
-    """PostgreSQL refuses the values in one statement, not others; waiting does not help."""
+    """PostgreSQL refuses the values in one statement and serves others; waiting does not help."""
 
 
 def _away(error: BaseException, refusal: Refusal) -> DatabaseAway:

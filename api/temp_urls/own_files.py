@@ -1,4 +1,4 @@
-"""Find the meaning of an updated `temp_url`: nothing, the attachment's own file, another object.
+"""Find what an updated `temp_url` means: nothing, the attachment's own file, or another object.
 
 Clients read a resource, change one member and send all of it back. So an address that the service
 itself returned requests nothing when a client only sends it back. The exception is the address of
