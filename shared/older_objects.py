@@ -6,6 +6,7 @@ the row's policy replaces the object and is then used. `shared.ages` decides whi
 """
 
 import itertools
+from typing import Literal
 
 from shared.ages import predates
 from shared.attachments import LATE_UPLOAD_S, Attachment
@@ -44,7 +45,11 @@ _SET_ASIDE = f"""
 """
 
 
-def note_older(row: Attachment, found: StoredObject, *, seen_by: str) -> None:
+SeenBy = Literal["api", "worker", "sweep", "delete"]
+"""The part of the service that found an object older than its row."""
+
+
+def note_older(row: Attachment, found: StoredObject, *, seen_by: SeenBy) -> None:
     """Count and log that an object is older than its row; call it each time that is found."""
     OLDER_OBJECTS.inc()
     log.warning(

@@ -107,7 +107,8 @@ async def find_usage(
     """
     row = await connection.fetchrow(
         f"""
-        SELECT c.attachments, c.bytes, c.uploads, o.usage_counted_at IS NOT NULL AS counted,
+        SELECT c.attachments AS used_attachments, c.bytes AS used_bytes,
+               c.uploads AS used_uploads, o.usage_counted_at IS NOT NULL AS counted,
                {", ".join(f"o.{name}" for name in COLUMNS)}, now() AS as_of
         FROM organizations AS o CROSS JOIN ({COUNTERS}) AS c WHERE o.id = $1
         """,
@@ -115,12 +116,15 @@ async def find_usage(
     )
     if row is None:
         return None
-    counts = [max(0, row[name]) if row["counted"] else None for name in range(3)]
+
+    def count(name: str) -> int | None:
+        return max(0, row[name]) if row["counted"] else None
+
     usage = Usage(
         organization_id=organization_id,
-        attachments=counts[0],
-        bytes=counts[1],
-        uploads_today=counts[2],
+        attachments=count("used_attachments"),
+        bytes=count("used_bytes"),
+        uploads_today=count("used_uploads"),
         quotas=effective(row, usual),
         as_of=row["as_of"],
     )

@@ -8,9 +8,11 @@ The loop runs in a thread of its own beside Celery's. The path of one upload's i
     process   worker.pipeline          examine until an outcome can be written; finish
     examine   worker.pipeline          read the first bytes, identify, decode, store
 
-Four calls lead from the task to the first byte, and each module is entered once. Only
-`shared.lifecycle` is entered at each guarded statement: to claim, to announce the thumbnail and to
-finish. An upload that the sweep has taken (`worker.sweep`, `worker.duties`) is claimed already and
+Four calls lead from the task to the first byte. Each module is entered once, with three exceptions.
+`shared.lifecycle` is entered at each guarded statement: to claim, to renew, to announce the
+thumbnail and to finish. `worker.slots` is entered to take a slot, and again when the claim has
+named the organization. `worker.buffering` is entered to open the file and to fill it. The sweep
+(`worker.sweep`, `worker.duties`) claims a due upload in its own statement, or after a probe, and
 enters at `attempt`.
 """
 

@@ -233,8 +233,8 @@ class _Client:
         except UploadFault as fault:
             result = replace(result, reason=fault.reason)
         except OSError as error:
-            reason = {"code": "unreadable_file", "detail": error.strerror or type(error).__name__}
-            result = replace(result, reason=reason)
+            unreadable = UploadFault("unreadable_file", error.strerror or type(error).__name__)
+            result = replace(result, reason=unreadable.reason)
         ended = time.perf_counter()
         self._progress(number, path, result.size or 0, finished=True)
         return replace(
@@ -274,13 +274,8 @@ class _Client:
                 if result.state in SETTLED:
                     return result
                 if time.monotonic() > deadline:
-                    return replace(
-                        result,
-                        reason={
-                            "code": "timeout",
-                            "detail": f"It was still {result.state} after {self.timeout_s:g} s.",
-                        },
-                    )
+                    late = f"It was still {result.state} after {self.timeout_s:g} s."
+                    return replace(result, reason=UploadFault("timeout", late).reason)
                 interval_s = min(interval_s * 1.5, POLL_UP_TO_S)
         finally:
             self.waiting -= 1

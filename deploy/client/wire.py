@@ -24,8 +24,10 @@ UploadCode = Literal[
     "store_unreachable",
     "unreadable_answer",
     "file_changed",
+    "unreadable_file",
+    "timeout",
 ]
-"""Codes of reasons why a file was not uploaded; `deploy.client.upload` adds two more."""
+"""Codes of reasons why a file was not uploaded, or not seen to be processed."""
 
 MEDIA_TYPE = "application/vnd.api+json"
 

@@ -15,14 +15,16 @@ import base64
 import binascii
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final, Literal, get_args
 
 from shared.errors import UnreadableEvent
 from shared.notifications.event import UploadEvent
 
 ROOT = "/buckets/"
 _VERSION = re.compile(r"(?P<key>.+)\.versions/v_(?P<id>[0-9A-Za-z]+)", re.DOTALL)
-KINDS = ("create", "update", "rename", "delete")
+
+Kind = Literal["create", "update", "rename", "delete"]
+KINDS: Final = get_args(Kind)
 
 
 def recognises(document: Any) -> bool:

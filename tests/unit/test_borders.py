@@ -1,4 +1,4 @@
-"""Borders that import-linter's contracts cannot express."""
+"""The border around the decoder's inside, to the module."""
 
 import grimp
 
