@@ -4,7 +4,7 @@ from shared import lifecycle
 from shared.database import DatabaseAway
 from shared.due import Due, Duty
 from shared.erasure import Eraser
-from shared.errors import StoreError
+from shared.errors import StoreError, StoreRefused
 from shared.lifecycle import Claim, WakeUp
 from shared.log import get_logger
 from shared.throttle import Throttle
@@ -88,6 +88,9 @@ class Duties:
         try:
             if due.duty is Duty.PROBE:
                 return await probe(self._tools, due.attachment, gate=gate)
+            if due.attachment.bucket != self._tools.storage.bucket:
+                # Not an answer of the store: the gate stays open for purges of other rows.
+                raise StoreRefused(f"the row names bucket {due.attachment.bucket}")
             with gate.watch():
                 await purge(self._tools, self._eraser, due.attachment)
         except StoreError as error:

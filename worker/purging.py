@@ -5,7 +5,6 @@ import time
 from shared import lifecycle
 from shared.attachments import Attachment
 from shared.erasure import Eraser, places_of
-from shared.errors import StoreRefused
 from shared.log import get_logger
 from shared.part_copies import remove_unfinished
 from worker.tools import Tools
@@ -17,11 +16,9 @@ async def purge(tools: Tools, eraser: Eraser, row: Attachment) -> None:
     """Remove all versions of a deleted attachment's objects, for at most 80 % of the lease.
 
     May be repeated. If that time is too short, the row is due again later and the rest is removed
-    then. Raises StoreError and DatabaseAway.
+    then. The row must name the bucket of the settings. Raises StoreError and DatabaseAway.
     """
     await tools.bucket.require_known_ours()
-    if row.bucket != tools.storage.bucket:
-        raise StoreRefused(f"the row names bucket {row.bucket}")
     database, lease_s = tools.database, tools.settings.lease
     if tools.bucket.has_nothing_of(row):
         await database.run(lifecycle.settle_purged, row.id)

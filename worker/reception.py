@@ -120,7 +120,8 @@ class Reception:
         waiting[named] = wake_up
         self._count += 1
         if self._count > self._all:
-            most = max(self._waiting, key=lambda each: len(self._waiting[each]))
+            # If several have equally many, the organization whose turn comes last loses one.
+            most = max(reversed(self._waiting), key=lambda each: len(self._waiting[each]))
             self._waiting[most].popitem()
             self._count -= 1
             if not self._waiting[most]:

@@ -1,11 +1,12 @@
 """The slots of a worker: how many uploads are in flight, and of which organizations.
 
 A quarter of the slots is kept for the sweep. So uploads of dead workers, uploads without an event
-and retries are processed in time, no matter how many wake-ups wait. Without a broker the sweep has
-all slots.
+and retries are processed in time, no matter how many wake-ups wait.
 
-One slot of that quarter is lent to an organization that has no upload in flight. So this
-organization need not wait for an upload of another organization that has all other slots.
+An eighth of the slots, half of that quarter, is reserved for newcomers: organizations that have
+nothing in flight. Each newcomer gets one of these slots. So it need not wait for an upload or a
+purge of an organization that has all other slots, whether wake-ups or the sweep took them. The
+sweep never takes the reserved slots.
 """
 
 import asyncio
@@ -21,10 +22,15 @@ begin with 1."""
 
 @dataclass(slots=True, eq=False)
 class Slot:
-    """The right of one upload to be in flight. `swept` is true if the sweep has taken it."""
+    """The right of one upload to be in flight.
+
+    `swept` is true if the sweep has taken it, `reserved` if it is one of the reserved slots.
+    """
 
     organization: int
     swept: bool
+    reserved: bool = False
+    was_unknown: bool = False
 
 
 class Slots:
@@ -37,10 +43,11 @@ class Slots:
         kept = max(1, total // 4)
         self._total = total
         self._for_woken = total - kept
-        # If the sweep has only one slot, it is not lent.
-        self._lent = 1 if kept > 1 else 0
-        self._batch = max(1, kept // 2)
+        # If only one slot is kept for the sweep, none is reserved.
+        self._reserved = max(1, total // 8) if kept > 1 else 0
+        self._batch = max(1, (kept - self._reserved) // 2)
         self._woken = 0
+        self._reserved_taken = 0
         self._swept = 0
         self._held: Counter[int] = Counter()
         self._freed = asyncio.Event()
@@ -50,9 +57,11 @@ class Slots:
         """Take a slot for a wake-up; return None if the organization may not have one now."""
         if not self._may_take(organization):
             return None
+        slot = Slot(organization, swept=False, reserved=not self._has_general())
+        self._reserved_taken += slot.reserved
         self._woken += 1
         self._held[organization] += 1
-        return Slot(organization, swept=False)
+        return slot
 
     def next_of(self, waiting: Iterable[int]) -> int | None:
         """Return which organization gets the next free slot; None if no slot is free for any.
@@ -70,30 +79,49 @@ class Slots:
         return best if best is not None and self._may_take(best) else None
 
     def _may_take(self, organization: int) -> bool:
-        if self._woken + self._swept >= self._total:
-            return False
-        lent = 0 if self._held[organization] else self._lent
-        return self._woken < self._for_woken + lent
+        if self._has_general():
+            return True
+        is_newcomer = organization != UNKNOWN and not self._held[organization]
+        return is_newcomer and self._reserved_taken < self._reserved
+
+    def _has_general(self) -> bool:
+        """Return whether a slot is free for a wake-up of any organization."""
+        return self._free() > 0 and self._woken - self._reserved_taken < self._for_woken
+
+    def _free(self) -> int:
+        """Return how many slots are free, without the reserved ones."""
+        left = self._reserved - self._reserved_taken
+        return self._total - self._woken - self._swept - left
 
     def assign(self, slot: Slot, organization: int) -> None:
-        """Correct the organization of a slot, once the row of its upload has been read."""
+        """Correct the organization of a slot, once the row of its upload has been read.
+
+        A slot that was taken for an unknown organization counts for both: if it did not, wake-ups
+        without an organization would always seem to hold the fewest slots.
+        """
         if organization != slot.organization:
-            self._drop(slot.organization)
+            if slot.organization == UNKNOWN:
+                slot.was_unknown = True
+            else:
+                self._drop(slot.organization)
             self._held[organization] += 1
             slot.organization = organization
 
     def leave(self, slot: Slot) -> None:
         """Free a slot."""
         self._drop(slot.organization)
+        if slot.was_unknown:
+            self._drop(UNKNOWN)
         if slot.swept:
             self._swept -= 1
         else:
             self._woken -= 1
+            self._reserved_taken -= slot.reserved
         self._notify()
 
     def take_for_sweep(self) -> int:
-        """Take all free slots for the sweep; return how many."""
-        free = self._total - self._woken - self._swept
+        """Take all free slots but the reserved ones for the sweep; return how many."""
+        free = self._free()
         self._swept += free
         return free
 
@@ -109,7 +137,7 @@ class Slots:
 
     async def wait_for_sweep(self) -> None:
         """Wait until so many slots are free that another sweep is worth its statement."""
-        while self._total - self._woken - self._swept < self._batch:
+        while self._free() < self._batch:
             self._freed.clear()
             await self._freed.wait()
 

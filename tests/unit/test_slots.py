@@ -19,21 +19,57 @@ def fill(slots: Slots, organization: int) -> list[Slot]:
     return taken
 
 
-@pytest.mark.parametrize(("total", "woken"), [(2, 1), (3, 2), (4, 3), (8, 6), (32, 24)])
-def test_a_quarter_is_kept_for_the_sweep(total: int, woken: int) -> None:
+@pytest.mark.parametrize(
+    ("total", "woken", "swept"),
+    [(2, 1, 1), (3, 2, 1), (4, 3, 1), (7, 6, 1), (8, 6, 1), (32, 24, 4), (48, 36, 6)],
+)
+def test_a_quarter_is_kept_for_the_sweep_and_for_newcomers(
+    total: int, woken: int, swept: int
+) -> None:
     slots = Slots(total)
     assert len(fill(slots, A)) == woken
-    assert slots.take_for_sweep() == total - woken
+    assert slots.take_for_sweep() == swept
     assert slots.take_for_sweep() == 0
-
-
-def test_the_sweep_may_have_all_and_no_more_are_in_flight() -> None:
-    slots = Slots(8)
-    assert slots.take_for_sweep() == 8
     assert slots.take(A) is None
-    slots.give_back(2)
-    assert slots.take(A)
-    assert slots.take_for_sweep() == 1
+
+
+@pytest.mark.parametrize(("total", "newcomers"), [(8, 1), (32, 4), (48, 6)])
+@pytest.mark.parametrize("flood", ["wake-ups and sweep", "sweep"])
+def test_no_organization_fills_all_slots_while_another_waits(
+    total: int, newcomers: int, flood: str
+) -> None:
+    slots = Slots(total)
+    if flood == "wake-ups and sweep":
+        fill(slots, A)
+    for _ in range(slots.take_for_sweep()):
+        slots.use_swept(A)
+    assert slots.take(A) is None
+    for organization in range(10, 10 + newcomers):
+        assert slots.next_of([A, organization]) == organization
+        assert slots.take(organization)
+        assert slots.take(organization) is None  # it is no newcomer any more
+    assert slots.take(B) is None
+    assert slots.next_of([A, B]) is None
+
+
+def test_newcomers_do_not_take_the_last_slots_of_the_sweep() -> None:
+    slots = Slots(48)
+    fill(slots, A)
+    for organization in range(10, 20):
+        slots.take(organization)
+    assert slots.take_for_sweep() == 6
+
+
+def test_an_upload_of_an_unknown_organization_is_no_newcomer_and_counts_until_it_ends() -> None:
+    slots = Slots(8)
+    first = slots.take(0)
+    assert first is not None
+    slots.assign(first, A)
+    assert slots.next_of([0, B]) == B
+    fill(slots, C)
+    assert slots.take(0) is None
+    slots.leave(first)
+    assert slots.next_of([0, B]) == 0
 
 
 def test_a_slot_that_is_given_back_is_told_of() -> None:
@@ -50,11 +86,10 @@ def test_a_slot_that_is_given_back_is_told_of() -> None:
 
 async def test_the_next_sweep_waits_for_a_batch_of_slots() -> None:
     slots = Slots(32)
-    assert slots.take_for_sweep() == 32
+    assert slots.take_for_sweep() == 28
     waiting = asyncio.create_task(slots.wait_for_sweep())
-    for count in (2, 1):
-        await asyncio.sleep(0)
-        slots.give_back(count)
+    await asyncio.sleep(0)
+    slots.give_back(1)
     await asyncio.sleep(0)
     assert not waiting.done()
     slots.give_back(1)
@@ -62,18 +97,7 @@ async def test_the_next_sweep_waits_for_a_batch_of_slots() -> None:
         await waiting
 
 
-@pytest.mark.parametrize("total", [8, 32, 48])
-def test_an_organization_with_nothing_in_flight_need_not_wait_for_one_that_has_the_slots(
-    total: int,
-) -> None:
-    slots = Slots(total)
-    fill(slots, A)
-    assert len(fill(slots, B)) == 1
-    assert slots.take(C) is None
-    assert slots.take_for_sweep() > 0  # one is lent, not all
-
-
-def test_the_sweep_lends_no_slot_where_it_has_but_one() -> None:
+def test_nothing_is_reserved_if_the_sweep_has_only_one_slot() -> None:
     slots = Slots(4)
     fill(slots, A)
     assert slots.take(B) is None
@@ -108,9 +132,9 @@ def test_a_slot_counts_for_whose_it_turns_out_to_be() -> None:
     slot = slots.take(0)
     assert slot is not None
     slots.assign(slot, A)
-    assert slots.next_of([A, 0]) == 0
+    assert slots.next_of([A, B]) == B
     slots.leave(slot)
-    assert slots.next_of([A, 0]) == A
+    assert slots.next_of([A, B]) == A
 
 
 @settings(max_examples=200, deadline=None, derandomize=True, database=None)
@@ -131,7 +155,11 @@ def test_whatever_happens_no_more_are_in_flight_and_the_sweep_has_its_own(
         elif held:
             slots.leave(held.pop(0 if step == "r" else -1))
         assert len(held) <= total
+        if sum(slot.reserved for slot in held) < total // 8:
+            newcomer = slots.take(9)
+            assert newcomer is not None
+            slots.leave(newcomer)
         assert sum(not slot.swept for slot in held) < total
     for slot in held:
         slots.leave(slot)
-    assert slots.take_for_sweep() == total
+    assert slots.take_for_sweep() == total - (total // 8)
