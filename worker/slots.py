@@ -40,11 +40,11 @@ class Slots:
     """
 
     def __init__(self, total: int) -> None:
-        kept = max(1, total // 4)
+        # Of two slots, wake-ups and the sweep have one each, and none is reserved.
+        self._reserved = max(1, total // 8) if total > 2 else 0
+        kept = max(1 + self._reserved, total // 4)
         self._total = total
         self._for_woken = total - kept
-        # If only one slot is kept for the sweep, none is reserved.
-        self._reserved = max(1, total // 8) if kept > 1 else 0
         self._batch = max(1, (kept - self._reserved) // 2)
         self._woken = 0
         self._reserved_taken = 0

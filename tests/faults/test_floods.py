@@ -138,7 +138,7 @@ async def test_a_worker_that_is_killed_amid_a_flood_loses_nothing_that_it_kept(
 ) -> None:
     service = await start_service(publish_grace="2")
     first = await start_worker(
-        service, s3_endpoint_url=proxy.url, concurrency="4", lease="2", sweep_interval="300"
+        service, s3_endpoint_url=proxy.url, concurrency="5", lease="2", sweep_interval="300"
     )
     proxy.hold()
     ids = await flood(service.client, 30)
@@ -164,7 +164,7 @@ async def test_a_worker_that_is_told_to_stop_amid_a_flood_leaves_what_waits_to_o
     """Long before the grace of publishing is over."""
     service = await start_service(publish_grace=NEVER)
     first = await start_worker(
-        service, s3_endpoint_url=proxy.url, concurrency="4", lease="600", sweep_interval="300"
+        service, s3_endpoint_url=proxy.url, concurrency="5", lease="600", sweep_interval="300"
     )
     proxy.hold()
     ids = await flood(service.client, 30)
