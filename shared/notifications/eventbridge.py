@@ -4,14 +4,14 @@ Source: Amazon S3 User Guide, "EventBridge event message structure".
 """
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 from shared.errors import UnreadableEvent
 from shared.notifications.event import UploadEvent
 from shared.notifications.records import etag, member, optional, sequencer, text
 
-CREATED = "Object Created"
-REMOVED = "Object Deleted"
+CREATED: Final = "Object Created"
+REMOVED: Final = "Object Deleted"
 
 
 def recognises(document: Any) -> bool:

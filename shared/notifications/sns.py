@@ -9,7 +9,7 @@ import base64
 import re
 from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 import orjson
 from cryptography import x509
@@ -20,12 +20,12 @@ from cryptography.hazmat.primitives.hashes import SHA1, SHA256
 
 from shared.errors import SnsRefused, UnreadableEvent
 
-NOTIFICATION = "Notification"
-CONFIRMATION = "SubscriptionConfirmation"
-FAREWELL = "UnsubscribeConfirmation"
+NOTIFICATION: Final = "Notification"
+CONFIRMATION: Final = "SubscriptionConfirmation"
+FAREWELL: Final = "UnsubscribeConfirmation"
 
 # The names whose values are signed, in this order; an absent Subject is left out.
-_SIGNED = {
+_SIGNED: dict[str, tuple[str, ...]] = {
     NOTIFICATION: ("Message", "MessageId", "Subject", "Timestamp", "TopicArn", "Type"),
     CONFIRMATION: (
         "Message",

@@ -14,6 +14,7 @@ from typing import Final
 
 from PIL import Image
 
+from shared.states import State
 from tests.data.images import BATCH, ELF, HTML, encode, many_scans, png_of_size
 
 COLUMNS: Final = 6
@@ -34,7 +35,7 @@ class Expected:
     any, of files whose type is nobody's business.
     """
 
-    state: str = "ready"
+    state: State = "ready"
     reasons: tuple[str | None, ...] = (None,)
     content_type: str | None = None
     code: int | None = None

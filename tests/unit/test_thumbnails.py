@@ -496,7 +496,7 @@ def test_row77_of_many_frames_only_the_first_is_decoded(
     many: Callable[[int], bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     decoders = []
-    real = Image._getdecoder
+    real = Image._getdecoder  # private in Pillow: the one place where decoders are made
 
     def counted(*args: Any) -> Any:
         decoders.append(args)
