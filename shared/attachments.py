@@ -98,8 +98,7 @@ class Attachment(FromRow):
     carries_more: bool = False
     #: The state; see `shared.lifecycle` for the changes of state.
     state: State = "pending"
-    #: Why the attachment is rejected or failed, what is wrong with a ready file, or the last
-    #: attempt's fault.
+    #: Why it is rejected or failed, what is wrong with a ready file, or the last attempt's fault.
     reason: ReasonCode | None = None
     #: True if the thumbnail of the current upload is stored.
     resized: bool = False
