@@ -10,7 +10,6 @@ from aiohttp import web
 from api import attachments, events, files, listing, usage
 from api.access import EventsGate, open_gate
 from api.connection import MAX_LINE
-from api.documents import Documents
 from api.draining import Drain
 from api.file_links import leave_no_token
 from api.ids import IdCheck
@@ -27,6 +26,7 @@ from shared import writing
 from shared.allowance import Allowance
 from shared.bucket_guard import BucketGuard
 from shared.deployment import open_publisher
+from shared.documents import Documents
 from shared.metrics import open_metrics
 from shared.quotas import Quotas
 from shared.settings import Settings

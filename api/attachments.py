@@ -9,7 +9,6 @@ from api.attributes import check_changes, check_identity, resource_object
 from api.bodies import read_json
 from api.clients import client_address
 from api.creating import check_all, find_sources, stored_type
-from api.documents import included
 from api.listing import read_page
 from api.negotiation import check_accept, check_content_type
 from api.parts import Parts, admit, now, origin
@@ -21,6 +20,7 @@ from api.usage import create_within
 from shared import attachments
 from shared.attachments import Attachment
 from shared.caching import PUBLIC_FILE
+from shared.documents import included
 from shared.log import get_logger
 from shared.signing import policy_end, post_policy
 

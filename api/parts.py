@@ -8,7 +8,6 @@ from aiohttp import web
 
 from api.access import EventsGate, Gate
 from api.clients import forwarded
-from api.documents import Documents
 from api.draining import Drain
 from api.ids import IdCheck
 from api.listing import Walks
@@ -18,6 +17,7 @@ from api.sns import Sns
 from shared.allowance import Allowance
 from shared.bucket_guard import BucketGuard
 from shared.database import Database
+from shared.documents import Documents
 from shared.hosts import names_loopback
 from shared.publisher import Publisher
 from shared.quotas import Quotas

@@ -8,8 +8,8 @@ from typing import Any
 
 from aiohttp import web
 
-from api.documents import INCLUDABLE
 from api.problems import MEDIA_TYPE, Problem, about, bad_parameter, bad_request, unsupported
+from shared.documents import INCLUDABLE
 from shared.keys import MAX_ID
 from shared.lists import Filter
 

@@ -19,10 +19,10 @@ from api import (
     readers,
     server,
 )
-from api.documents import RELATIONSHIPS
 from api.problems import GENERAL
 from api.slow_readers import READ_WITHIN_S
 from api.temp_urls.copying import COPIES, COPIES_EACH, COPIES_WAITING, MAX_COPIED_AT_ONCE
+from shared.documents import RELATIONSHIPS
 from shared.keys import MAX_FILE_NAME_BYTES
 from shared.lists import MAX_COUNTED
 from shared.publisher import MAX_QUEUED, MAX_WAITING

@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from api.documents import RELATIONSHIPS, Documents
 from shared.attachments import Attachment
+from shared.documents import RELATIONSHIPS, Documents
 from shared.links import Links
 from shared.settings import Settings
 from shared.states import State

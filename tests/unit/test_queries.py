@@ -9,10 +9,10 @@ from aiohttp.test_utils import make_mocked_request
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from api.documents import INCLUDABLE
 from api.pages import page_link
 from api.problems import Problem
 from api.queries import Listing, View, cursor_of, parse_id, parse_listing, parse_view
+from shared.documents import INCLUDABLE
 from shared.keys import MAX_ID
 from shared.lists import Filter
 
