@@ -218,7 +218,7 @@ def test_a_film_whose_boxes_lie_is_taken_for_one_with_pictures(middle: bytes) ->
     ("about", "found"),
     [
         pytest.param(movie(b"soun", b"soun"), "audio/mp4", id="sound"),
-        pytest.param(movie(b"soun", b"text"), "video/mp4", id="sound-and-text"),
+        pytest.param(movie(b"soun", b"text"), "audio/mp4", id="sound-and-text"),
         pytest.param(movie(), "video/mp4", id="no-track"),
         pytest.param(box(b"moov", box(b"trak")), "video/mp4", id="empty-track"),
         pytest.param(

@@ -8,10 +8,10 @@ import struct
 from collections.abc import Callable
 from typing import Final
 
-Size = tuple[int, int]
+from worker.sniffing.tiff_tags import RAWS, Size, raw_size, tiff_size
 
-MAX_ENTRIES: Final = 512
-"""Maximum number of directory entries of a TIFF that are read. Cameras write about 50."""
+MAX_SIZES: Final = 512
+"""Maximum number of sizes of an HEIF that are compared."""
 
 
 def read_dimensions(content_type: str, head: bytes) -> Size | None:
@@ -24,7 +24,7 @@ def read_dimensions(content_type: str, head: bytes) -> Size | None:
         return None
     try:
         size = read(head)
-    except (struct.error, IndexError):  # the bytes end before the numbers
+    except (struct.error, IndexError, OverflowError):  # the bytes end before the numbers
         return None
     return size if size is not None and all(0 < edge < 2**31 for edge in size) else None
 
@@ -60,23 +60,21 @@ def _jpeg_2000(head: bytes) -> Size | None:
     return width, height
 
 
-def _tiff(head: bytes) -> Size | None:
-    """Read the first directory of a TIFF or BigTIFF (TIFF 6.0, section 2; tags 256, 257, 274)."""
-    order = "<" if head.startswith(b"II") else ">"
-    (version,) = struct.unpack_from(f"{order}H", head, 2)
-    big = version == 43
-    (at,) = struct.unpack_from(f"{order}{'Q' if big else 'I'}", head, 8 if big else 4)
-    (entries,) = struct.unpack_from(f"{order}{'Q' if big else 'H'}", head, at)
-    at += 8 if big else 2
-    found: dict[int, int] = {}
-    for number in range(min(entries, MAX_ENTRIES)):
-        place = at + number * (20 if big else 12)
-        tag, kind = struct.unpack_from(f"{order}HH", head, place)
-        if tag in (256, 257, 274):
-            form = "H" if kind == 3 else "I"
-            (found[tag],) = struct.unpack_from(f"{order}{form}", head, place + (12 if big else 8))
-    width, height = found.get(256, 0), found.get(257, 0)
-    return (height, width) if found.get(274, 1) in (5, 6, 7, 8) else (width, height)
+def _codestream(head: bytes) -> Size:
+    """Read the SIZ marker of a JPEG 2000 codestream (ISO/IEC 15444-1, A.5.1)."""
+    right, bottom, left, top = struct.unpack_from(">IIII", head, 8)
+    return right - left, bottom - top
+
+
+def _canon_cr3(head: bytes) -> Size | None:
+    """Read the first directory of a CR3, which its box `CMT1` holds as a TIFF."""
+    at = head.find(b"CMT1")
+    return tiff_size(head[at + 4 :]) if at >= 0 else None
+
+
+def _qoi(head: bytes) -> Size:
+    width, height = struct.unpack_from(">II", head, 4)
+    return width, height
 
 
 def _heif(head: bytes) -> Size | None:
@@ -88,7 +86,7 @@ def _heif(head: bytes) -> Size | None:
     meta = head.find(b"meta")
     sizes: list[Size] = []
     at = head.find(b"ispe", meta)
-    while meta >= 0 and at >= 0 and len(sizes) < MAX_ENTRIES:
+    while meta >= 0 and at >= 0 and len(sizes) < MAX_SIZES:
         sizes.append(struct.unpack_from(">II", head, at + 8))
         at = head.find(b"ispe", at + 4)
     if not sizes:
@@ -103,7 +101,15 @@ _READERS: Final[dict[str, Callable[[bytes], Size | None]]] = {
     "image/vnd.adobe.photoshop": _photoshop,
     "image/vnd.microsoft.icon": _icon,
     "image/jp2": _jpeg_2000,
-    "image/tiff": _tiff,
+    "image/jpx": _jpeg_2000,
+    "image/jpm": _jpeg_2000,
+    "image/jph": _jpeg_2000,
+    "image/j2c": _codestream,
+    "image/qoi": _qoi,
+    "image/x-win-bitmap": _icon,
+    "image/tiff": tiff_size,
+    **dict.fromkeys(RAWS, raw_size),
+    "image/x-canon-cr3": _canon_cr3,
     "image/avif": _heif,
     "image/heic": _heif,
     "image/heif": _heif,

@@ -11,6 +11,8 @@ from typing import Final
 from shared import content_types
 from shared.reserved import TYPES as RESERVED
 from worker.decoding.formats import IMAGES, MORE, PDF
+from worker.sniffing.id3 import MAGIC as ID3
+from worker.sniffing.id3 import identify_tagged
 from worker.sniffing.iso_media import identify_boxes
 from worker.sniffing.libmagic import mime_type, text_encoding
 from worker.sniffing.matroska import EBML_MAGIC, identify_matroska
@@ -18,6 +20,7 @@ from worker.sniffing.ole import OLE_MAGIC, identify_compound
 from worker.sniffing.ranges import PartialFile, Reading
 from worker.sniffing.runnables import identify_runnable
 from worker.sniffing.text import TEXTS, identify_text
+from worker.sniffing.unlisted import identify_unlisted
 from worker.sniffing.zip import TAIL_BYTES, ZIP, identify_archive
 
 SNIFFED_BYTES: Final = 4 * 1024
@@ -107,6 +110,10 @@ def _by_its_beginning(name: str, file: PartialFile) -> Reading[str]:
         found_boxes = yield from identify_boxes(file, named=name not in _GUESSED | {_MP4})
         if found_boxes is not None:
             return found_boxes
+    if head.startswith(ID3) and (tagged := (yield from identify_tagged(file))) is not None:
+        return tagged
+    if (unlisted := identify_unlisted(head, file.size)) is not None:
+        return unlisted
     if head.startswith(EBML_MAGIC):
         return identify_matroska(head) or name
     if name == PDF or name in _GUESSED or name in TEXTS:

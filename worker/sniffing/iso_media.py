@@ -37,6 +37,8 @@ _FILM_BRANDS: Final = frozenset(
     | {b"iso%d" % number for number in range(2, 10)}
 )
 _QUICKTIME_BOXES: Final = frozenset({b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot"})
+_SOUND_AND_TEXT: Final = frozenset({b"soun", b"text", b"sbtl", b"subt", b"clcp"})
+"""Handlers of tracks that a sound file may have (ISO/IEC 14496-12, 8.4.3; QuickTime)."""
 
 
 class _UnseenError(Exception):
@@ -87,7 +89,11 @@ def _quicktime(file: PartialFile) -> Reading[str | None]:
 
 
 def _is_audio(file: PartialFile) -> Reading[bool]:
-    """Whether every track of a film is sound; False if that cannot be found out."""
+    """Return True if a film has a track of sound and none of video.
+
+    Tracks of text do not count: audio books have one for their chapters. False if the tracks cannot
+    be found.
+    """
     kinds = set()
     try:
         at, moov_end = yield from _find(file, b"moov", 0, file.size)
@@ -99,12 +105,12 @@ def _is_audio(file: PartialFile) -> Reading[bool]:
                 media = yield from _find(file, b"mdia", body, end)
                 handler, _ = yield from _find(file, b"hdlr", *media)
                 kinds.add(file.seen(handler + 8, handler + 12))
-                if kinds != {b"soun"}:
+                if not kinds <= _SOUND_AND_TEXT:
                     return False
             at = end
     except _UnseenError:
         return False
-    return bool(kinds) and at >= moov_end
+    return b"soun" in kinds and at >= moov_end
 
 
 def _find(

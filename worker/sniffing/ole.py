@@ -23,6 +23,8 @@ _CLASSES: Final = {
 }
 """Types by the first field of the root's class id. The other fields are always the same."""
 
+_PPT_CLASS: Final = UUID("64818d10-4f9b-11cf-86ea-00aa00b929e8").bytes_le
+
 _STREAMS: Final = {
     "worddocument": _DOC,
     "workbook": _XLS,
@@ -35,7 +37,7 @@ _MSI_TABLE: Final = "\u4840"
 
 
 def identify_compound(file: PartialFile) -> Reading[str]:
-    """Return the type of an OLE file by the class id of its root and the streams in it.
+    """Return the type of an OLE file by the streams in it and the class id of its root.
 
     Requests the start of the directory if `head` does not contain it. Never raises for any bytes.
     """
@@ -48,20 +50,25 @@ def identify_compound(file: PartialFile) -> Reading[str]:
     directory = yield from file.look((sector + 1) << shift, 1 << 12)
     if len(directory) < 128:
         return _OLE
-    first, *rest = struct.unpack_from("<IHH8s", directory, 80)
-    if [*rest] == [0, 0, UUID("00000000-0000-0000-c000-000000000046").bytes[8:]]:
-        kind = _CLASSES.get(first)
-        if kind is not None:
-            return kind
-    if directory[80:96] == UUID("64818d10-4f9b-11cf-86ea-00aa00b929e8").bytes_le:
-        return _PPT
     entries = [directory[at : at + 128] for at in range(0, len(directory) - 127, 128)]
     names = [_entry_name(entry) for entry in entries]
-    if any(name.startswith(_MSI_TABLE) for name in names):
+    kind = _class(directory)
+    if kind == _MSI or any(name.startswith(_MSI_TABLE) for name in names):
         return _MSI
-    # Streams directly in the root come first: a document may contain one of another type.
-    below = [names[index] for index in _below_root(entries)]
-    return next((_STREAMS[name] for name in below + names if name in _STREAMS), _OLE)
+    # Streams directly in the root come first: programs open a document by them, whatever the class
+    # id is. A document may contain one of another type further below.
+    for name in [names[index] for index in _below_root(entries)]:
+        if name in _STREAMS:
+            return _STREAMS[name]
+    return kind or next((_STREAMS[name] for name in names if name in _STREAMS), _OLE)
+
+
+def _class(directory: bytes) -> str | None:
+    """Return the type by the class id of the root."""
+    first, *rest = struct.unpack_from("<IHH8s", directory, 80)
+    if [*rest] == [0, 0, UUID("00000000-0000-0000-c000-000000000046").bytes[8:]]:
+        return _CLASSES.get(first)
+    return _PPT if directory[80:96] == _PPT_CLASS else None
 
 
 def _entry_name(entry: bytes) -> str:

@@ -17,6 +17,7 @@ TAIL_BYTES: Final = RANGE_BYTES + 22
 """Bytes at the end of a file that are searched: the end record has 22 bytes, and a comment of at
 most 64 KiB may follow it."""
 
+_AR: Final = b"!<arch>\n"
 _ENTRY, _END, _ZIP64_END, _ZIP64_LOCATOR = b"PK\1\2", b"PK\5\6", b"PK\6\6", b"PK\6\7"
 _DEFLATED: Final = 8
 
@@ -87,8 +88,21 @@ def identify_archive(file: PartialFile) -> Reading[str | None]:
             kind = _kind(entries)
             if kind == ZIP and (local := entries.get(b"mimetype")) is not None:
                 kind = (yield from _said(file, place - offset + local)) or kind
+            if file.head.startswith(_AR) and (yield from _is_member(file, place - offset)):
+                return None
             return kind
     return None
+
+
+def _is_member(file: PartialFile, start: int) -> Reading[bool]:
+    """Return True if the archive at `start` is the last member of a Unix archive.
+
+    Its header of 60 bytes, directly before it, must give exactly its size (POSIX `ar`).
+    """
+    header = yield from file.look(start - 60, 60)
+    if len(header) < 60 or not header.endswith(b"`\n") or not header[48:58].strip().isdigit():
+        return False
+    return file.size - start - int(header[48:58]) in (0, 1)  # members are padded to even offsets
 
 
 def _ends(tail: bytes, start: int, size: int) -> Iterator[tuple[int, int, int]]:

@@ -1,0 +1,95 @@
+"""Types and sizes of files that libmagic of the wheel does not know or confuses."""
+
+import struct
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.data.documents import jar
+from tests.data.unlisted import SIZE, UNLISTED, asf, dng, icon, raw, tiff, unix_archive
+from tests.support.identifying import measure
+from worker.sniffing.dimensions import read_dimensions
+from worker.sniffing.tiff_tags import RAWS, identify_raw
+from worker.sniffing.unlisted import identify_unlisted
+
+SIZED = [
+    *("qoi", "jp2", "jpx", "jph", "j2c", "dng", "nef", "nef-big-endian", "arw", "pef", "srw"),
+    *("3fr", "raw-of-another-camera", "cr2", "rw2", "orf", "orf-big-endian"),
+]
+
+
+@pytest.mark.parametrize("name", UNLISTED)
+def test_a_file_gets_its_type(name: str) -> None:
+    make, content_type = UNLISTED[name]
+    assert measure(make())[0] == content_type
+
+
+@pytest.mark.parametrize("name", SIZED)
+def test_an_image_gets_the_size_of_its_picture(name: str) -> None:
+    make, content_type = UNLISTED[name]
+    assert read_dimensions(content_type, make()) == SIZE
+
+
+def test_a_turned_raw_gets_its_upright_size() -> None:
+    assert read_dimensions("image/x-adobe-dng", dng(orientation=6)) == (4000, 6000)
+
+
+def test_a_raw_whose_sensor_data_lie_beyond_the_head_gets_no_size() -> None:
+    whole = raw(b"SONY")
+    preview_only = tiff({256: 160, 257: 120, 262: 2, 330: len(whole) + 9_000_000})
+    assert read_dimensions("image/x-sony-arw", preview_only) is None
+
+
+def test_a_canon_cr3_gets_the_size_in_its_first_directory() -> None:
+    head = bytes(200) + b"CMT1" + tiff({256: SIZE[0], 257: SIZE[1]})
+    assert read_dimensions("image/x-canon-cr3", head) == SIZE
+
+
+@pytest.mark.parametrize("name", UNLISTED)
+def test_a_file_that_is_cut_off_gets_a_type_and_raises_nothing(name: str) -> None:
+    content = UNLISTED[name][0]()
+    for end in [*range(0, min(len(content), 300), 3), len(content) // 2, len(content) - 1]:
+        measure(content[:end])
+        read_dimensions(UNLISTED[name][1], content[:end])
+
+
+@given(st.binary(max_size=300), st.integers(0, 2**63))
+def test_no_bytes_raise(head: bytes, size: int) -> None:
+    identify_unlisted(head, max(size, len(head)))
+    for start in (b"II*\0\x10\0\0\0", b"MM\0*\0\0\0\x10", b"II+\0\x08\0\0\0\x10" + bytes(7)):
+        assert identify_raw(start + head) in (None, *RAWS)
+
+
+def test_directories_that_name_each_other_end() -> None:
+    loop = bytearray(tiff({256: 9, 257: 9, 330: 16}))
+    assert measure(bytes(loop))[0] == "image/tiff"
+
+
+@pytest.mark.parametrize(
+    ("at", "value"),
+    [
+        pytest.param(4, b"\0\0", id="no-picture"),
+        pytest.param(9, b"\1", id="reserved-field"),
+        pytest.param(12, b"\7", id="bits"),
+        pytest.param(14, b"\xff\xff\xff\0", id="longer-than-the-file"),
+        pytest.param(18, b"\1\0\0\0", id="picture-in-the-directory"),
+    ],
+)
+def test_a_directory_that_is_no_icon_s_makes_no_icon(at: int, value: bytes) -> None:
+    content = icon()
+    broken = content[:at] + value + content[at + len(value) :]
+    assert identify_unlisted(broken, len(broken)) is None
+
+
+def test_asf_without_a_stream_in_its_head_stays_asf() -> None:
+    assert measure(asf())[0] == "video/x-ms-asf"
+    endless = asf("audio")[:46] + struct.pack("<Q", 0) + asf("audio")[54:]
+    assert measure(endless)[0] == "video/x-ms-asf"
+
+
+def test_a_jar_that_a_member_does_not_hold_exactly_is_a_program() -> None:
+    content = unix_archive(b"abc", jar())
+    header = content.rindex(b"`\n", 0, content.index(b"PK\3\4")) - 10
+    wrong = content[:header] + b"%-10d" % 5 + content[header + 10 :]
+    assert measure(wrong)[0] == "application/java-archive"
