@@ -30,6 +30,7 @@ from worker.leases import Leases
 from worker.patience import backoff_s, cause_of
 from worker.pipeline import process
 from worker.slots import Slot, Slots
+from worker.stages import begin
 from worker.thumbnails import drop_thumbnail
 from worker.tools import Tools
 
@@ -74,21 +75,22 @@ class Attempts:
             claim = found if isinstance(found, Claim) else await self._claim(slot, found)
             if claim is None:
                 return
-            async with self._holding(claim):
-                try:
-                    outcome = await process(self._tools, claim)
-                except DatabaseAway:
-                    raise
-                except Exception as error:
-                    await self._settle(claim, error)
-                else:
-                    log.info(
-                        "processed",
-                        attachment=claim.attachment.id,
-                        state=outcome.state,
-                        reason=outcome.reason,
-                        content_type=outcome.facts.content_type,
-                    )
+            with begin(claim.attachment):
+                async with self._holding(claim):
+                    try:
+                        outcome = await process(self._tools, claim)
+                    except DatabaseAway:
+                        raise
+                    except Exception as error:
+                        await self._settle(claim, error)
+                    else:
+                        log.info(
+                            "processed",
+                            attachment=claim.attachment.id,
+                            state=outcome.state,
+                            reason=outcome.reason,
+                            content_type=outcome.facts.content_type,
+                        )
         except Exception:
             attachment_id = found.attachment.id if isinstance(found, Claim) else found.attachment_id
             log.exception("unexpected error", attachment=attachment_id)

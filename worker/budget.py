@@ -11,6 +11,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
+from worker.stages import measured
+
 SHARE_KEPT: Final = 8
 """The part of the budget that is kept back is 1/8. One organization holds at most the other 7/8.
 Files that overtake a larger one hold at most 1/8 together, so that the larger one gets its turn."""
@@ -52,8 +54,9 @@ class Budget:
         self._serve()
         try:
             if not future.done():
-                await before_wait()
-            await future
+                with measured("room_wait"):
+                    await before_wait()
+                    await future
             yield
         finally:
             self._end(hold)

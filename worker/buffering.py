@@ -10,6 +10,7 @@ from typing import BinaryIO
 from shared.errors import ObjectChanged
 from shared.storage import Storage
 from shared.stored_objects import StoredObject
+from worker.stages import measured
 from worker.temporary import anonymous_file
 
 HEAD_BYTES = 64 * 1024
@@ -51,12 +52,13 @@ async def buffered(
             else:
                 await asyncio.to_thread(file.write, chunk)
 
-        async for chunk in chunks:
-            await keep(chunk)
-        if (start := file.tell()) < found.size:
-            async with storage.read(key, start=start, end=found.size, pin=found) as (_, rest):
-                async for chunk in rest:
-                    await keep(chunk)
+        with measured("read"):
+            async for chunk in chunks:
+                await keep(chunk)
+            if (start := file.tell()) < found.size:
+                async with storage.read(key, start=start, end=found.size, pin=found) as (_, rest):
+                    async for chunk in rest:
+                        await keep(chunk)
         yield file, digest.hexdigest()
 
 

@@ -23,6 +23,7 @@ from worker.buffering import HEAD_BYTES, MEMORY_BYTES, buffered, read_checksum, 
 from worker.decoding.formats import Box, box_of, promises_thumbnail
 from worker.judging import judge
 from worker.sniffing.dimensions import read_dimensions
+from worker.stages import measured
 from worker.thumbnails import drop_thumbnail, store_thumbnail
 from worker.tools import Tools
 
@@ -57,7 +58,8 @@ async def process(tools: Tools, claim: Claim) -> Outcome:
                 raise
             continue
         changes = 0
-        newer = await _finish(tools, claim, outcome, revision)
+        with measured("commit"):
+            newer = await _finish(tools, claim, outcome, revision)
         if newer is None:
             return outcome
         revision = newer
@@ -102,9 +104,10 @@ async def examine(tools: Tools, claim: Claim) -> Outcome:
     try:
         first = LONG_READ_BYTES if promises_thumbnail(row.file_name, more) else HEAD_BYTES
         async with AsyncExitStack() as reading:
-            found, chunks = await reading.enter_async_context(storage.read(row.key, end=first))
-            _check_age(tools, found, row)
-            head = await read_head(chunks)
+            with measured("read"):
+                found, chunks = await reading.enter_async_context(storage.read(row.key, end=first))
+                _check_age(tools, found, row)
+                head = await read_head(chunks)
             outcome = Outcome(
                 state="ready",
                 etag=found.etag,
@@ -125,7 +128,8 @@ async def examine(tools: Tools, claim: Claim) -> Outcome:
                         file, checksum = whole
                         outcome = outcome.joined(Facts(checksum_sha256=checksum))
                         thumbnail = await _decode(tools, row, box, file.fileno())
-                    return await store_thumbnail(tools, claim, thumbnail, outcome)
+                    with measured("write"):
+                        return await store_thumbnail(tools, claim, thumbnail, outcome)
             except Undecodable as error:
                 outcome = replace(outcome.joined(error.facts), reason=error.code)
             except Rejected as rejected:
@@ -151,7 +155,8 @@ async def examine(tools: Tools, claim: Claim) -> Outcome:
         outcome = outcome.joined(Facts(width=size[0], height=size[1]))
     await drop_thumbnail(storage, row)
     if known.checksum_sha256 is None:
-        checksum_sha256 = await read_checksum(storage, row.key, found, head)
+        with measured("read"):
+            checksum_sha256 = await read_checksum(storage, row.key, found, head)
         outcome = outcome.joined(Facts(checksum_sha256=checksum_sha256))
     return outcome
 
@@ -208,7 +213,8 @@ async def _identify(tools: Tools, row: Attachment, found: StoredObject, head: by
         async with tools.storage.read(row.key, start=start, end=end, pin=found) as (_, chunks):
             return b"".join([chunk async for chunk in chunks])
 
-    return await tools.sniffers.identify(row.organization_id, head, found.size, read)
+    with measured("sniff"):
+        return await tools.sniffers.identify(row.organization_id, head, found.size, read)
 
 
 def _room(

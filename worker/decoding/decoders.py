@@ -11,6 +11,7 @@ from shared.reasons import UndecodableCode
 from worker.decoding.formats import Box
 from worker.decoding.pool import DecoderPool
 from worker.decoding.slices import Gate
+from worker.stages import measured
 
 TEND_EVERY_S: Final = 1.0
 """Seconds between two checks of idle decoders. A check kills a decoder that has computed since the
@@ -62,7 +63,8 @@ class Decoders:
         """
         async with self._gate.turn(organization):
             try:
-                return await self._pools[kind].decode(organization, descriptor)
+                with measured("decode"):
+                    return await self._pools[kind].decode(organization, descriptor)
             except Undecodable as error:
                 if error.code != "too_expensive" or error.facts.width is not None:
                     raise
@@ -84,7 +86,8 @@ class Decoders:
         found = Undecodable(code, Facts(carries_more=kind is Box.IMAGES))
         if kind is Box.IMAGES:
             try:
-                await self._pools[kind].decode(organization, descriptor, header_only=True)
+                with measured("decode"):
+                    await self._pools[kind].decode(organization, descriptor, header_only=True)
             except Undecodable as error:
                 found = Undecodable(code, error.facts)
             except DecoderFault as error:

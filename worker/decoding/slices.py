@@ -11,6 +11,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
+from worker.stages import measured
+
 SLICE_JOBS: Final = 8
 """Jobs that one organization gets in a row while another waits. A fresh decoder costs as much CPU
 time as a small JPEG; shared by eight jobs, that cost stays below 15 %."""
@@ -138,7 +140,8 @@ class Gate:
         self._turns.wait(organization, waiter)
         self._serve(loop)
         try:
-            given = await waiter
+            with measured("decoder_wait"):
+                given = await waiter
         except asyncio.CancelledError:
             if not self._turns.withdraw(organization, waiter) and not waiter.cancelled():
                 self._turns.end(waiter.result(), loop.time())  # got its place before the cancel

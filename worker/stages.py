@@ -1,0 +1,90 @@
+"""The seconds that one attempt at an upload spends in each stage, for metrics, logs and traces.
+
+`begin` opens the record of an attempt, `measured` adds to the record of the attempt whose task runs
+it. Code that belongs to no attempt may use `measured` too; it then records nothing.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from shared.attachments import Attachment
+
+Stage = Literal["queued", "read", "room_wait", "sniff", "decoder_wait", "decode", "write", "commit"]
+"""`queued`: from the record of the upload to its first claim, by the database's clock.
+`read`: bytes of the original from the store, without those that naming the type needs.
+`room_wait`: waiting for room on disk for a large file (`worker.budget`).
+`sniff`: naming the type, with the further ranges that this needs.
+`decoder_wait`: waiting for a decoder that is free. `decode`: the decoder at work.
+`write`: the thumbnail into the store. `commit`: the outcome into the row."""
+
+STAGES: tuple[Stage, ...] = get_args(Stage)
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """Time spent in one stage. `began` is in seconds of `time.monotonic`."""
+
+    stage: Stage
+    began: float
+    seconds: float
+
+
+class Stages:
+    """The intervals of one attempt, in the order of their ends. They never overlap."""
+
+    __slots__ = ("began", "intervals")
+
+    def __init__(self) -> None:
+        self.began = time.monotonic()
+        self.intervals: list[Interval] = []
+
+    def add(self, stage: Stage, seconds: float) -> None:
+        """Add an interval that ends now."""
+        self.intervals.append(Interval(stage, time.monotonic() - seconds, seconds))
+
+    def seconds(self) -> dict[Stage, float]:
+        """Return the seconds by stage; a stage that the attempt did not reach is missing."""
+        sums: dict[Stage, float] = {}
+        for each in self.intervals:
+            sums[each.stage] = sums.get(each.stage, 0.0) + each.seconds
+        return sums
+
+
+_current: ContextVar[Stages | None] = ContextVar("stages", default=None)
+
+
+def current() -> Stages | None:
+    """Return the record of the attempt whose task runs this code; None outside of an attempt."""
+    return _current.get()
+
+
+@contextmanager
+def begin(row: Attachment) -> Iterator[Stages]:
+    """Open the record of an attempt at a claimed upload for the block, with the time it queued."""
+    stages = Stages()
+    if row.attempt == 1 and row.uploaded_at is not None:  # later attempts wait on purpose
+        recorded_s = (row.uploaded_at - row.created_at).total_seconds()
+        stages.add("queued", max(0.0, row.age_s - recorded_s))
+    token = _current.set(stages)
+    try:
+        yield stages
+    finally:
+        _current.reset(token)
+
+
+@contextmanager
+def measured(stage: Stage) -> Iterator[None]:
+    """Record the seconds of a block, also if it raises. Such blocks must not be nested."""
+    stages = _current.get()
+    if stages is None:
+        yield
+        return
+    began = time.monotonic()
+    try:
+        yield
+    finally:
+        stages.intervals.append(Interval(stage, began, time.monotonic() - began))
