@@ -111,7 +111,9 @@ async def _check_bucket(parts: Parts) -> list["asyncio.Task[None]"]:
             raise ended
     tasks = [asyncio.create_task(parts.bucket.watch(), name="check of the bucket")]
     if not ids:
-        log.warning("ids are not checked yet: database or store is away, or did not decide it")
+        log.warning(
+            "ids are not checked yet: database or store is unavailable, or the check was undecided"
+        )
         tasks.append(asyncio.create_task(parts.ids.go_on(), name="check of ids"))
     return tasks
 

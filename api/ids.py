@@ -85,7 +85,7 @@ class IdCheck:
         except IdsUndecided as error:
             if not self._warned:
                 self._warned = True
-                log.warning("whether ids are free could not be decided yet", error=str(error))
+                log.warning("the check of ids was undecided", error=str(error))
             return False
         except (StoreRefused, DatabaseForbids) as error:
             log.warning(

@@ -223,12 +223,12 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
         # route and not per client, because the client's address says nothing about the cause.
         route = route_of(request)
         request[NOISE].warning.log(
-            "database is away", (str(error), route), error=str(error), route=route
+            "database is unavailable", (str(error), route), error=str(error), route=route
         )
         return unavailable(error.refusal.detail if error.refusal else None).response()
     except StoreError as error:
         kind, route = type(error).__name__, route_of(request)
-        request[NOISE].warning.log("store is away", (kind, route), error=kind, route=route)
+        request[NOISE].warning.log("store is unavailable", (kind, route), error=kind, route=route)
         return unavailable().response()
     except (asyncio.CancelledError, ConnectionResetError):
         raise

@@ -55,14 +55,14 @@ class Listener:
                 await self._listen()
             except _Pooled:
                 log.warning(
-                    "no notifications of tokens through a pooler: a change takes up to 5 s",
+                    "no notifications of tokens through a pooler: a change takes effect within 5 s",
                     mend="set ATTACHMENTS_DATABASE_DIRECT_URL to an address without it",
                 )
                 return
             except Exception as error:  # even after an unknown error the next attempt may succeed
                 if not self._lost:
                     what = str(error) if isinstance(error, _Deaf) else type(error).__name__
-                    log.warning("cannot listen for tokens", error=what)
+                    log.warning("cannot listen for changes of tokens", error=what)
                 self._lost = True
             self.hears = False
             self._on_change()
@@ -98,7 +98,7 @@ class Listener:
             raise _Deaf("a notification did not arrive")
         self.hears = True
         if self._lost:
-            log.info("listens for tokens again")
+            log.info("listening for changes of tokens again")
         self._lost = False
 
 

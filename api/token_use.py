@@ -57,7 +57,7 @@ class TokenUse:
             self._not_before = now + WRITE_EVERY_S
             return
         except Exception:  # a bug here must not end the task that records uses
-            log.exception("cannot write when tokens were used")
+            log.exception("the last uses of tokens cannot be written")
             self._not_before = now + WRITE_EVERY_S
             return
         for token_id, at in due.items():

@@ -45,4 +45,4 @@ def _warn_once() -> None:
     global _warned
     if not _warned:
         _warned = True
-        log.warning("the store tells no Last-Modified: objects of lost rows cannot be recognized")
+        log.warning("the store returns no Last-Modified: objects of lost rows cannot be recognized")

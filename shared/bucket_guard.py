@@ -138,7 +138,7 @@ class BucketGuard:
             except (StoreUnavailable, DatabaseAway):
                 continue  # the earlier result stays valid
             except Exception:  # a bug must not end the loop: the next check may succeed
-                log.exception("whose the bucket is was not found out")
+                log.exception("the owner of the bucket could not be read")
 
     def _announce(self) -> None:
         if self._has_strangers:
@@ -150,7 +150,8 @@ class BucketGuard:
             )
         if self.foreign is not None and not self._announced:
             log.error(
-                "nothing is done in the bucket of another deployment", cause=str(self.foreign)
+                "the bucket belongs to another deployment: nothing is done in it",
+                cause=str(self.foreign),
             )
         elif self.foreign is None and self._announced:
             log.info("the bucket belongs to this deployment again", bucket=self._storage.bucket)

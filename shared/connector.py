@@ -158,7 +158,9 @@ class Connector:
     def _warn(self) -> None:
         if self.ignored and self.ignored not in _warned:  # once, although a process has two pools
             _warned.add(self.ignored)
-            log.warning("words of the database's address are ignored", words=list(self.ignored))
+            log.warning(
+                "parameters of the database's address are ignored", words=list(self.ignored)
+            )
 
     def _set_options(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
         """Set the socket options of the address; asyncpg has no parameters for them."""

@@ -16,7 +16,7 @@ from shared.lifecycle import WakeUp
 from shared.log import get_logger
 
 MAX_WAITING = 10_000
-"""The most wake-ups that wait while the broker is away; further ones are left to the sweep."""
+"""Maximum of wake-ups that wait while the broker is unavailable; the sweep finds the others."""
 
 MAX_BATCH = 200
 PAUSE_S = 0.02
@@ -112,7 +112,7 @@ class Publisher:
     @property
     def left_to_sweep(self) -> str:
         """The message for an operator if wake-ups were dropped."""
-        return f"the broker is away; the next sweep of a worker takes them up ({self.place})"
+        return f"the broker is unavailable; the next sweep of a worker takes them up ({self.place})"
 
     def publish(self, wake_up: WakeUp) -> None:
         """Queue a wake-up to be published; if MAX_WAITING wait already, leave it to the sweep."""
@@ -149,7 +149,7 @@ class Publisher:
                 if not self._failing:
                     self._failing = True
                     fault = describe(error, self.place)
-                    log.warning("broker is away; the sweep takes over", error=fault)
+                    log.warning("broker is unavailable; the sweep takes over", error=fault)
                 self._closing.wait(PAUSE_AWAY_S)
                 continue
             if left_out:

@@ -55,7 +55,7 @@ class Messages:
             payload = body if body is not None else message.payload
             wake_up = read_wake_up(payload, message.headers)
             if wake_up is None:
-                log.warning("a message that is not ours was dropped")
+                log.warning("message dropped: it is not a wake-up")
                 done()
             else:
                 self._runtime.call_soon(self._runtime.reception.receive, wake_up, done)
@@ -162,8 +162,10 @@ def _end_in_time(runtime: Runtime) -> None:
     in_time = runtime.ends_in_time()
     if in_time:
         time.sleep(LAST_WORDS_S)
-        log.warning("broker does not answer: left without telling it what is done")
+        log.warning("broker does not answer: stopped before finished messages were acknowledged")
     else:
-        log.warning("left in the middle: what is still held is taken up after its lease")
+        log.warning(
+            "stopped before all attempts ended: the sweep claims their uploads after their leases"
+        )
     flush_all()
     os._exit(0 if in_time and runtime.join() else 1)

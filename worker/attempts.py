@@ -113,7 +113,9 @@ class Attempts:
                 break
             except DatabaseAway as error:
                 if give_up_at is None:
-                    log.warning("database is away", attachment=attachment_id, error=str(error))
+                    log.warning(
+                        "database is unavailable", attachment=attachment_id, error=str(error)
+                    )
                     give_up_at = _now() + self._settings.publish_grace
                 if self._jobs.stopping or _now() > give_up_at:
                     claim = None
@@ -136,7 +138,7 @@ class Attempts:
         try:
             yield
         except DatabaseAway as error:
-            log.warning("database is away", attachment=claim.attachment.id, error=str(error))
+            log.warning("database is unavailable", attachment=claim.attachment.id, error=str(error))
             await self._give_back_later(claim)
         except asyncio.CancelledError:
             try:
@@ -205,7 +207,7 @@ class Attempts:
         )
         if state is None:
             await self._look_again(claim)
-        log.info("object set aside", attachment=row.id, state=state)
+        log.info("object is not used: it is older than its row", attachment=row.id, state=state)
 
     async def _look_again(self, claim: Claim) -> None:
         """Let an upload be processed again at once: a newer one was recorded during the attempt."""

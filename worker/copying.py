@@ -100,7 +100,7 @@ class Copying:
             if copy_attempt is not None:
                 await self._come_again(attachment_id, copy_attempt)
         except DatabaseAway as error:
-            log.warning("copy put off", attachment=attachment_id, error=str(error))
+            log.warning("copy postponed", attachment=attachment_id, error=str(error))
         except Exception:  # the row is due again after its lease
             log.exception("unexpected error", attachment=attachment_id)
 
@@ -123,7 +123,7 @@ class Copying:
             while not (await asyncio.wait([copy], timeout=lease_s / 3))[0]:
                 with suppress(DatabaseAway):
                     if not await self._tools.database.run(copy_claims.renew, row, lease_s=lease_s):
-                        log.info("copy overtaken", attachment=row.id)
+                        log.info("copy lost its claim", attachment=row.id)
                         return
             await copy
         except asyncio.CancelledError:
@@ -189,7 +189,7 @@ class Copying:
         copied = await self._tools.database.run(
             copy_claims.record, row, etag, publish_grace_s=self._tools.settings.publish_grace
         )
-        log.info("copy overtaken" if copied is None else "copied", attachment=row.id)
+        log.info("copy lost its claim" if copied is None else "copied", attachment=row.id)
         for wake_up in copied.woken if copied is not None else ():
             self._on_copied(wake_up)
 
@@ -203,7 +203,9 @@ class Copying:
             await self._fail(row, "copy_failed")
             return
         delay_s = backoff_s(attempt)
-        log.warning("copy put off", attachment=row.id, attempt=attempt, error=type(error).__name__)
+        log.warning(
+            "copy postponed", attachment=row.id, attempt=attempt, error=type(error).__name__
+        )
         await self._tools.database.run(copy_claims.put_off, row, delay_s=delay_s)
 
 

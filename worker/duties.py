@@ -59,7 +59,7 @@ class Duties:
                 case Duty.GIVEN_UP:
                     log.warning("attempts used up", attachment=row.id, reason=row.reason)
         except DatabaseAway as error:
-            self._throttle(f"{due.duty} put off", cause=str(error), attachment=row.id)
+            self._throttle(f"{due.duty} postponed", cause=str(error), attachment=row.id)
         except Exception:
             log.exception("unexpected error", attachment=row.id, duty=due.duty)
 
@@ -101,5 +101,5 @@ class Duties:
         row = due.attachment
         longest_s = LONGEST_PURGE_PAUSE_S if due.duty is Duty.PURGE else LONGEST_PROBE_PAUSE_S
         delay_s = pause_s(row.attempt, first_s=self._tools.settings.lease, longest_s=longest_s)
-        self._throttle(f"{due.duty} put off", cause=cause, attachment=row.id)
+        self._throttle(f"{due.duty} postponed", cause=cause, attachment=row.id)
         await self._tools.database.run(lifecycle.put_off, row, delay_s=delay_s)

@@ -22,7 +22,7 @@ async def purge(tools: Tools, eraser: Eraser, row: Attachment) -> None:
     database, lease_s = tools.database, tools.settings.lease
     if tools.bucket.has_nothing_of(row):
         await database.run(lifecycle.settle_purged, row.id)
-        log.info("nothing to purge is known to be the row's own", attachment=row.id)
+        log.info("nothing purged: no object is known to belong to the row", attachment=row.id)
         return
     began = time.monotonic()
     age_s = await database.run(lifecycle.row_age_s, row.id)
@@ -39,4 +39,4 @@ async def purge(tools: Tools, eraser: Eraser, row: Attachment) -> None:
         await database.run(lifecycle.settle_purged, row.id)
         log.info("purged", attachment=row.id)
     else:
-        log.info("purged in part", attachment=row.id)
+        log.info("partly purged", attachment=row.id)

@@ -142,6 +142,6 @@ async def leave_to_others(database: Database, wake_ups: list[WakeUp]) -> None:
             some = wake_ups[first : first + ROWS_PER_STATEMENT]
             changed += await database.run(make_due, some)
         if changed:
-            log.info("left to other workers", uploads=changed)
+            log.info("waiting uploads released to other workers", uploads=changed)
     except DatabaseAway as error:  # they become due when the grace time for publishing is over
-        log.warning("what waits is not left to others at once", error=str(error))
+        log.warning("waiting uploads not released to other workers", error=str(error))

@@ -1,4 +1,5 @@
-"""Celery's consumer with steady reconnects: if the broker is away or refuses us, log one line.
+"""Celery's consumer with steady reconnects: if the broker is unavailable or refuses us, one line is
+logged.
 
 Celery itself would retry in a tight loop.
 """
@@ -76,7 +77,7 @@ class SteadyConsumer(Consumer):
         where = place_of(str(self.app.conf.broker_url))
         cause, now = describe(exc, where), time.monotonic()
         if cause != self._said[0] or now - self._said[1] > SAY_AGAIN_S:
-            log.warning("broker is of no use; the sweep takes over", error=cause)
+            log.warning("broker cannot be used; the sweep takes over", error=cause)
             self._said = (cause, now)
 
     def _rest(self) -> None:

@@ -62,7 +62,7 @@ class Sweep:
                     # Shielded: cancelling the sweep must not cancel claims that are in flight.
                     taken = await asyncio.shield(self._jobs.start(self._take(free)))
             except DatabaseAway as error:
-                log.warning("sweep put off", error=str(error))
+                log.warning("sweep postponed", error=str(error))
                 pause_s = min(interval, DATABASE_AWAY_PAUSE_S)
             except Exception:
                 log.exception("sweep failed")

@@ -246,7 +246,7 @@ class TestReplay:
         nowhere = f"redis://{HOST}:{choose_port()}/0"
         ended = await command(service, "events", "replay", str(number), broker_url=nowhere)
         assert ended.status == 0
-        assert "the broker is away; the next sweep of a worker takes them up" in ended.err
+        assert "the broker is unavailable; the next sweep of a worker takes them up" in ended.err
         assert (await service.row(one)).state == "uploaded"
 
 

@@ -160,7 +160,7 @@ async def test_with_the_broker_away_the_sweep_is_left_to_take_over(service: Serv
     nowhere = f"redis://{HOST}:{choose_port()}/0"
     ended = await command(service, "retry", one, broker_url=nowhere)
     assert (ended.status, ended.out) == (0, f"{one}: is processed again\n")
-    assert "the broker is away; the next sweep of a worker takes them up" in ended.err
+    assert "the broker is unavailable; the next sweep of a worker takes them up" in ended.err
     assert nowhere.removeprefix("redis://").partition("/")[0] in ended.err
     row = await service.row(one)
     assert row.state == "uploaded"

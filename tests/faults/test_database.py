@@ -200,7 +200,9 @@ async def test_f18_what_is_at_work_when_the_database_is_killed_goes_on_once_it_i
             await reaches(service, attachment_id, "processing")
         await crash(postgres)
         proxy.let_go()
-        await until(lambda: asyncio.sleep(0, worker.log().count("database is away") == len(ids)))
+        await until(
+            lambda: asyncio.sleep(0, worker.log().count("database is unavailable") == len(ids))
+        )
         await postgres.start()
         for attachment_id in ids:
             row = await reaches(service, attachment_id, "ready")
@@ -236,7 +238,7 @@ async def test_f18_a_sweep_that_finds_the_database_away_comes_again_soon(
     async with running_proxy(database_url) as way:
         way.cut()
         worker = await start_worker(service, database_url=way.url, sweep_interval="300")
-        await until(lambda: asyncio.sleep(0, "sweep put off" in worker.log()))
+        await until(lambda: asyncio.sleep(0, "sweep postponed" in worker.log()))
         row, _ = await posted(service)
         await make_due(service, row.id)
         way.let_go()

@@ -109,11 +109,11 @@ async def test_purges_that_are_refused_cost_few_calls_and_one_line_and_are_made_
     await reaches(service, attachment_id, "ready")
     assert asked(refusing, "DELETE") <= FEW
     assert asked(refusing, "HEAD") <= FEW
-    first, *others = refusals(worker, "purge put off")
+    first, *others = refusals(worker, "purge postponed")
     assert first["cause"] == "StoreRefused: AccessDenied: s3:DeleteObject is needed"
     assert len(others) <= A_FEW_LINES
     await worker.stop()
-    counted = refusals(worker, "purge put off")[1:]  # at its end a worker tells the rest
+    counted = refusals(worker, "purge postponed")[1:]  # at its end a worker tells the rest
     assert sum(line["count"] for line in counted) >= 2 * MANY - 1
     assert len(counted) <= A_FEW_LINES
     refusing.forbidden = ()
@@ -159,7 +159,7 @@ async def test_probes_that_are_refused_cost_few_calls_and_one_line_and_are_made_
     worker = await start_worker(service, s3_endpoint_url=refusing.url, lease="1", **SOON)
     await put_off(service, ids)
     assert asked(refusing, "HEAD") <= FEW
-    first, *others = refusals(worker, "probe put off")
+    first, *others = refusals(worker, "probe postponed")
     assert first["cause"] == "StoreRefused: 403"
     assert len(others) <= A_FEW_LINES
     await worker.stop()

@@ -122,7 +122,7 @@ async def test_a_user_that_may_use_our_prefix_alone_is_enough(
     worker = await start_worker(service)
     attachment_id = await service.client.upload(PHOTO, "img.jpg")
     await reaches(service, attachment_id, "ready")
-    assert "of no use" not in worker.log()
+    assert "cannot be used" not in worker.log()
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ from tests.support.starting import Launch, StartWorker
 
 PHOTO, OTHER = images.photo(), images.photo(colour=(1, 2, 3))
 QUICK = {"sweep_interval": "0.2", "pending_check": "1"}
-HELD = "nothing is done in the bucket of another deployment"
+HELD = "the bucket belongs to another deployment: nothing is done in it"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -248,7 +248,10 @@ async def test_after_a_bucket_was_taken_over_rows_of_before_use_nothing_that_is_
     assert answer.status == 200
 
     async def looked_at() -> bool:
-        return "object set aside" in worker.log() and "nothing to purge" in worker.log()
+        return (
+            "object is not used: it is older than its row" in worker.log()
+            and "nothing purged" in worker.log()
+        )
 
     await until(looked_at, within_s=60)
     assert (await client.show(row["id"]))["meta"]["state"] == "pending"

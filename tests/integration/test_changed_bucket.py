@@ -94,7 +94,7 @@ async def test_a_row_of_another_bucket_uses_nothing_of_the_new_one_until_its_obj
 
         async def looked_at() -> bool:
             return worker.log().count("row names another bucket") >= 2 and (
-                "purge put off" in worker.log()
+                "purge postponed" in worker.log()
             )
 
         await until(looked_at, within_s=60)

@@ -236,17 +236,17 @@ async def is_given_up(inbox: Inbox) -> bool:
     return await inbox.is_empty() and await inbox.dead.counts() == (1, 0)
 
 
-async def told_in_turn(consumer: ConsumerProcess, part: str) -> None:
-    """Wait until a part is said to be back; with each try it would be said more often to be away.
+async def is_logged_in_pairs(consumer: ConsumerProcess, part: str) -> None:
+    """Wait until the log has as many lines `… is back` as `… is unavailable`, of each at most two.
 
-    Once is enough on a fast machine; on a slow one the part may seem to go away again.
+    A fast machine logs one of each; on a slow one the part may fail a second time.
     """
 
-    def told(sign: str) -> int:
-        return consumer.log().count(f"{part} is {sign}")
+    def count(state: str) -> int:
+        return consumer.log().count(f"{part} is {state}")
 
-    await until(lambda: asyncio.sleep(0, 1 <= told("away") == told("back")))
-    assert told("away") <= 2
+    await until(lambda: asyncio.sleep(0, 1 <= count("unavailable") == count("back")))
+    assert count("unavailable") <= 2
 
 
 async def until_in_hand(inbox: Inbox, count: int = 1) -> None:
@@ -337,7 +337,7 @@ class TestMessages:
 
 def tallies(consumer: ConsumerProcess) -> list[Any]:
     """Read what a consumer has told of the events that it took."""
-    lines = [line for line in consumer.log().splitlines() if '"events taken"' in line]
+    lines = [line for line in consumer.log().splitlines() if '"events received"' in line]
     return [json.loads(line)["counts"] for line in lines]
 
 
@@ -478,7 +478,7 @@ class TestOutages:
         await taken_up(service, one)
         await until(inbox.is_empty)
         assert await is_left_alone(inbox)
-        assert "database is away" not in other.log()
+        assert "database is unavailable" not in other.log()
 
     @pytest.mark.parametrize("place", [0, 9])
     async def test_one_that_waits_for_a_lock_holds_up_none_that_came_with_it(
@@ -497,8 +497,9 @@ class TestOutages:
         await taken_up(service, one)
         await until(inbox.is_empty)
         assert await is_left_alone(inbox)
-        await told_in_turn(consumer, "database")
-        assert "come twice" not in consumer.log()
+        await is_logged_in_pairs(consumer, "database")
+        assert "delivered twice" not in consumer.log()
+        assert "messages not deleted" not in consumer.log()
 
     async def test_neither_one_that_waits_nor_one_that_cannot_be_stored_holds_others_up(
         self, inbox: Inbox, service: Service, start_consumer: StartConsumer
@@ -526,13 +527,13 @@ class TestOutages:
                 assert postgres.child is not None
                 postgres.child.kill()
                 await inbox.send(*bodies)
-                await consumer.says("database is away")
+                await consumer.says("database is unavailable")
                 await until_in_hand(inbox, len(ids))
                 await postgres.start()
                 await taken_up(service, *ids)
                 await until(inbox.is_empty)
                 assert await is_left_alone(inbox)
-                await told_in_turn(consumer, "database")
+                await is_logged_in_pairs(consumer, "database")
         finally:
             await postgres.stop()
 
@@ -585,12 +586,12 @@ class TestOutages:
             if answer is not None:
                 proxy.let_go()
                 proxy.answer(answer)
-            await consumer.says("queue is away")
+            await consumer.says("queue is unavailable")
             await asyncio.sleep(3)  # some tries of each poller
             proxy.let_go()
             await inbox.send(await message(service, one))
             await taken_up(service, one, within_s=60)
-            await told_in_turn(consumer, "queue")
+            await is_logged_in_pairs(consumer, "queue")
 
     async def test_a_queue_that_does_not_answer_holds_no_stop_up(
         self, inbox: Inbox, service: Service, start_consumer: StartConsumer
@@ -667,7 +668,7 @@ class TestStart:
         port = choose_port()
         url = f"http://{HOST}:{port}/123456789012/late"
         consumer = await start_consumer(service, sqs_queue_url=url)
-        await consumer.says("queue is away")
+        await consumer.says("queue is unavailable")
         async with running_moto(port) as late:
             inbox = await late.make_inbox("late")
             await inbox.send(await message(service, one))

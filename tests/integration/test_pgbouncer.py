@@ -61,7 +61,7 @@ async def test_the_whole_life_of_an_upload_goes_through_pgbouncer(
     shown = await command(service, "show", ids[1], "--json")
     assert shown.status == 0, shown.err
     assert "Traceback" not in worker.log()
-    assert "database is away" not in worker.log()
+    assert "database is unavailable" not in worker.log()
     assert '"level": "error"' not in worker.log()
 
 

@@ -324,10 +324,14 @@ async def test_a_revoked_token_is_refused_although_no_notification_arrives(
                 return status == 401
 
             async def lost() -> bool:
-                return any(line["event"] == "cannot listen for tokens" for line in logged)
+                return any(
+                    line["event"] == "cannot listen for changes of tokens" for line in logged
+                )
 
             async def returned() -> bool:
-                return any(line["event"] == "listens for tokens again" for line in logged)
+                return any(
+                    line["event"] == "listening for changes of tokens again" for line in logged
+                )
 
             await until(refused, within_s=20)
             await until(lost, within_s=20)
@@ -335,4 +339,7 @@ async def test_a_revoked_token_is_refused_although_no_notification_arrives(
             proxy.let_go()
             await until(returned, within_s=20)
         events = [line["event"] for line in logged if "listen" in line["event"]]
-        assert events == ["cannot listen for tokens", "listens for tokens again"]
+        assert events == [
+            "cannot listen for changes of tokens",
+            "listening for changes of tokens again",
+        ]

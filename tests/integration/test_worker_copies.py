@@ -147,7 +147,7 @@ async def test_a_copy_that_failed_is_tried_again(
     worker = await start(quiet, changed(copying__COPY_TIMEOUT_S=1), sweep_interval="0.5")
 
     async def failed() -> bool:
-        return "copy put off" in worker.log()
+        return "copy postponed" in worker.log()
 
     await until(failed)
     proxy.let_go()
@@ -241,7 +241,7 @@ async def test_nothing_is_left_of_a_row_that_is_deleted_while_it_is_copied(
     assert (await quiet.client.request("DELETE", f"{PATH}/{attachment_id}")).status == 204
 
     async def overtaken() -> bool:
-        return "copy overtaken" in worker.log()
+        return "copy lost its claim" in worker.log()
 
     await until(overtaken)
     worker.close()

@@ -312,7 +312,7 @@ async def test_where_it_cannot_be_sealed_that_is_said_once(
     assert (await decode(pool, images.photo())).facts.width == 800
     await pool.close()
     warnings = [entry["event"] for entry in logged if entry["log_level"] == "warning"]
-    assert warnings == ["decoders run without a filter of system calls: libseccomp is not there"]
+    assert warnings == ["decoders run without a filter of system calls: libseccomp is missing"]
 
 
 @LINUX

@@ -430,7 +430,7 @@ async def test_a_decoder_that_must_be_sealed_and_is_not_gets_no_file(
         pytest.raises(DecoderFault, match="decoder_fault"),
     ):
         await decode(pool, images.photo())
-    refusal = "decoder is not sealed: it is given no file"
+    refusal = "decoder is not sealed: no file is sent to it"
     assert refusal in [entry["event"] for entry in logged]
     (zygote,) = find_zygotes(os.getpid())
     zygote.kill()

@@ -207,7 +207,7 @@ async def test_one_that_must_be_sealed_and_is_not_gets_no_file(
         pytest.raises(DecoderFault, match="decoder_fault"),
     ):
         await identify(strict, TEXT)
-    assert [entry["event"] for entry in logged] == ["sniffer is not sealed: it is given no file"]
+    assert [entry["event"] for entry in logged] == ["sniffer is not sealed: no file is sent to it"]
     assert children() == []
     await strict.close()
     assert (await identify(lenient, TEXT)).startswith("text/plain")

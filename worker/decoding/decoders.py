@@ -101,7 +101,7 @@ class Decoders:
                 try:
                     pool.tend()
                 except Exception as error:  # one failure must not end the checks
-                    log.error("idle decoders could not be looked at", error=repr(error))
+                    log.error("idle decoders could not be checked", error=repr(error))
 
     async def close(self) -> None:
         """Stop the idle decoders. A decoder at work is stopped by the caller of `decode`."""

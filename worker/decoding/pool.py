@@ -40,7 +40,7 @@ log = get_logger(__name__)
 @cache
 def _warn_unsealed() -> None:
     """Log once per process that decoders run without a seccomp filter."""
-    log.warning("decoders run without a filter of system calls: libseccomp is not there")
+    log.warning("decoders run without a filter of system calls: libseccomp is missing")
 
 
 class DecoderPool:
@@ -178,7 +178,7 @@ class DecoderPool:
         decoder = await self._source.start()
         if not decoder.sealed and self._must_be_sealed:
             await decoder.stop()
-            log.error("decoder is not sealed: it is given no file", kind=self._kind.value)
+            log.error("decoder is not sealed: no file is sent to it", kind=self._kind.value)
             raise DecoderFault("decoder_fault")
         if not decoder.sealed:
             _warn_unsealed()

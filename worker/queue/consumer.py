@@ -150,7 +150,9 @@ class Consumer:
                     return
                 if failures % 2 == 0 and len(held) > 1 and await self._store_each(held) and held:
                     others_stored = True
-                    log.warning("some messages wait", messages=len(held), error=str(error))
+                    log.warning(
+                        "some messages are not stored yet", messages=len(held), error=str(error)
+                    )
             except Exception:  # one message is the cause: record the others
                 await self._store_each(held)
             else:
@@ -168,13 +170,15 @@ class Consumer:
             try:
                 await self._commit([item])
             except DatabaseRefusesContent as error:
-                log.error("a message is left to the queue", message=item.id, error=str(error))
+                log.error(
+                    "message not stored: it stays in the queue", message=item.id, error=str(error)
+                )
                 held.remove(item)
             except DatabaseAway:
                 if self._stopping.is_set():
                     break
             except Exception:
-                log.exception("a message is left to the queue", message=item.id)
+                log.exception("message not stored: it stays in the queue", message=item.id)
                 held.remove(item)
             else:
                 self._tell("database")
@@ -217,14 +221,16 @@ class Consumer:
                 await self._queue.hide(list(held), HOLD_S)
                 pause_s = HOLD_S / 3
             except QueueAway as error:
-                log.warning("messages may come twice", error=str(error))
+                log.warning("messages may be delivered twice", error=str(error))
                 pause_s = 1
 
     async def _give_back(self, batch: Sequence[Received]) -> None:
         try:
             await self._queue.hide(batch, 0)
         except QueueAway as error:
-            log.warning("messages come back later", error=str(error))
+            log.warning(
+                "messages not released: the queue delivers them again later", error=str(error)
+            )
 
     async def _done(self, held: list[Received], stored: Sequence[Received]) -> None:
         """Delete messages that are stored, and remove them from `held`."""
@@ -232,7 +238,7 @@ class Consumer:
         try:
             await self._queue.delete(stored)
         except QueueAway as error:  # the queue delivers them again, which changes nothing
-            log.warning("messages will come twice", error=str(error))
+            log.warning("messages not deleted: the queue delivers them again", error=str(error))
 
     async def _pause(self, failures: int) -> None:
         delay_s = spread(min(2 ** (failures - 1), LONGEST_WAIT_S))
@@ -242,7 +248,7 @@ class Consumer:
     def _tell(self, part: str, fault: str = "") -> None:
         # Log only changes: each poller would otherwise log a line at each retry.
         if fault and part not in self._away:
-            log.warning(f"{part} is away", error=fault)
+            log.warning(f"{part} is unavailable", error=fault)
             self._away.add(part)
         elif not fault and part in self._away:
             log.info(f"{part} is back")

@@ -34,4 +34,4 @@ class Tally:
         counts = {dialect: dict(found) for dialect, found in self._counts.items() if found}
         self._counts.clear()
         if counts:
-            log.info("events taken", counts=counts)
+            log.info("events received", counts=counts)

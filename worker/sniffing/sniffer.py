@@ -138,7 +138,7 @@ class Sniffers:
                         del self._idle[organization_id]
                         await self._is_fit(child)
             except Exception as error:  # any fault of one check must not prevent the next one
-                log.error("idle sniffers could not be looked at", error=repr(error))
+                log.error("idle sniffers could not be checked", error=repr(error))
 
     async def _fork(self) -> Child:
         self._children += 1  # before the fork, so that concurrent callers count this child
@@ -160,7 +160,7 @@ class Sniffers:
             raise
         if self._must_be_sealed and answer != {"sealed": True}:
             await self._end(child)
-            log.error("sniffer is not sealed: it is given no file")
+            log.error("sniffer is not sealed: no file is sent to it")
             raise DecoderFault("decoder_fault")
         return child
 
@@ -169,7 +169,7 @@ class Sniffers:
         async with self._starting:
             if self._server is not None and not self._server.lives:
                 dead, self._server = self._server, None
-                log.warning("the server of sniffers died")
+                log.warning("the fork server of the sniffers died")
                 while self._idle:  # the children have died with the server
                     _, child = self._idle.popitem()
                     child.channel.close()
@@ -215,6 +215,6 @@ def _checked(answer: Any, size: int, pieces: list[bytes]) -> str | tuple[int, in
         ):
             return start, end
         case {"fault": str(fault)} if _FAULT.fullmatch(fault):
-            log.error("sniffer found a bug", fault=fault)
+            log.error("unexpected error in a sniffer", fault=fault)
             raise DecoderFault("decoder_fault")
     raise EOFError("the answer makes no sense")
