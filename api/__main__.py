@@ -5,10 +5,10 @@ import sys
 # This comes before the other imports, because they take half a second and read environment
 # variables.
 if __name__ == "__main__":
-    from shared.beginning import leave_when_told
+    from shared.beginning import end_on_signal
     from shared.foreign import forget_foreign_variables
 
-    leave_when_told()
+    end_on_signal()
     forget_foreign_variables()
 
 import asyncio

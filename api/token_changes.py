@@ -18,7 +18,7 @@ ECHO_TIMEOUT_S = 3.0
 log = get_logger(__name__)
 
 
-class _Deaf(Exception):
+class _NotNotified(Exception):
     """The connection is closed, or a notification did not arrive."""
 
 
@@ -61,7 +61,7 @@ class Listener:
                 return
             except Exception as error:  # even after an unknown error the next attempt may succeed
                 if not self._lost:
-                    what = str(error) if isinstance(error, _Deaf) else type(error).__name__
+                    what = str(error) if isinstance(error, _NotNotified) else type(error).__name__
                     log.warning("cannot listen for changes of tokens", error=what)
                 self._lost = True
             self.hears = False
@@ -84,7 +84,7 @@ class Listener:
             while True:
                 await self._test(echo, heard)
                 if await _wait(closed, TEST_EVERY_S):
-                    raise _Deaf("the connection was closed")
+                    raise _NotNotified("the connection was closed")
         finally:
             connection.terminate()
 
@@ -95,7 +95,7 @@ class Listener:
         except DatabaseAway:
             return  # nothing was sent, so a missing notification proves nothing
         if not await _wait(heard, ECHO_TIMEOUT_S):
-            raise _Deaf("a notification did not arrive")
+            raise _NotNotified("a notification did not arrive")
         self.hears = True
         if self._lost:
             log.info("listening for changes of tokens again")

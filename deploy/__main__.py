@@ -2,7 +2,7 @@
 
 import sys
 
-from shared.beginning import leave_when_told
+from shared.beginning import end_on_signal
 
 SERVING = ("api", "worker", "consume", "up")
 
@@ -10,7 +10,7 @@ SERVING = ("api", "worker", "consume", "up")
 def prepare() -> None:
     """Make a serving command end with status 0 at SIGTERM or SIGINT even during its imports."""
     if sys.argv[1:2] and sys.argv[1] in SERVING:
-        leave_when_told()
+        end_on_signal()
 
 
 def main() -> None:

@@ -106,7 +106,7 @@ class Attachment(FromRow):
     revision: int = 0
     #: The revision that was claimed last; 0 before the first claim.
     claimed_revision: int = 0
-    #: The number of claims of `claimed_revision`, plus later delays (`lifecycle.put_off`).
+    #: The number of claims of `claimed_revision`, plus later delays (`lifecycle.postpone`).
     attempt: int = 0
     #: When the sweep must look at the row; None if the sweep need not look at it.
     due_at: datetime | None = None

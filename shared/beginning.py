@@ -11,7 +11,7 @@ from typing import Any
 _FORWARDED = ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2")
 
 
-def leave_when_told() -> None:
+def end_on_signal() -> None:
     """Exit with status 0 at SIGTERM and SIGINT, until the process sets its own handlers.
 
     If this is process 1 of a container, it becomes an init first: the kernel drops signals to a

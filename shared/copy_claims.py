@@ -72,7 +72,7 @@ async def renew(connection: Connection, row: Attachment, *, lease_s: float) -> b
     return affected(status) == 1
 
 
-async def put_off(connection: Connection, row: Attachment, *, delay_s: float) -> None:
+async def postpone(connection: Connection, row: Attachment, *, delay_s: float) -> None:
     """Make a copy due again after `delay_s` seconds, unless the claim is lost."""
     await connection.execute(
         f"UPDATE attachments AS a SET due_at = {_unless_processed(_IN)} WHERE {_held(4)}",

@@ -42,14 +42,14 @@ async def find_prefix(database: Database, settings: BrokerSettings) -> str:
 
 async def learn_prefix(database: Database, settings: BrokerSettings) -> str:
     """Return the prefix as `find_prefix` does; if the database is away, wait for it."""
-    told = False
+    logged = False
     while True:
         try:
             return await find_prefix(database, settings)
         except DatabaseAway as error:
-            if not told:
+            if not logged:
                 log.warning("the broker's queues are not known yet", error=str(error))
-                told = True
+                logged = True
         await asyncio.sleep(AGAIN_S)
 
 

@@ -40,7 +40,7 @@ class Duty(StrEnum):
     """The action that the sweep must take for a due row."""
 
     PROCESS = "process"
-    PROBE = "probe"
+    CHECK = "check"
     PURGE = "purge"
     GIVEN_UP = "given_up"
 
@@ -84,7 +84,7 @@ async def take_due(
             FROM attachments AS a WHERE a.due_at > '-infinity' AND a.due_at <= now()
             ORDER BY a.due_at LIMIT {SWEEP_WINDOW}
         ), walk AS (
-            -- One probe for each organization, for its earliest row. Runs only with a backlog.
+            -- One look-up for each organization, for its earliest row. Runs only with a backlog.
             -- Ends after $1 organizations with due rows, because each of them gets one place.
             SELECT $4::bigint AS organization_id, NULL::timestamptz AS due_at,
                    false AS around, 0 AS step, 0 AS found
@@ -109,7 +109,7 @@ async def take_due(
             UNION
             SELECT a.id, a.organization_id, a.due_at
             FROM walk CROSS JOIN LATERAL (
-                -- A range in the order of the index, like the walk's probes, instead of "=": if
+                -- A range in the order of the index, like the walk's look-ups, instead of "=": if
                 -- the planner's statistics know only one organization, "=" filters nothing. The
                 -- rows of the next organization are dropped below.
                 SELECT a.id, a.organization_id, a.due_at FROM attachments AS a
@@ -135,7 +135,7 @@ async def take_due(
                 -- was ranked. IS TRUE makes the planner use the primary key, for any statistics.
                 SELECT a.id,
                        CASE WHEN a.deleted_at IS NOT NULL THEN 'purge'
-                            WHEN NOT {ACTIVE} THEN 'probe'
+                            WHEN NOT {ACTIVE} THEN 'check'
                             WHEN a.claimed_revision = a.revision AND a.attempt >= $3
                                 THEN 'given_up'
                             ELSE 'process' END AS duty

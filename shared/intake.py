@@ -168,9 +168,9 @@ def effects(messages: Sequence[Message], recorded: Recorded) -> list[dict[Effect
     counts = []
     for message in messages:
         keys = (parse_key(event.key) for event in message.reading.events)
-        told = {key[0] for key in keys if key is not None} & left
-        left -= told
-        counts.append(_effects(message.reading, len(told)))
+        changed = {key[0] for key in keys if key is not None} & left
+        left -= changed
+        counts.append(_effects(message.reading, len(changed)))
     return counts
 
 

@@ -464,7 +464,7 @@ async def settle_unchanged(connection: Connection, seen: Attachment) -> None:
     )
 
 
-async def put_off(connection: Connection, seen: Attachment, *, delay_s: float) -> bool:
+async def postpone(connection: Connection, seen: Attachment, *, delay_s: float) -> bool:
     """Make a row due after `delay_s` seconds, if it is unchanged since the sweep took `seen`.
 
     `attempt` counts the delays in addition to earlier claims. That is safe: only a row that is

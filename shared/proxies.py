@@ -138,16 +138,16 @@ class Proxies:
     def _read_forwarded(self, peer: str, headers: Headers) -> Forwarded:
         found = Forwarded(address=peer)
         for element in _from_right(headers.getall("Forwarded", [])):
-            said = _parameters(element)
-            if said is None:
+            parameters = _parameters(element)
+            if parameters is None:
                 break
             # A trusted proxy nearer to the client knows the scheme and the host better.
             found = Forwarded(
                 address=found.address,
-                scheme=_scheme(said.get("proto")) or found.scheme,
-                host=_host(said.get("host")) or found.host,
+                scheme=_scheme(parameters.get("proto")) or found.scheme,
+                host=_host(parameters.get("host")) or found.host,
             )
-            reported = _reported(said.get("for", ""))
+            reported = _reported(parameters.get("for", ""))
             if reported is None:
                 break
             found = Forwarded(address=reported, scheme=found.scheme, host=found.host)

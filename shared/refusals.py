@@ -147,7 +147,7 @@ TABLE: Mapping[str, tuple[str, str]] = {
     "XX": ("PostgreSQL, or a pooler in front of it, has a fault", "read its own log"),
 }
 
-UNTOLD = ("PostgreSQL refuses what it was asked", "read its own log")
+UNKNOWN = ("PostgreSQL refuses what it was asked", "read its own log")
 
 ENCODING_CODES = ("22021", "22P05")
 OF_CONTENT = (*ENCODING_CODES, "P0001")
@@ -188,7 +188,7 @@ def explain(error: BaseException, place: str = "") -> Refusal:
         if (found := find_refusal(each, place)) is not None:
             return found
     codes = (str(getattr(each, "sqlstate", "") or "") for each in _chain(error))
-    return Refusal(cause=UNTOLD[0], mend=UNTOLD[1], code=next(filter(None, codes), ""))
+    return Refusal(cause=UNKNOWN[0], mend=UNKNOWN[1], code=next(filter(None, codes), ""))
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

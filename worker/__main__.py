@@ -3,10 +3,10 @@
 import sys
 
 if __name__ == "__main__":  # before the imports below, which take half a second and read variables
-    from shared.beginning import leave_when_told
+    from shared.beginning import end_on_signal
     from shared.foreign import forget_foreign_variables
 
-    leave_when_told()
+    end_on_signal()
     forget_foreign_variables()
 
 import asyncio

@@ -24,7 +24,7 @@ from worker.runtime import Runtime
 from worker.slots import UNKNOWN
 from worker.steady import SteadyConsumer
 
-LAST_WORDS_S = 3.0
+FINAL_REPLIES_S = 3.0
 """Seconds that Celery may take to end after the runtime has ended. If the broker is frozen, kombu
 waits for half a minute to acknowledge messages. The uploads of these messages are done or given
 back by then."""
@@ -161,7 +161,7 @@ def _end_in_time(runtime: Runtime) -> None:
     """
     in_time = runtime.ends_in_time()
     if in_time:
-        time.sleep(LAST_WORDS_S)
+        time.sleep(FINAL_REPLIES_S)
         log.warning("broker does not answer: stopped before finished messages were acknowledged")
     else:
         log.warning(

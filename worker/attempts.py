@@ -192,7 +192,7 @@ class Attempts:
             next_check_s=self._settings.pending_check,
         )
         if state is None:
-            await self._look_again(claim)
+            await self._process_again(claim)
         log.info("no object", attachment=row.id, state=state)
 
     async def _set_aside(self, claim: Claim) -> None:
@@ -206,10 +206,10 @@ class Attempts:
             next_check_s=self._settings.pending_check,
         )
         if state is None:
-            await self._look_again(claim)
+            await self._process_again(claim)
         log.info("object is not used: it is older than its row", attachment=row.id, state=state)
 
-    async def _look_again(self, claim: Claim) -> None:
+    async def _process_again(self, claim: Claim) -> None:
         """Let an upload be processed again at once: a newer one was recorded during the attempt."""
         if await self._database.run(lifecycle.release, claim, delay_s=0.0) is None:
             await self._database.run(lifecycle.process_again, claim.attachment.id)

@@ -31,7 +31,7 @@ WAITING, ALL_WAITING = 100, 10_000
 """Maximum number of copies that wait in this process: of one organization, and of all. The tasks of
 10,000 copies take about 30 MB of memory."""
 
-COME_AGAIN_S = 300.0
+POSTPONED_S = 300.0
 """Average time, in seconds, after which the sweep finds again a copy that could not wait here. A
 backlog of 100,000 copies then costs the database about 700 statements a second."""
 
@@ -98,15 +98,15 @@ class Copying:
                     await self._tools.database.run(copy_claims.drop, attachment_id, copy_attempt)
         except Busy:
             if copy_attempt is not None:
-                await self._come_again(attachment_id, copy_attempt)
+                await self._postpone(attachment_id, copy_attempt)
         except DatabaseAway as error:
             log.warning("copy postponed", attachment=attachment_id, error=str(error))
         except Exception:  # the row is due again after its lease
             log.exception("unexpected error", attachment=attachment_id)
 
-    async def _come_again(self, attachment_id: int, copy_attempt: int) -> None:
+    async def _postpone(self, attachment_id: int, copy_attempt: int) -> None:
         """Make this copy due again later, so that a later sweep finds it."""
-        delay_s = spread(COME_AGAIN_S, share=0.5)
+        delay_s = spread(POSTPONED_S, share=0.5)
         with suppress(DatabaseAway):  # the copy is due after its lease in that case
             await self._tools.database.run(
                 copy_claims.wait, attachment_id, copy_attempt, delay_s=delay_s
@@ -206,7 +206,7 @@ class Copying:
         log.warning(
             "copy postponed", attachment=row.id, attempt=attempt, error=type(error).__name__
         )
-        await self._tools.database.run(copy_claims.put_off, row, delay_s=delay_s)
+        await self._tools.database.run(copy_claims.postpone, row, delay_s=delay_s)
 
 
 @asynccontextmanager

@@ -9,15 +9,15 @@ from shared.lifecycle import Claim, WakeUp
 from shared.log import get_logger
 from shared.throttle import Throttle
 from worker.attempts import Attempts
+from worker.checking import check_object
 from worker.copying import Copying
 from worker.patience import (
-    LONGEST_PROBE_PAUSE_S,
+    LONGEST_CHECK_PAUSE_S,
     LONGEST_PURGE_PAUSE_S,
     Gate,
     cause_of,
     pause_s,
 )
-from worker.probing import probe
 from worker.purging import purge
 from worker.slots import Slot
 from worker.tools import Tools
@@ -36,7 +36,7 @@ class Duties:
         self._copying = copying
         self._throttle = throttle
         self._eraser = Eraser(tools.storage)
-        self._gates = {Duty.PROBE: Gate(), Duty.PURGE: Gate()}
+        self._gates = {Duty.CHECK: Gate(), Duty.PURGE: Gate()}
 
     async def fulfil(self, due: Due, slot: Slot) -> None:
         """Do the work of a row that the sweep has taken. The caller frees the slot.
@@ -49,9 +49,9 @@ class Duties:
             match due.duty:
                 case Duty.PROCESS:
                     await self._attempts.attempt(slot, Claim(attachment=row))
-                case Duty.PROBE if row.copy_key is not None:
+                case Duty.CHECK if row.copy_key is not None:
                     self._copying.begin(row.id, row.organization_id, row.copy_attempt)
-                case Duty.PROBE:
+                case Duty.CHECK:
                     if (wake_up := await self._settle(due)) is not None:
                         await self._process_found(wake_up, slot)
                 case Duty.PURGE:
@@ -64,7 +64,7 @@ class Duties:
             log.exception("unexpected error", attachment=row.id, duty=due.duty)
 
     async def _process_found(self, wake_up: WakeUp, slot: Slot) -> None:
-        """Process an upload whose object a probe has found, unless a worker holds it already."""
+        """Process an upload whose object a check has found, unless a worker holds it already."""
         claim = await self._tools.database.run(
             lifecycle.claim,
             wake_up.attachment_id,
@@ -75,7 +75,7 @@ class Duties:
             await self._attempts.attempt(slot, claim)
 
     async def _settle(self, due: Due) -> WakeUp | None:
-        """Probe or purge a row; return the wake-up of an upload that a probe has found.
+        """Check or purge a row; return the wake-up of an upload that a check has found.
 
         May be repeated. If the store refuses or is away, the row is postponed, each time for
         longer. While the gate of its duty is closed, the row is postponed without a call to the
@@ -83,23 +83,23 @@ class Duties:
         """
         gate = self._gates[due.duty]
         if (cause := gate.closed()) is not None:
-            await self._put_off(due, cause)
+            await self._postpone(due, cause)
             return None
         try:
-            if due.duty is Duty.PROBE:
-                return await probe(self._tools, due.attachment, gate=gate)
+            if due.duty is Duty.CHECK:
+                return await check_object(self._tools, due.attachment, gate=gate)
             if due.attachment.bucket != self._tools.storage.bucket:
                 # Not an answer of the store: the gate stays open for purges of other rows.
                 raise StoreRefused(f"the row names bucket {due.attachment.bucket}")
             with gate.watch():
                 await purge(self._tools, self._eraser, due.attachment)
         except StoreError as error:
-            await self._put_off(due, cause_of(error))
+            await self._postpone(due, cause_of(error))
         return None
 
-    async def _put_off(self, due: Due, cause: str) -> None:
+    async def _postpone(self, due: Due, cause: str) -> None:
         row = due.attachment
-        longest_s = LONGEST_PURGE_PAUSE_S if due.duty is Duty.PURGE else LONGEST_PROBE_PAUSE_S
+        longest_s = LONGEST_PURGE_PAUSE_S if due.duty is Duty.PURGE else LONGEST_CHECK_PAUSE_S
         delay_s = pause_s(row.attempt, first_s=self._tools.settings.lease, longest_s=longest_s)
         self._throttle(f"{due.duty} postponed", cause=cause, attachment=row.id)
-        await self._tools.database.run(lifecycle.put_off, row, delay_s=delay_s)
+        await self._tools.database.run(lifecycle.postpone, row, delay_s=delay_s)

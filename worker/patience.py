@@ -9,9 +9,9 @@ from shared.jitter import spread
 from shared.throttle import Clock
 
 LONGEST_PURGE_PAUSE_S = 6 * 3600.0
-LONGEST_PROBE_PAUSE_S = 900.0
+LONGEST_CHECK_PAUSE_S = 900.0
 """Longest pauses between two attempts at a row, in seconds. Someone may wait for the result of a
-probe; nobody waits for a purge."""
+check; nobody waits for a purge."""
 
 FAILURES = 3
 """Consecutive failed calls after which the gate closes."""

@@ -12,7 +12,7 @@ Four calls lead from the task to the first byte. Each module is entered once, wi
 `shared.lifecycle` is entered at each guarded statement: to claim, to renew, to announce the
 thumbnail and to finish. `worker.slots` is entered to take a slot, and again when the claim has
 named the organization. `worker.buffering` is entered to open the file and to fill it. The sweep
-(`worker.sweep`, `worker.duties`) claims a due upload in its own statement, or after a probe, and
+(`worker.sweep`, `worker.duties`) claims a due upload in its own statement, or after a check, and
 enters at `attempt`.
 """
 

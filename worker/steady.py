@@ -22,7 +22,7 @@ RECONNECT_S: Final = 2.0
 """Pause between two attempts to reconnect, in seconds, so that work continues within seconds after
 an outage of the broker. Celery's own pauses grow to half a minute, and no setting changes that."""
 
-SAY_AGAIN_S: Final = 60.0
+LOG_AGAIN_S: Final = 60.0
 """Interval, in seconds, at which a cause that persists is logged again."""
 
 _LOOK_S: Final = 0.1
@@ -37,26 +37,26 @@ class SteadyConsumer(Consumer):
     second, with a traceback at every fifth retry.
     """
 
-    _said: tuple[str, float] = ("", 0.0)
+    _logged: tuple[str, float] = ("", 0.0)
 
     def ensure_connected(self, conn: Any) -> Any:
         """Connect; retry every RECONNECT_S seconds without limit."""
         ensure: Callable[..., Any] = conn.ensure_connection
 
         def connect(_errback: Any, *args: Any, **kwargs: Any) -> Any:
-            return ensure(self._tell_away, *args, **kwargs)
+            return ensure(self._log_retry, *args, **kwargs)
 
         conn.ensure_connection = partial(connect, interval_start=RECONNECT_S, interval_step=0)
         return super().ensure_connected(conn)
 
     def on_connection_error_before_connected(self, exc: Exception) -> None:
         """Log why a connection could not be used, and wait before the next one."""
-        self._tell(exc)
+        self._log_loss(exc)
         self._rest()
 
     def on_connection_error_after_connected(self, exc: Exception) -> None:
         """Log why the connection was lost. If the broker refused a command, wait as well."""
-        self._tell(exc)
+        self._log_loss(exc)
         with warnings.catch_warnings(), suppress(ReferenceError):
             warnings.simplefilter("ignore")  # Celery warns of a default
             super().on_connection_error_after_connected(exc)
@@ -65,20 +65,20 @@ class SteadyConsumer(Consumer):
 
     def on_ready(self) -> None:
         """Log that the broker is back, if its loss was logged."""
-        if self._said[0]:
+        if self._logged[0]:
             log.info("broker is back")
-            self._said = ("", 0.0)
+            self._logged = ("", 0.0)
         super().on_ready()
 
-    def _tell_away(self, exc: Exception, _interval: float) -> None:
-        self._tell(exc)
+    def _log_retry(self, exc: Exception, _interval: float) -> None:
+        self._log_loss(exc)
 
-    def _tell(self, exc: Exception) -> None:
+    def _log_loss(self, exc: Exception) -> None:
         where = place_of(str(self.app.conf.broker_url))
         cause, now = describe(exc, where), time.monotonic()
-        if cause != self._said[0] or now - self._said[1] > SAY_AGAIN_S:
+        if cause != self._logged[0] or now - self._logged[1] > LOG_AGAIN_S:
             log.warning("broker cannot be used; the sweep takes over", error=cause)
-            self._said = (cause, now)
+            self._logged = (cause, now)
 
     def _rest(self) -> None:
         over = time.monotonic() + RECONNECT_S

@@ -101,7 +101,7 @@ async def take_own(parts: Parts, row: Attachment, meaning: Meaning) -> dict[str,
     is_here = row.bucket == parts.settings.s3_bucket
     etag = await _ask(parts, row) if is_here else None
     parts.bucket.require_ours()
-    if is_here and _says_more(row, etag, is_shown=meaning.shows):
+    if is_here and _is_news(row, etag, is_shown=meaning.shows):
         event = UploadEvent(bucket=row.bucket, key=row.key, etag=etag)
         recorded = await parts.clients.of(row.organization_id).run(
             lifecycle.record_uploads, [event], publish_grace_s=parts.settings.publish_grace
@@ -111,7 +111,7 @@ async def take_own(parts: Parts, row: Attachment, meaning: Meaning) -> dict[str,
     return meaning.kept
 
 
-def _says_more(row: Attachment, etag: str | None, *, is_shown: bool) -> bool:
+def _is_news(row: Attachment, etag: str | None, *, is_shown: bool) -> bool:
     """Return whether an upload must be recorded for the store's etag; None: no answer."""
     if etag is None:
         # If the address is only repeated, rows that are not measured are left alone: the sweep

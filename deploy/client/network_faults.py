@@ -5,7 +5,7 @@ import socket
 import aiohttp
 
 
-def why(error: BaseException) -> str:
+def fault_of(error: BaseException) -> str:
     """Describe a network error without the exception's own text, which may hold addresses."""
     if isinstance(error, TimeoutError | aiohttp.ServerTimeoutError):
         return "no answer in time"

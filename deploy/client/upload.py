@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import aiohttp
 import orjson
 
-from deploy.client.network_faults import why
+from deploy.client.network_faults import fault_of
 from deploy.client.wire import (
     API_TIMEOUT_S,
     COME_AGAIN,
@@ -77,7 +77,7 @@ class Uploaded:
             return True
         return self.reason is None and self.state not in (None, "rejected", "failed", "expired")
 
-    def told(self, document: dict[str, Any]) -> "Uploaded":
+    def with_document(self, document: dict[str, Any]) -> "Uploaded":
         """Return a copy with the attachment's data from a document of the API.
 
         Raises UploadFault if a member is missing.
@@ -196,7 +196,7 @@ class _Client:
                 body = await answer.read()
         except (aiohttp.ClientError, OSError) as error:  # TimeoutError is an OSError
             where = origin(self.base)
-            raise ApiUnusable(f"the API cannot be reached at {where}: {why(error)}") from error
+            raise ApiUnusable(f"the API cannot be reached at {where}: {fault_of(error)}") from error
         if answer.status == 401:
             raise ApiUnusable(
                 "the API does not know this token (401): it is wrong, revoked or expired"
@@ -218,7 +218,7 @@ class _Client:
                 started = time.perf_counter()
                 size = (await asyncio.to_thread(path.stat)).st_size
                 document = await self._create(path, size)
-                result = result.told(document)
+                result = result.with_document(document)
                 await post_file(
                     self.store,
                     *_policy(document),
@@ -270,7 +270,7 @@ class _Client:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(left_s):
                         url = f"{self.base}/{result.id}"
-                        result = result.told(await ask(self.api, "GET", url, expected=200))
+                        result = result.with_document(await ask(self.api, "GET", url, expected=200))
                 if result.state in SETTLED:
                     return result
                 if time.monotonic() > deadline:

@@ -59,8 +59,8 @@ def line(item: Uploaded) -> str:
     )
     words = ["".join(plain(each).split()) or "-" for each in fields]
     failed = not item.succeeded and item.reason is not None
-    told = f": {plain(item.reason['detail'])}" if failed and item.reason else ""
-    return "  ".join([*words, f"{plain(item.file)}{told}"])
+    detail = f": {plain(item.reason['detail'])}" if failed and item.reason else ""
+    return "  ".join([*words, f"{plain(item.file)}{detail}"])
 
 
 def table(items: Sequence[Uploaded], width: int) -> list[str]:

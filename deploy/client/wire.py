@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import aiohttp
 import orjson
 
-from deploy.client.network_faults import why
+from deploy.client.network_faults import fault_of
 from shared.errors import AttachmentsError
 from shared.jitter import spread
 
@@ -173,7 +173,7 @@ async def _repeat(
         except _Again as again:
             fault, after_s = again.fault, again.after_s
         except (aiohttp.ClientError, ConnectionError, TimeoutError) as error:
-            detail = f"The {_NAMES[whom]} could not be reached at {origin(url)}: {why(error)}."
+            detail = f"The {_NAMES[whom]} could not be reached at {origin(url)}: {fault_of(error)}."
             fault, after_s = UploadFault(_UNREACHABLE[whom], detail), 0.0
         if number == TRIES:
             raise fault

@@ -129,7 +129,7 @@ def replay_letters(
             if not dry_run:
                 for wake_up in replayed.woken:
                     publisher.publish(wake_up)
-            tell(_told(number, replayed, dry_run=dry_run))
+            tell(_outcome(number, replayed, dry_run=dry_run))
             return not replayed.reading.faults
 
         try:
@@ -155,7 +155,7 @@ def replay_letters(
     raise typer.Exit(0 if with_database(data_dir, ReplaySettings, work) else 1)
 
 
-def _told(number: int, replayed: "Replayed", *, dry_run: bool) -> str:
+def _outcome(number: int, replayed: "Replayed", *, dry_run: bool) -> str:
     reading = replayed.reading
     woken = len(replayed.woken)
     line = (

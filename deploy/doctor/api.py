@@ -2,7 +2,7 @@
 
 import aiohttp
 
-from deploy.client.network_faults import why
+from deploy.client.network_faults import fault_of
 from deploy.doctor.examination import Examination, Verdict, failed, ok
 
 
@@ -17,7 +17,7 @@ async def check_api(examination: Examination) -> Verdict:
                 status, body = answer.status, await answer.content.read(1000)
         except (aiohttp.ClientError, OSError) as error:
             return failed(
-                f"no API at {url}: {why(error)}",
+                f"no API at {url}: {fault_of(error)}",
                 "start `attachments api`; ATTACHMENTS_API_URL must be the address that leads to"
                 " it, else it is looked for at ATTACHMENTS_API_HOST and ATTACHMENTS_API_PORT",
             )
@@ -59,5 +59,5 @@ async def find_intake_fault(examination: Examination) -> str | None:
             if answer.status >= 300:
                 return f"{url} answers {answer.status} to an event"
     except (aiohttp.ClientError, OSError) as error:
-        return f"{url} takes no event: {why(error)}"
+        return f"{url} takes no event: {fault_of(error)}"
     return None

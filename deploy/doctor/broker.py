@@ -14,7 +14,7 @@ from redis.exceptions import (
 )
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from deploy.client.network_faults import why
+from deploy.client.network_faults import fault_of
 from deploy.doctor.examination import Examination, Verdict, failed, ok, warning
 from shared.broker_check import CLUSTER
 from shared.broker_faults import describe, place_of
@@ -62,7 +62,7 @@ async def check_broker(examination: Examination) -> Verdict:
         )
     except (RedisError, OSError) as error:
         return failed(
-            f"the broker at {where} cannot be reached: {why(error.__context__ or error)}",
+            f"the broker at {where} cannot be reached: {fault_of(error.__context__ or error)}",
             _lead_there(),
         )
     examination.broker = {name: str(value) for name, value in info.items()}

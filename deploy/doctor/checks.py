@@ -71,15 +71,15 @@ CHECKS = (
 REMOVAL = Check("removal", remove_probes)
 """The last check; it is always made."""
 
-Tell = Callable[[str], None]
+OnCheck = Callable[[str], None]
 
 
 def run_doctor(
-    data_dir: Path, *, origin: str | None, wait_s: float, tell: Tell
+    data_dir: Path, *, origin: str | None, wait_s: float, on_check: OnCheck
 ) -> dict[str, Verdict]:
     """Make all checks and return the verdicts by name, in order.
 
-    `tell` is called with each check's name before the check. After a first signal to stop, no
+    `on_check` is called with each check's name before the check. After a first signal to stop, no
     further check is made, but the probe is removed. After a second signal the doctor ends at once.
     """
     try:
@@ -95,7 +95,7 @@ def run_doctor(
         task = asyncio.current_task()
         assert task is not None
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-        return await diagnose(settings, origin=origin, wait_s=wait_s, tell=tell)
+        return await diagnose(settings, origin=origin, wait_s=wait_s, on_check=on_check)
 
     try:
         return asyncio.run(run())
@@ -104,7 +104,7 @@ def run_doctor(
 
 
 async def diagnose(
-    settings: Settings, *, origin: str | None, wait_s: float, tell: Tell
+    settings: Settings, *, origin: str | None, wait_s: float, on_check: OnCheck
 ) -> dict[str, Verdict]:
     """Make all checks except that of the settings; if cancelled, stop and remove the probe."""
     timeout = aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_S)
@@ -117,7 +117,7 @@ async def diagnose(
         verdicts["settings"] = ok("can be read")
         try:
             for check in CHECKS:
-                tell(check.name)
+                on_check(check.name)
                 verdicts[check.name] = await _carry_out(check, examination)
         except asyncio.CancelledError:
             task = asyncio.current_task()
@@ -128,7 +128,7 @@ async def diagnose(
             verdicts[stopped.name] = failed("the doctor was told to stop", AGAIN)
             for check in left:
                 verdicts[check.name] = skipped("the doctor was told to stop")
-        tell(REMOVAL.name)
+        on_check(REMOVAL.name)
         verdicts[REMOVAL.name] = await _carry_out(REMOVAL, examination)
         return verdicts
 

@@ -6,7 +6,7 @@ from email.utils import parsedate_to_datetime
 
 import aiohttp
 
-from deploy.client.network_faults import why
+from deploy.client.network_faults import fault_of
 from deploy.doctor.examination import Examination, Verdict, failed, ok, skipped, warning
 from shared.database import DatabaseAway
 from shared.web_proxies import proxy_for
@@ -26,25 +26,25 @@ async def check_clocks(examination: Examination) -> Verdict:
     async def measure(name: str, ask: Callable[[], Awaitable[datetime]]) -> None:
         before = datetime.now(UTC)
         try:
-            told = await ask()
+            clock = await ask()
         except (aiohttp.ClientError, OSError, DatabaseAway, LookupError, ValueError) as error:
-            faults.append(f"{name} not known ({why(error)})")
+            faults.append(f"{name} not known ({fault_of(error)})")
         else:
             after = datetime.now(UTC)
-            ahead[name] = (told - before - (after - before) / 2).total_seconds()
+            ahead[name] = (clock - before - (after - before) / 2).total_seconds()
 
     await measure("store", lambda: _store_time(examination))
     if examination.works("database"):
         await measure("database", lambda: _database_time(examination))
     if not ahead:
         return skipped("neither the store nor the database tells the time")
-    told = [
+    clock = [
         f"{name} {abs(seconds):.0f} s {'ahead' if seconds > 0 else 'behind'}"
         if abs(seconds) >= IN_STEP_S
         else f"{name} in step"
         for name, seconds in ahead.items()
     ]
-    found = f"against this machine: {', '.join([*told, *faults])}"
+    found = f"against this machine: {', '.join([*clock, *faults])}"
     worst = max(abs(seconds) for seconds in ahead.values())
     mend = "set the clocks by NTP; policies live by them, and S3 refuses at 15 minutes"
     if worst > FAILED_S:
@@ -59,7 +59,7 @@ async def _store_time(examination: Examination) -> datetime:
 
 
 async def _database_time(examination: Examination) -> datetime:
-    told: datetime = await examination.database.run(
+    clock: datetime = await examination.database.run(
         lambda connection: connection.fetchval("SELECT clock_timestamp()")
     )
-    return told
+    return clock

@@ -30,8 +30,8 @@ def doctor(
 
     if origin is not None and not is_origin(origin):
         raise Misused("--origin: must be a scheme and a host alone, such as https://app.example")
-    with progress(wait) as tell:
-        verdicts = run_doctor(data_dir, origin=origin, wait_s=wait, tell=tell)
+    with progress(wait) as on_check:
+        verdicts = run_doctor(data_dir, origin=origin, wait_s=wait, on_check=on_check)
     if as_json:
         print_json(to_json(verdicts))
     else:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from alembic.script import ScriptDirectory
 
-from deploy.client.network_faults import why
+from deploy.client.network_faults import fault_of
 from deploy.doctor.examination import Examination, Status, Verdict, failed, ok, warning
 from shared import schema
 from shared.connector import Connector
@@ -45,7 +45,7 @@ def explain(where: str, error: DatabaseAway) -> Verdict:
     cause, refusal = error.__cause__, error.refusal
     if isinstance(cause, OSError):
         return failed(
-            f"PostgreSQL at {where} cannot be reached: {why(cause)}",
+            f"PostgreSQL at {where} cannot be reached: {fault_of(cause)}",
             refusal.mend if refusal else "start it",
         )
     if refusal is None:

@@ -9,7 +9,7 @@ from typing import Any
 import aiohttp
 from PIL import Image
 
-from deploy.client.network_faults import why
+from deploy.client.network_faults import fault_of
 from deploy.doctor.examination import Examination, Probe, Verdict, failed, ok, warning
 from shared import new_attachments, probes, writing
 from shared.database import Connection, DatabaseAway, DatabaseForbids
@@ -103,7 +103,7 @@ async def check_upload(examination: Examination) -> Verdict:
             allowed_origin = answer.headers.get("Access-Control-Allow-Origin")
     except (aiohttp.ClientError, OSError) as error:
         return failed(
-            f"{url} cannot be posted to: {why(error)}",
+            f"{url} cannot be posted to: {fault_of(error)}",
             "correct ATTACHMENTS_S3_PUBLIC_URL, which clients are sent to",
         )
     if not 200 <= status < 300:
@@ -125,8 +125,8 @@ async def check_upload(examination: Examination) -> Verdict:
 
 
 async def _clock(connection: Connection) -> datetime:
-    told: datetime = await connection.fetchval("SELECT clock_timestamp()")
-    return told
+    now: datetime = await connection.fetchval("SELECT clock_timestamp()")
+    return now
 
 
 def cors_rules(origin: str) -> dict[str, Any]:

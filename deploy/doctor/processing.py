@@ -8,7 +8,7 @@ import aiohttp
 from PIL import Image, UnidentifiedImageError
 from yarl import URL
 
-from deploy.client.network_faults import why
+from deploy.client.network_faults import fault_of
 from deploy.doctor.api import find_intake_fault
 from deploy.doctor.examination import Examination, Verdict, failed, ok, skipped, warning
 from shared import attachments, probes
@@ -177,7 +177,9 @@ async def check_links(examination: Examination) -> Verdict:
         try:
             status, host, content = await _open(examination, address)
         except (aiohttp.ClientError, OSError) as error:
-            return failed(f"{name}: {base} does not open: {why(error)}", _mend_link(examination))
+            return failed(
+                f"{name}: {base} does not open: {fault_of(error)}", _mend_link(examination)
+            )
         if status != 200:
             return failed(f"{name}: {base} answers {status} from {host}", _mend_link(examination))
         if (content != examination.content) if name == "url" else not _is_image(content):

@@ -61,8 +61,8 @@ def _sum_up(verdicts: Mapping[str, Verdict]) -> str:
     counts = {
         status: [each.status for each in verdicts.values()].count(status) for status in Status
     }
-    told = [f"{count} {status.value}" for status, count in counts.items() if count]
-    return f"{'healthy' if is_healthy(verdicts) else 'not healthy'}: {', '.join(told)}"
+    parts = [f"{count} {status.value}" for status, count in counts.items() if count]
+    return f"{'healthy' if is_healthy(verdicts) else 'not healthy'}: {', '.join(parts)}"
 
 
 @contextmanager

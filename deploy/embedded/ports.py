@@ -16,11 +16,11 @@ _given: set[int] = set()
 
 def is_free(port: int) -> bool:
     """Return whether a server could listen on a port now."""
-    with socket.socket() as probe:
+    with socket.socket() as bound:
         # Servers set SO_REUSEADDR too: a port that was in use a moment ago counts as free.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((HOST, port))
+            bound.bind((HOST, port))
         except OSError:
             return False
         return True

@@ -45,7 +45,7 @@ OWN_SOCKETS = ("-filer.localSocket=filer.sock", "-s3.localSocket=s3.sock")
 DATA, IDENTITIES = "data", "s3.json"
 """Relative to the working directory too, because SeaweedFS splits paths at commas, and ends if a
 path is not UTF-8."""
-PROBE_KEY = ".probe"
+READINESS_KEY = ".probe"
 
 
 def find_binary() -> Path:
@@ -181,8 +181,8 @@ class EmbeddedSeaweedFS(Server):
         try:
             return (
                 await self._request(session, "PUT", self.bucket) in (200, 409)
-                and await self._request(session, "PUT", f"{self.bucket}/{PROBE_KEY}") == 200
-                and await self._request(session, "DELETE", f"{self.bucket}/{PROBE_KEY}") == 204
+                and await self._request(session, "PUT", f"{self.bucket}/{READINESS_KEY}") == 200
+                and await self._request(session, "DELETE", f"{self.bucket}/{READINESS_KEY}") == 204
             )
         except (aiohttp.ClientError, TimeoutError):
             return False

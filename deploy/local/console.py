@@ -26,7 +26,7 @@ class Console:
         self._thread = threading.Thread(target=self._write, name="console", daemon=True)
         self._thread.start()
 
-    def say(self, name: str, line: bytes) -> None:
+    def write_line(self, name: str, line: bytes) -> None:
         """Write a line of a process."""
         self._put(name, line.decode(errors="backslashreplace").expandtabs())
 

@@ -9,7 +9,7 @@ import aiohttp
 import redis.asyncio
 from redis.exceptions import RedisError, ResponseError
 
-from deploy.processes.supervisor import Child, Program, Say, start
+from deploy.processes.supervisor import Child, Program, WriteLine, start
 
 START_S = 30.0
 COMMANDS = {"api": ("api",), "worker": ("worker",), "consume": ("deploy", "consume")}
@@ -27,7 +27,7 @@ class Service:
     name: str
     env: Mapping[str, str]
     directory: Path
-    say: Say
+    write_line: WriteLine
     ready: Check
     alive: Check
     child: Child | None = None
@@ -41,7 +41,7 @@ class Service:
             argv=(sys.executable, "-P", "-m", *COMMANDS[self.name]),
             env=self.env,
             cwd=self.directory,
-            say=self.say,
+            write_line=self.write_line,
         )
         self.child = await start(program, self.alive if self.child else self.ready, START_S)
 

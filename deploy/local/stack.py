@@ -20,7 +20,7 @@ from deploy.local.bucket import check_bucket
 from deploy.local.data_dir import Kept
 from deploy.local.plan import METRICS_PORTS, Servers, plan_environment, plan_servers
 from deploy.local.services import Check, Service, always, answers, is_consumed, is_reachable
-from deploy.processes.supervisor import Part, Say, StartFailed, together
+from deploy.processes.supervisor import Part, StartFailed, WriteLine, together
 from shared import organizations, tokens
 from shared.broker_faults import place_of
 from shared.connector import Connector
@@ -36,7 +36,7 @@ SERVICES_STOP_S = 7.0  # a worker waits 6 s for uploads in progress
 SERVERS_STOP_S = 2.0
 RETRY_S = 0.1
 ELSEWHERE_S = 10.0
-PROBE_KEY = "attachments/files/.probe"
+READINESS_KEY = "attachments/files/.probe"
 
 
 @dataclass(kw_only=True)
@@ -120,7 +120,7 @@ class Stack:
         async with open_storage(self.settings) as storage:
             try:
                 self.credentials = await storage.credentials()
-                await storage.head(PROBE_KEY)
+                await storage.head(READINESS_KEY)
             except ObjectMissing:
                 pass
             except StoreError as error:
@@ -167,7 +167,7 @@ def build_stack(
     directory: Path,
     kept: Kept,
     own: Mapping[str, str],
-    say: Say,
+    write_line: WriteLine,
     renew_token: Callable[[], str],
     *,
     mend: bool = False,
@@ -199,7 +199,9 @@ def build_stack(
     def service(name: str, ready: Check, alive: Check, **changes: str) -> Service:
         metrics_port = str(kept.ports[METRICS_PORTS[name]])
         env = {**environment, "ATTACHMENTS_METRICS_PORT": metrics_port, **changes}
-        return Service(name=name, env=env, directory=directory, say=say, ready=ready, alive=alive)
+        return Service(
+            name=name, env=env, directory=directory, write_line=write_line, ready=ready, alive=alive
+        )
 
     broker_url = settings.broker_url.get_secret_value()
     # The consumer gets the operator's own AWS keys for the queue, even if the store is embedded.

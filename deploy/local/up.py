@@ -178,7 +178,7 @@ def _build(
         write_kept(data_dir, kept)
         return kept.token
 
-    return build_stack(data_dir, kept, own, console.say, renew_token, mend=mend)
+    return build_stack(data_dir, kept, own, console.write_line, renew_token, mend=mend)
 
 
 def _write_environment(data_dir: Path, stack: "Stack") -> None:

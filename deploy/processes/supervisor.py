@@ -25,7 +25,7 @@ SETTLED_S = 30.0
 
 MAX_LINE_BYTES = 64 * 1024
 
-Say = Callable[[str, bytes], None]
+WriteLine = Callable[[str, bytes], None]
 """A function that gets the name of a process and a line that it wrote."""
 
 
@@ -37,9 +37,9 @@ class StartFailed(AttachmentsError):
 class Program:
     """A program to run.
 
-    Its output goes to the file `log`, or line by line to `say`. Its input comes from the file
-    `stdin`, or is empty. `prefix` is a command that executes its further arguments. `user` is a
-    pair of uid and gid to change to, which only root can do. `stop_signal` asks it to stop;
+    Its output goes to the file `log`, or line by line to `write_line`. Its input comes from the
+    file `stdin`, or is empty. `prefix` is a command that executes its further arguments. `user` is
+    a pair of uid and gid to change to, which only root can do. `stop_signal` asks it to stop;
     `orphan_signal` is sent by the kernel when this process ends (Linux).
     """
 
@@ -49,7 +49,7 @@ class Program:
     cwd: Path
     stdin: Path | None = None
     log: Path | None = None
-    say: Say | None = None
+    write_line: WriteLine | None = None
     prefix: tuple[str, ...] = ()
     user: tuple[int, int] | None = None
     stop_signal: signal.Signals = signal.SIGTERM
@@ -88,8 +88,8 @@ class Child:
         assert self._process.stdout is not None
         with self._process.stdout as lines:
             while line := lines.readline(MAX_LINE_BYTES):
-                if self.program.say is not None:
-                    self.program.say(self.program.name, line.rstrip(b"\n"))
+                if self.program.write_line is not None:
+                    self.program.write_line(self.program.name, line.rstrip(b"\n"))
 
     async def wait(self, poll_s: float = POLL_S) -> int:
         """Wait until the program has ended, and return its status."""
@@ -143,7 +143,7 @@ async def start(program: Program, ready: Callable[[], Awaitable[bool]], within_s
     try:
         while not await ready():
             if child.status is not None:
-                raise StartFailed(f"{program.name} ended at its start{_last_words(program)}")
+                raise StartFailed(f"{program.name} ended at its start{_end_of_log(program)}")
             if time.monotonic() > deadline:
                 raise StartFailed(f"{program.name} did not answer within {within_s:.0f} s")
             await asyncio.sleep(POLL_S)
@@ -153,7 +153,7 @@ async def start(program: Program, ready: Callable[[], Awaitable[bool]], within_s
     return child
 
 
-def _last_words(program: Program) -> str:
+def _end_of_log(program: Program) -> str:
     if program.log is None:
         return ""
     lines = program.log.read_text(errors="replace").split("\n")

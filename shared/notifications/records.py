@@ -40,14 +40,14 @@ def source_of(document: Any) -> str | None:
         return None
     if len(records) == 1:  # the usual case
         return _source(records[0])
-    told = _told(records[:LOOKED_AT])
-    if told.keys().isdisjoint(SOURCES):
-        told = _told(records)
-    known = [source for source in told if source in SOURCES]
-    return max(known or told, key=told.__getitem__, default="")
+    counts = _count_sources(records[:LOOKED_AT])
+    if counts.keys().isdisjoint(SOURCES):
+        counts = _count_sources(records)
+    known = [source for source in counts if source in SOURCES]
+    return max(known or counts, key=counts.__getitem__, default="")
 
 
-def _told(records: list[Any]) -> Counter[str]:
+def _count_sources(records: list[Any]) -> Counter[str]:
     return Counter([source for record in records if (source := _source(record))])
 
 

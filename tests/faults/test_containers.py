@@ -108,8 +108,8 @@ async def test_process_1_of_a_container_ends_when_told(
 async def test_process_1_waits_for_orphans() -> None:
     orphan = (
         "import os, subprocess, sys, time\n"
-        "from shared.beginning import leave_when_told\n"
-        "leave_when_told()\n"
+        "from shared.beginning import end_on_signal\n"
+        "end_on_signal()\n"
         "assert os.getpid() != 1\n"
         "subprocess.run(['sh', '-c', 'sleep 0.1 &'])\n"
         "time.sleep(2)\n"

@@ -70,7 +70,7 @@ async def all_due(service: Service) -> None:
     await service.execute("UPDATE attachments SET due_at = now() WHERE due_at IS NOT NULL")
 
 
-async def put_off(service: Service, ids: list[int], *, attempt: int = 1) -> None:
+async def wait_until_postponed(service: Service, ids: list[int], *, attempt: int = 1) -> None:
     """Wait until rows were put off so often."""
 
     async def all_were() -> bool:
@@ -104,7 +104,7 @@ async def test_purges_that_are_refused_cost_few_calls_and_one_line_and_are_made_
     refusing.forbidden = (b"DELETE ",)
     worker = await start_worker(service, s3_endpoint_url=refusing.url, lease="1", **SOON)
     await all_due(service)
-    await put_off(service, ids, attempt=2)
+    await wait_until_postponed(service, ids, attempt=2)
     attachment_id = await service.client.upload(PHOTO, "img.jpg")
     await reaches(service, attachment_id, "ready")
     assert asked(refusing, "DELETE") <= FEW
@@ -139,7 +139,7 @@ async def test_one_purge_that_is_refused_holds_up_no_other(
     await start_worker(service, s3_endpoint_url=refusing.url, lease="1", **SOON)
     await all_due(service)
     await until(lambda: none_due(service, ids), within_s=60)
-    await put_off(service, [locked], attempt=3)
+    await wait_until_postponed(service, [locked], attempt=3)
     row = await service.row(locked)
     assert row.due_at is not None
     assert await exists(storage, row.key)
@@ -157,9 +157,9 @@ async def test_probes_that_are_refused_cost_few_calls_and_one_line_and_are_made_
     ids = await make_rows(service, MANY, deleted=False)
     await storage.write(original_key(ids[-1], "a.txt"), b"text", content_type="text/plain")
     worker = await start_worker(service, s3_endpoint_url=refusing.url, lease="1", **SOON)
-    await put_off(service, ids)
+    await wait_until_postponed(service, ids)
     assert asked(refusing, "HEAD") <= FEW
-    first, *others = refusals(worker, "probe postponed")
+    first, *others = refusals(worker, "check postponed")
     assert first["cause"] == "StoreRefused: 403"
     assert len(others) <= A_FEW_LINES
     await worker.stop()

@@ -227,7 +227,7 @@ async def test_a_copy_of_a_lost_row_is_not_that_of_the_row_with_its_id(service: 
         await service.execute("UPDATE attachments SET organization_id = organization_id + 1")
         before = await service.row(row.id)
         assert not await copy_claims.renew(connection, claim, lease_s=99)
-        await copy_claims.put_off(connection, claim, delay_s=99)
+        await copy_claims.postpone(connection, claim, delay_s=99)
         assert not await copy_claims.release(connection, claim, delay_s=99)
         assert not await copy_claims.finish(connection, claim, "e")
         assert not await copy_claims.fail(connection, claim, reason="copy_failed")

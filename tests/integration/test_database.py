@@ -47,7 +47,7 @@ async def send_event(service: Service, key: str | None = None) -> Answer:
     )
 
 
-def is_told_to_come_again(answer: Answer) -> bool:
+def is_unavailable(answer: Answer) -> bool:
     """Whether the answer is a 503 that says when to come again."""
     return answer.status == 503 and int(answer.headers["Retry-After"]) >= 1
 
@@ -69,8 +69,8 @@ async def test_a_database_that_refuses_our_role_is_away(
 ) -> None:
     service = await start_service(database_url=refused_url)
 
-    assert is_told_to_come_again(await service.client.request("GET", PATH))
-    assert is_told_to_come_again(await send_event(service))
+    assert is_unavailable(await service.client.request("GET", PATH))
+    assert is_unavailable(await send_event(service))
 
 
 async def test_a_wrong_password_is_no_bug(start_service: StartService, database_url: str) -> None:
@@ -81,8 +81,8 @@ async def test_a_wrong_password_is_no_bug(start_service: StartService, database_
         await asyncpg.connect(wrong)
     service = await start_service(database_url=wrong)
 
-    assert is_told_to_come_again(await service.client.request("GET", PATH))
-    assert is_told_to_come_again(await send_event(service))
+    assert is_unavailable(await service.client.request("GET", PATH))
+    assert is_unavailable(await send_event(service))
 
 
 async def test_a_read_only_database_is_away_until_it_can_be_written_to(service: Service) -> None:
@@ -98,8 +98,8 @@ async def test_a_read_only_database_is_away_until_it_can_be_written_to(service: 
     )
 
     for _ in range(3):
-        assert is_told_to_come_again(await service.client.request("POST", PATH, CREATE))
-        assert is_told_to_come_again(await send_event(service, row.key))
+        assert is_unavailable(await service.client.request("POST", PATH, CREATE))
+        assert is_unavailable(await send_event(service, row.key))
     assert (await service.client.request("GET", PATH)).status == 200
 
     await service.execute(f"{read_only} = off")

@@ -322,8 +322,8 @@ CALLS: dict[str, tuple[Call, Callable[[Any], bool]]] = {
         lambda c: with_copy(c, lambda row: copy_claims.renew(c, row, lease_s=30)),
         bool,
     ),
-    "copy_claims.put_off": (
-        lambda c: with_copy(c, lambda row: copy_claims.put_off(c, row, delay_s=1)),
+    "copy_claims.postpone": (
+        lambda c: with_copy(c, lambda row: copy_claims.postpone(c, row, delay_s=1)),
         lambda found: found is None,
     ),
     "copies.create": (
@@ -444,8 +444,8 @@ CALLS: dict[str, tuple[Call, Callable[[Any], bool]]] = {
         lambda c: with_row(c, lambda row: lifecycle.settle_unchanged(c, row)),
         lambda found: found is None,
     ),
-    "lifecycle.put_off": (
-        lambda c: with_row(c, lambda row: lifecycle.put_off(c, row, delay_s=30)),
+    "lifecycle.postpone": (
+        lambda c: with_row(c, lambda row: lifecycle.postpone(c, row, delay_s=30)),
         lambda found: isinstance(found, bool),
     ),
     "lifecycle.row_age_s": (

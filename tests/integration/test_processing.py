@@ -294,7 +294,7 @@ async def test_row58_59_a_vague_hint_about_what_is_done_asks_the_store(
     assert await table.record(event(row, **hint)) == []
     after = await table.row(row)
     assert replace(after, due_at=row.due_at) == row
-    assert [due.duty for due in await table.take_due()] == [Duty.PROBE]
+    assert [due.duty for due in await table.take_due()] == [Duty.CHECK]
 
 
 @pytest.mark.parametrize("hint", [{}, {"removed": True}], ids=["vague", "removed"])
@@ -332,7 +332,7 @@ async def test_row59_a_removal_wakes_nobody_but_the_sweep(table: Table) -> None:
     assert await table.record(event(row, removed=True, sequencer="99")) == []
     after = await table.row(row)
     assert (after.state, after.revision, after.sequencer) == ("pending", 0, None)
-    assert [due.duty for due in await table.take_due()] == [Duty.PROBE]
+    assert [due.duty for due in await table.take_due()] == [Duty.CHECK]
 
 
 async def test_while_processing_a_newer_upload_only_raises_the_revision(table: Table) -> None:
@@ -778,7 +778,7 @@ async def test_of_what_is_not_at_work_the_store_is_asked(table: Table, state: st
     await table.set(row.id, f"state = '{state}'")
     await table.make_due(row)
     (due,) = await table.take_due()
-    assert (due.duty, due.attachment.state) == (Duty.PROBE, state)
+    assert (due.duty, due.attachment.state) == (Duty.CHECK, state)
     assert await table.take_due() == []  # put off by a lease
     due_in = await table.due_in(row)
     assert due_in is not None

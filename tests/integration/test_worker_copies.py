@@ -289,7 +289,7 @@ async def test_what_may_not_wait_here_comes_again_later(
     await quiet.execute("UPDATE attachments SET due_at = now()")
     worker = await start(quiet, changed(copying__WAITING=1), sweep_interval="0.5")
 
-    async def put_off() -> int:
+    async def postpone() -> int:
         return int(
             await quiet.database.fetchval(
                 "SELECT count(*) FROM attachments WHERE due_at > now() + interval '2 minutes'"
@@ -297,7 +297,7 @@ async def test_what_may_not_wait_here_comes_again_later(
         )
 
     async def two_are() -> bool:
-        return await put_off() == len(ids) - COPIES_EACH - 1
+        return await postpone() == len(ids) - COPIES_EACH - 1
 
     await until(two_are, within_s=60)  # a claim may be made again after its lease of 30 s
     worker.close()

@@ -65,7 +65,7 @@ async def examine(
     """Examine a service as a shell with those variables would."""
     told: list[str] = []
     with mock.patch.dict(os.environ, {**bare_environment(), **variables}, clear=True):
-        verdicts = await diagnose(load_settings(), origin=origin, wait_s=wait, tell=told.append)
+        verdicts = await diagnose(load_settings(), origin=origin, wait_s=wait, on_check=told.append)
     assert told == NAMES[1:]
     return read(to_json(verdicts), variables)
 

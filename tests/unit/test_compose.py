@@ -14,7 +14,7 @@ import yaml  # type: ignore[import-untyped]  # its stubs are a package that we d
 from deploy.embedded.seaweedfs import find_binary
 from shared.log_writer import FLUSH_S
 from shared.settings import PREFIX, Settings
-from worker.app import LAST_WORDS_S
+from worker.app import FINAL_REPLIES_S
 from worker.runtime import DRAIN_S, GIVE_BACK_S
 
 COMPOSE = Path(__file__).parents[2] / "deploy/compose.yaml"
@@ -92,7 +92,7 @@ def test_a_process_is_given_the_time_to_stop_that_operations_name(
     assert f"`stop_grace_period: {seconds}s`" in containers
     for name in ("api", "worker"):
         assert compose["services"][name]["stop_grace_period"] == f"{seconds}s"
-    longest_s = DRAIN_S + GIVE_BACK_S + LAST_WORDS_S + FLUSH_S
+    longest_s = DRAIN_S + GIVE_BACK_S + FINAL_REPLIES_S + FLUSH_S
     assert longest_s < int(seconds)
     assert f"{longest_s:.0f} s if database or broker do not answer" in containers
 

@@ -19,7 +19,7 @@ from tests.data.containers import (
     zip_of,
 )
 from tests.data.documents import jar
-from worker.sniffing.iso_media import identify_boxes
+from worker.sniffing.iso_media import identify_iso_media
 from worker.sniffing.matroska import identify_matroska
 from worker.sniffing.ole import identify_compound
 from worker.sniffing.ranges import RANGE_BYTES, RANGES, PartialFile, Reading
@@ -211,7 +211,7 @@ def _sized(length: int, name: bytes, body: bytes = b"") -> bytes:
 )
 def test_a_film_whose_boxes_lie_is_taken_for_one_with_pictures(middle: bytes) -> None:
     content = file_type(b"isom") + middle + movie(b"soun")
-    assert read(identify_boxes, content) == "video/mp4"
+    assert read(identify_iso_media, content) == "video/mp4"
 
 
 @pytest.mark.parametrize(
@@ -231,7 +231,7 @@ def test_a_film_whose_boxes_lie_is_taken_for_one_with_pictures(middle: bytes) ->
     ],
 )
 def test_a_film_is_sound_if_all_its_tracks_are(about: bytes, found: str) -> None:
-    assert read(identify_boxes, file_type(b"isom") + about) == found
+    assert read(identify_iso_media, file_type(b"isom") + about) == found
 
 
 @pytest.mark.parametrize(
@@ -253,15 +253,15 @@ def test_a_film_is_sound_if_all_its_tracks_are(about: bytes, found: str) -> None
     ],
 )
 def test_a_file_of_boxes_is_named_by_its_brands(brands: list[bytes], found: str | None) -> None:
-    assert read(identify_boxes, file_type(b"".join(brands[:1]), *brands[1:])) == found
+    assert read(identify_iso_media, file_type(b"".join(brands[:1]), *brands[1:])) == found
 
 
 def test_a_brand_that_has_a_name_of_its_own_keeps_it() -> None:
     def identify(file: PartialFile) -> Reading[str | None]:
-        return identify_boxes(file, named=True)
+        return identify_iso_media(file, named=True)
 
     assert read(identify, file_type(b"abcd", b"isom") + movie(b"vide")) is None
-    assert read(identify_boxes, file_type(b"abcd", b"isom") + movie(b"vide")) == "video/mp4"
+    assert read(identify_iso_media, file_type(b"abcd", b"isom") + movie(b"vide")) == "video/mp4"
     assert read(identify, file_type(b"isom", b"abcd") + movie(b"soun")) == "audio/mp4"
 
 
@@ -297,7 +297,7 @@ def test_matroska_is_named_by_its_kind_and_the_tracks_that_were_seen(
 @given(st.binary(max_size=400))
 def test_no_bytes_break_what_reads_containers(content: bytes) -> None:
     identify_matroska(b"\x1a\x45\xdf\xa3" + content)
-    read(identify_boxes, content[:4] + b"ftyp" + content)
-    read(identify_boxes, content[:4] + b"moov" + content)
+    read(identify_iso_media, content[:4] + b"ftyp" + content)
+    read(identify_iso_media, content[:4] + b"moov" + content)
     read(identify_compound, b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1".ljust(512, b"\3") + content)
     read(identify_archive, content + PLAIN[-22:])

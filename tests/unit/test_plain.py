@@ -136,8 +136,8 @@ def test_lines_of_processes_are_passed_on_without_commands() -> None:
     with mock.patch("deploy.local.console.os.write", lambda _, line: write(writing, line)):
         console = Console()
         hostile = HOSTILE.encode(errors="surrogatepass")
-        console.say("api", hostile.replace(b"\n", b"") + b" end")
-        console.say("worker", b"a\xff\x9b\tb")
+        console.write_line("api", hostile.replace(b"\n", b"") + b" end")
+        console.write_line("worker", b"a\xff\x9b\tb")
         console.tell(f"{HOSTILE} ours")
         console.close()
     os.close(writing)

@@ -248,8 +248,8 @@ def _checked(answer: Any, body: bytes, job: str) -> Thumbnail:
         raise EOFError("the decoder's answer is not to its job")
     if "undecodable" in answer:
         raise _checked_undecodable(answer)
-    told: dict[str, Any] = {name: answer.get(name) for name in SEEN}
-    facts = Facts(**told)
+    reported: dict[str, Any] = {name: answer.get(name) for name in SEEN}
+    facts = Facts(**reported)
     content_type, extension = answer.get("content_type"), answer.get("extension")
     reason, size = answer.get("reason"), (facts.width, facts.height)
     # An image must have a width and a height, a document a number of pages.

@@ -74,7 +74,7 @@ class Consumer:
                 raise SettingsError(
                     f"ATTACHMENTS_SQS_QUEUE_URL: the queue refuses us: {error}"
                 ) from None
-            self._tell("queue", str(error))
+            self._log_change("queue", str(error))
         return batch or []
 
     async def poll(self) -> None:
@@ -86,10 +86,10 @@ class Consumer:
                 batch = await self._receive(wait_s=WAIT_S)
                 if batch is None:
                     return
-                self._tell("queue")
+                self._log_change("queue")
                 await self.take(batch)
             except QueueAway as error:
-                self._tell("queue", str(error))
+                self._log_change("queue", str(error))
             except Exception:
                 log.exception("unexpected error")
             else:
@@ -144,7 +144,7 @@ class Consumer:
             except DatabaseAway as error:
                 failures += 1
                 if not others_stored:
-                    self._tell("database", str(error))
+                    self._log_change("database", str(error))
                 await self._pause(failures)
                 if self._stopping.is_set():
                     return
@@ -156,7 +156,7 @@ class Consumer:
             except Exception:  # one message is the cause: record the others
                 await self._store_each(held)
             else:
-                self._tell("database")
+                self._log_change("database")
                 await self._done(held, list(held))
 
     async def _store_each(self, held: list[Received]) -> bool:
@@ -181,7 +181,7 @@ class Consumer:
                 log.exception("message not stored: it stays in the queue", message=item.id)
                 held.remove(item)
             else:
-                self._tell("database")
+                self._log_change("database")
                 stored.append(item)
         await self._done(held, stored)
         return bool(stored)
@@ -245,7 +245,7 @@ class Consumer:
         with suppress(TimeoutError):
             await asyncio.wait_for(self._stopping.wait(), delay_s)
 
-    def _tell(self, part: str, fault: str = "") -> None:
+    def _log_change(self, part: str, fault: str = "") -> None:
         # Log only changes: each poller would otherwise log a line at each retry.
         if fault and part not in self._away:
             log.warning(f"{part} is unavailable", error=fault)

@@ -13,7 +13,7 @@ from shared.reserved import TYPES as RESERVED
 from worker.decoding.formats import IMAGES, MORE, PDF
 from worker.sniffing.id3 import MAGIC as ID3
 from worker.sniffing.id3 import identify_tagged
-from worker.sniffing.iso_media import identify_boxes
+from worker.sniffing.iso_media import identify_iso_media
 from worker.sniffing.libmagic import mime_type, text_encoding
 from worker.sniffing.matroska import EBML_MAGIC, identify_matroska
 from worker.sniffing.ole import OLE_MAGIC, identify_compound
@@ -107,9 +107,9 @@ def _by_its_beginning(name: str, file: PartialFile) -> Reading[str]:
         found = yield from identify_compound(file)
         return name if found == "application/x-ole-storage" and name != UNKNOWN else found
     if head[4:8] == b"ftyp" or name in _GUESSED:
-        found_boxes = yield from identify_boxes(file, named=name not in _GUESSED | {_MP4})
-        if found_boxes is not None:
-            return found_boxes
+        media = yield from identify_iso_media(file, named=name not in _GUESSED | {_MP4})
+        if media is not None:
+            return media
     if head.startswith(ID3) and (tagged := (yield from identify_tagged(file))) is not None:
         return tagged
     if (unlisted := identify_unlisted(head, file.size)) is not None:

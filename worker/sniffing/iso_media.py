@@ -36,7 +36,7 @@ _FILM_BRANDS: Final = frozenset(
     {b"isom", b"mp41", b"mp42", b"avc1", b"dash", b"MSNV", b"cmfc", b"F4V "}
     | {b"iso%d" % number for number in range(2, 10)}
 )
-_QUICKTIME_BOXES: Final = frozenset({b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot"})
+_QUICKTIME_FIRST: Final = frozenset({b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot"})
 _SOUND_AND_TEXT: Final = frozenset({b"soun", b"text", b"sbtl", b"subt", b"clcp"})
 """Handlers of tracks that a sound file may have (ISO/IEC 14496-12, 8.4.3; QuickTime)."""
 
@@ -45,7 +45,7 @@ class _UnseenError(Exception):
     """A box was not found in the bytes that were read, or is malformed."""
 
 
-def identify_boxes(file: PartialFile, *, named: bool = False) -> Reading[str | None]:
+def identify_iso_media(file: PartialFile, *, named: bool = False) -> Reading[str | None]:
     """Return the type of an ISO media file by its brands; for a film, also by its tracks.
 
     A film whose tracks are all sound is audio. Returns None if the file has another format or its
@@ -55,7 +55,7 @@ def identify_boxes(file: PartialFile, *, named: bool = False) -> Reading[str | N
     """
     length, name = int.from_bytes(file.head[:4], "big"), file.head[4:8]
     if name != b"ftyp":
-        return (yield from _quicktime(file)) if name in _QUICKTIME_BOXES else None
+        return (yield from _quicktime(file)) if name in _QUICKTIME_FIRST else None
     major = file.head[8:12]
     brands = [file.head[at : at + 4] for at in range(16, min(length, 16 + 4 * MAX_STEPS), 4)]
     if major in _IMAGES:

@@ -64,7 +64,7 @@ _PROGRAM: Final = re.compile(
 Searching 4 MiB takes 2 ms, at most 20 ms.
 """
 
-_SAYS_ITSELF = re.compile(rb"application/(?:epub\+zip|vnd\.oasis\.opendocument\.[a-z-]{1,40})")
+_STORED_TYPE = re.compile(rb"application/(?:epub\+zip|vnd\.oasis\.opendocument\.[a-z-]{1,40})")
 """Types that the entry `mimetype` may declare (OpenDocument 1.2 part 3, EPUB OCF)."""
 
 
@@ -196,5 +196,5 @@ def _said(file: PartialFile, place: int) -> Reading[str | None]:
             body = zlib.decompressobj(-zlib.MAX_WBITS).decompress(body, 100)
         except zlib.error:
             return None
-    said = _SAYS_ITSELF.match(body)
+    said = _STORED_TYPE.match(body)
     return said[0].decode() if said else None

@@ -34,7 +34,7 @@ _UNKNOWN: Final = ("unknown pixel mode", "unknown data organization", "unsupport
 """Texts in the decoders' exceptions for a variant that they do not support. There is no other
 sign."""
 
-MAX_BOXES: Final = 100
+MAX_TOP_LEVEL_PARTS: Final = 100
 """Maximum number of top-level boxes (ISO/IEC 14496-12) that are read of an AVIF or HEIC. Most files
 have three."""
 
@@ -45,7 +45,7 @@ _readers: list[Reader] = list(ALWAYS)
 Image.MAX_IMAGE_PIXELS = 2**28
 
 ImageFile.LOAD_TRUNCATED_IMAGES = False
-png.ignore_what_is_not_used()
+png.skip_unused_chunks()
 jpeg.forgive_application_data()
 
 
@@ -150,7 +150,7 @@ def stated_end(file: BinaryIO) -> int:
     """
     size = file.seek(0, os.SEEK_END)
     end = 0
-    for _ in range(MAX_BOXES):
+    for _ in range(MAX_TOP_LEVEL_PARTS):
         if end >= size:
             break
         file.seek(end)

@@ -39,13 +39,13 @@ _TURNS: Final = {
 class _Decoded:
     """A decoded image; `missing` is 255 at pixels that could not be decoded, or None.
 
-    `box` is the part of the pixels that belongs to the image; None means all. The decoder of a JPEG
+    `area` is the part of the pixels that belongs to the image; None means all. A JPEG's decoder
     rounds up when the size is not a multiple of the factor by which it shrinks. `covered` is the
     part of a GIF's canvas that its first frame covers, or None.
     """
 
     image: ImageFile.ImageFile
-    box: Rectangle | None
+    area: Rectangle | None
     covered: tuple[int, int, int, int] | None
     missing: Image.Image | None = None
 
@@ -105,7 +105,7 @@ def _make(file: BinaryIO, findings: Findings, budget: Cost) -> Thumbnail:
     assert findings.width is not None
     assert findings.height is not None
     width, height = findings.width, findings.height
-    small = shrink(pixels, fitting(width, height), decoded.box or (0, 0, *pixels.size))
+    small = shrink(pixels, fitting(width, height), decoded.area or (0, 0, *pixels.size))
     original = image.format or ""
     small = colours.to_srgb(small, profile)
     small = _without_idle_alpha(_upright(small, orientation))
@@ -132,8 +132,8 @@ def _decode(file: BinaryIO, findings: Findings, budget: Cost) -> _Decoded:
         image = codecs.open_image(view, findings, budget)
         if _cost(image, findings, view).exceeds(budget):
             raise Undecodable("too_expensive")
-        box = _prepare(image)
-        opened.append((box, image.tile[0].extents if image.format == "GIF" else None))
+        area = _prepare(image)
+        opened.append((area, image.tile[0].extents if image.format == "GIF" else None))
         return image
 
     missing = None
@@ -155,8 +155,8 @@ def _decode(file: BinaryIO, findings: Findings, budget: Cost) -> _Decoded:
         findings.damaged |= jpeg.ends_early(file, findings.jpeg_header)
     # A file can be cut off even if decoding succeeded: later frames or a PNG's last chunks.
     findings.damaged |= is_cut_off(file) or (image.format == "PNG" and png.has_wrong_checksum(file))
-    box, covered = opened[-1]
-    return _Decoded(image=image, box=box, covered=covered, missing=missing)
+    area, covered = opened[-1]
+    return _Decoded(image=image, area=area, covered=covered, missing=missing)
 
 
 def _ends_unwritten(image: Image.Image) -> bool:

@@ -132,8 +132,8 @@ def ends_early(file: BinaryIO, header: Header) -> bool:
     marker = _next_marker(file)
     if marker != _END_OF_IMAGE:
         return marker not in (None, _NUMBER_OF_LINES)
-    behind = file.read(_TAIL_BYTES).strip(BLANK)
-    return bool(behind) and not behind.startswith(b"\xff\xd8")
+    rest = file.read(_TAIL_BYTES).strip(BLANK)
+    return bool(rest) and not rest.startswith(b"\xff\xd8")
 
 
 def _next_marker(file: BinaryIO) -> int | None:

@@ -31,7 +31,7 @@ UNUSED: Final = (
 """Chunks that a thumbnail does not need. The thumbnail of an animation shows its default image,
 which every reader knows, so faults in the frames do not matter."""
 
-TOLD: Final = ("tRNS", "eXIf")
+OPTIONAL: Final = ("tRNS", "eXIf")
 """Chunks that are used if they can be read, and ignored otherwise."""
 
 MAX_HEADER_CHUNKS: Final = 1000
@@ -53,8 +53,8 @@ _SAMPLES: Final = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _PIECE_BYTES: Final = 256 * 1024
 
 
-def ignore_what_is_not_used() -> None:
-    """Make Pillow's reader skip UNUSED chunks, and ignore TOLD chunks that it cannot read.
+def skip_unused_chunks() -> None:
+    """Make Pillow's reader skip UNUSED chunks, and ignore OPTIONAL chunks that it cannot read.
 
     Pillow no longer verifies checksums: zlib has its own checksum of the pixels, and
     `has_wrong_checksum` verifies those of the header. Pillow looks up a handler by its name for
@@ -63,7 +63,7 @@ def ignore_what_is_not_used() -> None:
     stream = PngImagePlugin.PngStream
     for name in UNUSED:
         setattr(stream, f"chunk_{name}", _skip)
-    for name in TOLD:
+    for name in OPTIONAL:
         handler = getattr(stream, f"chunk_{name}")
         if not getattr(handler, "forgives", False):
             setattr(stream, f"chunk_{name}", _forgiving(handler))

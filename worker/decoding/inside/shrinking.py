@@ -32,14 +32,14 @@ def fitting(width: int, height: int) -> tuple[int, int]:
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 
-def shrink(image: Image.Image, size: tuple[int, int], box: Rectangle) -> Image.Image:
-    """Shrink the part `box` of an image to `size` by Lanczos.
+def shrink(image: Image.Image, size: tuple[int, int], area: Rectangle) -> Image.Image:
+    """Shrink the part `area` of an image to `size` by Lanczos.
 
     Pillow weights colours by alpha, so transparent pixels do not tint their neighbours.
     """
     if size == image.size:
         return image
-    left, top, right, bottom = box
+    left, top, right, bottom = area
     if HALVED_FROM <= (bottom - top) / size[1] < 2 * SHRINK_GAP:
         image = image.reduce((1, 2))
         top, bottom = top / 2, bottom / 2

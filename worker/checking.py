@@ -16,7 +16,7 @@ from worker.tools import Tools
 log = get_logger(__name__)
 
 
-async def probe(tools: Tools, row: Attachment, *, gate: Gate) -> WakeUp | None:
+async def check_object(tools: Tools, row: Attachment, *, gate: Gate) -> WakeUp | None:
     """Ask the store for the object of an attachment, and record the answer.
 
     Returns a wake-up if there is an object that the row does not describe: that object must be
