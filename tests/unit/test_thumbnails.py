@@ -354,7 +354,7 @@ def test_more_formats_are_upright_too(kind: str, orientation: int) -> None:
 @pytest.mark.parametrize("kind", MORE)
 def test_more_formats_keep_their_alpha_as_png(kind: str) -> None:
     image = images.quadrants().convert("RGBA")
-    opaque, _ = make(images.encode(image, kind))
+    opaque, _ = make(images.encode(image.resize((600, 400)), kind))
     assert (opaque.content_type, opaque.extension) == ("image/jpeg", "jpg")
     image.paste(images.CLEAR, (60, 40, 120, 80))
     made, shown = make(images.encode(image, kind))
@@ -547,14 +547,13 @@ def test_row76_many_texts_are_stepped_over() -> None:
     assert close(images.corners(image), images.MODES["png-rgb"][1])
 
 
-def test_an_orientation_behind_the_pixels_counts() -> None:
+def test_an_orientation_after_the_pixels_is_ignored() -> None:
     whole = images.oriented(6, "PNG")
     at = whole.index(b"eXIf") - 4
     size = 12 + int.from_bytes(whole[at : at + 4], "big")
     moved = whole[:at] + whole[at + size : -12] + whole[at : at + size] + whole[-12:]
-    made, image = make(moved)
-    assert (made.facts.width, made.facts.height) == (120, 80)
-    assert close(images.corners(image), images.MODES["png-rgb"][1])
+    made, _ = make(moved)
+    assert (made.facts.width, made.facts.height) == (80, 120)
 
 
 @pytest.mark.parametrize("index", [b"junk", b"MM\0*\0\0\0\x08\0\0", b""])

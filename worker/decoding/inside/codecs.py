@@ -16,7 +16,8 @@ from PIL import (
 )
 
 from shared.errors import Undecodable
-from worker.decoding.inside import costs, jpeg, png, tiff, webp
+from worker.decoding.inside import costs, heif, jpeg, png, tiff, webp
+from worker.decoding.inside.colour_spaces import ColourSpace
 from worker.decoding.inside.costs import Cost
 
 Reader = type[ImageFile.ImageFile]
@@ -114,6 +115,8 @@ def open_image(file: BinaryIO, findings: Findings, budget: Cost) -> ImageFile.Im
         findings.has_size(*size)
         if costs.of_webp(*size).exceeds(budget):
             raise Undecodable("too_expensive")
+    elif prefix[4:8] == b"ftyp" and heif.has_other_codec(heif.read_meta(file)):
+        raise Undecodable("unsupported")
     refused: Exception | None = None
     for reader in _readers:
         _, accepts = Image.OPEN[reader.format or ""]
@@ -131,6 +134,32 @@ def open_image(file: BinaryIO, findings: Findings, budget: Cost) -> ImageFile.Im
                 findings.damaged |= tiff.lacks_pixels(image, file.seek(0, os.SEEK_END))
             return image
     raise refused or Undecodable("damaged")
+
+
+def colour_of(image: ImageFile.ImageFile, file: BinaryIO) -> bytes | ColourSpace | None:
+    """Return the colour space of an image whose header was read, or its ICC profile; None for sRGB.
+
+    For a PNG, cICP comes before iCCP, and sRGB before gAMA (PNG specification, third edition,
+    13.13). For AVIF and HEIC, a profile comes before code points.
+    """
+    if image.format == "PNG":
+        return png.colour_of(image.info)
+    profile = image.info.get("icc_profile")
+    if profile is None and image.format in ("AVIF", "HEIF"):
+        return heif.colour_space(heif.read_meta(file))
+    return profile if isinstance(profile, bytes) else None
+
+
+def is_lossless(image: ImageFile.ImageFile, file: BinaryIO) -> bool:
+    """Return True if the format stored every pixel exactly."""
+    match image.format:
+        case "PNG" | "GIF":
+            return True
+        case "WEBP":
+            return webp.is_lossless(file)
+        case "TIFF":
+            return image.info.get("compression") != "jpeg"
+    return False
 
 
 def is_unknown(file: BinaryIO, error: Exception) -> bool:

@@ -7,6 +7,8 @@ from typing import Final
 from PIL import Image, ImageChops, ImageCms
 
 from shared.errors import Undecodable
+from worker.decoding.inside import hdr
+from worker.decoding.inside.colour_spaces import ColourSpace, icc_profile
 
 KEPT_PROFILES: Final = 8
 """Size of the cache of conversions. To build one conversion takes longer than all other work on a
@@ -84,11 +86,20 @@ def _eight_bits(image: Image.Image, *, transparent: bool) -> Image.Image:
     return grey
 
 
-def to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
+def to_srgb(image: Image.Image, source: bytes | ColourSpace | None) -> Image.Image:
     """Convert L, LA, RGB, RGBA or CMYK to sRGB. Grey stays grey, alpha does not change.
 
-    Like browsers, ignores a profile that is broken, too large, or for another kind of image.
+    `source` is an ICC profile, a colour space, or None for sRGB. Like browsers, ignores a profile
+    that is broken, too large, or for another kind of image.
     """
+    if isinstance(source, ColourSpace):
+        if source.is_high_range and image.mode != "CMYK":
+            return hdr.to_srgb(image, source)
+        is_plain = source.is_srgb or source.is_high_range
+        is_grey = image.mode in ("L", "LA")
+        profile = None if is_plain else icc_profile(source, grey=is_grey)
+    else:
+        profile = source
     plain_mode = "RGB" if image.mode == "CMYK" else image.mode
     transform = _transform(profile, image.mode) if _usable(profile) else None
     if transform is not None:

@@ -42,8 +42,11 @@ up to four times longer.
 """
 
 
-def encode(image: Image.Image, kind: str) -> bytes:
-    """Encode as `JPEG`, `PNG` or `WEBP`, without any metadata. Clears `image.info`."""
+def encode(image: Image.Image, kind: str, *, lossless: bool = False) -> bytes:
+    """Encode as `JPEG`, `PNG` or `WEBP`, without any metadata. Clears `image.info`.
+
+    With `lossless`, a WebP keeps every pixel exactly, as a PNG always does.
+    """
     image.info = {}  # Pillow would write comments, profiles and other metadata again
     buffer = io.BytesIO()
     match kind:
@@ -54,7 +57,7 @@ def encode(image: Image.Image, kind: str) -> bytes:
         case "WEBP":
             if image.mode not in ("RGB", "RGBA"):
                 image = image.convert("RGBA" if "A" in image.mode else "RGB")
-            image.save(buffer, "WEBP", quality=WEBP_QUALITY, method=WEBP_METHOD)
+            image.save(buffer, "WEBP", quality=WEBP_QUALITY, method=WEBP_METHOD, lossless=lossless)
         case _:
             image.save(buffer, "PNG", compress_level=PNG_LEVEL)
     return buffer.getvalue()

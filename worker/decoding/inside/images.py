@@ -9,30 +9,38 @@ import os
 import warnings
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import BinaryIO, Final
+from typing import BinaryIO
 
-from PIL import Image, ImageChops, ImageFile
+from PIL import Image, ImageChops, ImageFile, TiffImagePlugin
 
 from shared.errors import Undecodable
 from shared.facts import Facts, Thumbnail
 from worker.decoding.inside import codecs, colours, costs, damage, jpeg, png
 from worker.decoding.inside.codecs import Findings
+from worker.decoding.inside.colour_spaces import ColourSpace
 from worker.decoding.inside.costs import BUDGET, Cost
 from worker.decoding.inside.encoding import encode
+from worker.decoding.inside.orientation import (
+    ORIENTATION,
+    left_to_turn,
+    read_orientation,
+    swaps_edges,
+    upright,
+)
 from worker.decoding.inside.polyglots import carries_more, is_cut_off
 from worker.decoding.inside.shrinking import Rectangle, drafted, fitting, shrink
 
-_ORIENTATION: Final = 0x0112
-_TURNS: Final = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-"""The operation that turns an image upright, by its orientation (Exif 3.0, tag 274)."""
+
+@dataclass(frozen=True, slots=True)
+class _Header:
+    """What the header of an image says, before any pixel is decoded.
+
+    Browsers ignore a profile or an orientation that a PNG has after its pixels.
+    """
+
+    colour: bytes | ColourSpace | None
+    orientation: int
+    is_lossless: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,12 +49,14 @@ class _Decoded:
 
     `area` is the part of the pixels that belongs to the image; None means all. A JPEG's decoder
     rounds up when the size is not a multiple of the factor by which it shrinks. `covered` is the
-    part of a GIF's canvas that its first frame covers, or None.
+    part of a GIF's canvas that its first frame covers, or None. `header` holds what the header says
+    of the colours and the orientation.
     """
 
     image: ImageFile.ImageFile
     area: Rectangle | None
     covered: tuple[int, int, int, int] | None
+    header: _Header
     missing: Image.Image | None = None
 
 
@@ -57,7 +67,7 @@ def load_codecs(more: Collection[str] = ()) -> None:
     job loads code. Raises ImportError if `heic` is named and its decoder is not installed.
     """
     exif = Image.Exif()
-    exif[_ORIENTATION] = 6
+    exif[ORIENTATION] = 6
     for reader in codecs.choose_readers(more):
         file = io.BytesIO()
         image = Image.new("RGB", (64, 64))
@@ -86,34 +96,35 @@ def make_thumbnail(file: BinaryIO, *, budget: Cost = BUDGET) -> Thumbnail:
     except Exception as error:  # Pillow raises almost any exception for a bad file
         code = "unsupported" if codecs.is_unknown(file, error) else "damaged"
     width, height = findings.width, findings.height
-    # Only if EXIF was read already: Pillow decodes a PNG to find EXIF after the pixels.
     opened = findings.opened
-    if opened is not None and "exif" in opened.info and _orientation(opened) >= 5:
+    if opened is not None and "exif" in opened.info and swaps_edges(read_orientation(opened)):
         width, height = height, width
     raise Undecodable(code, Facts(width=width, height=height, carries_more=findings.carries_more))
 
 
 def _make(file: BinaryIO, findings: Findings, budget: Cost) -> Thumbnail:
     decoded = _decode(file, findings, budget)
-    image = decoded.image
-    profile = image.info.get("icc_profile")
-    # Read it after decoding: a PNG may store it after the pixels, and TIFF tags are read by then.
-    orientation = _orientation(image)
+    image, header = decoded.image, decoded.header
+    orientation = header.orientation
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        orientation = left_to_turn(image)
     pixels = _placed(colours.plain(image), image, decoded.covered)
     if decoded.missing is not None:
         pixels = _without(pixels, decoded.missing, image.format)
     assert findings.width is not None
     assert findings.height is not None
     width, height = findings.width, findings.height
-    small = shrink(pixels, fitting(width, height), decoded.area or (0, 0, *pixels.size))
+    size = fitting(width, height)
+    small = shrink(pixels, size, decoded.area or (0, 0, *pixels.size))
     original = image.format or ""
-    small = colours.to_srgb(small, profile)
-    small = _without_idle_alpha(_upright(small, orientation))
-    if orientation >= 5:
+    small = colours.to_srgb(small, header.colour)
+    small = _without_idle_alpha(upright(small, orientation))
+    is_lossless = header.is_lossless and size == (width, height)
+    if swaps_edges(orientation):
         width, height = height, width
-    kind = _kind(original, transparent=small.mode in ("LA", "RGBA"))
+    kind = _kind(original, transparent=small.mode in ("LA", "RGBA"), lossless=is_lossless)
     return Thumbnail(
-        body=encode(small, kind),
+        body=encode(small, kind, lossless=is_lossless),
         content_type=f"image/{kind.lower()}",
         extension=None if kind == original else {"JPEG": "jpg", "PNG": "png"}[kind],
         facts=Facts(width=width, height=height, carries_more=findings.carries_more),
@@ -126,14 +137,15 @@ def _decode(file: BinaryIO, findings: Findings, budget: Cost) -> _Decoded:
 
     Raises Undecodable, or any exception of a reader.
     """
-    opened: list[tuple[Rectangle | None, tuple[int, int, int, int] | None]] = []
+    opened: list[tuple[Rectangle | None, tuple[int, int, int, int] | None, _Header]] = []
 
     def open_(view: BinaryIO) -> ImageFile.ImageFile:
         image = codecs.open_image(view, findings, budget)
         if _cost(image, findings, view).exceeds(budget):
             raise Undecodable("too_expensive")
+        header = _header(image, view)
         area = _prepare(image)
-        opened.append((area, image.tile[0].extents if image.format == "GIF" else None))
+        opened.append((area, image.tile[0].extents if image.format == "GIF" else None, header))
         return image
 
     missing = None
@@ -155,8 +167,18 @@ def _decode(file: BinaryIO, findings: Findings, budget: Cost) -> _Decoded:
         findings.damaged |= jpeg.ends_early(file, findings.jpeg_header)
     # A file can be cut off even if decoding succeeded: later frames or a PNG's last chunks.
     findings.damaged |= is_cut_off(file) or (image.format == "PNG" and png.has_wrong_checksum(file))
-    area, covered = opened[-1]
-    return _Decoded(image=image, area=area, covered=covered, missing=missing)
+    area, covered, header = opened[-1]
+    return _Decoded(image=image, area=area, covered=covered, header=header, missing=missing)
+
+
+def _header(image: ImageFile.ImageFile, file: BinaryIO) -> _Header:
+    """Read the colours and the orientation of an image whose pixels are not decoded yet."""
+    image.info.pop("xmp", None)  # Pillow would turn a TIFF by the orientation in its XMP
+    return _Header(
+        colour=codecs.colour_of(image, file),
+        orientation=read_orientation(image),
+        is_lossless=codecs.is_lossless(image, file),
+    )
 
 
 def _ends_unwritten(image: Image.Image) -> bool:
@@ -198,14 +220,6 @@ def _prepare(image: ImageFile.ImageFile) -> Rectangle | None:
     return None
 
 
-def _orientation(image: Image.Image) -> int:
-    try:
-        value = image.getexif().get(_ORIENTATION, 1)
-    except Exception:  # broken EXIF must not cost the thumbnail
-        return 1
-    return value if isinstance(value, int) and 1 <= value <= 8 else 1
-
-
 def _placed(
     plain: Image.Image, image: Image.Image, covered: tuple[int, int, int, int] | None
 ) -> Image.Image:
@@ -232,11 +246,6 @@ def _without(pixels: Image.Image, missing: Image.Image, kind: str | None) -> Ima
     return seen
 
 
-def _upright(image: Image.Image, orientation: int) -> Image.Image:
-    turn = _TURNS.get(orientation)
-    return image if turn is None else image.transpose(turn)
-
-
 def _without_idle_alpha(image: Image.Image) -> Image.Image:
     """Drop an alpha channel that is opaque everywhere, as in photos and screenshots."""
     if image.mode in ("LA", "RGBA") and image.getchannel("A").getextrema()[0] == 255:
@@ -244,8 +253,8 @@ def _without_idle_alpha(image: Image.Image) -> Image.Image:
     return image
 
 
-def _kind(original: str, *, transparent: bool) -> str:
+def _kind(original: str, *, transparent: bool, lossless: bool) -> str:
     """Choose a format that every browser shows: the format of the original, if browsers show it."""
     if original in ("JPEG", "PNG", "WEBP"):
         return original
-    return "PNG" if transparent or original == "GIF" else "JPEG"
+    return "PNG" if transparent or lossless or original == "GIF" else "JPEG"

@@ -7,11 +7,12 @@ refuses a whole image for one bad chunk. Browsers show such an image.
 import os
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import BinaryIO, Final
 
 from PIL import ImageFile, PngImagePlugin
 
+from worker.decoding.inside.colour_spaces import ColourSpace, by_code_points, by_gamma
 from worker.decoding.inside.colours import MAX_PROFILE_BYTES
 from worker.decoding.inside.polyglots import MAX_BLOCKS
 
@@ -19,9 +20,6 @@ UNUSED: Final = (
     "iTXt",
     "tEXt",
     "zTXt",
-    "gAMA",
-    "cHRM",
-    "sRGB",
     "pHYs",
     "tIME",
     "acTL",
@@ -31,7 +29,7 @@ UNUSED: Final = (
 """Chunks that a thumbnail does not need. The thumbnail of an animation shows its default image,
 which every reader knows, so faults in the frames do not matter."""
 
-OPTIONAL: Final = ("tRNS", "eXIf")
+OPTIONAL: Final = ("tRNS", "eXIf", "gAMA", "cHRM", "sRGB")
 """Chunks that are used if they can be read, and ignored otherwise."""
 
 MAX_HEADER_CHUNKS: Final = 1000
@@ -68,7 +66,31 @@ def skip_unused_chunks() -> None:
         if not getattr(handler, "forgives", False):
             setattr(stream, f"chunk_{name}", _forgiving(handler))
     setattr(stream, "chunk_iCCP", _colour_profile)  # noqa: B010 - mypy minds the plain form
+    setattr(stream, "chunk_cICP", _code_points)  # noqa: B010 - as above
     setattr(stream, "crc", PngImagePlugin.ChunkStream.crc_skip)  # noqa: B010 - as above
+
+
+def colour_of(info: Mapping[str | tuple[int, int], object]) -> bytes | ColourSpace | None:
+    """Return the colour space, or the ICC profile, that the header's chunks give; None for sRGB.
+
+    Source: PNG specification, third edition, 11.3.2 and 13.13: cICP comes before iCCP, that before
+    sRGB, that before gAMA and cHRM. Browsers ignore cHRM without gAMA.
+    """
+    points = info.get("cicp")
+    if isinstance(points, bytes) and (space := _space(points)) is not None:
+        return space
+    profile, gamma, corners = (info.get(name) for name in ("icc_profile", "gamma", "chromaticity"))
+    if isinstance(profile, bytes):
+        return profile
+    if "srgb" in info or not isinstance(gamma, float):
+        return None
+    return by_gamma(gamma, tuple(corners) if isinstance(corners, tuple) else None)
+
+
+def _space(points: bytes) -> ColourSpace | None:
+    """Return the space of cICP's four numbers; None unless it is RGB in full range."""
+    primaries, transfer, matrix, is_full = points
+    return by_code_points(primaries, transfer) if matrix == 0 and is_full == 1 else None
 
 
 def has_wrong_checksum(file: BinaryIO) -> bool:
@@ -174,6 +196,15 @@ def _forgiving(handler: object) -> object:
 
     forgive.forgives = True  # type: ignore[attr-defined]  # so that it is not wrapped twice
     return forgive
+
+
+def _code_points(stream: PngImagePlugin.PngStream, _: int, length: int) -> bytes:
+    """Store the four numbers of a cICP chunk."""
+    assert stream.fp is not None
+    body: bytes = ImageFile._safe_read(stream.fp, length)  # private in Pillow, as below
+    if len(body) == 4:
+        stream.im_info["cicp"] = body
+    return body
 
 
 def _colour_profile(stream: PngImagePlugin.PngStream, _: int, length: int) -> bytes:

@@ -48,6 +48,24 @@ def read_size(head: bytes) -> tuple[int, int] | None:
     return size if all(size) else None
 
 
+def is_lossless(file: BinaryIO) -> bool:
+    """Return True if the first picture of a WebP is lossless (VP8L)."""
+    at = _HEAD
+    for _ in range(MAX_CHUNKS):
+        file.seek(at)
+        head = file.read(8 + _FRAME_HEAD + 8)
+        name = head[:4]
+        if len(head) < 8 or name == b"VP8 ":
+            return False
+        if name == b"ANMF":
+            return head[8 + _FRAME_HEAD :].startswith(b"VP8L")
+        if name == b"VP8L":
+            return True
+        length = int.from_bytes(head[4:8], "little")
+        at += 8 + length + length % 2
+    return False
+
+
 def first_picture(file: BinaryIO, fill: int) -> bytes:
     """Return a WebP that contains the file up to the end of its first picture.
 

@@ -1,0 +1,128 @@
+"""Read what an AVIF or HEIC says of its pictures: their codecs, and the colour space.
+
+Sources: ISO/IEC 14496-12, 8.11 (`meta`, `pitm`, `iinf`, `iref`) and 12.1.5 (`colr`);
+ISO/IEC 23008-12, 6.6 (derived images).
+"""
+
+import os
+import struct
+from collections.abc import Iterator
+from typing import BinaryIO, Final
+
+from worker.decoding.inside.colour_spaces import ColourSpace, by_code_points
+
+MAX_META_BYTES: Final = 1024 * 1024
+"""Maximum length of a `meta` box that is read. A photo of 200 tiles has 10 kB."""
+
+MAX_BOXES: Final = 10_000
+_MAX_TOP_BOXES: Final = 100
+_MAX_DEPTH: Final = 4
+
+CODECS: Final = frozenset({b"hvc1", b"av01"})
+"""Item types of the codecs that the readers decode: HEVC and AV1."""
+
+_DERIVED: Final = frozenset({b"grid", b"iden", b"iovl"})
+
+
+def read_meta(file: BinaryIO) -> bytes:
+    """Return the boxes in a file's `meta`; empty if it has none, or one that is too large."""
+    size = file.seek(0, os.SEEK_END)
+    at = 0
+    for _ in range(_MAX_TOP_BOXES):
+        file.seek(at)
+        head = file.read(16)
+        if len(head) < 8:
+            break
+        length, body = int.from_bytes(head[:4], "big"), 8
+        if length == 1:
+            length, body = int.from_bytes(head[8:16], "big"), 16
+        elif length == 0:
+            length = size - at
+        if head[4:8] == b"meta":
+            file.seek(at + body + 4)  # a version and flags come first
+            return file.read(min(max(length - body - 4, 0), MAX_META_BYTES))
+        if length < body:
+            break
+        at += length
+    return b""
+
+
+def has_other_codec(meta: bytes) -> bool:
+    """Return True if the primary picture needs a codec that no reader has.
+
+    False if the boxes do not say so, or are malformed: the reader then decides.
+    """
+    try:
+        return _codec(meta) not in (*CODECS, None)
+    except (struct.error, IndexError):
+        return False
+
+
+def colour_space(meta: bytes) -> ColourSpace | None:
+    """Return the colour space that a picture's code points give; None if there are none.
+
+    Browsers show the transfer functions of video like sRGB here.
+    """
+    at = meta.find(b"colrnclx")
+    if at < 0 or len(meta) < at + 12:
+        return None
+    return by_code_points(*struct.unpack_from(">HH", meta, at + 8), video_gamma=None)
+
+
+def _codec(meta: bytes) -> bytes | None:
+    """Return the type of the primary item; for a derived one, of the item it is made of."""
+    boxes = dict(_boxes(meta))
+    primary = boxes.get(b"pitm", b"")
+    if not primary:
+        return None
+    item = int.from_bytes(primary[4:8] if primary[0] else primary[4:6], "big")
+    types = _types(boxes.get(b"iinf", b"\0" * 6))
+    sources = _sources(boxes.get(b"iref", b"\0" * 4))
+    for _ in range(_MAX_DEPTH):
+        kind = types.get(item)
+        if kind not in _DERIVED:
+            return kind
+        if item not in sources:
+            return None
+        item = sources[item]
+    return None
+
+
+def _boxes(body: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Yield the names and bodies of the boxes in a box."""
+    at = 0
+    for _ in range(MAX_BOXES):
+        if at + 8 > len(body):
+            return
+        length, name = struct.unpack_from(">I4s", body, at)
+        end = len(body) if length == 0 else at + length
+        if end < at + 8:
+            return
+        yield name, body[at + 8 : end]
+        at = end
+
+
+def _types(body: bytes) -> dict[int, bytes]:
+    """Return the types of items by their ids, from `iinf`."""
+    start = 8 if body[0] else 6
+    found = {}
+    for name, entry in _boxes(body[start:]):
+        if name != b"infe" or entry[0] < 2:  # older versions have no type
+            continue
+        wide = entry[0] >= 3
+        item = int.from_bytes(entry[4:8] if wide else entry[4:6], "big")
+        at = 10 if wide else 8  # after a protection index of two bytes
+        found[item] = entry[at : at + 4]
+    return found
+
+
+def _sources(body: bytes) -> dict[int, int]:
+    """Return, by the ids of derived items, the first item of which each is made, from `iref`."""
+    form, width = (">I", 4) if body[0] else (">H", 2)
+    found = {}
+    for name, entry in _boxes(body[4:]):
+        if name == b"dimg" and len(entry) >= 2 * width + 2:
+            (item,) = struct.unpack_from(form, entry)
+            (source,) = struct.unpack_from(form, entry, width + 2)
+            found[item] = source
+    return found

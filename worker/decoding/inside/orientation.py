@@ -1,0 +1,53 @@
+"""Turn an image upright by its Exif orientation, as browsers do."""
+
+from typing import Final
+
+from PIL import Image, TiffImagePlugin
+
+ORIENTATION: Final = 0x0112
+"""The tag of the orientation (Exif 3.0, tag 274)."""
+
+_TURNS: Final = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def read_orientation(image: Image.Image) -> int:
+    """Return the orientation in the Exif of an image's header, 1 to 8; 1 if it has none.
+
+    Call it before the pixels are decoded: browsers ignore the eXIf of a PNG after its pixels, as
+    well as an orientation in XMP or in a PNG's text. Not for TIFF (`left_to_turn`).
+    """
+    try:
+        exif = Image.Exif()
+        exif.load(image.info.get("exif", b""))
+        value = exif.get(ORIENTATION, 1)
+    except Exception:  # Pillow raises almost any exception; broken Exif must not cost the thumbnail
+        return 1
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
+
+
+def left_to_turn(image: TiffImagePlugin.TiffImageFile) -> int:
+    """Return the orientation that a decoded TIFF still has, 1 to 8.
+
+    Pillow turns a TIFF at the end of decoding and drops the tag, but not if decoding fails.
+    """
+    value = image.tag_v2.get(ORIENTATION, 1)
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
+
+
+def swaps_edges(orientation: int) -> bool:
+    """Return True if the upright image has width and height exchanged."""
+    return orientation >= 5
+
+
+def upright(image: Image.Image, orientation: int) -> Image.Image:
+    """Return the image turned upright, or the same image if nothing is to be turned."""
+    turn = _TURNS.get(orientation)
+    return image if turn is None else image.transpose(turn)
