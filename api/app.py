@@ -25,9 +25,11 @@ from api.temp_urls.sources import open_lookups
 from shared import writing
 from shared.allowance import Allowance
 from shared.bucket_guard import BucketGuard
+from shared.bucket_owner import MARKER
 from shared.deployment import open_publisher
 from shared.documents import Documents
-from shared.metrics import open_metrics
+from shared.health import Health, reads
+from shared.metrics_address import open_metrics
 from shared.quotas import Quotas
 from shared.settings import Settings
 from shared.shares import open_shares
@@ -58,7 +60,7 @@ def create_app(
 
     async def parts(app: web.Application) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
-            noise = await stack.enter_async_context(open_noise())
+            noise, seen = await stack.enter_async_context(open_noise()), Health()
             clients, others = await stack.enter_async_context(open_shares(settings))
             storage = await stack.enter_async_context(open_storage(settings))
             publisher = await stack.enter_async_context(
@@ -85,16 +87,37 @@ def create_app(
                 strange_readers=Turns(1, each=1, waiting=events.MAX_STRANGERS, wait_s=1),
                 sns=await stack.enter_async_context(open_sns(settings, sns_connector)),
                 documents=Documents(settings),
-                metrics_url=await stack.enter_async_context(open_metrics(settings)),
+                metrics_url=await stack.enter_async_context(open_metrics(settings, seen)),
                 ids=IdCheck(others.of("ids"), storage),
                 bucket=BucketGuard(others.of("ids"), storage),
                 drain=Drain(),
             )
+            watch_parts(seen, app[PARTS])
             yield
 
     app.cleanup_ctx.append(parts)
     app.router.add_routes(routes())
     return app
+
+
+def watch_parts(health: Health, parts: Parts) -> None:
+    """Let the metrics address answer whether this API is ready, with the fault of each part."""
+
+    async def writes() -> str | None:
+        await writing.require(parts.health, parts.clients.whole.full)
+        return None
+
+    async def serves() -> str | None:
+        if parts.drain.begun:
+            return "the process is stopping"
+        unusable = parts.bucket.foreign or parts.ids.taken
+        return None if unusable is None else str(unusable)
+
+    health.need("database", writes)
+    health.need("api", serves)
+    health.use("store", reads(lambda: parts.storage.head(MARKER)))
+    health.use("broker", parts.publisher.fault)
+    health.started = True
 
 
 def make_runner(app: web.Application, *, grace_s: float) -> Runner:

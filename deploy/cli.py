@@ -116,14 +116,19 @@ def consume(data_dir: DataDir = LOCAL) -> None:
 
 @app.command()
 def health(
+    process: Annotated[
+        str | None, typer.Argument(help="api, worker or consume; by default that of the settings.")
+    ] = None,
     ready: Annotated[
-        bool, typer.Option("--ready", help="Ask whether it also reaches the database.")
+        bool, typer.Option("--ready", help="Ask whether the parts answer that it needs.")
     ] = False,
+    data_dir: DataDir = LOCAL,
 ) -> None:
-    """Check whether the API on this machine is alive; for health checks of containers."""
-    from deploy.health import ask
+    """Check whether a process on this machine is alive; for health checks of containers."""
+    from deploy.health import PROCESSES, ask
 
-    fault = ask("ready" if ready else "live")
+    chosen = check_word("PROCESS", process, PROCESSES)
+    fault = ask("ready" if ready else "live", chosen, data_dir)
     if fault is not None:
         raise Unusable(f"health: {fault}")
 

@@ -1,26 +1,40 @@
-"""The health check of an API in its container: `attachments health`, or `python -m deploy.health`.
+"""The health check of a process in its container: `attachments health`, `python -m deploy.health`.
 
 This module imports little, because the check runs every few seconds.
 """
 
 import http.client
+import json
 import os
 import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal, get_args
+from urllib.parse import urlsplit
 
 from shared.foreign import forget_foreign_variables
 from shared.listening import is_everywhere
 
 TIMEOUT_S = 4.0
 
+Process = Literal["api", "worker", "consume"]
+PROCESSES: tuple[Process, ...] = get_args(Process)
 
-def ask(question: str = "live") -> str | None:
-    """Ask the configured API whether it is `live` or `ready`; return the fault, or None."""
+
+def ask(
+    question: str = "live", process: Process | None = None, data_dir: Path | None = None
+) -> str | None:
+    """Ask a process of this machine whether it is `live` or `ready`; return the fault, or None.
+
+    A process that is stopped or stuck does not answer within TIMEOUT_S. `data_dir` belongs to
+    `attachments up`, whose processes are asked if the settings name no address.
+    """
     # The settings ignore the case of variables' names too.
     given = {name.upper(): value for name, value in os.environ.items()}
-    host = given.get("ATTACHMENTS_API_HOST") or "127.0.0.1"
-    port = given.get("ATTACHMENTS_API_PORT") or "8000"
-    if is_everywhere(host):
-        host = "127.0.0.1"
+    found = _address(given, process, data_dir)
+    if isinstance(found, str):
+        return found
+    host, port = found
     try:
         connection = http.client.HTTPConnection(host, int(port), timeout=TIMEOUT_S)
         connection.request("GET", f"/health/{question}")
@@ -30,8 +44,43 @@ def ask(question: str = "live") -> str | None:
     return None if status == 200 else f"answered {status}"
 
 
+def _address(
+    given: Mapping[str, str], process: Process | None, data_dir: Path | None
+) -> tuple[str, str] | str:
+    """Return host and port: the metrics address, which every process has, or the API's own.
+
+    Without `process` it is the metrics address if its port is set. Returns a text that names the
+    setting if the address is not known.
+    """
+    port = given.get("ATTACHMENTS_METRICS_PORT") or ""
+    if process == "api" or (process is None and not port):
+        host = given.get("ATTACHMENTS_API_HOST") or "127.0.0.1"
+        return _reached(host), given.get("ATTACHMENTS_API_PORT") or "8000"
+    if not port and data_dir is not None:
+        return _of_local(data_dir, process)
+    if port in ("", "0"):
+        return (
+            f"ATTACHMENTS_METRICS_PORT: is {port or 'not set'}; a process answers at that port,"
+            " so set one"
+        )
+    return _reached(given.get("ATTACHMENTS_METRICS_HOST") or "127.0.0.1"), port
+
+
+def _of_local(data_dir: Path, process: Process | None) -> tuple[str, str] | str:
+    try:
+        url = json.loads((data_dir / "ready.json").read_text())["metrics_urls"][process]
+    except (OSError, ValueError, KeyError, TypeError):
+        return "ATTACHMENTS_METRICS_PORT: is not set, and no local stack runs this process"
+    parts = urlsplit(url)
+    return parts.hostname or "", str(parts.port)
+
+
+def _reached(host: str) -> str:
+    return "127.0.0.1" if is_everywhere(host) else host
+
+
 def main() -> None:
-    """Run the check; exit with status 0 if the API answers, 1 if not."""
+    """Run the check; exit with status 0 if the process is healthy, 1 if not."""
     forget_foreign_variables()  # also removes variables with links to a Service of Kubernetes
     fault = ask("ready" if "--ready" in sys.argv[1:] else "live")
     if fault is not None:

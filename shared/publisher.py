@@ -129,6 +129,10 @@ class Publisher:
             self._prefix = prefix
             self._wake.notify()
 
+    async def fault(self) -> str | None:
+        """Return why the broker is not used; None if it carried out the last request."""
+        return self.left_to_sweep if self._failing else None
+
     def close(self, timeout_s: float = 2.0) -> None:
         """Publish the wake-ups that wait, then stop; return after `timeout_s` seconds at most."""
         self._closing.set()

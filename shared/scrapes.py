@@ -1,11 +1,12 @@
-"""The HTTP server of the metrics, built so that unwanted clients of its port cost almost nothing.
+"""The HTTP server of the metrics address; unwanted clients of its port cost almost nothing.
 
 aiohttp's own server logs each request that it cannot parse, with a traceback and a part of the
 data.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from aiohttp import web
@@ -16,12 +17,19 @@ from shared.listening import SERVER
 from shared.log import get_logger
 from shared.throttle import Throttle
 
-PATHS = frozenset({"/metrics", "/metrics/"})
-
 MAX_CONNECTIONS = 100
 """Further connections are closed at once: each one uses a descriptor and memory for unsent data."""
 
 log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What a path answers."""
+
+    body: bytes
+    content_type: str
+    status: int = 200
 
 
 class Connection(TidyConnection):
@@ -90,22 +98,26 @@ class Server(web.Server):
         return Connection(self, unreadable=self.unreadable, loop=self._loop, **self._kwargs)
 
 
-def make_server(body: Callable[[], bytes], **settings: Any) -> Server:
-    """Create a server that answers `GET /metrics` with `body()`; `settings` are aiohttp's.
+def make_server(pages: Mapping[str, Callable[[], Awaitable[Page]]], **settings: Any) -> Server:
+    """Create a server that answers GET with the page of a path; `settings` are aiohttp's.
 
-    It has no router: aiohttp's router searches once for each slash of a path.
+    Each path exists with and without a slash at its end. There is no router: aiohttp's router
+    searches once for each slash of a path.
     """
+    paths = {**pages, **{f"{path}/": page for path, page in pages.items()}}
 
     async def answer(request: web.BaseRequest) -> web.StreamResponse:
-        if request.raw_path.partition("?")[0] not in PATHS:
+        show = paths.get(request.raw_path.partition("?")[0])
+        if show is None:
             response = web.Response(status=404, text="404: Not Found")
         elif request.method not in ("GET", "HEAD"):
             response = web.Response(
                 status=405, text="405: Method Not Allowed", headers={"Allow": "GET,HEAD"}
             )
         else:
+            page = await show()
             response = web.Response(
-                body=body(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
+                body=page.body, status=page.status, headers={"Content-Type": page.content_type}
             )
         response.headers["Server"] = SERVER
         if request.body_exists:  # aiohttp reads its trailers as part of the next request

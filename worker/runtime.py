@@ -26,10 +26,12 @@ from typing import Any
 
 import uvloop
 
+from shared.bucket_owner import MARKER
 from shared.deployment import learn_prefix
 from shared.errors import SettingsError
+from shared.health import Health, answers, reads
 from shared.log import get_logger
-from shared.metrics import open_metrics
+from shared.metrics_address import open_metrics
 from shared.settings import Settings
 from shared.throttle import Throttle
 from worker.attempts import Attempts
@@ -50,6 +52,10 @@ are given back, so that another worker takes them at once."""
 GIVE_BACK_S = 4.0
 """Seconds after DRAIN_S in which uploads are given back and parts are closed. If the database does
 not answer in this time, the uploads are taken again after their leases."""
+
+SWEEP_SILENT_S = 20.0
+"""Seconds that a sweep may take, in addition to the interval, before the worker counts as stuck. A
+statement is cancelled after 5 s, and is tried twice."""
 
 log = get_logger(__name__)
 
@@ -131,8 +137,11 @@ class Runtime:
         settings, jobs, throttle = self._settings, self._jobs, self._throttle
         self._stop = asyncio.Event()
         async with AsyncExitStack() as stack:
-            await stack.enter_async_context(open_metrics(settings))
+            health = Health()
+            await stack.enter_async_context(open_metrics(settings, health))
             self._tools = tools = await stack.enter_async_context(open_tools(settings))
+            health.need("database", answers(tools.database))
+            health.need("store", reads(lambda: tools.storage.head(MARKER)))
             stack.callback(throttle.close)
             copying = await stack.enter_async_context(
                 open_copying(tools, lambda copied: self.reception.receive(copied))
@@ -144,7 +153,8 @@ class Runtime:
             )
             self.reception = Reception(slots, jobs, attempts.attempt, throttle)
             duties = Duties(tools, attempts, copying, throttle)
-            sweep = Sweep(tools, slots, jobs, duties, throttle, given_back=given_back)
+            beat = health.expect("sweep", within_s=settings.sweep_interval + SWEEP_SILENT_S)
+            sweep = Sweep(tools, slots, jobs, duties, throttle, beat, given_back=given_back)
             self._loop = asyncio.get_running_loop()
             renewing = asyncio.create_task(leases.renew())
             periodic = [
@@ -153,6 +163,7 @@ class Runtime:
                 asyncio.create_task(tools.bucket.watch()),
             ]
             self._ready.set()
+            health.started = True
             log.info(
                 "worker is ready", concurrency=settings.concurrency, decoders=settings.decoders
             )

@@ -10,6 +10,7 @@ from contextlib import suppress
 
 from shared.database import DatabaseAway
 from shared.due import Due, take_due
+from shared.health import Beat
 from shared.jitter import spread, within
 from shared.log import get_logger
 from shared.throttle import Throttle
@@ -34,6 +35,7 @@ class Sweep:
         jobs: Jobs,
         duties: Duties,
         throttle: Throttle,
+        beat: Beat,
         *,
         given_back: asyncio.Event,
     ) -> None:
@@ -42,6 +44,7 @@ class Sweep:
         self._jobs = jobs
         self._duties = duties
         self._throttle = throttle
+        self._beat = beat
         self._given_back = given_back
         self._walked_to = 0
 
@@ -56,6 +59,7 @@ class Sweep:
         while True:
             free, taken, pause_s = self._slots.take_for_sweep(), 0, interval
             self._given_back.clear()
+            self._beat.beat()
             self._throttle.flush()
             try:
                 if free and self._tools.bucket.foreign is None:
@@ -69,7 +73,8 @@ class Sweep:
             finally:
                 self._slots.give_back(free - taken)
             if taken and taken == free:
-                await self._slots.wait_for_sweep()
+                with self._beat.resting():  # every slot is busy, for as long as it takes
+                    await self._slots.wait_for_sweep()
             else:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(spread(pause_s)):

@@ -9,7 +9,8 @@ import aiohttp
 import pytest
 
 from api.measuring import METHODS
-from shared.metrics import CACHED_S, EVENTS, Scrapes
+from shared.metrics import EVENTS
+from shared.metrics_address import CACHED_S, Scrapes
 from tests.support.commands import command
 from tests.support.service import Service, scrape, until
 from tests.support.starting import StartService, StartWorker
@@ -59,15 +60,15 @@ async def test_made_up_methods_and_paths_add_no_series(service: Service) -> None
     assert not [line for line in after if "MADEUP" in line]
 
 
-def test_one_scrape_serves_those_of_the_same_second(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_one_scrape_serves_those_of_the_same_second(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1000.0
-    monkeypatch.setattr("shared.metrics.time.monotonic", lambda: now)
+    monkeypatch.setattr("shared.metrics_address.time.monotonic", lambda: now)
     scrapes, counter = Scrapes(), EVENTS.labels("test", "recorded")
-    first = scrapes.body()
+    first = await scrapes.body()
     counter.inc()
-    assert scrapes.body() is first
+    assert await scrapes.body() is first
     now += CACHED_S
-    assert scrapes.body() != first
+    assert await scrapes.body() != first
 
 
 def sent(url: str, request: bytes) -> bytes:

@@ -14,6 +14,7 @@ from typing import Any
 from shared.allowance import Allowance
 from shared.database import Database, DatabaseAway, DatabaseRefusesContent
 from shared.errors import QueueAway, SettingsError
+from shared.health import Beat
 from shared.intake import allow, effects, log_faults, read_message, record
 from shared.jitter import spread
 from shared.log import get_logger
@@ -50,12 +51,14 @@ class Consumer:
         database: Database,
         publisher: Publisher,
         stopping: asyncio.Event,
+        beat: Beat,
     ) -> None:
         self._settings = settings
         self._queue = queue
         self._database = database
         self._publisher = publisher
         self._stopping = stopping
+        self._beat = beat
         self._away: set[str] = set()
         self._tally = Tally()
         self._allowance = Allowance()
@@ -76,6 +79,10 @@ class Consumer:
                 ) from None
             self._log_change("queue", str(error))
         return batch or []
+
+    async def queue_fault(self) -> str | None:
+        """Return why the queue is not used; None if it answered the last request."""
+        return "the queue did not answer the last request" if "queue" in self._away else None
 
     async def poll(self) -> None:
         """Take batch after batch until the stop. A batch that was received is still processed."""
@@ -102,6 +109,7 @@ class Consumer:
 
     async def _receive(self, *, wait_s: int) -> list[Received] | None:
         """Receive a batch within `wait_s` seconds; None if stopped before the queue answers."""
+        self._beat.beat()
         receiving = asyncio.ensure_future(self._queue.receive(wait_s=wait_s, hide_s=HOLD_S))
         stopped = asyncio.ensure_future(self._stopping.wait())
         try:
@@ -241,6 +249,7 @@ class Consumer:
             log.warning("messages not deleted: the queue delivers them again", error=str(error))
 
     async def _pause(self, failures: int) -> None:
+        self._beat.beat()
         delay_s = spread(min(2 ** (failures - 1), LONGEST_WAIT_S))
         with suppress(TimeoutError):
             await asyncio.wait_for(self._stopping.wait(), delay_s)

@@ -11,14 +11,19 @@ from shared.broker_check import refuse_cluster
 from shared.database import open_database
 from shared.deployment import open_publisher
 from shared.errors import SettingsError
+from shared.health import Health, answers
 from shared.log import configure_logging, get_logger
-from shared.metrics import open_metrics
+from shared.metrics_address import open_metrics
 from shared.settings import Settings
 from worker.queue.consumer import Consumer, end_all
 from worker.queue.sqs import open_queue
 
 POLLERS = 4
 """Batches of ten that are processed concurrently: some hundreds of messages a second."""
+
+SILENT_S = 60.0
+"""Seconds without a poll or a retry after which a consumer counts as stuck. A poll takes up to 25
+seconds, and two statements of the database up to 4 s each."""
 
 log = get_logger(__name__)
 
@@ -42,8 +47,13 @@ async def _main(settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopping.set)
-    async with open_metrics(settings), open_consumer(settings, stopping) as consumer:
+    health = Health()
+    async with (
+        open_metrics(settings, health),
+        open_consumer(settings, stopping, health) as consumer,
+    ):
         found = await consumer.check()
+        health.started = True
         if not stopping.is_set():
             log.info("consumer is ready", pollers=POLLERS)
         logging = asyncio.create_task(consumer.keep_logging())
@@ -59,7 +69,9 @@ async def _main(settings: Settings) -> None:
 
 
 @asynccontextmanager
-async def open_consumer(settings: Settings, stopping: asyncio.Event) -> AsyncIterator[Consumer]:
+async def open_consumer(
+    settings: Settings, stopping: asyncio.Event, health: Health
+) -> AsyncIterator[Consumer]:
     """Open the database, the queue and the publisher of a consumer, and close them at the end.
 
     The consumer starts even if they cannot be reached. Raises SettingsError.
@@ -68,4 +80,9 @@ async def open_consumer(settings: Settings, stopping: asyncio.Event) -> AsyncIte
         database = await stack.enter_async_context(open_database(settings))
         queue = await stack.enter_async_context(open_queue(settings, connections=3 * POLLERS))
         publisher = await stack.enter_async_context(open_publisher(database, settings))
-        yield Consumer(settings, queue, database, publisher, stopping)
+        health.need("database", answers(database))
+        beat = health.expect("queue", within_s=SILENT_S)
+        consumer = Consumer(settings, queue, database, publisher, stopping, beat)
+        health.need("queue", consumer.queue_fault)
+        health.use("broker", publisher.fault)
+        yield consumer

@@ -1,0 +1,139 @@
+"""The health of a process: whether it is alive, and whether the parts that it needs answer.
+
+A process is alive if its event loop turns, which an answer proves, and if its periodic work ran
+lately. A process that is stopped or stuck gives no answer; whoever asks must have a time limit.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Final
+
+from shared.database import Connection, Database
+from shared.errors import AttachmentsError, ObjectMissing
+
+Check = Callable[[], Awaitable[str | None]]
+"""Asks a part; returns its fault, or None. Raises AttachmentsError, whose text is the fault."""
+
+CHECK_S: Final = 3.0
+"""Seconds in which a part must answer."""
+
+CACHED_S: Final = 2.0
+"""Seconds for which an answer of the parts is reused, so that probes cost the parts little."""
+
+
+class Beat:
+    """The sign of life of one piece of periodic work, which should beat every `within_s` seconds.
+
+    While it waits on purpose, inside `resting`, no beat is expected.
+    """
+
+    def __init__(self, within_s: float) -> None:
+        self._within_s = within_s
+        self._last = time.monotonic()
+        self._resting = 0
+
+    def beat(self) -> None:
+        """Record that the work runs."""
+        self._last = time.monotonic()
+
+    @contextmanager
+    def resting(self) -> Iterator[None]:
+        """Expect no beat during the block."""
+        self._resting += 1
+        try:
+            yield
+        finally:
+            self._resting -= 1
+            self.beat()
+
+    @property
+    def silent_s(self) -> float:
+        """Seconds since the last beat, if that is longer than expected; else 0."""
+        silent_s = time.monotonic() - self._last
+        return 0.0 if self._resting or silent_s <= self._within_s else silent_s
+
+
+@dataclass(slots=True)
+class Health:
+    """What one process knows about its health. `started` is set when all its parts are open."""
+
+    started: bool = False
+    _beats: dict[str, Beat] = field(default_factory=dict)
+    _needed: dict[str, Check] = field(default_factory=dict)
+    _helpful: dict[str, Check] = field(default_factory=dict)
+    _asked_at: float = -CACHED_S
+    _answers: dict[str, str] = field(default_factory=dict)
+    _asking: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    def expect(self, name: str, *, within_s: float) -> Beat:
+        """Return the beat of a piece of periodic work; it counts as beating now."""
+        self._beats[name] = Beat(within_s)
+        return self._beats[name]
+
+    def need(self, name: str, check: Check) -> None:
+        """Add a part without which this process cannot do its work."""
+        self._needed[name] = check
+
+    def use(self, name: str, check: Check) -> None:
+        """Add a part that is reported, and without which this process still does its work."""
+        self._helpful[name] = check
+
+    def faults(self) -> dict[str, str]:
+        """Return why the process is not alive, by the name of the work; empty if it is alive."""
+        return {
+            name: f"did not run for {beat.silent_s:.0f} s"
+            for name, beat in self._beats.items()
+            if beat.silent_s
+        }
+
+    async def ask(self) -> tuple[bool, dict[str, str]]:
+        """Ask all parts; return whether those that are needed answer, and `ok` or the fault each.
+
+        An answer is reused for CACHED_S seconds, and callers at the same time share one.
+        """
+        async with self._asking:
+            if time.monotonic() - self._asked_at >= CACHED_S:
+                checks = {**self._needed, **self._helpful}
+                found = await asyncio.gather(*(_ask(check) for check in checks.values()))
+                self._answers = dict(zip(checks, found, strict=True))
+                self._asked_at = time.monotonic()
+        ready = self.started and all(self._answers.get(name) == "ok" for name in self._needed)
+        return ready, self._answers
+
+
+async def _ask(check: Check) -> str:
+    try:
+        async with asyncio.timeout(CHECK_S):
+            return await check() or "ok"
+    except TimeoutError:
+        return "no answer in time"
+    except AttachmentsError as error:
+        return str(error) or type(error).__name__
+
+
+def answers(database: Database) -> Check:
+    """Return the check that a database answers a statement."""
+
+    async def check() -> str | None:
+        await database.run_within(CHECK_S, _select_one)
+        return None
+
+    return check
+
+
+async def _select_one(connection: Connection) -> None:
+    await connection.execute("SELECT 1")
+
+
+def reads(head: Callable[[], Awaitable[object]]) -> Check:
+    """Return the check that the store answers; `head` asks it for an object that may be missing."""
+
+    async def check() -> str | None:
+        with suppress(ObjectMissing):
+            await head()
+        return None
+
+    return check

@@ -1,0 +1,117 @@
+"""The address at which a process shows operators its metrics, its health and the backlog.
+
+The address is separate from the API's public one: it is for operators, and a scrape must not use
+the public port.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import orjson
+from aiohttp import web
+from prometheus_client import generate_latest
+
+from shared.errors import SettingsError
+from shared.health import Health
+from shared.listening import fault_of, listen_everywhere
+from shared.log import get_logger
+from shared.scrapes import Page, make_server
+from shared.settings import Settings
+
+CACHED_S = 1.0
+"""How long the text of a scrape is reused: collecting it costs milliseconds of CPU time."""
+
+METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+log = get_logger(__name__)
+
+
+class Scrapes:
+    """The text of all metrics of this process, collected at most once a second, in a thread."""
+
+    def __init__(self) -> None:
+        self._body = b""
+        self._collected_at = -CACHED_S
+        self._collecting = asyncio.Lock()
+
+    async def body(self) -> bytes:
+        """Return the metrics in the text exposition format, at most CACHED_S seconds old."""
+        async with self._collecting:
+            now = time.monotonic()
+            if now - self._collected_at >= CACHED_S:
+                self._body = await asyncio.to_thread(generate_latest)
+                self._collected_at = now
+            return self._body
+
+
+class Pages:
+    """The pages of a process at its metrics address."""
+
+    def __init__(self, health: Health) -> None:
+        self._health = health
+        self._scrapes = Scrapes()
+
+    async def metrics(self) -> Page:
+        """Show the metrics."""
+        return Page(await self._scrapes.body(), content_type=METRICS_TYPE)
+
+    async def live(self) -> Page:
+        """Show whether the process is alive: its loop turns, and its periodic work ran lately."""
+        if faults := self._health.faults():
+            return _json({"status": "stuck", "faults": faults}, status=503)
+        return _json({"status": "alive"})
+
+    async def ready(self) -> Page:
+        """Show whether the parts answer that the process needs, with the answer of each part."""
+        ready, parts = await self._health.ask()
+        if ready:
+            return _json({"status": "ready", "parts": parts})
+        status = "not ready" if self._health.started else "starting"
+        return _json({"status": status, "parts": parts}, status=503)
+
+
+def _json(document: object, status: int = 200) -> Page:
+    return Page(orjson.dumps(document), content_type="application/json", status=status)
+
+
+@asynccontextmanager
+async def open_metrics(settings: Settings, health: Health) -> AsyncIterator[str | None]:
+    """Serve metrics and health at ATTACHMENTS_METRICS_HOST and _PORT; yield the metrics' address.
+
+    Yields None and serves nothing if no port is set. Port 0 chooses a free port. Raises
+    SettingsError if the process cannot listen on the address.
+    """
+    if settings.metrics_port is None:
+        yield None
+        return
+    pages = Pages(health)
+    server = make_server(
+        {"/metrics": pages.metrics, "/health/live": pages.live, "/health/ready": pages.ready},
+        keepalive_timeout=settings.keep_alive,
+        lingering_time=1,
+    )
+    runner = web.ServerRunner(server, handle_signals=False, shutdown_timeout=1)
+    await runner.setup()
+    try:
+        yield await _listen(runner, settings.metrics_host, settings.metrics_port)
+    finally:
+        await runner.cleanup()
+        server.unreadable.close()
+
+
+async def _listen(runner: web.ServerRunner, host: str, port: int) -> str:
+    try:
+        both = listen_everywhere(host, port)
+        site = web.TCPSite(runner, host, port) if both is None else web.SockSite(runner, both)
+        await site.start()
+    except (OSError, UnicodeError) as error:
+        raise SettingsError(
+            f"ATTACHMENTS_METRICS_HOST, ATTACHMENTS_METRICS_PORT: {host} port {port}"
+            f" cannot be listened on: {fault_of(error)}"
+        ) from None
+    bound = runner.addresses[0]
+    address = f"http://{f'[{bound[0]}]' if ':' in bound[0] else bound[0]}:{bound[1]}/metrics"
+    log.info("metrics are served", url=address)
+    return address
