@@ -28,7 +28,7 @@ from shared.bucket_guard import BucketGuard
 from shared.bucket_owner import MARKER
 from shared.deployment import open_publisher
 from shared.documents import Documents
-from shared.health import Health, reads
+from shared.liveness import Health, reads
 from shared.metrics_address import open_metrics
 from shared.quotas import Quotas
 from shared.settings import Settings

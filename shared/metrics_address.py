@@ -14,8 +14,8 @@ from aiohttp import web
 from prometheus_client import generate_latest
 
 from shared.errors import SettingsError
-from shared.health import Health
 from shared.listening import fault_of, listen_everywhere
+from shared.liveness import Health
 from shared.log import get_logger
 from shared.scrapes import Page, make_server
 from shared.settings import Settings

@@ -29,7 +29,7 @@ import uvloop
 from shared.bucket_owner import MARKER
 from shared.deployment import learn_prefix
 from shared.errors import SettingsError
-from shared.health import Health, answers, reads
+from shared.liveness import Health, answers, reads
 from shared.log import get_logger
 from shared.metrics_address import open_metrics
 from shared.settings import Settings

@@ -10,8 +10,8 @@ from contextlib import suppress
 
 from shared.database import DatabaseAway
 from shared.due import Due, take_due
-from shared.health import Beat
 from shared.jitter import spread, within
+from shared.liveness import Beat
 from shared.log import get_logger
 from shared.throttle import Throttle
 from worker.duties import Duties

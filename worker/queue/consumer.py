@@ -14,9 +14,9 @@ from typing import Any
 from shared.allowance import Allowance
 from shared.database import Database, DatabaseAway, DatabaseRefusesContent
 from shared.errors import QueueAway, SettingsError
-from shared.health import Beat
 from shared.intake import allow, effects, log_faults, read_message, record
 from shared.jitter import spread
+from shared.liveness import Beat
 from shared.log import get_logger
 from shared.publisher import Publisher
 from shared.settings import Settings

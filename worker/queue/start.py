@@ -11,7 +11,7 @@ from shared.broker_check import refuse_cluster
 from shared.database import open_database
 from shared.deployment import open_publisher
 from shared.errors import SettingsError
-from shared.health import Health, answers
+from shared.liveness import Health, answers
 from shared.log import configure_logging, get_logger
 from shared.metrics_address import open_metrics
 from shared.settings import Settings
