@@ -123,14 +123,13 @@ def open_image(file: BinaryIO, findings: Findings, budget: Cost) -> ImageFile.Im
         if accepts is not None and accepts(prefix[:16]) is True:
             file.seek(0)
             try:
-                image = reader(file)
+                image = tiff.open_image(file) if reader.format == "TIFF" else reader(file)
             except SyntaxError as error:  # not this reader's format; AVIF and HEIC begin alike
                 refused = error
                 continue
             findings.has_size(*image.size)
             findings.opened = image
             if isinstance(image, TiffImagePlugin.TiffImageFile):
-                tiff.check_header(image)
                 findings.damaged |= tiff.lacks_pixels(image, file.seek(0, os.SEEK_END))
             return image
     raise refused or Undecodable("damaged")

@@ -28,6 +28,10 @@ COMPRESSIONS: Final = frozenset(
 """Compressions that are decoded: those of TIFF 6.0 and its supplements that scanners and editors
 write. libtiff may support others, but they are rare and their code is little reviewed."""
 
+_BIG_ENDIAN_BIGTIFF: Final = b"MM\0+"
+_PHOTOMETRIC, _SAMPLES, _PLANAR = 262, 277, 284  # section 8
+_YCBCR: Final = 6
+
 _PIECES: Final = ((273, 279), (324, 325))
 """Tags of the offsets and byte counts, of strips and of tiles (section 8)."""
 
@@ -35,10 +39,37 @@ _BYTES: Final = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11
 """Length of a value in bytes, by its type (section 2)."""
 
 
-def check_header(image: TiffImagePlugin.TiffImageFile) -> None:
-    """Check the compression. Raises Undecodable with `unsupported` if it is not decoded."""
+def open_image(file: BinaryIO) -> TiffImagePlugin.TiffImageFile:
+    """Read the header of a TIFF, and choose a decoder that gets its layout of samples right.
+
+    Pillow's own decoder of uncompressed pixels mixes up planes and subsampled colours; libtiff
+    reads them. Raises Undecodable with `unsupported` for a compression or a layout that neither
+    reads.
+    """
+    file.seek(0)
+    if file.read(4) == _BIG_ENDIAN_BIGTIFF:  # Pillow reads its directory as that of a small TIFF
+        raise Undecodable("unsupported")
+    image = _open(file, by_libtiff=True)
     if image.info.get("compression") not in COMPRESSIONS:
         raise Undecodable("unsupported")
+    tags = image.tag_v2
+    has_planes = tags.get(_PLANAR, 1) == 2 and tags.get(_SAMPLES, 1) > 1
+    is_ycbcr = tags.get(_PHOTOMETRIC) == _YCBCR
+    is_raw = image.info.get("compression") == "raw"
+    if has_planes and is_ycbcr:
+        raise Undecodable("unsupported")
+    if is_raw and not (has_planes or is_ycbcr):
+        return _open(file, by_libtiff=False)
+    return image
+
+
+def _open(file: BinaryIO, *, by_libtiff: bool) -> TiffImagePlugin.TiffImageFile:
+    file.seek(0)
+    TiffImagePlugin.READ_LIBTIFF = by_libtiff
+    try:
+        return TiffImagePlugin.TiffImageFile(file)
+    finally:
+        TiffImagePlugin.READ_LIBTIFF = False
 
 
 def lacks_pixels(image: TiffImagePlugin.TiffImageFile, size: int) -> bool:
