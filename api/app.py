@@ -66,6 +66,8 @@ def create_app(
             publisher = await stack.enter_async_context(
                 open_publisher(others.of("events"), settings)
             )
+            for pool in (clients, others):
+                pool.whole.on_queued = publisher.wake_couriers
             app[PARTS] = Parts(
                 settings=settings,
                 database=others.of("events"),

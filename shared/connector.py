@@ -33,6 +33,9 @@ UNKNOWN_SETTING = frozenset({"42704", "55P02", "42501"})
 # The errors after which the next host is tried, as in asyncpg and libpq
 NEXT_HOST = (OSError, asyncpg.CannotConnectNowError, asyncpg.TargetServerAttributeNotMatched)
 
+QUEUED = "AW001"
+"""The SQLSTATE of the notice with which the trigger of migration 0013 reports queued deliveries."""
+
 log = get_logger(__name__)
 _warned: set[tuple[str, ...]] = set()
 
@@ -43,9 +46,11 @@ class Session(asyncpg.Connection):
     If a pooler was not detected, a name that another process has used would run the statement of
     that process. With unique names the server answers that the name does not exist, and
     `Database.run` uses no names from then on.
+
+    A session also remembers whether a statement queued deliveries of webhooks.
     """
 
-    __slots__ = ()
+    __slots__ = ("_queued",)
     _OURS = secrets.token_hex(6)
     _NUMBERS = itertools.count(1)
 
@@ -53,6 +58,19 @@ class Session(asyncpg.Connection):
         # Private in asyncpg: asyncpg's own names are the same in every process, so a pooler mixes
         # them up.
         return f"attachments_{prefix}_{self._OURS}_{next(self._NUMBERS):x}"
+
+    def _process_log_message(self, fields: Mapping[str, str], _: Any) -> None:
+        # Private in asyncpg: a public log listener is called only after the statement has returned,
+        # and the pool warns about each listener when it takes the connection back. So this replaces
+        # asyncpg's method, and log listeners are not called.
+        if fields.get("C") == QUEUED:
+            self._queued = True
+
+    def take_queued(self) -> bool:
+        """Return whether statements have queued deliveries since the last call."""
+        queued = getattr(self, "_queued", False)
+        self._queued = False
+        return queued
 
 
 class Connector:

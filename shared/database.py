@@ -88,6 +88,10 @@ def _away(error: BaseException, refusal: Refusal) -> DatabaseAway:
     return (DatabaseRefusesContent if refusal.of_content else DatabaseAway)(refusal)
 
 
+def _do_nothing() -> None:
+    pass
+
+
 async def _keep_session(_connection: object) -> None:
     """Skip asyncpg's reset on release: no statement of the service changes its session."""
 
@@ -104,7 +108,10 @@ class Full:
 
 
 class Database:
-    """A bounded pool of connections; every statement of the service runs through `run`."""
+    """A bounded pool of connections; every statement of the service runs through `run`.
+
+    `on_queued` is called after a commit that queued deliveries of webhooks.
+    """
 
     def __init__(
         self, pool: "asyncpg.Pool[asyncpg.Record]", connector: Connector | None = None
@@ -113,6 +120,7 @@ class Database:
         self._kept = Kept(pool)
         self.connector = connector
         self.full = Full()
+        self.on_queued: Callable[[], None] = _do_nothing
         self._abandoned: set[asyncio.Task[Any]] = set()
 
     async def run(
@@ -134,6 +142,9 @@ class Database:
                 lease = self._kept.take_kept() or await self._take()
                 try:
                     answer = await function(lease.connection, *args, **kwargs)
+                    session: Any = lease.connection  # the pool's proxy of a `Session`
+                    if session.take_queued():
+                        self.on_queued()
                     kept = self._kept.keep(lease)
                 except BaseException:
                     await self._kept.give_back(lease)

@@ -29,6 +29,9 @@
     ├── ClaimLost                   another worker holds the attachment now
     ├── Busy                        no place became free in time
     ├── TooManyLookUps              no place became free in time to look up an unknown token
+    ├── TooManyWebhooks             an organization has as many webhooks as it may have
+    ├── AddressRefused              the receiver of a webhook has no address that is allowed
+    ├── SecretUnreadable            no key of the settings decrypts the secret of a webhook
     ├── QueueAway                   the queue of events did not answer, or refused
     ├── UnreadableEvent             an authenticated event has no content that we can use
     ├── SnsRefused                  a message is not proven to be from SNS, or is not for us

@@ -80,6 +80,11 @@ class WakeUp(FromRow):
     revision: int
 
 
+COURIERS = WakeUp(attachment_id=0, organization_id=0, revision=0)
+"""The message that wakes a courier of webhooks. No attachment has the id 0, so that workers of the
+previous release do nothing."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recorded:
     """The result of recording events.

@@ -12,7 +12,7 @@ from uuid import uuid4
 
 from shared.broker import ORGANIZATION, TASK, make_celery, queue_name
 from shared.broker_faults import describe, place_of
-from shared.lifecycle import WakeUp
+from shared.lifecycle import COURIERS, WakeUp
 from shared.log import get_logger
 
 MAX_WAITING = 10_000
@@ -103,6 +103,7 @@ class Publisher:
         self._wake = threading.Condition()
         self._closing = threading.Event()
         self._failing = False
+        self._courier_is_called = False
         self.dropped = 0
         self._client: Any = None
         self._lengths: dict[str, tuple[float, int]] = {}
@@ -122,6 +123,14 @@ class Publisher:
                 return
             self._waiting.append(wake_up)
             self._wake.notify()
+
+    def wake_couriers(self) -> None:
+        """Queue the message that wakes a courier, unless it waits already."""
+        with self._wake:
+            if self._courier_is_called:
+                return
+            self._courier_is_called = True
+        self.publish(COURIERS)
 
     def use(self, prefix: str) -> None:
         """Set the prefix of the queues' keys, and publish the wake-ups that wait."""
@@ -172,6 +181,7 @@ class Publisher:
             if self._prefix is None:
                 self.dropped += len(self._waiting)
                 return []
+            self._courier_is_called = False
             return [self._waiting.popleft() for _ in range(min(len(self._waiting), MAX_BATCH))]
 
     def _push(self, batch: list[WakeUp]) -> int:

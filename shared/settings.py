@@ -25,6 +25,7 @@ from shared.part_settings import (
 from shared.processors import MAX_DECODERS, default_decoders
 from shared.proxies import Network, Proxies, parse_network
 from shared.reserved import Reserved
+from shared.webhook_settings import WebhookSettings
 
 __all__ = ["PREFIX", "Settings", "load_part", "load_settings", "retired_settings", "split_words"]
 
@@ -57,13 +58,14 @@ def split_words(value: Any) -> Any:
     return value
 
 
-class Settings(WaitSettings, QuotaSettings, StoreSettings, BrokerSettings, DatabaseSettings):
+class Settings(
+    WaitSettings, QuotaSettings, WebhookSettings, StoreSettings, BrokerSettings, DatabaseSettings
+):
     """All settings of the service; `deploy/docs/settings.md` explains each of them.
 
     Faults are reported in the order of the fields: the fields of the last base class come first.
     """
 
-    files_url: str | None = None
     files_public: bool = False
     files_secret: SecretStr | None = Field(None, validate_default=True)
     files_secret_previous: SecretStr | None = None
@@ -85,7 +87,6 @@ class Settings(WaitSettings, QuotaSettings, StoreSettings, BrokerSettings, Datab
 
     api_host: str = "127.0.0.1"
     api_port: int = Field(8000, ge=0, le=65535)
-    api_url: str | None = None
     metrics_host: str = "127.0.0.1"
     metrics_port: int | None = Field(None, ge=0, le=65535)
     hosts: Words = ()
@@ -130,7 +131,7 @@ class Settings(WaitSettings, QuotaSettings, StoreSettings, BrokerSettings, Datab
         return words
 
     _blank_numbers = field_validator("files_ttl", "metrics_port", mode="before")(none_if_blank)
-    _addresses = field_validator("files_url", "api_url", "sqs_queue_url")(check_address)
+    _addresses = field_validator("sqs_queue_url")(check_address)
 
     @field_validator("events_tokens")
     @classmethod

@@ -16,7 +16,7 @@ from celery.exceptions import CPendingDeprecationWarning, SecurityWarning
 
 from shared.broker import ORGANIZATION, TASK, make_celery
 from shared.keys import MAX_ID
-from shared.lifecycle import WakeUp
+from shared.lifecycle import COURIERS, WakeUp
 from shared.log import get_logger
 from shared.log_writer import flush_all
 from shared.settings import Settings
@@ -56,6 +56,9 @@ class Messages:
             wake_up = read_wake_up(payload, message.headers)
             if wake_up is None:
                 log.warning("message dropped: it is not a wake-up")
+                done()
+            elif wake_up == COURIERS:
+                self._runtime.wake_courier()
                 done()
             else:
                 self._runtime.call_soon(self._runtime.reception.receive, wake_up, done)

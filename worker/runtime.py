@@ -44,6 +44,7 @@ from worker.slots import Slots
 from worker.sweep import Sweep
 from worker.tidying import tidy
 from worker.tools import open_tools
+from worker.webhooks.courier import Courier, open_courier
 
 DRAIN_S = 6.0
 """How long uploads in flight may go on after the order to stop. Uploads that have not ended by then
@@ -68,6 +69,7 @@ class Runtime:
     """
 
     reception: Reception
+    courier: Courier | None
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -92,6 +94,11 @@ class Runtime:
             return
         with suppress(RuntimeError):  # the loop has just ended
             self._loop.call_soon_threadsafe(function, *arguments)
+
+    def wake_courier(self) -> None:
+        """Have the courier look for deliveries that another process has queued."""
+        if (courier := getattr(self, "courier", None)) is not None:
+            self.call_soon(courier.wake)
 
     def learn_prefix(self) -> str:
         """Return the prefix of our keys at the broker; waits while the database is away."""
@@ -146,6 +153,9 @@ class Runtime:
             copying = await stack.enter_async_context(
                 open_copying(tools, lambda copied: self.reception.receive(copied))
             )
+            self.courier = await stack.enter_async_context(
+                open_courier(settings, tools.database, jobs, throttle)
+            )
             slots, given_back = Slots(settings.concurrency), asyncio.Event()
             leases = Leases(tools.database, lease_s=settings.lease)
             attempts = Attempts(
@@ -162,6 +172,8 @@ class Runtime:
                 asyncio.create_task(tidy(tools.database, settings)),
                 asyncio.create_task(tools.bucket.watch()),
             ]
+            if self.courier is not None:
+                periodic.append(asyncio.create_task(self.courier.run()))
             self._ready.set()
             health.started = True
             log.info(

@@ -47,7 +47,7 @@ PRIVATE: dict[str, dict[str, set[str]]] = {
     "api/slow_readers.py": {"aiohttp": {"_connections"}},
     "shared/connections.py": {"aiohttp": {"_ErrInfo", "_messages"}},
     "shared/scrapes.py": {"aiohttp": {"_kwargs", "_loop", "_manager"}},
-    "shared/connector.py": {"asyncpg": {"_get_unique_id", "_transport"}},
+    "shared/connector.py": {"asyncpg": {"_get_unique_id", "_process_log_message", "_transport"}},
     "shared/credentials.py": {
         "botocore": {
             "_advisory_refresh_timeout",

@@ -80,6 +80,7 @@ async def open_consumer(
         database = await stack.enter_async_context(open_database(settings))
         queue = await stack.enter_async_context(open_queue(settings, connections=3 * POLLERS))
         publisher = await stack.enter_async_context(open_publisher(database, settings))
+        database.on_queued = publisher.wake_couriers
         health.need("database", answers(database))
         beat = health.expect("queue", within_s=SILENT_S)
         consumer = Consumer(settings, queue, database, publisher, stopping, beat)

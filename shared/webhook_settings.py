@@ -1,0 +1,85 @@
+"""The settings of webhooks, and the public addresses that links need."""
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import NoDecode
+
+from shared.part_settings import PREFIX, DatabaseSettings, LogSettings, QueueSettings, check_address
+from shared.proxies import Network, parse_network
+
+if TYPE_CHECKING:
+    from shared.webhooks.vault import Vault
+
+MIN_KEY = 16
+
+
+class WebhookSettings(LogSettings):
+    """How webhooks are signed and where they may be sent; also the public addresses of links."""
+
+    files_url: str | None = None
+    api_url: str | None = None
+    webhook_secret: SecretStr | None = None
+    webhook_secret_previous: SecretStr | None = None
+    webhook_allow_http: bool = False
+    webhook_networks: Annotated[tuple[str, ...], NoDecode] = ()
+    webhook_concurrency: int = Field(512, ge=1, le=4096, description="deliveries in flight")
+
+    _public_addresses = field_validator("files_url", "api_url")(check_address)
+
+    @field_validator("webhook_secret", "webhook_secret_previous")
+    @classmethod
+    def _keys(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is None or not value.get_secret_value():
+            return None
+        if len(value.get_secret_value()) < MIN_KEY:
+            raise ValueError(f"must have at least {MIN_KEY} characters")
+        return value
+
+    @field_validator("webhook_networks", mode="before")
+    @classmethod
+    def _words(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        words = tuple(word.strip() for word in value.split(",") if word.strip())
+        if value and not words:
+            raise ValueError("has commas, but no word between them")
+        return words
+
+    @field_validator("webhook_networks")
+    @classmethod
+    def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for word in value:
+            parse_network(word)
+        return value
+
+    @cached_property
+    def allowed_networks(self) -> tuple[Network, ...]:
+        """The networks to which webhooks may be sent although they are not public."""
+        return tuple(parse_network(word) for word in self.webhook_networks)
+
+    @cached_property
+    def vault(self) -> "Vault | None":
+        """The keys for the secrets of webhooks; None if no key is set."""
+        from shared.webhooks.vault import Vault  # cryptography takes long to import
+
+        keys = [
+            each.get_secret_value()
+            for each in (self.webhook_secret, self.webhook_secret_previous)
+            if each is not None
+        ]
+        return Vault(*keys) if self.webhook_secret is not None else None
+
+    @property
+    def webhooks_refused(self) -> str | None:
+        """Why no webhook can be made or sent: the missing setting; None if all are set."""
+        if self.api_url is None and self.files_url is None:
+            return f"{PREFIX}API_URL is not set, and the links in webhooks need it"
+        if self.webhook_secret is None:
+            return f"{PREFIX}WEBHOOK_SECRET is not set, and it encrypts the secrets of webhooks"
+        return None
+
+
+class WebhookCommandSettings(WebhookSettings, QueueSettings, DatabaseSettings):
+    """The settings of `attachments webhooks`."""

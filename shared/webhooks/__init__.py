@@ -1,0 +1,1 @@
+"""Webhooks: signed messages about attachments to the servers of organizations."""

@@ -1,0 +1,199 @@
+"""The webhooks of organizations: the record, and the statements that serve clients."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from shared.database import Connection, affected
+from shared.errors import AttachmentsError
+from shared.rows import FromRow, columns_of
+from shared.webhooks.kinds import MAX_WEBHOOKS, Deactivation
+from shared.webhooks.secret_signing import make_secret
+from shared.webhooks.vault import Vault
+
+PREVIOUS_S: Final = 86_400
+"""Seconds for which the former secret still signs after a rotation."""
+
+
+class TooManyWebhooks(AttachmentsError):
+    """The organization has MAX_WEBHOOKS webhooks already."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Webhook(FromRow):
+    """One row of `webhooks`, without its secrets."""
+
+    #: The webhook's number.
+    id: int
+    #: The organization whose attachments it reports.
+    organization_id: int
+    #: The address to which deliveries are posted.
+    target_url: str
+    #: The types of events that it gets.
+    events: Sequence[str]
+    #: A text of the client; the service gives it no meaning.
+    description: str | None
+    #: Whether deliveries are queued and sent.
+    active: bool
+    #: When it was created.
+    created_at: datetime
+    #: Until when the former secret signs too; None before the first rotation.
+    previous_ends_at: datetime | None
+    #: The first failure since the last success.
+    failing_since: datetime | None
+    #: When and why the service deactivated it; None if it did not.
+    deactivated_at: datetime | None
+    deactivated_because: Deactivation | None
+
+
+_COLUMNS = ", ".join(f"w.{name}" for name in columns_of(Webhook))
+
+CHANGEABLE: Final = ("target_url", "events", "description", "active")
+"""The columns that a client may change."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WithSecret:
+    """A webhook, and its secret, which is shown only when it is made."""
+
+    webhook: Webhook
+    secret: str
+
+
+async def create(
+    connection: Connection, organization_id: int, values: dict[str, Any], vault: Vault
+) -> WithSecret:
+    """Create a webhook; `values` has all columns of CHANGEABLE, already checked.
+
+    Raises TooManyWebhooks. Must not be repeated after success: it would create another webhook.
+    """
+    secret = make_secret()
+    async with connection.transaction():
+        # Creates of one organization wait for each other, so that the count is right.
+        await connection.execute(
+            "SELECT FROM organizations WHERE id = $1 FOR NO KEY UPDATE", organization_id
+        )
+        row = await connection.fetchrow(
+            f"""
+            INSERT INTO webhooks AS w
+                (organization_id, target_url, events, description, active, secret, key_id)
+            SELECT $1, $2, $3, $4, $5, $6, $7
+            WHERE (SELECT count(*) FROM webhooks WHERE organization_id = $1) < {MAX_WEBHOOKS}
+            RETURNING {_COLUMNS}
+            """,
+            organization_id,
+            *(values[name] for name in CHANGEABLE),
+            vault.encrypt(secret),
+            vault.key_id,
+        )
+    if row is None:
+        raise TooManyWebhooks(f"an organization may have at most {MAX_WEBHOOKS} webhooks")
+    return WithSecret(webhook=Webhook.from_row(row), secret=secret)
+
+
+async def list_all(connection: Connection, organization_id: int) -> list[Webhook]:
+    """List the webhooks of an organization, oldest first; there are at most MAX_WEBHOOKS."""
+    rows = await connection.fetch(
+        f"SELECT {_COLUMNS} FROM webhooks AS w WHERE w.organization_id = $1 ORDER BY w.id",
+        organization_id,
+    )
+    return [Webhook.from_row(row) for row in rows]
+
+
+async def find(connection: Connection, webhook_id: int, organization_id: int) -> Webhook | None:
+    """Find a webhook of an organization; None if there is none."""
+    row = await connection.fetchrow(
+        f"SELECT {_COLUMNS} FROM webhooks AS w WHERE w.id = $1 AND w.organization_id = $2",
+        webhook_id,
+        organization_id,
+    )
+    return Webhook.from_row(row) if row else None
+
+
+async def update(
+    connection: Connection, webhook_id: int, organization_id: int, changes: dict[str, Any]
+) -> Webhook | None:
+    """Set the columns that a client changed and return the webhook; None if there is none.
+
+    A webhook that is set active begins without failures. `changes` has only columns of CHANGEABLE.
+    May be repeated.
+    """
+    assert changes.keys() <= set(CHANGEABLE)
+    sets = [f"{name} = ${place}" for place, name in enumerate(changes, 3)]
+    if changes.get("active"):
+        sets.append("failing_since = NULL, deactivated_at = NULL, deactivated_because = NULL")
+    row = await connection.fetchrow(
+        f"UPDATE webhooks AS w SET {', '.join(sets) or 'active = w.active'}"
+        f" WHERE w.id = $1 AND w.organization_id = $2 RETURNING {_COLUMNS}",
+        webhook_id,
+        organization_id,
+        *changes.values(),
+    )
+    return Webhook.from_row(row) if row else None
+
+
+async def rotate(
+    connection: Connection, webhook_id: int, organization_id: int, vault: Vault
+) -> WithSecret | None:
+    """Replace the secret; the former one signs too for PREVIOUS_S seconds. None if no webhook.
+
+    A former secret that is still live from an earlier rotation ends at once.
+    """
+    secret = make_secret()
+    row = await connection.fetchrow(
+        f"""
+        UPDATE webhooks AS w
+        SET secret_previous = w.secret, secret = $3,
+            previous_ends_at = now() + {PREVIOUS_S} * interval '1 second',
+            -- the former secret may be of another key: see `reencrypt`
+            key_id = CASE w.key_id WHEN $4 THEN $4 ELSE 'mixed' END
+        WHERE w.id = $1 AND w.organization_id = $2
+        RETURNING {_COLUMNS}
+        """,
+        webhook_id,
+        organization_id,
+        vault.encrypt(secret),
+        vault.key_id,
+    )
+    return WithSecret(webhook=Webhook.from_row(row), secret=secret) if row else None
+
+
+async def delete(connection: Connection, webhook_id: int, organization_id: int) -> bool:
+    """Remove a webhook and its secrets; False if there is none. May be repeated.
+
+    Its deliveries are not sent any more, and are removed later: see `deliveries.prune`.
+    """
+    status = await connection.execute(
+        "DELETE FROM webhooks WHERE id = $1 AND organization_id = $2", webhook_id, organization_id
+    )
+    return affected(status) == 1
+
+
+async def exists_any(connection: Connection) -> bool:
+    """Return whether any organization has an active webhook."""
+    found: bool = await connection.fetchval("SELECT EXISTS (SELECT FROM webhooks WHERE active)")
+    return found
+
+
+async def reencrypt(connection: Connection, vault: Vault) -> int:
+    """Encrypt up to 1,000 secrets of other keys by the first key; return how many webhooks changed.
+
+    Raises SecretUnreadable for a secret that no key decrypts. May be repeated.
+    """
+    rows = await connection.fetch(
+        "SELECT id, secret, secret_previous FROM webhooks WHERE key_id <> $1 LIMIT 1000",
+        vault.key_id,
+    )
+    for row in rows:
+        former = row["secret_previous"]
+        await connection.execute(
+            "UPDATE webhooks SET secret = $2, secret_previous = $3, key_id = $4"
+            " WHERE id = $1 AND secret = $5",
+            row["id"],
+            vault.encrypt(vault.decrypt(row["secret"])),
+            None if former is None else vault.encrypt(vault.decrypt(former)),
+            vault.key_id,
+            row["secret"],
+        )
+    return len(rows)

@@ -1,0 +1,38 @@
+"""Secrets and signatures of webhooks, as the Standard Webhooks specification defines them."""
+
+import hashlib
+import hmac
+import secrets
+from base64 import b64decode, b64encode
+from collections.abc import Sequence
+from typing import Final
+
+SECRET_PREFIX: Final = "whsec_"  # noqa: S105 - no secret: the beginning of every secret
+
+SECRET_BYTES: Final = 32
+"""Standard Webhooks allows 24 to 64."""
+
+
+def make_secret() -> str:
+    """Make a secret of 256 random bits in the form in which a client gets it: `whsec_…`."""
+    return f"{SECRET_PREFIX}{b64encode(secrets.token_bytes(SECRET_BYTES)).decode()}"
+
+
+def signed_headers(
+    live_secrets: Sequence[str], *, message_id: str, timestamp_s: int, body: bytes
+) -> dict[str, str]:
+    """Return the headers of a delivery: its id, its time, and one signature for each live secret.
+
+    The signature is HMAC-SHA256 over id, Unix time and body, joined by dots (Standard Webhooks,
+    "Signature scheme").
+    """
+    content = f"{message_id}.{timestamp_s}.".encode() + body
+    signatures = (
+        hmac.digest(b64decode(each.removeprefix(SECRET_PREFIX)), content, hashlib.sha256)
+        for each in live_secrets
+    )
+    return {
+        "webhook-id": message_id,
+        "webhook-timestamp": str(timestamp_s),
+        "webhook-signature": " ".join(f"v1,{b64encode(each).decode()}" for each in signatures),
+    }

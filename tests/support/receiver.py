@@ -1,0 +1,115 @@
+"""A receiver of webhooks: a real HTTP server that verifies each delivery by standardwebhooks."""
+
+import asyncio
+import json
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiohttp import web
+from standardwebhooks import Webhook as Verifier
+
+from tests.support.service import until
+
+SETTINGS = {
+    "api_url": "https://attachments.example",
+    "webhook_secret": "key-of-webhook-secrets",
+    "webhook_allow_http": "true",
+    "webhook_networks": "127.0.0.0/8",
+}
+"""Settings of a service that may send webhooks to a receiver of the test."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Received:
+    """One request: its id, headers, and the document."""
+
+    message_id: str
+    headers: dict[str, str]
+    document: Any
+    arrived_at: float
+
+    @property
+    def type(self) -> str:
+        """The type of the event."""
+        return str(self.document["type"])
+
+    @property
+    def attachment_id(self) -> str:
+        """The id of the attachment."""
+        return str(self.document["data"]["id"])
+
+
+Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+async def accept(_request: web.Request) -> web.StreamResponse:
+    """Answer 204, as a good receiver does."""
+    return web.Response(status=204)
+
+
+@dataclass(kw_only=True)
+class Receiver:
+    """A server on loopback; `answer` decides what it answers, and `secret` is what it verifies."""
+
+    url: str = ""
+    secret: str = ""
+    answer: Answer = accept
+    received: list[Received] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """Verify a delivery, keep it, and answer."""
+        body = await request.read()
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        if self.secret:
+            Verifier(self.secret).verify(body, headers)  # raises if a signature is wrong: a 500
+        self.received.append(
+            Received(
+                message_id=headers["webhook-id"],
+                headers=headers,
+                document=json.loads(body),
+                arrived_at=asyncio.get_running_loop().time(),
+            )
+        )
+        return await self.answer(request)
+
+    def of(self, attachment_id: str | int) -> list[str]:
+        """The types of the events of one attachment, in the order in which they came."""
+        return [each.type for each in self.received if each.attachment_id == str(attachment_id)]
+
+    async def wait_for(
+        self, attachment_id: str | int, kind: str, *, within_s: float = 20
+    ) -> Received:
+        """Wait for an event of an attachment."""
+
+        async def found() -> Received | None:
+            for each in self.received:
+                if each.attachment_id == str(attachment_id) and each.type == kind:
+                    return each
+            return None
+
+        answer: Received = await until(found, within_s=within_s)
+        return answer
+
+
+@asynccontextmanager
+async def running_receiver(
+    *, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1"
+) -> AsyncIterator[Receiver]:
+    """Run a receiver on a free port."""
+    receiver = Receiver()
+    app = web.Application()
+    app.router.add_post("/hook", receiver.handle)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
+    await runner.setup()
+    site = web.TCPSite(runner, host, 0, ssl_context=tls)
+    await site.start()
+    port = runner.addresses[0][1]
+    receiver.url = f"{'https' if tls else 'http'}://{host}:{port}/hook"
+    try:
+        yield receiver
+    finally:
+        await runner.cleanup()

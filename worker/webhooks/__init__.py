@@ -1,0 +1,1 @@
+"""Sends the deliveries of webhooks: the couriers of a worker."""

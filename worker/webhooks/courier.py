@@ -1,0 +1,192 @@
+"""The courier of a worker: takes deliveries that are due, sends them, and records the results.
+
+It looks for deliveries when it is woken, when slots become free, when a retry is due, and at every
+sweep interval. So a delivery whose wake-up is lost is sent at the next sweep of any worker.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+
+from aiohttp.abc import AbstractResolver
+
+from shared.database import Database, DatabaseAway
+from shared.jitter import spread, within
+from shared.log import get_logger
+from shared.settings import Settings
+from shared.throttle import Throttle
+from shared.webhooks import registry
+from shared.webhooks.dispatch import Attempt, Delivery, settle, take
+from shared.webhooks.kinds import OWN_FAULTS, delay_s
+from worker.jobs import Jobs
+from worker.webhooks.sending import Sender, open_sender
+from worker.webhooks.windows import Windows
+
+GATHER_S = 0.02
+"""Results of this time are recorded by one statement; as long is between two searches."""
+
+AWAY_S = 1.0
+"""The pause after the database was away."""
+
+log = get_logger(__name__)
+
+
+class Courier:
+    """Sends the deliveries of all organizations, in turns by webhook."""
+
+    def __init__(
+        self,
+        database: Database,
+        sender: Sender,
+        jobs: Jobs,
+        throttle: Throttle,
+        *,
+        slots: int,
+        interval_s: float,
+    ) -> None:
+        self._database = database
+        self._sender = sender
+        self._jobs = jobs
+        self._throttle = throttle
+        self._interval_s = interval_s
+        self._windows = Windows(slots)
+        self._wake = asyncio.Event()
+        self._ended: list[Attempt] = []
+        self._settling: asyncio.Task[None] | None = None
+        self._walked_to = 0
+
+    def wake(self) -> None:
+        """Look for deliveries now: some were queued, or one is due."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Take and send deliveries until cancelled."""
+        await asyncio.sleep(within(min(self._interval_s, 1)))
+        while True:
+            self._wake.clear()
+            pause_s, more = self._interval_s, False
+            try:
+                if self._windows.free and not self._jobs.stopping:
+                    more = await asyncio.shield(self._jobs.start(self._take()))
+            except DatabaseAway as error:
+                log.warning("deliveries put off", error=str(error))
+                pause_s = AWAY_S
+            except Exception:
+                log.exception("deliveries cannot be taken")
+            if more:
+                continue
+            with suppress(TimeoutError):
+                async with asyncio.timeout(spread(pause_s)):
+                    await self._wake.wait()
+                await asyncio.sleep(0)  # the results of one moment are seen by one search
+
+    async def _take(self) -> bool:
+        """Take a batch and start to send it; return whether more may be due and find slots."""
+        batch = self._windows.batch
+        taken = await self._database.run(
+            take,
+            limit=batch,
+            rooms=self._windows.rooms(),
+            usual_room=self._windows.usual_room,
+            after=self._walked_to,
+        )
+        self._walked_to = taken.walked_to
+        for delivery in taken.deliveries:
+            self._windows.enter(delivery.webhook_id)
+            self._jobs.start(self._deliver(delivery))
+        return taken.count == batch and self._windows.free > 0
+
+    async def _deliver(self, delivery: Delivery) -> None:
+        accepted = None
+        try:
+            reply = await self._sender.send(delivery)
+            if reply.fault is None or reply.fault not in OWN_FAULTS:
+                accepted = reply.fault is None
+            pause_s = None
+            if reply.fault is not None:
+                pause_s = None if reply.fault == "gone" else delay_s(delivery.attempt)
+                self._report(delivery, reply.fault)
+            if pause_s is not None and pause_s <= self._interval_s:
+                asyncio.get_running_loop().call_later(pause_s + 2 * GATHER_S, self.wake)
+            self._ended.append(
+                Attempt(
+                    delivery_id=delivery.id,
+                    attempt=delivery.attempt,
+                    status=reply.status,
+                    fault=reply.fault,
+                    delay_s=pause_s,
+                )
+            )
+        finally:
+            self._windows.leave(delivery.webhook_id, accepted=accepted)
+            if self._settling is None or self._settling.done():
+                self._settling = self._jobs.start(self._settle())
+
+    def _report(self, delivery: Delivery, fault: str) -> None:
+        self._throttle(
+            "delivery not accepted",
+            cause=fault,
+            webhook=delivery.webhook_id,
+            delivery=delivery.id,
+            attempt=delivery.attempt,
+        )
+
+    async def _settle(self) -> None:
+        """Record the results of GATHER_S, then search again: slots have become free.
+
+        If the database is away, the results are kept and recorded later. If that is too late, the
+        deliveries are sent once more.
+        """
+        await asyncio.sleep(GATHER_S)
+        while self._ended:
+            ended, self._ended = self._ended, []
+            try:
+                for each in await self._database.run(settle, ended):
+                    log.warning(
+                        "webhook deactivated",
+                        webhook=each.webhook_id,
+                        organization=each.organization_id,
+                        because=each.because,
+                    )
+            except DatabaseAway as error:
+                log.warning("results of deliveries not recorded yet", error=str(error))
+                self._ended = ended + self._ended
+                await asyncio.sleep(AWAY_S)
+            except Exception:
+                log.exception("results of deliveries not recorded")
+        self._settling = None
+        self.wake()
+
+
+@asynccontextmanager
+async def open_courier(
+    settings: Settings,
+    database: Database,
+    jobs: Jobs,
+    throttle: Throttle,
+    *,
+    resolver: AbstractResolver | None = None,
+) -> AsyncIterator[Courier | None]:
+    """Open the courier of a worker; None if the settings that webhooks need are missing.
+
+    While it is open, it is woken by each commit of this process that queues deliveries.
+    """
+    vault, refused = settings.vault, settings.webhooks_refused
+    if vault is None or refused is not None:
+        with suppress(DatabaseAway):
+            if await database.run_within(2.0, registry.exists_any):
+                log.error("webhooks are not sent", reason=refused)
+        yield None
+        return
+    async with AsyncExitStack() as stack:
+        sender = await stack.enter_async_context(open_sender(settings, vault, resolver=resolver))
+        courier = Courier(
+            database,
+            sender,
+            jobs,
+            throttle,
+            slots=settings.webhook_concurrency,
+            interval_s=settings.sweep_interval,
+        )
+        database.on_queued = courier.wake
+        yield courier

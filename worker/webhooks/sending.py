@@ -1,0 +1,185 @@
+"""Send one delivery: its body, its signatures, and what the answer means."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import aiohttp
+import orjson
+from aiohttp.abc import AbstractResolver
+from yarl import URL
+
+from shared.documents import RELATIONSHIPS, Documents
+from shared.log import get_logger
+from shared.settings import Settings
+from shared.version import VERSION
+from shared.webhooks.dispatch import Delivery
+from shared.webhooks.kinds import TIMEOUT_S, DeliveryFault
+from shared.webhooks.secret_signing import signed_headers
+from shared.webhooks.vault import SecretUnreadable, Vault
+from worker.webhooks.receivers import AddressRefused, make_connector
+
+MAX_ANSWER: Final = 4096
+"""The most bytes of an answer that are read; the rest would only keep the connection open."""
+
+MAX_SECRETS = 10_000
+"""The most decrypted secrets that are remembered."""
+
+log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """The receiver's status, and why it did not accept the delivery; None if it did."""
+
+    status: int | None = None
+    fault: DeliveryFault | None = None
+
+
+class Sender:
+    """Sends deliveries over one pool of connections."""
+
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        documents: Documents,
+        vault: Vault,
+        *,
+        timeout_s: float = TIMEOUT_S,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._session = session
+        self._documents = documents
+        self._vault = vault
+        self._timeout_s = timeout_s
+        self._clock = clock
+        self._secrets: dict[bytes, str] = {}
+
+    async def send(self, delivery: Delivery) -> Reply:
+        """Send a delivery once; return the receiver's reply. Raises nothing but CancelledError."""
+        try:
+            body = orjson.dumps(self._document(delivery))
+            headers = self._headers(delivery, body)
+            async with asyncio.timeout(self._timeout_s):
+                return await self._post(delivery.target_url, body, headers)
+        except SecretUnreadable:
+            return Reply(fault="secret_unreadable")
+        except Exception as error:
+            fault = _fault_of(error)
+            if fault == "internal_error":
+                log.exception("delivery cannot be sent", delivery=delivery.id)
+            return Reply(fault=fault)
+
+    async def _post(self, url: str, body: bytes, headers: dict[str, str]) -> Reply:
+        async with self._session.post(
+            URL(url), data=body, headers=headers, allow_redirects=False
+        ) as answer:
+            fault = _judge(answer.status)
+            await _read_some(answer)
+        return Reply(status=answer.status, fault=fault)
+
+    def _headers(self, delivery: Delivery, body: bytes) -> dict[str, str]:
+        stored = (delivery.secret, delivery.secret_previous)
+        return signed_headers(
+            [self._decrypt(each) for each in stored if each is not None],
+            message_id=message_id(delivery),
+            timestamp_s=int(self._clock()),
+            body=body,
+        )
+
+    def _decrypt(self, stored: bytes) -> str:
+        if stored not in self._secrets:
+            if len(self._secrets) >= MAX_SECRETS:
+                del self._secrets[next(iter(self._secrets))]
+            self._secrets[stored] = self._vault.decrypt(stored)
+        return self._secrets[stored]
+
+    def _document(self, delivery: Delivery) -> dict[str, Any]:
+        """Make the body: the attachment as it was at the commit, its addresses signed now."""
+        row = delivery.attachment
+        if row is None:
+            data: dict[str, Any] = {"id": str(delivery.webhook_id), "type": "webhooks"}
+        else:
+            named = ("creator", row.attachable_type)
+            data = self._documents.resource(
+                row,
+                origin="",
+                now=datetime.now(UTC),
+                include=[name for name in named if name in RELATIONSHIPS],
+            )
+        happened_at = self._documents.time(delivery.created_at)
+        return {"type": delivery.event, "timestamp": happened_at, "data": data}
+
+
+def message_id(delivery: Delivery) -> str:
+    """Return the value of `webhook-id`: the same for every attempt, so receivers can skip one."""
+    return f"msg_{delivery.message_id.hex}"
+
+
+def _judge(status: int) -> DeliveryFault | None:
+    if 200 <= status < 300:
+        return None
+    if 300 <= status < 400:
+        return "redirect"
+    return "gone" if status == 410 else "status"
+
+
+async def _read_some(answer: aiohttp.ClientResponse) -> None:
+    """Read an answer of up to MAX_ANSWER bytes, so that its connection can be used again.
+
+    The status has come, so that nothing here can fail the delivery. The connection of a longer,
+    slower or broken answer is closed.
+    """
+    left = MAX_ANSWER
+    try:
+        async with asyncio.timeout(1):
+            while left > 0 and (some := await answer.content.read(left)):
+                left -= len(some)
+    except (TimeoutError, aiohttp.ClientError):
+        answer.close()
+    if left <= 0 or not answer.content.at_eof():
+        answer.close()
+
+
+def _fault_of(error: Exception) -> DeliveryFault:
+    if isinstance(error, (TimeoutError, aiohttp.ServerTimeoutError)):
+        return "timeout"
+    if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientSSLError):
+        return "certificate"
+    if isinstance(error, AddressRefused):
+        return "address_refused"
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        return "unresolved"
+    if isinstance(error, (aiohttp.InvalidURL, UnicodeError)):
+        return "unresolved"
+    if isinstance(error, (aiohttp.ClientConnectorError, aiohttp.ClientOSError)):
+        return "unreachable"
+    if isinstance(error, (aiohttp.ClientError, OSError)):
+        return "broken_answer"
+    return "internal_error"
+
+
+@asynccontextmanager
+async def open_sender(
+    settings: Settings, vault: Vault, *, resolver: AbstractResolver | None = None
+) -> AsyncIterator[Sender]:
+    """Open the pool of connections to receivers. `resolver` replaces the system's."""
+    connector = make_connector(
+        settings.allowed_networks, limit=settings.webhook_concurrency, inner=resolver
+    )
+    async with aiohttp.ClientSession(
+        connector=connector,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        auto_decompress=False,
+        timeout=aiohttp.ClientTimeout(total=None),  # `Sender.send` limits all of it
+        headers={
+            "Content-Type": "application/json",
+            "User-Agent": f"attachments/{VERSION}",
+            "Accept-Encoding": "identity",
+        },
+    ) as session:
+        yield Sender(session, Documents(settings), vault)
