@@ -99,6 +99,12 @@ def of_image(image: Image.Image) -> Cost:
     return Cost(memory_bytes=pixels * per_pixel, cpu_s=pixels * ns / 1e9)
 
 
+def of_canvas(width: int, height: int) -> Cost:
+    """Estimate the cost of an empty RGBA canvas on which a frame is placed."""
+    pixels = width * height
+    return Cost(memory_bytes=pixels * _PIXEL_BYTES["RGBA"], cpu_s=pixels * _PIXEL_NS["PNG"] / 1e9)
+
+
 def of_webp(width: int, height: int) -> Cost:
     """Estimate the cost of a WebP from its size, before Pillow's reader allocates memory."""
     pixels = width * height

@@ -15,7 +15,7 @@ from PIL import Image, ImageChops, ImageFile, TiffImagePlugin
 
 from shared.errors import Undecodable
 from shared.facts import Facts, Thumbnail
-from worker.decoding.inside import codecs, colours, costs, damage, jpeg, png
+from worker.decoding.inside import apng, codecs, colours, costs, damage, jpeg, png
 from worker.decoding.inside.codecs import Findings
 from worker.decoding.inside.colour_spaces import ColourSpace
 from worker.decoding.inside.costs import BUDGET, Cost
@@ -103,7 +103,8 @@ def make_thumbnail(file: BinaryIO, *, budget: Cost = BUDGET) -> Thumbnail:
 
 
 def _make(file: BinaryIO, findings: Findings, budget: Cost) -> Thumbnail:
-    decoded = _decode(file, findings, budget)
+    frame = apng.first_frame(file)
+    decoded = _decode(file if frame is None else frame.file, findings, budget)
     image, header = decoded.image, decoded.header
     orientation = header.orientation
     if isinstance(image, TiffImagePlugin.TiffImageFile):
@@ -111,6 +112,9 @@ def _make(file: BinaryIO, findings: Findings, budget: Cost) -> Thumbnail:
     pixels = _placed(colours.plain(image), image, decoded.covered)
     if decoded.missing is not None:
         pixels = _without(pixels, decoded.missing, image.format)
+    if frame is not None:
+        findings.damaged |= is_cut_off(file)
+        pixels = _on_canvas(pixels, frame, findings, budget)
     assert findings.width is not None
     assert findings.height is not None
     width, height = findings.width, findings.height
@@ -231,6 +235,20 @@ def _placed(
         return plain
     canvas = Image.new("RGBA", image.size)
     canvas.paste(plain.crop(covered), covered)
+    return canvas
+
+
+def _on_canvas(
+    pixels: Image.Image, frame: apng.Frame, findings: Findings, budget: Cost
+) -> Image.Image:
+    """Place a frame on its empty canvas, and record the canvas's size."""
+    findings.has_size(*frame.canvas)
+    if frame.covers_all:
+        return pixels
+    if costs.of_canvas(*frame.canvas).exceeds(budget):
+        raise Undecodable("too_expensive")
+    canvas = Image.new("RGBA", frame.canvas)
+    canvas.paste(pixels, frame.place)
     return canvas
 
 

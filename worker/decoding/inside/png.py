@@ -26,8 +26,8 @@ UNUSED: Final = (
     "fcTL",
     "fdAT",
 )
-"""Chunks that a thumbnail does not need. The thumbnail of an animation shows its default image,
-which every reader knows, so faults in the frames do not matter."""
+"""Chunks that a thumbnail does not need. The thumbnail of an animation shows its default image, or
+a first frame that `apng` finds, so faults in other frames do not matter."""
 
 OPTIONAL: Final = ("tRNS", "eXIf", "gAMA", "cHRM", "sRGB")
 """Chunks that are used if they can be read, and ignored otherwise."""
