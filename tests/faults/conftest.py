@@ -1,13 +1,17 @@
 """Fixtures of fault tests: the bucket, and brokers to be disturbed."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest_asyncio
 import redis.asyncio
 
+from deploy.embedded.postgres import EmbeddedPostgres
 from deploy.embedded.valkey import EmbeddedValkey
+from shared.schema import migrate
 from shared.storage import Storage
+from tests.support.databases import use_deployment_of
 from tests.support.objects import opened_storage
 from tests.support.stack import Stack
 
@@ -31,5 +35,16 @@ async def valkey(tmp_path: Path) -> AsyncIterator[EmbeddedValkey]:
     """A broker of the test's own, to be killed, frozen and filled."""
     server = EmbeddedValkey(directory=tmp_path / "valkey")
     await server.start()
+    yield server
+    server.kill()
+
+
+@pytest_asyncio.fixture
+async def postgres(stack: Stack, tmp_path: Path) -> AsyncIterator[EmbeddedPostgres]:
+    """A PostgreSQL of the test's own, to be killed; its deployment has the tests' bucket."""
+    server = EmbeddedPostgres(directory=tmp_path / "postgres")  # durable: it is killed
+    await server.start()
+    await asyncio.to_thread(migrate, server.url)
+    await use_deployment_of(stack, server.url)
     yield server
     server.kill()

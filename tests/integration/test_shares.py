@@ -1,28 +1,21 @@
-"""One organization's statements and lists leave connections to all others and to the store."""
+"""One organization's statements leave connections to all others and to the store."""
 
 import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import asyncpg
 import pytest
 from yarl import URL
 
 from api.readers import LONG_BYTES, RECEIVED_EACH
 from shared.shares import WAITING, open_shares, share_of, split_pool
+from tests.support.resources import PATH
 from tests.support.service import MEDIA_TYPE, Answer, Client, Service, make_settings, until
 from tests.support.stack import EVENTS_TOKEN, Stack
 from tests.support.starting import StartService
 
-PATH = "/api/v2/attachments"
 BULK = f"{MEDIA_TYPE}; ext=bulk"
-FILL = """
-INSERT INTO attachments (organization_id, bucket, name, file_name, attachable_type, attachable_id,
-                         policy_expires_at)
-SELECT $1, 'bucket', 'img.png', 'img.png', 'task', 1 + n % 2, now()
-FROM generate_series(1, $2::integer) AS n
-"""
 
 
 @asynccontextmanager
@@ -202,105 +195,3 @@ async def test_both_pools_have_together_as_many_connections_as_are_set(
         sizes = clients.whole.pool.get_max_size(), others.whole.pool.get_max_size()
     assert sum(sizes) == pool
     assert min(sizes) >= 1
-
-
-async def fill(service: Service, organization_id: int, rows: int) -> None:
-    """Insert rows as a large organization has them."""
-    connection = await asyncpg.connect(service.environment["ATTACHMENTS_DATABASE_URL"])
-    await connection.execute(FILL, organization_id, rows)
-    await connection.execute("VACUUM ANALYZE attachments")
-    await connection.close()
-
-
-async def test_totals_are_exact_up_to_100000_and_an_estimate_beyond(service: Service) -> None:
-    client, other = service.client, await service.organization()
-    await fill(service, client.organization_id, 100_000)
-    answer = await client.request("GET", f"{PATH}?page[size]=200&page[number]=500")
-    assert len(answer.data) == 200
-    assert answer.document["meta"]["total_count"] == 100_000
-    assert "total_is_estimate" not in answer.document["meta"]
-    assert set(answer.document["links"]) == {"first", "last", "prev"}
-    await fill(service, client.organization_id, 50_000)
-    for query in ("", "filter[page_id][not_eq]=1&"):
-        answer = await client.request("GET", f"{PATH}?{query}page[size]=200&page[number]=500")
-        meta = answer.document["meta"]
-        assert meta["total_is_estimate"] is True
-        assert 100_001 <= meta["total_count"] < 200_000
-        assert set(answer.document["links"]) == {"first", "prev", "next"}
-        answer = await client.request("GET", f"{PATH}?{query}page[size]=200&page[number]=501")
-        assert len(answer.data) == 200
-        assert set(answer.document["links"]) == {"first", "prev"}
-    exact = await client.request("GET", f"{PATH}?filter[task_id]=1")
-    assert exact.document["meta"]["total_count"] == 75_000
-    assert "total_is_estimate" not in exact.document["meta"]
-    alone = await client.request("GET", f"{PATH}?filter[task_id][not_eq]=1,2")
-    assert alone.document["meta"]["total_count"] == 0
-    assert (await other.request("GET", PATH)).document["meta"]["total_count"] == 0
-
-
-@pytest.mark.parametrize(
-    ("query", "parameter"),
-    [
-        ("filter[task_id][not_eq]=1,2", "filter[task_id][not_eq]"),
-        ("filter[page_id]=3&filter[task_id][not_eq]=1,2&sort=-id", "filter[task_id][not_eq]"),
-        ("filter[comment_id][not_eq]=1&page[after]=", "filter[comment_id][not_eq]"),
-        ("page[number]=200&page[size]=100", "page[number]"),
-    ],
-)
-async def test_a_walk_that_takes_too_long_is_400_and_says_what_to_do(
-    service: Service, monkeypatch: pytest.MonkeyPatch, query: str, parameter: str
-) -> None:
-    monkeypatch.setattr("api.listing.WALK_S", 0.001)
-    await fill(service, service.client.organization_id, 30_000)
-    async with stuck(service):
-        answer = await service.client.request("GET", f"{PATH}?{query}")
-    assert answer.status == 400
-    detail = answer.document["errors"][0]["detail"]
-    assert f"'{parameter}'" in detail
-    assert "'page[after]'" in detail
-    assert (await service.client.request("GET", f"{PATH}?page[after]=")).status == 200
-
-
-@asynccontextmanager
-async def stuck(service: Service) -> AsyncIterator[None]:
-    """Lock the table, so that every list takes as long as it may."""
-    async with service.database.acquire() as connection, connection.transaction():
-        await connection.execute("LOCK TABLE attachments IN ACCESS EXCLUSIVE MODE")
-        yield
-
-
-async def test_a_flood_of_walks_that_take_too_long_keeps_no_one_waiting(
-    service: Service,
-) -> None:
-    # Each walk sleeps in the database, as one over 10^7 rows computes there, until it is 400.
-    client, other = service.client, await service.organization()
-    await fill(service, client.organization_id, 1000)
-    await service.execute(
-        "CREATE FUNCTION slow() RETURNS boolean LANGUAGE sql VOLATILE"
-        " AS 'SELECT pg_sleep(10) IS NOT NULL'"
-    )
-    await service.execute("ALTER TABLE attachments RENAME TO everything")
-    await service.execute(
-        "CREATE VIEW attachments AS SELECT * FROM everything"
-        f" WHERE organization_id <> {client.organization_id} OR attachable_id IS NULL OR slow()"
-    )
-    query = "filter[task_id][not_eq]=1,2"
-    flood = [asyncio.create_task(client.request("GET", f"{PATH}?{query}")) for _ in range(40)]
-
-    async def walking() -> int:
-        return int(
-            await service.database.fetchval(
-                "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
-                " AND datname = current_database()"
-            )
-        )
-
-    await until(walking)
-    for _ in range(5):
-        assert (await other.create("b.png"))["data"]["id"]
-        created = await client.create("a.png")
-        assert (await client.request("GET", f"{PATH}/{created['data']['id']}")).status == 200
-        assert await walking() <= 1
-    statuses = [(await task).status for task in flood]
-    assert set(statuses) <= {400, 429}
-    assert 400 in statuses

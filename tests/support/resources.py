@@ -10,6 +10,7 @@ from aiobotocore.config import AioConfig
 from aiobotocore.session import get_session
 from botocore.exceptions import ClientError
 
+from tests.support.service import Answer, Client
 from tests.support.stack import Stack
 
 if TYPE_CHECKING:
@@ -147,3 +148,17 @@ async def stored(client: "S3Client", bucket: str, key: str) -> bytes | None:
         return None
     async with answer["Body"] as content:
         return await content.read()
+
+
+def is_error(answer: Answer, document: Mapping[str, Any]) -> bool:
+    """Check that an answer is that error document, in the API's own media type."""
+    status = int(document["errors"][0]["status"])
+    assert answer.status == status, answer.body
+    assert answer.headers["Content-Type"] == "application/vnd.api+json; charset=utf-8"
+    assert written(answer.document) == written(document)
+    return True
+
+
+async def patch(client: Client, attachment_id: str, attributes: dict[str, Any]) -> Answer:
+    """Change an attachment."""
+    return await client.request("PATCH", f"{PATH}/{attachment_id}", body(attributes))

@@ -1,0 +1,115 @@
+"""Faults of PostgreSQL: a silent or frozen server, locked tables."""
+
+import asyncio
+import time
+
+import asyncpg
+import psutil  # type: ignore[import-untyped]  # its stubs are a package that we do not lock
+import pytest
+
+from deploy.embedded.postgres import EmbeddedPostgres
+from shared.storage import Storage
+from tests.support.database_faults import is_taken, is_unavailable
+from tests.support.faults import PHOTO, SOON, is_whole, posted, reaches
+from tests.support.proxy import Proxy, running_proxy
+from tests.support.service import ApiProcess, Service, running_service, until
+from tests.support.stack import Stack
+from tests.support.starting import Launch, StartWorker
+
+pytestmark = pytest.mark.fault
+
+
+@pytest.mark.parametrize("silent_before", [False, True], ids=["in-use", "from-the-start"])
+async def test_f18_a_database_that_says_nothing_more_is_not_waited_for(
+    stack: Stack,
+    database_url: str,
+    start_worker: StartWorker,
+    storage: Storage,
+    silent_before: bool,
+) -> None:
+    async with running_proxy(database_url) as way, running_service(stack, way.url) as service:
+        row, event = await posted(service)
+        healthy = {"database_url": database_url}
+        if not silent_before:
+            await service.client.show(row.id)  # now there are connections
+        way.swallow()
+        await is_unavailable(service, event)
+        way.let_go()
+        await until(lambda: is_taken(service, event), within_s=10)
+        await start_worker(service, **healthy)
+        await reaches(service, row.id, "ready")
+        await is_whole(service, storage, row.id, PHOTO)
+
+
+async def test_f18_a_worker_is_told_to_stop_while_the_database_says_nothing(
+    service: Service, start_worker: StartWorker, storage: Storage, database_url: str, proxy: Proxy
+) -> None:
+    """It ends before it would be killed; what it had is taken up after its lease."""
+    async with running_proxy(database_url) as way:
+        worker = await start_worker(
+            service, database_url=way.url, s3_endpoint_url=proxy.url, lease="3"
+        )
+        proxy.hold()
+        attachment_id = await service.client.upload(PHOTO, "img.jpg")
+        await reaches(service, attachment_id, "processing")
+        way.swallow()
+        await worker.stop(within_s=15)  # the time before a kill of operations.md
+        assert "Traceback" not in worker.log()
+    await start_worker(service, **SOON)
+    await reaches(service, attachment_id, "ready")
+    await is_whole(service, storage, attachment_id, PHOTO)
+
+
+async def test_f18_a_database_that_is_frozen_is_not_waited_for(
+    stack: Stack, postgres: EmbeddedPostgres
+) -> None:
+    async with running_service(stack, postgres.url) as service:
+        _, event = await posted(service)
+        assert postgres.child is not None
+        server = psutil.Process(postgres.child.pid)
+        processes = [server, *server.children(recursive=True)]
+        for process in processes:
+            process.suspend()
+        try:
+            await is_unavailable(service, event)
+        finally:
+            for process in processes:
+                process.resume()
+        await until(lambda: is_taken(service, event), within_s=10)
+
+
+async def test_f19_a_table_that_is_locked_holds_up_no_more_than_what_needs_it(
+    service: Service, start_worker: StartWorker, storage: Storage, launch: Launch
+) -> None:
+    worker = await start_worker(service, lease="2", **SOON)
+    api = await launch(ApiProcess(service.environment))
+    client = service.client
+    client.base_url = api.url
+    row, event = await posted(service)
+    show = f"/api/v2/attachments/{row.id}"
+    lock = await asyncpg.connect(service.settings.database_url.get_secret_value())
+    try:
+        async with lock.transaction():
+            await lock.execute("LOCK TABLE attachments IN ACCESS EXCLUSIVE MODE")
+            began = time.monotonic()
+            asked = [asyncio.create_task(client.request("GET", show)) for _ in range(50)]
+            while not all(task.done() for task in asked):
+                await is_unavailable(service, event)
+            # the wait for a connection and the wait for the lock have their ends
+            assert time.monotonic() - began < 30
+            for task in asked:
+                answer = await task
+                assert answer.status == 503
+                assert "Retry-After" in answer.headers
+    finally:
+        await lock.close()
+    await until(lambda: is_taken(service, event), within_s=5)
+    answers = await asyncio.gather(*(client.request("GET", show) for _ in range(50)))
+    assert {answer.status for answer in answers} == {200}
+    count = """SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
+               AND application_name = 'attachments'"""
+    assert await service.database.fetchval(count) <= 2 * service.settings.database_pool
+    await reaches(service, row.id, "ready")
+    await is_whole(service, storage, row.id, PHOTO)
+    assert worker.process is not None
+    assert worker.process.poll() is None

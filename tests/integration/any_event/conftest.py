@@ -1,0 +1,23 @@
+"""Fixtures of any event: one API for a module, by two names."""
+
+from collections.abc import AsyncIterator
+
+import pytest_asyncio
+
+from tests.support.databases import clone_database
+from tests.support.events import Target, new_row
+from tests.support.service import Service, running_service
+from tests.support.stack import Stack
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def target(stack: Stack) -> AsyncIterator[Target]:
+    """One API for the whole module, with one attachment that nothing may change."""
+    async with running_service(stack, await clone_database(stack)) as service:
+        yield Target(service=service, row=await new_row(service))
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def service(target: Target) -> Service:
+    """The same API, for attachments of the test's own."""
+    return target.service

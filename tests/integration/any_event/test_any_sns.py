@@ -1,0 +1,109 @@
+"""Any message that SNS signs: no fault, and no row changes."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.support.amazon import Amazon, running_amazon
+from tests.support.any_event import ANSWERED_WITHIN_S, JSON, MUTATED, of_no_attachment, thorough
+from tests.support.databases import clone_database
+from tests.support.dialects import SAMPLES, TOPIC
+from tests.support.events import Target, new_row, send
+from tests.support.messages import places, put
+from tests.support.service import running_service, until
+from tests.support.stack import Stack
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subscribed(Target):
+    """An API that takes what SNS signs, and SNS."""
+
+    amazon: Amazon
+
+    async def post(self, document: Any) -> int:
+        """Post as SNS does; returns the answer's status."""
+        async with asyncio.timeout(ANSWERED_WITHIN_S):
+            return (await send(self.service, json.dumps(document).encode(), {})).status
+
+    def sign(self, document: Any) -> Any:
+        """Have SNS sign a message; it stays as it is if it cannot be signed."""
+        try:
+            return self.amazon.sign(document)
+        except UnicodeEncodeError:  # half a character
+            return document
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def subscribed(stack: Stack) -> AsyncIterator[Subscribed]:
+    """One such API for the whole module."""
+    async with (
+        running_amazon() as amazon,
+        running_service(
+            stack,
+            await clone_database(stack),
+            amazon.connector(),
+            sns_topics=TOPIC,
+            sns_signature_versions="1,2",
+        ) as service,
+    ):
+        yield Subscribed(service=service, row=await new_row(service), amazon=amazon)
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def unchanged(subscribed: Subscribed) -> AsyncIterator[Subscribed]:
+    """The same, and proof that the test changed no attachment."""
+    before = await subscribed.rows()
+    yield subscribed
+    assert await subscribed.rows() == before
+
+
+OF_SNS = [of_no_attachment(sample) for name, sample in SAMPLES.items() if name.startswith("sns-")]
+BENDS = st.sampled_from(OF_SNS).flatmap(
+    lambda sample: st.tuples(st.just(sample), st.sampled_from(places(sample)), JSON)
+)
+
+
+def sent_now(document: Any) -> Any:
+    """Copy a message as one of this moment."""
+    return {**document, "Timestamp": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.000Z}"}
+
+
+@pytest.mark.parametrize("document", OF_SNS, ids=lambda document: document["Type"])
+async def test_what_is_bent_below_is_taken_as_long_as_it_is_straight(
+    unchanged: Subscribed, document: Any
+) -> None:
+    async def taken() -> bool:
+        return await unchanged.post(unchanged.sign(sent_now(document))) == 200
+
+    await until(taken)  # at once, unless this machine is too busy to play Amazon
+
+
+@settings(thorough, max_examples=200)
+@given(bend=BENDS, signed_before=st.booleans())
+async def test_no_bent_message_of_sns_is_a_fault_or_changes_a_row(
+    unchanged: Subscribed, bend: tuple[Any, tuple[Any, ...], Any], signed_before: bool
+) -> None:
+    straight, place, value = bend
+    document = sent_now(straight)
+    if signed_before:
+        document = put(unchanged.sign(document), place, value)
+    else:
+        document = unchanged.sign(put(document, place, value))
+    assert await unchanged.post(document) in (200, 401, 403, 503)
+
+
+@thorough
+@given(inner=MUTATED | JSON)
+async def test_whatever_sns_signs_is_taken_and_no_bent_event_in_it_changes_a_row(
+    unchanged: Subscribed, inner: Any
+) -> None:
+    document = {**sent_now(of_no_attachment(SAMPLES["sns-v2"])), "Message": json.dumps(inner)}
+    assert await unchanged.post(unchanged.sign(document)) in (200, 503)

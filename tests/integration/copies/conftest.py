@@ -1,0 +1,41 @@
+"""Fixtures of copies: their size, an API without events, workers behind a proxy."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from tests.support.proxy import Proxy
+from tests.support.service import Service, WorkerProcess
+from tests.support.starting import StartWorker
+from tests.support.worker_copies import Start
+
+
+@pytest.fixture
+def all_are_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave every copy to workers."""
+    monkeypatch.setattr("api.temp_urls.copying.MAX_COPIED_AT_ONCE", 0)
+
+
+@pytest_asyncio.fixture
+async def quiet(service: Service) -> Service:
+    """An API that hears no events of the store."""
+    service.stack.relay.target = None
+    return service
+
+
+@pytest_asyncio.fixture
+async def start(proxy: Proxy, start_worker: StartWorker) -> AsyncIterator[Start]:
+    """Start workers behind the proxy; they end with the test, and the broker begins empty."""
+    started: list[WorkerProcess] = []
+
+    async def begin(service: Service, program: Any = None, **settings: str) -> WorkerProcess:
+        environment = {**service.environment, "ATTACHMENTS_S3_ENDPOINT_URL": proxy.url}
+        worker = WorkerProcess(environment, **(program or {}), **settings)
+        started.append(worker)
+        return await worker.start()
+
+    yield begin
+    for worker in started:
+        worker.close()

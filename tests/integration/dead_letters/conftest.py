@@ -1,0 +1,23 @@
+"""Fixtures of dead letters: one API for a module, with no letters at first."""
+
+from collections.abc import AsyncIterator
+
+import pytest_asyncio
+
+from tests.support.databases import clone_database
+from tests.support.service import Service, running_service
+from tests.support.stack import Stack
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def shared_service(stack: Stack) -> AsyncIterator[Service]:
+    """One API for the whole module."""
+    async with running_service(stack, await clone_database(stack)) as running:
+        yield running
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def service(shared_service: Service) -> Service:
+    """The same, with no dead letters yet."""
+    await shared_service.execute("TRUNCATE dead_letters")
+    return shared_service

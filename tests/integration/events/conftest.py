@@ -1,0 +1,16 @@
+"""Fixtures of events: one API for a module."""
+
+from collections.abc import AsyncIterator
+
+import pytest_asyncio
+
+from tests.support.databases import clone_database
+from tests.support.service import Service, running_service
+from tests.support.stack import Stack
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def service(stack: Stack) -> AsyncIterator[Service]:
+    """One API for the whole module: each test has attachments of its own."""
+    async with running_service(stack, await clone_database(stack)) as running:
+        yield running

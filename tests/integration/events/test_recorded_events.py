@@ -1,0 +1,119 @@
+"""Valid events: an upload or a removal is recorded, also among other records."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from unittest import mock
+
+import pytest
+
+from shared.store_client import open_storage
+from tests.support.dialects import DIALECTS, Dialect
+from tests.support.events import RECORDED, REMOVED, filer, new_row, record, send
+from tests.support.service import Service, until
+from tests.support.stack import BUCKET
+from tests.support.starting import StartService, StartWorker
+from tests.support.valid_events import tell
+
+
+@pytest.mark.parametrize("dialect", DIALECTS, ids=lambda dialect: dialect.name)
+async def test_an_event_records_the_upload(service: Service, dialect: Dialect) -> None:
+    row = await new_row(service)
+    told = dialect.tell(BUCKET, row.key, etag="e1", version_id="v1", sequencer="0a", size=5)
+    answer = await send(service, json.dumps(dialect.message(told)).encode())
+    assert (answer.status, answer.document["meta"]) == (200, RECORDED)
+    after = await service.row(row.id)
+    assert (after.state, after.revision, after.etag) == ("uploaded", 1, "e1")
+    assert after.version_id == ("v1" if dialect.versions else None)
+    assert after.sequencer == ("0A" if dialect.ordered else None)
+    assert after.size is None  # the store will tell
+    assert after.uploaded_at is not None
+    assert after.due_at is not None  # the sweep takes over if no worker hears of it
+
+
+async def test_an_event_of_the_filer_tells_the_md5_where_it_tells_no_etag(
+    service: Service,
+) -> None:
+    row = await new_row(service)
+    assert (await send(service, filer(row.key))).document["meta"] == RECORDED
+    assert (await service.row(row.id)).etag == "86c489dfa7e78a487a06b1860805b086"
+
+
+async def test_what_an_event_says_of_the_size_is_not_believed(service: Service) -> None:
+    row = await new_row(service)
+    await tell(service, record(row.key, size=10**12, eTag="e1", contentType="text/html"))
+    after = await service.row(row.id)
+    assert (after.size, after.content_type) == (None, None)
+
+
+async def test_a_store_and_a_worker_take_it_from_the_event_to_the_end(working: Service) -> None:
+    attachment_id = await working.client.upload(b"no image", "a.txt")
+    resource = await working.client.settled(attachment_id)
+    assert resource["meta"]["state"] == "ready"
+    assert resource["attributes"]["size"] == len(b"no image")
+
+
+async def test_good_records_count_among_others(service: Service) -> None:
+    row = await new_row(service)
+    meta = await tell(
+        service,
+        record("elsewhere/a.png"),
+        {"eventName": "ObjectCreated:Put"},
+        record(row.key, eTag="e1"),
+        record(row.key, bucket="other"),
+    )
+    assert meta == {"recorded": 1, "no_effect": 0, "ignored": 2, "unreadable": 1}
+    assert (await service.row(row.id)).state == "uploaded"
+
+
+@pytest.mark.parametrize("dialect", DIALECTS, ids=lambda dialect: dialect.name)
+@pytest.mark.parametrize("state", ["pending", "ready", "failed"])
+async def test_a_removal_makes_the_store_be_asked(
+    service: Service, state: str, dialect: Dialect
+) -> None:
+    row = await new_row(service)
+    await service.execute(
+        "UPDATE attachments SET state = $2, due_at = now() + interval '1 hour' WHERE id = $1",
+        row.id,
+        state,
+    )
+    before = await service.row(row.id)
+    told = dialect.tell(BUCKET, row.key, removed=True, etag="e1", sequencer="0B")
+    answer = await send(service, json.dumps(dialect.message(told)).encode())
+    assert (answer.status, answer.document["meta"]) == (200, RECORDED)
+    after = await service.row(row.id)
+    assert after.due_at is not None
+    assert after.due_at < datetime.now(UTC) + timedelta(minutes=1)
+    # nothing but the time of the next look has changed
+    assert (after.state, after.revision, after.resized) == (before.state, 0, before.resized)
+
+
+async def test_a_removal_that_is_true_is_found_to_be_true(
+    start_service: StartService, start_worker: StartWorker
+) -> None:
+    service = await start_service()
+    await start_worker(service, sweep_interval="0.2")
+    attachment_id = await service.client.upload(b"text", "a.txt")
+    await service.client.settled(attachment_id)
+    row = await service.row(attachment_id)
+    assert row.state == "ready"
+    # a removal that is not: the object is there
+    await tell(service, record(row.key, name=REMOVED))
+    due = await service.row(attachment_id)
+    assert due.state == "ready"
+
+    async def asked() -> bool:
+        found = await service.row(attachment_id)
+        return found.due_at is not None and found.due_at > datetime.now(UTC) + timedelta(minutes=5)
+
+    await until(asked)
+    assert (await service.row(attachment_id)).state == "ready"
+
+    # SeaweedFS tells of this one by itself
+    with mock.patch.dict("os.environ", service.environment):
+        async with open_storage(service.settings) as storage:
+            await storage.delete(row.key)
+
+    async def missing() -> bool:
+        return (await service.row(attachment_id)).reason == "missing"
+
+    await until(missing)

@@ -1,0 +1,25 @@
+"""Fixtures of the life cycle's statements: connections, and an empty table."""
+
+from collections.abc import AsyncIterator
+
+import asyncpg
+import pytest_asyncio
+
+from tests.support.databases import clone_database
+from tests.support.lifecycle import Table
+from tests.support.stack import Stack
+
+
+@pytest_asyncio.fixture(scope="module")
+async def pool(stack: Stack) -> "AsyncIterator[asyncpg.Pool[asyncpg.Record]]":
+    """Connections enough to do things side by side, to a database of this module's own."""
+    database_url = await clone_database(stack)
+    async with asyncpg.create_pool(database_url, min_size=10, max_size=10) as pool:
+        yield pool
+
+
+@pytest_asyncio.fixture
+async def table(pool: "asyncpg.Pool[asyncpg.Record]") -> Table:
+    """An empty table."""
+    await pool.execute("DELETE FROM attachments")
+    return Table(pool)

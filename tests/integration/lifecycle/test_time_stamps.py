@@ -1,0 +1,46 @@
+"""Time stamps of uploads, which the addresses of their files carry."""
+
+from shared.attachments import Attachment
+from shared.lifecycle import Outcome
+from tests.support.lifecycle import Table, event
+
+
+def stamp(row: Attachment) -> int:
+    """Give the whole second that addresses of a file carry."""
+    assert row.uploaded_at is not None
+    return int(row.uploaded_at.timestamp())
+
+
+async def test_uploads_in_one_second_have_stamps_of_their_own(table: Table) -> None:
+    row = await table.uploaded("a")
+    stamps = [stamp(row)]
+    for etag in "bcdef":
+        await table.record(event(row, etag))
+        stamps.append(stamp(await table.row(row)))
+        await table.record(event(row, etag))
+        assert stamp(await table.row(row)) == stamps[-1]  # the same upload, told twice
+    assert sorted(set(stamps)) == stamps
+
+    await table.pool.execute(
+        "UPDATE attachments SET uploaded_at = now() - interval '1 hour' WHERE id = $1", row.id
+    )
+    before = stamp(await table.row(row))
+    await table.record(event(row, "g"))
+    assert stamp(await table.row(row)) >= before + 3600  # the time of the upload, if it is later
+
+
+async def test_an_upload_whose_event_comes_after_its_outcome_has_a_stamp_of_its_own(
+    table: Table,
+) -> None:
+    claim = await table.claimed("a")
+    before = stamp(claim.attachment)
+    assert await table.finish(claim, Outcome(state="ready", etag="b"))  # replaced meanwhile
+    after = stamp(await table.row(claim))
+    assert after > before
+    assert await table.record(event(claim.attachment, "b")) == []
+    assert stamp(await table.row(claim)) == after
+
+    for etag in ("a", None):  # the object that is known, and one that could not be read
+        claim = await table.claimed("a")
+        assert await table.finish(claim, Outcome(state="failed", etag=etag))
+        assert stamp(await table.row(claim)) == stamp(claim.attachment)

@@ -1,0 +1,25 @@
+"""Fixtures of noise: an API process with its log, and a connection to its database."""
+
+from collections.abc import AsyncIterator
+
+import asyncpg
+import pytest_asyncio
+
+from tests.support.service import ApiProcess, Service
+
+
+@pytest_asyncio.fixture
+async def connection(database_url: str) -> AsyncIterator["asyncpg.Connection[asyncpg.Record]"]:
+    """A connection to a fresh database."""
+    connection = await asyncpg.connect(database_url)
+    yield connection
+    await connection.close()
+
+
+@pytest_asyncio.fixture
+async def api(service: Service) -> AsyncIterator[ApiProcess]:
+    """An API process whose log is JSON."""
+    process = ApiProcess(service.environment, log_format="json")
+    await process.start()
+    yield process
+    process.close()

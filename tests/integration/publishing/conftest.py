@@ -1,0 +1,35 @@
+"""Fixtures of publishing: a broker of the test's own, and a publisher."""
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+import redis.asyncio
+
+from deploy.embedded.valkey import EmbeddedValkey
+from shared.publisher import Publisher
+from tests.support.publishing import Broker, publishing
+
+
+@pytest_asyncio.fixture
+async def valkey(tmp_path: Path) -> AsyncIterator[EmbeddedValkey]:
+    """A broker of the test's own, which it may freeze and kill."""
+    server = EmbeddedValkey(directory=tmp_path / "valkey")
+    await server.start()
+    yield server
+    await server.stop()
+
+
+@pytest_asyncio.fixture
+async def broker(valkey: EmbeddedValkey) -> AsyncIterator[Broker]:
+    """A look into it."""
+    async with redis.asyncio.from_url(valkey.url) as client:
+        yield client
+
+
+@pytest.fixture
+def publisher(valkey: EmbeddedValkey) -> Iterator[Publisher]:
+    """A publisher to it."""
+    with publishing(valkey.url) as made:
+        yield made

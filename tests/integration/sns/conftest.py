@@ -1,0 +1,65 @@
+"""Fixtures of SNS: Amazon's stand-in, and APIs that trust it."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+
+import pytest
+import pytest_asyncio
+
+from tests.support.amazon import Amazon, running_amazon
+from tests.support.databases import clone_database
+from tests.support.dialects import TOPIC
+from tests.support.service import Service, running_service
+from tests.support.sns_site import OTHER_TOPIC, Site, StartSite
+from tests.support.stack import Stack
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def amazon() -> AsyncIterator[Amazon]:
+    """One Amazon for the module: keys take long to make."""
+    async with running_amazon() as running:
+        yield running
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def start_site(stack: Stack, amazon: Amazon) -> AsyncIterator[StartSite]:
+    """Start APIs that know no certificate yet, with settings of the test's own."""
+    async with AsyncExitStack() as exits:
+
+        async def start(**overrides: str) -> Site:
+            service = await exits.enter_async_context(
+                running_service(
+                    stack,
+                    await clone_database(stack),
+                    amazon.connector(),
+                    **{"sns_topics": f"{TOPIC},{OTHER_TOPIC}", **overrides},
+                )
+            )
+            site = Site(service=service, amazon=amazon)
+            site.forget()
+            return site
+
+        amazon.replies.clear()
+        yield start
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def shared_service(stack: Stack, amazon: Amazon) -> AsyncIterator[Service]:
+    """One API for all that is refused."""
+    async with running_service(
+        stack,
+        await clone_database(stack),
+        amazon.connector(),
+        sns_topics=f"{TOPIC},{OTHER_TOPIC}",
+        sns_signature_versions="1,2",
+    ) as service:
+        yield service
+
+
+@pytest.fixture
+def site(shared_service: Service, amazon: Amazon) -> Site:
+    """The API that tests share, which may know the usual certificate already."""
+    amazon.replies.clear()
+    shared = Site(service=shared_service, amazon=amazon)
+    shared.forget()
+    return shared

@@ -1,0 +1,49 @@
+"""Fixtures of SQS: the queue, an API, and consumers that end with the test."""
+
+from collections.abc import AsyncIterator
+
+import pytest_asyncio
+
+from tests.support.consumer import ConsumerProcess
+from tests.support.moto_server import Inbox, Moto, running_moto
+from tests.support.service import Service
+from tests.support.sqs import StartConsumer, consumer_of, told_no_secret
+from tests.support.starting import StartService
+
+
+@pytest_asyncio.fixture(scope="module")
+async def moto() -> AsyncIterator[Moto]:
+    """AWS."""
+    async with running_moto() as started:
+        yield started
+
+
+@pytest_asyncio.fixture
+async def start_consumer() -> AsyncIterator[StartConsumer]:
+    """Start consumers that end with the test; whatever befalls them, they log no secret."""
+    started: list[ConsumerProcess] = []
+
+    async def start(service: Service, **overrides: str) -> ConsumerProcess:
+        changes = {f"ATTACHMENTS_{name.upper()}": value for name, value in overrides.items()}
+        consumer = consumer_of(service, **changes)
+        started.append(consumer)
+        return await consumer.start()
+
+    yield start
+    for consumer in started:
+        consumer.kill()
+    for consumer in started:
+        told_no_secret(consumer)
+        consumer.close()
+
+
+@pytest_asyncio.fixture
+async def inbox(moto: Moto) -> Inbox:
+    """A queue whose messages may come once only: the second time they go to the queue behind."""
+    return await moto.make_inbox(receives=1)
+
+
+@pytest_asyncio.fixture
+async def service(start_service: StartService, inbox: Inbox) -> Service:
+    """An API that takes its events from the queue, without any worker."""
+    return await start_service(sqs_queue_url=inbox.url)

@@ -1,0 +1,82 @@
+"""The start of a consumer: what it waits for, and what it refuses."""
+
+import pytest
+
+from deploy.embedded.ports import HOST, choose_port
+from tests.support.moto_server import Moto, running_moto
+from tests.support.service import Service, until
+from tests.support.sqs import StartConsumer, created, launched, message, taken_up
+
+
+class TestStart:
+    """What an operator can mend is told at once; what passes is waited for."""
+
+    @pytest.mark.parametrize(
+        ("changes", "words"),
+        [
+            pytest.param({"ATTACHMENTS_SQS_QUEUE_URL": ""}, "is not set", id="not set"),
+            pytest.param({"path": "/123456789012/nope"}, "NonExistentQueue", id="no such queue"),
+            pytest.param({"path": ""}, "the queue refuses us: ", id="no queue named"),
+            pytest.param(
+                {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""},
+                "there are no AWS credentials",
+                id="no credentials",
+            ),
+            pytest.param(
+                {"ATTACHMENTS_SQS_QUEUE_URL": "http://a b/1/q"}, "is no address", id="no address"
+            ),
+        ],
+    )
+    async def test_what_is_mistyped_is_told_in_one_line_that_names_it(
+        self, moto: Moto, service: Service, changes: dict[str, str], words: str
+    ) -> None:
+        if "path" in changes:
+            changes = {"ATTACHMENTS_SQS_QUEUE_URL": moto.url + changes["path"]}
+        with launched(service, **changes) as consumer:
+            assert await consumer.ended(within_s=30) == 1
+            *_, told = consumer.log().splitlines()
+        assert told.startswith("  ATTACHMENTS_SQS_QUEUE_URL: ")
+        assert words in told
+
+    @pytest.mark.parametrize(
+        ("changes", "words"),
+        [
+            pytest.param({"AWS_PROFILE": "nope"}, "ProfileNotFound: ", id="no such profile"),
+            pytest.param(
+                {"AWS_SECRET_ACCESS_KEY": ""}, "PartialCredentialsError: ", id="half of a key"
+            ),
+        ],
+    )
+    async def test_credentials_that_cannot_be_used_are_told_in_one_line(
+        self, service: Service, changes: dict[str, str], words: str
+    ) -> None:
+        environment = {name: value for name, value in changes.items() if value}
+        gone = [name for name, value in changes.items() if not value]
+        with launched(service, *gone, **environment) as consumer:
+            assert await consumer.ended(within_s=30) == 1
+            *_, told = consumer.log().splitlines()
+        assert told.startswith(f"  AWS credentials: {words}")
+
+    async def test_a_queue_that_may_not_be_read_is_told_in_one_line(self, service: Service) -> None:
+        async with running_moto() as guarded:
+            inbox = await guarded.make_inbox()
+            await guarded.guard()
+            with launched(service, ATTACHMENTS_SQS_QUEUE_URL=inbox.url) as consumer:
+                assert await consumer.ended(within_s=30) == 1
+                *_, told = consumer.log().splitlines()
+        assert told.startswith("  ATTACHMENTS_SQS_QUEUE_URL: the queue refuses us: ")
+
+    async def test_a_queue_that_cannot_be_reached_yet_is_waited_for(
+        self, service: Service, start_consumer: StartConsumer
+    ) -> None:
+        (one,) = await created(service)
+        port = choose_port()
+        url = f"http://{HOST}:{port}/123456789012/late"
+        consumer = await start_consumer(service, sqs_queue_url=url)
+        await consumer.says("queue is unavailable")
+        async with running_moto(port) as late:
+            inbox = await late.make_inbox("late")
+            await inbox.send(await message(service, one))
+            await taken_up(service, one)
+            await until(inbox.is_empty)
+            await consumer.stop()

@@ -1,0 +1,32 @@
+"""Fixtures of tokens: a desk of callers."""
+
+from collections.abc import AsyncIterator
+
+import asyncpg
+import pytest_asyncio
+
+from shared import organizations
+from shared.database import open_database
+from tests.support.proxy import running_proxy
+from tests.support.service import make_settings
+from tests.support.stack import Stack
+from tests.support.token_desk import Counting, Desk
+
+
+@pytest_asyncio.fixture
+async def desk(stack: Stack, database_url: str) -> AsyncIterator[Desk]:
+    """An organization's tokens."""
+    direct = await asyncpg.connect(database_url)
+    organization_id = await organizations.create_organization(direct, "tests")
+    async with running_proxy(database_url) as proxy:
+        settings = make_settings(stack.environment(proxy.url))
+        async with open_database(settings) as database:
+            yield Desk(
+                settings=make_settings(stack.environment(database_url)),
+                direct=direct,
+                proxy=proxy,
+                database=Counting(database.pool),
+                organization_id=organization_id,
+            )
+            proxy.let_go()
+    await direct.close()

@@ -1,0 +1,53 @@
+"""Requests while the database is away, and what they must come to."""
+
+import asyncio
+import time
+
+from tests.support.service import Service, scrape
+from tests.support.stack import EVENTS_TOKEN
+
+ANSWER_S = 3.0
+"""Within which the sources of events want their answer (events.md, rule 2)."""
+
+BUSY_S = 10.0
+"""How long a machine that is busy with other things may hold up an answer: not all of several."""
+
+DELIVERIES = 3
+
+
+async def deliver(service: Service, event: bytes) -> tuple[int, str | None]:
+    """Post an event as a source does; returns the status and Retry-After."""
+    headers = {"Authorization": f"Bearer {EVENTS_TOKEN}"}
+    async with (
+        asyncio.timeout(BUSY_S),
+        service.client.session.post(
+            f"{service.client.base_url}/events/s3", data=event, headers=headers
+        ) as answer,
+    ):
+        return answer.status, answer.headers.get("Retry-After")
+
+
+async def is_unavailable(service: Service, event: bytes) -> None:
+    """Assert that in time events are answered 503, and that what needs no database is served."""
+    durations_s = []
+    for _ in range(DELIVERIES):
+        began = time.monotonic()
+        status, retry_after = await deliver(service, event)
+        durations_s.append(time.monotonic() - began)
+        assert status == 503
+        assert retry_after is not None
+        assert int(retry_after) > 0
+        async with asyncio.timeout(BUSY_S):
+            assert (await service.client.request("GET", "/health/live")).status == 200
+            assert "attachments_events_total" in await scrape(service.metrics_url)
+        if durations_s[-1] < ANSWER_S:
+            break
+    assert min(durations_s) < ANSWER_S
+
+
+async def is_taken(service: Service, event: bytes) -> bool:
+    """Whether the source's next attempt is answered 2xx."""
+    try:
+        return (await deliver(service, event))[0] == 200
+    except TimeoutError:
+        return False

@@ -1,0 +1,20 @@
+"""Requests that name an object of another organization."""
+
+from tests.support.resources import PATH, body
+from tests.support.service import MEDIA_TYPE, Answer, Client
+
+SECRET = b"the payroll of another organization"
+
+
+async def patch(client: Client, attachment_id: str, temp_url: str) -> Answer:
+    """Say where an attachment's file is."""
+    return await client.request("PATCH", f"{PATH}/{attachment_id}", body({"temp_url": temp_url}))
+
+
+async def post_all(client: Client, urls: list[str]) -> Answer:
+    """Create attachments in bulk."""
+    bulk = f"{MEDIA_TYPE}; ext=bulk"
+    items = [body({"name": "a.txt", "temp_url": url})["data"] for url in urls]
+    return await client.request(
+        "POST", PATH, {"data": items}, headers={"Content-Type": bulk, "Accept": bulk}
+    )

@@ -1,0 +1,49 @@
+"""Raw requests from any address of loopback, and the log's lines about them."""
+
+import asyncio
+import json
+from contextlib import suppress
+from typing import Any
+from urllib.parse import urlsplit
+
+from tests.support.service import ApiProcess, until
+
+PATH = "/api/v2/attachments"
+
+
+async def exchange(api: ApiProcess, *requests: bytes, source: str = "127.0.0.1") -> bytes:
+    """Send requests from an address of loopback, and read until the end."""
+    url = urlsplit(api.url)
+    reader, writer = await asyncio.open_connection(url.hostname, url.port, local_addr=(source, 0))
+    answer = b""
+    with suppress(ConnectionError):
+        for request in requests:
+            writer.write(request)
+        await writer.drain()
+        async with asyncio.timeout(30):
+            answer = await reader.read()
+    writer.close()
+    return answer
+
+
+def request(path: str = PATH, *headers: str, method: str = "GET", host: str = "a") -> bytes:
+    """Write a request after whose answer the connection ends."""
+    lines = [f"{method} {path} HTTP/1.1", f"Host: {host}", "Connection: close", *headers]
+    return "\r\n".join([*lines, "", ""]).encode()
+
+
+def lines_of(log: str, event: str) -> list[dict[str, Any]]:
+    """Read the log's lines of one event."""
+    found = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
+    return [line for line in found if line["event"] == event]
+
+
+async def logged(api: ApiProcess, event: str, count: int) -> list[dict[str, Any]]:
+    """Wait for that many lines of one event: a thread writes them, after the answer perhaps."""
+
+    async def all_there() -> list[dict[str, Any]]:
+        found = lines_of(api.log(), event)
+        return found if len(found) >= count else []
+
+    found: list[dict[str, Any]] = await until(all_there)
+    return found

@@ -1,0 +1,21 @@
+"""Policies of created attachments, and a store's refusals."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from tests.support.service import Client
+
+CONTENT = b"the content of a file"
+
+
+def policy_of(created: Any) -> dict[str, str]:
+    """Give the form fields of a created attachment."""
+    fields: dict[str, str] = created["data"]["attributes"]["aws_policy"]
+    return fields
+
+
+async def refusal(client: Client, created: Any, changed: Mapping[str, str | None]) -> str:
+    """Post a file with changed fields; it must be refused. Returns the store's code."""
+    status, answer = await client.post_file(created, CONTENT, changed=changed)
+    assert status in (400, 403), answer
+    return answer.partition("<Code>")[2].partition("</Code>")[0]

@@ -1,0 +1,23 @@
+"""Raw requests, and what the API answers at first."""
+
+import asyncio
+
+from tests.support.resources import body
+from tests.support.service import Service
+
+DOCUMENT = body({"name": "a.png"})
+
+
+async def exchange(service: Service, head: bytes, sent: bytes | None = None) -> bytes:
+    """Send a head, and the body once it is asked for; returns all that came."""
+    host, _, port = service.base_url.removeprefix("http://").partition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    try:
+        writer.write(head)
+        async with asyncio.timeout(20):
+            received = await reader.readuntil(b"\r\n\r\n")
+            if sent is not None and received.startswith(b"HTTP/1.1 100 "):
+                writer.write(sent)
+            return received + await reader.read()
+    finally:
+        writer.close()

@@ -1,0 +1,69 @@
+"""An API that takes messages of SNS, with a stand-in of Amazon's servers."""
+
+import json
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from tests.support.amazon import HOST, Amazon
+from tests.support.dialects import sample
+from tests.support.events import new_row, send
+from tests.support.service import Answer, Service
+from tests.support.sns import Document, ago, notification
+from tests.support.stack import EVENTS_TOKEN
+
+OTHER_TOPIC = "arn:aws:sns:eu-west-1:123456789012:uploads-too"
+UNKNOWN_TOPIC = "arn:aws:sns:eu-west-1:210987654321:uploads"
+NO_TOKEN: dict[str, str] = {}
+TOKEN = {"Authorization": f"Bearer {EVENTS_TOKEN}"}
+TEXT = {"Content-Type": "text/plain; charset=UTF-8"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Site:
+    """An API subscribed to two topics, and Amazon as it sees it."""
+
+    service: Service
+    amazon: Amazon
+
+    async def notification(self, **changes: Any) -> Document:
+        """Make a message of a new upload, with changes, not signed yet."""
+        row = await new_row(self.service)
+        return notification(row.key, **changes)
+
+    async def post(self, document: Any, headers: dict[str, str] = NO_TOKEN) -> Answer:
+        """Post a message as SNS does."""
+        return await send(self.service, json.dumps(document).encode(), {**TEXT, **headers})
+
+    async def states(self) -> list[str]:
+        """Read everything that is stored."""
+        rows = await self.service.database.fetch(
+            "SELECT a::text FROM attachments AS a UNION ALL SELECT d::text FROM dead_letters AS d"
+            " ORDER BY 1"
+        )
+        return [row[0] for row in rows]
+
+    def forget(self) -> None:
+        """Begin to note anew what is asked of Amazon."""
+        self.amazon.asked.clear()
+        self.amazon.seen.clear()
+
+
+StartSite = Callable[..., Any]
+
+
+def confirmation(kind: str = "subscription", **changes: Any) -> Document:
+    """Make a message that a subscription begins or ends, not signed yet."""
+    document = {**sample(f"sns-{kind}-confirmation"), "Timestamp": ago(seconds=1), **changes}
+    return {name: value for name, value in document.items() if value is not ...}
+
+
+def fresh_certificate() -> str:
+    """Give an address of a certificate that no one has asked for yet."""
+    return f"https://{HOST}/SimpleNotificationService-{secrets.token_hex(16)}.pem"
+
+
+def path_of(url: str) -> str:
+    """Give the path of an address at Amazon's."""
+    return url.removeprefix(f"https://{HOST}")

@@ -1,0 +1,96 @@
+"""A desk of callers whose look-ups can be counted and held up."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import asyncpg
+
+from api.callers import Tokens
+from api.token_changes import Listener
+from shared.database import Database, open_database
+from shared.settings import Settings
+from shared.tokens import Caller, Issued, digest, issue_token
+from tests.support.proxy import Proxy
+from tests.support.service import until
+
+
+class Counting(Database):
+    """Counts what is run; the database is the real one."""
+
+    count = 0
+
+    async def run(self, function: Any, *args: Any, **kwargs: Any) -> Any:
+        """Count, and do as the database does."""
+        self.count += 1
+        return await super().run(function, *args, **kwargs)
+
+
+@dataclass(kw_only=True)
+class Desk:
+    """Remembered tokens over a real database, with a clock that the test moves.
+
+    Look-ups go through `proxy`; `direct` and the listener do not.
+    """
+
+    settings: Settings
+    direct: "asyncpg.Connection[asyncpg.Record]"
+    proxy: Proxy
+    database: Counting
+    organization_id: int
+    now: float = 0.0
+    forgot: int = 0
+    tokens: Tokens = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.tokens = Tokens(self.database, clock=lambda: self.now)
+
+    def forget(self) -> None:
+        """Forget, and count that."""
+        self.forgot += 1
+        self.tokens.forget()
+
+    async def issue(self, **options: Any) -> Issued:
+        """Make a token of the organization."""
+        return await issue_token(self.direct, self.organization_id, "test", **options)
+
+    async def find(self, token: Issued) -> Caller | None:
+        """Find the caller of a token."""
+        return await self.tokens.find(digest(token.plain))
+
+    async def answer_is_held(self) -> None:
+        """Wait until the server has answered a look-up, and the proxy holds the answer."""
+
+        async def held() -> bool:
+            return self.proxy.held > 0
+
+        await until(held)
+
+    @asynccontextmanager
+    async def listening(self) -> AsyncIterator[None]:
+        """Hear of changes to tokens."""
+        async with open_database(self.settings) as database:
+            listener = Listener(self.settings, database, self.forget)
+            task = asyncio.create_task(listener.run())
+
+            async def hears() -> bool:
+                return listener.hears
+
+            try:
+                await until(hears)
+                self.forgot = 0
+                yield
+            finally:
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task
+
+    async def forgets(self) -> None:
+        """Wait until a change was heard of."""
+
+        async def heard() -> bool:
+            return self.forgot > 0
+
+        await until(heard)

@@ -1,0 +1,14 @@
+"""Events of the store about an attachment."""
+
+from typing import Any
+
+from tests.support.events import message, send
+from tests.support.service import Service
+
+
+async def tell(service: Service, *records: Any) -> dict[str, int]:
+    """Send records and return the counts of the answer."""
+    answer = await send(service, message(*records))
+    assert answer.status == 200, answer.body
+    meta: dict[str, int] = answer.document["meta"]
+    return meta

@@ -1,0 +1,50 @@
+"""Copies in the hands of workers."""
+
+from collections.abc import Awaitable
+from typing import TYPE_CHECKING, Any, Protocol
+
+from tests.support.service import Client, Service, WorkerProcess
+from tests.support.stack import BUCKET
+
+if TYPE_CHECKING:
+    from types_aiobotocore_s3 import S3Client
+
+
+async def wanted(
+    service: Service, bucket: "S3Client", name: str, content: bytes, client: Client | None = None
+) -> str:
+    """Create an attachment that is to be a copy of `content`; returns its id."""
+    key = f"uploads/{name}"
+    await bucket.put_object(Bucket=BUCKET, Key=key, Body=content)
+    url = f"{service.settings.upload_url}/{key}"
+    created = await (client or service.client).create(name, temp_url=url)
+    assert created["data"]["meta"]["state"] == "pending"
+    return str(created["data"]["id"])
+
+
+def changed(**constants: object) -> dict[str, Any]:
+    """Give the program of a worker with other constants, named as `module__NAME`."""
+    modules = {"copying": "worker.copying", "part_copies": "shared.part_copies"}
+    lines = ["import runpy"]
+    for name, value in constants.items():
+        module, _, constant = name.partition("__")
+        lines += [f"import {modules[module]}", f"{modules[module]}.{constant} = {value}"]
+    lines.append("runpy.run_module('worker', run_name='__main__')")
+    return {"program": ("-c", "\n".join(lines))}
+
+
+class Start(Protocol):
+    """Starts a worker whose store is the proxy; settings are by lower-case name."""
+
+    def __call__(
+        self, service: Service, program: Any = None, **settings: str
+    ) -> Awaitable[WorkerProcess]: ...
+
+
+async def objects(bucket: "S3Client", key: str) -> list[str]:
+    """List what the store has under a key: objects and parts of unfinished ones."""
+    found = await bucket.list_objects_v2(Bucket=BUCKET, Prefix=key)
+    parts = await bucket.list_multipart_uploads(Bucket=BUCKET, Prefix=key)
+    return [each["Key"] for each in found.get("Contents", ())] + [
+        f"{each['Key']} (parts)" for each in parts.get("Uploads", ())
+    ]
