@@ -1,6 +1,7 @@
 """Find the processes of the box by who started them."""
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -107,3 +108,23 @@ async def decode(of: Decoders, content: bytes, organization: int = 1) -> Any:
 def children() -> list[psutil.Process]:
     """Find the decoders that this process has started and that still live."""
     return find_decoders(os.getpid())
+
+
+def limits_of(pid: int) -> dict[str, tuple[str, str]]:
+    """Read the limits of a process, soft and hard. prlimit may not: it is of another user."""
+    lines = Path(f"/proc/{pid}/limits").read_text().splitlines()[1:]
+    return {line[:26].strip(): (line[26:47].strip(), line[47:68].strip()) for line in lines}
+
+
+def python_with_changed_box(folder: Path, change: str) -> str:
+    """Write a program to run in place of Python, whose box is changed by some code first."""
+    code = "import sys, time; from worker.decoding import child as box;"
+    code += f"from worker.decoding.formats import Box; {change};"
+    code += "from importlib import import_module; run = import_module(sys.argv[1]).main;"
+    code += "run(int(sys.argv[4]), Box(sys.argv[2]), ())"
+    program = folder / "python"
+    # called as: python -I -m worker.decoding.zygote KIND MORE FD
+    words = f'{sys.executable} -I -c "{code}" "$3" "$4" "$5" "$6"'
+    program.write_text(f"#!/bin/sh\nunset PWD\nexec {words}\n")  # the shell itself sets PWD
+    program.chmod(0o755)
+    return str(program)

@@ -1,10 +1,12 @@
 """Identification of a file's type, with its ranges counted."""
 
 from collections.abc import Callable
+from typing import TypeVar
 
 from shared import content_types
 from tests.data.documents import HEAD
 from worker.sniffing.identify import identify
+from worker.sniffing.ranges import RANGE_BYTES, PartialFile, Reading
 
 MAX_RANGES = 3
 MAX_RANGE_BYTES = HEAD + 22
@@ -39,3 +41,26 @@ def measure(
         found: str = named.value
     assert content_types.is_well_formed(found)
     return found, asked
+
+
+Found = TypeVar("Found")
+
+
+def drive_reading(reading: Reading[Found], content: bytes) -> tuple[Found, list[tuple[int, int]]]:
+    """Give what comes of reading a file, and the ranges that were asked for and sent."""
+    asked = []
+    try:
+        start, end = next(reading)
+        while True:
+            asked.append((start, end))
+            start, end = reading.send(content[start:end])
+    except StopIteration as ended:
+        found: Found = ended.value
+    return found, asked
+
+
+def read_container(
+    identify: Callable[[PartialFile], Reading[Found]], content: bytes, head_bytes: int = RANGE_BYTES
+) -> Found:
+    """Have a container named, with whatever is asked for."""
+    return drive_reading(identify(PartialFile(content[:head_bytes], len(content))), content)[0]

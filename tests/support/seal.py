@@ -1,7 +1,10 @@
 """What the kernel shows of a sealed process, and programs that cannot seal themselves."""
 
+import json
+import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 
 def status_of(pid: int | str) -> dict[str, str]:
@@ -39,3 +42,34 @@ def python_that_cannot_seal(folder: Path, obstacle: str) -> str:
     program.write_text(f'#!/bin/sh\n{words}"$@"\n')
     program.chmod(0o755)
     return str(program)
+
+
+ROOT = Path(__file__).parents[2]
+OPENING = """
+import ctypes, json, mmap, os, signal, socket, sys, time
+sys.path.insert(0, {root!r})
+from worker.sandbox import privileges, seccomp
+libc = ctypes.CDLL(None, use_errno=True)
+libc.syscall.restype = ctypes.c_long
+library = seccomp._LIBRARY
+def number(name):
+    return library.seccomp_syscall_resolve_name(name.encode())
+def call(number, *arguments):
+    words = [ctypes.c_long(one) if isinstance(one, int) else one for one in arguments]
+    words += [ctypes.c_long(0)] * (6 - len(words))
+    ctypes.set_errno(0)
+    return [libc.syscall(ctypes.c_long(number), *words), ctypes.get_errno()]
+"""
+
+
+def run_with_system_calls(code: str, *arguments: str) -> Any:
+    """Run code in a process of its own and read the JSON that it prints."""
+    done = subprocess.run(
+        [sys.executable, "-c", OPENING.format(root=str(ROOT)) + code, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    return json.loads(done.stdout)

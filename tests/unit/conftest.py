@@ -10,8 +10,12 @@ import psutil  # type: ignore[import-untyped]  # its stubs are a package that we
 import pytest
 import pytest_asyncio
 
-from tests.support.decoders import find_decoders
+from tests.support.decoders import children, find_decoders
+from tests.support.sniffers import server_process
+from worker.decoding import pool as pool_module
 from worker.decoding.decoders import Decoders
+from worker.decoding.process import Decoder
+from worker.sniffing.sniffer import Sniffers
 
 STARTS = ("subprocess.Popen", "os.posix_spawn", "os.fork", "os.forkpty", "os.exec", "os.system")
 """Python's audit events of starting a process."""
@@ -58,3 +62,53 @@ async def ended_decoders(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]
     for child in find_decoders(os.getpid()):
         with suppress(psutil.NoSuchProcess):
             child.kill()
+
+
+@pytest_asyncio.fixture
+async def sniffers() -> AsyncIterator[Sniffers]:
+    """A server without children."""
+    assert server_process() is None
+    started = Sniffers(timeout_s=20)
+    await started.warm_up()
+    yield started
+    await started.close()
+    assert server_process() is None
+
+
+@pytest_asyncio.fixture
+async def decoder() -> AsyncIterator[Decoder]:
+    """One decoder."""
+    started = await Decoder.start()
+    yield started
+    await started.stop()
+
+
+@pytest_asyncio.fixture
+async def pool() -> AsyncIterator[Decoders]:
+    """A pool of one decoder, and one to spare."""
+    assert children() == []
+    started = Decoders(1, timeout_s=20)
+    await started.warm_up()
+    yield started
+    await started.close()
+    assert children() == []
+
+
+@pytest.fixture
+def served(monkeypatch: pytest.MonkeyPatch) -> dict[int, list[int]]:
+    """Note whose files every decoder was given, by its process id, in their order."""
+    seen: dict[int, list[int]] = {}
+    organizations: dict[int, int] = {}
+    decode_one, enter = Decoder.decode, pool_module.DecoderPool.decode
+
+    async def noting_decode(decoder: Decoder, descriptor: int, **named: Any) -> Any:
+        seen.setdefault(decoder.pid, []).append(organizations[descriptor])
+        return await decode_one(decoder, descriptor, **named)
+
+    async def noting_enter(pool: Any, organization: int, descriptor: int) -> Any:
+        organizations[descriptor] = organization
+        return await enter(pool, organization, descriptor)
+
+    monkeypatch.setattr(Decoder, "decode", noting_decode)
+    monkeypatch.setattr(pool_module.DecoderPool, "decode", noting_enter)
+    return seen

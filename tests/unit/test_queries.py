@@ -1,11 +1,9 @@
-"""Query strings: what the contract lists is understood, and nothing else."""
+"""Query strings that the contract lists are understood, and links repeat them."""
 
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlsplit
 
 import pytest
-from aiohttp import web
-from aiohttp.test_utils import make_mocked_request
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,19 +13,9 @@ from api.queries import Listing, View, cursor_of, parse_id, parse_listing, parse
 from shared.documents import INCLUDABLE
 from shared.keys import MAX_ID
 from shared.lists import Filter
+from tests.support.queries import PATH, make_request, read_listing
 
-PATH = "/api/v2/attachments"
 stable = settings(max_examples=300, deadline=None, derandomize=True, database=None)
-
-
-def request(query: str) -> web.Request:
-    """Make a request with a query that is sent as it is."""
-    return make_mocked_request("GET", f"{PATH}?{query}")
-
-
-def listing(query: str) -> Listing:
-    """Read a list request's query."""
-    return parse_listing(request(query))
 
 
 # -- ids ----------------------------------------------------------------------------------------
@@ -184,160 +172,29 @@ DEFAULT = {
     ],
 )
 def test_what_the_contract_lists_is_understood(query: str, expected: dict[str, Any]) -> None:
-    found = listing(query)
+    found = read_listing(query)
     assert {name: getattr(found, name) for name in DEFAULT} == {**DEFAULT, **expected}
 
 
 @pytest.mark.parametrize("name", sorted(INCLUDABLE))
 def test_every_relationship_can_be_included(name: str) -> None:
-    assert parse_view(request(f"include={name}")).include == (name,)
-
-
-@pytest.mark.parametrize(
-    ("query", "title", "detail"),
-    [
-        ("filter[x]=1", "Unsupported Filter", "Filter 'x' is not supported on this endpoint"),
-        (
-            "filter[Task_id]=1",
-            "Unsupported Filter",
-            "Filter 'Task_id' is not supported on this endpoint",
-        ),
-        (
-            "filter[task_id][gt]=1",
-            "Unsupported Filter",
-            "Filter 'task_id[gt]' is not supported on this endpoint",
-        ),
-        ("sort=name", "Unsupported Sort", "Sort by 'name' is not supported on this endpoint"),
-        ("sort=id,-id", "Unsupported Sort", "Sort by 'id,-id' is not supported on this endpoint"),
-        (
-            "include=owner",
-            "Unsupported Include",
-            "Include 'owner' is not supported on this endpoint",
-        ),
-        (
-            "include[]=task&include[]=owner",
-            "Unsupported Include",
-            "Include 'owner' is not supported on this endpoint",
-        ),
-        (
-            "include=task,owner",
-            "Unsupported Include",
-            "Include 'owner' is not supported on this endpoint",
-        ),
-    ],
-)
-def test_what_is_not_supported_is_named(query: str, title: str, detail: str) -> None:
-    with pytest.raises(Problem) as problem:
-        listing(query)
-    assert problem.value.errors == [{"status": "400", "title": title, "detail": detail}]
-
-
-@pytest.mark.parametrize(
-    "query",
-    [
-        "x=1",
-        "filter=1",
-        "filter[]=1",
-        "filter[task_id=1",
-        "filter[task_id][eq][eq]=1",
-        "filters[task_id]=1",
-        "filter[task_id]=",
-        "filter[task_id]=a",
-        "filter[task_id]=0",
-        "filter[task_id]=-1",
-        "filter[task_id]=1,",
-        f"filter[task_id]={2**63}",
-        "filter[task_id]=1%20OR%201=1",
-        "filter[task_id][]=01",
-        "filter[task_id]=" + ",".join(["1"] * 201),
-        "filter[task_id]=" + "&filter[task_id]=".join(["1"] * 201),
-        "sort=",
-        "include=Task",
-        "include=task.deal",
-        "page=1",
-        "page[]=1",
-        "page[offset]=1",
-        "page[number=1",
-        "page[number]=1&page[number]=0",
-        "include[a]=task",
-        "include[][]=task",
-        "page[after]=&page[size]=00",
-        "filter[task_id][a]=1",
-        "filter[task_id][0][eq]=1",
-        "filter[task_id][-1]=1",
-        "filter[task_id][][]=1",
-        f"filter[task_id][{quote('٣')}]=1",
-        *[
-            f"page[{name}]={value}"
-            for name in ("number", "size")
-            for value in ("", "0", "-1", "1.5", "x", "01", "%2B1", quote("٣"))
-        ],
-        f"page[number]={'1' * 5000}",
-        f"page[number]={10**9 + 1}",
-        "page[after]=x",
-        f"page[after]={cursor_of(1)}=",
-        f"page[after]={cursor_of(1)}&page[before]={cursor_of(2)}",
-        f"page[after]={cursor_of(1)}&page[number]=1",
-        "page[after]=%00",
-        "page[before]=%C3%A9",
-    ],
-)
-def test_anything_else_is_400(query: str) -> None:
-    with pytest.raises(Problem) as problem:
-        listing(query)
-    assert problem.value.status == 400
-
-
-PROFILE = "https://jsonapi.org/profiles/ethanresnick/cursor-pagination/"
-CURSOR = f"page[after]={cursor_of(1)}"
-
-
-@pytest.mark.parametrize(
-    ("query", "parameter", "kind"),
-    [
-        ("page[after]=x", "page[after]", None),
-        ("page[before]=x", "page[before]", None),
-        (f"{CURSOR}&page[size]=0", "page[size]", None),
-        (f"{CURSOR}&page[size]=x", "page[size]", None),
-        (f"{CURSOR}&page[size]=201", "page[size]", "max-size-exceeded"),
-        (f"page[before]=&page[size]={'9' * 30}", "page[size]", "max-size-exceeded"),
-        (f"{CURSOR}&page[before]={cursor_of(2)}", "page[before]", "range-pagination-not-supported"),
-        ("page[after]=&page[before]=", "page[before]", "range-pagination-not-supported"),
-        (f"{CURSOR}&sort=name", "sort", "unsupported-sort"),
-        (f"sort=name&{CURSOR}", "sort", "unsupported-sort"),
-        (f"{CURSOR}&page[number]=2", "page[number]", None),
-        ("page[size]=0", "page[size]", None),
-        ("page[number]=0", "page[number]", None),
-        ("page[limit]=1", "page[limit]", None),
-    ],
-)
-def test_an_error_names_its_parameter_and_its_kind_in_the_profile(
-    query: str, parameter: str, kind: str | None
-) -> None:
-    with pytest.raises(Problem) as problem:
-        listing(query)
-    (error,) = problem.value.errors
-    assert error["source"] == {"parameter": parameter}
-    assert error.get("links") == (None if kind is None else {"type": f"{PROFILE}{kind}"})
-    assert error.get("meta") == (
-        {"page": {"maxSize": 200}} if kind == "max-size-exceeded" else None
-    )
+    assert parse_view(make_request(f"include={name}")).include == (name,)
 
 
 def test_a_link_does_not_grow_when_parameters_are_sent_again_with_it() -> None:
     own = "filter[task_id][]=1&filter[task_id][]=2&sort=-id&include=task&page[size]=5"
-    link = page_link(listing(own), PATH, number="2", size="5")
+    link = page_link(read_listing(own), PATH, number="2", size="5")
     for _ in range(3):
-        again = page_link(listing(f"{urlsplit(link).query}&{own}"), PATH, number="2", size="5")
+        again = page_link(read_listing(f"{urlsplit(link).query}&{own}"), PATH, number="2", size="5")
         assert again == link
 
 
 @pytest.mark.parametrize("query", ["filter[task_id]=1", "sort=id", "page[size]=1", "x=1"])
 def test_one_resource_takes_include_and_fields_only(query: str) -> None:
     with pytest.raises(Problem) as problem:
-        parse_view(request(query))
+        parse_view(make_request(query))
     assert problem.value.status == 400
-    view = parse_view(request("include=task&fields[attachments]=name"))
+    view = parse_view(make_request("include=task&fields[attachments]=name"))
     assert view == View(include=("task",), fieldset=frozenset({"name"}))
 
 
@@ -345,11 +202,11 @@ def test_one_resource_takes_include_and_fields_only(query: str) -> None:
 @stable
 @given(st.integers(1, MAX_ID))
 def test_a_cursor_leads_back_to_its_place(number: int) -> None:
-    assert listing(f"page[after]={cursor_of(number)}").after == number
+    assert read_listing(f"page[after]={cursor_of(number)}").after == number
 
 
 def test_a_link_repeats_the_question_and_names_the_page() -> None:
-    asked = listing("filter[comment_id]=3&sort=-id&page[number]=2&page[size]=5")
+    asked = read_listing("filter[comment_id]=3&sort=-id&page[number]=2&page[size]=5")
     link = page_link(asked, f"http://host{PATH}", number="3", size="5")
     assert link == (
         f"http://host{PATH}?filter%5Bcomment_id%5D=3&sort=-id&page%5Bnumber%5D=3&page%5Bsize%5D=5"
@@ -381,14 +238,17 @@ RAW = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E, exclude_char
 
 
 def test_a_relationship_that_is_named_often_is_included_once() -> None:
-    assert listing("include=" + ",".join(["task", "page"] * 800)).view.include == ("task", "page")
+    assert read_listing("include=" + ",".join(["task", "page"] * 800)).view.include == (
+        "task",
+        "page",
+    )
 
 
 @pytest.mark.slow
 @stable
 @given(st.lists(st.tuples(NAMES | BYTES | RAW, WORDS | BYTES | RAW), max_size=4))
 def test_any_query_is_understood_or_400(pairs: list[tuple[str, str]]) -> None:
-    sent = request("&".join(f"{name}={value}" for name, value in pairs))
+    sent = make_request("&".join(f"{name}={value}" for name, value in pairs))
     for parse in (parse_listing, parse_view):
         asked, refusal = None, None
         try:

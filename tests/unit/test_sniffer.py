@@ -1,92 +1,30 @@
-"""The box in which files are identified: its answers, its walls, and its children's ends."""
+"""The box in which files are identified: its answers, and the start and end of its processes."""
 
 import asyncio
-import json
 import os
 import signal
-import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
-from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
+from contextlib import suppress
 
 import psutil  # type: ignore[import-untyped]  # its stubs are a package that we do not lock
 import pytest
-import pytest_asyncio
 import structlog
 
 from shared.errors import DecoderFault
 from tests.data import images
-from tests.data.documents import DOCUMENTS, HEAD
+from tests.data.documents import DOCUMENTS
 from tests.support.identifying import measure
-from tests.support.seal import NO_CAPABILITY, SETS, python_that_cannot_seal, status_of
 from tests.support.service import until
-from worker.sandbox.privileges import BOX_USER
+from tests.support.sniffers import identify, server_process, sniffing_children, wait_for_end
 from worker.sniffing import child, sniffer
 from worker.sniffing.identify import sniff
-from worker.sniffing.process import Child, Server
-from worker.sniffing.protocol import HEADER, MAX_ANSWER_BYTES, MAX_ASKED_BYTES, MAX_PIECES
+from worker.sniffing.process import Server
 from worker.sniffing.signatures import image_type
 from worker.sniffing.sniffer import Sniffers
 
 pytestmark = pytest.mark.slow
-
-LINUX = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 TEXT = b"plain words\n"
-
-
-def server_process() -> psutil.Process | None:
-    """Find the fork server that this process has started and that still lives."""
-    for process in psutil.Process().children():
-        with suppress(psutil.NoSuchProcess):
-            if (
-                "worker.sniffing.child" in process.cmdline()
-                and process.status() != psutil.STATUS_ZOMBIE
-            ):
-                return process
-    return None
-
-
-def children() -> list[int]:
-    """List the ids of the server's living children."""
-    server = server_process()
-    found = [] if server is None else server.children()
-    return [one.pid for one in found if one.status() != psutil.STATUS_ZOMBIE]
-
-
-async def ends(pid: int) -> None:
-    """Wait until a process is no more, or only a zombie that nobody waits for."""
-
-    async def has_ended() -> bool:
-        try:
-            return bool(psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
-        except psutil.NoSuchProcess:
-            return True
-
-    await until(has_ended)
-
-
-async def identify(of: Sniffers, content: bytes, organization_id: int = 1) -> str:
-    """Have a file named that lies in a store."""
-
-    async def read(start: int, end: int) -> bytes:
-        return content[start:end]
-
-    return await of.identify(organization_id, content[:HEAD], len(content), read)
-
-
-@pytest_asyncio.fixture
-async def sniffers() -> AsyncIterator[Sniffers]:
-    """A server without children."""
-    assert server_process() is None
-    started = Sniffers(timeout_s=20)
-    await started.warm_up()
-    yield started
-    await started.close()
-    assert server_process() is None
 
 
 # --- its answers ----------------------------------------------------------------------------------
@@ -102,7 +40,7 @@ async def test_a_file_has_the_same_type_in_the_box_and_outside(sniffers: Sniffer
     assert asked_of > 5  # so that ranges were sent as well
     for content in (b"", b"\0", b"\xe9t\xe9\n", images.HTML, images.SVG):
         assert await identify(sniffers, content) == measure(content)[0]
-    assert len(children()) == 1
+    assert len(sniffing_children()) == 1
 
 
 @pytest.mark.parametrize(
@@ -157,77 +95,20 @@ def test_a_bug_of_ours_is_told_by_its_place(monkeypatch: pytest.MonkeyPatch) -> 
     assert [entry["fault"] for entry in logged] == [answer["fault"]]
 
 
-# --- its walls ------------------------------------------------------------------------------------
-
-
-@LINUX
-async def test_its_children_hold_nothing_and_can_do_nothing(sniffers: Sniffers) -> None:
-    await identify(sniffers, TEXT)
-    (pid,) = children()
-    status = await asyncio.to_thread(status_of, pid)
-    assert (status["NoNewPrivs"], status["Seccomp"]) == ("1", "2")
-    assert status["CapEff"] == status["CapPrm"] == NO_CAPABILITY
-    limits = await asyncio.to_thread(Path(f"/proc/{pid}/limits").read_text)
-    assert f"Max address space         {child.MAX_MEMORY_BYTES}" in limits
-    if os.geteuid() == 0:
-        assert status["Uid"] == status["Gid"] == " ".join([str(BOX_USER)] * 4)
-        assert status["Groups"] == ""
-        assert {name: status[name] for name in SETS} == dict.fromkeys(SETS, NO_CAPABILITY)
-
-
-@LINUX
-async def test_it_inherits_no_environment_and_no_descriptor(
-    sniffers: Sniffers, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "a-secret")
-    await identify(sniffers, TEXT)
-    server = server_process()
-    assert server is not None
-    assert server.environ() == {}
-    (pid,) = children()
-    folders = [server.pid] if not os.access(f"/proc/{pid}/fd", os.R_OK) else [server.pid, pid]
-    for process in folders:
-        folder = f"/proc/{process}/fd"
-        targets = {int(name): os.readlink(f"{folder}/{name}") for name in os.listdir(folder)}
-        assert {targets.pop(number) for number in (0, 1, 2)} == {"/dev/null"}
-        (left,) = targets.values()
-        assert left.startswith("socket:")
-
-
-@LINUX
-async def test_one_that_must_be_sealed_and_is_not_gets_no_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sys, "executable", python_that_cannot_seal(tmp_path, "no library"))
-    strict, lenient = (
-        Sniffers(timeout_s=20, must_be_sealed=must_be_sealed) for must_be_sealed in (True, False)
-    )
-    with (
-        structlog.testing.capture_logs() as logged,
-        pytest.raises(DecoderFault, match="decoder_fault"),
-    ):
-        await identify(strict, TEXT)
-    assert [entry["event"] for entry in logged] == ["sniffer is not sealed: no file is sent to it"]
-    assert children() == []
-    await strict.close()
-    assert (await identify(lenient, TEXT)).startswith("text/plain")
-    await lenient.close()
-
-
 # --- its children ---------------------------------------------------------------------------------
 
 
 async def test_a_child_sees_the_files_of_one_organization(sniffers: Sniffers) -> None:
     seen = {}
     for organization_id in (1, 2, 1, 2):
-        before = set(children())
+        before = set(sniffing_children())
         await identify(sniffers, TEXT, organization_id)
-        started = set(children()) - before
+        started = set(sniffing_children()) - before
         if started:
             assert organization_id not in seen
             (seen[organization_id],) = started
     assert sorted(seen) == [1, 2]
-    assert set(children()) == set(seen.values())
+    assert set(sniffing_children()) == set(seen.values())
 
 
 async def test_only_so_many_organizations_have_one(
@@ -235,12 +116,12 @@ async def test_only_so_many_organizations_have_one(
 ) -> None:
     monkeypatch.setattr(sniffer, "PLACES", 2)
     await identify(sniffers, TEXT, 1)
-    (first,) = children()
+    (first,) = sniffing_children()
     await identify(sniffers, TEXT, 2)
     await identify(sniffers, TEXT, 1)
     await identify(sniffers, TEXT, 3)  # in place of the one of 2
-    assert len(children()) == 2
-    assert first in children()
+    assert len(sniffing_children()) == 2
+    assert first in sniffing_children()
     assert sorted(sniffers._idle) == [1, 3]
 
 
@@ -249,7 +130,7 @@ async def test_many_files_of_many_organizations_at_once(sniffers: Sniffers) -> N
     jobs = [(content, number % 40) for number, content in enumerate(contents)]
     found = await asyncio.gather(*(identify(sniffers, *job) for job in jobs))
     assert found == [measure(content)[0] for content, _ in jobs]
-    assert 1 < len(children()) <= sniffer.PLACES
+    assert 1 < len(sniffing_children()) <= sniffer.PLACES
 
 
 async def test_one_is_replaced_after_some_thousands_of_files(
@@ -257,11 +138,11 @@ async def test_one_is_replaced_after_some_thousands_of_files(
 ) -> None:
     monkeypatch.setattr(sniffer, "FILES_PER_CHILD", 2)
     await identify(sniffers, TEXT)
-    (first,) = children()
+    (first,) = sniffing_children()
     await identify(sniffers, TEXT)
-    assert children() == []
+    assert sniffing_children() == []
     await identify(sniffers, TEXT)
-    assert children() != [first]
+    assert sniffing_children() != [first]
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
@@ -269,7 +150,7 @@ async def test_one_that_dies_of_a_file_is_replaced(
     sniffers: Sniffers, number: signal.Signals
 ) -> None:
     await identify(sniffers, TEXT)
-    (pid,) = children()
+    (pid,) = sniffing_children()
     os.kill(pid, signal.SIGSTOP)
     job = asyncio.create_task(identify(sniffers, TEXT))
     other = await identify(sniffers, TEXT, 2)  # which does not wait for it
@@ -283,24 +164,24 @@ async def test_one_that_dies_of_a_file_is_replaced(
         await job
     assert [(entry["event"], entry["status"]) for entry in logged] == [("sniffer died", -number)]
     assert await identify(sniffers, TEXT) == other
-    assert pid not in children()
+    assert pid not in sniffing_children()
 
 
 async def test_one_that_takes_too_long_is_killed(sniffers: Sniffers) -> None:
     await identify(sniffers, TEXT)
-    (pid,) = children()
+    (pid,) = sniffing_children()
     os.kill(pid, signal.SIGSTOP)
     sniffers._timeout_s = 0.3
     with pytest.raises(DecoderFault, match="decoder_stalled"):
         await identify(sniffers, TEXT)
-    assert children() == []
+    assert sniffing_children() == []
     sniffers._timeout_s = 20
     assert (await identify(sniffers, TEXT)).startswith("text/plain")
 
 
 async def test_one_whose_file_is_given_up_answers_no_other_file(sniffers: Sniffers) -> None:
     await identify(sniffers, TEXT)
-    (pid,) = children()
+    (pid,) = sniffing_children()
     os.kill(pid, signal.SIGSTOP)
     job = asyncio.create_task(identify(sniffers, b"<html>"))
     await until(lambda: asyncio.sleep(0, not sniffers._idle))
@@ -308,19 +189,19 @@ async def test_one_whose_file_is_given_up_answers_no_other_file(sniffers: Sniffe
     job.cancel()
     with pytest.raises(asyncio.CancelledError):
         await job
-    assert children() == []
+    assert sniffing_children() == []
     assert (await identify(sniffers, TEXT)).startswith("text/plain")
 
 
 async def test_a_server_that_dies_is_replaced_and_leaves_no_child(sniffers: Sniffers) -> None:
     await identify(sniffers, TEXT)
-    (pid,) = children()
+    (pid,) = sniffing_children()
     server = server_process()
     assert server is not None
     server.kill()
     await asyncio.to_thread(server.wait, 10)
     if sys.platform == "linux":
-        await ends(pid)
+        await wait_for_end(pid)
     for organization_id in (1, 2):  # their attempts fail, and the server's end is noticed
         with suppress(DecoderFault):
             await identify(sniffers, TEXT, organization_id)
@@ -332,13 +213,13 @@ async def test_nothing_is_left_when_the_worker_is_gone() -> None:
     started = Sniffers(timeout_s=20)
     await identify(started, TEXT)
     server = server_process()
-    (pid,) = children()
+    (pid,) = sniffing_children()
     os.kill(pid, signal.SIGSTOP)
     assert server is not None
     assert started._server is not None
     started._server._control.close()
     assert await asyncio.to_thread(started._server._process.wait, 10) == 0
-    await ends(pid)
+    await wait_for_end(pid)
     started._idle[1].channel.close()
 
 
@@ -369,253 +250,3 @@ async def test_one_that_is_not_wanted_before_it_has_started_leaves_nothing(after
         return server_process() is None and me.num_fds() <= before
 
     await until(nothing_is_left)
-
-
-# --- a child without a question -------------------------------------------------------------------
-
-
-MISBEHAVES = """
-import sys
-from worker.sniffing import child
-send = child._send
-def misbehave(channel, words):
-    send(channel, words)
-    if "name" in words:
-        {what}
-child._send = misbehave
-child.main(int(sys.argv[-1]))
-"""
-COMPUTES = "for _ in iter(int, 1): pass"
-WRITES = "send(channel, {'name': 'image/png'})"
-DIES = "child.os._exit(3)"
-FAULTS = {
-    COMPUTES: "the sniffer computed without a question",
-    WRITES: "the sniffer wrote without a question",
-    DIES: "the sniffer is gone",
-}
-
-
-def changed_box(folder: Path, what: str) -> str:
-    """Write a Python whose fork server's children do something after each answer."""
-    code, python = folder / "box.py", folder / "python"
-    code.write_text(MISBEHAVES.format(what=what))
-    python.write_text(f'#!/bin/sh\nexec {sys.executable} -I {code} "$@"\n')
-    python.chmod(0o755)
-    return str(python)
-
-
-@LINUX
-@pytest.mark.parametrize("what", FAULTS)
-async def test_one_that_does_something_without_a_question_is_ended(
-    what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sys, "executable", changed_box(tmp_path, what))
-    started = Sniffers(timeout_s=20)
-    await started.warm_up()
-    with structlog.testing.capture_logs() as logged:
-        assert (await identify(started, TEXT)).startswith("text/plain")
-        (child,) = started._idle.values()
-        await until(lambda: asyncio.sleep(0, not started._idle))
-        await ends(child.pid)
-        await until(lambda: asyncio.sleep(0, bool(logged)))
-    (killed,) = logged
-    assert (killed["event"], killed["pid"]) == ("idle sniffer killed", child.pid)
-    assert killed["error"] == FAULTS[what]
-    assert started._children == 0
-    await started.close()
-
-
-@LINUX
-@pytest.mark.parametrize("what", FAULTS)
-async def test_the_next_file_has_a_fresh_one_and_its_own_answer(
-    what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Also where no look at idle ones came in between."""
-    monkeypatch.setattr(sys, "executable", changed_box(tmp_path, what))
-    started, pids = Sniffers(timeout_s=20), set()
-    for _ in range(3):
-        assert (await identify(started, TEXT)).startswith("text/plain")
-        (child,) = started._idle.values()
-        pids.add(child.pid)
-
-        async def is_unfit(child: Child = child) -> bool:
-            return child.idle_fault() is not None
-
-        await until(is_unfit)
-    assert len(pids) == 3
-    await started.close()
-
-
-async def test_what_one_writes_without_a_question_is_never_the_next_answer(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Also where the question is sent in the moment before the bytes arrive."""
-    monkeypatch.setattr(sys, "executable", changed_box(tmp_path, WRITES))
-    started = Sniffers(timeout_s=20)
-    for _ in range(20):
-        with suppress(DecoderFault):
-            assert (await identify(started, TEXT)).startswith("text/plain")
-    await started.close()
-
-
-@LINUX
-async def test_one_that_dies_while_idle_costs_no_attempt(sniffers: Sniffers) -> None:
-    for number in (signal.SIGKILL, signal.SIGSEGV):
-        await identify(sniffers, TEXT)
-        (pid,) = children()
-        os.kill(pid, number)
-        await ends(pid)
-        assert (await identify(sniffers, TEXT)).startswith("text/plain")
-
-
-@LINUX
-async def test_one_that_computes_too_long_for_its_question_is_ended_by_the_kernel(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    what = "child.identify.identify = lambda *_: iter(lambda: [0 for _ in iter(int, 1)], 0)"
-    monkeypatch.setattr(sys, "executable", changed_box(tmp_path, what))
-    monkeypatch.setattr("worker.sniffing.process.CPU_SHARE", 0.01)
-    started = Sniffers(timeout_s=60)
-    with structlog.testing.capture_logs() as logged:
-        assert (await identify(started, TEXT)).startswith("text/plain")
-        with pytest.raises(DecoderFault, match="decoder_died"):
-            await identify(started, TEXT)
-    assert [entry["status"] for entry in logged] == [-signal.SIGXCPU]
-    await started.close()
-
-
-async def test_an_honest_one_is_kept(sniffers: Sniffers) -> None:
-    contents = [make() for make, _, _ in DOCUMENTS.values()]
-    with structlog.testing.capture_logs() as logged:
-        for content in contents * 3:
-            await identify(sniffers, content)
-            await asyncio.sleep(0.002)  # whatever it still does, it does now
-    assert logged == []
-    assert len(children()) == 1
-
-
-# --- what comes out of the box is not believed ----------------------------------------------------
-
-
-def framed(answer: Any) -> bytes:
-    """Write an answer as a child does."""
-    head = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
-    return HEADER.pack(len(head), 0) + head
-
-
-NO_PROCESS = 2**22
-"""An id that no process has: it is the limit of them on Linux."""
-
-
-@asynccontextmanager
-async def with_liar(answer: Any) -> AsyncIterator[Sniffers]:
-    """Put one that was taken over in the place of organization 1's child.
-
-    It answers each question with these bytes, or with this object and the question's name.
-    """
-    ours, theirs = socket.socketpair()
-    ours.setblocking(False)
-    sniffers = Sniffers(timeout_s=20)
-    sniffers._idle[1] = Child(NO_PROCESS, ours, cast(Server, SimpleNamespace(lives=False)))
-    sniffers._children = 1
-
-    async def lie() -> None:
-        reader, writer = await asyncio.open_connection(sock=theirs)
-        with suppress(asyncio.IncompleteReadError, ConnectionError):
-            while True:
-                head_bytes, body_bytes = HEADER.unpack(await reader.readexactly(HEADER.size))
-                job = json.loads(await reader.readexactly(head_bytes))["job"]
-                await reader.readexactly(body_bytes)
-                writer.write(framed({"job": job, **answer}) if isinstance(answer, dict) else answer)
-                await writer.drain()
-        writer.close()
-
-    lying = asyncio.create_task(lie())
-    yield sniffers
-    await lying
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [
-        HEADER.pack(MAX_ANSWER_BYTES + 1, 0),
-        HEADER.pack(2**32 - 1, 2**32 - 1),
-        HEADER.pack(10, 1),
-        framed(b"no JSON"),
-        framed(b"\xff\xfe"),
-        framed(b"[" * MAX_ANSWER_BYTES),
-        framed(b""),
-        framed(None),
-        framed({}),
-        framed({"name": "image/png"}),
-        framed({"name": "image/png", "job": "0" * 16}),
-        {},
-        framed([]),
-        *(
-            {"name": name}
-            for name in (
-                "",
-                "text",
-                "text/",
-                "text/html\n",
-                "text/html\r\nX: y",
-                "a/b; c=d",
-                5,
-                "text/html; charset=\n",
-                "text/ht ml",
-                "té/xt",
-                "a" * 200 + "/b",
-                None,
-            )
-        ),
-        {"range": [0, 0]},
-        {"range": [-1, 5]},
-        {"range": [5, 4]},
-        {"range": [0, 10**7 + 1]},
-        {"range": [0, MAX_ASKED_BYTES + 1]},
-        {"range": ["0", "1"]},
-        {"range": [False, True]},
-        {"range": [0, 1.5]},
-        {"range": [1]},
-        {"range": [0, 1, 2]},
-        {"range": None},
-        {"range": {}},
-        {"fault": "\x1b[2J"},
-        {"fault": "a" * 1000},
-        {"fault": {}},
-    ],
-    ids=lambda answer: repr(answer)[:60],
-)
-async def test_an_answer_that_makes_no_sense_is_the_childs_end(answer: Any) -> None:
-    async def read(start: int, end: int) -> bytes:
-        raise AssertionError("no range is read that was not checked")
-
-    async with with_liar(answer) as sniffers:
-        with pytest.raises(DecoderFault, match="decoder_died"):
-            await sniffers.identify(1, TEXT, 10**7, read)
-        assert not sniffers._idle
-        assert sniffers._children == 0
-
-
-async def test_only_so_many_ranges_are_read() -> None:
-    seen: list[tuple[int, int]] = []
-
-    async def read(start: int, end: int) -> bytes:
-        seen.append((start, end))
-        return b"x"
-
-    async with with_liar({"range": [0, 1]}) as sniffers:
-        with pytest.raises(DecoderFault, match="decoder_died"):
-            await sniffers.identify(1, TEXT, 10**7, read)
-    assert len(seen) == MAX_PIECES - 1
-
-
-async def test_what_reading_raises_is_passed_on_and_costs_no_child(sniffers: Sniffers) -> None:
-    content = DOCUMENTS["docx-far"][0]()
-
-    async def read(start: int, end: int) -> bytes:
-        raise ConnectionAbortedError
-
-    with pytest.raises(ConnectionAbortedError):
-        await sniffers.identify(1, content[:HEAD], len(content), read)
-    assert len(sniffers._idle) == 1

@@ -1,41 +1,18 @@
-"""The soak's pure parts: a plan that its seed decides, files that can be told apart, a verdict."""
+"""The soak's verdict: breaches, secrets in logs, leaks."""
 
-import asyncio
-import io
-import os
-import signal
-import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
 
-import psutil  # type: ignore[import-untyped]  # it ships none
 import pytest
-import pytest_asyncio
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from deploy.processes.supervisor import Child, Program
 from shared.attachments import Attachment
 from tests.soak.bounds import MAX_WORKER_BYTES, find_leaks, grown, secrets_of
 from tests.soak.clients import Clients, Entry, Ledger, Sent
-from tests.soak.faults import Chaos
-from tests.soak.files import EXTENSIONS, FILES, MAX_CODE, PHOTOS, paint, read_code
-from tests.soak.plan import (
-    KILLS,
-    MAX_UPLOADS,
-    Fault,
-    Mix,
-    Odds,
-    Upload,
-    draw_fate,
-    draw_faults,
-    draw_upload,
-)
-from tests.soak.processes import Kept
+from tests.soak.files import PHOTOS
+from tests.soak.plan import Upload
 from tests.soak.site import Site
 from tests.soak.verdict import (
     LOST,
@@ -52,125 +29,9 @@ from tests.soak.verdict import (
     spared,
 )
 from tests.support.service import Service
-from worker.buffering import HEAD_BYTES
-from worker.decoding.inside import pdf
-from worker.decoding.inside.images import make_thumbnail
-from worker.sniffing.identify import identify
 
 pytestmark = pytest.mark.soak
-
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
-
-
-def test_one_seed_gives_one_plan_and_another_seed_another() -> None:
-    def plan(seed: int) -> object:
-        uploads = [draw_upload(seed, number, Mix(), organizations=5) for number in range(100)]
-        return uploads, draw_faults(seed, kills=20), draw_fate(seed, "original/1/0", Odds())
-
-    assert plan(1) == plan(1)
-    assert plan(1) != plan(2)
-
-
-def test_an_upload_does_not_depend_on_those_before_it() -> None:
-    later = draw_upload(7, 50, Mix(), organizations=5)
-    for number in range(50):
-        draw_upload(7, number, Mix(), organizations=5)
-
-    assert draw_upload(7, 50, Mix(), organizations=5) == later
-
-
-@given(seed=st.integers(0, 2**31), number=st.integers(0, MAX_UPLOADS - 1))
-def test_every_version_of_every_upload_has_a_number_of_its_own(seed: int, number: int) -> None:
-    upload = draw_upload(seed, number, Mix(), organizations=5)
-    after = draw_upload(seed, number + 1, Mix(), organizations=5)
-    codes = [version.code for version in (*upload.versions, *after.versions)]
-
-    assert len(set(codes)) == len(codes)
-    assert all(0 <= version.code <= MAX_CODE for version in upload.versions)
-
-
-@pytest.mark.parametrize(
-    ("mix", "versions", "deleted"),
-    [
-        pytest.param(Mix(never=1, overwrites=0, deletes=0), {0}, False, id="never"),
-        pytest.param(Mix(never=0, overwrites=0, deletes=1), {1}, True, id="once-and-deleted"),
-        pytest.param(Mix(never=0, overwrites=1, deletes=0), {2, 3, 4}, False, id="overwritten"),
-    ],
-)
-def test_uploads_are_mixed_as_asked_for(mix: Mix, versions: set[int], deleted: bool) -> None:
-    uploads = [draw_upload(5, number, mix, organizations=2) for number in range(100)]
-
-    assert {len(upload.versions) for upload in uploads} == versions
-    assert all((upload.deleted_after is not None) == deleted for upload in uploads)
-
-
-@pytest.mark.parametrize("kills", [0, 1, 7, 100])
-def test_as_many_kills_are_planned_as_asked_for(kills: int) -> None:
-    faults = draw_faults(3, kills=kills)
-
-    assert sum(fault.kind.startswith("kill ") for fault in faults) == kills
-    assert faults == sorted(faults, key=lambda fault: fault.at)
-    assert kills < 100 or {f"kill {target}" for target in KILLS} <= {item.kind for item in faults}
-
-
-@pytest.mark.parametrize("kind", ["drop", "duplicate", "delay", "shuffle"])
-def test_an_event_meets_the_fate_that_is_certain(kind: str) -> None:
-    never = Odds(drop=0, duplicate=0, delay=0, shuffle=0)
-
-    assert draw_fate(1, "original/1/0", replace(never, **{kind: 1})).kind == kind
-    assert draw_fate(1, "original/1/0", never).kind == "forward"
-
-
-@given(code=st.integers(0, MAX_CODE))
-@settings(deadline=None)
-def test_a_photo_carries_its_number(code: int) -> None:
-    file = io.BytesIO()
-    paint(code, 320, 240).save(file, "PNG", compress_level=0)
-
-    assert read_code(file.getvalue()) == code
-
-
-@pytest.mark.parametrize("kind", PHOTOS)
-@pytest.mark.parametrize("code", [0, 1, 0xABCDEF, MAX_CODE])
-def test_a_thumbnail_shows_the_number_of_its_photo(kind: str, code: int) -> None:
-    file = PHOTOS[kind](code)
-    thumbnail = make_thumbnail(io.BytesIO(file.content))
-
-    assert read_code(thumbnail.body) == code == file.expected.code
-    facts = thumbnail.facts
-    assert (facts.width, facts.height) == (file.expected.width, file.expected.height)
-
-
-@pytest.mark.parametrize("code", [0, 1, 0xABCDEF, MAX_CODE])
-def test_a_thumbnail_shows_the_number_of_its_document(code: int) -> None:
-    file = FILES["pdf"](code)
-    thumbnail = pdf.make_thumbnail(io.BytesIO(file.content))
-
-    assert read_code(thumbnail.body) == code == file.expected.code
-    assert thumbnail.facts.pages == 1
-
-
-def named(content: bytes) -> str:
-    """Name the content type of a file as a worker does."""
-    asking = identify(content[:HEAD_BYTES], len(content))
-    try:
-        start, end = next(asking)
-        while True:
-            start, end = asking.send(content[start:end])
-    except StopIteration as found:
-        return str(found.value)
-
-
-@pytest.mark.parametrize("kind", FILES)
-def test_a_file_is_of_the_type_that_is_expected_of_it(kind: str) -> None:
-    files = [FILES[kind](code) for code in range(50)]
-
-    for file in files:
-        assert file.expected.content_type in (None, named(file.content))
-    assert len({file.content for file in files}) == (1 if kind == "empty" else 50)
-    assert kind in EXTENSIONS
-
-
 SENT = Sent(
     code=4,
     kind="jpeg",
@@ -312,93 +173,6 @@ def test_each_breach_is_found(
 def test_delays_run_from_the_last_201_to_the_final_state() -> None:
     assert delays_s([entry(EARLIER, SENT)], {1: ROW}) == {3: (2.0, 1)}
     assert delays_s([entry(replace(EARLIER, unsure=True), SENT)], {1: ROW}) == {}
-
-
-class Sleeper:
-    """A process that does nothing, as a part that faults can befall."""
-
-    name = "valkey"
-
-    def __init__(self, directory: Path) -> None:
-        self.child: Child | None = None
-        self._directory = directory
-
-    async def start(self) -> None:
-        """Run it."""
-        argv = (sys.executable, "-c", "import time; time.sleep(600)")
-        self.child = Child(
-            Program(
-                name=self.name,
-                argv=argv,
-                env={},
-                cwd=self._directory,
-                log=self._directory / "log",
-            )
-        )
-
-    async def stop(self, grace_s: float) -> None:
-        """Stop it."""
-        if self.child is not None:
-            await self.child.stop(grace_s)
-
-
-@pytest_asyncio.fixture
-async def sleeper(tmp_path: Path) -> AsyncIterator[Kept]:
-    """A running process to befall."""
-    kept = Kept(Sleeper(tmp_path))
-    await kept.start()
-    yield kept
-    await kept.stop(0)
-
-
-def chaos(part: Kept, *faults: Fault) -> Chaos:
-    """Faults over a site that has nothing but one part."""
-    return Chaos(cast(Site, SimpleNamespace(kept={part.name: part}, workers=[])), faults)
-
-
-async def test_a_freeze_ends_even_if_it_is_the_last_fault(sleeper: Kept) -> None:
-    faults = chaos(sleeper, Fault(at=0, kind="freeze valkey", lasts_s=0.2))
-
-    await faults.run(lambda: 1.0, asyncio.Event())
-
-    assert sleeper.child is not None
-    assert psutil.Process(sleeper.child.pid).status() != psutil.STATUS_STOPPED
-    assert faults.done == {"freeze valkey": 1}
-
-
-async def test_an_end_counts_as_unasked_unless_the_soak_killed(sleeper: Kept) -> None:
-    assert sleeper.child is not None
-    await chaos(sleeper, Fault(at=0, kind="kill valkey")).run(lambda: 1.0, asyncio.Event())
-    await sleeper.child.wait()
-    await sleeper.start()
-    assert sleeper.unasked == []
-
-    os.kill(sleeper.child.pid, signal.SIGKILL)
-    await sleeper.child.wait()
-    await sleeper.start()
-    assert sleeper.unasked == ["valkey ended with status -9"]
-
-
-async def test_faults_whose_time_has_come_are_injected_though_it_is_over(sleeper: Kept) -> None:
-    over = asyncio.Event()
-    over.set()
-    faults = chaos(sleeper, Fault(at=0.5, kind="kill valkey"), Fault(at=0.9, kind="kill valkey"))
-
-    await faults.run(lambda: 0.7, over)
-
-    assert faults.done == {"kill valkey": 1}
-    assert faults.left_out == {"kill valkey": 1}
-
-
-async def test_faults_whose_time_does_not_come_are_left_out(sleeper: Kept) -> None:
-    over = asyncio.Event()
-    over.set()
-    faults = chaos(sleeper, Fault(at=0.5, kind="kill valkey"))
-
-    await faults.run(lambda: 0.0, over)
-
-    assert sleeper.alive
-    assert faults.left_out == {"kill valkey": 1}
 
 
 @pytest.mark.parametrize(

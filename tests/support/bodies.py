@@ -1,0 +1,21 @@
+"""Requests with headers and bodies, made without a server."""
+
+from typing import Any
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import make_mocked_request
+from multidict import CIMultiDict
+
+from api.problems import Problem
+
+
+def make_request(*headers: tuple[str, str], payload: Any = None) -> web.Request:
+    """Make a request with these headers, repeated ones too."""
+    extra = {} if payload is None else {"payload": payload}
+    return make_mocked_request("POST", "/api/v2/attachments", headers=CIMultiDict(headers), **extra)
+
+
+def status_of(problem: pytest.ExceptionInfo[Problem]) -> int:
+    """Tell the status of what was raised."""
+    return problem.value.status

@@ -1,0 +1,18 @@
+"""Query strings of requests, as the API reads them."""
+
+from aiohttp import web
+from aiohttp.test_utils import make_mocked_request
+
+from api.queries import Listing, parse_listing
+
+PATH = "/api/v2/attachments"
+
+
+def make_request(query: str) -> web.Request:
+    """Make a request with a query that is sent as it is."""
+    return make_mocked_request("GET", f"{PATH}?{query}")
+
+
+def read_listing(query: str) -> Listing:
+    """Read a list request's query."""
+    return parse_listing(make_request(query))

@@ -1,0 +1,49 @@
+"""Find and use the processes that identify files."""
+
+from contextlib import suppress
+
+import psutil  # type: ignore[import-untyped]  # its stubs are a package that we do not lock
+
+from tests.data.documents import HEAD
+from tests.support.service import until
+from worker.sniffing.sniffer import Sniffers
+
+
+def server_process() -> psutil.Process | None:
+    """Find the fork server that this process has started and that still lives."""
+    for process in psutil.Process().children():
+        with suppress(psutil.NoSuchProcess):
+            if (
+                "worker.sniffing.child" in process.cmdline()
+                and process.status() != psutil.STATUS_ZOMBIE
+            ):
+                return process
+    return None
+
+
+def sniffing_children() -> list[int]:
+    """List the ids of the server's living children."""
+    server = server_process()
+    found = [] if server is None else server.children()
+    return [one.pid for one in found if one.status() != psutil.STATUS_ZOMBIE]
+
+
+async def wait_for_end(pid: int) -> None:
+    """Wait until a process is no more, or only a zombie that nobody waits for."""
+
+    async def has_ended() -> bool:
+        try:
+            return bool(psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
+        except psutil.NoSuchProcess:
+            return True
+
+    await until(has_ended)
+
+
+async def identify(of: Sniffers, content: bytes, organization_id: int = 1) -> str:
+    """Have a file named that lies in a store."""
+
+    async def read(start: int, end: int) -> bytes:
+        return content[start:end]
+
+    return await of.identify(organization_id, content[:HEAD], len(content), read)

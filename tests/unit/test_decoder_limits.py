@@ -1,0 +1,132 @@
+"""A decoder that takes too much memory or time, and what its file is blamed for."""
+
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+
+import psutil  # type: ignore[import-untyped]  # its stubs are a package that we do not lock
+import pytest
+
+from shared.errors import DecoderFault, Undecodable
+from tests.data import images
+from tests.support.decoders import children, decode, limits_of, opened, python_with_changed_box
+from worker.decoding import process as decoder_module
+from worker.decoding.decoders import Decoders
+from worker.decoding.process import Decoder
+from worker.decoding.protocol import MAX_MEMORY_BYTES
+
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ended_decoders")]
+LINUX = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+
+
+@LINUX
+@pytest.mark.parametrize(
+    "change",
+    ["pass", "box.BUDGET = box.Cost(memory_bytes=10**12, cpu_s=0)"],
+    ids=["its budget", "its address space"],
+)
+async def test_row75_what_takes_more_memory_than_it_has_is_too_expensive(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, change: str
+) -> None:
+    monkeypatch.setattr(sys, "executable", python_with_changed_box(tmp_path, change))
+    pool = Decoders(1, timeout_s=100)
+    await pool.warm_up()
+    with pytest.raises(Undecodable, match="too_expensive") as caught:
+        await decode(pool, images.png_of_size(40_000, 40_000))
+    assert (caught.value.facts.width, caught.value.facts.height) == (40_000, 40_000)
+    await pool.close()
+
+
+@LINUX
+async def test_the_size_is_told_of_a_file_that_its_decoder_was_ended_for(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    spin = (
+        "real = box.make_image; box.make_image = lambda file, job:"
+        " sum(0 for _ in iter(int, 1)) if not job['header_only'] else real(file, job)"
+    )
+    monkeypatch.setattr(sys, "executable", python_with_changed_box(tmp_path, spin))
+    pool = Decoders(1, timeout_s=2)
+    await pool.warm_up()
+    with pytest.raises(Undecodable, match="too_expensive") as caught:
+        await decode(pool, images.photo(300, 200))
+    assert (caught.value.facts.width, caught.value.facts.height) == (300, 200)
+    await pool.close()
+
+
+@LINUX
+async def test_row74_one_that_computes_for_too_long_is_ended_by_the_kernel(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    spin = "box.make_image = lambda file, job: sum(0 for _ in iter(int, 1))"
+    monkeypatch.setattr(sys, "executable", python_with_changed_box(tmp_path, spin))
+    monkeypatch.setattr(decoder_module, "CPU_SHARE", 0.001)
+    pool = Decoders(1, timeout_s=100)
+    await pool.warm_up()
+    (child,) = children()
+    with pytest.raises(Undecodable, match="too_expensive"):
+        await decode(pool, images.photo())
+    assert not child.is_running()
+    await pool.close()
+
+
+@LINUX
+async def test_one_that_its_own_clock_on_the_wall_ends_was_not_the_files_fault(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    ends = (
+        "import signal; box.make_image = lambda file, job:"
+        " signal.setitimer(signal.ITIMER_REAL, 0.05) and sum(0 for _ in iter(int, 1))"
+    )
+    monkeypatch.setattr(sys, "executable", python_with_changed_box(tmp_path, ends))
+    pool = Decoders(1, timeout_s=20)
+    with pytest.raises(DecoderFault, match="decoder_stalled"):
+        await decode(pool, images.photo())
+    await pool.close()
+
+
+@LINUX
+async def test_row76_one_that_gives_itself_up_for_want_of_memory_says_so(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    greedy = "import os; box.make_image = lambda file, job: (b'x' * 800_000_000, os.abort())"
+    monkeypatch.setattr(sys, "executable", python_with_changed_box(tmp_path, greedy))
+    pool = Decoders(1, timeout_s=20)
+    with pytest.raises(Undecodable, match="too_expensive"):
+        await decode(pool, images.photo())
+    await pool.close()
+    # also where it lies dead for a while before anybody looks
+    started = await Decoder.start()
+    with opened(images.photo()) as descriptor, pytest.raises(EOFError):
+        await started.decode(descriptor, timeout_s=20)
+    await asyncio.to_thread(os.waitid, os.P_PID, started.pid, os.WEXITED | os.WNOWAIT)
+    await started.stop()
+    assert started.ran_out_of_memory()
+
+
+@LINUX
+async def test_one_that_dies_of_something_else_did_not_run_out_of_memory() -> None:
+    # The system counts also what the process held that started it.
+    ballast = b"x" * MAX_MEMORY_BYTES
+    decoder = await Decoder.start()
+    del ballast
+    os.kill(decoder.pid, signal.SIGSEGV)
+    await asyncio.to_thread(os.waitid, os.P_PID, decoder.pid, os.WEXITED | os.WNOWAIT)
+    assert await decoder.stop() == -signal.SIGSEGV
+    assert not decoder.ran_out_of_memory()
+
+
+@LINUX
+async def test_every_job_may_compute_anew(decoder: Decoder) -> None:
+    process = psutil.Process(decoder.pid)
+    seen: set[str] = set()
+    for _ in range(2):
+        with opened(images.encode(images.noise(2000, 2000), "PNG")) as descriptor:
+            while process.cpu_times().user < 1 + len(seen):
+                await decoder.decode(descriptor, timeout_s=20)
+        soft, hard = (await asyncio.to_thread(limits_of, decoder.pid))["Max cpu time"]
+        assert hard == "unlimited"
+        seen.add(soft)
+    assert len(seen) == 2
