@@ -1,4 +1,9 @@
-"""Settings that are enough to start."""
+"""Settings that are enough to start, and settings loaded with changes."""
+
+import pytest
+
+from shared.errors import SettingsError
+from shared.settings import Settings, load_settings
 
 VALID = {
     "DATABASE_URL": "postgresql://user:password-of-postgres@127.0.0.1/attachments",
@@ -6,3 +11,18 @@ VALID = {
     "S3_BUCKET": "attachments",
     "FILES_SECRET": "sixteen-letters!",
 }
+
+
+def load_with(environment: pytest.MonkeyPatch, **values: str) -> Settings:
+    """Load settings from the valid ones and those given; an empty value leaves one out."""
+    for name, value in {**VALID, **values}.items():
+        if value:
+            environment.setenv(f"ATTACHMENTS_{name}", value)
+    return load_settings()
+
+
+def faults_of(environment: pytest.MonkeyPatch, **values: str) -> list[str]:
+    """Load settings that cannot be used and return the lines of the message."""
+    with pytest.raises(SettingsError) as raised:
+        load_with(environment, **values)
+    return str(raised.value).splitlines()

@@ -4,12 +4,14 @@ import os
 import sys
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import psutil  # type: ignore[import-untyped]  # its stubs are a package that we do not lock
 import pytest
 import pytest_asyncio
 
+from tests.support import faults
 from tests.support.decoders import children, find_decoders
 from tests.support.sniffers import server_process
 from worker.decoding import pool as pool_module
@@ -112,3 +114,27 @@ def served(monkeypatch: pytest.MonkeyPatch) -> dict[int, list[int]]:
     monkeypatch.setattr(Decoder, "decode", noting_decode)
     monkeypatch.setattr(pool_module.DecoderPool, "decode", noting_enter)
     return seen
+
+
+@pytest.fixture
+def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """An environment in which no setting is made."""
+    for name in list(os.environ):
+        if name.startswith("ATTACHMENTS_"):
+            monkeypatch.delenv(name)
+    return monkeypatch
+
+
+@pytest.fixture
+def no_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Run in an empty directory, with no setting at all."""
+    for name in os.environ:
+        if name.startswith(("ATTACHMENTS_", "AWS_")):
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def closed_port() -> int:
+    """A port on which nothing listens."""
+    return faults.closed_port()

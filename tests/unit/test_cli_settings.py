@@ -1,0 +1,249 @@
+"""The command line: missing and wrong settings are named, without a traceback or a secret."""
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from deploy.cli import run
+from tests.support.command_lines import PASSWORD, Captured, one_line
+
+HEADING = "attachments: these settings cannot be used:"
+pytestmark = pytest.mark.usefixtures("no_settings")
+
+
+@pytest.fixture
+def settings(monkeypatch: pytest.MonkeyPatch, closed_port: int) -> None:
+    """Settings that can be read, of servers that are away."""
+    values = {
+        "DATABASE_URL": f"postgresql://attachments:{PASSWORD}@127.0.0.1:{closed_port}/attachments",
+        "BROKER_URL": f"redis://127.0.0.1:{closed_port}/0",
+        "S3_BUCKET": "attachments",
+        "FILES_SECRET": "a secret of some length",
+    }
+    for name, value in values.items():
+        monkeypatch.setenv(f"ATTACHMENTS_{name}", value)
+
+
+DATABASE_COMMANDS = [
+    pytest.param(arguments, id=" ".join(arguments[:2]))
+    for arguments in (
+        ["show", "1"],
+        ["retry", "1"],
+        ["retry", "--failed"],
+        ["list"],
+        ["count"],
+        ["organizations", "create", "Acme"],
+        ["organizations", "list"],
+        ["tokens", "create", "--organization", "1"],
+        ["tokens", "list", "--organization", "1"],
+        ["tokens", "revoke", "1"],
+        ["migrate"],
+    )
+]
+
+
+@pytest.mark.parametrize("arguments", DATABASE_COMMANDS)
+@pytest.mark.usefixtures("settings")
+def test_a_database_that_is_away_is_told_in_one_line_with_its_address(
+    arguments: list[str], capsys: Captured, closed_port: int
+) -> None:
+    assert run(arguments) == 1
+    line = one_line(capsys)
+    assert "ATTACHMENTS_DATABASE_URL: " in line
+    assert f"PostgreSQL refuses connections at the address (127.0.0.1:{closed_port})" in line
+
+
+@pytest.mark.parametrize("arguments", [["show", "1"], ["migrate"]], ids=["show", "migrate"])
+@pytest.mark.usefixtures("settings")
+def test_a_host_of_the_database_that_is_not_known_is_named(
+    arguments: list[str], capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ATTACHMENTS_DATABASE_URL", f"postgresql://a:{PASSWORD}@nope.invalid/b")
+    assert run(arguments) == 1
+    assert "nope.invalid" in one_line(capsys)
+
+
+@pytest.mark.parametrize("arguments", [["show", "1"], ["migrate"]], ids=["show", "migrate"])
+@pytest.mark.usefixtures("settings")
+def test_a_database_address_that_cannot_be_read_is_not_shown(
+    arguments: list[str], capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(
+        "ATTACHMENTS_DATABASE_URL", f"postgresql://a:{PASSWORD}@127.0.0.1:port/attachments"
+    )
+    assert run(arguments) == 1
+    heading, fault = capsys.readouterr().err.splitlines()
+    assert heading == HEADING
+    assert fault.startswith("  ATTACHMENTS_DATABASE_URL: is not a valid address: ")
+    assert PASSWORD not in fault
+
+
+@pytest.mark.parametrize(
+    ("arguments", "needed"),
+    [
+        pytest.param(["api"], ["DATABASE_URL", "BROKER_URL", "S3_BUCKET"], id="api"),
+        pytest.param(["worker"], ["DATABASE_URL", "BROKER_URL", "S3_BUCKET"], id="worker"),
+        pytest.param(["reconcile"], ["DATABASE_URL", "BROKER_URL", "S3_BUCKET"], id="reconcile"),
+        pytest.param(["retry", "1"], ["DATABASE_URL", "BROKER_URL"], id="retry"),
+        pytest.param(["show", "1"], ["DATABASE_URL"], id="show"),
+        pytest.param(["migrate"], ["DATABASE_URL"], id="migrate"),
+    ],
+)
+def test_every_setting_at_fault_is_named_under_one_heading(
+    arguments: list[str],
+    needed: list[str],
+    capsys: Captured,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("ATTACHMENTS_DATABASE_URL", f"mysql://a:{PASSWORD}@127.0.0.1/attachments")
+    monkeypatch.setenv("ATTACHMENTS_FILES_SECRET", "a secret of some length")
+    assert run(arguments) == 1
+    shown = capsys.readouterr()
+    heading, *faults = shown.err.splitlines()
+    assert heading == HEADING
+    assert [fault.split(":")[0] for fault in faults] == [f"  ATTACHMENTS_{name}" for name in needed]
+    assert PASSWORD not in shown.err
+    assert shown.out == ""
+
+
+def test_without_settings_and_local_stack_the_missing_ones_are_named(capsys: Captured) -> None:
+    assert run(["show", "1"]) == 1
+    assert "  ATTACHMENTS_DATABASE_URL: is not set" in capsys.readouterr().err.splitlines()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("program", [("deploy.cli", "api"), ("api",)], ids=" ".join)
+def test_a_port_that_is_taken_is_told_in_one_line(
+    settings: None, monkeypatch: pytest.MonkeyPatch, program: tuple[str, ...]
+) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        monkeypatch.setenv("ATTACHMENTS_API_PORT", str(port))
+        monkeypatch.setenv("ATTACHMENTS_LOG_LEVEL", "error")  # that the database is away
+        ended = subprocess.run(
+            [sys.executable, "-m", *program],
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+    assert ended.returncode == 1
+    assert ended.stderr.count("\n") == 1, ended.stderr
+    assert f"port {port} cannot be listened on" in ended.stderr
+
+
+def said(*arguments: str, **settings: str) -> list[str]:
+    """Run a command that is to fail in a process of its own; return what it told."""
+    ended = subprocess.run(
+        [sys.executable, "-m", "deploy.cli", *arguments],
+        env={
+            **os.environ,
+            "PYTHONPATH": str(Path(__file__).parents[2]),
+            "AWS_EC2_METADATA_DISABLED": "true",
+            **settings,
+        },
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert ended.returncode == 1, ended.stderr
+    assert ended.stdout == ""
+    return ended.stderr.splitlines()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "value", "rule"),
+    [
+        pytest.param("API_PORT", "99999", "input should be less than", id="no such port"),
+        pytest.param("API_HOST", "nope.invalid", "cannot be listened on: ", id="unknown host"),
+        pytest.param("API_HOST", "a..b", "cannot be listened on: no name", id="no host at all"),
+        pytest.param("EVENTS_TOKENS", ",", "has commas, but", id="no token"),
+        pytest.param(
+            "DATABASE_URL", f"postgresql://a:{PASSWORD}@h:port/b", "is not a valid", id="port"
+        ),
+        pytest.param("S3_BUCKET", "Not A Bucket", "must be the name of a bucket", id="bucket"),
+    ],
+)
+def test_up_tells_a_setting_at_fault_in_one_line(name: str, value: str, rule: str) -> None:
+    heading, fault = said("up", "--data-dir", "kept", **{f"ATTACHMENTS_{name}": value})
+    assert heading == HEADING
+    assert fault.startswith(f"  ATTACHMENTS_{name}: {rule}")
+    assert "Unknown error" not in fault
+    assert not list(Path("kept").glob("[!l]*"))  # nothing but the lock
+
+
+@pytest.mark.slow
+def test_up_tells_all_settings_at_fault_at_once() -> None:
+    told = said(
+        "up",
+        "--data-dir",
+        "kept",
+        ATTACHMENTS_API_PORT="99999",
+        ATTACHMENTS_EVENTS_TOKENS=",",
+        ATTACHMENTS_API_HOST="nope.invalid",
+        ATTACHMENTS_S3_REGION="eu west",
+        ATTACHMENTS_BROKER_URL=f"redis://:{PASSWORD}/x@127.0.0.1/0",
+    )
+    assert sorted(line.split(":")[0] for line in told[1:]) == [
+        "  ATTACHMENTS_API_HOST",
+        "  ATTACHMENTS_API_PORT",
+        "  ATTACHMENTS_BROKER_URL",
+        "  ATTACHMENTS_EVENTS_TOKENS",
+        "  ATTACHMENTS_S3_REGION",
+    ]
+    assert PASSWORD not in "".join(told)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("host", ["nope.invalid", "a..b"])
+@pytest.mark.usefixtures("settings")
+def test_a_host_that_cannot_be_listened_on_is_told_in_one_line(host: str) -> None:
+    (told,) = said("api", ATTACHMENTS_API_HOST=host, ATTACHMENTS_LOG_LEVEL="error")
+    assert told.startswith(f"attachments: ATTACHMENTS_API_HOST, ATTACHMENTS_API_PORT: {host} port")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("process", ["api", "worker"])
+@pytest.mark.parametrize(
+    ("wrong", "fault"),
+    [
+        pytest.param(
+            {"AWS_PROFILE": "nope"}, "AWS credentials: ProfileNotFound: The config", id="profile"
+        ),
+        pytest.param(
+            {"AWS_ACCESS_KEY_ID": "the-id"},
+            "AWS credentials: PartialCredentialsError: Partial",
+            id="half of a key",
+        ),
+        pytest.param(
+            {"ATTACHMENTS_S3_REGION": "eu west"}, "ATTACHMENTS_S3_REGION: must be", id="region"
+        ),
+        pytest.param(
+            {"ATTACHMENTS_S3_ENDPOINT_URL": "http://a b"},
+            "ATTACHMENTS_S3_ENDPOINT_URL: is no address",
+            id="endpoint",
+        ),
+        pytest.param(
+            {"ATTACHMENTS_DATABASE_URL": f"postgresql://a:{PASSWORD}/x@127.0.0.1/b"},
+            "ATTACHMENTS_DATABASE_URL: is not a valid address",
+            id="password",
+        ),
+    ],
+)
+@pytest.mark.usefixtures("settings")
+def test_a_process_that_cannot_start_tells_the_setting_in_one_line(
+    process: str, wrong: dict[str, str], fault: str
+) -> None:
+    told = said(process, **{"ATTACHMENTS_API_PORT": "0", **wrong})
+    assert told[0] == HEADING
+    assert [line.startswith(f"  {fault}") for line in told[1:]] == [True], told
+    assert PASSWORD not in told[1]

@@ -1,0 +1,69 @@
+"""The setting of buckets whose objects `temp_url` may name, and of their fences."""
+
+import pytest
+
+from tests.support.settings import faults_of, load_with
+
+
+@pytest.mark.parametrize(
+    ("words", "rule"),
+    [
+        pytest.param("Secret-Bucket", "the name of a bucket", id="capitals"),
+        pytest.param("se", "the name of a bucket", id="too short"),
+        pytest.param("10.0.0.1", "the name of a bucket", id="an IP address"),
+        pytest.param("/secret/", "the name of a bucket", id="no bucket"),
+        pytest.param("https://secret/", "the name of a bucket", id="an address"),
+        pytest.param("secret-s3alias", "no alias of an access point", id="an alias"),
+        pytest.param("uploads/", "must have no / at its end", id="an empty prefix"),
+        pytest.param("uploads/secret", "must end with /", id="no slash at the end"),
+        pytest.param("uploads/{organization_id}", "must end with /", id="an id without a slash"),
+        pytest.param("uploads/{organisation_id}/", "no braces other than", id="misspelt"),
+        pytest.param("uploads/{}/", "no braces other than", id="empty braces"),
+        pytest.param("uploads/secret*/", "none of %", id="a pattern"),
+        pytest.param("uploads/a%2Fb/", "none of %", id="encoded"),
+        pytest.param("uploads/secret\\a/", "none of %", id="a backslash"),
+        pytest.param("uploads//", "no empty segment", id="an empty segment"),
+        pytest.param("uploads/../", "no . or ..", id="two dots"),
+        pytest.param("uploads/./", "no . or ..", id="one dot"),
+        pytest.param("uploads/.secret/", "not begin with a dot", id="a hidden folder"),
+        pytest.param("uploads/a\x07/", "no control character", id="a control character"),
+        pytest.param("uploads,uploads/a/", "both with a prefix and without", id="both"),
+        pytest.param(
+            "attachments/attachments/files/{organization_id}/",
+            "must not lie below attachments/files/",
+            id="where originals lie",
+        ),
+        pytest.param(
+            "attachments/Attachments/Files/", "must not lie below", id="where originals lie, folded"
+        ),
+    ],
+)
+def test_a_word_of_temp_url_buckets_that_cannot_be_used_is_told_with_its_rule(
+    environment: pytest.MonkeyPatch, words: str, rule: str
+) -> None:
+    told = faults_of(environment, TEMP_URL_BUCKETS=f"good-bucket,{words}")
+
+    assert len(told) == 1
+    assert told[0].startswith("ATTACHMENTS_TEMP_URL_BUCKETS: ")
+    assert rule in told[0]
+    assert "secret" not in told[0].lower()
+
+
+def test_buckets_and_their_fences_are_read(environment: pytest.MonkeyPatch) -> None:
+    settings = load_with(
+        environment,
+        TEMP_URL_BUCKETS="open-bucket, fenced/in/org-{organization_id}/, fenced/all/",
+    )
+
+    assert settings.fences == {
+        "attachments": ("",),
+        "open-bucket": ("",),
+        "fenced": ("in/org-{organization_id}/", "all/"),
+    }
+
+
+def test_a_word_may_fence_the_own_bucket(environment: pytest.MonkeyPatch) -> None:
+    assert load_with(environment, TEMP_URL_BUCKETS="attachments/up/").fences == {
+        "attachments": ("up/",)
+    }
+    assert load_with(environment, TEMP_URL_BUCKETS="attachments").fences == {"attachments": ("",)}
