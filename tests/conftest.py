@@ -19,7 +19,8 @@ from shared.schema import migrate
 from tests.support.databases import TEMPLATE, clone_database, empty_broker, fresh_ids
 from tests.support.objects import store_proxy
 from tests.support.proxy import Proxy
-from tests.support.service import Service, ServiceProcess, WorkerProcess, running_service
+from tests.support.service import Service, running_service
+from tests.support.service_processes import ServiceProcess, WorkerProcess
 from tests.support.stack import Stack, running_stack
 from tests.support.starting import Launch, SomeProcess, StartService, StartWorker
 

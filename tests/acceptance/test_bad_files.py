@@ -15,8 +15,8 @@ import pytest_asyncio
 from PIL import Image
 
 from shared.storage import Storage
-from tests.data import images
-from tests.data.bombs import progressive_scans
+from tests.data import images, odd_images
+from tests.data.costly_images import progressive_scans
 from tests.data.locked import multiplying
 from tests.data.metadata import mpo
 from tests.data.seeds import seed
@@ -271,7 +271,7 @@ async def test_row88_an_object_replaced_while_it_is_fetched_is_processed_again(
         proxy.hold()
         created = await service.client.create("img.jpg")
         attachment_id = created["data"]["id"]
-        await service.client.post_file(created, images.many_scans(510))
+        await service.client.post_file(created, odd_images.many_scans(510))
         await until(lambda: asyncio.sleep(0, proxy.held))
         good = images.encode(images.quadrants(), "JPEG")
         await service.client.post_file(created, good)

@@ -11,7 +11,8 @@ from typing import Any
 import orjson
 
 from tests.benchmarks.processes import cpu_s
-from tests.support.service import FINAL_STATES, Client, Service, WorkerProcess, until
+from tests.support.service import FINAL_STATES, Client, Service, until
+from tests.support.service_processes import WorkerProcess
 
 PARALLEL = 8
 WITHIN_S = 300.0

@@ -10,7 +10,8 @@ from tests.benchmarks.processes import MIB, watched
 from tests.benchmarks.proxy import running_proxy
 from tests.benchmarks.report import at_least, at_most, make_table
 from tests.benchmarks.site import Site
-from tests.support.service import WorkerProcess, running_service
+from tests.support.service import running_service
+from tests.support.service_processes import WorkerProcess
 
 ROUNDS = 5
 DELAY_S = 0.1

@@ -19,7 +19,8 @@ from tests.benchmarks.isolation import open_uploads
 from tests.benchmarks.photos import Photo, draw
 from tests.benchmarks.report import judged, make_table
 from tests.benchmarks.site import Site
-from tests.support.service import Client, Service, WorkerProcess, running_service, until
+from tests.support.service import Client, Service, running_service, until
+from tests.support.service_processes import WorkerProcess
 
 FLOOD: Final = 4000
 QUICK_FLOOD: Final = 800

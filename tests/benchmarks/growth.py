@@ -13,14 +13,8 @@ from tests.benchmarks.processes import MIB, running_module, uss_bytes, watched
 from tests.benchmarks.report import at_most, make_table
 from tests.benchmarks.site import Site
 from tests.data.images import encode
-from tests.support.service import (
-    FINAL_STATES,
-    Client,
-    Service,
-    WorkerProcess,
-    running_service,
-    until,
-)
+from tests.support.service import FINAL_STATES, Client, Service, running_service, until
+from tests.support.service_processes import WorkerProcess
 
 WARM_UPLOADS = 200
 UPLOADS = 5000

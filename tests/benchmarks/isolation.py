@@ -25,7 +25,8 @@ from tests.benchmarks.photos import draw, small_photo
 from tests.benchmarks.report import at_most, make_table
 from tests.benchmarks.site import DATABASE, Site
 from tests.data.images import encode
-from tests.support.service import Client, Service, WorkerProcess, running_service, until
+from tests.support.service import Client, Service, running_service, until
+from tests.support.service_processes import WorkerProcess
 
 ROUNDS = 5
 ORGANIZATIONS = (1, 2, 4, 16)

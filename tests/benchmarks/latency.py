@@ -13,7 +13,8 @@ from tests.benchmarks.photos import small_photo
 from tests.benchmarks.processes import running_module
 from tests.benchmarks.report import at_most, judged, make_table
 from tests.benchmarks.site import Site
-from tests.support.service import Client, WorkerProcess, running_service
+from tests.support.service import Client, running_service
+from tests.support.service_processes import WorkerProcess
 
 AIM_S = 0.5
 PARALLEL = 50

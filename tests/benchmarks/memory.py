@@ -12,7 +12,8 @@ from tests.benchmarks.processes import MIB, uss_bytes, watched
 from tests.benchmarks.proxy import running_proxy
 from tests.benchmarks.report import at_most, make_table
 from tests.benchmarks.site import Site
-from tests.support.service import Client, WorkerProcess, running_service
+from tests.support.service import Client, running_service
+from tests.support.service_processes import WorkerProcess
 
 SIZE_MIB = 300
 AIM_MIB = 32

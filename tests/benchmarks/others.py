@@ -21,7 +21,8 @@ from tests.benchmarks.processes import running_module
 from tests.benchmarks.report import judged, make_table
 from tests.benchmarks.site import Site
 from tests.support.resources import open_bucket
-from tests.support.service import Client, WorkerProcess
+from tests.support.service import Client
+from tests.support.service_processes import WorkerProcess
 from tests.support.stack import BUCKET, EVENTS_TOKEN
 
 ROWS = 1_000_000

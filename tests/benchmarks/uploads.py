@@ -13,7 +13,8 @@ from tests.benchmarks.backlog import Worked, work_off
 from tests.benchmarks.photos import large_photo, small_photo
 from tests.benchmarks.report import at_most, make_table
 from tests.benchmarks.site import Site
-from tests.support.service import WorkerProcess, running_service
+from tests.support.service import running_service
+from tests.support.service_processes import WorkerProcess
 
 ROUNDS = 5
 

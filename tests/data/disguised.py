@@ -12,10 +12,11 @@ from typing import Any, Final
 from shared.reserved import TYPES
 from tests.data import images, pdfs
 from tests.data.containers import zip_of
-from tests.data.documents import DOCUMENTS, jar
+from tests.data.documents import DOCUMENTS
 from tests.data.images import HTML, PAYLOAD, SVG, encode, quadrants
 from tests.data.pieces import box, riff_chunk, segment, with_segments
 from tests.data.sample import DAMAGED, DOCUMENT, READY, Sample, image, rejected
+from tests.data.writing import jar
 
 SCRIPT: Final = b"alert(document.cookie);\n" * 9
 EICAR: Final = b"X5O!P%@AP[4\\PZX54(P^)7CC)7}$" + b"EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*"

@@ -10,7 +10,8 @@ import pytest
 
 from shared.storage import Storage
 from tests.support.faults import PHOTO, SOON, changed, is_whole, posted, reaches
-from tests.support.service import ApiProcess, Service, until
+from tests.support.service import Service, until
+from tests.support.service_processes import ApiProcess
 from tests.support.starting import Launch, StartService, StartWorker
 
 pytestmark = pytest.mark.fault

@@ -14,7 +14,8 @@ from yarl import URL
 
 from tests.support.balancers import Balancer, running_balancer
 from tests.support.resources import PATH, body
-from tests.support.service import ApiProcess, Service, until
+from tests.support.service import Service, until
+from tests.support.service_processes import ApiProcess
 from tests.support.starting import Launch
 
 pytestmark = [pytest.mark.fault, pytest.mark.parametrize("program", ["nginx", "haproxy"])]

@@ -14,7 +14,8 @@ from deploy.embedded.valkey import EmbeddedValkey
 from shared.storage import Storage
 from tests.support.faults import PHOTO, SOON, changed, is_whole, make_due, posted, reaches
 from tests.support.proxy import Proxy, running_proxy
-from tests.support.service import ApiProcess, until
+from tests.support.service import until
+from tests.support.service_processes import ApiProcess
 from tests.support.stack import Stack, queue_key
 from tests.support.starting import Launch, StartService, StartWorker
 

@@ -17,7 +17,8 @@ import pytest
 from tests.data import images
 from tests.support.commands import command
 from tests.support.faults import SOON, reaches
-from tests.support.service import ApiProcess, Service, WorkerProcess, until
+from tests.support.service import Service, until
+from tests.support.service_processes import ApiProcess, WorkerProcess
 
 pytestmark = pytest.mark.fault
 

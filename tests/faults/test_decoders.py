@@ -22,7 +22,8 @@ from tests.support.faults import (
     no_orphans,
     reaches,
 )
-from tests.support.service import Service, WorkerProcess, until
+from tests.support.service import Service, until
+from tests.support.service_processes import WorkerProcess
 from tests.support.starting import Launch, StartWorker
 from worker.decoding.pool import SPARES
 

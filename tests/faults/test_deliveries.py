@@ -19,7 +19,8 @@ from tests.support.faults import (
     reaches,
 )
 from tests.support.proxy import Proxy
-from tests.support.service import Service, WorkerProcess, until
+from tests.support.service import Service, until
+from tests.support.service_processes import WorkerProcess
 from tests.support.stack import QUEUE_PREFIX, queue_key
 from tests.support.starting import Launch, StartService, StartWorker
 

@@ -12,7 +12,8 @@ import pytest
 import pytest_asyncio
 
 from tests.support.faults import changed
-from tests.support.service import ApiProcess, Service, until
+from tests.support.service import Service, until
+from tests.support.service_processes import ApiProcess
 from tests.support.starting import Launch
 
 pytestmark = pytest.mark.fault

@@ -11,7 +11,8 @@ from shared.attachments import Attachment
 from shared.storage import Storage
 from tests.data import images
 from tests.support.faults import PHOTO, SOON, is_whole, make_due, reaches
-from tests.support.service import ApiProcess, Service, until
+from tests.support.service import Service, until
+from tests.support.service_processes import ApiProcess
 from tests.support.stack import BUCKET
 from tests.support.starting import Launch, StartService, StartWorker
 

@@ -15,7 +15,8 @@ from shared.storage import Storage
 from tests.data import images
 from tests.support.faults import PHOTO, SOON, decoders, is_whole, reaches
 from tests.support.proxy import Proxy
-from tests.support.service import Client, Service, WorkerProcess, until
+from tests.support.service import Client, Service, until
+from tests.support.service_processes import WorkerProcess
 from tests.support.stack import QUEUE_PREFIX, queue_key
 from tests.support.starting import StartService, StartWorker
 

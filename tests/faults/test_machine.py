@@ -23,7 +23,8 @@ from tests.support.faults import (
     reaches,
 )
 from tests.support.proxy import Proxy
-from tests.support.service import Service, WorkerProcess, until
+from tests.support.service import Service, until
+from tests.support.service_processes import WorkerProcess
 from tests.support.starting import Launch, StartWorker
 
 pytestmark = pytest.mark.fault

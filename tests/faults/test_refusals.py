@@ -14,7 +14,8 @@ from shared.storage import Storage
 from tests.support.faults import PHOTO, SOON, make_due, reaches
 from tests.support.objects import exists
 from tests.support.refusing import Refusing
-from tests.support.service import Service, WorkerProcess, until
+from tests.support.service import Service, until
+from tests.support.service_processes import WorkerProcess
 from tests.support.stack import Stack
 from tests.support.starting import StartWorker
 

@@ -20,7 +20,8 @@ from shared.deployment import deployment_id
 from shared.schema import migrate
 from tests.support.commands import command
 from tests.support.faults import PHOTO, SOON, closed_port, reaches
-from tests.support.service import ApiProcess, Service, ServiceProcess, WorkerProcess, until
+from tests.support.service import Service, until
+from tests.support.service_processes import ApiProcess, ServiceProcess, WorkerProcess
 from tests.support.stack import Stack
 from tests.support.starting import StartService, StartWorker
 

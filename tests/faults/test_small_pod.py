@@ -9,7 +9,8 @@ import zlib
 import pytest
 
 from tests.support.faults import SOON, changed
-from tests.support.service import Service, WorkerProcess
+from tests.support.service import Service
+from tests.support.service_processes import WorkerProcess
 from tests.support.starting import StartWorker
 
 pytestmark = pytest.mark.fault

@@ -25,7 +25,8 @@ from tests.support.faults import (
 )
 from tests.support.objects import content
 from tests.support.proxy import Proxy
-from tests.support.service import Service, WorkerProcess, make_settings, until
+from tests.support.service import Service, make_settings, until
+from tests.support.service_processes import WorkerProcess
 from tests.support.starting import Launch, StartService, StartWorker
 from worker.app import make_app
 from worker.runtime import Runtime

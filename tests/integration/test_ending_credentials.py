@@ -21,7 +21,8 @@ from shared.store_client import open_storage
 from tests.data import images
 from tests.support.credential_sources import CredentialSource, running_source
 from tests.support.moto_server import running_moto
-from tests.support.service import ApiProcess, Client, Service, make_settings, until
+from tests.support.service import Client, Service, make_settings, until
+from tests.support.service_processes import ApiProcess
 from tests.support.stack import Stack
 
 PATH = "/api/v2/attachments"

@@ -11,7 +11,8 @@ from deploy.local.services import is_consumed
 from shared.store_client import open_storage
 from tests.data import images
 from tests.support.commands import command
-from tests.support.service import ApiProcess, Client, Service, WorkerProcess, until
+from tests.support.service import Client, Service, until
+from tests.support.service_processes import ApiProcess, WorkerProcess
 from tests.support.stack import Stack
 from tests.support.starting import StartService, StartWorker
 

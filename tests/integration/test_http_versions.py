@@ -13,7 +13,8 @@ import pytest
 from api.connection import HTTP2, MAX_LINE
 from api.slow_readers import NO_LINGER
 from tests.support.resources import PATH, body
-from tests.support.service import MEDIA_TYPE, ApiProcess, Service
+from tests.support.service import MEDIA_TYPE, Service
+from tests.support.service_processes import ApiProcess
 
 HTTP2_CLIENT = HTTP2 + b"\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
 

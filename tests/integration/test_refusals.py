@@ -17,7 +17,8 @@ from shared.refusals import TABLE
 from shared.schema import NotMigrated, migrate
 from tests.support.commands import command
 from tests.support.proxy import running_proxy
-from tests.support.service import ApiProcess, Service, make_settings, until
+from tests.support.service import Service, make_settings, until
+from tests.support.service_processes import ApiProcess
 from tests.support.stack import Stack
 from tests.support.starting import StartService
 

@@ -24,7 +24,8 @@ from tests.support.objects import opened_storage
 from tests.support.other_api import create, readiness
 from tests.support.proxy import Proxy
 from tests.support.resources import open_bucket
-from tests.support.service import ApiProcess, Service, until
+from tests.support.service import Service, until
+from tests.support.service_processes import ApiProcess
 from tests.support.stack import Stack
 from tests.support.starting import Launch, StartService
 

@@ -15,7 +15,8 @@ from typing import Final
 from PIL import Image
 
 from shared.states import State
-from tests.data.images import BATCH, ELF, HTML, encode, many_scans, png_of_size
+from tests.data.images import BATCH, ELF, HTML, encode
+from tests.data.odd_images import many_scans, png_of_size
 
 COLUMNS: Final = 6
 ROWS: Final = 4

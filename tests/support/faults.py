@@ -16,7 +16,8 @@ from shared.storage import Storage
 from tests.data import images
 from tests.support.decoders import find_decoders
 from tests.support.objects import content
-from tests.support.service import Service, WorkerProcess, until
+from tests.support.service import Service, until
+from tests.support.service_processes import WorkerProcess
 
 SOON = {"sweep_interval": "0.2"}
 PHOTO = images.encode(images.noise(700, 500), "JPEG")

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from shared import content_types
-from tests.data.documents import HEAD
+from tests.data.writing import HEAD
 from worker.sniffing.identify import identify
 from worker.sniffing.ranges import RANGE_BYTES, PartialFile, Reading
 

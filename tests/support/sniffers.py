@@ -4,7 +4,7 @@ from contextlib import suppress
 
 import psutil  # type: ignore[import-untyped]  # its stubs are a package that we do not lock
 
-from tests.data.documents import HEAD
+from tests.data.writing import HEAD
 from tests.support.service import until
 from worker.sniffing.sniffer import Sniffers
 

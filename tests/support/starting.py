@@ -3,7 +3,8 @@
 from collections.abc import Awaitable
 from typing import Protocol, TypeVar
 
-from tests.support.service import Service, ServiceProcess, WorkerProcess
+from tests.support.service import Service
+from tests.support.service_processes import ServiceProcess, WorkerProcess
 
 SomeProcess = TypeVar("SomeProcess", bound=ServiceProcess)
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from tests.data import images
+from tests.data import images, odd_images
 from tests.support.thumbnails import are_close, make_and_open
 
 pytestmark = pytest.mark.slow
@@ -14,25 +14,27 @@ pytestmark = pytest.mark.slow
 
 @pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP"])
 def test_of_an_animation_the_first_frame_is_shown(kind: str) -> None:
-    made, image = make_and_open(images.animation(kind))
+    made, image = make_and_open(odd_images.animation(kind))
     assert are_close(images.corners(image), images.MODES["png-rgb"][1])
     assert getattr(image, "n_frames", 1) == 1
     assert (made.facts.width, made.facts.height) == (120, 80)
 
 
 def test_of_an_apng_its_picture_for_everyone_is_shown() -> None:
-    _, image = make_and_open(images.animation("PNG", default_image=True))
+    _, image = make_and_open(odd_images.animation("PNG", default_image=True))
     assert are_close(images.corners(image), images.MODES["png-rgb"][1])
 
 
 @pytest.mark.parametrize("transparent", [True, False])
 def test_what_a_first_frame_does_not_cover_is_transparent(transparent: bool) -> None:
-    made, image = make_and_open(images.gif_in_a_corner(transparent=transparent))
+    made, image = make_and_open(odd_images.gif_in_a_corner(transparent=transparent))
     assert (made.facts.width, made.facts.height) == image.size == (120, 80)
     assert images.corners(image) == [*[images.CLEAR] * 3, (*images.RED, 255)]
 
 
-@pytest.mark.parametrize("many", [images.gif_of_many, images.apng_of_many], ids=["gif", "apng"])
+@pytest.mark.parametrize(
+    "many", [odd_images.gif_of_many, odd_images.apng_of_many], ids=["gif", "apng"]
+)
 def test_row77_of_many_frames_only_the_first_is_decoded(
     many: Callable[[int], bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:

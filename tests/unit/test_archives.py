@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.data.containers import ole_of, zip64_of, zip_of
-from tests.data.documents import jar
+from tests.data.writing import jar
 from tests.support.identifying import drive_reading, read_container
 from worker.sniffing.iso_media import identify_iso_media
 from worker.sniffing.matroska import identify_matroska

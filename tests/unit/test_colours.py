@@ -7,7 +7,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from shared.errors import Undecodable
-from tests.data import images
+from tests.data import images, odd_images, profiles
 from worker.decoding.inside import colours
 from worker.decoding.inside.images import load_codecs, make_thumbnail
 
@@ -45,7 +45,7 @@ def encoded(linear: float) -> int:
 
 def textbook(name: str, colour: tuple[int, int, int]) -> tuple[int, ...]:
     """Convert a colour of one of RGB_SPACES to sRGB: to light, to XYZ, to sRGB's light, back."""
-    matrix, gamma = images.RGB_SPACES[name]
+    matrix, gamma = profiles.RGB_SPACES[name]
     light = [(value / 255) ** gamma for value in colour]
     xyz = [sum(matrix[3 * row + n] * light[n] for n in range(3)) for row in range(3)]
     return tuple(
@@ -73,14 +73,14 @@ def pixel(image: Image.Image, x: int = 1, y: int = 0) -> tuple[int, ...]:
     return value if isinstance(value, tuple) else (int(value or 0),)
 
 
-@pytest.mark.parametrize("space", images.RGB_SPACES)
+@pytest.mark.parametrize("space", profiles.RGB_SPACES)
 @pytest.mark.parametrize("colour", SAMPLES, ids=str)
 @pytest.mark.parametrize("kind", ["PNG", "WEBP", "JPEG", "TIFF", "palette", "alpha"])
 def test_row80_wide_colours_become_srgb(
     space: str, colour: tuple[int, int, int], kind: str
 ) -> None:
     image: Image.Image = Image.new("RGB", (8, 8), colour)
-    options: dict[str, object] = {"icc_profile": images.rgb_profile(space)}
+    options: dict[str, object] = {"icc_profile": profiles.rgb_profile(space)}
     wanted = textbook(space, colour)
     match kind:
         case "WEBP":
@@ -101,7 +101,7 @@ def test_row80_wide_colours_become_srgb(
 
 
 def test_row80_wide_colours_are_not_srgb_already() -> None:
-    for space in images.RGB_SPACES:
+    for space in profiles.RGB_SPACES:
         assert not near(textbook(space, (200, 100, 50)), (200, 100, 50), within=6)
 
 
@@ -113,7 +113,7 @@ def test_row80_grey_of_any_gamma_becomes_srgb(mode: str, level: int, gamma: floa
         level = 255 * (level > 127)
     value = (level, 90) if mode == "LA" else level * 257 if mode == "I;16" else level
     image = Image.new(mode, (8, 8), value)
-    found = shown(images.encode(image, "PNG", icc_profile=images.grey_profile(gamma)))
+    found = shown(images.encode(image, "PNG", icc_profile=profiles.grey_profile(gamma)))
     wanted = encoded((level / 255) ** gamma)
     assert found.mode == ("LA" if mode == "LA" else "L")
     assert near(pixel(found), (wanted, 90) if mode == "LA" else (wanted,), within=2)
@@ -122,15 +122,15 @@ def test_row80_grey_of_any_gamma_becomes_srgb(mode: str, level: int, gamma: floa
 @pytest.mark.parametrize(
     ("mode", "profile"),
     [
-        pytest.param("L", images.rgb_profile("prophoto"), id="grey-with-rgb"),
-        pytest.param("LA", images.rgb_profile("prophoto"), id="grey-alpha-with-rgb"),
-        pytest.param("RGB", images.grey_profile(1.0), id="rgb-with-grey"),
-        pytest.param("RGBA", images.grey_profile(1.0), id="rgba-with-grey"),
-        pytest.param("RGB", images.rgb_profile("prophoto")[:-100], id="cut"),
-        pytest.param("RGB", images.rgb_profile("prophoto")[:130], id="header-only"),
+        pytest.param("L", profiles.rgb_profile("prophoto"), id="grey-with-rgb"),
+        pytest.param("LA", profiles.rgb_profile("prophoto"), id="grey-alpha-with-rgb"),
+        pytest.param("RGB", profiles.grey_profile(1.0), id="rgb-with-grey"),
+        pytest.param("RGBA", profiles.grey_profile(1.0), id="rgba-with-grey"),
+        pytest.param("RGB", profiles.rgb_profile("prophoto")[:-100], id="cut"),
+        pytest.param("RGB", profiles.rgb_profile("prophoto")[:130], id="header-only"),
         pytest.param("RGB", bytes(1000), id="zeros"),
         pytest.param("RGB", b"junk", id="junk"),
-        pytest.param("RGB", images.rgb_profile("prophoto", padding=5_000_000), id="row81-huge"),
+        pytest.param("RGB", profiles.rgb_profile("prophoto", padding=5_000_000), id="row81-huge"),
     ],
 )
 def test_row81_a_profile_that_cannot_be_used_is_ignored(mode: str, profile: bytes) -> None:
@@ -143,7 +143,7 @@ def test_row81_a_profile_that_cannot_be_used_is_ignored(mode: str, profile: byte
 
 
 def test_a_large_profile_is_used_within_bounds() -> None:
-    profile = images.rgb_profile("prophoto", padding=2_000_000)
+    profile = profiles.rgb_profile("prophoto", padding=2_000_000)
     found = shown(images.encode(Image.new("RGB", (8, 8), SAMPLES[0]), "PNG", icc_profile=profile))
     assert near(pixel(found), textbook("prophoto", SAMPLES[0]))
 
@@ -151,12 +151,12 @@ def test_a_large_profile_is_used_within_bounds() -> None:
 def test_few_conversions_are_kept() -> None:
     image = Image.new("RGB", (8, 8), SAMPLES[0])
     for padding in range(1, 4 * colours.KEPT_PROFILES):
-        colours.to_srgb(image, images.rgb_profile("adobe-rgb", padding=padding))
+        colours.to_srgb(image, profiles.rgb_profile("adobe-rgb", padding=padding))
     assert colours._transform.cache_info().currsize <= colours.KEPT_PROFILES
 
 
 def test_a_kept_conversion_gives_the_same() -> None:
-    image, profile = Image.new("RGB", (8, 8), SAMPLES[0]), images.rgb_profile("display-p3")
+    image, profile = Image.new("RGB", (8, 8), SAMPLES[0]), profiles.rgb_profile("display-p3")
     first, second = (colours.to_srgb(image, profile).tobytes() for _ in range(2))
     assert first == second != image.tobytes()
 
@@ -164,9 +164,9 @@ def test_a_kept_conversion_gives_the_same() -> None:
 @pytest.mark.parametrize(
     "content",
     [
-        pytest.param(images.jpeg_cmyk(adobe=True), id="row80-adobe"),
-        pytest.param(images.jpeg_cmyk(adobe=False), id="row80-not-adobe"),
-        pytest.param(images.jpeg_ycck(), id="row80-ycck"),
+        pytest.param(odd_images.jpeg_cmyk(adobe=True), id="row80-adobe"),
+        pytest.param(odd_images.jpeg_cmyk(adobe=False), id="row80-not-adobe"),
+        pytest.param(odd_images.jpeg_ycck(), id="row80-ycck"),
     ],
 )
 def test_row80_four_inks_show_their_colours(content: bytes) -> None:
@@ -187,7 +187,7 @@ def test_row80_four_inks_show_their_colours(content: bytes) -> None:
     ids=["row80-grey", "row80-rgb", "row80-grey-alpha", "row80-rgba"],
 )
 def test_row80_sixteen_bits_become_eight(colour: int, wanted: list[tuple[int, ...]]) -> None:
-    image = shown(images.deep_png(colour))
+    image = shown(odd_images.deep_png(colour))
     if colour == 4:  # which Pillow reads as RGBA
         wanted = [(grey, grey, grey, alpha) for grey, alpha in wanted]
     for x, expected in enumerate(wanted):
@@ -196,9 +196,9 @@ def test_row80_sixteen_bits_become_eight(colour: int, wanted: list[tuple[int, ..
 
 def test_row80_sixteen_bits_have_a_transparent_colour_of_sixteen() -> None:
     white = b"\xff\xff"
-    grey = shown(images.deep_png(0, key=white))
+    grey = shown(odd_images.deep_png(0, key=white))
     assert [pixel(grey, x) for x in range(4)][2:] == [(255, 255), (255, 0)]
-    rgb = shown(images.deep_png(2, key=b"\x80\0" * 3))
+    rgb = shown(odd_images.deep_png(2, key=b"\x80\0" * 3))
     assert [pixel(rgb, x)[3] for x in range(4)] == [255, 0, 255, 255]
 
 
@@ -206,7 +206,7 @@ def test_row80_sixteen_bits_have_a_transparent_colour_of_sixteen() -> None:
 def test_row80_grey_of_few_bits_has_a_transparent_colour(depth: int) -> None:
     most = 2**depth - 1
     row = int("".join(format(value, f"0{depth}b") for value in (0, most)).ljust(16, "0"), 2)
-    content = images.png(
+    content = odd_images.png(
         (2, 1), depth, 0, b"\0" + row.to_bytes(2, "big"), (b"tRNS", struct.pack("!H", most))
     )
     image = shown(content)
@@ -217,7 +217,7 @@ def test_row80_grey_of_few_bits_has_a_transparent_colour(depth: int) -> None:
 def test_row80_a_palette_may_be_half_transparent() -> None:
     palette = bytes((*images.RED, *images.GREEN, *images.BLUE))
     image = shown(
-        images.png((3, 1), 8, 3, b"\0\0\1\2", (b"PLTE", palette), (b"tRNS", b"\xff\x80\0"))
+        odd_images.png((3, 1), 8, 3, b"\0\0\1\2", (b"PLTE", palette), (b"tRNS", b"\xff\x80\0"))
     )
     assert [pixel(image, x) for x in range(3)] == [
         (255, 0, 0, 255),

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 from PIL.MpoImagePlugin import MpoImageFile
 
-from tests.data import bombs, damaged, disguised, further, metadata
+from tests.data import bombs, costly_images, damaged, disguised, further, metadata
 from tests.data.corpus import SAMPLES
 from tests.data.mutations import mutated
 from tests.data.pieces import (
@@ -109,10 +109,10 @@ def test_headers_say_the_size_that_the_name_says(title: str, size: tuple[int, in
 def test_bombs_are_small() -> None:
     assert max(len(sample.content) for sample in bombs.SAMPLES) < 5 * MIB
     # row 74 of limits.md: 49 megapixels, 510 scans, 326 kB
-    assert 320_000 < len(bombs.progressive_scans(510)) < 335_000
+    assert 320_000 < len(costly_images.progressive_scans(510)) < 335_000
 
 
-@pytest.mark.parametrize("draw", [bombs.progressive_scans, bombs.sequential_scans])
+@pytest.mark.parametrize("draw", [costly_images.progressive_scans, costly_images.sequential_scans])
 @pytest.mark.parametrize("count", [4, 100])
 def test_a_jpeg_of_many_scans_has_so_many_and_is_sound(
     draw: Callable[[int, int], bytes], count: int
@@ -121,13 +121,13 @@ def test_a_jpeg_of_many_scans_has_so_many_and_is_sound(
     assert content.count(b"\xff\xda") == count
     with opened(content) as image:
         image.load()
-        assert bool(image.info.get("progressive")) is (draw is bombs.progressive_scans)
+        assert bool(image.info.get("progressive")) is (draw is costly_images.progressive_scans)
         assert len(image.getcolors() or ()) == 1
 
 
 @pytest.mark.parametrize(
     "draw",
-    [lambda count: gif(gif_frame() * count), bombs.apng, bombs.webp_frames],
+    [lambda count: gif(gif_frame() * count), costly_images.apng, costly_images.webp_frames],
     ids=["gif", "apng", "webp"],
 )
 def test_an_animation_has_so_many_frames(draw: Callable[[int], bytes]) -> None:
@@ -159,14 +159,14 @@ def test_an_image_in_boxes_says_the_size_that_it_is_told(name: str) -> None:
 
 @pytest.mark.parametrize("junk", [bytes(4), b"\xff\xfe\0\2" * 10_001], ids=["zeros", "segments"])
 def test_what_hides_scans_is_stepped_over_by_decoders(junk: bytes) -> None:
-    content = bombs.many_scans_behind(junk)
+    content = costly_images.many_scans_behind(junk)
     assert content.count(b"\xff\xda") > 510
     with opened(content) as image:
         image.load()
 
 
 def test_a_gif_in_tiny_blocks_is_sound() -> None:
-    with opened(bombs.gif_in_tiny_blocks(80)) as image:
+    with opened(costly_images.gif_in_tiny_blocks(80)) as image:
         image.load()
         assert image.size == (80, 80)
 

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from shared.errors import Undecodable
-from tests.data import images, seeds
+from tests.data import images, odd_images, seeds
 from tests.support.thumbnails import looks_like, make_and_open
 
 pytestmark = pytest.mark.slow
@@ -33,8 +33,8 @@ WHOLE: dict[str, Callable[[], bytes]] = {
     "gif": lambda: images.encode(images.noise(200, 150).convert("P"), "GIF"),
     "webp": lambda: images.encode(images.noise(200, 150), "WEBP"),
     "webp-lossless": lambda: images.encode(images.noise(200, 150), "WEBP", lossless=True),
-    **{f"{kind.lower()}-animated": partial(images.animation, kind) for kind in ("GIF", "WEBP")},
-    "apng": lambda: images.animation("PNG"),
+    **{f"{kind.lower()}-animated": partial(odd_images.animation, kind) for kind in ("GIF", "WEBP")},
+    "apng": lambda: odd_images.animation("PNG"),
 }
 
 

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from shared.errors import DecoderFault, Undecodable
-from tests.data import images
+from tests.data import images, odd_images
 from tests.support.decoders import children, decode, find_decoders, find_zygotes, has_job, opened
 from tests.support.service import until
 from worker.decoding import pool as pool_module
@@ -42,8 +42,8 @@ async def test_a_bad_file_costs_it_nothing(decoder: Decoder) -> None:
         (b"", "damaged"),
         (b"no image", "damaged"),
         (images.encode(images.noise(99, 99), "PNG")[:40], "damaged"),
-        (images.png_of_size(40_000, 40_000), "too_expensive"),
-        (images.many_scans(200), "too_expensive"),
+        (odd_images.png_of_size(40_000, 40_000), "too_expensive"),
+        (odd_images.many_scans(200), "too_expensive"),
     ]:
         with opened(content) as descriptor, pytest.raises(Undecodable) as rejected:
             await decoder.decode(descriptor, timeout_s=20)

@@ -10,7 +10,7 @@ import psutil  # type: ignore[import-untyped]  # its stubs are a package that we
 import pytest
 
 from shared.errors import DecoderFault, Undecodable
-from tests.data import images
+from tests.data import images, odd_images
 from tests.support.decoders import children, decode, limits_of, opened, python_with_changed_box
 from worker.decoding import process as decoder_module
 from worker.decoding.decoders import Decoders
@@ -34,7 +34,7 @@ async def test_row75_what_takes_more_memory_than_it_has_is_too_expensive(
     pool = Decoders(1, timeout_s=100)
     await pool.warm_up()
     with pytest.raises(Undecodable, match="too_expensive") as caught:
-        await decode(pool, images.png_of_size(40_000, 40_000))
+        await decode(pool, odd_images.png_of_size(40_000, 40_000))
     assert (caught.value.facts.width, caught.value.facts.height) == (40_000, 40_000)
     await pool.close()
 

@@ -5,7 +5,7 @@ from contextlib import nullcontext
 import pytest
 
 from shared.errors import Undecodable
-from tests.data import images
+from tests.data import images, odd_images
 from tests.data.pieces import segment, with_segments
 from tests.support.thumbnails import are_close, make_and_open, raises_code
 from worker.decoding.inside.jpeg import MAX_SCANS, MAX_SEGMENTS
@@ -19,14 +19,14 @@ def test_row74_scans_are_counted_whatever_stands_before_them(
     progressive: bool, behind: bytes
 ) -> None:
     for count, outcome in ((0, nullcontext()), (MAX_SCANS + 1, raises_code("too_expensive"))):
-        content = images.many_scans(count, progressive=progressive)
+        content = odd_images.many_scans(count, progressive=progressive)
         for place in (content.index(b"\xff\xdb"), content.rindex(b"\xff\xda")):
             with outcome:
                 make_and_open(content[:place] + behind + content[place:])
 
 
 def test_row74_what_has_more_segments_than_are_walked_over_is_broken() -> None:
-    content = images.many_scans(0)
+    content = odd_images.many_scans(0)
     comment = b"\xff\xfe\0\2"
     make_and_open(with_segments(content, comment * (MAX_SEGMENTS - 100)))
     with raises_code("damaged"):
@@ -34,7 +34,7 @@ def test_row74_what_has_more_segments_than_are_walked_over_is_broken() -> None:
 
 
 def test_row74_what_looks_like_scans_where_none_can_be_does_not_count() -> None:
-    content = images.many_scans(0)
+    content = odd_images.many_scans(0)
     looks_like = b"\xff\xda" * (MAX_SCANS + 1)
     film = make_and_open(content + looks_like)[0]
     assert film.body == make_and_open(content)[0].body
@@ -81,7 +81,7 @@ def test_a_marker_is_found_where_one_reading_ends_and_the_next_begins(size: int)
 )
 def test_a_jpeg_of_a_kind_that_is_not_decoded_is_unsupported(kind: dict[str, int]) -> None:
     with pytest.raises(Undecodable, match="unsupported"):
-        make_and_open(images.jpeg_variant(**kind))
+        make_and_open(odd_images.jpeg_variant(**kind))
 
 
 @pytest.mark.parametrize("content", [b"\xff\xd8\xff", b"\xff\xd8\xff\xe0\0", b"\xff\xd8\xff\xff"])

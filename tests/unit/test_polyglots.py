@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from tests.data import images
+from tests.data import images, odd_images
 from worker.decoding.inside.polyglots import carries_more, find_end, is_cut_off
 
 KINDS = ("PNG", "GIF", "WEBP")
@@ -62,7 +62,7 @@ def test_a_gif_that_begins_as_a_comment_is_more() -> None:
 
 
 def test_a_gif_of_fifty_thousand_frames_is_walked_to_its_end() -> None:
-    assert not carries_more(io.BytesIO(images.gif_of_many(50_000)))
+    assert not carries_more(io.BytesIO(odd_images.gif_of_many(50_000)))
 
 
 def test_a_jpeg_may_have_previews_behind_it() -> None:

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from shared import content_types
 from tests.data import images
 from tests.data.containers import box, file_type, movie
-from tests.data.documents import DOCUMENTS, HEAD, film, jar, ooxml
+from tests.data.documents import DOCUMENTS
+from tests.data.writing import HEAD, film, jar, ooxml
 from tests.support.identifying import MAX_RANGE_BYTES, measure
 from worker.decoding.formats import IMAGES
 from worker.sniffing.identify import sniff

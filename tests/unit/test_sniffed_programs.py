@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from shared.reserved import TYPES
 from tests.data import images
 from tests.data.containers import zip_of
-from tests.data.documents import DOCUMENTS, HEAD, jar
+from tests.data.documents import DOCUMENTS
+from tests.data.writing import HEAD, jar
 from tests.support.identifying import MAX_LARGE_RANGE_BYTES, measure
 from worker.sniffing.identify import sniff
 

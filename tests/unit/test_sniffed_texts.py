@@ -4,7 +4,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tests.data.documents import HEAD, WORDS, long_json, svg
+from tests.data.writing import HEAD, WORDS, long_json, svg
 from tests.support.identifying import measure
 
 

@@ -12,7 +12,7 @@ import pytest
 import structlog
 
 from shared.errors import DecoderFault
-from tests.data import images
+from tests.data import images, odd_images
 from tests.data.documents import DOCUMENTS
 from tests.support.identifying import measure
 from tests.support.service import until
@@ -51,8 +51,8 @@ async def test_a_file_has_the_same_type_in_the_box_and_outside(sniffers: Sniffer
         images.gif_with_script(),
         images.png_with_zip(),
         images.png_with_html(),
-        images.png_of_size(30_000, 30_000),
-        images.many_scans(20),
+        odd_images.png_of_size(30_000, 30_000),
+        odd_images.many_scans(20),
         images.encode(images.quadrants(), "WEBP", lossless=True),
     ],
 )

@@ -11,7 +11,8 @@ from typing import Any, cast
 import pytest
 
 from shared.errors import DecoderFault
-from tests.data.documents import DOCUMENTS, HEAD
+from tests.data.documents import DOCUMENTS
+from tests.data.writing import HEAD
 from worker.sniffing.process import Child, Server
 from worker.sniffing.protocol import HEADER, MAX_ANSWER_BYTES, MAX_ASKED_BYTES, MAX_PIECES
 from worker.sniffing.sniffer import Sniffers

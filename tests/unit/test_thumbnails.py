@@ -8,7 +8,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from shared.errors import Undecodable
-from tests.data import images
+from tests.data import images, odd_images
 from tests.support.thumbnails import FORMATS, MORE_FORMATS, are_close, make_and_open
 from worker.decoding.inside.shrinking import MAX_EDGE
 
@@ -20,7 +20,7 @@ PIXELS_ONLY = {0xE0, 0xDB, 0xC0, 0xC4, 0xDA, b"IHDR", b"IDAT", b"IEND", b"VP8 ",
 def parts(body: bytes) -> set[object]:
     """List what a JPEG, PNG or WebP consists of."""
     is_jpeg = body.startswith(b"\xff\xd8")
-    return {*(images.jpeg_segments(body) if is_jpeg else images.chunks(body))}
+    return {*(odd_images.jpeg_segments(body) if is_jpeg else odd_images.chunks(body))}
 
 
 @pytest.mark.parametrize("name", images.MODES)

@@ -1,0 +1,167 @@
+"""Writers of documents, archives, films and texts, with what they have in common."""
+
+import io
+import json
+import struct
+import tarfile
+from collections.abc import Callable
+from typing import Final
+
+from tests.data.containers import box, file_type, movie, ole_of, zip_of
+
+HEAD: Final = 64 * 1024
+"""What is read of every file; generators named `far` put what tells beyond it."""
+WORDS: Final = b"Every good boy deserves a second chance; so do girls.\n"
+CLASS_FILE: Final = b"\xca\xfe\xba\xbe\x00\x00\x00\x34" + bytes(60)
+XML: Final = b'<?xml version="1.0" encoding="UTF-8"?>\n'
+MANIFEST: Final = ("META-INF/MANIFEST.MF", b"Manifest-Version: 1.0\r\nMain-Class: A\r\n\r\n")
+
+
+def ooxml(main_part: str, *, macros: bool = False, first: str = "", filling: int = 0) -> bytes:
+    """Write an Office document; `first` is an entry put before all, `filling` the media's bytes."""
+    folder = main_part.partition("/")[0]
+    entries = [
+        ("[Content_Types].xml", XML + b"<Types/>"),
+        ("_rels/.rels", XML + b"<Relationships/>"),
+        (f"{folder}/media/image1.bin", bytes(filling)),
+        (main_part, XML + b"<document/>"),
+        ("docProps/app.xml", XML + b"<Properties/>"),
+    ]
+    if macros:
+        entries.append((f"{folder}/vbaProject.bin", ole_of(["PROJECT"])))
+    return zip_of([(first, b"words"), *entries] if first else entries)
+
+
+def with_mimetype(
+    kind: str, *parts: str, filling: int = 0, first: bool = True, compressed: bool = False
+) -> bytes:
+    """Write a ZIP that says in its entry `mimetype` what it is: OpenDocument, EPUB."""
+    entries = [(part, XML + b"<a/>") for part in parts] + [("media.bin", bytes(filling))]
+    entries.insert(0 if first else len(entries), ("mimetype", kind.encode()))
+    return zip_of(entries, compressed=compressed)
+
+
+def jar(
+    *,
+    before: int = 0,
+    after: int = 0,
+    prefix: bytes = b"",
+    comment: bytes = b"",
+    manifest: str = MANIFEST[0],
+    name_bytes: int = 12,
+) -> bytes:
+    """Write a Java archive whose manifest has that many entries before and after it."""
+    other = [(f"a/{index:0{name_bytes}}.txt", b"") for index in range(before + after)]
+    entries = [*other[:before], (manifest, MANIFEST[1]), *other[before:], ("A.class", CLASS_FILE)]
+    return zip_of(entries, prefix=prefix, comment=comment)
+
+
+def jar_that_looks_like_docx() -> bytes:
+    """Write a Java archive that begins as an Office document does."""
+    return zip_of(
+        [
+            ("[Content_Types].xml", XML + b"<Types/>"),
+            ("word/document.xml", XML),
+            MANIFEST,
+            ("A.class", CLASS_FILE),
+        ]
+    )
+
+
+def jar_behind_other_end() -> bytes:
+    """Write a Java archive with junk behind it that reads like the end of another archive."""
+    return jar() + b"PK\5\6" + bytes(4) + struct.pack("<HHIIH", 9, 9, 414, 7, 5) + bytes(90)
+
+
+def apk(filling: int = 0) -> bytes:
+    """Write an Android package."""
+    return zip_of([("classes.dex", b"dex\n035\0" + bytes(filling)), ("AndroidManifest.xml", b"\3")])
+
+
+def plain_zip(filling: int = 0) -> bytes:
+    """Write a ZIP of texts, and of a Java archive, which does not make it one."""
+    return zip_of([("words.txt", WORDS), ("fill.bin", bytes(filling)), ("lib.jar", jar())])
+
+
+def tar() -> bytes:
+    """Write a tape archive of one text."""
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w") as archive:
+        entry = tarfile.TarInfo("words.txt")
+        entry.size = len(WORDS)
+        archive.addfile(entry, io.BytesIO(WORDS))
+    return file.getvalue()
+
+
+def dmg(filling: int = 3000) -> bytes:
+    """Write a disk image of Apple's: anything, and 512 bytes at the end that say so."""
+    return bytes([1, 7, 3] * (filling // 3)) + struct.pack("!4sII500s", b"koly", 4, 512, b"")
+
+
+def film(
+    major: bytes,
+    *handlers: bytes,
+    compatible: tuple[bytes, ...] = (b"isom",),
+    filling: int = 2000,
+    last: bool = False,
+    table_bytes: int = 0,
+) -> bytes:
+    """Write a film with tracks of these handlers, its `moov` before or behind its samples."""
+    samples, about = box(b"mdat", bytes(filling)), movie(*handlers, table_bytes=table_bytes)
+    parts = [samples, about] if last else [about, samples]
+    return file_type(major, *compatible) + b"".join(parts)
+
+
+def film_of_long_boxes(*handlers: bytes) -> bytes:
+    """Write a film whose samples have a length of eight bytes, and whose `moov` goes to the end."""
+    samples = struct.pack("!I4sQ", 1, b"mdat", 16 + HEAD) + bytes(HEAD)
+    about = movie(*handlers)
+    return file_type(b"isom") + samples + bytes(4) + about[4:]
+
+
+def quicktime_without_type() -> bytes:
+    """Write a film as QuickTime did before there was `ftyp`."""
+    return box(b"wide") + box(b"mdat", bytes(2000)) + movie(b"vide")
+
+
+def heif(major: bytes, *compatible: bytes) -> bytes:
+    """Write the beginning of a HEIF image of any brand."""
+    handler = box(b"hdlr", bytes(8), b"pict", bytes(13))
+    return file_type(major, *compatible) + box(b"meta", bytes(4), handler) + box(b"mdat", bytes(99))
+
+
+def svg(before: str = "", *, encoding: str = "utf-8", name: str = "svg") -> bytes:
+    """Write an SVG drawing with something before its first element."""
+    return (before + f'<{name} xmlns="http://www.w3.org/2000/svg"><g/></{name}>').encode(encoding)
+
+
+def pdf(junk: bytes = b"") -> bytes:
+    """Write an empty document of one page; its table of objects is right without the junk."""
+    parts = [
+        b"<</Type/Catalog/Pages 2 0 R>>",
+        b"<</Type/Pages/Kids[3 0 R]/Count 1>>",
+        b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 200 100]>>",
+    ]
+    body, places = b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n", []
+    for number, part in enumerate(parts, 1):
+        places.append(len(body))
+        body += b"%d 0 obj\n%s\nendobj\n" % (number, part)
+    table = b"".join(b"%010d 00000 n \n" % place for place in places)
+    return (
+        junk
+        + body
+        + b"xref\n0 4\n0000000000 65535 f \n%strailer\n<</Size 4/Root 1 0 R>>\n" % (table)
+        + b"startxref\n%d\n%%%%EOF\n" % len(body)
+    )
+
+
+def long_json() -> bytes:
+    """Write JSON that is longer than what is read of it."""
+    rows = [
+        {"id": n, "name": 'a, "b" [c] {d}', "on": n % 2 == 0, "x": [1.5e3]} for n in range(3000)
+    ]
+    return json.dumps(rows, indent=1).encode()
+
+
+Document = tuple[Callable[[], bytes], str, str]
+"""What makes the bytes, how a client would name the file, and what it truly is."""
