@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Final
 
 from tests.data.containers import box, file_type, movie, ole_of, zip_of
-from tests.data.documents import jar
+from tests.data.writing import jar
 
 SIZE: Final = (6000, 4000)
 """Width and height of the picture in each camera raw; its preview is smaller."""

@@ -3,8 +3,8 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from shared.documents import Documents
 from shared.attachments import Attachment
+from shared.documents import Documents
 from shared.settings import Settings
 from tests.support.service import make_settings
 

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from shared.documents import RELATIONSHIPS
 from shared.attachments import Attachment
+from shared.documents import RELATIONSHIPS
 from tests.support.documents import KEY, ORIGIN, ROW, write_resource
 
 RELATED = [name for name in RELATIONSHIPS if name != "creator"]

@@ -81,7 +81,8 @@ def test_a_brand_that_has_a_name_of_its_own_keeps_it() -> None:
 
     assert read_container(identify, file_type(b"abcd", b"isom") + movie(b"vide")) is None
     assert (
-        read_container(identify_iso_media, file_type(b"abcd", b"isom") + movie(b"vide")) == "video/mp4"
+        read_container(identify_iso_media, file_type(b"abcd", b"isom") + movie(b"vide"))
+        == "video/mp4"
     )
     assert read_container(identify, file_type(b"isom", b"abcd") + movie(b"soun")) == "audio/mp4"
 

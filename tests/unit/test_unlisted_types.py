@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.data.documents import jar
 from tests.data.unlisted import SIZE, UNLISTED, asf, dng, icon, raw, tiff, unix_archive
+from tests.data.writing import jar
 from tests.support.identifying import measure
 from worker.sniffing.dimensions import read_dimensions
 from worker.sniffing.tiff_tags import RAWS, identify_raw
