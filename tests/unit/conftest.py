@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from tests.support.decoders import children, find_decoders
 from tests.support.sniffers import server_process
 from worker.decoding import pool as pool_module
 from worker.decoding.decoders import Decoders
+from worker.decoding.inside.images import load_codecs
 from worker.decoding.process import Decoder
 from worker.sniffing.sniffer import Sniffers
 
@@ -138,3 +139,11 @@ def no_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def closed_port() -> int:
     """A port on which nothing listens."""
     return faults.closed_port()
+
+
+@pytest.fixture
+def more_formats() -> Iterator[None]:
+    """Have all formats decoded, for one test."""
+    load_codecs({"tiff", "avif", "heic"})
+    yield
+    load_codecs()

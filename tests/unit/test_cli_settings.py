@@ -16,7 +16,7 @@ pytestmark = pytest.mark.usefixtures("no_settings")
 
 
 @pytest.fixture
-def settings(monkeypatch: pytest.MonkeyPatch, closed_port: int) -> None:
+def settings(no_settings: None, monkeypatch: pytest.MonkeyPatch, closed_port: int) -> None:
     """Settings that can be read, of servers that are away."""
     values = {
         "DATABASE_URL": f"postgresql://attachments:{PASSWORD}@127.0.0.1:{closed_port}/attachments",

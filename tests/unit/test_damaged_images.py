@@ -98,13 +98,13 @@ def test_row72_a_jpeg_cut_between_its_scans_is_damaged() -> None:
 @pytest.mark.parametrize("kind", ["PNG", "GIF", "WEBP"])
 def test_blank_bytes_behind_an_image_are_not_more_and_others_are(kind: str) -> None:
     whole = images.encode(images.quadrants(), kind)
-    for tail, more_formats in ((b"\0" * 4096, False), (b"\r\n \t", False), (b"\0<html>", True)):
+    for tail, more in ((b"\0" * 4096, False), (b"\r\n \t", False), (b"\0<html>", True)):
         made, image = make_and_open(whole + tail)
-        assert (made.reason, made.facts.carries_more) == (None, more_formats)
+        assert (made.reason, made.facts.carries_more) == (None, more)
         assert image.tobytes() == make_and_open(whole)[1].tobytes()
 
 
-@pytest.mark.usefixtures("more")
+@pytest.mark.usefixtures("more_formats")
 @pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP", "AVIF"])
 def test_an_animation_whose_first_frame_is_whole_is_shown_wherever_it_is_cut(kind: str) -> None:
     frames = [images.noise(120, 80), *(images.noise(120, 80).rotate(180) for _ in range(3))]
@@ -118,7 +118,7 @@ def test_an_animation_whose_first_frame_is_whole_is_shown_wherever_it_is_cut(kin
         assert looks_like(image, wanted, within=3)
 
 
-@pytest.mark.usefixtures("more")
+@pytest.mark.usefixtures("more_formats")
 @pytest.mark.parametrize("name", seeds.MORE)
 def test_row72_more_formats_are_damaged_wherever_they_are_cut(name: str) -> None:
     whole = seeds.seed(name)

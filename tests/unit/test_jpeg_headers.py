@@ -60,8 +60,8 @@ def test_junk_between_segments_breaks_no_jpeg(junk: bytes, options: dict[str, bo
 def test_a_marker_is_found_where_one_reading_ends_and_the_next_begins(size: int) -> None:
     whole = images.encode(images.quadrants(), "JPEG")
     at = whole.index(b"\xff\xc0")
-    for more_formats in range(4):
-        junk = bytes(size + more_formats)
+    for more in range(4):
+        junk = bytes(size + more)
         with raises_code("unsupported"):
             make_and_open(whole[:at] + junk + b"\xff\xc3" + whole[at + 2 :])
 

@@ -15,7 +15,7 @@ from worker.decoding.inside.images import load_codecs
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.usefixtures("more")
+@pytest.mark.usefixtures("more_formats")
 @pytest.mark.parametrize("orientation", range(1, 9), ids="row79-{}".format)
 @pytest.mark.parametrize("kind", MORE_FORMATS)
 def test_more_formats_are_upright_too(kind: str, orientation: int) -> None:
@@ -30,7 +30,7 @@ def test_more_formats_are_upright_too(kind: str, orientation: int) -> None:
     assert are_close(images.corners(image), images.MODES["jpeg-rgb"][1])
 
 
-@pytest.mark.usefixtures("more")
+@pytest.mark.usefixtures("more_formats")
 @pytest.mark.parametrize("kind", MORE_FORMATS)
 def test_more_formats_keep_their_alpha_as_png(kind: str) -> None:
     image = images.quadrants().convert("RGBA")
@@ -42,7 +42,7 @@ def test_more_formats_keep_their_alpha_as_png(kind: str) -> None:
     assert are_close(images.corners(shown), images.MODES["png-rgba"][1])
 
 
-@pytest.mark.usefixtures("more")
+@pytest.mark.usefixtures("more_formats")
 def test_a_box_shorter_than_its_head_is_broken_and_not_cut() -> None:
     whole = seeds.seed("avif")
     at = whole.index(b"meta") - 4
@@ -73,7 +73,7 @@ print(sorted({"PIL._avif", "_pillow_heif", "pypdfium2"} & set(sys.modules)))
     assert told.stdout.splitlines() == ["[]", "['PIL._avif', '_pillow_heif']"]
 
 
-@pytest.mark.usefixtures("more")
+@pytest.mark.usefixtures("more_formats")
 @pytest.mark.parametrize(
     "compression", [None, "packbits", "tiff_lzw", "tiff_adobe_deflate", "jpeg"]
 )
@@ -92,7 +92,7 @@ def test_tiff_is_read_as_scanners_write_it(compression: str | None) -> None:
     assert are_close(images.corners(image), images.MODES["jpeg-rgb"][1])
 
 
-@pytest.mark.usefixtures("more")
+@pytest.mark.usefixtures("more_formats")
 @pytest.mark.parametrize("compression", ["lzma", "zstd"])
 def test_tiff_of_a_rare_compression_is_unsupported(compression: str) -> None:
     content = images.encode(images.quadrants(), "TIFF", compression="tiff_lzw")

@@ -17,7 +17,7 @@ from worker.decoding.inside.jpeg import MAX_SCANS
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.usefixtures("more")
+@pytest.mark.usefixtures("more_formats")
 @pytest.mark.parametrize("kind", [*FORMATS, "GIF", *MORE_FORMATS])
 def test_what_a_header_calls_too_expensive_is_measured_and_not_decoded(
     kind: str, monkeypatch: pytest.MonkeyPatch
@@ -35,7 +35,7 @@ def test_what_a_header_calls_too_expensive_is_measured_and_not_decoded(
         assert (caught.value.facts.width, caught.value.facts.height) == (100, 64)
 
 
-@pytest.mark.usefixtures("more")
+@pytest.mark.usefixtures("more_formats")
 @pytest.mark.parametrize("kind", ["JPEG", "WEBP", "AVIF", "HEIF"])
 def test_what_is_not_decoded_is_measured_upright(kind: str) -> None:
     content = images.oriented(6, kind)

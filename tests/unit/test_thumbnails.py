@@ -71,7 +71,7 @@ def test_an_orientation_that_does_not_exist_changes_nothing(orientation: int) ->
     assert are_close(images.corners(image), images.MODES["jpeg-rgb"][1])
 
 
-@pytest.mark.usefixtures("more")
+@pytest.mark.usefixtures("more_formats")
 @pytest.mark.parametrize("kind", [*FORMATS, "GIF", *MORE_FORMATS])
 def test_row81_no_metadata_reaches_the_thumbnail(kind: str) -> None:
     content = images.with_metadata(kind)
