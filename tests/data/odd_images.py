@@ -106,9 +106,9 @@ def png(
     )
 
 
-def png_with_chunk(name: bytes, body: bytes) -> bytes:
-    """Draw a PNG that holds any chunk before its pixels."""
-    whole = encode(quadrants(), "PNG")
+def png_with_chunk(name: bytes, body: bytes, whole: bytes = b"") -> bytes:
+    """Add any chunk before the pixels of a PNG, or of one that is drawn."""
+    whole = whole or encode(quadrants(), "PNG")
     return whole[:33] + _chunk(name, body) + whole[33:]
 
 

@@ -9,7 +9,8 @@ import pytest
 from deploy.embedded.ports import choose_port
 from tests.support.commands import command
 from tests.support.proxy import running_proxy
-from tests.support.service import ApiProcess, Service, until
+from tests.support.service import Service, until
+from tests.support.service_processes import ApiProcess
 from tests.support.starting import Launch, StartWorker
 
 pytestmark = pytest.mark.fault

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from shared.errors import Undecodable
-from tests.data import images
+from tests.data import images, odd_images
 from worker.decoding.inside import heif
 from worker.decoding.inside.colour_spaces import (
     PRIMARIES,
@@ -55,7 +55,7 @@ def png(*chunks: tuple[bytes, bytes], mode: str = "RGB", colour: object = COLOUR
     """Return a PNG of one colour with these chunks before its pixels."""
     content = images.encode(Image.new(mode, (20, 10), colour), "PNG")  # type: ignore[arg-type]  # a colour of any mode
     for name, body in reversed(chunks):
-        content = images.png_with_chunk(name, body, content)
+        content = odd_images.png_with_chunk(name, body, content)
     return content
 
 
@@ -227,7 +227,7 @@ XMP = (
 def test_an_orientation_in_xmp_is_ignored(kind: str) -> None:
     source = Image.new("RGB", (20, 10), COLOUR)
     if kind == "PNG":
-        content = images.png_with_chunk(
+        content = odd_images.png_with_chunk(
             b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + XMP, images.encode(source, "PNG")
         )
     elif kind == "TIFF":

@@ -199,14 +199,13 @@ def test_it_is_sharp_and_not_aliased(kind: str) -> None:
     assert sum(one < 110 <= other for one, other in pairwise(lines)) == 15
 
 
-def test_an_orientation_behind_the_pixels_counts() -> None:
+def test_an_orientation_after_the_pixels_is_ignored() -> None:
     whole = images.oriented(6, "PNG")
     at = whole.index(b"eXIf") - 4
     size = 12 + int.from_bytes(whole[at : at + 4], "big")
     moved = whole[:at] + whole[at + size : -12] + whole[at : at + size] + whole[-12:]
-    made, image = make_and_open(moved)
-    assert (made.facts.width, made.facts.height) == (120, 80)
-    assert are_close(images.corners(image), images.MODES["png-rgb"][1])
+    made, _ = make_and_open(moved)
+    assert (made.facts.width, made.facts.height) == (80, 120)
 
 
 @pytest.mark.parametrize("index", [b"junk", b"MM\0*\0\0\0\x08\0\0", b""])
