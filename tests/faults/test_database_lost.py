@@ -16,7 +16,8 @@ from tests.support.database_faults import is_taken, is_unavailable
 from tests.support.databases import fresh_ids
 from tests.support.faults import PHOTO, SOON, is_whole, make_due, posted, reaches
 from tests.support.proxy import Proxy, running_proxy
-from tests.support.service import ApiProcess, Service, WorkerProcess, running_service, until
+from tests.support.service import Service, running_service, until
+from tests.support.service_processes import ApiProcess, WorkerProcess
 from tests.support.stack import Stack
 from tests.support.starting import Launch, StartService, StartWorker
 

@@ -12,7 +12,8 @@ from shared.storage import Storage
 from tests.support.database_faults import is_taken, is_unavailable
 from tests.support.faults import PHOTO, SOON, is_whole, posted, reaches
 from tests.support.proxy import Proxy, running_proxy
-from tests.support.service import ApiProcess, Service, running_service, until
+from tests.support.service import Service, running_service, until
+from tests.support.service_processes import ApiProcess
 from tests.support.stack import Stack
 from tests.support.starting import Launch, StartWorker
 

@@ -6,7 +6,8 @@ from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
-from tests.support.service import ApiProcess, until
+from tests.support.service import until
+from tests.support.service_processes import ApiProcess
 
 PATH = "/api/v2/attachments"
 

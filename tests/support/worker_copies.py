@@ -3,7 +3,8 @@
 from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any, Protocol
 
-from tests.support.service import Client, Service, WorkerProcess
+from tests.support.service import Client, Service
+from tests.support.service_processes import WorkerProcess
 from tests.support.stack import BUCKET
 
 if TYPE_CHECKING:

@@ -21,7 +21,8 @@ from tests.support.any_event import ANSWERED_WITHIN_S, JSON, MESSAGES, MUTATED, 
 from tests.support.dialects import AWS, SAMPLES
 from tests.support.events import EVENTS, Target, message, record, send
 from tests.support.proxy import running_proxy
-from tests.support.service import ApiProcess, until
+from tests.support.service import until
+from tests.support.service_processes import ApiProcess
 from tests.support.stack import BUCKET, EVENTS_TOKEN
 from tests.support.starting import StartService
 

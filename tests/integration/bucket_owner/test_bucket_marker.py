@@ -8,7 +8,8 @@ from tests.support.objects import content, exists
 from tests.support.other_api import create, readiness
 from tests.support.proxy import Proxy
 from tests.support.refusing import Refusing
-from tests.support.service import ApiProcess, until
+from tests.support.service import until
+from tests.support.service_processes import ApiProcess
 from tests.support.stack import Stack
 from tests.support.starting import Launch, StartWorker
 from tests.support.two_deployments import PHOTO, Two, claimed

@@ -13,7 +13,8 @@ from tests.support.commands import command, reconciled
 from tests.support.doctor import environment, examine
 from tests.support.objects import content
 from tests.support.resources import PATH, body
-from tests.support.service import ApiProcess, Service, until
+from tests.support.service import Service, until
+from tests.support.service_processes import ApiProcess
 from tests.support.stack import Stack
 from tests.support.starting import Launch, StartWorker
 from tests.support.two_deployments import OTHER, PHOTO, Two, claimed

@@ -7,7 +7,8 @@ import pytest
 import pytest_asyncio
 
 from tests.support.proxy import Proxy
-from tests.support.service import Service, WorkerProcess
+from tests.support.service import Service
+from tests.support.service_processes import WorkerProcess
 from tests.support.starting import StartWorker
 from tests.support.worker_copies import Start
 

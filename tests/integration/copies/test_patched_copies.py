@@ -12,7 +12,8 @@ from shared.lifecycle import COPY_ATTEMPTS
 from tests.data.images import gradient_photo
 from tests.support.copies import PATH, create_many, is_copy, source
 from tests.support.objects import store_proxy
-from tests.support.service import Answer, ApiProcess, Service, until
+from tests.support.service import Answer, Service, until
+from tests.support.service_processes import ApiProcess
 from tests.support.stack import Stack
 from tests.support.starting import StartWorker
 

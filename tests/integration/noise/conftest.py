@@ -5,7 +5,8 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest_asyncio
 
-from tests.support.service import ApiProcess, Service
+from tests.support.service import Service
+from tests.support.service_processes import ApiProcess
 
 
 @pytest_asyncio.fixture

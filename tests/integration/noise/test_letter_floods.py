@@ -11,7 +11,8 @@ from shared import dead_letters
 from shared.allowance import BURST
 from shared.settings import load_settings
 from tests.support.noise import exchange, lines_of, request
-from tests.support.service import ApiProcess, Service
+from tests.support.service import Service
+from tests.support.service_processes import ApiProcess
 from tests.support.stack import BUCKET, EVENTS_TOKEN
 
 

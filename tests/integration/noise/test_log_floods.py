@@ -14,7 +14,8 @@ from api.clients import source_of
 from api.noise import AT_ONCE
 from api.pace import Pace
 from tests.support.noise import PATH, exchange, lines_of, logged, request
-from tests.support.service import ApiProcess, Service, until
+from tests.support.service import Service, until
+from tests.support.service_processes import ApiProcess
 
 FLOOD = 2000
 

@@ -3,7 +3,8 @@
 from api.noise import AT_ONCE
 from shared import tokens
 from tests.support.noise import PATH, exchange, logged, request
-from tests.support.service import ApiProcess, Service
+from tests.support.service import Service
+from tests.support.service_processes import ApiProcess
 
 
 async def test_a_refusal_says_who_was_refused_where_and_why(

@@ -10,7 +10,8 @@ from api import callers
 from shared.tokens import find_caller
 from tests.support.noise import PATH, exchange, request
 from tests.support.proxy import running_proxy
-from tests.support.service import ApiProcess, Service, until
+from tests.support.service import Service, until
+from tests.support.service_processes import ApiProcess
 from tests.support.starting import StartService
 
 
