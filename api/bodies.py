@@ -28,7 +28,7 @@ MAX_MARKS = 40_000
 """Maximum number of brackets, commas and colons outside strings in a body. A resource as the
 service shows it has about 200, and a bulk request holds up to 100 resources."""
 
-TOO_MANY = f"The body holds more than {MAX_MARKS} brackets, commas and colons"
+TOO_MANY = f"The body has more than {MAX_MARKS} brackets, commas and colons"
 
 SHORT_BYTES = 16 * 1024
 """A longer body is parsed in a thread, so that the event loop can serve other requests."""
@@ -209,7 +209,7 @@ def _check_structure(body: bytes) -> None:
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     result = dict(pairs)
     if len(result) != len(pairs):
-        raise ValueError("a name stands twice")
+        raise ValueError("a name occurs twice")
     return result
 
 
@@ -227,7 +227,7 @@ def _number(digits: str) -> float:
 
 
 def _constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON")
+    raise ValueError(f"{name} is not JSON")
 
 
 _decoder = json.JSONDecoder(

@@ -161,7 +161,7 @@ class Connection(TidyConnection):
         Raises ConnectionError if an answer has already begun.
         """
         if request.writer.output_size > 0:
-            raise ConnectionError("an answer has been begun already")
+            raise ConnectionError("an answer has already begun")
         if status == 400:
             self._note_unreadable(exc)
         else:

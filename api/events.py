@@ -198,7 +198,7 @@ async def _verified(
     except SnsRefused as error:
         EVENTS.labels("sns", "refused").inc()
         raise access_denied(
-            f"This is no message of SNS for us: {error}", reason=f"SNS: {error}"
+            f"This is not a message of SNS for this service: {error}", reason=f"SNS: {error}"
         ) from None
     except SnsUnreachable as error:
         address = client_address(request)

@@ -49,7 +49,7 @@ def too_long(asked: Listing) -> str:
     if negated is None:
         name = "page[after]" if asked.cursor else "page[number]"
         return (
-            f"Parameter '{name}': the list takes too long to read so far from its beginning."
+            f"Parameter '{name}': the list takes too long to read this far from its beginning."
             " Walk it by 'page[after]', with fewer filters"
         )
     name = f"filter[{negated.attachable_type}_id][not_eq]"

@@ -88,7 +88,7 @@ GENERAL = {
     431: ("Request Header Fields Too Large", "The request headers are too large"),
     500: ("Server Error", "The server met an unexpected condition"),
     503: ("Service Unavailable", "The service is not available at the moment"),
-    505: ("HTTP Version Not Supported", "HTTP/2 is not spoken here; HTTP/1.1 is"),
+    505: ("HTTP Version Not Supported", "HTTP/2 is not supported; use HTTP/1.1"),
 }
 
 

@@ -58,7 +58,7 @@ def common(
 
 @app.command()
 def up(
-    data_dir: Annotated[Path, typer.Option(help="Where everything is kept.")] = LOCAL,
+    data_dir: Annotated[Path, typer.Option(help="The folder of all data.")] = LOCAL,
     port: Annotated[
         int | None,
         typer.Option(min=0, max=65535, help="The API's; 0 is any. Default: 8000, or any if taken."),
@@ -69,7 +69,7 @@ def up(
     decoders: Annotated[int | None, typer.Option(min=1, max=64, help="Default: by CPUs.")] = None,
     mend: Annotated[
         bool,
-        typer.Option("--mend", help="Have ids go on above those in the store, if rows are lost."),
+        typer.Option("--mend", help="Continue ids above those in the store, if rows are lost."),
     ] = False,
 ) -> None:
     """Run the whole service here: PostgreSQL, Valkey, SeaweedFS, API and worker."""
@@ -188,7 +188,7 @@ def upload(
     from shared.attachments import ATTACHABLE_TYPES
 
     if (attachable_type is None) != (attachable_id is None):
-        raise Misused("--attachable-type and --attachable-id belong together")
+        raise Misused("--attachable-type and --attachable-id must be given together")
     check_word("--attachable-type", attachable_type, ATTACHABLE_TYPES)
     found = [file.stat() for file in files]
     for file, status in zip(files, found, strict=True):

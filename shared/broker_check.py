@@ -14,7 +14,8 @@ TIMEOUT_S: Final = 1.0
 
 CLUSTER: Final = (
     "the broker is in cluster mode (cluster-enabled yes), which is not supported: one command"
-    " waits at all queues, and a cluster spreads them. Use a Redis or Valkey without cluster mode"
+    " reads from all queues, and a cluster distributes them. Use a Redis or Valkey without"
+    " cluster mode"
 )
 
 

@@ -8,13 +8,13 @@ from redis import exceptions
 _WORDS: Final = {
     "NOAUTH": "it asks for a password",
     "WRONGPASS": "it refuses the user or the password",
-    "NOPERM": "its ACL does not let this user do that: run attachments doctor",
-    "READONLY": "it is a read-only replica: lead ATTACHMENTS_BROKER_URL to the primary",
+    "NOPERM": "its ACL does not allow this user to do that: run attachments doctor",
+    "READONLY": "it is a read-only replica: point ATTACHMENTS_BROKER_URL to the primary",
     "OOM": "its memory is full (maxmemory)",
-    "LOADING": "it is still loading what it holds",
-    "MISCONF": "it takes no writes since it cannot write to its disk (MISCONF)",
+    "LOADING": "it is still loading its data",
+    "MISCONF": "it accepts no writes, because it cannot write to its disk (MISCONF)",
     "MASTERDOWN": "it is a replica without its primary",
-    "NOREPLICAS": "it takes no writes since it has too few replicas",
+    "NOREPLICAS": "it accepts no writes, because it has too few replicas",
     "CLUSTERDOWN": "it is in cluster mode, which is not supported",
     "MOVED": "it is in cluster mode, which is not supported",
     "ASK": "it is in cluster mode, which is not supported",
@@ -78,7 +78,7 @@ def describe(error: BaseException, place: str = "") -> str:
     if "invalid DB index" in text or "DB index is out of range" in text:
         return "it has no database of that number"
     if "unknown command" in text:
-        return "it does not know a command that is needed"
+        return "it does not support a command that is needed"
     return type(error).__name__
 
 

@@ -75,11 +75,11 @@ class Owner:
         if not self.is_foreign:
             return f"bucket {self.bucket} belongs to this deployment, {self.ours}"
         return (
-            f"bucket {self.bucket} belongs to deployment {self.theirs}, as its object {MARKER}"
-            f" says, but this database is of deployment {self.ours}: name another bucket in"
-            " ATTACHMENTS_S3_BUCKET; or, if this database replaces the other one after a restore,"
-            " end all processes of the other and run `attachments reconcile --mend`, which takes"
-            " the bucket over"
+            f"bucket {self.bucket} belongs to deployment {self.theirs} (its object"
+            f" {MARKER} names it), but this database is of deployment {self.ours}: name another"
+            " bucket in ATTACHMENTS_S3_BUCKET; or, if this database replaces the other one after a"
+            " restore, end all processes of the other and run `attachments reconcile --mend`, which"
+            " takes the bucket over"
         )
 
 
@@ -122,7 +122,7 @@ async def claim_bucket(database: Database, storage: Storage) -> Owner:
     await _place_marker(storage, found.ours)
     theirs, taken_at = await _read_marker(storage)
     if theirs is None:
-        raise StoreUnavailable("the marker of the bucket is gone again")
+        raise StoreUnavailable("the marker of the bucket was deleted again")
     return Owner(bucket=found.bucket, ours=found.ours, theirs=theirs, taken_at=taken_at)
 
 

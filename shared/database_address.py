@@ -166,23 +166,25 @@ class _Assembly:
         root = self._query.get("sslrootcert")
         if root == "system":
             if self._query.setdefault("sslmode", "verify-full") != "verify-full":
-                raise ValueError("must have sslmode=verify-full where sslrootcert is system")
+                raise ValueError("must have sslmode=verify-full if sslrootcert is system")
             del self._query["sslrootcert"]
         if self._query.get("sslnegotiation") == "direct" and (
             self._query.get("sslmode") not in MODES[3:]
         ):
-            raise ValueError("must have sslmode=require or stronger where sslnegotiation is direct")
+            raise ValueError("must have sslmode=require or stronger if sslnegotiation is direct")
         if root == "system" or (self._words.strict and root is None):
             del self._query["sslmode"]
             self._trust_the_system()
         for name in sorted(FILES & self._query.keys()):
             if not os.access(self._query[name], os.R_OK):
-                raise ValueError(f"names a file by {name} that cannot be read")
+                raise ValueError(f"names a file in {name} that cannot be read")
 
     def _trust_the_system(self) -> None:
         """Verify with the system's certificate authorities; asyncpg has no parameter for that."""
         if FILES & self._query.keys():
-            raise ValueError("cannot have sslcert, sslkey or sslcrl beside sslrootcert=system")
+            raise ValueError(
+                "cannot have sslcert, sslkey or sslcrl together with sslrootcert=system"
+            )
         context = ssl.create_default_context()
         if ssl.HAS_ALPN:
             context.set_alpn_protocols(["postgresql"])

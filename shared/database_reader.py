@@ -73,7 +73,7 @@ class Reader:
                 return
         if name in REFUSED:
             if value != "":
-                raise ValueError(f"asks for {name}, which cannot be kept: {REFUSED[name]}")
+                raise ValueError(f"asks for {name}, which is not supported: {REFUSED[name]}")
         elif name in self._special:
             self._special[name](value)
         elif name in CHOICES:
@@ -99,7 +99,7 @@ class Reader:
         if value == "":
             return
         if value not in CHOICES[name]:
-            raise ValueError(f"has a {name} that is none of {', '.join(CHOICES[name])}")
+            raise ValueError(f"has a {name} that is not one of {', '.join(CHOICES[name])}")
         self.query[name] = value
 
     def _port(self, value: str) -> None:
@@ -143,17 +143,17 @@ class Reader:
         """Read `ssl` with the meaning that it has in JDBC and SQLAlchemy."""
         mode = "require" if value.lower() in TRUE else value
         if mode not in MODES:
-            raise ValueError(f"has an ssl that is none of true, {', '.join(MODES)}")
+            raise ValueError(f"has an ssl that is not one of true, {', '.join(MODES)}")
         self.ssl = self.ssl or mode
 
     def _sslaccept(self, value: str) -> None:
         if value != "strict":
-            raise ValueError("has an sslaccept that is none of strict, accept_invalid_certs")
+            raise ValueError("has an sslaccept that is not strict or accept_invalid_certs")
         self.strict = True
 
     def _pgbouncer(self, value: str) -> None:
         if value.lower() not in TRUE | FALSE:
-            raise ValueError("has a pgbouncer that is neither true nor false")
+            raise ValueError("has a pgbouncer that is not true or false")
         self.pooled = self.pooled or value.lower() in TRUE
 
     def _cache_size(self, name: str, value: str) -> None:

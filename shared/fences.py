@@ -40,7 +40,7 @@ def parse_fences(words: Sequence[str], *, own_bucket: str | None) -> Fences:
         bucket, slash, prefix = word.partition("/")
         if not is_bucket_name(bucket) or bucket.endswith(ALIASES):
             raise ValueError(
-                "each word must begin with the name of a bucket: 3 to 63 lower-case letters,"
+                "each entry must begin with the name of a bucket: 3 to 63 lower-case letters,"
                 " digits, dots and hyphens; no alias of an access point"
             )
         if slash:
@@ -48,13 +48,13 @@ def parse_fences(words: Sequence[str], *, own_bucket: str | None) -> Fences:
         found.setdefault(bucket, []).append(prefix)
     for given in found.values():
         if "" in given and any(given):
-            raise ValueError("must not name one bucket both with a prefix and without")
+            raise ValueError("must not name a bucket both with and without a prefix")
     return {bucket: tuple(given) for bucket, given in found.items()}
 
 
 def _check_prefix(prefix: str, *, ours: bool) -> None:
     if not prefix:
-        raise ValueError("a word for a whole bucket must have no / at its end")
+        raise ValueError("an entry for a whole bucket must not end with /")
     if not prefix.endswith("/"):
         raise ValueError(
             "a prefix must end with /; else the one of organization 1 would also begin"

@@ -32,7 +32,7 @@ def fault_of(error: OSError | UnicodeError) -> str:
     of a host.
     """
     if isinstance(error, UnicodeError):
-        return "no name of a host"
+        return "not a host name"
     if isinstance(error, socket.gaierror):
         return error.strerror or "unknown name"
     return os.strerror(error.errno) if error.errno else str(error)

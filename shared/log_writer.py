@@ -28,7 +28,7 @@ FLUSH_S: Final = 1.0
 
 DROPPED = Counter(
     "attachments_log_lines_dropped_total",
-    "Lines of the log that nobody read in time, or that could not be written",
+    "Log lines that were dropped: the reader was too slow, or a write failed",
 )
 
 

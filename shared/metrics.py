@@ -10,11 +10,11 @@ EVENTS = Counter("attachments_events_total", "Events by dialect and effect", ["d
 
 OLDER_OBJECTS = Counter(
     "attachments_older_objects_total",
-    "Times that an object was met which is older than its row, and so was not used or deleted",
+    "Objects older than their row that were found, and not used or deleted",
 )
 
 NOT_KEPT = Counter(
     "attachments_dead_letters_not_kept_total",
-    "Messages that could not be used and came too fast from one origin to be kept",
+    "Unreadable messages that were not kept, because one origin sent too many",
 )
 """A message that is stored already may be counted here too; its dead letter also counts it."""

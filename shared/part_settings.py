@@ -108,9 +108,7 @@ class DatabaseSettings(LogSettings):
             parse_address(value.get_secret_value())
             words = dict(parse_qsl(parts.query))
             if not (parts.username or "user" in words or "service" in words or _has_user_name()):
-                raise ValueError(
-                    "names no user, and the user of this process has no name of its own"
-                )
+                raise ValueError("contains no user, and the user of this process has no name")
         return value
 
     @property
@@ -148,7 +146,7 @@ class BrokerSettings(LogSettings):
         if value is None:
             return None
         if not QUEUE_PREFIX.fullmatch(value):
-            raise ValueError("must be 1 to 100 letters, digits and characters out of . _ : / { } -")
+            raise ValueError("must be 1 to 100 letters, digits and characters from . _ : / { } -")
         # A colon at the end, so that the keys of prefix `a` cannot equal those of prefix `ab`.
         return value if value.endswith(":") else f"{value}:"
 

@@ -69,11 +69,11 @@ REASONS: Final[dict[ReasonCode, Reason]] = {
     "store_unavailable": _tried_again("The store could not be reached in any of the attempts."),
     "store_refused": _tried_again("The store refused access to the object."),
     "changing": _tried_again("The object kept changing while it was read."),
-    "decoder_stalled": _tried_again("The decoder came to no end in time in any of the attempts."),
+    "decoder_stalled": _tried_again("The decoder did not finish in time in any of the attempts."),
     "decoder_fault": _tried_again("The decoder could not be run."),
     "source_missing": _tried_again("The object that temp_url names is no longer in the store."),
     "copy_failed": _tried_again("The object that temp_url names could not be copied."),
-    "attempts_used_up": _tried_again("Processing did not come to an end in any of the attempts."),
+    "attempts_used_up": _tried_again("Processing did not finish in any of the attempts."),
     "internal_error": _tried_again("Processing failed on an error of the service."),
 }
 

@@ -41,15 +41,15 @@ class Refusal:
 
 
 MIGRATE = "run `attachments migrate`; if that was done, deploy the version that did it everywhere"
-TRY_AGAIN = "it is tried again; if it stays so, read PostgreSQL's own log"
-ENCODING = "create the database anew with the encoding UTF8 (createdb -E UTF8 -T template0)"
+TRY_AGAIN = "it is retried; if it keeps failing, read PostgreSQL's own log"
+ENCODING = "create the database again with the encoding UTF8 (createdb -E UTF8 -T template0)"
 
 # SQLSTATE or its class → cause, remedy
 TABLE: Mapping[str, tuple[str, str]] = {
     "08": ("the connection to PostgreSQL broke", TRY_AGAIN),
     "08P01": (
         "a pooler in front of PostgreSQL, or PostgreSQL itself, refuses the connection",
-        f"see that the pooler serves the database and the role of {URL}, reaches the server and"
+        f"check that the pooler serves the database and the role of {URL}, reaches the server and"
         " has connections left; its own log says more",
     ),
     "0A000": ("the server lacks a feature that the service uses", "use PostgreSQL 15 or newer"),
@@ -61,17 +61,17 @@ TABLE: Mapping[str, tuple[str, str]] = {
     "22P05": ("the encoding of the database cannot hold a text", ENCODING),
     "25006": (
         "PostgreSQL is read-only",
-        f"lead {URL} to the primary (of several hosts, target_session_attrs=read-write finds it),"
+        f"point {URL} to the primary (of several hosts, target_session_attrs=read-write finds it),"
         " or unset default_transaction_read_only of the server, the database and the role",
     ),
     "25P02": ("a transaction failed", TRY_AGAIN),
     "25P03": (
         "PostgreSQL ended a session that was idle in a transaction",
-        "it is tried again; if it stays so, raise idle_in_transaction_session_timeout of the role",
+        "it is retried; if it keeps failing, raise idle_in_transaction_session_timeout of the role",
     ),
     "25P04": (
         "PostgreSQL ended a transaction that took longer than it may",
-        "raise transaction_timeout of the role, or find out what makes the server slow",
+        "raise transaction_timeout of the role, or find the reason why the server is slow",
     ),
     "26000": (
         "a pooler in front of PostgreSQL loses prepared statements",
@@ -87,7 +87,7 @@ TABLE: Mapping[str, tuple[str, str]] = {
         "there is no such schema",
         "create the schema, or correct search_path of the role, the database and the address",
     ),
-    "40": ("transactions got into each other's way", TRY_AGAIN),
+    "40": ("transactions conflicted or were deadlocked", TRY_AGAIN),
     "42501": (
         "the role lacks a privilege",
         "let it own the tables, or grant it USAGE on the schema, SELECT, INSERT, UPDATE and DELETE"
@@ -109,7 +109,7 @@ TABLE: Mapping[str, tuple[str, str]] = {
         f"add pgbouncer=true to {URL}",
     ),
     "42P10": ("the schema is not that of this version", MIGRATE),
-    "53": ("PostgreSQL is out of resources", "give it more; its own log names which"),
+    "53": ("PostgreSQL is out of resources", "give it more; its own log names the resource"),
     "53100": ("the disk of PostgreSQL is full", "make room on it"),
     "53200": ("PostgreSQL is out of memory", "give it more memory, or lower max_connections"),
     "53300": (
@@ -117,24 +117,24 @@ TABLE: Mapping[str, tuple[str, str]] = {
         "raise max_connections, or the CONNECTION LIMIT of role and database, or lower"
         " ATTACHMENTS_DATABASE_POOL or the number of processes",
     ),
-    "53400": ("a limit in PostgreSQL's configuration is reached", "raise it; its log names which"),
+    "53400": ("a limit in PostgreSQL's configuration is reached", "raise it; its log names it"),
     "55000": (
         "the database takes no connections, or an object is not usable now",
-        "ALTER DATABASE … ALLOW_CONNECTIONS true, or wait for what is under way",
+        "ALTER DATABASE … ALLOW_CONNECTIONS true, or wait until the running operation has ended",
     ),
     "55006": ("an object of the database is in use", TRY_AGAIN),
     "55P02": (
         "a setting cannot be changed by a session",
-        f"take it out of {URL}, or out of `options` there",
+        f"remove it from {URL}, or from `options` there",
     ),
     "55P03": (
         "a lock was not free in time",
-        "find out who holds it: a migration, VACUUM FULL, or a session that was left open",
+        "find the session that holds it: a migration, VACUUM FULL, or a session that was left open",
     ),
     "57": ("PostgreSQL ended the session", TRY_AGAIN),
     "57014": (
         "PostgreSQL cancelled a statement that took longer than it may",
-        "see whether it is overloaded, or statement_timeout of the role is below 5 s",
+        "check whether it is overloaded, or statement_timeout of the role is below 5 s",
     ),
     "57P03": ("PostgreSQL is starting up or shutting down", TRY_AGAIN),
     "57P04": ("the database was dropped", f"create it (createdb), or correct {URL}"),
@@ -147,7 +147,7 @@ TABLE: Mapping[str, tuple[str, str]] = {
     "XX": ("PostgreSQL, or a pooler in front of it, has a fault", "read its own log"),
 }
 
-UNKNOWN = ("PostgreSQL refuses what it was asked", "read its own log")
+UNKNOWN = ("PostgreSQL refuses the statement", "read its own log")
 
 ENCODING_CODES = ("22021", "22P05")
 OF_CONTENT = (*ENCODING_CODES, "P0001")
@@ -171,7 +171,7 @@ def find_refusal(error: BaseException, place: str = "") -> Refusal | None:
     if isinstance(error, asyncpg.TargetServerAttributeNotMatched):
         return Refusal(
             cause="no server of the address is writable",
-            mend=f"lead {URL} to the primary; it may be in recovery",
+            mend=f"point {URL} to the primary; it may be in recovery",
         )
     if isinstance(error, asyncpg.InterfaceError | asyncpg.InternalClientError):
         if isinstance(error, asyncpg.ClientConfigurationError):
@@ -203,7 +203,7 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 def _of_the_way(error: OSError) -> Refusal:
     """Explain an error that occurred before PostgreSQL could answer."""
-    start = f"start it, and see that {URL} and the network lead to it"
+    start = f"start it, and check that {URL} and the network lead to it"
     if isinstance(error, TimeoutError):
         return Refusal(cause="PostgreSQL did not answer in time", mend=start)
     if isinstance(error, ssl.SSLCertVerificationError):
@@ -214,7 +214,7 @@ def _of_the_way(error: OSError) -> Refusal:
     if isinstance(error, ssl.SSLError):
         return Refusal(
             cause="TLS with PostgreSQL cannot be set up",
-            mend=f"correct the words in {URL} that begin with ssl",
+            mend=f"correct the parameters in {URL} that begin with ssl",
         )
     if isinstance(error, socket.gaierror):
         return Refusal(cause="the name of PostgreSQL's host is not known", mend=f"correct {URL}")

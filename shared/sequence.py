@@ -109,7 +109,7 @@ class TakenId:
     def __str__(self) -> str:
         return (
             f"the bucket holds originals with ids up to {self.attachment_id} or more, but the"
-            f" database has only handed out ids up to {self.last_id}: rows were lost, or another"
+            f" database has assigned ids only up to {self.last_id}: rows were lost, or another"
             " deployment uses the bucket; run `attachments reconcile --mend`"
         )
 
@@ -131,7 +131,7 @@ async def find_taken_id(database: Database, storage: Storage) -> TakenId | None:
             return None
         if found > last_id:
             return TakenId(attachment_id=found, last_id=last_id)
-    raise IdsUndecided(f"ids were handed out as fast as they were looked for, {RACES} times")
+    raise IdsUndecided(f"other transactions took ids during the check, {RACES} times")
 
 
 class _UsedUp(Exception):
@@ -190,7 +190,7 @@ class _Search:
                     return parsed[0]
             pages += 1
             if pages >= KEY_PAGES:
-                raise IdsUndecided("too many keys above the sequence are of no original")
+                raise IdsUndecided("too many keys above the sequence are not keys of originals")
         return None
 
     async def _nine_digits(self, groups: tuple[str, ...], names: Sequence[str]) -> int | None:

@@ -127,7 +127,7 @@ class Settings(
     def _split(cls, value: Any) -> Any:
         words = split_words(value)
         if value and not words:
-            raise ValueError("has commas, but no word between them")
+            raise ValueError("has commas, but no entry between them")
         return words
 
     _blank_numbers = field_validator("files_ttl", "metrics_port", mode="before")(none_if_blank)
@@ -182,7 +182,7 @@ class Settings(
     @classmethod
     def _formats(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if not set(value) <= MORE_FORMATS:
-            raise ValueError("must be words out of " + ", ".join(sorted(MORE_FORMATS)))
+            raise ValueError("must be one or more of " + ", ".join(sorted(MORE_FORMATS)))
         return value
 
     @field_validator("reserved")
@@ -206,7 +206,7 @@ class Settings(
     @classmethod
     def _public(cls, value: bool, info: ValidationInfo) -> bool:
         if value and info.data.get("files_url", "") is None:
-            raise ValueError(f"is true, which needs {PREFIX}FILES_URL")
+            raise ValueError(f"is true, which requires {PREFIX}FILES_URL")
         return value
 
     @field_validator("files_secret")

@@ -109,7 +109,7 @@ def _find(
         raise SettingsError(f"AWS settings: {type(error).__name__}") from None
     except ValueError:
         name = "ATTACHMENTS_S3_ENDPOINT_URL" if endpoint_url else "AWS_ENDPOINT_URL"
-        raise SettingsError(f"{name}: is no address that S3's client takes") from None
+        raise SettingsError(f"{name}: is not an address that the S3 client accepts") from None
     url, authorization = seen[-1]
     scope = authorization.partition("Credential=")[2].split("/")
     return StoreAddress(

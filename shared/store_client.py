@@ -57,6 +57,6 @@ async def open_storage(
             raise SettingsError(f"AWS credentials: {type(error).__name__}") from None
         except ValueError:
             raise SettingsError(
-                "ATTACHMENTS_S3_ENDPOINT_URL: is no address that S3's client takes"
+                "ATTACHMENTS_S3_ENDPOINT_URL: is not an address that the S3 client accepts"
             ) from None
         yield Storage(client, session, settings.s3_bucket)

@@ -59,4 +59,4 @@ def trusted() -> ssl.SSLContext | None:
         words = f": {error}" if isinstance(error, ProfileNotFound) else ""
         raise SettingsError(f"AWS credentials: {type(error).__name__}{words}") from None
     except OSError:  # includes ssl.SSLError
-        raise SettingsError("AWS_CA_BUNDLE: is no readable file of certificates") from None
+        raise SettingsError("AWS_CA_BUNDLE: is not a readable file of certificates") from None

@@ -170,7 +170,7 @@ class Copying:
         # Use the usual client here, because the client for copies has a long timeout.
         found = await self._tools.storage.head(row.copy_key, bucket=row.copy_bucket)
         if found.etag != row.copy_etag:
-            raise ObjectChanged("the source is another one than was asked for")
+            raise ObjectChanged("the source changed after the copy was requested")
         # A copy keeps the content type of its source, which the source's owner could choose freely.
         content_type = None
         if settings.files_public:

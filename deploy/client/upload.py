@@ -98,7 +98,7 @@ class Uploaded:
                 thumb=attributes["thumb"],
             )
         except (KeyError, TypeError):
-            raise UploadFault("unreadable_answer", "The API's answer lacks a member.") from None
+            raise UploadFault("unreadable_answer", "The API's answer is incomplete.") from None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,7 +204,7 @@ class _Client:
         if answer.status == 403:
             raise ApiUnusable("the token belongs to another organization (403)")
         if not answer.headers.get("Content-Type", "").startswith(MEDIA_TYPE):
-            raise ApiUnusable(f"what answers there ({answer.status}) is no attachments API")
+            raise ApiUnusable(f"the server there ({answer.status}) is not an attachments API")
         if answer.status not in (404, *COME_AGAIN):
             raise ApiUnusable(error_detail(answer.status, body))
 

@@ -111,7 +111,9 @@ async def post_file(
             while sent < size:
                 chunk = await asyncio.to_thread(file.read, min(CHUNK_BYTES, size - sent))
                 if not chunk:
-                    faults.append(UploadFault("file_changed", "The file became shorter meanwhile."))
+                    faults.append(
+                        UploadFault("file_changed", "The file became shorter during the upload.")
+                    )
                     raise faults[0]
                 yield chunk
                 sent += len(chunk)
@@ -209,7 +211,7 @@ def read_document(body: bytes) -> dict[str, Any]:
     except orjson.JSONDecodeError:
         document = None
     if not isinstance(document, dict):
-        raise UploadFault("unreadable_answer", "The API's answer is no JSON:API document.")
+        raise UploadFault("unreadable_answer", "The API's answer is not a JSON:API document.")
     return document
 
 

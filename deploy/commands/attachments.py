@@ -62,9 +62,11 @@ def list_attachments(
     organization: OneOrganization = None,
     state: OneState = None,
     reason: OneReason = None,
-    limit: Annotated[int, typer.Option(min=1, max=100_000, help="The newest so many.")] = 50,
+    limit: Annotated[
+        int, typer.Option(min=1, max=100_000, help="Number of rows, newest first.")
+    ] = 50,
     before: Annotated[
-        int | None, typer.Option(metavar="ID", min=1, max=MAX_ID, help="Only older ones than this.")
+        int | None, typer.Option(metavar="ID", min=1, max=MAX_ID, help="Only those with lower ids.")
     ] = None,
     as_json: Json = False,
     data_dir: DataDir = LOCAL,

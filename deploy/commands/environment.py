@@ -84,7 +84,7 @@ def read_settings(data_dir: Path, part: "type[LogSettings] | None" = None) -> "L
         return load_part(part)
     except SettingsError as error:
         if found is None:
-            hint = f"nor is there a local stack in {data_dir}: `attachments up` starts one"
+            hint = f"and there is no local stack in {data_dir}: `attachments up` starts one"
             if os.path.exists(data_dir / ENVIRONMENT):
                 hint = f"the local stack in {data_dir} belongs to another user, or cannot be read"
             raise SettingsError(f"{error}\n{hint}") from None

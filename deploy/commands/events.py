@@ -21,7 +21,9 @@ events_app = typer.Typer(help="List, show and replay events that could not be us
 
 @events_app.command("list")
 def list_letters(
-    limit: Annotated[int, typer.Option(min=1, max=100_000, help="The newest so many.")] = 50,
+    limit: Annotated[
+        int, typer.Option(min=1, max=100_000, help="Number of rows, newest first.")
+    ] = 50,
     as_json: Json = False,
     data_dir: DataDir = LOCAL,
 ) -> None:
@@ -98,7 +100,7 @@ def replay_letters(
     ids: Annotated[list[int] | None, typer.Argument(metavar="[ID]...", min=1, max=MAX_ID)] = None,
     every: Annotated[bool, typer.Option("--all", help="Replay every kept message.")] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only tell what would be done.")
+        bool, typer.Option("--dry-run", help="Only show what would be done.")
     ] = False,
     data_dir: DataDir = LOCAL,
 ) -> None:
@@ -124,7 +126,7 @@ def replay_letters(
                 dry_run=dry_run,
             )
             if replayed is None:
-                note(f"{number}: there is no such dead letter")
+                note(f"{number}: no dead letter has this id")
                 return False
             if not dry_run:
                 for wake_up in replayed.woken:
@@ -145,7 +147,7 @@ def replay_letters(
                     all_well &= await send(letter.id)
                 before, found = batch[-1].id, True
             if every and not found:
-                note("there is no dead letter; nothing was replayed")
+                note("there are no dead letters; nothing was replayed")
         finally:
             publisher.close()
         if publisher.dropped:
@@ -163,5 +165,5 @@ def _outcome(number: int, replayed: "Replayed", *, dry_run: bool) -> str:
         f" {len(reading.events) - woken} need no worker, {reading.ignored} ignored"
     )
     if reading.faults:
-        line += f"; stays, since it cannot be used: {reading.faults[0]}"
+        line += f"; it is kept, because it still cannot be used: {reading.faults[0]}"
     return line

@@ -22,7 +22,7 @@ organizations_app = typer.Typer(help="Create and list organizations, and set the
 def create_organization(
     name: str,
     force: Annotated[
-        bool, typer.Option("--force", help="Also if there is one of that name.")
+        bool, typer.Option("--force", help="Create it even if the name is taken.")
     ] = False,
     data_dir: DataDir = LOCAL,
 ) -> None:
@@ -46,7 +46,9 @@ def create_organization(
 
 @organizations_app.command("list")
 def list_organizations(
-    limit: Annotated[int, typer.Option(min=1, max=100_000, help="The oldest so many.")] = 50,
+    limit: Annotated[
+        int, typer.Option(min=1, max=100_000, help="Number of rows, oldest first.")
+    ] = 50,
     after: Annotated[
         int, typer.Option(metavar="ID", min=0, max=MAX_ID, help="Only those with higher ids.")
     ] = 0,

@@ -21,16 +21,16 @@ Mend = Annotated[bool, typer.Option("--mend", help="Mend what can be mended; del
 MEANINGS = {
     "original_without_row": "original without a row",
     "thumbnail_without_row": "thumbnail that no row names",
-    "older_than_row_unused": "object older than its row, which does not use it",
-    "older_than_row": "object older than its row, which uses it",
+    "older_than_row_unused": "object older than its row; the row does not use it",
+    "older_than_row": "object older than its row; the row uses it",
     "object_changed": "object that its row does not describe",
-    "object_missing": "row whose object is gone",
-    "thumbnail_missing": "row whose thumbnail is gone",
+    "object_missing": "row whose object is missing",
+    "thumbnail_missing": "row whose thumbnail is missing",
     "ids_above_sequence": "ids above the sequence, up to this one",
     "bucket_of_another_deployment": "the marker in the bucket names another deployment",
     "bucket_without_owner": "the bucket has no marker, and originals that no row describes",
-    "row_names_another_bucket": "row that names another bucket, of which this one has the object",
-    "ids_near_lost_rows": "rows were lost, up to this id or further: ids must go on well above",
+    "row_names_another_bucket": "row that names another bucket; its object is in this one",
+    "ids_near_lost_rows": "rows were lost, up to this id or higher: new ids must be far higher",
 }
 
 

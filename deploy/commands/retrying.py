@@ -91,7 +91,7 @@ async def _explain(database: "Database", numbers: list[int]) -> bool:
         row = await database.run(find_any, number)
         if row is None:
             all_known = False
-            note(f"{number}: there is no such attachment")
+            note(f"{number}: no attachment has this id")
         elif row.deleted_at is not None:
             tell(f"{number}: is deleted; nothing was done")
         else:

@@ -32,13 +32,13 @@ def parse_scopes(given: list[str]) -> "Scope":
 @tokens_app.command("create")
 def create_token(
     organization: Organization,
-    name: Annotated[str, typer.Option(help="What it is for.")] = "command line",
+    name: Annotated[str, typer.Option(help="Its purpose.")] = "command line",
     person_id: Annotated[int | None, typer.Option(min=1, max=MAX_ID)] = None,
     expires: Annotated[
         str | None,
         typer.Option(
             metavar="TIME|DURATION",
-            help="When it ends: 2027-01-31, 2027-01-31T12:00+02:00 (UTC unless it names an"
+            help="Its end: 2027-01-31, 2027-01-31T12:00+02:00 (UTC unless it names an"
             " offset), 90d, 12h; never by default.",
         ),
     ] = None,
@@ -46,7 +46,7 @@ def create_token(
         list[str] | None,
         typer.Option(
             metavar="read|write|admin",
-            help="What it may do: read is GET; write also creates, changes and deletes; admin, the"
+            help="Its rights: read is GET; write also creates, changes and deletes; admin, the"
             " default, is everything. The widest counts if several are given.",
         ),
     ] = None,
@@ -106,7 +106,7 @@ def create_token(
         tell(token.plain)
     until = f"until {output.plain(token.expires_at)}" if token.expires_at else "until it is revoked"
     note(
-        f"This is token {token.id}, scope {token.scope}, good {until}."
+        f"This is token {token.id}, scope {token.scope}, valid {until}."
         f" It is not shown again: only its digest is kept. `attachments tokens revoke {token.id}`"
         f" ends it. Created by {by}."
     )

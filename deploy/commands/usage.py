@@ -22,7 +22,7 @@ def usage(
         int | None, typer.Option(min=1, max=MAX_ID, help="Only this one; all by default.")
     ] = None,
     recount: Annotated[
-        bool, typer.Option("--recount", help="Count everything anew and mend the counters.")
+        bool, typer.Option("--recount", help="Count everything again and correct the counters.")
     ] = False,
     as_json: Json = False,
     data_dir: DataDir = LOCAL,

@@ -19,22 +19,22 @@ async def check_api(examination: Examination) -> Verdict:
             return failed(
                 f"no API at {url}: {fault_of(error)}",
                 "start `attachments api`; ATTACHMENTS_API_URL must be the address that leads to"
-                " it, else it is looked for at ATTACHMENTS_API_HOST and ATTACHMENTS_API_PORT",
+                " it, else the doctor uses ATTACHMENTS_API_HOST and ATTACHMENTS_API_PORT",
             )
         if status == 503 and b"reconcile --mend" in body:
             return failed(
                 f"the API at {url} creates no attachments: ids are taken in the bucket",
-                "run `attachments reconcile --mend`; the API sees within seconds that it was done",
+                "run `attachments reconcile --mend`; the API notices it within seconds",
             )
         if status == 503 and question == "ready":
             return failed(
-                f"the API at {url} is alive, but does not reach the database",
-                "see that its ATTACHMENTS_DATABASE_URL is the one of here, and read its log",
+                f"the API at {url} is alive, but cannot reach the database",
+                "check that its ATTACHMENTS_DATABASE_URL is the one of here, and read its log",
             )
         if status != 200 or b'"status"' not in body:
             return failed(
                 f"{url}/health/{question} answers {status}, not as our API does",
-                "see that ATTACHMENTS_API_URL leads to the API, with nothing else on its port",
+                "check that ATTACHMENTS_API_URL leads to the API, with nothing else on its port",
             )
     return ok(f"alive and ready at {url}")
 

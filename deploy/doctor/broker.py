@@ -71,7 +71,7 @@ async def check_broker(examination: Examination) -> Verdict:
 
 def _lead_there() -> str:
     return (
-        "start it, and see that ATTACHMENTS_BROKER_URL and the network lead to it;"
+        "start it, and check that ATTACHMENTS_BROKER_URL and the network lead to it;"
         " uploads are processed meanwhile, but late, by the workers' sweep"
     )
 
@@ -81,18 +81,18 @@ def judge(info: dict[str, str], where: str) -> Verdict:
     version = info.get("valkey_version") or info.get("redis_version")
     if version is None:
         return warning(
-            "the broker answers, but tells nothing of itself",
+            "the broker answers, but does not allow INFO",
             "allow the user INFO (ACL SETUSER … +info), so that it can be checked",
         )
     name = f"Valkey {version}" if "valkey_version" in info else f"Redis {version}"
     if "valkey_version" not in info and int(version.split(".")[0]) < OLDEST:
         return failed(f"{name} is too old", f"upgrade to Redis {OLDEST} or newer, or to Valkey")
     if info.get("redis_mode") == "cluster" or info.get("cluster_enabled") == "1":
-        return failed(f"{name}: {CLUSTER}", "lead ATTACHMENTS_BROKER_URL to such a server")
+        return failed(f"{name}: {CLUSTER}", "point ATTACHMENTS_BROKER_URL to such a server")
     if info.get("role") == "slave":
-        return failed(f"{name} is a replica", "lead ATTACHMENTS_BROKER_URL to the primary")
+        return failed(f"{name} is a replica", "point ATTACHMENTS_BROKER_URL to the primary")
     if info.get("loading") == "1":
-        return failed(f"{name} is still loading what it holds", "wait until it has")
+        return failed(f"{name} is still loading its data", "wait until it has")
     return ok(f"{name} at {where}")
 
 
@@ -101,10 +101,12 @@ async def check_persistence(examination: Examination) -> Verdict:
     enabled = examination.broker.get("aof_enabled")
     mend = (
         "set appendonly yes and appendfsync everysec;"
-        " without them a restart delays uploads by some seconds, until the sweep"
+        " without them a restart delays uploads by some seconds, until a sweep"
     )
     if enabled is None:
-        return warning("the broker does not tell", f"{mend} (INFO persistence is not allowed)")
+        return warning(
+            "the broker does not allow INFO", f"{mend} (INFO persistence is not allowed)"
+        )
     if enabled != "1":
         return warning("no append-only file: wake-ups are lost when the broker restarts", mend)
     if examination.broker.get("aof_last_write_status", "ok") != "ok":
@@ -120,11 +122,11 @@ async def check_eviction(examination: Examination) -> Verdict:
     limited = examination.broker.get("maxmemory", "0") != "0"
     mend = "set maxmemory-policy noeviction, and give the queue an instance of its own"
     if policy is None:
-        return warning("the broker does not tell", f"{mend} (INFO memory is not allowed)")
+        return warning("the broker does not allow INFO", f"{mend} (INFO memory is not allowed)")
     if policy == "noeviction":
         return ok("noeviction")
     if limited:
-        return failed(f"{policy}: messages are thrown away when memory is full", mend)
+        return failed(f"{policy}: messages are deleted when memory is full", mend)
     return warning(f"{policy}, without effect while maxmemory is not set", mend)
 
 
@@ -139,11 +141,13 @@ async def check_worker(examination: Examination) -> Verdict:
                 await asyncio.sleep(LOOK_EVERY_S)
     except ResponseError:
         return warning(
-            "the broker does not tell who listens",
-            "see that `attachments worker` runs, or allow the user CLIENT LIST",
+            "the broker does not allow CLIENT LIST",
+            "check that `attachments worker` runs, or allow the user CLIENT LIST",
         )
     except (RedisError, OSError) as error:
-        return failed(f"the broker went away ({type(error).__name__})", _lead_there())
+        return failed(
+            f"the connection to the broker was lost ({type(error).__name__})", _lead_there()
+        )
     return failed(
         "no worker listens to the broker",
         "start `attachments worker`, with the same ATTACHMENTS_BROKER_URL as here",

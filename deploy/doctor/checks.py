@@ -87,7 +87,7 @@ def run_doctor(
     except SettingsError as error:
         rest = skipped("needs settings, which failed")
         verdicts = {check.name: rest for check in (*CHECKS, REMOVAL)}
-        told = failed(str(error), "set them right: deploy/docs/settings.md")
+        told = failed(str(error), "correct them: deploy/docs/settings.md")
         return {"settings": told, **verdicts}
     log.configure_logging("error", settings.log_format)
 
@@ -125,9 +125,9 @@ async def diagnose(
             # The removal below must run although the task was cancelled; it has a time limit.
             task.uncancel()
             stopped, *left = CHECKS[len(verdicts) - 1 :]
-            verdicts[stopped.name] = failed("the doctor was told to stop", AGAIN)
+            verdicts[stopped.name] = failed("the doctor received a signal to stop", AGAIN)
             for check in left:
-                verdicts[check.name] = skipped("the doctor was told to stop")
+                verdicts[check.name] = skipped("the doctor received a signal to stop")
         on_check(REMOVAL.name)
         verdicts[REMOVAL.name] = await _carry_out(REMOVAL, examination)
         return verdicts
@@ -144,19 +144,21 @@ async def _carry_out(check: Check, examination: Examination) -> Verdict:
             return await check.carry_out(examination)
     except TimeoutError:
         return failed(
-            f"no end within {limit_s:.0f} s",
-            "see whether it is overloaded, or a firewall swallows what is sent to it",
+            f"not finished within {limit_s:.0f} s",
+            "check whether it is overloaded, or a firewall drops its packets",
         )
     except DatabaseForbids:
         return failed(MAY_NOT, GRANT)
     except DatabaseAway as error:
         if error.refusal is not None and error.refusal.code[:2] not in ("", "08", "57"):
             return failed(f"the database refuses: {error.refusal.cause}", error.refusal.mend)
-        return failed(f"the database went away ({error})", AGAIN)
+        return failed(f"the connection to the database was lost ({error})", AGAIN)
     except AttachmentsError as error:
-        return failed(f"it went away meanwhile ({type(error).__name__}: {error})", AGAIN)
+        return failed(
+            f"the connection was lost during the check ({type(error).__name__}: {error})", AGAIN
+        )
     except Exception as error:
-        return failed(f"the check itself broke ({type(error).__name__})", "report it as a bug")
+        return failed(f"the check itself failed ({type(error).__name__})", "report it as a bug")
 
 
 _ENDED = {Status.FAILED: "failed", Status.SKIPPED: "was skipped"}

@@ -37,7 +37,7 @@ async def check_clocks(examination: Examination) -> Verdict:
     if examination.works("database"):
         await measure("database", lambda: _database_time(examination))
     if not ahead:
-        return skipped("neither the store nor the database tells the time")
+        return skipped("the store and the database do not return a time")
     clock = [
         f"{name} {abs(seconds):.0f} s {'ahead' if seconds > 0 else 'behind'}"
         if abs(seconds) >= IN_STEP_S
@@ -46,7 +46,7 @@ async def check_clocks(examination: Examination) -> Verdict:
     ]
     found = f"against this machine: {', '.join([*clock, *faults])}"
     worst = max(abs(seconds) for seconds in ahead.values())
-    mend = "set the clocks by NTP; policies live by them, and S3 refuses at 15 minutes"
+    mend = "set the clocks by NTP: a policy ends by them, and S3 refuses a difference of 15 minutes"
     if worst > FAILED_S:
         return failed(found, mend)
     return warning(found, mend) if worst > WARNING_S else ok(found)

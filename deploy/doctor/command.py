@@ -13,7 +13,8 @@ from deploy.commands.environment import Misused
 from deploy.commands.options import LOCAL, DataDir, Json
 
 Origin = Annotated[
-    str | None, typer.Option(metavar="URL", help="Where browsers upload from: https://app.example")
+    str | None,
+    typer.Option(metavar="URL", help="The origin of pages that upload: https://app.example"),
 ]
 Wait = Annotated[
     int, typer.Option(min=1, max=900, help="Seconds to wait for the event, and the thumbnail.")

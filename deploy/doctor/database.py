@@ -64,14 +64,14 @@ def _judge_sessions(
     found, mends = [verdict.found], []
     if connector.ignored:
         found.append(
-            f"words of ATTACHMENTS_DATABASE_URL are ignored: {', '.join(connector.ignored)}"
+            f"parameters of ATTACHMENTS_DATABASE_URL are ignored: {', '.join(connector.ignored)}"
         )
-        mends.append("take them out of the address; the service has settings of its own")
+        mends.append("remove them from the address; the service has settings of its own")
     if missing:
-        found.append(f"settings of the session are not in force: {', '.join(missing)}")
+        found.append(f"settings of the session have no effect: {', '.join(missing)}")
         mends.append(
             "run `attachments migrate`, which sets them on the role; the pooler's own connections"
-            " take them when they are made anew (RECONNECT)"
+            " use them after RECONNECT"
         )
     if connector.pooled and examination.settings.database_direct_url is None:
         found.append("a pooler is in front of it, so a change of a token takes up to 5 s")
@@ -91,7 +91,7 @@ def judge(
     if standby:
         return failed(
             f"PostgreSQL at {where} is a standby",
-            "lead ATTACHMENTS_DATABASE_URL to the primary",
+            "point ATTACHMENTS_DATABASE_URL to the primary",
         )
     if read_only:
         return failed(
@@ -99,7 +99,7 @@ def judge(
             "unset default_transaction_read_only of the server, the database or the user",
         )
     if encoding != UTF8:
-        return failed(f"the database has the encoding {encoding}, and must have {UTF8}", ENCODING)
+        return failed(f"the database has the encoding {encoding}, but {UTF8} is needed", ENCODING)
     return ok(f"PostgreSQL {major} at {where}")
 
 
@@ -123,9 +123,9 @@ async def check_schema(examination: Examination) -> Verdict:
     if found is None:
         return failed("the database has no schema yet", "run `attachments migrate`")
     if found in known:
-        return failed(f"at {found}, behind {head}", "run `attachments migrate`")
+        return failed(f"at {found}, but {head} is needed", "run `attachments migrate`")
     return failed(
-        f"at {found}, which this version of the code does not know (it knows {head})",
+        f"at {found}, which is unknown to this version of the code (it knows {head})",
         "run the doctor of the version that is deployed, or deploy the newer one here too",
     )
 

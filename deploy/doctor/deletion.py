@@ -43,11 +43,11 @@ async def check_deletion(examination: Examination) -> Verdict:
         return failed(
             f"bucket {bucket} keeps versions, and the store left {len(left)} of an object that was"
             " removed",
-            "see whether Object Lock or MFA delete is on: they keep deleted attachments",
+            "check whether Object Lock or MFA delete is on: they keep deleted attachments",
         )
     if asked is None:
         return warning(
-            f"the store does not say whether bucket {bucket} keeps versions",
+            f"the store does not allow to read whether bucket {bucket} keeps versions",
             f"grant s3:GetBucketVersioning on arn:aws:s3:::{bucket}",
         )
     if versioned:
@@ -65,6 +65,6 @@ def _refused(bucket: str, error: str, *, versioned: bool | None) -> Verdict:
         f"bucket {bucket} keeps versions, and they cannot be removed ({error}): deleted attachments"
         " stay in the store",
         f"grant s3:ListBucketVersions and s3:GetBucketVersioning on arn:aws:s3:::{bucket}, and"
-        f" s3:DeleteObjectVersion on arn:aws:s3:::{bucket}/{PREFIX}*; see that neither MFA delete"
+        f" s3:DeleteObjectVersion on arn:aws:s3:::{bucket}/{PREFIX}*; check that neither MFA delete"
         " nor Object Lock is on",
     )

@@ -24,14 +24,14 @@ async def check_owner(examination: Examination) -> Verdict:
         owner = await find_owner(examination.database, examination.storage)
     except StoreRefused as error:
         return warning(
-            f"whose bucket {bucket} is cannot be found out: the store refuses to read {MARKER}"
+            f"the owner of bucket {bucket} cannot be read: the store refuses to read {MARKER}"
             f" ({error})",
             f"grant s3:GetObject and s3:PutObject on arn:aws:s3:::{bucket}/{MARKER}, and"
             f" s3:ListBucket on arn:aws:s3:::{bucket}",
         )
     except DatabaseForbids:
         return warning(
-            "the table deployment may not be read, so it is not known whose the bucket is",
+            "the table deployment may not be read, so the owner of the bucket is unknown",
             "grant the user SELECT and INSERT on the table deployment",
         )
     if owner.is_foreign:

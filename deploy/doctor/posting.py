@@ -24,12 +24,12 @@ SOMEONE = "https://attachments-doctor.example"
 """The origin of the upload if the operator gave none. RFC 2606 reserves it, so nobody owns it."""
 
 REFUSALS = {
-    "AccessDenied": "grant s3:PutObject on arn:aws:s3:::{bucket}/attachments/*; see that"
-    " ATTACHMENTS_S3_PUBLIC_URL leads to this very bucket; and if the clocks differ, set them:"
-    " a policy lives by the store's",
+    "AccessDenied": "grant s3:PutObject on arn:aws:s3:::{bucket}/attachments/*; check that"
+    " ATTACHMENTS_S3_PUBLIC_URL leads to this bucket; and if the clocks differ, set them:"
+    " the end of a policy is checked by the store's clock",
     "SignatureDoesNotMatch": "correct the secret key, and ATTACHMENTS_S3_REGION",
     "InvalidAccessKeyId": "correct the access key",
-    "NoSuchBucket": "correct ATTACHMENTS_S3_PUBLIC_URL: it must lead to this very bucket",
+    "NoSuchBucket": "correct ATTACHMENTS_S3_PUBLIC_URL: it must lead to this bucket",
     "EntityTooLarge": "raise ATTACHMENTS_MAX_SIZE: even the probe, of a few kB, is larger",
     "MethodNotAllowed": "correct ATTACHMENTS_S3_PUBLIC_URL: it must end in the bucket, and lead"
     " straight to the store",
@@ -37,7 +37,7 @@ REFUSALS = {
 """Error code of S3 → remedy."""
 
 
-MAY_NOT = "the user of ATTACHMENTS_DATABASE_URL may not do what the service does"
+MAY_NOT = "the user of ATTACHMENTS_DATABASE_URL lacks privileges"
 GRANT = "let it own the tables, or grant it SELECT, INSERT, UPDATE and DELETE on all of them"
 
 
@@ -104,12 +104,12 @@ async def check_upload(examination: Examination) -> Verdict:
     except (aiohttp.ClientError, OSError) as error:
         return failed(
             f"{url} cannot be posted to: {fault_of(error)}",
-            "correct ATTACHMENTS_S3_PUBLIC_URL, which clients are sent to",
+            "correct ATTACHMENTS_S3_PUBLIC_URL, to which clients upload",
         )
     if not 200 <= status < 300:
         code = re.search(r"<Code>(\w+)</Code>", text)
         name = code[1] if code else ""
-        mend = REFUSALS.get(name, "see that ATTACHMENTS_S3_PUBLIC_URL leads to the bucket")
+        mend = REFUSALS.get(name, "check that ATTACHMENTS_S3_PUBLIC_URL leads to the bucket")
         return failed(
             f"{url} refuses an upload under our policy: {status} {name}".rstrip(),
             mend.format(bucket=settings.s3_bucket),
@@ -119,7 +119,7 @@ async def check_upload(examination: Examination) -> Verdict:
     if status != 201:
         return warning(
             f"{url} answers {status}, where the policy asks for 201",
-            "see that ATTACHMENTS_S3_PUBLIC_URL leads straight to the store",
+            "check that ATTACHMENTS_S3_PUBLIC_URL leads straight to the store",
         )
     return ok(f"{url} takes an upload under our policy")
 

@@ -41,8 +41,8 @@ async def check_event(examination: Examination) -> Verdict:
         return ok(f"{found}, once", seconds=seconds)
     return warning(
         f"{found}, {len(arrivals)} times",
-        "does no harm, as an event has one effect; but look whether two rules of the bucket send"
-        " the same, or the API answers so late that the store sends again",
+        "does no harm, because an event has one effect; but check whether two rules of the bucket"
+        " send the same events, or the API answers so late that the store sends them again",
         seconds=seconds,
     )
 
@@ -64,18 +64,18 @@ async def _explain_silence(examination: Examination) -> tuple[str, str]:
     row = await _read(examination)
     found = f"no event came within {examination.wait_s:.0f} s"
     if row.uploaded_at is not None:
-        found += "; the sweep found the upload all the same, but later than an event would have"
+        found += "; the sweep found the upload, but later than an event would have"
     mends = []
     if examination.settings.sqs_queue_url is not None:
         mends.append(
-            "see that `attachments consume` runs, and that the queue of ATTACHMENTS_SQS_QUEUE_URL"
+            "check that `attachments consume` runs, and that the queue of ATTACHMENTS_SQS_QUEUE_URL"
             " gets the object-created events of the bucket: its access policy must let S3, SNS or"
             " EventBridge send"
         )
     if examination.settings.events_tokens or not mends:
         fault = await find_intake_fault(examination)
         mends.append(
-            f"{fault or 'the API takes events; if its database is this one, look at the store'}:"
+            f"{fault or 'the API accepts events; if it uses this database, check the store'}:"
             " MinIO, RustFS, Ceph, SeaweedFS, SNS and EventBridge are to post the object-created"
             f" events of the bucket to {examination.api_url}/events/s3, with a token of"
             " ATTACHMENTS_EVENTS_TOKENS as Bearer or at the end of the path"
@@ -95,7 +95,7 @@ async def check_thumbnail(examination: Examination) -> Verdict:
     if row.state in ("rejected", "failed") or (row.state == "ready" and row.reason is not None):
         return failed(
             f"the probe is {row.state}: {sentence(row.reason or 'without a reason')}",
-            "read the worker's log about this attachment: it tells the cause",
+            "read the worker's log about this attachment: it has the cause",
         )
     if row.state != "ready":
         return failed(_explain_state(examination, row), _mend_of(examination, row))
@@ -103,7 +103,8 @@ async def check_thumbnail(examination: Examination) -> Verdict:
     seconds = max(0.0, (row.processed_at - examination.probe.posted_at).total_seconds())
     if not row.resized or row.thumbnail_key is None:
         return failed(
-            "the probe is ready, but without a thumbnail", "see that all workers are of one version"
+            "the probe is ready, but without a thumbnail",
+            "check that all workers have the same version",
         )
     try:
         async with examination.storage.read(row.thumbnail_key, end=MAX_BYTES) as (_, chunks):
@@ -112,12 +113,14 @@ async def check_thumbnail(examination: Examination) -> Verdict:
     except ObjectMissing:
         return failed(
             "the row promises a thumbnail that is not in the store",
-            "see that workers use the same bucket, and that nothing else deletes in it",
+            "check that workers use the same bucket, and that nothing else deletes in it",
         )
     except StoreError as error:
         return failed(f"the thumbnail cannot be read ({error})", "grant s3:GetObject")
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError):
-        return failed("the thumbnail is no image", "see that nothing else writes to the bucket")
+        return failed(
+            "the thumbnail is not an image", "check that nothing else writes to the bucket"
+        )
     return ok(f"{width}×{height}, {seconds:.1f} s after the upload", seconds=seconds)
 
 
@@ -140,7 +143,7 @@ async def _wait_until_done(examination: Examination) -> Attachment:
 
 def _explain_state(examination: Examination, row: Attachment) -> str:
     if row.uploaded_at is None:
-        return "the service does not know of the upload: no event, and no sweep of a worker"
+        return "the service has not noticed the upload: no event, and no sweep of a worker"
     if row.attempt == 0:
         return f"no worker took the upload within {examination.wait_s:.0f} s"
     return f"still {row.state}, at attempt {row.attempt}, after {examination.wait_s:.0f} s"
@@ -148,11 +151,11 @@ def _explain_state(examination: Examination, row: Attachment) -> str:
 
 def _mend_of(examination: Examination, row: Attachment) -> str:
     if row.attempt:
-        return "read the worker's log about this attachment: it tells the cause"
+        return "read the worker's log about this attachment: it has the cause"
     if not examination.works("broker"):
-        return "mend the broker; until then only the sweep takes uploads, so --wait for longer"
+        return "repair the broker; until then only the sweep finds uploads, so use a longer --wait"
     if examination.works("worker"):
-        return "see that workers use the same database and bucket as here, and are not overloaded"
+        return "check that workers use the same database and bucket as here, and are not overloaded"
     return "start `attachments worker`, with the same settings as here"
 
 
@@ -166,7 +169,7 @@ async def check_links(examination: Examination) -> Verdict:
     """Check that `url` and `thumb`, as the API shows them, lead to the files in the store."""
     row = await _read(examination)
     if row.uploaded_at is None:
-        return skipped("the service does not know of the upload")
+        return skipped("the service has not noticed the upload")
     links, now = Links(examination.settings), datetime.now(UTC)
     wanted = {"url": row.key}
     if row.resized and row.thumbnail_key is not None:
@@ -183,7 +186,10 @@ async def check_links(examination: Examination) -> Verdict:
         if status != 200:
             return failed(f"{name}: {base} answers {status} from {host}", _mend_link(examination))
         if (content != examination.content) if name == "url" else not _is_image(content):
-            return failed(f"{name}: {base} opens, but is not what was stored", "is it a cache?")
+            return failed(
+                f"{name}: {base} opens, but its content differs from the stored one",
+                "check whether a cache answers",
+            )
     return ok(f"{' and '.join(wanted)} open at {links.base(examination.api_url)}")
 
 
@@ -217,9 +223,9 @@ def _is_image(content: bytes) -> bool:
 
 def _mend_link(examination: Examination) -> str:
     if examination.settings.files_public:
-        return "see that ATTACHMENTS_FILES_URL leads to the bucket, and may be read by everyone"
+        return "check that ATTACHMENTS_FILES_URL leads to the bucket, and may be read by everyone"
     return (
-        "see that the API has the same ATTACHMENTS_FILES_SECRET and database as here, that"
+        "check that the API has the same ATTACHMENTS_FILES_SECRET and database as here, that"
         " ATTACHMENTS_FILES_URL or ATTACHMENTS_API_URL leads to it, and that"
         " ATTACHMENTS_S3_PUBLIC_URL, to which it sends on, serves GET as well"
     )

@@ -37,13 +37,13 @@ async def remove_probes(examination: Examination) -> Verdict:
             f"attachment {created.id if created else '-'} cannot be removed ({error})",
             f"grant s3:DeleteObject{of_versions} on"
             f" arn:aws:s3:::{examination.settings.s3_bucket}/{keys.PREFIX}*"
-            " if that is missing; a sweep or the next doctor removes what is left",
+            " if that is missing; a sweep or the next doctor removes the rest",
         )
     also = f", and {len(left)} of earlier doctors" if left else ""
     if busy:
         return warning(
-            f"a worker still has the probe in hand; its row is marked deleted{also}",
-            "nothing to do: a sweep removes what is left once the worker has let it go",
+            f"a worker is still processing the probe; its row is marked deleted{also}",
+            "nothing to do: a sweep removes the rest when the worker has finished",
         )
     return ok(f"the probe is removed{also}" if created else f"there was no probe{also}")
 

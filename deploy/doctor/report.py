@@ -42,7 +42,7 @@ def to_json(verdicts: Mapping[str, Verdict]) -> dict[str, Any]:
 
 def print_verdicts(verdicts: Mapping[str, Verdict]) -> None:
     """Print a table of the findings, each remedy below its finding, and a line with the totals."""
-    table = Table("check", "status", "found, and how to mend it", show_lines=False)
+    table = Table("check", "status", "found, and the remedy", show_lines=False)
     table.columns[2].overflow = "fold"
     for name, verdict in verdicts.items():
         lines = [Text(plain(line)) for line in verdict.found.splitlines()]

@@ -77,4 +77,4 @@ async def check_rights(examination: Examination) -> Verdict:
     return failed(found, f"ACL SETUSER … ~{prefix}* {rules} (and +info +client|list for checks)")
 
 
-_MEND: Final = "mend it there; uploads are processed meanwhile, but late, by the workers' sweep"
+_MEND: Final = "grant it there; uploads are processed meanwhile, but late, by the workers' sweep"

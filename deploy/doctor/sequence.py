@@ -19,7 +19,7 @@ async def check_sequence(examination: Examination) -> Verdict:
         )
     except IdsUndecided as error:
         return warning(
-            f"whether ids are free in bucket {bucket} could not be decided: {error}",
+            f"the check of ids in bucket {bucket} was undecided: {error}",
             "run it again in some minutes, or run `attachments reconcile`, which reads all keys",
         )
     except DatabaseForbids:
@@ -31,9 +31,9 @@ async def check_sequence(examination: Examination) -> Verdict:
     if taken is not None:
         return failed(
             f"the bucket holds originals with ids up to {taken.attachment_id} or more, the database"
-            f" has only handed out ids up to {taken.last_id}; an API that starts now creates no"
+            f" has assigned ids only up to {taken.last_id}; an API that starts now creates no"
             " attachments",
             "restore the rows that were lost, or end the other deployment on this bucket; then run"
-            " `attachments reconcile --mend`, which has ids go on above all that are taken",
+            " `attachments reconcile --mend`, which continues ids above all that are taken",
         )
-    return ok(f"no original has an id above {last_id}, the last one handed out")
+    return ok(f"no original has an id above {last_id}, the last one assigned")

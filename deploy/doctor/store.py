@@ -11,11 +11,11 @@ REFUSALS = {
     "NoSuchBucket": ("there is no such bucket", "create it, or correct ATTACHMENTS_S3_BUCKET"),
     "InvalidAccessKeyId": (
         "the store does not know the access key",
-        "correct AWS_ACCESS_KEY_ID, or whatever else the credentials come from",
+        "correct AWS_ACCESS_KEY_ID, or another source of the credentials",
     ),
     "SignatureDoesNotMatch": (
         "the secret key does not belong to the access key",
-        "correct AWS_SECRET_ACCESS_KEY, or whatever else the credentials come from",
+        "correct AWS_SECRET_ACCESS_KEY, or another source of the credentials",
     ),
     "ExpiredToken": (
         "the temporary credentials have ended",
@@ -37,8 +37,8 @@ REFUSALS = {
 """Error code of S3 → meaning and remedy ("Error responses", Amazon S3 API)."""
 
 UNREACHABLE = {
-    "EndpointConnectionError": "nothing answers there",
-    "ConnectionClosedError": "it hangs up",
+    "EndpointConnectionError": "the connection was refused",
+    "ConnectionClosedError": "the connection was closed",
     "ConnectTimeoutError": "no answer in time",
     "ReadTimeoutError": "no answer in time",
     "SSLError": "its TLS certificate is not accepted",
@@ -64,8 +64,8 @@ async def check_store(examination: Examination) -> Verdict:
         )
     except StoreUnavailable as error:
         return failed(
-            f"AWS credentials cannot be had from their source ({error})",
-            "see that the metadata service, container endpoint, STS or credential process answers",
+            f"AWS credentials cannot be read from their source ({error})",
+            "check that the metadata service, container endpoint, STS or credential process works",
         )
     try:
         # GET comes first, because only its answer has a body with the error code.
@@ -82,21 +82,22 @@ async def check_store(examination: Examination) -> Verdict:
         return failed(
             f"the store at {examination.store_url} cannot be reached:"
             f" {UNREACHABLE.get(str(error), error)}",
-            "see that ATTACHMENTS_S3_ENDPOINT_URL, ATTACHMENTS_S3_REGION and the network lead"
+            "check that ATTACHMENTS_S3_ENDPOINT_URL, ATTACHMENTS_S3_REGION and the network lead"
             " to it",
         )
-    return failed(f"the store claims to have {key}, which nobody wrote", "is it S3?")
+    return failed(f"the store returns {key}, which was never written", "check that this is S3")
 
 
 def _explain(code: str, bucket: str) -> Verdict:
     if code in ("AccessDenied", "403", "Forbidden"):
         return failed(
-            f"403 for a key that is not there ({code}): uploads that never came could not be told"
+            f"403 for a key that is not there ({code}): missing uploads cannot be distinguished"
             " from forbidden ones",
             f"grant s3:ListBucket on arn:aws:s3:::{bucket}, and s3:GetObject, s3:PutObject and"
             f" s3:DeleteObject on arn:aws:s3:::{bucket}/{PREFIX}*",
         )
     found, mend = REFUSALS.get(
-        code, (f"the store refuses us ({code})", "look the code up in the store's documentation")
+        code,
+        (f"the store refuses us ({code})", "look up the code in the documentation of the store"),
     )
     return failed(f"bucket {bucket}: {found}", mend)

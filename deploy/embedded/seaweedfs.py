@@ -175,7 +175,7 @@ class EmbeddedSeaweedFS(Server):
         # SeaweedFS's parts connect to each other by these sockets. If another user made such a
         # socket, the parts would connect to that user.
         for path in self._sockets():
-            raise StartFailed(f"{path} belongs to another user: have it removed")
+            raise StartFailed(f"{path} belongs to another user: remove it")
 
     async def _takes_objects(self, session: aiohttp.ClientSession) -> bool:
         try:

@@ -50,6 +50,6 @@ def environment(home: Path) -> dict[str, str]:
 def missing(server: str, setting: str) -> StartFailed:
     """Make the error that a server is not installed, with what the operator can do."""
     return StartFailed(
-        f"no {server} here: make install sets one up where there is one for this platform; "
+        f"{server} is not installed: make install installs it if this platform has it; "
         f"set {setting} to use one that runs elsewhere"
     )

@@ -35,7 +35,7 @@ async def check_bucket(settings: Settings, *, mend: bool) -> None:
             await _check_owner(database, storage, mend=mend)
             await _check_ids(database, storage, mend=mend)
         except IdsUndecided as error:
-            note(f"whether ids are free in the bucket could not be decided yet: {error}")
+            note(f"the check of ids in the bucket was undecided: {error}")
         except StartFailed:
             raise
         except (AttachmentsError, asyncpg.PostgresError):
@@ -64,7 +64,7 @@ async def _check_ids(database: "Database", storage: "Storage", *, mend: bool) ->
     if taken is not None:
         raise StartFailed(
             f"the bucket holds originals with ids up to {taken.attachment_id} or more, but the"
-            f" database has only handed out ids up to {taken.last_id}: its rows were lost, or"
+            f" database has assigned ids only up to {taken.last_id}: its rows were lost, or"
             " another deployment uses the bucket; restore them, or run `attachments up --mend`,"
-            " which leaves those objects alone and has ids go on above them"
+            " which leaves those objects alone and continues ids above them"
         )

@@ -80,7 +80,7 @@ def _shut(directory: Path) -> None:
     directory.chmod(stat.S_IMODE(found.st_mode) & ~(stat.S_IWGRP | stat.S_IWOTH))
     for path in directory.iterdir():
         if path.lstat().st_uid != os.geteuid():
-            raise StartFailed(f"{path} belongs to another user, who could write there: remove it")
+            raise StartFailed(f"{path} belongs to another user, who could write to it: remove it")
 
 
 def local_environment(directory: Path) -> dict[str, str] | None:

@@ -32,7 +32,7 @@ def choose(port: int | None, last: Mapping[str, int]) -> ChosenPorts:
     chosen = {"api": api_port, **choose_ports(PORTS, last, reserved={api_port})}
     notes = [] if note is None else [note]
     notes += [
-        f"port {last[name]} of {name} is taken: it takes port {chosen[name]} instead"
+        f"port {last[name]} of {name} is taken: it uses port {chosen[name]} instead"
         for name in PORTS
         if last.get(name, chosen[name]) != chosen[name]
     ]
@@ -61,13 +61,13 @@ def _choose_api_port(port: int | None, last: int) -> tuple[int, str | None]:
     free = next((each for each, fault in faults.items() if not fault), 0)
     chosen = free or choose_ports(("api",))["api"]
     taken = [f"port {each} ({fault})" for each, fault in faults.items() if fault]
-    as_last = ", as the last time" if chosen == last else ""
+    as_last = ", as last time" if chosen == last else ""
     if taken:
         where = " and ".join(taken)
-        return chosen, f"the API cannot listen on {where}: it takes port {chosen} instead{as_last}"
+        return chosen, f"the API cannot listen on {where}: it uses port {chosen} instead{as_last}"
     if chosen != USUAL_PORT:
         usual = f"--port {USUAL_PORT} asks for the usual one"
-        return chosen, f"the API takes port {chosen}{as_last}; {usual}"
+        return chosen, f"the API uses port {chosen}{as_last}; {usual}"
     return chosen, None
 
 

@@ -143,7 +143,7 @@ async def start(program: Program, ready: Callable[[], Awaitable[bool]], within_s
     try:
         while not await ready():
             if child.status is not None:
-                raise StartFailed(f"{program.name} ended at its start{_end_of_log(program)}")
+                raise StartFailed(f"{program.name} ended during its start{_end_of_log(program)}")
             if time.monotonic() > deadline:
                 raise StartFailed(f"{program.name} did not answer within {within_s:.0f} s")
             await asyncio.sleep(POLL_S)

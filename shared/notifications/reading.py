@@ -80,7 +80,7 @@ def _read(document: Any, bucket: str) -> Reading:
         elif item is None or not _is_original(item, bucket):
             reading.ignored += 1
         elif not (_plain(item.etag) and _plain(item.version_id)):
-            reading.faults.append("etag or version is no plain text")
+            reading.faults.append("etag or version is not plain text")
         else:
             events.append(item)
     reading.events = newest(events)

@@ -90,7 +90,7 @@ def parse_records(
     for record in records:
         try:
             if _source(record) not in ("", source):
-                raise UnreadableEvent("a record is of another source than most")
+                raise UnreadableEvent("a record has another source than the others")
             yield _event(record, decode, ordered)
         except UnreadableEvent as fault:
             yield fault

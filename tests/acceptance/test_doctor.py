@@ -118,7 +118,7 @@ async def test_what_ails_is_shown_in_the_table_with_its_remedy(
     )
     assert status == 1
     assert "a-password" not in printed
-    assert "→ start it, and see that ATTACHMENTS_BROKER_URL" in printed
+    assert "→ start it, and check that ATTACHMENTS_BROKER_URL" in printed
     assert "needs broker, which failed" in printed
     assert printed.splitlines()[-1].startswith("not healthy: ")
 
@@ -203,7 +203,7 @@ async def test_a_database_user_without_privileges_is_told_so(
     url = f"postgresql://reader:reader-password@{host}"
     examined = await examine(environment(working, database_url=url))
     assert "upload" in examined.named("failed")
-    assert "may not do what the service does" in examined["upload"]["found"]
+    assert "lacks privileges" in examined["upload"]["found"]
     assert "grant" in examined["upload"]["mend"]
 
 
@@ -524,7 +524,7 @@ async def test_a_lost_event_fails_although_the_sweep_finds_the_upload(
     assert "no event came within 8 s" in examined["event"]["found"]
     assert "the sweep found the upload" in examined["event"]["found"]
     assert f"{service.base_url}/events/s3" in examined["event"]["mend"]
-    assert "the API takes events" in examined["event"]["mend"]
+    assert "the API accepts events" in examined["event"]["mend"]
     assert examined["thumbnail"]["status"] == "ok"
     assert await left_behind(service) == []
 
@@ -614,7 +614,7 @@ async def test_a_doctor_that_is_told_to_stop_removes_its_probe_and_shows_what_it
     out, err = await asyncio.wait_for(process.communicate(), 30)
     assert (process.returncode, err) == (1, b"")
     examined = read(json.loads(out), variables)
-    assert examined["event"]["found"] == "the doctor was told to stop"
+    assert examined["event"]["found"] == "the doctor received a signal to stop"
     assert examined.named("skipped") == ["thumbnail", "links"]
     assert examined["removal"]["status"] == "ok"
     assert await left_behind(service) == []
@@ -679,7 +679,7 @@ async def test_a_database_that_goes_away_meanwhile_costs_the_rest_and_no_traceba
         variables = environment(service, database_url=proxy.url)
         examined, attachment_id = await asyncio.gather(examine(variables, wait=20), cut())
     assert {"event", "thumbnail", "links", "removal"} <= set(examined.named("failed"))
-    assert "the database went away" in examined["event"]["found"]
+    assert "the connection to the database was lost" in examined["event"]["found"]
     assert f"attachment {attachment_id} cannot be removed" in examined["removal"]["found"]
 
 

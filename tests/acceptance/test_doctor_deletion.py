@@ -67,7 +67,7 @@ async def test_a_bucket_with_versions_is_well_and_no_version_of_a_probe_is_left(
             None,
             (b"?versions", b"?versioning"),
             "warning",
-            "does not say whether",
+            "does not allow to read whether",
             "s3:GetBucketVersioning",
             id="state",
         ),

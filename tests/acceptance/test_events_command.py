@@ -182,7 +182,7 @@ class TestReplay:
         assert await kept(service) == []
         again = await command(service, "events", "replay", str(number))
         assert (again.status, again.out) == (1, "")
-        assert again.err == f"{number}: there is no such dead letter\n"
+        assert again.err == f"{number}: no dead letter has this id\n"
 
     async def test_a_dry_run_tells_what_it_would_do_and_changes_nothing(
         self, start_worker: StartWorker, service: Service
@@ -253,7 +253,7 @@ class TestReplay:
 async def test_replay_of_all_says_that_there_are_none(service: Service) -> None:
     ended = await command(service, "events", "replay", "--all")
     assert (ended.status, ended.out) == (0, "")
-    assert ended.err == "there is no dead letter; nothing was replayed\n"
+    assert ended.err == "there are no dead letters; nothing was replayed\n"
 
 
 @pytest.mark.parametrize(

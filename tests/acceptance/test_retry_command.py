@@ -61,7 +61,7 @@ async def test_whatever_is_neither_failed_nor_rejected_is_left_as_it_is(service:
     before = [await written(service, each) for each in (*ids.values(), deleted)]
     ended = await command(service, "retry", *ids.values(), deleted, NEVER_DONE)
     assert ended.status == 1
-    assert ended.err == f"{NEVER_DONE}: there is no such attachment\n"
+    assert ended.err == f"{NEVER_DONE}: no attachment has this id\n"
     assert ended.out.splitlines() == [
         *[
             f"{each}: is {state}, not failed or rejected; nothing was done"

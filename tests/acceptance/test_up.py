@@ -279,7 +279,7 @@ def test_the_usual_port_is_taken_so_the_other_one_is_told_first_and_last(data_di
             process.terminate()
             process.wait(STOP_S)
     lines = [line for line in log.read_text().splitlines() if line.startswith("up ")]
-    told = f"the API cannot listen on port 8000 (Address already in use): it takes port {port} "
+    told = f"the API cannot listen on port 8000 (Address already in use): it uses port {port} "
     assert told in lines[0]
     assert lines[0] == lines[-2]
     assert lines[-1].endswith("| stopping")

@@ -100,7 +100,7 @@ def test_a_word_without_a_value_is_as_if_it_were_not_there(word: str) -> None:
 
 @pytest.mark.parametrize("word", sorted(set(REFUSED) - {"min_protocol_version", "sslcertmode"}))
 def test_what_would_be_weaker_than_asked_for_is_refused_by_name(word: str) -> None:
-    with pytest.raises(ValueError, match=f"asks for {word}, which cannot be kept: "):
+    with pytest.raises(ValueError, match=f"asks for {word}, which is not supported: "):
         parse(f"{word}=require")
 
 

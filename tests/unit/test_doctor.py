@@ -161,7 +161,7 @@ def test_postgres_15_is_new_enough() -> None:
         pytest.param(
             {"redis_version": "7.2.4", "loading": "1"}, "failed", "still loading", id="loading"
         ),
-        pytest.param({}, "warning", "tells nothing of itself", id="mute"),
+        pytest.param({}, "warning", "does not allow INFO", id="mute"),
     ],
 )
 def test_a_broker_is_judged_by_what_it_tells(info: dict[str, str], status: str, found: str) -> None:

@@ -87,31 +87,31 @@ class Lines:
 def test_the_first_line_is_written_at_once_and_the_others_counted_for_a_minute() -> None:
     lines = Lines()
     for number in range(1, 1001):
-        lines.throttle("put off", cause="no", attachment=number)
-    assert lines.written == [("put off", {"cause": "no", "attachment": 1})]
+        lines.throttle("postponed", cause="no", attachment=number)
+    assert lines.written == [("postponed", {"cause": "no", "attachment": 1})]
     lines.clock.now += LINE_EVERY_S
     lines.throttle.flush()
     lines.throttle.flush()
-    assert lines.written[1:] == [("put off", {"cause": "no", "attachment": 1000, "count": 999})]
-    lines.throttle("put off", cause="no", attachment=5)
+    assert lines.written[1:] == [("postponed", {"cause": "no", "attachment": 1000, "count": 999})]
+    lines.throttle("postponed", cause="no", attachment=5)
     assert len(lines.written) == 2
     lines.throttle.close()
-    assert lines.written[2:] == [("put off", {"cause": "no", "attachment": 5, "count": 1})]
+    assert lines.written[2:] == [("postponed", {"cause": "no", "attachment": 5, "count": 1})]
 
 
 def test_a_cause_that_comes_again_after_a_quiet_minute_is_written_at_once() -> None:
     lines = Lines()
     for _ in range(3):
-        lines.throttle("put off", cause="no")
+        lines.throttle("postponed", cause="no")
         lines.clock.now += LINE_EVERY_S
-    assert lines.written == [("put off", {"cause": "no"})] * 3
+    assert lines.written == [("postponed", {"cause": "no"})] * 3
 
 
 def test_causes_and_events_are_counted_apart_and_are_bounded() -> None:
     lines = Lines()
-    lines.throttle("put off", cause="no")
+    lines.throttle("postponed", cause="no")
     lines.throttle("attempt failed", cause="no")
     assert len(lines.written) == 2
     for number in range(10 * MAX_CAUSES):
-        lines.throttle("put off", cause=str(number))
+        lines.throttle("postponed", cause=str(number))
     assert len(lines.throttle._causes) <= MAX_CAUSES

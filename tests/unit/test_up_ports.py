@@ -39,7 +39,7 @@ def test_the_usual_port_is_told_if_it_is_taken(usual_is_taken: None) -> None:
     (note,) = chosen.notes
     assert note == (
         "the API cannot listen on port 8000 (Address already in use):"
-        f" it takes port {chosen.ports['api']} instead"
+        f" it uses port {chosen.ports['api']} instead"
     )
 
 
@@ -47,11 +47,11 @@ def test_a_port_of_last_time_is_told_as_such() -> None:
     last = choose_port()
     chosen = choose(None, {"api": last})
     (note,) = chosen.notes
-    assert note.startswith(f"the API takes port {last}, as the last time; ")
+    assert note.startswith(f"the API uses port {last}, as last time; ")
     assert choose(None, {"api": USUAL_PORT}).notes == []
     with socket.create_server((API_HOST, USUAL_PORT)):
         (note,) = choose(None, {"api": last}).notes
-    assert note.endswith(f"it takes port {last} instead, as the last time")
+    assert note.endswith(f"it uses port {last} instead, as last time")
 
 
 def test_all_taken_ports_are_told(usual_is_taken: None) -> None:
@@ -60,7 +60,7 @@ def test_all_taken_ports_are_told(usual_is_taken: None) -> None:
         chosen = choose(None, {"api": last})
     (note,) = chosen.notes
     assert f"port {last} (Address already in use) and port {USUAL_PORT} (" in note
-    assert f" it takes port {chosen.ports['api']} instead" in note
+    assert f" it uses port {chosen.ports['api']} instead" in note
 
 
 def test_a_port_that_was_asked_for_is_taken_or_refused(usual_is_taken: None) -> None:
@@ -77,7 +77,7 @@ def test_another_port_of_a_server_is_told() -> None:
         chosen = choose(None, last)
     (note,) = chosen.notes
     port = chosen.ports["valkey"]
-    assert note == f"port {last['valkey']} of valkey is taken: it takes port {port} instead"
+    assert note == f"port {last['valkey']} of valkey is taken: it uses port {port} instead"
 
 
 @pytest.mark.parametrize("name", PORTS)

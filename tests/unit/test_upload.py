@@ -167,7 +167,7 @@ async def test_a_token_that_is_not_let_in_ends_all_before_anything_is_sent(
 async def test_another_kind_of_server_is_told_from_an_attachments_api(
     scripted: Scripted, write: Write
 ) -> None:
-    with pytest.raises(ApiUnusable, match="is no attachments API"):
+    with pytest.raises(ApiUnusable, match="is not an attachments API"):
         await upload_files(f"{scripted.url}/elsewhere", TOKEN, 1, [write("a.txt")])
 
 

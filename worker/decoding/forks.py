@@ -155,7 +155,7 @@ class Zygote:
         while len(received) < ANSWER.size:
             chunk = await loop.sock_recv(self._control, ANSWER.size - len(received))
             if not chunk:
-                raise EOFError("the zygote is gone")
+                raise EOFError("the zygote has ended")
             received += chunk
         pid, status, peak = ANSWER.unpack(received)
         return pid, status, peak

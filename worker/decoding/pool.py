@@ -94,7 +94,7 @@ class DecoderPool:
                 descriptor, timeout_s=self._timeout_s, header_only=header_only
             )
         except (TimeoutError, TooExpensive) as error:
-            cause = str(error) or "no end in time"
+            cause = str(error) or "not finished in time"
             log.warning("decoder killed", pid=decoder.pid, timeout_s=self._timeout_s, error=cause)
             dead, decoder = decoder, None
             await dead.stop()

@@ -104,7 +104,7 @@ class Decoder:
 
     def _has_started(self, answer: Any) -> None:
         if not isinstance(answer, dict) or type(answer.get("held")) is not int:
-            raise EOFError("the decoder's first answer makes no sense")
+            raise EOFError("the decoder's first answer is malformed")
         self.sealed = answer.get("sealed") is True
         self._held = answer["held"]
         self._rested_s = self._cpu_s()
@@ -154,7 +154,7 @@ class Decoder:
         socket, which would be read as the answer to the next job.
         """
         if self._child.doomed:
-            return "the decoder is gone"
+            return "the decoder has ended"
         try:
             unasked = self._channel.recv(1, socket.MSG_PEEK)
         except BlockingIOError:
@@ -163,7 +163,7 @@ class Decoder:
             return None
         except OSError:
             unasked = b""
-        return "the decoder wrote without a job" if unasked else "the decoder is gone"
+        return "the decoder wrote without a job" if unasked else "the decoder has ended"
 
     def resident_bytes(self) -> int:
         """Return the resident memory of the child, in bytes; 0 if it cannot be read (not Linux)."""
@@ -201,7 +201,7 @@ class Decoder:
         while len(received) < count:
             chunk = await loop.sock_recv(self._channel, count - len(received))
             if not chunk:
-                raise EOFError("the decoder is gone")
+                raise EOFError("the decoder has ended")
             received += chunk
         return bytes(received)
 
@@ -240,12 +240,12 @@ def _read_only(descriptor: int) -> Iterator[int]:
 def _checked(answer: Any, body: bytes, job: str) -> Thumbnail:
     """Check every value of a decoder's answer, because hostile code may have written it.
 
-    Raises EOFError if the answer makes no sense, Undecodable if it reports a fault of the file.
+    Raises EOFError if the answer is malformed, Undecodable if it reports a fault of the file.
     """
     if not isinstance(answer, dict):
-        raise EOFError("the decoder's answer is no object")
+        raise EOFError("the decoder's answer is not an object")
     if answer.get("job") != job:
-        raise EOFError("the decoder's answer is not to its job")
+        raise EOFError("the decoder's answer is to another job")
     if "undecodable" in answer:
         raise _checked_undecodable(answer)
     reported: dict[str, Any] = {name: answer.get(name) for name in SEEN}
@@ -263,7 +263,7 @@ def _checked(answer: Any, body: bytes, job: str) -> Thumbnail:
         or reason not in (None, "damaged")
         or not body
     ):
-        raise EOFError("the decoder's answer makes no sense")
+        raise EOFError("the decoder's answer is malformed")
     return Thumbnail(
         body=body,
         content_type=content_type,
@@ -276,7 +276,7 @@ def _checked(answer: Any, body: bytes, job: str) -> Thumbnail:
 def _checked_undecodable(answer: dict[str, Any]) -> Undecodable:
     code, size = answer["undecodable"], (answer.get("width"), answer.get("height"))
     if size != (None, None) and not all(_is_count(edge) for edge in size):
-        raise EOFError("the decoder's answer makes no sense")
+        raise EOFError("the decoder's answer is malformed")
     return Undecodable(
         code if isinstance(code, str) and code in UNDECODABLE else "damaged",
         Facts(width=size[0], height=size[1], carries_more=answer.get("carries_more") is not False),

@@ -199,5 +199,7 @@ async def open_queue(settings: Settings, *, connections: int) -> AsyncIterator[Q
             # secrets.
             raise SettingsError(f"AWS credentials: {type(error).__name__}") from None
         except ValueError:
-            raise SettingsError("ATTACHMENTS_SQS_QUEUE_URL: is no address of a queue") from None
+            raise SettingsError(
+                "ATTACHMENTS_SQS_QUEUE_URL: is not the address of a queue"
+            ) from None
         yield Queue(client, settings.sqs_queue_url)

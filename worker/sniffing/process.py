@@ -56,7 +56,7 @@ class Child:
 
         answer = await in_time(ask(), JobClock(self.pid, timeout_s, loop.time()))
         if not isinstance(answer, dict) or answer.get("job") != name:
-            raise EOFError("the answer is not to its question")
+            raise EOFError("the answer is to another question")
         return answer
 
     async def answer(self) -> Any:
@@ -84,7 +84,7 @@ class Child:
             return None
         except OSError:
             unasked = b""
-        return "the sniffer wrote without a question" if unasked else "the sniffer is gone"
+        return "the sniffer wrote without a question" if unasked else "the sniffer has ended"
 
 
 class Server:

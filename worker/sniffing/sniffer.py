@@ -201,7 +201,7 @@ class Sniffers:
 def _checked(answer: Any, size: int, pieces: list[bytes]) -> str | tuple[int, int]:
     """Check an answer before it is used, since a hostile file may have written it.
 
-    Returns the type's name, or the range to read. Raises EOFError if the answer makes no sense,
+    Returns the type's name, or the range to read. Raises EOFError if the answer is malformed,
     DecoderFault if it reports a bug.
     """
     match answer:
@@ -217,4 +217,4 @@ def _checked(answer: Any, size: int, pieces: list[bytes]) -> str | tuple[int, in
         case {"fault": str(fault)} if _FAULT.fullmatch(fault):
             log.error("unexpected error in a sniffer", fault=fault)
             raise DecoderFault("decoder_fault")
-    raise EOFError("the answer makes no sense")
+    raise EOFError("the answer is malformed")

@@ -88,7 +88,7 @@ def first_picture(file: BinaryIO, fill: int) -> bytes:
         if name in _KEPT and end <= size and len(kept) + length <= _MAX_KEPT_BYTES:
             kept += head + file.read(length).ljust(length + length % 2, b"\0")
         at = end
-    raise ValueError("no picture begins in this WebP")
+    raise ValueError("this WebP contains no picture")
 
 
 def _filled(name: bytes, body: bytes, length: int, fill: int) -> bytes:
@@ -98,7 +98,7 @@ def _filled(name: bytes, body: bytes, length: int, fill: int) -> bytes:
         return _chunk(name, body)
     if name != b"ANMF":
         if len(body) < _LEAST_PICTURE:
-            raise ValueError("no picture begins in this WebP")
+            raise ValueError("this WebP contains no picture")
         more = min(missing + _FILLED_UP * length, _MAX_FILLED_BYTES)
         return _chunk(name, body + bytes([fill]) * more)
     at = _FRAME_HEAD
@@ -111,7 +111,7 @@ def _filled(name: bytes, body: bytes, length: int, fill: int) -> bytes:
             return _chunk(name, kept + _filled(inner, picture, inner_length, fill))
         kept += body[at:end]
         at = end
-    raise ValueError("no picture begins in this WebP")
+    raise ValueError("this WebP contains no picture")
 
 
 def _chunk(name: bytes, body: bytes) -> bytes:
