@@ -44,7 +44,7 @@ class WebhookSettings(LogSettings):
             return value
         words = tuple(word.strip() for word in value.split(",") if word.strip())
         if value and not words:
-            raise ValueError("has commas, but no word between them")
+            raise ValueError("has commas, but no entry between them")
         return words
 
     @field_validator("webhook_networks")

@@ -101,7 +101,9 @@ pytestmark = pytest.mark.usefixtures("no_settings")
         pytest.param(["upload", "."], "'.' is a directory", id="a directory"),
         pytest.param(["upload", "/dev/null"], "must be a regular file", id="a device"),
         pytest.param(
-            ["upload", __file__, "--attachable-type", "task"], "belong together", id="type, no id"
+            ["upload", __file__, "--attachable-type", "task"],
+            "must be given together",
+            id="type, no id",
         ),
         pytest.param(
             ["upload", __file__, "--attachable-type", "moon", "--attachable-id", "1"],

@@ -229,7 +229,7 @@ def test_a_host_that_cannot_be_listened_on_is_told_in_one_line(host: str) -> Non
         ),
         pytest.param(
             {"ATTACHMENTS_S3_ENDPOINT_URL": "http://a b"},
-            "ATTACHMENTS_S3_ENDPOINT_URL: is no address",
+            "ATTACHMENTS_S3_ENDPOINT_URL: is not an address",
             id="endpoint",
         ),
         pytest.param(

@@ -39,7 +39,7 @@ DIES = "child.os._exit(3)"
 FAULTS = {
     COMPUTES: "the sniffer computed without a question",
     WRITES: "the sniffer wrote without a question",
-    DIES: "the sniffer is gone",
+    DIES: "the sniffer has ended",
 }
 
 

@@ -91,7 +91,7 @@ def test_dead_letters_have_bounds(environment: pytest.MonkeyPatch, name: str, gi
 @pytest.mark.parametrize("name", ["EVENTS_TOKENS", "TEMP_URL_BUCKETS", "SNS_TOPICS"])
 def test_a_list_of_nothing_is_a_fault(environment: pytest.MonkeyPatch, name: str) -> None:
     assert faults_of(environment, **{name: " , "}) == [
-        f"ATTACHMENTS_{name}: has commas, but no word between them"
+        f"ATTACHMENTS_{name}: has commas, but no entry between them"
     ]
 
 

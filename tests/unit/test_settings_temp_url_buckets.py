@@ -14,7 +14,7 @@ from tests.support.settings import faults_of, load_with
         pytest.param("/secret/", "the name of a bucket", id="no bucket"),
         pytest.param("https://secret/", "the name of a bucket", id="an address"),
         pytest.param("secret-s3alias", "no alias of an access point", id="an alias"),
-        pytest.param("uploads/", "must have no / at its end", id="an empty prefix"),
+        pytest.param("uploads/", "must not end with /", id="an empty prefix"),
         pytest.param("uploads/secret", "must end with /", id="no slash at the end"),
         pytest.param("uploads/{organization_id}", "must end with /", id="an id without a slash"),
         pytest.param("uploads/{organisation_id}/", "no braces other than", id="misspelt"),
@@ -27,7 +27,7 @@ from tests.support.settings import faults_of, load_with
         pytest.param("uploads/./", "no . or ..", id="one dot"),
         pytest.param("uploads/.secret/", "not begin with a dot", id="a hidden folder"),
         pytest.param("uploads/a\x07/", "no control character", id="a control character"),
-        pytest.param("uploads,uploads/a/", "both with a prefix and without", id="both"),
+        pytest.param("uploads,uploads/a/", "both with and without a prefix", id="both"),
         pytest.param(
             "attachments/attachments/files/{organization_id}/",
             "must not lie below attachments/files/",

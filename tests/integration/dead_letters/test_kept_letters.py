@@ -84,7 +84,7 @@ BODIES: dict[str, tuple[bytes, str | None, str]] = {
         .replace("86c489dfa7e78a487a06b1860805b086", "a\\u0000b")
         .encode(),
         "aws",
-        "etag or version is no plain text",
+        "etag or version is not plain text",
     ),
 }
 

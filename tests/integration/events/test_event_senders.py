@@ -1,4 +1,4 @@
-"""Senders of events: their tokens, and answers while the database or the broker is away."""
+"""Senders of events: their tokens, and answers while the database or the broker is unavailable."""
 
 import json
 import socket
