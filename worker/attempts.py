@@ -155,10 +155,7 @@ class Attempts:
         row = claim.attachment
         if isinstance(error, ObjectMissing | ObjectOlder):
             try:
-                if isinstance(error, ObjectMissing):
-                    await self._mark_missing(claim)
-                else:
-                    await self._set_aside(claim)
+                await self._record_no_object(claim, error)
                 return
             except DatabaseAway:
                 raise
@@ -181,33 +178,21 @@ class Attempts:
                 log.exception("unexpected error", attachment=row.id, exc_info=error)
                 await self._try_again(claim, "internal_error", error)
 
-    async def _mark_missing(self, claim: Claim) -> None:
-        """Record that the object is gone, and remove its thumbnail."""
+    async def _record_no_object(self, claim: Claim, error: ObjectMissing | ObjectOlder) -> None:
+        """Record that the row has no object, or none of its own, and remove its thumbnail."""
         row = claim.attachment
+        missing = isinstance(error, ObjectMissing)
         await drop_thumbnail(self._tools.storage, row)
         state = await self._database.run(
-            lifecycle.mark_missing,
+            lifecycle.mark_missing if missing else older_objects.set_aside,
             claim,
             revision=row.claimed_revision,
             next_check_s=self._settings.pending_check,
         )
         if state is None:
             await self._process_again(claim)
-        log.info("no object", attachment=row.id, state=state)
-
-    async def _set_aside(self, claim: Claim) -> None:
-        """Record that the object belongs to a lost row and not to this one."""
-        row = claim.attachment
-        await drop_thumbnail(self._tools.storage, row)
-        state = await self._database.run(
-            older_objects.set_aside,
-            claim,
-            revision=row.claimed_revision,
-            next_check_s=self._settings.pending_check,
-        )
-        if state is None:
-            await self._process_again(claim)
-        log.info("object is not used: it is older than its row", attachment=row.id, state=state)
+        event = "no object" if missing else "object is not used: it is older than its row"
+        log.info(event, attachment=row.id, state=state)
 
     async def _process_again(self, claim: Claim) -> None:
         """Let an upload be processed again at once: a newer one was recorded during the attempt."""

@@ -9,7 +9,7 @@ import pytest
 
 from shared.documents import Documents
 from shared.states import State
-from tests.support.documents import CHANGED, ROW, make_link_settings, write_resource
+from tests.support.attachment_rows import CHANGED, ROW, make_link_settings, write_resource
 
 
 @pytest.mark.parametrize(

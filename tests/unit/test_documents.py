@@ -7,7 +7,7 @@ import pytest
 
 from shared.attachments import Attachment
 from shared.documents import RELATIONSHIPS
-from tests.support.documents import KEY, ORIGIN, ROW, write_resource
+from tests.support.attachment_rows import KEY, ORIGIN, ROW, write_resource
 
 RELATED = [name for name in RELATIONSHIPS if name != "creator"]
 

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from shared.links import Links
-from tests.support.documents import CHANGED, KEY, NOW, ORIGIN, make_link_settings
+from tests.support.attachment_rows import CHANGED, KEY, NOW, ORIGIN, make_link_settings
 
 
 @pytest.mark.parametrize(
