@@ -3,16 +3,15 @@
 import asyncio
 import json
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import urlsplit
 
 from multidict import CIMultiDict
 
+from tests.data.bad_bodies import body_of
 from tests.support.service import MEDIA_TYPE, Answer, Client, Service
 
 PATH = "/api/v2/attachments"
 BULK = f"{MEDIA_TYPE}; ext=bulk"
-MAX_SIZE = 314_572_800
 
 # status → titles, and the detail where there is but one (contract.md, "General errors")
 WORDS: dict[int, tuple[set[str], str | None]] = {
@@ -66,16 +65,6 @@ def assert_refused(answer: Answer, status: int) -> None:
             assert error["code"] == "invalid_attribute"
             assert error["source"]["pointer"].startswith("data/")
     assert b"Traceback" not in answer.body
-
-
-def document(**attributes: Any) -> dict[str, Any]:
-    """Make the document of a create request."""
-    return {"data": {"type": "attachments", "attributes": {"name": "img.png", **attributes}}}
-
-
-def body_of(**attributes: Any) -> bytes:
-    """Make the body of a create request."""
-    return json.dumps(document(**attributes)).encode()
 
 
 async def exchange(

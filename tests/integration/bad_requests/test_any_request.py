@@ -8,7 +8,8 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from tests.support.bad_requests import BULK, PATH, Target, assert_refused, body_of, exchange
+from tests.data.bad_bodies import body_of
+from tests.support.bad_requests import BULK, PATH, Target, assert_refused, exchange
 from tests.support.service import MEDIA_TYPE, Answer
 
 anything = hypothesis_settings(

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.bad_requests import BULK, MAX_SIZE, PATH, Target, assert_refused, document
+from tests.data.bad_bodies import MAX_SIZE, document
+from tests.support.bad_requests import BULK, PATH, Target, assert_refused
 
 
 async def test_every_fault_is_told_in_the_words_of_the_contract(untouched: Target) -> None:

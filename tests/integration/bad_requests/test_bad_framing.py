@@ -9,7 +9,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from api import bodies
-from tests.support.bad_requests import BODY, LENGTH, Target, assert_refused, body_of, exchange, post
+from tests.data.bad_bodies import body_of
+from tests.support.bad_requests import BODY, LENGTH, Target, assert_refused, exchange, post
 
 
 @pytest.mark.parametrize(

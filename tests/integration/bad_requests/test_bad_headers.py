@@ -5,31 +5,20 @@ from collections.abc import Mapping
 import pytest
 
 from shared.tokens import list_tokens, revoke_token
-from tests.support.bad_requests import PATH, Target, assert_refused, body_of
+from tests.data.bad_bodies import body_of
+from tests.support.bad_requests import PATH, Target, assert_refused
 from tests.support.service import MEDIA_TYPE, until
 
-CONTENT_TYPES = {
-    "row05-unknown-charset": f"{MEDIA_TYPE}; charset=klingon",
-    "row05-charset-with-nul": f"{MEDIA_TYPE}; charset=%00",
-    "row14-none": "",
-    "row14-json": "application/json",
-    "row14-text": "text/plain",
-    "row14-form": "application/x-www-form-urlencoded",
-    "row14-multipart": "multipart/form-data; boundary=a",
-    "row14-longer": f"{MEDIA_TYPE}x",
-    "row14-no-type": "json",
-    "row14-list": f"{MEDIA_TYPE}, {MEDIA_TYPE}",
-    "row14-non-ascii": f"{MEDIA_TYPE}é",
-    "row15-other-charset": f"{MEDIA_TYPE}; charset=iso-8859-1",
-    "row15-q": f"{MEDIA_TYPE};q=1",
-    "row15-version": f"{MEDIA_TYPE}; version=1.1",
-    "row15-other-extension": f"{MEDIA_TYPE}; ext=other",
-    "row15-two-extensions": f'{MEDIA_TYPE}; ext="bulk other"',
-}
 
-
-@pytest.mark.parametrize("content_type", CONTENT_TYPES.values(), ids=CONTENT_TYPES)
-@pytest.mark.parametrize("method", ["POST", "PATCH"])
+@pytest.mark.parametrize(
+    ("method", "content_type"),
+    [
+        pytest.param("POST", f"{MEDIA_TYPE}; charset=klingon", id="row05-unknown-charset"),
+        pytest.param("POST", "", id="row14-none"),
+        pytest.param("PATCH", "application/json", id="row14-json"),
+        pytest.param("PATCH", f"{MEDIA_TYPE}; ext=other", id="row15-other-extension"),
+    ],
+)
 async def test_a_body_of_another_type_is_refused(
     untouched: Target, method: str, content_type: str
 ) -> None:
@@ -40,20 +29,15 @@ async def test_a_body_of_another_type_is_refused(
     assert_refused(answer, 415)
 
 
-ACCEPTS = {
-    "row16-html": "text/html",
-    "row16-json": "application/json",
-    "row16-image": "image/*",
-    "row16-charset": f"{MEDIA_TYPE}; charset=utf-8",
-    "row16-other-extension": f"{MEDIA_TYPE}; ext=other",
-    "row16-q-0": f"{MEDIA_TYPE};q=0",
-    "row16-all-but-wanted": "*/*;q=0.0",
-    "row16-garbage": "?",
-}
-
-
-@pytest.mark.parametrize("accept", ACCEPTS.values(), ids=ACCEPTS)
-@pytest.mark.parametrize("method", ["GET", "POST", "PATCH", "DELETE"])
+@pytest.mark.parametrize(
+    ("method", "accept"),
+    [
+        pytest.param("GET", "text/html", id="row16-html"),
+        pytest.param("POST", f"{MEDIA_TYPE};q=0", id="row16-q-0"),
+        pytest.param("PATCH", f"{MEDIA_TYPE}; charset=utf-8", id="row16-charset"),
+        pytest.param("DELETE", f"{MEDIA_TYPE}; ext=other", id="row16-other-extension"),
+    ],
+)
 async def test_an_accept_that_cannot_be_met_is_refused(
     untouched: Target, method: str, accept: str
 ) -> None:
@@ -61,22 +45,6 @@ async def test_an_accept_that_cannot_be_met_is_refused(
     body = body_of() if method in ("POST", "PATCH") else None
     answer = await untouched.client.request(method, path, body=body, headers={"Accept": accept})
     assert_refused(answer, 406)
-
-
-@pytest.mark.parametrize(
-    "accept",
-    [
-        "",
-        "*/*",
-        "application/*",
-        MEDIA_TYPE,
-        f"text/plain, {MEDIA_TYPE};q=0.1",
-        "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8",
-    ],
-)
-async def test_a_lenient_accept_is_met(untouched: Target, accept: str) -> None:
-    answer = await untouched.client.request("GET", PATH, headers={"Accept": accept})
-    assert answer.status == 200
 
 
 CREDENTIALS: dict[str, Mapping[str, str]] = {

@@ -4,16 +4,8 @@ import asyncio
 
 import pytest
 
-from tests.support.bad_requests import (
-    BODY,
-    LENGTH,
-    PATH,
-    Target,
-    assert_refused,
-    body_of,
-    exchange,
-    post,
-)
+from tests.data.bad_bodies import body_of
+from tests.support.bad_requests import BODY, LENGTH, PATH, Target, assert_refused, exchange, post
 from tests.support.service import until
 from tests.support.starting import StartService
 

@@ -4,7 +4,8 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.support.bad_requests import PATH, Target, assert_refused, body_of
+from tests.data.bad_bodies import body_of
+from tests.support.bad_requests import PATH, Target, assert_refused
 
 IDS: dict[str, str] = {
     "row24-arabic-digits": "{arabic}",

@@ -5,7 +5,8 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.support.bad_requests import PATH, Target, assert_refused, body_of
+from tests.data.bad_bodies import body_of
+from tests.support.bad_requests import PATH, Target, assert_refused
 
 
 def encoded(**parameters: str) -> str:

@@ -7,7 +7,8 @@ from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
 
-from tests.support.bad_requests import MAX_SIZE, PATH, Target
+from tests.data.bad_bodies import MAX_SIZE
+from tests.support.bad_requests import PATH, Target
 from tests.support.service import Service, until
 
 NAMES = {
