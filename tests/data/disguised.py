@@ -15,7 +15,7 @@ from tests.data.containers import zip_of
 from tests.data.documents import DOCUMENTS
 from tests.data.images import HTML, PAYLOAD, SVG, encode, quadrants
 from tests.data.pieces import box, riff_chunk, segment, with_segments
-from tests.data.sample import DAMAGED, DOCUMENT, READY, Sample, image, rejected
+from tests.data.sample import DAMAGED, DOCUMENT, EXPENSIVE, READY, Sample, image, rejected
 from tests.data.writing import jar
 
 SCRIPT: Final = b"alert(document.cookie);\n" * 9
@@ -155,14 +155,16 @@ OTHER_FORMATS = (
     _kept(83, "eps", partial(_saved, "EPS"), "application/postscript"),
     _kept(83, "blp", partial(_saved, "BLP", "P")),
     _kept(83, "svg", lambda: SVG, "image/svg+xml"),
-    _kept(83, "bmp", partial(_saved, "BMP"), "image/bmp"),
-    _kept(
-        83,
-        "bmp-2^31-1",
-        lambda: _saved("BMP")[:18] + struct.pack("<ii", *[2**31 - 1] * 2) + _saved("BMP")[26:],
-        "image/bmp",
+    Sample(
+        row=83,
+        title="bmp-2^31-1",
+        draw=lambda: _saved("BMP")[:18] + struct.pack("<ii", *[2**31 - 1] * 2) + _saved("BMP")[26:],
+        file_name="img.bmp",
+        content_types=frozenset({"image/bmp"}),
+        allowed=EXPENSIVE,
+        thumbnail=False,
+        never_inline=True,
     ),
-    _kept(83, "ico", partial(_saved, "ICO"), "image/vnd.microsoft.icon"),
     _kept(83, "pcx", partial(_saved, "PCX")),
     _kept(83, "tga", partial(_saved, "TGA")),
     _kept(83, "dds", partial(_saved, "DDS")),

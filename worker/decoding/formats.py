@@ -18,6 +18,10 @@ class Box(StrEnum):
 IMAGES: Final = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
 """Images that are always decoded."""
 
+SIMPLE: Final = frozenset({"image/bmp", "image/vnd.microsoft.icon", "image/x-win-bitmap"})
+"""Images that are always decoded, too: their readers copy pixels by a header of a few numbers. They
+are never shown inline, so their bytes are searched for programs like those of any other file."""
+
 MORE: Final = {
     "avif": frozenset({"image/avif"}),
     "tiff": frozenset({"image/tiff"}),
@@ -30,7 +34,7 @@ the risk is worth it."""
 PDF: Final = "application/pdf"
 
 _NAMES: Final = {
-    Box.IMAGES: (".jpg", ".jpeg", ".png", ".gif", ".webp"),
+    Box.IMAGES: (".jpg", ".jpeg", ".png", ".gif", ".webp", ".bmp", ".ico", ".cur"),
     Box.DOCUMENTS: (".pdf",),
 }
 _MORE_NAMES: Final = {
@@ -53,7 +57,7 @@ def box_of(content_type: str, more: Collection[str]) -> Box | None:
     """Return the sandbox that makes the thumbnail of a type; None if the type gets none."""
     if content_type == PDF:
         return Box.DOCUMENTS
-    if content_type in IMAGES or any(content_type in MORE[name] for name in more):
+    if content_type in IMAGES | SIMPLE or any(content_type in MORE[name] for name in more):
         return Box.IMAGES
     return None
 

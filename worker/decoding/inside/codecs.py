@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import BinaryIO, Final
 
 from PIL import (
+    BmpImagePlugin,
     GifImagePlugin,
     Image,
     ImageFile,
@@ -27,6 +28,7 @@ ALWAYS: Final[tuple[Reader, ...]] = (
     PngImagePlugin.PngImageFile,
     GifImagePlugin.GifImageFile,
     WebPImagePlugin.WebPImageFile,
+    BmpImagePlugin.BmpImageFile,
 )
 """Readers of the formats that are always decoded. We call them directly, because Pillow's `open`
 may load every reader that is installed. The JPEG reader sees only the first picture of an MPO."""
@@ -73,7 +75,7 @@ class Findings:
 
 
 def choose_readers(more: Collection[str]) -> list[Reader]:
-    """Read JPEG, PNG, GIF, WebP and the formats in `more` (`avif`, `tiff`, `heic`) from now on.
+    """Read the formats in `ALWAYS` and those in `more` (`avif`, `tiff`, `heic`) from now on.
 
     Returns the readers. All of them decode in the calling thread, except that libde265, which HEIC
     needs, starts a thread. Raises ImportError if `heic` is named and its decoder is not installed.
@@ -152,7 +154,7 @@ def colour_of(image: ImageFile.ImageFile, file: BinaryIO) -> bytes | ColourSpace
 def is_lossless(image: ImageFile.ImageFile, file: BinaryIO) -> bool:
     """Return True if the format stored every pixel exactly."""
     match image.format:
-        case "PNG" | "GIF":
+        case "PNG" | "GIF" | "BMP":
             return True
         case "WEBP":
             return webp.is_lossless(file)

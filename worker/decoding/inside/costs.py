@@ -65,6 +65,9 @@ _COPIED: Final = {"GIF": 1, "WEBP": 12, "AVIF": 8, "HEIF": 14}
 _PIXEL_NS: Final = {"PNG": 14, "GIF": 12, "WEBP": 30, "AVIF": 30, "TIFF": 14, "HEIF": 40}
 """CPU time per pixel by format, in nanoseconds, including shrinking."""
 
+_RUN_LENGTH_NS: Final = 100.0
+"""CPU time per pixel of a BMP with run lengths, which Pillow decodes in Python."""
+
 _TRANSPARENT_BYTES: Final = 8
 _INTERLACED: Final = 1.5
 _BIT_NS: Final = 4
@@ -94,6 +97,9 @@ def of_image(image: Image.Image) -> Cost:
     if "transparency" in image.info:
         per_pixel += _TRANSPARENT_BYTES
     ns = float(_PIXEL_NS.get(kind, 14) if image.mode != "1" else _BIT_NS)
+    if any(tile.codec_name == "bmp_rle" for tile in getattr(image, "tile", ())):
+        ns = _RUN_LENGTH_NS
+        per_pixel += 1
     if image.info.get("interlace") and kind == "PNG":
         ns *= _INTERLACED
     return Cost(memory_bytes=pixels * per_pixel, cpu_s=pixels * ns / 1e9)

@@ -15,7 +15,7 @@ from PIL import Image, ImageChops, ImageFile, TiffImagePlugin
 
 from shared.errors import Undecodable
 from shared.facts import Facts, Thumbnail
-from worker.decoding.inside import apng, codecs, colours, costs, damage, jpeg, png
+from worker.decoding.inside import apng, codecs, colours, costs, damage, icon, jpeg, png
 from worker.decoding.inside.codecs import Findings
 from worker.decoding.inside.colour_spaces import ColourSpace
 from worker.decoding.inside.costs import BUDGET, Cost
@@ -78,10 +78,10 @@ def load_codecs(more: Collection[str] = ()) -> None:
 def make_thumbnail(file: BinaryIO, *, budget: Cost = BUDGET) -> Thumbnail:
     """Make a thumbnail of at most 320×320: upright, sRGB, alpha kept, no metadata.
 
-    JPEG gives JPEG, PNG gives PNG, WebP gives WebP. GIF gives a PNG of its first frame. AVIF, TIFF
-    and HEIC give JPEG, or PNG if a pixel is transparent. For a damaged image, shows the part that
-    can be decoded. Raises Undecodable with `damaged`, `too_expensive` or `unsupported`, and with
-    the size if a header gives it.
+    JPEG gives JPEG, PNG gives PNG, WebP gives WebP. GIF gives a PNG of its first frame. BMP, icons,
+    AVIF, TIFF and HEIC give JPEG, or PNG if a pixel is transparent, or if the original is lossless
+    and small. For a damaged image, shows the part that can be decoded. Raises Undecodable with
+    `damaged`, `too_expensive` or `unsupported`, and with the size if a header gives it.
     """
     findings = Findings()
     try:
@@ -103,6 +103,8 @@ def make_thumbnail(file: BinaryIO, *, budget: Cost = BUDGET) -> Thumbnail:
 
 
 def _make(file: BinaryIO, findings: Findings, budget: Cost) -> Thumbnail:
+    picture = icon.largest_picture(file)
+    file = file if picture is None else picture.file
     frame = apng.first_frame(file)
     decoded = _decode(file if frame is None else frame.file, findings, budget)
     image, header = decoded.image, decoded.header
@@ -112,6 +114,9 @@ def _make(file: BinaryIO, findings: Findings, budget: Cost) -> Thumbnail:
     pixels = _placed(colours.plain(image), image, decoded.covered)
     if decoded.missing is not None:
         pixels = _without(pixels, decoded.missing, image.format)
+    if picture is not None and picture.alpha is not None:
+        pixels = pixels.convert("RGBA")
+        pixels.putalpha(picture.alpha)
     if frame is not None:
         findings.damaged |= is_cut_off(file)
         pixels = _on_canvas(pixels, frame, findings, budget)
@@ -120,7 +125,7 @@ def _make(file: BinaryIO, findings: Findings, budget: Cost) -> Thumbnail:
     width, height = findings.width, findings.height
     size = fitting(width, height)
     small = shrink(pixels, size, decoded.area or (0, 0, *pixels.size))
-    original = image.format or ""
+    original = "ICO" if picture is not None else image.format or ""
     small = colours.to_srgb(small, header.colour)
     small = _without_idle_alpha(upright(small, orientation))
     is_lossless = header.is_lossless and size == (width, height)

@@ -1,0 +1,72 @@
+"""BMP files, icons and cursors of any depth, written from code."""
+
+import struct
+from typing import Final
+
+COLOUR: Final = (200, 100, 50)
+WIDTH: Final = 40
+HEIGHT: Final = 30
+EDGE: Final = 32
+
+PALETTE: Final = bytes([0, 0, 0, 0, 50, 100, 200, 0])
+"""Two colours, in the order blue, green, red, 0: black, and COLOUR."""
+
+SOLID: Final = {1: b"\xff", 4: b"\x11", 8: b"\1", 24: bytes([50, 100, 200])}
+"""Bytes that fill a picture with COLOUR, by its bits a pixel."""
+
+
+def bmp(
+    bits: int,
+    pixels: bytes,
+    *,
+    compression: int = 0,
+    header_bytes: int = 40,
+    masks: bytes = b"",
+    height: int = HEIGHT,
+    palette: bytes = b"",
+) -> bytes:
+    """Return a BMP; `masks` follow the header's 40 bytes. A negative height means top-down."""
+    colours = len(palette) // 4
+    header = struct.pack(
+        "<IiiHHIIiiII", header_bytes, WIDTH, height, 1, bits, compression, 0, 0, 0, colours, 0
+    )
+    header = (header + masks).ljust(header_bytes, b"\0") + palette
+    return b"BM" + struct.pack("<IHHI", 0, 0, 0, 14 + len(header)) + header + pixels
+
+
+def dib(
+    bits: int, pixel: bytes, *, is_masked: bool = False, edge: int = EDGE, rows: int | None = None
+) -> bytes:
+    """Return a bitmap as an icon holds it: pixels, then a mask of one bit each."""
+    palette = PALETTE if bits <= 8 else b""
+    row = (edge * bits + 31) // 32 * 4
+    body = (pixel * (row // len(pixel) + 1))[:row] * edge
+    mask = (b"\xff" if is_masked else b"\0") * ((edge + 31) // 32 * 4 * edge)
+    header = struct.pack(
+        "<IiiHHIIiiII",
+        40,
+        edge,
+        2 * (rows or edge),
+        1,
+        bits,
+        0,
+        0,
+        0,
+        0,
+        len(palette) // 4,
+        0,
+    )
+    return header + palette + body + mask
+
+
+def icon_of(*pictures: tuple[int, int, bytes], kind: int = 1) -> bytes:
+    """Return an icon (1) or a cursor (2) of pictures: edge, bits a pixel, bytes."""
+    at = 6 + 16 * len(pictures)
+    table, bodies = struct.pack("<HHH", 0, kind, len(pictures)), b""
+    for edge, bits, body in pictures:
+        planes, depth = (1, bits) if kind == 1 else (3, 5)  # a cursor has its hot spot there
+        shown = edge % 256  # 0 means 256
+        table += struct.pack("<BBBBHHII", shown, shown, 0, 0, planes, depth, len(body), at)
+        bodies += body
+        at += len(body)
+    return table + bodies
