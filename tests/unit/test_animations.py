@@ -21,8 +21,8 @@ def test_of_an_animation_the_first_frame_is_shown(kind: str) -> None:
 
 
 def test_of_an_apng_that_hides_its_default_image_the_first_frame_is_shown() -> None:
-    _, image = make(images.animation("PNG", default_image=True))
-    assert close(images.corners(image), [images.BLUE] * 4)
+    _, image = make_and_open(odd_images.animation("PNG", default_image=True))
+    assert are_close(images.corners(image), [(*images.BLUE, 255)] * 4)
 
 
 @pytest.mark.parametrize("transparent", [True, False])
