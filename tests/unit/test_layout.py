@@ -27,6 +27,10 @@ FACES = {"shared/notifications/__init__.py"}
 """Packages whose face gives the names of their modules: what a dialect comes to."""
 
 
+PROGRAMS = ("soak", "benchmarks")
+"""Folders of tests that are programs of their own: both have clients, processes and a report."""
+
+
 def files() -> list[Path]:
     """Give the code's files but migrations, by their paths in the project."""
     return [
@@ -46,6 +50,17 @@ def test_two_files_have_one_name_only_as_the_architecture_says() -> None:
     rows = re.findall(r"^\| `(\w+\.py)` \| ([^|]+) \| [^|]+ \|$", section, re.MULTILINE)
     told = {name: set(re.findall(r"`([^`]+)`", places)) for name, places in rows}
     assert {name: places for name, places in found.items() if len(places) > 1} == told
+
+
+def test_no_two_files_of_the_tests_have_one_name() -> None:
+    found: dict[str, list[str]] = {}
+    for path in (ROOT / "tests").rglob("*.py"):
+        inner = path.relative_to(ROOT / "tests")
+        # pytest and Python give these two names their meaning
+        if inner.parts[0] not in PROGRAMS and path.name not in ("__init__.py", "conftest.py"):
+            found.setdefault(path.name, []).append(inner.as_posix())
+    assert len(found) > 200
+    assert [places for places in found.values() if len(places) > 1] == []
 
 
 def test_no_file_is_longer_than_can_be_read_at_once() -> None:

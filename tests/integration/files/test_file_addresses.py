@@ -8,7 +8,7 @@ import pytest
 from yarl import URL
 
 from tests.data.images import gradient_photo
-from tests.support.files import cache_s, fetch, settled, signed
+from tests.support.opened_files import cache_s, fetch, settled, signed
 from tests.support.resources import NOT_FOUND, PATH
 from tests.support.service import Client, Service
 

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.data.images import gradient_photo
-from tests.support.files import opened, settled
+from tests.support.opened_files import opened, settled
 from tests.support.resources import PATH
 from tests.support.service import Client, Service
 

@@ -5,7 +5,7 @@ from urllib.parse import quote, urlsplit
 
 from shared.links import Links
 from tests.data.images import gradient_photo
-from tests.support.files import cache_s, fetch, opened, settled, signed
+from tests.support.opened_files import cache_s, fetch, opened, settled, signed
 from tests.support.service import Client, Service
 from tests.support.starting import StartService, StartWorker
 

@@ -6,7 +6,7 @@ import pytest
 from yarl import URL
 
 from tests.data.images import gradient_photo
-from tests.support.files import fetch, opened, settled
+from tests.support.opened_files import fetch, opened, settled
 from tests.support.service import Client
 from tests.support.starting import StartService
 

@@ -8,7 +8,7 @@ import pytest
 from yarl import URL
 
 from tests.data.images import gradient_photo
-from tests.support.files import fetch
+from tests.support.opened_files import fetch
 from tests.support.resources import NOT_FOUND
 from tests.support.service import Service, until
 from tests.support.starting import StartService
