@@ -248,7 +248,7 @@ def run(arguments: list[str]) -> int:
         return 130
 
 
-def _show_bug(kind: type[BaseException], error: BaseException, trace: Any) -> None:
+def show_bug(kind: type[BaseException], error: BaseException, trace: Any) -> None:
     """Print the traceback of a bug, escaped, because its message may hold text of any client."""
     text = "".join(traceback.format_exception(kind, error, trace))
     sys.stderr.write(escape_lines(text))
@@ -257,7 +257,7 @@ def _show_bug(kind: type[BaseException], error: BaseException, trace: Any) -> No
 def main() -> None:
     """Run the command line of this process."""
     forget_foreign_variables()  # must come before a command imports modules that read them
-    sys.excepthook = _show_bug
+    sys.excepthook = show_bug
     sys.exit(run(sys.argv[1:]))
 
 

@@ -77,7 +77,7 @@ def _decoded(url: str) -> tuple[str, Sequence[int]]:
         return url.lower(), range(len(url) + 1)
     plain, places = url, list(range(len(url) + 1))
     for _ in range(_ROUNDS):
-        decoded, at = _decoded_once(plain)
+        decoded, at = decode_once(plain)
         places = [places[place] for place in at]
         if decoded == plain:
             return plain, places
@@ -88,7 +88,7 @@ def _decoded(url: str) -> tuple[str, Sequence[int]]:
     return plain[: left.start()], places[: left.start() + 1]
 
 
-def _decoded_once(text: str) -> tuple[str, list[int]]:
+def decode_once(text: str) -> tuple[str, list[int]]:
     letters: list[str] = []
     places: list[int] = []
     end = 0

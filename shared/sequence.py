@@ -125,7 +125,7 @@ async def find_taken_id(database: Database, storage: Storage) -> TakenId | None:
     """
     last_id = await database.run(find_last_id)
     for _ in range(RACES):
-        found = await _Search(storage, last_id).find()
+        found = await IdSearch(storage, last_id).find()
         last_id = await database.run(find_last_id)
         if found is None:
             return None
@@ -139,7 +139,7 @@ class _UsedUp(Exception):
 
 
 @dataclass(slots=True)
-class _Search:
+class IdSearch:
     """Walks the folders of keys: at least three levels of three digits each, then `original/`.
 
     An id of up to nine digits has three levels, one of up to twelve has four, and so on. A folder

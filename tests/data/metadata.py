@@ -87,11 +87,13 @@ ICC = tuple(
 )
 
 
-def _jpeg_with_exif(*bodies: bytes) -> bytes:
+def jpeg_with_exif(*bodies: bytes) -> bytes:
+    """Draw a JPEG with these EXIF segments."""
     return with_segments(encode(quadrants(), "JPEG"), *(segment(0xE1, body) for body in bodies))
 
 
-def _png_with_exif(body: bytes) -> bytes:
+def png_with_exif(body: bytes) -> bytes:
+    """Draw a PNG with this EXIF."""
     chunk = png_chunk(b"eXIf", body.removeprefix(b"Exif\0\0"))
     return with_png_chunks(encode(quadrants(), "PNG"), chunk, before=b"IDAT")
 
@@ -124,11 +126,11 @@ ODD_EXIF = {
 
 EXIF = (
     *(
-        image(81, f"jpg-exif-{title}", "jpg", partial(_jpeg_with_exif, body), READY)
+        image(81, f"jpg-exif-{title}", "jpg", partial(jpeg_with_exif, body), READY)
         for title, body in ODD_EXIF.items()
     ),
     *(
-        image(81, f"png-exif-{title}", "png", partial(_png_with_exif, body), READY)
+        image(81, f"png-exif-{title}", "png", partial(png_with_exif, body), READY)
         for title, body in ODD_EXIF.items()
         if len(body) > 6
     ),
@@ -136,21 +138,21 @@ EXIF = (
         81,
         "jpg-exif-of-64-kB",
         "jpg",
-        lambda: _jpeg_with_exif(exif([_entry(DESCRIPTION, 2, 60_000, 26)], rest=b"x" * 65_000)),
+        lambda: jpeg_with_exif(exif([_entry(DESCRIPTION, 2, 60_000, 26)], rest=b"x" * 65_000)),
         READY,
     ),
     image(
         81,
         "jpg-exif-in-40-segments",
         "jpg",
-        lambda: _jpeg_with_exif(*[b"Exif\0\0" + b"x" * (LONGEST - 6)] * 40),
+        lambda: jpeg_with_exif(*[b"Exif\0\0" + b"x" * (LONGEST - 6)] * 40),
         READY,
     ),
     image(
         81,
         "png-exif-of-2-MiB",
         "png",
-        lambda: _png_with_exif(exif([_entry(DESCRIPTION, 2, 2**21, 26)], rest=b"x" * 2**21)),
+        lambda: png_with_exif(exif([_entry(DESCRIPTION, 2, 2**21, 26)], rest=b"x" * 2**21)),
         READY,
     ),
     image(

@@ -152,7 +152,7 @@ def test_few_conversions_are_kept() -> None:
     image = Image.new("RGB", (8, 8), SAMPLES[0])
     for padding in range(1, 4 * colours.KEPT_PROFILES):
         colours.to_srgb(image, profiles.rgb_profile("adobe-rgb", padding=padding))
-    assert colours._transform.cache_info().currsize <= colours.KEPT_PROFILES
+    assert colours.make_transform.cache_info().currsize <= colours.KEPT_PROFILES
 
 
 def test_a_kept_conversion_gives_the_same() -> None:

@@ -233,8 +233,8 @@ def test_profiles_are_without_the_time_and_read_where_they_are_sound() -> None:
 
 def test_exif_is_read_where_it_is_sound() -> None:
     turned = exif([(0x0112, 3, 1, b"\6\0\0\0")])
-    assert opened(metadata._jpeg_with_exif(turned)).getexif()[0x0112] == 6
-    with opened(metadata._png_with_exif(turned)) as image:
+    assert opened(metadata.jpeg_with_exif(turned)).getexif()[0x0112] == 6
+    with opened(metadata.png_with_exif(turned)) as image:
         assert image.getexif()[0x0112] == 6
 
 

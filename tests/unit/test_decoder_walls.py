@@ -170,7 +170,7 @@ async def test_where_it_cannot_be_sealed_that_is_said_once(
     monkeypatch.setattr(
         sys, "executable", python_with_changed_box(tmp_path, "box.seal = lambda **_: False")
     )
-    pool_module._warn_unsealed.cache_clear()
+    pool_module.warn_unsealed.cache_clear()
     pool = Decoders(2, timeout_s=20)
     with structlog.testing.capture_logs() as logged:
         await pool.warm_up()
@@ -183,7 +183,7 @@ async def test_where_it_cannot_be_sealed_that_is_said_once(
 @LINUX
 def test_it_is_handed_a_file_that_it_can_only_read() -> None:
     with opened(b"the original") as descriptor:
-        with decoder_module._read_only(descriptor) as readable:
+        with decoder_module.reopen_to_read(descriptor) as readable:
             assert os.pread(readable, 99, 0) == b"the original"
             with pytest.raises(OSError, match="Bad file descriptor"):
                 os.write(readable, b"x")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tests.data import images, seeds
 from tests.data.disguised import photoshop
 from worker.decoding.inside.images import load_codecs
-from worker.sniffing.dimensions import _READERS, read_dimensions
+from worker.sniffing.dimensions import READERS, read_dimensions
 
 load_codecs()  # so that Pillow writes all kinds
 
@@ -53,7 +53,7 @@ def test_a_photoshop_document_tells_its_size_and_other_types_none() -> None:
     assert read_dimensions("text/plain", photoshop()) is None
 
 
-@pytest.mark.parametrize("content_type", _READERS)
+@pytest.mark.parametrize("content_type", READERS)
 @given(head=st.binary(max_size=200))
 def test_whatever_the_bytes_are_it_is_a_size_or_none(content_type: str, head: bytes) -> None:
     size = read_dimensions(content_type, head)

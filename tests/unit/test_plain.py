@@ -15,7 +15,7 @@ import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deploy.cli import _show_bug
+from deploy.cli import show_bug
 from deploy.commands import output
 from deploy.local.console import Console
 from shared import log
@@ -156,7 +156,7 @@ def test_a_traceback_of_a_bug_cannot_command_a_terminal(
     try:
         raise RuntimeError(HOSTILE)
     except RuntimeError as error:
-        _show_bug(type(error), error, error.__traceback__)
+        show_bug(type(error), error, error.__traceback__)
 
     shown = capsys.readouterr().err
     assert "RuntimeError" in shown

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from shared import keys
 from shared.errors import IdsUndecided
-from shared.sequence import KEY_PAGES, LONGER_LISTINGS, MAX_LISTINGS, STEP, _Search, raised_above
+from shared.sequence import KEY_PAGES, LONGER_LISTINGS, MAX_LISTINGS, STEP, IdSearch, raised_above
 from shared.storage import Storage
 from shared.stored_objects import StoredObject
 
@@ -52,7 +52,7 @@ def originals(*ids: int) -> list[str]:
 
 async def found(bucket: Bucket, last_id: int) -> int | None:
     """Search a bucket."""
-    return await _Search(cast(Storage, cast(Any, bucket)), last_id).find()
+    return await IdSearch(cast(Storage, cast(Any, bucket)), last_id).find()
 
 
 @pytest.mark.parametrize(

@@ -91,7 +91,7 @@ def test_a_bug_of_ours_is_told_by_its_place(monkeypatch: pytest.MonkeyPatch) -> 
     answer = child.answer(4, [b"word"])
     assert answer["fault"].startswith("ZeroDivisionError in test_sniffer.py:")
     with structlog.testing.capture_logs() as logged, pytest.raises(DecoderFault, match="_fault"):
-        sniffer._checked(answer, 4, [b"word"])
+        sniffer.check_answer(answer, 4, [b"word"])
     assert [entry["fault"] for entry in logged] == [answer["fault"]]
 
 

@@ -38,7 +38,7 @@ log = get_logger(__name__)
 
 
 @cache
-def _warn_unsealed() -> None:
+def warn_unsealed() -> None:
     """Log once per process that decoders run without a seccomp filter."""
     log.warning("decoders run without a filter of system calls: libseccomp is missing")
 
@@ -181,7 +181,7 @@ class DecoderPool:
             log.error("decoder is not sealed: no file is sent to it", kind=self._kind.value)
             raise DecoderFault("decoder_fault")
         if not decoder.sealed:
-            _warn_unsealed()
+            warn_unsealed()
         return decoder
 
     def _refill(self) -> None:

@@ -135,7 +135,7 @@ class Decoder:
         ).encode()
         self._allow_cpu(allowed_s)
         clock = JobClock(self.pid, timeout_s, asyncio.get_running_loop().time())
-        with _read_only(descriptor) as readable:
+        with reopen_to_read(descriptor) as readable:
             socket.send_fds(self._channel, [HEADER.pack(len(job), 0) + job], [readable])
             # Keep the descriptor open until the answer, so that /proc shows a decoder with a job.
             try:
@@ -224,7 +224,7 @@ class Decoder:
 
 
 @contextmanager
-def _read_only(descriptor: int) -> Iterator[int]:
+def reopen_to_read(descriptor: int) -> Iterator[int]:
     """Yield a second, read-only descriptor of the file (Linux); elsewhere the same descriptor."""
     try:
         readable = os.open(f"/proc/self/fd/{descriptor}", os.O_RDONLY | os.O_CLOEXEC)

@@ -19,7 +19,7 @@ def read_dimensions(content_type: str, head: bytes) -> Size | None:
 
     None for other types, and if these bytes do not contain the size. Never raises for any bytes.
     """
-    read = _READERS.get(content_type)
+    read = READERS.get(content_type)
     if read is None:
         return None
     try:
@@ -96,7 +96,7 @@ def _heif(head: bytes) -> Size | None:
     return (height, width) if turn >= 0 and head[turn + 4] & 1 else (width, height)
 
 
-_READERS: Final[dict[str, Callable[[bytes], Size | None]]] = {
+READERS: Final[dict[str, Callable[[bytes], Size | None]]] = {
     "image/bmp": _bmp,
     "image/vnd.adobe.photoshop": _photoshop,
     "image/vnd.microsoft.icon": _icon,

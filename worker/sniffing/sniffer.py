@@ -84,7 +84,7 @@ class Sniffers:
             child = await self._take(organization_id)
             try:
                 answer = await child.ask(size, pieces, timeout_s=self._timeout_s)
-                found = _checked(answer, size, pieces)
+                found = check_answer(answer, size, pieces)
             except (TimeoutError, EOFError, OSError, ValueError, RecursionError) as error:
                 status = await self._end(child)
                 fault = f"{type(error).__name__}: {error}"
@@ -198,7 +198,7 @@ class Sniffers:
             await self._server.stop()
 
 
-def _checked(answer: Any, size: int, pieces: list[bytes]) -> str | tuple[int, int]:
+def check_answer(answer: Any, size: int, pieces: list[bytes]) -> str | tuple[int, int]:
     """Check an answer before it is used, since a hostile file may have written it.
 
     Returns the type's name, or the range to read. Raises EOFError if the answer is malformed,

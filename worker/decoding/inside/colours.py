@@ -103,7 +103,7 @@ def to_srgb(image: Image.Image, source: bytes | ColourSpace | None) -> Image.Ima
     else:
         profile = source
     plain_mode = "RGB" if image.mode == "CMYK" else image.mode
-    transform = _transform(profile, image.mode) if _usable(profile) else None
+    transform = make_transform(profile, image.mode) if _usable(profile) else None
     if transform is not None:
         try:
             if plain_mode in ("L", "LA"):
@@ -123,7 +123,7 @@ def _usable(profile: object) -> bool:
 
 
 @lru_cache(maxsize=KEPT_PROFILES)
-def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
+def make_transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
     """Build the conversion from a profile to sRGB; None if the profile does not fit the mode."""
     # A grey profile has one channel, so the caller converts without alpha. RGB can keep its alpha.
     source_mode = "L" if mode == "LA" else mode
