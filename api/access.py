@@ -46,6 +46,13 @@ class Gate:
         self._rate_limit.spend(caller.organization_id)
         return caller
 
+    async def admit_admin(self, request: web.Request) -> Caller:
+        """Return the caller of a request as `admit` does, if its token has the scope `admin`."""
+        caller = await self.admit(request)
+        if not covers(caller.scope, "admin"):
+            raise access_denied(reason="outside the scope")
+        return caller
+
     async def admit_reader(self, request: web.Request, token: str) -> Caller | None:
         """Return the caller of a token in a file's address, or None if the token may not read.
 

@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack
 import aiohttp
 from aiohttp import web
 
-from api import attachments, events, files, listing, usage
+from api import attachments, events, files, listing, usage, webhook_deliveries, webhooks
 from api.access import EventsGate, open_gate
 from api.connection import MAX_LINE
 from api.draining import Drain
@@ -157,6 +157,8 @@ def routes() -> list[web.RouteDef]:
         web.patch("/api/v2/attachments/{id}", attachments.update),
         web.delete("/api/v2/attachments/{id}", attachments.delete),
         web.get("/api/v2/usage", usage.show),
+        *webhooks.ROUTES,
+        *webhook_deliveries.ROUTES,
         web.post("/events/s3", events.intake),
         web.post("/events/s3/{token}", events.intake),
         web.get("/attachments/files/{tail:.*[^/]}", files.redirect),

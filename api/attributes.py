@@ -54,18 +54,21 @@ def resource_object(document: Any) -> Any:
     return document["data"]
 
 
-def check_identity(data: Any, *, attachment_id: int | None) -> dict[str, Any]:
+def check_identity(
+    data: Any, *, attachment_id: int | None, kind: str = "attachments"
+) -> dict[str, Any]:
     """Check type and id of a resource object and return its attributes.
 
-    `attachment_id` is None if the client may not give an id. Raises Problem: 400 for a bad form,
-    403 for an id that is not allowed, 409 for a wrong type or id.
+    `attachment_id` is the resource's id, None if the client may not give one; `kind` is its type.
+    Raises Problem: 400 for a bad form, 403 for an id that is not allowed, 409 for a wrong type or
+    id.
     """
     if not isinstance(data, dict):
         raise bad_request("The member 'data' must be a resource object")
     if "type" not in data:
         raise bad_request("The resource object has no member 'type'")
-    if data["type"] != "attachments":
-        raise general(409, "The resource type must be 'attachments'")
+    if data["type"] != kind:
+        raise general(409, f"The resource type must be '{kind}'")
     if attachment_id is None:
         if "id" in data:
             raise access_denied("Ids are given by the service", reason="an id was given")
@@ -163,6 +166,11 @@ def _check_text(value: Any, max_size: int) -> Fault | None:
     if len(value) > MAX_TEXT:
         return f"is too long (maximum is {MAX_TEXT} characters)", {"count": MAX_TEXT}
     return None
+
+
+def check_text(value: Any) -> Fault | None:
+    """Return the fault of an optional text of up to MAX_TEXT characters; None if it is valid."""
+    return _check_text(value, 0)
 
 
 def _check_url(value: Any, max_size: int) -> Fault | None:

@@ -71,6 +71,12 @@ async def admit(request: web.Request) -> tuple[Parts, Caller]:
     return parts, await parts.gate.admit(request)
 
 
+async def admit_admin(request: web.Request) -> tuple[Parts, Caller]:
+    """Do the same as `admit`, for tokens with the scope `admin`; 403 for others."""
+    parts = request.app[PARTS]
+    return parts, await parts.gate.admit_admin(request)
+
+
 def origin(request: web.Request, settings: Settings) -> str:
     """Return the beginning of links: the API's public address, or "" for relative links.
 

@@ -194,7 +194,7 @@ def _paging(page: dict[str, str], sort: str) -> dict[str, Any]:
     if cursor and "number" in page:
         raise bad_parameter("page[number]", "page[number] does not go with a cursor")
     number = _positive("page[number]", page.get("number", "1"))
-    size = _size(page.get("size", str(PAGE_SIZE)), cursor=cursor)
+    size = page_size(page.get("size", str(PAGE_SIZE)), cursor=cursor)
     if (number - 1) * size > MAX_OFFSET:
         raise bad_parameter(
             "page[number]",
@@ -207,8 +207,8 @@ def _paging(page: dict[str, str], sort: str) -> dict[str, Any]:
         "number": number,
         "size": size,
         "cursor": cursor,
-        "after": _cursor("page[after]", after) if after else None,
-        "before": end if before == "" else before and _cursor("page[before]", before),
+        "after": parse_cursor("page[after]", after) if after else None,
+        "before": end if before == "" else before and parse_cursor("page[before]", before),
         "from_end": before == "",
     }
 
@@ -242,7 +242,8 @@ def _positive(name: str, text: str) -> int:
     return int(text)
 
 
-def _size(text: str, *, cursor: bool) -> int:
+def page_size(text: str, *, cursor: bool) -> int:
+    """Parse `page[size]`. Raises Problem 400; with cursors also above MAX_PAGE_SIZE."""
     # The profile's first note allows `^[0-9]+$`, so leading zeros are accepted.
     if cursor and text.isascii() and text.isdigit():
         text = text.lstrip("0")
@@ -260,12 +261,13 @@ def _size(text: str, *, cursor: bool) -> int:
     return min(size, MAX_PAGE_SIZE)
 
 
-def cursor_of(attachment_id: int) -> str:
+def cursor_of(number: int) -> str:
     """Make the opaque cursor of a place in the list: the id in URL-safe base64."""
-    return urlsafe_b64encode(str(attachment_id).encode()).decode().rstrip("=")
+    return urlsafe_b64encode(str(number).encode()).decode().rstrip("=")
 
 
-def _cursor(name: str, text: str) -> int:
+def parse_cursor(name: str, text: str) -> int:
+    """Return the id in the cursor of parameter `name`. Raises Problem 400."""
     try:
         number = parse_id(urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode())
     except ValueError:

@@ -3,12 +3,11 @@
 from collections.abc import AsyncIterator
 
 import pytest_asyncio
+from aiohttp import web
 
-from shared.webhooks import registry
-from shared.webhooks.kinds import EVENTS
 from tests.data.images import photo
-from tests.support.receiver import SETTINGS, Receiver, running_receiver
-from tests.support.service import Service
+from tests.support.receiver import PATH, SETTINGS, Receiver, make_webhook, running_receiver
+from tests.support.service import Service, until
 from tests.support.starting import StartService, StartWorker
 
 
@@ -19,38 +18,162 @@ async def receiver() -> AsyncIterator[Receiver]:
         yield running
 
 
-async def make_webhook(service: Service, receiver: Receiver) -> int:
-    """Make a webhook of the tests' organization that leads to a receiver."""
-    vault = service.settings.vault
-    assert vault is not None
-    values = {
-        "target_url": receiver.url,
-        "events": list(EVENTS),
-        "description": None,
-        "active": True,
-    }
-    async with service.database.acquire() as connection:
-        made = await registry.create(connection, service.client.organization_id, values, vault)
-    receiver.secret = made.secret
-    return made.webhook.id
+@pytest_asyncio.fixture
+async def service(start_service: StartService) -> Service:
+    """An API that may have webhooks."""
+    return await start_service(**SETTINGS)
+
+
+async def refuse(_request: web.Request) -> web.StreamResponse:
+    """Answer 500."""
+    return web.Response(status=500)
 
 
 async def test_an_upload_and_its_deletion_are_delivered_signed(
-    start_service: StartService, start_worker: StartWorker, receiver: Receiver
+    service: Service, start_worker: StartWorker, receiver: Receiver
 ) -> None:
-    service = await start_service(**SETTINGS)
-    await make_webhook(service, receiver)
+    await make_webhook(service.client, receiver)
     worker = await start_worker(service)
-    attachment_id = await service.client.upload(photo(), "photo.jpg")
+    attachment_id = await service.client.upload(
+        photo(), "photo.jpg", attachable_type="task", attachable_id=7
+    )
     ready = await receiver.wait_for(attachment_id, "attachment.ready")
-    shown = await service.client.show(attachment_id)
-    assert ready.document["data"]["meta"] == shown["meta"]
+    shown = await service.client.request(
+        "GET", f"/api/v2/attachments/{attachment_id}?include=task,creator"
+    )
+    assert ready.document["data"] == shown.data
     assert ready.document["data"]["attributes"]["thumb"].startswith("https://attachments.example/")
     await service.client.request("DELETE", f"/api/v2/attachments/{attachment_id}")
-    await receiver.wait_for(attachment_id, "attachment.deleted")
+    deleted = await receiver.wait_for(attachment_id, "attachment.deleted")
+    assert deleted.document["data"]["attributes"]["deleted_at"] == deleted.document["timestamp"]
     assert receiver.of(attachment_id) == [
         "attachment.uploaded",
         "attachment.ready",
         "attachment.deleted",
     ]
+    assert len({each.message_id for each in receiver.received}) == 3
     assert "delivery not accepted" not in worker.log()
+
+
+async def test_a_delivery_has_the_values_of_its_commit_and_no_other_organization_gets_it(
+    service: Service, start_worker: StartWorker, receiver: Receiver
+) -> None:
+    webhook_id = await make_webhook(service.client, receiver, events=["attachment.ready"])
+    other = await service.organization()
+    async with running_receiver() as others:
+        await make_webhook(other, others)
+        created = await service.client.create("before.png")
+        await service.client.post_file(created, photo())
+        attachment_id = created["data"]["id"]
+        await start_worker(service)
+        ready = await receiver.wait_for(attachment_id, "attachment.ready")
+        await service.client.request(
+            "PATCH",
+            f"/api/v2/attachments/{attachment_id}",
+            {"data": {"type": "attachments", "attributes": {"name": "after.png"}}},
+        )
+        assert ready.document["data"]["attributes"]["name"] == "before.png"
+        place = f"{PATH}/{webhook_id}/deliveries"
+        (delivery,) = (await service.client.request("GET", place)).data
+        await service.client.request("POST", f"{place}/{delivery['id']}/retry")
+        await until(lambda: has_received(receiver, 2))
+        again = receiver.received[-1]
+        assert again.message_id == ready.message_id
+        assert again.document["data"]["attributes"]["name"] == "before.png"
+        assert receiver.of(attachment_id) == ["attachment.ready", "attachment.ready"]
+        assert others.received == []
+
+
+async def has_received(receiver: Receiver, count: int) -> bool:
+    """Return whether a receiver has got so many deliveries."""
+    return len(receiver.received) >= count
+
+
+async def test_a_failed_delivery_is_tried_again_after_five_seconds_with_the_same_id(
+    service: Service, start_worker: StartWorker, receiver: Receiver
+) -> None:
+    webhook_id = await make_webhook(service.client, receiver)
+    receiver.answer = refuse
+    await start_worker(service)
+    answer = await service.client.request("POST", f"{PATH}/{webhook_id}/test")
+    assert answer.status == 201
+    await until(lambda: has_received(receiver, 1))
+    place = f"{PATH}/{webhook_id}/deliveries/{answer.data['id']}"
+
+    async def failed() -> dict[str, object] | None:
+        shown = (await service.client.request("GET", place)).data["attributes"]
+        return shown if shown["last_fault"] else None
+
+    shown = await until(failed)
+    assert (shown["state"], shown["attempts"]) == ("pending", 1)
+    assert (shown["last_status"], shown["last_fault"]) == (500, "status")
+    await until(lambda: has_received(receiver, 2), within_s=20)
+    first, second = receiver.received[:2]
+    assert second.arrived_at - first.arrived_at >= 5
+    assert first.message_id == second.message_id == answer.data["attributes"]["message_id"]
+    assert first.type == "webhook.test"
+
+
+async def test_both_secrets_sign_after_a_rotation(
+    service: Service, start_worker: StartWorker, receiver: Receiver
+) -> None:
+    webhook_id = await make_webhook(service.client, receiver)
+    former = receiver.secret
+    answer = await service.client.request("POST", f"{PATH}/{webhook_id}/secret")
+    newer = answer.data["attributes"]["secret"]
+    assert newer != former
+    await start_worker(service)
+    for number, secret in enumerate((former, newer), 1):
+        receiver.secret = secret  # the receiver answers 500 if no signature is of this secret
+        await service.client.request("POST", f"{PATH}/{webhook_id}/test")
+        await until(lambda number=number: has_received(receiver, number))
+    signatures = receiver.received[0].headers["webhook-signature"].split(" ")
+    assert len(signatures) == 2
+    await service.execute("UPDATE webhooks SET previous_ends_at = now()")
+    await service.client.request("POST", f"{PATH}/{webhook_id}/test")
+    await until(lambda: has_received(receiver, 3))
+    assert len(receiver.received[2].headers["webhook-signature"].split(" ")) == 1
+
+
+async def test_an_answer_410_deactivates_the_webhook_visibly(
+    service: Service, start_worker: StartWorker, receiver: Receiver
+) -> None:
+    webhook_id = await make_webhook(service.client, receiver)
+
+    async def gone(_request: web.Request) -> web.StreamResponse:
+        return web.Response(status=410)
+
+    receiver.answer = gone
+    worker = await start_worker(service)
+    await service.client.request("POST", f"{PATH}/{webhook_id}/test")
+
+    async def inactive() -> dict[str, object] | None:
+        data = (await service.client.request("GET", f"{PATH}/{webhook_id}")).data
+        return None if data["attributes"]["active"] else data
+
+    shown = await until(inactive)
+    assert shown["meta"]["deactivated"]["reason"] == "gone"
+    assert "webhook deactivated" in worker.log()
+    before = await service.database.fetchval("SELECT count(*) FROM webhook_deliveries")
+    await service.client.upload(photo())
+    assert await service.database.fetchval("SELECT count(*) FROM webhook_deliveries") == before
+    answer = await service.client.request("POST", f"{PATH}/{webhook_id}/test")
+    assert answer.status == 409
+    changed = await service.client.request(
+        "PATCH",
+        f"{PATH}/{webhook_id}",
+        {"data": {"type": "webhooks", "attributes": {"active": True}}},
+    )
+    assert changed.data["meta"]["deactivated"] is None
+    receiver.answer = refuse
+    failed = await service.client.request(
+        "GET", f"{PATH}/{webhook_id}/deliveries?filter[state]=failed"
+    )
+    assert [each["attributes"]["last_fault"] for each in failed.data] == ["gone"]
+    again = await service.client.request(
+        "POST",
+        f"{PATH}/{webhook_id}/deliveries/retry",
+        {"data": {"type": "webhook_deliveries", "attributes": {"since": "2020-01-01"}}},
+    )
+    assert again.document["meta"] == {"retried": 1}
+    await until(lambda: has_received(receiver, 2))

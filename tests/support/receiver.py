@@ -11,7 +11,9 @@ from typing import Any
 from aiohttp import web
 from standardwebhooks import Webhook as Verifier
 
-from tests.support.service import until
+from tests.support.service import Client, until
+
+PATH = "/api/v2/webhooks"
 
 SETTINGS = {
     "api_url": "https://attachments.example",
@@ -113,3 +115,12 @@ async def running_receiver(
         yield receiver
     finally:
         await runner.cleanup()
+
+
+async def make_webhook(client: Client, receiver: Receiver, **attributes: Any) -> str:
+    """Make a webhook that leads to a receiver, and let the receiver verify its signatures."""
+    given = {"target_url": receiver.url, **attributes}
+    answer = await client.request("POST", PATH, {"data": {"type": "webhooks", "attributes": given}})
+    assert answer.status == 201, answer.body
+    receiver.secret = answer.data["attributes"]["secret"]
+    return str(answer.data["id"])

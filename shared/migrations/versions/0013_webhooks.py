@@ -62,12 +62,8 @@ STATEMENTS = (
     CREATE INDEX webhook_deliveries_due_by_webhook ON webhook_deliveries (webhook_id, due_at)
     WHERE due_at IS NOT NULL
     """,
-    "CREATE INDEX webhook_deliveries_by_webhook ON webhook_deliveries (webhook_id, id)",
-    """
-    CREATE INDEX webhook_deliveries_failed ON webhook_deliveries (webhook_id, id)
-    WHERE state = 'failed'
-    """,
-    "CREATE INDEX webhook_deliveries_by_organization ON webhook_deliveries (organization_id, id)",
+    # For lists, retries and counts. More indexes would make each attempt dearer.
+    "CREATE INDEX webhook_deliveries_by_state ON webhook_deliveries (webhook_id, state, id)",
     # The notice wakes a courier: `shared.connector.Session` reads it, and `shared.database` passes
     # it on after the commit.
     f"""

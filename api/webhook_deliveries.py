@@ -1,0 +1,222 @@
+"""The routes of deliveries: list, show, retry one, retry all failed ones, and send a test event."""
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import urlencode
+
+from aiohttp import web
+
+from api.attributes import check_identity, resource_object
+from api.bodies import read_json
+from api.documents_of_webhooks import delivery_resource
+from api.negotiation import check_accept, check_content_type
+from api.parts import PARTS, admit_admin, origin
+from api.problems import (
+    Problem,
+    bad_parameter,
+    bad_request,
+    document_response,
+    general,
+    invalid,
+    not_found,
+    unsupported,
+)
+from api.queries import (
+    PAGE_SIZE,
+    cursor_of,
+    given,
+    page_size,
+    parse_cursor,
+    shortened,
+    unknown_parameter,
+)
+from api.webhooks import MAX_BODY_BYTES, PATH, audit, find_webhook, path_id, refuse_parameters
+from shared.keys import MAX_ID
+from shared.webhooks import deliveries
+from shared.webhooks.deliveries import DeliveryRow
+from shared.webhooks.kinds import DELIVERY_STATES, DeliveryState
+
+# RFC 3339; the offset may be left out, which means UTC.
+_TIME = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}([Tt ][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,9})?)?"
+    r"([Zz]|[+-][0-9]{2}:[0-9]{2})?)?",
+    re.ASCII,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """The deliveries that a client requests, newest first."""
+
+    state: DeliveryState | None = None
+    before: int = MAX_ID
+    size: int = PAGE_SIZE
+
+
+def _parse(request: web.Request) -> Page:
+    """Parse `filter[state]`, `page[after]` and `page[size]`. Raises Problem 400 for others."""
+    found: dict[str, Any] = {}
+    for name, value in given(request):
+        if name in ("filter[state]", "filter[state][eq]"):
+            if value not in DELIVERY_STATES:
+                allowed = ", ".join(DELIVERY_STATES)
+                raise bad_parameter("filter[state]", f"Filter 'state' takes one of {allowed}")
+            found["state"] = value
+        elif name == "page[after]":
+            if value:
+                found["before"] = parse_cursor(name, value)
+        elif name == "page[size]":
+            found["size"] = page_size(value, cursor=True)
+        elif name.startswith("filter"):
+            raise unsupported("Filter", shortened(name[7:-1]))
+        elif name == "sort":
+            raise unsupported("Sort", shortened(value))
+        else:
+            raise unknown_parameter(name)
+    return Page(**found)
+
+
+async def index(request: web.Request) -> web.Response:
+    """Answer GET /api/v2/webhooks/{id}/deliveries: a page by cursor, newest first."""
+    parts, caller = await admit_admin(request)
+    check_accept(request)
+    page = _parse(request)
+    webhook = await find_webhook(request, parts, caller)
+    rows = await parts.clients.of(caller.organization_id).run(
+        deliveries.list_page,
+        webhook.id,
+        state=page.state,
+        before=page.before,
+        limit=page.size + 1,
+    )
+    shown = rows[: page.size]
+    base = f"{origin(request, parts.settings)}{PATH}/{webhook.id}/deliveries"
+    links: dict[str, str | None] = {"first": _link(base, page, ""), "next": None}
+    if len(rows) > page.size:
+        links["next"] = _link(base, page, cursor_of(shown[-1].id))
+    return document_response(
+        {
+            "data": [delivery_resource(parts.documents, row) for row in shown],
+            "links": links,
+            "meta": {"page_size": page.size},
+        }
+    )
+
+
+def _link(base: str, page: Page, after: str) -> str:
+    words = {"filter[state]": page.state, "page[after]": after, "page[size]": str(page.size)}
+    return f"{base}?{urlencode({name: word for name, word in words.items() if word is not None})}"
+
+
+async def show(request: web.Request) -> web.Response:
+    """Answer GET /api/v2/webhooks/{id}/deliveries/{delivery_id}."""
+    parts, caller = await admit_admin(request)
+    check_accept(request)
+    refuse_parameters(request)
+    row = await parts.clients.of(caller.organization_id).run(
+        deliveries.find, path_id(request), path_id(request, "delivery_id"), caller.organization_id
+    )
+    if row is None:
+        raise not_found()
+    return document_response({"data": delivery_resource(parts.documents, row), "meta": {}})
+
+
+async def retry(request: web.Request) -> web.Response:
+    """Answer POST /api/v2/webhooks/{id}/deliveries/{delivery_id}/retry: send it again now."""
+    parts, caller = await admit_admin(request)
+    check_accept(request)
+    refuse_parameters(request)
+    webhook = await find_webhook(request, parts, caller)
+    _require_active(webhook.active)
+    row = await parts.clients.of(caller.organization_id).run(
+        deliveries.retry, webhook.id, path_id(request, "delivery_id"), caller.organization_id
+    )
+    if row is None:
+        raise not_found()
+    audit("delivery retried", request, caller, webhook.id)
+    return _queued(request, row)
+
+
+async def retry_all(request: web.Request) -> web.Response:
+    """Answer POST /api/v2/webhooks/{id}/deliveries/retry: send all failed ones since a time."""
+    parts, caller = await admit_admin(request)
+    if check_content_type(request):
+        raise bad_request("The bulk extension is for attachments only")
+    check_accept(request)
+    refuse_parameters(request)
+    webhook = await find_webhook(request, parts, caller)
+    since = await read_json(
+        request,
+        parts.readers,
+        caller.organization_id,
+        max_bytes=MAX_BODY_BYTES,
+        check=_since,
+    )
+    _require_active(webhook.active)
+    run = parts.clients.of(caller.organization_id).run
+    count = more = await run(deliveries.retry_since, webhook.id, caller.organization_id, since)
+    while more == deliveries.RETRIED_AT_ONCE:
+        more = await run(deliveries.retry_since, webhook.id, caller.organization_id, since)
+        count += more
+    if count:
+        parts.publisher.wake_couriers()
+        audit("failed deliveries retried", request, caller, webhook.id)
+    return document_response({"data": None, "meta": {"retried": count}})
+
+
+async def test(request: web.Request) -> web.Response:
+    """Answer POST /api/v2/webhooks/{id}/test: queue the event `webhook.test`."""
+    parts, caller = await admit_admin(request)
+    check_accept(request)
+    refuse_parameters(request)
+    webhook = await find_webhook(request, parts, caller)
+    _require_active(webhook.active)
+    row = await parts.clients.of(caller.organization_id).run(
+        deliveries.queue_test, webhook.id, caller.organization_id
+    )
+    if row is None:
+        raise not_found()
+    return _queued(request, row, status=201)
+
+
+def _queued(request: web.Request, row: DeliveryRow, status: int = 200) -> web.Response:
+    parts = request.app[PARTS]
+    parts.publisher.wake_couriers()
+    return document_response(
+        {"data": delivery_resource(parts.documents, row), "meta": {}}, status=status
+    )
+
+
+def _require_active(active: bool) -> None:
+    if not active:
+        raise general(409, "The webhook is not active")
+
+
+def _since(document: Any) -> datetime:
+    """Return the attribute `since`. Raises Problem: 400, 409 or 422."""
+    attributes = check_identity(
+        resource_object(document), attachment_id=None, kind="webhook_deliveries"
+    )
+    value = attributes.get("since")
+    moment = None
+    if isinstance(value, str) and _TIME.fullmatch(value):
+        try:
+            moment = datetime.fromisoformat(value.upper())
+            moment = moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC)
+        except (ValueError, OverflowError):
+            moment = None
+    if moment is None:
+        rule = "must be a time such as 2026-04-17T06:02:48Z"
+        raise Problem(422, [invalid("data/attributes/since", rule, {})])
+    return moment
+
+
+ROUTES = (
+    web.get(f"{PATH}/{{id}}/deliveries", index),
+    web.post(f"{PATH}/{{id}}/deliveries/retry", retry_all),
+    web.get(f"{PATH}/{{id}}/deliveries/{{delivery_id}}", show),
+    web.post(f"{PATH}/{{id}}/deliveries/{{delivery_id}}/retry", retry),
+    web.post(f"{PATH}/{{id}}/test", test),
+)

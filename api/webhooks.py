@@ -1,0 +1,207 @@
+"""The routes of webhooks: list, show, create, update, delete, and replace the secret."""
+
+from functools import partial
+from typing import Any
+
+from aiohttp import web
+
+from api.bodies import read_json
+from api.clients import client_address
+from api.documents_of_webhooks import webhook_resource
+from api.negotiation import check_accept, check_content_type
+from api.parts import Parts, admit_admin, origin
+from api.problems import Problem, bad_request, document_response, not_found
+from api.queries import given, parse_id, unknown_parameter
+from api.webhook_attributes import check_changes, check_new
+from shared.log import get_logger
+from shared.tokens import Caller
+from shared.webhooks import registry
+from shared.webhooks.kinds import MAX_WEBHOOKS
+from shared.webhooks.registry import TooManyWebhooks, Webhook
+from shared.webhooks.vault import Vault
+
+PATH = "/api/v2/webhooks"
+MAX_BODY_BYTES = 16 * 1024
+
+log = get_logger(__name__)
+
+
+def path_id(request: web.Request, name: str = "id") -> int:
+    """Return an id of the address. Raises Problem 404 for anything that is not an id."""
+    number = parse_id(request.match_info[name])
+    if number is None:
+        raise not_found()
+    return number
+
+
+def refuse_parameters(request: web.Request) -> None:
+    """Raise Problem 400 if the address has a parameter; these routes have none."""
+    for name, _ in given(request):
+        raise unknown_parameter(name)
+
+
+async def find_webhook(request: web.Request, parts: Parts, caller: Caller) -> Webhook:
+    """Return the webhook that the address names. Raises Problem 404 if it is not the caller's."""
+    run = parts.clients.of(caller.organization_id).run
+    found = await run(registry.find, path_id(request), caller.organization_id)
+    if found is None:
+        raise not_found()
+    return found
+
+
+def audit(event: str, request: web.Request, caller: Caller, webhook_id: int) -> None:
+    """Log who changed a webhook."""
+    log.info(
+        event,
+        webhook=webhook_id,
+        organization=caller.organization_id,
+        token=caller.token_id,
+        address=client_address(request),
+    )
+
+
+def _require_vault(parts: Parts) -> Vault:
+    """Return the keys for secrets. Raises Problem 422 if a setting is missing: it names it."""
+    vault, refused = parts.settings.vault, parts.settings.webhooks_refused
+    if vault is None or refused is not None:
+        raise Problem(
+            422,
+            [
+                {
+                    "status": "422",
+                    "code": "not_configured",
+                    "title": "Not Configured",
+                    "detail": f"The service cannot send webhooks: {refused}",
+                }
+            ],
+        )
+    return vault
+
+
+async def _read(request: web.Request, parts: Parts, caller: Caller, check: Any) -> dict[str, Any]:
+    values: dict[str, Any] = await read_json(
+        request,
+        parts.readers,
+        caller.organization_id,
+        max_bytes=MAX_BODY_BYTES,
+        check=check,
+    )
+    return values
+
+
+def _show(parts: Parts, webhook: Webhook, secret: str | None = None, **more: Any) -> web.Response:
+    resource = webhook_resource(parts.documents, webhook, secret=secret)
+    return document_response({"data": resource, "meta": {}}, **more)
+
+
+async def index(request: web.Request) -> web.Response:
+    """Answer GET /api/v2/webhooks: all webhooks of the organization, of which there are few."""
+    parts, caller = await admit_admin(request)
+    check_accept(request)
+    refuse_parameters(request)
+    run = parts.clients.of(caller.organization_id).run
+    rows = await run(registry.list_all, caller.organization_id)
+    data = [webhook_resource(parts.documents, row) for row in rows]
+    return document_response(
+        {"data": data, "meta": {"total_count": len(rows), "max_count": MAX_WEBHOOKS}}
+    )
+
+
+async def show(request: web.Request) -> web.Response:
+    """Answer GET /api/v2/webhooks/{id}: one webhook, without its secret."""
+    parts, caller = await admit_admin(request)
+    check_accept(request)
+    refuse_parameters(request)
+    return _show(parts, await find_webhook(request, parts, caller))
+
+
+async def create(request: web.Request) -> web.Response:
+    """Answer POST /api/v2/webhooks: create a webhook; only this answer shows its secret."""
+    parts, caller = await admit_admin(request)
+    _refuse_bulk(request)
+    check_accept(request)
+    refuse_parameters(request)
+    vault = _require_vault(parts)
+    values = await _read(request, parts, caller, partial(check_new, settings=parts.settings))
+    run = parts.clients.of(caller.organization_id).run
+    try:
+        made = await run(registry.create, caller.organization_id, values, vault)
+    except TooManyWebhooks as error:
+        raise Problem(
+            422,
+            [
+                {
+                    "status": "422",
+                    "code": "quota_exceeded",
+                    "title": "Quota Exceeded",
+                    "detail": str(error),
+                    "meta": {"quota": "webhooks", "limit": MAX_WEBHOOKS},
+                    "source": {"pointer": "data"},
+                }
+            ],
+        ) from None
+    audit("webhook created", request, caller, made.webhook.id)
+    address = f"{origin(request, parts.settings)}{PATH}/{made.webhook.id}"
+    return _show(parts, made.webhook, made.secret, status=201, headers={"Location": address})
+
+
+async def update(request: web.Request) -> web.Response:
+    """Answer PATCH /api/v2/webhooks/{id}; a webhook that is set active begins anew."""
+    parts, caller = await admit_admin(request)
+    _refuse_bulk(request)
+    check_accept(request)
+    refuse_parameters(request)
+    webhook = await find_webhook(request, parts, caller)
+    changes = await _read(
+        request,
+        parts,
+        caller,
+        partial(check_changes, settings=parts.settings, webhook_id=webhook.id),
+    )
+    run = parts.clients.of(caller.organization_id).run
+    changed = await run(registry.update, webhook.id, caller.organization_id, changes)
+    if changed is None:
+        raise not_found()
+    audit("webhook changed", request, caller, changed.id)
+    return _show(parts, changed)
+
+
+async def delete(request: web.Request) -> web.Response:
+    """Answer DELETE /api/v2/webhooks/{id}: nothing is sent to it any more."""
+    parts, caller = await admit_admin(request)
+    check_accept(request)
+    refuse_parameters(request)
+    webhook_id, run = path_id(request), parts.clients.of(caller.organization_id).run
+    if not await run(registry.delete, webhook_id, caller.organization_id):
+        raise not_found()
+    audit("webhook deleted", request, caller, webhook_id)
+    return web.Response(status=204)
+
+
+async def rotate(request: web.Request) -> web.Response:
+    """Answer POST /api/v2/webhooks/{id}/secret: a new secret; the former one lives for a day."""
+    parts, caller = await admit_admin(request)
+    check_accept(request)
+    refuse_parameters(request)
+    vault = _require_vault(parts)
+    run = parts.clients.of(caller.organization_id).run
+    made = await run(registry.rotate, path_id(request), caller.organization_id, vault)
+    if made is None:
+        raise not_found()
+    audit("secret of webhook replaced", request, caller, made.webhook.id)
+    return _show(parts, made.webhook, made.secret)
+
+
+def _refuse_bulk(request: web.Request) -> None:
+    if check_content_type(request):
+        raise bad_request("The bulk extension is for attachments only")
+
+
+ROUTES = (
+    web.get(PATH, index),
+    web.post(PATH, create),
+    web.get(f"{PATH}/{{id}}", show),
+    web.patch(f"{PATH}/{{id}}", update),
+    web.delete(f"{PATH}/{{id}}", delete),
+    web.post(f"{PATH}/{{id}}/secret", rotate),
+)
