@@ -124,7 +124,7 @@ async def test_row90_webhooks_and_deliveries_of_another_organization_are_missing
     assert (await service.client.request("GET", place)).data["attributes"]["active"]
 
 
-BAD = {
+BAD: dict[str, list[Any]] = {
     "target_url": [
         None,
         "",

@@ -76,7 +76,7 @@ async def test_a_delivery_has_the_values_of_its_commit_and_no_other_organization
         place = f"{PATH}/{webhook_id}/deliveries"
         (delivery,) = (await service.client.request("GET", place)).data
         await service.client.request("POST", f"{place}/{delivery['id']}/retry")
-        await until(lambda: has_received(receiver, 2))
+        await wait_for(receiver, 2)
         again = receiver.received[-1]
         assert again.message_id == ready.message_id
         assert again.document["data"]["attributes"]["name"] == "before.png"
@@ -84,9 +84,13 @@ async def test_a_delivery_has_the_values_of_its_commit_and_no_other_organization
         assert others.received == []
 
 
-async def has_received(receiver: Receiver, count: int) -> bool:
-    """Return whether a receiver has got so many deliveries."""
-    return len(receiver.received) >= count
+async def wait_for(receiver: Receiver, count: int, *, within_s: float = 10) -> None:
+    """Wait until a receiver has got so many deliveries."""
+
+    async def enough() -> bool:
+        return len(receiver.received) >= count
+
+    await until(enough, within_s=within_s)
 
 
 async def test_a_failed_delivery_is_tried_again_after_five_seconds_with_the_same_id(
@@ -97,7 +101,7 @@ async def test_a_failed_delivery_is_tried_again_after_five_seconds_with_the_same
     await start_worker(service)
     answer = await service.client.request("POST", f"{PATH}/{webhook_id}/test")
     assert answer.status == 201
-    await until(lambda: has_received(receiver, 1))
+    await wait_for(receiver, 1)
     place = f"{PATH}/{webhook_id}/deliveries/{answer.data['id']}"
 
     async def failed() -> dict[str, object] | None:
@@ -107,7 +111,7 @@ async def test_a_failed_delivery_is_tried_again_after_five_seconds_with_the_same
     shown = await until(failed)
     assert (shown["state"], shown["attempts"]) == ("pending", 1)
     assert (shown["last_status"], shown["last_fault"]) == (500, "status")
-    await until(lambda: has_received(receiver, 2), within_s=20)
+    await wait_for(receiver, 2, within_s=20)
     first, second = receiver.received[:2]
     assert second.arrived_at - first.arrived_at >= 5
     assert first.message_id == second.message_id == answer.data["attributes"]["message_id"]
@@ -126,12 +130,12 @@ async def test_both_secrets_sign_after_a_rotation(
     for number, secret in enumerate((former, newer), 1):
         receiver.secret = secret  # the receiver answers 500 if no signature is of this secret
         await service.client.request("POST", f"{PATH}/{webhook_id}/test")
-        await until(lambda number=number: has_received(receiver, number))
+        await wait_for(receiver, number)
     signatures = receiver.received[0].headers["webhook-signature"].split(" ")
     assert len(signatures) == 2
     await service.execute("UPDATE webhooks SET previous_ends_at = now()")
     await service.client.request("POST", f"{PATH}/{webhook_id}/test")
-    await until(lambda: has_received(receiver, 3))
+    await wait_for(receiver, 3)
     assert len(receiver.received[2].headers["webhook-signature"].split(" ")) == 1
 
 
@@ -176,4 +180,4 @@ async def test_an_answer_410_deactivates_the_webhook_visibly(
         {"data": {"type": "webhook_deliveries", "attributes": {"since": "2020-01-01"}}},
     )
     assert again.document["meta"] == {"retried": 1}
-    await until(lambda: has_received(receiver, 2))
+    await wait_for(receiver, 2)
