@@ -24,6 +24,7 @@ from api.temp_urls.copying import open_copies
 from api.temp_urls.sources import open_lookups
 from shared import writing
 from shared.allowance import Allowance
+from shared.backlog import BacklogWatch
 from shared.bucket_guard import BucketGuard
 from shared.bucket_owner import MARKER
 from shared.deployment import open_publisher
@@ -61,6 +62,7 @@ def create_app(
     async def parts(app: web.Application) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
             noise, seen = await stack.enter_async_context(open_noise()), Health()
+            backlog = BacklogWatch()
             clients, others = await stack.enter_async_context(open_shares(settings))
             storage = await stack.enter_async_context(open_storage(settings))
             publisher = await stack.enter_async_context(
@@ -89,12 +91,13 @@ def create_app(
                 strange_readers=Turns(1, each=1, waiting=events.MAX_STRANGERS, wait_s=1),
                 sns=await stack.enter_async_context(open_sns(settings, sns_connector)),
                 documents=Documents(settings),
-                metrics_url=await stack.enter_async_context(open_metrics(settings, seen)),
+                metrics_url=await stack.enter_async_context(open_metrics(settings, seen, backlog)),
                 ids=IdCheck(others.of("ids"), storage),
                 bucket=BucketGuard(others.of("ids"), storage),
                 drain=Drain(),
             )
             watch_parts(seen, app[PARTS])
+            await stack.enter_async_context(backlog.watching(others.of("backlog")))
             yield
 
     app.cleanup_ctx.append(parts)

@@ -20,6 +20,7 @@ import typer
 
 from deploy.commands import attachments
 from deploy.commands import usage as quotas
+from deploy.commands.backlog import backlog
 from deploy.commands.environment import Misused, Unusable, note, read_client, read_settings, tell
 from deploy.commands.events import events_app
 from deploy.commands.options import LOCAL, MAX_ID, DataDir, Json, check_word
@@ -220,6 +221,7 @@ app.command()(doctor)
 app.command()(attachments.show)
 app.command("list")(attachments.list_attachments)
 app.command()(attachments.count)
+app.command()(backlog)
 app.command()(retry)
 app.command()(reconcile)
 app.command()(quotas.usage)

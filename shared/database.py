@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Concatenate, ParamSpec, TypeAlias, TypeVar
+from weakref import WeakSet
 
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
@@ -12,6 +13,7 @@ from asyncpg.pool import PoolConnectionProxy
 from shared.connector import COMMAND_TIMEOUT_S, CONNECT_TIMEOUT_S, Connector
 from shared.errors import AttachmentsError
 from shared.kept import Kept, Lease
+from shared.metrics import DATABASE_CONNECTIONS, DATABASE_ERRORS, DATABASE_MOST
 from shared.part_settings import DatabaseSettings
 from shared.refusals import Refusal, explain, find_refusal
 
@@ -122,6 +124,13 @@ class Database:
         self.full = Full()
         self.on_queued: Callable[[], None] = _do_nothing
         self._abandoned: set[asyncio.Task[Any]] = set()
+        _pools.add(self)
+
+    @property
+    def connections(self) -> tuple[int, int, int]:
+        """How many connections are in use and are free, and the most that may be opened."""
+        free = self.pool.get_idle_size() + self._kept.spare
+        return max(0, self.pool.get_size() - free), free, self.pool.get_max_size()
 
     async def run(
         self,
@@ -162,6 +171,7 @@ class Database:
                 if isinstance(error, (asyncpg.ReadOnlySQLTransactionError, *MIXED_UP)):
                     await self._renew_sessions(error)
                 if last or not again:
+                    DATABASE_ERRORS.inc()
                     raise _away(error, refusal) from error
         raise AssertionError("unreachable")
 
@@ -222,6 +232,23 @@ class Database:
         self._abandoned.discard(task)
         if not task.cancelled():
             task.exception()  # retrieved, so that asyncio does not log it
+
+
+_pools: "WeakSet[Database]" = WeakSet()
+
+
+def _show_pools() -> None:
+    """Let the metrics show the sum of all pools of this process."""
+
+    def total(place: int) -> Callable[[], float]:
+        return lambda: sum(each.connections[place] for each in list(_pools))
+
+    DATABASE_CONNECTIONS.labels("in_use").set_function(total(0))
+    DATABASE_CONNECTIONS.labels("free").set_function(total(1))
+    DATABASE_MOST.set_function(total(2))
+
+
+_show_pools()
 
 
 def _end(future: "asyncio.Future[None]") -> None:

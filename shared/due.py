@@ -10,6 +10,7 @@ import asyncpg
 from shared.attachments import COLUMNS, Attachment
 from shared.database import Connection, affected
 from shared.lifecycle import ACTIVE, LAST_CHECK, WakeUp
+from shared.states import State
 
 SWEEP_WINDOW = 1000
 """If fewer rows are due, one sweep ranks all of them; else the sweep walks through the
@@ -47,15 +48,19 @@ class Duty(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Due:
-    """A due row that the sweep took: claimed if `duty` is PROCESS, else postponed by a lease."""
+    """A due row that the sweep took: claimed if `duty` is PROCESS, else postponed by a lease.
+
+    `was` is its state before.
+    """
 
     duty: Duty
     attachment: Attachment
+    was: State
 
     @classmethod
     def from_row(cls, row: asyncpg.Record) -> Self:
-        """Build the record from a row with the columns of the attachment and `duty`."""
-        return cls(duty=Duty(row["duty"]), attachment=Attachment.from_row(row))
+        """Build the record from a row with the columns of the attachment, `duty` and `was`."""
+        return cls(duty=Duty(row["duty"]), attachment=Attachment.from_row(row), was=row["was"])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,12 +133,12 @@ async def take_due(
               ON walk.organization_id = known.organization_id AND walk.due_at <= now()
         ), taken AS (
             -- Rows are locked one by one in this order until $1 are locked; no more are touched.
-            SELECT locked.id, locked.duty
+            SELECT locked.id, locked.duty, locked.was
             FROM (SELECT id FROM ranked ORDER BY turn, step, due_at) AS next
             CROSS JOIN LATERAL (
                 -- The row is read again here, with its duty, because it may have changed since it
                 -- was ranked. IS TRUE makes the planner use the primary key, for any statistics.
-                SELECT a.id,
+                SELECT a.id, a.state AS was,
                        CASE WHEN a.deleted_at IS NOT NULL THEN 'purge'
                             WHEN NOT {ACTIVE} THEN 'check'
                             WHEN a.claimed_revision = a.revision AND a.attempt >= $3
@@ -157,7 +162,7 @@ async def take_due(
             due_at = CASE WHEN duty = 'given_up' AND a.copy_key IS NULL THEN {LAST_CHECK}
                           ELSE now() + $2 * interval '1 second' END
         FROM taken WHERE a.id = taken.id
-        RETURNING {COLUMNS}, duty,
+        RETURNING {COLUMNS}, duty, was,
                   (SELECT organization_id FROM walk ORDER BY step DESC LIMIT 1) AS walked_to
         """,
         limit,

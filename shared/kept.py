@@ -13,6 +13,8 @@ from typing import TypeAlias
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
+from shared.metrics import DATABASE_WAIT_SECONDS
+
 KEPT_USES = 100
 """The statements that a connection serves before it is released. A connection must be released
 sometimes, because the pool replaces a connection after 50,000 statements and closes it after five
@@ -67,15 +69,25 @@ class Kept:
 
     async def take(self) -> Lease:
         """Take a connection from the pool. Raises asyncpg's errors, and TimeoutError after 2 s."""
+        # No timer if a connection is idle: there is no wait, and a timer costs more than taking the
+        # connection.
+        if self._pool.get_idle_size():
+            return await self._acquire(None)
+        with DATABASE_WAIT_SECONDS.time():
+            return await self._acquire(TIMEOUT_S)
+
+    async def _acquire(self, timeout_s: float | None) -> Lease:
         self._waiting += 1
         epoch = self._epoch
         try:
-            # No timer if a connection is idle: there is no wait, and a timer costs more than taking
-            # the connection.
-            waits = None if self._pool.get_idle_size() else TIMEOUT_S
-            return Lease(await self._pool.acquire(timeout=waits), epoch)
+            return Lease(await self._pool.acquire(timeout=timeout_s), epoch)
         finally:
             self._waiting -= 1
+
+    @property
+    def spare(self) -> int:
+        """How many connections are kept for the next statement."""
+        return len(self._free)
 
     def keep(self, lease: Lease) -> bool:
         """Keep a connection for the next statement; False if it must be released instead."""

@@ -1,6 +1,8 @@
 """The metrics that several kinds of process have; `deploy/docs/metrics.md` lists all."""
 
-from prometheus_client import Counter, disable_created_metrics
+from typing import Literal
+
+from prometheus_client import Counter, Gauge, Histogram, disable_created_metrics
 
 # A series more for each counter and histogram, which nobody reads.
 disable_created_metrics()  # type: ignore[no-untyped-call]  # its package has no types for it
@@ -18,3 +20,68 @@ NOT_KEPT = Counter(
     "Unreadable messages that were not kept, because one origin sent too many",
 )
 """A message that is stored already may be counted here too; its dead letter also counts it."""
+
+BACKLOG_OLDEST_SECONDS = Gauge(
+    "attachments_backlog_oldest_seconds",
+    "Time since the oldest waiting upload could first have been claimed",
+)
+
+BACKLOG_UPLOADS = Gauge("attachments_backlog_uploads", "Uploads that wait for a worker")
+
+DUE_OLDEST_SECONDS = Gauge(
+    "attachments_due_oldest_seconds", "Time since the oldest row of the sweep became due"
+)
+
+DUE_ROWS = Gauge("attachments_due_rows", "Rows that the sweep must look at now")
+
+DEAD_LETTERS = Gauge("attachments_dead_letters", "Messages that could not be used and are kept")
+
+StoreVerb = Literal[
+    "head", "get", "put", "copy", "delete", "list", "versions", "multipart", "credentials"
+]
+
+STORE_SECONDS = Histogram(
+    "attachments_store_request_seconds",
+    "Requests to the store until their answer begins, by verb",
+    ["verb"],
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 20),
+)
+
+STORE_ERRORS = Counter(
+    "attachments_store_errors_total",
+    "Requests that the store refused or did not answer",
+    ["verb", "error"],
+)
+
+READ_BYTES = Counter("attachments_store_read_bytes_total", "Bytes of objects read from the store")
+
+PUBLISHED = Counter("attachments_wake_ups_published_total", "Wake-ups given to the broker")
+
+DROPPED = Counter(
+    "attachments_wake_ups_dropped_total",
+    "Wake-ups left to the sweep: the broker was away, or a queue was full",
+)
+
+QUEUE_MESSAGES = Gauge(
+    "attachments_broker_queue_messages", "Wake-ups in a queue of the broker", ["queue"]
+)
+
+BROKER_UP = Gauge("attachments_broker_up", "1 if the broker carried out the last request, else 0")
+
+DATABASE_CONNECTIONS = Gauge(
+    "attachments_database_connections", "Connections of the pools, by use", ["state"]
+)
+
+DATABASE_MOST = Gauge(
+    "attachments_database_max_connections", "The most connections that the pools may open"
+)
+
+DATABASE_WAIT_SECONDS = Histogram(
+    "attachments_database_wait_seconds",
+    "Waits for a connection, where none was free at once",
+    buckets=(0.001, 0.005, 0.025, 0.1, 0.5, 1, 2),
+)
+
+DATABASE_ERRORS = Counter(
+    "attachments_database_errors_total", "Statements that ended because the database was away"
+)

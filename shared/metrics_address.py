@@ -13,6 +13,7 @@ import orjson
 from aiohttp import web
 from prometheus_client import generate_latest
 
+from shared.backlog import BacklogWatch
 from shared.errors import SettingsError
 from shared.listening import fault_of, listen_everywhere
 from shared.liveness import Health
@@ -49,8 +50,9 @@ class Scrapes:
 class Pages:
     """The pages of a process at its metrics address."""
 
-    def __init__(self, health: Health) -> None:
+    def __init__(self, health: Health, backlog: BacklogWatch) -> None:
         self._health = health
+        self._backlog = backlog
         self._scrapes = Scrapes()
 
     async def metrics(self) -> Page:
@@ -71,24 +73,37 @@ class Pages:
         status = "not ready" if self._health.started else "starting"
         return _json({"status": status, "parts": parts}, status=503)
 
+    async def backlog(self) -> Page:
+        """Show the number to scale on; 503 while the database is away."""
+        if (found := self._backlog.latest) is None:
+            return _json({"oldest_seconds": None, "waiting": None}, status=503)
+        return _json({"oldest_seconds": round(found.oldest_seconds, 3), "waiting": found.waiting})
+
 
 def _json(document: object, status: int = 200) -> Page:
     return Page(orjson.dumps(document), content_type="application/json", status=status)
 
 
 @asynccontextmanager
-async def open_metrics(settings: Settings, health: Health) -> AsyncIterator[str | None]:
-    """Serve metrics and health at ATTACHMENTS_METRICS_HOST and _PORT; yield the metrics' address.
+async def open_metrics(
+    settings: Settings, health: Health, backlog: BacklogWatch
+) -> AsyncIterator[str | None]:
+    """Serve metrics, health and backlog at the metrics address; yield the address of the metrics.
 
-    Yields None and serves nothing if no port is set. Port 0 chooses a free port. Raises
-    SettingsError if the process cannot listen on the address.
+    It listens on ATTACHMENTS_METRICS_HOST and _PORT. Yields None and serves nothing if no port is
+    set. Port 0 chooses a free port. Raises SettingsError if the process cannot listen there.
     """
     if settings.metrics_port is None:
         yield None
         return
-    pages = Pages(health)
+    pages = Pages(health, backlog)
     server = make_server(
-        {"/metrics": pages.metrics, "/health/live": pages.live, "/health/ready": pages.ready},
+        {
+            "/metrics": pages.metrics,
+            "/health/live": pages.live,
+            "/health/ready": pages.ready,
+            "/backlog": pages.backlog,
+        },
         keepalive_timeout=settings.keep_alive,
         lingering_time=1,
     )

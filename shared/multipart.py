@@ -30,7 +30,7 @@ class Multipart:
         typed: dict[str, Any] = {}
         if content_type is not None:
             typed = {"ContentType": content_type, "CacheControl": PUBLIC_FILE}
-        with mapped():
+        with mapped("multipart"):
             answer = await self._client.create_multipart_upload(
                 Bucket=self._bucket, Key=key, **typed
             )
@@ -52,7 +52,7 @@ class Multipart:
 
         Returns the part's etag. Raises ObjectMissing and ObjectChanged.
         """
-        with mapped():
+        with mapped("multipart"):
             answer = await self._client.upload_part_copy(
                 Bucket=self._bucket,
                 Key=key,
@@ -66,7 +66,7 @@ class Multipart:
 
     async def end(self, key: str, upload_id: str, parts: Sequence[Any]) -> str:
         """Build the object from its parts (`PartNumber` and `ETag` each) and return its etag."""
-        with mapped():
+        with mapped("multipart"):
             answer = await self._client.complete_multipart_upload(
                 Bucket=self._bucket,
                 Key=key,
@@ -78,7 +78,7 @@ class Multipart:
     async def drop(self, key: str, upload_id: str) -> None:
         """Remove the parts of an unfinished upload; a missing upload is not an error."""
         try:
-            with mapped():
+            with mapped("multipart"):
                 await self._client.abort_multipart_upload(
                     Bucket=self._bucket, Key=key, UploadId=upload_id
                 )
@@ -88,6 +88,6 @@ class Multipart:
 
     async def unfinished(self, key: str) -> list[str]:
         """List the ids of unfinished multipart uploads to a key, at most 1000."""
-        with mapped():
+        with mapped("multipart"):
             answer = await self._client.list_multipart_uploads(Bucket=self._bucket, Prefix=key)
         return [each["UploadId"] for each in answer.get("Uploads", ()) if each["Key"] == key]

@@ -1,19 +1,22 @@
 """Publish wake-ups from a thread of its own, so that no caller waits for the broker."""
 
 import json
+import math
 import re
 import threading
 import time
 from base64 import b64decode, b64encode
 from collections import defaultdict, deque
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 from uuid import uuid4
 
-from shared.broker import ORGANIZATION, TASK, make_celery, queue_name
+from shared.broker import ORGANIZATION, QUEUES, TASK, make_celery, queue_name
 from shared.broker_faults import describe, place_of
 from shared.lifecycle import COURIERS, WakeUp
 from shared.log import get_logger
+from shared.metrics import BROKER_UP, DROPPED, PUBLISHED, QUEUE_MESSAGES
 
 MAX_WAITING = 10_000
 """Maximum of wake-ups that wait while the broker is unavailable; the sweep finds the others."""
@@ -31,6 +34,9 @@ MAX_QUEUED = 10_000
 LOOK_EVERY_S = 1.0
 """A queue of MAX_QUEUED messages takes no more, so the broker's memory is bounded when no worker
 runs; the sweep finds those uploads. The length is read every LOOK_EVERY_S seconds."""
+
+MEASURE_EVERY_S = 10.0
+"""Seconds between two looks at the lengths of all queues, for the metrics: one round trip."""
 
 log = get_logger(__name__)
 
@@ -107,6 +113,7 @@ class Publisher:
         self.dropped = 0
         self._client: Any = None
         self._lengths: dict[str, tuple[float, int]] = {}
+        self._measured_at = -MEASURE_EVERY_S
         self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
         self._thread.start()
 
@@ -119,7 +126,7 @@ class Publisher:
         """Queue a wake-up to be published; if MAX_WAITING wait already, leave it to the sweep."""
         with self._wake:
             if len(self._waiting) >= MAX_WAITING:
-                self.dropped += 1
+                self._drop(1)
                 return
             self._waiting.append(wake_up)
             self._wake.notify()
@@ -150,15 +157,26 @@ class Publisher:
         self._thread.join(timeout_s)
 
     def _run(self) -> None:
-        while batch := self._take():
+        try:
+            self._publish()
+        finally:
+            if self._client is not None:
+                self._client.connection_pool.disconnect()
+
+    def _publish(self) -> None:
+        while (batch := self._take()) is not None:
+            self._measure()
+            if not batch:
+                continue
             try:
                 left_out = self._push(batch)
             except Exception as error:  # any error of the broker's client: the sweep takes over
                 with self._wake:
-                    self.dropped += len(batch)
+                    self._drop(len(batch))
                     if self._closing.is_set():
-                        self.dropped += len(self._waiting)
+                        self._drop(len(self._waiting))
                         return
+                BROKER_UP.set(0)
                 if not self._failing:
                     self._failing = True
                     fault = describe(error, self.place)
@@ -167,22 +185,49 @@ class Publisher:
                 continue
             if left_out:
                 with self._wake:
-                    self.dropped += left_out
+                    self._drop(left_out)
             if self._failing:
                 self._failing = False
                 log.info("broker is back")
             self._closing.wait(PAUSE_S)
 
-    def _take(self) -> list[WakeUp]:
-        """Wait for wake-ups and take a batch; empty if closing and all are taken."""
+    def _take(self) -> list[WakeUp] | None:
+        """Wait for wake-ups and take a batch; None if closing and all are taken.
+
+        The batch is empty if none came for MEASURE_EVERY_S.
+        """
         with self._wake:
             while not self._closing.is_set() and not (self._waiting and self._prefix is not None):
-                self._wake.wait()
+                if not self._wake.wait(MEASURE_EVERY_S) and self._prefix is not None:
+                    return []
             if self._prefix is None:
-                self.dropped += len(self._waiting)
-                return []
+                self._drop(len(self._waiting))
+            if self._prefix is None or not self._waiting:
+                return None
             self._courier_is_called = False
             return [self._waiting.popleft() for _ in range(min(len(self._waiting), MAX_BATCH))]
+
+    def _drop(self, count: int) -> None:
+        self.dropped += count
+        DROPPED.inc(count)
+
+    def _measure(self) -> None:
+        """Show the lengths of all queues, every MEASURE_EVERY_S at most; unknown if that fails."""
+        now = time.monotonic()
+        if now - self._measured_at < MEASURE_EVERY_S:
+            return
+        self._measured_at = now
+        lengths: list[float] = [math.nan] * QUEUES
+        with suppress(Exception):  # any error of the broker's client; publishing logs it
+            if self._client is None:
+                self._client = self._connect()
+            with self._client.pipeline(transaction=False) as pipeline:
+                for number in range(QUEUES):
+                    pipeline.llen(queue_name(number))
+                lengths = pipeline.execute()
+        BROKER_UP.set(not math.isnan(lengths[0]))
+        for number, length in enumerate(lengths):
+            QUEUE_MESSAGES.labels(queue_name(number)).set(length)
 
     def _push(self, batch: list[WakeUp]) -> int:
         """Push a batch into its queues; return how many were dropped because a queue was full."""
@@ -202,7 +247,10 @@ class Publisher:
                 for queue, messages in pushed.items():
                     pipeline.lpush(queue, *messages)
                 self._note(pushed, pipeline.execute())
-        return len(batch) - sum(len(messages) for messages in pushed.values())
+        published = sum(len(messages) for messages in pushed.values())
+        PUBLISHED.inc(published)
+        BROKER_UP.set(1)
+        return len(batch) - published
 
     def _connect(self) -> Any:
         """Create the Redis client that kombu would use; it reconnects by itself."""

@@ -9,6 +9,7 @@ from aiobotocore.session import AioSession
 from shared.caching import PRIVATE_FILE, PUBLIC_FILE
 from shared.credentials import RenewedCredentials
 from shared.errors import ObjectChanged, StoreRefused, StoreUnavailable
+from shared.metrics import READ_BYTES
 from shared.multipart import Multipart
 from shared.part_settings import StoreSettings
 from shared.signing import Credentials
@@ -51,7 +52,7 @@ class Storage:
         renewed = await self._session.get_credentials()
         assert isinstance(renewed, RenewedCredentials)  # open_session made the session
         try:
-            with mapped():
+            with mapped("credentials"):
                 found = await renewed.current()
         except StoreRefused:
             raise StoreRefused("there are no AWS credentials") from None
@@ -61,7 +62,7 @@ class Storage:
 
     async def head(self, key: str, *, bucket: str | None = None) -> StoredObject:
         """Return the size, etag, version and checksum of an object. Raises ObjectMissing."""
-        with mapped():
+        with mapped("head"):
             answer = await self._client.head_object(
                 Bucket=bucket or self.bucket, Key=key, ChecksumMode="ENABLED"
             )
@@ -89,7 +90,7 @@ class Storage:
             request["IfMatch"] = f'"{pin.etag}"'
             if pin.version_id is not None:
                 request["VersionId"] = pin.version_id
-        with mapped():
+        with mapped("get"):
             answer = await self._client.get_object(Bucket=self.bucket, Key=key, **request)
         found = StoredObject(
             size=int(answer["ContentRange"].rpartition("/")[2])
@@ -109,7 +110,7 @@ class Storage:
         self, key: str, body: bytes, *, content_type: str, cache_control: str = PRIVATE_FILE
     ) -> None:
         """Store a small object that the service made."""
-        with mapped():
+        with mapped("put"):
             await self._client.put_object(
                 Bucket=self.bucket,
                 Key=key,
@@ -125,7 +126,7 @@ class Storage:
         if the store does not support that condition.
         """
         try:
-            with mapped():
+            with mapped("put"):
                 await self._client.put_object(
                     Bucket=self.bucket,
                     Key=key,
@@ -168,7 +169,7 @@ class Storage:
                 "ContentType": content_type,
                 "CacheControl": PUBLIC_FILE,
             }
-        with mapped():
+        with mapped("copy"):
             answer = await self._client.copy_object(
                 Bucket=self.bucket,
                 Key=key,
@@ -185,13 +186,13 @@ class Storage:
         versions stay. Returns whether the store reported a new delete marker.
         """
         request: dict[str, Any] = {} if version_id is None else {"VersionId": version_id}
-        with mapped():
+        with mapped("delete"):
             answer = await self._client.delete_object(Bucket=self.bucket, Key=key, **request)
         return version_id is None and bool(answer.get("DeleteMarker") or answer.get("VersionId"))
 
     async def keeps_versions(self) -> bool:
         """Return whether the bucket was ever versioned. Needs s3:GetBucketVersioning."""
-        with mapped():
+        with mapped("versions"):
             answer = await self._client.get_bucket_versioning(Bucket=self.bucket)
         return answer.get("Status") in ("Enabled", "Suspended")
 
@@ -203,7 +204,7 @@ class Storage:
         """
         found: list[StoredVersion] = []
         pages = self._client.get_paginator("list_object_versions")
-        with mapped():
+        with mapped("versions"):
             async for page in pages.paginate(Bucket=self.bucket, Prefix=prefix):
                 for kind in ("Versions", "DeleteMarkers"):
                     listed: list[Any] = page.get(kind, [])  # type: ignore[assignment]  # by name
@@ -250,7 +251,7 @@ class Storage:
     async def _pages(self, prefix: str, **more: Any) -> AsyncIterator[Any]:
         place: dict[str, Any] = {}
         while True:
-            with mapped():
+            with mapped("list"):
                 answer = await self._client.list_objects_v2(
                     Bucket=self.bucket, Prefix=prefix, **more, **place
                 )
@@ -263,10 +264,13 @@ class Storage:
 async def _chunks(body: Any, expected: int) -> AsyncGenerator[bytes, None]:
     # Read from the connection itself: botocore's reader collects and copies each chunk again.
     received = 0
-    with mapped():
-        async for chunk in body.raw_stream.content.iter_any():
-            received += len(chunk)
-            yield chunk
+    try:
+        with mapped("get", timed=False):  # the reader's own time is in it
+            async for chunk in body.raw_stream.content.iter_any():
+                received += len(chunk)
+                yield chunk
+    finally:
+        READ_BYTES.inc(received)
     if received != expected:
         raise StoreUnavailable(f"the body ended after {received} of {expected} bytes")
 

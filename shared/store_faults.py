@@ -1,20 +1,47 @@
 """Map the errors of the store's client to the tree of `shared.errors`."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 
 import aiohttp
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, ParamValidationError
 
 from shared.errors import ObjectChanged, ObjectEmpty, ObjectMissing, StoreRefused, StoreUnavailable
+from shared.metrics import STORE_ERRORS, STORE_SECONDS, StoreVerb
 
 NO_UPLOAD = "NoSuchUpload"
 """S3's error code for a multipart upload that was completed or removed."""
 
 
+_seconds = cache(STORE_SECONDS.labels)
+_errors = cache(STORE_ERRORS.labels)
+
+
 @contextmanager
-def mapped() -> Iterator[None]:
-    """Raise errors of `shared.errors` in place of those that the client raises in the block."""
+def mapped(verb: StoreVerb, *, timed: bool = True) -> Iterator[None]:
+    """Raise errors of `shared.errors` in place of those that the client raises in the block.
+
+    Count the faults of the store by verb and, if `timed`, the seconds.
+    """
+    began = time.perf_counter()
+    try:
+        with _mapped():
+            yield
+    except StoreRefused:
+        _errors(verb, "refused").inc()
+        raise
+    except StoreUnavailable:
+        _errors(verb, "unavailable").inc()
+        raise
+    finally:
+        if timed:
+            _seconds(verb).observe(time.perf_counter() - began)
+
+
+@contextmanager
+def _mapped() -> Iterator[None]:
     try:
         yield
     except ClientError as error:

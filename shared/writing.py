@@ -26,6 +26,7 @@ _ASK = """
 
 TABLES = (
     "attachments",
+    "backlog_sample",
     "dead_letter_origins",
     "dead_letters",
     "deployment",

@@ -23,14 +23,15 @@ from shared.errors import (
 from shared.lifecycle import Claim, Outcome, WakeUp
 from shared.log import get_logger
 from shared.reasons import ReasonCode
+from shared.states import END_STATES, State
 from shared.throttle import Throttle
 from worker.copying import Copying
 from worker.jobs import Jobs
 from worker.leases import Leases
+from worker.measuring import LEASES_LOST, Measured, measured_attempt
 from worker.patience import backoff_s, cause_of
 from worker.pipeline import process
 from worker.slots import Slot, Slots
-from worker.stages import begin
 from worker.thumbnails import drop_thumbnail
 from worker.tools import Tools
 
@@ -75,15 +76,16 @@ class Attempts:
             claim = found if isinstance(found, Claim) else await self._claim(slot, found)
             if claim is None:
                 return
-            with begin(claim.attachment):
+            with measured_attempt(claim.attachment) as attempt:
                 async with self._holding(claim):
                     try:
                         outcome = await process(self._tools, claim)
                     except DatabaseAway:
                         raise
                     except Exception as error:
-                        await self._settle(claim, error)
+                        await self._settle(claim, attempt, error)
                     else:
+                        attempt.end(outcome.state, outcome.reason)
                         log.info(
                             "processed",
                             attachment=claim.attachment.id,
@@ -150,12 +152,12 @@ class Attempts:
         finally:
             self._leases.drop(claim)
 
-    async def _settle(self, claim: Claim, error: Exception) -> None:
+    async def _settle(self, claim: Claim, attempt: Measured, error: Exception) -> None:
         """Write in the row why an attempt found no outcome. Raises DatabaseAway."""
         row = claim.attachment
         if isinstance(error, ObjectMissing | ObjectOlder):
             try:
-                await self._record_no_object(claim, error)
+                await self._record_no_object(claim, attempt, error)
                 return
             except DatabaseAway:
                 raise
@@ -164,21 +166,25 @@ class Attempts:
         match error:
             case ClaimLost():
                 log.info("another worker took over", attachment=row.id)
+                attempt.result = "lost"
+                LEASES_LOST.inc()
                 self._leases.drop(claim)
                 await self._give_back(claim)
             case StoreRefused():
-                await self._try_again(claim, "store_refused", error)
+                await self._try_again(claim, attempt, "store_refused", error)
             case ObjectChanged():
-                await self._try_again(claim, "changing", error)
+                await self._try_again(claim, attempt, "changing", error)
             case StoreError():
-                await self._try_again(claim, "store_unavailable", error)
+                await self._try_again(claim, attempt, "store_unavailable", error)
             case DecoderFault():
-                await self._try_again(claim, error.code, error)
+                await self._try_again(claim, attempt, error.code, error)
             case _:
                 log.exception("unexpected error", attachment=row.id, exc_info=error)
-                await self._try_again(claim, "internal_error", error)
+                await self._try_again(claim, attempt, "internal_error", error)
 
-    async def _record_no_object(self, claim: Claim, error: ObjectMissing | ObjectOlder) -> None:
+    async def _record_no_object(
+        self, claim: Claim, attempt: Measured, error: ObjectMissing | ObjectOlder
+    ) -> None:
         """Record that the row has no object, or none of its own, and remove its thumbnail."""
         row = claim.attachment
         missing = isinstance(error, ObjectMissing)
@@ -189,17 +195,30 @@ class Attempts:
             revision=row.claimed_revision,
             next_check_s=self._settings.pending_check,
         )
-        if state is None:
-            await self._process_again(claim)
+        await self._end(claim, attempt, state, "missing")
         event = "no object" if missing else "object is not used: it is older than its row"
         log.info(event, attachment=row.id, state=state)
+
+    async def _end(
+        self, claim: Claim, attempt: Measured, state: State | None, reason: ReasonCode
+    ) -> None:
+        """Count the state that was written; None if a newer upload must be processed at once."""
+        if state in END_STATES:
+            attempt.end(state, reason)
+        elif state is None:
+            attempt.result = "retried"
+            await self._process_again(claim)
+        else:  # the client may still upload
+            attempt.result = "ended"
 
     async def _process_again(self, claim: Claim) -> None:
         """Let an upload be processed again at once: a newer one was recorded during the attempt."""
         if await self._database.run(lifecycle.release, claim, delay_s=0.0) is None:
             await self._database.run(lifecycle.process_again, claim.attachment.id)
 
-    async def _try_again(self, claim: Claim, reason: ReasonCode, error: Exception) -> None:
+    async def _try_again(
+        self, claim: Claim, attempt: Measured, reason: ReasonCode, error: Exception
+    ) -> None:
         """Release the claim until the next attempt is due; after the last one, write `failed`."""
         row = claim.attachment
         last = row.attempt >= self._settings.attempts
@@ -215,7 +234,9 @@ class Attempts:
             revision=row.claimed_revision,
             next_check_s=self._settings.pending_check,
         ):
+            attempt.end("failed", reason)
             return
+        attempt.result = "retried"
         await self._database.run(
             lifecycle.release, claim, delay_s=backoff_s(row.attempt), reason=reason
         )

@@ -11,6 +11,7 @@ from shared.throttle import Throttle
 from worker.attempts import Attempts
 from worker.checking import check_object
 from worker.copying import Copying
+from worker.measuring import SWEEP_RECOVERED
 from worker.patience import (
     LONGEST_CHECK_PAUSE_S,
     LONGEST_PURGE_PAUSE_S,
@@ -72,6 +73,7 @@ class Duties:
             lease_s=self._tools.settings.lease,
         )
         if claim is not None:
+            SWEEP_RECOVERED.labels("no_event").inc()
             await self._attempts.attempt(slot, claim)
 
     async def _settle(self, due: Due) -> WakeUp | None:

@@ -23,7 +23,7 @@ from worker.buffering import HEAD_BYTES, MEMORY_BYTES, buffered, read_checksum, 
 from worker.decoding.formats import Box, box_of, promises_thumbnail
 from worker.judging import judge
 from worker.sniffing.dimensions import read_dimensions
-from worker.stages import measured
+from worker.stages import measured, note_object, note_type
 from worker.thumbnails import drop_thumbnail, store_thumbnail
 from worker.tools import Tools
 
@@ -106,6 +106,7 @@ async def examine(tools: Tools, claim: Claim) -> Outcome:
         async with AsyncExitStack() as reading:
             with measured("read"):
                 found, chunks = await reading.enter_async_context(storage.read(row.key, end=first))
+                note_object(found)
                 _check_age(tools, found, row)
                 head = await read_head(chunks)
             outcome = Outcome(
@@ -136,6 +137,7 @@ async def examine(tools: Tools, claim: Claim) -> Outcome:
                 outcome = replace(outcome, state="rejected", reason=rejected.code)
     except ObjectEmpty:
         found, head = await storage.head(row.key), b""
+        note_object(found)
         _check_age(tools, found, row)
         if found.size:
             raise ObjectChanged(row.key) from None  # replaced since it was found to be empty
@@ -214,7 +216,9 @@ async def _identify(tools: Tools, row: Attachment, found: StoredObject, head: by
             return b"".join([chunk async for chunk in chunks])
 
     with measured("sniff"):
-        return await tools.sniffers.identify(row.organization_id, head, found.size, read)
+        content_type = await tools.sniffers.identify(row.organization_id, head, found.size, read)
+    note_type(content_type)
+    return content_type
 
 
 def _room(

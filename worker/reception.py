@@ -17,6 +17,7 @@ from shared.lifecycle import WakeUp
 from shared.log import get_logger
 from shared.throttle import Throttle
 from worker.jobs import Jobs
+from worker.measuring import WAKE_UPS_WAITING
 from worker.slots import Slot, Slots
 
 WAITING_EACH: Final = 5000
@@ -97,6 +98,7 @@ class Reception:
             waiting = self._waiting.pop(chosen)
             wake_up = waiting.pop(next(iter(waiting)))
             self._count -= 1
+            WAKE_UPS_WAITING.set(self._count)
             if waiting:
                 self._waiting[chosen] = waiting  # at the end of the turns
             self._start(slot, wake_up, lambda: None)
@@ -119,6 +121,7 @@ class Reception:
             return
         waiting[named] = wake_up
         self._count += 1
+        WAKE_UPS_WAITING.set(self._count)
         if self._count > self._all:
             # If several have equally many, the organization whose turn comes last loses one.
             most = max(reversed(self._waiting), key=lambda each: len(self._waiting[each]))

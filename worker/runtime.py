@@ -26,6 +26,7 @@ from typing import Any
 
 import uvloop
 
+from shared.backlog import BacklogWatch
 from shared.bucket_owner import MARKER
 from shared.deployment import learn_prefix
 from shared.errors import SettingsError
@@ -34,6 +35,7 @@ from shared.log import get_logger
 from shared.metrics_address import open_metrics
 from shared.settings import Settings
 from shared.throttle import Throttle
+from worker import measuring
 from worker.attempts import Attempts
 from worker.copying import open_copying
 from worker.duties import Duties
@@ -144,9 +146,11 @@ class Runtime:
         settings, jobs, throttle = self._settings, self._jobs, self._throttle
         self._stop = asyncio.Event()
         async with AsyncExitStack() as stack:
-            health = Health()
-            await stack.enter_async_context(open_metrics(settings, health))
+            health, backlog = Health(), BacklogWatch()
+            measuring.prepare()
+            await stack.enter_async_context(open_metrics(settings, health, backlog))
             self._tools = tools = await stack.enter_async_context(open_tools(settings))
+            await stack.enter_async_context(backlog.watching(tools.database))
             health.need("database", answers(tools.database))
             health.need("store", reads(lambda: tools.storage.head(MARKER)))
             stack.callback(throttle.close)

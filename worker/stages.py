@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from shared.attachments import Attachment
+from shared.stored_objects import StoredObject
 
 Stage = Literal["queued", "read", "room_wait", "sniff", "decoder_wait", "decode", "write", "commit"]
 """`queued`: from the record of the upload to its first claim, by the database's clock.
@@ -34,13 +35,20 @@ class Interval:
 
 
 class Stages:
-    """The intervals of one attempt, in the order of their ends. They never overlap."""
+    """The intervals of one attempt, in the order of their ends; they never overlap.
 
-    __slots__ = ("began", "intervals")
+    `modified_at` is the object's LastModified in seconds of `time.monotonic`, `content_type` the
+    type that was named, and `cpu_s` the CPU time of decoders.
+    """
+
+    __slots__ = ("began", "content_type", "cpu_s", "intervals", "modified_at")
 
     def __init__(self) -> None:
         self.began = time.monotonic()
         self.intervals: list[Interval] = []
+        self.modified_at: float | None = None
+        self.content_type: str | None = None
+        self.cpu_s = 0.0
 
     def add(self, stage: Stage, seconds: float) -> None:
         """Add an interval that ends now."""
@@ -60,6 +68,27 @@ _current: ContextVar[Stages | None] = ContextVar("stages", default=None)
 def current() -> Stages | None:
     """Return the record of the attempt whose task runs this code; None outside of an attempt."""
     return _current.get()
+
+
+def note_object(found: StoredObject) -> None:
+    """Record the age of the object that the attempt reads."""
+    stages = _current.get()
+    if stages is not None and found.age_s is not None:
+        stages.modified_at = time.monotonic() - found.age_s
+
+
+def note_type(content_type: str) -> None:
+    """Record the type of the object."""
+    stages = _current.get()
+    if stages is not None:
+        stages.content_type = content_type
+
+
+def note_cpu(seconds: float) -> None:
+    """Add CPU time of a decoder."""
+    stages = _current.get()
+    if stages is not None:
+        stages.cpu_s += seconds
 
 
 @contextmanager

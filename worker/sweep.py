@@ -16,6 +16,7 @@ from shared.log import get_logger
 from shared.throttle import Throttle
 from worker.duties import Duties
 from worker.jobs import Jobs
+from worker.measuring import SWEEP_RAN, count_due
 from worker.slots import Slots
 from worker.tools import Tools
 
@@ -91,7 +92,9 @@ class Sweep:
             after=self._walked_to,
         )
         self._walked_to = found.walked_to
+        SWEEP_RAN.set_to_current_time()
         for due in found.due:
+            count_due(due)
             self._jobs.start(self._handle(due))
         return len(found.due)
 

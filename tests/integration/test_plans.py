@@ -13,6 +13,7 @@ import pytest_asyncio
 
 from shared import (
     attachments,
+    backlog,
     copies,
     copy_claims,
     dead_letters,
@@ -67,6 +68,7 @@ MODULES: tuple[ModuleType, ...] = (
     reconciliation,
     sequence,
     overview,
+    backlog,
 )
 
 COMPOSED = {
@@ -606,6 +608,15 @@ CALLS: dict[str, tuple[Call, Callable[[Any], bool]]] = {
         lambda c: reconciliation.walk_rows(c, ROWS // 2),
         lambda found: len(found) == 1000,
     ),
+    "backlog.measure": (backlog.measure, lambda found: found.waiting == 2),
+    "backlog.measure with a backlog": (
+        lambda c: with_waiting(c, lambda: backlog.measure(c)),
+        lambda found: found.waiting == 100_000,
+    ),
+    "backlog.read_sample": (
+        lambda c: backlog.read_sample(c, max_age_s=0),
+        lambda found: found.waiting == 2 and found.letters == LETTERS,
+    ),
     "sequence.find_last_id": (sequence.find_last_id, lambda found: found >= ROWS),
     "sequence.find_greatest_row": (sequence.find_greatest_row, lambda found: found == ROWS),
     "sequence.raise_sequence": (lambda c: sequence.raise_sequence(c, 2 * ROWS), bool),
@@ -646,6 +657,15 @@ async def with_backlog(connection: Any, function: Callable[[], Awaitable[Any]]) 
     await connection._connection.execute(
         "UPDATE attachments SET due_at = now() - interval '1 hour'"
         f" WHERE organization_id = {BIG} AND id > {ROWS // 2}"
+    )
+    return await function()
+
+
+async def with_waiting(connection: Any, function: Callable[[], Awaitable[Any]]) -> Any:
+    """Call a function when more uploads wait than are counted."""
+    await connection._connection.execute(
+        "UPDATE attachments SET state = 'uploaded', claimed_revision = 0"
+        " WHERE deleted_at IS NULL AND id % 7 = 0"
     )
     return await function()
 

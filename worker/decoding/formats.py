@@ -33,6 +33,9 @@ the risk is worth it."""
 
 PDF: Final = "application/pdf"
 
+FORMATS: Final = frozenset({*IMAGES, PDF}.union(*MORE.values()))
+"""All types that a decoder may get."""
+
 _NAMES: Final = {
     Box.IMAGES: (".jpg", ".jpeg", ".png", ".gif", ".webp", ".bmp", ".ico", ".cur"),
     Box.DOCUMENTS: (".pdf",),

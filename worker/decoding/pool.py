@@ -14,6 +14,7 @@ from shared.log import get_logger
 from worker.decoding.forks import Source
 from worker.decoding.formats import Box
 from worker.decoding.process import Decoder, TooExpensive
+from worker.measuring import DECODER_STARTS, DECODERS_BUSY, KillCause, count_kill, note_peak
 
 JOBS_PER_DECODER = 500
 
@@ -43,6 +44,16 @@ def warn_unsealed() -> None:
     log.warning("decoders run without a filter of system calls: libseccomp is missing")
 
 
+def _cause(status: int, dead: Decoder) -> KillCause:
+    """Return why a decoder ended that sent no answer."""
+    if status == -signal.SIGXCPU:
+        return "cpu_time"
+    if dead.ran_out_of_memory():
+        return "memory"
+    # The decoder's own wall clock ended it while this worker was stopped (`child.run_job`).
+    return "wall_clock" if status == -signal.SIGALRM else "died"
+
+
 class DecoderPool:
     """The decoders of one kind: those that belong to an organization, and a few spare ones.
 
@@ -68,6 +79,8 @@ class DecoderPool:
         self._timeout_s = timeout_s
         self._isolated = isolated
         self._source = Source(kind, more)
+        self._busy = DECODERS_BUSY.labels(kind.value)
+        self._starts = DECODER_STARTS.labels(kind.value)
         self._wanted = False
         self._owned = 0
         self._idle: list[Decoder] = []  # the one that was used last is at the end
@@ -89,6 +102,7 @@ class DecoderPool:
         """
         decoder: Decoder | None = await self._take(organization if self._isolated else 0)
         assert decoder is not None
+        self._busy.inc()
         try:
             return await decoder.decode(
                 descriptor, timeout_s=self._timeout_s, header_only=header_only
@@ -98,7 +112,9 @@ class DecoderPool:
             log.warning("decoder killed", pid=decoder.pid, timeout_s=self._timeout_s, error=cause)
             dead, decoder = decoder, None
             await dead.stop()
-            if isinstance(error, TooExpensive):
+            expensive = isinstance(error, TooExpensive)
+            count_kill(self._kind, "cpu_time" if expensive else "wall_clock", dead.peak_bytes)
+            if expensive:
                 raise Undecodable("too_expensive", Facts(carries_more=True)) from None
             # The decoder used little CPU time: the machine may have been slow, not the file.
             raise DecoderFault("decoder_stalled") from None
@@ -106,16 +122,19 @@ class DecoderPool:
             dead, decoder = decoder, None
             status = await dead.stop()
             log.warning("decoder died", pid=dead.pid, status=status, error=str(error))
-            if status == -signal.SIGXCPU or dead.ran_out_of_memory():
+            kill = _cause(status, dead)
+            count_kill(self._kind, kill, dead.peak_bytes)
+            if kill in ("cpu_time", "memory"):
                 raise Undecodable("too_expensive", Facts(carries_more=True)) from None
-            # The decoder's own wall clock ended it while this worker was stopped (`child.run_job`).
-            stalled = status == -signal.SIGALRM
+            stalled = kill == "wall_clock"
             raise DecoderFault("decoder_stalled" if stalled else "decoder_died") from None
         except asyncio.CancelledError:
             dead, decoder = decoder, None
             await dead.stop()
+            count_kill(self._kind, "cancelled", dead.peak_bytes)
             raise
         finally:
+            self._busy.dec()
             await self._give_back(decoder)
 
     async def _take(self, owner: int) -> Decoder:
@@ -148,11 +167,12 @@ class DecoderPool:
 
     async def _give_back(self, decoder: Decoder | None) -> None:
         try:
-            if decoder is not None and (
-                decoder.jobs >= JOBS_PER_DECODER or decoder.resident_bytes() > MAX_IDLE_BYTES
-            ):
-                worn, decoder = decoder, None
-                await worn.stop()
+            if decoder is not None:
+                resident, peak = decoder.resident_bytes()
+                note_peak(self._kind, peak)
+                if decoder.jobs >= JOBS_PER_DECODER or resident > MAX_IDLE_BYTES:
+                    worn, decoder = decoder, None
+                    await worn.stop()
         finally:
             if decoder is None:
                 self._owned -= 1
@@ -165,6 +185,7 @@ class DecoderPool:
         fault = decoder.idle_fault()
         if fault is not None:
             log.warning("idle decoder killed", pid=decoder.pid, error=fault)
+            count_kill(self._kind, "idle", 0)
             self._end(decoder)
         return fault is None
 
@@ -176,6 +197,7 @@ class DecoderPool:
 
     async def _start(self) -> Decoder:
         decoder = await self._source.start()
+        self._starts.inc()
         if not decoder.sealed and self._must_be_sealed:
             await decoder.stop()
             log.error("decoder is not sealed: no file is sent to it", kind=self._kind.value)

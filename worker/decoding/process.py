@@ -4,6 +4,7 @@ import asyncio
 import json
 import math
 import os
+import re
 import resource
 import secrets
 import signal
@@ -27,6 +28,7 @@ from worker.decoding.protocol import (
 )
 from worker.sandbox.cpu_time import cpu_s
 from worker.sandbox.job_clock import LONGEST, JobClock, in_time
+from worker.stages import note_cpu
 
 CPU_SHARE: Final = 0.5
 """CPU time that a decoder may use for a job, as a share of the job's wall-clock timeout. A file
@@ -45,6 +47,9 @@ in use. The share is below 1 because that limit also counts addresses that were 
 
 _MAXRSS_UNIT: Final = 1 if sys.platform == "darwin" else 1024
 """Bytes in one unit of `ru_maxrss` (getrusage(2))."""
+
+_MEMORY: Final = re.compile(rb"^(VmRSS|VmHWM):\s+(\d+) kB$", re.MULTILINE)
+"""The resident memory now, and its highest value, in /proc/PID/status (proc(5))."""
 
 _OWN_ENDS: Final = frozenset(
     -number
@@ -134,6 +139,7 @@ class Decoder:
             }
         ).encode()
         self._allow_cpu(allowed_s)
+        rested_s = self._rested_s
         clock = JobClock(self.pid, timeout_s, asyncio.get_running_loop().time())
         with reopen_to_read(descriptor) as readable:
             socket.send_fds(self._channel, [HEADER.pack(len(job), 0) + job], [readable])
@@ -144,6 +150,8 @@ class Decoder:
                 if clock.computed_s() >= allowed_s:
                     raise TooExpensive("the file took too long to compute") from None
                 raise
+            finally:
+                note_cpu(max(0.0, self._cpu_s() - rested_s))
         self._rested_s = self._cpu_s()
         return _checked(answer, body, name)
 
@@ -165,15 +173,21 @@ class Decoder:
             unasked = b""
         return "the decoder wrote without a job" if unasked else "the decoder has ended"
 
-    def resident_bytes(self) -> int:
-        """Return the resident memory of the child, in bytes; 0 if it cannot be read (not Linux)."""
-        with suppress(OSError), open(f"/proc/{self.pid}/statm", "rb") as statm:
-            return int(statm.read().split()[1]) * resource.getpagesize()
-        return 0
+    def resident_bytes(self) -> tuple[int, int]:
+        """Return the child's resident memory now and at its highest, in bytes; 0 if not Linux."""
+        found = {"VmRSS": 0, "VmHWM": 0}
+        with suppress(OSError), open(f"/proc/{self.pid}/status", "rb") as status:
+            for name, kibibytes in _MEMORY.findall(status.read()):
+                found[name.decode()] = int(kibibytes) * 1024
+        return found["VmRSS"], found["VmHWM"]
+
+    @property
+    def peak_bytes(self) -> int:
+        """The highest resident memory of the child, in bytes; 0 before `stop`."""
+        return self._peak * _MAXRSS_UNIT if self._peak > self._held else 0
 
     def _cpu_s(self) -> float:
-        """Read the CPU clock of the child, in seconds; 0 if it is gone, or not on Linux."""
-        return cpu_s(self.pid)
+        return cpu_s(self.pid)  # 0 if the child is gone, or not on Linux
 
     def _allow_cpu(self, seconds: float) -> None:
         """Have the kernel end the child after `seconds` more seconds of CPU time (Linux).
@@ -212,10 +226,7 @@ class Decoder:
         return self._status
 
     def ran_out_of_memory(self) -> bool:
-        """Whether the child aborted because it had no memory left, as C++ code does.
-
-        Call it after `stop`.
-        """
+        """Whether the child aborted for lack of memory, as C++ code does; known after `stop`."""
         return (
             self._status in _OWN_ENDS
             and self._peak > self._held

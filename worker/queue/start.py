@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import uvloop
 
+from shared.backlog import BacklogWatch
 from shared.broker_check import refuse_cluster
 from shared.database import open_database
 from shared.deployment import open_publisher
@@ -47,10 +48,10 @@ async def _main(settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopping.set)
-    health = Health()
+    health, backlog = Health(), BacklogWatch()
     async with (
-        open_metrics(settings, health),
-        open_consumer(settings, stopping, health) as consumer,
+        open_metrics(settings, health, backlog),
+        open_consumer(settings, stopping, health, backlog) as consumer,
     ):
         found = await consumer.check()
         health.started = True
@@ -70,7 +71,7 @@ async def _main(settings: Settings) -> None:
 
 @asynccontextmanager
 async def open_consumer(
-    settings: Settings, stopping: asyncio.Event, health: Health
+    settings: Settings, stopping: asyncio.Event, health: Health, backlog: BacklogWatch
 ) -> AsyncIterator[Consumer]:
     """Open the database, the queue and the publisher of a consumer, and close them at the end.
 
@@ -81,6 +82,7 @@ async def open_consumer(
         queue = await stack.enter_async_context(open_queue(settings, connections=3 * POLLERS))
         publisher = await stack.enter_async_context(open_publisher(database, settings))
         database.on_queued = publisher.wake_couriers
+        await stack.enter_async_context(backlog.watching(database))
         health.need("database", answers(database))
         beat = health.expect("queue", within_s=SILENT_S)
         consumer = Consumer(settings, queue, database, publisher, stopping, beat)

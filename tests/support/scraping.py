@@ -1,0 +1,47 @@
+"""What processes under test show at their metrics address."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.support.service import ServiceProcess, scrape
+
+
+@dataclass(frozen=True)
+class Shown:
+    """The samples of one scrape."""
+
+    values: Mapping[tuple[str, frozenset[tuple[str, str]]], float]
+
+    def sum(self, name: str, **labels: str) -> float:
+        """Add up the samples of a name that have these labels; 0 if there is none."""
+        wanted = set(labels.items())
+        return sum(
+            value
+            for (found, have), value in self.values.items()
+            if found == name and wanted <= have
+        )
+
+
+def read(text: str) -> Shown:
+    """Read the text of a scrape."""
+    return Shown(
+        {
+            (sample.name, frozenset(sample.labels.items())): sample.value
+            for family in text_string_to_metric_families(text)
+            for sample in family.samples
+        }
+    )
+
+
+def metrics_url(process: ServiceProcess) -> str:
+    """Find the address that a process has logged at its start."""
+    lines = [json.loads(line) for line in process.log().splitlines() if "metrics are" in line]
+    return str(lines[0]["url"])
+
+
+async def shown(process: ServiceProcess) -> Shown:
+    """Scrape a process."""
+    return read(await scrape(metrics_url(process)))
