@@ -17,6 +17,7 @@ from redis import exceptions
 
 from shared.broker_faults import describe, place_of
 from shared.log import get_logger
+from shared.metrics import BROKER_UP
 
 RECONNECT_S: Final = 2.0
 """Pause between two attempts to reconnect, in seconds, so that work continues within seconds after
@@ -65,6 +66,7 @@ class SteadyConsumer(Consumer):
 
     def on_ready(self) -> None:
         """Log that the broker is back, if its loss was logged."""
+        BROKER_UP.set(1)
         if self._logged[0]:
             log.info("broker is back")
             self._logged = ("", 0.0)
@@ -74,6 +76,7 @@ class SteadyConsumer(Consumer):
         self._log_loss(exc)
 
     def _log_loss(self, exc: Exception) -> None:
+        BROKER_UP.set(0)
         where = place_of(str(self.app.conf.broker_url))
         cause, now = describe(exc, where), time.monotonic()
         if cause != self._logged[0] or now - self._logged[1] > LOG_AGAIN_S:

@@ -62,6 +62,8 @@ async def test_a_second_run_finds_nothing_to_do(empty_url: str) -> None:
     assert {table for table, *_ in first["columns"]} == {
         "alembic_version",
         "attachments",
+        "attachments_backlog",
+        "backlog_sample",
         "dead_letter_origins",
         "dead_letters",
         "deployment",

@@ -8,7 +8,8 @@ import psutil  # type: ignore[import-untyped]  # its stubs are a package that we
 from tests.support.decoders import find_decoders, has_job
 from tests.support.faults import PHOTO, SOON, make_due, posted
 from tests.support.scraping import Shown, shown
-from tests.support.service import Service, WorkerProcess, until
+from tests.support.service import Service, until
+from tests.support.service_processes import WorkerProcess
 from tests.support.starting import StartWorker
 
 TEXT = b"a text without a thumbnail"
@@ -91,7 +92,7 @@ async def test_what_only_the_sweep_finds_is_counted_by_the_cause(
         "UPDATE attachments SET state = 'processing', due_at = now() WHERE id = $1", lost.id
     )
     found = await counted(worker, "attachments_sweep_recovered_total", cause="dead_worker")
-    assert found.sum("attachments_sweep_taken_total", duty="probe") >= 1
+    assert found.sum("attachments_sweep_taken_total", duty="check") >= 1
     assert found.sum("attachments_sweep_last_run_timestamp_seconds") > 0
 
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.support.service import ServiceProcess, scrape
+from tests.support.service import scrape
+from tests.support.service_processes import ServiceProcess
 
 
 @dataclass(frozen=True)
