@@ -20,12 +20,15 @@ REQUEST_SECONDS = Histogram(
 )
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-"""Methods that have a label of their own. All others are counted as `other`, because a client may
+"""Methods that are named in metrics and in the log. All others are `other`, because a client may
 invent any number of methods."""
 
 # Caches of the series, which avoid a lock and checks of labels.
 _seconds = cache(REQUEST_SECONDS.labels)
 _requests = cache(REQUESTS.labels)
+
+LABELS = {**{method: method for method in METHODS}, "HEAD": "GET"}
+"""The label of a method of a route. HEAD is answered as GET is."""
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -46,7 +49,7 @@ async def measure(request: web.Request, handler: Handler) -> web.StreamResponse:
     started = time.perf_counter()
     response = await handler(request)
     route = route_of(request)
-    method = request.method if request.method in METHODS else "other"
+    method = "other" if route == "none" else LABELS.get(request.method, "other")
     _requests(route, response.status).inc()
     _seconds(route, method).observe(time.perf_counter() - started)
     return response

@@ -15,7 +15,6 @@ import api
 import shared
 import worker
 from api.app import routes
-from api.measuring import METHODS
 from api.noise import RefusalKind
 from shared.broker import QUEUES
 from shared.due import Duty
@@ -38,7 +37,7 @@ MOST_SERIES = 1000
 OTHERS = 40
 """Series of Prometheus' own client about Python and the process."""
 
-STATUSES = 25
+STATUSES = 20
 """More statuses than a route ever answers."""
 
 OWN_ROUTES = {each.path.rstrip("/") for each in routes()}
@@ -67,9 +66,9 @@ VALUES = {
 }
 """How many values a label can have: those of a Literal, an enumeration or a table of the code."""
 
-PAIRS = len({(each.path.rstrip("/"), each.method) for each in routes()}) + len(OWN_ROUTES)
-SERIES = {"attachments_request_seconds": PAIRS + len(METHODS) + 1}
-"""Routes with their own methods, HEAD for each GET, and every method without a route."""
+PAIRS = {(each.path.rstrip("/"), each.method) for each in routes()}
+SERIES = {"attachments_request_seconds": len(PAIRS) + 1}
+"""Routes with their own methods, and what has no route."""
 
 
 def metrics() -> Iterator[MetricWrapperBase]:
