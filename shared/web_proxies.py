@@ -52,7 +52,9 @@ def trusted() -> ssl.SSLContext | None:
     Reads files. Raises SettingsError if they cannot be read.
     """
     try:
-        path = botocore.session.Session().get_config_variable("ca_bundle")
+        # Only the configuration is read. A session without handlers of calls is far cheaper.
+        session = botocore.session.Session(include_builtin_handlers=False)
+        path = session.get_config_variable("ca_bundle")
         return ssl.create_default_context(cafile=path) if path else None
     except BotoCoreError as error:
         # the only class whose message is known to contain no secret

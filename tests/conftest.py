@@ -34,11 +34,15 @@ settings.load_profile("untimed")
 def pytest_configure() -> None:
     """Let SIGINT be heard: a runner in the background ignores it, and all that it starts.
 
+    Settings of the shell for AWS and for the service are forgotten: tests choose their own.
+
     Test processes that run side by side choose their servers' ports from ranges of their own: all
     start at one moment, and a port is taken some time after it was found free.
     """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    for name in [name for name in os.environ if name.startswith(("ATTACHMENTS_", "AWS_"))]:
+        del os.environ[name]
     number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
     count = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     share = len(ports.PORTS) // count

@@ -22,7 +22,8 @@ async def clone_database(stack: Stack) -> str:
     first = fresh_ids()
     name = f"test_{first}"
     connection = await asyncpg.connect(stack.postgres.url)
-    await connection.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
+    # Copying files costs half of what PostgreSQL's usual way through its log costs.
+    await connection.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE} STRATEGY file_copy")
     await connection.close()
     url = stack.postgres.database_url(name)
     connection = await asyncpg.connect(url)
