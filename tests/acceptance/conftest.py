@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.support import faults
 from tests.support.local import LocalStack, bare_environment
 
 START_TIMEOUT_S = 60
@@ -54,3 +55,9 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
         finally:
             process.kill()
             process.wait()
+
+
+@pytest.fixture
+def closed_port() -> int:
+    """A port on which nothing listens."""
+    return faults.closed_port()

@@ -14,15 +14,6 @@ LONG = {
 }
 """Files that may be longer."""
 
-LONG_TESTS = {
-    "tests/acceptance/test_doctor.py",
-    "tests/acceptance/test_hostile_output.py",
-    "tests/acceptance/test_local_users.py",
-    "tests/integration/test_plans.py",
-    "tests/integration/test_refusals.py",
-}
-"""Modules of tests that are to be split."""
-
 FACES = {"shared/notifications/__init__.py"}
 """Packages whose face gives the names of their modules: what a dialect comes to."""
 
@@ -71,7 +62,7 @@ def test_no_file_is_longer_than_can_be_read_at_once() -> None:
         for path in (*files(), *tests, compose)
         if len((ROOT / path).read_text("utf-8").splitlines()) > MAX_LINES
     }
-    assert long - LONG - LONG_TESTS == set()
+    assert long - LONG == set()
 
 
 def test_the_face_of_a_package_holds_no_code() -> None:

@@ -1,0 +1,27 @@
+"""A local stack that the tests of this folder share; they change nothing of it."""
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.local_ports import names
+from tests.support.up import Up, running, until
+
+
+@pytest.fixture(scope="package")
+def up() -> Iterator[Up]:
+    """Run a stack in a directory of which other users may at least enter the parent."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        with running(Path(folder) / "data", "--decoders", "1") as shared:
+            # SeaweedFS's admin part is the last to listen, after S3 answers.
+            until(lambda: "admin.port.grpc" in names(shared), 20)
+            yield shared
+
+
+@pytest.fixture(scope="package")
+def document(up: Up) -> dict[str, Any]:
+    return up.document()

@@ -1,0 +1,55 @@
+"""A database with a million attachments, filled once for all tests of this folder."""
+
+from collections.abc import AsyncIterator
+
+import asyncpg
+import pytest_asyncio
+
+from shared.database import SERVER_SETTINGS
+from tests.support.databases import clone_database
+from tests.support.explaining import Explaining
+from tests.support.million import FILL, LETTERS, ROWS, TOKENS
+from tests.support.stack import Stack
+
+
+@pytest_asyncio.fixture(scope="package")
+async def filled(stack: Stack) -> str:
+    """A database with a million attachments."""
+    database_url = await clone_database(stack)
+    connection = await asyncpg.connect(database_url)
+    await connection.execute(
+        "INSERT INTO organizations (id, name) SELECT n, 'o' FROM generate_series(1, 200) AS n"
+    )
+    await connection.execute("SELECT setval('organizations_id_seq', 200)")
+    await connection.execute(
+        "INSERT INTO tokens (organization_id, name, digest)"
+        f" SELECT 1 + n % 200, 't', sha256(n::text::bytea) FROM generate_series(1, {TOKENS}) AS n"
+    )
+    await connection.execute(
+        "INSERT INTO dead_letters (digest, body, size, source, origin, reason, last_at)"
+        " SELECT sha256(n::text::bytea), 'x', 1, 'webhook', 'o' || n % 50, 'r',"
+        "        now() - n * interval '1 second'"
+        f" FROM generate_series(1, {LETTERS}) AS n"
+    )
+    # Of what is not committed for sure VACUUM does not say that everyone sees it.
+    await connection.execute("SET synchronous_commit = on")
+    await connection.execute(FILL)
+    await connection.execute(f"ALTER SEQUENCE attachments_id_seq RESTART WITH {ROWS + 1}")
+    await connection.execute(
+        "VACUUM ANALYZE attachments, tokens, organizations, dead_letters, dead_letter_origins"
+    )
+    await connection.close()
+    return database_url
+
+
+@pytest_asyncio.fixture
+async def connection(filled: str) -> AsyncIterator[Explaining]:
+    """A connection like the service's; what is done over it is undone."""
+    plain = await asyncpg.connect(
+        filled, server_settings={**SERVER_SETTINGS, "statement_timeout": "30000"}
+    )
+    transaction = plain.transaction()
+    await transaction.start()
+    yield Explaining(plain)
+    await transaction.rollback()
+    await plain.close()

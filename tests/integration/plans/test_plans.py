@@ -1,0 +1,85 @@
+"""Every statement of the data layer runs on an index, on a table of a million rows."""
+
+import inspect
+from types import ModuleType
+
+import pytest
+
+from shared import (
+    attachments,
+    backlog,
+    copies,
+    copy_claims,
+    dead_letters,
+    due,
+    lifecycle,
+    lists,
+    new_attachments,
+    older_objects,
+    organizations,
+    overview,
+    reconciliation,
+    sequence,
+    tokens,
+)
+from tests.support.explaining import Explaining
+from tests.support.planned_operator_calls import OPERATOR_CALLS
+from tests.support.planned_processing_calls import PROCESSING_CALLS
+from tests.support.planned_request_calls import REQUEST_CALLS
+
+CALLS = {**REQUEST_CALLS, **PROCESSING_CALLS, **OPERATOR_CALLS}
+
+MODULES: tuple[ModuleType, ...] = (
+    attachments,
+    new_attachments,
+    lists,
+    copies,
+    copy_claims,
+    lifecycle,
+    due,
+    organizations,
+    tokens,
+    dead_letters,
+    older_objects,
+    reconciliation,
+    sequence,
+    overview,
+    backlog,
+)
+
+COMPOSED = {
+    "older_objects.delete_own",
+    "sequence.find_taken_id",
+    "sequence.keep_clear",
+    "sequence.mend_sequence",
+}
+"""These have no statement of their own: they ask the store, and call functions of the list."""
+
+
+@pytest.mark.parametrize("name", CALLS)
+async def test_a_statement_never_scans_the_table(connection: Explaining, name: str) -> None:
+    call, answers = CALLS[name]
+    found = await call(connection)
+    assert answers(found), found
+    assert connection.explained > 0
+
+
+async def test_a_scan_of_the_table_would_be_noticed(connection: Explaining) -> None:
+    with pytest.raises(AssertionError, match="Seq Scan"):
+        await connection.fetch("SELECT id FROM attachments WHERE name = $1", "other")
+    with pytest.raises(AssertionError, match="Seq Scan"):
+        await connection.execute("UPDATE tokens SET name = $1 WHERE name = $2", "a", "b")
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)
+def test_no_statement_is_left_out(module: ModuleType) -> None:
+    short = module.__name__.rpartition(".")[2]
+    functions = {
+        f"{short}.{name}"
+        for name, function in vars(module).items()
+        if inspect.iscoroutinefunction(function)
+        and function.__module__ == module.__name__
+        and not name.startswith("_")
+    }
+    assert functions
+    assert functions - COMPOSED <= {name.partition(" ")[0] for name in CALLS}

@@ -1,0 +1,16 @@
+"""Fixtures of what PostgreSQL refuses: a role without privileges."""
+
+from collections.abc import AsyncIterator
+
+import asyncpg
+import pytest_asyncio
+
+
+@pytest_asyncio.fixture
+async def owner(database_url: str) -> AsyncIterator["asyncpg.Connection[asyncpg.Record]"]:
+    """The owner of the database, beside a role `guest` without any privilege."""
+    connection = await asyncpg.connect(database_url)
+    await connection.execute("CREATE ROLE guest LOGIN PASSWORD 'secret-of-role'")
+    yield connection
+    await connection.execute("DROP OWNED BY guest; DROP ROLE guest")
+    await connection.close()

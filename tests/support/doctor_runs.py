@@ -1,0 +1,76 @@
+"""Runs of `attachments doctor` as a process, and what they leave."""
+
+import asyncio
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from shared import keys, probes
+from tests.support.doctor import assert_no_secret
+from tests.support.local import bare_environment
+from tests.support.objects import exists, opened_storage
+from tests.support.service import Service, until
+
+COMMAND_TIMEOUT_S = 120
+
+
+async def start_doctor(variables: Mapping[str, str], *options: str) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "deploy.cli",
+        "doctor",
+        *options,
+        env={**bare_environment(), **variables},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+
+
+async def run_doctor(variables: Mapping[str, str], *options: str) -> tuple[int, str]:
+    """Run the command and return its exit status and what it printed."""
+    process = await start_doctor(variables, *options)
+    out, err = await asyncio.wait_for(process.communicate(), COMMAND_TIMEOUT_S)
+    assert err == b""
+    assert_no_secret(out.decode(), variables)
+    assert process.returncode is not None
+    return process.returncode, out.decode()
+
+
+async def left_behind(service: Service) -> list[str]:
+    """List what doctors have left: rows, arrivals, and objects of which events told."""
+    rows = await service.database.fetch(
+        "SELECT 'row ' || id FROM attachments WHERE organization_id = $1"
+        " UNION ALL SELECT 'arrival ' || id FROM probe_arrivals",
+        probes.ORGANIZATION,
+    )
+    left = [str(row[0]) for row in rows]
+    async with opened_storage(service.stack) as storage:
+        for key in {event["key"] for event in service.stack.relay.seen}:
+            _, found, path = key.partition(f"/{keys.PREFIX}")
+            if found and path.endswith(f"/{probes.NAME}"):
+                left += [path] if await exists(storage, f"{keys.PREFIX}{path}") else []
+    return left
+
+
+async def probe_of(service: Service) -> int:
+    """Wait until a doctor has created its probe."""
+
+    async def found() -> Any:
+        return await service.database.fetchval(
+            "SELECT id FROM attachments WHERE organization_id = $1", probes.ORGANIZATION
+        )
+
+    return int(await until(found, within_s=30))
+
+
+async def event_awaited(service: Service) -> None:
+    """Wait until a doctor asks the database for the event of its probe."""
+
+    async def asked() -> Any:
+        return await service.database.fetchval(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+            " AND query LIKE 'SELECT source, dialect%'"
+        )
+
+    await until(asked, within_s=30)

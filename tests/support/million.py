@@ -1,0 +1,32 @@
+"""A database with a million attachments, and its rows that are in a state of their own."""
+
+ROWS = 1_000_000
+TOKENS = 20_000
+LETTERS = 100_000
+
+BIG, USUAL = 1, 50
+"""An organization that owns a fifth of all rows, and one of a hundred others alike."""
+
+BUCKET = "bucket"
+
+UPLOADED, PROCESSING, READY, FAILED, DELETED = range(1, 6)
+"""Ids of rows in these states, of organization USUAL; the first three are due."""
+
+FILL = f"""
+INSERT INTO attachments (
+    id, organization_id, bucket, name, file_name, attachable_type, attachable_id, state, reason,
+    revision, claimed_revision, attempt, due_at, etag, policy_expires_at, uploaded_at, deleted_at
+)
+SELECT n, CASE WHEN n < 100 THEN {USUAL} WHEN n % 5 = 0 THEN {BIG} ELSE 2 + n % 100 END,
+       '{BUCKET}', 'img.png', 'img.png',
+       CASE WHEN n % 3 > 0 THEN 'comment' END, CASE WHEN n % 3 > 0 THEN n / 20 END,
+       CASE WHEN n = {UPLOADED} THEN 'uploaded' WHEN n = {PROCESSING} THEN 'processing'
+            WHEN n = {FAILED} OR n % 1000 = 7 THEN 'failed' ELSE 'ready' END,
+       CASE WHEN n = {FAILED} OR n % 1000 = 7 THEN 'missing' END,
+       1, CASE WHEN n = {UPLOADED} THEN 0 ELSE 1 END, 1,
+       CASE WHEN n <= {READY} THEN now() - interval '1 minute'
+            WHEN n % 500 = 0 THEN now() + interval '1 hour' END,
+       'a', now() + interval '1 hour', now(),
+       CASE WHEN n = {DELETED} OR n % 50 = 0 THEN now() END
+FROM generate_series(1, {ROWS}) AS n
+"""

@@ -1,0 +1,100 @@
+"""Calls of functions with rows of the database of a million attachments."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from shared import (
+    attachments,
+    copies,
+    dead_letters,
+    tokens,
+)
+from shared.attachments import Attachment
+from shared.lifecycle import Claim
+from shared.notifications import UploadEvent
+from tests.support.million import (
+    BIG,
+    BUCKET,
+    PROCESSING,
+    READY,
+    ROWS,
+    USUAL,
+)
+
+WANTED = copies.Wanted(bucket=BUCKET, key="k", etag="e", temp_url="t")
+
+
+async def row_of(connection: Any, attachment_id: int) -> Attachment:
+    """Read a row that is there."""
+    found = await attachments.find_any(connection, attachment_id)
+    assert found is not None
+    return found
+
+
+async def held(connection: Any) -> Claim:
+    """Make the claim under which `PROCESSING` is processed."""
+    return Claim(attachment=await row_of(connection, PROCESSING))
+
+
+async def seen(connection: Any) -> Attachment:
+    """Read a row that is to be settled."""
+    return await row_of(connection, READY)
+
+
+def told(attachment_id: int, **more: Any) -> UploadEvent:
+    """Make an event of one of the rows."""
+    key = f"attachments/files/000/000/{attachment_id:03}/original/img.png"
+    return UploadEvent(bucket=BUCKET, key=key, **more)
+
+
+async def ask_copy(connection: Any, row: Attachment) -> Any:
+    """Ask for a copy to a row that is done."""
+    return await copies.ask(connection, row, WANTED, grace_s=15)
+
+
+async def with_copy(connection: Any, function: Callable[[Attachment], Awaitable[Any]]) -> Any:
+    """Call a function with a row to which something is to be copied."""
+    return await function(await ask_copy(connection, await seen(connection)))
+
+
+async def with_heavy_letters(connection: Any, function: Callable[[], Awaitable[Any]]) -> Any:
+    """Call a function when an origin holds more bytes than it may."""
+    await connection._connection.execute(
+        "UPDATE dead_letter_origins SET bytes = 2 * $1 WHERE origin = 'o1'",
+        dead_letters.MAX_ORIGIN_BYTES,
+    )
+    return await function()
+
+
+async def with_claim(connection: Any, function: Callable[[Claim], Awaitable[Any]]) -> Any:
+    """Call a function with the claim that holds `PROCESSING`."""
+    return await function(await held(connection))
+
+
+async def with_row(connection: Any, function: Callable[[Attachment], Awaitable[Any]]) -> Any:
+    """Call a function with a row that is done."""
+    return await function(await seen(connection))
+
+
+async def with_backlog(connection: Any, function: Callable[[], Awaitable[Any]]) -> Any:
+    """Call a function when a hundred thousand rows of one organization are due."""
+    await connection._connection.execute(
+        "UPDATE attachments SET due_at = now() - interval '1 hour'"
+        f" WHERE organization_id = {BIG} AND id > {ROWS // 2}"
+    )
+    return await function()
+
+
+async def with_waiting(connection: Any, function: Callable[[], Awaitable[Any]]) -> Any:
+    """Call a function when more uploads wait than are counted."""
+    await connection._connection.execute(
+        "UPDATE attachments SET state = 'uploaded', claimed_revision = 0"
+        " WHERE deleted_at IS NULL AND id % 7 = 0"
+    )
+    return await function()
+
+
+async def find_new_caller(connection: Any) -> Any:
+    """Look up the token that is made first."""
+    token = await tokens.create_token(connection, USUAL, "new")
+    return await tokens.find_caller(connection, tokens.digest(token))
