@@ -66,7 +66,7 @@ async def test_a_database_user_without_privileges_is_told_so(
     ("version", "found", "mend"),
     [
         pytest.param(None, "no schema", "attachments migrate", id="empty"),
-        pytest.param("0001", "behind", "attachments migrate", id="behind"),
+        pytest.param("0001", "is needed", "attachments migrate", id="behind"),
         pytest.param("9999", "does not know", "version", id="ahead"),
     ],
 )
