@@ -60,7 +60,7 @@ class Owner:
 
     @property
     def is_foreign(self) -> bool:
-        """Whether the bucket belongs to another deployment."""
+        """True if the bucket belongs to another deployment."""
         return self.theirs not in (None, self.ours)
 
     def may_be_anothers(self, row: Attachment, found: StoredObject | None = None) -> bool:

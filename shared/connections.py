@@ -24,7 +24,7 @@ class TidyConnection(web.RequestHandler):
 
     @property
     def is_unreadable(self) -> bool:
-        """Whether data could not be parsed; the connection ends after the answer to it."""
+        """True if data could not be parsed; the connection ends after the answer to it."""
         return getattr(self, "_unreadable", False)
 
     async def finish_response(

@@ -93,7 +93,7 @@ class Proxies:
         self._trusts = lru_cache(maxsize=1024)(self._is_inside)
 
     def __bool__(self) -> bool:
-        """Whether any proxy is trusted."""
+        """Return True if any proxy is trusted."""
         return bool(self._networks)
 
     def trusts(self, address: str) -> bool:

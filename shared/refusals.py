@@ -32,7 +32,7 @@ class Refusal:
 
     @property
     def of_content(self) -> bool:
-        """Whether only this content is refused, so that other rows are still accepted."""
+        """True if only this content is refused, so that other rows are still accepted."""
         return self.code in OF_CONTENT
 
     def __str__(self) -> str:

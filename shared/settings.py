@@ -229,7 +229,7 @@ class Settings(
 
     @cached_property
     def listens_on_loopback(self) -> bool:
-        """Whether only processes on the same machine can reach the API."""
+        """True if only processes on the same machine can reach the API."""
         return is_loopback(self.api_host)
 
     @cached_property

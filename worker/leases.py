@@ -30,7 +30,7 @@ class Leases:
         self._held[claim.attachment.id] = (claim, task)
 
     def holds(self, claim: Claim) -> bool:
-        """Whether this very claim is held. A later claim of the same upload does not count."""
+        """True if this very claim is held. A later claim of the same upload does not count."""
         held = self._held.get(claim.attachment.id)
         return held is not None and held[0] is claim
 

@@ -14,7 +14,7 @@ log = get_logger(__name__)
 
 @cache
 def has_folder() -> bool:
-    """Whether a folder for temporary files can be written.
+    """Return True if a folder for temporary files can be written.
 
     Tries TMPDIR, /tmp, /var/tmp and the current folder, among others (`tempfile.gettempdir`).
     """

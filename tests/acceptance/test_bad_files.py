@@ -59,7 +59,7 @@ async def thumbnail_of(service: Service, resource: Any) -> Image.Image:
 
 
 def are_close(found: list[tuple[int, ...]], wanted: list[tuple[int, ...]]) -> bool:
-    """Whether colours are alike."""
+    """Return True if colours are alike."""
     return all(
         abs(one - other) <= TOLERANCE
         for pixel, other_pixel in zip(found, wanted, strict=True)

@@ -63,7 +63,7 @@ def fresh(worker: WorkerProcess) -> list[psutil.Process]:
 
 
 def waits_for_job(worker: WorkerProcess, killed: set[psutil.Process]) -> bool:
-    """Whether one new spare decoder has started and sleeps.
+    """Return True if one new spare decoder has started and sleeps.
 
     A killed process is still listed for a moment. One that is suspended while it starts is not
     used: the upload gets another decoder.

@@ -125,7 +125,7 @@ async def test_purges_that_are_refused_cost_few_calls_and_one_line_and_are_made_
 
 
 async def none_due(service: Service, ids: list[int]) -> bool:
-    """Whether nothing is left to do about rows."""
+    """Return True if nothing is left to do about rows."""
     left = await service.database.fetchval(
         "SELECT count(*) FROM attachments WHERE id = ANY($1::bigint[]) AND due_at IS NOT NULL", ids
     )

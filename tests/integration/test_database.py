@@ -48,7 +48,7 @@ async def send_event(service: Service, key: str | None = None) -> Answer:
 
 
 def is_unavailable(answer: Answer) -> bool:
-    """Whether the answer is a 503 that says when to come again."""
+    """Return True if the answer is a 503 that says when to come again."""
     return answer.status == 503 and int(answer.headers["Retry-After"]) >= 1
 
 

@@ -148,7 +148,7 @@ async def test_an_older_version_stays_hidden_by_its_marker(
 
 
 async def is_older(storage: Storage, age_s: float) -> bool:
-    """Whether the object is older than that."""
+    """Return True if the object is older than that."""
     found = (await storage.head(KEY)).age_s
     assert found is not None
     return found > age_s

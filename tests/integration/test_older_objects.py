@@ -190,7 +190,7 @@ async def test_some_seconds_between_the_two_are_enough(
 
 
 async def is_in(service: Service, reused: Reused, state: str) -> bool:
-    """Whether the row is in a state."""
+    """Return True if the row is in a state."""
     return (await service.row(reused.attachment_id)).state == state
 
 

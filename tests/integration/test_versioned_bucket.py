@@ -153,7 +153,7 @@ async def test_the_removal_of_an_old_version_changes_nothing(
 
 
 async def state(place: Place, attachment_id: str, wanted: str, reason: str) -> bool:
-    """Whether a row is in a state for a reason."""
+    """Return True if a row is in a state for a reason."""
     row = await place.row(attachment_id)
     return (row.state, row.reason) == (wanted, reason)
 

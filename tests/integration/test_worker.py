@@ -39,7 +39,7 @@ async def thumbnail(client: Client, resource: Any) -> Image.Image:
 
 
 def alike(image: Image.Image, colours: list[tuple[int, ...]]) -> bool:
-    """Whether an image's corners have these colours, as far as lossy formats keep them."""
+    """Return True if an image's corners have these colours, as far as lossy formats keep them."""
     pairs = zip(images.corners(image), colours, strict=True)
     return all(
         abs(one - other) <= 6

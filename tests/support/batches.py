@@ -80,6 +80,6 @@ def outcome(resource: Any) -> tuple[str, str | None]:
 
 
 def is_without_thumbnail(resource: Any) -> bool:
-    """Whether nothing is said of a thumbnail."""
+    """Return True if nothing is said of a thumbnail."""
     attributes = resource["attributes"]
     return attributes["resized"] is False and not attributes["thumb"]

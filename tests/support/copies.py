@@ -35,5 +35,5 @@ async def create_many(client: Client, url: str, count: int) -> Answer:
 
 
 def is_copy(_link: object, data: bytes) -> bool:
-    """Whether a piece of a request asks the store for a copy."""
+    """Return True if a piece of a request asks the store for a copy."""
     return b"x-amz-copy-source" in data.lower()

@@ -46,7 +46,7 @@ async def is_unavailable(service: Service, event: bytes) -> None:
 
 
 async def is_taken(service: Service, event: bytes) -> bool:
-    """Whether the source's next attempt is answered 2xx."""
+    """Return True if the source's next attempt is answered 2xx."""
     try:
         return (await deliver(service, event))[0] == 200
     except TimeoutError:

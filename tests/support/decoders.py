@@ -41,7 +41,7 @@ def find_zygotes(pid: int) -> list[psutil.Process]:
 
 
 def has_begun(process: psutil.Process) -> bool:
-    """Whether a decoder has begun its first job: it then sets its own limit of CPU time.
+    """Return True if a decoder has begun its first job: it then sets its own limit of CPU time.
 
     One that is suspended does not begin; `has_job` tells whether it was given a job.
     """
@@ -59,7 +59,7 @@ def find_limit(process: psutil.Process, name: str) -> str | None:
 
 
 def has_job(pid: int) -> bool:
-    """Whether a worker has given a job to any decoder and waits for the answer (Linux).
+    """Return True if a worker has given a job to any decoder and waits for the answer (Linux).
 
     It holds the upload's bytes open for reading only as long as that takes.
     """

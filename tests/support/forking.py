@@ -37,7 +37,7 @@ async def running(size: int = 1, **given: Any) -> AsyncIterator[Decoders]:
 
 
 def have_started(pid: int, count: int) -> bool:
-    """Whether a worker has that many decoders and all of them have given root up."""
+    """Return True if a worker has that many decoders and all of them have given root up."""
     user = BOX_USER if os.geteuid() == 0 else os.geteuid()
     found = find_decoders(pid)
     return len(found) == count and all(child.uids().real == user for child in found)

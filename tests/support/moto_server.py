@@ -67,7 +67,7 @@ class Inbox:
         )
 
     async def is_empty(self) -> bool:
-        """Whether every message has been deleted."""
+        """Return True if every message has been deleted."""
         return await self.counts() == (0, 0)
 
 

@@ -26,7 +26,7 @@ async def opened_storage(stack: Stack, bucket: str = BUCKET) -> AsyncIterator[St
 
 
 async def exists(storage: Storage, key: str) -> bool:
-    """Whether there is an object under a key."""
+    """Return True if there is an object under a key."""
     try:
         await storage.head(key)
     except ObjectMissing:

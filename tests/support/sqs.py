@@ -105,7 +105,7 @@ async def taken_up(service: Service, *ids: str, within_s: float = 30) -> None:
 
 
 async def is_left_alone(inbox: Inbox) -> bool:
-    """Whether no message has come more than once."""
+    """Return True if no message has come more than once."""
     assert inbox.dead is not None
     return await inbox.dead.is_empty()
 
@@ -136,7 +136,7 @@ async def refuse(service: Service, attachment_id: str) -> None:
 
 
 async def is_given_up(inbox: Inbox) -> bool:
-    """Whether one message is left to the queue behind, and no other is anywhere."""
+    """Return True if one message is left to the queue behind, and no other is anywhere."""
     assert inbox.dead is not None
     return await inbox.is_empty() and await inbox.dead.counts() == (1, 0)
 

@@ -28,7 +28,7 @@ def raises_code(code: str) -> AbstractContextManager[pytest.ExceptionInfo[Undeco
 
 
 def are_close(found: list[tuple[int, ...]], wanted: list[tuple[int, ...]]) -> bool:
-    """Whether colours are alike, as far as lossy formats keep them."""
+    """Return True if colours are alike, as far as lossy formats keep them."""
     return all(
         abs(one - other) <= 6
         for pixel, other_pixel in zip(found, wanted, strict=True)
@@ -37,6 +37,6 @@ def are_close(found: list[tuple[int, ...]], wanted: list[tuple[int, ...]]) -> bo
 
 
 def looks_like(one: Image.Image, other: Image.Image, *, within: float) -> bool:
-    """Whether two pictures differ by no more than so much of 255, on average of each band."""
+    """True if two pictures differ by no more than so much of 255, on average of each band."""
     difference = ImageChops.difference(one.convert("RGBA"), other.convert("RGBA"))
     return max(ImageStat.Stat(difference).mean) <= within

@@ -81,13 +81,13 @@ def named(path: Path) -> str:
 
 
 def is_document(name: str) -> bool:
-    """Whether there is a document of that name, in the usual places."""
+    """Return True if there is a document of that name, in the usual places."""
     folders = (ROOT, ROOT / "deploy", DOCS, DOCS / "decisions")
     return any((folder / name).is_file() for folder in folders)
 
 
 def is_cited_rightly(match: re.Match[str]) -> bool:
-    """Whether a cited rule or invariant is in the list of its page."""
+    """Return True if a cited rule or invariant is in the list of its page."""
     page, kind, number = match.group(1, 2, 3) if match[1] else match.group(6, 4, 5)
     return is_document(page) and int(number) in numbered(DOCS / page, kind)
 

@@ -61,7 +61,7 @@ def shown(content: bytes) -> Image.Image:
 
 
 def near(found: tuple[int, ...], wanted: tuple[int, ...], *, within: int = 3) -> bool:
-    """Whether two pixels are alike."""
+    """Return True if two pixels are alike."""
     return len(found) == len(wanted) and all(
         abs(one - other) <= within for one, other in zip(found, wanted, strict=True)
     )

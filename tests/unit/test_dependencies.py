@@ -165,7 +165,7 @@ def private_names(base: type) -> set[str]:
 
 
 def is_private(name: str) -> bool:
-    """Whether a name begins with one underscore."""
+    """Return True if a name begins with one underscore."""
     return name.startswith("_") and not name.startswith("__")
 
 
@@ -196,7 +196,7 @@ def used(tree: ast.Module, inherited: set[str]) -> set[str]:
 
 
 def is_self(node: ast.Attribute) -> bool:
-    """Whether it is an attribute of the object or class itself."""
+    """Return True if it is an attribute of the object or class itself."""
     return isinstance(node.value, ast.Name) and node.value.id in ("self", "cls")
 
 

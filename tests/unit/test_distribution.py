@@ -58,7 +58,7 @@ def test_a_missing_server_is_told_without_the_name_of_a_package() -> None:
 
 
 def names_no_distribution(message: str) -> bool:
-    """Whether a message names none of the packages that extras bring, nor our own."""
+    """Return True if a message names none of the packages that extras bring, nor our own."""
     extras = [each for extra in PROJECT["optional-dependencies"].values() for each in extra]
     names = [re.split(r"[^A-Za-z0-9-]", each)[0] for each in extras]
     return not any(re.search(rf"\b{name}\b", message) for name in (PROJECT["name"], *names))

@@ -27,7 +27,7 @@ def make(content: bytes) -> tuple[Thumbnail, Image.Image]:
 
 
 def close(image: Image.Image, wanted: list[tuple[int, ...]]) -> bool:
-    """Whether the quadrants have these colours, as far as JPEG keeps them."""
+    """Return True if the quadrants have these colours, as far as JPEG keeps them."""
     return all(
         abs(one - other) <= 6
         for found, pixel in zip(images.corners(image), wanted, strict=True)

@@ -60,7 +60,7 @@ def private_names(tree: ast.AST) -> Iterator[str]:
 
 
 def is_private(name: str) -> bool:
-    """Whether a name is private: names of Python itself begin with two underscores."""
+    """Return True if a name is private: names of Python itself begin with two underscores."""
     return name.startswith("_") and not name.startswith("__") and name not in OF_NAMED_TUPLES
 
 

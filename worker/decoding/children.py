@@ -23,7 +23,7 @@ class Child(Protocol):
 
     @property
     def doomed(self) -> bool:
-        """Whether the process is dead or about to die, even if its socket is still open."""
+        """True if the process is dead or about to die, even if its socket is still open."""
 
     async def end(self) -> tuple[int, int]:
         """Kill the process if it is alive; return its exit status and ru_maxrss. Repeatable."""
@@ -43,7 +43,7 @@ class Spawned:
 
     @property
     def doomed(self) -> bool:
-        """Whether the exit status was read.
+        """True if the exit status was read.
 
         Before that, the socket shows whether the process died.
         """

@@ -51,7 +51,7 @@ class Zygote:
 
     @property
     def alive(self) -> bool:
-        """Whether the zygote runs.
+        """True if the zygote runs.
 
         When the zygote dies, this is False before its decoders are killed, because the kernel
         closes its socket first.
@@ -191,7 +191,7 @@ class Forked:
 
     @property
     def doomed(self) -> bool:
-        """Whether the zygote is dead: the kernel then kills this process."""
+        """True if the zygote is dead: the kernel then kills this process."""
         return not self._zygote.alive
 
     async def end(self) -> tuple[int, int]:

@@ -66,7 +66,7 @@ def box_of(content_type: str, more: Collection[str]) -> Box | None:
 
 
 def promises_thumbnail(file_name: str, more: Collection[str]) -> bool:
-    """Whether a file name has the extension of a decoded format.
+    """Return True if a file name has the extension of a decoded format.
 
     This is only a guess: the bytes decide.
     """

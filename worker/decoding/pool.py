@@ -181,7 +181,7 @@ class DecoderPool:
                 self._idle.append(decoder)
 
     def _is_fit(self, decoder: Decoder) -> bool:
-        """Whether an idle decoder may have a job. One that was active without a job is killed."""
+        """True if an idle decoder may have a job. One that was active without a job is killed."""
         fault = decoder.idle_fault()
         if fault is not None:
             log.warning("idle decoder killed", pid=decoder.pid, error=fault)

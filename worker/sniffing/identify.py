@@ -146,7 +146,7 @@ def _by_its_end(name: str, file: PartialFile) -> Reading[str]:
 
 
 def _is_pdf(head: bytes) -> bool:
-    """Whether a PDF begins within the first KiB. A text that mentions one is not a PDF."""
+    """Return True if a PDF begins within the first KiB. A text that mentions one is not a PDF."""
     found = _PDF_START.search(head, 0, _PDF_JUNK_BYTES + 8)
     if found is None:
         return False

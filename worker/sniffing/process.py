@@ -99,7 +99,7 @@ class Server:
 
     @property
     def lives(self) -> bool:
-        """Whether the server runs, and each answer still belongs to its command."""
+        """True if the server runs, and each answer still belongs to its command."""
         return self._in_order and self._process.poll() is None
 
     @classmethod

@@ -119,7 +119,7 @@ class Sniffers:
         return await self._fork()
 
     async def _is_fit(self, child: Child) -> bool:
-        """Whether an idle child may get a file. Ends a child that did something without a file."""
+        """True if an idle child may get a file. Ends a child that did something without a file."""
         fault = child.idle_fault()
         if fault is not None:
             status = await self._end(child)

@@ -171,7 +171,7 @@ _CUT_VALUE = re.compile(r'\s*+(?:"(?:[^"\\\x00-\x1f]|\\.)*\\?"?|-?[0-9.eE+-]{0,4
 
 
 def _is_json(text: str, *, whole: bool) -> bool:
-    """Whether a text is JSON, or the start of JSON if it is not `whole`.
+    """Return True if a text is JSON, or the start of JSON if it is not `whole`.
 
     The start is cut after its last bracket, comma or colon, and its open brackets are closed. The
     result must be JSON, and the rest must be the start of a value.
@@ -242,7 +242,7 @@ def _rows(text: str, delimiter: str, *, whole: bool) -> list[list[str]]:
 
 
 def _is_table(rows: list[list[str]]) -> bool:
-    """Whether rows are a table, and not lines of code or verse."""
+    """Return True if rows are a table, and not lines of code or verse."""
     if len(rows) < 3 or len({len(row) for row in rows}) != 1 or len(rows[0]) < 2:
         return False
     if not any(row[0].strip() for row in rows) or not any(row[-1].strip() for row in rows):

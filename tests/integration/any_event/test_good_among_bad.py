@@ -45,7 +45,7 @@ def first_record(document: Any) -> Any:
 
 
 def is_json(document: Any) -> bool:
-    """Whether it can be read at all: with NaN or half a character no record of a body can."""
+    """True if it can be read at all: with NaN or half a character no record of a body can."""
     try:
         orjson.loads(json.dumps(document))
     except orjson.JSONDecodeError:

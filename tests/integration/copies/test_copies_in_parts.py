@@ -22,7 +22,7 @@ MIB = 1024 * 1024
 
 
 def is_second_part(link: object, data: bytes) -> bool:
-    """Whether a piece of a request asks the store to copy the second part."""
+    """Return True if a piece of a request asks the store to copy the second part."""
     return is_copy(link, data) and b"partNumber=2" in data
 
 

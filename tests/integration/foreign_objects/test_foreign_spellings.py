@@ -42,7 +42,7 @@ def addresses(service: Service) -> list[str]:
 
 
 async def reaches(client: "S3Client", key: str) -> bool:
-    """Whether the store finds an object by this key: by HEAD, by GET, or as a copy's source."""
+    """True if the store finds an object by this key: by HEAD, by GET, or as a copy's source."""
     copied = "copied/by-the-test"
     try:
         await client.copy_object(

@@ -27,7 +27,7 @@ def certificate_url(now: datetime = NOW, **changes: Any) -> str:
 
 
 def is_snss(url: str) -> bool:
-    """Whether every reader of addresses, ours and the client's, takes it for SNS's."""
+    """Return True if every reader of addresses, ours and the client's, takes it for SNS's."""
     for host, scheme, port, user in (
         (URL(url).host, URL(url).scheme, URL(url).explicit_port, URL(url).user),
         (

@@ -164,7 +164,7 @@ def is_lossless(image: ImageFile.ImageFile, file: BinaryIO) -> bool:
 
 
 def is_unknown(file: BinaryIO, error: Exception) -> bool:
-    """Whether a reader raised `error` for an unsupported variant of its format, not for damage."""
+    """True if a reader raised `error` for an unsupported variant of its format, not for damage."""
     words = str(error).lower()
     # A KeyError as the cause means that Pillow has no entry for a code in the header.
     if any(word in words for word in _UNKNOWN) or isinstance(error.__cause__, KeyError):

@@ -28,7 +28,7 @@ class Cost:
         )
 
     def exceeds(self, budget: "Cost") -> bool:
-        """Whether the memory or the CPU time is more than a budget allows."""
+        """Return True if the memory or the CPU time is more than a budget allows."""
         return self.memory_bytes > budget.memory_bytes or self.cpu_s > budget.cpu_s
 
 

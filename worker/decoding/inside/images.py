@@ -191,14 +191,14 @@ def _header(image: ImageFile.ImageFile, file: BinaryIO) -> _Header:
 
 
 def _ends_unwritten(image: Image.Image) -> bool:
-    """Whether the last row is still all zeros, as before decoding, and zeros would be visible."""
+    """True if the last row is still all zeros, as before decoding, and zeros would be visible."""
     if image.mode in ("LA", "RGBA"):
         return False  # pixels that were not written are transparent
     return image.crop((0, image.height - 1, image.width, image.height)).getbbox() is None
 
 
 def _ends_grey(image: Image.Image) -> bool:
-    """Whether the last pixel has the grey that libjpeg paints where data are missing."""
+    """Return True if the last pixel has the grey that libjpeg paints where data are missing."""
     last = image.crop((image.width - 1, image.height - 1, image.width, image.height))
     return all(value in damage.GREY for value in last.tobytes())
 

@@ -118,7 +118,7 @@ def _walk(file: BinaryIO, header: Header) -> FileCode | None:
 
 
 def ends_early(file: BinaryIO, header: Header) -> bool:
-    """Whether the data of a single scan stop early.
+    """Return True if the data of a single scan stop early.
 
     The data stop early if they end at a marker other than the end of the image (or the number of
     lines), or if other data than blanks or a preview follow the end of the image. libjpeg paints

@@ -94,7 +94,7 @@ def _space(points: bytes) -> ColourSpace | None:
 
 
 def has_wrong_checksum(file: BinaryIO) -> bool:
-    """Whether the checksum of a PNG's header or palette is wrong (PNG specification, 5.3)."""
+    """True if the checksum of a PNG's header or palette is wrong (PNG specification, 5.3)."""
     file.seek(8)
     for _ in range(MAX_HEADER_CHUNKS):
         head = file.read(8)
@@ -134,7 +134,7 @@ def last_of_pixels(file: BinaryIO) -> int | None:
 
 
 def lacks_rows(file: BinaryIO) -> bool:
-    """Whether the compressed pixels of a PNG hold fewer rows than the header states.
+    """Return True if the compressed pixels of a PNG hold fewer rows than the header states.
 
     The compressed data themselves may be correct, and Pillow then leaves the other rows unwritten
     without an error. This function inflates all pixels.

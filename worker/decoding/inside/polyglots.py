@@ -23,7 +23,7 @@ _PNG: Final = b"\x89PNG\r\n\x1a\n"
 
 
 def carries_more(file: BinaryIO) -> bool:
-    """Whether data follow the end of a PNG, GIF or WebP, or a GIF begins like a script.
+    """Return True if data follow the end of a PNG, GIF or WebP, or a GIF begins like a script.
 
     Also true if the end cannot be found. Blank bytes after the end do not count. A JPEG is not
     checked: cameras regularly append previews and films, and it is served with its own type, which
@@ -36,7 +36,7 @@ def carries_more(file: BinaryIO) -> bool:
 
 
 def is_cut_off(file: BinaryIO) -> bool:
-    """Whether a PNG, GIF or WebP is cut off: its stated end is beyond the end of the file."""
+    """True if a PNG, GIF or WebP is cut off: its stated end is beyond the end of the file."""
     end = find_end(file)
     return end is not None and end > file.seek(0, os.SEEK_END)
 

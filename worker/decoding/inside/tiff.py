@@ -73,7 +73,7 @@ def _open(file: BinaryIO, *, by_libtiff: bool) -> TiffImagePlugin.TiffImageFile:
 
 
 def lacks_pixels(image: TiffImagePlugin.TiffImageFile, size: int) -> bool:
-    """Whether pixels are beyond the end of a file of `size` bytes.
+    """Return True if pixels are beyond the end of a file of `size` bytes.
 
     libtiff only reports that it cannot decode such pixels. Uncompressed pixels are not checked:
     Pillow ignores their byte counts as well.
@@ -88,7 +88,7 @@ def lacks_pixels(image: TiffImagePlugin.TiffImageFile, size: int) -> bool:
 
 
 def is_cut_off(file: BinaryIO) -> bool:
-    """Whether a TIFF's first directory, or a value of it, ends beyond the end of the file."""
+    """True if a TIFF's first directory, or a value of it, ends beyond the end of the file."""
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
     head = file.read(8)
