@@ -100,7 +100,7 @@ async def _keep_session(_connection: object) -> None:
 
 @dataclass(slots=True)
 class Full:
-    """Whether a write failed because the server's disk was full; a successful write clears it.
+    """True if a write failed because the server's disk was full; a successful write clears it.
 
     `asked_at` is the time of the last test write, in monotonic seconds.
     """
