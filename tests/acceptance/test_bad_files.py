@@ -90,7 +90,7 @@ async def test_row68_an_object_beyond_the_policy_is_rejected_before_it_is_downlo
             assert proxy.received < 2 * MIB + HEAD_BYTES
 
 
-async def test_what_a_desktop_would_run_is_never_served_even_while_it_is_looked_at_again(
+async def test_files_that_a_desktop_runs_are_never_served_even_during_reprocessing(
     working: Service,
 ) -> None:
     client = working.client
@@ -107,7 +107,7 @@ async def test_what_a_desktop_would_run_is_never_served_even_while_it_is_looked_
     assert (await follow(client, url)).status == 404
 
 
-async def test_row72_what_is_left_of_a_damaged_picture_is_shown_and_the_file_is_served(
+async def test_row72_the_decoded_part_of_a_damaged_picture_is_shown_and_the_file_is_served(
     working: Service,
 ) -> None:
     drawn = images.quadrants(640, 480)

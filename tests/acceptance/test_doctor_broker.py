@@ -54,7 +54,7 @@ async def test_a_broker_that_evicts_fails_once_its_memory_is_limited(
     assert (await examine(variables))["eviction"]["status"] == "failed"
 
 
-async def test_a_broker_that_tells_nothing_of_itself_is_a_warning(
+async def test_a_broker_that_does_not_allow_info_is_a_warning(
     working: Service, valkey: EmbeddedValkey
 ) -> None:
     async with redis.asyncio.from_url(valkey.url) as client:

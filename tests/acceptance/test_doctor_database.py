@@ -91,7 +91,7 @@ async def test_another_encoding_than_utf8_fails(stack: Stack, working: Service) 
 
 
 @needs_pgbouncer
-async def test_a_service_behind_pgbouncer_is_healthy_and_warned_until_its_role_has_settings(
+async def test_a_service_with_pgbouncer_is_healthy_and_warned_until_its_role_has_settings(
     start_service: StartService, start_worker: StartWorker, tmp_path: Path, database_url: str
 ) -> None:
     async with running_pgbouncer(tmp_path, database_url, mode="transaction") as bouncer:

@@ -15,7 +15,7 @@ from tests.support.service import Service, until
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
-async def test_a_doctor_that_is_told_to_stop_removes_its_probe_and_shows_what_it_found(
+async def test_a_stopped_doctor_removes_its_probe_and_prints_its_findings(
     service: Service, number: int
 ) -> None:
     service.stack.relay.target = None

@@ -62,7 +62,7 @@ async def test_a_lost_event_fails_although_the_sweep_finds_the_upload(
     assert await left_behind(service) == []
 
 
-async def test_an_event_that_comes_through_sqs_is_told_so(
+async def test_an_event_through_sqs_is_reported_so(
     start_service: StartService, start_worker: StartWorker
 ) -> None:
     async with running_moto() as moto:
@@ -87,7 +87,7 @@ async def test_an_event_that_comes_through_sqs_is_told_so(
     assert "by sqs as aws" in examined["event"]["found"]
 
 
-async def test_an_event_that_is_lost_for_its_token_is_told_so(service: Service) -> None:
+async def test_an_event_lost_by_a_wrong_token_is_reported(service: Service) -> None:
     service.stack.relay.target = None
     variables = environment(service, events_tokens="a-token-that-the-api-has-not")
     examined = await examine(variables, wait=1)
@@ -114,7 +114,7 @@ async def test_an_event_that_comes_twice_is_a_warning(
     assert await left_behind(working) == []
 
 
-async def test_a_probe_that_fails_is_told_with_its_reason(
+async def test_a_failed_probe_is_reported_with_its_reason(
     start_service: StartService, start_worker: StartWorker
 ) -> None:
     service = await start_service()

@@ -11,7 +11,7 @@ from tests.support.service import Service
 ORIGIN = "https://app.example"
 
 
-async def test_a_healthy_service_is_found_healthy_and_nothing_is_left_behind(
+async def test_a_healthy_service_is_found_healthy_and_nothing_is_left(
     working: Service,
 ) -> None:
     variables = environment(working)
@@ -37,7 +37,7 @@ async def test_people_get_a_table_that_ends_in_the_sum(working: Service) -> None
     assert printed.splitlines()[-1] == f"healthy: {len(NAMES)} ok"
 
 
-async def test_what_ails_is_shown_in_the_table_with_its_remedy(
+async def test_a_fault_is_shown_in_the_table_with_its_remedy(
     working: Service, closed_port: int
 ) -> None:
     status, printed = await run_doctor(
@@ -57,7 +57,7 @@ def test_a_local_stack_is_examined_by_its_data_directory(local: LocalStack) -> N
     assert ended.stderr == ""
 
 
-async def test_all_faults_of_the_settings_are_told_together(working: Service) -> None:
+async def test_all_faults_of_the_settings_are_reported_together(working: Service) -> None:
     variables = environment(working, max_size="a-secret-maybe", s3_region="-", time_zone="Mars")
     status, printed = await run_doctor(variables, "--json")
     examined = read(json.loads(printed), variables)

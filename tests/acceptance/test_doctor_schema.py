@@ -46,7 +46,7 @@ async def test_a_database_that_may_not_be_written_to_fails(
     assert "read-only" in examined["database"]["found"]
 
 
-async def test_a_database_user_without_privileges_is_told_so(
+async def test_missing_privileges_of_the_database_user_are_reported(
     working: Service, database_url: str
 ) -> None:
     connection = await asyncpg.connect(database_url)

@@ -59,7 +59,7 @@ ORIGIN = "https://app.example"
         ),
     ],
 )
-async def test_what_bars_us_from_the_bucket_is_named(
+async def test_a_refusal_of_the_bucket_is_named(
     working: Service, changes: dict[str, str], found: str, mend: str
 ) -> None:
     variables = {**environment(working), **changes}
@@ -112,7 +112,7 @@ def in_store(store: SharedStore) -> dict[str, str]:
     }
 
 
-async def test_a_key_that_may_not_tell_what_is_missing_fails_with_what_to_grant(
+async def test_a_key_that_may_not_list_fails_with_the_right_to_grant(
     working: Service, store: SharedStore
 ) -> None:
     writer = {"AWS_ACCESS_KEY_ID": "writer", "AWS_SECRET_ACCESS_KEY": "writer-secret"}

@@ -165,7 +165,7 @@ class TestShow:
 class TestReplay:
     """`events replay`"""
 
-    async def test_what_can_be_read_by_now_has_its_effect_and_wakes_a_worker(
+    async def test_a_letter_that_is_readable_now_takes_effect_and_wakes_a_worker(
         self, start_service: StartService, start_worker: StartWorker
     ) -> None:
         # Neither the store's event nor the sweep tells the worker.
@@ -184,7 +184,7 @@ class TestReplay:
         assert (again.status, again.out) == (1, "")
         assert again.err == f"{number}: no dead letter has this id\n"
 
-    async def test_a_dry_run_tells_what_it_would_do_and_changes_nothing(
+    async def test_a_dry_run_prints_its_effects_and_changes_nothing(
         self, start_worker: StartWorker, service: Service
     ) -> None:
         del start_worker  # it empties the broker
@@ -203,7 +203,7 @@ class TestReplay:
         assert await everything(service) == before
         assert await waiting(service) == 0
 
-    async def test_of_all_what_cannot_be_read_stays(self, service: Service) -> None:
+    async def test_replay_of_all_keeps_unreadable_letters(self, service: Service) -> None:
         one, other = await create(service), await create(service)
         await keep(service, await event(service, one))
         bad = await keep(service, UNREADABLE)
@@ -230,7 +230,7 @@ class TestReplay:
         assert (ended.status, len(ended.out.splitlines())) == (0, 450)
         assert await kept(service) == []
 
-    async def test_unknown_ids_are_told_and_the_others_replayed(self, service: Service) -> None:
+    async def test_unknown_ids_are_reported_and_the_others_replayed(self, service: Service) -> None:
         one = await create(service)
         number = await keep(service, await event(service, one))
         ended = await command(service, "events", "replay", "999", str(number), str(number))
@@ -250,7 +250,7 @@ class TestReplay:
         assert (await service.row(one)).state == "uploaded"
 
 
-async def test_replay_of_all_says_that_there_are_none(service: Service) -> None:
+async def test_replay_of_all_reports_that_there_are_none(service: Service) -> None:
     ended = await command(service, "events", "replay", "--all")
     assert (ended.status, ended.out) == (0, "")
     assert ended.err == "there are no dead letters; nothing was replayed\n"
@@ -259,7 +259,7 @@ async def test_replay_of_all_says_that_there_are_none(service: Service) -> None:
 @pytest.mark.parametrize(
     "arguments", [["list"], ["show", "1"], ["replay", "1"], ["replay", "--all"]], ids=" ".join
 )
-async def test_a_database_that_is_away_is_told_in_one_line(
+async def test_an_unavailable_database_is_reported_in_one_line(
     service: Service, arguments: list[str]
 ) -> None:
     nowhere = f"postgresql://a:the-password@{HOST}:{choose_port()}/b"
@@ -286,7 +286,7 @@ async def test_a_database_that_is_away_is_told_in_one_line(
         pytest.param(["lst"], "No such command 'lst'", id="unknown command"),
     ],
 )
-def test_what_is_mistyped_is_named_with_the_rule(
+def test_a_mistyped_value_is_named_with_its_rule(
     arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(["events", *arguments]) == 2

@@ -119,7 +119,7 @@ async def check(service: Service, storage: Storage, sample: Sample, attachment_i
     "sample",
     [pytest.param(sample, id=sample.name) for sample in sorted(SAMPLES, key=attrgetter("row"))],
 )
-async def test_a_hostile_file_ends_as_it_must_and_is_told_of_truthfully(
+async def test_a_hostile_file_gets_its_expected_state_and_is_described_correctly(
     working: Service, storage: Storage, uploads: Uploads, sample: Sample
 ) -> None:
     await check(working, storage, sample, await uploads.id_of(working, sample))

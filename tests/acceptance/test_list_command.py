@@ -85,7 +85,7 @@ async def test_no_address_and_no_signature_is_listed(service: Service) -> None:
 @pytest.mark.parametrize(
     ("option", "words"), [("--state", list(STATES)), ("--reason", list(REASONS))]
 )
-async def test_a_word_that_is_none_is_told_the_list(
+async def test_an_unknown_word_is_refused_with_the_list(
     service: Service, option: str, words: list[str]
 ) -> None:
     for verb in ("list", "retry"):
@@ -139,9 +139,7 @@ async def test_organizations_are_listed_with_their_counts(service: Service) -> N
     [["list"], ["count"], ["retry", "--failed"], ["tokens", "list"], ["tokens", "create"]],
     ids=" ".join,
 )
-async def test_an_organization_that_does_not_exist_is_told_so(
-    service: Service, arguments: list[str]
-) -> None:
+async def test_an_unknown_organization_is_reported(service: Service, arguments: list[str]) -> None:
     ended = await command(service, *arguments, "--organization", NO_SUCH)
     assert (ended.status, ended.out) == (1, "")
     assert ended.err == f"attachments: --organization: there is no organization {NO_SUCH}\n"

@@ -94,7 +94,7 @@ def imports(checkout: Path, module: str) -> bool:
     return subprocess.run(argv, capture_output=True, check=False).returncode == 0
 
 
-def test_running_and_developing_each_install_what_they_need_once(
+def test_running_and_developing_each_install_their_packages_once(
     checkout: Path, tmp_path: Path
 ) -> None:
     told = made(checkout, "install")
@@ -169,7 +169,7 @@ def gone(folder: Path) -> Path:
     ],
     ids=["too old", "no CPython", "no venv", "not there", "no Python"],
 )
-def test_a_wrong_python_is_told_in_one_line_and_leaves_nothing(
+def test_a_wrong_python_is_reported_in_one_line_and_leaves_nothing(
     checkout: Path, tmp_path: Path, choose: Callable[[Path], Path], rule: str
 ) -> None:
     python = choose(tmp_path)
@@ -182,7 +182,7 @@ def test_a_wrong_python_is_told_in_one_line_and_leaves_nothing(
     assert sorted(checkout.rglob("*")) == before
 
 
-def test_an_extra_that_there_is_not_is_told_in_one_line(checkout: Path) -> None:
+def test_an_unknown_extra_is_reported_in_one_line(checkout: Path) -> None:
     ended = make(checkout, "install", "EXTRAS=webp")
     assert ended.returncode != 0
     assert ended.stderr.count("\n") == 1
@@ -191,7 +191,7 @@ def test_an_extra_that_there_is_not_is_told_in_one_line(checkout: Path) -> None:
 
 
 @pytest.mark.parametrize("unsuitable", [too_old, gone])
-def test_an_environment_of_an_unsuitable_python_is_made_anew(
+def test_an_environment_of_an_unsuitable_python_is_made_again(
     checkout: Path, unsuitable: Callable[[Path], Path]
 ) -> None:
     (checkout / ".venv/bin").mkdir(parents=True)

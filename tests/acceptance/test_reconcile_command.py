@@ -30,7 +30,9 @@ async def ready(service: Service) -> int:
     return int(attachment_id)
 
 
-async def test_where_nothing_differs_it_says_so(alone: Service, start_worker: StartWorker) -> None:
+async def test_no_differences_are_reported_as_none(
+    alone: Service, start_worker: StartWorker
+) -> None:
     await start_worker(alone)
     await ready(alone)
     status, kinds, document = await reconciled(alone)
@@ -146,7 +148,7 @@ async def test_a_store_that_refuses_is_named_in_one_line(alone: Service) -> None
     assert "s3:ListBucket" in line
 
 
-def test_a_set_of_ids_holds_what_was_put_in() -> None:
+def test_a_set_of_ids_contains_the_added_ids() -> None:
     ids = IdSet()
     numbers = {0, 1, 7, 8, 4095, 4096, 10**9, 2**63 - 1}
     for each in numbers:

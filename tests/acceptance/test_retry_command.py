@@ -50,7 +50,7 @@ async def test_a_worker_takes_it_up_again(
     assert (await service.row(one)).attempt == 1
 
 
-async def test_whatever_is_neither_failed_nor_rejected_is_left_as_it_is(service: Service) -> None:
+async def test_only_failed_and_rejected_attachments_are_retried(service: Service) -> None:
     states = ("pending", "uploaded", "processing", "ready", "expired")
     ids = dict(zip(states, await create(service, len(states)), strict=True))
     for state, each in ids.items():
@@ -167,7 +167,7 @@ async def test_with_the_broker_away_the_sweep_is_left_to_take_over(service: Serv
     assert row.due_at is not None
 
 
-async def test_what_a_worker_has_in_hand_is_left_to_it(
+async def test_retry_skips_uploads_that_a_worker_is_processing(
     stack: Stack, service: Service, start_worker: StartWorker
 ) -> None:
     async with store_proxy(stack) as proxy:

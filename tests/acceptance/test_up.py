@@ -127,7 +127,7 @@ def test_no_secret_can_be_read_by_other_users(up: Up) -> None:
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
-async def test_the_store_tells_the_api_of_new_objects(up: Up) -> None:
+async def test_the_store_sends_the_api_events_of_new_objects(up: Up) -> None:
     document = up.document()
     async with s3_client(document) as store:
         await store.put_object(Bucket=document["bucket"], Key="some/key", Body=b"abc")
@@ -179,7 +179,7 @@ async def test_a_part_that_is_killed_is_started_again(up: Up, name: str) -> None
         await asyncio.sleep(0.1)
 
 
-async def test_what_settings_name_is_used_instead(up: Up, data_dir: Path) -> None:
+async def test_servers_of_the_settings_are_used_instead(up: Up, data_dir: Path) -> None:
     given = up.document()
     settings = {
         "ATTACHMENTS_DATABASE_URL": given["database_url"],
@@ -254,7 +254,7 @@ async def test_a_killed_up_takes_all_with_it_and_the_next_carries_on(data_dir: P
         assert await is_served(up.document())
 
 
-def test_a_taken_port_is_told_before_anything_starts(data_dir: Path) -> None:
+def test_a_taken_port_is_reported_before_anything_starts(data_dir: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         said = refused(data_dir, "--port", str(port))
@@ -263,7 +263,7 @@ def test_a_taken_port_is_told_before_anything_starts(data_dir: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="others have one address of loopback only")
-def test_the_usual_port_is_taken_so_the_other_one_is_told_first_and_last(data_dir: Path) -> None:
+def test_if_the_usual_port_is_taken_the_other_one_is_printed_first_and_last(data_dir: Path) -> None:
     host = "127.80.0.1"  # where no one else listens
     ready_file, log = data_dir.with_name("ready.json"), data_dir.with_name("log")
     with socket.create_server((host, 8000)), log.open("wb") as output:
@@ -285,7 +285,7 @@ def test_the_usual_port_is_taken_so_the_other_one_is_told_first_and_last(data_di
     assert lines[-1].endswith("| stopping")
 
 
-def test_unusable_settings_are_told_before_anything_starts(data_dir: Path) -> None:
+def test_unusable_settings_are_reported_before_anything_starts(data_dir: Path) -> None:
     stale = data_dir.with_name("ready.json")
     stale.write_text("{}")
     options = ("--port", "0", "--ready-file", str(stale))

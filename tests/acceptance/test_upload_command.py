@@ -114,7 +114,7 @@ def test_upload_on_a_terminal_ends_in_a_table_and_whole_addresses(
     assert all(opens(url) for url in urls)
 
 
-def test_upload_of_many_files_and_a_bad_one_tells_each_apart(
+def test_upload_of_many_files_and_a_bad_one_reports_each(
     local: LocalStack, files: Sequence[Path], tmp_path: Path
 ) -> None:
     broken = tmp_path / "broken.jpg"
@@ -143,7 +143,7 @@ def test_upload_takes_its_credentials_from_the_environment(
     assert json.loads(ended.stdout)[0]["state"] == "pending"
 
 
-def test_show_tells_an_operator_where_an_attachment_stands(
+def test_show_prints_the_state_of_an_attachment(
     local: LocalStack, uploaded: list[dict[str, Any]]
 ) -> None:
     number = uploaded[0]["id"]
@@ -161,7 +161,7 @@ def test_show_of_an_id_that_does_not_exist_fails(local: LocalStack) -> None:
     assert ended.stderr == "attachments: there is no attachment 999999999\n"
 
 
-def test_retry_leaves_alone_what_is_ready(
+def test_retry_does_not_change_ready_attachments(
     local: LocalStack, uploaded: list[dict[str, Any]]
 ) -> None:
     number = uploaded[0]["id"]

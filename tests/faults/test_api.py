@@ -37,7 +37,7 @@ WHOLE_HEAD = b"GET /health/live HTTP/1.1\r\nHost: attachments\r\n\r\n"
 HALF_A_HEAD = b"POST /events/s3 HTTP/1.1\r\nHost: attachments\r\nX-Slow: "
 
 
-async def test_f12_what_was_committed_before_the_api_died_is_worked_on_once(
+async def test_f12_uploads_committed_before_the_api_died_are_processed_once(
     start_service: StartService, start_worker: StartWorker, storage: Storage, launch: Launch
 ) -> None:
     service = await start_service(publish_grace="0.5")
@@ -155,7 +155,7 @@ async def test_f24_five_hundred_requests_that_never_end_leave_the_others_alone(
     await service.client.create()
 
 
-async def test_f24_who_has_sent_nothing_is_told_nothing_and_who_is_served_may_stay(
+async def test_f24_an_idle_connection_is_closed_and_a_served_one_stays(
     service: Service, launch: Launch
 ) -> None:
     api = await launch(ApiProcess(service.environment, program=changed(LIMIT_HEADS, "api")))

@@ -111,7 +111,7 @@ async def test_restarts_one_after_the_other_lose_nothing(
             await asyncio.sleep(3)  # haproxy looks every two seconds whether it is back
 
 
-async def test_the_client_is_known_whatever_it_claims(
+async def test_the_clients_address_does_not_depend_on_its_claims(
     service: Service, launch: Launch, program: Balancer, tmp_path: Path
 ) -> None:
     api = await launch(

@@ -88,7 +88,7 @@ async def test_f8_while_the_broker_is_frozen_the_api_answers_as_ever(
         await is_whole(service, storage, row.id, PHOTO)
 
 
-async def test_f8_a_worker_is_told_to_stop_while_the_broker_is_frozen(
+async def test_f8_a_worker_stops_while_the_broker_is_frozen(
     start_service: StartService,
     start_worker: StartWorker,
     storage: Storage,
@@ -164,7 +164,7 @@ async def test_f10_while_the_broker_is_full_the_sweep_does_the_work(
         pytest.param(lambda proxy: proxy.truncate(20), id="truncated"),
     ],
 )
-async def test_f8_what_is_between_us_and_the_broker_holds_up_no_event_and_no_upload(
+async def test_f8_a_slow_network_to_the_broker_delays_no_event_and_no_upload(
     stack: Stack,
     start_service: StartService,
     start_worker: StartWorker,

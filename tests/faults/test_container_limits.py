@@ -82,7 +82,7 @@ async def test_an_upload_is_processed_without_a_place_to_write_and_without_a_nam
 
 @AS_ROOT
 @pytest.mark.parametrize("moment_s", [0.5, 1.0, None])
-async def test_process_1_of_a_container_ends_when_told(
+async def test_process_1_of_a_container_ends_on_a_signal(
     service: Service, moment_s: float | None
 ) -> None:
     pod = Pod(service.environment)

@@ -52,7 +52,7 @@ async def test_f18_a_worker_outlives_its_connections_to_the_database(
     assert worker.process.poll() is None
 
 
-async def test_f18_requests_whose_connections_were_ended_are_served_or_told_to_come_again(
+async def test_f18_requests_with_ended_connections_are_served_or_get_503(
     service: Service,
 ) -> None:
     client = service.client
@@ -73,7 +73,7 @@ async def test_f18_requests_whose_connections_were_ended_are_served_or_told_to_c
 
 
 @pytest.mark.parametrize("error", [None, asyncpg.InternalClientError("seen once")])
-async def test_f18_what_was_asked_on_a_connection_that_ends_is_asked_once_more(
+async def test_f18_a_statement_on_an_ended_connection_is_repeated_once(
     service: Service, error: Exception | None
 ) -> None:
     calls = 0
@@ -118,7 +118,7 @@ async def test_f18_a_database_that_is_killed_is_used_again_once_it_is_back(
             assert process.poll() is None
 
 
-async def test_f18_what_is_at_work_when_the_database_is_killed_goes_on_once_it_is_back(
+async def test_f18_running_uploads_continue_after_the_database_was_killed_and_is_back(
     stack: Stack, postgres: EmbeddedPostgres, launch: Launch, storage: Storage, proxy: Proxy
 ) -> None:
     """No lease ends and no sweep is due meanwhile: what is held is given back, and taken again."""

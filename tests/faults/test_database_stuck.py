@@ -21,7 +21,7 @@ pytestmark = pytest.mark.fault
 
 
 @pytest.mark.parametrize("silent_before", [False, True], ids=["in-use", "from-the-start"])
-async def test_f18_a_database_that_says_nothing_more_is_not_waited_for(
+async def test_f18_a_silent_database_is_given_up_after_its_timeout(
     stack: Stack,
     database_url: str,
     start_worker: StartWorker,
@@ -42,7 +42,7 @@ async def test_f18_a_database_that_says_nothing_more_is_not_waited_for(
         await is_whole(service, storage, row.id, PHOTO)
 
 
-async def test_f18_a_worker_is_told_to_stop_while_the_database_says_nothing(
+async def test_f18_a_worker_stops_while_the_database_is_silent(
     service: Service, start_worker: StartWorker, storage: Storage, database_url: str, proxy: Proxy
 ) -> None:
     """It ends before it would be killed; what it had is taken up after its lease."""
@@ -79,7 +79,7 @@ async def test_f18_a_database_that_is_frozen_is_not_waited_for(
         await until(lambda: is_taken(service, event), within_s=10)
 
 
-async def test_f19_a_table_that_is_locked_holds_up_no_more_than_what_needs_it(
+async def test_f19_a_locked_table_delays_only_requests_that_need_it(
     service: Service, start_worker: StartWorker, storage: Storage, launch: Launch
 ) -> None:
     worker = await start_worker(service, lease="2", **SOON)

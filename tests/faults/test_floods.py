@@ -155,7 +155,7 @@ async def test_a_worker_that_is_killed_amid_a_flood_loses_nothing_that_it_kept(
         await is_whole(service, storage, attachment_id, PHOTO)
 
 
-async def test_a_worker_that_is_told_to_stop_amid_a_flood_leaves_what_waits_to_others(
+async def test_a_worker_that_stops_amid_a_flood_releases_waiting_uploads_to_others(
     start_service: StartService,
     start_worker: StartWorker,
     storage: Storage,

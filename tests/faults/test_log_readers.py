@@ -139,7 +139,7 @@ async def test_a_full_disk_under_the_log_ends_no_process(service: Service, free_
     os.close(full)
 
 
-async def test_after_a_disk_was_full_one_line_tells_what_was_dropped(tmp_path: Path) -> None:
+async def test_after_a_disk_was_full_one_line_counts_the_dropped_lines(tmp_path: Path) -> None:
     reading, writing = os.pipe()
     full = os.open("/dev/full", os.O_WRONLY)
     fd = os.dup(full)

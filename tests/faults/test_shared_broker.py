@@ -81,7 +81,7 @@ async def test_two_deployments_at_one_broker_leave_each_other_alone(
         assert await client.llen(foreign) == 1
 
 
-async def test_an_id_is_made_once_by_whoever_comes_first(stack: Stack, database_url: str) -> None:
+async def test_an_id_is_made_once_by_the_first_process(stack: Stack, database_url: str) -> None:
     pool = await asyncpg.create_pool(database_url, min_size=8, max_size=8)
     before = await pool.fetchval("SELECT id FROM deployment")
     await pool.execute("DELETE FROM deployment")
@@ -135,7 +135,7 @@ async def test_a_user_that_may_use_our_prefix_alone_is_enough(
         ("team-b:", None, "the user may not use keys that begin with team-a:"),
     ],
 )
-async def test_the_doctor_tells_what_the_user_may_not(
+async def test_the_doctor_reports_missing_rights_of_the_user(
     working: Service, valkey: EmbeddedValkey, prefix: str, without: str | None, found: str
 ) -> None:
     url = await limit(valkey, prefix, without)

@@ -46,7 +46,7 @@ async def test_f17_when_the_store_cannot_be_reached_the_attempts_run_out(
     assert resource["meta"]["reason"]["code"] == "store_unavailable"
 
 
-async def test_f17_what_failed_is_done_when_the_store_is_back_and_it_is_asked_for(
+async def test_f17_failed_uploads_are_processed_by_retry_after_the_store_is_back(
     service: Service, start_worker: StartWorker, storage: Storage
 ) -> None:
     worker = await start_worker(

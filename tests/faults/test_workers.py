@@ -47,7 +47,7 @@ Runtime.start = start_and_tell
 """
 
 
-async def test_f1_what_a_killed_worker_had_begun_is_done_by_another(
+async def test_f1_uploads_of_a_killed_worker_are_processed_by_another(
     service: Service, start_worker: StartWorker, storage: Storage, proxy: Proxy
 ) -> None:
     first = await start_worker(service, s3_endpoint_url=proxy.url, lease="2", **SOON)
@@ -68,7 +68,7 @@ async def test_f1_what_a_killed_worker_had_begun_is_done_by_another(
     assert len(outputs) == 1
 
 
-async def test_f1_a_killed_worker_leaves_no_decoder_behind(
+async def test_f1_a_killed_worker_leaves_no_decoder(
     service: Service, start_worker: StartWorker
 ) -> None:
     worker = await start_worker(service)
@@ -79,7 +79,7 @@ async def test_f1_a_killed_worker_leaves_no_decoder_behind(
     assert alive == []
 
 
-async def test_f3_a_worker_that_is_told_to_stop_under_load_loses_nothing(
+async def test_f3_a_worker_that_stops_under_load_loses_nothing(
     service: Service, start_worker: StartWorker, storage: Storage
 ) -> None:
     first = await start_worker(service, **SOON)
@@ -101,7 +101,7 @@ async def test_f3_a_worker_that_is_told_to_stop_under_load_loses_nothing(
         await is_whole(service, storage, attachment_id, PHOTO)
 
 
-async def test_f3_what_takes_too_long_is_given_back_at_once(
+async def test_f3_a_slow_upload_is_released_at_once_on_stop(
     service: Service, start_worker: StartWorker, storage: Storage, proxy: Proxy
 ) -> None:
     first = await start_worker(service, s3_endpoint_url=proxy.url, lease="600")
@@ -144,7 +144,7 @@ async def test_f1_of_workers_that_are_killed_at_random_every_upload_comes_out_on
 
 
 @pytest.mark.soak
-async def test_f1_what_a_killed_worker_had_is_taken_up_again_within_a_minute(
+async def test_f1_uploads_of_a_killed_worker_are_claimed_again_within_a_minute(
     service: Service, start_worker: StartWorker, storage: Storage, proxy: Proxy
 ) -> None:
     """With the settings as they are by default."""

@@ -174,7 +174,7 @@ UNREADABLE = {
 
 @pytest.mark.parametrize("beginning", UNREADABLE.values(), ids=UNREADABLE)
 @pytest.mark.parametrize("port", ["api", "metrics"])
-async def test_nothing_is_kept_of_what_could_not_be_parsed(
+async def test_nothing_is_kept_of_an_unparsable_message(
     service: Service, beginning: bytes, port: str
 ) -> None:
     url = URL(service.base_url if port == "api" else service.metrics_url)

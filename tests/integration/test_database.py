@@ -112,7 +112,7 @@ async def test_a_read_only_database_is_away_until_it_can_be_written_to(service: 
     "code",
     ["28000", "28P01", "25006", "53000", "53100", "53200", "53300", "57000", "57P01", "58030"],
 )
-async def test_what_is_the_operators_to_mend_counts_as_away(
+async def test_a_refusal_that_an_operator_must_repair_counts_as_unavailable(
     stack: Stack, database_url: str, code: str
 ) -> None:
     async def fail(connection: Connection) -> None:

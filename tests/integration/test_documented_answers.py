@@ -70,7 +70,7 @@ def shape(value: Any) -> str:
     return json.dumps(general(value), indent=1)
 
 
-async def test_the_samples_are_what_a_client_gets(working: Service) -> None:
+async def test_the_samples_are_the_answers_that_a_client_gets(working: Service) -> None:
     request, created, ready = samples(PAGE)
     client = working.client
     answer = await client.request("POST", "/api/v2/attachments", request)
@@ -88,7 +88,7 @@ async def test_the_samples_are_what_a_client_gets(working: Service) -> None:
     assert shape(shown.document) == shape(ready)
 
 
-def test_the_contract_names_what_may_be_created() -> None:
+def test_the_contract_names_the_attributes_of_create() -> None:
     table = CONTRACT.partition("| attribute | what may be sent |\n")[2].partition("\n\n")[0]
     rows = [line.split(" | ", 1) for line in table.splitlines()[1:]]
     named = [name for first, _ in rows for name in re.findall(r"`(\w+)`", first)]

@@ -117,7 +117,7 @@ async def test_credentials_that_end_soon_are_renewed_before_they_sign(
 
 
 @pytest.mark.parametrize("find", SOURCES)
-async def test_what_cannot_be_renewed_signs_as_long_as_it_lives_and_not_longer(
+async def test_credentials_that_cannot_be_renewed_sign_until_they_end(
     find: Source, source: CredentialSource, start_site: Any, tmp_path: Path
 ) -> None:
     source.lives_s = [14]
@@ -186,7 +186,7 @@ async def shown_url(client: Client, attachment_id: str) -> str | None:
     return url if "?" in url else None
 
 
-async def test_credentials_of_the_environment_may_tell_their_end(
+async def test_credentials_of_the_environment_may_have_an_end(
     service: Service, source: CredentialSource, start_site: Any
 ) -> None:
     end = datetime.now(UTC) + timedelta(seconds=600)
@@ -199,7 +199,7 @@ async def test_credentials_of_the_environment_may_tell_their_end(
     assert policy_of(await site.client.create())[0] <= end
 
 
-async def test_assumed_roles_end_when_sts_says(tmp_path: Path, service: Service) -> None:
+async def test_assumed_roles_end_at_the_time_of_sts(tmp_path: Path, service: Service) -> None:
     token = tmp_path / "token"
     token.write_text("a-token-of-an-identity-provider")
     role = "arn:aws:iam::123456789012:role/uploads"
@@ -226,7 +226,7 @@ async def test_assumed_roles_end_when_sts_says(tmp_path: Path, service: Service)
             assert timedelta(minutes=15) < found.ends_at - datetime.now(UTC) <= timedelta(hours=1)
 
 
-async def test_calls_of_the_store_say_that_it_is_away_once_credentials_have_ended(
+async def test_calls_of_the_store_raise_unavailable_after_the_credentials_have_ended(
     service: Service, source: CredentialSource
 ) -> None:
     source.lives_s = [4]

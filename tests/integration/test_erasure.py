@@ -97,7 +97,7 @@ async def test_a_name_that_looks_like_a_place_of_versions_is_a_name_like_others(
         assert await versions(store.client, bucket) == []
 
 
-async def test_what_was_stored_before_versioning_was_enabled_and_suspended_goes(
+async def test_objects_stored_before_versioning_was_suspended_are_removed(
     store: Store,
 ) -> None:
     bucket = await make_bucket(store.client, None)
@@ -165,7 +165,7 @@ async def test_a_deleted_object_whose_versions_are_hidden_by_a_marker_goes(store
 
 
 @pytest.mark.parametrize("versioning", [None, "Enabled", "Suspended"])
-async def test_what_is_older_than_its_row_stays(
+async def test_an_object_older_than_its_row_stays(
     store: Store, versioning: Versioning, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bucket = await make_bucket(store.client, versioning)
@@ -246,7 +246,7 @@ async def test_a_bucket_without_versions_needs_no_right_to_ask_and_few_calls(
     assert await versions(store.client, bucket) == []
 
 
-async def test_a_long_list_is_walked_and_an_end_in_time_is_told(
+async def test_a_long_list_is_walked_and_its_end_is_reported(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("shared.erasure.MAX_VERSIONS", 4)

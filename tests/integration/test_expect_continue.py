@@ -62,7 +62,7 @@ def head_of(client: Client, line: str, length: int, *lines: str, token: str | No
         ),
     ],
 )
-async def test_what_needs_no_body_is_refused_before_it_is_sent(
+async def test_a_request_refused_by_its_head_needs_no_body(
     running: Service, line: str, length: int, lines: list[str], status: int
 ) -> None:
     answer = await exchange(running, head_of(running.client, line, length, *lines))
@@ -81,7 +81,7 @@ async def test_an_unknown_token_is_refused_before_the_body_is_sent(running: Serv
     ("usual", "other", "status"),
     [(b"100-continue", b"another", 417), (b"Host: localhost", b"Host: no host", 400)],
 )
-async def test_what_the_server_itself_refuses_before_a_body_ends_the_connection(
+async def test_a_refusal_by_the_server_before_a_body_ends_the_connection(
     running: Service, usual: bytes, other: bytes, status: int
 ) -> None:
     head = head_of(running.client, f"POST {PATH}", 50).replace(usual, other)

@@ -60,7 +60,7 @@ def location(head: bytes) -> URL:
     return URL(found[1].decode(), encoded=True)
 
 
-async def test_head_tells_what_get_would(working: Service) -> None:
+async def test_head_has_the_headers_of_get(working: Service) -> None:
     attributes = await settled(working.client, TEXT, "a.txt")
 
     status, headers, body = await follow(working.client, attributes["url"], "HEAD")

@@ -81,7 +81,7 @@ async def prefixes(service: Service, host: str, target: str = "", version: str =
     return found
 
 
-async def test_an_address_of_the_settings_is_in_links_whatever_the_host(
+async def test_links_use_the_address_of_the_settings_for_every_host(
     start_service: StartService,
 ) -> None:
     service = await start_service(api_url="https://api.example/base", hosts=EVIL)
@@ -140,7 +140,7 @@ async def test_http_1_0_needs_no_host_and_gets_relative_links(service: Service) 
 REFUSED = ["", " ", "evil@x", "a b", "a/b", "[::1", "host:port", "http://host", "host,evil", "é"]
 
 
-async def test_what_is_no_host_is_refused_and_not_shown(service: Service) -> None:
+async def test_an_invalid_host_is_refused_and_not_shown(service: Service) -> None:
     for host in REFUSED:  # RFC 9112, section 3.2: it must be answered with 400
         for lines in (f"Host: {host}\r\n", f"Host: 127.0.0.1\r\nHost: {host}\r\n"):
             status, headers, document = await ask(service, f"GET {PATH} HTTP/1.1\r\n{lines}")

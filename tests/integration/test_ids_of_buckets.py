@@ -254,7 +254,7 @@ async def test_up_does_not_come_up_over_a_store_whose_rows_are_lost(alone: Servi
     assert await last_id(alone) == sequence.raised_above(taken)
 
 
-async def test_a_service_role_that_may_not_read_the_sequence_is_told(alone: Service) -> None:
+async def test_a_service_role_that_may_not_read_the_sequence_is_reported(alone: Service) -> None:
     await alone.execute("CREATE ROLE narrow LOGIN PASSWORD 'narrow'")
     await alone.execute("GRANT SELECT, INSERT, UPDATE, DELETE ON attachments TO narrow")
     address = alone.environment["ATTACHMENTS_DATABASE_URL"]

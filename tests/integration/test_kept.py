@@ -59,7 +59,7 @@ async def test_a_connection_that_is_not_used_goes_back(database: Database) -> No
     await until(idle)
 
 
-async def test_a_connection_goes_back_to_whoever_waits(database: Database) -> None:
+async def test_a_returned_connection_goes_to_a_waiting_caller(database: Database) -> None:
     served = await asyncio.gather(*(database.run(sleep, 0.01) for _ in range(60)))
     assert len(set(served)) == 2
     async with database.pool.acquire(), database.pool.acquire():  # none is held back for good

@@ -155,14 +155,14 @@ async def test_wrong_limits_are_refused_by_name(
     assert error["detail"] == detail
 
 
-async def test_of_thousands_of_unknown_limits_the_first_are_told(service: Service) -> None:
+async def test_the_first_of_thousands_of_unknown_limits_are_reported(service: Service) -> None:
     answer = await create(service.client, {str(number): 1 for number in range(5000)})
     assert answer.status == 422
     pointers = [error["source"]["pointer"] for error in answer.document["errors"]]
     assert pointers == [f"data/meta/limits/{number}" for number in range(MAX_UNKNOWN)]
 
 
-async def test_what_is_declared_must_be_within_the_limits(service: Service) -> None:
+async def test_declared_values_must_be_within_the_limits(service: Service) -> None:
     limits = {"max_size": 10, "content_types": ["image/*", "application/pdf"]}
     answer = await create(
         service.client, limits, size=11, content_type="text/plain", attachable_id="x"
@@ -183,7 +183,7 @@ async def test_what_is_declared_must_be_within_the_limits(service: Service) -> N
     assert {"Content-Type": "Image/PNG; a=b"} in conditions(document)
 
 
-async def test_the_store_refuses_what_is_larger(working: Service) -> None:
+async def test_the_store_refuses_larger_files(working: Service) -> None:
     content = photo()
     document = await created(working.client, {"max_size": len(content) - 1})
     status, body = await working.client.post_file(document, content)
@@ -194,7 +194,7 @@ async def test_the_store_refuses_what_is_larger(working: Service) -> None:
 
 
 @pytest.mark.parametrize("content", [b"plain text\n", b""], ids=["text", "empty"])
-async def test_bytes_of_another_type_are_rejected_and_an_overwrite_is_judged_anew(
+async def test_bytes_of_another_type_are_rejected_and_an_overwrite_is_judged_again(
     working: Service, content: bytes
 ) -> None:
     client = working.client
@@ -267,7 +267,7 @@ async def test_the_policy_is_the_services_own_where_that_is_smaller_now(
         (["text/plain"], "text/html", False),
     ],
 )
-def test_what_a_pattern_allows(patterns: list[str], content_type: str, allowed: bool) -> None:
+def test_a_pattern_allows_its_types(patterns: list[str], content_type: str, allowed: bool) -> None:
     assert allows(patterns, content_type) is allowed
 
 

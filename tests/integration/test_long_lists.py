@@ -61,7 +61,7 @@ async def test_totals_are_exact_up_to_100000_and_an_estimate_beyond(service: Ser
         ("page[number]=200&page[size]=100", "page[number]"),
     ],
 )
-async def test_a_walk_that_takes_too_long_is_400_and_says_what_to_do(
+async def test_a_walk_that_takes_too_long_is_400_with_a_remedy(
     service: Service, monkeypatch: pytest.MonkeyPatch, query: str, parameter: str
 ) -> None:
     monkeypatch.setattr("api.listing.WALK_S", 0.001)

@@ -79,7 +79,7 @@ def sent(url: str, request: bytes) -> bytes:
         return b"".join(iter(lambda: to.recv(65536), b""))
 
 
-async def test_what_cannot_be_parsed_is_one_line_a_minute_without_a_word_of_it(
+async def test_unparsable_requests_are_logged_once_a_minute_without_their_content(
     service: Service, start_worker: StartWorker
 ) -> None:
     worker = await start_worker(service)

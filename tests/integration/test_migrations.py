@@ -92,7 +92,7 @@ async def test_several_may_be_started_side_by_side(empty_url: str) -> None:
     assert await locks(empty_url) == 0
 
 
-async def test_a_run_keeps_what_is_in_the_tables(empty_url: str) -> None:
+async def test_a_migration_keeps_the_rows_of_the_tables(empty_url: str) -> None:
     await asyncio.to_thread(migrate, empty_url)
     connection = await asyncpg.connect(empty_url)
     await connection.execute("INSERT INTO organizations (name) VALUES ('kept')")
@@ -182,7 +182,7 @@ async def test_a_run_waits_for_no_lock_for_long(empty_url: str) -> None:
         pytest.param("CREATE TYPE deployment AS ENUM ('blue')", id="type"),
     ],
 )
-async def test_names_that_another_program_has_taken_are_told_and_nothing_is_changed(
+async def test_table_names_of_another_program_are_reported_and_nothing_is_changed(
     empty_url: str, foreign: str
 ) -> None:
     connection = await asyncpg.connect(empty_url)
@@ -203,7 +203,7 @@ RENAMED = {
 }
 
 
-async def test_files_that_were_rejected_for_what_is_wrong_with_them_are_kept(
+async def test_rejected_files_are_kept(
     empty_url: str,
 ) -> None:
     died, left = ("failed", "decoder_died"), ("uploaded", "decoder_died")

@@ -153,7 +153,7 @@ async def adopts_a_true_upload(reused: Reused, *, told: bool) -> None:
     assert (await service.row(reused.attachment_id)).resized
 
 
-async def test_what_an_earlier_release_adopted_is_given_up_at_the_next_look(
+async def test_an_object_adopted_by_an_earlier_release_is_dropped_at_the_next_check(
     quick: Service, start_worker: StartWorker
 ) -> None:
     reused = await reuse_id(quick, FIRST)
@@ -194,7 +194,9 @@ async def is_in(service: Service, reused: Reused, state: str) -> bool:
     return (await service.row(reused.attachment_id)).state == state
 
 
-async def test_what_the_client_declared_is_kept(quick: Service, start_worker: StartWorker) -> None:
+async def test_declared_values_of_the_client_are_kept(
+    quick: Service, start_worker: StartWorker
+) -> None:
     reused = await reuse_id(quick, FIRST)
     await quick.execute(
         "UPDATE attachments SET content_type = 'image/webp', size = 77 WHERE id = $1",
@@ -234,7 +236,7 @@ async def test_an_empty_older_object_is_set_aside_too(
     assert await reused.download() is None
 
 
-async def test_a_purge_spares_what_is_older_than_the_row(
+async def test_a_purge_keeps_objects_older_than_the_row(
     start_service: StartService, start_worker: StartWorker
 ) -> None:
     service = await start_service(**QUICK, retention="0")
@@ -259,7 +261,7 @@ async def test_a_purge_spares_what_is_older_than_the_row(
     assert await reused.object((await service.row(own)).key) is None
 
 
-async def test_a_store_that_does_not_tell_whose_it_is_serves_nothing_yet(quick: Service) -> None:
+async def test_a_store_without_a_readable_owner_serves_nothing_yet(quick: Service) -> None:
     reused = await reuse_id(quick, FIRST)
     await reused.tell()
     before = refused(quick)

@@ -186,7 +186,7 @@ async def test_nothing_is_set_on_the_role_without_a_pooler(database_url: str) ->
     assert found == 0
 
 
-async def test_a_revoked_token_ends_within_five_seconds_behind_pgbouncer(
+async def test_a_revoked_token_ends_within_five_seconds_with_pgbouncer(
     start_service: StartService, bouncer: PgBouncer, database_url: str
 ) -> None:
     service = await start_service(database_url=bouncer.url(database_url))

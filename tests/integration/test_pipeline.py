@@ -52,7 +52,7 @@ class DyingSniffers(Sniffers):
         raise DecoderFault("decoder_died")
 
 
-async def test_what_cannot_be_identified_in_any_attempt_is_kept_as_nothing_but_bytes(
+async def test_a_file_that_no_attempt_can_identify_is_kept_as_bytes(
     stack: Stack, service: Service
 ) -> None:
     stack.relay.target = None  # nothing else is to touch the row

@@ -185,7 +185,7 @@ async def served_cache(service: Service, key: str) -> str:
         return answer["CacheControl"]
 
 
-async def test_every_object_tells_a_cdn_how_long_it_may_be_kept(
+async def test_every_object_has_a_cache_time_for_a_cdn(
     public: Service, start_worker: StartWorker
 ) -> None:
     await start_worker(public)
@@ -216,7 +216,7 @@ async def test_nobody_chooses_how_long_an_object_may_be_kept(public: Service) ->
         assert status == 403
 
 
-async def test_where_the_api_serves_files_the_policy_says_nothing_of_caches(
+async def test_if_the_api_serves_files_the_policy_has_no_cache_field(
     service: Service,
 ) -> None:
     created = await service.client.create("a.bin")

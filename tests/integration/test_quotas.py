@@ -60,7 +60,7 @@ async def test_without_a_quota_everything_fits_and_usage_is_shown(service: Servi
         ("quota_bytes", "bytes", 20),
     ],
 )
-async def test_what_is_over_a_quota_is_refused_by_its_name(
+async def test_a_request_over_a_quota_is_refused_with_its_name(
     start_service: StartService, setting: str, quota: str, value: int
 ) -> None:
     service = await start_service(**{setting: str(value)})
@@ -172,7 +172,7 @@ async def test_parallel_bulks_never_pass_a_quota(start_service: StartService) ->
     assert (await usage(service.client))["attachments"] == 200
 
 
-async def test_under_a_quota_of_bytes_the_policy_lets_in_what_is_counted(
+async def test_under_a_quota_of_bytes_the_policy_admits_the_counted_size(
     start_service: StartService,
 ) -> None:
     service = await start_service(quota_bytes="1000", max_size="600")

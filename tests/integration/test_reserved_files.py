@@ -85,7 +85,7 @@ async def outcome(client: Client, content: bytes, name: str) -> tuple[str, str |
     )
 
 
-async def test_bytes_that_a_desktop_runs_are_rejected_whatever_their_name(working: Service) -> None:
+async def test_bytes_that_a_desktop_runs_are_rejected_under_every_name(working: Service) -> None:
     client = working.client
     samples = list(BY_BYTES.values())
     found = await asyncio.gather(*(outcome(client, content, "a.txt") for content, _ in samples))

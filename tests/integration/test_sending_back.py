@@ -101,7 +101,7 @@ async def recorded(service: Service, name: str = "a.jpg") -> tuple[str, str]:
 @pytest.mark.parametrize(
     "having", [without_temp_url, with_location, with_source_gone, with_forbidden_source]
 )
-async def test_what_is_shown_can_be_sent_back_in_every_state(
+async def test_shown_attributes_can_be_sent_back_in_every_state(
     service: Service, bucket: "S3Client", having: Any
 ) -> None:
     attachment_id = await having(service, bucket)
@@ -132,7 +132,7 @@ async def test_what_is_shown_can_be_sent_back_in_every_state(
             )
 
 
-async def test_only_what_changes_is_judged(service: Service) -> None:
+async def test_only_changed_attributes_are_checked(service: Service) -> None:
     attachment_id, _ = await recorded(service)
     await service.execute("UPDATE attachments SET name = 'a.exe'")
     shown = await show(service.client, attachment_id)
@@ -238,7 +238,7 @@ async def test_the_own_key_changes_nothing_if_the_etag_is_the_recorded_one(
             assert replace(after, temp_url=None) == replace(before, temp_url=None), (state, url)
 
 
-async def test_the_own_key_in_any_spelling_tells_of_a_newer_file(
+async def test_the_own_key_in_any_spelling_reports_a_newer_file(
     service: Service, bucket: "S3Client"
 ) -> None:
     attachment_id, location = await recorded(service)
@@ -256,7 +256,7 @@ async def test_the_own_key_in_any_spelling_tells_of_a_newer_file(
             assert row.temp_url == location
 
 
-async def test_a_new_upload_may_be_told_by_the_address_of_the_file(service: Service) -> None:
+async def test_a_new_upload_may_be_reported_by_the_address_of_the_file(service: Service) -> None:
     service.stack.relay.target = None
     attachment_id = await service.client.upload(gradient_photo(), "a.jpg")
     url = (await show(service.client, attachment_id))["attributes"]["url"]
@@ -267,7 +267,7 @@ async def test_a_new_upload_may_be_told_by_the_address_of_the_file(service: Serv
     assert answer.data["attributes"]["temp_url"] == answer.data["attributes"]["url"]
 
 
-async def test_without_the_store_what_is_shown_can_be_sent_back(
+async def test_without_the_store_shown_attributes_can_be_sent_back(
     start_service: StartService, service: Service
 ) -> None:
     attachment_id, _ = await recorded(service)

@@ -46,7 +46,7 @@ async def pinned(storage: Storage, key: str, start: int, end: int, pin: StoredOb
         return b"".join([chunk async for chunk in chunks])
 
 
-async def test_what_was_written_is_described(storage: Storage, key: str) -> None:
+async def test_a_written_object_is_described(storage: Storage, key: str) -> None:
     await storage.write(key, BODY, content_type="image/png")
     found = await storage.head(key)
     assert found.size == len(BODY)
@@ -56,7 +56,7 @@ async def test_what_was_written_is_described(storage: Storage, key: str) -> None
     assert await storage.head(key, bucket=BUCKET) == found
 
 
-async def test_an_age_is_told_by_the_store_s_own_clock(storage: Storage, key: str) -> None:
+async def test_an_age_is_measured_by_the_stores_own_clock(storage: Storage, key: str) -> None:
     await storage.write(key, BODY, content_type="image/png")
     await asyncio.sleep(2.1)
     found = await storage.head(key)
@@ -74,7 +74,7 @@ async def test_writing_again_replaces_the_whole(storage: Storage, key: str) -> N
     assert (await storage.head(key)).size == 5
 
 
-async def test_what_is_missing_is_missing_for_every_verb(storage: Storage, key: str) -> None:
+async def test_a_missing_object_is_missing_for_every_method(storage: Storage, key: str) -> None:
     with pytest.raises(ObjectMissing):
         await storage.head(key)
     with pytest.raises(ObjectMissing):
@@ -154,7 +154,7 @@ async def test_deleting_may_be_repeated(storage: Storage, key: str) -> None:
         assert not await exists(storage, key)
 
 
-async def test_a_checksum_is_told_where_the_store_keeps_one(storage: Storage, key: str) -> None:
+async def test_a_checksum_is_returned_if_the_store_keeps_one(storage: Storage, key: str) -> None:
     checksum = b64encode(hashlib.sha256(BODY).digest()).decode()
     await storage._client.put_object(
         Bucket=BUCKET, Key=key, Body=BODY, ChecksumAlgorithm="SHA256", ChecksumSHA256=checksum
@@ -225,7 +225,7 @@ async def raises(stack: Stack, error: type[Exception], key: str, **changes: str)
         await opened.__aexit__(None, None, None)
 
 
-async def test_a_store_that_says_no_has_refused(stack: Stack, key: str) -> None:
+async def test_a_store_that_answers_403_has_refused(stack: Stack, key: str) -> None:
     await raises(stack, StoreRefused, key, AWS_SECRET_ACCESS_KEY="wrong")
     await raises(stack, StoreRefused, key, AWS_ACCESS_KEY_ID="nobody")
 

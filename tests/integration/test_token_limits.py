@@ -193,7 +193,7 @@ async def test_the_use_of_a_token_is_written_once_a_minute(
     assert [at is not None for at in await last_used(connection)] == [True, False, False]
 
 
-async def test_what_is_not_written_yet_is_written_at_the_end(
+async def test_unwritten_uses_are_written_at_the_end(
     database: Database, connection: "asyncpg.Connection[asyncpg.Record]"
 ) -> None:
     use = TokenUse(database)

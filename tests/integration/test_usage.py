@@ -87,7 +87,7 @@ async def test_a_copy_counts_from_the_moment_at_which_it_is_asked_for(
     assert await drift(service, client.organization_id) == NO_DRIFT
 
 
-async def test_what_was_copied_counts_once_it_is_measured(
+async def test_a_copy_counts_after_it_is_measured(
     start_service: StartService, start_worker: StartWorker
 ) -> None:
     service = await start_service(quota_bytes="1000")

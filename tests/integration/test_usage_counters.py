@@ -57,7 +57,7 @@ async def test_a_large_organization_is_counted_by_a_worker(
     assert (await usage(service.client))["attachments"] == 3
 
 
-async def test_counting_costs_the_same_whatever_there_is(service: Service) -> None:
+async def test_counting_costs_the_same_for_every_number_of_rows(service: Service) -> None:
     """The plan of a read of usage names no other table than the counters and the organization."""
     await usage(service.client)
     async with service.database.acquire() as connection:

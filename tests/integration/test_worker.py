@@ -271,7 +271,7 @@ async def test_row87_an_object_that_is_gone_before_it_is_read_is_missing(
     assert resource["attributes"]["resized"] is False
 
 
-async def test_what_is_deleted_is_purged_from_the_store(
+async def test_objects_of_a_deleted_row_are_purged_from_the_store(
     service: Service, start_worker: Any, storage: Storage
 ) -> None:
     client = service.client

@@ -36,7 +36,7 @@ MAX_SIZE = 314_572_800
         dict.fromkeys([name for name in CREATABLE if name != "name"]),
     ],
 )
-def test_what_is_allowed_is_taken_as_it_is(attributes: dict[str, Any]) -> None:
+def test_allowed_values_are_stored_unchanged(attributes: dict[str, Any]) -> None:
     given = {"name": "img.png", **attributes}
     assert check_new(given, max_size=MAX_SIZE) == (given, [])
 
@@ -104,7 +104,7 @@ VALUES = st.recursive(
 @pytest.mark.slow
 @settings(max_examples=300, deadline=None, derandomize=True, database=None)
 @given(attributes=st.dictionaries(st.sampled_from(CREATABLE) | st.text(), VALUES, max_size=9))
-def test_whatever_is_sent_is_either_storable_or_told_of(attributes: dict[str, Any]) -> None:
+def test_every_value_is_storable_or_reported(attributes: dict[str, Any]) -> None:
     values, errors = check_new(attributes, max_size=MAX_SIZE)
     orjson.dumps(errors)  # can be written, with no surrogate and no number beyond 64 bits
     assert json.loads(json.dumps(errors)) == errors

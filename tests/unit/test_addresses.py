@@ -87,7 +87,7 @@ def test_a_credential_in_the_path_is_cut_off_however_it_is_written(form: str) ->
 
 
 @pytest.mark.slow
-def test_what_is_encoded_too_often_is_cut() -> None:
+def test_a_segment_encoded_too_often_is_cut() -> None:
     nested = "?"
     for _ in range(12):
         nested = "".join(f"%{ord(letter):02x}" for letter in nested)
@@ -135,12 +135,12 @@ def test_what_is_encoded_too_often_is_cut() -> None:
         pytest.param("", "", id="nothing"),
     ],
 )
-def test_what_is_shown_of_an_address(url: str, shown: str) -> None:
+def test_an_address_is_shown_without_secrets(url: str, shown: str) -> None:
     assert without_credentials(url) == shown
 
 
 @given(url=st.text(alphabet="ab:/?#@&=%3Fsig1245.＝\\", max_size=60) | st.text(max_size=60))
-def test_what_is_shown_is_shown_the_same_again(url: str) -> None:
+def test_shortening_twice_changes_nothing(url: str) -> None:
     shown = without_credentials(url)
 
     assert without_credentials(shown) == shown
@@ -148,7 +148,7 @@ def test_what_is_shown_is_shown_the_same_again(url: str) -> None:
 
 
 @pytest.mark.parametrize("letter", ["\ufdfa", "%EF%B7%BA", "\u33af"])
-def test_a_letter_that_stands_for_many_stays_one(letter: str) -> None:
+def test_a_ligature_stays_one_character(letter: str) -> None:
     address = f"{OBJECT}/{letter * 400}"
     assert without_credentials(address) == address
     assert len(decode_once(address)[0]) <= len(address)

@@ -26,7 +26,7 @@ def test_of_an_apng_that_hides_its_default_image_the_first_frame_is_shown() -> N
 
 
 @pytest.mark.parametrize("transparent", [True, False])
-def test_what_a_first_frame_does_not_cover_is_transparent(transparent: bool) -> None:
+def test_pixels_outside_the_first_frame_are_transparent(transparent: bool) -> None:
     made, image = make_and_open(odd_images.gif_in_a_corner(transparent=transparent))
     assert (made.facts.width, made.facts.height) == image.size == (120, 80)
     assert images.corners(image) == [*[images.CLEAR] * 3, (*images.RED, 255)]

@@ -64,7 +64,7 @@ def test_a_hidden_default_image_is_not_shown(pieces: int) -> None:
     assert image.getpixel((30, 20)) == (*BLUE, 255)
 
 
-def test_a_small_frame_stands_at_its_place_on_an_empty_canvas() -> None:
+def test_a_small_frame_is_at_its_place_on_an_empty_canvas() -> None:
     image, size, _ = shown(animation((20, 10), (5, 25)))
     assert size == image.size == CANVAS
     assert image.getpixel((6, 26)) == (*BLUE, 255)

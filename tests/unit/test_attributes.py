@@ -142,7 +142,7 @@ ALLOWED = {"allowed": list(ATTACHABLE_TYPES)}
         ("temp_url", "a" * 4097, "is too long (maximum is 4096 characters)", {"count": 4096}),
     ],
 )
-def test_a_fault_is_told_in_the_contracts_words(
+def test_a_fault_has_the_contracts_words(
     name: str, value: Any, detail: str, meta: dict[str, Any]
 ) -> None:
     assert faults(**{name: value}) == [(name, detail, meta)]
@@ -159,7 +159,7 @@ def test_every_reserved_type_is_refused_however_it_is_written(content_type: str)
         assert [fault[1] for fault in faults(content_type=written)] == ["is reserved"]
 
 
-def test_all_faults_are_told_in_the_order_of_the_contract() -> None:
+def test_all_faults_are_reported_in_the_order_of_the_contract() -> None:
     wrong: dict[str, Any] = {name: [] for name in reversed(CREATABLE)}
     assert [name for name, *_ in faults(**wrong)] == [
         "name",

@@ -76,7 +76,7 @@ async def test_a_body_over_the_limit_is_413(body: bytes, headers: list[tuple[str
         pytest.param(b"abc", ("Content-Encoding", "gzip, gzip"), 415, id="twice"),
     ],
 )
-async def test_what_is_not_what_its_encoding_says_is_refused(
+async def test_a_body_of_another_encoding_is_refused(
     body: bytes, header: tuple[str, str], status: int
 ) -> None:
     with pytest.raises(Problem) as problem:

@@ -58,7 +58,7 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
-async def test_one_alone_holds_all_but_what_is_kept_for_others() -> None:
+async def test_one_organization_holds_all_but_the_share_kept_for_others() -> None:
     files = Files(80)
     for number in range(8):
         await files.come(f"a{number}", A, 10)
@@ -112,7 +112,7 @@ async def test_small_files_that_keep_coming_do_not_keep_a_large_one_out() -> Non
     assert len(files.fetched) < 10  # some of the small ones still wait
 
 
-async def test_what_is_broken_off_keeps_no_room() -> None:
+async def test_a_cancelled_download_keeps_no_room() -> None:
     files = Files(80)
     await files.come("held", A, 70)
     await files.come("waiting", A, 70)
@@ -137,7 +137,7 @@ async def test_one_that_is_cancelled_as_it_gets_its_room_gives_it_back() -> None
 
 @settings(max_examples=100, deadline=None, derandomize=True, database=None)
 @given(st.lists(st.tuples(st.integers(1, 4), st.integers(1, 120)), max_size=30), st.randoms())
-def test_whatever_comes_is_fetched_in_the_end_within_the_budget(
+def test_every_file_is_fetched_in_the_end_within_the_budget(
     wanted: list[tuple[int, int]], chance: Random
 ) -> None:
     async def run() -> None:

@@ -122,7 +122,7 @@ pytestmark = pytest.mark.usefixtures("no_settings")
         pytest.param(["up", "--port", "70000"], "less than or equal to 65535", id="no such port"),
     ],
 )
-def test_what_is_mistyped_is_named_with_the_rule(
+def test_a_mistyped_value_is_named_with_its_rule(
     arguments: list[str], words: str, capsys: Captured
 ) -> None:
     assert run(arguments) == 2

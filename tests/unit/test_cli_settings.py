@@ -48,7 +48,7 @@ DATABASE_COMMANDS = [
 
 @pytest.mark.parametrize("arguments", DATABASE_COMMANDS)
 @pytest.mark.usefixtures("settings")
-def test_a_database_that_is_away_is_told_in_one_line_with_its_address(
+def test_an_unavailable_database_is_reported_in_one_line_with_its_address(
     arguments: list[str], capsys: Captured, closed_port: int
 ) -> None:
     assert run(arguments) == 1
@@ -117,7 +117,7 @@ def test_without_settings_and_local_stack_the_missing_ones_are_named(capsys: Cap
 
 @pytest.mark.slow
 @pytest.mark.parametrize("program", [("deploy.cli", "api"), ("api",)], ids=" ".join)
-def test_a_port_that_is_taken_is_told_in_one_line(
+def test_a_taken_port_is_reported_in_one_line(
     settings: None, monkeypatch: pytest.MonkeyPatch, program: tuple[str, ...]
 ) -> None:
     with socket.socket() as taken:
@@ -173,7 +173,7 @@ def said(*arguments: str, **settings: str) -> list[str]:
         pytest.param("S3_BUCKET", "Not A Bucket", "must be the name of a bucket", id="bucket"),
     ],
 )
-def test_up_tells_a_setting_at_fault_in_one_line(name: str, value: str, rule: str) -> None:
+def test_up_reports_a_wrong_setting_in_one_line(name: str, value: str, rule: str) -> None:
     heading, fault = said("up", "--data-dir", "kept", **{f"ATTACHMENTS_{name}": value})
     assert heading == HEADING
     assert fault.startswith(f"  ATTACHMENTS_{name}: {rule}")
@@ -182,7 +182,7 @@ def test_up_tells_a_setting_at_fault_in_one_line(name: str, value: str, rule: st
 
 
 @pytest.mark.slow
-def test_up_tells_all_settings_at_fault_at_once() -> None:
+def test_up_reports_all_wrong_settings_at_once() -> None:
     told = said(
         "up",
         "--data-dir",
@@ -206,7 +206,7 @@ def test_up_tells_all_settings_at_fault_at_once() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("host", ["nope.invalid", "a..b"])
 @pytest.mark.usefixtures("settings")
-def test_a_host_that_cannot_be_listened_on_is_told_in_one_line(host: str) -> None:
+def test_a_host_that_cannot_be_listened_on_is_reported_in_one_line(host: str) -> None:
     (told,) = said("api", ATTACHMENTS_API_HOST=host, ATTACHMENTS_LOG_LEVEL="error")
     assert told.startswith(f"attachments: ATTACHMENTS_API_HOST, ATTACHMENTS_API_PORT: {host} port")
 
@@ -240,7 +240,7 @@ def test_a_host_that_cannot_be_listened_on_is_told_in_one_line(host: str) -> Non
     ],
 )
 @pytest.mark.usefixtures("settings")
-def test_a_process_that_cannot_start_tells_the_setting_in_one_line(
+def test_a_process_that_cannot_start_names_the_setting_in_one_line(
     process: str, wrong: dict[str, str], fault: str
 ) -> None:
     told = said(process, **{"ATTACHMENTS_API_PORT": "0", **wrong})

@@ -18,14 +18,14 @@ def file(tmp_path: Path) -> str:
     return str(path)
 
 
-def test_upload_names_what_to_set_where_there_is_nothing(file: str, capsys: Captured) -> None:
+def test_upload_names_the_variables_if_none_is_set(file: str, capsys: Captured) -> None:
     assert run(["upload", file]) == 1
     line = one_line(capsys)
     assert "ATTACHMENTS_API_URL, ATTACHMENTS_TOKEN, ATTACHMENTS_ORGANIZATION_ID" in line
     assert "attachments up" in line
 
 
-def test_upload_names_what_is_missing_where_some_is_set(
+def test_upload_names_the_missing_variables_if_some_are_set(
     file: str, capsys: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ATTACHMENTS_TOKEN", TOKEN)
@@ -45,7 +45,7 @@ def test_upload_names_a_ready_file_that_cannot_be_read(file: str, capsys: Captur
     assert ".attachments/ready.json cannot be read" in one_line(capsys)
 
 
-def test_upload_tells_that_the_api_of_a_local_stack_is_away(
+def test_upload_reports_that_the_api_of_a_local_stack_is_unavailable(
     file: str, closed_port: int, capsys: Captured, tmp_path: Path
 ) -> None:
     ready = {"api_url": f"http://127.0.0.1:{closed_port}", "token": TOKEN, "organization_id": 1}
@@ -67,7 +67,7 @@ def test_upload_shows_no_secret_of_an_address_that_leads_nowhere(
 
 
 @pytest.mark.parametrize("address", ["localhost:8000", "ftp://host", "http://", "http://a b"])
-def test_upload_tells_that_an_address_is_none(
+def test_upload_reports_an_invalid_address(
     address: str, file: str, capsys: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ATTACHMENTS_API_URL", address)

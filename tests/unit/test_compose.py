@@ -126,7 +126,7 @@ def test_every_process_has_all_settings(compose: dict[str, Any], name: str) -> N
     assert compose["services"][name]["environment"] == compose["x-process"]["environment"]
 
 
-def test_what_the_image_sets_is_never_passed_without_a_value(compose: dict[str, Any]) -> None:
+def test_variables_of_the_image_are_never_passed_without_a_value(compose: dict[str, Any]) -> None:
     # Compose unsets it then.
     image = (COMPOSE.parent / "Dockerfile").read_text()
     fixed = {f"{PREFIX}{name.upper()}" for name in FIXED}

@@ -102,7 +102,7 @@ def test_seeds_are_drawn_the_same_and_are_sound(name: str) -> None:
         ("avif-16384", (16_384, 16_384)),
     ],
 )
-def test_headers_say_the_size_that_the_name_says(title: str, size: tuple[int, int]) -> None:
+def test_the_size_of_the_header_is_the_size_in_the_name(title: str, size: tuple[int, int]) -> None:
     assert opened(by_title(title).content).size == size
 
 
@@ -146,7 +146,7 @@ with Image.open(io.BytesIO(sys.stdin.buffer.read())) as image:
 
 
 @pytest.mark.parametrize("name", ["avif", "heic"])
-def test_an_image_in_boxes_says_the_size_that_it_is_told(name: str) -> None:
+def test_an_iso_media_image_has_the_size_of_its_header(name: str) -> None:
     content = further.said_to_be(name, 30_000)
     whole = seed(name)
     assert len(content) == len(whole)
@@ -158,7 +158,7 @@ def test_an_image_in_boxes_says_the_size_that_it_is_told(name: str) -> None:
 
 
 @pytest.mark.parametrize("junk", [bytes(4), b"\xff\xfe\0\2" * 10_001], ids=["zeros", "segments"])
-def test_what_hides_scans_is_stepped_over_by_decoders(junk: bytes) -> None:
+def test_decoders_skip_segments_that_hide_scans(junk: bytes) -> None:
     content = costly_images.many_scans_behind(junk)
     assert content.count(b"\xff\xda") > 510
     with opened(content) as image:
@@ -200,7 +200,7 @@ def test_a_bomb_of_text_inflates_to_300_mib(title: str) -> None:
 
 
 @pytest.mark.parametrize("name", [*damaged.STILL, *further.STILL])
-def test_what_is_cut_is_a_beginning_and_what_is_flipped_differs_in_a_few_bits(name: str) -> None:
+def test_cut_files_are_beginnings_and_flipped_files_differ_in_few_bits(name: str) -> None:
     whole = seed(name)
     for part in range(1, damaged.PIECES):
         content = damaged.cut(name, part)
@@ -212,7 +212,7 @@ def test_what_is_cut_is_a_beginning_and_what_is_flipped_differs_in_a_few_bits(na
         assert 1 <= sum(value.bit_count() for value in differences) <= 8
 
 
-def test_what_is_two_things_at_once_opens_as_either() -> None:
+def test_a_file_of_two_types_opens_as_either() -> None:
     for kind in ("png+zip", "gif+jar", "webp+zip", "jpeg+zip", "jpeg+jar"):
         content = by_title(kind).content
         with opened(content) as image:
@@ -252,7 +252,7 @@ def test_bits_are_packed_from_either_end() -> None:
     assert bits_from_right([(1, 1), (0, 3), (5, 4)]) == b"\x51"
 
 
-def test_segments_stand_behind_the_beginning() -> None:
+def test_segments_come_after_the_beginning() -> None:
     assert with_segments(b"\xff\xd8rest", b"a", b"b") == b"\xff\xd8abrest"
 
 

@@ -81,7 +81,7 @@ def test_a_webp_is_judged_before_its_reader_needs_the_memory() -> None:
 
 
 @pytest.mark.parametrize("options", [{}, {"subsampling": 0}, {"mode": "L"}, {"progressive": True}])
-def test_what_is_needed_of_a_jpeg_is_read_from_its_header(options: dict[str, object]) -> None:
+def test_the_fields_of_a_jpeg_are_read_from_its_header(options: dict[str, object]) -> None:
     drawn = quadrants(64, 48).convert(str(options.get("mode", "RGB")))
     given = {name: value for name, value in options.items() if name != "mode"}
     findings = Findings()

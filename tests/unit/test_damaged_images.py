@@ -69,7 +69,7 @@ MUCH_THERE: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("name", MUCH_THERE)
-def test_row72_what_is_left_of_a_cut_image_is_shown_and_the_rest_left_out(name: str) -> None:
+def test_row72_the_decoded_part_of_a_cut_image_is_shown(name: str) -> None:
     kind, options = MUCH_THERE[name]
     drawn = Image.blend(images.quadrants(960, 640), images.noise(960, 640), 0.3)
     whole = images.encode(
@@ -96,7 +96,7 @@ def test_row72_a_jpeg_cut_between_its_scans_is_damaged() -> None:
 
 
 @pytest.mark.parametrize("kind", ["PNG", "GIF", "WEBP"])
-def test_blank_bytes_behind_an_image_are_not_more_and_others_are(kind: str) -> None:
+def test_only_bytes_that_are_not_blank_count_as_more_after_an_image(kind: str) -> None:
     whole = images.encode(images.quadrants(), kind)
     for tail, more in ((b"\0" * 4096, False), (b"\r\n \t", False), (b"\0<html>", True)):
         made, image = make_and_open(whole + tail)
@@ -106,7 +106,7 @@ def test_blank_bytes_behind_an_image_are_not_more_and_others_are(kind: str) -> N
 
 @pytest.mark.usefixtures("more_formats")
 @pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP", "AVIF"])
-def test_an_animation_whose_first_frame_is_whole_is_shown_wherever_it_is_cut(kind: str) -> None:
+def test_an_animation_with_a_complete_first_frame_is_shown_for_every_cut(kind: str) -> None:
     frames = [images.noise(120, 80), *(images.noise(120, 80).rotate(180) for _ in range(3))]
     if kind == "GIF":
         frames = [frame.convert("P") for frame in frames]

@@ -42,7 +42,7 @@ def test_a_directory_of_another_user_is_refused(tmp_path: Path, mode: int) -> No
 
 @needs_root
 @pytest.mark.parametrize("kind", ["file", "folder", "link"])
-def test_what_another_user_put_into_an_open_directory_is_named(tmp_path: Path, kind: str) -> None:
+def test_files_of_another_user_in_an_open_directory_are_named(tmp_path: Path, kind: str) -> None:
     tmp_path.chmod(0o777)
     path = tmp_path / "seaweedfs"
     match kind:

@@ -99,7 +99,7 @@ def test_a_word_without_a_value_is_as_if_it_were_not_there(word: str) -> None:
 
 
 @pytest.mark.parametrize("word", sorted(set(REFUSED) - {"min_protocol_version", "sslcertmode"}))
-def test_what_would_be_weaker_than_asked_for_is_refused_by_name(word: str) -> None:
+def test_a_parameter_that_would_weaken_the_connection_is_refused_by_name(word: str) -> None:
     with pytest.raises(ValueError, match=f"asks for {word}, which is not supported: "):
         parse(f"{word}=require")
 
@@ -118,7 +118,7 @@ def test_what_would_be_weaker_than_asked_for_is_refused_by_name(word: str) -> No
         ("sslmode=disable&sslmode=require", "?sslmode=require"),
     ],
 )
-def test_what_asyncpg_reads_is_passed_on(query: str, dsn: str) -> None:
+def test_parameters_that_asyncpg_reads_are_passed_on(query: str, dsn: str) -> None:
     assert parse(query).dsn == BASE + dsn
 
 

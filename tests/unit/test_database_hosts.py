@@ -18,7 +18,7 @@ def test_schemes_of_other_libraries_are_read(scheme: str) -> None:
 @pytest.mark.parametrize(
     "url", ["mysql://h/x", "jdbc:postgresql://h/x", "postgresql://u:p@ss@h/x", "postgresql://h/x#y"]
 )
-def test_what_is_no_address_of_postgresql_is_refused(url: str) -> None:
+def test_an_address_of_another_scheme_than_postgresql_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match="address"):
         parse_address(url)
 
@@ -79,7 +79,7 @@ def test_the_driver_goes_where_libpq_would(url: str, reached: list[Any]) -> None
     assert [place for dsn in parse_address(url).dsns for place in as_asyncpg(dsn)[0]] == reached
 
 
-def test_words_replace_what_stands_before_the_query() -> None:
+def test_parameters_replace_the_part_before_the_query() -> None:
     query = "user=other&password=a%2Bb%2Fc+d%40&dbname=y%2Fz"
     found = as_asyncpg(parse_address(f"{BASE}?{query}").dsns[0])[1]
     assert (found.user, found.password, found.database) == ("other", "a+b/c+d@", "y/z")

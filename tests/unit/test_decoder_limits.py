@@ -27,7 +27,7 @@ LINUX = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
     ["pass", "box.BUDGET = box.Cost(memory_bytes=10**12, cpu_s=0)"],
     ids=["its budget", "its address space"],
 )
-async def test_row75_what_takes_more_memory_than_it_has_is_too_expensive(
+async def test_row75_an_image_over_the_memory_limit_is_too_expensive(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, change: str
 ) -> None:
     monkeypatch.setattr(sys, "executable", python_with_changed_box(tmp_path, change))
@@ -40,7 +40,7 @@ async def test_row75_what_takes_more_memory_than_it_has_is_too_expensive(
 
 
 @LINUX
-async def test_the_size_is_told_of_a_file_that_its_decoder_was_ended_for(
+async def test_the_size_of_a_file_whose_decoder_was_killed_is_known(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     spin = (
@@ -88,7 +88,7 @@ async def test_one_that_its_own_clock_on_the_wall_ends_was_not_the_files_fault(
 
 
 @LINUX
-async def test_row76_one_that_gives_itself_up_for_want_of_memory_says_so(
+async def test_row76_a_decoder_that_ends_for_want_of_memory_reports_it(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     greedy = "import os; box.make_image = lambda file, job: (b'x' * 800_000_000, os.abort())"
@@ -119,7 +119,7 @@ async def test_one_that_dies_of_something_else_did_not_run_out_of_memory() -> No
 
 
 @LINUX
-async def test_every_job_may_compute_anew(decoder: Decoder) -> None:
+async def test_every_job_gets_its_own_cpu_time(decoder: Decoder) -> None:
     process = psutil.Process(decoder.pid)
     seen: set[str] = set()
     for _ in range(2):

@@ -164,7 +164,7 @@ async def test_a_sealed_one_draws_documents() -> None:
         await started.stop()
 
 
-async def test_where_it_cannot_be_sealed_that_is_said_once(
+async def test_an_unsealed_decoder_is_logged_once(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(

@@ -26,7 +26,9 @@ load_codecs()  # so that Pillow writes all kinds
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_a_header_tells_the_size(content_type: str, kind: str, options: dict[str, object]) -> None:
+def test_the_size_is_read_from_the_header(
+    content_type: str, kind: str, options: dict[str, object]
+) -> None:
     content = images.encode(images.quadrants(), kind, **options)
     assert read_dimensions(content_type, content[:65536]) == (120, 80)
 
@@ -48,20 +50,20 @@ def test_a_bitmap_from_the_top_down_and_an_old_one_are_read_too() -> None:
     assert read_dimensions("image/bmp", old) == (120, 80)
 
 
-def test_a_photoshop_document_tells_its_size_and_other_types_none() -> None:
+def test_a_photoshop_document_has_a_size_and_other_types_none() -> None:
     assert read_dimensions("image/vnd.adobe.photoshop", photoshop()) == (120, 80)
     assert read_dimensions("text/plain", photoshop()) is None
 
 
 @pytest.mark.parametrize("content_type", READERS)
 @given(head=st.binary(max_size=200))
-def test_whatever_the_bytes_are_it_is_a_size_or_none(content_type: str, head: bytes) -> None:
+def test_any_bytes_give_a_size_or_none(content_type: str, head: bytes) -> None:
     size = read_dimensions(content_type, head)
     assert size is None or all(0 < edge < 2**31 for edge in size)
 
 
 @pytest.mark.parametrize("name", seeds.MORE)
-def test_a_header_that_is_cut_off_tells_the_size_or_nothing(name: str) -> None:
+def test_a_truncated_header_gives_the_size_or_none(name: str) -> None:
     content_type = f"image/{name.rpartition('.')[2]}"
     whole = read_dimensions(content_type, seeds.seed(name))
     assert whole is not None

@@ -38,7 +38,7 @@ def test_no_line_has_anything_installed_by_its_name() -> None:
     assert {path: names for path, names in found.items() if names} == {}
 
 
-def test_a_missing_decoder_is_told_with_the_command_that_installs_it(
+def test_a_missing_decoder_is_reported_with_the_command_that_installs_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sys.modules, "pillow_heif", None)  # as if it were not there
@@ -50,7 +50,7 @@ def test_a_missing_decoder_is_told_with_the_command_that_installs_it(
     assert "`make install EXTRAS=heic`" in (ROOT / "deploy/docs/settings.md").read_text()
 
 
-def test_a_missing_server_is_told_without_the_name_of_a_package() -> None:
+def test_a_missing_server_is_reported_without_the_name_of_a_package() -> None:
     said = str(missing("Valkey", "ATTACHMENTS_BROKER_URL"))
     assert "make install" in said
     assert "ATTACHMENTS_BROKER_URL" in said

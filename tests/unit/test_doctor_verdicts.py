@@ -60,7 +60,7 @@ def test_an_origin_is_scheme_and_host(text: str) -> None:
         "https://[::1",
     ],
 )
-def test_whatever_else_is_no_origin_and_misuse(text: str, capsys: Captured) -> None:
+def test_every_other_value_is_no_origin(text: str, capsys: Captured) -> None:
     assert not is_origin(text)
     assert run(["doctor", "--origin", text]) == 2
     shown = capsys.readouterr()
@@ -89,7 +89,7 @@ def test_warnings_and_skips_do_not_make_a_service_unhealthy_and_a_failure_does()
     assert not is_healthy({**VERDICTS, "upload": failed("it is refused", "allow it")})
 
 
-def test_json_tells_every_check_in_order_and_seconds_only_where_measured() -> None:
+def test_json_lists_every_check_in_order_and_seconds_only_if_measured() -> None:
     assert json.loads(json.dumps(to_json(VERDICTS))) == {
         "healthy": True,
         "checks": [
@@ -164,7 +164,7 @@ def test_postgres_15_is_new_enough() -> None:
         pytest.param({}, "warning", "does not allow INFO", id="mute"),
     ],
 )
-def test_a_broker_is_judged_by_what_it_tells(info: dict[str, str], status: str, found: str) -> None:
+def test_a_broker_is_judged_by_its_info(info: dict[str, str], status: str, found: str) -> None:
     verdict = broker.judge(info, "here")
     assert verdict.status == status
     assert found in verdict.found
@@ -221,7 +221,7 @@ async def examination(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Asked]:
         pytest.param(4000, "failed", "s ahead", id="4000 s ahead"),
     ],
 )
-async def test_a_store_whose_clock_is_off_is_told_by_how_far(
+async def test_the_difference_of_the_stores_clock_is_reported(
     examination: Asked, ahead_s: int, status: str, found: str
 ) -> None:
     def answer(_: web.Request) -> web.StreamResponse:
@@ -234,7 +234,7 @@ async def test_a_store_whose_clock_is_off_is_told_by_how_far(
     assert (verdict.mend is None) == (status == "ok")
 
 
-async def test_a_store_that_tells_no_time_that_can_be_read_is_no_failure(
+async def test_a_store_without_a_readable_time_is_no_failure(
     examination: Asked,
 ) -> None:
     verdict = await check_clocks(
@@ -263,7 +263,7 @@ async def test_a_refusal_of_the_store_is_put_into_words(
     assert "a-secret-of-the-store" not in str(verdict)
 
 
-async def test_a_store_that_has_what_nobody_wrote_is_none(examination: Asked) -> None:
+async def test_a_store_that_returns_an_unwritten_object_is_not_s3(examination: Asked) -> None:
     verdict = await check_store(
         examination(lambda _: web.Response(text="<html>", headers={"ETag": '"x"'}))
     )

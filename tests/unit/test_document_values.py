@@ -52,7 +52,7 @@ def test_a_reason_is_shown_with_its_sentence_once_it_is_final(
     assert write_resource(replace(ROW, state=state, reason=reason))["meta"]["reason"] == shown
 
 
-def test_what_was_measured_is_in_meta() -> None:
+def test_measured_values_are_in_meta() -> None:
     row = replace(
         ROW,
         state="ready",
@@ -110,7 +110,7 @@ def test_times_have_milliseconds_and_the_offset_of_the_zone(
         ),
     ],
 )
-def test_temp_url_is_what_was_patched_else_the_url(
+def test_temp_url_is_the_patched_value_or_the_url(
     temp_url: str | None, uploaded_at: datetime | None, shown: str | None
 ) -> None:
     attributes = write_resource(replace(ROW, temp_url=temp_url, uploaded_at=uploaded_at))[

@@ -73,7 +73,7 @@ def test_no_public_exception_is_outside_the_tree(classes: list[type[BaseExceptio
     assert outside == NO_FAILURES
 
 
-def test_a_class_hangs_from_one_parent_and_says_what_it_means(
+def test_a_class_has_one_parent_and_a_docstring(
     classes: list[type[BaseException]],
 ) -> None:
     for each in classes:

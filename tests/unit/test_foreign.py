@@ -34,7 +34,7 @@ OTHER = "redis://127.0.0.1:9/5"
         "SSL_CERT_FILE",
     ],
 )
-def test_what_counts_is_kept(name: str) -> None:
+def test_relevant_keys_are_kept(name: str) -> None:
     environment = {name: "x"}
     forget_foreign_variables(environment)
     assert environment == {name: "x"}
@@ -74,7 +74,7 @@ def test_what_counts_is_kept(name: str) -> None:
         "a-name-that-nobody-knows",
     ],
 )
-def test_what_does_not_count_is_forgotten(name: str) -> None:
+def test_irrelevant_keys_are_forgotten(name: str) -> None:
     assert not counts(name)
     environment = {name: "x", "PATH": "/bin"}
     forget_foreign_variables(environment)
@@ -121,7 +121,7 @@ runpy.run_module(MODULE, run_name="__main__")
 @pytest.mark.parametrize(
     "name", ["CELERY_BROKER_URL", "CELERY_BROKER_READ_URL", "CELERY_BROKER_WRITE_URL"]
 )
-def test_celery_uses_our_broker_whatever_its_variables_say(
+def test_celery_ignores_its_own_variables_and_uses_our_broker(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(name, OTHER)

@@ -100,7 +100,7 @@ async def test_one_that_writes_without_a_job_is_killed(
     assert faults == {"the decoder wrote without a job"}
 
 
-async def test_what_one_writes_without_a_job_is_never_the_next_answer(
+async def test_output_without_a_job_is_never_the_next_answer(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Also where the job is sent in the moment before the bytes arrive."""

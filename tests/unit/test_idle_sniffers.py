@@ -94,7 +94,7 @@ async def test_the_next_file_has_a_fresh_one_and_its_own_answer(
     await started.close()
 
 
-async def test_what_one_writes_without_a_question_is_never_the_next_answer(
+async def test_output_without_a_question_is_never_the_next_answer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also where the question is sent in the moment before the bytes arrive."""

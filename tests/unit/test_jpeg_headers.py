@@ -15,9 +15,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.mark.parametrize("behind", [b"", b"\0" * 4, b"\xff\xfe\0\2" * 9000, b"\xff\0" * 100_000])
 @pytest.mark.parametrize("progressive", [True, False], ids=["progressive", "sequential"])
-def test_row74_scans_are_counted_whatever_stands_before_them(
-    progressive: bool, behind: bytes
-) -> None:
+def test_row74_scans_are_counted_after_any_segments(progressive: bool, behind: bytes) -> None:
     for count, outcome in ((0, nullcontext()), (MAX_SCANS + 1, raises_code("too_expensive"))):
         content = odd_images.many_scans(count, progressive=progressive)
         for place in (content.index(b"\xff\xdb"), content.rindex(b"\xff\xda")):
@@ -25,7 +23,7 @@ def test_row74_scans_are_counted_whatever_stands_before_them(
                 make_and_open(content[:place] + behind + content[place:])
 
 
-def test_row74_what_has_more_segments_than_are_walked_over_is_broken() -> None:
+def test_row74_a_file_with_too_many_segments_is_broken() -> None:
     content = odd_images.many_scans(0)
     comment = b"\xff\xfe\0\2"
     make_and_open(with_segments(content, comment * (MAX_SEGMENTS - 100)))
@@ -33,7 +31,7 @@ def test_row74_what_has_more_segments_than_are_walked_over_is_broken() -> None:
         make_and_open(with_segments(content, comment * MAX_SEGMENTS))
 
 
-def test_row74_what_looks_like_scans_where_none_can_be_does_not_count() -> None:
+def test_row74_scan_markers_at_impossible_places_do_not_count() -> None:
     content = odd_images.many_scans(0)
     looks_like = b"\xff\xda" * (MAX_SCANS + 1)
     film = make_and_open(content + looks_like)[0]
@@ -96,7 +94,7 @@ def test_a_jpeg_with_a_damaged_header_is_broken() -> None:
         make_and_open(body[:20] + bytes(300) + body[320:])
 
 
-def test_what_stands_before_the_jpeg_header_is_no_reason_to_read_on() -> None:
+def test_bytes_before_the_jpeg_header_cause_no_further_reading() -> None:
     body = images.encode(images.quadrants(), "JPEG")
     filled = body[:2] + b"\xff" * 100 + body[2:]
     assert are_close(images.corners(make_and_open(filled)[1]), images.MODES["jpeg-rgb"][1])

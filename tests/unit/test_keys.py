@@ -27,7 +27,7 @@ ids = st.integers(min_value=1, max_value=keys.MAX_ID)
         pytest.param(2**63 - 1, "009/223/372/036/854/775/807", id="the last of all"),
     ],
 )
-def test_an_id_is_partitioned_as_the_contract_says(attachment_id: int, partition: str) -> None:
+def test_an_id_is_partitioned_as_in_the_contract(attachment_id: int, partition: str) -> None:
     assert keys.partition(attachment_id) == partition
 
 
@@ -86,7 +86,7 @@ def test_making_safe_twice_is_making_safe_once(name: str) -> None:
 )
 @example("日本", "jpg")
 @example("x" * 250, "jpeg")
-def test_the_extension_is_kept_whatever_stands_before_it(stem: str, extension: str) -> None:
+def test_the_extension_is_kept_after_every_stem(stem: str, extension: str) -> None:
     # of a hidden file that is nothing but dots and an extension no more than a name can be kept
     file_name = keys.safe_file_name(f"{stem}.{extension}")
 
@@ -94,7 +94,7 @@ def test_the_extension_is_kept_whatever_stands_before_it(stem: str, extension: s
 
 
 @given(attachment_id=ids, name=st.text(max_size=255))
-def test_a_key_tells_the_id_and_style_that_it_was_made_from(attachment_id: int, name: str) -> None:
+def test_id_and_style_are_parsed_from_a_key(attachment_id: int, name: str) -> None:
     original = keys.original_key(attachment_id, name)
     thumbnail = keys.thumbnail_key(original)
 
@@ -159,7 +159,7 @@ def test_a_thumbnail_of_a_name_without_extension_gains_one() -> None:
         pytest.param("Attachments/files/000/000/004/original/a.png", id="another case"),
     ],
 )
-def test_what_is_no_key_of_ours_names_nothing(key: str) -> None:
+def test_a_foreign_key_names_nothing(key: str) -> None:
     assert keys.parse_key(key) is None
 
 

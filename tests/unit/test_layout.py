@@ -32,7 +32,7 @@ def files() -> list[Path]:
     ]
 
 
-def test_two_files_have_one_name_only_as_the_architecture_says() -> None:
+def test_two_files_share_a_name_only_if_the_architecture_lists_them() -> None:
     found: dict[str, set[str]] = {}
     for path in files():
         if path.name != "__init__.py":

@@ -36,7 +36,7 @@ def test_all_locks_pin_the_same_versions() -> None:
         assert {each: pins[each] for each in shared} == {each: PINS["dev"][each] for each in shared}
 
 
-def test_running_installs_what_it_needs_and_nothing_of_the_tests() -> None:
+def test_running_installs_its_packages_and_none_of_the_tests() -> None:
     extras = PROJECT["optional-dependencies"]
     needed = names(PROJECT["dependencies"]) | names(extras["embedded"])
     assert needed <= PINS["up"].keys()
@@ -46,7 +46,7 @@ def test_running_installs_what_it_needs_and_nothing_of_the_tests() -> None:
     assert only_tests & PINS["up"].keys() == also_needed
 
 
-def test_the_extra_and_development_hold_what_they_are_for() -> None:
+def test_the_extra_and_development_contain_their_packages() -> None:
     extras = PROJECT["optional-dependencies"]
     assert names(extras["heic"]) <= PINS["heic"].keys() <= PINS["dev"].keys()
     assert names(extras["dev"]) | names(extras["heic"]) <= PINS["dev"].keys()

@@ -135,7 +135,7 @@ async def test_one_that_may_be_unsealed_decodes_all_the_same(
         ("unix:///run/valkey.sock", "required", "failed"),
     ],
 )
-async def test_a_doctor_says_whether_decoders_on_its_machine_can_be_sealed(
+async def test_a_doctor_reports_if_decoders_on_its_machine_can_be_sealed(
     broker: str, seal: str, status: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = SimpleNamespace(broker_url=SecretStr(broker), decoder_seal=seal)

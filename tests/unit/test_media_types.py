@@ -118,7 +118,7 @@ def test_an_accept_that_does_not_is_406(accepts: list[str]) -> None:
 
 
 @pytest.mark.parametrize("accept", [BULK, "*/*", "application/*"])
-def test_a_bulk_answer_goes_to_who_takes_it(accept: str) -> None:
+def test_a_bulk_answer_needs_a_client_that_accepts_it(accept: str) -> None:
     check_accept(make_request(("Accept", accept)), bulk=True)
 
 

@@ -27,9 +27,7 @@ def test_a_jpeg_without_its_end_is_shown_whole(kind: str) -> None:
     ids=["scan", "table", "frame", "restart"],
 )
 @pytest.mark.parametrize("options", [{}, {"progressive": True}], ids=["baseline", "progressive"])
-def test_of_a_jpeg_with_a_stray_marker_what_stands_before_it_is_shown(
-    options: dict[str, bool], bad: bytes
-) -> None:
+def test_a_jpeg_is_shown_up_to_a_stray_marker(options: dict[str, bool], bad: bytes) -> None:
     drawn = Image.blend(images.quadrants(960, 640), images.noise(960, 640), 0.3)
     whole = images.encode(drawn, "JPEG", **options)
     at = len(whole) * 3 // 4
@@ -62,7 +60,7 @@ def test_a_jpeg_whose_pixels_end_early_in_good_order_is_damaged(marker: bytes) -
     assert make_and_open(whole[:at] + marker + whole[at:])[0].reason == "damaged"
 
 
-def test_a_grey_jpeg_with_a_preview_or_blanks_behind_it_is_not_damaged() -> None:
+def test_a_grey_jpeg_with_a_preview_or_blanks_after_it_is_not_damaged() -> None:
     whole = images.encode(Image.new("RGB", (960, 640), (128, 128, 128)), "JPEG")
     for behind in (b"", bytes(700), bytes(12) + images.photo(), b"\n"):
         made, image = make_and_open(whole + behind)

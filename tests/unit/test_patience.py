@@ -20,7 +20,7 @@ class Clock:
         return self.now
 
 
-def test_pauses_double_up_to_the_longest_whatever_the_attempt() -> None:
+def test_pauses_double_up_to_the_longest_for_every_attempt() -> None:
     for attempt, wanted in ((-1, 30), (0, 30), (1, 60), (4, 480), (20, 3600), (10**9, 3600)):
         found = pause(attempt, first_s=30, longest_s=3600)
         assert 0.8 * wanted <= found <= 1.2 * wanted

@@ -55,7 +55,7 @@ def test_the_first_page_is_drawn_and_the_pages_are_counted() -> None:
         (450, (2, 0, 3, 1)),
     ],
 )
-def test_it_is_turned_as_the_page_says(turn: int, places: tuple[int, ...]) -> None:
+def test_it_is_turned_by_the_pages_rotation(turn: int, places: tuple[int, ...]) -> None:
     _, image = make(pdfs.plain(entries=b"/Rotate %d" % turn))
     assert image.size == ((226, 320) if turn % 180 == 0 else (320, 226))
     assert close(image, [COLOURS[place] for place in places])
@@ -84,7 +84,7 @@ def test_a_page_of_any_size_gives_a_thumbnail(box: str, size: tuple[int, int] | 
     assert 1 <= min(image.size) <= max(image.size) <= MAX_EDGE
 
 
-def test_what_is_see_through_lies_on_white() -> None:
+def test_transparent_pages_are_drawn_on_white() -> None:
     _, image = make(pdfs.see_through())
     assert close(image, [WHITE, PINK, WHITE, PINK])
 
@@ -126,13 +126,13 @@ def test_no_metadata_reaches_the_thumbnail() -> None:
         pytest.param(images.encode(images.quadrants(), "JPEG"), "damaged", id="row85-jpeg"),
     ],
 )
-def test_row85_what_cannot_be_drawn_is_named(content: bytes, code: str) -> None:
+def test_row85_a_page_that_cannot_be_drawn_has_a_reason(content: bytes, code: str) -> None:
     with pytest.raises(Undecodable) as rejected:
         make(content)
     assert rejected.value.code == code
 
 
-def test_row85_what_opens_without_a_password_is_drawn() -> None:
+def test_row85_a_document_that_opens_without_a_password_is_drawn() -> None:
     assert close(make(pdfs.encrypted(b""))[1], COLOURS)
 
 
@@ -141,7 +141,7 @@ def test_row85_a_lost_table_is_made_good() -> None:
     assert close(make(body)[1], COLOURS)
 
 
-def test_row85_a_fault_says_nothing_about_the_next_file() -> None:
+def test_row85_a_fault_does_not_affect_the_next_file() -> None:
     for content, code in (
         (pdfs.encrypted(b"secret"), "encrypted"),
         (pdfs.without_pages(), "damaged"),
@@ -159,7 +159,7 @@ def test_row85_wherever_it_is_cut_it_is_a_page_or_a_rejection(sixteenth: int) ->
         assert max(image.size) <= MAX_EDGE
 
 
-def test_only_what_is_asked_for_is_read() -> None:
+def test_only_requested_bytes_are_read() -> None:
     class Counting(io.BytesIO):
         most = 0
 

@@ -36,7 +36,7 @@ def test_every_forbidden_character_is_escaped_and_no_other() -> None:
 
 
 @given(st.text())
-def test_what_is_escaped_is_the_same_text_within_json(text: str) -> None:
+def test_escaped_text_is_the_same_text_in_json(text: str) -> None:
     quoted = json.dumps(text, ensure_ascii=False)
 
     assert json.loads(escape_lines(quoted)) == text
@@ -51,7 +51,7 @@ def test_usual_text_is_shown_as_it_is(text: str) -> None:
     assert escape(text) == text
 
 
-def test_what_is_hostile_is_shown_in_ascii() -> None:
+def test_hostile_characters_are_shown_in_ascii() -> None:
     assert escape("a\u202eb\x1b\x9b\n\U000e0041\udcff") == (
         r"a\u202eb\u001b\u009b\n\udb40\udc41\udcff"
     )

@@ -33,7 +33,7 @@ def test_a_plain_image_carries_nothing_more(kind: str, content: object) -> None:
 @pytest.mark.parametrize(
     "tail", [b"<script>", b"PK\x03\x04", b"alert(1);", b"\0\0\0\0IEND\xaeB`\x82"]
 )
-def test_whatever_follows_the_end_is_more(kind: str, tail: bytes) -> None:
+def test_bytes_after_the_end_count_as_more(kind: str, tail: bytes) -> None:
     body = images.encode(images.noise(40, 30), kind)
     assert carries_more(io.BytesIO(body + tail))
     assert find_end(io.BytesIO(body + tail)) == len(body)
@@ -65,7 +65,7 @@ def test_a_gif_of_fifty_thousand_frames_is_walked_to_its_end() -> None:
     assert not carries_more(io.BytesIO(odd_images.gif_of_many(50_000)))
 
 
-def test_a_jpeg_may_have_previews_behind_it() -> None:
+def test_a_jpeg_may_have_previews_after_it() -> None:
     assert not carries_more(io.BytesIO(images.encode(images.quadrants(), "JPEG") + b"x"))
 
 

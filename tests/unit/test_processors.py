@@ -110,7 +110,7 @@ def test_a_quota_of_version_1(
 
 
 @pytest.mark.parametrize("own", ["", "no colons\n", "0::/\n"])
-def test_what_cannot_be_read_is_no_quota(tmp_path: Path, own: str) -> None:
+def test_an_unreadable_quota_is_ignored(tmp_path: Path, own: str) -> None:
     assert processors.usable(tmp_path) == 8
     root = system(
         tmp_path, own=own, kind="cgroup2", mount_root="/", point="/sys/fs/cgroup", files={}

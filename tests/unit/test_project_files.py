@@ -30,7 +30,7 @@ def test_pre_commit_runs_the_commands_of_make_check() -> None:
     assert hooks == target("check")
 
 
-def test_the_workflow_runs_what_ci_runs_with_actions_pinned_by_commit() -> None:
+def test_the_workflow_runs_the_ci_commands_with_actions_pinned_by_commit() -> None:
     jobs: Any = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())["jobs"]
     steps = [step for job in jobs.values() for step in job["steps"]]
     assert [step["run"] for step in steps if ".ci/run" in step.get("run", "")] == [".ci/run"]

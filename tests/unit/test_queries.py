@@ -171,7 +171,7 @@ DEFAULT = {
         ),
     ],
 )
-def test_what_the_contract_lists_is_understood(query: str, expected: dict[str, Any]) -> None:
+def test_every_parameter_of_the_contract_is_parsed(query: str, expected: dict[str, Any]) -> None:
     found = read_listing(query)
     assert {name: getattr(found, name) for name in DEFAULT} == {**DEFAULT, **expected}
 

@@ -42,7 +42,7 @@ from tests.support.queries import read_listing
         ),
     ],
 )
-def test_what_is_not_supported_is_named(query: str, title: str, detail: str) -> None:
+def test_an_unsupported_parameter_is_named(query: str, title: str, detail: str) -> None:
     with pytest.raises(Problem) as problem:
         read_listing(query)
     assert problem.value.errors == [{"status": "400", "title": title, "detail": detail}]

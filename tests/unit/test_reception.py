@@ -121,7 +121,7 @@ async def test_where_too_many_wait_in_all_the_one_that_has_most_loses_its_newest
     assert left == [*range(1001, 1007), *range(2000, 2004)]
 
 
-async def test_once_closed_nothing_begins_and_what_comes_stays_with_the_broker() -> None:
+async def test_after_closing_nothing_begins_and_new_messages_stay_with_the_broker() -> None:
     desk, told = Desk(total=2), []
     desk.flood(5)
     assert len(desk.reception.close()) == 4

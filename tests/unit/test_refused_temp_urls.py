@@ -119,7 +119,7 @@ FENCED = make_store_settings(
         pytest.param("in/{organization_id}/a.pdf", 1, False, id="the placeholder itself"),
     ],
 )
-def test_a_fence_admits_what_lies_behind_it_and_nothing_else(
+def test_a_fence_admits_keys_with_its_prefix_and_no_others(
     key: str, organization_id: int, admitted: bool
 ) -> None:
     place = find_taken(f"http://store.example:8333/fenced/{key}", FENCED, organization_id)

@@ -36,7 +36,7 @@ def test_bytes_that_a_desktop_runs_are_named_and_reserved(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", INNOCENT)
-def test_what_people_share_is_not_reserved(name: str) -> None:
+def test_types_that_people_share_are_not_reserved(name: str) -> None:
     content, file_name = INNOCENT[name]
     assert not USUAL.has_type(named(content))
     assert not USUAL.has_name(file_name)

@@ -104,7 +104,7 @@ print(json.dumps({
 @pytest.mark.parametrize(
     ("names", "place"), [(PATH_FIRST, "first"), (PATH_SECOND, "second")], ids=["first", "second"]
 )
-def test_no_system_call_tells_whether_a_path_exists(
+def test_no_system_call_reveals_if_a_path_exists(
     names: tuple[str, ...], place: str, tmp_path: Path
 ) -> None:
     there, link = tmp_path / "there", tmp_path / "link"

@@ -125,7 +125,7 @@ async def test_more_empty_folders_than_listings_hide_no_original() -> None:
     assert bucket.listings <= MAX_LISTINGS + KEY_PAGES + LONGER_LISTINGS
 
 
-async def test_what_bounded_looking_does_not_tell_is_undecided() -> None:
+async def test_a_bounded_search_without_a_result_is_undecided() -> None:
     thumbnails = [
         keys.thumbnail_key(each) for each in originals(*range(12, 12 + 1000 * KEY_PAGES + 1))
     ]

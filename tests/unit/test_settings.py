@@ -19,7 +19,7 @@ def test_the_contracts_numbers_are_the_defaults(environment: pytest.MonkeyPatch)
     assert settings.files_ttl is None
 
 
-def test_an_empty_environment_tells_everything_that_is_missing(
+def test_an_empty_environment_lists_all_missing_settings(
     environment: pytest.MonkeyPatch,
 ) -> None:
     with pytest.raises(SettingsError) as raised:
@@ -33,7 +33,7 @@ def test_an_empty_environment_tells_everything_that_is_missing(
     ]
 
 
-def test_what_is_needed_and_empty_is_told_as_what_is_not_set(
+def test_an_empty_required_setting_is_reported_as_not_set(
     environment: pytest.MonkeyPatch,
 ) -> None:
     with pytest.raises(SettingsError) as raised:
@@ -46,7 +46,7 @@ def test_what_is_needed_and_empty_is_told_as_what_is_not_set(
     assert str(again.value) == str(raised.value)
 
 
-def test_a_secret_that_is_too_short_is_told_so(environment: pytest.MonkeyPatch) -> None:
+def test_a_secret_that_is_too_short_is_reported(environment: pytest.MonkeyPatch) -> None:
     assert faults_of(environment, FILES_SECRET="short") == [
         "ATTACHMENTS_FILES_SECRET: must have at least 16 characters"
         " unless ATTACHMENTS_FILES_PUBLIC is true"
@@ -70,7 +70,7 @@ ENUMERATED = {
 
 
 @pytest.mark.parametrize("name", ENUMERATED)
-def test_a_word_that_is_none_of_a_list_is_told_the_list(
+def test_a_word_outside_a_list_is_refused_with_the_list(
     environment: pytest.MonkeyPatch, name: str
 ) -> None:
     for word in ENUMERATED[name]:
@@ -125,7 +125,7 @@ WRONG = {
 }
 
 
-def test_all_faults_are_told_at_once(environment: pytest.MonkeyPatch) -> None:
+def test_all_faults_are_reported_at_once(environment: pytest.MonkeyPatch) -> None:
     told = faults_of(environment, **WRONG)
 
     assert sorted(line.partition(":")[0] for line in told) == sorted(
@@ -134,7 +134,7 @@ def test_all_faults_are_told_at_once(environment: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_each_fault_is_told_alone_too(environment: pytest.MonkeyPatch, name: str) -> None:
+def test_each_fault_is_reported_alone_too(environment: pytest.MonkeyPatch, name: str) -> None:
     told = faults_of(environment, **{name: WRONG[name]})
 
     assert [line.partition(":")[0] for line in told] == [f"ATTACHMENTS_{name}"]

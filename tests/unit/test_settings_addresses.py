@@ -21,7 +21,7 @@ NO_ADDRESS = {
 
 
 @pytest.mark.parametrize("case", NO_ADDRESS)
-def test_an_address_that_cannot_be_taken_apart_is_told_without_its_words(
+def test_an_address_that_cannot_be_parsed_is_reported_without_its_parts(
     environment: pytest.MonkeyPatch, case: str
 ) -> None:
     name = case.partition("-")[0]
@@ -139,7 +139,7 @@ NO_HOSTS = "http://a a/b a@b *.example * a: a:b a:99999 :80 [::1 [zz] a?b a#b a\
 
 
 @pytest.mark.parametrize("host", [*NO_HOSTS.split(), "a b", "a\u0085b"])
-def test_what_is_no_host_is_a_fault(environment: pytest.MonkeyPatch, host: str) -> None:
+def test_an_invalid_host_is_a_fault(environment: pytest.MonkeyPatch, host: str) -> None:
     (fault,) = faults_of(environment, HOSTS=f"good.example,{host}")
 
     assert fault.startswith("ATTACHMENTS_HOSTS: must be hosts, each with its port ")

@@ -45,7 +45,9 @@ def test_topics_are_arns(environment: pytest.MonkeyPatch, topics: tuple[str, ...
         "arn:aws:sns:e:١:a",
     ],
 )
-def test_what_is_no_arn_of_a_topic_is_a_fault(environment: pytest.MonkeyPatch, topic: str) -> None:
+def test_a_value_that_is_not_a_topics_arn_is_a_fault(
+    environment: pytest.MonkeyPatch, topic: str
+) -> None:
     good = "arn:aws:sns:eu-west-1:123456789012:uploads"
     (told,) = faults_of(environment, SNS_TOPICS=f"{good},{topic}")
 

@@ -38,7 +38,7 @@ from tests.support.settings import faults_of, load_with
         ),
     ],
 )
-def test_a_word_of_temp_url_buckets_that_cannot_be_used_is_told_with_its_rule(
+def test_an_unusable_entry_of_temp_url_buckets_is_reported_with_its_rule(
     environment: pytest.MonkeyPatch, words: str, rule: str
 ) -> None:
     told = faults_of(environment, TEMP_URL_BUCKETS=f"good-bucket,{words}")

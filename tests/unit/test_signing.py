@@ -193,7 +193,7 @@ def test_every_form_field_is_a_condition_and_the_other_way_round(
     assert posted == {name: conditions[name] for name in conditions if name != "bucket"}
 
 
-def test_a_policy_is_dated_in_utc_wherever_the_clock_stands() -> None:
+def test_a_policy_is_dated_in_utc_in_every_time_zone() -> None:
     elsewhere = NOW.astimezone(timezone(timedelta(hours=13)))
 
     assert policy_fields(now=elsewhere) == policy_fields()

@@ -79,7 +79,7 @@ def test_none_takes_the_last_place_while_another_waits() -> None:
     assert served[0] == A  # has one of three, and goes on
 
 
-def test_who_withdraws_is_not_served() -> None:
+def test_a_cancelled_waiter_is_not_served() -> None:
     turns: Slices[str] = Slices(1)
     turns.wait(A, "first")
     turns.wait(A, "second")
@@ -94,7 +94,7 @@ def test_who_withdraws_is_not_served() -> None:
 @pytest.mark.slow
 @settings(deadline=None, max_examples=300)
 @given(st.data())
-def test_whoever_waits_lets_every_other_begin_at_most_one_slice(data: st.DataObject) -> None:
+def test_a_waiter_lets_every_other_begin_at_most_one_slice(data: st.DataObject) -> None:
     """Turns that were begun before somebody came are theirs; of new ones, one for each other."""
     places = data.draw(st.integers(1, 4))
     jobs = data.draw(st.integers(1, 4))
@@ -183,5 +183,5 @@ async def test_one_that_is_cancelled_while_it_waits_or_is_let_in_keeps_no_place(
         pass
 
 
-def test_a_slice_is_as_long_as_the_documents_say() -> None:
+def test_a_slice_is_as_long_as_documented() -> None:
     assert (SLICE_JOBS, SLICE_S) == (8, 0.25)

@@ -72,7 +72,7 @@ def test_an_upload_of_an_unknown_organization_is_no_newcomer_and_counts_until_it
     assert slots.next_of([0, B]) == 0
 
 
-def test_a_slot_that_is_given_back_is_told_of() -> None:
+def test_a_returned_slot_is_notified() -> None:
     slots, told = Slots(4), []
     slots.on_free = lambda: told.append(True)
     slots.give_back(slots.take_for_sweep())
@@ -119,7 +119,7 @@ def test_a_free_slot_goes_to_the_organization_that_holds_the_fewest() -> None:
         slots.take(A)
 
 
-def test_what_the_sweep_has_in_flight_counts_for_its_organization() -> None:
+def test_uploads_of_the_sweep_count_for_their_organization() -> None:
     slots = Slots(8)
     slots.take_for_sweep()
     slots.use_swept(A)
@@ -127,7 +127,7 @@ def test_what_the_sweep_has_in_flight_counts_for_its_organization() -> None:
     assert slots.next_of([A, B]) == B
 
 
-def test_a_slot_counts_for_whose_it_turns_out_to_be() -> None:
+def test_a_slot_counts_for_the_organization_that_is_found_later() -> None:
     slots = Slots(8)
     slot = slots.take(0)
     assert slot is not None
@@ -139,7 +139,7 @@ def test_a_slot_counts_for_whose_it_turns_out_to_be() -> None:
 
 @settings(max_examples=200, deadline=None, derandomize=True, database=None)
 @given(st.integers(2, 20), st.lists(st.sampled_from("abcsrl"), max_size=60))
-def test_whatever_happens_no_more_are_in_flight_and_the_sweep_has_its_own(
+def test_slots_in_flight_stay_bounded_and_the_sweep_has_its_own(
     total: int, steps: list[str]
 ) -> None:
     slots = Slots(total)

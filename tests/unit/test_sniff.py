@@ -36,19 +36,19 @@ from worker.sniffing.identify import sniff
         pytest.param(images.encode(images.quadrants(), "TIFF"), "image/tiff", id="row83-tiff"),
     ],
 )
-def test_a_file_is_named_by_what_it_holds(content: bytes, content_type: str) -> None:
+def test_a_file_gets_its_type_from_its_content(content: bytes, content_type: str) -> None:
     assert sniff(content) == content_type
     assert measure(content) == (content_type, [])
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
-def test_what_shares_a_container_or_only_looks_alike_is_told_apart(name: str) -> None:
+def test_types_that_share_a_container_or_look_alike_are_distinguished(name: str) -> None:
     make, _, content_type = DOCUMENTS[name]
     assert measure(make())[0] == content_type
 
 
 @pytest.mark.parametrize("name", images.MODES)
-def test_what_we_can_decode_is_recognised_and_nothing_more_is_asked(name: str) -> None:
+def test_decodable_types_are_recognised_without_further_reads(name: str) -> None:
     content = images.MODES[name][0]()
     content_type = f"image/{name.partition('-')[0]}"
     assert content_type in IMAGES
@@ -85,7 +85,7 @@ def test_a_large_document_is_read_at_its_end_and_its_directory_only() -> None:
     assert sum(end - start for start, end in asked) <= 2 * MAX_RANGE_BYTES < len(content) // 10
 
 
-def test_a_film_leaves_ranges_for_an_archive_behind_it() -> None:
+def test_a_film_leaves_ranges_for_an_archive_after_it() -> None:
     boxes = file_type(b"isom") + box(b"mdat", bytes(2 * HEAD)) + box(b"free", bytes(2 * HEAD))
     behind = jar(before=2000, prefix=boxes + movie(b"soun"))
     assert measure(behind)[0] == "application/java-archive"
@@ -97,7 +97,7 @@ def test_a_film_is_sound_only_if_all_its_tracks_were_seen() -> None:
 
 
 @given(st.binary(max_size=300))
-def test_whatever_the_bytes_are_it_is_a_well_formed_type(content: bytes) -> None:
+def test_any_bytes_give_a_well_formed_type(content: bytes) -> None:
     found = sniff(content)
     assert content_types.is_well_formed(found)
     assert found == content_types.essence(found)
@@ -148,7 +148,7 @@ def test_a_bent_file_is_named_after_a_few_ranges(name: str, seed: int, head_byte
     size=st.integers(0, 2**63),
     data=st.data(),
 )
-def test_whatever_a_store_sends_for_a_range_there_is_an_end(
+def test_reading_ends_for_every_answer_to_a_range(
     name: str, size: int, data: st.DataObject
 ) -> None:
     content = DOCUMENTS[name][0]()[:HEAD]

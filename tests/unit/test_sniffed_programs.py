@@ -21,7 +21,7 @@ from worker.sniffing.identify import sniff
         pytest.param(b"@echo off\r\ndel *.*\r\n", id="batch"),
     ],
 )
-def test_what_a_desktop_would_run_is_reserved(content: bytes) -> None:
+def test_types_that_a_desktop_runs_are_reserved(content: bytes) -> None:
     assert sniff(content) in TYPES
 
 
@@ -35,9 +35,7 @@ RUN_BY_END = [
 @pytest.mark.slow
 @settings(deadline=None, max_examples=300)
 @given(name=st.sampled_from(RUN_BY_END), head_bytes=st.integers(512, HEAD))
-def test_what_a_desktop_would_run_is_found_however_little_was_read(
-    name: str, head_bytes: int
-) -> None:
+def test_files_that_a_desktop_runs_are_found_in_few_bytes(name: str, head_bytes: int) -> None:
     make, _, content_type = DOCUMENTS[name]
     assert measure(make(), head_bytes)[0] == content_type
 
@@ -51,7 +49,7 @@ def test_what_a_desktop_would_run_is_found_however_little_was_read(
         ("AndroidManifest.xml", "vnd.android.package-archive"),
     ],
 )
-def test_a_program_is_found_wherever_its_manifest_stands_in_4_mib(
+def test_a_program_is_found_if_its_manifest_is_within_4_mib(
     name: str, found: str, before: int
 ) -> None:
     entries = [(f"{index:010000}", b"") for index in range(419)]
@@ -73,7 +71,7 @@ def test_of_a_directory_of_more_than_4_mib_the_beginning_and_the_end_are_read() 
         assert measure(content)[0] == f"application/{found}"
 
 
-def test_macros_are_found_behind_thousands_of_parts() -> None:
+def test_macros_are_found_after_thousands_of_parts() -> None:
     parts = [(f"word/media/{index:01000}", b"") for index in range(600)]
     types, macros = ("[Content_Types].xml", b""), ("word/vbaProject.bin", b"")
     assert measure(zip_of([types, *parts]))[0].endswith("wordprocessingml.document")
@@ -98,14 +96,12 @@ def test_macros_are_found_behind_thousands_of_parts() -> None:
         (b"# x\n" * 9000 + b"x", "text/plain; charset=utf-8"),
     ],
 )
-def test_a_desktop_entry_is_found_behind_comments_and_empty_lines(
-    before: bytes, found: str
-) -> None:
+def test_a_desktop_entry_is_found_after_comments_and_empty_lines(before: bytes, found: str) -> None:
     assert measure(before + b"[Desktop Entry]\nType=Application\nExec=sh\n")[0] == found
 
 
 @pytest.mark.parametrize("space", [b"\n", b" ", b"\r\n", b"\t\n"])
-def test_white_space_changes_nothing_of_what_stands_in_it(space: bytes) -> None:
+def test_white_space_does_not_change_the_type(space: bytes) -> None:
     gap = space * (3000 // len(space))
     assert measure(gap)[0] == "text/plain; charset=utf-8"
     assert measure(gap + b"<p>words</p>")[0] == "text/html"

@@ -10,9 +10,7 @@ from tests.support.identifying import measure
 
 @given(words=st.text(alphabet="aä€😀\n", min_size=1), cut=st.integers(0, 3))
 @example(words="😀", cut=3)
-def test_a_character_that_is_cut_at_the_end_of_what_was_read_changes_nothing(
-    words: str, cut: int
-) -> None:
+def test_a_character_cut_at_the_end_of_the_read_bytes_changes_nothing(words: str, cut: int) -> None:
     content = (WORDS * 40) + words.encode() * 9000
     assert measure(content, 5000 + cut)[0] == "text/plain; charset=utf-8"
 
@@ -65,7 +63,7 @@ def test_json_is_json_wherever_it_is_cut(head_bytes: int) -> None:
         b"[" * 5000,
     ],
 )
-def test_what_only_begins_like_json_is_text(content: bytes, far: bool) -> None:
+def test_a_text_that_only_begins_like_json_is_text(content: bytes, far: bool) -> None:
     content = content + WORDS * 2000 if far else content
     assert measure(content)[0] == "text/plain; charset=utf-8"
 

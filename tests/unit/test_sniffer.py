@@ -30,7 +30,7 @@ TEXT = b"plain words\n"
 # --- its answers ----------------------------------------------------------------------------------
 
 
-async def test_a_file_has_the_same_type_in_the_box_and_outside(sniffers: Sniffers) -> None:
+async def test_a_file_has_the_same_type_inside_and_outside_the_sandbox(sniffers: Sniffers) -> None:
     asked_of = 0
     for name, (make, _, _) in DOCUMENTS.items():
         content = make()
@@ -69,7 +69,7 @@ def test_no_other_file_has_the_signature_of_an_image(name: str) -> None:
     assert found is None or found == measure(content)[0]
 
 
-async def test_an_image_needs_no_box() -> None:
+async def test_an_image_is_identified_without_a_sandbox() -> None:
     started = Sniffers(timeout_s=20)
     assert await identify(started, images.photo()) == "image/jpeg"
     assert server_process() is None
@@ -86,7 +86,7 @@ def test_a_worker_does_not_load_libmagic_where_its_credentials_are() -> None:
     assert done.stdout == "[]\n"
 
 
-def test_a_bug_of_ours_is_told_by_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bug_of_ours_is_logged_with_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("worker.sniffing.identify.mime_type", lambda _: 1 / 0)
     answer = child.answer(4, [b"word"])
     assert answer["fault"].startswith("ZeroDivisionError in test_sniffer.py:")

@@ -134,7 +134,7 @@ async def test_only_so_many_ranges_are_read() -> None:
     assert len(seen) == MAX_PIECES - 1
 
 
-async def test_what_reading_raises_is_passed_on_and_costs_no_child(sniffers: Sniffers) -> None:
+async def test_an_error_of_reading_is_raised_and_ends_no_child(sniffers: Sniffers) -> None:
     content = DOCUMENTS["docx-far"][0]()
 
     async def read(start: int, end: int) -> bytes:

@@ -107,7 +107,7 @@ def broken(
         ),
     ],
 )
-def test_what_is_in_order_breaks_nothing(
+def test_correct_rows_are_no_breach(
     row: Attachment, known: Entry, objects: Mapping[str, StoredItem]
 ) -> None:
     assert broken(row, known, objects) == []
@@ -183,7 +183,7 @@ def test_delays_run_from_the_last_201_to_the_final_state() -> None:
         pytest.param(10, {"kill api": 2}, ["2 kill api"], id="two-faults-less"),
     ],
 )
-def test_what_was_asked_for_and_did_not_happen_is_a_breach(
+def test_a_requested_fault_that_did_not_happen_is_a_breach(
     made: int, left_out: dict[str, int], about: list[str]
 ) -> None:
     findings = spared(made=made, asked=10, left_out=left_out)
@@ -227,7 +227,7 @@ def test_a_worker_that_holds_too_much_is_found() -> None:
 
 
 @pytest.mark.parametrize("leaky", [False, True], ids=["kept", "shown"])
-async def test_rows_that_another_organization_is_told_of_are_counted(
+async def test_rows_of_events_of_another_organization_are_counted(
     running: Service, leaky: bool
 ) -> None:
     asking = running.client if leaky else await running.organization()

@@ -111,7 +111,7 @@ STORES = [
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("bucket", "region", "endpoint", "variables"), STORES)
-def test_what_clients_get_is_what_botocore_makes(
+def test_clients_get_the_addresses_that_botocore_makes(
     bucket: str,
     region: str,
     endpoint: str | None,
@@ -190,7 +190,7 @@ def test_the_region_is_botocores_if_none_is_set(
         pytest.param("the-bucket", {"AWS_CA_BUNDLE": "/nowhere.pem"}, "AWS_CA_BUNDLE", id="bundle"),
     ],
 )
-async def test_what_has_no_address_is_a_fault_of_the_settings(
+async def test_a_bucket_without_an_address_is_a_fault_of_the_settings(
     bucket: str, variables: dict[str, str], fault: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in variables.items():

@@ -100,7 +100,7 @@ def test_brackets_in_strings_are_no_depth() -> None:
         b'["\\"",' + b"[" * 100,
     ],
 )
-def test_what_is_no_strict_json_is_400(body: bytes) -> None:
+def test_a_body_of_invalid_json_is_400(body: bytes) -> None:
     with pytest.raises(Problem) as problem:
         parse_json(body)
     assert status_of(problem) == 400
@@ -126,7 +126,7 @@ def test_more_marks_than_a_bulk_request_needs_are_400(body: bytes) -> None:
 @pytest.mark.parametrize(
     "text", ["," * 100_000, '\\"[' * 60_000, "\\\\" * 60_000, "[{" * 60_000, "é\n" * 60_000]
 )
-def test_what_is_in_strings_is_no_structure(text: str) -> None:
+def test_brackets_in_strings_are_no_structure(text: str) -> None:
     value = {"a": [text, {"b": text}]}
     assert parse_json(json.dumps(value, ensure_ascii=False).encode()) == value
 

@@ -184,7 +184,7 @@ def test_an_allowed_address_names_its_bucket_and_key(
         pytest.param("https://a:x/b", "https://a/b", False, id="no port"),
     ],
 )
-def test_spellings_of_an_address_are_told_from_other_addresses(
+def test_spellings_of_an_address_are_distinguished_from_other_addresses(
     one: str, other: str, same: bool
 ) -> None:
     assert same_address(one, other) is same

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.mark.usefixtures("more_formats")
 @pytest.mark.parametrize("kind", [*FORMATS, "GIF", *MORE_FORMATS])
-def test_what_a_header_calls_too_expensive_is_measured_and_not_decoded(
+def test_an_image_too_expensive_by_its_header_is_measured_and_not_decoded(
     kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     content = images.encode(images.quadrants(100, 64), kind)
@@ -37,7 +37,7 @@ def test_what_a_header_calls_too_expensive_is_measured_and_not_decoded(
 
 @pytest.mark.usefixtures("more_formats")
 @pytest.mark.parametrize("kind", ["JPEG", "WEBP", "AVIF", "HEIF"])
-def test_what_is_not_decoded_is_measured_upright(kind: str) -> None:
+def test_an_image_that_is_not_decoded_is_measured_upright(kind: str) -> None:
     content = images.oriented(6, kind)
     with raises_code("too_expensive") as caught:
         make_thumbnail(io.BytesIO(content), budget=NOTHING)

@@ -52,7 +52,7 @@ def test_the_format_stays_but_for_gif(name: str, content_type: str, extension: s
 
 @pytest.mark.parametrize("kind", FORMATS)
 @pytest.mark.parametrize("orientation", range(1, 9), ids="row79-{}".format)
-def test_it_is_upright_whatever_the_orientation(orientation: int, kind: str) -> None:
+def test_it_is_upright_for_every_orientation(orientation: int, kind: str) -> None:
     made, image = make_and_open(images.oriented(orientation, kind, width=1200, height=800))
     assert are_close(
         images.corners(image),
@@ -139,7 +139,7 @@ def test_row84_the_first_of_several_pictures_counts() -> None:
 
 
 @pytest.mark.parametrize("kind", [*FORMATS, "GIF"])
-def test_whatever_bytes_are_broken_it_is_a_thumbnail_or_a_rejection(kind: str) -> None:
+def test_broken_bytes_give_a_thumbnail_or_a_rejection(kind: str) -> None:
     whole = images.encode(images.noise(40, 30), kind)
     for place in range(0, len(whole), max(1, len(whole) // 150)):
         content = whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :]
@@ -153,7 +153,7 @@ def test_the_same_image_gives_the_same_bytes() -> None:
 
 
 @pytest.mark.parametrize("kind", ["PNG", "WEBP"])
-def test_what_is_transparent_lends_no_colour(kind: str) -> None:
+def test_transparent_pixels_have_no_colour(kind: str) -> None:
     image = Image.new("RGBA", (1400, 900), images.CLEAR)
     for x in range(0, 1400, 14):  # stripes: each pixel of the thumbnail has of both
         image.paste((255, 0, 0, 255), (x, 0, x + 7, 900))
@@ -168,7 +168,7 @@ def test_what_is_transparent_lends_no_colour(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["PNG", "WEBP"])
-def test_alpha_that_says_nothing_is_left_out(kind: str) -> None:
+def test_opaque_alpha_is_left_out(kind: str) -> None:
     assert make_and_open(images.encode(images.quadrants().convert("RGBA"), kind))[1].mode == "RGB"
     assert make_and_open(images.encode(images.quadrants().convert("LA"), kind))[1].mode in (
         "L",
@@ -218,6 +218,6 @@ def test_row84_a_bad_list_of_pictures_breaks_no_picture(index: bytes) -> None:
 
 
 @pytest.mark.parametrize("subsampling", ["4:4:4", "4:2:2", "4:2:0"])
-def test_what_hardly_compresses_is_encoded_too(subsampling: str) -> None:
+def test_an_incompressible_image_is_encoded_too(subsampling: str) -> None:
     content = images.encode(images.noise(320, 320), "JPEG", quality=100, subsampling=subsampling)
     assert make_and_open(content)[1].size == (320, 320)

@@ -137,6 +137,6 @@ def test_a_chain_is_read_up_to_a_bound() -> None:
 
 
 @pytest.mark.parametrize("word", ["proxy.example", "10.0.0.1/8", "10.0.0.0/33", "10.0.0", "*"])
-def test_what_is_no_network_is_refused(word: str) -> None:
+def test_an_invalid_network_is_refused(word: str) -> None:
     with pytest.raises(ValueError, match="must be networks or addresses"):
         parse_network(word)

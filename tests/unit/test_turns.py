@@ -15,7 +15,7 @@ async def served(turns: Turns, key: str, order: list[str]) -> None:
         await asyncio.sleep(0)
 
 
-async def test_a_key_that_asks_much_waits_behind_one_that_asks_little() -> None:
+async def test_a_key_with_many_requests_waits_after_one_with_few() -> None:
     turns, order = Turns(2, each=1, wait_s=30), list[str]()
     await asyncio.gather(
         *(served(turns, "a", order) for _ in range(20)), *(served(turns, "b", order) for _ in "xy")
@@ -59,7 +59,7 @@ async def test_too_many_that_wait_are_refused_at_once() -> None:
 
 
 @pytest.mark.parametrize("key", ["a", "b"])
-async def test_who_waits_too_long_is_told_whose_doing_it_is(key: str) -> None:
+async def test_a_timeout_names_the_organization_that_fills_the_places(key: str) -> None:
     turns = Turns(1, each=1, wait_s=0.01)
     await turns.take("a")
     with pytest.raises(Busy) as busy:

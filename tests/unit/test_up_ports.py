@@ -34,7 +34,7 @@ def test_the_usual_port_is_taken_without_a_word() -> None:
     assert (chosen.ports["api"], chosen.notes) == (USUAL_PORT, [])
 
 
-def test_the_usual_port_is_told_if_it_is_taken(usual_is_taken: None) -> None:
+def test_a_taken_usual_port_is_reported(usual_is_taken: None) -> None:
     chosen = choose(None, {})
     (note,) = chosen.notes
     assert note == (
@@ -43,7 +43,7 @@ def test_the_usual_port_is_told_if_it_is_taken(usual_is_taken: None) -> None:
     )
 
 
-def test_a_port_of_last_time_is_told_as_such() -> None:
+def test_a_port_kept_from_last_time_is_reported_as_such() -> None:
     last = choose_port()
     chosen = choose(None, {"api": last})
     (note,) = chosen.notes
@@ -54,7 +54,7 @@ def test_a_port_of_last_time_is_told_as_such() -> None:
     assert note.endswith(f"it uses port {last} instead, as last time")
 
 
-def test_all_taken_ports_are_told(usual_is_taken: None) -> None:
+def test_all_taken_ports_are_reported(usual_is_taken: None) -> None:
     with socket.create_server((API_HOST, 0)) as taken:
         last = taken.getsockname()[1]
         chosen = choose(None, {"api": last})
@@ -71,7 +71,7 @@ def test_a_port_that_was_asked_for_is_taken_or_refused(usual_is_taken: None) -> 
         choose(USUAL_PORT, {})
 
 
-def test_another_port_of_a_server_is_told() -> None:
+def test_another_port_of_a_server_is_reported() -> None:
     last = choose(None, {}).ports
     with socket.create_server((HOST, last["valkey"])):
         chosen = choose(None, last)

@@ -164,7 +164,7 @@ async def test_a_token_that_is_not_let_in_ends_all_before_anything_is_sent(
     assert scripted.created == []
 
 
-async def test_another_kind_of_server_is_told_from_an_attachments_api(
+async def test_another_kind_of_server_is_distinguished_from_an_attachments_api(
     scripted: Scripted, write: Write
 ) -> None:
     with pytest.raises(ApiUnusable, match="is not an attachments API"):

@@ -100,7 +100,7 @@ TEXTS = st.text(max_size=40)
 
 @given(TEXTS, TEXTS, TEXTS)
 @settings(max_examples=50)
-def test_whatever_an_api_or_a_name_says_a_line_stays_one(name: str, code: str, detail: str) -> None:
+def test_a_line_stays_one_for_every_text_of_api_or_name(name: str, code: str, detail: str) -> None:
     item = Uploaded(file=Path(name), id=code, reason={"code": code, "detail": detail}, url=detail)
     written = [line(item), *table([item], 80), *addresses([item])]
     assert all(each.isprintable() for each in written)

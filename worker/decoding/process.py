@@ -226,7 +226,7 @@ class Decoder:
         return self._status
 
     def ran_out_of_memory(self) -> bool:
-        """Whether the child aborted for lack of memory, as C++ code does; known after `stop`."""
+        """True if the child aborted for lack of memory, as C++ code does; known after `stop`."""
         return (
             self._status in _OWN_ENDS
             and self._peak > self._held

@@ -75,7 +75,7 @@ def test_every_unix_socket_is_ours_alone(up: Up) -> None:
 
 
 @pytest.mark.parametrize("name", SEALED)
-def test_a_sealed_port_says_nothing_in_clear(up: Up, name: str) -> None:
+def test_a_sealed_port_sends_nothing_unencrypted(up: Up, name: str) -> None:
     port = port_of(up, name)
     requests = [
         f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n".encode()
@@ -124,7 +124,7 @@ def test_s3_answers_nothing_without_a_signature(up: Up, theirs: str) -> None:
     assert b"HTTP/1.1 4" in ask(port, HTTP2)
 
 
-async def test_s3_refuses_other_keys_and_keeps_what_it_has(
+async def test_s3_refuses_other_keys_and_keeps_its_objects(
     document: dict[str, Any], theirs: str
 ) -> None:
     where = {"Bucket": document["bucket"], "Key": theirs}

@@ -136,7 +136,7 @@ CROWD = 32
 """Wide documents that take far longer to be read than a source waits, each by itself does not."""
 
 
-async def test_what_reading_takes_is_not_left_to_the_database(
+async def test_the_time_for_reading_counts_against_the_timeout(
     untouched: Target, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     left = []

@@ -77,9 +77,7 @@ def sent_now(document: Any) -> Any:
 
 
 @pytest.mark.parametrize("document", OF_SNS, ids=lambda document: document["Type"])
-async def test_what_is_bent_below_is_taken_as_long_as_it_is_straight(
-    unchanged: Subscribed, document: Any
-) -> None:
+async def test_an_undamaged_event_is_recorded(unchanged: Subscribed, document: Any) -> None:
     async def taken() -> bool:
         return await unchanged.post(unchanged.sign(sent_now(document))) == 200
 
@@ -102,7 +100,7 @@ async def test_no_bent_message_of_sns_is_a_fault_or_changes_a_row(
 
 @thorough
 @given(inner=MUTATED | JSON)
-async def test_whatever_sns_signs_is_taken_and_no_bent_event_in_it_changes_a_row(
+async def test_messages_that_sns_signs_are_accepted_and_damaged_events_change_no_row(
     unchanged: Subscribed, inner: Any
 ) -> None:
     document = {**sent_now(of_no_attachment(SAMPLES["sns-v2"])), "Message": json.dumps(inner)}

@@ -58,7 +58,7 @@ POISON = (JSON | MUTATED.map(first_record)).filter(is_json)
 
 @thorough
 @given(poison=POISON, place=st.integers(0, 2), dialect=st.sampled_from(BATCHING))
-async def test_good_records_count_whatever_stands_among_them(
+async def test_good_records_count_among_any_others(
     service: Service, pair: tuple[Attachment, Attachment], poison: Any, place: int, dialect: Dialect
 ) -> None:
     await service.execute(

@@ -77,7 +77,7 @@ async def test_a_newer_sequencer_counts_that_comes_without_an_etag(
 
 
 @every(57, UNORDERED)
-async def test_what_orders_nothing_is_never_ordered_by(shared: Service, dialect: Dialect) -> None:
+async def test_invalid_sequencers_are_never_compared(shared: Service, dialect: Dialect) -> None:
     row = await new_row(shared)
     for number, sequencer in enumerate(("FF", "0A", "FE", "0B"), 1):
         told = dialect.tell(BUCKET, row.key, etag=f"e{number}", sequencer=sequencer)
@@ -99,7 +99,7 @@ LIES: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("case", LIES)
-async def test_what_the_store_says_wins(working: Service, case: str) -> None:
+async def test_the_stores_answer_wins(working: Service, case: str) -> None:
     working.stack.relay.target = None  # the store's own events are lost
     rows = {}
     for dialect in DIALECTS:
@@ -117,7 +117,7 @@ async def test_what_the_store_says_wins(working: Service, case: str) -> None:
 
 
 @every(58)
-async def test_a_vague_event_of_what_is_done_makes_the_store_be_asked(
+async def test_a_vague_event_of_a_finished_upload_leads_to_a_check_of_the_store(
     shared: Service, dialect: Dialect
 ) -> None:
     row = await new_row(shared)
@@ -133,7 +133,7 @@ async def test_a_vague_event_of_what_is_done_makes_the_store_be_asked(
 
 
 @pytest.mark.parametrize("there", [True, False], ids=["row59-there", "row59-not-there"])
-async def test_removed_before_created_comes_to_what_the_store_has(
+async def test_removed_before_created_ends_with_the_stores_object(
     working: Service, there: bool
 ) -> None:
     working.stack.relay.target = None  # the store's own events are lost

@@ -53,7 +53,7 @@ MESSAGES: dict[str, tuple[Any, dict[str, int]]] = {
 
 
 @pytest.mark.parametrize(("document", "counts"), MESSAGES.values(), ids=MESSAGES)
-async def test_a_message_that_tells_of_no_object_is_counted(
+async def test_a_message_without_an_object_is_counted(
     untouched: Target, document: Any, counts: dict[str, int]
 ) -> None:
     answer = await send(untouched.service, json.dumps(document).encode())
@@ -74,7 +74,7 @@ async def test_a_message_that_tells_of_no_object_is_counted(
         pytest.param(b"{}", {"Content-Encoding": "klingon"}, id="row50-unknown-encoding"),
     ],
 )
-async def test_what_cannot_be_read_is_taken_so_that_it_holds_nothing_back(
+async def test_unreadable_messages_are_accepted_so_that_they_block_nothing(
     untouched: Target, body: bytes, headers: Mapping[str, str]
 ) -> None:
     authorization = {"Authorization": f"Bearer {EVENTS_TOKEN}"}
@@ -157,7 +157,7 @@ async def test_a_key_that_is_no_attachments_original_has_no_effect(
         ),
     ],
 )
-async def test_what_else_the_filer_tells_is_ignored(untouched: Target, event: Any) -> None:
+async def test_other_messages_of_the_filer_are_ignored(untouched: Target, event: Any) -> None:
     answer = await send(untouched.service, event(untouched.key))
     assert (answer.status, answer.document["meta"]) == (200, IGNORED)
 

@@ -8,7 +8,7 @@ from tests.data.bad_bodies import MAX_SIZE, document
 from tests.support.bad_requests import BULK, PATH, Target, assert_refused
 
 
-async def test_every_fault_is_told_in_the_words_of_the_contract(untouched: Target) -> None:
+async def test_every_fault_has_the_words_of_the_contract(untouched: Target) -> None:
     answer = await untouched.client.request(
         "POST",
         PATH,

@@ -102,7 +102,7 @@ DAMAGED = GOOD_GZIP[:20] + bytes([GOOD_GZIP[20] ^ 0xFF]) + GOOD_GZIP[21:]
         pytest.param(b"klingon", GOOD_GZIP, 415, id="row40-unknown-encoding"),
     ],
 )
-async def test_a_body_that_is_not_what_its_encoding_says_is_refused(
+async def test_a_body_that_does_not_match_its_encoding_is_refused(
     untouched: Target, encoding: bytes, body: bytes, status: int
 ) -> None:
     assert_refused(await exchange(untouched, compressed(encoding, body)), status)
@@ -148,7 +148,7 @@ async def test_a_request_that_can_be_cut_two_ways_is_refused_and_the_connection_
     assert_refused(await exchange(untouched, request_bytes, closes=True), 400)
 
 
-async def test_row41_what_follows_a_refused_frame_is_never_taken_for_a_request(
+async def test_row41_bytes_after_a_refused_frame_are_never_parsed_as_a_request(
     untouched: Target,
 ) -> None:
     smuggled = b"DELETE /api/v2/attachments/{id} HTTP/1.1\r\n{auth}\r\n"

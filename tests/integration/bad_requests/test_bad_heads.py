@@ -177,7 +177,7 @@ async def test_an_unknown_expectation_is_refused(untouched: Target) -> None:
     assert_refused(await exchange(untouched, request), 417)
 
 
-async def test_what_cannot_be_parsed_is_not_logged(
+async def test_bytes_that_cannot_be_parsed_are_not_logged(
     untouched: Target, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
     secret = b"sesame-of-the-test"
@@ -186,7 +186,7 @@ async def test_what_cannot_be_parsed_is_not_logged(
     assert secret.decode() not in "".join(capsys.readouterr())
 
 
-async def test_row45_a_burst_over_the_quota_is_told_to_wait(start_service: StartService) -> None:
+async def test_row45_a_burst_over_the_quota_gets_429(start_service: StartService) -> None:
     service = await start_service(rate_limit="5")
     other = await service.organization()
     answers = await asyncio.gather(*(service.client.request("GET", PATH) for _ in range(12)))

@@ -114,7 +114,7 @@ async def test_a_query_that_is_not_understood_is_refused(untouched: Target, quer
         ),
     ],
 )
-async def test_what_is_not_supported_is_named(
+async def test_an_unsupported_parameter_is_named(
     untouched: Target, query: str, title: str, detail: str
 ) -> None:
     answer = await untouched.client.request("GET", f"{PATH}?{query}")
@@ -125,7 +125,7 @@ async def test_what_is_not_supported_is_named(
     "query", ["sort=id", "filter[task_id]=1", "page[size]=5", "page[number]=1", "include=owner"]
 )
 @pytest.mark.parametrize("method", ["GET", "POST", "PATCH"])
-async def test_row36_what_only_a_list_knows_is_refused_elsewhere(
+async def test_row36_parameters_of_lists_are_refused_elsewhere(
     untouched: Target, method: str, query: str
 ) -> None:
     path = PATH if method == "POST" else f"{PATH}/{untouched.mine}"

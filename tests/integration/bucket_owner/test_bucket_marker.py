@@ -38,7 +38,7 @@ async def test_without_the_right_to_read_the_marker_it_warns_and_works(
     assert MARKER in examined["owner"]["mend"]
 
 
-async def test_a_bucket_of_a_release_without_markers_is_marked_by_whoever_has_the_rows(
+async def test_a_bucket_of_a_release_without_markers_is_marked_by_the_deployment_with_its_rows(
     two: Two, stack: Stack, start_worker: StartWorker
 ) -> None:
     stack.relay.target = two.first.base_url
@@ -89,7 +89,7 @@ async def test_an_api_that_could_not_ask_makes_no_policies_in_a_bucket_that_may_
     assert await create(two.first.client, proven.url) == 201
 
 
-async def test_what_else_lies_under_the_key_of_the_marker_is_no_owner_of_ours(two: Two) -> None:
+async def test_another_object_under_the_markers_key_names_no_owner(two: Two) -> None:
     for other in (b"", b"<html>", b"\xff" * 100, (await two.ids())[0].encode() + b"0"):
         await two.storage.write(MARKER, other, content_type="text/plain")
         owner = await claimed(two.first, two.storage)
@@ -108,7 +108,7 @@ async def test_a_lost_id_is_another_deployment(two: Two) -> None:
     assert (await claimed(two.first, two.storage)).is_foreign
 
 
-async def test_a_role_that_may_not_read_the_id_is_told(two: Two, launch: Launch) -> None:
+async def test_a_role_that_may_not_read_the_id_is_reported(two: Two, launch: Launch) -> None:
     await two.first.execute("CREATE ROLE blind LOGIN PASSWORD 'blind'")
     address = two.first.environment["ATTACHMENTS_DATABASE_URL"]
     scheme, _, rest = address.partition("://")

@@ -106,7 +106,7 @@ class Ignoring(Storage):
         return True
 
 
-async def test_at_a_store_without_conditions_two_deployments_agree_whose_the_bucket_is(
+async def test_at_a_store_without_conditions_two_deployments_agree_on_the_buckets_owner(
     two: Two, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bucket_owner, "SETTLE_S", 0.1)

@@ -65,7 +65,7 @@ async def test_a_new_name_leaves_key_and_file_as_they_are(working: Service) -> N
         assert await file.read() == gradient_photo()
 
 
-async def test_what_cannot_be_changed_is_ignored(running: Service) -> None:
+async def test_attributes_that_cannot_be_changed_are_ignored(running: Service) -> None:
     client = await running.organization()
     attachment_id = (await client.create("img.png", content_type="image/png", size=3))["data"]["id"]
     before = await client.show(attachment_id)

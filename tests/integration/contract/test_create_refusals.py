@@ -174,7 +174,7 @@ BLANK = invalid("data/attributes/name", "can't be blank", {})
         ),
     ],
 )
-async def test_every_fault_of_an_attachment_is_told(
+async def test_every_fault_of_an_attachment_is_reported(
     client: Client, attributes: Mapping[str, Any], errors: list[Any]
 ) -> None:
     answer = await post(client, attributes)
@@ -201,7 +201,7 @@ async def test_every_fault_of_an_attachment_is_told(
         "application/java-archive",
     ],
 )
-async def test_what_a_desktop_would_run_is_reserved(client: Client, content_type: str) -> None:
+async def test_types_that_a_desktop_runs_are_reserved(client: Client, content_type: str) -> None:
     answer = await post(client, {"name": "a", "content_type": content_type})
 
     assert answer.status == 422

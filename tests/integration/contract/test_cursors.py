@@ -139,7 +139,7 @@ async def test_a_size_above_the_maximum_is_refused_by_cursor_and_capped_by_numbe
 
 
 @pytest.mark.parametrize("sort", ["id", "-id"])
-async def test_a_walk_shows_what_stays_once_while_others_come_and_go(
+async def test_a_walk_lists_each_remaining_row_once_while_others_change(
     client: Client, sort: str
 ) -> None:
     created = await create_numbered(client, 25)

@@ -42,7 +42,7 @@ async def test_an_address_that_is_not_there_is_not_found(client: Client, path: s
     ids=["filter", "sort", "include"],
 )
 @pytest.mark.parametrize("route", ["list", "show"])
-async def test_what_is_not_supported_is_named(
+async def test_an_unsupported_parameter_is_named(
     client: Client, route: str, query: str, title: str, detail: str
 ) -> None:
     created = await client.create()
@@ -130,7 +130,7 @@ async def test_a_body_over_the_limit_is_too_large(client: Client) -> None:
     assert (error["status"], error["title"]) == ("413", "Payload Too Large")
 
 
-async def test_an_organization_over_its_rate_is_told_to_wait_and_no_other_is(
+async def test_only_the_organization_over_its_rate_gets_429(
     start_service: StartService,
 ) -> None:
     service = await start_service(rate_limit="1")
@@ -167,7 +167,7 @@ async def test_of_a_bug_nothing_but_that_is_shown(service: Service) -> None:
         assert inside not in answer.body
 
 
-async def test_while_the_database_is_away_a_client_is_told_to_come_again(
+async def test_while_the_database_is_unavailable_a_client_gets_503(
     start_service: StartService,
 ) -> None:
     # nothing listens on the discard port

@@ -172,7 +172,7 @@ async def test_another_organizations_attachments_never_appear(
         pytest.param("%20", id="a space"),
     ],
 )
-async def test_what_is_no_id_of_ours_is_not_found(client: Client, attachment_id: str) -> None:
+async def test_a_foreign_id_is_not_found(client: Client, attachment_id: str) -> None:
     for method, document in (("GET", None), ("DELETE", None), ("PATCH", body({"name": "a"}))):
         answer = await client.request(method, f"{PATH}/{attachment_id}", document)
 

@@ -206,7 +206,7 @@ async def test_any_other_temp_url_is_refused(running: Service, url: str) -> None
     assert (await client.show(attachment_id))["attributes"]["temp_url"] is None
 
 
-async def test_of_many_each_temp_url_that_is_refused_is_told(
+async def test_each_refused_temp_url_of_many_is_reported(
     running: Service, bucket: "S3Client"
 ) -> None:
     client = await running.organization()

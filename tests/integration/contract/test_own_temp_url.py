@@ -77,7 +77,7 @@ async def test_a_temp_url_of_the_own_key_records_the_upload_at_once(
     assert row.due_at is not None
 
 
-async def test_an_upload_that_only_its_temp_url_tells_of_is_processed(working: Service) -> None:
+async def test_an_upload_known_only_by_its_temp_url_is_processed(working: Service) -> None:
     attachment_id, location = await uploaded_unnoticed(working)
 
     answer = await patch(working.client, attachment_id, {"temp_url": location})

@@ -123,7 +123,7 @@ async def test_the_stores_event_of_a_copy_does_not_overtake_it(service: Service)
 @pytest.mark.parametrize(
     "end", ["finish", "mark_missing", "set_aside", "settle_unchanged", "given_up"]
 )
-async def test_what_is_to_be_copied_is_due_when_processing_ends(service: Service, end: str) -> None:
+async def test_a_requested_copy_is_due_when_processing_ends(service: Service, end: str) -> None:
     row = await asked(service)
     await service.execute(
         "UPDATE attachments SET state = $2, revision = 1, claimed_revision = 1, attempt = 5,"

@@ -184,7 +184,7 @@ async def test_copies_of_one_organization_leave_places_to_another(
     worker.close()
 
 
-async def test_what_may_not_wait_here_comes_again_later(
+async def test_a_copy_without_a_place_is_postponed(
     quiet: Service, bucket: "S3Client", proxy: Proxy, start: Start
 ) -> None:
     proxy.lose(is_copy)

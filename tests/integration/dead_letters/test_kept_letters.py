@@ -133,13 +133,13 @@ async def test_of_a_message_in_part_unreadable_the_rest_counts(
     assert kept == body
 
 
-async def test_what_only_does_not_concern_us_is_not_kept(service: Service) -> None:
+async def test_a_message_about_foreign_objects_is_not_kept(service: Service) -> None:
     for document in (sample("aws"), sample("aws-test-event"), sample("versitygw-form")):
         assert (await send(service, json.dumps(document).encode())).status == 200
     assert await letters(service) == []
 
 
-async def test_what_is_not_authenticated_is_not_kept(service: Service) -> None:
+async def test_an_unauthenticated_message_is_not_kept(service: Service) -> None:
     for body in (b"no json", json.dumps(sample("sns-v2")).encode(), b'{"Records":[5]}'):
         assert (await send(service, body, {})).status in (401, 403)
     assert await letters(service) == []

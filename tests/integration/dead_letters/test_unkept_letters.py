@@ -71,7 +71,7 @@ async def test_while_the_database_is_away_the_source_keeps_the_message(service: 
     assert found == dict.fromkeys(bodies, 1)
 
 
-async def test_what_cannot_be_kept_has_no_effect_in_part(service: Service) -> None:
+async def test_a_message_that_cannot_be_kept_has_no_partial_effect(service: Service) -> None:
     row = await new_row(service)
     aws = BATCHING[0]
     told = aws.tell(BUCKET, row.key, etag="e1")
@@ -93,7 +93,7 @@ async def test_what_cannot_be_kept_has_no_effect_in_part(service: Service) -> No
     assert (await service.row(row.id)).state == "uploaded"
 
 
-async def test_neither_token_nor_body_is_told_to_anyone(
+async def test_tokens_and_bodies_are_never_logged(
     start_service: StartService, capsys: pytest.CaptureFixture[str]
 ) -> None:
     token, password = secrets.token_hex(16), secrets.token_hex(16)

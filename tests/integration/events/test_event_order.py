@@ -50,7 +50,7 @@ async def test_duplicates_that_come_at_one_time_have_one_effect(service: Service
     assert (await service.row(row.id)).revision == 1
 
 
-async def test_a_duplicate_of_what_is_processed_has_no_effect(service: Service) -> None:
+async def test_a_duplicate_of_a_processed_event_has_no_effect(service: Service) -> None:
     row = await new_row(service)
     event = record(row.key, eTag="e1", sequencer="0A")
     await tell(service, event)
@@ -152,7 +152,7 @@ async def test_an_upload_while_one_is_processed_waits_for_its_turn(service: Serv
 
 
 @pytest.mark.parametrize("state", ["expired", "failed", "rejected"])
-async def test_a_new_object_brings_back_what_had_ended(service: Service, state: str) -> None:
+async def test_a_new_object_restarts_an_ended_attachment(service: Service, state: str) -> None:
     row = await new_row(service)
     await service.execute("UPDATE attachments SET state = $2 WHERE id = $1", row.id, state)
     assert await tell(service, record(row.key, eTag="e1", sequencer="01")) == RECORDED

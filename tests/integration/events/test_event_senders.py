@@ -60,7 +60,7 @@ def closed_port() -> int:
         return port
 
 
-async def test_without_the_database_the_source_is_told_to_come_again(
+async def test_without_the_database_the_source_gets_503(
     start_service: StartService, closed_port: int
 ) -> None:
     service = await start_service(database_url=f"postgresql://a:b@127.0.0.1:{closed_port}/c")
@@ -72,7 +72,7 @@ async def test_without_the_database_the_source_is_told_to_come_again(
     assert answer.document["errors"][0]["title"] == "Service Unavailable"
 
 
-async def test_without_the_database_what_needs_no_row_is_answered(
+async def test_without_the_database_requests_without_rows_are_answered(
     start_service: StartService, closed_port: int
 ) -> None:
     service = await start_service(database_url=f"postgresql://a:b@127.0.0.1:{closed_port}/c")

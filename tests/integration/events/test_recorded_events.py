@@ -30,7 +30,7 @@ async def test_an_event_records_the_upload(service: Service, dialect: Dialect) -
     assert after.due_at is not None  # the sweep takes over if no worker hears of it
 
 
-async def test_an_event_of_the_filer_tells_the_md5_where_it_tells_no_etag(
+async def test_the_md5_of_a_filer_event_is_used_if_it_has_no_etag(
     service: Service,
 ) -> None:
     row = await new_row(service)
@@ -38,7 +38,7 @@ async def test_an_event_of_the_filer_tells_the_md5_where_it_tells_no_etag(
     assert (await service.row(row.id)).etag == "86c489dfa7e78a487a06b1860805b086"
 
 
-async def test_what_an_event_says_of_the_size_is_not_believed(service: Service) -> None:
+async def test_the_size_in_an_event_is_ignored(service: Service) -> None:
     row = await new_row(service)
     await tell(service, record(row.key, size=10**12, eTag="e1", contentType="text/html"))
     after = await service.row(row.id)

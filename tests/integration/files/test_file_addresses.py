@@ -115,9 +115,7 @@ async def test_before_the_upload_there_is_nothing_to_open(service: Service) -> N
     assert genuine.status == 404
 
 
-async def test_the_thumbnail_of_what_has_none_is_not_found(
-    working: Service, client: Client
-) -> None:
+async def test_a_missing_thumbnail_is_not_found(working: Service, client: Client) -> None:
     attachment_id = await client.upload(b"just text\n", "a.txt")
     attributes = (await client.settled(attachment_id))["attributes"]
     assert attributes["thumb"] is None

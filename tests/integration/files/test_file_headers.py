@@ -83,7 +83,7 @@ async def test_a_file_opens_with_fixed_headers(
     assert headers["Cache-Control"] == DAY
 
 
-async def test_what_has_not_been_measured_is_nothing_but_bytes(service: Service) -> None:
+async def test_an_unmeasured_file_is_served_as_bytes(service: Service) -> None:
     # no worker runs
     client = service.client
     attachment_id = await client.upload(HTML, "photo.png", content_type="image/png")

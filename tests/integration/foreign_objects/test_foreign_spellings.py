@@ -112,7 +112,7 @@ async def test_in_bulk_each_spelling_is_refused_by_its_own_pointer(
     assert (await service.client.request("GET", PATH)).data == []
 
 
-async def test_a_refusal_asks_the_store_nothing_and_so_tells_nothing_of_it(
+async def test_a_refusal_sends_no_request_to_the_store(
     start_service: StartService,
 ) -> None:
     service = await start_service(
@@ -131,7 +131,7 @@ async def test_a_refusal_asks_the_store_nothing_and_so_tells_nothing_of_it(
     assert (await patch(client, attachment_id, inside)).status == 503
 
 
-async def test_an_organization_takes_from_behind_its_own_fence_only(
+async def test_an_organization_copies_only_from_inside_its_own_fence(
     start_service: StartService, bucket: "S3Client"
 ) -> None:
     name = "tenants-uploads"

@@ -75,7 +75,7 @@ async def test_a_query_that_a_former_release_stored_is_not_shown(service: Servic
         assert url in ended.out
 
 
-async def test_what_was_shown_may_be_sent_back_even_when_it_is_gone(
+async def test_shown_attributes_may_be_sent_back_after_the_object_is_deleted(
     service: Service, bucket: "S3Client"
 ) -> None:
     url = f"{service.settings.upload_url}/uploads/short-lived"

@@ -59,13 +59,13 @@ async def test_later_attempts_belong_to_the_sweep(table: Table) -> None:
 
 
 @pytest.mark.parametrize("state", ["pending", "ready", "rejected", "failed", "expired"])
-async def test_only_what_is_uploaded_can_be_claimed(table: Table, state: str) -> None:
+async def test_only_uploaded_rows_can_be_claimed(table: Table, state: str) -> None:
     row = await table.uploaded()
     await table.set(row.id, f"state = '{state}'")
     assert await table.claim(row) is None
 
 
-async def test_what_is_deleted_cannot_be_claimed(table: Table) -> None:
+async def test_a_deleted_row_cannot_be_claimed(table: Table) -> None:
     row = await table.uploaded()
     assert await table.run(attachments.delete, row.id, 1, retention_s=60)
     assert await table.claim(row) is None
@@ -98,7 +98,9 @@ def writes(claim: Claim) -> dict[str, Any]:
 @pytest.mark.parametrize(
     "loss", ["taken over", "given back", "finished", "failed", "deleted", "given again"]
 )
-async def test_who_lost_the_claim_changes_nothing(table: Table, write: str, loss: str) -> None:
+async def test_a_worker_that_lost_the_claim_changes_nothing(
+    table: Table, write: str, loss: str
+) -> None:
     claim = await table.claimed()
     match loss:
         case "taken over":
@@ -122,7 +124,7 @@ async def test_who_lost_the_claim_changes_nothing(table: Table, write: str, loss
 
 
 @pytest.mark.parametrize("write", ["renew", "announce", "finish", "release", "missing"])
-async def test_who_holds_the_claim_may_write(table: Table, write: str) -> None:
+async def test_the_holder_of_the_claim_may_write(table: Table, write: str) -> None:
     claim = await table.claimed()
     before = await table.row(claim)
     assert await table.run(writes(claim)[write])
@@ -142,7 +144,7 @@ async def test_a_claim_of_an_earlier_round_is_worth_nothing_in_the_next(table: T
     assert await table.row(new) == before
 
 
-async def test_renewing_lengthens_what_holds_and_names_the_revision(table: Table) -> None:
+async def test_renewing_extends_the_lease_and_names_the_revision(table: Table) -> None:
     held, lost, replaced = await table.claimed(), await table.claimed(), await table.claimed()
     await table.make_due(lost)
     await table.take_due()
@@ -155,7 +157,7 @@ async def test_renewing_lengthens_what_holds_and_names_the_revision(table: Table
     assert LEASE_S < due_in <= 500
 
 
-async def test_an_outcome_of_what_was_replaced_is_refused(table: Table) -> None:
+async def test_an_outcome_of_a_replaced_upload_is_refused(table: Table) -> None:
     claim = await table.claimed("a")
     await table.record(event(claim.attachment, "b"))
     before = await table.row(claim)

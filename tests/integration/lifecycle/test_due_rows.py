@@ -54,7 +54,9 @@ async def test_a_newer_upload_has_all_its_attempts(table: Table) -> None:
 
 
 @pytest.mark.parametrize("state", ["pending", "ready", "rejected", "failed", "expired"])
-async def test_of_what_is_not_at_work_the_store_is_asked(table: Table, state: str) -> None:
+async def test_the_store_is_asked_about_rows_that_are_not_processing(
+    table: Table, state: str
+) -> None:
     row = await table.uploaded()
     await table.set(row.id, f"state = '{state}'")
     await table.make_due(row)
@@ -67,7 +69,7 @@ async def test_of_what_is_not_at_work_the_store_is_asked(table: Table, state: st
 
 
 @pytest.mark.parametrize("state", ["pending", "uploaded", "ready"])
-async def test_what_is_deleted_is_purged(table: Table, state: str) -> None:
+async def test_a_deleted_row_is_purged(table: Table, state: str) -> None:
     row = await table.uploaded()
     await table.set(row.id, f"state = '{state}', deleted_at = now()")
     await table.make_due(row)
@@ -87,7 +89,7 @@ async def test_sweeps_side_by_side_take_different_rows(table: Table) -> None:
     assert sorted(ids) == sorted(row.id for row in rows)
 
 
-async def test_a_sweep_passes_over_what_another_is_taking(table: Table) -> None:
+async def test_a_sweep_skips_rows_that_another_is_taking(table: Table) -> None:
     mine, other = await table.uploaded(), await table.uploaded()
     await table.pool.execute("UPDATE attachments SET due_at = now() - interval '1 second'")
     async with table.pool.acquire() as connection, connection.transaction():
@@ -120,7 +122,7 @@ async def test_organizations_have_equal_shares(table: Table, size: int) -> None:
     assert shares(taken) == {1: 2, 2: 2, 3: 2}
 
 
-async def test_what_one_organization_leaves_the_others_share(table: Table) -> None:
+async def test_the_unused_share_of_one_organization_goes_to_the_others(table: Table) -> None:
     await table.backlog(2, 3_000, 3_000)
     assert shares(await table.take_due(limit=30)) == {1: 2, 2: 14, 3: 14}
 

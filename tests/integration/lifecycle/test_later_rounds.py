@@ -20,7 +20,7 @@ async def test_one_more_round_can_be_asked_for(table: Table) -> None:
     assert [due.duty for due in await table.take_due()] == [Duty.PROCESS]
 
 
-async def test_one_more_round_waits_for_who_is_at_work(table: Table) -> None:
+async def test_one_more_round_waits_for_running_jobs(table: Table) -> None:
     claim = await table.claimed()
     before = await table.row(claim)
     assert await table.run(lifecycle.process_again, claim.attachment.id)
@@ -32,7 +32,7 @@ async def test_one_more_round_waits_for_who_is_at_work(table: Table) -> None:
     assert await table.finish(claim, outcome)
 
 
-async def test_a_spoiled_thumbnail_is_no_matter_to_who_has_none(table: Table) -> None:
+async def test_a_spoiled_thumbnail_does_not_matter_to_a_row_without_one(table: Table) -> None:
     claim = await table.claimed()
     assert await table.run(lifecycle.process_again, claim.attachment.id)
     assert await table.finish(claim, Outcome(state="ready", etag="a"))
@@ -56,7 +56,7 @@ async def test_a_newer_upload_does_not_wait_for_an_older_ones_backoff(table: Tab
 @pytest.mark.parametrize(
     "state", ["pending", "expired", "deleted", "uploaded", "ready", "rejected", "failed"]
 )
-async def test_there_is_no_further_round_for_what_promises_no_thumbnail(
+async def test_there_is_no_further_round_for_types_without_a_thumbnail(
     table: Table, state: Any
 ) -> None:
     row = await table.create()
@@ -78,7 +78,7 @@ async def test_there_is_no_further_round_for_what_promises_no_thumbnail(
         ("failed", False, "failed", False),
     ],
 )
-async def test_what_the_store_does_not_have_is_settled(
+async def test_a_row_without_an_object_is_settled(
     table: Table, state: str, alive: bool, after: str, due: bool
 ) -> None:
     row = await table.uploaded()
@@ -117,7 +117,7 @@ async def test_nothing_is_settled_that_has_moved(table: Table, settle: str) -> N
     assert await table.row(seen) == before
 
 
-async def test_what_is_unchanged_is_looked_at_when_its_policy_has_ended(table: Table) -> None:
+async def test_an_unchanged_row_is_checked_when_its_policy_has_ended(table: Table) -> None:
     row = await table.finished("a")
     await table.make_due(row)
     await table.take_due()
@@ -136,7 +136,7 @@ async def test_only_the_deleted_is_written_down_as_purged(table: Table) -> None:
     assert await table.row(row) == row
 
 
-async def test_what_has_a_final_reason_can_be_retried_and_nothing_else(table: Table) -> None:
+async def test_only_rows_with_a_final_reason_can_be_retried(table: Table) -> None:
     rows = {}
     for state in ("pending", "uploaded", "processing", "ready", "rejected", "failed", "expired"):
         rows[state] = await table.uploaded()

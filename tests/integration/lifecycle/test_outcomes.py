@@ -91,7 +91,7 @@ async def test_a_claim_given_back_comes_up_when_its_time_has_come(table: Table) 
         (None, False, "failed", "missing"),
     ],
 )
-async def test_row87_what_is_not_there_is_missing(
+async def test_row87_a_missing_object_is_missing(
     table: Table, etag: str | None, alive: bool, state: str, reason: str | None
 ) -> None:
     row = await table.create()
@@ -108,7 +108,7 @@ async def test_row87_what_is_not_there_is_missing(
     assert (after.uploaded_at is None) == (state == "pending")
 
 
-async def test_nothing_is_told_of_an_object_that_went_before_its_successor_came(
+async def test_an_object_removed_before_its_successor_came_is_not_reported(
     table: Table,
 ) -> None:
     row = await table.create()
@@ -123,7 +123,7 @@ async def test_nothing_is_told_of_an_object_that_went_before_its_successor_came(
     assert (after.size, after.content_type) == (None, None)
 
 
-async def test_missing_is_not_said_of_what_was_replaced(table: Table) -> None:
+async def test_a_replaced_upload_does_not_become_missing(table: Table) -> None:
     claim = await table.claimed("a")
     await table.record(event(claim.attachment, "b"))
     assert not await table.run(lifecycle.mark_missing, claim, revision=1, next_check_s=75.0)

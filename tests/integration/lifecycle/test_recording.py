@@ -74,7 +74,7 @@ async def test_row56_an_event_of_the_object_we_know_changes_nothing(
 
 @pytest.mark.parametrize("known", ["0A", None], ids=["known sequencer", "no known sequencer"])
 @pytest.mark.parametrize("state", ["uploaded", "processing", "ready", "rejected"])
-async def test_row57_58_a_newer_event_counts_that_tells_no_etag(
+async def test_row57_58_a_newer_event_without_an_etag_counts(
     table: Table, state: str, known: str | None
 ) -> None:
     row = await table.create()
@@ -90,7 +90,7 @@ async def test_row57_58_a_newer_event_counts_that_tells_no_etag(
     assert await table.row(row) == after
 
 
-async def test_what_changes_is_told_apart_from_what_is_processed_now(table: Table) -> None:
+async def test_changed_rows_are_distinguished_from_rows_to_process_now(table: Table) -> None:
     busy, done = (await table.claimed("a")).attachment, await table.finished("a")
     new, waiting, idle = await table.create(), await table.uploaded("a"), await table.uploaded("a")
     recorded = await table.recorded(
@@ -123,7 +123,7 @@ async def test_an_object_we_gave_up_on_is_taken_up_again(table: Table, state: st
 
 @pytest.mark.parametrize("hint", [{}, {"removed": True}], ids=["vague", "removed"])
 @pytest.mark.parametrize("state", ["ready", "rejected"])
-async def test_row58_59_a_vague_hint_about_what_is_done_asks_the_store(
+async def test_row58_59_a_vague_event_of_a_finished_upload_asks_the_store(
     table: Table, state: EndState, hint: dict[str, Any]
 ) -> None:
     row = await table.finished("a", state, facts=Facts(size=5))
@@ -134,7 +134,7 @@ async def test_row58_59_a_vague_hint_about_what_is_done_asks_the_store(
 
 
 @pytest.mark.parametrize("hint", [{}, {"removed": True}], ids=["vague", "removed"])
-async def test_a_vague_hint_about_what_will_be_read_anyway_changes_nothing(
+async def test_a_vague_event_before_processing_changes_nothing(
     table: Table, hint: dict[str, Any]
 ) -> None:
     row = await table.uploaded("a")
@@ -144,7 +144,7 @@ async def test_a_vague_hint_about_what_will_be_read_anyway_changes_nothing(
 
 
 @pytest.mark.parametrize("hint", [{}, {"removed": True}], ids=["vague", "removed"])
-async def test_a_vague_hint_about_what_is_being_read_makes_its_worker_look_again(
+async def test_a_vague_event_during_processing_makes_the_worker_read_again(
     table: Table, hint: dict[str, Any]
 ) -> None:
     claim = await table.claimed()
@@ -156,7 +156,7 @@ async def test_a_vague_hint_about_what_is_being_read_makes_its_worker_look_again
     assert await table.finish(claim, outcome, revision=before.revision + 1)
 
 
-async def test_a_vague_hint_is_enough_for_what_waits(table: Table) -> None:
+async def test_a_vague_event_is_enough_for_a_pending_row(table: Table) -> None:
     row = await table.create()
     (woken,) = await table.record(event(row))
     after = await table.row(row)
@@ -202,7 +202,7 @@ async def test_an_upload_after_the_end_forgets_thumbnail_and_reason(table: Table
     ],
     ids=["bucket", "name", "id", "partition", "prefix", "empty"],
 )
-async def test_row52_53_events_of_what_is_not_ours_change_nothing(
+async def test_row52_53_events_of_foreign_objects_change_nothing(
     table: Table, strange: dict[str, str]
 ) -> None:
     row = await table.create()
@@ -216,7 +216,7 @@ async def test_a_name_must_be_the_one_that_was_issued(table: Table) -> None:
     assert await table.record(event(row, "a", key=key)) == []
 
 
-async def test_what_is_deleted_is_never_uploaded(table: Table) -> None:
+async def test_a_deleted_row_never_becomes_uploaded(table: Table) -> None:
     row = await table.create()
     assert await table.run(attachments.delete, row.id, 1, retention_s=60)
     before = await table.row(row)

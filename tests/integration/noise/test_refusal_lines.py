@@ -7,7 +7,7 @@ from tests.support.service import Service
 from tests.support.service_processes import ApiProcess
 
 
-async def test_a_refusal_says_who_was_refused_where_and_why(
+async def test_a_refusal_is_logged_with_client_route_and_reason(
     api: ApiProcess, service: Service
 ) -> None:
     client = service.client

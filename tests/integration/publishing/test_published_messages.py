@@ -73,7 +73,7 @@ async def test_wake_ups_go_to_the_queues_of_their_organizations_in_their_order(
         }
 
 
-async def test_what_waits_is_published_in_few_round_trips(
+async def test_waiting_messages_are_published_in_few_round_trips(
     valkey: EmbeddedValkey, broker: Broker, publisher: Publisher
 ) -> None:
     await broker.ping()

@@ -81,7 +81,7 @@ async def test_a_broker_that_is_away_from_the_beginning_is_used_when_it_comes(
             await valkey.stop()
 
 
-async def test_closing_publishes_what_waits(
+async def test_closing_publishes_waiting_messages(
     valkey: EmbeddedValkey, broker: Broker, publisher: Publisher
 ) -> None:
     with frozen(valkey):

@@ -118,7 +118,7 @@ async def test_keepalives_are_set_on_the_socket(database_url: str, loop: str) ->
         pytest.param(lambda _: "postgresql://u@nowhere.invalid/x", "host is not known", id="host"),
     ],
 )
-async def test_commands_tell_in_one_line_why_the_database_refuses(
+async def test_commands_report_a_refusal_of_the_database_in_one_line(
     service: Service, change: Callable[[str], str], cause: str
 ) -> None:
     url = change(service.environment["ATTACHMENTS_DATABASE_URL"])

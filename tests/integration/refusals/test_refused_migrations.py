@@ -40,7 +40,7 @@ async def empty(stack: Stack) -> AsyncIterator[str]:
         ),
     ],
 )
-async def test_migrate_tells_what_the_role_may_not_do(
+async def test_migrate_reports_the_privilege_that_the_role_lacks(
     service: Service,
     owner: "asyncpg.Connection[asyncpg.Record]",
     empty: str,
@@ -94,7 +94,7 @@ async def test_migrate_wants_utf8_for_a_new_schema(stack: Stack, encoding: str) 
         await asyncio.to_thread(migrate, url)
 
 
-async def test_a_name_that_an_old_database_cannot_hold_is_told_to_the_client(
+async def test_a_name_that_an_old_database_cannot_hold_is_an_error_for_the_client(
     stack: Stack, start_service: StartService
 ) -> None:
     url = await make_database(stack, "LATIN1")

@@ -105,7 +105,7 @@ async def test_a_database_without_tables_is_503_and_names_the_command(
     await assert_refused(service, "attachments migrate")
 
 
-async def test_a_missing_privilege_is_told_apart(
+async def test_a_missing_privilege_is_distinguished(
     stack: Stack, owner: "asyncpg.Connection[asyncpg.Record]", database_url: str
 ) -> None:
     settings = make_settings(stack.environment(with_role(database_url, "guest")))

@@ -52,7 +52,7 @@ async def test_however_many_certificates_there_are_only_some_are_kept(site: Site
     assert site.amazon.seen == [*urls, urls[0]]
 
 
-async def test_a_certificate_is_kept_for_a_day_and_then_fetched_anew(
+async def test_a_certificate_is_kept_for_a_day_and_then_fetched_again(
     stack: Stack, amazon: Amazon
 ) -> None:
     url, now = kept_certificate(amazon, valid_days=3), datetime.now(UTC)

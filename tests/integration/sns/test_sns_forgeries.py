@@ -217,13 +217,13 @@ async def refused(site: Site, forge: Forge) -> None:
 
 
 @pytest.mark.parametrize("case", BAD_SIGNATURES)
-async def test_what_is_not_as_it_was_signed_is_refused(site: Site, case: str) -> None:
+async def test_a_message_changed_after_signing_is_refused(site: Site, case: str) -> None:
     await refused(site, BAD_SIGNATURES[case])
     assert set(site.amazon.asked) <= {HOST}
 
 
 @pytest.mark.parametrize("case", NOT_EVEN_FETCHED)
-async def test_what_can_be_told_before_is_refused_and_nothing_is_asked(
+async def test_a_message_with_an_obvious_fault_is_refused_without_a_request(
     site: Site, case: str
 ) -> None:
     await refused(site, NOT_EVEN_FETCHED[case])
@@ -231,7 +231,7 @@ async def test_what_can_be_told_before_is_refused_and_nothing_is_asked(
 
 
 @pytest.mark.parametrize("missing", ["Type", "TopicArn", "Message"])
-async def test_row62_what_is_no_envelope_is_no_message_of_sns(site: Site, missing: str) -> None:
+async def test_row62_a_body_without_an_envelope_is_not_from_sns(site: Site, missing: str) -> None:
     signed = site.amazon.sign(await site.notification())
     del signed[missing]
     assert (await site.post(signed)).status == 401

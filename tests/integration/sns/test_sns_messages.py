@@ -71,7 +71,7 @@ async def test_a_message_of_almost_an_hour_ago_is_taken(site: Site) -> None:
     assert (await site.post(document)).document["meta"] == RECORDED
 
 
-async def test_a_signed_message_that_says_nothing_is_kept(site: Site) -> None:
+async def test_a_signed_message_without_content_is_kept(site: Site) -> None:
     document = site.amazon.sign(notification("x", Message="the disk is full"))
     answer = await site.post(document)
     assert (answer.status, answer.document["meta"]) == (200, UNREADABLE)

@@ -66,7 +66,7 @@ async def test_the_end_of_a_subscription_is_taken_and_not_undone(
     ],
     ids=["500", "403", "redirect"],
 )
-async def test_row66_what_is_not_confirmed_is_asked_again_and_no_one_is_followed(
+async def test_row66_an_unconfirmed_subscription_is_retried_and_no_redirect_is_followed(
     site: Site, reply: Reply
 ) -> None:
     site.amazon.replies["/"] = reply

@@ -68,7 +68,7 @@ async def test_messages_whose_certificate_takes_long_hold_no_places(
         await asyncio.gather(*posts)
 
 
-async def test_what_a_certificate_takes_is_not_left_to_the_database(
+async def test_the_time_for_a_certificate_counts_against_the_timeout(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     left = []

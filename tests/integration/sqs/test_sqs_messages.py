@@ -57,7 +57,7 @@ class TestWiring:
 class TestMessages:
     """What becomes of messages while all parts are well."""
 
-    async def test_what_is_recorded_is_deleted_and_wakes_a_worker(
+    async def test_a_recorded_message_is_deleted_and_wakes_a_worker(
         self, inbox: Inbox, service: Service, start_consumer: StartConsumer
     ) -> None:
         ids = await created(service, 25)
@@ -111,7 +111,7 @@ class TestMessages:
         ],
         ids=["S3's test event", "no records", "SNS's confirmation"],
     )
-    async def test_what_tells_of_no_object_is_deleted_and_not_kept(
+    async def test_a_message_without_an_object_is_deleted_and_not_kept(
         self, inbox: Inbox, service: Service, start_consumer: StartConsumer, body: str
     ) -> None:
         await inbox.send(body)

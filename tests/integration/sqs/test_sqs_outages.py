@@ -139,7 +139,7 @@ class TestOutages:
                 assert await consumer.stop(within_s=15) == 0
             assert await inbox.counts() == (1, 0)
 
-    async def test_with_the_broker_away_what_is_committed_is_deleted(
+    async def test_committed_messages_are_deleted_while_the_broker_is_unavailable(
         self, inbox: Inbox, service: Service, start_consumer: StartConsumer
     ) -> None:
         (one,) = await created(service)
@@ -157,7 +157,7 @@ class TestOutages:
             pytest.param(status_line(403), id="access is denied"),
         ],
     )
-    async def test_a_queue_that_goes_away_is_told_of_once_and_asked_again(
+    async def test_a_lost_queue_is_logged_once_and_retried(
         self,
         moto: Moto,
         start_service: StartService,

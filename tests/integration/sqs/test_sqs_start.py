@@ -27,7 +27,7 @@ class TestStart:
             ),
         ],
     )
-    async def test_what_is_mistyped_is_told_in_one_line_that_names_it(
+    async def test_a_mistyped_value_is_named_in_one_line(
         self, moto: Moto, service: Service, changes: dict[str, str], words: str
     ) -> None:
         if "path" in changes:
@@ -47,7 +47,7 @@ class TestStart:
             ),
         ],
     )
-    async def test_credentials_that_cannot_be_used_are_told_in_one_line(
+    async def test_unusable_credentials_are_reported_in_one_line(
         self, service: Service, changes: dict[str, str], words: str
     ) -> None:
         environment = {name: value for name, value in changes.items() if value}
@@ -57,7 +57,9 @@ class TestStart:
             *_, told = consumer.log().splitlines()
         assert told.startswith(f"  AWS credentials: {words}")
 
-    async def test_a_queue_that_may_not_be_read_is_told_in_one_line(self, service: Service) -> None:
+    async def test_a_queue_that_may_not_be_read_is_reported_in_one_line(
+        self, service: Service
+    ) -> None:
         async with running_moto() as guarded:
             inbox = await guarded.make_inbox()
             await guarded.guard()

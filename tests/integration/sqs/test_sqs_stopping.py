@@ -50,7 +50,7 @@ class TestStopping:
         await until(inbox.is_empty, within_s=60)
         assert {(await service.row(each)).revision for each in ids} == {1}
 
-    async def test_what_is_in_hand_and_cannot_be_finished_is_given_back(
+    async def test_held_messages_that_cannot_be_stored_are_released(
         self, moto: Moto, start_service: StartService
     ) -> None:
         inbox = await moto.make_inbox()

@@ -39,7 +39,7 @@ def total(consumer: ConsumerProcess) -> dict[str, Counter[str]]:
 class TestTally:
     """Whatever came is counted, though nothing is asked of a consumer."""
 
-    async def test_what_comes_is_counted_by_dialect_and_effect(
+    async def test_messages_are_counted_by_dialect_and_effect(
         self, inbox: Inbox, service: Service, start_consumer: StartConsumer
     ) -> None:
         new, busy, gone = await created(service, 3)
@@ -67,7 +67,7 @@ class TestTally:
             "unknown": {"unreadable": 1},
         }
 
-    async def test_it_is_told_while_it_runs_and_only_where_something_came(
+    async def test_progress_is_reported_during_the_run_if_something_came(
         self, inbox: Inbox, service: Service
     ) -> None:
         json_log = {"ATTACHMENTS_LOG_FORMAT": "json"}

@@ -44,7 +44,7 @@ def test_every_way_of_creation_is_an_upload(name: str) -> None:
         "ObjectLifecycle:Expiration:Current",
     ],
 )
-def test_a_removal_is_told_apart(name: str) -> None:
+def test_a_removal_is_distinguished(name: str) -> None:
     assert the_event(changed(AWS, "Records.0.eventName", name)).removed
 
 
@@ -67,7 +67,7 @@ def test_a_removal_is_told_apart(name: str) -> None:
         ("Records.0.s3.configurationId", "webhook-global", "sequencer", None),
     ],
 )
-def test_what_an_event_does_not_tell_is_none(
+def test_missing_fields_of_an_event_are_none(
     path: str, value: Any, field: str, expected: str | None
 ) -> None:
     event = the_event(changed(AWS, path, value))
@@ -126,7 +126,7 @@ def test_a_key_that_is_no_original_of_ours_is_ignored(key: str) -> None:
         pytest.param({"Event": "s3:TestEvent"}, id="row50-test-event-of-versitygw"),
     ],
 )
-def test_what_concerns_no_object_of_ours_is_counted(document: Any) -> None:
+def test_records_of_foreign_objects_are_counted(document: Any) -> None:
     reading = read(document, bucket=BUCKET)
     assert (reading.events, reading.faults, reading.ignored) == ([], [], 1)
 

@@ -121,7 +121,7 @@ OBJECT = "Records.0.s3.object"
         ("s3:ObjectRemoved:Delete", True),
     ],
 )
-def test_creation_and_removal_are_told_by_the_beginning_of_the_name(
+def test_creation_and_removal_are_recognised_by_the_beginning_of_the_name(
     name: str, kind: str, removed: bool
 ) -> None:
     (read_event,) = read(changed(sample(name), "Records.0.eventName", kind), bucket=BUCKET).events
@@ -222,7 +222,7 @@ def test_row54_where_keys_are_not_encoded_nothing_is_decoded(name: str, key: str
 
 
 @pytest.mark.parametrize("size", [3479, "3479", "", None, -1, 1.5, "x", {}, ...])
-def test_row60_whatever_the_size_is_said_to_be_the_event_counts(size: Any) -> None:
+def test_row60_an_event_counts_with_every_stated_size(size: Any) -> None:
     for name in ("aws", "minio", "ceph", "versitygw"):
         reading = read(changed(sample(name), f"{OBJECT}.size", size), bucket=BUCKET)
         assert reading == EXPECTED[name]
@@ -249,13 +249,13 @@ def test_the_opaque_data_of_ceph_is_for_others(opaque: Any) -> None:
         ("detail.object.version-id", "v" * 2000),
     ],
 )
-def test_an_event_of_eventbridge_that_says_nothing_is_a_fault(path: str, value: Any) -> None:
+def test_an_empty_event_of_eventbridge_is_a_fault(path: str, value: Any) -> None:
     reading = read(changed(sample("eventbridge-created"), path, value), bucket=BUCKET)
     assert (reading.dialect, reading.events, len(reading.faults)) == ("eventbridge", [], 1)
 
 
 @pytest.mark.parametrize("message", [None, 5, "", "no json", "{", {}, [], '{"a":NaN}', "\ud800"])
-def test_what_is_no_json_in_snss_envelope_is_a_fault(message: Any) -> None:
+def test_invalid_json_in_snss_envelope_is_a_fault(message: Any) -> None:
     reading = read({**sample("sns-v2"), "Message": message}, bucket=BUCKET)
     assert (reading.dialect, reading.events, len(reading.faults)) == ("sns", [], 1)
 

@@ -82,7 +82,7 @@ def test_a_file_that_a_client_names_so_is_no_version(name: str) -> None:
         ),
     ],
 )
-def test_what_only_looks_like_a_version_is_ignored(document: Any) -> None:
+def test_a_path_that_only_resembles_a_version_is_ignored(document: Any) -> None:
     reading = read(document, bucket=BUCKET)
     assert (reading.events, reading.faults, reading.ignored) == ([], [], 1)
 
@@ -148,7 +148,7 @@ def test_a_move_from_one_original_to_another_is_both() -> None:
         ),
     ],
 )
-def test_what_the_filer_says_of_anything_else_is_ignored(document: Any) -> None:
+def test_messages_of_the_filer_about_other_files_are_ignored(document: Any) -> None:
     reading = read(document, bucket=BUCKET)
     assert (reading.dialect, reading.events, reading.faults) == ("seaweedfs", [], [])
     assert reading.ignored == 1
@@ -166,7 +166,7 @@ def test_what_the_filer_says_of_anything_else_is_ignored(document: Any) -> None:
         changed(SEAWEEDFS, "message.new_entry", None),
     ],
 )
-def test_a_message_of_the_filer_that_says_nothing_is_a_fault(document: Any) -> None:
+def test_an_empty_message_of_the_filer_is_a_fault(document: Any) -> None:
     reading = read(document, bucket=BUCKET)
     assert (reading.events, len(reading.faults), reading.ignored) == ([], 1, 0)
 

@@ -115,7 +115,7 @@ def test_row65_a_message_is_of_the_last_hour(ago: timedelta, taken: bool) -> Non
 
 
 @pytest.mark.parametrize("when", ["2026-11-23T10:00:01+00:00", "2026-11-23T10:00:01"])
-def test_a_time_is_that_of_greenwich_unless_it_says_other(when: str) -> None:
+def test_a_time_without_an_offset_is_utc(when: str) -> None:
     assert certificate_url(Timestamp=when)
 
 
@@ -150,7 +150,7 @@ SHORT = {
 
 
 @pytest.mark.parametrize("name", SIGNED)
-def test_what_is_signed_is_each_name_and_its_value(name: str) -> None:
+def test_the_signed_text_is_each_name_and_its_value(name: str) -> None:
     document = sample(name)
     document.update({member: SHORT[member] for member in SHORT if member in document})
     assert sns.signed_text(document) == SIGNED[name].encode()
@@ -166,7 +166,7 @@ def test_a_notification_without_subject_is_signed_without() -> None:
 
 @pytest.mark.parametrize("name", ["Message", "MessageId", "Timestamp", "TopicArn"])
 @pytest.mark.parametrize("value", [None, 5, [], {}, ...])
-def test_row62_what_is_signed_is_text(name: str, value: Any) -> None:
+def test_row62_only_text_is_signed(name: str, value: Any) -> None:
     with pytest.raises(SnsRefused, match=f"{name} is not a string"):
         sns.signed_text(changed(sample("sns-v2"), name, value))
 
