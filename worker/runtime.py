@@ -47,6 +47,7 @@ from worker.sweep import Sweep
 from worker.tidying import tidy
 from worker.tools import open_tools
 from worker.webhooks.courier import Courier, open_courier
+from worker.webhooks.housekeeping import keep_house
 
 DRAIN_S = 6.0
 """How long uploads in flight may go on after the order to stop. Uploads that have not ended by then
@@ -175,6 +176,7 @@ class Runtime:
                 asyncio.create_task(sweep.run()),
                 asyncio.create_task(tidy(tools.database, settings)),
                 asyncio.create_task(tools.bucket.watch()),
+                asyncio.create_task(keep_house(tools.database, settings)),
             ]
             if self.courier is not None:
                 periodic.append(asyncio.create_task(self.courier.run()))

@@ -165,7 +165,11 @@ def _fault_of(error: Exception) -> DeliveryFault:
 
 @asynccontextmanager
 async def open_sender(
-    settings: Settings, vault: Vault, *, resolver: AbstractResolver | None = None
+    settings: Settings,
+    vault: Vault,
+    *,
+    resolver: AbstractResolver | None = None,
+    timeout_s: float = TIMEOUT_S,
 ) -> AsyncIterator[Sender]:
     """Open the pool of connections to receivers. `resolver` replaces the system's."""
     connector = make_connector(
@@ -182,4 +186,4 @@ async def open_sender(
             "Accept-Encoding": "identity",
         },
     ) as session:
-        yield Sender(session, Documents(settings), vault)
+        yield Sender(session, Documents(settings), vault, timeout_s=timeout_s)

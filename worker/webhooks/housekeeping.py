@@ -1,0 +1,54 @@
+"""Every ten minutes: remove old deliveries, and encrypt secrets of a former key again."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from shared.database import Connection, Database, DatabaseAway
+from shared.jitter import spread
+from shared.log import get_logger
+from shared.settings import Settings
+from shared.webhooks import deliveries, registry
+from shared.webhooks.vault import SecretUnreadable, Vault
+
+EVERY_S = 600.0
+
+ROUNDS = 200
+"""The most statements of one kind in one run, so that a run ends; the next run continues."""
+
+log = get_logger(__name__)
+
+
+async def keep_house(database: Database, settings: Settings) -> None:
+    """Do the work every EVERY_S seconds until cancelled. A failure is logged and tried again."""
+    while True:
+        await asyncio.sleep(spread(EVERY_S))
+        try:
+            await tidy_once(database, settings.vault)
+        except DatabaseAway as error:
+            log.warning("deliveries not removed", error=str(error))
+        except SecretUnreadable:
+            log.error("secrets of webhooks are encrypted by a key that is not in the settings")
+        except Exception:
+            log.exception("deliveries not removed")
+
+
+async def tidy_once(database: Database, vault: Vault | None) -> None:
+    """Remove deliveries that are too old, orphaned or too many; encrypt secrets again.
+
+    May be repeated, also by several workers at once. Raises DatabaseAway and SecretUnreadable.
+    """
+    await _repeat(database, deliveries.prune_old)
+    await _repeat(database, deliveries.prune_orphans)
+    for _ in range(ROUNDS):
+        removed = await database.run(deliveries.prune_surplus)
+        if not removed:
+            break
+        log.warning("deliveries removed: there were too many", by_webhook=removed)
+    if vault is not None and (changed := await database.run(registry.reencrypt, vault)):
+        log.info("secrets of webhooks encrypted by the new key", webhooks=changed)
+
+
+async def _repeat(database: Database, remove: Callable[[Connection], Awaitable[int]]) -> None:
+    for _ in range(ROUNDS):
+        if not await database.run(remove):
+            return
