@@ -147,7 +147,8 @@ async def test_a_sealed_one_decodes_further_formats_where_they_are_asked_for(nam
                 await plain.decode(descriptor, timeout_s=20)
             made = await chosen.decode(descriptor, timeout_s=20)
         assert chosen.sealed
-        assert (made.facts.width, made.facts.height, made.extension) == (120, 80, "jpg")
+        kind = "png" if name == "tiff" else "jpg"  # a small lossless image stays lossless
+        assert (made.facts.width, made.facts.height, made.extension) == (120, 80, kind)
     finally:
         await plain.stop()
         await chosen.stop()

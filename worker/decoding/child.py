@@ -21,6 +21,7 @@ from typing import Any, BinaryIO
 
 from shared.errors import Undecodable
 from shared.facts import Facts, Thumbnail
+from worker.decoding import heap
 from worker.decoding.formats import Box
 from worker.decoding.inside.costs import BUDGET, Cost
 from worker.decoding.inside.images import load_codecs, make_thumbnail
@@ -96,6 +97,7 @@ def prepare(kind: Box, more: Collection[str]) -> Make:
 
         pdf.warm_up()
         return lambda file, _: pdf.make_thumbnail(file)
+    heap.keep_freed_memory()
     load_codecs(more)
     return make_image
 

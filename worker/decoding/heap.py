@@ -1,0 +1,28 @@
+"""Make glibc's allocator keep the memory of one image for the next one.
+
+By default, glibc returns each large buffer to the kernel at once, and the kernel clears its pages
+again for the next buffer. For a WebP of 2 megapixels that is a fifth of the CPU time.
+"""
+
+import ctypes
+import sys
+from typing import Final
+
+_M_TRIM_THRESHOLD: Final = -1
+_M_MMAP_THRESHOLD: Final = -3  # both from glibc's malloc.h
+
+MMAP_BYTES: Final = 32 * 1024 * 1024
+"""Buffers from this size on still come straight from the kernel: the maximum that glibc accepts."""
+
+KEPT_BYTES: Final = 128 * 1024 * 1024
+"""Maximum free memory at the end of the heap that an idle decoder keeps."""
+
+
+def keep_freed_memory() -> None:
+    """Raise glibc's thresholds. Does nothing with another C library. May be repeated."""
+    if sys.platform != "linux":
+        return
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_M_MMAP_THRESHOLD, MMAP_BYTES)
+        mallopt(_M_TRIM_THRESHOLD, KEPT_BYTES)
