@@ -29,6 +29,7 @@ USED: dict[str, tuple[type[LogSettings], list[list[str]]]] = {
     "events list": (DatabaseSettings, [["events", "list"]]),
     "events replay": (ReplaySettings, [["events", "replay", "--all"]]),
     "events show": (DatabaseSettings, [["events", "show", "LETTER"]]),
+    "backlog": (DatabaseSettings, [["backlog"], ["backlog", "--json"]]),
     "count": (DatabaseSettings, [["count"], ["count", "--organization", "1"]]),
     "list": (DatabaseSettings, [["list"], ["list", "--organization", "1", "--state", "failed"]]),
     "migrate": (DatabaseSettings, [["migrate"]]),

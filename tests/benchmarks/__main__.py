@@ -25,7 +25,9 @@ from tests.benchmarks import (
     latency,
     libvips,
     memory,
+    metrics,
     others,
+    scaling,
     uploads,
 )
 from tests.benchmarks.site import Site, running_site
@@ -44,6 +46,8 @@ BENCHMARKS: Final[dict[str, Callable[[Site], Awaitable[Table]]]] = {
     "corpus": corpus.run,
     "others": others.run,
     "fairness": fairness.run,
+    "metrics": metrics.run,
+    "scaling": scaling.run,
 }
 
 

@@ -225,6 +225,10 @@ async def with_profile(service: Service, name: str) -> list[Ended]:
     return [await asyncio.wait_for(command(changed, name), 60)]
 
 
+async def backlog(service: Service, _: Path) -> list[Ended]:
+    return [await command(service, "backlog"), await command(service, "backlog", "--json")]
+
+
 async def health(service: Service, _: Path) -> list[Ended]:
     return [
         await command(service, "health", api_host=f"nope{ARGUMENT}"),
@@ -254,6 +258,7 @@ async def up(service: Service, folder: Path) -> list[Ended]:
 
 RUNS: dict[str, Runs] = {
     "api": api,
+    "backlog": backlog,
     "count": count,
     "consume": consume,
     "doctor": doctor,

@@ -1,0 +1,37 @@
+"""The health of a consumer: it is stopped, or its queue does not answer."""
+
+import os
+import signal
+
+import aiohttp
+
+from deploy.embedded.ports import choose_port
+from tests.support.commands import command
+from tests.support.service import Service, until
+from tests.support.sqs import StartConsumer
+
+
+async def test_a_consumer_that_is_stopped_is_unhealthy_and_then_healthy_again(
+    service: Service, start_consumer: StartConsumer
+) -> None:
+    port = str(choose_port())
+    consumer = await start_consumer(service, metrics_port=port)
+    assert consumer.process is not None
+    assert (await command(service, "health", "consume", metrics_port=port)).status == 0
+    assert (await command(service, "health", "--ready", metrics_port=port)).status == 0
+    os.kill(consumer.process.pid, signal.SIGSTOP)
+    try:
+        assert (await command(service, "health", "consume", metrics_port=port)).status == 1
+    finally:
+        os.kill(consumer.process.pid, signal.SIGCONT)
+
+    async def is_healthy() -> bool:
+        return (await command(service, "health", metrics_port=port)).status == 0
+
+    await until(is_healthy, within_s=30)
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(f"http://127.0.0.1:{port}/health/ready") as answer,
+    ):
+        parts = (await answer.json())["parts"]
+    assert parts == {"database": "ok", "queue": "ok", "broker": "ok"}
