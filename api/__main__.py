@@ -26,6 +26,7 @@ from shared.broker_check import refuse_cluster
 from shared.errors import AttachmentsError, CannotListen
 from shared.listening import fault_of, listen_everywhere
 from shared.log import configure_logging, get_logger
+from shared.log_lines import fault_line, name_process
 from shared.settings import Settings, load_settings
 
 GRACE_S = 8.0
@@ -120,13 +121,14 @@ async def _check_bucket(parts: Parts) -> list["asyncio.Task[None]"]:
 
 def run(settings: Settings) -> None:
     """Run the API on uvloop in this process, until SIGTERM or SIGINT; raises what `serve` does."""
-    configure_logging(settings.log_level, settings.log_format, serving=True)
+    configure_logging(settings.log_level, settings.log_format, serving=True, process="api")
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(serve(settings))
 
 
 if __name__ == "__main__":
+    name_process("api")
     try:
         run(load_settings())
     except AttachmentsError as error:
-        sys.exit(f"attachments api: {error}")
+        sys.exit(fault_line(f"attachments api: {error}"))

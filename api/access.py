@@ -15,6 +15,7 @@ from api.rate_limit import RateLimit
 from api.token_changes import Listener
 from api.token_use import TokenUse
 from shared.database import Database
+from shared.log_fields import add_fields
 from shared.settings import Settings
 from shared.shares import share_of_others, split_pool
 from shared.tokens import SCOPES, Caller, Scope, digest
@@ -39,6 +40,7 @@ class Gate:
         if caller is None:
             raise unauthenticated("unknown token")
         request[CALLER] = caller
+        add_fields(organization=caller.organization_id)
         if request.headers.getall("X-Organization-Id", []) != [str(caller.organization_id)]:
             raise access_denied(reason="wrong organization")
         if not covers(caller.scope, "read" if request.method in READING else "write"):
@@ -62,6 +64,7 @@ class Gate:
         caller = await self._find(request, token) if token.isascii() else None
         if caller is None or not covers(caller.scope, "read"):
             return None
+        add_fields(organization=caller.organization_id)
         self._rate_limit.spend(caller.organization_id)
         return caller
 

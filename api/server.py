@@ -20,6 +20,7 @@ from api.draining import Drain, let_go, refuse_new
 from api.noise import CALLER, NOISE, Noise
 from api.parts import PARTS
 from api.problems import answer_errors, bad_request, general, not_found
+from api.request_log import Answering
 from api.slow_readers import cut_off_slow_readers
 from shared.log import get_logger
 from shared.proxies import Proxies
@@ -47,21 +48,24 @@ async def answer(
     noise: Noise,
     proxies: Proxies,
     drain: Drain,
+    logged: bool = True,
 ) -> web.StreamResponse:
     """Check Host, Expect and the path of a request, then let the application answer it.
 
     An invalid Host must be refused (RFC 9112, section 3.2). HTTP/1.0 does not need a Host; without
     one, `request.host` of aiohttp would ask the resolver, which blocks the event loop. Expect is
     checked here because aiohttp handles it before any middleware, and would repeat its value in
-    the answer.
+    the answer. If `logged`, a line is logged for the answer.
     """
 
     request[NOISE] = noise
     if proxies:
         request[PROXIES] = proxies
     expects = "Expect" in request.headers
+    known = request
 
     async def checked(request: web.Request) -> web.StreamResponse:
+        nonlocal known
         host = request.headers.get("Host")
         if host is not None and not _is_host(host):
             note_refused(noise, client_address(request), "host")
@@ -71,13 +75,15 @@ async def answer(
             if expect.lower() != "100-continue":
                 note_refused(noise, client_address(request), "expect")
                 raise general(417)
-            request = _without_expect(request)
+            request = known = _without_expect(request)
         if request.raw_path.partition("?")[0].count("/") > MAX_SLASHES:
             raise not_found()
         return await application(request)
 
-    response = await answer_errors(request, checked)
-    if 400 <= response.status < 500 and CALLER not in request:
+    with Answering(request.headers) as answering:
+        response = await answer_errors(request, checked)
+        answering.end(known, response, logged=logged)
+    if 400 <= response.status < 500 and CALLER not in known:
         await noise.pace.wait()
     name_no_inside(response)
     if drain.begun:
@@ -169,6 +175,7 @@ class Runner(web.AppRunner):
                 noise=noise,
                 proxies=parts.settings.proxies,
                 drain=parts.drain,
+                logged=parts.settings.log_requests,
             ),
             noise=noise,
             request_factory=made.request_factory,

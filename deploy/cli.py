@@ -18,6 +18,7 @@ from typing import Annotated, Any
 
 import typer
 
+from deploy.__main__ import SERVING
 from deploy.commands import attachments
 from deploy.commands import usage as quotas
 from deploy.commands.backlog import backlog
@@ -31,6 +32,7 @@ from deploy.commands.tokens import tokens_app
 from deploy.doctor.command import doctor
 from shared.errors import AttachmentsError, SettingsError
 from shared.foreign import forget_foreign_variables
+from shared.log_lines import line, name_process, wants_json
 from shared.plain import escape_lines
 
 app = typer.Typer(
@@ -238,13 +240,14 @@ def run(arguments: list[str]) -> int:
     except typer.TyperException as error:
         context = getattr(error, "ctx", None)
         command = context.command_path if context else "attachments"
-        note(f"{command}: {error.format_message()} (see {command} --help)")
+        note(f"{command}: {error.format_message()} (see {command} --help)", level="error")
         return error.exit_code
     except SettingsError as error:
-        note("attachments: these settings cannot be used:", *str(error).splitlines())
+        faults = str(error).splitlines()
+        note("attachments: these settings cannot be used:", *faults, level="error")
         return 1
     except AttachmentsError as error:
-        note(f"attachments: {error}")
+        note(f"attachments: {error}", level="error")
         return 2 if isinstance(error, Misused) else 1
     except KeyboardInterrupt:
         return 130
@@ -253,11 +256,18 @@ def run(arguments: list[str]) -> int:
 def show_bug(kind: type[BaseException], error: BaseException, trace: Any) -> None:
     """Print the traceback of a bug, escaped, because its message may hold text of any client."""
     text = "".join(traceback.format_exception(kind, error, trace))
-    sys.stderr.write(escape_lines(text))
+    if wants_json():
+        text = line("unexpected error", level="critical", logger="attachments", exception=text)
+    sys.stderr.write(escape_lines(text.rstrip("\n")) + "\n")
+
+
+def _process_of(arguments: list[str]) -> str:
+    return arguments[0] if arguments and arguments[0] in SERVING else "command"
 
 
 def main() -> None:
     """Run the command line of this process."""
+    name_process(_process_of(sys.argv[1:]))
     forget_foreign_variables()  # must come before a command imports modules that read them
     sys.excepthook = show_bug
     sys.exit(run(sys.argv[1:]))

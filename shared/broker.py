@@ -16,6 +16,10 @@ ORGANIZATION = "organization"
 """The message header with the organization's id in digits: a worker gives turns by organization
 before it reads the row. Messages of earlier releases do not have it."""
 
+REQUEST_ID = "request_id"
+"""The message header with the id of the request that caused the wake-up; empty if there was none.
+Messages of earlier releases do not have it."""
+
 QUEUES = 32
 """The number of queues over which organizations are spread. Workers serve them in turns, so an
 organization that uploads a million files fills one queue, and the others are served as before."""

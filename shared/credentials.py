@@ -12,6 +12,7 @@ with pauses, so that no request becomes slower.
 
 import asyncio
 import time
+from contextvars import Context
 from datetime import UTC, datetime
 from typing import Any
 
@@ -75,7 +76,10 @@ class RenewedCredentials(AioCredentials):
         alive = kept is not None and _left_s(kept) >= LEAST_LIFE_S
         began = self._renewal is None and time.monotonic() >= self._next_at
         if began:
-            self._renewal = asyncio.create_task(self._renew(), name="renewal of credentials")
+            # Not of the request that happens to start it.
+            self._renewal = asyncio.create_task(
+                self._renew(), name="renewal of credentials", context=Context()
+            )
         if self._renewal is not None and (began or not alive):
             # If this caller is cancelled, asyncio.wait does not cancel the task: others wait for it
             # too.

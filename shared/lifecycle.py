@@ -21,7 +21,7 @@ The file is long so that a reader can compare the statements, which must agree.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import astuple, dataclass, replace
+from dataclasses import astuple, dataclass, field, replace
 from typing import Self
 
 from shared.attachments import CHECK_MARGIN, COLUMNS, LATE_UPLOAD_S, Attachment
@@ -73,11 +73,17 @@ def _padded(sequencer: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WakeUp(FromRow):
-    """The message that starts a task: the attachment's id, and the revision to process."""
+    """The message that starts a task: the attachment's id, and the revision to process.
+
+    A wake-up that a worker has received has the id of the request that caused it.
+    """
+
+    NOT_COLUMNS = frozenset({"request_id"})
 
     attachment_id: int
     organization_id: int
     revision: int
+    request_id: str = field(default="", compare=False)
 
 
 COURIERS = WakeUp(attachment_id=0, organization_id=0, revision=0)

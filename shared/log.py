@@ -1,14 +1,21 @@
 """Format log records, one line each: for people on a terminal, or as JSON for machines."""
 
+import json
 import logging
 import sys
+import threading
+from collections.abc import Callable
 from functools import partial
 from io import StringIO
+from types import TracebackType
 from typing import Any, TextIO
 
+import orjson
 import structlog
 from structlog.typing import EventDict, ExcInfo, Processor
 
+from shared.log_fields import merge_fields
+from shared.log_lines import as_object, name_process, process_name
 from shared.log_writer import LineHandler, take_over_streams, writer_of
 from shared.plain import escape, escape_lines
 
@@ -16,59 +23,123 @@ _WORDS = ("event", "level", "logger", "logger_name", "timestamp")
 """The fields that the console renderer writes unchanged."""
 
 
-def configure_logging(level: str, form: str, *, serving: bool = False) -> None:
-    """Send the log of the service and of all libraries through one formatter to standard error.
+def configure_logging(level: str, form: str, *, serving: bool = False, process: str = "") -> None:
+    """Send the log of the service and of all libraries to standard error, in one format.
 
     `form` is `console` or `json`. Characters that could control a terminal or forge a line are
     escaped. A `serving` process never waits for the reader of its standard error or output: see
-    `shared.log_writer`.
+    `shared.log_writer`. With `json`, text that other code writes to them becomes JSON objects too.
+    `process` is the value of that field.
+
+    Lines of the service are formatted and written here. They do not pass through `logging`, which
+    would take three times as long.
     """
-    coloured = sys.stderr is not None and sys.stderr.isatty()
-    shared: list[Processor] = [
-        structlog.stdlib.add_log_level,
-        structlog.stdlib.add_logger_name,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-    ]
-    renderer: Processor
-    if form == "json":
-        renderer = structlog.processors.JSONRenderer()
-        shared.append(structlog.processors.format_exc_info)
-    else:
-        renderer = structlog.dev.ConsoleRenderer(
-            colors=coloured, exception_formatter=_write_traceback
-        )
+    if process:
+        name_process(process)
+    if serving:
+        take_over_streams(partial(as_object, logger="output") if form == "json" else str)
+    shared, last = _processors(form)
+    emit = writer_of(2).write_text if serving else _write_to_stderr
     structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        processors=[*shared, *last],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level.upper())),
-        logger_factory=structlog.stdlib.LoggerFactory(),
+        logger_factory=partial(_Logger, emit),
         cache_logger_on_first_use=True,
     )
-    handler = _serving_handler() if serving else logging.StreamHandler(sys.stderr)
+    handler = LineHandler(writer_of(2)) if serving else logging.StreamHandler(sys.stderr)
     formatter = structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=shared,
-        processors=[
-            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-            *([] if form == "json" else [_escape_values]),  # JSON is written in ASCII only
-            renderer,
-        ],
+        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
     )
     handler.setFormatter(formatter)
-    if isinstance(handler, LineHandler):
+    if serving:
         writer_of(2).note_with(partial(_dropped_line, formatter))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
+    logging.captureWarnings(True)
     for noisy in ("botocore", "aiobotocore", "asyncio", "kombu", "celery", "PIL"):
         logging.getLogger(noisy).setLevel(max(root.level, logging.WARNING))
     # These loggers log a warning with a traceback, which contains the output of a credential
     # process. `shared.credentials` logs the failure itself.
     for noisy in ("botocore.credentials", "aiobotocore.credentials"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
+    if serving:
+        _log_uncaught()
 
 
-def _serving_handler() -> logging.Handler:
-    take_over_streams()
-    return LineHandler(writer_of(2))
+def _processors(form: str) -> tuple[list[Processor], list[Processor]]:
+    """Return the processors that collect the fields, and those that make the line."""
+    collect: list[Processor] = [
+        merge_fields,
+        structlog.stdlib.add_log_level,
+        _add_logger,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    if form == "json":
+        return collect, [structlog.processors.format_exc_info, _add_process, _render_json]
+    coloured = sys.stderr is not None and sys.stderr.isatty()
+    renderer = structlog.dev.ConsoleRenderer(colors=coloured, exception_formatter=_write_traceback)
+    return collect, [_escape_values, renderer]
+
+
+class _Logger:
+    """Writes finished lines; what structlog calls a wrapped logger."""
+
+    def __init__(self, emit: Callable[[str], None], name: str = "root") -> None:
+        self.name = name
+        self.debug = self.info = self.warning = self.error = self.critical = emit
+
+
+def _write_to_stderr(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
+
+
+def _add_logger(logger: Any, _method: str, event: EventDict) -> EventDict:
+    record = event.get("_record")
+    event["logger"] = logger.name if record is None else record.name
+    return event
+
+
+def _add_process(_logger: Any, _method: str, event: EventDict) -> EventDict:
+    event["process"] = process_name()
+    return event
+
+
+def _render_json(_logger: Any, _method: str, event: EventDict) -> str:
+    """Render a line in ASCII only: no character can command a terminal."""
+    try:
+        line = orjson.dumps(event, default=repr).decode()
+        if line.isascii():
+            return line
+    except TypeError:  # a lone surrogate, a number of more than 64 bits, a key that is no text
+        pass
+    return json.dumps(event, default=repr)
+
+
+def _log_uncaught() -> None:
+    """Log exceptions that nobody catches, in the main thread, in others and in destructors."""
+    log = get_logger("uncaught")
+
+    def in_main(
+        kind: type[BaseException], error: BaseException, trace: TracebackType | None
+    ) -> None:
+        if not issubclass(kind, KeyboardInterrupt):
+            log.critical("unexpected error", exc_info=(kind, error, trace))
+
+    def in_thread(found: threading.ExceptHookArgs) -> None:
+        error = found.exc_value
+        if error is not None:
+            name = found.thread.name if found.thread else None
+            log.error("unexpected error", thread=name, exc_info=error)
+
+    def in_destructor(found: "sys.UnraisableHookArgs") -> None:
+        log.error("unexpected error", where=found.err_msg, exc_info=found.exc_value)
+
+    sys.excepthook = in_main
+    threading.excepthook = in_thread
+    sys.unraisablehook = in_destructor
 
 
 def _dropped_line(formatter: logging.Formatter, count: int) -> bytes:

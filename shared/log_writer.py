@@ -33,6 +33,8 @@ DROPPED = Counter(
 
 
 Note = Callable[[int], bytes]
+Shape = Callable[[str], str]
+"""Makes a log line of a line of text."""
 
 
 def _plain_note(count: int) -> bytes:
@@ -71,6 +73,10 @@ class LineWriter:
             self._lines.append(line)
             self._bytes += len(line)
             self._changed.notify_all()
+
+    def write_text(self, line: str) -> None:
+        """Queue a line of text, without its line end."""
+        self.write(f"{line}\n".encode(errors="backslashreplace"))
 
     def flush(self, timeout_s: float = FLUSH_S) -> None:
         """Wait until all lines are written, for `timeout_s` seconds at most."""
@@ -137,23 +143,26 @@ class LineStream:
     errors = "backslashreplace"
     closed = False
 
-    def __init__(self, writer: LineWriter, descriptor: int) -> None:
+    def __init__(self, writer: LineWriter, descriptor: int, shape: Shape = str) -> None:
+        """Write complete lines, as `shape` makes them."""
         self._writer = writer
         self._descriptor = descriptor
+        self._shape = shape
         self._begun = ""
 
     def write(self, text: str) -> int:
         """Add text; write each line when it is complete."""
         *lines, self._begun = (self._begun + text).split("\n")
         for line in lines:
-            self._writer.write(f"{line}\n".encode(errors="backslashreplace"))
+            self._writer.write_text(self._shape(line))
         return len(text)
 
     def flush(self) -> None:
-        """Write the text after the last line end; do not wait for the reader."""
-        begun, self._begun = self._begun, ""
-        if begun:
-            self._writer.write(begun.encode(errors="backslashreplace"))
+        """Do not wait for the reader. Without a shape, write the text after the last line end."""
+        if self._shape is str:
+            begun, self._begun = self._begun, ""
+            if begun:
+                self._writer.write(begun.encode(errors="backslashreplace"))
 
     def writable(self) -> bool:
         """Return True: text can be written."""
@@ -176,11 +185,11 @@ class LineHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Format a record and queue it."""
         try:
-            line = f"{self.format(record)}\n"
+            line = self.format(record)
         except Exception:  # as in logging's own handlers: a bad record must not stop its caller
             self.handleError(record)
             return
-        self._writer.write(line.encode(errors="backslashreplace"))
+        self._writer.write_text(line)
 
 
 _writers: dict[int, LineWriter] = {}
@@ -193,13 +202,13 @@ def writer_of(descriptor: int) -> LineWriter:
     return _writers[descriptor]
 
 
-def take_over_streams() -> None:
+def take_over_streams(shape: Shape = str) -> None:
     """Send everything that this process writes to standard error and output through the writers.
 
-    Child processes do not inherit this.
+    `shape` makes a log line of each line of text. Child processes do not inherit this.
     """
     for descriptor, name in ((1, "stdout"), (2, "stderr")):
-        stream = LineStream(writer_of(descriptor), descriptor)
+        stream = LineStream(writer_of(descriptor), descriptor, shape)
         for each in (name, f"__{name}__"):
             setattr(sys, each, stream)
 

@@ -87,7 +87,7 @@ def _has_user_name() -> bool:
 
 
 class LogSettings(BaseSettings):
-    """The format of log lines; the base of all parts."""
+    """The format of log lines, and whether requests are logged; the base of all parts."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore")
 
@@ -104,6 +104,7 @@ class LogSettings(BaseSettings):
         return init_settings, env_settings
 
     log_format: Literal["console", "json"] = "console"
+    log_requests: bool = True
 
 
 class DatabaseSettings(LogSettings):

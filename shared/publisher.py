@@ -12,10 +12,11 @@ from contextlib import suppress
 from typing import Any
 from uuid import uuid4
 
-from shared.broker import ORGANIZATION, QUEUES, TASK, make_celery, queue_name
+from shared.broker import ORGANIZATION, QUEUES, REQUEST_ID, TASK, make_celery, queue_name
 from shared.broker_faults import describe, place_of
 from shared.lifecycle import COURIERS, WakeUp
 from shared.log import get_logger
+from shared.log_fields import field
 from shared.metrics import BROKER_UP, DROPPED, PUBLISHED, QUEUE_MESSAGES
 
 MAX_WAITING = 10_000
@@ -40,6 +41,9 @@ MEASURE_EVERY_S = 10.0
 
 log = get_logger(__name__)
 
+_Message = tuple[WakeUp, str]
+"""A wake-up, and the id of the request that caused it."""
+
 
 class TaskMessage:
     """Builds the message of a wake-up exactly as Celery and kombu would put it into Redis.
@@ -57,7 +61,7 @@ class TaskMessage:
                 args=(0, 0),
                 queue=queue_name(0),
                 connection=connection,
-                headers={ORGANIZATION: "<organization>"},
+                headers={ORGANIZATION: "<organization>", REQUEST_ID: "<request>"},
             )
             channel: Any = connection.default_channel
             # Private in kombu: the public method would decode the message.
@@ -74,8 +78,11 @@ class TaskMessage:
         self._id = str(uuid4())[:-12]
         self._count = 0
 
-    def fill(self, wake_up: WakeUp) -> str:
-        """Return the message of a wake-up as JSON. Must be called from one thread at a time."""
+    def fill(self, wake_up: WakeUp, request_id: str = "") -> str:
+        """Return the message of a wake-up as JSON. Must be called from one thread at a time.
+
+        `request_id` is the id of the request that caused the wake-up: see `shared.request_ids`.
+        """
         self._count += 1
         arguments = {"arguments": f"{wake_up.attachment_id}, {wake_up.revision}"}
         return self._message % {
@@ -84,6 +91,7 @@ class TaskMessage:
             "id": f"{self._id}{self._count:012x}",
             "queue": queue_name(wake_up.organization_id),
             "organization": wake_up.organization_id,
+            "request": request_id,
         }
 
 
@@ -105,7 +113,7 @@ class Publisher:
         self.place = place_of(broker_url)
         self._prefix = prefix
         self._message = TaskMessage()
-        self._waiting: deque[WakeUp] = deque()
+        self._waiting: deque[_Message] = deque()
         self._wake = threading.Condition()
         self._closing = threading.Event()
         self._failing = False
@@ -123,12 +131,15 @@ class Publisher:
         return f"the broker is unavailable; the next sweep of a worker takes them up ({self.place})"
 
     def publish(self, wake_up: WakeUp) -> None:
-        """Queue a wake-up to be published; if MAX_WAITING wait already, leave it to the sweep."""
+        """Queue a wake-up to be published; if MAX_WAITING wait already, leave it to the sweep.
+
+        The message names the request in which this is called.
+        """
         with self._wake:
             if len(self._waiting) >= MAX_WAITING:
                 self._drop(1)
                 return
-            self._waiting.append(wake_up)
+            self._waiting.append((wake_up, field("request_id") or ""))
             self._wake.notify()
 
     def wake_couriers(self) -> None:
@@ -191,7 +202,7 @@ class Publisher:
                 log.info("broker is back")
             self._closing.wait(PAUSE_S)
 
-    def _take(self) -> list[WakeUp] | None:
+    def _take(self) -> list[_Message] | None:
         """Wait for wake-ups and take a batch; None if closing and all are taken.
 
         The batch is empty if none came for MEASURE_EVERY_S.
@@ -229,19 +240,19 @@ class Publisher:
         for number, length in enumerate(lengths):
             QUEUE_MESSAGES.labels(queue_name(number)).set(length)
 
-    def _push(self, batch: list[WakeUp]) -> int:
+    def _push(self, batch: list[_Message]) -> int:
         """Push a batch into its queues; return how many were dropped because a queue was full."""
         if self._client is None:
             self._client = self._connect()
-        queues: defaultdict[str, list[WakeUp]] = defaultdict(list)
-        for wake_up in batch:
-            queues[queue_name(wake_up.organization_id)].append(wake_up)
+        queues: defaultdict[str, list[_Message]] = defaultdict(list)
+        for each in batch:
+            queues[queue_name(each[0].organization_id)].append(each)
         self._look(queues)
         pushed: dict[str, list[str]] = {}
         for queue, wake_ups in queues.items():
             room = max(MAX_QUEUED - self._lengths[queue][1], 0)
             if wake_ups[:room]:
-                pushed[queue] = [self._message.fill(wake_up) for wake_up in wake_ups[:room]]
+                pushed[queue] = [self._message.fill(*each) for each in wake_ups[:room]]
         if pushed:
             with self._client.pipeline(transaction=False) as pipeline:
                 for queue, messages in pushed.items():

@@ -14,6 +14,7 @@ import asyncio
 from shared.broker_check import refuse_cluster
 from shared.errors import AttachmentsError
 from shared.log import configure_logging, get_logger
+from shared.log_lines import fault_line, name_process
 from shared.settings import Settings, load_settings, retired_settings
 from worker.decoding.formats import check_decoders
 from worker.sandbox.sealing import check_seal
@@ -28,7 +29,7 @@ def run(settings: Settings) -> int:
     Raises SettingsError if the decoder of a chosen format is not installed, or if decoders must
     be sealed and cannot be, or if the broker is in cluster mode.
     """
-    configure_logging(settings.log_level, settings.log_format, serving=True)
+    configure_logging(settings.log_level, settings.log_format, serving=True, process="worker")
     for line in retired_settings():
         log.warning(line)
     check_decoders(settings.more_formats)
@@ -41,7 +42,8 @@ def run(settings: Settings) -> int:
 
 
 if __name__ == "__main__":
+    name_process("worker")
     try:
         sys.exit(run(load_settings()))
     except AttachmentsError as error:
-        sys.exit(f"attachments worker: {error}")
+        sys.exit(fault_line(f"attachments worker: {error}"))

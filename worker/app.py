@@ -14,11 +14,12 @@ from typing import Any
 from celery import Celery, signals
 from celery.exceptions import CPendingDeprecationWarning, SecurityWarning
 
-from shared.broker import ORGANIZATION, TASK, make_celery
+from shared.broker import ORGANIZATION, REQUEST_ID, TASK, make_celery
 from shared.keys import MAX_ID
 from shared.lifecycle import COURIERS, WakeUp
 from shared.log import get_logger
 from shared.log_writer import flush_all
+from shared.request_ids import read_id
 from shared.settings import Settings
 from worker.runtime import Runtime
 from worker.slots import UNKNOWN
@@ -86,6 +87,7 @@ def read_wake_up(payload: Any, headers: Any) -> WakeUp | None:
         attachment_id=attachment_id,
         organization_id=int(named) if known else UNKNOWN,
         revision=revision,
+        request_id=read_id(headers.get(REQUEST_ID)) or "" if isinstance(headers, dict) else "",
     )
 
 

@@ -7,6 +7,7 @@ object, a failure that is retried, a claim that is given back.
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 from shared import lifecycle, older_objects
 from shared.database import DatabaseAway
@@ -22,6 +23,7 @@ from shared.errors import (
 )
 from shared.lifecycle import Claim, Outcome, WakeUp
 from shared.log import get_logger
+from shared.log_fields import Fields, add_fields
 from shared.reasons import ReasonCode
 from shared.states import END_STATES, State
 from shared.throttle import Throttle
@@ -32,6 +34,7 @@ from worker.measuring import LEASES_LOST, Measured, measured_attempt
 from worker.patience import backoff_s, cause_of
 from worker.pipeline import process
 from worker.slots import Slot, Slots
+from worker.stages import rounded
 from worker.thumbnails import drop_thumbnail
 from worker.tools import Tools
 
@@ -72,30 +75,34 @@ class Attempts:
         `found` is a wake-up, whose upload is claimed first, or a claim of the sweep. Raises only
         CancelledError; a claimed upload is then given back. The caller frees the slot.
         """
-        try:
-            claim = found if isinstance(found, Claim) else await self._claim(slot, found)
-            if claim is None:
-                return
-            with measured_attempt(claim.attachment) as attempt:
-                async with self._holding(claim):
-                    try:
-                        outcome = await process(self._tools, claim)
-                    except DatabaseAway:
-                        raise
-                    except Exception as error:
-                        await self._settle(claim, attempt, error)
-                    else:
-                        attempt.end(outcome.state, outcome.reason)
-                        log.info(
-                            "processed",
-                            attachment=claim.attachment.id,
-                            state=outcome.state,
-                            reason=outcome.reason,
-                            content_type=outcome.facts.content_type,
-                        )
-        except Exception:
-            attachment_id = found.attachment.id if isinstance(found, Claim) else found.attachment_id
-            log.exception("unexpected error", attachment=attachment_id)
+        with Fields(**_fields_of(found)):
+            try:
+                claim = found if isinstance(found, Claim) else await self._claim(slot, found)
+                if claim is not None:
+                    add_fields(**_fields_of(claim))
+                    await self._work(claim)
+            except Exception:
+                log.exception("unexpected error")
+
+    async def _work(self, claim: Claim) -> None:
+        with measured_attempt(claim.attachment) as attempt:
+            async with self._holding(claim):
+                try:
+                    outcome = await process(self._tools, claim)
+                except DatabaseAway:
+                    raise
+                except Exception as error:
+                    await self._settle(claim, attempt, error)
+                else:
+                    attempt.end(outcome.state, outcome.reason)
+                    log.info(
+                        "processed",
+                        state=outcome.state,
+                        reason=outcome.reason,
+                        content_type=outcome.facts.content_type,
+                        size=outcome.facts.size,
+                        seconds=rounded(attempt.stages.seconds()),
+                    )
 
     async def _claim(self, slot: Slot, wake_up: WakeUp) -> Claim | None:
         """Claim the upload of a wake-up; return None if the upload must not be processed now.
@@ -269,6 +276,20 @@ class Attempts:
             with suppress(DatabaseAway):
                 await asyncio.shield(self._give_back(claim))
             raise
+
+
+def _fields_of(found: WakeUp | Claim) -> dict[str, Any]:
+    """Return the fields of all log lines of an attempt."""
+    if isinstance(found, Claim):
+        row = found.attachment
+        return {
+            "organization": row.organization_id,
+            "attachment": row.id,
+            "revision": row.claimed_revision,
+            "attempt": row.attempt,
+        }
+    fields = {"attachment": found.attachment_id, "revision": found.revision}
+    return {**fields, "request_id": found.request_id} if found.request_id else fields
 
 
 def _now() -> float:

@@ -7,6 +7,7 @@ from shared.erasure import Eraser
 from shared.errors import StoreError, StoreRefused
 from shared.lifecycle import Claim, WakeUp
 from shared.log import get_logger
+from shared.log_fields import Fields
 from shared.throttle import Throttle
 from worker.attempts import Attempts
 from worker.checking import check_object
@@ -45,6 +46,11 @@ class Duties:
         Raises nothing but CancelledError. The sweep has postponed the row by one lease; after that
         the row is due again.
         """
+        row = due.attachment
+        with Fields(organization=row.organization_id, attachment=row.id):
+            await self._fulfil(due, slot)
+
+    async def _fulfil(self, due: Due, slot: Slot) -> None:
         row = due.attachment
         try:
             match due.duty:

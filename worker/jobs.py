@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Coroutine
+from contextvars import Context
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -18,8 +19,11 @@ class Jobs:
         self._running: set[asyncio.Task[Any]] = set()
 
     def start(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        """Run `work` as a task that `end` waits for."""
-        job = asyncio.create_task(work)
+        """Run `work` as a task that `end` waits for.
+
+        It has a context of its own: an attempt may be started while another one frees a slot.
+        """
+        job = asyncio.create_task(work, context=Context())
         self._running.add(job)
         job.add_done_callback(self._running.discard)
         return job

@@ -62,6 +62,11 @@ class Stages:
         return sums
 
 
+def rounded(seconds: dict[Stage, float]) -> dict[Stage, float]:
+    """Round seconds by stage to a tenth of a millisecond, for log lines."""
+    return {stage: round(value, 4) for stage, value in seconds.items()}
+
+
 _current: ContextVar[Stages | None] = ContextVar("stages", default=None)
 
 

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, TypeVar, overload
 
 from deploy.private_files import read_private
 from shared.errors import AttachmentsError, SettingsError
+from shared.log_lines import Level, wants_json
+from shared.log_lines import line as log_line
 from shared.plain import escape
 
 if TYPE_CHECKING:
@@ -35,11 +37,17 @@ class Misused(Unusable):
     """The command line itself is wrong."""
 
 
-def note(*lines: str) -> None:
+def note(*lines: str, level: Level = "info") -> None:
     """Print lines on standard error that do not belong to the result.
 
-    Line breaks inside a line become spaces. All lines after the first are indented.
+    Line breaks inside a line become spaces. All lines after the first are indented. If the log's
+    format is JSON, all lines are one object: the first is its event, the others are a list.
     """
+    if wants_json():
+        first, *rest = (" ".join(line.split()) for line in lines)
+        more = {"faults" if level == "error" else "more": rest} if rest else {}
+        print(log_line(first, level=level, logger="attachments", **more), file=sys.stderr)
+        return
     for number, line in enumerate(lines):
         print("  " * (number > 0) + escape(" ".join(line.split())), file=sys.stderr)
 

@@ -1,11 +1,14 @@
-"""Writes the lines of several processes to standard output, each after its process's name."""
+"""Writes the lines of several processes to standard output: as text, or as JSON objects."""
 
 import os
 import queue
 import sys
 import threading
 from contextlib import suppress
+from typing import Any
 
+from shared.log_lines import as_object
+from shared.log_lines import line as log_line
 from shared.plain import escape
 
 COLOURS = {"api": 36, "worker": 33, "postgres": 34, "valkey": 35, "seaweedfs": 32, "up": 1}
@@ -17,10 +20,12 @@ FLUSH_S = 1.0
 class Console:
     """Writes to standard output in a thread of its own, so that no process waits for the reader.
 
-    If the reader is gone or does not read, lines are dropped when 10,000 are waiting.
+    If the reader is gone or does not read, lines are dropped when 10,000 are waiting. As text, each
+    line begins with its process's name. In JSON, objects of the processes are written unchanged.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, as_json: bool = False) -> None:
+        self._as_json = as_json
         self._coloured = sys.stdout.isatty() and "NO_COLOR" not in os.environ
         self._waiting: queue.Queue[bytes | None] = queue.Queue(MAX_WAITING)
         self._thread = threading.Thread(target=self._write, name="console", daemon=True)
@@ -28,20 +33,34 @@ class Console:
 
     def write_line(self, name: str, line: bytes) -> None:
         """Write a line of a process."""
-        self._put(name, line.decode(errors="backslashreplace").expandtabs())
+        text = line.decode(errors="backslashreplace")
+        if self._as_json:
+            self._queue(as_object(text, logger="output", process=name))
+        else:
+            self._put(name, text.expandtabs())
 
     def tell(self, text: str) -> None:
         """Write lines of `attachments up` itself."""
         for line in text.splitlines():
-            self._put("up", line)
+            if self._as_json:
+                self.tell_event(line)
+            else:
+                self._put("up", line)
+
+    def tell_event(self, event: str, **fields: Any) -> None:
+        """Write one JSON object of `attachments up` itself."""
+        self._queue(log_line(event, level="info", logger="attachments", **fields))
 
     def _put(self, name: str, line: str) -> None:
         prefix = f"{name:<{WIDTH}} |"
         if self._coloured:
             prefix = f"\x1b[{COLOURS.get(name, 0)}m{prefix}\x1b[0m"
         # Clients of the API choose parts of the text: it must not control the terminal.
+        self._queue(f"{prefix} {escape(line)}")
+
+    def _queue(self, line: str) -> None:
         with suppress(queue.Full):
-            self._waiting.put_nowait(f"{prefix} {escape(line)}\n".encode())
+            self._waiting.put_nowait(f"{line}\n".encode())
 
     def close(self) -> None:
         """Write the waiting lines, but give up after a second."""

@@ -23,6 +23,7 @@ from deploy.local.stack_ports import api_fault_of, choose
 from deploy.private_files import write_private
 from deploy.processes.supervisor import StartFailed, Supervisor
 from shared.errors import SettingsError
+from shared.log_lines import wants_json
 
 if TYPE_CHECKING:
     from deploy.local.console import Console
@@ -52,9 +53,9 @@ def run_up(
         with held(data_dir):
             return asyncio.run(up(data_dir, port, ready_file, decoders, mend=mend))
     except StartFailed as fault:
-        note(f"attachments up: {fault}")
+        note(f"attachments up: {fault}", level="error")
     except OSError as error:
-        note(f"attachments up: {error.filename or error}: {error.strerror}")
+        note(f"attachments up: {error.filename or error}: {error.strerror}", level="error")
     return 1
 
 
@@ -76,7 +77,7 @@ async def up(
     own = {} if decoders is None else {"ATTACHMENTS_DECODERS": str(decoders)}
     _check_settings(own if port is None else {**own, "ATTACHMENTS_API_PORT": str(port)})
     kept, notes = _keep(data_dir, port)
-    console = Console()
+    console = Console(as_json=wants_json())
     try:
         console.tell("\n".join(notes))
         stack = _build(data_dir, kept, own, console, mend=mend)
@@ -94,7 +95,7 @@ async def up(
             for part in stack.parts:
                 supervisor.watch(part)
             seconds = time.monotonic() - began
-            console.tell(READY_TEXT.format(**stack.document(), seconds=seconds))
+            _tell_ready(console, stack, seconds)
             console.tell("\n".join(notes))  # repeated, because the first ones have scrolled away
             await stopping.wait()
             return 0
@@ -107,6 +108,20 @@ async def up(
                 path.unlink(missing_ok=True)
     finally:
         console.close()
+
+
+def _tell_ready(console: "Console", stack: "Stack", seconds: float) -> None:
+    """Write where the stack is; the token only for people, because a log must not hold it."""
+    ready = stack.document()
+    if wants_json():
+        console.tell_event(
+            "attachments is up",
+            api_url=ready["api_url"],
+            organization=ready["organization_id"],
+            seconds=round(seconds, 1),
+        )
+    else:
+        console.tell(READY_TEXT.format(**ready, seconds=seconds))
 
 
 async def _started(stack: "Stack", stopping: asyncio.Event) -> bool:

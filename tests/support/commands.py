@@ -14,6 +14,9 @@ import typer.main
 from deploy.cli import app
 from tests.support.service import Service
 
+FOR_PEOPLE = {"ATTACHMENTS_LOG_FORMAT": "console"}
+"""Servers of tests log JSON; a command's notes are read as text, unless a test says otherwise."""
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -39,7 +42,7 @@ async def command(service: Service, *arguments: str, **overrides: str) -> Ended:
         "-m",
         "deploy.cli",
         *arguments,
-        env={"PATH": os.environ["PATH"], **service.environment, **changes},
+        env={"PATH": os.environ["PATH"], **service.environment, **FOR_PEOPLE, **changes},
         cwd=ROOT,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,

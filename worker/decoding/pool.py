@@ -5,6 +5,7 @@ import signal
 from collections import deque
 from collections.abc import Collection
 from contextlib import suppress
+from contextvars import Context
 from functools import cache
 from typing import Final
 
@@ -208,7 +209,8 @@ class DecoderPool:
 
     def _refill(self) -> None:
         if self._filling is None or self._filling.done():
-            self._filling = asyncio.create_task(self._fill())
+            # Not of the attempt that happens to start it.
+            self._filling = asyncio.create_task(self._fill(), context=Context())
 
     async def _fill(self) -> None:
         """Start spare decoders one by one until there are enough."""

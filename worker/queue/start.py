@@ -36,7 +36,7 @@ def run(settings: Settings) -> int:
     """
     if settings.sqs_queue_url is None:
         raise SettingsError("ATTACHMENTS_SQS_QUEUE_URL: is not set")
-    configure_logging(settings.log_level, settings.log_format, serving=True)
+    configure_logging(settings.log_level, settings.log_format, serving=True, process="consume")
     asyncio.run(refuse_cluster(settings))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_main(settings))

@@ -1,0 +1,78 @@
+"""Log lines as JSON objects, without a logger: for faults before one is set up, and foreign text.
+
+Imports little, because every command imports it.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+Level = Literal["debug", "info", "warning", "error", "critical"]
+
+_process = "attachments"
+
+
+def name_process(name: str) -> None:
+    """Set the value of the field `process` in all later lines of this process: `api`, `worker`."""
+    global _process
+    _process = name
+
+
+def process_name() -> str:
+    """Return the value of the field `process`."""
+    return _process
+
+
+def wants_json() -> bool:
+    """Return whether the environment chooses the format `json`.
+
+    For faults that are found while, or before, the settings are read. Names of settings may be
+    written in lower case.
+    """
+    for name, value in os.environ.items():
+        if name.upper() == "ATTACHMENTS_LOG_FORMAT":
+            return value == "json"
+    return False
+
+
+def line(event: str, *, level: Level, logger: str, **fields: Any) -> str:
+    """Return a log line as a JSON object in ASCII, without its line end."""
+    return _dump(
+        {
+            "event": event,
+            "process": _process,
+            **fields,
+            "level": level,
+            "logger": logger,
+            "timestamp": datetime.now(UTC).isoformat().replace("+00:00", "Z"),
+        }
+    )
+
+
+def fault_line(fault: str) -> str:
+    """Return the line of a fault that ends a process: as text, or as JSON if that is chosen.
+
+    In JSON the first line of `fault` is the event, and further ones are a list.
+    """
+    if not wants_json():
+        return fault
+    first, *rest = fault.splitlines() or [""]
+    more = {"faults": [each.strip() for each in rest]} if rest else {}
+    return line(first, level="error", logger="attachments", **more)
+
+
+def as_object(text: str, *, logger: str, **fields: Any) -> str:
+    """Return `text` if it is a JSON object already, else a line that has it as its `event`."""
+    if text.startswith("{"):
+        try:
+            if isinstance(json.loads(text), dict):
+                return text
+        except (ValueError, RecursionError):
+            pass
+    return line(text, level="info", logger=logger, **fields)
+
+
+def _dump(fields: Mapping[str, Any]) -> str:
+    return json.dumps(fields, default=repr)

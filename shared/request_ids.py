@@ -1,0 +1,41 @@
+"""Ids of requests: read from a request's headers, sent on with a wake-up, and part of log lines."""
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+from uuid import uuid4
+
+HEADER: Final = "X-Request-Id"
+
+# Visible ASCII without quotes, backslash and white space, so an id can stand in any log or message.
+_ID: Final = re.compile(r"[A-Za-z0-9._~:/+=@-]{1,128}", re.ASCII)
+
+# W3C Trace Context, section 3.2.2: version, trace id, parent id, flags. Version ff is invalid.
+# Later versions may have more fields.
+_TRACEPARENT: Final = re.compile(
+    r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?"
+)
+MAX_TRACEPARENT: Final = 128
+
+
+def read_id(value: Any) -> str | None:
+    """Return an id from outside if it has the form of one, else None."""
+    return value if isinstance(value, str) and _ID.fullmatch(value) else None
+
+
+def read_traceparent(value: Any) -> str | None:
+    """Return the trace id of a `traceparent`, or None if that is not valid."""
+    if not isinstance(value, str) or len(value) > MAX_TRACEPARENT:
+        return None
+    found = _TRACEPARENT.fullmatch(value)
+    return found[1] if found else None
+
+
+def request_id(headers: Mapping[str, str]) -> str:
+    """Return the id of a request: of `X-Request-Id`, else of `traceparent`, else a new one.
+
+    A header that is not valid counts as missing. A new id is 32 random hexadecimal digits.
+    """
+    return (
+        read_id(headers.get(HEADER)) or read_traceparent(headers.get("traceparent")) or uuid4().hex
+    )

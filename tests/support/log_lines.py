@@ -1,0 +1,29 @@
+"""Log lines of processes of the service, as objects."""
+
+import json
+from typing import Any
+
+Line = dict[str, Any]
+
+
+def objects(text: str) -> list[Line]:
+    """Read every line of a log as a JSON object; fails at a line that is none."""
+    lines = text.splitlines()
+    assert lines, "nothing was logged"
+    found = []
+    for line in lines:
+        try:
+            read = json.loads(line)
+        except ValueError:
+            raise AssertionError(f"this line is not JSON: {line[:500]}") from None
+        assert isinstance(read, dict), line
+        assert read["event"] or read["process"], line
+        assert read["level"] in ("debug", "info", "warning", "error", "critical"), line
+        assert read["timestamp"].endswith("Z"), line
+        found.append(read)
+    return found
+
+
+def named(text: str, event: str) -> list[Line]:
+    """Give the lines of an event."""
+    return [line for line in objects(text) if line["event"] == event]
