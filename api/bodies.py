@@ -144,6 +144,9 @@ async def read_json(
     encoded = "Content-Encoding" in request.headers
     if encoded:
         check_encoding(request)
+    elif request.content.is_eof() and request.content.total_bytes <= min(SHORT_BYTES, max_bytes):
+        # The usual case: the body is short and has arrived together with the head.
+        return check(parse_json(await read_raw(request, max_bytes=max_bytes)))
     async with AsyncExitStack() as held:
 
         async def receive() -> None:

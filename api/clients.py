@@ -27,9 +27,10 @@ def client_address(request: web.BaseRequest) -> str:
 
 def forwarded(request: web.BaseRequest) -> Forwarded:
     """Return the client's address, and the scheme and host that a trusted proxy reports."""
-    peer = _plain(request.remote)
     proxies = request.get(PROXIES)
-    return Forwarded(address=peer) if proxies is None else proxies.read(peer, request.headers)
+    if proxies is None:
+        return _direct(request.remote)
+    return proxies.read(_plain(request.remote), request.headers)
 
 
 def peer_address(transport: asyncio.BaseTransport | None) -> str:
@@ -52,6 +53,11 @@ def source_of(address: str) -> str:
     if parsed.version == 4:
         return str(parsed)
     return str(ipaddress.ip_network((int(parsed), 64), strict=False))
+
+
+@functools.lru_cache(maxsize=4096)
+def _direct(peer: str | None) -> Forwarded:
+    return Forwarded(address=_plain(peer))
 
 
 @functools.lru_cache(maxsize=4096)

@@ -94,7 +94,8 @@ async def leave_no_token(request: web.Request, handler: Handler) -> web.StreamRe
     """Add TOKEN_HEADERS to every answer to an address that holds a token, errors included."""
     response = await handler(request)
     # The name may be percent-encoded: `%74oken` is parsed as `token`.
-    if "token" in unquote(request.rel_url.raw_query_string):
+    query = request.rel_url.raw_query_string
+    if query and "token" in unquote(query):
         if "Cache-Control" not in response.headers:
             response.headers.update(PRIVATE)
         response.headers.update(TOKEN_HEADERS)

@@ -71,7 +71,7 @@ class RenewedCredentials(AioCredentials):
         have expired and cannot be renewed.
         """
         kept = self._kept
-        if kept is not None and _left_s(kept) > SOON_S:
+        if kept is not None and (kept.ends_at is None or _left_s(kept) > SOON_S):
             return kept
         alive = kept is not None and _left_s(kept) >= LEAST_LIFE_S
         began = self._renewal is None and time.monotonic() >= self._next_at

@@ -18,8 +18,11 @@ _KEY = re.compile(
 
 def partition(attachment_id: int) -> str:
     """Format an id as at least nine digits in groups of three: 4 → `000/000/004`."""
+    if attachment_id < 10**9:  # the usual case, at a fifth of the cost
+        digits = f"{attachment_id:09}"
+        return f"{digits[:3]}/{digits[3:6]}/{digits[6:]}"
     digits = str(attachment_id)
-    digits = digits.zfill(max(9, -(-len(digits) // 3) * 3))
+    digits = digits.zfill(-(-len(digits) // 3) * 3)
     return "/".join(digits[start : start + 3] for start in range(0, len(digits), 3))
 
 

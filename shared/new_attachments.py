@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import cache
+from operator import attrgetter
 from typing import Any
 
 import asyncpg
@@ -34,6 +35,7 @@ class NewAttachment:
 
 
 GIVEN = tuple(each.name for each in fields(NewAttachment))
+_given_of = attrgetter(*GIVEN)
 
 
 @cache
@@ -81,10 +83,9 @@ async def create(
     more rows.
     """
     values: list[Any] = [organization_id, creator_id, bucket, float(policy_ttl_s), first_check_s]
-    given = [{name: getattr(item, name) for name in GIVEN} for item in new]
-    for item in given:
-        item["file_name"] = keys.safe_file_name(item["name"])
-        values += [item["file_name"], *(item[name] for name in GIVEN)]
+    file_names = [keys.safe_file_name(item.name) for item in new]
+    for item, file_name in zip(new, file_names, strict=True):
+        values += [file_name, *_given_of(item)]
     if quotas is not None:
         asked = sum(item.promised_bytes or 0 for item in new)
         values += [asked, quotas.attachments, quotas.bytes, quotas.uploads_per_day]
@@ -95,12 +96,13 @@ async def create(
             raise meant from None
         raise
     return [
-        Attachment(
+        Attachment.made_of(
             organization_id=organization_id,
             creator_id=creator_id,
             bucket=bucket,
+            file_name=file_name,
+            **dict(zip(GIVEN, _given_of(item), strict=True)),
             **dict(row.items()),
-            **item,
         )
-        for row, item in zip(rows, given, strict=True)
+        for row, item, file_name in zip(rows, new, file_names, strict=True)
     ]

@@ -1,6 +1,6 @@
 """Build records from database rows."""
 
-from dataclasses import fields
+from dataclasses import field, fields, make_dataclass
 from operator import itemgetter
 from typing import Any, ClassVar, Self
 
@@ -18,10 +18,23 @@ class FromRow:
     def from_row(cls, row: asyncpg.Record) -> Self:
         """Build the record of a row; ignore other columns. Raises KeyError if one is missing."""
         names = columns_of(cls)
-        return cls(**dict(zip(names, itemgetter(*names)(row), strict=True)))
+        return cls.made_of(**dict(zip(names, itemgetter(*names)(row), strict=True)))
+
+    @classmethod
+    def made_of(cls, **values: Any) -> Self:
+        """Make a record of its fields, as the class does, but at a quarter of the cost.
+
+        The constructor of a frozen dataclass calls `object.__setattr__` for each field. A request
+        for one attachment would spend a tenth of its CPU time there.
+        """
+        made = _unfrozen(cls)(**values)
+        made.__class__ = cls
+        assert isinstance(made, cls)
+        return made
 
 
 _COLUMNS: dict[type[Any], tuple[str, ...]] = {}
+_UNFROZEN: dict[type[Any], type[Any]] = {}
 
 
 def columns_of(record: type[Any]) -> tuple[str, ...]:
@@ -30,3 +43,19 @@ def columns_of(record: type[Any]) -> tuple[str, ...]:
         names = (each.name for each in fields(record))
         _COLUMNS[record] = tuple(each for each in names if each not in record.NOT_COLUMNS)
     return _COLUMNS[record]
+
+
+def _unfrozen(record: type[Any]) -> type[Any]:
+    """Return a dataclass with the same fields that is not frozen.
+
+    Its objects have the same slots, so they may become objects of the class `record`.
+    """
+    if record not in _UNFROZEN:
+        same = [
+            (each.name, object, field(default=each.default, default_factory=each.default_factory))
+            for each in fields(record)
+        ]
+        _UNFROZEN[record] = make_dataclass(
+            record.__name__, same, bases=record.__bases__, slots=True, kw_only=True
+        )
+    return _UNFROZEN[record]

@@ -183,3 +183,12 @@ def test_the_documented_table_is_the_one_in_force() -> None:
     )
     listed = set(re.findall(r"^- `([^`]+/[^`]+)`$", text, re.MULTILINE))
     assert listed == TYPES
+
+
+PLAIN_ENDS = st.sampled_from(["exe", "EXE", ".exe", ".png", ".Lnk", ".js", " .exe", ". exe", "."])
+
+
+@given(st.text("aB3 ._-()", max_size=6), PLAIN_ENDS)
+def test_a_plain_name_is_judged_as_one_with_an_invisible_letter(start: str, end: str) -> None:
+    name = start + end
+    assert USUAL.has_name(name) == USUAL.has_name(f"\u200b{name}")

@@ -1,6 +1,8 @@
 """Records of rows: each class that is read from the database does it in the same way."""
 
-from dataclasses import dataclass, is_dataclass
+from copy import copy
+from dataclasses import FrozenInstanceError, dataclass, is_dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -50,3 +52,33 @@ def test_a_list_of_columns_has_those_of_its_record(selected: str, record: type[F
             names.append(selected[start:place].split()[-1].removeprefix("a.").removeprefix("d."))
             start = place + 1
     assert tuple(names) == columns_of(record)
+
+
+# A dataclass with slots is a copy of the class that was written, so both are subclasses.
+RECORDS = [each for each in FromRow.__subclasses__() if "__slots__" in vars(each)]
+
+
+@pytest.mark.parametrize("record", RECORDS, ids=lambda record: record.__name__)
+def test_a_record_made_of_a_row_is_the_same_as_one_of_its_constructor(record: Any) -> None:
+    values = {name: object() for name in columns_of(record)}
+    made, same = record.from_row(values), record(**values)
+    assert type(made) is record
+    assert made == same
+    assert {name: getattr(made, name) for name in columns_of(record)} == values
+    with pytest.raises(FrozenInstanceError):
+        setattr(made, columns_of(record)[0], None)
+    assert copy(made) == made
+
+
+def test_a_record_takes_its_defaults_and_refuses_unknown_fields() -> None:
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    given: dict[str, Any] = {"id": 1, "organization_id": 2, "bucket": "b", "name": "n"}
+    given |= {"file_name": "n", "created_at": now, "policy_expires_at": now}
+    made = Attachment.made_of(**given)
+    assert made == Attachment(**given)
+    assert (made.state, made.resized, made.age_s) == ("pending", False, 0.0)
+    assert made.read_at > 0
+    with pytest.raises(TypeError, match="colour"):
+        Attachment.made_of(**given, colour="red")
+    with pytest.raises(TypeError, match="bucket"):
+        Attachment.made_of(**{name: value for name, value in given.items() if name != "bucket"})
