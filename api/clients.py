@@ -27,7 +27,7 @@ def client_address(request: web.BaseRequest) -> str:
 
 def forwarded(request: web.BaseRequest) -> Forwarded:
     """Return the client's address, and the scheme and host that a trusted proxy reports."""
-    proxies = request.get(PROXIES)
+    proxies: Proxies | None = request.get(PROXIES)
     if proxies is None:
         return _direct(request.remote)
     return proxies.read(_plain(request.remote), request.headers)

@@ -96,7 +96,7 @@ class Settings(
     drain: float = Field(0, ge=0, le=600, description="seconds")
     rate_limit: int = Field(1000, ge=0, description="requests per second and organization")
 
-    concurrency: int = Field(48, ge=2, le=512, description="uploads in flight per worker")
+    concurrency: int = Field(48, ge=3, le=512, description="uploads in flight per worker")
     buffer_bytes: int = Field(2**28, ge=2**23, le=2**40, description="of large files, on disk")
     decoders: int = Field(default_factory=default_decoders, ge=1, le=MAX_DECODERS)
     decoder_timeout: float = Field(10, gt=0, le=120, description="seconds")

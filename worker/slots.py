@@ -34,14 +34,14 @@ class Slot:
 
 
 class Slots:
-    """At most `total` uploads in flight; `total` is 2 or more.
+    """At most `total` uploads in flight; `total` is 3 or more: one is for wake-ups of any
+    organization, one for newcomers, one for the sweep.
 
     `on_free` is called whenever a slot may have become free for a wake-up.
     """
 
     def __init__(self, total: int) -> None:
-        # Of two slots, wake-ups and the sweep have one each, and none is reserved.
-        self._reserved = max(1, total // 8) if total > 2 else 0
+        self._reserved = max(1, total // 8)
         kept = max(1 + self._reserved, total // 4)
         self._total = total
         self._for_woken = total - kept

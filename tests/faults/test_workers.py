@@ -230,7 +230,7 @@ async def test_f6_of_an_upload_that_was_lost_to_another_nothing_goes_on(
             program=program,
             s3_endpoint_url=proxy.url,
             lease="1",
-            concurrency="2",
+            concurrency="3",
             sweep_interval="300",
         )
     )

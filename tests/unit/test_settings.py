@@ -109,7 +109,7 @@ WRONG = {
     "API_URL": "secret-11",
     "RATE_LIMIT": "-1",
     "DATABASE_POOL": "1",
-    "CONCURRENCY": "1",
+    "CONCURRENCY": "2",
     "DECODERS": "0",
     "DECODER_TIMEOUT": "0",
     "MORE_FORMATS": "avif,secret-16",
@@ -147,6 +147,12 @@ def test_no_fault_shows_a_value(environment: pytest.MonkeyPatch) -> None:
     assert "secret-" not in told
     assert "secret/" not in told
     assert "secret 3" not in told
+
+
+def test_a_worker_has_a_slot_for_newcomers_at_least(environment: pytest.MonkeyPatch) -> None:
+    (told,) = faults_of(environment, CONCURRENCY="2")
+    assert told == "ATTACHMENTS_CONCURRENCY: input should be greater than or equal to 3"
+    assert load_with(environment, CONCURRENCY="3").concurrency == 3
 
 
 def test_no_secret_is_shown_with_the_settings(environment: pytest.MonkeyPatch) -> None:

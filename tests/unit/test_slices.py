@@ -34,24 +34,84 @@ def test_organizations_are_served_in_slices() -> None:
     fill(turns, A, 7)
     fill(turns, B, 4)
     fill(turns, C, 1)
-    assert work_off(turns) == [A, A, A, B, B, B, C, A, A, A, B, A]
+    first_jobs, slices = [A, B, C], [A, A, A, B, B, B, A, A, A]
+    assert work_off(turns) == first_jobs + slices
 
 
 def test_a_slice_of_slow_jobs_ends_by_the_clock() -> None:
     turns: Slices[int] = Slices(1, slice_jobs=8, slice_s=0.25)
     fill(turns, A, 6)
     fill(turns, B, 2)
-    assert work_off(turns, job_s=0.1) == [A, A, A, B, B, A, A, A]
+    assert work_off(turns, job_s=0.1) == [A, B, A, A, A, B, A, A]
 
 
-def test_one_that_comes_during_a_slice_waits_for_the_rest_of_it_only() -> None:
-    turns: Slices[int] = Slices(1, slice_jobs=3)
-    fill(turns, A, 20)
-    served = turns.serve(0)
+def begin_floods(turns: Slices[int], floods: int) -> Slice:
+    """Let organizations from 10 on wait with 50 jobs each, and begin a job of a slice of one."""
+    for organization in range(10, 10 + floods):
+        fill(turns, organization, 50)
+    while True:
+        served = turns.serve(0)
+        assert served is not None
+        if not served[1].ahead:
+            return served[1]
+        turns.end(served[1], 0)
+
+
+@pytest.mark.parametrize("floods", [1, 2, 3, 10])
+def test_a_newcomer_waits_for_the_job_in_progress_alone(floods: int) -> None:
+    turns: Slices[int] = Slices(1, slice_jobs=8)
+    given_slice = begin_floods(turns, floods)
+    fill(turns, A, 2)
+    turns.end(given_slice, 0)
+    order = work_off(turns)
+    assert order[0] == A
+    # The slice that it interrupted goes on, and its second job waits for its turn.
+    assert order[1:8] == [given_slice.organization] * 7
+    assert order[8:].index(A) == 8 * (floods - 1)
+
+
+@pytest.mark.parametrize("floods", [1, 2, 3])
+def test_newcomers_that_come_again_and_again_keep_no_flood_from_its_slices(floods: int) -> None:
+    turns: Slices[int] = Slices(1, slice_jobs=8)
+    given_slice = begin_floods(turns, floods)
+    order: list[int] = []
+    for _ in range(120):
+        for organization in (A, B, C):
+            turns.withdraw(organization, organization)  # each has at most one job that waits
+            turns.wait(organization, organization)
+        turns.end(given_slice, 0)
+        served = turns.serve(0)
+        assert served is not None
+        order.append(served[0])
+        given_slice = served[1]
+    of_floods = sum(organization >= 10 for organization in order)
+    assert of_floods >= 120 // 3
+
+
+def test_a_long_job_of_a_newcomer_takes_nothing_from_the_slice_that_it_interrupts() -> None:
+    turns: Slices[int] = Slices(1, slice_jobs=8, slice_s=0.25)
+    given_slice = begin_floods(turns, 2)
+    fill(turns, A, 1)
+    turns.end(given_slice, 0.1)
+    served = turns.serve(0.1)
     assert served is not None
-    fill(turns, B, 1)
-    turns.end(served[1], 0)
-    assert work_off(turns)[:4] == [A, A, B, A]
+    assert served[0] == A
+    turns.end(served[1], 10.1)
+    for now, organization in ((10.1, 10), (10.2, 10), (10.3, 11)):
+        served = turns.serve(now)
+        assert served is not None
+        assert served[0] == organization
+        turns.end(served[1], now)
+
+
+def test_newcomers_go_ahead_in_the_order_in_which_they_came() -> None:
+    turns: Slices[int] = Slices(1, slice_jobs=3)
+    given_slice = begin_floods(turns, 2)
+    for organization in (C, A, B):
+        fill(turns, organization, 1)
+    assert turns.withdraw(A, A)
+    turns.end(given_slice, 0)
+    assert work_off(turns)[:2] == [C, B]
 
 
 def test_one_alone_has_every_place_at_once() -> None:
@@ -103,6 +163,7 @@ def test_a_waiter_lets_every_other_begin_at_most_one_slice(data: st.DataObject) 
     running: list[Slice] = []
     waiting: Counter[int] = Counter()
     begun_by_others: dict[int, Counter[int]] = {}
+    went_ahead: set[int] = set()
 
     def came(organization: int, count: int) -> None:
         if not waiting[organization]:
@@ -117,7 +178,15 @@ def test_a_waiter_lets_every_other_begin_at_most_one_slice(data: st.DataObject) 
             if others and places > 1:
                 busy = sum(each.organization == organization for each in running)
                 assert busy + 1 < places
+            if given_slice.ahead:
+                assert given_slice.jobs == 1
+                assert organization not in went_ahead  # once between two beginnings of slices
+                went_ahead.add(organization)
+            elif given_slice.jobs == 1:
+                went_ahead.clear()
             for other in others:
+                if given_slice.ahead:
+                    continue
                 if given_slice.jobs == 1 and other not in {one.organization for one in running}:
                     begun_by_others[other][organization] += 1
                     assert begun_by_others[other][organization] <= 1

@@ -21,7 +21,7 @@ def fill(slots: Slots, organization: int) -> list[Slot]:
 
 @pytest.mark.parametrize(
     ("total", "woken", "swept"),
-    [(2, 1, 1), (3, 1, 1), (4, 2, 1), (7, 5, 1), (8, 6, 1), (32, 24, 4), (48, 36, 6)],
+    [(3, 1, 1), (4, 2, 1), (7, 5, 1), (8, 6, 1), (32, 24, 4), (48, 36, 6)],
 )
 def test_a_quarter_is_kept_for_the_sweep_and_for_newcomers(
     total: int, woken: int, swept: int
@@ -138,12 +138,12 @@ def test_a_slot_counts_for_the_organization_that_is_found_later() -> None:
 
 
 @settings(max_examples=200, deadline=None, derandomize=True, database=None)
-@given(st.integers(2, 20), st.lists(st.sampled_from("abcsrl"), max_size=60))
+@given(st.integers(3, 20), st.lists(st.sampled_from("abcsrl"), max_size=60))
 def test_slots_in_flight_stay_bounded_and_the_sweep_has_its_own(
     total: int, steps: list[str]
 ) -> None:
     slots = Slots(total)
-    reserved = max(1, total // 8) if total > 2 else 0
+    reserved = max(1, total // 8)
     held: list[Slot] = []
     for step in steps:
         if step in "abc":

@@ -28,12 +28,16 @@ T = TypeVar("T")
 class Slice:
     """Consecutive jobs of one organization in one place.
 
-    `began` is the value of `now` at the first job, `jobs` the number of jobs that have begun.
+    `began` is the value of `now` at the first job, `jobs` the number of jobs that have begun. The
+    slice of a newcomer is one job, `ahead` of the others; `paused` is the slice that goes on after
+    it.
     """
 
     organization: int
     began: float
     jobs: int = 0
+    ahead: bool = False
+    paused: "Slice | None" = None
 
 
 class Slices(Generic[T]):
@@ -42,6 +46,11 @@ class Slices(Generic[T]):
     While several organizations wait, they get slices in turn. A slice is `slice_jobs` jobs, or
     the jobs that begin within `slice_s` seconds. An organization that holds all places but one does
     not get the last one while another waits. An organization that waits alone may take every place.
+
+    A newcomer is an organization that had no job here when its first waiter came. It goes ahead of
+    all slices with that one job, so its wait does not grow with the number of the others. It may do
+    so once between the beginnings of two slices, so newcomers never keep the others from a slice.
+
     `now` is in seconds, of any monotonic clock.
     """
 
@@ -56,9 +65,16 @@ class Slices(Generic[T]):
         self._busy: Counter[int] = Counter()
         # slices between two jobs, at most one for each free place, the oldest first
         self._open: list[Slice] = []
+        # in the order in which they came
+        self._newcomers: dict[int, None] = {}
+        # organizations that have gone ahead since the last slice began
+        self._went_ahead: set[int] = set()
 
     def wait(self, organization: int, waiter: T) -> None:
         """Add a waiter to the end of its organization's queue."""
+        has_jobs = organization in self._waiting or organization in self._busy
+        if not has_jobs and all(each.organization != organization for each in self._open):
+            self._newcomers[organization] = None
         self._waiting.setdefault(organization, deque()).append(waiter)
 
     def withdraw(self, organization: int, waiter: T) -> bool:
@@ -69,6 +85,7 @@ class Slices(Generic[T]):
         waiters.remove(waiter)
         if not waiters:
             del self._waiting[organization]
+            self._newcomers.pop(organization, None)
         return True
 
     def serve(self, now: float) -> tuple[T, Slice] | None:
@@ -82,13 +99,17 @@ class Slices(Generic[T]):
             if self._is_over(given, now):
                 self._open.remove(given)
                 self._put_last(given.organization)
+        for newcomer in self._newcomers:
+            if newcomer not in self._went_ahead:
+                return self._take_ahead(newcomer, now)
         for given in self._open:
             if given.organization in self._waiting and self._may_take(given.organization):
                 self._open.remove(given)
                 return self._take(given)
         organization = next(each for each in self._waiting if self._may_take(each))
-        if len(self._open) >= self._places - self._busy.total():
+        if self._is_full_of_open():
             del self._open[0]
+        self._went_ahead.clear()
         taken = self._take(Slice(organization, now))
         self._put_last(organization)
         return taken
@@ -98,10 +119,24 @@ class Slices(Generic[T]):
         self._busy[given.organization] -= 1
         if not self._busy[given.organization]:
             del self._busy[given.organization]
-        if self._is_over(given, now):
+        if given.ahead:
+            if given.paused is not None:
+                given.paused.began += now - given.began  # its clock did not run meanwhile
+                self._open.append(given.paused)
+        elif self._is_over(given, now):
             self._put_last(given.organization)
         else:
             self._open.append(given)
+
+    def _take_ahead(self, newcomer: int, now: float) -> tuple[T, Slice]:
+        """Give a free place to a newcomer for one job; its place among the turns stays the same."""
+        paused = self._open.pop(0) if self._is_full_of_open() else None
+        self._went_ahead.add(newcomer)
+        return self._take(Slice(newcomer, now, ahead=True, paused=paused))
+
+    def _is_full_of_open(self) -> bool:
+        """Return whether every free place has a slice that may go on there."""
+        return len(self._open) >= self._places - self._busy.total()
 
     def _is_over(self, given: Slice, now: float) -> bool:
         return given.jobs >= self._slice_jobs or now - given.began >= self._slice_s
@@ -116,6 +151,7 @@ class Slices(Generic[T]):
         waiter = waiters.popleft()
         if not waiters:
             del self._waiting[given.organization]
+        self._newcomers.pop(given.organization, None)
         given.jobs += 1
         self._busy[given.organization] += 1
         return waiter, given
