@@ -49,11 +49,11 @@ def _address(
 ) -> tuple[str, str] | str:
     """Return host and port: the metrics address, which every process has, or the API's own.
 
-    Without `process` it is the metrics address if its port is set. Returns a text that names the
+    Without `process` it is the metrics address if its port is known. Returns a text that names the
     setting if the address is not known.
     """
     port = given.get("ATTACHMENTS_METRICS_PORT") or ""
-    if process == "api" or (process is None and not port):
+    if process == "api" or (process is None and port in ("", "0")):
         host = given.get("ATTACHMENTS_API_HOST") or "127.0.0.1"
         return _reached(host), given.get("ATTACHMENTS_API_PORT") or "8000"
     if not port and data_dir is not None:

@@ -1,0 +1,82 @@
+"""Which address the health check asks, and what it makes of the answer."""
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+
+from deploy.health import Process, ask
+
+ASKED: list[str] = []
+
+
+class Answer(BaseHTTPRequestHandler):
+    """Answers the readiness with 503, all else with 200."""
+
+    def do_GET(self) -> None:
+        """Answer."""
+        ASKED.append(self.path)
+        self.send_response(503 if self.path.endswith("ready") else 200)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Log nothing."""
+
+
+@pytest.fixture
+def port() -> Iterator[str]:
+    """Run a server on a port of its own."""
+    server = HTTPServer(("127.0.0.1", 0), Answer)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    ASKED.clear()
+    yield str(server.server_address[1])
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture(autouse=True)
+def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Begin without addresses in the environment."""
+    for name in ("API_HOST", "API_PORT", "METRICS_HOST", "METRICS_PORT"):
+        monkeypatch.delenv(f"ATTACHMENTS_{name}", raising=False)
+
+
+@pytest.mark.parametrize(
+    ("set_port", "process"),
+    [
+        ("METRICS_PORT", None),
+        ("METRICS_PORT", "worker"),
+        ("METRICS_PORT", "consume"),
+        ("API_PORT", None),
+        ("API_PORT", "api"),
+    ],
+)
+def test_the_address_follows_from_process_and_settings(
+    port: str, monkeypatch: pytest.MonkeyPatch, set_port: str, process: Process | None
+) -> None:
+    monkeypatch.setenv(f"ATTACHMENTS_{set_port}", port)
+    assert ask("live", process) is None
+    assert ask("ready", process) == "answered 503"
+    assert ASKED == ["/health/live", "/health/ready"]
+
+
+def test_a_port_that_is_chosen_freely_is_not_known(
+    port: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ATTACHMENTS_METRICS_PORT", "0")
+    monkeypatch.setenv("ATTACHMENTS_API_PORT", port)
+    assert ask() is None
+    assert "ATTACHMENTS_METRICS_PORT: is 0" in str(ask("live", "worker"))
+
+
+def test_processes_of_a_local_stack_are_found_by_its_ready_file(port: str, tmp_path: Path) -> None:
+    assert "no local stack" in str(ask("live", "worker", tmp_path))
+    urls = {"worker": f"http://127.0.0.1:{port}/metrics"}
+    (tmp_path / "ready.json").write_text(json.dumps({"metrics_urls": urls}))
+    assert ask("live", "worker", tmp_path) is None
+    assert "no local stack" in str(ask("live", "consume", tmp_path))
