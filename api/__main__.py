@@ -84,16 +84,16 @@ async def _listen(runner: web.AppRunner, settings: Settings) -> None:
 
 async def _unless(stopping: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool:
     """Run `work`, but cancel it when `stopping` is set; return whether it has finished."""
-    doing, told = asyncio.create_task(work), asyncio.create_task(stopping.wait())
+    doing, stopped = asyncio.create_task(work), asyncio.create_task(stopping.wait())
     try:
-        await asyncio.wait({doing, told}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({doing, stopped}, return_when=asyncio.FIRST_COMPLETED)
         if doing.done():
             await doing
         return doing.done()
     finally:
         doing.cancel()
-        told.cancel()
-        await asyncio.gather(doing, told, return_exceptions=True)
+        stopped.cancel()
+        await asyncio.gather(doing, stopped, return_exceptions=True)
 
 
 async def _check_bucket(parts: Parts) -> list["asyncio.Task[None]"]:

@@ -61,8 +61,8 @@ class Listener:
                 return
             except Exception as error:  # even after an unknown error the next attempt may succeed
                 if not self._lost:
-                    what = str(error) if isinstance(error, _NotNotified) else type(error).__name__
-                    log.warning("cannot listen for changes of tokens", error=what)
+                    fault = str(error) if isinstance(error, _NotNotified) else type(error).__name__
+                    log.warning("cannot listen for changes of tokens", error=fault)
                 self._lost = True
             self.hears = False
             self._on_change()

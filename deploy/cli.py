@@ -22,7 +22,14 @@ from deploy.__main__ import SERVING
 from deploy.commands import attachments
 from deploy.commands import usage as quotas
 from deploy.commands.backlog import backlog
-from deploy.commands.environment import Misused, Unusable, note, read_client, read_settings, tell
+from deploy.commands.environment import (
+    Misused,
+    Unusable,
+    note,
+    print_line,
+    read_client,
+    read_settings,
+)
 from deploy.commands.events import events_app
 from deploy.commands.options import LOCAL, MAX_ID, DataDir, Json, check_word
 from deploy.commands.organizations import organizations_app
@@ -45,7 +52,7 @@ def _show_version(asked: bool) -> None:
     if asked:
         from shared.version import VERSION
 
-        tell(f"attachments {VERSION}")
+        print_line(f"attachments {VERSION}")
         raise typer.Exit
 
 

@@ -35,7 +35,7 @@ exec "$(dirname -- "$file")/python" -P -m deploy "$@"
 """
 
 
-def say(line: str) -> None:
+def print_line(line: str) -> None:
     """Print a line without buffering."""
     print(line, flush=True)
 
@@ -44,7 +44,7 @@ def install(lock: Path) -> int:
     """Install the packages of a lock with pip; return pip's exit status."""
     text = lock.read_text()
     count = len(re.findall(r"^[A-Za-z0-9]\S*==", text, re.MULTILINE))
-    say(f"{lock}: {count} packages, installed unless they are there already")
+    print_line(f"{lock}: {count} packages, installed unless they are there already")
     process = subprocess.Popen(
         [
             sys.executable,
@@ -74,17 +74,17 @@ def install(lock: Path) -> int:
         try:
             line = lines.get(timeout=SILENCE_S)
         except queue.Empty:
-            say(f"  … {doing}, {time.monotonic() - began:.0f} s")
+            print_line(f"  … {doing}, {time.monotonic() - began:.0f} s")
             continue
         if line is None:
             return process.wait()
         if fetched := FETCHED.match(line):
             name, version = (word for word in fetched.groups() if word is not None)
             doing = f"fetching {name} {version}"
-            say(f"  {doing}")
+            print_line(f"  {doing}")
         elif line.startswith("Installing collected packages"):
             doing = "unpacking what was fetched"
-            say(f"  {doing}")
+            print_line(f"  {doing}")
 
 
 def _pass_on(process: "subprocess.Popen[str]", lines: "queue.Queue[str | None]") -> None:

@@ -165,7 +165,7 @@ _UNREACHABLE: dict[str, UploadCode] = {"api": "api_unreachable", "store": "store
 
 
 async def _repeat(
-    attempt: Callable[[], Awaitable[T]], whom: Literal["api", "store"], url: str
+    attempt: Callable[[], Awaitable[T]], server: Literal["api", "store"], url: str
 ) -> T:
     """Call `attempt` until it succeeds, with growing pauses. Raises UploadFault after TRIES."""
     pause_s = 0.25
@@ -175,8 +175,10 @@ async def _repeat(
         except _Again as again:
             fault, after_s = again.fault, again.after_s
         except (aiohttp.ClientError, ConnectionError, TimeoutError) as error:
-            detail = f"The {_NAMES[whom]} could not be reached at {origin(url)}: {fault_of(error)}."
-            fault, after_s = UploadFault(_UNREACHABLE[whom], detail), 0.0
+            detail = (
+                f"The {_NAMES[server]} could not be reached at {origin(url)}: {fault_of(error)}."
+            )
+            fault, after_s = UploadFault(_UNREACHABLE[server], detail), 0.0
         if number == TRIES:
             raise fault
         # The pause is spread to 1 to 1.5 times its length. So clients that were refused together do

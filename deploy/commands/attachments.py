@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from deploy.commands.environment import Unusable, note, tell, with_database
+from deploy.commands.environment import Unusable, note, print_line, with_database
 from deploy.commands.options import (
     LOCAL,
     MAX_ID,
@@ -87,7 +87,7 @@ def list_attachments(
         output.print_json([_described(row) for row in rows])
     else:
         for line in table(rows, output.width()):
-            tell(line)
+            print_line(line)
     if len(found) > limit:
         note(f"there are more: --before {rows[-1].id} lists those that are older")
 

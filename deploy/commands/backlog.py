@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from deploy.commands.environment import tell, with_database
+from deploy.commands.environment import print_line, with_database
 from deploy.commands.options import LOCAL, DataDir, Json
 
 if TYPE_CHECKING:
@@ -24,6 +24,6 @@ def backlog(as_json: Json = False, data_dir: DataDir = LOCAL) -> None:
     if as_json:
         print_json({"oldest_seconds": round(found.oldest_seconds, 3), "waiting": found.waiting})
     elif found.waiting:
-        tell(f"{found.waiting} uploads wait, the oldest for {found.oldest_seconds:.1f} s")
+        print_line(f"{found.waiting} uploads wait, the oldest for {found.oldest_seconds:.1f} s")
     else:
-        tell("no upload waits")
+        print_line("no upload waits")

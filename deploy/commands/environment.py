@@ -52,7 +52,7 @@ def note(*lines: str, level: Level = "info") -> None:
         print("  " * (number > 0) + escape(" ".join(line.split())), file=sys.stderr)
 
 
-def tell(line: object) -> None:
+def print_line(line: object) -> None:
     """Print a line of the result to standard output."""
     print(escape(str(line)))
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deploy.commands.environment import Misused, Unusable, note, tell, with_database
+from deploy.commands.environment import Misused, Unusable, note, print_line, with_database
 from deploy.commands.options import LOCAL, MAX_ID, DataDir, Json
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def show_letter(
     else:
         output.print_table(("dead letter", ""), asdict(letter).items())
         for line in body.decode(errors="replace").split("\n"):
-            tell(line)
+            print_line(line)
 
 
 @events_app.command("replay")
@@ -131,7 +131,7 @@ def replay_letters(
             if not dry_run:
                 for wake_up in replayed.woken:
                     publisher.publish(wake_up)
-            tell(_outcome(number, replayed, dry_run=dry_run))
+            print_line(_outcome(number, replayed, dry_run=dry_run))
             return not replayed.reading.faults
 
         try:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deploy.commands.environment import Unusable, note, tell, with_database
+from deploy.commands.environment import Unusable, note, print_line, with_database
 from deploy.commands.options import LOCAL, MAX_ID, DataDir, Json, check_name
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def create_organization(
                 " --force creates another one"
             ) from None
 
-    tell(with_database(data_dir, DatabaseSettings, work))
+    print_line(with_database(data_dir, DatabaseSettings, work))
 
 
 @organizations_app.command("list")

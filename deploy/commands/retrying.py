@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from deploy.commands.attachments import OneReason, check_organization, select
-from deploy.commands.environment import Misused, note, tell, with_database
+from deploy.commands.environment import Misused, note, print_line, with_database
 from deploy.commands.options import LOCAL, MAX_ID, DataDir, OneOrganization
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def retry(
             woken = await database.run(lifecycle.retry, batch)
             for wake_up in woken:
                 publisher.publish(wake_up)
-                tell(f"{wake_up.attachment_id}: is processed again")
+                print_line(f"{wake_up.attachment_id}: is processed again")
             return {wake_up.attachment_id for wake_up in woken}
 
         try:
@@ -93,9 +93,9 @@ async def _explain(database: "Database", numbers: list[int]) -> bool:
             all_known = False
             note(f"{number}: no attachment has this id")
         elif row.deleted_at is not None:
-            tell(f"{number}: is deleted; nothing was done")
+            print_line(f"{number}: is deleted; nothing was done")
         else:
-            tell(f"{number}: is {row.state}, not failed or rejected; nothing was done")
+            print_line(f"{number}: is {row.state}, not failed or rejected; nothing was done")
     return all_known
 
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from deploy.commands.attachments import check_organization
-from deploy.commands.environment import Misused, Unusable, note, tell, with_database
+from deploy.commands.environment import Misused, Unusable, note, print_line, with_database
 from deploy.commands.expiry import parse_expiry
 from deploy.commands.options import LOCAL, MAX_ID, DataDir, Json, Organization, check_name
 
@@ -103,7 +103,7 @@ def create_token(
             }
         )
     else:
-        tell(token.plain)
+        print_line(token.plain)
     until = f"until {output.plain(token.expires_at)}" if token.expires_at else "until it is revoked"
     note(
         f"This is token {token.id}, scope {token.scope}, valid {until}."
@@ -184,4 +184,4 @@ def revoke_token(
 
     if not with_database(data_dir, DatabaseSettings, work):
         raise Unusable(f"there is no token {token_id} that is not revoked yet")
-    tell(f"{token_id}: is revoked")
+    print_line(f"{token_id}: is revoked")

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from deploy.commands.environment import Misused, Unusable, tell, with_database
+from deploy.commands.environment import Misused, Unusable, print_line, with_database
 from deploy.commands.options import LOCAL, MAX_ID, DataDir, Json
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ def limit(
         ("bytes", found.bytes, found.quotas.bytes),
         ("uploads today", found.uploads_today, found.quotas.uploads_per_day),
     ):
-        tell(f"{name}: {used} of {'no limit' if most is None else most}")
+        print_line(f"{name}: {used} of {'no limit' if most is None else most}")
 
 
 def parse_quota(option: str, text: str) -> int | None:

@@ -87,8 +87,8 @@ def run_doctor(
     except SettingsError as error:
         rest = skipped("needs settings, which failed")
         verdicts = {check.name: rest for check in (*CHECKS, REMOVAL)}
-        told = failed(str(error), "correct them: deploy/docs/settings.md")
-        return {"settings": told, **verdicts}
+        verdict = failed(str(error), "correct them: deploy/docs/settings.md")
+        return {"settings": verdict, **verdicts}
     log.configure_logging("error", settings.log_format)
 
     async def run() -> dict[str, Verdict]:

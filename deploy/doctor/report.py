@@ -74,8 +74,8 @@ def progress(wait_s: float) -> Iterator[Callable[[str], None]]:
         return
     with console.status("settings") as shown:
 
-        def tell(name: str) -> None:
+        def show(name: str) -> None:
             waits = f" (up to {wait_s:.0f} s)" if name in ("event", "thumbnail") else ""
             shown.update(f"{name}{waits}")
 
-        yield tell
+        yield show

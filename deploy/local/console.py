@@ -39,7 +39,7 @@ class Console:
         else:
             self._put(name, text.expandtabs())
 
-    def tell(self, text: str) -> None:
+    def print_lines(self, text: str) -> None:
         """Write lines of `attachments up` itself."""
         for line in text.splitlines():
             if self._as_json:

@@ -257,9 +257,9 @@ async def _until_connected(connector: Connector) -> None:
             return
 
 
-async def _until(check: Callable[[], Awaitable[bool]], what: str) -> None:
+async def _until(check: Callable[[], Awaitable[bool]], part: str) -> None:
     deadline = time.monotonic() + ELSEWHERE_S
     while not await check():
         if time.monotonic() > deadline:
-            raise StartFailed(f"{what} cannot be reached, or refuses us")
+            raise StartFailed(f"{part} cannot be reached, or refuses us")
         await asyncio.sleep(RETRY_S)

@@ -276,10 +276,10 @@ async def test_row88_an_object_replaced_while_it_is_fetched_is_processed_again(
         good = images.encode(images.quadrants(), "JPEG")
         await service.client.post_file(created, good)
 
-        async def told() -> bool:
+        async def sent() -> bool:
             return (await service.row(attachment_id)).revision == 2
 
-        await until(told)
+        await until(sent)
         proxy.let_go()
         await reaches(service, attachment_id, "ready")
         await is_whole(service, storage, attachment_id, good)

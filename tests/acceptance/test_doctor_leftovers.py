@@ -8,7 +8,7 @@ import pytest
 
 from shared import keys, probes
 from tests.support.doctor import environment, examine, read
-from tests.support.doctor_runs import event_awaited, left_behind, probe_of, start_doctor
+from tests.support.doctor_runs import event_awaited, leftovers, probe_of, start_doctor
 from tests.support.objects import exists, opened_storage
 from tests.support.proxy import running_proxy
 from tests.support.service import Service, until
@@ -35,7 +35,7 @@ async def test_a_stopped_doctor_removes_its_probe_and_prints_its_findings(
     assert examined["event"]["found"] == "the doctor received a signal to stop"
     assert examined.named("skipped") == ["thumbnail", "links"]
     assert examined["removal"]["status"] == "ok"
-    assert await left_behind(service) == []
+    assert await leftovers(service) == []
 
 
 async def test_a_probe_that_a_worker_has_in_hand_is_left_to_the_sweep(service: Service) -> None:

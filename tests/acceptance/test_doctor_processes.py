@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.consumer import ConsumerProcess
 from tests.support.doctor import environment, examine
-from tests.support.doctor_runs import left_behind
+from tests.support.doctor_runs import leftovers
 from tests.support.moto_server import CREDENTIALS, running_moto
 from tests.support.service import Service
 from tests.support.starting import StartService, StartWorker
@@ -33,7 +33,7 @@ async def test_addresses_that_are_signed_with_another_secret_do_not_open(working
     assert examined.named("failed") == ["links"]
     assert "404" in examined["links"]["found"]
     assert "ATTACHMENTS_FILES_SECRET" in examined["links"]["mend"]
-    assert await left_behind(working) == []
+    assert await leftovers(working) == []
 
 
 async def test_without_a_worker_the_event_arrives_and_nobody_takes_the_upload(
@@ -44,7 +44,7 @@ async def test_without_a_worker_the_event_arrives_and_nobody_takes_the_upload(
     assert examined["event"]["status"] == "ok"
     assert "no worker took the upload" in examined["thumbnail"]["found"]
     assert "attachments worker" in examined["thumbnail"]["mend"]
-    assert await left_behind(service) == []
+    assert await leftovers(service) == []
 
 
 async def test_a_lost_event_fails_although_the_sweep_finds_the_upload(
@@ -59,7 +59,7 @@ async def test_a_lost_event_fails_although_the_sweep_finds_the_upload(
     assert f"{service.base_url}/events/s3" in examined["event"]["mend"]
     assert "the API accepts events" in examined["event"]["mend"]
     assert examined["thumbnail"]["status"] == "ok"
-    assert await left_behind(service) == []
+    assert await leftovers(service) == []
 
 
 async def test_an_event_through_sqs_is_reported_so(
@@ -111,7 +111,7 @@ async def test_an_event_that_comes_twice_is_a_warning(
     examined = await examine(environment(working))
     assert examined.named("warning") == ["event"]
     assert "2 times" in examined["event"]["found"]
-    assert await left_behind(working) == []
+    assert await leftovers(working) == []
 
 
 async def test_a_failed_probe_is_reported_with_its_reason(
@@ -123,4 +123,4 @@ async def test_a_failed_probe_is_reported_with_its_reason(
     assert examined.named("failed") == ["thumbnail"]
     assert "rejected: The object is larger than an upload may be." in examined["thumbnail"]["found"]
     assert examined["links"]["status"] == "ok"
-    assert await left_behind(service) == []
+    assert await leftovers(service) == []

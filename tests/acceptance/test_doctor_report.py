@@ -4,7 +4,7 @@ import json
 
 from shared import probes
 from tests.support.doctor import NAMES, environment, read
-from tests.support.doctor_runs import left_behind, run_doctor
+from tests.support.doctor_runs import leftovers, run_doctor
 from tests.support.local import LocalStack
 from tests.support.service import Service
 
@@ -27,7 +27,7 @@ async def test_a_healthy_service_is_found_healthy_and_nothing_is_left(
     assert examined["thumbnail"]["seconds"] >= 0
     assert examined["links"]["found"].startswith("url and thumb open at ")
     assert any(probes.NAME in event["key"] for event in working.stack.relay.seen[seen:])
-    assert await left_behind(working) == []
+    assert await leftovers(working) == []
 
 
 async def test_people_get_a_table_that_ends_in_the_sum(working: Service) -> None:

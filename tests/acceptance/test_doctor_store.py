@@ -12,7 +12,7 @@ from aiobotocore.session import get_session
 from deploy.doctor import checks
 from deploy.embedded.seaweedfs import EmbeddedSeaweedFS
 from tests.support.doctor import environment, examine
-from tests.support.doctor_runs import left_behind
+from tests.support.doctor_runs import leftovers
 from tests.support.proxy import running_proxy
 from tests.support.service import Service
 
@@ -181,7 +181,7 @@ async def test_a_public_address_that_clients_cannot_post_to_fails_and_leaves_no_
     examined = await examine(environment(working, max_size="1000"))
     assert examined.named("failed") == ["upload"]
     assert "ATTACHMENTS_MAX_SIZE" in examined["upload"]["mend"]
-    assert await left_behind(working) == []
+    assert await leftovers(working) == []
 
 
 async def test_public_files_that_nobody_may_read_fail(working: Service) -> None:

@@ -97,9 +97,9 @@ def imports(checkout: Path, module: str) -> bool:
 def test_running_and_developing_each_install_their_packages_once(
     checkout: Path, tmp_path: Path
 ) -> None:
-    told = made(checkout, "install")
-    assert "making .venv with " in told
-    assert "fetching tiny_server 1.0" in told
+    sent = made(checkout, "install")
+    assert "making .venv with " in sent
+    assert "fetching tiny_server 1.0" in sent
     assert installed(checkout) == {"tiny-server"}
     assert made(checkout, "install") == ""
 

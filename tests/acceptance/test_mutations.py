@@ -6,13 +6,13 @@ import pytest
 
 from tests.data import images
 from tests.data.mutations import mutated
-from tests.data.sample import DOCUMENT, WHATEVER
+from tests.data.sample import ANY_OUTCOME, DOCUMENT
 from tests.data.seeds import ALWAYS, MORE
 from tests.support.batches import outcome, settle_all, upload_all, worker_of
 from tests.support.service import Service
 from tests.support.starting import StartService, StartWorker
 
-ALLOWED = WHATEVER | DOCUMENT | {("rejected", "reserved_type")}
+ALLOWED = ANY_OUTCOME | DOCUMENT | {("rejected", "reserved_type")}
 """How a changed file may end. Not by a fault of ours, nor by the clock: all of them are small."""
 
 SHOWN = {("ready", None), ("ready", "damaged")}

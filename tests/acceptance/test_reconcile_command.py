@@ -97,7 +97,7 @@ async def test_after_a_loss_ids_go_on_above_and_adopted_files_are_given_up(
 ) -> None:
     reused = await reuse_id(alone, PHOTO)
     number = int(reused.attachment_id)
-    await reused.tell()
+    await reused.send_event()
     await alone.execute("UPDATE attachments SET state = 'ready', due_at = NULL")
     await alone.execute(f"ALTER SEQUENCE attachments_id_seq RESTART WITH {number - 5}")
 

@@ -159,8 +159,8 @@ def test_other_commands_find_its_environment(up: Up, tmp_path: Path) -> None:
 
 
 async def test_a_data_directory_serves_one_at_a_time(up: Up) -> None:
-    said = refused(up.data_dir, "--ready-file", str(up.ready_file))
-    assert said == f"attachments up: another `attachments up` runs in {up.data_dir}\n"
+    printed = refused(up.data_dir, "--ready-file", str(up.ready_file))
+    assert printed == f"attachments up: another `attachments up` runs in {up.data_dir}\n"
     assert await is_served(up.document())
 
 
@@ -257,8 +257,8 @@ async def test_a_killed_up_takes_all_with_it_and_the_next_carries_on(data_dir: P
 def test_a_taken_port_is_reported_before_anything_starts(data_dir: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        said = refused(data_dir, "--port", str(port))
-    assert said == f"attachments up: port {port} cannot be listened on: Address already in use\n"
+        printed = refused(data_dir, "--port", str(port))
+    assert printed == f"attachments up: port {port} cannot be listened on: Address already in use\n"
     assert not (data_dir / "postgres").exists()
 
 
@@ -279,8 +279,8 @@ def test_if_the_usual_port_is_taken_the_other_one_is_printed_first_and_last(data
             process.terminate()
             process.wait(STOP_S)
     lines = [line for line in log.read_text().splitlines() if line.startswith("up ")]
-    told = f"the API cannot listen on port 8000 (Address already in use): it uses port {port} "
-    assert told in lines[0]
+    sent = f"the API cannot listen on port 8000 (Address already in use): it uses port {port} "
+    assert sent in lines[0]
     assert lines[0] == lines[-2]
     assert lines[-1].endswith("| stopping")
 
@@ -289,8 +289,8 @@ def test_unusable_settings_are_reported_before_anything_starts(data_dir: Path) -
     stale = data_dir.with_name("ready.json")
     stale.write_text("{}")
     options = ("--port", "0", "--ready-file", str(stale))
-    said = refused(data_dir, *options, ATTACHMENTS_MAX_SIZE="many")
-    assert "ATTACHMENTS_MAX_SIZE" in said
-    assert "Traceback" not in said
+    printed = refused(data_dir, *options, ATTACHMENTS_MAX_SIZE="many")
+    assert "ATTACHMENTS_MAX_SIZE" in printed
+    assert "Traceback" not in printed
     assert not stale.exists()
     assert not (data_dir / "postgres").exists()

@@ -80,8 +80,8 @@ async def command(python: str, folder: bytes, variables: Mapping[str, str], *wor
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    out, told = await asyncio.wait_for(process.communicate(), 90)
-    assert process.returncode == 0, told
+    out, sent = await asyncio.wait_for(process.communicate(), 90)
+    assert process.returncode == 0, sent
     return json.loads(out)
 
 

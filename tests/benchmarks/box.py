@@ -108,18 +108,18 @@ async def run(site: Site) -> Table:
         ):
             rounds = [
                 (
-                    process.submit(box_cpu_ms, photo, times, environment).result(),
+                    process.submit(sandbox_cpu_ms, photo, times, environment).result(),
                     process.submit(pillow_cpu_ms, photo.content, times).result(),
                     process.submit(steps_cpu_ms, photo.content, times).result(),
                 )
                 for _ in range(1 if site.quick else ROUNDS)
             ]
-            boxed = f"{median(ours for ours, *_ in rounds):.2f} ms"
+            sandboxed = f"{median(ours for ours, *_ in rounds):.2f} ms"
             for number, title in enumerate(("plain script", "our own steps"), 1):
                 ratio = median(each[0] / each[number] for each in rounds)
                 table.add_row(
                     f"{photo.name}: {title}",
-                    boxed,
+                    sandboxed,
                     f"{median(each[number] for each in rounds):.2f} ms",
                     *at_most(ratio, aim),
                 )
@@ -134,12 +134,12 @@ def steps_cpu_ms(content: bytes, times: int) -> float:
     return 1000 * (time.process_time() - began) / times
 
 
-def box_cpu_ms(photo: Photo, times: int, environment: Mapping[str, str]) -> float:
+def sandbox_cpu_ms(photo: Photo, times: int, environment: Mapping[str, str]) -> float:
     """Have thumbnails made in a box; gives the CPU time of one, of this process and the box."""
-    return uvloop.run(_box_cpu_ms(photo, times, make_settings(environment)))
+    return uvloop.run(_sandbox_cpu_ms(photo, times, make_settings(environment)))
 
 
-async def _box_cpu_ms(photo: Photo, times: int, settings: Settings) -> float:
+async def _sandbox_cpu_ms(photo: Photo, times: int, settings: Settings) -> float:
     decoders = Decoders(1, timeout_s=settings.decoder_timeout)
     sniffers = Sniffers(timeout_s=settings.decoder_timeout)
     await decoders.warm_up()

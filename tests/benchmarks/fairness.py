@@ -100,11 +100,11 @@ async def begin_flood(service: Service, client: Client, content: bytes, count: i
     await until(all_held, within_s=60)
     relay.target = service.base_url
 
-    async def tell(body: object) -> None:
+    async def send(body: object) -> None:
         async with slots:
             await relay.post(orjson.dumps(body))
 
-    await asyncio.gather(*(tell(body) for body in held()))
+    await asyncio.gather(*(send(body) for body in held()))
     return ids
 
 

@@ -128,7 +128,7 @@ async def felt(client: Client, rounds: int) -> Felt:
         await timed("create", partial(_create, client, created))
         if created:
             await timed("show", partial(_show, client, created["id"]))
-            await timed("event", partial(_tell, client, created["key"]))
+            await timed("event", partial(_send_event, client, created["key"]))
         await asyncio.sleep(0.005)
     return found
 
@@ -146,7 +146,7 @@ async def _show(client: Client, attachment_id: str) -> int:
     return (await client.request("GET", f"/api/v2/attachments/{attachment_id}")).status
 
 
-async def _tell(client: Client, key: str) -> int:
+async def _send_event(client: Client, key: str) -> int:
     stored = {"bucket": {"name": BUCKET}, "object": {"key": key, "size": 1, "eTag": "e"}}
     body = json.dumps({"Records": [{"eventName": "s3:ObjectCreated:Put", "s3": stored}]}).encode()
     headers = {"Authorization": f"Bearer {EVENTS_TOKEN}"}

@@ -91,9 +91,9 @@ async def running_module(
         )
 
         async def port() -> int | None:
-            said = os.pread(log.fileno(), 1_000_000, 0).decode(errors="replace")
-            assert process.poll() is None, said
-            return next((found for line in said.splitlines() if (found := _port(line))), None)
+            printed = os.pread(log.fileno(), 1_000_000, 0).decode(errors="replace")
+            assert process.poll() is None, printed
+            return next((found for line in printed.splitlines() if (found := _port(line))), None)
 
         try:
             yield process.pid, await until(port, within_s=30)
@@ -104,9 +104,9 @@ async def running_module(
 
 def _port(line: str) -> int | None:
     try:
-        said: Any = json.loads(line)
+        printed: Any = json.loads(line)
     except ValueError:
         return None
-    if isinstance(said, dict):
-        said = said.get("port")
-    return said if isinstance(said, int) else None
+    if isinstance(printed, dict):
+        printed = printed.get("port")
+    return printed if isinstance(printed, int) else None

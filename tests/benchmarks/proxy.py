@@ -52,11 +52,11 @@ async def _listen(target: str, delay_s: float, received: Any, parent: Connection
 
     async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            behind = await asyncio.open_connection(address.hostname, address.port)
+            target = await asyncio.open_connection(address.hostname, address.port)
         except OSError:
             writer.close()
             return
-        await _relay((reader, writer), behind, delay_s, received)
+        await _relay((reader, writer), target, delay_s, received)
 
     server = await asyncio.start_server(accept, "127.0.0.1", 0, limit=CHUNK_BYTES)
     parent.send(server.sockets[0].getsockname()[1])

@@ -16,7 +16,7 @@ from tests.data.writing import (
     dmg,
     film,
     jar,
-    jar_behind_other_end,
+    jar_after_other_end,
     jar_that_looks_like_docx,
     ooxml,
     plain_zip,
@@ -68,7 +68,7 @@ OFFICE: Final[Mapping[str, Document]] = {
     "odt": (lambda: _opendocument("text"), "a.odt", _ODF + "text"),
     "ods": (lambda: _opendocument("spreadsheet"), "a.ods", _ODF + "spreadsheet"),
     "odp": (lambda: _opendocument("presentation"), "a.odp", _ODF + "presentation"),
-    "odt-said-last": (
+    "odt-type-last": (
         lambda: with_mimetype(
             _ODF + "text", "content.xml", filling=2 * HEAD, first=False, compressed=True
         ),
@@ -93,7 +93,7 @@ OFFICE: Final[Mapping[str, Document]] = {
         "a.zip",
         "application/zip",
     ),
-    "zip-behind-other": (
+    "zip-after-other": (
         lambda: zip_of([("a", b"b")], prefix=bytes(99)),
         "a.bin",
         "application/zip",
@@ -143,9 +143,9 @@ RUNNABLE: Final[Mapping[str, Document]] = {
         "application/java-archive",
     ),
     "jar-manifest-far": (lambda: jar(before=1500, after=1500), "a.zip", "application/java-archive"),
-    "jar-behind-text": (lambda: jar(prefix=WORDS * 3), "a.txt", "application/java-archive"),
-    "jar-behind-far": (lambda: jar(prefix=WORDS * 3000), "a.txt", "application/java-archive"),
-    "jar-behind-film": (
+    "jar-after-text": (lambda: jar(prefix=WORDS * 3), "a.txt", "application/java-archive"),
+    "jar-after-far": (lambda: jar(prefix=WORDS * 3000), "a.txt", "application/java-archive"),
+    "jar-after-film": (
         lambda: jar(prefix=film(b"isom", b"vide", filling=HEAD)),
         "a.mp4",
         "application/java-archive",
@@ -155,7 +155,7 @@ RUNNABLE: Final[Mapping[str, Document]] = {
         "a.jar",
         "application/java-archive",
     ),
-    "jar-behind-other-end": (jar_behind_other_end, "a.zip", "application/java-archive"),
+    "jar-after-other-end": (jar_after_other_end, "a.zip", "application/java-archive"),
     "jar-zip64": (lambda: zip64_of([("a", b"b"), MANIFEST]), "a.zip", "application/java-archive"),
     "jar-of-thousands": (
         lambda: jar(before=400, after=400, name_bytes=5000),

@@ -88,7 +88,7 @@ def progressive_scans(count: int, side: int = SIDE, *, components: int = 3) -> b
     return _jpeg(0xC2, side, (b"\0", runs), scans, components=components)
 
 
-def many_scans_behind(junk: bytes) -> bytes:
+def many_scans_after(junk: bytes) -> bytes:
     """Draw a JPEG of 510 scans, with something before its frame's header that is stepped over."""
     content = many_scans(510)
     at = content.index(b"\xff\xc2")

@@ -14,10 +14,10 @@ from PIL import Image
 from tests.data.images import RED, encode, quadrants
 from tests.data.pieces import png, png_chunk, png_chunks, png_header, webp
 from tests.data.sample import (
+    ANY_OUTCOME,
     DAMAGED,
     DOCUMENT,
     READY,
-    WHATEVER,
     Outcome,
     Sample,
     image,
@@ -78,7 +78,7 @@ CUT = tuple(
 )
 
 FLIPS = tuple(
-    _of_seed(78, f"{name}-flipped-{number}", name, partial(flipped, name, number), WHATEVER)
+    _of_seed(78, f"{name}-flipped-{number}", name, partial(flipped, name, number), ANY_OUTCOME)
     for name in STILL
     for number in range(FLIPPED)
 )
@@ -239,10 +239,10 @@ ANIMATIONS = tuple(
 )
 
 
-def _junk_behind_one_pixel() -> bytes:
+def _junk_after_one_pixel() -> bytes:
     return encode(Image.new("RGB", (1, 1), RED), "JPEG") + Random(1).randbytes(100_000)
 
 
-TAILS = (image(78, "jpeg-with-junk-behind", "jpg", _junk_behind_one_pixel, READY),)
+TAILS = (image(78, "jpeg-with-junk-after", "jpg", _junk_after_one_pixel, READY),)
 
 SAMPLES: tuple[Sample, ...] = CUT + FLIPS + BROKEN + CHECKSUMS + ANIMATIONS + TAILS

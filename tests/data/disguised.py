@@ -97,8 +97,8 @@ PAGES = (
     _kept(67, "no-bytes", lambda: b"", "application/octet-stream", file_name="img.png"),
     _kept(67, "no-bytes-named-pdf", lambda: b"", "application/octet-stream", file_name="a.pdf"),
     _kept(69, "html-as-png", lambda: HTML, "text/html", file_name="img.png"),
-    _kept(69, "html-behind-white-space", lambda: b" \r\n\t" * 50 + HTML, "text/html"),
-    _kept(69, "html-behind-a-comment", lambda: b"<!-- " + b"x" * 400 + b" -->" + HTML, "text/html"),
+    _kept(69, "html-after-white-space", lambda: b" \r\n\t" * 50 + HTML, "text/html"),
+    _kept(69, "html-after-a-comment", lambda: b"<!-- " + b"x" * 400 + b" -->" + HTML, "text/html"),
     _kept(69, "html-with-bom", lambda: b"\xef\xbb\xbf" + HTML, "text/html"),
     _kept(
         69,
@@ -114,7 +114,7 @@ PAGES = (
     _kept(70, "svg-named-svg", lambda: SVG, "image/svg+xml", file_name="img.svg"),
     _kept(
         70,
-        "svg-behind-a-comment",
+        "svg-after-a-comment",
         lambda: SVG.replace(b"?><svg", b"?><!-- " + b"x" * 2000 + b" --><svg"),
         "image/svg+xml",
     ),
@@ -175,23 +175,28 @@ OTHER_FORMATS = (
 )
 
 
-def _behind(kind: str, tail: bytes) -> bytes:
+def _appended(kind: str, tail: bytes) -> bytes:
     return encode(quadrants(), kind) + tail
 
 
 POLYGLOTS = (
     image(71, "gif+js", "gif", images.gif_with_script, READY, never_inline=True),
     image(
-        71, "png+zip", "png", lambda: _behind("PNG", archive("evil.html")), READY, never_inline=True
+        71,
+        "png+zip",
+        "png",
+        lambda: _appended("PNG", archive("evil.html")),
+        READY,
+        never_inline=True,
     ),
     image(71, "png+html", "png", images.png_with_html, READY, never_inline=True),
-    image(71, "gif+jar", "gif", lambda: _behind("GIF", jar()), READY, never_inline=True),
-    image(71, "gif+html", "gif", lambda: _behind("GIF", HTML), READY, never_inline=True),
+    image(71, "gif+jar", "gif", lambda: _appended("GIF", jar()), READY, never_inline=True),
+    image(71, "gif+html", "gif", lambda: _appended("GIF", HTML), READY, never_inline=True),
     image(
         71,
         "webp+zip",
         "webp",
-        lambda: _behind("WEBP", archive("evil.html")),
+        lambda: _appended("WEBP", archive("evil.html")),
         READY,
         never_inline=True,
     ),
@@ -203,8 +208,8 @@ POLYGLOTS = (
         READY,
     ),
     # Cameras append films to their photos, so what is behind a JPEG or a document is no sign.
-    image(71, "jpeg+zip", "jpg", lambda: _behind("JPEG", archive("evil.html")), READY),
-    image(71, "jpeg+jar", "jpg", lambda: _behind("JPEG", jar()), READY),
+    image(71, "jpeg+zip", "jpg", lambda: _appended("JPEG", archive("evil.html")), READY),
+    image(71, "jpeg+jar", "jpg", lambda: _appended("JPEG", jar()), READY),
     image(
         71,
         "jpeg+html-in-a-comment",

@@ -18,7 +18,7 @@ from tests.data.writing import (
     WORDS,
     Document,
     film,
-    film_of_long_boxes,
+    film_of_long_parts,
     heif,
     jar,
     pdf,
@@ -74,7 +74,7 @@ MEDIA: Final[Mapping[str, Document]] = {
         "a.mp4",
         "audio/mp4",
     ),
-    "mp4-audio-long-boxes": (lambda: film_of_long_boxes(b"soun"), "a.mp4", "audio/mp4"),
+    "mp4-audio-long-boxes": (lambda: film_of_long_parts(b"soun"), "a.mp4", "audio/mp4"),
     "mp4-of-sony": (
         lambda: film(b"XAVC", b"vide", compatible=(b"XAVC", b"mp42")),
         "a.mp4",
@@ -100,8 +100,8 @@ MEDIA: Final[Mapping[str, Document]] = {
 }
 OTHERS: Final[Mapping[str, Document]] = {
     "pdf": (pdf, "a.pdf", "application/pdf"),
-    "pdf-behind-bytes": (lambda: pdf(bytes(range(256)) * 3), "a.pdf", "application/pdf"),
-    "pdf-behind-text": (lambda: pdf(WORDS * 15), "a.pdf", "application/pdf"),
+    "pdf-after-bytes": (lambda: pdf(bytes(range(256)) * 3), "a.pdf", "application/pdf"),
+    "pdf-after-text": (lambda: pdf(WORDS * 15), "a.pdf", "application/pdf"),
     "gzip": (lambda: gzip.compress(WORDS, mtime=0), "a.gz", "application/gzip"),
     "7z": (lambda: _SEVEN_Z, "a.7z", "application/x-7z-compressed"),
     "rar": (lambda: _RAR, "a.rar", "application/vnd.rar"),

@@ -9,7 +9,7 @@ from typing import Final
 
 from tests.data.damaged import FLIPPED, PIECES, cut, flipped
 from tests.data.pieces import tiff
-from tests.data.sample import DAMAGED, EXPENSIVE, WHATEVER, Sample, image
+from tests.data.sample import ANY_OUTCOME, DAMAGED, EXPENSIVE, Sample, image
 from tests.data.seeds import seed
 
 SETTING: Final = "avif,tiff,heic"
@@ -19,7 +19,7 @@ STILL: Final = ("lzw.tiff", "scanned.tiff", "avif", "heic")
 SIDE: Final = 30_000
 
 
-def said_to_be(name: str, side: int) -> bytes:
+def declared_type(name: str, side: int) -> bytes:
     """Say in a sound AVIF or HEIC that it is that large, and nothing of a part to be shown."""
     content = seed(name)
     at = content.index(b"ispe") + 8
@@ -39,7 +39,11 @@ CUT = tuple(
 
 FLIPS = tuple(
     image(
-        78, f"{name}-flipped-{number}", _extension(name), partial(flipped, name, number), WHATEVER
+        78,
+        f"{name}-flipped-{number}",
+        _extension(name),
+        partial(flipped, name, number),
+        ANY_OUTCOME,
     )
     for name in STILL
     for number in range(FLIPPED)
@@ -54,9 +58,9 @@ PIXELS = (
         EXPENSIVE,
     ),
     # its decoder has a limit of its own, at 2^28 pixels, and no other word for it
-    image(73, "avif-30000", "avif", partial(said_to_be, "avif", SIDE), EXPENSIVE | DAMAGED),
-    image(73, "avif-16384", "avif", partial(said_to_be, "avif", 16_384), EXPENSIVE),
-    image(73, "heic-30000", "heic", partial(said_to_be, "heic", SIDE), EXPENSIVE),
+    image(73, "avif-30000", "avif", partial(declared_type, "avif", SIDE), EXPENSIVE | DAMAGED),
+    image(73, "avif-16384", "avif", partial(declared_type, "avif", 16_384), EXPENSIVE),
+    image(73, "heic-30000", "heic", partial(declared_type, "heic", SIDE), EXPENSIVE),
 )
 
 SAMPLES: Final[tuple[Sample, ...]] = CUT + FLIPS + PIXELS

@@ -22,7 +22,7 @@ def ready(*codes: str | None) -> frozenset[Outcome]:
 READY: Final = ready(None)
 DAMAGED: Final = ready("damaged")
 EXPENSIVE: Final = ready("too_expensive")
-WHATEVER: Final = ready(None, "unsupported", "damaged", "too_expensive")
+ANY_OUTCOME: Final = ready(None, "unsupported", "damaged", "too_expensive")
 """All that may come of an image that was changed blindly: anything but our own faults."""
 DOCUMENT: Final = ready(None, "damaged", "encrypted", "unsupported")
 """All that may come of a changed document: it is kept as it is, with or without a thumbnail."""

@@ -68,7 +68,7 @@ def jar_that_looks_like_docx() -> bytes:
     )
 
 
-def jar_behind_other_end() -> bytes:
+def jar_after_other_end() -> bytes:
     """Write a Java archive with junk behind it that reads like the end of another archive."""
     return jar() + b"PK\5\6" + bytes(4) + struct.pack("<HHIIH", 9, 9, 414, 7, 5) + bytes(90)
 
@@ -112,7 +112,7 @@ def film(
     return file_type(major, *compatible) + b"".join(parts)
 
 
-def film_of_long_boxes(*handlers: bytes) -> bytes:
+def film_of_long_parts(*handlers: bytes) -> bytes:
     """Write a film whose samples have a length of eight bytes, and whose `moov` goes to the end."""
     samples = struct.pack("!I4sQ", 1, b"mdat", 16 + HEAD) + bytes(HEAD)
     about = movie(*handlers)

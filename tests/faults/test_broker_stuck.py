@@ -21,7 +21,7 @@ from tests.support.starting import Launch, StartService, StartWorker
 
 pytestmark = pytest.mark.fault
 
-TELL_LATENESS = """
+LOG_LATENESS = """
 import asyncio, time
 from api import app
 async def tick():
@@ -48,12 +48,12 @@ async def test_f8_while_the_broker_is_frozen_the_api_answers_as_ever(
     frozen_s: float,
 ) -> None:
     service = await start_service(broker_url=valkey.url, publish_grace="1")
-    api = await launch(ApiProcess(service.environment, program=changed(TELL_LATENESS, "api")))
+    api = await launch(ApiProcess(service.environment, program=changed(LOG_LATENESS, "api")))
     relay, client = service.stack.relay, service.client
     client.base_url = api.url
     assert valkey.child is not None
     frozen = psutil.Process(valkey.child.pid)
-    told = [await posted(service) for _ in range(10)]
+    sent = [await posted(service) for _ in range(10)]
     relay.target = api.url
     late = []
     # A machine that is busy with other things is late, too, now and then; a loop that waits for
@@ -64,7 +64,7 @@ async def test_f8_while_the_broker_is_frozen_the_api_answers_as_ever(
         until_s = time.monotonic() + frozen_s
         try:
             while time.monotonic() < until_s:
-                for row, event in told:
+                for row, event in sent:
                     async with asyncio.timeout(3):
                         assert await relay.post(event) == 200
                         await client.show(row.id)
@@ -80,10 +80,10 @@ async def test_f8_while_the_broker_is_frozen_the_api_answers_as_ever(
         if late[-1] < 0.1:
             break
     assert min(late) < 0.1
-    for _, event in told:
+    for _, event in sent:
         assert await relay.post(event) == 200
     await start_worker(service, **SOON)
-    for row, _ in told:
+    for row, _ in sent:
         await reaches(service, row.id, "ready")
         await is_whole(service, storage, row.id, PHOTO)
 

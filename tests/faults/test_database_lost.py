@@ -159,8 +159,8 @@ async def test_f18_a_wake_up_that_finds_the_database_away_is_not_spent(
         worker = await start_worker(service, database_url=way.url)
         away(way)
         attachment_id = await service.client.upload(PHOTO, "img.jpg")
-        told = f'"attachment": {attachment_id}'
-        await until(lambda: asyncio.sleep(0, told in worker.log()))
+        sent = f'"attachment": {attachment_id}'
+        await until(lambda: asyncio.sleep(0, sent in worker.log()))
         way.let_go()
         row = await reaches(service, attachment_id, "ready")
         assert (row.revision, row.attempt) == (1, 1)

@@ -30,7 +30,7 @@ from worker.decoding.pool import SPARES
 pytestmark = pytest.mark.fault
 
 POISON = images.encode(images.noise(331, 77), "JPEG")
-SUSCEPTIBLE_BOX = """
+UNSEALED_CHILD = """
 import ctypes, os, signal, sys
 from worker.decoding import child
 make = child.make_thumbnail
@@ -74,7 +74,7 @@ def waits_for_job(worker: WorkerProcess, killed: set[psutil.Process]) -> bool:
     return False
 
 
-async def kill_at_work(worker: WorkerProcess) -> None:
+async def kill_busy(worker: WorkerProcess) -> None:
     """Kill the decoders that the test has suspended, once one of them has a job.
 
     A new one may measure the file by then, and must live.
@@ -93,7 +93,7 @@ async def test_f4_an_upload_whose_decoder_dies_is_tried_again(
     for child in decoders(worker):
         child.suspend()
     attachment_id = await service.client.upload(PHOTO, "img.jpg")
-    await kill_at_work(worker)
+    await kill_busy(worker)
     row = await reaches(service, attachment_id, "uploaded", attempt=1)
     assert row.reason == "decoder_died"
     await make_due(service, attachment_id)
@@ -118,7 +118,7 @@ async def test_f4_one_whose_decoder_always_dies_is_kept_and_measured_in_the_end(
             attachment_id = await service.client.upload(PHOTO, "img.jpg")
         else:
             await make_due(service, attachment_id)
-        await kill_at_work(worker)
+        await kill_busy(worker)
         await reaches(service, attachment_id, "uploaded", "ready", attempt=attempt)
         # another upload is none the worse, and has a new decoder started
         other = await service.client.upload(PHOTO, "img.jpg")
@@ -153,7 +153,7 @@ async def test_f5_a_decoder_that_hangs_is_killed_and_frees_its_place(
 async def test_f4_a_file_that_kills_every_decoder_has_no_thumbnail_after_five_attempts(
     service: Service, launch: Launch, storage: Storage, death: str
 ) -> None:
-    box = SUSCEPTIBLE_BOX.format(death=death)
+    box = UNSEALED_CHILD.format(death=death)
     program = changed(SUSCEPTIBLE.format(box=box), "worker")
     worker = await launch(WorkerProcess(service.environment, program=program, **SOON))
     poison = await service.client.upload(POISON, "poison.jpg")

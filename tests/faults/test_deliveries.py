@@ -43,10 +43,10 @@ def make_celery(url, prefix):
         "unacked_restore_interval": 1, "unacked_restore_throttle": 1,
     }
     return app
-def tell(self, wake_up, *more):
+def log_wake_up(self, wake_up, *more):
     print("DELIVERED", wake_up.attachment_id, flush=True)
     receive(self, wake_up, *more)
-broker.make_celery, Reception.receive = make_celery, tell
+broker.make_celery, Reception.receive = make_celery, log_wake_up
 """
 
 

@@ -168,10 +168,10 @@ async def test_f14_an_upload_made_while_the_api_is_down_is_found_by_the_sweep(
     before = len(service.stack.relay.seen)
     assert (await service.client.post_file(created, PHOTO))[0] == 201
 
-    async def told_in_vain() -> bool:
+    async def events_failed() -> bool:
         return len(service.stack.relay.seen) > before
 
-    await until(told_in_vain)
+    await until(events_failed)
     row = await reaches(service, created["data"]["id"], "ready")
     assert row.revision == 1
     await is_whole(service, storage, row.id, PHOTO)

@@ -162,7 +162,7 @@ async def no_disk(client: Any) -> None:
     await client.config_set("min-replicas-to-write", "1")
 
 
-async def says(process: ServiceProcess, cause: str) -> bool:
+async def logs_cause(process: ServiceProcess, cause: str) -> bool:
     return cause in process.log()
 
 
@@ -192,7 +192,7 @@ async def test_a_broker_that_refuses_us_is_named_and_costs_no_upload(
         attachment_id = await service.client.upload(PHOTO, "img.jpg")
         await reaches(service, attachment_id, "ready")
         for process in (api, worker):
-            await until(partial(says, process, cause))
+            await until(partial(logs_cause, process, cause))
             assert await process.stop() == 0
             assert "Traceback" not in process.log()
             assert process.log().count(cause) < 4

@@ -75,10 +75,10 @@ async def test_f16_an_upload_over_one_that_is_being_read_is_what_the_row_describ
     second = images.encode(images.noise(200, 300), "JPEG")
     await service.client.post_file(created, second)
 
-    async def told() -> bool:
+    async def sent() -> bool:
         return (await service.row(attachment_id)).revision == 2
 
-    await until(told)
+    await until(sent)
     proxy.let_go()
     await reaches(service, attachment_id, "ready")
     await is_whole(service, storage, attachment_id, second)
@@ -154,10 +154,10 @@ async def test_f16_an_object_that_is_removed_while_it_is_read_is_missing(
     row = await service.row(attachment_id)
     await storage.delete(row.key)
 
-    async def told() -> bool:
+    async def sent() -> bool:
         return (await service.row(attachment_id)).revision > row.revision
 
-    await until(told)
+    await until(sent)
     proxy.let_go()
     row = await reaches(service, attachment_id, "failed")
     assert (row.reason, row.resized) == ("missing", False)

@@ -85,10 +85,10 @@ async def wait_until_postponed(service: Service, ids: list[int], *, attempt: int
 
 def refusals(worker: WorkerProcess, event: str) -> list[dict[str, Any]]:
     """Give the lines of a worker's log that say this of a store that refuses."""
-    told = [json.loads(line) for line in worker.log().splitlines() if line.startswith("{")]
+    sent = [json.loads(line) for line in worker.log().splitlines() if line.startswith("{")]
     return [
         line
-        for line in told
+        for line in sent
         if line["event"] == event and line["cause"].startswith("StoreRefused: ")
     ]
 

@@ -33,16 +33,16 @@ from worker.runtime import Runtime
 
 pytestmark = pytest.mark.fault
 
-TELL_TASKS = """
+LOG_TASKS = """
 import asyncio, signal
 from worker.runtime import Runtime
 start = Runtime.start
 def start_and_tell(self):
     start(self)
-    def tell(*_):
+    def log_tasks(*_):
         found = [task.get_coro().__qualname__ for task in asyncio.all_tasks(self._loop)]
         print("TASKS", *sorted(found), flush=True)
-    signal.signal(signal.SIGUSR2, tell)
+    signal.signal(signal.SIGUSR2, log_tasks)
 Runtime.start = start_and_tell
 """
 
@@ -208,22 +208,22 @@ def test_f6_celery_has_no_soft_limit_to_resume_a_coroutine_by() -> None:
         assert not name.startswith("attachments.") or not asyncio.iscoroutinefunction(task.run)
 
 
-async def told_tasks(worker: WorkerProcess) -> list[str]:
-    """Ask a worker that was changed by TELL_TASKS what is going on in its loop."""
+async def logged_tasks(worker: WorkerProcess) -> list[str]:
+    """Ask a worker that was changed by LOG_TASKS what is going on in its loop."""
     before = worker.log().count("TASKS")
     os.kill(worker.pid, signal.SIGUSR2)
 
-    async def told() -> list[str]:
+    async def sent() -> list[str]:
         return [line for line in worker.log().splitlines() if line.startswith("TASKS")][before:]
 
-    (tasks,) = await until(told)
+    (tasks,) = await until(sent)
     return str(tasks).split()[1:]
 
 
 async def test_f6_of_an_upload_that_was_lost_to_another_nothing_goes_on(
     service: Service, launch: Launch, start_worker: StartWorker, storage: Storage, proxy: Proxy
 ) -> None:
-    environment, program = service.environment, changed(TELL_TASKS, "worker")
+    environment, program = service.environment, changed(LOG_TASKS, "worker")
     first = await launch(
         WorkerProcess(
             environment,
@@ -234,7 +234,7 @@ async def test_f6_of_an_upload_that_was_lost_to_another_nothing_goes_on(
             sweep_interval="300",
         )
     )
-    idle = await told_tasks(first)
+    idle = await logged_tasks(first)
     proxy.hold()
     attachment_id = await service.client.upload(PHOTO, "img.jpg")
     await until(lambda: asyncio.sleep(0, proxy.held))
@@ -258,7 +258,7 @@ async def test_f6_of_an_upload_that_was_lost_to_another_nothing_goes_on(
     proxy.let_go()
 
     async def all_ended() -> bool:
-        return await told_tasks(first) == idle
+        return await logged_tasks(first) == idle
 
     await until(all_ended)
     assert proxy.requested == requested

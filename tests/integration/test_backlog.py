@@ -57,8 +57,8 @@ async def test_command_page_and_metric_show_the_same(service: Service) -> None:
     found = json.loads((await command(service, "backlog", "--json")).out)
     assert found["waiting"] == 3
     assert 7200 <= found["oldest_seconds"] < 7300
-    told = (await command(service, "backlog")).out
-    assert told.startswith("3 uploads wait, the oldest for 72")
+    sent = (await command(service, "backlog")).out
+    assert sent.startswith("3 uploads wait, the oldest for 72")
     page = f"{service.metrics_url.removesuffix('/metrics')}/backlog"
 
     async def is_seen() -> bool:

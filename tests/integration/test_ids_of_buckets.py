@@ -72,9 +72,9 @@ async def ended(service: Service, *program: str) -> tuple[int, str]:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
-    said, _ = await asyncio.wait_for(process.communicate(), 60)
+    printed, _ = await asyncio.wait_for(process.communicate(), 60)
     assert process.returncode is not None
-    return process.returncode, said.decode()
+    return process.returncode, printed.decode()
 
 
 async def test_ids_are_compared_as_numbers_in_a_real_bucket(alone: Service) -> None:
@@ -179,11 +179,11 @@ async def test_an_api_does_not_start_until_it_is_mended(
 ) -> None:
     await put(alone, await last_id(alone) + 3)
 
-    status, said = await ended(alone, *program)
+    status, printed = await ended(alone, *program)
 
     assert status == 1
-    assert "Traceback" not in said
-    (line,) = (each for each in said.splitlines() if "metrics are served" not in each)
+    assert "Traceback" not in printed
+    (line,) = (each for each in printed.splitlines() if "metrics are served" not in each)
     assert REMEDY in line
     assert str(await last_id(alone) + 3) in line
 
@@ -218,8 +218,8 @@ async def test_an_api_that_could_not_ask_refuses_once_it_knows_and_serves_once_m
     proxy.let_go()
 
     async def refuses() -> bool:
-        status, said = await readiness(alone.client, api.url)
-        return status == 503 and REMEDY in said
+        status, printed = await readiness(alone.client, api.url)
+        return status == 503 and REMEDY in printed
 
     await until(refuses, within_s=30)
     assert await create(alone.client, api.url) == 503

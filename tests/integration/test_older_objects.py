@@ -45,7 +45,7 @@ async def by_sweep(_reused: Reused) -> None:
 
 async def by_event(reused: Reused) -> None:
     """A late event of the first upload."""
-    await reused.tell()
+    await reused.send_event()
 
 
 async def by_patch(reused: Reused) -> None:
@@ -61,7 +61,7 @@ async def by_patch(reused: Reused) -> None:
 
 async def by_retry(reused: Reused) -> None:
     """An operator has a failed upload tried again."""
-    await reused.tell()
+    await reused.send_event()
     await reused.service.execute(
         "UPDATE attachments SET state = 'failed', reason = 'store_unavailable', due_at = NULL"
         " WHERE id = $1",
@@ -77,7 +77,7 @@ async def by_event_after_the_end(reused: Reused) -> None:
         " policy_expires_at = now() - interval '1 day' WHERE id = $1",
         int(reused.attachment_id),
     )
-    await reused.tell()
+    await reused.send_event()
 
 
 Way = Callable[[Reused], Awaitable[None]]
@@ -116,7 +116,7 @@ async def test_a_file_of_a_lost_row_is_never_adopted(
     if way is by_sweep:
         await runs_on_to_expired(reused)
     else:
-        await adopts_a_true_upload(reused, told=way is not by_patch)
+        await adopts_a_true_upload(reused, sent=way is not by_patch)
 
 
 async def runs_on_to_expired(reused: Reused) -> None:
@@ -133,7 +133,7 @@ async def runs_on_to_expired(reused: Reused) -> None:
     assert await reused.object() == FIRST
 
 
-async def adopts_a_true_upload(reused: Reused, *, told: bool) -> None:
+async def adopts_a_true_upload(reused: Reused, *, sent: bool) -> None:
     """Upload under the second row's policy: that is its file, by an event or by the sweep."""
     service = reused.service
     await service.execute(
@@ -141,7 +141,7 @@ async def adopts_a_true_upload(reused: Reused, *, told: bool) -> None:
         " now() + interval '1 second') WHERE id = $1",
         int(reused.attachment_id),
     )
-    service.stack.relay.target = service.base_url if told else None
+    service.stack.relay.target = service.base_url if sent else None
     assert (await reused.second.post_file(reused.created, SECOND))[0] == 201
 
     async def ready() -> bool:
@@ -157,7 +157,7 @@ async def test_an_object_adopted_by_an_earlier_release_is_dropped_at_the_next_ch
     quick: Service, start_worker: StartWorker
 ) -> None:
     reused = await reuse_id(quick, FIRST)
-    await reused.tell()
+    await reused.send_event()
     await quick.execute(
         "UPDATE attachments SET state = 'ready', content_type = 'image/jpeg', size = 5,"
         " processed_at = now(), due_at = now() WHERE id = $1",
@@ -178,7 +178,7 @@ async def test_some_seconds_between_the_two_are_enough(
     quick: Service, start_worker: StartWorker
 ) -> None:
     reused = await reuse_id(quick, FIRST, minutes=0, wait_s=MARGIN_S + 3)
-    await reused.tell()
+    await reused.send_event()
     assert await reused.download() is None
     await start_worker(quick, **QUICK)
     await until(lambda: is_in(quick, reused, "pending"), within_s=30)
@@ -202,7 +202,7 @@ async def test_declared_values_of_the_client_are_kept(
         "UPDATE attachments SET content_type = 'image/webp', size = 77 WHERE id = $1",
         int(reused.attachment_id),
     )
-    await reused.tell()
+    await reused.send_event()
     await start_worker(quick, **QUICK)
     await until(lambda: is_in(quick, reused, "pending"), within_s=30)
     row = await quick.row(reused.attachment_id)
@@ -216,7 +216,7 @@ async def test_an_older_thumbnail_is_not_the_new_row_s(
     thumbnail = reused.key.replace("/original/", "/thumb/")
     async with open_bucket(quick.stack) as bucket:
         await bucket.put_object(Bucket=quick.settings.s3_bucket, Key=thumbnail, Body=b"old")
-    await reused.tell()
+    await reused.send_event()
     await quick.execute(
         "UPDATE attachments SET thumbnail_name = 'img.png' WHERE id = $1", int(reused.attachment_id)
     )
@@ -230,7 +230,7 @@ async def test_an_empty_older_object_is_set_aside_too(
     quick: Service, start_worker: StartWorker
 ) -> None:
     reused = await reuse_id(quick, b"")
-    await reused.tell()
+    await reused.send_event()
     await start_worker(quick, **QUICK)
     await until(lambda: is_in(quick, reused, "pending"), within_s=30)
     assert await reused.download() is None
@@ -263,7 +263,7 @@ async def test_a_purge_keeps_objects_older_than_the_row(
 
 async def test_a_store_without_a_readable_owner_serves_nothing_yet(quick: Service) -> None:
     reused = await reuse_id(quick, FIRST)
-    await reused.tell()
+    await reused.send_event()
     before = refused(quick)
     assert await reused.download() is None
     assert refused(quick) == before + 1
@@ -281,7 +281,7 @@ def refused(service: Service) -> float:
 
 async def test_a_newer_upload_wins_over_the_setting_aside(quick: Service) -> None:
     reused = await reuse_id(quick, FIRST)
-    await reused.tell()
+    await reused.send_event()
     row = await quick.row(reused.attachment_id)
     async with quick.database.acquire() as connection:
         claim = await lifecycle.claim(connection, row.id, row.revision, lease_s=30)

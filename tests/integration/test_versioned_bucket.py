@@ -84,10 +84,10 @@ async def test_an_event_names_the_attachment_and_the_object_that_the_store_has(
         )
         etag, version_id = stored["ETag"].strip('"'), stored.get("VersionId")
 
-        async def told(etag: str = etag) -> bool:
+        async def sent(etag: str = etag) -> bool:
             return (await versioned.row(attachment_id)).etag == etag
 
-        await until(told)
+        await until(sent)
         row = await versioned.row(attachment_id)
         assert row.state == "uploaded"
         assert row.version_id == (None if version_id == "null" else version_id)

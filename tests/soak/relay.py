@@ -38,7 +38,7 @@ class SoakRelay(EventRelay):
         self.lost: set[int] = set()
         self.calm = False
         self._seed, self._odds = seed, odds
-        self._told: Counter[str] = Counter()
+        self._report: Counter[str] = Counter()
         self._turn = 0
         self._shuffled: list[bytes] = []
         self._random = Random(f"{seed}/shuffle")
@@ -68,7 +68,7 @@ class SoakRelay(EventRelay):
             return web.Response(status=await self._forward(body))
         style, number = match[1], int(match[2])
         about = f"{style}/{number}"
-        fate = draw_fate(self._seed, f"{about}/{self._told[about]}", self._odds)
+        fate = draw_fate(self._seed, f"{about}/{self._report[about]}", self._odds)
         if fate.kind in ("forward", "duplicate"):
             status = await self._forward(body)
             if status != 200:
@@ -77,7 +77,7 @@ class SoakRelay(EventRelay):
                 self._lose(style, number)
                 self.counts["refused"] += 1
                 return web.Response(status=status)
-        self._told[about] += 1
+        self._report[about] += 1
         self.counts[fate.kind] += 1
         self._note(f"{fate.kind} {fate.delay_s:.1f} {key}")
         if fate.kind == "drop":

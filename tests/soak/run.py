@@ -70,13 +70,15 @@ async def soak(options: Options, folder: Path, console: Console) -> bool:
     """
     began = time.monotonic()
 
-    def say(words: str) -> None:
+    def print_line(words: str) -> None:
         console.print(f"{time.monotonic() - began:6.0f} s  {words}", markup=False, soft_wrap=True)
 
     over, hurry = asyncio.Event(), asyncio.Event()
 
     def interrupted() -> None:
-        say("interrupted: " + ("no more waiting" if over.is_set() else "settling; again to stop"))
+        print_line(
+            "interrupted: " + ("no more waiting" if over.is_set() else "settling; again to stop")
+        )
         (hurry if over.is_set() else over).set()
 
     loop = asyncio.get_running_loop()
@@ -85,8 +87,8 @@ async def soak(options: Options, folder: Path, console: Console) -> bool:
         async with running_site(
             folder, seed=options.seed, odds=options.odds, scale=options.scale
         ) as site:
-            say(f"{len(site.kept)} processes run")
-            return await _soak(options, site, console, say, over, hurry)
+            print_line(f"{len(site.kept)} processes run")
+            return await _soak(options, site, console, print_line, over, hurry)
     finally:
         loop.remove_signal_handler(signal.SIGINT)
 
@@ -95,19 +97,19 @@ async def _soak(
     options: Options,
     site: Site,
     console: Console,
-    say: Callable[[str], None],
+    print_line: Callable[[str], None],
     over: asyncio.Event,
     hurry: asyncio.Event,
 ) -> bool:
     ledger = Ledger()
     clients = Clients(site, ledger, seed=options.seed)
     chaos = Chaos(site, draw_faults(options.seed, kills=options.kills))
-    watch = asyncio.create_task(_watch(site, clients, ledger, chaos, say))
+    watch = asyncio.create_task(_watch(site, clients, ledger, chaos, print_line))
     began = time.monotonic()
     try:
         await _upload(options, clients, chaos, ledger, over)
         uploading_s, made = time.monotonic() - began, len(ledger.entries)
-        say(f"{made} of {options.uploads} uploads are made; no more faults")
+        print_line(f"{made} of {options.uploads} uploads are made; no more faults")
         over.set()
         await site.relay.drain()
         findings = await prove_alive(site, clients, ledger, options.uploads)
@@ -115,14 +117,14 @@ async def _soak(
             Finding(invariant=HANDS, about=f"decoder {pid} outlived its worker")
             for pid in chaos.outlived()
         ]
-        findings += await settle(site, hurry, say)
-        findings += await purge(site, hurry, say)
+        findings += await settle(site, hurry, print_line)
+        findings += await purge(site, hurry, print_line)
     finally:
         watch.cancel()
         await asyncio.gather(watch, return_exceptions=True)
     held = held_bytes(site)
     findings += grown(held)
-    say("comparing the store with the rows")
+    print_line("comparing the store with the rows")
     picture = await look(site)
     findings += judge(ledger.entries, picture.rows, picture.objects, picture.shown)
     findings += [Finding(invariant=ANSWERS, about=about) for about in ledger.odd]
@@ -131,7 +133,7 @@ async def _soak(
     for part in site.kept.values():
         findings += [Finding(invariant=ENDS, about=about) for about in part.unasked]
     findings += spared(made=made, asked=options.uploads, left_out=chaos.left_out)
-    _tell(console, site, ledger, chaos, picture, held, uploads_per_s=made / uploading_s)
+    _print_report(console, site, ledger, chaos, picture, held, uploads_per_s=made / uploading_s)
     return print_invariants(console, by_invariant(findings))
 
 
@@ -167,10 +169,10 @@ async def _upload(
 
 
 async def _watch(
-    site: Site, clients: Clients, ledger: Ledger, chaos: Chaos, say: Callable[[str], None]
+    site: Site, clients: Clients, ledger: Ledger, chaos: Chaos, print_line: Callable[[str], None]
 ) -> None:
-    """Hold clients back while too much waits, and say now and then how it goes."""
-    told = time.monotonic()
+    """Hold clients back while too much waits, and print_line now and then how it goes."""
+    reported = time.monotonic()
     while True:
         await asyncio.sleep(1)
         waiting = await backlog(site)
@@ -178,20 +180,20 @@ async def _watch(
             clients.room.clear()
         else:
             clients.room.set()
-        if time.monotonic() - told >= PROGRESS_S:
-            told = time.monotonic()
+        if time.monotonic() - reported >= PROGRESS_S:
+            reported = time.monotonic()
             rows = await site.database.fetch(
                 "SELECT CASE WHEN deleted_at IS NULL THEN state ELSE 'deleted' END, count(*)"
                 " FROM attachments GROUP BY 1"
             )
-            say(
+            print_line(
                 f"{ledger.begun} begun, {ledger.accepted} accepted:"
                 f" {describe({row[0]: row[1] for row in rows})};"
                 f" faults: {chaos.done.total()}; events: {site.relay.counts.total()}"
             )
 
 
-def _tell(
+def _print_report(
     console: Console,
     site: Site,
     ledger: Ledger,
@@ -203,10 +205,10 @@ def _tell(
 ) -> None:
     lost = site.relay.lost
     delays = delays_s(ledger.entries, picture.rows)
-    told = [delay for number, delay in delays.items() if number not in lost]
+    reported = [delay for number, delay in delays.items() if number not in lost]
     often = {entry.upload.number for entry in ledger.entries if len(entry.sent) > 1}
-    untold = [delay for number, delay in delays.items() if number in lost - often]
-    untold_often = [delay for number, delay in delays.items() if number in lost & often]
+    unreported = [delay for number, delay in delays.items() if number in lost - often]
+    unreported_often = [delay for number, delay in delays.items() if number in lost & often]
     kinds = Counter(sent.kind for entry in ledger.entries for sent in entry.sent)
     unknown = len(picture.rows) - len(ledger.entries)
     for title, words in (
@@ -220,9 +222,9 @@ def _tell(
         ("memory", ", ".join(f"{name} {size // MIB} MiB" for name, size in held.items())),
         ("events", describe(site.relay.counts)),
         ("clients saw", describe(ledger.counts)),
-        ("201 to final state", spread(told)),
-        ("its event lost", spread(untold)),
-        ("overwritten, one lost", spread(untold_often)),
+        ("201 to final state", spread(reported)),
+        ("its event lost", spread(unreported)),
+        ("overwritten, one lost", spread(unreported_often)),
     ):
         console.print(f"{title:>25}: {words}", markup=False, soft_wrap=True)
     for report in [line for line in site.reports if "trying again" in line][:10]:

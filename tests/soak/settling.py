@@ -97,25 +97,29 @@ def _proof(number: int) -> Upload:
     )
 
 
-async def settle(site: Site, over: asyncio.Event, say: Callable[[str], None]) -> list[Finding]:
+async def settle(
+    site: Site, over: asyncio.Event, print_line: Callable[[str], None]
+) -> list[Finding]:
     """Wait until nothing is due: all policies over, the store asked for the last time."""
     left_s = await site.database.fetchval(
         "SELECT extract(epoch FROM max(a.policy_expires_at) + interval '60 s' - now())"
         " FROM attachments AS a"
     )
     wait_s = max(float(left_s or 0), 0) + MARGIN_S
-    say(f"settling: the store is asked for the last time in {wait_s - MARGIN_S:.0f} s")
+    print_line(f"settling: the store is asked for the last time in {wait_s - MARGIN_S:.0f} s")
     late = await _wait_for(site, UNSETTLED, wait_s, over)
     return [Finding(invariant=UNFINISHED, about=f"{about} not settled") for about in late]
 
 
-async def purge(site: Site, over: asyncio.Event, say: Callable[[str], None]) -> list[Finding]:
+async def purge(
+    site: Site, over: asyncio.Event, print_line: Callable[[str], None]
+) -> list[Finding]:
     """Have what was deleted purged now: by itself that would take an hour longer."""
     moved = await site.database.execute(
         "UPDATE attachments AS a SET due_at = now()"
         " WHERE a.deleted_at IS NOT NULL AND a.due_at IS NOT NULL"
     )
-    say(f"purge of {moved.rpartition(' ')[2]} deleted attachments moved forward by an hour")
+    print_line(f"purge of {moved.rpartition(' ')[2]} deleted attachments moved forward by an hour")
     unpurged = (
         "SELECT count(*) FROM attachments AS a"
         " WHERE a.deleted_at IS NOT NULL AND a.due_at IS NOT NULL"

@@ -75,9 +75,9 @@ def judge(
         if row.deleted_at is None:
             findings += _judge_row(row, entry, objects.get(row.key))
             findings += _judge_thumbnail(row, entry, objects, shown.get(row.id))
-        told = entry.deleted if entry is not None else None
-        if told is not None and told != (row.deleted_at is not None):
-            about = f"{_name(row)}: deleted by its client: {told}"
+        reported = entry.deleted if entry is not None else None
+        if reported is not None and reported != (row.deleted_at is not None):
+            about = f"{_name(row)}: deleted by its client: {reported}"
             findings.append(Finding(invariant=OUTCOMES, about=about))
     for entry in entries:
         if entry.attachment_id not in rows:

@@ -41,21 +41,21 @@ class ConsumerProcess:
     async def start(self) -> Self:
         """Start it and wait until it is ready."""
         self.launch()
-        await self.says("consumer is ready")
+        await self.logs("consumer is ready")
         return self
 
     def log(self) -> str:
         """Everything it has written so far."""
         return os.pread(self._log.fileno(), 10_000_000, 0).decode(errors="replace")
 
-    async def says(self, words: str, *, within_s: float = 30) -> None:
+    async def logs(self, words: str, *, within_s: float = 30) -> None:
         """Wait until its log has some words."""
 
-        async def said() -> bool:
+        async def printed() -> bool:
             assert self.process is not None
             return words in self.log() or self.process.poll() is not None
 
-        await until(said, within_s=within_s)
+        await until(printed, within_s=within_s)
         assert words in self.log(), self.log()[-4000:]
 
     async def ended(self, *, within_s: float = 15) -> int:

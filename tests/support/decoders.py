@@ -116,7 +116,7 @@ def limits_of(pid: int) -> dict[str, tuple[str, str]]:
     return {line[:26].strip(): (line[26:47].strip(), line[47:68].strip()) for line in lines}
 
 
-def python_with_changed_box(folder: Path, change: str) -> str:
+def python_with_changed_child(folder: Path, change: str) -> str:
     """Write a program to run in place of Python, whose box is changed by some code first."""
     code = "import sys, time; from worker.decoding import child as box;"
     code += f"from worker.decoding.formats import Box; {change};"

@@ -52,7 +52,7 @@ class Dialect:
     ordered: bool
     versions: bool = True
 
-    def tell(
+    def make_event(
         self, bucket: str, key: str, *, removed: bool = False, encoded: bool = False, **item: Any
     ) -> Any:
         """Tell of one object; `item` may hold MEMBERS, and those that are not given are not told.
@@ -62,11 +62,11 @@ class Dialect:
         assert item.keys() <= set(MEMBERS)
         return self.write(bucket, key if encoded else self.encode(key), removed, item)
 
-    def message(self, *told: Any) -> Any:
-        """Make a message of what `tell` gave."""
+    def message(self, *sent: Any) -> Any:
+        """Make a message of what `make_event` gave."""
         if self.wrap is not None:
-            return self.wrap(list(told))
-        (only,) = told
+            return self.wrap(list(sent))
+        (only,) = sent
         return only
 
 
@@ -80,10 +80,10 @@ def _record_writer(name: str) -> Callable[[str, str, bool, dict[str, Any]], Any]
                 "ObjectRemoved:Delete"
             )
         record["s3"]["bucket"]["name"] = bucket
-        told = record["s3"]["object"]
+        sent = record["s3"]["object"]
         for member in names.values():
-            told.pop(member, None)
-        told.update({"key": key}, **{names[member]: value for member, value in item.items()})
+            sent.pop(member, None)
+        sent.update({"key": key}, **{names[member]: value for member, value in item.items()})
         return record
 
     return write
@@ -92,8 +92,8 @@ def _record_writer(name: str) -> Callable[[str, str, bool, dict[str, Any]], Any]
 def _write_eventbridge(bucket: str, key: str, removed: bool, item: dict[str, Any]) -> Any:
     event = sample("eventbridge-deleted" if removed else "eventbridge-created")
     event["resources"] = [f"arn:aws:s3:::{bucket}"]
-    told = {member.replace("_", "-"): value for member, value in item.items()}
-    event["detail"].update(bucket={"name": bucket}, object={"key": key, **told})
+    sent = {member.replace("_", "-"): value for member, value in item.items()}
+    event["detail"].update(bucket={"name": bucket}, object={"key": key, **sent})
     return event
 
 

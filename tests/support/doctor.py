@@ -63,10 +63,10 @@ async def examine(
     variables: Mapping[str, str], *, origin: str | None = None, wait: float = 60
 ) -> Examined:
     """Examine a service as a shell with those variables would."""
-    told: list[str] = []
+    sent: list[str] = []
     with mock.patch.dict(os.environ, {**bare_environment(), **variables}, clear=True):
-        verdicts = await diagnose(load_settings(), origin=origin, wait_s=wait, on_check=told.append)
-    assert told == NAMES[1:]
+        verdicts = await diagnose(load_settings(), origin=origin, wait_s=wait, on_check=sent.append)
+    assert sent == NAMES[1:]
     return read(to_json(verdicts), variables)
 
 

@@ -37,7 +37,7 @@ async def run_doctor(variables: Mapping[str, str], *options: str) -> tuple[int, 
     return process.returncode, out.decode()
 
 
-async def left_behind(service: Service) -> list[str]:
+async def leftovers(service: Service) -> list[str]:
     """List what doctors have left: rows, arrivals, and objects of which events told."""
     rows = await service.database.fetch(
         "SELECT 'row ' || id FROM attachments WHERE organization_id = $1"

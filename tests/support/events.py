@@ -113,9 +113,9 @@ class Target:
         return [row[0] for row in found]
 
 
-async def post(service: Service, dialect: Dialect, *told: Any) -> dict[str, int]:
+async def post(service: Service, dialect: Dialect, *sent: Any) -> dict[str, int]:
     """Send a message of a dialect and return the counts of the answer."""
-    body = json.dumps(dialect.message(*told), separators=(",", ":")).encode()
+    body = json.dumps(dialect.message(*sent), separators=(",", ":")).encode()
     answer = await send(service, body)
     assert answer.status == 200, answer.body
     meta: dict[str, int] = answer.document["meta"]

@@ -61,12 +61,12 @@ async def posted(service: Service) -> tuple[Attachment, bytes]:
     await service.client.post_file(created, PHOTO)
     row = await service.row(created["data"]["id"])
 
-    async def told() -> bytes | None:
+    async def sent() -> bytes | None:
         bodies = [json.dumps(item).encode() for item in relay.seen[before:]]
         found = [body for body in bodies if row.key.encode() in body]
         return found[0] if found else None
 
-    event: bytes = await until(told)
+    event: bytes = await until(sent)
     return row, event
 
 

@@ -33,7 +33,7 @@ class Reused:
         """The id of both."""
         return str(self.created["data"]["id"])
 
-    async def tell(self) -> None:
+    async def send_event(self) -> None:
         """Post the event of the first one's upload, as a store that is late does."""
         relay = self.service.stack.relay
         before, relay.target = relay.target, self.service.base_url
@@ -77,10 +77,10 @@ async def reuse_id(
     lost_id, key = created["data"]["id"], created["data"]["attributes"]["aws_policy"]["key"]
     assert (await service.client.post_file(created, content))[0] == 201
 
-    async def told() -> Any:
+    async def sent() -> Any:
         return next((event for event in relay.seen if event["key"].endswith(f"/{key}")), None)
 
-    event = await until(told, within_s=30)
+    event = await until(sent, within_s=30)
     await lose_rows(service, lost_id)
     await asyncio.sleep(wait_s)
     second = await service.organization()

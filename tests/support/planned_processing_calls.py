@@ -22,7 +22,7 @@ from tests.support.million import (
     UPLOADED,
     USUAL,
 )
-from tests.support.planned_rows import told, with_backlog, with_claim, with_copy, with_row
+from tests.support.planned_rows import sent, with_backlog, with_claim, with_copy, with_row
 
 PROCESSING_CALLS: dict[str, tuple[Call, Callable[[Any], bool]]] = {
     "copy_claims.claim": (
@@ -66,14 +66,14 @@ PROCESSING_CALLS: dict[str, tuple[Call, Callable[[Any], bool]]] = {
     "lifecycle.record_uploads": (
         lambda c: lifecycle.record_uploads(
             c,
-            [told(READY, etag="b"), told(UPLOADED, etag="b", sequencer="1")],
+            [sent(READY, etag="b"), sent(UPLOADED, etag="b", sequencer="1")],
             publish_grace_s=15,
         ),
         lambda found: len(found.changed) == 2,
     ),
     "lifecycle.record_uploads of many": (
         lambda c: lifecycle.record_uploads(
-            c, [told(n, etag="b") for n in range(10, 510)], publish_grace_s=15
+            c, [sent(n, etag="b") for n in range(10, 510)], publish_grace_s=15
         ),
         lambda found: len(found.changed) > 400,
     ),

@@ -41,7 +41,7 @@ async def seen(connection: Any) -> Attachment:
     return await row_of(connection, READY)
 
 
-def told(attachment_id: int, **more: Any) -> UploadEvent:
+def sent(attachment_id: int, **more: Any) -> UploadEvent:
     """Make an event of one of the rows."""
     key = f"attachments/files/000/000/{attachment_id:03}/original/img.png"
     return UploadEvent(bucket=BUCKET, key=key, **more)

@@ -23,7 +23,7 @@ def ago(**duration: float) -> str:
 
 def notification(key: str, **changes: Any) -> Document:
     """Make a message of an upload, not signed yet; ... takes a member out."""
-    inner = AWS.message(AWS.tell(BUCKET, key, etag="e1", sequencer="0A"))
+    inner = AWS.message(AWS.make_event(BUCKET, key, etag="e1", sequencer="0A"))
     usual = {
         "Message": json.dumps(inner),
         "Timestamp": ago(seconds=1),

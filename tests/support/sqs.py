@@ -49,13 +49,13 @@ def launched(
     consumer.launch()
     try:
         yield consumer
-        told_no_secret(consumer)
+        logged_no_secret(consumer)
         assert "Traceback" not in consumer.log()
     finally:
         consumer.close()
 
 
-def told_no_secret(consumer: ConsumerProcess) -> None:
+def logged_no_secret(consumer: ConsumerProcess) -> None:
     log = consumer.log()
     password = urlsplit(consumer.environment["ATTACHMENTS_DATABASE_URL"]).password
     assert password is not None

@@ -17,7 +17,7 @@ REQUIRED = {
 }
 AWS: Mapping[str, str] = {}
 OWN = {"ATTACHMENTS_S3_ENDPOINT_URL": "http://store.example:8333"}
-BEHIND = {**OWN, "ATTACHMENTS_S3_PUBLIC_URL": "https://uploads.example/drop"}
+INSIDE_FENCES = {**OWN, "ATTACHMENTS_S3_PUBLIC_URL": "https://uploads.example/drop"}
 
 
 def make_store_settings(changes: Mapping[str, str]) -> Settings:

@@ -6,7 +6,7 @@ from tests.support.events import message, send
 from tests.support.service import Service
 
 
-async def tell(service: Service, *records: Any) -> dict[str, int]:
+async def post_records(service: Service, *records: Any) -> dict[str, int]:
     """Send records and return the counts of the answer."""
     answer = await send(service, message(*records))
     assert answer.status == 200, answer.body

@@ -139,7 +139,7 @@ def test_a_taken_port_is_reported_in_one_line(
     assert f"port {port} cannot be listened on" in ended.stderr
 
 
-def said(*arguments: str, **settings: str) -> list[str]:
+def printed(*arguments: str, **settings: str) -> list[str]:
     """Run a command that is to fail in a process of its own; return what it told."""
     ended = subprocess.run(
         [sys.executable, "-m", "deploy.cli", *arguments],
@@ -174,7 +174,7 @@ def said(*arguments: str, **settings: str) -> list[str]:
     ],
 )
 def test_up_reports_a_wrong_setting_in_one_line(name: str, value: str, rule: str) -> None:
-    heading, fault = said("up", "--data-dir", "kept", **{f"ATTACHMENTS_{name}": value})
+    heading, fault = printed("up", "--data-dir", "kept", **{f"ATTACHMENTS_{name}": value})
     assert heading == HEADING
     assert fault.startswith(f"  ATTACHMENTS_{name}: {rule}")
     assert "Unknown error" not in fault
@@ -183,7 +183,7 @@ def test_up_reports_a_wrong_setting_in_one_line(name: str, value: str, rule: str
 
 @pytest.mark.slow
 def test_up_reports_all_wrong_settings_at_once() -> None:
-    told = said(
+    sent = printed(
         "up",
         "--data-dir",
         "kept",
@@ -193,22 +193,22 @@ def test_up_reports_all_wrong_settings_at_once() -> None:
         ATTACHMENTS_S3_REGION="eu west",
         ATTACHMENTS_BROKER_URL=f"redis://:{PASSWORD}/x@127.0.0.1/0",
     )
-    assert sorted(line.split(":")[0] for line in told[1:]) == [
+    assert sorted(line.split(":")[0] for line in sent[1:]) == [
         "  ATTACHMENTS_API_HOST",
         "  ATTACHMENTS_API_PORT",
         "  ATTACHMENTS_BROKER_URL",
         "  ATTACHMENTS_EVENTS_TOKENS",
         "  ATTACHMENTS_S3_REGION",
     ]
-    assert PASSWORD not in "".join(told)
+    assert PASSWORD not in "".join(sent)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("host", ["nope.invalid", "a..b"])
 @pytest.mark.usefixtures("settings")
 def test_a_host_that_cannot_be_listened_on_is_reported_in_one_line(host: str) -> None:
-    (told,) = said("api", ATTACHMENTS_API_HOST=host, ATTACHMENTS_LOG_LEVEL="error")
-    assert told.startswith(f"attachments: ATTACHMENTS_API_HOST, ATTACHMENTS_API_PORT: {host} port")
+    (sent,) = printed("api", ATTACHMENTS_API_HOST=host, ATTACHMENTS_LOG_LEVEL="error")
+    assert sent.startswith(f"attachments: ATTACHMENTS_API_HOST, ATTACHMENTS_API_PORT: {host} port")
 
 
 @pytest.mark.slow
@@ -243,7 +243,7 @@ def test_a_host_that_cannot_be_listened_on_is_reported_in_one_line(host: str) ->
 def test_a_process_that_cannot_start_names_the_setting_in_one_line(
     process: str, wrong: dict[str, str], fault: str
 ) -> None:
-    told = said(process, **{"ATTACHMENTS_API_PORT": "0", **wrong})
-    assert told[0] == HEADING
-    assert [line.startswith(f"  {fault}") for line in told[1:]] == [True], told
-    assert PASSWORD not in told[1]
+    sent = printed(process, **{"ATTACHMENTS_API_PORT": "0", **wrong})
+    assert sent[0] == HEADING
+    assert [line.startswith(f"  {fault}") for line in sent[1:]] == [True], sent
+    assert PASSWORD not in sent[1]

@@ -147,7 +147,7 @@ with Image.open(io.BytesIO(sys.stdin.buffer.read())) as image:
 
 @pytest.mark.parametrize("name", ["avif", "heic"])
 def test_an_iso_media_image_has_the_size_of_its_header(name: str) -> None:
-    content = further.said_to_be(name, 30_000)
+    content = further.declared_type(name, 30_000)
     whole = seed(name)
     assert len(content) == len(whole)
     at = content.index(b"ispe") + 8
@@ -159,7 +159,7 @@ def test_an_iso_media_image_has_the_size_of_its_header(name: str) -> None:
 
 @pytest.mark.parametrize("junk", [bytes(4), b"\xff\xfe\0\2" * 10_001], ids=["zeros", "segments"])
 def test_decoders_skip_segments_that_hide_scans(junk: bytes) -> None:
-    content = costly_images.many_scans_behind(junk)
+    content = costly_images.many_scans_after(junk)
     assert content.count(b"\xff\xda") > 510
     with opened(content) as image:
         image.load()
@@ -185,7 +185,7 @@ def test_zeros_inflate_to_so_many() -> None:
     assert len(deflated_zeros(300)) < MIB
 
 
-@pytest.mark.parametrize("title", ["ztxt", "itxt", "iccp", "ztxt-behind-the-pixels"])
+@pytest.mark.parametrize("title", ["ztxt", "itxt", "iccp", "ztxt-after-the-pixels"])
 def test_a_bomb_of_text_inflates_to_300_mib(title: str) -> None:
     kinds = {b"zTXt": 9, b"iTXt": 12, b"iCCP": 9}
     (packed,) = (

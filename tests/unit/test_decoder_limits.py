@@ -11,7 +11,7 @@ import pytest
 
 from shared.errors import DecoderFault, Undecodable
 from tests.data import images, odd_images
-from tests.support.decoders import children, decode, limits_of, opened, python_with_changed_box
+from tests.support.decoders import children, decode, limits_of, opened, python_with_changed_child
 from worker.decoding import process as decoder_module
 from worker.decoding.decoders import Decoders
 from worker.decoding.process import Decoder
@@ -30,7 +30,7 @@ LINUX = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 async def test_row75_an_image_over_the_memory_limit_is_too_expensive(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, change: str
 ) -> None:
-    monkeypatch.setattr(sys, "executable", python_with_changed_box(tmp_path, change))
+    monkeypatch.setattr(sys, "executable", python_with_changed_child(tmp_path, change))
     pool = Decoders(1, timeout_s=100)
     await pool.warm_up()
     with pytest.raises(Undecodable, match="too_expensive") as caught:
@@ -47,7 +47,7 @@ async def test_the_size_of_a_file_whose_decoder_was_killed_is_known(
         "real = box.make_image; box.make_image = lambda file, job:"
         " sum(0 for _ in iter(int, 1)) if not job['header_only'] else real(file, job)"
     )
-    monkeypatch.setattr(sys, "executable", python_with_changed_box(tmp_path, spin))
+    monkeypatch.setattr(sys, "executable", python_with_changed_child(tmp_path, spin))
     pool = Decoders(1, timeout_s=2)
     await pool.warm_up()
     with pytest.raises(Undecodable, match="too_expensive") as caught:
@@ -61,7 +61,7 @@ async def test_row74_one_that_computes_for_too_long_is_ended_by_the_kernel(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     spin = "box.make_image = lambda file, job: sum(0 for _ in iter(int, 1))"
-    monkeypatch.setattr(sys, "executable", python_with_changed_box(tmp_path, spin))
+    monkeypatch.setattr(sys, "executable", python_with_changed_child(tmp_path, spin))
     monkeypatch.setattr(decoder_module, "CPU_SHARE", 0.001)
     pool = Decoders(1, timeout_s=100)
     await pool.warm_up()
@@ -80,7 +80,7 @@ async def test_one_that_its_own_clock_on_the_wall_ends_was_not_the_files_fault(
         "import signal; box.make_image = lambda file, job:"
         " signal.setitimer(signal.ITIMER_REAL, 0.05) and sum(0 for _ in iter(int, 1))"
     )
-    monkeypatch.setattr(sys, "executable", python_with_changed_box(tmp_path, ends))
+    monkeypatch.setattr(sys, "executable", python_with_changed_child(tmp_path, ends))
     pool = Decoders(1, timeout_s=20)
     with pytest.raises(DecoderFault, match="decoder_stalled"):
         await decode(pool, images.photo())
@@ -92,7 +92,7 @@ async def test_row76_a_decoder_that_ends_for_want_of_memory_reports_it(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     greedy = "import os; box.make_image = lambda file, job: (b'x' * 800_000_000, os.abort())"
-    monkeypatch.setattr(sys, "executable", python_with_changed_box(tmp_path, greedy))
+    monkeypatch.setattr(sys, "executable", python_with_changed_child(tmp_path, greedy))
     pool = Decoders(1, timeout_s=20)
     with pytest.raises(Undecodable, match="too_expensive"):
         await decode(pool, images.photo())

@@ -15,7 +15,7 @@ import structlog
 
 from shared.errors import Undecodable
 from tests.data import images, pdfs
-from tests.support.decoders import decode, limits_of, opened, python_with_changed_box
+from tests.support.decoders import decode, limits_of, opened, python_with_changed_child
 from worker.decoding import pool as pool_module
 from worker.decoding import process as decoder_module
 from worker.decoding.child import MAX_DESCRIPTORS
@@ -35,7 +35,7 @@ def open_to_view(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     What they inherit does not depend on it.
     """
     change = "from worker.sandbox import privileges; privileges.drop = lambda: None"
-    monkeypatch.setattr(sys, "executable", python_with_changed_box(tmp_path, change))
+    monkeypatch.setattr(sys, "executable", python_with_changed_child(tmp_path, change))
 
 
 @LINUX
@@ -169,7 +169,7 @@ async def test_an_unsealed_decoder_is_logged_once(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(
-        sys, "executable", python_with_changed_box(tmp_path, "box.seal = lambda **_: False")
+        sys, "executable", python_with_changed_child(tmp_path, "box.seal = lambda **_: False")
     )
     pool_module.warn_unsealed.cache_clear()
     pool = Decoders(2, timeout_s=20)

@@ -44,17 +44,17 @@ def test_a_missing_decoder_is_reported_with_the_command_that_installs_it(
     monkeypatch.setitem(sys.modules, "pillow_heif", None)  # as if it were not there
     with pytest.raises(SettingsError) as caught:
         check_decoders(["heic"])
-    said = str(caught.value)
-    assert "make install EXTRAS=heic" in said
-    assert names_no_distribution(said)
+    printed = str(caught.value)
+    assert "make install EXTRAS=heic" in printed
+    assert names_no_distribution(printed)
     assert "`make install EXTRAS=heic`" in (ROOT / "deploy/docs/settings.md").read_text()
 
 
 def test_a_missing_server_is_reported_without_the_name_of_a_package() -> None:
-    said = str(missing("Valkey", "ATTACHMENTS_BROKER_URL"))
-    assert "make install" in said
-    assert "ATTACHMENTS_BROKER_URL" in said
-    assert names_no_distribution(said)
+    printed = str(missing("Valkey", "ATTACHMENTS_BROKER_URL"))
+    assert "make install" in printed
+    assert "ATTACHMENTS_BROKER_URL" in printed
+    assert names_no_distribution(printed)
 
 
 def names_no_distribution(message: str) -> bool:

@@ -106,8 +106,8 @@ def documented() -> dict[str, tuple[str, tuple[str, ...], set[str]]]:
 
 
 def test_every_metric_is_documented_and_no_other() -> None:
-    told = {name: (kind, labels) for name, (kind, labels, _) in documented().items()}
-    assert {name: (kind, labels) for name, (_, kind, labels) in MADE.items()} == told
+    sent = {name: (kind, labels) for name, (kind, labels, _) in documented().items()}
+    assert {name: (kind, labels) for name, (_, kind, labels) in MADE.items()} == sent
 
 
 def test_names_follow_the_conventions() -> None:
@@ -154,5 +154,5 @@ NAMED = {
 @pytest.mark.parametrize("name", NAMED)
 def test_the_values_of_a_label_are_documented(name: str) -> None:
     (line,) = (each for each in PAGE.read_text().splitlines() if each.startswith(f"| `{name}` |"))
-    told = set(re.findall(r"`(\w+)`", line.rsplit(" | ", 1)[1]))
-    assert set(NAMED[name]) == told
+    sent = set(re.findall(r"`(\w+)`", line.rsplit(" | ", 1)[1]))
+    assert set(NAMED[name]) == sent

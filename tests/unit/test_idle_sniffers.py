@@ -43,7 +43,7 @@ FAULTS = {
 }
 
 
-def changed_box(folder: Path, what: str) -> str:
+def changed_child(folder: Path, what: str) -> str:
     """Write a Python whose fork server's children do something after each answer."""
     code, python = folder / "box.py", folder / "python"
     code.write_text(MISBEHAVES.format(what=what))
@@ -57,7 +57,7 @@ def changed_box(folder: Path, what: str) -> str:
 async def test_one_that_does_something_without_a_question_is_ended(
     what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sys, "executable", changed_box(tmp_path, what))
+    monkeypatch.setattr(sys, "executable", changed_child(tmp_path, what))
     started = Sniffers(timeout_s=20)
     await started.warm_up()
     with structlog.testing.capture_logs() as logged:
@@ -79,7 +79,7 @@ async def test_the_next_file_has_a_fresh_one_and_its_own_answer(
     what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also where no look at idle ones came in between."""
-    monkeypatch.setattr(sys, "executable", changed_box(tmp_path, what))
+    monkeypatch.setattr(sys, "executable", changed_child(tmp_path, what))
     started, pids = Sniffers(timeout_s=20), set()
     for _ in range(3):
         assert (await identify(started, TEXT)).startswith("text/plain")
@@ -98,7 +98,7 @@ async def test_output_without_a_question_is_never_the_next_answer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also where the question is sent in the moment before the bytes arrive."""
-    monkeypatch.setattr(sys, "executable", changed_box(tmp_path, WRITES))
+    monkeypatch.setattr(sys, "executable", changed_child(tmp_path, WRITES))
     started = Sniffers(timeout_s=20)
     for _ in range(20):
         with suppress(DecoderFault):
@@ -121,7 +121,7 @@ async def test_one_that_computes_too_long_for_its_question_is_ended_by_the_kerne
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     what = "child.identify.identify = lambda *_: iter(lambda: [0 for _ in iter(int, 1)], 0)"
-    monkeypatch.setattr(sys, "executable", changed_box(tmp_path, what))
+    monkeypatch.setattr(sys, "executable", changed_child(tmp_path, what))
     monkeypatch.setattr("worker.sniffing.process.CPU_SHARE", 0.01)
     started = Sniffers(timeout_s=60)
     with structlog.testing.capture_logs() as logged:

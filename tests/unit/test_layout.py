@@ -39,8 +39,8 @@ def test_two_files_share_a_name_only_if_the_architecture_lists_them() -> None:
             found.setdefault(path.name, set()).add(path.parent.as_posix())
     section = PAGE.read_text("utf-8").split("### Files with one name")[1].split("\n### ")[0]
     rows = re.findall(r"^\| `(\w+\.py)` \| ([^|]+) \| [^|]+ \|$", section, re.MULTILINE)
-    told = {name: set(re.findall(r"`([^`]+)`", places)) for name, places in rows}
-    assert {name: places for name, places in found.items() if len(places) > 1} == told
+    sent = {name: set(re.findall(r"`([^`]+)`", places)) for name, places in rows}
+    assert {name: places for name, places in found.items() if len(places) > 1} == sent
 
 
 def test_no_two_files_of_the_tests_have_one_name() -> None:

@@ -67,10 +67,10 @@ print(sorted({"PIL._avif", "_pillow_heif", "pypdfium2"} & set(sys.modules)))
 load_codecs({"avif", "heic"})
 print(sorted({"PIL._avif", "_pillow_heif", "pypdfium2"} & set(sys.modules)))
 """
-    told = subprocess.run(
+    sent = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60
     )
-    assert told.stdout.splitlines() == ["[]", "['PIL._avif', '_pillow_heif']"]
+    assert sent.stdout.splitlines() == ["[]", "['PIL._avif', '_pillow_heif']"]
 
 
 @pytest.mark.usefixtures("more_formats")

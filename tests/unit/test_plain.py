@@ -139,7 +139,7 @@ def test_lines_of_processes_are_passed_on_without_commands() -> None:
         hostile = HOSTILE.encode(errors="surrogatepass")
         console.write_line("api", hostile.replace(b"\n", b"") + b" end")
         console.write_line("worker", b"a\xff\x9b\tb")
-        console.tell(f"{HOSTILE} ours")
+        console.print_lines(f"{HOSTILE} ours")
         console.close()
     os.close(writing)
     with os.fdopen(reading, "rb") as stream:

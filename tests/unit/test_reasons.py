@@ -30,8 +30,8 @@ def test_every_reason_is_documented_and_no_other() -> None:
 
 @pytest.mark.parametrize("code", REASONS)
 def test_a_reason_is_documented_as_it_is(code: ReasonCode) -> None:
-    said, state, again = documented()[code]
-    assert said == REASONS[code].sentence == sentence(code)
+    printed, state, again = documented()[code]
+    assert printed == REASONS[code].sentence == sentence(code)
     assert (again == "no") is REASONS[code].final
     assert (state == "ready") is (code in {*UNDECODABLE, "decoder_died"})
     assert (state == "failed") is (not REASONS[code].final and code != "decoder_died")

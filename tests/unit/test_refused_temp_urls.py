@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.temp_urls import AWS, BEHIND, OWN, find_taken, make_store_settings
+from tests.support.temp_urls import AWS, INSIDE_FENCES, OWN, find_taken, make_store_settings
 
 
 @pytest.mark.parametrize(
@@ -69,8 +69,10 @@ from tests.support.temp_urls import AWS, BEHIND, OWN, find_taken, make_store_set
         pytest.param(OWN, "http://our-bucket.store.example:8333/a", id="own store, virtual host"),
         pytest.param(OWN, "http://store.example:8333/", id="own store, nothing"),
         pytest.param(OWN, "http://store.example:8333/our-bucket/", id="own store, no key"),
-        pytest.param(BEHIND, "https://uploads.example/other/a", id="beside the public address"),
-        pytest.param(BEHIND, "https://uploads.example/dropped", id="a prefix of a segment"),
+        pytest.param(
+            INSIDE_FENCES, "https://uploads.example/other/a", id="beside the public address"
+        ),
+        pytest.param(INSIDE_FENCES, "https://uploads.example/dropped", id="a prefix of a segment"),
     ],
 )
 def test_any_other_address_names_nothing(store: Mapping[str, str], url: str) -> None:

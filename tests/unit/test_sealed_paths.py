@@ -86,7 +86,7 @@ PATH_SECOND = (
     "unlinkat",
     "utimensat",
 )
-TELLING = """
+REVEALING_CALLS = """
 names, paths = json.loads(sys.argv[1]), [ctypes.create_string_buffer(path.encode())
     for path in json.loads(sys.argv[2])]
 info = ctypes.create_string_buffer(4096)
@@ -125,7 +125,7 @@ def test_no_system_call_reveals_if_a_path_exists(
         "absent",
         "",
     ]
-    found = run_with_system_calls(TELLING, json.dumps(names), json.dumps(paths), place)
+    found = run_with_system_calls(REVEALING_CALLS, json.dumps(names), json.dumps(paths), place)
     assert len(found) > len(names) / 2  # some are of other architectures or of newer kernels
     for name, answers in found.items():
         assert answers == [[-1, 1]] * len(paths), name  # EPERM

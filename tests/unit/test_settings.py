@@ -75,11 +75,11 @@ def test_a_word_outside_a_list_is_refused_with_the_list(
 ) -> None:
     for word in ENUMERATED[name]:
         load_with(environment, FILES_URL="https://files.example", **{name.upper(): word})
-    (told,) = faults_of(environment, **{name.upper(): "none-of-these"})
+    (sent,) = faults_of(environment, **{name.upper(): "none-of-these"})
 
-    assert told.startswith(f"ATTACHMENTS_{name.upper()}: ")
-    assert all(word in told for word in ENUMERATED[name])
-    assert "none-of-these" not in told
+    assert sent.startswith(f"ATTACHMENTS_{name.upper()}: ")
+    assert all(word in sent for word in ENUMERATED[name])
+    assert "none-of-these" not in sent
 
 
 def test_the_levels_of_the_log_are_among_the_lists() -> None:
@@ -126,27 +126,27 @@ WRONG = {
 
 
 def test_all_faults_are_reported_at_once(environment: pytest.MonkeyPatch) -> None:
-    told = faults_of(environment, **WRONG)
+    sent = faults_of(environment, **WRONG)
 
-    assert sorted(line.partition(":")[0] for line in told) == sorted(
+    assert sorted(line.partition(":")[0] for line in sent) == sorted(
         f"ATTACHMENTS_{name}" for name in WRONG
     )
 
 
 @pytest.mark.parametrize("name", WRONG)
 def test_each_fault_is_reported_alone_too(environment: pytest.MonkeyPatch, name: str) -> None:
-    told = faults_of(environment, **{name: WRONG[name]})
+    sent = faults_of(environment, **{name: WRONG[name]})
 
-    assert [line.partition(":")[0] for line in told] == [f"ATTACHMENTS_{name}"]
+    assert [line.partition(":")[0] for line in sent] == [f"ATTACHMENTS_{name}"]
 
 
 def test_no_fault_shows_a_value(environment: pytest.MonkeyPatch) -> None:
-    told = "\n".join(faults_of(environment, **WRONG)).lower()
+    sent = "\n".join(faults_of(environment, **WRONG)).lower()
 
-    assert [value for value in WRONG.values() if "secret" in value.lower() and value in told] == []
-    assert "secret-" not in told
-    assert "secret/" not in told
-    assert "secret 3" not in told
+    assert [value for value in WRONG.values() if "secret" in value.lower() and value in sent] == []
+    assert "secret-" not in sent
+    assert "secret/" not in sent
+    assert "secret 3" not in sent
 
 
 def test_a_worker_has_a_slot_for_newcomers_at_least(environment: pytest.MonkeyPatch) -> None:

@@ -26,10 +26,10 @@ def test_an_address_that_cannot_be_parsed_is_reported_without_its_parts(
 ) -> None:
     name = case.partition("-")[0]
 
-    (told,) = faults_of(environment, **{name: NO_ADDRESS[case]})
+    (sent,) = faults_of(environment, **{name: NO_ADDRESS[case]})
 
-    assert told.startswith(f"ATTACHMENTS_{name}: is not a valid address: ")
-    assert not any(word in told for word in ("s3cr3t", "pw", "notaport", "1234", "65536"))
+    assert sent.startswith(f"ATTACHMENTS_{name}: is not a valid address: ")
+    assert not any(word in sent for word in ("s3cr3t", "pw", "notaport", "1234", "65536"))
 
 
 @pytest.mark.parametrize(
@@ -67,18 +67,18 @@ def test_addresses_of_every_form_are_taken(
     ],
 )
 def test_a_bucket_has_a_name_that_s3_takes(environment: pytest.MonkeyPatch, bucket: str) -> None:
-    (told,) = faults_of(environment, S3_BUCKET=bucket)
+    (sent,) = faults_of(environment, S3_BUCKET=bucket)
 
-    assert told.startswith("ATTACHMENTS_S3_BUCKET: must be the name of a bucket: 3 to 63")
+    assert sent.startswith("ATTACHMENTS_S3_BUCKET: must be the name of a bucket: 3 to 63")
 
 
 @pytest.mark.parametrize("region", ["eu west", "eu.west", "-eu", "eu-", "12", "a" * 64, "eu\n"])
 def test_a_region_has_a_name_that_botocore_takes(
     environment: pytest.MonkeyPatch, region: str
 ) -> None:
-    (told,) = faults_of(environment, S3_REGION=region)
+    (sent,) = faults_of(environment, S3_REGION=region)
 
-    assert told.startswith("ATTACHMENTS_S3_REGION: must be a region such as eu-west-1: ")
+    assert sent.startswith("ATTACHMENTS_S3_REGION: must be a region such as eu-west-1: ")
 
 
 @pytest.mark.parametrize(

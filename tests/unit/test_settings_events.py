@@ -49,9 +49,9 @@ def test_a_value_that_is_not_a_topics_arn_is_a_fault(
     environment: pytest.MonkeyPatch, topic: str
 ) -> None:
     good = "arn:aws:sns:eu-west-1:123456789012:uploads"
-    (told,) = faults_of(environment, SNS_TOPICS=f"{good},{topic}")
+    (sent,) = faults_of(environment, SNS_TOPICS=f"{good},{topic}")
 
-    assert told.startswith("ATTACHMENTS_SNS_TOPICS: must be ARNs of topics, such as arn:aws:sns:")
+    assert sent.startswith("ATTACHMENTS_SNS_TOPICS: must be ARNs of topics, such as arn:aws:sns:")
 
 
 @pytest.mark.parametrize(

@@ -41,12 +41,12 @@ from tests.support.settings import faults_of, load_with
 def test_an_unusable_entry_of_temp_url_buckets_is_reported_with_its_rule(
     environment: pytest.MonkeyPatch, words: str, rule: str
 ) -> None:
-    told = faults_of(environment, TEMP_URL_BUCKETS=f"good-bucket,{words}")
+    sent = faults_of(environment, TEMP_URL_BUCKETS=f"good-bucket,{words}")
 
-    assert len(told) == 1
-    assert told[0].startswith("ATTACHMENTS_TEMP_URL_BUCKETS: ")
-    assert rule in told[0]
-    assert "secret" not in told[0].lower()
+    assert len(sent) == 1
+    assert sent[0].startswith("ATTACHMENTS_TEMP_URL_BUCKETS: ")
+    assert rule in sent[0]
+    assert "secret" not in sent[0].lower()
 
 
 def test_buckets_and_their_fences_are_read(environment: pytest.MonkeyPatch) -> None:

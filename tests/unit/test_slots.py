@@ -73,15 +73,15 @@ def test_an_upload_of_an_unknown_organization_is_no_newcomer_and_counts_until_it
 
 
 def test_a_returned_slot_is_notified() -> None:
-    slots, told = Slots(4), []
-    slots.on_free = lambda: told.append(True)
+    slots, sent = Slots(4), []
+    slots.on_free = lambda: sent.append(True)
     slots.give_back(slots.take_for_sweep())
     slot = slots.take(A)
     assert slot is not None
     slots.leave(slot)
     slots.take_for_sweep()
     slots.leave(slots.use_swept(A))
-    assert len(told) == 3
+    assert len(sent) == 3
 
 
 async def test_the_next_sweep_waits_for_a_batch_of_slots() -> None:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import pytest
 
 from api.temp_urls.locations import same_address
-from tests.support.temp_urls import AWS, BEHIND, OWN, find_taken, make_store_settings
+from tests.support.temp_urls import AWS, INSIDE_FENCES, OWN, find_taken, make_store_settings
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ from tests.support.temp_urls import AWS, BEHIND, OWN, find_taken, make_store_set
             AWS, "https://s3.amazonaws.com./our-bucket/a", ("our-bucket", "a"), id="host with a dot"
         ),
         pytest.param(
-            BEHIND,
+            INSIDE_FENCES,
             "https://uploads.example:443/drop/a",
             ("our-bucket", "a"),
             id="public address with the port that it has anyway",
@@ -152,13 +152,13 @@ from tests.support.temp_urls import AWS, BEHIND, OWN, find_taken, make_store_set
             id="own store, an allowed bucket",
         ),
         pytest.param(
-            BEHIND,
+            INSIDE_FENCES,
             "https://uploads.example/drop/a/b",
             ("our-bucket", "a/b"),
             id="public address of the bucket",
         ),
         pytest.param(
-            BEHIND,
+            INSIDE_FENCES,
             "http://store.example:8333/our-bucket/a",
             ("our-bucket", "a"),
             id="inner address beside a public one",

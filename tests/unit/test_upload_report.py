@@ -72,8 +72,8 @@ def test_the_name_keeps_its_room_where_reasons_are_long() -> None:
 
 
 def test_addresses_are_whole_and_alone_on_their_lines() -> None:
-    told = addresses(ITEMS)
-    assert [each.strip() for each in told] == [
+    sent = addresses(ITEMS)
+    assert [each.strip() for each in sent] == [
         "12 photos/a photo.jpg",
         READY.url,
         READY.thumb,

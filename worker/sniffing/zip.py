@@ -87,7 +87,7 @@ def identify_archive(file: PartialFile) -> Reading[str | None]:
             entries = yield from _entries(file, place, end)
             kind = _kind(entries)
             if kind == ZIP and (local := entries.get(b"mimetype")) is not None:
-                kind = (yield from _said(file, place - offset + local)) or kind
+                kind = (yield from _stored_type(file, place - offset + local)) or kind
             if file.head.startswith(_AR) and (yield from _is_member(file, place - offset)):
                 return None
             return kind
@@ -184,7 +184,7 @@ def _kind(entries: dict[bytes, int]) -> str:
     return ZIP
 
 
-def _said(file: PartialFile, place: int) -> Reading[str | None]:
+def _stored_type(file: PartialFile, place: int) -> Reading[str | None]:
     """Return the type that the entry `mimetype` at an offset declares, if we accept that type."""
     local = yield from file.look(place, 1024)
     if len(local) < 30 or not local.startswith(b"PK\3\4"):

@@ -66,10 +66,10 @@ def shell(up: Up, folder: str | Path, uid: int = 0) -> str:
 def test_the_stores_own_client_needs_the_keys(up: Up) -> None:
     assert "attachments" in shell(up, up.data_dir / "seaweedfs"), "the client does not work"
     with ThreadPoolExecutor() as pool:  # each takes its whole ten seconds
-        said_to_others = list(pool.map(lambda uid: shell(up, "/", uid), USERS))
-    for said in said_to_others:
-        assert "attachments" not in said
-        assert "127.0.0.1" not in said
+        printed_for_others = list(pool.map(lambda uid: shell(up, "/", uid), USERS))
+    for printed in printed_for_others:
+        assert "attachments" not in printed
+        assert "127.0.0.1" not in printed
 
 
 @needs_root

@@ -42,8 +42,8 @@ UNKNOWN = original_key(MAX_ID, "a_b.png")
 def test_the_messages_are_of_our_bucket_and_of_no_attachment() -> None:
     keys = {event.key for each in MESSAGES for event in read(each, bucket=BUCKET).events}
     assert keys == {UNKNOWN}
-    told = [sample for sample in SAMPLES.values() if read(sample, bucket="b").events]
-    assert len([each for each in MESSAGES if read(each, bucket=BUCKET).events]) == len(told)
+    reported = [sample for sample in SAMPLES.values() if read(sample, bucket="b").events]
+    assert len([each for each in MESSAGES if read(each, bucket=BUCKET).events]) == len(reported)
 
 
 @settings(thorough, max_examples=400)
@@ -117,11 +117,13 @@ WIDE = {
     "one-number": b'{"Records":[{"eventName":' + b"9" * 1_000_000 + b"}]}",
     "escapes": b'{"Records":[{"eventName":"' + b"\\u0000" * 160_000 + b'"}]}',
     "one-key": json.dumps(
-        AWS.message(AWS.tell(BUCKET, UNKNOWN + "%41" * 300_000, encoded=True))
+        AWS.message(AWS.make_event(BUCKET, UNKNOWN + "%41" * 300_000, encoded=True))
     ).encode(),
-    "one-etag": json.dumps(AWS.message(AWS.tell(BUCKET, UNKNOWN, etag="a" * 900_000))).encode(),
+    "one-etag": json.dumps(
+        AWS.message(AWS.make_event(BUCKET, UNKNOWN, etag="a" * 900_000))
+    ).encode(),
     "one-sequencer": json.dumps(
-        AWS.message(AWS.tell(BUCKET, UNKNOWN, etag="a", sequencer="A" * 900_000))
+        AWS.message(AWS.make_event(BUCKET, UNKNOWN, etag="a", sequencer="A" * 900_000))
     ).encode(),
 }
 

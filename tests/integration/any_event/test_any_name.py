@@ -41,21 +41,24 @@ async def come_back(service: Service, name: str) -> None:
     recorded = await until(lambda: uploaded(service, attachment_id))
 
     # the key as the store itself wrote it, which is what every other store would encode
-    told_by_store = [
+    reported_by_store = [
         event["key"].removeprefix(f"/buckets/{BUCKET}/")
         for event in service.stack.relay.seen
         if event["event_type"] == "create" and event["key"].startswith(f"/buckets/{BUCKET}/")
     ]
-    keys = {key for key in told_by_store if parse_key(key) == (attachment_id, "original")}
+    keys = {key for key in reported_by_store if parse_key(key) == (attachment_id, "original")}
     assert keys == {recorded.key}
     assert created["data"]["attributes"]["aws_policy"]["key"] in keys
 
     for number, dialect in enumerate(DIALECTS):
         item: dict[str, Any] = {"etag": recorded.etag}
-        told = dialect.tell(BUCKET, recorded.key, **item)
-        assert await post(service, dialect, told) == NO_EFFECT, dialect.name
+        sent = dialect.make_event(BUCKET, recorded.key, **item)
+        assert await post(service, dialect, sent) == NO_EFFECT, dialect.name
         item = {"etag": f"another-{number}", "sequencer": f"{number + 1:02X}"}
-        assert await post(service, dialect, dialect.tell(BUCKET, recorded.key, **item)) == RECORDED
+        assert (
+            await post(service, dialect, dialect.make_event(BUCKET, recorded.key, **item))
+            == RECORDED
+        )
         assert (await service.row(attachment_id)).etag == item["etag"]
         recorded = await service.row(attachment_id)
     assert recorded.revision == 1 + len(DIALECTS)

@@ -26,10 +26,10 @@ class Good:
     async def follows(self, dialect: Dialect = AWS) -> None:
         """Post the next good event."""
         self._number += 1
-        told = dialect.tell(
+        sent = dialect.make_event(
             BUCKET, self._row.key, etag=f"e{self._number}", sequencer=f"{self._number:08X}"
         )
-        assert await post(self._service, dialect, told) == RECORDED
+        assert await post(self._service, dialect, sent) == RECORDED
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -66,9 +66,9 @@ async def test_good_records_count_among_any_others(
         " WHERE id = ANY ($1::bigint[])",
         [row.id for row in pair],
     )
-    told = [dialect.tell(BUCKET, row.key, etag="e1") for row in pair]
-    told.insert(place, poison)
-    answer = await feed(service, json.dumps(dialect.message(*told)).encode())
+    sent = [dialect.make_event(BUCKET, row.key, etag="e1") for row in pair]
+    sent.insert(place, poison)
+    answer = await feed(service, json.dumps(dialect.message(*sent)).encode())
     states = {(await service.row(row.id)).state for row in pair}
     recorded = answer.document["meta"]["recorded"]
     assert (recorded, states) == (2, {"uploaded"})

@@ -14,8 +14,8 @@ from tests.support.stack import BUCKET
 @every(56)
 async def test_ten_duplicates_have_one_effect(shared: Service, dialect: Dialect) -> None:
     row = await new_row(shared)
-    told = dialect.tell(BUCKET, row.key, etag="e1", sequencer="0A")
-    metas = [await post(shared, dialect, told) for _ in range(10)]
+    sent = dialect.make_event(BUCKET, row.key, etag="e1", sequencer="0A")
+    metas = [await post(shared, dialect, sent) for _ in range(10)]
     assert metas == [RECORDED] + [NO_EFFECT] * 9
     assert (await shared.row(row.id)).revision == 1
 
@@ -25,8 +25,8 @@ async def test_ten_duplicates_in_one_message_have_one_effect(
     shared: Service, dialect: Dialect
 ) -> None:
     row = await new_row(shared)
-    told = dialect.tell(BUCKET, row.key, etag="e1", sequencer="0A")
-    assert (await post(shared, dialect, *[told] * 10))["recorded"] == 1
+    sent = dialect.make_event(BUCKET, row.key, etag="e1", sequencer="0A")
+    assert (await post(shared, dialect, *[sent] * 10))["recorded"] == 1
     assert (await shared.row(row.id)).revision == 1
 
 
@@ -37,8 +37,8 @@ async def test_a_duplicate_by_another_way_has_no_effect(
 ) -> None:
     row = await new_row(shared)
     item: dict[str, Any] = {"etag": "e1", "version_id": "v1", "sequencer": "0A"}
-    assert await post(shared, dialect, dialect.tell(BUCKET, row.key, **item)) == RECORDED
-    assert await post(shared, other, other.tell(BUCKET, row.key, **item)) == NO_EFFECT
+    assert await post(shared, dialect, dialect.make_event(BUCKET, row.key, **item)) == RECORDED
+    assert await post(shared, other, other.make_event(BUCKET, row.key, **item)) == NO_EFFECT
     assert (await shared.row(row.id)).revision == 1
 
 
@@ -51,10 +51,10 @@ async def test_an_older_sequencer_that_comes_late_changes_nothing(
     shared: Service, dialect: Dialect, known: str, late: str
 ) -> None:
     row = await new_row(shared)
-    await post(shared, dialect, dialect.tell(BUCKET, row.key, etag="new", sequencer=known))
+    await post(shared, dialect, dialect.make_event(BUCKET, row.key, etag="new", sequencer=known))
     before = await shared.row(row.id)
-    told = dialect.tell(BUCKET, row.key, etag="old", sequencer=late)
-    assert await post(shared, dialect, told) == NO_EFFECT
+    sent = dialect.make_event(BUCKET, row.key, etag="old", sequencer=late)
+    assert await post(shared, dialect, sent) == NO_EFFECT
     assert await shared.row(row.id) == before
 
 
@@ -64,10 +64,10 @@ async def test_a_newer_sequencer_counts_that_comes_without_an_etag(
     shared: Service, dialect: Dialect, state: str
 ) -> None:
     row = await new_row(shared)
-    first = dialect.tell(BUCKET, row.key, etag="e1", sequencer="0A")
+    first = dialect.make_event(BUCKET, row.key, etag="e1", sequencer="0A")
     assert await post(shared, dialect, first) == RECORDED
     await shared.execute("UPDATE attachments SET state = $2 WHERE id = $1", row.id, state)
-    newer = dialect.tell(BUCKET, row.key, sequencer="0B")
+    newer = dialect.make_event(BUCKET, row.key, sequencer="0B")
     assert await post(shared, dialect, newer) == RECORDED
     after = await shared.row(row.id)
     assert (after.revision, after.sequencer) == (2, "0B")
@@ -80,8 +80,8 @@ async def test_a_newer_sequencer_counts_that_comes_without_an_etag(
 async def test_invalid_sequencers_are_never_compared(shared: Service, dialect: Dialect) -> None:
     row = await new_row(shared)
     for number, sequencer in enumerate(("FF", "0A", "FE", "0B"), 1):
-        told = dialect.tell(BUCKET, row.key, etag=f"e{number}", sequencer=sequencer)
-        assert await post(shared, dialect, told) == RECORDED
+        sent = dialect.make_event(BUCKET, row.key, etag=f"e{number}", sequencer=sequencer)
+        assert await post(shared, dialect, sent) == RECORDED
         after = await shared.row(row.id)
         assert (after.revision, after.etag, after.sequencer) == (number, f"e{number}", None)
 
@@ -106,7 +106,7 @@ async def test_the_stores_answer_wins(working: Service, case: str) -> None:
         attachment_id = await working.client.upload(b"what the store has", "a.txt")
         rows[dialect] = await working.row(attachment_id)
         assert rows[dialect].state == "pending"
-        await post(working, dialect, dialect.tell(BUCKET, rows[dialect].key, **LIES[case]))
+        await post(working, dialect, dialect.make_event(BUCKET, rows[dialect].key, **LIES[case]))
     for dialect, row in rows.items():
         resource = await working.client.settled(row.id)
         after = await working.row(row.id)
@@ -121,12 +121,12 @@ async def test_a_vague_event_of_a_finished_upload_leads_to_a_check_of_the_store(
     shared: Service, dialect: Dialect
 ) -> None:
     row = await new_row(shared)
-    await post(shared, dialect, dialect.tell(BUCKET, row.key, etag="e1"))
+    await post(shared, dialect, dialect.make_event(BUCKET, row.key, etag="e1"))
     await shared.execute(
         "UPDATE attachments SET state = 'ready', due_at = NULL WHERE id = $1", row.id
     )
     before = await shared.row(row.id)
-    assert await post(shared, dialect, dialect.tell(BUCKET, row.key)) == RECORDED
+    assert await post(shared, dialect, dialect.make_event(BUCKET, row.key)) == RECORDED
     after = await shared.row(row.id)
     assert after.due_at is not None
     assert (after.state, after.revision, after.etag) == ("ready", before.revision, "e1")
@@ -144,9 +144,9 @@ async def test_removed_before_created_ends_with_the_stores_object(
         else:
             row = await new_row(working)
         rows[dialect] = row
-        told = dialect.tell(BUCKET, row.key, removed=True, sequencer="0B")
-        await post(working, dialect, told)
-        await post(working, dialect, dialect.tell(BUCKET, row.key, etag="e1", sequencer="0A"))
+        sent = dialect.make_event(BUCKET, row.key, removed=True, sequencer="0B")
+        await post(working, dialect, sent)
+        await post(working, dialect, dialect.make_event(BUCKET, row.key, etag="e1", sequencer="0A"))
     for dialect, row in rows.items():
         resource = await working.client.settled(row.id)
         if there:
@@ -163,7 +163,9 @@ async def test_row59_a_multipart_upload_that_has_only_begun_is_no_object_yet(
     created = await working.client.create("a.txt")
     row = await working.row(created["data"]["id"])
     # Ceph tells of it as of an upload, when there is nothing yet
-    assert (await post(working, CEPH, CEPH.tell(BUCKET, row.key, etag="", size=0)))["recorded"] == 1
+    assert (await post(working, CEPH, CEPH.make_event(BUCKET, row.key, etag="", size=0)))[
+        "recorded"
+    ] == 1
 
     async def asked() -> bool:
         return (await working.row(row.id)).state not in ("uploaded", "processing")
@@ -192,13 +194,13 @@ BAD_RECORDS: list[Any] = [
 @every(61, BATCHING)
 async def test_a_bad_record_among_good_is_quarantined(shared: Service, dialect: Dialect) -> None:
     rows = [await new_row(shared) for _ in range(2)]
-    good = [dialect.tell(BUCKET, row.key, etag="e1") for row in rows]
+    good = [dialect.make_event(BUCKET, row.key, etag="e1") for row in rows]
     for bad in BAD_RECORDS:
         await shared.execute("UPDATE attachments SET state = 'pending', etag = NULL")
         await shared.execute("TRUNCATE dead_letters")
-        for told in ((good[0], bad, good[1]), (bad, *good), (*good, bad)):
-            document = dialect.message(*told)
-            meta = await post(shared, dialect, *told)
+        for sent in ((good[0], bad, good[1]), (bad, *good), (*good, bad)):
+            document = dialect.message(*sent)
+            meta = await post(shared, dialect, *sent)
             assert meta["unreadable"] == 1, document
         assert [(await shared.row(row.id)).state for row in rows] == ["uploaded"] * 2
         # three orders, three messages; each whole
@@ -208,5 +210,5 @@ async def test_a_bad_record_among_good_is_quarantined(shared: Service, dialect: 
 @every(53)
 async def test_a_key_of_thousands_of_digits_is_ignored(untouched: Target, dialect: Dialect) -> None:
     key = f"attachments/files/{'/'.join(['123'] * 1700)}/original/a.png"
-    counts = await post(untouched.service, dialect, dialect.tell(BUCKET, key, etag="e1"))
+    counts = await post(untouched.service, dialect, dialect.make_event(BUCKET, key, etag="e1"))
     assert counts == IGNORED

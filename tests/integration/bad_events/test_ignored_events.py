@@ -89,8 +89,8 @@ async def test_another_bucket_is_ignored_and_counted(
 ) -> None:
     before = await ignored_events(untouched.service, dialect)
     for removed in (False, True):
-        told = dialect.tell(bucket, untouched.key, removed=removed, etag="e1")
-        assert await post(untouched.service, dialect, told) == IGNORED
+        sent = dialect.make_event(bucket, untouched.key, removed=removed, etag="e1")
+        assert await post(untouched.service, dialect, sent) == IGNORED
     assert await ignored_events(untouched.service, dialect) == before + 2
 
 
@@ -141,8 +141,8 @@ async def test_a_key_that_is_no_attachments_original_has_no_effect(
 ) -> None:
     key = strange_keys(untouched.key)[case]
     for removed in (False, True):
-        told = dialect.tell(BUCKET, key, removed=removed, etag="e1", sequencer="0A")
-        meta = await post(untouched.service, dialect, told)
+        sent = dialect.make_event(BUCKET, key, removed=removed, etag="e1", sequencer="0A")
+        meta = await post(untouched.service, dialect, sent)
         assert (meta["recorded"], meta["unreadable"]) == (0, 0)
         assert meta["ignored"] + meta["no_effect"] == 1
 
@@ -183,7 +183,7 @@ async def test_a_key_is_decoded_once_by_its_dialects_rule(
 ) -> None:
     encode, understood_by = ENCODINGS[case]
     row = await new_row(shared)
-    meta = await post(shared, dialect, dialect.tell(BUCKET, encode(row.key), encoded=True))
+    meta = await post(shared, dialect, dialect.make_event(BUCKET, encode(row.key), encoded=True))
     assert meta == (RECORDED if dialect.name in understood_by else IGNORED)
 
 
@@ -192,7 +192,7 @@ async def test_our_own_thumbnail_starts_nothing(working: Service, dialect: Diale
     attachment_id = await working.client.upload(b"GIF89a no image", "a.gif")
     await working.client.settled(attachment_id)
     before = await working.row(attachment_id)
-    told = dialect.tell(BUCKET, thumbnail_key(before.key), etag="e9", sequencer="FF")
-    assert await post(working, dialect, told) == IGNORED
+    sent = dialect.make_event(BUCKET, thumbnail_key(before.key), etag="e9", sequencer="FF")
+    assert await post(working, dialect, sent) == IGNORED
     await asyncio.sleep(0.2)
     assert await working.row(attachment_id) == before

@@ -68,9 +68,9 @@ async def test_a_thousand_records_are_stored_by_one_statement(
     thousand: Crowd, dialect: Dialect
 ) -> None:
     await thousand.reset()
-    told = [dialect.tell(BUCKET, key, etag="e1", sequencer="0A") for key in thousand.keys]
-    random.Random(51).shuffle(told)
-    assert await post(thousand.service, dialect, *told) == {**RECORDED, "recorded": 1000}
+    sent = [dialect.make_event(BUCKET, key, etag="e1", sequencer="0A") for key in thousand.keys]
+    random.Random(51).shuffle(sent)
+    assert await post(thousand.service, dialect, *sent) == {**RECORDED, "recorded": 1000}
     assert await thousand.found() == {"uploaded": 1000}
     assert await thousand.service.database.fetchval("SELECT count(*) FROM statements") == 1
 
@@ -80,8 +80,8 @@ async def test_of_a_thousand_records_all_or_none_are_stored(
     thousand: Crowd, dialect: Dialect
 ) -> None:
     await thousand.reset()
-    told = [dialect.tell(BUCKET, key, etag="e1", sequencer="0A") for key in thousand.keys]
-    body = json.dumps(dialect.message(*told), separators=(",", ":")).encode()
+    sent = [dialect.make_event(BUCKET, key, etag="e1", sequencer="0A") for key in thousand.keys]
+    body = json.dumps(dialect.message(*sent), separators=(",", ":")).encode()
     # one row that cannot be written: as if the database failed in the middle
     victim = thousand.keys[600].rpartition("/original/")[0].rpartition("files/")[2]
     await thousand.service.execute(

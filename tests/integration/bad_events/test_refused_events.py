@@ -98,7 +98,9 @@ async def test_row48_every_token_is_compared_in_constant_time(
 async def test_no_dialect_is_taken_without_a_live_token(
     untouched: Target, dialect: Dialect
 ) -> None:
-    body = json.dumps(dialect.message(dialect.tell(BUCKET, untouched.key, etag="e1"))).encode()
+    body = json.dumps(
+        dialect.message(dialect.make_event(BUCKET, untouched.key, etag="e1"))
+    ).encode()
     # what looks like SNS's is looked at, and is not signed
     expected = 403 if dialect.name == "sns" else 401
     for headers in ({}, {"Authorization": "Bearer wrong-token-of-some-length"}):
@@ -108,8 +110,8 @@ async def test_no_dialect_is_taken_without_a_live_token(
 @large
 @every(49)
 async def test_a_body_above_1_mib_is_refused(untouched: Target, dialect: Dialect) -> None:
-    told = dialect.tell(BUCKET, untouched.key, etag="e1")
-    body = json.dumps(dialect.message(told)).encode().ljust(MIB + 1)
+    reported = dialect.make_event(BUCKET, untouched.key, etag="e1")
+    body = json.dumps(dialect.message(reported)).encode().ljust(MIB + 1)
     answer = await send(untouched.service, body)
     assert answer.status == 413
     assert answer.document["errors"][0]["title"] == "Payload Too Large"
@@ -117,8 +119,8 @@ async def test_a_body_above_1_mib_is_refused(untouched: Target, dialect: Dialect
 
 @every(49)
 async def test_a_body_of_1_mib_is_read(untouched: Target, dialect: Dialect) -> None:
-    told = dialect.tell(BUCKET, original_key(1, "a.png"), etag="e1")
-    body = json.dumps(dialect.message(told)).encode().ljust(MIB)
+    reported = dialect.make_event(BUCKET, original_key(1, "a.png"), etag="e1")
+    body = json.dumps(dialect.message(reported)).encode().ljust(MIB)
     answer = await send(untouched.service, body)
     assert (answer.status, answer.document["meta"]) == (200, NO_EFFECT)
 

@@ -81,8 +81,8 @@ async def test_an_api_that_could_not_ask_makes_no_policies_in_a_bucket_that_may_
     proxy.let_go()
 
     async def knows() -> bool:
-        status, said = await readiness(two.second.client, unproven.url)
-        return status == 503 and "belongs to deployment" in said
+        status, printed = await readiness(two.second.client, unproven.url)
+        return status == 503 and "belongs to deployment" in printed
 
     await until(knows, within_s=60)
     assert await create(two.second.client, unproven.url) == 503

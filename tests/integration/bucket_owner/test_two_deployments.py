@@ -41,10 +41,10 @@ async def test_the_second_deployment_on_an_empty_bucket_does_not_start_until_it_
     )
     await launch(ApiProcess(first.environment))
 
-    said = await refused(second, launch)
+    printed = await refused(second, launch)
 
     assert all(
-        each in said
+        each in printed
         for each in (
             first_id,
             second_id,
@@ -52,7 +52,7 @@ async def test_the_second_deployment_on_an_empty_bucket_does_not_start_until_it_
             "ATTACHMENTS_S3_BUCKET",
             "attachments reconcile --mend",
         )
-    ), said
+    ), printed
     examined = await examine(environment(second), wait=1)
     assert examined["owner"]["status"] == "failed"
     assert examined["upload"]["status"] == "skipped"

@@ -121,8 +121,8 @@ async def test_of_a_message_in_part_unreadable_the_rest_counts(
     service: Service, dialect: Dialect
 ) -> None:
     rows = [await new_row(service) for _ in range(2)]
-    good = [dialect.tell(BUCKET, row.key, etag="e1") for row in rows]
-    bad = dialect.tell(BUCKET, rows[0].key)
+    good = [dialect.make_event(BUCKET, row.key, etag="e1") for row in rows]
+    bad = dialect.make_event(BUCKET, rows[0].key)
     bad["s3"]["object"]["key"] = 5
     body = json.dumps(dialect.message(good[0], bad, good[1])).encode()
     answer = await send(service, body)

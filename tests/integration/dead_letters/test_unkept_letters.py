@@ -46,8 +46,8 @@ async def database_away(service: Service) -> AsyncIterator[None]:
 async def test_while_the_database_is_away_the_source_keeps_the_message(service: Service) -> None:
     row = await new_row(service)
     aws = BATCHING[0]
-    told = aws.tell(BUCKET, row.key, etag="e1")
-    mixed = json.dumps(aws.message(told, {"eventSource": "aws:s3"})).encode()
+    sent = aws.make_event(BUCKET, row.key, etag="e1")
+    mixed = json.dumps(aws.message(sent, {"eventSource": "aws:s3"})).encode()
     bodies = [b"no json \0", mixed]
     async with database_away(service):
         for body in bodies:
@@ -74,8 +74,8 @@ async def test_while_the_database_is_away_the_source_keeps_the_message(service: 
 async def test_a_message_that_cannot_be_kept_has_no_partial_effect(service: Service) -> None:
     row = await new_row(service)
     aws = BATCHING[0]
-    told = aws.tell(BUCKET, row.key, etag="e1")
-    mixed = json.dumps(aws.message(told, {"eventSource": "aws:s3"})).encode()
+    sent = aws.make_event(BUCKET, row.key, etag="e1")
+    mixed = json.dumps(aws.message(sent, {"eventSource": "aws:s3"})).encode()
     async with service.database.acquire() as connection, connection.transaction():
         await connection.execute("LOCK TABLE dead_letters IN ACCESS EXCLUSIVE MODE")
         answer = await send(service, mixed)
@@ -83,7 +83,7 @@ async def test_a_message_that_cannot_be_kept_has_no_partial_effect(service: Serv
         assert (await service.row(row.id)).state == "pending"
         # what leaves nothing to keep does not wait
         other = await new_row(service)
-        whole = json.dumps(aws.message(aws.tell(BUCKET, other.key, etag="e1"))).encode()
+        whole = json.dumps(aws.message(aws.make_event(BUCKET, other.key, etag="e1"))).encode()
         assert (await send(service, whole)).document["meta"] == RECORDED
 
     async def kept() -> Any:

@@ -11,7 +11,7 @@ from tests.support.dialects import ORDERED
 from tests.support.events import NO_EFFECT, RECORDED, message, new_row, record, send
 from tests.support.service import Service
 from tests.support.stack import BUCKET
-from tests.support.valid_events import tell
+from tests.support.valid_events import post_records
 
 
 async def make_ready(service: Service, row: Attachment) -> Attachment:
@@ -35,10 +35,10 @@ async def make_ready(service: Service, row: Attachment) -> Attachment:
 )
 async def test_a_duplicate_has_no_effect(service: Service, item: dict[str, str]) -> None:
     row = await new_row(service)
-    assert await tell(service, record(row.key, **item)) == RECORDED
+    assert await post_records(service, record(row.key, **item)) == RECORDED
     once = await service.row(row.id)
     for _ in range(9):
-        assert await tell(service, record(row.key, **item)) == NO_EFFECT
+        assert await post_records(service, record(row.key, **item)) == NO_EFFECT
     assert await service.row(row.id) == once
 
 
@@ -53,11 +53,11 @@ async def test_duplicates_that_come_at_one_time_have_one_effect(service: Service
 async def test_a_duplicate_of_a_processed_event_has_no_effect(service: Service) -> None:
     row = await new_row(service)
     event = record(row.key, eTag="e1", sequencer="0A")
-    await tell(service, event)
+    await post_records(service, event)
     ready = await make_ready(service, row)
-    assert await tell(service, event) == NO_EFFECT
+    assert await post_records(service, event) == NO_EFFECT
     # nor has one by another way, which tells only the etag
-    assert await tell(service, record(row.key, eTag="e1")) == NO_EFFECT
+    assert await post_records(service, record(row.key, eTag="e1")) == NO_EFFECT
     assert await service.row(row.id) == ready
 
 
@@ -76,9 +76,9 @@ async def test_an_older_event_that_comes_late_changes_nothing(
     service: Service, known: str, late: str
 ) -> None:
     row = await new_row(service)
-    await tell(service, record(row.key, eTag="new", sequencer=known))
+    await post_records(service, record(row.key, eTag="new", sequencer=known))
     before = await service.row(row.id)
-    assert await tell(service, record(row.key, eTag="old", sequencer=late)) == NO_EFFECT
+    assert await post_records(service, record(row.key, eTag="old", sequencer=late)) == NO_EFFECT
     assert await service.row(row.id) == before
 
 
@@ -87,9 +87,9 @@ async def test_a_newer_event_counts_as_a_new_upload(
     service: Service, known: str, newer: str
 ) -> None:
     row = await new_row(service)
-    await tell(service, record(row.key, eTag="old", sequencer=known))
+    await post_records(service, record(row.key, eTag="old", sequencer=known))
     await make_ready(service, row)
-    assert await tell(service, record(row.key, eTag="new", sequencer=newer)) == RECORDED
+    assert await post_records(service, record(row.key, eTag="new", sequencer=newer)) == RECORDED
     after = await service.row(row.id)
     assert (after.state, after.revision, after.etag) == ("uploaded", 2, "new")
     assert after.resized is False
@@ -103,7 +103,7 @@ async def test_any_order_of_events_comes_to_the_same_end(service: Service) -> No
         row = await new_row(service)
         shuffle(events)
         for sequencer, etag in events:
-            await tell(service, record(row.key, eTag=etag, sequencer=sequencer))
+            await post_records(service, record(row.key, eTag=etag, sequencer=sequencer))
         after = await service.row(row.id)
         ends.add((after.state, after.etag, after.sequencer))
     assert ends == {("uploaded", "e7", "0007")}
@@ -119,8 +119,8 @@ async def test_any_order_by_any_way_comes_to_the_same_end(service: Service) -> N
         row = await new_row(service)
         shuffle(events)
         for way, sequencer in events:
-            told = way.tell(BUCKET, row.key, etag=f"of-{sequencer}", sequencer=sequencer)
-            answer = await send(service, json.dumps(way.message(told)).encode())
+            sent = way.make_event(BUCKET, row.key, etag=f"of-{sequencer}", sequencer=sequencer)
+            answer = await send(service, json.dumps(way.message(sent)).encode())
             assert answer.status == 200
         after = await service.row(row.id)
         ends.add((after.state, after.etag, after.sequencer))
@@ -129,14 +129,14 @@ async def test_any_order_by_any_way_comes_to_the_same_end(service: Service) -> N
 
 async def test_another_version_of_the_same_content_is_a_new_upload(service: Service) -> None:
     row = await new_row(service)
-    await tell(service, record(row.key, eTag="e1", versionId="v1"))
-    assert await tell(service, record(row.key, eTag="e1", versionId="v2")) == RECORDED
+    await post_records(service, record(row.key, eTag="e1", versionId="v1"))
+    assert await post_records(service, record(row.key, eTag="e1", versionId="v2")) == RECORDED
     assert (await service.row(row.id)).version_id == "v2"
 
 
 async def test_an_upload_while_one_is_processed_waits_for_its_turn(service: Service) -> None:
     row = await new_row(service)
-    await tell(service, record(row.key, eTag="e1", sequencer="01"))
+    await post_records(service, record(row.key, eTag="e1", sequencer="01"))
     await service.execute(
         "UPDATE attachments SET state = 'processing', claimed_revision = revision, attempt = 1"
         " WHERE id = $1",
@@ -144,8 +144,8 @@ async def test_an_upload_while_one_is_processed_waits_for_its_turn(service: Serv
     )
     lease = (await service.row(row.id)).due_at
     newer = record(row.key, eTag="e2", sequencer="02")
-    assert await tell(service, newer) == RECORDED
-    assert await tell(service, newer) == NO_EFFECT
+    assert await post_records(service, newer) == RECORDED
+    assert await post_records(service, newer) == NO_EFFECT
     after = await service.row(row.id)
     assert (after.state, after.revision, after.claimed_revision) == ("processing", 2, 1)
     assert after.due_at == lease
@@ -155,7 +155,7 @@ async def test_an_upload_while_one_is_processed_waits_for_its_turn(service: Serv
 async def test_a_new_object_restarts_an_ended_attachment(service: Service, state: str) -> None:
     row = await new_row(service)
     await service.execute("UPDATE attachments SET state = $2 WHERE id = $1", row.id, state)
-    assert await tell(service, record(row.key, eTag="e1", sequencer="01")) == RECORDED
+    assert await post_records(service, record(row.key, eTag="e1", sequencer="01")) == RECORDED
     assert (await service.row(row.id)).state == "uploaded"
 
 
@@ -163,5 +163,5 @@ async def test_an_event_of_a_deleted_attachment_has_no_effect(service: Service) 
     row = await new_row(service)
     await service.client.request("DELETE", f"/api/v2/attachments/{row.id}")
     before = await service.row(row.id)
-    assert await tell(service, record(row.key, eTag="e1")) == NO_EFFECT
+    assert await post_records(service, record(row.key, eTag="e1")) == NO_EFFECT
     assert await service.row(row.id) == before

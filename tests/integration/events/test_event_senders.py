@@ -11,7 +11,7 @@ from tests.support.events import EVENTS, RECORDED, basic, message, new_row, reco
 from tests.support.service import Service
 from tests.support.stack import BUCKET, EVENTS_TOKEN
 from tests.support.starting import StartService
-from tests.support.valid_events import tell
+from tests.support.valid_events import post_records
 
 FIRST, SECOND = "first-events-token", "second words-of-a-token"
 
@@ -46,7 +46,7 @@ async def test_a_source_that_can_send_no_header_has_the_token_in_its_address(
     service: Service, dialect: Dialect
 ) -> None:
     row = await new_row(service)
-    body = json.dumps(dialect.message(dialect.tell(BUCKET, row.key, etag="e1"))).encode()
+    body = json.dumps(dialect.message(dialect.make_event(BUCKET, row.key, etag="e1"))).encode()
     answer = await send(service, body, {}, f"{EVENTS}/{EVENTS_TOKEN}")
     assert (answer.status, answer.document["meta"]) == (200, RECORDED)
 
@@ -85,7 +85,7 @@ async def test_without_the_broker_events_are_recorded_and_answered(
     service = await start_service(broker_url=f"redis://127.0.0.1:{closed_port}/0")
     rows = [await new_row(service) for _ in range(5)]
     for row in rows:
-        assert await tell(service, record(row.key, eTag="e1")) == RECORDED
+        assert await post_records(service, record(row.key, eTag="e1")) == RECORDED
         assert (await service.row(row.id)).state == "uploaded"
 
 

@@ -12,14 +12,14 @@ from tests.support.events import RECORDED, REMOVED, filer, new_row, record, send
 from tests.support.service import Service, until
 from tests.support.stack import BUCKET
 from tests.support.starting import StartService, StartWorker
-from tests.support.valid_events import tell
+from tests.support.valid_events import post_records
 
 
 @pytest.mark.parametrize("dialect", DIALECTS, ids=lambda dialect: dialect.name)
 async def test_an_event_records_the_upload(service: Service, dialect: Dialect) -> None:
     row = await new_row(service)
-    told = dialect.tell(BUCKET, row.key, etag="e1", version_id="v1", sequencer="0a", size=5)
-    answer = await send(service, json.dumps(dialect.message(told)).encode())
+    sent = dialect.make_event(BUCKET, row.key, etag="e1", version_id="v1", sequencer="0a", size=5)
+    answer = await send(service, json.dumps(dialect.message(sent)).encode())
     assert (answer.status, answer.document["meta"]) == (200, RECORDED)
     after = await service.row(row.id)
     assert (after.state, after.revision, after.etag) == ("uploaded", 1, "e1")
@@ -40,7 +40,7 @@ async def test_the_md5_of_a_filer_event_is_used_if_it_has_no_etag(
 
 async def test_the_size_in_an_event_is_ignored(service: Service) -> None:
     row = await new_row(service)
-    await tell(service, record(row.key, size=10**12, eTag="e1", contentType="text/html"))
+    await post_records(service, record(row.key, size=10**12, eTag="e1", contentType="text/html"))
     after = await service.row(row.id)
     assert (after.size, after.content_type) == (None, None)
 
@@ -54,7 +54,7 @@ async def test_a_store_and_a_worker_take_it_from_the_event_to_the_end(working: S
 
 async def test_good_records_count_among_others(service: Service) -> None:
     row = await new_row(service)
-    meta = await tell(
+    meta = await post_records(
         service,
         record("elsewhere/a.png"),
         {"eventName": "ObjectCreated:Put"},
@@ -77,8 +77,8 @@ async def test_a_removal_makes_the_store_be_asked(
         state,
     )
     before = await service.row(row.id)
-    told = dialect.tell(BUCKET, row.key, removed=True, etag="e1", sequencer="0B")
-    answer = await send(service, json.dumps(dialect.message(told)).encode())
+    sent = dialect.make_event(BUCKET, row.key, removed=True, etag="e1", sequencer="0B")
+    answer = await send(service, json.dumps(dialect.message(sent)).encode())
     assert (answer.status, answer.document["meta"]) == (200, RECORDED)
     after = await service.row(row.id)
     assert after.due_at is not None
@@ -97,7 +97,7 @@ async def test_a_removal_that_is_true_is_found_to_be_true(
     row = await service.row(attachment_id)
     assert row.state == "ready"
     # a removal that is not: the object is there
-    await tell(service, record(row.key, name=REMOVED))
+    await post_records(service, record(row.key, name=REMOVED))
     due = await service.row(attachment_id)
     assert due.state == "ready"
 

@@ -21,7 +21,7 @@ SIGNED = (
 )
 
 
-def says(answer: Answer) -> str:
+def text_of(answer: Answer) -> str:
     """Give the whole answer as text."""
     return f"{answer.headers}{answer.body.decode()}"
 
@@ -50,7 +50,7 @@ async def test_the_query_of_a_signed_address_is_neither_stored_nor_shown(
     answers += [await client.request("GET", PATH)]
 
     assert [answer.status for answer in answers[2:]] == [200, 422, 422, 422, 422, 422, 200, 200]
-    assert [each.headers for each in answers if "s3cr3t" in says(each)] == []
+    assert [each.headers for each in answers if "s3cr3t" in text_of(each)] == []
     stored_urls = await service.database.fetch("SELECT temp_url FROM attachments")
     assert [row[0] for row in stored_urls if "?" in row[0]] == []
     output = capfd.readouterr()
@@ -67,7 +67,7 @@ async def test_a_query_that_a_former_release_stored_is_not_shown(service: Servic
 
     assert shown["attributes"]["temp_url"] == url
     assert listed.data[0]["attributes"]["temp_url"] == url
-    assert "s3cr3t" not in says(listed)
+    assert "s3cr3t" not in text_of(listed)
     for form in ([], ["--json"]):
         ended = await command(service, "show", attachment_id, *form)
         assert ended.status == 0

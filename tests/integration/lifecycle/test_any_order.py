@@ -67,8 +67,8 @@ async def test_no_order_of_things_breaks_an_invariant(
         match step:
             case "event":
                 newest += 1
-                told = event(row, f"e{newest}", sequencer=f"{newest:06X}")
-                await table.record(told, told)
+                sent = event(row, f"e{newest}", sequencer=f"{newest:06X}")
+                await table.record(sent, sent)
             case "old event":
                 await table.record(event(row, "old", sequencer="000000"))
                 if before.sequencer is not None:

@@ -44,16 +44,16 @@ async def test_an_event_makes_a_pending_attachment_uploaded(table: Table) -> Non
     ],
 )
 async def test_row57_only_a_newer_sequencer_counts(
-    table: Table, known: str | None, told: str | None, counts: bool
+    table: Table, known: str | None, sent: str | None, counts: bool
 ) -> None:
     row = await table.create()
     await table.record(event(row, "a", sequencer=known))
-    woken = await table.record(event(row, "b", sequencer=told))
+    woken = await table.record(event(row, "b", sequencer=sent))
     after = await table.row(row)
     assert bool(woken) == counts
     assert (after.etag, after.revision) == (("b", 2) if counts else ("a", 1))
     if counts:
-        assert after.sequencer == (told or known)
+        assert after.sequencer == (sent or known)
 
 
 @pytest.mark.parametrize("state", ["uploaded", "processing", "ready", "rejected"])
@@ -80,12 +80,12 @@ async def test_row57_58_a_newer_event_without_an_etag_counts(
     row = await table.create()
     await table.record(event(row, "a", sequencer=known))
     await table.set(row.id, f"state = '{state}'")
-    told = event(row, sequencer="0B")
-    assert (await table.recorded(told)).changed == [row.id]
+    sent = event(row, sequencer="0B")
+    assert (await table.recorded(sent)).changed == [row.id]
     after = await table.row(row)
     assert (after.revision, after.sequencer) == (2, "0B")
     assert after.state == ("processing" if state == "processing" else "uploaded")
-    for repeated in (told, event(row, sequencer="0A"), event(row, "a", sequencer="0A")):
+    for repeated in (sent, event(row, sequencer="0A"), event(row, "a", sequencer="0A")):
         assert await table.recorded(repeated) == Recorded(changed=[], woken=[])
     assert await table.row(row) == after
 
@@ -236,9 +236,9 @@ async def test_row61_many_events_are_one_statement_and_the_strange_ones_are_left
 
 async def test_shuffled_events_leave_the_newest(table: Table) -> None:
     row = await table.create()
-    told = [event(row, f"e{number}", sequencer=f"{number:04X}") for number in range(1, 9)] * 10
-    random.Random(3).shuffle(told)
-    await asyncio.gather(*(table.record(item) for item in told))
+    sent = [event(row, f"e{number}", sequencer=f"{number:04X}") for number in range(1, 9)] * 10
+    random.Random(3).shuffle(sent)
+    await asyncio.gather(*(table.record(item) for item in sent))
     after = await table.row(row)
     assert (after.etag, after.sequencer) == ("e8", "0008")
     assert after.revision <= 8

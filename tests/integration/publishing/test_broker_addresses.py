@@ -27,7 +27,7 @@ PASSWORD = "p/ä:@ ?#;%"
 
 
 @asynccontextmanager
-async def behind_tls(folder: Path, port: int) -> AsyncIterator[tuple[int, Path]]:
+async def with_tls(folder: Path, port: int) -> AsyncIterator[tuple[int, Path]]:
     """Put TLS before a port; yields the port for it, and the certificate to trust."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "broker")])
@@ -100,7 +100,7 @@ async def bare_valkey(folder: Path, port: int) -> AsyncIterator[None]:
 async def test_any_address_of_a_broker_leads_to_its_database(tmp_path: Path, kind: str) -> None:
     port = EmbeddedValkey(directory=tmp_path).port
     password = quote(PASSWORD, safe="")
-    async with bare_valkey(tmp_path, port), behind_tls(tmp_path, port) as (tls_port, trusted):
+    async with bare_valkey(tmp_path, port), with_tls(tmp_path, port) as (tls_port, trusted):
         url = {
             "redis": f"redis://:{password}@127.0.0.1:{port}/3",
             "rediss": f"rediss://:{password}@127.0.0.1:{tls_port}/3"

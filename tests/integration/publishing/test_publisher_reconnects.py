@@ -39,11 +39,11 @@ async def test_a_broker_that_dies_costs_wake_ups_and_is_used_again_when_it_is_ba
 
     await until(published)
     publisher.close()
-    said = "".join(capsys.readouterr())
-    assert said.count("broker is unavailable") == 1
-    assert f"it cannot be reached at 127.0.0.1:{valkey.port}" in said
-    assert said.count("broker is back") == 1
-    assert "Traceback" not in said
+    printed = "".join(capsys.readouterr())
+    assert printed.count("broker is unavailable") == 1
+    assert f"it cannot be reached at 127.0.0.1:{valkey.port}" in printed
+    assert printed.count("broker is back") == 1
+    assert "Traceback" not in printed
 
 
 async def test_a_broker_that_was_restarted_meanwhile_costs_nothing(

@@ -91,7 +91,7 @@ async def test_a_live_token_needs_no_signature(site: Site) -> None:
 
 async def test_raw_delivery_has_no_signature_and_needs_the_secret_path(site: Site) -> None:
     row = await new_row(site.service)
-    body = json.dumps(AWS.message(AWS.tell(BUCKET, row.key, etag="e1"))).encode()
+    body = json.dumps(AWS.message(AWS.make_event(BUCKET, row.key, etag="e1"))).encode()
     raw = {
         **TEXT,
         "x-amz-sns-rawdelivery": "true",

@@ -103,7 +103,7 @@ INTERNAL = {
     "row66-file": "file:///etc/passwd",
     "row66-other-host": "https://example.com/" + QUERY,
     "row66-other-service": "https://s3.eu-west-1.amazonaws.com/" + QUERY,
-    "row66-host-behind-at": f"https://{HOST}@127.0.0.1:{{port}}/" + QUERY,
+    "row66-host-after-at": f"https://{HOST}@127.0.0.1:{{port}}/" + QUERY,
     "row66-port": f"https://{HOST}:8443/" + QUERY,
     "row66-http": f"http://{HOST}/" + QUERY,
     "row66-suffix": f"https://{HOST}.evil.example/" + QUERY,

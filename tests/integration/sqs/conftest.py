@@ -7,7 +7,7 @@ import pytest_asyncio
 from tests.support.consumer import ConsumerProcess
 from tests.support.moto_server import Inbox, Moto, running_moto
 from tests.support.service import Service
-from tests.support.sqs import StartConsumer, consumer_of, told_no_secret
+from tests.support.sqs import StartConsumer, consumer_of, logged_no_secret
 from tests.support.starting import StartService
 
 
@@ -33,7 +33,7 @@ async def start_consumer() -> AsyncIterator[StartConsumer]:
     for consumer in started:
         consumer.kill()
     for consumer in started:
-        told_no_secret(consumer)
+        logged_no_secret(consumer)
         consumer.close()
 
 

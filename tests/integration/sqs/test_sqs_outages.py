@@ -114,7 +114,7 @@ class TestOutages:
                 assert postgres.child is not None
                 postgres.child.kill()
                 await inbox.send(*bodies)
-                await consumer.says("database is unavailable")
+                await consumer.logs("database is unavailable")
                 await until_in_hand(inbox, len(ids))
                 await postgres.start()
                 await taken_up(service, *ids)
@@ -173,7 +173,7 @@ class TestOutages:
             if answer is not None:
                 proxy.let_go()
                 proxy.answer(answer)
-            await consumer.says("queue is unavailable")
+            await consumer.logs("queue is unavailable")
             await asyncio.sleep(3)  # some tries of each poller
             proxy.let_go()
             await inbox.send(await message(service, one))

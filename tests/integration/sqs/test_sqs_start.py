@@ -34,9 +34,9 @@ class TestStart:
             changes = {"ATTACHMENTS_SQS_QUEUE_URL": moto.url + changes["path"]}
         with launched(service, **changes) as consumer:
             assert await consumer.ended(within_s=30) == 1
-            *_, told = consumer.log().splitlines()
-        assert told.startswith("  ATTACHMENTS_SQS_QUEUE_URL: ")
-        assert words in told
+            *_, sent = consumer.log().splitlines()
+        assert sent.startswith("  ATTACHMENTS_SQS_QUEUE_URL: ")
+        assert words in sent
 
     @pytest.mark.parametrize(
         ("changes", "words"),
@@ -54,8 +54,8 @@ class TestStart:
         gone = [name for name, value in changes.items() if not value]
         with launched(service, *gone, **environment) as consumer:
             assert await consumer.ended(within_s=30) == 1
-            *_, told = consumer.log().splitlines()
-        assert told.startswith(f"  AWS credentials: {words}")
+            *_, sent = consumer.log().splitlines()
+        assert sent.startswith(f"  AWS credentials: {words}")
 
     async def test_a_queue_that_may_not_be_read_is_reported_in_one_line(
         self, service: Service
@@ -65,8 +65,8 @@ class TestStart:
             await guarded.guard()
             with launched(service, ATTACHMENTS_SQS_QUEUE_URL=inbox.url) as consumer:
                 assert await consumer.ended(within_s=30) == 1
-                *_, told = consumer.log().splitlines()
-        assert told.startswith("  ATTACHMENTS_SQS_QUEUE_URL: the queue refuses us: ")
+                *_, sent = consumer.log().splitlines()
+        assert sent.startswith("  ATTACHMENTS_SQS_QUEUE_URL: the queue refuses us: ")
 
     async def test_a_queue_that_cannot_be_reached_yet_is_waited_for(
         self, service: Service, start_consumer: StartConsumer
@@ -75,7 +75,7 @@ class TestStart:
         port = choose_port()
         url = f"http://{HOST}:{port}/123456789012/late"
         consumer = await start_consumer(service, sqs_queue_url=url)
-        await consumer.says("queue is unavailable")
+        await consumer.logs("queue is unavailable")
         async with running_moto(port) as late:
             inbox = await late.make_inbox("late")
             await inbox.send(await message(service, one))

@@ -75,10 +75,10 @@ class TestTally:
             for number in (1, 2):
                 await inbox.send(json.dumps({"Records": [record("another", "a")] * number}))
 
-                async def told(count: int = number) -> bool:
+                async def sent(count: int = number) -> bool:
                     return len(tallies(consumer)) == count
 
-                await until(told, within_s=30)
+                await until(sent, within_s=30)
                 await asyncio.sleep(1)  # some times in which nothing comes
             assert await consumer.stop() == 0
             assert tallies(consumer) == [{"aws": {"ignored": 1}}, {"aws": {"ignored": 2}}]

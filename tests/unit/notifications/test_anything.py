@@ -28,12 +28,12 @@ thorough = settings(max_examples=300, deadline=None, derandomize=True, database=
 def test_any_name_comes_back_from_every_dialect(name: str, attachment_id: int) -> None:
     key = original_key(attachment_id, name)
     for dialect in DIALECTS:
-        told = dialect.message(dialect.tell(BUCKET, key, etag="e1"))
+        sent = dialect.message(dialect.make_event(BUCKET, key, etag="e1"))
         # as it travels: what is no JSON by then would not come back
-        (event,) = read(json.loads(json.dumps(told)), bucket=BUCKET).events
+        (event,) = read(json.loads(json.dumps(sent)), bucket=BUCKET).events
         assert event.key == key
         assert parse_key(event.key) == (attachment_id, "original")
-        ours = dialect.message(dialect.tell(BUCKET, thumbnail_key(key), etag="e1"))
+        ours = dialect.message(dialect.make_event(BUCKET, thumbnail_key(key), etag="e1"))
         assert read(ours, bucket=BUCKET).events == []
 
 
@@ -49,13 +49,13 @@ def test_any_name_comes_back_from_every_dialect(name: str, attachment_id: int) -
 def test_any_key_comes_back_from_every_dialect(key: str) -> None:
     # keys of ours have none of the characters that rules of decoding are about
     for dialect in DIALECTS:
-        document = json.loads(json.dumps(dialect.message(dialect.tell(BUCKET, key))))
+        document = json.loads(json.dumps(dialect.message(dialect.make_event(BUCKET, key))))
         if sns.recognises(document):
             document = sns.unwrap(document)
         (reader,) = [each for each in READERS.values() if each.recognises(document)]
-        (told,) = reader.parse(document)
-        assert isinstance(told, UploadEvent)
-        assert (told.bucket, told.key) == (BUCKET, key), dialect.name
+        (sent,) = reader.parse(document)
+        assert isinstance(sent, UploadEvent)
+        assert (sent.bucket, sent.key) == (BUCKET, key), dialect.name
 
 
 @thorough

@@ -14,9 +14,9 @@ KEY = "attachments/files/000/000/004/original/a_b.png"
 ETAG = "86c489dfa7e78a487a06b1860805b086"
 
 
-def event(**told: Any) -> UploadEvent:
+def event(**sent: Any) -> UploadEvent:
     """Make the event of the object that the samples are of."""
-    return UploadEvent(bucket=BUCKET, key=KEY, **told)
+    return UploadEvent(bucket=BUCKET, key=KEY, **sent)
 
 
 AWS = event(
@@ -160,25 +160,27 @@ def test_eventbridge_of_another_service_is_of_no_dialect(source: Any) -> None:
 
 @pytest.mark.parametrize("dialect", DIALECTS, ids=lambda dialect: dialect.name)
 def test_a_written_message_is_read_as_it_was_meant(dialect: Dialect) -> None:
-    told = dialect.message(
-        dialect.tell(BUCKET, KEY, etag="e1", version_id="v1", sequencer="0a", size=5)
+    sent = dialect.message(
+        dialect.make_event(BUCKET, KEY, etag="e1", version_id="v1", sequencer="0a", size=5)
     )
     expected = event(
         etag="e1",
         version_id="v1" if dialect.versions else None,
         sequencer="0A" if dialect.ordered else None,
     )
-    assert read(told, bucket=BUCKET) == Reading(dialect=dialect.label, events=[expected])
-    bare = dialect.message(dialect.tell(BUCKET, KEY))
+    assert read(sent, bucket=BUCKET) == Reading(dialect=dialect.label, events=[expected])
+    bare = dialect.message(dialect.make_event(BUCKET, KEY))
     assert read(bare, bucket=BUCKET).events == [event()]
-    removed = dialect.message(dialect.tell(BUCKET, KEY, removed=True))
+    removed = dialect.message(dialect.make_event(BUCKET, KEY, removed=True))
     assert read(removed, bucket=BUCKET).events == [event(removed=True)]
 
 
 @pytest.mark.parametrize("dialect", BATCHING, ids=lambda dialect: dialect.name)
 def test_many_records_are_many_events(dialect: Dialect) -> None:
     keys = [original_key(number, "a.png") for number in range(1, 4)]
-    reading = read(dialect.message(*(dialect.tell(BUCKET, key) for key in keys)), bucket=BUCKET)
+    reading = read(
+        dialect.message(*(dialect.make_event(BUCKET, key) for key in keys)), bucket=BUCKET
+    )
     assert [read_event.key for read_event in reading.events] == keys
 
 
@@ -189,12 +191,12 @@ def test_row61_a_record_of_another_source_costs_only_itself(
     dialect: Dialect, place: int, known: bool
 ) -> None:
     keys = [original_key(number, "a.png") for number in (1, 2)]
-    told = [dialect.tell(BUCKET, key) for key in keys]
-    foreign = dialect.tell(BUCKET, original_key(3, "a.png"))
+    sent = [dialect.make_event(BUCKET, key) for key in keys]
+    foreign = dialect.make_event(BUCKET, original_key(3, "a.png"))
     foreign["eventSource"] = ("ceph:s3" if dialect.name != "ceph" else "minio:s3") if known else "x"
     foreign["s3"]["configurationId"] = "of another"
-    told.insert(place, foreign)
-    reading = read(dialect.message(*told), bucket=BUCKET)
+    sent.insert(place, foreign)
+    reading = read(dialect.message(*sent), bucket=BUCKET)
     assert [read_event.key for read_event in reading.events] == keys
     assert len(reading.faults) == 1
 
@@ -208,9 +210,9 @@ def test_row54_a_key_of_versitygw_may_be_encoded_as_in_a_path(name: str) -> None
     for key in (KEY, KEY.replace("_", "%5F"), KEY.replace("/", "%2F")):
         assert read(changed(sample(name), path, key), bucket=BUCKET).events[0].key == KEY
     # a plus is no space in a path
-    (told,) = versitygw.parse(changed(sample(name), path, "a+b%20c%2B"))
-    assert isinstance(told, UploadEvent)
-    assert told.key == "a+b c+"
+    (sent,) = versitygw.parse(changed(sample(name), path, "a+b%20c%2B"))
+    assert isinstance(sent, UploadEvent)
+    assert sent.key == "a+b c+"
 
 
 @pytest.mark.parametrize("name", ["ceph", "eventbridge-created"])
