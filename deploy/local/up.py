@@ -79,14 +79,14 @@ async def up(
     kept, notes = _keep(data_dir, port)
     console = Console(as_json=wants_json())
     try:
-        console.tell("\n".join(notes))
+        console.print_lines("\n".join(notes))
         stack = _build(data_dir, kept, own, console, mend=mend)
 
         def publish() -> None:
             for path in ready_files:
                 write_private(path, json.dumps(stack.document(), indent=2) + "\n")
 
-        supervisor = Supervisor(console.tell, publish)
+        supervisor = Supervisor(console.print_lines, publish)
         try:
             if not await _started(stack, stopping):
                 return 0
@@ -95,12 +95,14 @@ async def up(
             for part in stack.parts:
                 supervisor.watch(part)
             seconds = time.monotonic() - began
-            _tell_ready(console, stack, seconds)
-            console.tell("\n".join(notes))  # repeated, because the first ones have scrolled away
+            _print_ready(console, stack, seconds)
+            console.print_lines(
+                "\n".join(notes)
+            )  # repeated, because the first ones have scrolled away
             await stopping.wait()
             return 0
         finally:
-            console.tell("stopping")
+            console.print_lines("stopping")
             _on_signals(stack.kill)
             await supervisor.release()
             await stack.stop()
@@ -110,7 +112,7 @@ async def up(
         console.close()
 
 
-def _tell_ready(console: "Console", stack: "Stack", seconds: float) -> None:
+def _print_ready(console: "Console", stack: "Stack", seconds: float) -> None:
     """Write where the stack is; the token only for people, because a log must not hold it."""
     ready = stack.document()
     if wants_json():
@@ -121,7 +123,7 @@ def _tell_ready(console: "Console", stack: "Stack", seconds: float) -> None:
             seconds=round(seconds, 1),
         )
     else:
-        console.tell(READY_TEXT.format(**ready, seconds=seconds))
+        console.print_lines(READY_TEXT.format(**ready, seconds=seconds))
 
 
 async def _started(stack: "Stack", stopping: asyncio.Event) -> bool:

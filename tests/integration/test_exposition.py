@@ -26,9 +26,9 @@ async def lint(text: str) -> tuple[int, str]:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
-    told, _ = await asyncio.wait_for(process.communicate(text.encode()), 30)
+    sent, _ = await asyncio.wait_for(process.communicate(text.encode()), 30)
     assert process.returncode is not None
-    return process.returncode, told.decode()
+    return process.returncode, sent.decode()
 
 
 async def test_promtool_finds_no_fault_in_the_metrics_of_api_and_worker(
@@ -41,6 +41,6 @@ async def test_promtool_finds_no_fault_in_the_metrics_of_api_and_worker(
 
 
 async def test_promtool_would_find_a_name_against_the_conventions() -> None:
-    status, told = await lint("# HELP a_ms text\n# TYPE a_ms counter\na_ms 1\n")
+    status, sent = await lint("# HELP a_ms text\n# TYPE a_ms counter\na_ms 1\n")
     assert status != 0
-    assert "a_ms" in told
+    assert "a_ms" in sent

@@ -150,8 +150,8 @@ def test_no_fault_shows_a_value(environment: pytest.MonkeyPatch) -> None:
 
 
 def test_a_worker_has_a_slot_for_newcomers_at_least(environment: pytest.MonkeyPatch) -> None:
-    (told,) = faults_of(environment, CONCURRENCY="2")
-    assert told == "ATTACHMENTS_CONCURRENCY: input should be greater than or equal to 3"
+    (reported,) = faults_of(environment, CONCURRENCY="2")
+    assert reported == "ATTACHMENTS_CONCURRENCY: input should be greater than or equal to 3"
     assert load_with(environment, CONCURRENCY="3").concurrency == 3
 
 
