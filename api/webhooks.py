@@ -95,7 +95,7 @@ def _show(parts: Parts, webhook: Webhook, secret: str | None = None, **more: Any
 
 
 async def index(request: web.Request) -> web.Response:
-    """Answer GET /api/v2/webhooks: all webhooks of the organization, of which there are few."""
+    """Answer GET /api/v2/webhooks: all webhooks of the organization; there are only a few."""
     parts, caller = await admit_admin(request)
     check_accept(request)
     refuse_parameters(request)
@@ -146,7 +146,7 @@ async def create(request: web.Request) -> web.Response:
 
 
 async def update(request: web.Request) -> web.Response:
-    """Answer PATCH /api/v2/webhooks/{id}; a webhook that is set active begins anew."""
+    """Answer PATCH /api/v2/webhooks/{id}; a webhook that is set active begins again."""
     parts, caller = await admit_admin(request)
     _refuse_bulk(request)
     check_accept(request)

@@ -1,7 +1,7 @@
 r"""Fences: the buckets and prefixes from which `temp_url` may copy, by organization.
 
-A word of `ATTACHMENTS_TEMP_URL_BUCKETS` is a bucket, or `bucket/prefix/`. In the prefix,
-`{organization_id}` stands for the organization's id, so that each organization has its own folder.
+An entry of `ATTACHMENTS_TEMP_URL_BUCKETS` is a bucket, or `bucket/prefix/`. In the prefix,
+`{organization_id}` is replaced by the organization's id: each organization has a folder.
 """
 
 import re

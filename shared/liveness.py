@@ -1,7 +1,7 @@
 """The health of a process: whether it is alive, and whether the parts that it needs answer.
 
 A process is alive if its event loop turns, which an answer proves, and if its periodic work ran
-lately. A process that is stopped or stuck gives no answer; whoever asks must have a time limit.
+lately. A process that is stopped or stuck gives no answer, so a caller needs a timeout.
 """
 
 import asyncio
@@ -58,7 +58,7 @@ class Beat:
 
 @dataclass(slots=True)
 class Health:
-    """What one process knows about its health. `started` is set when all its parts are open."""
+    """The state of one process's health. `started` is set when all its parts are open."""
 
     started: bool = False
     _beats: dict[str, Beat] = field(default_factory=dict)

@@ -25,7 +25,7 @@ log = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """What a path answers."""
+    """The answer of a path."""
 
     body: bytes
     content_type: str

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Final
 
 UNKNOWN: Final = 0
-"""Stands for the organization of a wake-up that names none, until the row is claimed. Real ids
+"""The organization of a wake-up that names none, until the row is claimed. Real ids
 begin with 1."""
 
 

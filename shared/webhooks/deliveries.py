@@ -107,7 +107,7 @@ async def find(
 async def retry(
     connection: Connection, webhook_id: int, delivery_id: int, organization_id: int
 ) -> DeliveryRow | None:
-    """Make a delivery due now and begin its schedule again, whatever its state.
+    """Make a delivery due now and begin its schedule again, in any state.
 
     Returns None if there is no such delivery or its webhook is inactive. May be repeated; a
     receiver may then get the event again.

@@ -65,12 +65,12 @@ class Uploads:
 
 @pytest.fixture(scope="module")
 def uploads() -> Uploads:
-    """What has been uploaded so far."""
+    """The files that were uploaded so far."""
     return Uploads()
 
 
 async def check(service: Service, storage: Storage, sample: Sample, attachment_id: str) -> None:
-    """Assert that a file has ended as it must, and is told of and served truthfully."""
+    """Assert that a file has its expected state, and is described and served correctly."""
     client = service.client
     resource = await client.show(attachment_id)
     attributes = resource["attributes"]

@@ -129,12 +129,12 @@ def test_running_and_developing_each_install_their_packages_once(
 
 
 def too_old(folder: Path) -> Path:
-    """Write a program that is Python 3.9 to whoever asks."""
+    """Write a program that claims to be Python 3.9."""
     return pretend(folder, "sys.version_info = (3, 9, 18, 'final', 0)")
 
 
 def pypy(folder: Path) -> Path:
-    """Write a program that is another Python than CPython to whoever asks."""
+    """Write a program that claims to be another Python than CPython."""
     return pretend(folder, "sys.implementation.name = 'pypy'")
 
 

@@ -20,7 +20,7 @@ WITHIN_S = 300.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Worked:
-    """What it took a worker to bring `uploads` to `ready`; `cpu_s` with its decoders'."""
+    """The cost of processing `uploads`; `cpu_s` includes the decoders'."""
 
     uploads: int
     seconds: float

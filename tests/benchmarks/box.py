@@ -48,7 +48,7 @@ from worker.tools import Tools
 
 ROUNDS = 5
 CHUNK_BYTES: Final = 128 * 1024
-"""In chunks of about this size a store at hand was seen to send."""
+"""The measured size of the chunks that a store sends."""
 
 
 class Shelf(Storage):

@@ -33,7 +33,7 @@ QUICK_EVERY: Final = 4
 
 @dataclass(kw_only=True)
 class Seen:
-    """What was seen so far: the most memory and CPU of one file, and how files ended."""
+    """The results so far: the most memory and CPU of one file, and the states of files."""
 
     peak_bytes: int = 0
     peak_by: str = ""

@@ -37,7 +37,7 @@ BODY = json.dumps(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Served:
-    """What one round cost."""
+    """The cost of one round."""
 
     requests_per_s: float
     cpu_us: float

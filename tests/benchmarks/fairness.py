@@ -1,4 +1,4 @@
-"""What another organization waits for while one floods a worker with photos: p95, idle and beside.
+"""Measure the waits of others while one organization floods a worker: p95, idle and flooded.
 
 The wait is the time from the recorded event to `ready`, by the database's clock. One of the others
 shares the flood's queue at the broker, so its wake-up lies after all of the flood's.

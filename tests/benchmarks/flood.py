@@ -40,7 +40,7 @@ WALKS = (
 
 
 def requests_of(kind: str, credentials: dict[str, str], source: str) -> list[bytes]:
-    """Write the requests of a kind of flood, each of which is sent as it is."""
+    """Write the requests of a kind of flood; each is sent unchanged."""
     bulk = {**credentials, "Content-Type": BULK, "Accept": BULK}
     path = "/api/v2/attachments"
     if kind == "bombs":
@@ -70,7 +70,7 @@ def _request(method: str, path: str, headers: dict[str, str], body: bytes = b"")
 
 
 async def caller(port: int, requests: list[bytes], first: int, counts: Counter[str]) -> None:
-    """Send one request after another over a connection; make it anew when it ends."""
+    """Send one request after another over a connection; reconnect when it ends."""
     turn = itertools.islice(itertools.cycle(requests), first, None)
     while True:
         with suppress(OSError, asyncio.IncompleteReadError):

@@ -43,7 +43,7 @@ AIM_STATEMENTS = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Served:
-    """What one round cost."""
+    """The cost of one round."""
 
     events_per_s: float
     cpu_us: float

@@ -103,7 +103,7 @@ def _files(sizes: Iterable[tuple[int, int]]) -> Iterator[tuple[str, bytes, int, 
 
 
 def our_type(content: bytes) -> str:
-    """Tell as what we write the thumbnail."""
+    """Return the format of the thumbnail."""
     return make_thumbnail(io.BytesIO(content)).content_type
 
 

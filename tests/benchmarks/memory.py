@@ -1,4 +1,4 @@
-"""What a file of 300 MiB that is no image costs: memory of the worker, bytes read."""
+"""Measure a file of 300 MiB that is not an image: memory of the worker, bytes read."""
 
 import asyncio
 import tempfile

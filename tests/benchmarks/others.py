@@ -1,4 +1,4 @@
-"""What others feel while one organization floods the API: p95 idle and under each flood."""
+"""Measure latencies of others while one organization floods the API: p95, idle and flooded."""
 
 import asyncio
 import json
@@ -114,7 +114,7 @@ async def run(site: Site) -> Table:
 
 
 async def felt(client: Client, rounds: int) -> Felt:
-    """Create, show, and tell of an upload as the store does, one after the other."""
+    """Create, show, and send the store's event of an upload, one after the other."""
     found = Felt()
 
     async def timed(name: str, action: Callable[[], Awaitable[int]]) -> None:

@@ -23,7 +23,7 @@ class Answer:
 
 
 def post(ids: Sequence[int]) -> bytes:
-    """Write the request in which S3 tells of the uploads of attachments."""
+    """Write the request with S3's events of uploads."""
     body = orjson.dumps({"Records": [record(number) for number in ids]})
     lines = [
         "POST /events/s3 HTTP/1.1",

@@ -1,4 +1,4 @@
-"""What processes cost, and the API as a process of its own, so that it can be weighed alone."""
+"""Measure the cost of processes; the API runs as a process of its own."""
 
 import asyncio
 import json
@@ -41,7 +41,7 @@ def _uss_bytes(process: psutil.Process) -> int:
 
 @dataclass(slots=True)
 class Peak:
-    """The most memory that a process was seen to hold."""
+    """The peak memory of a process, as measured."""
 
     bytes: int = 0
 

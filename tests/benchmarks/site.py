@@ -1,4 +1,4 @@
-"""What every benchmark runs on: the embedded servers, and one migrated database."""
+"""The servers of every benchmark, and one migrated database."""
 
 import asyncio
 import tempfile

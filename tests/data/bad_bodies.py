@@ -28,7 +28,7 @@ def body_of(**attributes: Any) -> bytes:
 
 
 def with_size(literal: str) -> bytes:
-    """Make the body of a create request with any text where the size stands."""
+    """Make the body of a create request with any text as the size."""
     return b'{"data":{"type":"attachments","attributes":{"name":"a.png","size":%s}}}' % (
         literal.encode()
     )

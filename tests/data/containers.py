@@ -9,7 +9,7 @@ from uuid import UUID
 
 FREE, END_OF_CHAIN, FAT_SECTOR, NO_ENTRY = 0xFFFFFFFF, 0xFFFFFFFE, 0xFFFFFFFD, 0xFFFFFFFF
 STREAM_BYTES: Final = 4096
-"""What every stream is filled up to: smaller ones would lie in the mini stream."""
+"""The minimum size of a stream: smaller ones would lie in the mini stream."""
 
 
 def zip_of(
@@ -19,7 +19,7 @@ def zip_of(
     comment: bytes = b"",
     compressed: bool = False,
 ) -> bytes:
-    """Write a ZIP, the entries in that order; `prefix` stands before it, as in self-extractors."""
+    """Write a ZIP with the entries in that order, after `prefix`, as in self-extractors."""
     file = io.BytesIO()
     file.write(prefix)
     with zipfile.ZipFile(file, "w") as archive:

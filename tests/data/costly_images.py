@@ -28,7 +28,7 @@ from tests.data.pieces import (
 )
 
 SIDE = 7000
-"""Of the large images: 49 megapixels."""
+"""Width and height of the large images: 49 megapixels."""
 
 
 def jpeg_of_size(width: int, height: int, *, progressive: bool = False) -> bytes:

@@ -20,7 +20,7 @@ from tests.data.writing import jar
 
 SCRIPT: Final = b"alert(document.cookie);\n" * 9
 EICAR: Final = b"X5O!P%@AP[4\\PZX54(P^)7CC)7}$" + b"EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*"
-"""What scanners agree to find, in two halves so that they do not find it here."""
+"""The test file of virus scanners, in two halves so that they do not find it here."""
 
 
 def archive(*names: str) -> bytes:
@@ -81,7 +81,7 @@ def _kept(
     file_name: str = "img.jpg",
     never_inline: bool = True,
 ) -> Sample:
-    """Describe what is kept as it is, told by its bytes, never decoded and only downloaded."""
+    """Describe a file that is identified by its bytes, never decoded and only downloaded."""
     return Sample(
         row=row,
         title=title,

@@ -1,4 +1,4 @@
-"""Documents, archives, films and texts of every kind that is told apart, written from code."""
+"""Documents, archives, films and texts of every distinguished kind, written from code."""
 
 import gzip
 import io

@@ -13,7 +13,7 @@ from tests.data.sample import ANY_OUTCOME, DAMAGED, EXPENSIVE, Sample, image
 from tests.data.seeds import seed
 
 SETTING: Final = "avif,tiff,heic"
-"""What a worker must be told so that it decodes them."""
+"""The worker's setting that enables their decoders."""
 
 STILL: Final = ("lzw.tiff", "scanned.tiff", "avif", "heic")
 SIDE: Final = 30_000

@@ -11,9 +11,9 @@ from PIL import Image, ImageCms, PngImagePlugin
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 CLEAR: Final = (0, 0, 0, 0)
 SECRET: Final = "do-not-publish-4711"
-"""A text that stands in the metadata of `with_metadata` and must never reach a thumbnail."""
+"""A text in the metadata of `with_metadata` that must never reach a thumbnail."""
 PAYLOAD: Final = b"<script>alert('payload-4711')</script>"
-"""What the polyglots carry besides their image."""
+"""The second content of the polyglots, besides their image."""
 
 
 def encode(image: Image.Image, kind: str, **options: Any) -> bytes:
@@ -35,7 +35,7 @@ def quadrants(width: int = 120, height: int = 80) -> Image.Image:
 def corners(image: Image.Image) -> list[tuple[int, ...]]:
     """Give the pixels at the middle of each quadrant, in RGBA: left to right, top to bottom.
 
-    What is transparent is `CLEAR`, whatever its colour.
+    A transparent pixel is `CLEAR`; its colour does not count.
     """
     rgba = image.convert("RGBA")
     x, y = image.width // 4, image.height // 4
@@ -208,7 +208,7 @@ def gif_with_script() -> bytes:
 
 
 def png_with_zip() -> bytes:
-    """A PNG with a ZIP archive behind it; each opens as what it is."""
+    """A PNG with a ZIP archive after it; both can be opened."""
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as file:
         file.writestr("evil.html", PAYLOAD)
@@ -216,7 +216,7 @@ def png_with_zip() -> bytes:
 
 
 def png_with_html() -> bytes:
-    """A PNG with a page in a text chunk and another one behind it."""
+    """A PNG with a page in a text chunk and another one after its end."""
     text = PngImagePlugin.PngInfo()
     text.add_text("Comment", PAYLOAD.decode())
     return encode(quadrants(), "PNG", pnginfo=text) + b"<html>" + PAYLOAD

@@ -38,7 +38,7 @@ def calling_itself() -> bytes:
 
 
 def multiplying(depth: int) -> bytes:
-    """Write a page of forms of which each draws the next ten times: 10 to that power drawings."""
+    """Write a page of forms; each draws the next one ten times, so 10 to that power drawings."""
     forms = [
         pdfs.stream(
             b"/F Do " * 10 if number < depth else b"0 0 9 9 re f",
@@ -57,7 +57,7 @@ def inflating(mebibytes: int) -> bytes:
 
 
 def of_a_large_picture() -> bytes:
-    """Write a page with a picture of 900 megapixels, of which next to nothing is there."""
+    """Write a page with a picture of 900 megapixels that has almost no data."""
     entries = b"/Type/XObject/Subtype/Image/Width 30000/Height 30000/BitsPerComponent 8" + (
         b"/ColorSpace/DeviceRGB/Filter/FlateDecode"
     )

@@ -12,7 +12,7 @@ QUADRANTS: Final = b"""1 0 0 rg 0 421 297.5 421 re f 0 1 0 rg 297.5 421 297.5 42
 """Red, green / blue, and nothing at all, drawn on PAGE."""
 
 _PADDING: Final = bytes.fromhex("28bf4e5e4e758a4164004e56fffa01082e2e00b6d0683e802f0ca9fe6453697a")
-"""What a password is filled up with (PDF 1.7, algorithm 3.2)."""
+"""The padding of a password (PDF 1.7, algorithm 3.2)."""
 
 
 def write(objects: dict[int, bytes], *, trailer: bytes = b"") -> bytes:
@@ -112,7 +112,7 @@ def without_pages() -> bytes:
 
 
 def looping() -> bytes:
-    """Write a tree of pages of which each node is the other's child."""
+    """Write a tree of two nodes, each of which is the other's child."""
     return write(
         {
             1: b"<</Type/Catalog/Pages 2 0 R>>",

@@ -62,7 +62,7 @@ def segment(marker: int, body: bytes) -> bytes:
 
 
 def with_segments(content: bytes, *segments: bytes) -> bytes:
-    """Insert segments right behind the beginning of a JPEG."""
+    """Insert segments directly after the beginning of a JPEG."""
     return content[:2] + b"".join(segments) + content[2:]
 
 

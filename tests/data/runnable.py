@@ -98,7 +98,7 @@ BY_BYTES: Final[dict[str, tuple[bytes, str]]] = {
     "exe": (images.PE, "application/x-dosexec"),
     "elf": (images.ELF, "application/x-executable"),
 }
-"""Bytes and the type that they are named; all of these are reserved whatever the file is called."""
+"""Bytes and their type; all of these are reserved under every file name."""
 
 INNOCENT: Final[dict[str, tuple[bytes, str]]] = {
     "notes about shortcuts": (b"Begin the file with\n[InternetShortcut]\nURL=...\n", "notes.txt"),

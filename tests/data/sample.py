@@ -1,4 +1,4 @@
-"""What a file of the hostile corpus is: its row of limits.md, its bytes, what may come of it."""
+"""A file of the hostile corpus: its row of limits.md, its bytes, its allowed outcomes."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -48,7 +48,7 @@ class Sample:
 
     @property
     def name(self) -> str:
-        """Row and title, as they stand in a test's id."""
+        """Row and title, as in a test's id."""
         return f"row{self.row}-{self.title}" if self.row else self.title
 
     @cached_property
@@ -69,7 +69,7 @@ def image(
     *,
     never_inline: bool = False,
 ) -> Sample:
-    """Describe an image whose type can be told by its bytes, whatever comes of it."""
+    """Describe an image that is identified by its bytes; any outcome is allowed."""
     return Sample(
         row=row,
         title=title,

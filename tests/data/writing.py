@@ -10,7 +10,7 @@ from typing import Final
 from tests.data.containers import box, file_type, movie, ole_of, zip_of
 
 HEAD: Final = 64 * 1024
-"""What is read of every file; generators named `far` put what tells beyond it."""
+"""The bytes that are read of every file; generators named `far` put the signature after them."""
 WORDS: Final = b"Every good boy deserves a second chance; so do girls.\n"
 CLASS_FILE: Final = b"\xca\xfe\xba\xbe\x00\x00\x00\x34" + bytes(60)
 XML: Final = b'<?xml version="1.0" encoding="UTF-8"?>\n'
@@ -69,7 +69,7 @@ def jar_that_looks_like_docx() -> bytes:
 
 
 def jar_after_other_end() -> bytes:
-    """Write a Java archive with junk behind it that reads like the end of another archive."""
+    """Write a Java archive with junk after it that resembles the end of another archive."""
     return jar() + b"PK\5\6" + bytes(4) + struct.pack("<HHIIH", 9, 9, 414, 7, 5) + bytes(90)
 
 
@@ -106,7 +106,7 @@ def film(
     last: bool = False,
     table_bytes: int = 0,
 ) -> bytes:
-    """Write a film with tracks of these handlers, its `moov` before or behind its samples."""
+    """Write a film with tracks of these handlers, its `moov` before or after its samples."""
     samples, about = box(b"mdat", bytes(filling)), movie(*handlers, table_bytes=table_bytes)
     parts = [samples, about] if last else [about, samples]
     return file_type(major, *compatible) + b"".join(parts)
@@ -164,4 +164,4 @@ def long_json() -> bytes:
 
 
 Document = tuple[Callable[[], bytes], str, str]
-"""What makes the bytes, how a client would name the file, and what it truly is."""
+"""The function that makes the bytes, the client's file name, and the true type."""

@@ -1,4 +1,4 @@
-"""Behind the real nginx and haproxy: pools of kept connections, restarts, long names, addresses."""
+"""With the real nginx and haproxy: kept connections, restarts, long names, addresses."""
 
 import asyncio
 import json

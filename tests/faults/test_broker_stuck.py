@@ -1,4 +1,4 @@
-"""Faults of the broker: frozen, full, or behind something that answers nothing."""
+"""Faults of the broker: frozen, full, or reached through a proxy that never answers."""
 
 import asyncio
 import time

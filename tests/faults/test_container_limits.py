@@ -1,4 +1,4 @@
-"""What containers do to a process: no place to write, no name, process 1, a stop while starting."""
+"""Faults of containers: no place to write, no user name, process 1, a stop while starting."""
 
 import asyncio
 import os

@@ -75,7 +75,7 @@ async def connect() -> AsyncIterator[Connect]:
 
 @pytest_asyncio.fixture
 async def wires(api: ApiProcess, connect: Connect) -> list[Wire]:
-    """Kept connections to it, on each of which a request has been answered."""
+    """Open kept connections; each has had one answer."""
     opened = [await connect(api) for _ in range(CONNECTIONS)]
     for wire in opened:
         assert (await ask(wire, LIVE))[0] == 200

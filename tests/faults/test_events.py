@@ -1,4 +1,4 @@
-"""Faults of what tells of uploads: events lost, doubled and shuffled, policies that end."""
+"""Faults of events: lost, doubled and shuffled; policies that end."""
 
 import asyncio
 import hashlib

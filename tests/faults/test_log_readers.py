@@ -1,4 +1,4 @@
-"""Whoever reads the log may stop, go away, or have a full disk: the service goes on."""
+"""If the reader of the log stops, ends or has a full disk, the service continues."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""What a worker holds of a large file: never the whole of it (architecture.md, invariant 4)."""
+"""A worker never holds the whole of a large file in memory (architecture.md, invariant 4)."""
 
 import io
 

@@ -123,7 +123,7 @@ async def test_f16_an_object_that_is_removed_at_work_is_missing(
 async def test_nothing_is_left_of_a_purged_attachment(
     service: Service, start_worker: StartWorker, storage: Storage, proxy: Proxy
 ) -> None:
-    """Deleted while a worker has it: whatever that still writes, the purge comes after."""
+    """An upload is deleted while a worker processes it: the purge comes after all its writes."""
     await start_worker(service, s3_endpoint_url=proxy.url, **SOON)
     proxy.hold()
     attachment_id = await service.client.upload(PHOTO, "img.jpg")

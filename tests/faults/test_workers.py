@@ -1,4 +1,4 @@
-"""Faults of workers: killed, told to stop, overtaken."""
+"""Faults of workers: killed, stopped, their claims lost."""
 
 import asyncio
 import os

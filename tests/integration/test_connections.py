@@ -1,4 +1,4 @@
-"""What one client does on its connection costs no other client anything."""
+"""The connection of one client does not delay other clients."""
 
 import asyncio
 import gc

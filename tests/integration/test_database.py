@@ -34,7 +34,7 @@ PASSWORD = "not-the-password-of-the-role"
 
 
 async def send_event(service: Service, key: str | None = None) -> Answer:
-    """Tell of an object, as the store does."""
+    """Send an event of an object, as the store does."""
     event = json.loads(json.dumps(EVENT))
     event["s3"]["bucket"]["name"] = service.settings.s3_bucket
     if key is not None:

@@ -1,4 +1,4 @@
-"""What `deploy/docs` shows of requests and answers is what the service does."""
+"""The requests and answers in `deploy/docs` are those of the service."""
 
 import base64
 import io

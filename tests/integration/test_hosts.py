@@ -1,4 +1,4 @@
-"""Whose host is in links: that of the settings, never one that only the client names."""
+"""The host of links: it comes from the settings, never from the client alone."""
 
 import asyncio
 import json
@@ -52,7 +52,7 @@ def links_of(headers: dict[str, str], document: Any) -> Iterator[str]:
 
 
 async def prefixes(service: Service, host: str, target: str = "", version: str = "1.1") -> set[str]:
-    """Ask in every way that makes links; returns what stands before the paths of the links."""
+    """Send every request that returns links; returns the part before the paths."""
     attachment_id = (await service.client.create("a.png"))["data"]["id"]
     await service.execute(
         "UPDATE attachments SET uploaded_at = now(), resized = true, thumbnail_name = 'a.png'"

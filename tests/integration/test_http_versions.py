@@ -1,4 +1,4 @@
-"""What balancers, health checks and old clients send: HTTP/1.0, HEAD, OPTIONS, HTTP/2, no Host."""
+"""Requests of balancers and old clients: HTTP/1.0, HEAD, OPTIONS, HTTP/2, no Host."""
 
 import asyncio
 import json

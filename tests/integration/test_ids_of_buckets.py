@@ -48,7 +48,7 @@ async def put(service: Service, *ids: int) -> None:
 
 
 async def find_taken(service: Service) -> int | None:
-    """Tell the id that is taken."""
+    """Return the id that is taken."""
     async with (
         open_database(service.settings) as database,
         opened_storage(service.stack, service.settings.s3_bucket) as storage,
@@ -64,7 +64,7 @@ async def last_id(service: Service) -> int:
 
 
 async def ended(service: Service, *program: str) -> tuple[int, str]:
-    """Run a process that is to end by itself; returns its status and what it said."""
+    """Run a process that ends by itself; returns its status and output."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         *program,

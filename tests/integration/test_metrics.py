@@ -1,4 +1,4 @@
-"""Metrics: at an address of their own, bounded whatever clients send, and cheap to read."""
+"""Metrics: at an address of their own, bounded for all requests, and cheap to read."""
 
 import asyncio
 import json

@@ -35,7 +35,7 @@ CLEARED = (
 
 @pytest_asyncio.fixture
 async def quick(start_service: StartService) -> Service:
-    """A service that asks the store after a second about what no event has told of."""
+    """A service that checks rows without an event after a second."""
     return await start_service(**QUICK)
 
 

@@ -46,7 +46,7 @@ class ReplacingStorage(Storage):
 
 
 class DyingSniffers(Sniffers):
-    """What names content types, and dies of every file."""
+    """A sniffer that dies of every file."""
 
     async def identify(self, organization_id: int, head: bytes, size: int, read: Read) -> str:
         raise DecoderFault("decoder_died")

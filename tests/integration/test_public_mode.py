@@ -179,7 +179,7 @@ async def test_an_object_that_is_copied_loses_the_type_of_its_source(public: Ser
 
 
 async def served_cache(service: Service, key: str) -> str:
-    """Ask the store what it tells caches of an object."""
+    """Return the Cache-Control that the store sends for an object."""
     async with open_bucket(service.stack) as bucket:
         answer = await bucket.head_object(Bucket=service.settings.s3_bucket, Key=key)
         return answer["CacheControl"]

@@ -85,7 +85,7 @@ async def with_forbidden_source(service: Service, bucket: "S3Client") -> str:
 
 
 async def recorded(service: Service, name: str = "a.jpg") -> tuple[str, str]:
-    """Upload a photo, and tell the service by its Location; returns id and Location."""
+    """Upload a photo, and report it by its Location; returns id and Location."""
     service.stack.relay.target = None
     attachment_id = await service.client.upload(gradient_photo(), name, attachable_type="task")
     key = (await service.row(attachment_id)).key

@@ -84,7 +84,7 @@ async def test_a_file_opens_with_a_slash_at_the_end(service: Service) -> None:
 
 
 async def status_with(client: Client, credentials: Sequence[tuple[str, str]]) -> int:
-    """Ask for a list with these credentials, in which `{token}` stands for the client's."""
+    """Ask for a list with these credentials, in which `{token}` is replaced by the client's."""
     headers: CIMultiDict[str] = CIMultiDict()
     headers["X-Organization-Id"] = str(client.organization_id)
     for name, value in credentials:

@@ -1,4 +1,4 @@
-"""What the service expects of a store, asked of a real one."""
+"""The service's requirements of a store, tested on a real one."""
 
 import asyncio
 import hashlib

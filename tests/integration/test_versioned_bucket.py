@@ -29,7 +29,7 @@ FIRST = images.encode(images.noise(400, 300), "JPEG")
 SECOND = images.encode(images.noise(300, 400), "JPEG")
 
 NO_PROBES = {"pending_check": "3600", "sweep_interval": "0.2"}
-"""The sweep would find an upload after an hour only: what is sooner, an event told of."""
+"""The sweep finds an upload only after an hour, so earlier results come from events."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""What a worker makes of uploads, and of those that are replaced or removed."""
+"""A worker processes uploads, also those that are replaced or removed."""
 
 import asyncio
 import hashlib

@@ -1,4 +1,4 @@
-"""What the processes of a soak may hold and say: memory has a bound, and no log shows a secret."""
+"""Bounds of the processes of a soak: their memory is bounded, and no log has a secret."""
 
 import asyncio
 from collections.abc import Iterable, Iterator, Mapping
@@ -14,7 +14,7 @@ from tests.soak.verdict import GROWN, SHOWN, Finding
 
 MIB = 1024 * 1024
 MAX_WORKER_BYTES = 256 * MIB
-"""What a worker may hold for itself alone, without its decoders, which have limits of their own. A
+"""Maximum memory of a worker, without its decoders, which have limits of their own. A
 worker holds about 85 MiB after some hundreds of uploads, 32 at a time."""
 
 SIGNATURE: Final = "X-Amz-Signature"
@@ -39,7 +39,7 @@ def secrets_of(environment: Mapping[str, str], tokens: Iterable[str]) -> dict[st
 
 
 def find_leaks(lines: Iterable[bytes], secrets: Mapping[str, str]) -> Iterator[str]:
-    """Name the secrets that stand in the lines of a log, in whatever case, each once."""
+    """Name each secret that occurs in the lines of a log, in upper or lower case."""
     unseen = {name: secret.lower().encode() for name, secret in secrets.items()}
     for line in lines:
         lowered = line.lower()
@@ -66,7 +66,7 @@ def _read(path: Path, secrets: Mapping[str, str]) -> list[str]:
 
 
 def held_bytes(site: Site) -> dict[str, int]:
-    """Tell what each worker that runs holds for itself alone, without its decoders, by name."""
+    """Return the memory of each running worker by name, without its decoders."""
     held = {}
     for part in site.workers:
         if part.child is not None and part.alive:

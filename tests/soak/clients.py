@@ -42,7 +42,7 @@ class Sent:
 
 @dataclass(slots=True, kw_only=True)
 class Entry:
-    """What a client knows about an attachment; `deleted` is None where no answer told."""
+    """A client's knowledge of an attachment; `deleted` is None if no answer reported it."""
 
     upload: Upload
     attachment_id: int
@@ -51,14 +51,14 @@ class Entry:
 
     @property
     def possible(self) -> list[Sent]:
-        """What may be in the store: the last that was accepted, and whatever may come late."""
+        """Versions that may be in the store: the last accepted one, and any that may come late."""
         last = max((n for n, sent in enumerate(self.sent) if sent.accepted_at), default=None)
         return [sent for n, sent in enumerate(self.sent) if sent.unsure or n == last]
 
 
 @dataclass(kw_only=True)
 class Ledger:
-    """What all clients know; it grows by about a kilobyte for each attachment."""
+    """The knowledge of all clients; it grows by about a kilobyte for each attachment."""
 
     begun: int = 0
     entries: list[Entry] = field(default_factory=list)
@@ -165,7 +165,7 @@ class Clients:
         *,
         organization: int | None = None,
     ) -> Answer | None:
-        """Make a request to whichever API answers; None if none does for long.
+        """Send a request to the APIs in turn until one answers; None if none does for long.
 
         It is the upload's organization that asks, unless another one is named.
         """

@@ -37,7 +37,7 @@ class Chaos:
         When it is `over`, those whose time has not come are left out.
         """
         for fault in self._faults:
-            while progress() < fault.at and not over.is_set():  # noqa: ASYNC110 - no one tells
+            while progress() < fault.at and not over.is_set():  # noqa: ASYNC110 - there is no event to wait for
                 await asyncio.sleep(POLL_S)
             if progress() < fault.at:
                 self.left_out[fault.kind] += 1
@@ -76,7 +76,7 @@ class Chaos:
                 raise AssertionError(fault.kind)
 
     def outlived(self) -> list[int]:
-        """Tell which decoders of killed workers still run; they should have ended by themselves."""
+        """List decoders of killed workers that still run; they should have ended by themselves."""
         return [process.pid for process in self._orphaned if _runs(process)]
 
     async def _living(self, target: str, pick: float) -> Kept:

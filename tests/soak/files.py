@@ -1,7 +1,7 @@
-"""What a soak uploads: photos and PDFs that show their number, other documents, and junk.
+"""The uploads of a soak: photos and PDFs that show their number, other documents, and junk.
 
 The number is drawn as a grid of dark and bright cells, in photos over a texture, and survives being
-made a thumbnail; so a thumbnail tells which very upload it was made of.
+made a thumbnail; so a thumbnail shows from which upload it was made.
 """
 
 import io
@@ -268,4 +268,4 @@ EXTENSIONS: Final = {
     "script": "png",
     "program": "jpg",
 }
-"""What a file of that kind is called; of junk, a lie now and then."""
+"""Return a name for a file of that kind; junk sometimes gets a false extension."""

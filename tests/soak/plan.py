@@ -1,4 +1,4 @@
-"""What a soak will do, drawn from its seed by pure functions: the same seed, the same plan."""
+"""The plan of a soak, drawn from its seed by pure functions: the same seed, the same plan."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ MAX_VERSIONS: Final = 4
 MAX_UPLOADS: Final = (MAX_CODE + 1) // MAX_VERSIONS
 
 KILLS: Final[Mapping[str, int]] = {"worker": 35, "decoder": 25, "api": 25, "valkey": 15}
-"""What is killed, and how often compared with the others."""
+"""The processes that are killed, with their relative frequency."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +61,7 @@ class Odds:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mix:
-    """Of all attachments, the share that is never uploaded, overwritten, deleted."""
+    """The shares of all attachments that are never uploaded, overwritten, deleted."""
 
     never: float = 0.03
     overwrites: float = 0.17
@@ -70,7 +70,7 @@ class Mix:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fate:
-    """What becomes of one event: forward, drop, duplicate, delay or shuffle."""
+    """The fate of one event: forward, drop, duplicate, delay or shuffle."""
 
     kind: str
     delay_s: float = 0

@@ -121,7 +121,7 @@ class Module:
         return self.log.stat().st_size if self.log.exists() else 0
 
     def wrote(self, words: bytes, *, since: int | None = None) -> bool:
-        """Return True if words stand in the log behind a place, or since it was started last."""
+        """Return True if words occur in the log after a place, or since the last start."""
         with suppress(FileNotFoundError), self.log.open("rb") as file:
             file.seek(self._log_start if since is None else since)
             return any(words in line for line in file)

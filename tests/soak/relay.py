@@ -1,7 +1,7 @@
-"""The way of an event from the store to the API, on which it may be lost, doubled, late or early.
+"""A relay of events from the store to the API: it may lose, double, delay or reorder them.
 
-Whatever the plan leaves alone goes straight through to whichever API answers, as behind a load
-balancer, and the store is told how that went.
+Other events go to any API that answers, as with a load
+balancer, and the store gets the API's status.
 """
 
 import asyncio
@@ -121,7 +121,7 @@ class SoakRelay(EventRelay):
         self._note(f"given up {body[:200]!r}")
 
     async def _forward(self, body: bytes) -> int:
-        """Post to whichever API answers, in turns; returns 200, or 503 if none takes it."""
+        """Post to the APIs in turn until one accepts; returns 200, or 503 if none does."""
         self._turn += 1
         first = self._turn % len(self.targets)
         for target in (*self.targets[first:], *self.targets[:first]):

@@ -1,4 +1,4 @@
-"""What a soak prints in the end: the invariants with their counts, then what happened."""
+"""The report of a soak: the invariants with their counts, then the injected faults."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence

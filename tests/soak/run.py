@@ -38,7 +38,7 @@ PROGRESS_S = 10.0
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What to do; everything that the plan depends on."""
+    """The inputs of the plan."""
 
     minutes: float
     uploads: int

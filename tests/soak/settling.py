@@ -25,7 +25,7 @@ BACK_S = 120.0
 PROOF_S = 60.0
 PROOF_AT_ONCE = 8
 MARGIN_S = 180.0
-"""What is added to the time of the last check by which nothing may be due any more: a sweep, a
+"""Added to the time of the last check, after which no row may be due: a sweep, a
 lease, and the pauses of a few attempts."""
 PAGE = 1000
 READERS = 8
@@ -39,7 +39,7 @@ UNSETTLED = """
 
 @dataclass(frozen=True, kw_only=True)
 class Picture:
-    """What there is in the end: rows by id, objects by key, what thumbnails show by id."""
+    """The final state: rows by id, objects by key, the numbers in thumbnails by id."""
 
     rows: dict[int, Attachment]
     objects: dict[str, StoredItem]

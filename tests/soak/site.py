@@ -1,4 +1,4 @@
-"""What a soak runs on: the real servers, two APIs and two workers, all of them supervised."""
+"""The processes of a soak: the real servers, two APIs and two workers, all supervised."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -59,7 +59,7 @@ class Site:
 
 @asynccontextmanager
 async def running_site(folder: Path, *, seed: int, odds: Odds, scale: Scale) -> AsyncIterator[Site]:
-    """Start everything in a folder; whatever ends is started again, until the site is left."""
+    """Start everything in a folder; ended processes are restarted until the site closes."""
     stack = Stack(folder)
     relay = stack.relay = SoakRelay(seed, odds, folder / "events.log")
     reports: list[str] = []

@@ -195,7 +195,7 @@ def by_invariant(findings: Iterable[Finding]) -> dict[str, list[str]]:
 def delays_s(
     entries: Sequence[Entry], rows: Mapping[int, Attachment]
 ) -> dict[int, tuple[float, int]]:
-    """Tell how long uploads took from the store's last 201 to their final state, by number.
+    """Return the seconds from the store's last 201 to the final state of uploads, by number.
 
     With each comes its attachment's id. Deleted ones are left out, and those of which it is not
     known which upload came last.

@@ -1,1 +1,1 @@
-"""What tests have in common: servers, processes, requests, and what is asked of rows."""
+"""Shared parts of tests: servers, processes, requests, and queries of rows."""

@@ -1,7 +1,7 @@
 """Amazon SNS as tests play it: a TLS server with certificates of their own authority.
 
-It stands for every host there is: whatever the service asks for by name is led to it and noted,
-so that a test can tell that nothing was asked.
+It answers for every host: all requests of the service by name arrive here and are noted,
+so that a test can assert that there was no request.
 """
 
 import asyncio
@@ -106,7 +106,7 @@ def pem(certificate: x509.Certificate) -> bytes:
 
 @dataclass(kw_only=True)
 class Reply:
-    """What the server answers under an address."""
+    """The server's answer at an address."""
 
     body: bytes = b""
     status: int = 200
@@ -146,7 +146,7 @@ class Amazon(AbstractResolver):
         await self._runner.cleanup()
 
     def connector(self) -> aiohttp.TCPConnector:
-        """Make a way by which every name leads here, each time anew.
+        """Make a new resolver by which every name leads here.
 
         It trusts the tests' authority alone.
         """

@@ -32,7 +32,7 @@ ANSWERED_WITHIN_S = 10
 
 
 async def feed(service: Service, body: bytes, headers: dict[str, str] | None = None) -> Answer:
-    """Post any body with a live token; whatever it is, it is taken in time."""
+    """Post any body with a live token, and assert that it is accepted in time."""
     authorization = {"Authorization": f"Bearer {EVENTS_TOKEN}"}
     async with asyncio.timeout(4 * ANSWERED_WITHIN_S):
         answer = await deliver(service, body, {**authorization, **(headers or {})})
@@ -72,7 +72,7 @@ MESSAGES = [
 
 
 def bent(samples: Sequence[Any]) -> st.SearchStrategy[Any]:
-    """Make messages of samples, in each of which one thing is another."""
+    """Make messages of samples; each differs from its sample in one place."""
     return st.sampled_from(samples).flatmap(
         lambda sample: st.builds(
             lambda place, value: put(json.loads(json.dumps(sample)), place, value),

@@ -54,7 +54,7 @@ def worker_of(service: Service) -> psutil.Process:
 
 @dataclass(frozen=True, kw_only=True)
 class Served:
-    """What a browser gets that follows a link."""
+    """The answer that a browser gets when it follows a link."""
 
     status: int
     content_type: str
@@ -80,6 +80,6 @@ def outcome(resource: Any) -> tuple[str, str | None]:
 
 
 def is_without_thumbnail(resource: Any) -> bool:
-    """Return True if nothing is said of a thumbnail."""
+    """Return True if no attribute names a thumbnail."""
     attributes = resource["attributes"]
     return attributes["resized"] is False and not attributes["thumb"]

@@ -17,5 +17,5 @@ def make_request(*headers: tuple[str, str], payload: Any = None) -> web.Request:
 
 
 def status_of(problem: pytest.ExceptionInfo[Problem]) -> int:
-    """Tell the status of what was raised."""
+    """Return the status of the raised problem."""
     return problem.value.status

@@ -8,7 +8,7 @@ Captured = pytest.CaptureFixture[str]
 
 
 def one_line(captured: Captured) -> str:
-    """Return what was said on standard error, after checking that it is one line and all."""
+    """Return the standard error, after asserting that it is the only output and one line."""
     shown = captured.readouterr()
     assert shown.out == ""
     assert len(shown.err.splitlines()) == 1, shown.err

@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
-    """How a command ended, and what it said."""
+    """The exit status and the output of a command."""
 
     status: int
     raw: bytes

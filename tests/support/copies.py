@@ -27,7 +27,7 @@ BULK = f"{MEDIA_TYPE}; ext=bulk"
 
 
 async def create_many(client: Client, url: str, count: int) -> Answer:
-    """Create attachments in bulk, each of which is a copy."""
+    """Create attachments in bulk; each is a copy."""
     item = {"type": "attachments", "attributes": {"name": "photo.jpg", "temp_url": url}}
     return await client.request(
         "POST", PATH, {"data": [item] * count}, headers={"Content-Type": BULK, "Accept": BULK}

@@ -43,7 +43,7 @@ def find_zygotes(pid: int) -> list[psutil.Process]:
 def has_begun(process: psutil.Process) -> bool:
     """Return True if a decoder has begun its first job: it then sets its own limit of CPU time.
 
-    One that is suspended does not begin; `has_job` tells whether it was given a job.
+    One that is suspended does not begin; `has_job` returns whether it has a job.
     """
     return find_limit(process, "Max cpu time") not in ("unlimited", None)
 

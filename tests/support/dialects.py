@@ -37,11 +37,11 @@ def changed(document: Any, path: str, value: Any) -> Any:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dialect:
-    """How one store tells of objects.
+    """The form of one store's events.
 
-    `write(bucket, key, removed, item)` gives what tells of one; `wrap` makes a message of many of
-    them, and is None where a message tells of one only. `encode` is the dialect's rule for keys.
-    `ordered` and `versions` say whether it tells a sequencer that orders, and a version.
+    `write(bucket, key, removed, item)` makes the event of one object; `wrap` makes a message of
+    many, and is None if a message has only one. `encode` is the dialect's rule for keys.
+    `ordered` and `versions` are true if it has a sequencer that orders, and a version.
     """
 
     name: str
@@ -55,7 +55,7 @@ class Dialect:
     def make_event(
         self, bucket: str, key: str, *, removed: bool = False, encoded: bool = False, **item: Any
     ) -> Any:
-        """Tell of one object; `item` may hold MEMBERS, and those that are not given are not told.
+        """Make the event of one object; `item` may hold MEMBERS, and others are left out.
 
         With `encoded` the key is written as it is given.
         """
@@ -63,7 +63,7 @@ class Dialect:
         return self.write(bucket, key if encoded else self.encode(key), removed, item)
 
     def message(self, *sent: Any) -> Any:
-        """Make a message of what `make_event` gave."""
+        """Make a message of results of `make_event`."""
         if self.wrap is not None:
             return self.wrap(list(sent))
         (only,) = sent

@@ -40,7 +40,7 @@ NAMES = [
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Examined:
-    """What a doctor shows as JSON."""
+    """The JSON of a doctor."""
 
     document: dict[str, Any]
 

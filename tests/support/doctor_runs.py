@@ -38,7 +38,7 @@ async def run_doctor(variables: Mapping[str, str], *options: str) -> tuple[int, 
 
 
 async def leftovers(service: Service) -> list[str]:
-    """List what doctors have left: rows, arrivals, and objects of which events told."""
+    """List leftovers of doctors: rows, arrivals, and objects of events."""
     rows = await service.database.fetch(
         "SELECT 'row ' || id FROM attachments WHERE organization_id = $1"
         " UNION ALL SELECT 'arrival ' || id FROM probe_arrivals",

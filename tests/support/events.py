@@ -138,7 +138,7 @@ async def slow_strangers(service: Service, count: int, length: int) -> AsyncIter
 
 
 async def status_in_pieces(service: Service, body: bytes, *, known: bool) -> int:
-    """Post a body of which the end comes later than its head; returns the answer's status."""
+    """Post a body whose end comes later than its head; returns the answer's status."""
     token = f"Authorization: Bearer {EVENTS_TOKEN}\r\n" if known else ""
     url = urlsplit(service.base_url)
     reader, writer = await asyncio.open_connection(url.hostname, url.port)

@@ -68,7 +68,7 @@ Call = Callable[[Any], Awaitable[Any]]
 
 
 async def sent(call: Call) -> tuple[str, tuple[Any, ...]]:
-    """Tell what statement a function sends, and with which values."""
+    """Return the statement that a function sends, and its values."""
     seen: list[tuple[str, tuple[Any, ...]]] = []
 
     class Listening:

@@ -1,4 +1,4 @@
-"""What the tests of faults ask of a row and of the store, and what they have in common."""
+"""Shared parts of the tests of faults, and their queries of rows and of the store."""
 
 import hashlib
 import io

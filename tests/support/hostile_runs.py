@@ -14,10 +14,10 @@ from tests.support.hostile import HOSTILE
 from tests.support.service import Service
 
 ARGUMENT = HOSTILE.replace("\x00", "").replace("\ud800", "").replace("\udfff", "")
-"""What can be an argument, a setting or the name of a file."""
+"""Texts that can be an argument, a setting or a file name."""
 
 STORED = ARGUMENT.replace("\udcff", "")
-"""What PostgreSQL can hold."""
+"""Texts that PostgreSQL can store."""
 
 NAME = f"a{ARGUMENT.replace('/', '')}.txt"
 
@@ -25,7 +25,7 @@ Runs = Callable[[Service, Path], Awaitable[list[Ended]]]
 
 
 async def hostile_attachment(service: Service) -> int:
-    """Make an attachment of which every text is hostile."""
+    """Make an attachment with hostile texts in all fields."""
     attachment_id = int((await service.client.create("a.txt"))["data"]["id"])
     await service.execute(
         "UPDATE attachments SET name = $2, message_id = $2, external_id = $2, temp_url = $2,"
@@ -37,7 +37,7 @@ async def hostile_attachment(service: Service) -> int:
 
 
 async def hostile_letter(service: Service) -> int:
-    """Keep a message of which every text is hostile."""
+    """Keep a message with hostile texts in all fields."""
     body = STORED.encode() + b"\xff\x00\n" + json.dumps({"EventName": STORED}).encode()
     return int(
         await service.database.fetchval(

@@ -20,9 +20,9 @@ def measure(
     size: int | None = None,
     answer: Callable[[int, int], bytes] | None = None,
 ) -> tuple[str, list[tuple[int, int]]]:
-    """Have a file named as the pipeline does; gives the type and the ranges that were asked for.
+    """Identify a file as the pipeline does; returns the type and the requested ranges.
 
-    `size` and `answer` let a store tell of a file and send bytes that are not those of `content`.
+    `size` and `answer` let a store report and send another file than `content`.
     """
     head = content[:head_bytes]
     end_of_file = len(content) if size is None else size
@@ -62,5 +62,5 @@ def drive_reading(reading: Reading[Found], content: bytes) -> tuple[Found, list[
 def read_container(
     identify: Callable[[PartialFile], Reading[Found]], content: bytes, head_bytes: int = RANGE_BYTES
 ) -> Found:
-    """Have a container named, with whatever is asked for."""
+    """Identify a container, serving all requested ranges."""
     return drive_reading(identify(PartialFile(content[:head_bytes], len(content))), content)[0]

@@ -53,7 +53,7 @@ class Table:
         return row
 
     async def uploaded(self, etag: str = "a", *, organization_id: int = 1) -> Attachment:
-        """Insert an attachment of which an upload is recorded."""
+        """Insert an attachment with a recorded upload."""
         row = await self.create(organization_id=organization_id)
         assert await self.record(event(row, etag=etag))
         return await self.row(row)
@@ -78,7 +78,7 @@ class Table:
         return (await self.recorded(*events)).woken
 
     async def recorded(self, *events: UploadEvent) -> Recorded:
-        """Record events, and tell all that came of them."""
+        """Record events, and return all their effects."""
         async with self.pool.acquire() as connection:
             return await lifecycle.record_uploads(connection, events, publish_grace_s=GRACE_S)
 
@@ -135,7 +135,7 @@ class Table:
         await self.pool.execute(f"UPDATE attachments SET {what} WHERE id = $1", row_id)
 
     async def due_in(self, row: Attachment) -> float | None:
-        """Tell in how many seconds a row is due, by the database's clock."""
+        """Return the seconds until a row is due, by the database's clock."""
         found: float | None = await self.pool.fetchval(
             "SELECT extract(epoch FROM due_at - now())::float8 FROM attachments WHERE id = $1",
             row.id,

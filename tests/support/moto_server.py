@@ -85,7 +85,7 @@ class Moto:
         return name
 
     async def make_inbox(self, name: str = "", *, receives: int | None = None) -> Inbox:
-        """Make a queue; where messages are given up on after so many receives with one behind."""
+        """Make a queue; after so many receives, messages go to a dead-letter queue."""
         attributes = {"VisibilityTimeout": str(VISIBILITY_S)}
         dead = None
         if receives is not None:

@@ -1,4 +1,4 @@
-"""A TCP proxy of the tests' own: stands before the store, PostgreSQL or the broker and misbehaves.
+"""A TCP proxy of the tests' own, for the store, PostgreSQL or the broker; it makes faults.
 
 What it does can be changed at any time, also for connections that are open.
 """
@@ -19,9 +19,9 @@ Stream = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 @dataclass(eq=False, slots=True, kw_only=True)
 class Link:
-    """A client's connection and the one behind it; `left` bytes of answers still pass, if any.
+    """A client's connection and the one to the server; `left` bytes of answers still pass, if any.
 
-    `head` is how the client began, which tells what kind of connection it is.
+    `head` is the beginning of the client's bytes, which shows the kind of connection.
     """
 
     left: int | None
@@ -41,7 +41,7 @@ class Link:
 
 
 class Proxy:
-    """Passes bytes both ways between any number of clients and one server, until told otherwise.
+    """Passes bytes both ways between any number of clients and one server, until a fault is set.
 
     `received` counts bytes of answers that were let through, `held` pieces of answers that wait,
     `requested` bytes that clients have sent; `url` is the server's address by way of the proxy.

@@ -1,4 +1,4 @@
-"""What tests expect of the API's documents, written out, and the bucket looked at directly."""
+"""Expected documents of the API, written out, and direct reads of the bucket."""
 
 import json
 from collections.abc import AsyncIterator, Mapping

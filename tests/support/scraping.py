@@ -1,4 +1,4 @@
-"""What processes under test show at their metrics address."""
+"""The metrics of processes under test."""
 
 import json
 from collections.abc import Mapping

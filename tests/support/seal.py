@@ -1,4 +1,4 @@
-"""What the kernel shows of a sealed process, and programs that cannot seal themselves."""
+"""The kernel's view of a sealed process, and programs that cannot seal themselves."""
 
 import json
 import subprocess

@@ -165,7 +165,7 @@ class Service:
     metrics_url: str
 
     def metrics(self) -> str:
-        """Give the API's metrics, which are this process's; its address may be a second behind."""
+        """Return the API's metrics, which are this process's; its address may be a second late."""
         return generate_latest().decode()
 
     async def organization(self, name: str = "another") -> Client:

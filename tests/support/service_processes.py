@@ -16,7 +16,7 @@ from tests.support.service import until
 class ServiceProcess:
     """A process of the service, in a group of its own that can be killed.
 
-    Python is started with `program`; it runs once `sign` stands in its log.
+    Python is started with `program`; it runs after `sign` appears in its log.
     """
 
     program: Sequence[str]

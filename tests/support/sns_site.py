@@ -1,4 +1,4 @@
-"""An API that takes messages of SNS, with a stand-in of Amazon's servers."""
+"""An API that accepts messages of SNS, with a stand-in of Amazon's servers."""
 
 import json
 import secrets
@@ -45,7 +45,7 @@ class Site:
         return [row[0] for row in rows]
 
     def forget(self) -> None:
-        """Begin to note anew what is asked of Amazon."""
+        """Clear the noted requests to Amazon."""
         self.amazon.asked.clear()
         self.amazon.seen.clear()
 

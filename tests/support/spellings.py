@@ -111,4 +111,4 @@ SPELLINGS = {
         for name, ending in _ENDINGS.items()
     },
 }
-"""What a spelling is → the key."""
+"""A description of each spelling → the key."""

@@ -136,7 +136,7 @@ async def refuse(service: Service, attachment_id: str) -> None:
 
 
 async def is_given_up(inbox: Inbox) -> bool:
-    """Return True if one message is left to the queue behind, and no other is anywhere."""
+    """Return True if one message is in the dead-letter queue, and none elsewhere."""
     assert inbox.dead is not None
     return await inbox.is_empty() and await inbox.dead.counts() == (1, 0)
 

@@ -22,7 +22,7 @@ QUEUE_PREFIX = "tests:"
 
 
 class EventRelay:
-    """Stands between the store's webhook and the API under test, and can misbehave on demand.
+    """A relay between the store's webhook and the API under test; it can make faults.
 
     `target` is where events go; while it is None they are lost. `seen` keeps every body.
     """

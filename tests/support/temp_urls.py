@@ -26,7 +26,7 @@ def make_store_settings(changes: Mapping[str, str]) -> Settings:
 
 
 def find_taken(url: str, of: Settings, organization_id: int = 1) -> tuple[str, str] | None:
-    """Tell the bucket and key that an organization may take from an address."""
+    """Return the bucket and key that an organization may copy from an address."""
     place = locate(url, of)
     if place is None or not may_take(place, of, organization_id=organization_id):
         return None

@@ -31,7 +31,7 @@ class Two:
         return found[0], found[1]
 
     async def owner(self) -> str:
-        """What the marker says."""
+        """The content of the marker."""
         return (await content(self.storage, MARKER)).decode().partition("\n")[0]
 
 

@@ -96,7 +96,7 @@ def running(data_dir: Path, *options: str, **settings: str) -> Iterator[Up]:
 
 
 def refused(data_dir: Path, *options: str, **settings: str) -> str:
-    """Run `attachments up` that is to fail; returns what it said on standard error."""
+    """Run `attachments up` that must fail; returns its standard error."""
     run = subprocess.run(
         command(data_dir, *options),
         capture_output=True,

@@ -1,4 +1,4 @@
-"""Ages of objects and rows are compared, whatever the clocks say."""
+"""Ages of objects and rows are compared independently of the clocks."""
 
 import time
 

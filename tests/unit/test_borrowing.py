@@ -1,4 +1,4 @@
-"""What tests take from elsewhere: from tests.support and tests.data, not from each other."""
+"""Imports of tests: from tests.support and tests.data, not from each other."""
 
 import ast
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def borrowed(code: str) -> Iterator[str]:
-    """Find the imports from a test module or from conftest.py, wherever in the code they stand."""
+    """Find the imports from a test module or from conftest.py, anywhere in the code."""
     for node in ast.walk(ast.parse(code)):
         if isinstance(node, ast.ImportFrom):
             inside = f"{'tests.' * bool(node.level)}{node.module or ''}"

@@ -1,4 +1,4 @@
-"""What code, tests and documents cite is there: documents, sections, rules, rows and faults."""
+"""Everything that code, tests and documents cite exists: sections, rules, rows and faults."""
 
 import re
 from collections.abc import Iterator

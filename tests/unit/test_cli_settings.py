@@ -140,7 +140,7 @@ def test_a_taken_port_is_reported_in_one_line(
 
 
 def printed(*arguments: str, **settings: str) -> list[str]:
-    """Run a command that is to fail in a process of its own; return what it told."""
+    """Run a command that must fail in a process of its own; return its output."""
     ended = subprocess.run(
         [sys.executable, "-m", "deploy.cli", *arguments],
         env={

@@ -68,7 +68,7 @@ def near(found: tuple[int, ...], wanted: tuple[int, ...], *, within: int = 3) ->
 
 
 def pixel(image: Image.Image, x: int = 1, y: int = 0) -> tuple[int, ...]:
-    """Read a pixel as a tuple, whatever the mode."""
+    """Read a pixel as a tuple in every mode."""
     value = image.getpixel((x, y))
     return value if isinstance(value, tuple) else (int(value or 0),)
 

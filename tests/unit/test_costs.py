@@ -1,4 +1,4 @@
-"""What images cost by their header: large ones that are cheap pass, bombs do not."""
+"""The cost of images by their header: large cheap ones pass, bombs do not."""
 
 import io
 

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slow
 
 
 def cut(content: bytes) -> tuple[str | None, int | None, int | None, bool]:
-    """Tell what is said of an image that may be cut off: reason, size, whether it is shown."""
+    """Return the facts of an image that may be truncated: reason, size, whether it is shown."""
     try:
         made, _ = make_and_open(content)
     except Undecodable as error:

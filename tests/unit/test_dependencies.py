@@ -1,4 +1,4 @@
-"""What is imported is declared, and what is private to another package is bounded."""
+"""All imported packages are declared, and uses of private names are bounded."""
 
 import ast
 import inspect

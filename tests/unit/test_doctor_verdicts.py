@@ -1,6 +1,6 @@
-"""The doctor's verdicts over what no server here is: too old, a replica, with a clock that is off.
+"""The doctor's verdicts on servers that tests cannot start: too old, replicas, wrong clocks.
 
-What it finds on real parts stands in the acceptance tests.
+The acceptance tests have its findings on real parts.
 """
 
 import json

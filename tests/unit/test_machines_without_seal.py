@@ -1,4 +1,4 @@
-"""What starts and what decodes on a machine that cannot seal its decoders."""
+"""Workers and decoders on a machine that cannot seal its decoders."""
 
 import asyncio
 import os

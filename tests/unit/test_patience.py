@@ -11,7 +11,7 @@ from worker.patience import pause_s as pause
 
 
 class Clock:
-    """A clock that goes on when told to."""
+    """A clock that advances only on demand."""
 
     def __init__(self) -> None:
         self.now = 1000.0

@@ -1,4 +1,4 @@
-"""What tells an image from an image with something else behind it, or from half an image."""
+"""Distinguish an image from one with data after it, and from half an image."""
 
 import io
 

@@ -1,4 +1,4 @@
-"""What a desktop runs on a double click is reserved, by its bytes or by its name."""
+"""Files that a desktop runs on a double click are reserved, by their bytes or their name."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What a sealed process learns of others, and what it runs as."""
+"""A sealed process learns nothing of others; the user that it runs as."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""What a desktop would run is found wherever it is in a file."""
+"""Programs that a desktop would run are found anywhere in a file."""
 
 import pytest
 from hypothesis import given, settings

@@ -1,4 +1,4 @@
-"""The soak's plan that its seed decides, and its files that can be told apart."""
+"""The soak's plan, which its seed decides, and its distinguishable files."""
 
 import io
 from dataclasses import replace

@@ -16,7 +16,7 @@ LETTERS = {
     for number in range(0x80, 0x30000)
     if (folded := unicodedata.normalize("NFKC", chr(number)).casefold()) in set("achefilmnst./")
 }
-"""Characters of Unicode whose compatibility form is one that stands in the prefix."""
+"""Characters of Unicode whose compatibility form occurs in the prefix."""
 
 
 @pytest.mark.parametrize("key", SPELLINGS.values(), ids=SPELLINGS.keys())

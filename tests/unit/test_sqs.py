@@ -1,4 +1,4 @@
-"""What the address of a queue says."""
+"""The region and the host in the address of a queue."""
 
 import pytest
 

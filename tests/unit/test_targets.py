@@ -57,7 +57,7 @@ def made(
 
 
 def ends(found: Target) -> datetime:
-    """Tell when the store's address no longer opens."""
+    """Return the time at which the store's address no longer opens."""
     query = dict(parse_qsl(urlsplit(found.location).query))
     signed_at = datetime.strptime(query["X-Amz-Date"], "%Y%m%dT%H%M%S%z")
     return signed_at + timedelta(seconds=int(query["X-Amz-Expires"]))

@@ -14,7 +14,7 @@ from worker.decoding.inside.shrinking import MAX_EDGE
 
 pytestmark = pytest.mark.slow
 PIXELS_ONLY = {0xE0, 0xDB, 0xC0, 0xC4, 0xDA, b"IHDR", b"IDAT", b"IEND", b"VP8 ", b"VP8L"}
-"""What an output may consist of: for JPEG, JFIF's header, tables, frame and scan."""
+"""The allowed parts of an output: for JPEG, JFIF's header, tables, frame and scan."""
 
 
 def parts(body: bytes) -> set[object]:

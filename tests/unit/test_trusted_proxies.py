@@ -1,4 +1,4 @@
-"""Trusted proxies: what they report is believed, what stands to the left of it is not."""
+"""Trusted proxies: their reports are believed, entries to the left of them are not."""
 
 from typing import Any, Literal
 

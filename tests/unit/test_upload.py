@@ -24,7 +24,7 @@ POLICY = {
 
 @dataclass(slots=True)
 class Scripted:
-    """An API and a store that answer what they are told to, then as they should."""
+    """An API and a store that give the set answers first, then the right ones."""
 
     server: TestServer
     access: int = 404

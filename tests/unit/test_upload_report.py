@@ -1,4 +1,4 @@
-"""What `attachments upload` prints of each file: one line, and addresses that can be copied."""
+"""The output of `attachments upload`: one line for each file, and addresses to copy."""
 
 from pathlib import Path
 

@@ -108,7 +108,7 @@ def test_no_key_is_in_the_list_of_processes(up: Up) -> None:
 @needs_root
 @pytest.mark.parametrize("uid", USERS)
 def test_no_stack_starts_with_keys_that_they_have_left(tmp_path: Path, uid: int) -> None:
-    """Whoever made the directory first could else choose its token and the keys of its store."""
+    """Otherwise the user who made the directory first could choose its token and keys."""
     data_dir = tmp_path / "data"
     data_dir.mkdir()
     (data_dir / "secrets.json").write_text('{"token": "known to them"}')

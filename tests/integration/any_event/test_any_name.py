@@ -32,7 +32,7 @@ async def test_any_name_comes_back_from_the_store_in_every_dialect(
 
 
 async def come_back(service: Service, name: str) -> None:
-    """Upload a file of a name, and have every dialect tell of the store's object."""
+    """Upload a file of a name, and send an event of it in every dialect."""
     other = await new_row(service)
     created = await service.client.create(name)
     attachment_id = int(created["data"]["id"])

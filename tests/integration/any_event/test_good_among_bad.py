@@ -18,7 +18,7 @@ from tests.support.stack import BUCKET
 
 
 class Good:
-    """An attachment whose good events are taken whatever came before."""
+    """An attachment whose good events count after any others."""
 
     def __init__(self, service: Service, row: Attachment) -> None:
         self._service, self._row, self._number = service, row, 0

@@ -23,7 +23,7 @@ HELD = "the bucket belongs to another deployment: nothing is done in it"
 
 
 async def refused(service: Service, launch: Launch) -> str:
-    """Start an API that must not start; returns what it said."""
+    """Start an API that must not start; returns its output."""
     with pytest.raises(AssertionError) as failure:
         await launch(ApiProcess(service.environment))
     assert "Traceback" not in str(failure.value)
@@ -125,7 +125,7 @@ async def test_at_a_store_without_conditions_two_deployments_agree_on_the_bucket
 async def test_an_upload_of_one_deployment_is_never_used_for_an_older_row_of_another(
     two: Two, stack: Stack, start_worker: StartWorker
 ) -> None:
-    """Ages cannot tell: the row was there before the upload."""
+    """Ages do not help here: the row is older than the upload."""
     stack.relay.target = None
     row = (await two.second.client.create("img.png"))["data"]
     created = await two.first.client.create("img.png")

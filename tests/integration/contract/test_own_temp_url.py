@@ -11,7 +11,7 @@ from tests.support.service import Service
 
 
 async def uploaded_unnoticed(service: Service) -> tuple[str, str]:
-    """Upload a photo of which no event tells; returns the id and the Location that S3 writes.
+    """Upload a photo without an event; returns the id and the Location that S3 writes.
 
     SeaweedFS 4.48 leaves `<Location>` empty.
     """

@@ -1,4 +1,4 @@
-"""Fixtures of copies: their size, an API without events, workers behind a proxy."""
+"""Fixtures of copies: their size, an API without events, workers that use a proxy."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -28,7 +28,7 @@ async def quiet(service: Service) -> Service:
 
 @pytest_asyncio.fixture
 async def start(proxy: Proxy, start_worker: StartWorker) -> AsyncIterator[Start]:
-    """Start workers behind the proxy; they end with the test, and the broker begins empty."""
+    """Start workers that use the proxy; they end with the test, and the broker begins empty."""
     started: list[WorkerProcess] = []
 
     async def begin(service: Service, program: Any = None, **settings: str) -> WorkerProcess:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 async def rows_of(service: Service) -> list[tuple[str, bool]]:
-    """Tell of each row its state, and whether something is to be copied to its key."""
+    """Return each row's state, and whether a copy to its key is due."""
     return [
         (row["state"], row["wanted"])
         for row in await service.database.fetch(

@@ -15,7 +15,7 @@ from tests.support.valid_events import post_records
 
 
 async def make_ready(service: Service, row: Attachment) -> Attachment:
-    """Bring about what a worker leaves behind."""
+    """Write the result of a worker."""
     await service.execute(
         "UPDATE attachments SET state = 'ready', due_at = NULL, claimed_revision = revision,"
         " resized = true, thumbnail_name = file_name WHERE id = $1",

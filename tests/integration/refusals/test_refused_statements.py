@@ -1,4 +1,4 @@
-"""What PostgreSQL refuses: 503 for clients, one line for operators, and no traceback."""
+"""Refusals of PostgreSQL: 503 for clients, one line for operators, and no traceback."""
 
 import asyncpg
 import pytest

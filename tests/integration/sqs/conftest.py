@@ -20,7 +20,7 @@ async def moto() -> AsyncIterator[Moto]:
 
 @pytest_asyncio.fixture
 async def start_consumer() -> AsyncIterator[StartConsumer]:
-    """Start consumers that end with the test; whatever befalls them, they log no secret."""
+    """Start consumers that end with the test, and assert that they logged no secret."""
     started: list[ConsumerProcess] = []
 
     async def start(service: Service, **overrides: str) -> ConsumerProcess:
@@ -39,7 +39,7 @@ async def start_consumer() -> AsyncIterator[StartConsumer]:
 
 @pytest_asyncio.fixture
 async def inbox(moto: Moto) -> Inbox:
-    """A queue whose messages may come once only: the second time they go to the queue behind."""
+    """A queue that delivers a message once, and then moves it to its dead-letter queue."""
     return await moto.make_inbox(receives=1)
 
 

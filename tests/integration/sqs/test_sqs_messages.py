@@ -55,7 +55,7 @@ class TestWiring:
 
 
 class TestMessages:
-    """What becomes of messages while all parts are well."""
+    """Messages while all parts are available."""
 
     async def test_a_recorded_message_is_deleted_and_wakes_a_worker(
         self, inbox: Inbox, service: Service, start_consumer: StartConsumer

@@ -9,7 +9,7 @@ from tests.support.sqs import StartConsumer, created, launched, message, taken_u
 
 
 class TestStart:
-    """What an operator can mend is told at once; what passes is waited for."""
+    """Faults that an operator must repair are reported at once; temporary ones are retried."""
 
     @pytest.mark.parametrize(
         ("changes", "words"),

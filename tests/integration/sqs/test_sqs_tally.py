@@ -22,13 +22,13 @@ FREQUENT_TALLIES = with_changed("LOGGED_EVERY_S = 0.2")
 
 
 def tallies(consumer: ConsumerProcess) -> list[Any]:
-    """Read what a consumer has told of the events that it took."""
+    """Read the lines in which a consumer logged its counts."""
     lines = [line for line in consumer.log().splitlines() if '"events received"' in line]
     return [json.loads(line)["counts"] for line in lines]
 
 
 def total(consumer: ConsumerProcess) -> dict[str, Counter[str]]:
-    """Add up what a consumer has told of the events that it took."""
+    """Add up the counts that a consumer logged."""
     added: dict[str, Counter[str]] = {}
     for tally in tallies(consumer):
         for dialect, counts in tally.items():
@@ -37,7 +37,7 @@ def total(consumer: ConsumerProcess) -> dict[str, Counter[str]]:
 
 
 class TestTally:
-    """Whatever came is counted, though nothing is asked of a consumer."""
+    """All messages are counted, even if no metrics are read."""
 
     async def test_messages_are_counted_by_dialect_and_effect(
         self, inbox: Inbox, service: Service, start_consumer: StartConsumer

@@ -1,4 +1,4 @@
-"""What can be told of SNS's messages without a certificate: where that lies, what is signed."""
+"""SNS's messages without a certificate: the address of the certificate, the signed text."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any

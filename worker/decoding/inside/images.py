@@ -33,7 +33,7 @@ from worker.decoding.inside.shrinking import Rectangle, drafted, fitting, shrink
 
 @dataclass(frozen=True, slots=True)
 class _Header:
-    """What the header of an image says, before any pixel is decoded.
+    """The facts in the header of an image, before any pixel is decoded.
 
     Browsers ignore a profile or an orientation that a PNG has after its pixels.
     """
