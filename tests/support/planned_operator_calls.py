@@ -175,7 +175,7 @@ OPERATOR_CALLS: dict[str, tuple[Call, Callable[[Any], bool]]] = {
     "backlog.measure": (backlog.measure, lambda found: found.waiting == 2),
     "backlog.measure with a backlog": (
         lambda c: with_waiting(c, lambda: backlog.measure(c)),
-        lambda found: 13_000 < found.waiting < 15_000,
+        lambda found: 11_000 < found.waiting < 12_000,
     ),
     "backlog.read_sample": (
         lambda c: backlog.read_sample(c, max_age_s=0),

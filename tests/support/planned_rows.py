@@ -86,7 +86,7 @@ async def with_backlog(connection: Any, function: Callable[[], Awaitable[Any]]) 
 
 
 async def with_waiting(connection: Any, function: Callable[[], Awaitable[Any]]) -> Any:
-    """Call a function when about fourteen thousand uploads wait."""
+    """Call a function when eleven thousand uploads wait."""
     await connection._connection.execute(
         "UPDATE attachments SET state = 'uploaded', claimed_revision = 0"
         " WHERE deleted_at IS NULL AND id % 70 = 0"
