@@ -19,7 +19,7 @@ from typing import Annotated, Any
 import typer
 
 from deploy.__main__ import SERVING
-from deploy.commands import attachments
+from deploy.commands import attachments, webhook_deliveries
 from deploy.commands import usage as quotas
 from deploy.commands.backlog import backlog
 from deploy.commands.environment import (
@@ -36,6 +36,7 @@ from deploy.commands.organizations import organizations_app
 from deploy.commands.reconcile import reconcile
 from deploy.commands.retrying import retry
 from deploy.commands.tokens import tokens_app
+from deploy.commands.webhooks import webhooks_app
 from deploy.doctor.command import doctor
 from shared.errors import AttachmentsError, SettingsError
 from shared.foreign import forget_foreign_variables
@@ -238,6 +239,10 @@ app.add_typer(events_app, name="events")
 organizations_app.command("limit")(quotas.limit)
 app.add_typer(organizations_app, name="organizations")
 app.add_typer(tokens_app, name="tokens")
+webhooks_app.command("deliveries")(webhook_deliveries.list_deliveries)
+webhooks_app.command("retry")(webhook_deliveries.retry_deliveries)
+webhooks_app.command("test")(webhook_deliveries.send_test)
+app.add_typer(webhooks_app, name="webhooks")
 
 
 def run(arguments: list[str]) -> int:

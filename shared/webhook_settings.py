@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import NoDecode
 
-from shared.part_settings import PREFIX, DatabaseSettings, LogSettings, QueueSettings, check_address
+from shared.part_settings import PREFIX, DatabaseSettings, LogSettings, check_address
 from shared.proxies import Network, parse_network
 
 if TYPE_CHECKING:
@@ -81,5 +81,5 @@ class WebhookSettings(LogSettings):
         return None
 
 
-class WebhookCommandSettings(WebhookSettings, QueueSettings, DatabaseSettings):
+class WebhookCommandSettings(WebhookSettings, DatabaseSettings):
     """The settings of `attachments webhooks`."""

@@ -1,4 +1,4 @@
-"""Parsing of a token's end as an operator writes it: a time, or a duration from now."""
+"""Parsing of times as an operator writes them: a token's end, and the time of an event."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -37,6 +37,19 @@ def parse_expiry(text: str, *, now: datetime) -> datetime | timedelta:
         ) from None
     _check(lifetime)
     return moment
+
+
+def parse_moment(option: str, text: str) -> datetime:
+    """Parse a time such as `2027-01-31` or `2027-01-31T12:00+02:00`; UTC unless it has an offset.
+
+    Raises Misused, which names the option, if the text cannot be parsed.
+    """
+    try:
+        moment = datetime.fromisoformat(text)
+        return moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC)
+    except (ValueError, OverflowError):
+        rule = "must be a time such as 2027-01-31 or 2027-01-31T12:00+02:00"
+        raise Misused(f"{option}: {rule}") from None
 
 
 def _check(lifetime: timedelta) -> None:

@@ -27,6 +27,7 @@ class Kept:
     s3_access_key_id: str = field(default_factory=lambda: secrets.token_hex(10).upper())
     s3_secret_access_key: str = field(default_factory=secrets.token_urlsafe, repr=False)
     files_secret: str = field(default_factory=secrets.token_urlsafe, repr=False)
+    webhook_secret: str = field(default_factory=secrets.token_urlsafe, repr=False)
     events_token: str = field(default_factory=secrets.token_urlsafe, repr=False)
     token: str = field(default_factory=secrets.token_hex, repr=False)
     ports: dict[str, int] = field(default_factory=dict)

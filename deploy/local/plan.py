@@ -77,6 +77,7 @@ def plan_environment(
     planned = {
         "ATTACHMENTS_FILES_SECRET": kept.files_secret,
         "ATTACHMENTS_EVENTS_TOKENS": kept.events_token,
+        "ATTACHMENTS_WEBHOOK_SECRET": kept.webhook_secret,
     }
     if servers.postgres is not None:
         planned["ATTACHMENTS_DATABASE_URL"] = servers.postgres.url

@@ -29,6 +29,7 @@ from tests.benchmarks import (
     others,
     scaling,
     uploads,
+    webhooks,
 )
 from tests.benchmarks.site import Site, running_site
 
@@ -48,6 +49,7 @@ BENCHMARKS: Final[dict[str, Callable[[Site], Awaitable[Table]]]] = {
     "fairness": fairness.run,
     "metrics": metrics.run,
     "scaling": scaling.run,
+    "webhooks": webhooks.run,
 }
 
 

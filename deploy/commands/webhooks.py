@@ -1,0 +1,199 @@
+"""Commands for operators about the webhooks of an organization."""
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+from deploy.commands.attachments import check_organization
+from deploy.commands.environment import Misused, Unusable, note, tell, with_database
+from deploy.commands.options import LOCAL, MAX_ID, DataDir, Json, Organization
+
+if TYPE_CHECKING:
+    from shared.database import Database
+    from shared.webhook_settings import WebhookCommandSettings
+    from shared.webhooks.registry import WithSecret
+
+T = TypeVar("T")
+Work = Callable[["Database", "WebhookCommandSettings"], Awaitable[T]]
+
+webhooks_app = typer.Typer(help="Create, change and remove webhooks; list and retry deliveries.")
+
+WebhookId = Annotated[int, typer.Argument(metavar="ID", min=1, max=MAX_ID)]
+Url = Annotated[str, typer.Argument(metavar="URL", help="Where deliveries are posted.")]
+Events = Annotated[
+    list[str] | None,
+    typer.Option("--event", metavar="TYPE", help="Such as attachment.ready; all by default."),
+]
+
+
+def run_work(data_dir: "DataDir", work: "Work[T]") -> T:
+    """Run `work` with the database and the settings of webhooks, as `with_database` does."""
+    from shared.webhook_settings import WebhookCommandSettings
+
+    return with_database(data_dir, WebhookCommandSettings, work)
+
+
+def _check_events(given: list[str] | None) -> list[str]:
+    from shared.webhooks.kinds import EVENTS
+
+    names = [name.strip() for option in given or [] for name in option.split(",")]
+    for name in names:
+        if name not in EVENTS:
+            raise Misused(f"--event: must be one or more of {', '.join(EVENTS)}")
+    return list(dict.fromkeys(names)) or list(EVENTS)
+
+
+def _check_url(url: str, settings: "WebhookCommandSettings") -> None:
+    from shared.webhooks.destinations import find_fault
+
+    fault = find_fault(
+        url, allow_http=settings.webhook_allow_http, networks=settings.allowed_networks
+    )
+    if fault is not None:
+        raise Misused(f"URL {fault}")
+
+
+def _print_secret(made: "WithSecret", as_json: bool) -> None:
+    from deploy.commands import output
+
+    if as_json:
+        output.print_json({"id": made.webhook.id, "secret": made.secret})
+    else:
+        tell(made.secret)
+    note(f"This is the secret of webhook {made.webhook.id}. It is not shown again.")
+
+
+@webhooks_app.command("create")
+def create_webhook(
+    url: Url,
+    organization: Organization,
+    event: Events = None,
+    description: Annotated[str | None, typer.Option(help="What it is for.")] = None,
+    as_json: Json = False,
+    data_dir: DataDir = LOCAL,
+) -> None:
+    """Create a webhook. Print its secret once, alone on standard output."""
+    from shared.webhooks import registry
+
+    events = _check_events(event)
+
+    async def work(database: "Database", settings: "WebhookCommandSettings") -> "WithSecret":
+        vault, refused = settings.vault, settings.webhooks_refused
+        if vault is None or refused is not None:
+            raise Unusable(f"no webhook can be made: {refused}")
+        _check_url(url, settings)
+        await check_organization(database, organization)
+        values = {"target_url": url, "events": events, "description": description, "active": True}
+        return await database.run(registry.create, organization, values, vault)
+
+    _print_secret(run_work(data_dir, work), as_json)
+
+
+@webhooks_app.command("list")
+def list_webhooks(
+    organization: Organization, as_json: Json = False, data_dir: DataDir = LOCAL
+) -> None:
+    """List the webhooks of an organization, without their secrets."""
+    from dataclasses import asdict
+
+    from deploy.commands import output
+    from shared.webhooks import registry
+
+    async def work(database: "Database", _: "WebhookCommandSettings") -> "list[registry.Webhook]":
+        await check_organization(database, organization)
+        return await database.run(registry.list_all, organization)
+
+    found = run_work(data_dir, work)
+    if as_json:
+        output.print_json([asdict(each) for each in found])
+        return
+    output.print_table(
+        ("id", "active", "events", "created", "failing since", "deactivated", "because", "url"),
+        (
+            (
+                row.id,
+                "yes" if row.active else "no",
+                " ".join(each.removeprefix("attachment.") for each in row.events),
+                row.created_at,
+                row.failing_since,
+                row.deactivated_at,
+                row.deactivated_because,
+                row.target_url,
+            )
+            for row in found
+        ),
+    )
+
+
+@webhooks_app.command("update")
+def update_webhook(
+    webhook_id: WebhookId,
+    organization: Organization,
+    url: Annotated[str | None, typer.Option(help="Another address.")] = None,
+    event: Events = None,
+    active: Annotated[
+        bool | None, typer.Option("--active/--inactive", help="Whether deliveries are sent.")
+    ] = None,
+    data_dir: DataDir = LOCAL,
+) -> None:
+    """Change a webhook; one that is set active begins without failures."""
+    from shared.webhooks import registry
+
+    changes: dict[str, Any] = {"target_url": url, "active": active}
+    if event:
+        changes["events"] = _check_events(event)
+    changes = {name: value for name, value in changes.items() if value is not None}
+
+    async def work(database: "Database", settings: "WebhookCommandSettings") -> bool:
+        if url is not None:
+            _check_url(url, settings)
+        return await database.run(registry.update, webhook_id, organization, changes) is not None
+
+    _say(run_work(data_dir, work), webhook_id, organization, "is changed")
+
+
+@webhooks_app.command("delete")
+def delete_webhook(
+    webhook_id: WebhookId, organization: Organization, data_dir: DataDir = LOCAL
+) -> None:
+    """Remove a webhook and its secrets; nothing is sent to it any more."""
+    from shared.webhooks import registry
+
+    async def work(database: "Database", _: "WebhookCommandSettings") -> bool:
+        return await database.run(registry.delete, webhook_id, organization)
+
+    _say(run_work(data_dir, work), webhook_id, organization, "is removed")
+
+
+@webhooks_app.command("rotate")
+def rotate_secret(
+    webhook_id: WebhookId,
+    organization: Organization,
+    as_json: Json = False,
+    data_dir: DataDir = LOCAL,
+) -> None:
+    """Replace the secret and print the new one; the former one signs too for a day."""
+    from shared.webhooks import registry
+
+    async def work(database: "Database", settings: "WebhookCommandSettings") -> "WithSecret | None":
+        vault, refused = settings.vault, settings.webhooks_refused
+        if vault is None:
+            raise Unusable(f"no secret can be made: {refused}")
+        return await database.run(registry.rotate, webhook_id, organization, vault)
+
+    made = run_work(data_dir, work)
+    if made is None:
+        raise missing(webhook_id, organization)
+    _print_secret(made, as_json)
+
+
+def missing(webhook_id: int, organization: int) -> Unusable:
+    """Make the error for a webhook that the organization does not have."""
+    return Unusable(f"organization {organization} has no webhook {webhook_id}")
+
+
+def _say(done: bool, webhook_id: int, organization: int, what: str) -> None:
+    if not done:
+        raise missing(webhook_id, organization)
+    tell(f"{webhook_id}: {what}")

@@ -1,0 +1,89 @@
+"""`attachments webhooks`: what operators do with webhooks and their deliveries."""
+
+import json
+
+import pytest
+import pytest_asyncio
+
+from tests.support.commands import command
+from tests.support.receiver import SETTINGS
+from tests.support.service import Service
+from tests.support.starting import StartService
+
+URL = "https://receiver.example/hook"
+
+
+@pytest_asyncio.fixture
+async def service(start_service: StartService) -> Service:
+    """An API that may have webhooks."""
+    return await start_service(**SETTINGS)
+
+
+async def test_a_webhook_is_made_listed_changed_and_removed(service: Service) -> None:
+    ours = ("--organization", str(service.client.organization_id))
+    made = await command(service, "webhooks", "create", URL, *ours, "--json")
+    assert made.status == 0, made.err
+    created = json.loads(made.out)
+    webhook_id, secret = str(created["id"]), created["secret"]
+    assert secret.startswith("whsec_")
+    listed = await command(service, "webhooks", "list", *ours)
+    assert URL in listed.out
+    assert secret not in listed.out
+    rotated = await command(service, "webhooks", "rotate", webhook_id, *ours)
+    assert rotated.out.strip() not in ("", secret)
+    assert (await command(service, "webhooks", "test", webhook_id, *ours)).status == 0
+    found = await command(service, "webhooks", "deliveries", webhook_id, *ours, "--json")
+    (delivery,) = json.loads(found.out)
+    assert (delivery["event"], delivery["state"]) == ("webhook.test", "pending")
+    again = await command(
+        service, "webhooks", "retry", webhook_id, *ours, "--delivery", str(delivery["id"])
+    )
+    assert again.out == f"{webhook_id}: 1 due now\n"
+    stopped = await command(
+        service,
+        "webhooks",
+        "update",
+        webhook_id,
+        *ours,
+        "--inactive",
+        "--event",
+        "attachment.ready",
+    )
+    assert stopped.status == 0
+    shown = json.loads((await command(service, "webhooks", "list", *ours, "--json")).out)
+    assert [(each["active"], each["events"]) for each in shown] == [(False, ["attachment.ready"])]
+    assert (await command(service, "webhooks", "test", webhook_id, *ours)).status == 1
+    assert (await command(service, "webhooks", "delete", webhook_id, *ours)).status == 0
+    assert (await command(service, "webhooks", "delete", webhook_id, *ours)).status == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("create", "https://10.0.0.1/"), "must lead to a public address"),
+        (("create", URL, "--event", "attachment.made"), "--event: must be one or more of"),
+        (("retry", "1"), "give either --delivery or --since"),
+        (("retry", "1", "--since", "yesterday"), "--since: must be a time such as"),
+        (("retry", "1", "--since", "2020-01-01"), "nothing to retry"),
+        (("deliveries", "1"), "has no webhook 1"),
+        (("deliveries", "1", "--state", "lost"), "--state: must be one of"),
+        (("rotate", "1"), "has no webhook 1"),
+        (("update", "1", "--active"), "has no webhook 1"),
+    ],
+)
+async def test_a_mistake_is_reported_in_one_line(
+    service: Service, arguments: tuple[str, ...], said: str
+) -> None:
+    ours = ("--organization", str(service.client.organization_id))
+    ended = await command(service, "webhooks", *arguments, *ours)
+    assert ended.status in (1, 2)
+    assert said in ended.err
+    assert len(ended.err.splitlines()) == 1
+
+
+async def test_a_missing_setting_is_named(start_service: StartService) -> None:
+    service = await start_service(**{**SETTINGS, "webhook_secret": ""})
+    ours = ("--organization", str(service.client.organization_id))
+    ended = await command(service, "webhooks", "create", URL, *ours)
+    assert ended.status == 1
+    assert "ATTACHMENTS_WEBHOOK_SECRET is not set" in ended.err

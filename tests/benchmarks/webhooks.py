@@ -1,0 +1,264 @@
+"""Webhooks: how soon and how many, beside dead receivers, and the CPU time that they add."""
+
+import asyncio
+import socket
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from datetime import datetime
+from statistics import median, quantiles
+from typing import Any
+
+import aiohttp
+import asyncpg
+from rich.table import Table
+
+from shared.organizations import create_organization
+from shared.tokens import create_token
+from shared.webhooks import registry
+from shared.webhooks.kinds import EVENTS
+from tests.benchmarks.create import serve
+from tests.benchmarks.photos import small_photo
+from tests.benchmarks.processes import cpu_s, running_module
+from tests.benchmarks.report import at_least, at_most, make_table
+from tests.benchmarks.site import Site
+from tests.support.receiver import SETTINGS
+from tests.support.service import Client, Service, running_service, until
+from tests.support.service_processes import WorkerProcess
+
+RECEIVER = "tests.benchmarks.hook_receiver"
+DEAD = 100
+Arrivals = list[tuple[str, str, float]]
+
+
+class Bench:
+    """The processes, and two organizations: with a webhook and without."""
+
+    def __init__(self, service: Service, worker: WorkerProcess, port: int) -> None:
+        self.service = service
+        self.worker = worker
+        self.address = f"http://127.0.0.1:{port}/"
+
+    async def arrivals(self) -> Arrivals:
+        """Return the deliveries that have arrived since the last call."""
+        async with self.service.client.session.get(self.address) as answer:
+            found: Arrivals = await answer.json()
+            return found
+
+    async def wait_for(self, count: int, *, within_s: float = 120) -> Arrivals:
+        """Wait for so many arrivals."""
+        found: Arrivals = []
+
+        async def enough() -> bool:
+            found.extend(await self.arrivals())
+            return len(found) >= count
+
+        await until(enough, within_s=within_s, every_s=0.02)
+        return found
+
+    async def make_webhook(self, organization_id: int, url: str) -> int:
+        """Make a webhook, past the API."""
+        vault = self.service.settings.vault
+        assert vault is not None
+        values = {"target_url": url, "events": list(EVENTS), "description": None, "active": True}
+        async with self.service.database.acquire() as connection:
+            made = await registry.create(connection, organization_id, values, vault)
+        return made.webhook.id
+
+    async def queue(self, webhook_id: int, organization_id: int, count: int) -> None:
+        """Queue test events in one statement."""
+        await self.service.execute(
+            "INSERT INTO webhook_deliveries (webhook_id, organization_id, message_id, event)"
+            " SELECT $1, $2, gen_random_uuid(), 'webhook.test' FROM generate_series(1, $3)",
+            webhook_id,
+            organization_id,
+            count,
+        )
+
+    def cpu_s(self) -> float:
+        """Return the CPU time of worker and PostgreSQL so far."""
+        process = self.service.stack.postgres.child
+        assert process is not None
+        return cpu_s(self.worker.pid) + cpu_s(process.pid)
+
+
+@asynccontextmanager
+async def running_bench(site: Site) -> AsyncIterator[Bench]:
+    """Start an API, a worker and a receiver that answers in 50 ms."""
+    async with AsyncExitStack() as stack:
+        service = await stack.enter_async_context(
+            running_service(site.stack, site.database_url, **SETTINGS)
+        )
+        _, port = await stack.enter_async_context(running_module(RECEIVER, "0.05", environment={}))
+        worker = WorkerProcess(service.environment)
+        stack.callback(worker.close)
+        await worker.start()
+        yield Bench(service, worker, port)
+
+
+async def run(site: Site) -> Table:
+    """Measure all; the sides of each ratio are measured in turns."""
+    table = make_table("webhooks: receiver answers in 50 ms", ["", "figure", "aim"])
+    async with running_bench(site) as bench:
+        await measure_latency(bench, site, table)
+        await measure_finish(bench, site, table)
+        await measure_rate(bench, site, table)
+        await measure_dead(bench, site, table)
+    await measure_create(site, table)
+    return table
+
+
+async def measure_latency(bench: Bench, site: Site, table: Table) -> None:
+    """Measure the time from the store's 201 to the webhook `attachment.ready`."""
+    client = bench.service.client
+    await bench.make_webhook(client.organization_id, bench.address)
+    waits = []
+    for _ in range(6 if site.quick else 30):
+        created = await client.create("photo.jpg")
+        await client.post_file(created, small_photo().content)
+        began = time.time()
+        found = await bench.wait_for(2)
+        ready = next(at for kind, _, at in found if kind == "attachment.ready")
+        waits.append(1000 * (ready - began))
+    table.add_row(
+        "201 of the store → attachment.ready: median",
+        *at_most(median(waits), 150, unit="ms", digits=0),
+    )
+
+
+async def measure_finish(bench: Bench, site: Site, table: Table) -> None:
+    """Measure the CPU time of worker and PostgreSQL for one upload, with and without webhook."""
+    without = await bench.service.organization("without webhook")
+    clients = (bench.service.client, without)
+    count = 10 if site.quick else 40
+    ratios = []
+    for _ in range(3 if site.quick else 7):
+        costs = [await process(bench, client, count) for client in clients]
+        ratios.append(costs[0] / costs[1])
+    table.add_row("finish an upload: CPU with / without", *at_most(median(ratios), 1.2))
+
+
+async def process(bench: Bench, client: Client, count: int) -> float:
+    """Return the CPU time of processing some photos, deliveries included."""
+    created = [await client.create("photo.jpg") for _ in range(count)]
+    before = bench.cpu_s()
+    await asyncio.gather(*(client.post_file(each, small_photo().content) for each in created))
+    for each in created:
+        await client.settled(each["data"]["id"])
+
+    async def delivered() -> bool:
+        return not await bench.service.database.fetchval(
+            "SELECT EXISTS (SELECT FROM webhook_deliveries WHERE state = 'pending')"
+        )
+
+    await until(delivered, within_s=60)
+    cost = bench.cpu_s() - before
+    await bench.arrivals()
+    return cost
+
+
+async def measure_rate(bench: Bench, site: Site, table: Table) -> None:
+    """Measure how many deliveries one worker makes in a second."""
+    count = 2000 if site.quick else 10_000
+    organization_id = await create(bench, "rate")
+    webhook_id = await bench.make_webhook(organization_id, bench.address)
+    await bench.queue(webhook_id, organization_id, count)
+    found = await bench.wait_for(count)
+    times = sorted(at for _, _, at in found)
+    tenth = len(times) // 10
+    rate = 8 * tenth / (times[9 * tenth] - times[tenth])
+    table.add_row("deliveries by one worker", *at_least(rate, 800, unit="/s", digits=0))
+
+
+async def measure_dead(bench: Bench, site: Site, table: Table) -> None:
+    """Measure a good receiver beside many whose connections hang."""
+    with hanging() as port:
+        for number in range(DEAD // 20):
+            organization_id = await create(bench, f"dead {number}")
+            for _ in range(20):
+                url = f"http://127.0.0.1:{port}/"
+                webhook_id = await bench.make_webhook(organization_id, url)
+                await bench.queue(webhook_id, organization_id, 100)
+        organization_id = await create(bench, "good")
+        good = await bench.make_webhook(organization_id, bench.address)
+        waits = []
+        for _ in range(30 if site.quick else 150):
+            await bench.queue(good, organization_id, 1)
+            for _, happened, at in await bench.arrivals():
+                waits.append(at - datetime.fromisoformat(happened).timestamp())
+            await asyncio.sleep(0.2)
+        await asyncio.sleep(2)
+    table.add_row(
+        f"p95 of a good receiver beside {DEAD} dead ones",
+        *at_most(quantiles(waits, n=20)[-1], 1, unit="s"),
+    )
+
+
+async def create(bench: Bench, name: str) -> int:
+    """Make an organization."""
+    async with bench.service.database.acquire() as connection:
+        return await create_organization(connection, name)
+
+
+@contextmanager
+def hanging() -> Iterator[int]:
+    """Listen on a port whose queue is full, so that further connections hang; yield the port."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen(0)
+        waiting = []
+        for _ in range(4):
+            client = socket.socket()
+            client.setblocking(False)
+            client.connect_ex(listening.getsockname())
+            waiting.append(client)
+        yield int(listening.getsockname()[1])
+        for client in waiting:
+            client.close()
+
+
+async def measure_create(site: Site, table: Table) -> None:
+    """Measure the CPU time of API and PostgreSQL for one create, with and without webhook."""
+    environment = {
+        **site.stack.environment(site.database_url),
+        **{f"ATTACHMENTS_{name.upper()}": value for name, value in SETTINGS.items()},
+        "ATTACHMENTS_API_PORT": "0",
+        "ATTACHMENTS_RATE_LIMIT": "1000000",
+    }
+    connection = await asyncpg.connect(site.database_url)
+    headers: list[dict[str, str]] = []
+    for name in ("with", "without"):
+        number = await create_organization(connection, name)
+        token = await create_token(connection, number, name)
+        headers.append({"X-Auth-Token": token, "X-Organization-Id": str(number)})
+    await connection.close()
+    async with running_module("api", environment=environment) as (pid, port):
+        document: dict[str, Any] = {
+            "data": {
+                "type": "webhooks",
+                "attributes": {"target_url": "http://127.0.0.1:9/"},
+            }
+        }
+        media_type = {"Content-Type": "application/vnd.api+json"}
+        async with (
+            aiohttp.ClientSession() as session,
+            session.post(
+                f"http://127.0.0.1:{port}/api/v2/webhooks",
+                json=document,
+                headers={**headers[0], **media_type},
+            ) as answer,
+        ):
+            assert answer.status == 201, await answer.text()
+        postgres = site.stack.postgres.child
+        assert postgres is not None
+        requests = 800 if site.quick else 3200
+        ratios = []
+        for _ in range(3 if site.quick else 7):
+            costs = []
+            for each in headers:
+                await serve(pid, port, each, requests=160)
+                before = cpu_s(postgres.pid)
+                served = await serve(pid, port, each, requests=requests)
+                costs.append(served.cpu_us * requests / 1e6 + cpu_s(postgres.pid) - before)
+            ratios.append(costs[0] / costs[1])
+    table.add_row("create: CPU with / without", *at_most(median(ratios), 1.15))
