@@ -5,6 +5,7 @@ sweep interval. So a delivery whose wake-up is lost is sent at the next sweep of
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
@@ -54,6 +55,7 @@ class Courier:
         self._ended: list[Attempt] = []
         self._settling: asyncio.Task[None] | None = None
         self._walked_to = 0
+        self._more_is_due = False
 
     def wake(self) -> None:
         """Look for deliveries now: some were queued, or one is due."""
@@ -82,15 +84,18 @@ class Courier:
 
     async def _take(self) -> bool:
         """Take a batch and start to send it; return whether more may be due and find slots."""
-        batch = self._windows.batch
+        batch, rooms = self._windows.batch, self._windows.rooms()
+        usual = self._windows.usual_room
         taken = await self._database.run(
-            take,
-            limit=batch,
-            rooms=self._windows.rooms(),
-            usual_room=self._windows.usual_room,
-            after=self._walked_to,
+            take, limit=batch, rooms=rooms, usual_room=usual, after=self._walked_to
         )
         self._walked_to = taken.walked_to
+        counts = Counter(delivery.webhook_id for delivery in taken.deliveries)
+        # A webhook without room may have more deliveries that are due.
+        self._more_is_due = taken.count == batch or any(
+            counts[each] >= (rooms[each].more if each in rooms else usual)
+            for each in {*rooms, *counts}
+        )
         for delivery in taken.deliveries:
             self._windows.enter(delivery.webhook_id)
             self._jobs.start(self._deliver(delivery))
@@ -132,7 +137,7 @@ class Courier:
         )
 
     async def _settle(self) -> None:
-        """Record the results of GATHER_S, then search again: slots have become free.
+        """Record the results of GATHER_S, then search again if more may be due.
 
         If the database is away, the results are kept and recorded later. If that is too late, the
         deliveries are sent once more.
@@ -155,7 +160,8 @@ class Courier:
             except Exception:
                 log.exception("results of deliveries not recorded")
         self._settling = None
-        self.wake()
+        if self._more_is_due:
+            self.wake()
 
 
 @asynccontextmanager
