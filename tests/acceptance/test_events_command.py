@@ -48,7 +48,7 @@ async def kept(service: Service) -> list[int]:
 
 
 async def everything(service: Service) -> list[str]:
-    """Give all rows that a replay could change."""
+    """Return all rows that a replay could change."""
     rows = await service.database.fetch(
         "SELECT a::text FROM attachments AS a UNION ALL SELECT d::text FROM dead_letters AS d"
     )

@@ -47,7 +47,7 @@ class Uploads:
     ids: dict[str, str] = field(default_factory=dict)
 
     async def id_of(self, service: Service, sample: Sample) -> str:
-        """Give the id of a file's attachment, after a row's files have come to an end.
+        """Return the id of a file's attachment, after a row's files have come to an end.
 
         Asserts that the same worker is there after them, and processes a good photo.
         """

@@ -200,6 +200,6 @@ def test_an_environment_of_an_unsuitable_python_is_made_again(
         (checkout / ".venv" / name).touch()
     assert "it is made anew" in made(checkout, ".venv/.developing")
     assert installed(checkout) == set(LOCKS["dev"])
-    # What `make test` installs is enough for `make up`.
+    # The packages of `make test` are enough for `make up`.
     assert made(checkout, "install", "EXTRAS=heic") == ""
     assert sysconfig.get_python_version() in str(list((checkout / ".venv/lib").iterdir()))

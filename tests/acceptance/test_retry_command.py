@@ -17,7 +17,7 @@ NEVER_DONE = "9223372036854775807"
 
 
 async def written(service: Service, attachment_id: str) -> Any:
-    """Give all of a row."""
+    """Return all of a row."""
     return await service.database.fetchval(
         "SELECT a::text FROM attachments AS a WHERE id = $1", int(attachment_id)
     )

@@ -54,7 +54,7 @@ KEYS = {
 
 
 def left_of(tree: list[psutil.Process], *, within_s: float) -> list[psutil.Process]:
-    """Give the processes that still run; one that only waits to be reaped by init has ended."""
+    """Return the processes that still run; one that only waits to be reaped by init has ended."""
     left = []
     for process in psutil.wait_procs(tree, timeout=within_s)[1]:
         with suppress(psutil.NoSuchProcess):

@@ -128,7 +128,7 @@ def check_out(folder: Path) -> Path:
 
 
 def link(source: str, target: str) -> None:
-    """Give a file a second name, or copy it where that is on another disk."""
+    """Return a file a second name, or copy it where that is on another disk."""
     try:
         os.link(source, target)
     except OSError:

@@ -62,7 +62,7 @@ class Shelf(Storage):
     async def read(
         self, key: str, *, start: int = 0, end: int, pin: StoredObject | None = None
     ) -> AsyncIterator[tuple[StoredObject, AsyncIterator[bytes]]]:
-        """Give the bytes in chunks."""
+        """Return the bytes in chunks."""
         yield self._found, self._chunks(start, min(end, len(self._content)))
 
     async def _chunks(self, start: int, end: int) -> AsyncIterator[bytes]:

@@ -122,7 +122,7 @@ async def _decode(decoder: Decoder, sample: Sample, settings: Settings, seen: Se
 
 
 def _most_bytes(pid: int) -> int:
-    """Give the most memory that a process has held so far (proc(5), VmHWM); 0 if it has died."""
+    """Return the most memory that a process has held so far (proc(5), VmHWM); 0 if it has died."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) * 1024

@@ -112,7 +112,7 @@ async def running_side(site: Site, mode: str) -> AsyncIterator[Side]:
 
 
 async def cost_ms(side: Side, organizations: int, *, uploads: int) -> float:
-    """Give the CPU time of one upload, in milliseconds, of the worker and all its children."""
+    """Return the CPU time of one upload, in milliseconds, of the worker and all its children."""
     worked = await work_off(
         side.service,
         side.worker,

@@ -19,12 +19,12 @@ MIB = 1024 * 1024
 
 
 def cpu_s(pid: int) -> float:
-    """Give the CPU time of a process and all its children so far, also of those that ended."""
+    """Return the CPU time of a process and all its children so far, also of those that ended."""
     return float(sum(sum(process.cpu_times()[:4]) for process in _family(pid)))
 
 
 def uss_bytes(pid: int, *, children: bool = False) -> int:
-    """Give the memory that would be free if the process ended, if wanted with its children's.
+    """Return the memory that would be free if the process ended, if wanted with its children's.
 
     Of decoders, who is not root sees only the resident size, which counts what is shared as well.
     """

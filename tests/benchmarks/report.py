@@ -19,10 +19,10 @@ def judged(text: str, *, reached: bool) -> str:
 
 
 def at_most(value: float, aim: float, *, unit: str = "×", digits: int = 2) -> tuple[str, str]:
-    """Give the cells of a figure that should be small, and of its aim."""
+    """Return the cells of a figure that should be small, and of its aim."""
     return judged(f"{value:.{digits}f} {unit}", reached=value <= aim), f"≤ {aim:g} {unit}"
 
 
 def at_least(value: float, aim: float, *, unit: str = "×", digits: int = 2) -> tuple[str, str]:
-    """Give the cells of a figure that should be large, and of its aim."""
+    """Return the cells of a figure that should be large, and of its aim."""
     return judged(f"{value:.{digits}f} {unit}", reached=value >= aim), f"≥ {aim:g} {unit}"

@@ -31,7 +31,7 @@ def zip_of(
 
 
 def zip64_of(entries: Sequence[tuple[str, bytes]]) -> bytes:
-    """Write a ZIP whose end says no more than to look at the ZIP64 end (APPNOTE 4.3.14)."""
+    """Write a ZIP whose end record only refers to the ZIP64 end record (APPNOTE 4.3.14)."""
     plain = zip_of(entries)
     end = len(plain) - 22
     count, length, start = struct.unpack("<HII", plain[end + 10 : end + 20])

@@ -1,6 +1,6 @@
 """The hostile corpus: every file of rows 67 to 89 of limits.md, and more of its kind, from code.
 
-Each module holds one kind of malice; what is said of a file there must hold in the running
+Each module holds one kind of malice; its description of a file must hold in the running
 service. Files that need a store or a worker of their own are in the tests of their rows.
 """
 

@@ -42,7 +42,7 @@ STILL: Final = (
 
 
 def cut(name: str, sixteenths: int) -> bytes:
-    """Give the beginning of a sound file of a format."""
+    """Return the beginning of a sound file of a format."""
     content = seed(name)
     return content[: len(content) * sixteenths // PIECES]
 

@@ -33,7 +33,7 @@ def quadrants(width: int = 120, height: int = 80) -> Image.Image:
 
 
 def corners(image: Image.Image) -> list[tuple[int, ...]]:
-    """Give the pixels at the middle of each quadrant, in RGBA: left to right, top to bottom.
+    """Return the pixels at the middle of each quadrant, in RGBA: left to right, top to bottom.
 
     A transparent pixel is `CLEAR`; its colour does not count.
     """

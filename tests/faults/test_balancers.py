@@ -24,7 +24,7 @@ CLIENTS = 8
 
 
 def port_of(api: ApiProcess) -> int:
-    """Give an API's port."""
+    """Return an API's port."""
     return int(api.url.rpartition(":")[2])
 
 

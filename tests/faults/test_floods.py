@@ -180,7 +180,7 @@ async def test_a_worker_that_stops_amid_a_flood_releases_waiting_uploads_to_othe
 
 
 def files_on_disk(worker: WorkerProcess) -> list[int]:
-    """Give the sizes of the unlinked files in which a worker keeps large uploads."""
+    """Return the sizes of the unlinked files in which a worker keeps large uploads."""
     folder = f"/proc/{worker.pid}/fd"
     log = os.stat(f"{folder}/1").st_ino
     sizes = {}  # a descriptor is doubled when a decoder gets it

@@ -84,7 +84,7 @@ async def wait_until_postponed(service: Service, ids: list[int], *, attempt: int
 
 
 def refusals(worker: WorkerProcess, event: str) -> list[dict[str, Any]]:
-    """Give the lines of a worker's log that say this of a store that refuses."""
+    """Return the lines of a worker's log that say this of a store that refuses."""
     sent = [json.loads(line) for line in worker.log().splitlines() if line.startswith("{")]
     return [
         line

@@ -71,7 +71,7 @@ async def start_site(
 
 
 def policy_of(created: Any) -> tuple[datetime, dict[str, str]]:
-    """Give the signed end of a policy, which `meta.expires_at` must say too, and its fields."""
+    """Return the signed end of a policy, which `meta.expires_at` must say too, and its fields."""
     fields = created["data"]["attributes"]["aws_policy"]
     document = json.loads(base64.b64decode(fields["policy"]))
     end = datetime.fromisoformat(document["expiration"])
@@ -80,7 +80,7 @@ def policy_of(created: Any) -> tuple[datetime, dict[str, str]]:
 
 
 def an_hour_from_now() -> datetime:
-    """Give the usual end of a policy, less what a test takes."""
+    """Return the usual end of a policy, less what a test takes."""
     return datetime.now(UTC) + timedelta(seconds=3500)
 
 
@@ -181,7 +181,7 @@ async def test_a_link_ends_with_its_credentials(source: CredentialSource, start_
 
 
 async def shown_url(client: Client, attachment_id: str) -> str | None:
-    """Give the signed address of an original once its upload is recorded."""
+    """Return the signed address of an original once its upload is recorded."""
     url: str = (await client.show(attachment_id))["attributes"]["url"]
     return url if "?" in url else None
 

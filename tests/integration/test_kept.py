@@ -15,7 +15,7 @@ from tests.support.stack import Stack
 
 
 async def session(connection: Connection) -> int:
-    """Give the id of the server's process that serves a connection."""
+    """Return the id of the server's process that serves a connection."""
     return int(await connection.fetchval("SELECT pg_backend_pid()"))
 
 

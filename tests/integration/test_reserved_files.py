@@ -14,7 +14,7 @@ BULK = f"{MEDIA_TYPE}; ext=bulk"
 
 
 def reserved(pointer: str, value: str) -> dict[str, Any]:
-    """Give the error object of a reserved value."""
+    """Return the error object of a reserved value."""
     return {
         "status": "422",
         "code": "invalid_attribute",
@@ -26,7 +26,7 @@ def reserved(pointer: str, value: str) -> dict[str, Any]:
 
 
 def named(name: str, **more: Any) -> dict[str, Any]:
-    """Give a resource object with a name."""
+    """Return a resource object with a name."""
     return {"type": "attachments", "attributes": {"name": name}, **more}
 
 

@@ -25,7 +25,7 @@ DENIED = problem(403, "Access Denied", "You are not authorized to access this re
 
 
 async def with_token(service: Service, client: Client, **options: Any) -> Client:
-    """Give an organization's caller another token."""
+    """Return an organization's caller another token."""
     async with service.database.acquire() as connection:
         token = await tokens.issue_token(connection, client.organization_id, "limited", **options)
     return replace(client, token=token.plain)

@@ -41,7 +41,7 @@ async def test_a_copy_in_place_of_a_file_counts(start_service: StartService) -> 
 
 
 def copying(url: str) -> dict[str, Any]:
-    """Give the document of a PATCH that has an object copied."""
+    """Return the document of a PATCH that has an object copied."""
     return {"data": {"type": "attachments", "attributes": {"temp_url": url}}}
 
 

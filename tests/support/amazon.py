@@ -159,7 +159,7 @@ class Amazon(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
-        """Lead every name here."""
+        """Resolve every name to this server."""
         self.asked.append(host)
         return [
             ResolveResult(

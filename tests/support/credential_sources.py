@@ -46,11 +46,11 @@ class CredentialSource:
         await self._runner.cleanup()
 
     def container(self) -> dict[str, str]:
-        """Give the variables of a task on ECS."""
+        """Return the variables of a task on ECS."""
         return {"AWS_CONTAINER_CREDENTIALS_FULL_URI": f"{self.url}/container"}
 
     def instance(self) -> dict[str, str]:
-        """Give the variables by which this is an instance's metadata service."""
+        """Return the variables by which this is an instance's metadata service."""
         return {"AWS_EC2_METADATA_SERVICE_ENDPOINT": self.url}
 
     def process(self, folder: Path) -> dict[str, str]:
@@ -72,7 +72,7 @@ print(json.dumps({{
         return {"AWS_CONFIG_FILE": str(config), "AWS_PROFILE": "the-process"}
 
     def environment(self, service: Mapping[str, str], source: Mapping[str, str]) -> dict[str, str]:
-        """Give a service's environment with these credentials in place of its own."""
+        """Return a service's environment with these credentials in place of its own."""
         kept = {name: value for name, value in service.items() if not name.startswith("AWS_")}
         return {**kept, **source}
 

@@ -13,7 +13,7 @@ _numbers = itertools.count(1)
 
 
 def fresh_ids() -> int:
-    """Give an id from which on no test has used any: all tests share one bucket."""
+    """Return an id from which on no test has used any: all tests share one bucket."""
     return next(_numbers) * 100_000
 
 
@@ -33,7 +33,7 @@ async def clone_database(stack: Stack) -> str:
 
 
 async def use_deployment_of(stack: Stack, database_url: str) -> None:
-    """Give a migrated database the id of the deployment that has the tests' bucket."""
+    """Return a migrated database the id of the deployment that has the tests' bucket."""
     async with (
         asyncpg.create_pool(stack.postgres.database_url(TEMPLATE), min_size=1) as template,
         asyncpg.create_pool(database_url, min_size=1) as own,

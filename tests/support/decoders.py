@@ -90,7 +90,7 @@ def _runs(process: psutil.Process | None, module: str) -> bool:
 
 @contextmanager
 def opened(content: bytes) -> Iterator[int]:
-    """Give a descriptor of a file with this content."""
+    """Return a descriptor of a file with this content."""
     descriptor = os.memfd_create("test")
     try:
         os.write(descriptor, content)

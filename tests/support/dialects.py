@@ -17,7 +17,7 @@ MEMBERS = ("etag", "version_id", "sequencer", "size")
 
 
 def sample(name: str) -> Any:
-    """Give a fresh copy of a sample."""
+    """Return a fresh copy of a sample."""
     return json.loads(json.dumps(SAMPLES[name]))
 
 

@@ -54,7 +54,7 @@ class Examined:
 
 
 def environment(service: Service, **overrides: str) -> dict[str, str]:
-    """Give the settings of a service, its API's address included; by lower-case name."""
+    """Return the settings of a service, its API's address included; by lower-case name."""
     changes = {f"ATTACHMENTS_{name.upper()}": value for name, value in overrides.items()}
     return {**service.environment, "ATTACHMENTS_API_URL": service.base_url, **changes}
 

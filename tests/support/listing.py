@@ -26,7 +26,7 @@ async def create_numbered(client: Client, number: int) -> list[str]:
 
 
 def ids(answer: Answer) -> list[str]:
-    """Give the ids of a list's attachments."""
+    """Return the ids of a list's attachments."""
     assert answer.status == 200, answer.body
     return [item["id"] for item in answer.data]
 

@@ -25,5 +25,5 @@ def objects(text: str) -> list[Line]:
 
 
 def named(text: str, event: str) -> list[Line]:
-    """Give the lines of an event."""
+    """Return the lines of an event."""
     return [line for line in objects(text) if line["event"] == event]

@@ -146,7 +146,7 @@ class Moto:
             assert answer.status == 200, await answer.text()
 
     def settings(self, inbox: Inbox, bucket: str | None = None) -> dict[str, str]:
-        """Give the settings of a service that takes its events from a queue.
+        """Return the settings of a service that takes its events from a queue.
 
         With a bucket its objects lie in moto too.
         """

@@ -98,7 +98,7 @@ async def running_pgbouncer(
 
 
 def _hand_over(folder: Path) -> None:
-    """Give a folder to the user that PgBouncer runs as: it does not run as root."""
+    """Return a folder to the user that PgBouncer runs as: it does not run as root."""
     nobody = pwd.getpwnam("nobody")
     for path in (folder, *folder.iterdir()):
         os.chown(path, nobody.pw_uid, nobody.pw_gid)

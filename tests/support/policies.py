@@ -9,7 +9,7 @@ CONTENT = b"the content of a file"
 
 
 def policy_of(created: Any) -> dict[str, str]:
-    """Give the form fields of a created attachment."""
+    """Return the form fields of a created attachment."""
     fields: dict[str, str] = created["data"]["attributes"]["aws_policy"]
     return fields
 

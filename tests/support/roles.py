@@ -4,7 +4,7 @@ from urllib.parse import urlsplit
 
 
 def with_role(url: str, role: str) -> str:
-    """Give an address with another role, whose password is `secret-of-role`."""
+    """Return an address with another role, whose password is `secret-of-role`."""
     parts = urlsplit(url)
     return parts._replace(
         netloc=f"{role}:secret-of-role@{parts.netloc.rpartition('@')[2]}"

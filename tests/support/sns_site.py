@@ -60,10 +60,10 @@ def confirmation(kind: str = "subscription", **changes: Any) -> Document:
 
 
 def fresh_certificate() -> str:
-    """Give an address of a certificate that no one has asked for yet."""
+    """Return an address of a certificate that no one has asked for yet."""
     return f"https://{HOST}/SimpleNotificationService-{secrets.token_hex(16)}.pem"
 
 
 def path_of(url: str) -> str:
-    """Give the path of an address at Amazon's."""
+    """Return the path of an address at Amazon's."""
     return url.removeprefix(f"https://{HOST}")

@@ -19,7 +19,7 @@ class StartConsumer(Protocol):
 
 
 def with_changed(constant: str) -> Sequence[str]:
-    """Give the program of a consumer for which a constant is another."""
+    """Return the program of a consumer for which a constant is another."""
     return "-c", (
         "import sys; from deploy import cli; from worker.queue import consumer;"
         f" consumer.{constant};"

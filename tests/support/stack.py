@@ -107,7 +107,7 @@ class Stack:
         await self.relay.stop()
 
     def environment(self, database_url: str) -> dict[str, str]:
-        """Give the settings of a process of the service that runs on these parts."""
+        """Return the settings of a process of the service that runs on these parts."""
         return {
             "ATTACHMENTS_DATABASE_URL": database_url,
             "ATTACHMENTS_BROKER_URL": self.valkey.url,
@@ -127,7 +127,7 @@ class Stack:
 
 
 def queue_key(organization_id: int) -> str:
-    """Give the key of an organization's queue at the broker that tests share."""
+    """Return the key of an organization's queue at the broker that tests share."""
     return f"{QUEUE_PREFIX}{queue_name(organization_id)}"
 
 

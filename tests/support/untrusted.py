@@ -38,7 +38,7 @@ class Names(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
-        """Give the next address."""
+        """Return the next address."""
         self.asked += 1
         address = self.addresses.pop(0) if len(self.addresses) > 1 else self.addresses[0]
         return [

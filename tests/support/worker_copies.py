@@ -24,7 +24,7 @@ async def wanted(
 
 
 def changed(**constants: object) -> dict[str, Any]:
-    """Give the program of a worker with other constants, named as `module__NAME`."""
+    """Return the program of a worker with other constants, named as `module__NAME`."""
     modules = {"copying": "worker.copying", "part_copies": "shared.part_copies"}
     lines = ["import runpy"]
     for name, value in constants.items():

@@ -107,7 +107,7 @@ def test_an_archive_is_judged_as_java_reads_it(content: bytes, found: str | None
     assert read_container(identify_archive, content) == found
 
 
-def test_many_ends_that_lie_hide_no_archive() -> None:
+def test_many_false_end_records_hide_no_archive() -> None:
     lie = b"PK\5\6" + struct.pack("<4H2IH", 0, 0, 1, 1, 100, 0, 9)
     assert read_container(identify_archive, PLAIN + lie * 2500) == JAR
     far = b"PK\5\6" + struct.pack("<4H2IH", 0, 0, 1, 1, 100_000, 0, 9)

@@ -41,28 +41,28 @@ def text_of(path: Path) -> str:
 
 @cache
 def table(prefix: str) -> frozenset[int]:
-    """Give the numbers of a table in limits.md whose first cells are a prefix and a number."""
+    """Return the numbers of a table in limits.md whose first cells are a prefix and a number."""
     text = (DOCS / "limits.md").read_text()
     return frozenset(map(int, re.findall(rf"^\| {prefix}(\d+) \|", text, re.MULTILINE)))
 
 
 @cache
 def headings(page: Path) -> frozenset[str]:
-    """Give the headings of a page."""
+    """Return the headings of a page."""
     text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
     return frozenset(re.findall(r"^#+ (.+)$", text, re.MULTILINE))
 
 
 @cache
 def anchors(page: Path) -> frozenset[str]:
-    """Give the anchors of a page's headings, as GitHub makes them."""
+    """Return the anchors of a page's headings, as GitHub makes them."""
     return frozenset(
         re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings(page)
     )
 
 
 def numbered(page: Path, kind: str) -> frozenset[int]:
-    """Give the numbers of the list below the heading `Rules` or `Invariants`."""
+    """Return the numbers of the list below the heading `Rules` or `Invariants`."""
     part = page.read_text().partition(f"\n## {kind.title()}s\n")[2].partition("\n## ")[0]
     return frozenset(map(int, re.findall(r"^(\d+)\. ", part, re.MULTILINE)))
 
@@ -154,7 +154,7 @@ def test_a_row_or_fault_that_a_page_names_is_there(page: Path) -> None:
 
 
 def linked(page: Path) -> set[Path]:
-    """Give the pages that a page links to; of a folder, all pages in it."""
+    """Return the pages that a page links to; of a folder, all pages in it."""
     targets = re.findall(r"\]\(([^)\s#]+\.md|[^)\s#:]+)(?:#[^)]*)?\)", page.read_text())
     found: set[Path] = set()
     for target in targets:

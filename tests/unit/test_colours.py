@@ -37,7 +37,7 @@ SAMPLES = (
 
 
 def encoded(linear: float) -> int:
-    """Give the sRGB value of a share of light (IEC 61966-2-1)."""
+    """Return the sRGB value of a share of light (IEC 61966-2-1)."""
     linear = min(max(linear, 0.0), 1.0)
     curved = 12.92 * linear if linear <= 0.0031308 else 1.055 * linear ** (1 / 2.4) - 0.055
     return round(255 * curved)

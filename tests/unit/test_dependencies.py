@@ -75,7 +75,7 @@ def distribution(name: str) -> str:
 
 
 def declared(requirements: list[str]) -> dict[str, str]:
-    """Give the version specifiers by distribution."""
+    """Return the version specifiers by distribution."""
     found = {}
     for each in requirements:
         match = re.match(r"([A-Za-z0-9._-]+)(?:\[[^]]*\])?([^;]*)", each)
@@ -129,7 +129,7 @@ def test_everything_that_is_imported_is_declared() -> None:
 
 @pytest.fixture(scope="module")
 def foreign_names() -> dict[str, set[str]]:
-    """Give the private names that classes from which ours inherit have, by file of ours."""
+    """Return the private names that classes from which ours inherit have, by file of ours."""
     found: dict[str, set[str]] = {}
     for package in (api, deploy, shared, worker):
         for each in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
@@ -145,7 +145,7 @@ def foreign_names() -> dict[str, set[str]]:
 
 
 def private_names(base: type) -> set[str]:
-    """Give the private names of a class of another package: attributes, and what it stores."""
+    """Return the private names of a class of another package: attributes, and what it stores."""
     top = base.__module__.partition(".")[0]
     if top in OURS or top in sys.stdlib_module_names:
         return set()

@@ -49,7 +49,7 @@ KIB, MIB, GIB = 1024, 1024**2, 1024**3
 
 
 def section(title: str) -> str:
-    """Give the text below a heading of the contract."""
+    """Return the text below a heading of the contract."""
     return CONTRACT.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
 
 

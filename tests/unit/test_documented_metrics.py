@@ -85,7 +85,7 @@ def metrics() -> Iterator[MetricWrapperBase]:
 
 
 def shape_of(metric: MetricWrapperBase) -> tuple[str, str, tuple[str, ...]]:
-    """Give the name, type and labels of a metric."""
+    """Return the name, type and labels of a metric."""
     kind = TYPES[type(metric)]
     # Private in prometheus-client, which has no public way to read them.
     name, labels = metric._name, metric._labelnames

@@ -21,7 +21,7 @@ NO_FAILURES = {"api.problems.Problem"}
 
 @pytest.fixture(scope="module")
 def classes() -> list[type[BaseException]]:
-    """Give all exceptions that the four packages define."""
+    """Return all exceptions that the four packages define."""
     found = []
     for package in (api, deploy, shared, worker):
         for each in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):

@@ -23,7 +23,7 @@ PROGRAMS = ("soak", "benchmarks")
 
 
 def files() -> list[Path]:
-    """Give the code's files but migrations, by their paths in the project."""
+    """Return the code's files but migrations, by their paths in the project."""
     return [
         path.relative_to(ROOT)
         for package in PACKAGES

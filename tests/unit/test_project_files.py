@@ -15,7 +15,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 
 def target(name: str) -> list[str]:
-    """Give the commands of a target of the Makefile, with its variables filled in."""
+    """Return the commands of a target of the Makefile, with its variables filled in."""
     makefile = (ROOT / "Makefile").read_text()
     values = dict(re.findall(r"^([A-Z]+) := (.*)$", makefile, re.MULTILINE))
     (lines,) = re.findall(rf"^{name}:.*\n((?:\t.*\n)+)", makefile, re.MULTILINE)

@@ -50,7 +50,7 @@ class Desk:
             await asyncio.sleep(0)
 
     def begun_of(self, organization: int) -> list[int]:
-        """Give the ids that are in flight."""
+        """Return the ids that are in flight."""
         return [
             begun.attachment_id for begun, _ in self.begun if begun.organization_id == organization
         ]

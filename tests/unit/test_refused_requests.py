@@ -76,7 +76,7 @@ def test_a_lenient_accept_is_met(accept: str) -> None:
 
 
 def status_of_create(body: bytes) -> int:
-    """Give the status of a create request's answer; 201 if its body has no fault."""
+    """Return the status of a create request's answer; 201 if its body has no fault."""
     try:
         attributes = check_identity(resource_object(parse_json(body)), attachment_id=None)
     except Problem as problem:
@@ -85,7 +85,7 @@ def status_of_create(body: bytes) -> int:
 
 
 def status_of_change(body: bytes) -> int:
-    """Give the status of a change's answer; 200 if its body has no fault."""
+    """Return the status of a change's answer; 200 if its body has no fault."""
     row = attachment()
     try:
         attributes = check_identity(resource_object(parse_json(body)), attachment_id=row.id)

@@ -190,7 +190,7 @@ def test_public_files_need_no_secret(environment: pytest.MonkeyPatch) -> None:
 
 def test_public_files_need_an_address(environment: pytest.MonkeyPatch) -> None:
     assert faults_of(environment, FILES_PUBLIC="true") == [
-        "ATTACHMENTS_FILES_PUBLIC: is true, which needs ATTACHMENTS_FILES_URL"
+        "ATTACHMENTS_FILES_PUBLIC: is true, which requires ATTACHMENTS_FILES_URL"
     ]
 
 

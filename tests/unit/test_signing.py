@@ -100,7 +100,7 @@ def policy_fields(**changes: Any) -> dict[str, str]:
 
 
 def decoded(fields: dict[str, str]) -> str:
-    """Give the policy document as it was signed."""
+    """Return the policy document as it was signed."""
     return base64.b64decode(fields["policy"], validate=True).decode()
 
 

@@ -109,5 +109,5 @@ def test_a_table_has_rows_of_the_same_number_of_fields(content: bytes, content_t
         pytest.param(b"words\n" * 5000 + b"\xff\1\2", "application/octet-stream", id="bytes-late"),
     ],
 )
-def test_a_text_is_named_by_how_it_begins(content: bytes, content_type: str) -> None:
+def test_the_type_of_a_text_comes_from_its_beginning(content: bytes, content_type: str) -> None:
     assert measure(content)[0] == content_type

@@ -102,7 +102,7 @@ def test_the_setting_chooses_the_family_of_headers() -> None:
 
 
 def with_host(**fields: str) -> tuple[str | None, str | None]:
-    """Give the scheme and host that X-Forwarded-* report."""
+    """Return the scheme and host that X-Forwarded-* report."""
     found = read(PROXY, *((f"X-Forwarded-{name}", value) for name, value in fields.items()))
     return found.scheme, found.host
 

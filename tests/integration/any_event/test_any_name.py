@@ -66,6 +66,6 @@ async def come_back(service: Service, name: str) -> None:
 
 
 async def uploaded(service: Service, attachment_id: int) -> Attachment | None:
-    """Give the row once the store's event has been recorded."""
+    """Return the row after the store's event was recorded."""
     row = await service.row(attachment_id)
     return row if row.state == "uploaded" else None

@@ -39,7 +39,7 @@ async def good(service: Service) -> Good:
 
 
 def first_record(document: Any) -> Any:
-    """Give the first record of a message, or the message that has none."""
+    """Return the first record of a message, or the message that has none."""
     records = document.get("Records") if isinstance(document, dict) else document
     return records[0] if isinstance(records, list) and records else document
 

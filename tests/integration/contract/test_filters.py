@@ -8,7 +8,7 @@ from tests.support.service import Answer, Client
 
 
 def names(answer: Answer) -> list[str]:
-    """Give the names of a list's attachments."""
+    """Return the names of a list's attachments."""
     assert answer.status == 200, answer.body
     return [item["attributes"]["name"] for item in answer.data]
 

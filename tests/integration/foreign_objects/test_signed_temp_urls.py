@@ -22,7 +22,7 @@ SIGNED = (
 
 
 def text_of(answer: Answer) -> str:
-    """Give the whole answer as text."""
+    """Return the whole answer as text."""
     return f"{answer.headers}{answer.body.decode()}"
 
 

@@ -6,7 +6,7 @@ from tests.support.lifecycle import Table, event
 
 
 def stamp(row: Attachment) -> int:
-    """Give the whole second that addresses of a file carry."""
+    """Return the whole second that addresses of a file carry."""
     assert row.uploaded_at is not None
     return int(row.uploaded_at.timestamp())
 

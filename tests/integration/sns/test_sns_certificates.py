@@ -93,7 +93,7 @@ def kept_certificate(amazon: Amazon, *, valid_days: float, url: str | None = Non
 async def own_sns(
     stack: Stack, amazon: Amazon
 ) -> AsyncIterator[Callable[[str, datetime], Awaitable[None]]]:
-    """Give a way to verify what SNS signed at any time, by certificates of no one else."""
+    """Return a way to verify what SNS signed at any time, by certificates of no one else."""
     amazon.seen.clear()
     environment = {**stack.environment("postgresql://nowhere/x"), "ATTACHMENTS_SNS_TOPICS": TOPIC}
     async with open_sns(make_settings(environment), amazon.connector()) as sns:

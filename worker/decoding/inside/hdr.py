@@ -25,7 +25,7 @@ PAPER_WHITE: Final = 203.0
 """Light of diffuse white, in cd/m² (ITU-R BT.2408, table 1)."""
 
 BRIGHTEST: Final = 1000.0
-"""Light that becomes white, in cd/m²: the peak of the screens for which HLG is defined."""
+"""Luminance that is mapped to white, in cd/m²: the peak of screens for which HLG is defined."""
 
 _HEADROOM: Final = math.log2(BRIGHTEST / PAPER_WHITE)
 _BEND: Final = 0.25
