@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack
 import aiohttp
 from aiohttp import web
 
-from api import attachments, events, files, listing, usage, webhook_deliveries, webhooks
+from api import attachments, events, files, issuing, listing, usage, webhook_deliveries, webhooks
 from api.access import EventsGate, open_gate
 from api.connection import MAX_LINE
 from api.draining import Drain
@@ -159,6 +159,7 @@ def routes() -> list[web.RouteDef]:
         web.get("/api/v2/attachments/{id}", attachments.show),
         web.patch("/api/v2/attachments/{id}", attachments.update),
         web.delete("/api/v2/attachments/{id}", attachments.delete),
+        web.post("/api/v2/attachments/{id}/aws_policy", issuing.renew),
         web.get("/api/v2/usage", usage.show),
         *webhooks.ROUTES,
         *webhook_deliveries.ROUTES,

@@ -8,7 +8,8 @@ from aiohttp import web
 from api.attributes import check_changes, check_identity, resource_object
 from api.bodies import read_json
 from api.clients import client_address
-from api.creating import check_all, find_sources, stored_type
+from api.creating import check_all, find_sources
+from api.issuing import MAX_BODY_BYTES, Issued, write_policies
 from api.listing import read_page
 from api.negotiation import check_accept, check_content_type
 from api.parts import Parts, admit, now, origin
@@ -19,17 +20,14 @@ from api.temp_urls.own_files import Kind, read_meaning, take_own
 from api.usage import create_within
 from shared import attachments
 from shared.attachments import Attachment
-from shared.caching import PUBLIC_FILE
 from shared.documents import included
 from shared.log import get_logger
-from shared.signing import policy_end, post_policy
 
 LIST_PATH = "/api/v2/attachments"
-MAX_BODY_BYTES = 64 * 1024
 MAX_BULK_BYTES = 1024 * 1024
 
 AT_ONCE = 25
-"""Number of resources to sign or write before the event loop may serve other requests. 25 take
+"""Number of resources to write before the event loop may serve other requests. 25 take
 about 2 ms."""
 
 log = get_logger(__name__)
@@ -119,47 +117,18 @@ async def create(request: web.Request) -> web.Response:
     credentials = await parts.storage.credentials()
     rows = await create_within(parts, caller, new, sources, bulk=bulk)
     rows = await copy_all(parts, rows, sources)
-    address, moment = origin(request, parts.settings), now()
-    resources = []
-    for row, item in zip(rows, new, strict=True):
-        content_type = stored_type(parts.settings, item.content_type, row.file_name)
-        policy = post_policy(
-            bucket=row.bucket,
-            key=row.key,
-            region=parts.settings.store.region,
-            credentials=credentials,
-            now=row.created_at,
-            lifetime_s=parts.settings.policy_ttl,
-            max_bytes=row.policy_bytes(parts.settings.max_size),
-            content_type=content_type,
-            cache_control=PUBLIC_FILE if parts.settings.files_public else None,
-        )
-        resources.append(
-            parts.documents.resource(
-                row,
-                origin=address,
-                now=moment,
-                include=view.include,
-                fieldset=view.fieldset,
-                policy=policy,
-            )
-        )
-        if len(resources) % AT_ONCE == 0:
-            await asyncio.sleep(0)
-    expires_at = policy_end(
-        credentials=credentials, now=rows[0].created_at, lifetime_s=parts.settings.policy_ttl
+    issued = [
+        Issued(row=row, signed_at=row.created_at, content_type=item.content_type)
+        for row, item in zip(rows, new, strict=True)
+    ]
+    answer = await write_policies(
+        request, parts, issued, view=view, credentials=credentials, bulk=bulk
     )
-    answer = {
-        "data": resources if bulk else resources[0],
-        "meta": {
-            "upload_url": parts.settings.upload_url,
-            "expires_at": parts.documents.time(expires_at),
-        },
-    }
     headers = {"Content-Type": BULK_TYPE}
     if not bulk:
+        address = origin(request, parts.settings)
         headers = {"Location": f"{address}{LIST_PATH}/{rows[0].id}"}
-    return document_response(included(answer, view.include), status=201, headers=headers)
+    return document_response(answer, status=201, headers=headers)
 
 
 async def update(request: web.Request) -> web.Response:

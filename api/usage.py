@@ -157,6 +157,11 @@ async def _usage(parts: Parts, caller: Caller) -> Usage:
     return found[0]
 
 
+async def ensure_counted(parts: Parts, caller: Caller) -> None:
+    """Count the usage of the caller's organization, if it has not been counted yet."""
+    await _usage(parts, caller)
+
+
 async def show(request: web.Request) -> web.Response:
     """Answer GET /api/v2/usage: what the caller's organization uses, and its quotas."""
     parts, caller = await admit(request)

@@ -13,6 +13,7 @@ from api import (
     creating,
     events,
     files,
+    issuing,
     listing,
     pace,
     queries,
@@ -76,7 +77,7 @@ def test_the_filters_are_those_of_the_contract() -> None:
 
 LIMITED = {
     "body of a request": (
-        f"{attachments.MAX_BODY_BYTES // KIB} KiB; bulk and events"
+        f"{issuing.MAX_BODY_BYTES // KIB} KiB; bulk and events"
         f" {attachments.MAX_BULK_BYTES // MIB} MiB"
     ),
     "time for a request's head": f"{connection.HEAD_TIMEOUT_S:.0f} s each",

@@ -1,0 +1,171 @@
+"""Answers that hold upload policies: of created attachments, and of renewed policies."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+from aiohttp import web
+
+from api.attributes import check_identity, resource_object
+from api.bodies import read_json
+from api.creating import stored_type
+from api.negotiation import check_accept, check_content_type
+from api.parts import Parts, admit, now, origin
+from api.problems import Problem, bad_request, document_response, general, not_found
+from api.queries import View, parse_id, parse_view
+from api.usage import ensure_counted, quota_error, quotas_of
+from shared import attachments, renewing
+from shared.attachments import Attachment
+from shared.caching import PUBLIC_FILE
+from shared.documents import included
+from shared.quotas import QuotaExceeded
+from shared.signing import Credentials, policy_end, post_policy
+from shared.tokens import Caller
+
+MAX_BODY_BYTES = 64 * 1024
+
+AT_ONCE = 25
+"""Number of resources to sign before the event loop may serve other requests. 25 take about
+2 ms."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Issued:
+    """A row that gets a policy in an answer.
+
+    `signed_at` is the database's time at which the row got it; `content_type` the type that the
+    client declared.
+    """
+
+    row: Attachment
+    signed_at: datetime
+    content_type: str | None
+
+
+def issued_again(renewed: renewing.Renewed) -> Issued:
+    """Return what a renewed row needs; a measured type does not bind the next file."""
+    row = renewed.attachment
+    declared = row.content_type if row.etag is None else None
+    return Issued(row=row, signed_at=renewed.signed_at, content_type=declared)
+
+
+async def write_policies(
+    request: web.Request,
+    parts: Parts,
+    issued: Sequence[Issued],
+    *,
+    view: View,
+    credentials: Credentials,
+    bulk: bool = False,
+) -> dict[str, Any]:
+    """Sign the policies and return the document of the answer; at least one row is needed."""
+    settings = parts.settings
+    address, moment = origin(request, settings), now()
+    resources = []
+    for each in issued:
+        row = each.row
+        policy = post_policy(
+            bucket=row.bucket,
+            key=row.key,
+            region=settings.store.region,
+            credentials=credentials,
+            now=each.signed_at,
+            lifetime_s=settings.policy_ttl,
+            max_bytes=row.policy_bytes(settings.max_size),
+            content_type=stored_type(settings, each.content_type, row.file_name),
+            cache_control=PUBLIC_FILE if settings.files_public else None,
+        )
+        resources.append(
+            parts.documents.resource(
+                row,
+                origin=address,
+                now=moment,
+                include=view.include,
+                fieldset=view.fieldset,
+                policy=policy,
+            )
+        )
+        if len(resources) % AT_ONCE == 0:
+            await asyncio.sleep(0)
+    expires_at = policy_end(
+        credentials=credentials, now=issued[0].signed_at, lifetime_s=settings.policy_ttl
+    )
+    answer = {
+        "data": resources if bulk else resources[0],
+        "meta": {
+            "upload_url": settings.upload_url,
+            "expires_at": parts.documents.time(expires_at),
+        },
+    }
+    return included(answer, view.include)
+
+
+async def renew(request: web.Request) -> web.Response:
+    """Answer POST /api/v2/attachments/{id}/aws_policy: a new policy for the same key."""
+    parts, caller = await admit(request)
+    await parts.bucket.require_for_policies()
+    check_accept(request)
+    view = parse_view(request)
+    attachment_id = parse_id(request.match_info["id"])
+    if attachment_id is None:
+        raise not_found()
+    await _read_any(request, parts, caller, attachment_id)
+    run = parts.clients.of(caller.organization_id).run
+    row = await run(attachments.find, attachment_id, caller.organization_id)
+    if row is None:
+        raise not_found()
+    if row.bucket != parts.settings.s3_bucket:
+        raise general(409, "The attachment is in another bucket, which takes no more uploads")
+    credentials = await parts.storage.credentials()
+    renewed = await _renew_within(parts, caller, row)
+    document = await write_policies(
+        request, parts, [issued_again(renewed)], view=view, credentials=credentials
+    )
+    return document_response(document)
+
+
+async def _read_any(request: web.Request, parts: Parts, caller: Caller, attachment_id: int) -> None:
+    """Check the type and id of a body, if there is one. Raises Problem as `read_json` does."""
+    if not request.body_exists or request.content.at_eof():
+        return
+    if check_content_type(request):
+        raise bad_request("The bulk extension is for creating attachments only")
+    await read_json(
+        request,
+        parts.readers,
+        caller.organization_id,
+        max_bytes=MAX_BODY_BYTES,
+        check=lambda document: (
+            document != {}
+            and check_identity(resource_object(document), attachment_id=attachment_id)
+        ),
+    )
+
+
+async def _renew_within(parts: Parts, caller: Caller, row: Attachment) -> renewing.Renewed:
+    """Renew the policy of a row within the quotas. Raises Problem 404 or 422."""
+    usual = quotas_of(parts, caller)
+    if usual is not None:
+        await ensure_counted(parts, caller)
+    renew_counted = partial(
+        renewing.renew_counted,
+        bucket=parts.settings.s3_bucket,
+        policy_ttl_s=parts.settings.policy_ttl,
+        first_check_s=parts.settings.pending_check,
+        max_size=parts.settings.max_size,
+        usual=usual,
+    )
+    run = parts.clients.of(caller.organization_id).run
+    try:
+        renewed = await run(renew_counted, row.id, caller.organization_id)
+    except QuotaExceeded as exceeded:
+        asked = 1
+        if exceeded.quota == "bytes":
+            asked = row.policy_bytes(parts.settings.max_size) - row.counted_bytes
+        raise Problem(422, [quota_error(exceeded, "data", asked=asked)]) from None
+    if renewed is None:
+        raise not_found()
+    return renewed
