@@ -18,16 +18,24 @@ class Turns:
     """Gives out `places` places, at most `each` of them to one key at a time.
 
     At most `waiting` callers of one key wait, each for at most `wait_s` seconds. A free place goes
-    to the key that has waited longest since its last turn.
+    to the key that has waited longest since its last turn. The last `newcomers` free places are for
+    keys that hold none.
     """
 
     def __init__(
-        self, places: int, *, each: int, waiting: int = 1000, wait_s: float = WAIT_S
+        self,
+        places: int,
+        *,
+        each: int,
+        waiting: int = 1000,
+        wait_s: float = WAIT_S,
+        newcomers: int = 0,
     ) -> None:
         self._free = places
         self._each = each
         self._waiting = waiting
         self._wait_s = wait_s
+        self._newcomers = newcomers
         self._held: dict[Hashable, int] = {}
         # A key is in the table only while its callers wait; the table's order is that of the turns.
         self._queues: dict[Hashable, deque[tuple[asyncio.Future[None], float]]] = {}
@@ -47,12 +55,15 @@ class Turns:
 
     def take_free(self, key: Hashable) -> bool:
         """Take a place if one is free; if it returns True, call `give_back(key)` after use."""
-        held = self._held.get(key, 0)
-        if not self._free or held >= self._each or key in self._queues:
+        if key in self._queues or not self._may_take(key):
             return False
         self._free -= 1
-        self._held[key] = held + 1
+        self._held[key] = self._held.get(key, 0) + 1
         return True
+
+    def _may_take(self, key: Hashable) -> bool:
+        held = self._held.get(key, 0)
+        return self._free > (self._newcomers if held else 0) and held < self._each
 
     async def wait(self, key: Hashable) -> None:
         """Wait for a place after `take_free` returned False; otherwise the same as `take`."""
@@ -111,7 +122,7 @@ class Turns:
     def _serve(self) -> None:
         while self._free:
             for key in self._queues:
-                if self._held.get(key, 0) < self._each:
+                if self._may_take(key):
                     break
             else:
                 return

@@ -24,8 +24,10 @@ from shared.turns import Turns
 from worker.patience import backoff_s
 from worker.tools import Tools
 
-COPIES, COPIES_EACH = 4, 2
-"""Maximum number of copies at one time: of one worker, and of one organization in one worker."""
+COPIES, COPIES_EACH, COPIES_OF_NEWCOMERS = 8, 2, 4
+"""Maximum number of copies at one time: of one worker, and of one organization in one worker. The
+last four are for organizations that have no copy in progress. So the copies of an organization
+begin at once beside five others whose copies hang in the store."""
 
 WAITING, ALL_WAITING = 100, 10_000
 """Maximum number of copies that wait in this process: of one organization, and of all. The tasks of
@@ -48,7 +50,13 @@ class Copying:
         self._tools = tools
         self._storage = storage
         self._on_copied = on_copied
-        self._turns = Turns(COPIES, each=COPIES_EACH, waiting=WAITING, wait_s=COPY_TIMEOUT_S)
+        self._turns = Turns(
+            COPIES,
+            each=COPIES_EACH,
+            waiting=WAITING,
+            wait_s=COPY_TIMEOUT_S,
+            newcomers=COPIES_OF_NEWCOMERS,
+        )
         self._jobs: dict[int, asyncio.Task[None]] = {}
 
     def begin(

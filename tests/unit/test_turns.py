@@ -45,6 +45,29 @@ async def test_a_key_never_holds_more_than_its_share() -> None:
     assert most == 2
 
 
+async def test_the_last_places_are_for_keys_that_hold_none() -> None:
+    turns = Turns(8, each=2, newcomers=4, wait_s=30)
+    for key in "aabb":
+        assert turns.take_free(key)
+    assert turns.take_free("c")
+    assert not turns.take_free("c")  # it may have two, but no newcomers' place for the second
+    waits = asyncio.create_task(turns.take("c"))
+    await asyncio.sleep(0)
+    for key in "def":
+        assert turns.take_free(key)
+    assert not turns.take_free("g")
+    new = asyncio.create_task(turns.take("g"))
+    await asyncio.sleep(0)
+    turns.give_back("a")  # "c" waits for longer, but has a place already
+    await new
+    assert not waits.done()
+    for key in "abbde":
+        turns.give_back(key)
+    await waits
+    for key in "ccfg":
+        turns.give_back(key)
+
+
 async def test_too_many_that_wait_are_refused_at_once() -> None:
     turns = Turns(1, each=1, waiting=1, wait_s=30)
     await turns.take("a")

@@ -162,19 +162,22 @@ async def test_nothing_is_left_of_a_row_that_is_deleted_while_it_is_copied(
     assert await objects(bucket, key) == []
 
 
-async def test_copies_of_one_organization_leave_places_to_another(
+async def test_copies_of_two_organizations_leave_places_to_another(
     quiet: Service, bucket: "S3Client", proxy: Proxy, start: Start
 ) -> None:
     proxy.lose(lambda link, data: is_copy(link, data) and b"held.jpg" in data)
+    second = await quiet.organization()
     held = [
-        await wanted(quiet, bucket, "held.jpg", gradient_photo()) for _ in range(COPIES_EACH + 3)
+        await wanted(quiet, bucket, "held.jpg", gradient_photo(), client)
+        for client in (quiet.client, second)
+        for _ in range(COPIES_EACH + 3)
     ]
     await quiet.execute("UPDATE attachments SET due_at = now()")
     worker = await start(quiet, sweep_interval="0.5")
 
     async def full() -> bool:
         rows = [await quiet.row(attachment_id) for attachment_id in held]
-        return sum(row.copy_attempt % COPY_ATTEMPTS for row in rows) == COPIES_EACH
+        return sum(row.copy_attempt % COPY_ATTEMPTS for row in rows) == 2 * COPIES_EACH
 
     await until(full)
     other = await quiet.organization()
