@@ -50,6 +50,19 @@ async def work_off(
     Several clients upload in turn, so that their organizations' events come mixed.
     """
     relay = service.stack.relay
+    ids, held = await hold(service, content, uploads=uploads, clients=clients)
+    before = cpu_s(worker.pid)
+    relay.target = service.base_url
+    await asyncio.gather(*(relay.post(orjson.dumps(body)) for body in held))
+    seconds = await _settled(service, ids)
+    return Worked(uploads=uploads, seconds=seconds, cpu_s=cpu_s(worker.pid) - before)
+
+
+async def hold(
+    service: Service, content: bytes, *, uploads: int, clients: Sequence[Client] = ()
+) -> tuple[list[int], list[Any]]:
+    """Upload that many files and hold their events; gives the ids and the events."""
+    relay = service.stack.relay
     relay.target, held_from = None, len(relay.seen)
     ids = await _upload(clients or [service.client], content, uploads)
 
@@ -58,12 +71,7 @@ async def work_off(
         held = [body for body in relay.seen[held_from:] if "/original/" in body["key"]]
         return held if len(held) >= uploads else None
 
-    held = await until(all_held, within_s=60)
-    before = cpu_s(worker.pid)
-    relay.target = service.base_url
-    await asyncio.gather(*(relay.post(orjson.dumps(body)) for body in held))
-    seconds = await _settled(service, ids)
-    return Worked(uploads=uploads, seconds=seconds, cpu_s=cpu_s(worker.pid) - before)
+    return ids, await until(all_held, within_s=120)
 
 
 async def _upload(clients: Sequence[Client], content: bytes, uploads: int) -> list[int]:

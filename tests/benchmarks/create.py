@@ -86,7 +86,14 @@ async def run(site: Site) -> Table:
     return table
 
 
-async def serve(pid: int, port: int, headers: dict[str, str], *, requests: int) -> Served:
+async def serve(
+    pid: int,
+    port: int,
+    headers: dict[str, str],
+    *,
+    requests: int,
+    connections: int = CONNECTIONS,
+) -> Served:
     """Send requests over several connections at once, with next to no work of our own."""
     lines = [
         "POST /api/v2/attachments HTTP/1.1",
@@ -99,7 +106,7 @@ async def serve(pid: int, port: int, headers: dict[str, str], *, requests: int) 
 
     async def caller() -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        for _ in range(requests // CONNECTIONS):
+        for _ in range(requests // connections):
             writer.write(request)
             head = await reader.readuntil(b"\r\n\r\n")
             assert head.startswith(b"HTTP/1.1 201 "), head
@@ -108,6 +115,6 @@ async def serve(pid: int, port: int, headers: dict[str, str], *, requests: int) 
         writer.close()
 
     cpu, began = cpu_s(pid), time.perf_counter()
-    await asyncio.gather(*(caller() for _ in range(CONNECTIONS)))
+    await asyncio.gather(*(caller() for _ in range(connections)))
     seconds = time.perf_counter() - began
     return Served(requests_per_s=requests / seconds, cpu_us=1e6 * (cpu_s(pid) - cpu) / requests)
