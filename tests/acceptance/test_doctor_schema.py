@@ -67,7 +67,7 @@ async def test_missing_privileges_of_the_database_user_are_reported(
     [
         pytest.param(None, "no schema", "attachments migrate", id="empty"),
         pytest.param("0001", "is needed", "attachments migrate", id="behind"),
-        pytest.param("9999", "does not know", "version", id="ahead"),
+        pytest.param("9999", "unknown", "version", id="ahead"),
     ],
 )
 async def test_a_schema_of_another_version_fails(

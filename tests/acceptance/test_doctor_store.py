@@ -160,7 +160,7 @@ async def test_a_store_that_does_not_answer_at_all_is_given_up_in_time(
         proxy.hold()
         examined = await examine(environment(working, s3_endpoint_url=proxy.url), wait=1)
     assert examined.named("failed") == ["store"]
-    assert "no end within 2 s" in examined["store"]["found"]
+    assert "not finished within 2 s" in examined["store"]["found"]
     assert "store not known (no answer in time)" in examined["clocks"]["found"]
 
 
