@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deploy.commands.environment import Misused, Unusable, tell
+from deploy.commands.environment import Misused, Unusable, print_line
 from deploy.commands.options import LOCAL, MAX_ID, DataDir, Json, Organization, check_word
 from deploy.commands.webhooks import WebhookId, missing, run_work
 
@@ -99,7 +99,7 @@ def retry_deliveries(
     count = run_work(data_dir, work)
     if not count:
         raise Unusable("nothing to retry: no such failed delivery, or the webhook is not active")
-    tell(f"{webhook_id}: {count} due now")
+    print_line(f"{webhook_id}: {count} due now")
 
 
 def send_test(webhook_id: WebhookId, organization: Organization, data_dir: DataDir = LOCAL) -> None:
@@ -111,4 +111,4 @@ def send_test(webhook_id: WebhookId, organization: Organization, data_dir: DataD
 
     if not run_work(data_dir, work):
         raise Unusable(f"organization {organization} has no active webhook {webhook_id}")
-    tell(f"{webhook_id}: a test event is queued")
+    print_line(f"{webhook_id}: a test event is queued")

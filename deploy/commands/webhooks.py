@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from deploy.commands.attachments import check_organization
-from deploy.commands.environment import Misused, Unusable, note, tell, with_database
+from deploy.commands.environment import Misused, Unusable, note, print_line, with_database
 from deploy.commands.options import LOCAL, MAX_ID, DataDir, Json, Organization
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def _print_secret(made: "WithSecret", as_json: bool) -> None:
     if as_json:
         output.print_json({"id": made.webhook.id, "secret": made.secret})
     else:
-        tell(made.secret)
+        print_line(made.secret)
     note(f"This is the secret of webhook {made.webhook.id}. It is not shown again.")
 
 
@@ -196,4 +196,4 @@ def missing(webhook_id: int, organization: int) -> Unusable:
 def _say(done: bool, webhook_id: int, organization: int, what: str) -> None:
     if not done:
         raise missing(webhook_id, organization)
-    tell(f"{webhook_id}: {what}")
+    print_line(f"{webhook_id}: {what}")
