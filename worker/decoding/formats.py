@@ -33,7 +33,7 @@ the risk is worth it."""
 
 PDF: Final = "application/pdf"
 
-FORMATS: Final = frozenset({*IMAGES, PDF}.union(*MORE.values()))
+FORMATS: Final = frozenset({*IMAGES, *SIMPLE, PDF}.union(*MORE.values()))
 """All types that a decoder may get."""
 
 _NAMES: Final = {
