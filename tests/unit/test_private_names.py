@@ -11,6 +11,7 @@ OF_NAMED_TUPLES = {"_replace"}
 """Public in spite of their names (the documentation of `collections.namedtuple`)."""
 
 PRIVATE = {
+    "_SSL_CONTEXT_VERIFIED": "aiohttp makes it when it is imported, and has no way to replace it",
     "_ask": "inherited: a proxy of the tests answers otherwise than its base class",
     "_cached_build_middleware": "aiohttp keeps each API of the tests alive in this cache",
     "_causes": "the bound of memory cannot be seen from outside",
@@ -20,11 +21,14 @@ PRIVATE = {
     "_connection": "asyncpg's own connection, without the wrapper that counts statements",
     "_control": "closing it is how the server sees that its worker is gone",
     "_cpu_s": "the state of a decoder before a job, which no public call leaves behind",
+    "_documentation": "prometheus-client has no public way to read it",
     "_getdecoder": "the one place where Pillow makes decoders",
     "_identities": "inherited: a store of the tests with other identities",
     "_idle": "processes that wait for a file have no public name",
     "_kept": "the time of renewal is not waited for",
+    "_labelnames": "prometheus-client has no public way to read it",
     "_limit": "aiohttp takes the limit of a connector only when it is made",
+    "_name": "prometheus-client has no public way to read it",
     "_parse_connect_dsn_and_args": "how asyncpg reads an address without connecting",
     "_pools": "decoders of one kind are reached through it alone",
     "_process": "its end is waited for",
@@ -35,6 +39,7 @@ PRIVATE = {
     "_spares": "a decoder that lies takes the place of a real one",
     "_timeout_s": "shortened for one file, so that a hang is seen soon",
     "_transport": "the socket of a connection of asyncpg",
+    "_upper_bounds": "prometheus-client has no public way to read it",
     "_warned": "what is logged once a process is logged anew",
     "_zygote": "the process that forks, which is waited for",
 }
