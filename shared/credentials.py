@@ -64,15 +64,22 @@ class RenewedCredentials(AioCredentials):
         current = await self.current()
         return ReadOnlyCredentials(current.access_key, current.secret_key, current.token)
 
+    def fresh(self) -> Credentials | None:
+        """Return the credentials if they need no renewal yet; None otherwise."""
+        kept = self._kept
+        if kept is None or (kept.ends_at is not None and _left_s(kept) <= SOON_S):
+            return None
+        return kept
+
     async def current(self) -> Credentials:
         """Return valid credentials, renewed if they expire soon.
 
         Raises NoCredentialsError if there are none, and CredentialRetrievalError if the last ones
         have expired and cannot be renewed.
         """
+        if (fresh := self.fresh()) is not None:
+            return fresh
         kept = self._kept
-        if kept is not None and (kept.ends_at is None or _left_s(kept) > SOON_S):
-            return kept
         alive = kept is not None and _left_s(kept) >= LEAST_LIFE_S
         began = self._renewal is None and time.monotonic() >= self._next_at
         if began:

@@ -51,11 +51,13 @@ class Storage:
         """
         renewed = await self._session.get_credentials()
         assert isinstance(renewed, RenewedCredentials)  # open_session made the session
-        try:
-            with mapped("credentials"):
-                found = await renewed.current()
-        except StoreRefused:
-            raise StoreRefused("there are no AWS credentials") from None
+        found = renewed.fresh()
+        if found is None:
+            try:
+                with mapped("credentials"):
+                    found = await renewed.current()
+            except StoreRefused:
+                raise StoreRefused("there are no AWS credentials") from None
         if not found.access_key or not found.secret_key:
             raise StoreRefused("the AWS credentials are incomplete")
         return found
