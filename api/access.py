@@ -14,9 +14,11 @@ from api.problems import access_denied, unauthenticated, unavailable
 from api.rate_limit import RateLimit
 from api.token_changes import Listener
 from api.token_use import TokenUse
+from api.waiters import Waiters
 from shared.database import Database
 from shared.log_fields import add_fields
 from shared.settings import Settings
+from shared.settling import CHANNEL
 from shared.shares import share_of_others, split_pool
 from shared.tokens import SCOPES, Caller, Scope, digest
 
@@ -126,15 +128,23 @@ class EventsGate:
 
 
 @asynccontextmanager
-async def open_gate(database: Database, settings: Settings) -> AsyncIterator[Gate]:
-    """Make the gate. While it is open, listen for changes of tokens and record their use."""
+async def open_gate(
+    database: Database, settings: Settings, waiters: Waiters
+) -> AsyncIterator[Gate]:
+    """Make the gate. While it is open, listen for changes of tokens and record their use.
+
+    The same connection listens for settled attachments, for `waiters`.
+    """
     use = TokenUse(database)
     # One connection stays free for tokens that were found before, even during a flood of unknown
     # tokens.
     strangers = max(1, share_of_others(split_pool(settings.database_pool)[1]) - 1)
     tokens = Tokens(database, on_use=use.note, strangers=strangers)
-    listener = Listener(settings, database, tokens.forget)
-    tasks = [asyncio.create_task(work()) for work in (listener.run, use.run)]
+    listener = Listener(
+        settings, database, tokens.forget, also={CHANNEL: waiters.notice}, on_gap=waiters.doubt
+    )
+    waiters.hears = lambda: listener.hears
+    tasks = [asyncio.create_task(work()) for work in (listener.run, use.run, waiters.run)]
     try:
         yield Gate(tokens, RateLimit(settings.rate_limit))
     finally:

@@ -22,6 +22,7 @@ from api.server import Runner
 from api.sns import open_sns
 from api.temp_urls.copying import open_copies
 from api.temp_urls.sources import open_lookups
+from api.waiters import Waiters
 from shared import writing
 from shared.allowance import Allowance
 from shared.backlog import BacklogWatch
@@ -70,6 +71,7 @@ def create_app(
             )
             for pool in (clients, others):
                 pool.whole.on_queued = publisher.wake_couriers
+            waiters = Waiters(others.of("waiters"))
             app[PARTS] = Parts(
                 settings=settings,
                 database=others.of("events"),
@@ -85,7 +87,10 @@ def create_app(
                 publisher=publisher,
                 noise=noise,
                 allowance=Allowance(),
-                gate=await stack.enter_async_context(open_gate(others.of("tokens"), settings)),
+                waiters=waiters,
+                gate=await stack.enter_async_context(
+                    open_gate(others.of("tokens"), settings, waiters)
+                ),
                 events_gate=EventsGate(settings),
                 strangers=asyncio.Semaphore(events.MAX_STRANGERS),
                 strange_readers=Turns(1, each=1, waiting=events.MAX_STRANGERS, wait_s=1),
@@ -100,7 +105,11 @@ def create_app(
             await stack.enter_async_context(backlog.watching(others.of("backlog")))
             yield
 
+    async def answer_waiters(app: web.Application) -> None:
+        app[PARTS].waiters.end()
+
     app.cleanup_ctx.append(parts)
+    app.on_shutdown.append(answer_waiters)
     app.router.add_routes(routes())
     return app
 

@@ -13,8 +13,9 @@ from api.issuing import MAX_BODY_BYTES, Issued, write_policies
 from api.listing import read_page
 from api.negotiation import check_accept, check_content_type
 from api.parts import Parts, admit, now, origin
+from api.preferences import preferred_wait
 from api.problems import BULK_TYPE, Problem, bad_request, document_response, not_found
-from api.queries import CURSOR_TYPE, parse_id, parse_listing, parse_view
+from api.queries import CURSOR_TYPE, View, parse_id, parse_listing, parse_view
 from api.temp_urls.copying import copy_all, require_room, take_over
 from api.temp_urls.own_files import Kind, read_meaning, take_own
 from api.usage import create_within
@@ -40,8 +41,7 @@ def _path_id(request: web.Request) -> int:
     return attachment_id
 
 
-def _show(request: web.Request, parts: Parts, row: Attachment) -> web.Response:
-    view = parse_view(request)
+def _show(request: web.Request, parts: Parts, row: Attachment, view: View) -> web.Response:
     resource = parts.documents.resource(
         row,
         origin=origin(request, parts.settings),
@@ -53,16 +53,31 @@ def _show(request: web.Request, parts: Parts, row: Attachment) -> web.Response:
 
 
 async def show(request: web.Request) -> web.Response:
-    """Answer GET /api/v2/attachments/{id}: one attachment."""
+    """Answer GET /api/v2/attachments/{id}: one attachment; `wait` waits for its end."""
     parts, caller = await admit(request)
     check_accept(request)
-    parse_view(request)
-    row = await parts.clients.of(caller.organization_id).run(
-        attachments.find, _path_id(request), caller.organization_id
+    view = parse_view(request, waits=True)
+    preferred = preferred_wait(request) if view.wait_s is None else None
+    attachment_id, organization_id = _path_id(request), caller.organization_id
+    find = partial(
+        parts.clients.of(organization_id).run, attachments.find, attachment_id, organization_id
     )
+    if wait_s := view.wait_s or preferred:
+        row = await parts.waiters.wait(
+            attachment_id,
+            organization_id,
+            within_s=wait_s,
+            find=find,
+            note_leave=partial(setattr, request.protocol, "on_lost"),
+        )
+    else:
+        row = await find()
     if row is None:
         raise not_found()
-    return _show(request, parts, row)
+    response = _show(request, parts, row, view)
+    if preferred is not None:
+        response.headers["Preference-Applied"] = f"wait={preferred}"
+    return response
 
 
 async def index(request: web.Request) -> web.Response:
@@ -137,7 +152,7 @@ async def update(request: web.Request) -> web.Response:
     if check_content_type(request):
         raise bad_request("The bulk extension is for POST only")
     check_accept(request)
-    parse_view(request)
+    view = parse_view(request)
     attachment_id = _path_id(request)
     attributes = await read_json(
         request,
@@ -175,7 +190,7 @@ async def update(request: web.Request) -> web.Response:
         changed = await run(attachments.find, attachment_id, organization_id)
     if changed is None:
         raise not_found()
-    return _show(request, parts, changed)
+    return _show(request, parts, changed, view)
 
 
 async def delete(request: web.Request) -> web.Response:

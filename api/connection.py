@@ -1,6 +1,7 @@
 """One client's connection: its timeouts, and the answers to requests that cannot be parsed."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 from aiohttp import web
@@ -71,7 +72,7 @@ class Connection(TidyConnection):
     # Private in aiohttp, which has no public names for these: whether a connection is between two
     # requests (_waiter), the number of its requests (_request_count), and the timer of idle
     # connections (_process_keepalive, _keepalive_handle).
-    __slots__ = ("_address", "_begun", "_head_timer", "_noise")
+    __slots__ = ("_address", "_begun", "_head_timer", "_noise", "on_lost")
 
     def __init__(self, manager: web.Server, *, noise: Noise, **settings: Any) -> None:
         super().__init__(manager, **settings)
@@ -79,6 +80,7 @@ class Connection(TidyConnection):
         self._address = peer_address(None)
         self._begun = False
         self._head_timer: asyncio.TimerHandle | None = None
+        self.on_lost: Callable[[], None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Start the timeout for the first request."""
@@ -110,6 +112,8 @@ class Connection(TidyConnection):
     def connection_lost(self, exc: BaseException | None) -> None:
         """Stop the timeout when the connection has ended."""
         self._stop_waiting()
+        if self.on_lost is not None:
+            self.on_lost()
         super().connection_lost(exc)
 
     def end_if_idle(self) -> None:

@@ -14,6 +14,7 @@ from api.listing import Walks
 from api.noise import Noise
 from api.readers import Readers
 from api.sns import Sns
+from api.waiters import Waiters
 from shared.allowance import Allowance
 from shared.bucket_guard import BucketGuard
 from shared.database import Database
@@ -51,6 +52,7 @@ class Parts:
     noise: Noise
     allowance: Allowance
     gate: Gate
+    waiters: Waiters
     events_gate: EventsGate
     sns: Sns
     strangers: asyncio.Semaphore

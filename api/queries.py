@@ -8,6 +8,7 @@ from typing import Any
 
 from aiohttp import web
 
+from api.preferences import parse_wait
 from api.problems import MEDIA_TYPE, Problem, about, bad_parameter, bad_request, unsupported
 from shared.documents import INCLUDABLE
 from shared.keys import MAX_ID
@@ -45,10 +46,14 @@ _ANY_NUMBER = re.compile(r"[1-9][0-9]*", re.ASCII)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
-    """The relationships and fields that a client requests; `fieldset` is None for all fields."""
+    """The relationships and fields that a client requests; `fieldset` is None for all fields.
+
+    `wait_s` is the parameter `wait`; None if it is not given.
+    """
 
     include: tuple[str, ...] = ()
     fieldset: frozenset[str] | None = None
+    wait_s: int | None = None
 
 
 USUAL_VIEW = View()
@@ -83,11 +88,14 @@ def parse_id(text: str) -> int | None:
     return number if number <= MAX_ID else None
 
 
-def parse_view(request: web.Request) -> View:
-    """Parse `include` and `fields[attachments]`. Raises Problem 400 for unknown parameters."""
+def parse_view(request: web.Request, *, waits: bool = False) -> View:
+    """Parse `include` and `fields[attachments]`, and if `waits` also `wait`.
+
+    Raises Problem 400 for unknown parameters.
+    """
     if not request.rel_url.raw_query_string:
         return USUAL_VIEW
-    return _parse(request, listing=False).view
+    return _parse(request, listing=False, waits=waits).view
 
 
 def parse_listing(request: web.Request) -> Listing:
@@ -95,10 +103,10 @@ def parse_listing(request: web.Request) -> Listing:
     return _parse(request, listing=True)
 
 
-def _parse(request: web.Request, *, listing: bool) -> Listing:
+def _parse(request: web.Request, *, listing: bool, waits: bool = False) -> Listing:
     include: dict[str, None] = {}
     fieldset: frozenset[str] | None = None
-    sort = "id"
+    sort, wait_s = "id", None
     page: dict[str, str] = {}
     filters: dict[tuple[str, bool], dict[int, None]] = {}
     kept: list[tuple[str, str]] = []
@@ -119,6 +127,8 @@ def _parse(request: web.Request, *, listing: bool) -> Listing:
             fieldset = (fieldset or frozenset()).union(filter(None, value.split(",")))
         elif name.startswith("fields["):
             continue
+        elif name == "wait" and waits:
+            wait_s = parse_wait(value)
         elif name == "sort":
             if not listing:
                 raise unsupported("Sort", shortened(value))
@@ -133,7 +143,7 @@ def _parse(request: web.Request, *, listing: bool) -> Listing:
     if any(len(ids) > MAX_FILTER_IDS for ids in filters.values()):
         raise bad_request(TOO_MANY_IDS)
     return Listing(
-        view=View(include=tuple(include), fieldset=fieldset),
+        view=View(include=tuple(include), fieldset=fieldset, wait_s=wait_s),
         filters=tuple(
             Filter(attachable_type=FILTERS[name], ids=tuple(ids), negated=negated)
             for (name, negated), ids in filters.items()

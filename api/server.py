@@ -146,6 +146,7 @@ class Runner(web.AppRunner):
         seconds to end.
         """
         self._app[PARTS].drain.begin()
+        self._app[PARTS].waiters.end()
         log.info("api stops", in_s=wait_s)
         await asyncio.sleep(wait_s)
         deadline = asyncio.get_running_loop().time() + within_s

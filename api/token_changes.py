@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from shared.connector import Connector
 from shared.database import SERVER_SETTINGS, Database, DatabaseAway
@@ -32,15 +32,26 @@ class Listener:
     Every two seconds a test notification is sent over the pool and must arrive at the listening
     connection. The test detects a connection that broke without notice, and an unrecognised pooler,
     which accepts LISTEN but delivers nothing. `hears` is true after one test has arrived.
+
+    `also` has what to call with the payload of notifications on other channels, and `on_gap` is
+    called when such a notification may have been missed.
     """
 
     def __init__(
-        self, settings: Settings, database: Database, on_change: Callable[[], None]
+        self,
+        settings: Settings,
+        database: Database,
+        on_change: Callable[[], None],
+        *,
+        also: Mapping[str, Callable[[str], None]] | None = None,
+        on_gap: Callable[[], None] = lambda: None,
     ) -> None:
         names = {**SERVER_SETTINGS, "application_name": "attachments-tokens"}
         self._connector = Connector(settings.session_url, names)
         self._database = database
         self._on_change = on_change
+        self._also = also or {}
+        self._on_gap = on_gap
         self._lost = False
         self.hears = False
 
@@ -66,6 +77,7 @@ class Listener:
                 self._lost = True
             self.hears = False
             self._on_change()
+            self._on_gap()
             await asyncio.sleep(LISTEN_AGAIN_S)
 
     async def _listen(self) -> None:
@@ -80,7 +92,12 @@ class Listener:
             connection.add_termination_listener(lambda *_: closed.set())
             await connection.add_listener(CHANNEL, lambda *_: self._on_change())
             await connection.add_listener(echo, lambda *_: heard.set())
-            self._on_change()  # a token may have changed before LISTEN took effect
+            for channel, heed in self._also.items():
+                # The arguments: connection, process id, channel, payload.
+                await connection.add_listener(channel, lambda *a, heed=heed: heed(str(a[3])))
+            # There may have been changes before LISTEN took effect.
+            self._on_change()
+            self._on_gap()
             while True:
                 await self._test(echo, heard)
                 if await _wait(closed, TEST_EVERY_S):

@@ -20,6 +20,7 @@ from yarl import URL
 
 from api.app import create_app, make_runner
 from api.parts import PARTS
+from api.waiters import Waiters
 from shared.attachments import Attachment, find_any
 from shared.organizations import create_organization
 from shared.settings import Settings
@@ -163,6 +164,7 @@ class Service:
     client: Client
     base_url: str
     metrics_url: str
+    waiters: Waiters
 
     def metrics(self) -> str:
         """Return the API's metrics, which are this process's; its address may be a second late."""
@@ -246,6 +248,7 @@ async def running_service(
             client=client,
             base_url=base_url,
             metrics_url=app[PARTS].metrics_url or "",
+            waiters=app[PARTS].waiters,
         )
     finally:
         stack.relay.target = before

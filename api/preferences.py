@@ -1,0 +1,42 @@
+"""How long a client wants to wait for an answer: the parameter `wait`, and `Prefer: wait`."""
+
+import re
+
+from aiohttp import web
+
+from api.problems import bad_parameter
+from api.waiters import MAX_WAIT_S
+
+_SECONDS = re.compile(r"[0-9]+", re.ASCII)
+
+
+def parse_wait(text: str) -> int:
+    """Parse the parameter `wait` in seconds; more than MAX_WAIT_S counts as that.
+
+    Raises Problem 400 for anything but a whole number from 0 on.
+    """
+    seconds = _seconds(text)
+    if seconds is None:
+        raise bad_parameter("wait", "Parameter 'wait' must be a whole number of seconds from 0")
+    return seconds
+
+
+def preferred_wait(request: web.Request) -> int | None:
+    """Return the seconds of `Prefer: wait=…`, at most MAX_WAIT_S; None without such a preference.
+
+    The first `wait` counts; one that is no number is ignored, as an unknown preference is
+    (RFC 7240, section 2).
+    """
+    for header in request.headers.getall("Prefer", []):
+        for preference in header.split(","):
+            name, _, value = preference.partition(";")[0].partition("=")
+            if name.strip().lower() == "wait":
+                return _seconds(value.strip().strip('"'))
+    return None
+
+
+def _seconds(text: str) -> int | None:
+    if not _SECONDS.fullmatch(text):
+        return None
+    digits = text.lstrip("0")
+    return min(int(digits or "0"), MAX_WAIT_S) if len(digits) <= 6 else MAX_WAIT_S

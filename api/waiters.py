@@ -1,0 +1,220 @@
+"""Clients that wait until an attachment is settled: one notification each, no polling.
+
+A waiting client holds no connection of the pool and no task that polls. Rows are read in batches
+for all that are to be answered, so that thousands may be answered at one moment.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from itertools import islice
+from uuid import uuid4
+
+from api.problems import too_many_requests, unavailable
+from shared import settling
+from shared.attachments import Attachment, find_rows
+from shared.database import Database, DatabaseAway
+from shared.errors import Busy
+from shared.log import get_logger
+from shared.states import SETTLED
+
+MAX_WAIT_S = 30
+
+MAX_WAITERS = 10_000
+"""The most clients that wait in one process."""
+
+MAX_WAITERS_EACH = 5_000
+"""The most clients of one organization that wait in one process."""
+
+LOOK_EVERY_S = 1.0
+
+ANNOUNCED_S = 60.0
+RENEW_EVERY_S = 20.0
+
+UNSURE_S = 2.5
+"""Seconds in which the rows are looked at although notifications arrive: after a gap, and after the
+first announcement, which transactions in flight have not seen."""
+
+ROWS_AT_ONCE = 100
+
+log = get_logger(__name__)
+
+
+class _Waiter:
+    """One waiting client; `woken` is set when its answer may be due."""
+
+    __slots__ = ("gone", "woken")
+
+    def __init__(self) -> None:
+        self.woken = asyncio.Event()
+        self.gone = False
+
+    def leave(self) -> None:
+        self.gone = True
+        self.woken.set()
+
+
+class Waiters:
+    """The waiting clients of one process.
+
+    `hears` returns whether notifications arrive; while they do not, one query a second serves all.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self.hears: Callable[[], bool] = lambda: False
+        self._database = database
+        self._process = uuid4()
+        self._waiting: dict[int, set[_Waiter]] = {}
+        self._counts: dict[int, int] = {}
+        self._reads: dict[int, list[asyncio.Future[Attachment | None]]] = {}
+        self._reader: asyncio.Task[None] | None = None
+        self._any = asyncio.Event()
+        self._ended = False
+        self._renew_at = self._announced_until = self._unsure_until = 0.0
+
+    @property
+    def count(self) -> int:
+        """The number of waiting clients."""
+        return sum(self._counts.values())
+
+    async def wait(
+        self,
+        attachment_id: int,
+        organization_id: int,
+        *,
+        within_s: float,
+        find: Callable[[], Awaitable[Attachment | None]],
+        note_leave: Callable[[Callable[[], None] | None], None],
+    ) -> Attachment | None:
+        """Return a row as soon as it is settled, or as it is after `within_s` seconds.
+
+        `find` reads the row once at the beginning. `note_leave` gets the function to call if the
+        client leaves, and None at the end. Returns None if there is no such row of the
+        organization. Raises Problem 429 or 503 if too many clients wait.
+        """
+        deadline = asyncio.get_running_loop().time() + within_s
+        with self._place(attachment_id, organization_id) as waiter:
+            note_leave(waiter.leave)
+            try:
+                row = await find()
+                while row is not None and row.state not in SETTLED and not waiter.gone:
+                    in_time = await _until(waiter.woken, deadline)
+                    if waiter.gone:
+                        break
+                    waiter.woken.clear()
+                    row = await self._read(attachment_id, organization_id)
+                    if not in_time or self._ended:
+                        break
+                return row
+            finally:
+                note_leave(None)
+
+    def notice(self, payload: str) -> None:
+        """Wake the clients that wait for the attachment of a notification."""
+        self._wake(int(payload))
+
+    def doubt(self) -> None:
+        """Look at all rows soon, because a notification may have been missed."""
+        self._unsure_until = asyncio.get_running_loop().time() + UNSURE_S
+
+    def end(self) -> None:
+        """Answer all waiting clients now; later ones do not wait."""
+        self._ended = True
+        for attachment_id in self._waiting:
+            self._wake(attachment_id)
+
+    async def run(self) -> None:
+        """Keep notifications announced while clients wait, and look at rows if none arrive."""
+        while True:
+            await self._any.wait()
+            try:
+                await self._look()
+            except (DatabaseAway, Busy):
+                pass  # the log has it from the requests; the next look is a second later
+            except Exception:
+                log.exception("waiting clients could not be checked")
+            await asyncio.sleep(LOOK_EVERY_S)
+            if not self._waiting:
+                self._any.clear()
+
+    async def _look(self) -> None:
+        now = asyncio.get_running_loop().time()
+        if self.hears() and now >= self._renew_at:
+            await self._database.run(settling.announce_waiting, self._process, within_s=ANNOUNCED_S)
+            if now >= self._announced_until:
+                self.doubt()
+            self._renew_at = now + RENEW_EVERY_S
+            self._announced_until = now + ANNOUNCED_S - LOOK_EVERY_S
+        if (not self.hears() or now < self._unsure_until) and self._waiting:
+            for settled in await self._database.run(settling.find_settled, list(self._waiting)):
+                self._wake(settled)
+
+    def _wake(self, attachment_id: int) -> None:
+        for waiter in self._waiting.get(attachment_id, ()):
+            waiter.woken.set()
+
+    @contextmanager
+    def _place(self, attachment_id: int, organization_id: int) -> Iterator[_Waiter]:
+        held = self._counts.get(organization_id, 0)
+        if held >= MAX_WAITERS_EACH:
+            raise too_many_requests(retry_after_s=1)
+        if self.count >= MAX_WAITERS:
+            raise unavailable()
+        waiter = _Waiter()
+        if self._ended:
+            waiter.woken.set()
+        self._counts[organization_id] = held + 1
+        self._waiting.setdefault(attachment_id, set()).add(waiter)
+        self._any.set()
+        try:
+            yield waiter
+        finally:
+            waiters = self._waiting[attachment_id]
+            waiters.discard(waiter)
+            if not waiters:
+                del self._waiting[attachment_id]
+            self._counts[organization_id] -= 1
+            if not self._counts[organization_id]:
+                del self._counts[organization_id]
+
+    async def _read(self, attachment_id: int, organization_id: int) -> Attachment | None:
+        """Read a row together with those of other clients. Raises DatabaseAway and Busy."""
+        found: asyncio.Future[Attachment | None] = asyncio.get_running_loop().create_future()
+        self._reads.setdefault(attachment_id, []).append(found)
+        if self._reader is None:
+            self._reader = asyncio.create_task(self._read_all())
+        row = await found
+        if row is None or row.organization_id != organization_id or row.deleted_at is not None:
+            return None
+        return row
+
+    async def _read_all(self) -> None:
+        try:
+            while self._reads:
+                ids = list(islice(self._reads, ROWS_AT_ONCE))
+                asking = {each: self._reads.pop(each) for each in ids}
+                error, rows = None, {}
+                try:
+                    rows = await self._database.run(find_rows, ids)
+                except Exception as failed:
+                    error = failed
+                for attachment_id, futures in asking.items():
+                    for future in futures:
+                        if future.done():
+                            continue
+                        if error is not None:
+                            future.set_exception(error)
+                        else:
+                            future.set_result(rows.get(attachment_id))
+        finally:
+            self._reader = None
+
+
+async def _until(event: asyncio.Event, deadline: float) -> bool:
+    """Wait for an event; return whether it came before the deadline."""
+    try:
+        async with asyncio.timeout_at(deadline):
+            await event.wait()
+    except TimeoutError:
+        return False
+    return True
