@@ -21,7 +21,7 @@ CHECK_S: Final = 3.0
 """Seconds in which a part must answer."""
 
 CACHED_S: Final = 2.0
-"""Seconds for which an answer of the parts is reused, so that probes cost the parts little."""
+"""Seconds for which an answer of the parts is reused, so that many questions cost them little."""
 
 
 class Beat:

@@ -14,7 +14,7 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from shared.attachments import Attachment
 from shared.due import Due, Duty
-from shared.reasons import REASONS
+from shared.reasons import REASONS, ReasonCode
 from shared.states import State
 from worker.decoding.formats import FORMATS, Box
 from worker.stages import STAGES, Stages, begin
@@ -102,7 +102,7 @@ class Measured:
         self.stages = stages
         self.result: AttemptResult = "given_back"
 
-    def end(self, state: State, reason: str | None) -> None:
+    def end(self, state: State, reason: ReasonCode | None) -> None:
         """Record the end state that was written."""
         self.result = "ended"
         count_upload(state, reason)
@@ -127,7 +127,7 @@ def measured_attempt(row: Attachment) -> Iterator[Measured]:
                 _cpu(format_of(stages.content_type)).inc(stages.cpu_s)
 
 
-def count_upload(state: State, reason: str | None) -> None:
+def count_upload(state: State, reason: ReasonCode | None) -> None:
     """Count an end state with its reason; a reason of another release counts as `other`."""
     known = "" if reason is None else reason if reason in REASONS else "other"
     _upload(state, known).inc()

@@ -22,6 +22,7 @@ from deploy.client.wire import (
     API_TIMEOUT_S,
     COME_AGAIN,
     MEDIA_TYPE,
+    FileReason,
     UploadFault,
     ask,
     error_detail,
@@ -29,7 +30,7 @@ from deploy.client.wire import (
     post_file,
 )
 from shared.errors import AttachmentsError
-from shared.states import SETTLED
+from shared.states import SETTLED, State
 
 PARALLEL = 8
 POLL_FROM_S = 0.05
@@ -59,8 +60,8 @@ class Uploaded:
 
     file: Path
     id: str | None = None
-    state: str | None = None
-    reason: dict[str, str] | None = None
+    state: State | None = None
+    reason: FileReason | None = None
     content_type: str | None = None
     size: int | None = None
     width: int | None = None

@@ -5,7 +5,7 @@ import re
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, TypeVar
+from typing import Any, BinaryIO, Literal, TypedDict, TypeVar
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -14,6 +14,7 @@ import orjson
 from deploy.client.network_faults import fault_of
 from shared.errors import AttachmentsError
 from shared.jitter import spread
+from shared.reasons import ReasonCode
 
 T = TypeVar("T")
 
@@ -41,12 +42,19 @@ CHUNK_BYTES = 256 * 1024
 COME_AGAIN = (429, 502, 503, 504)
 
 
+class FileReason(TypedDict):
+    """A stable code and a sentence, as in `meta.reason` of the API."""
+
+    code: ReasonCode | UploadCode
+    detail: str
+
+
 class UploadFault(AttachmentsError):
     """The upload of one file failed; `reason` has a stable code and a sentence (`meta.reason`)."""
 
     def __init__(self, code: UploadCode, detail: str) -> None:
         super().__init__(detail)
-        self.reason = {"code": code, "detail": detail}
+        self.reason = FileReason(code=code, detail=detail)
 
 
 async def ask(

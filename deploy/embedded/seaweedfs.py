@@ -45,7 +45,7 @@ OWN_SOCKETS = ("-filer.localSocket=filer.sock", "-s3.localSocket=s3.sock")
 DATA, IDENTITIES = "data", "s3.json"
 """Relative to the working directory too, because SeaweedFS splits paths at commas, and ends if a
 path is not UTF-8."""
-READINESS_KEY = ".probe"
+READINESS_KEY = ".readiness"
 
 
 def find_binary() -> Path:

@@ -36,7 +36,7 @@ SERVICES_STOP_S = 7.0  # a worker waits 6 s for uploads in progress
 SERVERS_STOP_S = 2.0
 RETRY_S = 0.1
 ELSEWHERE_S = 10.0
-READINESS_KEY = "attachments/files/.probe"
+READINESS_KEY = "attachments/files/.readiness"
 
 
 @dataclass(kw_only=True)

@@ -12,6 +12,7 @@ from shared.webhooks.kinds import (
     KEPT_DAYS,
     MAX_KEPT,
     TEST,
+    DeliveryEvent,
     DeliveryFault,
     DeliveryState,
 )
@@ -34,7 +35,7 @@ class DeliveryRow(FromRow):
     #: The id of the event, the same for all webhooks and attempts.
     message_id: UUID
     #: The type of the event.
-    event: str
+    event: DeliveryEvent
     #: The attachment; None for a test event.
     attachment_id: int | None
     #: When the event happened.

@@ -15,7 +15,14 @@ import asyncpg
 
 from shared.attachments import COLUMNS, Attachment
 from shared.database import Connection
-from shared.webhooks.kinds import FAILING_DAYS, OWN_FAULTS, DeliveryFault
+from shared.rows import FromRow
+from shared.webhooks.kinds import (
+    FAILING_DAYS,
+    OWN_FAULTS,
+    Deactivation,
+    DeliveryEvent,
+    DeliveryFault,
+)
 
 LEASE_S = 40
 """Seconds for which a courier holds a delivery. An attempt takes at most 15 s; the rest is for a
@@ -40,7 +47,7 @@ class Delivery:
     webhook_id: int
     organization_id: int
     message_id: UUID
-    event: str
+    event: DeliveryEvent
     attempt: int
     created_at: datetime
     target_url: str
@@ -104,7 +111,7 @@ async def take(
             SELECT d.id, d.webhook_id, d.due_at FROM webhook_deliveries AS d
             WHERE d.due_at <= now() ORDER BY d.due_at LIMIT {WINDOW}
         ), walk AS (
-            -- One probe for each webhook, for its earliest delivery. Runs only with a backlog.
+            -- One look-up for each webhook, for its earliest delivery. Runs only with a backlog.
             SELECT $2::bigint AS webhook_id, NULL::timestamptz AS due_at, false AS around, 0 AS step
             WHERE (SELECT count(*) FROM oldest) = {WINDOW}
             UNION ALL
@@ -205,12 +212,12 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Deactivated:
+class Deactivated(FromRow):
     """A webhook that the service has just deactivated."""
 
     webhook_id: int
     organization_id: int
-    because: str
+    because: Deactivation
 
 
 async def settle(connection: Connection, attempts: Sequence[Attempt]) -> list[Deactivated]:
@@ -251,20 +258,13 @@ async def settle(connection: Connection, attempts: Sequence[Attempt]) -> list[De
         FROM tally AS t
         WHERE w.id = t.webhook_id AND w.active
           AND (t.gone OR {_TOO_LONG} OR t.accepted = (w.failing_since IS NOT NULL))
-        RETURNING w.id AS webhook_id, w.organization_id, w.active, w.deactivated_because
+        RETURNING w.id AS webhook_id, w.organization_id, w.active,
+                  w.deactivated_because AS because
         """,
         *_columns(attempts),
         list(OWN_FAULTS),
     )
-    return [
-        Deactivated(
-            webhook_id=row["webhook_id"],
-            organization_id=row["organization_id"],
-            because=row["deactivated_because"],
-        )
-        for row in rows
-        if not row["active"]
-    ]
+    return [Deactivated.from_row(row) for row in rows if not row["active"]]
 
 
 _TOO_LONG = f"""(NOT t.accepted

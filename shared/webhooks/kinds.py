@@ -17,6 +17,9 @@ EVENTS: Final[tuple[AttachmentEvent, ...]] = get_args(AttachmentEvent)
 TEST: Final = "webhook.test"
 """The event that a client requests to try a webhook."""
 
+DeliveryEvent = Literal[AttachmentEvent, "webhook.test"]
+"""Every event that a delivery may report."""
+
 DeliveryState = Literal["pending", "delivered", "failed"]
 
 DELIVERY_STATES: Final[tuple[DeliveryState, ...]] = get_args(DeliveryState)

@@ -8,7 +8,7 @@ from typing import Any, Final
 from shared.database import Connection, affected
 from shared.errors import AttachmentsError
 from shared.rows import FromRow, columns_of
-from shared.webhooks.kinds import MAX_WEBHOOKS, Deactivation
+from shared.webhooks.kinds import MAX_WEBHOOKS, AttachmentEvent, Deactivation
 from shared.webhooks.secret_signing import make_secret
 from shared.webhooks.vault import Vault
 
@@ -31,7 +31,7 @@ class Webhook(FromRow):
     #: The address to which deliveries are posted.
     target_url: str
     #: The types of events that it gets.
-    events: Sequence[str]
+    events: Sequence[AttachmentEvent]
     #: A text of the client; the service gives it no meaning.
     description: str | None
     #: Whether deliveries are queued and sent.

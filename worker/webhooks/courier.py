@@ -18,7 +18,7 @@ from shared.settings import Settings
 from shared.throttle import Throttle
 from shared.webhooks import registry
 from shared.webhooks.dispatch import Attempt, Delivery, settle, take
-from shared.webhooks.kinds import OWN_FAULTS, delay_s
+from shared.webhooks.kinds import OWN_FAULTS, DeliveryFault, delay_s
 from worker.jobs import Jobs
 from worker.webhooks.sending import Sender, open_sender
 from worker.webhooks.windows import Windows
@@ -127,7 +127,7 @@ class Courier:
             if self._settling is None or self._settling.done():
                 self._settling = self._jobs.start(self._settle())
 
-    def _report(self, delivery: Delivery, fault: str) -> None:
+    def _report(self, delivery: Delivery, fault: DeliveryFault) -> None:
         self._throttle(
             "delivery not accepted",
             cause=fault,
