@@ -14,6 +14,7 @@ from rich.console import Console
 from tests.soak.bounds import MIB, grown, held_bytes, look_for_leaks
 from tests.soak.clients import Clients, Ledger
 from tests.soak.faults import Chaos
+from tests.soak.hook_verdict import deliver, judge_hooks
 from tests.soak.plan import Mix, Odds, Upload, draw_faults, draw_upload
 from tests.soak.report import describe, print_invariants, spread, states
 from tests.soak.settling import Picture, backlog, look, prove_alive, purge, settle
@@ -119,6 +120,7 @@ async def _soak(
         ]
         findings += await settle(site, hurry, print_line)
         findings += await purge(site, hurry, print_line)
+        await deliver(site, hurry)
     finally:
         watch.cancel()
         await asyncio.gather(watch, return_exceptions=True)
@@ -129,6 +131,7 @@ async def _soak(
     findings += judge(ledger.entries, picture.rows, picture.objects, picture.shown)
     findings += [Finding(invariant=ANSWERS, about=about) for about in ledger.odd]
     findings += [Finding(invariant=FOREIGN, about=about) for about in ledger.foreign]
+    findings += await judge_hooks(site, picture.rows.values())
     findings += await look_for_leaks(site)
     for part in site.kept.values():
         findings += [Finding(invariant=ENDS, about=about) for about in part.unasked]
@@ -221,6 +224,7 @@ def _print_report(
         ("starts", describe({part.name: part.starts for part in site.kept.values()})),
         ("memory", ", ".join(f"{name} {size // MIB} MiB" for name, size in held.items())),
         ("events", describe(site.relay.counts)),
+        ("deliveries", describe(site.receivers.counts)),
         ("clients saw", describe(ledger.counts)),
         ("201 to final state", spread(reported)),
         ("its event lost", spread(unreported)),

@@ -15,6 +15,7 @@ from shared.organizations import create_organization
 from shared.schema import migrate
 from shared.storage import Storage
 from shared.tokens import create_token
+from tests.soak.hooks import ENVIRONMENT, Receivers, running_receivers
 from tests.soak.plan import Odds
 from tests.soak.processes import Kept, Module, make_api, make_worker
 from tests.soak.relay import SoakRelay
@@ -54,6 +55,7 @@ class Site:
     apis: list[Kept]
     workers: list[Kept]
     modules: dict[str, Module]
+    receivers: Receivers
     reports: list[str] = field(default_factory=list)
 
 
@@ -71,6 +73,7 @@ async def running_site(folder: Path, *, seed: int, odds: Odds, scale: Scale) -> 
         for server in servers:
             server.adopt()
         environment = stack.environment(await _make_database(stack)) | {
+            **ENVIRONMENT,
             "ATTACHMENTS_POLICY_TTL": str(scale.policy_ttl_s),
             "ATTACHMENTS_RETENTION": "0",
             "ATTACHMENTS_DECODERS": "1",
@@ -101,6 +104,7 @@ async def running_site(folder: Path, *, seed: int, odds: Odds, scale: Scale) -> 
         database = await exits.enter_async_context(
             asyncpg.create_pool(environment["ATTACHMENTS_DATABASE_URL"], min_size=1, max_size=4)
         )
+        clients = await _make_clients(database, session, relay.targets, scale.organizations)
         yield Site(
             folder=folder,
             scale=scale,
@@ -110,7 +114,12 @@ async def running_site(folder: Path, *, seed: int, odds: Odds, scale: Scale) -> 
             database=database,
             storage=await exits.enter_async_context(opened_storage(stack)),
             session=session,
-            clients=await _make_clients(database, session, relay.targets, scale.organizations),
+            clients=clients,
+            receivers=await exits.enter_async_context(
+                running_receivers(
+                    database, [each[0].organization_id for each in clients], seed=seed
+                )
+            ),
             kept=kept,
             apis=[kept[module.name] for module in apis],
             workers=[kept[module.name] for module in workers],

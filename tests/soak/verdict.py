@@ -21,6 +21,8 @@ GROWN: Final = "workers that hold more memory than they need"
 ANSWERS: Final = "answers that no client should get"
 SHOWN: Final = "secrets that stand in a log"
 FOREIGN: Final = "rows that another organization was told of"
+HOOKS_LOST: Final = "changes of attachments that were not delivered"
+HOOKS_FOREIGN: Final = "deliveries that another organization got, or that nobody signed"
 SPARED: Final = "planned uploads and faults that did not happen"
 INVARIANTS: Final = (
     UNFINISHED,
@@ -35,6 +37,8 @@ INVARIANTS: Final = (
     ANSWERS,
     SHOWN,
     FOREIGN,
+    HOOKS_LOST,
+    HOOKS_FOREIGN,
     SPARED,
 )
 

@@ -23,6 +23,7 @@ from shared.notifications.event import Effect
 from shared.notifications.reading import DIALECTS
 from shared.reasons import REASONS
 from shared.states import END_STATES
+from shared.webhooks.kinds import Deactivation, DeliveryFault
 from worker.decoding.formats import FORMATS, Box
 from worker.measuring import AttemptResult, KillCause, Recovered
 from worker.stages import STAGES
@@ -63,6 +64,8 @@ VALUES = {
     ("attachments_sweep_taken_total", "duty"): len(Duty),
     ("attachments_uploads_total", "state"): len(END_STATES),
     ("attachments_uploads_total", "reason"): len(REASONS) + 2,
+    ("attachments_webhook_deliveries_total", "result"): len(get_args(DeliveryFault)) + 1,
+    ("attachments_webhooks_deactivated_total", "reason"): len(get_args(Deactivation)),
 }
 """How many values a label can have: those of a Literal, an enumeration or a table of the code."""
 

@@ -5,11 +5,12 @@ sweep interval. So a delivery whose wake-up is lost is sent at the next sweep of
 """
 
 import asyncio
-from collections import Counter
+import collections
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 from aiohttp.abc import AbstractResolver
+from prometheus_client import Counter
 
 from shared.database import Database, DatabaseAway
 from shared.jitter import spread, within
@@ -28,6 +29,15 @@ GATHER_S = 0.02
 
 AWAY_S = 1.0
 """The pause after the database was away."""
+
+DELIVERIES = Counter(
+    "attachments_webhook_deliveries_total", "Attempts at deliveries of webhooks", ["result"]
+)
+"""The result is `delivered` or the fault."""
+
+DEACTIVATED = Counter(
+    "attachments_webhooks_deactivated_total", "Webhooks that the service deactivated", ["reason"]
+)
 
 log = get_logger(__name__)
 
@@ -90,7 +100,7 @@ class Courier:
             take, limit=batch, rooms=rooms, usual_room=usual, after=self._walked_to
         )
         self._walked_to = taken.walked_to
-        counts = Counter(delivery.webhook_id for delivery in taken.deliveries)
+        counts = collections.Counter(delivery.webhook_id for delivery in taken.deliveries)
         # A webhook without room may have more deliveries that are due.
         self._more_is_due = taken.count == batch or any(
             counts[each] >= (rooms[each].more if each in rooms else usual)
@@ -105,6 +115,7 @@ class Courier:
         accepted = None
         try:
             reply = await self._sender.send(delivery)
+            DELIVERIES.labels(reply.fault or "delivered").inc()
             if reply.fault is None or reply.fault not in OWN_FAULTS:
                 accepted = reply.fault is None
             pause_s = None
@@ -147,6 +158,7 @@ class Courier:
             ended, self._ended = self._ended, []
             try:
                 for each in await self._database.run(settle, ended):
+                    DEACTIVATED.labels(each.because).inc()
                     log.warning(
                         "webhook deactivated",
                         webhook=each.webhook_id,
