@@ -15,6 +15,7 @@ from prometheus_client import Counter
 from api.clients import client_address, source_of
 from api.measuring import METHODS
 from api.pace import Pace
+from shared import outages
 from shared.log import get_logger
 from shared.throttle import Throttle
 from shared.tokens import Caller
@@ -79,6 +80,7 @@ class Noise:
             await asyncio.sleep(FLUSH_EVERY_S)
             self.info.flush()
             self.warning.flush()
+            outages.tick()
 
     def close(self) -> None:
         """Log all counts that are left."""

@@ -13,8 +13,8 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from api.measuring import route_of
 from api.noise import NOISE
-from shared.database import DatabaseAway
-from shared.errors import Busy, StoreError
+from shared.database import DatabaseAway, DatabaseRefusesContent
+from shared.errors import Busy, StoreError, StoreUnavailable
 from shared.log import get_logger
 
 MEDIA_TYPE = "application/vnd.api+json"
@@ -219,16 +219,18 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
             return too_many_requests(retry_after_s=1).response()
         return unavailable().response()
     except DatabaseAway as error:
-        # Each request can cause such a line, so the log is limited. The limit is per error and
-        # route and not per client, because the client's address says nothing about the cause.
-        route = route_of(request)
-        request[NOISE].warning.log(
-            "database is unavailable", (str(error), route), error=str(error), route=route
-        )
+        if isinstance(error, DatabaseRefusesContent):  # `shared.outages` logs all other faults
+            # Each request can cause such a line, so the log is limited. The limit is per error and
+            # route and not per client: the client's address says nothing about the cause.
+            route = route_of(request)
+            request[NOISE].warning.log(
+                "database refuses content", (str(error), route), error=str(error), route=route
+            )
         return unavailable(error.refusal.detail if error.refusal else None).response()
     except StoreError as error:
-        kind, route = type(error).__name__, route_of(request)
-        request[NOISE].warning.log("store is unavailable", (kind, route), error=kind, route=route)
+        if not isinstance(error, StoreUnavailable):  # `shared.outages` logs that
+            kind, route = type(error).__name__, route_of(request)
+            request[NOISE].warning.log("store refuses", (kind, route), error=kind, route=route)
         return unavailable().response()
     except (asyncio.CancelledError, ConnectionResetError):
         raise

@@ -14,6 +14,7 @@ from shared.connector import COMMAND_TIMEOUT_S, CONNECT_TIMEOUT_S, Connector
 from shared.errors import AttachmentsError
 from shared.kept import Kept, Lease
 from shared.metrics import DATABASE_CONNECTIONS, DATABASE_ERRORS, DATABASE_MOST
+from shared.outages import DATABASE
 from shared.part_settings import DatabaseSettings
 from shared.refusals import Refusal, explain, find_refusal
 
@@ -146,6 +147,22 @@ class Database:
         DatabaseRefusesContent for content that cannot be written. `function` must be safe to
         repeat: one guarded statement, or one transaction.
         """
+        try:
+            answer = await self._run_twice(function, *args, **kwargs)
+        except DatabaseRefusesContent:
+            raise
+        except DatabaseAway as error:
+            DATABASE.fault(str(error))
+            raise
+        DATABASE.success()
+        return answer
+
+    async def _run_twice(
+        self,
+        function: Callable[Concatenate[Connection, P], Awaitable[T]],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
         for last in (False, True):
             try:
                 lease = self._kept.take_kept() or await self._take()

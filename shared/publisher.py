@@ -15,9 +15,9 @@ from uuid import uuid4
 from shared.broker import ORGANIZATION, QUEUES, REQUEST_ID, TASK, make_celery, queue_name
 from shared.broker_faults import describe, place_of
 from shared.lifecycle import COURIERS, WakeUp
-from shared.log import get_logger
 from shared.log_fields import field
 from shared.metrics import BROKER_UP, DROPPED, PUBLISHED, QUEUE_MESSAGES
+from shared.outages import BROKER
 
 MAX_WAITING = 10_000
 """Maximum of wake-ups that wait while the broker is unavailable; the sweep finds the others."""
@@ -38,8 +38,6 @@ runs; the sweep finds those uploads. The length is read every LOOK_EVERY_S secon
 
 MEASURE_EVERY_S = 10.0
 """Seconds between two looks at the lengths of all queues, for the metrics: one round trip."""
-
-log = get_logger(__name__)
 
 _Message = tuple[WakeUp, str]
 """A wake-up, and the id of the request that caused it."""
@@ -188,18 +186,15 @@ class Publisher:
                         self._drop(len(self._waiting))
                         return
                 BROKER_UP.set(0)
-                if not self._failing:
-                    self._failing = True
-                    fault = describe(error, self.place)
-                    log.warning("broker is unavailable; the sweep takes over", error=fault)
+                self._failing = True
+                BROKER.fault(describe(error, self.place))
                 self._closing.wait(PAUSE_AWAY_S)
                 continue
             if left_out:
                 with self._wake:
                     self._drop(left_out)
-            if self._failing:
-                self._failing = False
-                log.info("broker is back")
+            self._failing = False
+            BROKER.success()
             self._closing.wait(PAUSE_S)
 
     def _take(self) -> list[_Message] | None:

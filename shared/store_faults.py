@@ -10,6 +10,7 @@ from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, 
 
 from shared.errors import ObjectChanged, ObjectEmpty, ObjectMissing, StoreRefused, StoreUnavailable
 from shared.metrics import STORE_ERRORS, STORE_SECONDS, StoreVerb
+from shared.outages import STORE
 
 NO_UPLOAD = "NoSuchUpload"
 """S3's error code for a multipart upload that was completed or removed."""
@@ -29,11 +30,14 @@ def mapped(verb: StoreVerb, *, timed: bool = True) -> Iterator[None]:
     try:
         with _mapped():
             yield
+        STORE.success()
     except StoreRefused:
         _errors(verb, "refused").inc()
         raise
-    except StoreUnavailable:
+    except StoreUnavailable as error:
         _errors(verb, "unavailable").inc()
+        if str(error) != NO_UPLOAD:
+            STORE.fault(str(error))
         raise
     finally:
         if timed:

@@ -15,15 +15,18 @@ from celery import Celery, signals
 from celery.exceptions import CPendingDeprecationWarning, SecurityWarning
 
 from shared.broker import ORGANIZATION, REQUEST_ID, TASK, make_celery
+from shared.broker_faults import place_of
 from shared.keys import MAX_ID
 from shared.lifecycle import COURIERS, WakeUp
 from shared.log import get_logger
 from shared.log_writer import flush_all
 from shared.request_ids import read_id
 from shared.settings import Settings
+from worker.broker_noise import BrokerNoise
 from worker.runtime import Runtime
 from worker.slots import UNKNOWN
 from worker.steady import SteadyConsumer
+from worker.waiting import Waiting
 
 FINAL_REPLIES_S = 3.0
 """Seconds that Celery may take to end after the runtime has ended. If the broker is frozen, kombu
@@ -114,31 +117,31 @@ def make_app(settings: Settings, runtime: Runtime, prefix: str = "") -> Celery:
 
 def work(settings: Settings) -> int:
     """Run a worker in this process until SIGTERM or SIGINT; return its exit status."""
-    # Celery warns of root because pickled messages could run any code; ours are JSON only.
-    warnings.filterwarnings("ignore", category=SecurityWarning)
-    # At every loss of the broker, Celery warns that a default will change, although we set it.
-    warnings.filterwarnings("ignore", category=CPendingDeprecationWarning)
-    # Celery also logs warnings about a lost broker; `SteadyConsumer` logs the loss instead.
-    logging.getLogger("celery.worker.consumer.consumer").setLevel(logging.ERROR)
+    _quieten(settings)
     # Celery sets its own signal handlers later than the sweep starts. With these handlers, a signal
     # before that ends the worker in order, so rows that the sweep claimed need not wait for the end
     # of their leases.
     for number in (signal.SIGTERM, signal.SIGINT):
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, lambda *_: sys.exit(0))
+    waiting = Waiting()
     runtime = Runtime(settings)
     try:
         runtime.start()
     except SystemExit:  # stopped during the start: no upload is claimed yet
         flush_all()
         os._exit(0)
+    waiting.needed = "database"
     threading.Thread(target=_end_in_time, args=(runtime,), name="end", daemon=True).start()
     signals_seen: list[Any] = []
     signals.worker_shutting_down.connect(
         lambda **more: signals_seen.append(more.get("sig")), weak=False
     )
+    signals.worker_ready.connect(lambda **_: waiting.ready(), weak=False)
     try:
-        worker = make_app(settings, runtime, runtime.learn_prefix()).Worker(
+        prefix = runtime.learn_prefix()
+        waiting.needed = "broker"
+        worker = make_app(settings, runtime, prefix).Worker(
             pool="solo",  # the pool is never used: see `Messages`
             concurrency=1,
             consumer_cls=SteadyConsumer,
@@ -150,6 +153,7 @@ def work(settings: Settings) -> int:
         )
         worker.start()
     finally:
+        waiting.stop()
         runtime.drain()
         in_order = runtime.join()
     if not in_order:
@@ -157,6 +161,19 @@ def work(settings: Settings) -> int:
     # Celery's exit status for SIGINT is a failure, although Celery shuts down as it does for
     # SIGTERM.
     return 0 if signals_seen == ["SIGINT"] else int(worker.exitcode or 0)
+
+
+def _quieten(settings: Settings) -> None:
+    """Drop lines of Celery that say nothing, or what `shared.outages` says."""
+    # Celery warns of root because pickled messages could run any code; ours are JSON only.
+    warnings.filterwarnings("ignore", category=SecurityWarning)
+    # At every loss of the broker, Celery warns that a default will change, although we set it.
+    warnings.filterwarnings("ignore", category=CPendingDeprecationWarning)
+    # Celery also logs warnings about a lost broker; `SteadyConsumer` logs the loss instead.
+    logging.getLogger("celery.worker.consumer.consumer").setLevel(logging.ERROR)
+    place = place_of(settings.broker_url.get_secret_value())
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(BrokerNoise(place))
 
 
 def _end_in_time(runtime: Runtime) -> None:

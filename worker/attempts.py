@@ -120,11 +120,9 @@ class Attempts:
                     lifecycle.claim, attachment_id, wake_up.revision, lease_s=self._settings.lease
                 )
                 break
-            except DatabaseAway as error:
+            except DatabaseAway:
                 if give_up_at is None:
-                    log.warning(
-                        "database is unavailable", attachment=attachment_id, error=str(error)
-                    )
+                    log.debug("claim waits for the database")
                     give_up_at = _now() + self._settings.publish_grace
                 if self._jobs.stopping or _now() > give_up_at:
                     claim = None
@@ -146,8 +144,8 @@ class Attempts:
         self._leases.hold(claim)
         try:
             yield
-        except DatabaseAway as error:
-            log.warning("database is unavailable", attachment=claim.attachment.id, error=str(error))
+        except DatabaseAway:
+            log.debug("upload is given back once the database answers")
             await self._give_back_later(claim)
         except asyncio.CancelledError:
             try:

@@ -54,8 +54,7 @@ class Leases:
                 kept = await self._database.run(
                     lifecycle.renew, [claim for claim, _ in held.values()], lease_s=self._lease_s
                 )
-            except DatabaseAway as error:
-                log.warning("leases not renewed", error=str(error))
+            except DatabaseAway:  # `shared.outages` logs it
                 continue
             except Exception:  # the next renewal may succeed before the leases end
                 log.exception("leases not renewed")

@@ -183,7 +183,7 @@ class Runtime:
             self._ready.set()
             health.started = True
             log.info(
-                "worker is ready", concurrency=settings.concurrency, decoders=settings.decoders
+                "worker has started", concurrency=settings.concurrency, decoders=settings.decoders
             )
             await self._stop.wait()
             for task in periodic:

@@ -16,29 +16,22 @@ from celery.worker.state import maybe_shutdown
 from redis import exceptions
 
 from shared.broker_faults import describe, place_of
-from shared.log import get_logger
 from shared.metrics import BROKER_UP
+from shared.outages import BROKER
 
 RECONNECT_S: Final = 2.0
 """Pause between two attempts to reconnect, in seconds, so that work continues within seconds after
 an outage of the broker. Celery's own pauses grow to half a minute, and no setting changes that."""
 
-LOG_AGAIN_S: Final = 60.0
-"""Interval, in seconds, at which a cause that persists is logged again."""
-
 _LOOK_S: Final = 0.1
-
-log = get_logger(__name__)
 
 
 class SteadyConsumer(Consumer):
-    """A consumer that reconnects at a steady pace, and logs the cause once a minute.
+    """A consumer that reconnects at a steady pace. `shared.outages` logs when the broker is lost.
 
     If the broker refuses a command, Celery's own consumer retries at once: hundreds of times a
     second, with a traceback at every fifth retry.
     """
-
-    _logged: tuple[str, float] = ("", 0.0)
 
     def ensure_connected(self, conn: Any) -> Any:
         """Connect; retry every RECONNECT_S seconds without limit."""
@@ -65,11 +58,9 @@ class SteadyConsumer(Consumer):
             self._rest()
 
     def on_ready(self) -> None:
-        """Log that the broker is back, if its loss was logged."""
+        """Note that the broker is back."""
         BROKER_UP.set(1)
-        if self._logged[0]:
-            log.info("broker is back")
-            self._logged = ("", 0.0)
+        BROKER.success()
         super().on_ready()
 
     def _log_retry(self, exc: Exception, _interval: float) -> None:
@@ -77,11 +68,7 @@ class SteadyConsumer(Consumer):
 
     def _log_loss(self, exc: Exception) -> None:
         BROKER_UP.set(0)
-        where = place_of(str(self.app.conf.broker_url))
-        cause, now = describe(exc, where), time.monotonic()
-        if cause != self._logged[0] or now - self._logged[1] > LOG_AGAIN_S:
-            log.warning("broker cannot be used; the sweep takes over", error=cause)
-            self._logged = (cause, now)
+        BROKER.fault(describe(exc, place_of(str(self.app.conf.broker_url))))
 
     def _rest(self) -> None:
         over = time.monotonic() + RECONNECT_S

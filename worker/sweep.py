@@ -8,6 +8,7 @@ need.
 import asyncio
 from contextlib import suppress
 
+from shared import outages
 from shared.database import DatabaseAway
 from shared.due import Due, take_due
 from shared.jitter import spread, within
@@ -62,12 +63,12 @@ class Sweep:
             self._given_back.clear()
             self._beat.beat()
             self._throttle.flush()
+            outages.tick()
             try:
                 if free and self._tools.bucket.foreign is None:
                     # Shielded: cancelling the sweep must not cancel claims that are in flight.
                     taken = await asyncio.shield(self._jobs.start(self._take(free)))
-            except DatabaseAway as error:
-                log.warning("sweep postponed", error=str(error))
+            except DatabaseAway:  # `shared.outages` logs it
                 pause_s = min(interval, DATABASE_AWAY_PAUSE_S)
             except Exception:
                 log.exception("sweep failed")

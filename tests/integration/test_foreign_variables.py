@@ -109,7 +109,7 @@ async def test_an_upload_goes_the_same_way(
     )
     assert resource["meta"]["state"] == "ready", log
     assert resource["attributes"]["resized"] is True
-    assert '"level": "warning"' not in log, log
+    assert '"level":"warning"' not in log, log
 
 
 @pytest.mark.parametrize("arguments", [("migrate",), ("usage", "--json"), ("reconcile", "--json")])

@@ -62,7 +62,7 @@ async def test_the_whole_life_of_an_upload_goes_through_pgbouncer(
     assert shown.status == 0, shown.err
     assert "Traceback" not in worker.log()
     assert "database is unavailable" not in worker.log()
-    assert '"level": "error"' not in worker.log()
+    assert '"level":"error"' not in worker.log()
 
 
 async def test_commands_go_through_pgbouncer(

@@ -147,6 +147,6 @@ def make_worker(name: str, *, environment: Mapping[str, str], directory: Path) -
     """Make a worker; it is ready when it says so."""
 
     async def ready(module: Module) -> bool:
-        return module.wrote(b"worker is ready")
+        return module.wrote(b"worker has started")
 
     return Module(name, "worker", environment=environment, directory=directory, ready=ready)

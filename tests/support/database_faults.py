@@ -3,6 +3,9 @@
 import asyncio
 import time
 
+import psutil  # type: ignore[import-untyped]  # its stubs are a package that we do not lock
+
+from deploy.embedded.postgres import EmbeddedPostgres
 from tests.support.service import Service, scrape
 from tests.support.stack import EVENTS_TOKEN
 
@@ -51,3 +54,12 @@ async def is_taken(service: Service, event: bytes) -> bool:
         return (await deliver(service, event))[0] == 200
     except TimeoutError:
         return False
+
+
+async def crash(postgres: EmbeddedPostgres) -> None:
+    """Kill the server; its backends are in groups of their own, and notice that a little later."""
+    assert postgres.child is not None
+    backends = psutil.Process(postgres.child.pid).children(recursive=True)
+    postgres.kill()
+    _, alive = await asyncio.to_thread(psutil.wait_procs, backends, 10)
+    assert alive == []

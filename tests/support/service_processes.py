@@ -90,10 +90,10 @@ class ServiceProcess:
 
 
 class WorkerProcess(ServiceProcess):
-    """A worker."""
+    """A worker. Its loop runs from `sign` on; it takes wake-ups from `worker is ready` on."""
 
     program = ("-m", "worker")
-    sign = "worker is ready"
+    sign = "worker has started"
 
 
 class ApiProcess(ServiceProcess):

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
+from shared import outages
 from shared.allowance import Allowance
 from shared.database import Database, DatabaseAway, DatabaseRefusesContent
 from shared.errors import QueueAway, SettingsError
@@ -143,7 +144,7 @@ class Consumer:
         Retries while the database is away. Every second retry records each message separately,
         because possibly only one of them waits for a lock of another transaction.
         """
-        failures, others_stored = 0, False
+        failures = 0
         while held:
             try:
                 await self._commit(held)
@@ -151,20 +152,16 @@ class Consumer:
                 await self._store_each(held)
             except DatabaseAway as error:
                 failures += 1
-                if not others_stored:
-                    self._log_change("database", str(error))
                 await self._pause(failures)
                 if self._stopping.is_set():
                     return
                 if failures % 2 == 0 and len(held) > 1 and await self._store_each(held) and held:
-                    others_stored = True
                     log.warning(
                         "some messages are not stored yet", messages=len(held), error=str(error)
                     )
             except Exception:  # one message is the cause: record the others
                 await self._store_each(held)
             else:
-                self._log_change("database")
                 await self._done(held, list(held))
 
     async def _store_each(self, held: list[Received]) -> bool:
@@ -189,7 +186,6 @@ class Consumer:
                 log.exception("message not stored: it stays in the queue", message=item.id)
                 held.remove(item)
             else:
-                self._log_change("database")
                 stored.append(item)
         await self._done(held, stored)
         return bool(stored)
@@ -214,6 +210,7 @@ class Consumer:
         """Log the effects of events every LOGGED_EVERY_S seconds, until it is cancelled."""
         while True:
             await asyncio.sleep(LOGGED_EVERY_S)
+            outages.tick()
             self.log_rest()
 
     def log_rest(self) -> None:

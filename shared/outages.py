@@ -1,0 +1,117 @@
+"""Log the outages of database, broker and store: when one begins, once a minute, and its end.
+
+Each request and each upload notices an outage, so a line for each would fill the log. A process has
+one object for each part, which the seam to that part reports every fault and every success to.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from contextvars import Context
+from typing import Any, Final
+
+from shared.log import get_logger
+
+LINE_EVERY_S: Final = 60.0
+"""Seconds between two lines while an outage lasts."""
+
+QUIET_S: Final = 2.0
+"""Seconds without a fault after which a part is back. A read-only broker answers some commands, so
+one success proves nothing."""
+
+BEGINNINGS: Final = 5
+"""Maximum of outages of one part whose begin is logged in a minute; more are only counted."""
+
+log = get_logger(__name__)
+
+Clock = Callable[[], float]
+
+
+class Outage:
+    """Whether one part is unavailable at present. Its methods may be called from any thread."""
+
+    def __init__(self, lost: str, back: str, *, clock: Clock = time.monotonic) -> None:
+        """`lost` and `back` are the events of the log lines."""
+        self._lost = lost
+        self._back = back
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._begun: list[float] = []
+        self._away_since: float | None = None
+        self._good_since: float | None = None
+        self._logged_at: float | None = None
+        self._count = 0
+        self._cause = ""
+
+    def fault(self, cause: str) -> None:
+        """Note a fault. `cause` must hold no secret."""
+        with self._lock:
+            now = self._clock()
+            self._cause, self._good_since = cause, None
+            if self._away_since is None:
+                self._begin(now)
+            else:
+                self._count += 1
+            self._log_count(now)
+
+    def success(self) -> None:
+        """Note that the part did what it was asked for; costs nothing if it was available."""
+        if self._away_since is None:
+            return
+        with self._lock:
+            if self._good_since is None:
+                self._good_since = self._clock()
+            self._end(self._clock())
+
+    def tick(self) -> None:
+        """Log what is due; call it every few seconds."""
+        if self._away_since is None:
+            return
+        with self._lock:
+            now = self._clock()
+            self._end(now)
+            self._log_count(now)
+
+    def _begin(self, now: float) -> None:
+        self._away_since, self._logged_at = now, None
+        self._begun = [at for at in self._begun if now - at < LINE_EVERY_S]
+        if len(self._begun) < BEGINNINGS:
+            self._begun.append(now)
+            self._logged_at = now
+            _write(log.warning, self._lost, error=self._cause)
+        else:
+            self._count += 1
+
+    def _log_count(self, now: float) -> None:
+        if self._away_since is None or not self._count:
+            return
+        if now - (self._logged_at or self._away_since) >= LINE_EVERY_S:
+            lasts_s = round(now - self._away_since)
+            _write(log.warning, self._lost, error=self._cause, count=self._count, lasts_s=lasts_s)
+            self._count, self._logged_at = 0, now
+
+    def _end(self, now: float) -> None:
+        if self._away_since is None or self._good_since is None:
+            return
+        if now - self._good_since >= QUIET_S:
+            if self._logged_at is not None:
+                lasted_s = round(self._good_since - self._away_since, 1)
+                _write(log.info, self._back, lasted_s=lasted_s, count=self._count)
+                self._count = 0
+            self._away_since = self._good_since = None
+
+
+def _write(write: Callable[..., None], event: str, **fields: Any) -> None:
+    # In an empty context: the line is not about the request or the upload that noticed it.
+    Context().run(write, event, **fields)
+
+
+DATABASE: Final = Outage("database is unavailable", "database is back")
+BROKER: Final = Outage("broker is unavailable; the sweep takes over", "broker is back")
+STORE: Final = Outage("store is unavailable", "store is back")
+
+
+def tick() -> None:
+    """Log what is due of all parts; a process calls it every few seconds."""
+    for each in (DATABASE, BROKER, STORE):
+        each.tick()

@@ -1,0 +1,92 @@
+"""An outage is logged when it begins, once a minute, and when it ends."""
+
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from shared.outages import BEGINNINGS, Outage
+
+
+class Clock:
+    """A clock that a test moves."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """A clock."""
+    return Clock()
+
+
+@pytest.fixture
+def outage(clock: Clock) -> Outage:
+    """A part that is available."""
+    return Outage("part is unavailable", "part is back", clock=clock)
+
+
+def events(lines: list[Any]) -> list[str]:
+    return [line["event"] for line in lines]
+
+
+def test_thousands_of_faults_are_a_line_a_minute_with_a_count(outage: Outage, clock: Clock) -> None:
+    with capture_logs() as lines:
+        for number in range(1, 3001):
+            clock.now = 1000 + number * 0.06  # three minutes
+            outage.fault(f"cause {number}")
+        outage.success()
+        clock.now += 3
+        outage.success()
+    assert events(lines) == ["part is unavailable"] * 3 + ["part is back"]
+    assert lines[0]["error"] == "cause 1"
+    assert lines[0]["log_level"] == "warning"
+    assert sum(line.get("count", 1) for line in lines) == 3000
+    assert lines[-1]["lasted_s"] == pytest.approx(180, abs=1)
+
+
+def test_a_success_among_faults_is_not_the_end(outage: Outage, clock: Clock) -> None:
+    with capture_logs() as lines:
+        for _ in range(100):
+            outage.fault("refused")
+            clock.now += 0.1
+            outage.success()
+            clock.now += 0.1
+    assert events(lines) == ["part is unavailable"]
+
+
+def test_the_end_is_logged_by_a_tick_if_nothing_else_happens(outage: Outage, clock: Clock) -> None:
+    with capture_logs() as lines:
+        outage.fault("refused")
+        outage.success()
+        clock.now += 10
+        outage.tick()
+        outage.tick()
+    assert events(lines) == ["part is unavailable", "part is back"]
+
+
+def test_a_second_outage_within_the_minute_is_logged_as_well(outage: Outage, clock: Clock) -> None:
+    with capture_logs() as lines:
+        for _ in range(2):
+            outage.fault("refused")
+            outage.success()
+            clock.now += 3
+            outage.tick()
+    assert events(lines) == ["part is unavailable", "part is back"] * 2
+
+
+def test_a_part_that_comes_and_goes_fills_no_log(outage: Outage, clock: Clock) -> None:
+    with capture_logs() as lines:
+        for _ in range(1000):
+            outage.fault("refused")
+            outage.success()
+            clock.now += 3
+            outage.tick()
+    minutes = 3000 / 60
+    assert len(lines) <= 2 * BEGINNINGS * (minutes + 1)
+    assert all(one != other for one, other in pairwise(events(lines)))

@@ -1,0 +1,35 @@
+"""Turn the lines that Celery and kombu log about a lost broker into one report of the outage."""
+
+import logging
+
+from kombu.exceptions import OperationalError
+from redis import RedisError
+
+from shared.broker_faults import describe
+from shared.outages import BROKER
+
+_LIBRARIES = ("celery", "kombu", "redis")
+_FAULTS = (RedisError, OperationalError, OSError)
+
+
+class BrokerNoise(logging.Filter):
+    """Drops a record of these libraries that has an error of the broker, and reports the error.
+
+    Celery logs a traceback at level critical for each message that it cannot acknowledge. The
+    broker delivers such a message again, and a row that is done changes nothing.
+    """
+
+    def __init__(self, place: str) -> None:
+        """`place` is the broker's address without secrets."""
+        super().__init__()
+        self._place = place
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Return whether the record is to be written."""
+        if record.name.partition(".")[0] not in _LIBRARIES or not record.exc_info:
+            return True
+        error = record.exc_info[1]
+        if not isinstance(error, _FAULTS):
+            return True
+        BROKER.fault(describe(error, self._place))
+        return False
