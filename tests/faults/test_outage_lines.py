@@ -62,7 +62,7 @@ async def frozen(valkey: EmbeddedValkey) -> Callable[[], Awaitable[None]]:
 async def read_only(valkey: EmbeddedValkey) -> Callable[[], Awaitable[None]]:
     async def command(*words: str) -> None:
         async with redis.asyncio.from_url(valkey.url) as client:
-            await client.execute_command(*words)
+            await client.execute_command(*words)  # type: ignore[no-untyped-call]  # in redis-py
 
     await command("REPLICAOF", "127.0.0.1", str(closed_port()))
     return partial(command, "REPLICAOF", "NO", "ONE")
