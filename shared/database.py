@@ -147,21 +147,11 @@ class Database:
         DatabaseRefusesContent for content that cannot be written. `function` must be safe to
         repeat: one guarded statement, or one transaction.
         """
-        try:
-            answer = await self._run_twice(function, *args, **kwargs)
-        except DatabaseRefusesContent:
-            raise
-        except DatabaseAway as error:
-            DATABASE.fault(str(error))
-            raise
-        DATABASE.success()
-        return answer
+        with DATABASE.watch(DatabaseAway, but=DatabaseRefusesContent):
+            return await self._run_twice(function, *args, **kwargs)
 
     async def _run_twice(
-        self,
-        function: Callable[Concatenate[Connection, P], Awaitable[T]],
-        *args: P.args,
-        **kwargs: P.kwargs,
+        self, function: Callable[..., Awaitable[T]], *args: Any, **kwargs: Any
     ) -> T:
         for last in (False, True):
             try:

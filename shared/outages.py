@@ -6,7 +6,8 @@ one object for each part, which the seam to that part reports every fault and ev
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from contextvars import Context
 from typing import Any, Final
 
@@ -62,6 +63,18 @@ class Outage:
             if self._good_since is None:
                 self._good_since = self._clock()
             self._end(self._clock())
+
+    @contextmanager
+    def watch(self, kind: type[Exception], *, but: type[Exception]) -> Iterator[None]:
+        """Note a fault if the block raises `kind`, a success if it ends; ignore `but`."""
+        try:
+            yield
+        except but:
+            raise
+        except kind as error:
+            self.fault(str(error))
+            raise
+        self.success()
 
     def tick(self) -> None:
         """Log what is due; call it every few seconds."""

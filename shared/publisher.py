@@ -176,6 +176,7 @@ class Publisher:
         while (batch := self._take()) is not None:
             self._measure()
             if not batch:
+                BROKER.tick()
                 continue
             try:
                 left_out = self._push(batch)

@@ -178,4 +178,4 @@ async def test_a_worker_logs_what_it_waits_for_and_then_that_it_is_ready(
             assert await worker.stop(signal.SIGINT) == 0
         finally:
             valkey.kill()
-    assert not grave(worker)
+        assert not grave(worker)

@@ -38,8 +38,17 @@ async def test_a_broker_that_dies_costs_wake_ups_and_is_used_again_when_it_is_ba
         return bool(await broker.llen(queue_name(1)))
 
     await until(published)
+    printed = ""
+
+    async def back() -> bool:
+        nonlocal printed
+        publisher.publish(wake_up(4))
+        printed += "".join(capsys.readouterr())
+        return "broker is back" in printed
+
+    await until(back)
     publisher.close()
-    printed = "".join(capsys.readouterr())
+    printed += "".join(capsys.readouterr())
     assert printed.count("broker is unavailable") == 1
     assert f"it cannot be reached at 127.0.0.1:{valkey.port}" in printed
     assert printed.count("broker is back") == 1
