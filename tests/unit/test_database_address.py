@@ -175,11 +175,11 @@ def test_a_word_that_nobody_knows_is_left_to_the_server() -> None:
 @pytest.mark.parametrize(
     ("query", "rule"),
     [
-        ("sslmode=no-verify", "sslmode that is none of disable"),
-        ("target_session_attrs=standby", "target_session_attrs that is none of"),
+        ("sslmode=no-verify", "sslmode that is not one of disable"),
+        ("target_session_attrs=standby", "target_session_attrs that is not one of"),
         ("sslnegotiation=direct", "must have sslmode=require"),
         ("sslrootcert=system&sslmode=require", "must have sslmode=verify-full"),
-        ("sslrootcert=/nowhere/at/all", "names a file by sslrootcert"),
+        ("sslrootcert=/nowhere/at/all", "names a file in sslrootcert"),
         ("port=x", "has a port"),
         ("connect_timeout=soon", "has a connect_timeout"),
         ("keepalives_idle=often", "has a keepalives_idle"),
