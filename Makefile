@@ -13,7 +13,7 @@ comma := ,
 CHOSEN := $(subst $(comma), ,$(EXTRAS))
 EXTRA_STAMPS := $(patsubst heic,.venv/.heic,$(patsubst dev,$(DEVELOPING),$(CHOSEN)))
 
-.PHONY: help up test unit check bench soak format install lock anew
+.PHONY: help up test unit cover check bench soak format install lock anew
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,6 +26,9 @@ test: $(DEVELOPING) ## run all tests against real PostgreSQL, Valkey, SeaweedFS 
 
 unit: $(DEVELOPING) ## run the unit tests that need no servers and start no processes, in seconds
 	$(BIN)/python -m pytest -n $(TEST_WORKERS) -m "not slow and not soak" tests/unit $(PYTEST_ARGS)
+
+cover: $(DEVELOPING) ## run the unit tests and show what they cover of the code, by file
+	$(BIN)/python -m pytest -q -n $(TEST_WORKERS) -m "not slow and not soak" tests/unit --cov $(PYTEST_ARGS)
 
 check: $(DEVELOPING) ## lint and type-check code, check imports between packages, image and compose file
 	$(BIN)/ruff check $(SOURCES)
