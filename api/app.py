@@ -18,6 +18,7 @@ from api.noise import open_noise
 from api.parts import PARTS, Parts
 from api.problems import answer_errors, general, unavailable
 from api.readers import Readers
+from api.request_keys import RequestKeys
 from api.server import Runner
 from api.sns import open_sns
 from api.temp_urls.copying import open_copies
@@ -88,6 +89,7 @@ def create_app(
                 noise=noise,
                 allowance=Allowance(),
                 waiters=waiters,
+                request_keys=RequestKeys(),
                 gate=await stack.enter_async_context(
                     open_gate(others.of("tokens"), settings, waiters)
                 ),

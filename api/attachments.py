@@ -1,6 +1,7 @@
 """The routes of attachments: list, show, create (also in bulk), update, delete."""
 
 import asyncio
+from collections.abc import Sequence
 from functools import partial
 
 from aiohttp import web
@@ -9,20 +10,24 @@ from api.attributes import check_changes, check_identity, resource_object
 from api.bodies import read_json
 from api.clients import client_address
 from api.creating import check_all, find_sources
-from api.issuing import MAX_BODY_BYTES, Issued, write_policies
+from api.issuing import MAX_BODY_BYTES, Issued, find_known, issue_again, write_policies
 from api.listing import read_page
 from api.negotiation import check_accept, check_content_type
 from api.parts import Parts, admit, now, origin
 from api.preferences import preferred_wait
 from api.problems import BULK_TYPE, Problem, bad_request, document_response, not_found
 from api.queries import CURSOR_TYPE, View, parse_id, parse_listing, parse_view
+from api.request_keys import GivenKey
 from api.temp_urls.copying import copy_all, require_room, take_over
 from api.temp_urls.own_files import Kind, read_meaning, take_own
 from api.usage import create_within
 from shared import attachments
 from shared.attachments import Attachment
 from shared.documents import included
+from shared.idempotency import Repeated
 from shared.log import get_logger
+from shared.signing import Credentials
+from shared.tokens import Caller
 
 LIST_PATH = "/api/v2/attachments"
 MAX_BULK_BYTES = 1024 * 1024
@@ -110,39 +115,69 @@ async def index(request: web.Request) -> web.Response:
 async def create(request: web.Request) -> web.Response:
     """Answer POST /api/v2/attachments: create one attachment, or up to 100 with the bulk extension.
 
-    A bulk request creates all of its attachments or none.
+    A bulk request creates all of its attachments or none. With an Idempotency-Key that is known,
+    the answer is about the attachments of the first time, with new policies.
     """
     parts, caller = await admit(request)
+    with parts.request_keys.hold(request, caller.organization_id) as key:
+        return await _create(request, parts, caller, key)
+
+
+async def _create(
+    request: web.Request, parts: Parts, caller: Caller, key: GivenKey | None
+) -> web.Response:
     await parts.bucket.require_for_policies()
     parts.ids.require_free()
     bulk = check_content_type(request)
     check_accept(request, bulk=bulk)
     view = parse_view(request)
+    check = partial(check_all, parts, bulk=bulk, organization_id=caller.organization_id)
     checked = await read_json(
         request,
         parts.readers,
         caller.organization_id,
         max_bytes=MAX_BULK_BYTES if bulk else MAX_BODY_BYTES,
-        check=partial(check_all, parts, bulk=bulk, organization_id=caller.organization_id),
+        check=check if key is None else key.noting(check),
     )
+    # All steps that may fail come before the rows are written. After the commit, the answer is 201.
+    credentials = await parts.storage.credentials()
+    answer = partial(_answer_created, request, parts, view=view, bulk=bulk, credentials=credentials)
+    # Known keys are looked up first: what was checked at the first time may have changed since.
+    known = None if key is None else await find_known(parts, caller, key)
+    if known is not None:
+        return await answer(issued=await issue_again(parts, caller, known))
     sources = await find_sources(parts, checked, organization_id=caller.organization_id)
     new = [each.new for each in checked]
     require_room(parts, caller.organization_id, sources)
-    # All steps that may fail come before the rows are written. After the commit, the answer is 201.
-    credentials = await parts.storage.credentials()
-    rows = await create_within(parts, caller, new, sources, bulk=bulk)
+    rows = await create_within(
+        parts, caller, new, sources, bulk=bulk, key=None if key is None else key.known
+    )
+    if isinstance(rows, Repeated):
+        return await answer(issued=await issue_again(parts, caller, rows))
     rows = await copy_all(parts, rows, sources)
     issued = [
         Issued(row=row, signed_at=row.created_at, content_type=item.content_type)
         for row, item in zip(rows, new, strict=True)
     ]
+    return await answer(issued=issued)
+
+
+async def _answer_created(
+    request: web.Request,
+    parts: Parts,
+    *,
+    issued: Sequence[Issued],
+    view: View,
+    bulk: bool,
+    credentials: Credentials,
+) -> web.Response:
     answer = await write_policies(
         request, parts, issued, view=view, credentials=credentials, bulk=bulk
     )
     headers = {"Content-Type": BULK_TYPE}
     if not bulk:
         address = origin(request, parts.settings)
-        headers = {"Location": f"{address}{LIST_PATH}/{rows[0].id}"}
+        headers = {"Location": f"{address}{LIST_PATH}/{issued[0].row.id}"}
     return document_response(answer, status=201, headers=headers)
 
 

@@ -1,7 +1,7 @@
 """Answers that hold upload policies: of created attachments, and of renewed policies."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -16,11 +16,14 @@ from api.negotiation import check_accept, check_content_type
 from api.parts import Parts, admit, now, origin
 from api.problems import Problem, bad_request, document_response, general, not_found
 from api.queries import View, parse_id, parse_view
+from api.request_keys import GivenKey
 from api.usage import ensure_counted, quota_error, quotas_of
-from shared import attachments, renewing
+from shared import attachments, idempotency, renewing
 from shared.attachments import Attachment
 from shared.caching import PUBLIC_FILE
+from shared.database import Connection
 from shared.documents import included
+from shared.idempotency import Repeated, RequestKey
 from shared.quotas import QuotaExceeded
 from shared.signing import Credentials, policy_end, post_policy
 from shared.tokens import Caller
@@ -106,13 +109,20 @@ async def write_policies(
 async def renew(request: web.Request) -> web.Response:
     """Answer POST /api/v2/attachments/{id}/aws_policy: a new policy for the same key."""
     parts, caller = await admit(request)
+    with parts.request_keys.hold(request, caller.organization_id) as key:
+        return await _renew(request, parts, caller, key)
+
+
+async def _renew(
+    request: web.Request, parts: Parts, caller: Caller, key: GivenKey | None
+) -> web.Response:
     await parts.bucket.require_for_policies()
     check_accept(request)
     view = parse_view(request)
     attachment_id = parse_id(request.match_info["id"])
     if attachment_id is None:
         raise not_found()
-    await _read_any(request, parts, caller, attachment_id)
+    await _read_any(request, parts, caller, attachment_id, key)
     run = parts.clients.of(caller.organization_id).run
     row = await run(attachments.find, attachment_id, caller.organization_id)
     if row is None:
@@ -120,32 +130,90 @@ async def renew(request: web.Request) -> web.Response:
     if row.bucket != parts.settings.s3_bucket:
         raise general(409, "The attachment is in another bucket, which takes no more uploads")
     credentials = await parts.storage.credentials()
-    renewed = await _renew_within(parts, caller, row)
-    document = await write_policies(
-        request, parts, [issued_again(renewed)], view=view, credentials=credentials
-    )
+    known = None if key is None else await find_known(parts, caller, key)
+    if known is None:
+        renewed = await _renew_within(parts, caller, row, key)
+        if isinstance(renewed, Repeated):
+            known = renewed
+        else:
+            issued = [issued_again(renewed)]
+    if known is not None:
+        issued = await issue_again(parts, caller, known)
+    document = await write_policies(request, parts, issued, view=view, credentials=credentials)
     return document_response(document)
 
 
-async def _read_any(request: web.Request, parts: Parts, caller: Caller, attachment_id: int) -> None:
+async def find_known(parts: Parts, caller: Caller, key: GivenKey) -> Repeated | None:
+    """Return what an earlier request with the key made, or None. Raises KeyReused."""
+    return await parts.clients.of(caller.organization_id).run(idempotency.find_made, key.known)
+
+
+async def issue_again(parts: Parts, caller: Caller, known: Repeated) -> list[Issued]:
+    """Renew the policies of what an earlier request made, in its order.
+
+    No quota counts them again. Raises Problem 404 if one of the attachments is deleted since.
+    """
+    renewed = await parts.clients.of(caller.organization_id).run(
+        renewing.renew_policies,
+        known.made,
+        caller.organization_id,
+        bucket=parts.settings.s3_bucket,
+        policy_ttl_s=parts.settings.policy_ttl,
+        first_check_s=parts.settings.pending_check,
+    )
+    found = {each.attachment.id: issued_again(each) for each in renewed}
+    if found.keys() != set(known.made):
+        raise not_found()
+    return [found[each] for each in known.made]
+
+
+async def _read_any(
+    request: web.Request,
+    parts: Parts,
+    caller: Caller,
+    attachment_id: int,
+    key: GivenKey | None,
+) -> None:
     """Check the type and id of a body, if there is one. Raises Problem as `read_json` does."""
     if not request.body_exists or request.content.at_eof():
+        if key is not None:
+            key.note(None)
         return
     if check_content_type(request):
         raise bad_request("The bulk extension is for creating attachments only")
+
+    def check(document: Any) -> None:
+        if document != {}:
+            check_identity(resource_object(document), attachment_id=attachment_id)
+
     await read_json(
         request,
         parts.readers,
         caller.organization_id,
         max_bytes=MAX_BODY_BYTES,
-        check=lambda document: (
-            document != {}
-            and check_identity(resource_object(document), attachment_id=attachment_id)
-        ),
+        check=check if key is None else key.noting(check),
     )
 
 
-async def _renew_within(parts: Parts, caller: Caller, row: Attachment) -> renewing.Renewed:
+async def _renew_once(
+    connection: Connection,
+    renew_counted: Callable[..., Awaitable[renewing.Renewed | None]],
+    row: Attachment,
+    key: RequestKey | None,
+) -> renewing.Renewed | Repeated | None:
+    if key is None:
+        return await renew_counted(connection, row.id, row.organization_id)
+    return await idempotency.once(
+        connection,
+        key,
+        lambda held: renew_counted(held, row.id, row.organization_id),
+        lambda made: [] if made is None else [made.attachment.id],
+    )
+
+
+async def _renew_within(
+    parts: Parts, caller: Caller, row: Attachment, key: GivenKey | None
+) -> renewing.Renewed | Repeated:
     """Renew the policy of a row within the quotas. Raises Problem 404 or 422."""
     usual = quotas_of(parts, caller)
     if usual is not None:
@@ -160,12 +228,12 @@ async def _renew_within(parts: Parts, caller: Caller, row: Attachment) -> renewi
     )
     run = parts.clients.of(caller.organization_id).run
     try:
-        renewed = await run(renew_counted, row.id, caller.organization_id)
+        renewed = await run(_renew_once, renew_counted, row, None if key is None else key.known)
     except QuotaExceeded as exceeded:
         asked = 1
         if exceeded.quota == "bytes":
             asked = row.policy_bytes(parts.settings.max_size) - row.counted_bytes
         raise Problem(422, [quota_error(exceeded, "data", asked=asked)]) from None
-    if renewed is None:
+    if renewed is None or (isinstance(renewed, Repeated) and not renewed.made):
         raise not_found()
     return renewed

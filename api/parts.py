@@ -13,6 +13,7 @@ from api.ids import IdCheck
 from api.listing import Walks
 from api.noise import Noise
 from api.readers import Readers
+from api.request_keys import RequestKeys
 from api.sns import Sns
 from api.waiters import Waiters
 from shared.allowance import Allowance
@@ -53,6 +54,7 @@ class Parts:
     allowance: Allowance
     gate: Gate
     waiters: Waiters
+    request_keys: RequestKeys
     events_gate: EventsGate
     sns: Sns
     strangers: asyncio.Semaphore

@@ -32,7 +32,9 @@ Without them it would store an answer to a request with X-Auth-Token."""
 log = get_logger(__name__)
 
 
-ErrorCode = Literal["invalid_attribute", "quota_exceeded", "not_configured"]
+ErrorCode = Literal[
+    "invalid_attribute", "quota_exceeded", "not_configured", "idempotency_key_reused"
+]
 """Codes of error objects. An error that its status explains fully has no code."""
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, replace
 from functools import partial
+from typing import Any
 
 from aiohttp import web
 
@@ -11,8 +12,10 @@ from api.parts import Parts, admit
 from api.problems import ErrorObject, Problem, document_response, not_found, unsupported
 from api.queries import given, list_name, shortened, unknown_parameter
 from api.temp_urls.sources import Source
-from shared import copies, counting, new_attachments, quotas
+from shared import copies, counting, idempotency, new_attachments, quotas
 from shared.attachments import Attachment
+from shared.database import Connection
+from shared.idempotency import Repeated, RequestKey
 from shared.new_attachments import NewAttachment
 from shared.quotas import NotCounted, QuotaExceeded, Quotas, Usage
 from shared.tokens import Caller
@@ -33,10 +36,12 @@ async def create_within(
     sources: Sequence[Source | None],
     *,
     bulk: bool,
-) -> list[Attachment]:
+    key: RequestKey | None = None,
+) -> list[Attachment] | Repeated:
     """Create attachments, all or none, within the organization's quotas.
 
-    `sources` has one entry per attachment: the object to copy, or None. Raises Problem 422 if a
+    `sources` has one entry per attachment: the object to copy, or None. With a `key` that is known
+    nothing is created, and Repeated has the ids of the first time. Raises Problem 422 if a
     quota is exceeded; the error names the quota and, in bulk, the first attachment that does not
     fit.
     """
@@ -48,11 +53,14 @@ async def create_within(
         wanted = [None if source is None else source.wanted for source in sources]
         grace_s = parts.settings.publish_grace
         create = partial(copies.create, wanted=wanted, grace_s=grace_s)
+    make: Callable[..., Awaitable[list[Attachment] | Repeated]] = create
+    if key is not None:
+        make = partial(_create_once, create, key)
     run = parts.clients.of(caller.organization_id).run
     for last in (False, True):
         try:
             return await run(
-                create,
+                make,
                 new,
                 organization_id=caller.organization_id,
                 creator_id=caller.person_id,
@@ -68,6 +76,21 @@ async def create_within(
                 raise
             await run(counting.count_first, caller.organization_id)
     raise AssertionError("unreachable")
+
+
+async def _create_once(
+    create: Callable[..., Awaitable[list[Attachment]]],
+    key: RequestKey,
+    connection: Connection,
+    new: list[NewAttachment],
+    **arguments: Any,
+) -> list[Attachment] | Repeated:
+    return await idempotency.once(
+        connection,
+        key,
+        lambda held: create(held, new, **arguments),
+        lambda rows: [row.id for row in rows],
+    )
 
 
 def _limits_bytes(usual: Quotas, caller: Caller) -> bool:

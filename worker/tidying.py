@@ -1,9 +1,9 @@
-"""Remove old dead letters, and count the usage of organizations for the first time, every ten
-minutes."""
+"""Remove old dead letters and idempotency keys, and count the usage of organizations for the first
+time, every ten minutes."""
 
 import asyncio
 
-from shared import counting, dead_letters
+from shared import counting, dead_letters, idempotency
 from shared.database import Database, DatabaseAway
 from shared.jitter import spread
 from shared.log import get_logger
@@ -15,7 +15,7 @@ log = get_logger(__name__)
 
 
 async def tidy(database: Database, settings: Settings) -> None:
-    """Every TIDY_EVERY_S remove old dead letters, and count usage that has not been counted yet.
+    """Every TIDY_EVERY_S remove what is old, and count usage that has not been counted yet.
 
     Runs until it is cancelled. A failure is logged, and the next round tries again.
     """
@@ -27,6 +27,13 @@ async def tidy(database: Database, settings: Settings) -> None:
             log.warning("dead letters not pruned", error=str(error))
         except Exception:
             log.exception("dead letters not pruned")
+        try:
+            while await database.run(idempotency.prune) == idempotency.REMOVED_AT_ONCE:
+                pass
+        except DatabaseAway as error:
+            log.warning("idempotency keys not pruned", error=str(error))
+        except Exception:
+            log.exception("idempotency keys not pruned")
         try:
             if counted := await database.run(counting.count_waiting):
                 log.info("usage counted", organization=counted)

@@ -1,0 +1,130 @@
+"""The header Idempotency-Key: a client repeats a POST with it and nothing is made twice.
+
+Source: IETF draft "The Idempotency-Key HTTP Header Field" (draft-ietf-httpapi-idempotency-key).
+"""
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from hashlib import sha256
+from typing import Any, TypeVar
+
+from aiohttp import web
+
+from api.problems import Problem, general
+from shared.idempotency import KeyInUse, KeyReused, RequestKey
+
+T = TypeVar("T")
+
+HEADER = "Idempotency-Key"
+MAX_CHARACTERS = 255
+
+# RFC 8941, section 3.3.3: a string of printable ASCII in quotes, with \" and \\ inside
+_QUOTED = re.compile(r'"((?:[ !#-\[\]-~]|\\["\\])*)"', re.ASCII)
+_PLAIN = re.compile(r"[!#-~][ -~]*", re.ASCII)
+_ESCAPED = re.compile(r'\\(["\\])')
+
+RULE = f"The header '{HEADER}' must be one string of 1 to {MAX_CHARACTERS} printable characters"
+
+
+class GivenKey:
+    """The key of one request; the fingerprint is known after `note`."""
+
+    def __init__(self, request: web.Request, organization_id: int, digest: bytes) -> None:
+        self._request = f"{request.method} {request.path.rstrip('/')}\n"
+        self._organization_id = organization_id
+        self._digest = digest
+        self._fingerprint = b""
+
+    def note(self, document: Any) -> None:
+        """Take the fingerprint of the request, whose decoded body is `document`."""
+        # Two bodies are the same if their values are, in any order of members.
+        text = json.dumps(document, sort_keys=True, separators=(",", ":"))
+        self._fingerprint = sha256(f"{self._request}{text}".encode()).digest()
+
+    def noting(self, check: Callable[[Any], T]) -> Callable[[Any], T]:
+        """Return a function that takes the fingerprint of a document and then checks it."""
+
+        def noted(document: Any) -> T:
+            self.note(document)
+            return check(document)
+
+        return noted
+
+    @property
+    def known(self) -> RequestKey:
+        """The key with its fingerprint; `note` must have been called."""
+        assert self._fingerprint
+        return RequestKey(
+            organization_id=self._organization_id,
+            digest=self._digest,
+            fingerprint=self._fingerprint,
+        )
+
+
+class RequestKeys:
+    """The keys of the requests that this process is answering."""
+
+    def __init__(self) -> None:
+        self._held: set[tuple[int, bytes]] = set()
+
+    @contextmanager
+    def hold(self, request: web.Request, organization_id: int) -> Iterator[GivenKey | None]:
+        """Hold the key of a request during the block; None if it has none.
+
+        Raises Problem: 400 for a bad key, 409 if another request has it, here or in another
+        process, 422 if the key was used for another request.
+        """
+        if HEADER not in request.headers:
+            yield None
+            return
+        digest = sha256(read_key(request).encode()).digest()
+        place = (organization_id, digest)
+        if place in self._held:
+            raise _problem(409, "A request with this Idempotency-Key is still being answered")
+        self._held.add(place)
+        try:
+            yield GivenKey(request, organization_id, digest)
+        except KeyInUse:
+            raise _problem(
+                409, "A request with this Idempotency-Key is still being answered"
+            ) from None
+        except KeyReused:
+            raise _reused() from None
+        finally:
+            self._held.discard(place)
+
+
+def read_key(request: web.Request) -> str:
+    """Return the key of a request without its quotes. Raises Problem 400."""
+    given = request.headers.getall(HEADER)
+    text = given[0].strip()
+    if (quoted := _QUOTED.fullmatch(text)) is not None:
+        text = _ESCAPED.sub(r"\1", quoted[1])
+    elif not _PLAIN.fullmatch(text):
+        raise _problem(400, RULE)
+    if len(given) > 1 or not 1 <= len(text) <= MAX_CHARACTERS:
+        raise _problem(400, RULE)
+    return text
+
+
+def _problem(status: int, detail: str) -> Problem:
+    problem = general(status, detail)
+    problem.errors[0]["source"] = {"header": HEADER}
+    return problem
+
+
+def _reused() -> Problem:
+    return Problem(
+        422,
+        [
+            {
+                "status": "422",
+                "code": "idempotency_key_reused",
+                "title": "Idempotency Key Reused",
+                "detail": "The Idempotency-Key was used for another request",
+                "source": {"header": HEADER},
+            }
+        ],
+    )

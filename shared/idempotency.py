@@ -1,0 +1,114 @@
+"""Do a request once for each key of a client; remember for 24 hours what it made.
+
+The key is written in the transaction of the request's own changes, so a crash leaves both or
+neither.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Final, TypeVar
+
+from shared.database import Connection, affected
+from shared.errors import AttachmentsError
+
+T = TypeVar("T")
+
+KEPT: Final = "24 hours"
+
+REMOVED_AT_ONCE: Final = 5000
+"""The most keys that one statement of `prune` removes."""
+
+
+class KeyReused(AttachmentsError):
+    """The key was used for a request with another method, path or body."""
+
+
+class KeyInUse(AttachmentsError):
+    """Another request with the same key is being answered."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestKey:
+    """A key of an organization, with the fingerprint of the request that has it; both SHA-256."""
+
+    organization_id: int
+    digest: bytes
+    fingerprint: bytes
+
+    @property
+    def lock(self) -> int:
+        """The number of the advisory lock that requests with this key take."""
+        named = sha256(b"%d " % self.organization_id + self.digest).digest()
+        return int.from_bytes(named[:8], "big", signed=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Repeated:
+    """The request was done before; `made` are the ids that its answer is about."""
+
+    made: list[int]
+
+
+async def find_made(connection: Connection, key: RequestKey) -> Repeated | None:
+    """Return what the first request with a key made; None if the key is new.
+
+    Raises KeyReused if that was another request.
+    """
+    row = await connection.fetchrow(
+        "SELECT k.fingerprint, k.made FROM idempotency_keys AS k WHERE k.organization_id = $1"
+        f" AND k.digest = $2 AND k.created_at > now() - interval '{KEPT}'",
+        key.organization_id,
+        key.digest,
+    )
+    if row is None:
+        return None
+    if row["fingerprint"] != key.fingerprint:
+        raise KeyReused
+    return Repeated(made=list(row["made"]))
+
+
+async def once(
+    connection: Connection,
+    key: RequestKey,
+    make: Callable[[Connection], Awaitable[T]],
+    ids_of: Callable[[T], list[int]],
+) -> T | Repeated:
+    """Run `make` and remember the ids of its result with the key, in one transaction.
+
+    Returns Repeated without running `make` if the key is known. Raises KeyInUse if another
+    transaction has the key, KeyReused if another request had it, and what `make` raises; nothing
+    has changed then. May be repeated.
+    """
+    async with connection.transaction():
+        if not await connection.fetchval("SELECT pg_try_advisory_xact_lock($1)", key.lock):
+            raise KeyInUse
+        if (known := await find_made(connection, key)) is not None:
+            return known
+        result = await make(connection)
+        await connection.execute(
+            """
+            INSERT INTO idempotency_keys AS k (organization_id, digest, fingerprint, made)
+            VALUES ($1, $2, $3, $4)
+            ON CONFLICT (organization_id, digest) DO UPDATE  -- a key that is too old to count
+            SET fingerprint = excluded.fingerprint, made = excluded.made, created_at = now()
+            """,
+            key.organization_id,
+            key.digest,
+            key.fingerprint,
+            ids_of(result),
+        )
+        return result
+
+
+async def prune(connection: Connection) -> int:
+    """Remove up to REMOVED_AT_ONCE keys that are too old to count; return how many."""
+    status = await connection.execute(
+        f"""
+        DELETE FROM idempotency_keys WHERE ctid = ANY (ARRAY(
+            SELECT k.ctid FROM idempotency_keys AS k
+            WHERE k.created_at < now() - interval '{KEPT}'
+            ORDER BY k.created_at LIMIT {REMOVED_AT_ONCE}))
+        """
+    )
+    return affected(status)
