@@ -5,7 +5,7 @@ Source: IETF draft "The Idempotency-Key HTTP Header Field" (draft-ietf-httpapi-i
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from hashlib import sha256
 from typing import Any, TypeVar
@@ -13,7 +13,9 @@ from typing import Any, TypeVar
 from aiohttp import web
 
 from api.problems import Problem, general
-from shared.idempotency import KeyInUse, KeyReused, RequestKey
+from shared import idempotency
+from shared.database import Connection, Database
+from shared.idempotency import KeyInUse, KeyReused, Repeated, RequestKey
 
 T = TypeVar("T")
 
@@ -94,6 +96,22 @@ class RequestKeys:
             raise _reused() from None
         finally:
             self._held.discard(place)
+
+
+async def run_once(
+    database: Database,
+    key: GivenKey | None,
+    make: Callable[[Connection], Awaitable[T]],
+    ids_of: Callable[[T], list[int]],
+) -> T | Repeated:
+    """Run `make` on a connection; with a key only if it is new, as `idempotency.once` does."""
+    if key is None:
+        return await database.run(make)
+
+    async def once(connection: Connection) -> T | Repeated:
+        return await idempotency.once(connection, key.known, make, ids_of)
+
+    return await database.run(once)
 
 
 def read_key(request: web.Request) -> str:

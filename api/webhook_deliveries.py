@@ -12,7 +12,7 @@ from api.attributes import check_identity, resource_object
 from api.bodies import read_json
 from api.documents_of_webhooks import delivery_resource
 from api.negotiation import check_accept, check_content_type
-from api.parts import PARTS, admit_admin, origin
+from api.parts import PARTS, Parts, admit_admin, origin
 from api.problems import (
     Problem,
     bad_parameter,
@@ -32,8 +32,12 @@ from api.queries import (
     shortened,
     unknown_parameter,
 )
+from api.request_keys import GivenKey, run_once
 from api.webhooks import MAX_BODY_BYTES, PATH, audit, find_webhook, path_id, refuse_parameters
+from shared.database import Connection
+from shared.idempotency import Repeated
 from shared.keys import MAX_ID
+from shared.tokens import Caller
 from shared.webhooks import deliveries
 from shared.webhooks.deliveries import DeliveryRow
 from shared.webhooks.kinds import DELIVERY_STATES, DeliveryState
@@ -169,15 +173,35 @@ async def retry_all(request: web.Request) -> web.Response:
 async def test(request: web.Request) -> web.Response:
     """Answer POST /api/v2/webhooks/{id}/test: queue the event `webhook.test`."""
     parts, caller = await admit_admin(request)
+    with parts.request_keys.hold(request, caller.organization_id) as key:
+        return await _test(request, parts, caller, key)
+
+
+async def _test(
+    request: web.Request, parts: Parts, caller: Caller, key: GivenKey | None
+) -> web.Response:
     check_accept(request)
     refuse_parameters(request)
     webhook = await find_webhook(request, parts, caller)
     _require_active(webhook.active)
-    row = await parts.clients.of(caller.organization_id).run(
-        deliveries.queue_test, webhook.id, caller.organization_id
-    )
-    if row is None:
-        raise not_found()
+    if key is not None:
+        key.note(None)  # a body has no meaning here
+
+    async def make(connection: Connection) -> DeliveryRow:
+        made = await deliveries.queue_test(connection, webhook.id, caller.organization_id)
+        if made is None:
+            raise not_found()
+        return made
+
+    database = parts.clients.of(caller.organization_id)
+    row: DeliveryRow | None
+    found = await run_once(database, key, make, lambda new: [new.id])
+    if isinstance(found, Repeated):
+        row = await database.run(deliveries.find, webhook.id, found.made[0], caller.organization_id)
+        if row is None:
+            raise not_found()
+    else:
+        row = found
     return _queued(request, row, status=201)
 
 

@@ -12,7 +12,10 @@ from api.negotiation import check_accept, check_content_type
 from api.parts import Parts, admit_admin, origin
 from api.problems import Problem, bad_request, document_response, not_found
 from api.queries import given, parse_id, unknown_parameter
+from api.request_keys import GivenKey, run_once
 from api.webhook_attributes import check_changes, check_new
+from shared.database import Connection
+from shared.idempotency import Repeated
 from shared.log import get_logger
 from shared.tokens import Caller
 from shared.webhooks import registry
@@ -118,14 +121,27 @@ async def show(request: web.Request) -> web.Response:
 async def create(request: web.Request) -> web.Response:
     """Answer POST /api/v2/webhooks: create a webhook; only this answer shows its secret."""
     parts, caller = await admit_admin(request)
+    with parts.request_keys.hold(request, caller.organization_id) as key:
+        return await _create(request, parts, caller, key)
+
+
+async def _create(
+    request: web.Request, parts: Parts, caller: Caller, key: GivenKey | None
+) -> web.Response:
     _refuse_bulk(request)
     check_accept(request)
     refuse_parameters(request)
     vault = _require_vault(parts)
-    values = await _read(request, parts, caller, partial(check_new, settings=parts.settings))
-    run = parts.clients.of(caller.organization_id).run
+    check = partial(check_new, settings=parts.settings)
+    noted = check if key is None else key.noting(check)
+    values = await _read(request, parts, caller, noted)
+
+    async def make(connection: Connection) -> registry.WithSecret:
+        return await registry.create(connection, caller.organization_id, values, vault)
+
+    database = parts.clients.of(caller.organization_id)
     try:
-        made = await run(registry.create, caller.organization_id, values, vault)
+        made = await run_once(database, key, make, lambda new: [new.webhook.id])
     except TooManyWebhooks as error:
         raise Problem(
             422,
@@ -140,7 +156,10 @@ async def create(request: web.Request) -> web.Response:
                 }
             ],
         ) from None
-    audit("webhook created", request, caller, made.webhook.id)
+    if isinstance(made, Repeated):
+        made = await _find_made(parts, caller, made, vault)
+    else:
+        audit("webhook created", request, caller, made.webhook.id)
     address = f"{origin(request, parts.settings)}{PATH}/{made.webhook.id}"
     return _show(parts, made.webhook, made.secret, status=201, headers={"Location": address})
 
@@ -181,15 +200,44 @@ async def delete(request: web.Request) -> web.Response:
 async def rotate(request: web.Request) -> web.Response:
     """Answer POST /api/v2/webhooks/{id}/secret: a new secret; the former one lives for a day."""
     parts, caller = await admit_admin(request)
+    with parts.request_keys.hold(request, caller.organization_id) as key:
+        return await _rotate(request, parts, caller, key)
+
+
+async def _rotate(
+    request: web.Request, parts: Parts, caller: Caller, key: GivenKey | None
+) -> web.Response:
     check_accept(request)
     refuse_parameters(request)
-    vault = _require_vault(parts)
-    run = parts.clients.of(caller.organization_id).run
-    made = await run(registry.rotate, path_id(request), caller.organization_id, vault)
-    if made is None:
-        raise not_found()
-    audit("secret of webhook replaced", request, caller, made.webhook.id)
+    vault, webhook_id = _require_vault(parts), path_id(request)
+    if key is not None:
+        key.note(None)  # a body has no meaning here
+
+    async def make(connection: Connection) -> registry.WithSecret:
+        made = await registry.rotate(connection, webhook_id, caller.organization_id, vault)
+        if made is None:
+            raise not_found()
+        return made
+
+    database = parts.clients.of(caller.organization_id)
+    made = await run_once(database, key, make, lambda new: [new.webhook.id])
+    if isinstance(made, Repeated):
+        made = await _find_made(parts, caller, made, vault)
+    else:
+        audit("secret of webhook replaced", request, caller, made.webhook.id)
     return _show(parts, made.webhook, made.secret)
+
+
+async def _find_made(
+    parts: Parts, caller: Caller, known: Repeated, vault: Vault
+) -> registry.WithSecret:
+    """Return what an earlier request made, with its present secret. Raises Problem 404."""
+    found = await parts.clients.of(caller.organization_id).run(
+        registry.find_with_secret, known.made[0], caller.organization_id, vault
+    )
+    if found is None:
+        raise not_found()
+    return found
 
 
 def _refuse_bulk(request: web.Request) -> None:

@@ -111,6 +111,21 @@ async def find(connection: Connection, webhook_id: int, organization_id: int) ->
     return Webhook.from_row(row) if row else None
 
 
+async def find_with_secret(
+    connection: Connection, webhook_id: int, organization_id: int, vault: Vault
+) -> WithSecret | None:
+    """Find a webhook with its present secret; None if there is none. Raises SecretUnreadable."""
+    webhook = await find(connection, webhook_id, organization_id)
+    stored = await connection.fetchval(
+        "SELECT w.secret FROM webhooks AS w WHERE w.id = $1 AND w.organization_id = $2",
+        webhook_id,
+        organization_id,
+    )
+    if webhook is None or stored is None:
+        return None
+    return WithSecret(webhook=webhook, secret=vault.decrypt(stored))
+
+
 async def update(
     connection: Connection, webhook_id: int, organization_id: int, changes: dict[str, Any]
 ) -> Webhook | None:

@@ -11,6 +11,8 @@ from shared.idempotency import RequestKey
 from tests.support.creating import count, decoded
 from tests.support.proxy import Link, running_proxy
 from tests.support.quotas import BULK, resource
+from tests.support.receiver import PATH as WEBHOOKS
+from tests.support.receiver import SETTINGS
 from tests.support.resources import PATH, body
 from tests.support.service import Answer, Client, Service
 from tests.support.starting import StartService
@@ -225,8 +227,8 @@ async def test_row103_a_hundred_thousand_keys_are_found_by_an_index(service: Ser
 
 
 def is_a_commit(_link: Link, data: bytes) -> bool:
-    """Choose the answer to a COMMIT, which is CommandComplete with that word."""
-    return b"COMMIT" in data
+    """Choose the answer to a COMMIT: CommandComplete with that word, then ReadyForQuery."""
+    return b"COMMIT\x00Z" in data
 
 
 async def test_a_commit_whose_answer_is_lost_is_found_again(
@@ -238,8 +240,38 @@ async def test_a_commit_whose_answer_is_lost_is_found_again(
         lost = await post(service.client, "k")
         proxy.let_go()
 
+        assert await service.database.fetchval("SELECT count(*) FROM attachments") == 1
         again = await post(service.client, "k")
         assert again.status == 201, again.body
-
+        assert await count(service.client) == 1
     assert lost.status in (201, 503)
-    assert await count(service.client) == 1
+
+
+async def test_a_repeated_webhook_secret_and_test_are_those_of_the_first_time(
+    start_service: StartService,
+) -> None:
+    service = await start_service(**SETTINGS)
+    client = service.client
+    document = {
+        "data": {"type": "webhooks", "attributes": {"target_url": "https://receiver.example/hook"}}
+    }
+    first = await post(client, "w", document, path=WEBHOOKS)
+    second = await post(client, "w", document, path=WEBHOOKS)
+    assert (first.status, second.status) == (201, 201)
+    assert second.document == first.document
+    assert second.data["attributes"]["secret"].startswith("whsec_")
+    assert (await client.request("GET", WEBHOOKS)).document["meta"]["total_count"] == 1
+
+    place = f"{WEBHOOKS}/{first.data['id']}"
+    for action, key in (("secret", "s"), ("test", "t")):
+        answers = [
+            await client.request("POST", f"{place}/{action}", headers={"Idempotency-Key": key})
+            for _ in range(2)
+        ]
+        assert answers[0].status in (200, 201)
+        assert answers[1].status == answers[0].status
+        assert answers[1].document == answers[0].document
+    assert answers[0].data["type"] == "webhook_deliveries"
+    assert await service.database.fetchval("SELECT count(*) FROM webhook_deliveries") == 1
+    stored = await service.database.fetch("SELECT k::text AS text FROM idempotency_keys AS k")
+    assert not any("whsec_" in row["text"] for row in stored)
