@@ -39,6 +39,9 @@ is away."""
 LONGEST_WAIT_S = 5.0
 """Longest pause before a retry, in seconds, so that work continues soon after an outage."""
 
+TICK_S = 5.0
+"""Seconds between two looks whether the end of an outage is to be logged."""
+
 log = get_logger(__name__)
 
 
@@ -209,8 +212,9 @@ class Consumer:
     async def keep_logging(self) -> None:
         """Log the effects of events every LOGGED_EVERY_S seconds, until it is cancelled."""
         while True:
-            await asyncio.sleep(LOGGED_EVERY_S)
-            outages.tick()
+            for _ in range(round(LOGGED_EVERY_S / TICK_S)):
+                await asyncio.sleep(TICK_S)
+                outages.tick()
             self.log_rest()
 
     def log_rest(self) -> None:
