@@ -221,7 +221,8 @@ async def running_service(
     """
     changes = {f"ATTACHMENTS_{name.upper()}": value for name, value in overrides.items()}
     environment = {**stack.environment(database_url), **changes}
-    settings = make_settings(environment)
+    # A line for each answer of this process would only fill the report of a failed test.
+    settings = make_settings({"ATTACHMENTS_LOG_REQUESTS": "false", **environment})
     app = create_app(settings, sns_connector=sns_connector)
     runner = make_runner(app, grace_s=1)
     pool = await asyncpg.create_pool(database_url, min_size=1, max_size=4)
