@@ -37,6 +37,8 @@ async def tidy_once(database: Database, vault: Vault | None) -> None:
 
     May be repeated, also by several workers at once. Raises DatabaseAway and SecretUnreadable.
     """
+    if vault is not None and (changed := await database.run(registry.reencrypt, vault)):
+        log.info("secrets of webhooks encrypted by the new key", webhooks=changed)
     await _repeat(database, deliveries.prune_old)
     await _repeat(database, deliveries.prune_orphans)
     for _ in range(ROUNDS):
@@ -44,8 +46,6 @@ async def tidy_once(database: Database, vault: Vault | None) -> None:
         if not removed:
             break
         log.warning("deliveries removed: there were too many", by_webhook=removed)
-    if vault is not None and (changed := await database.run(registry.reencrypt, vault)):
-        log.info("secrets of webhooks encrypted by the new key", webhooks=changed)
 
 
 async def _repeat(database: Database, remove: Callable[[Connection], Awaitable[int]]) -> None:
