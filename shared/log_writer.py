@@ -26,6 +26,10 @@ little compared with a worker's memory."""
 FLUSH_S: Final = 1.0
 """How long the process waits for the reader when it ends."""
 
+GATHER_S: Final = 0.02
+"""Seconds in which further lines may come before the thread writes: to wake it for each line would
+cost a request more than to make the line."""
+
 DROPPED = Counter(
     "attachments_log_lines_dropped_total",
     "Log lines that were dropped: the reader was too slow, or a write failed",
@@ -70,9 +74,10 @@ class LineWriter:
             if self._bytes + len(line) > MAX_WAITING_BYTES:
                 self._drop()
                 return
+            if not self._lines:
+                self._changed.notify_all()
             self._lines.append(line)
             self._bytes += len(line)
-            self._changed.notify_all()
 
     def write_text(self, line: str) -> None:
         """Queue a line of text, without its line end."""
@@ -97,8 +102,10 @@ class LineWriter:
             with self._changed:
                 self._writing = False
                 self._changed.notify_all()
-                while not self._lines:
-                    self._changed.wait()
+                if not self._lines:
+                    while not self._lines:
+                        self._changed.wait()
+                    self._changed.wait(GATHER_S)
                 line = self._lines.popleft()
                 self._bytes -= len(line)
                 self._writing = True
