@@ -1,4 +1,4 @@
-"""Office documents, archives, and what a desktop would run, by name."""
+"""Test files by name: office documents, archives, and programs that a desktop would run."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -32,7 +32,7 @@ def _opendocument(kind: str) -> bytes:
 
 
 OFFICE: Final[Mapping[str, Document]] = {
-    # Office documents of ZIP
+    # The next entries are Office documents in ZIP format.
     "docx": (lambda: ooxml("word/document.xml"), "a.docx", _OOXML + "wordprocessingml.document"),
     "docx-far": (
         lambda: ooxml("word/document.xml", filling=2 * HEAD, first="a.txt"),
@@ -99,7 +99,7 @@ OFFICE: Final[Mapping[str, Document]] = {
         "application/zip",
     ),
     "zip64": (lambda: zip64_of([("a", WORDS)]), "a.zip", "application/zip"),
-    # OLE
+    # The next entries are Office documents in OLE format.
     "doc": (lambda: ole_of(["1Table", "WordDocument"]), "a.doc", "application/msword"),
     "doc-far": (
         lambda: ole_of(["1Table", "WordDocument"], before=300),

@@ -1,4 +1,7 @@
-"""Bodies that are no document of an attachment, by the rows of the table of bad inputs."""
+"""Request bodies that are not valid documents of an attachment.
+
+Each body has the number of its row in the table of bad inputs.
+"""
 
 import json
 from collections.abc import Mapping
@@ -10,7 +13,7 @@ MAX_SIZE = 314_572_800
 
 
 def one_of_each_row(cases: Mapping[str, Case]) -> dict[str, Case]:
-    """Keep the first case of each row: a test of the whole server needs no more."""
+    """Keep the first case of each row. Tests of the whole server need one case of each row."""
     first: dict[str, str] = {}
     for name in cases:
         first.setdefault(name.partition("-")[0], name)
@@ -18,17 +21,17 @@ def one_of_each_row(cases: Mapping[str, Case]) -> dict[str, Case]:
 
 
 def document(**attributes: Any) -> dict[str, Any]:
-    """Make the document of a create request."""
+    """Make the JSON:API document of a create request; `attributes` are added to the name."""
     return {"data": {"type": "attachments", "attributes": {"name": "img.png", **attributes}}}
 
 
 def body_of(**attributes: Any) -> bytes:
-    """Make the body of a create request."""
+    """Make the body of a create request; `attributes` are added to the name."""
     return json.dumps(document(**attributes)).encode()
 
 
 def with_size(literal: str) -> bytes:
-    """Make the body of a create request with any text as the size."""
+    """Make the body of a create request; `literal` is the text of the size, valid JSON or not."""
     return b'{"data":{"type":"attachments","attributes":{"name":"a.png","size":%s}}}' % (
         literal.encode()
     )
@@ -183,15 +186,16 @@ BODIES: dict[str, tuple[bytes, int]] = {
     "row29-malformed-list": (body_of(content_type="image/png, application/x-msdownload"), 422),
 }
 
-"""Name → body of a create request, and the status of its answer."""
+"""Bodies of create requests by the name of their case, with the status of the response."""
 
 PATCHABLE = {
     name: value
     for name, value in BODIES.items()
-    # where a new attachment differs: no name is needed, an id may stand, size and type are ignored
+    # A change differs from a create request: the name is optional, an id is allowed, and the size
+    # and the content type are ignored.
     if not name.startswith(("row13", "row28", "row29"))
     and "size" not in name
     and "content-type" not in name
     and name not in ("row11-no-attributes",)
 }
-"""Those that a change refuses with the same status."""
+"""The cases that a change request refuses with the same status."""

@@ -1,4 +1,4 @@
-"""BMP files, icons and cursors of any depth, written from code."""
+"""BMP files, icons and cursors of any colour depth, written from code."""
 
 import struct
 from typing import Final
@@ -9,10 +9,10 @@ HEIGHT: Final = 30
 EDGE: Final = 32
 
 PALETTE: Final = bytes([0, 0, 0, 0, 50, 100, 200, 0])
-"""Two colours, in the order blue, green, red, 0: black, and COLOUR."""
+"""A palette of two colours, black and COLOUR; each has the bytes blue, green, red, 0."""
 
 SOLID: Final = {1: b"\xff", 4: b"\x11", 8: b"\1", 24: bytes([50, 100, 200])}
-"""Bytes that fill a picture with COLOUR, by its bits a pixel."""
+"""Bytes that fill a picture with COLOUR, by the number of bits per pixel."""
 
 
 def bmp(
@@ -25,7 +25,11 @@ def bmp(
     height: int = HEIGHT,
     palette: bytes = b"",
 ) -> bytes:
-    """Return a BMP; `masks` follow the header's 40 bytes. A negative height means top-down."""
+    """Return a BMP file.
+
+    `masks` follow the 40 bytes of the header; a negative height means that the rows are stored from
+    top to bottom.
+    """
     colours = len(palette) // 4
     header = struct.pack(
         "<IiiHHIIiiII", header_bytes, WIDTH, height, 1, bits, compression, 0, 0, 0, colours, 0
@@ -37,7 +41,7 @@ def bmp(
 def dib(
     bits: int, pixel: bytes, *, is_masked: bool = False, edge: int = EDGE, rows: int | None = None
 ) -> bytes:
-    """Return a bitmap as an icon holds it: pixels, then a mask of one bit each."""
+    """Return a bitmap as an icon stores it: the pixels, then a mask of one bit per pixel."""
     palette = PALETTE if bits <= 8 else b""
     row = (edge * bits + 31) // 32 * 4
     body = (pixel * (row // len(pixel) + 1))[:row] * edge
@@ -60,12 +64,16 @@ def dib(
 
 
 def icon_of(*pictures: tuple[int, int, bytes], kind: int = 1) -> bytes:
-    """Return an icon (1) or a cursor (2) of pictures: edge, bits a pixel, bytes."""
+    """Return an icon (kind 1) or a cursor (kind 2).
+
+    Each picture has an edge in pixels, bits per pixel, and its bytes.
+    """
     at = 6 + 16 * len(pictures)
     table, bodies = struct.pack("<HHH", 0, kind, len(pictures)), b""
     for edge, bits, body in pictures:
-        planes, depth = (1, bits) if kind == 1 else (3, 5)  # a cursor has its hot spot there
-        shown = edge % 256  # 0 means 256
+        # A cursor stores its hot spot in these two fields.
+        planes, depth = (1, bits) if kind == 1 else (3, 5)
+        shown = edge % 256  # An edge of 256 pixels is stored as 0.
         table += struct.pack("<BBBBHHII", shown, shown, 0, 0, planes, depth, len(body), at)
         bodies += body
         at += len(body)

@@ -1,6 +1,6 @@
-"""Small files that would cost much: too many pixels, scans, frames, chunks, too much text.
+"""Small files with a high cost: too many pixels, scans, frames or chunks, or too much text.
 
-Rows 73 to 77 and 82 of limits.md.
+The files belong to rows 73 to 77 and 82 of limits.md.
 """
 
 from functools import partial
@@ -77,7 +77,7 @@ PIXELS = (
     ),
     image(73, "png-0", "png", lambda: png(png_header(0, 0)), DAMAGED),
     image(73, "png-50-megapixels", "png", lambda: real_png(5000, 10_000, bits=1, colour=0), READY),
-    # what is large, but cheap to decode
+    # The next images are large, but cheap to decode.
     image(73, "jpeg-200-megapixels", "jpg", lambda: baseline(14_143), READY),
     image(
         73, "jpeg-108-megapixels-progressive", "jpg", lambda: progressive_scans(10, 10_400), READY

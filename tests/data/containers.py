@@ -1,4 +1,4 @@
-"""Containers that many kinds of document share, written from code: ZIP, OLE, boxes, EBML."""
+"""Writers of containers that many document formats use: ZIP, OLE, ISO boxes and EBML."""
 
 import io
 import struct
@@ -9,7 +9,7 @@ from uuid import UUID
 
 FREE, END_OF_CHAIN, FAT_SECTOR, NO_ENTRY = 0xFFFFFFFF, 0xFFFFFFFE, 0xFFFFFFFD, 0xFFFFFFFF
 STREAM_BYTES: Final = 4096
-"""The minimum size of a stream: smaller ones would lie in the mini stream."""
+"""The minimum size of a stream in bytes. Smaller streams would be stored in the mini stream."""
 
 
 def zip_of(
@@ -19,7 +19,10 @@ def zip_of(
     comment: bytes = b"",
     compressed: bool = False,
 ) -> bytes:
-    """Write a ZIP with the entries in that order, after `prefix`, as in self-extractors."""
+    """Write a ZIP with the entries in the given order.
+
+    `prefix` are bytes before the archive, as self-extractors have.
+    """
     file = io.BytesIO()
     file.write(prefix)
     with zipfile.ZipFile(file, "w") as archive:
@@ -71,10 +74,11 @@ def ole_of(
     shift: int = 9,
     within: Sequence[str] = (),
 ) -> bytes:
-    """Write an OLE compound file ([MS-CFB]) of streams of these names.
+    """Write an OLE compound file ([MS-CFB]) with streams of these names.
 
-    `before` sectors lie in front of the directory. Sectors have `1 << shift` bytes: 9 or 12.
-    `within` are the streams of a document inside, whose entries come first.
+    `before` is the number of sectors before the directory. A sector has `1 << shift` bytes; `shift`
+    is 9 or 12. `within` are the streams of an embedded document, whose entries are first in the
+    directory.
     """
     sector = 1 << shift
     each = STREAM_BYTES // sector
@@ -158,18 +162,21 @@ def ole_of(
 
 
 def box(name: bytes, *bodies: bytes) -> bytes:
-    """Write a box of ISO/IEC 14496-12: length, name, body."""
+    """Write an ISO box (ISO/IEC 14496-12): its length, its name, and its body."""
     body = b"".join(bodies)
     return struct.pack("!I4s", 8 + len(body), name) + body
 
 
 def file_type(major: bytes, *compatible: bytes) -> bytes:
-    """Write the box that a file of boxes begins with."""
+    """Write the `ftyp` box, which is the first box of a file in ISO format."""
     return box(b"ftyp", major, bytes(4), *compatible)
 
 
 def movie(*handlers: bytes, table_bytes: int = 0) -> bytes:
-    """Write a `moov` of a track per handler (`vide`, `soun`), its sample table that long."""
+    """Write a `moov` box with one track per handler (`vide`, `soun`).
+
+    Each track has a sample table of `table_bytes` bytes.
+    """
     tracks = [
         box(
             b"trak",
@@ -187,7 +194,10 @@ def movie(*handlers: bytes, table_bytes: int = 0) -> bytes:
 
 
 def element(name: str, *bodies: bytes) -> bytes:
-    """Write an EBML element (RFC 8794): id in hexadecimal, length in one byte or four, body."""
+    """Write an EBML element (RFC 8794).
+
+    `name` is its id in hexadecimal; its length is stored in one byte or in four.
+    """
     body = b"".join(bodies)
     size = len(body)
     length = bytes([0x80 | size]) if size < 127 else struct.pack("!I", 0x10000000 | size)
@@ -195,7 +205,7 @@ def element(name: str, *bodies: bytes) -> bytes:
 
 
 def matroska(kind: bytes, *track_types: int) -> bytes:
-    """Write the beginning of a Matroska file: 1 is a track of video, 2 one of audio."""
+    """Write the beginning of a Matroska file. Track type 1 is video, track type 2 is audio."""
     header = element(
         "1A45DFA3",
         element("4286", b"\1"),

@@ -1,7 +1,7 @@
-"""The hostile corpus: every file of rows 67 to 89 of limits.md, and more of its kind, from code.
+"""The hostile corpus: the files of rows 67 to 89 of limits.md and similar files, made by code.
 
-Each module holds one kind of malice; its description of a file must hold in the running
-service. Files that need a store or a worker of their own are in the tests of their rows.
+Each module has one kind of hostile file. The running service must process each file as its
+description says. Files that need a store or a worker of their own are in the tests of their rows.
 """
 
 from typing import Final

@@ -1,4 +1,4 @@
-"""Images that are small files and cost much: large sizes, many scans, frames or blocks."""
+"""Small files whose images have a high cost: large sizes, many scans, frames or blocks."""
 
 import struct
 import zlib
@@ -28,11 +28,11 @@ from tests.data.pieces import (
 )
 
 SIDE = 7000
-"""Width and height of the large images: 49 megapixels."""
+"""Width and height of the large images in pixels. Such an image has 49 megapixels."""
 
 
 def jpeg_of_size(width: int, height: int, *, progressive: bool = False) -> bytes:
-    """Draw a JPEG whose frame header says it is that large, and that holds hardly any data."""
+    """Draw a JPEG whose frame header has this width and height, but which has almost no data."""
     small = encode(Image.new("L", (8, 8)), "JPEG", progressive=progressive)
     at = small.index(b"\xff\xc2" if progressive else b"\xff\xc0") + 5
     return small[:at] + struct.pack("!HH", height, width) + small[at + 4 :]
@@ -41,9 +41,9 @@ def jpeg_of_size(width: int, height: int, *, progressive: bool = False) -> bytes
 def _jpeg(
     frame: int, side: int, symbols: tuple[bytes, bytes], scans: bytes, *, components: int = 3
 ) -> bytes:
-    """Put a JPEG together; `symbols` are those of its codes for DC and for AC.
+    """Write a JPEG file. `symbols` are the symbols of its DC codes and of its AC codes.
 
-    All codes of a table have one length, so the n-th symbol's code is n.
+    All codes of a table have the same length, so the code of the n-th symbol is n.
     """
     tables = b""
     for kind, values in zip((0x00, 0x10), symbols, strict=True):
@@ -70,9 +70,10 @@ def _blocks(side: int) -> int:
 
 
 def progressive_scans(count: int, side: int = SIDE, *, components: int = 3) -> bytes:
-    """Draw a progressive JPEG of one colour: one scan of DC, all others say "nothing" in few bytes.
+    """Draw a progressive JPEG of one colour: one DC scan, then `count - 1` scans without content.
 
-    Each costs a decoder a walk over all blocks (ITU-T T.81, G.1.2.2: runs of ends of bands).
+    Each empty scan has few bytes, but a decoder must visit all blocks of the image for each scan
+    (ITU-T T.81, G.1.2.2: runs of ends of bands).
     """
     runs = bytes(power << 4 for power in range(15))
     empty, left = [], _blocks(side)
@@ -89,21 +90,21 @@ def progressive_scans(count: int, side: int = SIDE, *, components: int = 3) -> b
 
 
 def many_scans_after(junk: bytes) -> bytes:
-    """Draw a JPEG of 510 scans, with something before its frame's header that is stepped over."""
+    """Draw a JPEG of 510 scans. Before the frame header it has `junk`, which decoders skip."""
     content = many_scans(510)
     at = content.index(b"\xff\xc2")
     return content[:at] + junk + content[at:]
 
 
 def sequential_scans(count: int, side: int = 64) -> bytes:
-    """Draw a JPEG that is not progressive, whose components come in scans of their own, often."""
+    """Draw a sequential JPEG of `count` scans. Each scan has one of the three components."""
     nothing = bits_from_left(repeat((0, 2), _blocks(side)))
     scans = (_scan((1 + number % 3,), (0, 63), nothing) for number in range(count))
     return _jpeg(0xC0, side, (b"\0", b"\0"), b"".join(scans))
 
 
 def real_png(width: int, height: int, *, bits: int, colour: int) -> bytes:
-    """Draw a PNG of zeros that really has all its pixels."""
+    """Draw a PNG that has the data of all its pixels; every byte of the pixels is zero."""
     samples = {0: 1, 2: 3, 4: 2, 6: 4}[colour]
     row = 1 + -(-width * samples * bits // 8)
     return png(
@@ -113,7 +114,7 @@ def real_png(width: int, height: int, *, bits: int, colour: int) -> bytes:
 
 
 def apng(frames: int) -> bytes:
-    """Draw an animated PNG of that many frames of one pixel (APNG specification)."""
+    """Draw an animated PNG of `frames` frames with one pixel each (APNG specification)."""
     pixel = zlib.compress(bytes(4))
     control = struct.pack("!IIIIHHBB", 1, 1, 0, 0, 1, 100, 0, 0)
 
@@ -132,19 +133,22 @@ def apng(frames: int) -> bytes:
 
 
 def webp_frames(count: int) -> bytes:
-    """Draw an animated WebP of that many frames of one pixel."""
+    """Draw an animated WebP of `count` frames with one pixel each."""
     return webp(webp_canvas(1, 1, animated=True), webp_frame(webp_of_one_colour(1, 1)) * count)
 
 
 def baseline(side: int) -> bytes:
-    """Draw a JPEG of one colour that really has all its blocks, in one scan of two bits each."""
+    """Draw a JPEG of one colour that has the data of all its blocks, in one scan.
+
+    Each block of each component takes two bits.
+    """
     components = range(1, 4)
     blocks = bits_from_left([(0, 2 * len(components) * _blocks(side))])
     return _jpeg(0xC0, side, (b"\0", b"\0"), _scan(components, (0, 63), blocks))
 
 
 def gif_in_tiny_blocks(side: int = 1000) -> bytes:
-    """Draw a GIF whose data comes in blocks of one byte: half a million of them."""
+    """Draw a GIF whose data is in sub-blocks of one byte: with the default side, half a million."""
     clear_and_two_pixels = bits_from_right([(4, 3), (0, 3), (0, 3)] * 8)
     data = clear_and_two_pixels * (side * side // 16) + b"\x05"
     frame = gif_frame(side, side)[:-5] + b"\x02" + sub_blocks(data, size=1)

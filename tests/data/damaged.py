@@ -1,6 +1,6 @@
-"""Files that were whole once: cut off, with flipped bits, wrong checksums, frames out of order.
+"""Damaged copies of valid files: truncated, with flipped bits, wrong checksums or frame order.
 
-Rows 72 and 78 of limits.md.
+The files belong to rows 72 and 78 of limits.md.
 """
 
 import struct
@@ -27,7 +27,7 @@ from tests.data.seeds import seed
 
 PIECES: Final = 16
 FLIPPED: Final = 8
-"""How many files with flipped bits there are of each format, by seeds from 0 on."""
+"""The number of files with flipped bits for each format. Their seeds are the numbers from 0."""
 
 STILL: Final = (
     "jpg",
@@ -42,13 +42,16 @@ STILL: Final = (
 
 
 def cut(name: str, sixteenths: int) -> bytes:
-    """Return the beginning of a sound file of a format."""
+    """Return the first `sixteenths` sixteenths of a valid file of a format."""
     content = seed(name)
     return content[: len(content) * sixteenths // PIECES]
 
 
 def flipped(name: str, number: int) -> bytes:
-    """Flip up to eight bits of a sound file of a format; the first 16 bytes, its sign, stay."""
+    """Flip up to eight bits of a valid file of a format.
+
+    The first 16 bytes, which have the signature of the format, do not change. `number` is the seed.
+    """
     random = Random(f"{name} {number}")
     content = bytearray(seed(name))
     for _ in range(random.randint(1, 8)):
@@ -130,7 +133,7 @@ BROKEN = (
         lambda: seed("jpg").replace(b"\x03\x01\x22\0", b"\x02\x01\x22\0", 1),
         DAMAGED | ready("unsupported"),
     ),
-    # what no decoder of ours reads is no fault of the file
+    # The worker has no decoder for the next images. A valid image must not be reported as damaged.
     image(72, "jpeg-lossless", "jpg", _lossless_jpeg, ready("unsupported")),
     image(72, "jpeg-12-bits", "jpg", _twelve_bits, ready("unsupported")),
     image(

@@ -1,6 +1,7 @@
-"""Files that are not what they are called: pages, programs, other formats, two things at once.
+"""Files with a false file name or type: web pages, programs, other formats, two formats in one.
 
-Rows 67, 69 to 71, 83, 86 and 89 of limits.md, and the types that contract.md reserves.
+The files belong to rows 67, 69 to 71, 83, 86 and 89 of limits.md, and to the types that contract.md
+reserves.
 """
 
 import struct
@@ -20,11 +21,12 @@ from tests.data.writing import jar
 
 SCRIPT: Final = b"alert(document.cookie);\n" * 9
 EICAR: Final = b"X5O!P%@AP[4\\PZX54(P^)7CC)7}$" + b"EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*"
-"""The test file of virus scanners, in two halves so that they do not find it here."""
+"""The test file of virus scanners. It is in two parts, so that scanners do not report this
+module."""
 
 
 def archive(*names: str) -> bytes:
-    """Write a ZIP archive, each of its files holding `PAYLOAD`."""
+    """Write a ZIP archive; the content of each of its files is `PAYLOAD`."""
     return zip_of([(name, PAYLOAD) for name in names])
 
 
@@ -81,7 +83,10 @@ def _kept(
     file_name: str = "img.jpg",
     never_inline: bool = True,
 ) -> Sample:
-    """Describe a file that is identified by its bytes, never decoded and only downloaded."""
+    """Describe a file whose type is found from its bytes, and which is never decoded.
+
+    The service offers the file only as a download.
+    """
     return Sample(
         row=row,
         title=title,
@@ -139,7 +144,7 @@ def _heif(brand: bytes) -> bytes:
 
 
 def photoshop() -> bytes:
-    """Draw the head of a Photoshop document, and some data."""
+    """Draw the header of a Photoshop document with some data after the header."""
     size = struct.pack("!HIIHH", 3, 80, 120, 8, 3)
     return b"8BPS\0\x01" + bytes(6) + size + bytes(14) + bytes(3 * 120 * 80)
 
@@ -207,7 +212,8 @@ POLYGLOTS = (
         lambda: riff_chunk(b"RIFF", encode(quadrants(), "WEBP")[8:] + riff_chunk(b"html", HTML)),
         READY,
     ),
-    # Cameras append films to their photos, so what is behind a JPEG or a document is no sign.
+    # Cameras append films to their photos. So data after the end of a JPEG or a document is no
+    # reason to refuse a file.
     image(71, "jpeg+zip", "jpg", lambda: _appended("JPEG", archive("evil.html")), READY),
     image(71, "jpeg+jar", "jpg", lambda: _appended("JPEG", jar()), READY),
     image(

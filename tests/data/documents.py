@@ -1,4 +1,4 @@
-"""Documents, archives, films and texts of every distinguished kind, written from code."""
+"""One test file of each type that the service distinguishes: documents, archives, films, texts."""
 
 import gzip
 import io
@@ -51,7 +51,7 @@ _EPS_HEAD: Final = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComme
 _SEVEN_Z: Final = b"7z\xbc\xaf\x27\x1c\x00\x04" + bytes(24)
 _RAR: Final = b"Rar!\x1a\x07\x01\x00" + bytes.fromhex("3392b5e50a01050600050101808000")
 MEDIA: Final[Mapping[str, Document]] = {
-    # boxes
+    # The next files consist of ISO boxes.
     "heic": (lambda: heif(b"heic", b"mif1", b"heic"), "a.heic", "image/heic"),
     "heic-by-compatible": (lambda: heif(b"mif1", b"mif1", b"heic"), "a.heic", "image/heic"),
     "heif": (lambda: heif(b"mif1", b"mif1", b"miaf"), "a.heif", "image/heif"),
@@ -92,7 +92,7 @@ MEDIA: Final[Mapping[str, Document]] = {
     "mov-without-type": (quicktime_without_type, "a.mov", "video/quicktime"),
     "3gp": (lambda: film(b"3gp5", b"vide"), "a.3gp", "video/3gpp"),
     "3gp-audio": (lambda: film(b"3gp4", b"soun"), "a.3gp", "audio/3gpp"),
-    # EBML
+    # The next files consist of EBML elements.
     "webm": (lambda: matroska(b"webm", 1, 2), "a.webm", "video/webm"),
     "webm-audio": (lambda: matroska(b"webm", 2), "a.webm", "audio/webm"),
     "mkv": (lambda: matroska(b"matroska", 2, 1), "a.mkv", "video/x-matroska"),
@@ -139,4 +139,4 @@ OTHERS: Final[Mapping[str, Document]] = {
     ),
 }
 DOCUMENTS: Final[Mapping[str, Document]] = {**OFFICE, **RUNNABLE, **MEDIA, **TEXTS, **OTHERS}
-"""Documents of every kind, by name."""
+"""Files of every type that the service distinguishes, by name."""

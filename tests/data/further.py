@@ -1,6 +1,6 @@
-"""Files of the formats that are decoded by setting: cut off, flipped, with too many pixels.
+"""Bad files of the optional formats: truncated, with flipped bits, or with too many pixels.
 
-Rows 72, 73 and 78 of limits.md, for AVIF, TIFF and HEIC.
+The files belong to rows 72, 73 and 78 of limits.md, for AVIF, TIFF and HEIC.
 """
 
 import struct
@@ -13,14 +13,14 @@ from tests.data.sample import ANY_OUTCOME, DAMAGED, EXPENSIVE, Sample, image
 from tests.data.seeds import seed
 
 SETTING: Final = "avif,tiff,heic"
-"""The worker's setting that enables their decoders."""
+"""The worker's setting that enables the decoders of the optional formats."""
 
 STILL: Final = ("lzw.tiff", "scanned.tiff", "avif", "heic")
 SIDE: Final = 30_000
 
 
 def declared_type(name: str, side: int) -> bytes:
-    """Say in a sound AVIF or HEIC that it is that large, and nothing of a part to be shown."""
+    """Write `side` as width and height into a valid AVIF or HEIC, and disable its cropping."""
     content = seed(name)
     at = content.index(b"ispe") + 8
     content = content[:at] + struct.pack("!II", side, side) + content[at + 8 :]
@@ -57,7 +57,8 @@ PIXELS = (
         lambda: tiff(SIDE, SIDE, [b"\x80\x40"] * 300, rows=100, compression=5),
         EXPENSIVE,
     ),
-    # its decoder has a limit of its own, at 2^28 pixels, and no other word for it
+    # The AVIF decoder has its own limit of 2^28 pixels. It reports an image over this limit as
+    # damaged.
     image(73, "avif-30000", "avif", partial(declared_type, "avif", SIDE), EXPENSIVE | DAMAGED),
     image(73, "avif-16384", "avif", partial(declared_type, "avif", 16_384), EXPENSIVE),
     image(73, "heic-30000", "heic", partial(declared_type, "heic", SIDE), EXPENSIVE),

@@ -1,4 +1,4 @@
-"""Files to upload, drawn from code: images of every kind, and what only looks like one."""
+"""Test images of every kind, drawn by code, and files that only look like images."""
 
 import io
 import struct
@@ -11,20 +11,23 @@ from PIL import Image, ImageCms, PngImagePlugin
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 CLEAR: Final = (0, 0, 0, 0)
 SECRET: Final = "do-not-publish-4711"
-"""A text in the metadata of `with_metadata` that must never reach a thumbnail."""
+"""A text in the metadata of `with_metadata`. It must never be in a thumbnail."""
 PAYLOAD: Final = b"<script>alert('payload-4711')</script>"
-"""The second content of the polyglots, besides their image."""
+"""The second content of the polyglots, which follows their image or is within their image."""
 
 
 def encode(image: Image.Image, kind: str, **options: Any) -> bytes:
-    """Save an image; `options` are Pillow's."""
+    """Save an image in a format; `options` are the options of Pillow's `save`."""
     file = io.BytesIO()
     image.save(file, kind, **options)
     return file.getvalue()
 
 
 def quadrants(width: int = 120, height: int = 80) -> Image.Image:
-    """Draw red, green / blue, white: no turn or flip of it looks like another."""
+    """Draw four quadrants: red and green above, blue and white below.
+
+    Every rotation and every reflection of the image looks different.
+    """
     image = Image.new("RGB", (width, height), WHITE)
     image.paste(RED, (0, 0, width // 2, height // 2))
     image.paste(GREEN, (width // 2, 0, width, height // 2))
@@ -33,9 +36,9 @@ def quadrants(width: int = 120, height: int = 80) -> Image.Image:
 
 
 def corners(image: Image.Image) -> list[tuple[int, ...]]:
-    """Return the pixels at the middle of each quadrant, in RGBA: left to right, top to bottom.
+    """Return the RGBA pixel in the middle of each quadrant: left to right, then top to bottom.
 
-    A transparent pixel is `CLEAR`; its colour does not count.
+    A transparent pixel is returned as `CLEAR`, because its colour is invisible.
     """
     rgba = image.convert("RGBA")
     x, y = image.width // 4, image.height // 4
@@ -45,22 +48,22 @@ def corners(image: Image.Image) -> list[tuple[int, ...]]:
 
 
 def opaque(*colours: tuple[int, int, int]) -> list[tuple[int, ...]]:
-    """Give colours as `corners` does."""
+    """Return opaque colours as RGBA, in the form that `corners` returns."""
     return [(*colour, 255) for colour in colours]
 
 
 def photo(width: int = 800, height: int = 600, colour: tuple[int, int, int] = RED) -> bytes:
-    """Draw a JPEG of one colour."""
+    """Draw a JPEG of one colour; width and height are in pixels."""
     return encode(Image.new("RGB", (width, height), colour), "JPEG")
 
 
 def gradient_photo(width: int = 800, height: int = 600) -> bytes:
-    """Draw a JPEG that gets lighter from top to bottom."""
+    """Draw a JPEG that becomes lighter from top to bottom; width and height are in pixels."""
     return encode(Image.linear_gradient("L").resize((width, height)).convert("RGB"), "JPEG")
 
 
 def noise(width: int, height: int, mode: str = "RGB") -> Image.Image:
-    """Draw what hardly compresses."""
+    """Draw random noise, which compression makes hardly smaller."""
     bands = [Image.effect_noise((width, height), 90) for _ in Image.new(mode, (1, 1)).getbands()]
     return bands[0] if len(bands) == 1 else Image.merge(mode, bands)
 
@@ -72,7 +75,7 @@ def _with_alpha() -> Image.Image:
 
 
 def draw_palette() -> Image.Image:
-    """Draw an image of a palette."""
+    """Draw an image whose pixels are indexes of a palette."""
     image = Image.new("P", (120, 80), 3)
     image.putpalette([*RED, *GREEN, *BLUE, *WHITE])
     for index, box in enumerate([(0, 0, 60, 40), (60, 0, 120, 40), (0, 40, 60, 80)]):
@@ -152,7 +155,7 @@ MODES: Final[Mapping[str, tuple[Callable[[], bytes], list[tuple[int, ...]]]]] = 
         _COLOURS,
     ),
 }
-"""Images of every format and mode, 120×80; and the corners that a thumbnail must show."""
+"""Images of 120×80 pixels of every format and mode, and the corner pixels of their thumbnails."""
 _AS_STORED: Final = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -165,7 +168,10 @@ _AS_STORED: Final = {
 
 
 def oriented(orientation: int, kind: str = "JPEG", *, width: int = 120, height: int = 80) -> bytes:
-    """Store `quadrants` turned, with the EXIF orientation (1 to 8) that sets it upright."""
+    """Draw `quadrants` rotated or reflected, with the EXIF orientation that reverses the change.
+
+    `orientation` is from 1 to 8.
+    """
     image = quadrants(width, height)
     if orientation in _AS_STORED:
         image = image.transpose(_AS_STORED[orientation])
@@ -175,10 +181,11 @@ def oriented(orientation: int, kind: str = "JPEG", *, width: int = 120, height: 
 
 
 def with_metadata(kind: str) -> bytes:
-    """Draw an image with `SECRET` in EXIF, GPS, XMP and comment, and with an ICC profile."""
+    """Draw an image with an ICC profile and with `SECRET` in EXIF, GPS, XMP and the comment."""
     exif = Image.Exif()
-    exif[0x010E] = SECRET  # ImageDescription
-    exif[0x8825] = {1: "N", 2: (52.0, 31.0, 12.0), 29: SECRET}  # GPS
+    exif[0x010E] = SECRET  # The tag 0x010E is ImageDescription.
+    # The tag 0x8825 is the directory of GPS data.
+    exif[0x8825] = {1: "N", 2: (52.0, 31.0, 12.0), 29: SECRET}
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     xmp = f"<x:xmpmeta xmlns:x='adobe:ns:meta/'>{SECRET}</x:xmpmeta>".encode()
     image = quadrants()
@@ -197,18 +204,22 @@ def with_metadata(kind: str) -> bytes:
 
 
 def with_profile(kind: str, profile: bytes) -> bytes:
-    """Draw an image with an ICC profile of any bytes."""
+    """Draw `quadrants` with the given bytes as its ICC profile."""
     return encode(quadrants(), kind, icc_profile=profile)
 
 
 def gif_with_script() -> bytes:
-    """A GIF that is JavaScript too: its width reads `/*`, and its comment ends that."""
+    """Return a GIF that is also valid JavaScript.
+
+    The bytes of its width are `/*`, which begin a comment of JavaScript. The comment of the GIF
+    ends the comment of JavaScript.
+    """
     image = quadrants(int.from_bytes(b"/*", "little"), 8).convert("P")
     return encode(image, "GIF", comment=b"*/=1;" + PAYLOAD + b"//")
 
 
 def png_with_zip() -> bytes:
-    """A PNG with a ZIP archive after it; both can be opened."""
+    """Return a PNG file followed by a ZIP archive; programs can open this file as either format."""
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as file:
         file.writestr("evil.html", PAYLOAD)
@@ -216,7 +227,7 @@ def png_with_zip() -> bytes:
 
 
 def png_with_html() -> bytes:
-    """A PNG with a page in a text chunk and another one after its end."""
+    """Return a PNG with one HTML page in a text chunk and another HTML page after its end."""
     text = PngImagePlugin.PngInfo()
     text.add_text("Comment", PAYLOAD.decode())
     return encode(quadrants(), "PNG", pnginfo=text) + b"<html>" + PAYLOAD

@@ -1,6 +1,6 @@
-"""Documents whose first page cannot be shown, or only at a cost: locked, looping, empty, endless.
+"""PDFs whose first page cannot be shown, or only at a high cost: locked, recursive or empty.
 
-Row 85 of limits.md: each is kept as it is.
+The files belong to row 85 of limits.md: the service stores each file unchanged.
 """
 
 import zlib
@@ -18,7 +18,7 @@ COSTLY: Final = ready(None, "damaged", "too_expensive")
 
 
 def _with_object(content: bytes, resources: bytes, *added: bytes) -> bytes:
-    """Write a page of that content, with resources that name objects from 5 on."""
+    """Write a page with this content. Its resources name the added objects, numbered from 5."""
     page = b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 200 200]/Contents 4 0 R/Resources<<%s>>>>"
     return pdfs.write(
         {
@@ -38,7 +38,10 @@ def calling_itself() -> bytes:
 
 
 def multiplying(depth: int) -> bytes:
-    """Write a page of forms; each draws the next one ten times, so 10 to that power drawings."""
+    """Write a page of nested forms.
+
+    Each form draws the next form ten times, so the page has 10 to the power of `depth` drawings.
+    """
     forms = [
         pdfs.stream(
             b"/F Do " * 10 if number < depth else b"0 0 9 9 re f",
@@ -51,7 +54,10 @@ def multiplying(depth: int) -> bytes:
 
 
 def inflating(mebibytes: int) -> bytes:
-    """Write a page whose content inflates to that many MiB of zeros, which are white space."""
+    """Write a page whose content decompresses to `mebibytes` MiB of zeros.
+
+    PDF reads zeros as white space.
+    """
     objects = pdfs.stream(deflated_zeros(mebibytes), b"/Filter/FlateDecode")
     return pdfs.plain().replace(pdfs.stream(pdfs.QUADRANTS), objects)
 
@@ -66,7 +72,7 @@ def of_a_large_picture() -> bytes:
 
 
 def nested(depth: int) -> bytes:
-    """Write a document whose catalogue holds lists within lists."""
+    """Write a document whose catalogue has an array nested `depth` levels deep."""
     return pdfs.plain().replace(b"/Catalog", b"/Catalog/X" + b"[" * depth + b"]" * depth)
 
 

@@ -1,6 +1,6 @@
-"""Images whose pixels are sound and whose metadata is not: profiles, EXIF, previews.
+"""Images with valid pixels and bad metadata: colour profiles, EXIF and previews.
 
-Rows 81 and 84 of limits.md.
+The files belong to rows 81 and 84 of limits.md.
 """
 
 import io
@@ -17,25 +17,28 @@ from tests.data.pieces import Entry, exif, png_chunk, segment, with_png_chunks, 
 from tests.data.sample import READY, Sample, image
 
 LONGEST: Final = 65_533
-"""Bytes that one segment of a JPEG can hold."""
+"""The maximum number of content bytes in one segment of a JPEG."""
 
 
 @cache
 def profile(space: Literal["sRGB", "LAB", "XYZ"]) -> bytes:
-    """Make a profile; its time of making, which would change every second, is taken out."""
+    """Make an ICC profile of a colour space.
+
+    Its time of creation is set to zeros, so that the bytes are always the same.
+    """
     made = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile(space)).tobytes())
     made[24:36] = bytes(12)
     return bytes(made)
 
 
 def patched(at: int, replacement: bytes) -> bytes:
-    """Overwrite some bytes of the profile of sRGB (ICC.1:2022, section 7.2: its header)."""
+    """Overwrite bytes of the sRGB profile from offset `at` (header: ICC.1:2022, section 7.2)."""
     made = profile("sRGB")
     return made[:at] + replacement + made[at + len(replacement) :]
 
 
 def scrambled(seed: int) -> bytes:
-    """Overwrite a tenth of the profile of sRGB by random bytes."""
+    """Replace a tenth of the sRGB profile with random bytes; the header is unchanged."""
     random = Random(seed)
     made = bytearray(profile("sRGB"))
     for _ in range(len(made) // 10):
@@ -64,7 +67,8 @@ PROFILES = {
 
 def _with_profile(kind: str, made: bytes) -> bytes:
     match kind:
-        case "JPEG":  # written out, since an encoder would leave out what is empty
+        # The segments are written here, because an encoder would omit an empty profile.
+        case "JPEG":
             pieces = [made[at : at + 65_519] for at in range(0, max(1, len(made)), 65_519)]
             return with_segments(
                 encode(quadrants(), "JPEG"),
@@ -93,7 +97,7 @@ def jpeg_with_exif(*bodies: bytes) -> bytes:
 
 
 def png_with_exif(body: bytes) -> bytes:
-    """Draw a PNG with this EXIF."""
+    """Draw a PNG with this EXIF data."""
     chunk = png_chunk(b"eXIf", body.removeprefix(b"Exif\0\0"))
     return with_png_chunks(encode(quadrants(), "PNG"), chunk, before=b"IDAT")
 
@@ -172,7 +176,7 @@ EXIF = (
 
 
 def mpo(frames: int = 2) -> bytes:
-    """Draw a photo of several images, as stereo cameras and phones do (CIPA DC-007)."""
+    """Draw a photo file (MPO) with several images, as stereo cameras write it (CIPA DC-007)."""
     file = io.BytesIO()
     more = [Image.new("RGB", (120, 80), RED)] * (frames - 1)
     quadrants().save(file, "MPO", save_all=True, append_images=more)
@@ -180,9 +184,10 @@ def mpo(frames: int = 2) -> bytes:
 
 
 def mpo_with_offset(offset: int) -> bytes:
-    """Let the second image of an MPO be somewhere else."""
+    """Change the offset of the second image in the index of an MPO file."""
     content = mpo()
-    # in TIFF of its own, an entry of 16 bytes for each image: attributes, size, offset, the rest
+    # The index of an MPO is a TIFF structure. Each image has an entry of 16 bytes: attributes,
+    # size, offset, and the rest.
     index = content.index(b"MPF\0") + 4
     (entries,) = struct.unpack_from("<I", content, content.index(b"\x02\xb0", index) + 8)
     at = index + entries + 16 + 8

@@ -1,4 +1,7 @@
-"""Sound files changed blindly, as fuzzers do: each a few changes away from what decoders expect."""
+"""Random changes of valid files, as fuzzers make them.
+
+Each result differs in few places from a file that decoders can read.
+"""
 
 import string
 import struct
@@ -49,7 +52,7 @@ def _insert_junk(content: bytearray, random: Random) -> None:
 
 
 def _splice(content: bytearray, random: Random) -> None:
-    # what belongs to another format, or to another place
+    # The inserted bytes are from another format, or from another position of the same format.
     other = seed(random.choice(("jpg", "progressive.jpg", "png", "gif", "webp", "pdf")))
     start = random.randrange(len(other))
     at = random.randrange(len(content))
@@ -57,7 +60,10 @@ def _splice(content: bytearray, random: Random) -> None:
 
 
 def _insert_chunk(content: bytearray, random: Random) -> None:
-    """Insert a sound chunk, segment, block or object where one may begin, of that very format."""
+    """Insert a valid chunk, segment, block or object of the file's own format.
+
+    The new part is at a position where the format allows a part to begin.
+    """
     body = random.randbytes(random.randint(0, 100))
     name = "".join(random.choices(string.ascii_letters, k=4)).encode()
     if content.startswith(b"\x89PNG"):
@@ -91,7 +97,7 @@ CHANGES: Final[tuple[Callable[[bytearray, Random], None], ...]] = (
 
 
 def mutated(name: str, number: int) -> bytes:
-    """Change a sound file of a format in one to four ways, which the number decides."""
+    """Change a valid file of a format in one to four random ways; `number` is the seed."""
     random = Random(f"{name} {number}")
     content = bytearray(seed(name))
     for _ in range(random.randint(1, 4)):

@@ -1,4 +1,4 @@
-"""Images that few encoders write: of many frames or scans, or of a size that is not theirs."""
+"""Images that few encoders write: many frames, many scans, or a false size in the header."""
 
 import struct
 import zlib
@@ -13,7 +13,7 @@ def _chunk(name: bytes, body: bytes) -> bytes:
 
 
 def png_of_size(width: int, height: int) -> bytes:
-    """Make a PNG of one bit a pixel that says it is that large, and holds hardly any data."""
+    """Make a PNG of one bit per pixel whose header has this size, but which has almost no data."""
     header = struct.pack("!IIBBBBB", width, height, 1, 0, 0, 0, 0)
     return b"".join(
         [
@@ -26,9 +26,9 @@ def png_of_size(width: int, height: int) -> bytes:
 
 
 def gif_of_size(width: int, height: int) -> bytes:
-    """Make a GIF that says it is that large, and holds one pixel."""
+    """Make a GIF whose header has this size, but which has the data of one pixel."""
     small = encode(Image.new("P", (1, 1)), "GIF")
-    at = small.index(b",")  # the image descriptor
+    at = small.index(b",")  # The comma begins the image descriptor.
     return (
         small[:6]
         + struct.pack("<HH", width, height)
@@ -39,9 +39,9 @@ def gif_of_size(width: int, height: int) -> bytes:
 
 
 def many_scans(count: int, *, progressive: bool = True) -> bytes:
-    """Draw a JPEG of several scans, and repeat the last one `count` times more.
+    """Draw a JPEG of several scans, and repeat the last scan `count` more times.
 
-    Sequential, its three components are in scans of their own (ITU-T T.81, B.2.3).
+    A sequential JPEG has each of its three components in a separate scan (ITU-T T.81, B.2.3).
     """
     if not progressive:
         grey = encode(quadrants().convert("L"), "JPEG")
@@ -60,7 +60,10 @@ def many_scans(count: int, *, progressive: bool = True) -> bytes:
 
 
 def jpeg_variant(*, marker: int = 0xC0, precision: int = 8, components: int = 3) -> bytes:
-    """Draw a JPEG, and say in its frame header that it is of another kind (T.81, B.2.2)."""
+    """Draw a JPEG with another marker, precision or number of components in its frame header.
+
+    The fields are those of T.81, B.2.2.
+    """
     body = bytearray(encode(quadrants(), "JPEG"))
     at = body.index(b"\xff\xc0")
     body[at + 1], body[at + 4], body[at + 9] = marker, precision, components
@@ -68,7 +71,10 @@ def jpeg_variant(*, marker: int = 0xC0, precision: int = 8, components: int = 3)
 
 
 def jpeg_cmyk(*, adobe: bool = True) -> bytes:
-    """Draw a JPEG of four inks: the other way round and signed by Adobe, or as it is and not."""
+    """Draw a CMYK JPEG.
+
+    With `adobe`, its values are inverted and it has Adobe's marker; without, neither.
+    """
     image = quadrants().convert("CMYK")
     if adobe:
         return encode(image, "JPEG", quality=95)
@@ -78,12 +84,13 @@ def jpeg_cmyk(*, adobe: bool = True) -> bytes:
 
 
 def jpeg_ycck() -> bytes:
-    """Draw a JPEG of four inks stored as luminance, colour and black (Adobe's transform 2)."""
+    """Draw a CMYK JPEG stored as YCbCr and black (transform 2 of Adobe's marker)."""
     cyan, magenta, yellow, black = quadrants().convert("CMYK").split()
-    # decoding takes the colours from white once more, which turns them round; black it leaves
+    # A decoder computes cyan, magenta and yellow as white minus the decoded colours, which inverts
+    # these three inks. It does not invert black.
     bands = Image.merge("RGB", (cyan, magenta, yellow)).convert("YCbCr").split()
     black = ImageChops.invert(black)
-    # Pillow turns four bands round as it writes, which is not wanted here
+    # Pillow inverts all four bands when it saves the image. This inversion cancels that one.
     stored = ImageChops.invert(Image.merge("CMYK", (*bands, black)))
     body = bytearray(encode(stored, "JPEG", quality=95))
     at = body.index(b"\xff\xee")
@@ -94,7 +101,10 @@ def jpeg_ycck() -> bytes:
 def png(
     size: tuple[int, int], depth: int, colour: int, rows: bytes, *chunks: tuple[bytes, bytes]
 ) -> bytes:
-    """Write a PNG of any depth and colour type from its rows, each with its filter byte."""
+    """Write a PNG of any bit depth and colour type.
+
+    Each of its `rows` begins with a filter byte.
+    """
     return b"".join(
         [
             b"\x89PNG\r\n\x1a\n",
@@ -107,13 +117,13 @@ def png(
 
 
 def png_with_chunk(name: bytes, body: bytes, whole: bytes = b"") -> bytes:
-    """Add any chunk before the pixels of a PNG, or of one that is drawn."""
+    """Insert a chunk before the pixels of a PNG. If `whole` is empty, the PNG is `quadrants`."""
     whole = whole or encode(quadrants(), "PNG")
     return whole[:33] + _chunk(name, body) + whole[33:]
 
 
 def deep_png(colour: int, *, key: bytes = b"") -> bytes:
-    """Write a PNG of 16 bits a sample, four pixels: black, grey, nearly white, white."""
+    """Write a PNG of 16 bits per sample with four pixels: black, grey, nearly white, white."""
     levels = (0, 0x8000, 0xFFFE, 0xFFFF)
     bands = {0: 1, 2: 3, 4: 2, 6: 4}[colour]
     row = b"".join(struct.pack("!H", level) * bands for level in levels)
@@ -121,7 +131,7 @@ def deep_png(colour: int, *, key: bytes = b"") -> bytes:
 
 
 def gif_in_a_corner(*, transparent: bool) -> bytes:
-    """Write an animation whose first frame covers the lower right quarter only, in red."""
+    """Write an animation whose first frame is red and covers only the lower right quarter."""
     canvas = Image.new("P", (60, 40), 1)
     canvas.putpalette([*BLUE, *RED, *GREEN])
     options = {"transparency": 2} if transparent else {}
@@ -129,20 +139,21 @@ def gif_in_a_corner(*, transparent: bool) -> bytes:
         encode(canvas, "GIF", save_all=True, append_images=[Image.new("P", (60, 40))], **options)
     )
     body[6:10] = struct.pack("<HH", 120, 80)
-    at = body.index(b",\0\0\0\0\x3c\0\x28\0")  # the first frame's place and size
+    # These bytes are the position and the size of the first frame.
+    at = body.index(b",\0\0\0\0\x3c\0\x28\0")
     body[at + 1 : at + 5] = struct.pack("<HH", 60, 40)
     return bytes(body)
 
 
 def animation(kind: str, *, frames: int = 3, default_image: bool = False) -> bytes:
-    """Draw an animation that begins with `quadrants`, and goes on in blue."""
+    """Draw an animation: its first frame is `quadrants`, and the next `frames` frames are blue."""
     rest = [Image.new("RGB", (120, 80), (0, 0, 255 - number % 200)) for number in range(frames)]
     options = {"default_image": True} if default_image else {}
     return encode(quadrants(), kind, save_all=True, append_images=rest, lossless=True, **options)
 
 
 def apng_of_many(frames: int) -> bytes:
-    """Write an animation of that many frames of one pixel, which follow `quadrants`."""
+    """Write an animated PNG: `quadrants`, then `frames` frames of one pixel."""
     pixel = zlib.compress(b"\0\0\0\xff")
     body = [(b"acTL", struct.pack("!II", frames + 1, 0))]
     place = struct.Struct("!IIIIIHHBB")
@@ -158,14 +169,14 @@ def apng_of_many(frames: int) -> bytes:
 
 
 def gif_of_many(frames: int) -> bytes:
-    """Write an animation of that many frames of one pixel, which follow `quadrants`."""
+    """Write an animated GIF: a drawn image, then `frames` frames of one pixel."""
     whole = encode(draw_palette(), "GIF", save_all=True, append_images=[Image.new("P", (120, 80))])
     pixel = b",\0\0\0\0\1\0\1\0\0\2\2\x44\1\0"
     return whole[:-1] + pixel * frames + b";"
 
 
 def jpeg_segments(body: bytes) -> set[int]:
-    """List the markers of a JPEG's segments, up to its pixels."""
+    """Return the markers of the segments of a JPEG, up to the start of the pixels."""
     found, at = set(), 2
     while body[at + 1] != 0xDA:
         assert body[at] == 0xFF
@@ -175,7 +186,7 @@ def jpeg_segments(body: bytes) -> set[int]:
 
 
 def chunks(body: bytes) -> set[bytes]:
-    """List the names of the chunks of a PNG or WebP."""
+    """Return the names of the chunks of a PNG or a WebP."""
     found, at = set(), 8 if body.startswith(b"\x89PNG") else 12
     while at < len(body):
         if body.startswith(b"RIFF"):

@@ -1,22 +1,25 @@
-"""PDFs to upload, written from code object by object: whole ones, odd ones, broken ones."""
+"""Test PDFs, written object by object: valid files, unusual files and broken files."""
 
 import hashlib
 import struct
 from typing import Final
 
 PAGE: Final = (595, 842)
-"""A4, in points."""
+"""The media box of an A4 page, in points."""
 
 QUADRANTS: Final = b"""1 0 0 rg 0 421 297.5 421 re f 0 1 0 rg 297.5 421 297.5 421 re f
 0 0 1 rg 0 0 297.5 421 re f"""
-"""Red, green / blue, and nothing at all, drawn on PAGE."""
+"""Content of PAGE: red and green above, blue on the lower left, nothing on the lower right."""
 
 _PADDING: Final = bytes.fromhex("28bf4e5e4e758a4164004e56fffa01082e2e00b6d0683e802f0ca9fe6453697a")
 """The padding of a password (PDF 1.7, algorithm 3.2)."""
 
 
 def write(objects: dict[int, bytes], *, trailer: bytes = b"") -> bytes:
-    """Write objects by number, the catalogue being 1, with a table of where they are."""
+    """Write a PDF of numbered objects, with its cross-reference table.
+
+    Object 1 is the catalogue.
+    """
     body, places = b"%PDF-1.4\n%\xe2\xe3\xcf\xd3\n", {}
     for number, content in objects.items():
         places[number] = len(body)
@@ -35,7 +38,7 @@ def write(objects: dict[int, bytes], *, trailer: bytes = b"") -> bytes:
 
 
 def stream(content: bytes, entries: bytes = b"") -> bytes:
-    """Write a stream."""
+    """Write a stream object with these dictionary entries."""
     return b"<</Length %d%s>>\nstream\n%s\nendstream" % (len(content), entries, content)
 
 
@@ -64,12 +67,12 @@ def plain(
     entries: bytes = b"",
     pages: int = 1,
 ) -> bytes:
-    """Write a document whose first page has that media box, content, and further entries."""
+    """Write a document whose first page has this media box, this content and these entries."""
     return write(_objects(box=box, content=content, entries=entries, pages=pages))
 
 
 def see_through() -> bytes:
-    """Write a page on whose right half red is laid at half strength, and nothing on the left."""
+    """Write a page whose right half has red at 50 % opacity; the left half is empty."""
     return plain(
         content=b"/half gs 1 0 0 rg 297.5 0 297.5 842 re f",
         entries=b"/Group<</S/Transparency/CS/DeviceRGB>>"
@@ -78,7 +81,10 @@ def see_through() -> bytes:
 
 
 def with_form() -> bytes:
-    """Write a form with a script that would run on opening; its field is filled in with green."""
+    """Write a form with a script that would run when a viewer opens the file.
+
+    The field of the form has a green appearance, which covers the page.
+    """
     objects = _objects(content=b"", entries=b"/Annots[5 0 R]")
     objects[1] = (
         b"<</Type/Catalog/Pages 2 0 R/AcroForm<</Fields[5 0 R]/XFA(broken)>>"
@@ -94,7 +100,7 @@ def with_form() -> bytes:
 
 
 def text() -> bytes:
-    """Write a page of black and red lines in Helvetica, which is in no file."""
+    """Write a page of black and red lines in Helvetica. The file does not embed the font."""
     lines = [
         b"%s rg 1 0 0 1 72 %d Tm (What people send is mostly like this, line %d of a page) Tj"
         % (b"0.8 0 0" if number % 7 == 0 else b"0 0 0", 770 - 16 * number, number)
@@ -107,12 +113,12 @@ def text() -> bytes:
 
 
 def without_pages() -> bytes:
-    """Write a document of no pages."""
+    """Write a document without pages."""
     return write({1: b"<</Type/Catalog/Pages 2 0 R>>", 2: b"<</Type/Pages/Kids[]/Count 0>>"})
 
 
 def looping() -> bytes:
-    """Write a tree of two nodes, each of which is the other's child."""
+    """Write a page tree of two nodes, each of which is the child of the other node."""
     return write(
         {
             1: b"<</Type/Catalog/Pages 2 0 R>>",
@@ -141,14 +147,17 @@ def _md5(content: bytes) -> bytes:
 
 
 def encrypted(password: bytes) -> bytes:
-    """Lock a document by RC4 of 40 bits (PDF 1.7, section 3.5); it opens to anyone if empty."""
+    """Encrypt a document with RC4 of 40 bits (PDF 1.7, section 3.5).
+
+    If the password is empty, every reader can open the document.
+    """
     padded = (password + _PADDING)[:32]
     owner = _rc4(_md5((b"owner" + _PADDING)[:32])[:5], padded)
     permissions = struct.pack("<i", -4)
     key = _md5(padded + owner + permissions + b"id")[:5]
     user = _rc4(key, _PADDING)
     objects = _objects()
-    # algorithm 3.1: the number and generation of the object have a part in its key
+    # The key of an object depends on its number and its generation (algorithm 3.1).
     of_object = _md5(key + (4).to_bytes(3, "little") + bytes(2))[:10]
     objects[4] = stream(_rc4(of_object, QUADRANTS))
     objects[5] = b"<</Filter/Standard/V 1/R 2/P -4/O<%s>/U<%s>>>" % (
@@ -159,7 +168,7 @@ def encrypted(password: bytes) -> bytes:
 
 
 def locked_unknown() -> bytes:
-    """Lock a document in a way that no reader knows."""
+    """Write a document with an encryption filter that no reader supports."""
     objects = _objects()
     objects[5] = b"<</Filter/Unheard.Of/V 99/R 99>>"
     return write(objects, trailer=b"/Encrypt 5 0 R/ID[<6964><6964>]")

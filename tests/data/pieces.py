@@ -1,4 +1,4 @@
-"""Formats put together piece by piece, so that a file can say what no encoder would write."""
+"""Parts of file formats, from which tests write files that no encoder would write."""
 
 import struct
 import zlib
@@ -11,7 +11,7 @@ MIB: Final = 1024 * 1024
 
 
 def png_chunk(name: bytes, body: bytes = b"", *, crc: int | None = None) -> bytes:
-    """Write one chunk; `crc` replaces the right one."""
+    """Write one chunk of a PNG; `crc` replaces the correct checksum."""
     right = zlib.crc32(name + body)
     return (
         struct.pack("!I", len(body))
@@ -22,17 +22,20 @@ def png_chunk(name: bytes, body: bytes = b"", *, crc: int | None = None) -> byte
 
 
 def png_header(width: int, height: int, *, bits: int = 8, colour: int = 2) -> bytes:
-    """Write IHDR; `colour` is PNG's: 0 grey, 2 RGB, 3 palette, 4 grey and alpha, 6 RGBA."""
+    """Write the IHDR chunk.
+
+    `colour` is the colour type of PNG: 0 grey, 2 RGB, 3 palette, 4 grey and alpha, 6 RGBA.
+    """
     return png_chunk(b"IHDR", struct.pack("!IIBBBBB", width, height, bits, colour, 0, 0, 0))
 
 
 def png(*chunks: bytes) -> bytes:
-    """Put signature, chunks and IEND together."""
+    """Write a PNG: the signature, these chunks, and IEND."""
     return PNG_SIGNATURE + b"".join(chunks) + png_chunk(b"IEND")
 
 
 def png_chunks(content: bytes) -> list[tuple[bytes, bytes]]:
-    """Take a sound PNG apart: names and bodies, in order."""
+    """Split a valid PNG into its chunks; return their names and bodies in order."""
     chunks, at = [], len(PNG_SIGNATURE)
     while at < len(content):
         length, name = struct.unpack_from("!I4s", content, at)
@@ -42,32 +45,38 @@ def png_chunks(content: bytes) -> list[tuple[bytes, bytes]]:
 
 
 def with_png_chunks(content: bytes, added: bytes, *, before: bytes) -> bytes:
-    """Insert finished chunks before the first one of that name."""
+    """Insert complete chunks before the first chunk with the name `before`."""
     at = content.index(before) - 4
     return content[:at] + added + content[at:]
 
 
 def deflated_zeros(mebibytes: int) -> bytes:
-    """Write a zlib stream that inflates to that many MiB of zeros, at 1 kB each."""
+    """Write a zlib stream that decompresses to `mebibytes` MiB of zeros.
+
+    Each MiB takes about 1 kB.
+    """
     deflater = zlib.compressobj(9, zlib.DEFLATED, -15)
     block = deflater.compress(bytes(MIB)) + deflater.flush(zlib.Z_FULL_FLUSH)
-    # Of zeros alone Adler-32 (RFC 1950, 8.2) counts but their number.
+    # The Adler-32 of zeros depends only on the number of the zeros (RFC 1950, 8.2).
     checksum = (mebibytes * MIB % 65521) << 16 | 1
     return b"\x78\xda" + block * mebibytes + b"\x03\x00" + struct.pack("!I", checksum)
 
 
 def segment(marker: int, body: bytes) -> bytes:
-    """Write one segment of a JPEG; `marker` without its FF."""
+    """Write one segment of a JPEG; `marker` is the second byte of the marker, after FF."""
     return struct.pack("!BBH", 0xFF, marker, len(body) + 2) + body
 
 
 def with_segments(content: bytes, *segments: bytes) -> bytes:
-    """Insert segments directly after the beginning of a JPEG."""
+    """Insert segments directly after the first marker of a JPEG."""
     return content[:2] + b"".join(segments) + content[2:]
 
 
 def bits_from_left(numbers: Iterable[tuple[int, int]]) -> bytes:
-    """Pack (value, bits) as JPEG's entropy-coded data does: filled up by ones, each FF stuffed."""
+    """Pack (value, bits) pairs as JPEG's entropy-coded data.
+
+    The last byte is filled with ones, and a zero byte follows each byte FF.
+    """
     value, length = 0, 0
     for number, bits in numbers:
         value, length = value << bits | number, length + bits
@@ -77,7 +86,7 @@ def bits_from_left(numbers: Iterable[tuple[int, int]]) -> bytes:
 
 
 def bits_from_right(numbers: Iterable[tuple[int, int]]) -> bytes:
-    """Pack (value, bits) from the lowest bit on, as WebP's lossless data does."""
+    """Pack (value, bits) pairs from the lowest bit up, as WebP's lossless data does."""
     value, length = 0, 0
     for number, bits in numbers:
         value, length = value | number << length, length + bits
@@ -85,19 +94,19 @@ def bits_from_right(numbers: Iterable[tuple[int, int]]) -> bytes:
 
 
 def sub_blocks(content: bytes, *, size: int = 255) -> bytes:
-    """Write data of a GIF in blocks of `size` bytes (GIF89a, section 15)."""
+    """Write the data of a GIF in sub-blocks of `size` bytes (GIF89a, section 15)."""
     pieces = (content[at : at + size] for at in range(0, len(content), size))
     return b"".join(bytes([len(piece)]) + piece for piece in pieces) + b"\0"
 
 
 def gif(*blocks: bytes, width: int = 1, height: int = 1) -> bytes:
-    """Put a GIF of two colours together."""
+    """Write a GIF with a palette of two colours from these blocks."""
     screen = struct.pack("<HHBBB", width, height, 0x80, 0, 0)
     return b"GIF89a" + screen + b"\0\0\0\xff\xff\xff" + b"".join(blocks) + b";"
 
 
 def gif_frame(width: int = 1, height: int = 1) -> bytes:
-    """Write a frame that says it is that large, and holds one pixel."""
+    """Write a GIF frame whose header has this size, but which has the data of one pixel."""
     return b"," + struct.pack("<HHHHB", 0, 0, width, height, 0) + b"\x02\x02\x44\x01\0"
 
 
@@ -107,27 +116,27 @@ def riff_chunk(name: bytes, body: bytes) -> bytes:
 
 
 def webp(*chunks: bytes) -> bytes:
-    """Put a WebP together."""
+    """Write a WebP file of these chunks."""
     return riff_chunk(b"RIFF", b"WEBP" + b"".join(chunks))
 
 
 def webp_canvas(width: int, height: int, *, animated: bool) -> bytes:
-    """Write VP8X, and what must follow it in an animation."""
+    """Write the VP8X chunk of a WebP, and in an animation also the chunk that must follow."""
     size = (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
     canvas = riff_chunk(b"VP8X", bytes([2 if animated else 0, 0, 0, 0]) + size)
     return canvas + riff_chunk(b"ANIM", bytes(6)) if animated else canvas
 
 
 def webp_frame(image: bytes, width: int = 1, height: int = 1) -> bytes:
-    """Write one frame of an animation at 0,0; `image` is a chunk."""
+    """Write one frame of an animation at position 0,0; `image` is the chunk of its pixels."""
     size = (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
     return riff_chunk(b"ANMF", bytes(6) + size + bytes(4) + image)
 
 
 def webp_of_one_colour(width: int, height: int) -> bytes:
-    """Write a VP8L chunk of up to 16384×16384 pixels in 20 bytes: a code of one symbol has no bits.
+    """Write a VP8L chunk of one colour: up to 16384×16384 pixels in 20 bytes.
 
-    See RFC 9649, sections 3.4 and 3.7.2.1.
+    A code with only one symbol takes no bits (RFC 9649, sections 3.4 and 3.7.2.1).
     """
     one_symbol = [(1, 1), (0, 1), (1, 1), (0x7F, 8)]
     size = [(width - 1, 14), (height - 1, 14), (0, 1), (0, 3)]
@@ -137,11 +146,11 @@ def webp_of_one_colour(width: int, height: int) -> bytes:
 
 
 Entry = tuple[int, int, int, bytes]
-"""Tag, type and count of an entry of an IFD, and its four bytes of value or offset."""
+"""An entry of an IFD: tag, type, count, and four bytes, which are the value or its offset."""
 
 
 def exif(entries: Sequence[Entry], *, following: int = 0, rest: bytes = b"") -> bytes:
-    """Write EXIF of one IFD, which begins at offset 8; `following` is where the next one is."""
+    """Write EXIF data of one IFD at offset 8; `following` is the offset of the next IFD."""
     directory = b"".join(struct.pack("<HHI4s", *entry) for entry in entries)
     head = b"II*\0" + struct.pack("<IH", 8, len(entries))
     return b"Exif\0\0" + head + directory + struct.pack("<I", following) + rest
@@ -153,7 +162,10 @@ def box(name: bytes, body: bytes) -> bytes:
 
 
 def tiff(width: int, height: int, strips: Sequence[bytes], *, rows: int, compression: int) -> bytes:
-    """Put an RGB TIFF together, its directory first; each strip has `rows` rows (TIFF 6.0, 8)."""
+    """Write an RGB TIFF whose directory is before the pixels.
+
+    Each strip has `rows` rows (TIFF 6.0, section 8).
+    """
     numbers = struct.Struct(f"<{len(strips)}I")
     bits_at = 8 + 2 + 9 * 12 + 4
     begins_at = bits_at + 6

@@ -1,4 +1,4 @@
-"""ICC profiles of wide colour spaces and of greys, written from code."""
+"""ICC profiles of wide colour spaces and of grey, written from code."""
 
 import struct
 from collections.abc import Mapping
@@ -15,12 +15,13 @@ RGB_SPACES: Final[Mapping[str, tuple[tuple[float, ...], float]]] = {
     ),
     "prophoto": ((0.79767, 0.13519, 0.03134, 0.28804, 0.71188, 0.00009, 0.0, 0.0, 0.82491), 1.8),
 }
-"""Wide colour spaces: what turns linear red, green and blue into XYZ at D50, row by row, as their
-publishers give it; and their gamma (Display P3's curve is sRGB's, here its approximation)."""
+"""Wide colour spaces: a matrix and a gamma for each, as published. The matrix, row by row, converts
+linear red, green and blue to XYZ at D50. Display P3 has the curve of sRGB; its gamma here is an
+approximation."""
 
 
 def _icc(space: bytes, tags: Mapping[bytes, bytes]) -> bytes:
-    """Write a profile of a display, version 2.4 (ICC.1:2001-04, section 6)."""
+    """Write a display profile of version 2.4 (ICC.1:2001-04, section 6)."""
     at = 128 + 4 + 12 * len(tags)
     table, data = [struct.pack("!I", len(tags))], b""
     for name, body in tags.items():
@@ -52,7 +53,7 @@ def _xyz(*values: float) -> bytes:
 
 
 def rgb_profile(name: str, *, padding: int = 0) -> bytes:
-    """Write the profile of one of RGB_SPACES, with so many bytes besides that mean nothing."""
+    """Write the profile of one of RGB_SPACES, with padding bytes that have no meaning."""
     matrix, gamma = RGB_SPACES[name]
     tags = {b"wtpt": _xyz(0.9642, 1.0, 0.8249)}
     for place, colour in enumerate((b"r", b"g", b"b")):
@@ -64,5 +65,5 @@ def rgb_profile(name: str, *, padding: int = 0) -> bytes:
 
 
 def grey_profile(gamma: float) -> bytes:
-    """Write the profile of a grey of that gamma."""
+    """Write the profile of grey with this gamma."""
     return _icc(b"GRAY", {b"wtpt": _xyz(0.9642, 1.0, 0.8249), b"kTRC": _gamma(gamma)})

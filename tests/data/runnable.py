@@ -1,4 +1,4 @@
-"""Files that some desktop runs on a double click, and texts that only look like them."""
+"""Files that a desktop runs after a double click, and texts that only look like such files."""
 
 import codecs
 from typing import Final
@@ -98,7 +98,7 @@ BY_BYTES: Final[dict[str, tuple[bytes, str]]] = {
     "exe": (images.PE, "application/x-dosexec"),
     "elf": (images.ELF, "application/x-executable"),
 }
-"""Bytes and their type; all of these are reserved under every file name."""
+"""Files by name: their bytes and their type. Each is reserved under every file name."""
 
 INNOCENT: Final[dict[str, tuple[bytes, str]]] = {
     "notes about shortcuts": (b"Begin the file with\n[InternetShortcut]\nURL=...\n", "notes.txt"),
@@ -120,4 +120,5 @@ INNOCENT: Final[dict[str, tuple[bytes, str]]] = {
         "info.plist",
     ),
 }
-"""Files that people share: bytes and a name; none of them may be refused."""
+"""Files that people share, by description: bytes and file name. The service must not refuse these
+files."""

@@ -6,16 +6,19 @@ from functools import cached_property
 from typing import Final
 
 Outcome = tuple[str, str | None]
-"""A final state, and the code of its reason."""
+"""A final state and the code of its reason; None means that the state has no reason."""
 
 
 def rejected(*codes: str) -> frozenset[Outcome]:
-    """Allow rejection for one of these reasons: it may not be kept."""
+    """Return the outcomes of a file that may only be rejected, for one of these reasons."""
     return frozenset(("rejected", code) for code in codes)
 
 
 def ready(*codes: str | None) -> frozenset[Outcome]:
-    """Allow `ready`, with one of these reasons; without a thumbnail, unless it is `damaged`."""
+    """Return the outcomes of a file that may only be `ready`, for one of these reasons.
+
+    With a reason, the file has no thumbnail, unless the reason is `damaged`.
+    """
     return frozenset(("ready", code) for code in codes)
 
 
@@ -23,18 +26,19 @@ READY: Final = ready(None)
 DAMAGED: Final = ready("damaged")
 EXPENSIVE: Final = ready("too_expensive")
 ANY_OUTCOME: Final = ready(None, "unsupported", "damaged", "too_expensive")
-"""All that may come of an image that was changed blindly: anything but our own faults."""
+"""The allowed outcomes of a randomly changed image: all except faults of the service itself."""
 DOCUMENT: Final = ready(None, "damaged", "encrypted", "unsupported")
-"""All that may come of a changed document: it is kept as it is, with or without a thumbnail."""
+"""The allowed outcomes of a changed document: the service keeps it, with or without a thumbnail."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """One file, drawn when its `content` is first asked for; the same bytes every time.
+    """One file of the corpus. Its bytes are drawn at the first use, and are always the same.
 
-    `row` is that of limits.md, 0 for what contract.md alone speaks of. `content_types` are those
-    that may be measured; none named means any. `thumbnail` is whether there must be one where it
-    is `ready` for no reason. What is `never_inline` is only ever served as an attachment.
+    `row` is its row of limits.md, or 0 if only contract.md has a rule for the file. `content_types`
+    are the types that the worker may find; an empty set allows any type. If `thumbnail` is true,
+    the file must have a thumbnail when it is `ready` without a reason. If `never_inline` is true,
+    the service must serve the file only as an attachment.
     """
 
     row: int
@@ -48,12 +52,12 @@ class Sample:
 
     @property
     def name(self) -> str:
-        """Row and title, as in a test's id."""
+        """Return the row and the title, as in the id of a test."""
         return f"row{self.row}-{self.title}" if self.row else self.title
 
     @cached_property
     def content(self) -> bytes:
-        """The bytes."""
+        """Return the bytes of the file."""
         return self.draw()
 
 
@@ -69,7 +73,7 @@ def image(
     *,
     never_inline: bool = False,
 ) -> Sample:
-    """Describe an image that is identified by its bytes; any outcome is allowed."""
+    """Describe an image whose type is found from its bytes; `allowed` are its allowed outcomes."""
     return Sample(
         row=row,
         title=title,

@@ -1,4 +1,4 @@
-"""Small sound files of every format that is decoded: what is cut, flipped and mutated."""
+"""Small valid files of every decoded format, which tests truncate, flip and change."""
 
 import io
 from collections.abc import Callable, Mapping
@@ -14,7 +14,7 @@ from tests.data.pieces import tiff
 
 
 def grain(width: int, height: int, seed: int = 0) -> Image.Image:
-    """Draw what hardly compresses, the same at every call."""
+    """Draw noise, which compression makes hardly smaller. Every call returns the same pixels."""
     random = Random(seed)
     return Image.frombytes("RGB", (width, height), random.randbytes(width * height * 3))
 
@@ -27,7 +27,7 @@ def _animation(kind: str) -> bytes:
 
 
 def _scanned() -> bytes:
-    """Draw a TIFF as scanners write it: its directory first, its pixels by LZW in strips."""
+    """Draw a TIFF as scanners write it: the directory is first, the pixels are LZW strips."""
     content = encode(grain(48, 32), "TIFF", compression="tiff_lzw", strip_size=1024)
     with Image.open(io.BytesIO(content)) as image:
         assert isinstance(image, TiffImagePlugin.TiffImageFile)
@@ -37,7 +37,7 @@ def _scanned() -> bytes:
 
 
 def _heif() -> bytes:
-    import pillow_heif  # an extra of its own: only what is asked for HEIC needs it
+    import pillow_heif  # The package belongs to an optional extra, so only HEIC files import it.
 
     file = io.BytesIO()
     pillow_heif.from_pillow(grain(64, 48)).save(file, quality=50)
@@ -57,7 +57,7 @@ ALWAYS: Final[Mapping[str, Callable[[], bytes]]] = {
     "animated.webp": lambda: _animation("WEBP"),
     "pdf": pdfs.plain,
 }
-"""Formats that every worker decodes, by the end of their files' names."""
+"""Formats that every worker decodes, by the ending of the file name."""
 
 MORE: Final[Mapping[str, Callable[[], bytes]]] = {
     "tiff": lambda: encode(grain(48, 32), "TIFF"),
@@ -67,10 +67,10 @@ MORE: Final[Mapping[str, Callable[[], bytes]]] = {
     "avif": lambda: encode(grain(64, 48), "AVIF", quality=50, speed=10),
     "heic": _heif,
 }
-"""Formats that a worker decodes by setting."""
+"""Formats that a worker decodes only if its settings enable them."""
 
 
 @cache
 def seed(name: str) -> bytes:
-    """Draw a sound file of a format, once."""
+    """Draw a valid file of a format. Later calls return the same bytes from a cache."""
     return {**ALWAYS, **MORE}[name]()

@@ -1,4 +1,4 @@
-"""Markup and texts of every charset and form, by name."""
+"""Test files of text and markup in every charset and form, by name."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -10,7 +10,7 @@ _UMLAUTS: Final = "Schöne Grüße aus Köln, überall hört man's.\n"
 _TABLE: Final = "name,city,age\nÄnne,Köln,31\nBob,Rome,44\nCid,Oslo,52\n"
 _CRLF_TABLE: Final = b"a,b\r\n" + b'"x, y","say ""z"""\r\n' * 3
 TEXTS: Final[Mapping[str, Document]] = {
-    # markup
+    # The next entries are files of markup.
     "svg": (svg, "a.svg", "image/svg+xml"),
     "svg-bom": (lambda: svg("\ufeff"), "a.svg", "image/svg+xml"),
     "svg-comment": (lambda: svg("\n <!-- <html> -->\n<!-- b -->"), "a.svg", "image/svg+xml"),
@@ -46,7 +46,7 @@ TEXTS: Final[Mapping[str, Document]] = {
         "a.kml",
         "text/xml",
     ),
-    # texts
+    # The next entries are plain texts.
     "text": (lambda: WORDS, "a.txt", "text/plain; charset=utf-8"),
     "text-one-letter": (lambda: b"a", "a.txt", "text/plain; charset=utf-8"),
     "text-utf-8": (lambda: _UMLAUTS.encode() * 3000, "a.txt", "text/plain; charset=utf-8"),

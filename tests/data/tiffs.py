@@ -1,4 +1,4 @@
-"""TIFF files of any layout of samples, written from code (TIFF 6.0; BigTIFF)."""
+"""TIFF files with any layout of samples, written from code (TIFF 6.0; BigTIFF)."""
 
 import struct
 import zlib
@@ -11,7 +11,7 @@ HEIGHT: Final = 32
 TILE: Final = 16
 
 COLOURS: Final = ((220, 40, 40), (40, 200, 60), (50, 60, 210), (240, 240, 240))
-"""Colours of the quarters: top left, top right, bottom left, bottom right."""
+"""The colours of the quarters: top left, top right, bottom left, bottom right."""
 
 GREY, RGB, PALETTE, YCBCR = 1, 2, 3, 6
 WHITE_IS_ZERO: Final = 0
@@ -20,7 +20,10 @@ CMYK: Final = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
-    """How the samples of an image are stored. The fields are named as in TIFF 6.0, section 8."""
+    """The way in which an image stores its samples.
+
+    The fields have the names of TIFF 6.0, section 8.
+    """
 
     photometric: int = RGB
     bits: int = 8
@@ -49,7 +52,7 @@ def _ycbcr(colour: Sequence[int]) -> tuple[int, int, int]:
 
 
 def _values(layout: Layout, x: int, y: int) -> list[int]:
-    """Return a pixel's samples, each from 0 to 255, or its index in the palette."""
+    """Return the samples of a pixel: values from 0 to 255, or its index in the palette."""
     colour = colour_at(x, y)
     match layout.photometric:
         case 0:
@@ -81,7 +84,7 @@ def _pack(values: Sequence[int], layout: Layout) -> bytes:
 
 
 def _area(layout: Layout, left: int, top: int, width: int, height: int) -> list[bytes]:
-    """Return the packed rows of an area, one piece for each plane."""
+    """Return the packed rows of an area: one item per plane, or one item for all samples."""
     if layout.subsampling:
         return [_subsampled(layout, left, top, width, height)]
     planes = range(layout.samples) if layout.planar else [None]
@@ -99,7 +102,10 @@ def _area(layout: Layout, left: int, top: int, width: int, height: int) -> list[
 
 
 def _subsampled(layout: Layout, left: int, top: int, width: int, height: int) -> bytes:
-    """Return data units: the luma of a block, then its Cb and Cr (TIFF 6.0, section 21)."""
+    """Return the data units of an area: the luma of each block, then its Cb and Cr.
+
+    The order is that of TIFF 6.0, section 21.
+    """
     assert layout.subsampling is not None
     across, down = layout.subsampling
     body = b""
@@ -112,7 +118,7 @@ def _subsampled(layout: Layout, left: int, top: int, width: int, height: int) ->
 
 
 def tiff_of(layout: Layout) -> bytes:
-    """Return a TIFF of four quarters."""
+    """Return a TIFF of four quarters with different colours."""
     width, height = (TILE, TILE) if layout.tiled else (WIDTH, layout.rows_per_strip)
     areas = [
         _area(layout, left, top, width, min(height, HEIGHT - top) if not layout.tiled else height)

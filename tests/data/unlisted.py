@@ -1,4 +1,4 @@
-"""Files of types that libmagic 5.41 does not know or confuses, each with its type."""
+"""Files of types that libmagic 5.41 does not know or confuses, each with its true type."""
 
 import struct
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from tests.data.containers import box, file_type, movie, ole_of, zip_of
 from tests.data.writing import jar
 
 SIZE: Final = (6000, 4000)
-"""Width and height of the picture in each camera raw; its preview is smaller."""
+"""Width and height, in pixels, of the picture in each camera raw file; its preview is smaller."""
 
 _PREVIEW: Final = (160, 120)
 _WIDTH, _HEIGHT, _PHOTOMETRIC, _MAKE, _ORIENTATION = 256, 257, 262, 271, 274
@@ -26,7 +26,7 @@ def tiff(
     magic: bytes | None = None,
     exif: Tags | None = None,
 ) -> bytes:
-    """Return the directories of a TIFF: the first, its subfiles `below`, and Exif's."""
+    """Return a TIFF header with the first directory, the subfiles (`below`), and Exif."""
     start = magic or (b"II*\0" if order == "<" else b"MM\0*")
     out = bytearray(start.ljust(4, b"\0") + struct.pack(f"{order}I", 16) + bytes(8))
     tags = dict(first)
@@ -66,14 +66,14 @@ def _directory(tags: Tags, at: int, order: str) -> bytes:
 
 
 def raw(maker: bytes, order: str = "<") -> bytes:
-    """Return a camera raw: a preview first, the sensor's data in a subfile."""
+    """Return a camera raw file: a preview first, and the data of the sensor in a subfile."""
     first: Tags = {_WIDTH: _PREVIEW[0], _HEIGHT: _PREVIEW[1], _PHOTOMETRIC: 2, _MAKE: maker + b"\0"}
     sensor: Tags = {_WIDTH: SIZE[0], _HEIGHT: SIZE[1], _PHOTOMETRIC: _SENSOR}
     return tiff(first, {_WIDTH: 800, _HEIGHT: 600, _PHOTOMETRIC: 6}, sensor, order=order)
 
 
 def dng(orientation: int = 1) -> bytes:
-    """Return a DNG whose sensor has margins that the picture does not show."""
+    """Return a DNG whose sensor has margins that are not part of the picture."""
     first: Tags = {
         _WIDTH: _PREVIEW[0],
         _HEIGHT: _PREVIEW[1],
@@ -85,14 +85,14 @@ def dng(orientation: int = 1) -> bytes:
 
 
 def cr2() -> bytes:
-    """Return a CR2: its first directory is a preview, Exif has the size."""
+    """Return a CR2. Its first directory describes a preview; its Exif data has the true size."""
     made = bytearray(tiff({_WIDTH: 1536, _HEIGHT: 1024}, exif={40962: SIZE[0], 40963: SIZE[1]}))
     made[8:12] = b"CR\2\0"
     return bytes(made)
 
 
 def panasonic() -> bytes:
-    """Return an RW2, whose directory has the borders of the picture on the sensor."""
+    """Return an RW2. Its directory has the borders of the picture on the sensor."""
     return tiff({2: 6100, 3: 4100, 4: 10, 5: 20, 6: 4010, 7: 6020}, magic=b"IIU\0")
 
 
@@ -101,7 +101,7 @@ def olympus(magic: bytes = b"IIRO", order: str = "<") -> bytes:
 
 
 def id3(sound: bytes, length: int = 3000, *, footer: bool = False) -> bytes:
-    """Return sound after an ID3 tag of `length` bytes with a title in it."""
+    """Return audio data after an ID3 tag of `length` bytes, which has a title."""
     digits = bytes(length >> shift & 127 for shift in (21, 14, 7, 0))
     title = b"TIT2\0\0\0\5\0\0\0Song"
     tag = b"ID3\4\0" + (b"\x10" if footer else b"\0") + digits + title.ljust(length, b"\0")
@@ -115,7 +115,8 @@ def asf(*kinds: str) -> bytes:
         "video": "C0EF19BC4D5BCF11A8FD00805F5C442B",
     }
     stream = bytes.fromhex("9107DCB7B7A9CF118EE600C00C205365")
-    file = bytes.fromhex("A1DCAB8C47A9CF118EE400C00C205365")  # the properties of the file
+    # The next object has the properties of the file.
+    file = bytes.fromhex("A1DCAB8C47A9CF118EE400C00C205365")
     objects = [file + struct.pack("<Q", 104) + bytes(80)]
     objects += [
         stream + struct.pack("<Q", 78) + bytes.fromhex(guids[kind]) + bytes(38) for kind in kinds
@@ -126,10 +127,11 @@ def asf(*kinds: str) -> bytes:
 
 
 def icon(kind: int = 1, edge: int = 32) -> bytes:
-    """Return an icon (1) or a cursor (2) of one black picture."""
+    """Return an icon (kind 1) or a cursor (kind 2) with one black picture."""
     picture = struct.pack("<IiiHH", 40, edge, 2 * edge, 1, 32).ljust(40, b"\0")
     picture += bytes(edge * edge * 5)
-    planes, bits = (1, 32) if kind == 1 else (3, 5)  # a cursor has its hot spot there
+    # A cursor stores its hot spot in these two fields.
+    planes, bits = (1, 32) if kind == 1 else (3, 5)
     entry = struct.pack("<BBBBHHII", edge, edge, 0, 0, planes, bits, len(picture), 22)
     return struct.pack("<HHH", 0, kind, 1) + entry + picture
 
@@ -148,7 +150,7 @@ def unix_archive(*members: bytes) -> bytes:
 
 
 def book() -> bytes:
-    """Return an audio book: a track of sound, and one of text with its chapters."""
+    """Return an audio book: one audio track, and one text track with the chapters."""
     return file_type(b"M4A ", b"isom") + movie(b"soun", b"text")
 
 
@@ -254,7 +256,7 @@ UNLISTED: Final[dict[str, tuple[Callable[[], bytes], str]]] = {
     ),
     "unix-archive-of-a-zip": (lambda: unix_archive(zip_of([("a", b"")])), "application/x-archive"),
 }
-"""Names of files, how each is made, and the type that it must get."""
+"""Files by name: the function that makes the bytes, and the type that must be found."""
 
 
 def _jpeg_2000(brand: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""Writers of documents, archives, films and texts, with what they have in common."""
+"""Writers of documents, archives, films and texts, and the constants that these writers share."""
 
 import io
 import json
@@ -10,7 +10,8 @@ from typing import Final
 from tests.data.containers import box, file_type, movie, ole_of, zip_of
 
 HEAD: Final = 64 * 1024
-"""The bytes that are read of every file; generators named `far` put the signature after them."""
+"""The number of first bytes that are read of every file. A test file with `far` in its name has
+its signature after these bytes."""
 WORDS: Final = b"Every good boy deserves a second chance; so do girls.\n"
 CLASS_FILE: Final = b"\xca\xfe\xba\xbe\x00\x00\x00\x34" + bytes(60)
 XML: Final = b'<?xml version="1.0" encoding="UTF-8"?>\n'
@@ -18,7 +19,11 @@ MANIFEST: Final = ("META-INF/MANIFEST.MF", b"Manifest-Version: 1.0\r\nMain-Class
 
 
 def ooxml(main_part: str, *, macros: bool = False, first: str = "", filling: int = 0) -> bytes:
-    """Write an Office document; `first` is an entry put before all, `filling` the media's bytes."""
+    """Write an Office document.
+
+    If `first` is not empty, it names an additional first entry; `filling` is the number of bytes of
+    the media file.
+    """
     folder = main_part.partition("/")[0]
     entries = [
         ("[Content_Types].xml", XML + b"<Types/>"),
@@ -35,7 +40,7 @@ def ooxml(main_part: str, *, macros: bool = False, first: str = "", filling: int
 def with_mimetype(
     kind: str, *parts: str, filling: int = 0, first: bool = True, compressed: bool = False
 ) -> bytes:
-    """Write a ZIP that says in its entry `mimetype` what it is: OpenDocument, EPUB."""
+    """Write a ZIP whose entry `mimetype` has its type, as OpenDocument and EPUB files do."""
     entries = [(part, XML + b"<a/>") for part in parts] + [("media.bin", bytes(filling))]
     entries.insert(0 if first else len(entries), ("mimetype", kind.encode()))
     return zip_of(entries, compressed=compressed)
@@ -50,14 +55,14 @@ def jar(
     manifest: str = MANIFEST[0],
     name_bytes: int = 12,
 ) -> bytes:
-    """Write a Java archive whose manifest has that many entries before and after it."""
+    """Write a Java archive. `before` and `after` count the entries around its manifest."""
     other = [(f"a/{index:0{name_bytes}}.txt", b"") for index in range(before + after)]
     entries = [*other[:before], (manifest, MANIFEST[1]), *other[before:], ("A.class", CLASS_FILE)]
     return zip_of(entries, prefix=prefix, comment=comment)
 
 
 def jar_that_looks_like_docx() -> bytes:
-    """Write a Java archive that begins as an Office document does."""
+    """Write a Java archive whose first entries are those of an Office document."""
     return zip_of(
         [
             ("[Content_Types].xml", XML + b"<Types/>"),
@@ -69,7 +74,7 @@ def jar_that_looks_like_docx() -> bytes:
 
 
 def jar_after_other_end() -> bytes:
-    """Write a Java archive with junk after it that resembles the end of another archive."""
+    """Write a Java archive followed by bytes that resemble the end record of another archive."""
     return jar() + b"PK\5\6" + bytes(4) + struct.pack("<HHIIH", 9, 9, 414, 7, 5) + bytes(90)
 
 
@@ -79,12 +84,15 @@ def apk(filling: int = 0) -> bytes:
 
 
 def plain_zip(filling: int = 0) -> bytes:
-    """Write a ZIP of texts, and of a Java archive, which does not make it one."""
+    """Write a plain ZIP of texts and of a Java archive.
+
+    An embedded Java archive does not make the ZIP a Java archive.
+    """
     return zip_of([("words.txt", WORDS), ("fill.bin", bytes(filling)), ("lib.jar", jar())])
 
 
 def tar() -> bytes:
-    """Write a tape archive of one text."""
+    """Write a tape archive (tar) of one text."""
     file = io.BytesIO()
     with tarfile.open(fileobj=file, mode="w") as archive:
         entry = tarfile.TarInfo("words.txt")
@@ -94,7 +102,7 @@ def tar() -> bytes:
 
 
 def dmg(filling: int = 3000) -> bytes:
-    """Write a disk image of Apple's: anything, and 512 bytes at the end that say so."""
+    """Write an Apple disk image: any bytes, then a trailer of 512 bytes with the signature."""
     return bytes([1, 7, 3] * (filling // 3)) + struct.pack("!4sII500s", b"koly", 4, 512, b"")
 
 
@@ -106,21 +114,27 @@ def film(
     last: bool = False,
     table_bytes: int = 0,
 ) -> bytes:
-    """Write a film with tracks of these handlers, its `moov` before or after its samples."""
+    """Write a film with tracks of these handlers.
+
+    With `last`, its `moov` follows the samples; otherwise it precedes the samples.
+    """
     samples, about = box(b"mdat", bytes(filling)), movie(*handlers, table_bytes=table_bytes)
     parts = [samples, about] if last else [about, samples]
     return file_type(major, *compatible) + b"".join(parts)
 
 
 def film_of_long_parts(*handlers: bytes) -> bytes:
-    """Write a film whose samples have a length of eight bytes, and whose `moov` goes to the end."""
+    """Write a film with 64-bit lengths: its samples have a length of eight bytes.
+
+    Its `moov` extends to the end of the file.
+    """
     samples = struct.pack("!I4sQ", 1, b"mdat", 16 + HEAD) + bytes(HEAD)
     about = movie(*handlers)
     return file_type(b"isom") + samples + bytes(4) + about[4:]
 
 
 def quicktime_without_type() -> bytes:
-    """Write a film as QuickTime did before there was `ftyp`."""
+    """Write a film as old versions of QuickTime did, without an `ftyp` box."""
     return box(b"wide") + box(b"mdat", bytes(2000)) + movie(b"vide")
 
 
@@ -131,12 +145,15 @@ def heif(major: bytes, *compatible: bytes) -> bytes:
 
 
 def svg(before: str = "", *, encoding: str = "utf-8", name: str = "svg") -> bytes:
-    """Write an SVG drawing with something before its first element."""
+    """Write an SVG drawing; `before` is the text before its first element."""
     return (before + f'<{name} xmlns="http://www.w3.org/2000/svg"><g/></{name}>').encode(encoding)
 
 
 def pdf(junk: bytes = b"") -> bytes:
-    """Write an empty document of one page; its table of objects is right without the junk."""
+    """Write an empty document of one page, after `junk`.
+
+    The offsets in its cross-reference table are correct only without junk.
+    """
     parts = [
         b"<</Type/Catalog/Pages 2 0 R>>",
         b"<</Type/Pages/Kids[3 0 R]/Count 1>>",
@@ -156,7 +173,7 @@ def pdf(junk: bytes = b"") -> bytes:
 
 
 def long_json() -> bytes:
-    """Write JSON that is longer than what is read of it."""
+    """Write a JSON text that is longer than the part that the service reads."""
     rows = [
         {"id": n, "name": 'a, "b" [c] {d}', "on": n % 2 == 0, "x": [1.5e3]} for n in range(3000)
     ]
