@@ -10,7 +10,7 @@ from shared.errors import AttachmentsError
 from shared.rows import FromRow, columns_of
 from shared.webhooks.kinds import MAX_WEBHOOKS, AttachmentEvent, Deactivation
 from shared.webhooks.secret_signing import make_secret
-from shared.webhooks.vault import Vault
+from shared.webhooks.vault import SecretUnreadable, Vault
 
 PREVIOUS_S: Final = 86_400
 """Seconds for which the former secret still signs after a rotation."""
@@ -194,21 +194,30 @@ async def exists_any(connection: Connection) -> bool:
 async def reencrypt(connection: Connection, vault: Vault) -> int:
     """Encrypt up to 1,000 secrets of other keys by the first key; return how many webhooks changed.
 
-    Raises SecretUnreadable for a secret that no key decrypts. May be repeated.
+    Raises SecretUnreadable, after all others, for secrets that no key decrypts. May be repeated.
     """
     rows = await connection.fetch(
         "SELECT id, secret, secret_previous FROM webhooks WHERE key_id <> $1 LIMIT 1000",
         vault.key_id,
     )
+    unreadable = 0
     for row in rows:
         former = row["secret_previous"]
+        try:
+            secret = vault.encrypt(vault.decrypt(row["secret"]))
+            previous = None if former is None else vault.encrypt(vault.decrypt(former))
+        except SecretUnreadable:
+            unreadable += 1
+            continue
         await connection.execute(
             "UPDATE webhooks SET secret = $2, secret_previous = $3, key_id = $4"
             " WHERE id = $1 AND secret = $5",
             row["id"],
-            vault.encrypt(vault.decrypt(row["secret"])),
-            None if former is None else vault.encrypt(vault.decrypt(former)),
+            secret,
+            previous,
             vault.key_id,
             row["secret"],
         )
+    if unreadable:
+        raise SecretUnreadable(f"no key of the settings decrypts {unreadable} secrets of webhooks")
     return len(rows)

@@ -194,10 +194,14 @@ def test_those_with_few_lose_none(counts: dict[int, int], most: int, lost: dict[
 
 
 async def test_secrets_are_encrypted_again_by_a_new_key(database: Database) -> None:
+    lost = await database.run(registry.create, 1, VALUES, Vault("a-key-that-is-lost"))
     webhook_id = await make_webhook(database)
     rotated = await database.run(registry.rotate, webhook_id, 1, VAULT)
     assert rotated is not None
     newer = Vault("a-newer-key-of-secrets", "key-of-webhook-secrets")
+    with pytest.raises(SecretUnreadable):
+        await tidy_once(database, newer)
+    await database.run(registry.delete, lost.webhook.id, 1)
     await tidy_once(database, newer)
     alone = Vault("a-newer-key-of-secrets")
     stored = await execute(database, "SELECT secret FROM webhooks")

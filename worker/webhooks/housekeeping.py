@@ -37,14 +37,20 @@ async def tidy_once(database: Database, vault: Vault | None) -> None:
 
     May be repeated, also by several workers at once. Raises DatabaseAway and SecretUnreadable.
     """
-    if vault is not None and (changed := await database.run(registry.reencrypt, vault)):
-        log.info("secrets of webhooks encrypted by the new key", webhooks=changed)
     await _repeat(database, deliveries.prune_old)
     await _repeat(database, deliveries.prune_orphans)
+    try:
+        if vault is not None and (changed := await database.run(registry.reencrypt, vault)):
+            log.info("secrets of webhooks encrypted by the new key", webhooks=changed)
+    finally:  # a secret that cannot be read must not let the table grow
+        await _remove_surplus(database)
+
+
+async def _remove_surplus(database: Database) -> None:
     for _ in range(ROUNDS):
         removed = await database.run(deliveries.prune_surplus)
         if not removed:
-            break
+            return
         log.warning("deliveries removed: there were too many", by_webhook=removed)
 
 
