@@ -67,12 +67,14 @@ async def test_a_second_run_finds_nothing_to_do(empty_url: str) -> None:
         "dead_letter_origins",
         "dead_letters",
         "deployment",
+        "idempotency_keys",
         "organizations",
         "probe_arrivals",
         "tokens",
         "usage",
         "webhook_deliveries",
         "webhooks",
+        "waiting",
     }
     assert len(first["version"]) == 1
     await asyncio.to_thread(migrate, empty_url)
