@@ -18,7 +18,7 @@ STOP_TIMEOUT_S = 20
 
 @pytest.fixture(scope="module")
 def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
-    """Start a stack of this module's own, and stop it as Ctrl-C would."""
+    """A local stack of this module's own; its end must be as clean as after Ctrl-C."""
     folder = tmp_path_factory.mktemp("stack")
     data_dir, ready_file, log = folder / "data", folder / "ready.json", folder / "log"
     with log.open("w") as output:

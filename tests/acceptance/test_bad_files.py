@@ -1,6 +1,7 @@
-"""Files that lie, break or attack, where a row of limits.md needs more than an upload (67 to 89).
+"""Tests of bad files where a row of limits.md (67 to 89) needs more than one upload.
 
-All other files of these rows are the corpus's: `test_hostile_files.py`.
+The files are false, broken or malicious. `test_hostile_files.py` tests all other files of these
+rows.
 """
 
 import asyncio
@@ -38,18 +39,18 @@ from worker.buffering import HEAD_BYTES
 
 MIB = 1024 * 1024
 TOLERANCE = 8
-"""How far a colour may be off after lossy formats and conversions."""
+"""The maximum difference of a colour after a lossy format or a conversion."""
 
 
 @pytest_asyncio.fixture(scope="module")
 async def storage(stack: Stack) -> AsyncIterator[Storage]:
-    """The bucket."""
+    """The service's bucket."""
     async with opened_storage(stack) as opened:
         yield opened
 
 
 async def thumbnail_of(service: Service, resource: Any) -> Image.Image:
-    """Fetch and decode a thumbnail."""
+    """Fetch a thumbnail and decode it."""
     assert outcome(resource) == ("ready", None)
     assert resource["attributes"]["resized"] is True
     body = (await follow(service.client, resource["attributes"]["thumb"])).body
@@ -59,7 +60,7 @@ async def thumbnail_of(service: Service, resource: Any) -> Image.Image:
 
 
 def are_close(found: list[tuple[int, ...]], wanted: list[tuple[int, ...]]) -> bool:
-    """Return True if colours are alike."""
+    """Return True if two colours differ by no more than the tolerance."""
     return all(
         abs(one - other) <= TOLERANCE
         for pixel, other_pixel in zip(found, wanted, strict=True)
@@ -76,7 +77,7 @@ async def test_row68_an_object_beyond_the_policy_is_rejected_before_it_is_downlo
     attachment_id = created["data"]["id"]
     body = b"\x89PNG\r\n\x1a\n" + bytes(40 * MIB)
     status, _ = await service.client.post_file(created, body[:5000])
-    assert status != 201  # the policy lets no such file in
+    assert status != 201  # The policy refuses this file.
     async with store_proxy(service.stack) as proxy:
         await start_worker(service, s3_endpoint_url=proxy.url)
         key = created["data"]["attributes"]["aws_policy"]["key"]
@@ -142,7 +143,8 @@ async def test_row74_bombs_are_refused_by_their_header_or_stopped_by_the_clock(
     worker = await start_worker(service, decoder_timeout="0.5", decoders="1")
     for name, bomb, size in (
         ("img.jpg", progressive_scans(100, 14_000, components=1), (14_000, 14_000)),
-        ("form.pdf", multiplying(8), (None, None)),  # no header of it tells what it costs
+        # No header of this file shows how expensive it is to decode.
+        ("form.pdf", multiplying(8), (None, None)),
     ):
         attachment_id = await service.client.upload(bomb, name)
         resource = await service.client.settled(attachment_id)
@@ -250,7 +252,10 @@ async def test_row86_a_decoder_that_crashes_on_a_heic_costs_neither_worker_nor_f
 async def test_row87_an_object_deleted_before_it_is_fetched_is_missing(
     service: Service, start_worker: StartWorker, storage: Storage
 ) -> None:
-    """Removed before the event; removed at work: F16, `tests/faults/test_store.py`."""
+    """Check an object that is deleted before its event is sent.
+
+    Deletion during processing is fault F16, see `tests/faults/test_store.py`.
+    """
     row, event = await posted(service)
     await storage.delete(row.key)
     await start_worker(service, **SOON)
@@ -265,7 +270,10 @@ async def test_row87_an_object_deleted_before_it_is_fetched_is_missing(
 async def test_row88_an_object_replaced_while_it_is_fetched_is_processed_again(
     service: Service, start_worker: StartWorker, storage: Storage
 ) -> None:
-    """A bad file replaced by a good one; one good file by another: F16, as above."""
+    """Check a bad file that a good one replaces.
+
+    Replacing one good file by another is fault F16, see `tests/faults/test_store.py`.
+    """
     async with store_proxy(service.stack) as proxy:
         await start_worker(service, s3_endpoint_url=proxy.url, **SOON)
         proxy.hold()

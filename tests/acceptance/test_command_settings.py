@@ -1,4 +1,4 @@
-"""A one-off command needs only the settings that it uses, whatever the others are."""
+"""Tests that a command needs only the settings that it uses; all others may be wrong."""
 
 import asyncio
 import os
@@ -20,10 +20,10 @@ from tests.support.commands import EVERY
 from tests.support.service import Service
 
 PROCESSES = {"api", "consume", "worker", "up", "doctor"}
-"""These run the service, or look at all of it, so they need all settings."""
+"""Commands that run the service or examine all of it, so they need all settings."""
 
 WITHOUT = {"health", "upload"}
-"""These talk to an API, and read no settings of the service."""
+"""Commands that call an API and read no settings of the service."""
 
 USED: dict[str, tuple[type[LogSettings], list[list[str]]]] = {
     "events list": (DatabaseSettings, [["events", "list"]]),
@@ -83,5 +83,6 @@ async def test_a_command_needs_no_other_settings_than_its_own(
                 ended[" ".join(arguments)] = (status, capsys.readouterr().err)
     assert {words: err for words, (status, err) in ended.items() if "settings" in err} == {}
     failed = {words for words, (status, _) in ended.items() if status != 0}
-    # The probe's row has no object, and an empty letter stays unreadable: that is their answer.
+    # These two commands rightly fail: the probe's row has no object, and an empty dead letter stays
+    # unreadable.
     assert failed <= {"reconcile", "events replay --all"}

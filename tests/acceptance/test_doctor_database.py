@@ -1,4 +1,4 @@
-"""`attachments doctor` on the way to PostgreSQL: addresses, poolers, encodings, privileges."""
+"""Tests of `attachments doctor` on PostgreSQL: addresses, poolers, encodings, privileges."""
 
 from pathlib import Path
 

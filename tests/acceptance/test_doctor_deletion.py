@@ -1,4 +1,4 @@
-"""`attachments doctor` on deletion: buckets with versions, and rights that are missing."""
+"""Tests of `attachments doctor` on deletion: buckets with versions, and missing rights."""
 
 import pytest
 
@@ -12,14 +12,14 @@ from tests.support.versioning import Versioning, make_bucket, versions
 
 
 async def in_bucket(stack: Stack, start_service: StartService, versioning: Versioning) -> Service:
-    """Start a service over a bucket of its own."""
+    """Start a service that has a bucket of its own."""
     async with open_bucket(stack) as client:
         bucket = await make_bucket(client, versioning)
     return await start_service(s3_bucket=bucket)
 
 
 async def left_in(service: Service) -> list[tuple[str, str]]:
-    """List the versions in a service's bucket."""
+    """List the object versions that remain in a service's bucket."""
     async with open_bucket(service.stack) as client:
         return await versions(client, service.settings.s3_bucket)
 

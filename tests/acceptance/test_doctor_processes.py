@@ -1,4 +1,4 @@
-"""`attachments doctor` names the fault of an API, of events and of workers."""
+"""Tests that `attachments doctor` names the fault of an API, of events and of workers."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""`attachments doctor` on a healthy service: its JSON, its table, and a local stack."""
+"""Tests of `attachments doctor` on a healthy service: JSON, table, and a local stack."""
 
 import json
 

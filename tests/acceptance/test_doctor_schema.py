@@ -1,4 +1,4 @@
-"""`attachments doctor` names the fault of a database that cannot be used, and of its schema."""
+"""Tests that `attachments doctor` names the fault of an unusable database, and of its schema."""
 
 import asyncpg
 import pytest

@@ -1,4 +1,4 @@
-"""The main job, from a client's first request to a thumbnail that opens."""
+"""Test of the main path, from a client's first request to a thumbnail that can be decoded."""
 
 import io
 

@@ -1,4 +1,4 @@
-"""`attachments events`: what operators see of messages that could not be used, and can do."""
+"""Tests of `attachments events`: list, show and replay messages that could not be used."""
 
 import json
 import os
@@ -25,7 +25,7 @@ COMMANDING = b'\x1b]0;owned\x07 \x9b31m \xc2\x9b31m \r\x08\x7f \xe2\x80\xae {"a"
 
 
 async def keep(service: Service, body: bytes, *, source: MessageSource = "webhook") -> int:
-    """Keep a message as one that could not be used; returns its id."""
+    """Store a message as a dead letter; return its id."""
     async with service.database.acquire() as connection:
         await dead_letters.keep(
             connection,
@@ -56,13 +56,13 @@ async def everything(service: Service) -> list[str]:
 
 
 async def waiting(service: Service) -> int:
-    """Count the wake-ups that wait for a worker."""
+    """Count the wake-ups in the organization's queue."""
     async with redis.asyncio.from_url(service.environment["ATTACHMENTS_BROKER_URL"]) as broker:
         return int(await broker.llen(queue_key(service.client.organization_id)))
 
 
 async def event(service: Service, *ids: str) -> bytes:
-    """Write S3's message about the uploads of attachments."""
+    """Make S3's message about the uploads of attachments."""
     records = [
         {
             "eventSource": "aws:s3",
@@ -83,11 +83,11 @@ async def create(service: Service) -> str:
 
 
 class TestList:
-    """`events list`"""
+    """Tests of `events list`."""
 
     async def test_shows_the_newest_first_up_to_the_limit(self, service: Service) -> None:
         ids = [await keep(service, b"%d" % number) for number in range(5)]
-        await keep(service, b"2")  # once more
+        await keep(service, b"2")  # The same body is stored a second time.
         ended = await command(service, "events", "list", "--json", "--limit", "3")
         assert ended.status == 0
         letters = json.loads(ended.out)
@@ -116,7 +116,7 @@ class TestList:
 
 
 class TestShow:
-    """`events show`"""
+    """Tests of `events show`."""
 
     async def test_nothing_in_a_body_can_command_the_terminal(self, service: Service) -> None:
         number = await keep(service, COMMANDING)
@@ -163,12 +163,12 @@ class TestShow:
 
 
 class TestReplay:
-    """`events replay`"""
+    """Tests of `events replay`."""
 
     async def test_a_letter_that_is_readable_now_takes_effect_and_wakes_a_worker(
         self, start_service: StartService, start_worker: StartWorker
     ) -> None:
-        # Neither the store's event nor the sweep tells the worker.
+        # Only the replay can wake the worker: the store sends no event, and no sweep is due.
         slow = {"pending_check": "3600", "publish_grace": "300", "sweep_interval": "300"}
         service = await start_service(**slow)
         service.stack.relay.target = None
@@ -187,7 +187,7 @@ class TestReplay:
     async def test_a_dry_run_prints_its_effects_and_changes_nothing(
         self, start_worker: StartWorker, service: Service
     ) -> None:
-        del start_worker  # it empties the broker
+        del start_worker  # This fixture empties the broker; the test starts no worker.
         one, other = await create(service), await create(service)
         good = await keep(service, await event(service, one, other))
         bad = await keep(service, UNREADABLE)

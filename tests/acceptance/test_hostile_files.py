@@ -1,4 +1,4 @@
-"""Every file of the hostile corpus through the running service (limits.md, rows 67 to 89)."""
+"""Tests that send each file of the hostile corpus through the service (limits.md, rows 67-89)."""
 
 import io
 from collections.abc import AsyncIterator, Sequence
@@ -34,22 +34,25 @@ MAX_EDGE = 320
 
 @pytest_asyncio.fixture(scope="module")
 async def storage(stack: Stack) -> AsyncIterator[Storage]:
-    """The bucket."""
+    """The service's bucket."""
     async with opened_storage(stack) as opened:
         yield opened
 
 
 @dataclass
 class Uploads:
-    """The files of the corpus that have been uploaded, row by row, when one is first asked for."""
+    """The uploaded files of the corpus.
+
+    All files of a row are uploaded when a test needs the first of them.
+    """
 
     samples: Sequence[Sample] = SAMPLES
     ids: dict[str, str] = field(default_factory=dict)
 
     async def id_of(self, service: Service, sample: Sample) -> str:
-        """Return the id of a file's attachment, after a row's files have come to an end.
+        """Return the id of a file's attachment, after all files of its row are settled.
 
-        Asserts that the same worker is there after them, and processes a good photo.
+        Asserts that the same worker still runs afterwards and processes a good photo.
         """
         if sample.name not in self.ids:
             row = [other for other in self.samples if other.row == sample.row]
@@ -65,12 +68,12 @@ class Uploads:
 
 @pytest.fixture(scope="module")
 def uploads() -> Uploads:
-    """The files that were uploaded so far."""
+    """The files that this module has uploaded so far."""
     return Uploads()
 
 
 async def check(service: Service, storage: Storage, sample: Sample, attachment_id: str) -> None:
-    """Assert that a file has its expected state, and is described and served correctly."""
+    """Assert that a file has its expected state, description and content at its address."""
     client = service.client
     resource = await client.show(attachment_id)
     attributes = resource["attributes"]

@@ -1,6 +1,7 @@
-"""Every command, fed with hostile text in every field: nothing of it reaches the terminal raw.
+"""Tests that no command prints hostile text of any field unescaped to the terminal.
 
-The commands come from the command line itself, so a new one fails here until it has its runs.
+The list of commands comes from the command line's parser, so a new command fails here until the
+test has runs for the command.
 """
 
 import os

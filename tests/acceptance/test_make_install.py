@@ -1,4 +1,4 @@
-"""`make install` and what the other targets make of `.venv`, with packages of a folder's own."""
+"""Tests of `make install` and other targets that build `.venv`, with packages of a folder."""
 
 import hashlib
 import os
@@ -24,7 +24,7 @@ Ended = subprocess.CompletedProcess[str]
 
 
 def make_wheel(folder: Path, name: str) -> str:
-    """Make a package that holds one empty module; returns its line in a lock."""
+    """Make a wheel that holds one empty module; return its line in a lock."""
     module = name.replace("-", "_")
     record = f"{module}-1.0.dist-info"
     path = folder / f"{module}-1.0-py3-none-any.whl"
@@ -40,7 +40,7 @@ def make_wheel(folder: Path, name: str) -> str:
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """A checkout in a folder with an unusual name, whose locks name packages of another folder."""
+    """A checkout in a folder with an unusual name. Its locks name packages of another folder."""
     folder = tmp_path / NAME
     for name in TAKEN:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -55,13 +55,13 @@ def checkout(tmp_path: Path) -> Path:
 
 
 def make(checkout: Path, *words: str, python: str = sys.executable) -> Ended:
-    """Run make as in a new shell, with a Python by environment and no index."""
+    """Run make as in a new shell; PYTHON comes from the environment, and no index is used."""
     kept = {
         name: value
         for name, value in os.environ.items()
         if not name.startswith(
             ("PIP_", "MAKE", "MFLAGS")
-        )  # "make test" gives its own to what it runs
+        )  # A run of `make test` sets these variables for its child processes.
     }
     folder = str(checkout.parent / "wheels")
     own = {"PYTHON": python, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": folder}
@@ -78,14 +78,14 @@ def make(checkout: Path, *words: str, python: str = sys.executable) -> Ended:
 
 
 def made(checkout: Path, *words: str) -> str:
-    """Run make, which must succeed; returns what it printed."""
+    """Run make and assert that it succeeds; return its output."""
     ended = make(checkout, *words)
     assert ended.returncode == 0, ended.stderr + ended.stdout
     return ended.stdout
 
 
 def installed(checkout: Path) -> set[str]:
-    """Name the packages that are in the environment of a checkout."""
+    """Return the names of the packages that a checkout's environment holds."""
     return {name for name in LOCKS["dev"] if imports(checkout, name.replace("-", "_"))}
 
 
@@ -111,7 +111,7 @@ def test_running_and_developing_each_install_their_packages_once(
     assert installed(checkout) == set(LOCKS["dev"])
     assert made(checkout, "install", "EXTRAS=dev heic") == ""
 
-    # The command finds the checkout, also through a link from elsewhere.
+    # The command finds its checkout, also when it is called through a symbolic link elsewhere.
     (checkout / "deploy/__main__.py").write_text("import sys, deploy\nprint(sys.argv[1:])\n")
     (tmp_path / "command").symlink_to(checkout / ".venv/bin/attachments")
     for command in (checkout / ".venv/bin/attachments", tmp_path / "command"):
@@ -122,7 +122,7 @@ def test_running_and_developing_each_install_their_packages_once(
     version = "import importlib.metadata as m; m.version('attachments-upload-service')"
     subprocess.run([checkout / ".venv/bin/python", "-I", "-c", version], check=True)
 
-    # A wrong Python by name is refused, and does no harm to what is there.
+    # An unusable PYTHON is refused, and the existing environment is not changed.
     refused = make(checkout, "install", "PYTHON=nowhere")
     assert "PYTHON=nowhere cannot be run" in refused.stderr
     assert installed(checkout) == set(LOCKS["dev"])
@@ -139,7 +139,7 @@ def pypy(folder: Path) -> Path:
 
 
 def without_venv(folder: Path) -> Path:
-    """Write a program that is a Python without `ensurepip`, as Debian splits it."""
+    """Write a program that acts as a Python without `ensurepip`, a separate package on Debian."""
     return pretend(folder, "sys.modules['ensurepip'] = None")
 
 
@@ -152,7 +152,7 @@ def pretend(folder: Path, change: str) -> Path:
 
 
 def gone(folder: Path) -> Path:
-    """Leave a link to a Python that was removed."""
+    """Create a symbolic link to a Python that no longer exists."""
     path = folder / "python"
     path.symlink_to("/nonexistent/python3.11")
     return path
@@ -196,10 +196,11 @@ def test_an_environment_of_an_unsuitable_python_is_made_again(
 ) -> None:
     (checkout / ".venv/bin").mkdir(parents=True)
     unsuitable(checkout / ".venv/bin")
-    for name in (".running", ".developing", ".heic"):  # as if all were installed
+    # These files mark all groups of packages as installed.
+    for name in (".running", ".developing", ".heic"):
         (checkout / ".venv" / name).touch()
     assert "it is made anew" in made(checkout, ".venv/.developing")
     assert installed(checkout) == set(LOCKS["dev"])
-    # The packages of `make test` are enough for `make up`.
+    # The packages for `make test` include those for `make up`.
     assert made(checkout, "install", "EXTRAS=heic") == ""
     assert sysconfig.get_python_version() in str(list((checkout / ".venv/lib").iterdir()))

@@ -1,4 +1,4 @@
-"""Files changed blindly, many at once, through the running service: each comes to an end."""
+"""Tests of randomly changed files, many at the same time: processing of each file ends."""
 
 from collections.abc import Sequence
 
@@ -13,14 +13,17 @@ from tests.support.service import Service
 from tests.support.starting import StartService, StartWorker
 
 ALLOWED = ANY_OUTCOME | DOCUMENT | {("rejected", "reserved_type")}
-"""How a changed file may end. Not by a fault of ours, nor by the clock: all of them are small."""
+"""The states and reasons that a changed file may end with.
+
+An internal fault or a timeout is not allowed, because all files are small.
+"""
 
 SHOWN = {("ready", None), ("ready", "damaged")}
-"""How those may end that have a thumbnail."""
+"""The states and reasons of attachments that may have a thumbnail."""
 
 
 async def all_come_to_an_end(service: Service, formats: Sequence[str], count: int) -> None:
-    """Upload so many mutated files, of these formats in turn, and check what came of them."""
+    """Upload `count` mutated files, in the given formats in turn, and check their final states."""
     worker = worker_of(service)
     files = [(formats[number % len(formats)], number) for number in range(count)]
     ids = await upload_all(

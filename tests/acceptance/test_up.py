@@ -1,4 +1,4 @@
-"""`attachments up`, as an operator runs it."""
+"""Tests of `attachments up`, run as an operator runs it."""
 
 import asyncio
 import json
@@ -54,7 +54,7 @@ KEYS = {
 
 
 def left_of(tree: list[psutil.Process], *, within_s: float) -> list[psutil.Process]:
-    """Return the processes that still run; one that only waits to be reaped by init has ended."""
+    """Return the processes that still run. Zombies, which wait only for init, do not count."""
     left = []
     for process in psutil.wait_procs(tree, timeout=within_s)[1]:
         with suppress(psutil.NoSuchProcess):
@@ -90,7 +90,7 @@ def data_dir(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
-    """One run for all tests that leave it running."""
+    """A running stack that the tests share; these tests do not stop it."""
     data_dir = tmp_path_factory.mktemp("up") / "data"
     with running(data_dir, "--decoders", "1") as shared:
         yield shared
@@ -264,7 +264,7 @@ def test_a_taken_port_is_reported_before_anything_starts(data_dir: Path) -> None
 
 @pytest.mark.skipif(sys.platform != "linux", reason="others have one address of loopback only")
 def test_if_the_usual_port_is_taken_the_other_one_is_printed_first_and_last(data_dir: Path) -> None:
-    host = "127.80.0.1"  # where no one else listens
+    host = "127.80.0.1"  # No other program listens on this address.
     ready_file, log = data_dir.with_name("ready.json"), data_dir.with_name("log")
     with socket.create_server((host, 8000)), log.open("wb") as output:
         process = subprocess.Popen(

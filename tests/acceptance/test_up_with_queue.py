@@ -1,4 +1,4 @@
-"""`attachments up` where events come through a queue as well."""
+"""Test of `attachments up` where events also arrive through a queue."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A local stack that the tests of this folder share; they change nothing of it."""
+"""Fixtures of the tests of local users: one local stack, which no test of this folder changes."""
 
 import tempfile
 from collections.abc import Iterator
@@ -13,11 +13,11 @@ from tests.support.up import Up, running, until
 
 @pytest.fixture(scope="package")
 def up() -> Iterator[Up]:
-    """Run a stack in a directory of which other users may at least enter the parent."""
+    """A running stack whose parent directory other users may enter."""
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)
         with running(Path(folder) / "data", "--decoders", "1") as shared:
-            # SeaweedFS's admin part is the last to listen, after S3 answers.
+            # SeaweedFS's admin port is the last port that opens; S3 answers earlier.
             until(lambda: "admin.port.grpc" in names(shared), 20)
             yield shared
 

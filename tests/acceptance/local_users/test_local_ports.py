@@ -1,4 +1,4 @@
-"""Every port and socket of `attachments up` asks for a key, a password or a certificate."""
+"""Tests that every port and socket of `attachments up` requires a key, password or certificate."""
 
 import ssl
 import stat
@@ -22,7 +22,7 @@ KNOWN = {
     "s3.port": "asks for a signature; /healthz is open",
     **dict.fromkeys(SEALED, "asks for a client certificate"),
 }
-"""Every port that may listen, and why it may: a port that is not here fails the tests."""
+"""The ports that may listen, each with its reason. Any other port fails the tests."""
 
 HTTPS_ONLY = b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n"
 
@@ -55,7 +55,7 @@ CONTENT = b"not for others"
 
 @pytest.fixture
 async def theirs(document: dict[str, Any]) -> str:
-    """An object that must stay as it is."""
+    """The key of an object of another user, which must not change."""
     async with s3_client(document) as store:
         await store.put_object(Bucket=document["bucket"], Key="theirs", Body=CONTENT)
     return "theirs"
