@@ -1,1 +1,1 @@
-"""Shared parts of tests: servers, processes, requests, and queries of rows."""
+"""Shared parts of the tests: servers, processes, requests, and queries that read rows."""

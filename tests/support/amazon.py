@@ -1,7 +1,7 @@
-"""Amazon SNS as tests play it: a TLS server with certificates of their own authority.
+"""A stand-in for Amazon SNS: a TLS server whose certificates the tests' own authority signs.
 
-It answers for every host: all requests of the service by name arrive here and are noted,
-so that a test can assert that there was no request.
+Every host name resolves to this server, and the server records each request. So a test can assert
+that the service sent no request.
 """
 
 import asyncio
@@ -34,7 +34,8 @@ GOVERNMENT = "sns.us-gov-west-1.amazonaws.com"
 HOSTS = (HOST, CHINA, GOVERNMENT)
 CERTIFICATE_PATH = "/SimpleNotificationService-9c6465fa7f48f5cacd23014631ec1136.pem"
 
-# AWS's documentation, "Verifying the signatures of Amazon SNS messages": these, in this order.
+# AWS's documentation, "Verifying the signatures of Amazon SNS messages", lists the signed members
+# in this order.
 NOTIFICATION = ("Message", "MessageId", "Subject", "Timestamp", "TopicArn", "Type")
 CONFIRMATION = ("Message", "MessageId", "SubscribeURL", "Timestamp", "Token", "TopicArn", "Type")
 
@@ -42,7 +43,7 @@ PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
 
 
 def new_key() -> rsa.RSAPrivateKey:
-    """Make an RSA key of the size of SNS's."""
+    """Make an RSA key of the same size as the keys of SNS."""
     return rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
 
@@ -59,7 +60,7 @@ class Authority:
         authority: bool = False,
         days: tuple[float, float] = (-1, 1),
     ) -> x509.Certificate:
-        """Certify a key for names, from and to so many days from now."""
+        """Make a certificate for a key and names; its validity is given in days from now."""
         now = datetime.now(UTC)
         issuer = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "the tests' authority")])
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])
@@ -100,13 +101,13 @@ class Authority:
 
 
 def pem(certificate: x509.Certificate) -> bytes:
-    """Write a certificate as it is served."""
+    """Return a certificate in PEM form, as a server serves it."""
     return certificate.public_bytes(Encoding.PEM)
 
 
 @dataclass(kw_only=True)
 class Reply:
-    """The server's answer at an address."""
+    """The response of the server to requests for one address."""
 
     body: bytes = b""
     status: int = 200
@@ -115,10 +116,11 @@ class Reply:
 
 
 class Amazon(AbstractResolver):
-    """The server, and the way to it.
+    """The stand-in server and the DNS resolver that leads every host name to this server.
 
-    `asked` are the hosts that were looked up, `seen` the addresses that were requested. `replies`
-    are by path; for any other it is that of `signing_key`'s certificate.
+    `asked` lists the host names that were resolved. `seen` lists the addresses that were requested.
+    `replies` maps a path to its response; the response for any other path is the certificate of
+    `signing_key`.
     """
 
     def __init__(self) -> None:
@@ -146,9 +148,9 @@ class Amazon(AbstractResolver):
         await self._runner.cleanup()
 
     def connector(self) -> aiohttp.TCPConnector:
-        """Make a new resolver by which every name leads here.
+        """Return a new connector that connects to this server for every host name.
 
-        It trusts the tests' authority alone.
+        The connector trusts only the tests' certificate authority.
         """
         trusted = pem(self.authority.certify(self.authority.key, "authority", authority=True))
         context = ssl.create_default_context(cadata=trusted.decode())
@@ -159,7 +161,7 @@ class Amazon(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
-        """Resolve every name to this server."""
+        """Resolve every host name to the address of this server."""
         self.asked.append(host)
         return [
             ResolveResult(
@@ -173,12 +175,12 @@ class Amazon(AbstractResolver):
         ]
 
     async def close(self) -> None:
-        """Do nothing: several connectors may share it."""
+        """Do nothing, because several connectors may share this resolver."""
 
     def sign(
         self, document: dict[str, Any], key: rsa.RSAPrivateKey | None = None, **how: Any
     ) -> dict[str, Any]:
-        """Sign a message as its SignatureVersion says, or as `how` does: digest, scheme."""
+        """Sign a message by its SignatureVersion; `how` may replace the digest or the scheme."""
         names = NOTIFICATION if document["Type"] == "Notification" else CONFIRMATION
         text = "".join(f"{name}\n{document[name]}\n" for name in names if name in document)
         first = document.get("SignatureVersion") == "1"
@@ -211,7 +213,7 @@ class Amazon(AbstractResolver):
 
 @asynccontextmanager
 async def running_amazon() -> AsyncIterator[Amazon]:
-    """Run the server."""
+    """Run the stand-in server of SNS."""
     amazon = Amazon()
     await amazon.start()
     try:

@@ -1,4 +1,4 @@
-"""Events of any content: strategies, and the feed that takes them."""
+"""Hypothesis strategies for events of any content, and the function that posts such events."""
 
 import asyncio
 import json
@@ -21,18 +21,18 @@ thorough = settings(
     deadline=None,
     derandomize=True,
     database=None,
-    # each example is a request or more; to make a failing one smaller takes too many
+    # Each example sends at least one request, so shrinking a failing example would take too long.
     phases=[Phase.explicit, Phase.generate],
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 
 COUNTS = {"recorded", "no_effect", "ignored", "unreadable"}
 ANSWERED_WITHIN_S = 10
-"""A source may wait for 3 s only; a machine that runs tests has more to do than this."""
+"""How long a test waits for an answer. A source waits only 3 s, but the test machine is busy."""
 
 
 async def feed(service: Service, body: bytes, headers: dict[str, str] | None = None) -> Answer:
-    """Post any body with a live token, and assert that it is accepted in time."""
+    """Post a body with a valid token, and assert that the API accepts the body in time."""
     authorization = {"Authorization": f"Bearer {EVENTS_TOKEN}"}
     async with asyncio.timeout(4 * ANSWERED_WITHIN_S):
         answer = await deliver(service, body, {**authorization, **(headers or {})})
@@ -50,7 +50,7 @@ JSON = st.recursive(
 
 
 def of_no_attachment(sample: Any) -> Any:
-    """Copy a sample, of our bucket and of an attachment that does not exist."""
+    """Copy a sample event, with the tests' bucket and the id of no existing attachment."""
     written = json.dumps(sample)
     for old, new in (
         (partition(4), partition(MAX_ID)),
@@ -66,13 +66,13 @@ def of_no_attachment(sample: Any) -> Any:
 MESSAGES = [
     of_no_attachment(sample)
     for sample in SAMPLES.values()
-    # of confirmations nothing is taken by a token alone
+    # A token alone does not make the service accept a subscription confirmation of SNS.
     if not (isinstance(sample, dict) and "Token" in sample)
 ]
 
 
 def bent(samples: Sequence[Any]) -> st.SearchStrategy[Any]:
-    """Make messages of samples; each differs from its sample in one place."""
+    """Return a strategy for messages that each differ from a sample message in one place."""
     return st.sampled_from(samples).flatmap(
         lambda sample: st.builds(
             lambda place, value: put(json.loads(json.dumps(sample)), place, value),

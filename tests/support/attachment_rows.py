@@ -1,4 +1,4 @@
-"""A row, settings and times from which documents and addresses are made."""
+"""A row, settings and times from which tests make documents and addresses."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -15,7 +15,7 @@ NOW = datetime(2026, 4, 20, tzinfo=UTC)
 
 
 def make_link_settings(**changes: str) -> Settings:
-    """Make settings by lower-case name."""
+    """Make settings; each keyword argument is a setting with its name in lower case."""
     required = {
         "database_url": "postgresql://127.0.0.1/attachments",
         "broker_url": "redis://127.0.0.1",
@@ -68,5 +68,5 @@ ROW = Attachment(
 def write_resource(
     row: Attachment, *, made: Settings | None = None, **asked: Any
 ) -> dict[str, Any]:
-    """Write a row as a resource."""
+    """Return the JSON:API resource of a row."""
     return Documents(made or make_link_settings()).resource(row, origin=ORIGIN, now=NOW, **asked)

@@ -1,4 +1,4 @@
-"""Bad events: counts of an answer, and each dialect as a case of a row."""
+"""Shared parts of the tests of bad events: counts of an answer, and the dialects as test cases."""
 
 import pytest
 
@@ -10,7 +10,7 @@ IGNORED = {"recorded": 0, "no_effect": 0, "ignored": 1, "unreadable": 0}
 def every(
     row: int, dialects: tuple[Dialect, ...] = DIALECTS, name: str = "dialect"
 ) -> pytest.MarkDecorator:
-    """Try each dialect for a row of the matrix."""
+    """Return a decorator that runs a test of one row of the matrix with every dialect."""
     return pytest.mark.parametrize(
         name, dialects, ids=[f"row{row}-{dialect.name}" for dialect in dialects]
     )

@@ -1,4 +1,4 @@
-"""Bad requests: an API with two organizations' attachments, and the check of a refusal."""
+"""Shared parts of the tests of bad requests: an API with attachments of two organizations."""
 
 import asyncio
 import json
@@ -13,7 +13,8 @@ from tests.support.service import MEDIA_TYPE, Answer, Client, Service
 PATH = "/api/v2/attachments"
 BULK = f"{MEDIA_TYPE}; ext=bulk"
 
-# status → titles, and the detail where there is but one (contract.md, "General errors")
+# Each status maps to its titles, and to its detail if only one detail exists (contract.md, "General
+# errors").
 WORDS: dict[int, tuple[set[str], str | None]] = {
     400: ({"Bad Request", "Unsupported Filter", "Unsupported Sort", "Unsupported Include"}, None),
     401: ({"Unauthenticated"}, "You are not authenticated"),
@@ -33,7 +34,7 @@ WORDS: dict[int, tuple[set[str], str | None]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """An API that holds one attachment of the caller's and one of another organization's."""
+    """An API that holds one attachment of the caller and one attachment of another organization."""
 
     service: Service
     mine: str
@@ -41,17 +42,17 @@ class Target:
 
     @property
     def client(self) -> Client:
-        """The caller."""
+        """The client of the caller."""
         return self.service.client
 
     async def rows(self) -> list[str]:
-        """Read everything that is stored."""
+        """Read all rows that the service stores."""
         found = await self.service.database.fetch("SELECT a::text FROM attachments AS a ORDER BY 1")
         return [row[0] for row in found]
 
 
 def assert_refused(answer: Answer, status: int) -> None:
-    """Check that an answer is an error document in the contract's words, and shows no inside."""
+    """Check that a response is an error document of the contract and shows no internal detail."""
     assert answer.status == status, answer.body
     assert answer.headers["Content-Type"] == f"{MEDIA_TYPE}; charset=utf-8"
     assert answer.document.keys() == {"errors"}
@@ -70,9 +71,9 @@ def assert_refused(answer: Answer, status: int) -> None:
 async def exchange(
     target: Target, *pieces: bytes, within_s: float = 5, closes: bool = False
 ) -> Answer:
-    """Send bytes as they are, read the answer, and check whether the connection ends, if it must.
+    """Send raw bytes and read the response; check that the connection ends if it must end.
 
-    `{host}`, `{auth}` and `{id}` are filled in.
+    The placeholders `{host}`, `{auth}` and `{id}` in the bytes are replaced by their values.
     """
     url = urlsplit(target.service.base_url)
     filled = {
@@ -110,7 +111,7 @@ async def exchange(
 
 
 def post(*headers: bytes, body: bytes = b"") -> bytes:
-    """Write a create request with headers of the test's own."""
+    """Return the bytes of a create request with the given header fields."""
     return b"".join(
         [
             b"POST /api/v2/attachments HTTP/1.1\r\n{auth}",

@@ -1,4 +1,4 @@
-"""The real nginx and haproxy in front of API processes, as deploy/docs/balancers.md has them."""
+"""nginx and haproxy in front of API processes, configured as in deploy/docs/balancers.md."""
 
 import asyncio
 import re
@@ -42,13 +42,13 @@ global
 
 
 def needs(program: Balancer) -> None:
-    """Skip a test where the program is not installed."""
+    """Skip a test if the program is not installed."""
     if shutil.which(program, path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin") is None:
         pytest.skip(f"needs the Debian package {program}")
 
 
 def sample(name: Balancer) -> str:
-    """Read the configuration that the page recommends."""
+    """Read the configuration that deploy/docs/balancers.md recommends."""
     found = re.search(rf"```{name}\n(.*?)```", PAGE.read_text(), re.DOTALL)
     assert found is not None
     return found[1]
@@ -58,9 +58,10 @@ def sample(name: Balancer) -> str:
 async def running_balancer(
     program: Balancer, folder: Path, ports: Sequence[int], changes: Sequence[tuple[str, str]] = ()
 ) -> AsyncIterator[str]:
-    """Run a balancer in front of API processes on loopback; yields its address.
+    """Run a load balancer in front of API processes on loopback, and yield the balancer's address.
 
-    Its configuration is the page's, without TLS, with ports of this test, and with `changes`.
+    The configuration is the one of the documentation page, without TLS, with ports of this test,
+    and with the replacements in `changes`.
     """
     needs(program)
     port = choose_port()

@@ -1,4 +1,4 @@
-"""Many files through the running service side by side, and what came of each."""
+"""Uploads of many files in parallel through the running service, and their results."""
 
 import asyncio
 import os
@@ -15,7 +15,7 @@ SIDE_BY_SIDE = 8
 
 
 async def upload_all(service: Service, files: Sequence[tuple[str, bytes]]) -> list[str]:
-    """Upload files, each a name and its bytes; returns their ids in that order."""
+    """Upload files, each given as a name and bytes, and return the attachment ids in that order."""
     places = asyncio.Semaphore(SIDE_BY_SIDE)
 
     async def upload(name: str, content: bytes) -> str:
@@ -26,7 +26,7 @@ async def upload_all(service: Service, files: Sequence[tuple[str, bytes]]) -> li
 
 
 async def settle_all(service: Service, ids: Sequence[str]) -> list[str]:
-    """Wait for as long as clients would, and return the ids that are still in no final state."""
+    """Wait as long as clients would wait, and return the ids that are still in no final state."""
     numbers = [int(attachment_id) for attachment_id in ids]
     deadline = time.monotonic() + 30 + len(ids)
     while True:
@@ -41,7 +41,7 @@ async def settle_all(service: Service, ids: Sequence[str]) -> list[str]:
 
 
 def worker_of(service: Service) -> psutil.Process:
-    """Find the process of the only worker that works for a service."""
+    """Find the process of the only worker of a service."""
     database = "ATTACHMENTS_DATABASE_URL"
     (worker,) = (
         child
@@ -54,7 +54,7 @@ def worker_of(service: Service) -> psutil.Process:
 
 @dataclass(frozen=True, kw_only=True)
 class Served:
-    """The answer that a browser gets when it follows a link."""
+    """The response that a browser gets when it follows a link."""
 
     status: int
     content_type: str
@@ -74,12 +74,12 @@ async def follow(client: Client, url: str) -> Served:
 
 
 def outcome(resource: Any) -> tuple[str, str | None]:
-    """Give state and reason."""
+    """Return the state of a resource and the code of its reason, or None without a reason."""
     reason = resource["meta"].get("reason")
     return resource["meta"]["state"], reason and reason["code"]
 
 
 def is_without_thumbnail(resource: Any) -> bool:
-    """Return True if no attribute names a thumbnail."""
+    """Return True if no attribute of the resource names a thumbnail."""
     attributes = resource["attributes"]
     return attributes["resized"] is False and not attributes["thumb"]

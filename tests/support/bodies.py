@@ -1,4 +1,4 @@
-"""Requests with headers and bodies, made without a server."""
+"""Requests with headers and bodies that tests make without a server."""
 
 from typing import Any
 
@@ -11,11 +11,11 @@ from api.problems import Problem
 
 
 def make_request(*headers: tuple[str, str], payload: Any = None) -> web.Request:
-    """Make a request with these headers, repeated ones too."""
+    """Make a request with the given header fields; a field may occur several times."""
     extra = {} if payload is None else {"payload": payload}
     return make_mocked_request("POST", "/api/v2/attachments", headers=CIMultiDict(headers), **extra)
 
 
 def status_of(problem: pytest.ExceptionInfo[Problem]) -> int:
-    """Return the status of the raised problem."""
+    """Return the HTTP status of the problem that is raised."""
     return problem.value.status

@@ -1,4 +1,4 @@
-"""Reports of commands that fail in the process of the test."""
+"""Error reports of commands that run and fail inside the test's own process."""
 
 import pytest
 
@@ -8,7 +8,7 @@ Captured = pytest.CaptureFixture[str]
 
 
 def one_line(captured: Captured) -> str:
-    """Return the standard error, after asserting that it is the only output and one line."""
+    """Assert that the only output is one line of standard error, and return this line."""
     shown = captured.readouterr()
     assert shown.out == ""
     assert len(shown.err.splitlines()) == 1, shown.err

@@ -1,4 +1,4 @@
-"""The command line as a process beside a service under test."""
+"""The `attachments` command as a process beside a service under test."""
 
 import asyncio
 import json
@@ -15,7 +15,7 @@ from deploy.cli import app
 from tests.support.service import Service
 
 FOR_PEOPLE = {"ATTACHMENTS_LOG_FORMAT": "console"}
-"""Servers of tests log JSON; a command's notes are read as text, unless a test says otherwise."""
+"""The tests' servers log JSON, but commands log text for people, unless a test sets a format."""
 
 ROOT = Path(__file__).parents[2]
 
@@ -53,7 +53,7 @@ async def command(service: Service, *arguments: str, **overrides: str) -> Ended:
 
 
 def commands(group: object, *words: str) -> Iterator[tuple[str, ...]]:
-    """List the commands of a command line, in words."""
+    """List all commands of a command line; each command is a list of words."""
     members = getattr(group, "commands", None)
     if members is None:
         yield words
@@ -66,7 +66,7 @@ EVERY = sorted(" ".join(words) for words in commands(typer.main.get_command(app)
 
 
 async def reconciled(service: Service, *options: str) -> tuple[int, dict[int, str], Any]:
-    """Run it; returns its status, the kinds by id, and the whole document."""
+    """Run `attachments reconcile`; return the exit status, the kinds by id, and the document."""
     ended = await command(service, "reconcile", "--json", *options)
     assert ended.err == "", ended.err
     document = json.loads(ended.out)

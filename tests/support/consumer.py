@@ -1,4 +1,4 @@
-"""A consumer of a queue as a process, which tests can watch, stop and kill."""
+"""A consumer of a queue as a process that tests can watch, stop and kill."""
 
 import asyncio
 import os
@@ -16,7 +16,7 @@ PROGRAM = ("-m", "deploy.cli", "consume")
 
 
 class ConsumerProcess:
-    """`attachments consume` as its operator runs it; Python is started with `program`."""
+    """The process `attachments consume`; `program` is the argument list of Python."""
 
     def __init__(
         self,
@@ -29,7 +29,7 @@ class ConsumerProcess:
         self.process: subprocess.Popen[bytes] | None = None
 
     def launch(self) -> None:
-        """Start it, and wait for nothing."""
+        """Start the process without waiting until it is ready."""
         self.process = subprocess.Popen(
             [sys.executable, *self._program],
             env=self.environment,
@@ -39,17 +39,17 @@ class ConsumerProcess:
         )
 
     async def start(self) -> Self:
-        """Start it and wait until it is ready."""
+        """Start the process and wait until it is ready."""
         self.launch()
         await self.logs("consumer is ready")
         return self
 
     def log(self) -> str:
-        """Everything it has written so far."""
+        """Return everything that the process has logged so far."""
         return os.pread(self._log.fileno(), 10_000_000, 0).decode(errors="replace")
 
     async def logs(self, words: str, *, within_s: float = 30) -> None:
-        """Wait until its log has some words."""
+        """Wait until the log contains the given text."""
 
         async def printed() -> bool:
             assert self.process is not None
@@ -59,7 +59,7 @@ class ConsumerProcess:
         assert words in self.log(), self.log()[-4000:]
 
     async def ended(self, *, within_s: float = 15) -> int:
-        """Wait for its end; returns the exit status."""
+        """Wait until the process ends, and return its exit status."""
         assert self.process is not None
         try:
             return await asyncio.to_thread(self.process.wait, within_s)
@@ -68,18 +68,18 @@ class ConsumerProcess:
             raise AssertionError(f"it did not end:\n{self.log()[-4000:]}") from None
 
     async def stop(self, number: int = signal.SIGTERM, *, within_s: float = 15) -> int:
-        """Send a signal and wait for the end; returns the exit status."""
+        """Send a signal, wait until the process ends, and return its exit status."""
         assert self.process is not None
         self.process.send_signal(number)
         return await self.ended(within_s=within_s)
 
     def kill(self) -> None:
-        """Kill it at once, as a crash would."""
+        """Kill the process immediately, as a crash would."""
         if self.process is not None and self.process.poll() is None:
             self.process.kill()
             self.process.wait()
 
     def close(self) -> None:
-        """Kill it if it still runs, and forget its log."""
+        """Kill the process if it still runs, and delete its log."""
         self.kill()
         self._log.close()

@@ -1,4 +1,4 @@
-"""Copies that a `temp_url` asks for."""
+"""Copies of objects that a `temp_url` requests."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -12,14 +12,14 @@ PATH = "/api/v2/attachments"
 
 
 async def source(bucket: "S3Client", service: Service, name: str, content: bytes) -> str:
-    """Store an object to copy from; returns its address."""
+    """Store an object as the source of a copy, and return the object's address."""
     key = f"uploads/{name}"
     await bucket.put_object(Bucket=BUCKET, Key=key, Body=content)
     return f"{service.settings.upload_url}/{key}"
 
 
 async def copied(service: Service, url: str, name: str = "photo.jpg") -> Any:
-    """Create an attachment from a source; returns its resource."""
+    """Create an attachment whose `temp_url` is a source, and return its resource."""
     return (await service.client.create(name, temp_url=url))["data"]
 
 
@@ -27,7 +27,7 @@ BULK = f"{MEDIA_TYPE}; ext=bulk"
 
 
 async def create_many(client: Client, url: str, count: int) -> Answer:
-    """Create attachments in bulk; each is a copy."""
+    """Create several attachments by one request; each attachment is a copy."""
     item = {"type": "attachments", "attributes": {"name": "photo.jpg", "temp_url": url}}
     return await client.request(
         "POST", PATH, {"data": [item] * count}, headers={"Content-Type": BULK, "Accept": BULK}
@@ -35,5 +35,5 @@ async def create_many(client: Client, url: str, count: int) -> Answer:
 
 
 def is_copy(_link: object, data: bytes) -> bool:
-    """Return True if a piece of a request asks the store for a copy."""
+    """Return True if the bytes of a request ask the store for a copy."""
     return b"x-amz-copy-source" in data.lower()

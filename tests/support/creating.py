@@ -1,4 +1,4 @@
-"""Create requests of the contract, and the form fields that their answers hold."""
+"""Create requests of the contract, and the form fields in their responses."""
 
 import base64
 import json
@@ -14,12 +14,12 @@ MAX_SIZE = 314_572_800
 
 
 async def post(client: Client, attributes: Mapping[str, Any]) -> Answer:
-    """Ask for an attachment with those attributes."""
+    """Send a create request with the given attributes."""
     return await client.request("POST", PATH, body(attributes))
 
 
 async def count(client: Client) -> int:
-    """Count the organization's attachments."""
+    """Count the attachments of the organization."""
     answer = await client.request("GET", PATH)
     total: int = answer.document["meta"]["total_count"]
     return total
@@ -32,7 +32,7 @@ def expected_fields(
     content_type: str | None = None,
     token: str | None = None,
 ) -> tuple[dict[str, str], dict[str, Any]]:
-    """Write `aws_policy`, but for policy and signature, and the policy document."""
+    """Return the expected policy document, and `aws_policy` without policy and signature."""
     date = row.created_at.astimezone(UTC)
     settings = service.settings
     typed = {} if content_type is None else {"Content-Type": content_type}
@@ -67,5 +67,5 @@ def expected_fields(
 
 
 def decoded(fields: Mapping[str, str]) -> Any:
-    """Read the policy document of form fields."""
+    """Decode the policy document in form fields."""
     return json.loads(base64.b64decode(fields["policy"], validate=True))

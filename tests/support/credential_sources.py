@@ -1,7 +1,7 @@
-"""Sources of AWS credentials on this machine, which end when a test says so.
+"""Sources of AWS credentials on this machine, whose lifetime a test sets.
 
-One HTTP server answers as the container endpoint of ECS and as the metadata service of EC2 do; a
-script prints what it gives as a credential process does.
+One HTTP server answers like the container endpoint of ECS and like the metadata service of EC2. A
+script prints the same credentials as a credential process does.
 """
 
 import json
@@ -17,7 +17,11 @@ IMDS = "/latest/meta-data/iam/security-credentials/"
 
 
 class CredentialSource:
-    """The server. `lives_s` is how long what it gives lives; while `away` it answers 500."""
+    """An HTTP server of AWS credentials.
+
+    `lives_s` is the lifetime of the credentials in seconds. While `away` is true, the server
+    answers 500.
+    """
 
     def __init__(self, access_key: str, secret_key: str) -> None:
         self._access_key, self._secret_key = access_key, secret_key
@@ -46,15 +50,15 @@ class CredentialSource:
         await self._runner.cleanup()
 
     def container(self) -> dict[str, str]:
-        """Return the variables of a task on ECS."""
+        """Return the variables that make this server the container endpoint of an ECS task."""
         return {"AWS_CONTAINER_CREDENTIALS_FULL_URI": f"{self.url}/container"}
 
     def instance(self) -> dict[str, str]:
-        """Return the variables by which this is an instance's metadata service."""
+        """Return the variables that make this server the metadata service of an EC2 instance."""
         return {"AWS_EC2_METADATA_SERVICE_ENDPOINT": self.url}
 
     def process(self, folder: Path) -> dict[str, str]:
-        """Write a profile whose credentials a program prints."""
+        """Write an AWS profile whose credentials a program prints; return its variables."""
         script = folder / "credentials.py"
         script.write_text(
             f"""import json, urllib.request
@@ -72,7 +76,7 @@ print(json.dumps({{
         return {"AWS_CONFIG_FILE": str(config), "AWS_PROFILE": "the-process"}
 
     def environment(self, service: Mapping[str, str], source: Mapping[str, str]) -> dict[str, str]:
-        """Return a service's environment with these credentials in place of its own."""
+        """Return a service's environment with these credentials in place of its own credentials."""
         kept = {name: value for name, value in service.items() if not name.startswith("AWS_")}
         return {**kept, **source}
 
@@ -101,7 +105,7 @@ print(json.dumps({{
 
 @asynccontextmanager
 async def running_source(access_key: str, secret_key: str) -> AsyncIterator[CredentialSource]:
-    """Run a server that gives these keys."""
+    """Run a credential server that returns the given keys."""
     source = CredentialSource(access_key, secret_key)
     await source.start()
     try:

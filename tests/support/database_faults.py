@@ -1,4 +1,4 @@
-"""Requests while the database is away, and what they must come to."""
+"""Requests while the database is unavailable, and their expected responses."""
 
 import asyncio
 import time
@@ -10,16 +10,16 @@ from tests.support.service import Service, scrape
 from tests.support.stack import EVENTS_TOKEN
 
 ANSWER_S = 3.0
-"""Within which the sources of events want their answer (events.md, rule 2)."""
+"""Sources of events expect an answer within this many seconds (events.md, rule 2)."""
 
 BUSY_S = 10.0
-"""How long a machine that is busy with other things may hold up an answer: not all of several."""
+"""A busy test machine may delay a single answer by this many seconds, but not every answer."""
 
 DELIVERIES = 3
 
 
 async def deliver(service: Service, event: bytes) -> tuple[int, str | None]:
-    """Post an event as a source does; returns the status and Retry-After."""
+    """Post an event as a source does, and return the status and the Retry-After field."""
     headers = {"Authorization": f"Bearer {EVENTS_TOKEN}"}
     async with (
         asyncio.timeout(BUSY_S),
@@ -31,7 +31,7 @@ async def deliver(service: Service, event: bytes) -> tuple[int, str | None]:
 
 
 async def is_unavailable(service: Service, event: bytes) -> None:
-    """Assert that in time events are answered 503, and that what needs no database is served."""
+    """Assert that events get 503 in time, and that routes without the database still work."""
     durations_s = []
     for _ in range(DELIVERIES):
         began = time.monotonic()
@@ -49,7 +49,7 @@ async def is_unavailable(service: Service, event: bytes) -> None:
 
 
 async def is_taken(service: Service, event: bytes) -> bool:
-    """Return True if the source's next attempt is answered 2xx."""
+    """Return True if the next attempt of the source is answered with 2xx."""
     try:
         return (await deliver(service, event))[0] == 200
     except TimeoutError:
@@ -57,7 +57,7 @@ async def is_taken(service: Service, event: bytes) -> bool:
 
 
 async def crash(postgres: EmbeddedPostgres) -> None:
-    """Kill the server; its backends are in groups of their own, and notice that a little later."""
+    """Kill the server; its backends, in other process groups, notice the crash a little later."""
     assert postgres.child is not None
     backends = psutil.Process(postgres.child.pid).children(recursive=True)
     postgres.kill()

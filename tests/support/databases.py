@@ -1,4 +1,4 @@
-"""Databases of tests: cloned from one that is migrated once, with ids that no other test uses."""
+"""Databases for tests: each is cloned from one migrated database and has ids of its own."""
 
 import itertools
 
@@ -13,16 +13,17 @@ _numbers = itertools.count(1)
 
 
 def fresh_ids() -> int:
-    """Return an id from which on no test has used any: all tests share one bucket."""
+    """Return a first id that no other test uses, because all tests share one bucket."""
     return next(_numbers) * 100_000
 
 
 async def clone_database(stack: Stack) -> str:
-    """Make a fresh migrated database, with ids of its own: all tests share one bucket."""
+    """Make a fresh migrated database with ids of its own, because all tests share one bucket."""
     first = fresh_ids()
     name = f"test_{first}"
     connection = await asyncpg.connect(stack.postgres.url)
-    # Copying files costs half of what PostgreSQL's usual way through its log costs.
+    # Copying files costs half as much as PostgreSQL's default way, which writes everything to its
+    # log.
     await connection.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE} STRATEGY file_copy")
     await connection.close()
     url = stack.postgres.database_url(name)
@@ -33,7 +34,7 @@ async def clone_database(stack: Stack) -> str:
 
 
 async def use_deployment_of(stack: Stack, database_url: str) -> None:
-    """Return a migrated database the id of the deployment that has the tests' bucket."""
+    """Give a migrated database the deployment id that owns the tests' bucket."""
     async with (
         asyncpg.create_pool(stack.postgres.database_url(TEMPLATE), min_size=1) as template,
         asyncpg.create_pool(database_url, min_size=1) as own,
@@ -44,6 +45,6 @@ async def use_deployment_of(stack: Stack, database_url: str) -> None:
 
 
 async def empty_broker(stack: Stack) -> None:
-    """Forget what earlier tests have published."""
+    """Delete all messages that earlier tests have published to the broker."""
     async with redis.asyncio.from_url(stack.valkey.url) as client:
         await client.flushdb()

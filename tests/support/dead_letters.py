@@ -1,4 +1,4 @@
-"""Dead letters: made and read."""
+"""Functions that make and read dead letters."""
 
 from collections.abc import Mapping
 
@@ -33,7 +33,7 @@ async def the_letter(service: Service) -> tuple[DeadLetter, bytes]:
 async def refuse_to_read(
     service: Service, body: bytes, headers: Mapping[str, str] | None = None, path: str = EVENTS
 ) -> None:
-    """Post what cannot be read; it is answered as taken."""
+    """Post an unreadable event, and assert that it is answered as accepted."""
     sent = {**TOKEN, **(headers or {})} if path == EVENTS else headers or {}
     answer = await send(service, body, sent, path)
     assert (answer.status, answer.document["meta"]) == (200, UNREADABLE)

@@ -1,4 +1,4 @@
-"""Find the processes of the box by who started them."""
+"""Functions that find the processes of the sandbox by the process that started them."""
 
 import os
 import sys
@@ -14,9 +14,9 @@ from worker.decoding.formats import Box
 
 
 def find_decoders(pid: int) -> list[psutil.Process]:
-    """Find the decoders of a worker that still live, spare ones included, in order of their ids.
+    """Find the living decoders of a worker, spare decoders included, in order of their process ids.
 
-    Those of a worker that this process has started are that worker's, and not found.
+    If this process has started a worker, the decoders of that worker are not found.
     """
     found = []
     for child in _family(pid):
@@ -31,7 +31,7 @@ def find_decoders(pid: int) -> list[psutil.Process]:
 
 
 def find_zygotes(pid: int) -> list[psutil.Process]:
-    """Find the zygotes of a worker that still live."""
+    """Find the living zygotes of a worker."""
     found = []
     for child in _family(pid):
         with suppress(psutil.NoSuchProcess):
@@ -43,14 +43,14 @@ def find_zygotes(pid: int) -> list[psutil.Process]:
 def has_begun(process: psutil.Process) -> bool:
     """Return True if a decoder has begun its first job: it then sets its own limit of CPU time.
 
-    One that is suspended does not begin; `has_job` returns whether it has a job.
+    A suspended decoder does not begin a job; `has_job` returns True if it has a job.
     """
     return find_limit(process, "Max cpu time") not in ("unlimited", None)
 
 
 def find_limit(process: psutil.Process, name: str) -> str | None:
-    """Read a soft limit of a process by its name in /proc; None once the process has ended."""
-    # Not by prlimit(2): of another user's process that takes CAP_SYS_RESOURCE.
+    """Read a process's soft limit by its name in /proc; return None if the process has ended."""
+    # The system call prlimit(2) would need CAP_SYS_RESOURCE for a process of another user.
     with suppress(OSError):
         for line in Path(f"/proc/{process.pid}/limits").read_text().splitlines():
             if line.startswith(name):
@@ -59,12 +59,12 @@ def find_limit(process: psutil.Process, name: str) -> str | None:
 
 
 def has_job(pid: int) -> bool:
-    """Return True if a worker has given a job to any decoder and waits for the answer (Linux).
+    """Return True if a worker has given a job to a decoder and waits for the answer (Linux only).
 
-    It holds the upload's bytes open for reading only as long as that takes.
+    The worker holds the bytes of the upload open for reading only during a job.
     """
     for descriptor in Path(f"/proc/{pid}/fd").iterdir():
-        with suppress(OSError):  # closed meanwhile
+        with suppress(OSError):  # The descriptor may have been closed since it was listed.
             if os.readlink(descriptor).startswith("/memfd:"):
                 lines = Path(f"/proc/{pid}/fdinfo/{descriptor.name}").read_text().splitlines()
                 (flags,) = (line.split()[1] for line in lines if line.startswith("flags:"))
@@ -90,7 +90,7 @@ def _runs(process: psutil.Process | None, module: str) -> bool:
 
 @contextmanager
 def opened(content: bytes) -> Iterator[int]:
-    """Return a descriptor of a file with this content."""
+    """Yield a descriptor of an in-memory file with this content."""
     descriptor = os.memfd_create("test")
     try:
         os.write(descriptor, content)
@@ -100,31 +100,35 @@ def opened(content: bytes) -> Iterator[int]:
 
 
 async def decode(of: Decoders, content: bytes, organization: int = 1) -> Any:
-    """Have content decoded as an image."""
+    """Decode content as an image, in a decoder."""
     with opened(content) as descriptor:
         return await of.decode(Box.IMAGES, organization, descriptor)
 
 
 def children() -> list[psutil.Process]:
-    """Find the decoders that this process has started and that still live."""
+    """Find the living decoders that this process has started."""
     return find_decoders(os.getpid())
 
 
 def limits_of(pid: int) -> dict[str, tuple[str, str]]:
-    """Read the limits of a process, soft and hard. prlimit may not: it is of another user."""
+    """Read the soft and hard limits of a process from /proc.
+
+    prlimit(2) may not read them, because the process belongs to another user.
+    """
     lines = Path(f"/proc/{pid}/limits").read_text().splitlines()[1:]
     return {line[:26].strip(): (line[26:47].strip(), line[47:68].strip()) for line in lines}
 
 
 def python_with_changed_child(folder: Path, change: str) -> str:
-    """Write a program to run in place of Python, whose box is changed by some code first."""
+    """Write a program that replaces Python: it runs the code `change` and then the sandbox."""
     code = "import sys, time; from worker.decoding import child as box;"
     code += f"from worker.decoding.formats import Box; {change};"
     code += "from importlib import import_module; run = import_module(sys.argv[1]).main;"
     code += "run(int(sys.argv[4]), Box(sys.argv[2]), ())"
     program = folder / "python"
-    # called as: python -I -m worker.decoding.zygote KIND MORE FD
+    # The service calls the program as: python -I -m worker.decoding.zygote KIND MORE FD
     words = f'{sys.executable} -I -c "{code}" "$3" "$4" "$5" "$6"'
-    program.write_text(f"#!/bin/sh\nunset PWD\nexec {words}\n")  # the shell itself sets PWD
+    # The shell itself sets PWD, so the script removes it.
+    program.write_text(f"#!/bin/sh\nunset PWD\nexec {words}\n")
     program.chmod(0o755)
     return str(program)

@@ -1,4 +1,4 @@
-"""Messages of every dialect as stores write them, made from the samples in `data/events`."""
+"""Messages of every dialect as stores write them, made from the sample files in `data/events`."""
 
 import base64
 import json
@@ -10,19 +10,19 @@ from urllib.parse import quote, quote_plus
 
 FOLDER = Path(__file__).parents[1] / "data" / "events"
 SAMPLES = {path.stem: json.loads(path.read_text()) for path in sorted(FOLDER.glob("*.json"))}
-"""One message a kind, by the name of its file; all are of one object in the bucket `b`."""
+"""One message of each kind, by file name; each message is about one object in the bucket `b`."""
 
 TOPIC = "arn:aws:sns:eu-west-1:123456789012:uploads"
 MEMBERS = ("etag", "version_id", "sequencer", "size")
 
 
 def sample(name: str) -> Any:
-    """Return a fresh copy of a sample."""
+    """Return a fresh copy of a sample message."""
     return json.loads(json.dumps(SAMPLES[name]))
 
 
 def changed(document: Any, path: str, value: Any) -> Any:
-    """Copy a document with one member changed, named by its dotted path; ... takes it out."""
+    """Copy a document and change the member at a dotted path; the value `...` removes it."""
     copy = json.loads(json.dumps(document))
     inner = copy
     *parents, last = path.split(".")
@@ -37,11 +37,12 @@ def changed(document: Any, path: str, value: Any) -> Any:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dialect:
-    """The form of one store's events.
+    """The form of the events of one store.
 
-    `write(bucket, key, removed, item)` makes the event of one object; `wrap` makes a message of
-    many, and is None if a message has only one. `encode` is the dialect's rule for keys.
-    `ordered` and `versions` are true if it has a sequencer that orders, and a version.
+    `write(bucket, key, removed, item)` makes the event of one object. `wrap` makes one message of
+    many events, and is None if a message holds only one event. `encode` encodes a key as the
+    dialect does. `ordered` is true if events have a sequencer that orders them; `versions` is true
+    if events name a version.
     """
 
     name: str
@@ -55,15 +56,15 @@ class Dialect:
     def make_event(
         self, bucket: str, key: str, *, removed: bool = False, encoded: bool = False, **item: Any
     ) -> Any:
-        """Make the event of one object; `item` may hold MEMBERS, and others are left out.
+        """Make the event of one object; `item` sets some of MEMBERS, and the rest are left out.
 
-        With `encoded` the key is written as it is given.
+        If `encoded` is true, the key is already encoded and is written unchanged.
         """
         assert item.keys() <= set(MEMBERS)
         return self.write(bucket, key if encoded else self.encode(key), removed, item)
 
     def message(self, *sent: Any) -> Any:
-        """Make a message of results of `make_event`."""
+        """Make a message from events that `make_event` returned."""
         if self.wrap is not None:
             return self.wrap(list(sent))
         (only,) = sent

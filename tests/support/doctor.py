@@ -1,4 +1,4 @@
-"""Runs of `attachments doctor` over a service, and what each must show."""
+"""Runs of `attachments doctor` for a service, and the parts that every output must have."""
 
 import json
 import os
@@ -40,7 +40,7 @@ NAMES = [
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Examined:
-    """The JSON of a doctor."""
+    """The JSON document that `attachments doctor` prints."""
 
     document: dict[str, Any]
 
@@ -49,12 +49,12 @@ class Examined:
         return dict(found)
 
     def named(self, status: str) -> list[str]:
-        """List the checks that ended so."""
+        """List the names of the checks that ended with this status."""
         return [each["name"] for each in self.document["checks"] if each["status"] == status]
 
 
 def environment(service: Service, **overrides: str) -> dict[str, str]:
-    """Return the settings of a service, its API's address included; by lower-case name."""
+    """Return a service's settings, with the address of its API, by lower-case name."""
     changes = {f"ATTACHMENTS_{name.upper()}": value for name, value in overrides.items()}
     return {**service.environment, "ATTACHMENTS_API_URL": service.base_url, **changes}
 
@@ -62,7 +62,7 @@ def environment(service: Service, **overrides: str) -> dict[str, str]:
 async def examine(
     variables: Mapping[str, str], *, origin: str | None = None, wait: float = 60
 ) -> Examined:
-    """Examine a service as a shell with those variables would."""
+    """Run the doctor for a service in an environment with the given variables."""
     sent: list[str] = []
     with mock.patch.dict(os.environ, {**bare_environment(), **variables}, clear=True):
         verdicts = await diagnose(load_settings(), origin=origin, wait_s=wait, on_check=sent.append)
@@ -71,7 +71,7 @@ async def examine(
 
 
 def read(document: dict[str, Any], variables: Mapping[str, str]) -> Examined:
-    """Read what is shown, after seeing that its shape is as promised and it shows no secret."""
+    """Parse the doctor's output, and assert that its form is valid and that it shows no secret."""
     assert list(document) == ["healthy", "checks"]
     assert [check["name"] for check in document["checks"]] == NAMES
     for check in document["checks"]:

@@ -1,4 +1,4 @@
-"""Runs of `attachments doctor` as a process, and what they leave."""
+"""Runs of `attachments doctor` as a process, and the data that such runs leave."""
 
 import asyncio
 import sys
@@ -28,7 +28,7 @@ async def start_doctor(variables: Mapping[str, str], *options: str) -> asyncio.s
 
 
 async def run_doctor(variables: Mapping[str, str], *options: str) -> tuple[int, str]:
-    """Run the command and return its exit status and what it printed."""
+    """Run the command, and return its exit status and its standard output."""
     process = await start_doctor(variables, *options)
     out, err = await asyncio.wait_for(process.communicate(), COMMAND_TIMEOUT_S)
     assert err == b""
@@ -38,7 +38,7 @@ async def run_doctor(variables: Mapping[str, str], *options: str) -> tuple[int, 
 
 
 async def leftovers(service: Service) -> list[str]:
-    """List leftovers of doctors: rows, arrivals, and objects of events."""
+    """List the data that doctors have left: rows, arrivals, and probe objects in the store."""
     rows = await service.database.fetch(
         "SELECT 'row ' || id FROM attachments WHERE organization_id = $1"
         " UNION ALL SELECT 'arrival ' || id FROM probe_arrivals",
@@ -54,7 +54,7 @@ async def leftovers(service: Service) -> list[str]:
 
 
 async def probe_of(service: Service) -> int:
-    """Wait until a doctor has created its probe."""
+    """Wait until a doctor has created its probe attachment, and return the attachment's id."""
 
     async def found() -> Any:
         return await service.database.fetchval(
@@ -65,7 +65,7 @@ async def probe_of(service: Service) -> int:
 
 
 async def event_awaited(service: Service) -> None:
-    """Wait until a doctor asks the database for the event of its probe."""
+    """Wait until a doctor queries the database for the event of its probe."""
 
     async def asked() -> Any:
         return await service.database.fetchval(

@@ -1,4 +1,4 @@
-"""Messages of stores, and requests that deliver them."""
+"""Messages of stores, and the requests that deliver such messages."""
 
 import asyncio
 import base64
@@ -19,7 +19,7 @@ CREATED, REMOVED = "ObjectCreated:Post", "ObjectRemoved:Delete"
 
 
 def record(key: str, *, name: str = CREATED, bucket: str = BUCKET, **item: Any) -> Any:
-    """Make one record as S3 writes it; `item` are members of the object."""
+    """Make one event record as S3 writes it; `item` holds members of the record's object."""
     return {
         "eventVersion": "2.5",
         "eventSource": "aws:s3",
@@ -34,12 +34,12 @@ def record(key: str, *, name: str = CREATED, bucket: str = BUCKET, **item: Any) 
 
 
 def message(*records: Any) -> bytes:
-    """Make a message of records."""
+    """Make a message that holds records."""
     return json.dumps({"Records": records}).encode()
 
 
 def filer(key: str, kind: str = "create", **members: Any) -> bytes:
-    """Make a message of SeaweedFS's filer."""
+    """Make a message of the filer of SeaweedFS."""
     entry = {"name": key.rpartition("/")[2], "attributes": {"md5": "hsSJ36fnikh6BrGGCAWwhg=="}}
     side = "old_entry" if kind == "delete" else "new_entry"
     return json.dumps(
@@ -50,7 +50,7 @@ def filer(key: str, kind: str = "create", **members: Any) -> bytes:
 async def send(
     service: Service, body: bytes, headers: Mapping[str, str] | None = None, path: str = EVENTS
 ) -> Answer:
-    """Post a message as a store would: with the events token and no caller's credentials."""
+    """Post a message as a store would: with the events token, without a caller's credentials."""
     default = {"Authorization": f"Bearer {EVENTS_TOKEN}"}
     return await service.client.request(
         "POST",
@@ -68,7 +68,7 @@ async def send(
 async def deliver(
     service: Service, body: bytes, headers: Mapping[str, str] | None = None
 ) -> Answer:
-    """Post a message, and again where the API has no time for it, as a store would."""
+    """Post a message as a store would, and post it again while the API has no capacity for it."""
     for _ in range(3):
         answer = await send(service, body, headers)
         if answer.status != 503:
@@ -88,7 +88,7 @@ async def new_row(service: Service, name: str = "a.png") -> Attachment:
 
 
 def basic(user: str, password: str) -> str:
-    """Write Basic credentials."""
+    """Return an Authorization field with Basic credentials."""
     return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
 
 
@@ -97,24 +97,24 @@ Stream = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """An API that holds one attachment for which everybody waits."""
+    """An API that holds one attachment, which is pending."""
 
     service: Service
     row: Attachment
 
     @property
     def key(self) -> str:
-        """The key of its original."""
+        """The key of the attachment's original."""
         return self.row.key
 
     async def rows(self) -> list[str]:
-        """Read everything that is stored."""
+        """Read all rows that the service stores."""
         found = await self.service.database.fetch("SELECT a::text FROM attachments AS a ORDER BY 1")
         return [row[0] for row in found]
 
 
 async def post(service: Service, dialect: Dialect, *sent: Any) -> dict[str, int]:
-    """Send a message of a dialect and return the counts of the answer."""
+    """Post a message of a dialect and return the counts of the response."""
     body = json.dumps(dialect.message(*sent), separators=(",", ":")).encode()
     answer = await send(service, body)
     assert answer.status == 200, answer.body
@@ -124,7 +124,7 @@ async def post(service: Service, dialect: Dialect, *sent: Any) -> dict[str, int]
 
 @asynccontextmanager
 async def slow_strangers(service: Service, count: int, length: int) -> AsyncIterator[list[Stream]]:
-    """Open connections of strangers that send the first byte of a body, and no more."""
+    """Open connections without credentials that each send only the first byte of a body."""
     url = urlsplit(service.base_url)
     head = f"POST {EVENTS} HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n".encode()
     streams = [await asyncio.open_connection(url.hostname, url.port) for _ in range(count)]
@@ -138,7 +138,7 @@ async def slow_strangers(service: Service, count: int, length: int) -> AsyncIter
 
 
 async def status_in_pieces(service: Service, body: bytes, *, known: bool) -> int:
-    """Post a body whose end comes later than its head; returns the answer's status."""
+    """Send a request's body later than its head, and return the status of the response."""
     token = f"Authorization: Bearer {EVENTS_TOKEN}\r\n" if known else ""
     url = urlsplit(service.base_url)
     reader, writer = await asyncio.open_connection(url.hostname, url.port)

@@ -1,4 +1,4 @@
-"""Connections that look at the plan of each statement, and statements without a server."""
+"""Connections that check the query plan of each statement, and functions that record statements."""
 
 import json
 from collections.abc import Awaitable, Callable, Iterator
@@ -10,7 +10,7 @@ SCANS = ("Seq Scan on attachments", "Seq Scan on tokens", "Seq Scan on dead_lett
 
 
 class Explaining:
-    """A connection that looks at the plan of each statement before it runs it."""
+    """A connection that checks the query plan of each statement before it runs the statement."""
 
     def __init__(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
         self._connection = connection
@@ -18,10 +18,11 @@ class Explaining:
         self.walked: list[str] = []
 
     async def _explain(self, statement: str, values: tuple[Any, ...]) -> None:
-        if statement.startswith("EXPLAIN "):  # by `estimate`, which reads no row
+        # The function `estimate` sends EXPLAIN itself, which reads no row.
+        if statement.startswith("EXPLAIN "):
             self.explained += 1
             return
-        # With these very values, and as a statement is planned that is prepared and used often.
+        # The plan is checked with these values, and as the generic plan of a prepared statement.
         for options in ("FORMAT JSON", "FORMAT JSON, GENERIC_PLAN"):
             plan = json.loads(
                 await self._connection.fetchval(f"EXPLAIN ({options}) {statement}", *values)
@@ -33,32 +34,32 @@ class Explaining:
         self.explained += 1
 
     async def fetch(self, statement: str, *values: Any) -> Any:
-        """Explain and run."""
+        """Check the plan of a statement, run the statement, and return its rows."""
         await self._explain(statement, values)
         return await self._connection.fetch(statement, *values)
 
     async def fetchrow(self, statement: str, *values: Any) -> Any:
-        """Explain and run."""
+        """Check the plan of a statement, run the statement, and return its first row."""
         await self._explain(statement, values)
         return await self._connection.fetchrow(statement, *values)
 
     async def fetchval(self, statement: str, *values: Any) -> Any:
-        """Explain and run."""
+        """Check the plan of a statement, run the statement, and return the first value."""
         await self._explain(statement, values)
         return await self._connection.fetchval(statement, *values)
 
     async def execute(self, statement: str, *values: Any) -> Any:
-        """Explain and run."""
+        """Check the plan of a statement and run the statement."""
         await self._explain(statement, values)
         return await self._connection.execute(statement, *values)
 
     def transaction(self) -> Any:
-        """Begin a transaction inside the test's own."""
+        """Begin a transaction inside the transaction of the test."""
         return self._connection.transaction()
 
 
 def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Walk a plan's tree."""
+    """Yield every node of a query plan."""
     yield plan
     for inner in plan.get("Plans", []):
         yield from nodes(inner)
@@ -68,7 +69,7 @@ Call = Callable[[Any], Awaitable[Any]]
 
 
 async def sent(call: Call) -> tuple[str, tuple[Any, ...]]:
-    """Return the statement that a function sends, and its values."""
+    """Return the statement that a function sends to the database, and the statement's values."""
     seen: list[tuple[str, tuple[Any, ...]]] = []
 
     class Listening:

@@ -1,4 +1,4 @@
-"""Shared parts of the tests of faults, and their queries of rows and of the store."""
+"""Shared parts of the tests of faults, with queries of rows and of the store."""
 
 import hashlib
 import io
@@ -24,14 +24,14 @@ PHOTO = images.encode(images.noise(700, 500), "JPEG")
 
 
 def closed_port() -> int:
-    """Find a port on which nobody listens."""
+    """Return a TCP port on which no process listens."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 def changed(changes: str, module: str) -> Sequence[str]:
-    """Give Python's arguments that make some changes first and then run a module of the service."""
+    """Return arguments of Python that run the code `changes` and then a module of the service."""
     return ("-c", f"{changes}\nimport runpy\nrunpy.run_module({module!r}, run_name='__main__')")
 
 
@@ -42,7 +42,7 @@ async def reaches(
     attempt: int | None = None,
     within_s: float = 30,
 ) -> Attachment:
-    """Wait until a row is in one of these states, and at that attempt."""
+    """Wait until a row is in one of these states, with this attempt number if one is given."""
 
     async def reached() -> Attachment | None:
         row = await service.row(attachment_id)
@@ -54,7 +54,10 @@ async def reaches(
 
 
 async def posted(service: Service) -> tuple[Attachment, bytes]:
-    """Upload a photo; returns the row, and the event that was lost. No event comes from then on."""
+    """Upload a photo, and return its row and its event.
+
+    The relay does not deliver this event, nor any later event.
+    """
     relay = service.stack.relay
     relay.target, before = None, len(relay.seen)
     created = await service.client.create("img.jpg")
@@ -71,14 +74,14 @@ async def posted(service: Service) -> tuple[Attachment, bytes]:
 
 
 async def make_due(service: Service, attachment_id: str | int) -> None:
-    """Let the time come at which the sweep looks at a row."""
+    """Set the due time of a row to now, so that the next sweep processes the row."""
     await service.execute("UPDATE attachments SET due_at = now() WHERE id = $1", int(attachment_id))
 
 
 async def is_whole(
     service: Service, storage: Storage, attachment_id: str | int, body: bytes
 ) -> None:
-    """Assert that a row is ready, and that it and its thumbnail are those of this very file."""
+    """Assert that a row is ready, and that the row and its thumbnail describe exactly this file."""
     row = await service.row(attachment_id)
     assert (row.state, row.reason, row.resized) == ("ready", None, True)
     assert row.size == len(body)
@@ -93,13 +96,13 @@ async def is_whole(
 
 
 async def stored_keys(storage: Storage, prefix: str) -> list[str]:
-    """List what lies in the store under a prefix."""
+    """List the keys of all objects in the store under a prefix."""
     answer: Any = await storage._client.list_objects_v2(Bucket=storage.bucket, Prefix=prefix)
     return [item["Key"] for item in answer.get("Contents", [])]
 
 
 async def no_orphans(service: Service, storage: Storage, attachment_id: str | int) -> None:
-    """Assert that the store has an attachment's original and nothing its row does not name."""
+    """Assert that the store holds the original, and no object that the row does not name."""
     row = await service.row(attachment_id)
     found = set(await stored_keys(storage, row.key.partition("/original/")[0] + "/"))
     assert row.key in found
@@ -108,11 +111,11 @@ async def no_orphans(service: Service, storage: Storage, attachment_id: str | in
 
 
 def decoders(worker: WorkerProcess) -> list[psutil.Process]:
-    """Find the decoders of a worker, spare ones included."""
+    """Find the decoders of a worker, spare decoders included."""
     return find_decoders(worker.pid)
 
 
 def processed(worker: WorkerProcess) -> Counter[str]:
-    """Count by id what a worker says to have processed."""
+    """Count the attachments by id that a worker has logged as processed."""
     lines = [line for line in worker.log().splitlines() if '"processed"' in line]
     return Counter(str(json.loads(line)["attachment"]) for line in lines)

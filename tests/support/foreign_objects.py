@@ -7,12 +7,12 @@ SECRET = b"the payroll of another organization"
 
 
 async def patch(client: Client, attachment_id: str, temp_url: str) -> Answer:
-    """Say where an attachment's file is."""
+    """Send a PATCH that names the location of an attachment's file."""
     return await client.request("PATCH", f"{PATH}/{attachment_id}", body({"temp_url": temp_url}))
 
 
 async def post_all(client: Client, urls: list[str]) -> Answer:
-    """Create attachments in bulk."""
+    """Create several attachments by one request."""
     bulk = f"{MEDIA_TYPE}; ext=bulk"
     items = [body({"name": "a.txt", "temp_url": url})["data"] for url in urls]
     return await client.request(

@@ -19,14 +19,14 @@ SMALL = images.photo(40, 30)
 async def decode_for(
     of: Decoders, organization: int, content: bytes = SMALL, kind: Box = Box.IMAGES
 ) -> Any:
-    """Have content of an organization decoded."""
+    """Decode content for an organization, in a decoder."""
     with opened(content) as descriptor:
         return await of.decode(kind, organization, descriptor)
 
 
 @asynccontextmanager
 async def running(size: int = 1, **given: Any) -> AsyncIterator[Decoders]:
-    """Run decoders, and see to it that nothing of them is left."""
+    """Run decoders, and assert at the end that none of their processes is left."""
     decoders = Decoders(size, **{"timeout_s": 20, **given})
     await decoders.warm_up()
     try:
@@ -37,14 +37,14 @@ async def running(size: int = 1, **given: Any) -> AsyncIterator[Decoders]:
 
 
 def have_started(pid: int, count: int) -> bool:
-    """Return True if a worker has that many decoders and all of them have given root up."""
+    """Return True if a worker has `count` decoders and no decoder runs as root any more."""
     user = BOX_USER if os.geteuid() == 0 else os.geteuid()
     found = find_decoders(pid)
     return len(found) == count and all(child.uids().real == user for child in found)
 
 
 def python_with_changed_zygote(folder: Path, change: str) -> Path:
-    """Write a program to run in place of Python, whose zygote runs some code first."""
+    """Write a program that replaces Python, in which the zygote first runs the code `change`."""
     script, program = folder / "changed.py", folder / "python"
     script.write_text(
         "import sys\nfrom worker.decoding import child as box, zygote\n"
@@ -52,8 +52,9 @@ def python_with_changed_zygote(folder: Path, change: str) -> Path:
         + change
         + "\nzygote.main(int(sys.argv[3]), Box(sys.argv[1]), ())\n"
     )
-    # called as: python -I -m worker.decoding.zygote KIND MORE FD
+    # The service calls the program as: python -I -m worker.decoding.zygote KIND MORE FD
     line = f'exec {sys.executable} -I {script} "$4" "$5" "$6" worker.decoding.zygote'
-    program.write_text(f"#!/bin/sh\nunset PWD\n{line}\n")  # the shell itself sets PWD
+    # The shell itself sets PWD, so the script removes it.
+    program.write_text(f"#!/bin/sh\nunset PWD\n{line}\n")
     program.chmod(0o755)
     return program

@@ -1,4 +1,4 @@
-"""Text that would command a terminal, and what of it must not be in an output."""
+"""Text with control sequences for a terminal, and the characters that no output may contain."""
 
 import unicodedata
 
@@ -11,7 +11,7 @@ HOSTILE = (
 
 
 def raw(text: str, *, allowed: str = "\n") -> set[str]:
-    """Find the characters that must not be in an output."""
+    """Return the characters of a text that no output may contain."""
     return {
         letter
         for letter in text

@@ -1,4 +1,4 @@
-"""Runs of every command over a service whose every field holds hostile text."""
+"""Runs of every command for a service in which every field holds hostile text."""
 
 import asyncio
 import json
@@ -14,10 +14,10 @@ from tests.support.hostile import HOSTILE
 from tests.support.service import Service
 
 ARGUMENT = HOSTILE.replace("\x00", "").replace("\ud800", "").replace("\udfff", "")
-"""Texts that can be an argument, a setting or a file name."""
+"""Hostile texts that can be an argument, a setting or a file name."""
 
 STORED = ARGUMENT.replace("\udcff", "")
-"""Texts that PostgreSQL can store."""
+"""Hostile texts that PostgreSQL can store."""
 
 NAME = f"a{ARGUMENT.replace('/', '')}.txt"
 
@@ -25,7 +25,7 @@ Runs = Callable[[Service, Path], Awaitable[list[Ended]]]
 
 
 async def hostile_attachment(service: Service) -> int:
-    """Make an attachment with hostile texts in all fields."""
+    """Create an attachment with hostile text in all fields."""
     attachment_id = int((await service.client.create("a.txt"))["data"]["id"])
     await service.execute(
         "UPDATE attachments SET name = $2, message_id = $2, external_id = $2, temp_url = $2,"
@@ -37,7 +37,7 @@ async def hostile_attachment(service: Service) -> int:
 
 
 async def hostile_letter(service: Service) -> int:
-    """Keep a message with hostile texts in all fields."""
+    """Store a dead letter with hostile text in all fields."""
     body = STORED.encode() + b"\xff\x00\n" + json.dumps({"EventName": STORED}).encode()
     return int(
         await service.database.fetchval(
@@ -99,7 +99,7 @@ async def events_list(service: Service, _: Path) -> list[Ended]:
 
 
 async def events_show(service: Service, _: Path) -> list[Ended]:
-    # --raw is left out: it gives the bytes as they are, and refuses to give them to a terminal
+    # The option --raw is left out: it writes the bytes unchanged, and never to a terminal.
     number = str(await hostile_letter(service))
     as_json = await command(service, "events", "show", number, "--json")
     assert json.loads(as_json.out)["dialect"] == STORED
@@ -216,7 +216,7 @@ async def api(service: Service, _: Path) -> list[Ended]:
 
 
 async def with_profile(service: Service, name: str) -> list[Ended]:
-    """Start a process with a profile of AWS that is not there, which it repeats."""
+    """Start a process with a missing AWS profile, whose hostile name the error repeats."""
     profile = {"AWS_PROFILE": ARGUMENT, "ATTACHMENTS_SQS_QUEUE_URL": "http://127.0.0.1:9/q"}
     environment = {**service.environment, **profile}
     for key in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
@@ -245,7 +245,8 @@ async def consume(service: Service, _: Path) -> list[Ended]:
 
 
 async def up(service: Service, folder: Path) -> list[Ended]:
-    # what it passes on of its processes is looked at in tests/unit/test_plain.py
+    # The tests in tests/unit/test_plain.py check the output that a command passes on from its
+    # processes.
     in_the_way = folder / NAME
     in_the_way.write_text("")
     ready = ("up", "--data-dir", str(folder / "kept"), "--ready-file", str(folder))

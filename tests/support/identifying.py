@@ -1,4 +1,4 @@
-"""Identification of a file's type, with its ranges counted."""
+"""Functions that identify a file's type and record the byte ranges that are requested."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -20,9 +20,9 @@ def measure(
     size: int | None = None,
     answer: Callable[[int, int], bytes] | None = None,
 ) -> tuple[str, list[tuple[int, int]]]:
-    """Identify a file as the pipeline does; returns the type and the requested ranges.
+    """Identify a file as the pipeline does, and return the type and the requested byte ranges.
 
-    `size` and `answer` let a store report and send another file than `content`.
+    `size` and `answer` make the store report another size and send other bytes than `content`.
     """
     head = content[:head_bytes]
     end_of_file = len(content) if size is None else size
@@ -47,7 +47,7 @@ Found = TypeVar("Found")
 
 
 def drive_reading(reading: Reading[Found], content: bytes) -> tuple[Found, list[tuple[int, int]]]:
-    """Give what comes of reading a file, and the ranges that were asked for and sent."""
+    """Return the result of reading a file, and the byte ranges that were requested and sent."""
     asked = []
     try:
         start, end = next(reading)
@@ -62,5 +62,5 @@ def drive_reading(reading: Reading[Found], content: bytes) -> tuple[Found, list[
 def read_container(
     identify: Callable[[PartialFile], Reading[Found]], content: bytes, head_bytes: int = RANGE_BYTES
 ) -> Found:
-    """Identify a container, serving all requested ranges."""
+    """Identify a container format; every requested byte range is served."""
     return drive_reading(identify(PartialFile(content[:head_bytes], len(content))), content)[0]

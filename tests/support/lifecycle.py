@@ -1,4 +1,4 @@
-"""The life cycle's statements with their usual arguments."""
+"""The statements of the life cycle, with the usual arguments."""
 
 from typing import Any
 
@@ -19,14 +19,14 @@ ATTEMPTS = 3
 
 
 class Table:
-    """The statements under test with their usual arguments, over one database."""
+    """The statements under test with the usual arguments, for one database."""
 
     def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]") -> None:
         self.pool = pool
         self.walked_to = 0
 
     async def backlog(self, *sizes: int) -> None:
-        """Fill in due uploads, so many of organization 1, of organization 2, and so on."""
+        """Insert due uploads: the first count for organization 1, the second for 2, and so on."""
         await self.pool.execute(
             "INSERT INTO attachments (organization_id, bucket, name, file_name, state, revision,"
             " due_at, policy_expires_at)"
@@ -53,13 +53,13 @@ class Table:
         return row
 
     async def uploaded(self, etag: str = "a", *, organization_id: int = 1) -> Attachment:
-        """Insert an attachment with a recorded upload."""
+        """Insert an attachment whose upload has been recorded."""
         row = await self.create(organization_id=organization_id)
         assert await self.record(event(row, etag=etag))
         return await self.row(row)
 
     async def claimed(self, etag: str = "a") -> Claim:
-        """Insert an attachment that is being processed."""
+        """Insert an attachment that a worker has claimed."""
         row = await self.uploaded(etag)
         claim = await self.claim(row)
         assert claim is not None
@@ -68,13 +68,13 @@ class Table:
     async def finished(
         self, etag: str = "a", state: EndState = "ready", **found: Any
     ) -> Attachment:
-        """Insert an attachment that is done."""
+        """Insert an attachment whose processing has ended."""
         claim = await self.claimed(etag)
         assert await self.finish(claim, Outcome(state=state, etag=etag, **found))
         return await self.row(claim)
 
     async def record(self, *events: UploadEvent) -> list[WakeUp]:
-        """Record events; returns whom to wake."""
+        """Record events, and return the attachments for which a worker must be woken."""
         return (await self.recorded(*events)).woken
 
     async def recorded(self, *events: UploadEvent) -> Recorded:
@@ -83,7 +83,7 @@ class Table:
             return await lifecycle.record_uploads(connection, events, publish_grace_s=GRACE_S)
 
     async def claim(self, row: Attachment, revision: int | None = None) -> Claim | None:
-        """Claim a revision; the one that was read, unless another is given."""
+        """Claim a revision of a row; the default is the revision that the row was read with."""
         async with self.pool.acquire() as connection:
             return await lifecycle.claim(
                 connection,
@@ -93,7 +93,7 @@ class Table:
             )
 
     async def finish(self, claim: Claim, outcome: Outcome, revision: int | None = None) -> bool:
-        """Finish a claim, for the revision that it was made for unless another is given."""
+        """Finish a claim; the default revision is the revision that was claimed."""
         async with self.pool.acquire() as connection:
             return await lifecycle.finish(
                 connection,
@@ -104,7 +104,7 @@ class Table:
             )
 
     async def take_due(self, limit: int = 100, attempts: int = ATTEMPTS) -> list[Due]:
-        """Sweep."""
+        """Run the sweep's statement, and return the due rows."""
         async with self.pool.acquire() as connection:
             sweep = await take_due(
                 connection, limit=limit, lease_s=LEASE_S, attempts=attempts, after=self.walked_to
@@ -113,12 +113,12 @@ class Table:
         return sweep.due
 
     async def run(self, function: Any, *values: Any, **named: Any) -> Any:
-        """Run another statement."""
+        """Run any other statement of the life cycle."""
         async with self.pool.acquire() as connection:
             return await function(connection, *values, **named)
 
     async def row(self, of: Attachment | Claim) -> Attachment:
-        """Read a row as it is now."""
+        """Read the current values of a row."""
         row_id = of.attachment.id if isinstance(of, Claim) else of.id
         async with self.pool.acquire() as connection:
             found = await attachments.find_any(connection, row_id)
@@ -126,16 +126,16 @@ class Table:
         return found
 
     async def make_due(self, of: Attachment | Claim) -> None:
-        """Let the time come at which the sweep looks at a row."""
+        """Set the due time of a row to now, so that the sweep finds the row."""
         row_id = of.attachment.id if isinstance(of, Claim) else of.id
         await self.set(row_id, "due_at = now() - interval '1 second'")
 
     async def set(self, row_id: int, what: str) -> None:
-        """Change a row as no statement under test does."""
+        """Change a row in a way that no statement under test does."""
         await self.pool.execute(f"UPDATE attachments SET {what} WHERE id = $1", row_id)
 
     async def due_in(self, row: Attachment) -> float | None:
-        """Return the seconds until a row is due, by the database's clock."""
+        """Return the seconds until a row is due, by the clock of the database."""
         found: float | None = await self.pool.fetchval(
             "SELECT extract(epoch FROM due_at - now())::float8 FROM attachments WHERE id = $1",
             row.id,

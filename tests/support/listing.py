@@ -1,4 +1,4 @@
-"""Attachments in numbers, and what a list shows of them."""
+"""Functions that create many attachments and read lists of attachments."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,7 +8,7 @@ from tests.support.service import MEDIA_TYPE, Answer, Client
 
 
 async def create_many(client: Client, attributes: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Create attachments in one request and return their ids."""
+    """Create attachments by one request and return their ids."""
     bulk = f"{MEDIA_TYPE}; ext=bulk"
     answer = await client.request(
         "POST",
@@ -21,18 +21,18 @@ async def create_many(client: Client, attributes: Sequence[Mapping[str, Any]]) -
 
 
 async def create_numbered(client: Client, number: int) -> list[str]:
-    """Create so many attachments and return their ids."""
+    """Create the given number of attachments and return their ids."""
     return await create_many(client, [{"name": f"{n}.txt"} for n in range(number)])
 
 
 def ids(answer: Answer) -> list[str]:
-    """Return the ids of a list's attachments."""
+    """Return the ids of the attachments in a list."""
     assert answer.status == 200, answer.body
     return [item["id"] for item in answer.data]
 
 
 async def get(client: Client, query: str) -> Answer:
-    """List with a query, written readably: brackets are percent-encoded."""
+    """Request a list; the brackets of the readable query are percent-encoded here."""
     return await client.request("GET", f"{PATH}?{query}".replace("[", "%5B").replace("]", "%5D"))
 
 

@@ -1,4 +1,4 @@
-"""A stack that `attachments up` runs, and the command line beside it."""
+"""A stack that `attachments up` runs, and commands that find this stack."""
 
 import os
 import subprocess
@@ -14,13 +14,13 @@ Ended = subprocess.CompletedProcess[str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocalStack:
-    """A running stack and the command line beside it."""
+    """A running stack, and commands that find this stack."""
 
     data_dir: Path
     ready: dict[str, Any]
 
     def run_bare(self, *arguments: str | Path, **variables: str) -> Ended:
-        """Run a command as in a shell that knows nothing of the service but `variables`."""
+        """Run a command in a shell in which `variables` are the only settings of the service."""
         return subprocess.run(
             [sys.executable, "-m", "deploy.cli", *arguments],
             env={**bare_environment(), **variables},
@@ -37,7 +37,7 @@ class LocalStack:
 
 
 def bare_environment() -> dict[str, str]:
-    """The environment without a setting of the service, nor of AWS."""
+    """Return the environment without settings of the service and of AWS."""
     kept = {
         name: value
         for name, value in os.environ.items()

@@ -16,7 +16,7 @@ SEALED = (
     "admin.port",
     "admin.port.grpc",
 )
-"""Ports of SeaweedFS's parts: mutual TLS, so that nothing is answered without a certificate."""
+"""Ports of the parts of SeaweedFS with mutual TLS, which refuse a caller without a certificate."""
 
 
 def ports_of(up: Up) -> dict[int, str]:

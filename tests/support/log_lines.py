@@ -1,4 +1,4 @@
-"""Log lines of processes of the service, as objects."""
+"""Log lines of the service's processes, as JSON objects."""
 
 import json
 from typing import Any
@@ -7,7 +7,7 @@ Line = dict[str, Any]
 
 
 def objects(text: str) -> list[Line]:
-    """Read every line of a log as a JSON object; fails at a line that is none."""
+    """Parse every line of a log as a JSON object; fail if a line is not a JSON object."""
     lines = text.splitlines()
     assert lines, "nothing was logged"
     found = []
@@ -25,5 +25,5 @@ def objects(text: str) -> list[Line]:
 
 
 def named(text: str, event: str) -> list[Line]:
-    """Return the lines of an event."""
+    """Return the log lines of one event name."""
     return [line for line in objects(text) if line["event"] == event]

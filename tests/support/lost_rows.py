@@ -1,4 +1,4 @@
-"""Rows that are lost and ids that are given again, as after a restore; buckets of a test's own."""
+"""Lost rows whose ids are used again, as after a restore, and buckets for one test."""
 
 import asyncio
 import json
@@ -19,7 +19,10 @@ from tests.support.stack import Stack
 
 @dataclass(frozen=True, kw_only=True)
 class Reused:
-    """An id that two organizations were given; the first one's row is lost, its file is not."""
+    """An id that was given to two organizations.
+
+    The row of the first organization is lost, but its file is still in the store.
+    """
 
     service: Service
     second: Client
@@ -30,11 +33,11 @@ class Reused:
 
     @property
     def attachment_id(self) -> str:
-        """The id of both."""
+        """The id that both organizations were given."""
         return str(self.created["data"]["id"])
 
     async def send_event(self) -> None:
-        """Post the event of the first one's upload, as a store that is late does."""
+        """Post the event of the first organization's upload, as a slow store does."""
         relay = self.service.stack.relay
         before, relay.target = relay.target, self.service.base_url
         try:
@@ -43,7 +46,10 @@ class Reused:
             relay.target = before
 
     async def download(self, key: str | None = None) -> bytes | None:
-        """Open the address of the second one's file; None if it is 404, even at the store."""
+        """Open the address of the second organization's file.
+
+        Return the content, or None if the service or the store answers 404.
+        """
         links, now = Links(self.service.settings), datetime.now(UTC)
         address = links.url(key or self.key, now, now, self.service.base_url)
         async with self.second.session.get(URL(address, encoded=True)) as answer:
@@ -51,13 +57,13 @@ class Reused:
             return await answer.read() if answer.status == 200 else None
 
     async def object(self, key: str | None = None) -> bytes | None:
-        """Read the object past the service."""
+        """Read the object directly from the store."""
         async with open_bucket(self.service.stack) as bucket:
             return await stored(bucket, self.service.settings.s3_bucket, key or self.key)
 
 
 async def lose_rows(service: Service, first_id: str | int) -> None:
-    """Lose the rows from an id on, and have ids go on from there, as a restore does."""
+    """Delete all rows from an id on, and start the sequence again at this id, as a restore does."""
     await service.execute("DELETE FROM attachments WHERE id >= $1", int(first_id))
     await service.execute(f"ALTER SEQUENCE attachments_id_seq RESTART WITH {int(first_id)}")
 
@@ -65,11 +71,11 @@ async def lose_rows(service: Service, first_id: str | int) -> None:
 async def reuse_id(
     service: Service, content: bytes, *, name: str = "img.png", minutes: int = 1, wait_s: float = 0
 ) -> Reused:
-    """Have one organization upload a file, lose the row, and give its id to another.
+    """Let one organization upload a file, lose its row, and give its id to another organization.
 
-    The second row is made `minutes` younger than it is, so that nobody has to wait for the first
-    one's object to be that much older; or else `wait_s` passes in between. No event of either is
-    led to the service.
+    The first object must be older than the second row. So the creation time of the second row is
+    set `minutes` later, or the function waits `wait_s` seconds between the two rows. No event of
+    the two attachments reaches the service.
     """
     relay = service.stack.relay
     relay.target = None
@@ -98,7 +104,7 @@ async def reuse_id(
 
 @asynccontextmanager
 async def own_bucket(stack: Stack) -> AsyncIterator[str]:
-    """Make a bucket of the test's own: ids of other databases are in the shared one."""
+    """Make a bucket for one test, because the shared bucket holds ids of other databases."""
     name = f"own-{uuid4().hex}"
     async with open_bucket(stack) as client:
         await client.create_bucket(Bucket=name)

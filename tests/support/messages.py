@@ -1,4 +1,4 @@
-"""Any name of a file, any place in a message, and the one event that a message holds."""
+"""A strategy for file names, and functions that change or read a message."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ NAMES = st.text(
 
 
 def places(document: Any, before: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """List the place of everything in a document."""
+    """List the paths of all members and items in a document."""
     found: list[tuple[Any, ...]] = []
     if isinstance(document, (dict, list)):
         items = document.items() if isinstance(document, dict) else enumerate(document)
@@ -22,7 +22,7 @@ def places(document: Any, before: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]
 
 
 def put(document: Any, place: tuple[Any, ...], value: Any) -> Any:
-    """Change what is at a place of a document."""
+    """Replace the value at a path of a document."""
     inner = document
     for name in place[:-1]:
         inner = inner[name]
@@ -34,7 +34,7 @@ BUCKET = "b"
 
 
 def the_event(document: Any) -> UploadEvent:
-    """Read a message that holds one event and nothing else."""
+    """Read a message that must hold exactly one event and no fault."""
     reading = read(document, bucket=BUCKET)
     assert (reading.faults, reading.ignored) == ([], 0)
     (event,) = reading.events

@@ -1,16 +1,16 @@
-"""A database with a million attachments, and its rows that are in a state of their own."""
+"""The contents of a database with a million attachments, and the ids of its special rows."""
 
 ROWS = 1_000_000
 TOKENS = 20_000
 LETTERS = 100_000
 
 BIG, USUAL = 1, 50
-"""An organization that owns a fifth of all rows, and one of a hundred others alike."""
+"""BIG is an organization that owns a fifth of all rows. USUAL is one of a hundred equal ones."""
 
 BUCKET = "bucket"
 
 UPLOADED, PROCESSING, READY, FAILED, DELETED = range(1, 6)
-"""Ids of rows in these states, of organization USUAL; the first three are due."""
+"""The ids of rows in these states, of the organization USUAL; the first three rows are due."""
 
 FILL = f"""
 INSERT INTO attachments (

@@ -1,7 +1,7 @@
-"""AWS on this machine: moto's server over HTTP, with S3, SQS, SNS and EventBridge wired to be used.
+"""AWS on this machine: moto's server over HTTP, with S3, SQS, SNS and EventBridge connected.
 
-moto keeps no connection's end in mind: a long poll whose consumer was killed still takes the next
-message, which is then seen by others only after the time that the poll asked to hide it.
+moto does not notice that a connection has ended. A long poll of a killed consumer still receives
+the next message. Other consumers see this message only after the visibility timeout of the poll.
 """
 
 import asyncio
@@ -32,14 +32,14 @@ CREDENTIALS = {
     "AWS_SECRET_ACCESS_KEY": "the-key-of-moto",
 }
 VISIBILITY_S = 2
-"""The queues' own: far shorter than what is tested to be hidden for longer."""
+"""The default visibility timeout of the queues: far shorter than the timeouts under test."""
 
 _numbers = itertools.count(1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inbox:
-    """A queue, and the one to which it gives up on messages."""
+    """A queue and its dead-letter queue."""
 
     client: "SQSClient" = field(repr=False)
     url: str
@@ -47,7 +47,7 @@ class Inbox:
     dead: "Inbox | None" = None
 
     async def send(self, *bodies: str) -> None:
-        """Put messages into the queue as they are."""
+        """Send message bodies to the queue unchanged."""
         for start in range(0, len(bodies), 10):
             await self.client.send_message_batch(
                 QueueUrl=self.url,
@@ -58,7 +58,7 @@ class Inbox:
             )
 
     async def counts(self) -> tuple[int, int]:
-        """Count the messages that can be taken, and those that a consumer has in hand."""
+        """Count the visible messages, and the messages that are received but not deleted."""
         answer = await self.client.get_queue_attributes(QueueUrl=self.url, AttributeNames=["All"])
         found = answer["Attributes"]
         return (
@@ -72,7 +72,7 @@ class Inbox:
 
 
 class Moto:
-    """The running server, and what tests make in it; everything made has a name of its own."""
+    """The running server; each bucket and queue that a test makes has a unique name."""
 
     def __init__(self, url: str, s3: "S3Client", sqs: "SQSClient", sns: "SNSClient", events: Any):
         self.url = url
@@ -85,7 +85,7 @@ class Moto:
         return name
 
     async def make_inbox(self, name: str = "", *, receives: int | None = None) -> Inbox:
-        """Make a queue; after so many receives, messages go to a dead-letter queue."""
+        """Make a queue; after so many receives, a message goes to the dead-letter queue."""
         attributes = {"VisibilityTimeout": str(VISIBILITY_S)}
         dead = None
         if receives is not None:
@@ -101,7 +101,10 @@ class Moto:
         return Inbox(client=self.sqs, url=url, arn=answer["Attributes"]["QueueArn"], dead=dead)
 
     async def wire_sqs(self, bucket: str, inbox: Inbox) -> None:
-        """Have S3 put its events into the queue. S3 puts a test event there first."""
+        """Configure S3 to send its events to the queue.
+
+        S3 first sends a test event to the queue.
+        """
         await self.s3.put_bucket_notification_configuration(
             Bucket=bucket,
             NotificationConfiguration={
@@ -110,7 +113,7 @@ class Moto:
         )
 
     async def wire_sns(self, bucket: str, inbox: Inbox, *, raw: bool) -> None:
-        """Have S3 publish its events to a topic to which the queue is subscribed."""
+        """Configure S3 to publish its events to a topic to which the queue is subscribed."""
         topic = await self.sns.create_topic(Name=f"uploads-{next(_numbers)}")
         await self.sns.subscribe(
             TopicArn=topic["TopicArn"],
@@ -128,7 +131,7 @@ class Moto:
         )
 
     async def wire_eventbridge(self, bucket: str, inbox: Inbox) -> None:
-        """Have S3 send its events to EventBridge, with a rule that puts them into the queue."""
+        """Configure S3 to send its events to EventBridge, where a rule sends them to the queue."""
         rule = f"uploads-{next(_numbers)}"
         pattern = {"source": ["aws.s3"], "detail": {"bucket": {"name": [bucket]}}}
         await self.events.put_rule(Name=rule, EventPattern=json.dumps(pattern))
@@ -138,7 +141,7 @@ class Moto:
         )
 
     async def guard(self) -> None:
-        """From now on refuse everyone, as IAM does whom it does not know."""
+        """Refuse every request from now on, as IAM refuses an unknown user."""
         async with (
             aiohttp.ClientSession() as http,
             http.post(f"{self.url}/moto-api/reset-auth", data=b"0") as answer,
@@ -146,9 +149,9 @@ class Moto:
             assert answer.status == 200, await answer.text()
 
     def settings(self, inbox: Inbox, bucket: str | None = None) -> dict[str, str]:
-        """Return the settings of a service that takes its events from a queue.
+        """Return the settings of a service that receives its events from a queue.
 
-        With a bucket its objects lie in moto too.
+        If a bucket is given, the service also stores its objects in moto.
         """
         settings = {"sqs_queue_url": inbox.url}
         if bucket is not None:
@@ -158,7 +161,7 @@ class Moto:
 
 @asynccontextmanager
 async def running_moto(port: int | None = None) -> AsyncIterator[Moto]:
-    """Run moto's server in a process of its own, and clients of it."""
+    """Run moto's server in a process of its own, and open clients for it."""
     if port is None:
         port = choose_ports(("moto",))["moto"]
     url = f"http://{HOST}:{port}"

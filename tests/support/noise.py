@@ -1,4 +1,4 @@
-"""Raw requests from any address of loopback, and the log's lines about them."""
+"""Raw requests from any loopback address, and the log lines about such requests."""
 
 import asyncio
 import json
@@ -13,7 +13,7 @@ PATH = "/api/v2/attachments"
 
 
 async def exchange(api: ApiProcess, *requests: bytes, source: str = "127.0.0.1") -> bytes:
-    """Send requests from an address of loopback, and read until the end."""
+    """Send requests from a loopback address, and read until the connection ends."""
     url = urlsplit(api.url)
     reader, writer = await asyncio.open_connection(url.hostname, url.port, local_addr=(source, 0))
     answer = b""
@@ -28,19 +28,22 @@ async def exchange(api: ApiProcess, *requests: bytes, source: str = "127.0.0.1")
 
 
 def request(path: str = PATH, *headers: str, method: str = "GET", host: str = "a") -> bytes:
-    """Write a request after whose answer the connection ends."""
+    """Return a request after whose response the connection ends."""
     lines = [f"{method} {path} HTTP/1.1", f"Host: {host}", "Connection: close", *headers]
     return "\r\n".join([*lines, "", ""]).encode()
 
 
 def lines_of(log: str, event: str) -> list[dict[str, Any]]:
-    """Read the log's lines of one event."""
+    """Return the log lines of one event name."""
     found = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
     return [line for line in found if line["event"] == event]
 
 
 async def logged(api: ApiProcess, event: str, count: int) -> list[dict[str, Any]]:
-    """Wait for that many lines of one event: a thread writes them, after the answer perhaps."""
+    """Wait until the log has that many lines of one event name.
+
+    A thread writes the log, so a line may be written after the response.
+    """
 
     async def all_there() -> list[dict[str, Any]]:
         found = lines_of(api.log(), event)

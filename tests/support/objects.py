@@ -1,4 +1,4 @@
-"""The store as tests use it beside the service: put, look, count what is read, hold it back."""
+"""Functions that read and write objects of the store directly, and a proxy before the store."""
 
 import os
 from collections.abc import AsyncIterator
@@ -15,7 +15,7 @@ from tests.support.stack import BUCKET, Stack
 
 @asynccontextmanager
 async def opened_storage(stack: Stack, bucket: str = BUCKET) -> AsyncIterator[Storage]:
-    """Open a bucket; by default the one that all tests share."""
+    """Open a bucket of the store; the default is the bucket that all tests share."""
     environment = stack.environment("postgresql://nowhere/none")
     environment["ATTACHMENTS_S3_BUCKET"] = bucket
     async with AsyncExitStack() as exits:
@@ -26,7 +26,7 @@ async def opened_storage(stack: Stack, bucket: str = BUCKET) -> AsyncIterator[St
 
 
 async def exists(storage: Storage, key: str) -> bool:
-    """Return True if there is an object under a key."""
+    """Return True if an object exists under a key."""
     try:
         await storage.head(key)
     except ObjectMissing:
@@ -35,7 +35,7 @@ async def exists(storage: Storage, key: str) -> bool:
 
 
 async def content(storage: Storage, key: str) -> bytes:
-    """Read a whole object."""
+    """Read the whole content of an object."""
     async with storage.read(key, end=2**40) as (_, chunks):
         return b"".join([chunk async for chunk in chunks])
 

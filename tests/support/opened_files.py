@@ -1,4 +1,4 @@
-"""Files as their addresses open them."""
+"""Functions that request files by their addresses."""
 
 import re
 from typing import Any
@@ -11,7 +11,7 @@ from tests.support.service import Answer, Client, Service
 
 
 async def fetch(client: Client, address: str) -> Answer:
-    """Ask for a file as anyone who has its address can: without credentials."""
+    """Request a file by its address alone, without credentials."""
     parts = urlsplit(address)
     target = f"{parts.path}?{parts.query}" if parts.query else parts.path
     return await client.request(
@@ -20,14 +20,14 @@ async def fetch(client: Client, address: str) -> Answer:
 
 
 def cache_s(answer: Answer) -> int:
-    """Give for how many seconds a redirect may be kept."""
+    """Return how many seconds a client may cache a redirect."""
     found = re.fullmatch(r"private, max-age=([0-9]+)", answer.headers["Cache-Control"])
     assert found is not None
     return int(found[1])
 
 
 async def opened(client: Client, address: str) -> tuple[bytes, Any]:
-    """Follow an address to the store; returns the content and the store's headers."""
+    """Follow a file's address to the store, and return the content and the store's headers."""
     answer = await fetch(client, address)
     assert answer.status == 302
     location = URL(answer.headers["Location"], encoded=True)
@@ -39,12 +39,12 @@ async def opened(client: Client, address: str) -> tuple[bytes, Any]:
 async def settled(
     client: Client, content: bytes, name: str, state: str = "ready", **attributes: Any
 ) -> Any:
-    """Upload a file, wait until it has been looked at, and return its attributes."""
+    """Upload a file, wait until it has been processed, and return its attributes."""
     resource = await client.settled(await client.upload(content, name, **attributes))
     assert resource["meta"]["state"] == state
     return resource["attributes"]
 
 
 def signed(service: Service, key: str, stamp: str = "1776398568") -> str:
-    """Sign an address that the service has not given out."""
+    """Sign an address that the service has not returned."""
     return f"{service.base_url}/{key}?{stamp}&s={Links(service.settings).sign(key, stamp, '')}"

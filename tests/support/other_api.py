@@ -1,11 +1,11 @@
-"""Requests to another API process than that of a test's client."""
+"""Requests to an API process other than the one that a test's client uses."""
 
 from tests.support.resources import PATH, body
 from tests.support.service import Client
 
 
 async def create(client: Client, url: str) -> int:
-    """Create an attachment at another API; returns the status."""
+    """Create an attachment at another API process, and return the status."""
     at_process = Client(
         session=client.session,
         base_url=url,
@@ -16,6 +16,6 @@ async def create(client: Client, url: str) -> int:
 
 
 async def readiness(client: Client, url: str) -> tuple[int, str]:
-    """Ask another API whether it is ready."""
+    """Request the readiness of another API process."""
     async with client.session.get(f"{url}/health/ready") as answer:
         return answer.status, await answer.text()

@@ -1,4 +1,7 @@
-"""The real PgBouncer before a database, with its defaults. It is Debian's package `pgbouncer`."""
+"""PgBouncer in front of a database, with its default settings.
+
+The program is in Debian's package `pgbouncer`.
+"""
 
 import asyncio
 import os
@@ -35,20 +38,20 @@ logfile = {folder}/log
 
 
 class PgBouncer:
-    """A running PgBouncer: `url` gives the address of a database by way of it."""
+    """A running PgBouncer; `url` returns an address that reaches a database through PgBouncer."""
 
     def __init__(self, folder: Path, port: int) -> None:
         self.folder = folder
         self._port = port
 
     def url(self, database_url: str) -> str:
-        """Lead an address of the server by way of the pooler."""
+        """Return a database's address with the host and port of PgBouncer."""
         parts = urlsplit(database_url)
         user = parts.netloc.rpartition("@")[0]
         return parts._replace(netloc=f"{user}@127.0.0.1:{self._port}").geturl()
 
     def log(self) -> str:
-        """Everything it has written so far."""
+        """Return everything that PgBouncer has logged so far."""
         return (self.folder / "log").read_text()
 
 
@@ -56,7 +59,7 @@ class PgBouncer:
 async def running_pgbouncer(
     folder: Path, database_url: str, *, mode: str, more: str = ""
 ) -> AsyncIterator[PgBouncer]:
-    """Run PgBouncer in a folder, before the server of an address; `more` are lines of its file."""
+    """Run PgBouncer for the server of an address; `more` are lines of its configuration file."""
     assert PROGRAM is not None
     parts = urlsplit(database_url)
     port = choose_port()
@@ -98,7 +101,7 @@ async def running_pgbouncer(
 
 
 def _hand_over(folder: Path) -> None:
-    """Return a folder to the user that PgBouncer runs as: it does not run as root."""
+    """Give a folder to the user `nobody`, because PgBouncer does not run as root."""
     nobody = pwd.getpwnam("nobody")
     for path in (folder, *folder.iterdir()):
         os.chown(path, nobody.pw_uid, nobody.pw_gid)

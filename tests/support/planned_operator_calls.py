@@ -1,6 +1,6 @@
-"""Calls of the data layer by operators' commands, tokens and kept events.
+"""Calls of the data layer by operators' commands, for tokens and for kept events.
 
-Each call has a check of its answer: a plan of a call that finds nothing shows nothing.
+Each call checks its result, because the query plan of a call that finds nothing proves nothing.
 """
 
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Calls of functions with rows of the database of a million attachments."""
+"""Functions that call the data layer with rows of the database of a million attachments."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -25,19 +25,19 @@ WANTED = copies.Wanted(bucket=BUCKET, key="k", etag="e", temp_url="t")
 
 
 async def row_of(connection: Any, attachment_id: int) -> Attachment:
-    """Read a row that is there."""
+    """Read a row that exists."""
     found = await attachments.find_any(connection, attachment_id)
     assert found is not None
     return found
 
 
 async def held(connection: Any) -> Claim:
-    """Make the claim under which `PROCESSING` is processed."""
+    """Make the claim under which the row `PROCESSING` is processed."""
     return Claim(attachment=await row_of(connection, PROCESSING))
 
 
 async def seen(connection: Any) -> Attachment:
-    """Read a row that is to be settled."""
+    """Read the values of a row that is to be settled."""
     return await row_of(connection, READY)
 
 
@@ -48,17 +48,17 @@ def sent(attachment_id: int, **more: Any) -> UploadEvent:
 
 
 async def ask_copy(connection: Any, row: Attachment) -> Any:
-    """Ask for a copy to a row that is done."""
+    """Request a copy to a row whose processing has ended."""
     return await copies.ask(connection, row, WANTED, grace_s=15)
 
 
 async def with_copy(connection: Any, function: Callable[[Attachment], Awaitable[Any]]) -> Any:
-    """Call a function with a row to which something is to be copied."""
+    """Call a function with a row to which an object is to be copied."""
     return await function(await ask_copy(connection, await seen(connection)))
 
 
 async def with_heavy_letters(connection: Any, function: Callable[[], Awaitable[Any]]) -> Any:
-    """Call a function when an origin holds more bytes than it may."""
+    """Call a function when the dead letters of one origin hold more bytes than the limit."""
     await connection._connection.execute(
         "UPDATE dead_letter_origins SET bytes = 2 * $1 WHERE origin = 'o1'",
         dead_letters.MAX_ORIGIN_BYTES,
@@ -67,12 +67,12 @@ async def with_heavy_letters(connection: Any, function: Callable[[], Awaitable[A
 
 
 async def with_claim(connection: Any, function: Callable[[Claim], Awaitable[Any]]) -> Any:
-    """Call a function with the claim that holds `PROCESSING`."""
+    """Call a function with the claim of the row `PROCESSING`."""
     return await function(await held(connection))
 
 
 async def with_row(connection: Any, function: Callable[[Attachment], Awaitable[Any]]) -> Any:
-    """Call a function with a row that is done."""
+    """Call a function with a row whose processing has ended."""
     return await function(await seen(connection))
 
 
@@ -86,7 +86,7 @@ async def with_backlog(connection: Any, function: Callable[[], Awaitable[Any]]) 
 
 
 async def with_waiting(connection: Any, function: Callable[[], Awaitable[Any]]) -> Any:
-    """Call a function when eleven thousand uploads wait."""
+    """Call a function when eleven thousand uploads wait to be processed."""
     await connection._connection.execute(
         "UPDATE attachments SET state = 'uploaded', claimed_revision = 0"
         " WHERE deleted_at IS NULL AND id % 70 = 0"
@@ -95,6 +95,6 @@ async def with_waiting(connection: Any, function: Callable[[], Awaitable[Any]]) 
 
 
 async def find_new_caller(connection: Any) -> Any:
-    """Look up the token that is made first."""
+    """Create a token, and find the caller of this token."""
     token = await tokens.create_token(connection, USUAL, "new")
     return await tokens.find_caller(connection, tokens.digest(token))

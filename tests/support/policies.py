@@ -1,4 +1,4 @@
-"""Policies of created attachments, and a store's refusals."""
+"""Policies of created attachments, and the error codes with which a store refuses an upload."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,7 +15,7 @@ def policy_of(created: Any) -> dict[str, str]:
 
 
 async def refusal(client: Client, created: Any, changed: Mapping[str, str | None]) -> str:
-    """Post a file with changed fields; it must be refused. Returns the store's code."""
+    """Post a file with changed form fields, which the store must refuse; return the error code."""
     status, answer = await client.post_file(created, CONTENT, changed=changed)
     assert status in (400, 403), answer
     return answer.partition("<Code>")[2].partition("</Code>")[0]

@@ -1,6 +1,6 @@
-"""A TCP proxy of the tests' own, for the store, PostgreSQL or the broker; it makes faults.
+"""A TCP proxy that makes faults in front of the store, PostgreSQL or the broker.
 
-What it does can be changed at any time, also for connections that are open.
+A test can change the behaviour of the proxy at any time, also for open connections.
 """
 
 import asyncio
@@ -19,9 +19,10 @@ Stream = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 @dataclass(eq=False, slots=True, kw_only=True)
 class Link:
-    """A client's connection and the one to the server; `left` bytes of answers still pass, if any.
+    """A client's connection to the proxy, and the proxy's connection to the server.
 
-    `head` is the beginning of the client's bytes, which shows the kind of connection.
+    `left` is the number of bytes of responses that may still pass, or None without a limit. `head`
+    holds the first bytes from the client, which show the kind of connection.
     """
 
     left: int | None
@@ -30,7 +31,7 @@ class Link:
     head: bytes = b""
 
     def reset(self) -> None:
-        """End both connections as a crash of the machine between them would: by RST."""
+        """End both connections by RST, as a crash of a machine between client and server would."""
         self.task.cancel()
         for end in self.ends:
             connection = end.transport.get_extra_info("socket")
@@ -41,10 +42,11 @@ class Link:
 
 
 class Proxy:
-    """Passes bytes both ways between any number of clients and one server, until a fault is set.
+    """Pass bytes in both directions between many clients and one server, until a test sets a fault.
 
-    `received` counts bytes of answers that were let through, `held` pieces of answers that wait,
-    `requested` bytes that clients have sent; `url` is the server's address by way of the proxy.
+    `received` counts the response bytes that were passed on. `held` counts the pieces of responses
+    that the proxy holds back. `requested` counts the bytes that clients have sent. `url` is the
+    server's address with the host and port of the proxy.
     """
 
     def __init__(self, target: str) -> None:
@@ -73,13 +75,13 @@ class Proxy:
 
     @property
     def links(self) -> int:
-        """How many connections are open."""
+        """The number of open connections."""
         return len(self._links)
 
-    # --- what it does ---------------------------------------------------------------------------
+    # --- Behaviour that tests set ---------------------------------------------------------------
 
     def let_go(self) -> None:
-        """Let everything through, also what was held back."""
+        """Pass everything on again, including the bytes that were held back."""
         self._asking.set()
         self._answering.set()
         self._delay_s = 0.0
@@ -89,34 +91,34 @@ class Proxy:
         self._truncate(None)
 
     def hold(self) -> None:
-        """Let no further byte of an answer through; requests still reach the server."""
+        """Hold back all further bytes of responses; requests still reach the server."""
         self._answering.clear()
 
     def swallow(self) -> None:
-        """Let nothing through either way, as a network that drops every packet."""
+        """Hold back the bytes of both directions, like a network that drops every packet."""
         self._asking.clear()
         self._answering.clear()
 
     def lose(self, which: Callable[[Link, bytes], bool]) -> None:
-        """Drop the pieces, of either way, for which `which` is true; all others pass."""
+        """Drop the pieces, in both directions, for which `which` returns True; pass the others."""
         self._loses = which
 
     def delay(self, seconds: float) -> None:
-        """Let every piece wait before it goes on."""
+        """Delay every piece by this time before the proxy passes the piece on."""
         self._delay_s = seconds
 
     def cut(self) -> None:
-        """Reset all connections, and each that is made from now on."""
+        """Reset all open connections, and reset every new connection."""
         self._cut = True
         for link in self._links:
             link.reset()
 
     def truncate(self, after_bytes: int) -> None:
-        """Let so many further bytes of answers through on each connection, then end it."""
+        """Pass this many further bytes of responses on each connection, then end the connection."""
         self._truncate(after_bytes)
 
     def answer(self, instead: bytes) -> None:
-        """Give this answer to every request, and pass nothing on to the server."""
+        """Send this response to every request, and pass no request on to the server."""
         self._instead = instead
 
     def _truncate(self, after_bytes: int | None) -> None:
@@ -124,7 +126,7 @@ class Proxy:
         for link in self._links:
             link.left = after_bytes
 
-    # --- how ------------------------------------------------------------------------------------
+    # --- Implementation -------------------------------------------------------------------------
 
     async def start(self) -> None:
         """Listen on a free port."""
@@ -152,11 +154,13 @@ class Proxy:
             else:
                 await self._relay(link, (reader, writer))
         except asyncio.CancelledError:
-            pass  # told to, by reset(): the stream's own callback would take it for a fault
+            # The method reset() has cancelled this task, and the stream's callback would report a
+            # fault.
+            pass
         finally:
             self._links.discard(link)
             for end in link.ends:
-                end.close()  # what has been written still goes out
+                end.close()  # The bytes that have been written are still sent.
 
     async def _relay(self, link: Link, client: Stream) -> None:
         try:
@@ -165,7 +169,8 @@ class Proxy:
             link.reset()
             return
         link.ends.append(server[1])
-        # Each way ends the other, so that a connection that one side drops is dropped.
+        # If one direction ends, the other direction is ended too, so that both connections are
+        # closed.
         ways = [
             asyncio.create_task(
                 self._pump(client[0], lambda data: self._request(link, data, client, server))
@@ -203,7 +208,8 @@ class Proxy:
         if self._instead is not None:
             client[1].write(self._instead)
             client[1].write_eof()
-            while await client[0].read(CHUNK_BYTES):  # a reset would overtake the answer
+            # The client must finish first: a reset would make it lose the response.
+            while await client[0].read(CHUNK_BYTES):
                 pass
             return False
         server[1].write(data)
@@ -230,7 +236,7 @@ class Proxy:
 
 @asynccontextmanager
 async def running_proxy(target: str) -> AsyncIterator[Proxy]:
-    """Run a proxy in front of the server at an address with host and port."""
+    """Run a proxy in front of the server whose address is given with host and port."""
     proxy = Proxy(target)
     await proxy.start()
     try:

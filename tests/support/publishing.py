@@ -1,4 +1,4 @@
-"""Publishers of wake-ups, and what they leave in the broker."""
+"""Publishers of wake-ups, and the messages that publishers leave in the broker."""
 
 import json
 import os
@@ -29,7 +29,7 @@ def publishing(broker_url: str) -> Iterator[Publisher]:
 
 @contextmanager
 def frozen(server: EmbeddedValkey) -> Iterator[None]:
-    """Keep the broker from answering, though its port is open."""
+    """Stop the broker from answering, while its port stays open."""
     assert server.child is not None
     os.kill(server.child.pid, signal.SIGSTOP)
     try:
@@ -43,7 +43,7 @@ def wake_up(number: int, *, organization_id: int = 1) -> WakeUp:
 
 
 async def queued(broker: Broker, queue: str, count: int) -> list[dict[str, Any]]:
-    """Wait for that many messages in a queue; gives them as they lie there, the oldest first."""
+    """Wait until a queue holds that many messages, and return the messages, the oldest first."""
 
     async def arrived() -> bool:
         return int(await broker.llen(queue)) >= count

@@ -1,4 +1,4 @@
-"""Query strings of requests, as the API reads them."""
+"""Query strings of requests, as the API parses them."""
 
 from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
@@ -9,10 +9,10 @@ PATH = "/api/v2/attachments"
 
 
 def make_request(query: str) -> web.Request:
-    """Make a request with a query that is sent as it is."""
+    """Make a request whose query string is sent unchanged."""
     return make_mocked_request("GET", f"{PATH}?{query}")
 
 
 def read_listing(query: str) -> Listing:
-    """Read a list request's query."""
+    """Parse the query string of a list request."""
     return parse_listing(make_request(query))

@@ -1,4 +1,4 @@
-"""Quotas and usage of an organization."""
+"""Functions that set quotas and read the usage of an organization."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Raw requests, and what the API answers at first."""
+"""Raw HTTP requests, and the first bytes of the API's responses."""
 
 import asyncio
 
@@ -9,7 +9,7 @@ DOCUMENT = body({"name": "a.png"})
 
 
 async def exchange(service: Service, head: bytes, sent: bytes | None = None) -> bytes:
-    """Send a head, and the body once it is asked for; returns all that came."""
+    """Send a head, send the body after `100 Continue`, and return all bytes that were received."""
     host, _, port = service.base_url.removeprefix("http://").partition(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     try:

@@ -1,4 +1,4 @@
-"""A receiver of webhooks: a real HTTP server that verifies each delivery by standardwebhooks."""
+"""A receiver of webhooks: an HTTP server that verifies each delivery with standardwebhooks."""
 
 import asyncio
 import json
@@ -21,12 +21,12 @@ SETTINGS = {
     "webhook_allow_http": "true",
     "webhook_networks": "127.0.0.0/8",
 }
-"""Settings of a service that may send webhooks to a receiver of the test."""
+"""Settings of a service that may send webhooks to a receiver of the tests."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Received:
-    """One request: its id, headers, and the document."""
+    """One received request: its id, its headers, and its JSON document."""
 
     message_id: str
     headers: dict[str, str]
@@ -48,13 +48,16 @@ Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 async def accept(_request: web.Request) -> web.StreamResponse:
-    """Answer 204, as a good receiver does."""
+    """Answer 204, as a correct receiver does."""
     return web.Response(status=204)
 
 
 @dataclass(kw_only=True)
 class Receiver:
-    """A server on loopback; `answer` decides what it answers, and `secret` is what it verifies."""
+    """An HTTP server on loopback.
+
+    The function `answer` makes each response. The key `secret` verifies the signatures.
+    """
 
     url: str = ""
     secret: str = ""
@@ -63,11 +66,12 @@ class Receiver:
     refused: list[str] = field(default_factory=list)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        """Verify a delivery, keep it, and answer."""
+        """Verify a delivery, store it, and answer."""
         body = await request.read()
         headers = {name.lower(): value for name, value in request.headers.items()}
         if self.secret:
-            Verifier(self.secret).verify(body, headers)  # raises if a signature is wrong: a 500
+            # A wrong signature raises an exception, which becomes a 500.
+            Verifier(self.secret).verify(body, headers)
         self.received.append(
             Received(
                 message_id=headers["webhook-id"],
@@ -79,13 +83,13 @@ class Receiver:
         return await self.answer(request)
 
     def of(self, attachment_id: str | int) -> list[str]:
-        """The types of the events of one attachment, in the order in which they came."""
+        """Return the types of the events of one attachment, in the order in which they arrived."""
         return [each.type for each in self.received if each.attachment_id == str(attachment_id)]
 
     async def wait_for(
         self, attachment_id: str | int, kind: str, *, within_s: float = 20
     ) -> Received:
-        """Wait for an event of an attachment."""
+        """Wait until an event of an attachment arrives."""
 
         async def found() -> Received | None:
             for each in self.received:
@@ -101,7 +105,7 @@ class Receiver:
 async def running_receiver(
     *, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1"
 ) -> AsyncIterator[Receiver]:
-    """Run a receiver on a free port."""
+    """Run a receiver of webhooks on a free port."""
     receiver = Receiver()
     app = web.Application()
     app.router.add_post("/hook", receiver.handle)
@@ -118,7 +122,7 @@ async def running_receiver(
 
 
 async def make_webhook(client: Client, receiver: Receiver, **attributes: Any) -> str:
-    """Make a webhook that leads to a receiver, and let the receiver verify its signatures."""
+    """Create a webhook for a receiver, and give its secret to the receiver."""
     given = {"target_url": receiver.url, **attributes}
     answer = await client.request("POST", PATH, {"data": {"type": "webhooks", "attributes": given}})
     assert answer.status == 201, answer.body

@@ -1,4 +1,4 @@
-"""A way to the store on which some requests are refused, as by a policy of the bucket."""
+"""A proxy in front of the store that refuses some requests, as a bucket policy would."""
 
 from tests.support.proxy import Proxy, Stream
 
@@ -9,9 +9,9 @@ REFUSAL = (
 
 
 class Refusing(Proxy):
-    """Answers requests whose first line holds one of `forbidden` in place of the store.
+    """A proxy that answers a request itself if the request's first line contains a forbidden text.
 
-    `asked` are the first lines of all requests.
+    `forbidden` lists these texts. `asked` holds the first lines of all requests.
     """
 
     def __init__(self, target: str) -> None:

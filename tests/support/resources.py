@@ -1,4 +1,4 @@
-"""Expected documents of the API, written out, and direct reads of the bucket."""
+"""Expected documents of the API, written out in full, and direct reads of the bucket."""
 
 import json
 from collections.abc import AsyncIterator, Mapping
@@ -32,22 +32,22 @@ RELATIONSHIPS = {
     "document_type": "document_types",
     "deal": "deals",
 }
-"""Relationship → type, as the contract lists them."""
+"""Each relationship of the contract maps to its resource type."""
 
 
 def written(document: Any) -> str:
-    """Write a document so that the order of members counts, and a difference is easy to see."""
+    """Return a document as indented text that keeps the order of members."""
     return json.dumps(document, indent=1)
 
 
 def body(attributes: Mapping[str, Any], attachment_id: str | None = None) -> dict[str, Any]:
-    """Wrap attributes into the document of a request."""
+    """Return the document of a request with these attributes."""
     identity = {} if attachment_id is None else {"id": attachment_id}
     return {"data": {"type": "attachments", **identity, "attributes": dict(attributes)}}
 
 
 def time(moment: datetime) -> str:
-    """Write a time as the contract does, in UTC: milliseconds, cut off, and the offset."""
+    """Format a time as the contract does: UTC, truncated to milliseconds, with the offset."""
     utc = moment.astimezone(UTC)
     return f"{utc:%Y-%m-%dT%H:%M:%S}.{utc.microsecond // 1000:03}+00:00"
 
@@ -60,9 +60,10 @@ def resource(
     relationships: Mapping[str, Any] | None = None,
     meta: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Write the resource of a new attachment, with changes; `url` and `created_at` must be given.
+    """Return the resource of a new attachment; keyword arguments replace the default values.
 
-    A member of `attributes` that a new attachment does not have comes last.
+    `url` and `created_at` have no default. An attribute that a new attachment does not have is
+    added at the end of `attributes`.
     """
     new = dict.fromkeys(
         (
@@ -105,7 +106,7 @@ def resource(
 
 
 def problem(status: int, title: str, detail: str) -> dict[str, Any]:
-    """Write the document of a general error."""
+    """Return the document of a general error."""
     return {"errors": [{"status": str(status), "title": title, "detail": detail}]}
 
 
@@ -113,7 +114,7 @@ NOT_FOUND = problem(404, "Record Not Found", "The requested record was not found
 
 
 def invalid(pointer: str, detail: str, meta: Mapping[str, Any]) -> dict[str, Any]:
-    """Write one error object of a 422."""
+    """Return one error object of a 422 response."""
     return {
         "status": "422",
         "code": "invalid_attribute",
@@ -126,7 +127,7 @@ def invalid(pointer: str, detail: str, meta: Mapping[str, Any]) -> dict[str, Any
 
 @asynccontextmanager
 async def open_bucket(stack: Stack) -> AsyncIterator["S3Client"]:
-    """Open a client of the store, past the service."""
+    """Open a client that uses the store directly, without the service."""
     async with get_session().create_client(
         "s3",
         region_name=stack.seaweedfs.region,
@@ -139,7 +140,7 @@ async def open_bucket(stack: Stack) -> AsyncIterator["S3Client"]:
 
 
 async def stored(client: "S3Client", bucket: str, key: str) -> bytes | None:
-    """Read an object past the service; None if there is none."""
+    """Read an object directly from the store; return None if the object does not exist."""
     try:
         answer = await client.get_object(Bucket=bucket, Key=key)
     except ClientError as error:
@@ -151,7 +152,7 @@ async def stored(client: "S3Client", bucket: str, key: str) -> bytes | None:
 
 
 def is_error(answer: Answer, document: Mapping[str, Any]) -> bool:
-    """Check that an answer is that error document, in the API's own media type."""
+    """Check that a response is the given error document, with the media type of JSON:API."""
     status = int(document["errors"][0]["status"])
     assert answer.status == status, answer.body
     assert answer.headers["Content-Type"] == "application/vnd.api+json; charset=utf-8"
@@ -160,5 +161,5 @@ def is_error(answer: Answer, document: Mapping[str, Any]) -> bool:
 
 
 async def patch(client: Client, attachment_id: str, attributes: dict[str, Any]) -> Answer:
-    """Change an attachment."""
+    """Change an attachment by a PATCH request."""
     return await client.request("PATCH", f"{PATH}/{attachment_id}", body(attributes))

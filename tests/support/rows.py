@@ -1,4 +1,4 @@
-"""Rows as tests make them without a database."""
+"""Rows that tests make without a database."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -9,7 +9,7 @@ CREATED_AT = datetime(2026, 4, 17, 6, 2, 48, tzinfo=UTC)
 
 
 def attachment(attachment_id: int = 1, **more: Any) -> Attachment:
-    """Make a pending attachment, with changes."""
+    """Make the row of a pending attachment; keyword arguments replace the default values."""
     values = {
         "organization_id": 1,
         "bucket": "bucket",

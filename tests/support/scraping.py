@@ -1,4 +1,4 @@
-"""The metrics of processes under test."""
+"""Functions that read the metrics of processes under test."""
 
 import json
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ class Shown:
     values: Mapping[tuple[str, frozenset[tuple[str, str]]], float]
 
     def sum(self, name: str, **labels: str) -> float:
-        """Add up the samples of a name that have these labels; 0 if there is none."""
+        """Return the sum of the samples with this name and these labels; 0 if no sample matches."""
         wanted = set(labels.items())
         return sum(
             value
@@ -27,7 +27,7 @@ class Shown:
 
 
 def read(text: str) -> Shown:
-    """Read the text of a scrape."""
+    """Parse the text of a scrape."""
     return Shown(
         {
             (sample.name, frozenset(sample.labels.items())): sample.value
@@ -38,11 +38,11 @@ def read(text: str) -> Shown:
 
 
 def metrics_url(process: ServiceProcess) -> str:
-    """Find the address that a process has logged at its start."""
+    """Find the metrics address that a process has logged at its start."""
     lines = [json.loads(line) for line in process.log().splitlines() if "metrics are" in line]
     return str(lines[0]["url"])
 
 
 async def shown(process: ServiceProcess) -> Shown:
-    """Scrape a process."""
+    """Scrape the metrics of a process."""
     return read(await scrape(metrics_url(process)))

@@ -1,4 +1,4 @@
-"""The kernel's view of a sealed process, and programs that cannot seal themselves."""
+"""The kernel's report about a sealed process, and programs that cannot seal themselves."""
 
 import json
 import subprocess
@@ -8,7 +8,7 @@ from typing import Any
 
 
 def status_of(pid: int | str) -> dict[str, str]:
-    """Read what the kernel says of a process."""
+    """Read the status of a process from the kernel."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return {name: " ".join(value.split()) for name, _, value in (x.partition(":") for x in lines)}
 
@@ -26,14 +26,17 @@ seccomp.seccomp_rule_add(rules, 0x00050001, number(b"prctl"), 0)
 assert seccomp.seccomp_load(rules) == 0
 os.execv(sys.argv[1], sys.argv[1:])
 """
-"""A program that runs another where the kernel refuses to filter system calls, as some containers
-do."""
+"""A program that runs another program where the kernel refuses to filter system calls.
+
+The kernel refuses this filter in some containers.
+"""
 
 
 def python_that_cannot_seal(folder: Path, obstacle: str) -> str:
-    """Write a program that runs Python where libseccomp or the kernel's filter is missing."""
+    """Write a program that runs Python without libseccomp or without the kernel's filter."""
     if obstacle == "no library":
-        (folder / "libseccomp.so.2").touch()  # found first by the loader, and no library
+        # The loader finds this empty file first, and the file is no library.
+        (folder / "libseccomp.so.2").touch()
         words = f"export LD_LIBRARY_PATH={folder}; exec {sys.executable} "
     else:
         (folder / "refusing.py").write_text(REFUSING)
@@ -63,7 +66,7 @@ def call(number, *arguments):
 
 
 def run_with_system_calls(code: str, *arguments: str) -> Any:
-    """Run code in a process of its own and read the JSON that it prints."""
+    """Run code in a separate process and parse the JSON that the code prints."""
     done = subprocess.run(
         [sys.executable, "-c", OPENING.format(root=str(ROOT)) + code, *arguments],
         capture_output=True,

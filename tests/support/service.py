@@ -33,7 +33,7 @@ FINAL_STATES = ("ready", "rejected", "failed", "expired")
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """An answer of the API: its JSON document, or None where the body is empty or no JSON."""
+    """A response of the API; `document` is its JSON, or None if the body is empty or not JSON."""
 
     status: int
     headers: Mapping[str, str]
@@ -42,13 +42,13 @@ class Answer:
 
     @property
     def data(self) -> Any:
-        """The primary data."""
+        """The primary data of the JSON:API document."""
         return self.document["data"]
 
 
 @dataclass(kw_only=True)
 class Client:
-    """One caller: an organization and its token."""
+    """A caller of the API: an organization and its token."""
 
     session: aiohttp.ClientSession
     base_url: str
@@ -64,9 +64,9 @@ class Client:
         body: bytes | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Answer:
-        """Make a request with the caller's credentials; `path` is sent as it is, not encoded.
+        """Send a request with the caller's credentials; `path` is sent unchanged, without encoding.
 
-        `headers` replace those that are sent by default; an empty value leaves one out.
+        `headers` replace the default header fields; an empty value removes a field.
         """
         sent = {"X-Auth-Token": self.token, "X-Organization-Id": str(self.organization_id)}
         if document is not None:
@@ -112,9 +112,9 @@ class Client:
     async def post_file(
         self, created: Any, content: bytes, *, changed: Mapping[str, str | None] | None = None
     ) -> tuple[int, str]:
-        """Post a file with an attachment's policy; `changed` alters or drops form fields.
+        """Post a file with an attachment's policy; `changed` replaces or removes form fields.
 
-        Returns the store's status and body.
+        Return the store's status and body.
         """
         fields = {**created["data"]["attributes"]["aws_policy"], **(changed or {})}
         form = aiohttp.FormData()
@@ -145,7 +145,7 @@ class Client:
 async def until(
     condition: Callable[[], Awaitable[Any]], *, within_s: float = 10, every_s: float = 0.05
 ) -> Any:
-    """Wait until a condition gives something true, and return that; fails after the deadline."""
+    """Wait until a condition returns a true value, and return it; fail after the deadline."""
     deadline = time.monotonic() + within_s
     while not (result := await condition()):
         assert time.monotonic() < deadline, f"not within {within_s} s"
@@ -155,7 +155,7 @@ async def until(
 
 @dataclass(kw_only=True)
 class Service:
-    """An API that runs in this process on a port of its own, over a database of its own."""
+    """An API that runs in this process, with a port and a database of its own."""
 
     stack: Stack
     settings: Settings
@@ -167,11 +167,11 @@ class Service:
     waiters: Waiters
 
     def metrics(self) -> str:
-        """Return the API's metrics, which are this process's; its address may be a second late."""
+        """Return the API's current metrics, which are this process's; a scrape may be 1 s older."""
         return generate_latest().decode()
 
     async def organization(self, name: str = "another") -> Client:
-        """Make a further organization with a token."""
+        """Create a further organization with a token."""
         async with self.database.acquire() as connection:
             organization_id = await create_organization(connection, name)
             token = await create_token(connection, organization_id, "test")
@@ -190,19 +190,19 @@ class Service:
         return found
 
     async def execute(self, statement: str, *values: Any) -> str:
-        """Run a statement that no client could, to bring about what a test needs."""
+        """Run a statement that changes what no client can change, to prepare a test."""
         return await self.database.execute(statement, *values)
 
 
 async def scrape(url: str) -> str:
-    """Read a process's metrics as Prometheus does."""
+    """Scrape the metrics of a process as Prometheus does."""
     async with aiohttp.ClientSession() as session, session.get(url) as answer:
         assert answer.status == 200
         return await answer.text()
 
 
 def make_settings(environment: Mapping[str, str]) -> Settings:
-    """Read settings from an environment other than this process's own."""
+    """Read settings from the given environment instead of this process's environment."""
     with mock.patch.dict(os.environ, environment):
         return Settings()
 
@@ -215,13 +215,13 @@ async def running_service(
     /,
     **overrides: str,
 ) -> AsyncIterator[Service]:
-    """Run an API over a migrated database; `overrides` are settings, by lower-case name.
+    """Run an API on a migrated database; `overrides` are settings by lower-case name.
 
-    The store's events are led to it; `sns_connector` is its way to SNS.
+    The API receives the store's events; `sns_connector` is the connector for requests to SNS.
     """
     changes = {f"ATTACHMENTS_{name.upper()}": value for name, value in overrides.items()}
     environment = {**stack.environment(database_url), **changes}
-    # A line for each answer of this process would only fill the report of a failed test.
+    # A log line for each response of this process would only lengthen the report of a failed test.
     settings = make_settings({"ATTACHMENTS_LOG_REQUESTS": "false", **environment})
     app = create_app(settings, sns_connector=sns_connector)
     runner = make_runner(app, grace_s=1)
@@ -256,5 +256,6 @@ async def running_service(
         await runner.cleanup()
         await session.close()
         await pool.close()
-        # aiohttp keeps handlers of its last 1,024 routes, and so hundreds of APIs of 12 MB each
+        # aiohttp caches the handlers of the last 1,024 routes; each cached API holds 12 MB of
+        # memory.
         _cached_build_middleware.cache_clear()

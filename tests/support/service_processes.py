@@ -14,9 +14,9 @@ from tests.support.service import until
 
 
 class ServiceProcess:
-    """A process of the service, in a group of its own that can be killed.
+    """A process of the service, in a process group of its own that a test can kill.
 
-    Python is started with `program`; it runs after `sign` appears in its log.
+    `program` is the argument list of Python. The process runs when its log contains `sign`.
     """
 
     program: Sequence[str]
@@ -37,7 +37,7 @@ class ServiceProcess:
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
 
     async def start(self) -> Self:
-        """Start it and wait until it is ready."""
+        """Start the process and wait until it is ready."""
         self._log.seek(0)
         self._log.truncate()
         self.process = subprocess.Popen(  # noqa: ASYNC220 - it returns at once
@@ -63,11 +63,11 @@ class ServiceProcess:
         return self.process.pid
 
     def log(self) -> str:
-        """Everything it has written so far."""
+        """Return everything that the process has logged so far."""
         return os.pread(self._log.fileno(), 10_000_000, 0).decode(errors="replace")
 
     async def stop(self, number: int = signal.SIGTERM, *, within_s: float = 15) -> int:
-        """Send a signal and wait for the end; returns the exit status."""
+        """Send a signal, wait until the process ends, and return its exit status."""
         assert self.process is not None
         if self.process.poll() is None:
             self.process.send_signal(number)
@@ -78,26 +78,30 @@ class ServiceProcess:
             raise AssertionError(f"it did not end:\n{self.log()[-4000:]}") from None
 
     def kill(self) -> None:
-        """Kill it at once, as a crash would."""
+        """Kill the process immediately, as a crash would."""
         if self.process is not None and self.process.poll() is None:
             self.process.kill()
             self.process.wait()
 
     def close(self) -> None:
-        """Kill it if it still runs, and forget its log."""
+        """Kill the process if it still runs, and delete its log."""
         self.kill()
         self._log.close()
 
 
 class WorkerProcess(ServiceProcess):
-    """A worker. Its loop runs from `sign` on; it takes wake-ups from `worker is ready` on."""
+    """A worker process.
+
+    The worker's loop runs when its log contains `sign`. The worker receives wake-ups when its log
+    contains `worker is ready`.
+    """
 
     program = ("-m", "worker")
     sign = "worker has started"
 
 
 class ApiProcess(ServiceProcess):
-    """An API on a port of its own, which stays the same when it is started again."""
+    """An API process on a free port; a restart of the process uses the same port."""
 
     program = ("-m", "api")
     sign = "api listens"

@@ -1,4 +1,4 @@
-"""Settings that are enough to start, and settings loaded with changes."""
+"""Minimal settings that a service can start with, and settings that a test changes."""
 
 import pytest
 
@@ -14,7 +14,7 @@ VALID = {
 
 
 def load_with(environment: pytest.MonkeyPatch, **values: str) -> Settings:
-    """Load settings from the valid ones and those given; an empty value leaves one out."""
+    """Load the valid settings with the given changes; an empty value removes a setting."""
     for name, value in {**VALID, **values}.items():
         if value:
             environment.setenv(f"ATTACHMENTS_{name}", value)
@@ -22,7 +22,7 @@ def load_with(environment: pytest.MonkeyPatch, **values: str) -> Settings:
 
 
 def faults_of(environment: pytest.MonkeyPatch, **values: str) -> list[str]:
-    """Load settings that cannot be used and return the lines of the message."""
+    """Load invalid settings, and return the lines of the error message."""
     with pytest.raises(SettingsError) as raised:
         load_with(environment, **values)
     return str(raised.value).splitlines()

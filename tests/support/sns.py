@@ -12,17 +12,17 @@ Document = dict[str, Any]
 
 
 def written(when: datetime) -> str:
-    """Write a time as SNS does."""
+    """Format a time as SNS does."""
     return f"{when.astimezone(UTC):%Y-%m-%dT%H:%M:%S}.{when.microsecond // 1000:03}Z"
 
 
 def ago(**duration: float) -> str:
-    """Write the time so long ago."""
+    """Return the time that was the given duration ago, in the format of SNS."""
     return written(datetime.now(UTC) - timedelta(**duration))
 
 
 def notification(key: str, **changes: Any) -> Document:
-    """Make a message of an upload, not signed yet; ... takes a member out."""
+    """Make an unsigned message about an upload; the value `...` removes a member."""
     inner = AWS.message(AWS.make_event(BUCKET, key, etag="e1", sequencer="0A"))
     usual = {
         "Message": json.dumps(inner),

@@ -1,4 +1,4 @@
-"""Listening sockets of processes, and what they answer to a caller without credentials."""
+"""Listening sockets of processes, and their responses to a caller without credentials."""
 
 import socket
 import ssl
@@ -9,14 +9,14 @@ from pathlib import Path
 import psutil  # type: ignore[import-untyped]  # its stubs are a package that we do not lock
 
 ACCEPTS = 0x10000
-"""The flag __SO_ACCEPTCON in /proc/net/unix: a socket that listens."""
+"""The flag __SO_ACCEPTCON in /proc/net/unix, which marks a listening socket."""
 WAIT_S = 5.0
 HTTP2 = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
-"""The preface of HTTP/2 and an empty SETTINGS frame: how a gRPC client without TLS begins."""
+"""The HTTP/2 preface and an empty SETTINGS frame: the first bytes of a gRPC client without TLS."""
 
 
 def listening_ports(processes: list[psutil.Process]) -> set[tuple[str, int]]:
-    """List address and port of listening TCP sockets, and of UDP sockets that may receive."""
+    """List address and port of listening TCP sockets, and of UDP sockets that can receive."""
     found = set()
     for process in processes:
         with suppress(psutil.NoSuchProcess):
@@ -28,7 +28,10 @@ def listening_ports(processes: list[psutil.Process]) -> set[tuple[str, int]]:
 
 
 def listening_paths(processes: list[psutil.Process]) -> set[Path]:
-    """List the absolute paths of listening Unix sockets; Linux only. "@…" is an abstract one."""
+    """List the absolute paths of listening Unix sockets (Linux only).
+
+    A path that begins with "@" is an abstract socket.
+    """
     found = set()
     for process in processes:
         with suppress(psutil.NoSuchProcess, FileNotFoundError):
@@ -57,10 +60,10 @@ def _paths_by_inode(pid: int) -> dict[str, str]:
 
 
 def ask(port: int, request: bytes, tls: ssl.SSLContext | None = None) -> bytes:
-    """Send bytes to a port of loopback; returns all bytes that come back until it hangs up.
+    """Send bytes to a loopback port, and return all bytes until the server closes the connection.
 
-    What refuses the connection has answered nothing. Raises TimeoutError for a server that keeps
-    the connection open without an answer, and ssl.SSLError where TLS is refused.
+    A server that refuses the connection returns no bytes. Raises TimeoutError if the server keeps
+    the connection open without an answer, and ssl.SSLError if the server refuses TLS.
     """
     answer = b""
     with socket.create_connection(("127.0.0.1", port), WAIT_S) as plain:

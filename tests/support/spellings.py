@@ -1,4 +1,4 @@
-"""Spellings of a foreign original: what stores, proxies and file systems may take for its key."""
+"""Spellings of a foreign original's key that some store, proxy or file system treats as the key."""
 
 import unicodedata
 from collections.abc import Iterator
@@ -111,4 +111,4 @@ SPELLINGS = {
         for name, ending in _ENDINGS.items()
     },
 }
-"""A description of each spelling → the key."""
+"""Each description of a spelling maps to the key in this spelling."""

@@ -1,4 +1,4 @@
-"""Consumers of SQS: started, disturbed, and what they take up."""
+"""Consumers of SQS that tests start and disturb, and the uploads that consumers record."""
 
 import json
 import os
@@ -13,13 +13,13 @@ from tests.support.service import Service, until
 
 
 class StartConsumer(Protocol):
-    """Starts a consumer; overrides are settings by lower-case name."""
+    """A function that starts a consumer; overrides are settings by lower-case name."""
 
     def __call__(self, service: Service, **overrides: str) -> Awaitable[ConsumerProcess]: ...
 
 
 def with_changed(constant: str) -> Sequence[str]:
-    """Return the program of a consumer for which a constant is another."""
+    """Return a program that runs a consumer with another value of one constant."""
     return "-c", (
         "import sys; from deploy import cli; from worker.queue import consumer;"
         f" consumer.{constant};"
@@ -28,13 +28,20 @@ def with_changed(constant: str) -> Sequence[str]:
 
 
 NO_LONG_POLLS = with_changed("WAIT_S = 0")
-"""A long poll that is cut off would take what is given back: moto does not see it end."""
+"""A consumer without long polls.
+
+moto does not notice the end of an interrupted long poll, which would receive messages that another
+consumer has returned.
+"""
 
 
 def consumer_of(
     service: Service, *gone: str, program: Sequence[str] = PROGRAM, **changes: str
 ) -> ConsumerProcess:
-    """Make a consumer with a service's settings, changed and without some; it does not run yet."""
+    """Make a consumer that does not run yet.
+
+    The consumer has the settings of a service with `changes`; the variables in `gone` are removed.
+    """
     given = {"PATH": os.environ["PATH"], **service.environment, **CREDENTIALS, **changes}
     environment = {name: value for name, value in given.items() if name not in gone}
     return ConsumerProcess(environment, program)
@@ -44,7 +51,7 @@ def consumer_of(
 def launched(
     service: Service, *gone: str, program: Sequence[str] = PROGRAM, **changes: str
 ) -> Iterator[ConsumerProcess]:
-    """Run a consumer that need not get ready; it logs no secret and no bug."""
+    """Run a consumer that may never be ready; assert that it logs no secret and no traceback."""
     consumer = consumer_of(service, *gone, program=program, **changes)
     consumer.launch()
     try:
@@ -68,7 +75,7 @@ async def key_of(service: Service, attachment_id: str) -> str:
 
 
 def record(bucket: str, key: str, *, sequencer: str = "0A", etag: str = "e1") -> dict[str, Any]:
-    """Write a record as S3 does."""
+    """Return an event record as S3 writes it."""
     return {
         "eventVersion": "2.5",
         "eventSource": "aws:s3",
@@ -81,13 +88,13 @@ def record(bucket: str, key: str, *, sequencer: str = "0A", etag: str = "e1") ->
 
 
 async def created(service: Service, count: int = 1) -> list[str]:
-    """Create attachments."""
+    """Create attachments and return their ids."""
     documents = [await service.client.create(f"{number}.png") for number in range(count)]
     return [document["data"]["id"] for document in documents]
 
 
 async def message(service: Service, *ids: str, **changes: str) -> str:
-    """Write S3's message about the uploads of attachments."""
+    """Return the message in which S3 reports the uploads of attachments."""
     bucket = service.settings.s3_bucket
     return json.dumps(
         {"Records": [record(bucket, await key_of(service, each), **changes) for each in ids]}
@@ -105,14 +112,14 @@ async def taken_up(service: Service, *ids: str, within_s: float = 30) -> None:
 
 
 async def is_left_alone(inbox: Inbox) -> bool:
-    """Return True if no message has come more than once."""
+    """Return True if no message has been received more than once."""
     assert inbox.dead is not None
     return await inbox.dead.is_empty()
 
 
 @asynccontextmanager
 async def locked(service: Service, attachment_id: str) -> AsyncIterator[None]:
-    """Let nobody change an attachment for a while: what wants to, waits."""
+    """Lock the row of an attachment for a while, so that every statement that changes it waits."""
     async with service.database.acquire() as connection, connection.transaction():
         await connection.execute(
             "SELECT FROM attachments WHERE id = $1 FOR UPDATE", int(attachment_id)
@@ -121,7 +128,7 @@ async def locked(service: Service, attachment_id: str) -> AsyncIterator[None]:
 
 
 async def refuse(service: Service, attachment_id: str) -> None:
-    """Let no statement that changes an attachment succeed."""
+    """Make every statement fail that changes an attachment."""
     await service.execute(
         f"""
         CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -136,13 +143,13 @@ async def refuse(service: Service, attachment_id: str) -> None:
 
 
 async def is_given_up(inbox: Inbox) -> bool:
-    """Return True if one message is in the dead-letter queue, and none elsewhere."""
+    """Return True if the dead-letter queue holds one message and the queue holds no message."""
     assert inbox.dead is not None
     return await inbox.is_empty() and await inbox.dead.counts() == (1, 0)
 
 
 async def until_in_hand(inbox: Inbox, count: int = 1) -> None:
-    """Wait until a consumer has messages in hand."""
+    """Wait until a consumer has received messages and has not deleted them yet."""
 
     async def in_hand() -> bool:
         return await inbox.counts() == (0, count)

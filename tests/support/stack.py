@@ -1,4 +1,4 @@
-"""The real parts that tests run on: PostgreSQL, Valkey and SeaweedFS, started once a session."""
+"""PostgreSQL, Valkey and SeaweedFS, which a test session starts once and shares."""
 
 import asyncio
 import json
@@ -22,9 +22,10 @@ QUEUE_PREFIX = "tests:"
 
 
 class EventRelay:
-    """A relay between the store's webhook and the API under test; it can make faults.
+    """A relay between the store's webhook and the API under test, which can make faults.
 
-    `target` is where events go; while it is None they are lost. `seen` keeps every body.
+    `target` is the address that receives the events; while `target` is None, events are lost.
+    `seen` holds the body of every event.
     """
 
     def __init__(self) -> None:
@@ -61,7 +62,10 @@ class EventRelay:
         return web.Response()
 
     async def post(self, body: bytes) -> int:
-        """Post a body to the API under test, as the store would; returns the status, 0 if down."""
+        """Post a body to the API under test, as the store would.
+
+        Return the status of the response, or 0 if the API does not run.
+        """
         assert self._session is not None
         headers = {"Authorization": f"Bearer {self.token}", "Content-Type": "application/json"}
         try:
@@ -74,7 +78,7 @@ class EventRelay:
 
 
 class Stack:
-    """The started servers and the relay."""
+    """The started servers and the event relay."""
 
     def __init__(self, folder: Path) -> None:
         self.relay = EventRelay()
@@ -84,7 +88,7 @@ class Stack:
         self.seaweedfs: EmbeddedSeaweedFS
 
     async def start(self) -> None:
-        """Start everything side by side."""
+        """Start all servers in parallel."""
         await self.relay.start()
         self.seaweedfs = EmbeddedSeaweedFS(
             directory=self._seaweedfs_folder,
@@ -95,19 +99,19 @@ class Stack:
         await self._shorten_logins()
 
     async def _shorten_logins(self) -> None:
-        """Hash the password once, not 4,096 times: each of thousands of connections would."""
+        """Hash the password with 1 iteration, not 4,096: tests log in thousands of times."""
         connection = await asyncpg.connect(self.postgres.url)
         await connection.execute("SET scram_iterations = 1")
         await connection.execute(f"ALTER ROLE attachments PASSWORD '{self.postgres.password}'")
         await connection.close()
 
     async def stop(self) -> None:
-        """Stop everything."""
+        """Stop all servers."""
         await asyncio.gather(self.postgres.stop(), self.valkey.stop(), self.seaweedfs.stop())
         await self.relay.stop()
 
     def environment(self, database_url: str) -> dict[str, str]:
-        """Return the settings of a process of the service that runs on these parts."""
+        """Return the settings of a service process that uses these servers."""
         return {
             "ATTACHMENTS_DATABASE_URL": database_url,
             "ATTACHMENTS_BROKER_URL": self.valkey.url,
@@ -127,7 +131,7 @@ class Stack:
 
 
 def queue_key(organization_id: int) -> str:
-    """Return the key of an organization's queue at the broker that tests share."""
+    """Return the broker key of an organization's queue; all tests share the broker."""
     return f"{QUEUE_PREFIX}{queue_name(organization_id)}"
 
 
@@ -138,7 +142,7 @@ def _made(folder: Path) -> Path:
 
 @asynccontextmanager
 async def running_stack(folder: Path) -> AsyncIterator[Stack]:
-    """Start the parts in a folder, and stop them in the end."""
+    """Start the servers in a folder, and stop the servers at the end."""
     stack = Stack(folder)
     await stack.start()
     try:

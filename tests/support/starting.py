@@ -10,18 +10,18 @@ SomeProcess = TypeVar("SomeProcess", bound=ServiceProcess)
 
 
 class StartService(Protocol):
-    """Starts an API; overrides are settings by lower-case name, such as `max_size="10"`."""
+    """A function that starts an API; overrides are settings by lower-case name: `max_size="10"`."""
 
     def __call__(self, **overrides: str) -> Awaitable[Service]: ...
 
 
 class StartWorker(Protocol):
-    """Starts a worker process; overrides are settings by lower-case name."""
+    """A function that starts a worker process; overrides are settings by lower-case name."""
 
     def __call__(self, service: Service, **overrides: str) -> Awaitable[WorkerProcess]: ...
 
 
 class Launch(Protocol):
-    """Starts a process of the service and gives it back once it runs."""
+    """A function that starts a process of the service, and returns the process when it runs."""
 
     async def __call__(self, process: SomeProcess) -> SomeProcess: ...

@@ -1,4 +1,4 @@
-"""Attachments that are put into a state as if they had come there."""
+"""Functions that set the state of attachments directly, without processing."""
 
 from typing import Any
 
@@ -6,13 +6,13 @@ from tests.support.service import Service
 
 
 async def create(service: Service, count: int = 1) -> list[str]:
-    """Create attachments."""
+    """Create attachments and return their ids."""
     documents: list[Any] = [await service.client.create() for _ in range(count)]
     return [str(document["data"]["id"]) for document in documents]
 
 
 async def put(service: Service, attachment_id: str, state: str, reason: str | None = None) -> None:
-    """Put an attachment into a state as if it had come there."""
+    """Set the state of an attachment directly, with the values that processing would store."""
     await service.execute(
         """
         UPDATE attachments

@@ -1,4 +1,4 @@
-"""Addresses of `temp_url`, judged with the settings of several stores."""
+"""Addresses in `temp_url`, checked with the settings of several stores."""
 
 from collections.abc import Mapping
 
@@ -21,12 +21,12 @@ INSIDE_FENCES = {**OWN, "ATTACHMENTS_S3_PUBLIC_URL": "https://uploads.example/dr
 
 
 def make_store_settings(changes: Mapping[str, str]) -> Settings:
-    """Make settings of a service with that store."""
+    """Make the settings of a service that uses the given store."""
     return make_settings({**REQUIRED, **changes})
 
 
 def find_taken(url: str, of: Settings, organization_id: int = 1) -> tuple[str, str] | None:
-    """Return the bucket and key that an organization may copy from an address."""
+    """Return the bucket and key that an organization may copy, for an address in `temp_url`."""
     place = locate(url, of)
     if place is None or not may_take(place, of, organization_id=organization_id):
         return None

@@ -1,4 +1,4 @@
-"""A desk of callers whose look-ups can be counted and held up."""
+"""A cache of callers for tests that count the token look-ups or delay their answers."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -18,21 +18,21 @@ from tests.support.service import until
 
 
 class Counting(Database):
-    """Counts what is run; the database is the real one."""
+    """A database that counts the statements; a real database runs the statements."""
 
     count = 0
 
     async def run(self, function: Any, *args: Any, **kwargs: Any) -> Any:
-        """Count, and do as the database does."""
+        """Count a call, and call the database."""
         self.count += 1
         return await super().run(function, *args, **kwargs)
 
 
 @dataclass(kw_only=True)
 class Desk:
-    """Remembered tokens over a real database, with a clock that the test moves.
+    """The token cache over a real database, with a clock that the test sets.
 
-    Look-ups go through `proxy`; `direct` and the listener do not.
+    Look-ups use the connection through `proxy`; `direct` and the listener do not use the proxy.
     """
 
     settings: Settings
@@ -48,12 +48,12 @@ class Desk:
         self.tokens = Tokens(self.database, clock=lambda: self.now)
 
     def forget(self) -> None:
-        """Forget, and count that."""
+        """Clear the cache, and count how often it was cleared."""
         self.forgot += 1
         self.tokens.forget()
 
     async def issue(self, **options: Any) -> Issued:
-        """Make a token of the organization."""
+        """Create a token of the organization."""
         return await issue_token(self.direct, self.organization_id, "test", **options)
 
     async def find(self, token: Issued) -> Caller | None:
@@ -61,7 +61,7 @@ class Desk:
         return await self.tokens.find(digest(token.plain))
 
     async def answer_is_held(self) -> None:
-        """Wait until the server has answered a look-up, and the proxy holds the answer."""
+        """Wait until the server has answered a look-up and the proxy holds the answer back."""
 
         async def held() -> bool:
             return self.proxy.held > 0
@@ -70,7 +70,7 @@ class Desk:
 
     @asynccontextmanager
     async def listening(self) -> AsyncIterator[None]:
-        """Hear of changes to tokens."""
+        """Listen for notifications of token changes."""
         async with open_database(self.settings) as database:
             listener = Listener(self.settings, database, self.forget)
             task = asyncio.create_task(listener.run())
@@ -88,7 +88,7 @@ class Desk:
                     await task
 
     async def forgets(self) -> None:
-        """Wait until a change was heard of."""
+        """Wait until the cache has processed a notification of a change."""
 
         async def heard() -> bool:
             return self.forgot > 0

@@ -1,4 +1,4 @@
-"""Two deployments that want one bucket."""
+"""Two deployments that both try to use one bucket."""
 
 from dataclasses import dataclass
 
@@ -16,14 +16,14 @@ QUICK = {"sweep_interval": "0.2", "pending_check": "1"}
 
 @dataclass(frozen=True, kw_only=True)
 class Two:
-    """Two deployments, each with a database of its own that gives ids from 1, on one bucket."""
+    """Two deployments on one bucket, each with a database of its own whose ids begin at 1."""
 
     first: Service
     second: Service
     storage: Storage
 
     async def ids(self) -> tuple[str, str]:
-        """The ids of both deployments."""
+        """Return the ids of both deployments."""
         found = []
         for each in (self.first, self.second):
             async with each.database.acquire() as connection:
@@ -31,7 +31,7 @@ class Two:
         return found[0], found[1]
 
     async def owner(self) -> str:
-        """The content of the marker."""
+        """Return the deployment id in the marker object of the bucket."""
         return (await content(self.storage, MARKER)).decode().partition("\n")[0]
 
 

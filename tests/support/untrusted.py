@@ -1,4 +1,4 @@
-"""Receivers that cannot be trusted, as raw servers, and a sender that delivers to them."""
+"""Raw servers as receivers that cannot be trusted, and a sender that delivers to such receivers."""
 
 import asyncio
 import datetime
@@ -29,7 +29,7 @@ Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 class Names(AbstractResolver):
-    """Resolves every name to the next of some addresses; the last one stays."""
+    """A resolver that returns the next address of a list for any name, and finally the last."""
 
     def __init__(self, *addresses: str) -> None:
         self.addresses = list(addresses)
@@ -53,11 +53,11 @@ class Names(AbstractResolver):
         ]
 
     async def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing, because this resolver holds no resource."""
 
 
 class Server:
-    """A TCP server that counts connections and the bytes that it could write."""
+    """A TCP server that counts its connections and the bytes that it has written."""
 
     def __init__(self) -> None:
         self.port = 0
@@ -69,7 +69,7 @@ class Server:
 async def running(
     serve: Serve, server: Server, tls: ssl.SSLContext | None = None
 ) -> AsyncIterator[int]:
-    """Run a server on loopback; yield its port."""
+    """Run a server on loopback, and yield its port."""
     tasks: set[asyncio.Task[None]] = set()
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -107,7 +107,7 @@ async def read_request(reader: asyncio.StreamReader) -> None:
 
 
 def delivery(url: str) -> Delivery:
-    """Make a delivery to an address."""
+    """Make a delivery to the given address."""
     return Delivery(
         id=1,
         webhook_id=1,
@@ -124,7 +124,7 @@ def delivery(url: str) -> Delivery:
 
 
 def settings_for(networks: str = "") -> Settings:
-    """Read settings of a worker that may send to some networks."""
+    """Make the settings of a worker that may send to the given networks."""
     environment = {f"ATTACHMENTS_{name}": value for name, value in VALID.items()}
     return make_settings(
         {
@@ -141,14 +141,14 @@ async def send(
     networks: str = "127.0.0.0/8",
     timeout_s: float = 10,
 ) -> list[Reply]:
-    """Send deliveries one after the other, by one sender."""
+    """Send deliveries one after the other, with one sender."""
     settings = settings_for(networks)
     async with open_sender(settings, VAULT, resolver=names, timeout_s=timeout_s) as sender:
         return [await sender.send(delivery(url)) for url in urls]
 
 
 def self_signed(folder: Path, name: str) -> ssl.SSLContext:
-    """Make a certificate that no authority has signed."""
+    """Make a self-signed certificate."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     now = datetime.datetime.now(datetime.UTC)

@@ -1,4 +1,4 @@
-"""Runs of `attachments up` that end with their block."""
+"""Runs of `attachments up`, each of which ends with its `with` block."""
 
 import json
 import os
@@ -31,17 +31,17 @@ class Up:
     ready_file: Path
 
     def document(self) -> dict[str, Any]:
-        """Read the ready file."""
+        """Parse the JSON document in the ready file."""
         document: dict[str, Any] = json.loads(self.ready_file.read_bytes())
         return document
 
     def tree(self) -> list[psutil.Process]:
-        """List `up` and every process below it."""
+        """List the `up` process and all processes that descend from it."""
         up = psutil.Process(self.process.pid)
         return [up, *up.children(recursive=True)]
 
     def listening(self) -> set[tuple[str, int]]:
-        """Give address and port of every listening socket."""
+        """List address and port of every listening socket."""
         return {
             (connection.laddr.ip, connection.laddr.port)
             for process in self.tree()
@@ -69,9 +69,9 @@ def until(condition: Callable[[], bool], within_s: float) -> None:
 
 @contextmanager
 def running(data_dir: Path, *options: str, **settings: str) -> Iterator[Up]:
-    """Run `attachments up` until the block ends; nothing of it outlives the block."""
+    """Run `attachments up` until the `with` block ends, and leave no process of it running."""
     ready_file = data_dir.with_name(f"{data_dir.name}-ready.json")
-    ready_file.unlink(missing_ok=True)  # a run that was killed leaves it
+    ready_file.unlink(missing_ok=True)  # A run that was killed leaves its ready file.
     process = subprocess.Popen(
         command(data_dir, "--port", "0", "--ready-file", str(ready_file), *options),
         stdout=subprocess.DEVNULL,
@@ -96,7 +96,7 @@ def running(data_dir: Path, *options: str, **settings: str) -> Iterator[Up]:
 
 
 def refused(data_dir: Path, *options: str, **settings: str) -> str:
-    """Run `attachments up` that must fail; returns its standard error."""
+    """Run `attachments up` with arguments that must make it fail, and return its standard error."""
     run = subprocess.run(
         command(data_dir, *options),
         capture_output=True,

@@ -1,4 +1,4 @@
-"""Buckets of the tests' own that keep versions, and what is in them past the service."""
+"""Buckets with versioning for single tests, and direct reads of the versions in these buckets."""
 
 import itertools
 import os
@@ -22,7 +22,7 @@ _numbers = itertools.count(1)
 
 
 async def make_bucket(client: "S3Client", versioning: Versioning) -> str:
-    """Make a bucket; a suspended one was versioned before."""
+    """Make a bucket; a bucket with suspended versioning had versioning enabled before."""
     bucket = f"versions-{os.getpid()}-{next(_numbers)}"
     await client.create_bucket(Bucket=bucket)
     if versioning is not None:
@@ -40,9 +40,9 @@ async def set_versioning(
 
 
 async def versions(client: "S3Client", bucket: str, prefix: str = "") -> list[tuple[str, str]]:
-    """List key and version id of all that holds bytes: of every version, but of no delete marker.
+    """List key and version id of every version that holds bytes; delete markers are left out.
 
-    The marker of the bucket's owner, which stays for ever, is left out.
+    The object that marks the bucket's owner is also left out, because the service never deletes it.
     """
     answer = await client.list_object_versions(Bucket=bucket, Prefix=prefix)
     return [
@@ -60,7 +60,7 @@ async def markers(client: "S3Client", bucket: str, prefix: str = "") -> list[tup
 
 @asynccontextmanager
 async def bucket_storage(stack: Stack, bucket: str, url: str) -> AsyncIterator[Storage]:
-    """Open a bucket of the store at an address as the service does."""
+    """Open a bucket as the service does, in the store at the given address."""
     environment = {
         **stack.environment("postgresql://nowhere/none"),
         "ATTACHMENTS_S3_BUCKET": bucket,

@@ -1,4 +1,4 @@
-"""An HTTP proxy as companies run one: it notes each host and port that is asked for by its way."""
+"""An HTTP proxy like those of companies, which records each host and port that clients request."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
@@ -9,7 +9,10 @@ from shared.hosts import MAX_PORT
 
 
 class WebProxy:
-    """The proxy. `targets` are where `host:port` is, and `seen` those that were asked for."""
+    """An HTTP proxy.
+
+    `targets` maps `host:port` to the real address. `seen` lists each requested `host:port`.
+    """
 
     def __init__(self, targets: Mapping[str, int]) -> None:
         self._targets = targets
@@ -44,7 +47,7 @@ class WebProxy:
             there, away = await asyncio.open_connection("127.0.0.1", port)
             if method == "CONNECT":
                 writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
-            else:  # later requests of the connection keep the whole address, which servers take
+            else:  # Later requests on the connection keep the absolute URL, which servers accept.
                 away.write(head)
             await asyncio.gather(_copy(reader, away), _copy(there, writer))
         except (asyncio.IncompleteReadError, ConnectionError):
@@ -66,7 +69,7 @@ async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 @asynccontextmanager
 async def running_web_proxy(targets: Mapping[str, int]) -> AsyncIterator[WebProxy]:
-    """Run a proxy."""
+    """Run an HTTP proxy."""
     proxy = WebProxy(targets)
     await proxy.start()
     try:
