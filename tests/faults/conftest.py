@@ -1,4 +1,4 @@
-"""Fixtures of fault tests: the bucket, and brokers to be disturbed."""
+"""Fixtures of fault tests: the bucket, and servers that a test may break."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -18,21 +18,21 @@ from tests.support.stack import Stack
 
 @pytest_asyncio.fixture
 async def storage(stack: Stack) -> AsyncIterator[Storage]:
-    """The bucket."""
+    """The service's bucket."""
     async with opened_storage(stack) as opened:
         yield opened
 
 
 @pytest_asyncio.fixture
 async def broker(stack: Stack) -> "AsyncIterator[redis.asyncio.Redis]":
-    """The broker of workers that a test starts."""
+    """A client of the broker that the test's workers use."""
     async with redis.asyncio.from_url(stack.valkey.url) as client:
         yield client
 
 
 @pytest_asyncio.fixture
 async def valkey(tmp_path: Path) -> AsyncIterator[EmbeddedValkey]:
-    """A broker of the test's own, to be killed, frozen and filled."""
+    """A broker of the test's own, which the test may kill, freeze or fill."""
     server = EmbeddedValkey(directory=tmp_path / "valkey")
     await server.start()
     yield server
@@ -41,8 +41,9 @@ async def valkey(tmp_path: Path) -> AsyncIterator[EmbeddedValkey]:
 
 @pytest_asyncio.fixture
 async def postgres(stack: Stack, tmp_path: Path) -> AsyncIterator[EmbeddedPostgres]:
-    """A PostgreSQL of the test's own, to be killed; its deployment has the tests' bucket."""
-    server = EmbeddedPostgres(directory=tmp_path / "postgres")  # durable: it is killed
+    """A PostgreSQL of the test's own, which the test may kill; its service uses the same bucket."""
+    # The server is durable, because the test kills it.
+    server = EmbeddedPostgres(directory=tmp_path / "postgres")
     await server.start()
     await asyncio.to_thread(migrate, server.url)
     await use_deployment_of(stack, server.url)

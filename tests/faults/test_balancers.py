@@ -1,4 +1,4 @@
-"""With the real nginx and haproxy: kept connections, restarts, long names, addresses."""
+"""Tests with real nginx and haproxy: kept connections, restarts, long names, client addresses."""
 
 import asyncio
 import json
@@ -24,7 +24,7 @@ CLIENTS = 8
 
 
 def port_of(api: ApiProcess) -> int:
-    """Return an API's port."""
+    """Return the port of an API."""
     return int(api.url.rpartition(":")[2])
 
 
@@ -38,7 +38,7 @@ class Load:
         self._url = f"{url}{PATH}"
 
     async def client(self, number: int) -> None:
-        """Create attachments; every other pause is long enough for connections to be idle."""
+        """Create attachments. After every second pause the connections have been idle for long."""
         client = self._service.client
         headers = {
             "X-Auth-Token": client.token,
@@ -70,7 +70,7 @@ async def under_load(service: Service, url: str) -> AsyncIterator[Load]:
 
 
 async def more(load: Load, count: int) -> None:
-    """Wait until the clients have had so many more answers."""
+    """Wait until the clients have received `count` further answers."""
     before = load.statuses.total()
     await until(lambda: asyncio.sleep(0, load.statuses.total() >= before + count), within_s=60)
 
@@ -108,7 +108,8 @@ async def test_restarts_one_after_the_other_lose_nothing(
             await more(load, 30)
             await api.start()
             await more(load, 30)
-            await asyncio.sleep(3)  # haproxy looks every two seconds whether it is back
+            # haproxy checks every two seconds whether the API is available again.
+            await asyncio.sleep(3)
 
 
 async def test_the_clients_address_does_not_depend_on_its_claims(

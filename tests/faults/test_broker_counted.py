@@ -1,4 +1,4 @@
-"""The metrics of an API about its broker: wake-ups published and dropped, queues, outages."""
+"""Tests of an API's metrics about its broker: wake-ups published and dropped, queues, outages."""
 
 import pytest
 
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.fault
 
 
 async def grows(service: Service, name: str, before: Shown) -> Shown:
-    """Wait until a counter is above what it was; the API is in the process of the test."""
+    """Wait until a counter has grown. The API runs in the process of the test."""
 
     async def has_grown() -> Shown | None:
         found = read(service.metrics())
@@ -45,7 +45,7 @@ async def test_the_length_of_each_queue_is_shown(
 ) -> None:
     monkeypatch.setattr("shared.publisher.MEASURE_EVERY_S", 0.1)
     service = await start_service(broker_url=valkey.url)
-    for _ in range(3):  # no worker takes them
+    for _ in range(3):  # No worker runs, so the wake-ups stay in the queue.
         await service.client.upload(PHOTO, "img.jpg")
     queue = queue_name(service.client.organization_id)
 

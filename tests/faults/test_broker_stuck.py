@@ -1,4 +1,4 @@
-"""Faults of the broker: frozen, full, or reached through a proxy that never answers."""
+"""Tests of faults of the broker: it is frozen, full, or behind a proxy that never answers."""
 
 import asyncio
 import time
@@ -56,8 +56,8 @@ async def test_f8_while_the_broker_is_frozen_the_api_answers_as_ever(
     sent = [await posted(service) for _ in range(10)]
     relay.target = api.url
     late = []
-    # A machine that is busy with other things is late, too, now and then; a loop that waits for
-    # the broker is late with each event, and by as long as that is frozen.
+    # A loop on a busy machine is sometimes late, too. A loop that waits for the broker is late with
+    # each event, by the time for which the broker is frozen.
     for _ in range(3):
         before = len(api.log())
         frozen.suspend()
@@ -69,7 +69,8 @@ async def test_f8_while_the_broker_is_frozen_the_api_answers_as_ever(
                         assert await relay.post(event) == 200
                         await client.show(row.id)
                     await asyncio.sleep(0.02)
-                await service.execute(  # so that each event counts anew
+                # This statement resets the rows, so that each event has an effect again.
+                await service.execute(
                     "UPDATE attachments SET state = 'pending', etag = NULL WHERE state = 'uploaded'"
                 )
         finally:
@@ -95,7 +96,7 @@ async def test_f8_a_worker_stops_while_the_broker_is_frozen(
     proxy: Proxy,
     valkey: EmbeddedValkey,
 ) -> None:
-    """It ends before it would be killed, and what it had is another's to take at once."""
+    """Check that the worker ends within the time limit and releases its upload immediately."""
     service = await start_service(broker_url=valkey.url)
     worker = await start_worker(service, s3_endpoint_url=proxy.url, lease="600")
     proxy.hold()
@@ -105,7 +106,8 @@ async def test_f8_a_worker_stops_while_the_broker_is_frozen(
     frozen = psutil.Process(valkey.child.pid)
     frozen.suspend()
     try:
-        assert await worker.stop(within_s=15) == 0  # the time before a kill of operations.md
+        # This is the time before a kill, as in operations.md.
+        assert await worker.stop(within_s=15) == 0
     finally:
         frozen.resume()
     assert (await service.row(attachment_id)).state == "uploaded"
@@ -120,7 +122,8 @@ async def test_f10_while_the_broker_is_full_the_sweep_does_the_work(
     storage: Storage,
     valkey: EmbeddedValkey,
 ) -> None:
-    # nothing but the sweep, once it is let, and nothing but the broker, once it has room
+    # The grace excludes the sweep until the test makes rows due. Then only the sweep works, and
+    # once the broker has room again, only the broker.
     service = await start_service(broker_url=valkey.url, publish_grace="300")
     worker = await start_worker(service, **SOON)
     relay = service.stack.relay
@@ -142,7 +145,7 @@ async def test_f10_while_the_broker_is_full_the_sweep_does_the_work(
             row = await reaches(service, attachment_id, "ready")
             assert (row.revision, row.attempt) == (1, 1)
             await is_whole(service, storage, attachment_id, PHOTO)
-        # with room again, wake-ups go through it again, and none is left over
+        # Once the broker has room, it delivers wake-ups again, and no wake-up remains in the queue.
         await client.config_set("maxmemory", "0")
         last = await service.client.upload(PHOTO, "img.jpg")
         await reaches(service, last, "ready")
@@ -172,7 +175,8 @@ async def test_f8_a_slow_network_to_the_broker_delays_no_event_and_no_upload(
     disturb: Callable[[Proxy], None],
 ) -> None:
     async with running_proxy(stack.valkey.url) as way:
-        # nothing but the sweep, once it is let, and nothing but the broker, once it is back
+        # The grace excludes the sweep until the test makes rows due. Then only the sweep works, and
+        # once the broker is available again, only the broker.
         service = await start_service(broker_url=way.url, publish_grace="300")
         worker = await start_worker(service, **SOON)
         relay, ids = service.stack.relay, []

@@ -1,4 +1,4 @@
-"""Faults of containers: no place to write, no user name, process 1, a stop while starting."""
+"""Tests of limits of containers: no writable folder, no user name, process id 1, an early stop."""
 
 import asyncio
 import os
@@ -34,16 +34,19 @@ cd / &&
 exec setpriv --reuid 12345 --regid 12345 --clear-groups --inh-caps +dac_read_search \
     --ambient-caps +dac_read_search "$@"
 """
-"""No folder for temporary files, and a user without a name; it may read what Python is made of."""
+"""A shell script that starts a command without a folder for temporary files.
+
+The command runs as a user without a name, who may only read the files of Python.
+"""
 
 
 class Pod(WorkerProcess):
-    """A worker that a command runs."""
+    """A worker that is started through another command."""
 
     prefix: Sequence[str] = ()
 
     async def start(self) -> "Pod":
-        """Start it and wait until it is ready."""
+        """Start the worker and wait until it is ready."""
         self.process = subprocess.Popen(  # noqa: ASYNC220 - it returns at once
             [*self.prefix, sys.executable, *self.program],
             env=self.environment,
@@ -153,7 +156,7 @@ async def test_a_process_that_is_stopped_while_it_starts_ends_in_order(
     await asyncio.sleep(moment_s)
     process.send_signal(number)
     out, _ = await asyncio.wait_for(process.communicate(), 20)
-    # Python itself begins with the kernel's way to end.
+    # While Python itself starts, the signal ends the process in the kernel's default way.
     assert process.returncode in (0, -number), out
     assert b"Traceback" not in out
 

@@ -1,4 +1,4 @@
-"""Faults of PostgreSQL: connections ended, the server killed."""
+"""Tests of faults of PostgreSQL: connections are closed, or the server is killed."""
 
 import asyncio
 import time
@@ -111,7 +111,10 @@ async def test_f18_a_database_that_is_killed_is_used_again_once_it_is_back(
 async def test_f18_running_uploads_continue_after_the_database_was_killed_and_is_back(
     stack: Stack, postgres: EmbeddedPostgres, launch: Launch, storage: Storage, proxy: Proxy
 ) -> None:
-    """No lease ends and no sweep is due meanwhile: what is held is given back, and taken again."""
+    """Check that uploads are released and claimed again.
+
+    No lease ends and no sweep is due during the test.
+    """
     async with running_service(stack, postgres.url) as service:
         await service.execute(f"ALTER SEQUENCE attachments_id_seq RESTART WITH {fresh_ids()}")
         worker = await launch(
@@ -136,7 +139,8 @@ async def test_f18_running_uploads_continue_after_the_database_was_killed_and_is
         await postgres.start()
         for attachment_id in ids:
             row = await reaches(service, attachment_id, "ready")
-            assert (row.revision, row.attempt) == (1, 1)  # the attempt was not to blame
+            # The lost database does not cost the upload an attempt.
+            assert (row.revision, row.attempt) == (1, 1)
             await is_whole(service, storage, attachment_id, PHOTO)
         assert await worker.stop() == 0
 
@@ -150,7 +154,8 @@ async def test_f18_a_wake_up_that_finds_the_database_away_is_not_spent(
     away: Callable[[Proxy], None],
 ) -> None:
     async with running_proxy(database_url) as way:
-        service = await start_service(publish_grace="300")  # before that nothing is due
+        # Until this grace is over, no row is due.
+        service = await start_service(publish_grace="300")
         worker = await start_worker(service, database_url=way.url, log_level="debug")
         away(way)
         attachment_id = await service.client.upload(PHOTO, "img.jpg")

@@ -1,4 +1,4 @@
-"""Faults of decoders: dead, hanging, killed by every attempt at one file."""
+"""Tests of faults of decoders: they die, hang, or are killed at every attempt at one file."""
 
 import asyncio
 import hashlib
@@ -58,15 +58,15 @@ children.subprocess = Changed
 
 
 def fresh(worker: WorkerProcess) -> list[psutil.Process]:
-    """Find the spare decoders of a worker."""
+    """Return the spare decoders of a worker."""
     return [child for child in decoders(worker) if not has_begun(child)]
 
 
 def waits_for_job(worker: WorkerProcess, killed: set[psutil.Process]) -> bool:
-    """Return True if one new spare decoder has started and sleeps.
+    """Return True if exactly one new spare decoder has started and sleeps.
 
-    A killed process is still listed for a moment. One that is suspended while it starts is not
-    used: the upload gets another decoder.
+    A killed process is still listed for a moment. A decoder that is suspended while it starts is
+    not used: the upload gets another decoder.
     """
     with suppress(psutil.NoSuchProcess):
         states = [child.status() for child in fresh(worker) if child not in killed]
@@ -75,9 +75,9 @@ def waits_for_job(worker: WorkerProcess, killed: set[psutil.Process]) -> bool:
 
 
 async def kill_busy(worker: WorkerProcess) -> None:
-    """Kill the decoders that the test has suspended, once one of them has a job.
+    """Kill the decoders that the test has suspended, once a decoder has a job.
 
-    A new one may measure the file by then, and must live.
+    A new decoder may already measure the file at that time; it must not be killed.
     """
     await until(lambda: asyncio.sleep(0, has_job(worker.pid)))
     for child in decoders(worker):
@@ -120,7 +120,7 @@ async def test_f4_one_whose_decoder_always_dies_is_kept_and_measured_in_the_end(
             await make_due(service, attachment_id)
         await kill_busy(worker)
         await reaches(service, attachment_id, "uploaded", "ready", attempt=attempt)
-        # another upload is none the worse, and has a new decoder started
+        # Another upload is processed normally, and causes the start of a new decoder.
         other = await service.client.upload(PHOTO, "img.jpg")
         await reaches(service, other, "ready")
     row = await service.row(attachment_id)
@@ -140,7 +140,7 @@ async def test_f5_a_decoder_that_hangs_is_killed_and_frees_its_place(
     attachment_id = await service.client.upload(PHOTO, "img.jpg")
     await until(lambda: asyncio.sleep(0, not child.is_running()))
     await reaches(service, await service.client.upload(PHOTO, "img.jpg"), "ready")
-    # it was not the file's fault, so that one is tried again
+    # The file did not cause the fault, so the upload is retried.
     row = await reaches(service, attachment_id, "ready", attempt=2)
     assert row.reason is None
 

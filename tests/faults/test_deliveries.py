@@ -1,4 +1,4 @@
-"""Faults of messages: lost with their worker, garbage, delivered twice or to two at one time."""
+"""Tests of faults of messages: lost with their worker, malformed, or delivered twice."""
 
 import asyncio
 import signal
@@ -88,7 +88,8 @@ async def test_f11_garbage_in_the_queue_stops_no_upload_for_long(
         return process.poll() is not None or (await service.row(attachment_id)).state == "ready"
 
     await until(done_or_dead, within_s=30)
-    if process.poll() is not None:  # its supervisor starts it again
+    # The worker has died; here the test restarts it, as a supervisor would.
+    if process.poll() is not None:
         await worker.start()
         await make_due(service, attachment_id)
     await reaches(service, attachment_id, "ready")
@@ -125,7 +126,7 @@ async def test_f20_a_worker_that_slept_through_its_lease_changes_nothing(
     assert row.attempt == 2
     proxy.let_go()
     psutil.Process(sleeper.pid).resume()
-    # whatever it still does: in the end there is one row, whole, and nobody at work on it
+    # Whatever the resumed worker does, in the end the row is complete and no worker processes it.
     other = await service.client.upload(PHOTO, "img.jpg")
     await reaches(service, other, "ready")
     await reaches(service, attachment_id, "ready")
@@ -135,7 +136,8 @@ async def test_f20_a_worker_that_slept_through_its_lease_changes_nothing(
 async def test_f21_two_workers_share_the_work_and_do_none_twice(
     start_service: StartService, start_worker: StartWorker, storage: Storage
 ) -> None:
-    service = await start_service(publish_grace="0.1")  # so that sweep and broker compete
+    # With this short grace, the sweep and the broker compete for each upload.
+    service = await start_service(publish_grace="0.1")
     await asyncio.gather(*(start_worker(service, **SOON) for _ in range(2)))
     ids = await asyncio.gather(*(service.client.upload(PHOTO, "img.jpg") for _ in range(30)))
     for attachment_id in ids:
@@ -151,7 +153,11 @@ async def test_f2_a_message_that_dies_with_its_worker_is_made_good_by_the_sweep(
     launch: Launch,
     broker: "redis.asyncio.Redis",
 ) -> None:
-    """It has been taken from its queue, and not been noted as unacknowledged: it is nowhere."""
+    """Check a message that exists nowhere after the worker's death.
+
+    The worker has removed the message from its queue, but has not recorded the message as
+    unacknowledged.
+    """
     service = await start_service(publish_grace="1")
     program = changed(DIE_ON_DELIVERY, "worker")
     dying = await launch(WorkerProcess(service.environment, program=program, sweep_interval="300"))
@@ -183,7 +189,7 @@ async def test_f20_a_message_that_is_delivered_again_while_its_task_runs_changes
         return sum(worker.log().count("DELIVERED") for worker in workers) >= 2
 
     await until(delivered_again, within_s=60)
-    await asyncio.sleep(13)  # longer than a lease
+    await asyncio.sleep(13)  # This time is longer than a lease.
     row = await service.row(attachment_id)
     assert (row.state, row.attempt) == ("processing", 1)
     proxy.let_go()
@@ -211,7 +217,7 @@ async def test_a_full_queue_holds_up_nothing_that_only_the_sweep_knows(
     await reaches(service, lost, "ready")
     await is_whole(service, storage, lost, PHOTO)
     rows = [await service.row(attachment_id) for attachment_id in ids]
-    assert "uploaded" in {row.state for row in rows}  # it did not wait for the others
+    assert "uploaded" in {row.state for row in rows}  # The lost upload did not wait for the others.
     proxy.let_go()
     for attachment_id in ids:
         await reaches(service, attachment_id, "ready")

@@ -1,4 +1,4 @@
-"""The end of connections and of API processes: no request that was sent is lost."""
+"""Tests of the end of connections and API processes: no request that was sent is lost."""
 
 import asyncio
 import os
@@ -41,7 +41,7 @@ async def busy(request):
     return await plain(request)
 api.app.health_live = busy
 """
-"""It reads nothing for longer than the keep-alive lasts."""
+"""A program of an API that reads no request for longer than the keep-alive timeout."""
 
 
 @pytest_asyncio.fixture
@@ -58,7 +58,7 @@ class Connect(Protocol):
 
 @pytest_asyncio.fixture
 async def connect() -> AsyncIterator[Connect]:
-    """Open connections that end with the test."""
+    """Open connections that are closed at the end of the test."""
     opened: list[Wire] = []
 
     async def connect(api: ApiProcess) -> Wire:
@@ -75,7 +75,7 @@ async def connect() -> AsyncIterator[Connect]:
 
 @pytest_asyncio.fixture
 async def wires(api: ApiProcess, connect: Connect) -> list[Wire]:
-    """Open kept connections; each has had one answer."""
+    """Kept connections, each of which has already received one answer."""
     opened = [await connect(api) for _ in range(CONNECTIONS)]
     for wire in opened:
         assert (await ask(wire, LIVE))[0] == 200
@@ -83,7 +83,7 @@ async def wires(api: ApiProcess, connect: Connect) -> list[Wire]:
 
 
 async def answer(wire: Wire) -> tuple[int, str]:
-    """Read one answer; returns its status and its head. Fails if the connection ends without."""
+    """Read one answer; return its status and head. Fails if the connection ends without one."""
     async with asyncio.timeout(20):
         head = (await wire[0].readuntil(b"\r\n\r\n")).decode("latin-1")
         length = re.search(r"(?i)^content-length: *(\d+)\r$", head, re.MULTILINE)
@@ -92,13 +92,13 @@ async def answer(wire: Wire) -> tuple[int, str]:
 
 
 async def ask(wire: Wire, request: bytes) -> tuple[int, str]:
-    """Send a request and read its answer."""
+    """Send a request; return the status and head of its answer."""
     wire[1].write(request)
     return await answer(wire)
 
 
 def create(service: Service) -> bytes:
-    """Write a request that no proxy may send twice."""
+    """Make a create request, which a proxy must not send twice."""
     body = b'{"data":{"type":"attachments","attributes":{"name":"a.png"}}}'
     head = (
         "POST /api/v2/attachments HTTP/1.1\r\nHost: attachments\r\n"
@@ -113,9 +113,11 @@ def create(service: Service) -> bytes:
 async def test_requests_that_were_sent_before_the_end_are_answered(
     service: Service, api: ApiProcess, wires: list[Wire], connect: Connect, kept: bool
 ) -> None:
-    os.kill(api.pid, signal.SIGSTOP)  # so that requests and signal have all come when it goes on
+    # While the process is stopped, the requests and the signal all arrive.
+    os.kill(api.pid, signal.SIGSTOP)
     if not kept:
-        wires = [await connect(api) for _ in range(CONNECTIONS)]  # the kernel accepts them
+        # The kernel accepts these connections for the stopped process.
+        wires = [await connect(api) for _ in range(CONNECTIONS)]
     request = create(service)
     for _, writer in wires:
         writer.write(request)
@@ -140,7 +142,7 @@ async def test_a_request_soon_after_the_signal_is_the_connections_last(
         status, head = await ask(wire, LIVE)
         assert status == 200
         assert "\r\nconnection: close\r\n" in head
-    for wire in wires[10:]:  # those that brought none are closed without a word
+    for wire in wires[10:]:  # Connections on which no request arrived are closed without an answer.
         assert await wire[0].read() == b""
     assert await api.stop() == 0
 
@@ -155,7 +157,7 @@ async def test_a_request_that_is_still_arriving_at_the_signal_is_answered(
         writer.write(request[:place])
     await asyncio.sleep(0.3)
     os.kill(api.pid, signal.SIGTERM)
-    for wire in wires[len(late) :]:  # the idle ones have been closed
+    for wire in wires[len(late) :]:  # The idle connections are closed.
         assert await wire[0].read() == b""
     for (_, writer), place in late:
         writer.write(request[place:])
@@ -232,8 +234,10 @@ async def test_a_head_that_has_begun_outlives_the_keep_alive_but_has_an_end(
         assert (await ask(wire, LIVE))[0] == 200
     for _, writer in (honest, slow):
         writer.write(LIVE[:36])
-    blank[1].write(b"\r\n")  # after a body old clients send an empty line: no request has begun
-    assert await blank[0].read() == b""  # now the keep-alive of all three is over
+    # Old clients send an empty line after a body. The line does not begin a request.
+    blank[1].write(b"\r\n")
+    # After this read, the keep-alive timeout of all three connections is over.
+    assert await blank[0].read() == b""
     honest[1].write(LIVE[36:])
     assert (await answer(honest))[0] == 200
 

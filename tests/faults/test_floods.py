@@ -1,4 +1,4 @@
-"""One organization floods a worker: whose turn it is, and what becomes of what waits."""
+"""Tests of a worker that one organization floods: the order of uploads, and waiting uploads."""
 
 import asyncio
 import os
@@ -24,13 +24,13 @@ pytestmark = pytest.mark.fault
 
 FLOOD = 60
 NEVER = "300"
-"""A grace of publishing after which no test runs any more: the sweep takes nothing up before."""
+"""A `publish_grace` in seconds that no test reaches, so that the sweep finds no upload."""
 
 MIB = 1024**2
 
 
 async def flood(client: Client, count: int = FLOOD) -> list[int]:
-    """Upload that many photos."""
+    """Upload `count` photos; return the ids of their attachments."""
     slots = asyncio.Semaphore(8)
 
     async def one() -> int:
@@ -41,7 +41,9 @@ async def flood(client: Client, count: int = FLOOD) -> list[int]:
 
 
 async def other_of(service: Service, *, shares_queue: bool) -> Client:
-    """Make an organization whose wake-ups come by the same queue as the service's own, or not."""
+    """Make an organization. `shares_queue` decides if it has the queue of the service's
+    organization.
+    """
     own = queue_name(service.client.organization_id)
     while True:
         client = await service.organization()
@@ -50,7 +52,7 @@ async def other_of(service: Service, *, shares_queue: bool) -> Client:
 
 
 async def queued(broker: "redis.asyncio.Redis", count: int) -> None:
-    """Wait until so many wake-ups lie in all queues together."""
+    """Wait until all queues together hold `count` wake-ups."""
 
     async def counted() -> bool:
         lengths = [await broker.llen(queue_key(number)) for number in range(QUEUES)]
@@ -60,7 +62,7 @@ async def queued(broker: "redis.asyncio.Redis", count: int) -> None:
 
 
 async def begun(service: Service, ids: Sequence[int], *, at_least: int) -> None:
-    """Wait until so many are processed, or in work."""
+    """Wait until at least `at_least` uploads are being processed or are processed already."""
 
     async def counted() -> bool:
         count = await service.database.fetchval(
@@ -72,7 +74,7 @@ async def begun(service: Service, ids: Sequence[int], *, at_least: int) -> None:
 
 
 async def done_before(service: Service, ids: Sequence[int], attachment_id: int) -> int:
-    """Count those that were ready before another one was."""
+    """Count the uploads in `ids` that were ready before `attachment_id`."""
     return int(
         await service.database.fetchval(
             "SELECT count(*) FROM attachments AS a, attachments AS other WHERE a.id = ANY($1)"
@@ -145,7 +147,7 @@ async def test_a_worker_that_is_killed_amid_a_flood_loses_nothing_that_it_kept(
     ids = await flood(service.client, 30)
     anothers = int(await (await service.organization()).upload(PHOTO, "img.jpg"))
     await begun(service, ids, at_least=3)
-    await queued(broker, 0)  # all that waits is in the memory of the worker
+    await queued(broker, 0)  # All waiting uploads are now in the worker's memory only.
     os.killpg(first.pid, signal.SIGKILL)
     first.kill()
     await start_worker(service, **SOON)
@@ -162,7 +164,7 @@ async def test_a_worker_that_stops_amid_a_flood_releases_waiting_uploads_to_othe
     proxy: Proxy,
     broker: "redis.asyncio.Redis",
 ) -> None:
-    """Long before the grace of publishing is over."""
+    """Check that uploads are released long before `publish_grace` is over."""
     service = await start_service(publish_grace=NEVER)
     first = await start_worker(
         service, s3_endpoint_url=proxy.url, concurrency="5", lease="600", sweep_interval="300"
@@ -183,9 +185,10 @@ def files_on_disk(worker: WorkerProcess) -> list[int]:
     """Return the sizes of the unlinked files in which a worker keeps large uploads."""
     folder = f"/proc/{worker.pid}/fd"
     log = os.stat(f"{folder}/1").st_ino
-    sizes = {}  # a descriptor is doubled when a decoder gets it
+    # A descriptor is duplicated when a decoder gets the file, so files are counted by inode.
+    sizes = {}
     for name in os.listdir(folder):
-        with suppress(FileNotFoundError):  # closed meanwhile
+        with suppress(FileNotFoundError):  # The descriptor may have been closed in the meantime.
             link, found = os.readlink(f"{folder}/{name}"), os.stat(f"{folder}/{name}")
             on_disk = link.startswith(tempfile.gettempdir()) and link.endswith(" (deleted)")
             if on_disk and found.st_ino != log:
@@ -214,7 +217,8 @@ async def test_of_large_files_no_more_are_fetched_than_the_budget_has_room_for(
         async def fetched(count: int) -> bool:
             return files_on_disk(worker) == [len(image)] * count
 
-        await until(lambda: fetched(3))  # an eighth of the budget is kept for others
+        # An eighth of the budget is reserved for other organizations.
+        await until(lambda: fetched(3))
         await until(
             lambda: service.database.fetchval(
                 "SELECT count(*) = 10 FROM attachments WHERE state = 'processing'"
@@ -237,7 +241,10 @@ async def test_of_large_files_no_more_are_fetched_than_the_budget_has_room_for(
 async def test_the_sweep_leaves_a_slot_for_an_organization_that_has_nothing_in_flight(
     start_service: StartService, start_worker: StartWorker
 ) -> None:
-    """The flood is older than the grace of publishing, so that the sweep takes it as well."""
+    """Check that the sweep leaves a slot free, although the flood is due.
+
+    The flood is older than `publish_grace`, so the sweep claims uploads of the flood, too.
+    """
     service = await start_service(publish_grace="1")
     worker = await start_worker(
         service, concurrency="8", decoders="1", decoder_timeout="120", sweep_interval="0.5"
@@ -257,8 +264,8 @@ async def test_the_sweep_leaves_a_slot_for_an_organization_that_has_nothing_in_f
             )
 
         await until(in_flight, within_s=30)
-        await asyncio.sleep(2)  # four more sweeps find the rest of the flood due
-        # Plain text needs no decoder: only a slot.
+        await asyncio.sleep(2)  # Four further sweeps find the rest of the flood due.
+        # Plain text needs a slot, but no decoder.
         anothers = int(await other.upload(b"plain words\n", "notes.txt"))
         await reaches(service, anothers, "ready")
         assert await in_flight()

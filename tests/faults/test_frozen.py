@@ -1,4 +1,4 @@
-"""A process that is stopped by SIGSTOP is found by its health check, and is healthy again later."""
+"""Tests that the health check reports a process stopped by SIGSTOP, and its recovery."""
 
 import os
 import signal

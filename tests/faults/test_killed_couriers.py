@@ -1,4 +1,4 @@
-"""Faults of those who deliver webhooks: workers that are killed, a receiver that fails."""
+"""Tests of faults in delivering webhooks: workers are killed, and a receiver fails."""
 
 import random
 from collections.abc import AsyncIterator
@@ -22,7 +22,7 @@ QUICK = {"lease": "2", "sweep_interval": "0.5", "publish_grace": "1"}
 
 @pytest_asyncio.fixture
 async def receiver() -> AsyncIterator[Receiver]:
-    """A receiver that does not accept every fourth delivery."""
+    """A receiver that refuses every fourth delivery."""
     chance = random.Random(7)
 
     async def answer(_request: web.Request) -> web.StreamResponse:
@@ -55,7 +55,8 @@ async def test_f25_every_change_is_delivered_although_workers_are_killed(
         await restart(workers[0])
 
         async def all_ended() -> bool:
-            # Retries of five seconds are made due now, and leases of killed couriers as well.
+            # This statement makes retries that wait five seconds due now, and leases of killed
+            # couriers too.
             await service.execute(
                 "UPDATE webhook_deliveries SET due_at = now()"
                 " WHERE state = 'pending' AND due_at > now() + interval '41 seconds'"

@@ -1,4 +1,4 @@
-"""Faults of a worker's machine: no room for files, clocks that are wrong."""
+"""Tests of faults of a worker's machine: no disk space, or a wrong clock."""
 
 import asyncio
 import io
@@ -65,7 +65,7 @@ async def test_f22_a_worker_that_may_write_no_large_file_fails_clean(
         assert row.reason is not None
         assert not row.resized
         await no_orphans(service, storage, attachment_id)
-    await reaches(service, small, "ready")  # the others have not noticed
+    await reaches(service, small, "ready")  # The full disk does not affect other uploads.
     assert worker.process is not None
     assert worker.process.poll() is None
     assert list(folder.iterdir()) == []
@@ -85,7 +85,8 @@ async def test_f23_workers_whose_clocks_are_wrong_take_nothing_early(
     proxy.hold()
     held = await service.client.upload(PHOTO, "img.jpg")
     claimed = await reaches(service, held, "processing")
-    waiting = (await service.client.create("img.jpg"))["data"]["id"]  # its policy is of an hour
+    # The policy of this attachment is valid for an hour.
+    waiting = (await service.client.create("img.jpg"))["data"]["id"]
     environment = service.environment
     ahead, behind = await asyncio.gather(
         *(
@@ -103,7 +104,8 @@ async def test_f23_workers_whose_clocks_are_wrong_take_nothing_early(
     for wrong, sign in ((ahead, 1), (behind, -1)):
         shown = datetime.fromisoformat(json.loads(wrong.log().splitlines()[-1])["timestamp"])
         assert sign * (shown - datetime.now(UTC)).total_seconds() > 3000
-    await asyncio.sleep(7)  # longer than the lease, 35 sweeps of each
+    # This time is longer than the lease, and each worker makes 35 sweeps in it.
+    await asyncio.sleep(7)
     row = await service.row(held)
     assert (row.state, row.attempt) == ("processing", claimed.attempt)
     assert (await service.row(waiting)).state == "pending"
@@ -111,7 +113,8 @@ async def test_f23_workers_whose_clocks_are_wrong_take_nothing_early(
     await reaches(service, held, "ready")
     await is_whole(service, storage, held, PHOTO)
     await until(lambda: asyncio.sleep(0, processed(right) == Counter([held])))
-    # Alone they do what the store lets them do; what it refuses them, the other does.
+    # Without the right worker, the two wrong ones do what the store allows. What the store refuses
+    # to one of the two, the other does.
     await right.stop()
     last = await service.client.upload(PHOTO, "img.jpg")
     row = await reaches(service, last, "ready", "uploaded", attempt=1)

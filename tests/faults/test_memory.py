@@ -1,4 +1,4 @@
-"""A worker never holds the whole of a large file in memory (architecture.md, invariant 4)."""
+"""Tests that a worker never holds a whole large file in memory (architecture.md, invariant 4)."""
 
 import io
 
@@ -59,7 +59,8 @@ async def test_a_large_file_that_is_no_image_is_neither_downloaded_nor_held(
     await storage.delete(row.key)
     assert (await service.row(row.id)).size == size
     assert most - before < 32 * MIB
-    # sockets hold some of what is not wanted any more; what is named like an image is read ahead
+    # Sockets hold some bytes that are no longer needed. If the name is that of an image, the worker
+    # reads more of the file in advance.
     assert proxy.received - received < (20 * MIB if name.endswith("jpg") else 2 * MIB)
 
 

@@ -1,4 +1,4 @@
-"""A Redis that others use too, that lets us do little, or that refuses us."""
+"""Tests of a Redis that other programs use too, that limits our rights, or that refuses us."""
 
 import asyncio
 import subprocess
@@ -99,7 +99,7 @@ async def test_an_id_is_made_once_by_the_first_process(stack: Stack, database_ur
 
 
 async def limit(valkey: EmbeddedValkey, prefix: str, without: str | None) -> str:
-    """Make a user of the broker that may do what the doctor asks for, but for one command."""
+    """Make a user of the broker with the rights that the doctor requires, except one command."""
     names = [*ATTEMPTS, "exec", "unwatch", "select", "ping", "info", "client|list"]
     async with redis.asyncio.from_url(valkey.url) as client:
         await client.acl_setuser(

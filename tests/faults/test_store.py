@@ -1,4 +1,6 @@
-"""Faults of the store: objects that change or vanish at work, answers that are late, cut, wrong."""
+"""Tests of faults of the store: objects change or vanish during processing, or answers are
+late, cut short or wrong.
+"""
 
 import asyncio
 import os
@@ -22,7 +24,7 @@ ERROR_500 = b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\nConnect
 
 
 class KeepingProxy(Proxy):
-    """Answers 500 from the first removal on."""
+    """A proxy that answers 500 to every request from the first DELETE on."""
 
     async def _ask(self, data: bytes, client: Stream, server: Stream) -> bool:
         if data.startswith(b"DELETE "):
@@ -69,7 +71,8 @@ async def test_f16_an_upload_over_one_that_is_being_read_is_what_the_row_describ
     proxy.hold()
     created = await service.client.create("img.jpg")
     attachment_id = created["data"]["id"]
-    first = images.encode(images.noise(100, 60), "JPEG")  # small: it is read before it is replaced
+    # The file is small, so all of it has been read before it is replaced.
+    first = images.encode(images.noise(100, 60), "JPEG")
     await service.client.post_file(created, first)
     await until(lambda: asyncio.sleep(0, proxy.held))
     second = images.encode(images.noise(200, 300), "JPEG")
@@ -87,7 +90,7 @@ async def test_f16_an_upload_over_one_that_is_being_read_is_what_the_row_describ
 async def test_f16_an_upload_over_another_is_found_though_its_event_is_lost(
     service: Service, start_worker: StartWorker, storage: Storage
 ) -> None:
-    # long enough for the second upload to be there when the store is asked
+    # The check comes late enough for the second upload to exist when the store is asked.
     await start_worker(service, pending_check="8", **SOON)
     created = await service.client.create("img.jpg")
     attachment_id = created["data"]["id"]
@@ -96,7 +99,8 @@ async def test_f16_an_upload_over_another_is_found_though_its_event_is_lost(
     service.stack.relay.target = None
     second = images.encode(images.noise(200, 300), "JPEG")
     await service.client.post_file(created, second)
-    assert (await service.row(attachment_id)).etag == row.etag  # nobody has told of it
+    # No event has reported the second upload.
+    assert (await service.row(attachment_id)).etag == row.etag
 
     async def described() -> bool:
         row = await service.row(attachment_id)
@@ -123,7 +127,9 @@ async def test_f16_an_object_that_is_removed_at_work_is_missing(
 async def test_nothing_is_left_of_a_purged_attachment(
     service: Service, start_worker: StartWorker, storage: Storage, proxy: Proxy
 ) -> None:
-    """An upload is deleted while a worker processes it: the purge comes after all its writes."""
+    """Delete an upload while a worker processes it: the purge must follow all of the worker's
+    writes.
+    """
     await start_worker(service, s3_endpoint_url=proxy.url, **SOON)
     proxy.hold()
     attachment_id = await service.client.upload(PHOTO, "img.jpg")
@@ -147,7 +153,8 @@ async def test_f16_an_object_that_is_removed_while_it_is_read_is_missing(
 ) -> None:
     worker = await start_worker(service, s3_endpoint_url=proxy.url, **SOON)
     proxy.hold()
-    small = images.encode(images.noise(100, 60), "JPEG")  # small: all of it is on its way
+    # The file is small, so the store has already sent all of it.
+    small = images.encode(images.noise(100, 60), "JPEG")
     attachment_id = await service.client.upload(small, "img.jpg")
     await reaches(service, attachment_id, "processing")
     await until(lambda: asyncio.sleep(0, proxy.held))
@@ -174,7 +181,8 @@ async def test_f16_where_an_object_is_missing_and_the_store_fails_then_it_is_tri
     row = await reaches(service, attachment_id, "ready")
     await first.stop()
     await storage.delete(row.key)
-    await service.execute(  # an overwrite is told of, which is gone before it is read
+    # An event has reported a new file here, but the file is deleted before the worker reads it.
+    await service.execute(
         "UPDATE attachments SET state = 'uploaded', revision = revision + 1, attempt = 0,"
         " resized = false, due_at = now() WHERE id = $1",
         row.id,
@@ -236,7 +244,8 @@ async def test_f17_a_worker_that_never_hears_of_its_thumbnail_stores_it_again(
     await start_worker(service, s3_endpoint_url=proxy.url, **SOON)
     proxy.delay(1.0)
     attachment_id = await service.client.upload(PHOTO, "img.jpg")
-    await until(lambda: asyncio.sleep(0, proxy.requested > 4000))  # that is no request to read
+    # So many bytes are a request to write, not to read.
+    await until(lambda: asyncio.sleep(0, proxy.requested > 4000))
     proxy.hold()
     row = await service.row(attachment_id)
     thumbnail_key = row.thumbnail_key
@@ -256,7 +265,9 @@ async def test_f17_a_slow_store_is_waited_for(
     service: Service, start_worker: StartWorker, storage: Storage, proxy: Proxy
 ) -> None:
     await start_worker(service, s3_endpoint_url=proxy.url, lease="5", **SOON)
-    proxy.delay(0.3)  # every piece: reading takes longer than the lease, which is renewed meanwhile
+    # Each piece is delayed. So reading takes longer than the lease, and the worker renews the
+    # lease.
+    proxy.delay(0.3)
     large = images.encode(images.noise(1800, 1400), "JPEG")
     assert len(large) > 15 * CHUNK_BYTES
     attachment_id = await service.client.upload(large, "img.jpg")

@@ -1,4 +1,7 @@
-"""A store that refuses, for ever or for a while: few calls, few log lines, and nothing is lost."""
+"""Tests of a store that refuses requests: few calls, few log lines, and nothing is lost.
+
+The store refuses for ever, or for a limited time.
+"""
 
 import asyncio
 import json
@@ -23,15 +26,17 @@ pytestmark = pytest.mark.fault
 
 MANY = 300
 FEW = 60
-"""More than one sweep begins at one time (ATTACHMENTS_CONCURRENCY), and far fewer than MANY."""
+"""A limit for calls. It exceeds the number of rows that are processed concurrently
+(ATTACHMENTS_CONCURRENCY), and is far below MANY.
+"""
 
 A_FEW_LINES = 6
-"""One a minute, on a machine that may be slow."""
+"""A limit for log lines: one line a minute is expected, on a machine that may be slow."""
 
 
 @pytest_asyncio.fixture
 async def refusing(stack: Stack) -> AsyncIterator[Refusing]:
-    """A way to the store on which requests can be refused."""
+    """A proxy before the store that can refuse requests."""
     proxy = Refusing(stack.seaweedfs.url)
     await proxy.start()
     yield proxy
@@ -39,7 +44,7 @@ async def refusing(stack: Stack) -> AsyncIterator[Refusing]:
 
 
 async def make_rows(service: Service, count: int, *, deleted: bool) -> list[int]:
-    """Make rows that are due, pending or deleted; no object comes with them."""
+    """Make rows that are due and have no object; they are pending, or deleted if `deleted`."""
     rows = await service.database.fetch(
         "INSERT INTO attachments (organization_id, bucket, name, file_name, policy_expires_at,"
         " due_at, deleted_at) SELECT $1, $2, 'a.txt', 'a.txt', now() + interval '1 hour', now(),"
@@ -53,7 +58,7 @@ async def make_rows(service: Service, count: int, *, deleted: bool) -> list[int]
 
 
 async def make_deleted(service: Service, storage: Storage, count: int) -> list[int]:
-    """Make deleted rows with objects, whose purge is not due yet."""
+    """Make deleted rows that have objects and whose purge is not due yet."""
     ids = await make_rows(service, count, deleted=True)
     await service.execute("UPDATE attachments SET due_at = now() + interval '1 hour'")
     for start in range(0, count, 20):
@@ -67,12 +72,12 @@ async def make_deleted(service: Service, storage: Storage, count: int) -> list[i
 
 
 async def all_due(service: Service) -> None:
-    """Let all that is due some time be due now."""
+    """Make all rows due now that have a due time."""
     await service.execute("UPDATE attachments SET due_at = now() WHERE due_at IS NOT NULL")
 
 
 async def wait_until_postponed(service: Service, ids: list[int], *, attempt: int = 1) -> None:
-    """Wait until rows were put off so often."""
+    """Wait until each row was postponed `attempt` times."""
 
     async def all_were() -> bool:
         least = await service.database.fetchval(
@@ -84,7 +89,7 @@ async def wait_until_postponed(service: Service, ids: list[int], *, attempt: int
 
 
 def refusals(worker: WorkerProcess, event: str) -> list[dict[str, Any]]:
-    """Return the lines of a worker's log that say this of a store that refuses."""
+    """Return the lines of a worker's log that report `event` because the store refused."""
     sent = [json.loads(line) for line in worker.log().splitlines() if line.startswith("{")]
     return [
         line
@@ -94,7 +99,7 @@ def refusals(worker: WorkerProcess, event: str) -> list[dict[str, Any]]:
 
 
 def asked(proxy: Refusing, method: str) -> int:
-    """Count the requests of a method that came to the store."""
+    """Count the requests with a method that the proxy received."""
     return Counter(line.split()[0] for line in proxy.asked)[method.encode()]
 
 
@@ -114,7 +119,8 @@ async def test_purges_that_are_refused_cost_few_calls_and_one_line_and_are_made_
     assert first["cause"] == "StoreRefused: AccessDenied: s3:DeleteObject is needed"
     assert len(others) <= A_FEW_LINES
     await worker.stop()
-    counted = refusals(worker, "purge postponed")[1:]  # at its end a worker tells the rest
+    # When a worker ends, it logs the counts that it has not logged yet.
+    counted = refusals(worker, "purge postponed")[1:]
     assert sum(line["count"] for line in counted) >= 2 * MANY - 1
     assert len(counted) <= A_FEW_LINES
     refusing.forbidden = ()
@@ -125,7 +131,7 @@ async def test_purges_that_are_refused_cost_few_calls_and_one_line_and_are_made_
 
 
 async def none_due(service: Service, ids: list[int]) -> bool:
-    """Return True if nothing is left to do about rows."""
+    """Return True if no row is due at any time."""
     left = await service.database.fetchval(
         "SELECT count(*) FROM attachments WHERE id = ANY($1::bigint[]) AND due_at IS NOT NULL", ids
     )

@@ -1,4 +1,4 @@
-"""Faults of workers: killed, stopped, their claims lost."""
+"""Tests of faults of workers: they are killed or stopped, or lose their claims."""
 
 import asyncio
 import os
@@ -92,7 +92,8 @@ async def test_f3_a_worker_that_stops_under_load_loses_nothing(
     await until(begun, every_s=0.01)
     assert await first.stop() == 0
     rows = [await service.row(attachment_id) for attachment_id in ids]
-    assert {row.state for row in rows} <= {"uploaded", "ready"}  # nothing is held by the dead
+    # The stopped worker holds no upload.
+    assert {row.state for row in rows} <= {"uploaded", "ready"}
     await start_worker(service, **SOON)
     await service.execute("UPDATE attachments SET due_at = now() WHERE state = 'uploaded'")
     for attachment_id in ids:
@@ -120,7 +121,7 @@ async def test_f1_of_workers_that_are_killed_at_random_every_upload_comes_out_on
     service: Service, start_worker: StartWorker, storage: Storage, kills: int
 ) -> None:
     chance = random.Random(kills)
-    # each kill costs what is in flight an attempt, which is not what is tested here
+    # Each kill costs the uploads in progress one attempt. The limit of attempts is not tested here.
     settings = {"lease": "5", "attempts": "20", "concurrency": "4", **SOON}
     workers = [await start_worker(service, **settings) for _ in range(2)]
     ids: list[str] = []
@@ -147,14 +148,15 @@ async def test_f1_of_workers_that_are_killed_at_random_every_upload_comes_out_on
 async def test_f1_uploads_of_a_killed_worker_are_claimed_again_within_a_minute(
     service: Service, start_worker: StartWorker, storage: Storage, proxy: Proxy
 ) -> None:
-    """With the settings as they are by default."""
+    """Check the limit of one minute with the default settings."""
     first = await start_worker(service, s3_endpoint_url=proxy.url)
     proxy.hold()
     ids = [await service.client.upload(PHOTO, "img.jpg") for _ in range(5)]
     for attachment_id in ids:
         await reaches(service, attachment_id, "processing")
     await start_worker(service)
-    await asyncio.sleep(25)  # a renewal is as fresh as may be, or has just been missed
+    # The kill may follow a renewal of the lease immediately, or come just before a renewal.
+    await asyncio.sleep(25)
     os.killpg(first.pid, signal.SIGKILL)
 
     async def taken_up() -> bool:
@@ -191,7 +193,10 @@ async def test_f3_restarts_under_load_neither_lose_nor_double_an_upload(
 
 
 def test_f6_celery_has_no_soft_limit_to_resume_a_coroutine_by() -> None:
-    """It would raise inside of the next task; and `async def` bodies are never run."""
+    """Check that no soft time limit is set.
+
+    Celery would raise its exception inside the next task. Celery never runs `async def` bodies.
+    """
     made = make_settings(
         {
             "ATTACHMENTS_DATABASE_URL": "postgresql://nowhere/none",
@@ -209,7 +214,7 @@ def test_f6_celery_has_no_soft_limit_to_resume_a_coroutine_by() -> None:
 
 
 async def logged_tasks(worker: WorkerProcess) -> list[str]:
-    """Ask a worker that was changed by LOG_TASKS what is going on in its loop."""
+    """Return the tasks in the event loop of a worker that was changed by LOG_TASKS."""
     before = worker.log().count("TASKS")
     os.kill(worker.pid, signal.SIGUSR2)
 
@@ -240,9 +245,9 @@ async def test_f6_of_an_upload_that_was_lost_to_another_nothing_goes_on(
     await until(lambda: asyncio.sleep(0, proxy.held))
     assert proxy.links > 0
 
-    # another takes it, as the sweep does when a lease is over
+    # Another worker claims the upload, as the sweep does when a lease is over.
     async def taken() -> Sequence[Due]:
-        # the lease may be renewed between these two
+        # The worker may renew its lease between these two statements.
         async with service.database.acquire() as connection:
             await make_due(service, attachment_id)
             return (await take_due(connection, limit=1, lease_s=60, attempts=5)).due
@@ -253,7 +258,8 @@ async def test_f6_of_an_upload_that_was_lost_to_another_nothing_goes_on(
         return "another worker took over" in first.log()
 
     await until(noticed)
-    await until(lambda: asyncio.sleep(0, proxy.links == 0))  # what it had asked for, it dropped
+    # The worker has closed its requests to the store.
+    await until(lambda: asyncio.sleep(0, proxy.links == 0))
     requested = proxy.requested
     proxy.let_go()
 
@@ -265,7 +271,7 @@ async def test_f6_of_an_upload_that_was_lost_to_another_nothing_goes_on(
     assert not processed(first)
     row = await service.row(attachment_id)
     assert (row.state, row.attempt) == ("processing", due.attachment.attempt)
-    # and its only place is free
+    # The worker's only slot is free again.
     other = await service.client.upload(PHOTO, "img.jpg")
     await reaches(service, other, "ready")
     await until(lambda: asyncio.sleep(0, processed(first) == Counter([other])))
