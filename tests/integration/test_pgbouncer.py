@@ -200,6 +200,23 @@ async def test_a_revoked_token_ends_within_five_seconds_with_pgbouncer(
     await until(refused, within_s=6)
 
 
+async def test_clients_that_wait_are_answered_through_pgbouncer(
+    start_service: StartService, bouncer: PgBouncer, database_url: str
+) -> None:
+    service = await start_service(database_url=bouncer.url(database_url))
+    attachment_id = (await service.client.create())["data"]["id"]
+    path = f"/api/v2/attachments/{attachment_id}?wait=25"
+    task = asyncio.create_task(service.client.request("GET", path))
+
+    async def waits() -> bool:
+        return service.waiters.count == 1
+
+    await until(waits)
+    await service.execute("UPDATE attachments SET state = 'ready'")
+
+    assert (await task).data["meta"]["state"] == "ready"
+
+
 async def test_a_direct_address_hears_of_tokens_beside_pgbouncer(
     stack: Stack, bouncer: PgBouncer, database_url: str
 ) -> None:
