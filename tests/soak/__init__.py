@@ -1,1 +1,4 @@
-"""The soak: thousands of uploads while everything is killed, frozen and lied to; `make soak`."""
+"""The soak test: thousands of uploads while processes are killed or frozen and events are lost.
+
+`make soak` runs the soak test.
+"""

@@ -1,8 +1,9 @@
-"""Soak: `python -m tests.soak [--uploads N] [--kills K] [--seed S] …`, or `make soak`.
+"""The soak test: `python -m tests.soak [--uploads N] [--kills K] [--seed S] …`, or `make soak`.
 
-Uploads photos, documents and junk to the real parts while processes are killed, servers frozen,
-the broker flushed and events mistreated; then waits until nothing is due any more, compares the
-store's listing with the rows, and prints the invariants. Exit status 1 if any is broken.
+Clients upload photos, documents and junk to the real servers. In the meantime processes are killed,
+servers are frozen, the broker is flushed, and events are lost, duplicated or delayed. Then the soak
+test waits until no row is due, compares the store's objects with the rows, and prints the
+invariants. The exit status is 1 if an invariant is broken.
 """
 
 import argparse
@@ -21,7 +22,7 @@ from tests.soak.site import Scale
 
 
 def parse(arguments: list[str]) -> Options:
-    """Read the command line; where there is no seed, one is chosen."""
+    """Parse the command line; choose a random seed if none is given."""
     parser = argparse.ArgumentParser(
         prog="python -m tests.soak",
         description=__doc__,
@@ -73,11 +74,14 @@ def parse(arguments: list[str]) -> Options:
 
 
 def main(arguments: list[str]) -> int:
-    """Soak in a folder of its own, which stays if something was wrong; returns the status."""
+    """Run the soak test in a folder of its own; return the exit status.
+
+    The folder is kept if an invariant is broken.
+    """
     options = parse(arguments)
     console = Console(width=100, highlight=False)
     folder = Path(tempfile.mkdtemp(prefix="attachments-soak-"))
-    folder.chmod(0o755)  # PostgreSQL may have to run as another user
+    folder.chmod(0o755)  # PostgreSQL may have to run as another user, who must enter the folder.
     console.print(f"soak: {options.words()}", markup=False, soft_wrap=True)
     console.print(
         f"to repeat it: python -m tests.soak {options.words()}", markup=False, soft_wrap=True

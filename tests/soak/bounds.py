@@ -1,4 +1,4 @@
-"""Bounds of the processes of a soak: their memory is bounded, and no log has a secret."""
+"""Checks of the processes of a soak test: bounded memory, and no secret in a log."""
 
 import asyncio
 from collections.abc import Iterable, Iterator, Mapping
@@ -14,14 +14,17 @@ from tests.soak.verdict import GROWN, SHOWN, Finding
 
 MIB = 1024 * 1024
 MAX_WORKER_BYTES = 256 * MIB
-"""Maximum memory of a worker, without its decoders, which have limits of their own. A
-worker holds about 85 MiB after some hundreds of uploads, 32 at a time."""
+"""Maximum memory of a worker in bytes, without its decoders, which have limits of their own. A
+worker holds about 85 MiB after some hundreds of uploads, 32 at a time.
+"""
 
 SIGNATURE: Final = "X-Amz-Signature"
 
 
 def secrets_of(environment: Mapping[str, str], tokens: Iterable[str]) -> dict[str, str]:
-    """Give by name what no log may show: the secrets of the settings, and clients' `tokens`."""
+    """Return by name the secrets that no log may show: those of the settings, and clients'
+    `tokens`.
+    """
     found = {
         name: environment[name]
         for name in (
@@ -39,7 +42,7 @@ def secrets_of(environment: Mapping[str, str], tokens: Iterable[str]) -> dict[st
 
 
 def find_leaks(lines: Iterable[bytes], secrets: Mapping[str, str]) -> Iterator[str]:
-    """Name each secret that occurs in the lines of a log, in upper or lower case."""
+    """Return the names of the secrets that occur in a log, in upper or lower case."""
     unseen = {name: secret.lower().encode() for name, secret in secrets.items()}
     for line in lines:
         lowered = line.lower()
@@ -49,7 +52,7 @@ def find_leaks(lines: Iterable[bytes], secrets: Mapping[str, str]) -> Iterator[s
 
 
 async def look_for_leaks(site: Site) -> list[Finding]:
-    """Read the logs of all APIs and workers, over all their lives."""
+    """Search the logs of all APIs and workers for secrets, those of earlier starts included."""
     secrets = secrets_of(site.environment, (callers[0].token for callers in site.clients))
     findings = []
     for module in site.modules.values():
@@ -66,7 +69,7 @@ def _read(path: Path, secrets: Mapping[str, str]) -> list[str]:
 
 
 def held_bytes(site: Site) -> dict[str, int]:
-    """Return the memory of each running worker by name, without its decoders."""
+    """Return the memory in bytes of each running worker by name, without its decoders."""
     held = {}
     for part in site.workers:
         if part.child is not None and part.alive:
@@ -76,7 +79,7 @@ def held_bytes(site: Site) -> dict[str, int]:
 
 
 def grown(held: Mapping[str, int]) -> list[Finding]:
-    """Judge what workers hold."""
+    """Return a finding for each worker that uses more than MAX_WORKER_BYTES."""
     return [
         Finding(invariant=GROWN, about=f"{name} holds {size // MIB} MiB")
         for name, size in held.items()

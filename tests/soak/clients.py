@@ -1,7 +1,7 @@
-"""The clients of a soak: they create, upload, overwrite and delete as reasonable clients do.
+"""The clients of a soak test: they create, upload, overwrite and delete attachments.
 
-What is away they try again for a while. An upload counts once the store has answered 201; one of
-which no answer came may have arrived all the same, now or late.
+A client retries for a while if a server is unavailable. An upload is accepted once the store has
+answered 201. An upload without an answer may also have arrived, or may arrive later.
 """
 
 import asyncio
@@ -21,14 +21,18 @@ from tests.soak.site import Site
 from tests.support.service import Answer, Client
 
 PATIENCE_S = 60.0
-"""How long a client goes on trying; what it waits between two tries, at most:"""
+"""Seconds for which a client retries. The next constant is the maximum pause between two
+retries.
+"""
 LONGEST_PAUSE_S = 2.0
 AWAY = (408, 429, 500, 502, 503, 504)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sent:
-    """A file that was sent. `accepted_at` is the store's 201 in Unix time; None without one."""
+    """A file that was sent. `accepted_at` is the Unix time of the store's 201, None without a
+    201.
+    """
 
     code: int
     kind: str
@@ -42,7 +46,9 @@ class Sent:
 
 @dataclass(slots=True, kw_only=True)
 class Entry:
-    """A client's knowledge of an attachment; `deleted` is None if no answer reported it."""
+    """A client's knowledge of an attachment; `deleted` is None if the answer to the DELETE was
+    lost.
+    """
 
     upload: Upload
     attachment_id: int
@@ -51,14 +57,17 @@ class Entry:
 
     @property
     def possible(self) -> list[Sent]:
-        """Versions that may be in the store: the last accepted one, and any that may come late."""
+        """Return the versions that may be in the store.
+
+        These are the last accepted version, and every version whose upload got no clear answer.
+        """
         last = max((n for n, sent in enumerate(self.sent) if sent.accepted_at), default=None)
         return [sent for n, sent in enumerate(self.sent) if sent.unsure or n == last]
 
 
 @dataclass(kw_only=True)
 class Ledger:
-    """The knowledge of all clients; it grows by about a kilobyte for each attachment."""
+    """The knowledge of all clients; each attachment adds about a kilobyte."""
 
     begun: int = 0
     entries: list[Entry] = field(default_factory=list)
@@ -69,9 +78,9 @@ class Ledger:
 
 
 class Clients:
-    """Callers that take one planned upload after the other, many side by side.
+    """Concurrent callers, each of which processes one planned upload after the other.
 
-    They wait while there is no `room`, so that they do not run away from the workers.
+    The callers wait while `room` is not set, so that the backlog of the workers stays bounded.
     """
 
     def __init__(self, site: Site, ledger: Ledger, *, seed: int) -> None:
@@ -84,7 +93,9 @@ class Clients:
     async def run(
         self, uploads: Iterator[Upload], over: asyncio.Event, *, side_by_side: int
     ) -> None:
-        """Work through the plan; what has been begun when it is `over` is brought to its end."""
+        """Process the plan; after `over` is set, finish the uploads that have begun and begin
+        no others.
+        """
 
         async def caller() -> None:
             for upload in uploads:
@@ -97,7 +108,7 @@ class Clients:
         await asyncio.gather(*(caller() for _ in range(side_by_side)))
 
     async def attend(self, upload: Upload) -> None:
-        """Do with one attachment all that is planned."""
+        """Do with one attachment everything that the plan says."""
         created = await self._create(upload)
         if created is None:
             return
@@ -125,7 +136,7 @@ class Clients:
         await asyncio.sleep(entry.upload.delete_pause_s)
         path = f"/api/v2/attachments/{entry.attachment_id}"
         answer = await self._call(entry.upload, "DELETE", path)
-        # of a DELETE whose answer was lost the next one finds nothing
+        # If the answer to a DELETE was lost, the retry gets a 404.
         entry.deleted = None if answer is None else answer.status in (204, 404)
         self._note("delete", answer, (204, 404))
 
@@ -165,9 +176,9 @@ class Clients:
         *,
         organization: int | None = None,
     ) -> Answer | None:
-        """Send a request to the APIs in turn until one answers; None if none does for long.
+        """Send a request to the APIs in turn until one answers; None if no API answers for long.
 
-        It is the upload's organization that asks, unless another one is named.
+        The request is sent for the upload's organization, unless the arguments name another one.
         """
         asking = upload.organization if organization is None else organization
         callers = self._site.clients[asking]
@@ -187,7 +198,7 @@ class Clients:
         return None
 
     async def _post(self, created: Any, version: Version, upload: Upload) -> Sent:
-        """Post a file with the policy, until the store has answered."""
+        """Post a file with its policy; repeat this until the store has answered."""
         file = await asyncio.to_thread(FILES[version.kind], version.code)
         caller = self._site.clients[upload.organization][0]
         unsure, accepted_at = False, None

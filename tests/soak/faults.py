@@ -1,4 +1,4 @@
-"""The planned faults, injected into the running processes as the uploads go on."""
+"""The planned faults, injected into the running processes during the uploads."""
 
 import asyncio
 import signal
@@ -17,11 +17,11 @@ from tests.support.decoders import find_decoders
 
 POLL_S = 0.05
 PATIENCE_S = 20.0
-"""How long a fault waits for something that it can befall; then it is left out."""
+"""Maximum seconds that a fault waits for a suitable target; after that the fault is left out."""
 
 
 class Chaos:
-    """Injects faults when their time has come; `done` counts them by kind."""
+    """Injects faults at their planned times; `done` counts the injected faults by kind."""
 
     def __init__(self, site: Site, faults: Sequence[Fault]) -> None:
         self._site = site
@@ -32,9 +32,9 @@ class Chaos:
         self.left_out: Counter[str] = Counter()
 
     async def run(self, progress: Callable[[], float], over: asyncio.Event) -> None:
-        """Inject each fault once `progress` has come to it.
+        """Inject each fault when `progress` has reached the fault's planned share.
 
-        When it is `over`, those whose time has not come are left out.
+        Once `over` is set, the remaining faults are left out.
         """
         for fault in self._faults:
             while progress() < fault.at and not over.is_set():  # noqa: ASYNC110 - there is no event to wait for
@@ -67,7 +67,8 @@ class Chaos:
                 part.freeze()
                 freeze = asyncio.create_task(asyncio.sleep(fault.lasts_s))
                 self._freezes.add(freeze)
-                # a callback: a task that is cancelled before it begins runs no line of its own
+                # A callback is used because a task that is cancelled before its start runs no line
+                # of its own.
                 freeze.add_done_callback(lambda _: part.thaw())
                 freeze.add_done_callback(self._freezes.discard)
             case "flush", _:
@@ -76,7 +77,7 @@ class Chaos:
                 raise AssertionError(fault.kind)
 
     def outlived(self) -> list[int]:
-        """List decoders of killed workers that still run; they should have ended by themselves."""
+        """Return the process ids of decoders that still run although their worker was killed."""
         return [process.pid for process in self._orphaned if _runs(process)]
 
     async def _living(self, target: str, pick: float) -> Kept:
@@ -105,7 +106,7 @@ class Chaos:
                 async with redis.asyncio.from_url(self._site.stack.valkey.url) as client:
                     await client.flushall()
                     return
-            except (RedisError, OSError):  # just killed, or frozen
+            except (RedisError, OSError):  # The broker has just been killed or frozen.
                 await asyncio.sleep(POLL_S)
 
 
@@ -117,7 +118,7 @@ def _runs(process: psutil.Process) -> bool:
 
 
 def decoders(worker: Kept) -> list[psutil.Process]:
-    """Find the decoders that a process has now, the eldest first; only workers have any."""
+    """Return the decoders of a process, the oldest first; only workers have decoders."""
     if worker.child is None or not worker.alive:
         return []
     return find_decoders(worker.child.pid)

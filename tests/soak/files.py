@@ -1,7 +1,7 @@
-"""The uploads of a soak: photos and PDFs that show their number, other documents, and junk.
+"""The uploads of a soak test: photos and PDFs that show their number, other documents, and junk.
 
-The number is drawn as a grid of dark and bright cells, in photos over a texture, and survives being
-made a thumbnail; so a thumbnail shows from which upload it was made.
+The number is drawn as a grid of dark and bright cells, in photos over a texture. The grid can still
+be read in a thumbnail. So a thumbnail shows which upload it was made from.
 """
 
 import io
@@ -23,17 +23,19 @@ ROWS: Final = 4
 MAX_CODE: Final = 2 ** (COLUMNS * ROWS) - 1
 DARK_BELOW: Final = 90
 BRIGHT_ABOVE: Final = 165
-"""The mean of a cell is below or above; what lies between belongs to no grid of ours."""
+"""The mean brightness of a cell is below DARK_BELOW or above this value. An image with any
+other mean has no grid of ours.
+"""
 
 DOCX: Final = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expected:
-    """How the row of an attachment must end whose object is a certain file.
+    """The expected final row of an attachment whose object is a certain file.
 
-    `code` is what its thumbnail must show, None where there must be none; no `content_type` means
-    any, of files whose type is nobody's business.
+    `code` is the number that the thumbnail must show, None if there must be no thumbnail. Without
+    `content_type`, every type is accepted.
     """
 
     state: State = "ready"
@@ -46,7 +48,7 @@ class Expected:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class File:
-    """Bytes to upload, and what must come of them."""
+    """The bytes of an upload and their expected result."""
 
     content: bytes
     expected: Expected
@@ -54,7 +56,8 @@ class File:
 
 @lru_cache(maxsize=16)
 def _textures(width: int, height: int) -> tuple[Image.Image, Image.Image]:
-    # smooth noise with grain, as in a photo; the same texture dark and bright
+    # The texture is smooth noise with grain, as in a photo. Dark and bright cells use the same
+    # texture.
     random = Random(width * height)
     coarse = (max(width // 16, 1), max(height // 16, 1))
 
@@ -69,7 +72,7 @@ def _textures(width: int, height: int) -> tuple[Image.Image, Image.Image]:
 
 
 def paint(code: int, width: int, height: int) -> Image.Image:
-    """Draw a photo that carries a number from 0 to MAX_CODE, the most significant bit first."""
+    """Draw a photo that shows a number from 0 to MAX_CODE, the most significant bit first."""
     assert 0 <= code <= MAX_CODE
     cells = bytes(255 * (code >> bit & 1) for bit in reversed(range(COLUMNS * ROWS)))
     mask = Image.frombytes("L", (COLUMNS, ROWS), cells)
@@ -78,10 +81,10 @@ def paint(code: int, width: int, height: int) -> Image.Image:
 
 
 def read_code(image: bytes) -> int | None:
-    """Read the number off an image of any size; None where it carries none clearly."""
+    """Return the number that an image of any size shows; None if no number can be read clearly."""
     with Image.open(io.BytesIO(image)) as opened:
         grey = opened.convert("L")
-    # one pixel of each cell's middle: the edges blur into each other when they are shrunk
+    # Only one pixel in the middle of each cell is read, because shrinking blurs the edges.
     width, height = grey.size
     code = 0
     for row in range(ROWS):
@@ -104,7 +107,7 @@ def _photo(kind: str, width: int, height: int, **options: int | bool) -> Callabl
     def make(code: int) -> File:
         image = paint(code, width, height)
         if kind == "GIF":
-            image = image.convert("L")  # to find a palette would take long
+            image = image.convert("L")  # In grey, because finding a palette would take long.
         return File(
             content=encode(image, kind, **options),
             expected=Expected(
@@ -131,7 +134,7 @@ def _html(code: int) -> File:
 
 
 def _pdf(code: int) -> File:
-    cell = 40  # points
+    cell = 40  # The unit is the PDF point, 1/72 inch.
     cells = b"".join(
         b"%.1f g %d %d %d %d re f\n"
         % (
@@ -268,4 +271,6 @@ EXTENSIONS: Final = {
     "script": "png",
     "program": "jpg",
 }
-"""Return a name for a file of that kind; junk sometimes gets a false extension."""
+"""File name extensions by kind of file; a name with a false extension gets that of a random
+kind.
+"""

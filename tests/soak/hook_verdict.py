@@ -1,4 +1,4 @@
-"""Whether every change of an attachment was delivered, and to no other organization."""
+"""Checks that every change of an attachment was delivered, and only to its own organization."""
 
 import asyncio
 import time
@@ -20,11 +20,11 @@ FINAL: Final[Mapping[str, str]] = {
 
 
 async def deliver(site: Site, over: asyncio.Event) -> None:
-    """Wait until no delivery is pending; retries that are minutes away are made due now."""
+    """Wait until no delivery is pending. Retries that are minutes away are made due immediately."""
     deadline = time.monotonic() + DELIVERED_S
     while time.monotonic() < deadline and not over.is_set():
         await site.database.execute(
-            # Not those of living couriers, whose leases end within 40 s.
+            # Deliveries of running couriers are not changed; their leases end within 40 s.
             "UPDATE webhook_deliveries SET due_at = now()"
             " WHERE state = 'pending' AND due_at > now() + interval '41 seconds'"
         )
@@ -36,7 +36,9 @@ async def deliver(site: Site, over: asyncio.Event) -> None:
 
 
 async def judge_hooks(site: Site, rows: Iterable[Attachment]) -> list[Finding]:
-    """Compare what has arrived with the deliveries and with the final rows."""
+    """Compare the received messages with the deliveries and with the final rows; return the
+    findings.
+    """
     receivers = site.receivers
     findings = [Finding(invariant=HOOKS_FOREIGN, about=about) for about in receivers.foreign]
     queued = await site.database.fetch(

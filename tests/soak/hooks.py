@@ -1,4 +1,4 @@
-"""The receivers of a soak: one webhook for each organization."""
+"""The receivers of webhooks in a soak test: one webhook for each organization."""
 
 import json
 from collections import Counter
@@ -21,12 +21,12 @@ from tests.support.receiver import SETTINGS
 ENVIRONMENT: Final = {f"ATTACHMENTS_{name.upper()}": value for name, value in SETTINGS.items()}
 
 REFUSED: Final = 0.1
-"""The share of deliveries that receivers do not accept."""
+"""The share of deliveries that the receivers refuse."""
 
 
 @dataclass(kw_only=True)
 class Receivers:
-    """A server on loopback; the path of a request is its organization.
+    """A server on loopback; the path of a request names its organization.
 
     `arrived` has the messages of each organization; `types` has the events of each attachment.
     """
@@ -39,7 +39,7 @@ class Receivers:
     counts: Counter[str] = field(default_factory=Counter)
 
     async def receive(self, request: web.Request) -> web.Response:
-        """Verify a delivery, note it, and accept most of them."""
+        """Verify a delivery, record it, and accept most deliveries."""
         organization_id = int(request.match_info["organization"])
         body = await request.read()
         headers = {name.lower(): value for name, value in request.headers.items()}

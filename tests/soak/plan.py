@@ -1,4 +1,4 @@
-"""The plan of a soak, drawn from its seed by pure functions: the same seed, the same plan."""
+"""The plan of a soak test, drawn by pure functions: the same seed gives the same plan."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,12 +11,14 @@ MAX_VERSIONS: Final = 4
 MAX_UPLOADS: Final = (MAX_CODE + 1) // MAX_VERSIONS
 
 KILLS: Final[Mapping[str, int]] = {"worker": 35, "decoder": 25, "api": 25, "valkey": 15}
-"""The processes that are killed, with their relative frequency."""
+"""The kinds of process that are killed, with their relative frequency."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Version:
-    """A file to upload, `after_s` seconds after what came before; `code` is its number alone."""
+    """A file to upload, `after_s` seconds after the step before. `code` is a number that no
+    other version has.
+    """
 
     kind: str
     code: int
@@ -25,10 +27,10 @@ class Version:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Upload:
-    """One attachment: created, its versions uploaded one over the other under one policy.
+    """The plan for one attachment, whose versions are uploaded one after the other with one policy.
 
-    It is deleted once `deleted_after` of them are uploaded and `delete_pause_s` have passed; None
-    where it stays. Without versions, nothing is ever uploaded.
+    The attachment is deleted `delete_pause_s` seconds after the upload of `deleted_after` versions;
+    it is not deleted if `deleted_after` is None. Without versions, no file is uploaded.
     """
 
     number: int
@@ -41,7 +43,9 @@ class Upload:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """Something bad, `at` a share of the whole. `pick` (0 to 1) chooses among many targets."""
+    """A planned fault. `at` is its time as a share of the uploads; `pick` (0 to 1) chooses the
+    target.
+    """
 
     at: float
     kind: str
@@ -51,7 +55,7 @@ class Fault:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Odds:
-    """How likely each mischief is that may befall an event."""
+    """The probability of each fault of an event."""
 
     drop: float = 0.05
     duplicate: float = 0.08
@@ -61,7 +65,9 @@ class Odds:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mix:
-    """The shares of all attachments that are never uploaded, overwritten, deleted."""
+    """The shares of attachments that are never uploaded, that are overwritten, and that are
+    deleted.
+    """
 
     never: float = 0.03
     overwrites: float = 0.17
@@ -70,14 +76,14 @@ class Mix:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fate:
-    """The fate of one event: forward, drop, duplicate, delay or shuffle."""
+    """The treatment of an event: forward, drop, duplicate, delay or shuffle."""
 
     kind: str
     delay_s: float = 0
 
 
 def draw_upload(seed: int, number: int, mix: Mix, *, organizations: int) -> Upload:
-    """Draw the upload of a number from 0 up to MAX_UPLOADS - 1."""
+    """Draw the plan of the upload with a number from 0 to MAX_UPLOADS - 1."""
     random = Random(f"{seed}/upload/{number}")
     chance = random.random()
     count = 0 if chance < mix.never else 1
@@ -92,7 +98,7 @@ def draw_upload(seed: int, number: int, mix: Mix, *, organizations: int) -> Uplo
         for place in range(count)
     )
     kind = versions[0].kind if versions else "jpeg"
-    if random.random() < 0.05:  # a name that lies
+    if random.random() < 0.05:  # The name gets a false extension.
         kind = random.choice(list(EXTENSIONS))
     stem = random.choice(["photo", "Größe", "scan of", "документ", "a+b%20", "x"])
     deleted = random.random() < mix.deletes
@@ -112,12 +118,12 @@ def _draw_kind(random: Random) -> str:
 
 
 def _draw_pause(random: Random) -> float:
-    # at once, while it is being processed, or after
+    # The pause ends immediately, or during the processing, or after it.
     return random.choice([0, random.uniform(0.02, 0.6), random.uniform(0.6, 5)])
 
 
 def draw_faults(seed: int, *, kills: int) -> list[Fault]:
-    """Draw that many kills, and a freeze for every six and a flush for every ten of them."""
+    """Draw `kills` kills, one freeze for every six kills, and one flush for every ten kills."""
     random = Random(f"{seed}/faults")
     faults = [
         Fault(
@@ -147,7 +153,7 @@ def _share(kills: int, of: int) -> int:
 
 
 def draw_fate(seed: int, about: str, odds: Odds) -> Fate:
-    """Draw what becomes of an event; `about` names it among all others."""
+    """Draw the treatment of an event; `about` identifies the event."""
     random = Random(f"{seed}/event/{about}")
     chance = random.random()
     for kind in ("drop", "duplicate", "delay", "shuffle"):

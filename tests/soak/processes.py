@@ -1,4 +1,4 @@
-"""Processes that are killed and frozen, and started again by themselves whenever they end."""
+"""Processes that the soak test kills and freezes, and that are restarted whenever they end."""
 
 import os
 import signal
@@ -11,13 +11,13 @@ from deploy.local.services import answers
 from deploy.processes.supervisor import Child, Part, Program, start
 
 START_S = 60.0
-"""Long, for a machine that is busy with everything else."""
+"""Seconds for a start. The value is high, because the machine is busy with the soak test."""
 
 
 class Kept:
-    """A part that may be killed and frozen, and that keeps account of its ends.
+    """A process that may be killed and frozen, and that counts its ends.
 
-    `unasked` lists how it ended other than by `kill`.
+    `unasked` lists the ends that `kill` did not cause.
     """
 
     def __init__(self, part: Part) -> None:
@@ -31,38 +31,38 @@ class Kept:
 
     @property
     def alive(self) -> bool:
-        """True if it runs, frozen or not."""
+        """Return True if the process runs; a frozen process runs, too."""
         return self.child is not None and self.child.status is None
 
     def adopt(self) -> None:
-        """Take over the part as it runs already."""
+        """Take over a process that already runs."""
         self.child = self._part.child
 
     async def start(self) -> None:
-        """Run it and wait until it answers. Raises StartFailed."""
+        """Start the process and wait until it answers. Raises StartFailed."""
         self._note_end()
         await self._part.start()
         self.child = self._part.child
         self.starts += 1
 
     async def stop(self, grace_s: float) -> None:
-        """Stop it; it runs no more, however it ends."""
+        """Stop the process and do not restart it, whatever its exit status."""
         self._note_end()
         await self._part.stop(grace_s)
 
     def kill(self) -> None:
-        """Kill the process itself, as a crash would; a frozen one as well."""
+        """Kill the process itself, as a crash would; a frozen process is killed, too."""
         assert self.child is not None
         self._kills += 1
         os.kill(self.child.pid, signal.SIGKILL)
 
     def freeze(self) -> None:
-        """Stop it in its tracks; its connections stay open."""
+        """Suspend the process; its connections stay open."""
         assert self.child is not None
         os.kill(self.child.pid, signal.SIGSTOP)
 
     def thaw(self) -> None:
-        """Let it go on, if it still lives."""
+        """Resume the process if it still runs."""
         if self.child is not None and self.alive:
             with suppress(ProcessLookupError):
                 os.kill(self.child.pid, signal.SIGCONT)
@@ -99,7 +99,7 @@ class Module:
         self._log_start = 0
 
     async def start(self) -> None:
-        """Run the process and wait until it is ready. Raises StartFailed."""
+        """Start the process and wait until it is ready. Raises StartFailed."""
         self._log_start = self.log_size
         program = Program(
             name=self.name,
@@ -111,17 +111,19 @@ class Module:
         self.child = await start(program, lambda: self._ready(self), START_S)
 
     async def stop(self, grace_s: float) -> None:
-        """Stop the process, and kill it if that takes longer."""
+        """Stop the process, and kill it if that takes longer than the grace."""
         if self.child is not None:
             await self.child.stop(grace_s)
 
     @property
     def log_size(self) -> int:
-        """How many bytes it has written so far, over all its lives."""
+        """Return the number of bytes that the process has logged so far, earlier starts
+        included.
+        """
         return self.log.stat().st_size if self.log.exists() else 0
 
     def wrote(self, words: bytes, *, since: int | None = None) -> bool:
-        """Return True if words occur in the log after a place, or since the last start."""
+        """Return True if a text occurs in the log after a position, or since the last start."""
         with suppress(FileNotFoundError), self.log.open("rb") as file:
             file.seek(self._log_start if since is None else since)
             return any(words in line for line in file)
@@ -144,7 +146,7 @@ def make_api(name: str, port: int, *, environment: Mapping[str, str], directory:
 
 
 def make_worker(name: str, *, environment: Mapping[str, str], directory: Path) -> Module:
-    """Make a worker; it is ready when it says so."""
+    """Make a worker; the worker is ready when its log says so."""
 
     async def ready(module: Module) -> bool:
         return module.wrote(b"worker has started")

@@ -1,7 +1,6 @@
-"""A relay of events from the store to the API: it may lose, double, delay or reorder them.
+"""A relay of events from the store to the API that may lose, duplicate, delay or reorder events.
 
-Other events go to any API that answers, as with a load
-balancer, and the store gets the API's status.
+An event goes to any API that answers, as with a load balancer. The store gets the API's status.
 """
 
 import asyncio
@@ -24,11 +23,11 @@ TIMEOUT_S = 5.0
 TRIES = 12
 SHUFFLED_AT_ONCE = 8
 LONGEST_WAIT_S = 3.0
-"""How long an event waits for others to change places with."""
+"""Maximum seconds that an event waits for other events, to be sent in another order."""
 
 
 class SoakRelay(EventRelay):
-    """A relay that draws the fate of each event from the seed, until it is `calm`."""
+    """A relay that draws the treatment of each event from the seed, until `calm` is set."""
 
     def __init__(self, seed: int, odds: Odds, log: Path) -> None:
         super().__init__()
@@ -45,7 +44,7 @@ class SoakRelay(EventRelay):
         self._late: set[asyncio.Task[None]] = set()
 
     async def stop(self) -> None:
-        """Stop listening; what is still late stays away."""
+        """Stop listening; delayed events are not sent any more."""
         for task in self._late:
             task.cancel()
         await asyncio.gather(*self._late, return_exceptions=True)
@@ -53,7 +52,7 @@ class SoakRelay(EventRelay):
         self._log.close()
 
     async def drain(self) -> None:
-        """Behave from now on, and wait until what is late has arrived or was given up."""
+        """Forward every event from now on; wait until all delayed events were sent or given up."""
         self.calm = True
         while self._late:
             await asyncio.wait(self._late)
@@ -62,7 +61,7 @@ class SoakRelay(EventRelay):
         body = await request.read()
         key = str(json.loads(body).get("key", ""))
         match = NUMBERED.search(key)
-        if not self.targets:  # the store's own tests of its bucket, at its start
+        if not self.targets:  # At its start, the store tests its bucket with events of its own.
             return web.Response()
         if self.calm or match is None:
             return web.Response(status=await self._forward(body))
@@ -72,7 +71,7 @@ class SoakRelay(EventRelay):
         if fate.kind in ("forward", "duplicate"):
             status = await self._forward(body)
             if status != 200:
-                # SeaweedFS 4.48 does not try again, whatever its settings say: lost as well.
+                # SeaweedFS 4.48 does not retry, whatever its settings say, so the event is lost.
                 self._note(f"refused {key}")
                 self._lose(style, number)
                 self.counts["refused"] += 1
@@ -121,7 +120,7 @@ class SoakRelay(EventRelay):
         self._note(f"given up {body[:200]!r}")
 
     async def _forward(self, body: bytes) -> int:
-        """Post to the APIs in turn until one accepts; returns 200, or 503 if none does."""
+        """Post to the APIs in turn until one accepts; return 200, or 503 if none accepts."""
         self._turn += 1
         first = self._turn % len(self.targets)
         for target in (*self.targets[first:], *self.targets[:first]):

@@ -1,4 +1,4 @@
-"""The course of a soak: uploads under faults, proof of life, settling, purge, verdict."""
+"""The steps of a soak test: uploads with faults, a proof of recovery, settling, purge, verdict."""
 
 import asyncio
 import signal
@@ -32,8 +32,9 @@ from tests.soak.verdict import (
 )
 
 ROOM = 200
-"""How many uploads may wait for the workers before clients wait too: the machine is to be busy,
-and what is measured the service, not a queue."""
+"""Maximum number of uploads that wait for the workers; clients pause above this number. The
+machine is busy then, but the result shows the service and not the length of a queue.
+"""
 PROGRESS_S = 10.0
 
 
@@ -52,7 +53,7 @@ class Options:
     keep: bool = False
 
     def words(self) -> str:
-        """Write it as arguments of the command line."""
+        """Return the options as arguments of the command line."""
         mix, odds, scale = self.mix, self.odds, self.scale
         return (
             f"--minutes {self.minutes:g} --uploads {self.uploads} --kills {self.kills}"
@@ -65,9 +66,9 @@ class Options:
 
 
 async def soak(options: Options, folder: Path, console: Console) -> bool:
-    """Run it; returns whether every invariant holds.
+    """Run the soak test; return True if every invariant holds.
 
-    The first SIGINT ends the uploads and the faults, the second one the settling.
+    The first SIGINT ends the uploads and the faults, the second SIGINT ends the settling.
     """
     began = time.monotonic()
 
@@ -174,7 +175,7 @@ async def _upload(
 async def _watch(
     site: Site, clients: Clients, ledger: Ledger, chaos: Chaos, print_line: Callable[[str], None]
 ) -> None:
-    """Hold clients back while too much waits, and print_line now and then how it goes."""
+    """Pause the clients while more than ROOM uploads wait, and print the progress regularly."""
     reported = time.monotonic()
     while True:
         await asyncio.sleep(1)

@@ -1,4 +1,4 @@
-"""The end of a soak: everything left alone until nothing is due any more, then looked at."""
+"""The end of a soak test: wait until no row is due, then read the final state."""
 
 import asyncio
 import time
@@ -21,12 +21,13 @@ from tests.support.objects import content
 
 POLL_S = 1.0
 BACK_S = 120.0
-"""How long all processes may take until they run again and the backlog is worked off."""
+"""Maximum seconds until all processes run again and the backlog is processed."""
 PROOF_S = 60.0
 PROOF_AT_ONCE = 8
 MARGIN_S = 180.0
-"""Added to the time of the last check, after which no row may be due: a sweep, a
-lease, and the pauses of a few attempts."""
+"""Seconds that are added to the time of the last check, for a sweep, a lease, and the pauses of
+a few attempts. After that time no row may be due.
+"""
 PAGE = 1000
 READERS = 8
 
@@ -57,9 +58,10 @@ async def backlog(site: Site) -> int:
 
 
 async def prove_alive(site: Site, clients: Clients, ledger: Ledger, first: int) -> list[Finding]:
-    """See whether every process does its work again, by itself, some time after the last fault.
+    """Check that every process works again without help some time after the last fault.
 
-    A few more uploads, numbered from `first` on, are made until each worker has processed some.
+    Further uploads, numbered from `first` on, are made until each worker has processed some of
+    them.
     """
     findings = []
     deadline = time.monotonic() + BACK_S
@@ -100,7 +102,9 @@ def _proof(number: int) -> Upload:
 async def settle(
     site: Site, over: asyncio.Event, print_line: Callable[[str], None]
 ) -> list[Finding]:
-    """Wait until nothing is due: all policies over, the store asked for the last time."""
+    """Wait until no row is due: all policies have expired, and the store was asked for the last
+    time.
+    """
     left_s = await site.database.fetchval(
         "SELECT extract(epoch FROM max(a.policy_expires_at) + interval '60 s' - now())"
         " FROM attachments AS a"
@@ -114,7 +118,7 @@ async def settle(
 async def purge(
     site: Site, over: asyncio.Event, print_line: Callable[[str], None]
 ) -> list[Finding]:
-    """Have what was deleted purged now: by itself that would take an hour longer."""
+    """Purge the deleted attachments now; without this, the purge would come an hour later."""
     moved = await site.database.execute(
         "UPDATE attachments AS a SET due_at = now()"
         " WHERE a.deleted_at IS NOT NULL AND a.due_at IS NOT NULL"
@@ -129,7 +133,7 @@ async def purge(
 
 
 async def _wait_for(site: Site, count: str, wait_s: float, over: asyncio.Event) -> list[str]:
-    """Wait until there is nothing to count any more; says what is left when it takes too long."""
+    """Wait until a count is zero; return what is left if that takes too long."""
     deadline = time.monotonic() + wait_s
     while await site.database.fetchval(count):
         if over.is_set():
@@ -145,7 +149,7 @@ async def _wait_for(site: Site, count: str, wait_s: float, over: asyncio.Event) 
 
 
 async def look(site: Site) -> Picture:
-    """Read all rows, list all objects, and read off every thumbnail what it shows."""
+    """Read all rows, list all objects, and read the number from every thumbnail."""
     rows: dict[int, Attachment] = {}
     after = 0
     while found := await site.database.fetch(
@@ -170,12 +174,14 @@ async def _read_thumbnail(site: Site, row: Attachment) -> int | None:
     try:
         body = await content(site.storage, row.thumbnail_key)
         return await asyncio.to_thread(read_code, body)
-    except (ObjectMissing, OSError):  # OSError: what Pillow raises of what is no image
+    except (ObjectMissing, OSError):  # Pillow raises OSError for a file that is not an image.
         return None
 
 
 async def list_objects(site: Site) -> dict[str, StoredItem]:
-    """List all objects below the prefix, by key, but for the marker of the bucket's owner."""
+    """Return all objects below the prefix by key, without the object that marks the bucket's
+    owner.
+    """
     store = site.stack.seaweedfs
     objects: dict[str, StoredItem] = {}
     async with get_session().create_client(

@@ -1,4 +1,4 @@
-"""The processes of a soak: the real servers, two APIs and two workers, all supervised."""
+"""The processes of a soak test: the real servers, two APIs and two workers, all supervised."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -30,7 +30,7 @@ GRACE_S = 12.0
 
 @dataclass(frozen=True, kw_only=True)
 class Scale:
-    """How much of everything there is."""
+    """The numbers of processes, clients and organizations."""
 
     apis: int = 2
     workers: int = 2
@@ -61,7 +61,7 @@ class Site:
 
 @asynccontextmanager
 async def running_site(folder: Path, *, seed: int, odds: Odds, scale: Scale) -> AsyncIterator[Site]:
-    """Start everything in a folder; ended processes are restarted until the site closes."""
+    """Start everything in a folder; processes that end are restarted until the context is left."""
     stack = Stack(folder)
     relay = stack.relay = SoakRelay(seed, odds, folder / "events.log")
     reports: list[str] = []

@@ -1,4 +1,4 @@
-"""Whether the invariants of the design hold: rows, objects and what the clients know, compared."""
+"""Checks of the invariants of the design: rows, objects and the clients' knowledge are compared."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -55,7 +55,7 @@ class StoredItem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One breach of an invariant."""
+    """One violation of an invariant."""
 
     invariant: str
     about: str
@@ -67,10 +67,10 @@ def judge(
     objects: Mapping[str, StoredItem],
     shown: Mapping[int, int | None],
 ) -> list[Finding]:
-    """Compare everything, after the last sweep and the last purge.
+    """Compare rows, objects and clients' knowledge after the last sweep and purge.
 
-    `objects` are all that the store has, by key; `shown` is what the thumbnails of resized
-    attachments say, by id, with None for what says nothing.
+    `objects` are all objects of the store by key. `shown` has the numbers that the thumbnails of
+    resized attachments show, by id; None if a thumbnail shows no number.
     """
     known = {entry.attachment_id: entry for entry in entries}
     findings = [*_orphans(rows, objects)]
@@ -178,7 +178,10 @@ def _name(row: Attachment) -> str:
 
 
 def spared(*, made: int, asked: int, left_out: Mapping[str, int]) -> list[Finding]:
-    """Judge whether all happened that was planned; what did not proves less than was asked for."""
+    """Return a finding for each planned upload or fault that did not happen.
+
+    A soak test with such findings proves less than was requested.
+    """
     findings = [
         Finding(invariant=SPARED, about=f"{count} {kind}") for kind, count in left_out.items()
     ]
@@ -189,7 +192,7 @@ def spared(*, made: int, asked: int, left_out: Mapping[str, int]) -> list[Findin
 
 
 def by_invariant(findings: Iterable[Finding]) -> dict[str, list[str]]:
-    """Sort findings by the invariant that they break; those that hold have none."""
+    """Sort findings by their invariant; an invariant that holds has an empty list."""
     sorted_: defaultdict[str, list[str]] = defaultdict(list)
     for finding in findings:
         sorted_[finding.invariant].append(finding.about)
@@ -199,10 +202,11 @@ def by_invariant(findings: Iterable[Finding]) -> dict[str, list[str]]:
 def delays_s(
     entries: Sequence[Entry], rows: Mapping[int, Attachment]
 ) -> dict[int, tuple[float, int]]:
-    """Return the seconds from the store's last 201 to the final state of uploads, by number.
+    """Return, by upload number, the seconds from the store's last 201 to the final state, and the
+    id.
 
-    With each comes its attachment's id. Deleted ones are left out, and those of which it is not
-    known which upload came last.
+    The id is that of the attachment. Deleted attachments are left out, and also attachments whose
+    last upload is not known.
     """
     delays = {}
     for entry in entries:
