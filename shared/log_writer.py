@@ -30,6 +30,10 @@ GATHER_S: Final = 0.02
 """Seconds in which further lines may come before the thread writes: to wake it for each line would
 cost a request more than to make the line."""
 
+BATCH_BYTES: Final = select.PIPE_BUF
+"""Maximum bytes of several lines that are written together. The kernel never mixes a write of this
+length to a pipe with those of other processes (POSIX, `write`)."""
+
 DROPPED = Counter(
     "attachments_log_lines_dropped_total",
     "Log lines that were dropped: the reader was too slow, or a write failed",
@@ -106,20 +110,31 @@ class LineWriter:
                     while not self._lines:
                         self._changed.wait()
                     self._changed.wait(GATHER_S)
-                line = self._lines.popleft()
-                self._bytes -= len(line)
+                batch = self._next_batch()
                 self._writing = True
                 dropped = self._dropped
-            if dropped and self._put(self._note(dropped)):
+            if dropped and not self._put(self._note(dropped)):
                 with self._changed:
                     self._dropped -= dropped
-            if not self._put(line):
+            left = self._put(b"".join(batch))
+            while left > 0:  # a line that is only partly written counts as dropped
+                left -= len(batch.pop())
                 with self._changed:
                     self._drop()
 
-    def _put(self, line: bytes) -> bool:
-        """Write a whole line; return whether that succeeded."""
-        rest = b"\n" + line if self._torn else line
+    def _next_batch(self) -> list[bytes]:
+        """Take the oldest line, and those after it that fit into one undivided write."""
+        batch = [self._lines.popleft()]
+        length = len(batch[0])
+        while self._lines and length + len(self._lines[0]) <= BATCH_BYTES:
+            batch.append(self._lines.popleft())
+            length += len(batch[-1])
+        self._bytes -= length
+        return batch
+
+    def _put(self, lines: bytes) -> int:
+        """Write whole lines; return the number of bytes that could not be written."""
+        rest = b"\n" + lines if self._torn else lines
         try:
             while rest:
                 try:
@@ -127,10 +142,10 @@ class LineWriter:
                 except BlockingIOError:  # another process made the shared pipe non-blocking
                     self._await_room()
         except OSError:  # the reader is gone, or the disk is full
-            self._torn = self._torn or len(rest) < len(line)
-            return False
+            self._torn = self._torn or len(rest) < len(lines)
+            return len(rest)
         self._torn = False
-        return True
+        return 0
 
     def _await_room(self) -> None:
         """Wait for the reader, as a write to a blocking pipe does; new lines queue meanwhile."""

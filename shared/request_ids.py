@@ -1,9 +1,9 @@
 """Ids of requests: read from a request's headers, sent on with a wake-up, and part of log lines."""
 
+import os
 import re
 from collections.abc import Mapping
 from typing import Any, Final
-from uuid import uuid4
 
 HEADER: Final = "X-Request-Id"
 
@@ -37,5 +37,7 @@ def request_id(headers: Mapping[str, str]) -> str:
     A header that is not valid counts as missing. A new id is 32 random hexadecimal digits.
     """
     return (
-        read_id(headers.get(HEADER)) or read_traceparent(headers.get("traceparent")) or uuid4().hex
+        read_id(headers.get(HEADER))
+        or read_traceparent(headers.get("traceparent"))
+        or os.urandom(16).hex()
     )
