@@ -1,6 +1,8 @@
-"""Measure: `python -m tests.benchmarks [NAME…] [--quick]`. Figures are shown, nothing is asserted.
+"""Run benchmarks: `python -m tests.benchmarks [NAME…] [--quick]` prints figures and asserts
+nothing.
 
-The machine may be busy, so what counts are the ratios, whose two sides are measured in turns.
+The machine may be busy, so the ratios are what matters. The two sides of a ratio are measured in
+turns.
 """
 
 import argparse

@@ -1,6 +1,6 @@
-"""A backlog: uploads that lie in the store while their events are held, then let go at once.
+"""A backlog: uploads whose events are held back, and then sent all together.
 
-So the worker is weighed alone: neither the client's work nor the store's for it is in the figure.
+So the figure holds only the worker's cost, not the cost of the clients and the store.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ WITHIN_S = 300.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Worked:
-    """The cost of processing `uploads`; `cpu_s` includes the decoders'."""
+    """The cost of processing `uploads` uploads; `cpu_s` includes the CPU time of the decoders."""
 
     uploads: int
     seconds: float
@@ -28,12 +28,12 @@ class Worked:
 
     @property
     def uploads_per_s(self) -> float:
-        """How many uploads a second."""
+        """Return the uploads per second."""
         return self.uploads / self.seconds
 
     @property
     def cpu_ms(self) -> float:
-        """Milliseconds of CPU for one upload."""
+        """Return the milliseconds of CPU time for one upload."""
         return 1000 * self.cpu_s / self.uploads
 
 
@@ -45,9 +45,9 @@ async def work_off(
     uploads: int,
     clients: Sequence[Client] = (),
 ) -> Worked:
-    """Upload that many photos, then have the worker process all of them.
+    """Upload `uploads` photos, then send their events and wait until the worker has processed them.
 
-    Several clients upload in turn, so that their organizations' events come mixed.
+    Several clients upload in turn, so that the events of their organizations are mixed.
     """
     relay = service.stack.relay
     ids, held = await hold(service, content, uploads=uploads, clients=clients)
@@ -61,13 +61,14 @@ async def work_off(
 async def hold(
     service: Service, content: bytes, *, uploads: int, clients: Sequence[Client] = ()
 ) -> tuple[list[int], list[Any]]:
-    """Upload that many files and hold their events; gives the ids and the events."""
+    """Upload files and hold their events back; return the ids and the events."""
     relay = service.stack.relay
     relay.target, held_from = None, len(relay.seen)
     ids = await _upload(clients or [service.client], content, uploads)
 
     async def all_held() -> list[Any] | None:
-        # Thumbnails of an earlier round may still be told of; those are not waited for.
+        # The store may still send events of an earlier round's thumbnails; those events do not
+        # count.
         held = [body for body in relay.seen[held_from:] if "/original/" in body["key"]]
         return held if len(held) >= uploads else None
 
@@ -85,7 +86,9 @@ async def _upload(clients: Sequence[Client], content: bytes, uploads: int) -> li
 
 
 async def _settled(service: Service, ids: list[int]) -> float:
-    """Wait until all are done, all well; give the time from the first event to the last end."""
+    """Wait until all uploads are `ready`; return the seconds from the first event to the last
+    end.
+    """
 
     async def done() -> bool:
         row = await service.database.fetchrow(

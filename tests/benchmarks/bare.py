@@ -1,10 +1,10 @@
-"""The least that requests could cost: aiohttp, uvloop, one statement, nothing checked.
+"""A minimal API for comparison: aiohttp, uvloop, one SQL statement, and no checks.
 
-An attachment is one INSERT, an event one UPDATE by id.
+Creating an attachment is one INSERT; an event is one UPDATE by id.
 
-Run as `python -m tests.benchmarks.bare DATABASE_URL [--keep-session]`; writes its port to the
-standard output. asyncpg resets a session with a query of its own after every use, which costs as
-much again as the statement; with `--keep-session` it does not, as in the API.
+Run as `python -m tests.benchmarks.bare DATABASE_URL [--keep-session]`; it writes its port to the
+standard output. asyncpg resets a session by a query of its own after every use, which costs as much
+as the statement. With `--keep-session` asyncpg sends no such query, as in the service's API.
 """
 
 import asyncio
@@ -17,11 +17,11 @@ from aiohttp import web
 
 
 async def _keep_session(_connection: object) -> None:
-    """Reset nothing."""
+    """Replace asyncpg's reset of a session; do nothing."""
 
 
 async def main(database_url: str, *, keep_session: bool) -> None:
-    """Serve until killed."""
+    """Answer requests until the process is killed."""
     pool = await asyncpg.create_pool(database_url, reset=_keep_session if keep_session else None)
     await pool.execute(
         "CREATE TABLE IF NOT EXISTS bare (id bigserial PRIMARY KEY, name text, owner text)"

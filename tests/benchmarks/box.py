@@ -1,15 +1,15 @@
-"""CPU of the box and of the pipeline before it, against Pillow alone on the same bytes.
+"""CPU of a worker's sandbox and pipeline, against Pillow alone on the same bytes.
 
-Counted is all that a worker does about an upload that has arrived in chunks, until its thumbnail
-is ready to be stored: the chunks gathered in a buffer that the decoder can be handed, their
-SHA-256, the type named by libmagic, the job and its answer through the socket, and in the decoder
-decoding, shrinking, encoding, and every look at the file that Pillow alone would not take. Of both
-processes, and with the decoders that are replaced meanwhile. Not counted is what the clients of
-store, database and broker cost: `uploads` has them.
+The figure contains everything that a worker does for an upload that has arrived in chunks, until
+the thumbnail can be stored. In the worker these are: buffering the chunks, their SHA-256, the type
+found by libmagic, and the job and its answer through the socket. In the decoder these are:
+decoding, shrinking, encoding, and every check of the file that Pillow alone would not make. The CPU
+time of decoders that are replaced in the meantime is included. The CPU time of the clients of
+store, database and broker is not included; the benchmark `uploads` includes it.
 
-Pillow alone is once the plain script of `uploads`, which lets Pillow choose how far a JPEG is
-shrunk while it is decoded, and once our own steps in the process that has the bytes: what remains
-is what box and pipeline put on top.
+Pillow alone is measured in two ways. The first is the plain script of `uploads`, which lets Pillow
+choose how far a JPEG is shrunk while it is decoded. The second is our own steps in the process that
+has the bytes; the difference to them is the cost of sandbox and pipeline.
 """
 
 import io
@@ -48,11 +48,11 @@ from worker.tools import Tools
 
 ROUNDS = 5
 CHUNK_BYTES: Final = 128 * 1024
-"""The measured size of the chunks that a store sends."""
+"""The measured size of the chunks that a store sends, in bytes."""
 
 
 class Shelf(Storage):
-    """A store of one object that costs nothing to ask; what is written to it is dropped."""
+    """A store of one object that reads without cost and discards everything that is written."""
 
     def __init__(self, content: bytes) -> None:
         self._content = content
@@ -62,7 +62,7 @@ class Shelf(Storage):
     async def read(
         self, key: str, *, start: int = 0, end: int, pin: StoredObject | None = None
     ) -> AsyncIterator[tuple[StoredObject, AsyncIterator[bytes]]]:
-        """Return the bytes in chunks."""
+        """Return the bytes of the object in chunks."""
         yield self._found, self._chunks(start, min(end, len(self._content)))
 
     async def _chunks(self, start: int, end: int) -> AsyncIterator[bytes]:
@@ -72,29 +72,29 @@ class Shelf(Storage):
     async def write(
         self, key: str, body: bytes, *, content_type: str, cache_control: str = ""
     ) -> None:
-        """Drop it."""
+        """Discard the object."""
 
 
 class Consent(Database):
-    """A database that costs nothing to ask, and to which every claim holds."""
+    """A database without cost, in which every claim of an upload is valid."""
 
     def __init__(self) -> None:
         pass
 
     async def run(self, *_args: Any, **_values: Any) -> Any:
-        """Agree."""
+        """Return True for every statement."""
         return True
 
 
 class OwnBucket(BucketGuard):
-    """A bucket that is known to be ours."""
+    """A guard that accepts every bucket as the service's own."""
 
     async def require_known_ours(self) -> None:
-        """Agree."""
+        """Accept the bucket."""
 
 
 async def run(site: Site) -> Table:
-    """Measure in turns, so that a busy machine slows both alike; one upload at a time."""
+    """Measure both sides in turns, because the machine may be busy; one upload at a time."""
     table = make_table(
         "box: CPU of buffering, decoder and transport, for one upload",
         ["JPEG: compared with", "box and pipeline", "Pillow alone", "ratio", "aim"],
@@ -127,7 +127,7 @@ async def run(site: Site) -> Table:
 
 
 def steps_cpu_ms(content: bytes, times: int) -> float:
-    """Do with Pillow what the box does, outside of it; gives the CPU time of one."""
+    """Make thumbnails by our own steps with Pillow, outside a sandbox; return the CPU ms of one."""
     began = time.process_time()
     for _ in range(times):
         make_thumbnail(io.BytesIO(content))
@@ -135,7 +135,9 @@ def steps_cpu_ms(content: bytes, times: int) -> float:
 
 
 def sandbox_cpu_ms(photo: Photo, times: int, environment: Mapping[str, str]) -> float:
-    """Have thumbnails made in a box; gives the CPU time of one, of this process and the box."""
+    """Make thumbnails in a sandbox; return the CPU ms of one, of this process and the sandbox
+    together.
+    """
     return uvloop.run(_sandbox_cpu_ms(photo, times, make_settings(environment)))
 
 

@@ -1,7 +1,8 @@
-"""Memory of a decoder over the whole hostile corpus, and the CPU that one file took of it at most.
+"""The maximum memory of a decoder over the hostile corpus, and the maximum CPU time of one file.
 
-Every file goes to the box for images, whatever its bytes say, and a PDF to that for documents. A
-decoder that a file ends is replaced, as in a worker, and the most that it held counts.
+Every file is decoded by the decoder for images, whatever its bytes are; a PDF is decoded by the
+decoder for documents. If a file ends its decoder, the decoder is replaced, as in a worker. The
+largest memory of all decoders counts.
 """
 
 import asyncio
@@ -33,7 +34,7 @@ QUICK_EVERY: Final = 4
 
 @dataclass(kw_only=True)
 class Seen:
-    """The results so far: the most memory and CPU of one file, and the states of files."""
+    """The results so far: maximum memory and CPU time of one file, and the states of files."""
 
     peak_bytes: int = 0
     peak_by: str = ""
@@ -42,18 +43,18 @@ class Seen:
     ends: Counter[str] = field(default_factory=Counter)
 
     def note_memory(self, held: int, sample: Sample) -> None:
-        """Note what a decoder has held by now."""
+        """Record the memory that a decoder has used so far, if it is a new maximum."""
         if held > self.peak_bytes:
             self.peak_bytes, self.peak_by = held, sample.name
 
     def note_cpu(self, used_s: float, sample: Sample) -> None:
-        """Note what a file has cost."""
+        """Record the CPU time of a file, if it is a new maximum."""
         if used_s > self.cpu_s:
             self.cpu_s, self.cpu_by = used_s, sample.name
 
 
 async def run(site: Site) -> Table:
-    """Decode all files, one after the other; when quick, every fourth."""
+    """Decode all files, one after the other; with `quick`, every fourth file."""
     table = make_table("corpus: one decoder over all hostile files", ["", "figure", "aim", "file"])
     table.columns[-1].overflow = "fold"
     if sys.platform != "linux":
@@ -94,7 +95,7 @@ async def _decode_all(kind: Box, files: list[Sample], settings: Settings, seen: 
 
 
 async def _decode(decoder: Decoder, sample: Sample, settings: Settings, seen: Seen) -> bool:
-    """Decode one file; returns whether the decoder can be used again."""
+    """Decode one file; return True if the decoder can be used again."""
     content = await asyncio.to_thread(lambda: sample.content)
     before = cpu_s(decoder.pid)
     with tempfile.TemporaryFile() as file:
@@ -103,7 +104,7 @@ async def _decode(decoder: Decoder, sample: Sample, settings: Settings, seen: Se
         decoding = asyncio.create_task(
             decoder.decode(file.fileno(), timeout_s=settings.decoder_timeout)
         )
-        # What one that is killed has held can only be known from before.
+        # The memory of a decoder that is killed can only be measured before its end.
         while not decoding.done():
             seen.note_memory(_most_bytes(decoder.pid), sample)
             await asyncio.wait({decoding}, timeout=SAMPLE_S)
@@ -122,7 +123,7 @@ async def _decode(decoder: Decoder, sample: Sample, settings: Settings, seen: Se
 
 
 def _most_bytes(pid: int) -> int:
-    """Return the most memory that a process has held so far (proc(5), VmHWM); 0 if it has died."""
+    """Return the peak memory of a process in bytes (proc(5), VmHWM); 0 if the process has ended."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) * 1024

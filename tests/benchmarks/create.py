@@ -1,4 +1,4 @@
-"""Create requests a second, and the API's CPU for one, against a bare handler with one INSERT."""
+"""Create requests per second, and the API's CPU time for one, against a handler with one INSERT."""
 
 import asyncio
 import json
@@ -44,7 +44,7 @@ class Served:
 
 
 async def run(site: Site) -> Table:
-    """Measure them in turns; each is a process of its own on the same PostgreSQL."""
+    """Measure both APIs in turns; each is a process of its own on the same PostgreSQL."""
     connection = await asyncpg.connect(site.database_url)
     organization_id = await create_organization(connection, "benchmark")
     token = await create_token(connection, organization_id, "benchmark")
@@ -53,7 +53,8 @@ async def run(site: Site) -> Table:
     settings = {
         **site.stack.environment(site.database_url),
         "ATTACHMENTS_API_PORT": "0",
-        "ATTACHMENTS_RATE_LIMIT": "1000000",  # counted, but never reached
+        # The API counts requests for the rate limit, but never reaches the limit.
+        "ATTACHMENTS_RATE_LIMIT": "1000000",
     }
     requests = 1600 if site.quick else 4000
     results: dict[str, list[Served]] = {"API": [], "bare": [], "barer": []}
@@ -64,7 +65,8 @@ async def run(site: Site) -> Table:
     ):
         for _ in range(3 if site.quick else ROUNDS):
             for name, (pid, port) in (("API", api), ("bare", bare), ("barer", barer)):
-                await serve(pid, port, headers, requests=320)  # warm
+                # This round warms the process up; its figures are not used.
+                await serve(pid, port, headers, requests=320)
                 results[name].append(await serve(pid, port, headers, requests=requests))
     table = make_table(
         f"create: {CONNECTIONS} connections, CPU of the serving process for one request",
@@ -94,7 +96,9 @@ async def serve(
     requests: int,
     connections: int = CONNECTIONS,
 ) -> Served:
-    """Send requests over several connections at once, with next to no work of our own."""
+    """Send requests over several connections concurrently, with very little work in this
+    process.
+    """
     lines = [
         "POST /api/v2/attachments HTTP/1.1",
         f"Host: 127.0.0.1:{port}",

@@ -1,4 +1,4 @@
-"""Uploads a second with a store that is 100 ms away, against the same store at hand."""
+"""Uploads per second with a store that answers after 100 ms, against a store without that delay."""
 
 from statistics import median
 
@@ -21,7 +21,7 @@ SAMPLE_S = 0.5
 
 
 async def run(site: Site) -> Table:
-    """Measure two workers in turns, both through a proxy: one that delays, one that does not."""
+    """Measure two workers in turns. Each uses the store through a proxy; only one proxy delays."""
     photo = small_photo()
     uploads = 60 if site.quick else 300
     near: list[float] = []

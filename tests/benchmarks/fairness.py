@@ -1,7 +1,8 @@
-"""Measure the waits of others while one organization floods a worker: p95, idle and flooded.
+"""Measure the waits of other organizations while one floods a worker: p95, idle and flooded.
 
-The wait is the time from the recorded event to `ready`, by the database's clock. One of the others
-shares the flood's queue at the broker, so its wake-up lies after all of the flood's.
+A wait is the time from the recorded event to `ready`, by the database's clock. One of the other
+organizations shares the flood's queue at the broker, so its wake-up comes after all wake-ups of the
+flood.
 """
 
 import asyncio
@@ -38,7 +39,7 @@ class Other:
 
 
 async def run(site: Site) -> Table:
-    """Measure each organization idle, then beside a flood of its own."""
+    """Measure each organization on an idle worker, then during a flood."""
     photo = Photo(name="1440×1080", content=draw(1440, 1080, quality=83))
     size = QUICK_FLOOD if site.quick else FLOOD
     table = make_table(
@@ -63,7 +64,10 @@ async def run(site: Site) -> Table:
 
 
 async def _organizations(service: Service) -> tuple[Client, list[Other]]:
-    """Make one that floods, one with a queue of its own, and one that shares the flood's queue."""
+    """Make three organizations and return them.
+
+    One floods, one has a queue of its own, and one shares the queue of the flood.
+    """
     flooding = await service.organization("flooding")
     apart = await service.organization("apart")
     while True:
@@ -77,7 +81,8 @@ async def _organizations(service: Service) -> tuple[Client, list[Other]]:
 
 
 async def begin_flood(service: Service, client: Client, content: bytes, count: int) -> list[int]:
-    """Upload photos while their events are held, then let those go as fast as the API takes them.
+    """Upload photos while their events are held back, then send the events as fast as the API
+    accepts.
 
     Returns once the last event is recorded.
     """
@@ -111,7 +116,10 @@ async def begin_flood(service: Service, client: Client, content: bytes, count: i
 async def _waits_ms(
     service: Service, client: Client, photo: Photo, *, count: int, beside: Sequence[int] = ()
 ) -> list[float]:
-    """Upload one after the other, `count` or until the flood is over; gives how long each took."""
+    """Upload one photo after the other and return the wait of each in milliseconds.
+
+    Ends after `count` photos, or when the flood `beside` is processed.
+    """
     service.stack.relay.target = service.base_url
     waits: list[float] = []
     while len(waits) < count and (not beside or await open_uploads(service, list(beside))):
@@ -128,7 +136,7 @@ async def _waits_ms(
 
 
 async def _rate(service: Service, ids: list[int]) -> float:
-    """Wait for the end of a flood; gives its uploads a second."""
+    """Wait for the end of a flood; return its uploads per second."""
 
     async def over() -> bool:
         return not await open_uploads(service, ids)

@@ -20,7 +20,7 @@ WARM_UPLOADS = 200
 UPLOADS = 5000
 QUICK_UPLOADS = 500
 GROUP = 100
-"""So many are uploaded, all at once as far as connections go, before all are waited for."""
+"""The number of uploads in a group. The next group begins when all of a group are processed."""
 
 PARALLEL = 16
 AIM_MIB = 32
@@ -37,7 +37,7 @@ class Kind:
 
 
 def make_kinds() -> list[Kind]:
-    """Draw the files: most are small, a few are large and no images."""
+    """Draw the files: most are small, a few are large and are not images."""
     random = Random(SEED)
     noise = Image.frombytes("RGB", (80, 80), random.randbytes(80 * 80 * 3))
     blob = random.randbytes(20 * MIB)
@@ -47,7 +47,7 @@ def make_kinds() -> list[Kind]:
         Kind(name="logo.png", content=encode(noise, "PNG"), per_mille=325),
         Kind(name="photo.jpg", content=small_photo().content, per_mille=300),
         Kind(name="large.jpg", content=large_photo().content, per_mille=30),
-        # beyond what is buffered in memory
+        # This file is larger than the part that a worker buffers in memory.
         Kind(name="larger.jpg", content=draw(6400, 4800, quality=92), per_mille=10),
         Kind(name="archive.bin", content=blob, per_mille=5),
         Kind(name="holiday.jpg", content=blob, per_mille=5),
@@ -55,7 +55,7 @@ def make_kinds() -> list[Kind]:
 
 
 async def run(site: Site) -> Table:
-    """Upload them in groups to one worker; its memory is looked at all the while."""
+    """Upload files in groups to one worker, and measure the worker's memory all the time."""
     uploads = QUICK_UPLOADS if site.quick else UPLOADS
     kinds = make_kinds()
     random = Random(SEED)
@@ -100,7 +100,7 @@ async def run(site: Site) -> Table:
 
 
 async def _upload(service: Service, group: list[Kind]) -> None:
-    """Upload files over a few connections at a time, and wait until all are done."""
+    """Upload files over PARALLEL connections, and wait until all are processed."""
     slots = asyncio.Semaphore(PARALLEL)
     client: Client = service.client
 

@@ -9,7 +9,7 @@ from aiohttp import web
 
 
 async def main(delay_s: float) -> None:
-    """Answer every delivery after a delay; GET gives the arrivals and forgets them."""
+    """Answer every delivery after a delay; a GET returns the recorded arrivals and deletes them."""
     arrivals: list[tuple[str, str, float]] = []
 
     async def receive(request: web.Request) -> web.Response:

@@ -1,7 +1,8 @@
-"""Events taken in by one API, its CPU for one, and its answers while its servers are frozen.
+"""The intake of events: events per second of one API, CPU time, and answers while servers are
+frozen.
 
-Against a bare handler that reads the JSON and runs one UPDATE. CPU is counted until the wake-ups
-of all events lie in the broker, which no worker empties.
+The API is compared with a minimal handler that reads the JSON and runs one UPDATE. The CPU time
+counts until the wake-ups of all events are in the broker. No worker consumes the wake-ups.
 """
 
 import os
@@ -33,7 +34,7 @@ AIM = 2.0
 BARE = "tests.benchmarks.bare"
 
 CALM_PER_S = 100
-"""Events a second while single answers are timed: far below what keeps the API busy."""
+"""Events per second while single answers are timed; far below the capacity of the API."""
 FROZEN_S = 10
 FROZEN_ROUNDS = 3
 AIM_FROZEN_MS = 100.0
@@ -51,7 +52,7 @@ class Served:
 
 @dataclass(frozen=True, kw_only=True)
 class Bench:
-    """The parts of all measurements here."""
+    """The parts that all measurements here share."""
 
     site: Site
     database: asyncpg.Pool
@@ -59,7 +60,7 @@ class Bench:
     organization_id: int
 
     async def pending(self, count: int) -> list[int]:
-        """Make attachments that wait for their uploads, and rows for the bare handler."""
+        """Make attachments that wait for their uploads, and rows for the minimal handler."""
         await self.broker.flushdb()
         rows = await self.database.fetch(
             "INSERT INTO attachments"
@@ -75,12 +76,13 @@ class Bench:
         await self.database.execute(
             "INSERT INTO bare_uploads (id, state) SELECT unnest($1::bigint[]), 'pending'", ids
         )
-        # Autovacuum would, within a minute: plans made for an empty table are no measure.
+        # Autovacuum does the same within a minute. Plans for an empty table would give false
+        # figures.
         await self.database.execute("ANALYZE attachments, bare_uploads")
         return ids
 
     async def published(self, count: int) -> None:
-        """Wait until so many wake-ups lie in the broker."""
+        """Wait until `count` wake-ups are in the broker."""
 
         async def arrived() -> bool:
             async with self.broker.pipeline(transaction=False) as pipeline:
@@ -93,7 +95,9 @@ class Bench:
     async def served(
         self, process: tuple[int, int], posts: Sequence[bytes], *, events: int, wake_ups: int
     ) -> Served:
-        """Send posts over several connections at once; they must all be taken."""
+        """Send posts over several connections concurrently, and assert that each is answered
+        200.
+        """
         pid, port = process
         cpu, began = cpu_s(pid), time.perf_counter()
         answers = await send(port, posts)
@@ -105,7 +109,7 @@ class Bench:
 
 
 async def run(site: Site) -> Table:
-    """Measure in turns; each is a process of its own on the same PostgreSQL."""
+    """Measure both sides in turns; each is a process of its own on the same PostgreSQL."""
     settings = {**site.stack.environment(site.database_url), "ATTACHMENTS_API_PORT": "0"}
     table = make_table(
         f"intake: {CONNECTIONS} connections, CPU of the serving process for one event",
@@ -136,7 +140,7 @@ async def _costs(bench: Bench, table: Table, api: tuple[int, int]) -> None:
         running_module(BARE, url, "--keep-session", environment={}) as barer,
     ):
         for number in range(3 if bench.site.quick else ROUNDS):
-            if number == 0:  # warm
+            if number == 0:  # The first round warms the process up.
                 warm = [post([number]) for number in await bench.pending(320)]
                 for process in (api, bare, barer):
                     wake_ups = 320 if process is api else 0
@@ -171,14 +175,14 @@ async def _costs(bench: Bench, table: Table, api: tuple[int, int]) -> None:
 
 
 async def _statements(bench: Bench, table: Table, settings: dict[str, str]) -> None:
-    """Have PostgreSQL log the statements of an API of their own, and count those of batches."""
+    """Count the statements that PostgreSQL logs for batches of events, with a separate API."""
     name = bench.site.database_url.rpartition("/")[2]
     log = bench.site.stack.postgres.log_file
     posts = [post(await bench.pending(BATCH)) for _ in range(4)]
     await bench.database.execute(f"ALTER DATABASE {name} SET log_statement = 'all'")
     try:
         async with running_module("api", environment=settings) as (_, port):
-            await send(port, posts[:1], connections=1)  # connects
+            await send(port, posts[:1], connections=1)  # This request opens the connection.
             begins_at = log.stat().st_size
             await send(port, posts[1:], connections=1)
             with log.open("rb") as file:
@@ -199,7 +203,7 @@ async def _statements(bench: Bench, table: Table, settings: dict[str, str]) -> N
 
 
 async def _broker_frozen(bench: Bench, table: Table, port: int) -> None:
-    """Time single answers while the broker answers nobody, and while it does."""
+    """Time single answers while the broker is frozen, and while the broker answers."""
     with_broker, without = [], []
     for _ in range(1 if bench.site.quick else FROZEN_ROUNDS):
         with_broker.append(await _p99_ms(bench, port))
@@ -225,9 +229,10 @@ async def _p99_ms(bench: Bench, port: int, ids: Sequence[int] | None = None) -> 
 
 
 async def _database_frozen(bench: Bench, table: Table, port: int) -> None:
-    """Time the answers while PostgreSQL says nothing, and have the events come again after."""
+    """Time the answers while PostgreSQL is frozen, and send the events again afterwards."""
     posts = [post([number]) for number in await bench.pending(3 * CONNECTIONS)]
-    await send(port, [post([number]) for number in await bench.pending(10 * CONNECTIONS)])  # warm
+    # This request warms the process up.
+    await send(port, [post([number]) for number in await bench.pending(10 * CONNECTIONS)])
     postmaster = psutil.Process(_pid(bench.site.stack.postgres.child))
     processes = [postmaster, *postmaster.children(recursive=True)]
     with frozen(*(process.pid for process in processes)):
@@ -252,7 +257,7 @@ async def _database_frozen(bench: Bench, table: Table, port: int) -> None:
 
 @contextmanager
 def frozen(*pids: int) -> Iterator[None]:
-    """Stop processes where they are; their ports stay open."""
+    """Suspend processes; their ports remain open."""
     for pid in pids:
         os.kill(pid, signal.SIGSTOP)
     try:

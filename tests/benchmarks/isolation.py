@@ -1,9 +1,9 @@
-"""Decoders that belong to one organization: their cost, and how long one waits beside a flood.
+"""Decoders that belong to one organization: their CPU cost, and the waits of others during a flood.
 
-The cost is the CPU of a worker and all its children for one upload, with organizations whose
-events come mixed, against the same worker with ATTACHMENTS_DECODER_ISOLATION=none. The wait is the
-time from the recorded event to `ready` of a small JPEG, alone and while another organization's PNGs
-keep the worker busy.
+The cost is the CPU time of a worker and all its children for one upload, with organizations whose
+events are mixed. It is compared with the same worker with ATTACHMENTS_DECODER_ISOLATION=none. The
+wait is the time from the recorded event to `ready` of a small JPEG: on an idle worker, and while
+another organization's PNGs keep the worker busy.
 """
 
 import asyncio
@@ -34,18 +34,20 @@ MODES = ("none", "organization")
 AIM = 1.15
 FLOOD = 200
 IN_SLOTS = 30
-"""A flood that the worker takes up as a whole, so that only the decoders are waited for."""
+"""The size of a flood for which the worker has enough slots, so that uploads wait only for
+decoders.
+"""
 
 MOST_WAITS = 20
-"""How many small JPEGs are sent beside a flood, at most."""
+"""Maximum number of small JPEGs that are sent during a flood."""
 
 OTHER_IDS: Final = 1_000_000
-"""Where the ids of the second database begin: both services use one bucket."""
+"""The first id of the second database. Both services use one bucket, so their ids must differ."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Side:
-    """A service of its own with one way of isolation, its worker, and its organizations."""
+    """A service with one mode of isolation, its worker, and its organizations."""
 
     service: Service
     worker: WorkerProcess
@@ -53,13 +55,13 @@ class Side:
 
 
 async def run(site: Site) -> Table:
-    """Measure the cost in turns, then the wait."""
+    """Measure the cost in turns, then the waits."""
     table = make_table(
         "isolation: a decoder for each organization, JPEGs of 200 kB",
         ["", "none", "organization", "ratio", "aim"],
     )
     async with AsyncExitStack() as exits:
-        # Both workers live from beginning to end; the one whose turn it is not has nothing to do.
+        # Both workers run from beginning to end; only one of the two has work at a time.
         sides = [await exits.enter_async_context(running_side(site, mode)) for mode in MODES]
         uploads, rounds = (64, 2) if site.quick else (192, ROUNDS)
         for side in sides:
@@ -90,7 +92,7 @@ async def run(site: Site) -> Table:
 
 @asynccontextmanager
 async def running_side(site: Site, mode: str) -> AsyncIterator[Side]:
-    """Start a service with a database of its own, and a worker with one way of isolation."""
+    """Start a service with a database of its own, and a worker with one mode of isolation."""
     name, broker = f"isolation_{mode}", MODES.index(mode)
     connection = await asyncpg.connect(site.stack.postgres.url)
     await connection.execute(f"CREATE DATABASE {name} TEMPLATE {DATABASE}")
@@ -124,7 +126,9 @@ async def cost_ms(side: Side, organizations: int, *, uploads: int) -> float:
 
 
 async def waits_s(side: Side, *, flood: int) -> list[float]:
-    """Give how long the JPEGs of one organization took, one after the other, beside a flood."""
+    """Return the waits of one organization's JPEGs in seconds, one after the other, during a
+    flood.
+    """
     service, (other, flooding) = side.service, side.clients[:2]
     service.stack.relay.target = service.base_url
     await other.settled(await other.upload(small_photo().content, "warm.jpg"))
@@ -149,7 +153,7 @@ async def waits_s(side: Side, *, flood: int) -> list[float]:
 
 
 async def begin_flood(service: Service, client: Client, count: int) -> list[int]:
-    """Upload PNGs of 1080 lines while their events are held, then let those go at once."""
+    """Upload PNGs of 1080 lines while their events are held back, then send all events together."""
     relay = service.stack.relay
     content = flood_png() if count else b""
     relay.target, held_from = None, len(relay.seen)
@@ -178,7 +182,7 @@ def flood_png() -> bytes:
 
 
 async def open_uploads(service: Service, ids: list[int]) -> int:
-    """Count those that are not done."""
+    """Count the uploads that are not processed yet."""
     return int(
         await service.database.fetchval(
             "SELECT count(*) FROM attachments"

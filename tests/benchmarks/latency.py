@@ -1,4 +1,6 @@
-"""How long a client waits for its photo after the store has taken it: alone, and in a crowd."""
+"""The time from a photo's arrival in the store to its answer: one client alone, and many
+clients.
+"""
 
 import tempfile
 import time
@@ -63,7 +65,7 @@ async def run(site: Site) -> Table:
 
 
 async def upload(address: str, client: Client, paths: list[Path]) -> list[Uploaded]:
-    """Upload files and wait until each is done."""
+    """Upload files and wait until each is processed."""
     return await upload_files(
         address, client.token, client.organization_id, paths, parallel=PARALLEL, timeout_s=120
     )

@@ -1,7 +1,7 @@
 """CPU of our thumbnails against those of libvips, on the same files, one thread each.
 
-Both give a thumbnail of 320 pixels, upright, without metadata, in the same format, in like quality.
-Each runs in a process of its own, on bytes in memory; neither has a box around it.
+Both programs make a thumbnail of 320 pixels, upright, without metadata, in the same format and in
+similar quality. Each program runs in a process of its own, on bytes in memory, without a sandbox.
 """
 
 import importlib
@@ -25,7 +25,9 @@ from worker.decoding.inside.images import load_codecs, make_thumbnail
 
 ROUNDS = 5
 ROUND_PIXELS: Final = 60_000_000
-"""About so many pixels are decoded in one round: a tenth of a second at the least."""
+"""The approximate number of pixels decoded in one round, which takes at least a tenth of a
+second.
+"""
 
 SIZES: Final = ((1632, 1224), (4160, 3120), (8064, 6048))
 MAX_PIXELS: Final = 50_000_000
@@ -37,7 +39,7 @@ FORMATS: Final[dict[str, tuple[str, dict[str, Any]]]] = {
     "PNG": ("PNG", {"compress_level": 6}),
     "WebP": ("WEBP", {"quality": 85, "method": 2}),
     "GIF": ("GIF", {}),
-    # as scanners and image editors write it
+    # Scanners and image editors write TIFF with these options.
     "TIFF, LZW": ("TIFF", {"compression": "tiff_lzw", "tiffinfo": {317: 2}}),
 }
 AIMED_AT: Final = ("JPEG", "progressive JPEG")
@@ -47,11 +49,11 @@ WRITTEN: Final = {
     "image/png": (".png", {}),
     "image/webp": (".webp", {"Q": 80, "effort": 4}),
 }
-"""How libvips is to write what we write as that type."""
+"""The options with which libvips writes each of our output types."""
 
 
 async def run(site: Site) -> Table:
-    """Measure in turns, so that a busy machine slows both alike."""
+    """Measure both programs in turns, so that a busy machine slows both equally."""
     table = make_table(
         "libvips: CPU of one thumbnail, in memory, one thread",
         ["file", "ours", "libvips", "ratio", "aim"],
@@ -79,7 +81,7 @@ async def run(site: Site) -> Table:
                     ours.submit(our_cpu_ms, content, times).result(),
                     theirs.submit(their_cpu_ms, content, content_type, times).result(),
                 )
-                if number:  # the first is to warm up
+                if number:  # The first round warms the process up.
                     rounds.append(pair)
             ratio = median(our / their for our, their in rounds)
             table.add_row(
@@ -92,7 +94,7 @@ async def run(site: Site) -> Table:
 
 
 def _files(sizes: Iterable[tuple[int, int]]) -> Iterator[tuple[str, bytes, int, bool]]:
-    """Draw all files: title, bytes, pixels, and whether there is an aim."""
+    """Draw all files; yield the title, the bytes, the pixels, and True if the figure has an aim."""
     pictures = [picture(*size) for size in sizes]
     for title, (kind, options) in FORMATS.items():
         for image in pictures:
@@ -103,18 +105,19 @@ def _files(sizes: Iterable[tuple[int, int]]) -> Iterator[tuple[str, bytes, int, 
 
 
 def our_type(content: bytes) -> str:
-    """Return the format of the thumbnail."""
+    """Return the content type of our thumbnail."""
     return make_thumbnail(io.BytesIO(content)).content_type
 
 
 def our_cpu_ms(content: bytes, times: int) -> float:
-    """Make our thumbnail; gives the CPU time of one."""
+    """Make our thumbnail several times; return the CPU time of one in milliseconds."""
     return _cpu_ms(lambda: make_thumbnail(io.BytesIO(content)), times)
 
 
 def their_cpu_ms(content: bytes, content_type: str, times: int) -> float:
-    """Make the same with libvips; gives the CPU time of one."""
-    vips: Any = importlib.import_module("pyvips")  # of no type, and in no environment but this
+    """Make the same thumbnail with libvips; return the CPU time of one in milliseconds."""
+    # pyvips has no types, and only the environment of this benchmark has it.
+    vips: Any = importlib.import_module("pyvips")
     suffix, options = WRITTEN[content_type]
 
     def make() -> bytes:
@@ -126,7 +129,7 @@ def their_cpu_ms(content: bytes, content_type: str, times: int) -> float:
 
 def _one_thread() -> None:
     os.environ["VIPS_CONCURRENCY"] = "1"
-    # Else it would answer from memory the second time.
+    # With its cache, libvips would return the second result from memory.
     importlib.import_module("pyvips").cache_set_max(0)
 
 

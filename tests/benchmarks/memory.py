@@ -1,4 +1,6 @@
-"""Measure a file of 300 MiB that is not an image: memory of the worker, bytes read."""
+"""A file of 300 MiB that is not an image: the worker's memory, and the bytes read from the
+store.
+"""
 
 import asyncio
 import tempfile
@@ -20,7 +22,10 @@ AIM_MIB = 32
 
 
 async def run(site: Site) -> Table:
-    """Upload one under a name of its kind, and one under a photo's: of that more is asked for."""
+    """Upload the file under a name of its own type, and under a photo's name.
+
+    The worker reads more of a file whose name is that of a photo.
+    """
     table = make_table(
         f"memory: a file of {SIZE_MIB} MiB that is no image",
         ["named", "state", "worker before (USS)", "growth", "aim", "left the store"],
@@ -51,7 +56,7 @@ async def run(site: Site) -> Table:
 
 
 def write(path: Path, size_mib: int) -> Path:
-    """Write a file of random bytes."""
+    """Write a file of random bytes; the size is in MiB."""
     random = Random(1)
     with path.open("wb") as file:
         for _ in range(size_mib):
@@ -60,7 +65,7 @@ def write(path: Path, size_mib: int) -> Path:
 
 
 async def upload(client: Client, worker: WorkerProcess, path: Path) -> tuple[int, str | None]:
-    """Upload a file; gives the worker's highest USS until it is done, and the state."""
+    """Upload a file; return the worker's highest USS until the end of processing, and the state."""
     async with watched(worker.pid) as peak:
         uploaded = await upload_files(client.base_url, client.token, client.organization_id, [path])
     return peak.bytes, uploaded[0].state

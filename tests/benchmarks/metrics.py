@@ -1,4 +1,4 @@
-"""What the metrics cost: processes that count, against the same that count nothing."""
+"""The CPU cost of metrics: processes that count, against the same processes without counting."""
 
 import asyncio
 from contextlib import AsyncExitStack, suppress
@@ -25,14 +25,14 @@ OFF = "tests.benchmarks.unmeasured"
 WORKER_AIM = 1.03
 API_AIM = 1.05
 FEW = 4
-"""Connections at once, so that a busy machine answers all of them in time."""
+"""The number of connections; few, so that a busy machine answers each in time."""
 
 SCRAPED_EVERY_S = 5.0
-"""Three times as often as Prometheus does by default."""
+"""Seconds between two scrapes: three times as often as Prometheus does by default."""
 
 
 async def run(site: Site) -> Table:
-    """Measure in turns, so that a busy machine slows both alike."""
+    """Measure both sides in turns, so that a busy machine slows both equally."""
     table = make_table(
         "metrics: CPU of a process that counts and is scraped, against one that does neither",
         ["", "with", "without", "ratio", "aim"],
@@ -54,7 +54,9 @@ async def run(site: Site) -> Table:
 
 
 async def _worker(site: Site, rounds: int) -> list[tuple[float, float]]:
-    """Have two workers process the same number of photos in turns; the other one is stopped."""
+    """Let two workers process the same number of photos in turns; only one of them runs at a
+    time.
+    """
     content, uploads = small_photo().content, 30 if site.quick else 200
     pairs = []
     async with running_service(site.stack, site.database_url) as service:
@@ -99,7 +101,8 @@ async def _api(site: Site, rounds: int) -> list[tuple[float, float]]:
         for _ in range(rounds):
             found = []
             for pid, port in (on, off):
-                await serve(pid, port, headers, requests=320, connections=FEW)  # warm
+                # This round warms the process up.
+                await serve(pid, port, headers, requests=320, connections=FEW)
                 served = await serve(pid, port, headers, requests=requests, connections=FEW)
                 found.append(served.cpu_us)
             pairs.append((found[0], found[1]))

@@ -1,4 +1,4 @@
-"""Measure latencies of others while one organization floods the API: p95, idle and flooded."""
+"""Measure other organizations' latencies while one floods the API: p95, idle and flooded."""
 
 import asyncio
 import json
@@ -49,7 +49,9 @@ FROM generate_series(1, {ROWS}) AS n
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Felt:
-    """Latencies of an organization that does not flood, in milliseconds; and what failed."""
+    """Latencies of an organization that does not flood, in milliseconds, and its failed
+    requests.
+    """
 
     ms: dict[str, list[float]] = field(
         default_factory=lambda: {"create": [], "show": [], "event": []}
@@ -58,7 +60,7 @@ class Felt:
 
 
 async def run(site: Site) -> Table:
-    """Measure one after the other on one API process, the flood in a process of its own."""
+    """Measure each kind of flood on one API process; the flood is a process of its own."""
     rounds = 60 if site.quick else 300
     connection = await asyncpg.connect(site.database_url, command_timeout=300)
     tokens = []
@@ -94,7 +96,7 @@ async def run(site: Site) -> Table:
                 organization_id=tokens[1][0],
                 token=tokens[1][1],
             )
-            await felt(client, 20)  # warm
+            await felt(client, 20)  # These requests warm the process up.
             idle = await felt(client, rounds)
             with tempfile.NamedTemporaryFile(mode="r") as report:
                 flooding = (
@@ -108,13 +110,15 @@ async def run(site: Site) -> Table:
                 async with running_module("tests.benchmarks.flood", *flooding, environment={}):
                     await asyncio.sleep(WARM_S)
                     results[kind] = idle, await felt(client, rounds)
-                    await asyncio.sleep(1.5)  # its next report
+                    await asyncio.sleep(1.5)  # The flood writes its next report within this time.
                 answers[kind] = report.read()
     return _table(results, answers)
 
 
 async def felt(client: Client, rounds: int) -> Felt:
-    """Create, show, and send the store's event of an upload, one after the other."""
+    """Create an attachment, show it, and send its store event, one after the other; time each
+    step.
+    """
     found = Felt()
 
     async def timed(name: str, action: Callable[[], Awaitable[int]]) -> None:

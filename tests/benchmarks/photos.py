@@ -1,4 +1,4 @@
-"""Photographs drawn from code: smooth noise with grain, so that they compress as photos do."""
+"""Photographs drawn by code: smooth noise with grain, so that they compress as photos do."""
 
 import io
 from dataclasses import dataclass
@@ -12,19 +12,19 @@ SEED: Final = 20260418
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Photo:
-    """A JPEG and what it is called in the tables."""
+    """A JPEG and its name in the tables."""
 
     name: str
     content: bytes
 
     @property
     def title(self) -> str:
-        """Its name and its size."""
+        """Return the name and the size of the photo."""
         return f"{self.name}, {len(self.content) / 1e3:,.0f} kB"
 
 
 def picture(width: int, height: int) -> Image.Image:
-    """Draw that many pixels, the same at every call."""
+    """Draw an image of a size in pixels; every call returns the same image."""
     random = Random(SEED)
     coarse = (max(width // 16, 1), max(height // 16, 1))
 
@@ -38,17 +38,17 @@ def picture(width: int, height: int) -> Image.Image:
 
 
 def draw(width: int, height: int, *, quality: int) -> bytes:
-    """Draw a JPEG of that many pixels, the same at every call."""
+    """Draw a JPEG of a size in pixels; every call returns the same JPEG."""
     file = io.BytesIO()
     picture(width, height).save(file, "JPEG", quality=quality)
     return file.getvalue()
 
 
 def small_photo() -> Photo:
-    """A photo as it comes out of a messenger, about 200 kB."""
+    """Return a photo like those that messengers send, about 200 kB."""
     return Photo(name="1200×900", content=draw(1200, 900, quality=84))
 
 
 def large_photo() -> Photo:
-    """A photo as it comes out of a telephone: 13 megapixels, about 3 MB."""
+    """Return a photo like those that telephones take: 13 megapixels, about 3 MB."""
     return Photo(name="4160×3120", content=draw(4160, 3120, quality=89))

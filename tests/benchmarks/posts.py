@@ -1,4 +1,4 @@
-"""Posts of events as S3 makes them, and their sending with next to no work of our own."""
+"""Events as S3 posts them, and a client that sends them with very little work in this process."""
 
 import asyncio
 import time
@@ -16,14 +16,14 @@ NAME = "img.png"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """How a post was answered, and after how long."""
+    """The answer to a post: its status, and the seconds until it arrived."""
 
     status: int
     seconds: float
 
 
 def post(ids: Sequence[int]) -> bytes:
-    """Write the request with S3's events of uploads."""
+    """Return the request with S3's events of uploads."""
     body = orjson.dumps({"Records": [record(number) for number in ids]})
     lines = [
         "POST /events/s3 HTTP/1.1",
@@ -36,7 +36,7 @@ def post(ids: Sequence[int]) -> bytes:
 
 
 def record(number: int) -> dict[str, object]:
-    """Make a record with all that S3 writes into one (User Guide, "Event message structure")."""
+    """Return a record with all members that S3 writes (User Guide, "Event message structure")."""
     return {
         "eventVersion": "2.1",
         "eventSource": "aws:s3",
@@ -75,10 +75,11 @@ async def send(
     connections: int = CONNECTIONS,
     every_s: float = 0.0,
 ) -> list[Answer]:
-    """Send requests over several connections at once, with next to no work of our own.
+    """Send requests over several connections concurrently, with very little work in this process.
 
-    With `every_s`, a connection begins its next one so long after the last: what is answered late
-    is the answer, not the question.
+    With `every_s`, each connection has a fixed schedule: one request every `every_s` seconds. A
+    latency counts from the scheduled time, so a late answer does not hide the delay of the next
+    request.
     """
     answers: list[Answer] = []
     waiting = iter(posts)

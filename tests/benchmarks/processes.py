@@ -1,4 +1,4 @@
-"""Measure the cost of processes; the API runs as a process of its own."""
+"""Measure the CPU time and the memory of processes; the API runs as a process of its own."""
 
 import asyncio
 import json
@@ -19,14 +19,15 @@ MIB = 1024 * 1024
 
 
 def cpu_s(pid: int) -> float:
-    """Return the CPU time of a process and all its children so far, also of those that ended."""
+    """Return the CPU seconds of a process and all its children so far, ended children included."""
     return float(sum(sum(process.cpu_times()[:4]) for process in _family(pid)))
 
 
 def uss_bytes(pid: int, *, children: bool = False) -> int:
-    """Return the memory that would be free if the process ended, if wanted with its children's.
+    """Return the memory in bytes that becomes free if the process ends (USS).
 
-    Of decoders, who is not root sees only the resident size, which counts what is shared as well.
+    With `children`, the memory of the process's children is added. Without root rights, only the
+    resident size of decoders is visible, which includes shared memory.
     """
     family = _family(pid) if children else [psutil.Process(pid)]
     return sum(_uss_bytes(process) for process in family)
@@ -50,11 +51,11 @@ class Peak:
 async def watched(
     pid: int, *, children: bool = False, every_s: float = 0.02
 ) -> AsyncIterator[Peak]:
-    """Look at the memory of a process (USS) every so often, and once more in the end."""
+    """Measure the memory of a process (USS) every `every_s` seconds, and once more at the end."""
     peak = Peak()
 
     async def look() -> None:
-        with suppress(psutil.NoSuchProcess):  # a child that has ended
+        with suppress(psutil.NoSuchProcess):  # A child may have ended.
             peak.bytes = max(peak.bytes, await asyncio.to_thread(uss_bytes, pid, children=children))
 
     async def watch() -> None:
@@ -81,7 +82,7 @@ def _family(pid: int) -> list[psutil.Process]:
 async def running_module(
     module: str, *args: str, environment: Mapping[str, str]
 ) -> AsyncIterator[tuple[int, int]]:
-    """Run `python -m module` until it says where it listens; yields its process id and port."""
+    """Run `python -m module` until the block ends; yield its process id and port."""
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(  # noqa: ASYNC220 - it returns at once
             [sys.executable, "-m", module, *args],

@@ -1,4 +1,4 @@
-"""A store that is far away: a proxy, in a process of its own, that delays the start of answers."""
+"""A proxy, in a process of its own, that delays the start of answers, like a distant store."""
 
 import asyncio
 import multiprocessing
@@ -14,20 +14,24 @@ CHUNK_BYTES = 256 * 1024
 
 @dataclass(frozen=True, kw_only=True)
 class Proxy:
-    """A running proxy: the address to use instead of the store's, and what came through."""
+    """A running proxy: the address to use instead of the store's, and a count of its traffic."""
 
     url: str
     _received: Any = field(repr=False)
 
     @property
     def received_bytes(self) -> int:
-        """How many bytes the store has sent through it so far, in all answers."""
+        """Return the number of bytes that the store has sent through the proxy so far, in all
+        answers.
+        """
         return int(self._received.value)
 
 
 @contextmanager
 def running_proxy(target: str, *, delay_s: float) -> Iterator[Proxy]:
-    """Run a proxy before an http:// address; the first byte of every answer comes that late."""
+    """Run a proxy before an http:// address; the first byte of every answer is delayed by
+    `delay_s`.
+    """
     context = multiprocessing.get_context("spawn")
     received = context.Value("q", 0)
     ours, theirs = context.Pipe()
@@ -67,10 +71,10 @@ Stream = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 async def _relay(client: Stream, store: Stream, delay_s: float, received: Any) -> None:
-    """Pass bytes both ways until either side ends; what follows upon a request is an answer.
+    """Pass bytes in both directions until one side ends; delay the first bytes after a request.
 
-    A client that keeps its connection sends no request before it has read the last answer, so
-    the turn of the bytes tells where an answer begins.
+    A client that keeps its connection sends no request before it has read the last answer. So the
+    change of direction shows where an answer begins.
     """
     asked = False
 

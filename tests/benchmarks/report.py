@@ -1,4 +1,4 @@
-"""Tables of figures: ours, what it is compared with, the ratio, and the aim beside it."""
+"""Tables of figures: our figure, the figure for comparison, the ratio, and the aim."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ from rich.table import Table
 
 
 def make_table(title: str, columns: Sequence[str]) -> Table:
-    """Make a table: the first column says what was measured, the others are figures."""
+    """Make a table. The first column names what was measured, the others are figures."""
     table = Table(title=title, title_justify="left", title_style="bold", min_width=72)
     for number, column in enumerate(columns):
         table.add_column(column, justify="right" if number else "left")
@@ -14,7 +14,7 @@ def make_table(title: str, columns: Sequence[str]) -> Table:
 
 
 def judged(text: str, *, reached: bool) -> str:
-    """Colour a figure by whether it reaches its aim."""
+    """Colour a figure to show if it reaches its aim."""
     return f"[{'green' if reached else 'red'}]{text}[/]"
 
 

@@ -1,7 +1,7 @@
-"""The number to scale on, on the real parts: the load doubles, then a second worker comes.
+"""The metric for autoscaling on the real servers: the load doubles, then a second worker starts.
 
-The store answers the workers late, so that a worker takes a known number of uploads a second and
-the processors are idle.
+The store delays its answers to the workers. So a worker processes a known number of uploads per
+second while the processors are idle.
 """
 
 import asyncio
@@ -24,11 +24,11 @@ LATE_S = 0.5
 CONCURRENCY = "4"
 BURST = 40
 SHARE = 0.75
-"""The first load, as a share of what one worker takes; doubled it is more than one worker takes."""
+"""The first load, as a share of one worker's capacity. The doubled load exceeds the capacity."""
 
 
 async def run(site: Site) -> Table:
-    """Let uploads' events go at three loads, and read the view at the end of each."""
+    """Send events at three loads, and read the database's view at the end of each."""
     table = make_table(
         "scaling: how long the oldest upload waits for a worker",
         ["load", "workers", "uploads/s", "waiting", "oldest", "aim"],
@@ -44,7 +44,8 @@ async def run(site: Site) -> Table:
             await workers[0].start()
             store.delay(LATE_S)
             rate = SHARE * await _capacity(service)
-            # all before the first: neither the client nor the API limits the rate then
+            # All files are uploaded before the first load, so neither client nor API limits the
+            # rate.
             _, events = await hold(service, TEXT, uploads=int(7 * rate * seconds) + 1)
             service.stack.relay.target = service.base_url
             usual = await _load(service, events, rate, seconds)
@@ -71,7 +72,7 @@ def _cells(rate: float, found: Backlog) -> tuple[str, str]:
 
 
 async def _capacity(service: Service) -> float:
-    """Find how many uploads one worker processes in a second, from a burst."""
+    """Return the number of uploads that one worker processes in a second, measured on a burst."""
     ids, events = await hold(service, TEXT, uploads=BURST)
     service.stack.relay.target = service.base_url
     await asyncio.gather(*(service.stack.relay.post(orjson.dumps(each)) for each in events))
@@ -92,7 +93,7 @@ async def _capacity(service: Service) -> float:
 
 
 async def _load(service: Service, events: list[Any], rate: float, seconds: float) -> Backlog:
-    """Post `rate` of the events in each second, and remove them; gives the backlog at the end."""
+    """Send `rate` of the events in each second, and remove them; return the backlog at the end."""
     posts: list[asyncio.Task[int]] = []
     began = time.monotonic()
     while (passed := time.monotonic() - began) < seconds:

@@ -1,7 +1,7 @@
-"""Run a process of the service that counts nothing: `python -m tests.benchmarks.unmeasured NAME`.
+"""A process of the service that counts no metrics: `python -m tests.benchmarks.unmeasured NAME`.
 
-The methods of Prometheus' client that count do nothing here, so that the cost of counting is the
-difference to the process as it is.
+The counting methods of Prometheus' client do nothing here. So the cost of counting is the
+difference to the unchanged process.
 """
 
 import runpy
@@ -12,7 +12,7 @@ from prometheus_client import Counter, Gauge, Histogram
 
 
 def _count_nothing(*_: Any, **__: Any) -> None:
-    """Take the place of a method that counts."""
+    """Replace a counting method; do nothing."""
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Uploads a second, and the worker's CPU for one, against Pillow alone on the same bytes."""
+"""Uploads per second, and the worker's CPU for one, against Pillow alone on the same bytes."""
 
 import io
 import multiprocessing
@@ -20,7 +20,7 @@ ROUNDS = 5
 
 
 async def run(site: Site) -> Table:
-    """Measure in turns, so that a busy machine slows both alike."""
+    """Measure both sides in turns, so that a busy machine slows both equally."""
     table = make_table(
         "uploads: CPU of the worker and its two decoders, for one upload",
         ["JPEG", "uploads/s", "worker", "Pillow alone", "ratio", "aim"],
@@ -54,7 +54,9 @@ async def run(site: Site) -> Table:
 
 
 def pillow_cpu_ms(content: bytes, times: int) -> float:
-    """Make the thumbnail in a loop, as a script would; gives the CPU time of one."""
+    """Make the thumbnail in a loop, as a plain script does; return the CPU time of one in
+    milliseconds.
+    """
     began = time.process_time()
     for _ in range(times):
         with Image.open(io.BytesIO(content)) as image:

@@ -1,4 +1,4 @@
-"""Webhooks: how soon and how many, beside dead receivers, and the CPU time that they add."""
+"""Webhooks: their latency and rate, with dead receivers beside them, and their CPU time."""
 
 import asyncio
 import socket
@@ -32,7 +32,7 @@ Arrivals = list[tuple[str, str, float]]
 
 
 class Bench:
-    """The processes, and two organizations: with a webhook and without."""
+    """The processes, and two organizations: one with a webhook and one without."""
 
     def __init__(self, service: Service, worker: WorkerProcess, port: int) -> None:
         self.service = service
@@ -46,7 +46,7 @@ class Bench:
             return found
 
     async def wait_for(self, count: int, *, within_s: float = 120) -> Arrivals:
-        """Wait for so many arrivals."""
+        """Wait until `count` deliveries have arrived."""
         found: Arrivals = []
 
         async def enough() -> bool:
@@ -57,7 +57,7 @@ class Bench:
         return found
 
     async def make_webhook(self, organization_id: int, url: str) -> int:
-        """Make a webhook, past the API."""
+        """Make a webhook in the database, without a request to the API."""
         vault = self.service.settings.vault
         assert vault is not None
         values = {"target_url": url, "events": list(EVENTS), "description": None, "active": True}
@@ -76,7 +76,7 @@ class Bench:
         )
 
     def cpu_s(self) -> float:
-        """Return the CPU time of worker and PostgreSQL so far."""
+        """Return the CPU seconds of worker and PostgreSQL so far."""
         process = self.service.stack.postgres.child
         assert process is not None
         return cpu_s(self.worker.pid) + cpu_s(process.pid)
@@ -97,7 +97,7 @@ async def running_bench(site: Site) -> AsyncIterator[Bench]:
 
 
 async def run(site: Site) -> Table:
-    """Measure all; the sides of each ratio are measured in turns."""
+    """Measure everything; the sides of each ratio are measured in turns."""
     table = make_table("webhooks: receiver answers in 50 ms", ["", "figure", "aim"])
     async with running_bench(site) as bench:
         await measure_latency(bench, site, table)
@@ -129,8 +129,8 @@ async def measure_latency(bench: Bench, site: Site, table: Table) -> None:
 async def measure_finish(bench: Bench, site: Site, table: Table) -> None:
     """Measure the CPU time of worker and PostgreSQL for one upload, with and without webhook.
 
-    Once with a courier, so that the two deliveries of an upload count; once with a worker that has
-    none, so that only queueing them counts.
+    The first measurement has a courier, so the two deliveries of an upload count. The second has a
+    worker without a courier, so only queueing the deliveries counts.
     """
     without = await bench.service.organization("without webhook")
     clients = (bench.service.client, without)
@@ -151,7 +151,10 @@ async def measure_finish(bench: Bench, site: Site, table: Table) -> None:
 async def compare(
     bench: Bench, clients: tuple[Client, Client], count: int, turn: int, *, delivers: bool = True
 ) -> float:
-    """Return the CPU time of the first client's uploads over the second's; who begins changes."""
+    """Return the CPU time of the first client's uploads divided by the second's.
+
+    `turn` decides which client begins.
+    """
     costs = {}
     for number in (0, 1) if turn % 2 else (1, 0):
         costs[number] = await process(bench, clients[number], count, delivers=delivers)
@@ -159,7 +162,7 @@ async def compare(
 
 
 async def process(bench: Bench, client: Client, count: int, *, delivers: bool = True) -> float:
-    """Return the CPU time of processing some photos; with `delivers`, deliveries included."""
+    """Return the CPU time of processing photos; with `delivers`, the deliveries are included."""
     created = [await client.create("photo.jpg") for _ in range(count)]
     before = bench.cpu_s()
     await asyncio.gather(*(client.post_file(each, small_photo().content) for each in created))
@@ -196,7 +199,7 @@ async def measure_rate(bench: Bench, site: Site, table: Table) -> None:
 
 
 async def measure_dead(bench: Bench, site: Site, table: Table) -> None:
-    """Measure a good receiver beside many whose connections hang."""
+    """Measure the deliveries to a good receiver while many other receivers do not answer."""
     with hanging() as port:
         for number in range(DEAD // 20):
             organization_id = await create(bench, f"dead {number}")
@@ -221,7 +224,7 @@ async def measure_dead(bench: Bench, site: Site, table: Table) -> None:
 
 
 async def create(bench: Bench, name: str) -> int:
-    """Make an organization."""
+    """Make an organization and return its id."""
     async with bench.service.database.acquire() as connection:
         return await create_organization(connection, name)
 

@@ -84,7 +84,7 @@ def read_code(image: bytes) -> int | None:
     """Return the number that an image of any size shows; None if no number can be read clearly."""
     with Image.open(io.BytesIO(image)) as opened:
         grey = opened.convert("L")
-    # Only one pixel in the middle of each cell is read, because shrinking blurs the edges.
+    # Only the middle of each cell is read, because shrinking blurs the edges.
     width, height = grey.size
     code = 0
     for row in range(ROWS):
@@ -107,7 +107,7 @@ def _photo(kind: str, width: int, height: int, **options: int | bool) -> Callabl
     def make(code: int) -> File:
         image = paint(code, width, height)
         if kind == "GIF":
-            image = image.convert("L")  # In grey, because finding a palette would take long.
+            image = image.convert("L")  # The GIF is grey, because finding a palette takes long.
         return File(
             content=encode(image, kind, **options),
             expected=Expected(
@@ -271,6 +271,4 @@ EXTENSIONS: Final = {
     "script": "png",
     "program": "jpg",
 }
-"""File name extensions by kind of file; a name with a false extension gets that of a random
-kind.
-"""
+"""The extensions of file names by kind of file."""

@@ -30,7 +30,7 @@ GRACE_S = 12.0
 
 @dataclass(frozen=True, kw_only=True)
 class Scale:
-    """The numbers of processes, clients and organizations."""
+    """The numbers of APIs, workers and organizations, and the lifetime of a policy."""
 
     apis: int = 2
     workers: int = 2
