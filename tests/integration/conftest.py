@@ -1,4 +1,4 @@
-"""Fixtures of tests that ask real servers from the process of the test."""
+"""Fixtures of tests that send requests to real servers from the test's own process."""
 
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
@@ -14,6 +14,6 @@ if TYPE_CHECKING:
 
 @pytest_asyncio.fixture
 async def bucket(stack: Stack) -> AsyncIterator["S3Client"]:
-    """The store, past the service."""
+    """A client that uses the store directly, without the service."""
     async with open_bucket(stack) as client:
         yield client

@@ -1,4 +1,4 @@
-"""Fixtures of any event: one API for a module, by two names."""
+"""Fixtures of the tests with any event: one API for each test module."""
 
 from collections.abc import AsyncIterator
 
@@ -12,12 +12,12 @@ from tests.support.stack import Stack
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def target(stack: Stack) -> AsyncIterator[Target]:
-    """One API for the whole module, with one attachment that nothing may change."""
+    """An API for the whole test module, with one attachment that no test may change."""
     async with running_service(stack, await clone_database(stack)) as service:
         yield Target(service=service, row=await new_row(service))
 
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def service(target: Target) -> Service:
-    """The same API, for attachments of the test's own."""
+    """The module's shared API, for tests that create their own attachments."""
     return target.service

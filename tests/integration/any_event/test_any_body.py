@@ -1,4 +1,4 @@
-"""Any body of an event: no fault, and no row changes."""
+"""Tests of events with any body: no body causes a fault or changes a row."""
 
 import asyncio
 import gzip
@@ -29,13 +29,13 @@ from tests.support.starting import StartService
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def untouched(target: Target) -> AsyncIterator[Target]:
-    """The same, and proof that the test stored and changed nothing."""
+    """The module's API, with a check that the test has stored and changed nothing."""
     before = await target.rows()
     yield target
     assert await target.rows() == before
 
 
-# of an attachment that does not exist, so that nothing in them is known
+# The key of an attachment that does not exist.
 UNKNOWN = original_key(MAX_ID, "a_b.png")
 
 
@@ -135,7 +135,10 @@ async def test_no_wide_document_is_a_fault(untouched: Target, case: str) -> None
 
 
 CROWD = 32
-"""Wide documents that take far longer to be read than a source waits, each by itself does not."""
+"""The number of parallel wide documents.
+
+All documents together take far longer to parse than a source waits; one document alone does not.
+"""
 
 
 async def test_the_time_for_reading_counts_against_the_timeout(
@@ -145,7 +148,8 @@ async def test_the_time_for_reading_counts_against_the_timeout(
     run_within = Database.run_within
 
     async def watch(database: Database, timeout_s: float, function: Any, *rest: Any) -> Any:
-        if function is intake.record:  # not what looks after tokens meanwhile
+        # Calls of other functions, such as the check of tokens, are not measured.
+        if function is intake.record:
             left.append(timeout_s)
         return await run_within(database, timeout_s, function, *rest)
 
@@ -208,7 +212,7 @@ async def test_no_credential_but_a_live_one_opens(
     body = message(record(untouched.key, eTag="e1"))
     path = f"{EVENTS}/{quote(token, safe='')}" if token else EVENTS
     answer = await send(untouched.service, body, {header: scheme + value}, path)
-    # the router knows no path with a brace
+    # A path with a brace matches no route, so the response is 404.
     assert answer.status == (404 if set(token) & set("{}") else 401)
 
 

@@ -1,4 +1,4 @@
-"""Any message that SNS signs: no fault, and no row changes."""
+"""Tests of signed SNS messages with any content: no message causes a fault or changes a row."""
 
 import asyncio
 import json
@@ -24,26 +24,26 @@ from tests.support.stack import Stack
 
 @dataclass(frozen=True, kw_only=True)
 class Subscribed(Target):
-    """An API that takes what SNS signs, and SNS."""
+    """An API that accepts signed messages of SNS, and the stand-in for SNS."""
 
     amazon: Amazon
 
     async def post(self, document: Any) -> int:
-        """Post as SNS does; returns the answer's status."""
+        """Post a message as SNS does, and return the status of the response."""
         async with asyncio.timeout(ANSWERED_WITHIN_S):
             return (await send(self.service, json.dumps(document).encode(), {})).status
 
     def sign(self, document: Any) -> Any:
-        """Have SNS sign a message; it stays as it is if it cannot be signed."""
+        """Sign a message as SNS does; return the message unchanged if it cannot be signed."""
         try:
             return self.amazon.sign(document)
-        except UnicodeEncodeError:  # half a character
+        except UnicodeEncodeError:  # Half a surrogate pair cannot be encoded.
             return document
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def subscribed(stack: Stack) -> AsyncIterator[Subscribed]:
-    """One such API for the whole module."""
+    """An API with an SNS subscription, and the stand-in for SNS, for the whole test module."""
     async with (
         running_amazon() as amazon,
         running_service(
@@ -59,7 +59,7 @@ async def subscribed(stack: Stack) -> AsyncIterator[Subscribed]:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def unchanged(subscribed: Subscribed) -> AsyncIterator[Subscribed]:
-    """The same, and proof that the test changed no attachment."""
+    """The module's API and SNS, with a check that the test has changed no attachment."""
     before = await subscribed.rows()
     yield subscribed
     assert await subscribed.rows() == before
@@ -72,7 +72,7 @@ BENDS = st.sampled_from(OF_SNS).flatmap(
 
 
 def sent_now(document: Any) -> Any:
-    """Copy a message as one of this moment."""
+    """Copy a message and replace its time by the current time."""
     return {**document, "Timestamp": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.000Z}"}
 
 
@@ -81,7 +81,8 @@ async def test_an_undamaged_event_is_recorded(unchanged: Subscribed, document: A
     async def taken() -> bool:
         return await unchanged.post(unchanged.sign(sent_now(document))) == 200
 
-    await until(taken)  # at once, unless this machine is too busy to play Amazon
+    # The first attempt succeeds, unless this machine is too busy to run the stand-in for Amazon.
+    await until(taken)
 
 
 @settings(thorough, max_examples=200)

@@ -1,4 +1,4 @@
-"""Good records count among bad ones, and after them."""
+"""Tests of valid records next to invalid records, and after them: every valid record counts."""
 
 import asyncio
 import json
@@ -18,13 +18,13 @@ from tests.support.stack import BUCKET
 
 
 class Good:
-    """An attachment whose good events count after any others."""
+    """An attachment for which valid events are recorded, whichever other events come before."""
 
     def __init__(self, service: Service, row: Attachment) -> None:
         self._service, self._row, self._number = service, row, 0
 
     async def follows(self, dialect: Dialect = AWS) -> None:
-        """Post the next good event."""
+        """Post the next valid event of the attachment, and assert that it is recorded."""
         self._number += 1
         sent = dialect.make_event(
             BUCKET, self._row.key, etag=f"e{self._number}", sequencer=f"{self._number:08X}"
@@ -34,18 +34,21 @@ class Good:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def good(service: Service) -> Good:
-    """A source of good events."""
+    """An attachment of this test, with a method that posts valid events."""
     return Good(service, await new_row(service))
 
 
 def first_record(document: Any) -> Any:
-    """Return the first record of a message, or the message that has none."""
+    """Return the first record of a message, or the whole message if it has no records."""
     records = document.get("Records") if isinstance(document, dict) else document
     return records[0] if isinstance(records, list) and records else document
 
 
 def is_json(document: Any) -> bool:
-    """True if it can be read at all: with NaN or half a character no record of a body can."""
+    """Return True if a parser accepts the document.
+
+    NaN or half a surrogate pair makes the whole body unreadable, including its valid records.
+    """
     try:
         orjson.loads(json.dumps(document))
     except orjson.JSONDecodeError:
@@ -76,7 +79,7 @@ async def test_good_records_count_among_any_others(
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def pair(service: Service) -> tuple[Attachment, Attachment]:
-    """Two attachments."""
+    """Two new attachments."""
     return await new_row(service), await new_row(service)
 
 

@@ -1,4 +1,4 @@
-"""Events that concern no attachment: ignored, counted, and without effect."""
+"""Tests of events about no attachment: such events are ignored, counted, and have no effect."""
 
 import asyncio
 import json
@@ -102,7 +102,7 @@ async def ignored_events(service: Service, dialect: Dialect) -> float:
 
 
 def strange_keys(key: str) -> dict[str, str]:
-    """List keys that are near an original's and are none."""
+    """Return invalid keys that are similar to an original's key, each with a description."""
     folder, _, file_name = key.rpartition("/original/")
     return {
         "row53-other-prefix": f"other/{key}",

@@ -1,4 +1,4 @@
-"""Messages of a thousand records: one statement, all or none."""
+"""Tests of messages with a thousand records: one statement records all events or none."""
 
 import json
 import random
@@ -18,20 +18,20 @@ from tests.support.stack import BUCKET, Stack
 
 @dataclass(frozen=True, kw_only=True)
 class Crowd:
-    """A thousand attachments, and how many statements have written them."""
+    """A thousand attachments, and a count of the statements that have written to their rows."""
 
     service: Service
     keys: list[str]
 
     async def reset(self) -> None:
-        """Let all of them wait for their upload again."""
+        """Set all attachments back to `pending`, and reset the count of statements."""
         await self.service.execute(
             "UPDATE attachments SET state = 'pending', revision = 0, etag = NULL, sequencer = NULL"
         )
         await self.service.execute("DELETE FROM statements")
 
     async def found(self) -> dict[str, int]:
-        """Count rows by state."""
+        """Count the rows in each state."""
         rows = await self.service.database.fetch(
             "SELECT state, count(*) FROM attachments GROUP BY state"
         )
@@ -40,7 +40,7 @@ class Crowd:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def thousand(stack: Stack) -> AsyncIterator[Crowd]:
-    """One API with a thousand attachments for the whole module."""
+    """An API with a thousand attachments for the whole test module."""
     async with running_service(stack, await clone_database(stack)) as service:
         item = {"type": "attachments", "attributes": {"name": "a.png"}}
         keys = []
@@ -82,7 +82,7 @@ async def test_of_a_thousand_records_all_or_none_are_stored(
     await thousand.reset()
     sent = [dialect.make_event(BUCKET, key, etag="e1", sequencer="0A") for key in thousand.keys]
     body = json.dumps(dialect.message(*sent), separators=(",", ":")).encode()
-    # one row that cannot be written: as if the database failed in the middle
+    # One row cannot be written, as if the database failed in the middle of the statement.
     victim = thousand.keys[600].rpartition("/original/")[0].rpartition("files/")[2]
     await thousand.service.execute(
         "ALTER TABLE attachments ADD CONSTRAINT one"

@@ -1,4 +1,4 @@
-"""Events without a live token, and bodies over the limit: refused, row by row."""
+"""Tests of events without a valid token and of too large bodies: the service refuses both."""
 
 import base64
 import gzip
@@ -42,7 +42,7 @@ CREDENTIALS: dict[str, tuple[Mapping[str, str], str]] = {
     "row48-query": ({}, f"{EVENTS}?token={EVENTS_TOKEN}"),
 }
 
-# aiohttp's client would rather send a file
+# The HTTP client aiohttp warns that a large body should be sent as a file.
 large = pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")
 
 
@@ -89,7 +89,8 @@ async def test_row48_every_token_is_compared_in_constant_time(
         headers = {"Authorization": f"Bearer {token}"}
         await send(untouched.service, b'{"Records":[]}', headers)
         counts.append(len(compared))
-        # digests of one length: not even the length of a token shows
+        # The digests have one length, so the time of a comparison does not even show a token's
+        # length.
         assert {len(digest) for pair in compared for digest in pair} == {32}
     assert len(set(counts)) == 1
 
@@ -101,7 +102,7 @@ async def test_no_dialect_is_taken_without_a_live_token(
     body = json.dumps(
         dialect.message(dialect.make_event(BUCKET, untouched.key, etag="e1"))
     ).encode()
-    # what looks like SNS's is looked at, and is not signed
+    # A message that looks like a message of SNS is checked, and it has no signature.
     expected = 403 if dialect.name == "sns" else 401
     for headers in ({}, {"Authorization": "Bearer wrong-token-of-some-length"}):
         assert (await send(untouched.service, body, headers)).status == expected

@@ -1,4 +1,4 @@
-"""Bodies of strangers: bounded in bytes, places and time."""
+"""Tests of bodies from callers without a token: limits on bytes, slots and time."""
 
 import asyncio
 import gzip
@@ -39,7 +39,7 @@ async def test_row48_strangers_who_send_slowly_take_no_more_than_their_places(
             return await status_in_pieces(service, long, known=False) == 503
 
         await until(refused)
-        # whoever has a token is served, and whoever needs no place
+        # Requests with a token are served, and so are requests that need no slot.
         assert await status_in_pieces(service, body.ljust(len(long)), known=True) == 200
         assert await status_in_pieces(service, body, known=False) == 401
         assert (await send(service, long, {})).status == 401
@@ -57,7 +57,7 @@ async def test_row48_a_stranger_who_breaks_off_is_no_bug(
     monkeypatch.setattr(server, "log", log)
     for length in (9000, MAX_STRANGE_BYTES):
         async with slow_strangers(service, 3, length):
-            await asyncio.sleep(0.1)  # so that their bodies are waited for
+            await asyncio.sleep(0.1)  # The API needs this time to begin to wait for the bodies.
     assert await status_in_pieces(service, b"{}", known=False) == 401
     await asyncio.sleep(0.1)
     assert log.error.call_args_list == []

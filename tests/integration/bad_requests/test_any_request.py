@@ -1,4 +1,4 @@
-"""Any body, query, path or header: the answer is never a 5xx."""
+"""Tests of requests with any body, query, path or header: no response is a 5xx."""
 
 import json
 from typing import Any
@@ -59,7 +59,7 @@ DOCUMENTS = st.one_of(
 
 
 def assert_answered(answer: Answer) -> None:
-    """Check that an answer is a success or a refusal, and a JSON:API document if it has a body."""
+    """Check that a response is a success or a refusal, and a JSON:API document if it has a body."""
     assert answer.status < 500, answer.body
     if answer.status >= 400:
         assert_refused(answer, answer.status)

@@ -1,4 +1,4 @@
-"""Attributes that break a rule: each fault is reported in the words of the contract."""
+"""Tests of invalid attributes: the error names each broken rule in the words of the contract."""
 
 from typing import Any
 

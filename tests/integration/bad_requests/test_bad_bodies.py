@@ -1,6 +1,6 @@
-"""Bodies that are no document of an attachment: one of each row is refused by the whole server.
+"""Tests of invalid request bodies: the running server refuses one case of each row.
 
-All cases of the rows are in `tests/unit/test_refused_requests.py`.
+The file `tests/unit/test_refused_requests.py` tests all cases of each row.
 """
 
 import pytest

@@ -1,4 +1,4 @@
-"""Raw bodies that are too large, compressed wrongly, framed in two ways, or never end."""
+"""Tests of raw bodies that are too large, wrongly compressed, framed in two ways, or endless."""
 
 import asyncio
 import gzip
@@ -24,7 +24,7 @@ from tests.support.bad_requests import BODY, LENGTH, Target, assert_refused, exc
 async def test_a_body_over_the_limit_is_refused_before_it_is_read(
     untouched: Target, length: int
 ) -> None:
-    # not a byte of the body is sent, and the answer comes all the same
+    # The client sends no byte of the body, and still receives the response.
     answer = await exchange(untouched, post(b"Content-Length: %d" % length), closes=True)
     assert_refused(answer, 413)
 
@@ -37,7 +37,7 @@ async def test_row37_a_bulk_body_over_its_limit_is_refused(untouched: Target) ->
 
 
 def chunked(body: bytes, size: int = 8192) -> bytes:
-    """Write a body in chunks."""
+    """Return a body in chunked transfer coding."""
     pieces = [body[start : start + size] for start in range(0, len(body), size)]
     return b"".join(b"%x\r\n%s\r\n" % (len(piece), piece) for piece in pieces) + b"0\r\n\r\n"
 
@@ -54,7 +54,7 @@ async def test_row38_a_chunked_body_without_end_is_refused(untouched: Target) ->
 
 
 def compressed(encoding: bytes, body: bytes, *headers: bytes) -> bytes:
-    """Write a create request with a body that is already compressed."""
+    """Return a create request whose body is already compressed."""
     return post(
         b"Content-Encoding: " + encoding, b"Content-Length: %d" % len(body), *headers, body=body
     )

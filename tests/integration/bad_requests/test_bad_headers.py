@@ -1,4 +1,4 @@
-"""Headers that break a rule: content types, accepted types, credentials."""
+"""Tests of invalid headers: Content-Type, Accept and credentials."""
 
 from collections.abc import Mapping
 

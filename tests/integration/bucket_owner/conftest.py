@@ -1,4 +1,4 @@
-"""Fixtures of the owner of a bucket: two deployments."""
+"""Fixtures of the tests of a bucket's owner: two deployments with one bucket."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -15,7 +15,7 @@ from tests.support.two_deployments import QUICK, Two
 
 @pytest_asyncio.fixture
 async def two(stack: Stack) -> AsyncIterator[Two]:
-    """Two deployments whose bucket is empty; the APIs of this process have not looked at it."""
+    """Two deployments with one empty bucket, which the APIs of this process have not read."""
     async with AsyncExitStack() as exits:
         bucket = await exits.enter_async_context(own_bucket(stack))
         services = []
@@ -24,7 +24,8 @@ async def two(stack: Stack) -> AsyncIterator[Two]:
             service = await exits.enter_async_context(
                 running_service(stack, url, s3_bucket=bucket, **QUICK)
             )
-            await service.execute("DELETE FROM deployment")  # all tests' databases are copies
+            # The databases of all tests are copies, so their deployment ids are equal.
+            await service.execute("DELETE FROM deployment")
             await service.execute("ALTER SEQUENCE attachments_id_seq RESTART WITH 1")
             services.append(service)
         storage = await exits.enter_async_context(opened_storage(stack, bucket))

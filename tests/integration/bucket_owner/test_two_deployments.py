@@ -1,4 +1,7 @@
-"""Two deployments and one bucket: the second does not start, and uses nothing there."""
+"""Tests of two deployments with one bucket: the second deployment does not start.
+
+The second deployment also uses no object in the bucket.
+"""
 
 import asyncio
 from unittest import mock
@@ -23,7 +26,7 @@ HELD = "the bucket belongs to another deployment: nothing is done in it"
 
 
 async def refused(service: Service, launch: Launch) -> str:
-    """Start an API that must not start; returns its output."""
+    """Start an API that must not start, and return its output."""
     with pytest.raises(AssertionError) as failure:
         await launch(ApiProcess(service.environment))
     assert "Traceback" not in str(failure.value)
@@ -91,15 +94,15 @@ async def test_of_two_deployments_that_start_at_one_moment_one_gets_the_bucket(
 
 
 class Ignoring(Storage):
-    """A store that stores an object in any case, as some do that know no `If-None-Match`.
+    """A store that ignores `If-None-Match` and always stores the object, as some stores do.
 
-    Two that write keep step, so that both have found no marker, and both have written at the end.
+    Two writers wait for each other, so that both find no marker and both write one.
     """
 
     step: asyncio.Barrier
 
     async def create(self, key: str, body: bytes, *, content_type: str) -> bool:
-        """Store it."""
+        """Store an object, together with the other writer."""
         await self.step.wait()
         await self.write(key, body, content_type=content_type)
         await self.step.wait()
@@ -125,7 +128,7 @@ async def test_at_a_store_without_conditions_two_deployments_agree_on_the_bucket
 async def test_an_upload_of_one_deployment_is_never_used_for_an_older_row_of_another(
     two: Two, stack: Stack, start_worker: StartWorker
 ) -> None:
-    """Ages do not help here: the row is older than the upload."""
+    """The age check does not help in this case, because the row is older than the upload."""
     stack.relay.target = None
     row = (await two.second.client.create("img.png"))["data"]
     created = await two.first.client.create("img.png")
@@ -147,7 +150,8 @@ async def test_an_upload_of_one_deployment_is_never_used_for_an_older_row_of_ano
 
     await until(held, within_s=30)
     stack.relay.target = None
-    await two.first.client.settled(await two.first.client.upload(OTHER))  # sweeps pass meanwhile
+    # The sweep runs several times meanwhile.
+    await two.first.client.settled(await two.first.client.upload(OTHER))
     shown = await two.second.client.show(row["id"])
     assert (shown["meta"]["state"], shown["attributes"]["temp_url"]) == ("pending", None)
     address = await two.first.client.show(row["id"])

@@ -1,4 +1,4 @@
-"""The contract: tokens and organizations of requests."""
+"""Tests of the contract: tokens and organizations in requests."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""The contract: many attachments created by one request."""
+"""Tests of the contract: requests that create many attachments."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -30,7 +30,7 @@ async def test_a_fieldset_keeps_the_policy(client: Client, fields: str) -> None:
 
 
 def many(attributes: list[Mapping[str, Any]]) -> dict[str, Any]:
-    """Wrap many attributes into the document of one request."""
+    """Return the document of a bulk request with these attributes."""
     return {"data": [body(item)["data"] for item in attributes]}
 
 

@@ -1,4 +1,4 @@
-"""The contract: changes of other attributes."""
+"""Tests of the contract: changes of attributes other than `temp_url`."""
 
 from typing import Any
 

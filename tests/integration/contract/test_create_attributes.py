@@ -1,4 +1,4 @@
-"""The contract: attributes of a create request that are stored or ignored."""
+"""Tests of the contract: attributes of a create request that are stored or ignored."""
 
 import pytest
 

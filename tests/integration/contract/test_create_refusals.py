@@ -1,4 +1,4 @@
-"""The contract: create requests that are refused, and the words of each fault."""
+"""Tests of the contract: create requests that are refused, and the text of each error."""
 
 from collections.abc import Mapping
 from typing import Any

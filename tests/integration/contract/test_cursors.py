@@ -1,4 +1,4 @@
-"""The contract: walks through a list by cursors."""
+"""Tests of the contract: reading a whole list page by page with cursors."""
 
 from base64 import urlsafe_b64encode
 
@@ -17,12 +17,12 @@ CURSOR_TYPE = (
 
 
 def link(client: Client, cursor: str, size: int) -> str:
-    """Write the link to a page by cursor."""
+    """Return the link to a page by its cursor."""
     return f"{client.base_url}{PATH}?{cursor}&page%5Bsize%5D={size}"
 
 
 async def walk(client: Client, path: str | None, direction: str) -> list[list[str]]:
-    """Follow the links from page to page and return the ids of each."""
+    """Follow the links from page to page, and return the ids of each page."""
     pages = []
     while path is not None:
         answer = await client.request("GET", path)
@@ -47,7 +47,7 @@ async def test_cursors_walk_through_everything_and_back(client: Client, sort: st
     forwards = await walk(client, start, "next")
     assert forwards == [created[:10], created[10:20], created[20:]]
 
-    # from the last page back: what stands before its first row, and so on
+    # The `prev` links lead from the last page back to the first page.
     second = (await client.request("GET", start)).document["links"]["next"]
     third = (await client.request("GET", second.removeprefix(client.base_url))).document["links"]
     last = await client.request("GET", third["next"].removeprefix(client.base_url))
@@ -56,7 +56,7 @@ async def test_cursors_walk_through_everything_and_back(client: Client, sort: st
     )
     assert backwards == [created[10:20], created[:10]]
 
-    # and a page that was come to backwards leads on to what was left
+    # The `next` links also lead forwards from a page that was reached by a `prev` link.
     previous = last.document["links"]["prev"].removeprefix(client.base_url)
     between = await client.request("GET", previous)
     first = between.document["links"]["prev"].removeprefix(client.base_url)

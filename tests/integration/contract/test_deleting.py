@@ -1,4 +1,4 @@
-"""The contract: deletion, retention and the purge."""
+"""Tests of the contract: deletion, retention and the purge."""
 
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -78,7 +78,7 @@ async def test_a_deleted_attachments_objects_are_purged_by_a_worker(
     assert await stored(bucket, BUCKET, row.thumbnail_key) is not None
     await client.request("DELETE", f"{PATH}/{attachment_id}")
 
-    # the policy's end, an hour from now, is brought about
+    # The policy would end in an hour, so the test sets its end to a time in the past.
     await service.execute(
         "UPDATE attachments SET policy_expires_at = now() - interval '2 minutes', due_at = now()"
         " WHERE id = $1",

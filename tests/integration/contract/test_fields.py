@@ -1,4 +1,4 @@
-"""The contract: included relationships and sparse fieldsets."""
+"""Tests of the contract: included relationships and sparse fieldsets."""
 
 import pytest
 

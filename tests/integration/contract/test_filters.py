@@ -1,4 +1,4 @@
-"""The contract: filters of a list."""
+"""Tests of the contract: filters of a list."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from tests.support.service import Answer, Client
 
 
 def names(answer: Answer) -> list[str]:
-    """Return the names of a list's attachments."""
+    """Return the names of the attachments in a list."""
     assert answer.status == 200, answer.body
     return [item["attributes"]["name"] for item in answer.data]
 

@@ -1,4 +1,4 @@
-"""The contract: pages of a list, their links and order, and who sees which rows."""
+"""Tests of the contract: pages of a list, their links and order, and who sees which rows."""
 
 from urllib.parse import urlsplit
 

@@ -1,6 +1,7 @@
-"""The contract: accepted and sent media types, one case of each rule through the whole server.
+"""Tests of the contract: media types that the running server accepts and sends.
 
-All cases are in `tests/unit/test_negotiation.py` and `tests/unit/test_refused_requests.py`.
+There is one case for each rule. The files `tests/unit/test_negotiation.py` and
+`tests/unit/test_refused_requests.py` test all cases.
 """
 
 import pytest

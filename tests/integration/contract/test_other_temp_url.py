@@ -1,4 +1,4 @@
-"""The contract: a `temp_url` that names another object, or none that may be read."""
+"""Tests of the contract: a `temp_url` that names another object or a forbidden object."""
 
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -20,7 +20,7 @@ SHARED_BUCKET = "shared-uploads"
 
 
 def refused(detail: str, url: str, pointer: str = "data/attributes/temp_url") -> dict[str, Any]:
-    """Write the document that refuses a temp_url."""
+    """Return the error document that refuses a `temp_url`."""
     return {"errors": [invalid(pointer, detail, {"value": url})]}
 
 
@@ -107,7 +107,8 @@ async def test_objects_of_allowed_buckets_are_taken_over_and_of_others_not(
     assert await stored(bucket, BUCKET, key) == PDF
 
 
-# SeaweedFS serves a//b as a/b, so that the fourth and the fifth would be the first there.
+# SeaweedFS treats the key a//b as the key a/b, so it would serve the object of the first form for
+# the fourth and fifth forms too.
 @pytest.mark.parametrize(
     "form",
     [

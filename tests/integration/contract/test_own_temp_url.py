@@ -1,4 +1,4 @@
-"""The contract: a `temp_url` that names the attachment's own object."""
+"""Tests of the contract: a `temp_url` that names the attachment's own object."""
 
 import re
 from urllib.parse import quote
@@ -11,7 +11,7 @@ from tests.support.service import Service
 
 
 async def uploaded_unnoticed(service: Service) -> tuple[str, str]:
-    """Upload a photo without an event; returns the id and the Location that S3 writes.
+    """Upload a photo without an event, and return its id and the Location that S3 would send.
 
     SeaweedFS 4.48 leaves `<Location>` empty.
     """

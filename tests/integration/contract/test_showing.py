@@ -1,4 +1,4 @@
-"""The contract: one attachment and a list, member by member as in the samples."""
+"""Tests of the contract: one attachment and a list, compared with every member of the samples."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from tests.support.starting import StartService
 
 
 async def organization_14(service: Service) -> Client:
-    """Make the organization of the contract's sample."""
+    """Create the organization of the contract's sample."""
     async with service.database.acquire() as connection:
         await create_organization(connection, "the sample's", 14)
         token = await create_token(connection, 14, "test")
@@ -38,10 +38,11 @@ INSERT_SAMPLE = """
 
 
 def sample(attachment_id: int, *, resized: bool) -> dict[str, Any]:
-    """Write the contract's sample of the object.
+    """Return the contract's sample of an attachment.
 
-    The sample has a thumbnail and `resized` false at once; the rule beside it ("`thumb`: null
-    until there is one") and invariant 3 of architecture.md let either both be there or neither.
+    The contract's sample shows a thumbnail and also `resized` false. The rule beside the sample
+    ("`thumb`: null until there is one") and invariant 3 of architecture.md contradict this. By
+    these rules a thumbnail and `resized` true occur only together.
     """
     base = f"https://files-test.example/attachments/files/000/000/{attachment_id:03}"
     return resource(

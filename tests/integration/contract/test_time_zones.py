@@ -1,4 +1,4 @@
-"""The contract: times in the zone that is set."""
+"""Tests of the contract: times in the time zone of the settings."""
 
 from datetime import datetime
 

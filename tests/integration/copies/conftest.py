@@ -1,4 +1,4 @@
-"""Fixtures of copies: their size, an API without events, workers that use a proxy."""
+"""Fixtures of the tests of copies: large copies, an API without events, workers with a proxy."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -15,20 +15,23 @@ from tests.support.worker_copies import Start
 
 @pytest.fixture
 def all_are_large(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave every copy to workers."""
+    """Treat every copy as large, so that only workers make copies."""
     monkeypatch.setattr("api.temp_urls.copying.MAX_COPIED_AT_ONCE", 0)
 
 
 @pytest_asyncio.fixture
 async def quiet(service: Service) -> Service:
-    """An API that hears no events of the store."""
+    """An API that receives no events of the store."""
     service.stack.relay.target = None
     return service
 
 
 @pytest_asyncio.fixture
 async def start(proxy: Proxy, start_worker: StartWorker) -> AsyncIterator[Start]:
-    """Start workers that use the proxy; they end with the test, and the broker begins empty."""
+    """Start workers whose requests to the store use the proxy.
+
+    The workers end with the test. The broker is empty at the start.
+    """
     started: list[WorkerProcess] = []
 
     async def begin(service: Service, program: Any = None, **settings: str) -> WorkerProcess:

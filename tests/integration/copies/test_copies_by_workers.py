@@ -1,4 +1,4 @@
-"""Copies of large objects, made by a worker after the answer."""
+"""Tests of copies of large objects, which a worker makes after the response."""
 
 from typing import TYPE_CHECKING
 

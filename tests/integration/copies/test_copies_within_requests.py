@@ -1,4 +1,4 @@
-"""Copies within a request: how many are made at once, and which are left to workers."""
+"""Tests of copies within a request: the limit of parallel copies, and copies left to workers."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 async def rows_of(service: Service) -> list[tuple[str, bool]]:
-    """Return each row's state, and whether a copy to its key is due."""
+    """Return the state of each row, and True if a copy to the row's key is due."""
     return [
         (row["state"], row["wanted"])
         for row in await service.database.fetch(
@@ -37,7 +37,7 @@ async def rows_of(service: Service) -> list[tuple[str, bool]]:
 async def slow_store(
     stack: Stack, start_service: StartService
 ) -> AsyncIterator[tuple[Service, Proxy]]:
-    """An API whose store does all but answer to copies."""
+    """An API with a store that never answers requests for copies."""
     async with store_proxy(stack) as proxy:
         service = await start_service(
             s3_endpoint_url=proxy.url, s3_public_url=f"{stack.seaweedfs.url}/{BUCKET}"
@@ -139,7 +139,7 @@ async def test_copies_that_get_no_turn_are_left_to_workers(
         answer = await create_many(service.client, url, COPIES_EACH + 1)
         attempts = await service.database.fetch("SELECT copy_attempt FROM attachments ORDER BY 1")
     assert answer.status == 201
-    # given back by two, never claimed by the third
+    # Two copies were claimed and released, and the third copy was never claimed.
     assert [row[0] for row in attempts] == [COPY_ATTEMPTS] + [2 * COPY_ATTEMPTS] * COPIES_EACH
 
 

@@ -1,4 +1,4 @@
-"""Copies that a change asks for, and those of an API that was killed."""
+"""Tests of copies that a PATCH requests, and of copies of an API process that was killed."""
 
 import asyncio
 from dataclasses import replace
@@ -68,7 +68,7 @@ async def test_a_temp_url_may_be_patched_onto_any_state(
 
 
 async def patched(service: Service, attachment_id: str, **attributes: Any) -> Answer:
-    """Change an attachment, which must be possible."""
+    """Change an attachment, and assert that the change succeeds."""
     document = {"data": {"type": "attachments", "id": attachment_id, "attributes": attributes}}
     answer = await service.client.request("PATCH", f"{PATH}/{attachment_id}", document)
     assert answer.status == 200, answer.body

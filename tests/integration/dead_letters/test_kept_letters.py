@@ -1,4 +1,4 @@
-"""Dead letters: what cannot be read is kept as it came."""
+"""Tests of dead letters: an unreadable message is stored unchanged."""
 
 import gzip
 import json

@@ -1,4 +1,4 @@
-"""Dead letters: one for each message, bounded in number and age, listed in pages."""
+"""Tests of dead letters: one letter for each message, limits of number and age, pages of a list."""
 
 import asyncio
 
@@ -29,7 +29,7 @@ async def test_no_more_are_kept_than_set_and_the_oldest_go(start_service: StartS
     for number in range(5):
         await refuse_to_read(service, b"%d" % number + b" no json")
     assert [body[:1] for _, body in await letters(service)] == [b"4", b"3", b"2"]
-    # what comes again is not old any more
+    # A message that arrives again counts as new.
     await refuse_to_read(service, b"2 no json")
     await refuse_to_read(service, b"5 no json")
     assert sorted(body[:1] for _, body in await letters(service)) == [b"2", b"4", b"5"]
@@ -39,7 +39,7 @@ async def test_many_at_once_stay_in_bounds(start_service: StartService) -> None:
     service = await start_service(dead_letters="5")
     bodies = [b"%d no json" % number for number in range(40)]
     await asyncio.gather(*(refuse_to_read(service, body) for body in bodies * 2))
-    # those that several took at once are pruned with the next
+    # Parallel requests may exceed the limit until the next request deletes the oldest letters.
     await refuse_to_read(service, b"the next")
     kept = await letters(service)
     assert len(kept) == 5

@@ -1,4 +1,4 @@
-"""Fixtures of events: one API for a module."""
+"""Fixtures of the tests of events: one API for each test module."""
 
 from collections.abc import AsyncIterator
 
@@ -11,6 +11,6 @@ from tests.support.stack import Stack
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def service(stack: Stack) -> AsyncIterator[Service]:
-    """One API for the whole module: each test has attachments of its own."""
+    """An API for the whole test module, in which each test creates its own attachments."""
     async with running_service(stack, await clone_database(stack)) as running:
         yield running

@@ -1,4 +1,4 @@
-"""Valid events: an upload or a removal is recorded, also among other records."""
+"""Tests of valid events: an upload or a removal is recorded, also next to other records."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -25,9 +25,10 @@ async def test_an_event_records_the_upload(service: Service, dialect: Dialect) -
     assert (after.state, after.revision, after.etag) == ("uploaded", 1, "e1")
     assert after.version_id == ("v1" if dialect.versions else None)
     assert after.sequencer == ("0A" if dialect.ordered else None)
-    assert after.size is None  # the store will tell
+    assert after.size is None  # The size is read from the store later.
     assert after.uploaded_at is not None
-    assert after.due_at is not None  # the sweep takes over if no worker hears of it
+    # The row becomes due for the sweep in case no worker receives the wake-up.
+    assert after.due_at is not None
 
 
 async def test_the_md5_of_a_filer_event_is_used_if_it_has_no_etag(
@@ -83,7 +84,7 @@ async def test_a_removal_makes_the_store_be_asked(
     after = await service.row(row.id)
     assert after.due_at is not None
     assert after.due_at < datetime.now(UTC) + timedelta(minutes=1)
-    # nothing but the time of the next look has changed
+    # Only the time of the next check has changed.
     assert (after.state, after.revision, after.resized) == (before.state, 0, before.resized)
 
 
@@ -96,7 +97,7 @@ async def test_a_removal_that_is_true_is_found_to_be_true(
     await service.client.settled(attachment_id)
     row = await service.row(attachment_id)
     assert row.state == "ready"
-    # a removal that is not: the object is there
+    # This event reports a removal, but the object still exists.
     await post_records(service, record(row.key, name=REMOVED))
     due = await service.row(attachment_id)
     assert due.state == "ready"
@@ -108,7 +109,7 @@ async def test_a_removal_that_is_true_is_found_to_be_true(
     await until(asked)
     assert (await service.row(attachment_id)).state == "ready"
 
-    # SeaweedFS tells of this one by itself
+    # SeaweedFS sends the event of this removal itself.
     with mock.patch.dict("os.environ", service.environment):
         async with open_storage(service.settings) as storage:
             await storage.delete(row.key)

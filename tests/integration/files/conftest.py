@@ -1,4 +1,4 @@
-"""Fixtures of files: a caller whose uploads are processed."""
+"""Fixtures of the tests of files: a caller whose uploads are processed."""
 
 import pytest_asyncio
 
@@ -7,5 +7,5 @@ from tests.support.service import Client, Service
 
 @pytest_asyncio.fixture
 async def client(working: Service) -> Client:
-    """A caller of an organization that has nothing yet, whose uploads are processed."""
+    """A caller of an organization without attachments, whose uploads are processed."""
     return await working.organization()

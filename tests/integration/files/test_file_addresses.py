@@ -1,4 +1,4 @@
-"""Addresses of files: what redirects to the store, and what is not found."""
+"""Tests of addresses of files: which addresses redirect to the store, and which give 404."""
 
 import time
 from datetime import datetime
@@ -16,7 +16,7 @@ EXE = b"MZ\x90\x00" + bytes(56) + b"\x80" + bytes(67) + b"PE\x00\x00\x4c\x01" + 
 
 
 def lives_s(location: URL) -> float:
-    """Give for how many more seconds the store's address opens."""
+    """Return for how many more seconds the store's signed address is valid."""
     signed_at = datetime.strptime(location.query["X-Amz-Date"], "%Y%m%dT%H%M%S%z")
     return signed_at.timestamp() + int(location.query["X-Amz-Expires"]) - time.time()
 

@@ -1,4 +1,4 @@
-"""Headers with which the store sends a file."""
+"""Tests of the headers that the store sends with a file."""
 
 import pytest
 
@@ -84,7 +84,7 @@ async def test_a_file_opens_with_fixed_headers(
 
 
 async def test_an_unmeasured_file_is_served_as_bytes(service: Service) -> None:
-    # no worker runs
+    # No worker runs in this test.
     client = service.client
     attachment_id = await client.upload(HTML, "photo.png", content_type="image/png")
     key = (await service.row(attachment_id)).key

@@ -1,4 +1,4 @@
-"""Addresses of files over time: ends, caches, former secrets, changes."""
+"""Tests of addresses of files over time: expiry, caches, former secrets, changes."""
 
 import time
 from urllib.parse import quote, urlsplit

@@ -1,4 +1,4 @@
-"""Another organization's objects: no spelling of an address reaches them."""
+"""Tests of another organization's objects: no spelling of an address reaches such an object."""
 
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 POINTER = "data/attributes/temp_url"
 NOT_ALLOWED = "is not an allowed location"
 NOWHERE = "http://127.0.0.1:1"
-"""A store that does not answer: who asks it gets 503."""
+"""The address of a store that does not answer; a request to this store causes a 503."""
 
 
 def addresses(service: Service) -> list[str]:
-    """Write an address for each spelling of the foreign original: encoded, and raw if it can be."""
+    """Return addresses of the foreign original: every spelling encoded, and raw where possible."""
     base = service.settings.upload_url
     encoded = [f"{base}/{quote(key, safe='/')}" for key in SPELLINGS.values()]
     raw = [
@@ -42,7 +42,10 @@ def addresses(service: Service) -> list[str]:
 
 
 async def reaches(client: "S3Client", key: str) -> bool:
-    """True if the store finds an object by this key: by HEAD, by GET, or as a copy's source."""
+    """Return True if the store finds an object by this key.
+
+    The function sends a HEAD, a GET, and a copy request with the key as the source.
+    """
     copied = "copied/by-the-test"
     try:
         await client.copy_object(
@@ -67,7 +70,7 @@ async def test_each_spelling_by_which_the_store_finds_an_original_is_refused(
 ) -> None:
     found = {name: key for name, key in SPELLINGS.items() if await reaches(bucket, key)}
 
-    # the store does know more spellings than one, or this test would prove nothing
+    # The store must accept several spellings; otherwise this test proves nothing.
     assert {"as it is", "backslash before files", "backslash at the end"} <= found.keys()
     assert [name for name, key in found.items() if may_be_copied(key, ours=True)] == []
 

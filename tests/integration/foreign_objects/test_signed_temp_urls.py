@@ -1,4 +1,4 @@
-"""Signed addresses as `temp_url`: their query is neither stored nor shown."""
+"""Tests of signed addresses as `temp_url`: their query is neither stored nor shown."""
 
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -22,7 +22,7 @@ SIGNED = (
 
 
 def text_of(answer: Answer) -> str:
-    """Return the whole answer as text."""
+    """Return the whole response as text."""
     return f"{answer.headers}{answer.body.decode()}"
 
 

@@ -1,4 +1,4 @@
-"""Any order of statements keeps the invariants of an attachment."""
+"""Tests of statements in any order: the invariants of an attachment hold."""
 
 from typing import Any
 
@@ -56,7 +56,8 @@ async def test_no_order_of_things_breaks_an_invariant(
     table: Table, steps: list[tuple[str, int]]
 ) -> None:
     row = await table.create()
-    claims: list[Claim] = []  # in the order in which they were given; only the last may hold
+    # The claims are in the order in which they were made, and only the last claim may be valid.
+    claims: list[Claim] = []
     newest = 0
     for step, which in steps:
         before = await table.row(row)
@@ -134,7 +135,7 @@ async def test_no_order_of_things_breaks_an_invariant(
 
 
 def check(after: Attachment, before: Attachment) -> None:
-    """Assert what must be true of a row at any time."""
+    """Assert the invariants that a row must satisfy at any time."""
     assert not after.resized or after.thumbnail_name is not None
     assert not after.resized or after.state == "ready" or after.deleted_at is not None
     if after.state in ("pending", "uploaded", "processing"):

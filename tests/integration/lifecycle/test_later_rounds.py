@@ -1,4 +1,4 @@
-"""Rounds after the first: thumbnails made again, retries, settled and purged rows."""
+"""Tests of rounds after the first: new thumbnails, retries, settled rows and purged rows."""
 
 from dataclasses import replace
 from typing import Any
@@ -70,7 +70,8 @@ async def test_there_is_no_further_round_for_types_without_a_thumbnail(
     ("state", "alive", "after", "due"),
     [
         ("pending", True, "pending", True),
-        ("pending", False, "expired", True),  # looked at once more, for a late upload
+        # The row is checked once more, because an upload may be late.
+        ("pending", False, "expired", True),
         ("expired", False, "expired", False),
         ("ready", True, "failed", True),
         ("ready", False, "failed", False),

@@ -1,4 +1,4 @@
-"""Time stamps of uploads, which the addresses of their files carry."""
+"""Tests of the time stamps of uploads, which are part of the addresses of files."""
 
 from shared.attachments import Attachment
 from shared.lifecycle import Outcome
@@ -6,7 +6,7 @@ from tests.support.lifecycle import Table, event
 
 
 def stamp(row: Attachment) -> int:
-    """Return the whole second that addresses of a file carry."""
+    """Return the time stamp, in whole seconds, that the addresses of a file contain."""
     assert row.uploaded_at is not None
     return int(row.uploaded_at.timestamp())
 
@@ -18,7 +18,8 @@ async def test_uploads_in_one_second_have_stamps_of_their_own(table: Table) -> N
         await table.record(event(row, etag))
         stamps.append(stamp(await table.row(row)))
         await table.record(event(row, etag))
-        assert stamp(await table.row(row)) == stamps[-1]  # the same upload, told twice
+        # The second event reports the same upload.
+        assert stamp(await table.row(row)) == stamps[-1]
     assert sorted(set(stamps)) == stamps
 
     await table.pool.execute(
@@ -26,7 +27,8 @@ async def test_uploads_in_one_second_have_stamps_of_their_own(table: Table) -> N
     )
     before = stamp(await table.row(row))
     await table.record(event(row, "g"))
-    assert stamp(await table.row(row)) >= before + 3600  # the time of the upload, if it is later
+    # The time stamp is the time of the upload if this time is later.
+    assert stamp(await table.row(row)) >= before + 3600
 
 
 async def test_an_upload_whose_event_comes_after_its_outcome_has_a_stamp_of_its_own(
@@ -34,13 +36,15 @@ async def test_an_upload_whose_event_comes_after_its_outcome_has_a_stamp_of_its_
 ) -> None:
     claim = await table.claimed("a")
     before = stamp(claim.attachment)
-    assert await table.finish(claim, Outcome(state="ready", etag="b"))  # replaced meanwhile
+    # The object was replaced during processing.
+    assert await table.finish(claim, Outcome(state="ready", etag="b"))
     after = stamp(await table.row(claim))
     assert after > before
     assert await table.record(event(claim.attachment, "b")) == []
     assert stamp(await table.row(claim)) == after
 
-    for etag in ("a", None):  # the object that is known, and one that could not be read
+    # The first etag is the known object's; None stands for an object that could not be read.
+    for etag in ("a", None):
         claim = await table.claimed("a")
         assert await table.finish(claim, Outcome(state="failed", etag=etag))
         assert stamp(await table.row(claim)) == stamp(claim.attachment)

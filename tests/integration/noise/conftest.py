@@ -1,4 +1,4 @@
-"""Fixtures of noise: an API process with its log, and a connection to its database."""
+"""Fixtures of the tests of noise: an API process with its log, and a database connection."""
 
 from collections.abc import AsyncIterator
 

@@ -1,4 +1,4 @@
-"""Floods of unreadable events: dead letters are bounded for each source."""
+"""Tests of floods of unreadable events: the number of dead letters of each source is limited."""
 
 import asyncio
 from collections import Counter
@@ -23,7 +23,7 @@ async def origins(service: Service) -> Counter[str]:
 
 
 async def post_event(api: ApiProcess, body: bytes, source: str) -> None:
-    """Post an event from an address of loopback; it must be taken."""
+    """Post an event from a loopback address, and assert that the API accepts it."""
     head = request(
         "/events/s3",
         f"Authorization: Bearer {EVENTS_TOKEN}",
@@ -61,7 +61,7 @@ async def test_a_flood_of_one_origin_drops_only_its_own_letters(
     assert Counter(row[0] for row in rows)["b"] == 5
     assert 198 <= len(rows) <= 200
     assert rows[-1][1] == b"a 4999"
-    # Two floods share the room; neither drops the letters of the third.
+    # Two floods share the space, and neither flood deletes the letters of the third origin.
     for number in range(200):
         await keep("c", number)
     found = Counter(row[0] for row in await connection.fetch("SELECT origin FROM dead_letters"))
@@ -113,7 +113,7 @@ async def test_a_flood_of_events_leaves_the_letters_of_other_addresses(
     assert found.keys() == {flooding, other}
     assert found[other] == 5
     assert found[flooding] >= BURST
-    # A message that is kept already is counted, even if no more are kept.
+    # A message that is already stored is counted, even if no further messages are stored.
     await post_event(api, b"flood 0", "127.0.0.1")
     assert (
         await service.database.fetchval(

@@ -1,4 +1,4 @@
-"""Tokens that nobody knows: they take no connection from callers that are known."""
+"""Tests of unknown tokens: they use no database connection that known callers need."""
 
 import asyncio
 import secrets

@@ -1,4 +1,4 @@
-"""A database with a million attachments, filled once for all tests of this folder."""
+"""Fixtures of this folder: a database with a million attachments, filled once for all tests."""
 
 from collections.abc import AsyncIterator
 
@@ -14,7 +14,7 @@ from tests.support.stack import Stack
 
 @pytest_asyncio.fixture(scope="package")
 async def filled(stack: Stack) -> str:
-    """A database with a million attachments."""
+    """The address of a database with a million attachments."""
     database_url = await clone_database(stack)
     connection = await asyncpg.connect(database_url)
     await connection.execute(
@@ -31,7 +31,7 @@ async def filled(stack: Stack) -> str:
         "        now() - n * interval '1 second'"
         f" FROM generate_series(1, {LETTERS}) AS n"
     )
-    # Of what is not committed for sure VACUUM does not say that everyone sees it.
+    # VACUUM marks rows as visible to everyone only if their commit is surely on disk.
     await connection.execute("SET synchronous_commit = on")
     await connection.execute(FILL)
     await connection.execute(f"ALTER SEQUENCE attachments_id_seq RESTART WITH {ROWS + 1}")
@@ -44,7 +44,7 @@ async def filled(stack: Stack) -> str:
 
 @pytest_asyncio.fixture
 async def connection(filled: str) -> AsyncIterator[Explaining]:
-    """A connection like the service's; what is done over it is undone."""
+    """A connection with the service's settings, whose changes are rolled back after the test."""
     plain = await asyncpg.connect(
         filled, server_settings={**SERVER_SETTINGS, "statement_timeout": "30000"}
     )

@@ -1,4 +1,4 @@
-"""Every statement of the data layer runs on an index, on a table of a million rows."""
+"""Tests of query plans: in a table of a million rows, every statement uses an index."""
 
 import inspect
 from types import ModuleType
@@ -53,7 +53,10 @@ COMPOSED = {
     "sequence.keep_clear",
     "sequence.mend_sequence",
 }
-"""These have no statement of their own: they ask the store, and call functions of the list."""
+"""These functions have no statement of their own.
+
+They send requests to the store and call functions of the list CALLS.
+"""
 
 
 @pytest.mark.parametrize("name", CALLS)

@@ -1,4 +1,4 @@
-"""Statements read no more rows than they need, on a table of a million rows."""
+"""Tests of rows read: statements read no more rows than needed in a table of a million rows."""
 
 import json
 from typing import Any
@@ -72,7 +72,7 @@ async def test_a_list_reads_no_more_of_a_large_organization_than_it_shows_and_co
     plain = await asyncpg.connect(filled)
     for _ in range(5):
         # A rolled-back test leaves pages that are not all visible. VACUUM skips a page that another
-        # process of PostgreSQL holds at that moment, so it may have to come again.
+        # process of PostgreSQL uses at that moment, so VACUUM may have to run again.
         await plain.execute("VACUUM ANALYZE attachments")
         plan = json.loads(
             await connection._connection.fetchval(
@@ -111,5 +111,5 @@ async def test_an_operators_list_reads_no_more_than_it_may_show(
             if node.get("Relation Name") == "attachments":
                 passed_over = node.get("Rows Removed by Filter", 0)
                 read = (node["Actual Rows"] + passed_over) * node["Actual Loops"]
-                # one of a reason alone is not told apart by state, and few have one
+                # A filter by reason alone cannot use the state, but few rows have a reason.
                 assert read <= len(states) * 50 + 1100 * (reason is not None), node
