@@ -1,4 +1,4 @@
-"""Fixtures of unit tests."""
+"""Fixtures that several unit tests use."""
 
 import os
 import sys
@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import psutil  # type: ignore[import-untyped]  # its stubs are a package that we do not lock
+import psutil  # type: ignore[import-untyped]  # the locks include no stubs for this package
 import pytest
 import pytest_asyncio
 
@@ -21,7 +21,7 @@ from worker.decoding.process import Decoder
 from worker.sniffing.sniffer import Sniffers
 
 STARTS = ("subprocess.Popen", "os.posix_spawn", "os.fork", "os.forkpty", "os.exec", "os.system")
-"""Python's audit events of starting a process."""
+"""Names of the audit events that Python raises when a process is started."""
 
 _starts: list[str] = []
 
@@ -42,7 +42,10 @@ def pytest_runtest_setup() -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_runtest_teardown(item: pytest.Item) -> None:
-    """Fail a test that starts a process without the marker by which `make unit` leaves it out."""
+    """Fail a test that starts a process but has neither the marker `slow` nor `soak`.
+
+    `make unit` excludes tests with these markers.
+    """
     left_out = item.get_closest_marker("slow") or item.get_closest_marker("soak")
     if _starts and left_out is None:
         pytest.fail(f"this test needs the marker slow, since it starts a process: {_starts[0]}")
@@ -50,7 +53,10 @@ def pytest_runtest_teardown(item: pytest.Item) -> None:
 
 @pytest_asyncio.fixture
 async def ended_decoders(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
-    """End all decoders of a test, also of one that fails: others count this process's children."""
+    """End all decoders of a test, even if the test fails.
+
+    Other tests count the child processes of this process.
+    """
     begun: list[Decoders] = []
     begin = Decoders.__init__
 
@@ -61,7 +67,7 @@ async def ended_decoders(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]
     monkeypatch.setattr(Decoders, "__init__", note)
     yield
     for decoders in begun:
-        await decoders.close()  # nothing happens if it was closed before
+        await decoders.close()  # A second call of `close` has no effect.
     for child in find_decoders(os.getpid()):
         with suppress(psutil.NoSuchProcess):
             child.kill()
@@ -69,7 +75,7 @@ async def ended_decoders(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]
 
 @pytest_asyncio.fixture
 async def sniffers() -> AsyncIterator[Sniffers]:
-    """A server without children."""
+    """A server of sniffing processes that has no children yet."""
     assert server_process() is None
     started = Sniffers(timeout_s=20)
     await started.warm_up()
@@ -80,7 +86,7 @@ async def sniffers() -> AsyncIterator[Sniffers]:
 
 @pytest_asyncio.fixture
 async def decoder() -> AsyncIterator[Decoder]:
-    """One decoder."""
+    """A running decoder."""
     started = await Decoder.start()
     yield started
     await started.stop()
@@ -88,7 +94,7 @@ async def decoder() -> AsyncIterator[Decoder]:
 
 @pytest_asyncio.fixture
 async def pool() -> AsyncIterator[Decoders]:
-    """A pool of one decoder, and one to spare."""
+    """A pool with one place for a decoder, and with one spare decoder."""
     assert children() == []
     started = Decoders(1, timeout_s=20)
     await started.warm_up()
@@ -99,7 +105,10 @@ async def pool() -> AsyncIterator[Decoders]:
 
 @pytest.fixture
 def served(monkeypatch: pytest.MonkeyPatch) -> dict[int, list[int]]:
-    """Note whose files every decoder was given, by its process id, in their order."""
+    """Record the organizations whose files each decoder received.
+
+    The dictionary has the organization ids in order, by the process id of the decoder.
+    """
     seen: dict[int, list[int]] = {}
     organizations: dict[int, int] = {}
     decode_one, enter = Decoder.decode, pool_module.DecoderPool.decode
@@ -119,7 +128,7 @@ def served(monkeypatch: pytest.MonkeyPatch) -> dict[int, list[int]]:
 
 @pytest.fixture
 def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    """An environment in which no setting is made."""
+    """An environment without any setting of the service."""
     for name in list(os.environ):
         if name.startswith("ATTACHMENTS_"):
             monkeypatch.delenv(name)
@@ -128,7 +137,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 
 @pytest.fixture
 def no_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Run in an empty directory, with no setting at all."""
+    """An empty working directory, and no settings of the service or of AWS."""
     for name in os.environ:
         if name.startswith(("ATTACHMENTS_", "AWS_")):
             monkeypatch.delenv(name)
@@ -137,13 +146,13 @@ def no_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.fixture
 def closed_port() -> int:
-    """A port on which nothing listens."""
+    """A port on which no process listens."""
     return faults.closed_port()
 
 
 @pytest.fixture
 def more_formats() -> Iterator[None]:
-    """Have all formats decoded, for one test."""
+    """Enable the decoders of all optional formats during one test."""
     load_codecs({"tiff", "avif", "heic"})
     yield
     load_codecs()

@@ -1,4 +1,4 @@
-"""Attributes that a client sends and that are accepted: values, types, and what is left out."""
+"""Accepted attributes of a client's request: valid values, their types, and omitted attributes."""
 
 import json
 from typing import Any
@@ -106,7 +106,8 @@ VALUES = st.recursive(
 @given(attributes=st.dictionaries(st.sampled_from(CREATABLE) | st.text(), VALUES, max_size=9))
 def test_every_value_is_storable_or_reported(attributes: dict[str, Any]) -> None:
     values, errors = check_new(attributes, max_size=MAX_SIZE)
-    orjson.dumps(errors)  # can be written, with no surrogate and no number beyond 64 bits
+    # `orjson` refuses surrogates and numbers over 64 bits, so the errors must contain neither.
+    orjson.dumps(errors)
     assert json.loads(json.dumps(errors)) == errors
     refused = {error["source"]["pointer"].rpartition("/")[2] for error in errors}
     assert values.keys() <= set(CREATABLE)

@@ -1,4 +1,4 @@
-"""Addresses as they are stored and shown: what opens something is not in them."""
+"""Addresses in the database, in logs and in messages contain no password and no signature."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""Ages of objects and rows are compared independently of the clocks."""
+"""Ages of objects and of rows are compared without comparing the clocks of two machines."""
 
 import time
 
@@ -17,12 +17,12 @@ MOMENTS = st.floats(-1e9, 1e9)
 
 
 def stored(age_s: float | None, *, answered_at: float = 0.0) -> StoredObject:
-    """Make an answer of the store."""
+    """Make a response of the store for an object of this age; None means an unknown age."""
     return StoredObject(size=1, etag="a", age_s=age_s, answered_at=answered_at)
 
 
 def row(age_s: float, *, read_at: float = 0.0) -> Attachment:
-    """Make a row of that age."""
+    """Make a row of this age, which was read at this time; both are in seconds."""
     return attachment(age_s=age_s, read_at=read_at)
 
 

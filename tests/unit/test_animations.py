@@ -1,4 +1,4 @@
-"""Animations: their first frame alone is decoded and shown."""
+"""Thumbnails of animations: only the first frame is decoded and shown."""
 
 from collections.abc import Callable
 from typing import Any
@@ -39,7 +39,8 @@ def test_row77_of_many_frames_only_the_first_is_decoded(
     many: Callable[[int], bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     decoders = []
-    real = Image._getdecoder  # private in Pillow: the one place where decoders are made
+    # This private function is the only place in which Pillow creates decoders.
+    real = Image._getdecoder
 
     def counted(*args: Any) -> Any:
         decoders.append(args)
@@ -47,6 +48,6 @@ def test_row77_of_many_frames_only_the_first_is_decoded(
 
     monkeypatch.setattr("PIL.Image._getdecoder", counted)
     made, image = make_and_open(many(50_000))
-    assert len(decoders) == 2  # one here, to look at the thumbnail
+    assert len(decoders) == 2  # This test creates the second decoder when it opens the thumbnail.
     assert not made.facts.carries_more
     assert are_close(images.corners(image), images.MODES["png-rgb"][1])

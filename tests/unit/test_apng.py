@@ -1,4 +1,4 @@
-"""The first frame of an animated PNG whose default image is not a frame."""
+"""The first frame of an animated PNG whose default image is not part of the animation."""
 
 import io
 import struct
@@ -39,7 +39,7 @@ def animation(
     data: bytes | None = None,
     pieces: int = 1,
 ) -> bytes:
-    """Return a red default image, and a blue frame after it."""
+    """Return an animated PNG with a red default image, followed by a blue frame."""
     whole = images.encode(Image.new("RGB", CANVAS, RED), "PNG")
     body = pixels(size, BLUE) if data is None else data
     length = -(-len(body) // pieces) if body else 1
@@ -101,7 +101,7 @@ def test_a_file_that_is_cut_off_gives_a_picture_or_a_reason() -> None:
         try:
             made = make_thumbnail(io.BytesIO(content[:end]))
         except Undecodable as error:
-            assert error.code == "damaged"  # noqa: PT017 - either end is right
+            assert error.code == "damaged"  # noqa: PT017 - a thumbnail is correct as well
         else:
             assert made.reason == "damaged"
 

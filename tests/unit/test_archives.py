@@ -1,4 +1,4 @@
-"""Archives and OLE files that lie about their lengths, places and order, or are cut."""
+"""Archives and OLE files with wrong lengths, wrong offsets, an unusual order, or a missing end."""
 
 import struct
 
@@ -20,7 +20,7 @@ MANIFEST = ("META-INF/MANIFEST.MF", b"")
 MSI_CLASS = "000c1084-0000-0000-c000-000000000046"
 
 
-# --- pieces ---
+# --- parts of test files ---
 
 
 @given(data=st.data(), head_bytes=st.integers(0, 50), size=st.integers(0, 120))
@@ -55,11 +55,11 @@ def test_much_is_asked_for_once(data: st.DataObject, size: int) -> None:
     assert again == (content[start:end], []) if ranges else len(again[1]) <= 1
 
 
-# --- ZIP ---
+# --- tests of ZIP archives ---
 
 
 def _with_end(content: bytes, **fields: int) -> bytes:
-    """Write other numbers into the end of a central directory that has no comment."""
+    """Replace fields in the end record of a ZIP archive that has no comment."""
     names = ("disk", "first", "here", "count", "length", "offset", "comment")
     values = dict(zip(names, struct.unpack("<4H2IH", content[-18:]), strict=True)) | fields
     return content[:-18] + struct.pack("<4H2IH", *values.values())
@@ -122,7 +122,7 @@ def test_a_type_in_broken_deflate_is_ignored() -> None:
     assert read_container(identify_archive, broken) == "application/zip"
 
 
-# --- OLE ---
+# --- tests of OLE files ---
 
 
 def test_an_installer_is_one_by_its_class_or_by_the_names_of_its_tables() -> None:

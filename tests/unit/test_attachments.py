@@ -1,4 +1,4 @@
-"""The record of an attachment."""
+"""Tests of the record class of an attachment."""
 
 import inspect
 import re

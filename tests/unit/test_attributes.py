@@ -1,4 +1,4 @@
-"""Attributes that a client sends: each fault in the contract's words, all of them at once."""
+"""Refused attributes: each fault has the contract's text, and all faults are reported together."""
 
 from typing import Any
 
@@ -12,7 +12,10 @@ MAX_SIZE = 314_572_800
 
 
 def faults(**attributes: Any) -> list[tuple[str, str, dict[str, Any]]]:
-    """Check a new attachment with a good name, and list name, detail and meta of each fault."""
+    """Check a new attachment with a valid name and these attributes.
+
+    Return the name of the attribute, the detail and the meta object of each fault.
+    """
     _, errors = check_new({"name": "img.png", **attributes}, max_size=MAX_SIZE)
     return [
         (

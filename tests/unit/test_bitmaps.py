@@ -1,4 +1,4 @@
-"""Thumbnails of BMP files, icons and cursors, as browsers show them."""
+"""Thumbnails of BMP files, icons and cursors look as browsers show these files."""
 
 import io
 import struct
@@ -20,7 +20,7 @@ OPAQUE = (*COLOUR, 255)
 
 
 def shown(content: bytes) -> tuple[tuple[int, ...], tuple[int | None, int | None]]:
-    """Return the middle pixel of a file's thumbnail, and the size that was measured."""
+    """Return the middle pixel of a file's thumbnail, and the file's width and height."""
     made = make_thumbnail(io.BytesIO(content))
     assert (made.content_type, made.extension, made.reason) == ("image/png", "png", None)
     image = Image.open(io.BytesIO(made.body)).convert("RGBA")
@@ -141,4 +141,4 @@ def test_any_broken_byte_gives_a_thumbnail_or_a_reason(whole: bytes) -> None:
             try:
                 make_thumbnail(io.BytesIO(content))
             except Undecodable as error:
-                assert error.code in ("damaged", "too_expensive", "unsupported")  # noqa: PT017 - either end is right
+                assert error.code in ("damaged", "too_expensive", "unsupported")  # noqa: PT017 - no error is correct as well

@@ -1,4 +1,4 @@
-"""Bodies are read within bounds, and large ones in turn."""
+"""Request bodies are read up to a limit of bytes, and large bodies in turns by organization."""
 
 import asyncio
 import gzip
@@ -21,7 +21,7 @@ from tests.support.bodies import make_request, status_of
 
 
 async def read_pieces(body: bytes, *headers: tuple[str, str], max_bytes: int = 1000) -> bytes:
-    """Read a body that has come in small pieces."""
+    """Read a request body that arrives in pieces of 7 bytes."""
     loop = asyncio.get_running_loop()
     stream = StreamReader(BaseProtocol(loop), limit=2**16, loop=loop)
     for start in range(0, len(body), 7):
@@ -96,7 +96,7 @@ async def given_to(
     *headers: tuple[str, str],
     check: Callable[[Any], Any] = lambda document: document,
 ) -> Any:
-    """Read a document that has come whole."""
+    """Read a JSON document from a request whose body has already arrived completely."""
     loop = asyncio.get_running_loop()
     stream = StreamReader(BaseProtocol(loop), limit=2**16, loop=loop)
     stream.feed_data(body)

@@ -1,10 +1,10 @@
-"""The border around the decoder's inside, to the module."""
+"""The decoder's inner package imports only a fixed list of other modules of the service."""
 
 import grimp
 
 INSIDE = "worker.decoding.inside"
 ALLOWED = {"shared.errors", "shared.facts", "shared.reasons"}
-"""The only modules of the service, besides its own, that the decoder's inside may import."""
+"""The only modules of the service, besides its own, that the decoder's inner package may import."""
 
 
 def test_the_decoders_inside_imports_nothing_else_of_the_service() -> None:

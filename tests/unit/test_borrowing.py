@@ -1,4 +1,4 @@
-"""Imports of tests: from tests.support and tests.data, not from each other."""
+"""Test modules may import from tests.support and tests.data, but not from other test modules."""
 
 import ast
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def borrowed(code: str) -> Iterator[str]:
-    """Find the imports from a test module or from conftest.py, anywhere in the code."""
+    """Find imports from a test module or from conftest.py, anywhere in a file."""
     for node in ast.walk(ast.parse(code)):
         if isinstance(node, ast.ImportFrom):
             inside = f"{'tests.' * bool(node.level)}{node.module or ''}"

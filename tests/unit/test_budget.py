@@ -1,4 +1,4 @@
-"""Bytes of files that wait for a decoder: how many, whose, and in which order."""
+"""The budget of bytes of files that wait for a decoder: its size, its shares, and its order."""
 
 import asyncio
 from random import Random
@@ -12,7 +12,10 @@ A, B, C = 1, 2, 3
 
 
 class Files:
-    """Files that are fetched when there is room, and held until `release`."""
+    """Simulated files.
+
+    A file is fetched when the budget has room, and holds its bytes until `release`.
+    """
 
     def __init__(self, total: int) -> None:
         self.budget = Budget(total)
@@ -22,7 +25,10 @@ class Files:
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
     async def come(self, name: str, organization: int, size: int) -> None:
-        """Let a file come and get as far as it can."""
+        """Start the fetch of a file of `size` bytes.
+
+        The call returns when the fetch waits for room or holds its bytes.
+        """
         self._over[name] = asyncio.Event()
 
         async def waits() -> None:
@@ -37,7 +43,7 @@ class Files:
         await settle()
 
     async def release(self, *names: str) -> None:
-        """End files in this order."""
+        """Finish the files with these names, in this order, so that each file returns its bytes."""
         for name in names:
             self._over[name].set()
             async with asyncio.timeout(5):
@@ -45,7 +51,7 @@ class Files:
             await settle()
 
     async def cancel(self, *names: str) -> None:
-        """Break files off in one moment, wherever they are."""
+        """Cancel the files with these names together, in whatever state they are."""
         for name in names:
             self._tasks[name].cancel()
         await asyncio.gather(*(self._tasks[name] for name in names), return_exceptions=True)
@@ -53,7 +59,7 @@ class Files:
 
 
 async def settle() -> None:
-    """Let every task run as far as it can."""
+    """Let each task run until it waits."""
     for _ in range(5):
         await asyncio.sleep(0)
 
@@ -109,7 +115,7 @@ async def test_small_files_that_keep_coming_do_not_keep_a_large_one_out() -> Non
     assert "a" not in files.fetched
     await files.release(*(f"c{number}" for number in range(7)))
     assert "a" in files.fetched
-    assert len(files.fetched) < 10  # some of the small ones still wait
+    assert len(files.fetched) < 10  # Some of the small files still wait.
 
 
 async def test_a_cancelled_download_keeps_no_room() -> None:

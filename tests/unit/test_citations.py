@@ -1,4 +1,4 @@
-"""Everything that code, tests and documents cite exists: sections, rules, rows and faults."""
+"""All sections, rules, rows and faults that code, tests and documents cite exist."""
 
 import re
 from collections.abc import Iterator
@@ -35,13 +35,16 @@ FAULT = re.compile(r"test_f(\d+)_|\bF(\d{1,2})\b")
 
 @cache
 def text_of(path: Path) -> str:
-    """Read a file with its comments and docstrings in one line, as citations are wrapped."""
+    """Return the text of a file as one line, without comment signs.
+
+    Citations in comments and docstrings can continue on the next line.
+    """
     return re.sub(r"\s+(?:# )?", " ", path.read_text(encoding="utf-8"))
 
 
 @cache
 def table(prefix: str) -> frozenset[int]:
-    """Return the numbers of a table in limits.md whose first cells are a prefix and a number."""
+    """Return the row numbers of a table in limits.md; `prefix` is the text before each number."""
     text = (DOCS / "limits.md").read_text()
     return frozenset(map(int, re.findall(rf"^\| {prefix}(\d+) \|", text, re.MULTILINE)))
 
@@ -55,20 +58,20 @@ def headings(page: Path) -> frozenset[str]:
 
 @cache
 def anchors(page: Path) -> frozenset[str]:
-    """Return the anchors of a page's headings, as GitHub makes them."""
+    """Return the anchors of a page's headings, as GitHub computes them."""
     return frozenset(
         re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings(page)
     )
 
 
 def numbered(page: Path, kind: str) -> frozenset[int]:
-    """Return the numbers of the list below the heading `Rules` or `Invariants`."""
+    """Return the numbers of the list below the heading `Rules` or `Invariants` of a page."""
     part = page.read_text().partition(f"\n## {kind.title()}s\n")[2].partition("\n## ")[0]
     return frozenset(map(int, re.findall(r"^(\d+)\. ", part, re.MULTILINE)))
 
 
 def cited_rows(text: str) -> Iterator[int]:
-    """Find rows that a test names: `row75`, `test_row57_58_…`, `rows 67 to 89`."""
+    """Find the row numbers that a test cites: `row75`, `test_row57_58_…`, `rows 67 to 89`."""
     for match in ROW.finditer(text):
         yield from (int(number) for number in match.groups() if number)
     for match in ROWS.finditer(text):
@@ -76,12 +79,12 @@ def cited_rows(text: str) -> Iterator[int]:
 
 
 def named(path: Path) -> str:
-    """Name a file in a message."""
+    """Return the path of a file relative to the project, for messages."""
     return str(path.relative_to(ROOT))
 
 
 def is_document(name: str) -> bool:
-    """Return True if there is a document of that name, in the usual places."""
+    """Return True if one of the folders of documents has a document with this name."""
     folders = (ROOT, ROOT / "deploy", DOCS, DOCS / "decisions")
     return any((folder / name).is_file() for folder in folders)
 
@@ -154,7 +157,10 @@ def test_a_row_or_fault_that_a_page_names_is_there(page: Path) -> None:
 
 
 def linked(page: Path) -> set[Path]:
-    """Return the pages that a page links to; of a folder, all pages in it."""
+    """Return the pages that a page links to.
+
+    A link to a folder counts as links to all its pages.
+    """
     targets = re.findall(r"\]\(([^)\s#]+\.md|[^)\s#:]+)(?:#[^)]*)?\)", page.read_text())
     found: set[Path] = set()
     for target in targets:
@@ -172,14 +178,14 @@ def test_every_page_is_at_most_two_links_away_from_the_readme() -> None:
 PATH = re.compile(r"`((?:api|worker|shared|deploy|tests)/[\w./-]*[\w/])`")
 FUNCTION = re.compile(r"`(\w+)` (?:in|of) `([\w/]+\.py)`")
 MADE = {"deploy/.env"}
-"""Files that an operator makes."""
+"""Files that are not part of the project because an operator creates them."""
 
 
 def test_a_path_that_a_page_names_is_there() -> None:
     named_paths = {
         (named(page), path)
         for page in PAGES
-        if page.name != "CHANGELOG.md"  # it tells of files that are gone
+        if page.name != "CHANGELOG.md"  # The changelog may name files that no longer exist.
         for path in PATH.findall(page.read_text())
     }
     assert named_paths

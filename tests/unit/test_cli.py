@@ -1,4 +1,4 @@
-"""The command line: a mistyped word is named with its rule in one line, and help is quick."""
+"""The command line: a typing error is reported in one line with its rule, and help is fast."""
 
 import os
 import subprocess

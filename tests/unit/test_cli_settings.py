@@ -1,4 +1,4 @@
-"""The command line: missing and wrong settings are named, without a traceback or a secret."""
+"""The command line reports missing and invalid settings without a traceback or a secret."""
 
 import os
 import socket
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.usefixtures("no_settings")
 
 @pytest.fixture
 def settings(no_settings: None, monkeypatch: pytest.MonkeyPatch, closed_port: int) -> None:
-    """Settings that can be read, of servers that are away."""
+    """Valid settings with the addresses of servers that do not run."""
     values = {
         "DATABASE_URL": f"postgresql://attachments:{PASSWORD}@127.0.0.1:{closed_port}/attachments",
         "BROKER_URL": f"redis://127.0.0.1:{closed_port}/0",
@@ -125,7 +125,8 @@ def test_a_taken_port_is_reported_in_one_line(
         taken.listen()
         port = taken.getsockname()[1]
         monkeypatch.setenv("ATTACHMENTS_API_PORT", str(port))
-        monkeypatch.setenv("ATTACHMENTS_LOG_LEVEL", "error")  # that the database is away
+        # At this level, the log has no line about the unavailable database.
+        monkeypatch.setenv("ATTACHMENTS_LOG_LEVEL", "error")
         ended = subprocess.run(
             [sys.executable, "-m", *program],
             env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
@@ -140,7 +141,7 @@ def test_a_taken_port_is_reported_in_one_line(
 
 
 def printed(*arguments: str, **settings: str) -> list[str]:
-    """Run a command that must fail in a process of its own; return its output."""
+    """Run a command that must fail, in a separate process; return its lines of standard error."""
     ended = subprocess.run(
         [sys.executable, "-m", "deploy.cli", *arguments],
         env={
@@ -178,7 +179,7 @@ def test_up_reports_a_wrong_setting_in_one_line(name: str, value: str, rule: str
     assert heading == HEADING
     assert fault.startswith(f"  ATTACHMENTS_{name}: {rule}")
     assert "Unknown error" not in fault
-    assert not list(Path("kept").glob("[!l]*"))  # nothing but the lock
+    assert not list(Path("kept").glob("[!l]*"))  # The directory contains only the lock file.
 
 
 @pytest.mark.slow

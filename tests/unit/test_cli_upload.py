@@ -1,4 +1,4 @@
-"""The command `upload`: how it finds the API and the token, and what it reports if it does not."""
+"""The command `upload`: how it finds the API and the token, and its messages if one is missing."""
 
 import json
 from pathlib import Path

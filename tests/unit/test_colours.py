@@ -1,4 +1,4 @@
-"""Pixels of every mode and colour space arrive as sRGB: against what the textbooks compute."""
+"""Thumbnails show pixels of every mode and colour space in sRGB, as the formulas compute them."""
 
 import io
 import struct
@@ -24,7 +24,8 @@ TO_LINEAR_SRGB = (
     -0.22900,
     1.40524,
 )
-"""XYZ at D50 to linear sRGB, row by row (the inverse of sRGB's matrix, adapted by Bradford)."""
+"""The matrix from XYZ at D50 to linear sRGB, row by row. It is the inverse of sRGB's matrix with
+Bradford's adaptation."""
 
 SAMPLES = (
     (200, 100, 50),
@@ -37,14 +38,17 @@ SAMPLES = (
 
 
 def encoded(linear: float) -> int:
-    """Return the sRGB value of a share of light (IEC 61966-2-1)."""
+    """Return the sRGB value (0 to 255) of a linear intensity (0 to 1) by IEC 61966-2-1."""
     linear = min(max(linear, 0.0), 1.0)
     curved = 12.92 * linear if linear <= 0.0031308 else 1.055 * linear ** (1 / 2.4) - 0.055
     return round(255 * curved)
 
 
 def textbook(name: str, colour: tuple[int, int, int]) -> tuple[int, ...]:
-    """Convert a colour of one of RGB_SPACES to sRGB: to light, to XYZ, to sRGB's light, back."""
+    """Convert a colour of one of RGB_SPACES to sRGB by the formulas.
+
+    The steps are: linear light, XYZ, linear sRGB, encoded sRGB.
+    """
     matrix, gamma = profiles.RGB_SPACES[name]
     light = [(value / 255) ** gamma for value in colour]
     xyz = [sum(matrix[3 * row + n] * light[n] for n in range(3)) for row in range(3)]
@@ -54,21 +58,21 @@ def textbook(name: str, colour: tuple[int, int, int]) -> tuple[int, ...]:
 
 
 def shown(content: bytes) -> Image.Image:
-    """Make a thumbnail, and open it."""
+    """Make a thumbnail of a file, and open the thumbnail as an image."""
     image = Image.open(io.BytesIO(make_thumbnail(io.BytesIO(content)).body))
     image.load()
     return image
 
 
 def near(found: tuple[int, ...], wanted: tuple[int, ...], *, within: int = 3) -> bool:
-    """Return True if two pixels are alike."""
+    """Return True if two pixels differ by at most `within` in each channel."""
     return len(found) == len(wanted) and all(
         abs(one - other) <= within for one, other in zip(found, wanted, strict=True)
     )
 
 
 def pixel(image: Image.Image, x: int = 1, y: int = 0) -> tuple[int, ...]:
-    """Read a pixel as a tuple in every mode."""
+    """Return a pixel as a tuple, also if the image has only one channel."""
     value = image.getpixel((x, y))
     return value if isinstance(value, tuple) else (int(value or 0),)
 
@@ -188,7 +192,7 @@ def test_row80_four_inks_show_their_colours(content: bytes) -> None:
 )
 def test_row80_sixteen_bits_become_eight(colour: int, wanted: list[tuple[int, ...]]) -> None:
     image = shown(odd_images.deep_png(colour))
-    if colour == 4:  # which Pillow reads as RGBA
+    if colour == 4:  # Pillow reads a PNG of this type as RGBA.
         wanted = [(grey, grey, grey, alpha) for grey, alpha in wanted]
     for x, expected in enumerate(wanted):
         assert near(pixel(image, x), expected, within=1), x
@@ -246,7 +250,7 @@ TIFFS = {
 def test_row80_tiff_of_any_mode_shows_its_colours(name: str, compression: str | None) -> None:
     image, tags, wanted = TIFFS[name]
     if name == "LAB":
-        compression = None  # Pillow writes it raw only
+        compression = None  # Pillow writes LAB images only without compression.
     content = images.encode(image, "TIFF", compression=compression, tiffinfo=tags)
     load_codecs({"tiff"})
     try:

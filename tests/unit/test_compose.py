@@ -1,4 +1,4 @@
-"""`deploy/compose.yaml`, as far as it can be checked without containers."""
+"""Tests of `deploy/compose.yaml` that need no containers."""
 
 import os
 import re
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml  # type: ignore[import-untyped]  # its stubs are a package that we do not lock
+import yaml  # type: ignore[import-untyped]  # the locks include no stubs for this package
 
 from deploy.embedded.seaweedfs import find_binary
 from shared.log_writer import FLUSH_S
@@ -65,7 +65,8 @@ def test_the_keys_are_made_where_any_user_of_the_container_reads_them(
     paths = sorted(tmp_path.iterdir())
     assert [path.name for path in paths] == ["security.toml", "tls.pem"]
     assert {stat.S_IMODE(path.stat().st_mode) for path in paths} == {0o644}
-    assert 'cert = "tls.pem"' in paths[0].read_text()  # in its working directory
+    # The path is relative to the working directory of the program.
+    assert 'cert = "tls.pem"' in paths[0].read_text()
 
 
 @pytest.mark.slow
@@ -110,7 +111,8 @@ def test_the_arithmetic_of_connections_is_of_the_default_pool() -> None:
 
 
 FIXED = {"api_host", "api_port"}
-"""The image listens on every address; which one is published is `API_LISTEN`'s to say."""
+"""Settings that compose does not pass. The image listens on every address; `API_LISTEN` chooses the
+published address."""
 
 
 def test_compose_passes_every_setting_and_no_other(compose: dict[str, Any]) -> None:
@@ -127,7 +129,7 @@ def test_every_process_has_all_settings(compose: dict[str, Any], name: str) -> N
 
 
 def test_variables_of_the_image_are_never_passed_without_a_value(compose: dict[str, Any]) -> None:
-    # Compose unsets it then.
+    # Compose would remove such a variable of the image from the environment.
     image = (COMPOSE.parent / "Dockerfile").read_text()
     fixed = {f"{PREFIX}{name.upper()}" for name in FIXED}
     for name in set(re.findall(r"(ATTACHMENTS_[A-Z_]+)=", image)) - fixed:

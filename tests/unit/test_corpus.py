@@ -1,4 +1,4 @@
-"""That the corpus is what it says: each file is as bad as its name, and the same every time."""
+"""Each file of the corpus has the faults that its name describes, and always the same bytes."""
 
 import io
 import re
@@ -36,22 +36,22 @@ from tests.data.seeds import ALWAYS, MORE, seed
 pytestmark = pytest.mark.soak
 
 ELSEWHERE = {68, 79, 80, 87, 88}
-"""Rows that need a store or a worker of their own: `tests/acceptance/test_bad_files.py`."""
+"""Rows whose files need a store or a worker: `tests/acceptance/test_bad_files.py` tests them."""
 
 
 @pytest.fixture(autouse=True)
 def unlimited(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let Pillow open the bombs, as the decoder does."""
+    """Let Pillow open images of any size, as the decoder does."""
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
 
 
 def opened(content: bytes) -> Image.Image:
-    """Read the header of an image."""
+    """Open an image without decoding its pixels."""
     return Image.open(io.BytesIO(content))
 
 
 def by_title(title: str) -> Sample:
-    """Find a file of the corpus."""
+    """Return the file of the corpus with this title."""
     (found,) = (sample for sample in SAMPLES + further.SAMPLES if sample.title == title)
     return found
 
@@ -108,7 +108,7 @@ def test_the_size_of_the_header_is_the_size_in_the_name(title: str, size: tuple[
 
 def test_bombs_are_small() -> None:
     assert max(len(sample.content) for sample in bombs.SAMPLES) < 5 * MIB
-    # row 74 of limits.md: 49 megapixels, 510 scans, 326 kB
+    # Row 74 of limits.md describes this file: 49 megapixels, 510 scans, 326 kB.
     assert 320_000 < len(costly_images.progressive_scans(510)) < 335_000
 
 
@@ -131,7 +131,8 @@ def test_a_jpeg_of_many_scans_has_so_many_and_is_sound(
     ids=["gif", "apng", "webp"],
 )
 def test_an_animation_has_so_many_frames(draw: Callable[[int], bytes]) -> None:
-    # A process of its own: here Pillow's reader of PNG may be the decoder's, which skips frames.
+    # A separate process reads the file, because Pillow's PNG reader in this process may be the one
+    # of the decoder, which skips frames.
     read = """import io, sys
 from PIL import Image
 with Image.open(io.BytesIO(sys.stdin.buffer.read())) as image:
@@ -152,7 +153,7 @@ def test_an_iso_media_image_has_the_size_of_its_header(name: str) -> None:
     assert len(content) == len(whole)
     at = content.index(b"ispe") + 8
     assert content[at : at + 8] == struct.pack("!II", 30_000, 30_000)
-    # and else it is the same, but for what says that a part is to be shown
+    # The rest of the file is unchanged, except for the name of the cropping box (`clap`).
     assert whole[:at].replace(b"clap", b"free") == content[:at]
     assert whole[at + 8 :].replace(b"clap", b"free") == content[at + 8 :]
 

@@ -1,4 +1,4 @@
-"""The cost of images by their header: large cheap ones pass, bombs do not."""
+"""The cost of an image is computed from its header: large simple images pass, bombs do not."""
 
 import io
 
@@ -12,7 +12,7 @@ from worker.decoding.inside.jpeg import Header
 
 
 def jpeg(megapixels: float, *, scans: int = 1, samples: float = 3.0, side: int = 0) -> Header:
-    """Describe a JPEG; of more than one scan it is progressive."""
+    """Describe the header of a JPEG. A JPEG with more than one scan is progressive."""
     width = side or round((megapixels * 1e6) ** 0.5)
     return Header(
         width=width,

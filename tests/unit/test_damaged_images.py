@@ -1,4 +1,4 @@
-"""Images that are cut: measured, shown as far as they go, and named as damaged."""
+"""Truncated images are measured, shown as far as their data goes, and reported as damaged."""
 
 from collections.abc import Callable
 from functools import partial
@@ -15,7 +15,10 @@ pytestmark = pytest.mark.slow
 
 
 def cut(content: bytes) -> tuple[str | None, int | None, int | None, bool]:
-    """Return the facts of an image that may be truncated: reason, size, whether it is shown."""
+    """Make a thumbnail of an image that may be truncated.
+
+    Return the reason, the width, the height, and True if a thumbnail was made.
+    """
     try:
         made, _ = make_and_open(content)
     except Undecodable as error:

@@ -1,4 +1,4 @@
-"""PNGs that are cut, interlaced, or wrong in a chunk or a checksum."""
+"""PNG files that are truncated or interlaced, or that have a bad chunk or a wrong checksum."""
 
 import struct
 import zlib
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slow
 
 
 def interlaced_png(image: Image.Image, colour: int, passes: int) -> bytes:
-    """Write the first passes of an interlaced PNG of 8 bits."""
+    """Write the first passes of an interlaced PNG of 8 bits per sample."""
     width, height = image.size
     rows = b""
     for column, row, across, down in ADAM7[:passes]:

@@ -1,4 +1,4 @@
-"""The directory of a local stack: what another user left there is never used."""
+"""The data directory of a local stack: files of another user are never used."""
 
 import json
 import os
@@ -16,7 +16,7 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give fi
 
 
 def left_by_them(path: Path, document: object) -> Path:
-    """Write a file as another user who lets everyone read it."""
+    """Write a file that belongs to another user and that everyone may read."""
     path.write_text(json.dumps(document))
     path.chmod(0o666)
     os.chown(path, THEM, THEM)

@@ -1,4 +1,4 @@
-"""Words in the query of a database address: passed on, translated, ignored by name, or refused."""
+"""Parameters in the query of a database address: passed on, translated, ignored or refused."""
 
 import socket
 from pathlib import Path
@@ -19,7 +19,7 @@ from shared.database_words import (
 )
 
 BASE = "postgresql://u:p@h:5432/x"
-# https://www.postgresql.org/docs/18/libpq-connect.html#LIBPQ-PARAMKEYWORDS
+# The names are from https://www.postgresql.org/docs/18/libpq-connect.html#LIBPQ-PARAMKEYWORDS.
 OF_LIBPQ = (
     "host",
     "hostaddr",
@@ -77,7 +77,7 @@ OF_LIBPQ = (
 
 
 def parse(query: str) -> Address:
-    """Read an address with a query."""
+    """Parse a database address with this query."""
     return parse_address(f"{BASE}?{query}")
 
 

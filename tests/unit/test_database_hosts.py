@@ -1,4 +1,4 @@
-"""Schemes, hosts and sockets in a database address, and how the driver reads them."""
+"""Schemes, hosts and sockets in a database address, and how the driver reads these parts."""
 
 from typing import Any
 
@@ -86,7 +86,7 @@ def test_parameters_replace_the_part_before_the_query() -> None:
 
 
 def as_asyncpg(dsn: str) -> tuple[list[Any], Any]:
-    """Have asyncpg read an address: where it goes to, and as whom."""
+    """Let asyncpg parse an address; return its hosts and its login parameters."""
     words = (
         "host",
         "port",
@@ -104,6 +104,6 @@ def as_asyncpg(dsn: str) -> tuple[list[Any], Any]:
         "gsslib",
     )
     given: Any = {"dsn": dsn, **dict.fromkeys(words)}
-    read: Any = connect_utils  # the stubs leave its private functions out
+    read: Any = connect_utils  # The type stubs do not contain the private functions of asyncpg.
     places, parameters = read._parse_connect_dsn_and_args(**given)
     return places, parameters

@@ -1,4 +1,4 @@
-"""Answers of a decoder that was taken over are not believed."""
+"""The worker does not trust the responses of a decoder that an attacker controls."""
 
 import json
 import os
@@ -19,7 +19,7 @@ from worker.decoding.protocol import HEADER, MAX_ANSWER_BYTES, MAX_THUMBNAIL_BYT
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ended_decoders")]
 JOB = "0123456789abcdef"
-"""Where an answer names its job: a liar puts the real name there."""
+"""A placeholder for the job id in a response. `Liar` replaces it with the real id."""
 GOOD = {
     "job": JOB,
     "content_type": "image/png",
@@ -31,7 +31,10 @@ GOOD = {
 
 
 class Liar:
-    """Plays a decoder that has been taken over: answers its first job with given bytes."""
+    """A fake decoder, as an attacker could control it.
+
+    It answers its first job with given bytes.
+    """
 
     def __init__(self, answer: bytes) -> None:
         ours, self.theirs = socket.socketpair()
@@ -49,14 +52,14 @@ class Liar:
         self.theirs.sendall(answer.replace(JOB.encode(), name.encode()))
 
     async def stop(self) -> None:
-        """End it."""
+        """Stop the fake decoder and its process."""
         self._thread.join()
         self.theirs.close()
         await self.decoder.stop()
 
 
 def framed(answer: Any, body: bytes = b"thumbnail") -> bytes:
-    """Write an answer as the box does."""
+    """Encode a response in the format that the sandbox uses."""
     head = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
     return HEADER.pack(len(head), len(body)) + head + body
 

@@ -8,7 +8,7 @@ import sys
 from contextlib import suppress
 from typing import Any
 
-import psutil  # type: ignore[import-untyped]  # its stubs are a package that we do not lock
+import psutil  # type: ignore[import-untyped]  # the locks include no stubs for this package
 import pytest
 from PIL import Image
 
@@ -112,11 +112,13 @@ async def test_kinds_of_box_share_the_places() -> None:
             asyncio.create_task(decoders.decode(kind, 1, descriptor))
             for kind in (Box.IMAGES, Box.DOCUMENTS)
         ]
-        await until(lambda: asyncio.sleep(0, len(children()) == 2))  # and the next spare
-        assert len(find_zygotes(os.getpid())) == 1  # none is started for what has no place yet
+        # The second process is the next spare decoder.
+        await until(lambda: asyncio.sleep(0, len(children()) == 2))
+        # No zygote for documents starts before a place for a document is free.
+        assert len(find_zygotes(os.getpid())) == 1
         child.resume()
         assert (await jobs[0]).facts.width == 800
-        with pytest.raises(Undecodable):  # no document
+        with pytest.raises(Undecodable):  # The file of the second job is an image, not a document.
             await jobs[1]
     assert len(find_zygotes(os.getpid())) == 2
     await decoders.close()
@@ -147,7 +149,8 @@ async def test_one_that_hangs_is_killed_and_its_file_is_not_to_blame() -> None:
 async def test_one_that_dies_without_a_job_costs_no_file_an_attempt(
     pool: Decoders, number: signal.Signals
 ) -> None:
-    for _ in range(2):  # a spare one, then the organization's own
+    # The first round kills the spare decoder, the second round kills the organization's decoder.
+    for _ in range(2):
         found = children()
         for child in found:
             child.send_signal(number)
@@ -157,7 +160,7 @@ async def test_one_that_dies_without_a_job_costs_no_file_an_attempt(
 
 
 async def begun(pool: Decoders) -> asyncio.Task[Any]:
-    """Begin a job that does not end: its decoder is frozen."""
+    """Start a job that does not end, because its decoder is suspended."""
     (child,) = children()
     child.suspend()
     job = asyncio.create_task(decode(pool, images.photo()))

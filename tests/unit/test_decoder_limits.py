@@ -1,4 +1,4 @@
-"""A decoder that takes too much memory or time, and what its file is blamed for."""
+"""A decoder that uses too much memory or time, and the reason that its file then gets."""
 
 import asyncio
 import os
@@ -6,7 +6,7 @@ import signal
 import sys
 from pathlib import Path
 
-import psutil  # type: ignore[import-untyped]  # its stubs are a package that we do not lock
+import psutil  # type: ignore[import-untyped]  # the locks include no stubs for this package
 import pytest
 
 from shared.errors import DecoderFault, Undecodable
@@ -97,7 +97,7 @@ async def test_row76_a_decoder_that_ends_for_want_of_memory_reports_it(
     with pytest.raises(Undecodable, match="too_expensive"):
         await decode(pool, images.photo())
     await pool.close()
-    # also where it lies dead for a while before anybody looks
+    # The cause is also found if the decoder ended some time before the worker checks it.
     started = await Decoder.start()
     with opened(images.photo()) as descriptor, pytest.raises(EOFError):
         await started.decode(descriptor, timeout_s=20)
@@ -108,7 +108,7 @@ async def test_row76_a_decoder_that_ends_for_want_of_memory_reports_it(
 
 @LINUX
 async def test_one_that_dies_of_something_else_did_not_run_out_of_memory() -> None:
-    # The system counts also what the process held that started it.
+    # The system also counts the memory of the process that started the decoder.
     ballast = b"x" * MAX_MEMORY_BYTES
     decoder = await Decoder.start()
     del ballast

@@ -1,4 +1,4 @@
-"""The walls around a decoder: what it inherits, its limits, and what it may not do."""
+"""The isolation of a decoder: what it inherits, its limits, and what it may not do."""
 
 import asyncio
 import os
@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pillow_heif
-import psutil  # type: ignore[import-untyped]  # its stubs are a package that we do not lock
+import psutil  # type: ignore[import-untyped]  # the locks include no stubs for this package
 import pytest
 import structlog
 
@@ -30,9 +30,9 @@ LINUX = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 
 @pytest.fixture
 def open_to_view(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Start decoders as the user of these tests and dumpable: who is not root can look into them.
+    """Start decoders that these tests can inspect without root: same user, dumpable.
 
-    What they inherit does not depend on it.
+    The change has no effect on what decoders inherit.
     """
     change = "from worker.sandbox import privileges; privileges.drop = lambda: None"
     monkeypatch.setattr(sys, "executable", python_with_changed_child(tmp_path, change))
@@ -147,7 +147,8 @@ async def test_a_sealed_one_decodes_further_formats_where_they_are_asked_for(nam
                 await plain.decode(descriptor, timeout_s=20)
             made = await chosen.decode(descriptor, timeout_s=20)
         assert chosen.sealed
-        kind = "png" if name == "tiff" else "jpg"  # a small lossless image stays lossless
+        # The thumbnail of a small lossless image is lossless as well.
+        kind = "png" if name == "tiff" else "jpg"
         assert (made.facts.width, made.facts.height, made.extension) == (120, 80, kind)
     finally:
         await plain.stop()
@@ -196,7 +197,7 @@ def test_it_is_handed_a_file_that_it_can_only_read() -> None:
 async def test_it_inherits_nothing_but_its_socket() -> None:
     listener = socket.create_server(("127.0.0.1", 0))
     secret, other = os.pipe()
-    os.set_inheritable(secret, True)  # as a careless library would
+    os.set_inheritable(secret, True)  # A library could make a descriptor inheritable by mistake.
     started = await Decoder.start()
     try:
         folder = f"/proc/{started.pid}/fd"

@@ -1,4 +1,4 @@
-"""All imported packages are declared, and uses of private names are bounded."""
+"""All imported packages are declared, and packages whose private names are used have bounds."""
 
 import ast
 import inspect
@@ -62,20 +62,21 @@ PRIVATE: dict[str, dict[str, set[str]]] = {
     "worker/decoding/inside/damage.py": {"pillow": {"_tile_size"}},
     "worker/decoding/inside/png.py": {"pillow": {"_safe_read"}},
 }
-"""Every private name of another package that the service uses, by file and package. A new one needs
-a reason beside its use and a bound in pyproject.toml: its next release may lack it."""
+"""Private names of other packages that the service uses, by file and package. Each name needs a
+reason beside its use, and its package a bound in pyproject.toml, because the next release may lack
+the name."""
 
 STANDARD = {"_exit", "_replace"}
-"""Names of the standard library that are documented in spite of the underscore."""
+"""Names of the standard library that are documented although they begin with an underscore."""
 
 
 def distribution(name: str) -> str:
-    """Write the name of a distribution as PyPI does (PEP 503)."""
+    """Return the normalized name of a distribution, as PyPI writes it (PEP 503)."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def declared(requirements: list[str]) -> dict[str, str]:
-    """Return the version specifiers by distribution."""
+    """Return the version specifiers of requirements, by distribution."""
     found = {}
     for each in requirements:
         match = re.match(r"([A-Za-z0-9._-]+)(?:\[[^]]*\])?([^;]*)", each)
@@ -89,14 +90,17 @@ EXTRAS = {name: declared(found) for name, found in PROJECT["optional-dependencie
 
 
 def sources(*packages: str) -> Iterator[tuple[str, ast.Module]]:
-    """Parse the files of some packages."""
+    """Parse all files of some packages."""
     for package in packages:
         for path in sorted((ROOT / package).rglob("*.py")):
             yield path.relative_to(ROOT).as_posix(), ast.parse(path.read_text("utf-8"))
 
 
 def imported(tree: ast.AST, *, for_types: bool = False) -> Iterator[tuple[str, bool]]:
-    """Find the top-level packages that are imported, and whether for types only."""
+    """Find the top-level packages that a file imports.
+
+    The flag is True for an import only for types.
+    """
     for node in ast.iter_child_nodes(tree):
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
             for each in node.body:
@@ -129,7 +133,7 @@ def test_everything_that_is_imported_is_declared() -> None:
 
 @pytest.fixture(scope="module")
 def foreign_names() -> dict[str, set[str]]:
-    """Return the private names that classes from which ours inherit have, by file of ours."""
+    """Return the private names of foreign base classes, by file that inherits from them."""
     found: dict[str, set[str]] = {}
     for package in (api, deploy, shared, worker):
         for each in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
@@ -145,12 +149,13 @@ def foreign_names() -> dict[str, set[str]]:
 
 
 def private_names(base: type) -> set[str]:
-    """Return the private names of a class of another package: attributes, and what it stores."""
+    """Return the private names of a foreign class, and the private attributes that it sets."""
     top = base.__module__.partition(".")[0]
     if top in OURS or top in sys.stdlib_module_names:
         return set()
     names = {name for name in vars(base) if is_private(name)}
-    if top == "pydantic":  # its own machinery, of which models use nothing
+    # Pydantic's own code uses its private names; models of the service use none of these names.
+    if top == "pydantic":
         return set()
     try:
         tree = ast.parse(inspect.cleandoc("\n" + inspect.getsource(base)))
@@ -165,12 +170,12 @@ def private_names(base: type) -> set[str]:
 
 
 def is_private(name: str) -> bool:
-    """Return True if a name begins with one underscore."""
+    """Return True if a name begins with exactly one underscore."""
     return name.startswith("_") and not name.startswith("__")
 
 
 def used(tree: ast.Module, inherited: set[str]) -> set[str]:
-    """Find private names that a file uses and that are not its own."""
+    """Find private names that a file uses but does not define."""
     own: set[object] = set()
     names: set[object] = set()
     for node in ast.walk(tree):
@@ -190,13 +195,13 @@ def used(tree: ast.Module, inherited: set[str]) -> set[str]:
         elif isinstance(node, ast.Call) and ast.unparse(node.func) in ("getattr", "hasattr"):
             names |= {each.value for each in node.args if isinstance(each, ast.Constant)}
     names -= own
-    # an attribute of ours that a class of theirs has as well is theirs
+    # If a foreign base class has an attribute of the same name, the name counts as foreign.
     names |= own & inherited
     return {each for each in names if isinstance(each, str) and is_private(each)} - STANDARD
 
 
 def is_self(node: ast.Attribute) -> bool:
-    """Return True if it is an attribute of the object or class itself."""
+    """Return True if the attribute belongs to `self` or `cls`."""
     return isinstance(node.value, ast.Name) and node.value.id in ("self", "cls")
 
 

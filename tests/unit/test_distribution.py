@@ -1,4 +1,4 @@
-"""The project's name among packages: no one is led to a stranger's package on the public index."""
+"""No text of the project can lead a user to a stranger's package with a similar name."""
 
 import re
 import sys
@@ -41,7 +41,8 @@ def test_no_line_has_anything_installed_by_its_name() -> None:
 def test_a_missing_decoder_is_reported_with_the_command_that_installs_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setitem(sys.modules, "pillow_heif", None)  # as if it were not there
+    # The import of this package now fails, as if the package were not installed.
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
     with pytest.raises(SettingsError) as caught:
         check_decoders(["heic"])
     printed = str(caught.value)
@@ -58,7 +59,10 @@ def test_a_missing_server_is_reported_without_the_name_of_a_package() -> None:
 
 
 def names_no_distribution(message: str) -> bool:
-    """Return True if a message names none of the packages that extras bring, nor our own."""
+    """Return True if a message contains no name of a distribution.
+
+    Checked are the names of this project and of the packages of its extras.
+    """
     extras = [each for extra in PROJECT["optional-dependencies"].values() for each in extra]
     names = [re.split(r"[^A-Za-z0-9-]", each)[0] for each in extras]
     return not any(re.search(rf"\b{name}\b", message) for name in (PROJECT["name"], *names))

@@ -1,6 +1,6 @@
 """The doctor's verdicts on servers that tests cannot start: too old, replicas, wrong clocks.
 
-The acceptance tests have its findings on real parts.
+The acceptance tests check the doctor's findings on real servers.
 """
 
 import json
@@ -74,7 +74,7 @@ def test_a_wait_that_cannot_be_is_misuse(seconds: str, capsys: Captured) -> None
     assert len(capsys.readouterr().err.splitlines()) == 1
 
 
-# --- verdicts shown ----------------------------------------------------------------------
+# --- the output of verdicts --------------------------------------------------------------
 
 VERDICTS = {
     "settings": ok("can be read"),
@@ -116,7 +116,7 @@ def test_the_table_shows_remedies_and_nothing_in_it_commands_a_terminal(capsys: 
     assert shown.splitlines()[-1] == "not healthy: 2 ok, 1 warning, 1 failed, 1 skipped"
 
 
-# --- servers that we have not ------------------------------------------------------------
+# --- servers that tests cannot start -----------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ def test_postgres_15_is_new_enough() -> None:
         pytest.param({"redis_version": "10.1.0"}, "ok", "Redis 10.1.0 at here", id="Redis 10"),
         pytest.param({"redis_version": "6.2.9"}, "failed", "Redis 6.2.9 is too old", id="Redis 6"),
         pytest.param(
-            # Valkey tells the version of Redis that it can stand in for beside its own.
+            # Valkey reports the compatible version of Redis and its own version.
             {"redis_version": "7.2.4", "valkey_version": "8.0.1"},
             "ok",
             "Valkey 8.0.1 at here",
@@ -170,7 +170,7 @@ def test_a_broker_is_judged_by_its_info(info: dict[str, str], status: str, found
     assert found in verdict.found
 
 
-# --- a store that is not as it should be -------------------------------------------------
+# --- a store with wrong responses --------------------------------------------------------
 
 Handler = Callable[[web.Request], web.StreamResponse]
 Asked = Callable[[Handler], Examination]
@@ -178,7 +178,7 @@ Asked = Callable[[Handler], Examination]
 
 @pytest_asyncio.fixture
 async def examination(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Asked]:
-    """Make an examination of a store whose every answer the test gives."""
+    """Make an examination of a store. The test provides a handler for all requests to the store."""
     answers: list[Handler] = []
 
     async def answer(request: web.Request) -> web.StreamResponse:

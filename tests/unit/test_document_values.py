@@ -1,4 +1,4 @@
-"""The attachment as a resource: reasons, measures, times, and the addresses of its files."""
+"""Values of an attachment's resource: reasons, measures, times, and the addresses of its files."""
 
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -140,7 +140,7 @@ def test_thumb_is_null_until_there_is_one(
         assert urlsplit(thumb).path == "/attachments/files/000/000/001/thumb/img.png"
 
 
-# links
+# The next tests are about links.
 
 
 def test_public_addresses_are_exactly_the_contracts() -> None:

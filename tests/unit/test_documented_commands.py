@@ -1,4 +1,4 @@
-"""The page of commands names every command with all of its options, and no other."""
+"""The page of commands lists each command with all of its options, and no other command."""
 
 import re
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ EVERYWHERE = {"--help", "--data-dir"}
 
 
 def commands(group: TyperGroup, prefix: str = "") -> Iterator[tuple[str, TyperCommand]]:
-    """Walk the tree of commands."""
+    """Yield each visible command with its full name, through all levels of groups."""
     for name, command in group.commands.items():
         if isinstance(command, TyperGroup):
             yield from commands(command, f"{prefix}{name} ")
@@ -25,7 +25,7 @@ def commands(group: TyperGroup, prefix: str = "") -> Iterator[tuple[str, TyperCo
 
 
 def documented() -> dict[str, str]:
-    """Read the cells of the table by the command that they begin with."""
+    """Read the first cells of the table, by the command with which each cell begins."""
     cells = re.findall(r"^\| (`attachments .*?) \| ", PAGE.read_text(), re.MULTILINE)
     found: dict[str, str] = {}
     for cell in cells:

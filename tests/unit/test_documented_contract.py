@@ -1,4 +1,4 @@
-"""The contract and the limits on paper are those of the code."""
+"""The documented contract and limits have the values of the code."""
 
 import re
 from pathlib import Path
@@ -117,7 +117,8 @@ LIMITED = {
     "wake-ups that wait for the broker": f"{MAX_QUEUED:,} each",
     "wake-ups that wait in a worker": f"{WAITING:,}; {WAITING_EACH:,}",
 }
-"""The beginning of a row of the table of limits, and the numbers of the code in its words."""
+"""The first words of a row in the table of limits, and the row's text with the numbers of the
+code."""
 
 
 @pytest.mark.parametrize("row", LIMITED)
@@ -147,7 +148,8 @@ SHARED = {
     "copies by a worker": (f"{copying.COPIES} at a time", f"{copying.COPIES_EACH}"),
     "refusals": (f"{pace.REFUSALS_PER_S:.0f} a second after a burst of {pace.BURST}", ""),
 }
-"""The beginning of a row of the table of shares; what all may have, and what one may."""
+"""The first words of a row in the table of shares, then its limits for all organizations together
+and for one organization."""
 
 
 @pytest.mark.parametrize("row", SHARED)

@@ -1,4 +1,4 @@
-"""The metrics on paper are those of the code, and no process can have too many series."""
+"""The documented metrics are those of the code, and each process has few series."""
 
 import pkgutil
 import re
@@ -36,10 +36,10 @@ TYPES = {Counter: "counter", Gauge: "gauge", Histogram: "histogram"}
 
 MOST_SERIES = 1000
 OTHERS = 40
-"""Series of Prometheus' own client about Python and the process."""
+"""The number of series that prometheus-client adds about Python and the process."""
 
 STATUSES = 20
-"""More statuses than a route ever answers."""
+"""An upper bound of the number of statuses with which one route responds."""
 
 OWN_ROUTES = {each.path.rstrip("/") for each in routes()}
 
@@ -52,7 +52,8 @@ VALUES = {
     ("attachments_events_total", "dialect"): len(DIALECTS) + 3,
     ("attachments_events_total", "effect"): len(get_args(Effect)) + 1,
     ("attachments_refused_requests_total", "reason"): len(get_args(RefusalKind)),
-    ("attachments_request_seconds", "route"): 1,  # with the method, see SERIES
+    # The table SERIES counts pairs of route and method, so each of the two labels counts as 1 here.
+    ("attachments_request_seconds", "route"): 1,
     ("attachments_request_seconds", "method"): 1,
     ("attachments_requests_total", "route"): len(OWN_ROUTES) + 1,
     ("attachments_requests_total", "status"): STATUSES,
@@ -67,15 +68,15 @@ VALUES = {
     ("attachments_webhook_deliveries_total", "result"): len(get_args(DeliveryFault)) + 1,
     ("attachments_webhooks_deactivated_total", "reason"): len(get_args(Deactivation)),
 }
-"""How many values a label can have: those of a Literal, an enumeration or a table of the code."""
+"""The number of values of each label, from a Literal, an enumeration or a table of the code."""
 
 PAIRS = {(each.path.rstrip("/"), each.method) for each in routes()}
 SERIES = {"attachments_request_seconds": len(PAIRS) + 1}
-"""Routes with their own methods, and what has no route."""
+"""The number of series by pairs of route and method, plus 1 for requests without a route."""
 
 
 def metrics() -> Iterator[MetricWrapperBase]:
-    """Find the metrics that modules of the service make."""
+    """Find the metrics that modules of the service create."""
     seen = set()
     for package in (api, shared, worker):
         for each in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
@@ -88,9 +89,9 @@ def metrics() -> Iterator[MetricWrapperBase]:
 
 
 def shape_of(metric: MetricWrapperBase) -> tuple[str, str, tuple[str, ...]]:
-    """Return the name, type and labels of a metric."""
+    """Return the name, the type and the labels of a metric."""
     kind = TYPES[type(metric)]
-    # Private in prometheus-client, which has no public way to read them.
+    # These names are private in prometheus-client, which has no public way to read them.
     name, labels = metric._name, metric._labelnames
     return f"{name}_total" if kind == "counter" else name, kind, tuple(labels)
 
@@ -99,7 +100,7 @@ MADE = {shape_of(metric)[0]: (metric, *shape_of(metric)[1:]) for metric in metri
 
 
 def documented() -> dict[str, tuple[str, tuple[str, ...], set[str]]]:
-    """Read the table: type, labels and processes of each metric."""
+    """Read the documented table: type, labels and processes of each metric."""
     rows = ROW.findall(PAGE.read_text("utf-8"))
     assert len(rows) == len({name for name, *_ in rows})
     return {
@@ -125,7 +126,8 @@ def test_names_follow_the_conventions() -> None:
 
 def test_expressions_name_metrics_that_exist() -> None:
     named = set(re.findall(r"`?\b(attachments_\w+?)(?:_bucket|_sum|_count)?\b", PAGE.read_text()))
-    assert named - set(MADE) <= {"attachments_backlog"}  # the view
+    # `attachments_backlog` is a view of the database, not a metric.
+    assert named - set(MADE) <= {"attachments_backlog"}
 
 
 @pytest.mark.parametrize("process", ["A", "W", "C"])
@@ -138,7 +140,7 @@ def test_a_process_has_a_bounded_number_of_series(process: str) -> None:
         for label in labels:
             series *= len(Box) if label == "kind" else VALUES[name, label]
         metric = MADE[name][0]
-        # a histogram has a series for each bucket, the sum and the count
+        # A histogram has one series for each bucket, one for the sum and one for the count.
         each = len(metric._upper_bounds) + 2 if isinstance(metric, Histogram) else 1
         total += series * each
     assert total <= MOST_SERIES

@@ -1,4 +1,4 @@
-"""The attachment as a resource: its form, relationships and fieldsets."""
+"""The resource object of an attachment: its form, its relationships and its fieldsets."""
 
 import json
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""The tree of errors is drawn in a docstring: the drawing shows every class, where it hangs."""
+"""The class tree in the docstring of shared.errors has every error class at its right place."""
 
 import inspect
 import pkgutil
@@ -16,12 +16,12 @@ from shared import errors
 from shared.errors import AttachmentsError
 
 NO_FAILURES = {"api.problems.Problem"}
-"""Exceptions that are answers."""
+"""Exceptions that are responses to clients, not failures."""
 
 
 @pytest.fixture(scope="module")
 def classes() -> list[type[BaseException]]:
-    """Return all exceptions that the four packages define."""
+    """Return all exception classes that the four packages define."""
     found = []
     for package in (api, deploy, shared, worker):
         for each in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
@@ -39,7 +39,7 @@ def classes() -> list[type[BaseException]]:
 
 
 def drawn() -> Iterator[tuple[str, str | None]]:
-    """Read the drawing: each class with the one that it hangs from."""
+    """Read the tree in the docstring: the name of each class, and the name of its base class."""
     path: list[str] = []
     for line in (errors.__doc__ or "").splitlines():
         match = re.match(r"    (?P<lines>[│├└─ ]*)(?P<name>[A-Z]\w+)(?: {2,}(?P<text>.+))?$", line)
@@ -61,7 +61,7 @@ def test_the_drawing_shows_every_class_under_its_parent(
     shown = dict(drawn())
     assert shown.pop("AttachmentsError") is None
     assert shown == real
-    assert len(list(drawn())) == len(real) + 1  # none is drawn twice
+    assert len(list(drawn())) == len(real) + 1  # The tree shows no class twice.
 
 
 def test_no_public_exception_is_outside_the_tree(classes: list[type[BaseException]]) -> None:

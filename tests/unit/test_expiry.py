@@ -1,4 +1,4 @@
-"""How an operator writes when a token ends."""
+"""The formats in which an operator can write the expiry of a token."""
 
 from datetime import UTC, datetime, timedelta, timezone
 

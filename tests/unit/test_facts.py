@@ -1,4 +1,4 @@
-"""The facts of a file: the same names from the decoder's answer to the row."""
+"""The facts of a file have the same names in the decoder's response and in the database row."""
 
 from dataclasses import asdict
 
@@ -17,7 +17,7 @@ SOME = Facts(
     checksum_sha256="ab",
     carries_more=True,
 )
-"""Each differs from what is not known."""
+"""Facts whose values all differ from the defaults, which mean that a fact is unknown."""
 
 
 def test_each_fact_is_a_column_of_the_row() -> None:

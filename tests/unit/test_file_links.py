@@ -1,4 +1,4 @@
-"""Queries of files' addresses: the usual form, and what libraries make of it."""
+"""Queries of file addresses, in the usual form and in the forms that HTTP libraries write."""
 
 import pytest
 from hypothesis import given, settings
@@ -10,7 +10,7 @@ stable = settings(max_examples=300, deadline=None, derandomize=True, database=No
 
 
 def query(*stamps: str, ends: str = "", signature: str = "", token: str = "") -> FileQuery:
-    """Write what a query holds."""
+    """Make a parsed query with these parameters."""
     return FileQuery(stamps=stamps, ends=ends, signature=signature, token=token)
 
 

@@ -1,4 +1,4 @@
-"""Films and other files of boxes: lying boxes, tracks, brands and Matroska."""
+"""Films and other files of ISO boxes with wrong lengths, tracks or brands, and Matroska files."""
 
 import struct
 

@@ -1,4 +1,4 @@
-"""Foreign variables: which ones a process forgets, and that libraries then find none."""
+"""Environment variables of libraries: a process removes them, so that libraries ignore them."""
 
 import os
 import subprocess
@@ -93,7 +93,7 @@ def test_a_link_to_a_service_of_kubernetes_is_no_port_of_ours() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("module", ["api", "worker", "deploy.cli"])
 def test_a_process_forgets_before_libraries_are_imported(module: str) -> None:
-    # It reports each variable at the moment when celery, kombu, asyncpg or aiohttp is imported.
+    # The program prints the variables that still exist when one of these libraries is imported.
     watch = """
 import os, runpy, sys
 class Watch:
@@ -114,7 +114,8 @@ runpy.run_module(MODULE, run_name="__main__")
     )
     assert "is not set" in ended.stderr, ended.stderr
     found = ended.stdout.splitlines()
-    assert found or module != "api"  # the others import them later, when they know their settings
+    # The other processes import the libraries later, after the settings are known.
+    assert found or module != "api"
     assert [line for line in found if not line.endswith("[]")] == []
 
 
@@ -147,7 +148,7 @@ def test_celery_ignores_its_own_variables_and_uses_our_broker(
 def test_the_health_check_of_the_image_reads_variables_as_the_api_does(
     environment: dict[str, str], port: str
 ) -> None:
-    # An address of this machine at which nobody listens.
+    # No process listens at this address of the loopback interface.
     given = {"PATH": os.environ["PATH"], "ATTACHMENTS_API_HOST": "127.9.8.7", **environment}
     asked = subprocess.run(
         [sys.executable, "-m", "deploy.health"],

@@ -1,4 +1,4 @@
-"""Which address the health check asks, and what it makes of the answer."""
+"""The health check: the address that it requests, and its result for each response."""
 
 import json
 import threading
@@ -14,21 +14,21 @@ ASKED: list[str] = []
 
 
 class Answer(BaseHTTPRequestHandler):
-    """Answers the readiness with 503, all else with 200."""
+    """An HTTP handler that answers the readiness request with 503 and other requests with 200."""
 
     def do_GET(self) -> None:
-        """Answer."""
+        """Record the path and send the status."""
         ASKED.append(self.path)
         self.send_response(503 if self.path.endswith("ready") else 200)
         self.end_headers()
 
     def log_message(self, *_: object) -> None:
-        """Log nothing."""
+        """Write no log."""
 
 
 @pytest.fixture
 def port() -> Iterator[str]:
-    """Run a server on a port of its own."""
+    """Run an HTTP server on a free port; return the port."""
     server = HTTPServer(("127.0.0.1", 0), Answer)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
@@ -41,7 +41,7 @@ def port() -> Iterator[str]:
 
 @pytest.fixture(autouse=True)
 def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Begin without addresses in the environment."""
+    """Remove the settings of addresses from the environment."""
     for name in ("API_HOST", "API_PORT", "METRICS_HOST", "METRICS_PORT"):
         monkeypatch.delenv(f"ATTACHMENTS_{name}", raising=False)
 

@@ -1,4 +1,4 @@
-"""The allocator of decoders keeps freed memory."""
+"""The memory allocator of decoders keeps freed memory instead of returning it to the system."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""A decoder that does something while it has no job is ended."""
+"""A decoder that writes, computes or ends while it has no job is ended."""
 
 import asyncio
 import os
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import psutil  # type: ignore[import-untyped]  # its stubs are a package that we do not lock
+import psutil  # type: ignore[import-untyped]  # the locks include no stubs for this package
 import pytest
 import structlog
 from PIL import Image
@@ -103,7 +103,7 @@ async def test_one_that_writes_without_a_job_is_killed(
 async def test_output_without_a_job_is_never_the_next_answer(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Also where the job is sent in the moment before the bytes arrive."""
+    """Check also the case that the job is sent just before the unexpected bytes arrive."""
     monkeypatch.setattr(sys, "executable", str(python_with_changed_zygote(tmp_path, WRITES)))
     async with running() as decoders:
         for _ in range(20):
@@ -149,7 +149,7 @@ def large_image(kind: str) -> bytes:
 
 @contextmanager
 def busy_machine() -> Iterator[None]:
-    """Have two processes more compute than there are processors."""
+    """Keep all processors busy: run two more computing processes than there are processors."""
     spin = [sys.executable, "-c", "while True: pass"]
     spinning = [subprocess.Popen(spin) for _ in range(2 + (os.cpu_count() or 1))]
     try:
@@ -162,7 +162,7 @@ def busy_machine() -> Iterator[None]:
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG"])
 async def test_an_honest_decoder_is_never_taken_for_one_that_computes(kind: str) -> None:
-    """It has freed a large image before it answers, and its clock is up to date by then."""
+    """Check that a decoder finishes all its work, such as freeing memory, before it responds."""
     large = await asyncio.to_thread(large_image, kind)
     broken = large[: len(large) // 2]
     files = [large, SMALL, broken, SMALL, b"no image", *[SMALL] * 40]
@@ -172,7 +172,8 @@ async def test_an_honest_decoder_is_never_taken_for_one_that_computes(kind: str)
                 for content in files:
                     with suppress(Undecodable):
                         await decode_for(decoders, 1, content)
-                    await asyncio.sleep(0.005)  # whatever it still does, it does now
+                    # During this pause, the decoder would do any work that remains.
+                    await asyncio.sleep(0.005)
                     for pool in decoders._pools.values():
                         pool.tend()
     assert [entry for entry in logged if entry["log_level"] == "warning"] == []

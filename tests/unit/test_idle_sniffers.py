@@ -1,4 +1,4 @@
-"""A process that identifies files and does something without a question is ended."""
+"""A sniffing process that writes, computes or ends without a request is ended."""
 
 import asyncio
 import os
@@ -44,7 +44,7 @@ FAULTS = {
 
 
 def changed_child(folder: Path, what: str) -> str:
-    """Write a Python whose fork server's children do something after each answer."""
+    """Write a Python program whose server forks children that run `what` after each response."""
     code, python = folder / "box.py", folder / "python"
     code.write_text(MISBEHAVES.format(what=what))
     python.write_text(f'#!/bin/sh\nexec {sys.executable} -I {code} "$@"\n')
@@ -78,7 +78,7 @@ async def test_one_that_does_something_without_a_question_is_ended(
 async def test_the_next_file_has_a_fresh_one_and_its_own_answer(
     what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also where no look at idle ones came in between."""
+    """Check also the case that no check of idle processes ran between two files."""
     monkeypatch.setattr(sys, "executable", changed_child(tmp_path, what))
     started, pids = Sniffers(timeout_s=20), set()
     for _ in range(3):
@@ -97,7 +97,7 @@ async def test_the_next_file_has_a_fresh_one_and_its_own_answer(
 async def test_output_without_a_question_is_never_the_next_answer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also where the question is sent in the moment before the bytes arrive."""
+    """Check also the case that the request is sent just before the unexpected bytes arrive."""
     monkeypatch.setattr(sys, "executable", changed_child(tmp_path, WRITES))
     started = Sniffers(timeout_s=20)
     for _ in range(20):
@@ -137,6 +137,7 @@ async def test_an_honest_one_is_kept(sniffers: Sniffers) -> None:
     with structlog.testing.capture_logs() as logged:
         for content in contents * 3:
             await identify(sniffers, content)
-            await asyncio.sleep(0.002)  # whatever it still does, it does now
+            # During this pause, the process would do any work that remains.
+            await asyncio.sleep(0.002)
     assert logged == []
     assert len(sniffing_children()) == 1

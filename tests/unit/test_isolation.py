@@ -1,4 +1,4 @@
-"""Decoders belong to one organization at a time."""
+"""A decoder belongs to one organization at a time."""
 
 import asyncio
 import os
@@ -47,7 +47,8 @@ async def test_organizations_that_wait_share_a_place_in_slices(
     monkeypatch.setattr(pool_module, "KEPT", 0)
     async with running() as decoders:
         await asyncio.gather(*(decode_for(decoders, 1 + number // 16) for number in range(32)))
-    assert len(served) >= 4  # two slices each
+    # Each of the two organizations needs at least two slices, and each slice needs a decoder.
+    assert len(served) >= 4
     assert all(len(whose) <= 8 for whose in served.values())
 
 
@@ -81,7 +82,10 @@ async def test_an_idle_decoder_is_ended_when_another_organization_needs_its_plac
 async def test_idle_decoders_of_some_organizations_are_kept_for_their_next_files(
     served: dict[int, list[int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The one that was idle for longest makes room for another; in the end all but one go."""
+    """Check that a new organization's decoder replaces the decoder with the longest idle time.
+
+    After the time limit for idle decoders, only one used decoder remains.
+    """
     monkeypatch.setattr(pool_module, "KEPT", 2)
     async with running() as decoders:
         for organization in (1, 2, 3, 1, 2, 3, 4, 2, 3, 4):

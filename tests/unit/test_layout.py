@@ -1,4 +1,4 @@
-"""The layout of the code: names of files, their length, and the faces of packages."""
+"""The layout of the code: file names, file lengths, and the `__init__.py` files of packages."""
 
 import ast
 import re
@@ -10,20 +10,21 @@ PAGE = ROOT / "deploy/docs/architecture.md"
 
 MAX_LINES = 300
 LONG = {
-    "shared/lifecycle.py",  # whether the statements agree is seen at one sight
+    # The file keeps all its SQL statements together, so that a reader can compare them.
+    "shared/lifecycle.py",
 }
-"""Files that may be longer."""
+"""Files that may be longer than the limit."""
 
 FACES = {"shared/notifications/__init__.py"}
-"""Packages whose face gives the names of their modules: what a dialect comes to."""
+"""Files `__init__.py` that may import names or assign names. Others contain only a docstring."""
 
 
 PROGRAMS = ("soak", "benchmarks")
-"""Folders of tests that are programs of their own: both have clients, processes and a report."""
+"""Folders of test programs. Each program has its own clients, processes and report."""
 
 
 def files() -> list[Path]:
-    """Return the code's files but migrations, by their paths in the project."""
+    """Return the paths of the code's files relative to the project, without migrations."""
     return [
         path.relative_to(ROOT)
         for package in PACKAGES
@@ -47,7 +48,7 @@ def test_no_two_files_of_the_tests_have_one_name() -> None:
     found: dict[str, list[str]] = {}
     for path in (ROOT / "tests").rglob("*.py"):
         inner = path.relative_to(ROOT / "tests")
-        # pytest and Python give these two names their meaning
+        # pytest and Python give a meaning to the names `conftest.py` and `__init__.py`.
         if inner.parts[0] not in PROGRAMS and path.name not in ("__init__.py", "conftest.py"):
             found.setdefault(path.name, []).append(inner.as_posix())
     assert len(found) > 200

@@ -1,4 +1,4 @@
-"""When a process counts as alive, and when as ready."""
+"""The conditions under which a process is alive, and under which it is ready."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from shared.liveness import Beat, Health
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Set the time of day by hand."""
+    """A clock that a test sets by hand, in seconds. It replaces the monotonic clock."""
     now = [1000.0]
     monkeypatch.setattr("shared.liveness.time.monotonic", lambda: now[0])
     return now
@@ -52,10 +52,12 @@ async def test_only_a_part_that_is_needed_makes_a_process_unready(clock: list[fl
 
     health.need("database", database)
     health.use("broker", broker)
-    assert await health.ask() == (False, {"database": "ok", "broker": "ok"})  # it still starts
+    # The process is not ready, because it has not finished its start.
+    assert await health.ask() == (False, {"database": "ok", "broker": "ok"})
     health.started = True
     assert await health.ask() == (True, {"database": "ok", "broker": "ok"})
-    assert asked == ["database"]  # the answer is reused
+    # The second response reuses the first result, so the database is asked only once.
+    assert asked == ["database"]
     faults["broker"] = "away"
     clock[0] += 10
     assert await health.ask() == (True, {"database": "ok", "broker": "away"})

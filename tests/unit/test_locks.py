@@ -1,4 +1,4 @@
-"""The locks: each pins all that its use needs by hashes, and all pin the same."""
+"""The lock files: each pins all packages of its use by hashes, and all pin the same versions."""
 
 import re
 import tomllib
@@ -16,7 +16,7 @@ PINS = {
 
 
 def names(requirements: list[str]) -> set[str]:
-    """Read the names of packages in requirements."""
+    """Return the package names of some requirements."""
     return {re.split(r"[^A-Za-z0-9-]", each)[0] for each in requirements}
 
 
@@ -41,7 +41,8 @@ def test_running_installs_its_packages_and_none_of_the_tests() -> None:
     needed = names(PROJECT["dependencies"]) | names(extras["embedded"])
     assert needed <= PINS["up"].keys()
     assert PINS["runtime"].keys() <= PINS["up"].keys() <= PINS["dev"].keys()
-    also_needed = {"multidict", "psutil"}  # by aiohttp and by PostgreSQL's wheel
+    # aiohttp needs multidict, and PostgreSQL's wheel needs psutil.
+    also_needed = {"multidict", "psutil"}
     only_tests = names(extras["dev"]) | names(extras["heic"])
     assert only_tests & PINS["up"].keys() == also_needed
 

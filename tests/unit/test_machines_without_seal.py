@@ -9,7 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
 
-import psutil  # type: ignore[import-untyped]  # its stubs are a package that we do not lock
+import psutil  # type: ignore[import-untyped]  # the locks include no stubs for this package
 import pytest
 import structlog
 from pydantic import SecretStr
@@ -47,7 +47,10 @@ sys.exit(run(["worker"]))
 
 
 def start_worker(program: str, variables: Mapping[str, str]) -> "subprocess.CompletedProcess[str]":
-    """Run `attachments worker` until it ends, with a Python of ours for what it starts."""
+    """Run `attachments worker` until it ends.
+
+    `program` is the Python executable with which the worker starts its child processes.
+    """
     environment = {f"ATTACHMENTS_{name}": value for name, value in {**VALID, **variables}.items()}
     return subprocess.run(
         [sys.executable, "-c", STARTING, program],
@@ -93,8 +96,8 @@ async def test_a_decoder_that_must_be_sealed_and_is_not_gets_no_file(
     monkeypatch.setattr(sys, "executable", python_that_cannot_seal(tmp_path, obstacle))
     (zygote,) = find_zygotes(os.getpid())
     zygote.kill()
-    # The kernel kills them with their zygote. One that is only about to end has no command line any
-    # more, but its socket is still open: wait for the end of the process.
+    # The kernel kills the decoders together with their zygote. A decoder that is ending has no
+    # command line, but its socket is still open, so the test waits until the process has ended.
     _, alive = await asyncio.to_thread(psutil.wait_procs, spares, 10)
     assert alive == []
     with (

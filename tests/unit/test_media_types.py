@@ -1,4 +1,4 @@
-"""Media types in Content-Type and Accept, by JSON:API's rules."""
+"""Media types in Content-Type and Accept are checked by JSON:API's rules."""
 
 import pytest
 

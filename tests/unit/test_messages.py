@@ -1,4 +1,4 @@
-"""Messages of the broker are read as wake-ups, or as nothing of ours."""
+"""Messages of the broker are read as wake-ups, or are reported as foreign messages."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""TIFF, AVIF and HEIF: decoded only if asked for, upright, with their alpha."""
+"""TIFF, AVIF and HEIF are decoded only if a setting enables them, upright and with alpha."""
 
 import struct
 import subprocess
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 @pytest.mark.parametrize("kind", MORE_FORMATS)
 def test_more_formats_are_upright_too(kind: str, orientation: int) -> None:
     content = images.oriented(orientation, kind, width=600, height=400)
-    if kind != "TIFF":  # the container says it, in boxes of its own
+    if kind != "TIFF":  # AVIF and HEIF store the orientation in their boxes `irot` and `imir`.
         boxes = {1: (), 3: (b"irot",), 6: (b"irot",), 8: (b"irot",), 5: (b"irot", b"imir")}
         assert all(box in content for box in boxes.get(orientation, (b"imir",)))
     made, image = make_and_open(content)
@@ -97,7 +97,8 @@ def test_tiff_is_read_as_scanners_write_it(compression: str | None) -> None:
 def test_tiff_of_a_rare_compression_is_unsupported(compression: str) -> None:
     content = images.encode(images.quadrants(), "TIFF", compression="tiff_lzw")
     code = {"lzma": 34925, "zstd": 50000}[compression]
-    # 259 is the tag of the compression, 3 says that a short follows, 1 that it is one
+    # The entry has the tag of the compression (259), the type short (3), the count 1, and the
+    # value.
     lzw, other = (struct.pack("<HHIH", 259, 3, 1, value) for value in (5, code))
     assert lzw in content
     with pytest.raises(Undecodable, match="unsupported"):

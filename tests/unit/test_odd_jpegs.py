@@ -1,4 +1,4 @@
-"""JPEGs with stray markers, empty segments, or without an end."""
+"""JPEGs with unexpected markers, with empty segments, or without an end marker."""
 
 import pytest
 from PIL import Image

@@ -10,7 +10,7 @@ from shared.outages import BEGINNINGS, Outage
 
 
 class Clock:
-    """A clock that a test moves."""
+    """A clock that advances only when a test sets it, in seconds."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -21,13 +21,13 @@ class Clock:
 
 @pytest.fixture
 def clock() -> Clock:
-    """A clock."""
+    """A clock at 1000 seconds, which a test can set."""
     return Clock()
 
 
 @pytest.fixture
 def outage(clock: Clock) -> Outage:
-    """A part that is available."""
+    """The outage log of a part that is available."""
     return Outage("part is unavailable", "part is back", clock=clock)
 
 
@@ -38,7 +38,7 @@ def events(lines: list[Any]) -> list[str]:
 def test_thousands_of_faults_are_a_line_a_minute_with_a_count(outage: Outage, clock: Clock) -> None:
     with capture_logs() as lines:
         for number in range(1, 3001):
-            clock.now = 1000 + number * 0.06  # three minutes
+            clock.now = 1000 + number * 0.06  # The 3000 faults take three minutes.
             outage.fault(f"cause {number}")
         outage.success()
         clock.now += 3

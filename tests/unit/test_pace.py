@@ -1,4 +1,7 @@
-"""Refusals of strangers: some at once, then one after the other, none for long."""
+"""The rate limit for refused requests: a burst is answered immediately, then one after another.
+
+No refused request waits for long.
+"""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""How a large object is split into parts that S3 takes."""
+"""A large object is split into parts that S3 accepts."""
 
 from itertools import pairwise
 
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from shared.part_copies import IN_ONE_BYTES, MAX_PARTS, PART_BYTES, plan
 
 GIB = 1024**3
-MAX_PART_BYTES = 5 * GIB  # S3: a part is from 5 MiB, but for the last one, to 5 GiB
+MAX_PART_BYTES = 5 * GIB  # S3 accepts parts from 5 MiB to 5 GiB; only the last part may be smaller.
 MIN_PART_BYTES = 5 * 1024**2
 
 
@@ -21,7 +21,7 @@ MIN_PART_BYTES = 5 * 1024**2
         (5 * GIB + 1, 21, 1),
         (5_000_000_000, 19, 5_000_000_000 - 18 * PART_BYTES),
         (PART_BYTES * MAX_PARTS, MAX_PARTS, PART_BYTES),
-        # larger parts, not more
+        # For this size, the parts become larger, because their number is at its maximum.
         (5 * 1024 * GIB, MAX_PARTS, None),
     ],
 )

@@ -1,4 +1,4 @@
-"""How a worker lives with a store that says no: pauses, gates, and lines of the log."""
+"""A worker and a store that refuses requests: pauses, gates that stop calls, and log lines."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from worker.patience import pause_s as pause
 
 
 class Clock:
-    """A clock that advances only on demand."""
+    """A clock that advances only when a test sets it."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -28,7 +28,7 @@ def test_pauses_double_up_to_the_longest_for_every_attempt() -> None:
 
 
 def fail(gate: Gate, error: StoreError) -> None:
-    """Make a call that fails."""
+    """Make a call within the gate that fails with this error."""
     with pytest.raises(type(error)), gate.watch():
         raise error
 
@@ -45,7 +45,7 @@ def test_a_gate_closes_after_failures_in_a_row_and_lets_one_trial_through(
     assert gate.closed() == f"{type(error).__name__}: {error}"
     clock.now += TRIAL_EVERY_S
     assert gate.closed() is None
-    assert gate.closed() is not None  # one trial only
+    assert gate.closed() is not None  # The gate allows only one trial call.
     fail(gate, error)
     assert gate.closed() is not None
     clock.now += TRIAL_EVERY_S
@@ -73,7 +73,7 @@ def test_a_fault_that_is_not_the_stores_leaves_a_gate_as_it_is() -> None:
 
 
 class Lines:
-    """Keeps the lines that a throttle writes."""
+    """A throttle with its clock, and a list of the log lines that the throttle writes."""
 
     def __init__(self) -> None:
         self.clock = Clock()

@@ -1,4 +1,4 @@
-"""Text that cannot command a terminal: escaped, and still the same text within JSON."""
+"""Text is escaped so that it cannot control a terminal; JSON keeps the same text."""
 
 import io
 import json
@@ -22,7 +22,8 @@ from shared import log
 from shared.plain import escape, escape_lines
 from tests.support.hostile import FORBIDDEN, HOSTILE, raw
 
-configure_logging = log.configure_logging  # before the fixture of all tests replaces it
+# A fixture replaces this function for all tests, so the module keeps the original function.
+configure_logging = log.configure_logging
 
 
 @pytest.mark.slow
@@ -73,7 +74,7 @@ def test_json_is_lossless(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.fixture
 def unchanged_logging() -> Iterator[None]:
-    """Leave the log of this process as it was."""
+    """Restore the logging configuration of this process after the test."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     yield
@@ -84,7 +85,7 @@ def unchanged_logging() -> Iterator[None]:
 
 
 class Strange:
-    """A value whose own words are hostile."""
+    """A value whose `repr` contains control characters."""
 
     def __repr__(self) -> str:
         return HOSTILE

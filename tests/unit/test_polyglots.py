@@ -1,4 +1,4 @@
-"""Distinguish an image from one with data after it, and from half an image."""
+"""The end of an image file is found; data after the end and a missing end are detected."""
 
 import io
 
@@ -43,7 +43,8 @@ def test_bytes_after_the_end_count_as_more(kind: str, tail: bytes) -> None:
 def test_wherever_it_is_cut_it_is_cut_off(kind: str) -> None:
     body = animation(kind)
     kept = list(range(12, len(body)))
-    if kind == "GIF":  # whose trailer may be missing, also where a frame has ended before
+    # The last byte of a GIF may be missing, also where a frame ends before the end of the file.
+    if kind == "GIF":
         starts = [at for at, byte in enumerate(body) if byte in b"!,;" and at]
         kept = [size for size in kept if size not in starts]
     whole = [size for size in kept if not is_cut_off(io.BytesIO(body[:size]))]

@@ -1,4 +1,4 @@
-"""Where a test uses a private name of other code, the reason is in a table."""
+"""Each private name that a test uses has its reason in a table."""
 
 import ast
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 OF_NAMED_TUPLES = {"_replace"}
-"""Public in spite of their names (the documentation of `collections.namedtuple`)."""
+"""Names that are public although they begin with an underscore (see `collections.namedtuple`)."""
 
 PRIVATE = {
     "_SSL_CONTEXT_VERIFIED": "aiohttp makes it when it is imported, and has no way to replace it",
@@ -43,11 +43,11 @@ PRIVATE = {
     "_warned": "what is logged once a process is logged anew",
     "_zygote": "the process that forks, which is waited for",
 }
-"""Private names that tests use, with the reasons."""
+"""The private names that tests use, with the reason for each name."""
 
 
 def private_names(tree: ast.AST) -> Iterator[str]:
-    """Find the private names that a module takes from other objects or imports."""
+    """Find the private names that a module uses of other objects or imports."""
     for node in ast.walk(tree):
         match node:
             case ast.Attribute(value=ast.Name(id="self" | "cls")):
@@ -65,7 +65,7 @@ def private_names(tree: ast.AST) -> Iterator[str]:
 
 
 def is_private(name: str) -> bool:
-    """Return True if a name is private: names of Python itself begin with two underscores."""
+    """Return True if a name begins with exactly one underscore and is not public."""
     return name.startswith("_") and not name.startswith("__") and name not in OF_NAMED_TUPLES
 
 

@@ -1,4 +1,4 @@
-"""The files that tools and newcomers read say the same as the project."""
+"""Files for tools and for new developers agree with the project."""
 
 import re
 import shlex
@@ -6,7 +6,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-import yaml  # type: ignore[import-untyped]  # its stubs are a package that we do not lock
+import yaml  # type: ignore[import-untyped]  # the locks include no stubs for this package
 
 from shared.version import VERSION
 
@@ -15,7 +15,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 
 def target(name: str) -> list[str]:
-    """Return the commands of a target of the Makefile, with its variables filled in."""
+    """Return the commands of a Makefile target, with the values of its variables."""
     makefile = (ROOT / "Makefile").read_text()
     values = dict(re.findall(r"^([A-Z]+) := (.*)$", makefile, re.MULTILINE))
     (lines,) = re.findall(rf"^{name}:.*\n((?:\t.*\n)+)", makefile, re.MULTILINE)

@@ -1,4 +1,4 @@
-"""Query strings that the contract lists are understood, and links repeat them."""
+"""Query strings that the contract lists are parsed, and links contain the same parameters."""
 
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlsplit
@@ -140,7 +140,7 @@ DEFAULT = {
             "filter[page_id][not_eq][]=1&filter[page_id][not_eq][7]=2",
             {"filters": (Filter(attachable_type="page", ids=(1, 2), negated=True),)},
         ),
-        # given twice: the last wins, and of an array each value counts once
+        # Of a repeated parameter the last value counts. Of an array each value counts once.
         ("page[size]=5&page[size]=6", {"size": 6}),
         ("page[number]=x&page[number]=3", {"number": 3}),
         (f"page[after]=x&page[after]={cursor_of(5)}", {"cursor": True, "after": 5}),
@@ -163,7 +163,7 @@ DEFAULT = {
             for one, two in [("[]", "[]"), ("[0]", "[1]")]
         ],
         ("fields[people][]=name", {}),
-        # the profile reads a size as decimal digits
+        # The cursor pagination profile reads a size as decimal digits.
         ("page[after]=&page[size]=05", {"cursor": True, "size": 5}),
         (
             "filter[task_id][]=1&filter[task_id][]=2&filter[task_id][]=1",

@@ -1,4 +1,4 @@
-"""Query strings that the contract does not list are refused by name."""
+"""Query strings that the contract does not list are refused; the error names the parameter."""
 
 from urllib.parse import quote
 

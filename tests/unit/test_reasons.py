@@ -1,4 +1,4 @@
-"""The table of reasons: what the documentation says is what the code does."""
+"""The documented table of reasons agrees with the code."""
 
 from pathlib import Path
 from typing import get_args
@@ -11,7 +11,7 @@ CONTRACT = Path(__file__).parents[2] / "deploy/docs/contract.md"
 
 
 def documented() -> dict[str, list[str]]:
-    """Read the rows of the contract's table by code: sentence, state, tried again."""
+    """Read the contract's table by reason code: the sentence, the state, and the retry rule."""
     lines = CONTRACT.read_text(encoding="utf-8").splitlines()
     start = next(n for n, line in enumerate(lines) if line.startswith("| `meta.reason.code`"))
     rows = {}

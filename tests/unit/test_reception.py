@@ -1,4 +1,4 @@
-"""Wake-ups that wait for a slot: whose turn it is, what is kept, and what is dropped."""
+"""Wake-ups that wait for a slot: their order, their limits, and the ones that are dropped."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -20,7 +20,7 @@ def wake_up(number: int, organization: int = A) -> WakeUp:
 
 
 class Desk:
-    """A reception whose uploads end when the test says so."""
+    """A reception whose uploads end only when the test ends them."""
 
     def __init__(self, total: int = 8, **bounds: int) -> None:
         self.lines: list[str] = []
@@ -38,19 +38,23 @@ class Desk:
         return attempt()
 
     def flood(self, count: int, organization: int = A) -> None:
-        """Receive so many of an organization, with ids from 1000 times its own id."""
+        """Receive `count` wake-ups of an organization.
+
+        The attachment ids begin at 1000 times the organization's id.
+        """
         for number in range(count):
             self.reception.receive(wake_up(1000 * organization + number, organization))
 
     async def end_first(self) -> None:
-        """End the upload that has been in flight for longest."""
+        """End the upload that started first."""
         _, ended = self.begun.pop(0)
         ended.set()
-        for _ in range(4):  # the task begins, ends, and its end is seen
+        # The event loop needs these rounds: the task continues, ends, and its end is processed.
+        for _ in range(4):
             await asyncio.sleep(0)
 
     def begun_of(self, organization: int) -> list[int]:
-        """Return the ids that are in flight."""
+        """Return the attachment ids of an organization's uploads that have not ended."""
         return [
             begun.attachment_id for begun, _ in self.begun if begun.organization_id == organization
         ]

@@ -1,6 +1,6 @@
-"""Requests that the table of bad inputs refuses for their media types or their body, all cases.
+"""All requests that the table of bad inputs refuses for their media types or their body.
 
-One case of each row goes through the whole server: `tests/integration/bad_requests`.
+The tests in `tests/integration/bad_requests` send one case of each row to the whole server.
 """
 
 import pytest
@@ -76,7 +76,7 @@ def test_a_lenient_accept_is_met(accept: str) -> None:
 
 
 def status_of_create(body: bytes) -> int:
-    """Return the status of a create request's answer; 201 if its body has no fault."""
+    """Return the response status of a create request with this body; 201 if the body is valid."""
     try:
         attributes = check_identity(resource_object(parse_json(body)), attachment_id=None)
     except Problem as problem:
@@ -85,7 +85,7 @@ def status_of_create(body: bytes) -> int:
 
 
 def status_of_change(body: bytes) -> int:
-    """Return the status of a change's answer; 200 if its body has no fault."""
+    """Return the response status of a change request with this body; 200 if the body is valid."""
     row = attachment()
     try:
         attributes = check_identity(resource_object(parse_json(body)), attachment_id=row.id)

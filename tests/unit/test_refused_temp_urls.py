@@ -1,4 +1,7 @@
-"""`temp_url`: addresses that name no object that may be taken, and fences."""
+"""The parameter `temp_url` refuses addresses of objects that a client may not copy.
+
+Some buckets have a fence: only keys below a prefix may be copied.
+"""
 
 from collections.abc import Mapping
 
@@ -42,7 +45,7 @@ from tests.support.temp_urls import AWS, INSIDE_FENCES, OWN, find_taken, make_st
         pytest.param(AWS, "https://our-bucket.s3.amazonaws.com/a%00b", id="NUL"),
         pytest.param(AWS, "https://our-bucket.s3.amazonaws.com/a%0d%0ab", id="CR LF"),
         pytest.param(AWS, "https://our-bucket.s3.amazonaws.com/%ff", id="no UTF-8"),
-        # SeaweedFS serves these as what is left once they are cleaned up
+        # SeaweedFS normalizes such paths, and then serves the object of the shorter path.
         pytest.param(AWS, "https://our-bucket.s3.amazonaws.com//a", id="a slash in front"),
         pytest.param(AWS, "https://our-bucket.s3.amazonaws.com/a//b", id="an empty segment"),
         pytest.param(AWS, "https://our-bucket.s3.amazonaws.com/a/%2Fb", id="an empty one as %2F"),

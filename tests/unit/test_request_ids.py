@@ -1,4 +1,4 @@
-"""Ids of requests from outside are bounded, and safe in every log and message."""
+"""Request ids from clients have a maximum length, and are safe in every log and message."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""Files that a desktop runs on a double click are reserved, by their bytes or their name."""
+"""Files that a desktop runs on a double click are reserved, by their bytes or by their name."""
 
 import re
 from pathlib import Path
@@ -18,7 +18,7 @@ USUAL = Reserved()
 
 
 def named(content: bytes) -> str:
-    """Name a whole file; every range that is asked for lies in `content`."""
+    """Return the media type of a file; answer each requested range from `content`."""
     asking = identify(content[: 64 * 1024], len(content))
     try:
         start, end = next(asking)

@@ -1,4 +1,4 @@
-"""Records of rows: each class that is read from the database does it in the same way."""
+"""Record classes: every class that is read from the database is made in the same way."""
 
 from copy import copy
 from dataclasses import FrozenInstanceError, dataclass, is_dataclass
@@ -14,7 +14,7 @@ from shared.rows import FromRow, columns_of
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pair(FromRow):
-    """A record of two columns."""
+    """A record with two columns."""
 
     second: int
     first: str
@@ -54,7 +54,8 @@ def test_a_list_of_columns_has_those_of_its_record(selected: str, record: type[F
     assert tuple(names) == columns_of(record)
 
 
-# A dataclass with slots is a copy of the class that was written, so both are subclasses.
+# `dataclass(slots=True)` makes a second class from the written class. Both are subclasses of
+# FromRow, but only the second class has `__slots__`.
 RECORDS = [each for each in FromRow.__subclasses__() if "__slots__" in vars(each)]
 
 

@@ -1,4 +1,4 @@
-"""A sealed process learns nothing of others; the user that it runs as."""
+"""A sealed process gets no information about other processes; the user under which it runs."""
 
 import asyncio
 import os
@@ -20,7 +20,7 @@ pytestmark = [
 AS_ROOT = pytest.mark.skipif(
     sys.platform != "linux" or os.geteuid() != 0, reason="only root can give root up"
 )
-# --- what else a sealed process cannot find out or do ---------------------------------------------
+# --- other limits of a sealed process ------------------------------------------------------------
 
 ATTEMPTS = """
 parent = os.getppid()
@@ -84,7 +84,7 @@ def test_a_sealed_process_learns_nothing_of_others_and_makes_no_new_code(tmp_pat
     }
 
 
-# --- what it runs as ------------------------------------------------------------------------------
+# --- the user and the rights of a sealed process -------------------------------------------------
 
 
 @AS_ROOT
@@ -104,7 +104,9 @@ async def test_a_decoder_of_root_becomes_a_user_that_no_one_is(
         assert {name: status[name] for name in SETS} == dict.fromkeys(SETS, NO_CAPABILITY)
         assert (status["NoNewPrivs"], status["Seccomp"]) == ("1", "2")
         owner = await asyncio.to_thread(os.stat, f"/proc/{started.pid}/environ")
-        assert owner.st_uid == 0  # it is not dumpable: even nobody cannot look into it
+        # The process is not dumpable, so its files in /proc belong to root. Even a process of the
+        # same user cannot read them.
+        assert owner.st_uid == 0
     finally:
         await started.stop()
 

@@ -1,4 +1,4 @@
-"""A sealed process cannot find out whether a path exists."""
+"""A sealed process cannot find out if a path exists."""
 
 import json
 import sys
@@ -126,9 +126,11 @@ def test_no_system_call_reveals_if_a_path_exists(
         "",
     ]
     found = run_with_system_calls(REVEALING_CALLS, json.dumps(names), json.dumps(paths), place)
-    assert len(found) > len(names) / 2  # some are of other architectures or of newer kernels
+    # Some of these system calls do not exist on this architecture or in this kernel.
+    assert len(found) > len(names) / 2
     for name, answers in found.items():
-        assert answers == [[-1, 1]] * len(paths), name  # EPERM
+        # The result -1 with error number 1 is EPERM.
+        assert answers == [[-1, 1]] * len(paths), name
     assert there.exists()
 
 
@@ -162,7 +164,7 @@ def test_no_allowed_system_call_takes_a_path(tmp_path: Path) -> None:
     there = tmp_path / "file-a"
     there.touch()
     names = sorted({*ALLOWED, *(name for name, *_ in RESTRICTED)})
-    # Their answers are of this process, not of their arguments.
+    # The results of these calls depend on the process, not on the arguments.
     varying = {"brk", "getpid", "gettid"}
     found = run_with_system_calls(
         ALLOWED_ONES,

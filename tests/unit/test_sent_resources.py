@@ -1,4 +1,4 @@
-"""Changes and resource objects that a client sends: names, ids, and the form of the object."""
+"""Resource objects in a client's requests: attribute names, ids, and the form of the object."""
 
 from typing import Any
 

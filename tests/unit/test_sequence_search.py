@@ -1,4 +1,4 @@
-"""The search for originals with ids above the sequence, by few listings."""
+"""The search for original files with ids above the database sequence, with few list requests."""
 
 from collections.abc import AsyncIterator, Iterable
 from typing import Any, cast
@@ -17,7 +17,10 @@ NINE = 10**9
 
 
 class Bucket:
-    """Keys in memory, listed as a store lists them; `phantoms` are folders without objects."""
+    """A bucket in memory that lists keys as a store does.
+
+    `phantoms` are folders without objects.
+    """
 
     def __init__(self, names: Iterable[str], phantoms: Iterable[str] = ()) -> None:
         self.names = sorted(names)
@@ -25,7 +28,7 @@ class Bucket:
         self.listings = 0
 
     async def list_prefixes(self, prefix: str) -> list[str]:
-        """List one level."""
+        """Return the folders directly below a prefix."""
         self.listings += 1
         inner = {
             name[: name.index("/", len(prefix)) + 1]
@@ -37,7 +40,7 @@ class Bucket:
     async def list_keys(
         self, prefix: str, *, page_size: int = 1000, after: str = ""
     ) -> AsyncIterator[list[tuple[str, StoredObject]]]:
-        """List keys."""
+        """Yield pages of the keys that begin with a prefix and follow `after`."""
         found = [name for name in self.names if name.startswith(prefix) and name > after]
         for start in range(0, max(len(found), 1), page_size):
             self.listings += 1
@@ -46,12 +49,12 @@ class Bucket:
 
 
 def originals(*ids: int) -> list[str]:
-    """Name the originals of ids."""
+    """Return the keys of the original files with these ids."""
     return [keys.original_key(each, "img.png") for each in ids]
 
 
 async def found(bucket: Bucket, last_id: int) -> int | None:
-    """Search a bucket."""
+    """Search a bucket; return the greatest id above `last_id`, or None."""
     return await IdSearch(cast(Storage, cast(Any, bucket)), last_id).find()
 
 

@@ -1,4 +1,4 @@
-"""Settings: defaults, what is missing or wrong, every fault at once, no value ever shown."""
+"""Settings: defaults, missing and invalid values; all faults in one error, and no value shown."""
 
 from typing import Literal, get_args, get_origin
 
@@ -38,7 +38,8 @@ def test_an_empty_required_setting_is_reported_as_not_set(
 ) -> None:
     with pytest.raises(SettingsError) as raised:
         load_settings()
-    for name in VALID:  # as compose passes on a variable that its file does not have
+    # Compose passes a variable with an empty value if its file does not set the variable.
+    for name in VALID:
         environment.setenv(f"ATTACHMENTS_{name}", "")
     with pytest.raises(SettingsError) as again:
         load_settings()

@@ -1,4 +1,4 @@
-"""Settings of events: topics, versions of signatures, dead letters, tokens."""
+"""Settings of events: topics, signature versions, dead letters, tokens."""
 
 import pytest
 

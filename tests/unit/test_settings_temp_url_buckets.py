@@ -1,4 +1,4 @@
-"""The setting of buckets whose objects `temp_url` may name, and of their fences."""
+"""The setting of buckets from which `temp_url` may copy, each with an optional key prefix."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Signatures, pinned to what AWS has published and to what botocore makes of the same request."""
+"""Signatures equal AWS's published examples, and those of botocore for the same request."""
 
 import base64
 import json
@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from shared.signing import Credentials, post_policy, presigned_get, sign_policy
 
-# Amazon S3 API Reference, "Example: Browser-Based Upload using HTTP POST (Using AWS Signature
-# Version 4)"; the page says that its lines end in CR LF.
+# This example is in the Amazon S3 API Reference, "Example: Browser-Based Upload using HTTP POST
+# (Using AWS Signature Version 4)". That page says that the lines of the policy end in CR LF.
 ACCESS_KEY = "AKIAIOSFODNN7EXAMPLE"
 SECRET_KEY = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
 PUBLISHED_POLICY = "\r\n".join(
@@ -65,7 +65,7 @@ def test_the_published_post_policy_gets_its_published_signature() -> None:
 
 
 def test_the_published_presigned_get_comes_out_byte_for_byte() -> None:
-    # "Authenticating Requests: Using Query Parameters (AWS Signature Version 4)"
+    # The example is in "Authenticating Requests: Using Query Parameters (AWS Signature Version 4)".
     url = presigned_get(
         object_url="https://examplebucket.s3.amazonaws.com/test.txt",
         region="us-east-1",
@@ -85,7 +85,7 @@ def test_the_published_presigned_get_comes_out_byte_for_byte() -> None:
 
 
 def policy_fields(**changes: Any) -> dict[str, str]:
-    """Sign the policy of the contract's sample, with changes."""
+    """Sign the policy of the contract's sample. Keyword arguments replace the sample's values."""
     arguments: dict[str, Any] = {
         "bucket": "the-bucket",
         "key": "attachments/files/000/000/004/original/img.png",
@@ -100,7 +100,7 @@ def policy_fields(**changes: Any) -> dict[str, str]:
 
 
 def decoded(fields: dict[str, str]) -> str:
-    """Return the policy document as it was signed."""
+    """Return the JSON text of the signed policy."""
     return base64.b64decode(fields["policy"], validate=True).decode()
 
 
@@ -179,7 +179,8 @@ def test_the_form_fields_come_in_the_contracts_order(
 def test_every_form_field_is_a_condition_and_the_other_way_round(
     token: str | None, content_type: str | None
 ) -> None:
-    # S3 refuses a form field that the policy does not name, but for these two and the file.
+    # S3 refuses a form field without a condition in the policy. The exceptions are the policy
+    # itself, the signature and the file.
     fields = policy_fields(
         credentials=Credentials(access_key="AKID", secret_key="secret", token=token),
         content_type=content_type,
@@ -223,7 +224,7 @@ def test_the_signature_changes_with_everything_that_it_vouches_for(changes: dict
 
 @cache
 def botocore_client(token: str | None) -> Any:
-    """Make a client of the reference implementation; it makes no request here."""
+    """Make a client of the reference implementation. The tests send no request with the client."""
     return botocore.session.Session().create_client(
         "s3",
         region_name="eu-west-1",
@@ -235,7 +236,7 @@ def botocore_client(token: str | None) -> Any:
     )
 
 
-# A key has no `?` or `#` (shared.keys), which in an address would end its path.
+# A `?` or `#` would end the path of an address; keys contain neither (shared.keys).
 odd_keys = st.text(
     st.characters(blacklist_categories=("Cs", "Cc"), blacklist_characters="?#\u2028\u2029"),
     min_size=1,

@@ -1,4 +1,4 @@
-"""Turns by organization: slices, their order, and what a lone organization never notices."""
+"""Turns of organizations: slices and their order; an organization alone never waits for others."""
 
 import asyncio
 from collections import Counter
@@ -14,13 +14,16 @@ A, B, C = 1, 2, 3
 
 
 def fill(turns: Slices[int], organization: int, count: int) -> None:
-    """Let an organization wait for so many jobs; each waiter is its organization's number."""
+    """Add `count` waiting jobs of an organization; each waiter is the organization's number."""
     for _ in range(count):
         turns.wait(organization, organization)
 
 
 def work_off(turns: Slices[int], *, job_s: float = 0.0) -> list[int]:
-    """Serve one job after the other until nobody waits; gives the organizations in order."""
+    """Serve one job after another until no job waits; return the organizations in order.
+
+    Each job lasts `job_s` seconds.
+    """
     order, now = [], 0.0
     while (served := turns.serve(now)) is not None:
         order.append(served[0])
@@ -46,7 +49,10 @@ def test_a_slice_of_slow_jobs_ends_by_the_clock() -> None:
 
 
 def begin_floods(turns: Slices[int], floods: int) -> Slice:
-    """Let organizations from 10 on wait with 50 jobs each, and begin a job of a slice of one."""
+    """Add 50 waiting jobs for each of `floods` organizations (ids from 10), and start a slice.
+
+    Return the slice whose first job has started.
+    """
     for organization in range(10, 10 + floods):
         fill(turns, organization, 50)
     while True:
@@ -65,7 +71,7 @@ def test_a_newcomer_waits_for_the_job_in_progress_alone(floods: int) -> None:
     turns.end(given_slice, 0)
     order = work_off(turns)
     assert order[0] == A
-    # The slice that it interrupted goes on, and its second job waits for its turn.
+    # The interrupted slice continues after this job. The second job of A waits for its turn.
     assert order[1:8] == [given_slice.organization] * 7
     assert order[8:].index(A) == 8 * (floods - 1)
 
@@ -77,7 +83,8 @@ def test_newcomers_that_come_again_and_again_keep_no_flood_from_its_slices(flood
     order: list[int] = []
     for _ in range(120):
         for organization in (A, B, C):
-            turns.withdraw(organization, organization)  # each has at most one job that waits
+            # Each of these organizations has at most one waiting job.
+            turns.withdraw(organization, organization)
             turns.wait(organization, organization)
         turns.end(given_slice, 0)
         served = turns.serve(0)
@@ -129,14 +136,14 @@ def test_none_takes_the_last_place_while_another_waits() -> None:
         held.append(served[1])
     assert len(held) == 3
     fill(turns, B, 2)
-    turns.end(held.pop(), 0)  # in the midst of its slice
+    turns.end(held.pop(), 0)  # The ended job belongs to a slice that is not finished.
     served = turns.serve(0)
     assert served is not None
     assert served[0] == B
     turns.end(held.pop(), 0)
     served = turns.serve(0)
     assert served is not None
-    assert served[0] == A  # has one of three, and goes on
+    assert served[0] == A  # A has only one of the three places, so its slice continues.
 
 
 def test_a_cancelled_waiter_is_not_served() -> None:
@@ -155,7 +162,10 @@ def test_a_cancelled_waiter_is_not_served() -> None:
 @settings(deadline=None, max_examples=300)
 @given(st.data())
 def test_a_waiter_lets_every_other_begin_at_most_one_slice(data: st.DataObject) -> None:
-    """Turns that were begun before somebody came are theirs; of new ones, one for each other."""
+    """Check that a waiting organization lets each other organization start at most one new slice.
+
+    Slices that started before the organization began to wait do not count.
+    """
     places = data.draw(st.integers(1, 4))
     jobs = data.draw(st.integers(1, 4))
     turns: Slices[int] = Slices(places, slice_jobs=jobs, slice_s=10)
@@ -180,7 +190,8 @@ def test_a_waiter_lets_every_other_begin_at_most_one_slice(data: st.DataObject) 
                 assert busy + 1 < places
             if given_slice.ahead:
                 assert given_slice.jobs == 1
-                assert organization not in went_ahead  # once between two beginnings of slices
+                # An organization is served out of turn at most once between two starts of slices.
+                assert organization not in went_ahead
                 went_ahead.add(organization)
             elif given_slice.jobs == 1:
                 went_ahead.clear()
@@ -195,7 +206,7 @@ def test_a_waiter_lets_every_other_begin_at_most_one_slice(data: st.DataObject) 
             running.append(given_slice)
             assert len(running) <= places
             assert given_slice.jobs <= jobs
-        assert not +waiting or len(running) == places  # no place is idle while somebody waits
+        assert not +waiting or len(running) == places  # No place is free while a job waits.
 
     for _ in range(data.draw(st.integers(1, 60))):
         if data.draw(st.booleans()) and running:

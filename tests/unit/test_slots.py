@@ -1,4 +1,4 @@
-"""The slots of a worker: some for what the broker brings, and always some for the sweep."""
+"""The slots of a worker: some are for messages of the broker, some are always for the sweep."""
 
 import asyncio
 
@@ -12,7 +12,7 @@ A, B, C = 1, 2, 3
 
 
 def fill(slots: Slots, organization: int) -> list[Slot]:
-    """Take all that an organization may have at one time."""
+    """Take all the slots that an organization may have together."""
     taken = []
     while (slot := slots.take(organization)) is not None:
         taken.append(slot)
@@ -47,7 +47,8 @@ def test_no_organization_fills_all_slots_while_another_waits(
     for organization in range(10, 10 + newcomers):
         assert slots.next_of([A, organization]) == organization
         assert slots.take(organization)
-        assert slots.take(organization) is None  # it is no newcomer any more
+        # The organization has a slot now, so it is no newcomer.
+        assert slots.take(organization) is None
     assert slots.take(B) is None
     assert slots.next_of([A, B]) is None
 

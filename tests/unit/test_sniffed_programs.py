@@ -1,4 +1,4 @@
-"""Programs that a desktop would run are found anywhere in a file."""
+"""Programs that a desktop would run are found at any position in a file."""
 
 import pytest
 from hypothesis import given, settings

@@ -1,4 +1,4 @@
-"""Texts: their charsets, JSON, tables, and types that a text begins with."""
+"""Types of text files: charsets, JSON, tables, and types that begin with a known text."""
 
 import pytest
 from hypothesis import example, given, settings

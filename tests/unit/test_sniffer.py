@@ -1,4 +1,4 @@
-"""The box in which files are identified: its answers, and the start and end of its processes."""
+"""The sandbox that finds types of files: its responses, and the start and end of its processes."""
 
 import asyncio
 import os
@@ -7,7 +7,7 @@ import subprocess
 import sys
 from contextlib import suppress
 
-import psutil  # type: ignore[import-untyped]  # its stubs are a package that we do not lock
+import psutil  # type: ignore[import-untyped]  # the locks include no stubs for this package
 import pytest
 import structlog
 
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.slow
 TEXT = b"plain words\n"
 
 
-# --- its answers ----------------------------------------------------------------------------------
+# --- responses of the sandbox ---------------------------------------------------------------------
 
 
 async def test_a_file_has_the_same_type_inside_and_outside_the_sandbox(sniffers: Sniffers) -> None:
@@ -37,7 +37,8 @@ async def test_a_file_has_the_same_type_inside_and_outside_the_sandbox(sniffers:
         found, asked = measure(content)
         assert await identify(sniffers, content) == found, name
         asked_of += bool(asked)
-    assert asked_of > 5  # so that ranges were sent as well
+    # More than five files must need further ranges, so that the test covers requests for ranges.
+    assert asked_of > 5
     for content in (b"", b"\0", b"\xe9t\xe9\n", images.HTML, images.SVG):
         assert await identify(sniffers, content) == measure(content)[0]
     assert len(sniffing_children()) == 1
@@ -58,7 +59,8 @@ async def test_a_file_has_the_same_type_inside_and_outside_the_sandbox(sniffers:
 )
 def test_a_signature_names_an_image_as_libmagic_does(content: bytes) -> None:
     assert image_type(content) == sniff(content) == measure(content)[0]
-    for end in (4, 12, 16, 20, 40):  # libmagic may still know one that is cut off
+    # libmagic can find the type of a truncated image for which `image_type` returns None.
+    for end in (4, 12, 16, 20, 40):
         assert image_type(content[:end]) in (None, sniff(content[:end]))
 
 
@@ -95,7 +97,7 @@ def test_a_bug_of_ours_is_logged_with_its_place(monkeypatch: pytest.MonkeyPatch)
     assert [entry["fault"] for entry in logged] == [answer["fault"]]
 
 
-# --- its children ---------------------------------------------------------------------------------
+# --- child processes of the sandbox ---------------------------------------------------------------
 
 
 async def test_a_child_sees_the_files_of_one_organization(sniffers: Sniffers) -> None:
@@ -119,7 +121,8 @@ async def test_only_so_many_organizations_have_one(
     (first,) = sniffing_children()
     await identify(sniffers, TEXT, 2)
     await identify(sniffers, TEXT, 1)
-    await identify(sniffers, TEXT, 3)  # in place of the one of 2
+    # The process of organization 3 replaces the process of organization 2.
+    await identify(sniffers, TEXT, 3)
     assert len(sniffing_children()) == 2
     assert first in sniffing_children()
     assert sorted(sniffers._idle) == [1, 3]
@@ -153,7 +156,8 @@ async def test_one_that_dies_of_a_file_is_replaced(
     (pid,) = sniffing_children()
     os.kill(pid, signal.SIGSTOP)
     job = asyncio.create_task(identify(sniffers, TEXT))
-    other = await identify(sniffers, TEXT, 2)  # which does not wait for it
+    # Organization 2 does not wait for the stopped process of the first organization.
+    other = await identify(sniffers, TEXT, 2)
     assert other.startswith("text/plain")
     os.kill(pid, number)
     os.kill(pid, signal.SIGCONT)
@@ -202,7 +206,8 @@ async def test_a_server_that_dies_is_replaced_and_leaves_no_child(sniffers: Snif
     await asyncio.to_thread(server.wait, 10)
     if sys.platform == "linux":
         await wait_for_end(pid)
-    for organization_id in (1, 2):  # their attempts fail, and the server's end is noticed
+    # These two attempts fail, because the server has ended. Then a new server is started.
+    for organization_id in (1, 2):
         with suppress(DecoderFault):
             await identify(sniffers, TEXT, organization_id)
     for organization_id in (1, 2):

@@ -1,4 +1,4 @@
-"""Answers of a process that was taken over while it identified files are not believed."""
+"""The worker does not trust responses of a sniffing process that an attacker controls."""
 
 import asyncio
 import json
@@ -22,20 +22,21 @@ TEXT = b"plain words\n"
 
 
 def framed(answer: Any) -> bytes:
-    """Write an answer as a child does."""
+    """Encode a response in the format that a child process uses."""
     head = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
     return HEADER.pack(len(head), 0) + head
 
 
 NO_PROCESS = 2**22
-"""An id that no process has: it is the limit of them on Linux."""
+"""A process id that no process has, because it is the limit of process ids on Linux."""
 
 
 @asynccontextmanager
 async def with_liar(answer: Any) -> AsyncIterator[Sniffers]:
-    """Put one that was taken over in the place of organization 1's child.
+    """Replace the child process of organization 1 with a fake that an attacker controls.
 
-    It answers each question with these bytes, or with this object and the question's name.
+    If `answer` is bytes, the fake sends these bytes for each request. If `answer` is an object, the
+    fake adds the name of the request to the object and sends the result.
     """
     ours, theirs = socket.socketpair()
     ours.setblocking(False)

@@ -1,4 +1,4 @@
-"""The walls around the processes that identify files."""
+"""The isolation of the processes that find types of files."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""Faults that the soak injects: when they begin and end, and how ends of processes are counted."""
+"""Faults that the soak test injects: their start, their end, and the count of ended processes."""
 
 import asyncio
 import os
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.soak
 
 
 class Sleeper:
-    """A process that does nothing, as a part that faults can befall."""
+    """A process that does nothing, as a part of the site to which a test applies faults."""
 
     name = "valkey"
 
@@ -32,7 +32,7 @@ class Sleeper:
         self._directory = directory
 
     async def start(self) -> None:
-        """Run it."""
+        """Start the process."""
         argv = (sys.executable, "-c", "import time; time.sleep(600)")
         self.child = Child(
             Program(
@@ -45,14 +45,14 @@ class Sleeper:
         )
 
     async def stop(self, grace_s: float) -> None:
-        """Stop it."""
+        """Stop the process within `grace_s` seconds."""
         if self.child is not None:
             await self.child.stop(grace_s)
 
 
 @pytest_asyncio.fixture
 async def sleeper(tmp_path: Path) -> AsyncIterator[Kept]:
-    """A running process to befall."""
+    """A running process to which a test applies faults."""
     kept = Kept(Sleeper(tmp_path))
     await kept.start()
     yield kept
@@ -60,7 +60,7 @@ async def sleeper(tmp_path: Path) -> AsyncIterator[Kept]:
 
 
 def chaos(part: Kept, *faults: Fault) -> Chaos:
-    """Faults over a site that has nothing but one part."""
+    """Make the faults of a site that has only this part."""
     return Chaos(cast(Site, SimpleNamespace(kept={part.name: part}, workers=[])), faults)
 
 

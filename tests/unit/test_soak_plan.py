@@ -1,4 +1,4 @@
-"""The soak's plan, which its seed decides, and its distinguishable files."""
+"""The plan of the soak test depends only on its seed, and its files are all different."""
 
 import io
 from dataclasses import replace
@@ -106,7 +106,7 @@ def test_a_thumbnail_shows_the_number_of_its_document(code: int) -> None:
 
 
 def named(content: bytes) -> str:
-    """Name the content type of a file as a worker does."""
+    """Return the content type of a file, found as a worker finds it."""
     asking = identify(content[:HEAD_BYTES], len(content))
     try:
         start, end = next(asking)

@@ -1,4 +1,4 @@
-"""The soak's verdict: breaches, secrets in logs, leaks."""
+"""The verdict of the soak test: broken invariants, secrets in logs, memory leaks."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -77,7 +77,7 @@ def broken(
     objects: Mapping[str, StoredItem] = OBJECTS,
     shown: int | None = 4,
 ) -> list[str]:
-    """Judge one attachment; give the invariants that are broken, each once."""
+    """Judge one attachment; return each broken invariant once."""
     findings = judge([known], {row.id: row}, objects, {row.id: shown})
     return sorted({finding.invariant for finding in findings})
 

@@ -1,4 +1,4 @@
-"""Spellings of a key: everything that a store may take for an original is refused."""
+"""Spellings of a key: each key that a store may read as an original file's key is refused."""
 
 import unicodedata
 from collections.abc import Callable
@@ -16,7 +16,7 @@ LETTERS = {
     for number in range(0x80, 0x30000)
     if (folded := unicodedata.normalize("NFKC", chr(number)).casefold()) in set("achefilmnst./")
 }
-"""Characters of Unicode whose compatibility form occurs in the prefix."""
+"""Unicode characters whose compatibility form occurs in the prefix, with that form."""
 
 
 @pytest.mark.parametrize("key", SPELLINGS.values(), ids=SPELLINGS.keys())
@@ -36,7 +36,7 @@ def test_no_look_alike_opens_the_folder_of_originals() -> None:
 
 
 def encode(text: str) -> str:
-    """Write every byte as %XX."""
+    """Write every byte of a text as %XX."""
     return "".join(f"%{byte:02x}" for byte in text.encode())
 
 

@@ -1,4 +1,4 @@
-"""The region and the host in the address of a queue."""
+"""The region and the host are read from the address of an SQS queue."""
 
 import pytest
 

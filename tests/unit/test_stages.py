@@ -1,4 +1,4 @@
-"""The record of the stages of an attempt."""
+"""Tests of the record of an attempt's stages."""
 
 import asyncio
 from datetime import timedelta

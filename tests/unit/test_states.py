@@ -1,4 +1,4 @@
-"""States and reasons in statements: the type checker does not read SQL, so this test does."""
+"""SQL statements name only existing states and reasons; the type checker does not read SQL."""
 
 import ast
 import re
@@ -14,11 +14,11 @@ from shared.states import END_STATES, MEASURED, SETTLED, STATES, UNDER_WAY, EndS
 
 ROOT = Path(__file__).parents[2]
 OTHER_WORDS = {"second"}
-"""Quoted words of the same statements that are neither state nor reason."""
+"""Quoted words in these statements that are neither states nor reasons."""
 
 
 def statements() -> Iterator[tuple[str, str]]:
-    """Find strings of the code that name the column `state` and quote a word."""
+    """Find strings of the code that contain the column `state` and a quoted word."""
     for package in ("api", "worker", "shared", "deploy"):
         for path in sorted((ROOT / package).rglob("*.py")):
             if "migrations" in path.parts:

@@ -1,4 +1,4 @@
-"""Addresses of the bucket: those that botocore's rules give, over endpoints, regions, variables."""
+"""Addresses of the bucket equal those of botocore, for endpoints, regions and variables."""
 
 import os
 from collections.abc import Mapping
@@ -29,7 +29,7 @@ REQUIRED = {
 
 @pytest.fixture(autouse=True)
 def no_variables(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No variable or file of this machine's own."""
+    """Remove the AWS variables, the settings, and the AWS configuration file of this machine."""
     for name in [name for name in os.environ if name.startswith(("AWS_", "ATTACHMENTS_"))]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
@@ -37,7 +37,7 @@ def no_variables(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def settings(bucket: str, region: str | None, endpoint: str | None) -> Settings:
-    """Make settings of a service with that bucket."""
+    """Make settings of a service that uses this bucket; None omits the setting."""
     given = {"ATTACHMENTS_S3_BUCKET": bucket}
     if region is not None:
         given["ATTACHMENTS_S3_REGION"] = region
@@ -47,9 +47,9 @@ def settings(bucket: str, region: str | None, endpoint: str | None) -> Settings:
 
 
 def theirs(bucket: str, region: str | None, endpoint: str | None) -> tuple[str, str, str]:
-    """Have botocore make an address to post to, a signed GET, and the signing region."""
+    """Return botocore's address for an upload, its signed GET address, and its signing region."""
     session = botocore.session.Session()
-    # Without a style it would hand out the global endpoint for AWS's every region.
+    # Without an addressing style, botocore would return the global endpoint for each region of AWS.
     style: Any = (
         {} if endpoint or os.environ.get("AWS_ENDPOINT_URL_S3") else {"addressing_style": "virtual"}
     )
@@ -136,7 +136,8 @@ def test_clients_get_the_addresses_that_botocore_makes(
     assert of.upload_url == post.rstrip("/")
     assert of.store.region == signing_region
     assert ours.partition("?")[0] == get.partition("?")[0]
-    assert dict(parse_qsl(urlsplit(ours).query)) == made  # the signature is over the host
+    # The signature includes the host, so an equal signature means an equal host.
+    assert dict(parse_qsl(urlsplit(ours).query)) == made
 
 
 def test_the_accelerate_of_a_config_file_counts(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Where a rule of ruff or mypy is switched off for a line, the reason is on that line."""
+"""Each comment that disables a rule of ruff or mypy has its reason on the same line."""
 
 import re
 import tokenize
@@ -17,7 +17,7 @@ EXPLAINED = re.compile(
 
 
 def suppressions() -> Iterator[tuple[str, str]]:
-    """Find the comments that switch off a rule."""
+    """Find the comments that disable a rule."""
     for package in ("api", "worker", "shared", "deploy", "tests"):
         for path in sorted((ROOT / package).rglob("*.py")):
             with tokenize.open(path) as file:

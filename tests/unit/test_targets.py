@@ -1,4 +1,4 @@
-"""Where signed addresses redirect to: how long that opens, how long it stays, how long it is."""
+"""Redirect targets of signed addresses: their expiry, their cache lifetime, and their length."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -39,7 +39,7 @@ def made(
     thumb: bool = False,
     **row: Any,
 ) -> Target:
-    """Make the target of a file of that name."""
+    """Make the redirect target of a file with this name."""
     found = attachment(
         1_234_567_890,
         name=name,
@@ -57,14 +57,14 @@ def made(
 
 
 def ends(found: Target) -> datetime:
-    """Return the time at which the store's address no longer opens."""
+    """Return the time at which the store's signed address expires."""
     query = dict(parse_qsl(urlsplit(found.location).query))
     signed_at = datetime.strptime(query["X-Amz-Date"], "%Y%m%dT%H%M%S%z")
     return signed_at + timedelta(seconds=int(query["X-Amz-Expires"]))
 
 
 def name_in(found: Target) -> str:
-    """Read the real name out of a target, as a browser does."""
+    """Return the file name in a target's Content-Disposition, as a browser reads the name."""
     (value,) = parse_qs(urlsplit(found.location).query)["response-content-disposition"]
     real = re.search(r"filename\*=UTF-8''([^;]*)", value)
     plain = re.search(r'filename="([^"]*)"', value)

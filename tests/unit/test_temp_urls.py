@@ -1,4 +1,4 @@
-"""`temp_url`: addresses that name an object that may be taken, and spellings of one address."""
+"""The parameter `temp_url`: addresses of objects that may be copied, in all their spellings."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""Lines of the log that come again and again: bounded, and none is lost from the counts."""
+"""Repeated log lines are limited in number, and the counts include every suppressed line."""
 
 from collections import Counter
 from typing import Any
@@ -7,7 +7,7 @@ from shared.throttle import LINE_EVERY_S, Throttle
 
 
 class Lines:
-    """A throttle with a clock, and what it writes."""
+    """A throttle with a clock that a test sets, and the log lines that the throttle writes."""
 
     def __init__(self, **options: int) -> None:
         self.now = 1000.0
@@ -18,7 +18,7 @@ class Lines:
         self.written.append((event, fields))
 
     def totals(self) -> Counter[str]:
-        """Add up the counts of each event."""
+        """Return the sum of the counts of each event."""
         found: Counter[str] = Counter()
         for event, fields in self.written:
             found[event] += fields.get("count", 1)
@@ -49,7 +49,7 @@ def test_however_many_keys_there_are_the_lines_are_bounded_and_counted() -> None
     lines.throttle.flush()
     assert len(lines.written) == 10 + 2 + 2
     assert lines.totals() == {"refused": 5000, "denied": 5000}
-    # The keys of the last minute are forgotten: a new one has a line of its own.
+    # The throttle has forgotten the keys of the last minute, so a new key gets its own line.
     lines.throttle.log("refused", "another", number=1)
     assert lines.written[-1] == ("refused", {"number": 1})
 

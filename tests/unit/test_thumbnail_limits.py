@@ -1,4 +1,4 @@
-"""Images that would cost too much are refused or measured without decoding."""
+"""Images with a high cost are refused, or are measured without decoding."""
 
 import io
 import tracemalloc
@@ -41,7 +41,8 @@ def test_an_image_that_is_not_decoded_is_measured_upright(kind: str) -> None:
     content = images.oriented(6, kind)
     with raises_code("too_expensive") as caught:
         make_thumbnail(io.BytesIO(content), budget=NOTHING)
-    wanted = (120, 80) if kind != "WEBP" else (80, 120)  # its turn stands behind its pixels
+    # In a WebP, the orientation is stored after the pixels, so it is unknown without decoding.
+    wanted = (120, 80) if kind != "WEBP" else (80, 120)
     assert (caught.value.facts.width, caught.value.facts.height) == wanted
 
 

@@ -1,4 +1,4 @@
-"""TIFFs of every layout of samples: shown in their colours, or `unsupported`, never as noise."""
+"""TIFFs of every sample layout are shown in their colours or are `unsupported`, never noise."""
 
 import io
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ from worker.decoding.inside.images import load_codecs, make_thumbnail
 pytestmark = pytest.mark.slow
 
 MIDDLES = ((6, 4), (42, 4), (6, 28), (42, 28))
-"""A pixel of each quarter."""
+"""The x and y coordinates of one pixel in each quarter of the image."""
 
 SUPPORTED = {
     "bilevel-white-is-0": Layout(photometric=WHITE_IS_ZERO, bits=1, samples=1),
@@ -55,7 +55,7 @@ SUPPORTED = {
         for across, down in ((1, 1), (2, 1), (2, 2), (4, 1), (4, 4), (1, 2))
     },
 }
-"""Layouts that get a thumbnail, in every arrangement."""
+"""Layouts that get a thumbnail in every arrangement of their bytes."""
 
 UNDECIDED = {
     "grey-16-white-is-0": Layout(photometric=WHITE_IS_ZERO, bits=16, samples=1),
@@ -67,7 +67,7 @@ UNDECIDED = {
     "rgb-16-padded": Layout(photometric=RGB, bits=16, samples=4, extra=0),
     "palette-16": Layout(photometric=PALETTE, bits=16, samples=1),
 }
-"""Layouts that are shown or `unsupported`, as Pillow's readers allow."""
+"""Layouts that may be shown or be `unsupported`, because Pillow cannot read every arrangement."""
 
 
 @pytest.fixture(autouse=True)
@@ -78,13 +78,18 @@ def with_tiff() -> Iterator[None]:
 
 
 def arrangements(layout: Layout) -> Iterator[Layout]:
-    """Yield a layout in both byte orders, by strips, tiles and planes, packed and not."""
+    """Yield the layout in every arrangement.
+
+    The arrangements differ in byte order, BigTIFF, tiles or strips, planes, and compression.
+    """
     for order, big, tiled, planar, rows, deflated in product(
         "<>", (False, True), (False, True), (False, True), (32, 5, 8), (False, True)
     ):
         if (tiled and rows != 32) or (planar and layout.samples == 1):
             continue
-        if layout.subsampling and (planar or rows == 5):  # blocks do not end within a strip
+        # Blocks of subsampled pixels need all samples in one plane, and strips that contain whole
+        # blocks.
+        if layout.subsampling and (planar or rows == 5):
             continue
         yield Layout(
             photometric=layout.photometric,
@@ -102,7 +107,7 @@ def arrangements(layout: Layout) -> Iterator[Layout]:
 
 
 def expected(layout: Layout) -> list[tuple[int, ...]]:
-    """Return the colours of the four quarters, as a layout can store them."""
+    """Return the colours of the four quarters, rounded as the layout stores them."""
     most = (1 << min(layout.bits, 8)) - 1
     colours: list[tuple[int, ...]] = []
     for number, colour in enumerate(COLOURS):
@@ -121,7 +126,7 @@ def expected(layout: Layout) -> list[tuple[int, ...]]:
 
 
 def shown(content: bytes) -> list[tuple[int, ...]]:
-    """Return the colours in the middle of the quarters of a file's thumbnail."""
+    """Return the colour in the middle of each quarter of a file's thumbnail."""
     made = make_thumbnail(io.BytesIO(content))
     assert made.reason is None
     image = Image.open(io.BytesIO(made.body)).convert("RGB")
@@ -135,7 +140,7 @@ def differs(found: list[tuple[int, ...]], wanted: list[tuple[int, ...]]) -> bool
 
 @contextmanager
 def suppress_unsupported() -> Iterator[None]:
-    """Suppress Undecodable with `unsupported`, and no other code."""
+    """Suppress Undecodable if its code is `unsupported`; raise it again for other codes."""
     try:
         yield
     except Undecodable as error:

@@ -1,4 +1,4 @@
-"""Trusted proxies: their reports are believed, entries to the left of them are not."""
+"""Trusted proxies: the entries that they add are used, the entries to the left are ignored."""
 
 from typing import Any, Literal
 
@@ -18,18 +18,18 @@ def read(
     headers: Literal["any", "x-forwarded", "forwarded"] = "any",
     trusted: tuple[str, ...] = TRUSTED,
 ) -> Forwarded:
-    """Read the header fields of a request that came from a peer."""
+    """Read the header fields of a request from this peer address."""
     proxies = Proxies([parse_network(each) for each in trusted], headers=headers)
     return proxies.read(peer, CIMultiDict(fields))
 
 
 def xff(value: str) -> tuple[str, str]:
-    """Make the field X-Forwarded-For."""
+    """Make the header field X-Forwarded-For."""
     return "X-Forwarded-For", value
 
 
 def rfc(value: str) -> tuple[str, str]:
-    """Make the field Forwarded."""
+    """Make the header field Forwarded."""
     return "Forwarded", value
 
 
@@ -102,7 +102,7 @@ def test_the_setting_chooses_the_family_of_headers() -> None:
 
 
 def with_host(**fields: str) -> tuple[str | None, str | None]:
-    """Return the scheme and host that X-Forwarded-* report."""
+    """Return the scheme and the host that the X-Forwarded-* fields of a trusted proxy report."""
     found = read(PROXY, *((f"X-Forwarded-{name}", value) for name, value in fields.items()))
     return found.scheme, found.host
 

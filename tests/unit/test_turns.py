@@ -1,4 +1,4 @@
-"""Places are given in turns by key, each key has its share, and waiting is bounded."""
+"""Places are given in turns by key; each key has a share, and the number of waiters is limited."""
 
 import asyncio
 
@@ -9,7 +9,7 @@ from shared.turns import Turns
 
 
 async def served(turns: Turns, key: str, order: list[str]) -> None:
-    """Hold a place for one round of the loop."""
+    """Take a place, record the key, and hold the place for one round of the event loop."""
     async with turns.turn(key):
         order.append(key)
         await asyncio.sleep(0)
@@ -50,7 +50,8 @@ async def test_the_last_places_are_for_keys_that_hold_none() -> None:
     for key in "aabb":
         assert turns.take_free(key)
     assert turns.take_free("c")
-    assert not turns.take_free("c")  # it may have two, but no newcomers' place for the second
+    # "c" may have two places, but the last places are only for keys without a place.
+    assert not turns.take_free("c")
     waits = asyncio.create_task(turns.take("c"))
     await asyncio.sleep(0)
     for key in "def":
@@ -58,7 +59,8 @@ async def test_the_last_places_are_for_keys_that_hold_none() -> None:
     assert not turns.take_free("g")
     new = asyncio.create_task(turns.take("g"))
     await asyncio.sleep(0)
-    turns.give_back("a")  # "c" waits for longer, but has a place already
+    # "c" has waited longer than "g", but "c" has a place already, so "g" gets this place.
+    turns.give_back("a")
     await new
     assert not waits.done()
     for key in "abbde":
@@ -98,7 +100,7 @@ async def test_a_cancelled_wait_keeps_no_place() -> None:
     waiting = [asyncio.create_task(turns.take("a")) for _ in range(3)]
     await asyncio.sleep(0)
     waiting[0].cancel()
-    turns.give_back("a")  # given to the second, which is cancelled in the same moment
+    turns.give_back("a")  # The second waiter gets this place, and is cancelled before it runs.
     waiting[1].cancel()
     await waiting[2]
     turns.give_back("a")

@@ -1,4 +1,4 @@
-"""The ports that `attachments up` chooses, and what it says where another one is expected."""
+"""The ports that `attachments up` chooses, and its message if it cannot use the expected port."""
 
 import socket
 import sys
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.skipif(
     sys.platform != "linux", reason="others have one address of loopback only"
 )
 API_HOST = "127.80.0.2"
-"""Where no one else listens."""
+"""A loopback address at which no other process listens."""
 
 
 @pytest.fixture(autouse=True)

@@ -1,4 +1,4 @@
-"""The client's side of an upload, against a server that misbehaves on demand."""
+"""The upload client, against a server that sends wrong responses when a test asks for them."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -24,7 +24,7 @@ POLICY = {
 
 @dataclass(slots=True)
 class Scripted:
-    """An API and a store that give the set answers first, then the right ones."""
+    """A fake API and store: they send the given responses first, then correct responses."""
 
     server: TestServer
     access: int = 404
@@ -123,7 +123,7 @@ async def send(scripted: Scripted, *paths: Path, **options: Any) -> list[Uploade
 async def test_posts_every_field_of_the_policy_and_the_file_last_with_its_true_length(
     scripted: Scripted, write: Write
 ) -> None:
-    content = bytes(range(256)) * 4096  # four chunks
+    content = bytes(range(256)) * 4096  # The content has four chunks.
     steps: list[Progress] = []
     [done] = await send(scripted, write("ä.bin", content), on_progress=steps.append)
     assert scripted.created == [{"name": "ä.bin", "size": len(content)}]

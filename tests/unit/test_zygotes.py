@@ -1,4 +1,4 @@
-"""Zygotes fork sealed decoders, are replaced when they end, and leave no decoder when they do."""
+"""Zygotes fork sealed decoders, and are replaced when they end. Their decoders end with them."""
 
 import asyncio
 import os
@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import psutil  # type: ignore[import-untyped]  # its stubs are a package that we do not lock
+import psutil  # type: ignore[import-untyped]  # the locks include no stubs for this package
 import pytest
 import structlog
 
@@ -33,7 +33,8 @@ pytestmark = [
 async def test_a_forked_decoder_is_sealed_and_holds_nothing_but_its_socket(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    # As the user of the tests and dumpable: others than root can look into it.
+    # The change keeps the user and leaves the decoder dumpable, so that the test can inspect the
+    # decoder without root.
     change = "from worker.sandbox import privileges\nprivileges.drop = lambda: None\n"
     monkeypatch.setattr(sys, "executable", str(python_with_changed_zygote(tmp_path, change)))
     async with running() as decoders:
@@ -66,7 +67,7 @@ async def test_forked_decoders_read_further_formats(name: str) -> None:
 async def test_a_zygote_with_threads_does_not_fork(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Its decoders are then started in a Python of their own each."""
+    """Check that each decoder is then started as a separate Python process."""
     started = "import threading, time\n"
     started += "threading.Thread(target=time.sleep, args=(60,), daemon=True).start()\n"
     program = python_with_changed_zygote(tmp_path, started)
@@ -105,10 +106,13 @@ async def test_the_service_goes_on_after_its_zygote_was_killed() -> None:
 
 
 async def test_decoders_die_with_their_zygote_also_as_another_user() -> None:
-    """The kernel kills them: frozen ones neither see that a socket is closed nor end themselves."""
+    """Check that the kernel kills suspended decoders.
+
+    A suspended decoder cannot notice that its socket is closed, and cannot end by itself.
+    """
     async with running(2) as decoders:
         await decode_for(decoders, 1)
-        # one that has had a job, and spares
+        # One decoder has had a job, and the others are spares.
         await until(lambda: asyncio.sleep(0, have_started(os.getpid(), 1 + SPARES)))
         children = find_decoders(os.getpid())
         for child in children:
@@ -167,7 +171,7 @@ async def test_a_fork_that_is_not_wanted_any_more_leaves_nothing(after_s: float)
         await (await starting).stop()
     await until(lambda: asyncio.sleep(0, not find_decoders(os.getpid())))
     await until(lambda: asyncio.sleep(0, psutil.Process().num_fds() <= before))
-    await (await source.start()).stop()  # requests and answers still match
+    await (await source.start()).stop()  # Each response must still belong to its request.
     await source.close()
     assert not find_decoders(os.getpid()) + find_zygotes(os.getpid())
 
@@ -196,13 +200,14 @@ asyncio.run(main())
 
 async def test_a_killed_worker_leaves_neither_zygote_nor_busy_decoder() -> None:
     code = OWNER.format(root=str(Path(__file__).parents[2]))
-    with subprocess.Popen(  # noqa: ASYNC220 - it returns at once
+    with subprocess.Popen(  # noqa: ASYNC220 - the call does not wait for the process
         [sys.executable, "-c", textwrap.dedent(code)], stdout=subprocess.PIPE, text=True
     ) as owner:
         assert owner.stdout is not None
         assert await asyncio.to_thread(owner.stdout.readline) == "busy\n"
         family = psutil.Process(owner.pid).children(recursive=True)
-        assert len(family) >= 3  # a zygote, a busy decoder and a spare one
+        # The three processes are a zygote, a busy decoder and a spare decoder.
+        assert len(family) >= 3
         assert have_started(owner.pid, 2)
         owner.kill()
     _, alive = await asyncio.to_thread(psutil.wait_procs, family, 10)
@@ -210,7 +215,7 @@ async def test_a_killed_worker_leaves_neither_zygote_nor_busy_decoder() -> None:
 
 
 async def test_a_request_out_of_place_ends_no_other_process() -> None:
-    """A zygote ends nothing but what it has forked."""
+    """Check that a zygote ends only processes that it has forked."""
     source = forks_module.Source(Box.IMAGES, ())
     decoder = await source.start()
     running_zygote = source._zygote

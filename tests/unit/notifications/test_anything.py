@@ -1,4 +1,4 @@
-"""Any name and any document: names come back from every dialect, and nothing makes reading fail."""
+"""Notifications with any file name and any content: names are read unchanged, no reading fails."""
 
 import json
 from typing import Any
@@ -29,7 +29,7 @@ def test_any_name_comes_back_from_every_dialect(name: str, attachment_id: int) -
     key = original_key(attachment_id, name)
     for dialect in DIALECTS:
         sent = dialect.message(dialect.make_event(BUCKET, key, etag="e1"))
-        # as it travels: what is no JSON by then would not come back
+        # A real message is sent as JSON. The conversion to JSON and back must not change the event.
         (event,) = read(json.loads(json.dumps(sent)), bucket=BUCKET).events
         assert event.key == key
         assert parse_key(event.key) == (attachment_id, "original")
@@ -39,7 +39,7 @@ def test_any_name_comes_back_from_every_dialect(name: str, attachment_id: int) -
 
 @pytest.mark.slow
 @thorough
-# the filer's own parts of uploads lie below .uploads/
+# SeaweedFS stores the parts of multipart uploads below `.uploads/`, so such keys are excluded.
 @given(
     key=st.text(st.characters(codec="utf-8"), min_size=1).filter(lambda key: key[:9] != ".uploads/")
 )
@@ -47,7 +47,8 @@ def test_any_name_comes_back_from_every_dialect(name: str, attachment_id: int) -
 @example(key="%20%2f/+/ä\U0001f600\0")
 @example(key="//")
 def test_any_key_comes_back_from_every_dialect(key: str) -> None:
-    # keys of ours have none of the characters that rules of decoding are about
+    # Keys of the service contain no characters that decoding rules change. So this test uses other
+    # keys, and calls the readers directly.
     for dialect in DIALECTS:
         document = json.loads(json.dumps(dialect.message(dialect.make_event(BUCKET, key))))
         if sns.recognises(document):
@@ -95,8 +96,9 @@ def test_no_document_makes_reading_fail(document: Any, wrapped: bool) -> None:
         document = {**sample(WITHIN_SNS), "Message": json.dumps(document)}
     reading = read(document, bucket=BUCKET)
     for event in reading.events:
-        # a versioned bucket's folder that no longer says that it is one is like a file of that name
+        # The folder of a versioned object can lack its mark in a changed message. Then the folder
+        # is read as a file with the name of the folder.
         assert (event.bucket, event.key) in {(BUCKET, KEY), (BUCKET, f"{KEY}.versions")}
         assert event.etag is None or (event.etag.isascii() and event.etag.isprintable())
-    # each message counts as something, unless its list of records is empty
+    # Each message has an event, a fault or an ignored record, unless its list of records is empty.
     assert reading.events or reading.faults or reading.ignored or reading.dialect

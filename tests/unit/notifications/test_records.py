@@ -1,4 +1,4 @@
-"""Lists of records as S3 and its followers write them, bent one way at a time."""
+"""Lists of records in the format of S3, each with one change from a valid message."""
 
 from typing import Any
 
@@ -192,7 +192,10 @@ def test_row61_a_bad_record_costs_only_itself(record: Any) -> None:
 
 
 def records(*events: tuple[str, str | None, str]) -> Any:
-    """Make a message of records of one key: name, sequencer, etag."""
+    """Make a message with one record per argument: event name, sequencer, etag.
+
+    All records have the same key.
+    """
     found = []
     for name, sequencer, etag in events:
         record = changed(AWS, "Records.0.eventName", name)

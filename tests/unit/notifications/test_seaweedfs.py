@@ -1,4 +1,4 @@
-"""The messages of SeaweedFS's filer, which are not S3-shaped."""
+"""Messages of SeaweedFS's filer, whose format differs from that of S3."""
 
 import base64
 from typing import Any
@@ -88,7 +88,7 @@ def test_a_path_that_only_resembles_a_version_is_ignored(document: Any) -> None:
 
 
 def renamed(old: str, new_parent: Any, new_name: Any) -> Any:
-    """Make the message of a move."""
+    """Make the message that the filer sends when a file is moved."""
     entry = {**SEAWEEDFS["message"]["new_entry"], "name": new_name}
     return {
         "event_type": "rename",

@@ -1,4 +1,4 @@
-"""SNS's messages without a certificate: the address of the certificate, the signed text."""
+"""Messages of SNS: the address of the certificate and the signed text, without a certificate."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -20,14 +20,20 @@ thorough = settings(max_examples=500, deadline=None, derandomize=True, database=
 
 
 def certificate_url(now: datetime = NOW, **changes: Any) -> str:
-    """Ask where the certificate of the sample lies, with changes."""
+    """Return the certificate address of the sample message.
+
+    Keyword arguments replace fields of the message.
+    """
     return sns.certificate_url(
         {**sample("sns-v2"), **changes}, topics=(TOPIC,), versions=("2",), now=now
     )
 
 
 def is_snss(url: str) -> bool:
-    """Return True if every reader of addresses, ours and the client's, takes it for SNS's."""
+    """Check that a URL has SNS's host and scheme, as both URL parsers read the URL.
+
+    One parser is that of the service, the other one that of the HTTP client.
+    """
     for host, scheme, port, user in (
         (URL(url).host, URL(url).scheme, URL(url).explicit_port, URL(url).user),
         (
@@ -100,7 +106,7 @@ def test_row66_no_change_to_an_address_confirms_elsewhere(
         (timedelta(hours=1), True),
         (timedelta(hours=1, seconds=1), False),
         (timedelta(days=365), False),
-        (timedelta(seconds=-60), True),  # a clock of ours that is behind
+        (timedelta(seconds=-60), True),  # The clock of the service may be up to 60 seconds slow.
         (timedelta(seconds=-61), False),
         (timedelta(days=-365), False),
     ],
@@ -125,7 +131,7 @@ def test_row64_the_topic_is_looked_at_before_all_else() -> None:
 
 
 SIGNED = {
-    # as the Amazon SNS Developer Guide lists names and line breaks
+    # The names and the line breaks are those of the Amazon SNS Developer Guide.
     "sns-v2": (
         "Message\nm\nMessageId\ni\nSubject\ns\nTimestamp\nt\nTopicArn\na\nType\nNotification\n"
     ),
