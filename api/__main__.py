@@ -83,7 +83,7 @@ async def _listen(runner: web.AppRunner, settings: Settings) -> None:
 
 
 async def _unless(stopping: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool:
-    """Run `work`, but cancel it when `stopping` is set; return whether it has finished."""
+    """Run `work`, but cancel it when `stopping` is set; return True if it has finished."""
     doing, stopped = asyncio.create_task(work), asyncio.create_task(stopping.wait())
     try:
         await asyncio.wait({doing, stopped}, return_when=asyncio.FIRST_COMPLETED)

@@ -82,7 +82,7 @@ class Gate:
 
 
 def covers(scope: Scope, needed: Scope) -> bool:
-    """Return whether a token's scope includes another one; an unknown scope includes nothing."""
+    """Return True if a token's scope includes another one; an unknown scope includes nothing."""
     return scope in SCOPES and SCOPES.index(scope) >= SCOPES.index(needed)
 
 

@@ -110,7 +110,7 @@ def inflate(request: web.Request, body: bytes, *, max_bytes: int) -> bytes:
 
 
 def check_encoding(request: web.Request) -> bool:
-    """Return whether a body is compressed. Raises Problem 415 for an unknown Content-Encoding."""
+    """Return True if a body is compressed. Raises Problem 415 for an unknown Content-Encoding."""
     encoding = ",".join(request.headers.getall("Content-Encoding", [])).strip().lower()
     if encoding in ("", "identity"):
         return False

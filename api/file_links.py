@@ -67,7 +67,7 @@ def read_query(raw: str) -> FileQuery:
 
 
 def is_signed(parts: Parts, key: str, query: FileQuery) -> bool:
-    """Return whether a query holds a valid signature of ours for a key, not yet expired."""
+    """Return True if a query holds a valid signature of ours for a key, not yet expired."""
     links = parts.documents.links
     return any(
         links.admits(key, stamp, query.ends, query.signature, now()) for stamp in query.stamps

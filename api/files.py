@@ -116,7 +116,7 @@ async def _check_age(parts: Parts, row: Attachment) -> None:
 
 
 def is_blocked(row: Attachment, settings: Settings) -> bool:
-    """Return whether no file of an attachment may be served, because its type or name is reserved.
+    """Return True if no file of an attachment may be served, because its type or name is reserved.
 
     The measured type is kept while the object is processed again, so the file stays blocked during
     that time. An attachment that was `ready` before its extension became reserved is still served.

@@ -46,7 +46,7 @@ class IdCheck:
             raise general(503, str(self.taken), headers={"Retry-After": "30"})
 
     async def at_start(self) -> bool:
-        """Check within START_S; return whether the check is complete. Raises IdsTaken."""
+        """Check within START_S; return True if the check is complete. Raises IdsTaken."""
         settled = False
         with suppress(TimeoutError):
             async with asyncio.timeout(START_S):

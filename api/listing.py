@@ -81,7 +81,7 @@ class Walks:
         self._large: dict[Hashable, tuple[int, float]] = {}
 
     def are_long(self, organization_id: int, asked: Listing) -> bool:
-        """Return whether a list must read many rows, as far as that is known in advance."""
+        """Return True if a list must read many rows, as far as that is known in advance."""
         return (
             any(item.negated for item in asked.filters)
             or (asked.number - 1) * asked.size > LONG_OFFSET

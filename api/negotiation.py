@@ -57,7 +57,7 @@ UTF_8 = frozenset({"utf-8", "utf8"})
 
 
 def check_content_type(request: web.Request) -> bool:
-    """Return whether the body uses the bulk extension. Raises Problem 415 for other media types.
+    """Return True if the body uses the bulk extension. Raises Problem 415 for other media types.
 
     Parameters other than `ext` and `profile` are refused (JSON:API 1.1). `charset=utf-8` is
     allowed (contract.md), because HTTP libraries add it.

@@ -100,7 +100,7 @@ def ttl_s(settings: Settings, row: Attachment, key: str) -> int:
 
 
 def is_played(content_type: str) -> bool:
-    """Return whether a file of this type is audio or video, which players read part by part."""
+    """Return True if a file of this type is audio or video, which players read part by part."""
     essence = content_types.essence(content_type)
     return essence.startswith(_MEDIA) or essence in _PLAYED
 

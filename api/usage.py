@@ -94,7 +94,7 @@ async def _create_once(
 
 
 def _limits_bytes(usual: Quotas, caller: Caller) -> bool:
-    """Return whether a quota of bytes applies.
+    """Return True if a quota of bytes applies.
 
     Only if such a quota applies, an upload is limited to its declared size.
     """

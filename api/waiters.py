@@ -211,7 +211,7 @@ class Waiters:
 
 
 async def _until(event: asyncio.Event, deadline: float) -> bool:
-    """Wait for an event; return whether it came before the deadline."""
+    """Wait for an event; return True if it came before the deadline."""
     try:
         async with asyncio.timeout_at(deadline):
             await event.wait()

@@ -47,7 +47,7 @@ def locate(url: str, settings: Settings) -> tuple[str, str] | None:
 
 
 def may_take(place: tuple[str, str], settings: Settings, *, organization_id: int) -> bool:
-    """Return whether an organization may copy the object at `place`, a bucket and key.
+    """Return True if an organization may copy the object at `place`, a bucket and key.
 
     Only the text decides, so the answer does not reveal whether such an object exists.
     """
@@ -99,7 +99,7 @@ def _fault(url: str, pointer: str, detail: str) -> ErrorObject:
 
 
 def same_address(one: str, other: str) -> bool:
-    """Return whether two addresses are spellings of the same one; queries are ignored."""
+    """Return True if two addresses are spellings of the same one; queries are ignored."""
     if one == other:
         return True
     first, second = _split(one), _split(other)

@@ -112,7 +112,7 @@ async def take_own(parts: Parts, row: Attachment, meaning: Meaning) -> dict[str,
 
 
 def _is_news(row: Attachment, etag: str | None, *, is_shown: bool) -> bool:
-    """Return whether an upload must be recorded for the store's etag; None: no answer."""
+    """Return True if an upload must be recorded for the store's etag; None: no answer."""
     if etag is None:
         # If the address is only repeated, rows that are not measured are left alone: the sweep
         # asks the store about them later.
@@ -141,7 +141,7 @@ def _is_own_object(settings: Settings, row: Attachment, place: tuple[str, str] |
 
 
 def _is_file_address(parts: Parts, request: web.Request, row: Attachment, address: str) -> bool:
-    """Return whether the service serves a row's original at an address.
+    """Return True if the service serves a row's original at an address.
 
     Without a base address in the settings, a link begins with the host of the request, or is
     relative; clients' libraries complete a relative link with the host that they used.

@@ -73,7 +73,7 @@ class Uploaded:
 
     @property
     def succeeded(self) -> bool:
-        """Return whether the attachment is ready or, without waiting, uploaded and not failed."""
+        """Return True if the attachment is ready or, without waiting, uploaded and not failed."""
         if self.state == "ready":  # a reason then only explains why there is no thumbnail
             return True
         return self.reason is None and self.state not in (None, "rejected", "failed", "expired")

@@ -61,7 +61,7 @@ def reconcile(mend: Mend = False, as_json: Json = False, data_dir: DataDir = LOC
 async def _reconcile(
     database: "Database", settings: "ReconcileSettings", *, mend: bool, as_json: bool
 ) -> bool:
-    """Find, mend and print the differences; return whether no difference is left."""
+    """Find, mend and print the differences; return True if no difference is left."""
     from shared.database import DatabaseForbids
     from shared.deployment import find_prefix
     from shared.publisher import Publisher

@@ -83,7 +83,7 @@ def retry(
 
 
 async def _explain(database: "Database", numbers: list[int]) -> bool:
-    """Print for each attachment why nothing was done; return whether all of them exist."""
+    """Print for each attachment why nothing was done; return True if all of them exist."""
     from shared.attachments import find_any
 
     all_known = True

@@ -41,7 +41,7 @@ def doctor(
 
 
 def is_origin(text: str) -> bool:
-    """Return whether a text has the form of a browser's Origin (RFC 6454, section 6.2)."""
+    """Return True if a text has the form of a browser's Origin (RFC 6454, section 6.2)."""
     try:
         parts = urlsplit(text)
         _ = parts.port

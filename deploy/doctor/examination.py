@@ -99,6 +99,6 @@ class Examination:
         return self.settings.store.url
 
     def works(self, name: str) -> bool:
-        """Return whether a check was made and did not fail."""
+        """Return True if a check was made and did not fail."""
         verdict = self.verdicts.get(name)
         return verdict is not None and verdict.status in (Status.OK, Status.WARNING)

@@ -58,7 +58,7 @@ async def _wait_until_idle(examination: Examination, attachment_id: int) -> None
 
 
 async def _remove(examination: Examination, row: Attachment) -> bool:
-    """Remove all versions of a probe's objects; return whether a worker may still write to it.
+    """Remove all versions of a probe's objects; return True if a worker may still write to it.
 
     The row is marked deleted first. From then on no worker claims it and its events have no effect;
     and if the doctor ends early, a sweep removes the objects.

@@ -20,7 +20,7 @@ STYLES = {
 
 
 def is_healthy(verdicts: Mapping[str, Verdict]) -> bool:
-    """Return whether no check failed; warnings do not count as failures."""
+    """Return True if no check failed; warnings do not count as failures."""
     return all(verdict.status != Status.FAILED for verdict in verdicts.values())
 
 

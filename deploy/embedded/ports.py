@@ -15,7 +15,7 @@ _given: set[int] = set()
 
 
 def is_free(port: int) -> bool:
-    """Return whether a server could listen on a port now."""
+    """Return True if a server could listen on a port now."""
     with socket.socket() as bound:
         # Servers set SO_REUSEADDR too: a port that was in use a moment ago counts as free.
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

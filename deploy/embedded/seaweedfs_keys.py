@@ -75,7 +75,7 @@ def _section(name: str, values: Mapping[str, str | bool]) -> str:
 
 
 def _is_usable(path: Path, now: float) -> bool:
-    """Return whether a file holds a key, its certificate and a CA that are valid long enough."""
+    """Return True if a file holds a key, its certificate and a CA that are valid long enough."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     try:
         context.load_verify_locations(path)

@@ -52,7 +52,7 @@ class Service:
 
 
 async def answers(url: str) -> bool:
-    """Return whether a GET is answered with 200 within 2 s."""
+    """Return True if a GET is answered with 200 within 2 s."""
     try:
         timeout = aiohttp.ClientTimeout(total=2)
         async with aiohttp.ClientSession(timeout=timeout) as session, session.get(url) as answer:
@@ -62,7 +62,7 @@ async def answers(url: str) -> bool:
 
 
 async def is_consumed(broker_url: str) -> bool:
-    """Return whether a worker waits at the broker; True if the broker forbids CLIENT LIST."""
+    """Return True if a worker waits at the broker; True if the broker forbids CLIENT LIST."""
     try:
         async with redis.asyncio.from_url(broker_url, socket_timeout=2) as client:
             return any(each.get("cmd") == "brpop" for each in await client.client_list())
@@ -73,7 +73,7 @@ async def is_consumed(broker_url: str) -> bool:
 
 
 async def is_reachable(broker_url: str) -> bool:
-    """Return whether the broker answers a PING."""
+    """Return True if the broker answers a PING."""
     try:
         async with redis.asyncio.from_url(broker_url, socket_timeout=2) as client:
             return bool(await client.ping())

@@ -127,7 +127,7 @@ def _print_ready(console: "Console", stack: "Stack", seconds: float) -> None:
 
 
 async def _started(stack: "Stack", stopping: asyncio.Event) -> bool:
-    """Start a stack, but cancel it when `stopping` is set; return whether it has started."""
+    """Start a stack, but cancel it when `stopping` is set; return True if it has started."""
     start = asyncio.create_task(stack.start())
     stop = asyncio.create_task(stopping.wait())
     try:

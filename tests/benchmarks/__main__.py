@@ -58,7 +58,7 @@ BENCHMARKS: Final[dict[str, Callable[[Site], Awaitable[Table]]]] = {
 
 
 async def main(names: list[str], *, quick: bool) -> None:
-    """Run benchmarks, each on servers that have done nothing yet."""
+    """Run benchmarks, each on newly started servers."""
     console = Console()
     console.print(f"Python {platform.python_version()}, {os.cpu_count()} cores")
     for name in names:
