@@ -148,7 +148,10 @@ def baseline(side: int) -> bytes:
 
 
 def gif_in_tiny_blocks(side: int = 1000) -> bytes:
-    """Draw a GIF whose data is in sub-blocks of one byte: with the default side, half a million."""
+    """Draw a GIF whose data is in sub-blocks of one byte.
+
+    With the default side, the GIF has half a million of these sub-blocks.
+    """
     clear_and_two_pixels = bits_from_right([(4, 3), (0, 3), (0, 3)] * 8)
     data = clear_and_two_pixels * (side * side // 16) + b"\x05"
     frame = gif_frame(side, side)[:-5] + b"\x02" + sub_blocks(data, size=1)

@@ -73,7 +73,8 @@ def jpeg_variant(*, marker: int = 0xC0, precision: int = 8, components: int = 3)
 def jpeg_cmyk(*, adobe: bool = True) -> bytes:
     """Draw a CMYK JPEG.
 
-    With `adobe`, its values are inverted and it has Adobe's marker; without, neither.
+    With `adobe`, the file has Adobe's marker, and its values are inverted. Without `adobe`, the
+    file has no such marker, and its values are not inverted.
     """
     image = quadrants().convert("CMYK")
     if adobe:
@@ -90,7 +91,8 @@ def jpeg_ycck() -> bytes:
     # these three inks. It does not invert black.
     bands = Image.merge("RGB", (cyan, magenta, yellow)).convert("YCbCr").split()
     black = ImageChops.invert(black)
-    # Pillow inverts all four bands when it saves the image. This inversion cancels that one.
+    # Pillow inverts all four bands when it saves the image. The code inverts the bands first, to
+    # cancel Pillow's inversion.
     stored = ImageChops.invert(Image.merge("CMYK", (*bands, black)))
     body = bytearray(encode(stored, "JPEG", quality=95))
     at = body.index(b"\xff\xee")

@@ -52,7 +52,10 @@ def _ycbcr(colour: Sequence[int]) -> tuple[int, int, int]:
 
 
 def _values(layout: Layout, x: int, y: int) -> list[int]:
-    """Return the samples of a pixel: values from 0 to 255, or its index in the palette."""
+    """Return the samples of a pixel: values from 0 to 255.
+
+    In a palette layout, the first sample is the index of the colour in the palette.
+    """
     colour = colour_at(x, y)
     match layout.photometric:
         case 0:

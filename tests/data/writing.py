@@ -116,7 +116,7 @@ def film(
 ) -> bytes:
     """Write a film with tracks of these handlers.
 
-    With `last`, its `moov` follows the samples; otherwise it precedes the samples.
+    With `last`, the `moov` box follows the samples. Otherwise, the `moov` box precedes the samples.
     """
     samples, about = box(b"mdat", bytes(filling)), movie(*handlers, table_bytes=table_bytes)
     parts = [samples, about] if last else [about, samples]

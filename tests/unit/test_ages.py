@@ -22,7 +22,10 @@ def stored(age_s: float | None, *, answered_at: float = 0.0) -> StoredObject:
 
 
 def row(age_s: float, *, read_at: float = 0.0) -> Attachment:
-    """Make a row of this age, which was read at this time; both are in seconds."""
+    """Make a row that had this age when it was read.
+
+    The age and the time of the reading are in seconds.
+    """
     return attachment(age_s=age_s, read_at=read_at)
 
 

@@ -1,4 +1,7 @@
-"""The cost of an image is computed from its header: large simple images pass, bombs do not."""
+"""The cost of an image is computed from its header.
+
+Large simple images are accepted, and decompression bombs are refused.
+"""
 
 import io
 

@@ -1,4 +1,4 @@
-"""The isolation of a decoder: what it inherits, its limits, and what it may not do."""
+"""The isolation of a decoder: inherited resources, limits, and forbidden operations."""
 
 import asyncio
 import os
@@ -30,9 +30,9 @@ LINUX = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 
 @pytest.fixture
 def open_to_view(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Start decoders that these tests can inspect without root: same user, dumpable.
+    """Start decoders that tests without root can inspect: with the tests' user, and dumpable.
 
-    The change has no effect on what decoders inherit.
+    The change has no effect on the resources that decoders inherit.
     """
     change = "from worker.sandbox import privileges; privileges.drop = lambda: None"
     monkeypatch.setattr(sys, "executable", python_with_changed_child(tmp_path, change))

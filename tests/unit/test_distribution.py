@@ -1,4 +1,7 @@
-"""No text of the project can lead a user to a stranger's package with a similar name."""
+"""No text of the project asks a user to install the project by its name.
+
+On the public index, this name could belong to a stranger's package.
+"""
 
 import re
 import sys

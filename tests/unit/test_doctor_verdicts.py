@@ -149,7 +149,8 @@ def test_postgres_15_is_new_enough() -> None:
         pytest.param({"redis_version": "10.1.0"}, "ok", "Redis 10.1.0 at here", id="Redis 10"),
         pytest.param({"redis_version": "6.2.9"}, "failed", "Redis 6.2.9 is too old", id="Redis 6"),
         pytest.param(
-            # Valkey reports the compatible version of Redis and its own version.
+            # Valkey reports two versions: its own version, and the version of Redis with which
+            # Valkey is compatible.
             {"redis_version": "7.2.4", "valkey_version": "8.0.1"},
             "ok",
             "Valkey 8.0.1 at here",

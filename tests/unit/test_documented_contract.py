@@ -117,8 +117,7 @@ LIMITED = {
     "wake-ups that wait for the broker": f"{MAX_QUEUED:,} each",
     "wake-ups that wait in a worker": f"{WAITING:,}; {WAITING_EACH:,}",
 }
-"""The first words of a row in the table of limits, and the row's text with the numbers of the
-code."""
+"""The first words of a row in the table of limits, and text of that row with the code's numbers."""
 
 
 @pytest.mark.parametrize("row", LIMITED)

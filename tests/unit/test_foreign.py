@@ -1,4 +1,4 @@
-"""Environment variables of libraries: a process removes them, so that libraries ignore them."""
+"""A process removes the environment variables of libraries, so that no library reads them."""
 
 import os
 import subprocess

@@ -44,7 +44,10 @@ FAULTS = {
 
 
 def changed_child(folder: Path, what: str) -> str:
-    """Write a Python program whose server forks children that run `what` after each response."""
+    """Write a Python executable with a changed fork server.
+
+    `what` is code that each child of the fork server runs after each response.
+    """
     code, python = folder / "box.py", folder / "python"
     code.write_text(MISBEHAVES.format(what=what))
     python.write_text(f'#!/bin/sh\nexec {sys.executable} -I {code} "$@"\n')

@@ -87,7 +87,8 @@ def test_making_safe_twice_is_making_safe_once(name: str) -> None:
 @example("日本", "jpg")
 @example("x" * 250, "jpeg")
 def test_the_extension_is_kept_after_every_stem(stem: str, extension: str) -> None:
-    # A file name of only dots and an extension can keep just the extension.
+    # A name such as `.jpg` has only dots and an extension. Then the safe file name is the
+    # extension.
     file_name = keys.safe_file_name(f"{stem}.{extension}")
 
     assert file_name == extension or file_name.endswith(f".{extension}")

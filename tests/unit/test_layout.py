@@ -16,7 +16,7 @@ LONG = {
 """Files that may be longer than the limit."""
 
 FACES = {"shared/notifications/__init__.py"}
-"""Files `__init__.py` that may import names or assign names. Others contain only a docstring."""
+"""Files `__init__.py` that may import or assign names; the others have only a docstring."""
 
 
 PROGRAMS = ("soak", "benchmarks")

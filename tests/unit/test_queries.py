@@ -18,7 +18,7 @@ from tests.support.queries import PATH, make_request, read_listing
 stable = settings(max_examples=300, deadline=None, derandomize=True, database=None)
 
 
-# -- ids ----------------------------------------------------------------------------------------
+# -- queries for ids ------------------------------------------------------------------------------
 
 
 @pytest.mark.slow
@@ -59,7 +59,7 @@ def test_no_other_text_is_an_id(text: str) -> None:
     assert parse_id(text) is None
 
 
-# -- lists --------------------------------------------------------------------------------------
+# -- queries for lists ----------------------------------------------------------------------------
 
 DEFAULT = {
     "view": View(),
@@ -140,7 +140,7 @@ DEFAULT = {
             "filter[page_id][not_eq][]=1&filter[page_id][not_eq][7]=2",
             {"filters": (Filter(attachable_type="page", ids=(1, 2), negated=True),)},
         ),
-        # Of a repeated parameter the last value counts. Of an array each value counts once.
+        # If a parameter is repeated, the last value counts. Each value of an array counts once.
         ("page[size]=5&page[size]=6", {"size": 6}),
         ("page[number]=x&page[number]=3", {"number": 3}),
         (f"page[after]=x&page[after]={cursor_of(5)}", {"cursor": True, "after": 5}),

@@ -1,4 +1,4 @@
-"""Record classes: every class that is read from the database is made in the same way."""
+"""All record classes read rows of the database by the same rules."""
 
 from copy import copy
 from dataclasses import FrozenInstanceError, dataclass, is_dataclass
@@ -54,8 +54,8 @@ def test_a_list_of_columns_has_those_of_its_record(selected: str, record: type[F
     assert tuple(names) == columns_of(record)
 
 
-# `dataclass(slots=True)` makes a second class from the written class. Both are subclasses of
-# FromRow, but only the second class has `__slots__`.
+# `dataclass(slots=True)` makes a copy of the class, and only the copy has `__slots__`. The original
+# class is still a subclass of FromRow, so the list omits the original class.
 RECORDS = [each for each in FromRow.__subclasses__() if "__slots__" in vars(each)]
 
 

@@ -1,4 +1,4 @@
-"""A sealed process gets no information about other processes; the user under which it runs."""
+"""A sealed process gets no information about other processes, and its user has no rights."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""Turns of organizations: slices and their order; an organization alone never waits for others."""
+"""Turns of organizations: slices and their order; an organization alone gets every place."""
 
 import asyncio
 from collections import Counter
@@ -49,9 +49,9 @@ def test_a_slice_of_slow_jobs_ends_by_the_clock() -> None:
 
 
 def begin_floods(turns: Slices[int], floods: int) -> Slice:
-    """Add 50 waiting jobs for each of `floods` organizations (ids from 10), and start a slice.
+    """Let organizations wait with 50 jobs each, and start the first job of a slice.
 
-    Return the slice whose first job has started.
+    `floods` is the number of organizations; their ids begin at 10. Return the started slice.
     """
     for organization in range(10, 10 + floods):
         fill(turns, organization, 50)

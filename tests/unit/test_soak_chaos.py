@@ -23,7 +23,7 @@ pytestmark = pytest.mark.soak
 
 
 class Sleeper:
-    """A process that does nothing, as a part of the site to which a test applies faults."""
+    """A part of the soak's site whose process only sleeps. Tests apply faults to this part."""
 
     name = "valkey"
 

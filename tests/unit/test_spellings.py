@@ -16,7 +16,7 @@ LETTERS = {
     for number in range(0x80, 0x30000)
     if (folded := unicodedata.normalize("NFKC", chr(number)).casefold()) in set("achefilmnst./")
 }
-"""Unicode characters whose compatibility form occurs in the prefix, with that form."""
+"""Unicode characters that normalization (NFKC) turns into characters of the keys' prefix."""
 
 
 @pytest.mark.parametrize("key", SPELLINGS.values(), ids=SPELLINGS.keys())

@@ -1,4 +1,4 @@
-"""Trusted proxies: the entries that they add are used, the entries to the left are ignored."""
+"""Entries of header fields that trusted proxies add are used; entries further left are ignored."""
 
 from typing import Any, Literal
 

@@ -1,4 +1,4 @@
-"""Zygotes fork sealed decoders, and are replaced when they end. Their decoders end with them."""
+"""Zygotes fork sealed decoders. A zygote that ends is replaced, and its decoders end with it."""
 
 import asyncio
 import os

@@ -96,8 +96,8 @@ def test_no_document_makes_reading_fail(document: Any, wrapped: bool) -> None:
         document = {**sample(WITHIN_SNS), "Message": json.dumps(document)}
     reading = read(document, bucket=BUCKET)
     for event in reading.events:
-        # The folder of a versioned object can lack its mark in a changed message. Then the folder
-        # is read as a file with the name of the folder.
+        # In a changed message, the folder of an object's versions can be without its mark. Then the
+        # folder is read as a file with the folder's name.
         assert (event.bucket, event.key) in {(BUCKET, KEY), (BUCKET, f"{KEY}.versions")}
         assert event.etag is None or (event.etag.isascii() and event.etag.isprintable())
     # Each message has an event, a fault or an ignored record, unless its list of records is empty.

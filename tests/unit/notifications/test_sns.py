@@ -30,9 +30,9 @@ def certificate_url(now: datetime = NOW, **changes: Any) -> str:
 
 
 def is_snss(url: str) -> bool:
-    """Check that a URL has SNS's host and scheme, as both URL parsers read the URL.
+    """Check that a URL has the scheme and the host of SNS, without a port or a user.
 
-    One parser is that of the service, the other one that of the HTTP client.
+    Two parsers read the URL: the parser of the service and the parser of the HTTP client.
     """
     for host, scheme, port, user in (
         (URL(url).host, URL(url).scheme, URL(url).explicit_port, URL(url).user),
