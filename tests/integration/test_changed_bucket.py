@@ -1,4 +1,4 @@
-"""Rows that name the bucket of a former setting use nothing of the new one, until it is theirs."""
+"""Tests of rows in a former bucket: they use no object of the new bucket until they are moved."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -24,14 +24,14 @@ QUICK = {"sweep_interval": "0.2", "pending_check": "1", "retention": "0"}
 
 @dataclass(frozen=True, kw_only=True)
 class Changed:
-    """One database whose service used one bucket before, and uses another now."""
+    """One database whose service used one bucket before and uses another bucket now."""
 
     before: Service
     now: Service
 
     @property
     def client(self) -> Client:
-        """The organization that has rows of before, at the service of now."""
+        """The organization with the older rows, as a client of the present service."""
         client = self.before.client
         return Client(
             session=client.session,
@@ -43,7 +43,7 @@ class Changed:
 
 @pytest_asyncio.fixture
 async def changed(stack: Stack) -> AsyncIterator[Changed]:
-    """A database, and two buckets."""
+    """Two services on one database, each with a bucket of its own."""
     async with AsyncExitStack() as exits:
         url = await clone_database(stack)
         before, now = [
@@ -61,7 +61,7 @@ async def changed(stack: Stack) -> AsyncIterator[Changed]:
 
 
 async def opened(client: Client, resource: Any, name: str) -> int:
-    """Open a link of a resource; returns the status."""
+    """Open a link of a resource, and return the status."""
     path = "/attachments" + resource["attributes"][name].partition("/attachments")[2]
     return (await client.request("GET", path)).status
 
@@ -86,7 +86,8 @@ async def test_a_row_of_another_bucket_uses_nothing_of_the_new_one_until_its_obj
         opened_storage(stack, changed.now.settings.s3_bucket) as storage,
         opened_storage(stack, changed.before.settings.s3_bucket) as former_storage,
     ):
-        for row in rows:  # another's, who used the bucket before
+        # These objects belong to another deployment, which used the bucket before.
+        for row in rows:
             await storage.write(row.key, OTHER, content_type="image/png")
             await storage.write(row.key.replace("/original/", "/thumb/"), OTHER, content_type="i/p")
 
@@ -115,7 +116,8 @@ async def test_a_row_of_another_bucket_uses_nothing_of_the_new_one_until_its_obj
         assert "row_names_another_bucket" not in kinds.values()
         assert await opened(client, ready, "url") == 404
 
-        await storage.write(rows[0].key, PHOTO, content_type="image/png")  # as by a move
+        # The object is moved into the new bucket.
+        await storage.write(rows[0].key, PHOTO, content_type="image/png")
         _, _, document = await reconciled(changed.now, "--mend")
 
         assert {

@@ -1,4 +1,4 @@
-"""The connection of one client does not delay other clients."""
+"""Tests of slow or broken connections: one client does not delay other clients."""
 
 import asyncio
 import gc
@@ -35,7 +35,7 @@ async def connection(
 
 
 def request(service: Service, method: str, path: str, *headers: str, known: bool = True) -> bytes:
-    """Write the head of a request."""
+    """Return the head of a request."""
     lines = [f"{method} {path} HTTP/1.1", f"Host: {urlsplit(service.base_url).netloc}", *headers]
     if known:
         client = service.client
@@ -47,7 +47,7 @@ def request(service: Service, method: str, path: str, *headers: str, known: bool
 
 
 def created_in_chunks(service: Service, *trailer: str, known: bool = True) -> bytes:
-    """Write a create request whose body comes in chunks, with trailer fields."""
+    """Return a create request whose body is in chunked coding and has trailer fields."""
     attributes = {"name": "img.png"}
     body = json.dumps({"data": {"type": "attachments", "attributes": attributes}}).encode()
     head = request(
@@ -132,7 +132,7 @@ async def test_clients_that_do_not_read_are_cut_off(
     clients = []
     for _ in range(READERS):
         client = socket.socket()
-        # small, so that little of an answer is taken by the kernel
+        # A small buffer, so that the kernel accepts only little of a response.
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         client.setblocking(False)
         clients.append(client)
@@ -155,7 +155,7 @@ async def test_clients_that_do_not_read_are_cut_off(
 
 
 def _server_sides(port: int | None, clients: set[int]) -> int:
-    """Count the API's sockets of these clients, also those that only the kernel still holds."""
+    """Count the API's sockets of these clients, including those that only the kernel holds."""
     return sum(
         bool(each.raddr) and each.laddr.port == port and each.raddr.port in clients
         for each in psutil.net_connections("tcp")
@@ -179,7 +179,7 @@ async def test_nothing_is_kept_of_an_unparsable_message(
 ) -> None:
     url = URL(service.base_url if port == "api" else service.metrics_url)
     gc.collect()
-    gc.disable()  # what is kept in a cycle stays until it runs
+    gc.disable()  # Without the garbage collector, objects in a reference cycle stay in memory.
     try:
         reader, writer = await asyncio.open_connection(url.host, url.port)
         writer.write(beginning + b"x" * 200_000)

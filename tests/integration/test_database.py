@@ -1,4 +1,4 @@
-"""A database that answers but refuses us is away: 503 to come again, and no bug of ours."""
+"""Tests of a database that refuses the service: clients get 503, and no bug is reported."""
 
 import asyncio
 import json
@@ -34,7 +34,7 @@ PASSWORD = "not-the-password-of-the-role"
 
 
 async def send_event(service: Service, key: str | None = None) -> Answer:
-    """Send an event of an object, as the store does."""
+    """Send an event about an object, as the store does."""
     event = json.loads(json.dumps(EVENT))
     event["s3"]["bucket"]["name"] = service.settings.s3_bucket
     if key is not None:
@@ -48,13 +48,13 @@ async def send_event(service: Service, key: str | None = None) -> Answer:
 
 
 def is_unavailable(answer: Answer) -> bool:
-    """Return True if the answer is a 503 that says when to come again."""
+    """Return True if the response is a 503 whose Retry-After field names the time to retry."""
     return answer.status == 503 and int(answer.headers["Retry-After"]) >= 1
 
 
 @pytest_asyncio.fixture
 async def refused_url(stack: Stack, database_url: str) -> AsyncIterator[str]:
-    """The address of a database in which our role may not log in."""
+    """The address of a database with a role that may not log in."""
     connection = await asyncpg.connect(database_url)
     await connection.execute("CREATE ROLE locked_out NOLOGIN")
     parts = urlsplit(database_url)

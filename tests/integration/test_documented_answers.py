@@ -1,4 +1,4 @@
-"""The requests and answers in `deploy/docs` are those of the service."""
+"""Tests of the requests and responses in `deploy/docs`: the service sends and accepts the same."""
 
 import base64
 import io
@@ -35,16 +35,19 @@ DIFFERENT = {
     "x-amz-credential",
     "x-amz-date",
 }
-"""Members whose numbers are those of one answer."""
+"""Names of members whose digits differ in each response."""
 
 
 def samples(text: str) -> list[Any]:
-    """Read the JSON that a page shows."""
+    """Parse the JSON examples of a documentation page."""
     return [json.loads(block) for block in re.findall(r"```json\n(.*?)```", text, re.DOTALL)]
 
 
 def general(value: Any, name: str = "") -> Any:
-    """Take from an answer what differs between services, files and times; the rest must agree."""
+    """Replace the parts of a response that depend on the service, the file or the time.
+
+    All other parts must agree with the documentation.
+    """
     if isinstance(value, dict):
         return {each: general(inner, each) for each, inner in value.items()}
     if isinstance(value, list):
@@ -66,7 +69,7 @@ def general(value: Any, name: str = "") -> Any:
 
 
 def shape(value: Any) -> str:
-    """Write what is left of an answer, in the order of its members."""
+    """Return the remaining parts of a response as text, in the order of its members."""
     return json.dumps(general(value), indent=1)
 
 

@@ -1,4 +1,4 @@
-"""Objects are removed for good: all versions, of exactly those keys, and none that is older."""
+"""Tests of permanent removal: all versions of exactly the given keys, but no older object."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ YOUNG_S = 3600.0
 
 @dataclass(frozen=True, kw_only=True)
 class Store:
-    """A store, with a client past the service."""
+    """A store, and a client that uses the store directly."""
 
     name: str
     url: str
@@ -46,7 +46,7 @@ class Store:
 
 @pytest_asyncio.fixture(params=["seaweedfs", "moto"])
 async def store(request: pytest.FixtureRequest, stack: Stack) -> AsyncIterator[Store]:
-    """Two stores that have versions and disagree in details."""
+    """Two stores with versioning, which differ in details."""
     if request.param == "seaweedfs":
         async with open_bucket(stack) as client:
             yield Store(name="seaweedfs", url=stack.seaweedfs.url, client=client, stack=stack)
@@ -56,12 +56,12 @@ async def store(request: pytest.FixtureRequest, stack: Stack) -> AsyncIterator[S
 
 
 async def erase(storage: Storage, *, row_age_s: float = YOUNG_S) -> bool:
-    """Erase the key."""
+    """Remove the key's object with all versions."""
     return await Eraser(storage).erase([PLACE], row_age_s=lambda: row_age_s)
 
 
 async def put(storage: Storage, *keys: str) -> None:
-    """Store something under each key."""
+    """Store an object under each key."""
     for key in keys:
         await storage.write(key, b"something", content_type="text/plain")
 
@@ -79,7 +79,7 @@ async def test_every_version_and_marker_of_the_key_goes_and_nothing_of_others(
         assert await erase(storage)
         assert {key for key, _ in await versions(store.client, bucket)} == set(others)
         assert KEY not in [key for key, _ in await markers(store.client, bucket)]
-        assert await erase(storage)  # again, with nothing there
+        assert await erase(storage)  # The removal succeeds again although no object exists.
 
 
 @pytest.mark.parametrize("versioning", [None, "Enabled", "Suspended"])
@@ -107,7 +107,7 @@ async def test_objects_stored_before_versioning_was_suspended_are_removed(
         await put(storage, KEY, KEY)
         await set_versioning(store.client, bucket, "Suspended")
         await put(storage, KEY)
-        # moto forgets versions when an object is stored while versioning is suspended
+        # moto loses versions if an object is stored while versioning is suspended.
         assert len(await versions(store.client, bucket)) == {"seaweedfs": 3, "moto": 1}[store.name]
         assert await erase(storage)
         assert await versions(store.client, bucket) == []
@@ -148,7 +148,7 @@ async def test_an_older_version_stays_hidden_by_its_marker(
 
 
 async def is_older(storage: Storage, age_s: float) -> bool:
-    """Return True if the object is older than that."""
+    """Return True if the object is older than `age_s` seconds."""
     found = (await storage.head(KEY)).age_s
     assert found is not None
     return found > age_s
@@ -171,7 +171,8 @@ async def test_an_object_older_than_its_row_stays(
     bucket = await make_bucket(store.client, versioning)
     async with bucket_storage(store.stack, bucket, store.url) as storage:
         await put(storage, KEY)
-        monkeypatch.setattr("shared.ages.MARGIN_S", -10.0)  # 10 s younger than it is
+        # The margin makes each object appear 10 s younger than it is.
+        monkeypatch.setattr("shared.ages.MARGIN_S", -10.0)
         assert await erase(storage, row_age_s=5.0)
         assert len(await versions(store.client, bucket)) == 1
         assert await markers(store.client, bucket) == []
@@ -182,7 +183,7 @@ async def test_an_object_older_than_its_row_stays(
 
 @pytest_asyncio.fixture
 async def refusing(store: Store) -> AsyncIterator[Refusing]:
-    """A way to the store on which requests can be refused."""
+    """A proxy before the store that can refuse requests."""
     proxy = Refusing(store.url)
     await proxy.start()
     yield proxy
@@ -242,7 +243,8 @@ async def test_a_bucket_without_versions_needs_no_right_to_ask_and_few_calls(
             assert await eraser.erase([PLACE], row_age_s=lambda: YOUNG_S)
             asked = [line.split()[0] for line in refusing.asked if b"?version" not in line]
             assert asked == [b"HEAD", b"DELETE"]
-        assert not any(b"?version" in line for line in refusing.asked)  # the answer is remembered
+        # The service remembers that the bucket has no versioning.
+        assert not any(b"?version" in line for line in refusing.asked)
     assert await versions(store.client, bucket) == []
 
 

@@ -1,4 +1,4 @@
-"""`Expect: 100-continue`: requests are refused before their body is sent."""
+"""Tests of `Expect: 100-continue`: invalid requests are refused before their body is sent."""
 
 import json
 
@@ -12,7 +12,7 @@ from tests.support.starting import StartService
 
 
 def head_of(client: Client, line: str, length: int, *lines: str, token: str | None = None) -> bytes:
-    """Write the head of a request that waits for `100 Continue`."""
+    """Return the head of a request that waits for `100 Continue`."""
     return "\r\n".join(
         [
             f"{line} HTTP/1.1",

@@ -1,4 +1,4 @@
-"""Prometheus' own program finds no fault in what each process shows."""
+"""Tests of the metrics' format: the checker of Prometheus finds no fault in any process."""
 
 import asyncio
 import shutil
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.skipif(PROMTOOL is None, reason="promtool is not instal
 
 
 async def lint(text: str) -> tuple[int, str]:
-    """Run `promtool check metrics`; returns its status and what it says."""
+    """Run `promtool check metrics`; return its exit status and its output."""
     assert PROMTOOL is not None
     process = await asyncio.create_subprocess_exec(
         PROMTOOL,

@@ -1,4 +1,4 @@
-"""Signed addresses as players, download managers and browsers' caches use them."""
+"""Tests of signed addresses with players, download managers and browsers' caches."""
 
 import asyncio
 import re
@@ -17,11 +17,11 @@ from tests.support.starting import StartService, StartWorker
 TEXT = b"0123456789" * 100
 FILM = containers.file_type(b"isom") + containers.movie(b"vide", b"soun")
 HEADER_BUFFER = 4096
-"""nginx's proxy_buffer_size: one page of memory."""
+"""The value of nginx's proxy_buffer_size: one page of memory, in bytes."""
 
 
 async def head_of(client: Client, address: str, method: str = "GET") -> bytes:
-    """Ask for a file; returns the answer's head, byte for byte."""
+    """Request a file, and return the head of the response as raw bytes."""
     url = urlsplit(address)
     reader, writer = await asyncio.open_connection(url.hostname, url.port)
     try:
@@ -53,7 +53,7 @@ async def settled(client: Client, content: bytes, name: str) -> Any:
 
 
 def location(head: bytes) -> URL:
-    """Read the address out of a redirect."""
+    """Return the address in the Location field of a redirect."""
     assert head.startswith(b"HTTP/1.1 302 ")
     found = re.search(rb"\r\nLocation: ([^\r]+)\r\n", head)
     assert found is not None
@@ -129,7 +129,8 @@ async def test_every_head_fits_in_a_balancers_buffer(working: Service, name: str
     assert (status, body) == (200, TEXT)
     encoded = headers["Content-Disposition"].partition("filename*=UTF-8''")[2]
     extension = ".txt" if name.endswith(".txt") else ""
-    stem = encoded.removesuffix(extension or "_")  # what is cut has no extension of chance
+    # A shortened name must not end in an accidental extension.
+    stem = encoded.removesuffix(extension or "_")
     assert encoded.endswith(extension)
     assert stem
     assert quote(name.removesuffix(extension), safe="").startswith(stem)

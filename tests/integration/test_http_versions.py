@@ -1,4 +1,4 @@
-"""Requests of balancers and old clients: HTTP/1.0, HEAD, OPTIONS, HTTP/2, no Host."""
+"""Tests of requests by balancers and old clients: HTTP/1.0, HEAD, OPTIONS, HTTP/2, no Host."""
 
 import asyncio
 import json
@@ -20,7 +20,7 @@ HTTP2_CLIENT = HTTP2 + b"\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
 
 
 async def send(url: str, *pieces: bytes) -> bytes:
-    """Send bytes, and read until the connection ends or nothing more comes."""
+    """Send bytes, and read until the connection ends or no byte arrives for 2 s."""
     parts = urlsplit(url)
     reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
     answer = b""
@@ -39,7 +39,7 @@ async def send(url: str, *pieces: bytes) -> bytes:
 
 
 def credentials(service: Service) -> str:
-    """Write the caller's header fields."""
+    """Return the caller's header fields."""
     client = service.client
     return (
         f"X-Auth-Token: {client.token}\r\nX-Organization-Id: {client.organization_id}\r\n"
@@ -48,7 +48,7 @@ def credentials(service: Service) -> str:
 
 
 def create(service: Service, version: str, *fields: str) -> tuple[bytes, bytes]:
-    """Write the head and the body of a create request."""
+    """Return the head and the body of a create request."""
     content = json.dumps(body({"name": "a.png"})).encode()
     lines = "".join(f"{field}\r\n" for field in fields)
     head = (
@@ -59,13 +59,13 @@ def create(service: Service, version: str, *fields: str) -> tuple[bytes, bytes]:
 
 
 def parts(answer: bytes) -> tuple[int, str, bytes]:
-    """Take the first answer apart: status, head in lower case, the rest."""
+    """Split a response into its status, its head in lower case, and all bytes after the head."""
     head, _, rest = answer.partition(b"\r\n\r\n")
     return int(head.split()[1]), head.decode().lower(), rest
 
 
 async def every_answer(service: Service, version: str, field: str) -> dict[str, bytes]:
-    """Ask in several ways; each request has one more header field."""
+    """Send several requests, each with one more header field, and return the responses by name."""
     known = credentials(service)
     asked = {
         "ready": f"GET /health/ready HTTP/{version}\r\n{field}\r\n\r\n",
@@ -127,11 +127,11 @@ async def test_two_requests_of_http_1_0_share_a_connection(service: Service) -> 
 async def test_a_body_that_waits_for_100_is_asked_for(service: Service) -> None:
     expecting = ("Host: a", "Expect: 100-continue")
     answer = await send(service.base_url, *create(service, "1.1", *expecting))
-    # not if it has come meanwhile (RFC 9110, section 10.1.1)
+    # The server may omit 100 Continue if the body has already arrived (RFC 9110, section 10.1.1).
     answer = answer.removeprefix(b"HTTP/1.1 100 Continue\r\n\r\n")
     assert answer.startswith(b"HTTP/1.1 201 ")
 
-    # HTTP/1.0 does not know it, and must not be answered with it (RFC 9110, section 10.1.1)
+    # HTTP/1.0 has no 100 Continue, so the server must not send it (RFC 9110, section 10.1.1).
     answer = await send(service.base_url, *create(service, "1.0", expecting[1]))
     assert parts(answer)[0] == 201
 
@@ -199,13 +199,13 @@ async def test_health_checks_leave_no_trace_in_the_log(service: Service) -> None
         url = urlsplit(api.url)
         for reset in (False, True):
             connection = socket.create_connection((url.hostname or "", url.port or 0), 5)
-            if reset:  # as haproxy ends its checks
+            if reset:  # haproxy ends the connections of its health checks by a reset.
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, NO_LINGER)
             connection.close()
         for method in ("GET", "HEAD", "OPTIONS"):
             for path in ("/health/live", "/health/ready"):
                 for head in (f"{method} {path} HTTP/1.0\r\n\r\n", f"{method} {path} HTTP/1.0\r\n"):
-                    await send(api.url, head.encode())  # the second one breaks off
+                    await send(api.url, head.encode())  # The second head is incomplete.
         assert api.log() == before
     finally:
         api.close()

@@ -1,4 +1,7 @@
-"""Ids above the sequence in a real bucket: no API starts, the doctor fails, until it is mended."""
+"""Tests of ids in a bucket above the database sequence: no API starts.
+
+The doctor fails too, until an operator corrects the sequence.
+"""
 
 import asyncio
 import sys
@@ -40,7 +43,7 @@ async def alone(stack: Stack, start_service: StartService) -> AsyncIterator[Serv
 
 
 async def put(service: Service, *ids: int) -> None:
-    """Put originals past the service."""
+    """Store originals directly in the store."""
     async with open_bucket(service.stack) as bucket:
         for each in ids:
             key = keys.original_key(each, "img.png")
@@ -48,7 +51,7 @@ async def put(service: Service, *ids: int) -> None:
 
 
 async def find_taken(service: Service) -> int | None:
-    """Return the id that is taken."""
+    """Return an id that the bucket already uses, or None."""
     async with (
         open_database(service.settings) as database,
         opened_storage(service.stack, service.settings.s3_bucket) as storage,
@@ -58,13 +61,13 @@ async def find_taken(service: Service) -> int | None:
 
 
 async def last_id(service: Service) -> int:
-    """Read the last id that was handed out."""
+    """Return the last id that the sequence has issued."""
     async with service.database.acquire() as connection:
         return await sequence.find_last_id(connection)
 
 
 async def ended(service: Service, *program: str) -> tuple[int, str]:
-    """Run a process that ends by itself; returns its status and output."""
+    """Run a process that ends by itself; return its exit status and its output."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         *program,
@@ -101,12 +104,12 @@ async def test_an_object_that_was_deleted_again_takes_no_id(alone: Service) -> N
 
 @pytest.fixture
 def few_listings(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a search ask for six folders."""
+    """Limit a search to six listings of folders."""
     monkeypatch.setattr(sequence, "MAX_LISTINGS", 6)
 
 
 async def empty(service: Service, *ids: int) -> None:
-    """Put originals and delete them: the store goes on to list their folders."""
+    """Store originals and delete them; the store still lists their empty folders."""
     await put(service, *ids)
     async with opened_storage(service.stack, service.settings.s3_bucket) as storage:
         for each in ids:
@@ -131,7 +134,8 @@ async def test_undecided_is_never_free(
     monkeypatch.setattr(sequence, "KEY_PAGES", 1)
     await lose_rows(alone, 5)
     await empty(alone, *range(2000, 2010))
-    async with open_bucket(alone.stack) as bucket:  # a page of keys that are no originals
+    # These keys fill a page of a listing and are no originals.
+    async with open_bucket(alone.stack) as bucket:
         for number in range(1001):
             key = f"attachments/files/000/000/006/x/{number}"
             await bucket.put_object(Bucket=alone.settings.s3_bucket, Key=key, Body=b"x")
@@ -201,7 +205,8 @@ async def test_the_doctor_fails_until_it_is_mended(alone: Service) -> None:
     assert examined["sequence"]["status"] == "failed"
     assert str(taken) in examined["sequence"]["found"]
     assert REMEDY in examined["sequence"]["mend"]
-    assert examined["upload"]["status"] == "skipped"  # its probe would be given such an id
+    # The doctor's probe would get an id that is already used.
+    assert examined["upload"]["status"] == "skipped"
     await command(alone, "reconcile", "--mend")
     examined = await examine(environment(alone), wait=1)
     assert examined["sequence"]["status"] == "ok"

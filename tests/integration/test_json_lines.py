@@ -1,4 +1,4 @@
-"""With the format `json`, every line of every process is an object with the same fields."""
+"""Tests of the log format `json`: each line of each process is an object with the same fields."""
 
 import asyncio
 import os
@@ -17,7 +17,7 @@ from tests.support.service_processes import ApiProcess, ServiceProcess, WorkerPr
 
 @pytest_asyncio.fixture
 async def api(service: Service) -> AsyncIterator[ApiProcess]:
-    """An API as a process, to which the store's events are sent."""
+    """An API process that receives the store's events."""
     process = ApiProcess(service.environment)
     before = service.stack.relay.target
     try:
@@ -31,7 +31,7 @@ async def api(service: Service) -> AsyncIterator[ApiProcess]:
 
 @pytest_asyncio.fixture
 async def worker(service: Service) -> AsyncIterator[WorkerProcess]:
-    """A worker."""
+    """A worker process."""
     process = WorkerProcess(service.environment)
     try:
         yield await process.start()

@@ -1,4 +1,4 @@
-"""Connections that are kept between statements go back to their pool whenever they must."""
+"""Tests of connections that are kept between statements: they return to the pool when needed."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -15,12 +15,12 @@ from tests.support.stack import Stack
 
 
 async def session(connection: Connection) -> int:
-    """Return the id of the server's process that serves a connection."""
+    """Return the id of the server process that serves a connection."""
     return int(await connection.fetchval("SELECT pg_backend_pid()"))
 
 
 async def sleep(connection: Connection, seconds: float) -> int:
-    """Keep a connection busy; gives the process that served it."""
+    """Keep a connection busy, and return the id of the server process that served it."""
     await connection.execute("SELECT pg_sleep($1)", seconds)
     return await session(connection)
 
@@ -33,7 +33,7 @@ async def end(connection: Connection, *processes: int) -> None:
 
 @pytest.fixture
 def settings(stack: Stack, database_url: str) -> Settings:
-    """Settings for a database of its own."""
+    """Settings with a database of the test's own."""
     return make_settings(stack.environment(database_url))
 
 
@@ -62,7 +62,8 @@ async def test_a_connection_that_is_not_used_goes_back(database: Database) -> No
 async def test_a_returned_connection_goes_to_a_waiting_caller(database: Database) -> None:
     served = await asyncio.gather(*(database.run(sleep, 0.01) for _ in range(60)))
     assert len(set(served)) == 2
-    async with database.pool.acquire(), database.pool.acquire():  # none is held back for good
+    # The pool can give out both connections, so none is kept for ever.
+    async with database.pool.acquire(), database.pool.acquire():
         with pytest.raises(DatabaseAway):
             await database.run(session)
     assert await database.run(session) in served

@@ -1,4 +1,4 @@
-"""Embedded servers on data that an earlier version made, and the keys that they keep."""
+"""Tests of embedded servers with data of an earlier version, and of the keys that they keep."""
 
 import os
 import stat
@@ -21,7 +21,7 @@ HOST = "127.0.0.1"
 
 @pytest.fixture
 def pem(tmp_path: Path) -> Path:
-    """Certificates and key, as a first start leaves them."""
+    """The file of certificates and key that a first start writes."""
     write_security(tmp_path, HOST)
     return tmp_path / "tls.pem"
 
@@ -90,7 +90,7 @@ async def test_objects_of_a_store_without_keys_are_kept(
 
 async def test_a_socket_of_another_user_is_not_used(tmp_path: Path) -> None:
     store = EmbeddedSeaweedFS(directory=tmp_path)
-    # A folder is what we cannot remove even as root.
+    # A folder cannot be removed like a socket, even by root.
     squatted = Path(f"/tmp/seaweedfs-filer-grpc-{store.ports['filer.port.grpc']}.sock")
     os.mkdir(squatted)
     try:

@@ -1,4 +1,4 @@
-"""`meta.limits`: a client allows less than the service; store and worker enforce it."""
+"""Tests of `meta.limits`: a client sets a lower limit, which the store and the worker enforce."""
 
 import base64
 import json

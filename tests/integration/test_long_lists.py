@@ -1,4 +1,4 @@
-"""Lists of very many attachments: totals are estimated, and long walks end with 400."""
+"""Tests of very long lists: totals are estimated, and too slow walks through a list get 400."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -19,7 +19,7 @@ FROM generate_series(1, $2::integer) AS n
 
 
 async def fill(service: Service, organization_id: int, rows: int) -> None:
-    """Insert rows as a large organization has them."""
+    """Insert many rows, as a large organization has them."""
     connection = await asyncpg.connect(service.environment["ATTACHMENTS_DATABASE_URL"])
     await connection.execute(FILL, organization_id, rows)
     await connection.execute("VACUUM ANALYZE attachments")
@@ -77,7 +77,7 @@ async def test_a_walk_that_takes_too_long_is_400_with_a_remedy(
 
 @asynccontextmanager
 async def stuck(service: Service) -> AsyncIterator[None]:
-    """Lock the table, so that every list takes as long as it may."""
+    """Lock the table, so that every list request runs until its timeout."""
     async with service.database.acquire() as connection, connection.transaction():
         await connection.execute("LOCK TABLE attachments IN ACCESS EXCLUSIVE MODE")
         yield
@@ -86,7 +86,8 @@ async def stuck(service: Service) -> AsyncIterator[None]:
 async def test_a_flood_of_walks_that_take_too_long_keeps_no_one_waiting(
     service: Service,
 ) -> None:
-    # Each walk sleeps in the database, as one over 10^7 rows computes there, until it is 400.
+    # Each request sleeps in the database, as a request over 10^7 rows would compute, until it gets
+    # 400.
     client, other = service.client, await service.organization()
     await fill(service, client.organization_id, 1000)
     await service.execute(

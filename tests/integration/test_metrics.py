@@ -1,4 +1,4 @@
-"""Metrics: at an address of their own, bounded for all requests, and cheap to read."""
+"""Tests of metrics: they have an address of their own, a bounded size, and cheap reads."""
 
 import asyncio
 import json
@@ -72,7 +72,7 @@ async def test_one_scrape_serves_those_of_the_same_second(monkeypatch: pytest.Mo
 
 
 def sent(url: str, request: bytes) -> bytes:
-    """Send bytes to a metrics address and return the whole answer."""
+    """Send bytes to a metrics address, and return the whole response."""
     parts = urlsplit(url)
     with socket.create_connection((str(parts.hostname), int(parts.port or 0)), timeout=30) as to:
         to.sendall(request)
@@ -90,7 +90,7 @@ async def test_unparsable_requests_are_logged_once_a_minute_without_their_conten
         assert answer.startswith(b"HTTP/1.0 400 "), answer
         assert b"Secret" not in answer
 
-    async def unreadable() -> list[str]:  # a thread writes the log
+    async def unreadable() -> list[str]:  # A thread writes the log, so a line may appear late.
         return [line for line in worker.log().splitlines() if "unreadable" in line]
 
     assert len(await until(unreadable)) == 1

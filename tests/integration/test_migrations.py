@@ -1,4 +1,4 @@
-"""Migrations: repeated, side by side, and undisturbed by what is in the table."""
+"""Tests of migrations: repeated, in parallel, and with any rows in the table."""
 
 import asyncio
 import multiprocessing
@@ -17,7 +17,7 @@ NAME = "test_migrations"
 
 @pytest_asyncio.fixture
 async def empty_url(stack: Stack) -> AsyncIterator[str]:
-    """An empty database."""
+    """The address of an empty database."""
     connection = await asyncpg.connect(stack.postgres.url)
     await connection.execute(f"CREATE DATABASE {NAME}")
     yield stack.postgres.database_url(NAME)
@@ -26,7 +26,7 @@ async def empty_url(stack: Stack) -> AsyncIterator[str]:
 
 
 async def schema(database_url: str) -> dict[str, Any]:
-    """Describe tables, columns, indexes, constraints, functions and triggers."""
+    """Return the tables, columns, indexes, constraints, functions and triggers as text."""
     connection = await asyncpg.connect(database_url)
     queries = {
         "columns": "SELECT table_name, column_name, data_type, is_nullable, column_default"
@@ -233,11 +233,11 @@ async def test_rejected_files_are_kept(
         [*old, *same, died],
     )
     await asyncio.to_thread(migrate, empty_url)
-    # nothing is known of the last one, which is looked at once more
+    # The last row has no known result, so it is checked once more.
     assert await found() == [*renamed, *same, ("uploaded", None)]
     due = "SELECT due_at <= now() AND revision = 1 FROM attachments ORDER BY id DESC LIMIT 1"
     assert await connection.fetchval(due)
-    # a worker of the previous release goes on writing what it knows
+    # A worker of the previous release still writes the older states and reasons.
     for number, (state, reason) in enumerate([*old, *same, died], 1):
         await connection.execute(
             "UPDATE attachments SET state = $2, reason = $3 WHERE id = $1", number, state, reason

@@ -1,4 +1,4 @@
-"""An id is given again: the file of the row that was lost is never the new row's."""
+"""Tests of an id that is used again: the new row never gets the file of the lost row."""
 
 from collections.abc import Awaitable, Callable
 
@@ -40,16 +40,16 @@ async def quick(start_service: StartService) -> Service:
 
 
 async def by_sweep(_reused: Reused) -> None:
-    """Leave it to the sweep."""
+    """Do nothing, so that only the sweep can find the object."""
 
 
 async def by_event(reused: Reused) -> None:
-    """A late event of the first upload."""
+    """Send a late event of the first upload."""
     await reused.send_event()
 
 
 async def by_patch(reused: Reused) -> None:
-    """The client says that its file is there."""
+    """Report the file as the client, by a PATCH of `temp_url`."""
     url = f"{reused.service.settings.upload_url}/{reused.key}"
     answer = await reused.second.request(
         "PATCH",
@@ -60,7 +60,7 @@ async def by_patch(reused: Reused) -> None:
 
 
 async def by_retry(reused: Reused) -> None:
-    """An operator has a failed upload tried again."""
+    """Retry a failed upload, as an operator does."""
     await reused.send_event()
     await reused.service.execute(
         "UPDATE attachments SET state = 'failed', reason = 'store_unavailable', due_at = NULL"
@@ -71,7 +71,7 @@ async def by_retry(reused: Reused) -> None:
 
 
 async def by_event_after_the_end(reused: Reused) -> None:
-    """A late event of a row that is expired already."""
+    """Send a late event about a row that is expired already."""
     await reused.service.execute(
         "UPDATE attachments SET state = 'expired', due_at = NULL,"
         " policy_expires_at = now() - interval '1 day' WHERE id = $1",
@@ -89,7 +89,7 @@ async def test_a_file_of_a_lost_row_is_never_adopted(
 ) -> None:
     reused = await reuse_id(quick, FIRST)
     await way(reused)
-    assert await reused.download() is None  # no worker has looked yet
+    assert await reused.download() is None  # No worker has checked the object yet.
 
     worker = await start_worker(quick, **QUICK)
 
@@ -120,7 +120,7 @@ async def test_a_file_of_a_lost_row_is_never_adopted(
 
 
 async def runs_on_to_expired(reused: Reused) -> None:
-    """Let the policy end: the row is expired, and the object stays where it is."""
+    """Let the policy end; assert that the row expires and that the object is not moved."""
     await reused.service.execute(
         "UPDATE attachments SET policy_expires_at = now() - interval '1 day', due_at = now()"
         " WHERE id = $1",
@@ -134,7 +134,7 @@ async def runs_on_to_expired(reused: Reused) -> None:
 
 
 async def adopts_a_true_upload(reused: Reused, *, sent: bool) -> None:
-    """Upload under the second row's policy: that is its file, by an event or by the sweep."""
+    """Upload under the second row's policy; assert that an event or the sweep adopts this file."""
     service = reused.service
     await service.execute(
         "UPDATE attachments SET created_at = least(created_at, now()), due_at = coalesce(due_at,"
@@ -182,7 +182,7 @@ async def test_some_seconds_between_the_two_are_enough(
     assert await reused.download() is None
     await start_worker(quick, **QUICK)
     await until(lambda: is_in(quick, reused, "pending"), within_s=30)
-    # As nothing was pretended about ages, the true upload needs no help either.
+    # No age was changed in this test, so the true upload is accepted without further changes.
     quick.stack.relay.target = quick.base_url
     assert (await reused.second.post_file(reused.created, SECOND))[0] == 201
     await until(lambda: is_in(quick, reused, "ready"), within_s=30)
@@ -190,7 +190,7 @@ async def test_some_seconds_between_the_two_are_enough(
 
 
 async def is_in(service: Service, reused: Reused, state: str) -> bool:
-    """Return True if the row is in a state."""
+    """Return True if the row is in the given state."""
     return (await service.row(reused.attachment_id)).state == state
 
 
@@ -270,7 +270,7 @@ async def test_a_store_without_a_readable_owner_serves_nothing_yet(quick: Servic
 
 
 def refused(service: Service) -> float:
-    """Read the counter of objects older than their rows."""
+    """Return the counter of objects that are older than their rows."""
     (line,) = (
         line
         for line in service.metrics().splitlines()

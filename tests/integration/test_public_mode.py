@@ -1,4 +1,4 @@
-"""The public mode: nobody can have the store serve what a browser runs."""
+"""Tests of the public mode: nobody can make the store serve content that a browser runs."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -28,7 +28,7 @@ PINNED = {
     "png": OCTETS,
     "a.txt": OCTETS,
 }
-"""The type that the policy names for a name without a declared type."""
+"""Each file name without a declared type maps to the type that its policy demands."""
 
 
 @pytest_asyncio.fixture
@@ -38,14 +38,14 @@ async def public(start_service: StartService) -> Service:
 
 
 async def served_type(service: Service, key: str) -> str:
-    """Ask the store how it serves an object, as a CDN would: without overrides."""
+    """Return the content type that the store sends to a CDN, which overrides no header."""
     async with open_bucket(service.stack) as bucket:
         answer = await bucket.head_object(Bucket=service.settings.s3_bucket, Key=key)
         return answer["ContentType"]
 
 
 async def post_part(created: Any, changed: Mapping[str, str], part_type: str) -> int:
-    """Post a page under a policy, with a type of the form's file part; returns the status."""
+    """Post an HTML page with a policy and a content type of the file part; return the status."""
     form = aiohttp.FormData()
     fields = created["data"]["attributes"]["aws_policy"]
     for name, value in fields.items():
@@ -179,7 +179,7 @@ async def test_an_object_that_is_copied_loses_the_type_of_its_source(public: Ser
 
 
 async def served_cache(service: Service, key: str) -> str:
-    """Return the Cache-Control that the store sends for an object."""
+    """Return the Cache-Control field that the store sends for an object."""
     async with open_bucket(service.stack) as bucket:
         answer = await bucket.head_object(Bucket=service.settings.s3_bucket, Key=key)
         return answer["CacheControl"]

@@ -1,4 +1,4 @@
-"""Reserved files are refused at create and at PATCH, and rejected by their bytes or their name."""
+"""Tests of reserved files: refused at create and PATCH, and rejected by their bytes or name."""
 
 import asyncio
 from typing import Any
@@ -75,7 +75,7 @@ async def test_a_name_that_is_kept_since_before_is_no_fault(service: Service) ->
 
 
 async def outcome(client: Client, content: bytes, name: str) -> tuple[str, str | None, str]:
-    """Upload a file and give its end: state, code of the reason, measured type."""
+    """Upload a file, and return its final state, the code of its reason, and its measured type."""
     resource = await client.settled(await client.upload(content, name), within_s=60)
     reason = resource["meta"]["reason"]
     return (

@@ -1,4 +1,4 @@
-"""Read, change, save: what the service showed may be sent back, and states nothing."""
+"""Tests of a resource that is sent back as it was shown: unchanged values report no new file."""
 
 import copy
 from collections.abc import AsyncIterator
@@ -26,7 +26,7 @@ FOREIGN = "attachments.elsewhere.example:8000"
 
 @pytest_asyncio.fixture
 async def bucket(stack: Stack) -> AsyncIterator["S3Client"]:
-    """The store, past the service."""
+    """A client that uses the store directly, without the service."""
     async with open_bucket(stack) as client:
         yield client
 
@@ -41,13 +41,13 @@ async def send(
 
 
 async def patch(client: Client, attachment_id: str, **attributes: Any) -> Answer:
-    """Change only these attributes."""
+    """Change only these attributes by a PATCH."""
     data = {"type": "attachments", "id": attachment_id, "attributes": attributes}
     return await client.request("PATCH", f"{PATH}/{attachment_id}", {"data": data})
 
 
 async def show(client: Client, attachment_id: str, **headers: str) -> Any:
-    """Show an attachment with all that it may be related to."""
+    """Request an attachment with all relationships that can be included."""
     answer = await client.request(
         "GET", f"{PATH}/{attachment_id}?include=task,creator", headers=headers
     )
@@ -56,19 +56,19 @@ async def show(client: Client, attachment_id: str, **headers: str) -> Any:
 
 
 async def without_temp_url(service: Service, bucket: "S3Client") -> str:
-    """Have an attachment that shows its own address as `temp_url`."""
+    """Create an attachment that shows its own address as `temp_url`."""
     attachment_id, _ = await recorded(service)
     await service.execute("UPDATE attachments SET temp_url = NULL")
     return attachment_id
 
 
 async def with_location(service: Service, bucket: "S3Client") -> str:
-    """Have an attachment that shows the `<Location>` of its upload."""
+    """Create an attachment that shows the `<Location>` of its upload."""
     return (await recorded(service))[0]
 
 
 async def with_source_gone(service: Service, bucket: "S3Client") -> str:
-    """Have a copy of an object that is no longer there, nor is its bucket allowed any more."""
+    """Create a copy whose source object has been deleted, so that `temp_url` names no object."""
     service.stack.relay.target = None
     await bucket.put_object(Bucket=BUCKET, Key="uploads/gone.jpg", Body=gradient_photo())
     url = f"{service.settings.upload_url}/uploads/gone.jpg"
@@ -78,14 +78,14 @@ async def with_source_gone(service: Service, bucket: "S3Client") -> str:
 
 
 async def with_forbidden_source(service: Service, bucket: "S3Client") -> str:
-    """Have a copy from a place that the settings no longer allow."""
+    """Create a copy whose source is at an address that the settings no longer allow."""
     attachment_id, _ = await recorded(service)
     await service.execute("UPDATE attachments SET temp_url = 'https://former.example/b/a.jpg'")
     return attachment_id
 
 
 async def recorded(service: Service, name: str = "a.jpg") -> tuple[str, str]:
-    """Upload a photo, and report it by its Location; returns id and Location."""
+    """Upload a photo and report it by its Location; return the id and the Location."""
     service.stack.relay.target = None
     attachment_id = await service.client.upload(gradient_photo(), name, attachable_type="task")
     key = (await service.row(attachment_id)).key
@@ -105,7 +105,7 @@ async def test_shown_attributes_can_be_sent_back_in_every_state(
     service: Service, bucket: "S3Client", having: Any
 ) -> None:
     attachment_id = await having(service, bucket)
-    # a name that was allowed when it was given
+    # This name was allowed when it was set.
     await service.execute("UPDATE attachments SET name = 'a.exe', message_id = ''")
     for state in STATES:
         await service.execute(
@@ -176,7 +176,7 @@ async def test_the_address_of_the_file_is_known_however_it_was_asked_for(
         for saved in hosts:
             answer = await send(client, shown, headers={"Host": saved})
             assert answer.status == 200, (asked, saved, answer.body)
-            # as libraries write it
+            # These are the spellings of HTTP libraries.
             for spelling in (
                 temp_url.partition("?")[0],
                 f"{temp_url}&utm=1#here",
@@ -206,11 +206,11 @@ async def test_the_address_of_a_file_elsewhere_is_no_address_of_ours(service: Se
     assert await service.row(attachment_id) == before
 
 
-# -- a temp_url of the own key
+# -- Tests with the attachment's own key in `temp_url`
 
 
 def spellings(service: Service, row: Attachment) -> list[str]:
-    """Write the address of an attachment's own object in several ways."""
+    """Return several spellings of the address of an attachment's own object."""
     encoded = quote(row.key, safe="")
     return [
         f"{service.settings.upload_url}/{row.key}",
@@ -252,7 +252,7 @@ async def test_the_own_key_in_any_spelling_reports_a_newer_file(
         assert answer.status == 200, answer.body
         row = await service.row(attachment_id)
         assert (row.state, row.revision) == ("uploaded", first.revision + number + 1), url
-        if url.startswith((service.base_url, "/")):  # it may be signed, so it is not kept
+        if url.startswith((service.base_url, "/")):  # A signed URL is not stored.
             assert row.temp_url == location
 
 

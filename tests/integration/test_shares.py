@@ -1,4 +1,4 @@
-"""One organization's statements leave connections to all others and to the store."""
+"""Tests of fair shares: one organization leaves connections to the others and to the store."""
 
 import asyncio
 import json
@@ -20,7 +20,7 @@ BULK = f"{MEDIA_TYPE}; ext=bulk"
 
 @asynccontextmanager
 async def locked(service: Service, attachment_id: str) -> AsyncIterator[None]:
-    """Hold the lock of a row, so that every statement that changes it waits."""
+    """Lock a row, so that every statement that changes the row waits."""
     async with service.database.acquire() as connection, connection.transaction():
         await connection.execute(
             "SELECT FROM attachments WHERE id = $1 FOR UPDATE", int(attachment_id)
@@ -29,7 +29,7 @@ async def locked(service: Service, attachment_id: str) -> AsyncIterator[None]:
 
 
 def renamed(client: Client, attachment_id: str) -> "asyncio.Task[Answer]":
-    """Begin to rename an attachment."""
+    """Begin a request that renames an attachment."""
     attributes = {"name": "other.png"}
     document = {"data": {"type": "attachments", "id": attachment_id, "attributes": attributes}}
     return asyncio.create_task(client.request("PATCH", f"{PATH}/{attachment_id}", document))
@@ -46,7 +46,7 @@ async def waiting(service: Service) -> int:
 
 
 def long_bulk(client: Client) -> bytes:
-    """Write a bulk request of more than LONG_BYTES, as it is sent."""
+    """Return the bytes of a bulk request that is longer than LONG_BYTES."""
     resource = {"type": "attachments", "attributes": {"name": "a.png"}, "meta": {"x": "y" * 900}}
     body = json.dumps({"data": [resource] * 100}).encode()
     assert len(body) > LONG_BYTES
@@ -59,11 +59,11 @@ def long_bulk(client: Client) -> bytes:
 
 
 async def status_of_bulk(client: Client) -> int:
-    """Send a long bulk request and return its status."""
+    """Send a long bulk request, and return the status of the response."""
     url = URL(client.base_url)
     reader, writer = await asyncio.open_connection(url.host, url.port)
     sent = long_bulk(client)
-    writer.write(sent[:-1])  # what comes in one piece needs no place
+    writer.write(sent[:-1])  # A body that arrives in one piece needs no slot.
     await writer.drain()
     await asyncio.sleep(0.05)
     writer.write(sent[-1:])
@@ -116,7 +116,7 @@ async def test_an_organization_that_fills_its_share_keeps_no_one_waiting(
 
         await until(is_full)
         key = created["data"]["attributes"]["aws_policy"]["key"]
-        if clients > 1:  # with one connection for all clients there is nothing to leave to another
+        if clients > 1:  # A single connection for all clients leaves none for another client.
             assert (await other.create("b.png"))["data"]["id"]
         assert (await service.client.request("GET", "/health/ready")).status == 200
         answer = await service.client.request("GET", PATH, headers={"X-Auth-Token": "unknown"})

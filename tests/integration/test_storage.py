@@ -1,4 +1,4 @@
-"""The service's requirements of a store, tested on a real one."""
+"""Tests of the service's requirements of a store, with a real store."""
 
 import asyncio
 import hashlib
@@ -27,21 +27,21 @@ BODY = bytes(range(256)) * 40
 
 @pytest_asyncio.fixture
 async def storage(stack: Stack) -> AsyncIterator[Storage]:
-    """The bucket."""
+    """The tests' bucket."""
     async with opened_storage(stack) as opened:
         yield opened
 
 
 @pytest_asyncio.fixture
 async def key(storage: Storage) -> AsyncIterator[str]:
-    """A key at which nothing lies, before and after."""
+    """A key without an object; the object is deleted after the test."""
     name = f"conformance/{uuid4()}"
     yield name
     await storage.delete(name)
 
 
 async def pinned(storage: Storage, key: str, start: int, end: int, pin: StoredObject) -> bytes:
-    """Read a range of that very object."""
+    """Read a range of exactly this stored object."""
     async with storage.read(key, start=start, end=end, pin=pin) as (_, chunks):
         return b"".join([chunk async for chunk in chunks])
 
@@ -100,7 +100,7 @@ async def test_a_range_is_read_from_start_up_to_end(
     await storage.write(key, BODY, content_type="image/png")
     async with storage.read(key, start=start, end=end) as (found, chunks):
         assert b"".join([chunk async for chunk in chunks]) == BODY[start:end]
-    # of the whole, not of the range
+    # The size is that of the whole object, not of the range.
     assert found.size == len(BODY)
     assert found.etag == (await storage.head(key)).etag
 
@@ -108,7 +108,7 @@ async def test_a_range_is_read_from_start_up_to_end(
 async def test_a_read_may_be_left_at_any_time(storage: Storage, key: str) -> None:
     large = os.urandom(3_000_000)
     await storage._client.put_object(Bucket=BUCKET, Key=key, Body=io.BytesIO(large))
-    for _ in range(40):  # more often than there are connections
+    for _ in range(40):  # There are more reads than connections.
         async with storage.read(key, end=len(large)) as (_, chunks):
             async for chunk in chunks:
                 assert large.startswith(chunk)
@@ -203,7 +203,7 @@ async def test_its_etag_has_no_quotes(storage: Storage, key: str) -> None:
 
 
 async def raises(stack: Stack, error: type[Exception], key: str, **changes: str) -> None:
-    """Assert that every verb raises this of a store that is reached with other settings."""
+    """Assert that each operation raises this exception with the given settings of the store."""
     environment = {**stack.environment("postgresql://nowhere/none"), **changes}
     with mock.patch.dict(os.environ, environment):
         opened = open_storage(make_settings(environment))

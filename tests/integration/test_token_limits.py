@@ -1,4 +1,4 @@
-"""Tokens that end, that may do only some things, and that show when they were last used."""
+"""Tests of tokens that expire, that allow only some requests, and that show their last use."""
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -25,7 +25,7 @@ DENIED = problem(403, "Access Denied", "You are not authorized to access this re
 
 
 async def with_token(service: Service, client: Client, **options: Any) -> Client:
-    """Return an organization's caller another token."""
+    """Return a client of the organization with another token."""
     async with service.database.acquire() as connection:
         token = await tokens.issue_token(connection, client.organization_id, "limited", **options)
     return replace(client, token=token.plain)
@@ -122,7 +122,7 @@ async def test_a_revoked_or_expired_token_has_ended(running: Service) -> None:
     assert ended == [False, True, True]
 
 
-# when a token was last used
+# The following tests check the time at which a token was last used.
 
 
 @pytest_asyncio.fixture
@@ -141,13 +141,13 @@ async def database(stack: Stack, database_url: str) -> AsyncIterator[Database]:
 
 
 async def last_used(connection: Any) -> list[datetime | None]:
-    """Read when each token was last used, by id."""
+    """Return the time of the last use of each token, in the order of ids."""
     rows = await connection.fetch("SELECT last_used_at FROM tokens ORDER BY id")
     return [row[0] for row in rows]
 
 
 async def make_tokens(connection: Any, count: int) -> list[int]:
-    """Make tokens of a new organization and return their ids."""
+    """Create a new organization with tokens, and return the tokens' ids."""
     owner = await organizations.create_organization(connection, "tests")
     made = [await tokens.issue_token(connection, owner, "test") for _ in range(count)]
     return [token.id for token in made]

@@ -1,4 +1,4 @@
-"""Usage: what counts, from when to when, and how it is shown."""
+"""Tests of usage: which attachments count, from when until when, and how usage is shown."""
 
 import asyncio
 from typing import Any
@@ -41,14 +41,14 @@ async def test_a_copy_in_place_of_a_file_counts(start_service: StartService) -> 
 
 
 def copying(url: str) -> dict[str, Any]:
-    """Return the document of a PATCH that has an object copied."""
+    """Return the document of a PATCH that requests a copy of an object."""
     return {"data": {"type": "attachments", "attributes": {"temp_url": url}}}
 
 
 async def test_a_copy_counts_from_the_moment_at_which_it_is_asked_for(
     start_service: StartService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # left to a worker; there is none
+    # Every copy is left to a worker, and no worker runs.
     monkeypatch.setattr("api.temp_urls.copying.MAX_COPIED_AT_ONCE", 10)
     service = await start_service(quota_bytes="200")
     client, key = service.client, "incoming/counted.txt"
@@ -60,7 +60,7 @@ async def test_a_copy_counts_from_the_moment_at_which_it_is_asked_for(
     pending = [(await create(client, size=1)).data["id"] for _ in range(5)]
     assert (await usage(client))["bytes"] == 65
 
-    # one of them has a small file already
+    # One of the attachments already has a small file.
     await service.execute(
         "UPDATE attachments SET state = 'ready', uploaded_at = now(), etag = 'e' WHERE id = $1",
         int(pending[0]),
@@ -76,7 +76,7 @@ async def test_a_copy_counts_from_the_moment_at_which_it_is_asked_for(
     assert (await usage(client))["bytes"] == 60 + 2 * 60 + 3
     assert await drift(service, client.organization_id) == NO_DRIFT
 
-    # what cannot be copied counts as before
+    # After a failed copy, the attachment counts as before.
     asked = next(answer.data["id"] for answer in answers if answer.status == 200)
     async with service.database.acquire() as connection:
         claimed = await copy_claims.claim(connection, int(asked), None, lease_s=60)
@@ -123,7 +123,7 @@ async def test_usage_answers_as_all_routes_do(working: Service) -> None:
     client = working.client
     answer = await client.request("GET", "/api/v2/usage?fields[usage]=bytes&fields[x]=y")
     assert list(answer.data["attributes"]) == ["bytes"]
-    # of what is given twice the last counts, and arrays add up
+    # The last value of a repeated parameter counts, and values of array parameters are combined.
     query = "include=x&include=&fields[usage]=limits&fields[usage]=bytes&fields[usage][]=as_of"
     answer = await client.request("GET", f"/api/v2/usage?{query}")
     assert list(answer.data["attributes"]) == ["bytes", "as_of"]

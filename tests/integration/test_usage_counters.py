@@ -1,4 +1,4 @@
-"""Counters of usage: they agree with a recount and are mended if they do not."""
+"""Tests of the usage counters: they agree with a recount, or they are corrected."""
 
 import asyncio
 import json
@@ -15,7 +15,10 @@ from tests.support.service import Service, until
 
 
 async def test_a_recount_beside_creates_and_deletes_is_exact(service: Service) -> None:
-    """Counting begins while others write, so a change that is half seen would stay as a drift."""
+    """A recount starts while other sessions write; it must see each change completely or not.
+
+    A partly counted change would stay as a wrong counter.
+    """
     client = service.client
 
     async def write() -> None:
@@ -58,7 +61,7 @@ async def test_a_large_organization_is_counted_by_a_worker(
 
 
 async def test_counting_costs_the_same_for_every_number_of_rows(service: Service) -> None:
-    """The plan of a read of usage names no other table than the counters and the organization."""
+    """The query plan of a read of usage names only the tables of counters and organizations."""
     await usage(service.client)
     async with service.database.acquire() as connection:
         plan = await connection.fetchval(
@@ -71,7 +74,7 @@ async def test_counting_costs_the_same_for_every_number_of_rows(service: Service
 async def test_after_anything_the_counters_agree_with_a_recount(
     working: Service, seed: int
 ) -> None:
-    """Creates, uploads, overwrites, retries, deletes and purges in any order, by real parts."""
+    """Random creates, uploads, overwrites, retries, deletes and purges, with real servers."""
     client, random = await working.organization(), Random(seed)
     await usage(client)
     made: list[Any] = []

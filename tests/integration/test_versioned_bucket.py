@@ -1,4 +1,4 @@
-"""The service over a bucket that keeps versions: events, pins, links, and the purge."""
+"""Tests of a bucket with versioning: events, pinned versions, links, and the purge."""
 
 import asyncio
 import hashlib
@@ -29,12 +29,12 @@ FIRST = images.encode(images.noise(400, 300), "JPEG")
 SECOND = images.encode(images.noise(300, 400), "JPEG")
 
 NO_PROBES = {"pending_check": "3600", "sweep_interval": "0.2"}
-"""The sweep finds an upload only after an hour, so earlier results come from events."""
+"""The sweep checks uploads only after an hour, so earlier results come from events."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """A service over a bucket of its own, and the store past the service."""
+    """A service with a bucket of its own, and a client that uses the store directly."""
 
     service: Service
     client: "S3Client"
@@ -45,7 +45,7 @@ class Place:
         return await self.service.row(attachment_id)
 
     async def described(self, attachment_id: str, body: bytes) -> Attachment:
-        """Wait until a row describes an object that has this body."""
+        """Wait until a row is ready and describes an object with this body."""
 
         async def described() -> Attachment | None:
             row = await self.row(attachment_id)
@@ -65,7 +65,7 @@ class Place:
 async def versioned(
     request: pytest.FixtureRequest, stack: Stack, start_service: StartService
 ) -> AsyncIterator[Place]:
-    """A service over a versioned bucket of SeaweedFS."""
+    """A service with a bucket of SeaweedFS that has versioning."""
     async with open_bucket(stack) as client:
         bucket = await make_bucket(client, request.param)
         service = await start_service(s3_bucket=bucket, **NO_PROBES)
@@ -114,7 +114,7 @@ async def test_an_upload_an_overwrite_and_a_removal_are_all_seen(
     seen = versioned.service.stack.relay.seen
     await until(lambda: asyncio.sleep(0, any("/thumb/" in str(item["key"]) for item in seen)))
     row = await versioned.row(attachment_id)
-    # One for each upload: no event of a thumbnail or of a replaced version counts.
+    # Each upload adds one revision; events of thumbnails and replaced versions add none.
     assert (row.state, row.revision) == ("ready", revisions[-1])
     assert revisions == [1, 2]
     await versioned.client.delete_object(Bucket=versioned.bucket, Key=row.key)
@@ -137,7 +137,8 @@ async def test_the_removal_of_an_old_version_changes_nothing(
         pytest.skip("a suspended bucket replaces the version that it has")
     await versioned.client.delete_object(Bucket=versioned.bucket, Key=key, VersionId=old)
 
-    async def asked() -> bool:  # at once, and then not before the policy ends
+    # The first check is immediate, and the next check is after the end of the policy.
+    async def asked() -> bool:
         row = await versioned.row(attachment_id)
         return row.due_at is not None and row.due_at > row.policy_expires_at
 
@@ -153,13 +154,13 @@ async def test_the_removal_of_an_old_version_changes_nothing(
 
 
 async def state(place: Place, attachment_id: str, wanted: str, reason: str) -> bool:
-    """Return True if a row is in a state for a reason."""
+    """Return True if a row is in this state for this reason."""
     row = await place.row(attachment_id)
     return (row.state, row.reason) == (wanted, reason)
 
 
 async def purge(place: Place, attachment_id: str) -> Attachment:
-    """Delete an attachment as a client does, and wait for its purge, which is due at once."""
+    """Delete an attachment as a client does, make its purge due, and wait for the purge."""
     client = place.service.client
     answer = await client.request("DELETE", f"/api/v2/attachments/{attachment_id}")
     assert answer.status in (200, 204)
@@ -182,7 +183,7 @@ async def test_a_purge_leaves_no_version_of_original_or_thumbnails(
     other = await client.upload(FIRST, "img.gif")
     created = await client.create("img.gif")
     attachment_id = created["data"]["id"]
-    # a thumbnail `img.gif`, then one `img.png`, then none
+    # The thumbnail is first `img.gif`, then `img.png`; the text file has no thumbnail.
     for body in (FIRST, images.MODES["gif"][0](), b"only words\n", FIRST, SECOND):
         await client.post_file(created, body)
         await versioned.described(attachment_id, body)
@@ -199,7 +200,7 @@ async def test_a_purge_leaves_no_version_of_original_or_thumbnails(
 
 @pytest_asyncio.fixture
 async def in_moto(start_service: StartService) -> AsyncIterator[Place]:
-    """A service over a versioned bucket of moto, which sends no events."""
+    """A service with a bucket of moto that has versioning; moto sends no events."""
     async with AsyncExitStack() as exits:
         moto = await exits.enter_async_context(running_moto())
         bucket = await make_bucket(moto.s3, "Enabled")

@@ -1,4 +1,4 @@
-"""`wait`: an answer comes as soon as an attachment is settled, and waiting costs no connection."""
+"""Tests of `wait`: the answer comes when an attachment settles; waiting uses no connection."""
 
 import asyncio
 import time
@@ -17,7 +17,7 @@ LONG_S = 25
 
 
 async def settle(service: Service, attachment_id: str, state: str = "ready") -> None:
-    """Bring an attachment into a state, as a worker's commit does."""
+    """Set the state of an attachment, as the commit of a worker does."""
     await service.execute(
         "UPDATE attachments SET state = $2 WHERE id = $1", int(attachment_id), state
     )
@@ -26,14 +26,14 @@ async def settle(service: Service, attachment_id: str, state: str = "ready") -> 
 def wait(
     client: Client, attachment_id: str, *, query: str = f"?wait={LONG_S}", **headers: str
 ) -> "asyncio.Task[Answer]":
-    """Begin to wait for an attachment."""
+    """Begin a request that waits for an attachment."""
     return asyncio.create_task(
         client.request("GET", f"{PATH}/{attachment_id}{query}", headers=headers)
     )
 
 
 async def waiting(service: Service, count: int) -> None:
-    """Wait until so many processes announce waiting clients, and the first looks are over."""
+    """Wait until `count` processes announce waiting clients, so that their first reads are over."""
 
     async def announced() -> bool:
         found = await service.database.fetchval("SELECT count(*) FROM waiting")
@@ -146,7 +146,7 @@ def ids_of(texts: list[str]) -> list[int]:
 
 
 def is_a_notification(_link: Link, data: bytes) -> bool:
-    """Choose PostgreSQL's NotificationResponse."""
+    """Return True for the bytes of PostgreSQL's NotificationResponse."""
     return data.startswith(b"A")
 
 
@@ -195,7 +195,7 @@ async def test_row102_a_client_that_leaves_frees_its_place(service: Service) -> 
 
 
 async def nothing() -> Any:
-    """Find a row that is never settled."""
+    """Wait for ever, like a read of a row that is never settled."""
     await asyncio.Event().wait()
 
 

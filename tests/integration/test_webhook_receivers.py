@@ -1,4 +1,4 @@
-"""Receivers that cannot be trusted: each is a real server on this machine."""
+"""Tests of receivers that cannot be trusted: each receiver is a real server on this machine."""
 
 import asyncio
 import socket
@@ -41,7 +41,8 @@ async def test_row95_of_an_answer_of_ten_gigabytes_little_is_read() -> None:
         (reply,) = await send(f"http://127.0.0.1:{port}/")
         await asyncio.wait_for(ended.wait(), 10)
     assert reply == Reply(status=200)
-    assert server.written < 64 * 1024 * 1024  # what the system's buffers held
+    # The system's buffers accept some bytes that the sender never reads.
+    assert server.written < 64 * 1024 * 1024
 
 
 async def test_row95_an_endless_head_is_refused() -> None:
@@ -99,7 +100,8 @@ async def test_row97_a_redirect_is_not_followed(status: int) -> None:
 
         async def redirect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             await read_request(reader)
-            # 169.254.169.254 answers no test, so an address that would answer is a target as well.
+            # Nothing answers at 169.254.169.254 here, so another target is an address that would
+            # answer.
             place = f"http://127.0.0.1:{hidden}/" if status == 307 else "http://169.254.169.254/"
             head = f"HTTP/1.1 {status} Away\r\nLocation: {place}\r\nContent-Length: 0\r\n\r\n"
             writer.write(head.encode())

@@ -1,4 +1,4 @@
-"""The routes of webhooks and deliveries: what they answer, and to whom."""
+"""Tests of the routes of webhooks and deliveries: their responses and their permissions."""
 
 import asyncio
 from typing import Any
@@ -22,7 +22,7 @@ async def service(start_service: StartService) -> Service:
 
 
 async def post(client: Client, **attributes: Any) -> Answer:
-    """Try to create a webhook."""
+    """Send a request that creates a webhook."""
     document = {"data": {"type": "webhooks", "attributes": attributes}}
     return await client.request("POST", PATH, document)
 

@@ -1,4 +1,4 @@
-"""The statements of couriers and of the upkeep of deliveries, on a database alone."""
+"""Tests of the statements of couriers and of the upkeep of deliveries, with only a database."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -36,13 +36,13 @@ async def database(stack: Stack, database_url: str) -> AsyncIterator[Database]:
 
 
 async def make_webhook(database: Database, organization_id: int = 1, **changes: Any) -> int:
-    """Make a webhook."""
+    """Create a webhook and return its id."""
     made = await database.run(registry.create, organization_id, {**VALUES, **changes}, VAULT)
     return made.webhook.id
 
 
 async def queue(database: Database, webhook_id: int, count: int, organization_id: int = 1) -> None:
-    """Queue test events."""
+    """Queue test events of a webhook."""
     for _ in range(count):
         await database.run(deliveries.queue_test, webhook_id, organization_id)
 
@@ -53,7 +53,7 @@ async def execute(database: Database, statement: str, *values: Any) -> Any:
 
 
 async def taken(database: Database, **options: Any) -> list[int]:
-    """Take deliveries; return the webhooks that they are for."""
+    """Claim due deliveries, and return the id of each delivery's webhook."""
     given: dict[str, Any] = {"limit": 100, "rooms": {}, "usual_room": WIDEST, **options}
     found = await database.run(take, **given)
     return [each.webhook_id for each in found.deliveries]
@@ -114,7 +114,8 @@ async def test_an_outdated_attempt_changes_nothing(database: Database) -> None:
     webhook_id = await make_webhook(database)
     await queue(database, webhook_id, 1)
     (held,) = (await database.run(take, limit=1, rooms={}, usual_room=1)).deliveries
-    await execute(database, "UPDATE webhook_deliveries SET due_at = now()")  # its lease is over
+    # The lease of the delivery has ended.
+    await execute(database, "UPDATE webhook_deliveries SET due_at = now()")
     (newer,) = (await database.run(take, limit=1, rooms={}, usual_room=1)).deliveries
     assert (held.attempt, newer.attempt) == (1, 2)
     await database.run(settle, [Attempt(delivery_id=held.id, attempt=1)])
@@ -124,7 +125,7 @@ async def test_an_outdated_attempt_changes_nothing(database: Database) -> None:
 
 
 async def fail(database: Database, webhook_id: int, fault: Any = "timeout") -> list[str]:
-    """Have one delivery fail; return why webhooks were deactivated."""
+    """Let one delivery fail, and return the reasons of the webhooks that were deactivated."""
     await queue(database, webhook_id, 1)
     (held,) = (await database.run(take, limit=1, rooms={}, usual_room=1)).deliveries
     attempt = Attempt(delivery_id=held.id, attempt=held.attempt, fault=fault)
@@ -137,7 +138,8 @@ async def test_five_days_of_failures_deactivate_and_a_success_begins_anew(
     webhook_id = await make_webhook(database)
     assert await fail(database, webhook_id) == []
     await execute(database, "UPDATE webhooks SET failing_since = now() - interval '6 days'")
-    assert await fail(database, webhook_id, "secret_unreadable") == []  # not the receiver's fault
+    # This failure is not the receiver's fault.
+    assert await fail(database, webhook_id, "secret_unreadable") == []
     await queue(database, webhook_id, 1)
     (held,) = (await database.run(take, limit=1, rooms={}, usual_room=1)).deliveries
     await database.run(settle, [Attempt(delivery_id=held.id, attempt=held.attempt, status=204)])

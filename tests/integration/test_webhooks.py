@@ -1,4 +1,4 @@
-"""Webhooks from a change of an attachment to a receiver that verifies the signature."""
+"""Tests of webhooks, from a change of an attachment to a receiver that checks the signature."""
 
 from collections.abc import AsyncIterator
 
@@ -25,7 +25,7 @@ async def service(start_service: StartService) -> Service:
 
 
 async def refuse(_request: web.Request) -> web.StreamResponse:
-    """Answer 500."""
+    """Answer 500, as a failing receiver does."""
     return web.Response(status=500)
 
 
@@ -85,7 +85,7 @@ async def test_a_delivery_has_the_values_of_its_commit_and_no_other_organization
 
 
 async def wait_for(receiver: Receiver, count: int, *, within_s: float = 10) -> None:
-    """Wait until a receiver has got so many deliveries."""
+    """Wait until a receiver has received this many deliveries."""
 
     async def enough() -> bool:
         return len(receiver.received) >= count
@@ -128,7 +128,8 @@ async def test_both_secrets_sign_after_a_rotation(
     assert newer != former
     await start_worker(service)
     for number, secret in enumerate((former, newer), 1):
-        receiver.secret = secret  # the receiver answers 500 if no signature is of this secret
+        # The receiver answers 500 if no signature was made with this secret.
+        receiver.secret = secret
         await service.client.request("POST", f"{PATH}/{webhook_id}/test")
         await wait_for(receiver, number)
     signatures = receiver.received[0].headers["webhook-signature"].split(" ")

@@ -1,4 +1,4 @@
-"""A worker processes uploads, also those that are replaced or removed."""
+"""Tests of a worker that processes uploads, also replaced and removed ones."""
 
 import asyncio
 import hashlib
@@ -19,27 +19,27 @@ from tests.support.stack import Stack
 
 @pytest_asyncio.fixture
 async def storage(stack: Stack) -> AsyncIterator[Storage]:
-    """The bucket."""
+    """The tests' bucket."""
     async with opened_storage(stack) as opened:
         yield opened
 
 
 async def fetch(client: Client, url: str) -> bytes:
-    """Follow a link to its bytes."""
+    """Return the bytes that a link leads to."""
     async with client.session.get(url) as answer:
         assert answer.status == 200, answer.status
         return await answer.read()
 
 
 async def thumbnail(client: Client, resource: Any) -> Image.Image:
-    """Open an attachment's thumbnail."""
+    """Load an attachment's thumbnail as an image."""
     image = Image.open(io.BytesIO(await fetch(client, resource["attributes"]["thumb"])))
     image.load()
     return image
 
 
 def alike(image: Image.Image, colours: list[tuple[int, ...]]) -> bool:
-    """Return True if an image's corners have these colours, as far as lossy formats keep them."""
+    """Return True if an image's corners have these colours, within the error of lossy formats."""
     pairs = zip(images.corners(image), colours, strict=True)
     return all(
         abs(one - other) <= 6
@@ -49,7 +49,7 @@ def alike(image: Image.Image, colours: list[tuple[int, ...]]) -> bool:
 
 
 async def overwrite(service: Service, created: Any, body: bytes, state: str = "ready") -> Any:
-    """Post another file under the policy that was used already, and wait for its outcome."""
+    """Post another file under the policy that was already used, and wait for its result."""
     row_id = created["data"]["id"]
     etag = hashlib.md5(body, usedforsecurity=False).hexdigest()
     status, _ = await service.client.post_file(created, body)
@@ -194,7 +194,8 @@ async def test_an_image_of_another_format_leaves_no_second_thumbnail(
 ) -> None:
     client = working.client
     created = await client.create("img.gif")
-    await client.post_file(created, images.photo())  # a JPEG called img.gif
+    # The content is a JPEG, but the name is img.gif.
+    await client.post_file(created, images.photo())
     await client.settled(created["data"]["id"])
     old = (await working.row(created["data"]["id"])).thumbnail_key
     assert old is not None
@@ -231,7 +232,7 @@ async def test_a_replaced_object_that_is_too_large_is_not_described_by_the_old_t
 
 
 async def put_sparse(storage: Storage, key: str, size: int) -> str:
-    """Store an object of zeros, in parts; returns the etag."""
+    """Store an object of zeros in parts, and return its etag."""
     client = storage._client
     upload = await client.create_multipart_upload(Bucket=storage.bucket, Key=key)
     parts, part = [], 64 * 1024 * 1024
@@ -282,7 +283,8 @@ async def test_objects_of_a_deleted_row_are_purged_from_the_store(
     assert row.thumbnail_key is not None
     answer = await client.request("DELETE", f"/api/v2/attachments/{attachment_id}")
     assert answer.status in (200, 204)
-    assert await exists(storage, row.key)  # nothing is due before retention and policy are over
+    # The purge is not due before the ends of the retention and of the policy.
+    assert await exists(storage, row.key)
     await service.execute("UPDATE attachments SET due_at = now() WHERE id = $1", row.id)
 
     async def purged() -> bool:

@@ -1,4 +1,4 @@
-"""The metrics of a worker, on real uploads, decoders that are killed, and rows that were lost."""
+"""Tests of a worker's metrics: real uploads, killed decoders, and lost events and wake-ups."""
 
 import asyncio
 from contextlib import suppress
@@ -16,7 +16,7 @@ TEXT = b"a text without a thumbnail"
 
 
 async def counted(worker: WorkerProcess, name: str, least: float = 1, **labels: str) -> Shown:
-    """Wait until a sample is `least` or more."""
+    """Wait until a sample is at least `least`, and return the scrape."""
 
     async def is_counted() -> Shown | None:
         found = await shown(worker)
@@ -75,11 +75,11 @@ async def test_what_only_the_sweep_finds_is_counted_by_the_cause(
     service: Service, start_worker: StartWorker
 ) -> None:
     worker = await start_worker(service, **SOON)
-    # the event is lost: the sweep asks the store
+    # The event is lost, so the sweep checks the store.
     lost, _ = await posted(service)
     await make_due(service, lost.id)
     await counted(worker, "attachments_sweep_recovered_total", cause="no_event")
-    # the wake-up is lost: the row is due after the grace time
+    # The wake-up is lost, so the row is due after the grace time.
     await service.execute(
         "UPDATE attachments SET state = 'uploaded', revision = revision + 1, due_at = now()"
         " WHERE id = $1",
@@ -87,7 +87,7 @@ async def test_what_only_the_sweep_finds_is_counted_by_the_cause(
     )
     await counted(worker, "attachments_sweep_recovered_total", cause="no_wake_up")
     await counted(worker, "attachments_uploads_total", 2)
-    # the worker that claimed it died: its lease has ended
+    # The worker with the claim has died, and its lease has ended.
     await service.execute(
         "UPDATE attachments SET state = 'processing', due_at = now() WHERE id = $1", lost.id
     )
@@ -97,7 +97,7 @@ async def test_what_only_the_sweep_finds_is_counted_by_the_cause(
 
 
 async def too_large(service: Service) -> str:
-    """Upload more than the row allows, though less than its policy does."""
+    """Upload more bytes than the row allows, but less than its policy allows."""
     created = await service.client.create("long.txt")
     attachment_id = str(created["data"]["id"])
     await service.execute("UPDATE attachments SET limit_size = 5 WHERE id = $1", int(attachment_id))

@@ -1,4 +1,4 @@
-"""Fixtures of policies: a caller whose files no worker waits for."""
+"""Fixtures of the tests of policies: a caller whose uploads no worker processes."""
 
 import pytest_asyncio
 
@@ -7,5 +7,5 @@ from tests.support.service import Client, Service
 
 @pytest_asyncio.fixture
 async def client(running: Service) -> Client:
-    """A caller whose files no worker waits for."""
+    """A caller whose uploads no worker processes."""
     return await running.organization()

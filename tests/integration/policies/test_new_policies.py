@@ -1,4 +1,4 @@
-"""A new policy for an attachment that has one: the same key, the same bounds, a later end."""
+"""Tests of a new policy for an attachment with a policy: same key, same limits, later end."""
 
 import asyncio
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 async def renew(client: Client, attachment_id: str, document: Any = None) -> Answer:
-    """Ask for a new policy."""
+    """Request a new policy for an attachment."""
     return await client.request("POST", f"{PATH}/{attachment_id}/aws_policy", document)
 
 
@@ -189,7 +189,8 @@ async def test_a_new_policy_counts_for_the_quotas(
     client = service.client
     attachment_id = (await client.create(size=60))["data"]["id"]
     assert (await renew(client, attachment_id)).status == 200
-    if quota == "bytes":  # an expired one counts no bytes; meanwhile another takes the room
+    # An expired attachment counts no bytes, so another attachment uses up the quota here.
+    if quota == "bytes":
         await expire(service, attachment_id)
         await client.create(size=60)
 

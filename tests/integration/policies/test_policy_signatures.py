@@ -1,7 +1,8 @@
-"""Policies: their end, their signature, and fields that they do not name.
+"""Tests of policies: their end, their signature, and form fields that they do not name.
 
-Where SeaweedFS is laxer than S3 the test says so: S3 refuses every form field that the policy does
-not name (Amazon S3 API Reference, "POST Policy"), SeaweedFS only those that start with `x-amz-`.
+Each test names the rules that SeaweedFS does not enforce, but S3 does. S3 refuses every form field
+that the policy does not name (Amazon S3 API Reference, "POST Policy"). SeaweedFS refuses only such
+fields that start with `x-amz-`.
 """
 
 from dataclasses import replace
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def signed_at(service: Service, created: Any, moment: datetime) -> dict[str, str]:
-    """Sign the attachment's policy as the service would have at another time."""
+    """Sign the attachment's policy as the service would have signed it at another time."""
     seaweedfs = service.stack.seaweedfs
     return post_policy(
         bucket=BUCKET,
@@ -49,7 +50,7 @@ async def test_the_store_takes_nothing_once_the_policy_has_expired(
     await refusal(client, created, expired)
     assert await stored(bucket, BUCKET, key) is None
 
-    # and it was the time alone that was wrong
+    # Only the time was wrong in the refused request.
     living = signed_at(running, created, now() - timedelta(minutes=50))
     status, answer = await client.post_file(created, CONTENT, changed=living)
     assert status == 201, answer
@@ -77,8 +78,8 @@ async def test_the_policys_life_is_a_setting(start_service: StartService) -> Non
 async def test_the_store_takes_no_field_that_the_policy_does_not_name(
     client: Client, bucket: "S3Client", fields: dict[str, str]
 ) -> None:
-    # the same holds for `acl` and the like at S3; SeaweedFS 4.48 does not look at them, and has
-    # no public objects either: see the next test
+    # S3 also refuses the field `acl` and similar fields. SeaweedFS 4.48 ignores these fields, but
+    # has no public objects: see the next test.
     created = await client.create()
 
     assert await refusal(client, created, fields) == "AccessDenied"
@@ -126,7 +127,7 @@ async def test_a_session_token_is_a_field_and_a_condition_that_is_signed(
     assert fields == signed_with(credentials)
     without = signed_with(replace(credentials, token=None))
     assert fields["x-amz-signature"] != without["x-amz-signature"]
-    # SeaweedFS knows no sessions, but holds the field to the policy as it does any other
+    # SeaweedFS ignores sessions, but checks this field against the policy like any other field.
     for other in ("another-token", None):
         await refusal(service.client, created, {"x-amz-security-token": other})
     assert await stored(bucket, BUCKET, row.key) is None
@@ -135,7 +136,7 @@ async def test_a_session_token_is_a_field_and_a_condition_that_is_signed(
 
 
 async def test_no_request_but_a_copy_asks_the_store(start_service: StartService) -> None:
-    # nothing listens on the discard port
+    # No process listens on the discard port.
     service = await start_service(
         s3_endpoint_url="http://127.0.0.1:9", s3_public_url="https://uploads.example/drop"
     )
@@ -156,14 +157,14 @@ async def test_no_request_but_a_copy_asks_the_store(start_service: StartService)
     assert (await client.request("PATCH", path, body({"name": "b"}))).status == 200
     own = f"https://uploads.example/drop/{policy_of(created)['key']}"
     assert (await client.request("PATCH", path, body({"temp_url": own}))).status == 200
-    # Until a worker has looked, a link asks the store how old the object is.
+    # Until a worker has processed the upload, a link asks the store for the object's age.
     await service.execute("UPDATE attachments SET state = 'ready'")
     shown = await client.show(created["data"]["id"])
     async with client.session.get(shown["attributes"]["url"], allow_redirects=False) as file:
         assert file.status == 302
     assert (await client.request("DELETE", path)).status == 204
 
-    # and a copy, which must ask it, says that it cannot for now
+    # A copy must send requests to the store, so it is answered 503.
     mine = (await client.create())["data"]["id"]
     elsewhere = "https://uploads.example/drop/uploads/a.pdf"
     answer = await client.request("PATCH", f"{PATH}/{mine}", body({"temp_url": elsewhere}))

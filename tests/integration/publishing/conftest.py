@@ -1,4 +1,4 @@
-"""Fixtures of publishing: a broker of the test's own, and a publisher."""
+"""Fixtures of the tests of publishing: a broker for each test, and a publisher."""
 
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -14,7 +14,7 @@ from tests.support.publishing import Broker, publishing
 
 @pytest_asyncio.fixture
 async def valkey(tmp_path: Path) -> AsyncIterator[EmbeddedValkey]:
-    """A broker of the test's own, which it may freeze and kill."""
+    """A broker of the test's own, which the test may freeze and kill."""
     server = EmbeddedValkey(directory=tmp_path / "valkey")
     await server.start()
     yield server
@@ -23,13 +23,13 @@ async def valkey(tmp_path: Path) -> AsyncIterator[EmbeddedValkey]:
 
 @pytest_asyncio.fixture
 async def broker(valkey: EmbeddedValkey) -> AsyncIterator[Broker]:
-    """A look into it."""
+    """A client that reads the broker."""
     async with redis.asyncio.from_url(valkey.url) as client:
         yield client
 
 
 @pytest.fixture
 def publisher(valkey: EmbeddedValkey) -> Iterator[Publisher]:
-    """A publisher to it."""
+    """A publisher that sends to the broker."""
     with publishing(valkey.url) as made:
         yield made

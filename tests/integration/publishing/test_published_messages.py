@@ -1,4 +1,4 @@
-"""Wake-ups in the broker: their form, their order, their number."""
+"""Tests of wake-ups in the broker: their form, their order, their number."""
 
 import asyncio
 import json
@@ -17,7 +17,7 @@ UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 def without_ids(text: Any) -> Any:
-    """Blank the ids of a message, and who sent it; with its body made readable."""
+    """Replace the ids and the sender of a message by placeholders, and decode its body."""
     message = json.loads(text)
     body = message["body"].encode()
     assert text.count(body) == 1
@@ -82,7 +82,8 @@ async def test_waiting_messages_are_published_in_few_round_trips(
             publisher.publish(wake_up(number))
     assert len(await queued(broker, queue_name(1), 5 * MAX_BATCH)) == 5 * MAX_BATCH
     statistics = await broker.info("commandstats")
-    assert statistics["cmdstat_lpush"]["calls"] <= 6  # the first may have found but one waiting
+    # The first call may have found only one waiting message.
+    assert statistics["cmdstat_lpush"]["calls"] <= 6
     assert publisher.dropped == 0
 
 

@@ -1,4 +1,4 @@
-"""The publisher while the broker is dead, restarted, away, or while it closes itself."""
+"""Tests of the publisher while the broker is dead, restarted or away, or while it closes."""
 
 import asyncio
 from pathlib import Path
@@ -107,5 +107,5 @@ async def test_closing_waits_for_no_broker_that_does_not_answer(
     await queued(broker, queue_name(1), 1)
     with frozen(valkey):
         publisher.publish(wake_up(2))
-        async with asyncio.timeout(4):  # it is given 2 s
+        async with asyncio.timeout(4):  # The publisher has 2 s to close.
             await asyncio.to_thread(publisher.close)

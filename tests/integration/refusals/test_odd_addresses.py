@@ -1,4 +1,4 @@
-"""Addresses of PostgreSQL with words of other programs, several hosts, or a schema."""
+"""Tests of addresses of PostgreSQL with foreign parameters, several hosts, or a schema."""
 
 import asyncio
 import socket
@@ -78,11 +78,11 @@ async def test_an_address_that_would_be_weaker_than_asked_is_refused(service: Se
 
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
 async def test_keepalives_are_set_on_the_socket(database_url: str, loop: str) -> None:
-    """uvloop, which the API and the worker run on, gives out sockets of its own kind."""
+    """The API and the worker use uvloop, which has its own kind of sockets."""
 
     async def read() -> tuple[int, int]:
         connection: Any = await Connector(f"{database_url}?keepalives_idle=33").connect()
-        # private in asyncpg, which shows its socket nowhere else
+        # The attribute is private, because asyncpg shows its socket nowhere else.
         found = connection._transport.get_extra_info("socket")
         read = (
             found.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE),
@@ -128,7 +128,8 @@ async def test_commands_report_a_refusal_of_the_database_in_one_line(
     assert line.startswith("attachments: ATTACHMENTS_DATABASE_URL: cannot be migrated: ")
     assert cause in line
     assert "secret-of-role" not in line
-    if cause != "no such schema":  # reading works without one, until a table is looked for
+    # A command that only reads works without a schema until it looks for a table.
+    if cause != "no such schema":
         ended = await command(service, "usage", database_url=url)
         assert ended.status == 1
         [line] = ended.err.splitlines()

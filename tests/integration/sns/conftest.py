@@ -1,4 +1,4 @@
-"""Fixtures of SNS: Amazon's stand-in, and APIs that trust it."""
+"""Fixtures of the tests of SNS: a stand-in for Amazon, and APIs that trust the stand-in."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -16,14 +16,14 @@ from tests.support.stack import Stack
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def amazon() -> AsyncIterator[Amazon]:
-    """One Amazon for the module: keys take long to make."""
+    """One stand-in for Amazon for the whole module, because making its keys takes long."""
     async with running_amazon() as running:
         yield running
 
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def start_site(stack: Stack, amazon: Amazon) -> AsyncIterator[StartSite]:
-    """Start APIs that know no certificate yet, with settings of the test's own."""
+    """Start APIs that have no certificate in their cache, with settings of the test."""
     async with AsyncExitStack() as exits:
 
         async def start(**overrides: str) -> Site:
@@ -45,7 +45,7 @@ async def start_site(stack: Stack, amazon: Amazon) -> AsyncIterator[StartSite]:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def shared_service(stack: Stack, amazon: Amazon) -> AsyncIterator[Service]:
-    """One API for all that is refused."""
+    """An API for all tests of refused messages."""
     async with running_service(
         stack,
         await clone_database(stack),
@@ -58,7 +58,7 @@ async def shared_service(stack: Stack, amazon: Amazon) -> AsyncIterator[Service]
 
 @pytest.fixture
 def site(shared_service: Service, amazon: Amazon) -> Site:
-    """The API that tests share, which may know the usual certificate already."""
+    """The shared API with the stand-in; the API may have cached the usual certificate already."""
     amazon.replies.clear()
     shared = Site(service=shared_service, amazon=amazon)
     shared.forget()

@@ -1,4 +1,4 @@
-"""While SNS cannot be reached or trusted, its messages are refused for now and come again."""
+"""Tests of SNS while it is unreachable or untrusted: its messages get 503, and SNS retries."""
 
 import socket
 
@@ -25,7 +25,7 @@ async def test_while_sns_is_out_of_order_the_message_is_asked_for_again(
 
 
 async def comes_again(site: Site, document: Document) -> None:
-    """Post a message that cannot be verified now; it changes nothing."""
+    """Post a message that cannot be verified now, and assert that the message changes nothing."""
     before = await site.states()
     answer = await site.post(document)
     assert answer.status == 503

@@ -1,4 +1,4 @@
-"""Forged messages of SNS: refused, and most before any certificate is fetched."""
+"""Tests of forged messages of SNS: all are refused, most before any certificate is requested."""
 
 import base64
 from collections.abc import Callable
@@ -20,7 +20,7 @@ ODD_TYPES: list[Any] = ["", "notification", "Alarm", None, 5, ["Notification"], 
 
 
 def altered(name: str, value: Any) -> Forge:
-    """Alter a message after it was signed; ... takes the member out."""
+    """Change a member of a message after signing; the value `...` removes the member."""
 
     def forge(amazon: Amazon, document: Document) -> Document:
         signed = {**amazon.sign(document), name: value}
@@ -30,9 +30,10 @@ def altered(name: str, value: Any) -> Forge:
 
 
 def before_signing(**changes: Any) -> Forge:
-    """Have Amazon itself sign a message that is not as it should be.
+    """Let Amazon sign a message that has invalid members.
 
-    What is a function is called then: a time of it is that of the test.
+    If a new value is a function, the test calls the function, so that a time is relative to the
+    test.
     """
 
     def forge(amazon: Amazon, document: Document) -> Document:
@@ -44,7 +45,7 @@ def before_signing(**changes: Any) -> Forge:
 
 
 def signed_with(key: Any = None, **how: Any) -> Forge:
-    """Sign in another way than the version says."""
+    """Sign a message in another way than its SignatureVersion demands."""
     version = how.pop("version", "2")
     return lambda amazon, document: amazon.sign(
         {**document, "SignatureVersion": version}, key and key(), **how
@@ -207,7 +208,7 @@ NOT_EVEN_FETCHED: dict[str, Forge] = {
 
 
 async def refused(site: Site, forge: Forge) -> None:
-    """Post a forgery; it is answered 403 and changes nothing."""
+    """Post a forged message; assert that it is answered 403 and changes nothing."""
     forged = forge(site.amazon, await site.notification())
     before = await site.states()
     answer = await site.post(forged)

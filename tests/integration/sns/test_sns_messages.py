@@ -1,4 +1,4 @@
-"""Messages that SNS signed are recorded; raw deliveries need the secret path."""
+"""Tests of signed SNS messages: they are recorded; raw deliveries need the secret path."""
 
 import json
 from typing import Any
@@ -66,7 +66,7 @@ async def test_row65_a_replayed_message_has_no_effect(site: Site) -> None:
 
 
 async def test_a_message_of_almost_an_hour_ago_is_taken(site: Site) -> None:
-    # SNS tries for up to an hour, and signs only once
+    # SNS retries a message for up to an hour, but signs the message only once.
     document = site.amazon.sign(await site.notification(Timestamp=ago(minutes=58)))
     assert (await site.post(document)).document["meta"] == RECORDED
 

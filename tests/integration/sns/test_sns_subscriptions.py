@@ -1,4 +1,4 @@
-"""Subscriptions: ours are confirmed, and no address but that of SNS is ever asked."""
+"""Tests of subscriptions: the service confirms its own topics and requests only SNS addresses."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -18,7 +18,7 @@ async def test_a_subscription_to_our_topic_is_confirmed(
     site: Site, headers: dict[str, str]
 ) -> None:
     document = site.amazon.sign(confirmation())
-    for _ in range(2):  # SNS may ask again
+    for _ in range(2):  # SNS may send the confirmation again.
         site.forget()
         answer = await site.post(document, headers)
         assert (answer.status, answer.document["meta"]) == (200, IGNORED)
@@ -53,7 +53,7 @@ async def test_the_end_of_a_subscription_is_taken_and_not_undone(
 ) -> None:
     answer = await site.post(site.amazon.sign(confirmation("unsubscribe")), headers)
     assert (answer.status, answer.document["meta"]) == (200, IGNORED)
-    # its SubscribeURL would subscribe again
+    # A request to the SubscribeURL of this message would subscribe again.
     assert [url for url in site.amazon.seen if "Confirm" in url] == []
 
 
@@ -82,7 +82,7 @@ async def test_row66_an_unconfirmed_subscription_is_retried_and_no_redirect_is_f
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def canary() -> AsyncIterator[tuple[int, list[str]]]:
-    """A server inside our network at which nobody should call, and who did."""
+    """A server inside the network that must receive no call, and the list of its calls."""
     called: list[str] = []
 
     async def note(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

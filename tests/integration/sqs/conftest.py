@@ -1,4 +1,4 @@
-"""Fixtures of SQS: the queue, an API, and consumers that end with the test."""
+"""Fixtures of the tests of SQS: the queue, an API, and consumers that end with the test."""
 
 from collections.abc import AsyncIterator
 
@@ -13,7 +13,7 @@ from tests.support.starting import StartService
 
 @pytest_asyncio.fixture(scope="module")
 async def moto() -> AsyncIterator[Moto]:
-    """AWS."""
+    """The server moto as a stand-in for AWS."""
     async with running_moto() as started:
         yield started
 
@@ -39,11 +39,11 @@ async def start_consumer() -> AsyncIterator[StartConsumer]:
 
 @pytest_asyncio.fixture
 async def inbox(moto: Moto) -> Inbox:
-    """A queue that delivers a message once, and then moves it to its dead-letter queue."""
+    """A queue that delivers a message once; a second delivery goes to the dead-letter queue."""
     return await moto.make_inbox(receives=1)
 
 
 @pytest_asyncio.fixture
 async def service(start_service: StartService, inbox: Inbox) -> Service:
-    """An API that takes its events from the queue, without any worker."""
+    """An API without a worker, whose events come from the queue."""
     return await start_service(sqs_queue_url=inbox.url)

@@ -1,4 +1,4 @@
-"""The health of a consumer: it is stopped, or its queue does not answer."""
+"""Tests of the health check of a consumer that is stopped or whose queue does not answer."""
 
 import os
 import signal

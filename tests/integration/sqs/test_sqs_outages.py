@@ -1,4 +1,4 @@
-"""The consumer outlives the loss of SQS, the database and the broker."""
+"""Tests of a consumer that loses SQS, the database or the broker for a while."""
 
 import asyncio
 from pathlib import Path
@@ -31,14 +31,14 @@ from worker.queue.consumer import HOLD_S
 
 
 def status_line(status: int) -> bytes:
-    """Write an answer of HTTP in which there is nothing for us."""
+    """Return an HTTP response with this status and a body that the consumer cannot use."""
     return f"HTTP/1.1 {status} .\r\nContent-Length: 2\r\nConnection: close\r\n\r\nhi".encode()
 
 
 async def is_logged_in_pairs(consumer: ConsumerProcess, part: str) -> None:
-    """Wait until the log has as many lines `… is back` as `… is unavailable`, of each at most two.
+    """Wait until the log has one line `… is back` for each line `… is unavailable`.
 
-    A fast machine logs one of each; on a slow one the part may fail a second time.
+    There may be at most two of each line: on a slow machine the part may fail a second time.
     """
 
     def count(state: str) -> int:
@@ -49,7 +49,7 @@ async def is_logged_in_pairs(consumer: ConsumerProcess, part: str) -> None:
 
 
 class TestOutages:
-    """While another part is away messages are kept, and come no oftener for it."""
+    """While another part is unavailable, messages are kept and are not received more often."""
 
     async def test_a_message_that_takes_long_is_given_to_nobody_else(
         self, inbox: Inbox, service: Service, start_consumer: StartConsumer
@@ -60,7 +60,8 @@ class TestOutages:
             await inbox.send(await message(service, one))
             await until_in_hand(inbox)
             other = await start_consumer(service)
-            await asyncio.sleep(HOLD_S + 3)  # longer than it was hidden for at first
+            # This wait is longer than the first visibility timeout of the message.
+            await asyncio.sleep(HOLD_S + 3)
             assert await inbox.counts() == (0, 1)
         await taken_up(service, one)
         await until(inbox.is_empty)
@@ -77,8 +78,9 @@ class TestOutages:
         async with locked(service, one):
             consumer = await start_consumer(service)
             await taken_up(service, *ids)
-            await until_in_hand(inbox)  # the others have been deleted
-            await asyncio.sleep(HOLD_S / 2)  # it is hidden anew, and nothing that was deleted
+            await until_in_hand(inbox)  # The consumer has deleted the other messages.
+            # The consumer extends the visibility timeout of this message, not of deleted messages.
+            await asyncio.sleep(HOLD_S / 2)
             assert (await service.row(one)).state == "pending"
             assert await inbox.counts() == (0, 1)
         await taken_up(service, one)
@@ -174,7 +176,7 @@ class TestOutages:
                 proxy.let_go()
                 proxy.answer(answer)
             await consumer.logs("queue is unavailable")
-            await asyncio.sleep(3)  # some tries of each poller
+            await asyncio.sleep(3)  # In this time each poller makes several attempts.
             proxy.let_go()
             await inbox.send(await message(service, one))
             await taken_up(service, one, within_s=60)

@@ -1,4 +1,4 @@
-"""The start of a consumer: what it waits for, and what it refuses."""
+"""Tests of the start of a consumer: what the consumer waits for, and what it refuses."""
 
 import pytest
 
@@ -9,7 +9,7 @@ from tests.support.sqs import StartConsumer, created, launched, message, taken_u
 
 
 class TestStart:
-    """Faults that an operator must repair are reported at once; temporary ones are retried."""
+    """Faults that need an operator end the start immediately; temporary faults are retried."""
 
     @pytest.mark.parametrize(
         ("changes", "words"),

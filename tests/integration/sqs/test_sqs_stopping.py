@@ -1,4 +1,4 @@
-"""A consumer that is stopped gives back what it holds."""
+"""Tests of a consumer that stops: it makes its messages visible again."""
 
 import signal
 
@@ -20,7 +20,7 @@ from tests.support.starting import StartService
 
 
 class TestStopping:
-    """Nothing is lost by a stop or a crash, and no stop takes long."""
+    """A stop or a crash loses no message, and a stop is quick."""
 
     @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
     async def test_an_idle_consumer_stops_at_once(

@@ -1,4 +1,4 @@
-"""The consumer's log of what it took."""
+"""Tests of the counts that a consumer logs about received messages."""
 
 import asyncio
 import json
@@ -22,7 +22,7 @@ FREQUENT_TALLIES = with_changed("LOGGED_EVERY_S = 0.2")
 
 
 def tallies(consumer: ConsumerProcess) -> list[Any]:
-    """Read the lines in which a consumer logged its counts."""
+    """Return the counts of each log line in which a consumer reports its counts."""
     lines = [line for line in consumer.log().splitlines() if '"events received"' in line]
     return [json.loads(line)["counts"] for line in lines]
 
@@ -37,7 +37,7 @@ def total(consumer: ConsumerProcess) -> dict[str, Counter[str]]:
 
 
 class TestTally:
-    """All messages are counted, even if no metrics are read."""
+    """All messages are counted in the log, even if nobody scrapes metrics."""
 
     async def test_messages_are_counted_by_dialect_and_effect(
         self, inbox: Inbox, service: Service, start_consumer: StartConsumer
@@ -79,6 +79,6 @@ class TestTally:
                     return len(tallies(consumer)) == count
 
                 await until(sent, within_s=30)
-                await asyncio.sleep(1)  # some times in which nothing comes
+                await asyncio.sleep(1)  # In this time several intervals pass without a message.
             assert await consumer.stop() == 0
             assert tallies(consumer) == [{"aws": {"ignored": 1}}, {"aws": {"ignored": 2}}]

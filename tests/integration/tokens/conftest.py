@@ -1,4 +1,4 @@
-"""Fixtures of tokens: a desk of callers."""
+"""Fixtures of the tests of tokens: a cache of callers whose look-ups can be counted."""
 
 from collections.abc import AsyncIterator
 
@@ -15,7 +15,7 @@ from tests.support.token_desk import Counting, Desk
 
 @pytest_asyncio.fixture
 async def desk(stack: Stack, database_url: str) -> AsyncIterator[Desk]:
-    """An organization's tokens."""
+    """The token cache of one organization, with its database behind a proxy."""
     direct = await asyncpg.connect(database_url)
     organization_id = await organizations.create_organization(direct, "tests")
     async with running_proxy(database_url) as proxy:

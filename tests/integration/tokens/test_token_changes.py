@@ -1,4 +1,4 @@
-"""Changes of tokens: revocations are heard at once, or hold after five seconds."""
+"""Tests of changed tokens: a process applies a revocation immediately, or after five seconds."""
 
 import asyncio
 from collections.abc import Callable
@@ -35,7 +35,7 @@ async def test_a_change_is_heard_of_at_once(desk: Desk, statement: str) -> None:
     async with desk.listening():
         assert await desk.find(token) is not None
         await desk.direct.execute(statement, *([token.id] if "$1" in statement else []))
-        await desk.forgets()  # the clock stands still: nothing is forgotten for its age
+        await desk.forgets()  # The test's clock does not advance, so no entry expires by its age.
 
         await desk.find(token)
         assert desk.database.count == 2
@@ -49,16 +49,19 @@ async def test_a_new_token_and_the_use_of_one_make_no_process_forget(desk: Desk)
         await revoke_token(desk.direct, token.id)
         await desk.forgets()
 
-        assert desk.forgot == 1  # PostgreSQL delivers notifications in the order of commits
+        assert desk.forgot == 1  # PostgreSQL delivers notifications in the order of commits.
 
 
 def is_the_listeners(link: Link, _data: bytes) -> bool:
-    """Choose every byte of connections that listen for tokens."""
+    """Return True for all bytes of connections that listen for changes of tokens."""
     return LISTENING in link.head
 
 
 def is_a_notification(_link: Link, data: bytes) -> bool:
-    """Choose notifications: a pooler in transaction mode accepts LISTEN and delivers none."""
+    """Return True for notifications.
+
+    A pooler in transaction mode accepts LISTEN, but delivers no notification.
+    """
     return data.startswith(NOTIFICATION)
 
 
@@ -94,7 +97,8 @@ async def test_a_revoked_token_is_refused_although_no_notification_arrives(
 
             await until(refused, within_s=20)
             await until(lost, within_s=20)
-            await asyncio.sleep(5)  # further attempts fail, and are not logged
+            # Further attempts fail, but the service does not log these failures.
+            await asyncio.sleep(5)
             proxy.let_go()
             await until(returned, within_s=20)
         events = [line["event"] for line in logged if "listen" in line["event"]]

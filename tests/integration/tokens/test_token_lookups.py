@@ -1,4 +1,4 @@
-"""Looked-up tokens: remembered for five seconds, and shared by parallel requests."""
+"""Tests of token look-ups: results are cached for five seconds and shared by parallel requests."""
 
 import asyncio
 from contextlib import suppress
@@ -15,7 +15,8 @@ from tests.support.token_desk import Desk
 async def test_a_look_up_that_a_revocation_overtook_is_not_remembered(desk: Desk) -> None:
     token = await desk.issue()
     async with desk.listening():
-        await desk.find(await desk.issue())  # a connection is open and has the statement prepared
+        # The connection is open and has prepared the statement.
+        await desk.find(await desk.issue())
         desk.proxy.hold()
         overtaken = asyncio.create_task(desk.find(token))
         await desk.answer_is_held()
