@@ -2,8 +2,8 @@
 
 import sys
 
-# This comes before the other imports, because they take half a second and read environment
-# variables.
+# The signals are prepared before the other imports, because those imports take half a second and
+# read environment variables.
 if __name__ == "__main__":
     from shared.beginning import end_on_signal
     from shared.foreign import forget_foreign_variables
@@ -106,7 +106,7 @@ async def _check_bucket(parts: Parts) -> list["asyncio.Task[None]"]:
     owner, ids = await asyncio.gather(
         parts.bucket.at_start(within_s=START_S), parts.ids.at_start(), return_exceptions=True
     )
-    # The owner comes first: in another deployment's bucket, taken ids are only a consequence.
+    # The owner is awaited first: in another deployment's bucket, taken ids are only a consequence.
     for ended in (owner, ids):
         if isinstance(ended, BaseException):
             raise ended

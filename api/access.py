@@ -117,7 +117,9 @@ class EventsGate:
         self._digests = [digest(token.get_secret_value()) for token in settings.events_tokens]
 
     def admits(self, *candidates: str | None) -> int | None:
-        """Return the number (from 1) of a live token among the candidates, or None."""
+        """Return the number, counted from 1, of the live token among the candidates; None
+        without one.
+        """
         found = None
         for candidate in candidates:
             given = digest(candidate or "")
@@ -131,9 +133,10 @@ class EventsGate:
 async def open_gate(
     database: Database, settings: Settings, waiters: Waiters
 ) -> AsyncIterator[Gate]:
-    """Make the gate. While it is open, listen for changes of tokens and record their use.
+    """Make the gate, and while the context lasts, listen for changes of tokens and record their
+    use.
 
-    The same connection listens for settled attachments, for `waiters`.
+    The same connection receives the notifications of settled attachments, for `waiters`.
     """
     use = TokenUse(database)
     # One connection stays free for tokens that were found before, even during a flood of unknown

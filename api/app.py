@@ -43,11 +43,12 @@ from shared.turns import Turns
 def create_app(
     settings: Settings, *, sns_connector: aiohttp.BaseConnector | None = None
 ) -> web.Application:
-    """Make the application; its parts open when it starts and close when it ends.
+    """Make the application; its parts are opened at its start and closed at its end.
 
     The application starts even if PostgreSQL, the broker or the store cannot be reached. The caller
-    must check at the start that the bucket is ours (`shared.bucket_guard`) and that ids are free in
-    it (`api.ids`). `sns_connector` replaces the usual connector to SNS, for example to use a proxy.
+    must check at the start that the bucket belongs to this deployment (`shared.bucket_guard`) and
+    that ids are free in the bucket (`api.ids`). `sns_connector` replaces the usual connector to
+    SNS, for example to use a proxy.
     """
     app = web.Application(
         middlewares=[measure, leave_no_token, answer_errors],
@@ -117,7 +118,7 @@ def create_app(
 
 
 def watch_parts(health: Health, parts: Parts) -> None:
-    """Let the metrics address answer whether this API is ready, with the fault of each part."""
+    """Make the metrics address report if this API is ready, with the fault of each part."""
 
     async def writes() -> str | None:
         await writing.require(parts.health, parts.clients.whole.full)
@@ -149,8 +150,8 @@ async def health_live(_request: web.Request) -> web.Response:
 async def health_ready(request: web.Request) -> web.Response:
     """Answer GET /health/ready: 200 if this process may write rows and create attachments.
 
-    Raises Problem 503 if it may not, and always after SIGTERM, so that load balancers send no more
-    requests.
+    Raises Problem 503 if the process may not do so, and always after SIGTERM, so that load
+    balancers send no more requests.
     """
     parts = request.app[PARTS]
     if parts.drain.begun:

@@ -33,8 +33,9 @@ LIST_PATH = "/api/v2/attachments"
 MAX_BULK_BYTES = 1024 * 1024
 
 AT_ONCE = 25
-"""Number of resources to write before the event loop may serve other requests. 25 take
-about 2 ms."""
+"""Number of resources that are written before the event loop may serve other requests. Writing
+25 resources takes about 2 ms.
+"""
 
 log = get_logger(__name__)
 
@@ -58,7 +59,9 @@ def _show(request: web.Request, parts: Parts, row: Attachment, view: View) -> we
 
 
 async def show(request: web.Request) -> web.Response:
-    """Answer GET /api/v2/attachments/{id}: one attachment; `wait` waits for its end."""
+    """Answer GET /api/v2/attachments/{id}: one attachment; `wait` delays the answer until it is
+    settled.
+    """
     parts, caller = await admit(request)
     check_accept(request)
     view = parse_view(request, waits=True)
@@ -221,7 +224,7 @@ async def update(request: web.Request) -> web.Response:
         changed = await take_over(parts, caller, row, meaning.location, changes)
     elif changes:
         changed = await run(attachments.update, attachment_id, organization_id, changes)
-    elif meaning.kind is Kind.OWN_FILE:  # take_own may have recorded the file in the row
+    elif meaning.kind is Kind.OWN_FILE:  # `take_own` may have recorded the file in the row.
         changed = await run(attachments.find, attachment_id, organization_id)
     if changed is None:
         raise not_found()

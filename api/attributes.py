@@ -22,10 +22,12 @@ _DECIMAL = re.compile(r"-?[0-9]{1,40}", re.ASCII)
 INTEGERS = frozenset({"size", "attachable_id"})
 FREE_STRINGS = frozenset({"message_id", "external_id"})
 NEVER_NULL = frozenset({"name", "attachable_type"})
-"""Attributes whose blank strings are refused; a blank string for any other attribute is null."""
+"""Attributes for which a blank string is an error. For all other attributes a blank string is
+null.
+"""
 
 Fault = tuple[str, dict[str, Any]]
-"""A detail and its meta."""
+"""The detail and the meta of an error object."""
 
 
 def read_value(name: str, value: Any) -> Any:
@@ -183,7 +185,7 @@ def _check_url(value: Any, max_size: int) -> Fault | None:
     return None
 
 
-# In the order in which faults are reported: name, attachable_type, size, content_type, the rest.
+# The order is that of the reported faults: name, attachable_type, size, content_type, the rest.
 CHECKS: dict[str, Callable[[Any, int], Fault | None]] = {
     "name": _check_name,
     "attachable_type": _one_of(ATTACHABLE_TYPES),
@@ -245,14 +247,15 @@ def check_changes(
 
 def _is_shown(row: Attachment, name: str, value: Any) -> bool:
     shown = getattr(row, name)
-    # Python's types are compared too: True == 1 in Python, but not for a client.
+    # Types are compared too, because True == 1 in Python, but not for a client.
     return any(
         type(each) is type(shown) and each == shown for each in (value, read_value(name, value))
     )
 
 
 def _reserved_fault(name: str, value: Any, reserved: Reserved) -> Fault | None:
-    # This check comes before that of the form: a reserved type with bad parameters is reserved too.
+    # A reserved type with bad parameters is reserved too, so this check comes before that of the
+    # form.
     if name not in ("name", "content_type") or not _is_text(value) or len(value) > MAX_TEXT:
         return None
     is_reserved = reserved.has_name(value) if name == "name" else reserved.has_type(value)

@@ -62,7 +62,7 @@ async def read_raw(
         await request.writer.drain()
     received = bytearray()
     try:
-        # Fast path: most bodies arrive together with the head of their request.
+        # Most bodies arrive together with the head of their request, and need no timeout.
         if request.content.is_eof() and request.content.total_bytes <= max_bytes:
             return request.content.read_nowait()
         # A body that has arrived whole needs no timeout.
@@ -103,7 +103,7 @@ def inflate(request: web.Request, body: bytes, *, max_bytes: int) -> bytes:
         raise bad_request(CUT_SHORT) from None
     if len(inflated) > max_bytes:
         raise general(413, headers={"Connection": "close"})
-    # Refused: a body that ends before its checksum, or continues after it.
+    # A body that ends before its checksum, or continues after its checksum, is refused.
     if not inflater.eof or inflater.unused_data:
         raise bad_request(CUT_SHORT)
     return inflated
@@ -122,7 +122,7 @@ def check_encoding(request: web.Request) -> bool:
 def _inflater(request: web.Request) -> "zlib._Decompress | None":
     if not check_encoding(request):
         return None
-    # 32 makes zlib detect whether the header is that of gzip or of zlib ("deflate").
+    # The value 32 makes zlib detect if the header is that of gzip or of zlib ("deflate").
     return zlib.decompressobj(zlib.MAX_WBITS | 32)
 
 
@@ -193,10 +193,11 @@ def _check_structure(body: bytes) -> None:
     if body.count(b"[") + body.count(b"{") <= MAX_DEPTH and len(body) <= SHORT_BYTES:
         return
     # After escapes are removed, every second piece between quotes is outside strings. A backslash
-    # outside a string is not JSON. The result may be wrong for such a body, but the decoder refuses
-    # it anyway.
+    # outside a string is not JSON: the result may then be wrong, but the decoder refuses such a
+    # body.
     plain = body.replace(b"\\\\", b"").replace(b'\\"', b"") if b"\\" in body else body
-    # Checked before the split, to save memory: this many strings need more than MAX_MARKS marks.
+    # This check comes before the split, to save memory: so many strings need more than MAX_MARKS
+    # marks.
     if plain.count(b'"') > 4 * MAX_MARKS:
         raise bad_request(TOO_MANY)
     marks = b"".join(plain.split(b'"')[::2]).translate(None, _NO_MARKS)

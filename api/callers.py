@@ -79,7 +79,7 @@ class Tokens:
         self._running: dict[bytes, tuple[float, asyncio.Task[Caller | None]]] = {}
         self._changes = 0
         self._turns = Turns(strangers)
-        # Tokens that were found before. Their look-ups do not wait for those of unknown tokens.
+        # These tokens were found before. Their look-ups do not wait for those of unknown tokens.
         self._known: dict[bytes, None] = {}
 
     async def find(self, token_digest: bytes, *, source: Callable[[], str] = str) -> Caller | None:
@@ -97,8 +97,8 @@ class Tokens:
             task = asyncio.create_task(self._look_up(token_digest, now, self._changes, source))
             running = self._running[token_digest] = (now, task)
             task.add_done_callback(lambda _: self._end(token_digest, task))
-        # Several requests share this task: if one request is cancelled, the task must go on for the
-        # others.
+        # Several requests share this task. If one request is cancelled, the task must continue for
+        # the others.
         return await asyncio.shield(running[1])
 
     def forget(self) -> None:
@@ -148,5 +148,6 @@ class Tokens:
         if running is not None and running[1] is task:
             del self._running[token_digest]
         if not task.cancelled():
-            # Marks the exception as retrieved: if no request waits any more, asyncio would log it.
+            # This call marks the exception as retrieved. If no request waits any more, asyncio
+            # would log it.
             task.exception()

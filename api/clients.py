@@ -1,8 +1,8 @@
-"""Decide which address a request comes from; no other module decides this.
+"""Determine the client address of a request; no other module does this.
 
 Usually this is the address of the connection's peer. If the peer is a trusted proxy, it is the
 address that the proxy reports. `X-Forwarded-For` of any other peer is ignored, because any client
-can send it.
+can send that header.
 """
 
 import asyncio
@@ -39,9 +39,10 @@ def peer_address(transport: asyncio.BaseTransport | None) -> str:
     return _plain(peer[0] if isinstance(peer, tuple) else peer)
 
 
-@functools.lru_cache(maxsize=4096)  # most requests come from a few addresses
+# Most requests come from a few addresses, so their sources are cached.
+@functools.lru_cache(maxsize=4096)
 def source_of(address: str) -> str:
-    """Return what counts as one source: an IPv4 address, or the /64 network of an IPv6 address.
+    """Return the source of an address: an IPv4 address, or the /64 network of an IPv6 address.
 
     An IPv6 client can usually choose its address from a whole /64 (RFC 6177). Returns `unknown` for
     a text that is not an address.

@@ -17,8 +17,9 @@ from shared.listening import SERVER
 from shared.log import get_logger
 
 HEAD_TIMEOUT_S = 10.0
-"""Seconds in which a client must send a request's head; the same as for a body. The time starts
-with the connection; for a later request on it, with that request's first byte."""
+"""Seconds in which a client must send a request's head; the same as for a body. For the first
+request the time starts with the connection, for a later one with the request's first byte.
+"""
 
 HTTP2 = b"PRI * HTTP/2.0\r\n"
 """The first bytes of HTTP/2 without TLS (RFC 9113, section 3.4)."""
@@ -33,7 +34,7 @@ log = get_logger(__name__)
 
 
 def name_no_inside(response: web.StreamResponse) -> None:
-    """Set the headers of all answers. `Server` must not show aiohttp's and Python's versions."""
+    """Set the headers of all answers. `Server` must not show the versions of aiohttp and Python."""
     headers = response.headers
     headers["Server"] = SERVER
     if "Cache-Control" not in headers:
@@ -46,7 +47,8 @@ def note_refused(noise: Noise, address: str, kind: RefusalKind) -> None:
 
 
 def _by_hand(problem: Problem, reason: str) -> bytes:
-    # Written by hand, because there is no request object to which aiohttp could answer.
+    # The answer is written as bytes, because there is no request object to which aiohttp could
+    # answer.
     response = problem.response()
     assert isinstance(response.body, bytes)
     head = (
@@ -69,8 +71,8 @@ _NO_HTTP2 = _by_hand(general(505), "HTTP Version Not Supported")
 class Connection(TidyConnection):
     """One client's connection. It ends when a request cannot be parsed or arrives too slowly."""
 
-    # Private in aiohttp, which has no public names for these: whether a connection is between two
-    # requests (_waiter), the number of its requests (_request_count), and the timer of idle
+    # These names are private in aiohttp, which has no public ones: whether a connection is between
+    # two requests (_waiter), the number of its requests (_request_count), and the timer of idle
     # connections (_process_keepalive, _keepalive_handle).
     __slots__ = ("_address", "_begun", "_head_timer", "_noise", "on_lost")
 
@@ -92,7 +94,7 @@ class Connection(TidyConnection):
     def data_received(self, data: bytes) -> None:
         """Process received bytes.
 
-        A complete head stops the timeout of the head; HTTP/2 is refused.
+        A complete head stops the timeout of the head. A request in HTTP/2 is refused.
         """
         before, is_idle = self._request_count, self._is_idle()
         if not before and not self._begun and data.startswith(HTTP2):

@@ -10,7 +10,9 @@ from shared.webhooks.registry import Webhook
 def webhook_resource(
     documents: Documents, row: Webhook, *, secret: str | None = None
 ) -> dict[str, Any]:
-    """Make the resource of a webhook; `secret` is given only where it was just made."""
+    """Make the resource of a webhook; `secret` is given only in the answer that created the
+    secret.
+    """
     deactivated = None
     if row.deactivated_because is not None:
         deactivated = {"reason": row.deactivated_because, "at": documents.time(row.deactivated_at)}

@@ -1,9 +1,9 @@
 """Stop a process without losing a request that a client has already sent.
 
-In HTTP/1.1 a server cannot announce that it closes an idle connection: a request that the client
+In HTTP/1.1 a server cannot announce that it closes an idle connection. A request that the client
 sends at the same moment is lost, and a load balancer must not repeat a POST. So the order is: (1)
 `/health/ready` becomes 503 and every answer has `Connection: close`; (2) the kernel drops new
-connections; (3) an idle connection is closed only if nothing has arrived on it.
+connections; (3) an idle connection is closed only if no bytes have arrived on the connection.
 """
 
 import asyncio
@@ -24,8 +24,9 @@ QUEUE_S = 1.0
 """Maximum seconds to wait until the kernel's queue of finished connections has been accepted."""
 
 IDLE_S = 1.0
-"""Seconds in which an idle connection may bring one more request, which is its last. A load
-balancer under traffic uses each connection of its pool within that time."""
+"""Seconds in which an idle connection may send one more request, which is its last one. A load
+balancer under traffic uses each connection of its pool within that time.
+"""
 
 LOOK_EVERY_S = 0.02
 
@@ -75,7 +76,7 @@ def unread_bytes(transport: asyncio.BaseTransport | None) -> int:
     connection = None if transport is None else transport.get_extra_info("socket")
     if connection is None:
         return 0
-    with suppress(OSError, ValueError):  # the connection may be closed by now
+    with suppress(OSError, ValueError):  # The connection may be closed by now.
         found = fcntl.ioctl(connection.fileno(), termios.FIONREAD, bytes(4))
         return int(struct.unpack("i", found)[0])
     return 0
@@ -107,7 +108,8 @@ def _drop_syn(listener: socket.socket) -> None:
     program = ctypes.create_string_buffer(_NO_SYN, len(_NO_SYN))
     # struct sock_fprog: the number of instructions and a pointer to them
     value = struct.pack("HP", len(_NO_SYN) // 8, ctypes.addressof(program))
-    with suppress(OSError):  # a sandbox may forbid filters; the socket is then closed without one
+    # A sandbox may forbid filters; the socket is then closed without a filter.
+    with suppress(OSError):
         listener.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, value)
 
 
@@ -121,8 +123,9 @@ def _queued(listener: socket.socket) -> int:
 async def let_go(server: Listening, *, within_s: float) -> None:
     """Wait until all connections have ended, at most `within_s` seconds.
 
-    During the first IDLE_S seconds idle connections may still bring a request; after that they are
-    closed. Requests that are arriving or being answered have all `within_s` seconds.
+    During the first IDLE_S seconds idle connections may still send a request; after that time idle
+    connections are closed. Requests that are arriving or being answered may take all `within_s`
+    seconds.
     """
     loop = asyncio.get_running_loop()
     began = loop.time()

@@ -47,18 +47,20 @@ from shared.notifications.event import MessageSource
 MAX_EVENT_BYTES = 1024 * 1024
 
 MAX_SIGNED_BYTES = 384 * 1024
-"""Maximum bytes of a body from a sender without a token, which may be SNS. An SNS message has at
-most 256 KiB; as JSON it is somewhat longer."""
+"""Maximum bytes of a body from a sender without a token, who may be SNS. An SNS message has at
+most 256 KiB; its JSON form is somewhat longer.
+"""
 
 MAX_STRANGE_BYTES = 16 * 1024
 """The same limit if no SNS topic is configured. This length is enough to recognise a message of
 SNS, and to answer with the reason why it is refused."""
 
 MAX_STRANGERS = 64
-"""Number of long bodies of unauthenticated senders that are received at a time. A body needs no
-place if it has already arrived whole, or if its Content-Length is at most MAX_STRANGE_BYTES, which
-a connection buffers anyway. So an attacker who fills all places does not keep out SNS's usual
-messages."""
+"""Maximum number of long bodies of unauthenticated senders that are received concurrently. A
+body does not count if it has already arrived completely, or if its Content-Length is at most
+MAX_STRANGE_BYTES, which a connection buffers in any case. So an attacker who reaches this
+maximum does not block SNS's usual messages.
+"""
 
 STRANGER_S = 3.0
 """Seconds in which an unauthenticated sender must send its body. SNS sends its bodies at once."""
@@ -80,11 +82,12 @@ COMMIT_S = 0.5
 
 log = get_logger(__name__)
 
-# One thread: if several large bodies were parsed in parallel, all would miss their deadline, and
-# again at each retry.
+# There is one thread: if several large bodies were parsed in parallel, each would miss its
+# deadline, and again at each retry.
 _reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="long-bodies")
 
-# A second thread, so that bodies of unauthenticated senders do not delay the store's events.
+# A second thread is used, so that bodies of unauthenticated senders do not delay the store's
+# events.
 _strange_reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="strange-bodies")
 
 
@@ -160,7 +163,8 @@ async def _read_strange(request: web.Request, parts: Parts, reason: str) -> byte
         place = parts.strangers
     try:
         async with place, asyncio.timeout(None if whole else STRANGER_S):
-            # Not decompressed: SNS does not compress, and a small body could expand to megabytes.
+            # The body is not decompressed: SNS does not compress, and a small body could expand to
+            # megabytes.
             return await read_raw(request, max_bytes=max_bytes)
     except TimeoutError:
         raise unavailable() if topics else unauthenticated(reason) from None

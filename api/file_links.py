@@ -16,16 +16,16 @@ from api.problems import PRIVATE
 from shared.tokens import Caller
 
 MAX_STAMPS = 4
-"""Maximum number of parameters tried as the stamp: some libraries add a time of their own."""
+"""Maximum number of parameters tried as the signed time: some libraries add a time of their own."""
 
 TOKEN_HEADERS = {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
 """Headers of an answer to an address with a token: the answer must not be cached, and the address
 must not be sent as Referer."""
 
-# Unix times, as `Links.url` writes them.
+# The pattern matches Unix times, as `Links.url` writes them.
 _STAMP = re.compile(r"[0-9]{1,19}", re.ASCII)
 _END = re.compile(r"[1-9][0-9]{0,18}", re.ASCII)
-# The whole query as `Links.url` writes it, which is the form of most requests.
+# The pattern matches the whole query as `Links.url` writes it, the form of most requests.
 _USUAL = re.compile(r"([0-9]{1,19})(?:&e=([1-9][0-9]{0,18}))?&s=([A-Za-z0-9_-]*)", re.ASCII)
 
 

@@ -61,8 +61,7 @@ async def redirect(request: web.Request) -> web.StreamResponse:
         raise not_found()
     if row is None or row.deleted_at is not None or is_blocked(row, parts.settings):
         raise not_found()
-    # If the service's bucket has been changed, the object under the same key belongs to another
-    # row.
+    # If the service's bucket was changed, the object under the same key belongs to another row.
     if row.bucket != parts.settings.s3_bucket:
         raise not_found()
     if named[1] == "thumb":

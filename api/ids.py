@@ -1,8 +1,8 @@
 """Checks that the ids which the database will assign are free in the bucket.
 
-If they are taken, for example after a restore of an older database, no attachment is created. The
-check runs when a process starts, and then in the background until the database and the store have
-both answered and the result is certain. `create_app` only holds the result; `api.__main__`
+If such ids are taken, for example after a restore of an older database, no attachment is created.
+The check runs when a process starts, and then in the background until the database and the store
+have both answered and the result is certain. `create_app` only holds the result; `api.__main__`
 runs the check.
 """
 
@@ -27,7 +27,7 @@ log = get_logger(__name__)
 
 
 class IdCheck:
-    """Decides whether attachments may be created: yes, unless ids are found to be taken."""
+    """Decides if attachments may be created: yes, unless ids were found to be taken."""
 
     def __init__(self, database: Database, storage: Storage) -> None:
         self._database = database
@@ -64,7 +64,7 @@ class IdCheck:
             before = self.taken
             try:
                 settled = await self._settle()
-            except Exception:  # even after an unknown error the next check may succeed
+            except Exception:  # The next check may succeed even after an unknown error.
                 log.exception("the check of ids failed")
                 continue
             if self.taken is not None and before is None:

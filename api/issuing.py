@@ -31,16 +31,17 @@ from shared.tokens import Caller
 MAX_BODY_BYTES = 64 * 1024
 
 AT_ONCE = 25
-"""Number of resources to sign before the event loop may serve other requests. 25 take about
-2 ms."""
+"""Number of resources that are signed before the event loop may serve other requests. Signing
+25 resources takes about 2 ms.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Issued:
     """A row that gets a policy in an answer.
 
-    `signed_at` is the database's time at which the row got it; `content_type` the type that the
-    client declared.
+    `signed_at` is the database's time at which the row got the policy; `content_type` is the type
+    that the client declared.
     """
 
     row: Attachment
@@ -49,7 +50,10 @@ class Issued:
 
 
 def issued_again(renewed: renewing.Renewed) -> Issued:
-    """Return what a renewed row needs; a measured type does not bind the next file."""
+    """Return the row, time and content type for a renewed policy.
+
+    Only a declared type is used: the next file may have another type than the measured one.
+    """
     row = renewed.attachment
     declared = row.content_type if row.etag is None else None
     return Issued(row=row, signed_at=renewed.signed_at, content_type=declared)

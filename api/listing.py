@@ -1,7 +1,7 @@
 """Make one page of a list: its rows, links and meta. The cost does not grow with the table.
 
-A list that must read many rows is called a walk. Walks are limited: one at a time for each
-organization and two in all, so that they never use all of the database's capacity.
+A list that must read many rows is called a walk. The number of walks is limited to one for each
+organization and two in all, so that walks never use all of the database's capacity.
 """
 
 import time
@@ -20,7 +20,7 @@ from shared.database import Connection
 from shared.lists import MAX_COUNTED
 from shared.turns import Turns
 
-if TYPE_CHECKING:  # api.parts imports this module
+if TYPE_CHECKING:  # A circular import is avoided here: `api.parts` imports this module.
     from api.parts import Parts
 
 Read = Callable[[Connection], Awaitable[Any]]

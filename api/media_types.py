@@ -3,7 +3,7 @@
 import re
 from functools import lru_cache
 
-# All quantifiers are possessive: they never backtrack, so the time is linear for any input.
+# All quantifiers are possessive: such a pattern never backtracks, so the time is linear.
 _QUOTED = re.compile(r'"((?:[^"\\]++|\\.)*+)"', re.DOTALL)
 _ITEM = re.compile(r'((?:[^",]++|"(?:[^"\\]++|\\.)*+")*+)(?:,|\Z)', re.DOTALL)
 _PIECE = re.compile(r'((?:[^";]++|"(?:[^"\\]++|\\.)*+")*+)(?:;|\Z)', re.DOTALL)
@@ -13,7 +13,9 @@ MediaType = tuple[str, dict[str, str]]
 """Type and subtype in lower case, and the parameters by their names in lower case."""
 
 KEPT_CHARACTERS = 200
-"""A longer media type is not cached: clients choose the texts, and the cache holds 256 of them."""
+"""Maximum length of a media type that is cached. Clients choose the texts; the cache holds 256
+types.
+"""
 
 
 def split_list(text: str, limit: int) -> list[str]:

@@ -51,7 +51,8 @@ def _is_met(given: tuple[str, ...], bulk: bool) -> bool:
     return False
 
 
-_met_remembered = lru_cache(maxsize=256)(_is_met)  # most requests send one of a few headers
+# Most requests send one of a few headers, so the results are cached.
+_met_remembered = lru_cache(maxsize=256)(_is_met)
 
 UTF_8 = frozenset({"utf-8", "utf8"})
 

@@ -21,7 +21,7 @@ from shared.throttle import Throttle
 from shared.tokens import Caller
 
 AT_ONCE = 3
-"""Number of lines of one kind and source that are logged at once; later ones are counted."""
+"""Number of lines of one kind and source that are logged immediately; later lines are counted."""
 
 FAULTS_AT_ONCE = 10
 """The same for warnings. This limit is higher because most warnings can be caused only with a
@@ -31,7 +31,7 @@ MAX_KEYS = 1000
 """Maximum number of pairs of kind and source that are counted separately; about 300 kB."""
 
 FLUSH_EVERY_S = 5.0
-"""Maximum delay, in seconds, of the line with a count after its minute is over."""
+"""Maximum seconds from the end of a minute until the line with its count is logged."""
 
 REFUSED = Counter(
     "attachments_refused_requests_total", "Requests refused before any route", ["reason"]
@@ -75,7 +75,7 @@ class Noise:
         )
 
     async def run(self) -> None:
-        """Log counts whose minute is over; runs until it is cancelled."""
+        """Log the counts of each minute that is over, until cancelled."""
         while True:
             await asyncio.sleep(FLUSH_EVERY_S)
             self.info.flush()

@@ -16,7 +16,9 @@ LONGEST_S = 1.0
 
 
 class Pace:
-    """Spreads refusals over time; it stores only the next free time, not who waits."""
+    """Spreads refusals over time. It stores only the next free time, and no list of waiting
+    requests.
+    """
 
     def __init__(
         self, *, per_s: float = REFUSALS_PER_S, burst: int = BURST, longest_s: float = LONGEST_S

@@ -15,7 +15,7 @@ def page_link(listing: Listing, base: str, **page: str) -> str:
     return f"{base}?{'&'.join(filter(None, (_encoded(listing.kept), pages)))}"
 
 
-@lru_cache(maxsize=16)  # all links of a page share these parameters, which may be long
+@lru_cache(maxsize=16)  # All links of a page share these parameters, which may be long.
 def _encoded(kept: tuple[tuple[str, str], ...]) -> str:
     return urlencode(kept)
 
@@ -25,8 +25,9 @@ def cursor_links(
 ) -> dict[str, str | None]:
     """Return the links of a page by cursor that shows `ids`.
 
-    `more` is true if further attachments follow in the direction of the walk. An empty page beyond
-    an end of the list has a link with an empty cursor, which leads back to the first or last page.
+    `more` is true if further attachments follow in the direction of the request. An empty page
+    beyond an end of the list has a link with an empty cursor, which leads back to the first or last
+    page.
     """
     backwards = asked.before is not None
     earlier = more if backwards else asked.after is not None

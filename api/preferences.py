@@ -1,4 +1,4 @@
-"""How long a client wants to wait for an answer: the parameter `wait`, and `Prefer: wait`."""
+"""Parsing of the time that a client wants to wait: the parameter `wait`, and `Prefer: wait`."""
 
 import re
 
@@ -11,9 +11,9 @@ _SECONDS = re.compile(r"[0-9]+", re.ASCII)
 
 
 def parse_wait(text: str) -> int:
-    """Parse the parameter `wait` in seconds; more than MAX_WAIT_S counts as that.
+    """Parse the parameter `wait` in seconds; a value above MAX_WAIT_S counts as MAX_WAIT_S.
 
-    Raises Problem 400 for anything but a whole number from 0 on.
+    Raises Problem 400 for anything but a whole number from 0.
     """
     seconds = _seconds(text)
     if seconds is None:
@@ -24,7 +24,7 @@ def parse_wait(text: str) -> int:
 def preferred_wait(request: web.Request) -> int | None:
     """Return the seconds of `Prefer: wait=…`, at most MAX_WAIT_S; None without such a preference.
 
-    The first `wait` counts; one that is no number is ignored, as an unknown preference is
+    The first `wait` counts. A `wait` that is not a number is ignored, as unknown preferences are
     (RFC 7240, section 2).
     """
     for header in request.headers.getall("Prefer", []):

@@ -72,7 +72,7 @@ class Problem(Exception):
         return document_response({"errors": self.errors}, status=self.status, headers=self.headers)
 
 
-# Status → title and detail, in the words of contract.md.
+# The table maps a status to title and detail, in the words of contract.md.
 GENERAL = {
     400: ("Bad Request", "The request could not be read"),
     401: ("Unauthenticated", "You are not authenticated"),
@@ -143,7 +143,9 @@ def unsupported(what: str, name: str) -> Problem:
 
 
 def unauthenticated(reason: str) -> Problem:
-    """Make a 401: no token, or no live token; `reason` is logged and not shown to the client."""
+    """Make a 401: the request has no valid token; `reason` is logged and not shown to the
+    client.
+    """
     problem = general(401, headers={"WWW-Authenticate": "Bearer"})
     problem.reason = reason
     return problem
@@ -157,7 +159,9 @@ def access_denied(detail: str | None = None, *, reason: str) -> Problem:
 
 
 def not_found() -> Problem:
-    """Make a 404: missing, deleted or another organization's; clients cannot see which."""
+    """Make a 404: the object is missing, deleted or another organization's; clients see no
+    difference.
+    """
     return general(404)
 
 

@@ -33,12 +33,13 @@ MAX_PAGE_NUMBER = 10**9
 MAX_OFFSET = 100_000
 """Maximum number of attachments before a page by number. The database must read all of them."""
 
-# A name, then optionally an operator and an array index:
-# filter[f], filter[f][eq], filter[f][], filter[f][0]
+# The pattern matches a name, then optionally an operator and an array index: filter[f],
+# filter[f][eq], filter[f][], filter[f][0].
 _FILTER = re.compile(
     r"filter\[([^\[\]]*)\](?:\[([^\[\]0-9][^\[\]]*)\])?(?:\[[0-9]{0,4}\])?", re.ASCII
 )
-# A list of names, then optionally an array index: include, include[], fields[attachments][0]
+# The pattern matches a list of names, then optionally an array index: include, include[],
+# fields[attachments][0].
 _NAMES = re.compile(r"(include|fields\[[^\[\]]*\])(?:\[[0-9]{0,4}\])?", re.ASCII)
 _NUMBER = re.compile(r"[1-9][0-9]{0,18}", re.ASCII)
 _ANY_NUMBER = re.compile(r"[1-9][0-9]*", re.ASCII)

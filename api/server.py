@@ -36,7 +36,7 @@ its routes once per slash, so 8,000 slashes would take milliseconds."""
 log = get_logger(__name__)
 
 
-@functools.lru_cache(maxsize=256)  # most requests have one of a few hosts
+@functools.lru_cache(maxsize=256)  # Most requests have one of a few hosts, so the result is cached.
 def _is_host(text: str) -> bool:
     return _HOST.fullmatch(text) is not None
 
@@ -134,8 +134,8 @@ class Server(web.Server):
 class Runner(web.AppRunner):
     """Runs an application on our server; aiohttp has no setting for the class of connections."""
 
-    # Private in aiohttp, which has no public names for these: how a runner makes its server
-    # (_make_server), its application (_app), and how long it waits at the end (_shutdown_timeout).
+    # These names are private in aiohttp, which has no public ones: how a runner makes its server
+    # (_make_server), its application (_app), and its timeout at the end (_shutdown_timeout).
     _watch: "asyncio.Task[None] | None" = None
 
     async def drain(self, wait_s: float, *, within_s: float) -> None:
@@ -167,7 +167,7 @@ class Runner(web.AppRunner):
 
     async def _make_server(self) -> Server:
         made = await super()._make_server()
-        parts = self._app[PARTS]  # the application has started, so its parts are open
+        parts = self._app[PARTS]  # The application has started, so its parts exist.
         noise = parts.noise
         server = Server(
             partial(

@@ -68,7 +68,7 @@ def limit_kernel(transport: asyncio.BaseTransport) -> None:
     connection = transport.get_extra_info("socket")
     if connection is not None and sys.platform == "linux":
         milliseconds = int(READ_WITHIN_S * 1000)
-        with suppress(OSError):  # not a TCP connection
+        with suppress(OSError):  # The socket may not be a TCP socket.
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
 
 

@@ -87,18 +87,20 @@ class Sns:
     def _fetched(self, url: str, task: "asyncio.Task[x509.Certificate]") -> None:
         del self._fetching[url]
         if not task.cancelled():
-            # Marks the exception as retrieved: if no message waits any more, asyncio would log it.
+            # This call marks the exception as retrieved. If no message waits any more, asyncio
+            # would log it.
             task.exception()
 
     async def _fetch(self, url: str, now: datetime) -> x509.Certificate:
         status, body = await self._get(url, FETCH_TIMEOUT_S)
         if status >= 500 or status in (408, 429):
             raise SnsUnreachable(f"the certificate was answered with {status}")
-        if status != 200:  # redirects are refused too
+        if status != 200:  # Redirects are refused too.
             raise SnsRefused("there is no such certificate")
         if len(body) > MAX_CERTIFICATE_BYTES:
             raise SnsRefused("the certificate is too large")
-        certificate = sns.read_certificate(body, now=now)  # raises, so a bad one is not cached
+        # A bad certificate raises here, so it is not cached.
+        certificate = sns.read_certificate(body, now=now)
         self._certificates.pop(url, None)
         if len(self._certificates) >= KEPT:
             del self._certificates[next(iter(self._certificates))]

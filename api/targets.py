@@ -150,7 +150,7 @@ def _cut(name: str, room: int) -> str:
     if not dot or len(extension) > MAX_EXTENSION:
         stem, dot, extension = name, "", ""
         if _cost(name) > room:
-            extension = "_"  # otherwise the rest of the cut name could end like another type
+            extension = "_"  # Otherwise the rest of the cut name could end like another type.
     left = room - _cost(dot + extension)
     kept = 0
     for letter in stem:
@@ -158,5 +158,6 @@ def _cut(name: str, room: int) -> str:
         if left < 0:
             break
         kept += 1
-    stem = stem[:kept].rstrip("\u200d ")  # removes spaces and a joiner whose second part is cut off
+    # This removes spaces, and a joiner whose second part was cut off.
+    stem = stem[:kept].rstrip("\u200d ")
     return f"{stem}{dot}{extension}" if stem else ""

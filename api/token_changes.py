@@ -33,8 +33,8 @@ class Listener:
     connection. The test detects a connection that broke without notice, and an unrecognised pooler,
     which accepts LISTEN but delivers nothing. `hears` is true after one test has arrived.
 
-    `also` has what to call with the payload of notifications on other channels, and `on_gap` is
-    called when such a notification may have been missed.
+    `also` maps further channels to the functions that get their payloads. `on_gap` is called when
+    such a notification may have been missed.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class Listener:
                     mend="set ATTACHMENTS_DATABASE_DIRECT_URL to an address without it",
                 )
                 return
-            except Exception as error:  # even after an unknown error the next attempt may succeed
+            except Exception as error:  # The next attempt may succeed even after an unknown error.
                 if not self._lost:
                     fault = str(error) if isinstance(error, _NotNotified) else type(error).__name__
                     log.warning("cannot listen for changes of tokens", error=fault)
@@ -87,13 +87,14 @@ class Listener:
                 raise _Pooled
             heard = asyncio.Event()
             closed = asyncio.Event()
-            # A channel of its own, so that the test notifications of other processes do not arrive.
+            # Each process has a channel of its own, so that test notifications of other processes
+            # do not arrive.
             echo = f"{CHANNEL}_{secrets.token_hex(8)}"
             connection.add_termination_listener(lambda *_: closed.set())
             await connection.add_listener(CHANNEL, lambda *_: self._on_change())
             await connection.add_listener(echo, lambda *_: heard.set())
             for channel, heed in self._also.items():
-                # The arguments: connection, process id, channel, payload.
+                # The arguments are connection, process id, channel and payload.
                 await connection.add_listener(channel, lambda *a, heed=heed: heed(str(a[3])))
             # There may have been changes before LISTEN took effect.
             self._on_change()
@@ -110,7 +111,7 @@ class Listener:
         try:
             await self._database.run_within(ECHO_TIMEOUT_S, notify, echo)
         except DatabaseAway:
-            return  # nothing was sent, so a missing notification proves nothing
+            return  # No notification was sent, so a missing one proves nothing.
         if not await _wait(heard, ECHO_TIMEOUT_S):
             raise _NotNotified("a notification did not arrive")
         self.hears = True

@@ -56,7 +56,7 @@ class TokenUse:
         except DatabaseAway:
             self._not_before = now + WRITE_EVERY_S
             return
-        except Exception:  # a bug here must not end the task that records uses
+        except Exception:  # A bug here must not end the task that records uses.
             log.exception("the last uses of tokens cannot be written")
             self._not_before = now + WRITE_EVERY_S
             return

@@ -49,7 +49,7 @@ async def create_within(
     if usual is not None and _limits_bytes(usual, caller):
         new = [_promised(parts, *pair) for pair in zip(new, sources, strict=True)]
     create: Callable[..., Awaitable[list[Attachment]]] = new_attachments.create
-    if any(sources):  # the copies are recorded in the same transaction as the rows
+    if any(sources):  # The copies are recorded in the same transaction as the rows.
         wanted = [None if source is None else source.wanted for source in sources]
         grace_s = parts.settings.publish_grace
         create = partial(copies.create, wanted=wanted, grace_s=grace_s)
@@ -96,7 +96,7 @@ async def _create_once(
 def _limits_bytes(usual: Quotas, caller: Caller) -> bool:
     """Return True if a quota of bytes applies.
 
-    Only if such a quota applies, an upload is limited to its declared size.
+    An upload is limited to its declared size only if such a quota applies.
     """
     own = caller.quota_bytes
     return usual.bytes is not None if own is None else own != quotas.UNLIMITED

@@ -1,7 +1,7 @@
-"""Clients that wait until an attachment is settled: one notification each, no polling.
+"""Clients that wait until an attachment is settled: one notification for each, and no polling.
 
-A waiting client holds no connection of the pool and no task that polls. Rows are read in batches
-for all that are to be answered, so that thousands may be answered at one moment.
+A waiting client uses no connection of the pool and no task that polls. Rows are read in batches for
+all clients that must be answered, so that thousands may be answered at one moment.
 """
 
 import asyncio
@@ -21,10 +21,10 @@ from shared.states import SETTLED
 MAX_WAIT_S = 30
 
 MAX_WAITERS = 10_000
-"""The most clients that wait in one process."""
+"""Maximum number of waiting clients in one process."""
 
 MAX_WAITERS_EACH = 5_000
-"""The most clients of one organization that wait in one process."""
+"""Maximum number of waiting clients of one organization in one process."""
 
 LOOK_EVERY_S = 1.0
 
@@ -32,8 +32,9 @@ ANNOUNCED_S = 60.0
 RENEW_EVERY_S = 20.0
 
 UNSURE_S = 2.5
-"""Seconds in which the rows are looked at although notifications arrive: after a gap, and after the
-first announcement, which transactions in flight have not seen."""
+"""Seconds in which the rows are read although notifications arrive. This is needed after a gap.
+It is also needed after the first announcement, which running transactions have not seen.
+"""
 
 ROWS_AT_ONCE = 100
 
@@ -41,7 +42,7 @@ log = get_logger(__name__)
 
 
 class _Waiter:
-    """One waiting client; `woken` is set when its answer may be due."""
+    """One waiting client; `woken` is set when the row may be settled."""
 
     __slots__ = ("gone", "woken")
 
@@ -57,7 +58,8 @@ class _Waiter:
 class Waiters:
     """The waiting clients of one process.
 
-    `hears` returns whether notifications arrive; while they do not, one query a second serves all.
+    `hears` returns True while notifications arrive. While none arrive, one query per second checks
+    the rows of all clients.
     """
 
     def __init__(self, database: Database) -> None:
@@ -114,7 +116,7 @@ class Waiters:
         self._wake(int(payload))
 
     def doubt(self) -> None:
-        """Look at all rows soon, because a notification may have been missed."""
+        """Check all rows soon, because a notification may have been missed."""
         self._unsure_until = asyncio.get_running_loop().time() + UNSURE_S
 
     def end(self) -> None:
@@ -124,13 +126,15 @@ class Waiters:
             self._wake(attachment_id)
 
     async def run(self) -> None:
-        """Keep notifications announced while clients wait, and look at rows if none arrive."""
+        """Announce every RENEW_EVERY_S seconds that clients wait, and check the rows if no
+        notifications arrive.
+        """
         while True:
             await self._any.wait()
             try:
                 await self._look()
             except (DatabaseAway, Busy):
-                pass  # the log has it from the requests; the next look is a second later
+                pass  # The requests have logged the error; the next check is a second later.
             except Exception:
                 log.exception("waiting clients could not be checked")
             await asyncio.sleep(LOOK_EVERY_S)
@@ -178,7 +182,7 @@ class Waiters:
                 del self._counts[organization_id]
 
     async def _read(self, attachment_id: int, organization_id: int) -> Attachment | None:
-        """Read a row together with those of other clients. Raises DatabaseAway and Busy."""
+        """Read a row in one query with the rows of other clients. Raises DatabaseAway and Busy."""
         found: asyncio.Future[Attachment | None] = asyncio.get_running_loop().create_future()
         self._reads.setdefault(attachment_id, []).append(found)
         if self._reader is None:
@@ -211,7 +215,7 @@ class Waiters:
 
 
 async def _until(event: asyncio.Event, deadline: float) -> bool:
-    """Wait for an event; return True if it came before the deadline."""
+    """Wait for an event; return True if the event was set before the deadline."""
     try:
         async with asyncio.timeout_at(deadline):
             await event.wait()

@@ -10,7 +10,7 @@ from shared.webhooks.destinations import find_fault
 from shared.webhooks.kinds import EVENTS
 
 Fault = tuple[str, dict[str, Any]]
-"""A detail and its meta."""
+"""The detail and the meta of an error object."""
 
 DEFAULTS: dict[str, Any] = {"events": list(EVENTS), "description": None, "active": True}
 """The values of attributes that a client may leave out when it creates a webhook."""
@@ -54,7 +54,8 @@ CHECKS: dict[str, Callable[[Any, Settings], Fault | None]] = {
 
 
 def check_new(document: Any, settings: Settings) -> dict[str, Any]:
-    """Return the attributes of a new webhook; those left out have their defaults. Raises Problem.
+    """Return the attributes of a new webhook; attributes left out have their defaults. Raises
+    Problem.
 
     Unknown and read-only attributes are ignored.
     """

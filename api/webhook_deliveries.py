@@ -42,7 +42,7 @@ from shared.webhooks import deliveries
 from shared.webhooks.deliveries import DeliveryRow
 from shared.webhooks.kinds import DELIVERY_STATES, DeliveryState
 
-# RFC 3339; the offset may be left out, which means UTC.
+# A time by RFC 3339; the offset may be left out, which means UTC.
 _TIME = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}([Tt ][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,9})?)?"
     r"([Zz]|[+-][0-9]{2}:[0-9]{2})?)?",
@@ -60,7 +60,9 @@ class Page:
 
 
 def _parse(request: web.Request) -> Page:
-    """Parse `filter[state]`, `page[after]` and `page[size]`. Raises Problem 400 for others."""
+    """Parse `filter[state]`, `page[after]` and `page[size]`. Raises Problem 400 for other
+    parameters.
+    """
     found: dict[str, Any] = {}
     for name, value in given(request):
         if name in ("filter[state]", "filter[state][eq]"):
@@ -128,7 +130,9 @@ async def show(request: web.Request) -> web.Response:
 
 
 async def retry(request: web.Request) -> web.Response:
-    """Answer POST /api/v2/webhooks/{id}/deliveries/{delivery_id}/retry: send it again now."""
+    """Answer POST /api/v2/webhooks/{id}/deliveries/{delivery_id}/retry: send the delivery again
+    now.
+    """
     parts, caller = await admit_admin(request)
     check_accept(request)
     refuse_parameters(request)
@@ -144,7 +148,9 @@ async def retry(request: web.Request) -> web.Response:
 
 
 async def retry_all(request: web.Request) -> web.Response:
-    """Answer POST /api/v2/webhooks/{id}/deliveries/retry: send all failed ones since a time."""
+    """Answer POST /api/v2/webhooks/{id}/deliveries/retry: send all deliveries again that failed
+    since a time.
+    """
     parts, caller = await admit_admin(request)
     if check_content_type(request):
         raise bad_request("The bulk extension is for attachments only")

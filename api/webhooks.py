@@ -44,7 +44,9 @@ def refuse_parameters(request: web.Request) -> None:
 
 
 async def find_webhook(request: web.Request, parts: Parts, caller: Caller) -> Webhook:
-    """Return the webhook that the address names. Raises Problem 404 if it is not the caller's."""
+    """Return the webhook that the address names. Raises Problem 404 if the caller has no such
+    webhook.
+    """
     run = parts.clients.of(caller.organization_id).run
     found = await run(registry.find, path_id(request), caller.organization_id)
     if found is None:
@@ -53,7 +55,7 @@ async def find_webhook(request: web.Request, parts: Parts, caller: Caller) -> We
 
 
 def audit(event: str, request: web.Request, caller: Caller, webhook_id: int) -> None:
-    """Log who changed a webhook."""
+    """Log a change of a webhook with the caller's token."""
     log.info(
         event,
         webhook=webhook_id,
@@ -64,7 +66,9 @@ def audit(event: str, request: web.Request, caller: Caller, webhook_id: int) -> 
 
 
 def _require_vault(parts: Parts) -> Vault:
-    """Return the keys for secrets. Raises Problem 422 if a setting is missing: it names it."""
+    """Return the keys for secrets. Raises Problem 422, which names the setting, if a setting is
+    missing.
+    """
     vault, refused = parts.settings.vault, parts.settings.webhooks_refused
     if vault is None or refused is not None:
         raise Problem(
@@ -165,7 +169,7 @@ async def _create(
 
 
 async def update(request: web.Request) -> web.Response:
-    """Answer PATCH /api/v2/webhooks/{id}; a webhook that is set active begins again."""
+    """Answer PATCH /api/v2/webhooks/{id}; setting a webhook active resets its failures."""
     parts, caller = await admit_admin(request)
     _refuse_bulk(request)
     check_accept(request)
@@ -186,7 +190,7 @@ async def update(request: web.Request) -> web.Response:
 
 
 async def delete(request: web.Request) -> web.Response:
-    """Answer DELETE /api/v2/webhooks/{id}: nothing is sent to it any more."""
+    """Answer DELETE /api/v2/webhooks/{id}: no event is sent to the webhook any more."""
     parts, caller = await admit_admin(request)
     check_accept(request)
     refuse_parameters(request)
@@ -198,7 +202,9 @@ async def delete(request: web.Request) -> web.Response:
 
 
 async def rotate(request: web.Request) -> web.Response:
-    """Answer POST /api/v2/webhooks/{id}/secret: a new secret; the former one lives for a day."""
+    """Answer POST /api/v2/webhooks/{id}/secret: make a new secret; the former one is valid for
+    a day more.
+    """
     parts, caller = await admit_admin(request)
     with parts.request_keys.hold(request, caller.organization_id) as key:
         return await _rotate(request, parts, caller, key)

@@ -133,7 +133,7 @@ async def _copy_or_leave(parts: Parts, row: Attachment, source: Source) -> Attac
         # No wake-up is published: the organization has many copies waiting already, and the sweep
         # finds the row when its copy is due or its lease ends.
         return row
-    except Exception:  # the row is committed, so a worker makes its copy
+    except Exception:  # The row is committed, so a worker makes its copy.
         log.exception("unexpected error", attachment=row.id)
         return row
 

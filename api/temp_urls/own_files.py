@@ -1,9 +1,10 @@
-"""Find what an updated `temp_url` means: nothing, the attachment's own file, or another object.
+"""Find the meaning of an updated `temp_url`: no change, the attachment's own file, or another
+object.
 
-Clients read a resource, change one member and send all of it back. So an address that the service
-itself returned requests nothing when a client only sends it back. The exception is the address of
-the object at the attachment's own key: it always reports that a file is there. The store is then
-asked about the object, because the file may be newer than the recorded one.
+Clients read a resource, change one member and send the whole resource back. So an address that the
+service itself returned requests nothing when a client only sends it back. The exception is the
+address of the object at the attachment's own key: it always reports that a file is there. The store
+is then asked about the object, because the file may be newer than the recorded one.
 """
 
 import asyncio
@@ -112,12 +113,13 @@ async def take_own(parts: Parts, row: Attachment, meaning: Meaning) -> dict[str,
 
 
 def _is_news(row: Attachment, etag: str | None, *, is_shown: bool) -> bool:
-    """Return True if an upload must be recorded for the store's etag; None: no answer."""
+    """Return True if an upload must be recorded; `etag` is the store's, None without an answer."""
     if etag is None:
         # If the address is only repeated, rows that are not measured are left alone: the sweep
         # asks the store about them later.
         return not is_shown or row.state in MEASURED
-    if row.etag is None:  # if the row is under way, its worker reads the current object anyway
+    # If a worker processes the row, that worker reads the current object in any case.
+    if row.etag is None:
         return row.state not in UNDER_WAY
     return etag != row.etag
 
