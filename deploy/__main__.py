@@ -1,4 +1,4 @@
-"""The command `attachments`. Signal handling is imported before everything else, see `prepare`."""
+"""The command `attachments`. Signals are prepared before all other imports, see `prepare`."""
 
 import sys
 

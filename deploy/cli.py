@@ -1,12 +1,15 @@
-"""The command line `attachments`: commands that run processes, and those of operators and clients.
+"""The command line `attachments`: commands that run processes, and commands of operators and
+clients.
 
-Each command imports what it needs itself, so that `--help` and typing errors are answered at once.
-A user's mistake is reported in one line that names it and the rule. Only a bug shows a traceback.
+Each command imports its modules itself, so that `--help` and typing errors are answered without
+delay. A user's mistake is reported in one line that names the mistake and the rule. Only a bug
+shows a traceback.
 """
 
 import sys
 
-if __name__ == "__main__":  # comes first, because the imports below take half a second
+# The signals are prepared first, because the imports below take half a second.
+if __name__ == "__main__":
     from deploy.__main__ import prepare
 
     prepare()
@@ -111,7 +114,7 @@ def worker(data_dir: DataDir = LOCAL) -> None:
         async with open_storage(settings):
             pass
 
-    # Checks the store's settings first: the worker's loop would report their errors as a bug.
+    # The store's settings are checked first: the worker's loop would report their errors as a bug.
     asyncio.run(open_and_close())
     raise typer.Exit(run(settings))
 
@@ -280,7 +283,8 @@ def _process_of(arguments: list[str]) -> str:
 def main() -> None:
     """Run the command line of this process."""
     name_process(_process_of(sys.argv[1:]))
-    forget_foreign_variables()  # must come before a command imports modules that read them
+    # This call comes before a command imports modules that read the variables.
+    forget_foreign_variables()
     sys.excepthook = show_bug
     sys.exit(run(sys.argv[1:]))
 

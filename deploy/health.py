@@ -47,7 +47,8 @@ def ask(
 def _address(
     given: Mapping[str, str], process: Process | None, data_dir: Path | None
 ) -> tuple[str, str] | str:
-    """Return host and port: the metrics address, which every process has, or the API's own.
+    """Return host and port of the metrics address, which every process has, or of the API's own
+    address.
 
     Without `process` it is the metrics address if its port is known. Returns a text that names the
     setting if the address is not known.
@@ -81,7 +82,8 @@ def _reached(host: str) -> str:
 
 def main() -> None:
     """Run the check; exit with status 0 if the process is healthy, 1 if not."""
-    forget_foreign_variables()  # also removes variables with links to a Service of Kubernetes
+    # This call also removes the variables that Kubernetes sets for a Service.
+    forget_foreign_variables()
     fault = ask("ready" if "--ready" in sys.argv[1:] else "live")
     if fault is not None:
         sys.exit(f"attachments health: {fault}")

@@ -25,7 +25,9 @@ FETCHED = re.compile(
     r"Collecting (\S+?)==([^\s;]+)"
     r"|Processing (?:.*/)?([^/-]+)-([^/-]+)-[^/]*\.whl"
 )
-"""The lines with which pip announces a package, from an index or from a folder of wheels."""
+"""The pattern of the lines in which pip names a package, from an index or from a folder of
+wheels.
+"""
 
 COMMAND = """\
 #!/bin/sh

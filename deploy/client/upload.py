@@ -1,4 +1,4 @@
-"""Uploads files as any client does: create, post to the store, wait until each is processed.
+"""Uploads files as any client does: create, post to the store, wait until each file is processed.
 
 `attachments upload`, benchmarks and tests call `upload_files`. This module uses only the contract
 over HTTP, and no internals of the service.
@@ -39,7 +39,7 @@ POLLS_PER_S = 200
 """Maximum number of polls per second for all waiting files together."""
 
 LAST_ANSWER_S = 5.0
-"""Minimum timeout of a poll in seconds, even if less than this is left of the time limit."""
+"""Minimum timeout of a poll in seconds, even if less of the time limit is left."""
 
 CONNECT_TIMEOUT_S = 10
 
@@ -74,7 +74,7 @@ class Uploaded:
     @property
     def succeeded(self) -> bool:
         """Return True if the attachment is ready or, without waiting, uploaded and not failed."""
-        if self.state == "ready":  # a reason then only explains why there is no thumbnail
+        if self.state == "ready":  # The reason then only explains why there is no thumbnail.
             return True
         return self.reason is None and self.state not in (None, "rejected", "failed", "expired")
 
@@ -143,7 +143,7 @@ async def upload_files(
             connector=aiohttp.TCPConnector(limit=2 * parallel),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S),
         ) as api,
-        # A separate session, because the store must not get the token.
+        # The session is separate, because the store must not get the token.
         aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=parallel),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S),
@@ -187,7 +187,8 @@ class _Client:
     async def check_access(self) -> None:
         """Check that the API accepts the token, before anything is sent. Raises ApiUnusable.
 
-        It requests the id 0, which no attachment has: with a valid token the API answers 404.
+        The request is for the id 0, which no attachment has: with a valid token the API answers
+        404.
         """
         try:
             async with (
@@ -195,7 +196,7 @@ class _Client:
                 self.api.get(f"{self.base}/0", allow_redirects=False) as answer,
             ):
                 body = await answer.read()
-        except (aiohttp.ClientError, OSError) as error:  # TimeoutError is an OSError
+        except (aiohttp.ClientError, OSError) as error:  # TimeoutError is a subclass of OSError.
             where = origin(self.base)
             raise ApiUnusable(f"the API cannot be reached at {where}: {fault_of(error)}") from error
         if answer.status == 401:

@@ -10,7 +10,9 @@ from deploy.commands.lines import fit, shorten
 from deploy.commands.output import plain
 
 WORD = 20
-"""Maximum cells of an id, state or code. Ours are not wider, but the API may send other values."""
+"""Maximum width in terminal cells of an id, state or code. Our values are shorter, but another
+API may send longer ones.
+"""
 
 UNITS = ("B", "kB", "MB", "GB", "TB")
 
@@ -103,7 +105,7 @@ def _size(size: int | None) -> str:
         return "-"
     number = float(size)
     for unit in UNITS[:-1]:
-        if number < 999.95:  # otherwise it would be rounded to 1000.0
+        if number < 999.95:  # A larger number would be rounded to 1000.0.
             return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
         number /= 1000
     return f"{number:.1f} {UNITS[-1]}"

@@ -28,7 +28,9 @@ UploadCode = Literal[
     "unreadable_file",
     "timeout",
 ]
-"""Codes of reasons why a file was not uploaded, or not seen to be processed."""
+"""Codes of the reasons why a file was not uploaded, or why the client saw no end of its
+processing.
+"""
 
 MEDIA_TYPE = "application/vnd.api+json"
 
@@ -65,10 +67,10 @@ async def ask(
     expected: int,
     body: bytes | None = None,
 ) -> dict[str, Any]:
-    """Send a request to the API and return its document; retry faults that may pass.
+    """Send a request to the API and return its document; retry temporary faults.
 
     A POST may be repeated too: an attachment that is created twice expires without harm. Raises
-    UploadFault for an answer other than `expected`, or after TRIES attempts.
+    UploadFault for a status other than `expected`, or after TRIES attempts.
     """
 
     async def attempt() -> dict[str, Any]:
@@ -98,7 +100,7 @@ async def post_file(
 ) -> None:
     """Post a file of `size` bytes to the store under its policy, streamed from disk.
 
-    `on_sent` gets the number of bytes sent so far. Faults that may pass are retried. Raises
+    `on_sent` gets the number of bytes sent so far. Temporary faults are retried. Raises
     UploadFault, and OSError if the file cannot be read.
     """
     boundary = secrets.token_hex(16)
@@ -153,7 +155,7 @@ async def post_file(
 
 
 class _Again(Exception):
-    """A fault that may pass; `after_s` is the server's Retry-After in seconds, or 0."""
+    """A temporary fault; `after_s` is the server's Retry-After in seconds, or 0."""
 
     def __init__(self, fault: UploadFault, answer: aiohttp.ClientResponse) -> None:
         super().__init__(str(fault))
@@ -189,8 +191,8 @@ async def _repeat(
             fault, after_s = UploadFault(_UNREACHABLE[server], detail), 0.0
         if number == TRIES:
             raise fault
-        # The pause is spread to 1 to 1.5 times its length. So clients that were refused together do
-        # not retry together, and nobody retries earlier than the server asked.
+        # The pause is 1 to 1.5 times as long as required. So clients that were refused together do
+        # not retry together, and no client retries earlier than the server asked.
         await asyncio.sleep(spread(1.25 * min(max(after_s, pause_s), RETRY_UP_TO_S)))
         pause_s *= 2
     raise AssertionError("unreachable")

@@ -173,7 +173,7 @@ async def _newest(
 
 
 def table(rows: "Sequence[Attachment]", width: int) -> list[str]:
-    """Make the lines of a table, one for each row, at most `width` cells wide where possible."""
+    """Make the lines of a table, one for each row, with `width` cells at most where possible."""
     from deploy.commands.lines import fit
     from deploy.commands.output import plain
 

@@ -1,4 +1,4 @@
-"""Record in log and row who changed a token on the command line, and on which machine."""
+"""Record in log and row which user changed a token on the command line, and on which machine."""
 
 import getpass
 import os
@@ -18,7 +18,7 @@ def operator() -> str:
     uid = os.getuid()
     try:
         user = getpass.getuser()
-    except (KeyError, OSError):  # the user of a container may have no name
+    except (KeyError, OSError):  # The user of a container may have no name.
         user = "unknown"
     caller = os.environ.get("SUDO_USER")
     by = f"{user} (uid {uid}{f', by sudo of {caller}' if caller else ''})"

@@ -41,7 +41,8 @@ def note(*lines: str, level: Level = "info") -> None:
     """Print lines on standard error that do not belong to the result.
 
     Line breaks inside a line become spaces. All lines after the first are indented. If the log's
-    format is JSON, all lines are one object: the first is its event, the others are a list.
+    format is JSON, all lines together are one object: the first line is its event, the others are a
+    list.
     """
     if wants_json():
         first, *rest = (" ".join(line.split()) for line in lines)
@@ -68,8 +69,8 @@ def read_settings(data_dir: Path, part: type[P]) -> P: ...
 def read_settings(data_dir: Path, part: "type[LogSettings] | None" = None) -> "LogSettings":
     """Read the settings from the environment, else those of the local stack in `data_dir`.
 
-    A variable that is set wins over the local stack's. If `part` is given, only its settings are
-    read, and others may be missing or wrong. Raises SettingsError.
+    A variable that is set takes precedence over the local stack's. If `part` is given, only the
+    settings of that class are read, and others may be missing or wrong. Raises SettingsError.
     """
     from shared.settings import Settings, load_part
 

@@ -77,7 +77,7 @@ def show_letter(
 
     if raw and as_json:
         raise Misused("give either --raw or --json")
-    if raw and sys.stdout.isatty():  # a terminal would execute control sequences in the body
+    if raw and sys.stdout.isatty():  # A terminal would execute control sequences in the body.
         raise Misused("--raw writes into a file or a pipe, not to a terminal")
     found = with_database(
         data_dir, DatabaseSettings, lambda database, _: database.run(dead_letters.find, letter_id)

@@ -8,7 +8,10 @@ from deploy.commands.environment import Misused
 DURATION = re.compile(r"([0-9]{1,9})([mhdw])")
 UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 LONGEST = timedelta(days=3660)
-"""Ten years. A later end is treated as a typing error; a token without an end needs no option."""
+"""The longest allowed time to an end: ten years. A later end is treated as a typing error.
+
+A token without an end needs no option.
+"""
 
 
 def parse_expiry(text: str, *, now: datetime) -> datetime | timedelta:

@@ -5,7 +5,9 @@ from collections.abc import Sequence
 from rich.cells import cell_len
 
 LEAST_NAME = 16
-"""Minimum cells of the last column. If there is less room, columns in `spare` are left out."""
+"""Minimum width of the last column in terminal cells. If there is less room, the columns in
+`spare` are left out.
+"""
 
 GAP = "  "
 
@@ -33,7 +35,9 @@ def fit(columns: Sequence[Column], width: int, *, spare: Sequence[str] = ()) -> 
 
 
 def shorten(text: str, cells: int) -> str:
-    """Cut the middle out of a text wider than `cells`. The end stays, with the file's extension."""
+    """Cut the middle out of a text wider than `cells`; the end with the file's extension
+    remains.
+    """
     if cell_len(text) <= cells:
         return text
     end = ""
@@ -50,7 +54,7 @@ def shorten(text: str, cells: int) -> str:
 
 
 def _cells(columns: Sequence[Column]) -> int:
-    """Return the cells that columns take, with the gap after each."""
+    """Return the width of columns in terminal cells, with the gap after each column."""
     return sum(max(map(cell_len, [title[1:], *values])) + len(GAP) for title, values in columns)
 
 

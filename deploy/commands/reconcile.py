@@ -1,4 +1,4 @@
-"""`attachments reconcile`: lists differences between rows and bucket, and mends what it can."""
+"""`attachments reconcile`: lists differences between rows and bucket, and repairs some of them."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator

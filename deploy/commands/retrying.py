@@ -47,7 +47,7 @@ def retry(
         raise Misused("--organization goes with --failed, --state and --reason, not with IDs")
     wanted = None
     if not ids:
-        select(organization, state, None, states=BY_STATE)  # refuses `--state ready`
+        select(organization, state, None, states=BY_STATE)  # This call refuses `--state ready`.
         wanted = select(organization, state, reason, states=BY_REASON)
     from shared import lifecycle
     from shared.deployment import find_prefix

@@ -17,9 +17,10 @@ tokens_app = typer.Typer(help="Create, list and revoke the tokens of an organiza
 
 
 def parse_scopes(given: list[str]) -> "Scope":
-    """Return the widest scope in the options; each option may hold several, with commas.
+    """Return the widest scope in the options; each option may hold several scopes, with commas.
 
-    Without an option it is the widest of all, `admin`. Raises Misused for an unknown or blank one.
+    Without an option the scope is `admin`, the widest. Raises Misused for an unknown or blank
+    scope.
     """
     from shared.tokens import SCOPES
 
@@ -81,7 +82,7 @@ def create_token(
             )
         except asyncpg.ForeignKeyViolationError:
             raise Unusable(f"--organization: there is no organization {organization}") from None
-        if settings.log_format == "json":  # otherwise the note below is enough
+        if settings.log_format == "json":  # In other formats the note below is enough.
             audit.log_change(
                 "token created",
                 settings,

@@ -119,7 +119,7 @@ def limit(
         raise Misused("give at least one of --bytes, --attachments and --uploads-per-day")
 
     async def work(database: "Database", settings: UsageSettings) -> "Usage":
-        # Count first, because quotas apply from the moment when they are set.
+        # The usage is counted first, because quotas apply from the moment when they are set.
         usual = quotas.Quotas.of_settings(settings)
         await _one(database, organization_id, usual, recount=False)
         await database.run(quotas.set_quotas, organization_id, wanted)

@@ -189,7 +189,7 @@ def rotate_secret(
 
 
 def missing(webhook_id: int, organization: int) -> Unusable:
-    """Make the error for a webhook that the organization does not have."""
+    """Make the error that the organization has no such webhook."""
     return Unusable(f"organization {organization} has no webhook {webhook_id}")
 
 

@@ -1,4 +1,4 @@
-"""Checks of the broker: it answers, keeps its messages, and a worker waits for them."""
+"""Checks of the broker: it answers, keeps its messages, and a worker waits for messages."""
 
 import asyncio
 from typing import Any
@@ -23,8 +23,9 @@ OLDEST = 7
 TIMEOUT_S = 3.0
 LOOKS = 10
 LOOK_EVERY_S = 0.2
-"""Seconds between two looks. Several are needed, because a worker that has just taken a message
-does not wait for the next one yet."""
+"""Seconds between two checks for a waiting worker. Several checks are needed, because a worker
+that has just received a message does not wait for the next one yet.
+"""
 
 
 def connect(examination: Examination) -> "redis.asyncio.Redis":
@@ -77,7 +78,7 @@ def _lead_there() -> str:
 
 
 def judge(info: dict[str, str], where: str) -> Verdict:
-    """Judge a broker by its answer to INFO."""
+    """Return the verdict on a broker from its answer to INFO."""
     version = info.get("valkey_version") or info.get("redis_version")
     if version is None:
         return warning(

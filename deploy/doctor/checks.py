@@ -1,4 +1,4 @@
-"""The list of the doctor's checks, and the loop that makes them."""
+"""The list of the doctor's checks, and the loop that runs the checks."""
 
 import asyncio
 import signal
@@ -36,9 +36,9 @@ LIMIT_S = 20.0
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One check. It is skipped if a check that it `needs` has failed or was skipped.
+    """One check. The check is skipped if a check in `needs` has failed or was skipped.
 
-    Its time limit is LIMIT_S. If it `waits`, the operator's `--wait` is added.
+    Its time limit is LIMIT_S. If `waits` is true, the operator's `--wait` is added.
     """
 
     name: str
@@ -69,7 +69,7 @@ CHECKS = (
     Check("links", check_links, needs=("upload", "api")),
 )
 REMOVAL = Check("removal", remove_probes)
-"""The last check; it is always made."""
+"""The last check, which always runs."""
 
 OnCheck = Callable[[str], None]
 
@@ -77,10 +77,10 @@ OnCheck = Callable[[str], None]
 def run_doctor(
     data_dir: Path, *, origin: str | None, wait_s: float, on_check: OnCheck
 ) -> dict[str, Verdict]:
-    """Make all checks and return the verdicts by name, in order.
+    """Run all checks and return the verdicts by name, in order.
 
     `on_check` is called with each check's name before the check. After a first signal to stop, no
-    further check is made, but the probe is removed. After a second signal the doctor ends at once.
+    further check runs, but the probe is removed. After a second signal the doctor ends immediately.
     """
     try:
         settings = read_settings(data_dir)
@@ -106,7 +106,7 @@ def run_doctor(
 async def diagnose(
     settings: Settings, *, origin: str | None, wait_s: float, on_check: OnCheck
 ) -> dict[str, Verdict]:
-    """Make all checks except that of the settings; if cancelled, stop and remove the probe."""
+    """Run all checks except that of the settings; if cancelled, stop and remove the probe."""
     timeout = aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_S)
     async with AsyncExitStack() as exits:
         http = await exits.enter_async_context(aiohttp.ClientSession(timeout=timeout))
@@ -122,7 +122,8 @@ async def diagnose(
         except asyncio.CancelledError:
             task = asyncio.current_task()
             assert task is not None
-            # The removal below must run although the task was cancelled; it has a time limit.
+            # The removal below must run although the task was cancelled; the removal has a time
+            # limit.
             task.uncancel()
             stopped, *left = CHECKS[len(verdicts) - 1 :]
             verdicts[stopped.name] = failed("the doctor received a signal to stop", AGAIN)

@@ -11,7 +11,7 @@ from deploy.doctor.examination import Examination, Verdict, failed, ok, skipped,
 from shared.database import DatabaseAway
 from shared.web_proxies import proxy_for
 
-IN_STEP_S = 1.5  # the header Date of HTTP has whole seconds
+IN_STEP_S = 1.5  # The HTTP header Date has whole seconds.
 WARNING_S = 60.0
 FAILED_S = 300.0
 """S3 refuses signatures whose time differs by 15 minutes, and checks a policy's end by its own

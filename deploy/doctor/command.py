@@ -1,7 +1,8 @@
-"""`attachments doctor`: checks every part of the service, and says how to mend what is wrong.
+"""`attachments doctor`: checks every part of the service, and names a remedy for each fault.
 
-`checks` lists the checks in order; each file beside it has the checks of one part. The messages of
-servers are never shown, because they may repeat an address with its password, or a signature.
+`checks` lists the checks in order; each other file of this folder has the checks of one part. The
+messages of servers are never shown, because a message may repeat an address with its password, or a
+signature.
 """
 
 from typing import Annotated

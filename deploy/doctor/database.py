@@ -41,7 +41,7 @@ async def check_database(examination: Examination) -> Verdict:
 
 
 def explain(where: str, error: DatabaseAway) -> Verdict:
-    """Return a verdict on why PostgreSQL cannot be used, and how to mend it."""
+    """Return a verdict with the reason why PostgreSQL cannot be used, and the remedy."""
     cause, refusal = error.__cause__, error.refusal
     if isinstance(cause, OSError):
         return failed(
@@ -60,7 +60,7 @@ def explain(where: str, error: DatabaseAway) -> Verdict:
 def _judge_sessions(
     examination: Examination, connector: Connector, verdict: Verdict, missing: list[str]
 ) -> Verdict:
-    """Return a warning about settings of the address that are not applied, else `verdict`."""
+    """Return a warning if settings in the address are not applied, else `verdict`."""
     found, mends = [verdict.found], []
     if connector.ignored:
         found.append(
@@ -84,7 +84,9 @@ def _judge_sessions(
 def judge(
     where: str, version: int, *, standby: bool, read_only: bool, encoding: str = UTF8
 ) -> Verdict:
-    """Judge a server by its version (as `server_version_num`), role and encoding."""
+    """Return the verdict on a server from its version (as `server_version_num`), role and
+    encoding.
+    """
     major = version // 10_000
     if major < OLDEST:
         return failed(f"PostgreSQL {major} is too old", f"upgrade to {OLDEST} or newer")

@@ -9,14 +9,16 @@ from shared.keys import PREFIX
 
 TWICE = (b"a first version", b"a second version")
 PROBE_AGE_S = 3600.0
-"""The row's age that is given to the eraser, which keeps objects older than their row. The probe is
-only seconds old, so all its versions are removed."""
+"""The age in seconds of the row that is given to the eraser. The eraser keeps objects older
+than their row, and the probe is only seconds old, so all its versions are removed.
+"""
 
 
 async def check_deletion(examination: Examination) -> Verdict:
-    """Store a small object twice and erase it; nothing of it may be left.
+    """Store a small object twice and erase it; fail if a version of the object remains.
 
-    If the bucket keeps versions and the right to remove them is missing, a few bytes stay there.
+    If the bucket keeps versions and the right to remove versions is missing, a few bytes remain
+    there.
     """
     storage, bucket = examination.storage, examination.settings.s3_bucket
     eraser, key = Eraser(storage), f"{PREFIX}doctor/{secrets.token_hex(8)}"
@@ -25,7 +27,8 @@ async def check_deletion(examination: Examination) -> Verdict:
     try:
         versioned = await eraser.keeps_versions()
         if versioned:
-            # Tests the right to list versions, before an object is stored that could not be erased.
+            # This call tests the right to list versions, before an object is stored that could not
+            # be erased.
             await storage.versions(key, limit=1)
         for body in TWICE:
             await storage.write(key, body, content_type="text/plain")

@@ -25,7 +25,7 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """The finding of one check and how to mend it; `seconds` is the time the service needed."""
+    """The finding of one check and the remedy; `seconds` is the time that the service needed."""
 
     status: Status
     found: str
@@ -39,7 +39,7 @@ def ok(found: str, *, seconds: float | None = None) -> Verdict:
 
 
 def warning(found: str, mend: str, *, seconds: float | None = None) -> Verdict:
-    """Make a verdict that the part works, but not as it should."""
+    """Make a verdict that the part works with a limitation."""
     return Verdict(status=Status.WARNING, found=found, mend=mend, seconds=seconds)
 
 
@@ -49,7 +49,7 @@ def failed(found: str, mend: str) -> Verdict:
 
 
 def skipped(found: str) -> Verdict:
-    """Make a verdict that the check was not made; `found` is the reason."""
+    """Make a verdict that the check did not run; `found` is the reason."""
     return Verdict(status=Status.SKIPPED, found=found)
 
 
@@ -68,10 +68,11 @@ class Probe:
 
 @dataclass(kw_only=True)
 class Examination:
-    """The shared state of all checks. A part that a check opens is not set before that check.
+    """The shared state of all checks. A part that a check creates is not set before that check.
 
-    `origin` is the origin from which browsers upload; None if the operator did not give it.
-    `wait_s` is the time to wait for the event, and the time to wait for the thumbnail after that.
+    `origin` is the origin from which browsers upload; None if the operator did not give an origin.
+    `wait_s` is the time in seconds to wait for the event, and also the time to wait for the
+    thumbnail after the event.
     """
 
     settings: Settings
@@ -99,6 +100,6 @@ class Examination:
         return self.settings.store.url
 
     def works(self, name: str) -> bool:
-        """Return True if a check was made and did not fail."""
+        """Return True if a check has run and has not failed."""
         verdict = self.verdicts.get(name)
         return verdict is not None and verdict.status in (Status.OK, Status.WARNING)

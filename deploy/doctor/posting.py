@@ -21,7 +21,9 @@ SIZE = (480, 360)
 """Width and height of the probe: larger than a thumbnail, so that a worker must make one."""
 
 SOMEONE = "https://attachments-doctor.example"
-"""The origin of the upload if the operator gave none. RFC 2606 reserves it, so nobody owns it."""
+"""The origin of the upload if the operator gave none. RFC 2606 reserves this domain, so nobody
+owns it.
+"""
 
 REFUSALS = {
     "AccessDenied": "grant s3:PutObject on arn:aws:s3:::{bucket}/attachments/*; check that"
@@ -34,7 +36,7 @@ REFUSALS = {
     "MethodNotAllowed": "correct ATTACHMENTS_S3_PUBLIC_URL: it must end in the bucket, and lead"
     " straight to the store",
 }
-"""Error code of S3 → remedy."""
+"""The remedy for each error code of S3."""
 
 
 MAY_NOT = "the user of ATTACHMENTS_DATABASE_URL lacks privileges"
@@ -74,8 +76,8 @@ async def check_upload(examination: Examination) -> Verdict:
         creator_id=None,
         bucket=settings.s3_bucket,
         policy_ttl_s=settings.policy_ttl,
-        # Half of the wait: if the event is lost, the sweep finds the upload in time for the later
-        # checks.
+        # The value is half of the wait: if the event is lost, the sweep finds the upload in time
+        # for the later checks.
         first_check_s=min(settings.pending_check, examination.wait_s / 2),
     )
     examination.created = row

@@ -1,4 +1,6 @@
-"""Checks that the event of an upload arrives, the thumbnail is made and the addresses open."""
+"""Checks that the event of an upload arrives, a thumbnail is made, and the addresses can be
+read.
+"""
 
 import asyncio
 import io
@@ -25,11 +27,11 @@ LINGER_S = 1.0
 """Seconds to wait for repetitions of the event after the first one has arrived."""
 
 MAX_BYTES = 1024 * 1024
-REDIRECTS = 10  # as many as aiohttp follows
+REDIRECTS = 10  # The limit is the same as that of aiohttp.
 
 
 async def check_event(examination: Examination) -> Verdict:
-    """Wait for the store's event of the upload, and report how and how fast it came."""
+    """Wait for the store's event of the upload, and report its source and its delay."""
     arrivals = await _wait_for_arrivals(examination)
     if not arrivals:
         return failed(*await _explain_silence(examination))
@@ -85,7 +87,7 @@ async def _explain_silence(examination: Examination) -> tuple[str, str]:
 
 async def _read(examination: Examination) -> Attachment:
     row = await examination.database.run(attachments.find_any, examination.probe.row.id)
-    assert row is not None  # only a doctor removes other probes, and only after an hour
+    assert row is not None  # Only a doctor removes other probes, and only after an hour.
     return row
 
 
@@ -125,10 +127,10 @@ async def check_thumbnail(examination: Examination) -> Verdict:
 
 
 async def _wait_until_done(examination: Examination) -> Attachment:
-    """Wait until the row is settled, at most `wait_s`; return the row.
+    """Wait until the row is settled, at most `wait_s` seconds; return the row.
 
-    If no event came and the sweep has not found the upload either, do not wait: `check_event` has
-    waited already.
+    If no event arrived and the sweep has not found the upload either, return without waiting,
+    because `check_event` has waited already.
     """
     loop = asyncio.get_running_loop()
     begin = loop.time()

@@ -58,10 +58,10 @@ async def _wait_until_idle(examination: Examination, attachment_id: int) -> None
 
 
 async def _remove(examination: Examination, row: Attachment) -> bool:
-    """Remove all versions of a probe's objects; return True if a worker may still write to it.
+    """Remove all versions of a probe's objects; return True if a worker may still write objects.
 
-    The row is marked deleted first. From then on no worker claims it and its events have no effect;
-    and if the doctor ends early, a sweep removes the objects.
+    The row is marked deleted first. From then on no worker claims the row and its events have no
+    effect; and if the doctor ends early, a sweep removes the objects.
     """
     run = examination.database.run
     await run(attachments.delete, row.id, probes.ORGANIZATION, retention_s=0)
@@ -70,7 +70,8 @@ async def _remove(examination: Examination, row: Attachment) -> bool:
     age_s = await run(lifecycle.row_age_s, row.id) or 0.0
     original, thumbnails = places_of(found)
     await Eraser(examination.storage).erase(
-        # All thumbnail keys: a worker may have written one since the row was read.
+        # All thumbnail keys are removed, because a worker may have written one since the row was
+        # read.
         (original, replace(thumbnails, current=thumbnails.keys)),
         row_age_s=lambda: age_s + time.monotonic() - began,
     )

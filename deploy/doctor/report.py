@@ -67,7 +67,7 @@ def _sum_up(verdicts: Mapping[str, Verdict]) -> str:
 
 @contextmanager
 def progress(wait_s: float) -> Iterator[Callable[[str], None]]:
-    """Show the name of the running check on a terminal; yields the function to call with it."""
+    """Show the name of the running check on a terminal; yields a function that sets the name."""
     console = Console(stderr=True, highlight=False)
     if not console.is_terminal:
         yield lambda _name: None

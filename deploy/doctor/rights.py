@@ -52,7 +52,7 @@ async def _exchange(client: Any, key: str) -> None:
 
 
 async def check_rights(examination: Examination) -> Verdict:
-    """Try every command on keys that only this check uses, and remove the keys again."""
+    """Run every command on keys that only this check uses, and remove the keys again."""
     from deploy.doctor.broker import connect
 
     prefix = await find_prefix(examination.database, examination.settings)

@@ -30,7 +30,7 @@ async def check_seal(examination: Examination) -> Verdict:
 
 
 def _is_here(address: str) -> bool:
-    """Return True if an address is a Unix socket or a loopback host, so only this machine's."""
+    """Return True if an address can be only on this machine: a Unix socket or a loopback host."""
     parts = urlsplit(address)
     host = parts.hostname or ""
     if parts.scheme == "unix" or host == "localhost":

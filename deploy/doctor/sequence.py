@@ -7,7 +7,7 @@ from shared.errors import IdsUndecided, StoreRefused
 
 
 async def check_sequence(examination: Examination) -> Verdict:
-    """Look in the bucket for originals with ids that the database has not assigned yet."""
+    """Search the bucket for originals with ids that the database has not assigned yet."""
     bucket = examination.settings.s3_bucket
     try:
         taken = await sequence.find_taken_id(examination.database, examination.storage)

@@ -34,7 +34,7 @@ REFUSALS = {
     "301": ("the bucket is in another region", "correct ATTACHMENTS_S3_REGION"),
     "NoCredentialsError": ("there are no AWS credentials", "set AWS_ACCESS_KEY_ID and so on"),
 }
-"""Error code of S3 → meaning and remedy ("Error responses", Amazon S3 API)."""
+"""The meaning and remedy of each error code of S3 ("Error responses", Amazon S3 API)."""
 
 UNREACHABLE = {
     "EndpointConnectionError": "the connection was refused",
@@ -43,11 +43,11 @@ UNREACHABLE = {
     "ReadTimeoutError": "no answer in time",
     "SSLError": "its TLS certificate is not accepted",
 }
-"""Name of botocore's exception → meaning."""
+"""The meaning of each exception of botocore, by the exception's name."""
 
 
 async def check_store(examination: Examination) -> Verdict:
-    """Request a key that does not exist; the store must answer that it does not exist."""
+    """Request a key that does not exist; the store must answer 404."""
     bucket = examination.settings.s3_bucket
     key = f"{PREFIX}doctor/{secrets.token_hex(8)}"
     try:

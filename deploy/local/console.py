@@ -20,8 +20,9 @@ FLUSH_S = 1.0
 class Console:
     """Writes to standard output in a thread of its own, so that no process waits for the reader.
 
-    If the reader is gone or does not read, lines are dropped when 10,000 are waiting. As text, each
-    line begins with its process's name. In JSON, objects of the processes are written unchanged.
+    If the reader has ended or does not read, further lines are dropped once 10,000 lines wait. As
+    text, each line begins with its process's name. In JSON, objects of the processes are written
+    unchanged.
     """
 
     def __init__(self, *, as_json: bool = False) -> None:
@@ -55,7 +56,7 @@ class Console:
         prefix = f"{name:<{WIDTH}} |"
         if self._coloured:
             prefix = f"\x1b[{COLOURS.get(name, 0)}m{prefix}\x1b[0m"
-        # Clients of the API choose parts of the text: it must not control the terminal.
+        # Clients of the API choose parts of the text, which must not control the terminal.
         self._queue(f"{prefix} {escape(line)}")
 
     def _queue(self, line: str) -> None:
@@ -69,7 +70,7 @@ class Console:
             self._thread.join(FLUSH_S)
 
     def _write(self) -> None:
-        # Uses the descriptor and not sys.stdout: if this thread held the lock of sys.stdout when
+        # The descriptor is used and not sys.stdout: if this thread held the lock of sys.stdout when
         # Python ends, the interpreter would abort.
         with suppress(OSError):
             while (line := self._waiting.get()) is not None:

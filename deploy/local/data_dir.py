@@ -69,9 +69,10 @@ def held(directory: Path) -> Iterator[None]:
 
 
 def _shut(directory: Path) -> None:
-    """Remove other users' right to write in a directory. Raises StartFailed if they left files.
+    """Remove other users' right to write in a directory.
 
-    Otherwise such a user could choose the keys of the stack, or replace its data by a folder.
+    Raises StartFailed if other users left files in the directory. Otherwise such a user could
+    choose the keys of the stack, or replace its data by a folder.
     """
     found = directory.stat()
     if found.st_uid != os.geteuid():

@@ -71,8 +71,8 @@ def plan_environment(
 ) -> dict[str, str]:
     """Return the whole environment of API and worker.
 
-    `own` (from the command line) wins over `operator` (the environment), which wins over our
-    values.
+    `own` (from the command line) takes precedence over `operator` (the environment), which takes
+    precedence over our values.
     """
     planned = {
         "ATTACHMENTS_FILES_SECRET": kept.files_secret,
@@ -115,7 +115,7 @@ def check_settings(own: Mapping[str, str]) -> None:
     for name in [name for name, value in os.environ.items() if not value]:
         if name.startswith(PREFIX):
             del os.environ[name]
-    # Placeholders for the settings that `plan_environment` sets if the operator does not.
+    # These are placeholders for the settings that `plan_environment` sets if the operator does not.
     ours = {"DATABASE_URL": "postgresql://", "BROKER_URL": "redis://", "FILES_SECRET": "x" * 16}
     if f"{PREFIX}S3_ENDPOINT_URL" not in os.environ:
         ours["S3_BUCKET"] = "attachments"

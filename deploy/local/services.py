@@ -21,7 +21,7 @@ Check = Callable[[], Awaitable[bool]]
 class Service:
     """One of our processes. The first start waits for `ready`, a restart only for `alive`.
 
-    At a restart PostgreSQL or the broker may be down, and the process waits for them itself.
+    At a restart PostgreSQL or the broker may be down; the process itself waits for them.
     """
 
     name: str
@@ -36,8 +36,8 @@ class Service:
         """Run the process and wait until its check succeeds. Raises StartFailed after START_S."""
         program = Program(
             name=self.name,
-            # -P: do not import from the working directory, the data directory. It has folders with
-            # the names of packages.
+            # The option -P excludes the working directory, which is the data directory, from
+            # imports: it has folders with the names of packages.
             argv=(sys.executable, "-P", "-m", *COMMANDS[self.name]),
             env=self.env,
             cwd=self.directory,
@@ -62,7 +62,7 @@ async def answers(url: str) -> bool:
 
 
 async def is_consumed(broker_url: str) -> bool:
-    """Return True if a worker waits at the broker; True if the broker forbids CLIENT LIST."""
+    """Return True if a worker waits at the broker, or if the broker forbids CLIENT LIST."""
     try:
         async with redis.asyncio.from_url(broker_url, socket_timeout=2) as client:
             return any(each.get("cmd") == "brpop" for each in await client.client_list())

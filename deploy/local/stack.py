@@ -32,7 +32,7 @@ from shared.settings import Settings, load_settings, split_words
 from shared.signing import Credentials
 
 ORGANIZATION_ID = 1
-SERVICES_STOP_S = 7.0  # a worker waits 6 s for uploads in progress
+SERVICES_STOP_S = 7.0  # A worker waits 6 s for uploads in progress.
 SERVERS_STOP_S = 2.0
 RETRY_S = 0.1
 ELSEWHERE_S = 10.0
@@ -70,7 +70,8 @@ class Stack:
         Raises StartFailed; some parts may be running then, so call `stop`.
         """
         servers = together(self._start_worker(), self._start_store())
-        if self.mend:  # first, because the API refuses to start with a wrong bucket or taken ids
+        # The check comes first, because the API refuses to start with a wrong bucket or taken ids.
+        if self.mend:
             await servers
             await check_bucket(self.settings, mend=True)
             await self.api.start()
@@ -135,7 +136,7 @@ class Stack:
         await asyncio.gather(*(each.stop(SERVERS_STOP_S) for each in self.servers.all()))
 
     def kill(self) -> None:
-        """Kill all parts at once."""
+        """Kill all parts together, without a clean end."""
         for part in self.parts:
             if part.child is not None:
                 part.child.kill()
@@ -214,7 +215,7 @@ def build_stack(
             alive=lambda: answers(f"{api_url}/health/live"),
         ),
         worker=service("worker", ready=lambda: is_consumed(broker_url), alive=always),
-        # No check: an unreachable queue must not keep the stack from starting.
+        # There is no check, because an unreachable queue must not prevent the stack's start.
         consume=service("consume", always, always, **keys) if settings.sqs_queue_url else None,
         settings=settings,
         api_url=api_url,

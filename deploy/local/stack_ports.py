@@ -48,7 +48,9 @@ def choose(port: int | None, last: Mapping[str, int]) -> ChosenPorts:
 
 
 def _choose_api_port(port: int | None, last: int) -> tuple[int, str | None]:
-    """Choose the API's port; return a line about it unless it is 8000 or was asked for."""
+    """Choose the API's port; return a line about the port unless it is 8000 or the requested
+    one.
+    """
     asked = port if port is not None else _given("ATTACHMENTS_API_PORT")
     if asked:
         if fault := api_fault_of(asked):
@@ -85,7 +87,7 @@ def api_fault_of(port: int) -> str | None:
 def _fault_at(host: str, port: int) -> str | None:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        # Resolve the name first: create_server would turn this error into another one.
+        # The name is resolved first: create_server would turn this error into another one.
         socket.getaddrinfo(host, port, family)
         listening = listen_everywhere(host, port)
         (listening or socket.create_server((host, port), family=family)).close()

@@ -64,7 +64,7 @@ async def up(
 ) -> int:
     """Run a stack in a locked data directory until SIGINT, SIGTERM or SIGHUP; return 0.
 
-    It replaces this process's signal handlers and environment. Raises StartFailed, SettingsError,
+    This process's signal handlers and environment are replaced. Raises StartFailed, SettingsError,
     OSError.
     """
     from deploy.local.console import Console
@@ -98,7 +98,7 @@ async def up(
             _print_ready(console, stack, seconds)
             console.print_lines(
                 "\n".join(notes)
-            )  # repeated, because the first ones have scrolled away
+            )  # These lines are repeated, because the first ones have scrolled out of the terminal.
             await stopping.wait()
             return 0
         finally:
@@ -113,7 +113,9 @@ async def up(
 
 
 def _print_ready(console: "Console", stack: "Stack", seconds: float) -> None:
-    """Write where the stack is; the token only for people, because a log must not hold it."""
+    """Print the stack's addresses; the token is printed only as text, because a log must not
+    hold it.
+    """
     ready = stack.document()
     if wants_json():
         console.tell_event(
@@ -142,7 +144,9 @@ async def _started(stack: "Stack", stopping: asyncio.Event) -> bool:
 
 
 def _on_signals(action: Callable[[], None]) -> None:
-    """Call `action` at SIGINT, SIGTERM and SIGHUP; not at SIGHUP if `nohup` made us ignore it."""
+    """Call `action` at SIGINT, SIGTERM and SIGHUP; not at SIGHUP if `nohup` made this process
+    ignore it.
+    """
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:

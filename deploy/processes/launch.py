@@ -15,9 +15,12 @@ PR_SET_PDEATHSIG = 1
 
 
 def main(arguments: list[str]) -> None:
-    """Change to UID and GID (unless -1), ask for SIGNAL when PARENT ends, execute PROGRAM."""
+    """Change to UID and GID (unless -1), request SIGNAL for the end of PARENT, and execute
+    PROGRAM.
+    """
     parent, number, uid, gid = map(int, arguments[:4])
-    # Only the owner may use files, and Unix sockets too: connecting needs the right to write.
+    # Only the owner may use files and Unix sockets: connecting to a socket needs the right to
+    # write.
     os.umask(0o077)
     if uid != -1:
         os.setgroups([])

@@ -1,4 +1,4 @@
-"""Child processes: they cannot outlive this process; they are watched, restarted and stopped."""
+"""Child processes that cannot outlive this process: they are watched, restarted and stopped."""
 
 import asyncio
 import os
@@ -21,7 +21,7 @@ WATCH_S = 0.1
 FIRST_PAUSE_S = 0.2
 LONGEST_PAUSE_S = 5.0
 SETTLED_S = 30.0
-"""After a run of this many seconds the pause before the next restart is FIRST_PAUSE_S again."""
+"""The run time in seconds after which the pause before a restart is FIRST_PAUSE_S again."""
 
 MAX_LINE_BYTES = 64 * 1024
 
@@ -186,7 +186,7 @@ class Supervisor:
         self._watches: list[asyncio.Task[None]] = []
 
     def watch(self, part: Part) -> None:
-        """From now on restart a part whenever it ends, after a pause of 0.2 to 5 s."""
+        """Restart a part from now on whenever it ends, after a pause of 0.2 to 5 s."""
         self._watches.append(asyncio.create_task(self._watch(part), name=f"watch {part.name}"))
 
     async def release(self) -> None:
@@ -201,7 +201,7 @@ class Supervisor:
             assert part.child is not None
             since = time.monotonic()
             status = await part.child.wait(WATCH_S)
-            part.child.kill()  # kills the rest of its process group
+            part.child.kill()  # This call kills the rest of the child's process group.
             if time.monotonic() - since > SETTLED_S:
                 pause_s = FIRST_PAUSE_S
             self._report(f"{part.name} ended ({_ending(status)}); starting it again")
