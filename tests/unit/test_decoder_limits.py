@@ -97,7 +97,8 @@ async def test_row76_a_decoder_that_ends_for_want_of_memory_reports_it(
     with pytest.raises(Undecodable, match="too_expensive"):
         await decode(pool, images.photo())
     await pool.close()
-    # The cause is also found if the decoder ended some time before the worker checks it.
+    # The lack of memory is also detected if the decoder ended some time before the worker checks
+    # the decoder.
     started = await Decoder.start()
     with opened(images.photo()) as descriptor, pytest.raises(EOFError):
         await started.decode(descriptor, timeout_s=20)

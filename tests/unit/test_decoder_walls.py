@@ -197,7 +197,8 @@ def test_it_is_handed_a_file_that_it_can_only_read() -> None:
 async def test_it_inherits_nothing_but_its_socket() -> None:
     listener = socket.create_server(("127.0.0.1", 0))
     secret, other = os.pipe()
-    os.set_inheritable(secret, True)  # A library could make a descriptor inheritable by mistake.
+    # The test makes this descriptor inheritable, as a library could do by mistake.
+    os.set_inheritable(secret, True)
     started = await Decoder.start()
     try:
         folder = f"/proc/{started.pid}/fd"

@@ -1,4 +1,4 @@
-"""The lock files: each pins all packages of its use by hashes, and all pin the same versions."""
+"""Each lock file pins the packages that its use needs, with hashes; all pin the same versions."""
 
 import re
 import tomllib

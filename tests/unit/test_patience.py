@@ -1,4 +1,4 @@
-"""A worker and a store that refuses requests: pauses, gates that stop calls, and log lines."""
+"""A worker whose store fails: longer pauses, gates that stop calls, and few log lines."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Settings: defaults, missing and invalid values; all faults in one error, and no value shown."""
+"""Settings: defaults, and errors that name all invalid settings without their values."""
 
 from typing import Literal, get_args, get_origin
 

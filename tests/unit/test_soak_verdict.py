@@ -1,4 +1,4 @@
-"""The verdict of the soak test: broken invariants, secrets in logs, memory leaks."""
+"""The verdict of the soak test: broken invariants, growing memory, and leaks of secrets or data."""
 
 from collections.abc import Mapping
 from dataclasses import replace

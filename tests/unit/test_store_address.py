@@ -29,7 +29,7 @@ REQUIRED = {
 
 @pytest.fixture(autouse=True)
 def no_variables(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Remove the AWS variables, the settings, and the AWS configuration file of this machine."""
+    """Hide the AWS variables, the settings, and the AWS configuration file of this machine."""
     for name in [name for name in os.environ if name.startswith(("AWS_", "ATTACHMENTS_"))]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))

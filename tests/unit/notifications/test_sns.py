@@ -1,4 +1,7 @@
-"""Messages of SNS: the address of the certificate and the signed text, without a certificate."""
+"""Messages of SNS: the address of the certificate, and the signed text.
+
+These tests need no certificate.
+"""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
