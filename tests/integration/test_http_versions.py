@@ -205,7 +205,7 @@ async def test_health_checks_leave_no_trace_in_the_log(service: Service) -> None
         for method in ("GET", "HEAD", "OPTIONS"):
             for path in ("/health/live", "/health/ready"):
                 for head in (f"{method} {path} HTTP/1.0\r\n\r\n", f"{method} {path} HTTP/1.0\r\n"):
-                    await send(api.url, head.encode())  # The second head is incomplete.
+                    await send(api.url, head.encode())  # The second request head is incomplete.
         assert api.log() == before
     finally:
         api.close()

@@ -134,7 +134,7 @@ async def test_undecided_is_never_free(
     monkeypatch.setattr(sequence, "KEY_PAGES", 1)
     await lose_rows(alone, 5)
     await empty(alone, *range(2000, 2010))
-    # These keys fill a page of a listing and are no originals.
+    # These keys fill a page of the store's list, and no key is an original's key.
     async with open_bucket(alone.stack) as bucket:
         for number in range(1001):
             key = f"attachments/files/000/000/006/x/{number}"

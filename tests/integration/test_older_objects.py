@@ -35,7 +35,7 @@ CLEARED = (
 
 @pytest_asyncio.fixture
 async def quick(start_service: StartService) -> Service:
-    """A service that checks rows without an event after a second."""
+    """A service that checks a row without an event after one second."""
     return await start_service(**QUICK)
 
 

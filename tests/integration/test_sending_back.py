@@ -176,7 +176,7 @@ async def test_the_address_of_the_file_is_known_however_it_was_asked_for(
         for saved in hosts:
             answer = await send(client, shown, headers={"Host": saved})
             assert answer.status == 200, (asked, saved, answer.body)
-            # These are the spellings of HTTP libraries.
+            # HTTP libraries write an address in these spellings.
             for spelling in (
                 temp_url.partition("?")[0],
                 f"{temp_url}&utm=1#here",

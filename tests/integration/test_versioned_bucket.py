@@ -41,7 +41,7 @@ class Place:
     bucket: str
 
     async def row(self, attachment_id: str) -> Attachment:
-        """Read a row."""
+        """Read an attachment's row."""
         return await self.service.row(attachment_id)
 
     async def described(self, attachment_id: str, body: bytes) -> Attachment:

@@ -141,7 +141,7 @@ async def test_many_wait_without_a_connection_of_the_pool(start_service: StartSe
 
 
 def ids_of(texts: list[str]) -> list[int]:
-    """Return ids as numbers."""
+    """Convert ids from text to numbers."""
     return [int(each) for each in texts]
 
 

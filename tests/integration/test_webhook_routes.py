@@ -17,7 +17,7 @@ URL = "https://receiver.example/hook"
 
 @pytest_asyncio.fixture
 async def service(start_service: StartService) -> Service:
-    """An API that may have webhooks."""
+    """An API whose settings allow webhooks to receivers of the tests."""
     return await start_service(**SETTINGS)
 
 

@@ -48,7 +48,7 @@ async def queue(database: Database, webhook_id: int, count: int, organization_id
 
 
 async def execute(database: Database, statement: str, *values: Any) -> Any:
-    """Run a statement and return the first value."""
+    """Run a statement and return the first value of its first row."""
     return await database.run(lambda connection: connection.fetchval(statement, *values))
 
 

@@ -13,14 +13,14 @@ from tests.support.starting import StartService, StartWorker
 
 @pytest_asyncio.fixture
 async def receiver() -> AsyncIterator[Receiver]:
-    """A receiver on loopback."""
+    """A receiver of webhooks on loopback."""
     async with running_receiver() as running:
         yield running
 
 
 @pytest_asyncio.fixture
 async def service(start_service: StartService) -> Service:
-    """An API that may have webhooks."""
+    """An API whose settings allow webhooks to receivers of the tests."""
     return await start_service(**SETTINGS)
 
 

@@ -49,7 +49,7 @@ def new_key() -> rsa.RSAPrivateKey:
 
 @dataclass(frozen=True)
 class Authority:
-    """A certificate authority."""
+    """A certificate authority of the tests."""
 
     key: PrivateKey = field(default_factory=lambda: ec.generate_private_key(ec.SECP256R1()))
 

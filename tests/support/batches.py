@@ -63,7 +63,7 @@ class Served:
 
 
 async def follow(client: Client, url: str) -> Served:
-    """Follow a link of the API as a browser does."""
+    """Follow a link of the API, with its redirects, as a browser does."""
     async with client.session.get(url) as answer:
         return Served(
             status=answer.status,

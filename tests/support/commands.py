@@ -30,7 +30,7 @@ class Ended:
 
     @property
     def out(self) -> str:
-        """Standard output as text."""
+        """The standard output as text."""
         return self.raw.decode()
 
 

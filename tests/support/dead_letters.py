@@ -25,7 +25,7 @@ async def letters(service: Service) -> list[tuple[DeadLetter, bytes]]:
 
 
 async def the_letter(service: Service) -> tuple[DeadLetter, bytes]:
-    """Read the only dead letter."""
+    """Read the only dead letter, and assert that there is only one."""
     (only,) = await letters(service)
     return only
 

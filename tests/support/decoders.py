@@ -16,7 +16,7 @@ from worker.decoding.formats import Box
 def find_decoders(pid: int) -> list[psutil.Process]:
     """Find the living decoders of a worker, spare decoders included, in order of their process ids.
 
-    If this process has started a worker, the decoders of that worker are not found.
+    If the process `pid` has started a worker process, the decoders of that worker are not found.
     """
     found = []
     for child in _family(pid):

@@ -1,4 +1,4 @@
-"""Decoders that a zygote forks, for files of several organizations."""
+"""Functions for decoders that a zygote forks, with files of several organizations."""
 
 import os
 import sys

@@ -1,4 +1,4 @@
-"""The statements of the life cycle, with the usual arguments."""
+"""The SQL statements of an attachment's life cycle, with default arguments for tests."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ ATTEMPTS = 3
 
 
 class Table:
-    """The statements under test with the usual arguments, for one database."""
+    """The SQL statements under test for one database, with default arguments."""
 
     def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]") -> None:
         self.pool = pool
@@ -113,7 +113,7 @@ class Table:
         return sweep.due
 
     async def run(self, function: Any, *values: Any, **named: Any) -> Any:
-        """Run any other statement of the life cycle."""
+        """Run a statement that has no method of its own in this class."""
         async with self.pool.acquire() as connection:
             return await function(connection, *values, **named)
 

@@ -1,4 +1,4 @@
-"""A stack that `attachments up` runs, and commands that find this stack."""
+"""A local stack that `attachments up` runs, and commands that use this stack."""
 
 import os
 import subprocess

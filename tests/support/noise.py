@@ -1,4 +1,4 @@
-"""Raw requests from any loopback address, and the log lines about such requests."""
+"""Raw requests from any loopback address, and the log lines about these requests."""
 
 import asyncio
 import json

@@ -42,7 +42,7 @@ async def seen(connection: Any) -> Attachment:
 
 
 def sent(attachment_id: int, **more: Any) -> UploadEvent:
-    """Make an event of one of the rows."""
+    """Make an upload event of the row with this id."""
     key = f"attachments/files/000/000/{attachment_id:03}/original/img.png"
     return UploadEvent(bucket=BUCKET, key=key, **more)
 

@@ -102,7 +102,7 @@ async def message(service: Service, *ids: str, **changes: str) -> str:
 
 
 async def taken_up(service: Service, *ids: str, within_s: float = 30) -> None:
-    """Wait until the uploads of attachments are recorded."""
+    """Wait until the uploads of these attachments are recorded."""
 
     async def recorded() -> bool:
         rows = [await service.row(each) for each in ids]

@@ -57,7 +57,7 @@ class Desk:
         return await issue_token(self.direct, self.organization_id, "test", **options)
 
     async def find(self, token: Issued) -> Caller | None:
-        """Find the caller of a token."""
+        """Find the caller of a token, in the cache or in the database."""
         return await self.tokens.find(digest(token.plain))
 
     async def answer_is_held(self) -> None:

@@ -36,6 +36,6 @@ class Two:
 
 
 async def claimed(service: Service, storage: Storage) -> Owner:
-    """Claim a bucket for a deployment."""
+    """Claim a bucket for a deployment, and return the bucket's owner."""
     async with open_database(service.settings) as database:
         return await claim_bucket(database, storage)

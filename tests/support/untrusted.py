@@ -38,7 +38,7 @@ class Names(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
-        """Return the next address."""
+        """Resolve any name to the next address of the list."""
         self.asked += 1
         address = self.addresses.pop(0) if len(self.addresses) > 1 else self.addresses[0]
         return [
@@ -96,7 +96,7 @@ async def running(
 
 
 async def read_request(reader: asyncio.StreamReader) -> None:
-    """Read a request with its body."""
+    """Read an HTTP request with its body from a connection."""
     head = await reader.readuntil(b"\r\n\r\n")
     length = next(
         int(line.split(b":")[1])
@@ -178,7 +178,7 @@ def self_signed(folder: Path, name: str) -> ssl.SSLContext:
 
 
 async def accept_all(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Answer 204."""
+    """Answer any request with 204."""
     await read_request(reader)
     writer.write(b"HTTP/1.1 204 Fine\r\nConnection: close\r\n\r\n")
     await writer.drain()

@@ -24,7 +24,7 @@ NAMES = ("postgres", "valkey", "seaweedfs", "api", "worker")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Up:
-    """A running `attachments up`."""
+    """A running `attachments up` process."""
 
     process: subprocess.Popen[bytes]
     data_dir: Path

@@ -203,7 +203,7 @@ async def test_a_bad_record_among_good_is_quarantined(shared: Service, dialect: 
             meta = await post(shared, dialect, *sent)
             assert meta["unreadable"] == 1, document
         assert [(await shared.row(row.id)).state for row in rows] == ["uploaded"] * 2
-        # Each of the three orders made one message, and each message was kept whole.
+        # The records were sent in three orders, and each message was kept whole as a dead letter.
         assert await shared.database.fetchval("SELECT count(*) FROM dead_letters") == 3
 
 

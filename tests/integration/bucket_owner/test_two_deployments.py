@@ -150,7 +150,7 @@ async def test_an_upload_of_one_deployment_is_never_used_for_an_older_row_of_ano
 
     await until(held, within_s=30)
     stack.relay.target = None
-    # The sweep runs several times meanwhile.
+    # The second deployment's sweep runs several times during this upload.
     await two.first.client.settled(await two.first.client.upload(OTHER))
     shown = await two.second.client.show(row["id"])
     assert (shown["meta"]["state"], shown["attributes"]["temp_url"]) == ("pending", None)

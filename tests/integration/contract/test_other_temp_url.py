@@ -107,8 +107,8 @@ async def test_objects_of_allowed_buckets_are_taken_over_and_of_others_not(
     assert await stored(bucket, BUCKET, key) == PDF
 
 
-# SeaweedFS treats the key a//b as the key a/b, so it would serve the object of the first form for
-# the fourth and fifth forms too.
+# SeaweedFS treats the key a//b as the key a/b. So in SeaweedFS the addresses with two slashes, the
+# fourth and the fifth below, would name the same object as the first address.
 @pytest.mark.parametrize(
     "form",
     [

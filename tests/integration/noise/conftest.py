@@ -1,4 +1,4 @@
-"""Fixtures of the tests of noise: an API process with its log, and a database connection."""
+"""Fixtures of the tests of request floods: an API process with its log, a database connection."""
 
 from collections.abc import AsyncIterator
 

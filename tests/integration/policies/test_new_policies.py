@@ -22,7 +22,7 @@ async def renew(client: Client, attachment_id: str, document: Any = None) -> Ans
 
 
 async def expire(service: Service, attachment_id: str) -> None:
-    """Let a policy end without an upload, as the sweep records it."""
+    """Set an attachment to `expired`, as the sweep does after a policy without an upload."""
     await service.execute(
         "UPDATE attachments SET state = 'expired', due_at = NULL,"
         " policy_expires_at = now() - interval '1 day', created_at = now() - interval '2 days'"

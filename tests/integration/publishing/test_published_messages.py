@@ -82,7 +82,7 @@ async def test_waiting_messages_are_published_in_few_round_trips(
             publisher.publish(wake_up(number))
     assert len(await queued(broker, queue_name(1), 5 * MAX_BATCH)) == 5 * MAX_BATCH
     statistics = await broker.info("commandstats")
-    # The first call may have found only one waiting message.
+    # The first LPUSH call may have found only one waiting wake-up.
     assert statistics["cmdstat_lpush"]["calls"] <= 6
     assert publisher.dropped == 0
 

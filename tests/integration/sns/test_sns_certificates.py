@@ -33,8 +33,8 @@ async def test_a_certificate_is_fetched_once_for_many_messages(start_site: Start
     site = await start_site()
     documents = [site.amazon.sign(await site.notification()) for _ in range(12)]
     first = await asyncio.gather(*(site.post(document) for document in documents))
-    # A busy machine may have no time to record them and answers 503; SNS would send the message
-    # again.
+    # A busy machine may answer 503, because it has no time to record a message. SNS would send
+    # this message again.
     assert {answer.status for answer in first} <= {200, 503}
 
     async def all_are_taken() -> bool:

@@ -1,4 +1,4 @@
-"""Tests of forged messages of SNS: all are refused, most before any certificate is requested."""
+"""Tests of forged SNS messages: each is refused, in most cases without a certificate request."""
 
 import base64
 from collections.abc import Callable

@@ -20,7 +20,7 @@ from tests.support.starting import StartService, StartWorker
 
 
 class TestWiring:
-    """A whole upload, through each channel by which events of S3 reach a queue."""
+    """Tests of a whole upload, through each channel by which events of S3 reach a queue."""
 
     @pytest.mark.parametrize(
         "way", ["S3 to SQS", "S3 to SNS to SQS", "S3 to SNS to SQS, raw", "S3 to EventBridge"]
@@ -55,7 +55,7 @@ class TestWiring:
 
 
 class TestMessages:
-    """Messages while all parts are available."""
+    """Tests of messages while SQS, the database and the broker are available."""
 
     async def test_a_recorded_message_is_deleted_and_wakes_a_worker(
         self, inbox: Inbox, service: Service, start_consumer: StartConsumer

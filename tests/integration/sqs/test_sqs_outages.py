@@ -49,7 +49,7 @@ async def is_logged_in_pairs(consumer: ConsumerProcess, part: str) -> None:
 
 
 class TestOutages:
-    """While another part is unavailable, messages are kept and are not received more often."""
+    """Tests of outages: messages are kept and are not received more often."""
 
     async def test_a_message_that_takes_long_is_given_to_nobody_else(
         self, inbox: Inbox, service: Service, start_consumer: StartConsumer

@@ -9,7 +9,7 @@ from tests.support.sqs import StartConsumer, created, launched, message, taken_u
 
 
 class TestStart:
-    """Faults that need an operator end the start immediately; temporary faults are retried."""
+    """Tests of faults at the start: the consumer ends, or retries if the fault is temporary."""
 
     @pytest.mark.parametrize(
         ("changes", "words"),

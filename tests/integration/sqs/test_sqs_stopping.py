@@ -20,7 +20,7 @@ from tests.support.starting import StartService
 
 
 class TestStopping:
-    """A stop or a crash loses no message, and a stop is quick."""
+    """Tests of stops and crashes: no message is lost, and a stop is quick."""
 
     @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
     async def test_an_idle_consumer_stops_at_once(

@@ -37,7 +37,7 @@ def total(consumer: ConsumerProcess) -> dict[str, Counter[str]]:
 
 
 class TestTally:
-    """All messages are counted in the log, even if nobody scrapes metrics."""
+    """Tests of the counts in the log, which include all messages even if nobody scrapes metrics."""
 
     async def test_messages_are_counted_by_dialect_and_effect(
         self, inbox: Inbox, service: Service, start_consumer: StartConsumer

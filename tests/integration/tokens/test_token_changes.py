@@ -58,7 +58,7 @@ def is_the_listeners(link: Link, _data: bytes) -> bool:
 
 
 def is_a_notification(_link: Link, data: bytes) -> bool:
-    """Return True for notifications.
+    """Return True for PostgreSQL's notifications.
 
     A pooler in transaction mode accepts LISTEN, but delivers no notification.
     """

@@ -15,7 +15,7 @@ from tests.support.token_desk import Desk
 async def test_a_look_up_that_a_revocation_overtook_is_not_remembered(desk: Desk) -> None:
     token = await desk.issue()
     async with desk.listening():
-        # The connection is open and has prepared the statement.
+        # This look-up opens the connection and prepares the statement.
         await desk.find(await desk.issue())
         desk.proxy.hold()
         overtaken = asyncio.create_task(desk.find(token))
