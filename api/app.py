@@ -138,7 +138,9 @@ def watch_parts(health: Health, parts: Parts) -> None:
 
 
 def make_runner(app: web.Application, *, grace_s: float) -> Runner:
-    """Make the runner of an application; requests have `grace_s` seconds to end when it stops."""
+    """Make the runner of an application. When it stops, running requests have `grace_s` seconds
+    to end.
+    """
     return Runner(app, handle_signals=False, access_log=None, shutdown_timeout=grace_s)
 
 

@@ -63,7 +63,9 @@ maximum does not block SNS's usual messages.
 """
 
 STRANGER_S = 3.0
-"""Seconds in which an unauthenticated sender must send its body. SNS sends its bodies at once."""
+"""Seconds in which an unauthenticated sender must send its body. SNS sends its bodies
+immediately.
+"""
 
 LONG_BODY_BYTES = 16 * 1024
 """A longer body is parsed in a thread: even 64 KiB may hold 20,000 records."""

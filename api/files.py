@@ -93,9 +93,10 @@ async def redirect(request: web.Request) -> web.StreamResponse:
 
 
 async def _check_age(parts: Parts, row: Attachment) -> None:
-    """Raise Problem 404 if the object is older than its row; it then belongs to a lost row.
+    """Raise Problem 404 if the object is older than its row.
 
-    A worker has already compared the ages if the row is `ready` or `rejected`. In any other state,
+    Such an object belongs to an earlier row with the same id, which was lost. A worker has already
+    compared the ages of object and row if the row is `ready` or `rejected`. In any other state,
     possibly only an event has reported the object, so the store is asked. Raises StoreUnavailable
     if the store does not answer in time, BucketForeign if the bucket is another deployment's.
     """

@@ -124,7 +124,7 @@ def _content_types(value: Any, place: str) -> tuple[tuple[str, ...] | None, Erro
 def check_declared(
     values: dict[str, Any], limits: Limits, errors: Errors, *, pointer: str
 ) -> Errors:
-    """Return `errors`, with one more error in the right order if the declared type is not allowed.
+    """Return `errors`, with a further error if the declared type is not allowed; the order is kept.
 
     If no type is declared, a worker checks the type that it finds from the bytes.
     """

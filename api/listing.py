@@ -71,7 +71,7 @@ class Page:
 class Walks:
     """Decides which lists are walks, and runs one walk at a time for each organization.
 
-    Large totals are cached by organization and filters, because the next count would cost as much.
+    Large totals are cached by organization and filters, because counting again would cost as much.
     An estimate is used again for ESTIMATE_KEPT_S seconds; a total that is shown as exact is counted
     each time.
     """
@@ -145,7 +145,7 @@ async def read_page(parts: "Parts", organization_id: int, asked: Listing, base: 
 async def _by_cursor(
     connection: Connection, organization_id: int, asked: Listing, base: str
 ) -> Page:
-    # Read one row more than the page has. That row shows whether there is a further page.
+    # Read one row more than the page has: that row shows if there is a further page.
     rows = await lists.page(
         connection,
         organization_id,

@@ -83,7 +83,7 @@ class Noise:
             outages.tick()
 
     def close(self) -> None:
-        """Log all counts that are left."""
+        """Log all counts that were not logged yet."""
         self.info.close()
         self.warning.close()
 

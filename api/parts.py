@@ -34,8 +34,8 @@ from shared.turns import Turns
 class Parts:
     """The open parts of one API process.
 
-    `database` is for events. `clients` is for the requests of organizations; each organization has
-    a share of the connections of `clients`.
+    The connections of `database` are for events. Those of `clients` are for the requests of
+    organizations; each organization has a share of them.
     """
 
     settings: Settings

@@ -254,7 +254,10 @@ def _positive(name: str, text: str) -> int:
 
 
 def page_size(text: str, *, cursor: bool) -> int:
-    """Parse `page[size]`. Raises Problem 400; with cursors also above MAX_PAGE_SIZE."""
+    """Parse `page[size]`. Raises Problem 400 for a bad size.
+
+    With cursors, a size above MAX_PAGE_SIZE is an error too; otherwise it means MAX_PAGE_SIZE.
+    """
     # The profile's first note allows `^[0-9]+$`, so leading zeros are accepted.
     if cursor and text.isascii() and text.isdigit():
         text = text.lstrip("0")

@@ -1,4 +1,6 @@
-"""Limit how many long request bodies are received and parsed at once, in turns by organization."""
+"""Limit the number of long bodies that are received and parsed concurrently, in turns by
+organization.
+"""
 
 from collections.abc import Hashable
 from contextlib import AbstractAsyncContextManager
@@ -15,8 +17,9 @@ LONG_BYTES = 64 * 1024
 """Bytes of any body that are received without a place. Only a bulk request may be longer."""
 
 WAITING = 32
-"""Maximum number of one organization's bodies that wait to be received, and also of those that wait
-to be parsed."""
+"""Maximum number of one organization's bodies that wait to be received. The same maximum
+applies to its bodies that wait to be parsed.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,9 +32,15 @@ class Readers:
     reading: Turns = field(default_factory=lambda: Turns(1, each=1, waiting=WAITING))
 
     def receive(self, key: Hashable) -> AbstractAsyncContextManager[None]:
-        """Hold a place to receive a long body for a key. Raises Busy if too many wait already."""
+        """Hold a place of `key`, an organization, while its long body is received.
+
+        Raises Busy if too many bodies wait already.
+        """
         return self.receiving.turn(key)
 
     def read(self, key: Hashable) -> AbstractAsyncContextManager[None]:
-        """Hold a key's turn to parse a body. Raises Busy if too many wait already."""
+        """Hold the turn of `key`, an organization, while its body is parsed.
+
+        Raises Busy if too many bodies wait already.
+        """
         return self.reading.turn(key)

@@ -1,4 +1,5 @@
-"""The header Idempotency-Key: a client repeats a POST with it and nothing is made twice.
+"""The header Idempotency-Key: a client may repeat a POST with the same key, and no object is made
+twice.
 
 Source: IETF draft "The Idempotency-Key HTTP Header Field" (draft-ietf-httpapi-idempotency-key).
 """
@@ -22,7 +23,8 @@ T = TypeVar("T")
 HEADER = "Idempotency-Key"
 MAX_CHARACTERS = 255
 
-# RFC 8941, section 3.3.3: a string of printable ASCII in quotes, with \" and \\ inside
+# The pattern is that of RFC 8941, section 3.3.3: a string of printable ASCII in quotes, with \" and
+# \\ inside.
 _QUOTED = re.compile(r'"((?:[ !#-\[\]-~]|\\["\\])*)"', re.ASCII)
 _PLAIN = re.compile(r"[!#-~][ -~]*", re.ASCII)
 _ESCAPED = re.compile(r'\\(["\\])')
@@ -31,7 +33,7 @@ RULE = f"The header '{HEADER}' must be one string of 1 to {MAX_CHARACTERS} print
 
 
 class GivenKey:
-    """The key of one request; the fingerprint is known after `note`."""
+    """The key of one request; its fingerprint of the request is set by `note`."""
 
     def __init__(self, request: web.Request, organization_id: int, digest: bytes) -> None:
         self._request = f"{request.method} {request.path.rstrip('/')}\n"
@@ -40,13 +42,15 @@ class GivenKey:
         self._fingerprint = b""
 
     def note(self, document: Any) -> None:
-        """Take the fingerprint of the request, whose decoded body is `document`."""
-        # Two bodies are the same if their values are, in any order of members.
+        """Compute the fingerprint of the request, whose decoded body is `document`."""
+        # Two bodies are the same if their values are equal; the order of members does not matter.
         text = json.dumps(document, sort_keys=True, separators=(",", ":"))
         self._fingerprint = sha256(f"{self._request}{text}".encode()).digest()
 
     def noting(self, check: Callable[[Any], T]) -> Callable[[Any], T]:
-        """Return a function that takes the fingerprint of a document and then checks it."""
+        """Return a function that computes the fingerprint of a document and then calls `check`
+        on the document.
+        """
 
         def noted(document: Any) -> T:
             self.note(document)
@@ -56,7 +60,7 @@ class GivenKey:
 
     @property
     def known(self) -> RequestKey:
-        """The key with its fingerprint; `note` must have been called."""
+        """Return the key with its fingerprint; `note` must have been called before."""
         assert self._fingerprint
         return RequestKey(
             organization_id=self._organization_id,
@@ -66,17 +70,17 @@ class GivenKey:
 
 
 class RequestKeys:
-    """The keys of the requests that this process is answering."""
+    """The keys of the requests that this process is answering at the moment."""
 
     def __init__(self) -> None:
         self._held: set[tuple[int, bytes]] = set()
 
     @contextmanager
     def hold(self, request: web.Request, organization_id: int) -> Iterator[GivenKey | None]:
-        """Hold the key of a request during the block; None if it has none.
+        """Reserve the key of a request during the block; yields None if the request has no key.
 
-        Raises Problem: 400 for a bad key, 409 if another request has it, here or in another
-        process, 422 if the key was used for another request.
+        Raises Problem: 400 for a bad key, 409 if another request with the key is being answered, by
+        this or another process, 422 if the key was used for a different request.
         """
         if HEADER not in request.headers:
             yield None
@@ -104,7 +108,9 @@ async def run_once(
     make: Callable[[Connection], Awaitable[T]],
     ids_of: Callable[[T], list[int]],
 ) -> T | Repeated:
-    """Run `make` on a connection; with a key only if it is new, as `idempotency.once` does."""
+    """Run `make` on a connection; if there is a key, only once for that key (see
+    `idempotency.once`).
+    """
     if key is None:
         return await database.run(make)
 

@@ -41,10 +41,10 @@ class Answering:
         self._fields.__exit__(kind, error, trace)
 
     def end(self, request: Any, response: web.StreamResponse, *, logged: bool) -> None:
-        """Put the id into the answer, and log the answer if `logged`.
+        """Put the id into the answer, and log the answer if `logged` is true.
 
-        The line holds nothing that a client chose, apart from the id: the route's pattern stands
-        for the address, which may hold a token.
+        The line holds no text of the client apart from the id: the line has the route's pattern and
+        not the address, which may hold a token.
         """
         response.headers[HEADER] = self._id
         if logged:

@@ -186,7 +186,7 @@ async def ensure_counted(parts: Parts, caller: Caller) -> None:
 
 
 async def show(request: web.Request) -> web.Response:
-    """Answer GET /api/v2/usage: what the caller's organization uses, and its quotas."""
+    """Answer GET /api/v2/usage: the usage of the caller's organization, and its quotas."""
     parts, caller = await admit(request)
     check_accept(request)
     fieldset = _fieldset(request)

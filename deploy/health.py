@@ -24,9 +24,9 @@ PROCESSES: tuple[Process, ...] = get_args(Process)
 def ask(
     question: str = "live", process: Process | None = None, data_dir: Path | None = None
 ) -> str | None:
-    """Ask a process of this machine whether it is `live` or `ready`; return the fault, or None.
+    """Ask a process of this machine if it is `live` or `ready`; return the fault, or None.
 
-    A process that is stopped or stuck does not answer within TIMEOUT_S. `data_dir` belongs to
+    A process that is stopped or hangs does not answer within TIMEOUT_S. `data_dir` belongs to
     `attachments up`, whose processes are asked if the settings name no address.
     """
     # The settings ignore the case of variables' names too.

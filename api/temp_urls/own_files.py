@@ -41,10 +41,10 @@ class Kind(Enum):
 class Meaning:
     """The meaning of a `temp_url` for one attachment.
 
-    For ANOTHER_OBJECT, `location` is the object; None if it may not be copied. For OWN_FILE,
-    `shows` is whether the attachment already shows the address, and `kept` holds the changes of the
-    row: the new `temp_url`, or nothing if the address is already shown or is a file address of the
-    service.
+    For ANOTHER_OBJECT, `location` is the object; None if the object may not be copied. For
+    OWN_FILE, `shows` is True if the attachment already shows the address. `kept` holds the changes
+    of the row: the new `temp_url`, or nothing if the address is already shown or is a file address
+    of the service.
     """
 
     kind: Kind
@@ -92,11 +92,12 @@ def _own_file(
 
 
 async def take_own(parts: Parts, row: Attachment, meaning: Meaning) -> dict[str, str]:
-    """Record the file at an attachment's own key, as an event would, unless it is known already.
+    """Record the file at an attachment's own key, as an event would, unless the file is known
+    already.
 
     The file is known if its etag is the recorded one. If the store returns no etag (an error, no
-    object, or an object older than the row), the upload is recorded anyway and the worker checks
-    it. But without an etag, if the attachment already shows the address, the upload is recorded
+    object, or an object older than the row), the upload is still recorded and the worker checks the
+    object. But without an etag, if the attachment already shows the address, the upload is recorded
     only for `ready` and `rejected` rows. Returns the changes of the row. Raises BucketForeign.
     """
     is_here = row.bucket == parts.settings.s3_bucket

@@ -105,7 +105,7 @@ def _size(size: int | None) -> str:
         return "-"
     number = float(size)
     for unit in UNITS[:-1]:
-        if number < 999.95:  # A larger number would be rounded to 1000.0.
+        if number < 999.95:  # A larger number would be rounded to 1000.0, which has five digits.
             return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
         number /= 1000
     return f"{number:.1f} {UNITS[-1]}"

@@ -71,9 +71,9 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
 
 @contextmanager
 def upload_bars(sizes: Sequence[int]) -> Iterator[Callable[[Progress], None] | None]:
-    """Show a progress bar for all bytes, and one for each file that is being sent.
+    """Show a progress bar for all bytes, and a progress bar for each file that is being sent.
 
-    Yields the function that takes each step; None if standard error is not a terminal.
+    Yields the function to call with each Progress; None if standard error is not a terminal.
     """
     console = Console(stderr=True, highlight=False)
     if not console.is_terminal:

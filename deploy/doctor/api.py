@@ -40,9 +40,9 @@ async def check_api(examination: Examination) -> Verdict:
 
 
 async def find_intake_fault(examination: Examination) -> str | None:
-    """Return why the API would not accept an event from the store; None if it accepts one.
+    """Return why the API would not accept an event from the store; None if the API accepts one.
 
-    It posts the test event that S3 itself sends, which changes nothing.
+    The check posts the test event that S3 itself sends; the event changes nothing.
     """
     url = f"{examination.api_url}/events/s3"
     tokens = examination.settings.events_tokens

@@ -98,7 +98,7 @@ def judge(info: dict[str, str], where: str) -> Verdict:
 
 
 async def check_persistence(examination: Examination) -> Verdict:
-    """Check whether the broker keeps its messages over a restart; no upload depends on that."""
+    """Check that the broker keeps its messages over a restart; no upload depends on that."""
     enabled = examination.broker.get("aof_enabled")
     mend = (
         "set appendonly yes and appendfsync everysec;"
@@ -132,7 +132,7 @@ async def check_eviction(examination: Examination) -> Verdict:
 
 
 async def check_worker(examination: Examination) -> Verdict:
-    """Check whether a worker waits for messages."""
+    """Check that a worker waits for messages."""
     try:
         async with connect(examination) as client:
             for _ in range(LOOKS):

@@ -19,7 +19,9 @@ clock."""
 
 
 async def check_clocks(examination: Examination) -> Verdict:
-    """Measure how far the clocks of the store and the database are ahead of this machine's."""
+    """Measure how far the clocks of the store and the database are ahead of this machine's
+    clock.
+    """
     ahead: dict[str, float] = {}
     faults = []
 

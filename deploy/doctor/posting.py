@@ -143,7 +143,9 @@ def cors_rules(origin: str) -> dict[str, Any]:
 
 
 async def check_cors(examination: Examination) -> Verdict:
-    """Check a browser's preflight request, and whether it may read the answer to an upload."""
+    """Check a browser's preflight request, and check that the browser may read the answer to an
+    upload.
+    """
     origin = examination.origin or SOMEONE
     faults = []
     if not await _admits_preflight(examination, origin):

@@ -38,7 +38,7 @@ SWITCHED_OFF = (
     "-s3.port.iceberg=0",
     "-s3.port.lance=0",
     "-s3.iam=false",
-    "-disableHttp",  # This option applies to master and filer: the S3 gateway uses gRPC.
+    "-disableHttp",  # This option ends HTTP in master and filer; the S3 gateway uses gRPC.
 )
 OWN_SOCKETS = ("-filer.localSocket=filer.sock", "-s3.localSocket=s3.sock")
 """The path is relative to the working directory, because a Unix socket's path has at most 107

@@ -30,7 +30,7 @@ WriteLine = Callable[[str, bytes], None]
 
 
 class StartFailed(AttachmentsError):
-    """A part could not be started; the message names it and what the operator can do."""
+    """A part could not be started; the message names the part and the remedy."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -29,7 +29,7 @@ SAMPLE_S = 0.1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
-    """A file, and how many of a thousand uploads are of it."""
+    """A file, and its number of uploads among a thousand uploads."""
 
     name: str
     content: bytes

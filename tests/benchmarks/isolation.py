@@ -55,7 +55,7 @@ class Side:
 
 
 async def run(site: Site) -> Table:
-    """Measure the cost in turns, then the waits."""
+    """Measure the cost of both modes in turns, then the waits."""
     table = make_table(
         "isolation: a decoder for each organization, JPEGs of 200 kB",
         ["", "none", "organization", "ratio", "aim"],

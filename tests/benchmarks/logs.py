@@ -1,4 +1,6 @@
-"""What the log costs: processes that log at level info, against the same that log errors only."""
+"""The CPU cost of the log: processes that log at level info, against processes that log only
+errors.
+"""
 
 from statistics import median
 
@@ -23,7 +25,7 @@ API_AIM = 1.05
 
 
 async def run(site: Site) -> Table:
-    """Measure in turns, so that a busy machine slows both alike."""
+    """Measure both sides in turns, so that a busy machine slows both equally."""
     table = make_table(
         "log: CPU of a process that logs each answer or upload as JSON, against one that logs none",
         ["", "with", "without", "ratio", "aim"],
@@ -45,7 +47,9 @@ async def run(site: Site) -> Table:
 
 
 async def _worker(site: Site, rounds: int) -> list[tuple[float, float]]:
-    """Have two workers process the same number of photos in turns; the other one is stopped."""
+    """Let two workers process the same number of photos in turns; only one of them runs at a
+    time.
+    """
     content, uploads = small_photo().content, 30 if site.quick else 200
     pairs = []
     async with running_service(site.stack, site.database_url) as service:
@@ -85,7 +89,7 @@ async def _api(site: Site, rounds: int) -> list[tuple[float, float]]:
         for _ in range(rounds):
             found = []
             for pid, port in (on, off):
-                await serve(pid, port, headers, requests=320)  # warm
+                await serve(pid, port, headers, requests=320)  # This round warms the process up.
                 found.append((await serve(pid, port, headers, requests=requests)).cpu_us)
             pairs.append((found[0], found[1]))
     return pairs

@@ -122,8 +122,8 @@ async def test_f10_while_the_broker_is_full_the_sweep_does_the_work(
     storage: Storage,
     valkey: EmbeddedValkey,
 ) -> None:
-    # The grace excludes the sweep until the test makes rows due. Then only the sweep works, and
-    # once the broker has room again, only the broker.
+    # With this grace, the sweep processes only rows that the test makes due. The last upload is
+    # not made due, so only a wake-up can cause its processing.
     service = await start_service(broker_url=valkey.url, publish_grace="300")
     worker = await start_worker(service, **SOON)
     relay = service.stack.relay
@@ -175,8 +175,8 @@ async def test_f8_a_slow_network_to_the_broker_delays_no_event_and_no_upload(
     disturb: Callable[[Proxy], None],
 ) -> None:
     async with running_proxy(stack.valkey.url) as way:
-        # The grace excludes the sweep until the test makes rows due. Then only the sweep works, and
-        # once the broker is available again, only the broker.
+        # With this grace, the sweep processes only rows that the test makes due. The last upload is
+        # not made due, so only a wake-up can cause its processing.
         service = await start_service(broker_url=way.url, publish_grace="300")
         worker = await start_worker(service, **SOON)
         relay, ids = service.stack.relay, []

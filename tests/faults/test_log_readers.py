@@ -160,7 +160,7 @@ def test_a_pipe_that_others_made_non_blocking_costs_no_line() -> None:
     lines = [b"%d %s\n" % (number, b"x" * 5000) for number in range(100)]
     for line in lines:
         writer.write(line)
-    writer.flush(0.3)  # The reader has read nothing within this time.
+    writer.flush(0.3)  # The reader reads nothing yet, so this call ends only by its timeout.
     text = b""
     while len(text) < sum(map(len, lines)) and select.select([reading], [], [], 5)[0]:
         text += os.read(reading, 3000)

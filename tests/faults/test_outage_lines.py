@@ -1,4 +1,7 @@
-"""Logs while the broker, the database or the store is unavailable: few lines and no traceback."""
+"""Tests of the log while the broker, the database or the store is unavailable.
+
+The log must have few lines and no traceback.
+"""
 
 import asyncio
 import os
@@ -27,11 +30,13 @@ pytestmark = pytest.mark.fault
 
 LOST = "broker is unavailable; the sweep takes over"
 GONE_S = 8.0
-"""How long a part is unavailable in these tests: four attempts to reconnect."""
+"""Seconds for which a part is unavailable in these tests: the time of four attempts to
+reconnect.
+"""
 
 
 def grave(process: ServiceProcess) -> list[Line]:
-    """Give the lines that wake somebody up, and those with a traceback."""
+    """Return the log lines that alert an operator, and the lines with a traceback."""
     lines = objects(process.log())
     return [each for each in lines if each["level"] in ("error", "critical") or "exception" in each]
 
@@ -89,7 +94,8 @@ async def test_a_lost_broker_is_one_line_and_its_return_another(
     # An idle worker notices a frozen broker only after kombu's own limits.
     noticing = api if lose is frozen else worker
     await logs(noticing, LOST)
-    await asyncio.sleep(GONE_S)  # nothing is logged meanwhile, so there is no sign
+    # The process logs nothing in this time, so the test has no event to wait for.
+    await asyncio.sleep(GONE_S)
     for process in (api, worker):
         assert len(named(process.log(), LOST)) <= 1
     assert not grave(worker)

@@ -99,7 +99,7 @@ def refusals(worker: WorkerProcess, event: str) -> list[dict[str, Any]]:
 
 
 def asked(proxy: Refusing, method: str) -> int:
-    """Count the requests with a method that the proxy received."""
+    """Count the requests with a given HTTP method that the proxy has received."""
     return Counter(line.split()[0] for line in proxy.asked)[method.encode()]
 
 

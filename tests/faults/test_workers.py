@@ -193,9 +193,10 @@ async def test_f3_restarts_under_load_neither_lose_nor_double_an_upload(
 
 
 def test_f6_celery_has_no_soft_limit_to_resume_a_coroutine_by() -> None:
-    """Check that no soft time limit is set.
+    """Check that Celery's soft time limit is not set.
 
-    Celery would raise its exception inside the next task. Celery never runs `async def` bodies.
+    The limit would raise its exception inside the next task. Celery itself never runs `async def`
+    bodies.
     """
     made = make_settings(
         {
@@ -258,7 +259,7 @@ async def test_f6_of_an_upload_that_was_lost_to_another_nothing_goes_on(
         return "another worker took over" in first.log()
 
     await until(noticed)
-    # The worker has closed its requests to the store.
+    # The worker has closed its connections to the store.
     await until(lambda: asyncio.sleep(0, proxy.links == 0))
     requested = proxy.requested
     proxy.let_go()

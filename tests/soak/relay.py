@@ -23,7 +23,7 @@ TIMEOUT_S = 5.0
 TRIES = 12
 SHUFFLED_AT_ONCE = 8
 LONGEST_WAIT_S = 3.0
-"""Maximum seconds that an event waits for other events, to be sent in another order."""
+"""Maximum seconds that an event is held back, so that another event is sent before it."""
 
 
 class SoakRelay(EventRelay):

@@ -17,7 +17,7 @@ def up() -> Iterator[Up]:
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)
         with running(Path(folder) / "data", "--decoders", "1") as shared:
-            # SeaweedFS's admin port is the last port that opens; S3 answers earlier.
+            # SeaweedFS's admin port begins to listen last, after S3 answers.
             until(lambda: "admin.port.grpc" in names(shared), 20)
             yield shared
 
