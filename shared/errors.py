@@ -29,6 +29,8 @@
     ├── ClaimLost                   another worker holds the attachment now
     ├── Busy                        no place became free in time
     ├── TooManyLookUps              no place became free in time to look up an unknown token
+    ├── KeyReused                   an Idempotency-Key comes with another request than before
+    ├── KeyInUse                    a request with the same Idempotency-Key is being answered
     ├── TooManyWebhooks             an organization has as many webhooks as it may have
     ├── AddressRefused              the receiver of a webhook has no address that is allowed
     ├── SecretUnreadable            no key of the settings decrypts the secret of a webhook
