@@ -171,7 +171,9 @@ def _check_text(value: Any, max_size: int) -> Fault | None:
 
 
 def check_text(value: Any) -> Fault | None:
-    """Return the fault of an optional text of up to MAX_TEXT characters; None if it is valid."""
+    """Return the fault of an optional text of up to MAX_TEXT characters; None if the text is
+    valid.
+    """
     return _check_text(value, 0)
 
 

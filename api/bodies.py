@@ -33,7 +33,8 @@ TOO_MANY = f"The body has more than {MAX_MARKS} brackets, commas and colons"
 SHORT_BYTES = 16 * 1024
 """A longer body is parsed in a thread, so that the event loop can serve other requests."""
 
-# One thread: with several, the event loop would wait more often for the interpreter lock (GIL).
+# A single thread is used: with several threads, the event loop would wait more often for the
+# interpreter lock (GIL).
 _reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="long-documents")
 
 _NO_MARKS = bytes(set(range(256)) - set(b"[]{},:"))

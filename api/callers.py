@@ -121,7 +121,7 @@ class Tokens:
                 found = await self._database.run(find_caller, token_digest)
         if found is None:
             self._known.pop(token_digest, None)
-            # An older, slower look-up may have put the token into the cache.
+            # Another look-up, which began earlier, may have put the token into the cache.
             self._remembered.pop(token_digest, None)
             return None
         self._known.pop(token_digest, None)  # so that the new entry becomes the newest in the dict
@@ -134,7 +134,7 @@ class Tokens:
         return found.caller
 
     def _remember(self, token_digest: bytes, found: Found, began: float) -> None:
-        # Both times are counted from before the query was sent, so they are never too long.
+        # Both times begin before the query is sent, so neither lasts too long.
         good_s = REMEMBERED_S
         if found.seconds_left is not None:
             good_s = min(good_s, found.seconds_left)

@@ -31,8 +31,8 @@ ASK_WITHIN_S = 5.0
 def open_links(settings: Settings) -> Turns:
     """Make the turns in which rows are looked up, with the attachment as the key.
 
-    At most as many look-ups run at one time as the share FILES has connections. Requests for one
-    attachment run one after the other, so many requests for one link do not delay other links.
+    The number of concurrent look-ups is the number of connections in the share FILES. Requests for
+    one attachment run one after the other, so many requests for one link do not delay other links.
     """
     return Turns(share_of(split_pool(settings.database_pool)[0]), each=1, waiting=WAITING)
 

@@ -153,9 +153,11 @@ async def find_known(parts: Parts, caller: Caller, key: GivenKey) -> Repeated | 
 
 
 async def issue_again(parts: Parts, caller: Caller, known: Repeated) -> list[Issued]:
-    """Renew the policies of what an earlier request made, in its order.
+    """Renew the policies of the attachments that an earlier request made, in the order of that
+    request.
 
-    No quota counts them again. Raises Problem 404 if one of the attachments is deleted since.
+    No quota counts these attachments again. Raises Problem 404 if one of the attachments has been
+    deleted.
     """
     renewed = await parts.clients.of(caller.organization_id).run(
         renewing.renew_policies,

@@ -128,7 +128,7 @@ def disposition(
 ) -> str:
     """Make a Content-Disposition (RFC 6266): an ASCII name, and the real name by RFC 8187.
 
-    With `room` the real name is cut so that it takes at most that many characters in a query; its
+    With `room` the real name is shortened to at most `room` characters in a query; the name's
     extension is kept. If even the extension does not fit, only the ASCII name is given.
     """
     fallback = keys.safe_file_name(name)

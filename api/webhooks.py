@@ -30,7 +30,7 @@ log = get_logger(__name__)
 
 
 def path_id(request: web.Request, name: str = "id") -> int:
-    """Return an id of the address. Raises Problem 404 for anything that is not an id."""
+    """Return an id from the request's path. Raises Problem 404 for a text that is not an id."""
     number = parse_id(request.match_info[name])
     if number is None:
         raise not_found()

@@ -3,8 +3,8 @@ object.
 
 Clients read a resource, change one member and send the whole resource back. So an address that the
 service itself returned requests nothing when a client only sends it back. The exception is the
-address of the object at the attachment's own key: it always reports that a file is there. The store
-is then asked about the object, because the file may be newer than the recorded one.
+address of the object at the attachment's own key: that address always reports that a file is there.
+The store is then asked about the object, because the file may be newer than the recorded one.
 """
 
 import asyncio

@@ -38,7 +38,7 @@ LIMIT_S = 20.0
 class Check:
     """One check. The check is skipped if a check in `needs` has failed or was skipped.
 
-    Its time limit is LIMIT_S. If `waits` is true, the operator's `--wait` is added.
+    The time limit of the check is LIMIT_S, plus the operator's `--wait` if `waits` is true.
     """
 
     name: str

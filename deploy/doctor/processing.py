@@ -196,9 +196,10 @@ async def check_links(examination: Examination) -> Verdict:
 
 
 async def _open(examination: Examination, address: str) -> tuple[int, str | None, bytes]:
-    """GET an address of the API directly, and its redirects through the store's proxy, if any.
+    """Request an address of the API directly, and follow its redirects through the store's proxy,
+    if any.
 
-    Returns the status, the host of the last answer, and its body.
+    Returns the status, the host of the last answer, and the body of that answer.
     """
     proxy = None
     for _ in range(REDIRECTS):

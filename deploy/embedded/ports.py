@@ -20,7 +20,8 @@ _given: set[int] = set()
 def is_free(port: int) -> bool:
     """Return True if a server could listen on a port now."""
     with socket.socket() as bound:
-        # Servers set SO_REUSEADDR too: a port that was in use a moment ago counts as free.
+        # SO_REUSEADDR is set because servers set it too: a port that was in use a moment ago counts
+        # as free.
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             bound.bind((HOST, port))

@@ -223,7 +223,9 @@ def _ending(status: int) -> str:
 
 
 async def together(*work: Awaitable[None]) -> None:
-    """Wait for all awaitables; at the first exception cancel the others and raise it."""
+    """Wait for all awaitables; at the first exception cancel the others and raise that
+    exception.
+    """
     tasks = [asyncio.ensure_future(each) for each in work]
     try:
         await asyncio.gather(*tasks)

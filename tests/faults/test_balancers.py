@@ -38,7 +38,7 @@ class Load:
         self._url = f"{url}{PATH}"
 
     async def client(self, number: int) -> None:
-        """Create attachments. After every second pause the connections have been idle for long."""
+        """Create attachments with pauses; during every second pause the connections become idle."""
         client = self._service.client
         headers = {
             "X-Auth-Token": client.token,

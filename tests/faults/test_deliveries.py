@@ -217,7 +217,8 @@ async def test_a_full_queue_holds_up_nothing_that_only_the_sweep_knows(
     await reaches(service, lost, "ready")
     await is_whole(service, storage, lost, PHOTO)
     rows = [await service.row(attachment_id) for attachment_id in ids]
-    assert "uploaded" in {row.state for row in rows}  # The lost upload did not wait for the others.
+    # Other uploads still wait, so the lost upload did not wait for them.
+    assert "uploaded" in {row.state for row in rows}
     proxy.let_go()
     for attachment_id in ids:
         await reaches(service, attachment_id, "ready")

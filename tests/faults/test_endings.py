@@ -83,7 +83,7 @@ async def wires(api: ApiProcess, connect: Connect) -> list[Wire]:
 
 
 async def answer(wire: Wire) -> tuple[int, str]:
-    """Read one answer; return its status and head. Fails if the connection ends without one."""
+    """Return the status and head of one answer. Fails if the connection ends without an answer."""
     async with asyncio.timeout(20):
         head = (await wire[0].readuntil(b"\r\n\r\n")).decode("latin-1")
         length = re.search(r"(?i)^content-length: *(\d+)\r$", head, re.MULTILINE)

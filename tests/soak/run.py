@@ -40,7 +40,7 @@ PROGRESS_S = 10.0
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """The inputs of the plan."""
+    """The options of a soak test, from which its plan is drawn."""
 
     minutes: float
     uploads: int
