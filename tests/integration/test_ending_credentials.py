@@ -1,4 +1,4 @@
-"""Tests of temporary credentials: signatures end before their credentials, which are renewed."""
+"""Tests of temporary credentials: no signature outlives its credentials, which are renewed."""
 
 import base64
 import json

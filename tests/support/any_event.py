@@ -28,7 +28,7 @@ thorough = settings(
 
 COUNTS = {"recorded", "no_effect", "ignored", "unreadable"}
 ANSWERED_WITHIN_S = 10
-"""How long a test waits for an answer. A source waits only 3 s, but the test machine is busy."""
+"""The time for an answer, in seconds. A source waits only 3 s, but the test machine is busy."""
 
 
 async def feed(service: Service, body: bytes, headers: dict[str, str] | None = None) -> Answer:

@@ -1,6 +1,6 @@
-"""Tests of policies: their end, their signature, and form fields that they do not name.
+"""Tests of policies: their end, their signature, and form fields that no policy names.
 
-Each test names the rules that SeaweedFS does not enforce, but S3 does. S3 refuses every form field
+S3 enforces some rules that SeaweedFS does not enforce; a comment names each rule. S3 refuses every form field
 that the policy does not name (Amazon S3 API Reference, "POST Policy"). SeaweedFS refuses only such
 fields that start with `x-amz-`.
 """
