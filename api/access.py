@@ -111,15 +111,13 @@ def _bearer(credentials: str) -> str | None:
 
 
 class EventsGate:
-    """Checks in constant time whether a store's request carries one of the live events tokens."""
+    """Checks in constant time if a store's request has one of the valid events tokens."""
 
     def __init__(self, settings: Settings) -> None:
         self._digests = [digest(token.get_secret_value()) for token in settings.events_tokens]
 
     def admits(self, *candidates: str | None) -> int | None:
-        """Return the number, counted from 1, of the live token among the candidates; None
-        without one.
-        """
+        """Return the number, counted from 1, of the valid token among the candidates, or None."""
         found = None
         for candidate in candidates:
             given = digest(candidate or "")

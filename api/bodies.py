@@ -138,9 +138,9 @@ async def read_json(
     """Receive a body, decode it and return the result of `check` for its document.
 
     A body that is compressed or longer than SHORT_BYTES is parsed and checked in a thread. `key` is
-    the organization: long bodies are received, and long or compressed ones parsed, in its turns.
-    Raises Problem as `read_raw`, `inflate`, `parse_json` and `check` do; Busy if too many of the
-    organization's bodies wait already.
+    the organization: its long bodies are received in turns, and its long or compressed bodies are
+    parsed in turns. Raises Problem as `read_raw`, `inflate`, `parse_json` and `check` do; Busy if
+    too many of the organization's bodies wait already.
     """
     encoded = "Content-Encoding" in request.headers
     if encoded:

@@ -88,7 +88,7 @@ async def refuse_new(listeners: Iterable[socket.socket]) -> None:
     Closing a listening socket resets connections that wait to be accepted, and loses their
     requests. A client whose SYN is dropped retries after a second and is then refused. Such a
     client has sent no request yet, so a load balancer may send the request elsewhere. Linux only;
-    on other systems it returns at once.
+    on other systems the function returns immediately.
     """
     if not sys.platform.startswith("linux"):
         return

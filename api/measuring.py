@@ -7,7 +7,7 @@ from functools import cache
 from aiohttp import web
 from prometheus_client import Counter, Histogram
 
-# Two metrics, because a histogram by all three labels could have thousands of series.
+# Two metrics are used, because a histogram by all three labels could have thousands of series.
 REQUESTS = Counter(
     "attachments_requests_total", "Requests by route and status", ["route", "status"]
 )

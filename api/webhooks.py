@@ -237,7 +237,9 @@ async def _rotate(
 async def _find_made(
     parts: Parts, caller: Caller, known: Repeated, vault: Vault
 ) -> registry.WithSecret:
-    """Return what an earlier request made, with its present secret. Raises Problem 404."""
+    """Return the webhook that an earlier request made, with its present secret. Raises Problem
+    404.
+    """
     found = await parts.clients.of(caller.organization_id).run(
         registry.find_with_secret, known.made[0], caller.organization_id, vault
     )

@@ -109,7 +109,8 @@ def same_address(one: str, other: str) -> bool:
 
 
 def names_file(url: str, key: str) -> str | None:
-    """Return the host (lower case) of an address whose path is the key; "" if it is relative.
+    """Return the host (lower case) of an address whose path is `key`; "" if the address is
+    relative.
 
     None for any other address. A query and a fragment are ignored.
     """

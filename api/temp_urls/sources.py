@@ -32,7 +32,7 @@ class Source:
 
     @property
     def wanted(self) -> Wanted:
-        """Return the copy to make, as the row records it."""
+        """Return the copy to make, in the form in which a row records a copy."""
         return Wanted(
             bucket=self.bucket,
             key=self.key,

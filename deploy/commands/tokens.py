@@ -54,7 +54,9 @@ def create_token(
     as_json: Json = False,
     data_dir: DataDir = LOCAL,
 ) -> None:
-    """Create a token. Print it once, alone on standard output, and its id on standard error."""
+    """Create a token. The token is printed once, alone on standard output; its id on standard
+    error.
+    """
     from datetime import UTC, datetime
 
     import asyncpg

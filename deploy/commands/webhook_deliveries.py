@@ -78,7 +78,7 @@ def retry_deliveries(
     ] = None,
     data_dir: DataDir = LOCAL,
 ) -> None:
-    """Send one delivery again, or all failed ones since a time; within a sweep interval."""
+    """Send one delivery again, or all that failed since a time, within a sweep interval."""
     from deploy.commands.expiry import parse_moment
     from shared.webhooks import deliveries
 

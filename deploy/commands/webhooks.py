@@ -73,7 +73,7 @@ def create_webhook(
     as_json: Json = False,
     data_dir: DataDir = LOCAL,
 ) -> None:
-    """Create a webhook. Print its secret once, alone on standard output."""
+    """Create a webhook. Its secret is printed once, alone on standard output."""
     from shared.webhooks import registry
 
     events = _check_events(event)
@@ -137,7 +137,7 @@ def update_webhook(
     ] = None,
     data_dir: DataDir = LOCAL,
 ) -> None:
-    """Change a webhook; one that is set active begins without failures."""
+    """Change a webhook. Setting a webhook active resets its failures."""
     from shared.webhooks import registry
 
     changes: dict[str, Any] = {"target_url": url, "active": active}
@@ -157,7 +157,7 @@ def update_webhook(
 def delete_webhook(
     webhook_id: WebhookId, organization: Organization, data_dir: DataDir = LOCAL
 ) -> None:
-    """Remove a webhook and its secrets; nothing is sent to it any more."""
+    """Remove a webhook and its secrets; no event is sent to the webhook any more."""
     from shared.webhooks import registry
 
     async def work(database: "Database", _: "WebhookCommandSettings") -> bool:
@@ -173,7 +173,7 @@ def rotate_secret(
     as_json: Json = False,
     data_dir: DataDir = LOCAL,
 ) -> None:
-    """Replace the secret and print the new one; the former one signs too for a day."""
+    """Replace the secret and print the new one; the former secret also signs for one more day."""
     from shared.webhooks import registry
 
     async def work(database: "Database", settings: "WebhookCommandSettings") -> "WithSecret | None":

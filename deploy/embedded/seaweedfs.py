@@ -101,7 +101,7 @@ class EmbeddedSeaweedFS(Server):
         self._check_sockets()
         ports = [f"-{name}={port}" for name, port in self.ports.items()]
         argv = (
-            # Without -logtostderr it writes log files into the system's temporary directory.
+            # Without -logtostderr SeaweedFS writes log files into the system's temporary directory.
             str(binary),
             "-logtostderr=true",
             "mini",
@@ -164,7 +164,7 @@ class EmbeddedSeaweedFS(Server):
 
     def _sockets(self) -> list[Path]:
         # The gRPC servers create sockets in /tmp even if TMPDIR is set, and do not always remove
-        # them.
+        # these sockets.
         ports = (*self.ports.values(), self.ports["admin.port"] + PARTNER)
         temporary = Path("/tmp")  # noqa: S108 - SeaweedFS's choice
         return [path for port in ports for path in temporary.glob(f"seaweedfs-*-{port}.sock")]
