@@ -30,8 +30,8 @@ def with_changed(constant: str) -> Sequence[str]:
 NO_LONG_POLLS = with_changed("WAIT_S = 0")
 """A consumer without long polls.
 
-moto does not notice the end of an interrupted long poll, so the poll would
-receive messages that another consumer has returned.
+moto does not notice the end of an interrupted long poll, so the poll would receive
+messages that another consumer has returned.
 """
 
 

@@ -1,8 +1,8 @@
 """Tests of policies: their end, their signature, and form fields that no policy names.
 
-S3 enforces some rules that SeaweedFS does not enforce; a comment names each rule. S3 refuses every form field
-that the policy does not name (Amazon S3 API Reference, "POST Policy"). SeaweedFS refuses only such
-fields that start with `x-amz-`.
+S3 enforces some rules that SeaweedFS does not enforce; a comment names each rule. S3 refuses every
+form field that the policy does not name (Amazon S3 API Reference, "POST Policy"). SeaweedFS refuses
+only such fields that start with `x-amz-`.
 """
 
 from dataclasses import replace
