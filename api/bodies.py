@@ -91,7 +91,7 @@ def inflate(request: web.Request, body: bytes, *, max_bytes: int) -> bytes:
     """Decompress a body as its Content-Encoding demands.
 
     Raises Problem: 413 if the result is longer than `max_bytes`, 415 for an unknown
-    Content-Encoding, 400 if the body is cut short or not compressed in that way.
+    Content-Encoding, 400 if the body is cut short or has another encoding than the declared one.
     """
     inflater = _inflater(request)
     if inflater is None:

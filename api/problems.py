@@ -53,8 +53,8 @@ class ErrorObject(TypedDict):
 class Problem(Exception):
     """An error answer: a status, its error objects, and headers.
 
-    `reason` is logged for 401 and 403 only. It is a constant of the code and holds nothing from
-    the request.
+    `reason` is logged for 401 and 403 only. The reason is a constant of the code and holds no text
+    of the request.
     """
 
     reason = "not allowed"

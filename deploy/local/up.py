@@ -113,8 +113,8 @@ async def up(
 
 
 def _print_ready(console: "Console", stack: "Stack", seconds: float) -> None:
-    """Print the stack's addresses; the token is printed only as text, because a log must not
-    hold it.
+    """Print the stack's addresses. JSON output does not contain the token, because a log must
+    not hold the token.
     """
     ready = stack.document()
     if wants_json():

@@ -77,7 +77,7 @@ def waits_for_job(worker: WorkerProcess, killed: set[psutil.Process]) -> bool:
 async def kill_busy(worker: WorkerProcess) -> None:
     """Kill the decoders that the test has suspended, once a decoder has a job.
 
-    A new decoder may already measure the file at that time; it must not be killed.
+    A new decoder may already measure the file at that time; the new decoder must not be killed.
     """
     await until(lambda: asyncio.sleep(0, has_job(worker.pid)))
     for child in decoders(worker):

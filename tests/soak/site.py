@@ -40,7 +40,7 @@ class Scale:
 
 @dataclass(kw_only=True)
 class Site:
-    """The running parts; `clients` has one caller for each API by organization."""
+    """The running parts. `clients` has a list for each organization: a caller for each API."""
 
     folder: Path
     scale: Scale
