@@ -29,7 +29,7 @@ async def test_an_event_makes_a_pending_attachment_uploaded(table: Table) -> Non
 
 
 @pytest.mark.parametrize(
-    ("known", "told", "counts"),
+    ("known", "sent", "counts"),
     [
         ("10", "0F", False),
         ("10", "10", False),
