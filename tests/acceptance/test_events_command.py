@@ -198,7 +198,7 @@ class TestReplay:
             f"{good}: 2 would be processed, 0 need no worker, 0 ignored"
         )
         assert ended.out.splitlines()[1].startswith(
-            f"{bad}: 0 would be processed, 0 need no worker, 0 ignored; stays, since it cannot"
+            f"{bad}: 0 would be processed, 0 need no worker, 0 ignored; it is kept"
         )
         assert await everything(service) == before
         assert await waiting(service) == 0
@@ -234,7 +234,7 @@ class TestReplay:
         one = await create(service)
         number = await keep(service, await event(service, one))
         ended = await command(service, "events", "replay", "999", str(number), str(number))
-        assert (ended.status, ended.err) == (1, "999: there is no such dead letter\n")
+        assert (ended.status, ended.err) == (1, "999: no dead letter has this id\n")
         assert len(ended.out.splitlines()) == 1
         assert (await service.row(one)).state == "uploaded"
 

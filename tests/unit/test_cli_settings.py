@@ -166,7 +166,9 @@ def printed(*arguments: str, **settings: str) -> list[str]:
     [
         pytest.param("API_PORT", "99999", "input should be less than", id="no such port"),
         pytest.param("API_HOST", "nope.invalid", "cannot be listened on: ", id="unknown host"),
-        pytest.param("API_HOST", "a..b", "cannot be listened on: no name", id="no host at all"),
+        pytest.param(
+            "API_HOST", "a..b", "cannot be listened on: not a host name", id="no host at all"
+        ),
         pytest.param("EVENTS_TOKENS", ",", "has commas, but", id="no token"),
         pytest.param(
             "DATABASE_URL", f"postgresql://a:{PASSWORD}@h:port/b", "is not a valid", id="port"

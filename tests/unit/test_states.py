@@ -11,9 +11,18 @@ import pytest
 from shared.due import Duty
 from shared.reasons import REASONS
 from shared.states import END_STATES, MEASURED, SETTLED, STATES, UNDER_WAY, EndState
+from shared.webhooks.kinds import Deactivation, DeliveryFault, DeliveryState
 
 ROOT = Path(__file__).parents[2]
-OTHER_WORDS = {"second"}
+DELIVERY_WORDS = {
+    word
+    for group in (DeliveryState, DeliveryFault, Deactivation)
+    for each in get_args(group)
+    for word in (get_args(each) or (each,))
+}
+"""States, faults and deactivations of deliveries."""
+
+OTHER_WORDS = {"second", "state"}
 """Quoted words in these statements that are neither states nor reasons."""
 
 
@@ -38,7 +47,7 @@ def statements() -> Iterator[tuple[str, str]]:
 
 
 def test_statements_name_only_states_and_reasons_that_exist() -> None:
-    known = {*STATES, *REASONS, *Duty, *OTHER_WORDS}
+    known = {*STATES, *REASONS, *Duty, *DELIVERY_WORDS, *OTHER_WORDS}
     found = list(statements())
     assert len(found) > 10
     assert [

@@ -61,7 +61,8 @@ async def test_forked_decoders_read_further_formats(name: str) -> None:
         assert len(find_zygotes(os.getpid())) == 1
         for organization in (1, 2, 1):
             made = await decode_for(decoders, organization, seed(name))
-            assert made.extension == "jpg"
+            # A small image that is stored without loss stays lossless.
+            assert made.extension == ("png" if name == "tiff" else "jpg")
 
 
 async def test_a_zygote_with_threads_does_not_fork(

@@ -92,7 +92,9 @@ async def test_without_the_broker_events_are_recorded_and_answered(
 async def test_a_token_in_the_path_is_not_logged(
     start_service: StartService, closed_port: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    service = await start_service(database_url=f"postgresql://a:b@127.0.0.1:{closed_port}/c")
+    service = await start_service(
+        database_url=f"postgresql://a:b@127.0.0.1:{closed_port}/c", log_requests=True
+    )
     body = message(record("attachments/files/000/000/001/original/a.png", eTag="e1"))
     async with service.client.session.post(
         f"{service.base_url}/events/s3/{EVENTS_TOKEN}", data=body
