@@ -10,7 +10,7 @@ Captured = pytest.CaptureFixture[str]
 def one_line(captured: Captured) -> str:
     """Assert that the only output is one line of standard error, and return this line."""
     shown = captured.readouterr()
-    assert shown.out == ""
+    assert shown.out == "", shown.out
     assert len(shown.err.splitlines()) == 1, shown.err
     assert "Traceback" not in shown.err
     assert PASSWORD not in shown.err

@@ -4,9 +4,11 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from deploy.cli import run
 from tests.support.command_lines import PASSWORD, Captured, one_line
@@ -16,8 +18,13 @@ pytestmark = pytest.mark.usefixtures("no_settings")
 
 
 @pytest.fixture
-def settings(no_settings: None, monkeypatch: pytest.MonkeyPatch, closed_port: int) -> None:
-    """Valid settings with the addresses of servers that do not run."""
+def settings(
+    no_settings: None, monkeypatch: pytest.MonkeyPatch, closed_port: int
+) -> Iterator[None]:
+    """Valid settings with the addresses of servers that do not run.
+
+    Commands log only errors. Tests do not set up the log, so its warnings are caught here.
+    """
     values = {
         "DATABASE_URL": f"postgresql://attachments:{PASSWORD}@127.0.0.1:{closed_port}/attachments",
         "BROKER_URL": f"redis://127.0.0.1:{closed_port}/0",
@@ -26,6 +33,8 @@ def settings(no_settings: None, monkeypatch: pytest.MonkeyPatch, closed_port: in
     }
     for name, value in values.items():
         monkeypatch.setenv(f"ATTACHMENTS_{name}", value)
+    with capture_logs():
+        yield
 
 
 DATABASE_COMMANDS = [

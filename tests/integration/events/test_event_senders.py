@@ -93,7 +93,7 @@ async def test_a_token_in_the_path_is_not_logged(
     start_service: StartService, closed_port: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     service = await start_service(
-        database_url=f"postgresql://a:b@127.0.0.1:{closed_port}/c", log_requests=True
+        database_url=f"postgresql://a:b@127.0.0.1:{closed_port}/c", log_requests="true"
     )
     body = message(record("attachments/files/000/000/001/original/a.png", eTag="e1"))
     async with service.client.session.post(
