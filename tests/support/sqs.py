@@ -148,6 +148,19 @@ async def is_given_up(inbox: Inbox) -> bool:
     return await inbox.is_empty() and await inbox.dead.counts() == (1, 0)
 
 
+async def until_any_in_hand(inbox: Inbox) -> None:
+    """Wait until a consumer has received a message and has not deleted it yet.
+
+    How the messages are divided among its polls is up to the queue.
+    """
+
+    async def in_hand() -> bool:
+        _, held = await inbox.counts()
+        return held > 0
+
+    await until(in_hand, within_s=30)
+
+
 async def until_in_hand(inbox: Inbox, count: int = 1) -> None:
     """Wait until a consumer has received messages and has not deleted them yet."""
 
