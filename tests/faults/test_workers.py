@@ -3,6 +3,7 @@
 import asyncio
 import os
 import random
+import re
 import signal
 from collections import Counter
 from collections.abc import Sequence
@@ -220,7 +221,7 @@ async def logged_tasks(worker: WorkerProcess) -> list[str]:
     os.kill(worker.pid, signal.SIGUSR2)
 
     async def sent() -> list[str]:
-        return [line for line in worker.log().splitlines() if line.startswith("TASKS")][before:]
+        return re.findall(r'TASKS[^"\n]*', worker.log())[before:]
 
     (tasks,) = await until(sent)
     return str(tasks).split()[1:]
