@@ -135,7 +135,7 @@ class Waiters:
                 await self._look()
             except (DatabaseAway, Busy):
                 pass  # The requests have logged the error; the next check is a second later.
-            except Exception:
+            except Exception:  # The next check may succeed; clients must not wait for ever.
                 log.exception("waiting clients could not be checked")
             await asyncio.sleep(LOOK_EVERY_S)
             if not self._waiting:
@@ -200,7 +200,7 @@ class Waiters:
                 error, rows = None, {}
                 try:
                     rows = await self._database.run(find_rows, ids)
-                except Exception as failed:
+                except Exception as failed:  # Every client that waits for this read gets it.
                     error = failed
                 for attachment_id, futures in asking.items():
                     for future in futures:

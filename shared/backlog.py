@@ -153,8 +153,8 @@ class BacklogWatch:
             try:
                 sample = await database.run(read_sample)
             except DatabaseAway:
-                pass  # whatever else needs the database logs it
-            except Exception:  # the next try may succeed
+                pass  # The outage is logged by `shared.outages`.
+            except Exception:  # The next read may succeed.
                 log.exception("the backlog was not read")
             self._show(sample)
             await asyncio.sleep(spread(SAMPLE_S))

@@ -29,7 +29,7 @@ Clock = Callable[[], float]
 
 
 class Outage:
-    """Whether one part is unavailable at present. Its methods may be called from any thread."""
+    """The state of one part: available or not. Its methods may be called from any thread."""
 
     def __init__(self, lost: str, back: str, *, clock: Clock = time.monotonic) -> None:
         """`lost` and `back` are the events of the log lines."""

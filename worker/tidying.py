@@ -25,19 +25,19 @@ async def tidy(database: Database, settings: Settings) -> None:
             await database.run(dead_letters.prune, settings)
         except DatabaseAway as error:
             log.warning("dead letters not pruned", error=str(error))
-        except Exception:
+        except Exception:  # The other duties and the next round must still run.
             log.exception("dead letters not pruned")
         try:
             while await database.run(idempotency.prune) == idempotency.REMOVED_AT_ONCE:
                 pass
         except DatabaseAway as error:
             log.warning("idempotency keys not pruned", error=str(error))
-        except Exception:
+        except Exception:  # The other duties and the next round must still run.
             log.exception("idempotency keys not pruned")
         try:
             if counted := await database.run(counting.count_waiting):
                 log.info("usage counted", organization=counted)
         except DatabaseAway as error:
             log.warning("usage not counted", error=str(error))
-        except Exception:
+        except Exception:  # The other duties and the next round must still run.
             log.exception("usage not counted")

@@ -1,4 +1,4 @@
-"""Where webhooks may lead: which addresses may be connected to, and which URLs are accepted."""
+"""The addresses that webhooks may connect to, and the URLs that are accepted for webhooks."""
 
 import re
 from collections.abc import Sequence

@@ -118,7 +118,7 @@ def without_pages() -> bytes:
 
 
 def looping() -> bytes:
-    """Write a page tree of two nodes, each of which is the child of the other node."""
+    """Write a page tree of two nodes. Each node is the child of the other node."""
     return write(
         {
             1: b"<</Type/Catalog/Pages 2 0 R>>",

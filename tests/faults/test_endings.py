@@ -75,7 +75,7 @@ async def connect() -> AsyncIterator[Connect]:
 
 @pytest_asyncio.fixture
 async def wires(api: ApiProcess, connect: Connect) -> list[Wire]:
-    """Kept connections, each of which has already received one answer."""
+    """Kept connections. Each connection has already received one response."""
     opened = [await connect(api) for _ in range(CONNECTIONS)]
     for wire in opened:
         assert (await ask(wire, LIVE))[0] == 200

@@ -46,7 +46,7 @@ class Kept:
         self.starts += 1
 
     async def stop(self, grace_s: float) -> None:
-        """Stop the process and do not restart it, whatever its exit status."""
+        """Stop the process and do not restart it. Its exit status does not matter."""
         self._note_end()
         await self._part.stop(grace_s)
 

@@ -1,4 +1,4 @@
-"""Runs of `attachments up`, each of which ends with its `with` block."""
+"""Runs of `attachments up`. Each run ends with its `with` block."""
 
 import json
 import os
@@ -63,7 +63,7 @@ def environment(settings: dict[str, str]) -> dict[str, str]:
 def until(condition: Callable[[], bool], within_s: float) -> None:
     deadline = time.monotonic() + within_s
     while not condition():
-        assert time.monotonic() < deadline, "it did not come to pass in time"
+        assert time.monotonic() < deadline, "the condition did not become true in time"
         time.sleep(0.05)
 
 

@@ -51,7 +51,7 @@ class Files:
             await settle()
 
     async def cancel(self, *names: str) -> None:
-        """Cancel the files with these names together, in whatever state they are."""
+        """Cancel the files with these names together, in any state."""
         for name in names:
             self._tasks[name].cancel()
         await asyncio.gather(*(self._tasks[name] for name in names), return_exceptions=True)

@@ -23,7 +23,7 @@ DELIVERY_WORDS = {
 """States, faults and deactivations of deliveries."""
 
 OTHER_WORDS = {"second", "state"}
-"""Quoted words in these statements that are neither states nor reasons."""
+"""Quoted words in these statements that are not states and not reasons."""
 
 
 def statements() -> Iterator[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""Identify files in child processes, each of which serves one organization."""
+"""Identify files in child processes. Each process serves one organization."""
 
 import asyncio
 import re

@@ -83,7 +83,7 @@ class Courier:
             except DatabaseAway as error:
                 log.warning("deliveries put off", error=str(error))
                 pause_s = AWAY_S
-            except Exception:
+            except Exception:  # The next look may succeed; a bug must not end the courier.
                 log.exception("deliveries cannot be taken")
             if more:
                 continue
@@ -169,7 +169,7 @@ class Courier:
                 log.warning("results of deliveries not recorded yet", error=str(error))
                 self._ended = ended + self._ended
                 await asyncio.sleep(AWAY_S)
-            except Exception:
+            except Exception:  # The leases end, and these deliveries are sent again.
                 log.exception("results of deliveries not recorded")
         self._settling = None
         if self._more_is_due:

@@ -28,7 +28,7 @@ async def keep_house(database: Database, settings: Settings) -> None:
             log.warning("deliveries not removed", error=str(error))
         except SecretUnreadable:
             log.error("secrets of webhooks are encrypted by a key that is not in the settings")
-        except Exception:
+        except Exception:  # The next round may succeed.
             log.exception("deliveries not removed")
 
 

@@ -68,7 +68,7 @@ class Sender:
                 return await self._post(delivery.target_url, body, headers)
         except SecretUnreadable:
             return Reply(fault="secret_unreadable")
-        except Exception as error:
+        except Exception as error:  # A receiver can cause any error of the HTTP client.
             fault = _fault_of(error)
             if fault == "internal_error":
                 log.exception("delivery cannot be sent", delivery=delivery.id)
