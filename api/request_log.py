@@ -43,15 +43,16 @@ class Answering:
     def end(self, request: Any, response: web.StreamResponse, *, logged: bool) -> None:
         """Put the id into the answer, and log the answer if `logged` is true.
 
+        Health checks are not logged: load balancers send them every few seconds.
         The line holds no text of the client apart from the id: the line has the route's pattern and
         not the address, which may hold a token.
         """
         response.headers[HEADER] = self._id
-        if logged:
+        if logged and not (route := route_of(request)).startswith("/health/"):
             log.info(
                 "request",
                 method=request.method if request.method in METHODS else "other",
-                route=route_of(request),
+                route=route,
                 status=response.status,
                 milliseconds=round((time.perf_counter() - self._started) * 1000, 2),
             )

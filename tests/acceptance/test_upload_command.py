@@ -180,7 +180,7 @@ def test_retry_sends_a_damaged_one_through_processing_again(
     ended = local.run("retry", number, "999999999")
     assert ended.returncode == 1
     assert ended.stdout == f"{number}: is processed again\n"
-    assert ended.stderr == "999999999: there is no such attachment\n"
+    assert ended.stderr == "999999999: no attachment has this id\n"
     deadline = time.monotonic() + 30
     while True:
         after = json.loads(local.run("show", number, "--json").stdout)
@@ -242,8 +242,8 @@ def test_a_token_may_end_and_be_limited(local: LocalStack, files: Sequence[Path]
     ]
     assert [len(each.stdout.split()) for each in made] == [1, 1, 1]
     assert [len(each.stderr.splitlines()) for each in made] == [1, 1, 1]
-    assert "scope read, good until 2" in made[0].stderr
-    assert "good until it is revoked" in made[1].stderr
+    assert "scope read, valid until 2" in made[0].stderr
+    assert "valid until it is revoked" in made[1].stderr
 
     listing = ("tokens", "list", "--organization", organization_id)
     listed = json.loads(local.run(*listing, "--json").stdout)

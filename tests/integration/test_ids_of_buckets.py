@@ -155,10 +155,10 @@ async def test_undecided_is_never_free(
         assert Kind.SEQUENCE in found
     examined = await examine(environment(alone), wait=1)
     assert examined["sequence"]["status"] == "warning"
-    assert "could not be decided" in examined["sequence"]["found"]
+    assert "was undecided" in examined["sequence"]["found"]
     with mock.patch.dict("os.environ", alone.environment):
         await check_bucket(alone.settings, mend=False)
-    assert "could not be decided" in capsys.readouterr().err
+    assert "was undecided" in capsys.readouterr().err
 
 
 async def test_the_sequence_is_never_lowered(alone: Service) -> None:

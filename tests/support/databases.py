@@ -9,12 +9,21 @@ from tests.support.stack import Stack
 
 TEMPLATE = "template_attachments"
 
+IDS_EACH = 100_000
+"""How many ids each test has."""
+
 _numbers = itertools.count(1)
 
 
 def fresh_ids() -> int:
     """Return a first id that no other test uses, because all tests share one bucket."""
-    return next(_numbers) * 100_000
+    return next(_numbers) * IDS_EACH
+
+
+def ids_beside(attachment_id: int) -> range:
+    """Return all ids that belong to the same test as an id."""
+    first = attachment_id // IDS_EACH * IDS_EACH
+    return range(first, first + IDS_EACH)
 
 
 async def clone_database(stack: Stack) -> str:

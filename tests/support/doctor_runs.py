@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from shared import keys, probes
+from tests.support.databases import ids_beside
 from tests.support.doctor import assert_no_secret
 from tests.support.local import bare_environment
 from tests.support.objects import exists, opened_storage
@@ -38,7 +39,12 @@ async def run_doctor(variables: Mapping[str, str], *options: str) -> tuple[int, 
 
 
 async def leftovers(service: Service) -> list[str]:
-    """List the data that doctors have left: rows, arrivals, and probe objects in the store."""
+    """List the data that doctors have left: rows, arrivals, and probe objects in the store.
+
+    Objects of another database are left out, because all tests share one bucket.
+    """
+    first = await service.database.fetchval("SELECT last_value FROM attachments_id_seq")
+    ids = ids_beside(first)
     rows = await service.database.fetch(
         "SELECT 'row ' || id FROM attachments WHERE organization_id = $1"
         " UNION ALL SELECT 'arrival ' || id FROM probe_arrivals",
@@ -48,7 +54,8 @@ async def leftovers(service: Service) -> list[str]:
     async with opened_storage(service.stack) as storage:
         for key in {event["key"] for event in service.stack.relay.seen}:
             _, found, path = key.partition(f"/{keys.PREFIX}")
-            if found and path.endswith(f"/{probes.NAME}"):
+            parsed = keys.parse_key(f"{keys.PREFIX}{path}") if found else None
+            if parsed is not None and parsed[0] in ids and path.endswith(f"/{probes.NAME}"):
                 left += [path] if await exists(storage, f"{keys.PREFIX}{path}") else []
     return left
 

@@ -11,6 +11,7 @@ from aiohttp.test_utils import TestServer
 from deploy.client.wire import MEDIA_TYPE
 from tests.support.commands import Ended, command
 from tests.support.hostile import HOSTILE
+from tests.support.hostile_webhooks import HostileWebhooks
 from tests.support.service import Service
 
 ARGUMENT = HOSTILE.replace("\x00", "").replace("\ud800", "").replace("\udfff", "")
@@ -257,6 +258,8 @@ async def up(service: Service, folder: Path) -> list[Ended]:
     ]
 
 
+WEBHOOKS = HostileWebhooks(STORED)
+
 RUNS: dict[str, Runs] = {
     "api": api,
     "backlog": backlog,
@@ -281,5 +284,13 @@ RUNS: dict[str, Runs] = {
     "up": up,
     "upload": upload,
     "usage": usage,
+    "webhooks create": WEBHOOKS.create,
+    "webhooks delete": WEBHOOKS.delete,
+    "webhooks deliveries": WEBHOOKS.deliveries,
+    "webhooks list": WEBHOOKS.list_all,
+    "webhooks retry": WEBHOOKS.retry,
+    "webhooks rotate": WEBHOOKS.rotate,
+    "webhooks test": WEBHOOKS.test,
+    "webhooks update": WEBHOOKS.update,
     "worker": worker,
 }

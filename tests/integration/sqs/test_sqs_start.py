@@ -1,11 +1,21 @@
 """Tests of the start of a consumer: what the consumer waits for, and what it refuses."""
 
+import json
+
 import pytest
 
 from deploy.embedded.ports import HOST, choose_port
+from tests.support.consumer import ConsumerProcess
 from tests.support.moto_server import Moto, running_moto
 from tests.support.service import Service, until
 from tests.support.sqs import StartConsumer, created, launched, message, taken_up
+
+
+def faults(consumer: ConsumerProcess) -> list[str]:
+    """Return the faults in the last line that a consumer has logged."""
+    *_, last = consumer.log().splitlines()
+    logged: list[str] = json.loads(last)["faults"]
+    return logged
 
 
 class TestStart:
@@ -23,7 +33,9 @@ class TestStart:
                 id="no credentials",
             ),
             pytest.param(
-                {"ATTACHMENTS_SQS_QUEUE_URL": "http://a b/1/q"}, "is no address", id="no address"
+                {"ATTACHMENTS_SQS_QUEUE_URL": "http://a b/1/q"},
+                "is not the address of a queue",
+                id="no address",
             ),
         ],
     )
@@ -34,9 +46,9 @@ class TestStart:
             changes = {"ATTACHMENTS_SQS_QUEUE_URL": moto.url + changes["path"]}
         with launched(service, **changes) as consumer:
             assert await consumer.ended(within_s=30) == 1
-            *_, sent = consumer.log().splitlines()
-        assert sent.startswith("  ATTACHMENTS_SQS_QUEUE_URL: ")
-        assert words in sent
+            (fault,) = faults(consumer)
+        assert fault.startswith("ATTACHMENTS_SQS_QUEUE_URL: ")
+        assert words in fault
 
     @pytest.mark.parametrize(
         ("changes", "words"),
@@ -54,8 +66,8 @@ class TestStart:
         gone = [name for name, value in changes.items() if not value]
         with launched(service, *gone, **environment) as consumer:
             assert await consumer.ended(within_s=30) == 1
-            *_, sent = consumer.log().splitlines()
-        assert sent.startswith(f"  AWS credentials: {words}")
+            (fault,) = faults(consumer)
+        assert fault.startswith(f"AWS credentials: {words}")
 
     async def test_a_queue_that_may_not_be_read_is_reported_in_one_line(
         self, service: Service
@@ -65,8 +77,8 @@ class TestStart:
             await guarded.guard()
             with launched(service, ATTACHMENTS_SQS_QUEUE_URL=inbox.url) as consumer:
                 assert await consumer.ended(within_s=30) == 1
-                *_, sent = consumer.log().splitlines()
-        assert sent.startswith("  ATTACHMENTS_SQS_QUEUE_URL: the queue refuses us: ")
+                (fault,) = faults(consumer)
+        assert fault.startswith("ATTACHMENTS_SQS_QUEUE_URL: the queue refuses us: ")
 
     async def test_a_queue_that_cannot_be_reached_yet_is_waited_for(
         self, service: Service, start_consumer: StartConsumer
