@@ -53,7 +53,7 @@ class HostileWebhooks:
 
     async def list_all(self, service: Service, _: Path) -> list[Ended]:
         """Run `webhooks list`."""
-        _, *organization = await self._make(service)
+        organization = (await self._make(service))[1:]
         return [
             await command(service, "webhooks", "list", *organization, *more)
             for more in ((), ("--json",))
