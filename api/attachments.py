@@ -3,9 +3,11 @@
 import asyncio
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 from aiohttp import web
 
+from api.attachables import read_links
 from api.attributes import check_changes, check_identity, resource_object
 from api.bodies import read_json
 from api.clients import client_address
@@ -16,11 +18,12 @@ from api.negotiation import check_accept, check_content_type
 from api.parts import Parts, admit, now, origin
 from api.preferences import preferred_wait
 from api.problems import BULK_TYPE, Problem, bad_request, document_response, not_found
-from api.queries import CURSOR_TYPE, View, parse_id, parse_listing, parse_view
+from api.queries import CURSOR_TYPE, View, parse_listing, parse_view
 from api.request_keys import GivenKey
 from api.temp_urls.copying import copy_all, require_room, take_over
 from api.temp_urls.own_files import Kind, read_meaning, take_own
 from api.usage import create_within
+from api.words import parse_id
 from shared import attachments
 from shared.attachments import Attachment
 from shared.documents import included
@@ -92,7 +95,7 @@ async def index(request: web.Request) -> web.Response:
     """Answer GET /api/v2/attachments: by page number with totals, or by cursor without totals."""
     parts, caller = await admit(request)
     check_accept(request)
-    asked = parse_listing(request)
+    asked = parse_listing(request, parts.settings.zone)
     base = f"{origin(request, parts.settings)}{LIST_PATH}"
     page = await read_page(parts, caller.organization_id, asked, base)
     address, moment = origin(request, parts.settings), now()
@@ -192,19 +195,19 @@ async def update(request: web.Request) -> web.Response:
     check_accept(request)
     view = parse_view(request)
     attachment_id = _path_id(request)
-    attributes = await read_json(
-        request,
-        parts.readers,
-        caller.organization_id,
-        max_bytes=MAX_BODY_BYTES,
-        check=lambda document: check_identity(
-            resource_object(document), attachment_id=attachment_id
-        ),
+
+    def check(document: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        data = resource_object(document)
+        return data, check_identity(data, attachment_id=attachment_id)
+
+    data, attributes = await read_json(
+        request, parts.readers, caller.organization_id, max_bytes=MAX_BODY_BYTES, check=check
     )
     run, organization_id = parts.clients.of(caller.organization_id).run, caller.organization_id
     row = await run(attachments.find, attachment_id, organization_id)
     if row is None:
         raise not_found()
+    attributes, link_faults = read_links(data, attributes, row=row)
     changes, faults = check_changes(
         attributes,
         max_size=parts.settings.max_size,
@@ -212,7 +215,7 @@ async def update(request: web.Request) -> web.Response:
         row=row,
     )
     meaning, location_faults = read_meaning(parts, request, row, changes.pop("temp_url", None))
-    faults += location_faults
+    faults += location_faults + link_faults
     if faults:
         raise Problem(422, faults)
     if meaning.kind is not Kind.NOTHING:

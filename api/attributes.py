@@ -138,7 +138,8 @@ def _check_size(value: Any, max_size: int) -> Fault | None:
     return None if value is None else _integer_fault(value, 0, max_size)
 
 
-def _check_attachable_id(value: Any, max_size: int) -> Fault | None:
+def check_attachable_id(value: Any, max_size: int = 0) -> Fault | None:
+    """Return the fault of an id of another service's object; None if it is valid or null."""
     return None if value is None else _integer_fault(value, 1, MAX_INTEGER)
 
 
@@ -193,7 +194,7 @@ CHECKS: dict[str, Callable[[Any, int], Fault | None]] = {
     "attachable_type": _one_of(ATTACHABLE_TYPES),
     "size": _check_size,
     "content_type": _check_content_type,
-    "attachable_id": _check_attachable_id,
+    "attachable_id": check_attachable_id,
     "attachment_type": _one_of(("inline",)),
     "message_id": _check_text,
     "external_id": _check_text,

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from api.attachables import read_links
 from api.attributes import check_identity, check_new, resource_object
 from api.limits import check_declared, find_limits
 from api.parts import Parts
@@ -49,6 +50,7 @@ def check_all(parts: Parts, document: Any, *, bulk: bool, organization_id: int) 
     for number, item in enumerate(items):
         pointer = f"data/{number}" if bulk else "data"
         attributes = check_identity(item, attachment_id=None)
+        attributes, link_faults = read_links(item, attributes, pointer=pointer)
         max_size = parts.settings.max_size
         limits, limit_faults = find_limits(item, document, pointer=pointer, max_size=max_size)
         max_size = limits.max_size or max_size
@@ -68,7 +70,7 @@ def check_all(parts: Parts, document: Any, *, bulk: bool, organization_id: int) 
                 parts.settings, temp_url, place, organization_id=organization_id, pointer=pointer
             )
             errors += location_faults
-        errors += limit_faults
+        errors += [*link_faults, *limit_faults]
         values |= {"limit_size": limits.max_size, "limit_types": limits.content_types}
         found.append((pointer, values, location, max_size))
     if errors:

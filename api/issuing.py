@@ -15,9 +15,10 @@ from api.creating import stored_type
 from api.negotiation import check_accept, check_content_type
 from api.parts import Parts, admit, now, origin
 from api.problems import Problem, bad_request, document_response, general, not_found
-from api.queries import View, parse_id, parse_view
+from api.queries import View, parse_view
 from api.request_keys import GivenKey
 from api.usage import ensure_counted, quota_error, quotas_of
+from api.words import parse_id
 from shared import attachments, idempotency, renewing
 from shared.attachments import Attachment
 from shared.caching import PUBLIC_FILE

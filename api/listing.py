@@ -17,6 +17,7 @@ from api.queries import MAX_PAGE_SIZE, Listing
 from shared import lists
 from shared.attachments import Attachment
 from shared.database import Connection
+from shared.filters import read_many
 from shared.lists import MAX_COUNTED
 from shared.turns import Turns
 
@@ -34,8 +35,9 @@ WALKS, WALKING_WAIT = 2, 32
 organization."""
 
 WALK_S = 2.0
-"""Timeout in seconds of one statement of a walk. Only a `not_eq` filter that matches few of
-millions of rows takes that long; every other walk reads at most about 100,000 rows of an index."""
+"""Timeout in seconds of one statement of a walk. Only filters that match few of millions of
+rows (`not_eq`, or several together) and ranges of times that match millions take that long; every
+other walk reads at most about 100,000 rows of an index."""
 
 REMEMBERED = 1_000
 """Maximum number of large totals in the cache."""
@@ -45,14 +47,20 @@ ESTIMATE_KEPT_S = 10.0
 
 def too_long(asked: Listing) -> str:
     """Return the detail of the error for a walk that takes too long: the parameter, the remedy."""
-    negated = next((item for item in asked.filters if item.negated), None)
-    if negated is None:
+    if not read_many(asked.filters):
         name = "page[after]" if asked.cursor else "page[number]"
         return (
             f"Parameter '{name}': the list takes too long to read this far from its beginning."
             " Walk it by 'page[after]', with fewer filters"
         )
-    name = f"filter[{negated.attachable_type}_id][not_eq]"
+    negated = next((item for item in asked.filters if item.negated), None)
+    if negated is None:
+        names = " and ".join(f"'filter[{item.name}]'" for item in asked.filters)
+        return (
+            f"Parameters {names}: very many attachments must be read to find those that match."
+            " Use a shorter range of times, or a filter by ids"
+        )
+    name = f"filter[{negated.name}][not_eq]"
     return (
         f"Parameter '{name}' takes too long: it leaves out nearly all of very many attachments."
         " Add a filter without 'not_eq', or walk the list by 'page[after]' without this parameter"
@@ -83,7 +91,7 @@ class Walks:
     def are_long(self, organization_id: int, asked: Listing) -> bool:
         """Return True if a list must read many rows, as far as that is known in advance."""
         return (
-            any(item.negated for item in asked.filters)
+            read_many(asked.filters)
             or (asked.number - 1) * asked.size > LONG_OFFSET
             or (not asked.cursor and (organization_id, asked.filters) in self._large)
         )

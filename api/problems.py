@@ -142,6 +142,11 @@ def unsupported(what: str, name: str) -> Problem:
     return Problem(400, [{"status": "400", "title": f"Unsupported {what}", "detail": detail}])
 
 
+def unsupported_value(detail: str) -> Problem:
+    """Make a 400 for a value that a filter cannot take; `detail` names the filter and the rule."""
+    return Problem(400, [{"status": "400", "title": "Unsupported Filter Value", "detail": detail}])
+
+
 def unauthenticated(reason: str) -> Problem:
     """Make a 401: the request has no valid token; `reason` is logged and not shown to the
     client.

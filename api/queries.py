@@ -1,18 +1,21 @@
-"""Parsing of query strings: filters, sorting, paging, include and sparse fieldsets."""
+"""Parsing of query strings: sorting, paging, include and sparse fieldsets."""
 
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Hashable
 from dataclasses import dataclass
+from datetime import UTC, tzinfo
 from typing import Any
 
 from aiohttp import web
 
+from api.filters import Filters
 from api.preferences import parse_wait
 from api.problems import MEDIA_TYPE, Problem, about, bad_parameter, bad_request, unsupported
+from api.words import parse_id, shortened
 from shared.documents import INCLUDABLE
+from shared.filters import Filter
 from shared.keys import MAX_ID
-from shared.lists import Filter
 
 CURSORS = "https://jsonapi.org/profiles/ethanresnick/cursor-pagination/"
 """Beginning of the URIs of error types in the JSON:API profile "Cursor Pagination"."""
@@ -23,21 +26,13 @@ CURSOR_TYPE = (
 )
 """Content-Type of pages by cursor. The profile's own URI begins with `http`, not `https`."""
 
-FILTERS = {"comment_id": "comment", "page_id": "page", "task_id": "task"}
 PAGE_SIZE = 30
 MAX_PAGE_SIZE = 200
-MAX_FILTER_IDS = 200
-TOO_MANY_IDS = f"A filter may name at most {MAX_FILTER_IDS} ids"
 MAX_REPEATED = 200
 MAX_PAGE_NUMBER = 10**9
 MAX_OFFSET = 100_000
 """Maximum number of attachments before a page by number. The database must read all of them."""
 
-# The pattern matches a name, then optionally an operator and an array index: filter[f],
-# filter[f][eq], filter[f][], filter[f][0].
-_FILTER = re.compile(
-    r"filter\[([^\[\]]*)\](?:\[([^\[\]0-9][^\[\]]*)\])?(?:\[[0-9]{0,4}\])?", re.ASCII
-)
 # The pattern matches a list of names, then optionally an array index: include, include[],
 # fields[attachments][0].
 _NAMES = re.compile(r"(include|fields\[[^\[\]]*\])(?:\[[0-9]{0,4}\])?", re.ASCII)
@@ -81,14 +76,6 @@ class Listing:
     kept: tuple[tuple[str, str], ...]
 
 
-def parse_id(text: str) -> int | None:
-    """Parse an id from an address: a canonical ASCII decimal from 1 to 2^63 - 1, else None."""
-    if not _NUMBER.fullmatch(text):
-        return None
-    number = int(text)
-    return number if number <= MAX_ID else None
-
-
 def parse_view(request: web.Request, *, waits: bool = False) -> View:
     """Parse `include` and `fields[attachments]`, and if `waits` also `wait`.
 
@@ -99,17 +86,22 @@ def parse_view(request: web.Request, *, waits: bool = False) -> View:
     return _parse(request, listing=False, waits=waits).view
 
 
-def parse_listing(request: web.Request) -> Listing:
-    """Parse all parameters of a list request. Raises Problem 400 for an unknown or bad one."""
-    return _parse(request, listing=True)
+def parse_listing(request: web.Request, zone: tzinfo = UTC) -> Listing:
+    """Parse all parameters of a list request; times without an offset are in `zone`.
+
+    Raises Problem 400 for an unknown or bad parameter.
+    """
+    return _parse(request, listing=True, zone=zone)
 
 
-def _parse(request: web.Request, *, listing: bool, waits: bool = False) -> Listing:
+def _parse(
+    request: web.Request, *, listing: bool, waits: bool = False, zone: tzinfo = UTC
+) -> Listing:
     include: dict[str, None] = {}
     fieldset: frozenset[str] | None = None
     sort, wait_s = "id", None
     page: dict[str, str] = {}
-    filters: dict[tuple[str, bool], dict[int, None]] = {}
+    filters = Filters(zone)
     kept: list[tuple[str, str]] = []
     for name, value in given(request):
         if name.startswith("page[") and listing:
@@ -135,20 +127,14 @@ def _parse(request: web.Request, *, listing: bool, waits: bool = False) -> Listi
                 raise unsupported("Sort", shortened(value))
             sort = value
         elif name.startswith("filter") and listing:
-            key, ids = _filter(name, value)
-            filters.setdefault(key, {}).update(dict.fromkeys(ids))
+            filters.add(name, value)
         elif name.startswith("filter"):
             raise unsupported("Filter", shortened(name[7:-1]))
         else:
             raise unknown_parameter(name)
-    if any(len(ids) > MAX_FILTER_IDS for ids in filters.values()):
-        raise bad_request(TOO_MANY_IDS)
     return Listing(
         view=View(include=tuple(include), fieldset=fieldset, wait_s=wait_s),
-        filters=tuple(
-            Filter(attachable_type=FILTERS[name], ids=tuple(ids), negated=negated)
-            for (name, negated), ids in filters.items()
-        ),
+        filters=filters.found(),
         kept=tuple(kept),
         **_paging(page, sort),
     )
@@ -222,27 +208,6 @@ def _paging(page: dict[str, str], sort: str) -> dict[str, Any]:
         "before": end if before == "" else before and parse_cursor("page[before]", before),
         "from_end": before == "",
     }
-
-
-def shortened(text: str) -> str:
-    """Return at most 100 characters of a client's text, printable ones only, for an error."""
-    return "".join(character for character in text[:100] if character.isprintable())
-
-
-def _filter(name: str, value: str) -> tuple[tuple[str, bool], list[int]]:
-    match = _FILTER.fullmatch(name)
-    field = match[1] if match else name.removeprefix("filter")
-    if match is None or field not in FILTERS:
-        raise unsupported("Filter", shortened(field))
-    operator = match[2] or "eq"
-    if operator not in ("eq", "not_eq"):
-        raise unsupported("Filter", shortened(f"{field}[{operator}]"))
-    ids = [parse_id(word) for word in value.split(",", MAX_FILTER_IDS)]
-    if len(ids) > MAX_FILTER_IDS:
-        raise bad_request(TOO_MANY_IDS)
-    if None in ids:
-        raise bad_request(f"Filter '{field}' takes ids: decimal integers from 1, with commas")
-    return (field, operator == "not_eq"), [number for number in ids if number is not None]
 
 
 def _positive(name: str, text: str) -> int:

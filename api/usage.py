@@ -10,8 +10,9 @@ from aiohttp import web
 from api.negotiation import check_accept
 from api.parts import Parts, admit
 from api.problems import ErrorObject, Problem, document_response, not_found, unsupported
-from api.queries import given, list_name, shortened, unknown_parameter
+from api.queries import given, list_name, unknown_parameter
 from api.temp_urls.sources import Source
+from api.words import shortened
 from shared import copies, counting, idempotency, new_attachments, quotas
 from shared.attachments import Attachment
 from shared.database import Connection

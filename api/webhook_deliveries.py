@@ -15,13 +15,14 @@ from api.negotiation import check_accept, check_content_type
 from api.parts import PARTS, Parts, admit_admin, origin
 from api.problems import (
     Problem,
-    bad_parameter,
+    about,
     bad_request,
     document_response,
     general,
     invalid,
     not_found,
     unsupported,
+    unsupported_value,
 )
 from api.queries import (
     PAGE_SIZE,
@@ -29,11 +30,11 @@ from api.queries import (
     given,
     page_size,
     parse_cursor,
-    shortened,
     unknown_parameter,
 )
 from api.request_keys import GivenKey, run_once
 from api.webhooks import MAX_BODY_BYTES, PATH, audit, find_webhook, path_id, refuse_parameters
+from api.words import shortened
 from shared.database import Connection
 from shared.idempotency import Repeated
 from shared.keys import MAX_ID
@@ -68,7 +69,8 @@ def _parse(request: web.Request) -> Page:
         if name in ("filter[state]", "filter[state][eq]"):
             if value not in DELIVERY_STATES:
                 allowed = ", ".join(DELIVERY_STATES)
-                raise bad_parameter("filter[state]", f"Filter 'state' takes one of {allowed}")
+                problem = unsupported_value(f"Filter 'state' takes one of {allowed}")
+                raise about(problem, "filter[state]")
             found["state"] = value
         elif name == "page[after]":
             if value:

@@ -11,9 +11,10 @@ from api.documents_of_webhooks import webhook_resource
 from api.negotiation import check_accept, check_content_type
 from api.parts import Parts, admit_admin, origin
 from api.problems import Problem, bad_request, document_response, not_found
-from api.queries import given, parse_id, unknown_parameter
+from api.queries import given, unknown_parameter
 from api.request_keys import GivenKey, run_once
 from api.webhook_attributes import check_changes, check_new
+from api.words import parse_id
 from shared.database import Connection
 from shared.idempotency import Repeated
 from shared.log import get_logger

@@ -1,35 +1,20 @@
-"""The statements for lists: totals, and pages by number or from an id."""
+"""The statements for lists: totals, and pages by number or from an id.
+
+Each list is read by one of three ways. One filter with an index of its own: that index lists the
+attachments of each value by id, and the lists are merged. A range of times: the index of times is
+read, and its ids are sorted. All else: the planner chooses among the indexes by id and by
+attachable.
+"""
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from shared import filters as filtering
 from shared.attachments import COLUMNS, Attachment
 from shared.database import Connection
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Filter:
-    """Selects attachments that belong to an `attachable_type` with one of `ids`.
-
-    If `negated`, it selects all others, also those that belong to nothing.
-    """
-
-    attachable_type: str
-    ids: tuple[int, ...]
-    negated: bool = False
-
-
-def _where(organization_id: int, filters: Sequence[Filter]) -> tuple[str, list[Any]]:
-    clauses = ["a.organization_id = $1", "a.deleted_at IS NULL"]
-    values: list[Any] = [organization_id]
-    for item in filters:
-        values += [item.attachable_type, list(item.ids)]
-        match = f"a.attachable_type = ${len(values) - 1} AND a.attachable_id = ANY(${len(values)})"
-        clauses.append(f"({match}) IS NOT TRUE" if item.negated else match)
-    return " AND ".join(clauses), values
-
+from shared.filters import INDEXED, Filter, OneOf
+from shared.keys import MAX_ID
 
 MAX_COUNTED = 100_000
 """Totals are exact up to this number; above it they are estimates (contract.md)."""
@@ -37,21 +22,30 @@ MAX_COUNTED = 100_000
 
 async def count(connection: Connection, organization_id: int, filters: Sequence[Filter]) -> int:
     """Count the attachments that match, up to MAX_COUNTED + 1."""
-    where, values = _where(organization_id, filters)
-    # Without ORDER BY the planner may scan the table from its start. If the organization's rows are
-    # at the end, it then reads most of the table. If the filters list ids, it must not scan by id.
-    order = "" if any(not item.negated for item in filters) else "ORDER BY a.organization_id, a.id"
+    chosen = filtering.walked(filters)
+    if chosen is not None:
+        source, values = _walk(organization_id, chosen, filters, "ASC", str(MAX_COUNTED + 1))
+        selected = f"SELECT {source}"
+    else:
+        where, values = filtering.where(organization_id, filters)
+        # Without ORDER BY the planner may scan the table from its start. If the organization's rows
+        # are at the end, it then reads most of the table. If the filters list ids, it must not scan
+        # by id.
+        order = "ORDER BY a.organization_id, a.id"
+        if filtering.by_time(filters):
+            order = "ORDER BY a.organization_id, a.created_at"
+        elif any(not item.negated and item.name != "organization_id" for item in filters):
+            order = "" if not filtering.read_many(filters) else order
+        selected = f"SELECT FROM attachments AS a WHERE {where} {order}"
     total = await connection.fetchval(
-        f"SELECT count(*) FROM (SELECT FROM attachments AS a WHERE {where} {order}"
-        f" LIMIT {MAX_COUNTED + 1}) AS counted",
-        *values,
+        f"SELECT count(*) FROM ({selected} LIMIT {MAX_COUNTED + 1}) AS counted", *values
     )
     return int(total)
 
 
 async def estimate(connection: Connection, organization_id: int, filters: Sequence[Filter]) -> int:
     """Estimate a total above MAX_COUNTED from the planner's statistics, without reading a row."""
-    where, values = _where(organization_id, filters)
+    where, values = filtering.where(organization_id, filters)
     plan = await connection.fetchval(
         f"EXPLAIN (FORMAT JSON) SELECT FROM attachments AS a WHERE {where}", *values
     )
@@ -75,22 +69,36 @@ async def page(
     excluded. With `before`, the result is the `limit` attachments nearest to it, still in the
     requested order.
     """
-    where, values = _where(organization_id, filters)
     backwards = before is not None
     bound = before if backwards else after
-    if bound is not None:
-        values.append(bound)
-        where += f" AND a.id {'<' if descending != backwards else '>'} ${len(values)}"
     order = "DESC" if descending != backwards else "ASC"
+    chosen = filtering.walked(filters)
+    if chosen is not None:
+        low = high = None
+        if bound is not None:
+            low, high = (bound, None) if order == "ASC" else (None, bound)
+        source, values = _walk(
+            organization_id, chosen, filters, order, str(limit + offset), low=low, high=high
+        )
+        selected = f"{source} ORDER BY a.id {order}"
+    else:
+        where, values = filtering.where(organization_id, filters)
+        if bound is not None:
+            values.append(bound)
+            where += f" AND a.id {'>' if order == 'ASC' else '<'} ${len(values)}"
+        # The addition hides the index by id: the attachments of a range of times may all be at the
+        # end of that index.
+        sorted_by = "a.id + 0" if filtering.by_time(filters) else "a.id"
+        selected = f"FROM attachments AS a WHERE {where} ORDER BY {sorted_by} {order}"
     values.append(limit)
-    chosen = f"FROM attachments AS a WHERE {where} ORDER BY a.id {order} LIMIT ${len(values)}"
-    statement = f"SELECT {COLUMNS} {chosen}"
-    if offset:
+    selected += f" LIMIT ${len(values)}"
+    statement = f"SELECT {COLUMNS} {selected}"
+    if offset or chosen is not None or filtering.by_time(filters):
         # The rows before the page are skipped in the index alone. LATERAL and OFFSET 0 make the
         # planner fetch the rows of the page by the primary key.
         values.append(offset)
         statement = (
-            f"SELECT {COLUMNS} FROM (SELECT a.id {chosen} OFFSET ${len(values)}) AS chosen"
+            f"SELECT {COLUMNS} FROM (SELECT a.id {selected} OFFSET ${len(values)}) AS chosen"
             " CROSS JOIN LATERAL"
             " (SELECT * FROM attachments AS a WHERE a.id = chosen.id OFFSET 0) AS a"
             f" ORDER BY a.id {order}"
@@ -98,3 +106,34 @@ async def page(
     rows = await connection.fetch(statement, *values)
     found = [Attachment.from_row(row) for row in rows]
     return found[::-1] if backwards else found
+
+
+def _walk(
+    organization_id: int,
+    chosen: OneOf,
+    filters: Sequence[Filter],
+    order: str,
+    most: str,
+    *,
+    low: int | None = None,
+    high: int | None = None,
+) -> tuple[str, list[Any]]:
+    """Return the source (FROM …) that lists up to `most` ids of each value, and its parameters.
+
+    The condition is a range over all columns of the index, without "=". A column with "=" does not
+    count for the order, so the planner might choose another index and skip any number of rows.
+    """
+    others = [item for item in filters if item is not chosen]
+    where, values = filtering.where(organization_id, others)
+    where = where.removeprefix("a.organization_id = $1 AND ")
+    values += [list(chosen.values), low or 0, MAX_ID if high is None else high]
+    count, column = len(values), chosen.column
+    key = f"a.organization_id, a.{column}, a.id"
+    directed = f"a.organization_id {order}, a.{column} {order}, a.id {order}"
+    return (
+        f"FROM unnest(${count - 2}::{INDEXED[column]}[]) AS walked (value) CROSS JOIN LATERAL ("
+        "SELECT a.id FROM attachments AS a"
+        f" WHERE ({key}) > ($1, walked.value, ${count - 1}::bigint)"
+        f" AND ({key}) < ($1, walked.value, ${count}::bigint)"
+        f" AND a.{column} IS NOT NULL AND {where} ORDER BY {directed} LIMIT {most}) AS a"
+    ), values

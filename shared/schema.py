@@ -1,5 +1,6 @@
 """Migrate a database to the schema of this version."""
 
+import asyncio
 from pathlib import Path
 
 from alembic import command
@@ -10,6 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from shared.database_address import parse_address
 from shared.errors import AttachmentsError
+from shared.index_builds import build_indexes
 from shared.refusals import ENCODING, explain
 
 
@@ -42,7 +44,7 @@ TAKEN = (
 
 
 def migrate(database_url: str, revision: str = "head") -> None:
-    """Run all migrations up to a revision that have not run.
+    """Run all migrations up to a revision that have not run, then build the indexes of the head.
 
     May be repeated, also at the same time. Must not be called from a running event loop. Raises
     NotMigrated.
@@ -54,6 +56,8 @@ def migrate(database_url: str, revision: str = "head") -> None:
     config.attributes["database_url"] = database_url
     try:
         command.upgrade(config, revision)
+        if revision == "head":
+            asyncio.run(build_indexes(database_url))
     except CommandError as error:
         raise NotMigrated(NEWER) from error
     except NotUtf8 as error:

@@ -16,7 +16,16 @@ BULK = f"{MEDIA_TYPE}; ext=bulk"
 # Each status maps to its titles, and to its detail if only one detail exists (contract.md, "General
 # errors").
 WORDS: dict[int, tuple[set[str], str | None]] = {
-    400: ({"Bad Request", "Unsupported Filter", "Unsupported Sort", "Unsupported Include"}, None),
+    400: (
+        {
+            "Bad Request",
+            "Unsupported Filter",
+            "Unsupported Filter Value",
+            "Unsupported Sort",
+            "Unsupported Include",
+        },
+        None,
+    ),
     401: ({"Unauthenticated"}, "You are not authenticated"),
     403: ({"Access Denied"}, None),
     404: ({"Record Not Found"}, "The requested record was not found"),

@@ -15,7 +15,8 @@ UPLOADED, PROCESSING, READY, FAILED, DELETED = range(1, 6)
 FILL = f"""
 INSERT INTO attachments (
     id, organization_id, bucket, name, file_name, attachable_type, attachable_id, state, reason,
-    revision, claimed_revision, attempt, due_at, etag, policy_expires_at, uploaded_at, deleted_at
+    revision, claimed_revision, attempt, due_at, etag, policy_expires_at, uploaded_at, deleted_at,
+    created_at, creator_id, external_id, message_id
 )
 SELECT n, CASE WHEN n < 100 THEN {USUAL} WHEN n % 5 = 0 THEN {BIG} ELSE 2 + n % 100 END,
        '{BUCKET}', 'img.png', 'img.png',
@@ -27,6 +28,8 @@ SELECT n, CASE WHEN n < 100 THEN {USUAL} WHEN n % 5 = 0 THEN {BIG} ELSE 2 + n % 
        CASE WHEN n <= {READY} THEN now() - interval '1 minute'
             WHEN n % 500 = 0 THEN now() + interval '1 hour' END,
        'a', now() + interval '1 hour', now(),
-       CASE WHEN n = {DELETED} OR n % 50 = 0 THEN now() END
+       CASE WHEN n = {DELETED} OR n % 50 = 0 THEN now() END,
+       now() - ({ROWS} - n) * interval '1 second', CASE WHEN n % 4 > 0 THEN n % 7 END,
+       CASE WHEN n % 5 = 0 THEN 'x' || n / 1000 END, CASE WHEN n % 10 = 0 THEN 'm' || n / 1000 END
 FROM generate_series(1, {ROWS}) AS n
 """

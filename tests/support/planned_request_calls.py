@@ -12,7 +12,7 @@ from shared import (
     lists,
     new_attachments,
 )
-from shared.lists import Filter
+from shared.filters import OfAttachable
 from shared.new_attachments import NewAttachment
 from tests.support.explaining import Call
 from tests.support.million import (
@@ -25,11 +25,11 @@ from tests.support.million import (
 )
 from tests.support.planned_rows import WANTED, ask_copy, with_copy, with_row
 
-ONE = Filter(attachable_type="comment", ids=(77,))
+ONE = OfAttachable(attachable_type="comment", ids=(77,))
 
-SEVERAL = Filter(attachable_type="comment", ids=tuple(range(2000, 2100)))
+SEVERAL = OfAttachable(attachable_type="comment", ids=tuple(range(2000, 2100)))
 
-NOT = Filter(attachable_type="comment", ids=(77, 78), negated=True)
+NOT = OfAttachable(attachable_type="comment", ids=(77, 78), negated=True)
 
 REQUEST_CALLS: dict[str, tuple[Call, Callable[[Any], bool]]] = {
     "new_attachments.create": (

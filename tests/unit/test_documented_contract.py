@@ -13,6 +13,7 @@ from api import (
     creating,
     events,
     files,
+    filters,
     issuing,
     listing,
     pace,
@@ -72,7 +73,7 @@ def test_the_relationships_are_those_of_the_contract_in_their_order() -> None:
 
 def test_the_filters_are_those_of_the_contract() -> None:
     named = re.findall(r"`filter\[([a-z_]+)\]`", section("Show and list"))
-    assert set(named) == set(queries.FILTERS)
+    assert set(named) == set(filters.NAMES)
 
 
 LIMITED = {
@@ -88,7 +89,7 @@ LIMITED = {
         f" numbers of {bodies.MAX_DIGITS} digits"
     ),
     "bulk create": f"{creating.MAX_BULK} attachments",
-    "ids in one filter": f"{queries.MAX_FILTER_IDS} each",
+    "values of one filter": f"{filters.MAX_FILTER_IDS} each",
     "`page[size]`": f"{queries.MAX_PAGE_SIZE}",
     "page by number": f"the first {queries.MAX_OFFSET:,}",
     "totals": f"exact up to {MAX_COUNTED:,}",
@@ -162,5 +163,5 @@ def test_a_share_is_the_one_of_the_code(row: str) -> None:
 def test_limits_that_are_named_once_are_the_same_in_two_places() -> None:
     assert MAX_QUEUED == MAX_WAITING
     assert events.MAX_EVENT_BYTES == attachments.MAX_BULK_BYTES
-    assert queries.MAX_REPEATED == queries.MAX_FILTER_IDS
+    assert queries.MAX_REPEATED == filters.MAX_FILTER_IDS
     assert connection.HEAD_TIMEOUT_S == bodies.READ_TIMEOUT_S

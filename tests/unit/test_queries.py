@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 
 from api.pages import page_link
 from api.problems import Problem
-from api.queries import Listing, View, cursor_of, parse_id, parse_listing, parse_view
+from api.queries import Listing, View, cursor_of, parse_listing, parse_view
+from api.words import parse_id
 from shared.documents import INCLUDABLE
+from shared.filters import OfAttachable
 from shared.keys import MAX_ID
-from shared.lists import Filter
 from tests.support.queries import PATH, make_request, read_listing
 
 stable = settings(max_examples=300, deadline=None, derandomize=True, database=None)
@@ -78,24 +79,24 @@ DEFAULT = {
     ("query", "expected"),
     [
         ("", {}),
-        ("filter[task_id]=1", {"filters": (Filter(attachable_type="task", ids=(1,)),)}),
-        ("filter%5Btask_id%5D=1", {"filters": (Filter(attachable_type="task", ids=(1,)),)}),
-        ("filter[task_id][eq]=1", {"filters": (Filter(attachable_type="task", ids=(1,)),)}),
-        ("filter[page_id]=1,2", {"filters": (Filter(attachable_type="page", ids=(1, 2)),)}),
+        ("filter[task_id]=1", {"filters": (OfAttachable(attachable_type="task", ids=(1,)),)}),
+        ("filter%5Btask_id%5D=1", {"filters": (OfAttachable(attachable_type="task", ids=(1,)),)}),
+        ("filter[task_id][eq]=1", {"filters": (OfAttachable(attachable_type="task", ids=(1,)),)}),
+        ("filter[page_id]=1,2", {"filters": (OfAttachable(attachable_type="page", ids=(1, 2)),)}),
         (
             "filter[page_id][]=1&filter[page_id][]=2",
-            {"filters": (Filter(attachable_type="page", ids=(1, 2)),)},
+            {"filters": (OfAttachable(attachable_type="page", ids=(1, 2)),)},
         ),
         (
             "filter[comment_id][not_eq]=1",
-            {"filters": (Filter(attachable_type="comment", ids=(1,), negated=True),)},
+            {"filters": (OfAttachable(attachable_type="comment", ids=(1,), negated=True),)},
         ),
         (
             "filter[task_id]=1&filter[task_id][not_eq]=2",
             {
                 "filters": (
-                    Filter(attachable_type="task", ids=(1,)),
-                    Filter(attachable_type="task", ids=(2,), negated=True),
+                    OfAttachable(attachable_type="task", ids=(1,)),
+                    OfAttachable(attachable_type="task", ids=(2,), negated=True),
                 )
             },
         ),
@@ -126,7 +127,7 @@ DEFAULT = {
         *[
             (
                 f"filter[page_id]{one}=1&filter[page_id]{two}=2",
-                {"filters": (Filter(attachable_type="page", ids=(1, 2)),)},
+                {"filters": (OfAttachable(attachable_type="page", ids=(1, 2)),)},
             )
             for one, two in [
                 ("[0]", "[1]"),
@@ -138,7 +139,7 @@ DEFAULT = {
         ],
         (
             "filter[page_id][not_eq][]=1&filter[page_id][not_eq][7]=2",
-            {"filters": (Filter(attachable_type="page", ids=(1, 2), negated=True),)},
+            {"filters": (OfAttachable(attachable_type="page", ids=(1, 2), negated=True),)},
         ),
         # If a parameter is repeated, the last value counts. Each value of an array counts once.
         ("page[size]=5&page[size]=6", {"size": 6}),
@@ -149,7 +150,7 @@ DEFAULT = {
         ("include=owner&include=task", {"view": View(include=("task",))}),
         (
             "filter[task_id]=x&filter[task_id]=2",
-            {"filters": (Filter(attachable_type="task", ids=(2,)),)},
+            {"filters": (OfAttachable(attachable_type="task", ids=(2,)),)},
         ),
         *[
             (f"include{one}=task&include{two}=deal,task", {"view": View(include=("task", "deal"))})
@@ -167,7 +168,7 @@ DEFAULT = {
         ("page[after]=&page[size]=05", {"cursor": True, "size": 5}),
         (
             "filter[task_id][]=1&filter[task_id][]=2&filter[task_id][]=1",
-            {"filters": (Filter(attachable_type="task", ids=(1, 2)),)},
+            {"filters": (OfAttachable(attachable_type="task", ids=(1, 2)),)},
         ),
     ],
 )

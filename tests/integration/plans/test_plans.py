@@ -23,11 +23,12 @@ from shared import (
     tokens,
 )
 from tests.support.explaining import Explaining
+from tests.support.planned_filter_calls import FILTER_CALLS
 from tests.support.planned_operator_calls import OPERATOR_CALLS
 from tests.support.planned_processing_calls import PROCESSING_CALLS
 from tests.support.planned_request_calls import REQUEST_CALLS
 
-CALLS = {**REQUEST_CALLS, **PROCESSING_CALLS, **OPERATOR_CALLS}
+CALLS = {**REQUEST_CALLS, **FILTER_CALLS, **PROCESSING_CALLS, **OPERATOR_CALLS}
 
 MODULES: tuple[ModuleType, ...] = (
     attachments,

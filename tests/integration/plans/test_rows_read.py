@@ -11,11 +11,13 @@ from shared import (
     lists,
     overview,
 )
+from shared.filters import OneOf
 from shared.overview import Selection
 from shared.reasons import ReasonCode
 from shared.states import STATES, State
 from tests.support.explaining import Call, Explaining, nodes, sent
 from tests.support.million import BIG, ROWS, USUAL
+from tests.support.planned_filter_calls import FILTERS
 from tests.support.planned_rows import with_backlog
 
 
@@ -87,6 +89,26 @@ async def test_a_list_reads_no_more_of_a_large_organization_than_it_shows_and_co
     assert walked[0]["Heap Fetches"] == 0
     assert max(node["Actual Rows"] for node in walked) <= most_rows
     assert plan["Shared Hit Blocks"] + plan["Shared Read Blocks"] <= most_blocks
+
+
+@pytest.mark.parametrize("bounds", [{}, {"descending": True}, {"after": ROWS // 2}], ids=str)
+@pytest.mark.parametrize("name", ["one state", "a rare state", "states", "a type", "a person"])
+async def test_a_list_with_one_filter_reads_no_more_than_it_may_show(
+    connection: Explaining, name: str, bounds: dict[str, Any]
+) -> None:
+    organization, wanted = FILTERS[name]
+    (one,) = wanted
+    assert isinstance(one, OneOf)
+    statement, values = await sent(
+        lambda c: lists.page(c, organization, wanted, limit=50, **bounds)
+    )
+    plan = await connection._connection.fetchval(
+        f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", *values
+    )
+    for node in nodes(json.loads(plan)[0]["Plan"]):
+        if node.get("Relation Name") == "attachments":
+            read = node["Actual Rows"] + node.get("Rows Removed by Filter", 0)
+            assert read * node["Actual Loops"] <= len(one.values) * 50, node
 
 
 @pytest.mark.parametrize("organization", [None, USUAL, BIG])

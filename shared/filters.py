@@ -1,0 +1,138 @@
+"""What a list may be filtered by: each filter as a record, and as a condition in SQL."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+INDEXED: Final = {
+    "external_id": "text",
+    "message_id": "text",
+    "creator_id": "bigint",
+    "attachable_type": "text",
+    "state": "text",
+}
+"""Columns with an index of (organization_id, column, id), and their types in SQL."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OfAttachable:
+    """Selects attachments that belong to an `attachable_type` with one of `ids`.
+
+    If `negated`, it selects all others, also those that belong to nothing.
+    """
+
+    attachable_type: str
+    ids: tuple[int, ...]
+    negated: bool = False
+
+    @property
+    def name(self) -> str:
+        """The name by which a client knows the filter."""
+        return f"{self.attachable_type}_id"
+
+    def condition(self, values: list[Any]) -> str:
+        """Return the condition; its parameters are added to `values`."""
+        values += [self.attachable_type, list(self.ids)]
+        match = f"a.attachable_type = ${len(values) - 1} AND a.attachable_id = ANY(${len(values)})"
+        return f"({match}) IS NOT TRUE" if self.negated else match
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OneOf:
+    """Selects attachments whose column has one of `values`.
+
+    `column` is `id`, `organization_id` or a column of INDEXED. If `negated`, it selects all others,
+    also those without a value.
+    """
+
+    column: str
+    values: tuple[Any, ...]
+    negated: bool = False
+
+    @property
+    def name(self) -> str:
+        """The name by which a client knows the filter."""
+        return self.column
+
+    @property
+    def is_walked(self) -> bool:
+        """True if an index lists the attachments of each value by id."""
+        return self.column in INDEXED and not self.negated
+
+    def condition(self, values: list[Any]) -> str:
+        """Return the condition; its parameters are added to `values`, whose first is the
+        organization.
+        """
+        values.append(list(self.values))
+        if self.column == "organization_id":
+            # A condition without a column does not disturb the planner's choice of an index.
+            match = f"$1 = ANY(${len(values)}::bigint[])"
+        else:
+            kind = INDEXED.get(self.column, "bigint")
+            match = f"a.{self.column} = ANY(${len(values)}::{kind}[])"
+        return f"({match}) IS NOT TRUE" if self.negated else match
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreatedIn:
+    """Selects attachments created from `since` on and before `until`; None leaves an end open."""
+
+    since: datetime | None = None
+    until: datetime | None = None
+    name = "created_at"
+    negated = False
+
+    def condition(self, values: list[Any]) -> str:
+        """Return the condition; its parameters are added to `values`."""
+        bounds = []
+        for operator, bound in ((">=", self.since), ("<", self.until)):
+            if bound is not None:
+                values.append(bound)
+                bounds.append(f"a.created_at {operator} ${len(values)}")
+        return " AND ".join(bounds)
+
+
+Filter = OfAttachable | OneOf | CreatedIn
+
+
+def where(organization_id: int, filters: Iterable[Filter]) -> tuple[str, list[Any]]:
+    """Return the condition for an organization's attachments, and its parameters."""
+    values: list[Any] = [organization_id]
+    conditions = ["a.organization_id = $1", "a.deleted_at IS NULL"]
+    conditions += [item.condition(values) for item in filters]
+    return " AND ".join(conditions), values
+
+
+def walked(filters: Sequence[Filter]) -> OneOf | None:
+    """Return the filter whose index lists all that is wanted by id; None if there is none."""
+    positive = [item for item in filters if _narrows(item)]
+    if len(positive) == 1 and isinstance(positive[0], OneOf) and positive[0].is_walked:
+        return positive[0]
+    return None
+
+
+def by_time(filters: Sequence[Filter]) -> bool:
+    """Return whether the index of times is read: for a range of times, without ids beside it."""
+    return any(isinstance(item, CreatedIn) for item in filters) and not _by_ids(filters)
+
+
+def read_many(filters: Sequence[Filter]) -> bool:
+    """Return whether a list may have to read many more rows than it shows.
+
+    That is so for what is left out, for a range of times, and for several filters together of which
+    none names ids.
+    """
+    if any(item.negated for item in filters) or by_time(filters):
+        return True
+    return sum(map(_narrows, filters)) > 1 and not _by_ids(filters)
+
+
+def _narrows(item: Filter) -> bool:
+    return not item.negated and item.name != "organization_id"
+
+
+def _by_ids(filters: Sequence[Filter]) -> bool:
+    return any(
+        isinstance(item, OfAttachable) or item.name == "id" for item in filters if not item.negated
+    )

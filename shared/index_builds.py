@@ -1,0 +1,81 @@
+"""Build the indexes of a large table while other processes write it.
+
+A migration runs in a transaction, and CREATE INDEX in a transaction blocks all writes of the table
+until its end. So these indexes are built after the migrations, by CREATE INDEX CONCURRENTLY. Until
+they are there, the service works, but the lists that need them are slow.
+"""
+
+import asyncio
+
+import asyncpg
+
+from shared.connector import Connector
+from shared.jitter import spread
+from shared.log import get_logger
+
+POLL_S = 0.2
+CONNECT_S = 10.0
+UNLIMITED = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
+
+# Each serves one filter of `shared.filters`.
+INDEXES = {
+    "attachments_by_time": "(organization_id, created_at, id) WHERE deleted_at IS NULL",
+    **{
+        f"attachments_by_{column}": (
+            f"(organization_id, {column}, id) WHERE deleted_at IS NULL AND {column} IS NOT NULL"
+        )
+        for column in ("creator_id", "attachable_type", "external_id", "message_id")
+    },
+}
+"""Indexes of `attachments`: name, then columns and condition."""
+
+# An index that is not valid is being built, or its build was interrupted.
+_STATE = """
+    SELECT EXISTS (SELECT FROM pg_stat_progress_create_index AS p
+                   WHERE p.relid = 'attachments'::regclass) AS building,
+           coalesce(array_agg(c.relname::text) FILTER (WHERE i.indisvalid), '{}') AS valid,
+           coalesce(array_agg(c.relname::text) FILTER (WHERE NOT i.indisvalid), '{}') AS invalid
+    FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid
+    WHERE i.indrelid = 'attachments'::regclass AND c.relname = ANY ($1::text[])
+"""
+
+log = get_logger(__name__)
+
+
+async def build_indexes(database_url: str) -> None:
+    """Build the missing indexes, one after the other; those of an interrupted build again.
+
+    May be repeated, also at the same time: one process builds, and the others wait. A build waits
+    for transactions that began before it; it blocks no write. Raises asyncpg's errors.
+    """
+    connector = Connector(database_url, dict.fromkeys(UNLIMITED, "0"))
+    connection = await connector.connect(timeout_s=CONNECT_S)
+    try:
+        while await _build_next(connection):
+            pass
+    finally:
+        await connection.close()
+
+
+async def _build_next(connection: "asyncpg.Connection[asyncpg.Record]") -> bool:
+    """Build one index, or wait for another process; return False if no index is missing."""
+    found = await connection.fetchrow(_STATE, list(INDEXES))
+    assert found is not None
+    missing = [name for name in INDEXES if name not in found["valid"]]
+    if not missing:
+        return False
+    # Two builds of one table would wait for each other until one of them fails.
+    if found["building"]:
+        await asyncio.sleep(spread(POLL_S, 0.5))
+        return True
+    name = missing[0]
+    try:
+        if name in found["invalid"]:
+            await connection.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {name}")
+        log.info("index is being built", index=name)
+        await connection.execute(
+            f"CREATE INDEX CONCURRENTLY IF NOT EXISTS {name} ON attachments {INDEXES[name]}"
+        )
+    except asyncpg.DeadlockDetectedError:  # Another process began at the same moment.
+        await asyncio.sleep(spread(POLL_S, 0.5))
+    return True
