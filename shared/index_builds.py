@@ -32,11 +32,18 @@ INDEXES = {
 # An index that is not valid is being built, or its build was interrupted.
 _STATE = """
     SELECT EXISTS (SELECT FROM pg_stat_progress_create_index AS p
-                   WHERE p.relid = 'attachments'::regclass) AS building,
+                   WHERE p.relid = $2::text::regclass) AS building,
            coalesce(array_agg(c.relname::text) FILTER (WHERE i.indisvalid), '{}') AS valid,
            coalesce(array_agg(c.relname::text) FILTER (WHERE NOT i.indisvalid), '{}') AS invalid
     FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid
-    WHERE i.indrelid = 'attachments'::regclass AND c.relname = ANY ($1::text[])
+    WHERE i.indrelid = $2::text::regclass AND c.relname = ANY ($1::text[])
+"""
+
+# The names are qualified, because a pooler may refuse the search_path of the address.
+_SCHEMA = """
+    SELECT quote_ident(n.nspname)
+    FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+    WHERE c.oid = 'attachments'::regclass
 """
 
 log = get_logger(__name__)
@@ -51,15 +58,20 @@ async def build_indexes(database_url: str) -> None:
     connector = Connector(database_url, dict.fromkeys(UNLIMITED, "0"))
     connection = await connector.connect(timeout_s=CONNECT_S)
     try:
-        while await _build_next(connection):
+        async with connection.transaction():
+            if connector.pooled and "search_path" in connector.role_settings:
+                path = connector.role_settings["search_path"]
+                await connection.execute("SELECT set_config('search_path', $1, true)", path)
+            schema = await connection.fetchval(_SCHEMA)
+        while await _build_next(connection, schema):
             pass
     finally:
         await connection.close()
 
 
-async def _build_next(connection: "asyncpg.Connection[asyncpg.Record]") -> bool:
+async def _build_next(connection: "asyncpg.Connection[asyncpg.Record]", schema: str) -> bool:
     """Build one index, or wait for another process; return False if no index is missing."""
-    found = await connection.fetchrow(_STATE, list(INDEXES))
+    found = await connection.fetchrow(_STATE, list(INDEXES), f"{schema}.attachments")
     assert found is not None
     missing = [name for name in INDEXES if name not in found["valid"]]
     if not missing:
@@ -71,10 +83,11 @@ async def _build_next(connection: "asyncpg.Connection[asyncpg.Record]") -> bool:
     name = missing[0]
     try:
         if name in found["invalid"]:
-            await connection.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {name}")
+            await connection.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {schema}.{name}")
         log.info("index is being built", index=name)
         await connection.execute(
-            f"CREATE INDEX CONCURRENTLY IF NOT EXISTS {name} ON attachments {INDEXES[name]}"
+            f"CREATE INDEX CONCURRENTLY IF NOT EXISTS {name} ON {schema}.attachments"
+            f" {INDEXES[name]}"
         )
     except asyncpg.DeadlockDetectedError:  # Another process began at the same moment.
         await asyncio.sleep(spread(POLL_S, 0.5))
