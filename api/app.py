@@ -7,9 +7,19 @@ from contextlib import AsyncExitStack
 import aiohttp
 from aiohttp import web
 
-from api import attachments, events, files, issuing, listing, usage, webhook_deliveries, webhooks
+from api import (
+    attachments,
+    events,
+    files,
+    issuing,
+    listing,
+    usage,
+    webhook_deliveries,
+    webhooks,
+)
 from api.access import EventsGate, open_gate
 from api.connection import MAX_LINE
+from api.cors import share_with_pages
 from api.draining import Drain
 from api.file_links import leave_no_token
 from api.ids import IdCheck
@@ -51,7 +61,12 @@ def create_app(
     SNS, for example to use a proxy.
     """
     app = web.Application(
-        middlewares=[measure, leave_no_token, answer_errors],
+        middlewares=[
+            measure,
+            *([share_with_pages] if settings.origins else []),
+            leave_no_token,
+            answer_errors,
+        ],
         client_max_size=attachments.MAX_BULK_BYTES,
         handler_args={
             "keepalive_timeout": settings.keep_alive,

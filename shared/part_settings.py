@@ -7,12 +7,13 @@ import getpass
 import os
 import re
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import (
     BaseSettings,
+    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
 )
@@ -32,6 +33,28 @@ REGION = re.compile(r"(?![0-9]+\Z)(?!-)[A-Za-z0-9-]{1,63}(?<!-)")
 QUEUE_PREFIX = re.compile(r"[A-Za-z0-9._:/{}-]{1,100}", re.ASCII)
 
 MAX_QUOTA = 2**62  # the sum of two must fit into a bigint
+
+
+Words = Annotated[tuple[str, ...], NoDecode]
+"""The words of a comma-separated setting."""
+
+
+def split_words(value: Any) -> Any:
+    """Split a comma-separated setting into words, without white space and empty words.
+
+    A value that is not a text is returned as it is.
+    """
+    if isinstance(value, str):
+        return tuple(word.strip() for word in value.split(",") if word.strip())
+    return value
+
+
+def split_setting(value: Any) -> Any:
+    """Do the same as `split_words`; raise ValueError if there are only commas."""
+    words = split_words(value)
+    if value and not words:
+        raise ValueError("has commas, but no entry between them")
+    return words
 
 
 def none_if_blank(value: Any) -> Any:

@@ -3,12 +3,13 @@
 import os
 import re
 from functools import cached_property
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode
 
+from shared.browser_settings import BrowserSettings
 from shared.errors import SettingsError
 from shared.fences import WHOLE_BUCKET, Fences, parse_fences
 from shared.hosts import is_loopback, normal_host
@@ -19,8 +20,11 @@ from shared.part_settings import (
     QuotaSettings,
     StoreSettings,
     WaitSettings,
+    Words,
     check_address,
     none_if_blank,
+    split_setting,
+    split_words,
 )
 from shared.processors import MAX_DECODERS, default_decoders
 from shared.proxies import Network, Proxies, parse_network
@@ -35,31 +39,19 @@ MAX_POST_OBJECT_BYTES = 5 * 1024**3  # the largest object that S3 accepts in one
 
 TOPIC = re.compile(r"arn:aws[a-z-]*:sns:[a-z0-9-]+:[0-9]+:[A-Za-z0-9_.-]{1,256}")
 
-MAX_FILES_TTL_S = 10 * 365 * 86400  # so that the Unix time at which a link ends has few digits
-
-MAX_REDIRECT_TTL_S = 302_400
-"""A redirect's target may be valid for twice as long, and S3 signs for at most seven days."""
-
 MIN_SECRET = 16
 
 MORE_FORMATS = frozenset({"avif", "tiff", "heic"})
 
-Words = Annotated[tuple[str, ...], NoDecode]
-"""The words of a comma-separated setting."""
-
-
-def split_words(value: Any) -> Any:
-    """Split a comma-separated setting into words, without white space and empty words.
-
-    A value that is not a text is returned as it is.
-    """
-    if isinstance(value, str):
-        return tuple(word.strip() for word in value.split(",") if word.strip())
-    return value
-
 
 class Settings(
-    WaitSettings, QuotaSettings, WebhookSettings, StoreSettings, BrokerSettings, DatabaseSettings
+    WaitSettings,
+    QuotaSettings,
+    BrowserSettings,
+    WebhookSettings,
+    StoreSettings,
+    BrokerSettings,
+    DatabaseSettings,
 ):
     """All settings of the service; `deploy/docs/settings.md` explains each of them.
 
@@ -70,9 +62,6 @@ class Settings(
     files_secret: SecretStr | None = Field(None, validate_default=True)
     files_secret_previous: SecretStr | None = None
     files_query_token: bool = True
-    files_ttl: int | None = Field(None, ge=60, le=MAX_FILES_TTL_S, description="seconds")
-    redirect_ttl: int = Field(300, ge=60, le=MAX_REDIRECT_TTL_S, description="seconds")
-    redirect_ttl_media: int = Field(3600, ge=60, le=MAX_REDIRECT_TTL_S, description="seconds")
     events_tokens: Annotated[tuple[SecretStr, ...], NoDecode] = ()
     sns_topics: Words = ()
     sns_signature_versions: Words = ("2",)
@@ -112,7 +101,7 @@ class Settings(
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
-    @field_validator(
+    _lists = field_validator(
         "events_tokens",
         "sns_topics",
         "sns_signature_versions",
@@ -122,15 +111,8 @@ class Settings(
         "hosts",
         "trusted_proxies",
         mode="before",
-    )
-    @classmethod
-    def _split(cls, value: Any) -> Any:
-        words = split_words(value)
-        if value and not words:
-            raise ValueError("has commas, but no entry between them")
-        return words
-
-    _blank_numbers = field_validator("files_ttl", "metrics_port", mode="before")(none_if_blank)
+    )(split_setting)
+    _blank_number = field_validator("metrics_port", mode="before")(none_if_blank)
     _addresses = field_validator("sqs_queue_url")(check_address)
 
     @field_validator("events_tokens")

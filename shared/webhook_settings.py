@@ -1,12 +1,18 @@
 """The settings of webhooks, and the public addresses that links need."""
 
 from functools import cached_property
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING
 
 from pydantic import Field, SecretStr, field_validator
-from pydantic_settings import NoDecode
 
-from shared.part_settings import PREFIX, DatabaseSettings, LogSettings, check_address
+from shared.part_settings import (
+    PREFIX,
+    DatabaseSettings,
+    LogSettings,
+    Words,
+    check_address,
+    split_setting,
+)
 from shared.proxies import Network, parse_network
 
 if TYPE_CHECKING:
@@ -23,7 +29,7 @@ class WebhookSettings(LogSettings):
     webhook_secret: SecretStr | None = None
     webhook_secret_previous: SecretStr | None = None
     webhook_allow_http: bool = False
-    webhook_networks: Annotated[tuple[str, ...], NoDecode] = ()
+    webhook_networks: Words = ()
     webhook_concurrency: int = Field(512, ge=1, le=4096, description="deliveries in flight")
 
     _public_addresses = field_validator("files_url", "api_url")(check_address)
@@ -37,15 +43,7 @@ class WebhookSettings(LogSettings):
             raise ValueError(f"must have at least {MIN_KEY} characters")
         return value
 
-    @field_validator("webhook_networks", mode="before")
-    @classmethod
-    def _words(cls, value: Any) -> Any:
-        if not isinstance(value, str):
-            return value
-        words = tuple(word.strip() for word in value.split(",") if word.strip())
-        if value and not words:
-            raise ValueError("has commas, but no entry between them")
-        return words
+    _network_list = field_validator("webhook_networks", mode="before")(split_setting)
 
     @field_validator("webhook_networks")
     @classmethod

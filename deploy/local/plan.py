@@ -14,6 +14,7 @@ from deploy.embedded.seaweedfs import PORT_NAMES, EmbeddedSeaweedFS, Webhook
 from deploy.embedded.server_process import Server
 from deploy.embedded.valkey import EmbeddedValkey
 from deploy.local.data_dir import Kept
+from shared.origins import ANY_LOOPBACK
 from shared.settings import PREFIX, load_settings
 
 METRICS_PORTS = {"api": "metrics.api", "worker": "metrics.worker", "consume": "metrics.consume"}
@@ -78,6 +79,8 @@ def plan_environment(
         "ATTACHMENTS_FILES_SECRET": kept.files_secret,
         "ATTACHMENTS_EVENTS_TOKENS": kept.events_token,
         "ATTACHMENTS_WEBHOOK_SECRET": kept.webhook_secret,
+        # Pages under development are mostly served by this machine, on any port.
+        "ATTACHMENTS_CORS_ORIGINS": ",".join(ANY_LOOPBACK),
     }
     if servers.postgres is not None:
         planned["ATTACHMENTS_DATABASE_URL"] = servers.postgres.url

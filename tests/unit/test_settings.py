@@ -1,5 +1,6 @@
 """Settings: defaults, and errors that name all invalid settings without their values."""
 
+from collections import Counter
 from typing import Literal, get_args, get_origin
 
 import pytest
@@ -228,3 +229,15 @@ def test_a_limit_of_pixels_is_accepted_and_ignored_with_a_warning(
     (line,) = retired_settings()
     assert line.startswith("ATTACHMENTS_MAX_PIXELS is ignored: ")
     assert value not in line
+
+
+def test_no_part_of_the_settings_replaces_a_validator_of_another() -> None:
+    parts = [part for part in Settings.__mro__ if part.__module__.startswith("shared.")]
+    assert len(parts) > 5
+    names = Counter(
+        name
+        for part in parts
+        for name, value in vars(part).items()
+        if callable(getattr(value, "__func__", value)) and not name.startswith(("__", "_abc_"))
+    )
+    assert [name for name, count in names.items() if count > 1] == []

@@ -1,0 +1,36 @@
+"""The settings for browsers: how long links open, and which pages may call the API."""
+
+from functools import cached_property
+
+from pydantic import Field, field_validator
+
+from shared.origins import Origins, normal_origin
+from shared.part_settings import LogSettings, Words, none_if_blank, split_setting
+
+MAX_FILES_TTL_S = 10 * 365 * 86400  # so that the Unix time at which a link ends has few digits
+
+MAX_REDIRECT_TTL_S = 302_400
+"""A redirect's target may be valid for twice as long, and S3 signs for at most seven days."""
+
+
+class BrowserSettings(LogSettings):
+    """How long links open, and the origins whose pages may call the API."""
+
+    files_ttl: int | None = Field(None, ge=60, le=MAX_FILES_TTL_S, description="seconds")
+    redirect_ttl: int = Field(300, ge=60, le=MAX_REDIRECT_TTL_S, description="seconds")
+    redirect_ttl_media: int = Field(3600, ge=60, le=MAX_REDIRECT_TTL_S, description="seconds")
+    cors_origins: Words = ()
+
+    _blank_ttl = field_validator("files_ttl", mode="before")(none_if_blank)
+
+    _origin_list = field_validator("cors_origins", mode="before")(split_setting)
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(normal_origin(word) for word in value)
+
+    @cached_property
+    def origins(self) -> Origins:
+        """The origins whose pages may read the answers of the API."""
+        return Origins(self.cors_origins)
