@@ -13,6 +13,7 @@ from api import (
     files,
     issuing,
     listing,
+    tickets,
     usage,
     webhook_deliveries,
     webhooks,
@@ -195,6 +196,7 @@ def routes() -> list[web.RouteDef]:
         web.post("/events/s3", events.intake),
         web.post("/events/s3/{token}", events.intake),
         web.get("/attachments/files/{tail:.*[^/]}", files.redirect),
+        web.get("/attachments/status/{id}", tickets.show),
         web.get("/health/live", health_live),
         web.get("/health/ready", health_ready),
         # haproxy's health checks use OPTIONS unless another method is configured.

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -30,6 +30,10 @@ from shared.signing import Credentials, policy_end, post_policy
 from shared.tokens import Caller
 
 MAX_BODY_BYTES = 64 * 1024
+
+TICKET_OUTLIVES_POLICY = timedelta(hours=1)
+"""An upload may begin at the policy's end. The page then has this time to upload and to see what
+comes of the file."""
 
 AT_ONCE = 25
 """Number of resources that are signed before the event loop may serve other requests. Signing
@@ -86,29 +90,35 @@ async def write_policies(
             content_type=stored_type(settings, each.content_type, row.file_name),
             cache_control=PUBLIC_FILE if settings.files_public else None,
         )
-        resources.append(
-            parts.documents.resource(
-                row,
-                origin=address,
-                now=moment,
-                include=view.include,
-                fieldset=view.fieldset,
-                policy=policy,
-            )
+        resource = parts.documents.resource(
+            row,
+            origin=address,
+            now=moment,
+            include=view.include,
+            fieldset=view.fieldset,
+            policy=policy,
         )
+        ends = policy_end(
+            credentials=credentials, now=each.signed_at, lifetime_s=settings.policy_ttl
+        )
+        status_url = parts.documents.links.status_url(
+            row.id, row.created_at, ends + TICKET_OUTLIVES_POLICY, address
+        )
+        if bulk:
+            resource["meta"]["status_url"] = status_url
+        resources.append(resource)
         if len(resources) % AT_ONCE == 0:
             await asyncio.sleep(0)
     expires_at = policy_end(
         credentials=credentials, now=issued[0].signed_at, lifetime_s=settings.policy_ttl
     )
-    answer = {
-        "data": resources if bulk else resources[0],
-        "meta": {
-            "upload_url": settings.upload_url,
-            "expires_at": parts.documents.time(expires_at),
-        },
+    meta = {
+        "upload_url": settings.upload_url,
+        "expires_at": parts.documents.time(expires_at),
     }
-    return included(answer, view.include)
+    if bulk:
+        return included({"data": resources, "meta": meta}, view.include)
+    return included({"data": resource, "meta": {**meta, "status_url": status_url}}, view.include)
 
 
 async def renew(request: web.Request) -> web.Response:

@@ -26,6 +26,13 @@ MAX_WAITERS = 10_000
 MAX_WAITERS_EACH = 5_000
 """Maximum number of waiting clients of one organization in one process."""
 
+MAX_BY_TICKET = 2_500
+"""Maximum number of waiting clients of one organization at which one more may wait by a ticket.
+So pages cannot take the places of the organization's own backend."""
+
+MAX_BY_TICKET_EACH = 20
+"""The same for one attachment: a ticket can be copied, and needs no token."""
+
 LOOK_EVERY_S = 1.0
 
 ANNOUNCED_S = 60.0
@@ -87,15 +94,17 @@ class Waiters:
         within_s: float,
         find: Callable[[], Awaitable[Attachment | None]],
         note_leave: Callable[[Callable[[], None] | None], None],
+        by_ticket: bool = False,
     ) -> Attachment | None:
         """Return a row as soon as it is settled, or as it is after `within_s` seconds.
 
         `find` reads the row once at the beginning. `note_leave` gets the function to call if the
-        client leaves, and None at the end. Returns None if there is no such row of the
-        organization. Raises Problem 429 or 503 if too many clients wait.
+        client leaves, and None at the end. `by_ticket` means that the client has no token. Returns
+        None if there is no such row of the organization. Raises Problem 429 or 503 if too many
+        clients wait.
         """
         deadline = asyncio.get_running_loop().time() + within_s
-        with self._place(attachment_id, organization_id) as waiter:
+        with self._place(attachment_id, organization_id, by_ticket=by_ticket) as waiter:
             note_leave(waiter.leave)
             try:
                 row = await find()
@@ -158,9 +167,13 @@ class Waiters:
             waiter.woken.set()
 
     @contextmanager
-    def _place(self, attachment_id: int, organization_id: int) -> Iterator[_Waiter]:
+    def _place(
+        self, attachment_id: int, organization_id: int, *, by_ticket: bool
+    ) -> Iterator[_Waiter]:
         held = self._counts.get(organization_id, 0)
-        if held >= MAX_WAITERS_EACH:
+        if held >= (MAX_BY_TICKET if by_ticket else MAX_WAITERS_EACH):
+            raise too_many_requests(retry_after_s=1)
+        if by_ticket and len(self._waiting.get(attachment_id, ())) >= MAX_BY_TICKET_EACH:
             raise too_many_requests(retry_after_s=1)
         if self.count >= MAX_WAITERS:
             raise unavailable()

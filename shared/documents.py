@@ -108,6 +108,12 @@ class Documents:
             del resource["relationships"]
         return resource
 
+    def status(self, row: Attachment, *, origin: str, now: datetime) -> dict[str, Any]:
+        """Make what a page may see of an attachment: state, reason and links."""
+        shown = self.resource(row, origin=origin, now=now, fieldset=("url", "thumb"))
+        meta = shown["meta"]
+        return {**shown, "meta": {"state": meta["state"], "reason": meta["reason"]}}
+
     def _meta(self, row: Attachment) -> dict[str, Any]:
         reason = None
         if row.reason is not None and row.state in END_STATES:

@@ -1,4 +1,4 @@
-"""Signed addresses of originals and thumbnails for clients."""
+"""Signed addresses for clients: of originals and thumbnails, and of an attachment's status."""
 
 import hashlib
 import hmac
@@ -7,9 +7,13 @@ from datetime import datetime
 
 from shared.settings import Settings
 
+STATUS_PATH = "attachments/status"
+"""Path of the status of attachments. No key of a file begins with it, so a signature of a status
+opens no file, and that of a file no status."""
+
 
 class Links:
-    """Builds and checks the addresses of originals and thumbnails."""
+    """Builds and checks signed addresses."""
 
     def __init__(self, settings: Settings) -> None:
         self._public = settings.files_public
@@ -19,6 +23,7 @@ class Links:
         self._secrets = [
             each.get_secret_value().encode(errors="surrogateescape") for each in secrets if each
         ] or [b""]
+        self._is_secret = bool(self._secrets[0])
         self._ttl_s = settings.files_ttl
 
     def base(self, origin: str) -> str:
@@ -41,6 +46,27 @@ class Links:
         # browser can cache it.
         ends = str((int(now.timestamp()) // self._ttl_s + 2) * self._ttl_s)
         return f"{self.base(origin)}/{key}?{stamp}&e={ends}&s={self.sign(key, stamp, ends)}"
+
+    def status_url(
+        self, attachment_id: int, created_at: datetime, ends: datetime, origin: str
+    ) -> str | None:
+        """Return the address of an attachment's status, which opens until `ends` without a token.
+
+        The time of creation is signed too: if the row is lost, another row may get its id. Returns
+        None if there is no secret to sign with (in the public mode it is optional).
+        """
+        if not self._is_secret:
+            return None
+        path = f"{STATUS_PATH}/{attachment_id}"
+        stamp, end = str(int(created_at.timestamp())), str(int(ends.timestamp()))
+        return f"{origin}/{path}?{stamp}&e={end}&s={self.sign(path, stamp, end)}"
+
+    def admits_status(
+        self, attachment_id: int, stamp: str, ends: str, signature: str, now: datetime
+    ) -> bool:
+        """Return whether a signature opens the status of an attachment, created at `stamp`."""
+        path = f"{STATUS_PATH}/{attachment_id}"
+        return self._is_secret and bool(ends) and self.admits(path, stamp, ends, signature, now)
 
     def sign(self, key: str, stamp: str, ends: str) -> str:
         """Sign a key, its stamp and its end (Unix times): 144 bits of HMAC-SHA256, URL-safe."""

@@ -28,6 +28,7 @@ DIFFERENT = {
     "thumb",
     "temp_url",
     "upload_url",
+    "status_url",
     "created_at",
     "processed_at",
     "expires_at",

@@ -1,6 +1,7 @@
 """The documented contract and limits have the values of the code."""
 
 import re
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from api import (
     queries,
     readers,
     server,
+    waiters,
 )
 from api.problems import GENERAL
 from api.slow_readers import READ_WITHIN_S
@@ -95,6 +97,12 @@ LIMITED = {
     "totals": f"exact up to {MAX_COUNTED:,}",
     "name, `message_id`": (f"{attributes.MAX_TEXT} characters; `temp_url` {attributes.MAX_URL:,}"),
     "file name in a key": f"{MAX_FILE_NAME_BYTES} bytes",
+    "clients that wait": (
+        f"{waiters.MAX_WAIT_S} s each; in one process {waiters.MAX_WAITERS:,},"
+        f" {waiters.MAX_WAITERS_EACH:,} of an organization; by tickets while fewer than"
+        f" {waiters.MAX_BY_TICKET:,} of the organization and {waiters.MAX_BY_TICKET_EACH} for"
+    ),
+    "a ticket": f"opens for {issuing.TICKET_OUTLIVES_POLICY // timedelta(hours=1)} hour after",
     "an unread answer": f"{READ_WITHIN_S:.0f} s",
     "first read of an object": (
         f"{HEAD_BYTES // KIB} KiB; {LONG_READ_BYTES // MIB} MiB if its name"

@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 
+from shared.links import Links
 from tests.support.creating import decoded, expected_fields, post
 from tests.support.resources import PATH, body, resource, time, written
 from tests.support.service import Client, Service
@@ -39,6 +40,9 @@ async def test_create_answers_the_contracts_sample(start_service: StartService) 
         "meta": {
             "upload_url": f"{service.stack.seaweedfs.url}/{service.settings.s3_bucket}",
             "expires_at": time(expires),
+            "status_url": Links(service.settings).status_url(
+                4, row.created_at, expires + timedelta(hours=1), client.base_url
+            ),
         },
     }
     assert answer.status == 201

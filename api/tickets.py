@@ -1,0 +1,76 @@
+"""The status of one attachment, for a page without a token: its address is signed (a ticket)."""
+
+from functools import partial
+from urllib.parse import parse_qsl
+
+from aiohttp import web
+
+from api.file_links import read_query
+from api.files import FILES
+from api.parts import PARTS, Parts, now, origin
+from api.preferences import parse_wait, preferred_wait
+from api.problems import document_response, not_found
+from api.words import parse_id
+from shared import attachments
+from shared.attachments import Attachment
+from shared.states import SETTLED
+
+
+async def show(request: web.Request) -> web.Response:
+    """Answer GET /attachments/status/{id}: state, reason, url and thumb; `wait` as for backends.
+
+    The address must be signed and not ended. Raises Problem 404 for any other address and a deleted
+    attachment, 400 for a bad `wait`, 429 if too many clients ask or wait.
+    """
+    parts = request.app[PARTS]
+    attachment_id, stamp = _admit(request, parts)
+    wait_s, preferred = _read_wait(request)
+    find = partial(_find, parts, attachment_id, stamp)
+    row = await find()
+    if row is not None and wait_s and row.state not in SETTLED:
+        row = await parts.waiters.wait(
+            attachment_id,
+            row.organization_id,
+            within_s=wait_s,
+            find=find,
+            note_leave=partial(setattr, request.protocol, "on_lost"),
+            by_ticket=True,
+        )
+    if row is None:
+        raise not_found()
+    resource = parts.documents.status(row, origin=origin(request, parts.settings), now=now())
+    headers = {"Referrer-Policy": "no-referrer"}
+    if preferred:
+        headers["Preference-Applied"] = f"wait={wait_s}"
+    return document_response({"data": resource, "meta": {}}, headers=headers)
+
+
+def _admit(request: web.Request, parts: Parts) -> tuple[int, str]:
+    """Return the id and the stamp of a signed address. Raises Problem 404."""
+    attachment_id = parse_id(request.match_info["id"])
+    query = read_query(request.rel_url.raw_query_string)
+    if attachment_id is None:
+        raise not_found()
+    admits = parts.documents.links.admits_status
+    for stamp in query.stamps:
+        if admits(attachment_id, stamp, query.ends, query.signature, now()):
+            return attachment_id, stamp
+    raise not_found()
+
+
+def _read_wait(request: web.Request) -> tuple[int, bool]:
+    """Return the seconds to wait, and whether `Prefer` gave them. Raises Problem 400."""
+    query = dict(parse_qsl(request.rel_url.raw_query_string, keep_blank_values=True))
+    if "wait" in query:
+        return parse_wait(query["wait"]), False
+    preferred = preferred_wait(request)
+    return preferred or 0, preferred is not None
+
+
+async def _find(parts: Parts, attachment_id: int, stamp: str) -> Attachment | None:
+    """Find a row, in the same turns and share of connections as links to files."""
+    async with parts.links.turn(attachment_id):
+        row = await parts.clients.of(FILES).run(attachments.find_any, attachment_id)
+    if row is None or row.deleted_at is not None or int(row.created_at.timestamp()) != int(stamp):
+        return None
+    return row
