@@ -11,7 +11,7 @@ RUNNING := .venv/.running
 DEVELOPING := .venv/.developing
 comma := ,
 CHOSEN := $(subst $(comma), ,$(EXTRAS))
-EXTRA_STAMPS := $(patsubst heic,.venv/.heic,$(patsubst dev,$(DEVELOPING),$(CHOSEN)))
+EXTRA_STAMPS := $(patsubst dev,$(DEVELOPING),$(patsubst heic,.venv/.heic,$(patsubst otel,.venv/.otel,$(CHOSEN))))
 
 .PHONY: help up test unit cover check bench soak format install lock anew
 
@@ -51,24 +51,24 @@ format: $(DEVELOPING) ## format the code
 	$(BIN)/ruff format $(SOURCES)
 	$(BIN)/ruff check --fix $(SOURCES)
 
-install: $(RUNNING) $(EXTRA_STAMPS) ## set up .venv from the hash-pinned locks; EXTRAS=heic adds HEIC's decoder, EXTRAS=dev what tests need
+install: $(RUNNING) $(EXTRA_STAMPS) ## set up .venv from the hash-pinned locks; EXTRAS=heic adds HEIC's decoder, EXTRAS=otel traces, EXTRAS=dev what tests need
 	@:
 
 $(RUNNING): $(LOCKS)/up.lock pyproject.toml deploy/install.py
 	@$(BIN)/python deploy/install.py $<
 	@touch $@
 
-# Holds all that up.lock and heic.lock hold.
+# Holds all that up.lock, heic.lock and otel.lock hold.
 $(DEVELOPING): $(LOCKS)/dev.lock pyproject.toml deploy/install.py
 	@$(BIN)/python deploy/install.py $<
-	@touch $(RUNNING) .venv/.heic $@
+	@touch $(RUNNING) .venv/.heic .venv/.otel $@
 
-.venv/.heic: $(LOCKS)/heic.lock | $(RUNNING)
+.venv/.heic .venv/.otel: .venv/.%: $(LOCKS)/%.lock | $(RUNNING)
 	@$(BIN)/python deploy/install.py $<
 	@touch $@
 
-ifneq ($(filter-out heic dev,$(CHOSEN)),)
-$(error EXTRAS=$(EXTRAS): there are heic and dev)
+ifneq ($(filter-out heic otel dev,$(CHOSEN)),)
+$(error EXTRAS=$(EXTRAS): there are heic, otel and dev)
 endif
 
 # The Python of .venv may be gone, broken or too old, and PYTHON= may ask for another one.
@@ -84,7 +84,7 @@ else ifneq ($(FOUND),$(ASKED))
 STALE := yes
 endif
 ifdef STALE
-$(RUNNING) $(DEVELOPING) .venv/.heic: anew
+$(RUNNING) $(DEVELOPING) .venv/.heic .venv/.otel: anew
 endif
 
 NO_PYTHON = CPython 3.11 or newer with venv and ensurepip is needed, and none of $(NAMES) is one: name it with PYTHON=...
@@ -104,7 +104,8 @@ anew:
 lock: ## resolve the locks again from pyproject.toml (needs uv)
 	$(COMPILE) pyproject.toml -o $(LOCKS)/runtime.lock
 	$(COMPILE) -c $(LOCKS)/runtime.lock --extra embedded pyproject.toml -o $(LOCKS)/up.lock
-	$(COMPILE) -c $(LOCKS)/up.lock --extra dev --extra embedded --extra heic pyproject.toml -o $(LOCKS)/dev.lock
+	$(COMPILE) -c $(LOCKS)/up.lock --extra dev --extra embedded --extra heic --extra otel pyproject.toml -o $(LOCKS)/dev.lock
 	echo "pillow-heif" | $(COMPILE) -c $(LOCKS)/dev.lock - -o $(LOCKS)/heic.lock
+	printf "%s\n" opentelemetry-exporter-otlp-proto-http opentelemetry-sdk requests | $(COMPILE) -c $(LOCKS)/dev.lock - -o $(LOCKS)/otel.lock
 	echo "pyvips[binary]>=3.2" | $(COMPILE) -c $(LOCKS)/dev.lock - -o $(LOCKS)/bench.lock
 COMPILE := uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate

@@ -28,6 +28,7 @@ from shared.listening import fault_of, listen_everywhere
 from shared.log import configure_logging, get_logger
 from shared.log_lines import fault_line, name_process
 from shared.settings import Settings, load_settings
+from shared.trace_start import exported
 
 GRACE_S = 8.0
 BACKLOG = 1024
@@ -122,7 +123,7 @@ async def _check_bucket(parts: Parts) -> list["asyncio.Task[None]"]:
 def run(settings: Settings) -> None:
     """Run the API on uvloop in this process, until SIGTERM or SIGINT; raises what `serve` does."""
     configure_logging(settings.log_level, settings.log_format, serving=True, process="api")
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+    with exported(settings, "api"), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(serve(settings))
 
 

@@ -1,15 +1,15 @@
 """The id of each request, and the log line of each answer."""
 
 import time
-from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
 
 from aiohttp import web
 
 from api.measuring import METHODS, route_of
+from shared import traces
 from shared.log import get_logger
-from shared.log_fields import Fields
+from shared.log_fields import Fields, field
 from shared.request_ids import HEADER, request_id
 
 log = get_logger(__name__)
@@ -18,18 +18,26 @@ log = get_logger(__name__)
 class Answering:
     """A block in which a request is answered: all its log lines have the request's id.
 
+    With traces on, the block is a span too, unless the request asks for the health.
+
     The id is that of the header `X-Request-Id` or `traceparent`, or a new one.
     """
 
-    __slots__ = ("_fields", "_id", "_started")
+    __slots__ = ("_fields", "_id", "_span", "_started")
 
-    def __init__(self, headers: Mapping[str, str]) -> None:
+    def __init__(self, request: Any) -> None:
         self._started = time.perf_counter()
-        self._id = request_id(headers)
-        self._fields = Fields(request_id=self._id)
+        self._id = request_id(request.headers)
+        self._span = None if traces.recorder is None else _begin_span(request, self._id)
+        if self._span is None:
+            self._fields = Fields(request_id=self._id)
+        else:
+            self._fields = Fields(request_id=self._id, trace_id=self._span.trace_id)
 
     def __enter__(self) -> Self:
         self._fields.__enter__()
+        if self._span is not None:
+            self._span.__enter__()
         return self
 
     def __exit__(
@@ -38,6 +46,8 @@ class Answering:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        if self._span is not None:
+            self._span.__exit__(kind, error, trace)
         self._fields.__exit__(kind, error, trace)
 
     def end(self, request: Any, response: web.StreamResponse, *, logged: bool) -> None:
@@ -48,6 +58,8 @@ class Answering:
         not the address, which may hold a token.
         """
         response.headers[HEADER] = self._id
+        if self._span is not None:
+            _describe(self._span, request, response.status)
         if logged and not (route := route_of(request)).startswith("/health/"):
             log.info(
                 "request",
@@ -56,3 +68,30 @@ class Answering:
                 status=response.status,
                 milliseconds=round((time.perf_counter() - self._started) * 1000, 2),
             )
+
+
+def _begin_span(request: Any, own_id: str) -> traces.Span | None:
+    """Begin the span of a request. Balancers ask for the health every few seconds: no spans."""
+    recorder = traces.recorder
+    assert recorder is not None
+    if request.raw_path.startswith("/health/"):
+        return None
+    method = request.method if request.method in METHODS else "_OTHER"
+    attributes = {"http.request.method": method, "attachments.request_id": own_id}
+    return recorder.serve("HTTP" if method == "_OTHER" else method, attributes, request.headers)
+
+
+def _describe(span: traces.Span, request: Any, status: int) -> None:
+    """Add what is known after the answer: the route's pattern, never the address."""
+    attributes: dict[str, traces.Value | None] = {
+        "http.response.status_code": status,
+        "attachments.organization_id": field("organization"),
+    }
+    route = route_of(request)
+    if route != "none":
+        attributes["http.route"] = route
+        method = request.method if request.method in METHODS else "HTTP"
+        span.rename(f"{method} {route}")
+    span.set(attributes)
+    if status >= 500:
+        span.fail(str(status))

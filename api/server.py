@@ -80,7 +80,7 @@ async def answer(
             raise not_found()
         return await application(request)
 
-    with Answering(request.headers) as answering:
+    with Answering(request) as answering:
         response = await answer_errors(request, checked)
         answering.end(known, response, logged=logged)
     if 400 <= response.status < 500 and CALLER not in known:

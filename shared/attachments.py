@@ -144,6 +144,8 @@ class Attachment(FromRow):
     limit_types: Sequence[str] | None = None
     #: The largest upload in bytes that its policy allows under a quota; None without a quota.
     promised_bytes: int | None = None
+    #: The context of the trace of the current upload (W3C Trace Context); None without traces.
+    traceparent: str | None = None
     #: The row's age in seconds when it was read, by the database's clock.
     age_s: float = field(default=0.0, compare=False)
     #: When the row was read, in seconds of this process's monotonic clock.

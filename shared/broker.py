@@ -20,9 +20,17 @@ REQUEST_ID = "request_id"
 """The message header with the id of the request that caused the wake-up; empty if there was none.
 Messages of earlier releases do not have it."""
 
+TRACEPARENT = "traceparent"
+"""The message header with the context of the trace; empty if traces are off. Messages of earlier
+releases do not have it."""
+
 QUEUES = 32
 """The number of queues over which organizations are spread. Workers serve them in turns, so an
 organization that uploads a million files fills one queue, and the others are served as before."""
+
+
+TEMPLATE = "attachments-{number}"
+"""The names of all queues, for traces."""
 
 
 def queue_name(organization_id: int) -> str:

@@ -10,6 +10,7 @@ from weakref import WeakSet
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
+from shared import traces
 from shared.connector import COMMAND_TIMEOUT_S, CONNECT_TIMEOUT_S, Connector
 from shared.errors import AttachmentsError
 from shared.kept import Kept, Lease
@@ -142,13 +143,14 @@ class Database:
         """Call `function(connection, …)`; retry it once after a transient fault.
 
         Raises DatabaseAway if no answer comes within the limits (acquire 2 s, statement 5 s), or if
-        the server refuses us for a reason in `shared.refusals`. Subclasses of DatabaseAway are
-        raised for two of these reasons: DatabaseForbids for a missing privilege,
-        DatabaseRefusesContent for content that cannot be written. `function` must be safe to
-        repeat: one guarded statement, or one transaction.
+        the server refuses us for a reason in `shared.refusals`; its subclasses DatabaseForbids and
+        DatabaseRefusesContent are for two of these. `function` must be safe to repeat.
         """
         with DATABASE.watch(DatabaseAway, but=DatabaseRefusesContent):
-            return await self._run_twice(function, *args, **kwargs)
+            if traces.recorder is None:
+                return await self._run_twice(function, *args, **kwargs)
+            with traces.statement(function):
+                return await self._run_twice(function, *args, **kwargs)
 
     async def _run_twice(
         self, function: Callable[..., Awaitable[T]], *args: Any, **kwargs: Any

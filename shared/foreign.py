@@ -8,6 +8,7 @@ library. `deploy/docs/aws.md` lists the kept variables for operators.
 """
 
 import os
+import sys
 import time
 from collections.abc import MutableMapping
 
@@ -64,6 +65,10 @@ REFUSED = frozenset({"PYTHONASYNCIODEBUG", "PYTHONINSPECT", "PYTHONTZPATH", "PYT
 """Variables that Python reads long after its start and that would change how the service runs."""
 
 
+TRACES = "ATTACHMENTS_OTLP_URL"
+"""The setting that turns traces on, in upper case."""
+
+
 def counts(name: str) -> bool:
     """Return whether a variable of this name is kept, and so may affect the service."""
     if name in REFUSED:
@@ -80,6 +85,8 @@ def counts(name: str) -> bool:
 def forget_foreign_variables(environment: MutableMapping[str, str] = os.environ) -> None:
     """Remove every variable that is not kept, and the links to Kubernetes Services.
 
+    Where traces are off, this process cannot import OpenTelemetry afterwards.
+
     May be repeated. Call it first in a process of the service, before other libraries are imported.
     Never call it from code that another program may import.
     """
@@ -88,3 +95,7 @@ def forget_foreign_variables(environment: MutableMapping[str, str] = os.environ)
             del environment[name]
     if environment is os.environ:
         time.tzset()  # TZ may be among the removed ones, and the C library has read it already
+        if not any(name.upper() == TRACES and value for name, value in environment.items()):
+            # Where the extra for traces is installed, redis-py 8.1 imports OpenTelemetry with
+            # itself, which takes half a second. It goes without a package that cannot be imported.
+            sys.modules.setdefault("opentelemetry", None)  # type: ignore[arg-type]  # documented

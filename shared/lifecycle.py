@@ -24,6 +24,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass, field, replace
 from typing import Self
 
+from shared import traces
 from shared.attachments import CHECK_MARGIN, COLUMNS, LATE_UPLOAD_S, Attachment
 from shared.database import Connection, affected
 from shared.facts import DECLARED, FACTS, MEASURED, NO_FACTS, Facts
@@ -75,7 +76,8 @@ def _padded(sequencer: str) -> str:
 class WakeUp(FromRow):
     """The message that starts a task: the attachment's id, and the revision to process.
 
-    A wake-up that a worker has received has the id of the request that caused it.
+    A wake-up that a worker has received has the id of the request that caused it. `traceparent` is
+    the context of the upload's trace, None if there is none.
     """
 
     NOT_COLUMNS = frozenset({"request_id"})
@@ -84,6 +86,7 @@ class WakeUp(FromRow):
     organization_id: int
     revision: int
     request_id: str = field(default="", compare=False)
+    traceparent: str | None = field(default=None, compare=False)
 
 
 COURIERS = WakeUp(attachment_id=0, organization_id=0, revision=0)
@@ -134,6 +137,10 @@ async def record_uploads(
             sequencer = CASE WHEN {_ASK} THEN a.sequencer
                              ELSE coalesce(event.sequencer, a.sequencer) END,
             uploaded_at = CASE WHEN {_ASK} THEN a.uploaded_at ELSE {_NEXT_STAMP} END,
+            -- an upload is traced where its event says, else the first one with its create request
+            traceparent = CASE WHEN {_ASK} THEN a.traceparent
+                               ELSE coalesce($9, CASE WHEN a.revision = 0 THEN a.traceparent END,
+                                             $10, a.traceparent) END,
             due_at = CASE WHEN a.state = 'processing' THEN a.due_at
                           WHEN {_ASK} THEN now()
                           ELSE now() + $8 * interval '1 second' END
@@ -149,7 +156,7 @@ async def record_uploads(
                         AND coalesce(a.etag = event.etag, false)
                         AND coalesce(a.version_id = event.version_id, true))
               END
-        RETURNING a.id AS attachment_id, a.organization_id, a.revision, a.state
+        RETURNING a.id AS attachment_id, a.organization_id, a.revision, a.state, a.traceparent
         """,
         [attachment_id for _, attachment_id in named],
         [event.bucket for event, _ in named],
@@ -159,6 +166,8 @@ async def record_uploads(
         [event.sequencer for event, _ in named],
         [event.removed for event, _ in named],
         publish_grace_s,
+        traces.given(),
+        traces.current(),
     )
     woken = [WakeUp.from_row(row) for row in rows if row["state"] == "uploaded"]
     return Recorded(changed=[row["attachment_id"] for row in rows], woken=woken)
@@ -526,7 +535,7 @@ async def retry(connection: Connection, ids: Sequence[int]) -> list[WakeUp]:
         SET state = 'uploaded', revision = a.revision + 1, reason = NULL, due_at = now()
         WHERE a.id = ANY($1::bigint[]) AND a.deleted_at IS NULL
           AND (a.state IN ('failed', 'rejected') OR (a.state = 'ready' AND a.reason IS NOT NULL))
-        RETURNING a.id AS attachment_id, a.organization_id, a.revision
+        RETURNING a.id AS attachment_id, a.organization_id, a.revision, a.traceparent
         """,
         ids,
     )

@@ -85,3 +85,8 @@ DATABASE_WAIT_SECONDS = Histogram(
 DATABASE_ERRORS = Counter(
     "attachments_database_errors_total", "Statements that ended because the database was away"
 )
+
+SPANS = Counter(
+    "attachments_trace_spans_total", "Spans of traces by how their export ended", ["result"]
+)
+"""The result is `exported` or `lost`. Spans that found no room in the queue are not counted."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import asyncpg
 
-from shared import keys
+from shared import keys, traces
 from shared.attachments import Attachment
 from shared.database import Connection
 from shared.quotas import Quotas, translate
@@ -40,26 +40,26 @@ _given_of = attrgetter(*GIVEN)
 
 @cache
 def _insert(count: int, *, held: bool) -> str:
-    """Build the statement that inserts `count` rows; all of them share $1 to $5.
+    """Build the statement that inserts `count` rows; all of them share $1 to $6.
 
     If `held`, the first row checks the quotas; the last four parameters are for that.
     """
     width = 1 + len(GIVEN)
     rows = []
-    for first in range(6, 6 + count * width, width):
+    for first in range(7, 7 + count * width, width):
         given = ", ".join(f"${place}" for place in range(first, first + width))
         rows.append(
             "($1, $2, $3, date_trunc('second', now()) + $4 * interval '1 second',"
-            f" now() + $5 * interval '1 second', {given})"
+            f" now() + $5 * interval '1 second', $6, {given})"
         )
     if held:
-        end = 6 + count * width
+        end = 7 + count * width
         more = ", ".join(f"${place}::bigint" for place in range(end, end + 4))
         room = f"(SELECT hold_quota($1, {count}, {more}))"
         rows[0] = rows[0].replace("$1", room, 1)
     return (
         "INSERT INTO attachments (organization_id, creator_id, bucket, policy_expires_at, due_at,"
-        f" file_name, {', '.join(GIVEN)}) VALUES {', '.join(rows)}"
+        f" traceparent, file_name, {', '.join(GIVEN)}) VALUES {', '.join(rows)}"
         " RETURNING id, created_at, policy_expires_at, due_at"
     )
 
@@ -82,7 +82,9 @@ async def create(
     not counted yet; nothing has changed then. Must not be repeated after success: it would insert
     more rows.
     """
+    trace = traces.current()
     values: list[Any] = [organization_id, creator_id, bucket, float(policy_ttl_s), first_check_s]
+    values.append(trace)
     file_names = [keys.safe_file_name(item.name) for item in new]
     for item, file_name in zip(new, file_names, strict=True):
         values += [file_name, *_given_of(item)]
@@ -101,6 +103,7 @@ async def create(
             creator_id=creator_id,
             bucket=bucket,
             file_name=file_name,
+            traceparent=trace,
             **dict(zip(GIVEN, _given_of(item), strict=True)),
             **dict(row.items()),
         )

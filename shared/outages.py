@@ -1,4 +1,4 @@
-"""Log the outages of database, broker and store: when one begins, once a minute, and its end.
+"""Log outages of database, broker, store and collector: the begin, a line a minute, the end.
 
 Each request and each upload notices an outage, so a line for each would fill the log. A process has
 one object for each part, which the seam to that part reports every fault and every success to.
@@ -31,10 +31,18 @@ Clock = Callable[[], float]
 class Outage:
     """The state of one part: available or not. Its methods may be called from any thread."""
 
-    def __init__(self, lost: str, back: str, *, clock: Clock = time.monotonic) -> None:
-        """`lost` and `back` are the events of the log lines."""
+    def __init__(
+        self,
+        lost: str,
+        back: str,
+        *,
+        beginnings: int = BEGINNINGS,
+        clock: Clock = time.monotonic,
+    ) -> None:
+        """`lost` and `back` are the events of the log lines, `beginnings` is as BEGINNINGS."""
         self._lost = lost
         self._back = back
+        self._beginnings = beginnings
         self._clock = clock
         self._lock = threading.Lock()
         self._begun: list[float] = []
@@ -88,7 +96,7 @@ class Outage:
     def _begin(self, now: float) -> None:
         self._away_since, self._logged_at = now, None
         self._begun = [at for at in self._begun if now - at < LINE_EVERY_S]
-        if len(self._begun) < BEGINNINGS:
+        if len(self._begun) < self._beginnings:
             self._begun.append(now)
             self._logged_at = now
             _write(log.warning, self._lost, error=self._cause)
@@ -122,9 +130,12 @@ def _write(write: Callable[..., None], event: str, **fields: Any) -> None:
 DATABASE: Final = Outage("database is unavailable", "database is back")
 BROKER: Final = Outage("broker is unavailable; the sweep takes over", "broker is back")
 STORE: Final = Outage("store is unavailable", "store is back")
+TRACES: Final = Outage(
+    "trace collector is unavailable: spans are lost", "trace collector is back", beginnings=1
+)
 
 
 def tick() -> None:
     """Log what is due of all parts; a process calls it every few seconds."""
-    for each in (DATABASE, BROKER, STORE):
+    for each in (DATABASE, BROKER, STORE, TRACES):
         each.tick()

@@ -1,23 +1,21 @@
 """Publish wake-ups from a thread of its own, so that no caller waits for the broker."""
 
-import json
 import math
-import re
 import threading
 import time
-from base64 import b64decode, b64encode
 from collections import defaultdict, deque
 from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
-from uuid import uuid4
 
-from shared.broker import ORGANIZATION, QUEUES, REQUEST_ID, TASK, make_celery, queue_name
+from shared import traces
+from shared.broker import QUEUES, TEMPLATE, make_celery, queue_name
 from shared.broker_faults import describe, place_of
 from shared.lifecycle import COURIERS, WakeUp
 from shared.log_fields import field
 from shared.metrics import BROKER_UP, DROPPED, PUBLISHED, QUEUE_MESSAGES
 from shared.outages import BROKER
+from shared.task_message import TaskMessage
 
 MAX_WAITING = 10_000
 """Maximum of wake-ups that wait while the broker is unavailable; the sweep finds the others."""
@@ -39,63 +37,8 @@ runs; the sweep finds those uploads. The length is read every LOOK_EVERY_S secon
 MEASURE_EVERY_S = 10.0
 """Seconds between two looks at the lengths of all queues, for the metrics: one round trip."""
 
-_Message = tuple[WakeUp, str]
-"""A wake-up, and the id of the request that caused it."""
-
-
-class TaskMessage:
-    """Builds the message of a wake-up exactly as Celery and kombu would put it into Redis.
-
-    Sending a task through Celery costs about 300 µs, more than the rest of an event. So Celery
-    sends one task through kombu's memory transport. That message becomes a template, and only the
-    ids are filled in for each wake-up.
-    """
-
-    def __init__(self) -> None:
-        app = make_celery("memory://")
-        with app.connection_for_write() as connection:
-            app.send_task(
-                TASK,
-                args=(0, 0),
-                queue=queue_name(0),
-                connection=connection,
-                headers={ORGANIZATION: "<organization>", REQUEST_ID: "<request>"},
-            )
-            channel: Any = connection.default_channel
-            # Private in kombu: the public method would decode the message.
-            message = channel._get(queue_name(0))
-        app.close()
-        body = b64decode(message["body"]).decode()
-        message["body"] = "<body>"
-        message["headers"] |= {"id": "<id>", "root_id": "<id>", "argsrepr": "(<arguments>)"}
-        message["properties"] |= {"correlation_id": "<id>", "delivery_tag": "<id>"}
-        message["properties"]["delivery_info"]["routing_key"] = "<queue>"
-        self._message = _template(json.dumps(message))
-        self._body = _template(body.replace("[0, 0]", "[<arguments>]", 1))
-        # A random UUID (version 4) without its last part, which is a counter here.
-        self._id = str(uuid4())[:-12]
-        self._count = 0
-
-    def fill(self, wake_up: WakeUp, request_id: str = "") -> str:
-        """Return the message of a wake-up as JSON. Must be called from one thread at a time.
-
-        `request_id` is the id of the request that caused the wake-up: see `shared.request_ids`.
-        """
-        self._count += 1
-        arguments = {"arguments": f"{wake_up.attachment_id}, {wake_up.revision}"}
-        return self._message % {
-            **arguments,
-            "body": b64encode((self._body % arguments).encode()).decode(),
-            "id": f"{self._id}{self._count:012x}",
-            "queue": queue_name(wake_up.organization_id),
-            "organization": wake_up.organization_id,
-            "request": request_id,
-        }
-
-
-def _template(text: str) -> str:
-    """Turn a text into a template for `%`, in which each `<name>` is a field."""
-    return re.sub(r"<([a-z]+)>", r"%(\1)s", text.replace("%", "%%"))
+_Message = tuple[WakeUp, str, traces.Span | None]
+"""A wake-up, the id of the request that caused it, and the span that ends with its publishing."""
 
 
 class Publisher:
@@ -137,7 +80,8 @@ class Publisher:
             if len(self._waiting) >= MAX_WAITING:
                 self._drop(1)
                 return
-            self._waiting.append((wake_up, field("request_id") or ""))
+            span = None if traces.recorder is None else _span_of(wake_up)
+            self._waiting.append((wake_up, field("request_id") or "", span))
             self._wake.notify()
 
     def wake_couriers(self) -> None:
@@ -181,6 +125,7 @@ class Publisher:
             try:
                 left_out = self._push(batch)
             except Exception as error:  # any error of the broker's client: the sweep takes over
+                _end_spans(batch, type(error).__name__)
                 with self._wake:
                     self._drop(len(batch))
                     if self._closing.is_set():
@@ -191,6 +136,7 @@ class Publisher:
                 BROKER.fault(describe(error, self.place))
                 self._closing.wait(PAUSE_AWAY_S)
                 continue
+            _end_spans(batch)
             if left_out:
                 with self._wake:
                     self._drop(left_out)
@@ -248,7 +194,7 @@ class Publisher:
         for queue, wake_ups in queues.items():
             room = max(MAX_QUEUED - self._lengths[queue][1], 0)
             if wake_ups[:room]:
-                pushed[queue] = [self._message.fill(*each) for each in wake_ups[:room]]
+                pushed[queue] = [self._fill(*each) for each in wake_ups[:room]]
         if pushed:
             with self._client.pipeline(transaction=False) as pipeline:
                 for queue, messages in pushed.items():
@@ -258,6 +204,9 @@ class Publisher:
         PUBLISHED.inc(published)
         BROKER_UP.set(1)
         return len(batch) - published
+
+    def _fill(self, wake_up: WakeUp, request_id: str, span: traces.Span | None) -> str:
+        return self._message.fill(wake_up, request_id, "" if span is None else span.traceparent)
 
     def _connect(self) -> Any:
         """Create the Redis client that kombu would use; it reconnects by itself."""
@@ -281,3 +230,34 @@ class Publisher:
         self._lengths.update(
             (queue, (now, length)) for queue, length in zip(queues, lengths, strict=True)
         )
+
+
+def _span_of(wake_up: WakeUp) -> traces.Span | None:
+    """Begin the span of a wake-up in the upload's trace; link it to the current span."""
+    recorder = traces.recorder
+    assert recorder is not None
+    cause = recorder.current
+    parent = wake_up.traceparent or cause
+    if parent is None or wake_up == COURIERS:
+        return None
+    return recorder.begin(
+        f"send {TEMPLATE}",
+        "producer",
+        {
+            "messaging.system": "redis",
+            "messaging.operation.type": "send",
+            "messaging.operation.name": "send",
+            "messaging.destination.name": queue_name(wake_up.organization_id),
+            "messaging.destination.template": TEMPLATE,
+        },
+        parent=parent,
+        link=None if cause == parent else cause,
+    )
+
+
+def _end_spans(batch: Iterable[_Message], error: str | None = None) -> None:
+    for _, _, span in batch:
+        if span is not None:
+            if error is not None:
+                span.fail(error)
+            span.end()

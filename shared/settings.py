@@ -15,8 +15,7 @@ from shared.fences import WHOLE_BUCKET, Fences, parse_fences
 from shared.hosts import is_loopback, normal_host
 from shared.part_settings import (
     PREFIX,
-    BrokerSettings,
-    DatabaseSettings,
+    QueueSettings,
     QuotaSettings,
     StoreSettings,
     WaitSettings,
@@ -29,6 +28,7 @@ from shared.part_settings import (
 from shared.processors import MAX_DECODERS, default_decoders
 from shared.proxies import Network, Proxies, parse_network
 from shared.reserved import Reserved
+from shared.trace_settings import TraceSettings
 from shared.webhook_settings import WebhookSettings
 
 __all__ = ["PREFIX", "Settings", "load_part", "load_settings", "retired_settings", "split_words"]
@@ -45,13 +45,13 @@ MORE_FORMATS = frozenset({"avif", "tiff", "heic"})
 
 
 class Settings(
+    TraceSettings,
     WaitSettings,
     QuotaSettings,
     BrowserSettings,
     WebhookSettings,
     StoreSettings,
-    BrokerSettings,
-    DatabaseSettings,
+    QueueSettings,
 ):
     """All settings of the service; `deploy/docs/settings.md` explains each of them.
 

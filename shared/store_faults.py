@@ -1,13 +1,15 @@
 """Map the errors of the store's client to the tree of `shared.errors`."""
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from functools import cache
+from typing import Final
 
 import aiohttp
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, ParamValidationError
 
+from shared import traces
 from shared.errors import ObjectChanged, ObjectEmpty, ObjectMissing, StoreRefused, StoreUnavailable
 from shared.metrics import STORE_ERRORS, STORE_SECONDS, StoreVerb
 from shared.outages import STORE
@@ -15,6 +17,17 @@ from shared.outages import STORE
 NO_UPLOAD = "NoSuchUpload"
 """S3's error code for a multipart upload that was completed or removed."""
 
+
+METHODS: Final[Mapping[StoreVerb, str]] = {
+    "head": "HeadObject",
+    "get": "GetObject",
+    "put": "PutObject",
+    "copy": "CopyObject",
+    "delete": "DeleteObject",
+    "list": "ListObjectsV2",
+    "versions": "ListObjectVersions",
+}
+"""The operations of S3 by verb, for traces; other verbs have several."""
 
 _seconds = cache(STORE_SECONDS.labels)
 _errors = cache(STORE_ERRORS.labels)
@@ -24,12 +37,16 @@ _errors = cache(STORE_ERRORS.labels)
 def mapped(verb: StoreVerb, *, timed: bool = True) -> Iterator[None]:
     """Raise errors of `shared.errors` in place of those that the client raises in the block.
 
-    Count the faults of the store by verb and, if `timed`, the seconds.
+    Count the faults of the store by verb. If `timed`, count the seconds and record a span too.
     """
     began = time.perf_counter()
     try:
-        with _mapped():
-            yield
+        if traces.recorder is None or not timed:
+            with _mapped():
+                yield
+        else:
+            with _span(verb), _mapped():
+                yield
         STORE.success()
     except StoreRefused:
         _errors(verb, "refused").inc()
@@ -42,6 +59,14 @@ def mapped(verb: StoreVerb, *, timed: bool = True) -> Iterator[None]:
     finally:
         if timed:
             _seconds(verb).observe(time.perf_counter() - began)
+
+
+def _span(verb: StoreVerb) -> AbstractContextManager[object]:
+    """Begin the span of a call, without the key: it holds the file name."""
+    assert traces.recorder is not None
+    method = METHODS.get(verb, verb)
+    attributes = {"rpc.system": "aws-api", "rpc.service": "S3", "rpc.method": method}
+    return traces.recorder.call(f"S3/{method}", attributes)
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from shared.errors import AttachmentsError
 from shared.log import configure_logging, get_logger
 from shared.log_lines import fault_line, name_process
 from shared.settings import Settings, load_settings, retired_settings
+from shared.trace_start import exported
 from worker.decoding.formats import check_decoders
 from worker.sandbox.sealing import check_seal
 from worker.temporary import check_folder
@@ -38,7 +39,8 @@ def run(settings: Settings) -> int:
     asyncio.run(refuse_cluster(settings))
     from worker.app import work
 
-    return work(settings)
+    with exported(settings, "worker"):
+        return work(settings)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,8 @@ from typing import Any
 from celery import Celery, signals
 from celery.exceptions import CPendingDeprecationWarning, SecurityWarning
 
-from shared.broker import ORGANIZATION, REQUEST_ID, TASK, make_celery
+from shared import traces
+from shared.broker import ORGANIZATION, REQUEST_ID, TASK, TRACEPARENT, make_celery
 from shared.broker_faults import place_of
 from shared.keys import MAX_ID
 from shared.lifecycle import COURIERS, WakeUp
@@ -84,14 +85,20 @@ def read_wake_up(payload: Any, headers: Any) -> WakeUp | None:
             return None
     if not all(type(each) is int and 0 <= each <= MAX_ID for each in (attachment_id, revision)):
         return None
-    named = str(headers.get(ORGANIZATION, "")) if isinstance(headers, dict) else ""
+    headers = headers if isinstance(headers, dict) else {}
+    named = str(headers.get(ORGANIZATION, ""))
     known = named.isascii() and named.isdigit() and len(named) < 20
     return WakeUp(
         attachment_id=attachment_id,
         organization_id=int(named) if known else UNKNOWN,
         revision=revision,
-        request_id=read_id(headers.get(REQUEST_ID)) or "" if isinstance(headers, dict) else "",
+        request_id=read_id(headers.get(REQUEST_ID)) or "",
+        traceparent=None if traces.recorder is None else _text(headers.get(TRACEPARENT)),
     )
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) and value else None
 
 
 def make_app(settings: Settings, runtime: Runtime, prefix: str = "") -> Celery:

@@ -27,6 +27,7 @@ from shared.log_fields import Fields, add_fields
 from shared.reasons import ReasonCode
 from shared.states import END_STATES, State
 from shared.throttle import Throttle
+from worker.attempt_spans import attempt_span, note_claim, note_outcome, trace_fields
 from worker.copying import Copying
 from worker.jobs import Jobs
 from worker.leases import Leases
@@ -75,11 +76,15 @@ class Attempts:
         `found` is a wake-up, whose upload is claimed first, or a claim of the sweep. Raises only
         CancelledError; a claimed upload is then given back. The caller frees the slot.
         """
-        with Fields(**_fields_of(found)):
+        with (
+            attempt_span(found) as span,
+            Fields(**_fields_of(found), **trace_fields(span)),
+        ):
             try:
                 claim = found if isinstance(found, Claim) else await self._claim(slot, found)
                 if claim is not None:
                     add_fields(**_fields_of(claim))
+                    note_claim(claim)
                     await self._work(claim)
             except Exception:
                 log.exception("unexpected error")
@@ -95,6 +100,7 @@ class Attempts:
                     await self._settle(claim, attempt, error)
                 else:
                     attempt.end(outcome.state, outcome.reason)
+                    note_outcome(outcome)
                     log.info(
                         "processed",
                         state=outcome.state,

@@ -12,6 +12,7 @@ from typing import Literal, get_args
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from shared import traces
 from shared.attachments import Attachment
 from shared.due import Due, Duty
 from shared.reasons import REASONS, ReasonCode
@@ -121,6 +122,7 @@ def measured_attempt(row: Attachment) -> Iterator[Measured]:
         finally:
             IN_FLIGHT.dec()
             _attempts(attempt.result).inc()
+            traces.note({"attachments.attempt_result": attempt.result})
             for stage, seconds in stages.seconds().items():
                 _stage(stage).observe(seconds)
             if stages.cpu_s:

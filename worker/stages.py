@@ -11,6 +11,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from shared import traces
 from shared.attachments import Attachment
 from shared.stored_objects import StoredObject
 
@@ -102,7 +103,10 @@ def begin(row: Attachment) -> Iterator[Stages]:
     stages = Stages()
     if row.attempt == 1 and row.uploaded_at is not None:  # later attempts wait on purpose
         recorded_s = (row.uploaded_at - row.created_at).total_seconds()
-        stages.add("queued", max(0.0, row.age_s - recorded_s))
+        queued_s = max(0.0, row.age_s - recorded_s)
+        stages.add("queued", queued_s)
+        if traces.recorder is not None:
+            traces.recorder.past("queued", queued_s)
     token = _current.set(stages)
     try:
         yield stages
@@ -119,6 +123,10 @@ def measured(stage: Stage) -> Iterator[None]:
         return
     began = time.monotonic()
     try:
-        yield
+        if traces.recorder is None:
+            yield
+        else:
+            with traces.recorder.inside(stage):
+                yield
     finally:
         stages.intervals.append(Interval(stage, began, time.monotonic() - began))

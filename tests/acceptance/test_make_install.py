@@ -16,7 +16,8 @@ TAKEN = ("Makefile", "pyproject.toml", "deploy/check_python.py", "deploy/install
 LOCKS = {
     "up": ["tiny-server"],
     "heic": ["tiny-heic"],
-    "dev": ["tiny-server", "tiny-heic", "tiny-test"],
+    "otel": ["tiny-otel"],
+    "dev": ["tiny-server", "tiny-heic", "tiny-otel", "tiny-test"],
 }
 NAME = "jürgen ☃ 'q\" $x `b` ;#"
 
@@ -107,6 +108,9 @@ def test_running_and_developing_each_install_their_packages_once(
     assert installed(checkout) == {"tiny-server", "tiny-heic"}
     assert made(checkout, "install", "EXTRAS=heic") == ""
 
+    assert "fetching tiny_otel 1.0" in made(checkout, "install", "EXTRAS=otel heic")
+    assert installed(checkout) == {"tiny-server", "tiny-heic", "tiny-otel"}
+
     assert "fetching tiny_test 1.0" in made(checkout, "install", "EXTRAS=heic,dev")
     assert installed(checkout) == set(LOCKS["dev"])
     assert made(checkout, "install", "EXTRAS=dev heic") == ""
@@ -186,7 +190,7 @@ def test_an_unknown_extra_is_reported_in_one_line(checkout: Path) -> None:
     ended = make(checkout, "install", "EXTRAS=webp")
     assert ended.returncode != 0
     assert ended.stderr.count("\n") == 1
-    assert "EXTRAS=webp: there are heic and dev" in ended.stderr
+    assert "EXTRAS=webp: there are heic, otel and dev" in ended.stderr
     assert not (checkout / ".venv").exists()
 
 
@@ -197,10 +201,10 @@ def test_an_environment_of_an_unsuitable_python_is_made_again(
     (checkout / ".venv/bin").mkdir(parents=True)
     unsuitable(checkout / ".venv/bin")
     # These files mark all groups of packages as installed.
-    for name in (".running", ".developing", ".heic"):
+    for name in (".running", ".developing", ".heic", ".otel"):
         (checkout / ".venv" / name).touch()
     assert "it is made anew" in made(checkout, ".venv/.developing")
     assert installed(checkout) == set(LOCKS["dev"])
     # The packages for `make test` include those for `make up`.
-    assert made(checkout, "install", "EXTRAS=heic") == ""
+    assert made(checkout, "install", "EXTRAS=heic,otel") == ""
     assert sysconfig.get_python_version() in str(list((checkout / ".venv/lib").iterdir()))

@@ -46,16 +46,19 @@ class Inbox:
     arn: str
     dead: "Inbox | None" = None
 
-    async def send(self, *bodies: str) -> None:
-        """Send message bodies to the queue unchanged."""
+    async def send(self, *bodies: str) -> list[str]:
+        """Send message bodies to the queue unchanged; return the ids of the messages."""
+        sent = []
         for start in range(0, len(bodies), 10):
-            await self.client.send_message_batch(
+            answer = await self.client.send_message_batch(
                 QueueUrl=self.url,
                 Entries=[
                     {"Id": str(number), "MessageBody": body}
                     for number, body in enumerate(bodies[start : start + 10])
                 ],
             )
+            sent += [each["MessageId"] for each in answer["Successful"]]
+        return sent
 
     async def counts(self) -> tuple[int, int]:
         """Count the visible messages, and the messages that are received but not deleted."""

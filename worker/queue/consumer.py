@@ -19,9 +19,11 @@ from shared.intake import allow, effects, log_faults, read_message, record
 from shared.jitter import spread
 from shared.liveness import Beat
 from shared.log import get_logger
+from shared.log_fields import Fields
 from shared.publisher import Publisher
 from shared.settings import Settings
 from shared.throttle import Throttle
+from worker.queue.causes import batch_span, request_ids
 from worker.queue.sqs import Queue, Received
 from worker.queue.tally import LOGGED_EVERY_S, Tally
 
@@ -202,10 +204,15 @@ class Consumer:
             read_message(item.body, source="sqs", bucket=self._settings.s3_bucket) for item in batch
         ]
         kept = allow(self._allowance, messages)
-        recorded = await self._database.run_within(TRY_S, record, messages, self._settings, kept)
+        with batch_span(self._settings.sqs_queue_url, len(batch)):
+            recorded = await self._database.run_within(
+                TRY_S, record, messages, self._settings, kept
+            )
+            ids = request_ids(batch, messages)
+            for wake_up in recorded.woken:
+                with Fields(request_id=ids.get(wake_up.attachment_id, "")):
+                    self._publisher.publish(wake_up)
         log_faults(self._throttle, messages)
-        for wake_up in recorded.woken:
-            self._publisher.publish(wake_up)
         for message, counts in zip(messages, effects(messages, recorded), strict=True):
             self._tally.add(message.reading.dialect or "unknown", counts)
 

@@ -16,6 +16,7 @@ from shared.liveness import Health, answers
 from shared.log import configure_logging, get_logger
 from shared.metrics_address import open_metrics
 from shared.settings import Settings
+from shared.trace_start import exported
 from worker.queue.consumer import Consumer, end_all
 from worker.queue.sqs import open_queue
 
@@ -38,7 +39,10 @@ def run(settings: Settings) -> int:
         raise SettingsError("ATTACHMENTS_SQS_QUEUE_URL: is not set")
     configure_logging(settings.log_level, settings.log_format, serving=True, process="consume")
     asyncio.run(refuse_cluster(settings))
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+    with (
+        exported(settings, "consume"),
+        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+    ):
         runner.run(_main(settings))
     return 0
 

@@ -13,6 +13,7 @@ import orjson
 from aiohttp.abc import AbstractResolver
 from yarl import URL
 
+from shared import traces
 from shared.documents import RELATIONSHIPS, Documents
 from shared.log import get_logger
 from shared.settings import Settings
@@ -61,9 +62,19 @@ class Sender:
 
     async def send(self, delivery: Delivery) -> Reply:
         """Send a delivery once; return the receiver's reply. Raises nothing but CancelledError."""
+        if traces.recorder is None:
+            return await self._send(delivery, {})
+        with _span(delivery) as span:
+            reply = await self._send(delivery, {"traceparent": span.traceparent})
+            span.set({"http.response.status_code": reply.status})
+            if reply.fault is not None:
+                span.fail(reply.fault)
+            return reply
+
+    async def _send(self, delivery: Delivery, more: dict[str, str]) -> Reply:
         try:
             body = orjson.dumps(self._document(delivery))
-            headers = self._headers(delivery, body)
+            headers = self._headers(delivery, body) | more
             async with asyncio.timeout(self._timeout_s):
                 return await self._post(delivery.target_url, body, headers)
         except SecretUnreadable:
@@ -118,6 +129,28 @@ class Sender:
 def message_id(delivery: Delivery) -> str:
     """Return the value of `webhook-id`: the same for every attempt, so receivers can skip one."""
     return f"msg_{delivery.message_id.hex}"
+
+
+def _span(delivery: Delivery) -> traces.Span:
+    """Begin the span of a delivery, in the trace of its upload; the address may hold a secret."""
+    assert traces.recorder is not None
+    row, url = delivery.attachment, URL(delivery.target_url)
+    return traces.recorder.begin(
+        "POST",
+        "client",
+        {
+            "http.request.method": "POST",
+            "server.address": url.host,
+            "server.port": url.port,
+            "http.request.resend_count": delivery.attempt - 1 if delivery.attempt > 1 else None,
+            "attachments.webhook_event": delivery.event,
+            "attachments.webhook_id": delivery.webhook_id,
+            "attachments.delivery_id": delivery.id,
+            "attachments.organization_id": delivery.organization_id,
+            "attachments.id": None if row is None else row.id,
+        },
+        parent=None if row is None else row.traceparent,
+    )
 
 
 def _judge(status: int) -> DeliveryFault | None:

@@ -7,7 +7,15 @@ from base64 import b64decode
 from typing import Any
 
 from deploy.embedded.valkey import EmbeddedValkey
-from shared.broker import ORGANIZATION, QUEUES, REQUEST_ID, TASK, make_celery, queue_name
+from shared.broker import (
+    ORGANIZATION,
+    QUEUES,
+    REQUEST_ID,
+    TASK,
+    TRACEPARENT,
+    make_celery,
+    queue_name,
+)
 from shared.lifecycle import WakeUp
 from shared.publisher import MAX_BATCH, MAX_QUEUED, MAX_WAITING, Publisher
 from tests.support.publishing import Broker, arguments, frozen, queued, wake_up
@@ -40,7 +48,7 @@ async def test_a_message_is_the_one_that_celery_would_send(
     publisher.publish(WakeUp(attachment_id=2**40, organization_id=71, revision=3))
     await queued(broker, queue, 1)
     with make_celery(valkey.url) as app:
-        headers = {ORGANIZATION: "71", REQUEST_ID: ""}
+        headers = {ORGANIZATION: "71", REQUEST_ID: "", TRACEPARENT: ""}
         await asyncio.to_thread(app.send_task, TASK, args=(2**40, 3), queue=queue, headers=headers)
     celerys, ours = await broker.lrange(queue, 0, -1)
     assert without_ids(ours) == without_ids(celerys)

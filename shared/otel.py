@@ -1,0 +1,269 @@
+"""Spans of OpenTelemetry, and their export by OTLP over HTTP; imported only if traces are on.
+
+No call here waits for the collector: ended spans wait in a bounded queue, and a thread exports them
+in batches. What does not fit into the queue is dropped.
+"""
+
+import logging
+import socket
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from contextvars import ContextVar, Token
+from typing import Any, Final, Self
+from uuid import uuid4
+
+from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import SpanLimits, TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace.sampling import ParentBasedTraceIdRatio
+from opentelemetry.trace import Link, SpanKind, StatusCode
+from opentelemetry.trace.propagation import tracecontext
+
+from shared import traces
+from shared.log import get_logger
+from shared.otlp import make_exporter
+from shared.trace_settings import TraceSettings
+from shared.traces import NO_ATTRIBUTES, NOTHING, Attributes, Kind
+from shared.version import VERSION
+
+QUEUED_SPANS: Final = 4096
+"""The most spans that wait for the export, about a kilobyte each. The oldest are dropped first."""
+
+BATCH_SPANS: Final = 512
+
+EXPORT_EVERY_S: Final = 2.0
+"""Seconds from the end of a span to its export, at most, unless a batch is full earlier."""
+
+FLUSH_S: Final = 2.0
+"""Seconds that a stop waits for the export of the last spans. The API may need 8 s before this for
+requests, and must end within 10 s."""
+
+_KINDS: Final[Mapping[Kind, SpanKind]] = {
+    "server": SpanKind.SERVER,
+    "client": SpanKind.CLIENT,
+    "producer": SpanKind.PRODUCER,
+    "consumer": SpanKind.CONSUMER,
+    "internal": SpanKind.INTERNAL,
+}
+
+_propagator: Final = tracecontext.TraceContextTextMapPropagator()
+
+log = get_logger(__name__)
+
+
+class OpenSpan:
+    """A span of OpenTelemetry: see `shared.traces.Span`."""
+
+    __slots__ = ("_given", "_span", "_token")
+
+    def __init__(self, span: trace.Span, *, given: bool = False) -> None:
+        self._span = span
+        self._given = given
+        self._token: Token[OpenSpan | None] | None = None
+
+    @property
+    def traceparent(self) -> str:
+        """The context of this span."""
+        return _traceparent_of(self._span)
+
+    @property
+    def trace_id(self) -> str:
+        """The id of the trace."""
+        return trace.format_trace_id(self._span.get_span_context().trace_id)
+
+    @property
+    def inner(self) -> trace.Span:
+        """The span itself."""
+        return self._span
+
+    @property
+    def given(self) -> bool:
+        """True if the caller's request named the trace."""
+        return self._given
+
+    def set(self, attributes: Attributes) -> None:
+        """Add attributes."""
+        self._span.set_attributes(_known(attributes))
+
+    def rename(self, name: str) -> None:
+        """Change the name."""
+        self._span.update_name(name)
+
+    def fail(self, error: str) -> None:
+        """Mark the span as failed."""
+        self._span.set_attribute("error.type", error)
+        self._span.set_status(StatusCode.ERROR)
+
+    def end(self) -> None:
+        """End the span."""
+        self._span.end()
+
+    def __enter__(self) -> Self:
+        self._token = _current.set(self)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: Any) -> None:
+        assert self._token is not None
+        _current.reset(self._token)
+        if kind is not None:
+            self.fail(kind.__name__)
+        self._span.end()
+
+
+class Call(OpenSpan):
+    """A span that ends with its block, and is not the current one in it."""
+
+    __slots__ = ()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: Any) -> None:
+        if kind is not None:
+            self.fail(kind.__name__)
+        self.end()
+
+
+_current: ContextVar[OpenSpan | None] = ContextVar("span", default=None)
+
+
+class OtelRecorder:
+    """Makes spans of one tracer: see `shared.traces.Recorder`."""
+
+    def __init__(self, tracer: trace.Tracer) -> None:
+        self._tracer = tracer
+
+    def serve(self, name: str, attributes: Attributes, headers: Mapping[str, str]) -> OpenSpan:
+        """Begin the span of a request."""
+        named = {each: headers[each] for each in _propagator.fields if each in headers}
+        context = _propagator.extract(named, Context()) if named else Context()
+        return OpenSpan(
+            self._tracer.start_span(
+                name, context, kind=SpanKind.SERVER, attributes=_known(attributes)
+            ),
+            given=trace.get_current_span(context).get_span_context().is_valid,
+        )
+
+    def begin(
+        self,
+        name: str,
+        kind: Kind,
+        attributes: Attributes = NO_ATTRIBUTES,
+        *,
+        parent: str | None = None,
+        link: str | None = None,
+    ) -> OpenSpan:
+        """Begin a span in the trace of `parent`, or a trace."""
+        linked = trace.get_current_span(_context_of(link)).get_span_context()
+        span = self._tracer.start_span(
+            name,
+            _context_of(parent),
+            kind=_KINDS[kind],
+            attributes=_known(attributes),
+            links=[Link(linked)] if linked.is_valid else None,
+        )
+        return OpenSpan(span)
+
+    def inside(self, name: str) -> AbstractContextManager[Any]:
+        """Begin a span below the current one."""
+        if (above := _current.get()) is None:
+            return NOTHING
+        context = trace.set_span_in_context(above.inner, Context())
+        return OpenSpan(self._tracer.start_span(name, context), given=above.given)
+
+    def call(self, name: str, attributes: Attributes) -> AbstractContextManager[Any]:
+        """Begin the span of a call."""
+        if (above := _current.get()) is None:
+            return NOTHING
+        context = trace.set_span_in_context(above.inner, Context())
+        kind = SpanKind.CLIENT
+        return Call(self._tracer.start_span(name, context, kind, _known(attributes)))
+
+    def past(self, name: str, seconds: float) -> None:
+        """Record a span that ends now."""
+        if (above := _current.get()) is not None:
+            context = trace.set_span_in_context(above.inner, Context())
+            now = time.time_ns()
+            self._tracer.start_span(name, context, start_time=now - int(seconds * 1e9)).end(now)
+
+    def note(self, attributes: Attributes) -> None:
+        """Add attributes to the current span."""
+        if (span := _current.get()) is not None:
+            span.set(attributes)
+
+    @property
+    def current(self) -> str | None:
+        """The context of the current span."""
+        span = _current.get()
+        return None if span is None else span.traceparent
+
+    @property
+    def given(self) -> str | None:
+        """The context of the current span if the caller's request named the trace."""
+        span = _current.get()
+        return span.traceparent if span is not None and span.given else None
+
+
+def _known(attributes: Attributes) -> dict[str, str | int | float | bool]:
+    return {name: value for name, value in attributes.items() if value is not None}
+
+
+def _context_of(traceparent: str | None) -> Context:
+    """Return the context that a `traceparent` describes; an empty one if it is not valid."""
+    carried = {} if traceparent is None else {"traceparent": traceparent}
+    return _propagator.extract(carried, Context())
+
+
+def _traceparent_of(span: trace.Span) -> str:
+    """Write the context of a span as W3C Trace Context, section 3.2, says."""
+    context = span.get_span_context()
+    return (
+        f"00-{trace.format_trace_id(context.trace_id)}-{trace.format_span_id(context.span_id)}"
+        f"-{int(context.trace_flags):02x}"
+    )
+
+
+@contextmanager
+def recording(settings: TraceSettings, process: str) -> Iterator[None]:
+    """Record and export the spans of this process for the block; then export the rest.
+
+    The export of the rest ends after FLUSH_S, even if the collector does not answer.
+    """
+    # Failures are logged by `shared.outages`; the library logs each, with its traceback.
+    logging.getLogger("opentelemetry").setLevel(logging.CRITICAL + 1)
+    resource = Resource.create(
+        {
+            "service.name": f"attachments-{process}",
+            "service.version": VERSION,
+            "service.instance.id": str(uuid4()),
+            "host.name": socket.gethostname(),
+        }
+    )
+    provider = TracerProvider(
+        sampler=ParentBasedTraceIdRatio(settings.traces_ratio),
+        resource=resource,
+        shutdown_on_exit=False,
+        span_limits=SpanLimits(max_span_attribute_length=256),
+    )
+    provider.add_span_processor(
+        BatchSpanProcessor(
+            make_exporter(settings),
+            max_queue_size=QUEUED_SPANS,
+            schedule_delay_millis=EXPORT_EVERY_S * 1000,
+            max_export_batch_size=BATCH_SPANS,
+        )
+    )
+    traces.recorder = OtelRecorder(provider.get_tracer("attachments", VERSION))
+    try:
+        yield
+    finally:
+        traces.recorder = None
+        ending = threading.Thread(target=provider.shutdown, name="last spans", daemon=True)
+        ending.start()
+        ending.join(FLUSH_S)
+        if ending.is_alive():
+            log.warning("stopped before the last spans were exported")

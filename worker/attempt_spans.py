@@ -1,0 +1,65 @@
+"""The span of an attempt at an upload, below the span that caused it: a wake-up's, or the row's."""
+
+from contextlib import AbstractContextManager
+from typing import Any
+
+from shared import traces
+from shared.broker import TEMPLATE, queue_name
+from shared.lifecycle import Claim, Outcome, WakeUp
+from worker.slots import UNKNOWN
+
+
+def attempt_span(found: WakeUp | Claim) -> AbstractContextManager[Any]:
+    """Begin the span of an attempt; NOTHING if traces are off.
+
+    A claim of the sweep has no message, so its parent is the context in the row.
+    """
+    recorder = traces.recorder
+    if recorder is None:
+        return traces.NOTHING
+    if isinstance(found, Claim):
+        parent = found.attachment.traceparent
+        return recorder.begin("process upload of the sweep", "internal", parent=parent)
+    attributes: dict[str, traces.Value | None] = {
+        "messaging.system": "redis",
+        "messaging.operation.type": "process",
+        "messaging.operation.name": "process",
+        "messaging.destination.template": TEMPLATE,
+        "attachments.id": found.attachment_id,
+        "attachments.request_id": found.request_id or None,
+    }
+    if found.organization_id != UNKNOWN:
+        attributes["messaging.destination.name"] = queue_name(found.organization_id)
+    return recorder.begin(f"process {TEMPLATE}", "consumer", attributes, parent=found.traceparent)
+
+
+def trace_fields(span: traces.Span | None) -> dict[str, str]:
+    """Return the field of log lines that names the trace."""
+    return {} if span is None else {"trace_id": span.trace_id}
+
+
+def note_claim(claim: Claim) -> None:
+    """Add what the claimed row says to the span of the attempt."""
+    if traces.recorder is not None:
+        row = claim.attachment
+        traces.recorder.note(
+            {
+                "attachments.id": row.id,
+                "attachments.organization_id": row.organization_id,
+                "attachments.revision": row.claimed_revision,
+                "attachments.attempt": row.attempt,
+            }
+        )
+
+
+def note_outcome(outcome: Outcome) -> None:
+    """Add the outcome that was written to the span of the attempt."""
+    if traces.recorder is not None:
+        traces.recorder.note(
+            {
+                "attachments.state": outcome.state,
+                "attachments.reason": outcome.reason,
+                "attachments.content_type": outcome.facts.content_type,
+                "attachments.size": outcome.facts.size,
+            }
+        )

@@ -1,0 +1,48 @@
+"""What a wake-up of the queue's messages comes from: the request id and the span of its message."""
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+from urllib.parse import urlsplit
+
+from shared import traces
+from shared.intake import Message
+from shared.keys import parse_key
+from shared.request_ids import HEADER, request_id
+from worker.queue.sqs import Received
+
+
+def request_ids(batch: Sequence[Received], messages: Sequence[Message]) -> dict[int, str]:
+    """Return the request id of each attachment that a batch names.
+
+    It is the id that SQS gave to the message, which is the same at each delivery. If several
+    messages name an attachment, it is that of the first.
+    """
+    found: dict[int, str] = {}
+    for item, message in zip(batch, messages, strict=True):
+        own_id = request_id({HEADER: item.id})
+        for event in message.reading.events:
+            if (key := parse_key(event.key)) is not None:
+                found.setdefault(key[0], own_id)
+    return found
+
+
+def batch_span(queue_url: str | None, count: int) -> AbstractContextManager[Any]:
+    """Begin the span of a batch of messages; NOTHING if traces are off.
+
+    It begins a trace: messages of stores carry no context. Uploads that have a trace keep it.
+    """
+    if traces.recorder is None:
+        return traces.NOTHING
+    name = urlsplit(queue_url or "").path.rpartition("/")[2]
+    return traces.recorder.begin(
+        f"process {name}",
+        "consumer",
+        {
+            "messaging.system": "aws_sqs",
+            "messaging.operation.type": "process",
+            "messaging.operation.name": "process",
+            "messaging.destination.name": name,
+            "messaging.batch.message_count": count,
+        },
+    )
