@@ -11,6 +11,7 @@ from api.attachables import read_links
 from api.attributes import check_changes, check_identity, resource_object
 from api.bodies import read_json
 from api.clients import client_address
+from api.conditions import Conditions, entity_tag, is_current
 from api.creating import check_all, find_sources
 from api.issuing import MAX_BODY_BYTES, Issued, find_known, issue_again, write_policies
 from api.listing import read_page
@@ -58,7 +59,10 @@ def _show(request: web.Request, parts: Parts, row: Attachment, view: View) -> we
         include=view.include,
         fieldset=view.fieldset,
     )
-    return document_response(included({"data": resource, "meta": {}}, view.include))
+    return document_response(
+        included({"data": resource, "meta": {}}, view.include),
+        headers={"ETag": entity_tag(request, parts, row)},
+    )
 
 
 async def show(request: web.Request) -> web.Response:
@@ -70,9 +74,11 @@ async def show(request: web.Request) -> web.Response:
     view = parse_view(request, waits=True)
     preferred = preferred_wait(request) if view.wait_s is None else None
     attachment_id, organization_id = _path_id(request), caller.organization_id
-    find = partial(
-        parts.clients.of(organization_id).run, attachments.find, attachment_id, organization_id
-    )
+    run = parts.clients.of(organization_id).run
+
+    async def find() -> Attachment | None:
+        return await run(attachments.find, attachment_id, organization_id)
+
     if wait_s := view.wait_s or preferred:
         row = await parts.waiters.wait(
             attachment_id,
@@ -85,7 +91,15 @@ async def show(request: web.Request) -> web.Response:
         row = await find()
     if row is None:
         raise not_found()
-    response = _show(request, parts, row, view)
+    if request.if_match is not None:
+        Conditions(request.if_match, None).require(row)
+    response: web.Response
+    if request.if_none_match is not None and is_current(
+        request, tag := entity_tag(request, parts, row)
+    ):
+        response = web.Response(status=304, headers={"ETag": tag})
+    else:
+        response = _show(request, parts, row, view)
     if preferred is not None:
         response.headers["Preference-Applied"] = f"wait={preferred}"
     return response
@@ -183,7 +197,11 @@ async def _answer_created(
     headers = {"Content-Type": BULK_TYPE}
     if not bulk:
         address = origin(request, parts.settings)
-        headers = {"Location": f"{address}{LIST_PATH}/{issued[0].row.id}"}
+        row = issued[0].row
+        headers = {
+            "Location": f"{address}{LIST_PATH}/{row.id}",
+            "ETag": entity_tag(request, parts, row),
+        }
     return document_response(answer, status=201, headers=headers)
 
 
@@ -207,6 +225,9 @@ async def update(request: web.Request) -> web.Response:
     row = await run(attachments.find, attachment_id, organization_id)
     if row is None:
         raise not_found()
+    conditions = Conditions.of(request)
+    if conditions:
+        conditions.require(row)
     attributes, link_faults = read_links(data, attributes, row=row)
     changes, faults = check_changes(
         attributes,
@@ -226,7 +247,16 @@ async def update(request: web.Request) -> web.Response:
     if meaning.location is not None:
         changed = await take_over(parts, caller, row, meaning.location, changes)
     elif changes:
-        changed = await run(attachments.update, attachment_id, organization_id, changes)
+        change = partial(
+            attachments.update,
+            attachment_id=attachment_id,
+            organization_id=organization_id,
+            changes=changes,
+        )
+        if conditions and meaning.kind is Kind.NOTHING:
+            changed = await run(conditions.guard, attachment_id, organization_id, change)
+        else:  # `take_own` has changed the row already, to what the store holds.
+            changed = await run(change)
     elif meaning.kind is Kind.OWN_FILE:  # `take_own` may have recorded the file in the row.
         changed = await run(attachments.find, attachment_id, organization_id)
     if changed is None:
@@ -238,17 +268,23 @@ async def delete(request: web.Request) -> web.Response:
     """Answer DELETE /api/v2/attachments/{id}: delete the row now; its objects are purged later."""
     parts, caller = await admit(request)
     check_accept(request)
-    deleted = await parts.clients.of(caller.organization_id).run(
+    attachment_id, organization_id = _path_id(request), caller.organization_id
+    remove = partial(
         attachments.delete,
-        _path_id(request),
-        caller.organization_id,
+        attachment_id=attachment_id,
+        organization_id=organization_id,
         retention_s=parts.settings.retention,
     )
+    run, conditions = parts.clients.of(organization_id).run, Conditions.of(request)
+    if conditions:
+        deleted = await run(conditions.guard, attachment_id, organization_id, remove)
+    else:
+        deleted = await run(remove)
     if not deleted:
         raise not_found()
     log.info(
         "attachment deleted",
-        attachment=_path_id(request),
+        attachment=attachment_id,
         organization=caller.organization_id,
         token=caller.token_id,
         address=client_address(request),

@@ -82,6 +82,7 @@ GENERAL = {
     406: ("Not Acceptable", "The request was not accepted"),
     408: ("Request Timeout", "The request was not received in time"),
     409: ("Conflict", "The request does not fit the resource"),
+    412: ("Precondition Failed", "A condition of the request does not hold"),
     413: ("Payload Too Large", "The request body is too large"),
     414: ("URI Too Long", "The address is too long"),
     415: ("Unsupported Media Type", "Unsupported content type"),

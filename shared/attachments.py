@@ -194,12 +194,16 @@ COLUMNS = ", ".join(_AGE if name == "age_s" else f"a.{name}" for name in FIELDS)
 
 
 async def find(
-    connection: Connection, attachment_id: int, organization_id: int
+    connection: Connection, attachment_id: int, organization_id: int, *, lock: bool = False
 ) -> Attachment | None:
-    """Find an attachment of an organization; None if there is none or it is deleted."""
+    """Find an attachment of an organization; None if there is none or it is deleted.
+
+    With `lock`, no other transaction can change the row until the caller's transaction ends.
+    """
     row = await connection.fetchrow(
         f"SELECT {COLUMNS} FROM attachments AS a"
-        " WHERE a.id = $1 AND a.organization_id = $2 AND a.deleted_at IS NULL",
+        " WHERE a.id = $1 AND a.organization_id = $2 AND a.deleted_at IS NULL"
+        f"{' FOR NO KEY UPDATE' if lock else ''}",
         attachment_id,
         organization_id,
     )

@@ -68,6 +68,17 @@ class Links:
         path = f"{STATUS_PATH}/{attachment_id}"
         return self._is_secret and bool(ends) and self.admits(path, stamp, ends, signature, now)
 
+    def form(self, now: datetime, origin: str, changed_at: datetime | None) -> str:
+        """Return a text that differs if `url` builds another address for the same file.
+
+        The text holds no secret.
+        """
+        window = None
+        if changed_at is not None and self._ttl_s is not None and not self._public:
+            window = int(now.timestamp()) // self._ttl_s
+        signature = "" if self._public else self.sign("", "", "")
+        return f"{self.base(origin)} {self._ttl_s} {window} {signature}"
+
     def sign(self, key: str, stamp: str, ends: str) -> str:
         """Sign a key, its stamp and its end (Unix times): 144 bits of HMAC-SHA256, URL-safe."""
         return _signature(self._secrets[0], key, stamp, ends).decode()

@@ -45,6 +45,10 @@ REQUEST_CALLS: dict[str, tuple[Call, Callable[[Any], bool]]] = {
         lambda found: len(found) == 100,
     ),
     "attachments.find": (lambda c: attachments.find(c, READY, USUAL), bool),
+    "attachments.find with a lock": (
+        lambda c: attachments.find(c, READY, USUAL, lock=True),
+        bool,
+    ),
     "attachments.find_any": (lambda c: attachments.find_any(c, DELETED), bool),
     "lists.count": (lambda c: lists.count(c, USUAL, []), lambda n: n > 1000),
     "lists.count of a big organization": (

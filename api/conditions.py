@@ -1,0 +1,146 @@
+"""Entity tags of attachments, and the conditions of requests: If-None-Match and If-Match.
+
+A tag has three parts: `"revision.row.form"`. `row` is a digest of all that an attachment shows.
+`form` is a digest of what changes its addresses and times without a change of the attachment: the
+host, the settings of links, the end of signed links, the time zone and the release. A cached answer
+is current only if all parts are equal, since old links may have ended. A change is allowed if the
+first two are equal, since new links are no change that a client could overwrite.
+"""
+
+from base64 import urlsafe_b64encode
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any, Self, TypeVar
+
+from aiohttp import ETag, web
+
+from api.parts import Parts, now, origin
+from api.problems import Problem, general
+from shared import attachments
+from shared.attachments import Attachment
+from shared.database import Connection
+from shared.states import END_STATES
+from shared.version import VERSION
+
+T = TypeVar("T")
+
+ANY = "*"
+DIGEST_BYTES = 12
+"""96 bits: two states of one attachment do not get the same tag by chance."""
+
+SHOWN = (
+    "id",
+    "organization_id",
+    "creator_id",
+    "name",
+    "file_name",
+    "thumbnail_name",
+    "attachable_type",
+    "attachable_id",
+    "attachment_type",
+    "message_id",
+    "external_id",
+    "temp_url",
+    "content_type",
+    "size",
+    "width",
+    "height",
+    "pages",
+    "checksum_sha256",
+    "state",
+    "resized",
+    "created_at",
+    "uploaded_at",
+    "processed_at",
+    "deleted_at",
+    "limit_size",
+)
+"""The columns that decide what an attachment shows, apart from `reason` and `limit_types`."""
+
+
+def row_tag(row: Attachment) -> str:
+    """Return the first two parts of an attachment's tag: revision and digest of what it shows."""
+    shown = [getattr(row, name) for name in SHOWN]
+    reason = row.reason if row.state in END_STATES else None
+    types = None if row.limit_types is None else list(row.limit_types)
+    return f"{row.revision}.{_digest([*shown, reason, types])}"
+
+
+def entity_tag(request: web.Request, parts: Parts, row: Attachment) -> str:
+    """Return the strong entity tag of an attachment, in quotes.
+
+    It is the same for every Content-Encoding, `include` and `fields`.
+    """
+    form: list[Any] = [
+        parts.documents.links.form(now(), origin(request, parts.settings), row.uploaded_at),
+        str(parts.settings.zone),
+        VERSION,
+    ]
+    return f'"{row_tag(row)}.{_digest(form)}"'
+
+
+def _digest(values: Sequence[Any]) -> str:
+    digest = blake2b(repr(values).encode("utf-8", "surrogatepass"), digest_size=DIGEST_BYTES)
+    return urlsafe_b64encode(digest.digest()).decode()
+
+
+def is_current(request: web.Request, tag: str) -> bool:
+    """Return True if If-None-Match names the tag: the client's copy is current (RFC 9110, section
+    13.1.2).
+    """
+    given = request.if_none_match
+    return given is not None and any(each.value in (ANY, tag.strip('"')) for each in given)
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """The tags of If-Match and If-None-Match of a request; None if a header is missing."""
+
+    match: Sequence[ETag] | None
+    none_match: Sequence[ETag] | None
+
+    @classmethod
+    def of(cls, request: web.Request) -> Self:
+        """Read the conditions of a request. A header that cannot be read names no tag."""
+        return cls(request.if_match, request.if_none_match)
+
+    def __bool__(self) -> bool:
+        return self.match is not None or self.none_match is not None
+
+    def require(self, row: Attachment) -> None:
+        """Raise Problem 412 if a change of the attachment is not allowed."""
+        tag, match, none_match = row_tag(row), self.match, self.none_match
+        if match is not None and not any(_names(each, tag, strong=True) for each in match):
+            raise _failed("If-Match", "The attachment was changed since it was read")
+        if none_match is not None and any(_names(each, tag, strong=False) for each in none_match):
+            raise _failed("If-None-Match", "The attachment is there already")
+
+    async def guard(
+        self,
+        connection: Connection,
+        attachment_id: int,
+        organization_id: int,
+        act: Callable[[Connection], Awaitable[T]],
+    ) -> T:
+        """Run `act` while no other request can change the attachment; it may be missing.
+
+        Raises Problem 412 as `require` does; then nothing was done.
+        """
+        async with connection.transaction():
+            row = await attachments.find(connection, attachment_id, organization_id, lock=True)
+            if row is not None:
+                self.require(row)
+            return await act(connection)
+
+
+def _names(given: ETag, tag: str, *, strong: bool) -> bool:
+    if given.value == ANY:
+        return True
+    return given.value.rpartition(".")[0] == tag and not (strong and given.is_weak)
+
+
+def _failed(header: str, detail: str) -> Problem:
+    problem = general(412, detail)
+    problem.errors[0]["source"] = {"header": header}
+    return problem
