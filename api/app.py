@@ -19,6 +19,7 @@ from api import (
     webhooks,
 )
 from api.access import EventsGate, open_gate
+from api.compression import compress_json
 from api.connection import MAX_LINE
 from api.cors import share_with_pages
 from api.draining import Drain
@@ -65,6 +66,7 @@ def create_app(
         middlewares=[
             measure,
             *([share_with_pages] if settings.origins else []),
+            compress_json,
             leave_no_token,
             answer_errors,
         ],

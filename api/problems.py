@@ -23,7 +23,7 @@ BULK_TYPE = f"{MEDIA_TYPE}; ext=bulk; charset=utf-8"
 
 PRIVATE = {
     "Cache-Control": "private, no-cache",
-    "Vary": "Accept, Authorization, X-Auth-Token, X-Organization-Id",
+    "Vary": "Accept, Accept-Encoding, Authorization, X-Auth-Token, X-Organization-Id",
 }
 """Headers of every answer that sets no Cache-Control, so that no cache gives it to another client.
 The headers are needed because a shared cache knows only Authorization (RFC 9111, section 3.5).

@@ -15,7 +15,7 @@ from tests.support.resources import PATH, body
 from tests.support.service import Answer, Client, Service
 from tests.support.stack import EVENTS_TOKEN
 
-VARY = "Accept, Authorization, X-Auth-Token, X-Organization-Id"
+VARY = "Accept, Accept-Encoding, Authorization, X-Auth-Token, X-Organization-Id"
 
 
 @pytest.mark.parametrize(

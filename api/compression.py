@@ -1,0 +1,80 @@
+"""Compress JSON answers by gzip for clients that accept it.
+
+A compressed answer holds no secret beside text of another party, and no browser sends a token of
+its own accord, so the length of an answer reveals nothing (the attack named BREACH).
+"""
+
+import asyncio
+import zlib
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+
+from aiohttp import web
+
+from api.measuring import Handler
+from api.media_types import KEPT_CHARACTERS
+
+LEAST_BYTES = 1024
+"""A shorter body is not compressed."""
+
+SHORT_BYTES = 16 * 1024
+"""A longer body is compressed in a thread, so that the event loop can serve other requests. A
+resource of 2 KB takes about 15 µs, 16 KB about 150 µs, a list of 200 resources 3 ms."""
+
+LEVEL = 1
+"""The lowest level. The highest makes a list shorter by 5 % at twice the time."""
+
+# The memory level decides how much zlib clears at the start: 256 KiB by default, which would take
+# longer than to compress one resource.
+_MEMORY_LEVEL, _LONG_MEMORY_LEVEL = 6, 8
+_GZIP_FORMAT = 16 + zlib.MAX_WBITS
+
+_threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="compression")
+
+
+def compress(body: bytes) -> bytes:
+    """Return a body in gzip's format."""
+    level = _MEMORY_LEVEL if len(body) <= SHORT_BYTES else _LONG_MEMORY_LEVEL
+    compressor = zlib.compressobj(LEVEL, zlib.DEFLATED, _GZIP_FORMAT, level)
+    return compressor.compress(body) + compressor.flush()
+
+
+@web.middleware
+async def compress_json(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Compress an answer that is JSON, longer than LEAST_BYTES, and not compressed already."""
+    response = await handler(request)
+    if (
+        isinstance(response, web.Response)
+        and isinstance(response.body, bytes)
+        and len(response.body) > LEAST_BYTES
+        and "Content-Encoding" not in response.headers
+        and response.content_type.endswith("json")
+        and accepts_gzip(",".join(request.headers.getall("Accept-Encoding", ())))
+    ):
+        if len(response.body) <= SHORT_BYTES:
+            body = compress(response.body)
+        else:
+            loop = asyncio.get_running_loop()
+            body = await loop.run_in_executor(_threads, compress, response.body)
+        response.body = body
+        response.headers["Content-Encoding"] = "gzip"
+    return response
+
+
+def accepts_gzip(given: str) -> bool:
+    """Return True if the header Accept-Encoding allows gzip (RFC 9110, section 12.5.3)."""
+    return _accepts_remembered(given) if len(given) <= KEPT_CHARACTERS else _accepts(given)
+
+
+def _accepts(given: str) -> bool:
+    weights = {}
+    for item in given.lower().split(","):
+        coding, *parameters = (part.strip() for part in item.split(";"))
+        weight = next((each[2:] for each in parameters if each.startswith("q=")), "1")
+        weights[coding] = weight.strip().rstrip("0").rstrip(".") not in ("", "0")
+    named = [weights[coding] for coding in ("gzip", "x-gzip", "*") if coding in weights]
+    return bool(named) and named[0]
+
+
+# Most requests send one of a few headers, so the results are cached.
+_accepts_remembered = lru_cache(maxsize=256)(_accepts)
