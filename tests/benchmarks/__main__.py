@@ -35,6 +35,7 @@ from tests.benchmarks import (
     webhooks,
 )
 from tests.benchmarks.site import Site, running_site
+from tests.support.service_processes import ServiceProcess
 
 BENCHMARKS: Final[dict[str, Callable[[Site], Awaitable[Table]]]] = {
     "create": create.run,
@@ -59,6 +60,7 @@ BENCHMARKS: Final[dict[str, Callable[[Site], Awaitable[Table]]]] = {
 
 async def main(names: list[str], *, quick: bool) -> None:
     """Run benchmarks, each on newly started servers."""
+    ServiceProcess.may_fork = False  # a forked process shares memory, and starts with less work
     console = Console()
     console.print(f"Python {platform.python_version()}, {os.cpu_count()} cores")
     for name in names:

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import os
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 import typer.main
 
 from deploy.cli import app
+from tests.support.forked import run_module
 from tests.support.service import Service
 
 FOR_PEOPLE = {"ATTACHMENTS_LOG_FORMAT": "console"}
@@ -37,19 +37,13 @@ class Ended:
 async def command(service: Service, *arguments: str, **overrides: str) -> Ended:
     """Run `attachments …` with a service's settings; overrides are settings by lower-case name."""
     changes = {f"ATTACHMENTS_{name.upper()}": value for name, value in overrides.items()}
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "deploy.cli",
-        *arguments,
-        env={"PATH": os.environ["PATH"], **service.environment, **FOR_PEOPLE, **changes},
-        cwd=ROOT,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
+    status, out, err = await asyncio.to_thread(
+        run_module,
+        ("-m", "deploy.cli", *arguments),
+        {"PATH": os.environ["PATH"], **service.environment, **FOR_PEOPLE, **changes},
+        timeout_s=60,
     )
-    out, err = await asyncio.wait_for(process.communicate(), 60)
-    assert process.returncode is not None
-    return Ended(status=process.returncode, raw=out, err=err.decode())
+    return Ended(status=status, raw=out, err=err.decode())
 
 
 def commands(group: object, *words: str) -> Iterator[tuple[str, ...]]:

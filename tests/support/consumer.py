@@ -4,12 +4,11 @@ import asyncio
 import os
 import signal
 import subprocess
-import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Self
 
+from tests.support.forked import Started, start_module
 from tests.support.service import until
 
 PROGRAM = ("-m", "deploy.cli", "consume")
@@ -26,17 +25,12 @@ class ConsumerProcess:
         self.environment = dict(environment)
         self._program = program
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: Started | None = None
 
     def launch(self) -> None:
         """Start the process without waiting until it is ready."""
-        self.process = subprocess.Popen(
-            [sys.executable, *self._program],
-            env=self.environment,
-            cwd=Path(__file__).parents[2],
-            stdout=self._log,
-            stderr=self._log,
-        )
+        log = self._log.fileno()
+        self.process = start_module(self._program, self.environment, out=log, err=log)
 
     async def start(self) -> Self:
         """Start the process and wait until it is ready."""

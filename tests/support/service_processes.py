@@ -4,21 +4,23 @@ import asyncio
 import os
 import signal
 import subprocess
-import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from typing import Self
 
 from deploy.embedded.ports import choose_port
+from tests.support.forked import Started, start_module
 from tests.support.service import until
 
 
 class ServiceProcess:
     """A process of the service, in a process group of its own that a test can kill.
 
-    `program` is the argument list of Python. The process runs when its log contains `sign`.
+    `program` is the argument list of Python. The process runs when its log contains `sign`. If
+    `may_fork` is false, the process is started anew, as an operator starts it.
     """
 
+    may_fork = True
     program: Sequence[str]
     sign: str
 
@@ -33,19 +35,21 @@ class ServiceProcess:
             self.program = program
         changes = {f"ATTACHMENTS_{name.upper()}": value for name, value in overrides.items()}
         self.environment = {"PATH": os.environ["PATH"], **environment, **changes}
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: Started | None = None
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
 
     async def start(self) -> Self:
         """Start the process and wait until it is ready."""
         self._log.seek(0)
         self._log.truncate()
-        self.process = subprocess.Popen(  # noqa: ASYNC220 - it returns at once
-            [sys.executable, *self.program],
-            env=self.environment,
-            stdout=self._log,
-            stderr=self._log,
-            start_new_session=True,
+        log = self._log.fileno()
+        self.process = start_module(
+            self.program,
+            self.environment,
+            out=log,
+            err=log,
+            own_session=True,
+            may_fork=self.may_fork,
         )
 
         async def ready() -> bool:

@@ -1,0 +1,141 @@
+"""A process that has imported the service, and forks the processes that tests start.
+
+To import the service costs more than a second of CPU time, and a run of all tests starts more than
+a thousand processes. Each forked process runs the same module as `python -m MODULE` does. It has
+its own environment, working directory and output, and `__main__` is executed anew.
+
+Requests come over a Unix socket, one JSON object each, with the descriptors of standard output,
+standard error and a socket for the result. On that socket the server writes the process's id, and
+when the process has ended, the status of `os.waitpid`.
+"""
+
+import functools
+import gc
+import importlib
+import json
+import os
+import pkgutil
+import runpy
+import select
+import signal
+import socket
+import sys
+from dataclasses import dataclass
+
+import botocore.session
+
+PACKAGES = ("shared", "api", "worker", "deploy")
+
+SKIPPED = frozenset({"inside", "migrations", "install", "check_python", "__main__"})
+"""The decoders' own modules, the migrations, and what runs when it is imported."""
+
+MAX_REQUEST = 1024 * 1024
+
+
+def import_all() -> None:
+    """Import every module of the service, apart from those that run at import."""
+    for package in PACKAGES:
+        found = importlib.import_module(package)
+        for module in pkgutil.walk_packages(found.__path__, f"{package}."):
+            if SKIPPED.isdisjoint(module.name.split(".")):
+                importlib.import_module(module.name)
+
+
+def read_models() -> None:
+    """Have botocore's models of S3 read once, and not by each forked process."""
+    create_loader = functools.cache(botocore.session.create_loader)
+    botocore.session.create_loader = create_loader
+    session = botocore.session.get_session()
+    session.set_credentials("unused", "unused")
+    session.create_client("s3", region_name="us-east-1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """A process to start: a module with arguments, and what it inherits."""
+
+    module: str
+    arguments: list[str]
+    environment: dict[str, str]
+    folder: str
+    own_session: bool
+
+
+def serve(requests: socket.socket) -> Wanted:
+    """Fork a process for each request; return only in a forked process."""
+    results: dict[int, socket.socket] = {}
+    waking, woken = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    signal.set_wakeup_fd(woken)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is for the tests
+    while True:
+        ready, _, _ = select.select([requests.fileno(), waking], [], [])
+        if waking in ready:
+            os.read(waking, 65536)
+            _report(results)
+        if requests.fileno() not in ready:
+            continue
+        asked, descriptors, _, _ = socket.recv_fds(requests, MAX_REQUEST, 3)
+        if not asked:
+            sys.exit()
+        out, err, result = descriptors
+        answer = socket.socket(fileno=result)
+        pid = os.fork()
+        if pid:
+            os.close(out)
+            os.close(err)
+            results[pid] = answer
+            answer.send(json.dumps({"pid": pid}).encode())
+            continue
+        signal.set_wakeup_fd(-1)
+        for number in (signal.SIGCHLD, signal.SIGINT):
+            signal.signal(number, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        for each in (requests, answer, *results.values()):
+            each.close()
+        os.close(waking)
+        os.close(woken)
+        wanted = Wanted(**json.loads(asked))
+        if wanted.own_session:
+            os.setsid()
+        for target, descriptor in ((1, out), (2, err)):
+            os.dup2(descriptor, target)
+            os.close(descriptor)
+        return wanted
+
+
+def _report(results: dict[int, socket.socket]) -> None:
+    while results:
+        pid, status = os.waitpid(-1, os.WNOHANG)
+        if not pid:
+            return
+        with results.pop(pid) as answer:
+            try:
+                answer.send(json.dumps({"status": status}).encode())
+            except OSError:  # nobody waits for the result any more
+                continue
+
+
+def become(wanted: Wanted) -> None:
+    """Run the module of a forked process; what it raises ends the process."""
+    os.chdir(wanted.folder)
+    os.environ.clear()
+    os.environ.update(wanted.environment)
+    sys.path[0] = wanted.folder
+    sys.argv = [wanted.module, *wanted.arguments]
+    sys.modules.pop(wanted.module, None)  # it is executed anew, as `__main__`
+    runpy.run_module(wanted.module, run_name="__main__", alter_sys=True)
+
+
+def main() -> None:
+    """Serve requests from the socket whose descriptor is the first argument."""
+    requests = socket.socket(fileno=int(sys.argv[1]))
+    import_all()
+    read_models()
+    gc.collect()
+    gc.freeze()
+    become(serve(requests))
+
+
+if __name__ == "__main__":
+    main()

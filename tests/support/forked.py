@@ -1,0 +1,179 @@
+"""Processes of the service that a fork server starts: as `subprocess.Popen`, at a fraction of the
+cost."""
+
+import atexit
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryFile
+from threading import Lock
+
+ROOT = Path(__file__).parents[2]
+
+USUAL = ("ATTACHMENTS_", "AWS_")
+"""Variables that the service reads after its imports. A process with any other variable, apart from
+PATH, must be started anew: libraries read theirs when they are imported."""
+
+
+class Forked:
+    """A forked process; the methods do the same as those of `subprocess.Popen`."""
+
+    def __init__(self, pid: int, result: socket.socket) -> None:
+        self.pid = pid
+        self.returncode: int | None = None
+        self._result = result
+
+    def poll(self) -> int | None:
+        """Return the exit status, or None while the process runs."""
+        return self._look(0)
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for the end of the process. Raises TimeoutExpired after `timeout` seconds."""
+        found = self._look(timeout)
+        if found is None:
+            raise subprocess.TimeoutExpired(["forked"], timeout or 0)
+        return found
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal, unless the process has ended."""
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        """Send SIGTERM."""
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """Send SIGKILL."""
+        self.send_signal(signal.SIGKILL)
+
+    def _look(self, timeout: float | None) -> int | None:
+        if self.returncode is None and select.select([self._result], [], [], timeout)[0]:
+            answer = self._result.recv(1024)
+            assert answer, "the fork server has ended"
+            self.returncode = os.waitstatus_to_exitcode(json.loads(answer)["status"])
+            self._result.close()
+        return self.returncode
+
+
+Started = Forked | subprocess.Popen[bytes]
+
+
+class ForkServer:
+    """The fork server of this process, started at its first use."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._requests: socket.socket | None = None
+
+    def fork(
+        self,
+        module: str,
+        arguments: Sequence[str],
+        *,
+        environment: Mapping[str, str],
+        out: int,
+        err: int,
+        folder: Path,
+        own_session: bool,
+    ) -> Forked:
+        """Start `python -m MODULE ARGUMENT…` with two descriptors as its output."""
+        wanted = {
+            "module": module,
+            "arguments": list(arguments),
+            "environment": dict(environment),
+            "folder": str(folder),
+            "own_session": own_session,
+        }
+        result, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with self._lock, theirs:
+            socket.send_fds(
+                self._running(), [json.dumps(wanted).encode()], [out, err, theirs.fileno()]
+            )
+        answer = result.recv(1024)
+        assert answer, "the fork server has ended"
+        return Forked(json.loads(answer)["pid"], result)
+
+    def _running(self) -> socket.socket:
+        if self._requests is None:
+            self._requests, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            with theirs:
+                self._process = subprocess.Popen(
+                    [sys.executable, "-m", "tests.support.fork_server", str(theirs.fileno())],
+                    pass_fds=[theirs.fileno()],
+                    cwd=ROOT,
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    env={"PATH": os.environ["PATH"]},
+                )
+            atexit.register(self._end)
+        return self._requests
+
+    def _end(self) -> None:
+        assert self._requests is not None
+        assert self._process is not None
+        self._requests.close()
+        self._process.wait()
+
+
+_server = ForkServer()
+
+
+def start_module(
+    program: Sequence[str],
+    environment: Mapping[str, str],
+    *,
+    out: int,
+    err: int,
+    folder: Path = ROOT,
+    own_session: bool = False,
+    may_fork: bool = True,
+) -> Started:
+    """Start Python with the arguments `program`, forked if it is `-m MODULE …` of the service.
+
+    A process whose environment has variables other than the service's is started anew; so is every
+    process if `may_fork` is false.
+    """
+    usual = all(name.startswith(USUAL) or name == "PATH" for name in environment)
+    if may_fork and usual and program[0] == "-m":
+        return _server.fork(
+            program[1],
+            program[2:],
+            environment=environment,
+            out=out,
+            err=err,
+            folder=folder,
+            own_session=own_session,
+        )
+    return subprocess.Popen(
+        [sys.executable, *program],
+        env=dict(environment),
+        cwd=folder,
+        stdout=out,
+        stderr=err,
+        start_new_session=own_session,
+    )
+
+
+def run_module(
+    program: Sequence[str], environment: Mapping[str, str], *, timeout_s: float
+) -> tuple[int, bytes, bytes]:
+    """Run a module until it ends, and return its exit status and its output. Blocks."""
+    with TemporaryFile() as out, TemporaryFile() as err:
+        process = start_module(program, environment, out=out.fileno(), err=err.fileno())
+        try:
+            status = process.wait(timeout_s)
+        finally:
+            process.kill()
+        return status, _content(out.fileno()), _content(err.fileno())
+
+
+def _content(descriptor: int) -> bytes:
+    return os.pread(descriptor, os.fstat(descriptor).st_size, 0)
