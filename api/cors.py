@@ -22,7 +22,7 @@ ALLOWED = {
     "Access-Control-Allow-Methods": "GET, HEAD, POST, PATCH, DELETE",
     "Access-Control-Allow-Headers": (
         "Accept, Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, Prefer,"
-        " Traceparent, Tracestate, X-Auth-Token, X-Organization-Id, X-Request-Id"
+        " Range, Traceparent, Tracestate, X-Auth-Token, X-Organization-Id, X-Request-Id"
     ),
     "Access-Control-Max-Age": str(MAX_AGE_S),
 }

@@ -153,7 +153,7 @@ async def check_cors(examination: Examination) -> Verdict:
     if examination.probe.allowed_origin not in ("*", origin):
         faults.append("the answer to an upload may not be read")
     if not faults:
-        return ok(f"pages of {examination.origin or 'any origin'} may upload")
+        return ok(_what_pages_may(examination))
     rules = json.dumps(cors_rules(examination.origin or "https://your.site"))
     mend = (
         f"if browsers upload, put this CORS rule on the bucket"
@@ -166,6 +166,16 @@ async def check_cors(examination: Examination) -> Verdict:
             f"name yours with --origin https://…, so that it is checked; {mend}",
         )
     return failed(f"for pages of {origin} {found}", mend)
+
+
+def _what_pages_may(examination: Examination) -> str:
+    named = examination.origin
+    if named is None:
+        return "pages of any origin may upload"
+    if examination.settings.origins.allow(named):
+        return f"pages of {named} may upload, and see what comes of it"
+    # This is no fault: a page may also ask its own backend.
+    return f"pages of {named} may upload; ATTACHMENTS_CORS_ORIGINS does not let them call the API"
 
 
 async def _admits_preflight(examination: Examination, origin: str) -> bool:

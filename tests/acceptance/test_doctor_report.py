@@ -20,6 +20,7 @@ async def test_a_healthy_service_is_found_healthy_and_nothing_is_left(
     examined = read(json.loads(printed), variables)
     assert status == 0
     assert examined.named("ok") == NAMES
+    assert "CORS_ORIGINS does not let them call the API" in examined["cors"]["found"]
     assert "webhook as seaweedfs" in examined["event"]["found"]
     assert examined["event"]["found"].endswith("once")
     assert examined["event"]["seconds"] >= 0
@@ -51,9 +52,12 @@ async def test_a_fault_is_shown_in_the_table_with_its_remedy(
 
 
 def test_a_local_stack_is_examined_by_its_data_directory(local: LocalStack) -> None:
-    ended = local.run("doctor", "--json")
+    ended = local.run("doctor", "--json", "--origin", "http://localhost:5173")
     assert ended.returncode == 0, ended.stdout
-    assert json.loads(ended.stdout)["healthy"] is True
+    document = json.loads(ended.stdout)
+    assert document["healthy"] is True
+    (cors,) = [each["found"] for each in document["checks"] if each["name"] == "cors"]
+    assert cors.endswith("may upload, and see what comes of it")
     assert ended.stderr == ""
 
 

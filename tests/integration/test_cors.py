@@ -80,7 +80,7 @@ async def test_a_preflight_of_an_allowed_origin_is_answered(
         "access-control-allow-methods": "GET, HEAD, POST, PATCH, DELETE",
         "access-control-allow-headers": (
             "Accept, Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, Prefer,"
-            " Traceparent, Tracestate, X-Auth-Token, X-Organization-Id, X-Request-Id"
+            " Range, Traceparent, Tracestate, X-Auth-Token, X-Organization-Id, X-Request-Id"
         ),
         "access-control-max-age": "7200",
         "access-control-expose-headers": READABLE,
