@@ -122,6 +122,19 @@ async def test_answers_and_refusals_are_shared_with_an_allowed_origin(
         assert "X-Auth-Token" in answer.headers["Vary"]
 
 
+async def test_an_unchanged_attachment_is_shared_too(start_service: StartService) -> None:
+    service = await start_service(cors_origins=ORIGINS)
+    path = f"{PATH}/{(await service.client.create())['data']['id']}"
+    shown = await ask(service, "GET", path, PAGE, {})
+
+    answer = await ask(service, "GET", path, PAGE, {"If-None-Match": shown.headers["ETag"]})
+
+    assert answer.status == 304
+    assert cors(answer) == cors(shown)
+    assert cors(answer)["access-control-allow-origin"] == PAGE
+    assert varies_by_origin(answer)
+
+
 @pytest.mark.parametrize(
     "origin",
     [
