@@ -36,6 +36,7 @@ async def test_each_upload_has_the_id_of_its_message(
     await start_consumer(service)
     for each in (first, second, third):
         await service.client.settled(each)
+    assert await worker.stop() == 0
     ids = {str(line["attachment"]): line["request_id"] for line in named(worker.log(), "processed")}
     assert (ids[first], ids[third]) == (sent[0], sent[1])
     assert ids[second] in sent
