@@ -104,8 +104,15 @@ async def reuse_id(
 
 @asynccontextmanager
 async def own_bucket(stack: Stack) -> AsyncIterator[str]:
-    """Make a bucket for one test, because the shared bucket holds ids of other databases."""
+    """Make a bucket for one test, because the shared bucket holds ids of other databases.
+
+    The bucket is deleted with its objects: SeaweedFS has only so many volumes, and a bucket has
+    some of its own.
+    """
     name = f"own-{uuid4().hex}"
     async with open_bucket(stack) as client:
         await client.create_bucket(Bucket=name)
-    yield name
+        try:
+            yield name
+        finally:
+            await client.delete_bucket(Bucket=name)
