@@ -7,6 +7,7 @@ all clients that must be answered, so that thousands may be answered at one mome
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from contextvars import Context
 from itertools import islice
 from uuid import uuid4
 
@@ -199,7 +200,8 @@ class Waiters:
         found: asyncio.Future[Attachment | None] = asyncio.get_running_loop().create_future()
         self._reads.setdefault(attachment_id, []).append(found)
         if self._reader is None:
-            self._reader = asyncio.create_task(self._read_all())
+            # Not of the request that starts it: it reads for others too, as long as any wait.
+            self._reader = asyncio.create_task(self._read_all(), context=Context())
         row = await found
         if row is None or row.organization_id != organization_id or row.deleted_at is not None:
             return None

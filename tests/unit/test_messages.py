@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from shared import traces
 from shared.keys import MAX_ID
 from shared.lifecycle import WakeUp
 from worker.app import read_wake_up
@@ -14,6 +15,7 @@ def wake_up(organization_id: int) -> WakeUp:
     return WakeUp(attachment_id=5, organization_id=organization_id, revision=2)
 
 
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 HEADERS = {"task": "attachments.process", "organization": "7"}
 
 
@@ -39,6 +41,25 @@ def test_a_wake_up_is_read_from_either_protocol_of_celery(payload: Any) -> None:
 )
 def test_one_that_names_no_organization_is_still_a_wake_up(headers: Any) -> None:
     assert read_wake_up([[5, 2], {}, {}], headers) == wake_up(UNKNOWN)
+
+
+@pytest.mark.parametrize(
+    ("recorder", "header", "found"),
+    [
+        (object(), TRACE, TRACE),
+        (None, TRACE, None),
+        (object(), "", None),
+        (object(), [TRACE], None),
+    ],
+    ids=["traces are on", "traces are off", "the sender's are off", "no text"],
+)
+def test_the_context_of_a_trace_is_read_where_traces_are_on(
+    monkeypatch: pytest.MonkeyPatch, recorder: object, header: Any, found: str | None
+) -> None:
+    monkeypatch.setattr(traces, "recorder", recorder)
+    read = read_wake_up([[5, 2], {}, {}], {**HEADERS, "traceparent": header})
+    assert read is not None
+    assert read.traceparent == found
 
 
 @pytest.mark.parametrize(
