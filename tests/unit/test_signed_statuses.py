@@ -1,6 +1,7 @@
 """Addresses of an attachment's status: their signature, their end, and what else they open."""
 
 from datetime import timedelta
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -41,13 +42,18 @@ def test_an_address_opens_until_its_end_and_not_after() -> None:
         pytest.param({"signature": "A" * 24}, id="another signature"),
     ],
 )
-def test_an_altered_address_does_not_open(change: dict[str, object]) -> None:
+def test_an_altered_address_does_not_open(change: dict[str, Any]) -> None:
     links = Links(make_link_settings())
     stamp, ends, signature = make_query(links)
-    given = {"attachment_id": 1, "stamp": stamp, "ends": ends, "signature": signature}
+    given: dict[str, Any] = {
+        "attachment_id": 1,
+        "stamp": stamp,
+        "ends": ends,
+        "signature": signature,
+    }
 
-    assert links.admits_status(**given, now=NOW)  # type: ignore[arg-type]
-    assert not links.admits_status(**{**given, **change}, now=NOW)  # type: ignore[arg-type]
+    assert links.admits_status(**given, now=NOW)
+    assert not links.admits_status(**{**given, **change}, now=NOW)
 
 
 def test_an_address_without_an_end_does_not_open_even_if_it_is_signed() -> None:
