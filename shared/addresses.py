@@ -38,9 +38,9 @@ def without_credentials(url: str) -> str:
 
     A query contains credentials (`X-Amz-Signature`, `AWSAccessKeyId`, `Policy`, `sig`, `token`)
     under names that no list can cover, so all of it is removed. `versionId` is removed too, because
-    a copy does not use that version. Only a query that is a stamp of digits stays. A path is cut
-    before the first name of a credential with `=`, even if name and `=` are encoded. A user stays
-    only if it looks like the name of a host. May be repeated.
+    a copy does not use that version. Only a query of digits stays, because it is a stamp. A path is
+    cut before the first name of a credential with `=`, even if name and `=` are encoded. A user
+    stays only if it looks like the name of a host. May be repeated.
     """
     found = _QUERY.search(url)
     end = len(url) if found is None else found.start()

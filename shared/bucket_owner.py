@@ -45,8 +45,8 @@ class Owner:
 
     `ours` is the id of this deployment. `theirs` is the id in the marker, None without a marker.
 
-    `has_strangers` is true if a bucket without a marker has originals, but none that a row of ours
-    describes. Such a bucket may belong to a deployment of a release that wrote no marker.
+    `has_strangers` is true if the bucket has originals but no marker, and our rows describe none of
+    these originals. Such a bucket may belong to a deployment of a release that wrote no marker.
 
     `taken_at` is the greatest id of a row when the bucket was taken over from another deployment; 0
     if it never was. Objects of that deployment may have the keys of rows up to that id.
@@ -129,9 +129,9 @@ async def claim_bucket(database: Database, storage: Storage) -> Owner:
 async def take_over(database: Database, storage: Storage) -> Owner:
     """Make this deployment the owner of the bucket; return the new owner.
 
-    Rows that were created while another deployment owned the bucket get no file any more, because
-    objects under their keys may belong to that deployment. Raises StoreError and DatabaseAway; may
-    be repeated.
+    Rows that were created while another deployment owned the bucket can no longer get a file,
+    because objects under their keys may belong to that deployment. Raises StoreError and
+    DatabaseAway; may be repeated.
     """
     owner = await find_owner(database, storage)
     if owner.is_foreign:
@@ -174,7 +174,7 @@ async def _read_marker(storage: Storage) -> tuple[str | None, int]:
 
 
 async def _has_strangers(database: Database, storage: Storage) -> bool:
-    """Return whether there are originals without a row of ours, but none that our rows describe."""
+    """Return whether there are originals, and our rows describe none of them."""
     strangers, pages = False, 0
     async for page in storage.list_keys(keys.PREFIX):
         named = [(key, found, keys.parse_key(key)) for key, found in page]

@@ -76,7 +76,7 @@ async def _let_others_end(connection: Connection) -> None:
     ours = await connection.fetchval("SELECT pg_current_xact_id()::text")
     ended = "SELECT pg_snapshot_xmin(pg_current_snapshot()) > $1::text::xid8"
     async with asyncio.timeout(OTHERS_TIMEOUT_S):
-        while not await connection.fetchval(ended, ours):  # noqa: ASYNC110 - no event tells it
+        while not await connection.fetchval(ended, ours):  # noqa: ASYNC110 - no event reports it
             await asyncio.sleep(0.02)
 
 

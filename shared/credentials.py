@@ -83,7 +83,7 @@ class RenewedCredentials(AioCredentials):
         alive = kept is not None and _left_s(kept) >= LEAST_LIFE_S
         began = self._renewal is None and time.monotonic() >= self._next_at
         if began:
-            # Not of the request that happens to start it.
+            # An empty context, so that its log lines do not name the request that starts it.
             self._renewal = asyncio.create_task(
                 self._renew(), name="renewal of credentials", context=Context()
             )

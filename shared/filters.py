@@ -105,7 +105,7 @@ def where(organization_id: int, filters: Iterable[Filter]) -> tuple[str, list[An
 
 
 def walked(filters: Sequence[Filter]) -> OneOf | None:
-    """Return the filter whose index lists all that is wanted by id; None if there is none."""
+    """Return the filter whose index lists all matching attachments by id, or None."""
     positive = [item for item in filters if _narrows(item)]
     if len(positive) == 1 and isinstance(positive[0], OneOf) and positive[0].is_walked:
         return positive[0]
@@ -113,15 +113,15 @@ def walked(filters: Sequence[Filter]) -> OneOf | None:
 
 
 def by_time(filters: Sequence[Filter]) -> bool:
-    """Return whether the index of times is read: for a range of times, without ids beside it."""
+    """Return whether the index of times is read: for a range of times without a filter by ids."""
     return any(isinstance(item, CreatedIn) for item in filters) and not _by_ids(filters)
 
 
 def read_many(filters: Sequence[Filter]) -> bool:
     """Return whether a list may have to read many more rows than it shows.
 
-    That is so for what is left out, for a range of times, and for several filters together of which
-    none names ids.
+    That is so for a negated filter, for a range of times, and for several filters together if no
+    filter names ids.
     """
     if any(item.negated for item in filters) or by_time(filters):
         return True

@@ -62,7 +62,7 @@ def unless_copied(due_at: str) -> str:
 _NEXT_STAMP = "greatest(now(), date_trunc('second', a.uploaded_at) + interval '1 second')"
 ACTIVE = "a.state IN ('uploaded', 'processing')"
 _VAGUE = "(event.etag IS NULL AND event.sequencer IS NULL)"
-# An event that does not say enough by itself: ask the store, and assume nothing.
+# Such an event does not show what the object is now, so the store is asked.
 _ASK = f"(event.removed OR ({_VAGUE} AND a.state IN ('processing', 'ready', 'rejected')))"
 
 

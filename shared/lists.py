@@ -1,6 +1,6 @@
 """The statements for lists: totals, and pages by number or from an id.
 
-Each list is read by one of three ways. One filter with an index of its own: that index lists the
+Each list is read in one of three ways. One filter with an index of its own: that index lists the
 attachments of each value by id, and the lists are merged. A range of times: the index of times is
 read, and its ids are sorted. All else: the planner chooses among the indexes by id and by
 attachable.

@@ -84,7 +84,7 @@ def _processors(form: str) -> tuple[list[Processor], list[Processor]]:
 
 
 class _Logger:
-    """Writes finished lines; what structlog calls a wrapped logger."""
+    """Writes finished lines: a wrapped logger, in structlog's terms."""
 
     def __init__(self, emit: Callable[[str], None], name: str = "root") -> None:
         self.name = name

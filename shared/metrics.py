@@ -4,7 +4,7 @@ from typing import Literal
 
 from prometheus_client import Counter, Gauge, Histogram, disable_created_metrics
 
-# A series more for each counter and histogram, which nobody reads.
+# Otherwise each counter and histogram has one more series, which nobody reads.
 disable_created_metrics()  # type: ignore[no-untyped-call]  # its package has no types for it
 
 EVENTS = Counter("attachments_events_total", "Events by dialect and effect", ["dialect", "effect"])

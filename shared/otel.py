@@ -219,7 +219,7 @@ def _context_of(traceparent: str | None) -> Context:
 
 
 def _traceparent_of(span: trace.Span) -> str:
-    """Write the context of a span as W3C Trace Context, section 3.2, says."""
+    """Write the context of a span in the form of W3C Trace Context, section 3.2."""
     context = span.get_span_context()
     return (
         f"00-{trace.format_trace_id(context.trace_id)}-{trace.format_span_id(context.span_id)}"

@@ -39,7 +39,7 @@ class Session(requests.Session):
         except Exception as error:
             self.fault = type(error).__name__
             raise
-        # The exporter takes a redirect for a success, and does not follow it.
+        # The exporter treats a redirect as a success, and does not follow it.
         self.fault = "" if response.status_code < 300 else f"HTTP {response.status_code}"
         return response
 

@@ -1,7 +1,7 @@
-"""Log outages of database, broker, store and collector: the begin, a line a minute, the end.
+"""Log outages of database, broker, store and collector: the beginning, a line a minute, the end.
 
 Each request and each upload notices an outage, so a line for each would fill the log. A process has
-one object for each part, which the seam to that part reports every fault and every success to.
+one object for each part. The code that calls the part reports every fault and every success to it.
 """
 
 import threading
@@ -64,7 +64,7 @@ class Outage:
             self._log_count(now)
 
     def success(self) -> None:
-        """Note that the part did what it was asked for; costs nothing if it was available."""
+        """Record a success of the part; this costs nothing while the part is available."""
         if self._away_since is None:
             return
         with self._lock:
@@ -74,7 +74,7 @@ class Outage:
 
     @contextmanager
     def watch(self, kind: type[Exception], *, but: type[Exception]) -> Iterator[None]:
-        """Note a fault if the block raises `kind`, a success if it ends; ignore `but`."""
+        """Record a fault if the block raises `kind`, a success if it ends; ignore `but`."""
         try:
             yield
         except but:
@@ -85,7 +85,7 @@ class Outage:
         self.success()
 
     def tick(self) -> None:
-        """Log what is due; call it every few seconds."""
+        """Log the lines that are due; call it every few seconds."""
         if self._away_since is None:
             return
         with self._lock:
@@ -136,6 +136,6 @@ TRACES: Final = Outage(
 
 
 def tick() -> None:
-    """Log what is due of all parts; a process calls it every few seconds."""
+    """Log the lines that are due for all parts; a process calls it every few seconds."""
     for each in (DATABASE, BROKER, STORE, TRACES):
         each.tick()

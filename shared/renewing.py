@@ -13,7 +13,7 @@ from shared.quotas import QuotaExceeded, Quotas
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Renewed:
-    """A row whose policy was renewed, and the time of the database at which it was."""
+    """A row whose policy was renewed, and the time of the renewal by the database's clock."""
 
     attachment: Attachment
     signed_at: datetime

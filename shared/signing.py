@@ -33,7 +33,7 @@ class Credentials:
     ends_at: datetime | None = None
 
 
-@lru_cache(maxsize=16)  # an answer needs it for its policies, which begin together, and for itself
+@lru_cache(maxsize=16)  # one answer needs it for each of its policies and for `expires_at`
 def policy_end(*, credentials: Credentials, now: datetime, lifetime_s: int) -> datetime:
     """Return the whole second at which a policy signed at `now` ends.
 

@@ -1,4 +1,4 @@
-"""The message of a wake-up, made without Celery: one for each upload would cost too much."""
+"""The message of a wake-up, made without Celery: a call of Celery per upload costs too much."""
 
 import json
 import re

@@ -81,7 +81,7 @@ class Recorder(Protocol):
         """Begin a span below the current one; return NOTHING outside of a trace."""
 
     def call(self, name: str, attributes: Attributes) -> AbstractContextManager[Any]:
-        """Begin the span of a call to a server, which never is the current one; else as `inside`.
+        """Do the same as `inside` for a call to a server; its span never becomes the current one.
 
         So the context that a statement writes into a row is that of the request.
         """

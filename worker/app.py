@@ -171,7 +171,7 @@ def work(settings: Settings) -> int:
 
 
 def _quieten(settings: Settings) -> None:
-    """Drop lines of Celery that say nothing, or what `shared.outages` says."""
+    """Drop useless warnings of Celery, and lines that repeat those of `shared.outages`."""
     # Celery warns of root because pickled messages could run any code; ours are JSON only.
     warnings.filterwarnings("ignore", category=SecurityWarning)
     # At every loss of the broker, Celery warns that a default will change, although we set it.

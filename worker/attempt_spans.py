@@ -39,7 +39,7 @@ def trace_fields(span: traces.Span | None) -> dict[str, str]:
 
 
 def note_claim(claim: Claim) -> None:
-    """Add what the claimed row says to the span of the attempt."""
+    """Add the facts of the claimed row to the span of the attempt."""
     if traces.recorder is not None:
         row = claim.attachment
         traces.recorder.note(

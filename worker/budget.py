@@ -20,7 +20,7 @@ Files that overtake a larger one hold at most 1/8 together, so that the larger o
 
 @dataclass(slots=True, eq=False)
 class Hold:
-    """Bytes that a file holds or waits for. `passed`: served before a larger file."""
+    """The bytes that a file holds or waits for. `passed` is true once it overtook a larger file."""
 
     organization: int
     cost: int

@@ -1,4 +1,4 @@
-"""Do what a due row needs: an attempt, a copy, a question to the store, or a purge."""
+"""Do the work that a due row needs: an attempt, a copy, a check of the store, or a purge."""
 
 from shared import lifecycle
 from shared.database import DatabaseAway

@@ -1,9 +1,9 @@
 """Wake-ups that a worker has received: started at once if a slot is free, else kept in memory.
 
 Wake-ups are taken off the broker as fast as they come, because wake-ups of one organization may be
-queued after thousands of another's. The broker forgets the wake-ups that wait here. To drop a
-wake-up is safe, and so is the death of this process: the row of the upload states what has to be
-done. That row is due within the grace time for publishing, and the sweep takes it then.
+queued after thousands of another's. The broker forgets the wake-ups that wait here. No
+upload is lost if a wake-up is dropped or this process dies: the row of the upload states what has
+to be done. That row is due within the grace time for publishing, and the sweep takes it then.
 """
 
 import asyncio

@@ -39,7 +39,7 @@ class Stages:
     """The intervals of one attempt, in the order of their ends; they never overlap.
 
     `modified_at` is the object's LastModified in seconds of `time.monotonic`, `content_type` the
-    type that was named, and `cpu_s` the CPU time of decoders.
+    type that was identified, and `cpu_s` the CPU time of decoders.
     """
 
     __slots__ = ("began", "content_type", "cpu_s", "intervals", "modified_at")

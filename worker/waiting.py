@@ -30,7 +30,7 @@ class Waiting:
             log.info("worker is ready")
 
     def stop(self) -> None:
-        """Log nothing more."""
+        """Stop logging."""
         self._ready.set()
 
     def _run(self) -> None:

@@ -60,7 +60,7 @@ class Collector:
             return web.Response(status=self.status)
         assert request.content_type == "application/x-protobuf"
         body = await request.read()
-        if body[:2] == b"\x1f\x8b":  # aiohttp has decompressed the body, unless it was told not to
+        if body[:2] == b"\x1f\x8b":  # a server of aiohttp may leave the body compressed
             body = gzip.decompress(body)
         self.raw += body
         self.spans += _read(ExportTraceServiceRequest.FromString(body))
@@ -68,7 +68,7 @@ class Collector:
         return web.Response(body=answer, content_type="application/x-protobuf")
 
     def of(self, trace_id: str) -> list[SeenSpan]:
-        """Return the spans of a trace in the order of their begins."""
+        """Return the spans of a trace in the order of their beginnings."""
         found = (each for each in self.spans if each.trace_id == trace_id)
         return sorted(found, key=lambda each: each.started_at)
 

@@ -106,8 +106,8 @@ async def reuse_id(
 async def own_bucket(stack: Stack) -> AsyncIterator[str]:
     """Make a bucket for one test, because the shared bucket holds ids of other databases.
 
-    The bucket is deleted with its objects: SeaweedFS has only so many volumes, and a bucket has
-    some of its own.
+    The bucket is deleted with its objects: SeaweedFS has a limited number of volumes, and
+    each bucket uses some of them.
     """
     name = f"own-{uuid4().hex}"
     async with open_bucket(stack) as client:

@@ -88,7 +88,7 @@ class Moto:
         return name
 
     async def make_inbox(self, name: str = "", *, receives: int | None = None) -> Inbox:
-        """Make a queue; after so many receives, a message goes to the dead-letter queue."""
+        """Make a queue; after this number of receives, a message goes to the dead-letter queue."""
         attributes = {"VisibilityTimeout": str(VISIBILITY_S)}
         dead = None
         if receives is not None:

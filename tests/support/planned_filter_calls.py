@@ -1,4 +1,4 @@
-"""Calls of the data layer by lists with filters, each with what is expected of its result."""
+"""Calls of the data layer by lists with filters, each with a check of its result."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta

@@ -209,7 +209,7 @@ class DecoderPool:
 
     def _refill(self) -> None:
         if self._filling is None or self._filling.done():
-            # Not of the attempt that happens to start it.
+            # An empty context, so that its log lines do not name the attempt that starts it.
             self._filling = asyncio.create_task(self._fill(), context=Context())
 
     async def _fill(self) -> None:

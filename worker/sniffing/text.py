@@ -83,7 +83,7 @@ def identify_text(name: str, head: bytes, *, whole: bool) -> str:
     if charset == "utf-8" and start[:1] in ("{", "[") and _is_json(text, whole=whole):
         return "application/json"
     if "\0" in text or (charset is None and text_encoding(head) == "binary"):
-        return "application/octet-stream"  # libmagic reads fewer bytes, so it said text
+        return "application/octet-stream"  # libmagic reads fewer bytes, so it returned text
     kind = _table(text[:_PARSED], whole=whole and len(text) <= _PARSED) or "text/plain"
     return f"{kind}; charset={charset}" if charset else kind
 

@@ -90,7 +90,7 @@ class Courier:
             with suppress(TimeoutError):
                 async with asyncio.timeout(spread(pause_s)):
                     await self._wake.wait()
-                await asyncio.sleep(0)  # the results of one moment are seen by one search
+                await asyncio.sleep(0)  # one search covers all results of this moment
 
     async def _take(self) -> bool:
         """Take a batch and start to send it; return whether more may be due and find slots."""

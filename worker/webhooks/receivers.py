@@ -1,4 +1,4 @@
-"""Connect to receivers only at addresses that are allowed, so that no request can be forged.
+"""Connect to receivers only at allowed addresses, against server-side request forgery.
 
 A receiver's name is resolved once for each connection. Each address is checked before a socket is
 made for it, and the connection goes to that very address. The name stays in use for TLS.

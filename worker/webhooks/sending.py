@@ -1,4 +1,4 @@
-"""Send one delivery: its body, its signatures, and what the answer means."""
+"""Send one delivery: its body, its signatures, and the meaning of the answer."""
 
 import asyncio
 import time

@@ -45,7 +45,7 @@ class Windows:
 
     @property
     def usual_room(self) -> int:
-        """How many deliveries a webhook may take that has none in flight and has not failed."""
+        """The deliveries that a webhook may take if it has none in flight and has not failed."""
         return min(WIDEST, self.free)
 
     def rooms(self) -> dict[int, Room]:
@@ -74,7 +74,7 @@ class Windows:
         self._windows.setdefault(webhook_id, Window()).in_flight += 1
 
     def leave(self, webhook_id: int, *, accepted: bool | None) -> None:
-        """Count a delivery that has ended; None if the receiver is not the cause of the end."""
+        """Count an ended delivery; `accepted` is None if the receiver did not cause the end."""
         self._taken -= 1
         window = self._windows[webhook_id]
         window.in_flight -= 1

@@ -59,7 +59,7 @@ def first_frame(file: BinaryIO) -> Frame | None:
         elif name == b"acTL":
             is_animated = True
         elif name == b"fcTL":
-            # Before the pixels, it says that the default image is the first frame.
+            # An fcTL before the pixels means that the default image is the first frame.
             return _frame(file, start, kept, canvas) if is_after_pixels else None
         elif name in _KEPT and not is_after_pixels and len(kept) + length <= _MAX_KEPT_BYTES:
             file.seek(-8, io.SEEK_CUR)

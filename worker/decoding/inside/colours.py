@@ -53,7 +53,7 @@ def plain(image: Image.Image) -> Image.Image:
         inverted = image.format == "JPEG" and "adobe" not in image.info
         return ImageChops.invert(image) if inverted else image
     if mode == "RGBA" and image.format == "BMP" and not image.getchannel("A").getbbox():
-        return image.convert("RGB")  # as browsers do: nothing would be seen
+        return image.convert("RGB")  # as browsers do: the image would be invisible
     if mode in ("LA", "RGBA") or (mode in ("L", "RGB") and not transparent):
         return image  # `convert` would copy it
     if mode.startswith("I;16"):

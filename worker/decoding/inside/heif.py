@@ -1,4 +1,4 @@
-"""Read what an AVIF or HEIC says of its pictures: their codecs, and the colour space.
+"""Read the description of the pictures in an AVIF or HEIC: their codecs and colour space.
 
 Sources: ISO/IEC 14496-12, 8.11 (`meta`, `pitm`, `iinf`, `iref`) and 12.1.5 (`colr`);
 ISO/IEC 23008-12, 6.6 (derived images).
@@ -117,7 +117,7 @@ def _types(body: bytes) -> dict[int, bytes]:
 
 
 def _sources(body: bytes) -> dict[int, int]:
-    """Return, by the ids of derived items, the first item of which each is made, from `iref`."""
+    """Map the id of each derived item to the first item that it is made from, by `iref`."""
     form, width = (">I", 4) if body[0] else (">H", 2)
     found = {}
     for name, entry in _boxes(body[4:]):

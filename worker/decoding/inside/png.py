@@ -65,7 +65,7 @@ def skip_unused_chunks() -> None:
         handler = getattr(stream, f"chunk_{name}")
         if not getattr(handler, "forgives", False):
             setattr(stream, f"chunk_{name}", _forgiving(handler))
-    setattr(stream, "chunk_iCCP", _colour_profile)  # noqa: B010 - mypy minds the plain form
+    setattr(stream, "chunk_iCCP", _colour_profile)  # noqa: B010 - mypy rejects the plain form
     setattr(stream, "chunk_cICP", _code_points)  # noqa: B010 - as above
     setattr(stream, "crc", PngImagePlugin.ChunkStream.crc_skip)  # noqa: B010 - as above
 
