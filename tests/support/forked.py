@@ -75,8 +75,7 @@ class ForkServer:
 
     def fork(
         self,
-        module: str,
-        arguments: Sequence[str],
+        program: Sequence[str],
         *,
         environment: Mapping[str, str],
         out: int,
@@ -84,10 +83,9 @@ class ForkServer:
         folder: Path,
         own_session: bool,
     ) -> Forked:
-        """Start `python -m MODULE ARGUMENT…` with two descriptors as its output."""
+        """Start Python with the arguments `program` and two descriptors as its output."""
         wanted = {
-            "module": module,
-            "arguments": list(arguments),
+            "program": list(program),
             "environment": dict(environment),
             "folder": str(folder),
             "own_session": own_session,
@@ -136,16 +134,15 @@ def start_module(
     own_session: bool = False,
     may_fork: bool = True,
 ) -> Started:
-    """Start Python with the arguments `program`, forked if it is `-m MODULE …` of the service.
+    """Start Python with the arguments `program`: `-m MODULE …` or `-c CODE`.
 
-    A process whose environment has variables other than the service's is started anew; so is every
-    process if `may_fork` is false.
+    It is forked, unless `may_fork` is false or its environment has variables of other programs.
+    Code then finds the service's modules imported already.
     """
     usual = all(name.startswith(USUAL) or name == "PATH" for name in environment)
-    if may_fork and usual and program[0] == "-m":
+    if may_fork and usual and program[0] in ("-m", "-c"):
         return _server.fork(
-            program[1],
-            program[2:],
+            program,
             environment=environment,
             out=out,
             err=err,
