@@ -36,7 +36,8 @@ class Gate:
         """Return the caller of a request, after checking that its scope covers the method.
 
         Raises Problem: 401 for an unknown token, 403 for a wrong organization or too small a scope,
-        429 above the organization's rate, 503 while too many unknown tokens are looked up.
+        429 above the rate of the organization or the token, 503 while too many unknown tokens are
+        looked up.
         """
         caller = await self._find(request, _token(request))
         if caller is None:
@@ -47,7 +48,7 @@ class Gate:
             raise access_denied(reason="wrong organization")
         if not covers(caller.scope, "read" if request.method in READING else "write"):
             raise access_denied(reason="outside the scope")
-        self._rate_limit.spend(caller.organization_id)
+        self._rate_limit.spend(request, caller)
         return caller
 
     async def admit_admin(self, request: web.Request) -> Caller:
@@ -67,7 +68,7 @@ class Gate:
         if caller is None or not covers(caller.scope, "read"):
             return None
         add_fields(organization=caller.organization_id)
-        self._rate_limit.spend(caller.organization_id)
+        self._rate_limit.spend(request, caller)
         return caller
 
     async def _find(self, request: web.Request, token: str) -> Caller | None:

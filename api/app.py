@@ -29,6 +29,7 @@ from api.measuring import measure
 from api.noise import open_noise
 from api.parts import PARTS, Parts
 from api.problems import answer_errors, general, unavailable
+from api.rate_limit import show_limits
 from api.readers import Readers
 from api.request_keys import RequestKeys
 from api.server import Runner
@@ -66,6 +67,7 @@ def create_app(
         middlewares=[
             measure,
             *([share_with_pages] if settings.origins else []),
+            show_limits,
             compress_json,
             leave_no_token,
             answer_errors,

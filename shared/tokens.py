@@ -35,6 +35,7 @@ class Token(FromRow):
     revoked_at: datetime | None
     created_by: str | None
     revoked_by: str | None
+    rate_limit: int | None
 
 
 def digest(token: str) -> bytes:
@@ -76,6 +77,7 @@ class Issued:
     plain: str
     scope: Scope
     expires_at: datetime | None
+    rate_limit: int | None = None
 
 
 async def issue_token(
@@ -86,12 +88,14 @@ async def issue_token(
     person_id: int | None = None,
     scope: Scope = SCOPES[-1],
     expires: datetime | timedelta | None = None,
+    rate_limit: int | None = None,
     by: str | None = None,
 ) -> Issued:
     """Create a token with a scope and an expiry; its secret cannot be read later.
 
-    `by` names the operator who creates it, and is stored. A timedelta counts from now by the
-    database's clock. Raises asyncpg.ForeignKeyViolationError if there is no such organization.
+    `rate_limit` is in requests per second, beside the limit of the organization. `by` names the
+    operator who creates it, and is stored. A timedelta counts from now by the database's clock.
+    Raises asyncpg.ForeignKeyViolationError if there is no such organization.
     """
     plain = secrets.token_hex(TOKEN_BYTES)
     moment = expires if isinstance(expires, datetime) else None
@@ -99,8 +103,8 @@ async def issue_token(
     row = await connection.fetchrow(
         """
         INSERT INTO tokens
-            (organization_id, person_id, name, digest, scope, expires_at, created_by)
-        VALUES ($1, $2, $3, $4, $5, coalesce($6::timestamptz, now() + $7::interval), $8)
+            (organization_id, person_id, name, digest, scope, expires_at, created_by, rate_limit)
+        VALUES ($1, $2, $3, $4, $5, coalesce($6::timestamptz, now() + $7::interval), $8, $9)
         RETURNING id, expires_at
         """,
         organization_id,
@@ -111,9 +115,16 @@ async def issue_token(
         moment,
         lifetime,
         by,
+        rate_limit,
     )
     assert row is not None
-    return Issued(id=row["id"], plain=plain, scope=scope, expires_at=row["expires_at"])
+    return Issued(
+        id=row["id"],
+        plain=plain,
+        scope=scope,
+        expires_at=row["expires_at"],
+        rate_limit=rate_limit,
+    )
 
 
 async def list_tokens(connection: Connection, organization_id: int) -> list[Token]:
@@ -121,7 +132,8 @@ async def list_tokens(connection: Connection, organization_id: int) -> list[Toke
     rows = await connection.fetch(
         """
         SELECT id, organization_id, person_id, name, scope,
-               created_at, expires_at, last_used_at, revoked_at, created_by, revoked_by
+               created_at, expires_at, last_used_at, revoked_at, created_by, revoked_by,
+               rate_limit
         FROM tokens WHERE organization_id = $1 ORDER BY id
         """,
         organization_id,
@@ -189,7 +201,7 @@ class Caller(FromRow):
     """The token of a request: its organization, its scope, and its person if it has one.
 
     `limited` is true if the organization has quotas of its own. `quota_bytes` is its own quota of
-    bytes, None if the setting applies.
+    bytes, None if the setting applies. `rate_limit` is the token's own, in requests per second.
     """
 
     token_id: int
@@ -198,6 +210,7 @@ class Caller(FromRow):
     scope: Scope
     limited: bool = False
     quota_bytes: int | None = None
+    rate_limit: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -215,7 +228,7 @@ async def find_caller(connection: Connection, token_digest: bytes) -> Found | No
     """
     row = await connection.fetchrow(
         """
-        SELECT t.id AS token_id, t.organization_id, t.person_id, t.scope,
+        SELECT t.id AS token_id, t.organization_id, t.person_id, t.scope, t.rate_limit,
                extract(epoch FROM t.expires_at - now())::float8 AS seconds_left,
                (o.quota_attachments >= 0 OR o.quota_bytes >= 0
                 OR o.quota_uploads_per_day >= 0) IS TRUE AS limited,

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from shared.database import Database
     from shared.tokens import Scope
 
+MAX_RATE = 1_000_000
+"""The highest limit of a token, in requests per second."""
+
 tokens_app = typer.Typer(help="Create, list and revoke the tokens of an organization.")
 
 
@@ -51,6 +54,14 @@ def create_token(
             " default, is everything. The widest counts if several are given.",
         ),
     ] = None,
+    limit: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=MAX_RATE,
+            help="Requests per second with this token, beside the limit of the organization.",
+        ),
+    ] = None,
     as_json: Json = False,
     data_dir: DataDir = LOCAL,
 ) -> None:
@@ -80,6 +91,7 @@ def create_token(
                 person_id=person_id,
                 scope=widest,
                 expires=end,
+                rate_limit=limit,
                 by=by,
             )
         except asyncpg.ForeignKeyViolationError:
@@ -103,6 +115,7 @@ def create_token(
                 "token": token.plain,
                 "scope": token.scope,
                 "expires_at": token.expires_at,
+                "rate_limit": token.rate_limit,
             }
         )
     else:
@@ -146,6 +159,7 @@ def list_tokens(
             "revoked",
             "created by",
             "revoked by",
+            "limit",
         ),
         (
             (
@@ -159,6 +173,7 @@ def list_tokens(
                 row.revoked_at,
                 row.created_by,
                 row.revoked_by,
+                row.rate_limit,
             )
             for row in found
         ),

@@ -167,7 +167,10 @@ async def test_a_token_is_made_with_the_id_by_which_it_is_revoked(service: Servi
     token = json.loads(made.out)
     assert len(token["token"]) == 64
     assert f"`attachments tokens revoke {token['id']}`" in made.err
-    plain = await command(service, "tokens", "create", *ours)
+    assert token["rate_limit"] is None
+    plain = await command(service, "tokens", "create", *ours, "--limit", "7")
+    listed = json.loads((await command(service, "tokens", "list", *ours, "--json")).out)
+    assert [each["rate_limit"] for each in listed] == [None, None, 7]
     number = plain.err.partition("This is token ")[2].partition(",")[0]
     for each in (str(token["id"]), number):
         revoked = await command(service, "tokens", "revoke", each)

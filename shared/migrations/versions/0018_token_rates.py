@@ -1,0 +1,27 @@
+"""Tokens with a rate limit of their own."""
+
+from alembic import op
+
+revision = "0018"
+down_revision = "0017"
+
+STATEMENTS = (
+    # Null in rows of the previous release: only the limit of the organization applies.
+    "ALTER TABLE tokens ADD COLUMN rate_limit integer CHECK (rate_limit > 0)",
+    # As in 0003, with the new column.
+    """
+    CREATE OR REPLACE TRIGGER tokens_changed
+    AFTER DELETE OR UPDATE OF
+        id, organization_id, person_id, digest, revoked_at, expires_at, scope, rate_limit
+    OR TRUNCATE ON tokens
+    FOR EACH STATEMENT EXECUTE FUNCTION announce_tokens()
+    """,
+    "COMMENT ON COLUMN tokens.rate_limit IS 'Requests per second; null if only the limit of the"
+    " organization applies.'",
+)
+
+
+def upgrade() -> None:
+    """Add the column; the statements of the previous release still work."""
+    for statement in STATEMENTS:
+        op.execute(statement)
