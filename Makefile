@@ -13,7 +13,10 @@ comma := ,
 CHOSEN := $(subst $(comma), ,$(EXTRAS))
 EXTRA_STAMPS := $(patsubst dev,$(DEVELOPING),$(patsubst heic,.venv/.heic,$(patsubst otel,.venv/.otel,$(CHOSEN))))
 
-.PHONY: help up test unit cover check bench soak format install lock anew
+# Without bytecode each of some thousand processes would compile all modules again.
+unexport PYTHONDONTWRITEBYTECODE
+
+.PHONY: help up test unit cover check lint floor bench soak format install lock anew
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,13 +33,19 @@ unit: $(DEVELOPING) ## run the unit tests that need no servers and start no proc
 cover: $(DEVELOPING) ## run the unit tests and show what they cover of the code, by file
 	$(BIN)/python -m pytest -q -n $(TEST_WORKERS) -m "not slow and not soak" tests/unit --cov $(PYTEST_ARGS)
 
-check: $(DEVELOPING) ## lint and type-check code, check imports between packages, image and compose file
+check: lint floor ## what CI runs before the tests: lint, and the floor of coverage
+
+lint: $(DEVELOPING) ## lint and type-check code, check imports between packages, image and compose file
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/python -m mypy
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/hadolint deploy/Dockerfile
 	$(BIN)/python -m check_jsonschema --builtin-schema vendor.compose-spec deploy/compose.yaml
+
+floor: $(DEVELOPING) ## fail if the unit tests cover less of the code than before
+	$(BIN)/python -m pytest -q -n $(TEST_WORKERS) -m "not slow and not soak" tests/unit --cov --cov-report=
+	@echo "covered by unit tests, in %:" && $(BIN)/python -m coverage report --format=total
 
 bench: $(DEVELOPING) ## measure speed and CPU as ratios against bare equivalents
 	@# what is compared with; pyvips has no wheel, and is built of Python alone

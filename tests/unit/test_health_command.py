@@ -30,7 +30,7 @@ class Answer(BaseHTTPRequestHandler):
 def port() -> Iterator[str]:
     """Run an HTTP server on a free port; return the port."""
     server = HTTPServer(("127.0.0.1", 0), Answer)
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     ASKED.clear()
     yield str(server.server_address[1])

@@ -24,10 +24,10 @@ def target(name: str) -> list[str]:
     ]
 
 
-def test_pre_commit_runs_the_commands_of_make_check() -> None:
+def test_pre_commit_runs_the_commands_of_make_lint() -> None:
     config: Any = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())
     hooks = [hook["entry"] for repo in config["repos"] for hook in repo["hooks"]]
-    assert hooks == target("check")
+    assert hooks == target("lint")
 
 
 def test_the_workflow_runs_the_ci_commands_with_actions_pinned_by_commit() -> None:
