@@ -1,5 +1,6 @@
 """The ports that `attachments up` chooses, and its message if it cannot use the expected port."""
 
+import os
 import socket
 import sys
 from collections.abc import Iterator
@@ -14,8 +15,8 @@ from deploy.processes.supervisor import StartFailed
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux", reason="others have one address of loopback only"
 )
-API_HOST = "127.80.0.2"
-"""A loopback address at which no other process listens."""
+API_HOST = f"127.80.1.{1 + int(os.environ.get('PYTEST_XDIST_WORKER', 'gw0').removeprefix('gw'))}"
+"""A loopback address at which no other process listens, not even another one of these tests."""
 
 
 @pytest.fixture(autouse=True)
