@@ -110,7 +110,9 @@ async def start_worker(stack: Stack) -> AsyncIterator[StartWorker]:
     async def start(service: Service, **overrides: str) -> WorkerProcess:
         worker = WorkerProcess(service.environment, **overrides)
         started.append(worker)
-        return await worker.start()
+        await worker.start()
+        service.worker_pids.append(worker.pid)
+        return worker
 
     yield start
     for worker in started:
@@ -124,6 +126,7 @@ async def running(stack: Stack) -> AsyncIterator[Service]:
     broker_url = f"{stack.valkey.url.rpartition('/')[0]}/{SHARED_BROKER}"
     async with running_service(stack, database_url, broker_url=broker_url) as service:
         worker = await WorkerProcess(service.environment).start()
+        service.worker_pids.append(worker.pid)
         stack.relay.target = None
         yield service
         worker.close()

@@ -19,7 +19,7 @@ from tests.support.faults import (
     reaches,
 )
 from tests.support.proxy import Proxy
-from tests.support.service import Service, until
+from tests.support.service import Service, some_at_once, until
 from tests.support.service_processes import WorkerProcess
 from tests.support.stack import QUEUE_PREFIX, queue_key
 from tests.support.starting import Launch, StartService, StartWorker
@@ -139,7 +139,7 @@ async def test_f21_two_workers_share_the_work_and_do_none_twice(
     # With this short grace, the sweep and the broker compete for each upload.
     service = await start_service(publish_grace="0.1")
     await asyncio.gather(*(start_worker(service, **SOON) for _ in range(2)))
-    ids = await asyncio.gather(*(service.client.upload(PHOTO, "img.jpg") for _ in range(30)))
+    ids = await some_at_once(service.client.upload(PHOTO, "img.jpg") for _ in range(30))
     for attachment_id in ids:
         row = await reaches(service, attachment_id, "ready")
         assert (row.revision, row.attempt) == (1, 1)
@@ -206,7 +206,7 @@ async def test_f20_a_message_that_is_delivered_again_while_its_task_runs_changes
 async def test_a_full_queue_holds_up_nothing_that_only_the_sweep_knows(
     service: Service, start_worker: StartWorker, storage: Storage, proxy: Proxy
 ) -> None:
-    ids = await asyncio.gather(*(service.client.upload(PHOTO, "img.jpg") for _ in range(60)))
+    ids = await some_at_once(service.client.upload(PHOTO, "img.jpg") for _ in range(60))
     for attachment_id in ids:
         await reaches(service, attachment_id, "uploaded")
     service.stack.relay.target = None

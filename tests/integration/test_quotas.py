@@ -14,7 +14,7 @@ from shared.new_attachments import NewAttachment
 from shared.quotas import QuotaExceeded, Quotas
 from tests.support.commands import command
 from tests.support.quotas import NO_DRIFT, PATH, bulk, create, drift, usage
-from tests.support.service import Client, Service, until
+from tests.support.service import Client, Service, some_at_once, until
 from tests.support.starting import StartService
 
 
@@ -101,7 +101,7 @@ async def test_bulk_is_all_or_none_and_the_first_that_does_not_fit_is_named(
 
 async def test_parallel_creates_fill_a_quota_exactly(start_service: StartService) -> None:
     service = await start_service(quota_attachments="37")
-    answers = await asyncio.gather(*(create(service.client) for _ in range(100)))
+    answers = await some_at_once(create(service.client) for _ in range(100))
     assert sorted({answer.status for answer in answers}) == [201, 422]
     assert sum(answer.status == 201 for answer in answers) == 37
     assert await service.database.fetchval("SELECT count(*) FROM attachments") == 37

@@ -1,7 +1,6 @@
 """Uploads of many files in parallel through the running service, and their results."""
 
 import asyncio
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -42,14 +41,8 @@ async def settle_all(service: Service, ids: Sequence[str]) -> list[str]:
 
 def worker_of(service: Service) -> psutil.Process:
     """Find the process of the only worker of a service."""
-    database = "ATTACHMENTS_DATABASE_URL"
-    (worker,) = (
-        child
-        for child in psutil.Process(os.getpid()).children()
-        if child.cmdline()[1:] == ["-m", "worker"]
-        and child.environ().get(database) == service.environment[database]
-    )
-    return worker
+    (pid,) = service.worker_pids
+    return psutil.Process(pid)
 
 
 @dataclass(frozen=True, kw_only=True)

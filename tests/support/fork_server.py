@@ -1,15 +1,14 @@
 """A process that has imported the service, and forks the processes that tests start.
 
 To import the service costs more than a second of CPU time, and a run of all tests starts more than
-a thousand processes. Each forked process runs what `python -m MODULE` or `python -c CODE` would
-run, with an environment, a working directory and an output of its own.
+a thousand processes. Each forked process runs the same module as `python -m MODULE` does. It has
+its own environment, working directory and output, and `__main__` is executed anew.
 
 Requests come over a Unix socket, one JSON object each, with the descriptors of standard output,
 standard error and a socket for the result. On that socket the server writes the process's id, and
 when the process has ended, the status of `os.waitpid`.
 """
 
-import builtins
 import functools
 import gc
 import importlib
@@ -53,9 +52,10 @@ def read_models() -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """A process to start: `-m MODULE ARGUMENT…` or `-c CODE`, and what it inherits."""
+    """A process to start: a module with arguments, and what it inherits."""
 
-    program: list[str]
+    module: str
+    arguments: list[str]
     environment: dict[str, str]
     folder: str
     own_session: bool
@@ -117,19 +117,14 @@ def _report(results: dict[int, socket.socket]) -> None:
 
 
 def become(wanted: Wanted) -> None:
-    """Run the program of a forked process; what it raises ends the process."""
+    """Run the module of a forked process; what it raises ends the process."""
     os.chdir(wanted.folder)
     os.environ.clear()
     os.environ.update(wanted.environment)
     sys.path[0] = wanted.folder
-    option, what, *arguments = wanted.program
-    sys.argv = [option if option == "-c" else what, *arguments]
-    if option == "-c":
-        names = {"__name__": "__main__", "__builtins__": builtins}
-        exec(compile(what, "<string>", "exec"), names)  # noqa: S102 - as `python -c` does
-        return
-    sys.modules.pop(what, None)  # it is executed anew, as `__main__`
-    runpy.run_module(what, run_name="__main__", alter_sys=True)
+    sys.argv = [wanted.module, *wanted.arguments]
+    sys.modules.pop(wanted.module, None)  # it is executed anew, as `__main__`
+    runpy.run_module(wanted.module, run_name="__main__", alter_sys=True)
 
 
 def main() -> None:

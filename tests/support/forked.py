@@ -75,7 +75,8 @@ class ForkServer:
 
     def fork(
         self,
-        program: Sequence[str],
+        module: str,
+        arguments: Sequence[str],
         *,
         environment: Mapping[str, str],
         out: int,
@@ -83,9 +84,10 @@ class ForkServer:
         folder: Path,
         own_session: bool,
     ) -> Forked:
-        """Start Python with the arguments `program` and two descriptors as its output."""
+        """Start `python -m MODULE ARGUMENT…` with two descriptors as its output."""
         wanted = {
-            "program": list(program),
+            "module": module,
+            "arguments": list(arguments),
             "environment": dict(environment),
             "folder": str(folder),
             "own_session": own_session,
@@ -134,15 +136,17 @@ def start_module(
     own_session: bool = False,
     may_fork: bool = True,
 ) -> Started:
-    """Start Python with the arguments `program`: `-m MODULE …` or `-c CODE`.
+    """Start Python with the arguments `program`, forked if it is `-m MODULE …` of the service.
 
-    It is forked, unless `may_fork` is false or its environment has variables of other programs.
-    Code then finds the service's modules imported already.
+    A process whose environment has variables other than the service's is started anew; so is every
+    process if `may_fork` is false. Code (`-c`) is never forked: it replaces functions before other
+    modules import them.
     """
     usual = all(name.startswith(USUAL) or name == "PATH" for name in environment)
-    if may_fork and usual and program[0] in ("-m", "-c"):
+    if may_fork and usual and program[0] == "-m":
         return _server.fork(
-            program,
+            program[1],
+            program[2:],
             environment=environment,
             out=out,
             err=err,

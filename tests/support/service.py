@@ -5,10 +5,10 @@ import io
 import json
 import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 from unittest import mock
 
 import aiohttp
@@ -26,6 +26,8 @@ from shared.organizations import create_organization
 from shared.settings import Settings
 from shared.tokens import create_token
 from tests.support.stack import Stack
+
+T = TypeVar("T")
 
 MEDIA_TYPE = "application/vnd.api+json"
 FINAL_STATES = ("ready", "rejected", "failed", "expired")
@@ -153,6 +155,20 @@ async def until(
     return result
 
 
+async def some_at_once(work: Iterable[Coroutine[Any, Any, T]], at_once: int = 16) -> list[T]:
+    """Await all of `work`, at most `at_once` at a time.
+
+    Of more requests of one organization, a busy machine answers some with 429.
+    """
+    slots = asyncio.Semaphore(at_once)
+
+    async def one(each: Coroutine[Any, Any, T]) -> T:
+        async with slots:
+            return await each
+
+    return await asyncio.gather(*(one(each) for each in work))
+
+
 @dataclass(kw_only=True)
 class Service:
     """An API that runs in this process, with a port and a database of its own."""
@@ -165,6 +181,8 @@ class Service:
     base_url: str
     metrics_url: str
     waiters: Waiters
+    worker_pids: list[int] = field(default_factory=list)
+    """The processes of the workers that fixtures have started for the service."""
 
     def metrics(self) -> str:
         """Return the API's current metrics, which are this process's; a scrape may be 1 s older."""
