@@ -1,7 +1,7 @@
 """Other spellings of `attachable_type` and `attachable_id`: `task_id`, and `relationships`.
 
-Clients of the vendor send these. What equals the attachment's present value states nothing, so a
-client may send back all that it was shown. What is stated must agree.
+Clients of the vendor send these. A member that equals the attachment's present value is ignored, so
+a client may send a whole resource back. Members with other values must not contradict each other.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from shared.attachments import Attachment
 from shared.documents import RELATIONSHIPS
 
 LINKS = {name: kind for name, kind in RELATIONSHIPS.items() if name != "creator"}
-"""Relationship → resource type, for those that `attachable_type` may name."""
+"""Relationship → resource type, for the relationships that `attachable_type` may name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +74,7 @@ def _merged(
     pointer: str,
     errors: list[ErrorObject],
 ) -> dict[str, Any]:
-    """Return the attributes with the wanted link; add an error if they state another one."""
+    """Return the attributes with the wanted link; add an error if they contradict the link."""
     link = {
         "attachable_type": None if wanted.id is None else wanted.type,
         "attachable_id": wanted.id,
@@ -86,7 +86,7 @@ def _merged(
         and (value := read_value(name, attributes[name])) != (getattr(row, name) if row else None)
     }
     if wanted.id is None and plain.get("attachable_type") is not None:
-        return attributes  # The attachment leaves one object and belongs to another one.
+        return attributes  # The attachment moves from one object to another one.
     for name, value in plain.items():
         if value != link[name]:
             errors.append(_contradiction(wanted, f"{pointer}/attributes/{name}"))

@@ -162,7 +162,7 @@ async def _create(
     # All steps that may fail come before the rows are written. After the commit, the answer is 201.
     credentials = await parts.storage.credentials()
     answer = partial(_answer_created, request, parts, view=view, bulk=bulk, credentials=credentials)
-    # Known keys are looked up first: what was checked at the first time may have changed since.
+    # Known keys are looked up first, because a check that the first request passed may fail now.
     known = None if key is None else await find_known(parts, caller, key)
     if known is not None:
         return await answer(issued=await issue_again(parts, caller, known))

@@ -188,8 +188,8 @@ def parse_json(body: bytes) -> Any:
 def _check_structure(body: bytes) -> None:
     """Limit the work of the decoder, which calls Python code for each object and number.
 
-    The whole body is read only by methods of `bytes`, not by Python code. The Python loop reads at
-    most MAX_MARKS bytes.
+    Only methods of `bytes` read the whole body, because a Python loop would be slow. The Python
+    loop reads at most MAX_MARKS bytes.
     """
     if body.count(b"[") + body.count(b"{") <= MAX_DEPTH and len(body) <= SHORT_BYTES:
         return

@@ -134,7 +134,7 @@ class Tokens:
         return found.caller
 
     def _remember(self, token_digest: bytes, found: Found, began: float) -> None:
-        # Both times begin before the query is sent, so neither lasts too long.
+        # `began` is the time before the query was sent, so no caller is cached for too long.
         good_s = REMEMBERED_S
         if found.seconds_left is not None:
             good_s = min(good_s, found.seconds_left)

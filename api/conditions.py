@@ -4,7 +4,8 @@ A tag has three parts: `"revision.row.form"`. `row` is a digest of all that an a
 `form` is a digest of what changes its addresses and times without a change of the attachment: the
 host, the settings of links, the end of signed links, the time zone and the release. A cached answer
 is current only if all parts are equal, since old links may have ended. A change is allowed if the
-first two are equal, since new links are no change that a client could overwrite.
+first two are equal, because then only links have changed, and a client's change cannot overwrite
+links.
 """
 
 from base64 import urlsafe_b64encode
@@ -123,7 +124,7 @@ class Conditions:
         organization_id: int,
         act: Callable[[Connection], Awaitable[T]],
     ) -> T:
-        """Run `act` while no other request can change the attachment; it may be missing.
+        """Run `act` while no other request can change the attachment, which may be missing.
 
         Raises Problem 412 as `require` does; then nothing was done.
         """

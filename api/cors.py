@@ -12,11 +12,11 @@ from api.parts import PARTS
 from api.problems import PRIVATE
 
 PATHS = ("/api/", "/attachments/")
-"""Beginnings of the paths that pages may call. Stores send events and balancers ask for health;
-neither needs CORS."""
+"""Beginnings of the paths that pages may call. Stores send events and balancers send health checks;
+these clients do not need CORS."""
 
 MAX_AGE_S = 7200
-"""Seconds for which a browser may keep the answer to a preflight; Chromium keeps none longer."""
+"""Seconds for which a browser may cache the answer to a preflight; Chromium's maximum."""
 
 ALLOWED = {
     "Access-Control-Allow-Methods": "GET, HEAD, POST, PATCH, DELETE",
@@ -41,8 +41,8 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 async def share_with_pages(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Add the headers of CORS to every answer for an allowed origin, errors included.
 
-    An answer to any other origin has none of them, and a preflight of it is answered as any
-    OPTIONS.
+    An answer to any other origin has no CORS headers, and a preflight from such an origin is
+    answered like any other OPTIONS request.
     """
     if not request.path.startswith(PATHS):
         return await handler(request)

@@ -128,7 +128,7 @@ async def intake(request: web.Request) -> web.Response:
 
 
 async def _from_sns(request: web.Request, parts: Parts, reason: str) -> web.Response:
-    """Answer a request without a live token: it is accepted only if SNS has signed it."""
+    """Answer a request without a live token: its message is accepted only if SNS has signed it."""
     body = await _read_strange(request, parts, reason)
     ends = time.monotonic() + RECORD_WITHIN_S
     try:

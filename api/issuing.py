@@ -32,8 +32,8 @@ from shared.tokens import Caller
 MAX_BODY_BYTES = 64 * 1024
 
 TICKET_OUTLIVES_POLICY = timedelta(hours=1)
-"""An upload may begin at the policy's end. The page then has this time to upload and to see what
-comes of the file."""
+"""An upload may begin at the policy's end. The page then has this time to upload the file and to
+see the result."""
 
 AT_ONCE = 25
 """Number of resources that are signed before the event loop may serve other requests. Signing

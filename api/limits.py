@@ -57,7 +57,7 @@ def find_limits(item: Any, document: Any, *, pointer: str, max_size: int) -> tup
 
 
 def _read(holder: Any, pointer: str, max_size: int) -> tuple[Limits | None, Errors]:
-    """Read `meta.limits` of a resource object or document; None if there is none."""
+    """Read `meta.limits` of a resource object or document; None if it has no such member."""
     meta = holder.get("meta") if isinstance(holder, dict) else None
     given = meta.get("limits") if isinstance(meta, dict) else None
     if given is None:

@@ -120,7 +120,8 @@ class Walks:
         """
 
         async def bounded(connection: Connection) -> Any:
-            # A timeout of the server proves that the statement was slow, and not the network.
+            # The server's own timeout does not include the network, so it proves that the statement
+            # was slow.
             async with connection.transaction(readonly=True):
                 await connection.execute(f"SET LOCAL statement_timeout = {int(WALK_S * 1000)}")
                 try:

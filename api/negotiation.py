@@ -8,7 +8,7 @@ from api.media_types import KEPT_CHARACTERS, parse_media_type, split_list
 from api.problems import MEDIA_TYPE, general
 
 MAX_RANGES = 100
-"""Maximum number of media ranges of Accept that are parsed: a client may send 100,000s of them."""
+"""Maximum number of media ranges of Accept that are parsed: a client may send more than 100,000."""
 
 USUAL_ACCEPTS = (["*/*"], [f"{MEDIA_TYPE}; ext=bulk"])
 """Accept headers that every answer satisfies, so they need not be parsed."""

@@ -35,7 +35,7 @@ class Pace:
         return max(0.0, self._next - now)
 
     async def wait(self) -> None:
-        """Wait until a refusal may be answered."""
+        """Wait for the time slot in which the answer to a refused request may be sent."""
         delay_s = self.delay_s(asyncio.get_running_loop().time())
         if delay_s:
             await asyncio.sleep(delay_s)

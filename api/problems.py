@@ -27,7 +27,7 @@ PRIVATE = {
 }
 """Headers of every answer that sets no Cache-Control, so that no cache gives it to another client.
 The headers are needed because a shared cache knows only Authorization (RFC 9111, section 3.5).
-Without them it would store an answer to a request with X-Auth-Token."""
+Without them, such a cache would store the answer to a request with X-Auth-Token."""
 
 log = get_logger(__name__)
 

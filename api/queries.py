@@ -60,8 +60,8 @@ class Listing:
     """The parsed parameters of a list request.
 
     If `cursor` is true, the page is found by the ids `after` or `before`, else by `number`.
-    `from_end` means the last page; `before` is then beyond every id. `kept` holds the parameters
-    that links repeat.
+    `from_end` is true for the last page; `before` is then an id after the end of the list (0 if
+    `descending`). `kept` holds the parameters that links to other pages contain too.
     """
 
     view: View

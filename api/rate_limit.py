@@ -1,4 +1,4 @@
-"""Rate limits of organizations and tokens, each process counts alone: one second's requests."""
+"""Rate limits of organizations and tokens per second. Each process counts its own requests."""
 
 import asyncio
 import math
@@ -28,14 +28,14 @@ NAMES = {"o": "organization", "t": "token"}
 
 @dataclass(slots=True)
 class Bucket:
-    """What this process may still admit for one key: `left` requests at the time `at`."""
+    """The requests that this process may still admit for one key: `left` at the time `at`."""
 
     limit: int
     left: float
     at: float
 
     def fill(self, now: float) -> None:
-        """Add what has become available since the last call."""
+        """Add the requests that have become available since the last call."""
         self.left = min(float(self.limit), self.left + (now - self.at) * self.limit)
         self.at = now
 
@@ -47,7 +47,7 @@ class Bucket:
 class RateLimit:
     """Counts requests of organizations and tokens; `rate` is per second, 0 means no limit.
 
-    A token may have a limit of its own beside that of its organization. `clock` returns monotonic
+    A token may have a limit in addition to the limit of its organization. `clock` returns monotonic
     seconds.
     """
 
@@ -57,7 +57,7 @@ class RateLimit:
         self.buckets: dict[Key, Bucket] = {}
 
     def spend(self, request: web.Request, caller: Caller) -> None:
-        """Count one request. Raises Problem 429 above a limit; the request then counts nowhere."""
+        """Count one request. Raises Problem 429 above a limit; a refused request is not counted."""
         now, buckets = self.clock(), []
         if self._rate:
             buckets.append(self._bucket(("o", caller.organization_id), self._rate, now))
@@ -90,7 +90,7 @@ class RateLimit:
 
 
 def _fields(buckets: Iterable[tuple[Key, Bucket]]) -> dict[str, str]:
-    """Return the fields that show what is left (draft-ietf-httpapi-ratelimit-headers-10)."""
+    """Return the header fields of the limits (draft-ietf-httpapi-ratelimit-headers-10)."""
     policies, left = [], []
     for (kind, _), bucket in buckets:
         name = NAMES[kind]

@@ -10,8 +10,8 @@ from shared.turns import Turns
 
 RECEIVED, RECEIVED_EACH = 64, 16
 """Maximum number of long bodies in this process's memory, and of one organization among them. A
-body counts from the moment when more than LONG_BYTES have arrived until it is parsed. It takes up
-to 1 MiB, and twice that for a moment."""
+body counts from the moment when more than LONG_BYTES have arrived until it is parsed. A body takes
+up to 1 MiB, and twice as much for a moment."""
 
 LONG_BYTES = 64 * 1024
 """Bytes of any body that are received without a place. Only a bulk request may be longer."""

@@ -18,7 +18,7 @@ log = get_logger(__name__)
 class Answering:
     """A block in which a request is answered: all its log lines have the request's id.
 
-    With traces on, the block is a span too, unless the request asks for the health.
+    If traces are on, the block is also a span, except for health checks.
 
     The id is that of the header `X-Request-Id` or `traceparent`, or a new one.
     """
@@ -71,7 +71,7 @@ class Answering:
 
 
 def _begin_span(request: Any, own_id: str) -> traces.Span | None:
-    """Begin the span of a request. Balancers ask for the health every few seconds: no spans."""
+    """Begin the span of a request; health checks get none, because balancers send many of them."""
     recorder = traces.recorder
     assert recorder is not None
     if request.raw_path.startswith("/health/"):
@@ -82,7 +82,7 @@ def _begin_span(request: Any, own_id: str) -> traces.Span | None:
 
 
 def _describe(span: traces.Span, request: Any, status: int) -> None:
-    """Add what is known after the answer: the route's pattern, never the address."""
+    """Add the route's pattern, which is known after the answer. The address is never added."""
     attributes: dict[str, traces.Value | None] = {
         "http.response.status_code": status,
         "attachments.organization_id": field("organization"),

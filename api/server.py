@@ -156,7 +156,7 @@ class Runner(web.AppRunner):
             await site.stop()
         if isinstance(self.server, Server):
             await let_go(self.server, within_s=within_s)
-        # Requests that still run may use only what is left of `within_s`, at least one second.
+        # Requests that still run may use only the rest of `within_s`, at least one second.
         self._shutdown_timeout = max(1.0, deadline - asyncio.get_running_loop().time())
 
     async def cleanup(self) -> None:

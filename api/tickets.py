@@ -1,4 +1,4 @@
-"""The status of one attachment, for a page without a token: its address is signed (a ticket)."""
+"""The status of one attachment, for a page with its signed address (a ticket) and no token."""
 
 from functools import partial
 from urllib.parse import parse_qsl
@@ -19,8 +19,8 @@ from shared.states import SETTLED
 async def show(request: web.Request) -> web.Response:
     """Answer GET /attachments/status/{id}: state, reason, url and thumb; `wait` as for backends.
 
-    The address must be signed and not ended. Raises Problem 404 for any other address and a deleted
-    attachment, 400 for a bad `wait`, 429 if too many clients ask or wait.
+    The address must have a valid signature that has not expired. Raises Problem 404 for any other
+    address and a deleted attachment, 400 for a bad `wait`, 429 if too many clients ask or wait.
     """
     parts = request.app[PARTS]
     attachment_id, stamp = _admit(request, parts)

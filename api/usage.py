@@ -41,10 +41,9 @@ async def create_within(
 ) -> list[Attachment] | Repeated:
     """Create attachments, all or none, within the organization's quotas.
 
-    `sources` has one entry per attachment: the object to copy, or None. With a `key` that is known
-    nothing is created, and Repeated has the ids of the first time. Raises Problem 422 if a
-    quota is exceeded; the error names the quota and, in bulk, the first attachment that does not
-    fit.
+    `sources` has one entry per attachment: the object to copy, or None. If `key` is known already,
+    nothing is created, and Repeated has the ids of the first time. Raises Problem 422 if a quota is
+    exceeded; the error names the quota and, in bulk, the first attachment that does not fit.
     """
     usual = quotas_of(parts, caller)
     if usual is not None and _limits_bytes(usual, caller):

@@ -200,7 +200,8 @@ class Waiters:
         found: asyncio.Future[Attachment | None] = asyncio.get_running_loop().create_future()
         self._reads.setdefault(attachment_id, []).append(found)
         if self._reader is None:
-            # Not of the request that starts it: it reads for others too, as long as any wait.
+            # An empty context, because the task is not part of the request that starts it: it reads
+            # rows for all clients that wait.
             self._reader = asyncio.create_task(self._read_all(), context=Context())
         row = await found
         if row is None or row.organization_id != organization_id or row.deleted_at is not None:

@@ -9,8 +9,8 @@ from unicodedata import normalize
 _QUERY = re.compile(r"[?#]")
 _USER = re.compile(r"\A((?:[^/\\]*[/\\]{2,})?)([^/\\]*)@")
 # A host name in the place of the user is no secret, and shows why the address was refused. A token
-# does not look like a host name: it has no dots, or capitals like a JWT, or does not end in a word
-# of letters.
+# does not look like a host name: it has no dots, or it has capitals (as a JWT has), or it does not
+# end in a word of letters.
 _HOST = re.compile(r"(?:[a-z0-9-]{1,63}\.)+[a-z]{2,24}")
 # The stamp in the service's own file addresses; it is no secret.
 _STAMP = re.compile(r"\?[0-9]{1,11}")

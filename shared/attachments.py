@@ -158,7 +158,7 @@ class Attachment(FromRow):
 
     @property
     def thumbnail_key(self) -> str | None:
-        """The key under which a thumbnail of any revision may be stored; None if there is none."""
+        """The key under which a thumbnail of any revision may be stored, or None."""
         if self.thumbnail_name is None:
             return None
         return f"{keys.PREFIX}{keys.partition(self.id)}/thumb/{self.thumbnail_name}"
@@ -196,7 +196,7 @@ COLUMNS = ", ".join(_AGE if name == "age_s" else f"a.{name}" for name in FIELDS)
 async def find(
     connection: Connection, attachment_id: int, organization_id: int, *, lock: bool = False
 ) -> Attachment | None:
-    """Find an attachment of an organization; None if there is none or it is deleted.
+    """Find an attachment of an organization; None if it does not exist or is deleted.
 
     With `lock`, no other transaction can change the row until the caller's transaction ends.
     """

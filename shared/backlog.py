@@ -1,4 +1,4 @@
-"""The number to scale workers on: how long uploads wait for a worker, and how many.
+"""The backlog, by which workers are scaled: how many uploads wait for a worker, and how long.
 
 The view `attachments_backlog` (migration 0014) defines it. Every process shows it, from a sample
 that one of them takes every few seconds, so that N processes do not count N times.
@@ -35,7 +35,7 @@ log = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backlog(FromRow):
-    """The uploads that wait for a worker; `oldest_seconds` is 0 if none waits."""
+    """The uploads that wait for a worker; `oldest_seconds` is 0 if no upload waits."""
 
     oldest_seconds: float
     waiting: int
@@ -66,7 +66,7 @@ async def measure(connection: Connection) -> Backlog:
 async def read_sample(connection: Connection, *, max_age_s: float = SAMPLE_S) -> Sample | None:
     """Read the shared sample; take a new one if it is older than `max_age_s` seconds.
 
-    While another process takes one, the old sample is returned. None if the row was lost.
+    While another process takes a new sample, the old sample is returned. None if the row was lost.
     """
     sample = await _read(connection, max_age_s)
     if sample is None or not sample.is_old:
@@ -129,7 +129,7 @@ class BacklogWatch:
 
     @property
     def latest(self) -> Backlog | None:
-        """The backlog as far as it is known; None while the database is away."""
+        """The backlog as far as it is known; None while the database is unavailable."""
         if self._latest is None or not self._latest.waiting:
             return self._latest
         aged_s = time.monotonic() - self._read_at

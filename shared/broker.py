@@ -1,7 +1,7 @@
 """The broker: its queues and Celery's settings; `shared.publisher` publishes the messages.
 
 A wake-up only saves time: the rows record the work, and the sweep finds it (see `shared.due`). So
-nothing waits for the broker, and a lost message costs seconds.
+nothing waits for the broker, and a lost message delays its upload only by seconds.
 """
 
 from typing import Any

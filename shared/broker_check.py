@@ -22,7 +22,8 @@ CLUSTER: Final = (
 async def refuse_cluster(settings: Settings) -> None:
     """Raise SettingsError if the broker is known to be in cluster mode.
 
-    A broker that is away or does not report its mode is accepted: the service can start without it.
+    A broker that is unavailable or does not report its mode is accepted: the service can start
+    without it.
     """
     try:
         client: redis.asyncio.Redis = redis.asyncio.from_url(

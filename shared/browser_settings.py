@@ -1,4 +1,4 @@
-"""The settings for browsers: how long links open, and which pages may call the API."""
+"""The settings for browsers: how long links are valid, and which pages may call the API."""
 
 from functools import cached_property
 
@@ -14,7 +14,7 @@ MAX_REDIRECT_TTL_S = 302_400
 
 
 class BrowserSettings(LogSettings):
-    """How long links open, and the origins whose pages may call the API."""
+    """The lifetimes of links, and the origins whose pages may call the API."""
 
     files_ttl: int | None = Field(None, ge=60, le=MAX_FILES_TTL_S, description="seconds")
     redirect_ttl: int = Field(300, ge=60, le=MAX_REDIRECT_TTL_S, description="seconds")

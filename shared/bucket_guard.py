@@ -20,10 +20,11 @@ RECHECK_S: Final = 30.0
 
 FIRST_PAUSE_S: Final = 0.5
 LONGEST_PAUSE_S: Final = 10.0
-"""Until the owner is known, and while it is another deployment, the pause doubles up to this."""
+"""Until the owner is known, and while the owner is another deployment, the pause doubles up to this
+number of seconds."""
 
 ASK_WITHIN_S: Final = 3.0
-"""How long a request waits for the check of the bucket if the process could not do it at start."""
+"""Seconds that a request waits for the check of the bucket if the check failed at the start."""
 
 log = get_logger(__name__)
 
@@ -105,8 +106,8 @@ class BucketGuard:
     async def at_start(self, *, within_s: float) -> None:
         """Check the bucket within `within_s` seconds, else leave it to `watch`.
 
-        If the check fails, rows show whether the bucket was ours before; that may take the same
-        time again. Raises BucketForeign.
+        If the check fails, rows show whether the bucket was ours before; reading them may take up
+        to `within_s` seconds more. Raises BucketForeign.
         """
         with suppress(TimeoutError, StoreUnavailable, DatabaseAway):
             async with asyncio.timeout(within_s):

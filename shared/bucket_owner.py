@@ -111,10 +111,11 @@ async def has_used(connection: Connection, bucket: str) -> bool:
 
 
 async def claim_bucket(database: Database, storage: Storage) -> Owner:
-    """Return the owner; mark the bucket as ours if it has neither a marker nor strangers.
+    """Return the owner; mark the bucket as ours if it has no marker and no strangers.
 
-    Several processes, also of several deployments, may run it at once: one becomes the owner. May
-    be repeated. Raises as `find_owner`, and StoreUnavailable if the new marker has disappeared.
+    Several processes, also of several deployments, may run it at once: one deployment becomes the
+    owner. May be repeated. Raises as `find_owner`, and StoreUnavailable if the new marker has
+    disappeared.
     """
     found = await find_owner(database, storage)
     if found.theirs is not None or found.has_strangers:

@@ -1,14 +1,15 @@
 """HTTP connections that do not keep data that they could not parse."""
 
 from aiohttp import web
-from aiohttp.web_protocol import _ErrInfo  # private in aiohttp: only its queue names the error
+from aiohttp.web_protocol import _ErrInfo  # private: the error is only in aiohttp's queue
 
 
 class TidyConnection(web.RequestHandler):
     """Reads nothing after data that could not be parsed, and drops the parser error's traceback.
 
-    The frames of the traceback refer to up to 256 KiB of what was sent, in a reference cycle that
-    is collected late. When unknown clients sent 200 MiB, most of it stayed in memory for minutes.
+    The frames of the traceback refer to up to 256 KiB of received data, in a reference cycle that
+    the garbage collector frees late. When unknown clients sent 200 MiB, most of these bytes stayed
+    in memory for minutes.
     """
 
     __slots__ = ("_unreadable",)

@@ -113,4 +113,5 @@ def public_type(content_type: str | None, file_name: str) -> str:
 INLINE = frozenset(
     {"image/jpeg", "image/png", "image/gif", "image/webp", "image/avif", "application/pdf"}
 )
-"""The types that a browser may show: raster images and PDF, none that can contain a script."""
+"""The types that a browser may show: raster images and PDF. Types that can contain a script are
+left out."""

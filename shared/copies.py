@@ -2,7 +2,7 @@
 
 The request is stored in the row before the copy begins, so a crash loses no copy. The API copies
 small sources while the client waits. Workers copy all others, and those that the API did not
-finish. Both claim a copy first: see `shared.copy_claims`.
+finish. The API and the workers claim a copy before they make it: see `shared.copy_claims`.
 
 A copy belongs to the revision at which it was requested. If an upload is recorded later, it is
 newer than the copy, so the copy is dropped. `copy_attempt` counts the claims of a copy, so that the

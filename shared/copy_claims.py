@@ -13,7 +13,8 @@ from shared.reasons import CopyCode
 _NONE = "copy_bucket = NULL, copy_key = NULL, copy_etag = NULL, copy_revision = NULL"
 
 _NOTHING = f"{_NONE}, copy_bytes = NULL"
-"""As _NONE, if nothing was copied. After a copy, copy_bytes counts until the object is measured."""
+"""The same as _NONE, for a copy that was not made. After a copy that was made, copy_bytes stays,
+because it counts for the quota until the object is measured."""
 
 _AS_SEEN = """a.id = $1 AND a.copy_attempt = $2 AND a.copy_key IS NOT NULL
             AND a.copy_revision = a.revision AND a.deleted_at IS NULL"""

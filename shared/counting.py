@@ -12,7 +12,7 @@ AT_ONCE = 50_000
 
 COUNT_TIMEOUT_S = 600
 OTHERS_TIMEOUT_S = 30
-"""How long a recount waits for transactions that began before it; the service's own statements
+"""Seconds that a recount waits for transactions that began earlier. The service's own statements
 end after 5 s."""
 
 
@@ -43,9 +43,9 @@ async def recount(connection: Connection, organization_id: int) -> dict[str, int
     """Count an organization's rows and correct its counters; return the correction of each.
 
     Nothing is locked meanwhile: rows and counters are read in one snapshot, so each change is in
-    both or in neither, and only the difference is added. Takes up to ten minutes. Today's uploads
-    that were already purged cannot be counted, so that counter is never lowered. May be repeated;
-    if two run at once, the second changes nothing.
+    both of them or is missing in both, and only the difference is added. Takes up to ten minutes.
+    Today's uploads that were already purged cannot be counted, so the counter of today's uploads is
+    never lowered. May be repeated; if two run at once, the second changes nothing.
     """
     await start(connection, organization_id)
     await _let_others_end(connection)
@@ -138,7 +138,7 @@ async def count_first(connection: Connection, organization_id: int) -> bool:
 
 
 async def count_waiting(connection: Connection) -> int | None:
-    """Count one organization that waits for its first count; return its id, None if none waits."""
+    """Count one organization that waits for its first count; return its id, or None."""
     waiting = await connection.fetchval(
         "SELECT id FROM organizations WHERE usage_since IS NOT NULL AND usage_counted_at IS NULL"
         " ORDER BY id LIMIT 1"

@@ -31,11 +31,11 @@ LEAST_LIFE_S = 2.0
 """Credentials with less time left sign nothing: the signature would expire before it is used."""
 
 WAIT_S = 2.0
-"""How long callers wait for a renewal. While the old credentials are valid, only the caller that
-starts the renewal waits; after that all callers wait."""
+"""Seconds that callers wait for a renewal. While the old credentials are valid, only the caller
+that starts the renewal waits; after their end all callers wait."""
 
 RENEWAL_S = 10.0
-"""The time limit of a renewal, and how long callers wait for the first credentials."""
+"""The time limit of a renewal, and of a wait for the first credentials, in seconds."""
 
 FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 30.0
@@ -74,8 +74,8 @@ class RenewedCredentials(AioCredentials):
     async def current(self) -> Credentials:
         """Return valid credentials, renewed if they expire soon.
 
-        Raises NoCredentialsError if there are none, and CredentialRetrievalError if the last ones
-        have expired and cannot be renewed.
+        Raises NoCredentialsError if no credentials are found, and CredentialRetrievalError if the
+        last credentials have expired and cannot be renewed.
         """
         if (fresh := self.fresh()) is not None:
             return fresh

@@ -69,8 +69,8 @@ DRIVER = (asyncpg.PostgresError, *AWAY)
 class DatabaseAway(AttachmentsError):
     """PostgreSQL cannot be reached, refuses us, or did not answer within the time limits.
 
-    The message gives the cause and the remedy. `refusal` has both as separate fields; it is None if
-    the error was raised with a plain text.
+    The message gives the cause and the remedy. `refusal` has cause and remedy as separate fields;
+    it is None if the error was raised with a plain text.
     """
 
     def __init__(self, why: str | Refusal) -> None:
@@ -130,7 +130,7 @@ class Database:
 
     @property
     def connections(self) -> tuple[int, int, int]:
-        """How many connections are in use and are free, and the most that may be opened."""
+        """The numbers of connections in use and free, and the maximum that may be opened."""
         free = self.pool.get_idle_size() + self._kept.spare
         return max(0, self.pool.get_size() - free), free, self.pool.get_max_size()
 
@@ -143,8 +143,8 @@ class Database:
         """Call `function(connection, …)`; retry it once after a transient fault.
 
         Raises DatabaseAway if no answer comes within the limits (acquire 2 s, statement 5 s), or if
-        the server refuses us for a reason in `shared.refusals`; its subclasses DatabaseForbids and
-        DatabaseRefusesContent are for two of these. `function` must be safe to repeat.
+        the server refuses us for a reason in `shared.refusals`; the subclasses DatabaseForbids and
+        DatabaseRefusesContent are for two of these reasons. `function` must be safe to repeat.
         """
         with DATABASE.watch(DatabaseAway, but=DatabaseRefusesContent):
             if traces.recorder is None:

@@ -34,8 +34,8 @@ class DeadLetter(FromRow):
     """One message: its source, the dialect that was recognized, and why it could not be used.
 
     `origin` names its first sender (see `shared.intake.Message`); `unknown` in old rows. `count` is
-    how often it was received, `first_at` and `last_at` when. `size` is the size of its body in
-    bytes.
+    how often it was received, `first_at` and `last_at` are the first and the last time. `size` is
+    the size of its body in bytes.
     """
 
     id: int
@@ -106,8 +106,8 @@ async def prune(connection: Connection, settings: Settings, origins: Sequence[st
     If there are more than ATTACHMENTS_DEAD_LETTERS, the origin with the most letters loses its
     oldest, until it has no more than the next origin. Each of `origins` also loses its oldest if it
     has more than MAX_ORIGIN_BYTES. Each rule removes up to PRUNED_AT_A_TIME letters in one call.
-    Triggers keep the counts (migration 0007), so the cost depends on the letters removed, not on
-    those kept.
+    Triggers keep the counts (migration 0007), so the cost depends only on the number of removed
+    letters.
     """
     async with connection.transaction():
         await lock(connection)
@@ -194,7 +194,7 @@ async def list_newest(
 
 
 async def find(connection: Connection, letter_id: int) -> tuple[DeadLetter, bytes] | None:
-    """Find a dead letter and its body; None if there is none with that id."""
+    """Find a dead letter and its body; None if no dead letter has that id."""
     row = await connection.fetchrow(
         f"SELECT {SUMMARY}, d.body FROM dead_letters AS d WHERE d.id = $1", letter_id
     )

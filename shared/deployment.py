@@ -11,7 +11,7 @@ from shared.part_settings import BrokerSettings
 from shared.publisher import Publisher
 
 AGAIN_S: Final = 1.0
-"""The pause before the id is read again from a database that is away."""
+"""The pause, in seconds, between two attempts to read the id while the database is unavailable."""
 
 log = get_logger(__name__)
 
@@ -41,7 +41,7 @@ async def find_prefix(database: Database, settings: BrokerSettings) -> str:
 
 
 async def learn_prefix(database: Database, settings: BrokerSettings) -> str:
-    """Return the prefix as `find_prefix` does; if the database is away, wait for it."""
+    """Return the prefix as `find_prefix` does; wait while the database is unavailable."""
     logged = False
     while True:
         try:

@@ -109,7 +109,7 @@ class Documents:
         return resource
 
     def status(self, row: Attachment, *, origin: str, now: datetime) -> dict[str, Any]:
-        """Make what a page may see of an attachment: state, reason and links."""
+        """Make the status of an attachment for a page: state, reason and links."""
         shown = self.resource(row, origin=origin, now=now, fieldset=("url", "thumb"))
         meta = shown["meta"]
         return {**shown, "meta": {"state": meta["state"], "reason": meta["reason"]}}

@@ -16,8 +16,8 @@ from shared.log import get_logger
 from shared.storage import Storage
 
 REMEMBERED_S = 300.0
-"""How long the answer "not versioned" is cached. The answer "versioned" stays true: versioning can
-be suspended but not undone (Amazon S3 User Guide, "Using versioning")."""
+"""Seconds for which the answer "not versioned" is cached. The answer "versioned" stays true:
+versioning can be suspended but not undone (Amazon S3 User Guide, "Using versioning")."""
 
 MAX_VERSIONS = 1000
 """The number of versions in one listing: one page of S3."""
@@ -107,8 +107,8 @@ class Eraser:
     async def _erase_object(self, key: str, row_age_s: Callable[[], float], *, sure: bool) -> bool:
         """Remove the object under a key; return whether that only added a delete marker.
 
-        `sure` means that the bucket has no versions. If not, a missing object may be a delete
-        marker, so DELETE is sent in any case.
+        `sure` means that the bucket certainly has no versions. Otherwise, a missing object may be a
+        delete marker, so DELETE is sent in any case.
         """
         try:
             found = await self._storage.head(key)

@@ -103,7 +103,7 @@ class Rejected(AttachmentsError):
 class Undecodable(AttachmentsError):
     """No thumbnail can be made of the file, but the file is kept. Final: never retried.
 
-    `facts` has what is known of the file: width and height, if a header has them, and
+    `facts` holds the known facts of the file: width and height, if a header has them, and
     `carries_more`, which is also true if it could not be found out.
     """
 

@@ -24,7 +24,7 @@ class Facts:
     def joined(self, found: Self) -> Self:
         """Return these facts with those that a later step found; the later values win.
 
-        `carries_more` is true if either is.
+        `carries_more` is true if it is true in one of the two records.
         """
         known = {name: getattr(found, name) for name in MEASURED}
         return type(self)(

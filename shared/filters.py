@@ -1,4 +1,4 @@
-"""What a list may be filtered by: each filter as a record, and as a condition in SQL."""
+"""The filters of a list: each filter as a record, and as a condition in SQL."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

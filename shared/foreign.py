@@ -97,5 +97,5 @@ def forget_foreign_variables(environment: MutableMapping[str, str] = os.environ)
         time.tzset()  # TZ may be among the removed ones, and the C library has read it already
         if not any(name.upper() == TRACES and value for name, value in environment.items()):
             # Where the extra for traces is installed, redis-py 8.1 imports OpenTelemetry with
-            # itself, which takes half a second. It works without the package.
+            # itself, which takes half a second. redis-py works without that package.
             sys.modules.setdefault("opentelemetry", None)  # type: ignore[arg-type]  # documented

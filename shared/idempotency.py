@@ -1,7 +1,7 @@
-"""Do a request once for each key of a client; remember for 24 hours what it made.
+"""Do a request once for each key of a client; remember for 24 hours which objects it made.
 
-The key is written in the transaction of the request's own changes, so a crash leaves both or
-neither.
+The key is written in the transaction of the request's own changes, so after a crash both exist or
+both are missing.
 """
 
 from collections.abc import Awaitable, Callable
@@ -30,7 +30,7 @@ class KeyInUse(AttachmentsError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestKey:
-    """A key of an organization, with the fingerprint of the request that has it; both SHA-256."""
+    """A key of an organization, and the fingerprint of the key's request; both are SHA-256."""
 
     organization_id: int
     digest: bytes
@@ -51,9 +51,9 @@ class Repeated:
 
 
 async def find_made(connection: Connection, key: RequestKey) -> Repeated | None:
-    """Return what the first request with a key made; None if the key is new.
+    """Return the ids that the first request with a key made; None if the key is new.
 
-    Raises KeyReused if that was another request.
+    Raises KeyReused if the first request was a different one.
     """
     row = await connection.fetchrow(
         "SELECT k.fingerprint, k.made FROM idempotency_keys AS k WHERE k.organization_id = $1"
@@ -77,8 +77,8 @@ async def once(
     """Run `make` and remember the ids of its result with the key, in one transaction.
 
     Returns Repeated without running `make` if the key is known. Raises KeyInUse if another
-    transaction has the key, KeyReused if another request had it, and what `make` raises; nothing
-    has changed then. May be repeated.
+    transaction has the key, KeyReused if a different request used the key, and what `make` raises;
+    nothing has changed then. May be repeated.
     """
     async with connection.transaction():
         if not await connection.fetchval("SELECT pg_try_advisory_xact_lock($1)", key.lock):

@@ -50,10 +50,10 @@ log = get_logger(__name__)
 
 
 async def build_indexes(database_url: str) -> None:
-    """Build the missing indexes, one after the other; those of an interrupted build again.
+    """Build the indexes that are missing or whose build was interrupted, one after the other.
 
     May be repeated, also at the same time: one process builds, and the others wait. A build waits
-    for transactions that began before it; it blocks no write. Raises asyncpg's errors.
+    for earlier transactions, and blocks no write. Raises asyncpg's errors.
     """
     connector = Connector(database_url, dict.fromkeys(UNLIMITED, "0"))
     connection = await connector.connect(timeout_s=CONNECT_S)

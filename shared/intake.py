@@ -80,7 +80,7 @@ def unreadable(body: bytes, *, source: MessageSource, sender: str, fault: str) -
 
 
 def allow(allowance: Allowance, messages: Sequence[Message]) -> list[bool]:
-    """Return for each message whether it may be kept as a dead letter; only unusable ones may.
+    """Return for each message whether it may become a dead letter; only unusable messages may.
 
     Each call spends from the allowance of the origin, so call it once for each arrival.
     """
@@ -114,8 +114,8 @@ async def record(
     """Record messages, all or none; return the changed ids and the wake-ups to publish.
 
     `kept` has one value for each message: whether it may become a dead letter if it is unusable. If
-    not, only the count of an identical dead letter is raised. May be repeated; that changes only
-    the counts of unusable messages. Must not be called within a transaction.
+    not, only the count of an identical dead letter is raised. May be repeated; a repetition changes
+    only the counts of unusable messages. Must not be called within a transaction.
     """
     events = _events(messages)
     extras = any(message.reading.faults or _of_probe(message) for message in messages)

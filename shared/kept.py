@@ -16,9 +16,9 @@ from asyncpg.pool import PoolConnectionProxy
 from shared.metrics import DATABASE_WAIT_SECONDS
 
 KEPT_USES = 100
-"""The statements that a connection serves before it is released. A connection must be released
-sometimes, because the pool replaces a connection after 50,000 statements and closes it after five
-idle minutes."""
+"""The number of statements that a connection serves before it is released. A connection must be
+released sometimes, because the pool replaces a connection after 50,000 statements and closes it
+after five idle minutes."""
 
 KEPT_S = 1.0
 
@@ -29,9 +29,11 @@ Taken: TypeAlias = "PoolConnectionProxy[asyncpg.Record]"
 
 
 class Lease:
-    """A connection that is out of its pool, and the time `ends` until which it may stay out.
+    """A connection that is taken from its pool.
 
-    `ends` is in monotonic seconds. `epoch` is the epoch of Kept when the connection was requested.
+    `ends` is the time, in monotonic seconds, from which the connection must return to the pool.
+    `epoch` is the number of calls of `Kept.renew` before the connection was requested; after a
+    further call the connection is not kept any more.
     """
 
     __slots__ = ("connection", "ends", "epoch", "uses")
@@ -60,11 +62,11 @@ class Kept:
         self._returning: set[asyncio.Task[None]] = set()
 
     def take_kept(self) -> Lease | None:
-        """Take a connection that is kept here; None if there is none."""
+        """Take a connection that is kept here; None if no connection is kept."""
         while self._free:
             lease = self._free.pop()
             if _is_open(lease.connection):
-                return lease  # a closed one is back in its pool already
+                return lease  # a closed connection is back in the pool already
         return None
 
     async def take(self) -> Lease:
@@ -86,7 +88,7 @@ class Kept:
 
     @property
     def spare(self) -> int:
-        """How many connections are kept for the next statement."""
+        """The number of connections that are kept for the next statement."""
         return len(self._free)
 
     def keep(self, lease: Lease) -> bool:

@@ -51,8 +51,8 @@ COPY_ATTEMPTS = 1000
 def unless_copied(due_at: str) -> str:
     """Return the SQL for `due_at` of a row whose processing or check ends; `due_at` is SQL too.
 
-    A row with a copy that nobody has claimed is due at once. If the copy is claimed, its `due_at`
-    stays: it is the end of the lease.
+    A row with a copy that nobody has claimed is due at once. If the copy is claimed, `due_at`
+    stays, because it is the end of the copy's lease.
     """
     return f"""CASE WHEN a.copy_key IS NULL THEN {due_at}
                     WHEN a.copy_attempt % {COPY_ATTEMPTS} = 0 THEN now() ELSE a.due_at END"""
@@ -77,7 +77,7 @@ class WakeUp(FromRow):
     """The message that starts a task: the attachment's id, and the revision to process.
 
     A wake-up that a worker has received has the id of the request that caused it. `traceparent` is
-    the context of the upload's trace, None if there is none.
+    the context of the upload's trace, None without traces.
     """
 
     NOT_COLUMNS = frozenset({"request_id"})
@@ -488,8 +488,9 @@ async def postpone(connection: Connection, seen: Attachment, *, delay_s: float) 
     """Make a row due after `delay_s` seconds, if it is unchanged since the sweep took `seen`.
 
     `attempt` counts the delays in addition to earlier claims. That is safe: only a row that is
-    deleted, or neither uploaded nor processing, is changed. Such a row has no claim to fence, and
-    its next claim has a new revision. Returns whether the row was changed.
+    deleted, or that is in another state than `uploaded` and `processing`, is changed. Such a row
+    has no claim to fence, and its next claim has a new revision. Returns whether the row was
+    changed.
     """
     status = await connection.execute(
         f"""

@@ -8,8 +8,8 @@ from datetime import datetime
 from shared.settings import Settings
 
 STATUS_PATH = "attachments/status"
-"""Path of the status of attachments. No key of a file begins with it, so a signature of a status
-opens no file, and that of a file no status."""
+"""Path of the status of attachments. No key of a file begins with this path, so the signature of a
+status is not valid for a file, and the signature of a file is not valid for a status."""
 
 
 class Links:
@@ -50,7 +50,7 @@ class Links:
     def status_url(
         self, attachment_id: int, created_at: datetime, ends: datetime, origin: str
     ) -> str | None:
-        """Return the address of an attachment's status, which opens until `ends` without a token.
+        """Return the address of an attachment's status, valid without a token until `ends`.
 
         The time of creation is signed too: if the row is lost, another row may get its id. Returns
         None if there is no secret to sign with (in the public mode it is optional).
@@ -64,7 +64,7 @@ class Links:
     def admits_status(
         self, attachment_id: int, stamp: str, ends: str, signature: str, now: datetime
     ) -> bool:
-        """Return whether a signature opens the status of an attachment, created at `stamp`."""
+        """Return whether a signature is valid for the status of an attachment made at `stamp`."""
         path = f"{STATUS_PATH}/{attachment_id}"
         return self._is_secret and bool(ends) and self.admits(path, stamp, ends, signature, now)
 

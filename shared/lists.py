@@ -1,9 +1,9 @@
 """The statements for lists: totals, and pages by number or from an id.
 
-Each list is read in one of three ways. One filter with an index of its own: that index lists the
-attachments of each value by id, and the lists are merged. A range of times: the index of times is
-read, and its ids are sorted. All else: the planner chooses among the indexes by id and by
-attachable.
+Each list is read in one of three ways. If the only filter has an index of its own, that index lists
+the attachments of each value by id, and the lists are merged. For a range of times, the index of
+times is read, and its ids are sorted. For any other list, the planner chooses among the indexes by
+id and by attachable.
 """
 
 import json
@@ -66,7 +66,7 @@ async def page(
     """List up to `limit` attachments in the order of their ids.
 
     `after` and `before` are the ids from which the page starts, at constant cost; these two ids are
-    excluded. With `before`, the result is the `limit` attachments nearest to it, still in the
+    excluded. With `before`, the result is the `limit` attachments nearest to `before`, still in the
     requested order.
     """
     backwards = before is not None
@@ -120,8 +120,9 @@ def _walk(
 ) -> tuple[str, list[Any]]:
     """Return the source (FROM …) that lists up to `most` ids of each value, and its parameters.
 
-    The condition is a range over all columns of the index, without "=". A column with "=" does not
-    count for the order, so the planner might choose another index and skip any number of rows.
+    The condition compares all columns of the index with > and <. If a column were compared with
+    "=", the planner would ignore it in ORDER BY. It might then choose another index, and read and
+    skip any number of rows.
     """
     others = [item for item in filters if item is not chosen]
     where, values = filtering.where(organization_id, others)

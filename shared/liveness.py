@@ -21,7 +21,8 @@ CHECK_S: Final = 3.0
 """Seconds in which a part must answer."""
 
 CACHED_S: Final = 2.0
-"""Seconds for which an answer of the parts is reused, so that many questions cost them little."""
+"""Seconds for which an answer of the parts is reused, so that frequent health checks cost the parts
+little."""
 
 
 class Beat:
@@ -90,9 +91,9 @@ class Health:
         }
 
     async def ask(self) -> tuple[bool, dict[str, str]]:
-        """Ask all parts; return whether those that are needed answer, and `ok` or the fault each.
+        """Ask all parts; return whether the needed ones answer, and `ok` or the fault of each part.
 
-        An answer is reused for CACHED_S seconds, and callers at the same time share one.
+        An answer is reused for CACHED_S seconds, and concurrent callers share one answer.
         """
         async with self._asking:
             if time.monotonic() - self._asked_at >= CACHED_S:
@@ -129,7 +130,7 @@ async def _select_one(connection: Connection) -> None:
 
 
 def reads(head: Callable[[], Awaitable[object]]) -> Check:
-    """Return the check that the store answers; `head` asks it for an object that may be missing."""
+    """Return the check that the store answers; `head` requests an object that may be missing."""
 
     async def check() -> str | None:
         with suppress(ObjectMissing):

@@ -28,8 +28,8 @@ def configure_logging(level: str, form: str, *, serving: bool = False, process: 
 
     `form` is `console` or `json`. Characters that could control a terminal or forge a line are
     escaped. A `serving` process never waits for the reader of its standard error or output: see
-    `shared.log_writer`. With `json`, text that other code writes to them becomes JSON objects too.
-    `process` is the value of that field.
+    `shared.log_writer`. With `json`, text that other code writes to standard error or output
+    becomes JSON objects too. `process` is the value of the field `process`.
 
     Lines of the service are formatted and written here. They do not pass through `logging`, which
     would take three times as long.

@@ -52,7 +52,7 @@ def line(event: str, *, level: Level, logger: str, **fields: Any) -> str:
 
 
 def fault_line(fault: str) -> str:
-    """Return the line of a fault that ends a process: as text, or as JSON if that is chosen.
+    """Return the line of a fault that ends a process: as JSON if `wants_json`, else as text.
 
     In JSON the first line of `fault` is the event, and further ones are a list.
     """

@@ -2,7 +2,7 @@
 
 A pipe whose reader has stopped is full after 64 KiB, and a write to it blocks. Here lines wait in
 memory instead, up to a limit. Lines above the limit are dropped and counted. A closed pipe or a
-full disk also costs lines, but nothing else.
+full disk also loses lines, but has no other effect.
 """
 
 import atexit
@@ -20,15 +20,15 @@ from typing import Final
 from prometheus_client import Counter
 
 MAX_WAITING_BYTES: Final = 4 * 1024 * 1024
-"""The most bytes of lines that wait for a slow reader. That is more than a burst of tracebacks, but
+"""The most bytes of lines that wait for a slow reader. This is more than a burst of tracebacks, but
 little compared with a worker's memory."""
 
 FLUSH_S: Final = 1.0
-"""How long the process waits for the reader when it ends."""
+"""Seconds that the process waits for the reader at its end."""
 
 GATHER_S: Final = 0.02
-"""Seconds in which further lines may come before the thread writes: to wake it for each line would
-cost a request more than to make the line."""
+"""Seconds in which the thread collects further lines before it writes: to wake the thread for each
+line would cost a request more than to format the line."""
 
 BATCH_BYTES: Final = select.PIPE_BUF
 """Maximum bytes of several lines that are written together. The kernel never mixes a write of this

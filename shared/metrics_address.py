@@ -22,7 +22,8 @@ from shared.scrapes import Page, make_server
 from shared.settings import Settings
 
 CACHED_S = 1.0
-"""How long the text of a scrape is reused: collecting it costs milliseconds of CPU time."""
+"""Seconds for which the text of a scrape is reused: collecting it costs milliseconds of CPU
+time."""
 
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -66,7 +67,7 @@ class Pages:
         return _json({"status": "alive"})
 
     async def ready(self) -> Page:
-        """Show whether the parts answer that the process needs, with the answer of each part."""
+        """Show whether the parts that the process needs answer, and the answer of each part."""
         ready, parts = await self._health.ask()
         if ready:
             return _json({"status": "ready", "parts": parts})
@@ -74,7 +75,7 @@ class Pages:
         return _json({"status": status, "parts": parts}, status=503)
 
     async def backlog(self) -> Page:
-        """Show the number to scale on; 503 while the database is away."""
+        """Show the backlog, by which workers are scaled; 503 while the database is unavailable."""
         if (found := self._backlog.latest) is None:
             return _json({"oldest_seconds": None, "waiting": None}, status=503)
         return _json({"oldest_seconds": round(found.oldest_seconds, 3), "waiting": found.waiting})
@@ -90,8 +91,9 @@ async def open_metrics(
 ) -> AsyncIterator[str | None]:
     """Serve metrics, health and backlog at the metrics address; yield the address of the metrics.
 
-    It listens on ATTACHMENTS_METRICS_HOST and _PORT. Yields None and serves nothing if no port is
-    set. Port 0 chooses a free port. Raises SettingsError if the process cannot listen there.
+    The server listens on ATTACHMENTS_METRICS_HOST and _PORT. Yields None and serves nothing if no
+    port is set. Port 0 chooses a free port. Raises SettingsError if the process cannot listen
+    there.
     """
     if settings.metrics_port is None:
         yield None

@@ -50,7 +50,7 @@ SeenBy = Literal["api", "worker", "sweep", "delete"]
 
 
 def note_older(row: Attachment, found: StoredObject, *, seen_by: SeenBy) -> None:
-    """Count and log that an object is older than its row; call it each time that is found."""
+    """Count and log that an object is older than its row; call it for each such object."""
     OLDER_OBJECTS.inc()
     log.warning(
         "object older than its row",
@@ -101,7 +101,7 @@ async def settle_older(
 
 
 async def delete_own(storage: Storage, key: str, row: Attachment) -> bool:
-    """Delete an object of a row unless it is older than the row; may be repeated.
+    """Delete an object of a row unless the object is older than the row; may be repeated.
 
     Returns whether nothing is left under the key.
     """

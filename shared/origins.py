@@ -31,8 +31,8 @@ _LOCAL = re.compile(
 def normal_origin(text: str) -> str:
     """Return an origin as browsers send it: in lower case, without the usual port of its scheme.
 
-    Raises ValueError for anything else. The port `*` stands for any port, or none; it is allowed
-    for loopback hosts only.
+    Raises ValueError for anything else. The port `*` means any port, also the usual port, which
+    browsers leave out. `*` is allowed for loopback hosts only.
     """
     scheme, found, place = text.partition("://")
     scheme = scheme.lower()

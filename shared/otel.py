@@ -115,7 +115,7 @@ class OpenSpan:
 
 
 class Call(OpenSpan):
-    """A span that ends with its block, and is not the current one in it."""
+    """A span that ends with its block, and is not the current span inside the block."""
 
     __slots__ = ()
 

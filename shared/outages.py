@@ -21,7 +21,8 @@ QUIET_S: Final = 2.0
 one success proves nothing."""
 
 BEGINNINGS: Final = 5
-"""Maximum of outages of one part whose begin is logged in a minute; more are only counted."""
+"""Maximum number of outages of one part whose beginning is logged in a minute; further outages are
+only counted."""
 
 log = get_logger(__name__)
 
@@ -53,7 +54,7 @@ class Outage:
         self._cause = ""
 
     def fault(self, cause: str) -> None:
-        """Note a fault. `cause` must hold no secret."""
+        """Record a fault. `cause` must hold no secret."""
         with self._lock:
             now = self._clock()
             self._cause, self._good_since = cause, None
@@ -74,7 +75,7 @@ class Outage:
 
     @contextmanager
     def watch(self, kind: type[Exception], *, but: type[Exception]) -> Iterator[None]:
-        """Record a fault if the block raises `kind`, a success if it ends; ignore `but`."""
+        """Record a fault if the block raises `kind`, a success if it ends well; ignore `but`."""
         try:
             yield
         except but:

@@ -87,11 +87,11 @@ def _range(
     after: int = 0,
     before: int = MAX_ID,
 ) -> tuple[list[str], str, list[Any]]:
-    """Return the columns of the order, the condition for one value of `column`, and the parameters.
+    """Return the columns of ORDER BY, the condition for one value of `column`, and the parameters.
 
-    $1 are the values to walk. The condition is a range over all columns of the order, without "=".
-    A column with "=" does not count for the order, so the planner might choose another index and
-    skip any number of rows.
+    $1 lists the values of `column` whose rows are read. The condition compares all columns of ORDER
+    BY with > and <. If a column were compared with "=", the planner would ignore it in ORDER BY. It
+    might then choose another index, and read and skip any number of rows.
     """
     values: list[Any] = [list(walked), after, before]
     columns, low, high = [f"a.{column}", "a.id"], ["walked.value", "$2"], ["walked.value", "$3"]

@@ -45,8 +45,8 @@ async def copy_object(
     """Copy an object of any size to `key` inside the store; return the copy's etag.
 
     Calls `Storage.copy` if `pin.size` is small or the store cannot copy parts; otherwise it does
-    the same as `Storage.copy`, part by part. A copy in parts first removes what an earlier copy to
-    this key left unfinished, so only one may run at a time. May be repeated.
+    the same as `Storage.copy`, part by part. A copy in parts first removes the unfinished parts of
+    earlier copies to this key, so only one copy may run at a time. May be repeated.
     """
     source: Any = {"source_bucket": source_bucket, "source_key": source_key, "pin": pin}
     if pin.size > IN_ONE_BYTES:

@@ -87,7 +87,7 @@ def check_address(value: str | None) -> str | None:
 def _split_address(value: str) -> SplitResult:
     """Split an address; raise ValueError, without the value in the message, if that fails."""
     try:
-        value.encode()  # fails if the environment's bytes are not UTF-8: that is no address
+        value.encode()  # raises ValueError if the variable's bytes are not valid UTF-8
         parts = urlsplit(value)
         for host in parts.netloc.rpartition("@")[2].split(","):  # PostgreSQL allows several
             _ = urlsplit(f"//{host}").port
@@ -131,7 +131,7 @@ class LogSettings(BaseSettings):
 
 
 class DatabaseSettings(LogSettings):
-    """How to reach PostgreSQL."""
+    """The settings of the connection to PostgreSQL."""
 
     database_url: SecretStr
     database_direct_url: SecretStr | None = None
@@ -158,7 +158,7 @@ class DatabaseSettings(LogSettings):
 
 
 class BrokerSettings(LogSettings):
-    """How to reach the broker, and the prefix of this deployment's keys."""
+    """The settings of the connection to the broker, and the prefix of this deployment's keys."""
 
     broker_url: SecretStr
     queue_prefix: str | None = None
@@ -210,7 +210,7 @@ class BucketSettings(LogSettings):
 
 
 class StoreSettings(BucketSettings):
-    """How the service and its clients reach the store."""
+    """The settings with which the service and its clients reach the store."""
 
     s3_region: str = "us-east-1"
     s3_endpoint_url: str | None = None
@@ -246,7 +246,7 @@ class StoreSettings(BucketSettings):
 
 
 class WaitSettings(LogSettings):
-    """How long the sweep waits for wake-ups of new uploads, and for events of pending rows."""
+    """Times that the sweep waits for wake-ups of new uploads, and for events of pending rows."""
 
     publish_grace: float = Field(15, ge=0.1, le=300, description="seconds")
     pending_check: float = Field(75, ge=0.1, le=3600, description="seconds")

@@ -18,7 +18,8 @@ from shared.outages import BROKER
 from shared.task_message import TaskMessage
 
 MAX_WAITING = 10_000
-"""Maximum of wake-ups that wait while the broker is unavailable; the sweep finds the others."""
+"""Maximum number of wake-ups that wait while the broker is unavailable; the sweep finds the
+others."""
 
 MAX_BATCH = 200
 PAUSE_S = 0.02
@@ -27,7 +28,8 @@ the next. So under load many wake-ups share one round trip, and the thread leave
 the event loop. The first wake-up after a quiet time does not wait."""
 
 PAUSE_AWAY_S = 0.1
-"""The pause after a failure, so that a dead broker gets ten requests a second, not thousands."""
+"""The pause after a failure, in seconds. It limits the requests to a dead broker to ten a second;
+otherwise they would be thousands."""
 
 MAX_QUEUED = 10_000
 LOOK_EVERY_S = 1.0
@@ -147,7 +149,7 @@ class Publisher:
     def _take(self) -> list[_Message] | None:
         """Wait for wake-ups and take a batch; None if closing and all are taken.
 
-        The batch is empty if none came for MEASURE_EVERY_S.
+        The batch is empty if no wake-up came for MEASURE_EVERY_S.
         """
         with self._wake:
             while not self._closing.is_set() and not (self._waiting and self._prefix is not None):

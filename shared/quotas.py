@@ -56,7 +56,7 @@ class Quotas:
 
     @classmethod
     def of_settings(cls, settings: QuotaSettings) -> "Quotas":
-        """Return the quotas of an organization that has none of its own."""
+        """Return the quotas of an organization that has no quotas of its own."""
         return cls(
             attachments=settings.quota_attachments,
             bytes=settings.quota_bytes,
@@ -101,7 +101,7 @@ COUNTERS = """
 async def find_usage(
     connection: Connection, organization_id: int, usual: Quotas
 ) -> tuple[Usage, bool] | None:
-    """Return an organization's usage and whether it is counted; None if it does not exist.
+    """Return an organization's usage and whether it is counted; None without such an organization.
 
     `usual` are the quotas of the settings. The cost does not depend on the number of attachments.
     """
@@ -138,8 +138,8 @@ async def growing(
     """Check an organization's quota of bytes after a block that may raise its usage.
 
     Must run within a transaction; other transactions that check quotas of the same organization
-    wait until it ends. Raises QuotaExceeded after a block that raised the usage above the quota.
-    `usual` are the quotas of the settings; None if nothing limits the organization.
+    wait until that transaction ends. Raises QuotaExceeded after a block that raised the usage above
+    the quota. `usual` are the quotas of the settings; None if nothing limits the organization.
     """
     if usual is None:
         yield

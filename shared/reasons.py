@@ -8,19 +8,19 @@ from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
 RejectedCode = Literal["too_large", "reserved_type", "type_not_allowed"]
-"""Why a file may not be kept."""
+"""The reason why a file may not be kept."""
 
 FileCode = Literal["damaged", "too_expensive", "encrypted", "unsupported"]
 """The faults of a file that a decoder may report."""
 
 DecoderCode = Literal["decoder_died", "decoder_stalled", "decoder_fault"]
-"""How a decoder or the libmagic process failed."""
+"""The way in which a decoder or the libmagic process failed."""
 
 UndecodableCode = Literal[FileCode, "decoder_died"]
-"""Why a file that is kept has no thumbnail, or an incomplete one."""
+"""The reason why a file that is kept has no thumbnail, or an incomplete thumbnail."""
 
 CopyCode = Literal["source_missing", "copy_failed"]
-"""Why a copy could not be made."""
+"""The reason why a copy could not be made."""
 
 ReasonCode = Literal[
     RejectedCode,
@@ -82,7 +82,8 @@ _SENTENCES: Final[dict[str, str]] = {code: each.sentence for code, each in REASO
 UNDECODABLE: Final[frozenset[FileCode]] = frozenset(get_args(FileCode))
 
 NO_OBJECT: Final[frozenset[ReasonCode]] = frozenset({"missing", *get_args(CopyCode)})
-"""The reasons of a `failed` attachment without an object: it is missing, or its copy failed."""
+"""The reasons of a `failed` attachment without an object: the object is missing, or the copy
+failed."""
 
 
 def sentence(code: str) -> str:

@@ -221,7 +221,7 @@ class Reconciliation:
         try:
             found = await self._storage.head(difference.key)
         except ObjectMissing:
-            return None  # if the row still describes it, the walk over the rows reports that
+            return None  # if the row still describes it, `_unlisted` reports that
         assert difference.attachment_id is not None
         row = (await self._database.run(find_rows, [difference.attachment_id])).get(
             difference.attachment_id

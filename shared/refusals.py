@@ -17,10 +17,10 @@ URL = "ATTACHMENTS_DATABASE_URL"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
-    """Why the database refuses us, and the remedy.
+    """The reason why the database refuses us, and the remedy.
 
     `code` is the SQLSTATE. It is empty if the server did not answer; `place` is then the server's
-    address, without user and password. `detail` is the message for clients if what they sent is the
+    address, without user and password. `detail` is the message for clients if their content is the
     cause.
     """
 
@@ -183,7 +183,7 @@ def find_refusal(error: BaseException, place: str = "") -> Refusal | None:
 
 
 def explain(error: BaseException, place: str = "") -> Refusal:
-    """Explain an error as `find_refusal` does, but always; follow its causes."""
+    """Explain an error or one of its causes as `find_refusal` does; return UNKNOWN's words else."""
     for each in _chain(error):
         if (found := find_refusal(each, place)) is not None:
             return found

@@ -31,9 +31,9 @@ async def renew_policies(
     """Let the policies of attachments end `policy_ttl_s` seconds from now; return rows by id.
 
     An expired row is `pending` again; every other state stays until a new object is recorded. The
-    sweep asks the store after `first_check_s` seconds, unless a worker or a copy has the row: its
-    `due_at` is then the end of a lease. Ids that are missing, deleted, of another organization or
-    in another bucket are left out. May be repeated.
+    sweep asks the store after `first_check_s` seconds, unless a worker or a copy has the row: the
+    row's `due_at` is then the end of a lease. Ids that are missing, deleted, of another
+    organization or in another bucket are left out. May be repeated.
     """
     rows = await connection.fetch(
         f"""
@@ -111,8 +111,8 @@ async def renew_counted(
 async def _hold_room(connection: Connection, row: Attachment, usual: Quotas, max_size: int) -> None:
     """Raise QuotaExceeded if a quota has no room for one more upload of a row's file.
 
-    Under a quota of bytes, a row that promises nothing yet promises the most that its policy
-    allows.
+    Under a quota of bytes, a row without `promised_bytes` gets the maximum that its policy allows
+    as `promised_bytes`.
     """
     found = await quotas.find_usage(connection, row.organization_id, usual)
     if found is None:

@@ -16,7 +16,7 @@ class FromRow:
 
     @classmethod
     def from_row(cls, row: asyncpg.Record) -> Self:
-        """Build the record of a row; ignore other columns. Raises KeyError if one is missing."""
+        """Build the record of a row; ignore other columns. Raises KeyError for a missing column."""
         names = columns_of(cls)
         return cls.made_of(**dict(zip(names, itemgetter(*names)(row), strict=True)))
 

@@ -32,11 +32,12 @@ the sequence: lost ids are directly above it. The search runs only if a top fold
 that is, if ids have reached a million."""
 
 RACES = 5
-"""How often the search is repeated while other processes create ids and uploads arrive."""
+"""Maximum number of repetitions of the search while other processes create ids and uploads
+arrive."""
 
 
 async def find_last_id(connection: Connection) -> int:
-    """Return the last id that the sequence has given; 0 if none. Needs SELECT on the sequence."""
+    """Return the last id that the sequence has given, or 0. Needs SELECT on the sequence."""
     name = await _name(connection)
     row = await connection.fetchrow(f"SELECT last_value, is_called FROM {name}")
     assert row is not None

@@ -182,8 +182,9 @@ class Settings(
             raise ValueError("must be a time zone such as Europe/Berlin") from None
         return value
 
-    # A rule about two settings is a validator of the later field, not of the model: pydantic skips
-    # model validators while any field is invalid, so the fault would not be reported.
+    # A rule about two settings is a validator of the later field. A validator of the model would
+    # not report the fault if another field is invalid, because pydantic then skips model
+    # validators.
     @field_validator("files_public")
     @classmethod
     def _public(cls, value: bool, info: ValidationInfo) -> bool:

@@ -15,7 +15,7 @@ WAITING = 200
 
 
 class Share(Database):
-    """A pool for one key: each statement waits for its turn first."""
+    """A pool for one key, in which each statement first waits for its turn."""
 
     def __init__(self, shares: "Shares", key: Hashable) -> None:
         self.pool = shares.whole.pool
@@ -35,7 +35,8 @@ class Share(Database):
         """Do the same as `Database.run`, after waiting for a turn.
 
         Raises Busy if the key's own statements fill its share and the pool is `blamed`. Raises
-        DatabaseAway otherwise, and also if the database answered nobody while the key waited.
+        DatabaseAway otherwise, and also if the database answered no statement of any key while this
+        key waited.
         """
         shares = self._shares
         if not shares.turns.take_free(self._key):
@@ -74,7 +75,7 @@ class Shares:
         self.answered_at = time.monotonic()
 
     def of(self, key: Hashable) -> Share:
-        """Return the share of a key; it may be kept or created again for each request."""
+        """Return the share of a key; callers may keep the object or call this for each request."""
         return Share(self, key)
 
 
@@ -99,8 +100,8 @@ def share_of(clients: int) -> int:
 def share_of_others(others: int) -> int:
     """Return how many of the other connections one user of them may hold at a time.
 
-    The users are events, tokens and health. One may hold all connections but one, so that it alone
-    cannot use all of them.
+    The users are events, tokens and health. A single user may hold all connections except one, so
+    that a single user cannot use all of them.
     """
     return max(1, others - 1)
 

@@ -31,9 +31,8 @@ if TYPE_CHECKING:
 class Storage:
     """One bucket of an S3-like store.
 
-    Every method raises StoreUnavailable for a fault that may pass, and StoreRefused for one that
-    will not. Methods that raise ObjectMissing or ObjectChanged say so. Every method may be
-    repeated.
+    Every method raises StoreUnavailable for a temporary fault, and StoreRefused for a permanent
+    one. Methods that raise ObjectMissing or ObjectChanged say so. Every method may be repeated.
     """
 
     def __init__(self, client: "S3Client", session: AioSession, bucket: str) -> None:

@@ -62,7 +62,7 @@ def mapped(verb: StoreVerb, *, timed: bool = True) -> Iterator[None]:
 
 
 def _span(verb: StoreVerb) -> AbstractContextManager[object]:
-    """Begin the span of a call, without the key: it holds the file name."""
+    """Begin the span of a call; the key is left out, because it holds the file name."""
     assert traces.recorder is not None
     method = METHODS.get(verb, verb)
     attributes = {"rpc.system": "aws-api", "rpc.service": "S3", "rpc.method": method}

@@ -64,7 +64,7 @@ def age_of(answer: Any) -> float | None:
 
 
 def date_of(answer: Any) -> datetime:
-    """Return the time in the Date of an answer; the present time if it has none."""
+    """Return the time in the Date of an answer; the present time if the answer has no Date."""
     try:
         answered = parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
     except (KeyError, TypeError, ValueError):

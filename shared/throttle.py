@@ -51,14 +51,14 @@ class Throttle:
         self._further: dict[tuple[str, Hashable], Counted] = {}
 
     def __call__(self, event: str, *, cause: str, **fields: Any) -> None:
-        """Write or count a line whose key is `cause`; the line has it as a field too."""
+        """Write or count a line whose key is `cause`; the line has `cause` as a field too."""
         self.log(event, cause, cause=cause, **fields)
 
     def log(self, event: str, key: Hashable, /, **fields: Any) -> None:
         """Write a line, or only count it.
 
-        When the counted lines are written as one line with their count, it has the fields of the
-        last of them.
+        When the counted lines are written as one line with their count, that line has the fields of
+        the last counted one.
 
         `event` must be a constant in the code, because the number of events is not limited.
         """

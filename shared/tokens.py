@@ -93,8 +93,8 @@ async def issue_token(
 ) -> Issued:
     """Create a token with a scope and an expiry; its secret cannot be read later.
 
-    `rate_limit` is in requests per second, beside the limit of the organization. `by` names the
-    operator who creates it, and is stored. A timedelta counts from now by the database's clock.
+    `rate_limit` is in requests per second, in addition to the limit of the organization. `by` names
+    the operator who creates it, and is stored. A timedelta counts from now by the database's clock.
     Raises asyncpg.ForeignKeyViolationError if there is no such organization.
     """
     plain = secrets.token_hex(TOKEN_BYTES)
@@ -144,7 +144,7 @@ async def list_tokens(connection: Connection, organization_id: int) -> list[Toke
 async def revoke_token(
     connection: Connection, token_id: int, *, by: str | None = None
 ) -> int | None:
-    """Revoke a token; return its organization, or None if there is none or it is revoked.
+    """Revoke a token; return its organization, or None if it is missing or revoked already.
 
     `by` names the operator who revokes it, and is stored.
     """

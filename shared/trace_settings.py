@@ -16,7 +16,7 @@ _VALUE = re.compile(r"[!-~](?:[ -~]*[!-~])?", re.ASCII)
 
 
 class TraceSettings(LogSettings):
-    """Where spans are sent, and how many traces are recorded."""
+    """The address to which spans are sent, and the share of traces that is recorded."""
 
     otlp_url: str | None = None
     otlp_headers: SecretStr | None = None

@@ -1,4 +1,4 @@
-"""The seam to traces: nothing here records a span unless `shared.trace_start.exported` is open.
+"""The interface to traces: it records spans only while `shared.trace_start.exported` is open.
 
 A trace is a tree of spans: create request, wake-up, attempt, statements, webhook. Between processes
 its context is a `traceparent` (W3C Trace Context), in a message's header and in the row. This
@@ -25,7 +25,7 @@ NO_ATTRIBUTES: Final[Attributes] = {}
 
 
 class Span(Protocol):
-    """One span. In a `with` block it is the current one, and ends with the block.
+    """One span. In a `with` block it is the current span, and ends with the block.
 
     An exception that leaves the block is recorded by its class, never by its message. Outside of a
     block, call `end`.
@@ -71,7 +71,7 @@ class Recorder(Protocol):
         parent: str | None = None,
         link: str | None = None,
     ) -> Span:
-        """Begin a span whose parent has the context `parent`; without one, begin a trace.
+        """Begin a span whose parent has the context `parent`; without `parent`, begin a trace.
 
         `link` is the context of another span that caused this one. Contexts that are not valid are
         ignored.

@@ -47,7 +47,7 @@ def proxy_for(url: str) -> str | None:
 
 
 def trusted() -> ssl.SSLContext | None:
-    """Load the authorities that AWS_CA_BUNDLE or the config file names; None if neither names any.
+    """Load the authorities that AWS_CA_BUNDLE or the config file names; None without such names.
 
     Reads files. Raises SettingsError if they cannot be read.
     """

@@ -22,7 +22,7 @@ MIN_KEY = 16
 
 
 class WebhookSettings(LogSettings):
-    """How webhooks are signed and where they may be sent; also the public addresses of links."""
+    """The settings of webhooks, and the public addresses of the links in them."""
 
     files_url: str | None = None
     api_url: str | None = None
@@ -71,7 +71,7 @@ class WebhookSettings(LogSettings):
 
     @property
     def webhooks_refused(self) -> str | None:
-        """Why no webhook can be made or sent: the missing setting; None if all are set."""
+        """The missing setting without which no webhook can be made or sent; None if all are set."""
         if self.api_url is None and self.files_url is None:
             return f"{PREFIX}API_URL is not set, and the links in webhooks need it"
         if self.webhook_secret is None:

@@ -7,7 +7,7 @@ from shared.probes import ORGANIZATION
 from shared.refusals import TABLE, Refusal
 
 TRY_EVERY_S = 5.0
-"""The least seconds between two test writes after the disk was full."""
+"""Minimum number of seconds between two test writes after the disk was full."""
 
 # This statement changes no row. PostgreSQL still checks that the server is writable, that the
 # tables have these columns, and that the role may change them. No row is locked, and nothing is

@@ -1,4 +1,4 @@
-"""Fixtures: real parts once a session, a fresh database a test, an API and workers on demand."""
+"""Fixtures: real servers for a session, a fresh database for each test, and APIs and workers."""
 
 import asyncio
 import functools
@@ -27,17 +27,19 @@ from tests.support.starting import Launch, SomeProcess, StartService, StartWorke
 SHARED_BROKER = 1
 """The broker's database of the API and worker that tests share; all others use 0."""
 
-settings.register_profile("untimed", deadline=None)  # speed is for benchmarks to judge
+settings.register_profile("untimed", deadline=None)  # benchmarks measure speed, tests do not
 settings.load_profile("untimed")
 
 
 def pytest_configure() -> None:
-    """Let SIGINT be heard: a runner in the background ignores it, and all that it starts.
+    """Prepare this process: accept SIGINT, forget the shell's settings, choose a range of ports.
 
-    Settings of the shell for AWS and for the service are forgotten: tests choose their own.
+    A shell starts background processes with SIGINT ignored, and their child processes inherit that.
 
-    Test processes that run side by side choose their servers' ports from ranges of their own: all
-    start at one moment, and a port is taken some time after it was found free.
+    Variables for AWS and for the service are removed, because tests choose their own settings.
+
+    Parallel test processes start at the same moment, and a server uses a port only some time after
+    the port was found free. So each test process chooses ports from a range of its own.
     """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -52,13 +54,13 @@ def pytest_configure() -> None:
 
 @pytest.fixture(autouse=True)
 def unconfigured_log(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave the log of this process as it is: loggers keep for ever what commands first set."""
+    """Leave this process's log unconfigured: a logger keeps its first configuration for ever."""
     monkeypatch.setattr("shared.log.configure_logging", lambda *_, **__: None)
 
 
 @pytest.fixture(scope="session", autouse=True)
 def models_read_once() -> Iterator[None]:
-    """Have botocore's models read once a process: each of some thousand APIs would read them."""
+    """Cache botocore's models in this process: otherwise each test's API would read them again."""
     loader = functools.cache(botocore.session.create_loader)
     with mock.patch.object(botocore.session, "create_loader", loader):
         yield
@@ -66,7 +68,7 @@ def models_read_once() -> Iterator[None]:
 
 @pytest_asyncio.fixture(scope="session")
 async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
-    """The real parts, with a migrated database to clone."""
+    """The real servers, with a migrated database that tests clone."""
     folder = tmp_path_factory.mktemp("stack")
     async with running_stack(folder) as started:
         connection = await asyncpg.connect(started.postgres.url)
@@ -103,7 +105,7 @@ async def service(start_service: StartService) -> Service:
 
 @pytest_asyncio.fixture
 async def start_worker(stack: Stack) -> AsyncIterator[StartWorker]:
-    """Start worker processes that end with the test; the broker is empty when it begins."""
+    """Start worker processes that end with the test; the broker is empty when the test starts."""
     await empty_broker(stack)
     started: list[WorkerProcess] = []
 
@@ -121,7 +123,7 @@ async def start_worker(stack: Stack) -> AsyncIterator[StartWorker]:
 
 @pytest_asyncio.fixture(scope="session")
 async def running(stack: Stack) -> AsyncIterator[Service]:
-    """An API and a worker process that many tests share; for what needs no settings of its own."""
+    """An API and a worker process, shared by tests that need no settings of their own."""
     database_url = await clone_database(stack)
     broker_url = f"{stack.valkey.url.rpartition('/')[0]}/{SHARED_BROKER}"
     async with running_service(stack, database_url, broker_url=broker_url) as service:
@@ -134,9 +136,9 @@ async def running(stack: Stack) -> AsyncIterator[Service]:
 
 @pytest_asyncio.fixture
 async def working(running: Service) -> AsyncIterator[Service]:
-    """The shared API and worker, with the store's events led to them."""
+    """The shared API and worker, which receive the store's events during the test."""
     before, running.stack.relay.target = running.stack.relay.target, running.base_url
-    # Its database is older than most: other tests have left objects with higher ids.
+    # Other tests have left objects with higher ids in the bucket since this database was made.
     await running.execute(f"ALTER SEQUENCE attachments_id_seq RESTART WITH {fresh_ids()}")
     yield running
     running.stack.relay.target = before
@@ -144,14 +146,14 @@ async def working(running: Service) -> AsyncIterator[Service]:
 
 @pytest_asyncio.fixture
 async def proxy(stack: Stack) -> AsyncIterator[Proxy]:
-    """A way to the store that can be disturbed."""
+    """A proxy before the store, which a test can disturb."""
     async with store_proxy(stack) as running:
         yield running
 
 
 @pytest_asyncio.fixture
 async def launch(stack: Stack) -> AsyncIterator[Launch]:
-    """Start processes with changes of the test's own; the broker is empty when it begins."""
+    """Start processes that the test has changed; the broker is empty when the test starts."""
     await empty_broker(stack)
     started: list[ServiceProcess] = []
 

@@ -31,8 +31,8 @@ from worker.waiting import Waiting
 
 FINAL_REPLIES_S = 3.0
 """Seconds that Celery may take to end after the runtime has ended. If the broker is frozen, kombu
-waits for half a minute to acknowledge messages. The uploads of these messages are done or given
-back by then."""
+waits for half a minute to acknowledge messages. By then the uploads of these messages are finished,
+or their claims are released."""
 
 log = get_logger(__name__)
 
@@ -125,9 +125,9 @@ def make_app(settings: Settings, runtime: Runtime, prefix: str = "") -> Celery:
 def work(settings: Settings) -> int:
     """Run a worker in this process until SIGTERM or SIGINT; return its exit status."""
     _quieten(settings)
-    # Celery sets its own signal handlers later than the sweep starts. With these handlers, a signal
-    # before that ends the worker in order, so rows that the sweep claimed need not wait for the end
-    # of their leases.
+    # Celery sets its own signal handlers later than the sweep starts. Until then, these handlers
+    # end the worker cleanly, so rows that the sweep claimed need not wait for the end of their
+    # leases.
     for number in (signal.SIGTERM, signal.SIGINT):
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, lambda *_: sys.exit(0))
@@ -184,7 +184,7 @@ def _quieten(settings: Settings) -> None:
 
 
 def _end_in_time(runtime: Runtime) -> None:
-    """End the process within 14 s after the order to stop, even if a server does not answer.
+    """End the process within 14 s after the request to stop, even if a server does not answer.
 
     `deploy/docs/containers.md` allows 15 s.
     """

@@ -1,7 +1,7 @@
 """One attempt at one upload: claim it, process it, and write the result.
 
 `worker.pipeline` writes an outcome that it has found. Everything else is written here: a missing
-object, a failure that is retried, a claim that is given back.
+object, a failure that is retried, a claim that is released.
 """
 
 import asyncio
@@ -40,8 +40,8 @@ from worker.thumbnails import drop_thumbnail
 from worker.tools import Tools
 
 DATABASE_RETRY_S = 1.0
-"""Pause between two tries while the database is away, to claim an upload or to give one back. Work
-goes on within seconds after the database answers again."""
+"""Pause between two attempts to claim or release an upload while the database is unavailable. Work
+continues within seconds after the database answers again."""
 
 log = get_logger(__name__)
 
@@ -74,7 +74,7 @@ class Attempts:
         """Make one attempt at an upload, and write the result in its row.
 
         `found` is a wake-up, whose upload is claimed first, or a claim of the sweep. Raises only
-        CancelledError; a claimed upload is then given back. The caller frees the slot.
+        CancelledError; the claim is then released. The caller frees the slot.
         """
         with (
             attempt_span(found) as span,
@@ -113,8 +113,8 @@ class Attempts:
     async def _claim(self, slot: Slot, wake_up: WakeUp) -> Claim | None:
         """Claim the upload of a wake-up; return None if the upload must not be processed now.
 
-        While the database is away, the claim is retried, but no longer than the grace time for
-        publishing. After that time the row is due, and the sweep takes it.
+        While the database is unavailable, the claim is retried, but no longer than the grace time
+        for publishing. After that time the row is due, and the sweep takes it.
         """
         if self._tools.bucket.foreign is not None:
             return None  # the row stays due, and is processed if the bucket becomes ours
@@ -142,7 +142,7 @@ class Attempts:
 
     @asynccontextmanager
     async def _holding(self, claim: Claim) -> AsyncIterator[None]:
-        """Keep the lease renewed during the block; give the upload back if the block is cut short.
+        """Keep the lease renewed during the block; release the claim if the block is cut short.
 
         Two exceptions cut the block short: DatabaseAway, which is caught here, and CancelledError,
         which is raised again.
@@ -196,7 +196,7 @@ class Attempts:
     async def _record_no_object(
         self, claim: Claim, attempt: Measured, error: ObjectMissing | ObjectOlder
     ) -> None:
-        """Record that the row has no object, or none of its own, and remove its thumbnail."""
+        """Record that the row has no object, or only an older row's, and remove its thumbnail."""
         row = claim.attachment
         missing = isinstance(error, ObjectMissing)
         await drop_thumbnail(self._tools.storage, row)
@@ -213,7 +213,7 @@ class Attempts:
     async def _end(
         self, claim: Claim, attempt: Measured, state: State | None, reason: ReasonCode
     ) -> None:
-        """Count the state that was written; None if a newer upload must be processed at once."""
+        """Count the written state. If `state` is None, let a newer upload be processed at once."""
         if state in END_STATES:
             attempt.end(state, reason)
         elif state is None:
@@ -223,7 +223,7 @@ class Attempts:
             attempt.result = "ended"
 
     async def _process_again(self, claim: Claim) -> None:
-        """Let an upload be processed again at once: a newer one was recorded during the attempt."""
+        """Let an upload be processed again now: a newer upload was recorded during the attempt."""
         if await self._database.run(lifecycle.release, claim, delay_s=0.0) is None:
             await self._database.run(lifecycle.process_again, claim.attachment.id)
 
@@ -264,7 +264,7 @@ class Attempts:
             await self._database.run(lifecycle.process_again, claim.attachment.id)
 
     async def _give_back_later(self, claim: Claim) -> None:
-        """Give an upload back as soon as the database answers, and wake the sweep.
+        """Release a claim as soon as the database answers, and wake the sweep.
 
         Gives up when the lease is over, because the row is then due in any case.
         """

@@ -14,8 +14,8 @@ from typing import Final
 from worker.stages import measured
 
 SHARE_KEPT: Final = 8
-"""The part of the budget that is kept back is 1/8. One organization holds at most the other 7/8.
-Files that overtake a larger one hold at most 1/8 together, so that the larger one gets its turn."""
+"""1/8 of the budget is reserved: one organization holds at most 7/8 of the budget. Files that
+overtake a larger one hold at most 1/8 together, so that the larger one gets its turn."""
 
 
 @dataclass(slots=True, eq=False)
@@ -63,7 +63,7 @@ class Budget:
             self._serve()
 
     def _end(self, hold: Hold) -> None:
-        """Give back the bytes of a hold, or withdraw it if it still waits."""
+        """Free the bytes of a hold, or withdraw the hold if it still waits."""
         waiting = self._waiting.get(hold.organization, deque())
         if hold in waiting:
             waiting.remove(hold)
@@ -86,7 +86,7 @@ class Budget:
             self._used += hold.cost
             self._passing += hold.cost * hold.passed
             self._held[hold.organization] += hold.cost
-            if not hold.granted.done():  # a task that was cancelled gives its bytes back itself
+            if not hold.granted.done():  # a task that was cancelled frees its bytes itself
                 hold.granted.set_result(None)
 
     def _next(self) -> tuple[Hold, bool] | None:

@@ -37,8 +37,8 @@ async def buffered(
 ) -> AsyncIterator[tuple[BinaryIO, str]]:
     """Read the rest of an object after `head`; yield a file of all its bytes and their hex SHA-256.
 
-    `chunks` is the rest of the first read. Later bytes are read only while the store still has
-    the object `found`. Raises ObjectChanged if it has another, and other StoreErrors.
+    `chunks` is the rest of the first read. Later bytes are read only while the store still has the
+    object `found`. Raises ObjectChanged if the store has another object, and other StoreErrors.
     """
     digest = hashlib.sha256(head)
     in_memory = found.size <= MEMORY_BYTES

@@ -27,7 +27,7 @@ from worker.tools import Tools
 COPIES, COPIES_EACH, COPIES_OF_NEWCOMERS = 8, 2, 4
 """Maximum number of copies at one time: of one worker, and of one organization in one worker. The
 last four are for organizations that have no copy in progress. So the copies of an organization
-begin at once beside five others whose copies hang in the store."""
+begin at once even if the copies of five others hang in the store."""
 
 WAITING, ALL_WAITING = 100, 10_000
 """Maximum number of copies that wait in this process: of one organization, and of all. The tasks of

@@ -85,7 +85,7 @@ class Duties:
     async def _settle(self, due: Due) -> WakeUp | None:
         """Check or purge a row; return the wake-up of an upload that a check has found.
 
-        May be repeated. If the store refuses or is away, the row is postponed, each time for
+        May be repeated. If the store refuses or is unavailable, the row is postponed, each time for
         longer. While the gate of its duty is closed, the row is postponed without a call to the
         store. Raises DatabaseAway.
         """
@@ -97,7 +97,8 @@ class Duties:
             if due.duty is Duty.CHECK:
                 return await check_object(self._tools, due.attachment, gate=gate)
             if due.attachment.bucket != self._tools.storage.bucket:
-                # Not an answer of the store: the gate stays open for purges of other rows.
+                # This is raised outside the gate, because it is not an answer of the store: the
+                # gate stays open for purges of other rows.
                 raise StoreRefused(f"the row names bucket {due.attachment.bucket}")
             with gate.watch():
                 await purge(self._tools, self._eraser, due.attachment)

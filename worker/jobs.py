@@ -21,7 +21,8 @@ class Jobs:
     def start(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """Run `work` as a task that `end` waits for.
 
-        It has a context of its own: an attempt may be started while another one frees a slot.
+        The task gets an empty context. Otherwise it would inherit the log fields of the attempt
+        that frees a slot and so starts this one.
         """
         job = asyncio.create_task(work, context=Context())
         self._running.add(job)

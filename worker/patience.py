@@ -1,4 +1,4 @@
-"""Back off from a store that refuses or is away: pauses grow, and a gate stops all calls."""
+"""Back off from a store that refuses or is unavailable: pauses grow, and a gate stops all calls."""
 
 import time
 from collections.abc import Iterator
@@ -58,7 +58,7 @@ class Gate:
         self._cause = ""
 
     def closed(self) -> str | None:
-        """Return the cause of the last failure if no call is allowed now, or None if a call is.
+        """Return the cause of the last failure, or None if a call is allowed now.
 
         If a trial is due, returns None once and schedules the next trial.
         """

@@ -42,8 +42,8 @@ async def process(tools: Tools, claim: Claim) -> Outcome:
     """Find the outcome of a claimed upload and write it in the row.
 
     An object that is replaced meanwhile is examined again, so the row never describes a mix of two
-    objects. Raises StoreError and DecoderFault for what should be tried again, ObjectMissing,
-    ObjectOlder, and ClaimLost.
+    objects. Raises StoreError and DecoderFault for faults that should be retried, also
+    ObjectMissing, ObjectOlder and ClaimLost.
     """
     await tools.bucket.require_known_ours()
     if claim.attachment.bucket != tools.storage.bucket:  # an object here belongs to another row
@@ -168,8 +168,8 @@ async def _identify_if_possible(
 ) -> tuple[str, bool]:
     """Identify the content type; also return whether the identifying child died in every attempt.
 
-    If the child died each time, the type is UNKNOWN. Raises DecoderFault for what should be tried
-    again.
+    If the child died each time, the type is UNKNOWN. Raises DecoderFault for other faults, which
+    should be retried.
     """
     try:
         return await _identify(tools, row, found, head), False
@@ -182,7 +182,7 @@ async def _identify_if_possible(
 async def _decode(tools: Tools, row: Attachment, box: Box, descriptor: int) -> Thumbnail:
     """Decode a file. Raises Undecodable, also if the decoder died in every attempt.
 
-    Raises DecoderFault for what should be tried again.
+    Raises DecoderFault for other faults, which should be retried.
     """
     try:
         return await tools.decoders.decode(box, row.organization_id, descriptor)

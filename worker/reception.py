@@ -61,7 +61,7 @@ class Reception:
         self._all = waiting
         self._count = 0
         self._open = True
-        # By organization, in the order of turns. A wake-up that comes twice waits once.
+        # By organization, in the order of turns. A wake-up that arrives twice is stored once.
         self._waiting: dict[int, dict[tuple[int, int], WakeUp]] = {}
         slots.on_free = self._serve
 
@@ -123,7 +123,8 @@ class Reception:
         self._count += 1
         WAKE_UPS_WAITING.set(self._count)
         if self._count > self._all:
-            # If several have equally many, the organization whose turn comes last loses one.
+            # The organization with the most wake-ups loses the newest of them; among equals, the
+            # organization whose turn comes last.
             most = max(reversed(self._waiting), key=lambda each: len(self._waiting[each]))
             self._waiting[most].popitem()
             self._count -= 1

@@ -50,11 +50,11 @@ from worker.webhooks.courier import Courier, open_courier
 from worker.webhooks.housekeeping import keep_house
 
 DRAIN_S = 6.0
-"""How long uploads in flight may go on after the order to stop. Uploads that have not ended by then
-are given back, so that another worker takes them at once."""
+"""Seconds for which uploads in flight may continue after the request to stop. Uploads that have not
+ended by then are released, so that another worker takes them at once."""
 
 GIVE_BACK_S = 4.0
-"""Seconds after DRAIN_S in which uploads are given back and parts are closed. If the database does
+"""Seconds after DRAIN_S in which uploads are released and parts are closed. If the database does
 not answer in this time, the uploads are taken again after their leases."""
 
 SWEEP_SILENT_S = 20.0
@@ -104,13 +104,13 @@ class Runtime:
             self.call_soon(courier.wake)
 
     def learn_prefix(self) -> str:
-        """Return the prefix of our keys at the broker; waits while the database is away."""
+        """Return the prefix of our keys at the broker; waits while the database is unavailable."""
         assert self._loop is not None
         asked = learn_prefix(self._tools.database, self._settings)
         return asyncio.run_coroutine_threadsafe(asked, self._loop).result()
 
     def drain(self) -> None:
-        """Begin to stop: take nothing new, let uploads end for DRAIN_S, give the rest back."""
+        """Begin to stop: take nothing new, let uploads end for DRAIN_S, release the others."""
         if self._loop is not None and not self._jobs.stopping:
             self._jobs.stopping = True
             self._stopping.set()
@@ -122,7 +122,7 @@ class Runtime:
         return self._failure is None
 
     def ends_in_time(self) -> bool:
-        """Wait for the order to stop and then for the end; return whether the end came in time."""
+        """Wait for the request to stop, then for the end; return whether the end came in time."""
         self._stopping.wait()
         self._thread.join(DRAIN_S + GIVE_BACK_S)
         return not self._thread.is_alive()

@@ -64,11 +64,11 @@ class Slots:
         return slot
 
     def next_of(self, waiting: Iterable[int]) -> int | None:
-        """Return which organization gets the next free slot; None if no slot is free for any.
+        """Return the organization that gets the next free slot; None if no organization gets one.
 
-        That organization holds the fewest slots. If several hold equally few, it is the first of
-        them in `waiting`, which is in the order of turns. At most `total` + 1 organizations are
-        looked at.
+        The next slot goes to the organization that holds the fewest slots. If several organizations
+        hold equally few, it goes to the first of them in `waiting`, which is in the order of turns.
+        At most `total` + 1 organizations are looked at.
         """
         best: int | None = None
         for organization in waiting:
@@ -96,8 +96,8 @@ class Slots:
     def assign(self, slot: Slot, organization: int) -> None:
         """Correct the organization of a slot, once the row of its upload has been read.
 
-        A slot that was taken for an unknown organization counts for both: if it did not, wake-ups
-        without an organization would always seem to hold the fewest slots.
+        A slot that was taken for UNKNOWN counts for UNKNOWN and for the row's organization.
+        Otherwise UNKNOWN would always seem to hold the fewest slots.
         """
         if organization != slot.organization:
             if slot.organization == UNKNOWN:
@@ -136,7 +136,7 @@ class Slots:
         self._notify()
 
     async def wait_for_sweep(self) -> None:
-        """Wait until so many slots are free that another sweep is worth its statement."""
+        """Wait until enough slots are free to make another sweep worth its statement."""
         while self._free() < self._batch:
             self._freed.clear()
             await self._freed.wait()

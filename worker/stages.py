@@ -1,7 +1,7 @@
 """The seconds that one attempt at an upload spends in each stage, for metrics, logs and traces.
 
 `begin` opens the record of an attempt, `measured` adds to the record of the attempt whose task runs
-it. Code that belongs to no attempt may use `measured` too; it then records nothing.
+it. Code that belongs to no attempt may use `measured` too, which then records nothing.
 """
 
 import time
@@ -16,12 +16,11 @@ from shared.attachments import Attachment
 from shared.stored_objects import StoredObject
 
 Stage = Literal["queued", "read", "room_wait", "sniff", "decoder_wait", "decode", "write", "commit"]
-"""`queued`: from the record of the upload to its first claim, by the database's clock.
-`read`: bytes of the original from the store, without those that naming the type needs.
-`room_wait`: waiting for room on disk for a large file (`worker.budget`).
-`sniff`: naming the type, with the further ranges that this needs.
-`decoder_wait`: waiting for a decoder that is free. `decode`: the decoder at work.
-`write`: the thumbnail into the store. `commit`: the outcome into the row."""
+"""`queued`: from the record of the upload to its first claim, by the database's clock. `read`:
+bytes of the original from the store, without the ranges that identify the type. `room_wait`:
+waiting for room on disk for a large file (`worker.budget`). `sniff`: naming the type, with the
+further ranges that this needs. `decoder_wait`: waiting for a decoder that is free. `decode`: the
+decoder at work. `write`: the thumbnail into the store. `commit`: the outcome into the row."""
 
 STAGES: tuple[Stage, ...] = get_args(Stage)
 

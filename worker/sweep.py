@@ -1,8 +1,8 @@
-"""The sweep: when a worker takes due rows, and how many.
+"""The sweep decides when a worker takes due rows, and how many.
 
 It finds all work that has no message: lost wake-ups, retries, uploads of dead workers, deletions.
-If the broker is down, the sweep alone keeps the worker busy. `worker.duties` does what the rows
-need.
+If the broker is down, the sweep alone keeps the worker busy. `worker.duties` does the work that the
+rows need.
 """
 
 import asyncio
@@ -54,7 +54,7 @@ class Sweep:
         """Take due rows every sweep interval, as many as there are free slots, until cancelled.
 
         The next sweep follows at once while more rows are due than slots are free, and within
-        seconds after the database was away.
+        seconds after an outage of the database.
         """
         interval = self._tools.settings.sweep_interval
         await asyncio.sleep(within(min(interval, 2)))
@@ -75,7 +75,7 @@ class Sweep:
             finally:
                 self._slots.give_back(free - taken)
             if taken and taken == free:
-                with self._beat.resting():  # every slot is busy, for as long as it takes
+                with self._beat.resting():  # all slots are busy, for an unlimited time
                     await self._slots.wait_for_sweep()
             else:
                 with suppress(TimeoutError):

@@ -15,7 +15,7 @@ log = get_logger(__name__)
 
 
 async def tidy(database: Database, settings: Settings) -> None:
-    """Every TIDY_EVERY_S remove what is old, and count usage that has not been counted yet.
+    """Remove old letters and keys, and count uncounted usage, every TIDY_EVERY_S seconds.
 
     Runs until it is cancelled. A failure is logged, and the next round tries again.
     """

@@ -16,7 +16,7 @@ from worker.decoding.decoders import Decoders
 from worker.sniffing.sniffer import Sniffers
 
 FIRST_LOOK_S = 2.0
-"""How long the start of a worker waits to learn which deployment the bucket belongs to."""
+"""Seconds that the start of a worker waits to find out which deployment owns the bucket."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

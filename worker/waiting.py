@@ -16,7 +16,7 @@ log = get_logger(__name__)
 
 
 class Waiting:
-    """Logs what is missing, when that changes and each minute, until `ready` is called."""
+    """Logs the missing parts, at each change and once a minute, until `ready` is called."""
 
     def __init__(self) -> None:
         self.needed: Need = "decoders"

@@ -84,8 +84,8 @@ def judge(
 ) -> tuple[Location | None, list[ErrorObject]]:
     """Return the location if `may_take` allows it, else None with an error object.
 
-    `place` is the result of `locate` for the address. The store is not asked, so the answer does
-    not reveal what it contains.
+    `place` is the result of `locate` for the address. The store is not asked, so the answer reveals
+    nothing about its objects.
     """
     if place is None or not may_take(place, settings, organization_id=organization_id):
         return None, [_fault(url, pointer, "is not an allowed location")]

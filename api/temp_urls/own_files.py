@@ -116,7 +116,7 @@ async def take_own(parts: Parts, row: Attachment, meaning: Meaning) -> dict[str,
 def _is_news(row: Attachment, etag: str | None, *, is_shown: bool) -> bool:
     """Return True if an upload must be recorded; `etag` is the store's, None without an answer."""
     if etag is None:
-        # If the address is only repeated, rows that are not measured are left alone: the sweep
+        # If the address is only repeated, rows that are not measured are not changed: the sweep
         # asks the store about them later.
         return not is_shown or row.state in MEASURED
     # If a worker processes the row, that worker reads the current object in any case.

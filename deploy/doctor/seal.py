@@ -11,8 +11,8 @@ from worker.sandbox.sealing import find_obstacle
 async def check_seal(examination: Examination) -> Verdict:
     """Check whether a decoder can be sealed here, if workers run here.
 
-    The doctor cannot find out where workers run. If the broker's address is a loopback address,
-    they must be on this machine. Otherwise they may be elsewhere, and the check is skipped.
+    The doctor cannot find out where workers run. If the broker's address is a loopback address, the
+    workers must be on this machine. Otherwise they may be elsewhere, and the check is skipped.
     """
     settings = examination.settings
     if not _is_here(settings.broker_url.get_secret_value()):

@@ -137,7 +137,7 @@ def hand_over(data: Path, ids: tuple[int, int]) -> None:
             found = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
             if found.st_uid == status.st_uid:
                 os.chown(name, *ids, dir_fd=descriptor, follow_symlinks=False)
-    # This step comes last: the directory's new owner shows that all files have been changed.
+    # This step is the last one: the directory's new owner shows that all files have been changed.
     os.chown(data, *ids)
 
 

@@ -11,7 +11,7 @@ START_S = 30.0
 
 @dataclass(kw_only=True)
 class Server:
-    """A server in a directory of its own; its output goes to `log`, or to a file in it."""
+    """A server in its own directory; its output goes to `log`, or to a file in the directory."""
 
     name: str = field(init=False)
     directory: Path

@@ -1,4 +1,4 @@
-"""Child processes that cannot outlive this process: they are watched, restarted and stopped."""
+"""Child processes that cannot outlive this process. They are watched, restarted and stopped."""
 
 import asyncio
 import os
@@ -93,7 +93,7 @@ class Child:
 
     async def wait(self, poll_s: float = POLL_S) -> int:
         """Wait until the program has ended, and return its status."""
-        while (status := self.status) is None:  # noqa: ASYNC110 - no loop is told of it
+        while (status := self.status) is None:  # noqa: ASYNC110 - no event reports it
             await asyncio.sleep(poll_s)
         return status
 

@@ -54,9 +54,9 @@ def migrate(connection: Connection, connector: Connector) -> None:
 
 
 def _set_as_asked(connection: Connection, settings: Mapping[str, str]) -> None:
-    """Set for this transaction what a pooler refused to set for the session, such as search_path.
+    """Set for this transaction the settings that a pooler refused, such as search_path.
 
-    Settings that PostgreSQL does not know either are left out.
+    Settings that PostgreSQL itself does not know are left out.
     """
     for name, value in settings.items():
         with suppress(DBAPIError), connection.begin_nested():
@@ -75,7 +75,7 @@ async def run() -> None:
         async_creator=lambda: connector.connect(timeout_s=CONNECT_S),
         poolclass=NullPool,
         connect_args={
-            # Behind a pooler, no other process may use the same names of statements.
+            # If there is a pooler, no other process may use the same names of statements.
             "prepared_statement_name_func": lambda: f"migrate_{uuid4().hex}",
             "prepared_statement_cache_size": 0,
         },

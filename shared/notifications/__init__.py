@@ -4,7 +4,7 @@ Each dialect is a module of pure functions:
 
 - `recognises(document) -> bool`: whether a decoded JSON document is of this dialect;
 - `parse(document) -> Iterator[UploadEvent | UnreadableEvent | None]`: one item for each record: an
-  event, a fault that costs only this record, or None for a record about no object of ours.
+  event, a fault of this record only, or None for a record about no object of ours.
 
 A store with records like Amazon's is one line in `s3_like`. For any other store, write a module and
 add it to `DIALECTS` in `reading`. `sns` is not a dialect but an envelope, which may contain a

@@ -15,7 +15,7 @@ REMOVED: Final = "Object Deleted"
 
 
 def recognises(document: Any) -> bool:
-    """Return whether a document is an event of S3, not of another service."""
+    """Return whether a document is an event of S3; EventBridge also carries other events."""
     return (
         isinstance(document, dict)
         and document.get("source") == "aws.s3"

@@ -82,7 +82,7 @@ class Records:
 def parse_records(
     records: list[Any], *, source: str, decode: Callable[[str], str], ordered: bool
 ) -> Iterator[UploadEvent | UnreadableEvent | None]:
-    """Parse each record separately, so that a bad record costs only itself.
+    """Parse each record separately, so that a bad record does not affect the others.
 
     `decode` turns the encoded key into the key. Sequencers are kept only if `ordered`. A record of
     another source is a fault, because its key would be decoded by the wrong rule.

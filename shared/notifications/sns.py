@@ -44,7 +44,7 @@ MAX_AGE = timedelta(hours=1)
 """SNS gives up a delivery after 3600 s at most, so an older message is a replay."""
 
 MAX_AHEAD = timedelta(minutes=1)
-"""How much later than our clock the time of a message may be."""
+"""The time by which a message may be ahead of our clock."""
 
 # Matched in full and in ASCII, so that no port, user, query, dot or case can change the host.
 _HOST = r"sns\.[a-z]{2,4}(?:-[a-z]{1,16}){1,3}-[0-9]{1,2}\.amazonaws\.com(?:\.cn)?"

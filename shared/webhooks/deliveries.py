@@ -95,7 +95,7 @@ async def list_page(
 async def find(
     connection: Connection, webhook_id: int, delivery_id: int, organization_id: int
 ) -> DeliveryRow | None:
-    """Find a delivery of a webhook of an organization; None if there is none."""
+    """Find a delivery of a webhook of an organization; None if it does not exist."""
     row = await connection.fetchrow(
         f"""
         SELECT {_COLUMNS} FROM webhook_deliveries AS d
@@ -134,7 +134,7 @@ async def retry(
 async def retry_since(
     connection: Connection, webhook_id: int, organization_id: int, since: datetime
 ) -> int:
-    """Make up to RETRIED_AT_ONCE failed deliveries due that happened at `since` or later.
+    """Make up to RETRIED_AT_ONCE failed deliveries due whose events happened at `since` or later.
 
     Returns how many were changed; call it again until that is less than RETRIED_AT_ONCE. Nothing
     is changed if the webhook is inactive.
@@ -226,9 +226,9 @@ async def prune_orphans(connection: Connection) -> int:
 
 
 def shares(counts: dict[int, int], most: int = MAX_KEPT) -> dict[int, int]:
-    """Return how many of its oldest deliveries each owner must lose, so that `most` stay in all.
+    """Return, by owner, how many of its oldest deliveries to remove until `most` are left in all.
 
-    Owners with few deliveries lose none: all that lose some keep equally many.
+    No delivery is removed of owners with few deliveries; all other owners keep the same number.
     """
     left, waiting = most, sorted(counts.items(), key=lambda each: each[1])
     lost: dict[int, int] = {}
@@ -241,13 +241,13 @@ def shares(counts: dict[int, int], most: int = MAX_KEPT) -> dict[int, int]:
 
 
 async def prune_surplus(connection: Connection, *, most: int = MAX_KEPT) -> dict[int, int]:
-    """Remove the oldest deliveries of the organizations that have most, beyond `most` in all.
+    """Remove the oldest deliveries of the organizations that have the most, until `most` are left.
 
     Removes up to REMOVED_AT_ONCE of each webhook. Returns how many were removed, by webhook; call
     it again until that is empty. May be repeated.
     """
-    # A small table is not counted. A large one is counted by an index alone, which leads with
-    # webhook_id. Deliveries of removed webhooks are left to `prune_orphans`.
+    # A small table is not counted. A large table is counted by an index alone, whose first column
+    # is webhook_id. Deliveries of removed webhooks are left to `prune_orphans`.
     rows = await connection.fetch(
         f"""
         SELECT counted.webhook_id, w.organization_id, counted.count

@@ -13,7 +13,8 @@ MAX_URL: Final = 2048
 
 # The prefixes under which an IPv4 address is reached through IPv6.
 NAT64 = (IPv6Network("64:ff9b::/96"), IPv6Network("64:ff9b:1::/48"))
-"""RFC 6052 and RFC 8215. A translator in the network may lead them to any IPv4 address."""
+"""RFC 6052 and RFC 8215. A translator in the network may map such an address to any IPv4
+address."""
 
 COMPATIBLE = IPv6Network("::/96")
 """IPv4-compatible addresses (RFC 4291, deprecated)."""

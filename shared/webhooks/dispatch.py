@@ -76,7 +76,7 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Room:
-    """How many deliveries of one webhook this courier has in flight, and how many more it takes."""
+    """The deliveries of one webhook: `in_flight` in this courier, and how many `more` it takes."""
 
     in_flight: int
     more: int
@@ -84,7 +84,7 @@ class Room:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Taken:
-    """The deliveries to send; `count` also counts those of inactive webhooks, which end here."""
+    """The deliveries to send. `count` includes those of inactive webhooks, now `failed`."""
 
     deliveries: list[Delivery]
     count: int
@@ -199,7 +199,7 @@ async def take(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """How an attempt ended; `fault` is None if the receiver accepted the delivery.
+    """The end of an attempt; `fault` is None if the receiver accepted the delivery.
 
     `delay_s` is the number of seconds to the next attempt, None if this one was the last.
     """

@@ -35,17 +35,19 @@ ReceiverFault = Literal[
     "status",
     "gone",
 ]
-"""Why a receiver did not accept a delivery. `status` is any other status than 2xx, 3xx and 410."""
+"""The reason why a receiver did not accept a delivery. `status` means another status than 2xx, 3xx
+and 410."""
 
 OwnFault = Literal["secret_unreadable", "internal_error", "webhook_inactive"]
-"""Why a delivery was not sent, although the receiver is not at fault."""
+"""The reason why a delivery was not sent, if the receiver is not the cause."""
 
 DeliveryFault = Literal[ReceiverFault, OwnFault]
 
 OWN_FAULTS: Final[frozenset[str]] = frozenset(get_args(OwnFault))
 
 Deactivation = Literal["gone", "failing"]
-"""Why the service deactivated a webhook: the receiver answered 410, or failed for five days."""
+"""The reason why the service deactivated a webhook: the receiver answered 410, or failed for five
+days."""
 
 DELAYS_S: Final = (5, 300, 1800, *(hours * 3600 for hours in (2, 5, 10, 14, 20, 24)))
 """Seconds from each failed attempt to the next one. The attempt after the last delay is the last;
@@ -55,19 +57,19 @@ TIMEOUT_S: Final = 15.0
 """Seconds within which a receiver must answer with 2xx; Standard Webhooks recommends 15 to 30."""
 
 FAILING_DAYS: Final = 5
-"""A webhook whose deliveries have all failed for so many days is deactivated."""
+"""A webhook whose deliveries have all failed for this number of days is deactivated."""
 
 KEPT_DAYS: Final = 30
 MAX_KEPT: Final = 1_000_000
-"""How long deliveries are kept, and how many of all organizations together."""
+"""The days for which deliveries are kept, and the maximum number of all organizations together."""
 
 MAX_WEBHOOKS: Final = 20
 """The most webhooks of one organization."""
 
 
 def delay_s(attempt: int) -> float | None:
-    """Return the seconds from failed attempt number `attempt` (from 1) to the next; None if last.
+    """Return the seconds from failed attempt number `attempt` to the next; None after the last.
 
-    May be called with any number from 1.
+    `attempt` may be any number from 1.
     """
     return float(DELAYS_S[attempt - 1]) if attempt <= len(DELAYS_S) else None

@@ -42,7 +42,7 @@ class Webhook(FromRow):
     previous_ends_at: datetime | None
     #: The first failure since the last success.
     failing_since: datetime | None
-    #: When and why the service deactivated it; None if it did not.
+    #: When and why the service deactivated it; None if the service has not deactivated it.
     deactivated_at: datetime | None
     deactivated_because: Deactivation | None
 
@@ -102,7 +102,7 @@ async def list_all(connection: Connection, organization_id: int) -> list[Webhook
 
 
 async def find(connection: Connection, webhook_id: int, organization_id: int) -> Webhook | None:
-    """Find a webhook of an organization; None if there is none."""
+    """Find a webhook of an organization; None if it does not exist."""
     row = await connection.fetchrow(
         f"SELECT {_COLUMNS} FROM webhooks AS w WHERE w.id = $1 AND w.organization_id = $2",
         webhook_id,
@@ -114,7 +114,7 @@ async def find(connection: Connection, webhook_id: int, organization_id: int) ->
 async def find_with_secret(
     connection: Connection, webhook_id: int, organization_id: int, vault: Vault
 ) -> WithSecret | None:
-    """Find a webhook with its present secret; None if there is none. Raises SecretUnreadable."""
+    """Find a webhook with its present secret, None if it is missing. Raises SecretUnreadable."""
     webhook = await find(connection, webhook_id, organization_id)
     stored = await connection.fetchval(
         "SELECT w.secret FROM webhooks AS w WHERE w.id = $1 AND w.organization_id = $2",
@@ -129,7 +129,7 @@ async def find_with_secret(
 async def update(
     connection: Connection, webhook_id: int, organization_id: int, changes: dict[str, Any]
 ) -> Webhook | None:
-    """Set the columns that a client changed and return the webhook; None if there is none.
+    """Set the columns that a client changed and return the webhook; None if it does not exist.
 
     A webhook that is set active begins without failures. `changes` has only columns of CHANGEABLE.
     May be repeated.
@@ -151,7 +151,9 @@ async def update(
 async def rotate(
     connection: Connection, webhook_id: int, organization_id: int, vault: Vault
 ) -> WithSecret | None:
-    """Replace the secret; the former one signs too for PREVIOUS_S seconds. None if no webhook.
+    """Replace the secret; the former one signs too for PREVIOUS_S seconds.
+
+    Returns None if the webhook does not exist.
 
     A former secret that is still live from an earlier rotation ends at once.
     """
@@ -175,9 +177,9 @@ async def rotate(
 
 
 async def delete(connection: Connection, webhook_id: int, organization_id: int) -> bool:
-    """Remove a webhook and its secrets; False if there is none. May be repeated.
+    """Remove a webhook and its secrets; False if it does not exist. May be repeated.
 
-    Its deliveries are not sent any more, and are removed later: see `deliveries.prune`.
+    The webhook's deliveries are not sent any more, and are removed later: see `deliveries.prune`.
     """
     status = await connection.execute(
         "DELETE FROM webhooks WHERE id = $1 AND organization_id = $2", webhook_id, organization_id

@@ -98,8 +98,8 @@ async def test_a_command_needs_no_other_settings_than_its_own(
     assert {words: err for words, (status, err) in ended.items() if "settings" in err} == {}
     failed = {words for words, (status, _) in ended.items() if status != 0}
     # These two commands rightly fail: the probe's row has no object, and an empty dead letter stays
-    # unreadable.
-    # Those of webhooks fail, except the list: webhook 7 does not exist.
+    # unreadable. The commands for webhooks fail too, except the list, because webhook 7 does not
+    # exist.
     others = {words for words in failed if not words.startswith("webhooks ")}
     assert others <= {"reconcile", "events replay --all"}
     assert "webhooks list --organization 1" not in failed

@@ -1,6 +1,6 @@
 """A backlog: uploads whose events are held back, and then sent all together.
 
-So the figure holds only the worker's cost, not the cost of the clients and the store.
+So the figure does not include the cost of the clients and the store.
 """
 
 import asyncio

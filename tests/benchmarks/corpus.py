@@ -1,8 +1,8 @@
 """The maximum memory of a decoder over the hostile corpus, and the maximum CPU time of one file.
 
-Every file is decoded by the decoder for images, whatever its bytes are; a PDF is decoded by the
-decoder for documents. If a file ends its decoder, the decoder is replaced, as in a worker. The
-largest memory of all decoders counts.
+Every file but a PDF is decoded by the decoder for images, even if it is no image. A PDF is decoded
+by the decoder for documents. If a file ends its decoder, the decoder is replaced, as in a worker.
+The largest memory of all decoders counts.
 """
 
 import asyncio

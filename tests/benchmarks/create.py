@@ -1,4 +1,4 @@
-"""Create requests per second, and the API's CPU time for one, against a handler with one INSERT."""
+"""Create requests per second, and their CPU time, of the API and of a handler with one INSERT."""
 
 import asyncio
 import json

@@ -1,9 +1,9 @@
 """Decoders that belong to one organization: their CPU cost, and the waits of others during a flood.
 
 The cost is the CPU time of a worker and all its children for one upload, with organizations whose
-events are mixed. It is compared with the same worker with ATTACHMENTS_DECODER_ISOLATION=none. The
-wait is the time from the recorded event to `ready` of a small JPEG: on an idle worker, and while
-another organization's PNGs keep the worker busy.
+events are mixed. The cost is compared with that of the same worker with
+ATTACHMENTS_DECODER_ISOLATION=none. The wait is the time from the recorded event to `ready` of a
+small JPEG: on an idle worker, and while another organization's PNGs keep the worker busy.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""Webhooks: their latency and rate, with dead receivers beside them, and their CPU time."""
+"""Webhooks: their latency and rate, also while other receivers are dead, and their CPU time."""
 
 import asyncio
 import socket

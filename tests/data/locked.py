@@ -32,15 +32,15 @@ def _with_object(content: bytes, resources: bytes, *added: bytes) -> bytes:
 
 
 def calling_itself() -> bytes:
-    """Write a page with a form that draws itself twice."""
+    """Write a page with a form XObject whose content draws the same XObject twice."""
     form = b"/Type/XObject/Subtype/Form/BBox[0 0 200 200]/Resources<</XObject<</F 5 0 R>>>>"
     return _with_object(b"/F Do", b"/XObject<</F 5 0 R>>", pdfs.stream(b"/F Do /F Do", form))
 
 
 def multiplying(depth: int) -> bytes:
-    """Write a page of nested forms.
+    """Write a page of nested form XObjects.
 
-    Each form draws the next form ten times, so the page has 10 to the power of `depth` drawings.
+    Each one draws the next one ten times, so the page draws 10 to the power of `depth` rectangles.
     """
     forms = [
         pdfs.stream(

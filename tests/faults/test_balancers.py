@@ -58,7 +58,7 @@ class Load:
 
 @asynccontextmanager
 async def under_load(service: Service, url: str) -> AsyncIterator[Load]:
-    """Run clients meanwhile; in the end all of their requests must have been answered 201."""
+    """Run clients during the block; assert that all of their requests were answered 201."""
     load = Load(service, url)
     clients = [asyncio.create_task(load.client(number)) for number in range(CLIENTS)]
     try:

@@ -1,4 +1,4 @@
-"""Tests of a trace collector that is away, frozen, or refuses: the service does not notice."""
+"""Tests of a trace collector that is dead, frozen, or refuses spans: uploads work as usual."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -40,7 +40,7 @@ async def logs(process: ServiceProcess, event: str) -> None:
 
 @asynccontextmanager
 async def frozen_collector() -> AsyncIterator[str]:
-    """A server that takes connections and requests, and never answers."""
+    """A server that accepts connections and requests, and never answers."""
     ended = asyncio.Event()
 
     async def hold(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -68,7 +68,7 @@ async def test_a_collector_that_is_away_costs_one_line_and_no_upload(
     for _ in range(3):
         for attachment_id in [await client.upload(PHOTO) for _ in range(3)]:
             assert (await client.settled(attachment_id))["meta"]["state"] == "ready"
-        await asyncio.sleep(3)  # more than one export
+        await asyncio.sleep(3)  # longer than the time between two exports
     await logs(api, LOST)
     await logs(worker, LOST)
     for process in (api, worker):

@@ -139,7 +139,7 @@ async def test_f18_running_uploads_continue_after_the_database_was_killed_and_is
         await postgres.start()
         for attachment_id in ids:
             row = await reaches(service, attachment_id, "ready")
-            # The lost database does not cost the upload an attempt.
+            # The outage of the database does not use up an attempt at the upload.
             assert (row.revision, row.attempt) == (1, 1)
             await is_whole(service, storage, attachment_id, PHOTO)
         assert await worker.stop() == 0

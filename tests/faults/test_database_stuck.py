@@ -47,7 +47,7 @@ async def test_f18_a_worker_stops_while_the_database_is_silent(
 ) -> None:
     """Check that the worker ends within the time limit.
 
-    Its upload is processed after the end of the lease.
+    The worker's upload is processed after the end of the lease.
     """
     async with running_proxy(database_url) as way:
         worker = await start_worker(

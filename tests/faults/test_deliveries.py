@@ -126,7 +126,8 @@ async def test_f20_a_worker_that_slept_through_its_lease_changes_nothing(
     assert row.attempt > 1  # on a busy machine the first lease may end before the worker sleeps
     proxy.let_go()
     psutil.Process(sleeper.pid).resume()
-    # Whatever the resumed worker does, in the end the row is complete and no worker processes it.
+    # The resumed worker may still write or find its claim lost. In both cases the row is complete
+    # in the end, and no worker processes it.
     other = await service.client.upload(PHOTO, "img.jpg")
     await reaches(service, other, "ready")
     await reaches(service, attachment_id, "ready")
@@ -217,7 +218,8 @@ async def test_a_full_queue_holds_up_nothing_that_only_the_sweep_knows(
     await reaches(service, lost, "ready")
     await is_whole(service, storage, lost, PHOTO)
     rows = [await service.row(attachment_id) for attachment_id in ids]
-    # Other uploads still wait, so the lost upload did not wait for them.
+    # The upload whose event was lost is `ready`, and some of the other uploads still wait. So its
+    # processing did not wait for all of them.
     assert "uploaded" in {row.state for row in rows}
     proxy.let_go()
     for attachment_id in ids:

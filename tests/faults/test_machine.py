@@ -113,8 +113,9 @@ async def test_f23_workers_whose_clocks_are_wrong_take_nothing_early(
     await reaches(service, held, "ready")
     await is_whole(service, storage, held, PHOTO)
     await until(lambda: asyncio.sleep(0, processed(right) == Counter([held])))
-    # Without the right worker, the two wrong ones do what the store allows. What the store refuses
-    # to one of the two, the other does.
+    # Without the worker with the right clock, the two others process the upload as far as the store
+    # accepts their signatures. If the store refuses one worker, the row is `uploaded` again for the
+    # next attempt.
     await right.stop()
     last = await service.client.upload(PHOTO, "img.jpg")
     row = await reaches(service, last, "ready", "uploaded", attempt=1)

@@ -1,4 +1,4 @@
-"""Tests of many decoders on one processor: files wait for it, and no file is marked as faulty."""
+"""Tests of many decoders on one processor: files wait, and no file is marked as faulty."""
 
 import asyncio
 import os

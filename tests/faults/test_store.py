@@ -244,7 +244,7 @@ async def test_f17_a_worker_that_never_hears_of_its_thumbnail_stores_it_again(
     await start_worker(service, s3_endpoint_url=proxy.url, **SOON)
     proxy.delay(1.0)
     attachment_id = await service.client.upload(PHOTO, "img.jpg")
-    # So many bytes are a request to write, not to read.
+    # The requests to read have fewer bytes in total, so the worker is writing the thumbnail.
     await until(lambda: asyncio.sleep(0, proxy.requested > 4000))
     proxy.hold()
     row = await service.row(attachment_id)

@@ -1,6 +1,6 @@
 """Tests of a store that refuses requests: few calls, few log lines, and nothing is lost.
 
-The store refuses for ever, or for a limited time.
+The store refuses either without end or for a limited time.
 """
 
 import asyncio
@@ -131,7 +131,7 @@ async def test_purges_that_are_refused_cost_few_calls_and_one_line_and_are_made_
 
 
 async def none_due(service: Service, ids: list[int]) -> bool:
-    """Return True if no row is due at any time."""
+    """Return True if no row has a due time."""
     left = await service.database.fetchval(
         "SELECT count(*) FROM attachments WHERE id = ANY($1::bigint[]) AND due_at IS NOT NULL", ids
     )

@@ -122,7 +122,8 @@ async def test_f1_of_workers_that_are_killed_at_random_every_upload_comes_out_on
     service: Service, start_worker: StartWorker, storage: Storage, kills: int
 ) -> None:
     chance = random.Random(kills)
-    # Each kill costs the uploads in progress one attempt. The limit of attempts is not tested here.
+    # Each kill uses up one attempt of each upload in progress. The limit of attempts is not tested
+    # here.
     settings = {"lease": "5", "attempts": "20", "concurrency": "4", **SOON}
     workers = [await start_worker(service, **settings) for _ in range(2)]
     ids: list[str] = []

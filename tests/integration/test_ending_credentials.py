@@ -254,7 +254,7 @@ def storage_of(environment: Mapping[str, str]) -> Any:
     others = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
 
     class Opened(AsyncExitStack):
-        async def __aenter__(self) -> Storage:  # type: ignore[override]  # gives what it opens
+        async def __aenter__(self) -> Storage:  # type: ignore[override]  # returns it opened
             await super().__aenter__()
             self.enter_context(mock.patch.dict(os.environ, {**others, **environment}, clear=True))
             opened: Storage = await self.enter_async_context(

@@ -1,4 +1,4 @@
-"""Tests of the host in links: it comes from the settings, never only from the client."""
+"""Tests of the host in links: a client's host is used only if the settings allow it."""
 
 import asyncio
 import json

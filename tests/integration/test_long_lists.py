@@ -1,4 +1,4 @@
-"""Tests of very long lists: totals are estimated, and too slow walks through a list get 400."""
+"""Tests of very long lists: totals are estimated, and a request that takes too long gets 400."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -134,7 +134,7 @@ async def runs_on_to_expired(reused: Reused) -> None:
 
 
 async def adopts_a_true_upload(reused: Reused, *, sent: bool) -> None:
-    """Upload under the second row's policy; assert that an event or the sweep adopts this file."""
+    """Upload under the second row's policy; assert that an event or the sweep records it."""
     service = reused.service
     await service.execute(
         "UPDATE attachments SET created_at = least(created_at, now()), due_at = coalesce(due_at,"

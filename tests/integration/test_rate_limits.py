@@ -27,7 +27,7 @@ def caller_of(organization_id: int, rate_limit: int | None = None) -> Caller:
 
 
 class Clock:
-    """A clock that a test turns."""
+    """A clock that a test sets."""
 
     def __init__(self) -> None:
         self.now = 1000.0

@@ -100,7 +100,7 @@ async def test_a_range_is_read_from_start_up_to_end(
     await storage.write(key, BODY, content_type="image/png")
     async with storage.read(key, start=start, end=end) as (found, chunks):
         assert b"".join([chunk async for chunk in chunks]) == BODY[start:end]
-    # The size is that of the whole object, not of the range.
+    # The size is that of the whole object, even for a range.
     assert found.size == len(BODY)
     assert found.etag == (await storage.head(key)).etag
 

@@ -1,4 +1,4 @@
-"""Tests of tickets: a page that has no token sees what comes of its upload."""
+"""Tests of tickets: a page that has no token sees the result of its upload."""
 
 import asyncio
 import time
@@ -114,7 +114,7 @@ async def test_a_page_that_waits_is_answered_with_the_commit(
 
 
 async def counted(service: Service, count: int) -> bool:
-    """Return whether so many clients wait."""
+    """Return whether exactly `count` clients wait."""
     return service.waiters.count == count
 
 

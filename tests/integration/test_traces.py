@@ -225,7 +225,7 @@ async def test_what_a_caller_does_not_sample_is_not_exported(
     assert await api.stop() == 0
     assert collector.of(TRACE) == []
     names = {each.name for each in collector.spans if each.kind == "server"}
-    assert names == {"GET"}  # there is no such route, and the health is no trace
+    assert names == {"GET"}  # the route does not exist, and a health check has no span
 
 
 async def test_the_share_of_new_traces_is_a_setting(

@@ -15,9 +15,9 @@ from tests.support.service import Service, until
 
 
 async def test_a_recount_beside_creates_and_deletes_is_exact(service: Service) -> None:
-    """A recount starts while other sessions write; it must see each change completely or not.
+    """A recount starts while others write; it must see all of a change, or nothing of the change.
 
-    A partly counted change would stay as a wrong counter.
+    If the recount saw only a part of a change, the counter would stay wrong.
     """
     client = service.client
 

@@ -71,7 +71,7 @@ class SoakRelay(EventRelay):
         if fate.kind in ("forward", "duplicate"):
             status = await self._forward(body)
             if status != 200:
-                # SeaweedFS 4.48 does not retry, whatever its settings say, so the event is lost.
+                # SeaweedFS 4.48 does not retry even if its settings say so, so the event is lost.
                 self._note(f"refused {key}")
                 self._lose(style, number)
                 self.counts["refused"] += 1

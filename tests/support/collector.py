@@ -1,4 +1,4 @@
-"""A trace collector: an HTTP server that takes OTLP in protobuf, as the OpenTelemetry Collector."""
+"""A trace collector: an HTTP server that accepts OTLP in protobuf, as OpenTelemetry's Collector."""
 
 import gzip
 from collections.abc import AsyncIterator, Callable

@@ -10,7 +10,7 @@ from tests.support.stack import Stack
 TEMPLATE = "template_attachments"
 
 IDS_EACH = 100_000
-"""How many ids each test has."""
+"""The number of ids that each test has."""
 
 _numbers = itertools.count(1)
 

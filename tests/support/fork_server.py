@@ -27,7 +27,7 @@ import botocore.session
 PACKAGES = ("shared", "api", "worker", "deploy")
 
 SKIPPED = frozenset({"inside", "migrations", "install", "check_python", "__main__"})
-"""The decoders' own modules, the migrations, and what runs when it is imported."""
+"""The decoders' own modules, the migrations, and modules that run when they are imported."""
 
 MAX_REQUEST = 1024 * 1024
 
@@ -42,7 +42,7 @@ def import_all() -> None:
 
 
 def read_models() -> None:
-    """Have botocore's models of S3 read once, and not by each forked process."""
+    """Read botocore's models of S3 now, so that no forked process need read them."""
     create_loader = functools.cache(botocore.session.create_loader)
     botocore.session.create_loader = create_loader
     session = botocore.session.get_session()
@@ -52,7 +52,7 @@ def read_models() -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """A process to start: a module with arguments, and what it inherits."""
+    """The module of a process and its arguments, its environment and its working directory."""
 
     module: str
     arguments: list[str]
@@ -117,7 +117,7 @@ def _report(results: dict[int, socket.socket]) -> None:
 
 
 def become(wanted: Wanted) -> None:
-    """Run the module of a forked process; what it raises ends the process."""
+    """Run the module of a forked process; an exception ends the process."""
     os.chdir(wanted.folder)
     os.environ.clear()
     os.environ.update(wanted.environment)

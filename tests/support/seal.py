@@ -1,4 +1,8 @@
-"""The kernel's report about a sealed process, and programs that cannot seal themselves."""
+"""Tools for tests of the seal, which is a decoder's filter of system calls.
+
+They read a process's status from the kernel, make a Python that cannot load the filter, and run
+code that makes system calls.
+"""
 
 import json
 import subprocess
@@ -35,7 +39,7 @@ The kernel refuses this filter in some containers.
 def python_that_cannot_seal(folder: Path, obstacle: str) -> str:
     """Write a program that runs Python without libseccomp or without the kernel's filter."""
     if obstacle == "no library":
-        # The loader finds this empty file first, and the file is no library.
+        # The loader finds this empty file first. It is not a library, so loading libseccomp fails.
         (folder / "libseccomp.so.2").touch()
         words = f"export LD_LIBRARY_PATH={folder}; exec {sys.executable} "
     else:

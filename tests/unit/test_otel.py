@@ -1,4 +1,4 @@
-"""Spans begin where they should, and hold no message of an exception."""
+"""Spans have the right parents, and hold no message of an exception."""
 
 import asyncio
 from collections.abc import Iterator
@@ -37,7 +37,7 @@ class Recorded:
 
 @pytest.fixture
 def recorded(monkeypatch: pytest.MonkeyPatch) -> Iterator[Recorded]:
-    """Traces that are on, and kept in memory."""
+    """Traces that are switched on; their spans are kept in memory."""
     made = Recorded()
     monkeypatch.setattr(traces, "recorder", made.recorder)
     yield made
@@ -45,7 +45,7 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> Iterator[Recorded]:
 
 
 def statement_of_a_module() -> None:
-    """Stand for a function that executes SQL."""
+    """Take the place of a function that executes SQL."""
 
 
 def parent_of(span: ReadableSpan) -> str:

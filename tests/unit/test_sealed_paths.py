@@ -164,7 +164,7 @@ def test_no_allowed_system_call_takes_a_path(tmp_path: Path) -> None:
     there = tmp_path / "file-a"
     there.touch()
     names = sorted({*ALLOWED, *(name for name, *_ in RESTRICTED)})
-    # The results of these calls depend on the process, not on the arguments.
+    # The results of these calls depend only on the process.
     varying = {"brk", "getpid", "gettid"}
     found = run_with_system_calls(
         ALLOWED_ONES,

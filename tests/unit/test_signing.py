@@ -236,7 +236,7 @@ def botocore_client(token: str | None) -> Any:
     )
 
 
-# A `?` or `#` would end the path of an address; keys contain neither (shared.keys).
+# A `?` or `#` would end the path of an address; keys contain no such character (shared.keys).
 odd_keys = st.text(
     st.characters(blacklist_categories=("Cs", "Cc"), blacklist_characters="?#\u2028\u2029"),
     min_size=1,

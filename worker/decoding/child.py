@@ -55,7 +55,8 @@ def run_job(make: Make, job: dict[str, Any], descriptor: int) -> tuple[dict[str,
     # The parent has its own timeout. This later one ends the job even if the parent is gone.
     signal.setitimer(signal.ITIMER_REAL, job["timeout_s"] + 2)
     # `Decoder._allow_cpu` sets the same limit from outside. The kernel forbids that if this process
-    # runs as another user and the worker has no CAP_SYS_RESOURCE. Even root has none in Docker.
+    # runs as another user and the worker has no CAP_SYS_RESOURCE. In Docker, even root lacks this
+    # capability.
     limit_cpu(job["cpu_s"])
     try:
         with os.fdopen(descriptor, "rb") as file:

@@ -107,7 +107,7 @@ async def spawn(
         raise DecoderFault("decoder_fault") from error
     except asyncio.CancelledError:
         ours.close()
-        spawning.add_done_callback(_end_unwanted)  # the thread starts the process anyway
+        spawning.add_done_callback(_end_unwanted)  # the thread still starts the process
         raise
 
 

@@ -1,4 +1,4 @@
-"""The decoders of one kind, each for one organization: when one is started, kept and ended."""
+"""Start, keep and end the decoders of one kind; each decoder serves one organization."""
 
 import asyncio
 import signal
@@ -21,7 +21,7 @@ JOBS_PER_DECODER = 500
 
 SPARES: Final = 2
 """Maximum number of spare decoders, sealed and without an organization; never more than `size`. Two
-organizations that take turns use one up about every 50 ms. A fork takes 5 ms."""
+organizations that take turns use up a spare decoder about every 50 ms. A fork takes 5 ms."""
 
 KEPT: Final = 16
 """Decoders that may belong to an organization beyond `size`. With more organizations than that at
@@ -46,7 +46,7 @@ def warn_unsealed() -> None:
 
 
 def _cause(status: int, dead: Decoder) -> KillCause:
-    """Return why a decoder ended that sent no answer."""
+    """Return the reason why a decoder ended without an answer."""
     if status == -signal.SIGXCPU:
         return "cpu_time"
     if dead.ran_out_of_memory():
@@ -60,8 +60,8 @@ class DecoderPool:
 
     The caller of `decode` must run at most `size` jobs at one time. If the pool is `isolated`, a
     decoder that has had a file of one organization never gets a file of another. An idle decoder
-    stays with its organization. At most `size` + KEPT decoders have an owner: if one more is
-    needed, the one that was idle for longest is killed.
+    stays with its organization. At most `size` + KEPT decoders have an owner: if a further decoder
+    is needed, the decoder that was idle for longest is killed.
     """
 
     def __init__(
@@ -117,7 +117,7 @@ class DecoderPool:
             count_kill(self._kind, "cpu_time" if expensive else "wall_clock", dead.peak_bytes)
             if expensive:
                 raise Undecodable("too_expensive", Facts(carries_more=True)) from None
-            # The decoder used little CPU time: the machine may have been slow, not the file.
+            # The decoder used little CPU time, so the machine may have been the cause of the delay.
             raise DecoderFault("decoder_stalled") from None
         except (EOFError, OSError, ValueError, RecursionError) as error:
             dead, decoder = decoder, None
@@ -182,7 +182,7 @@ class DecoderPool:
                 self._idle.append(decoder)
 
     def _is_fit(self, decoder: Decoder) -> bool:
-        """True if an idle decoder may have a job. One that was active without a job is killed."""
+        """True if an idle decoder may get a job; kill it if it was active without a job."""
         fault = decoder.idle_fault()
         if fault is not None:
             log.warning("idle decoder killed", pid=decoder.pid, error=fault)

@@ -29,8 +29,8 @@ class Slice:
     """Consecutive jobs of one organization in one place.
 
     `began` is the value of `now` at the first job, `jobs` the number of jobs that have begun. The
-    slice of a newcomer is one job, `ahead` of the others; `paused` is the slice that goes on after
-    it.
+    slice of a newcomer is one job, and goes `ahead` of the others; `paused` is the slice that
+    continues after that job.
     """
 
     organization: int
@@ -48,8 +48,9 @@ class Slices(Generic[T]):
     not get the last one while another waits. An organization that waits alone may take every place.
 
     A newcomer is an organization that had no job here when its first waiter came. It goes ahead of
-    all slices with that one job, so its wait does not grow with the number of the others. It may do
-    so once between the beginnings of two slices, so newcomers never keep the others from a slice.
+    all slices with that one job, so its wait does not grow with the number of other organizations.
+    Between the beginnings of two slices, each newcomer may go ahead only once, so newcomers cannot
+    prevent the next slice.
 
     `now` is in seconds, of any monotonic clock.
     """
@@ -115,13 +116,13 @@ class Slices(Generic[T]):
         return taken
 
     def end(self, given: Slice, now: float) -> None:
-        """Free the place of a job that has ended. Its slice stays open unless it is used up."""
+        """Free the place of an ended job; the job's slice stays open unless it is used up."""
         self._busy[given.organization] -= 1
         if not self._busy[given.organization]:
             del self._busy[given.organization]
         if given.ahead:
             if given.paused is not None:
-                given.paused.began += now - given.began  # its clock did not run meanwhile
+                given.paused.began += now - given.began  # the paused slice's clock did not run
                 self._open.append(given.paused)
         elif self._is_over(given, now):
             self._put_last(given.organization)
@@ -129,13 +130,13 @@ class Slices(Generic[T]):
             self._open.append(given)
 
     def _take_ahead(self, newcomer: int, now: float) -> tuple[T, Slice]:
-        """Give a free place to a newcomer for one job; its place among the turns stays the same."""
+        """Give a free place to a newcomer for one job; the order of turns stays the same."""
         paused = self._open.pop(0) if self._is_full_of_open() else None
         self._went_ahead.add(newcomer)
         return self._take(Slice(newcomer, now, ahead=True, paused=paused))
 
     def _is_full_of_open(self) -> bool:
-        """Return whether every free place has a slice that may go on there."""
+        """Return whether every free place has a slice that may continue there."""
         return len(self._open) >= self._places - self._busy.total()
 
     def _is_over(self, given: Slice, now: float) -> bool:

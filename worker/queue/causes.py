@@ -1,4 +1,4 @@
-"""What a wake-up of the queue's messages comes from: the request id and the span of its message."""
+"""The cause of a wake-up that a message of a queue leads to: the message's request id and span."""
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -15,8 +15,8 @@ from worker.queue.sqs import Received
 def request_ids(batch: Sequence[Received], messages: Sequence[Message]) -> dict[int, str]:
     """Return the request id of each attachment that a batch names.
 
-    It is the id that SQS gave to the message, which is the same at each delivery. If several
-    messages name an attachment, it is that of the first.
+    The request id is the id that SQS gave to the message, which is the same at each delivery. If
+    several messages name an attachment, the id of the first message is used.
     """
     found: dict[int, str] = {}
     for item, message in zip(batch, messages, strict=True):
@@ -30,7 +30,8 @@ def request_ids(batch: Sequence[Received], messages: Sequence[Message]) -> dict[
 def batch_span(queue_url: str | None, count: int) -> AbstractContextManager[Any]:
     """Begin the span of a batch of messages; NOTHING if traces are off.
 
-    It begins a trace: messages of stores carry no context. Uploads that have a trace keep it.
+    The span begins a trace, because messages of stores carry no context. An upload that already has
+    a trace keeps that trace.
     """
     if traces.recorder is None:
         return traces.NOTHING

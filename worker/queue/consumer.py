@@ -1,8 +1,8 @@
 """Receive events from an SQS queue by long polling.
 
-A message is deleted only after its events are committed. While the database is away, messages are
-kept invisible and retried, so an outage does not use up their receive counts. A message that can
-never be stored is left to the queue's own redrive policy.
+A message is deleted only after its events are committed. While the database is unavailable,
+messages are kept invisible and retried, so an outage does not use up their receive counts. A
+message that can never be stored is left to the queue's own redrive policy.
 """
 
 import asyncio
@@ -36,7 +36,7 @@ consumer is killed, another consumer gets the messages after this time."""
 
 TRY_S = 4.0
 """Timeout of the database for a batch, in seconds, so that a stop does not wait for a database that
-is away."""
+is unavailable."""
 
 LONGEST_WAIT_S = 5.0
 """Longest pause before a retry, in seconds, so that work continues soon after an outage."""
@@ -73,7 +73,7 @@ class Consumer:
     async def check(self) -> list[Received]:
         """Receive the first batch without waiting. Raises SettingsError if the queue refuses us.
 
-        Returns an empty list if the queue is away.
+        Returns an empty list if the queue is unavailable.
         """
         batch = None
         try:
@@ -144,10 +144,11 @@ class Consumer:
         await self._give_back(held)
 
     async def _store(self, held: list[Received]) -> None:
-        """Record the messages in `held` and remove them from it. After a stop, some may be left.
+        """Record the messages in `held`, and remove the recorded ones from `held`.
 
-        Retries while the database is away. Every second retry records each message separately,
-        because possibly only one of them waits for a lock of another transaction.
+        After a stop, some messages may be left. Retries while the database is unavailable. Every
+        second retry records each message separately, because possibly only one of them waits for a
+        lock of another transaction.
         """
         failures = 0
         while held:

@@ -119,7 +119,8 @@ RESTRICTED: Final = (
 )
 """System calls that a decoder may make with certain arguments only, as (name, comparison, …).
 
-All comparisons of an entry must be true. If a name has several entries, one of them is enough.
+All comparisons of an entry must be true. If a name has several entries, one matching entry is
+enough.
 """
 
 

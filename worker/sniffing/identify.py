@@ -24,9 +24,10 @@ from worker.sniffing.unlisted import identify_unlisted
 from worker.sniffing.zip import TAIL_BYTES, ZIP, identify_archive
 
 SNIFFED_BYTES: Final = 4 * 1024
-"""Bytes that libmagic gets. All signatures lie within these bytes, except those that we read
-ourselves. libmagic's time for empty lines grows with the square of their number: 65 ms for 4 KiB,
-250 ms for 16 KiB. Therefore, long gaps in a text that is mostly white space are shortened first.
+"""Bytes that libmagic gets. All signatures that libmagic uses lie within these bytes; the service
+itself reads the others. libmagic's time for empty lines grows with the square of their number: 65
+ms for 4 KiB, 250 ms for 16 KiB. Therefore, long gaps in a text that is mostly white space are
+shortened first.
 """
 
 _SPACE: Final = b" \t\n\r\f\v"

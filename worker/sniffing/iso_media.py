@@ -119,7 +119,7 @@ def _find(
     """Find a box between two offsets; return the offsets where its body begins and ends.
 
     Raises _UnseenError if there is no such box. With `or_end`, returns `end, end` if all boxes up
-    to `end` were read without finding it.
+    to `end` were read and the box is not among them.
     """
     for _ in range(MAX_STEPS):
         if end - at < 8 and or_end:

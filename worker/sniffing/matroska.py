@@ -18,7 +18,8 @@ _AUDIO: Final = 2
 def identify_matroska(head: bytes) -> str | None:
     """Return the type of a Matroska file by its DocType and its tracks, as far as `head` has them.
 
-    None if the DocType is unknown. Audio only if all tracks are in `head` and are audio.
+    None if the DocType is unknown. The type is an audio type only if all tracks are in `head` and
+    are audio.
     """
     kind, tracks, complete = None, set(), False
     at, steps = 0, 0

@@ -55,8 +55,8 @@ def identify_compound(file: PartialFile) -> Reading[str]:
     kind = _class(directory)
     if kind == _MSI or any(name.startswith(_MSI_TABLE) for name in names):
         return _MSI
-    # Streams directly in the root come first: programs open a document by them, whatever the class
-    # id is. A document may contain one of another type further below.
+    # Streams directly in the root are checked first: programs choose the type by them and ignore
+    # the class id. Further below, a document may contain a document of another type.
     for name in [names[index] for index in _below_root(entries)]:
         if name in _STREAMS:
             return _STREAMS[name]

@@ -21,7 +21,7 @@ END_TIMEOUT_S: Final = 5.0
 
 
 class Child:
-    """A process that identifies the files of one organization, one at a time."""
+    """A process that identifies the files of one organization, one file at a time."""
 
     def __init__(self, pid: int, channel: socket.socket, server: "Server") -> None:
         self.pid = pid
@@ -60,7 +60,7 @@ class Child:
         return answer
 
     async def answer(self) -> Any:
-        """Read one answer. The first is sent before any job: whether the child is `sealed`.
+        """Read one answer. The first one, before any job, says whether the child is `sealed`.
 
         Raises EOFError, OSError or ValueError.
         """
@@ -127,7 +127,7 @@ class Server:
             ours.close()
             raise DecoderFault("decoder_fault") from error
         except asyncio.CancelledError:
-            ours.close()  # the thread starts the process anyway; the closed socket ends it
+            ours.close()  # the thread still starts the server, which then reads EOF and ends
             spawning.add_done_callback(_wait_for_unwanted)
             raise
         try:
@@ -148,7 +148,7 @@ class Server:
         try:
             return Child(await self._command(FORK, 0, theirs), ours, self)
         except BaseException:
-            ours.close()  # this ends a child that was forked anyway
+            ours.close()  # the server may still fork the child, which then reads EOF and ends
             raise
 
     async def end(self, child: Child) -> int:
@@ -162,7 +162,8 @@ class Server:
     async def _command(self, letter: bytes, pid: int, given: socket.socket | None = None) -> int:
         """Send a command and wait for its answer in a shielded task.
 
-        A cancelled caller must not leave the answer for the next command.
+        If the caller is cancelled, the answer must still be read, or the next command would read
+        it.
         """
         task = asyncio.create_task(self._carry_out(letter, pid, given))
         self._commands.add(task)

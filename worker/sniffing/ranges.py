@@ -20,7 +20,7 @@ LARGE_RANGE_BYTES = 4 * 1024 * 1024
 
 
 class PartialFile:
-    """The known pieces of a file of `size` bytes. At most `ranges` further ones are requested."""
+    """The known pieces of a file of `size` bytes. At most `ranges` further pieces are requested."""
 
     def __init__(self, head: bytes, size: int, ranges: int = RANGES) -> None:
         self.head = head
@@ -44,7 +44,7 @@ class PartialFile:
     def look(self, start: int, length: int = RANGE_BYTES, *, spare: int = 0) -> Reading[bytes]:
         """Return `length` bytes from `start`; request the unknown part of them as one range.
 
-        Returns fewer at the end of the file, and if only `spare` ranges or fewer are left.
+        Returns fewer bytes at the end of the file, and if only `spare` ranges or fewer are left.
         """
         if not 0 <= start < self.size:
             return b""
@@ -58,7 +58,7 @@ class PartialFile:
     def look_far(self, start: int, end: int) -> Reading[bytes]:
         """Return the bytes from `start` to `end`; request up to `LARGE_RANGE_BYTES` of them.
 
-        Returns fewer if that is not enough, and if a large range was requested before.
+        Returns fewer bytes if that limit is reached, or if a large range was requested before.
         """
         missing = start + len(self.seen(start, end))
         if missing < end and self._large_ranges:

@@ -24,7 +24,8 @@ _SIGNATURES: Final = {
 """Signatures at offset 0. `hsqs` is a squashfs image, which a desktop opens as a snap package."""
 
 _LOOKED_AT: Final = 64 * 1024
-"""Characters of a text that are searched: the whole head. Each expression takes linear time."""
+"""Number of characters of a text that are searched: the whole head. Each expression takes linear
+time."""
 
 _ENCODED: Final = re.compile(r"#@~\^[A-Za-z0-9+/=]{6}==")
 """The header of scripts from Microsoft's Script Encoder (VBE, JSE): the length in Base64."""

@@ -80,7 +80,8 @@ class Sniffers:
         self, organization_id: int, size: int, pieces: list[bytes]
     ) -> str | tuple[int, int]:
         turn = self._turns.setdefault(organization_id, asyncio.Lock())
-        async with turn, self._places:  # one file at a time each: slow files delay only their owner
+        # One file per organization at a time, so slow files delay only their own organization.
+        async with turn, self._places:
             child = await self._take(organization_id)
             try:
                 answer = await child.ask(size, pieces, timeout_s=self._timeout_s)
@@ -96,7 +97,7 @@ class Sniffers:
                 await self._end(child)
                 raise
             except asyncio.CancelledError:
-                await self._end(child)  # else the next file could get the answer to this one
+                await self._end(child)  # else the next file could get the answer to this file
                 raise
             child.files += 1
             if child.files >= FILES_PER_CHILD:

@@ -63,7 +63,7 @@ begins with the mark of UTF-16."""
 
 _NO_SPACE: Final = re.compile(r"[^\s\ufeff]")
 _PARSED: Final = 16 * 1024
-"""Characters of a text that are parsed."""
+"""Maximum number of characters of a text that are parsed."""
 
 
 def identify_text(name: str, head: bytes, *, whole: bool) -> str:
@@ -242,7 +242,7 @@ def _rows(text: str, delimiter: str, *, whole: bool) -> list[list[str]]:
 
 
 def _is_table(rows: list[list[str]]) -> bool:
-    """Return True if rows are a table, and not lines of code or verse."""
+    """Return True if rows are a table; False for lines of code or verse."""
     if len(rows) < 3 or len({len(row) for row in rows}) != 1 or len(rows[0]) < 2:
         return False
     if not any(row[0].strip() for row in rows) or not any(row[-1].strip() for row in rows):

@@ -148,7 +148,7 @@ class _Tiff:
 
 
 def identify_raw(head: bytes) -> str | None:
-    """Return the type of a camera raw by the `head` of a file; None for a plain TIFF or others.
+    """Return the type of a camera raw by the `head` of a file; None for all other files.
 
     A TIFF is a raw if one of its directories says that it holds data of a sensor, or if it names a
     version of DNG. Never raises for any bytes.
@@ -191,10 +191,10 @@ def tiff_size(head: bytes) -> Size:
 
 
 def raw_size(head: bytes) -> Size | None:
-    """Return width and height, upright, of the picture in a camera raw, not of its preview.
+    """Return width and height, upright, of the main picture in a camera raw.
 
     Uses the crop of DNG, else Exif's size, else the directory that holds the sensor's data. None if
-    the head does not contain them. Raises struct.error if the head ends before them.
+    the head does not contain the size. Raises struct.error if the head ends before them.
     """
     tiff = _Tiff(head)
     if head.startswith(b"IIU\0"):

@@ -1,8 +1,8 @@
 """Identify types that libmagic 5.41, the version in the wheel, does not know or confuses.
 
-One table of signatures and a few checks of structure. All of them read only the head of the file.
-Sources: the registrations at IANA, the specification of each format, and shared-mime-info for the
-names of formats that are not registered.
+The module has one table of signatures and a few checks of structure. All of them read only the head
+of the file. Sources: the registrations at IANA, the specification of each format, and
+shared-mime-info for the names of formats that are not registered.
 """
 
 import re

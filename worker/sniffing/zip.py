@@ -1,7 +1,7 @@
 """Identify documents, programs and books that are ZIP archives, by the central directory.
 
-The directory decides, and not the first entry of the file, because Java and Office read only the
-directory. The layout is from PKWARE's APPNOTE.TXT, sections 4.3.7, 4.3.12, 4.3.14 to 4.3.16.
+The first entry of the file is ignored, because Java and Office read only the directory. The layout
+is from PKWARE's APPNOTE.TXT, sections 4.3.7, 4.3.12, 4.3.14 to 4.3.16.
 """
 
 import re
@@ -69,10 +69,11 @@ _STORED_TYPE = re.compile(rb"application/(?:epub\+zip|vnd\.oasis\.opendocument\.
 
 
 def identify_archive(file: PartialFile) -> Reading[str | None]:
-    """Return the type of an archive by the directory at the end of the file; None if it has none.
+    """Return the type of an archive by the ZIP directory at the end of the file.
 
-    Requests the end of the file. If the directory begins before that, also requests the directory,
-    up to 4 MiB of it.
+    Returns None if the file has no ZIP directory, or if the archive is only the last member of a
+    Unix archive. Requests the end of the file. If the directory begins before the requested bytes,
+    also requests the directory, up to 4 MiB of it.
     """
     start = max(0, file.size - TAIL_BYTES)
     tail = yield from file.look(start, TAIL_BYTES)
@@ -97,7 +98,8 @@ def identify_archive(file: PartialFile) -> Reading[str | None]:
 def _is_member(file: PartialFile, start: int) -> Reading[bool]:
     """Return True if the archive at `start` is the last member of a Unix archive.
 
-    Its header of 60 bytes, directly before it, must give exactly its size (POSIX `ar`).
+    The member's header has 60 bytes and is directly before the archive. It must give exactly the
+    archive's size (POSIX `ar`).
     """
     header = yield from file.look(start - 60, 60)
     if len(header) < 60 or not header.endswith(b"`\n") or not header[48:58].strip().isdigit():
@@ -120,7 +122,8 @@ def _ends(tail: bytes, start: int, size: int) -> Iterator[tuple[int, int, int]]:
         count, length, offset, comment = struct.unpack_from("<HIIH", tail, at + 10)
         found = [(start + at, length, offset, count)]
         if at >= 20 and tail.startswith(_ZIP64_LOCATOR, at - 20):
-            # At the offset in the locator, or directly before the locator if data was prepended.
+            # The record is at the offset in the locator, or directly before the locator if data was
+            # prepended.
             (said,) = struct.unpack_from("<Q", tail, at - 12)
             for record in (said - start, at - 20 - 56):
                 if 0 <= record <= at - 20 - 56 and tail.startswith(_ZIP64_END, record):

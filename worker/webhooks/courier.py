@@ -25,10 +25,11 @@ from worker.webhooks.sending import Sender, open_sender
 from worker.webhooks.windows import Windows
 
 GATHER_S = 0.02
-"""Results of this time are recorded by one statement; as long is between two searches."""
+"""Seconds for which results are collected. Then one statement records them, and a search
+follows."""
 
 AWAY_S = 1.0
-"""The pause after the database was away."""
+"""The pause, in seconds, after a search that could not reach the database."""
 
 DELIVERIES = Counter(
     "attachments_webhook_deliveries_total", "Attempts at deliveries of webhooks", ["result"]
@@ -83,7 +84,7 @@ class Courier:
             except DatabaseAway as error:
                 log.warning("deliveries put off", error=str(error))
                 pause_s = AWAY_S
-            except Exception:  # The next look may succeed; a bug must not end the courier.
+            except Exception:  # The next search may succeed; a bug must not end the courier.
                 log.exception("deliveries cannot be taken")
             if more:
                 continue
@@ -93,7 +94,7 @@ class Courier:
                 await asyncio.sleep(0)  # one search covers all results of this moment
 
     async def _take(self) -> bool:
-        """Take a batch and start to send it; return whether more may be due and find slots."""
+        """Take a batch and start to send it; return whether more may be due and slots are free."""
         batch, rooms = self._windows.batch, self._windows.rooms()
         usual = self._windows.usual_room
         taken = await self._database.run(
@@ -150,8 +151,8 @@ class Courier:
     async def _settle(self) -> None:
         """Record the results of GATHER_S, then search again if more may be due.
 
-        If the database is away, the results are kept and recorded later. If that is too late, the
-        deliveries are sent once more.
+        If the database is unavailable, the results are kept and recorded later. If the leases have
+        ended by then, the deliveries are sent once more.
         """
         await asyncio.sleep(GATHER_S)
         while self._ended:

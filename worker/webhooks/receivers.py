@@ -30,7 +30,7 @@ class Resolver(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
-        """Resolve a name. Raises AddressRefused if it has addresses, and none is allowed."""
+        """Resolve a name. Raises AddressRefused if it has addresses but no allowed one."""
         found = await self._inner.resolve(host, port, family)
         allowed = [each for each in found if is_allowed(each["host"], self._networks)]
         if found and not allowed:

@@ -35,7 +35,7 @@ log = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """The receiver's status, and why it did not accept the delivery; None if it did."""
+    """The receiver's status, and the fault for which it did not accept the delivery, if any."""
 
     status: int | None = None
     fault: DeliveryFault | None = None
@@ -127,12 +127,15 @@ class Sender:
 
 
 def message_id(delivery: Delivery) -> str:
-    """Return the value of `webhook-id`: the same for every attempt, so receivers can skip one."""
+    """Return the value of `webhook-id`, the same for each attempt, so receivers see repetitions."""
     return f"msg_{delivery.message_id.hex}"
 
 
 def _span(delivery: Delivery) -> traces.Span:
-    """Begin the span of a delivery, in the trace of its upload; the address may hold a secret."""
+    """Begin the span of a delivery, in the trace of its upload.
+
+    It records only the host and the port of the URL, because the rest may hold a secret.
+    """
     assert traces.recorder is not None
     row, url = delivery.attachment, URL(delivery.target_url)
     return traces.recorder.begin(
@@ -164,8 +167,8 @@ def _judge(status: int) -> DeliveryFault | None:
 async def _read_some(answer: aiohttp.ClientResponse) -> None:
     """Read an answer of up to MAX_ANSWER bytes, so that its connection can be used again.
 
-    The status has come, so that nothing here can fail the delivery. The connection of a longer,
-    slower or broken answer is closed.
+    The status has arrived already, so an error here does not make the delivery fail. The connection
+    of a longer, slower or broken answer is closed.
     """
     left = MAX_ANSWER
     try:

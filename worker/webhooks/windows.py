@@ -1,4 +1,4 @@
-"""How many deliveries of one webhook a worker has in flight at one time.
+"""Limit the deliveries of one webhook that a worker has in flight at one time.
 
 Each webhook has a window: it begins at WIDEST, is halved by each failure down to 1, and grows by 1
 with each success. A webhook also takes no more slots than are left free for others. So many slow
@@ -40,7 +40,7 @@ class Windows:
 
     @property
     def batch(self) -> int:
-        """How many deliveries to take next: a part of the free slots, so that shares stay even."""
+        """The number of deliveries to take next: a part of the free slots, for even shares."""
         return -(-self.free // 4)
 
     @property

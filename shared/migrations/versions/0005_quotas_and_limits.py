@@ -14,9 +14,9 @@ STATEMENTS: tuple[str, ...] = (
         ADD COLUMN limit_types    text[],
         ADD COLUMN promised_bytes bigint
     """,
-    # A quota is null if the setting decides, and -1 if there is no quota, whatever the setting is.
-    # usage_since: the time from which triggers count; usage_counted_at: when all rows were counted
-    # last.
+    # A quota is null if the setting decides. It is -1 if the organization has no quota; then the
+    # setting is ignored. usage_since: the time from which triggers count; usage_counted_at: when
+    # all rows were counted last.
     """
     ALTER TABLE organizations
         ADD COLUMN quota_attachments     bigint CHECK (quota_attachments >= -1),

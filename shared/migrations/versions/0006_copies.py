@@ -6,8 +6,8 @@ revision = "0006"
 down_revision = "0005"
 
 STATEMENTS = (
-    # Columns without a default that is stored: the table is not rewritten, and the previous
-    # release, which names its columns, does not see them.
+    # The columns have no stored default, so the table is not rewritten. The previous release names
+    # its columns in every statement, so it does not see the new ones.
     """
     ALTER TABLE attachments
         ADD COLUMN copy_bucket text,
@@ -16,7 +16,8 @@ STATEMENTS = (
         ADD COLUMN copy_revision bigint,
         ADD COLUMN copy_attempt bigint NOT NULL DEFAULT 0
     """,
-    # As in 0005, and a failed copy has no object either, so it counts no bytes.
+    # The same as in 0005, except that a failed copy counts no bytes either, because it has no
+    # object.
     """
     CREATE OR REPLACE FUNCTION attachment_bytes(a attachments) RETURNS bigint
     LANGUAGE sql IMMUTABLE AS $$

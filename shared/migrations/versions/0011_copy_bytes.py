@@ -9,8 +9,9 @@ STATEMENTS = (
     # Null in rows of the previous release: a copy that they request counts only after it is
     # measured.
     "ALTER TABLE attachments ADD COLUMN copy_bytes bigint",
-    # As in 0006. A copy that has been made counts until a worker has measured it: copy_bytes stays
-    # until then. copy_bytes does not count in a row that has no object and waits for none.
+    # The same as in 0006, with copy_bytes. A copy that has been made counts until a worker has
+    # measured it: copy_bytes stays until then. copy_bytes does not count in a row that has no
+    # object and waits for none.
     """
     CREATE OR REPLACE FUNCTION attachment_bytes(a attachments) RETURNS bigint
     LANGUAGE sql IMMUTABLE AS $$
@@ -24,7 +25,7 @@ STATEMENTS = (
     $$
     """,
     "DROP TRIGGER attachments_changed ON attachments",
-    # As in 0005, and two lines at its end.
+    # The same as in 0005, with two more lines at its end.
     """
     CREATE TRIGGER attachments_changed AFTER UPDATE ON attachments FOR EACH ROW
     WHEN (OLD.size IS DISTINCT FROM NEW.size

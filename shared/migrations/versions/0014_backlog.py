@@ -1,4 +1,4 @@
-"""How many uploads wait for a worker, and for how long: a view, and a sample for processes."""
+"""The number of uploads that wait for a worker, and their age: a view, and a shared sample."""
 
 from alembic import op
 
@@ -16,8 +16,8 @@ MOST = 100_000
 """Waiting uploads are counted up to this number, so that a count takes a tenth of a second."""
 
 STATEMENTS = (
-    # Writes wait while it is created, as in migration 0010. It holds only uploads that are not
-    # finished.
+    # Writes wait while the index is created, as in migration 0010. The index holds only uploads
+    # that are not finished.
     f"CREATE INDEX attachments_waiting ON attachments (({SINCE})) WHERE {UNDER_WAY}",
     f"""
     CREATE VIEW attachments_backlog AS

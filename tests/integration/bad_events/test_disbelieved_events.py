@@ -1,4 +1,4 @@
-"""Tests of duplicate, late and false events: the service believes the store, not the event."""
+"""Tests of duplicate, late and false events: the service uses the store's answer instead."""
 
 from typing import Any
 

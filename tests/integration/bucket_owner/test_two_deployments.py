@@ -1,6 +1,6 @@
 """Tests of two deployments with one bucket: the second deployment does not start.
 
-The second deployment also uses no object in the bucket.
+If processes of the second deployment run already, they use no object in the bucket.
 """
 
 import asyncio

@@ -40,7 +40,7 @@ async def test_an_event_makes_a_pending_attachment_uploaded(table: Table) -> Non
         ("FF", "0FF0", False),
         ("9", "A", True),
         (None, "00", True),
-        ("10", None, True),  # For another etag without a sequencer, the service believes the store.
+        ("10", None, True),  # Without a sequencer, another etag counts as news.
     ],
 )
 async def test_row57_only_a_newer_sequencer_counts(

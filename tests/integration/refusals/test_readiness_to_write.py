@@ -1,4 +1,4 @@
-"""Tests of readiness: it is 503 if PostgreSQL lets the service read, but not create attachments."""
+"""Tests of readiness: it is 503 if the service may read rows but may not create attachments."""
 
 import asyncpg
 import pytest

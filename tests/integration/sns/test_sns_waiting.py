@@ -1,4 +1,4 @@
-"""Tests of slow clients, slow certificates and a busy database: messages of SNS still pass."""
+"""Tests of slow clients, slow certificates and a busy database: SNS's messages are accepted."""
 
 import asyncio
 import json

@@ -1,4 +1,7 @@
-"""Uploads that messages of SQS report have the message's id and its batch's trace in a worker."""
+"""Tests of uploads that messages of SQS report: request id and trace in the worker.
+
+The request id is the id of the message. The worker's spans belong to the trace of the batch.
+"""
 
 from tests.support.collector import Collector, SeenSpan, running_collector
 from tests.support.faults import PHOTO

@@ -80,7 +80,7 @@ class TestOutages:
             consumer = await start_consumer(service)
             await taken_up(service, *ids)
             await until_in_hand(inbox)  # The consumer has deleted the other messages.
-            # The consumer extends the visibility timeout of this message, not of deleted messages.
+            # The consumer extends the visibility timeout only of the remaining message.
             await asyncio.sleep(HOLD_S / 2)
             assert (await service.row(one)).state == "pending"
             assert await inbox.counts() == (0, 1)

@@ -42,7 +42,7 @@ def first_frame(file: BinaryIO) -> Frame | None:
     """Return the first frame of a PNG whose default image is hidden; None for any other file.
 
     Also None if the frame is malformed, cut off or too large. Reads the file up to the pixels, and
-    to the end of the frame if there is one.
+    up to the end of the frame if there is a frame.
     """
     file.seek(0)
     start = file.read(8 + 25)

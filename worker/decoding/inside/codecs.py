@@ -140,8 +140,8 @@ def open_image(file: BinaryIO, findings: Findings, budget: Cost) -> ImageFile.Im
 def colour_of(image: ImageFile.ImageFile, file: BinaryIO) -> bytes | ColourSpace | None:
     """Return the colour space of an image whose header was read, or its ICC profile; None for sRGB.
 
-    For a PNG, cICP comes before iCCP, and sRGB before gAMA (PNG specification, third edition,
-    13.13). For AVIF and HEIC, a profile comes before code points.
+    For a PNG, cICP takes precedence over iCCP, and sRGB over gAMA (PNG specification, third
+    edition, 13.13). For AVIF and HEIC, a profile takes precedence over code points.
     """
     if image.format == "PNG":
         return png.colour_of(image.info)
@@ -164,7 +164,7 @@ def is_lossless(image: ImageFile.ImageFile, file: BinaryIO) -> bool:
 
 
 def is_unknown(file: BinaryIO, error: Exception) -> bool:
-    """True if a reader raised `error` for an unsupported variant of its format, not for damage."""
+    """True if a reader raised `error` because it does not support a variant of its format."""
     words = str(error).lower()
     # A KeyError as the cause means that Pillow has no entry for a code in the header.
     if any(word in words for word in _UNKNOWN) or isinstance(error.__cause__, KeyError):

@@ -40,10 +40,10 @@ _VIDEO: Final = frozenset({1, 6, 14, 15})
 """Transfer functions of cameras for video (BT.709, BT.601, BT.2020)."""
 
 VIDEO_GAMMA: Final = 2.4
-"""Exponent with which a screen shows them (ITU-R BT.1886)."""
+"""Exponent with which a screen decodes video (ITU-R BT.1886)."""
 
 STEPS: Final = 1024
-"""Entries of a curve in a profile."""
+"""Number of entries of a curve in a profile."""
 
 SCREEN_GAMMA: Final = 2.2
 LIKE_A_SCREEN: Final = 0.05
@@ -77,7 +77,8 @@ _CURVES: Final[dict[int, Callable[[float], float]]] = {
 class ColourSpace:
     """A colour space: its primaries, and its transfer function by code point or by gamma.
 
-    `gamma` is the exponent from encoded values to light; `transfer` counts only if it is None.
+    `gamma` is the exponent from encoded values to light. `transfer` is used only if `gamma` is
+    None.
     """
 
     primaries: Chromaticities
@@ -98,9 +99,10 @@ class ColourSpace:
 def by_code_points(
     primaries: int, transfer: int, *, video_gamma: float | None = VIDEO_GAMMA
 ) -> ColourSpace | None:
-    """Return the space of two code points of H.273; None if one is unspecified or unknown.
+    """Return the colour space of two H.273 code points; None if either is unspecified or unknown.
 
-    Transfer functions of video are shown with `video_gamma`, or like sRGB if it is None.
+    A transfer function for video is replaced by the gamma `video_gamma`, or by the transfer
+    function of sRGB if `video_gamma` is None.
     """
     known = PRIMARIES.get(primaries)
     if known is None:
@@ -117,7 +119,7 @@ def by_code_points(
 def by_gamma(gamma: float, primaries: Chromaticities | None) -> ColourSpace | None:
     """Return the space of PNG's gAMA, from light to encoded values, and cHRM.
 
-    None if they mean sRGB, or are impossible.
+    Returns None if the values mean sRGB, or are impossible.
     """
     if not 0.01 <= gamma <= 10:
         return None
@@ -152,7 +154,7 @@ def multiplied(one: Matrix, other: Matrix) -> Matrix:
 
 
 def inverted(matrix: Matrix) -> Matrix:
-    """Return the inverse of a 3×3 matrix. Raises ZeroDivisionError if it has none."""
+    """Return the inverse of a 3×3 matrix. Raises ZeroDivisionError if the matrix is singular."""
     (a, b, c), (d, e, f), (g, h, i) = matrix
     determinant = a * (e * i - f * h) - b * (d * i - f * g) + c * (d * h - e * g)
     if abs(determinant) < 1e-9:
@@ -198,7 +200,7 @@ def _to_d50(primaries: Chromaticities) -> Matrix:
 
 @lru_cache(maxsize=16)
 def icc_profile(space: ColourSpace, *, grey: bool = False) -> bytes:
-    """Return a space of standard range as an ICC profile: of RGB, or of its grey.
+    """Return a space of standard range as an ICC profile, of RGB or of grey with the same curve.
 
     Source: ICC.1:2010 (version 4.3), sections 7.2 (header), 8.3.3 (three components) and 10.5.
     """

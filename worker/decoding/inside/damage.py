@@ -151,7 +151,7 @@ def _compare(one: ImageFile.ImageFile, other: ImageFile.ImageFile) -> Rest | Non
 def _differences(one: Image.Image, other: Image.Image) -> Image.Image:
     """Return a mask that is 255 where two images differ.
 
-    It compares a few rows at a time, so that the images are not copied as a whole.
+    Compares a few rows at a time, so that the images are not copied as a whole.
     """
     found = Image.new("L", one.size)
     rows = max(1, STRIP_PIXELS // one.width)
@@ -165,8 +165,8 @@ def _differences(one: Image.Image, other: Image.Image) -> Image.Image:
 def _spread(image: Image.Image, missing: Image.Image) -> Image.Image:
     """Copy the pixels of an interlaced image to their missing neighbours, as browsers do.
 
-    It fills to the right and down, up to the next pixel of the first pass, 8 pixels away. Returns
-    the pixels that are still missing.
+    Fills to the right and down, up to the next pixel of the first pass, 8 pixels away. Returns the
+    pixels that are still missing.
     """
     for step in (1, 2, 4):
         for across, down in ((step, 0), (0, step)):

@@ -29,7 +29,7 @@ BRIGHTEST: Final = 1000.0
 
 _HEADROOM: Final = math.log2(BRIGHTEST / PAPER_WHITE)
 _BEND: Final = 0.25
-"""How much the upper half of the curve is bent; a straight one has a visible corner."""
+"""The bend of the upper half of the curve; a straight upper half has a visible corner."""
 
 _OUTPUTS: Final = 4095
 _ENCODED: Final = bytes(round(255 * linear_to_srgb(step / _OUTPUTS)) for step in range(4096))

@@ -12,7 +12,7 @@ from typing import BinaryIO, Final
 from worker.decoding.inside.colour_spaces import ColourSpace, by_code_points
 
 MAX_META_BYTES: Final = 1024 * 1024
-"""Maximum length of a `meta` box that is read. A photo of 200 tiles has 10 kB."""
+"""Maximum number of bytes of a `meta` box that are read. A photo of 200 tiles has 10 kB."""
 
 MAX_BOXES: Final = 10_000
 _MAX_TOP_BOXES: Final = 100
@@ -25,7 +25,7 @@ _DERIVED: Final = frozenset({b"grid", b"iden", b"iovl"})
 
 
 def read_meta(file: BinaryIO) -> bytes:
-    """Return the boxes in a file's `meta`; empty if it has none, or one that is too large."""
+    """Return the boxes in a file's `meta`, at most MAX_META_BYTES; empty without a `meta`."""
     size = file.seek(0, os.SEEK_END)
     at = 0
     for _ in range(_MAX_TOP_BOXES):
@@ -59,9 +59,9 @@ def has_other_codec(meta: bytes) -> bool:
 
 
 def colour_space(meta: bytes) -> ColourSpace | None:
-    """Return the colour space that a picture's code points give; None if there are none.
+    """Return the colour space that a picture's code points give; None without known code points.
 
-    Browsers show the transfer functions of video like sRGB here.
+    For these formats, browsers treat the transfer functions of video like that of sRGB.
     """
     at = meta.find(b"colrnclx")
     if at < 0 or len(meta) < at + 12:
@@ -70,7 +70,7 @@ def colour_space(meta: bytes) -> ColourSpace | None:
 
 
 def _codec(meta: bytes) -> bytes | None:
-    """Return the type of the primary item; for a derived one, of the item it is made of."""
+    """Return the type of the primary item; for a derived item, the type of its source item."""
     boxes = dict(_boxes(meta))
     primary = boxes.get(b"pitm", b"")
     if not primary:

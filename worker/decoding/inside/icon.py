@@ -40,8 +40,9 @@ class Picture:
 def largest_picture(file: BinaryIO) -> Picture | None:
     """Return the largest picture of an icon or a cursor; None for any other file.
 
-    If several have this size, the one with the most bits a pixel is returned. Raises Undecodable
-    with `damaged` if the picture is not in the file, with `too_expensive` if it is too large.
+    If several pictures have this size, the picture with the most bits per pixel is returned. Raises
+    Undecodable with `damaged` if the picture is not in the file, with `too_expensive` if it is too
+    large.
     """
     size = file.seek(0, os.SEEK_END)
     file.seek(0)

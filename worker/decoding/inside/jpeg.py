@@ -137,7 +137,7 @@ def ends_early(file: BinaryIO, header: Header) -> bool:
 
 
 def _next_marker(file: BinaryIO) -> int | None:
-    """Return the code of the next marker, with the file after it; None if there is no other marker.
+    """Return the code of the next marker, and leave the file after it; None if no marker follows.
 
     Entropy-coded data contain only restart markers (T.81, B.1.1.5), so any other marker ends them.
     """

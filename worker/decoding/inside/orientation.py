@@ -19,7 +19,7 @@ _TURNS: Final = {
 
 
 def read_orientation(image: Image.Image) -> int:
-    """Return the orientation in the Exif of an image's header, 1 to 8; 1 if it has none.
+    """Return the orientation in the Exif of an image's header, 1 to 8; 1 without an orientation.
 
     Call it before the pixels are decoded: browsers ignore the eXIf of a PNG after its pixels, as
     well as an orientation in XMP or in a PNG's text. Not for TIFF (`left_to_turn`).
@@ -28,7 +28,7 @@ def read_orientation(image: Image.Image) -> int:
         exif = Image.Exif()
         exif.load(image.info.get("exif", b""))
         value = exif.get(ORIENTATION, 1)
-    except Exception:  # Pillow raises almost any exception; broken Exif must not cost the thumbnail
+    except Exception:  # Pillow raises almost any exception; the thumbnail works without Exif
         return 1
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 

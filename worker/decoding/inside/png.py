@@ -73,8 +73,8 @@ def skip_unused_chunks() -> None:
 def colour_of(info: Mapping[str | tuple[int, int], object]) -> bytes | ColourSpace | None:
     """Return the colour space, or the ICC profile, that the header's chunks give; None for sRGB.
 
-    Source: PNG specification, third edition, 11.3.2 and 13.13: cICP comes before iCCP, that before
-    sRGB, that before gAMA and cHRM. Browsers ignore cHRM without gAMA.
+    Source: PNG specification, third edition, 11.3.2 and 13.13: cICP takes precedence over iCCP,
+    iCCP over sRGB, and sRGB over gAMA and cHRM. Browsers ignore cHRM without gAMA.
     """
     points = info.get("cicp")
     if isinstance(points, bytes) and (space := _space(points)) is not None:

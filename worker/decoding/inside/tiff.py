@@ -43,8 +43,8 @@ def open_image(file: BinaryIO) -> TiffImagePlugin.TiffImageFile:
     """Read the header of a TIFF, and choose a decoder that gets its layout of samples right.
 
     Pillow's own decoder of uncompressed pixels mixes up planes and subsampled colours; libtiff
-    reads them. Raises Undecodable with `unsupported` for a compression or a layout that neither
-    reads.
+    reads them. Raises Undecodable with `unsupported` for a compression or a layout that Pillow and
+    libtiff both cannot read.
     """
     file.seek(0)
     if file.read(4) == _BIG_ENDIAN_BIGTIFF:  # Pillow reads its directory as that of a small TIFF
