@@ -1,7 +1,7 @@
 """HTTP connections that do not keep data that they could not parse."""
 
 from aiohttp import web
-from aiohttp.web_protocol import _ErrInfo  # private: the error is only in aiohttp's queue
+from aiohttp.web_protocol import _ErrInfo  # private in aiohttp: only its queue has errors
 
 
 class TidyConnection(web.RequestHandler):
