@@ -15,6 +15,8 @@ from shared.documents import RELATIONSHIPS
 LINKS = {name: kind for name, kind in RELATIONSHIPS.items() if name != "creator"}
 """Relationship → resource type, for the relationships that `attachable_type` may name."""
 
+_IDS = frozenset(f"{name}_id" for name in LINKS)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stated:
@@ -38,6 +40,8 @@ def read_links(
     `data` is the resource object at `pointer`, `row` the attachment before a change. Raises Problem
     400 if `relationships` is not an object.
     """
+    if "relationships" not in data and _IDS.isdisjoint(attributes):  # as in most requests
+        return attributes, []
     relationships = data.get("relationships", {})
     if not isinstance(relationships, dict):
         raise bad_request("The member 'relationships' must be an object")

@@ -11,7 +11,9 @@ links.
 from base64 import urlsafe_b64encode
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import blake2b
+from operator import attrgetter
 from typing import Any, Self, TypeVar
 
 from aiohttp import ETag, web
@@ -59,13 +61,14 @@ SHOWN = (
 )
 """The columns that decide what an attachment shows, apart from `reason` and `limit_types`."""
 
+_shown_of = attrgetter(*SHOWN)
+
 
 def row_tag(row: Attachment) -> str:
     """Return the first two parts of an attachment's tag: revision and digest of what it shows."""
-    shown = [getattr(row, name) for name in SHOWN]
     reason = row.reason if row.state in END_STATES else None
     types = None if row.limit_types is None else list(row.limit_types)
-    return f"{row.revision}.{_digest([*shown, reason, types])}"
+    return f"{row.revision}.{_digest([*_shown_of(row), reason, types])}"
 
 
 def entity_tag(request: web.Request, parts: Parts, row: Attachment) -> str:
@@ -73,12 +76,13 @@ def entity_tag(request: web.Request, parts: Parts, row: Attachment) -> str:
 
     It is the same for every Content-Encoding, `include` and `fields`.
     """
-    form: list[Any] = [
-        parts.documents.links.form(now(), origin(request, parts.settings), row.uploaded_at),
-        str(parts.settings.zone),
-        VERSION,
-    ]
-    return f'"{row_tag(row)}.{_digest(form)}"'
+    form = parts.documents.links.form(now(), origin(request, parts.settings), row.uploaded_at)
+    return f'"{row_tag(row)}.{_form_digest(form, str(parts.settings.zone))}"'
+
+
+@lru_cache(maxsize=256)  # attachments without a file have the same form
+def _form_digest(form: str, zone: str) -> str:
+    return _digest([form, zone, VERSION])
 
 
 def _digest(values: Sequence[Any]) -> str:

@@ -24,6 +24,8 @@ class Links:
             each.get_secret_value().encode(errors="surrogateescape") for each in secrets if each
         ] or [b""]
         self._is_secret = bool(self._secrets[0])
+        # It differs if the secret by which addresses are signed is another one.
+        self._mark = "" if self._public else self.sign("", "", "")
         self._ttl_s = settings.files_ttl
 
     def base(self, origin: str) -> str:
@@ -76,8 +78,7 @@ class Links:
         window = None
         if changed_at is not None and self._ttl_s is not None and not self._public:
             window = int(now.timestamp()) // self._ttl_s
-        signature = "" if self._public else self.sign("", "", "")
-        return f"{self.base(origin)} {self._ttl_s} {window} {signature}"
+        return f"{self.base(origin)} {self._ttl_s} {window} {self._mark}"
 
     def sign(self, key: str, stamp: str, ends: str) -> str:
         """Sign a key, its stamp and its end (Unix times): 144 bits of HMAC-SHA256, URL-safe."""
