@@ -139,7 +139,7 @@ def _check_size(value: Any, max_size: int) -> Fault | None:
 
 
 def check_attachable_id(value: Any, max_size: int = 0) -> Fault | None:
-    """Return the fault of an id of another service's object; None if it is valid or null."""
+    """Return the fault of an id of another service's object; None if the id is valid or null."""
     return None if value is None else _integer_fault(value, 1, MAX_INTEGER)
 
 

@@ -36,7 +36,8 @@ def check_all(parts: Parts, document: Any, *, bulk: bool, organization_id: int) 
     """Check a whole document of one or up to 100 resource objects.
 
     Raises Problem: 400, 403 or 409 at the first fault of form, 422 with all faults of values.
-    `read_json` calls it in a thread if the document is long, so it must not use the event loop.
+    `read_json` calls this function in a thread if the document is long, so this function must not
+    use the event loop.
     """
     data = resource_object(document)
     if bulk != isinstance(data, list):

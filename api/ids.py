@@ -17,7 +17,8 @@ from shared.sequence import TakenId, find_taken_id
 from shared.storage import Storage
 
 START_S = 5.0
-"""Seconds that the start waits for the check. After that it continues in the background."""
+"""Seconds that the start waits for the check. After that time the check continues in the
+background."""
 
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 10.0

@@ -53,7 +53,7 @@ _parse_remembered = lru_cache(maxsize=256)(_parse)
 
 
 def _split(pattern: re.Pattern[str], text: str, limit: int) -> tuple[list[str], bool]:
-    """Split a text into at most `limit` pieces; also return whether it could be parsed so far."""
+    """Split a text into at most `limit` pieces; also return whether these could be parsed."""
     pieces: list[str] = []
     place = 0
     while place < len(text) and len(pieces) < limit:

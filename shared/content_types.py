@@ -97,10 +97,10 @@ _BY_EXTENSION = {
 def public_type(content_type: str | None, file_name: str) -> str:
     """Return the type with which an object must be stored if clients get the store's own type.
 
-    The result is the declared type, or OCTETS if browsers run that type or it is
-    application/octet-stream. Without a declared type, the result is the type in INLINE that belongs
-    to the file name's extension, else OCTETS. Some type must be given: a store would guess one
-    otherwise, or use the type of the form's file part, which the uploader sets.
+    The result is the declared type, or OCTETS if that type is application/octet-stream or a type
+    that browsers run. Without a declared type, the result is the type in INLINE that belongs to the
+    file name's extension, else OCTETS. Some type must be given: a store would guess one otherwise,
+    or use the type of the form's file part, which the uploader sets.
     """
     if content_type is None:
         _, dot, extension = file_name.rpartition(".")

@@ -137,7 +137,7 @@ def wake_up(row: Attachment) -> WakeUp:
 
 
 async def find(connection: Connection, attachment_id: int) -> Attachment | None:
-    """Find an attachment with a requested copy; None if there is no request or it is deleted."""
+    """Find an attachment with a requested copy; None if no copy is requested or it is deleted."""
     row = await connection.fetchrow(
         f"SELECT {COLUMNS} FROM attachments AS a"
         " WHERE a.id = $1 AND a.copy_key IS NOT NULL AND a.deleted_at IS NULL",

@@ -103,7 +103,7 @@ async def release(connection: Connection, row: Attachment, *, delay_s: float) ->
 async def wait(
     connection: Connection, attachment_id: int, copy_attempt: int, *, delay_s: float
 ) -> None:
-    """Make a copy due after `delay_s` seconds, unless it was claimed meanwhile.
+    """Make a copy due after `delay_s` seconds, unless the copy was claimed meanwhile.
 
     `copy_attempt` is the value that was read from the row.
     """
@@ -163,7 +163,7 @@ async def record(
 
 
 async def fail(connection: Connection, row: Attachment, *, reason: CopyCode) -> bool:
-    """Give up a copy: an attachment without an object becomes `failed`, any other stays as it is.
+    """Give up a copy: an attachment without an object becomes `failed`, any other is not changed.
 
     Returns False if the claim is lost.
     """

@@ -119,7 +119,8 @@ async def _mend(
 async def count_first(connection: Connection, organization_id: int) -> bool:
     """Count an organization for the first time, if it is small enough for a request.
 
-    Returns whether it is counted. If not, a worker counts it: see `count_waiting`. May be repeated.
+    Returns whether the organization is counted. If not, a worker counts it: see `count_waiting`.
+    May be repeated.
     """
     await start(connection, organization_id)
     if await connection.fetchval(

@@ -112,7 +112,7 @@ class RenewedCredentials(AioCredentials):
         self._note(before, fault)
 
     def _note(self, before: Credentials | None, fault: Exception | None) -> None:
-        """Log the result of a renewal if it changed, and set when the next may begin."""
+        """Log the result of a renewal if the result changed, and set the time of the next one."""
         if fault is not None and self._fault is None:
             log.warning(
                 "AWS credentials cannot be renewed",

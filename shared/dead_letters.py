@@ -1,8 +1,8 @@
 """Dead letters: authenticated messages of stores that could not be used, kept to be replayed.
 
 Each message is stored unchanged and only once, however often it is received. The age and the number
-of messages are limited. The origin with the most letters loses its oldest first, so that a flood
-from one origin removes only its own letters.
+of messages are limited. The oldest letters of the origin with the most letters are removed first,
+so that a flood from one origin removes only letters of that origin.
 """
 
 import hashlib
@@ -58,7 +58,7 @@ async def keep(
     reason: str,
     origin: str = UNKNOWN,
 ) -> bool:
-    """Store a message, or raise its count if it is stored already; return whether it is new.
+    """Store a message, or raise its count if it is stored already; return True for a new message.
 
     A stored message keeps the origin that sent it first. Otherwise another origin could take the
     message over and cause its removal.
@@ -103,11 +103,11 @@ async def lock(connection: Connection) -> None:
 async def prune(connection: Connection, settings: Settings, origins: Sequence[str] = ()) -> int:
     """Remove letters that are too old or too many; return how many. May be repeated.
 
-    If there are more than ATTACHMENTS_DEAD_LETTERS, the origin with the most letters loses its
-    oldest, until it has no more than the next origin. Each of `origins` also loses its oldest if it
-    has more than MAX_ORIGIN_BYTES. Each rule removes up to PRUNED_AT_A_TIME letters in one call.
-    Triggers keep the counts (migration 0007), so the cost depends only on the number of removed
-    letters.
+    If there are more than ATTACHMENTS_DEAD_LETTERS, the oldest letters of the origin with the most
+    letters are removed, until that origin has no more than the next one. If one of `origins` has
+    more than MAX_ORIGIN_BYTES, the oldest letters of that origin are removed too. Each rule removes
+    up to PRUNED_AT_A_TIME letters in one call. Triggers keep the counts (migration 0007), so the
+    cost depends only on the number of removed letters.
     """
     async with connection.transaction():
         await lock(connection)

@@ -124,7 +124,7 @@ class Eraser:
     async def _erase_versions(
         self, place: Place, row_age_s: Callable[[], float], give_up_at: float
     ) -> bool:
-        """Remove the versions of one listing; return whether those were all.
+        """Remove the versions of one listing; return whether the listing had all versions.
 
         Does not list again to check: SeaweedFS 4.48 keeps some delete markers although it confirms
         their removal.

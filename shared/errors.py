@@ -104,7 +104,7 @@ class Undecodable(AttachmentsError):
     """No thumbnail can be made of the file, but the file is kept. Final: never retried.
 
     `facts` holds the known facts of the file: width and height, if a header has them, and
-    `carries_more`, which is also true if it could not be found out.
+    `carries_more`, which is also true if this could not be found out.
     """
 
     def __init__(self, code: UndecodableCode, facts: Facts = NO_FACTS) -> None:

@@ -76,7 +76,7 @@ async def _build_next(connection: "asyncpg.Connection[asyncpg.Record]", schema: 
     missing = [name for name in INDEXES if name not in found["valid"]]
     if not missing:
         return False
-    # Two builds of one table would wait for each other until one of them fails.
+    # Two builds of one table would wait for each other until one of the builds fails.
     if found["building"]:
         await asyncio.sleep(spread(POLL_S, 0.5))
         return True

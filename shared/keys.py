@@ -68,7 +68,7 @@ def thumbnail_keys(original: str) -> set[str]:
 
 
 def parse_key(key: str) -> tuple[int, str] | None:
-    """Return the id and the style (`original` or `thumb`) in a key; None if it is not ours.
+    """Return the id and the style (`original` or `thumb`) in a key; None if the key is not ours.
 
     Only the exact spelling that `original_key` builds is accepted, because no store reads it as
     another key.

@@ -14,8 +14,8 @@ the holder notices that when it renews or finishes. So two workers never write t
 once.
 
 `due_at` is when the sweep (see `shared.due`) must look at a row, in every state: at the end of a
-lease, or when the next attempt, the next check of the store or the purge is due. Only the
-database's clock is compared with it.
+lease, or when the next attempt, the next check of the store or the purge is due. `due_at` is
+compared only with the database's clock.
 
 The file is long so that a reader can compare the statements, which must agree.
 """
@@ -414,9 +414,10 @@ async def process_again(connection: Connection, attachment_id: int) -> bool:
     """Let an upload be processed again because its thumbnail may be spoiled.
 
     A worker calls this after it wrote or removed a thumbnail and then found its claim lost. The
-    worker that holds the attachment now must store its thumbnail again before it can finish. A row
-    that has no thumbnail and is not being processed is left alone: otherwise an upload that stalls
-    every worker would be retried without end. Returns whether the row was changed.
+    worker that holds the attachment now must store the thumbnail again before that worker can
+    finish. A row that has no thumbnail and is not being processed is left alone: otherwise an
+    upload that stalls every worker would be retried without end. Returns whether the row was
+    changed.
     """
     status = await connection.execute(
         """

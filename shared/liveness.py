@@ -83,7 +83,7 @@ class Health:
         self._helpful[name] = check
 
     def faults(self) -> dict[str, str]:
-        """Return why the process is not alive, by the name of the work; empty if it is alive."""
+        """Return the faults of a process that is not alive, by the name of the work; else empty."""
         return {
             name: f"did not run for {beat.silent_s:.0f} s"
             for name, beat in self._beats.items()

@@ -1,4 +1,4 @@
-"""Log lines as JSON objects, without a logger: for faults before one is set up, and foreign text.
+"""Log lines as JSON objects, without a logger: for early faults, and for text of other code.
 
 Imports little, because every command imports it.
 """
@@ -64,7 +64,7 @@ def fault_line(fault: str) -> str:
 
 
 def as_object(text: str, *, logger: str, **fields: Any) -> str:
-    """Return `text` if it is a JSON object already, else a line that has it as its `event`."""
+    """Return `text` if it is a JSON object already, else a line whose `event` is `text`."""
     if text.startswith("{"):
         try:
             if isinstance(json.loads(text), dict):

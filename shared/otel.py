@@ -213,7 +213,7 @@ def _known(attributes: Attributes) -> dict[str, str | int | float | bool]:
 
 
 def _context_of(traceparent: str | None) -> Context:
-    """Return the context that a `traceparent` describes; an empty one if it is not valid."""
+    """Return the context of a `traceparent`; an empty context if the text is not valid."""
     carried = {} if traceparent is None else {"traceparent": traceparent}
     return _propagator.extract(carried, Context())
 

@@ -87,7 +87,7 @@ class Publisher:
             self._wake.notify()
 
     def wake_couriers(self) -> None:
-        """Queue the message that wakes a courier, unless it waits already."""
+        """Queue the message that wakes a courier, unless such a message waits already."""
         with self._wake:
             if self._courier_is_called:
                 return
@@ -101,7 +101,7 @@ class Publisher:
             self._wake.notify()
 
     async def fault(self) -> str | None:
-        """Return why the broker is not used; None if it carried out the last request."""
+        """Return why the broker is not used; None if the broker carried out the last request."""
         return self.left_to_sweep if self._failing else None
 
     def close(self, timeout_s: float = 2.0) -> None:

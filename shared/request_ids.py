@@ -19,7 +19,7 @@ MAX_TRACEPARENT: Final = 128
 
 
 def read_id(value: Any) -> str | None:
-    """Return an id from outside if it has the form of one, else None."""
+    """Return an id from outside if it has the form of an id, else None."""
     return value if isinstance(value, str) and _ID.fullmatch(value) else None
 
 

@@ -275,7 +275,7 @@ class Reserved:
         The name is read as desktops read it. Compatibility forms and case are folded, and invisible
         characters are dropped. Trailing dots, spaces and slashes are dropped, as well as everything
         from a colon on (an alternate data stream), as in Windows. The name in the key, which may be
-        shorter, is checked too: clients that cannot read the real name use that one.
+        shorter, is checked too: clients that cannot read the real name use the name in the key.
         """
         plain = _PLAIN.fullmatch(name)
         if plain is not None:  # most names; the general way takes four times as long

@@ -51,8 +51,8 @@ def find_store(bucket: str, region: str | None, endpoint_url: str | None) -> Sto
     """Find the address of a bucket; takes about 0.1 s. May be repeated.
 
     Without an endpoint the store is AWS. Then AWS_* variables and botocore's config file apply as
-    in botocore, and they set the region if it is None. With an endpoint they do not change the
-    address. Raises SettingsError if botocore has no address for this bucket.
+    in botocore, and they set the region if `region` is None. With an endpoint they do not change
+    the address. Raises SettingsError if botocore has no address for this bucket.
     """
     if endpoint_url is not None:
         return _find_own(bucket, region or USUAL_REGION, endpoint_url)

@@ -224,7 +224,7 @@ class Found:
 async def find_caller(connection: Connection, token_digest: bytes) -> Found | None:
     """Look up a token by its digest; None if it is unknown, revoked or expired.
 
-    The database's clock decides whether it is expired.
+    The database's clock decides whether the token is expired.
     """
     row = await connection.fetchrow(
         """

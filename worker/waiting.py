@@ -8,7 +8,7 @@ from shared.log import get_logger
 
 FIRST_S: Final = 1.0
 AGAIN_S: Final = 60.0
-"""Seconds after which it is logged at first, and again."""
+"""Seconds until the first log line, and between two further ones."""
 
 Need = Literal["decoders", "database", "broker"]
 

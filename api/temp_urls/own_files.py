@@ -59,7 +59,7 @@ NOTHING = Meaning(kind=Kind.NOTHING)
 def read_meaning(
     parts: Parts, request: web.Request, row: Attachment, address: str | None
 ) -> tuple[Meaning, list[ErrorObject]]:
-    """Return the meaning of an address for an attachment, and error objects if it is refused."""
+    """Return the meaning of an address for an attachment, and errors if the address is refused."""
     if address is None:
         return NOTHING, []
     settings = parts.settings

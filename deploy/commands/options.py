@@ -24,7 +24,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a tabl
 
 
 def check_name(option: str, text: str) -> str:
-    """Return a name without surrounding space. Raises Misused if it is blank or not UTF-8."""
+    """Return a name without surrounding space. Raises Misused if the name is blank or not UTF-8."""
     name = text.strip()
     if not name:
         raise Misused(f"{option} can't be blank")

@@ -37,7 +37,7 @@ class Service:
         program = Program(
             name=self.name,
             # The option -P excludes the working directory, which is the data directory, from
-            # imports, because it has folders with the names of packages.
+            # imports, because that directory has folders with the names of packages.
             argv=(sys.executable, "-P", "-m", *COMMANDS[self.name]),
             env=self.env,
             cwd=self.directory,

@@ -74,7 +74,7 @@ def _choose_api_port(port: int | None, last: int) -> tuple[int, str | None]:
 
 
 def _given(name: str) -> int | None:
-    """Return the port in an environment variable; None if it is not set."""
+    """Return the port in an environment variable; None if the variable is not set."""
     given = os.environ.get(name, "")
     return int(given) if given.isdecimal() else None
 

@@ -42,8 +42,8 @@ class Reading:
     """The content of a message: events of originals in our bucket, faults, and a count of the rest.
 
     There is at most one event for each key: the newest by sequencer, else the last. A removal is
-    kept only if there is no creation, unless sequencers show that it is newer. `dialect` is None if
-    none was recognised, and `sns/…` for a message in SNS's envelope.
+    kept only if there is no creation, or if sequencers show that the removal is newer. `dialect` is
+    None if no dialect was recognised, and `sns/…` for a message in SNS's envelope.
     """
 
     dialect: str | None

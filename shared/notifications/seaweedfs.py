@@ -76,8 +76,9 @@ def _of_version(
 ) -> UploadEvent | None:
     """Parse the event of a version's file.
 
-    An old version is updated when a newer one replaces it; that event is ignored, because it says
-    nothing about the current object. A removal of any version only makes the service ask the store.
+    SeaweedFS updates an old version when a newer version replaces it; that event is ignored,
+    because it says nothing about the current object. A removal of any version only makes the
+    service ask the store.
     """
     if not removed and _extended(entry, "Noncurrent-Since-Ns"):
         return None

@@ -144,7 +144,7 @@ def signed_text(document: Any) -> bytes:
 
 
 def subscribe_url(document: Any) -> str:
-    """Return the address that confirms a subscription. Raises SnsRefused if it is not SNS's."""
+    """Return the address that confirms a subscription. Raises SnsRefused for other addresses."""
     url = document.get("SubscribeURL")
     if not isinstance(url, str) or not _SUBSCRIBE.fullmatch(url):
         raise SnsRefused("SubscribeURL is not one of SNS's addresses")

@@ -271,7 +271,8 @@ async def ask(connection: Connection, number: int) -> Any:
     "more",
     [
         pytest.param("", id="defaults"),
-        # PgBouncer accepts every setting here, so it is noticed only when prepared statements fail.
+        # PgBouncer accepts every setting here, so the service notices PgBouncer only when prepared
+        # statements fail.
         pytest.param(
             "ignore_startup_parameters = attachments.session,statement_timeout,lock_timeout,jit,"
             "idle_in_transaction_session_timeout",

@@ -43,7 +43,8 @@ def find_zygotes(pid: int) -> list[psutil.Process]:
 def has_begun(process: psutil.Process) -> bool:
     """Return True if a decoder has begun its first job: it then sets its own limit of CPU time.
 
-    A suspended decoder does not begin a job; `has_job` returns True if it has a job.
+    A suspended decoder does not begin a job; `has_job` returns True for such a decoder if the
+    worker has given it a job.
     """
     return find_limit(process, "Max cpu time") not in ("unlimited", None)
 

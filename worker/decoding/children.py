@@ -73,7 +73,8 @@ async def spawn(
 ) -> "tuple[subprocess.Popen[bytes], socket.socket]":
     """Start a sandbox module in a new Python process, connected by a socket pair.
 
-    Returns the process and our end of the pair. Raises DecoderFault if it cannot be started.
+    Returns the process and our end of the pair. Raises DecoderFault if the process cannot be
+    started.
     """
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
@@ -112,7 +113,7 @@ async def spawn(
 
 
 def _end_unwanted(spawning: "asyncio.Future[subprocess.Popen[bytes]]") -> None:
-    """End a child whose caller was cancelled while it was being started."""
+    """End a child whose caller was cancelled while the child was being started."""
     if not spawning.cancelled() and spawning.exception() is None:
         process = spawning.result()
         process.kill()

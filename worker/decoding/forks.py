@@ -112,7 +112,7 @@ class Zygote:
         return status, peak
 
     def _end_unwanted(self, asking: "asyncio.Task[tuple[int, int, int]]") -> None:
-        """End a decoder whose caller was cancelled while it was being forked."""
+        """End a decoder whose caller was cancelled while the decoder was being forked."""
         if not asking.cancelled() and asking.exception() is None and asking.result()[0]:
             self._ask(END, asking.result()[0])
 

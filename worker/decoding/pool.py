@@ -29,9 +29,9 @@ once, most turns need a fresh decoder, which costs as much CPU time as a small J
 usually holds 3 to 9 MiB of its own, never much more than MAX_IDLE_BYTES."""
 
 MAX_IDLE_BYTES: Final = 64 * 1024**2
-"""A decoder with more resident memory than this is replaced. Most have under 25 MiB after an image;
-after one of 49 megapixels glibc may keep 200 MiB of freed heap, and that decoder is replaced too.
-Without this limit, idle decoders that an attacker controls could hold 1 GiB each."""
+"""A decoder with more resident memory than this is replaced. Most decoders have under 25 MiB after
+an image. After an image of 49 megapixels, glibc may keep 200 MiB of freed heap, and the decoder is
+replaced too. Without this limit, idle decoders that an attacker controls could hold 1 GiB each."""
 
 KEPT_S: Final = 60.0
 """A decoder beyond `size` is ended after this many seconds without a job."""
@@ -90,7 +90,7 @@ class DecoderPool:
         self._ending: set[asyncio.Task[int]] = set()
 
     async def warm_up(self) -> None:
-        """Start the spare decoders. If one does not start, it is tried again when it is needed."""
+        """Start the spare decoders. A decoder that does not start is tried again when needed."""
         self._wanted = True
         await self._fill()
 

@@ -218,7 +218,7 @@ class Consumer:
             self._tally.add(message.reading.dialect or "unknown", counts)
 
     async def keep_logging(self) -> None:
-        """Log the effects of events every LOGGED_EVERY_S seconds, until it is cancelled."""
+        """Log the effects of events every LOGGED_EVERY_S seconds, until cancelled."""
         while True:
             for _ in range(round(LOGGED_EVERY_S / TICK_S)):
                 await asyncio.sleep(TICK_S)

@@ -35,7 +35,8 @@ class JobClock:
 
     `now` is in seconds, of any monotonic clock. Time in which the process waits for a processor
     does not count, because the machine causes it and not the file. If the kernel does not report
-    that time, an interval between two checks does not count if the process used any CPU time in it.
+    that time, an interval between two checks does not count if the process used any CPU time in
+    that interval.
     """
 
     def __init__(self, pid: int, timeout_s: float, now: float) -> None:

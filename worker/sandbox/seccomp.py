@@ -147,7 +147,7 @@ class _Program(ctypes.Structure):
 
 @cache
 def compile_filter(*, threads: bool = False) -> bytes | None:
-    """Compile the filter that `seal` loads; None if there is no libseccomp or it fails.
+    """Compile the filter that `seal` loads; None if libseccomp is missing or fails.
 
     Takes about a millisecond. The result is cached: a fork server calls this before it forks, so
     that its children do not compile again.

@@ -203,7 +203,7 @@ def check_answer(answer: Any, size: int, pieces: list[bytes]) -> str | tuple[int
     """Check an answer before it is used, since a hostile file may have written it.
 
     Returns the type's name, or the range to read. Raises EOFError if the answer is malformed,
-    DecoderFault if it reports a bug.
+    DecoderFault if the answer reports a bug.
     """
     match answer:
         case {"name": str(name)} if _NAME.fullmatch(name):

@@ -89,7 +89,7 @@ def identify_text(name: str, head: bytes, *, whole: bool) -> str:
 
 
 def _decoded(head: bytes, *, whole: bool) -> tuple[str | None, str]:
-    """Return the charset, or None if it is uncertain, and the text, decoded with it or as Latin-1.
+    """Return the charset, or None if uncertain, and the text, decoded by the charset or as Latin-1.
 
     ASCII counts as UTF-8, because later bytes may not be ASCII. A character that is cut at the end
     is ignored. One-byte charsets are not distinguished from each other, or from the older charsets

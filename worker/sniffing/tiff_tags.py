@@ -150,8 +150,8 @@ class _Tiff:
 def identify_raw(head: bytes) -> str | None:
     """Return the type of a camera raw by the `head` of a file; None for all other files.
 
-    A TIFF is a raw if one of its directories says that it holds data of a sensor, or if it names a
-    version of DNG. Never raises for any bytes.
+    A TIFF is a raw if one of its directories says that it holds data of a sensor, or if the file
+    names a version of DNG. Never raises for any bytes.
     """
     if (named := _MAGIC.get(head[:4])) is not None:
         return named
@@ -183,7 +183,7 @@ def _is_sensor(tiff: _Tiff, directory: _Directory) -> bool:
 def tiff_size(head: bytes) -> Size:
     """Return width and height, upright, of the first image in a TIFF or BigTIFF.
 
-    Raises struct.error if the head ends before them.
+    Raises struct.error if the head ends before the numbers.
     """
     tiff = _Tiff(head)
     first, _ = tiff.directory(tiff.first)
@@ -194,7 +194,7 @@ def raw_size(head: bytes) -> Size | None:
     """Return width and height, upright, of the main picture in a camera raw.
 
     Uses the crop of DNG, else Exif's size, else the directory that holds the sensor's data. None if
-    the head does not contain the size. Raises struct.error if the head ends before them.
+    the head does not contain the size. Raises struct.error if the head ends before the numbers.
     """
     tiff = _Tiff(head)
     if head.startswith(b"IIU\0"):

@@ -118,7 +118,7 @@ def _icon(head: bytes, size: int) -> str | None:
 
 
 def _asf(head: bytes) -> str | None:
-    """Return the type of an ASF file by its streams: WMV if one is video, WMA if all are sound.
+    """Return the type of an ASF file by its streams: WMV if any is video, WMA if all are sound.
 
     Source: Advanced Systems Format, sections 3.1 and 3.3. None if no stream is in the head.
     """

@@ -69,7 +69,7 @@ class Courier:
         self._more_is_due = False
 
     def wake(self) -> None:
-        """Look for deliveries now: some were queued, or one is due."""
+        """Look for deliveries now, because deliveries were queued or have become due."""
         self._wake.set()
 
     async def run(self) -> None:

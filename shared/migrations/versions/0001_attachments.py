@@ -25,7 +25,7 @@ STATEMENTS = (
     )
     """,
     "CREATE INDEX tokens_by_organization ON tokens (organization_id, id)",
-    # Every API process clears its cache of tokens as soon as one of them changes.
+    # Every API process clears its cache of tokens as soon as a token changes.
     """
     CREATE FUNCTION announce_tokens() RETURNS trigger LANGUAGE plpgsql AS $$
     BEGIN
@@ -82,8 +82,8 @@ STATEMENTS = (
     )
     """,
     # The two indexes differ in their predicates. Otherwise a planner with old statistics could
-    # choose the first one and read all due rows, where the second one leads from one organization's
-    # backlog directly to the next organization.
+    # choose the first index and read all due rows, while the second index leads from one
+    # organization's backlog directly to the next organization.
     "CREATE INDEX attachments_due ON attachments (due_at) WHERE due_at > '-infinity'",
     """
     CREATE INDEX attachments_due_by_organization ON attachments (organization_id, due_at)

@@ -21,7 +21,7 @@ FLOOD = 2000
 
 
 async def flood(api: ApiProcess, make: Callable[[], bytes], count: int = FLOOD) -> None:
-    """Send that many requests from one source, twenty at a time."""
+    """Send `count` requests from one source, twenty at a time."""
 
     async def some() -> None:
         for _ in range(count // 20):

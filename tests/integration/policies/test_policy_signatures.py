@@ -164,7 +164,7 @@ async def test_no_request_but_a_copy_asks_the_store(start_service: StartService)
         assert file.status == 302
     assert (await client.request("DELETE", path)).status == 204
 
-    # A copy must send requests to the store, so it is answered 503.
+    # A copy needs requests to the store, so the request for a copy is answered 503.
     mine = (await client.create())["data"]["id"]
     elsewhere = "https://uploads.example/drop/uploads/a.pdf"
     answer = await client.request("PATCH", f"{PATH}/{mine}", body({"temp_url": elsewhere}))

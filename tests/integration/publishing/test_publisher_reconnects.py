@@ -1,4 +1,4 @@
-"""Tests of the publisher while the broker is dead, restarted or away, or while it closes."""
+"""Tests of the publisher while the broker is dead, restarted or unreachable, or at the end."""
 
 import asyncio
 from pathlib import Path

@@ -69,7 +69,7 @@ class Findings:
     opened: ImageFile.ImageFile | None = None
 
     def has_size(self, width: int, height: int) -> None:
-        """Record the size that a header gives, in pixels, unless it is impossible."""
+        """Record the size that a header gives, in pixels, unless the size is impossible."""
         if 0 < width < 2**31 and 0 < height < 2**31:
             self.width, self.height = width, height
 

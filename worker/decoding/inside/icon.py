@@ -111,7 +111,7 @@ def _alpha(pixels: bytes, width: int, height: int) -> Image.Image | None:
 
 
 def _mask(mask: bytes, width: int, height: int) -> Image.Image | None:
-    """Return the opposite of the mask; None if it is missing."""
+    """Return the opposite of the mask; None if the mask is missing."""
     row = (width + 31) // 32 * 4
     if len(mask) < row * height:
         return None

@@ -26,8 +26,8 @@ def carries_more(file: BinaryIO) -> bool:
     """Return True if data follow the end of a PNG, GIF or WebP, or a GIF begins like a script.
 
     Also true if the end cannot be found. Blank bytes after the end do not count. A JPEG is not
-    checked: cameras regularly append previews and films, and it is served with its own type, which
-    no browser treats as a script, a page or an archive.
+    checked: cameras regularly append previews and films, and a JPEG is served with its own type,
+    which no browser treats as a script, a page or an archive.
     """
     if not _has_end(_signature(file)):
         return False
@@ -42,7 +42,7 @@ def is_cut_off(file: BinaryIO) -> bool:
 
 
 def find_end(file: BinaryIO) -> int | None:
-    """Return the offset after the end of a PNG, GIF or WebP; beyond the file if it is cut off.
+    """Return the offset after the end of a PNG, GIF or WebP; if the file is cut off, beyond it.
 
     None if the end cannot be found. A GIF without a trailer is not cut off: some writers omit it,
     and no reader needs it.
