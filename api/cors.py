@@ -54,7 +54,8 @@ async def share_with_pages(request: web.Request, handler: Handler) -> web.Stream
     headers = response.headers
     if "Cache-Control" not in headers:
         headers.update(PRIVATE)
-    # Also without an allowed origin: a cache must not give this answer to a page of another origin.
+    # Vary is set even without an allowed origin, so that a cache does not give this answer to a
+    # page of another origin.
     headers["Vary"] = f"{headers['Vary']}, Origin" if "Vary" in headers else "Origin"
     if origin is not None:
         headers["Access-Control-Allow-Origin"] = origin

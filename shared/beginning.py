@@ -24,7 +24,8 @@ def end_on_signal() -> None:
 
 def _leave_at_signals() -> None:
     signal.signal(signal.SIGTERM, _leave)
-    # Not if SIGINT is ignored: a shell sets that for processes that it starts in the background.
+    # SIGINT stays ignored if it was: a shell ignores SIGINT for processes that it starts in the
+    # background.
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _leave)
 
@@ -39,7 +40,8 @@ def _be_init() -> None:
     The parent exits with the child's status.
     """
     numbers = {getattr(signal, name) for name in _FORWARDED}
-    # Blocked until the handlers are set, so that signals that arrive meanwhile reach the child.
+    # The signals are blocked until the handlers are set, so that signals that arrive meanwhile
+    # reach the child.
     signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
     child = os.fork()
     if child == 0:

@@ -132,8 +132,8 @@ class Eraser:
         with _naming("s3:ListBucketVersions"):
             listed = await self._storage.versions(place.prefix, limit=MAX_VERSIONS)
         removed, kept = 0, set()
-        # Markers last: without its marker an old version would become the current object again. So
-        # a marker stays if a version of its key stays.
+        # Markers are removed last: without its marker, an old version would become the current
+        # object again. So a marker stays if a version of its key stays.
         for version in sorted(listed, key=lambda version: version.is_marker):
             if self._clock() >= give_up_at:
                 return False

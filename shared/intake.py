@@ -126,7 +126,8 @@ async def record(
         if any(kept):
             await dead_letters.lock(connection)
         new: set[str] = set()
-        # Sorted, so that two transactions that keep the same messages cannot deadlock.
+        # The messages are sorted, so that two transactions that keep the same messages cannot
+        # deadlock.
         pairs = zip(messages, kept, strict=True)
         for message, may_be_kept in sorted(pairs, key=lambda pair: pair[0].body):
             reading = message.reading

@@ -124,7 +124,8 @@ class Outage:
 
 
 def _write(write: Callable[..., None], event: str, **fields: Any) -> None:
-    # In an empty context: the line is not about the request or the upload that noticed it.
+    # An empty context is used, because the line is not about the request or the upload that noticed
+    # the outage.
     Context().run(write, event, **fields)
 
 

@@ -78,8 +78,8 @@ class Proxies:
     """The networks of the trusted proxies, and the headers that are read.
 
     `headers` is `x-forwarded`, `forwarded` or `any`. `any` reads X-Forwarded-* if a request has
-    X-Forwarded-For, else Forwarded. The two are never mixed, because a proxy that sets one of them
-    may forward the other as the client sent it.
+    X-Forwarded-For, else Forwarded. X-Forwarded-* and Forwarded are never mixed, because a proxy
+    that sets one of them may forward the other as the client sent it.
     """
 
     def __init__(

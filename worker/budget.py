@@ -40,7 +40,7 @@ class Budget:
         self._used = 0
         self._passing = 0
         self._held: Counter[int] = Counter()
-        # By organization, in the order of turns.
+        # Holds that wait, by organization, in the order of turns.
         self._waiting: dict[int, deque[Hold]] = {}
 
     @asynccontextmanager

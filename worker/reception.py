@@ -61,7 +61,8 @@ class Reception:
         self._all = waiting
         self._count = 0
         self._open = True
-        # By organization, in the order of turns. A wake-up that arrives twice is stored once.
+        # Wake-ups that wait, by organization, in the order of turns. A wake-up that arrives twice
+        # is stored once.
         self._waiting: dict[int, dict[tuple[int, int], WakeUp]] = {}
         slots.on_free = self._serve
 

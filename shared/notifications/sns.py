@@ -46,7 +46,8 @@ MAX_AGE = timedelta(hours=1)
 MAX_AHEAD = timedelta(minutes=1)
 """The time by which a message may be ahead of our clock."""
 
-# Matched in full and in ASCII, so that no port, user, query, dot or case can change the host.
+# The pattern matches the whole address and only ASCII, so that no port, user, query, dot or case
+# can change the host.
 _HOST = r"sns\.[a-z]{2,4}(?:-[a-z]{1,16}){1,3}-[0-9]{1,2}\.amazonaws\.com(?:\.cn)?"
 _CERTIFICATE = re.compile(rf"https://{_HOST}/SimpleNotificationService-[A-Za-z0-9]{{1,64}}\.pem")
 _SUBSCRIBE = re.compile(rf"https://{_HOST}/\?[A-Za-z0-9%&=:._~+-]{{1,4096}}")

@@ -5,7 +5,8 @@ TOKENS = 20_000
 LETTERS = 100_000
 
 BIG, USUAL = 1, 50
-"""BIG is an organization that owns a fifth of all rows. USUAL is one of a hundred equal ones."""
+"""BIG is an organization that owns a fifth of all rows. USUAL is one of a hundred organizations of
+the same size."""
 
 BUCKET = "bucket"
 

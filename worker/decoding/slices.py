@@ -61,12 +61,12 @@ class Slices(Generic[T]):
         self._places = places
         self._slice_jobs = slice_jobs
         self._slice_s = slice_s
-        # ordered: the first organization has the next turn
+        # waiters by organization; the first organization has the next turn
         self._waiting: dict[int, deque[T]] = {}
         self._busy: Counter[int] = Counter()
         # slices between two jobs, at most one for each free place, the oldest first
         self._open: list[Slice] = []
-        # in the order in which they came
+        # newcomers, in the order in which they came
         self._newcomers: dict[int, None] = {}
         # organizations that have gone ahead since the last slice began
         self._went_ahead: set[int] = set()

@@ -6,8 +6,8 @@ revision = "0003"
 down_revision = "0002"
 
 STATEMENTS = (
-    # With the defaults, the previous release can still insert rows, and old tokens stay as they
-    # were.
+    # Because of the defaults, the previous release can still insert rows, and old tokens stay as
+    # they were.
     """
     ALTER TABLE tokens
         ADD COLUMN expires_at   timestamptz CHECK (isfinite(expires_at)),

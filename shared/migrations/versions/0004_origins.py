@@ -13,7 +13,7 @@ STATEMENTS = (
         ADD COLUMN size bigint NOT NULL DEFAULT 0
     """,
     "UPDATE dead_letters SET size = length(body)",
-    # With the size, so that the bytes of an origin are summed from the index alone.
+    # The index has the size too, so that the bytes of an origin are summed from the index alone.
     "CREATE INDEX dead_letters_by_origin ON dead_letters (origin, last_at, id) INCLUDE (size)",
     # Null for tokens that earlier releases created or revoked.
     "ALTER TABLE tokens ADD COLUMN created_by text, ADD COLUMN revoked_by text",

@@ -62,7 +62,8 @@ STATEMENTS = (
     CREATE INDEX webhook_deliveries_due_by_webhook ON webhook_deliveries (webhook_id, due_at)
     WHERE due_at IS NOT NULL
     """,
-    # For lists, retries and counts. More indexes would make each attempt more expensive.
+    # This index serves lists, retries and counts. More indexes would make each attempt more
+    # expensive.
     "CREATE INDEX webhook_deliveries_by_state ON webhook_deliveries (webhook_id, state, id)",
     # The notice wakes a courier: `shared.connector.Session` reads it, and `shared.database` passes
     # it on after the commit.

@@ -65,7 +65,7 @@ def plain(image: Image.Image) -> Image.Image:
         return image.convert("RGBA" if transparent or mode == "PA" else "RGB")
     if mode in ("La", "RGBa"):
         return image.convert({"La": "LA", "RGBa": "RGBA"}[mode])
-    if mode in ("F", "I"):  # measurements, of any range
+    if mode in ("F", "I"):  # the values are measurements of any range
         raise Undecodable("unsupported")
     return image.convert("RGB")
 
