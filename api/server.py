@@ -93,7 +93,7 @@ async def answer(
         # The client may or may not send the body, so the next bytes cannot be interpreted.
         response.force_close()
     if "Transfer-Encoding" in request.headers:
-        # aiohttp's parser takes trailer fields of a body for header fields of the next request on
+        # aiohttp's parser treats trailer fields of a body as header fields of the next request on
         # the connection. If a proxy shares connections, a client could in this way add X-Auth-Token
         # to another client's request. RFC 9112, section 7.1.2, forbids merging trailers into
         # headers.

@@ -166,8 +166,8 @@ class _Chain:
         self._chain = create_credential_resolver(session, region_name=region)
         for provider in self._chain.providers:
             if isinstance(provider, InstanceMetadataProvider):
-                # botocore sets the expiry of an instance's credentials later than AWS does, to
-                # try them for longer. A signature for clients must not rely on that.
+                # botocore sets the expiry of an instance's credentials later than AWS does, so that
+                # they are tried for longer. A signature for clients must not rely on that.
                 fetcher: Any = provider._role_fetcher  # type: ignore[attr-defined]  # not in stubs
                 fetcher._evaluate_expiration = _keep_end
 

@@ -29,8 +29,8 @@ async def count(connection: Connection, organization_id: int, filters: Sequence[
     else:
         where, values = filtering.where(organization_id, filters)
         # Without ORDER BY the planner may scan the table from its start. If the organization's rows
-        # are at the end, it then reads most of the table. If the filters list ids, it must not scan
-        # by id.
+        # are at the end, it then reads most of the table. If the filters list ids, the planner must
+        # not scan by id.
         order = "ORDER BY a.organization_id, a.id"
         if filtering.by_time(filters):
             order = "ORDER BY a.organization_id, a.created_at"

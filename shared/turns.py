@@ -93,7 +93,7 @@ class Turns:
             self._queues.pop(key, None)
 
     def _expire(self) -> None:
-        # One timer for all waiting callers: one for each would cost more than most waits.
+        # One timer for all waiting callers: a timer for each would cost more than most waits.
         loop = asyncio.get_running_loop()
         for key, queue in list(self._queues.items()):
             while queue and queue[0][1] <= loop.time():

@@ -35,7 +35,7 @@ async def run(site: Site) -> Table:
             memory = []
             for _ in range(1 if site.quick else ROUNDS):
                 for proxy, results in ((at_hand, near), (away, far)):
-                    # One worker at a time, or they would share the work.
+                    # Only one worker runs at a time; otherwise the workers would share the work.
                     worker = WorkerProcess(service.environment, s3_endpoint_url=proxy.url)
                     try:
                         await worker.start()

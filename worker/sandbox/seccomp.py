@@ -106,7 +106,7 @@ RESTRICTED: Final = (
     # other processes; the duration of a write would then show that a page has the same bytes.
     ("madvise", _masked(2, _INT, 4)),
     ("madvise", _masked(2, _INT, 8)),
-    # On its connected socket only, because no address and no flags are allowed.
+    # sendto works on the connected socket only, because no address and no flags are allowed.
     ("sendto", _masked(3, _INT, 0), _masked(4, _POINTER, 0)),
     # The system's clocks only: negative ids are the CPU clocks of other processes.
     ("clock_gettime", _masked(0, _INT & ~15, 0)),

@@ -5,8 +5,9 @@ from alembic import op
 revision = "0014"
 down_revision = "0013"
 
-# An upload could first have been claimed when it was recorded; when it is processed again, by a
-# command or after a failed attempt, when it became due. A claim whose lease has ended waits too.
+# The time from which an upload waits. A new upload waits from the time when it was recorded. An
+# upload that is processed again, by a command or after a failed attempt, waits from the time when
+# it became due. An upload whose lease has ended waits too.
 SINCE = """CASE WHEN state = 'uploaded' AND claimed_revision < revision
                      AND coalesce(processed_at < uploaded_at, true)
                 THEN coalesce(uploaded_at, due_at) ELSE due_at END"""

@@ -8,7 +8,7 @@ down_revision = "0017"
 STATEMENTS = (
     # Null in rows of the previous release: only the limit of the organization applies.
     "ALTER TABLE tokens ADD COLUMN rate_limit integer CHECK (rate_limit > 0)",
-    # As in 0003, with the new column.
+    # The same as in 0003, with the new column.
     """
     CREATE OR REPLACE TRIGGER tokens_changed
     AFTER DELETE OR UPDATE OF
