@@ -43,8 +43,14 @@ async def test_a_forked_decoder_is_sealed_and_holds_nothing_but_its_socket(
         assert parent.environ() == {}
         assert parent.num_threads() == 1
         for child in find_decoders(os.getpid()):
-            status = await asyncio.to_thread(Path(f"/proc/{child.pid}/status").read_text)
-            assert "Seccomp:\t2\n" in status
+            status = Path(f"/proc/{child.pid}/status")
+
+            async def sealed(
+                status: Path = status,
+            ) -> bool:  # a decoder seals itself after its fork
+                return "Seccomp:\t2\n" in await asyncio.to_thread(status.read_text)
+
+            await until(sealed)
             assert child.environ() == {}
             assert find_limit(child, "Max processes") == "0"
             assert os.getsid(child.pid) == child.pid
