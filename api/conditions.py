@@ -23,6 +23,7 @@ from api.problems import Problem, general
 from shared import attachments
 from shared.attachments import Attachment
 from shared.database import Connection
+from shared.facts import MEASURED
 from shared.states import END_STATES
 from shared.version import VERSION
 
@@ -45,12 +46,7 @@ SHOWN = (
     "message_id",
     "external_id",
     "temp_url",
-    "content_type",
-    "size",
-    "width",
-    "height",
-    "pages",
-    "checksum_sha256",
+    *MEASURED,
     "state",
     "resized",
     "created_at",

@@ -36,7 +36,7 @@ class Session(requests.Session):
         """Send a request, and remember its fault: a class or a status, which hold no secret."""
         try:
             response = super().request(*args, **kwargs)
-        except Exception as error:
+        except Exception as error:  # It is raised again; only its class is kept.
             self.fault = type(error).__name__
             raise
         # The exporter treats a redirect as a success, and does not follow it.

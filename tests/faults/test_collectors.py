@@ -10,23 +10,13 @@ from deploy.embedded.ports import choose_port
 from tests.support.collector import running_collector
 from tests.support.faults import PHOTO
 from tests.support.log_lines import named
-from tests.support.service import Client, Service, scrape, until
-from tests.support.service_processes import ApiProcess, ServiceProcess, WorkerProcess
+from tests.support.service import Service, scrape, until
+from tests.support.service_processes import ApiProcess, ServiceProcess, WorkerProcess, client_of
 from tests.support.starting import Launch
 
 pytestmark = pytest.mark.fault
 
 LOST, BACK = "trace collector is unavailable: spans are lost", "trace collector is back"
-
-
-def client_of(service: Service, api: ApiProcess) -> Client:
-    client = service.client
-    return Client(
-        session=client.session,
-        base_url=api.url,
-        organization_id=client.organization_id,
-        token=client.token,
-    )
 
 
 async def logs(process: ServiceProcess, event: str) -> None:

@@ -11,8 +11,8 @@ import pytest_asyncio
 
 from tests.support.faults import PHOTO
 from tests.support.log_lines import Line, named, objects
-from tests.support.service import Client, Service, until
-from tests.support.service_processes import ApiProcess, ServiceProcess, WorkerProcess
+from tests.support.service import Service, until
+from tests.support.service_processes import ApiProcess, ServiceProcess, WorkerProcess, client_of
 
 
 @pytest_asyncio.fixture
@@ -37,16 +37,6 @@ async def worker(service: Service) -> AsyncIterator[WorkerProcess]:
         yield await process.start()
     finally:
         process.close()
-
-
-def client_of(service: Service, api: ApiProcess) -> Client:
-    client = service.client
-    return Client(
-        session=client.session,
-        base_url=api.url,
-        organization_id=client.organization_id,
-        token=client.token,
-    )
 
 
 def secrets_of(service: Service) -> list[str]:

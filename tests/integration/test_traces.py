@@ -11,7 +11,7 @@ from tests.support.faults import PHOTO
 from tests.support.log_lines import named
 from tests.support.receiver import SETTINGS, Receiver, make_webhook, running_receiver
 from tests.support.service import Answer, Client, Service
-from tests.support.service_processes import ApiProcess, WorkerProcess
+from tests.support.service_processes import ApiProcess, WorkerProcess, client_of
 from tests.support.stack import EVENTS_TOKEN
 from tests.support.starting import Launch
 
@@ -33,16 +33,6 @@ async def receiver() -> AsyncIterator[Receiver]:
     """A receiver of webhooks on loopback."""
     async with running_receiver() as running:
         yield running
-
-
-def client_of(service: Service, api: ApiProcess) -> Client:
-    client = service.client
-    return Client(
-        session=client.session,
-        base_url=api.url,
-        organization_id=client.organization_id,
-        token=client.token,
-    )
 
 
 async def create(client: Client, **headers: str) -> Answer:

@@ -10,7 +10,7 @@ from typing import Self
 
 from deploy.embedded.ports import choose_port
 from tests.support.forked import Started, start_module
-from tests.support.service import until
+from tests.support.service import Client, Service, until
 
 
 class ServiceProcess:
@@ -120,3 +120,14 @@ class ApiProcess(ServiceProcess):
         port = choose_port()
         super().__init__(environment, program=program, api_port=str(port), **overrides)
         self.url = f"http://127.0.0.1:{port}"
+
+
+def client_of(service: Service, api: ApiProcess) -> Client:
+    """Return a client of an API process, with the token of a service's own client."""
+    client = service.client
+    return Client(
+        session=client.session,
+        base_url=api.url,
+        organization_id=client.organization_id,
+        token=client.token,
+    )
