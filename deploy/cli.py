@@ -10,7 +10,7 @@ import sys
 
 # The signals are prepared first, because the imports below take half a second.
 if __name__ == "__main__":
-    from deploy.__main__ import prepare
+    from deploy.serving import prepare
 
     prepare()
 
@@ -21,7 +21,6 @@ from typing import Annotated, Any
 
 import typer
 
-from deploy.__main__ import SERVING
 from deploy.commands import attachments, webhook_deliveries
 from deploy.commands import usage as quotas
 from deploy.commands.backlog import backlog
@@ -41,6 +40,7 @@ from deploy.commands.retrying import retry
 from deploy.commands.tokens import tokens_app
 from deploy.commands.webhooks import webhooks_app
 from deploy.doctor.command import doctor
+from deploy.serving import SERVING
 from shared.errors import AttachmentsError, SettingsError
 from shared.foreign import forget_foreign_variables
 from shared.log_lines import line, name_process, wants_json

@@ -77,8 +77,7 @@ def read_settings(data_dir: Path, part: "type[LogSettings] | None" = None) -> "L
     part = part or Settings
     if any(name.upper() == "ATTACHMENTS_DATABASE_URL" for name in os.environ):
         return load_part(part)
-    from deploy.local.data_dir import ENVIRONMENT
-    from deploy.local.up import local_environment
+    from deploy.local.data_dir import ENVIRONMENT, local_environment
 
     found = local_environment(data_dir)
     if found is not None and not any(name in os.environ for name in STORE_VARIABLES):

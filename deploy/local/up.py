@@ -15,7 +15,6 @@ from deploy.local.data_dir import (
     READY,
     Kept,
     held,
-    local_environment,
     read_kept,
     write_kept,
 )
@@ -28,8 +27,6 @@ from shared.log_lines import wants_json
 if TYPE_CHECKING:
     from deploy.local.console import Console
     from deploy.local.stack import Stack
-
-__all__ = ["local_environment", "run_up", "up"]
 
 READY_TEXT = """\
 attachments is up at {api_url} after {seconds:.1f} s; Ctrl-C stops it

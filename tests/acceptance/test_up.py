@@ -18,7 +18,7 @@ import aiohttp
 import psutil  # type: ignore[import-untyped]  # its stubs are a package that we do not lock
 import pytest
 
-from deploy.local.up import local_environment
+from deploy.local.data_dir import local_environment
 from tests.support.service import Client, scrape
 from tests.support.up import (
     NAMES,
