@@ -9,10 +9,10 @@ from aiohttp import web
 
 from api.callers import Tokens, TooManyLookUps
 from api.clients import client_address, source_of
+from api.database_listener import Listener
 from api.noise import CALLER, NOISE
 from api.problems import access_denied, unauthenticated, unavailable
 from api.rate_limit import RateLimit
-from api.token_changes import Listener
 from api.token_use import TokenUse
 from api.waiters import Waiters
 from shared.database import Database

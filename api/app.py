@@ -12,11 +12,8 @@ from api import (
     events,
     files,
     issuing,
-    listing,
     tickets,
     usage,
-    webhook_deliveries,
-    webhooks,
 )
 from api.access import EventsGate, open_gate
 from api.compression import compress_json
@@ -37,6 +34,9 @@ from api.sns import open_sns
 from api.temp_urls.copying import open_copies
 from api.temp_urls.sources import open_lookups
 from api.waiters import Waiters
+from api.walks import Walks
+from api.webhooks import deliveries as webhook_deliveries
+from api.webhooks import routes as webhook_routes
 from shared import writing
 from shared.allowance import Allowance
 from shared.backlog import BacklogWatch
@@ -100,7 +100,7 @@ def create_app(
                 health=others.of("health"),
                 clients=clients,
                 quotas=Quotas.of_settings(settings),
-                walks=listing.Walks(),
+                walks=Walks(),
                 readers=Readers(),
                 copies=open_copies(),
                 lookups=open_lookups(),
@@ -195,7 +195,7 @@ def routes() -> list[web.RouteDef]:
         web.delete("/api/v2/attachments/{id}", attachments.delete),
         web.post("/api/v2/attachments/{id}/aws_policy", issuing.renew),
         web.get("/api/v2/usage", usage.show),
-        *webhooks.ROUTES,
+        *webhook_routes.ROUTES,
         *webhook_deliveries.ROUTES,
         web.post("/events/s3", events.intake),
         web.post("/events/s3/{token}", events.intake),

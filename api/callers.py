@@ -1,6 +1,6 @@
 """A cache of the tokens that this process has looked up; an entry lives at most five seconds.
 
-A notification of PostgreSQL (see token_changes.py) clears the cache within milliseconds after a
+A notification of PostgreSQL (see database_listener.py) clears the cache within milliseconds after a
 change. Notifications can be lost without notice, so the limit of five seconds always holds.
 """
 

@@ -10,12 +10,12 @@ from api.access import EventsGate, Gate
 from api.clients import forwarded
 from api.draining import Drain
 from api.ids import IdCheck
-from api.listing import Walks
 from api.noise import Noise
 from api.readers import Readers
 from api.request_keys import RequestKeys
 from api.sns import Sns
 from api.waiters import Waiters
+from api.walks import Walks
 from shared.allowance import Allowance
 from shared.bucket_guard import BucketGuard
 from shared.database import Database

@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 import pytest_asyncio
 
-from api.token_changes import Listener
+from api.database_listener import Listener
 from shared.database import Connection, Database, DatabaseAway, open_database
 from tests.support.service import Answer, Service, make_settings, until
 from tests.support.stack import EVENTS_TOKEN, Stack

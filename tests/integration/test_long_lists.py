@@ -64,7 +64,7 @@ async def test_totals_are_exact_up_to_100000_and_an_estimate_beyond(service: Ser
 async def test_a_walk_that_takes_too_long_is_400_with_a_remedy(
     service: Service, monkeypatch: pytest.MonkeyPatch, query: str, parameter: str
 ) -> None:
-    monkeypatch.setattr("api.listing.WALK_S", 0.001)
+    monkeypatch.setattr("api.walks.WALK_S", 0.001)
     await fill(service, service.client.organization_id, 30_000)
     async with stuck(service):
         answer = await service.client.request("GET", f"{PATH}?{query}")

@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 import pytest_asyncio
 
-from api.token_changes import Listener
+from api.database_listener import Listener
 from shared.connector import Connector
 from shared.database import SERVER_SETTINGS, Connection, open_database
 from shared.role_settings import find_missing, set_on_role

@@ -9,7 +9,7 @@ from typing import Any
 import asyncpg
 
 from api.callers import Tokens
-from api.token_changes import Listener
+from api.database_listener import Listener
 from shared.database import Database, open_database
 from shared.settings import Settings
 from shared.tokens import Caller, Issued, digest, issue_token

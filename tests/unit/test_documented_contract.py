@@ -16,12 +16,12 @@ from api import (
     files,
     filters,
     issuing,
-    listing,
     pace,
     queries,
     readers,
     server,
     waiters,
+    walks,
 )
 from api.problems import GENERAL
 from api.slow_readers import READ_WITHIN_S
@@ -139,7 +139,7 @@ def test_a_limit_is_the_one_of_the_code(row: str) -> None:
 POOL, _ = split_pool(Settings.model_fields["database_pool"].default)
 SHARED = {
     "connections to PostgreSQL": (f"{POOL} of 10", f"{share_of(POOL)}"),
-    "lists that walk many rows": (f"{listing.WALKS} at a time", "1"),
+    "lists that walk many rows": (f"{walks.WALKS} at a time", "1"),
     "links to files": (f"{share_of(POOL)} at a time", f"of one attachment 1, and {files.WAITING}"),
     f"bodies, once more than {readers.LONG_BYTES // KIB} KiB": (
         f"{readers.RECEIVED} held",

@@ -2,7 +2,10 @@
 
 import ast
 import re
+from graphlib import TopologicalSorter
 from pathlib import Path
+
+import grimp
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("api", "worker", "shared", "deploy")
@@ -74,3 +77,11 @@ def test_the_face_of_a_package_holds_no_code() -> None:
             is_text = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
             gives_names = isinstance(node, ast.ImportFrom | ast.Assign)
             assert is_text or (gives_names and path.as_posix() in FACES), path
+
+
+def test_no_module_imports_itself_through_others() -> None:
+    # Imports inside functions and under TYPE_CHECKING count as well.
+    graph = grimp.build_graph(*PACKAGES, cache_dir=None)
+    imports = {name: graph.find_modules_directly_imported_by(name) for name in graph.modules}
+    assert sum(map(len, imports.values())) > 500
+    TopologicalSorter(imports).prepare()  # raises CycleError, whose message lists the cycle

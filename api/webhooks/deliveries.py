@@ -10,7 +10,6 @@ from aiohttp import web
 
 from api.attributes import check_identity, resource_object
 from api.bodies import read_json
-from api.documents_of_webhooks import delivery_resource
 from api.negotiation import check_accept, check_content_type
 from api.parts import PARTS, Parts, admit_admin, origin
 from api.problems import (
@@ -33,7 +32,15 @@ from api.queries import (
     unknown_parameter,
 )
 from api.request_keys import GivenKey, run_once
-from api.webhooks import MAX_BODY_BYTES, PATH, audit, find_webhook, path_id, refuse_parameters
+from api.webhooks.documents import delivery_resource
+from api.webhooks.routes import (
+    MAX_BODY_BYTES,
+    PATH,
+    audit,
+    find_webhook,
+    path_id,
+    refuse_parameters,
+)
 from api.words import shortened
 from shared.database import Connection
 from shared.idempotency import Repeated

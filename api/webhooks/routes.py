@@ -7,13 +7,13 @@ from aiohttp import web
 
 from api.bodies import read_json
 from api.clients import client_address
-from api.documents_of_webhooks import webhook_resource
 from api.negotiation import check_accept, check_content_type
 from api.parts import Parts, admit_admin, origin
 from api.problems import Problem, bad_request, document_response, not_found
 from api.queries import given, unknown_parameter
 from api.request_keys import GivenKey, run_once
-from api.webhook_attributes import check_changes, check_new
+from api.webhooks.attributes import check_changes, check_new
+from api.webhooks.documents import webhook_resource
 from api.words import parse_id
 from shared.database import Connection
 from shared.idempotency import Repeated

@@ -1,4 +1,7 @@
-"""Receives PostgreSQL's notifications of changed tokens, over a connection that is tested."""
+"""Receive PostgreSQL's notifications over one connection, which is tested all the time.
+
+The notifications are those of changed tokens, and of further channels such as settled attachments.
+"""
 
 import asyncio
 import secrets

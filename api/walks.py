@@ -1,0 +1,118 @@
+"""Decide which lists are walks, and limit how many of them run at a time.
+
+A list that must read many rows is called a walk. The number of walks is limited to one for each
+organization and two in all, so that walks never use all of the database's capacity.
+"""
+
+import time
+from collections.abc import Awaitable, Callable, Hashable
+from typing import Any
+
+import asyncpg
+
+from api.problems import bad_request
+from api.queries import Listing
+from shared.database import Connection
+from shared.filters import read_many
+from shared.lists import MAX_COUNTED
+from shared.shares import Shares
+from shared.turns import Turns
+
+Read = Callable[[Connection], Awaitable[Any]]
+
+LONG_OFFSET = 2_000
+"""A page that begins after more rows than this is a walk. A list whose total is above this number
+is a walk too."""
+
+WALKS, WALKING_WAIT = 2, 32
+"""Maximum number of concurrent walks of all organizations, and of waiting walks of one
+organization."""
+
+WALK_S = 2.0
+"""Timeout in seconds of one statement of a walk. Only filters that match few of millions of
+rows (`not_eq`, or several together) and ranges of times that match millions take that long; every
+other walk reads at most about 100,000 rows of an index."""
+
+REMEMBERED = 1_000
+"""Maximum number of large totals in the cache."""
+
+ESTIMATE_KEPT_S = 10.0
+
+
+def too_long(asked: Listing) -> str:
+    """Return the detail of the error for a walk that takes too long: the parameter, the remedy."""
+    if not read_many(asked.filters):
+        name = "page[after]" if asked.cursor else "page[number]"
+        return (
+            f"Parameter '{name}': the list takes too long to read this far from its beginning."
+            " Walk it by 'page[after]', with fewer filters"
+        )
+    negated = next((item for item in asked.filters if item.negated), None)
+    if negated is None:
+        names = " and ".join(f"'filter[{item.name}]'" for item in asked.filters)
+        return (
+            f"Parameters {names}: very many attachments must be read to find those that match."
+            " Use a shorter range of times, or a filter by ids"
+        )
+    name = f"filter[{negated.name}][not_eq]"
+    return (
+        f"Parameter '{name}' takes too long: it leaves out nearly all of very many attachments."
+        " Add a filter without 'not_eq', or walk the list by 'page[after]' without this parameter"
+    )
+
+
+class Walks:
+    """Decides which lists are walks, and runs one walk at a time for each organization.
+
+    Large totals are cached by organization and filters, because counting again would cost as much.
+    An estimate is used again for ESTIMATE_KEPT_S seconds; a total that is shown as exact is counted
+    each time.
+    """
+
+    def __init__(self) -> None:
+        self._turns = Turns(WALKS, each=1, waiting=WALKING_WAIT)
+        self._large: dict[Hashable, tuple[int, float]] = {}
+
+    def are_long(self, organization_id: int, asked: Listing) -> bool:
+        """Return True if a list must read many rows, as far as that is known in advance."""
+        return (
+            read_many(asked.filters)
+            or (asked.number - 1) * asked.size > LONG_OFFSET
+            or (not asked.cursor and (organization_id, asked.filters) in self._large)
+        )
+
+    def estimated(self, organization_id: int, asked: Listing) -> int | None:
+        """Return the estimate of a total, or None.
+
+        Only an estimate above MAX_COUNTED and made less than ESTIMATE_KEPT_S ago is returned.
+        """
+        total, ends = self._large.get((organization_id, asked.filters), (0, 0.0))
+        return total if total > MAX_COUNTED and time.monotonic() < ends else None
+
+    def note(self, organization_id: int, asked: Listing, total: int) -> None:
+        """Put a total into the cache if it is large."""
+        place = (organization_id, asked.filters)
+        self._large.pop(place, None)
+        if total > LONG_OFFSET:
+            if len(self._large) >= REMEMBERED:
+                del self._large[next(iter(self._large))]
+            self._large[place] = (total, time.monotonic() + ESTIMATE_KEPT_S)
+
+    async def run(self, clients: Shares, organization_id: int, asked: Listing, read: Read) -> Any:
+        """Run `read` in its organization's turn.
+
+        Raises Busy if too many walks wait, Problem 400 if a statement takes longer than WALK_S.
+        """
+
+        async def bounded(connection: Connection) -> Any:
+            # The server's own timeout does not include the network, so it proves that the statement
+            # was slow.
+            async with connection.transaction(readonly=True):
+                await connection.execute(f"SET LOCAL statement_timeout = {int(WALK_S * 1000)}")
+                try:
+                    return await read(connection)
+                except asyncpg.QueryCanceledError:
+                    raise bad_request(too_long(asked)) from None
+
+        async with self._turns.turn(organization_id):
+            return await clients.of(organization_id).run(bounded)
