@@ -3,13 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Self
-
-import asyncpg
 
 from shared.attachments import COLUMNS, Attachment
 from shared.database import Connection, affected
 from shared.lifecycle import ACTIVE, LAST_CHECK, WakeUp
+from shared.rows import FromRow
 from shared.states import State
 
 SWEEP_WINDOW = 1000
@@ -47,7 +45,7 @@ class Duty(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Due:
+class Due(FromRow):
     """A due row that the sweep took: claimed if `duty` is PROCESS, else postponed by a lease.
 
     `was` is its state before.
@@ -56,11 +54,6 @@ class Due:
     duty: Duty
     attachment: Attachment
     was: State
-
-    @classmethod
-    def from_row(cls, row: asyncpg.Record) -> Self:
-        """Build the record from a row with the columns of the attachment, `duty` and `was`."""
-        return cls(duty=Duty(row["duty"]), attachment=Attachment.from_row(row), was=row["was"])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,6 +165,9 @@ async def take_due(
     )
     walked_to = rows[0]["walked_to"] if rows else None
     return Sweep(
-        due=[Due.from_row(row) for row in rows],
+        due=[
+            Due.from_row(row, duty=Duty(row["duty"]), attachment=Attachment.from_row(row))
+            for row in rows
+        ],
         walked_to=after if walked_to is None else walked_to,
     )

@@ -17,6 +17,7 @@ import asyncpg
 from shared.database import Connection
 from shared.errors import AttachmentsError
 from shared.part_settings import QuotaSettings
+from shared.rows import FromRow
 
 QuotaName = Literal["attachments", "bytes", "uploads_per_day"]
 
@@ -65,7 +66,7 @@ class Quotas:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Usage:
+class Usage(FromRow):
     """An organization's usage and quotas at `as_of`, by the database's clock.
 
     The counts are None until a large organization has been counted for the first time.
@@ -107,8 +108,9 @@ async def find_usage(
     """
     row = await connection.fetchrow(
         f"""
-        SELECT c.attachments AS used_attachments, c.bytes AS used_bytes,
-               c.uploads AS used_uploads, o.usage_counted_at IS NOT NULL AS counted,
+        SELECT o.id AS organization_id, o.usage_counted_at IS NOT NULL AS counted,
+               {_counted("attachments")} AS attachments, {_counted("bytes")} AS bytes,
+               {_counted("uploads")} AS uploads_today,
                {", ".join(f"o.{name}" for name in COLUMNS)}, now() AS as_of
         FROM organizations AS o CROSS JOIN ({COUNTERS}) AS c WHERE o.id = $1
         """,
@@ -116,19 +118,12 @@ async def find_usage(
     )
     if row is None:
         return None
+    return Usage.from_row(row, quotas=effective(row, usual)), bool(row["counted"])
 
-    def count(name: str) -> int | None:
-        return max(0, row[name]) if row["counted"] else None
 
-    usage = Usage(
-        organization_id=organization_id,
-        attachments=count("used_attachments"),
-        bytes=count("used_bytes"),
-        uploads_today=count("used_uploads"),
-        quotas=effective(row, usual),
-        as_of=row["as_of"],
-    )
-    return usage, bool(row["counted"])
+def _counted(name: str) -> str:
+    """Return the SQL of a counter, which is NULL until the organization is counted."""
+    return f"CASE WHEN o.usage_counted_at IS NOT NULL THEN greatest(0, c.{name}) END"
 
 
 @asynccontextmanager

@@ -9,10 +9,11 @@ from shared.attachments import COLUMNS, Attachment
 from shared.database import Connection
 from shared.lifecycle import ACTIVE
 from shared.quotas import QuotaExceeded, Quotas
+from shared.rows import FromRow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Renewed:
+class Renewed(FromRow):
     """A row whose policy was renewed, and the time of the renewal by the database's clock."""
 
     attachment: Attachment
@@ -55,9 +56,7 @@ async def renew_policies(
         float(policy_ttl_s),
         first_check_s,
     )
-    renewed = [
-        Renewed(attachment=Attachment.from_row(row), signed_at=row["signed_at"]) for row in rows
-    ]
+    renewed = [Renewed.from_row(row, attachment=Attachment.from_row(row)) for row in rows]
     return sorted(renewed, key=lambda each: each.attachment.id)
 
 

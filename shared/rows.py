@@ -15,9 +15,16 @@ class FromRow:
     """Fields without a column."""
 
     @classmethod
-    def from_row(cls, row: asyncpg.Record) -> Self:
-        """Build the record of a row; ignore other columns. Raises KeyError for a missing column."""
+    def from_row(cls, row: asyncpg.Record, **given: Any) -> Self:
+        """Build the record of a row; ignore other columns. Raises KeyError for a missing column.
+
+        `given` are fields that no column holds as it is: a record made of several columns, or a
+        column of another name or type.
+        """
         names = columns_of(cls)
+        if given:
+            values = {name: row[name] for name in names if name not in given}
+            return cls.made_of(**values, **given)
         return cls.made_of(**dict(zip(names, itemgetter(*names)(row), strict=True)))
 
     @classmethod

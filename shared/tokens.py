@@ -70,7 +70,7 @@ async def create_token(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Issued:
+class Issued(FromRow):
     """A token that was just created; its secret `plain` is known only now."""
 
     id: int
@@ -105,7 +105,7 @@ async def issue_token(
         INSERT INTO tokens
             (organization_id, person_id, name, digest, scope, expires_at, created_by, rate_limit)
         VALUES ($1, $2, $3, $4, $5, coalesce($6::timestamptz, now() + $7::interval), $8, $9)
-        RETURNING id, expires_at
+        RETURNING id, scope, expires_at, rate_limit
         """,
         organization_id,
         person_id,
@@ -118,13 +118,7 @@ async def issue_token(
         rate_limit,
     )
     assert row is not None
-    return Issued(
-        id=row["id"],
-        plain=plain,
-        scope=scope,
-        expires_at=row["expires_at"],
-        rate_limit=rate_limit,
-    )
+    return Issued.from_row(row, plain=plain)
 
 
 async def list_tokens(connection: Connection, organization_id: int) -> list[Token]:
@@ -214,7 +208,7 @@ class Caller(FromRow):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class Found(FromRow):
     """The result of a look-up; `seconds_left` until the token expires, None if it never does."""
 
     caller: Caller
@@ -241,7 +235,7 @@ async def find_caller(connection: Connection, token_digest: bytes) -> Found | No
     )
     if row is None:
         return None
-    return Found(caller=Caller.from_row(row), seconds_left=row["seconds_left"])
+    return Found.from_row(row, caller=Caller.from_row(row))
 
 
 async def notify(connection: Connection, channel: str) -> None:

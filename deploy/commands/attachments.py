@@ -189,28 +189,14 @@ def table(rows: "Sequence[Attachment]", width: int) -> list[str]:
     return fit(columns, width, spare=("<created", ">bytes"))
 
 
-LISTED = (
-    "id",
-    "organization_id",
-    "state",
-    "reason",
-    "name",
-    "content_type",
-    "size",
-    "width",
-    "height",
-    "pages",
-    "resized",
-    "attachable_type",
-    "attachable_id",
-    "attempt",
-    "due_at",
-    "created_at",
-    "uploaded_at",
-    "processed_at",
-)
-"""Fields of the list in JSON. Addresses are left out, because some hold a signature."""
-
-
 def _described(row: "Attachment") -> dict[str, Any]:
-    return {name: getattr(row, name) for name in LISTED}
+    """Return the fields of the list in JSON. Addresses are left out: some hold a signature."""
+    from shared.facts import FACTS
+
+    names = (
+        *("id", "organization_id", "state", "reason", "name"),
+        *(name for name in FACTS if name not in ("checksum_sha256", "carries_more")),
+        *("resized", "attachable_type", "attachable_id", "attempt", "due_at"),
+        *("created_at", "uploaded_at", "processed_at"),
+    )
+    return {name: getattr(row, name) for name in names}

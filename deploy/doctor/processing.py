@@ -78,7 +78,7 @@ async def _explain_silence(examination: Examination) -> tuple[str, str]:
         fault = await find_intake_fault(examination)
         mends.append(
             f"{fault or 'the API accepts events; if it uses this database, check the store'}:"
-            " MinIO, RustFS, Ceph, SeaweedFS, SNS and EventBridge are to post the object-created"
+            " the store, directly or through SNS or EventBridge, is to post the object-created"
             f" events of the bucket to {examination.api_url}/events/s3, with a token of"
             " ATTACHMENTS_EVENTS_TOKENS as Bearer or at the end of the path"
         )

@@ -8,7 +8,7 @@ that lost its lease changes nothing.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Self
+from typing import Any
 from uuid import UUID
 
 import asyncpg
@@ -36,7 +36,7 @@ WALK = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Delivery:
+class Delivery(FromRow):
     """One attempt at a delivery, with all that is needed to send it.
 
     `secret` and `secret_previous` are encrypted. `attachment` is the row at the commit that queued
@@ -54,24 +54,6 @@ class Delivery:
     secret: bytes
     secret_previous: bytes | None
     attachment: Attachment | None
-
-    @classmethod
-    def from_row(cls, row: asyncpg.Record) -> Self:
-        """Build the record from a row of `take`."""
-        has_attachment = row["id"] is not None
-        return cls(
-            id=row["delivery_id"],
-            webhook_id=row["webhook_id"],
-            organization_id=row["webhook_organization_id"],
-            message_id=row["event_id"],
-            event=row["event"],
-            attempt=row["delivery_attempt"],
-            created_at=row["happened_at"],
-            target_url=row["target_url"],
-            secret=row["secret"],
-            secret_previous=row["secret_previous"],
-            attachment=Attachment.from_row(row) if has_attachment else None,
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,9 +173,22 @@ async def take(
     )
     walked_to = rows[0]["walked_to"] if rows else None
     return Taken(
-        deliveries=[Delivery.from_row(row) for row in rows if row["webhook_id"] is not None],
+        deliveries=[_delivery(row) for row in rows if row["webhook_id"] is not None],
         count=len(rows),
         walked_to=after if walked_to is None else walked_to,
+    )
+
+
+def _delivery(row: asyncpg.Record) -> Delivery:
+    """Build the record of a row, in which columns of the attachment have the shorter names."""
+    return Delivery.from_row(
+        row,
+        id=row["delivery_id"],
+        organization_id=row["webhook_organization_id"],
+        message_id=row["event_id"],
+        attempt=row["delivery_attempt"],
+        created_at=row["happened_at"],
+        attachment=None if row["id"] is None else Attachment.from_row(row),
     )
 
 

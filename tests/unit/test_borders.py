@@ -1,15 +1,73 @@
-"""The decoder's inner package imports only a fixed list of other modules of the service."""
+"""The code that reads hostile bytes imports only a fixed list of other modules of the service."""
+
+import tomllib
+from pathlib import Path
+from typing import Any
 
 import grimp
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = ("api", "worker", "shared", "deploy")
 
 INSIDE = "worker.decoding.inside"
 ALLOWED = {"shared.errors", "shared.facts", "shared.reasons"}
 """The only modules of the service, besides its own, that the decoder's inner package may import."""
 
+NAMING_ALLOWED = {
+    "shared.content_types",
+    "shared.reserved",
+    "worker.decoding.formats",
+    "worker.sniffing.ranges",
+    "worker.sniffing.tiff_tags",
+}
+"""The only modules of the service, besides each other, that the modules which name types may
+import."""
 
-def test_the_decoders_inside_imports_nothing_else_of_the_service() -> None:
-    graph = grimp.build_graph("api", "worker", "shared", "deploy", cache_dir=None)
+BOTH_SIDES = {"dimensions", "process", "protocol", "ranges", "signatures", "sniffer", "tiff_tags"}
+"""The modules of `worker.sniffing` that the worker's process loads. Of the bytes of a file,
+`signatures` compares the first 16. `dimensions` and `tiff_tags` read numbers at fixed offsets."""
+
+
+@pytest.fixture(scope="module")
+def graph() -> grimp.ImportGraph:
+    """Return the imports of all packages."""
+    return grimp.build_graph(*PACKAGES, cache_dir=None)
+
+
+def imports_of(graph: grimp.ImportGraph, modules: set[str]) -> set[str]:
+    """Return the modules of the service, besides these, that these modules import."""
+    found = {name for each in modules for name in graph.find_modules_directly_imported_by(each)}
+    return found - modules
+
+
+def test_the_decoders_inside_imports_nothing_else_of_the_service(graph: grimp.ImportGraph) -> None:
     inside = {INSIDE, *graph.find_descendants(INSIDE)}
     assert len(inside) > 10
-    imported = {name for each in inside for name in graph.find_modules_directly_imported_by(each)}
-    assert imported - inside == ALLOWED
+    assert imports_of(graph, inside) == ALLOWED
+
+
+def test_the_modules_that_name_types_import_nothing_else_of_the_service(
+    graph: grimp.ImportGraph,
+) -> None:
+    assert imports_of(graph, naming_modules()) == NAMING_ALLOWED
+
+
+def test_every_module_of_sniffing_is_on_a_known_side_of_the_sandbox(
+    graph: grimp.ImportGraph,
+) -> None:
+    here = {name.rpartition(".")[2] for name in graph.find_descendants("worker.sniffing")}
+    inside = {name.rpartition(".")[2] for name in naming_modules()}
+    assert here == inside | BOTH_SIDES | {"child"}
+
+
+def naming_modules() -> set[str]:
+    """Return the modules that only the sandbox which names types may load."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    contracts: list[dict[str, Any]] = project["tool"]["importlinter"]["contracts"]
+    (found,) = [
+        each["protected_modules"]
+        for each in contracts
+        if "worker.sniffing.identify" in each.get("protected_modules", ())
+    ]
+    return set(found)

@@ -1,15 +1,26 @@
 """All record classes read rows of the database by the same rules."""
 
+import ast
+import pkgutil
 from copy import copy
 from dataclasses import FrozenInstanceError, dataclass, is_dataclass
 from datetime import UTC, datetime
+from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import shared
 from shared.attachments import COLUMNS, Attachment
 from shared.dead_letters import SUMMARY, DeadLetter
 from shared.rows import FromRow, columns_of
+
+ROOT = Path(__file__).parents[2]
+
+for module in pkgutil.walk_packages(shared.__path__, "shared."):
+    if ".migrations." not in module.name:
+        import_module(module.name)  # This makes its records known to `FromRow.__subclasses__`.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +40,51 @@ def test_a_column_that_is_missing_is_an_error() -> None:
     row: Any = {"first": "a"}
     with pytest.raises(KeyError, match="second"):
         Pair.from_row(row)
+
+
+def test_a_given_field_takes_the_place_of_its_column() -> None:
+    nothing: Any = {}
+    row: Any = {"first": "a"}
+    both: Any = {"first": "a", "second": 1}
+    for each in (row, both):
+        assert Pair.from_row(each, second=2) == Pair(first="a", second=2)
+    with pytest.raises(KeyError, match="first"):
+        Pair.from_row(nothing, second=2)
+
+
+def built_by_hand(tree: ast.AST) -> list[int]:
+    """Return the lines that call a class with a column of a row."""
+    return [
+        node.lineno
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id[0].isupper()
+        and any(
+            isinstance(each.value, ast.Subscript)
+            and isinstance(each.value.value, ast.Name)
+            and each.value.value.id in ("row", "found")
+            and isinstance(each.value.slice, ast.Constant)
+            and isinstance(each.value.slice.value, str)
+            for each in node.keywords
+        )
+    ]
+
+
+def test_every_record_of_a_row_is_made_by_the_one_method() -> None:
+    assert built_by_hand(ast.parse('Pair(first=row["a"], second=2)')) == [1]
+    own, by_hand = [], []
+    for package in ("api", "worker", "shared", "deploy"):
+        for path in (ROOT / package).rglob("*.py"):
+            tree, name = ast.parse(path.read_text("utf-8")), path.relative_to(ROOT).as_posix()
+            by_hand += [f"{name}:{line}" for line in built_by_hand(tree)]
+            own += [
+                name
+                for node in ast.walk(tree)
+                if isinstance(node, ast.FunctionDef) and node.name == "from_row"
+            ]
+    assert own == ["shared/rows.py"]
+    assert by_hand == []
 
 
 def test_a_record_has_no_dictionary_of_its_own() -> None:
