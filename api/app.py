@@ -16,17 +16,15 @@ from api import (
     usage,
 )
 from api.access import EventsGate, open_gate
-from api.compression import compress_json
 from api.connection import MAX_LINE
 from api.cors import share_with_pages
 from api.draining import Drain
-from api.file_links import leave_no_token
+from api.finishing import finish
 from api.ids import IdCheck
 from api.measuring import measure
 from api.noise import open_noise
 from api.parts import PARTS, Parts
-from api.problems import answer_errors, general, unavailable
-from api.rate_limit import show_limits
+from api.problems import general, unavailable
 from api.readers import Readers
 from api.request_keys import RequestKeys
 from api.server import Runner
@@ -67,10 +65,7 @@ def create_app(
         middlewares=[
             measure,
             *([share_with_pages] if settings.origins else []),
-            show_limits,
-            compress_json,
-            leave_no_token,
-            answer_errors,
+            finish,
         ],
         client_max_size=attachments.MAX_BULK_BYTES,
         handler_args={

@@ -51,17 +51,17 @@ def _path_id(request: web.Request) -> int:
     return attachment_id
 
 
-def _show(request: web.Request, parts: Parts, row: Attachment, view: View) -> web.Response:
+def _show(parts: Parts, row: Attachment, view: View, address: str) -> web.Response:
     resource = parts.documents.resource(
         row,
-        origin=origin(request, parts.settings),
+        origin=address,
         now=now(),
         include=view.include,
         fieldset=view.fieldset,
     )
     return document_response(
         included({"data": resource, "meta": {}}, view.include),
-        headers={"ETag": entity_tag(request, parts, row)},
+        headers={"ETag": entity_tag(parts, row, address)},
     )
 
 
@@ -93,13 +93,14 @@ async def show(request: web.Request) -> web.Response:
         raise not_found()
     if request.if_match is not None:
         Conditions(request.if_match, None).require(row)
+    address = origin(request, parts.settings)
     response: web.Response
     if request.if_none_match is not None and is_current(
-        request, tag := entity_tag(request, parts, row)
+        request, tag := entity_tag(parts, row, address)
     ):
         response = web.Response(status=304, headers={"ETag": tag})
     else:
-        response = _show(request, parts, row, view)
+        response = _show(parts, row, view, address)
     if preferred is not None:
         response.headers["Preference-Applied"] = f"wait={preferred}"
     return response
@@ -110,9 +111,9 @@ async def index(request: web.Request) -> web.Response:
     parts, caller = await admit(request)
     check_accept(request)
     asked = parse_listing(request, parts.settings.zone)
-    base = f"{origin(request, parts.settings)}{LIST_PATH}"
-    page = await read_page(parts, caller.organization_id, asked, base)
-    address, moment = origin(request, parts.settings), now()
+    address = origin(request, parts.settings)
+    page = await read_page(parts, caller.organization_id, asked, f"{address}{LIST_PATH}")
+    moment = now()
     data = []
     for row in page.rows:
         data.append(
@@ -191,16 +192,16 @@ async def _answer_created(
     bulk: bool,
     credentials: Credentials,
 ) -> web.Response:
+    address = origin(request, parts.settings)
     answer = await write_policies(
-        request, parts, issued, view=view, credentials=credentials, bulk=bulk
+        parts, issued, address=address, view=view, credentials=credentials, bulk=bulk
     )
     headers = {"Content-Type": BULK_TYPE}
     if not bulk:
-        address = origin(request, parts.settings)
         row = issued[0].row
         headers = {
             "Location": f"{address}{LIST_PATH}/{row.id}",
-            "ETag": entity_tag(request, parts, row),
+            "ETag": entity_tag(parts, row, address),
         }
     return document_response(answer, status=201, headers=headers)
 
@@ -261,7 +262,7 @@ async def update(request: web.Request) -> web.Response:
         changed = await run(attachments.find, attachment_id, organization_id)
     if changed is None:
         raise not_found()
-    return _show(request, parts, changed, view)
+    return _show(parts, changed, view, origin(request, parts.settings))
 
 
 async def delete(request: web.Request) -> web.Response:

@@ -11,7 +11,6 @@ from functools import lru_cache
 
 from aiohttp import web
 
-from api.measuring import Handler
 from api.media_types import KEPT_CHARACTERS
 
 LEAST_BYTES = 1024
@@ -39,17 +38,16 @@ def compress(body: bytes) -> bytes:
     return compressor.compress(body) + compressor.flush()
 
 
-@web.middleware
-async def compress_json(request: web.Request, handler: Handler) -> web.StreamResponse:
+async def compress_json(request: web.Request, response: web.StreamResponse) -> None:
     """Compress an answer that is JSON, longer than LEAST_BYTES, and not compressed already."""
-    response = await handler(request)
     if (
-        isinstance(response, web.Response)
+        "Accept-Encoding" in request.headers
+        and isinstance(response, web.Response)
         and isinstance(response.body, bytes)
         and len(response.body) > LEAST_BYTES
         and "Content-Encoding" not in response.headers
         and response.content_type.endswith("json")
-        and accepts_gzip(",".join(request.headers.getall("Accept-Encoding", ())))
+        and accepts_gzip(",".join(request.headers.getall("Accept-Encoding")))
     ):
         if len(response.body) <= SHORT_BYTES:
             body = compress(response.body)
@@ -58,7 +56,6 @@ async def compress_json(request: web.Request, handler: Handler) -> web.StreamRes
             body = await loop.run_in_executor(_threads, compress, response.body)
         response.body = body
         response.headers["Content-Encoding"] = "gzip"
-    return response
 
 
 def accepts_gzip(given: str) -> bool:

@@ -18,7 +18,7 @@ from typing import Any, Self, TypeVar
 
 from aiohttp import ETag, web
 
-from api.parts import Parts, now, origin
+from api.parts import Parts, now
 from api.problems import Problem, general
 from shared import attachments
 from shared.attachments import Attachment
@@ -67,12 +67,13 @@ def row_tag(row: Attachment) -> str:
     return f"{row.revision}.{_digest([*_shown_of(row), reason, types])}"
 
 
-def entity_tag(request: web.Request, parts: Parts, row: Attachment) -> str:
+def entity_tag(parts: Parts, row: Attachment, address: str) -> str:
     """Return the strong entity tag of an attachment, in quotes.
 
-    It is the same for every Content-Encoding, `include` and `fields`.
+    It is the same for every Content-Encoding, `include` and `fields`. `address` is the beginning
+    of the answer's links, see `api.parts.origin`.
     """
-    form = parts.documents.links.form(now(), origin(request, parts.settings), row.uploaded_at)
+    form = parts.documents.links.form(now(), address, row.uploaded_at)
     return f'"{row_tag(row)}.{_form_digest(form, str(parts.settings.zone))}"'
 
 

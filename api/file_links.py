@@ -5,7 +5,6 @@ order changes, or other parameters are added. All these forms are accepted.
 """
 
 import re
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from urllib.parse import parse_qsl, unquote
 
@@ -86,17 +85,11 @@ async def find_reader(request: web.Request, parts: Parts, query: FileQuery) -> C
     return await parts.gate.admit_reader(request, query.token)
 
 
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-
-@web.middleware
-async def leave_no_token(request: web.Request, handler: Handler) -> web.StreamResponse:
+def leave_no_token(request: web.Request, response: web.StreamResponse) -> None:
     """Add TOKEN_HEADERS to every answer to an address that holds a token, errors included."""
-    response = await handler(request)
     # The name may be percent-encoded: `%74oken` is parsed as `token`.
     query = request.rel_url.raw_query_string
     if query and "token" in unquote(query):
         if "Cache-Control" not in response.headers:
             response.headers.update(PRIVATE)
         response.headers.update(TOKEN_HEADERS)
-    return response

@@ -65,17 +65,19 @@ def issued_again(renewed: renewing.Renewed) -> Issued:
 
 
 async def write_policies(
-    request: web.Request,
     parts: Parts,
     issued: Sequence[Issued],
     *,
+    address: str,
     view: View,
     credentials: Credentials,
     bulk: bool = False,
 ) -> dict[str, Any]:
-    """Sign the policies and return the document of the answer; at least one row is needed."""
-    settings = parts.settings
-    address, moment = origin(request, settings), now()
+    """Sign the policies and return the document of the answer; at least one row is needed.
+
+    `address` is the beginning of the document's links, see `api.parts.origin`.
+    """
+    settings, moment = parts.settings, now()
     resources = []
     for each in issued:
         row = each.row
@@ -154,7 +156,13 @@ async def _renew(
             issued = [issued_again(renewed)]
     if known is not None:
         issued = await issue_again(parts, caller, known)
-    document = await write_policies(request, parts, issued, view=view, credentials=credentials)
+    document = await write_policies(
+        parts,
+        issued,
+        address=origin(request, parts.settings),
+        view=view,
+        credentials=credentials,
+    )
     return document_response(document)
 
 

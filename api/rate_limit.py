@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from api.measuring import Handler
 from api.problems import too_many_requests
 from shared.tokens import Caller
 
@@ -100,10 +99,7 @@ def _fields(buckets: Iterable[tuple[Key, Bucket]]) -> dict[str, str]:
     return {"RateLimit-Policy": ", ".join(policies), "RateLimit": ", ".join(left)}
 
 
-@web.middleware
-async def show_limits(request: web.Request, handler: Handler) -> web.StreamResponse:
+def show_limits(request: web.Request, response: web.StreamResponse) -> None:
     """Add the fields of the rate limits to the answer of a request that was counted."""
-    response = await handler(request)
-    if FIELDS in request:
-        response.headers.update(request[FIELDS])
-    return response
+    if (shown := request.get(FIELDS)) is not None:
+        response.headers.update(shown)

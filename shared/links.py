@@ -1,10 +1,10 @@
 """Signed addresses for clients: of originals and thumbnails, and of an attachment's status."""
 
-import hashlib
 import hmac
 from base64 import urlsafe_b64encode
 from datetime import datetime
 
+from shared.macs import Mac
 from shared.settings import Settings
 
 STATUS_PATH = "attachments/status"
@@ -20,10 +20,9 @@ class Links:
         self._base = settings.files_url or settings.api_url
         secrets = (settings.files_secret, settings.files_secret_previous)
         # The first secret signs; a signature of any of them is accepted.
-        self._secrets = [
-            each.get_secret_value().encode(errors="surrogateescape") for each in secrets if each
-        ] or [b""]
-        self._is_secret = bool(self._secrets[0])
+        given = [each.get_secret_value() for each in secrets if each] or [""]
+        self._macs = [Mac(each.encode(errors="surrogateescape")) for each in given]
+        self._is_secret = bool(given[0])
         # It differs if the secret by which addresses are signed is another one.
         self._mark = "" if self._public else self.sign("", "", "")
         self._ttl_s = settings.files_ttl
@@ -82,19 +81,18 @@ class Links:
 
     def sign(self, key: str, stamp: str, ends: str) -> str:
         """Sign a key, its stamp and its end (Unix times): 144 bits of HMAC-SHA256, URL-safe."""
-        return _signature(self._secrets[0], key, stamp, ends).decode()
+        return _signature(self._macs[0], key, stamp, ends).decode()
 
     def admits(self, key: str, stamp: str, ends: str, signature: str, now: datetime) -> bool:
         """Return whether a signature is of a current secret and has not ended; in constant time."""
         given = signature.encode("utf-8", "replace")
         genuine = False
-        for secret in self._secrets:  # all of them, so that the time does not show which one fits
-            genuine |= hmac.compare_digest(_signature(secret, key, stamp, ends), given)
+        for mac in self._macs:  # all of them, so that the time does not show which one fits
+            genuine |= hmac.compare_digest(_signature(mac, key, stamp, ends), given)
         if not genuine:
             return False
         return not ends or now.timestamp() < int(ends)
 
 
-def _signature(secret: bytes, key: str, stamp: str, ends: str) -> bytes:
-    mac = hmac.digest(secret, f"{key}\n{stamp}\n{ends}".encode(), hashlib.sha256)
-    return urlsafe_b64encode(mac[:18])
+def _signature(mac: Mac, key: str, stamp: str, ends: str) -> bytes:
+    return urlsafe_b64encode(mac.digest(f"{key}\n{stamp}\n{ends}".encode())[:18])

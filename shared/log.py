@@ -5,6 +5,7 @@ import logging
 import sys
 import threading
 from collections.abc import Callable
+from datetime import UTC, datetime
 from functools import partial
 from io import StringIO
 from types import TracebackType
@@ -41,7 +42,7 @@ def configure_logging(level: str, form: str, *, serving: bool = False, process: 
     shared, last = _processors(form)
     emit = writer_of(2).write_text if serving else _write_to_stderr
     structlog.configure(
-        processors=[*shared, *last],
+        processors=[_json_line] if form == "json" else [*shared, *last],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level.upper())),
         logger_factory=partial(_Logger, emit),
         cache_logger_on_first_use=True,
@@ -107,15 +108,34 @@ def _add_process(_logger: Any, _method: str, event: EventDict) -> EventDict:
     return event
 
 
+def _json_line(logger: Any, method: str, event: EventDict) -> str:
+    """Make a line of the service's own, as the processors for `json` do.
+
+    One function takes half as long as the chain of processors, and each request writes a line.
+    """
+    merge_fields(logger, method, event)
+    if "exc_info" in event:
+        event = structlog.processors.format_exc_info(logger, method, event)
+    event["level"] = method
+    event["logger"] = logger.name
+    event["process"] = process_name()
+    event["timestamp"] = datetime.now(UTC)
+    return _render_json(logger, method, event)
+
+
 def _render_json(_logger: Any, _method: str, event: EventDict) -> str:
     """Render a line in ASCII only: no character can command a terminal."""
     try:
-        line = orjson.dumps(event, default=repr).decode()
+        line = orjson.dumps(event, default=repr, option=orjson.OPT_UTC_Z).decode()
         if line.isascii():
             return line
     except TypeError:  # a lone surrogate, a number of more than 64 bits, a key that is no text
         pass
-    return json.dumps(event, default=repr)
+    return json.dumps(event, default=_text_of)
+
+
+def _text_of(value: Any) -> str:
+    return value.isoformat().replace("+00:00", "Z") if isinstance(value, datetime) else repr(value)
 
 
 def _log_uncaught() -> None:
