@@ -1,0 +1,31 @@
+"""Processes uploads, takes events off SQS, and sends webhooks.
+
+The path of one upload's id, from the message to the outcome in its row:
+
+    task      worker.app          Celery's thread: read the message, hand it to the loop
+    receive   worker.reception    the loop: wait for a slot, start a job
+    attempt   worker.attempts     claim the upload, keep its lease, settle what fails
+    process   worker.pipeline     examine until an outcome can be written; finish
+    examine   worker.pipeline     read the first bytes, identify, decode, store
+
+Four calls lead from the task to the first byte. The path enters each module once, and each of the
+folders `decoding` and `sniffing`, except for these:
+
+    shared.database       runs each statement
+    shared.lifecycle      each guarded statement is one entry: claim, announce the thumbnail, finish
+    shared.storage        the original is read, the thumbnail is written
+    shared.bucket_guard   three questions: may this wake-up be claimed; may an object be used, which
+                          a claim of the sweep must ask too; is this object, now read, the row's own
+    worker.slots          a slot is taken, counts for the organization of the claim, and is freed
+    worker.leases         a lease is held, and dropped after the attempt
+    worker.buffering      the head is enough for most files; only a file to decode is read further
+    worker.decoding       the name decides how much is read first; the type, whether to decode
+    worker.sniffing       the type is named; the size is read if no decoder has measured it
+    worker.stages         each step is measured by itself
+    worker.measuring      the attempt is begun, and ends in a state
+    worker.attempt_spans  the span is begun, and gets the facts of the claim and of the outcome
+    shared.log_fields     the lines of an attempt name its message, later its claim
+
+The sweep (`worker.sweep`, `worker.duties`) claims a due upload in its own statement, or after a
+check, and enters the path at `attempt`. `worker.leases` renews the lease beside the path.
+"""

@@ -1,4 +1,7 @@
-"""The span of an attempt at an upload, below the span that caused it: a wake-up's, or the row's."""
+"""The span of an attempt at an upload, and the fields of the attempt's log lines.
+
+The span is below the span that caused it: a wake-up's, or the row's.
+"""
 
 from contextlib import AbstractContextManager
 from typing import Any
@@ -31,6 +34,20 @@ def attempt_span(found: WakeUp | Claim) -> AbstractContextManager[Any]:
     if found.organization_id != UNKNOWN:
         attributes["messaging.destination.name"] = queue_name(found.organization_id)
     return recorder.begin(f"process {TEMPLATE}", "consumer", attributes, parent=found.traceparent)
+
+
+def fields_of(found: WakeUp | Claim) -> dict[str, Any]:
+    """Return the fields of all log lines of an attempt."""
+    if isinstance(found, Claim):
+        row = found.attachment
+        return {
+            "organization": row.organization_id,
+            "attachment": row.id,
+            "revision": row.claimed_revision,
+            "attempt": row.attempt,
+        }
+    fields = {"attachment": found.attachment_id, "revision": found.revision}
+    return {**fields, "request_id": found.request_id} if found.request_id else fields
 
 
 def trace_fields(span: traces.Span | None) -> dict[str, str]:

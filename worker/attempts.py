@@ -7,7 +7,6 @@ object, a failure that is retried, a claim that is released.
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from typing import Any
 
 from shared import lifecycle, older_objects
 from shared.database import DatabaseAway
@@ -27,7 +26,7 @@ from shared.log_fields import Fields, add_fields
 from shared.reasons import ReasonCode
 from shared.states import END_STATES, State
 from shared.throttle import Throttle
-from worker.attempt_spans import attempt_span, note_claim, note_outcome, trace_fields
+from worker.attempt_spans import attempt_span, fields_of, note_claim, note_outcome, trace_fields
 from worker.copying import Copying
 from worker.jobs import Jobs
 from worker.leases import Leases
@@ -78,37 +77,26 @@ class Attempts:
         """
         with (
             attempt_span(found) as span,
-            Fields(**_fields_of(found), **trace_fields(span)),
+            Fields(**fields_of(found), **trace_fields(span)),
         ):
             try:
                 claim = found if isinstance(found, Claim) else await self._claim(slot, found)
-                if claim is not None:
-                    add_fields(**_fields_of(claim))
-                    note_claim(claim)
-                    await self._work(claim)
+                if claim is None:
+                    return
+                add_fields(**fields_of(claim))
+                note_claim(claim)
+                with measured_attempt(claim.attachment) as attempt:
+                    async with self._holding(claim):
+                        try:
+                            outcome = await process(self._tools, claim)
+                        except DatabaseAway:
+                            raise
+                        except Exception as error:
+                            await self._settle(claim, attempt, error)
+                        else:
+                            _record(attempt, outcome)
             except Exception:
                 log.exception("unexpected error")
-
-    async def _work(self, claim: Claim) -> None:
-        with measured_attempt(claim.attachment) as attempt:
-            async with self._holding(claim):
-                try:
-                    outcome = await process(self._tools, claim)
-                except DatabaseAway:
-                    raise
-                except Exception as error:
-                    await self._settle(claim, attempt, error)
-                else:
-                    attempt.end(outcome.state, outcome.reason)
-                    note_outcome(outcome)
-                    log.info(
-                        "processed",
-                        state=outcome.state,
-                        reason=outcome.reason,
-                        content_type=outcome.facts.content_type,
-                        size=outcome.facts.size,
-                        seconds=rounded(attempt.stages.seconds()),
-                    )
 
     async def _claim(self, slot: Slot, wake_up: WakeUp) -> Claim | None:
         """Claim the upload of a wake-up; return None if the upload must not be processed now.
@@ -282,18 +270,18 @@ class Attempts:
             raise
 
 
-def _fields_of(found: WakeUp | Claim) -> dict[str, Any]:
-    """Return the fields of all log lines of an attempt."""
-    if isinstance(found, Claim):
-        row = found.attachment
-        return {
-            "organization": row.organization_id,
-            "attachment": row.id,
-            "revision": row.claimed_revision,
-            "attempt": row.attempt,
-        }
-    fields = {"attachment": found.attachment_id, "revision": found.revision}
-    return {**fields, "request_id": found.request_id} if found.request_id else fields
+def _record(attempt: Measured, outcome: Outcome) -> None:
+    """Count, trace and log an outcome that `process` has written."""
+    attempt.end(outcome.state, outcome.reason)
+    note_outcome(outcome)
+    log.info(
+        "processed",
+        state=outcome.state,
+        reason=outcome.reason,
+        content_type=outcome.facts.content_type,
+        size=outcome.facts.size,
+        seconds=rounded(attempt.stages.seconds()),
+    )
 
 
 def _now() -> float:

@@ -1,19 +1,6 @@
 """The lifetime of a worker's event loop: its parts are opened, run, and stopped in reverse order.
 
-The loop runs in a thread of its own beside Celery's. The path of one upload's id:
-
-    task      worker.app.Messages      Celery's thread: read the message, hand it to the loop
-    receive   worker.reception         the loop: wait for a slot, start a job
-    attempt   worker.attempts          claim the upload, keep its lease, settle what fails
-    process   worker.pipeline          examine until an outcome can be written; finish
-    examine   worker.pipeline          read the first bytes, identify, decode, store
-
-Four calls lead from the task to the first byte. Each module is entered once, with three exceptions.
-`shared.lifecycle` is entered at each guarded statement: to claim, to renew, to announce the
-thumbnail and to finish. `worker.slots` is entered to take a slot, and again when the claim has
-named the organization. `worker.buffering` is entered to open the file and to fill it. The sweep
-(`worker.sweep`, `worker.duties`) claims a due upload in its own statement, or after a check, and
-enters at `attempt`.
+The loop runs in a thread of its own beside Celery's. The package's docstring follows one upload.
 """
 
 import asyncio

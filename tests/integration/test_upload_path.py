@@ -1,0 +1,116 @@
+"""One upload enters the modules of the worker as the docstring of the package `worker` says."""
+
+import asyncio
+import os
+import re
+import sys
+from collections import Counter
+from contextlib import AsyncExitStack
+from types import FrameType
+from typing import Any
+from unittest import mock
+
+import worker
+from shared.lifecycle import WakeUp
+from shared.log import get_logger
+from shared.throttle import Throttle
+from tests.data import images
+from tests.data.unlisted import UNLISTED
+from tests.support.service import Service
+from tests.support.stack import Stack
+from worker.attempts import Attempts
+from worker.copying import open_copying
+from worker.jobs import Jobs
+from worker.leases import Leases
+from worker.reception import Reception
+from worker.slots import Slots
+from worker.tools import open_tools
+
+FOLDERS = ("worker.decoding", "worker.sniffing")
+"""Folders that count as one module. Their own calls are not followed."""
+
+RECORDS = {"shared.attachments", "shared.facts", "shared.keys", "shared.reserved"}
+"""Modules of records and of pure functions: these keep nothing of an upload."""
+
+PASSED_ON = {"shared.lifecycle": "shared.database"}
+"""Modules whose functions another module calls for the worker."""
+
+
+class Entries:
+    """Counts how often the modules of the worker enter other modules; a profile function."""
+
+    def __init__(self) -> None:
+        self.counted: Counter[str] = Counter()
+        self._started: set[FrameType] = set()
+
+    def __call__(self, frame: FrameType, event: str, _: Any) -> None:
+        """Count the start of a function. A coroutine that continues does not start again."""
+        entered = module_of(frame)
+        if event != "call" or entered is None or frame in self._started:
+            return
+        self._started.add(frame)  # The reference keeps a later frame from being equal to it.
+        caller = frame.f_back
+        while caller is not None and module_of(caller) in (None, PASSED_ON.get(entered)):
+            caller = caller.f_back
+        origin = None if caller is None else module_of(caller)
+        if origin in (None, entered, *FOLDERS) or entered in RECORDS:
+            return
+        assert origin is not None
+        self.counted[entered] += origin.startswith("worker.")
+
+
+def module_of(frame: FrameType) -> str | None:
+    """Return the module of a frame, or its folder; None outside of `worker` and `shared`."""
+    name = str(frame.f_globals.get("__name__", ""))
+    if not name.startswith(("worker.", "shared.")):
+        return None
+    return next((folder for folder in FOLDERS if name.startswith(f"{folder}.")), name)
+
+
+async def process(service: Service, name: str, body: bytes) -> tuple[Counter[str], str]:
+    """Process one upload in this process; return the entries into modules, and the end state."""
+    attachment_id = int(await service.client.upload(body, name=name))
+    await service.execute(
+        "UPDATE attachments SET state = 'uploaded', revision = 1 WHERE id = $1", attachment_id
+    )
+    jobs, throttle, slots = Jobs(), Throttle(get_logger("tests").warning), Slots(8)
+    entries, done = Entries(), asyncio.Event()
+    async with AsyncExitStack() as stack:
+        stack.enter_context(mock.patch.dict(os.environ, service.environment))
+        tools = await stack.enter_async_context(open_tools(service.settings))
+        stack.callback(throttle.close)
+        copying = await stack.enter_async_context(open_copying(tools, lambda _: None))
+        leases = Leases(tools.database, lease_s=30)
+        given_back = asyncio.Event()
+        attempts = Attempts(tools, slots, leases, copying, jobs, throttle, given_back=given_back)
+        reception = Reception(slots, jobs, attempts.attempt, throttle)
+        wake_up = WakeUp(
+            attachment_id=attachment_id,
+            organization_id=service.client.organization_id,
+            revision=1,
+        )
+        sys.setprofile(entries)
+        try:
+            reception.receive(wake_up, done.set)
+            await done.wait()
+        finally:
+            sys.setprofile(None)
+    return entries.counted, (await service.row(str(attachment_id))).state
+
+
+def listed() -> set[str]:
+    """Return the modules that the docstring says are entered more than once."""
+    text = (worker.__doc__ or "").split("except for these:")[1]
+    return set(re.findall(r"^    ((?:worker|shared)\.\w+)  ", text, re.MULTILINE))
+
+
+async def test_an_upload_enters_each_module_once_or_the_docstring_says_why(
+    stack: Stack, service: Service
+) -> None:
+    stack.relay.target = None  # No event may wake another worker.
+    make, _ = UNLISTED["jp2"]
+    shown, state = await process(service, "a.png", images.encode(images.quadrants(), "PNG"))
+    kept, other_state = await process(service, "a.jp2", make())
+    assert (state, other_state) == ("ready", "ready")
+    assert {name for name, count in (shown | kept).items() if count > 1} == listed()
+    assert {"worker.pipeline", "worker.thumbnails", "worker.judging"} <= shown.keys()
