@@ -1,6 +1,5 @@
 """The routes of attachments: list, show, create (also in bulk), update, delete."""
 
-import asyncio
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -15,16 +14,17 @@ from api.conditions import Conditions, entity_tag, is_current
 from api.creating import check_all, find_sources
 from api.issuing import MAX_BODY_BYTES, Issued, find_known, issue_again, write_policies
 from api.listing import read_page
-from api.negotiation import check_accept, check_content_type
+from api.negotiation import check_accept, check_content_type, refuse_bulk
 from api.parts import Parts, admit, now, origin
+from api.pauses import pause_after
 from api.preferences import preferred_wait
-from api.problems import BULK_TYPE, Problem, bad_request, document_response, not_found
+from api.problems import BULK_TYPE, Problem, document_response, not_found
 from api.queries import CURSOR_TYPE, View, parse_listing, parse_view
 from api.request_keys import GivenKey
 from api.temp_urls.copying import copy_all, require_room, take_over
 from api.temp_urls.own_files import Kind, read_meaning, take_own
 from api.usage import create_within
-from api.words import parse_id
+from api.words import path_id
 from shared import attachments
 from shared.attachments import Attachment
 from shared.documents import included
@@ -36,19 +36,7 @@ from shared.tokens import Caller
 LIST_PATH = "/api/v2/attachments"
 MAX_BULK_BYTES = 1024 * 1024
 
-AT_ONCE = 25
-"""Number of resources that are written before the event loop may serve other requests. Writing
-25 resources takes about 2 ms.
-"""
-
 log = get_logger(__name__)
-
-
-def _path_id(request: web.Request) -> int:
-    attachment_id = parse_id(request.match_info["id"])
-    if attachment_id is None:
-        raise not_found()
-    return attachment_id
 
 
 def _show(parts: Parts, row: Attachment, view: View, address: str) -> web.Response:
@@ -73,7 +61,7 @@ async def show(request: web.Request) -> web.Response:
     check_accept(request)
     view = parse_view(request, waits=True)
     preferred = preferred_wait(request) if view.wait_s is None else None
-    attachment_id, organization_id = _path_id(request), caller.organization_id
+    attachment_id, organization_id = path_id(request), caller.organization_id
     run = parts.clients.of(organization_id).run
 
     async def find() -> Attachment | None:
@@ -125,8 +113,7 @@ async def index(request: web.Request) -> web.Response:
                 fieldset=asked.view.fieldset,
             )
         )
-        if len(data) % AT_ONCE == 0:
-            await asyncio.sleep(0)
+        await pause_after(len(data))
     return document_response(
         included({"data": data, "links": page.links, "meta": page.meta}, asked.view.include),
         headers={"Content-Type": CURSOR_TYPE} if asked.cursor else None,
@@ -209,11 +196,10 @@ async def _answer_created(
 async def update(request: web.Request) -> web.Response:
     """Answer PATCH /api/v2/attachments/{id}; a `temp_url` reports where the file is."""
     parts, caller = await admit(request)
-    if check_content_type(request):
-        raise bad_request("The bulk extension is for POST only")
+    refuse_bulk(request, only_for="POST")
     check_accept(request)
     view = parse_view(request)
-    attachment_id = _path_id(request)
+    attachment_id = path_id(request)
 
     def check(document: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         data = resource_object(document)
@@ -269,7 +255,7 @@ async def delete(request: web.Request) -> web.Response:
     """Answer DELETE /api/v2/attachments/{id}: delete the row now; its objects are purged later."""
     parts, caller = await admit(request)
     check_accept(request)
-    attachment_id, organization_id = _path_id(request), caller.organization_id
+    attachment_id, organization_id = path_id(request), caller.organization_id
     remove = partial(
         attachments.delete,
         attachment_id=attachment_id,

@@ -7,6 +7,7 @@ import asyncio
 import secrets
 from collections.abc import Callable, Mapping
 
+from api.pauses import is_set_within
 from shared.connector import Connector
 from shared.database import SERVER_SETTINGS, Database, DatabaseAway
 from shared.log import get_logger
@@ -104,7 +105,7 @@ class Listener:
             self._on_gap()
             while True:
                 await self._test(echo, heard)
-                if await _wait(closed, TEST_EVERY_S):
+                if await is_set_within(closed, TEST_EVERY_S):
                     raise _NotNotified("the connection was closed")
         finally:
             connection.terminate()
@@ -115,18 +116,9 @@ class Listener:
             await self._database.run_within(ECHO_TIMEOUT_S, notify, echo)
         except DatabaseAway:
             return  # No notification was sent, so a missing one proves nothing.
-        if not await _wait(heard, ECHO_TIMEOUT_S):
+        if not await is_set_within(heard, ECHO_TIMEOUT_S):
             raise _NotNotified("a notification did not arrive")
         self.hears = True
         if self._lost:
             log.info("listening for changes of tokens again")
         self._lost = False
-
-
-async def _wait(event: asyncio.Event, timeout_s: float) -> bool:
-    try:
-        async with asyncio.timeout(timeout_s):
-            await event.wait()
-    except TimeoutError:
-        return False
-    return True

@@ -12,6 +12,7 @@ from aiohttp import web
 
 from api.parts import Parts, now
 from api.problems import PRIVATE
+from api.words import NUMBER
 from shared.tokens import Caller
 
 MAX_STAMPS = 4
@@ -23,7 +24,6 @@ must not be sent as Referer."""
 
 # The pattern matches Unix times, as `Links.url` writes them.
 _STAMP = re.compile(r"[0-9]{1,19}", re.ASCII)
-_END = re.compile(r"[1-9][0-9]{0,18}", re.ASCII)
 # The pattern matches the whole query as `Links.url` writes it, the form of most requests.
 _USUAL = re.compile(r"([0-9]{1,19})(?:&e=([1-9][0-9]{0,18}))?&s=([A-Za-z0-9_-]*)", re.ASCII)
 
@@ -55,7 +55,7 @@ def read_query(raw: str) -> FileQuery:
     named = dict(given)
     ends = named.get("e", "")
     stamps = [name for name, value in given if not value and _STAMP.fullmatch(name)]
-    if ends and not _END.fullmatch(ends):
+    if ends and not NUMBER.fullmatch(ends):
         stamps = []
     return FileQuery(
         stamps=tuple(dict.fromkeys(stamps))[:MAX_STAMPS],

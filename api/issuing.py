@@ -1,6 +1,5 @@
 """Answers that hold upload policies: of created attachments, and of renewed policies."""
 
-import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -12,13 +11,14 @@ from aiohttp import web
 from api.attributes import check_identity, resource_object
 from api.bodies import read_json
 from api.creating import stored_type
-from api.negotiation import check_accept, check_content_type
+from api.negotiation import check_accept, refuse_bulk
 from api.parts import Parts, admit, now, origin
-from api.problems import Problem, bad_request, document_response, general, not_found
+from api.pauses import pause_after
+from api.problems import Problem, document_response, general, not_found
 from api.queries import View, parse_view
 from api.request_keys import GivenKey
 from api.usage import ensure_counted, quota_error, quotas_of
-from api.words import parse_id
+from api.words import path_id
 from shared import attachments, idempotency, renewing
 from shared.attachments import Attachment
 from shared.caching import PUBLIC_FILE
@@ -34,11 +34,6 @@ MAX_BODY_BYTES = 64 * 1024
 TICKET_OUTLIVES_POLICY = timedelta(hours=1)
 """An upload may begin at the policy's end. The page then has this time to upload the file and to
 see the result."""
-
-AT_ONCE = 25
-"""Number of resources that are signed before the event loop may serve other requests. Signing
-25 resources takes about 2 ms.
-"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,8 +104,7 @@ async def write_policies(
         if bulk:
             resource["meta"]["status_url"] = status_url
         resources.append(resource)
-        if len(resources) % AT_ONCE == 0:
-            await asyncio.sleep(0)
+        await pause_after(len(resources))
     expires_at = policy_end(
         credentials=credentials, now=issued[0].signed_at, lifetime_s=settings.policy_ttl
     )
@@ -136,9 +130,7 @@ async def _renew(
     await parts.bucket.require_for_policies()
     check_accept(request)
     view = parse_view(request)
-    attachment_id = parse_id(request.match_info["id"])
-    if attachment_id is None:
-        raise not_found()
+    attachment_id = path_id(request)
     await _read_any(request, parts, caller, attachment_id, key)
     run = parts.clients.of(caller.organization_id).run
     row = await run(attachments.find, attachment_id, caller.organization_id)
@@ -204,8 +196,7 @@ async def _read_any(
         if key is not None:
             key.note(None)
         return
-    if check_content_type(request):
-        raise bad_request("The bulk extension is for creating attachments only")
+    refuse_bulk(request, only_for="creating attachments")
 
     def check(document: Any) -> None:
         if document != {}:

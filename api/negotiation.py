@@ -5,7 +5,7 @@ from functools import lru_cache
 from aiohttp import web
 
 from api.media_types import KEPT_CHARACTERS, parse_media_type, split_list
-from api.problems import MEDIA_TYPE, general
+from api.problems import MEDIA_TYPE, bad_request, general
 
 MAX_RANGES = 100
 """Maximum number of media ranges of Accept that are parsed: a client may send more than 100,000."""
@@ -74,6 +74,12 @@ def check_content_type(request: web.Request) -> bool:
         if charset in UTF_8 and extensions is not None:
             return bool(extensions)
     raise general(415)
+
+
+def refuse_bulk(request: web.Request, *, only_for: str) -> None:
+    """Raise Problem 400 if the body uses the bulk extension, 415 for other media types."""
+    if check_content_type(request):
+        raise bad_request(f"The bulk extension is for {only_for} only")
 
 
 def _extensions(parameters: dict[str, str]) -> set[str] | None:

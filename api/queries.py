@@ -12,7 +12,7 @@ from aiohttp import web
 from api.filters import Filters
 from api.preferences import parse_wait
 from api.problems import MEDIA_TYPE, Problem, about, bad_parameter, bad_request, unsupported
-from api.words import parse_id, shortened
+from api.words import NUMBER, parse_id, shortened
 from shared.documents import INCLUDABLE
 from shared.filters import Filter
 from shared.keys import MAX_ID
@@ -36,7 +36,6 @@ MAX_OFFSET = 100_000
 # The pattern matches a list of names, then optionally an array index: include, include[],
 # fields[attachments][0].
 _NAMES = re.compile(r"(include|fields\[[^\[\]]*\])(?:\[[0-9]{0,4}\])?", re.ASCII)
-_NUMBER = re.compile(r"[1-9][0-9]{0,18}", re.ASCII)
 _ANY_NUMBER = re.compile(r"[1-9][0-9]*", re.ASCII)
 
 
@@ -211,7 +210,7 @@ def _paging(page: dict[str, str], sort: str) -> dict[str, Any]:
 
 
 def _positive(name: str, text: str) -> int:
-    if not _NUMBER.fullmatch(text) or int(text) > MAX_PAGE_NUMBER:
+    if not NUMBER.fullmatch(text) or int(text) > MAX_PAGE_NUMBER:
         raise bad_parameter(
             name, f"Parameter '{name}' must be an integer from 1 to {MAX_PAGE_NUMBER}"
         )

@@ -10,7 +10,7 @@ from api.files import FILES
 from api.parts import PARTS, Parts, now, origin
 from api.preferences import parse_wait, preferred_wait
 from api.problems import document_response, not_found
-from api.words import parse_id
+from api.words import path_id
 from shared import attachments
 from shared.attachments import Attachment
 from shared.states import SETTLED
@@ -47,10 +47,8 @@ async def show(request: web.Request) -> web.Response:
 
 def _admit(request: web.Request, parts: Parts) -> tuple[int, str]:
     """Return the id and the stamp of a signed address. Raises Problem 404."""
-    attachment_id = parse_id(request.match_info["id"])
+    attachment_id = path_id(request)
     query = read_query(request.rel_url.raw_query_string)
-    if attachment_id is None:
-        raise not_found()
     admits = parts.documents.links.admits_status
     for stamp in query.stamps:
         if admits(attachment_id, stamp, query.ends, query.signature, now()):

@@ -11,6 +11,7 @@ from contextvars import Context
 from itertools import islice
 from uuid import uuid4
 
+from api.pauses import is_set_within
 from api.problems import too_many_requests, unavailable
 from shared import settling
 from shared.attachments import Attachment, find_rows
@@ -104,13 +105,14 @@ class Waiters:
         None if there is no such row of the organization. Raises Problem 429 or 503 if too many
         clients wait.
         """
-        deadline = asyncio.get_running_loop().time() + within_s
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + within_s
         with self._place(attachment_id, organization_id, by_ticket=by_ticket) as waiter:
             note_leave(waiter.leave)
             try:
                 row = await find()
                 while row is not None and row.state not in SETTLED and not waiter.gone:
-                    in_time = await _until(waiter.woken, deadline)
+                    in_time = await is_set_within(waiter.woken, deadline - loop.time())
                     if waiter.gone:
                         break
                     waiter.woken.clear()
@@ -228,13 +230,3 @@ class Waiters:
                             future.set_result(rows.get(attachment_id))
         finally:
             self._reader = None
-
-
-async def _until(event: asyncio.Event, deadline: float) -> bool:
-    """Wait for an event; return True if the event was set before the deadline."""
-    try:
-        async with asyncio.timeout_at(deadline):
-            await event.wait()
-    except TimeoutError:
-        return False
-    return True

@@ -2,17 +2,29 @@
 
 import re
 
+from aiohttp import web
+
+from api.problems import not_found
 from shared.keys import MAX_ID
 
-_NUMBER = re.compile(r"[1-9][0-9]{0,18}", re.ASCII)
+NUMBER = re.compile(r"[1-9][0-9]{0,18}", re.ASCII)
+"""A positive number of at most 19 digits, without sign and without leading zeros."""
 
 
 def parse_id(text: str) -> int | None:
     """Parse an id from an address: a canonical ASCII decimal from 1 to 2^63 - 1, else None."""
-    if not _NUMBER.fullmatch(text):
+    if not NUMBER.fullmatch(text):
         return None
     number = int(text)
     return number if number <= MAX_ID else None
+
+
+def path_id(request: web.Request, name: str = "id") -> int:
+    """Return an id from the request's path. Raises Problem 404 for a text that is not an id."""
+    number = parse_id(request.match_info[name])
+    if number is None:
+        raise not_found()
+    return number
 
 
 def shortened(text: str) -> str:

@@ -33,7 +33,7 @@ from deploy.commands.environment import (
     read_settings,
 )
 from deploy.commands.events import events_app
-from deploy.commands.options import LOCAL, MAX_ID, DataDir, Json, check_word
+from deploy.commands.options import LOCAL, DataDir, Json, check_word
 from deploy.commands.organizations import organizations_app
 from deploy.commands.reconcile import reconcile
 from deploy.commands.retrying import retry
@@ -43,6 +43,7 @@ from deploy.doctor.command import doctor
 from deploy.serving import SERVING
 from shared.errors import AttachmentsError, SettingsError
 from shared.foreign import forget_foreign_variables
+from shared.keys import MAX_ID
 from shared.log_lines import line, name_process, wants_json
 from shared.plain import escape_lines
 

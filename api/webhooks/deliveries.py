@@ -10,12 +10,11 @@ from aiohttp import web
 
 from api.attributes import check_identity, resource_object
 from api.bodies import read_json
-from api.negotiation import check_accept, check_content_type
+from api.negotiation import check_accept, refuse_bulk
 from api.parts import PARTS, Parts, admit_admin, origin
 from api.problems import (
     Problem,
     about,
-    bad_request,
     document_response,
     general,
     invalid,
@@ -38,10 +37,9 @@ from api.webhooks.routes import (
     PATH,
     audit,
     find_webhook,
-    path_id,
     refuse_parameters,
 )
-from api.words import shortened
+from api.words import path_id, shortened
 from shared.database import Connection
 from shared.idempotency import Repeated
 from shared.keys import MAX_ID
@@ -161,8 +159,7 @@ async def retry_all(request: web.Request) -> web.Response:
     since a time.
     """
     parts, caller = await admit_admin(request)
-    if check_content_type(request):
-        raise bad_request("The bulk extension is for attachments only")
+    refuse_bulk(request, only_for="attachments")
     check_accept(request)
     refuse_parameters(request)
     webhook = await find_webhook(request, parts, caller)

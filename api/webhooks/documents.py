@@ -5,6 +5,7 @@ from typing import Any
 from shared.documents import Documents
 from shared.webhooks.deliveries import DeliveryRow
 from shared.webhooks.registry import Webhook
+from shared.webhooks.secret_signing import written_id
 
 
 def webhook_resource(
@@ -45,7 +46,7 @@ def delivery_resource(documents: Documents, row: DeliveryRow) -> dict[str, Any]:
         "type": "webhook_deliveries",
         "attributes": {
             "event": row.event,
-            "message_id": f"msg_{row.message_id.hex}",
+            "message_id": written_id(row.message_id),
             "state": row.state,
             "attempts": row.attempt,
             "last_status": row.status,

@@ -7,14 +7,14 @@ from aiohttp import web
 
 from api.bodies import read_json
 from api.clients import client_address
-from api.negotiation import check_accept, check_content_type
+from api.negotiation import check_accept, refuse_bulk
 from api.parts import Parts, admit_admin, origin
-from api.problems import Problem, bad_request, document_response, not_found
+from api.problems import Problem, document_response, not_found
 from api.queries import given, unknown_parameter
 from api.request_keys import GivenKey, run_once
 from api.webhooks.attributes import check_changes, check_new
 from api.webhooks.documents import webhook_resource
-from api.words import parse_id
+from api.words import path_id
 from shared.database import Connection
 from shared.idempotency import Repeated
 from shared.log import get_logger
@@ -28,14 +28,6 @@ PATH = "/api/v2/webhooks"
 MAX_BODY_BYTES = 16 * 1024
 
 log = get_logger(__name__)
-
-
-def path_id(request: web.Request, name: str = "id") -> int:
-    """Return an id from the request's path. Raises Problem 404 for a text that is not an id."""
-    number = parse_id(request.match_info[name])
-    if number is None:
-        raise not_found()
-    return number
 
 
 def refuse_parameters(request: web.Request) -> None:
@@ -133,7 +125,7 @@ async def create(request: web.Request) -> web.Response:
 async def _create(
     request: web.Request, parts: Parts, caller: Caller, key: GivenKey | None
 ) -> web.Response:
-    _refuse_bulk(request)
+    refuse_bulk(request, only_for="attachments")
     check_accept(request)
     refuse_parameters(request)
     vault = _require_vault(parts)
@@ -172,7 +164,7 @@ async def _create(
 async def update(request: web.Request) -> web.Response:
     """Answer PATCH /api/v2/webhooks/{id}; setting a webhook active resets its failures."""
     parts, caller = await admit_admin(request)
-    _refuse_bulk(request)
+    refuse_bulk(request, only_for="attachments")
     check_accept(request)
     refuse_parameters(request)
     webhook = await find_webhook(request, parts, caller)
@@ -247,11 +239,6 @@ async def _find_made(
     if found is None:
         raise not_found()
     return found
-
-
-def _refuse_bulk(request: web.Request) -> None:
-    if check_content_type(request):
-        raise bad_request("The bulk extension is for attachments only")
 
 
 ROUTES = (

@@ -8,13 +8,13 @@ import typer
 from deploy.commands.environment import Unusable, note, print_line, with_database
 from deploy.commands.options import (
     LOCAL,
-    MAX_ID,
     AttachmentId,
     DataDir,
     Json,
     OneOrganization,
     check_word,
 )
+from shared.keys import MAX_ID
 
 if TYPE_CHECKING:
     from shared.attachments import Attachment

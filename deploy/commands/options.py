@@ -6,10 +6,10 @@ from typing import Annotated, TypeVar
 import typer
 
 from deploy.commands.environment import Misused
+from shared.keys import MAX_ID
 
 Word = TypeVar("Word", bound=str)
 
-MAX_ID = 2**63 - 1
 LOCAL = Path(".attachments")
 
 DataDir = Annotated[

@@ -7,7 +7,8 @@ import typer
 
 from deploy.commands.attachments import OneReason, check_organization, select
 from deploy.commands.environment import Misused, note, print_line, with_database
-from deploy.commands.options import LOCAL, MAX_ID, DataDir, OneOrganization
+from deploy.commands.options import LOCAL, DataDir, OneOrganization
+from shared.keys import MAX_ID
 
 if TYPE_CHECKING:
     from shared.database import Database

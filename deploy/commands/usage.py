@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from deploy.commands.environment import Misused, Unusable, print_line, with_database
-from deploy.commands.options import LOCAL, MAX_ID, DataDir, Json
+from deploy.commands.options import LOCAL, DataDir, Json
+from shared.keys import MAX_ID
 
 if TYPE_CHECKING:
     from shared.database import Database

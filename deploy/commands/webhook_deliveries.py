@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from deploy.commands.environment import Misused, Unusable, print_line
-from deploy.commands.options import LOCAL, MAX_ID, DataDir, Json, Organization, check_word
+from deploy.commands.options import LOCAL, DataDir, Json, Organization, check_word
 from deploy.commands.webhooks import WebhookId, missing, run_work
+from shared.keys import MAX_ID
 
 if TYPE_CHECKING:
     from shared.database import Database
@@ -29,6 +30,7 @@ def list_deliveries(
     from deploy.commands import output
     from shared.webhooks import deliveries, registry
     from shared.webhooks.kinds import DELIVERY_STATES
+    from shared.webhooks.secret_signing import written_id
 
     wanted = check_word("--state", state, DELIVERY_STATES)
 
@@ -44,7 +46,7 @@ def list_deliveries(
     found = run_work(data_dir, work)
     if as_json:
         output.print_json(
-            [{**asdict(row), "message_id": f"msg_{row.message_id.hex}"} for row in found]
+            [{**asdict(row), "message_id": written_id(row.message_id)} for row in found]
         )
         return
     output.print_table(

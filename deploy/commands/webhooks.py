@@ -7,7 +7,8 @@ import typer
 
 from deploy.commands.attachments import check_organization
 from deploy.commands.environment import Misused, Unusable, note, print_line, with_database
-from deploy.commands.options import LOCAL, MAX_ID, DataDir, Json, Organization
+from deploy.commands.options import LOCAL, DataDir, Json, Organization
+from shared.keys import MAX_ID
 
 if TYPE_CHECKING:
     from shared.database import Database

@@ -1,4 +1,4 @@
-"""Secrets and signatures of webhooks, as the Standard Webhooks specification defines them."""
+"""Secrets, signatures and message ids of webhooks, as Standard Webhooks defines them."""
 
 import hashlib
 import hmac
@@ -6,6 +6,7 @@ import secrets
 from base64 import b64decode, b64encode
 from collections.abc import Sequence
 from typing import Final
+from uuid import UUID
 
 SECRET_PREFIX: Final = "whsec_"  # noqa: S105 - no secret: the beginning of every secret
 
@@ -16,6 +17,11 @@ SECRET_BYTES: Final = 32
 def make_secret() -> str:
     """Make a secret of 256 random bits in the form in which a client gets it: `whsec_…`."""
     return f"{SECRET_PREFIX}{b64encode(secrets.token_bytes(SECRET_BYTES)).decode()}"
+
+
+def written_id(message_id: UUID) -> str:
+    """Return the value of `webhook-id`, the same for each attempt, so receivers see repetitions."""
+    return f"msg_{message_id.hex}"
 
 
 def signed_headers(

@@ -20,7 +20,7 @@ from shared.settings import Settings
 from shared.version import VERSION
 from shared.webhooks.dispatch import Delivery
 from shared.webhooks.kinds import TIMEOUT_S, DeliveryFault
-from shared.webhooks.secret_signing import signed_headers
+from shared.webhooks.secret_signing import signed_headers, written_id
 from shared.webhooks.vault import SecretUnreadable, Vault
 from worker.webhooks.receivers import AddressRefused, make_connector
 
@@ -97,7 +97,7 @@ class Sender:
         stored = (delivery.secret, delivery.secret_previous)
         return signed_headers(
             [self._decrypt(each) for each in stored if each is not None],
-            message_id=message_id(delivery),
+            message_id=written_id(delivery.message_id),
             timestamp_s=int(self._clock()),
             body=body,
         )
@@ -124,11 +124,6 @@ class Sender:
             )
         happened_at = self._documents.time(delivery.created_at)
         return {"type": delivery.event, "timestamp": happened_at, "data": data}
-
-
-def message_id(delivery: Delivery) -> str:
-    """Return the value of `webhook-id`, the same for each attempt, so receivers see repetitions."""
-    return f"msg_{delivery.message_id.hex}"
 
 
 def _span(delivery: Delivery) -> traces.Span:
