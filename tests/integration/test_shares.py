@@ -172,7 +172,9 @@ async def test_too_many_statements_of_one_organization_are_429(
     service = await start_service(database_pool="4")
     other = await service.organization()
     created = await service.client.create("a.png")
-    service.client.session.connector._limit = 0  # type: ignore[union-attr]  # no other way once made
+    connector = service.client.session.connector
+    assert connector is not None
+    connector._limit = 0  # private in aiohttp: the limit of an open connector has no other name
     async with locked(service, created["data"]["id"]):
         held = [renamed(service.client, created["data"]["id"]) for _ in range(WAITING + 50)]
         done, _ = await asyncio.wait(held, return_when=asyncio.FIRST_COMPLETED)

@@ -158,7 +158,11 @@ async def test_an_answer_410_deactivates_the_webhook_visibly(
 
     shown = await until(inactive)
     assert shown["meta"]["deactivated"]["reason"] == "gone"
-    assert "webhook deactivated" in worker.log()
+
+    async def logged() -> bool:
+        return "webhook deactivated" in worker.log()
+
+    await until(logged)  # the line is written after the commit that the answer above shows
     before = await service.database.fetchval("SELECT count(*) FROM webhook_deliveries")
     await service.client.upload(photo())
     assert await service.database.fetchval("SELECT count(*) FROM webhook_deliveries") == before

@@ -14,7 +14,7 @@ from unittest import mock
 import aiohttp
 import asyncpg
 from aiohttp import web
-from aiohttp.web_app import _cached_build_middleware  # private: aiohttp has no public cache_clear
+from aiohttp.web_app import _cached_build_middleware  # private in aiohttp, which has no other way
 from prometheus_client import generate_latest
 from yarl import URL
 

@@ -104,6 +104,7 @@ def as_asyncpg(dsn: str) -> tuple[list[Any], Any]:
         "gsslib",
     )
     given: Any = {"dsn": dsn, **dict.fromkeys(words)}
-    read: Any = connect_utils  # The type stubs do not contain the private functions of asyncpg.
+    # The function is private in asyncpg, and its type stubs leave it out.
+    read: Any = connect_utils
     places, parameters = read._parse_connect_dsn_and_args(**given)
     return places, parameters

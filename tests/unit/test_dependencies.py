@@ -66,6 +66,23 @@ PRIVATE: dict[str, dict[str, set[str]]] = {
 reason beside its use, and its package a bound in pyproject.toml, because the next release may lack
 the name."""
 
+PRIVATE_IN_TESTS: dict[str, dict[str, set[str]]] = {
+    "tests/integration/refusals/test_odd_addresses.py": {"asyncpg": {"_transport"}},
+    "tests/integration/test_shares.py": {"aiohttp": {"_limit"}},
+    "tests/integration/test_webhook_receivers.py": {"aiohttp": {"_SSL_CONTEXT_VERIFIED"}},
+    "tests/support/service.py": {"aiohttp": {"_cached_build_middleware"}},
+    "tests/unit/test_animations.py": {"pillow": {"_getdecoder"}},
+    "tests/unit/test_costs.py": {"pillow": {"_size"}},
+    "tests/unit/test_database_hosts.py": {"asyncpg": {"_parse_connect_dsn_and_args"}},
+    "tests/unit/test_documented_metrics.py": {
+        "prometheus-client": {"_documentation", "_labelnames", "_name", "_upper_bounds"}
+    },
+}
+"""The same for the tests."""
+
+EXPLAINED = PRIVATE | PRIVATE_IN_TESTS
+BOUNDED = sorted({package for by in EXPLAINED.values() for package in by})
+
 STANDARD = {"_exit", "_replace"}
 """Names of the standard library that are documented although they begin with an underscore."""
 
@@ -194,10 +211,24 @@ def used(tree: ast.Module, inherited: set[str]) -> set[str]:
             }
         elif isinstance(node, ast.Call) and ast.unparse(node.func) in ("getattr", "hasattr"):
             names |= {each.value for each in node.args if isinstance(each, ast.Constant)}
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("setattr"):
+            paths = (each.value for each in node.args if isinstance(each, ast.Constant))
+            names |= {part for path in paths for part in str(path).split(".")}
     names -= own
     # If a foreign base class has an attribute of the same name, the name counts as foreign.
     names |= own & inherited
     return {each for each in names if isinstance(each, str) and is_private(each)} - STANDARD
+
+
+def defined(tree: ast.Module) -> Iterator[str]:
+    """Find the names of a file's functions, classes, module variables, and attributes."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            yield node.name
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.id
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store) and is_self(node):
+            yield node.attr
 
 
 def is_self(node: ast.Attribute) -> bool:
@@ -214,13 +245,23 @@ def test_private_names_of_other_packages_are_known(foreign_names: dict[str, set[
     assert found == {path: set().union(*by.values()) for path, by in PRIVATE.items()}
 
 
-@pytest.mark.parametrize("path", PRIVATE)
+@pytest.mark.slow
+def test_private_names_of_other_packages_in_tests_are_known() -> None:
+    own = {name for _, tree in sources(*OURS, "tests") for name in defined(tree)}
+    for path, tree in sources("tests"):
+        listed = set().union(*PRIVATE_IN_TESTS.get(path, {}).values())
+        found = used(tree, inherited=listed)
+        # The service has some of the listed names too; all other names of its own do not count.
+        assert found - (own - listed) == listed, path
+
+
+@pytest.mark.parametrize("path", EXPLAINED)
 def test_a_private_name_is_explained_where_it_is_used(path: str) -> None:
     text = (ROOT / path).read_text("utf-8").lower()
-    for package in PRIVATE[path]:
+    for package in EXPLAINED[path]:
         assert re.search(rf"# .*private in {package}", text)
 
 
-@pytest.mark.parametrize("package", sorted({package for by in PRIVATE.values() for package in by}))
+@pytest.mark.parametrize("package", BOUNDED)
 def test_a_package_whose_private_names_are_used_is_bounded(package: str) -> None:
     assert re.search(r"<\d|==", (RUNTIME | EXTRAS["embedded"])[package])
