@@ -1,4 +1,4 @@
-"""Webhooks and deliveries as JSON:API resources (contract.md, "Webhooks")."""
+"""Webhooks and deliveries as JSON:API resources (webhooks.md, "The API of webhooks")."""
 
 from typing import Any
 
