@@ -12,8 +12,8 @@ from PIL import Image
 from shared.content_types import INLINE, essence
 from shared.storage import Storage
 from tests.data import further, images
-from tests.data.corpus import SAMPLES
 from tests.data.damaged import ANIMATIONS, CHECKSUMS, FLIPS
+from tests.data.hostile_corpus import SAMPLES
 from tests.data.sample import Sample
 from tests.support.batches import (
     follow,

@@ -20,7 +20,7 @@ from shared.settings import Settings
 from tests.benchmarks.processes import MIB, cpu_s
 from tests.benchmarks.report import at_most, make_table
 from tests.benchmarks.site import Site
-from tests.data.corpus import SAMPLES
+from tests.data.hostile_corpus import SAMPLES
 from tests.data.sample import Sample
 from tests.support.service import make_settings
 from worker.decoding.formats import Box

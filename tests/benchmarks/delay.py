@@ -5,9 +5,9 @@ from statistics import median
 from rich.table import Table
 
 from tests.benchmarks.backlog import work_off
+from tests.benchmarks.distant_store import running_proxy
 from tests.benchmarks.photos import small_photo
 from tests.benchmarks.processes import MIB, watched
-from tests.benchmarks.proxy import running_proxy
 from tests.benchmarks.report import at_least, at_most, make_table
 from tests.benchmarks.site import Site
 from tests.support.service import running_service

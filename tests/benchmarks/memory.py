@@ -10,8 +10,8 @@ from random import Random
 from rich.table import Table
 
 from deploy.client.upload import upload_files
+from tests.benchmarks.distant_store import running_proxy
 from tests.benchmarks.processes import MIB, uss_bytes, watched
-from tests.benchmarks.proxy import running_proxy
 from tests.benchmarks.report import at_most, make_table
 from tests.benchmarks.site import Site
 from tests.support.service import Client, running_service

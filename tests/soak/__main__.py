@@ -18,7 +18,7 @@ from rich.console import Console
 
 from tests.soak.plan import MAX_UPLOADS, Mix, Odds
 from tests.soak.run import Options, soak
-from tests.soak.site import Scale
+from tests.soak.soak_site import Scale
 
 
 def parse(arguments: list[str]) -> Options:

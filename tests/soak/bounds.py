@@ -9,7 +9,7 @@ from urllib.parse import unquote, urlsplit
 
 import psutil  # type: ignore[import-untyped]  # it ships none
 
-from tests.soak.site import Site
+from tests.soak.soak_site import Site
 from tests.soak.verdict import GROWN, SHOWN, Finding
 
 MIB = 1024 * 1024

@@ -17,7 +17,7 @@ import aiohttp
 
 from tests.soak.files import FILES, Expected
 from tests.soak.plan import Upload, Version
-from tests.soak.site import Site
+from tests.soak.soak_site import Site
 from tests.support.service import Answer, Client
 
 PATIENCE_S = 60.0

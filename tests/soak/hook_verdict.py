@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from shared.attachments import Attachment
-from tests.soak.site import Site
+from tests.soak.soak_site import Site
 from tests.soak.verdict import HOOKS_FOREIGN, HOOKS_LOST, Finding
 
 DELIVERED_S: Final = 120.0

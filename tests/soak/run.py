@@ -12,13 +12,13 @@ from pathlib import Path
 from rich.console import Console
 
 from tests.soak.bounds import MIB, grown, held_bytes, look_for_leaks
+from tests.soak.chaos import Chaos
 from tests.soak.clients import Clients, Ledger
-from tests.soak.faults import Chaos
 from tests.soak.hook_verdict import deliver, judge_hooks
 from tests.soak.plan import Mix, Odds, Upload, draw_faults, draw_upload
-from tests.soak.report import describe, print_invariants, spread, states
 from tests.soak.settling import Picture, backlog, look, prove_alive, purge, settle
-from tests.soak.site import Scale, Site, running_site
+from tests.soak.soak_site import Scale, Site, running_site
+from tests.soak.summary import describe, print_invariants, spread, states
 from tests.soak.verdict import (
     ANSWERS,
     ENDS,

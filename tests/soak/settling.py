@@ -15,7 +15,7 @@ from shared.keys import PREFIX
 from tests.soak.clients import Clients, Ledger
 from tests.soak.files import read_code
 from tests.soak.plan import MAX_VERSIONS, Upload, Version
-from tests.soak.site import Site
+from tests.soak.soak_site import Site
 from tests.soak.verdict import HANDS, ORPHANS, UNFINISHED, Finding, StoredItem
 from tests.support.objects import content
 

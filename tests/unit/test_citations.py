@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.data.corpus import SAMPLES
+from tests.data.hostile_corpus import SAMPLES
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "deploy" / "docs"

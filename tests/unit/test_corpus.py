@@ -15,7 +15,7 @@ from PIL import Image
 from PIL.MpoImagePlugin import MpoImageFile
 
 from tests.data import bombs, costly_images, damaged, disguised, further, metadata
-from tests.data.corpus import SAMPLES
+from tests.data.hostile_corpus import SAMPLES
 from tests.data.mutations import mutated
 from tests.data.pieces import (
     MIB,

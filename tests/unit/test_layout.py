@@ -13,6 +13,8 @@ PAGE = ROOT / "deploy/docs/architecture.md"
 
 MAX_LINES = 300
 LONG = {
+    # The list of changes grows with each release.
+    "CHANGELOG.md",
     # The file keeps all its SQL statements together, so that a reader can compare them.
     "shared/lifecycle.py",
 }
@@ -21,9 +23,8 @@ LONG = {
 FACES = {"shared/notifications/__init__.py"}
 """Files `__init__.py` that may import or assign names; the others have only a docstring."""
 
-
-PROGRAMS = ("soak", "benchmarks")
-"""Folders of test programs. Each program has its own clients, processes and report."""
+GIVEN = {"__init__.py", "__main__.py", "conftest.py"}
+"""Names to which Python and pytest give a meaning."""
 
 
 def files() -> list[Path]:
@@ -50,23 +51,28 @@ def test_two_files_share_a_name_only_if_the_architecture_lists_them() -> None:
 def test_no_two_files_of_the_tests_have_one_name() -> None:
     found: dict[str, list[str]] = {}
     for path in (ROOT / "tests").rglob("*.py"):
-        inner = path.relative_to(ROOT / "tests")
-        # pytest and Python give a meaning to the names `conftest.py` and `__init__.py`.
-        if inner.parts[0] not in PROGRAMS and path.name not in ("__init__.py", "conftest.py"):
-            found.setdefault(path.name, []).append(inner.as_posix())
+        if path.name not in GIVEN:
+            found.setdefault(path.name, []).append(path.relative_to(ROOT).as_posix())
     assert len(found) > 200
     assert [places for places in found.values() if len(places) > 1] == []
 
 
 def test_no_file_is_longer_than_can_be_read_at_once() -> None:
-    tests = [path.relative_to(ROOT) for path in (ROOT / "tests").rglob("*.py")]
-    compose = Path("deploy/compose.yaml")
-    long = {
-        path.as_posix()
-        for path in (*files(), *tests, compose)
-        if len((ROOT / path).read_text("utf-8").splitlines()) > MAX_LINES
+    paths = {
+        *(ROOT / path for path in files()),
+        *(ROOT / "tests").rglob("*.py"),
+        *(ROOT / "deploy/docs").rglob("*.md"),
+        *(path for path in (ROOT / "deploy").iterdir() if path.is_file()),
+        *ROOT.glob("*.md"),
+        *(ROOT / name for name in ("Makefile", "pyproject.toml")),
     }
-    assert long - LONG == set()
+    assert len(paths) > 800
+    long = {
+        path.relative_to(ROOT).as_posix()
+        for path in paths
+        if len(path.read_text("utf-8").splitlines()) > MAX_LINES
+    }
+    assert long == LONG
 
 
 def test_the_face_of_a_package_holds_no_code() -> None:

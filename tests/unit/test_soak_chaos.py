@@ -14,10 +14,10 @@ import pytest
 import pytest_asyncio
 
 from deploy.processes.supervisor import Child, Program
-from tests.soak.faults import Chaos
+from tests.soak.chaos import Chaos
 from tests.soak.plan import Fault
-from tests.soak.processes import Kept
-from tests.soak.site import Site
+from tests.soak.restarted import Kept
+from tests.soak.soak_site import Site
 
 pytestmark = pytest.mark.soak
 

@@ -13,7 +13,7 @@ from tests.soak.bounds import MAX_WORKER_BYTES, find_leaks, grown, secrets_of
 from tests.soak.clients import Clients, Entry, Ledger, Sent
 from tests.soak.files import PHOTOS
 from tests.soak.plan import Upload
-from tests.soak.site import Site
+from tests.soak.soak_site import Site
 from tests.soak.verdict import (
     LOST,
     MISDESCRIBED,

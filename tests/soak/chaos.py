@@ -11,8 +11,8 @@ import redis.asyncio
 from redis.exceptions import RedisError
 
 from tests.soak.plan import Fault
-from tests.soak.processes import Kept
-from tests.soak.site import Site
+from tests.soak.restarted import Kept
+from tests.soak.soak_site import Site
 from tests.support.decoders import find_decoders
 
 POLL_S = 0.05

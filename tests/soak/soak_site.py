@@ -17,8 +17,8 @@ from shared.storage import Storage
 from shared.tokens import create_token
 from tests.soak.hooks import ENVIRONMENT, Receivers, running_receivers
 from tests.soak.plan import Odds
-from tests.soak.processes import Kept, Module, make_api, make_worker
 from tests.soak.relay import SoakRelay
+from tests.soak.restarted import Kept, Module, make_api, make_worker
 from tests.support.objects import opened_storage
 from tests.support.service import Client
 from tests.support.stack import Stack
