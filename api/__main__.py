@@ -25,8 +25,10 @@ from api.parts import PARTS, Parts
 from shared.broker_check import refuse_cluster
 from shared.errors import AttachmentsError, CannotListen
 from shared.listening import fault_of, listen_everywhere
+from shared.liveness import Health
 from shared.log import configure_logging, get_logger
 from shared.log_lines import fault_line, name_process
+from shared.readiness import announce
 from shared.settings import Settings, load_settings
 from shared.trace_start import exported
 
@@ -47,9 +49,14 @@ async def serve(settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
-    app = create_app(settings)
+    health = Health(step="bucket")
+    app = create_app(settings, health=health)
     runner = make_runner(app, grace_s=GRACE_S)
-    checks: list[asyncio.Task[None]] = []
+    checks = [
+        asyncio.create_task(
+            announce(health, waits="api waits", ready="api is ready"), name="announcement"
+        )
+    ]
 
     async def start() -> None:
         await asyncio.gather(runner.setup(), refuse_cluster(settings))
@@ -57,10 +64,12 @@ async def serve(settings: Settings) -> None:
         await _listen(runner, settings)
         bound = runner.addresses[0]
         log.info("api listens", host=bound[0], port=bound[1])
+        health.step = None
 
     try:
         if await _unless(stopping, start()):
             await stopping.wait()
+            checks[0].cancel()
             await runner.drain(settings.drain, within_s=GRACE_S)
     finally:
         for check in checks:

@@ -39,7 +39,7 @@ from shared import writing
 from shared.allowance import Allowance
 from shared.backlog import BacklogWatch
 from shared.bucket_guard import BucketGuard
-from shared.bucket_owner import MARKER
+from shared.bucket_owner import read_marker
 from shared.deployment import open_publisher
 from shared.documents import Documents
 from shared.liveness import Health, reads
@@ -52,15 +52,20 @@ from shared.turns import Turns
 
 
 def create_app(
-    settings: Settings, *, sns_connector: aiohttp.BaseConnector | None = None
+    settings: Settings,
+    *,
+    sns_connector: aiohttp.BaseConnector | None = None,
+    health: Health | None = None,
 ) -> web.Application:
     """Make the application; its parts are opened at its start and closed at its end.
 
     The application starts even if PostgreSQL, the broker or the store cannot be reached. The caller
     must check at the start that the bucket belongs to this deployment (`shared.bucket_guard`) and
     that ids are free in the bucket (`api.ids`). `sns_connector` replaces the usual connector to
-    SNS, for example to use a proxy.
+    SNS, for example to use a proxy. `health` is shown at the metrics address; the caller completes
+    its step.
     """
+    seen = Health() if health is None else health
     app = web.Application(
         middlewares=[
             measure,
@@ -79,8 +84,7 @@ def create_app(
 
     async def parts(app: web.Application) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
-            noise, seen = await stack.enter_async_context(open_noise()), Health()
-            backlog = BacklogWatch()
+            noise, backlog = await stack.enter_async_context(open_noise()), BacklogWatch()
             clients, others = await stack.enter_async_context(open_shares(settings))
             storage = await stack.enter_async_context(open_storage(settings))
             publisher = await stack.enter_async_context(
@@ -147,9 +151,8 @@ def watch_parts(health: Health, parts: Parts) -> None:
 
     health.need("database", writes)
     health.need("api", serves)
-    health.use("store", reads(lambda: parts.storage.head(MARKER)))
+    health.use("store", reads(lambda: read_marker(parts.storage)))
     health.use("broker", parts.publisher.fault)
-    health.started = True
 
 
 def make_runner(app: web.Application, *, grace_s: float) -> Runner:

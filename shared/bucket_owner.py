@@ -90,7 +90,7 @@ async def find_owner(database: Database, storage: Storage) -> Owner:
     s3:ListBucket.
     """
     ours = await database.run(deployment_id)
-    theirs, taken_at = await _read_marker(storage)
+    theirs, taken_at = await read_marker(storage)
     return Owner(
         bucket=storage.bucket,
         ours=ours,
@@ -121,7 +121,7 @@ async def claim_bucket(database: Database, storage: Storage) -> Owner:
     if found.theirs is not None or found.has_strangers:
         return found
     await _place_marker(storage, found.ours)
-    theirs, taken_at = await _read_marker(storage)
+    theirs, taken_at = await read_marker(storage)
     if theirs is None:
         raise StoreUnavailable("the marker of the bucket was deleted again")
     return Owner(bucket=found.bucket, ours=found.ours, theirs=theirs, taken_at=taken_at)
@@ -160,8 +160,11 @@ async def _place_marker(storage: Storage, ours: str) -> None:
         await asyncio.sleep(SETTLE_S)
 
 
-async def _read_marker(storage: Storage) -> tuple[str | None, int]:
-    """Return the owner's id in the marker (None if there is no marker) and `Owner.taken_at`."""
+async def read_marker(storage: Storage) -> tuple[str | None, int]:
+    """Return the owner's id in the marker (None if there is no marker) and `Owner.taken_at`.
+
+    Raises StoreRefused, with the code `NoSuchBucket` if there is no bucket, and StoreUnavailable.
+    """
     content = b""
     try:
         async with storage.read(MARKER, end=64) as (_, chunks):

@@ -7,12 +7,12 @@ lately. A process that is stopped or stuck gives no answer, so a caller needs a 
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Literal
 
 from shared.database import Connection, Database
-from shared.errors import AttachmentsError, ObjectMissing
+from shared.errors import AttachmentsError
 
 Check = Callable[[], Awaitable[str | None]]
 """Asks a part; returns its fault, or None. Raises AttachmentsError, whose text is the fault."""
@@ -23,6 +23,9 @@ CHECK_S: Final = 3.0
 CACHED_S: Final = 2.0
 """Seconds for which an answer of the parts is reused, so that frequent health checks cost the parts
 little."""
+
+NOT_YET: Final = "not yet"
+"""The fault of a part that the start of the process still waits for."""
 
 
 class Beat:
@@ -57,11 +60,32 @@ class Beat:
         return 0.0 if self._resting or silent_s <= self._within_s else silent_s
 
 
+Status = Literal["starting", "not ready", "ready", "stopping"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Readiness:
+    """The answer to the question whether a process is ready.
+
+    `parts` holds `ok` or the fault of each part. `missing` names the parts without which the
+    process cannot do its work, and which do not answer.
+    """
+
+    status: Status
+    parts: dict[str, str]
+    missing: tuple[str, ...]
+
+
 @dataclass(slots=True)
 class Health:
-    """The state of one process's health. `started` is set when all its parts are open."""
+    """The state of one process's health.
 
-    started: bool = False
+    `step` names the part that the start of the process waits for, None once the start is complete.
+    `stopping` is set when the process begins to stop. Both may be set in any thread.
+    """
+
+    step: str | None = None
+    stopping: bool = False
     _beats: dict[str, Beat] = field(default_factory=dict)
     _needed: dict[str, Check] = field(default_factory=dict)
     _helpful: dict[str, Check] = field(default_factory=dict)
@@ -77,6 +101,7 @@ class Health:
     def need(self, name: str, check: Check) -> None:
         """Add a part without which this process cannot do its work."""
         self._needed[name] = check
+        self._asked_at = -CACHED_S  # an earlier answer says nothing of this part
 
     def use(self, name: str, check: Check) -> None:
         """Add a part that is reported, and without which this process still does its work."""
@@ -90,8 +115,8 @@ class Health:
             if beat.silent_s
         }
 
-    async def ask(self) -> tuple[bool, dict[str, str]]:
-        """Ask all parts; return whether the needed ones answer, and `ok` or the fault of each part.
+    async def ask(self) -> Readiness:
+        """Ask all parts whether they answer.
 
         An answer is reused for CACHED_S seconds, and concurrent callers share one answer.
         """
@@ -101,8 +126,23 @@ class Health:
                 found = await asyncio.gather(*(_ask(check) for check in checks.values()))
                 self._answers = dict(zip(checks, found, strict=True))
                 self._asked_at = time.monotonic()
-        ready = self.started and all(self._answers.get(name) == "ok" for name in self._needed)
-        return ready, self._answers
+        names = (*self._needed, *self._helpful)
+        parts, step = {name: self._answers.get(name, NOT_YET) for name in names}, self.step
+        if step is not None and parts.get(step, "ok") == "ok":
+            parts[step] = NOT_YET
+        missing = tuple(
+            name
+            for name, found in parts.items()
+            if found != "ok" and (name in self._needed or name == step)
+        )
+        return Readiness(status=self._status(missing), parts=parts, missing=missing)
+
+    def _status(self, missing: tuple[str, ...]) -> Status:
+        if self.stopping:
+            return "stopping"
+        if not missing:
+            return "ready"
+        return "not ready" if self.step is None else "starting"
 
 
 async def _ask(check: Check) -> str:
@@ -129,12 +169,11 @@ async def _select_one(connection: Connection) -> None:
     await connection.execute("SELECT 1")
 
 
-def reads(head: Callable[[], Awaitable[object]]) -> Check:
-    """Return the check that the store answers; `head` requests an object that may be missing."""
+def reads(read: Callable[[], Awaitable[object]]) -> Check:
+    """Return the check that the store answers; `read` reads something from the bucket."""
 
     async def check() -> str | None:
-        with suppress(ObjectMissing):
-            await head()
+        await read()
         return None
 
     return check

@@ -68,11 +68,9 @@ class Pages:
 
     async def ready(self) -> Page:
         """Show whether the parts that the process needs answer, and the answer of each part."""
-        ready, parts = await self._health.ask()
-        if ready:
-            return _json({"status": "ready", "parts": parts})
-        status = "not ready" if self._health.started else "starting"
-        return _json({"status": status, "parts": parts}, status=503)
+        found = await self._health.ask()
+        status = 200 if found.status == "ready" else 503
+        return _json({"status": found.status, "parts": found.parts}, status=status)
 
     async def backlog(self) -> Page:
         """Show the backlog, by which workers are scaled; 503 while the database is unavailable."""

@@ -73,6 +73,11 @@ class Outage:
                 self._good_since = self._clock()
             self._end(self._clock())
 
+    @property
+    def away(self) -> str | None:
+        """The cause of the outage that lasts; None while the part is available."""
+        return None if self._away_since is None else self._cause
+
     @contextmanager
     def watch(self, kind: type[Exception], *, but: type[Exception]) -> Iterator[None]:
         """Record a fault if the block raises `kind`, a success if it ends well; ignore `but`."""

@@ -27,7 +27,6 @@ from worker.broker_noise import BrokerNoise
 from worker.runtime import Runtime
 from worker.slots import UNKNOWN
 from worker.steady import SteadyConsumer
-from worker.waiting import Waiting
 
 FINAL_REPLIES_S = 3.0
 """Seconds that Celery may take to end after the runtime has ended. If the broker is frozen, kombu
@@ -131,23 +130,20 @@ def work(settings: Settings) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, lambda *_: sys.exit(0))
-    waiting = Waiting()
     runtime = Runtime(settings)
     try:
         runtime.start()
     except SystemExit:  # stopped during the start: no upload is claimed yet
         flush_all()
         os._exit(0)
-    waiting.needed = "database"
     threading.Thread(target=_end_in_time, args=(runtime,), name="end", daemon=True).start()
     signals_seen: list[Any] = []
     signals.worker_shutting_down.connect(
         lambda **more: signals_seen.append(more.get("sig")), weak=False
     )
-    signals.worker_ready.connect(lambda **_: waiting.ready(), weak=False)
+    signals.worker_ready.connect(lambda **_: runtime.takes_wake_ups(), weak=False)
     try:
         prefix = runtime.learn_prefix()
-        waiting.needed = "broker"
         worker = make_app(settings, runtime, prefix).Worker(
             pool="solo",  # the pool is never used: see `Messages`
             concurrency=1,
@@ -160,7 +156,6 @@ def work(settings: Settings) -> int:
         )
         worker.start()
     finally:
-        waiting.stop()
         runtime.drain()
         in_order = runtime.join()
     if not in_order:

@@ -14,12 +14,14 @@ from typing import Any
 import uvloop
 
 from shared.backlog import BacklogWatch
-from shared.bucket_owner import MARKER
+from shared.bucket_owner import read_marker
 from shared.deployment import learn_prefix
 from shared.errors import SettingsError
 from shared.liveness import Health, answers, reads
 from shared.log import get_logger
 from shared.metrics_address import open_metrics
+from shared.outages import BROKER
+from shared.readiness import announce
 from shared.settings import Settings
 from shared.throttle import Throttle
 from worker import measuring
@@ -63,6 +65,7 @@ class Runtime:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._health = Health(step="decoders")
         self._jobs = Jobs()
         self._throttle = Throttle(log.warning)
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -96,10 +99,14 @@ class Runtime:
         asked = learn_prefix(self._tools.database, self._settings)
         return asyncio.run_coroutine_threadsafe(asked, self._loop).result()
 
+    def takes_wake_ups(self) -> None:
+        """Note that the broker delivers wake-ups, which completes the start of the worker."""
+        self._health.step = None
+
     def drain(self) -> None:
         """Begin to stop: take nothing new, let uploads end for DRAIN_S, release the others."""
         if self._loop is not None and not self._jobs.stopping:
-            self._jobs.stopping = True
+            self._jobs.stopping = self._health.stopping = True
             self._stopping.set()
             self._loop.call_soon_threadsafe(self._stop.set)
 
@@ -134,13 +141,17 @@ class Runtime:
         settings, jobs, throttle = self._settings, self._jobs, self._throttle
         self._stop = asyncio.Event()
         async with AsyncExitStack() as stack:
-            health, backlog = Health(), BacklogWatch()
+            health, backlog = self._health, BacklogWatch()
+            announcing = asyncio.create_task(
+                announce(health, waits="worker waits", ready="worker is ready")
+            )
             measuring.prepare()
             await stack.enter_async_context(open_metrics(settings, health, backlog))
             self._tools = tools = await stack.enter_async_context(open_tools(settings))
             await stack.enter_async_context(backlog.watching(tools.database))
             health.need("database", answers(tools.database))
-            health.need("store", reads(lambda: tools.storage.head(MARKER)))
+            health.need("store", reads(lambda: read_marker(tools.storage)))
+            health.use("broker", _broker_fault)
             stack.callback(throttle.close)
             copying = await stack.enter_async_context(
                 open_copying(tools, lambda copied: self.reception.receive(copied))
@@ -160,6 +171,7 @@ class Runtime:
             self._loop = asyncio.get_running_loop()
             renewing = asyncio.create_task(leases.renew())
             periodic = [
+                announcing,
                 asyncio.create_task(sweep.run()),
                 asyncio.create_task(tidy(tools.database, settings)),
                 asyncio.create_task(tools.bucket.watch()),
@@ -167,8 +179,8 @@ class Runtime:
             ]
             if self.courier is not None:
                 periodic.append(asyncio.create_task(self.courier.run()))
+            health.step = "broker"
             self._ready.set()
-            health.started = True
             log.info(
                 "worker has started", concurrency=settings.concurrency, decoders=settings.decoders
             )
@@ -179,3 +191,7 @@ class Runtime:
             await jobs.end(within_s=DRAIN_S)
             renewing.cancel()  # only now: uploads that were in flight needed their leases
             await asyncio.gather(renewing, *periodic, return_exceptions=True)
+
+
+async def _broker_fault() -> str | None:
+    return BROKER.away

@@ -6,10 +6,8 @@ The log must have few lines and no traceback.
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from functools import partial
-from pathlib import Path
 
 import pytest
 import redis.asyncio
@@ -156,32 +154,3 @@ async def test_a_store_that_refuses_connections_is_one_line(
     await logs(worker, "store is back")
     assert await worker.stop() == 0
     assert not grave(worker)
-
-
-@asynccontextmanager
-async def closing(process: ServiceProcess) -> AsyncIterator[None]:
-    try:
-        yield
-    finally:
-        process.close()
-
-
-async def test_a_worker_logs_what_it_waits_for_and_then_that_it_is_ready(
-    service: Service, tmp_path: Path
-) -> None:
-    valkey = EmbeddedValkey(directory=tmp_path / "late")
-    await valkey.start()
-    url = valkey.url
-    valkey.kill()
-    worker = WorkerProcess(service.environment, broker_url=url)
-    async with closing(worker):
-        await worker.start()
-        await until(lambda: asyncio.sleep(0, '"missing":"broker"' in worker.log()), within_s=30)
-        assert not named(worker.log(), "worker is ready")
-        await valkey.start()
-        try:
-            await logs(worker, "worker is ready")
-            assert await worker.stop(signal.SIGINT) == 0
-        finally:
-            valkey.kill()
-        assert not grave(worker)

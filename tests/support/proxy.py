@@ -32,7 +32,8 @@ class Link:
 
     def reset(self) -> None:
         """End both connections by RST, as a crash of a machine between client and server would."""
-        self.task.cancel()
+        if self.task is not asyncio.current_task():  # a new connection ends its task by itself
+            self.task.cancel()
         for end in self.ends:
             connection = end.transport.get_extra_info("socket")
             with suppress(OSError):

@@ -3,7 +3,7 @@
 import pytest
 
 from shared.errors import QueueAway
-from shared.liveness import Beat, Health
+from shared.liveness import NOT_YET, Beat, Health, Readiness
 
 
 @pytest.fixture
@@ -52,15 +52,51 @@ async def test_only_a_part_that_is_needed_makes_a_process_unready(clock: list[fl
 
     health.need("database", database)
     health.use("broker", broker)
-    # The process is not ready, because it has not finished its start.
-    assert await health.ask() == (False, {"database": "ok", "broker": "ok"})
-    health.started = True
-    assert await health.ask() == (True, {"database": "ok", "broker": "ok"})
+    assert await health.ask() == ready(database="ok", broker="ok")
     # The second response reuses the first result, so the database is asked only once.
+    assert await health.ask() == ready(database="ok", broker="ok")
     assert asked == ["database"]
     faults["broker"] = "away"
     clock[0] += 10
-    assert await health.ask() == (True, {"database": "ok", "broker": "away"})
+    assert await health.ask() == ready(database="ok", broker="away")
     faults["database"] = "refused"
     clock[0] += 10
-    assert await health.ask() == (False, {"database": "refused", "broker": "away"})
+    found = await health.ask()
+    assert found.parts == {"database": "refused", "broker": "away"}
+    assert (found.status, found.missing) == ("not ready", ("database",))
+
+
+def ready(**parts: str) -> Readiness:
+    return Readiness(status="ready", parts=parts, missing=())
+
+
+async def fine() -> str | None:
+    return None
+
+
+async def away() -> str | None:
+    return "away"
+
+
+async def test_the_start_waits_for_its_step_and_reports_its_fault(clock: list[float]) -> None:
+    health = Health(step="broker")
+    health.need("database", fine)
+    parts = {"database": "ok", "broker": NOT_YET}
+    starting = Readiness(status="starting", parts=parts, missing=("broker",))
+    assert await health.ask() == starting
+    health.use("broker", away)
+    clock[0] += 10
+    assert (await health.ask()).parts["broker"] == "away"
+    health.step = None
+    assert (await health.ask()).status == "ready"
+    health.stopping = True
+    assert (await health.ask()).status == "stopping"
+
+
+async def test_an_earlier_answer_proves_nothing_of_a_part_that_was_added(
+    clock: list[float],
+) -> None:
+    health = Health()
+    assert (await health.ask()).status == "ready"
+    health.need("database", away)
+    assert (await health.ask()).missing == ("database",)

@@ -96,7 +96,9 @@ class Consumer:
         while not self._stopping.is_set():
             began = time.monotonic()
             try:
-                batch = await self._receive(wait_s=WAIT_S)
+                # After a fault, ask for an answer at once: a long poll of a queue without messages
+                # would show only after WAIT_S that the queue is back.
+                batch = await self._receive(wait_s=0 if "queue" in self._away else WAIT_S)
                 if batch is None:
                     return
                 self._log_change("queue")

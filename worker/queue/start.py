@@ -15,6 +15,7 @@ from shared.errors import SettingsError
 from shared.liveness import Health, answers
 from shared.log import configure_logging, get_logger
 from shared.metrics_address import open_metrics
+from shared.readiness import announce
 from shared.settings import Settings
 from shared.trace_start import exported
 from worker.queue.consumer import Consumer, end_all
@@ -48,27 +49,32 @@ def run(settings: Settings) -> int:
 
 
 async def _main(settings: Settings) -> None:
-    stopping = asyncio.Event()
+    stopping, health, backlog = asyncio.Event(), Health(step="queue"), BacklogWatch()
+
+    def stop() -> None:
+        health.stopping = True
+        stopping.set()
+
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stopping.set)
-    health, backlog = Health(), BacklogWatch()
+        loop.add_signal_handler(number, stop)
     async with (
         open_metrics(settings, health, backlog),
         open_consumer(settings, stopping, health, backlog) as consumer,
     ):
-        found = await consumer.check()
-        health.started = True
-        if not stopping.is_set():
-            log.info("consumer is ready", pollers=POLLERS)
+        announcing = asyncio.create_task(
+            announce(health, waits="consumer waits", ready="consumer is ready", pollers=POLLERS)
+        )
         logging = asyncio.create_task(consumer.keep_logging())
         try:
+            found = await consumer.check()
+            health.step = None
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(consumer.take(found))
                 for _ in range(POLLERS):
                     tasks.create_task(consumer.poll())
         finally:
-            await end_all(logging)
+            await end_all(announcing, logging)
             consumer.log_rest()
     log.info("consumer has stopped")
 

@@ -7,8 +7,11 @@ import aiohttp
 
 from deploy.embedded.ports import choose_port
 from tests.support.commands import command
+from tests.support.health import becomes_ready, waits_for
+from tests.support.moto_server import Inbox
+from tests.support.proxy import running_proxy
 from tests.support.service import Service, until
-from tests.support.sqs import StartConsumer
+from tests.support.sqs import StartConsumer, launched
 
 
 async def test_a_consumer_that_is_stopped_is_unhealthy_and_then_healthy_again(
@@ -35,3 +38,22 @@ async def test_a_consumer_that_is_stopped_is_unhealthy_and_then_healthy_again(
     ):
         parts = (await answer.json())["parts"]
     assert parts == {"database": "ok", "queue": "ok", "broker": "ok"}
+
+
+async def test_a_consumer_is_ready_when_database_and_queue_answer(
+    inbox: Inbox, service: Service
+) -> None:
+    async with (
+        running_proxy(service.environment["ATTACHMENTS_DATABASE_URL"]) as database,
+        running_proxy(inbox.url) as queue,
+    ):
+        database.cut()
+        queue.cut()
+        urls = {"ATTACHMENTS_DATABASE_URL": database.url, "ATTACHMENTS_SQS_QUEUE_URL": queue.url}
+        with launched(service, **urls) as consumer:
+            await consumer.logs("metrics are served")
+            await waits_for(consumer, "consumer", "database", "queue")
+            queue.let_go()
+            await waits_for(consumer, "consumer", "database")
+            database.let_go()
+            await becomes_ready(consumer, "consumer")
