@@ -118,7 +118,9 @@ def create_app(
                 strange_readers=Turns(1, each=1, waiting=events.MAX_STRANGERS, wait_s=1),
                 sns=await stack.enter_async_context(open_sns(settings, sns_connector)),
                 documents=Documents(settings),
-                metrics_url=await stack.enter_async_context(open_metrics(settings, seen, backlog)),
+                metrics_url=await stack.enter_async_context(
+                    open_metrics(settings, "api", seen, backlog)
+                ),
                 ids=IdCheck(others.of("ids"), storage),
                 bucket=BucketGuard(others.of("ids"), storage),
                 drain=Drain(),

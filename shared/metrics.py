@@ -1,8 +1,11 @@
 """The metrics that several kinds of process have; `deploy/docs/metrics.md` lists all."""
 
-from typing import Literal
+from collections.abc import Iterable, Mapping
+from typing import Final, Literal
 
-from prometheus_client import Counter, Gauge, Histogram, disable_created_metrics
+from prometheus_client import REGISTRY, Counter, Gauge, Histogram, disable_created_metrics
+from prometheus_client.metrics import MetricWrapperBase
+from prometheus_client.metrics_core import Metric
 
 # Otherwise each counter and histogram has one more series, which nobody reads.
 disable_created_metrics()  # type: ignore[no-untyped-call]  # its package has no types for it
@@ -40,6 +43,10 @@ StoreVerb = Literal[
     "head", "get", "put", "copy", "delete", "list", "versions", "multipart", "credentials"
 ]
 
+StoreFault = Literal["refused", "unavailable"]
+"""`refused`: a retry is no use. `unavailable`: the store did not carry out the request, but a retry
+may succeed."""
+
 STORE_SECONDS = Histogram(
     "attachments_store_request_seconds",
     "Requests to the store until their answer begins, by verb",
@@ -68,6 +75,8 @@ QUEUE_MESSAGES = Gauge(
 
 BROKER_UP = Gauge("attachments_broker_up", "1 if the broker carried out the last request, else 0")
 
+ConnectionUse = Literal["in_use", "free"]
+
 DATABASE_CONNECTIONS = Gauge(
     "attachments_database_connections", "Connections of the pools, by use", ["state"]
 )
@@ -86,7 +95,33 @@ DATABASE_ERRORS = Counter(
     "attachments_database_errors_total", "Statements that ended because the database was away"
 )
 
+SpanResult = Literal["exported", "lost"]
+
 SPANS = Counter(
     "attachments_trace_spans_total", "Spans of traces by how their export ended", ["result"]
 )
-"""The result is `exported` or `lost`. Spans that found no room in the queue are not counted."""
+"""Spans that found no room in the queue are not counted."""
+
+ProcessKind = Literal["api", "worker", "consume"]
+"""The processes that have a metrics address, by their commands."""
+
+NOT_COUNTED: Final[Mapping[ProcessKind, tuple[MetricWrapperBase, ...]]] = {
+    "api": (),
+    "worker": (EVENTS, NOT_KEPT, PUBLISHED, DROPPED, QUEUE_MESSAGES),
+    "consume": (OLDER_OBJECTS, STORE_SECONDS, STORE_ERRORS, READ_BYTES),
+}
+"""The metrics of this module that a kind of process never counts. They are not shown there: a 0
+would look as if nothing had happened."""
+
+
+class Shown:
+    """The metrics of this process, without those that its kind never counts."""
+
+    def __init__(self, process: ProcessKind) -> None:
+        self._hidden = {
+            family.name for metric in NOT_COUNTED[process] for family in metric.describe()
+        }
+
+    def collect(self) -> Iterable[Metric]:
+        """Read all metrics, as `prometheus_client.generate_latest` needs them."""
+        return (family for family in REGISTRY.collect() if family.name not in self._hidden)

@@ -18,6 +18,7 @@ from shared.errors import SettingsError
 from shared.listening import fault_of, listen_everywhere
 from shared.liveness import Health
 from shared.log import get_logger
+from shared.metrics import ProcessKind, Shown
 from shared.scrapes import Page, make_server
 from shared.settings import Settings
 
@@ -33,7 +34,8 @@ log = get_logger(__name__)
 class Scrapes:
     """The text of all metrics of this process, collected at most once a second, in a thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, process: ProcessKind) -> None:
+        self._shown = Shown(process)
         self._body = b""
         self._collected_at = -CACHED_S
         self._collecting = asyncio.Lock()
@@ -43,7 +45,7 @@ class Scrapes:
         async with self._collecting:
             now = time.monotonic()
             if now - self._collected_at >= CACHED_S:
-                self._body = await asyncio.to_thread(generate_latest)
+                self._body = await asyncio.to_thread(generate_latest, self._shown)
                 self._collected_at = now
             return self._body
 
@@ -51,10 +53,10 @@ class Scrapes:
 class Pages:
     """The pages of a process at its metrics address."""
 
-    def __init__(self, health: Health, backlog: BacklogWatch) -> None:
+    def __init__(self, process: ProcessKind, health: Health, backlog: BacklogWatch) -> None:
         self._health = health
         self._backlog = backlog
-        self._scrapes = Scrapes()
+        self._scrapes = Scrapes(process)
 
     async def metrics(self) -> Page:
         """Show the metrics."""
@@ -85,7 +87,7 @@ def _json(document: object, status: int = 200) -> Page:
 
 @asynccontextmanager
 async def open_metrics(
-    settings: Settings, health: Health, backlog: BacklogWatch
+    settings: Settings, process: ProcessKind, health: Health, backlog: BacklogWatch
 ) -> AsyncIterator[str | None]:
     """Serve metrics, health and backlog at the metrics address; yield the address of the metrics.
 
@@ -96,7 +98,7 @@ async def open_metrics(
     if settings.metrics_port is None:
         yield None
         return
-    pages = Pages(health, backlog)
+    pages = Pages(process, health, backlog)
     server = make_server(
         {
             "/metrics": pages.metrics,

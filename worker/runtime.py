@@ -146,7 +146,7 @@ class Runtime:
                 announce(health, waits="worker waits", ready="worker is ready")
             )
             measuring.prepare()
-            await stack.enter_async_context(open_metrics(settings, health, backlog))
+            await stack.enter_async_context(open_metrics(settings, "worker", health, backlog))
             self._tools = tools = await stack.enter_async_context(open_tools(settings))
             await stack.enter_async_context(backlog.watching(tools.database))
             health.need("database", answers(tools.database))

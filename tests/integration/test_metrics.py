@@ -63,7 +63,7 @@ async def test_made_up_methods_and_paths_add_no_series(service: Service) -> None
 async def test_one_scrape_serves_those_of_the_same_second(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1000.0
     monkeypatch.setattr("shared.metrics_address.time.monotonic", lambda: now)
-    scrapes, counter = Scrapes(), EVENTS.labels("test", "recorded")
+    scrapes, counter = Scrapes("api"), EVENTS.labels("aws", "recorded")
     first = await scrapes.body()
     counter.inc()
     assert await scrapes.body() is first

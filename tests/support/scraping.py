@@ -3,18 +3,25 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.service import scrape
-from tests.support.service_processes import ServiceProcess
+
+
+class Logging(Protocol):
+    """A process of the service with its log."""
+
+    def log(self) -> str: ...
 
 
 @dataclass(frozen=True)
 class Shown:
-    """The samples of one scrape."""
+    """The samples of one scrape, and the types of the service's metrics by their names."""
 
     values: Mapping[tuple[str, frozenset[tuple[str, str]]], float]
+    types: Mapping[str, str]
 
     def sum(self, name: str, **labels: str) -> float:
         """Return the sum of the samples with this name and these labels; 0 if no sample matches."""
@@ -28,21 +35,28 @@ class Shown:
 
 def read(text: str) -> Shown:
     """Parse the text of a scrape."""
+    families = list(text_string_to_metric_families(text))
     return Shown(
         {
             (sample.name, frozenset(sample.labels.items())): sample.value
-            for family in text_string_to_metric_families(text)
+            for family in families
             for sample in family.samples
-        }
+        },
+        # The parser drops the ending of a counter's name.
+        {
+            f"{each.name}_total" if each.type == "counter" else each.name: each.type
+            for each in families
+            if each.name.startswith("attachments_")
+        },
     )
 
 
-def metrics_url(process: ServiceProcess) -> str:
+def metrics_url(process: Logging) -> str:
     """Find the metrics address that a process has logged at its start."""
     lines = [json.loads(line) for line in process.log().splitlines() if "metrics are" in line]
     return str(lines[0]["url"])
 
 
-async def shown(process: ServiceProcess) -> Shown:
+async def shown(process: Logging) -> Shown:
     """Scrape the metrics of a process."""
     return read(await scrape(metrics_url(process)))

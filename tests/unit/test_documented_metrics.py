@@ -4,8 +4,7 @@ import pkgutil
 import re
 from collections.abc import Iterator
 from importlib import import_module
-from pathlib import Path
-from typing import get_args
+from math import prod
 
 import pytest
 from prometheus_client import Counter, Gauge, Histogram
@@ -15,77 +14,30 @@ import api
 import shared
 import worker
 from api.app import routes
-from api.noise import RefusalKind
-from shared.broker import QUEUES
-from shared.due import Duty
-from shared.metrics import StoreVerb
-from shared.notifications.event import Effect
-from shared.notifications.reading import DIALECTS
-from shared.reasons import REASONS
-from shared.states import END_STATES
-from shared.webhooks.kinds import Deactivation, DeliveryFault
-from worker.decoding.formats import FORMATS, Box
-from worker.measuring import AttemptResult, KillCause, Recovered
-from worker.stages import STAGES
-
-PAGE = Path(__file__).parents[2] / "deploy/docs/metrics.md"
-ROW = re.compile(
-    r"^\| `(attachments_\w+)` \| (counter|gauge|histogram) \|([^|]*)\| ([AWC ]+) \|", re.MULTILINE
+from tests.support.metric_labels import (
+    PAGE,
+    ROUTES,
+    VALUES,
+    documented,
+    documented_values,
+    statuses_of,
 )
+from tests.support.metric_values import MOST_SERIES
+
 TYPES = {Counter: "counter", Gauge: "gauge", Histogram: "histogram"}
 
-MOST_SERIES = 1000
 OTHERS = 40
 """The number of series that prometheus-client adds about Python and the process."""
 
-STATUSES = 20
-"""An upper bound of the number of statuses with which one route responds."""
-
-STATUSES_OF_READING = 14
-"""The same for a route that takes no body: no 201, 408, 409, 413, 415, 417, 422."""
-
-OWN_ROUTES = {each.path.rstrip("/") for each in routes()}
-WITH_BODIES = {
-    each.path.rstrip("/") for each in routes() if each.method in ("POST", "PATCH", "DELETE")
-}
-
-VALUES = {
-    ("attachments_attempts_total", "result"): len(get_args(AttemptResult)),
-    ("attachments_broker_queue_messages", "queue"): QUEUES,
-    ("attachments_database_connections", "state"): 2,
-    ("attachments_decoder_cpu_seconds_total", "format"): len(FORMATS) + 1,
-    ("attachments_decoder_kills_total", "cause"): len(get_args(KillCause)),
-    ("attachments_events_total", "dialect"): len(DIALECTS) + 3,
-    ("attachments_events_total", "effect"): len(get_args(Effect)) + 1,
-    ("attachments_refused_requests_total", "reason"): len(get_args(RefusalKind)),
-    # The table SERIES counts pairs of route and method, so each of the two labels counts as 1 here.
-    ("attachments_request_seconds", "route"): 1,
-    ("attachments_request_seconds", "method"): 1,
-    # The same holds for pairs of route and status.
-    ("attachments_requests_total", "route"): 1,
-    ("attachments_requests_total", "status"): 1,
-    ("attachments_stage_seconds", "stage"): len(STAGES),
-    ("attachments_store_errors_total", "verb"): len(get_args(StoreVerb)),
-    ("attachments_store_errors_total", "error"): 2,
-    ("attachments_store_request_seconds", "verb"): len(get_args(StoreVerb)),
-    ("attachments_sweep_recovered_total", "cause"): len(get_args(Recovered)),
-    ("attachments_sweep_taken_total", "duty"): len(Duty),
-    ("attachments_trace_spans_total", "result"): 2,
-    ("attachments_uploads_total", "state"): len(END_STATES),
-    ("attachments_uploads_total", "reason"): len(REASONS) + 2,
-    ("attachments_webhook_deliveries_total", "result"): len(get_args(DeliveryFault)) + 1,
-    ("attachments_webhooks_deactivated_total", "reason"): len(get_args(Deactivation)),
-}
-"""The number of values of each label, from a Literal, an enumeration or a table of the code."""
-
 PAIRS = {(each.path.rstrip("/"), each.method) for each in routes()}
+DIALECT, EFFECT = (("attachments_events_total", label) for label in ("dialect", "effect"))
 SERIES = {
+    # Only messages of SNS are refused.
+    "attachments_events_total": len(VALUES[DIALECT]) * (len(VALUES[EFFECT]) - 1) + 1,
     "attachments_request_seconds": len(PAIRS) + 1,
-    "attachments_requests_total": (
-        (len(WITH_BODIES) + 1) * STATUSES + len(OWN_ROUTES - WITH_BODIES) * STATUSES_OF_READING
-    ),
+    "attachments_requests_total": sum(len(statuses_of(each)) for each in {*ROUTES, "none"}),
 }
-"""The number of series by pairs of labels, plus those of requests without a route."""
+"""The number of series of metrics with labels whose values do not all come together."""
 
 
 def metrics() -> Iterator[MetricWrapperBase]:
@@ -112,18 +64,8 @@ def shape_of(metric: MetricWrapperBase) -> tuple[str, str, tuple[str, ...]]:
 MADE = {shape_of(metric)[0]: (metric, *shape_of(metric)[1:]) for metric in metrics()}
 
 
-def documented() -> dict[str, tuple[str, tuple[str, ...], set[str]]]:
-    """Read the documented table: type, labels and processes of each metric."""
-    rows = ROW.findall(PAGE.read_text("utf-8"))
-    assert len(rows) == len({name for name, *_ in rows})
-    return {
-        name: (kind, tuple(re.findall(r"`(\w+)`", labels)), set(processes.split()))
-        for name, kind, labels, processes in rows
-    }
-
-
 def test_every_metric_is_documented_and_no_other() -> None:
-    sent = {name: (kind, labels) for name, (kind, labels, _) in documented().items()}
+    sent = {name: (row.kind, row.labels) for name, row in documented().items()}
     assert {name: (kind, labels) for name, (_, kind, labels) in MADE.items()} == sent
 
 
@@ -146,12 +88,10 @@ def test_expressions_name_metrics_that_exist() -> None:
 @pytest.mark.parametrize("process", ["A", "W", "C"])
 def test_a_process_has_a_bounded_number_of_series(process: str) -> None:
     total = OTHERS
-    for name, (_, labels, processes) in documented().items():
-        if process not in processes:
+    for name, row in documented().items():
+        if process not in row.processes:
             continue
-        series = SERIES.get(name, 1)
-        for label in labels:
-            series *= len(Box) if label == "kind" else VALUES[name, label]
+        series = SERIES.get(name) or prod(len(VALUES[name, label]) for label in row.labels)
         metric = MADE[name][0]
         # A histogram has one series for each bucket, one for the sum and one for the count.
         each = len(metric._upper_bounds) + 2 if isinstance(metric, Histogram) else 1
@@ -159,18 +99,18 @@ def test_a_process_has_a_bounded_number_of_series(process: str) -> None:
     assert total <= MOST_SERIES
 
 
-NAMED = {
-    "attachments_attempts_total": get_args(AttemptResult),
-    "attachments_decoder_kills_total": get_args(KillCause),
-    "attachments_stage_seconds": STAGES,
-    "attachments_store_errors_total": ("refused", "unavailable"),
-    "attachments_sweep_recovered_total": get_args(Recovered),
-    "attachments_sweep_taken_total": tuple(Duty),
-}
+def test_every_label_has_a_list_of_values_and_no_other() -> None:
+    made = {(name, label) for name, (_, _, labels) in MADE.items() for label in labels}
+    assert set(VALUES) == made
+    assert set(documented_values()) == made
 
 
-@pytest.mark.parametrize("name", NAMED)
-def test_the_values_of_a_label_are_documented(name: str) -> None:
-    (line,) = (each for each in PAGE.read_text().splitlines() if each.startswith(f"| `{name}` |"))
-    sent = set(re.findall(r"`(\w+)`", line.rsplit(" | ", 1)[1]))
-    assert set(NAMED[name]) == sent
+@pytest.mark.parametrize("of", VALUES, ids="-".join)
+def test_the_values_of_a_label_are_documented_and_no_other(of: tuple[str, str]) -> None:
+    listed = documented_values()[of]
+    begun = tuple(each.removesuffix("…") for each in listed if each.endswith("…"))
+    whole = {each for each in listed if not each.endswith("…")}
+    rest = VALUES[of] - whole - {""}
+    assert whole <= VALUES[of]
+    assert {each for each in rest if not each.startswith(begun or ("\0",))} == set()
+    assert [each for each in begun if not any(value.startswith(each) for value in rest)] == []

@@ -59,7 +59,7 @@ async def _main(settings: Settings) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop)
     async with (
-        open_metrics(settings, health, backlog),
+        open_metrics(settings, "consume", health, backlog),
         open_consumer(settings, stopping, health, backlog) as consumer,
     ):
         announcing = asyncio.create_task(

@@ -1,4 +1,4 @@
-"""Tests of the counts that a consumer logs about received messages."""
+"""Tests of what a consumer counts about received messages, in its log and in its metrics."""
 
 import asyncio
 import json
@@ -6,13 +6,17 @@ from collections import Counter
 from typing import Any
 
 from tests.support.consumer import ConsumerProcess
+from tests.support.databases import empty_broker
+from tests.support.metric_values import OFTEN, ONE_LETTER, Table, Within, reached, shows_exactly
 from tests.support.moto_server import Inbox
+from tests.support.proxy import running_proxy
 from tests.support.service import Service, until
 from tests.support.sqs import (
     StartConsumer,
     created,
     key_of,
     launched,
+    locked,
     message,
     record,
     with_changed,
@@ -82,3 +86,57 @@ class TestTally:
                 await asyncio.sleep(1)  # In this time several intervals pass without a message.
             assert await consumer.stop() == 0
             assert tallies(consumer) == [{"aws": {"ignored": 1}}, {"aws": {"ignored": 2}}]
+
+
+OFTEN_MEASURED = ("-c", f"{OFTEN}{ONE_LETTER}{with_changed('WAIT_S = 0')[1]}")
+
+COUNTED: Table = {
+    "attachments_backlog_oldest_seconds": Within(0.001, 600),
+    "attachments_backlog_uploads": 2,
+    "attachments_broker_queue_messages": 2,
+    "attachments_broker_up": 1,
+    'attachments_database_connections{state="in_use"}': 0,
+    'attachments_database_connections{state="free"}': Within(1, 10),
+    "attachments_database_errors_total": Within(1, 10),
+    "attachments_database_max_connections": 10,
+    "attachments_database_wait_seconds_count": Within(1),
+    "attachments_dead_letters": 1,
+    "attachments_dead_letters_not_kept_total": 1,
+    "attachments_due_oldest_seconds": Within(100, 700),
+    "attachments_due_rows": 1,
+    'attachments_events_total{dialect="aws",effect="recorded"}': 2,
+    'attachments_events_total{dialect="aws",effect="ignored"}': 1,
+    'attachments_events_total{dialect="unknown",effect="unreadable"}': 2,
+    "attachments_events_total": 5,
+    "attachments_log_lines_dropped_total": 0,
+    "attachments_trace_spans_total": 0,
+    "attachments_wake_ups_dropped_total": 0,
+    "attachments_wake_ups_published_total": 2,
+}
+"""All metrics of a consumer after three usable and two unreadable messages."""
+
+
+async def test_each_metric_of_a_consumer_has_its_value(inbox: Inbox, service: Service) -> None:
+    await empty_broker(service.stack)
+    first, second, third, due = await created(service, 4)
+    await service.execute(
+        "UPDATE attachments SET due_at = now() - interval '100 s' WHERE id = $1", int(due)
+    )
+    ignored = json.dumps({"Records": [record("another", "a")]})
+    async with running_proxy(service.stack.valkey.url) as proxy:
+        with launched(
+            service, program=OFTEN_MEASURED, ATTACHMENTS_BROKER_URL=proxy.url
+        ) as consumer:
+            await consumer.logs("consumer is ready")
+            await inbox.send(await message(service, first), ignored, "no JSON", "another")
+            await until(inbox.is_empty, within_s=30)
+            async with locked(service, second):
+                await inbox.send(await message(service, second))
+                await reached(consumer, {'attachments_database_connections{state="in_use"}': 1})
+                await reached(consumer, {"attachments_database_errors_total": Within(1)})
+            shows_exactly(await reached(consumer, COUNTED), "C", COUNTED)
+            proxy.cut()
+            await inbox.send(await message(service, third))
+            await reached(
+                consumer, {"attachments_broker_up": 0, "attachments_wake_ups_dropped_total": 1}
+            )
