@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import Any
 
 from aiohttp import web
@@ -15,6 +16,8 @@ from api.slow_readers import limit_kernel
 from shared.connections import TidyConnection
 from shared.listening import SERVER
 from shared.log import get_logger
+from shared.log_fields import Fields
+from shared.request_ids import HEADER, new_id, request_id
 
 HEAD_TIMEOUT_S = 10.0
 """Seconds in which a client must send a request's head; the same as for a body. For the first
@@ -46,26 +49,22 @@ def note_refused(noise: Noise, address: str, kind: RefusalKind) -> None:
     noise.refused("request refused", address, metric=kind, reason=kind)
 
 
-def _by_hand(problem: Problem, reason: str) -> bytes:
+def _by_hand(problem: Problem, own_id: str) -> bytes:
     # The answer is written as bytes, because there is no request object to which aiohttp could
     # answer.
     response = problem.response()
     assert isinstance(response.body, bytes)
     head = (
-        f"HTTP/1.1 {response.status} {reason}\r\n"
+        f"HTTP/1.1 {response.status} {HTTPStatus(response.status).phrase}\r\n"
         f"Content-Type: {response.headers['Content-Type']}\r\n"
         f"Content-Length: {len(response.body)}\r\n"
         f"Server: {SERVER}\r\n"
         f"Cache-Control: {PRIVATE['Cache-Control']}\r\n"
         f"Vary: {PRIVATE['Vary']}\r\n"
+        f"{HEADER}: {own_id}\r\n"
         "Connection: close\r\n\r\n"
     )
     return head.encode() + response.body
-
-
-_LATE = _by_hand(general(408), "Request Timeout")
-
-_NO_HTTP2 = _by_hand(general(505), "HTTP Version Not Supported")
 
 
 class Connection(TidyConnection):
@@ -98,7 +97,7 @@ class Connection(TidyConnection):
         """
         before, is_idle = self._request_count, self._is_idle()
         if not before and not self._begun and data.startswith(HTTP2):
-            self._refuse_at_once("http2", _NO_HTTP2)
+            self._refuse_at_once("http2", general(505))
             return
         if self.is_unreadable:
             return
@@ -147,12 +146,14 @@ class Connection(TidyConnection):
             self._head_timer = self._loop.call_later(LOOK_AGAIN_S, self._head_is_late)
             return
         # A client that has sent nothing gets no answer; the connection is only closed.
-        self._refuse_at_once("late_head", _LATE if self._begun else b"")
+        self._refuse_at_once("late_head", general(408) if self._begun else None)
 
-    def _refuse_at_once(self, kind: RefusalKind, answer: bytes) -> None:
-        note_refused(self._noise, self._address, kind)
-        if answer and self.transport is not None:
-            self.transport.write(answer)
+    def _refuse_at_once(self, kind: RefusalKind, problem: Problem | None) -> None:
+        own_id = new_id()
+        with Fields(request_id=own_id):
+            note_refused(self._noise, self._address, kind)
+        if problem is not None and self.transport is not None:
+            self.transport.write(_by_hand(problem, own_id))
         self.force_close()
 
     def handle_error(
@@ -168,15 +169,18 @@ class Connection(TidyConnection):
         """
         if request.writer.output_size > 0:
             raise ConnectionError("an answer has already begun")
-        if status == 400:
-            self._note_unreadable(exc)
-        else:
-            REFUSED.labels("error").inc()
-            log.error("unexpected error", exc_info=exc)
+        own_id = request_id(request.headers)  # a new one if the request could not be parsed
+        with Fields(request_id=own_id):
+            if status == 400:
+                self._note_unreadable(exc)
+            else:
+                REFUSED.labels("error").inc()
+                log.error("unexpected error", exc_info=exc)
         detail = None
         if isinstance(exc, LineTooLong):
             detail = f"The address or a header field is longer than {MAX_LINE} bytes"
         response = general(400 if status == 400 else 500, detail).response()
+        response.headers[HEADER] = own_id
         name_no_inside(response)
         response.force_close()
         return response

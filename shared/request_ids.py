@@ -31,13 +31,14 @@ def read_traceparent(value: Any) -> str | None:
     return found[1] if found else None
 
 
+def new_id() -> str:
+    """Return a new id: 32 random hexadecimal digits."""
+    return os.urandom(16).hex()
+
+
 def request_id(headers: Mapping[str, str]) -> str:
     """Return the id of a request: of `X-Request-Id`, else of `traceparent`, else a new one.
 
-    A header that is not valid counts as missing. A new id is 32 random hexadecimal digits.
+    A header that is not valid counts as missing.
     """
-    return (
-        read_id(headers.get(HEADER))
-        or read_traceparent(headers.get("traceparent"))
-        or os.urandom(16).hex()
-    )
+    return read_id(headers.get(HEADER)) or read_traceparent(headers.get("traceparent")) or new_id()

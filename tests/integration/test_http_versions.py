@@ -194,6 +194,7 @@ async def test_the_proxy_protocol_is_refused(service: Service) -> None:
 async def test_health_checks_leave_no_trace_in_the_log(service: Service) -> None:
     api = ApiProcess(service.environment)
     try:
+        api.sign = "api is ready"
         await api.start()
         before = api.log()
         url = urlsplit(api.url)

@@ -203,5 +203,6 @@ async def test_a_request_that_cannot_be_parsed_learns_nothing_of_the_inside(
         assert b"Server: attachments\r\n" in answer
         assert b"Cache-Control: private, no-cache\r\n" in answer
         assert f"Vary: {VARY}\r\n".encode() in answer
+        assert re.search(rb"\r\nX-Request-Id: [0-9a-f]{32}\r\n", answer)
         assert b"aiohttp" not in answer
         assert b"ython" not in answer

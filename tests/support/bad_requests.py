@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from multidict import CIMultiDict
 
+from shared.request_ids import read_id
 from tests.data.bad_bodies import body_of
 from tests.support.service import MEDIA_TYPE, Answer, Client, Service
 
@@ -75,6 +76,7 @@ def assert_refused(answer: Answer, status: int) -> None:
             assert error["code"] == "invalid_attribute"
             assert error["source"]["pointer"].startswith("data/")
     assert b"Traceback" not in answer.body
+    assert read_id(answer.headers["X-Request-Id"])
 
 
 async def exchange(
