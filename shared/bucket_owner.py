@@ -110,6 +110,17 @@ async def has_used(connection: Connection, bucket: str) -> bool:
     return bool(found)
 
 
+async def find_other_bucket(connection: Connection, bucket: str) -> str | None:
+    """Return the bucket of the oldest or newest row if it is another one than `bucket`, or None."""
+    found = await connection.fetchval(
+        "SELECT bucket FROM ((SELECT bucket FROM attachments ORDER BY id LIMIT 1)"
+        " UNION ALL (SELECT bucket FROM attachments ORDER BY id DESC LIMIT 1)) AS rows"
+        " WHERE bucket <> $1 LIMIT 1",
+        bucket,
+    )
+    return None if found is None else str(found)
+
+
 async def claim_bucket(database: Database, storage: Storage) -> Owner:
     """Return the owner; mark the bucket as ours if it has no marker and no strangers.
 

@@ -1,4 +1,4 @@
-"""Migrate a database to the schema of this version."""
+"""Migrate a database to the schema of this version, and read which version it has."""
 
 import asyncio
 from pathlib import Path
@@ -9,6 +9,7 @@ from alembic.util import CommandError
 from asyncpg import InterfaceError, InternalClientError, PostgresError
 from sqlalchemy.exc import SQLAlchemyError
 
+from shared.database import Connection
 from shared.database_address import parse_address
 from shared.errors import AttachmentsError
 from shared.index_builds import build_indexes
@@ -41,6 +42,14 @@ TAKEN = (
     "tables of another program have the names of ours ({code}): give the service a database of its"
     " own, or a schema (CREATE SCHEMA, then add schema=NAME to the address)"
 )
+
+
+async def find_version(connection: Connection) -> str | None:
+    """Return the revision of the database's schema; None before its first migration."""
+    if await connection.fetchval("SELECT to_regclass('alembic_version')") is None:
+        return None
+    version: str | None = await connection.fetchval("SELECT version_num FROM alembic_version")
+    return version
 
 
 def migrate(database_url: str, revision: str = "head") -> None:

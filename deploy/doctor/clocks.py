@@ -8,7 +8,7 @@ import aiohttp
 
 from deploy.client.network_faults import fault_of
 from deploy.doctor.examination import Examination, Verdict, failed, ok, skipped, warning
-from shared.database import DatabaseAway
+from shared.database import Connection, DatabaseAway
 from shared.web_proxies import proxy_for
 
 IN_STEP_S = 1.5  # The HTTP header Date has whole seconds.
@@ -37,7 +37,7 @@ async def check_clocks(examination: Examination) -> Verdict:
 
     await measure("store", lambda: _store_time(examination))
     if examination.works("database"):
-        await measure("database", lambda: _database_time(examination))
+        await measure("database", lambda: examination.database.run(read_clock))
     if not ahead:
         return skipped("the store and the database do not return a time")
     clock = [
@@ -60,8 +60,7 @@ async def _store_time(examination: Examination) -> datetime:
         return parsedate_to_datetime(answer.headers["Date"])
 
 
-async def _database_time(examination: Examination) -> datetime:
-    clock: datetime = await examination.database.run(
-        lambda connection: connection.fetchval("SELECT clock_timestamp()")
-    )
-    return clock
+async def read_clock(connection: Connection) -> datetime:
+    """Return the time of the database's clock."""
+    now: datetime = await connection.fetchval("SELECT clock_timestamp()")
+    return now

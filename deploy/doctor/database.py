@@ -119,7 +119,7 @@ async def check_schema(examination: Examination) -> Verdict:
     scripts = ScriptDirectory(str(Path(schema.__file__).with_name("migrations")))
     head = scripts.get_current_head()
     known = {script.revision for script in scripts.walk_revisions()}
-    found = await examination.database.run(_find_version)
+    found = await examination.database.run(schema.find_version)
     if found == head:
         return ok(f"at {head}, the newest")
     if found is None:
@@ -130,10 +130,3 @@ async def check_schema(examination: Examination) -> Verdict:
         f"at {found}, which is unknown to this version of the code (it knows {head})",
         "run the doctor of the version that is deployed, or deploy the newer one here too",
     )
-
-
-async def _find_version(connection: Connection) -> str | None:
-    if await connection.fetchval("SELECT to_regclass('alembic_version')") is None:
-        return None
-    version: str | None = await connection.fetchval("SELECT version_num FROM alembic_version")
-    return version

@@ -1,20 +1,9 @@
 """Checks that the bucket belongs to this deployment."""
 
 from deploy.doctor.examination import Examination, Verdict, failed, ok, warning
-from shared.bucket_owner import MARKER, find_owner
-from shared.database import Connection, DatabaseForbids
+from shared.bucket_owner import MARKER, find_other_bucket, find_owner
+from shared.database import DatabaseForbids
 from shared.errors import StoreRefused
-
-
-async def find_other_bucket(connection: Connection, bucket: str) -> str | None:
-    """Return the bucket of the oldest or newest row if it is another one than `bucket`, or None."""
-    found = await connection.fetchval(
-        "SELECT bucket FROM ((SELECT bucket FROM attachments ORDER BY id LIMIT 1)"
-        " UNION ALL (SELECT bucket FROM attachments ORDER BY id DESC LIMIT 1)) AS rows"
-        " WHERE bucket <> $1 LIMIT 1",
-        bucket,
-    )
-    return None if found is None else str(found)
 
 
 async def check_owner(examination: Examination) -> Verdict:

@@ -3,16 +3,16 @@
 import io
 import json
 import re
-from datetime import datetime
 from typing import Any
 
 import aiohttp
 from PIL import Image
 
 from deploy.client.network_faults import fault_of
+from deploy.doctor.clocks import read_clock
 from deploy.doctor.examination import Examination, Probe, Verdict, failed, ok, warning
 from shared import new_attachments, probes, writing
-from shared.database import Connection, DatabaseAway, DatabaseForbids
+from shared.database import DatabaseAway, DatabaseForbids
 from shared.new_attachments import NewAttachment
 from shared.signing import post_policy
 from shared.web_proxies import proxy_for
@@ -116,7 +116,7 @@ async def check_upload(examination: Examination) -> Verdict:
             f"{url} refuses an upload under our policy: {status} {name}".rstrip(),
             mend.format(bucket=settings.s3_bucket),
         )
-    posted_at = await examination.database.run(_clock)
+    posted_at = await examination.database.run(read_clock)
     examination.probe = Probe(row=row, posted_at=posted_at, allowed_origin=allowed_origin)
     if status != 201:
         return warning(
@@ -124,11 +124,6 @@ async def check_upload(examination: Examination) -> Verdict:
             "check that ATTACHMENTS_S3_PUBLIC_URL leads straight to the store",
         )
     return ok(f"{url} takes an upload under our policy")
-
-
-async def _clock(connection: Connection) -> datetime:
-    now: datetime = await connection.fetchval("SELECT clock_timestamp()")
-    return now
 
 
 def cors_rules(origin: str) -> dict[str, Any]:

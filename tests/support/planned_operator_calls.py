@@ -9,6 +9,7 @@ from typing import Any
 
 from shared import (
     backlog,
+    bucket_owner,
     dead_letters,
     organizations,
     overview,
@@ -180,6 +181,10 @@ OPERATOR_CALLS: dict[str, tuple[Call, Callable[[Any], bool]]] = {
     "backlog.read_sample": (
         lambda c: backlog.read_sample(c, max_age_s=0),
         lambda found: found.waiting == 2 and found.letters == LETTERS,
+    ),
+    "bucket_owner.find_other_bucket": (
+        lambda c: bucket_owner.find_other_bucket(c, "other"),
+        lambda found: found == BUCKET,
     ),
     "sequence.find_last_id": (sequence.find_last_id, lambda found: found >= ROWS),
     "sequence.find_greatest_row": (sequence.find_greatest_row, lambda found: found == ROWS),

@@ -85,6 +85,19 @@ def test_the_face_of_a_package_holds_no_code() -> None:
             assert is_text or (gives_names and path.as_posix() in FACES), path
 
 
+def test_only_shared_names_tables() -> None:
+    migrations = (ROOT / "shared/migrations/versions").glob("*.py")
+    made = re.findall(r"CREATE TABLE (\w+)", "".join(path.read_text() for path in migrations))
+    assert "attachments" in made
+    tables = "|".join([*made, "alembic_version"])
+    statement = re.compile(rf"\b(?:FROM|INTO|JOIN|UPDATE|TABLE|TRUNCATE) (?:{tables})\b")
+    found = [
+        path.as_posix() for path in files() if statement.search((ROOT / path).read_text("utf-8"))
+    ]
+    assert len(found) > 10
+    assert [path for path in found if not path.startswith("shared/")] == []
+
+
 def test_no_module_imports_itself_through_others() -> None:
     # Imports inside functions and under TYPE_CHECKING count as well.
     graph = grimp.build_graph(*PACKAGES, cache_dir=None)
