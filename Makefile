@@ -4,8 +4,11 @@ PYTHON ?= $(shell for p in $(NAMES); do $$p deploy/check_python.py >/dev/null 2>
 BIN := .venv/bin
 LOCKS := deploy/requirements
 SOURCES := api worker shared deploy tests
-# Tests wait more than they compute; each worker has servers of its own. 0 runs all in one process.
-TEST_WORKERS ?= 2
+# Tests wait more than they compute, so two cores have work for six processes. Each process has
+# servers of its own and needs about 1 GB of memory. 0 runs all tests in one process.
+TEST_WORKERS ?= 6
+# Unit tests only compute: one process for each core.
+UNIT_WORKERS ?= logical
 # Stamps: what running needs is installed, what development needs on top of it, an extra.
 RUNNING := .venv/.running
 DEVELOPING := .venv/.developing
@@ -28,10 +31,10 @@ test: $(DEVELOPING) ## run all tests against real PostgreSQL, Valkey, SeaweedFS 
 	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist worksteal $(PYTEST_ARGS)
 
 unit: $(DEVELOPING) ## run the unit tests that need no servers and start no processes, in seconds
-	$(BIN)/python -m pytest -n $(TEST_WORKERS) -m "not slow and not soak" tests/unit $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(UNIT_WORKERS) -m "not slow and not soak" tests/unit $(PYTEST_ARGS)
 
 cover: $(DEVELOPING) ## run the unit tests and show what they cover of the code, by file
-	$(BIN)/python -m pytest -q -n $(TEST_WORKERS) -m "not slow and not soak" tests/unit --cov $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -q -n $(UNIT_WORKERS) -m "not slow and not soak" tests/unit --cov $(PYTEST_ARGS)
 
 check: lint floor ## what CI runs before the tests: lint, and the floor of coverage
 
@@ -44,7 +47,7 @@ lint: $(DEVELOPING) ## lint and type-check code, check imports between packages,
 	$(BIN)/python -m check_jsonschema --builtin-schema vendor.compose-spec deploy/compose.yaml
 
 floor: $(DEVELOPING) ## fail if the unit tests cover less of the code than before
-	$(BIN)/python -m pytest -q -n $(TEST_WORKERS) -m "not slow and not soak" tests/unit --cov --cov-report=
+	$(BIN)/python -m pytest -q -n $(UNIT_WORKERS) -m "not slow and not soak" tests/unit --cov --cov-report=
 	@echo "covered by unit tests, in %:" && $(BIN)/python -m coverage report --format=total
 
 bench: $(DEVELOPING) ## measure speed and CPU as ratios against bare equivalents

@@ -16,7 +16,14 @@ from hypothesis import settings
 
 from deploy.embedded import ports
 from shared.schema import migrate
-from tests.support.databases import TEMPLATE, clone_database, empty_broker, fresh_ids
+from tests.support.databases import (
+    TEMPLATE,
+    clone_database,
+    drop_database,
+    empty_broker,
+    fresh_ids,
+)
+from tests.support.memory_folder import memory_folder
 from tests.support.objects import store_proxy
 from tests.support.proxy import Proxy
 from tests.support.service import Service, running_service
@@ -70,7 +77,9 @@ def models_read_once() -> Iterator[None]:
 async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
     """The real servers, with a migrated database that tests clone."""
     folder = tmp_path_factory.mktemp("stack")
-    async with running_stack(folder) as started:
+    async with AsyncExitStack() as exits:
+        memory = exits.enter_context(memory_folder(folder))
+        started = await exits.enter_async_context(running_stack(folder, memory))
         connection = await asyncpg.connect(started.postgres.url)
         await connection.execute(f"CREATE DATABASE {TEMPLATE}")
         await connection.close()
@@ -79,9 +88,11 @@ async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack
 
 
 @pytest_asyncio.fixture
-async def database_url(stack: Stack) -> str:
-    """A fresh migrated database."""
-    return await clone_database(stack)
+async def database_url(stack: Stack) -> AsyncIterator[str]:
+    """A fresh migrated database, which is deleted after the test."""
+    url = await clone_database(stack)
+    yield url
+    await drop_database(stack, url)
 
 
 @pytest_asyncio.fixture

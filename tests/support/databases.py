@@ -42,6 +42,16 @@ async def clone_database(stack: Stack) -> str:
     return url
 
 
+async def drop_database(stack: Stack, url: str) -> None:
+    """Delete a database, and close the connections that processes of the test still have to it.
+
+    PostgreSQL starts a process for each database once a minute, to look for rows to clean up.
+    """
+    connection = await asyncpg.connect(stack.postgres.url)
+    await connection.execute(f"DROP DATABASE {url.rpartition('/')[2]} WITH (FORCE)")
+    await connection.close()
+
+
 async def use_deployment_of(stack: Stack, database_url: str) -> None:
     """Give a migrated database the deployment id that owns the tests' bucket."""
     async with (

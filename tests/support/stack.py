@@ -78,11 +78,15 @@ class EventRelay:
 
 
 class Stack:
-    """The started servers and the event relay."""
+    """The started servers and the event relay.
 
-    def __init__(self, folder: Path) -> None:
+    The servers' data is in `folder`, and the data of PostgreSQL in `memory` if that is given.
+    """
+
+    def __init__(self, folder: Path, memory: Path | None = None) -> None:
         self.relay = EventRelay()
-        self.postgres = EmbeddedPostgres(directory=_made(folder / "postgres"), durable=False)
+        databases = _made((memory or folder) / "postgres")
+        self.postgres = EmbeddedPostgres(directory=databases, durable=False)
         self.valkey = EmbeddedValkey(directory=_made(folder / "valkey"))
         self._seaweedfs_folder = _made(folder / "seaweedfs")
         self.seaweedfs: EmbeddedSeaweedFS
@@ -141,9 +145,9 @@ def _made(folder: Path) -> Path:
 
 
 @asynccontextmanager
-async def running_stack(folder: Path) -> AsyncIterator[Stack]:
-    """Start the servers in a folder, and stop the servers at the end."""
-    stack = Stack(folder)
+async def running_stack(folder: Path, memory: Path | None = None) -> AsyncIterator[Stack]:
+    """Start the servers in their folders, and stop the servers at the end."""
+    stack = Stack(folder, memory)
     await stack.start()
     try:
         yield stack
