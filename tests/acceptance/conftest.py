@@ -16,9 +16,9 @@ START_TIMEOUT_S = 60
 STOP_TIMEOUT_S = 20
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
-    """A local stack of this module's own; its end must be as clean as after Ctrl-C."""
+    """A local stack that test modules share; its end must be as clean as after Ctrl-C."""
     folder = tmp_path_factory.mktemp("stack")
     data_dir, ready_file, log = folder / "data", folder / "ready.json", folder / "log"
     with log.open("w") as output:

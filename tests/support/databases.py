@@ -48,7 +48,7 @@ async def drop_database(stack: Stack, url: str) -> None:
     PostgreSQL starts a process for each database once a minute, to look for rows to clean up.
     """
     connection = await asyncpg.connect(stack.postgres.url)
-    await connection.execute(f"DROP DATABASE {url.rpartition('/')[2]} WITH (FORCE)")
+    await connection.execute(f"DROP DATABASE IF EXISTS {url.rpartition('/')[2]} WITH (FORCE)")
     await connection.close()
 
 

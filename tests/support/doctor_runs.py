@@ -1,6 +1,7 @@
 """Runs of `attachments doctor` as a process, and the data that such runs leave."""
 
 import asyncio
+import os
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 from shared import keys, probes
 from tests.support.databases import ids_beside
 from tests.support.doctor import assert_no_secret
+from tests.support.forked import run_module
 from tests.support.local import bare_environment
 from tests.support.objects import exists, opened_storage
 from tests.support.service import Service, until
@@ -30,12 +32,15 @@ async def start_doctor(variables: Mapping[str, str], *options: str) -> asyncio.s
 
 async def run_doctor(variables: Mapping[str, str], *options: str) -> tuple[int, str]:
     """Run the command, and return its exit status and its standard output."""
-    process = await start_doctor(variables, *options)
-    out, err = await asyncio.wait_for(process.communicate(), COMMAND_TIMEOUT_S)
+    status, out, err = await asyncio.to_thread(
+        run_module,
+        ("-m", "deploy.cli", "doctor", *options),
+        {"PATH": os.environ["PATH"], **variables},
+        timeout_s=COMMAND_TIMEOUT_S,
+    )
     assert err == b""
     assert_no_secret(out.decode(), variables)
-    assert process.returncode is not None
-    return process.returncode, out.decode()
+    return status, out.decode()
 
 
 async def leftovers(service: Service) -> list[str]:

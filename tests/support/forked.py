@@ -155,7 +155,7 @@ def start_module(
         )
     return subprocess.Popen(
         [sys.executable, *program],
-        env=dict(environment),
+        env={"PYTHONPATH": str(ROOT), **environment} if folder != ROOT else dict(environment),
         cwd=folder,
         stdout=out,
         stderr=err,
@@ -164,11 +164,17 @@ def start_module(
 
 
 def run_module(
-    program: Sequence[str], environment: Mapping[str, str], *, timeout_s: float
+    program: Sequence[str],
+    environment: Mapping[str, str],
+    *,
+    timeout_s: float,
+    folder: Path = ROOT,
 ) -> tuple[int, bytes, bytes]:
     """Run a module until it ends, and return its exit status and its output. Blocks."""
     with TemporaryFile() as out, TemporaryFile() as err:
-        process = start_module(program, environment, out=out.fileno(), err=err.fileno())
+        process = start_module(
+            program, environment, out=out.fileno(), err=err.fileno(), folder=folder
+        )
         try:
             status = process.wait(timeout_s)
         finally:

@@ -2,10 +2,11 @@
 
 import os
 import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from tests.support.forked import run_module
 
 ROOT = Path(__file__).parents[2]
 COMMAND_TIMEOUT_S = 90
@@ -21,15 +22,13 @@ class LocalStack:
 
     def run_bare(self, *arguments: str | Path, **variables: str) -> Ended:
         """Run a command in a shell in which `variables` are the only settings of the service."""
-        return subprocess.run(
-            [sys.executable, "-m", "deploy.cli", *arguments],
-            env={**bare_environment(), **variables},
-            cwd=self.data_dir.parent,
-            capture_output=True,
-            text=True,
-            timeout=COMMAND_TIMEOUT_S,
-            check=False,
+        status, out, err = run_module(
+            ("-m", "deploy.cli", *map(str, arguments)),
+            {"PATH": os.environ["PATH"], **variables},
+            timeout_s=COMMAND_TIMEOUT_S,
+            folder=self.data_dir.parent,
         )
+        return Ended(arguments, status, out.decode(), err.decode())
 
     def run(self, *arguments: str | Path, **variables: str) -> Ended:
         """Run a command that finds the stack by its data directory."""

@@ -2,8 +2,6 @@
 
 import os
 import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +10,7 @@ from structlog.testing import capture_logs
 
 from deploy.cli import run
 from tests.support.command_lines import PASSWORD, Captured, one_line
+from tests.support.forked import run_module
 
 HEADING = "attachments: these settings cannot be used:"
 pytestmark = pytest.mark.usefixtures("no_settings")
@@ -124,6 +123,14 @@ def test_without_settings_and_local_stack_the_missing_ones_are_named(capsys: Cap
     assert "  ATTACHMENTS_DATABASE_URL: is not set" in capsys.readouterr().err.splitlines()
 
 
+def run_here(*program: str, **settings: str) -> tuple[int, str, str]:
+    """Run a module in this folder with the test's settings; return exit status and output."""
+    kept = {name: value for name, value in os.environ.items() if name.startswith("ATTACHMENTS_")}
+    environment = {"PATH": os.environ["PATH"], **kept, **settings}
+    status, out, err = run_module(program, environment, timeout_s=30, folder=Path.cwd())
+    return status, out.decode(), err.decode()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("program", [("deploy.cli", "api"), ("api",)], ids=" ".join)
 def test_a_taken_port_is_reported_in_one_line(
@@ -136,37 +143,20 @@ def test_a_taken_port_is_reported_in_one_line(
         monkeypatch.setenv("ATTACHMENTS_API_PORT", str(port))
         # At this level, the log has no line about the unavailable database.
         monkeypatch.setenv("ATTACHMENTS_LOG_LEVEL", "error")
-        ended = subprocess.run(
-            [sys.executable, "-m", *program],
-            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
-            capture_output=True,
-            text=True,
-            timeout=30,
-            check=False,
-        )
-    assert ended.returncode == 1
-    assert ended.stderr.count("\n") == 1, ended.stderr
-    assert f"port {port} cannot be listened on" in ended.stderr
+        status, _, err = run_here("-m", *program)
+    assert status == 1
+    assert err.count("\n") == 1, err
+    assert f"port {port} cannot be listened on" in err
 
 
 def printed(*arguments: str, **settings: str) -> list[str]:
     """Run a command that must fail, in a separate process; return its lines of standard error."""
-    ended = subprocess.run(
-        [sys.executable, "-m", "deploy.cli", *arguments],
-        env={
-            **os.environ,
-            "PYTHONPATH": str(Path(__file__).parents[2]),
-            "AWS_EC2_METADATA_DISABLED": "true",
-            **settings,
-        },
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
+    status, out, err = run_here(
+        "-m", "deploy.cli", *arguments, AWS_EC2_METADATA_DISABLED="true", **settings
     )
-    assert ended.returncode == 1, ended.stderr
-    assert ended.stdout == ""
-    return ended.stderr.splitlines()
+    assert status == 1, err
+    assert out == ""
+    return err.splitlines()
 
 
 @pytest.mark.slow

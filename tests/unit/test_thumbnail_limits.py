@@ -73,7 +73,8 @@ def test_row74_too_many_scans_are_refused(progressive: bool) -> None:
     make_and_open(odd_images.many_scans(0, progressive=progressive))
 
 
-BOMB = zlib.compress(bytes(64 * 1024 * 1024), 9)
+BOMB = b"64 MiB of zeros, compressed"
+"""The test puts the bytes themselves here; to make them takes too long for each collection."""
 
 
 @pytest.mark.parametrize(
@@ -92,6 +93,8 @@ BOMB = zlib.compress(bytes(64 * 1024 * 1024), 9)
     ],
 )
 def test_row76_a_bomb_beside_the_pixels_is_stepped_over(name: bytes, body: bytes) -> None:
+    if body.endswith(BOMB):
+        body = body.removesuffix(BOMB) + zlib.compress(bytes(64 * 1024 * 1024), 9)
     content = odd_images.png_with_chunk(name, body)
     tracemalloc.start()
     try:
