@@ -125,7 +125,10 @@ async def test_each_metric_of_a_consumer_has_its_value(inbox: Inbox, service: Se
     ignored = json.dumps({"Records": [record("another", "a")]})
     async with running_proxy(service.stack.valkey.url) as proxy:
         with launched(
-            service, program=OFTEN_MEASURED, ATTACHMENTS_BROKER_URL=proxy.url
+            service,
+            program=OFTEN_MEASURED,
+            ATTACHMENTS_BROKER_URL=proxy.url,
+            ATTACHMENTS_PUBLISH_GRACE="300",
         ) as consumer:
             await consumer.logs("consumer is ready")
             await inbox.send(await message(service, first), ignored, "no JSON", "another")
