@@ -1,112 +1,153 @@
-"""The CPU cost of metrics: processes that count, against the same processes without counting."""
+"""The CPU cost of all that makes the service observable: a process with it, and one without.
+
+One row compares a process with everything on (metrics, which are scraped, log lines at level info,
+ids of requests, stages, the backlog) with one where everything is off. The other row compares a
+process with traces off with one that has no traces at all. See `tests.benchmarks.without`.
+"""
 
 import asyncio
-from contextlib import AsyncExitStack, suppress
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, suppress
 from statistics import median
+from typing import Final
 
 import aiohttp
 import asyncpg
 from rich.table import Table
 
+from deploy.embedded.ports import choose_port
 from shared.organizations import create_organization
 from shared.tokens import create_token
 from tests.benchmarks.backlog import work_off
 from tests.benchmarks.create import serve
 from tests.benchmarks.photos import small_photo
-from tests.benchmarks.processes import running_module
 from tests.benchmarks.report import at_most, make_table
 from tests.benchmarks.site import Site
-from tests.support.scraping import metrics_url
-from tests.support.service import running_service
-from tests.support.service_processes import WorkerProcess
+from tests.support.service import running_service, until
+from tests.support.service_processes import ApiProcess, WorkerProcess
+from tests.support.starting import SomeProcess
 
 ROUNDS = 7
-OFF = "tests.benchmarks.unmeasured"
 WORKER_AIM = 1.03
 API_AIM = 1.05
+TRACES_AIM = 1.01
+"""Traces that are off should cost nothing; one per cent is what the measurement can tell apart."""
+
 FEW = 4
 """The number of connections; few, so that a busy machine answers each in time."""
 
 SCRAPED_EVERY_S = 5.0
 """Seconds between two scrapes: three times as often as Prometheus does by default."""
 
+WITHOUT = "tests.benchmarks.without"
+SILENT: Final = {"metrics_port": "", "log_level": "error", "log_requests": "false"}
+SIDES: Final[Mapping[str, Mapping[str, str]]] = {"": {}, "watching": SILENT, "traces": {}}
+"""The part that is left out, and the settings that differ; the first side is unchanged."""
+
+ROWS: Final = (
+    ("watching", "{} metrics, log and ids, against none of them"),
+    ("traces", "{} traces off, against no traces"),
+)
+
+Costs = dict[str, list[float]]
+"""The cost of one upload or request in each round, by the part that is left out."""
+
 
 async def run(site: Site) -> Table:
-    """Measure both sides in turns, so that a busy machine slows both equally."""
+    """Measure the sides in turns, so that a busy machine slows all of them equally."""
     table = make_table(
-        "metrics: CPU of a process that counts and is scraped, against one that does neither",
+        "metrics: CPU time for an upload or a request, of a process with a part and without it",
         ["", "with", "without", "ratio", "aim"],
     )
     rounds = 3 if site.quick else ROUNDS
-    for title, pairs, unit, aim in (
-        ("worker, for one upload", await _worker(site, rounds), "ms", WORKER_AIM),
-        ("API, for one request", await _api(site, rounds), "µs", API_AIM),
+    for title, costs, unit, aim in (
+        ("worker:", await _worker(site, rounds), "ms", WORKER_AIM),
+        ("API:", await _api(site, rounds), "µs", API_AIM),
     ):
-        table.add_row(
-            title,
-            f"{median(on for on, _ in pairs):.2f} {unit}",
-            f"{median(off for _, off in pairs):.2f} {unit}",
-            *at_most(
-                median(on for on, _ in pairs) / median(off for _, off in pairs), aim, digits=3
-            ),
-        )
+        for part, words in ROWS:
+            ratio = median(on / off for on, off in zip(costs[""], costs[part], strict=True))
+            table.add_row(
+                words.format(title),
+                f"{median(costs['']):.2f} {unit}",
+                f"{median(costs[part]):.2f} {unit}",
+                *at_most(ratio, TRACES_AIM if part == "traces" else aim, digits=3),
+            )
     return table
 
 
-async def _worker(site: Site, rounds: int) -> list[tuple[float, float]]:
-    """Let two workers process the same number of photos in turns; only one of them runs at a
-    time.
-    """
+async def _worker(site: Site, rounds: int) -> Costs:
+    """Let workers process the same number of photos in turns; only one of them runs at a time."""
     content, uploads = small_photo().content, 30 if site.quick else 200
-    pairs = []
+    costs: Costs = {part: [] for part in SIDES}
     async with running_service(site.stack, site.database_url) as service:
-        for _ in range(rounds):
-            found = []
-            for off in (False, True):
-                changes = {"metrics_port": ""} if off else {}
-                program = ("-m", OFF, "worker") if off else None
-                worker = WorkerProcess(service.environment, program=program, **changes)
-                try:
-                    await worker.start()
+
+        def make(program: tuple[str, ...] | None, **changes: str) -> WorkerProcess:
+            return WorkerProcess(service.environment, program=program, **changes)
+
+        for sides in _turns(rounds):
+            for part in sides:
+                async with _running("worker", part, make) as worker:
                     await work_off(service, worker, content, uploads=10)
-                    async with AsyncExitStack() as stack:
-                        if not off:
-                            scraping = asyncio.create_task(_scrape(metrics_url(worker)))
-                            stack.callback(scraping.cancel)
-                        worked = await work_off(service, worker, content, uploads=uploads)
-                    found.append(worked.cpu_ms)
-                finally:
-                    worker.close()
-            pairs.append((found[0], found[1]))
-    return pairs
+                    worked = await work_off(service, worker, content, uploads=uploads)
+                costs[part].append(worked.cpu_ms)
+    return costs
 
 
-async def _api(site: Site, rounds: int) -> list[tuple[float, float]]:
+async def _api(site: Site, rounds: int) -> Costs:
     connection = await asyncpg.connect(site.database_url)
     organization_id = await create_organization(connection, "metrics")
     token = await create_token(connection, organization_id, "benchmark")
     await connection.close()
     headers = {"X-Auth-Token": token, "X-Organization-Id": str(organization_id)}
-    settings = {
-        **site.stack.environment(site.database_url),
-        "ATTACHMENTS_API_PORT": "0",
-        "ATTACHMENTS_RATE_LIMIT": "1000000",
-    }
+    environment = site.stack.environment(site.database_url)
     requests = 1600 if site.quick else 4000
-    pairs = []
-    async with (
-        running_module("api", environment=settings) as on,
-        running_module(OFF, "api", environment={**settings, "ATTACHMENTS_METRICS_PORT": ""}) as off,
-    ):
-        for _ in range(rounds):
-            found = []
-            for pid, port in (on, off):
+    costs: Costs = {part: [] for part in SIDES}
+
+    def make(program: tuple[str, ...] | None, **changes: str) -> ApiProcess:
+        return ApiProcess(environment, program=program, rate_limit="1000000", **changes)
+
+    for sides in _turns(rounds):
+        for part in sides:
+            async with _running("api", part, make) as api:
+                port = int(api.environment["ATTACHMENTS_API_PORT"])
                 # This round warms the process up.
-                await serve(pid, port, headers, requests=320, connections=FEW)
-                served = await serve(pid, port, headers, requests=requests, connections=FEW)
-                found.append(served.cpu_us)
-            pairs.append((found[0], found[1]))
-    return pairs
+                await serve(api.pid, port, headers, requests=320, connections=FEW)
+                served = await serve(api.pid, port, headers, requests=requests, connections=FEW)
+            costs[part].append(served.cpu_us)
+    return costs
+
+
+def _turns(rounds: int) -> Iterator[list[str]]:
+    """Reverse the order of the sides in each round, so that a drift of the load cancels out."""
+    for number in range(rounds):
+        yield list(SIDES)[:: -1 if number % 2 else 1]
+
+
+@asynccontextmanager
+async def _running(
+    module: str, part: str, make: Callable[..., SomeProcess]
+) -> AsyncIterator[SomeProcess]:
+    """Run a process without a part of itself; scrape it, unless it has no metrics."""
+    port = choose_port()
+    program = ("-m", WITHOUT, part, module) if part else None
+    process = make(program, **{"metrics_port": str(port), **SIDES[part]})
+    process.sign = "" if SIDES[part] is SILENT else process.sign  # it logs no line
+    scraping = asyncio.create_task(_scrape(f"http://127.0.0.1:{port}/metrics"))
+    try:
+        await process.start()
+        if isinstance(process, ApiProcess):
+            await until(lambda: _answers(process.url), within_s=60)
+        yield process
+    finally:
+        scraping.cancel()
+        process.close()
+
+
+async def _answers(url: str) -> bool:
+    with suppress(aiohttp.ClientError):
+        async with aiohttp.ClientSession() as session, session.get(f"{url}/health/ready") as answer:
+            return answer.status == 200
+    return False
 
 
 async def _scrape(url: str) -> None:
