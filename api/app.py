@@ -84,49 +84,7 @@ def create_app(
 
     async def parts(app: web.Application) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
-            noise, backlog = await stack.enter_async_context(open_noise()), BacklogWatch()
-            clients, others = await stack.enter_async_context(open_shares(settings))
-            storage = await stack.enter_async_context(open_storage(settings))
-            publisher = await stack.enter_async_context(
-                open_publisher(others.of("events"), settings)
-            )
-            for pool in (clients, others):
-                pool.whole.on_queued = publisher.wake_couriers
-            waiters = Waiters(others.of("waiters"))
-            app[PARTS] = Parts(
-                settings=settings,
-                database=others.of("events"),
-                health=others.of("health"),
-                clients=clients,
-                quotas=Quotas.of_settings(settings),
-                walks=Walks(),
-                readers=Readers(),
-                copies=open_copies(),
-                lookups=open_lookups(),
-                links=files.open_links(settings),
-                storage=storage,
-                publisher=publisher,
-                noise=noise,
-                allowance=Allowance(),
-                waiters=waiters,
-                request_keys=RequestKeys(),
-                gate=await stack.enter_async_context(
-                    open_gate(others.of("tokens"), settings, waiters)
-                ),
-                events_gate=EventsGate(settings),
-                strangers=asyncio.Semaphore(events.MAX_STRANGERS),
-                strange_readers=Turns(1, each=1, waiting=events.MAX_STRANGERS, wait_s=1),
-                sns=await stack.enter_async_context(open_sns(settings, sns_connector)),
-                documents=Documents(settings),
-                metrics_url=await stack.enter_async_context(
-                    open_metrics(settings, "api", seen, backlog)
-                ),
-                ids=IdCheck(others.of("ids"), storage),
-                bucket=BucketGuard(others.of("ids"), storage),
-                drain=Drain(),
-            )
-            watch_parts(seen, app[PARTS])
-            await stack.enter_async_context(backlog.watching(others.of("backlog")))
+            app[PARTS] = await _open_parts(stack, settings, seen, sns_connector)
             yield
 
     async def answer_waiters(app: web.Application) -> None:
@@ -136,6 +94,53 @@ def create_app(
     app.on_shutdown.append(answer_waiters)
     app.router.add_routes(routes())
     return app
+
+
+async def _open_parts(
+    stack: AsyncExitStack,
+    settings: Settings,
+    health: Health,
+    sns_connector: aiohttp.BaseConnector | None,
+) -> Parts:
+    """Open the parts of an application; `stack` closes them in the opposite order."""
+    noise, backlog = await stack.enter_async_context(open_noise()), BacklogWatch()
+    clients, others = await stack.enter_async_context(open_shares(settings))
+    storage = await stack.enter_async_context(open_storage(settings))
+    publisher = await stack.enter_async_context(open_publisher(others.of("events"), settings))
+    for pool in (clients, others):
+        pool.whole.on_queued = publisher.wake_couriers
+    waiters = Waiters(others.of("waiters"))
+    parts = Parts(
+        settings=settings,
+        database=others.of("events"),
+        health=others.of("health"),
+        clients=clients,
+        quotas=Quotas.of_settings(settings),
+        walks=Walks(),
+        readers=Readers(),
+        copies=open_copies(),
+        lookups=open_lookups(),
+        links=files.open_links(settings),
+        storage=storage,
+        publisher=publisher,
+        noise=noise,
+        allowance=Allowance(),
+        waiters=waiters,
+        request_keys=RequestKeys(),
+        gate=await stack.enter_async_context(open_gate(others.of("tokens"), settings, waiters)),
+        events_gate=EventsGate(settings),
+        strangers=asyncio.Semaphore(events.MAX_STRANGERS),
+        strange_readers=Turns(1, each=1, waiting=events.MAX_STRANGERS, wait_s=1),
+        sns=await stack.enter_async_context(open_sns(settings, sns_connector)),
+        documents=Documents(settings),
+        metrics_url=await stack.enter_async_context(open_metrics(settings, "api", health, backlog)),
+        ids=IdCheck(others.of("ids"), storage),
+        bucket=BucketGuard(others.of("ids"), storage),
+        drain=Drain(),
+    )
+    watch_parts(health, parts)
+    await stack.enter_async_context(backlog.watching(others.of("backlog")))
+    return parts
 
 
 def watch_parts(health: Health, parts: Parts) -> None:

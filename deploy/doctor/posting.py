@@ -3,6 +3,7 @@
 import io
 import json
 import re
+from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
@@ -12,9 +13,10 @@ from deploy.client.network_faults import fault_of
 from deploy.doctor.clocks import read_clock
 from deploy.doctor.examination import Examination, Probe, Verdict, failed, ok, warning
 from shared import new_attachments, probes, writing
+from shared.attachments import Attachment
 from shared.database import DatabaseAway, DatabaseForbids
 from shared.new_attachments import NewAttachment
-from shared.signing import post_policy
+from shared.signing import Credentials, post_policy
 from shared.web_proxies import proxy_for
 
 SIZE = (480, 360)
@@ -55,7 +57,38 @@ async def check_upload(examination: Examination) -> Verdict:
 
     Before that, check in a transaction that is rolled back that the database role may write.
     """
-    settings = examination.settings
+    refused = await _find_refused_writes(examination)
+    if refused is not None:
+        return refused
+    row = await _create(examination)
+    credentials = await examination.storage.credentials()
+    url = examination.settings.upload_url
+    try:
+        posted = await _post(examination, row, credentials)
+    except (aiohttp.ClientError, OSError) as error:
+        return failed(
+            f"{url} cannot be posted to: {fault_of(error)}",
+            "correct ATTACHMENTS_S3_PUBLIC_URL, to which clients upload",
+        )
+    if not 200 <= posted.status < 300:
+        code = re.search(r"<Code>(\w+)</Code>", posted.text)
+        name = code[1] if code else ""
+        mend = REFUSALS.get(name, "check that ATTACHMENTS_S3_PUBLIC_URL leads to the bucket")
+        return failed(
+            f"{url} refuses an upload under our policy: {posted.status} {name}".rstrip(),
+            mend.format(bucket=examination.settings.s3_bucket),
+        )
+    posted_at = await examination.database.run(read_clock)
+    examination.probe = Probe(row=row, posted_at=posted_at, allowed_origin=posted.allowed_origin)
+    if posted.status != 201:
+        return warning(
+            f"{url} answers {posted.status}, where the policy asks for 201",
+            "check that ATTACHMENTS_S3_PUBLIC_URL leads straight to the store",
+        )
+    return ok(f"{url} takes an upload under our policy")
+
+
+async def _find_refused_writes(examination: Examination) -> Verdict | None:
     missing = await examination.database.run(writing.find_missing_privileges)
     if missing:
         return failed(f"{MAY_NOT}: {', '.join(missing)}", GRANT)
@@ -69,6 +102,11 @@ async def check_upload(examination: Examination) -> Verdict:
             f"the database cannot be written to: {refusal.cause if refusal else error}",
             refusal.mend if refusal else "read its own log",
         )
+    return None
+
+
+async def _create(examination: Examination) -> Attachment:
+    settings = examination.settings
     [row] = await examination.database.run(
         new_attachments.create,
         [NewAttachment(name=probes.NAME)],
@@ -81,11 +119,26 @@ async def check_upload(examination: Examination) -> Verdict:
         first_check_s=min(settings.pending_check, examination.wait_s / 2),
     )
     examination.created = row
+    return row
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Posted:
+    """The store's answer to a form."""
+
+    status: int
+    text: str
+    allowed_origin: str | None
+
+
+async def _post(examination: Examination, row: Attachment, credentials: Credentials) -> _Posted:
+    """Post the probe. Raises aiohttp.ClientError and OSError."""
+    settings = examination.settings
     policy = post_policy(
         bucket=row.bucket,
         key=row.key,
         region=settings.store.region,
-        credentials=await examination.storage.credentials(),
+        credentials=credentials,
         now=row.created_at,
         lifetime_s=settings.policy_ttl,
         max_bytes=settings.max_size,
@@ -97,33 +150,14 @@ async def check_upload(examination: Examination) -> Verdict:
     form.add_field("file", examination.content, filename=probes.NAME, content_type="image/png")
     url = settings.upload_url
     headers = {"Origin": examination.origin or SOMEONE}
-    try:
-        async with examination.http.post(
-            url, data=form, headers=headers, allow_redirects=False, proxy=proxy_for(url)
-        ) as answer:
-            status, text = answer.status, await answer.text(errors="replace")
-            allowed_origin = answer.headers.get("Access-Control-Allow-Origin")
-    except (aiohttp.ClientError, OSError) as error:
-        return failed(
-            f"{url} cannot be posted to: {fault_of(error)}",
-            "correct ATTACHMENTS_S3_PUBLIC_URL, to which clients upload",
+    async with examination.http.post(
+        url, data=form, headers=headers, allow_redirects=False, proxy=proxy_for(url)
+    ) as answer:
+        return _Posted(
+            status=answer.status,
+            text=await answer.text(errors="replace"),
+            allowed_origin=answer.headers.get("Access-Control-Allow-Origin"),
         )
-    if not 200 <= status < 300:
-        code = re.search(r"<Code>(\w+)</Code>", text)
-        name = code[1] if code else ""
-        mend = REFUSALS.get(name, "check that ATTACHMENTS_S3_PUBLIC_URL leads to the bucket")
-        return failed(
-            f"{url} refuses an upload under our policy: {status} {name}".rstrip(),
-            mend.format(bucket=settings.s3_bucket),
-        )
-    posted_at = await examination.database.run(read_clock)
-    examination.probe = Probe(row=row, posted_at=posted_at, allowed_origin=allowed_origin)
-    if status != 201:
-        return warning(
-            f"{url} answers {status}, where the policy asks for 201",
-            "check that ATTACHMENTS_S3_PUBLIC_URL leads straight to the store",
-        )
-    return ok(f"{url} takes an upload under our policy")
 
 
 def cors_rules(origin: str) -> dict[str, Any]:
