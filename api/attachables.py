@@ -22,7 +22,7 @@ _IDS = frozenset(f"{name}_id" for name in LINKS)
 class Stated:
     """A member of a body and the link that it states; `id` is None for no link of the type."""
 
-    place: str
+    pointer: str
     type: str
     id: int | None
 
@@ -47,27 +47,27 @@ def read_links(
         raise bad_request("The member 'relationships' must be an object")
     stated, errors = [], []
     for name in LINKS:
-        place = f"{pointer}/attributes/{name}_id"
+        at = f"{pointer}/attributes/{name}_id"
         if f"{name}_id" in attributes:
             value = read_value("attachable_id", attributes[f"{name}_id"])
             fault = check_attachable_id(value)
             if fault is not None:
-                errors.append(invalid(place, *fault))
+                errors.append(invalid(at, *fault))
             else:
-                stated.append(Stated(place=place, type=name, id=value))
-        place = f"{pointer}/relationships/{name}"
+                stated.append(Stated(pointer=at, type=name, id=value))
+        at = f"{pointer}/relationships/{name}"
         if isinstance(given := relationships.get(name), dict) and "data" in given:
             identifier = given["data"]
             valid, value = _read_identifier(name, identifier)
             if valid:
-                stated.append(Stated(place=place, type=name, id=value))
+                stated.append(Stated(pointer=at, type=name, id=value))
             else:
-                errors.append(invalid(place, "is invalid", {}))
+                errors.append(invalid(at, "is invalid", {}))
     changed = [item for item in stated if item.id != _shown_id(row, item.type)]
     if not changed:
         return attributes, errors
     wanted = next((item for item in changed if item.id is not None), changed[0])
-    errors += [_contradiction(item, wanted.place) for item in changed if not _agree(item, wanted)]
+    errors += [_contradiction(item, wanted.pointer) for item in changed if not _agree(item, wanted)]
     return _merged(wanted, attributes, row, pointer, errors), errors
 
 
@@ -103,7 +103,7 @@ def _agree(item: Stated, wanted: Stated) -> bool:
 
 
 def _contradiction(item: Stated, other: str) -> ErrorObject:
-    return invalid(item.place, f"contradicts {other}", {})
+    return invalid(item.pointer, f"contradicts {other}", {})
 
 
 def _shown_id(row: Attachment | None, name: str) -> int | None:

@@ -217,7 +217,7 @@ def check_new(
 ) -> tuple[dict[str, Any], list[ErrorObject]]:
     """Return the valid attributes of a new attachment, and the error objects of all faults.
 
-    Unknown, read-only and faulty attributes are left out. `pointer` is the place of the resource
+    Unknown, read-only and faulty attributes are left out. `pointer` leads to the resource
     object in the document. With `public` the store itself serves the file, so types that browsers
     execute are refused too. `reserved` holds the types and names that the deployment refuses.
     """

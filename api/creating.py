@@ -20,7 +20,7 @@ MAX_BULK = 100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checked:
-    """A resource object without faults, and its place (`pointer`) in the document.
+    """A resource object without faults; `pointer` leads to it in the document.
 
     `max_size` is the largest allowed size of the attachment's file, in bytes. `location` names the
     object that must be copied; None if nothing must be copied.
@@ -66,9 +66,9 @@ def check_all(parts: Parts, document: Any, *, bulk: bool, organization_id: int) 
         temp_url = values.pop("temp_url", None)
         location = None
         if temp_url is not None:
-            place = locate(temp_url, parts.settings)
+            located = locate(temp_url, parts.settings)
             location, location_faults = judge(
-                parts.settings, temp_url, place, organization_id=organization_id, pointer=pointer
+                parts.settings, temp_url, located, organization_id=organization_id, pointer=pointer
             )
             errors += location_faults
         errors += [*link_faults, *limit_faults]

@@ -62,16 +62,16 @@ def _read(holder: Any, pointer: str, max_size: int) -> tuple[Limits | None, Erro
     given = meta.get("limits") if isinstance(meta, dict) else None
     if given is None:
         return None, []
-    place = f"{pointer}/meta/limits".lstrip("/")
+    at = f"{pointer}/meta/limits".lstrip("/")
     if not isinstance(given, dict):
-        return None, [invalid(place, "is invalid", {})]
+        return None, [invalid(at, "is invalid", {})]
     # A misspelt name must not silently mean "no limit".
     errors = [
-        invalid(f"{place}/{_shown(name)}", "is not a known limit", {"allowed": list(MEMBERS)})
+        invalid(f"{at}/{_shown(name)}", "is not a known limit", {"allowed": list(MEMBERS)})
         for name in islice((name for name in given if name not in MEMBERS), MAX_UNKNOWN)
     ]
-    size, faults = _max_size(given.get("max_size"), f"{place}/max_size", max_size)
-    types, more = _content_types(given.get("content_types"), f"{place}/content_types")
+    size, faults = _max_size(given.get("max_size"), f"{at}/max_size", max_size)
+    types, more = _content_types(given.get("content_types"), f"{at}/content_types")
     return Limits(max_size=size, content_types=types), errors + faults + more
 
 
@@ -80,44 +80,44 @@ def _shown(name: str) -> str:
     return "".join(character for character in name[:50] if character.isprintable())
 
 
-def _max_size(value: Any, place: str, highest: int) -> tuple[int | None, Errors]:
+def _max_size(value: Any, at: str, highest: int) -> tuple[int | None, Errors]:
     if value is None:
         return None, []
     number = value
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= MAX_DIGITS:
         number = int(value)
     if isinstance(number, float):
-        return None, [invalid(place, "must be an integer", {"allow_nil": True, "value": number})]
+        return None, [invalid(at, "must be an integer", {"allow_nil": True, "value": number})]
     if isinstance(number, bool) or not isinstance(number, int):
-        return None, [invalid(place, "is not a number", {"allow_nil": True})]
+        return None, [invalid(at, "is not a number", {"allow_nil": True})]
     shown = number if abs(number) < 2**63 else str(number)
     meta = {"allow_nil": True, "value": shown}
     if number < 1:
         detail = "must be greater than or equal to 1"
-        return None, [invalid(place, detail, {**meta, "count": 1})]
+        return None, [invalid(at, detail, {**meta, "count": 1})]
     if number > highest:
         detail = f"must be less than or equal to {highest}"
-        return None, [invalid(place, detail, {**meta, "count": highest})]
+        return None, [invalid(at, detail, {**meta, "count": highest})]
     return number, []
 
 
-def _content_types(value: Any, place: str) -> tuple[tuple[str, ...] | None, Errors]:
+def _content_types(value: Any, at: str) -> tuple[tuple[str, ...] | None, Errors]:
     if value is None:
         return None, []
     if not isinstance(value, list):
-        return None, [invalid(place, "is not a list", {"allow_nil": True})]
+        return None, [invalid(at, "is not a list", {"allow_nil": True})]
     if not value:
-        return None, [invalid(place, "can't be blank", {"allow_nil": True})]
+        return None, [invalid(at, "can't be blank", {"allow_nil": True})]
     if len(value) > MAX_PATTERNS:
         detail = f"is too long (maximum is {MAX_PATTERNS} items)"
-        return None, [invalid(place, detail, {"count": MAX_PATTERNS})]
+        return None, [invalid(at, detail, {"count": MAX_PATTERNS})]
     patterns, errors = [], []
     for number, pattern in enumerate(value):
         text = pattern.strip().lower() if isinstance(pattern, str) else ""
         if is_pattern(text):
             patterns.append(text)
         else:
-            errors.append(invalid(f"{place}/{number}", "is invalid", {}))
+            errors.append(invalid(f"{at}/{number}", "is invalid", {}))
     return tuple(dict.fromkeys(patterns)), errors
 
 
@@ -134,8 +134,8 @@ def check_declared(
     if allows(limits.content_types, declared):
         return errors
     meta = {"allow_nil": True, "value": declared, "allowed": list(limits.content_types)}
-    place = f"{pointer}/attributes/content_type"
+    at = f"{pointer}/attributes/content_type"
     earlier = {f"{pointer}/attributes/{name}" for name in _BEFORE_TYPES}
     count = sum(error["source"]["pointer"] in earlier for error in errors)
-    added = invalid(place, "is not included in the list", meta)
+    added = invalid(at, "is not included in the list", meta)
     return [*errors[:count], added, *errors[count:]]

@@ -55,11 +55,11 @@ _parse_remembered = lru_cache(maxsize=256)(_parse)
 def _split(pattern: re.Pattern[str], text: str, limit: int) -> tuple[list[str], bool]:
     """Split a text into at most `limit` pieces; also return whether these could be parsed."""
     pieces: list[str] = []
-    place = 0
-    while place < len(text) and len(pieces) < limit:
-        match = pattern.match(text, place)
+    offset = 0
+    while offset < len(text) and len(pieces) < limit:
+        match = pattern.match(text, offset)
         if match is None:
             return pieces, False
         pieces.append(match[1])
-        place = match.end()
+        offset = match.end()
     return pieces, True

@@ -29,13 +29,13 @@ class Pace:
         self._next = 0.0
 
     def delay_s(self, now: float) -> float:
-        """Reserve the next time slot and return the seconds to wait; `now` is monotonic seconds."""
-        place = max(self._next, now - self._burst_s) + self._step_s
-        self._next = min(place, now + self._longest_s)
+        """Reserve the next moment and return the seconds to wait; `now` is monotonic seconds."""
+        moment = max(self._next, now - self._burst_s) + self._step_s
+        self._next = min(moment, now + self._longest_s)
         return max(0.0, self._next - now)
 
     async def wait(self) -> None:
-        """Wait for the time slot in which the answer to a refused request may be sent."""
+        """Wait for the moment at which the answer to a refused request may be sent."""
         delay_s = self.delay_s(asyncio.get_running_loop().time())
         if delay_s:
             await asyncio.sleep(delay_s)

@@ -182,7 +182,7 @@ def unavailable(detail: str | None = None) -> Problem:
 
 
 def invalid(pointer: str, detail: str, meta: dict[str, Any]) -> ErrorObject:
-    """Make one error object of a 422; `pointer` is the attribute's place in the document."""
+    """Make one error object of a 422; `pointer` leads to the attribute in the document."""
     return {
         "status": "422",
         "code": "invalid_attribute",

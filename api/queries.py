@@ -240,7 +240,7 @@ def page_size(text: str, *, cursor: bool) -> int:
 
 
 def cursor_of(number: int) -> str:
-    """Make the opaque cursor of a place in the list: the id in URL-safe base64."""
+    """Make the opaque cursor of a position in the list: the id in URL-safe base64."""
     return urlsafe_b64encode(str(number).encode()).decode().rstrip("=")
 
 

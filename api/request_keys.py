@@ -86,10 +86,10 @@ class RequestKeys:
             yield None
             return
         digest = sha256(read_key(request).encode()).digest()
-        place = (organization_id, digest)
-        if place in self._held:
+        held = (organization_id, digest)
+        if held in self._held:
             raise _problem(409, "A request with this Idempotency-Key is still being answered")
-        self._held.add(place)
+        self._held.add(held)
         try:
             yield GivenKey(request, organization_id, digest)
         except KeyInUse:
@@ -99,7 +99,7 @@ class RequestKeys:
         except KeyReused:
             raise _reused() from None
         finally:
-            self._held.discard(place)
+            self._held.discard(held)
 
 
 async def run_once(

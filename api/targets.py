@@ -45,19 +45,19 @@ def target(
 ) -> Target:
     """Presign the store's address of a row's original or thumbnail. May be repeated.
 
-    The time is divided into slots of `ttl_s` seconds. Within a slot the address is the same, so
-    that a browser finds the file in its cache. The address is valid until the end of the next slot,
+    The time is divided into periods of `ttl_s` seconds. Within a period the address is the same, so
+    that a browser finds the file in its cache. The address is valid to the end of the next period,
     or until the credentials expire. The redirect may be cached until the earliest of: the end of
-    the slot, the end of the link (Unix time `link_ends`), and `ttl_s` before the credentials
+    the period, the end of the link (Unix time `link_ends`), and `ttl_s` before the credentials
     expire.
     """
-    slot_s = ttl_s(settings, row, key)
-    begins = int(now.timestamp()) // slot_s * slot_s
-    ends = [begins + slot_s]
+    period_s = ttl_s(settings, row, key)
+    begins = int(now.timestamp()) // period_s * period_s
+    ends = [begins + period_s]
     if link_ends is not None:
         ends.append(link_ends - 1)
     if credentials.ends_at is not None:
-        ends.append(int(credentials.ends_at.timestamp()) - slot_s)
+        ends.append(int(credentials.ends_at.timestamp()) - period_s)
 
     def signed(overrides: dict[str, str]) -> str:
         return presigned_get(
@@ -65,7 +65,7 @@ def target(
             region=settings.store.region,
             credentials=credentials,
             now=datetime.fromtimestamp(begins, UTC),
-            lifetime_s=2 * slot_s,
+            lifetime_s=2 * period_s,
             response_headers=overrides,
             method="HEAD" if method == "HEAD" else "GET",
         )

@@ -91,12 +91,12 @@ class Walks:
 
     def note(self, organization_id: int, asked: Listing, total: int) -> None:
         """Put a total into the cache if it is large."""
-        place = (organization_id, asked.filters)
-        self._large.pop(place, None)
+        key = (organization_id, asked.filters)
+        self._large.pop(key, None)
         if total > LONG_OFFSET:
             if len(self._large) >= REMEMBERED:
                 del self._large[next(iter(self._large))]
-            self._large[place] = (total, time.monotonic() + ESTIMATE_KEPT_S)
+            self._large[key] = (total, time.monotonic() + ESTIMATE_KEPT_S)
 
     async def run(self, clients: Shares, organization_id: int, asked: Listing, read: Read) -> Any:
         """Run `read` in its organization's turn.

@@ -46,12 +46,12 @@ def without_credentials(url: str) -> str:
     end = len(url) if found is None else found.start()
     kept, query = url[:end], url[end:]
     kept = _without_user(kept)
-    plain, places = _decoded(kept)
+    plain, offsets = _decoded(kept)
     for parameter in _PARAMETER.finditer(plain):
         if _CREDENTIAL.search(parameter[1]):
-            return kept[: places[parameter.start()]]
-    if places[-1] < len(kept):
-        return kept[: places[-1]]
+            return kept[: offsets[parameter.start()]]
+    if offsets[-1] < len(kept):
+        return kept[: offsets[-1]]
     return f"{kept}{query}" if _STAMP.fullmatch(query) else kept
 
 
@@ -59,11 +59,11 @@ def _without_user(url: str) -> str:
     """Remove user and password, even if they or the @ are encoded."""
     for decode in (False, True):
         while True:
-            plain, places = _decoded(url) if decode else (url, range(len(url) + 1))
+            plain, offsets = _decoded(url) if decode else (url, range(len(url) + 1))
             user = _USER.match(plain)
             if user is None or _HOST.fullmatch(user[2]):
                 break
-            url = url[: places[user.start(2)]] + url[places[user.end()] :]
+            url = url[: offsets[user.start(2)]] + url[offsets[user.end()] :]
     return url
 
 
@@ -75,49 +75,49 @@ def _decoded(url: str) -> tuple[str, Sequence[int]]:
     """
     if "%" not in url and url.isascii():  # the usual case
         return url.lower(), range(len(url) + 1)
-    plain, places = url, list(range(len(url) + 1))
+    plain, offsets = url, list(range(len(url) + 1))
     for _ in range(_ROUNDS):
         decoded, at = decode_once(plain)
-        places = [places[place] for place in at]
+        offsets = [offsets[index] for index in at]
         if decoded == plain:
-            return plain, places
+            return plain, offsets
         plain = decoded
     left = _ESCAPES.search(plain)
     if left is None:
-        return plain, places
-    return plain[: left.start()], places[: left.start() + 1]
+        return plain, offsets
+    return plain[: left.start()], offsets[: left.start() + 1]
 
 
 def decode_once(text: str) -> tuple[str, list[int]]:
     letters: list[str] = []
-    places: list[int] = []
+    offsets: list[int] = []
     end = 0
     for run in _ESCAPES.finditer(text):
-        _fold(text, end, run.start(), letters, places)
+        _fold(text, end, run.start(), letters, offsets)
         escapes = list(_ESCAPE.finditer(run[0]))
         octets = bytes(int(escape[1], 16) for escape in escapes)
         number = 0
         for letter in octets.decode("utf-8", "surrogateescape"):
             folded = _folded(letter)
             letters.append(folded)
-            places += [run.start() + escapes[number].start()] * len(folded)
+            offsets += [run.start() + escapes[number].start()] * len(folded)
             number += len(letter.encode("utf-8", "surrogateescape"))
         end = run.end()
-    _fold(text, end, len(text), letters, places)
-    return "".join(letters), [*places, len(text)]
+    _fold(text, end, len(text), letters, offsets)
+    return "".join(letters), [*offsets, len(text)]
 
 
-def _fold(text: str, start: int, end: int, letters: list[str], places: list[int]) -> None:
+def _fold(text: str, start: int, end: int, letters: list[str], offsets: list[int]) -> None:
     """Add a part without escapes; it is mostly ASCII, which is folded in one step."""
     part = text[start:end]
     if part.isascii():
         letters.append(part.lower())
-        places += range(start, end)
+        offsets += range(start, end)
         return
-    for place, letter in enumerate(part, start):
+    for offset, letter in enumerate(part, start):
         folded = _folded(letter)
         letters.append(folded)
-        places += [place] * len(folded)
+        offsets += [offset] * len(folded)
 
 
 @lru_cache(maxsize=4096)

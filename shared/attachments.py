@@ -247,7 +247,7 @@ async def update(
     only columns of CHANGEABLE. May be repeated.
     """
     assert changes.keys() <= set(CHANGEABLE)
-    assignments = ", ".join(f"{name} = ${place}" for place, name in enumerate(changes, 3))
+    assignments = ", ".join(f"{name} = ${number}" for number, name in enumerate(changes, 3))
     row = await connection.fetchrow(
         f"UPDATE attachments AS a SET {assignments or 'name = a.name'}"
         " WHERE a.id = $1 AND a.organization_id = $2 AND a.deleted_at IS NULL"

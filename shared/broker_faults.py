@@ -44,18 +44,18 @@ _BEGINNINGS: Final = (
 )
 
 
-def place_of(broker_url: str) -> str:
+def server_of(broker_url: str) -> str:
     """Return a broker's address without secrets: host and port, or the path of a socket."""
     parts = urlsplit(broker_url)
     return parts.netloc.rpartition("@")[2] or parts.path
 
 
-def describe(error: BaseException, place: str = "") -> str:
+def describe(error: BaseException, server: str = "") -> str:
     """Describe an error of the broker, without any text from outside.
 
-    `place` is the broker's address without secrets; it is shown if the broker did not answer.
+    `server` is the broker's address without secrets; it is shown if the broker did not answer.
     """
-    at = f" at {place}" if place else ""
+    at = f" at {server}" if server else ""
     for kind, code in _CLASSES:
         if isinstance(error, kind):
             return _WORDS[code]

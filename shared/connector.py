@@ -98,9 +98,9 @@ class Connector:
         }
 
     @property
-    def place(self) -> str:
+    def server(self) -> str:
         """The server's address without secrets, for messages."""
-        return self._address.place
+        return self._address.server
 
     def fall_back(self) -> None:
         """Assume from now on that there is a pooler: prepared statements were lost or mixed up."""

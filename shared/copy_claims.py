@@ -22,13 +22,13 @@ _AS_SEEN = """a.id = $1 AND a.copy_attempt = $2 AND a.copy_key IS NOT NULL
 _IN = "now() + $3 * interval '1 second'"
 
 
-def _held(place: int) -> str:
+def _held(number: int) -> str:
     """Return the SQL condition that a claim of a copy still holds; $1 and $2 are id and attempt.
 
-    `place` is the number of the parameter for the organization's id. The condition includes it,
+    `number` is the number of the parameter for the organization's id. The condition includes it,
     because after rows were lost the same id may have a copy for another organization.
     """
-    return f"{_AS_SEEN} AND a.organization_id = ${place}"
+    return f"{_AS_SEEN} AND a.organization_id = ${number}"
 
 
 def _unless_processed(due_at: str) -> str:

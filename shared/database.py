@@ -186,7 +186,7 @@ class Database:
 
     @property
     def _place(self) -> str:
-        return self.connector.place if self.connector is not None else ""
+        return self.connector.server if self.connector is not None else ""
 
     async def _take(self) -> Lease:
         try:
@@ -249,8 +249,8 @@ _pools: "WeakSet[Database]" = WeakSet()
 def _show_pools() -> None:
     """Let the metrics show the sum of all pools of this process."""
 
-    def total(place: int) -> Callable[[], float]:
-        return lambda: sum(each.connections[place] for each in list(_pools))
+    def total(index: int) -> Callable[[], float]:
+        return lambda: sum(each.connections[index] for each in list(_pools))
 
     DATABASE_CONNECTIONS.labels("in_use").set_function(total(0))
     DATABASE_CONNECTIONS.labels("free").set_function(total(1))

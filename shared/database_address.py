@@ -44,7 +44,7 @@ class Address:
     socket_options: tuple[tuple[int, int, int], ...] = ()
 
     @property
-    def place(self) -> str:
+    def server(self) -> str:
         """Host and port of the address, for messages."""
         parts = urlsplit(self.dsn)
         host = parts.netloc.rpartition("@")[2] or split_query(parts.query).get("host", "")
@@ -102,10 +102,10 @@ class _Assembly:
     def _dsns(self) -> Iterator[str]:
         user, at, named = self._parts.netloc.rpartition("@")
         ports = self._query.get("port", "").split(",")
-        for place, host in enumerate((named or self._query.get("host", "")).split(",")):
+        for number, host in enumerate((named or self._query.get("host", "")).split(",")):
             words = dict(self._query)
             if len(ports) > 1:
-                words["port"] = ports[place]
+                words["port"] = ports[number]
             if named:  # asyncpg ignores the parameter `port` in this case
                 name, port = _split_port(host)
                 host = ":".join(filter(None, (name, words.pop("port", port))))

@@ -83,7 +83,7 @@ async def take_due(
             ORDER BY a.due_at LIMIT {SWEEP_WINDOW}
         ), walk AS (
             -- One look-up for each organization, for its earliest row. Runs only with a backlog.
-            -- Ends after $1 organizations with due rows, because each of them gets one place.
+            -- Ends after $1 organizations with due rows, because one row of each of them is taken.
             SELECT $4::bigint AS organization_id, NULL::timestamptz AS due_at,
                    false AS around, 0 AS step, 0 AS found
             WHERE (SELECT count(*) FROM oldest) = {SWEEP_WINDOW}

@@ -29,7 +29,7 @@ log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class Listing:
     """One listing by `prefix`, from which only `keys` are removed.
 
     `current` are those of `keys` that may have an object in a bucket without versions.
@@ -40,14 +40,14 @@ class Place:
     current: Collection[str]
 
 
-def places_of(row: Attachment) -> tuple[Place, Place]:
-    """Return the places of an attachment: its original, and all thumbnails it may have had."""
+def listings_of(row: Attachment) -> tuple[Listing, Listing]:
+    """Return the listings of an attachment: its original, and all thumbnails it may have had."""
     thumbnails = keys.thumbnail_keys(row.key)
     current = () if row.thumbnail_key is None else (row.thumbnail_key,)
     folder = keys.thumbnail_key(row.key).rpartition("/")[0]
     return (
-        Place(prefix=row.key, keys={row.key}, current=(row.key,)),
-        Place(prefix=f"{folder}/", keys={*thumbnails, *current}, current=current),
+        Listing(prefix=row.key, keys={row.key}, current=(row.key,)),
+        Listing(prefix=f"{folder}/", keys={*thumbnails, *current}, current=current),
     )
 
 
@@ -81,12 +81,12 @@ class Eraser:
 
     async def erase(
         self,
-        places: Collection[Place],
+        listings: Collection[Listing],
         *,
         row_age_s: Callable[[], float],
         give_up_at: float = float("inf"),
     ) -> bool:
-        """Remove every version of the keys of some places; return whether nothing is left to do.
+        """Remove every version of the keys of some listings; return whether nothing is left to do.
 
         No further version is removed after `give_up_at`, in seconds of `time.monotonic`. An object
         older than the row (see `shared.ages`) belongs to another attachment and stays. Without
@@ -94,14 +94,14 @@ class Eraser:
         """
         versioned = await self.keeps_versions()
         if not versioned:
-            for place in places:
-                for key in place.current:
+            for listing in listings:
+                for key in listing.current:
                     if await self._erase_object(key, row_age_s, sure=versioned is False):
                         # DELETE added a marker, which shows that the bucket is versioned.
                         self._versioned = versioned = True
         if not versioned:
             return True
-        ended = [await self._erase_versions(place, row_age_s, give_up_at) for place in places]
+        ended = [await self._erase_versions(each, row_age_s, give_up_at) for each in listings]
         return all(ended)
 
     async def _erase_object(self, key: str, row_age_s: Callable[[], float], *, sure: bool) -> bool:
@@ -122,7 +122,7 @@ class Eraser:
             return await self._storage.delete(key)
 
     async def _erase_versions(
-        self, place: Place, row_age_s: Callable[[], float], give_up_at: float
+        self, listing: Listing, row_age_s: Callable[[], float], give_up_at: float
     ) -> bool:
         """Remove the versions of one listing; return whether the listing had all versions.
 
@@ -130,14 +130,14 @@ class Eraser:
         their removal.
         """
         with _naming("s3:ListBucketVersions"):
-            listed = await self._storage.versions(place.prefix, limit=MAX_VERSIONS)
+            listed = await self._storage.versions(listing.prefix, limit=MAX_VERSIONS)
         removed, kept = 0, set()
         # Markers are removed last: without its marker, an old version would become the current
         # object again. So a marker stays if a version of its key stays.
         for version in sorted(listed, key=lambda version: version.is_marker):
             if self._clock() >= give_up_at:
                 return False
-            if version.key not in place.keys or (version.is_marker and version.key in kept):
+            if version.key not in listing.keys or (version.is_marker and version.key in kept):
                 continue
             if _stays(version.key, version.age_s, row_age_s()):
                 kept.add(version.key)
@@ -145,7 +145,7 @@ class Eraser:
             with _naming("s3:DeleteObjectVersion"), suppress(ObjectMissing):
                 await self._storage.delete(version.key, version_id=version.version_id)
             removed += 1
-        for key in place.current:
+        for key in listing.current:
             # SeaweedFS 4.48 does not list the object `x.versions` while versioning is suspended.
             await self._erase_object(key, row_age_s, sure=True)
         # A listing has a key's newest versions first. So if a full listing has nothing to remove,

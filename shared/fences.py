@@ -78,12 +78,14 @@ def _check_prefix(prefix: str, *, ours: bool) -> None:
         )
 
 
-def admit(fences: Fences, place: tuple[str, str], *, own_bucket: str, organization_id: int) -> bool:
-    """Return whether an organization may copy an object; `place` is the object's bucket and key.
+def admit(
+    fences: Fences, location: tuple[str, str], *, own_bucket: str, organization_id: int
+) -> bool:
+    """Return whether an organization may copy an object; `location` is the object's bucket and key.
 
     The answer depends only on the text, so it is the same whether or not the object exists.
     """
-    bucket, key = place
+    bucket, key = location
     return may_be_copied(
         key, ours=bucket == own_bucket, fences=prefixes(fences, bucket, organization_id)
     )

@@ -186,13 +186,13 @@ class Claim:
         return row.id, row.claimed_revision, row.attempt
 
 
-def held(place: int) -> str:
+def held(number: int) -> str:
     """Return the SQL condition that a claim still holds; $1 to $3 are its fence.
 
-    `place` is the number of the parameter for the organization's id.
+    `number` is the number of the parameter for the organization's id.
     """
     return f"""a.id = $1 AND a.claimed_revision = $2 AND a.attempt = $3
-            AND a.state = 'processing' AND a.deleted_at IS NULL AND a.organization_id = ${place}"""
+            AND a.state = 'processing' AND a.deleted_at IS NULL AND a.organization_id = ${number}"""
 
 
 async def claim(
@@ -297,8 +297,8 @@ _AFTER_FINISH = f"""CASE WHEN $5 <> 'failed' AND {ALIVE}
                           ELSE {LAST_CHECK} END"""
 # $12 is the first fact. A declared value stays if it was not measured.
 _SET_FACTS = ", ".join(
-    f"{name} = coalesce(${place}, a.{name})" if name in DECLARED else f"{name} = ${place}"
-    for place, name in enumerate(FACTS, 12)
+    f"{name} = coalesce(${number}, a.{name})" if name in DECLARED else f"{name} = ${number}"
+    for number, name in enumerate(FACTS, 12)
 )
 
 

@@ -47,14 +47,14 @@ def _insert(count: int, *, held: bool) -> str:
     width = 1 + len(GIVEN)
     rows = []
     for first in range(7, 7 + count * width, width):
-        given = ", ".join(f"${place}" for place in range(first, first + width))
+        given = ", ".join(f"${number}" for number in range(first, first + width))
         rows.append(
             "($1, $2, $3, date_trunc('second', now()) + $4 * interval '1 second',"
             f" now() + $5 * interval '1 second', $6, {given})"
         )
     if held:
         end = 7 + count * width
-        more = ", ".join(f"${place}::bigint" for place in range(end, end + 4))
+        more = ", ".join(f"${number}::bigint" for number in range(end, end + 4))
         room = f"(SELECT hold_quota($1, {count}, {more}))"
         rows[0] = rows[0].replace("$1", room, 1)
     return (

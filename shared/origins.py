@@ -34,16 +34,16 @@ def normal_origin(text: str) -> str:
     Raises ValueError for anything else. The port `*` means any port, also the usual port, which
     browsers leave out. `*` is allowed for loopback hosts only.
     """
-    scheme, found, place = text.partition("://")
+    scheme, found, netloc = text.partition("://")
     scheme = scheme.lower()
     if not found or scheme not in USUAL_PORTS:
         raise ValueError(RULE)
-    host = place.removesuffix(":*")
+    host = netloc.removesuffix(":*")
     try:
         normal = normal_host(host)
     except ValueError:
         raise ValueError(RULE) from None
-    if host != place:
+    if host != netloc:
         if normal not in LOOPBACK_HOSTS:
             raise ValueError(RULE)
         return f"{scheme}://{normal}:*"

@@ -97,8 +97,8 @@ def _range(
     columns, low, high = [f"a.{column}", "a.id"], ["walked.value", "$2"], ["walked.value", "$3"]
     if selection.organization_id is not None:
         values.append(selection.organization_id)
-        place = f"${len(values)}::bigint"
-        columns, low, high = ["a.organization_id", *columns], [place, *low], [place, *high]
+        parameter = f"${len(values)}::bigint"
+        columns, low, high = ["a.organization_id", *columns], [parameter, *low], [parameter, *high]
     key = ", ".join(columns)
     where = (
         f"({key}) > ({', '.join(low)}) AND ({key}) < ({', '.join(high)})"

@@ -211,15 +211,15 @@ def _last(headers: Headers, name: str) -> str | None:
 
 def _parameters(element: str) -> Mapping[str, str] | None:
     found: dict[str, str] = {}
-    place = 0
+    offset = 0
     text = element.strip()
-    while place < len(text):
-        match = _PARAMETER.match(text, place)
+    while offset < len(text):
+        match = _PARAMETER.match(text, offset)
         if match is None:
             return None
         value = match[3] if match[2] is None else re.sub(r"\\(.)", r"\1", match[2])
         found[match[1].lower()] = value
-        place = match.end()
+        offset = match.end()
     return found or None
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from shared import traces
 from shared.broker import QUEUES, TEMPLATE, make_celery, queue_name
-from shared.broker_faults import describe, place_of
+from shared.broker_faults import describe, server_of
 from shared.lifecycle import COURIERS, WakeUp
 from shared.log_fields import field
 from shared.metrics import BROKER_UP, DROPPED, PUBLISHED, QUEUE_MESSAGES
@@ -46,14 +46,14 @@ _Message = tuple[WakeUp, str, traces.Span | None]
 class Publisher:
     """Publishes wake-ups from its own thread, so that the caller never waits and never fails.
 
-    `place` is the broker's address without secrets. `dropped` counts the wake-ups that were left
+    `server` is the broker's address without secrets. `dropped` counts the wake-ups that were left
     to the sweep.
     """
 
     def __init__(self, broker_url: str, prefix: str | None) -> None:
         """Start the thread. If `prefix` is None, nothing is published before `use` is called."""
         self._broker_url = broker_url
-        self.place = place_of(broker_url)
+        self.server = server_of(broker_url)
         self._prefix = prefix
         self._message = TaskMessage()
         self._waiting: deque[_Message] = deque()
@@ -71,7 +71,9 @@ class Publisher:
     @property
     def left_to_sweep(self) -> str:
         """The message for an operator if wake-ups were dropped."""
-        return f"the broker is unavailable; the next sweep of a worker takes them up ({self.place})"
+        return (
+            f"the broker is unavailable; the next sweep of a worker takes them up ({self.server})"
+        )
 
     def publish(self, wake_up: WakeUp) -> None:
         """Queue a wake-up to be published; if MAX_WAITING wait already, leave it to the sweep.
@@ -135,7 +137,7 @@ class Publisher:
                         return
                 BROKER_UP.set(0)
                 self._failing = True
-                BROKER.fault(describe(error, self.place))
+                BROKER.fault(describe(error, self.server))
                 self._closing.wait(PAUSE_AWAY_S)
                 continue
             _end_spans(batch)

@@ -172,7 +172,7 @@ async def set_quotas(
     stay as they are. May be repeated.
     """
     assert quotas.keys() <= set(COLUMNS)
-    assignments = ", ".join(f"{name} = ${place}" for place, name in enumerate(quotas, 2))
+    assignments = ", ".join(f"{name} = ${number}" for number, name in enumerate(quotas, 2))
     found = await connection.fetchval(
         f"UPDATE organizations SET {assignments} WHERE id = $1 RETURNING id",
         organization_id,

@@ -39,14 +39,14 @@ class IdSet:
 
     def add(self, number: int) -> None:
         """Add an id."""
-        chunk, place = divmod(number, CHUNK)
+        chunk, bit = divmod(number, CHUNK)
         bits = self._chunks.setdefault(chunk, bytearray(CHUNK // 8))
-        bits[place // 8] |= 1 << place % 8
+        bits[bit // 8] |= 1 << bit % 8
 
     def __contains__(self, number: int) -> bool:
-        chunk, place = divmod(number, CHUNK)
+        chunk, bit = divmod(number, CHUNK)
         bits = self._chunks.get(chunk)
-        return bits is not None and bool(bits[place // 8] >> place % 8 & 1)
+        return bits is not None and bool(bits[bit // 8] >> bit % 8 & 1)
 
 
 async def name_bucket(connection: Connection, seen: Attachment, bucket: str) -> None:

@@ -19,7 +19,7 @@ URL = "ATTACHMENTS_DATABASE_URL"
 class Refusal:
     """The reason why the database refuses us, and the remedy.
 
-    `code` is the SQLSTATE. It is empty if the server did not answer; `place` is then the server's
+    `code` is the SQLSTATE. It is empty if the server did not answer; `server` is then the server's
     address, without user and password. `detail` is the message for clients if their content is the
     cause.
     """
@@ -27,7 +27,7 @@ class Refusal:
     cause: str
     mend: str
     code: str = ""
-    place: str = ""
+    server: str = ""
     detail: str | None = None
 
     @property
@@ -36,7 +36,7 @@ class Refusal:
         return self.code in OF_CONTENT
 
     def __str__(self) -> str:
-        aside = ", ".join(filter(None, (self.code, self.place)))
+        aside = ", ".join(filter(None, (self.code, self.server)))
         return f"{self.cause}{f' ({aside})' if aside else ''}: {self.mend}"
 
 
@@ -156,10 +156,10 @@ OF_CONTENT = (*ENCODING_CODES, "P0001")
 TEXT_DETAIL = "The text cannot be stored: the database does not use the encoding UTF8"
 
 
-def find_refusal(error: BaseException, place: str = "") -> Refusal | None:
+def find_refusal(error: BaseException, server: str = "") -> Refusal | None:
     """Explain an error of the database or of the connection to it; None if it is a bug of ours.
 
-    `place` is the server's address without secrets; it is shown if no server answered.
+    `server` is the server's address without secrets; it is shown if no server answered.
     """
     if isinstance(error, asyncpg.PostgresError):
         code = str(error.sqlstate or "")
@@ -178,14 +178,14 @@ def find_refusal(error: BaseException, place: str = "") -> Refusal | None:
             return Refusal(cause="the address cannot be used", mend=f"correct {URL}")
         return Refusal(cause=f"the connection broke ({type(error).__name__})", mend=TRY_AGAIN)
     if isinstance(error, OSError):
-        return replace(_of_the_way(error), place=place)
+        return replace(_of_the_way(error), server=server)
     return None
 
 
-def explain(error: BaseException, place: str = "") -> Refusal:
+def explain(error: BaseException, server: str = "") -> Refusal:
     """Explain an error or one of its causes as `find_refusal` does; return UNKNOWN's words else."""
     for each in _chain(error):
-        if (found := find_refusal(each, place)) is not None:
+        if (found := find_refusal(each, server)) is not None:
             return found
     codes = (str(getattr(each, "sqlstate", "") or "") for each in _chain(error))
     return Refusal(cause=UNKNOWN[0], mend=UNKNOWN[1], code=next(filter(None, codes), ""))

@@ -43,7 +43,7 @@ async def set_on_role(database_url: str) -> list[str]:
         asyncpg.InternalClientError,
         OSError,
     ) as error:
-        raise DatabaseAway(explain(error, connector.place)) from error
+        raise DatabaseAway(explain(error, connector.server)) from error
 
 
 async def _set(connection: Connection, name: str, value: str) -> bool:

@@ -78,7 +78,7 @@ def migrate(database_url: str, revision: str = "head") -> None:
         InternalClientError,
         OSError,
     ) as error:
-        refusal = explain(error, parse_address(database_url).place)
+        refusal = explain(error, parse_address(database_url).server)
         text = str(refusal)
         if refusal.code == "42501":
             text = FORBIDDEN

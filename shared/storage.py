@@ -250,16 +250,16 @@ class Storage:
         return found
 
     async def _pages(self, prefix: str, **more: Any) -> AsyncIterator[Any]:
-        place: dict[str, Any] = {}
+        position: dict[str, Any] = {}
         while True:
             with mapped("list"):
                 answer = await self._client.list_objects_v2(
-                    Bucket=self.bucket, Prefix=prefix, **more, **place
+                    Bucket=self.bucket, Prefix=prefix, **more, **position
                 )
             yield answer
             if not answer.get("IsTruncated"):
                 return
-            place = {"ContinuationToken": answer["NextContinuationToken"]}
+            position = {"ContinuationToken": answer["NextContinuationToken"]}
 
 
 async def _chunks(body: Any, expected: int) -> AsyncGenerator[bytes, None]:

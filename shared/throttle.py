@@ -63,12 +63,12 @@ class Throttle:
         `event` must be a constant in the code, because the number of events is not limited.
         """
         self.flush()
-        table, place = self._causes, (event, key)
-        if place not in table and len(table) >= self._max_keys:
-            table, place = self._further, (event, None)
-        counted = table.get(place)
+        table, entry = self._causes, (event, key)
+        if entry not in table and len(table) >= self._max_keys:
+            table, entry = self._further, (event, None)
+        counted = table.get(entry)
         if counted is None:
-            table[place] = Counted(written_at=self._clock())
+            table[entry] = Counted(written_at=self._clock())
         elif table is self._causes and counted.written < self._at_once and not counted.count:
             counted.written += 1
         else:
@@ -82,13 +82,13 @@ class Throttle:
         now = self._clock()
         for table in (self._causes, self._further):
             while table:
-                place, counted = next(iter(table.items()))
+                entry, counted = next(iter(table.items()))
                 if now - counted.written_at < LINE_EVERY_S:
                     break
-                del table[place]
+                del table[entry]
                 if counted.count:
-                    self._write_counted(place, counted)
-                    table[place] = Counted(written_at=now, written=self._at_once)
+                    self._write_counted(entry, counted)
+                    table[entry] = Counted(written_at=now, written=self._at_once)
 
     def close(self) -> None:
         """Write all counted lines."""
@@ -96,6 +96,6 @@ class Throttle:
             while table:
                 self._write_counted(*table.popitem())
 
-    def _write_counted(self, place: tuple[str, Hashable], counted: Counted) -> None:
+    def _write_counted(self, entry: tuple[str, Hashable], counted: Counted) -> None:
         if counted.count:
-            self._write(place[0], count=counted.count, **counted.fields)
+            self._write(entry[0], count=counted.count, **counted.fields)

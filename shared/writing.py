@@ -90,10 +90,10 @@ async def find_missing_privileges(connection: Connection) -> list[str]:
     """
     rows = await connection.fetch(
         "SELECT p.word || ' on ' || t.name AS missing"
-        " FROM unnest($1::text[]) WITH ORDINALITY AS t (name, place)"
-        " CROSS JOIN unnest($2::text[]) WITH ORDINALITY AS p (word, place)"
+        " FROM unnest($1::text[]) WITH ORDINALITY AS t (name, number)"
+        " CROSS JOIN unnest($2::text[]) WITH ORDINALITY AS p (word, number)"
         " WHERE NOT has_table_privilege(to_regclass(t.name)::oid, p.word)"
-        " ORDER BY t.place, p.place",
+        " ORDER BY t.number, p.number",
         TABLES,
         PRIVILEGES,
     )

@@ -16,7 +16,7 @@ from celery.exceptions import CPendingDeprecationWarning, SecurityWarning
 
 from shared import traces
 from shared.broker import ORGANIZATION, REQUEST_ID, TASK, TRACEPARENT, make_celery
-from shared.broker_faults import place_of
+from shared.broker_faults import server_of
 from shared.keys import MAX_ID
 from shared.lifecycle import COURIERS, WakeUp
 from shared.log import get_logger
@@ -173,9 +173,9 @@ def _quieten(settings: Settings) -> None:
     warnings.filterwarnings("ignore", category=CPendingDeprecationWarning)
     # Celery also logs warnings about a lost broker; `SteadyConsumer` logs the loss instead.
     logging.getLogger("celery.worker.consumer.consumer").setLevel(logging.ERROR)
-    place = place_of(settings.broker_url.get_secret_value())
+    server = server_of(settings.broker_url.get_secret_value())
     for handler in logging.getLogger().handlers:
-        handler.addFilter(BrokerNoise(place))
+        handler.addFilter(BrokerNoise(server))
 
 
 def _end_in_time(runtime: Runtime) -> None:

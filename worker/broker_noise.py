@@ -19,10 +19,10 @@ class BrokerNoise(logging.Filter):
     broker delivers such a message again, and a row that is done changes nothing.
     """
 
-    def __init__(self, place: str) -> None:
-        """`place` is the broker's address without secrets."""
+    def __init__(self, server: str) -> None:
+        """`server` is the broker's address without secrets."""
         super().__init__()
-        self._place = place
+        self._server = server
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Return whether the record is to be written."""
@@ -31,5 +31,5 @@ class BrokerNoise(logging.Filter):
         error = record.exc_info[1]
         if not isinstance(error, _FAULTS):
             return True
-        BROKER.fault(describe(error, self._place))
+        BROKER.fault(describe(error, self._server))
         return False

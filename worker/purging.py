@@ -4,7 +4,7 @@ import time
 
 from shared import lifecycle
 from shared.attachments import Attachment
-from shared.erasure import Eraser, places_of
+from shared.erasure import Eraser, listings_of
 from shared.log import get_logger
 from shared.part_copies import remove_unfinished
 from worker.tools import Tools
@@ -31,7 +31,7 @@ async def purge(tools: Tools, eraser: Eraser, row: Attachment) -> None:
     if row.copy_attempt:
         await remove_unfinished(tools.storage, row.key)
     ended = await eraser.erase(
-        places_of(row),
+        listings_of(row),
         row_age_s=lambda: age_s + time.monotonic() - began,
         give_up_at=began + lease_s * 0.8,
     )

@@ -15,7 +15,7 @@ from celery.worker.consumer import Consumer
 from celery.worker.state import maybe_shutdown
 from redis import exceptions
 
-from shared.broker_faults import describe, place_of
+from shared.broker_faults import describe, server_of
 from shared.metrics import BROKER_UP
 from shared.outages import BROKER
 
@@ -68,7 +68,7 @@ class SteadyConsumer(Consumer):
 
     def _log_loss(self, exc: Exception) -> None:
         BROKER_UP.set(0)
-        BROKER.fault(describe(exc, place_of(str(self.app.conf.broker_url))))
+        BROKER.fault(describe(exc, server_of(str(self.app.conf.broker_url))))
 
     def _rest(self) -> None:
         over = time.monotonic() + RECONNECT_S

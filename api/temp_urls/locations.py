@@ -46,13 +46,13 @@ def locate(url: str, settings: Settings) -> tuple[str, str] | None:
     return _at_own_store(parts, path, settings) or _at_aws(parts, path)
 
 
-def may_take(place: tuple[str, str], settings: Settings, *, organization_id: int) -> bool:
-    """Return True if an organization may copy the object at `place`, a bucket and key.
+def may_take(located: tuple[str, str], settings: Settings, *, organization_id: int) -> bool:
+    """Return True if an organization may copy the object at `located`, a bucket and key.
 
     Only the text decides, so the answer does not reveal whether such an object exists.
     """
     return admit(
-        settings.fences, place, own_bucket=settings.s3_bucket, organization_id=organization_id
+        settings.fences, located, own_bucket=settings.s3_bucket, organization_id=organization_id
     )
 
 
@@ -60,7 +60,7 @@ def may_take(place: tuple[str, str], settings: Settings, *, organization_id: int
 class Location:
     """An object named by a `temp_url` that the organization may copy.
 
-    `url` is the address in the client's spelling. `pointer` is the place of the attachment's
+    `url` is the address in the client's spelling. `pointer` leads to the attachment's
     resource object in the document.
     """
 
@@ -77,19 +77,19 @@ class Location:
 def judge(
     settings: Settings,
     url: str,
-    place: tuple[str, str] | None,
+    located: tuple[str, str] | None,
     *,
     organization_id: int,
     pointer: str = "data",
 ) -> tuple[Location | None, list[ErrorObject]]:
     """Return the location if `may_take` allows it, else None with an error object.
 
-    `place` is the result of `locate` for the address. The store is not asked, so the answer reveals
-    nothing about its objects.
+    `located` is the result of `locate` for the address. The store is not asked, so the answer
+    reveals nothing about its objects.
     """
-    if place is None or not may_take(place, settings, organization_id=organization_id):
+    if located is None or not may_take(located, settings, organization_id=organization_id):
         return None, [_fault(url, pointer, "is not an allowed location")]
-    bucket, key = place
+    bucket, key = located
     return Location(url=url, pointer=pointer, bucket=bucket, key=key), []
 
 

@@ -63,8 +63,8 @@ def read_meaning(
     if address is None:
         return NOTHING, []
     settings = parts.settings
-    place = locate(address, settings)
-    is_object = _is_own_object(settings, row, place)
+    located = locate(address, settings)
+    is_object = _is_own_object(settings, row, located)
     is_file = not is_object and _is_file_address(parts, request, row, address)
     if is_file and row.temp_url is None and row.uploaded_at is not None:
         return NOTHING, []
@@ -72,10 +72,10 @@ def read_meaning(
         return _own_file(parts, request, row, address, is_object=is_object), []
     if row.temp_url is not None and (
         same_address(without_credentials(address), without_credentials(row.temp_url))
-        or (place is not None and place == locate(row.temp_url, settings))
+        or (located is not None and located == locate(row.temp_url, settings))
     ):
         return NOTHING, []
-    location, faults = judge(settings, address, place, organization_id=row.organization_id)
+    location, faults = judge(settings, address, located, organization_id=row.organization_id)
     return Meaning(kind=Kind.ANOTHER_OBJECT, location=location), faults
 
 
@@ -137,10 +137,10 @@ async def _ask(parts: Parts, row: Attachment) -> str | None:
     return None if parts.bucket.is_anothers(found, row) else found.etag
 
 
-def _is_own_object(settings: Settings, row: Attachment, place: tuple[str, str] | None) -> bool:
-    if place is None:
+def _is_own_object(settings: Settings, row: Attachment, located: tuple[str, str] | None) -> bool:
+    if located is None:
         return False
-    return place[0] in (row.bucket, settings.s3_bucket) and place[1] == row.key
+    return located[0] in (row.bucket, settings.s3_bucket) and located[1] == row.key
 
 
 def _is_file_address(parts: Parts, request: web.Request, row: Attachment, address: str) -> bool:

@@ -163,7 +163,7 @@ async def upload_files(
             },
             wait=wait,
             timeout_s=timeout_s,
-            slots=asyncio.Semaphore(parallel),
+            permits=asyncio.Semaphore(parallel),
             on_progress=on_progress or (lambda _: None),
         )
         await client.check_access()
@@ -180,7 +180,7 @@ class _Client:
     attributes: dict[str, Any]
     wait: bool
     timeout_s: float
-    slots: asyncio.Semaphore
+    permits: asyncio.Semaphore
     on_progress: Callable[[Progress], None]
     waiting: int = field(default=0, init=False)
 
@@ -216,7 +216,7 @@ class _Client:
         started: float | None = None
         stored: float | None = None
         try:
-            async with self.slots:
+            async with self.permits:
                 started = time.perf_counter()
                 size = (await asyncio.to_thread(path.stat)).st_size
                 document = await self._create(path, size)

@@ -17,7 +17,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from deploy.client.network_faults import fault_of
 from deploy.doctor.examination import Examination, Verdict, failed, ok, warning
 from shared.broker_check import CLUSTER
-from shared.broker_faults import describe, place_of
+from shared.broker_faults import describe, server_of
 
 OLDEST = 7
 TIMEOUT_S = 3.0
@@ -42,7 +42,7 @@ def connect(examination: Examination) -> "redis.asyncio.Redis":
 
 async def check_broker(examination: Examination) -> Verdict:
     """Check that the broker answers, is new enough and accepts writes."""
-    where = place_of(examination.settings.broker_url.get_secret_value())
+    where = server_of(examination.settings.broker_url.get_secret_value())
     try:
         async with connect(examination) as client:
             await client.ping()

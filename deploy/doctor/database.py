@@ -28,7 +28,7 @@ async def check_database(examination: Examination) -> Verdict:
         return failed("the address cannot be used", "correct ATTACHMENTS_DATABASE_URL")
     assert database.connector is not None
     examination.database, connector = database, database.connector
-    where = connector.place
+    where = connector.server
     try:
         version, standby, read_only, encoding = await database.run(_describe)
         verdict = judge(where, version, standby=standby, read_only=read_only, encoding=encoding)

@@ -3,7 +3,7 @@
 import secrets
 
 from deploy.doctor.examination import Examination, Verdict, failed, ok, warning
-from shared.erasure import Eraser, Place
+from shared.erasure import Eraser, Listing
 from shared.errors import StoreRefused, StoreUnavailable
 from shared.keys import PREFIX
 
@@ -22,7 +22,7 @@ async def check_deletion(examination: Examination) -> Verdict:
     """
     storage, bucket = examination.storage, examination.settings.s3_bucket
     eraser, key = Eraser(storage), f"{PREFIX}doctor/{secrets.token_hex(8)}"
-    place = Place(prefix=key, keys={key}, current=(key,))
+    listing = Listing(prefix=key, keys={key}, current=(key,))
     versioned = None
     try:
         versioned = await eraser.keeps_versions()
@@ -32,7 +32,7 @@ async def check_deletion(examination: Examination) -> Verdict:
             await storage.versions(key, limit=1)
         for body in TWICE:
             await storage.write(key, body, content_type="text/plain")
-        await eraser.erase([place], row_age_s=lambda: PROBE_AGE_S)
+        await eraser.erase([listing], row_age_s=lambda: PROBE_AGE_S)
         asked, versioned = versioned, await eraser.keeps_versions()
         listed = await storage.versions(key, limit=len(TWICE) + 1) if versioned else []
         left = [version for version in listed if not version.is_marker]

@@ -8,7 +8,7 @@ from deploy.doctor.examination import Examination, Verdict, failed, ok, skipped,
 from shared import attachments, keys, lifecycle, probes
 from shared.attachments import Attachment
 from shared.database import DatabaseAway
-from shared.erasure import Eraser, places_of
+from shared.erasure import Eraser, listings_of
 from shared.errors import StoreError
 
 POLL_EVERY_S = 0.2
@@ -68,7 +68,7 @@ async def _remove(examination: Examination, row: Attachment) -> bool:
     found = await run(attachments.find_any, row.id) or row
     began = time.monotonic()
     age_s = await run(lifecycle.row_age_s, row.id) or 0.0
-    original, thumbnails = places_of(found)
+    original, thumbnails = listings_of(found)
     await Eraser(examination.storage).erase(
         # All thumbnail keys are removed, because a worker may have written one since the row was
         # read.

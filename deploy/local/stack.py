@@ -22,7 +22,7 @@ from deploy.local.plan import METRICS_PORTS, Servers, plan_environment, plan_ser
 from deploy.local.services import Check, Service, always, answers, is_consumed, is_reachable
 from deploy.processes.supervisor import Part, StartFailed, WriteLine, together
 from shared import organizations, tokens
-from shared.broker_faults import place_of
+from shared.broker_faults import server_of
 from shared.connector import Connector
 from shared.errors import ObjectMissing, StoreError
 from shared.listening import reached_at
@@ -89,7 +89,7 @@ class Stack:
         if self.servers.valkey is not None:
             await self.servers.valkey.start()
         url = self.settings.broker_url.get_secret_value()
-        broker = f"ATTACHMENTS_BROKER_URL: the broker at {place_of(url)}"
+        broker = f"ATTACHMENTS_BROKER_URL: the broker at {server_of(url)}"
         await _until(lambda: is_reachable(url), broker)
 
     async def _start_database(self) -> None:
@@ -250,7 +250,7 @@ async def _until_connected(connector: Connector) -> None:
             connection = await connector.connect(timeout_s=3)
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             if time.monotonic() > deadline:
-                why = explain(error, connector.place)
+                why = explain(error, connector.server)
                 raise StartFailed(f"ATTACHMENTS_DATABASE_URL: {why}") from error
             await asyncio.sleep(RETRY_S)
         else:

@@ -232,8 +232,8 @@ def shares(counts: dict[int, int], most: int = MAX_KEPT) -> dict[int, int]:
     """
     left, waiting = most, sorted(counts.items(), key=lambda each: each[1])
     lost: dict[int, int] = {}
-    for place, (owner, count) in enumerate(waiting):
-        kept = min(count, left // (len(waiting) - place))
+    for number, (owner, count) in enumerate(waiting):
+        kept = min(count, left // (len(waiting) - number))
         left -= kept
         if kept < count:
             lost[owner] = count - kept

@@ -135,7 +135,7 @@ async def update(
     May be repeated.
     """
     assert changes.keys() <= set(CHANGEABLE)
-    sets = [f"{name} = ${place}" for place, name in enumerate(changes, 3)]
+    sets = [f"{name} = ${number}" for number, name in enumerate(changes, 3)]
     if changes.get("active"):
         sets.append("failing_since = NULL, deactivated_at = NULL, deactivated_because = NULL")
     row = await connection.fetchrow(

@@ -46,10 +46,10 @@ zygote.main(int(sys.argv[1]))
 SUSCEPTIBLE = """
 import subprocess, sys
 from worker.decoding import children
-box = {box!r}
+child = {child!r}
 popen = subprocess.Popen
 def start(words, **named):
-    changed = [sys.executable, "-I", "-c", box, words[-1], *words[3:4]]
+    changed = [sys.executable, "-I", "-c", child, words[-1], *words[3:4]]
     return popen(changed, **named)
 class Changed:
     Popen, DEVNULL = staticmethod(start), subprocess.DEVNULL
@@ -153,8 +153,8 @@ async def test_f5_a_decoder_that_hangs_is_killed_and_frees_its_place(
 async def test_f4_a_file_that_kills_every_decoder_has_no_thumbnail_after_five_attempts(
     service: Service, launch: Launch, storage: Storage, death: str
 ) -> None:
-    box = UNSEALED_CHILD.format(death=death)
-    program = changed(SUSCEPTIBLE.format(box=box), "worker")
+    child = UNSEALED_CHILD.format(death=death)
+    program = changed(SUSCEPTIBLE.format(child=child), "worker")
     worker = await launch(WorkerProcess(service.environment, program=program, **SOON))
     poison = await service.client.upload(POISON, "poison.jpg")
     others: list[str] = []

@@ -208,9 +208,9 @@ async def test_of_large_files_no_more_are_fetched_than_the_budget_has_room_for(
         decoder_timeout="120",
     )
     other = await service.organization()
-    boxes = decoders(worker)
-    for box in boxes:
-        box.suspend()
+    held = decoders(worker)
+    for decoder in held:
+        decoder.suspend()
     try:
         ids = [await service.client.upload(image, "flood.png") for _ in range(10)]
 
@@ -228,8 +228,8 @@ async def test_of_large_files_no_more_are_fetched_than_the_budget_has_room_for(
         ids.append(await other.upload(image, "img.png"))
         await until(lambda: fetched(4))
     finally:
-        for box in boxes:
-            box.resume()
+        for decoder in held:
+            decoder.resume()
     most = 0
     for attachment_id in ids:
         while (await service.row(attachment_id)).state != "ready":
@@ -250,9 +250,9 @@ async def test_the_sweep_leaves_a_slot_for_an_organization_that_has_nothing_in_f
         service, concurrency="8", decoders="1", decoder_timeout="120", sweep_interval="0.5"
     )
     other = await service.organization()
-    boxes = decoders(worker)
-    for box in boxes:
-        box.suspend()
+    held = decoders(worker)
+    for decoder in held:
+        decoder.suspend()
     try:
         await flood(service.client, 20)
 
@@ -270,5 +270,5 @@ async def test_the_sweep_leaves_a_slot_for_an_organization_that_has_nothing_in_f
         await reaches(service, anothers, "ready")
         assert await in_flight()
     finally:
-        for box in boxes:
-            box.resume()
+        for decoder in held:
+            decoder.resume()

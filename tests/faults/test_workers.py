@@ -73,10 +73,10 @@ async def test_f1_a_killed_worker_leaves_no_decoder(
     service: Service, start_worker: StartWorker
 ) -> None:
     worker = await start_worker(service)
-    boxes = decoders(worker)
-    assert len(boxes) == 2
+    children = decoders(worker)
+    assert len(children) == 2
     worker.kill()
-    _, alive = await asyncio.to_thread(psutil.wait_procs, boxes, 10)
+    _, alive = await asyncio.to_thread(psutil.wait_procs, children, 10)
     assert alive == []
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import pytest_asyncio
 
-from shared.erasure import Eraser, Place
+from shared.erasure import Eraser, Listing
 from shared.errors import StoreRefused
 from shared.storage import Storage
 from tests.support.moto_server import running_moto
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 FOLDER = "attachments/files/000/000/004/original/"
 KEY = f"{FOLDER}a.png"
-PLACE = Place(prefix=KEY, keys={KEY}, current=(KEY,))
+LISTING = Listing(prefix=KEY, keys={KEY}, current=(KEY,))
 YOUNG_S = 3600.0
 
 
@@ -57,7 +57,7 @@ async def store(request: pytest.FixtureRequest, stack: Stack) -> AsyncIterator[S
 
 async def erase(storage: Storage, *, row_age_s: float = YOUNG_S) -> bool:
     """Remove the key's object with all versions."""
-    return await Eraser(storage).erase([PLACE], row_age_s=lambda: row_age_s)
+    return await Eraser(storage).erase([LISTING], row_age_s=lambda: row_age_s)
 
 
 async def put(storage: Storage, *keys: str) -> None:
@@ -84,15 +84,15 @@ async def test_every_version_and_marker_of_the_key_goes_and_nothing_of_others(
 
 @pytest.mark.parametrize("versioning", [None, "Enabled", "Suspended"])
 @pytest.mark.parametrize("name", ["x.versions", "x.versions.versions", "v_null", "_.versions"])
-async def test_a_name_that_looks_like_a_place_of_versions_is_a_name_like_others(
+async def test_a_name_that_looks_like_a_folder_of_versions_is_a_name_like_others(
     store: Store, versioning: Versioning, name: str
 ) -> None:
     bucket = await make_bucket(store.client, versioning)
     key = f"{FOLDER}{name}"
     async with bucket_storage(store.stack, bucket, store.url) as storage:
         await put(storage, key, key)
-        place = Place(prefix=key, keys={key}, current=(key,))
-        assert await Eraser(storage).erase([place], row_age_s=lambda: YOUNG_S)
+        listing = Listing(prefix=key, keys={key}, current=(key,))
+        assert await Eraser(storage).erase([listing], row_age_s=lambda: YOUNG_S)
         assert not await exists(storage, key)
         assert await versions(store.client, bucket) == []
 
@@ -240,7 +240,7 @@ async def test_a_bucket_without_versions_needs_no_right_to_ask_and_few_calls(
         for _ in range(5):
             await put(storage, KEY)
             refusing.asked.clear()
-            assert await eraser.erase([PLACE], row_age_s=lambda: YOUNG_S)
+            assert await eraser.erase([LISTING], row_age_s=lambda: YOUNG_S)
             asked = [line.split()[0] for line in refusing.asked if b"?version" not in line]
             assert asked == [b"HEAD", b"DELETE"]
         # The service remembers that the bucket has no versioning.
@@ -265,8 +265,8 @@ async def test_a_long_list_is_walked_and_its_end_is_reported(
 
         monkeypatch.setattr(storage._client, "get_paginator", two_a_page)
         eraser = Eraser(storage)
-        assert not await eraser.erase([PLACE], row_age_s=lambda: YOUNG_S, give_up_at=0.0)
+        assert not await eraser.erase([LISTING], row_age_s=lambda: YOUNG_S, give_up_at=0.0)
         assert len(await versions(store.client, bucket)) == 6
-        ends = [await eraser.erase([PLACE], row_age_s=lambda: YOUNG_S) for _ in range(2)]
+        ends = [await eraser.erase([LISTING], row_age_s=lambda: YOUNG_S) for _ in range(2)]
         assert ends == [False, True]
         assert await versions(store.client, bucket) == []

@@ -13,7 +13,7 @@ import pytest_asyncio
 from PIL import Image
 
 from shared.attachments import Attachment
-from shared.erasure import places_of
+from shared.erasure import listings_of
 from tests.data import images
 from tests.support.moto_server import running_moto
 from tests.support.resources import open_bucket
@@ -189,8 +189,8 @@ async def test_a_purge_leaves_no_version_of_original_or_thumbnails(
         await versioned.described(attachment_id, body)
     await client.settled(other)
     row = await purge(versioned, attachment_id)
-    for place in places_of(row):
-        assert await versions(versioned.client, versioned.bucket, place.prefix) == []
+    for listing in listings_of(row):
+        assert await versions(versioned.client, versioned.bucket, listing.prefix) == []
     kept = await versioned.row(other)
     assert {key for key, _ in await versions(versioned.client, versioned.bucket)} == {
         kept.key,

@@ -122,7 +122,7 @@ def limits_of(pid: int) -> dict[str, tuple[str, str]]:
 
 def python_with_changed_child(folder: Path, change: str) -> str:
     """Write a program that replaces Python: it runs the code `change` and then the sandbox."""
-    code = "import sys, time; from worker.decoding import child as box;"
+    code = "import sys, time; from worker.decoding import child;"
     code += f"from worker.decoding.formats import Box; {change};"
     code += "from importlib import import_module; run = import_module(sys.argv[1]).main;"
     code += "run(int(sys.argv[4]), Box(sys.argv[2]), ())"

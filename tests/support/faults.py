@@ -25,9 +25,9 @@ PHOTO = images.encode(images.noise(700, 500), "JPEG")
 
 def closed_port() -> int:
     """Return a TCP port on which no process listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
 
 
 def changed(changes: str, module: str) -> Sequence[str]:

@@ -47,7 +47,7 @@ def python_with_changed_zygote(folder: Path, change: str) -> Path:
     """Write a program that replaces Python, in which the zygote first runs the code `change`."""
     script, program = folder / "changed.py", folder / "python"
     script.write_text(
-        "import sys\nfrom worker.decoding import child as box, zygote\n"
+        "import sys\nfrom worker.decoding import child, zygote\n"
         "from worker.decoding.formats import Box\n"
         + change
         + "\nzygote.main(int(sys.argv[3]), Box(sys.argv[1]), ())\n"

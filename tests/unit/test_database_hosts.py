@@ -36,7 +36,7 @@ def test_an_address_of_another_scheme_than_postgresql_is_refused(url: str) -> No
 )
 def test_hosts_and_sockets(url: str, dsn: str, place: str) -> None:
     found = parse_address(url)
-    assert (found.dsn, found.place) == (dsn, place)
+    assert (found.dsn, found.server) == (dsn, place)
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ LINUX = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 @LINUX
 @pytest.mark.parametrize(
     "change",
-    ["pass", "box.BUDGET = box.Cost(memory_bytes=10**12, cpu_s=0)"],
+    ["pass", "child.BUDGET = child.Cost(memory_bytes=10**12, cpu_s=0)"],
     ids=["its budget", "its address space"],
 )
 async def test_row75_an_image_over_the_memory_limit_is_too_expensive(
@@ -44,7 +44,7 @@ async def test_the_size_of_a_file_whose_decoder_was_killed_is_known(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     spin = (
-        "real = box.make_image; box.make_image = lambda file, job:"
+        "real = child.make_image; child.make_image = lambda file, job:"
         " sum(0 for _ in iter(int, 1)) if not job['header_only'] else real(file, job)"
     )
     monkeypatch.setattr(sys, "executable", python_with_changed_child(tmp_path, spin))
@@ -60,7 +60,7 @@ async def test_the_size_of_a_file_whose_decoder_was_killed_is_known(
 async def test_row74_one_that_computes_for_too_long_is_ended_by_the_kernel(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    spin = "box.make_image = lambda file, job: sum(0 for _ in iter(int, 1))"
+    spin = "child.make_image = lambda file, job: sum(0 for _ in iter(int, 1))"
     monkeypatch.setattr(sys, "executable", python_with_changed_child(tmp_path, spin))
     monkeypatch.setattr(decoder_module, "CPU_SHARE", 0.001)
     pool = Decoders(1, timeout_s=100)
@@ -77,7 +77,7 @@ async def test_one_that_its_own_clock_on_the_wall_ends_was_not_the_files_fault(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     ends = (
-        "import signal; box.make_image = lambda file, job:"
+        "import signal; child.make_image = lambda file, job:"
         " signal.setitimer(signal.ITIMER_REAL, 0.05) and sum(0 for _ in iter(int, 1))"
     )
     monkeypatch.setattr(sys, "executable", python_with_changed_child(tmp_path, ends))
@@ -91,7 +91,7 @@ async def test_one_that_its_own_clock_on_the_wall_ends_was_not_the_files_fault(
 async def test_row76_a_decoder_that_ends_for_want_of_memory_reports_it(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    greedy = "import os; box.make_image = lambda file, job: (b'x' * 800_000_000, os.abort())"
+    greedy = "import os; child.make_image = lambda file, job: (b'x' * 800_000_000, os.abort())"
     monkeypatch.setattr(sys, "executable", python_with_changed_child(tmp_path, greedy))
     pool = Decoders(1, timeout_s=20)
     with pytest.raises(Undecodable, match="too_expensive"):

@@ -170,7 +170,7 @@ async def test_an_unsealed_decoder_is_logged_once(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(
-        sys, "executable", python_with_changed_child(tmp_path, "box.seal = lambda **_: False")
+        sys, "executable", python_with_changed_child(tmp_path, "child.seal = lambda **_: False")
     )
     pool_module.warn_unsealed.cache_clear()
     pool = Decoders(2, timeout_s=20)

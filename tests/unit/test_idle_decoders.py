@@ -28,11 +28,11 @@ pytestmark = [
     pytest.mark.usefixtures("ended_decoders"),
 ]
 HOARDS = """
-make, hoard = box.make_image, []
+make, hoard = child.make_image, []
 def make_image(file, job):
     hoard.append(b"x" * 200_000_000)
     return make(file, job)
-box.make_image = make_image
+child.make_image = make_image
 """
 
 
@@ -51,19 +51,19 @@ COMPUTES = """
 def spin():
     for _ in iter(int, 1):
         pass
-run = box.run_job
+run = child.run_job
 def run_job(*given):
-    box.receive_job = lambda channel: spin()
+    child.receive_job = lambda channel: spin()
     return run(*given)
-box.run_job = run_job
+child.run_job = run_job
 """
 WRITES = """
-send = box.send
+send = child.send
 def twice(channel, answer, body=b''):
     send(channel, answer, body)
     if 'width' in answer:
         send(channel, {'undecodable': 'encrypted'})
-box.send = twice
+child.send = twice
 """
 
 

@@ -48,7 +48,7 @@ def changed_child(folder: Path, what: str) -> str:
 
     `what` is code that each child of the fork server runs after each response.
     """
-    code, python = folder / "box.py", folder / "python"
+    code, python = folder / "child.py", folder / "python"
     code.write_text(MISBEHAVES.format(what=what))
     python.write_text(f'#!/bin/sh\nexec {sys.executable} -I {code} "$@"\n')
     python.chmod(0o755)

@@ -55,7 +55,7 @@ class Decoders:
         self._tending = asyncio.create_task(self._tend())
 
     async def decode(self, kind: Box, organization: int, descriptor: int) -> Thumbnail:
-        """Decode an organization's file in a box of the given `kind`.
+        """Decode an organization's file in a sandbox of the given `kind`.
 
         Raises Undecodable if the file is the reason. The error holds the size from the file's
         header; if the first decoder was killed, another decoder reads the header. Raises

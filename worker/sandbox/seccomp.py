@@ -55,7 +55,7 @@ which files exist. getcwd, which Pillow calls at each save, always returns "/". 
 file, connects, starts a process or sends a signal: open, socket, exec, fork, clone, kill and ptrace
 are missing. fcntl is missing because it can make a socket send signals, ioctl because it can
 allocate disk space for a file. Every other call fails with EPERM, so that a library that only
-probes for a feature still works. In glibc 2.33 to 2.38, fstat() calls newfstatat and therefore
+tests for a feature still works. In glibc 2.33 to 2.38, fstat() calls newfstatat and therefore
 fails; Python's file objects accept that.
 """
 

@@ -33,9 +33,9 @@ class PartialFile:
         """Return the known bytes from `start` up to the first unknown byte, or `end` (excluded)."""
         found = b""
         while (at := start + len(found)) < end:
-            for place, piece in self._pieces.items():
-                if place <= at < place + len(piece):
-                    found += piece[at - place : end - place]
+            for first, piece in self._pieces.items():
+                if first <= at < first + len(piece):
+                    found += piece[at - first : end - first]
                     break
             else:
                 break

@@ -87,11 +87,11 @@ class _Tiff:
         at += 8 if self.big else 2
         width = 20 if self.big else 12
         found = _Directory()
-        for place in range(at, at + min(count, MAX_ENTRIES) * width, width):
-            tag, kind = struct.unpack_from(f"{self.order}HH", self.head, place)
-            values = self.read("Q" if self.big else "I", place + 4)
+        for start in range(at, at + min(count, MAX_ENTRIES) * width, width):
+            tag, kind = struct.unpack_from(f"{self.order}HH", self.head, start)
+            values = self.read("Q" if self.big else "I", start + 4)
             inline = _BYTES.get(kind, 1) * values <= (8 if self.big else 4)
-            value_at = place + (12 if self.big else 8)
+            value_at = start + (12 if self.big else 8)
             if not inline:
                 value_at = self.read("Q" if self.big else "I", value_at)
             found[tag] = _Entry(kind, values, value_at)

@@ -80,16 +80,16 @@ def identify_archive(file: PartialFile) -> Reading[str | None]:
     for end, length, offset in _ends(tail, start, file.size):
         if length == 0:
             return ZIP
-        place = end - length
-        begin = file.seen(place, place + len(_ENTRY))
+        directory = end - length
+        begin = file.seen(directory, directory + len(_ENTRY))
         if len(begin) < len(_ENTRY):
-            begin = yield from file.look(place, min(length, RANGE_BYTES))
+            begin = yield from file.look(directory, min(length, RANGE_BYTES))
         if begin.startswith(_ENTRY):
-            entries = yield from _entries(file, place, end)
+            entries = yield from _entries(file, directory, end)
             kind = _kind(entries)
             if kind == ZIP and (local := entries.get(b"mimetype")) is not None:
-                kind = (yield from _stored_type(file, place - offset + local)) or kind
-            if file.head.startswith(_AR) and (yield from _is_member(file, place - offset)):
+                kind = (yield from _stored_type(file, directory - offset + local)) or kind
+            if file.head.startswith(_AR) and (yield from _is_member(file, directory - offset)):
                 return None
             return kind
     return None
@@ -187,9 +187,9 @@ def _kind(entries: dict[bytes, int]) -> str:
     return ZIP
 
 
-def _stored_type(file: PartialFile, place: int) -> Reading[str | None]:
+def _stored_type(file: PartialFile, start: int) -> Reading[str | None]:
     """Return the type that the entry `mimetype` at an offset declares, if we accept that type."""
-    local = yield from file.look(place, 1024)
+    local = yield from file.look(start, 1024)
     if len(local) < 30 or not local.startswith(b"PK\3\4"):
         return None
     method, name, extra = struct.unpack_from("<8xH16xHH", local)

@@ -49,8 +49,8 @@ def make_connector(
 
     def make_socket(address: tuple[int, int, int, str, tuple[object, ...]]) -> socket.socket:
         # Addresses that are written in the URL pass no resolver, so each one is checked here.
-        family, kind, protocol, _, place = address
-        if not is_allowed(str(place[0]), networks):
+        family, kind, protocol, _, sockaddr = address
+        if not is_allowed(str(sockaddr[0]), networks):
             raise AddressRefused("the receiver's address is not public")
         made = socket.socket(family, kind, protocol)
         made.setblocking(False)

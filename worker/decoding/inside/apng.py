@@ -25,10 +25,10 @@ _CONTROL_BYTES: Final = 26
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """The first frame as a PNG of its own, its place on the canvas, and the canvas's size."""
+    """The first frame as a PNG of its own, its position on the canvas, and the canvas's size."""
 
     file: BinaryIO
-    place: tuple[int, int]
+    position: tuple[int, int]
     size: tuple[int, int]
     canvas: tuple[int, int]
 
@@ -69,7 +69,7 @@ def first_frame(file: BinaryIO) -> Frame | None:
 
 
 def _frame(file: BinaryIO, start: bytes, kept: bytes, canvas: tuple[int, int]) -> Frame | None:
-    """Return the frame whose fcTL begins at the current place of the file."""
+    """Return the frame whose fcTL begins at the current position of the file."""
     control = file.read(_CONTROL_BYTES)
     if len(control) < _CONTROL_BYTES:
         return None

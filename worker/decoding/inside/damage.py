@@ -102,7 +102,7 @@ def _views(file: BinaryIO, findings: Findings) -> Iterator[tuple[BinaryIO, Binar
         # libjpeg returns no pixels of a progressive image with a broken scan: end the file before
         # that scan.
         reached = file.tell()
-        ends = [place for place in findings.jpeg_header.scans[1:] if place < reached]
+        ends = [start for start in findings.jpeg_header.scans[1:] if start < reached]
         for end in ends[: -MAX_EARLIER_ENDS - 1 : -1]:
             cut = _Filled(file, end, 0)
             yield cut, cut

@@ -253,7 +253,7 @@ def _on_canvas(
     if costs.of_canvas(*frame.canvas).exceeds(budget):
         raise Undecodable("too_expensive")
     canvas = Image.new("RGBA", frame.canvas)
-    canvas.paste(pixels, frame.place)
+    canvas.paste(pixels, frame.position)
     return canvas
 
 

@@ -95,10 +95,10 @@ def _walk(file: BinaryIO, header: Header) -> FileCode | None:
             return None if header.scans or marker is not None else "damaged"
         if marker == _START_OF_IMAGE:
             continue
-        place = file.tell() - 2
+        start = file.tell() - 2
         stated = file.read(2)
         # libjpeg reads a length below 2 (its own two bytes) as an empty segment.
-        end = place + 2 + max(2, int.from_bytes(stated, "big"))
+        end = start + 2 + max(2, int.from_bytes(stated, "big"))
         if marker in _FRAMES and not header.scans:
             fault = _read_frame(marker, file.read(end - file.tell()), header)
             if fault is not None:
@@ -106,7 +106,7 @@ def _walk(file: BinaryIO, header: Header) -> FileCode | None:
         if end > size or len(stated) < 2:
             return None if header.scans else "damaged"
         if marker == _START_OF_SCAN:
-            header.scans.append(place)
+            header.scans.append(start)
             if len(header.scans) > MAX_SCANS:
                 return "too_expensive"
             # A sequential image has no second scan if the first one holds all components.

@@ -102,8 +102,8 @@ def is_cut_off(file: BinaryIO) -> bool:
     (entries,) = struct.unpack(f"{order}H", stated)
     if at + 2 + 12 * entries + 4 > size:
         return True
-    for _, kind, count, place in struct.iter_unpack(f"{order}HHII", file.read(12 * entries)):
+    for _, kind, count, offset in struct.iter_unpack(f"{order}HHII", file.read(12 * entries)):
         length = count * _BYTES.get(kind, 0)
-        if length > 4 and place + length > size:  # shorter values are stored instead of an offset
+        if length > 4 and offset + length > size:  # shorter values are stored instead of an offset
             return True
     return False
