@@ -13,6 +13,8 @@ from shared.signing import Credentials, presigned_get
 from shared.states import MEASURED
 from shared.storage import object_url
 
+Disposition = Literal["inline", "attachment"]
+
 FILE_CACHE = "private, max-age=86400"
 
 MAX_LOCATION = 3500
@@ -115,7 +117,7 @@ def original_overrides(row: Attachment, *, room: int | None = None) -> dict[str,
     content_type = row.content_type if measured and row.content_type else "application/octet-stream"
     safe = row.state == "ready" and not row.carries_more
     inline = safe and content_types.essence(content_type) in content_types.INLINE
-    kind: Literal["inline", "attachment"] = "inline" if inline else "attachment"
+    kind: Disposition = "inline" if inline else "attachment"
     return {
         "response-cache-control": FILE_CACHE,
         "response-content-disposition": disposition(kind, row.name, room=room),
@@ -123,9 +125,7 @@ def original_overrides(row: Attachment, *, room: int | None = None) -> dict[str,
     }
 
 
-def disposition(
-    kind: Literal["inline", "attachment"], name: str, *, room: int | None = None
-) -> str:
+def disposition(kind: Disposition, name: str, *, room: int | None = None) -> str:
     """Make a Content-Disposition (RFC 6266): an ASCII name, and the real name by RFC 8187.
 
     With `room` the real name is shortened to at most `room` characters in a query; the name's

@@ -180,14 +180,14 @@ class Claim:
     attachment: Attachment
 
     @property
-    def fence(self) -> tuple[int, int, int]:
+    def proof(self) -> tuple[int, int, int]:
         """The id, claimed revision and attempt, which every write under this claim must match."""
         row = self.attachment
         return row.id, row.claimed_revision, row.attempt
 
 
 def held(number: int) -> str:
-    """Return the SQL condition that a claim still holds; $1 to $3 are its fence.
+    """Return the SQL condition that a claim still holds; $1 to $3 are its proof.
 
     `number` is the number of the parameter for the organization's id.
     """
@@ -228,7 +228,7 @@ async def renew(
     claim is lost. If a revision has risen, the object has been replaced.
     """
     claims = list(claims)
-    fences = [item.fence for item in claims]
+    proofs = [item.proof for item in claims]
     rows = await connection.fetch(
         """
         UPDATE attachments AS a SET due_at = now() + $4 * interval '1 second'
@@ -239,9 +239,9 @@ async def renew(
           AND a.state = 'processing' AND a.deleted_at IS NULL
         RETURNING a.id, a.revision
         """,
-        [fence[0] for fence in fences],
-        [fence[1] for fence in fences],
-        [fence[2] for fence in fences],
+        [proof[0] for proof in proofs],
+        [proof[1] for proof in proofs],
+        [proof[2] for proof in proofs],
         lease_s,
         [item.attachment.organization_id for item in claims],
     )
@@ -263,7 +263,7 @@ async def announce_thumbnail(
             due_at = now() + $5 * interval '1 second'
         WHERE {held(6)}
         """,
-        *claimed.fence,
+        *claimed.proof,
         thumbnail_name,
         lease_s,
         claimed.attachment.organization_id,
@@ -335,7 +335,7 @@ async def finish(
         WHERE {held(11)} AND a.revision = $4
           AND NOT ($9::text IS NOT NULL AND a.thumbnail_spoiled)
         """,
-        *claimed.fence,
+        *claimed.proof,
         revision,
         outcome.state,
         outcome.reason,
@@ -371,7 +371,7 @@ async def release(
                           ELSE now() + $4 * interval '1 second' END
         WHERE {held(7)} RETURNING a.revision
         """,
-        *claimed.fence,
+        *claimed.proof,
         delay_s,
         reason,
         counted,
@@ -402,7 +402,7 @@ async def mark_missing(
         WHERE {held(6)} AND a.revision = $4
         RETURNING a.state
         """,
-        *claimed.fence,
+        *claimed.proof,
         revision,
         next_check_s,
         claimed.attachment.organization_id,
@@ -490,8 +490,7 @@ async def postpone(connection: Connection, seen: Attachment, *, delay_s: float) 
 
     `attempt` counts the delays in addition to earlier claims. That is safe: only a row that is
     deleted, or that is in another state than `uploaded` and `processing`, is changed. Such a row
-    has no claim to fence, and its next claim has a new revision. Returns whether the row was
-    changed.
+    has no claim, and its next claim has a new revision. Returns whether the row was changed.
     """
     status = await connection.execute(
         f"""

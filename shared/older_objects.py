@@ -72,7 +72,7 @@ async def set_aside(
     state: State | None = await connection.fetchval(
         f"UPDATE attachments AS a SET {_SET_ASIDE} WHERE {held(6)} AND a.revision = $4"
         " RETURNING a.state",
-        *claimed.fence,
+        *claimed.proof,
         revision,
         next_check_s,
         claimed.attachment.organization_id,

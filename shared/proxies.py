@@ -23,6 +23,9 @@ from typing import Literal, Protocol
 
 from shared.hosts import normal_host
 
+ForwardedHeaders = Literal["any", "x-forwarded", "forwarded"]
+"""The header fields of a proxy that are read; see `Proxies`."""
+
 Network = IPv4Network | IPv6Network
 Address = IPv4Address | IPv6Address
 
@@ -86,7 +89,7 @@ class Proxies:
         self,
         networks: Sequence[Network] = (),
         *,
-        headers: Literal["any", "x-forwarded", "forwarded"] = "any",
+        headers: ForwardedHeaders = "any",
     ) -> None:
         self._networks = tuple(networks)
         self._headers = headers

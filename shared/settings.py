@@ -26,7 +26,7 @@ from shared.part_settings import (
     split_words,
 )
 from shared.processors import MAX_DECODERS, default_decoders
-from shared.proxies import Network, Proxies, parse_network
+from shared.proxies import ForwardedHeaders, Network, Proxies, parse_network
 from shared.reserved import Reserved
 from shared.trace_settings import TraceSettings
 from shared.webhook_settings import WebhookSettings
@@ -34,6 +34,9 @@ from shared.webhook_settings import WebhookSettings
 __all__ = ["PREFIX", "Settings", "load_part", "load_settings", "retired_settings", "split_words"]
 
 S = TypeVar("S", bound=BaseSettings)
+
+Seal = Literal["preferred", "required"]
+"""Whether decoders may run on a machine where they cannot be sealed."""
 
 MAX_POST_OBJECT_BYTES = 5 * 1024**3  # the largest object that S3 accepts in one request
 
@@ -80,7 +83,7 @@ class Settings(
     metrics_port: int | None = Field(None, ge=0, le=65535)
     hosts: Words = ()
     trusted_proxies: Words = ()
-    forwarded_headers: Literal["any", "x-forwarded", "forwarded"] = "any"
+    forwarded_headers: ForwardedHeaders = "any"
     keep_alive: float = Field(75, ge=1, le=3600, description="seconds")
     drain: float = Field(0, ge=0, le=600, description="seconds")
     rate_limit: int = Field(1000, ge=0, description="requests per second and organization")
@@ -89,7 +92,7 @@ class Settings(
     buffer_bytes: int = Field(2**28, ge=2**23, le=2**40, description="of large files, on disk")
     decoders: int = Field(default_factory=default_decoders, ge=1, le=MAX_DECODERS)
     decoder_timeout: float = Field(10, gt=0, le=120, description="seconds")
-    decoder_seal: Literal["preferred", "required"] = "preferred"
+    decoder_seal: Seal = "preferred"
     decoder_isolation: Literal["organization", "none"] = "organization"
     more_formats: Words = ()
     attempts: int = Field(5, ge=1, le=20)

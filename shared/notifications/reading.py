@@ -43,7 +43,8 @@ class Reading:
 
     There is at most one event for each key: the newest by sequencer, else the last. A removal is
     kept only if there is no creation, or if sequencers show that the removal is newer. `dialect` is
-    None if no dialect was recognised, and `sns/…` for a message in SNS's envelope.
+    None if no dialect was recognised, and `sns/…` for a message in SNS's envelope. It is a name of
+    DIALECTS and not a Literal, so that a further store is one line of `s3_like`.
     """
 
     dialect: str | None

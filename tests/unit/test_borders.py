@@ -1,5 +1,7 @@
 """The code that reads hostile bytes imports only a fixed list of other modules of the service."""
 
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -59,6 +61,18 @@ def test_every_module_of_sniffing_is_on_a_known_side_of_the_sandbox(
     here = {name.rpartition(".")[2] for name in graph.find_descendants("worker.sniffing")}
     inside = {name.rpartition(".")[2] for name in naming_modules()}
     assert here == inside | BOTH_SIDES | {"child"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("module", ["api.app", "worker.app", "worker.queue.start"])
+def test_a_process_with_credentials_loads_no_code_that_reads_files(module: str) -> None:
+    program = f"import sys, {module}; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
+    loaded = set(done.stdout.split())
+    assert module in loaded, done.stderr
+    readers = {"PIL", "pypdfium2", "pillow_heif", "pylibmagic", "magic"}
+    assert not {name for name in loaded if name.partition(".")[0] in readers}
+    assert not {name for name in loaded if name.startswith(INSIDE)} | loaded & naming_modules()
 
 
 def naming_modules() -> set[str]:

@@ -1,11 +1,11 @@
 """Entries of header fields that trusted proxies add are used; entries further left are ignored."""
 
-from typing import Any, Literal
+from typing import Any
 
 import pytest
 from multidict import CIMultiDict
 
-from shared.proxies import MAX_HOPS, Forwarded, Proxies, parse_network
+from shared.proxies import MAX_HOPS, Forwarded, ForwardedHeaders, Proxies, parse_network
 
 TRUSTED = ("10.0.0.0/8", "127.0.0.1", "2001:db8:1::/48", "::ffff:192.168.0.0/112")
 PROXY = "10.0.0.1"
@@ -15,7 +15,7 @@ CLIENT = "198.51.100.7"
 def read(
     peer: str,
     *fields: tuple[str, str],
-    headers: Literal["any", "x-forwarded", "forwarded"] = "any",
+    headers: ForwardedHeaders = "any",
     trusted: tuple[str, ...] = TRUSTED,
 ) -> Forwarded:
     """Read the header fields of a request from this peer address."""

@@ -2,9 +2,10 @@
 
 import subprocess
 import sys
-from typing import Final, Literal
+from typing import Final
 
 from shared.errors import SettingsError
+from shared.settings import Seal
 from worker.sandbox.seccomp import NO_FILTER, NO_LIBRARY
 
 TIMEOUT_S: Final = 30.0
@@ -48,7 +49,7 @@ def find_obstacle() -> str | None:
     )
 
 
-def check_seal(seal: Literal["preferred", "required"]) -> None:
+def check_seal(seal: Seal) -> None:
     """Check that decoders can be sealed if `seal` is `required`. Raises SettingsError if not."""
     if seal == "required" and (obstacle := find_obstacle()) is not None:
         raise SettingsError(

@@ -17,7 +17,7 @@ async def test_a_claim_is_given_once(table: Table) -> None:
     row = await table.uploaded()
     claim = await table.claim(row)
     assert claim is not None
-    assert claim.fence == (row.id, 1, 1)
+    assert claim.proof == (row.id, 1, 1)
     assert claim.attachment.state == "processing"
     due_in = await table.due_in(row)
     assert due_in is not None

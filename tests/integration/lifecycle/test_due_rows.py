@@ -18,7 +18,7 @@ async def test_a_lease_that_is_over_is_claimed_again(table: Table) -> None:
         await table.make_due(claim)
         (due,) = await table.take_due()
         assert due.duty is Duty.PROCESS
-        assert Claim(attachment=due.attachment).fence == (claim.attachment.id, 1, attempt)
+        assert Claim(attachment=due.attachment).proof == (claim.attachment.id, 1, attempt)
         assert await table.take_due() == []
 
 
@@ -50,7 +50,7 @@ async def test_a_newer_upload_has_all_its_attempts(table: Table) -> None:
     await table.make_due(claim)
     (due,) = await table.take_due()
     assert due.duty is Duty.PROCESS
-    assert Claim(attachment=due.attachment).fence == (claim.attachment.id, 2, 1)
+    assert Claim(attachment=due.attachment).proof == (claim.attachment.id, 2, 1)
 
 
 @pytest.mark.parametrize("state", ["pending", "ready", "rejected", "failed", "expired"])

@@ -1,7 +1,7 @@
 """Encode thumbnails without metadata. The settings balance quality, size and CPU time."""
 
 import io
-from typing import Final
+from typing import Final, Literal, get_args
 
 from PIL import Image
 
@@ -42,7 +42,13 @@ up to four times longer.
 """
 
 
-def encode(image: Image.Image, kind: str, *, lossless: bool = False) -> bytes:
+Format = Literal["JPEG", "PNG", "WEBP"]
+"""The formats of thumbnails, which every browser shows."""
+
+FORMATS: Final[tuple[Format, ...]] = get_args(Format)
+
+
+def encode(image: Image.Image, kind: Format, *, lossless: bool = False) -> bytes:
     """Encode as `JPEG`, `PNG` or `WEBP`, without any metadata. Clears `image.info`.
 
     With `lossless`, a WebP keeps every pixel exactly, as a PNG always does.

@@ -19,7 +19,7 @@ from worker.decoding.inside import apng, codecs, colours, costs, damage, icon, j
 from worker.decoding.inside.codecs import Findings
 from worker.decoding.inside.colour_spaces import ColourSpace
 from worker.decoding.inside.costs import BUDGET, Cost
-from worker.decoding.inside.encoding import encode
+from worker.decoding.inside.encoding import FORMATS, Format, encode
 from worker.decoding.inside.orientation import (
     ORIENTATION,
     left_to_turn,
@@ -276,8 +276,9 @@ def _without_idle_alpha(image: Image.Image) -> Image.Image:
     return image
 
 
-def _kind(original: str, *, transparent: bool, lossless: bool) -> str:
-    """Choose a format that every browser shows: the format of the original, if browsers show it."""
-    if original in ("JPEG", "PNG", "WEBP"):
-        return original
+def _kind(original: str, *, transparent: bool, lossless: bool) -> Format:
+    """Choose a format of thumbnails: the format of the original, if it is one of them."""
+    for each in FORMATS:
+        if each == original:
+            return each
     return "PNG" if transparent or lossless or original == "GIF" else "JPEG"
