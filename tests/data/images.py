@@ -18,6 +18,10 @@ PAYLOAD: Final = b"<script>alert('payload-4711')</script>"
 
 def encode(image: Image.Image, kind: str, **options: Any) -> bytes:
     """Save an image in a format; `options` are the options of Pillow's `save`."""
+    if kind == "HEIF":
+        import pillow_heif  # The package belongs to an optional extra: only HEIC files need it.
+
+        pillow_heif.register_heif_opener()
     file = io.BytesIO()
     image.save(file, kind, **options)
     return file.getvalue()

@@ -6,8 +6,9 @@ The acceptance tests check the doctor's findings on real servers.
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from email.utils import format_datetime
+from typing import Self
 
 import aiohttp
 import pytest
@@ -16,7 +17,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from deploy.cli import run
-from deploy.doctor import broker, database
+from deploy.doctor import broker, clocks, database
 from deploy.doctor.clocks import check_clocks
 from deploy.doctor.command import is_origin
 from deploy.doctor.examination import Examination, failed, ok, skipped, warning
@@ -223,11 +224,22 @@ async def examination(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Asked]:
     ],
 )
 async def test_the_difference_of_the_stores_clock_is_reported(
-    examination: Asked, ahead_s: int, status: str, found: str
+    examination: Asked, monkeypatch: pytest.MonkeyPatch, ahead_s: int, status: str, found: str
 ) -> None:
+    here = datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+    class Stopped(datetime):
+        """A clock that stands, so that the time of the request does not matter."""
+
+        @classmethod
+        def now(cls, _: tzinfo | None = None) -> Self:
+            return cls.fromtimestamp(here.timestamp(), UTC)
+
     def answer(_: web.Request) -> web.StreamResponse:
-        moment = datetime.now(UTC) + timedelta(seconds=ahead_s)
+        moment = here + timedelta(seconds=ahead_s)
         return web.Response(status=403, headers={"Date": format_datetime(moment, usegmt=True)})
+
+    monkeypatch.setattr(clocks, "datetime", Stopped)
 
     verdict = await check_clocks(examination(answer))
     assert verdict.status == status
