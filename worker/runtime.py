@@ -61,12 +61,12 @@ class Runtime:
     """
 
     reception: Reception
-    courier: Courier | None
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._health = Health(step="decoders")
         self._jobs = Jobs()
+        self.courier: Courier | None = None
         self._throttle = Throttle(log.warning)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ready = threading.Event()
@@ -90,8 +90,8 @@ class Runtime:
 
     def wake_courier(self) -> None:
         """Have the courier look for deliveries that another process has queued."""
-        if (courier := getattr(self, "courier", None)) is not None:
-            self.call_soon(courier.wake)
+        if self.courier is not None:
+            self.call_soon(self.courier.wake)
 
     def learn_prefix(self) -> str:
         """Return the prefix of our keys at the broker; waits while the database is unavailable."""

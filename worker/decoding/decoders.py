@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Collection
-from typing import Final
 
 from shared.errors import DecoderFault, Undecodable
 from shared.facts import Facts, Thumbnail
@@ -11,11 +10,8 @@ from shared.reasons import UndecodableCode
 from worker.decoding.formats import Box
 from worker.decoding.pool import DecoderPool
 from worker.decoding.slices import Gate
+from worker.sandbox.cpu_time import TEND_EVERY_S
 from worker.stages import measured
-
-TEND_EVERY_S: Final = 1.0
-"""Seconds between two checks of idle decoders. A check kills a decoder that has computed since the
-last check, so an idle decoder can compute unnoticed for at most this long."""
 
 log = get_logger(__name__)
 

@@ -26,18 +26,9 @@ from worker.decoding.protocol import (
     MAX_THUMBNAIL_BYTES,
     SEEN,
 )
-from worker.sandbox.cpu_time import cpu_s
+from worker.sandbox.cpu_time import CPU_SHARE, IDLE_CPU_S, cpu_s
 from worker.sandbox.job_clock import LONGEST, JobClock, in_time
 from worker.stages import note_cpu
-
-CPU_SHARE: Final = 0.5
-"""CPU time that a decoder may use for a job, as a share of the job's wall-clock timeout. A file
-that needs more is hostile: the slowest normal image of 50 megapixels takes two seconds. Time in
-which the process waits for a processor does not count (`worker.sandbox.job_clock`)."""
-
-IDLE_CPU_S: Final = 0.01
-"""CPU time, in seconds, that a child may use between an answer and the next job. In that time it
-only frees the memory of the job."""
 
 START_TIMEOUT_S = 30.0
 

@@ -5,6 +5,20 @@ import resource
 import sys
 import time
 from contextlib import suppress
+from typing import Final
+
+CPU_SHARE: Final = 0.5
+"""CPU time that a child may use for a job, as a share of the job's wall-clock timeout. A file that
+needs more is hostile: the slowest normal image of 50 megapixels takes two seconds. Time in which
+the process waits for a processor does not count (`worker.sandbox.job_clock`)."""
+
+IDLE_CPU_S: Final = 0.01
+"""CPU time, in seconds, that a child may use between an answer and the next job. In that time it
+only frees the memory of the job."""
+
+TEND_EVERY_S: Final = 1.0
+"""Seconds between two checks of idle children. A check kills a child that has computed since the
+last check, so an idle child can compute unnoticed for at most this long."""
 
 
 def cpu_s(pid: int) -> float:

@@ -10,8 +10,7 @@ from contextlib import nullcontext, suppress
 from typing import Any, Final
 
 from shared.errors import DecoderFault
-from worker.decoding.process import CPU_SHARE, IDLE_CPU_S
-from worker.sandbox.cpu_time import cpu_s
+from worker.sandbox.cpu_time import CPU_SHARE, IDLE_CPU_S, cpu_s
 from worker.sandbox.job_clock import JobClock, in_time
 from worker.sniffing.protocol import ANSWER, COMMAND, END, FORK, HEADER, MAX_ANSWER_BYTES
 

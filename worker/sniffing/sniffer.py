@@ -10,7 +10,7 @@ from weakref import WeakValueDictionary
 
 from shared.errors import DecoderFault
 from shared.log import get_logger
-from worker.decoding.decoders import TEND_EVERY_S
+from worker.sandbox.cpu_time import TEND_EVERY_S
 from worker.sniffing.process import Child, Server
 from worker.sniffing.protocol import MAX_ASKED_BYTES, MAX_PIECES
 from worker.sniffing.signatures import image_type
@@ -18,7 +18,7 @@ from worker.sniffing.signatures import image_type
 PLACES: Final = 16
 """Organizations that can have a child at the same time. An idle child holds about 2 MiB. If more
 organizations are active, a file of a further organization costs a fork
-(deploy/docs/decisions/libmagic-in-a-box.md).
+(deploy/docs/decisions/libmagic-in-a-sandbox.md).
 """
 
 FILES_PER_CHILD: Final = 5000
