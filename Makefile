@@ -31,7 +31,7 @@ test: $(DEVELOPING) ## run all tests against real PostgreSQL, Valkey, SeaweedFS 
 	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist worksteal $(PYTEST_ARGS)
 
 unit: $(DEVELOPING) ## run the unit tests that need no servers and start no processes, in seconds
-	$(BIN)/python -m pytest -n $(UNIT_WORKERS) -m "not slow and not soak" tests/unit $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(UNIT_WORKERS) -m "not slow and not soak" --hypothesis-profile quick tests/unit $(PYTEST_ARGS)
 
 cover: $(DEVELOPING) ## run the unit tests and show what they cover of the code, by file
 	$(BIN)/python -m pytest -q -n $(UNIT_WORKERS) -m "not slow and not soak" tests/unit --cov $(PYTEST_ARGS)

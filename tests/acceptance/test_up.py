@@ -197,26 +197,6 @@ async def test_servers_of_the_settings_are_used_instead(up: Up, data_dir: Path) 
         assert await is_served(document)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda each: each.name)
-def test_a_signal_stops_everything_and_leaves_nothing(
-    data_dir: Path, number: signal.Signals
-) -> None:
-    before = set(Path("/tmp").glob("*.sock"))  # of servers that were killed earlier
-    with running(data_dir) as up:
-        tree = up.tree()
-        ports = {port for _, port in up.listening()}
-        up.process.send_signal(number)
-        assert up.process.wait(STOP_S) == 0
-        assert not left_of(tree, within_s=0)
-        assert not [
-            path
-            for path in set(Path("/tmp").glob("*.sock")) - before
-            if path.stem.endswith(tuple(map(str, ports)))
-        ]
-        assert not (data_dir / "ready.json").exists()
-        assert not up.ready_file.exists()
-
-
 def test_a_signal_during_the_start_stops_it_too(data_dir: Path) -> None:
     with subprocess.Popen(
         command(data_dir, "--port", "0"), stdout=subprocess.DEVNULL, env=environment({})
@@ -228,12 +208,34 @@ def test_a_signal_during_the_start_stops_it_too(data_dir: Path) -> None:
         assert not left_of(tree, within_s=0)
 
 
-async def test_the_next_run_carries_on(data_dir: Path) -> None:
+def sockets() -> set[Path]:
+    """List the Unix sockets of SeaweedFS, those of killed servers included."""
+    return set(Path("/tmp").glob("*.sock"))
+
+
+def stops_and_leaves_nothing(up: Up, number: signal.Signals, before: set[Path]) -> None:
+    """Send a signal, and assert that neither a process nor a socket nor a ready file is left.
+
+    `before` are the sockets that were there before the run.
+    """
+    tree = up.tree()
+    ports = tuple(str(port) for _, port in up.listening())
+    up.process.send_signal(number)
+    assert up.process.wait(STOP_S) == 0
+    assert not left_of(tree, within_s=0)
+    assert not [path for path in sockets() - before if path.stem.endswith(ports)]
+    assert not (up.data_dir / "ready.json").exists()
+    assert not up.ready_file.exists()
+
+
+async def test_after_each_end_the_next_run_carries_on(data_dir: Path) -> None:
+    others = sockets()
     with running(data_dir) as up:
         before = up.document()
         async with client_of(before) as client, s3_client(before) as store:
             created = await client.create("a.png")
             await store.put_object(Bucket=before["bucket"], Key="kept", Body=b"abc")
+        stops_and_leaves_nothing(up, signal.SIGINT, others)
     with running(data_dir) as up:
         after = up.document()
         assert without_pids(after) == without_pids(before)
@@ -241,13 +243,10 @@ async def test_the_next_run_carries_on(data_dir: Path) -> None:
             assert (await client.show(created["data"]["id"]))["id"] == created["data"]["id"]
             found = await store.get_object(Bucket=after["bucket"], Key="kept")
             assert await found["Body"].read() == b"abc"
-
-
-async def test_a_killed_up_takes_all_with_it_and_the_next_carries_on(data_dir: Path) -> None:
+        stops_and_leaves_nothing(up, signal.SIGTERM, others)
     with running(data_dir) as up:
-        before = up.document()
         tree = up.tree()
-        up.process.kill()
+        up.process.kill()  # All that it has started ends with it.
         up.process.wait()
         assert not left_of(tree, within_s=5)
     with running(data_dir) as up:

@@ -19,6 +19,7 @@ from tests.support.commands import command
 from tests.support.faults import SOON, reaches
 from tests.support.service import Service, until
 from tests.support.service_processes import ApiProcess, WorkerProcess
+from tests.support.stack import Stack
 
 pytestmark = pytest.mark.fault
 
@@ -126,7 +127,6 @@ async def test_process_1_waits_for_orphans() -> None:
     assert await asyncio.wait_for(ended.wait(), 30) == 3
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
 @pytest.mark.parametrize("moment_s", [0.2, 0.5, 0.8, 1.2, 2.0, 3.0])
 @pytest.mark.parametrize(
     "program",
@@ -134,31 +134,30 @@ async def test_process_1_waits_for_orphans() -> None:
     ids=["api", "worker", "up"],
 )
 async def test_a_process_that_is_stopped_while_it_starts_ends_in_order(
-    service: Service,
-    tmp_path: Path,
-    program: Sequence[str],
-    moment_s: float,
-    number: signal.Signals,
+    stack: Stack, database_url: str, tmp_path: Path, program: Sequence[str], moment_s: float
 ) -> None:
-    arguments = [each.format(folder=tmp_path / "data") for each in program]
     environment = {"PATH": os.environ["PATH"], "ATTACHMENTS_API_PORT": "0"}
-    if program != ("deploy", "up", "--data-dir", "{folder}"):
-        environment |= {**service.environment, "ATTACHMENTS_API_PORT": "0"}
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        *arguments,
-        env=environment,
-        start_new_session=True,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    await asyncio.sleep(moment_s)
-    process.send_signal(number)
-    out, _ = await asyncio.wait_for(process.communicate(), 20)
-    # While Python itself starts, the signal ends the process in the kernel's default way.
-    assert process.returncode in (0, -number), out
-    assert b"Traceback" not in out
+    if program[0] != "deploy":
+        environment = {**stack.environment(database_url), **environment}
+
+    async def stop_by(number: signal.Signals) -> None:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            *(each.format(folder=tmp_path / number.name) for each in program),
+            env=environment,
+            start_new_session=True,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        await asyncio.sleep(moment_s)
+        process.send_signal(number)
+        out, _ = await asyncio.wait_for(process.communicate(), 20)
+        # While Python itself starts, the signal ends the process in the kernel's default way.
+        assert process.returncode in (0, -number), out
+        assert b"Traceback" not in out
+
+    await asyncio.gather(stop_by(signal.SIGTERM), stop_by(signal.SIGINT))
 
 
 @pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="needs IPv6")

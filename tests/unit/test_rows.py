@@ -71,6 +71,7 @@ def built_by_hand(tree: ast.AST) -> list[int]:
     ]
 
 
+@pytest.mark.slow
 def test_every_record_of_a_row_is_made_by_the_one_method() -> None:
     assert built_by_hand(ast.parse('Pair(first=row["a"], second=2)')) == [1]
     own, by_hand = [], []

@@ -46,6 +46,7 @@ def statements() -> Iterator[tuple[str, str]]:
                     yield f"{path.relative_to(ROOT)}:{node.lineno}", text
 
 
+@pytest.mark.slow
 def test_statements_name_only_states_and_reasons_that_exist() -> None:
     known = {*STATES, *REASONS, *Duty, *DELIVERY_WORDS, *OTHER_WORDS}
     found = list(statements())

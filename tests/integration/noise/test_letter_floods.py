@@ -55,12 +55,12 @@ async def test_a_flood_of_one_origin_drops_only_its_own_letters(
 
     for number in range(5):
         await keep("b", number)
-    for number in range(5000):
+    for number in range(1000):
         await keep("a", number)
     rows = await connection.fetch("SELECT origin, body FROM dead_letters ORDER BY id")
     assert Counter(row[0] for row in rows)["b"] == 5
     assert 198 <= len(rows) <= 200
-    assert rows[-1][1] == b"a 4999"
+    assert rows[-1][1] == b"a 999"
     # Two floods share the space, and neither flood deletes the letters of the third origin.
     for number in range(200):
         await keep("c", number)
