@@ -9,6 +9,7 @@ from aiohttp import web
 
 from api import (
     attachments,
+    client_files,
     events,
     files,
     issuing,
@@ -206,6 +207,7 @@ def routes() -> list[web.RouteDef]:
         web.post("/events/s3/{token}", events.intake),
         web.get("/attachments/files/{tail:.*[^/]}", files.redirect),
         web.get("/attachments/status/{id}", tickets.show),
+        web.get("/client/{name}", client_files.show),
         web.get("/health/live", health_live),
         web.get("/health/ready", health_ready),
         # haproxy's health checks use OPTIONS unless another method is configured.

@@ -18,7 +18,8 @@ from shared.origins import ANY_LOOPBACK
 from shared.settings import PREFIX, load_settings
 
 METRICS_PORTS = {"api": "metrics.api", "worker": "metrics.worker", "consume": "metrics.consume"}
-PORTS = ("postgres", "valkey", *PORT_NAMES, *METRICS_PORTS.values())
+PAGE_PORT = "page"
+PORTS = ("postgres", "valkey", *PORT_NAMES, *METRICS_PORTS.values(), PAGE_PORT)
 
 
 @dataclass(kw_only=True)

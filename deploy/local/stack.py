@@ -18,8 +18,15 @@ from deploy.embedded.ports import HOST
 from deploy.embedded.seaweedfs import Webhook
 from deploy.local.bucket import check_bucket
 from deploy.local.data_dir import Kept
-from deploy.local.plan import METRICS_PORTS, Servers, plan_environment, plan_servers
+from deploy.local.plan import (
+    METRICS_PORTS,
+    PAGE_PORT,
+    Servers,
+    plan_environment,
+    plan_servers,
+)
 from deploy.local.services import Check, Service, always, answers, is_consumed, is_reachable
+from deploy.local.upload_page import UploadPage
 from deploy.processes.supervisor import Part, StartFailed, WriteLine, together
 from shared import organizations, tokens
 from shared.broker_faults import server_of
@@ -50,6 +57,7 @@ class Stack:
     settings: Settings
     api_url: str
     token: str
+    page_port: int
     renew_token: Callable[[], str]
     mend: bool = False
     credentials: Credentials | None = None
@@ -141,6 +149,17 @@ class Stack:
             if part.child is not None:
                 part.child.kill()
 
+    def page(self) -> UploadPage:
+        """Return the page to try uploads; call it when the stack has started."""
+        settings = self.settings
+        return UploadPage(
+            port=self.page_port,
+            api_url=self.api_url,
+            links=(settings.upload_url, settings.api_url, settings.files_url),
+            token=self.token,
+            organization_id=ORGANIZATION_ID,
+        )
+
     def document(self) -> dict[str, Any]:
         """Return the content of the ready file: everything that clients and tests need."""
         assert self.credentials is not None
@@ -155,6 +174,7 @@ class Stack:
             "s3_secret_access_key": self.credentials.secret_key,
             "s3_region": settings.store.region,
             "upload_url": settings.upload_url,
+            "upload_page_url": self.page().url,
             "events_url": f"{self.api_url}/events/s3",
             "events_token": settings.events_tokens[0].get_secret_value(),
             "database_url": settings.database_url.get_secret_value(),
@@ -220,6 +240,7 @@ def build_stack(
         settings=settings,
         api_url=api_url,
         token=kept.token,
+        page_port=kept.ports[PAGE_PORT],
         renew_token=renew_token,
         mend=mend,
     )

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 READY_TEXT = """\
 attachments is up at {api_url} after {seconds:.1f} s; Ctrl-C stops it
+upload a file: {upload_page_url}
 organization {organization_id}, token {token}
 try: curl -H 'X-Auth-Token: {token}' -H 'X-Organization-Id: {organization_id}' {api_url}/api/v2/attachments
 """  # noqa: E501 - a line to copy
@@ -87,16 +88,16 @@ async def up(
         try:
             if not await _started(stack, stopping):
                 return 0
-            _write_environment(data_dir, stack)
-            publish()
-            for part in stack.parts:
-                supervisor.watch(part)
-            seconds = time.monotonic() - began
-            _print_ready(console, stack, seconds)
-            console.print_lines(
-                "\n".join(notes)
-            )  # These lines are repeated, because the first ones have scrolled out of the terminal.
-            await stopping.wait()
+            async with stack.page().serving():
+                _write_environment(data_dir, stack)
+                publish()
+                for part in stack.parts:
+                    supervisor.watch(part)
+                seconds = time.monotonic() - began
+                _print_ready(console, stack, seconds)
+                # The first ones have scrolled out of the terminal.
+                console.print_lines("\n".join(notes))
+                await stopping.wait()
             return 0
         finally:
             console.print_lines("stopping")
@@ -118,6 +119,7 @@ def _print_ready(console: "Console", stack: "Stack", seconds: float) -> None:
         console.tell_event(
             "attachments is up",
             api_url=ready["api_url"],
+            upload_page_url=ready["upload_page_url"],
             organization=ready["organization_id"],
             seconds=round(seconds, 1),
         )

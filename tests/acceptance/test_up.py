@@ -49,6 +49,7 @@ KEYS = {
     "database_url",
     "broker_url",
     "metrics_urls",
+    "upload_page_url",
     "pids",
 }
 

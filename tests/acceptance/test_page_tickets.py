@@ -1,0 +1,86 @@
+"""Tests of who gets tickets from the page of `attachments up`, and which pages may follow them."""
+
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import aiohttp
+import pytest
+from playwright.async_api import BrowserContext
+
+from tests.support.browser import STRANGER, running_browser
+from tests.support.chromium import CHROMIUM
+from tests.support.local import LocalStack
+from tests.support.page_site import running_site
+
+
+@pytest.fixture(scope="module")
+async def context() -> AsyncIterator[BrowserContext]:
+    async with running_browser() as context:
+        yield context
+
+
+@pytest.mark.parametrize(
+    ("changes", "body", "status"),
+    [
+        ({}, {"name": "a.txt", "id": None}, 200),
+        ({"Origin": "http://127.0.0.1:1"}, {"name": "a.txt", "id": None}, 403),
+        ({"Origin": "null"}, {"name": "a.txt", "id": None}, 403),
+        ({"Origin": ""}, {"name": "a.txt", "id": None}, 403),
+        ({"X-Page-Guard": "guessed"}, {"name": "a.txt", "id": None}, 403),
+        ({"X-Page-Guard": ""}, {"name": "a.txt", "id": None}, 403),
+        ({"X-Page-Guard": "é"}, {"name": "a.txt", "id": None}, 403),
+        ({"Host": "app.example"}, {"name": "a.txt", "id": None}, 421),
+        ({"Host": "localhost"}, {"name": "a.txt", "id": None}, 421),
+        ({}, {"name": 5, "id": None}, 400),
+        ({}, {"name": "a.txt"}, 400),
+        ({}, [], 400),
+        ({}, {"name": "a.txt", "id": "../../x"}, 400),
+        ({}, {"name": "a.txt", "id": "999999"}, 404),
+        ({}, {"name": "", "id": None}, 422),
+        ({}, {"name": "a" * 100_000, "id": None}, 413),
+    ],
+)
+async def test_tickets_are_given_to_the_page_alone(
+    local: LocalStack, changes: dict[str, str], body: Any, status: int
+) -> None:
+    url = local.ready["upload_page_url"]
+    async with aiohttp.ClientSession() as session:
+        async with session.get(url) as page:
+            assert page.status == 200
+            guard = (await page.text()).partition('page-guard" content="')[2].partition('"')[0]
+        headers = {"Origin": url.rstrip("/"), "X-Page-Guard": guard, **changes}
+
+        async with session.post(f"{url}ticket", data=json.dumps(body), headers=headers) as answer:
+            assert answer.status == status
+            if status == 200:
+                ticket = await answer.json()
+                assert set(ticket) == {"id", "aws_policy", "upload_url", "status_url", "expires_at"}
+            assert local.ready["token"] not in await answer.text()
+
+
+PAGE = """<!doctype html><title>page</title><script type="module">
+import {upload} from "API/client/attachments.js";
+window.run = async () => {
+  const ticket = await (await fetch("/ticket?name=a.txt", {method: "POST"})).json();
+  try { return (await upload(new File(["hello"], "a.txt"), {ticket, retries: 1})).state; }
+  catch (error) { return error.code; }
+};
+</script>"""
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="Chromium is missing: install chromium")
+@pytest.mark.parametrize(
+    ("host", "outcome"), [("localhost", "ready"), ("127.0.0.1", "ready"), (STRANGER, "network")]
+)
+async def test_a_page_of_another_origin_needs_to_be_allowed(
+    context: BrowserContext, local: LocalStack, host: str, outcome: str
+) -> None:
+    """`up` allows loopback origins. A page of another host uploads, but cannot see the status."""
+    async with running_site(local, PAGE.replace("API", local.ready["api_url"])) as port:
+        page = await context.new_page()
+        await page.goto(f"http://{host}:{port}/")
+        await page.wait_for_function("window.run")
+
+        assert await page.evaluate("window.run()") == outcome
+        await page.close()

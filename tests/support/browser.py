@@ -1,0 +1,148 @@
+"""A real Chromium, driven by Playwright, and what tests do on a page with the upload element."""
+
+import os
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Self
+
+from playwright.async_api import (
+    BrowserContext,
+    CDPSession,
+    ConsoleMessage,
+    FilePayload,
+    Page,
+    async_playwright,
+)
+
+from tests.support.chromium import CHROMIUM
+from tests.support.local import ROOT
+
+SCREENSHOTS = ROOT / ".screenshots"
+"""Git ignores this folder."""
+
+STRANGER = "app.example"
+"""A host that the browser finds on this machine, but that is not loopback by its name."""
+
+# Chromium would look up hosts of its maker at its start, which must not be reached from a test.
+OPTIONS = (
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    f"--host-resolver-rules=MAP {STRANGER} 127.0.0.1",
+)
+
+BUSY = ("waiting", "uploading", "connection lost", "processing")
+"""Beginnings of the texts of an upload that has not ended."""
+
+ADD = """
+(files) => {
+  const made = files.map(({name, type, bytes}) =>
+    new File([Uint8Array.from(atob(bytes), (each) => each.charCodeAt(0))], name, {type}));
+  const transfer = new DataTransfer();
+  for (const each of made) transfer.items.add(each);
+  return transfer;
+}
+"""
+
+
+@asynccontextmanager
+async def running_browser() -> AsyncIterator[BrowserContext]:
+    """Run a headless Chromium; yields an empty profile."""
+    # As root, Chromium starts only without its sandbox.
+    options = [*OPTIONS, *(["--no-sandbox"] if os.geteuid() == 0 else [])]
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=options)
+        try:
+            context = await browser.new_context()
+            context.set_default_timeout(60_000)
+            yield context
+        finally:
+            await browser.close()
+
+
+class UploadView:
+    """A page with one upload element. `faults` holds what the browser's log calls an error."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        self.faults: list[str] = []
+        self.element = page.locator("attachment-upload")
+        page.on("console", self._note)
+        page.on("pageerror", lambda error: self.faults.append(str(error)))
+
+    def _note(self, line: ConsoleMessage) -> None:
+        if line.type == "error":
+            self.faults.append(line.text)
+
+    async def choose(self, *files: FilePayload) -> None:
+        """Choose files by a click on the button."""
+        async with self.page.expect_file_chooser() as chosen:
+            await self.element.locator(".choose").click()
+        await (await chosen.value).set_files(files)
+
+    async def transfer(self, kind: str, files: Sequence[dict[str, str]]) -> None:
+        """Drop or paste files: `kind` is the event, a file has `name`, `type`, `bytes` (Base64)."""
+        transfer = await self.page.evaluate_handle(ADD, list(files))
+        if kind == "paste":
+            await self.page.evaluate(
+                "(data) => document.body.dispatchEvent(new ClipboardEvent('paste',"
+                " {clipboardData: data, bubbles: true, cancelable: true}))",
+                transfer,
+            )
+            return
+        zone = self.element.locator(".zone")
+        await zone.dispatch_event("dragenter", {"dataTransfer": transfer})
+        await zone.dispatch_event("drop", {"dataTransfer": transfer})
+
+    async def states(self) -> list[str]:
+        """Return the text of each upload in the list."""
+        return await self.element.locator(".state").all_inner_texts()
+
+    async def ended(self, count: int) -> list[str]:
+        """Wait until `count` uploads have ended, and return their texts."""
+        await self.page.wait_for_function(
+            "([count, busy]) => { const all = [...document.querySelector('attachment-upload')"
+            ".shadowRoot.querySelectorAll('.state')].map((each) => each.textContent);"
+            " return all.length >= count && all.every((text) => text &&"
+            " !busy.some((word) => text.startsWith(word))); }",
+            arg=[count, list(BUSY)],
+        )
+        return await self.states()
+
+    async def picture(self, name: str) -> None:
+        """Write a screenshot into SCREENSHOTS."""
+        SCREENSHOTS.mkdir(exist_ok=True)
+        await self.page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=True)
+
+
+class Network:
+    """The network of one page, which the browser can slow down and cut."""
+
+    def __init__(self, session: CDPSession) -> None:
+        self._session = session
+
+    @classmethod
+    async def of(cls, context: BrowserContext, view: UploadView) -> Self:
+        """Return the network of a page."""
+        return cls(await context.new_cdp_session(view.page))
+
+    async def limit(self, *, bytes_per_s: int, offline: bool = False) -> None:
+        """Limit what is sent; -1 is no limit. `offline` also ends requests that are running."""
+        conditions = {
+            "offline": offline,
+            "latency": 0,
+            "downloadThroughput": -1,
+            "uploadThroughput": bytes_per_s,
+        }
+        await self._session.send("Network.emulateNetworkConditions", conditions)
+
+
+async def opened(context: BrowserContext, url: str) -> UploadView:
+    """Open an address in a new page."""
+    view = UploadView(await context.new_page())
+    await view.page.goto(url)
+    await view.element.locator(".choose").wait_for()
+    return view
