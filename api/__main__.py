@@ -122,7 +122,7 @@ async def _check_bucket(parts: Parts) -> list["asyncio.Task[None]"]:
             raise ended
     tasks = [asyncio.create_task(parts.bucket.watch(), name="check of the bucket")]
     if not ids:
-        log.warning(
+        log.info(  # what is unavailable or undecided has its own warning
             "ids are not checked yet: database or store is unavailable, or the check was undecided"
         )
         tasks.append(asyncio.create_task(parts.ids.go_on(), name="check of ids"))

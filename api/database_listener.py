@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 
 from api.pauses import is_set_within
 from shared.connector import Connector
-from shared.database import SERVER_SETTINGS, Database, DatabaseAway
+from shared.database import SERVER_SETTINGS, Connection, Database, DatabaseAway
 from shared.log import get_logger
 from shared.settings import Settings
 from shared.tokens import CHANNEL, notify
@@ -23,7 +23,7 @@ log = get_logger(__name__)
 
 
 class _NotNotified(Exception):
-    """The connection is closed, or a notification did not arrive."""
+    """A notification did not arrive, although the database took it."""
 
 
 class _Pooled(Exception):
@@ -56,11 +56,14 @@ class Listener:
         self._on_change = on_change
         self._also = also or {}
         self._on_gap = on_gap
+        self._failures = 0
         self._lost = False
         self.hears = False
 
     async def run(self) -> None:
         """Listen for ever; log once when notifications are lost, and once when they work again.
+
+        While the database is unavailable, nothing is logged here: `shared.outages` logs that.
 
         Returns if a pooler is in front of the database, because LISTEN would stay active in a
         session that others use later.
@@ -75,10 +78,7 @@ class Listener:
                 )
                 return
             except Exception as error:  # The next attempt may succeed even after an unknown error.
-                if not self._lost:
-                    fault = str(error) if isinstance(error, _NotNotified) else type(error).__name__
-                    log.warning("cannot listen for changes of tokens", error=fault)
-                self._lost = True
+                await self._log_loss(error)
             self.hears = False
             self._on_change()
             self._on_gap()
@@ -106,9 +106,25 @@ class Listener:
             while True:
                 await self._test(echo, heard)
                 if await is_set_within(closed, TEST_EVERY_S):
-                    raise _NotNotified("the connection was closed")
+                    raise ConnectionResetError
         finally:
             connection.terminate()
+
+    async def _log_loss(self, error: Exception) -> None:
+        """Log that notifications are lost, once, if other connections to the database work."""
+        if self._lost:
+            return
+        try:
+            await self._database.run_within(ECHO_TIMEOUT_S, _answer)
+        except DatabaseAway:
+            self._failures = 0
+            return
+        # A database that has just come back may have refused the connection a moment ago.
+        self._failures += 1
+        if isinstance(error, _NotNotified) or self._failures > 1:
+            fault = str(error) if isinstance(error, _NotNotified) else type(error).__name__
+            log.warning("cannot listen for changes of tokens", error=fault)
+            self._lost = True
 
     async def _test(self, echo: str, heard: asyncio.Event) -> None:
         heard.clear()
@@ -120,5 +136,9 @@ class Listener:
             raise _NotNotified("a notification did not arrive")
         self.hears = True
         if self._lost:
-            log.info("listening for changes of tokens again")
-        self._lost = False
+            log.warning("listening for changes of tokens again")
+        self._lost, self._failures = False, 0
+
+
+async def _answer(connection: Connection) -> None:
+    await connection.execute("SELECT 1")

@@ -30,9 +30,6 @@ token, and each may be a fault that an operator must repair."""
 MAX_KEYS = 1000
 """Maximum number of pairs of kind and source that are counted separately; about 300 kB."""
 
-FLUSH_EVERY_S = 5.0
-"""Maximum seconds from the end of a minute until the line with its count is logged."""
-
 REFUSED = Counter(
     "attachments_refused_requests_total", "Requests refused before any route", ["reason"]
 )
@@ -74,14 +71,6 @@ class Noise:
             address=address,
         )
 
-    async def run(self) -> None:
-        """Log the counts of each minute that is over, until cancelled."""
-        while True:
-            await asyncio.sleep(FLUSH_EVERY_S)
-            self.info.flush()
-            self.warning.flush()
-            outages.tick()
-
     def close(self) -> None:
         """Log all counts that were not logged yet."""
         self.info.close()
@@ -97,9 +86,9 @@ CALLER = web.RequestKey("caller", Caller)
 
 @asynccontextmanager
 async def open_noise() -> AsyncIterator[Noise]:
-    """Make the throttles, log their counts periodically, and log the rest at the end."""
+    """Make the throttles; log their counts and outages in time, and the rest at the end."""
     noise = Noise()
-    task = asyncio.create_task(noise.run())
+    task = asyncio.create_task(outages.keep_logging(noise.info, noise.warning), name="log lines")
     try:
         yield noise
     finally:

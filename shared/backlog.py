@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
+from shared import writing
 from shared.database import Connection, Database, DatabaseAway
 from shared.jitter import spread
 from shared.log import get_logger
@@ -22,6 +23,7 @@ from shared.metrics import (
     DUE_OLDEST_SECONDS,
     DUE_ROWS,
 )
+from shared.outages import DATABASE
 from shared.rows import FromRow
 
 SAMPLE_S: Final = 5.0
@@ -151,6 +153,9 @@ class BacklogWatch:
         while True:
             sample = None
             try:
+                if DATABASE.needs_write:
+                    await database.run(writing.try_write)
+                    DATABASE.success(wrote=True)
                 sample = await database.run(read_sample)
             except DatabaseAway:
                 pass  # The outage is logged by `shared.outages`.

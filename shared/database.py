@@ -5,19 +5,18 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Concatenate, ParamSpec, TypeAlias, TypeVar
-from weakref import WeakSet
 
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
-from shared import traces
+from shared import pool_metrics, traces
 from shared.connector import COMMAND_TIMEOUT_S, CONNECT_TIMEOUT_S, Connector
 from shared.errors import AttachmentsError
 from shared.kept import Kept, Lease
-from shared.metrics import DATABASE_CONNECTIONS, DATABASE_ERRORS, DATABASE_MOST
+from shared.metrics import DATABASE_ERRORS
 from shared.outages import DATABASE
 from shared.part_settings import DatabaseSettings
-from shared.refusals import Refusal, explain, find_refusal
+from shared.refusals import DISK_FULL, Refusal, explain, find_refusal
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
 P = ParamSpec("P")
@@ -50,7 +49,6 @@ AWAY = (
     asyncpg.InternalClientError,
     OSError,
 )
-DISK_FULL = "53100"
 SLOW = (asyncpg.QueryCanceledError, asyncpg.LockNotAvailableError, TimeoutError)
 # A pooler gave us another session than the one that prepared the statement.
 MIXED_UP = (asyncpg.InvalidSQLStatementNameError, asyncpg.DuplicatePreparedStatementError)
@@ -76,6 +74,12 @@ class DatabaseAway(AttachmentsError):
     def __init__(self, why: str | Refusal) -> None:
         super().__init__(str(why))
         self.refusal = why if isinstance(why, Refusal) else None
+
+    def report(self) -> None:
+        """Record an outage of the database, unless only content is refused."""
+        refusal = self.refusal
+        if refusal is None or not refusal.of_content:
+            DATABASE.fault(str(self), only_writes=refusal is not None and refusal.of_writes)
 
 
 class DatabaseForbids(DatabaseAway):
@@ -126,7 +130,7 @@ class Database:
         self.full = Full()
         self.on_queued: Callable[[], None] = _do_nothing
         self._abandoned: set[asyncio.Task[Any]] = set()
-        _pools.add(self)
+        pool_metrics.show(self)
 
     @property
     def connections(self) -> tuple[int, int, int]:
@@ -146,11 +150,14 @@ class Database:
         the server refuses us for a reason in `shared.refusals`; the subclasses DatabaseForbids and
         DatabaseRefusesContent are for two of these reasons. `function` must be safe to repeat.
         """
-        with DATABASE.watch(DatabaseAway, but=DatabaseRefusesContent):
-            if traces.recorder is None:
-                return await self._run_twice(function, *args, **kwargs)
-            with traces.statement(function):
-                return await self._run_twice(function, *args, **kwargs)
+        try:
+            with traces.NOTHING if traces.recorder is None else traces.statement(function):
+                answer = await self._run_twice(function, *args, **kwargs)
+        except DatabaseAway as error:
+            error.report()
+            raise
+        DATABASE.success()
+        return answer
 
     async def _run_twice(
         self, function: Callable[..., Awaitable[T]], *args: Any, **kwargs: Any
@@ -229,7 +236,9 @@ class Database:
                 self._abandoned.add(task)
                 task.add_done_callback(self._forget)
         if not task.done():
-            raise DatabaseAway("no answer in time")
+            error = DatabaseAway("no answer in time")
+            error.report()
+            raise error
         return task.result()
 
     async def close(self) -> None:
@@ -241,23 +250,6 @@ class Database:
         self._abandoned.discard(task)
         if not task.cancelled():
             task.exception()  # retrieved, so that asyncio does not log it
-
-
-_pools: "WeakSet[Database]" = WeakSet()
-
-
-def _show_pools() -> None:
-    """Let the metrics show the sum of all pools of this process."""
-
-    def total(index: int) -> Callable[[], float]:
-        return lambda: sum(each.connections[index] for each in list(_pools))
-
-    DATABASE_CONNECTIONS.labels("in_use").set_function(total(0))
-    DATABASE_CONNECTIONS.labels("free").set_function(total(1))
-    DATABASE_MOST.set_function(total(2))
-
-
-_show_pools()
 
 
 def _end(future: "asyncio.Future[None]") -> None:

@@ -48,7 +48,7 @@ async def learn_prefix(database: Database, settings: BrokerSettings) -> str:
             return await find_prefix(database, settings)
         except DatabaseAway as error:
             if not logged:
-                log.warning("the broker's queues are not known yet", error=str(error))
+                log.info("the broker's queues are not known yet", error=str(error))
                 logged = True
         await asyncio.sleep(AGAIN_S)
 

@@ -151,11 +151,16 @@ class Busy(AttachmentsError):
 
 
 class QueueAway(AttachmentsError):
-    """The queue did not carry out a request; `refused` is true if a retry is no use."""
+    """The queue did not carry out a request.
 
-    def __init__(self, fault: str, *, refused: bool = False) -> None:
+    `refused` is true if a retry is no use. `of_messages` is true if the queue answered, and did not
+    carry out the request for some of the messages.
+    """
+
+    def __init__(self, fault: str, *, refused: bool = False, of_messages: bool = False) -> None:
         super().__init__(fault)
         self.refused = refused
+        self.of_messages = of_messages
 
 
 class UnreadableEvent(AttachmentsError):

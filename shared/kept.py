@@ -109,8 +109,14 @@ class Kept:
         return True
 
     async def give_back(self, lease: Lease) -> None:
-        """Release a connection to the pool, which resets or closes it if necessary."""
-        await self._pool.release(lease.connection, timeout=TIMEOUT_S)
+        """Release a connection to the pool, which resets or closes it if necessary.
+
+        The release goes on if the caller is cancelled. Otherwise nobody would retrieve its
+        exception, and asyncio would log it with a traceback.
+        """
+        releasing = asyncio.create_task(self._pool.release(lease.connection, timeout=TIMEOUT_S))
+        self._note_return(releasing)
+        await asyncio.shield(releasing)
 
     async def give_all_back(self) -> None:
         """Release all connections that are kept here; may be repeated."""
@@ -142,10 +148,12 @@ class Kept:
         due = [lease for lease in self._free if now >= lease.ends]
         self._free = [lease for lease in self._free if now < lease.ends]
         for lease in due:
-            task = loop.create_task(self.give_back(lease))
-            self._returning.add(task)
-            task.add_done_callback(self._returned)
+            self._note_return(loop.create_task(self.give_back(lease)))
         self._timer = loop.call_later(KEPT_S, self._look) if self._free else None
+
+    def _note_return(self, task: "asyncio.Task[None]") -> None:
+        self._returning.add(task)
+        task.add_done_callback(self._returned)
 
     def _returned(self, task: "asyncio.Task[None]") -> None:
         self._returning.discard(task)

@@ -5,8 +5,9 @@ import threading
 import time
 from collections import defaultdict, deque
 from collections.abc import Iterable
-from contextlib import suppress
 from typing import Any
+
+from redis import ResponseError
 
 from shared import traces
 from shared.broker import QUEUES, TEMPLATE, make_celery, queue_name
@@ -124,7 +125,6 @@ class Publisher:
         while (batch := self._take()) is not None:
             self._measure()
             if not batch:
-                BROKER.tick()
                 continue
             try:
                 left_out = self._push(batch)
@@ -137,7 +137,7 @@ class Publisher:
                         return
                 BROKER_UP.set(0)
                 self._failing = True
-                BROKER.fault(describe(error, self.server))
+                self._report(error)
                 self._closing.wait(PAUSE_AWAY_S)
                 continue
             _end_spans(batch)
@@ -145,7 +145,7 @@ class Publisher:
                 with self._wake:
                     self._drop(left_out)
             self._failing = False
-            BROKER.success()
+            BROKER.success(wrote=True)
             self._closing.wait(PAUSE_S)
 
     def _take(self) -> list[_Message] | None:
@@ -175,16 +175,24 @@ class Publisher:
             return
         self._measured_at = now
         lengths: list[float] = [math.nan] * QUEUES
-        with suppress(Exception):  # any error of the broker's client; publishing logs it
+        try:
             if self._client is None:
                 self._client = self._connect()
             with self._client.pipeline(transaction=False) as pipeline:
                 for number in range(QUEUES):
                     pipeline.llen(queue_name(number))
                 lengths = pipeline.execute()
+            BROKER.success()
+        except Exception as error:  # any error of the broker's client
+            self._report(error)
         BROKER_UP.set(not math.isnan(lengths[0]))
         for number, length in enumerate(lengths):
             QUEUE_MESSAGES.labels(queue_name(number)).set(length)
+
+    def _report(self, error: Exception) -> None:
+        # A broker that refuses one command may still carry out others.
+        refused = isinstance(error, ResponseError)
+        BROKER.fault(describe(error, self.server), only_writes=refused)
 
     def _push(self, batch: list[_Message]) -> int:
         """Push a batch into its queues; return how many were dropped because a queue was full."""

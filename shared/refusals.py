@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import asyncpg
 
 URL = "ATTACHMENTS_DATABASE_URL"
+DISK_FULL = "53100"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +35,11 @@ class Refusal:
     def of_content(self) -> bool:
         """True if only this content is refused, so that other rows are still accepted."""
         return self.code in OF_CONTENT
+
+    @property
+    def of_writes(self) -> bool:
+        """True if PostgreSQL refuses to write, but may answer queries."""
+        return self.code in OF_WRITES
 
     def __str__(self) -> str:
         aside = ", ".join(filter(None, (self.code, self.server)))
@@ -110,7 +116,7 @@ TABLE: Mapping[str, tuple[str, str]] = {
     ),
     "42P10": ("the schema is not that of this version", MIGRATE),
     "53": ("PostgreSQL is out of resources", "give it more; its own log names the resource"),
-    "53100": ("the disk of PostgreSQL is full", "make room on it"),
+    DISK_FULL: ("the disk of PostgreSQL is full", "make room on it"),
     "53200": ("PostgreSQL is out of memory", "give it more memory, or lower max_connections"),
     "53300": (
         "PostgreSQL has no connection left",
@@ -152,6 +158,9 @@ UNKNOWN = ("PostgreSQL refuses the statement", "read its own log")
 ENCODING_CODES = ("22021", "22P05")
 OF_CONTENT = (*ENCODING_CODES, "P0001")
 """The codes for content that is refused; the server accepts other rows meanwhile."""
+
+OF_WRITES = ("25006", DISK_FULL)
+"""The codes for writes that are refused; queries are still answered."""
 
 TEXT_DETAIL = "The text cannot be stored: the database does not use the encoding UTF8"
 

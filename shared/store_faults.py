@@ -1,7 +1,7 @@
 """Map the errors of the store's client to the tree of `shared.errors`."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from functools import cache
 from typing import Final
@@ -29,6 +29,8 @@ METHODS: Final[Mapping[StoreVerb, str]] = {
 }
 """The operations of S3 by verb, for traces; other verbs have several."""
 
+WRITES: Final[Collection[StoreVerb]] = ("put", "copy", "delete", "multipart")
+
 _seconds = cache(STORE_SECONDS.labels)
 _errors = cache(STORE_ERRORS.labels)
 
@@ -47,14 +49,16 @@ def mapped(verb: StoreVerb, *, timed: bool = True) -> Iterator[None]:
         else:
             with _span(verb), _mapped():
                 yield
-        STORE.success()
+        STORE.success(wrote=verb in WRITES)
     except StoreRefused:
         _errors(verb, "refused").inc()
         raise
     except StoreUnavailable as error:
         _errors(verb, "unavailable").inc()
         if str(error) != NO_UPLOAD:
-            STORE.fault(str(error))
+            # An answer with a status shows that the store is there; reading may still work.
+            answered = isinstance(error.__cause__, ClientError)
+            STORE.fault(str(error), only_writes=answered and verb in WRITES)
         raise
     finally:
         if timed:

@@ -6,6 +6,7 @@ line without `count` counts as 1.
 
 import time
 from collections.abc import Callable, Hashable
+from contextvars import Context
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -97,5 +98,7 @@ class Throttle:
                 self._write_counted(*table.popitem())
 
     def _write_counted(self, entry: tuple[str, Hashable], counted: Counted) -> None:
+        # An empty context is used, because the line is not about the request or the upload during
+        # which it happens to be written.
         if counted.count:
-            self._write(entry[0], count=counted.count, **counted.fields)
+            Context().run(self._write, entry[0], count=counted.count, **counted.fields)

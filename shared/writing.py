@@ -2,9 +2,9 @@
 
 import time
 
-from shared.database import DISK_FULL, Connection, Database, DatabaseAway, Full
+from shared.database import Connection, Database, DatabaseAway, Full
 from shared.probes import ORGANIZATION
-from shared.refusals import TABLE, Refusal
+from shared.refusals import DISK_FULL, TABLE, Refusal
 
 TRY_EVERY_S = 5.0
 """Minimum number of seconds between two test writes after the disk was full."""

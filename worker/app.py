@@ -21,6 +21,7 @@ from shared.keys import MAX_ID
 from shared.lifecycle import COURIERS, WakeUp
 from shared.log import get_logger
 from shared.log_writer import flush_all
+from shared.outages import BROKER
 from shared.request_ids import read_id
 from shared.settings import Settings
 from worker.broker_noise import BrokerNoise
@@ -57,6 +58,7 @@ class Messages:
             """
             done = partial(ack, celery_log, consumer.connection_errors)
             payload = body if body is not None else message.payload
+            BROKER.success()  # an outage that an acknowledgement noticed ends without a reconnect
             wake_up = read_wake_up(payload, message.headers)
             if wake_up is None:
                 log.warning("message dropped: it is not a wake-up")
@@ -186,7 +188,7 @@ def _end_in_time(runtime: Runtime) -> None:
     in_time = runtime.ends_in_time()
     if in_time:
         time.sleep(FINAL_REPLIES_S)
-        log.warning("broker does not answer: stopped before finished messages were acknowledged")
+        log.info("broker does not answer: stopped before finished messages were acknowledged")
     else:
         log.warning(
             "stopped before all attempts ended: the sweep claims their uploads after their leases"

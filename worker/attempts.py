@@ -31,7 +31,7 @@ from worker.copying import Copying
 from worker.jobs import Jobs
 from worker.leases import Leases
 from worker.measuring import LEASES_LOST, Measured, measured_attempt
-from worker.patience import backoff_s, cause_of
+from worker.patience import backoff_s, report
 from worker.pipeline import process
 from worker.slots import Slot, Slots
 from worker.stages import rounded
@@ -223,17 +223,18 @@ class Attempts:
         last = row.attempt >= self._settings.attempts
         fields = {"attachment": row.id, "attempt": row.attempt, "reason": reason, "final": last}
         if isinstance(error, StoreRefused | StoreUnavailable):  # this affects all uploads
-            self._throttle("attempt failed", cause=cause_of(error), **fields)
+            report(self._throttle, "attempt failed", error, **fields)
         else:
             log.warning("attempt failed", **fields, error=f"{type(error).__name__}: {error}")
+        outcome = Outcome(state="failed", reason=reason)
         if last and await self._database.run(
             lifecycle.finish,
             claim,
-            Outcome(state="failed", reason=reason),
+            outcome,
             revision=row.claimed_revision,
             next_check_s=self._settings.pending_check,
         ):
-            attempt.end("failed", reason)
+            _record(attempt, outcome, size=row.size)
             return
         attempt.result = "retried"
         await self._database.run(
@@ -270,8 +271,8 @@ class Attempts:
             raise
 
 
-def _record(attempt: Measured, outcome: Outcome) -> None:
-    """Count, trace and log an outcome that `process` has written."""
+def _record(attempt: Measured, outcome: Outcome, *, size: int | None = None) -> None:
+    """Count, trace and log an outcome that was written; `size` counts if none was measured."""
     attempt.end(outcome.state, outcome.reason)
     note_outcome(outcome)
     log.info(
@@ -279,7 +280,7 @@ def _record(attempt: Measured, outcome: Outcome) -> None:
         state=outcome.state,
         reason=outcome.reason,
         content_type=outcome.facts.content_type,
-        size=outcome.facts.size,
+        size=size if outcome.facts.size is None else outcome.facts.size,
         seconds=rounded(attempt.stages.seconds()),
     )
 

@@ -31,5 +31,6 @@ class BrokerNoise(logging.Filter):
         error = record.exc_info[1]
         if not isinstance(error, _FAULTS):
             return True
-        BROKER.fault(describe(error, self._server))
+        # Such errors come also after a reconnect, from messages of the connection that was lost.
+        BROKER.late_fault(describe(error, self._server))
         return False

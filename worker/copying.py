@@ -16,12 +16,15 @@ from shared.fences import admit
 from shared.jitter import spread
 from shared.lifecycle import COPY_ATTEMPTS, WakeUp
 from shared.log import get_logger
+from shared.log_fields import add_fields
+from shared.outages import STORE
 from shared.part_copies import copy_object
 from shared.reasons import CopyCode
 from shared.storage import Storage
 from shared.store_client import open_storage
+from shared.throttle import Throttle
 from shared.turns import Turns
-from worker.patience import backoff_s
+from worker.patience import backoff_s, report
 from worker.tools import Tools
 
 COPIES, COPIES_EACH, COPIES_OF_NEWCOMERS = 8, 2, 4
@@ -46,10 +49,17 @@ log = get_logger(__name__)
 class Copying:
     """The copies of one worker."""
 
-    def __init__(self, tools: Tools, storage: Storage, on_copied: Callable[[WakeUp], None]) -> None:
+    def __init__(
+        self,
+        tools: Tools,
+        storage: Storage,
+        on_copied: Callable[[WakeUp], None],
+        throttle: Throttle,
+    ) -> None:
         self._tools = tools
         self._storage = storage
         self._on_copied = on_copied
+        self._throttle = throttle
         self._turns = Turns(
             COPIES,
             each=COPIES_EACH,
@@ -91,26 +101,30 @@ class Copying:
                 if seen is None:
                     return
                 organization_id = seen.organization_id
-            if len(self._jobs) > ALL_WAITING:
-                raise Busy(own=False)
-            async with self._turns.turn(organization_id):
-                row = await self._tools.database.run(
-                    copy_claims.claim,
-                    attachment_id,
-                    copy_attempt,
-                    lease_s=self._tools.settings.lease,
-                )
-                if row is not None:
-                    await self._hold(row)
-                elif copy_attempt is not None:
-                    await self._tools.database.run(copy_claims.drop, attachment_id, copy_attempt)
+            add_fields(organization=organization_id, attachment=attachment_id)
+            await self._take_turn(attachment_id, organization_id, copy_attempt)
         except Busy:
             if copy_attempt is not None:
                 await self._postpone(attachment_id, copy_attempt)
-        except DatabaseAway as error:
-            log.warning("copy postponed", attachment=attachment_id, error=str(error))
+        except DatabaseAway:  # `shared.outages` logs it; the row is due again after its lease
+            pass
         except Exception:  # the row is due again after its lease
-            log.exception("unexpected error", attachment=attachment_id)
+            log.exception("unexpected error")
+
+    async def _take_turn(
+        self, attachment_id: int, organization_id: int, copy_attempt: int | None
+    ) -> None:
+        """Claim a copy when its turn comes, and make it. Raises Busy and DatabaseAway."""
+        if len(self._jobs) > ALL_WAITING:
+            raise Busy(own=False)
+        run, lease_s = self._tools.database.run, self._tools.settings.lease
+        async with self._turns.turn(organization_id):
+            row = await run(copy_claims.claim, attachment_id, copy_attempt, lease_s=lease_s)
+            if row is not None:
+                add_fields(attempt=row.copy_attempt % COPY_ATTEMPTS)
+                await self._hold(row)
+            elif copy_attempt is not None:
+                await run(copy_claims.drop, attachment_id, copy_attempt)
 
     async def _postpone(self, attachment_id: int, copy_attempt: int) -> None:
         """Make this copy due again later, so that a later sweep finds it."""
@@ -131,7 +145,7 @@ class Copying:
             while not (await asyncio.wait([copy], timeout=lease_s / 3))[0]:
                 with suppress(DatabaseAway):
                     if not await self._tools.database.run(copy_claims.renew, row, lease_s=lease_s):
-                        log.info("copy lost its claim", attachment=row.id)
+                        log.info("copy lost its claim")
                         return
             await copy
         except asyncio.CancelledError:
@@ -146,13 +160,15 @@ class Copying:
     async def _copy(self, row: Attachment) -> None:
         if row.copy_attempt % COPY_ATTEMPTS > self._tools.settings.attempts:
             await self._fail(row, "copy_failed")  # the worker was killed at each attempt
+            log.warning("copy failed: its workers ended during each attempt")
             return
         try:
             async with asyncio.timeout(COPY_TIMEOUT_S):
                 etag = await self._copy_inside_store(row)
         except (ObjectMissing, ObjectChanged):
             await self._fail(row, "source_missing")
-        except StoreRefused:
+        except StoreRefused as error:
+            report(self._throttle, "copy refused", error, attachment=row.id)
             await self._fail(row, "copy_failed")
         except (StoreError, TimeoutError) as error:
             await self._try_again(row, error)
@@ -197,28 +213,29 @@ class Copying:
         copied = await self._tools.database.run(
             copy_claims.record, row, etag, publish_grace_s=self._tools.settings.publish_grace
         )
-        log.info("copy lost its claim" if copied is None else "copied", attachment=row.id)
+        log.info("copy lost its claim" if copied is None else "copied")
         for wake_up in copied.woken if copied is not None else ():
             self._on_copied(wake_up)
 
     async def _fail(self, row: Attachment, reason: CopyCode) -> None:
         if await self._tools.database.run(copy_claims.fail, row, reason=reason):
-            log.warning("copy failed", attachment=row.id, reason=reason)
+            log.info("copy failed", reason=reason)
 
-    async def _try_again(self, row: Attachment, error: Exception) -> None:
+    async def _try_again(self, row: Attachment, error: StoreError | TimeoutError) -> None:
+        if isinstance(error, TimeoutError):
+            STORE.fault(f"a copy did not end within {COPY_TIMEOUT_S:.0f} s")
+        report(self._throttle, "copy postponed", error, attachment=row.id)
         attempt = row.copy_attempt % COPY_ATTEMPTS
         if attempt >= self._tools.settings.attempts:
             await self._fail(row, "copy_failed")
             return
-        delay_s = backoff_s(attempt)
-        log.warning(
-            "copy postponed", attachment=row.id, attempt=attempt, error=type(error).__name__
-        )
-        await self._tools.database.run(copy_claims.postpone, row, delay_s=delay_s)
+        await self._tools.database.run(copy_claims.postpone, row, delay_s=backoff_s(attempt))
 
 
 @asynccontextmanager
-async def open_copying(tools: Tools, on_copied: Callable[[WakeUp], None]) -> AsyncIterator[Copying]:
+async def open_copying(
+    tools: Tools, on_copied: Callable[[WakeUp], None], throttle: Throttle
+) -> AsyncIterator[Copying]:
     """Open the `Copying` of a worker, with a store client whose read timeout is COPY_TIMEOUT_S.
 
     Calls `on_copied` with each wake-up after a copy. Cancels all copies at the end.
@@ -226,7 +243,7 @@ async def open_copying(tools: Tools, on_copied: Callable[[WakeUp], None]) -> Asy
     async with open_storage(
         tools.settings, connections=COPIES, read_timeout_s=COPY_TIMEOUT_S
     ) as storage:
-        copying = Copying(tools, storage, on_copied)
+        copying = Copying(tools, storage, on_copied, throttle)
         try:
             yield copying
         finally:

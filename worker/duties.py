@@ -17,8 +17,8 @@ from worker.patience import (
     LONGEST_CHECK_PAUSE_S,
     LONGEST_PURGE_PAUSE_S,
     Gate,
-    cause_of,
     pause_s,
+    report,
 )
 from worker.purging import purge
 from worker.slots import Slot
@@ -64,9 +64,9 @@ class Duties:
                 case Duty.PURGE:
                     await self._settle(due)
                 case Duty.GIVEN_UP:
-                    log.warning("attempts used up", attachment=row.id, reason=row.reason)
-        except DatabaseAway as error:
-            self._throttle(f"{due.duty} postponed", cause=str(error), attachment=row.id)
+                    log.warning("attempts used up", attempt=row.attempt, reason=row.reason)
+        except DatabaseAway:  # `shared.outages` logs it
+            pass
         except Exception:
             log.exception("unexpected error", attachment=row.id, duty=due.duty)
 
@@ -90,8 +90,8 @@ class Duties:
         store. Raises DatabaseAway.
         """
         gate = self._gates[due.duty]
-        if (cause := gate.closed()) is not None:
-            await self._postpone(due, cause)
+        if (failure := gate.closed()) is not None:
+            await self._postpone(due, failure)
             return None
         try:
             if due.duty is Duty.CHECK:
@@ -103,12 +103,12 @@ class Duties:
             with gate.watch():
                 await purge(self._tools, self._eraser, due.attachment)
         except StoreError as error:
-            await self._postpone(due, cause_of(error))
+            await self._postpone(due, error)
         return None
 
-    async def _postpone(self, due: Due, cause: str) -> None:
+    async def _postpone(self, due: Due, error: StoreError) -> None:
         row = due.attachment
         longest_s = LONGEST_PURGE_PAUSE_S if due.duty is Duty.PURGE else LONGEST_CHECK_PAUSE_S
         delay_s = pause_s(row.attempt, first_s=self._tools.settings.lease, longest_s=longest_s)
-        self._throttle(f"{due.duty} postponed", cause=cause, attachment=row.id)
+        report(self._throttle, f"{due.duty} postponed", error, attachment=row.id)
         await self._tools.database.run(lifecycle.postpone, row, delay_s=delay_s)

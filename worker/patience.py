@@ -3,10 +3,12 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from shared.errors import StoreError, StoreRefused, StoreUnavailable
 from shared.jitter import spread
-from shared.throttle import Clock
+from shared.log import get_logger
+from shared.throttle import Clock, Throttle
 
 LONGEST_PURGE_PAUSE_S = 6 * 3600.0
 LONGEST_CHECK_PAUSE_S = 900.0
@@ -18,6 +20,8 @@ FAILURES = 3
 
 TRIAL_EVERY_S = 30.0
 """Interval, in seconds, at which a closed gate allows one call as a trial."""
+
+log = get_logger(__name__)
 
 
 def pause_s(attempt: int, *, first_s: float, longest_s: float) -> float:
@@ -39,9 +43,16 @@ def backoff_s(attempt: int) -> float:
     return spread(min(5 * 4 ** (attempt - 1), 900))
 
 
-def cause_of(error: StoreError) -> str:
-    """Return a text for a failure of the store, for the log and as the key of its throttle."""
-    return f"{type(error).__name__}: {error}"
+def report(throttle: Throttle, event: str, error: StoreError | TimeoutError, **fields: Any) -> None:
+    """Log what a failure of the store has postponed, if `shared.outages` does not log the failure.
+
+    The line is throttled by the cause, because a store that refuses may refuse everything.
+    """
+    cause = f"{type(error).__name__}: {error}"
+    if isinstance(error, StoreUnavailable | TimeoutError):
+        log.debug(event, cause=cause, **fields)
+    else:
+        throttle(event, cause=cause, **fields)
 
 
 class Gate:
@@ -55,10 +66,10 @@ class Gate:
         self._clock = clock
         self._failures = 0
         self._next_trial_at = 0.0
-        self._cause = ""
+        self._last: StoreRefused | StoreUnavailable | None = None
 
-    def closed(self) -> str | None:
-        """Return the cause of the last failure, or None if a call is allowed now.
+    def closed(self) -> StoreError | None:
+        """Return the last failure, or None if a call is allowed now.
 
         If a trial is due, returns None once and schedules the next trial.
         """
@@ -67,7 +78,7 @@ class Gate:
         if self._clock() >= self._next_trial_at:
             self._next_trial_at = self._clock() + TRIAL_EVERY_S
             return None
-        return self._cause
+        return self._last
 
     @contextmanager
     def watch(self) -> Iterator[None]:
@@ -80,7 +91,7 @@ class Gate:
             yield
         except (StoreRefused, StoreUnavailable) as error:
             self._failures += 1
-            self._cause = cause_of(error)
+            self._last = error
             self._next_trial_at = self._clock() + TRIAL_EVERY_S
             raise
         except StoreError:

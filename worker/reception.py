@@ -149,4 +149,4 @@ async def leave_to_others(database: Database, wake_ups: list[WakeUp]) -> None:
         if changed:
             log.info("waiting uploads released to other workers", uploads=changed)
     except DatabaseAway as error:  # they become due when the grace time for publishing is over
-        log.warning("waiting uploads not released to other workers", error=str(error))
+        log.info("waiting uploads not released to other workers", error=str(error))

@@ -13,6 +13,7 @@ from typing import Any
 
 import uvloop
 
+from shared import outages
 from shared.backlog import BacklogWatch
 from shared.bucket_owner import read_marker
 from shared.deployment import learn_prefix
@@ -154,7 +155,7 @@ class Runtime:
             health.use("broker", _broker_fault)
             stack.callback(throttle.close)
             copying = await stack.enter_async_context(
-                open_copying(tools, lambda copied: self.reception.receive(copied))
+                open_copying(tools, lambda copied: self.reception.receive(copied), throttle)
             )
             self.courier = await stack.enter_async_context(
                 open_courier(settings, tools.database, jobs, throttle)
@@ -167,11 +168,12 @@ class Runtime:
             self.reception = Reception(slots, jobs, attempts.attempt, throttle)
             duties = Duties(tools, attempts, copying, throttle)
             beat = health.expect("sweep", within_s=settings.sweep_interval + SWEEP_SILENT_S)
-            sweep = Sweep(tools, slots, jobs, duties, throttle, beat, given_back=given_back)
+            sweep = Sweep(tools, slots, jobs, duties, beat, given_back=given_back)
             self._loop = asyncio.get_running_loop()
             renewing = asyncio.create_task(leases.renew())
             periodic = [
                 announcing,
+                asyncio.create_task(outages.keep_logging(throttle)),
                 asyncio.create_task(sweep.run()),
                 asyncio.create_task(tidy(tools.database, settings)),
                 asyncio.create_task(tools.bucket.watch()),

@@ -8,13 +8,11 @@ rows need.
 import asyncio
 from contextlib import suppress
 
-from shared import outages
 from shared.database import DatabaseAway
 from shared.due import Due, take_due
 from shared.jitter import spread, within
 from shared.liveness import Beat
 from shared.log import get_logger
-from shared.throttle import Throttle
 from worker.duties import Duties
 from worker.jobs import Jobs
 from worker.measuring import SWEEP_RAN, count_due
@@ -36,7 +34,6 @@ class Sweep:
         slots: Slots,
         jobs: Jobs,
         duties: Duties,
-        throttle: Throttle,
         beat: Beat,
         *,
         given_back: asyncio.Event,
@@ -45,7 +42,6 @@ class Sweep:
         self._slots = slots
         self._jobs = jobs
         self._duties = duties
-        self._throttle = throttle
         self._beat = beat
         self._given_back = given_back
         self._walked_to = 0
@@ -62,8 +58,6 @@ class Sweep:
             free, taken, pause_s = self._slots.take_for_sweep(), 0, interval
             self._given_back.clear()
             self._beat.beat()
-            self._throttle.flush()
-            outages.tick()
             try:
                 if free and self._tools.bucket.foreign is None:
                     # Shielded: cancelling the sweep must not cancel claims that are in flight.

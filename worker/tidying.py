@@ -17,27 +17,28 @@ log = get_logger(__name__)
 async def tidy(database: Database, settings: Settings) -> None:
     """Remove old letters and keys, and count uncounted usage, every TIDY_EVERY_S seconds.
 
-    Runs until it is cancelled. A failure is logged, and the next round tries again.
+    Runs until it is cancelled. A failure is logged, and the next round tries again. If the database
+    is unavailable, `shared.outages` logs that.
     """
     while True:
         await asyncio.sleep(spread(TIDY_EVERY_S))
         try:
             await database.run(dead_letters.prune, settings)
-        except DatabaseAway as error:
-            log.warning("dead letters not pruned", error=str(error))
+        except DatabaseAway:
+            pass
         except Exception:  # The other duties and the next round must still run.
             log.exception("dead letters not pruned")
         try:
             while await database.run(idempotency.prune) == idempotency.REMOVED_AT_ONCE:
                 pass
-        except DatabaseAway as error:
-            log.warning("idempotency keys not pruned", error=str(error))
+        except DatabaseAway:
+            pass
         except Exception:  # The other duties and the next round must still run.
             log.exception("idempotency keys not pruned")
         try:
             if counted := await database.run(counting.count_waiting):
                 log.info("usage counted", organization=counted)
-        except DatabaseAway as error:
-            log.warning("usage not counted", error=str(error))
+        except DatabaseAway:
+            pass
         except Exception:  # The other duties and the next round must still run.
             log.exception("usage not counted")

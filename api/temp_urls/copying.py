@@ -15,8 +15,16 @@ from api.usage import check_growth, growth_refused, quotas_of
 from shared import content_types, copies, copy_claims
 from shared.attachments import Attachment
 from shared.database import DatabaseAway
-from shared.errors import Busy, ObjectChanged, ObjectMissing, StoreError, StoreRefused
+from shared.errors import (
+    Busy,
+    ObjectChanged,
+    ObjectMissing,
+    StoreError,
+    StoreRefused,
+    StoreUnavailable,
+)
 from shared.log import get_logger
+from shared.outages import STORE
 from shared.quotas import QuotaExceeded
 from shared.stored_objects import StoredObject
 from shared.tokens import Caller
@@ -163,9 +171,14 @@ async def _copy(parts: Parts, row: Attachment) -> Attachment:
     except (ObjectMissing, ObjectChanged):
         await run(copy_claims.fail, row, reason="source_missing")
         return await run(copies.show, row)
-    except (StoreError, TimeoutError) as error:
-        kind = type(error).__name__
-        parts.noise.warning.log("copy left to a worker", kind, error=kind)
+    except TimeoutError:
+        STORE.fault(f"a copy did not end within {COPY_TIMEOUT_S:.0f} s")
+        await _leave(parts, row)
+        return row
+    except StoreError as error:
+        if not isinstance(error, StoreUnavailable):  # `shared.outages` logs that
+            kind = type(error).__name__
+            parts.noise.warning.log("copy left to a worker", kind, error=kind)
         await _leave(parts, row)
         return row
     except asyncio.CancelledError:

@@ -27,6 +27,7 @@ from tests.support.up import (
     Up,
     command,
     environment,
+    printed_json,
     refused,
     running,
     s3_client,
@@ -237,7 +238,7 @@ async def test_after_each_end_the_next_run_carries_on(data_dir: Path) -> None:
             created = await client.create("a.png")
             await store.put_object(Bucket=before["bucket"], Key="kept", Body=b"abc")
         stops_and_leaves_nothing(up, signal.SIGINT, others)
-    with running(data_dir) as up:
+    with running(data_dir, ATTACHMENTS_LOG_FORMAT="json") as up:
         after = up.document()
         assert without_pids(after) == without_pids(before)
         async with client_of(after) as client, s3_client(after) as store:
@@ -245,6 +246,7 @@ async def test_after_each_end_the_next_run_carries_on(data_dir: Path) -> None:
             found = await store.get_object(Bucket=after["bucket"], Key="kept")
             assert await found["Body"].read() == b"abc"
         stops_and_leaves_nothing(up, signal.SIGTERM, others)
+    printed_json(up.log.read_text())
     with running(data_dir) as up:
         tree = up.tree()
         up.process.kill()  # All that it has started ends with it.

@@ -1,59 +1,99 @@
 """Tests of the log while the broker, the database or the store is unavailable.
 
-The log must have few lines and no traceback.
+In each process an outage is a warning when it begins, one in each interval with a count, and one
+when it ends. There is no other warning and no traceback.
 """
 
 import asyncio
 import os
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 
+import asyncpg
+import psutil  # type: ignore[import-untyped]  # its stubs are a package that we do not lock
 import pytest
+import pytest_asyncio
 import redis.asyncio
 
-from deploy.embedded.postgres import EmbeddedPostgres
-from deploy.embedded.valkey import EmbeddedValkey
 from tests.support.database_faults import crash
-from tests.support.databases import fresh_ids
-from tests.support.faults import PHOTO, SOON, closed_port, reaches
-from tests.support.log_lines import Line, named, objects
-from tests.support.proxy import Proxy
-from tests.support.service import Service, running_service, until
-from tests.support.service_processes import ApiProcess, ServiceProcess, WorkerProcess
+from tests.support.faults import closed_port
+from tests.support.log_lines import Line, named
+from tests.support.lossy_site import Site, running_site
+from tests.support.service import until
+from tests.support.service_processes import ServiceProcess
 from tests.support.stack import Stack
-from tests.support.starting import Launch, StartWorker
 
 pytestmark = pytest.mark.fault
 
-LOST = "broker is unavailable; the sweep takes over"
-GONE_S = 8.0
-"""Seconds for which a part is unavailable in these tests: the time of four attempts to
-reconnect.
-"""
+ALL = ("api", "worker", "consumer")
+
+GiveBack = Callable[[], Awaitable[None]]
 
 
-def grave(process: ServiceProcess) -> list[Line]:
-    """Return the log lines that alert an operator, and the lines with a traceback."""
-    lines = objects(process.log())
-    return [each for each in lines if each["level"] in ("error", "critical") or "exception" in each]
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """A part of the site: its log lines, the processes that use it, and those that need it."""
+
+    lost: str
+    back: str
+    used_by: Sequence[str]
+    needed_by: Sequence[str] = ()
 
 
-async def logs(process: ServiceProcess, event: str, times: int = 1) -> None:
-    async def found() -> bool:
-        return len(named(process.log(), event)) >= times
+DATABASE = Part(lost="database is unavailable", back="database is back", used_by=ALL, needed_by=ALL)
+BROKER = Part(
+    lost="broker is unavailable; the sweep takes over", back="broker is back", used_by=ALL
+)
+STORE = Part(
+    lost="store is unavailable",
+    back="store is back",
+    used_by=("api", "worker"),
+    needed_by=("worker",),
+)
+PARTS = (DATABASE, BROKER, STORE)
 
-    await until(found, within_s=30)
+
+async def killed_database(site: Site) -> GiveBack:
+    await crash(site.postgres)
+    return site.postgres.start
 
 
-async def killed(valkey: EmbeddedValkey) -> Callable[[], Awaitable[None]]:
-    valkey.kill()
-    return valkey.start
+async def frozen_database(site: Site) -> GiveBack:
+    assert site.postgres.child is not None
+    server = psutil.Process(site.postgres.child.pid)
+    processes = [server, *server.children(recursive=True)]
+    for each in processes:
+        each.suspend()
+
+    async def thaw() -> None:
+        for each in processes:
+            each.resume()
+
+    return thaw
 
 
-async def frozen(valkey: EmbeddedValkey) -> Callable[[], Awaitable[None]]:
-    assert valkey.child is not None
-    pid = valkey.child.pid
+async def read_only_database(site: Site) -> GiveBack:
+    async def set_to(value: str) -> None:
+        connection = await asyncpg.connect(site.postgres.url)
+        await connection.execute("SET default_transaction_read_only = off")
+        await connection.execute(f"ALTER SYSTEM SET default_transaction_read_only = {value}")
+        await connection.execute("SELECT pg_reload_conf()")
+        await connection.close()
+
+    await set_to("on")
+    return partial(set_to, "off")
+
+
+async def killed_broker(site: Site) -> GiveBack:
+    site.valkey.kill()
+    return site.valkey.start
+
+
+async def frozen_broker(site: Site) -> GiveBack:
+    assert site.valkey.child is not None
+    pid = site.valkey.child.pid
     os.kill(pid, signal.SIGSTOP)
 
     async def thaw() -> None:
@@ -62,95 +102,135 @@ async def frozen(valkey: EmbeddedValkey) -> Callable[[], Awaitable[None]]:
     return thaw
 
 
-async def read_only(valkey: EmbeddedValkey) -> Callable[[], Awaitable[None]]:
+async def read_only_broker(site: Site) -> GiveBack:
     async def command(*words: str) -> None:
-        async with redis.asyncio.from_url(valkey.url) as client:
+        async with redis.asyncio.from_url(site.valkey.url) as client:
             await client.execute_command(*words)  # type: ignore[no-untyped-call]  # in redis-py
 
     await command("REPLICAOF", "127.0.0.1", str(closed_port()))
     return partial(command, "REPLICAOF", "NO", "ONE")
 
 
-@pytest.mark.parametrize("lose", [killed, frozen, read_only], ids=lambda each: each.__name__)
-async def test_a_lost_broker_is_one_line_and_its_return_another(
-    service: Service,
-    launch: Launch,
-    valkey: EmbeddedValkey,
-    lose: Callable[[EmbeddedValkey], Awaitable[Callable[[], Awaitable[None]]]],
-) -> None:
-    worker = await launch(
-        WorkerProcess(service.environment, broker_url=valkey.url, publish_grace="1", **SOON)
+async def killed_store(site: Site) -> GiveBack:
+    site.seaweedfs.kill()
+    return site.seaweedfs.start
+
+
+@pytest_asyncio.fixture(scope="module")
+async def site(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Site]:
+    """Processes that started without their servers, which have come since."""
+    async with running_site(stack, tmp_path_factory.mktemp("site")) as running:
+        relay, before = stack.relay, stack.relay.target
+        await until(partial(has_all, running, DATABASE, counted=False), within_s=60)
+        await running.postgres.start()
+        # Without the database nothing uses the broker and the store.
+        for part in (BROKER, STORE):
+            await until(partial(has_all, running, part, counted=False), within_s=60)
+        await asyncio.gather(running.valkey.start(), running.seaweedfs.start())
+        for part in PARTS:
+            await until(partial(is_over, running, part), within_s=60)
+        await until(lambda: asyncio.sleep(0, named(running.worker.log(), "worker is ready")))
+        await running.recovered()
+        running.first_lines = {each: running.new_lines(each) for each in running.processes}
+        relay.target = running.api.url
+        yield running
+        relay.target = before
+
+
+def users(site: Site, names: Sequence[str]) -> list[ServiceProcess]:
+    return [getattr(site, name) for name in names]
+
+
+def warnings(lines: Sequence[Line]) -> list[Line]:
+    """Return the lines that alert an operator, and those with a traceback."""
+    return [each for each in lines if each["level"] not in ("debug", "info") or "exception" in each]
+
+
+async def has_all(site: Site, part: Part, *, counted: bool) -> bool:
+    """Use everything, and return whether all users of a part have logged its outage."""
+    await site.use_everything()
+    return all(
+        any(
+            line["event"] == part.lost and ("count" in line or not counted)
+            for line in site.new_lines(process)
+        )
+        for process in users(site, part.used_by)
     )
-    api = await launch(ApiProcess(service.environment, broker_url=valkey.url, publish_grace="1"))
-    service.stack.relay.target = api.url
-    await logs(worker, "worker is ready")
-    held = [await service.client.upload(PHOTO, "img.jpg") for _ in range(10)]
-    find_back = await lose(valkey)
-    held += [await service.client.upload(PHOTO, "img.jpg") for _ in range(10)]
-    for attachment_id in held:
-        await reaches(service, attachment_id, "ready")
-    # An idle worker notices a frozen broker only after kombu's own limits.
-    noticing = api if lose is frozen else worker
-    await logs(noticing, LOST)
-    # The process logs nothing in this time, so the test has no event to wait for.
-    await asyncio.sleep(GONE_S)
-    for process in (api, worker):
-        assert len(named(process.log(), LOST)) <= 1
-    assert not grave(worker)
-    assert not grave(api)
-
-    await find_back()
-    await reaches(service, await service.client.upload(PHOTO, "img.jpg"), "ready")
-    await logs(noticing, "broker is back")
-    assert await worker.stop() == 0
-    assert await api.stop() == 0
-    assert not grave(worker)
-    assert len([each for each in objects(worker.log()) if each["level"] == "warning"]) <= 3
 
 
-async def test_a_killed_database_is_one_line_in_each_process(
-    stack: Stack, postgres: EmbeddedPostgres, launch: Launch
+async def is_over(site: Site, part: Part) -> bool:
+    """Use everything, and return whether all users of a part have logged its return."""
+    await site.use_everything()
+    return all(
+        any(line["event"] == part.back for line in site.new_lines(process))
+        for process in users(site, part.used_by)
+    )
+
+
+def check_outage(lines: Sequence[Line], part: Part) -> None:
+    """Assert that the lines are the beginning of an outage, lines with a count, and the end."""
+    assert {each["level"] for each in lines} == {"warning"}
+    assert not [each for each in lines if "exception" in each]
+    first, *counts, last = lines
+    assert first["event"] == part.lost
+    assert "count" not in first
+    assert {each["event"] for each in counts} <= {part.lost}, lines
+    assert all(each["count"] > 0 and each["lasts_s"] > 0 for each in counts)
+    assert last["event"] == part.back
+    assert last["lasted_s"] > 0
+    # No line belongs to a request or to an upload.
+    assert not [each for each in lines if {"request_id", "attachment"} & set(each)]
+
+
+async def test_parts_that_are_missing_at_the_start_are_outages_and_nothing_else(
+    site: Site,
 ) -> None:
-    async with running_service(stack, postgres.url) as service:
-        await service.execute(f"ALTER SEQUENCE attachments_id_seq RESTART WITH {fresh_ids()}")
-        worker = await launch(WorkerProcess(service.environment, lease="2", **SOON))
-        api = await launch(ApiProcess(service.environment))
-        service.client.base_url = api.url
-        await logs(worker, "worker is ready")
-        await crash(postgres)
-        for _ in range(30):
-            answer = await service.client.request("GET", "/api/v2/attachments")
-            assert answer.status in (401, 503)
-        await logs(worker, "database is unavailable")
-        await asyncio.sleep(GONE_S / 2)
-        for process in (worker, api):
-            assert len(named(process.log(), "database is unavailable")) == 1
-            assert not grave(process)
-        await postgres.start()
-        await logs(worker, "database is back")
-
-        async def answered() -> bool:
-            return (await service.client.request("GET", "/api/v2/attachments")).status == 200
-
-        await until(answered)
-        await logs(api, "database is back")
-        for process in (worker, api):
-            assert await process.stop() == 0
-            assert not grave(process)
+    for process in site.processes:
+        found = warnings(site.first_lines[process])
+        for part in PARTS:
+            lines = [each for each in found if each["event"] in (part.lost, part.back)]
+            if process in users(site, part.used_by):
+                check_outage(lines, part)
+            found = [each for each in found if each not in lines]
+        assert not found
 
 
-async def test_a_store_that_refuses_connections_is_one_line(
-    service: Service, start_worker: StartWorker, proxy: Proxy
+@pytest.mark.parametrize(
+    ("part", "lose"),
+    [
+        (DATABASE, killed_database),
+        (DATABASE, frozen_database),
+        (DATABASE, read_only_database),
+        (BROKER, killed_broker),
+        (BROKER, frozen_broker),
+        (BROKER, read_only_broker),
+        (STORE, killed_store),
+    ],
+    ids=lambda each: getattr(each, "__name__", ""),
+)
+async def test_an_outage_is_all_that_a_process_warns_of(
+    site: Site, part: Part, lose: Callable[[Site], Awaitable[GiveBack]]
 ) -> None:
-    worker = await start_worker(service, s3_endpoint_url=proxy.url, **SOON)
-    proxy.cut()
-    held = [await service.client.upload(PHOTO, "img.jpg") for _ in range(10)]
-    for attachment_id in held:
-        await reaches(service, attachment_id, "uploaded", attempt=1)
-    assert len(named(worker.log(), "store is unavailable")) == 1
-    proxy.let_go()
-    for attachment_id in held:
-        await reaches(service, attachment_id, "ready")
-    await logs(worker, "store is back")
-    assert await worker.stop() == 0
-    assert not grave(worker)
+    site.mark()
+    copying = await site.begin_work()
+    give_back = await lose(site)
+    site.let_work_end()
+    try:
+        await until(partial(has_all, site, part, counted=True), within_s=60)
+        for process in site.processes:
+            assert await site.health(process, "live") == 200
+        if lose is not read_only_database:  # whose processes can read
+            for process in users(site, part.needed_by):
+                assert await site.health(process, "ready") == 503
+    finally:
+        await give_back()
+        await asyncio.gather(copying, return_exceptions=True)
+    await until(partial(is_over, site, part), within_s=60)
+    await site.recovered()
+    for process in site.processes:
+        found = warnings(site.new_lines(process))
+        if process in users(site, part.used_by):
+            check_outage(found, part)
+            assert len(found) > 2
+        else:
+            assert not found

@@ -9,10 +9,16 @@ from collections.abc import AsyncIterator, Mapping
 import pytest
 import pytest_asyncio
 
-from tests.support.faults import PHOTO
+from tests.support.faults import PHOTO, closed_port
 from tests.support.log_lines import Line, named, objects
 from tests.support.service import Service, until
-from tests.support.service_processes import ApiProcess, ServiceProcess, WorkerProcess, client_of
+from tests.support.service_processes import (
+    ApiProcess,
+    ConsumeProcess,
+    ServiceProcess,
+    WorkerProcess,
+    client_of,
+)
 
 
 @pytest_asyncio.fixture
@@ -142,16 +148,22 @@ def noise():
     Broken()
     raise RuntimeError("in a thread")
 
+sys.argv[1:] = {arguments!r}
 threading.Thread(target=noise).start()
 runpy.run_module({module!r}, run_name="__main__", alter_sys=True)
 """
 
 
-@pytest.mark.parametrize("kind", [ApiProcess, WorkerProcess])
+@pytest.mark.parametrize("kind", [ApiProcess, WorkerProcess, ConsumeProcess])
 async def test_lines_of_libraries_warnings_and_uncaught_errors_are_objects_too(
     service: Service, kind: type[ServiceProcess]
 ) -> None:
-    process = kind(service.environment, program=("-c", NOISY.format(module=str(kind.program[-1]))))
+    _, module, *arguments = kind.program
+    process = kind(
+        service.environment,
+        program=("-c", NOISY.format(module=module, arguments=arguments)),
+        sqs_queue_url=f"http://127.0.0.1:{closed_port()}/1/queue",
+    )
     try:
         await process.start()
 

@@ -79,7 +79,7 @@ async def process(service: Service, name: str, body: bytes) -> tuple[Counter[str
         stack.enter_context(mock.patch.dict(os.environ, service.environment))
         tools = await stack.enter_async_context(open_tools(service.settings))
         stack.callback(throttle.close)
-        copying = await stack.enter_async_context(open_copying(tools, lambda _: None))
+        copying = await stack.enter_async_context(open_copying(tools, lambda _: None, throttle))
         leases = Leases(tools.database, lease_s=30)
         given_back = asyncio.Event()
         attempts = Attempts(tools, slots, leases, copying, jobs, throttle, given_back=given_back)

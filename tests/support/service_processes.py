@@ -122,6 +122,13 @@ class ApiProcess(ServiceProcess):
         self.url = f"http://127.0.0.1:{port}"
 
 
+class ConsumeProcess(ServiceProcess):
+    """The process `attachments consume`; its environment must name a queue."""
+
+    program = ("-m", "deploy.cli", "consume")
+    sign = "metrics are served"
+
+
 def client_of(service: Service, api: ApiProcess) -> Client:
     """Return a client of an API process, with the token of a service's own client."""
     client = service.client

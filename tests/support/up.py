@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 import psutil  # type: ignore[import-untyped]  # its stubs are a package that we do not lock
 from aiobotocore.session import get_session
 
+from tests.support.log_lines import named, objects
+
 if TYPE_CHECKING:
     from types_aiobotocore_s3 import S3Client
 
@@ -24,11 +26,12 @@ NAMES = ("postgres", "valkey", "seaweedfs", "api", "worker")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Up:
-    """A running `attachments up` process."""
+    """A running `attachments up` process; its standard output goes to the file `log`."""
 
     process: subprocess.Popen[bytes]
     data_dir: Path
     ready_file: Path
+    log: Path
 
     def document(self) -> dict[str, Any]:
         """Parse the JSON document in the ready file."""
@@ -72,13 +75,15 @@ def running(data_dir: Path, *options: str, **settings: str) -> Iterator[Up]:
     """Run `attachments up` until the `with` block ends, and leave no process of it running."""
     ready_file = data_dir.with_name(f"{data_dir.name}-ready.json")
     ready_file.unlink(missing_ok=True)  # A run that was killed leaves its ready file.
-    process = subprocess.Popen(
-        command(data_dir, "--port", "0", "--ready-file", str(ready_file), *options),
-        stdout=subprocess.DEVNULL,
-        env=environment(settings),
-    )
+    log = data_dir.with_name(f"{data_dir.name}.log")
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command(data_dir, "--port", "0", "--ready-file", str(ready_file), *options),
+            stdout=output,
+            env=environment(settings),
+        )
     tree: list[psutil.Process] = []
-    up = Up(process=process, data_dir=data_dir, ready_file=ready_file)
+    up = Up(process=process, data_dir=data_dir, ready_file=ready_file, log=log)
     try:
         until(lambda: ready_file.exists() or process.poll() is not None, START_S)
         assert process.poll() is None, "it ended at its start"
@@ -93,6 +98,16 @@ def running(data_dir: Path, *options: str, **settings: str) -> Iterator[Up]:
             process.wait()
         for left in psutil.wait_procs(tree, timeout=1)[1]:
             left.kill()
+
+
+def printed_json(text: str) -> None:
+    """Assert that every line of a run is JSON, and that lines of processes passed unchanged."""
+    lines = objects(text)
+    assert {"up", "api", "worker"} <= {line["process"] for line in lines}
+    (listens,) = named(text, "api listens")
+    assert listens["process"] == "api"
+    assert listens["logger"] != "output"  # which a line that is no JSON would have
+    assert isinstance(listens["port"], int)
 
 
 def refused(data_dir: Path, *options: str, **settings: str) -> str:

@@ -3,6 +3,7 @@
 from collections import Counter
 from typing import Any
 
+from shared.log_fields import Fields, merge_fields
 from shared.throttle import LINE_EVERY_S, Throttle
 
 
@@ -15,7 +16,7 @@ class Lines:
         self.throttle = Throttle(self._write, clock=lambda: self.now, **options)
 
     def _write(self, event: str, **fields: Any) -> None:
-        self.written.append((event, fields))
+        self.written.append((event, dict(merge_fields(None, "warning", fields))))
 
     def totals(self) -> Counter[str]:
         """Return the sum of the counts of each event."""
@@ -63,3 +64,23 @@ def test_a_count_is_written_in_time_though_nothing_else_comes() -> None:
     lines.now += 10 * LINE_EVERY_S
     lines.throttle.flush()
     assert [fields.get("count") for _, fields in lines.written] == [None, 2]
+
+
+def test_a_counted_line_has_no_fields_of_the_request_that_writes_it() -> None:
+    lines = Lines()
+    with Fields(request_id="first"):
+        lines.throttle.log("refused", "a", number=1)
+    with Fields(request_id="second"):
+        lines.throttle.log("refused", "a", number=2)
+    lines.now += LINE_EVERY_S
+    with Fields(request_id="unrelated"):
+        lines.throttle.log("denied", "b")
+    with Fields(request_id="last"):
+        lines.throttle.log("refused", "a", number=3)
+        lines.throttle.close()
+    assert lines.written == [
+        ("refused", {"number": 1, "request_id": "first"}),
+        ("refused", {"count": 1, "number": 2}),
+        ("denied", {"request_id": "unrelated"}),
+        ("refused", {"count": 1, "number": 3}),
+    ]

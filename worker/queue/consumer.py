@@ -20,6 +20,7 @@ from shared.jitter import spread
 from shared.liveness import Beat
 from shared.log import get_logger
 from shared.log_fields import Fields
+from shared.outages import QUEUE
 from shared.publisher import Publisher
 from shared.settings import Settings
 from shared.throttle import Throttle
@@ -40,9 +41,6 @@ is unavailable."""
 
 LONGEST_WAIT_S = 5.0
 """Longest pause before a retry, in seconds, so that work continues soon after an outage."""
-
-TICK_S = 5.0
-"""Seconds between two looks whether the end of an outage is to be logged."""
 
 log = get_logger(__name__)
 
@@ -65,7 +63,7 @@ class Consumer:
         self._publisher = publisher
         self._stopping = stopping
         self._beat = beat
-        self._away: set[str] = set()
+        self._answered = True
         self._tally = Tally()
         self._allowance = Allowance()
         self._throttle = Throttle(log.warning)
@@ -83,12 +81,12 @@ class Consumer:
                 raise SettingsError(
                     f"ATTACHMENTS_SQS_QUEUE_URL: the queue refuses us: {error}"
                 ) from None
-            self._log_change("queue", str(error))
+            self._note_fault(error)
         return batch or []
 
     async def queue_fault(self) -> str | None:
         """Return why the queue is not used; None if it answered the last request."""
-        return "the queue did not answer the last request" if "queue" in self._away else None
+        return None if self._answered else "the queue did not answer the last request"
 
     async def poll(self) -> None:
         """Take batch after batch until the stop. A batch that was received is still processed."""
@@ -98,13 +96,14 @@ class Consumer:
             try:
                 # After a fault, ask for an answer at once: a long poll of a queue without messages
                 # would show only after WAIT_S that the queue is back.
-                batch = await self._receive(wait_s=0 if "queue" in self._away else WAIT_S)
+                batch = await self._receive(wait_s=WAIT_S if self._answered else 0)
                 if batch is None:
                     return
-                self._log_change("queue")
+                self._answered = True
+                QUEUE.success()
                 await self.take(batch)
             except QueueAway as error:
-                self._log_change("queue", str(error))
+                self._note_fault(error)
             except Exception:
                 log.exception("unexpected error")
             else:
@@ -164,8 +163,8 @@ class Consumer:
                 if self._stopping.is_set():
                     return
                 if failures % 2 == 0 and len(held) > 1 and await self._store_each(held) and held:
-                    log.warning(
-                        "some messages are not stored yet", messages=len(held), error=str(error)
+                    self._throttle(
+                        "some messages are not stored yet", cause=str(error), messages=len(held)
                     )
             except Exception:  # one message is the cause: record the others
                 await self._store_each(held)
@@ -221,16 +220,22 @@ class Consumer:
 
     async def keep_logging(self) -> None:
         """Log the effects of events every LOGGED_EVERY_S seconds, until cancelled."""
-        while True:
-            for _ in range(round(LOGGED_EVERY_S / TICK_S)):
-                await asyncio.sleep(TICK_S)
-                outages.tick()
-            self.log_rest()
+        ticking = asyncio.create_task(outages.keep_logging(self._throttle), name="log lines")
+        try:
+            while True:
+                await asyncio.sleep(LOGGED_EVERY_S)
+                self._tally.log()
+        finally:
+            await end_all(ticking)
 
     def log_rest(self) -> None:
         """Log all counts and all throttled lines that are not logged yet."""
         self._throttle.close()
         self._tally.log()
+
+    def _note_fault(self, error: QueueAway) -> None:
+        self._answered = False
+        QUEUE.fault(str(error))
 
     async def _hold(self, held: list[Received]) -> None:
         pause_s = HOLD_S / 3
@@ -240,16 +245,14 @@ class Consumer:
                 await self._queue.hide(list(held), HOLD_S)
                 pause_s = HOLD_S / 3
             except QueueAway as error:
-                log.warning("messages may be delivered twice", error=str(error))
+                self._report("messages may be delivered twice", error)
                 pause_s = 1
 
     async def _give_back(self, batch: Sequence[Received]) -> None:
         try:
             await self._queue.hide(batch, 0)
         except QueueAway as error:
-            log.warning(
-                "messages not released: the queue delivers them again later", error=str(error)
-            )
+            self._report("messages not released: the queue delivers them again later", error)
 
     async def _done(self, held: list[Received], stored: Sequence[Received]) -> None:
         """Delete messages that are stored, and remove them from `held`."""
@@ -257,22 +260,20 @@ class Consumer:
         try:
             await self._queue.delete(stored)
         except QueueAway as error:  # the queue delivers them again, which changes nothing
-            log.warning("messages not deleted: the queue delivers them again", error=str(error))
+            self._report("messages not deleted: the queue delivers them again", error)
+
+    def _report(self, event: str, error: QueueAway) -> None:
+        """Log what a fault of the queue has caused, unless the queue is unavailable."""
+        if error.refused or error.of_messages:
+            self._throttle(event, cause=str(error))
+        else:
+            self._note_fault(error)
 
     async def _pause(self, failures: int) -> None:
         self._beat.beat()
         delay_s = spread(min(2 ** (failures - 1), LONGEST_WAIT_S))
         with suppress(TimeoutError):
             await asyncio.wait_for(self._stopping.wait(), delay_s)
-
-    def _log_change(self, part: str, fault: str = "") -> None:
-        # Log only changes: each poller would otherwise log a line at each retry.
-        if fault and part not in self._away:
-            log.warning(f"{part} is unavailable", error=fault)
-            self._away.add(part)
-        elif not fault and part in self._away:
-            log.info(f"{part} is back")
-            self._away.discard(part)
 
 
 async def end_all(*tasks: "asyncio.Future[Any]") -> None:

@@ -107,7 +107,7 @@ class Queue:
                     ],
                 )
         if failed := answer.get("Failed"):
-            raise QueueAway(f"{len(failed)} not changed: {failed[0]['Code']}")
+            raise QueueAway(f"{len(failed)} not changed: {failed[0]['Code']}", of_messages=True)
 
     async def delete(self, batch: Sequence[Received]) -> None:
         """Delete messages. Also raises QueueAway if any of them could not be deleted."""
@@ -123,7 +123,7 @@ class Queue:
                     ],
                 )
         if failed := answer.get("Failed"):
-            raise QueueAway(f"{len(failed)} not deleted: {failed[0]['Code']}")
+            raise QueueAway(f"{len(failed)} not deleted: {failed[0]['Code']}", of_messages=True)
 
 
 def region_of(host: str) -> str | None:

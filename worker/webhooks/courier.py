@@ -81,8 +81,7 @@ class Courier:
             try:
                 if self._windows.free and not self._jobs.stopping:
                     more = await asyncio.shield(self._jobs.start(self._take()))
-            except DatabaseAway as error:
-                log.warning("deliveries put off", error=str(error))
+            except DatabaseAway:  # `shared.outages` logs it
                 pause_s = AWAY_S
             except Exception:  # The next search may succeed; a bug must not end the courier.
                 log.exception("deliveries cannot be taken")
@@ -166,8 +165,7 @@ class Courier:
                         organization=each.organization_id,
                         because=each.because,
                     )
-            except DatabaseAway as error:
-                log.warning("results of deliveries not recorded yet", error=str(error))
+            except DatabaseAway:  # `shared.outages` logs it
                 self._ended = ended + self._ended
                 await asyncio.sleep(AWAY_S)
             except Exception:  # The leases end, and these deliveries are sent again.

@@ -24,8 +24,8 @@ async def keep_house(database: Database, settings: Settings) -> None:
         await asyncio.sleep(spread(EVERY_S))
         try:
             await tidy_once(database, settings.vault)
-        except DatabaseAway as error:
-            log.warning("deliveries not removed", error=str(error))
+        except DatabaseAway:  # `shared.outages` logs it
+            pass
         except SecretUnreadable:
             log.error("secrets of webhooks are encrypted by a key that is not in the settings")
         except Exception:  # The next round may succeed.

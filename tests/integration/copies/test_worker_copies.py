@@ -52,7 +52,7 @@ async def test_a_copy_that_failed_is_tried_again(
     worker = await start(quiet, changed(copying__COPY_TIMEOUT_S=1), sweep_interval="0.5")
 
     async def failed() -> bool:
-        return "copy postponed" in worker.log()
+        return "store is unavailable" in worker.log()
 
     await until(failed)
     proxy.let_go()

@@ -8,6 +8,7 @@ import redis.asyncio
 
 from deploy.embedded.valkey import EmbeddedValkey
 from shared.broker import queue_name
+from shared.outages import Outage
 from shared.publisher import MAX_BATCH, Publisher
 from tests.support.publishing import Broker, arguments, frozen, publishing, queued, wake_up
 from tests.support.service import until
@@ -17,8 +18,12 @@ async def test_a_broker_that_dies_costs_wake_ups_and_is_used_again_when_it_is_ba
     valkey: EmbeddedValkey,
     broker: Broker,
     publisher: Publisher,
+    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
+    # Outages of earlier tests in this process would lengthen the quiet time.
+    outage = Outage("broker is unavailable", "broker is back")
+    monkeypatch.setattr("shared.publisher.BROKER", outage)
     publisher.publish(wake_up(1))
     await queued(broker, queue_name(1), 1)
     valkey.kill()

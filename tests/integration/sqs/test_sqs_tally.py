@@ -22,7 +22,7 @@ from tests.support.sqs import (
     with_changed,
 )
 
-FREQUENT_TALLIES = with_changed("LOGGED_EVERY_S = consumer.TICK_S = 0.2")
+FREQUENT_TALLIES = with_changed("LOGGED_EVERY_S = 0.2")
 
 
 def tallies(consumer: ConsumerProcess) -> list[Any]:
