@@ -10,6 +10,7 @@ from deploy.embedded.ports import choose_port
 from tests.support.collector import running_collector
 from tests.support.faults import PHOTO
 from tests.support.log_lines import named
+from tests.support.scraping import read
 from tests.support.service import Service, scrape, until
 from tests.support.service_processes import ApiProcess, ServiceProcess, WorkerProcess, client_of
 from tests.support.starting import Launch
@@ -77,9 +78,14 @@ async def test_a_collector_that_is_away_costs_one_line_and_no_upload(
 
         await until(goes_on, within_s=30, every_s=0.5)
         (metrics_line,) = named(api.log(), "metrics are served")
-        text = await scrape(metrics_line["url"])
-        for result in ("exported", "lost"):
-            assert f'attachments_trace_spans_total{{result="{result}"}}' in text
+
+        async def are_counted() -> bool:
+            found = read(await scrape(metrics_line["url"]))
+            seen = sum(each.service == "attachments-api" for each in collector.spans)
+            assert found.sum("attachments_trace_spans_total", result="lost") > 0
+            return found.sum("attachments_trace_spans_total", result="exported") == seen
+
+        await until(are_counted, within_s=30)
         assert await worker.stop() == 0
         assert await api.stop() == 0
         assert "attachments-worker" in {each.service for each in collector.spans}

@@ -11,6 +11,7 @@ import psutil  # type: ignore[import-untyped]  # its stubs are a package that we
 
 from worker.decoding.decoders import Decoders
 from worker.decoding.formats import Box
+from worker.measuring import DECODER_KILLS, KillCause
 
 
 def find_decoders(pid: int) -> list[psutil.Process]:
@@ -133,3 +134,18 @@ def python_with_changed_child(folder: Path, change: str) -> str:
     program.write_text(f"#!/bin/sh\nunset PWD\nexec {words}\n")
     program.chmod(0o755)
     return str(program)
+
+
+@contextmanager
+def counted_kill(cause: KillCause, times: int = 1) -> Iterator[None]:
+    """Assert that this process counts killed decoders in the block, and all for this cause."""
+    before = _kills()
+    yield
+    after = _kills()
+    grown = {key: count - before.get(key, 0) for key, count in after.items()}
+    assert {key: more for key, more in grown.items() if more} == {("images", cause): times}
+
+
+def _kills() -> dict[tuple[str, str], float]:
+    (family,) = DECODER_KILLS.collect()
+    return {(each.labels["kind"], each.labels["cause"]): each.value for each in family.samples}

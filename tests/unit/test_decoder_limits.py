@@ -11,7 +11,14 @@ import pytest
 
 from shared.errors import DecoderFault, Undecodable
 from tests.data import images, odd_images
-from tests.support.decoders import children, decode, limits_of, opened, python_with_changed_child
+from tests.support.decoders import (
+    children,
+    counted_kill,
+    decode,
+    limits_of,
+    opened,
+    python_with_changed_child,
+)
 from worker.decoding import process as decoder_module
 from worker.decoding.decoders import Decoders
 from worker.decoding.process import Decoder
@@ -66,7 +73,8 @@ async def test_row74_one_that_computes_for_too_long_is_ended_by_the_kernel(
     pool = Decoders(1, timeout_s=100)
     await pool.warm_up()
     (child,) = children()
-    with pytest.raises(Undecodable, match="too_expensive"):
+    # A second decoder reads the header, and ends in the same way.
+    with counted_kill("cpu_time", times=2), pytest.raises(Undecodable, match="too_expensive"):
         await decode(pool, images.photo())
     assert not child.is_running()
     await pool.close()
@@ -82,7 +90,7 @@ async def test_one_that_its_own_clock_on_the_wall_ends_was_not_the_files_fault(
     )
     monkeypatch.setattr(sys, "executable", python_with_changed_child(tmp_path, ends))
     pool = Decoders(1, timeout_s=20)
-    with pytest.raises(DecoderFault, match="decoder_stalled"):
+    with counted_kill("wall_clock"), pytest.raises(DecoderFault, match="decoder_stalled"):
         await decode(pool, images.photo())
     await pool.close()
 
@@ -94,7 +102,8 @@ async def test_row76_a_decoder_that_ends_for_want_of_memory_reports_it(
     greedy = "import os; child.make_image = lambda file, job: (b'x' * 800_000_000, os.abort())"
     monkeypatch.setattr(sys, "executable", python_with_changed_child(tmp_path, greedy))
     pool = Decoders(1, timeout_s=20)
-    with pytest.raises(Undecodable, match="too_expensive"):
+    # A second decoder reads the header, and ends in the same way.
+    with counted_kill("memory", times=2), pytest.raises(Undecodable, match="too_expensive"):
         await decode(pool, images.photo())
     await pool.close()
     # The lack of memory is also detected if the decoder ended some time before the worker checks

@@ -17,7 +17,7 @@ from PIL import Image
 
 from shared.errors import DecoderFault, Undecodable
 from tests.data import images
-from tests.support.decoders import find_decoders, has_begun, opened
+from tests.support.decoders import counted_kill, find_decoders, has_begun, opened
 from tests.support.forking import SMALL, decode_for, python_with_changed_zygote, running
 from tests.support.service import until
 from worker.decoding.process import Decoder
@@ -71,7 +71,7 @@ async def test_one_that_computes_without_a_job_is_killed(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(sys, "executable", str(python_with_changed_zygote(tmp_path, COMPUTES)))
-    with structlog.testing.capture_logs() as logged:
+    with structlog.testing.capture_logs() as logged, counted_kill("idle"):
         async with running() as decoders:
             await decode_for(decoders, 1)
             (child,) = (each for each in find_decoders(os.getpid()) if has_begun(each))

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.hashes import SHA1, SHA256
+from prometheus_client import REGISTRY
 
 from tests.support.amazon import CERTIFICATE_PATH, HOST, Amazon, new_key
 from tests.support.dialects import TOPIC
@@ -208,13 +209,20 @@ NOT_EVEN_FETCHED: dict[str, Forge] = {
 
 
 async def refused(site: Site, forge: Forge) -> None:
-    """Post a forged message; assert that it is answered 403 and changes nothing."""
+    """Post a forged message; assert that it is answered 403, counted, and changes nothing."""
     forged = forge(site.amazon, await site.notification())
-    before = await site.states()
+    before, counted = await site.states(), refusals()
     answer = await site.post(forged)
     assert answer.status == 403, answer.body
     assert answer.document["errors"][0]["title"] == "Access Denied"
     assert await site.states() == before
+    assert refusals() == counted + 1
+
+
+def refusals() -> float:
+    """Return the number of messages of SNS that the API has refused."""
+    labels = {"dialect": "sns", "effect": "refused"}
+    return REGISTRY.get_sample_value("attachments_events_total", labels) or 0
 
 
 @pytest.mark.parametrize("case", BAD_SIGNATURES)
