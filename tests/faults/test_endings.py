@@ -250,3 +250,4 @@ async def test_a_head_that_has_begun_outlives_the_keep_alive_but_has_an_end(
     status, head = await answer(slow)
     dripping.cancel()
     assert (status, "connection: close" in head) == (408, True)
+    assert "\r\nx-request-id: " in head

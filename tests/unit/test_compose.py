@@ -91,7 +91,7 @@ def test_a_process_is_given_the_time_to_stop_that_operations_name(
     (seconds,) = re.findall(r"Allow every process (\d+) s before a kill", operations)
     assert re.findall(r"(?:--stop-timeout|-t) (\d+)", containers) == [seconds] * 2
     assert f"`stop_grace_period: {seconds}s`" in containers
-    for name in ("api", "worker"):
+    for name in ("api", "worker", "consume"):
         assert compose["services"][name]["stop_grace_period"] == f"{seconds}s"
     longest_s = DRAIN_S + GIVE_BACK_S + FINAL_REPLIES_S + FLUSH_S
     assert longest_s < int(seconds)
@@ -126,6 +126,14 @@ def test_compose_passes_every_setting_and_no_other(compose: dict[str, Any]) -> N
 @pytest.mark.parametrize("name", ["api", "worker", "migrate"])
 def test_every_process_has_all_settings(compose: dict[str, Any], name: str) -> None:
     assert compose["services"][name]["environment"] == compose["x-process"]["environment"]
+
+
+def test_the_consumer_differs_only_by_the_keys_of_its_queue(compose: dict[str, Any]) -> None:
+    usual, own = (compose["services"][name]["environment"] for name in ("worker", "consume"))
+    assert own.keys() == usual.keys()
+    changed = {name for name, value in own.items() if value != usual[name]}
+    assert changed == {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
+    assert compose["services"]["consume"]["profiles"] == ["sqs"]
 
 
 def test_variables_of_the_image_are_never_passed_without_a_value(compose: dict[str, Any]) -> None:

@@ -2,16 +2,17 @@
 
 import os
 import signal
+from typing import Any
 
 import aiohttp
 
 from deploy.embedded.ports import choose_port
 from tests.support.commands import command
-from tests.support.health import becomes_ready, waits_for
+from tests.support.health import asked, becomes_ready, waits_for
 from tests.support.moto_server import Inbox
 from tests.support.proxy import running_proxy
 from tests.support.service import Service, until
-from tests.support.sqs import StartConsumer, launched
+from tests.support.sqs import StartConsumer, launched, with_changed
 
 
 async def test_a_consumer_that_is_stopped_is_unhealthy_and_then_healthy_again(
@@ -57,3 +58,31 @@ async def test_a_consumer_is_ready_when_database_and_queue_answer(
             await waits_for(consumer, "consumer", "database")
             database.let_go()
             await becomes_ready(consumer, "consumer")
+
+
+IMPATIENT = with_changed("WAIT_S = 0; from worker.queue import start; start.SILENT_S = 2")
+"""A consumer without long polls, which may be silent for two seconds."""
+
+
+async def test_a_consumer_that_does_not_poll_is_stuck_until_it_polls(
+    inbox: Inbox, service: Service
+) -> None:
+    async with running_proxy(inbox.url) as queue:
+        url = {"ATTACHMENTS_SQS_QUEUE_URL": queue.url}
+        with launched(service, program=IMPATIENT, **url) as consumer:
+            await consumer.logs("consumer is ready")
+
+            async def is_stuck() -> Any:
+                status, document = await asked(consumer, "live")
+                return document if status == 503 else None
+
+            async def is_alive() -> bool:
+                return (await asked(consumer, "live"))[0] == 200
+
+            await until(is_alive)
+            queue.hold()
+            stuck = await until(is_stuck, within_s=30)
+            assert stuck["status"] == "stuck"
+            assert stuck["faults"].keys() == {"queue"}
+            queue.let_go()
+            await until(is_alive, within_s=30)

@@ -1,0 +1,127 @@
+"""A test that the number to scale on rises with the load and falls with a further worker."""
+
+import asyncio
+import os
+import signal
+from typing import Any
+
+import orjson
+import pytest
+
+from shared.backlog import Backlog, measure
+from tests.support.faults import SOON, processed
+from tests.support.health import becomes_ready
+from tests.support.proxy import Proxy
+from tests.support.service import Service, some_at_once, until
+from tests.support.service_processes import WorkerProcess
+from tests.support.starting import StartWorker
+
+pytestmark = pytest.mark.fault
+
+UPLOADS = 50
+TEXT = b"a text needs no decoder"
+LATE_S = 0.1
+"""Seconds by which the store delays each piece of an answer, so that processors are idle."""
+
+DOUBLED = 1.5
+"""Events for each upload that the first worker processes: twice a load of three quarters."""
+
+RISE = 6
+"""The number of waiting uploads at which the second worker joins."""
+
+SLOW = {"concurrency": "3", "publish_grace": "0.2", **SOON}
+
+
+class Load:
+    """Sends held events at a pace that the first worker sets, whatever the machine's speed."""
+
+    def __init__(self, service: Service, worker: WorkerProcess, events: list[Any]) -> None:
+        self.events = events
+        self._service = service
+        self._worker = worker
+
+    @property
+    def done(self) -> int:
+        """The number of uploads that the first worker has processed."""
+        return processed(self._worker).total()
+
+    async def until_done(self, count: int) -> None:
+        """Wait until the first worker has processed this many uploads."""
+        await until(lambda: asyncio.sleep(0, self.done >= count), within_s=30)
+
+    async def send(self, count: int) -> None:
+        """Send events."""
+        for _ in range(count):
+            assert await self._service.stack.relay.post(orjson.dumps(self.events.pop())) == 200
+
+    async def send_for_each(self, events: float) -> None:
+        """Send so many events for each upload that the first worker processes, until cancelled."""
+        began, sent = self.done, 0
+        while True:
+            due = int((self.done - began) * events) - sent
+            await self.send(due)
+            sent += due
+            await asyncio.sleep(0.02)
+
+
+async def held_events(service: Service) -> list[Any]:
+    """Upload files and return their events, which the API has not received."""
+    relay = service.stack.relay
+    relay.target, before = None, len(relay.seen)
+    ids = await some_at_once(service.client.upload(TEXT, "a.txt") for _ in range(UPLOADS))
+    keys = {(await service.row(each)).key for each in ids}
+
+    async def all_seen() -> list[Any] | None:
+        found = [each for each in relay.seen[before:] if any(key in each["key"] for key in keys)]
+        return found if len(found) == UPLOADS else None
+
+    events: list[Any] = await until(all_seen, within_s=30)
+    relay.target = service.base_url
+    return events
+
+
+async def test_the_backlog_rises_with_the_load_and_falls_with_a_second_worker(
+    service: Service, start_worker: StartWorker, proxy: Proxy
+) -> None:
+    async def backlog() -> Backlog:
+        async with service.database.acquire() as connection:
+            return await measure(connection)
+
+    slow = {"s3_endpoint_url": proxy.url, **SLOW}
+    workers = await asyncio.gather(*(start_worker(service, **slow) for _ in range(2)))
+    first, second = workers
+    for worker in workers:
+        await becomes_ready(worker, "worker")
+    # The second worker is stopped and joins later at once: the start of a process would take an
+    # unknown number of events.
+    os.kill(second.pid, signal.SIGSTOP)
+    load = Load(service, first, await held_events(service))
+    proxy.delay(LATE_S)
+
+    for number in range(3):  # a load that one worker can take: one upload after the other
+        await load.send(1)
+        await load.until_done(number + 1)
+    usual = await backlog()
+    assert usual == Backlog(oldest_seconds=0, waiting=0)
+
+    await load.send(1)
+    doubled = asyncio.create_task(load.send_for_each(DOUBLED))
+
+    async def has_risen() -> Backlog | None:
+        found = await backlog()
+        return found if found.waiting >= RISE else None
+
+    async def has_fallen() -> bool:
+        found = await backlog()
+        return found.waiting <= RISE // 2 and found.oldest_seconds < risen.oldest_seconds
+
+    try:
+        risen = await until(has_risen, within_s=60)
+        assert risen.oldest_seconds > usual.oldest_seconds
+        os.kill(second.pid, signal.SIGCONT)
+        await until(has_fallen, within_s=60)
+        assert not doubled.done(), "the load has ended, so the fall proves nothing"
+    finally:
+        doubled.cancel()
+        await asyncio.gather(doubled, return_exceptions=True)
+    await until(lambda: asyncio.sleep(0, processed(second)))

@@ -1,0 +1,111 @@
+"""The health checks of compose and of the image: what they ask, and how soon they fail."""
+
+import json
+import re
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml  # type: ignore[import-untyped]  # the locks include no stubs for this package
+
+from deploy import health
+
+ROOT = Path(__file__).parents[2]
+NOTICED_S = 30
+"""Seconds in which a process that is stopped must be unhealthy."""
+
+ASKED: list[str] = []
+
+
+def of_compose(name: str) -> dict[str, Any]:
+    """Return the command and the seconds of a service's health check in compose."""
+    services = yaml.safe_load((ROOT / "deploy/compose.yaml").read_text())["services"]
+    check = services[name]["healthcheck"]
+    kind, *command = check["test"]
+    assert kind == "CMD"
+    seconds = {each: int(check[each].removesuffix("s")) for each in ("interval", "timeout")}
+    return {"command": command, "retries": check["retries"], **seconds}
+
+
+def of_image() -> dict[str, Any]:
+    """Return the command and the seconds of the health check in the Dockerfile."""
+    text = (ROOT / "deploy/Dockerfile").read_text().replace("\\\n", "")
+    options, command = re.findall(r"^HEALTHCHECK (.*?) +CMD (\[.*\])$", text, re.MULTILINE)[0]
+    given = dict(re.findall(r"--(interval|timeout|retries)=(\d+)s?\b", options))
+    return {"command": json.loads(command), **{name: int(given[name]) for name in given}}
+
+
+def of_kubernetes() -> dict[str, Any]:
+    """Return the seconds of the probes that the page on containers recommends."""
+    text = (ROOT / "deploy/docs/containers.md").read_text()
+    given = dict(re.findall(r"`(periodSeconds|timeoutSeconds|failureThreshold): (\d+)`", text))
+    return {
+        "interval": int(given["periodSeconds"]),
+        "timeout": int(given["timeoutSeconds"]),
+        "retries": int(given["failureThreshold"]),
+    }
+
+
+CHECKS = {
+    "image": of_image(),
+    "kubernetes": of_kubernetes(),
+    **{name: of_compose(name) for name in ("api", "worker", "consume")},
+}
+
+
+@pytest.mark.parametrize("name", CHECKS)
+def test_a_process_that_is_stopped_is_unhealthy_in_time(name: str) -> None:
+    check = CHECKS[name]
+    # The process stops just after a check that succeeded. Each further check begins an interval
+    # after the end of the one before it.
+    assert check["retries"] * (check["interval"] + check["timeout"]) <= NOTICED_S
+    # The check itself reports that no answer came, before it is killed.
+    assert check["timeout"] > health.TIMEOUT_S
+
+
+class Unready(BaseHTTPRequestHandler):
+    """A process that is alive and not ready."""
+
+    def do_GET(self) -> None:
+        """Record the path and send the status."""
+        ASKED.append(self.path)
+        self.send_response(503 if self.path.endswith("ready") else 200)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Write no log."""
+
+
+@pytest.fixture
+def port() -> Iterator[str]:
+    """Run the process on a free port; return the port."""
+    server = HTTPServer(("127.0.0.1", 0), Unready)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    ASKED.clear()
+    yield str(server.server_address[1])
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.mark.parametrize("name", ["image", "api", "worker", "consume"])
+def test_a_check_asks_its_process_at_the_metrics_address(
+    name: str, port: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = CHECKS[name]["command"]
+    assert command[:3] == ["python", "-m", health.__name__]
+    monkeypatch.setattr("sys.argv", command[2:])
+    monkeypatch.setenv("ATTACHMENTS_METRICS_PORT", port)
+    if name == "api":
+        # `docker compose up --wait` ends when the API can serve clients.
+        with pytest.raises(SystemExit, match=r"^attachments health: answered 503$"):
+            health.main()
+        assert ASKED == ["/health/ready"]
+    else:
+        # An outage of the database must not make a worker or consumer unhealthy.
+        health.main()
+        assert ASKED == ["/health/live"]
