@@ -47,6 +47,8 @@ SHOWN = (
     "external_id",
     "temp_url",
     *MEASURED,
+    "scan_verdict",
+    "scan_signature",
     "state",
     "resized",
     "created_at",

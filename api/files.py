@@ -61,6 +61,8 @@ async def redirect(request: web.Request) -> web.StreamResponse:
         raise not_found()
     if row is None or row.deleted_at is not None or is_blocked(row, parts.settings):
         raise not_found()
+    if parts.settings.clamd is not None and row.state != "ready":
+        raise not_found()  # it was not scanned, or not released
     # If the service's bucket was changed, the object under the same key belongs to another row.
     if row.bucket != parts.settings.s3_bucket:
         raise not_found()
@@ -70,7 +72,7 @@ async def redirect(request: web.Request) -> web.StreamResponse:
     else:
         if row.uploaded_at is None or key != row.key:
             raise not_found()
-        await _check_age(parts, row)
+        await _check_object(parts, row)
     parts.bucket.require_ours()
     to = target(
         parts.settings,
@@ -92,15 +94,18 @@ async def redirect(request: web.Request) -> web.StreamResponse:
     )
 
 
-async def _check_age(parts: Parts, row: Attachment) -> None:
-    """Raise Problem 404 if the object is older than its row.
+async def _check_object(parts: Parts, row: Attachment) -> None:
+    """Raise Problem 404 if the object is older than its row, or was not scanned.
 
-    Such an object belongs to an earlier row with the same id, which was lost. A worker has already
+    An older object belongs to an earlier row with the same id, which was lost. A worker has already
     compared the ages of object and row if the row is `ready` or `rejected`. In any other state,
-    possibly only an event has reported the object, so the store is asked. Raises StoreUnavailable
-    if the store does not answer in time, BucketForeign if the bucket is another deployment's.
+    possibly only an event has reported the object, so the store is asked. It is also asked where a
+    scanned object has no version to pin the redirect to: it may have been replaced since. Raises
+    StoreUnavailable if the store does not answer in time, BucketForeign if the bucket is another
+    deployment's.
     """
-    if row.state in MEASURED:
+    scanned = row.scan_verdict is not None and parts.settings.clamd is not None
+    if row.state in MEASURED and not (scanned and row.version_id is None):
         return
     try:
         async with asyncio.timeout(ASK_WITHIN_S), parts.lookups.turn(row.organization_id):
@@ -112,6 +117,8 @@ async def _check_age(parts: Parts, row: Attachment) -> None:
         raise StoreUnavailable("no answer in time") from None
     if parts.bucket.is_anothers(found, row):
         note_older(row, found, seen_by="api")
+        raise not_found()
+    if scanned and found.etag != row.etag:
         raise not_found()
 
 

@@ -51,7 +51,7 @@ def target(
     that a browser finds the file in its cache. The address is valid to the end of the next period,
     or until the credentials expire. The redirect may be cached until the earliest of: the end of
     the period, the end of the link (Unix time `link_ends`), and `ttl_s` before the credentials
-    expire.
+    expire. If uploads are scanned, an original in a versioned bucket is served by its version.
     """
     period_s = ttl_s(settings, row, key)
     begins = int(now.timestamp()) // period_s * period_s
@@ -61,6 +61,10 @@ def target(
     if credentials.ends_at is not None:
         ends.append(int(credentials.ends_at.timestamp()) - period_s)
 
+    version = {}
+    if settings.clamd is not None and key == row.key and row.version_id is not None:
+        version = {"versionId": row.version_id}
+
     def signed(overrides: dict[str, str]) -> str:
         return presigned_get(
             object_url=object_url(settings, key),
@@ -68,7 +72,7 @@ def target(
             credentials=credentials,
             now=datetime.fromtimestamp(begins, UTC),
             lifetime_s=2 * period_s,
-            response_headers=overrides,
+            parameters={**version, **overrides},
             method="HEAD" if method == "HEAD" else "GET",
         )
 

@@ -15,6 +15,7 @@ from shared.database import Connection, affected
 from shared.reasons import NO_OBJECT, ReasonCode
 from shared.rows import FromRow, columns_of
 from shared.states import State
+from shared.verdicts import Verdict
 
 ATTACHABLE_TYPES = (
     "invoice",
@@ -100,6 +101,10 @@ class Attachment(FromRow):
     state: State = "pending"
     #: Why it is rejected or failed, what is wrong with a ready file, or the last attempt's fault.
     reason: ReasonCode | None = None
+    #: The scanner's verdict about the object; None if it was not to be scanned.
+    scan_verdict: Verdict | None = None
+    #: The name that the scanner gave with its verdict.
+    scan_signature: str | None = None
     #: True if the thumbnail of the current upload is stored.
     resized: bool = False
     #: The number of changes recorded about the object; each upload raises it.

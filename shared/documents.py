@@ -9,7 +9,7 @@ from shared.attachments import Attachment
 from shared.links import Links
 from shared.reasons import sentence
 from shared.settings import Settings
-from shared.states import END_STATES
+from shared.states import END_STATES, MEASURED
 
 # Relationship → resource type, in the order of contract.md; `organization` comes before them.
 RELATIONSHIPS = {
@@ -118,6 +118,9 @@ class Documents:
         reason = None
         if row.reason is not None and row.state in END_STATES:
             reason = {"code": row.reason, "detail": sentence(row.reason)}
+        scan = None
+        if row.scan_verdict is not None and row.state in MEASURED:
+            scan = {"verdict": row.scan_verdict, "signature": row.scan_signature}
         limits = {"max_size": row.limit_size, "content_types": row.limit_types}
         return {
             "state": row.state,
@@ -127,6 +130,7 @@ class Documents:
             "pages": row.pages,
             "checksum_sha256": row.checksum_sha256,
             "processed_at": self.time(row.processed_at),
+            **({"scan": scan} if scan else {}),
             **({"limits": _given(limits)} if any(limits.values()) else {}),
         }
 

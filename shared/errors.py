@@ -24,6 +24,7 @@
     ├── Rejected                    the file may not be kept; final, never tried again
     ├── Undecodable                 no thumbnail can be made of the file, which is kept; final
     ├── DecoderFault                the decoder failed, and the file is not known to be the cause
+    ├── ScannerUnavailable          the scanner did not answer, or could not scan
     ├── TooExpensive                the decoder used more CPU time than one file may
     ├── ZygoteGone                  the process that forks decoders is gone
     ├── ClaimLost                   another worker holds the attachment now
@@ -119,6 +120,10 @@ class DecoderFault(AttachmentsError):
     def __init__(self, code: DecoderCode) -> None:
         super().__init__(code)
         self.code: DecoderCode = code
+
+
+class ScannerUnavailable(AttachmentsError):
+    """The scanner did not answer in time, or could not scan; the upload is retried."""
 
 
 class ClaimLost(AttachmentsError):

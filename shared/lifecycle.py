@@ -33,6 +33,7 @@ from shared.notifications import UploadEvent
 from shared.reasons import ReasonCode
 from shared.rows import FromRow
 from shared.states import EndState, State
+from shared.verdicts import NOT_SCANNED, Scan
 
 # LAST_CHECK is when the store is asked for the last time whether the object has changed, because
 # the event of an overwrite under the same policy may have been lost. Nothing is due after that.
@@ -285,6 +286,7 @@ class Outcome:
     version_id: str | None = None
     facts: Facts = NO_FACTS
     thumbnail_name: str | None = None
+    scan: Scan = NOT_SCANNED
 
     def joined(self, found: Facts) -> Self:
         """Return this outcome with the facts that a later step found."""
@@ -295,10 +297,10 @@ _AFTER_FINISH = f"""CASE WHEN $5 <> 'failed' AND {ALIVE}
                           THEN least(now() + $10 * interval '1 second',
                                      a.policy_expires_at + interval '{CHECK_MARGIN}')
                           ELSE {LAST_CHECK} END"""
-# $12 is the first fact. A declared value stays if it was not measured.
+# $14 is the first fact. A declared value stays if it was not measured.
 _SET_FACTS = ", ".join(
     f"{name} = coalesce(${number}, a.{name})" if name in DECLARED else f"{name} = ${number}"
-    for number, name in enumerate(FACTS, 12)
+    for number, name in enumerate(FACTS, 14)
 )
 
 
@@ -325,6 +327,7 @@ async def finish(
             uploaded_at = CASE WHEN $7 <> a.etag THEN {_NEXT_STAMP} ELSE a.uploaded_at END,
             version_id = CASE WHEN $7 IS NULL THEN a.version_id ELSE $8 END,
             {_SET_FACTS},
+            scan_verdict = $12, scan_signature = $13,
             -- the store may have a thumbnail even if processing failed
             thumbnail_name = CASE $5 WHEN 'failed' THEN a.thumbnail_name ELSE $9 END,
             resized = $9 IS NOT NULL,
@@ -344,6 +347,8 @@ async def finish(
         outcome.thumbnail_name,
         next_check_s,
         claimed.attachment.organization_id,
+        outcome.scan.verdict,
+        outcome.scan.signature,
         *astuple(outcome.facts),
     )
     return affected(status) == 1

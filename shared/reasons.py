@@ -7,7 +7,7 @@ were used up. `attachments retry` processes every attachment that has a reason a
 from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
-RejectedCode = Literal["too_large", "reserved_type", "type_not_allowed"]
+RejectedCode = Literal["too_large", "reserved_type", "type_not_allowed", "infected", "unscannable"]
 """The reason why a file may not be kept."""
 
 FileCode = Literal["damaged", "too_expensive", "encrypted", "unsupported"]
@@ -33,6 +33,7 @@ ReasonCode = Literal[
     CopyCode,
     "attempts_used_up",
     "internal_error",
+    "scanner_unavailable",
 ]
 """The codes that this release writes. A row may have a code of another release."""
 
@@ -58,6 +59,9 @@ REASONS: Final[dict[ReasonCode, Reason]] = {
     "too_large": _final("The object is larger than an upload may be."),
     "reserved_type": _final("Files of this type are not accepted."),
     "type_not_allowed": _final("The client that created the attachment does not allow this type."),
+    "infected": _final("The scanner found malware in the file."),
+    # With ATTACHMENTS_SCAN_OPTIONAL the file is kept, and the attachment is `ready`.
+    "unscannable": _final("The file is too large or too complex to be scanned."),
     # The file is kept, and the attachment is `ready`. Only with `damaged` can it have a thumbnail.
     "damaged": _final("The file is damaged or incomplete; its thumbnail, if any, shows the rest."),
     "too_expensive": _final("The file would take too much time or memory to decode."),
@@ -71,6 +75,8 @@ REASONS: Final[dict[ReasonCode, Reason]] = {
     "changing": _tried_again("The object kept changing while it was read."),
     "decoder_stalled": _tried_again("The decoder did not finish in time in any of the attempts."),
     "decoder_fault": _tried_again("The decoder could not be run."),
+    # With ATTACHMENTS_SCAN_OPTIONAL the attachment is `ready`.
+    "scanner_unavailable": _tried_again("The scanner did not scan the file in any attempt."),
     "source_missing": _tried_again("The object that temp_url names is no longer in the store."),
     "copy_failed": _tried_again("The object that temp_url names could not be copied."),
     "attempts_used_up": _tried_again("Processing did not finish in any of the attempts."),

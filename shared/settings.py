@@ -28,6 +28,7 @@ from shared.part_settings import (
 from shared.processors import MAX_DECODERS, default_decoders
 from shared.proxies import ForwardedHeaders, Network, Proxies, parse_network
 from shared.reserved import Reserved
+from shared.scan_settings import ScanSettings
 from shared.trace_settings import TraceSettings
 from shared.webhook_settings import WebhookSettings
 
@@ -49,6 +50,7 @@ MORE_FORMATS = frozenset({"avif", "tiff", "heic"})
 
 class Settings(
     TraceSettings,
+    ScanSettings,
     WaitSettings,
     QuotaSettings,
     BrowserSettings,
@@ -193,6 +195,8 @@ class Settings(
     def _public(cls, value: bool, info: ValidationInfo) -> bool:
         if value and info.data.get("files_url", "") is None:
             raise ValueError(f"is true, which requires {PREFIX}FILES_URL")
+        if value and info.data.get("clamd_url") is not None:
+            raise ValueError(f"is true, so no file would wait for the scan by {PREFIX}CLAMD_URL")
         return value
 
     @field_validator("files_secret")

@@ -155,15 +155,15 @@ def presigned_get(
     credentials: Credentials,
     now: datetime,
     lifetime_s: int,
-    response_headers: dict[str, str],
+    parameters: dict[str, str],
     method: str = "GET",
 ) -> str:
     """Sign a GET of `object_url` for `lifetime_s` seconds and return the signed address.
 
     The path of `object_url` must not be percent-encoded yet. `method` is GET or HEAD; a signature
     for one is not valid for the other. The lifetime is limited to that of the credentials.
-    `response_headers` are S3's overrides, such as `response-content-type`. `now` must have a time
-    zone.
+    `parameters` are S3's overrides, such as `response-content-type`, and `versionId`. `now` must
+    have a time zone.
     """
     stamp = _stamp(now)
     date = stamp[:8]
@@ -176,7 +176,7 @@ def presigned_get(
             link_lifetime(credentials=credentials, now=now, lifetime_s=lifetime_s)
         ),
         "X-Amz-SignedHeaders": "host",
-        **response_headers,
+        **parameters,
     }
     if credentials.token is not None:
         query["X-Amz-Security-Token"] = credentials.token

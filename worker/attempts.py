@@ -12,11 +12,9 @@ from shared import lifecycle, older_objects
 from shared.database import DatabaseAway
 from shared.errors import (
     ClaimLost,
-    DecoderFault,
-    ObjectChanged,
     ObjectMissing,
     ObjectOlder,
-    StoreError,
+    ScannerUnavailable,
     StoreRefused,
     StoreUnavailable,
 )
@@ -31,8 +29,9 @@ from worker.copying import Copying
 from worker.jobs import Jobs
 from worker.leases import Leases
 from worker.measuring import LEASES_LOST, Measured, measured_attempt
-from worker.patience import backoff_s, report
+from worker.patience import backoff_s, reason_of, report
 from worker.pipeline import process
+from worker.scanning.scanner import scan_fields
 from worker.slots import Slot, Slots
 from worker.stages import rounded
 from worker.thumbnails import drop_thumbnail
@@ -169,17 +168,11 @@ class Attempts:
                 LEASES_LOST.inc()
                 self._leases.drop(claim)
                 await self._give_back(claim)
-            case StoreRefused():
-                await self._try_again(claim, attempt, "store_refused", error)
-            case ObjectChanged():
-                await self._try_again(claim, attempt, "changing", error)
-            case StoreError():
-                await self._try_again(claim, attempt, "store_unavailable", error)
-            case DecoderFault():
-                await self._try_again(claim, attempt, error.code, error)
             case _:
-                log.exception("unexpected error", attachment=row.id, exc_info=error)
-                await self._try_again(claim, attempt, "internal_error", error)
+                reason = reason_of(error)
+                if reason == "internal_error":
+                    log.exception("unexpected error", attachment=row.id, exc_info=error)
+                await self._try_again(claim, attempt, reason, error)
 
     async def _record_no_object(
         self, claim: Claim, attempt: Measured, error: ObjectMissing | ObjectOlder
@@ -222,7 +215,8 @@ class Attempts:
         row = claim.attachment
         last = row.attempt >= self._settings.attempts
         fields = {"attachment": row.id, "attempt": row.attempt, "reason": reason, "final": last}
-        if isinstance(error, StoreRefused | StoreUnavailable):  # this affects all uploads
+        if isinstance(error, StoreRefused | StoreUnavailable | ScannerUnavailable):
+            # this affects all uploads
             report(self._throttle, "attempt failed", error, **fields)
         else:
             log.warning("attempt failed", **fields, error=f"{type(error).__name__}: {error}")
@@ -281,6 +275,7 @@ def _record(attempt: Measured, outcome: Outcome, *, size: int | None = None) -> 
         reason=outcome.reason,
         content_type=outcome.facts.content_type,
         size=size if outcome.facts.size is None else outcome.facts.size,
+        **scan_fields(outcome.scan),
         seconds=rounded(attempt.stages.seconds()),
     )
 

@@ -1,13 +1,21 @@
-"""Back off from a store that refuses or is unavailable: pauses grow, and a gate stops all calls."""
+"""Retry what failed: why, and after which pause. A gate stops all calls to a store that refuses."""
 
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from shared.errors import StoreError, StoreRefused, StoreUnavailable
+from shared.errors import (
+    DecoderFault,
+    ObjectChanged,
+    ScannerUnavailable,
+    StoreError,
+    StoreRefused,
+    StoreUnavailable,
+)
 from shared.jitter import spread
 from shared.log import get_logger
+from shared.reasons import ReasonCode
 from shared.throttle import Clock, Throttle
 
 LONGEST_PURGE_PAUSE_S = 6 * 3600.0
@@ -43,16 +51,39 @@ def backoff_s(attempt: int) -> float:
     return spread(min(5 * 4 ** (attempt - 1), 900))
 
 
-def report(throttle: Throttle, event: str, error: StoreError | TimeoutError, **fields: Any) -> None:
-    """Log what a failure of the store has postponed, if `shared.outages` does not log the failure.
+def report(
+    throttle: Throttle,
+    event: str,
+    error: StoreError | ScannerUnavailable | TimeoutError,
+    **fields: Any,
+) -> None:
+    """Log what a failure of the store or the scanner has postponed.
 
-    The line is throttled by the cause, because a store that refuses may refuse everything.
+    A failure that `shared.outages` logs is not logged again. Otherwise the line is throttled by the
+    cause, because a store that refuses may refuse everything.
     """
     cause = f"{type(error).__name__}: {error}"
     if isinstance(error, StoreUnavailable | TimeoutError):
         log.debug(event, cause=cause, **fields)
     else:
         throttle(event, cause=cause, **fields)
+
+
+def reason_of(error: Exception) -> ReasonCode:
+    """Return the reason for which an attempt is retried; `internal_error` for a bug."""
+    match error:
+        case StoreRefused():
+            return "store_refused"
+        case ObjectChanged():
+            return "changing"
+        case StoreError():
+            return "store_unavailable"
+        case ScannerUnavailable():
+            return "scanner_unavailable"
+        case DecoderFault():
+            return error.code
+        case _:
+            return "internal_error"
 
 
 class Gate:

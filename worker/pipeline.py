@@ -1,5 +1,5 @@
-"""The steps of one upload: read a little, identify the type, decode an image, store the thumbnail,
-write the outcome."""
+"""The steps of one upload: scan it where there is a scanner, read a little, identify the type,
+decode an image, store the thumbnail, write the outcome."""
 
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext
 from dataclasses import replace
@@ -19,9 +19,11 @@ from shared.errors import (
 from shared.facts import Facts, Thumbnail
 from shared.lifecycle import Claim, Outcome
 from shared.stored_objects import StoredObject
+from shared.verdicts import Scan
 from worker.buffering import HEAD_BYTES, MEMORY_BYTES, buffered, read_checksum, read_head
 from worker.decoding.formats import Box, box_of, promises_thumbnail
 from worker.judging import judge
+from worker.scanning.scanner import Scanned, Scanner, reopened, require_scanned
 from worker.sniffing.dimensions import read_dimensions
 from worker.stages import measured, note_object, note_type
 from worker.thumbnails import drop_thumbnail, store_thumbnail
@@ -42,8 +44,8 @@ async def process(tools: Tools, claim: Claim) -> Outcome:
     """Find the outcome of a claimed upload and write it in the row.
 
     An object that is replaced meanwhile is examined again, so the row never describes a mix of two
-    objects. Raises StoreError and DecoderFault for faults that should be retried, also
-    ObjectMissing, ObjectOlder and ClaimLost.
+    objects. Raises StoreError, ScannerUnavailable and DecoderFault for faults that should be
+    retried, also ObjectMissing, ObjectOlder and ClaimLost.
     """
     await tools.bucket.require_known_ours()
     if claim.attachment.bucket != tools.storage.bucket:  # an object here belongs to another row
@@ -96,16 +98,53 @@ async def _finish(tools: Tools, claim: Claim, outcome: Outcome, revision: int) -
 
 
 async def examine(tools: Tools, claim: Claim) -> Outcome:
-    """Find out what the object is, and store its thumbnail if its type gets one.
+    """Scan the object, find out what it is, and store its thumbnail if its type gets one.
 
     May be repeated. Raises ObjectChanged if the object is replaced meanwhile, else as `process`.
     """
+    if tools.scanner is None:
+        return await _inspect(tools, claim, None)
+    scanned = await _scan(tools, tools.scanner, claim.attachment)
+    if scanned.refused is not None:
+        await drop_thumbnail(tools.storage, claim.attachment)
+        return Outcome(
+            state="rejected",
+            reason=scanned.refused,
+            etag=scanned.found.etag,
+            version_id=scanned.found.version_id,
+            facts=Facts(size=scanned.found.size, checksum_sha256=scanned.checksum_sha256),
+            scan=scanned.scan,
+        )
+    outcome = replace(await _inspect(tools, claim, scanned), scan=scanned.scan)
+    if outcome.state == "ready" and scanned.noted is not None:
+        return replace(outcome, reason=scanned.noted)
+    return outcome
+
+
+async def _scan(tools: Tools, scanner: Scanner, row: Attachment) -> Scanned:
+    """Scan the object of a row before anything of it is opened. Raises as `examine`."""
+    try:
+        async with scanner.reading(tools.storage, row) as (found, chunks):
+            _check_age(tools, found, row)
+            return await scanner.scan(row, found, chunks)
+    except ObjectEmpty:
+        found = await tools.storage.head(row.key)
+        _check_age(tools, found, row)
+        if found.size:
+            raise ObjectChanged(row.key) from None
+        return Scanned(found=found, scan=Scan(verdict="clean"))  # no byte, so nothing to find
+
+
+async def _inspect(tools: Tools, claim: Claim, scanned: Scanned | None) -> Outcome:
+    """Examine an object of which only the bytes that were scanned may be opened, if any were."""
     row, storage, more = claim.attachment, tools.storage, tools.settings.more_formats
     try:
         first = LONG_READ_BYTES if promises_thumbnail(row.file_name, more) else HEAD_BYTES
         async with AsyncExitStack() as reading:
             with measured("read"):
-                found, chunks = await reading.enter_async_context(storage.read(row.key, end=first))
+                found, chunks = await reading.enter_async_context(
+                    reopened(storage, row.key, scanned, end=first)
+                )
                 note_object(found)
                 _check_age(tools, found, row)
                 head = await read_head(chunks)
@@ -113,7 +152,9 @@ async def examine(tools: Tools, claim: Claim) -> Outcome:
                 state="ready",
                 etag=found.etag,
                 version_id=found.version_id,
-                facts=Facts(size=found.size),
+                facts=Facts(
+                    size=found.size, checksum_sha256=scanned.checksum_sha256 if scanned else None
+                ),
             )
             try:
                 content_type, died = await _identify_if_possible(tools, row, found, head)
@@ -141,6 +182,7 @@ async def examine(tools: Tools, claim: Claim) -> Outcome:
         _check_age(tools, found, row)
         if found.size:
             raise ObjectChanged(row.key) from None  # replaced since it was found to be empty
+        require_scanned(scanned, found)
         content_type = await _identify(tools, row, found, head)
         outcome = Outcome(
             state="ready",

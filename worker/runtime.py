@@ -153,6 +153,9 @@ class Runtime:
             health.need("database", answers(tools.database))
             health.need("store", reads(lambda: read_marker(tools.storage)))
             health.use("broker", _broker_fault)
+            if tools.scanner is not None:
+                add = health.use if settings.scan_optional else health.need
+                add("scanner", tools.scanner.ping)
             stack.callback(throttle.close)
             copying = await stack.enter_async_context(
                 open_copying(tools, lambda copied: self.reception.receive(copied), throttle)

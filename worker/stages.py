@@ -15,8 +15,21 @@ from shared import traces
 from shared.attachments import Attachment
 from shared.stored_objects import StoredObject
 
-Stage = Literal["queued", "read", "room_wait", "sniff", "decoder_wait", "decode", "write", "commit"]
-"""`queued`: from the record of the upload to its first claim, by the database's clock. `read`:
+Stage = Literal[
+    "queued",
+    "scan_wait",
+    "scan",
+    "read",
+    "room_wait",
+    "sniff",
+    "decoder_wait",
+    "decode",
+    "write",
+    "commit",
+]
+"""`queued`: from the record of the upload to its first claim, by the database's clock. `scan_wait`:
+waiting for a place at the scanner. `scan`: the bytes from the store to the scanner, until its
+verdict. `read`:
 bytes of the original from the store, without the ranges that identify the type. `room_wait`:
 waiting for room on disk for a large file (`worker.budget`). `sniff`: naming the type, with the
 further ranges that this needs. `decoder_wait`: waiting for a decoder that is free. `decode`: the

@@ -13,6 +13,7 @@ from shared.storage import Storage
 from shared.store_client import open_storage
 from worker.budget import Budget
 from worker.decoding.decoders import Decoders
+from worker.scanning.scanner import Scanner
 from worker.sniffing.sniffer import Sniffers
 
 FIRST_LOOK_S = 2.0
@@ -21,7 +22,7 @@ FIRST_LOOK_S = 2.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tools:
-    """The open parts that processing an upload needs."""
+    """The open parts that processing an upload needs; without a scanner nothing is scanned."""
 
     settings: Settings
     database: Database
@@ -30,6 +31,7 @@ class Tools:
     decoders: Decoders
     sniffers: Sniffers
     budget: Budget
+    scanner: Scanner | None = None
 
 
 @asynccontextmanager
@@ -61,6 +63,7 @@ async def open_tools(settings: Settings) -> AsyncIterator[Tools]:
             decoders=decoders,
             sniffers=sniffers,
             budget=Budget(settings.buffer_bytes),
+            scanner=Scanner(settings) if settings.clamd is not None else None,
         )
 
 

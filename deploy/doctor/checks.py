@@ -21,6 +21,7 @@ from deploy.doctor.posting import GRANT, MAY_NOT, check_cors, check_upload, draw
 from deploy.doctor.processing import check_event, check_links, check_thumbnail
 from deploy.doctor.removal import remove_probes
 from deploy.doctor.rights import check_rights
+from deploy.doctor.scanner import check_scanner
 from deploy.doctor.seal import check_seal
 from deploy.doctor.sequence import check_sequence
 from deploy.doctor.store import check_store
@@ -56,6 +57,7 @@ CHECKS = (
     Check("rights", check_rights, needs=("broker", "schema")),
     Check("worker", check_worker, needs=("broker",)),
     Check("seal", check_seal),
+    Check("scanner", check_scanner, waits=True),
     Check("store", check_store),
     Check("deletion", check_deletion, needs=("store",)),
     Check("owner", check_owner, needs=("schema", "store")),

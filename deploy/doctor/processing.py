@@ -172,6 +172,10 @@ async def check_links(examination: Examination) -> Verdict:
     row = await _read(examination)
     if row.uploaded_at is None:
         return skipped("the service has not noticed the upload")
+    if examination.settings.clamd is not None and row.state != "ready":
+        return skipped(
+            f"the probe is {row.state}; with a scanner, only what is ready can be opened"
+        )
     links, now = Links(examination.settings), datetime.now(UTC)
     wanted = {"url": row.key}
     if row.resized and row.thumbnail_key is not None:

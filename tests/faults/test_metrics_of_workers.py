@@ -66,6 +66,7 @@ AT_REST: Table = {
     "attachments_leases_lost_total": 0,
     "attachments_log_lines_dropped_total": 0,
     "attachments_older_objects_total": 0,
+    "attachments_scans_total": 0,
     # The first attempts: three uploads of one row are of two revisions.
     'attachments_stage_seconds_count{stage="queued"}': 8,
     'attachments_stage_seconds_count{stage="decode"}': 7,

@@ -23,6 +23,7 @@ NAMES = [
     "rights",
     "worker",
     "seal",
+    "scanner",
     "store",
     "deletion",
     "owner",

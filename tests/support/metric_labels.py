@@ -20,6 +20,7 @@ from shared.webhooks.kinds import Deactivation, DeliveryFault
 from tests.support.scraping import Shown
 from worker.decoding.formats import FORMATS, Box
 from worker.measuring import AttemptResult, KillCause, Recovered
+from worker.scanning.scanner import ScanResult
 from worker.stages import STAGES
 
 PAGE: Final = Path(__file__).parents[2] / "deploy/docs/metrics.md"
@@ -73,6 +74,7 @@ VALUES: Final[Mapping[tuple[str, str], frozenset[str]]] = {
         ("attachments_request_seconds", "method"): {*LABELS.values(), "other"},
         ("attachments_requests_total", "route"): {*ROUTES, "none"},
         ("attachments_requests_total", "status"): STATUSES,
+        ("attachments_scans_total", "verdict"): get_args(ScanResult),
         ("attachments_stage_seconds", "stage"): STAGES,
         ("attachments_store_errors_total", "verb"): _VERBS,
         ("attachments_store_errors_total", "error"): get_args(StoreFault),

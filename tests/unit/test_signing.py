@@ -72,7 +72,7 @@ def test_the_published_presigned_get_comes_out_byte_for_byte() -> None:
         credentials=Credentials(access_key=ACCESS_KEY, secret_key=SECRET_KEY),
         now=datetime(2013, 5, 24, tzinfo=UTC),
         lifetime_s=86400,
-        response_headers={},
+        parameters={},
     )
 
     assert url == (
@@ -285,7 +285,7 @@ def test_a_presigned_get_is_the_one_that_botocore_makes(
             credentials=Credentials(access_key=ACCESS_KEY, secret_key=SECRET_KEY, token=token),
             now=datetime.strptime(their_query["X-Amz-Date"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC),
             lifetime_s=lifetime_s,
-            response_headers=overrides,
+            parameters=overrides,
         )
     )
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from worker.decoding.slices import SLICE_JOBS, SLICE_S, Gate, Slice, Slices
+from worker.slices import SLICE_JOBS, SLICE_S, Gate, Slice, Slices
 
 A, B, C = 1, 2, 3
 
@@ -144,6 +144,36 @@ def test_none_takes_the_last_place_while_another_waits() -> None:
     served = turns.serve(0)
     assert served is not None
     assert served[0] == A  # A has only one of the three places, so its slice continues.
+
+
+@pytest.mark.parametrize("places", [2, 3, 8])
+def test_the_last_place_may_be_kept_for_another_organization(places: int) -> None:
+    turns: Slices[int] = Slices(places, keeps_one=True)
+    fill(turns, A, 20)
+    jobs = []
+    while (served := turns.serve(0)) is not None:
+        jobs.append(served)
+    assert [organization for organization, _ in jobs] == [A] * (places - 1)
+    fill(turns, B, 2)
+    first = turns.serve(0)
+    assert first is not None
+    assert first[0] == B
+    assert turns.serve(0) is None
+    turns.end(first[1], 0)
+    second = turns.serve(0)
+    assert second is not None
+    assert second[0] == B
+    turns.end(jobs[0][1], 0)
+    third = turns.serve(0)
+    assert third is not None
+    assert third[0] == A
+
+
+def test_a_single_place_is_never_kept() -> None:
+    turns: Slices[int] = Slices(1, keeps_one=True)
+    fill(turns, A, 3)
+    fill(turns, B, 1)
+    assert sorted(work_off(turns)) == [A, A, A, B]
 
 
 def test_a_cancelled_waiter_is_not_served() -> None:

@@ -130,7 +130,7 @@ def test_clients_get_the_addresses_that_botocore_makes(
         credentials=Credentials(access_key=ACCESS_KEY, secret_key=SECRET_KEY),
         now=datetime.strptime(made["X-Amz-Date"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC),
         lifetime_s=300,
-        response_headers={},
+        parameters={},
     )
 
     assert of.upload_url == post.rstrip("/")

@@ -9,8 +9,8 @@ from shared.log import get_logger
 from shared.reasons import UndecodableCode
 from worker.decoding.formats import Box
 from worker.decoding.pool import DecoderPool
-from worker.decoding.slices import Gate
 from worker.sandbox.cpu_time import TEND_EVERY_S
+from worker.slices import Gate
 from worker.stages import measured
 
 log = get_logger(__name__)
@@ -19,7 +19,7 @@ log = get_logger(__name__)
 class Decoders:
     """All decoders of a worker, of all kinds; at most `size` are at work at one time.
 
-    Organizations that wait for a decoder are served in turns (`worker.decoding.slices`).
+    Organizations that wait for a decoder are served in turns (`worker.slices`).
     """
 
     def __init__(

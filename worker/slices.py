@@ -1,4 +1,4 @@
-"""Share a few decoders fairly between organizations: each gets a slice of jobs in its turn.
+"""Share a few places fairly between organizations: each gets a slice of jobs in its turn.
 
 `Slices` decides who is next, and uses no clock, task or process. `Gate` lets tasks wait for their
 turn.
@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
-from worker.stages import measured
+from worker.stages import Stage, measured
 
 SLICE_JOBS: Final = 8
 """Jobs that one organization gets in a row while another waits. A fresh decoder costs as much CPU
@@ -45,7 +45,8 @@ class Slices(Generic[T]):
 
     While several organizations wait, they get slices in turn. A slice is `slice_jobs` jobs, or
     the jobs that begin within `slice_s` seconds. An organization that holds all places but one does
-    not get the last one while another waits. An organization that waits alone may take every place.
+    not get the last one while another waits. An organization that waits alone may take every place,
+    unless `keeps_one` is true: then an organization never holds the last one of several places.
 
     A newcomer is an organization that had no job here when its first waiter came. It goes ahead of
     all slices with that one job, so its wait does not grow with the number of other organizations.
@@ -56,9 +57,15 @@ class Slices(Generic[T]):
     """
 
     def __init__(
-        self, places: int, *, slice_jobs: int = SLICE_JOBS, slice_s: float = SLICE_S
+        self,
+        places: int,
+        *,
+        slice_jobs: int = SLICE_JOBS,
+        slice_s: float = SLICE_S,
+        keeps_one: bool = False,
     ) -> None:
         self._places = places
+        self._keeps_one = keeps_one
         self._slice_jobs = slice_jobs
         self._slice_s = slice_s
         # waiters by organization; the first organization has the next turn
@@ -107,7 +114,9 @@ class Slices(Generic[T]):
             if given.organization in self._waiting and self._may_take(given.organization):
                 self._open.remove(given)
                 return self._take(given)
-        organization = next(each for each in self._waiting if self._may_take(each))
+        organization = next((each for each in self._waiting if self._may_take(each)), None)
+        if organization is None:  # only with `keeps_one`
+            return None
         if self._is_full_of_open():
             del self._open[0]
         self._went_ahead.clear()
@@ -145,7 +154,7 @@ class Slices(Generic[T]):
     def _may_take(self, organization: int) -> bool:
         others_wait = len(self._waiting) > (organization in self._waiting)
         has_the_rest = self._busy[organization] >= self._places - 1 > 0
-        return not (others_wait and has_the_rest)
+        return not ((others_wait or self._keeps_one) and has_the_rest)
 
     def _take(self, given: Slice) -> tuple[T, Slice]:
         waiters = self._waiting[given.organization]
@@ -164,10 +173,16 @@ class Slices(Generic[T]):
 
 
 class Gate:
-    """A fixed number of places. Each is held by one task at a time, in turns by organization."""
+    """A fixed number of places. Each is held by one task at a time, in turns by organization.
 
-    def __init__(self, places: int) -> None:
-        self._turns: Slices[asyncio.Future[Slice]] = Slices(places)
+    The time that a task waits counts for `stage`. `keeps_one` is as in `Slices`.
+    """
+
+    def __init__(
+        self, places: int, *, stage: Stage = "decoder_wait", keeps_one: bool = False
+    ) -> None:
+        self._turns: Slices[asyncio.Future[Slice]] = Slices(places, keeps_one=keeps_one)
+        self._stage = stage
 
     @asynccontextmanager
     async def turn(self, organization: int) -> AsyncIterator[None]:
@@ -177,7 +192,7 @@ class Gate:
         self._turns.wait(organization, waiter)
         self._serve(loop)
         try:
-            with measured("decoder_wait"):
+            with measured(self._stage):
                 given = await waiter
         except asyncio.CancelledError:
             if not self._turns.withdraw(organization, waiter) and not waiter.cancelled():

@@ -1,0 +1,1 @@
+"""The scan of uploads for malware, before anything of them is opened."""
