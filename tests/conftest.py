@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator, Generator, Iterator
 from contextlib import AsyncExitStack
 from unittest import mock
 
-import asyncpg
 import botocore.session
 import pytest
 import pytest_asyncio
@@ -98,9 +97,7 @@ async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack
     async with AsyncExitStack() as exits:
         memory = exits.enter_context(memory_folder(folder))
         started = await exits.enter_async_context(running_stack(folder, memory))
-        connection = await asyncpg.connect(started.postgres.url)
-        await connection.execute(f"CREATE DATABASE {TEMPLATE}")
-        await connection.close()
+        await started.admin.execute(f"CREATE DATABASE {TEMPLATE}")
         await asyncio.to_thread(migrate, started.postgres.database_url(TEMPLATE))
         yield started
 

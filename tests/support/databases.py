@@ -30,11 +30,9 @@ async def clone_database(stack: Stack) -> str:
     """Make a fresh migrated database with ids of its own, because all tests share one bucket."""
     first = fresh_ids()
     name = f"test_{first}"
-    connection = await asyncpg.connect(stack.postgres.url)
     # Copying files costs half as much as PostgreSQL's default way, which writes everything to its
     # log.
-    await connection.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE} STRATEGY file_copy")
-    await connection.close()
+    await stack.admin.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE} STRATEGY file_copy")
     url = stack.postgres.database_url(name)
     connection = await asyncpg.connect(url)
     await connection.execute(f"ALTER SEQUENCE attachments_id_seq RESTART WITH {first}")
@@ -47,9 +45,7 @@ async def drop_database(stack: Stack, url: str) -> None:
 
     PostgreSQL starts a process for each database once a minute, to look for rows to clean up.
     """
-    connection = await asyncpg.connect(stack.postgres.url)
-    await connection.execute(f"DROP DATABASE IF EXISTS {url.rpartition('/')[2]} WITH (FORCE)")
-    await connection.close()
+    await stack.admin.execute(f"DROP DATABASE IF EXISTS {url.rpartition('/')[2]} WITH (FORCE)")
 
 
 async def use_deployment_of(stack: Stack, database_url: str) -> None:

@@ -90,6 +90,13 @@ class Stack:
         self.valkey = EmbeddedValkey(directory=_made(folder / "valkey"))
         self._seaweedfs_folder = _made(folder / "seaweedfs")
         self.seaweedfs: EmbeddedSeaweedFS
+        self._admin: asyncpg.Connection[asyncpg.Record] | None = None
+
+    @property
+    def admin(self) -> "asyncpg.Connection[asyncpg.Record]":
+        """The connection that makes and drops databases."""
+        assert self._admin is not None
+        return self._admin
 
     async def start(self) -> None:
         """Start all servers in parallel."""
@@ -104,13 +111,14 @@ class Stack:
 
     async def _shorten_logins(self) -> None:
         """Hash the password with 1 iteration, not 4,096: tests log in thousands of times."""
-        connection = await asyncpg.connect(self.postgres.url)
-        await connection.execute("SET scram_iterations = 1")
-        await connection.execute(f"ALTER ROLE attachments PASSWORD '{self.postgres.password}'")
-        await connection.close()
+        self._admin = await asyncpg.connect(self.postgres.url)
+        await self.admin.execute("SET scram_iterations = 1")
+        await self.admin.execute(f"ALTER ROLE attachments PASSWORD '{self.postgres.password}'")
 
     async def stop(self) -> None:
         """Stop all servers."""
+        if self._admin is not None:
+            self._admin.terminate()
         await asyncio.gather(self.postgres.stop(), self.valkey.stop(), self.seaweedfs.stop())
         await self.relay.stop()
 
