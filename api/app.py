@@ -24,6 +24,7 @@ from api.finishing import finish
 from api.ids import IdCheck
 from api.measuring import measure
 from api.noise import open_noise
+from api.openapi import served
 from api.parts import PARTS, Parts
 from api.problems import general, unavailable
 from api.readers import Readers
@@ -213,6 +214,7 @@ def routes() -> list[web.RouteDef]:
         # haproxy's health checks use OPTIONS unless another method is configured.
         web.options("/health/live", health_live),
         web.options("/health/ready", health_ready),
+        *served.ROUTES,
     ]
     # These routes come last, so that they do not slow down the search for the usual ones.
     slashed = [

@@ -16,7 +16,7 @@ from shared.states import STATES
 MAX_FILTER_IDS = 200
 
 _SAME = ("eq", "not_eq")
-_RANGES = ("gt", "gt_eq", "lt", "lt_eq")
+RANGES = ("gt", "gt_eq", "lt", "lt_eq")
 
 # The pattern matches a name, then optionally an operator and an array index: filter[f],
 # filter[f][eq], filter[f][], filter[f][0].
@@ -138,7 +138,7 @@ def _read_name(name: str) -> Key:
     if match is None or field not in NAMES:
         raise unsupported("Filter", shortened(field))
     operator = match[2] or ("eq" if field in FILTERS else "")
-    if operator not in (_SAME if field in FILTERS else _RANGES):
+    if operator not in (_SAME if field in FILTERS else RANGES):
         raise unsupported("Filter", shortened(f"{field}[{operator}]" if operator else field))
     return field, operator
 

@@ -30,6 +30,15 @@ _requests = cache(REQUESTS.labels)
 LABELS = {**{method: method for method in METHODS}, "HEAD": "GET"}
 """The label of a method of a route. HEAD is answered as GET is."""
 
+UNTIMED = {
+    "/openapi.json": "/docs",
+    "/docs": "/docs",
+    "/docs/{file}": "/docs",
+    "/client/{name}": "/client/{name}",
+}
+"""Routes of files that are the same for everybody → their label. They are counted and not timed,
+because a process may have only so many series."""
+
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -49,6 +58,9 @@ async def measure(request: web.Request, handler: Handler) -> web.StreamResponse:
     started = time.perf_counter()
     response = await handler(request)
     route = route_of(request)
+    if route in UNTIMED:
+        _requests(UNTIMED[route], response.status).inc()
+        return response
     method = "other" if route == "none" else LABELS.get(request.method, "other")
     _requests(route, response.status).inc()
     _seconds(route, method).observe(time.perf_counter() - started)

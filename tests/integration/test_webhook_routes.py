@@ -1,6 +1,5 @@
 """Tests of the routes of webhooks and deliveries: their responses and their permissions."""
 
-import asyncio
 from typing import Any
 
 import pytest
@@ -9,7 +8,7 @@ import pytest_asyncio
 from shared.webhooks.kinds import EVENTS
 from tests.support.receiver import PATH, SETTINGS
 from tests.support.resources import NOT_FOUND
-from tests.support.service import Answer, Client, Service
+from tests.support.service import Answer, Client, Service, some_at_once
 from tests.support.starting import StartService
 
 URL = "https://receiver.example/hook"
@@ -211,7 +210,7 @@ async def test_row91_a_time_that_is_none_is_refused(service: Service, since: Any
 
 
 async def test_row92_an_organization_has_at_most_twenty_webhooks(service: Service) -> None:
-    made = await asyncio.gather(*(post(service.client, target_url=URL) for _ in range(30)))
+    made = await some_at_once(post(service.client, target_url=URL) for _ in range(30))
     assert sorted(each.status for each in made) == [201] * 20 + [422] * 10
     refused = next(each for each in made if each.status == 422)
     assert refused.document["errors"][0]["meta"] == {"quota": "webhooks", "limit": 20}

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final, get_args
 
 from api.app import routes
-from api.measuring import LABELS
+from api.measuring import LABELS, UNTIMED
 from api.noise import RefusalKind
 from shared.broker import QUEUES, queue_name
 from shared.due import Duty
@@ -33,9 +33,16 @@ _OF_READING: Final = frozenset({200, 204, 302, 304, 400, 401, 403, 404, 406, 412
 _OF_WRITING: Final = _OF_READING - {302} | {201, 408, 409, 413, 415, 422}
 STATUSES: Final = _OF_READING | _OF_WRITING | {405}
 
-ROUTES: Final = frozenset({each.path.rstrip("/") for each in routes()})
+
+def label_of(path: str) -> str:
+    """Return the label of a route, which may have a slash at its end."""
+    path = path.rstrip("/")
+    return UNTIMED.get(path) or re.sub(r"\{(\w+):[^{}]*\}", r"{\1}", path)
+
+
+ROUTES: Final = frozenset({label_of(each.path) for each in routes()})
 WITH_BODIES: Final = frozenset(
-    {each.path.rstrip("/") for each in routes() if each.method in ("POST", "PATCH", "DELETE")}
+    {label_of(each.path) for each in routes() if each.method in ("POST", "PATCH", "DELETE")}
 )
 
 

@@ -14,12 +14,14 @@ import api
 import shared
 import worker
 from api.app import routes
+from api.measuring import UNTIMED
 from tests.support.metric_labels import (
     PAGE,
     ROUTES,
     VALUES,
     documented,
     documented_values,
+    label_of,
     statuses_of,
 )
 from tests.support.metric_values import MOST_SERIES
@@ -29,7 +31,11 @@ TYPES = {Counter: "counter", Gauge: "gauge", Histogram: "histogram"}
 OTHERS = 40
 """The number of series that prometheus-client adds about Python and the process."""
 
-PAIRS = {(each.path.rstrip("/"), each.method) for each in routes()}
+PAIRS = {
+    (label, each.method)
+    for each in routes()
+    if (label := label_of(each.path)) not in UNTIMED.values()
+}
 DIALECT, EFFECT = (("attachments_events_total", label) for label in ("dialect", "effect"))
 SERIES = {
     # Only messages of SNS are refused.

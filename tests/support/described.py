@@ -1,0 +1,175 @@
+"""Checks of the API's answers against its own description (OpenAPI), with compiled validators."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import jsonschema_rs
+import orjson
+
+from api.openapi.description import rendered
+
+METHODS = ("get", "post", "patch", "delete", "options")
+
+TRANSPORT = {
+    "connection",
+    "content-encoding",
+    "content-length",
+    "content-type",
+    "date",
+    "keep-alive",
+    "server",
+    "transfer-encoding",
+}
+"""Header fields of HTTP itself, which need no description."""
+
+UNROUTED = {404, 405, *(400, 408, 413, 414, 417, 431, 500, 503, 505)}
+"""The errors of a request without a route, or that no route has seen."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Described:
+    """One described answer: its header fields in lower case, its media types and their validators.
+
+    Without media types the answer has no body.
+    """
+
+    headers: frozenset[str]
+    bodies: Mapping[str, "jsonschema_rs.Draft202012Validator | None"]
+
+
+@cache
+def description() -> Any:
+    """Return the description as a client reads it."""
+    return orjson.loads(rendered())
+
+
+def find(reference: str) -> Any:
+    """Return the part of the description that a reference names."""
+    found = description()
+    for name in reference.removeprefix("#/").split("/"):
+        found = found[name]
+    return found
+
+
+def resolved(part: Any) -> Any:
+    """Return a part of the description, or the part that it refers to."""
+    return find(part["$ref"]) if "$ref" in part else part
+
+
+@cache
+def closed_components() -> Any:
+    """Return the components with schemas that allow no member that is not described."""
+
+    def close(part: Any) -> Any:
+        if isinstance(part, list):
+            return [close(each) for each in part]
+        if not isinstance(part, dict):
+            return part
+        found = {name: close(each) for name, each in part.items()}
+        if isinstance(part.get("properties"), dict):
+            found.setdefault("additionalProperties", False)
+        return found
+
+    return close(description()["components"])
+
+
+@cache
+def routes() -> list[tuple[re.Pattern[str], str]]:
+    """Return the described paths as patterns, those without parameters first."""
+    paths = sorted(description()["paths"], key=lambda path: path.count("{"))
+    return [(re.compile(_pattern(path)), path) for path in paths]
+
+
+def _pattern(path: str) -> str:
+    text = re.sub(r"\\\{(\w+)\\\}", r"[^/]+", re.escape(path))
+    # The one parameter with slashes in it.
+    return re.sub(r"files/\[\^/\]\+$", "files/.+", text) + "/?"
+
+
+@cache
+def operation(method: str, path: str) -> Any:
+    """Return the description of the operation that a request asks for; None without one."""
+    method = "get" if method == "HEAD" else method.lower()
+    for pattern, name in routes():
+        if pattern.fullmatch(path) and method in description()["paths"][name]:
+            return description()["paths"][name][method]
+    return None
+
+
+@cache
+def _answers(operation_id: str) -> dict[int, Described]:
+    (found,) = (
+        each[method]
+        for each in description()["paths"].values()
+        for method in METHODS
+        if method in each and each[method]["operationId"] == operation_id
+    )
+    return {int(status): _described(part) for status, part in found["responses"].items()}
+
+
+def _described(part: Any) -> Described:
+    part = resolved(part)
+    return Described(
+        headers=frozenset(name.lower() for name in part["headers"]),
+        bodies={kind: _validator(each) for kind, each in part.get("content", {}).items()},
+    )
+
+
+def _validator(media: Any) -> "jsonschema_rs.Draft202012Validator":
+    return compiled(orjson.dumps(media["schema"]))
+
+
+@cache
+def compiled(body: bytes) -> "jsonschema_rs.Draft202012Validator":
+    """Return the validator of a schema, given as JSON, that allows no undescribed member."""
+    whole = {**orjson.loads(body), "components": closed_components()}
+    return jsonschema_rs.Draft202012Validator(whole, validate_formats=True)
+
+
+@cache
+def _unrouted() -> Described:
+    return _described(description()["components"]["responses"]["BadRequest"])
+
+
+def check_answer(
+    method: str, path: str, status: int, headers: Mapping[str, str], document: Any
+) -> None:
+    """Fail if an answer of the API is not the described one; `path` may have a query.
+
+    `document` is the JSON of the body, None if there is none.
+    """
+    if method == "OPTIONS" and status == 204:  # the answer of a preflight, which is no operation
+        return
+    described = _find_described(method, path.partition("?")[0], status)
+    place = f"{method} {path}: {status}"
+    unknown = {name.lower() for name in headers} - described.headers - TRANSPORT
+    if "Allow" in headers and status == 405:
+        unknown.discard("allow")
+    assert not unknown, f"{place} has header fields without a description: {sorted(unknown)}"
+    if method == "HEAD" or (document is None and not described.bodies):
+        return
+    kind = ",".join(headers.get("Content-Type", "").split(";")[:1])
+    if "ext=bulk" in headers.get("Content-Type", ""):
+        kind += "; ext=bulk"
+    validator = described.bodies.get(kind) or described.bodies.get("*/*")
+    assert validator is not None, f"{place} has the content type {kind!r} without a description"
+    if document is None:
+        return
+    faults = [f"{each.instance_path}: {each.message}" for each in validator.iter_errors(document)]
+    assert not faults, f"{place} is not as described: {faults[:3]}"
+    if status >= 400:
+        assert {each["status"] for each in document["errors"]} == {str(status)}, place
+
+
+def _find_described(method: str, path: str, status: int) -> Described:
+    found = operation(method, path)
+    if found is not None:
+        answers = _answers(found["operationId"])
+        if status in answers:
+            return answers[status]
+    known = UNROUTED if found is None else set()
+    assert status in known, f"{method} {path}: the status {status} is without a description"
+    return _unrouted()
