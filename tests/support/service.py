@@ -25,6 +25,7 @@ from shared.attachments import Attachment, find_any
 from shared.organizations import create_organization
 from shared.settings import Settings
 from shared.tokens import create_token
+from tests.support.described import check_answer
 from tests.support.stack import Stack
 
 T = TypeVar("T")
@@ -68,6 +69,8 @@ class Client:
     ) -> Answer:
         """Send a request with the caller's credentials; `path` is sent unchanged, without encoding.
 
+        Every answer is checked against the API's description.
+
         `headers` replace the default header fields; an empty value removes a field.
         """
         sent = {"X-Auth-Token": self.token, "X-Organization-Id": str(self.organization_id)}
@@ -86,14 +89,10 @@ class Client:
             allow_redirects=False,
         ) as answer:
             content = await answer.read()
-        return Answer(
-            status=answer.status,
-            headers=answer.headers,
-            body=content,
-            document=json.loads(content)
-            if content and "json" in answer.headers.get("Content-Type", "")
-            else None,
-        )
+        is_json = content and "json" in answer.headers.get("Content-Type", "")
+        found = json.loads(content) if is_json else None
+        check_answer(method, path, answer.status, answer.headers, found)
+        return Answer(status=answer.status, headers=answer.headers, body=content, document=found)
 
     async def create(self, name: str = "img.png", **attributes: Any) -> Any:
         """Create an attachment and return the whole document."""
