@@ -199,7 +199,7 @@ async def _read_any(
     refuse_bulk(request, only_for="creating attachments")
 
     def check(document: Any) -> None:
-        if document != {}:
+        if not isinstance(document, dict) or "data" in document:
             check_identity(resource_object(document), attachment_id=attachment_id)
 
     await read_json(

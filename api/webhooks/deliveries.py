@@ -249,10 +249,13 @@ def _since(document: Any) -> datetime:
     return moment
 
 
+# `retry` is no id: otherwise the Allow of `deliveries/retry` would name GET.
+_ONE = r"{delivery_id:(?!retry/?$)[^/]+}"
+
 ROUTES = (
     web.get(f"{PATH}/{{id}}/deliveries", index),
     web.post(f"{PATH}/{{id}}/deliveries/retry", retry_all),
-    web.get(f"{PATH}/{{id}}/deliveries/{{delivery_id}}", show),
+    web.get(f"{PATH}/{{id}}/deliveries/{_ONE}", show),
     web.post(f"{PATH}/{{id}}/deliveries/{{delivery_id}}/retry", retry),
     web.post(f"{PATH}/{{id}}/test", test),
 )
