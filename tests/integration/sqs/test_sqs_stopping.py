@@ -42,7 +42,7 @@ class TestStopping:
         async def begun() -> bool:
             return sum(await inbox.counts()) <= len(ids) - 50
 
-        await until(begun, every_s=0.01)
+        await until(begun, within_s=30, every_s=0.01)
         assert await consumer.stop(within_s=10) == 0
         assert sum(await inbox.counts()) > 0
         await start_consumer(service)
