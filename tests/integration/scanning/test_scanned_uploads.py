@@ -20,6 +20,7 @@ from tests.support.clamd import (
     running_clamd,
 )
 from tests.support.faults import SOON, closed_port, make_due, reaches
+from tests.support.metric_values import reached
 from tests.support.objects import opened_storage
 from tests.support.proxy import Link, Proxy, running_proxy
 from tests.support.service import Client, until
@@ -75,13 +76,19 @@ async def test_row89_an_infected_upload_is_rejected_with_the_signature_and_never
         # Nothing has looked at its bytes.
         assert (attributes["content_type"], meta["width"]) == (None, None)
         assert await status_of(service.client, resource) == 404
-    lines = [line for line in worker.log().splitlines() if '"processed"' in line]
-    assert len(lines) == 2
-    for line in lines:
+
+    async def lines() -> list[str] | None:  # they are written after the outcome
+        found = [line for line in worker.log().splitlines() if '"processed"' in line]
+        return found if len(found) == 2 else None
+
+    for line in await until(lines):
         assert '"scan":"infected"' in line
         assert '"sniff"' not in line
         assert '"scan":0.' in line
     assert EICAR.decode() not in worker.log()
+    found = await reached(worker, {'attachments_scans_total{verdict="infected"}': 2})
+    assert found.sum("attachments_scans_total") == 2
+    assert found.sum("attachments_stage_seconds_count", stage="scan") == 2
 
 
 async def test_a_clean_upload_opens_only_once_it_is_ready(
