@@ -1,0 +1,54 @@
+"""Tests of an upload by Uppy, with a ticket as its signed request."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.data.images import gradient_photo
+from tests.support.browser import running_browser
+from tests.support.chromium import CHROMIUM
+from tests.support.local import ROOT, LocalStack
+from tests.support.page_site import running_site
+
+FOLDER = ROOT / "tests/uppy"
+NPM = shutil.which("npm")
+
+pytestmark = [
+    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is missing: install chromium"),
+    pytest.mark.skipif(NPM is None, reason="npm is missing: install Node.js"),
+]
+
+
+def bundled(folder: Path) -> str:
+    """Install the packages of the lock and return the page's script with them, as one module."""
+    assert NPM is not None
+    for name in ("package.json", "package-lock.json", ".npmrc", "page.js"):
+        shutil.copy(FOLDER / name, folder / name)
+    subprocess.run(
+        [NPM, "ci", "--silent", "--no-audit", "--no-fund", "--ignore-scripts"],
+        cwd=folder,
+        check=True,
+    )
+    run = subprocess.run(
+        [folder / "node_modules/.bin/esbuild", "page.js", "--bundle", "--format=esm"],
+        cwd=folder,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return run.stdout
+
+
+async def test_uppy_uploads_with_a_ticket(local: LocalStack, tmp_path: Path) -> None:
+    page = f"<!doctype html><title>Uppy</title><script type=module>{bundled(tmp_path)}</script>"
+    async with running_site(local, page) as port, running_browser() as context:
+        view = await context.new_page()
+        await view.goto(f"http://127.0.0.1:{port}/")
+
+        state = await view.evaluate(
+            "(bytes) => window.run('photo.jpg', Uint8Array.from(bytes))", list(gradient_photo())
+        )
+
+    assert state == "ready"

@@ -1,0 +1,59 @@
+"""Draw the picture of the page to try uploads: `python -m tests.screenshot`."""
+
+import asyncio
+import io
+import tempfile
+from pathlib import Path
+
+from PIL import Image, ImageDraw
+
+from tests.support.browser import opened, running_browser
+from tests.support.local import ROOT
+from tests.support.up import running
+
+TARGET = ROOT / "deploy/docs/upload-page.png"
+WIDTH, HEIGHT = 640, 560
+
+
+def landscape(sky: str, hill: str, sun: tuple[int, int]) -> bytes:
+    """Draw a small landscape and return it as a JPEG."""
+    image = Image.new("RGB", (1200, 900), sky)
+    draw = ImageDraw.Draw(image)
+    x, y = sun
+    draw.ellipse((x - 90, y - 90, x + 90, y + 90), fill="#ffe08a")
+    draw.polygon([(0, 900), (0, 620), (420, 420), (800, 700), (1200, 520), (1200, 900)], fill=hill)
+    stored = io.BytesIO()
+    image.save(stored, "JPEG", quality=90)
+    return stored.getvalue()
+
+
+async def draw(url: str) -> None:
+    """Upload some files by the page and write its picture."""
+    async with running_browser() as context:
+        view = await opened(context, url)
+        await view.page.set_viewport_size({"width": WIDTH, "height": HEIGHT})
+        files = {
+            "morning.jpg": landscape("#8ec7f2", "#2f7d4f", (900, 200)),
+            "evening.jpg": landscape("#f2a27c", "#4a3f6b", (300, 420)),
+            "notes.txt": b"Photos of the trip\n",
+            "setup.exe": b"MZ",
+        }
+        await view.choose(
+            *(
+                {"name": name, "mimeType": "application/octet-stream", "buffer": data}
+                for name, data in files.items()
+            )
+        )
+        await view.ended(len(files))
+        await view.page.wait_for_timeout(300)  # the thumbnails are decoded
+        await view.page.screenshot(path=TARGET)
+
+
+def main() -> None:
+    """Run a stack and draw the picture."""
+    with tempfile.TemporaryDirectory() as folder, running(Path(folder) / "data") as up:
+        asyncio.run(draw(up.document()["upload_page_url"]))
+
+
+if __name__ == "__main__":
+    main()
