@@ -15,7 +15,7 @@ from api.problems import not_found
 
 FOLDER = Path(__file__).with_name("browser")
 
-NAMES = ("attachments.js", "attachment-upload.js")
+NAMES = ("attachments.js", "attachment-upload.js", "attachment-row.js")
 
 MAX_AGE_S = 3600
 """Seconds for which a browser uses a script without asking; a new release is seen after them."""

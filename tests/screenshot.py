@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 
 from PIL import Image, ImageDraw
+from playwright.async_api import FilePayload
 
 from tests.support.browser import opened, running_browser
 from tests.support.local import ROOT
@@ -27,23 +28,22 @@ def landscape(sky: str, hill: str, sun: tuple[int, int]) -> bytes:
     return stored.getvalue()
 
 
+MORNING = landscape("#8ec7f2", "#2f7d4f", (900, 200))
+EVENING = landscape("#f2a27c", "#4a3f6b", (300, 420))
+
+
 async def draw(url: str) -> None:
     """Upload some files by the page and write its picture."""
     async with running_browser() as context:
         view = await opened(context, url)
         await view.page.set_viewport_size({"width": WIDTH, "height": HEIGHT})
-        files = {
-            "morning.jpg": landscape("#8ec7f2", "#2f7d4f", (900, 200)),
-            "evening.jpg": landscape("#f2a27c", "#4a3f6b", (300, 420)),
-            "notes.txt": b"Photos of the trip\n",
-            "setup.exe": b"MZ",
-        }
-        await view.choose(
-            *(
-                {"name": name, "mimeType": "application/octet-stream", "buffer": data}
-                for name, data in files.items()
-            )
-        )
+        files: list[FilePayload] = [
+            {"name": "morning.jpg", "mimeType": "image/jpeg", "buffer": MORNING},
+            {"name": "evening.jpg", "mimeType": "image/jpeg", "buffer": EVENING},
+            {"name": "notes.txt", "mimeType": "text/plain", "buffer": b"Photos of the trip\n"},
+            {"name": "setup.exe", "mimeType": "application/octet-stream", "buffer": b"MZ"},
+        ]
+        await view.choose(*files)
         await view.ended(len(files))
         await view.page.wait_for_timeout(300)  # the thumbnails are decoded
         await view.page.screenshot(path=TARGET)

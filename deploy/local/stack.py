@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -149,8 +150,9 @@ class Stack:
             if part.child is not None:
                 part.child.kill()
 
+    @cached_property
     def page(self) -> UploadPage:
-        """Return the page to try uploads; call it when the stack has started."""
+        """The page to try uploads; it is made when the stack has started."""
         settings = self.settings
         return UploadPage(
             port=self.page_port,
@@ -174,7 +176,7 @@ class Stack:
             "s3_secret_access_key": self.credentials.secret_key,
             "s3_region": settings.store.region,
             "upload_url": settings.upload_url,
-            "upload_page_url": self.page().url,
+            "upload_page_url": self.page.url,
             "events_url": f"{self.api_url}/events/s3",
             "events_token": settings.events_tokens[0].get_secret_value(),
             "database_url": settings.database_url.get_secret_value(),

@@ -88,7 +88,7 @@ async def up(
         try:
             if not await _started(stack, stopping):
                 return 0
-            async with stack.page().serving():
+            async with stack.page.serving():
                 _write_environment(data_dir, stack)
                 publish()
                 for part in stack.parts:
@@ -112,14 +112,13 @@ async def up(
 
 def _print_ready(console: "Console", stack: "Stack", seconds: float) -> None:
     """Print the stack's addresses. JSON output does not contain the token, because a log must
-    not hold the token.
+    not hold the token, nor the address of the page, which holds a secret.
     """
     ready = stack.document()
     if wants_json():
         console.tell_event(
             "attachments is up",
             api_url=ready["api_url"],
-            upload_page_url=ready["upload_page_url"],
             organization=ready["organization_id"],
             seconds=round(seconds, 1),
         )

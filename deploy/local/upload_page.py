@@ -1,8 +1,9 @@
 """The page of `attachments up` to try uploads, and the small backend that gives it tickets.
 
-The backend has the token of the stack, so it serves only this machine's own page: it listens on
-loopback, and a ticket needs the exact Host and Origin and a secret that only the page knows.
-Without these checks, any page in the operator's browser could upload into the stack.
+The backend has the token of the stack, so it serves the operator's own page only. It listens on
+loopback, and the page's address holds a secret, because other users of the machine reach loopback
+too. A ticket needs the exact Host and Origin, and a second secret that only the page's script
+reads; without them, any page in the operator's browser could upload into the stack.
 """
 
 import asyncio
@@ -33,9 +34,9 @@ PAGE = """\
 <meta name="viewport" content="width=device-width">
 <meta name="page-guard" content="{guard}">
 <title>Upload - attachments</title>
-<link rel="stylesheet" href="/page.css">
+<link rel="stylesheet" href="page.css">
 <link rel="icon" href="data:,">
-<script type="module" src="/page.js"></script>
+<script type="module" src="page.js"></script>
 <main>
   <h1>Upload</h1>
   <p>Files go from this page straight to the store. A worker measures them and makes thumbnails.</p>
@@ -58,7 +59,7 @@ const guard = document.querySelector("meta[name=page-guard]").content;
 const made = new WeakMap();
 
 document.querySelector("attachment-upload").ticket = async (file, {{signal}}) => {{
-  const answer = await fetch("/ticket", {{
+  const answer = await fetch("ticket", {{
     method: "POST",
     headers: {{"Content-Type": "application/json", "{header}": guard}},
     body: JSON.stringify({{name: file.name, id: made.get(file) ?? null}}),
@@ -92,7 +93,9 @@ class UploadPage:
         token: str,
         organization_id: int,
     ) -> None:
-        self.url = f"http://{HOST}:{port}/"
+        self._origin = f"http://{HOST}:{port}"
+        self._path = f"/{secrets.token_urlsafe()}/"
+        self.url = f"{self._origin}{self._path}"
         self._port = port
         self._api_url = api_url
         self._guard = secrets.token_urlsafe()
@@ -115,10 +118,10 @@ class UploadPage:
         timeout = aiohttp.ClientTimeout(total=ANSWER_S)
         async with aiohttp.ClientSession(timeout=timeout) as self._session:
             app = web.Application(middlewares=[self._only_own], client_max_size=MAX_BODY_BYTES)
-            app.router.add_get("/", self._show)
-            app.router.add_get("/page.css", self._style)
-            app.router.add_get("/page.js", self._script)
-            app.router.add_post("/ticket", self._ticket)
+            app.router.add_get(self._path, self._show)
+            app.router.add_get(f"{self._path}page.css", self._style)
+            app.router.add_get(f"{self._path}page.js", self._script)
+            app.router.add_post(f"{self._path}ticket", self._ticket)
             runner = web.AppRunner(app, access_log=None, handle_signals=False)
             await runner.setup()
             try:
@@ -152,9 +155,8 @@ class UploadPage:
 
     async def _ticket(self, request: web.Request) -> web.Response:
         """Answer POST /ticket: the ticket of a new attachment, or a new one of an attachment."""
-        own = self.url.rstrip("/")
         given = request.headers.get(GUARD, "")
-        if request.headers.getall("Origin", []) != [own] or not secrets.compare_digest(
+        if request.headers.getall("Origin", []) != [self._origin] or not secrets.compare_digest(
             given.encode("utf-8", "surrogateescape"), self._guard.encode()
         ):
             raise web.HTTPForbidden

@@ -49,7 +49,8 @@ async def test_tickets_are_given_to_the_page_alone(
         async with session.get(url) as page:
             assert page.status == 200
             guard = (await page.text()).partition('page-guard" content="')[2].partition('"')[0]
-        headers = {"Origin": url.rstrip("/"), "X-Page-Guard": guard, **changes}
+        origin = url[: url.index("/", len("http://"))]
+        headers = {"Origin": origin, "X-Page-Guard": guard, **changes}
 
         async with session.post(f"{url}ticket", data=json.dumps(body), headers=headers) as answer:
             assert answer.status == status
@@ -84,3 +85,14 @@ async def test_a_page_of_another_origin_needs_to_be_allowed(
 
         assert await page.evaluate("window.run()") == outcome
         await page.close()
+
+
+async def test_the_page_needs_the_secret_of_its_address(local: LocalStack) -> None:
+    """Other users of the machine can connect to the page's port too."""
+    url = local.ready["upload_page_url"]
+    origin = url[: url.index("/", len("http://"))]
+    async with aiohttp.ClientSession() as session:
+        for path in ("/", "/page.js", "/guessed/", "/ticket", "/client/attachments.js"):
+            async with session.get(f"{origin}{path}") as answer:
+                assert answer.status == 404
+                assert await answer.text() == "404: Not Found"
