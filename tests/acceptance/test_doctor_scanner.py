@@ -5,11 +5,13 @@ from pathlib import Path
 import pytest
 
 from deploy.doctor.eicar import EICAR, MIN_SIZE, large
-from tests.support.clamd import EICAR_NAME, needs_clamd, running_clamd
+from tests.support.clamd import EICAR_NAME, need_clamd, running_clamd
 from tests.support.doctor import environment, examine
 from tests.support.faults import closed_port
 from tests.support.service import Service
 from tests.support.starting import StartService, StartWorker
+
+need_clamd()
 
 LIMIT = "1000000"
 
@@ -28,7 +30,6 @@ async def found_with(service: Service, clamd_url: str) -> tuple[str, str, str]:
     return verdict["status"], verdict["found"], verdict["mend"] or ""
 
 
-@needs_clamd
 @pytest.mark.parametrize(
     ("limits", "status", "found", "mend"),
     [
@@ -63,7 +64,6 @@ async def test_row110_the_doctor_says_what_clamd_does_above_its_limits(
     assert clamd.url in verdict[1]
 
 
-@needs_clamd
 async def test_a_clamd_without_signatures_of_eicar_is_a_failure(
     working: Service, tmp_path: Path
 ) -> None:
@@ -84,7 +84,6 @@ async def test_a_scanner_that_is_away_is_a_failure(working: Service) -> None:
     assert "clamd.conf" in mend
 
 
-@needs_clamd
 async def test_the_doctor_is_healthy_beside_a_service_that_scans(
     tmp_path: Path, start_service: StartService, start_worker: StartWorker
 ) -> None:

@@ -6,14 +6,16 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from tests.support.clamd import ClamdProcess, needs_clamd, running_clamd
+from tests.support.clamd import ClamdProcess, need_clamd, running_clamd
 from tests.support.faults import PHOTO, SOON, make_due, reaches
 from tests.support.health import asked, becomes_ready, waits_for
 from tests.support.proxy import running_proxy
 from tests.support.service import Service
 from tests.support.starting import StartService, StartWorker
 
-pytestmark = [pytest.mark.fault, needs_clamd]
+need_clamd()
+
+pytestmark = pytest.mark.fault
 
 
 @pytest_asyncio.fixture

@@ -15,14 +15,14 @@ from tests.support.clamd import (
     MARKER,
     MARKER_NAME,
     ClamdProcess,
-    needs_clamd,
+    need_clamd,
     running_clamd,
 )
 from tests.support.faults import closed_port
 from tests.support.proxy import running_proxy
 from worker.scanning.clamd import CHUNK_BYTES, Clamd
 
-pytestmark = needs_clamd
+need_clamd()
 
 CLEAN = Scan(verdict="clean")
 

@@ -16,7 +16,7 @@ from tests.support.clamd import (
     MARKER,
     MARKER_NAME,
     ClamdProcess,
-    needs_clamd,
+    need_clamd,
     running_clamd,
 )
 from tests.support.faults import SOON, closed_port, make_due, reaches
@@ -27,7 +27,7 @@ from tests.support.service import Client, until
 from tests.support.stack import Stack
 from tests.support.starting import StartService, StartWorker
 
-pytestmark = needs_clamd
+need_clamd()
 
 PHOTO = images.encode(images.noise(300, 200), "JPEG")
 INFECTED_PHOTO = PHOTO + MARKER

@@ -3,14 +3,14 @@
 import pytest
 
 from tests.data import images
-from tests.support.clamd import MARKER, ClamdProcess, needs_clamd
+from tests.support.clamd import MARKER, ClamdProcess, need_clamd
 from tests.support.resources import open_bucket
 from tests.support.service import Service
 from tests.support.stack import Stack
 from tests.support.starting import StartService, StartWorker
 from tests.support.versioning import make_bucket, versions
 
-pytestmark = needs_clamd
+need_clamd()
 
 PHOTO = images.encode(images.noise(300, 200), "JPEG")
 

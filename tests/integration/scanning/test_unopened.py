@@ -15,7 +15,7 @@ from shared.lifecycle import Claim
 from shared.storage import Storage
 from shared.stored_objects import StoredObject
 from tests.data import images
-from tests.support.clamd import MARKER, ClamdProcess, needs_clamd
+from tests.support.clamd import MARKER, ClamdProcess, need_clamd
 from tests.support.objects import opened_storage
 from tests.support.service import Service
 from tests.support.stack import Stack
@@ -27,7 +27,7 @@ from worker.scanning.scanner import KEPT_BYTES, Scanner
 from worker.sniffing.sniffer import Read, Sniffers
 from worker.tools import Tools
 
-pytestmark = needs_clamd
+need_clamd()
 
 PHOTO = images.encode(images.noise(300, 200), "JPEG")
 LARGE = PHOTO + bytes(2 * KEPT_BYTES)
