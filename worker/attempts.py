@@ -228,7 +228,7 @@ class Attempts:
             revision=row.claimed_revision,
             next_check_s=self._settings.pending_check,
         ):
-            _record(attempt, outcome, size=row.size)
+            _record(attempt, outcome, declared=row.size)
             return
         attempt.result = "retried"
         await self._database.run(
@@ -265,16 +265,20 @@ class Attempts:
             raise
 
 
-def _record(attempt: Measured, outcome: Outcome, *, size: int | None = None) -> None:
-    """Count, trace and log an outcome that was written; `size` counts if none was measured."""
+def _record(attempt: Measured, outcome: Outcome, *, declared: int | None = None) -> None:
+    """Count, trace and log an outcome that was written.
+
+    The size is the measured one, else the store's, else the client's (`declared`).
+    """
     attempt.end(outcome.state, outcome.reason)
     note_outcome(outcome)
+    sizes = (outcome.facts.size, attempt.stages.size, declared)
     log.info(
         "processed",
         state=outcome.state,
         reason=outcome.reason,
         content_type=outcome.facts.content_type,
-        size=size if outcome.facts.size is None else outcome.facts.size,
+        size=next((each for each in sizes if each is not None), None),
         **scan_fields(outcome.scan),
         seconds=rounded(attempt.stages.seconds()),
     )

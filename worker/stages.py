@@ -50,16 +50,17 @@ class Interval:
 class Stages:
     """The intervals of one attempt, in the order of their ends; they never overlap.
 
-    `modified_at` is the object's LastModified in seconds of `time.monotonic`, `content_type` the
-    type that was identified, and `cpu_s` the CPU time of decoders.
+    `modified_at` is the object's LastModified in seconds of `time.monotonic`, `size` its bytes,
+    `content_type` the type that was identified, and `cpu_s` the CPU time of decoders.
     """
 
-    __slots__ = ("began", "content_type", "cpu_s", "intervals", "modified_at")
+    __slots__ = ("began", "content_type", "cpu_s", "intervals", "modified_at", "size")
 
     def __init__(self) -> None:
         self.began = time.monotonic()
         self.intervals: list[Interval] = []
         self.modified_at: float | None = None
+        self.size: int | None = None
         self.content_type: str | None = None
         self.cpu_s = 0.0
 
@@ -89,9 +90,12 @@ def current() -> Stages | None:
 
 
 def note_object(found: StoredObject) -> None:
-    """Record the age of the object that the attempt reads."""
+    """Record the size and the age of the object that the attempt reads."""
     stages = _current.get()
-    if stages is not None and found.age_s is not None:
+    if stages is None:
+        return
+    stages.size = found.size
+    if found.age_s is not None:
         stages.modified_at = time.monotonic() - found.age_s
 
 

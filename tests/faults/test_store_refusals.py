@@ -13,8 +13,10 @@ import pytest
 import pytest_asyncio
 
 from shared.keys import original_key
+from shared.reasons import ReasonCode
 from shared.storage import Storage
 from tests.support.faults import PHOTO, SOON, make_due, reaches
+from tests.support.log_lines import named
 from tests.support.objects import exists
 from tests.support.refusing import Refusing
 from tests.support.service import Service, until
@@ -177,16 +179,50 @@ async def test_probes_that_are_refused_cost_few_calls_and_one_line_and_are_made_
     assert row.size == 4
 
 
-async def test_uploads_that_are_refused_write_one_line(
+def check_ends(service: Service, worker: WorkerProcess, ids: list[str], reason: ReasonCode) -> None:
+    """Assert that a worker has logged the end of each upload once, with all fields."""
+    ends = named(worker.log(), "processed")
+    assert sorted(line["attachment"] for line in ends) == sorted(map(int, ids))
+    for line in ends:
+        assert (line["state"], line["reason"], line["attempt"]) == ("failed", reason, 1)
+        assert line["organization"] == service.client.organization_id
+        assert line["size"] == len(PHOTO)
+        assert line["seconds"]["queued"] >= 0
+        assert line["seconds"]["read"] > 0
+
+
+async def test_uploads_that_are_refused_write_one_warning_and_each_its_end(
     service: Service, start_worker: StartWorker, refusing: Refusing
 ) -> None:
     refusing.forbidden = (b"GET ",)
-    worker = await start_worker(service, s3_endpoint_url=refusing.url, **SOON)
-    ids = [await service.client.upload(b"text", "a.txt") for _ in range(20)]
+    worker = await start_worker(service, s3_endpoint_url=refusing.url, attempts="1", **SOON)
+    # Nothing but the client's word tells the size of an object that cannot be read.
+    ids = [await service.client.upload(PHOTO, "a.jpg", size=len(PHOTO)) for _ in range(20)]
     for each in ids:
-        row = await reaches(service, each, "uploaded", attempt=1)
+        row = await reaches(service, each, "failed", attempt=1)
         assert row.reason == "store_refused"
     await worker.stop()
+    check_ends(service, worker, ids, "store_refused")
     found = refusals(worker, "attempt failed")
     assert len(found) <= A_FEW_LINES
     assert sum(line.get("count", 1) for line in found) >= len(ids)
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"), [(b"403 Forbidden", "store_refused"), (b"500 Fault", "store_unavailable")]
+)
+async def test_an_upload_whose_thumbnail_is_refused_has_the_size_of_its_object_in_the_log(
+    service: Service,
+    start_worker: StartWorker,
+    refusing: Refusing,
+    status: bytes,
+    reason: ReasonCode,
+) -> None:
+    refusing.forbidden = (b"PUT ",)
+    refusing.refusal = b"HTTP/1.1 " + status + b"\r\nContent-Length: 0\r\n\r\n"
+    worker = await start_worker(service, s3_endpoint_url=refusing.url, attempts="1", **SOON)
+    attachment_id = await service.client.upload(PHOTO, "a.jpg")
+    row = await reaches(service, attachment_id, "failed", attempt=1)
+    assert (row.reason, row.size) == (reason, None)
+    await worker.stop()
+    check_ends(service, worker, [attachment_id], reason)
