@@ -187,7 +187,9 @@ async def test_an_api_does_not_start_until_it_is_mended(
 
     assert status == 1
     assert "Traceback" not in printed
-    (line,) = (each for each in printed.splitlines() if "metrics are served" not in each)
+    # On a slow machine the API also logs what it waits for.
+    usual = ("metrics are served", "api waits")
+    (line,) = (each for each in printed.splitlines() if not any(word in each for word in usual))
     assert REMEDY in line
     assert str(await last_id(alone) + 3) in line
 
