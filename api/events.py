@@ -19,6 +19,7 @@ from aiohttp import web
 
 from api.bodies import EXPECTS, inflate, read_raw
 from api.clients import client_address, source_of
+from api.noise import DenialReason, SnsReason
 from api.parts import PARTS, Parts, now
 from api.problems import (
     Problem,
@@ -105,7 +106,7 @@ async def intake(request: web.Request) -> web.Response:
     credentials = [request.match_info.get("token", ""), *_credentials(request)]
     number = parts.events_gate.admits(*credentials)
     if number is None:
-        reason = "unknown token" if any(credentials) else "no token"
+        reason: DenialReason = "unknown token" if any(credentials) else "no token"
         return await _from_sns(request, parts, reason)
     sender = f"webhook token {number} {source_of(client_address(request))}"
     body = await read_raw(request, max_bytes=MAX_EVENT_BYTES)
@@ -127,7 +128,7 @@ async def intake(request: web.Request) -> web.Response:
     return await _take_in(parts, message, ends)
 
 
-async def _from_sns(request: web.Request, parts: Parts, reason: str) -> web.Response:
+async def _from_sns(request: web.Request, parts: Parts, reason: DenialReason) -> web.Response:
     """Answer a request without a live token: its message is accepted only if SNS has signed it."""
     body = await _read_strange(request, parts, reason)
     ends = time.monotonic() + RECORD_WITHIN_S
@@ -147,7 +148,7 @@ async def _from_sns(request: web.Request, parts: Parts, reason: str) -> web.Resp
     return await _verified(request, parts, document, body, ends)
 
 
-async def _read_strange(request: web.Request, parts: Parts, reason: str) -> bytes:
+async def _read_strange(request: web.Request, parts: Parts, reason: DenialReason) -> bytes:
     """Read the body of an unauthenticated sender.
 
     Raises Problem: 503 if a retry by SNS may succeed (no free place, or the body came too slowly),
@@ -204,7 +205,8 @@ async def _verified(
     except SnsRefused as error:
         EVENTS.labels("sns", "refused").inc()
         raise access_denied(
-            f"This is not a message of SNS for this service: {error}", reason=f"SNS: {error}"
+            f"This is not a message of SNS for this service: {error}",
+            reason=SnsReason(f"SNS: {error}"),
         ) from None
     except SnsUnreachable as error:
         address = client_address(request)

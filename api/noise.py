@@ -7,7 +7,7 @@ path, header or body.
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, Literal
+from typing import Any, Literal, NewType
 
 from aiohttp import web
 from prometheus_client import Counter
@@ -37,6 +37,21 @@ REFUSED = Counter(
 RefusalKind = Literal["unreadable", "host", "expect", "http2", "late_head", "slow_reader", "error"]
 """Values of `reason` in REFUSED; `error` is a bug."""
 
+DenialReason = Literal[
+    "no token",
+    "unreadable token",
+    "unknown token",
+    "wrong organization",
+    "outside the scope",
+    "an id was given",
+    "not allowed",
+]
+"""The logged reason of a 401 or 403; `not allowed` if the code that refused gave none."""
+
+SnsReason = NewType("SnsReason", str)
+"""The logged reason of a 403 for a message of SNS: `SNS: ` and the text of SnsRefused. Only
+`api.events` makes one. The text is open, because it is the detail that the sender reads too."""
+
 log = get_logger(__name__)
 
 
@@ -57,7 +72,14 @@ class Noise:
         REFUSED.labels(metric).inc()
         self.info.log(event, (reason, source_of(address)), reason=reason, address=address)
 
-    def denied(self, request: web.BaseRequest, status: int, *, reason: str, route: str) -> None:
+    def denied(
+        self,
+        request: web.BaseRequest,
+        status: int,
+        *,
+        reason: DenialReason | SnsReason,
+        route: str,
+    ) -> None:
         """Log a 401 or 403 with its reason, method, route, caller (if known) and source address."""
         address, caller = client_address(request), request.get(CALLER)
         method = request.method if request.method in METHODS else "other"

@@ -12,7 +12,7 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from api.measuring import route_of
-from api.noise import NOISE
+from api.noise import NOISE, DenialReason, SnsReason
 from shared.database import DatabaseAway, DatabaseRefusesContent
 from shared.errors import Busy, StoreError, StoreUnavailable
 from shared.log import get_logger
@@ -57,7 +57,7 @@ class Problem(Exception):
     of the request.
     """
 
-    reason = "not allowed"
+    reason: DenialReason | SnsReason = "not allowed"
 
     def __init__(
         self, status: int, errors: list[ErrorObject], headers: dict[str, str] | None = None
@@ -148,7 +148,7 @@ def unsupported_value(detail: str) -> Problem:
     return Problem(400, [{"status": "400", "title": "Unsupported Filter Value", "detail": detail}])
 
 
-def unauthenticated(reason: str) -> Problem:
+def unauthenticated(reason: DenialReason) -> Problem:
     """Make a 401: the request has no valid token; `reason` is logged and not shown to the
     client.
     """
@@ -157,7 +157,7 @@ def unauthenticated(reason: str) -> Problem:
     return problem
 
 
-def access_denied(detail: str | None = None, *, reason: str) -> Problem:
+def access_denied(detail: str | None = None, *, reason: DenialReason | SnsReason) -> Problem:
     """Make a 403: the caller lacks the right; `reason` is logged and not shown to the client."""
     problem = general(403, detail)
     problem.reason = reason

@@ -2,10 +2,12 @@
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
+from operator import attrgetter
 from typing import Any
 
 from shared.addresses import without_credentials
 from shared.attachments import Attachment
+from shared.facts import ADDED
 from shared.links import Links
 from shared.reasons import sentence
 from shared.settings import Settings
@@ -27,6 +29,8 @@ RELATIONSHIPS = {
     "deal": "deals",
 }
 INCLUDABLE = frozenset({"organization", *RELATIONSHIPS})
+
+_added = attrgetter(*ADDED)
 
 _NOT_INCLUDED = {name: {"meta": {"included": False}} for name in RELATIONSHIPS}
 
@@ -125,10 +129,7 @@ class Documents:
         return {
             "state": row.state,
             "reason": reason,
-            "width": row.width,
-            "height": row.height,
-            "pages": row.pages,
-            "checksum_sha256": row.checksum_sha256,
+            **dict(zip(ADDED, _added(row), strict=True)),
             "processed_at": self.time(row.processed_at),
             **({"scan": scan} if scan else {}),
             **({"limits": _given(limits)} if any(limits.values()) else {}),

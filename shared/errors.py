@@ -46,7 +46,8 @@
     └── UploadFault                 the client could not upload one file
 
 An error that only one module raises is defined in that module, the others here.
-`api.problems.Problem` is an answer, not a failure. Every other exception is a bug.
+`api.problems.Problem` is an answer, not a failure. An exception whose name begins with `_` only
+steers its own module, which catches it. Every other exception is a bug.
 """
 
 from shared.facts import NO_FACTS, Facts

@@ -1,4 +1,9 @@
-"""The facts measured from a file, in one record from the decoder's answer to the row's update."""
+"""The facts measured from a file, in one record from the decoder's answer to the row's update.
+
+`shared.attachments.Attachment` repeats them as fields of its own and holds no `Facts`: the facts
+are columns of the row, and `FromRow` makes a record whose fields are the columns, without a second
+object for each row of a list. A test compares the names.
+"""
 
 from dataclasses import dataclass, fields
 from typing import Final, Literal, Self
@@ -44,6 +49,12 @@ MEASURED: Final = tuple(name for name in FACTS if name != "carries_more")
 
 DECLARED: Final = ("content_type", "size")
 """The facts that a client may declare before the object is uploaded."""
+
+PIXELS: Final = ("width", "height")
+"""The facts of an image's size in pixels; both are known or neither."""
+
+ADDED: Final = tuple(name for name in MEASURED if name not in DECLARED)
+"""The facts that only the service knows. The API shows them in `meta`."""
 
 NO_FACTS: Final = Facts()
 

@@ -11,6 +11,7 @@ from typing import Final, TypeVar
 
 from shared.database import Connection, affected
 from shared.errors import AttachmentsError
+from shared.rows import FromRow
 
 T = TypeVar("T")
 
@@ -44,9 +45,13 @@ class RequestKey:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Repeated:
-    """The request was done before; `made` are the ids that its answer is about."""
+class Repeated(FromRow):
+    """The request was done before; `made` are the ids that its answer is about.
 
+    `fingerprint` is that of the first request with the key.
+    """
+
+    fingerprint: bytes
     made: list[int]
 
 
@@ -63,9 +68,10 @@ async def find_made(connection: Connection, key: RequestKey) -> Repeated | None:
     )
     if row is None:
         return None
-    if row["fingerprint"] != key.fingerprint:
+    repeated = Repeated.from_row(row)
+    if repeated.fingerprint != key.fingerprint:
         raise KeyReused
-    return Repeated(made=list(row["made"]))
+    return repeated
 
 
 async def once(

@@ -13,6 +13,7 @@ from typing import Final, Literal
 
 from shared.database import Connection, Database
 from shared.errors import AttachmentsError
+from shared.outages import Outage
 
 Check = Callable[[], Awaitable[str | None]]
 """Asks a part; returns its fault, or None. Raises AttachmentsError, whose text is the fault."""
@@ -167,6 +168,15 @@ def answers(database: Database) -> Check:
 
 async def _select_one(connection: Connection) -> None:
     await connection.execute("SELECT 1")
+
+
+def reports(outage: Outage) -> Check:
+    """Return the check of a part that is not asked: its fault is the outage that lasts."""
+
+    async def check() -> str | None:
+        return outage.away
+
+    return check
 
 
 def reads(read: Callable[[], Awaitable[object]]) -> Check:

@@ -153,14 +153,19 @@ async def growing(
 
 
 def effective(row: asyncpg.Record, usual: Quotas) -> Quotas:
-    """Return the quotas that apply to an organization: its own, else those of the settings."""
-    found = []
-    for name, default in zip(
-        COLUMNS, (usual.attachments, usual.bytes, usual.uploads_per_day), strict=True
-    ):
-        own = row[name]
-        found.append(default if own is None else None if own == UNLIMITED else int(own))
-    return Quotas(attachments=found[0], bytes=found[1], uploads_per_day=found[2])
+    """Return the quotas that apply to an organization: its own, else those of the settings.
+
+    `from_row` cannot make this record: each limit is chosen from a column and a setting.
+    """
+
+    def chosen(own: int | None, default: int | None) -> int | None:
+        return default if own is None else None if own == UNLIMITED else own
+
+    return Quotas(
+        attachments=chosen(row["quota_attachments"], usual.attachments),
+        bytes=chosen(row["quota_bytes"], usual.bytes),
+        uploads_per_day=chosen(row["quota_uploads_per_day"], usual.uploads_per_day),
+    )
 
 
 async def set_quotas(

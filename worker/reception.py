@@ -9,6 +9,7 @@ to be done. That row is due within the grace time for publishing, and the sweep 
 import asyncio
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from functools import partial
 from typing import Any, Final
 
 from shared.database import Database, DatabaseAway
@@ -77,7 +78,8 @@ class Reception:
             return
         organization = wake_up.organization_id
         if organization not in self._waiting and (slot := self._slots.take(organization)):
-            self._start(slot, wake_up, done)
+            job = self._jobs.start(self._attempt(slot, wake_up))
+            job.add_done_callback(partial(self._end, slot, done))
             return
         self._keep(wake_up)
         done()
@@ -102,15 +104,13 @@ class Reception:
             WAKE_UPS_WAITING.set(self._count)
             if waiting:
                 self._waiting[chosen] = waiting  # at the end of the turns
-            self._start(slot, wake_up, lambda: None)
+            job = self._jobs.start(self._attempt(slot, wake_up))
+            job.add_done_callback(partial(self._end, slot, lambda: None))
 
-    def _start(self, slot: Slot, wake_up: WakeUp, done: Callable[[], None]) -> None:
-        def end(_: asyncio.Task[None]) -> None:
-            with suppress(Exception):  # Celery's own loop may have ended
-                done()
-            self._slots.leave(slot)
-
-        self._jobs.start(self._attempt(slot, wake_up)).add_done_callback(end)
+    def _end(self, slot: Slot, done: Callable[[], None], _: asyncio.Task[None]) -> None:
+        with suppress(Exception):  # Celery's own loop may have ended
+            done()
+        self._slots.leave(slot)
 
     def _keep(self, wake_up: WakeUp) -> None:
         waiting = self._waiting.setdefault(wake_up.organization_id, {})

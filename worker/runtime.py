@@ -18,7 +18,7 @@ from shared.backlog import BacklogWatch
 from shared.bucket_owner import read_marker
 from shared.deployment import learn_prefix
 from shared.errors import SettingsError
-from shared.liveness import Health, answers, reads
+from shared.liveness import Health, answers, reads, reports
 from shared.log import get_logger
 from shared.metrics_address import open_metrics
 from shared.outages import BROKER
@@ -152,7 +152,7 @@ class Runtime:
             await stack.enter_async_context(backlog.watching(tools.database))
             health.need("database", answers(tools.database))
             health.need("store", reads(lambda: read_marker(tools.storage)))
-            health.use("broker", _broker_fault)
+            health.use("broker", reports(BROKER))
             if tools.scanner is not None:
                 add = health.use if settings.scan_optional else health.need
                 add("scanner", tools.scanner.ping)
@@ -196,7 +196,3 @@ class Runtime:
             await jobs.end(within_s=DRAIN_S)
             renewing.cancel()  # only now: uploads that were in flight needed their leases
             await asyncio.gather(renewing, *periodic, return_exceptions=True)
-
-
-async def _broker_fault() -> str | None:
-    return BROKER.away

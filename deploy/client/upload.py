@@ -30,6 +30,7 @@ from deploy.client.wire import (
     post_file,
 )
 from shared.errors import AttachmentsError
+from shared.facts import DECLARED, NO_FACTS, PIXELS, Facts
 from shared.states import SETTLED, State
 
 PARALLEL = 8
@@ -53,19 +54,17 @@ class Uploaded:
     """The result for one file.
 
     `state` is the last state that the API returned; None if no attachment was created. `reason` has
-    `code` and `detail`, from the API or, if the upload itself failed, from the client. `seconds` is
-    the whole time, including the creation of the attachment. `processing_seconds` is the time from
-    the store's 201 to the first poll with a final state, or None.
+    `code` and `detail`, from the API or, if the upload itself failed, from the client. `facts` has
+    the type, the size in bytes and in pixels. `seconds` is the whole time, including the creation
+    of the attachment. `processing_seconds` is the time from the store's 201 to the first poll with
+    a final state, or None.
     """
 
     file: Path
     id: str | None = None
     state: State | None = None
     reason: FileReason | None = None
-    content_type: str | None = None
-    size: int | None = None
-    width: int | None = None
-    height: int | None = None
+    facts: Facts = NO_FACTS
     url: str | None = None
     thumb: str | None = None
     seconds: float = 0.0
@@ -91,10 +90,10 @@ class Uploaded:
                 id=resource["id"],
                 state=meta["state"],
                 reason=meta["reason"],
-                content_type=attributes["content_type"],
-                size=attributes["size"],
-                width=meta["width"],
-                height=meta["height"],
+                facts=Facts(
+                    **{name: attributes[name] for name in DECLARED},
+                    **{name: meta[name] for name in PIXELS},
+                ),
                 url=attributes["url"],
                 thumb=attributes["thumb"],
             )
@@ -238,7 +237,7 @@ class _Client:
             unreadable = UploadFault("unreadable_file", error.strerror or type(error).__name__)
             result = replace(result, reason=unreadable.reason)
         ended = time.perf_counter()
-        self._progress(number, path, result.size or 0, finished=True)
+        self._progress(number, path, result.facts.size or 0, finished=True)
         return replace(
             result,
             seconds=ended - started if started is not None else 0.0,

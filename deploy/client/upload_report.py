@@ -8,6 +8,7 @@ from typing import Any
 from deploy.client.upload import Uploaded
 from deploy.commands.lines import fit, shorten
 from deploy.commands.output import plain
+from shared.facts import DECLARED, PIXELS
 
 WORD = 20
 """Maximum width in terminal cells of an id, state or code. Our values are shorter, but another
@@ -24,10 +25,7 @@ def uploaded_json(item: Uploaded) -> dict[str, Any]:
         "id": item.id,
         "state": item.state,
         "reason": item.reason,
-        "content_type": item.content_type,
-        "size": item.size,
-        "width": item.width,
-        "height": item.height,
+        **{name: getattr(item.facts, name) for name in (*DECLARED, *PIXELS)},
         "url": item.url,
         "thumb": item.thumb,
         "seconds": round(item.seconds, 3),
@@ -52,10 +50,10 @@ def line(item: Uploaded) -> str:
         item.id,
         item.state,
         _reason(item),
-        item.size,
+        item.facts.size,
         _pixels(item),
         f"{item.seconds:.2f}",
-        item.content_type,
+        item.facts.content_type,
         item.url,
         item.thumb,
     )
@@ -71,7 +69,7 @@ def table(items: Sequence[Uploaded], width: int) -> list[str]:
         (">id", [shorten(plain(item.id), WORD) for item in items]),
         ("<state", [shorten(plain(item.state), WORD) for item in items]),
         ("<reason", [shorten(_reason(item), WORD) for item in items]),
-        (">size", [_size(item.size) for item in items]),
+        (">size", [_size(item.facts.size) for item in items]),
         (">W×H", [_pixels(item) for item in items]),
         (">seconds", [f"{item.seconds:.2f}" for item in items]),
     ]
@@ -96,7 +94,8 @@ def _reason(item: Uploaded) -> str:
 
 
 def _pixels(item: Uploaded) -> str:
-    return f"{item.width}×{item.height}" if item.width and item.height else "-"
+    width, height = item.facts.width, item.facts.height
+    return f"{width}×{height}" if width and height else "-"
 
 
 def _size(size: int | None) -> str:

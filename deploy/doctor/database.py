@@ -1,5 +1,6 @@
 """Checks of the database: it answers, is new enough and writable, and has this version's schema."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from alembic.script import ScriptDirectory
@@ -11,6 +12,7 @@ from shared.connector import Connector
 from shared.database import Connection, DatabaseAway, open_database
 from shared.refusals import ENCODING
 from shared.role_settings import find_missing
+from shared.rows import FromRow
 
 OLDEST = 15
 
@@ -30,8 +32,14 @@ async def check_database(examination: Examination) -> Verdict:
     examination.database, connector = database, database.connector
     where = connector.server
     try:
-        version, standby, read_only, encoding = await database.run(_describe)
-        verdict = judge(where, version, standby=standby, read_only=read_only, encoding=encoding)
+        server = await database.run(_describe)
+        verdict = judge(
+            where,
+            server.version,
+            standby=server.standby,
+            read_only=server.read_only,
+            encoding=server.encoding,
+        )
         if verdict.status is not Status.OK:
             return verdict
         missing = await database.run(find_missing, connector.role_settings)
@@ -105,13 +113,25 @@ def judge(
     return ok(f"PostgreSQL {major} at {where}")
 
 
-async def _describe(connection: Connection) -> tuple[int, bool, bool, str]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Server(FromRow):
+    """A server of PostgreSQL; `version` as `server_version_num`."""
+
+    version: int
+    standby: bool
+    read_only: bool
+    encoding: str
+
+
+async def _describe(connection: Connection) -> _Server:
     row = await connection.fetchrow(
-        "SELECT current_setting('server_version_num')::integer, pg_is_in_recovery(),"
-        " current_setting('transaction_read_only')::boolean, current_setting('server_encoding')"
+        "SELECT current_setting('server_version_num')::integer AS version,"
+        " pg_is_in_recovery() AS standby,"
+        " current_setting('transaction_read_only')::boolean AS read_only,"
+        " current_setting('server_encoding') AS encoding"
     )
     assert row is not None
-    return row[0], row[1], row[2], row[3]
+    return _Server.from_row(row)
 
 
 async def check_schema(examination: Examination) -> Verdict:

@@ -43,7 +43,7 @@ OwnFault = Literal["secret_unreadable", "internal_error", "webhook_inactive"]
 
 DeliveryFault = Literal[ReceiverFault, OwnFault]
 
-OWN_FAULTS: Final[frozenset[str]] = frozenset(get_args(OwnFault))
+OWN_FAULTS: Final[frozenset[OwnFault]] = frozenset(get_args(OwnFault))
 
 Deactivation = Literal["gone", "failing"]
 """The reason why the service deactivated a webhook: the receiver answered 410, or failed for five

@@ -92,7 +92,9 @@ def test_the_fields_of_a_jpeg_are_read_from_its_header(options: dict[str, object
     open_image(io.BytesIO(encode(drawn, "JPEG", **given)), findings, BUDGET)
     header = findings.jpeg_header
     assert header is not None
-    assert (header.width, header.height) == (64, 48) == (findings.width, findings.height)
+    assert (
+        (header.width, header.height) == (64, 48) == (findings.facts.width, findings.facts.height)
+    )
     assert header.progressive is ("progressive" in options)
     assert header.single_scan is not header.progressive
     assert len(header.scans) == (1 if header.single_scan else 10)

@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 
 from shared.errors import DecoderFault, Undecodable
+from shared.facts import Facts
 from tests.support.decoders import decode, opened
 from worker.decoding.children import Spawned
 from worker.decoding.decoders import Decoders
 from worker.decoding.formats import Box
 from worker.decoding.process import Decoder
-from worker.decoding.protocol import HEADER, MAX_ANSWER_BYTES, MAX_THUMBNAIL_BYTES
+from worker.decoding.protocol import HEADER, MAX_ANSWER_BYTES, MAX_THUMBNAIL_BYTES, SEEN
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ended_decoders")]
 JOB = "0123456789abcdef"
@@ -98,6 +99,10 @@ def framed(answer: Any, body: bytes = b"thumbnail") -> bytes:
         framed({"job": JOB, "undecodable": "damaged", "width": -1, "height": 1}),
         framed({"job": JOB, "undecodable": "damaged", "width": 1, "height": None}),
         framed({**GOOD, "width": None, "height": None, "pages": "1"}),
+        framed({**GOOD, "carries_more": None}),
+        framed({"job": JOB, "undecodable": "damaged", "pages": 0}),
+        framed({"job": JOB, "undecodable": "damaged", "width": 1, "height": 1, "pages": 1}),
+        framed({"job": JOB, "undecodable": "damaged", "carries_more": 0}),
     ],
     ids=lambda answer: repr(answer[HEADER.size :][:40]),
 )
@@ -119,4 +124,23 @@ async def test_a_reason_that_does_not_exist_is_no_reason(code: Any) -> None:
     liar = Liar(framed({"job": JOB, "undecodable": code}))
     with opened(b"") as descriptor, pytest.raises(Undecodable, match=r"^damaged$"):
         await liar.decoder.decode(descriptor, timeout_s=10)
+    await liar.stop()
+
+
+@pytest.mark.parametrize("name", SEEN)
+async def test_each_fact_of_a_file_without_thumbnail_arrives(name: str) -> None:
+    known = {"pages": 7} if name == "pages" else {"width": 3, "height": 2}
+    sent = {**dict.fromkeys(SEEN), "carries_more": False, **known}
+    liar = Liar(framed({"job": JOB, "undecodable": "unsupported", **sent}))
+    with opened(b"") as descriptor, pytest.raises(Undecodable, match=r"^unsupported$") as caught:
+        await liar.decoder.decode(descriptor, timeout_s=10)
+    assert getattr(caught.value.facts, name) == sent[name]
+    await liar.stop()
+
+
+async def test_a_file_may_carry_more_unless_an_answer_denies_it() -> None:
+    liar = Liar(framed({"job": JOB, "undecodable": "damaged"}))
+    with opened(b"") as descriptor, pytest.raises(Undecodable) as caught:
+        await liar.decoder.decode(descriptor, timeout_s=10)
+    assert caught.value.facts == Facts(carries_more=True)
     await liar.stop()

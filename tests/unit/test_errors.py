@@ -5,6 +5,7 @@ import pkgutil
 import re
 from collections.abc import Iterator
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 
@@ -71,6 +72,19 @@ def test_no_public_exception_is_outside_the_tree(classes: list[type[BaseExceptio
         if not issubclass(each, AttachmentsError) and not each.__name__.startswith("_")
     }
     assert outside == NO_FAILURES
+
+
+def test_a_private_exception_is_named_in_its_own_module_only(
+    classes: list[type[BaseException]],
+) -> None:
+    private = {each.__name__: each.__module__ for each in classes if each.__name__.startswith("_")}
+    assert len(private) > 3
+    naming = re.compile(rf"\b({'|'.join(private)})\b")
+    for package in (api, deploy, shared, worker):
+        for path in Path(package.__path__[0]).rglob("*.py"):
+            module = ".".join((package.__name__, *path.relative_to(package.__path__[0]).parts))
+            for name in naming.findall(path.read_text("utf-8")):
+                assert module == f"{private[name]}.py", (module, name)
 
 
 def test_a_class_has_one_parent_and_a_docstring(

@@ -11,16 +11,14 @@ from rich.cells import cell_len
 from deploy.client.upload import Uploaded
 from deploy.client.upload_report import addresses, line, table
 from deploy.commands.lines import shorten
+from shared.facts import Facts
 
 URL = "http://127.0.0.1:8000/attachments/files/000/000/012/{}/photo.jpg?1776398568&s=" + "a" * 43
 READY = Uploaded(
     file=Path("photos/a photo.jpg"),
     id="12",
     state="ready",
-    content_type="image/jpeg",
-    size=3_479_000,
-    width=12_000,
-    height=9_000,
+    facts=Facts(content_type="image/jpeg", size=3_479_000, width=12_000, height=9_000),
     url=URL.format("original"),
     thumb=URL.format("thumb"),
     seconds=0.4156,
@@ -29,9 +27,8 @@ DAMAGED = Uploaded(
     file=Path("写真" * 60 + ".jpg"),
     id="13",
     state="ready",
-    size=999,
+    facts=Facts(content_type="text/plain; charset=utf-8", size=999),
     url=URL.format("original"),
-    content_type="text/plain; charset=utf-8",
     seconds=901.5,
     reason={"code": "damaged", "detail": "The file is damaged."},
 )
@@ -60,9 +57,7 @@ def test_the_name_keeps_its_room_where_reasons_are_long() -> None:
         file=Path("holiday/a photo of the sea.jpg"),
         id="123456789",
         state="processing",
-        size=999_900_000,
-        width=12_000,
-        height=12_000,
+        facts=Facts(size=999_900_000, width=12_000, height=12_000),
         seconds=901.25,
         reason={"code": "unreadable_answer", "detail": "."},
     )

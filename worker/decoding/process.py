@@ -250,18 +250,12 @@ def _checked(answer: Any, body: bytes, job: str) -> Thumbnail:
         raise EOFError("the decoder's answer is to another job")
     if "undecodable" in answer:
         raise _checked_undecodable(answer)
-    reported: dict[str, Any] = {name: answer.get(name) for name in SEEN}
-    facts = Facts(**reported)
+    facts, reason = _checked_facts(answer), answer.get("reason")
     content_type, extension = answer.get("content_type"), answer.get("extension")
-    reason, size = answer.get("reason"), (facts.width, facts.height)
-    # An image must have a width and a height, a document a number of pages.
-    counts = size if facts.pages is None else (facts.pages,)
     if (
-        not all(_is_count(count) for count in counts)
-        or (facts.pages is not None and size != (None, None))
+        (facts.width is None and facts.pages is None)  # neither an image nor a document
         or content_type not in ("image/jpeg", "image/png", "image/webp")
         or extension not in (None, "png", "jpg")
-        or not isinstance(facts.carries_more, bool)
         or reason not in (None, "damaged")
         or not body
     ):
@@ -276,13 +270,27 @@ def _checked(answer: Any, body: bytes, job: str) -> Thumbnail:
 
 
 def _checked_undecodable(answer: dict[str, Any]) -> Undecodable:
-    code, size = answer["undecodable"], (answer.get("width"), answer.get("height"))
-    if size != (None, None) and not all(_is_count(edge) for edge in size):
-        raise EOFError("the decoder's answer is malformed")
+    code = answer["undecodable"]
     return Undecodable(
         code if isinstance(code, str) and code in UNDECODABLE else "damaged",
-        Facts(width=size[0], height=size[1], carries_more=answer.get("carries_more") is not False),
+        _checked_facts({"carries_more": True, **answer}),
     )
+
+
+def _checked_facts(answer: dict[str, Any]) -> Facts:
+    """Return the facts of an answer: of an image, of a document, or of neither."""
+    reported: dict[str, Any] = {name: answer.get(name) for name in SEEN}
+    facts = Facts(**reported)
+    size = (facts.width, facts.height)
+    counts = [count for count in (*size, facts.pages) if count is not None]
+    if (
+        not all(_is_count(count) for count in counts)
+        or (facts.width is None) != (facts.height is None)
+        or (facts.pages is not None and size != (None, None))
+        or not isinstance(facts.carries_more, bool)
+    ):
+        raise EOFError("the decoder's answer is malformed")
+    return facts
 
 
 def _is_count(value: object) -> bool:

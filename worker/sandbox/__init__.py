@@ -1,0 +1,1 @@
+"""The limits of a process that reads hostile bytes: its system calls, rights, and CPU time."""

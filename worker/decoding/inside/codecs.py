@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import BinaryIO, Final
 
 from PIL import (
@@ -17,6 +17,7 @@ from PIL import (
 )
 
 from shared.errors import Undecodable
+from shared.facts import NO_FACTS, Facts
 from worker.decoding.inside import costs, heif, jpeg, png, tiff, webp
 from worker.decoding.inside.colour_spaces import ColourSpace
 from worker.decoding.inside.costs import Cost
@@ -56,14 +57,12 @@ jpeg.forgive_application_data()
 class Findings:
     """Results of the steps so far. They are kept even if decoding fails later.
 
-    `width` and `height` are in pixels as stored, before any rotation; None until a header gives
+    The width and height of `facts` are as stored, before any rotation; None until a header gives
     them. `damaged` means that a part of the image is missing or wrong. `opened` is the image whose
     header was read last.
     """
 
-    width: int | None = None
-    height: int | None = None
-    carries_more: bool = False
+    facts: Facts = NO_FACTS
     damaged: bool = False
     jpeg_header: jpeg.Header | None = None
     opened: ImageFile.ImageFile | None = None
@@ -71,7 +70,7 @@ class Findings:
     def has_size(self, width: int, height: int) -> None:
         """Record the size that a header gives, in pixels, unless the size is impossible."""
         if 0 < width < 2**31 and 0 < height < 2**31:
-            self.width, self.height = width, height
+            self.facts = replace(self.facts, width=width, height=height)
 
 
 def choose_readers(more: Collection[str]) -> list[Reader]:

@@ -8,7 +8,7 @@ import io
 import os
 import warnings
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import BinaryIO
 
 from PIL import Image, ImageChops, ImageFile, TiffImagePlugin
@@ -87,7 +87,7 @@ def make_thumbnail(file: BinaryIO, *, budget: Cost = BUDGET) -> Thumbnail:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            findings.carries_more = carries_more(file)
+            findings.facts = Facts(carries_more=carries_more(file))
             return _make(file, findings, budget)
     except Undecodable as error:
         code = error.code
@@ -95,11 +95,14 @@ def make_thumbnail(file: BinaryIO, *, budget: Cost = BUDGET) -> Thumbnail:
         code = "too_expensive"
     except Exception as error:  # Pillow raises almost any exception for a bad file
         code = "unsupported" if codecs.is_unknown(file, error) else "damaged"
-    width, height = findings.width, findings.height
-    opened = findings.opened
+    facts, opened = findings.facts, findings.opened
     if opened is not None and "exif" in opened.info and swaps_edges(read_orientation(opened)):
-        width, height = height, width
-    raise Undecodable(code, Facts(width=width, height=height, carries_more=findings.carries_more))
+        facts = _turned(facts)
+    raise Undecodable(code, facts)
+
+
+def _turned(facts: Facts) -> Facts:
+    return replace(facts, width=facts.height, height=facts.width)
 
 
 def _make(file: BinaryIO, findings: Findings, budget: Cost) -> Thumbnail:
@@ -120,23 +123,22 @@ def _make(file: BinaryIO, findings: Findings, budget: Cost) -> Thumbnail:
     if frame is not None:
         findings.damaged |= is_cut_off(file)
         pixels = _on_canvas(pixels, frame, findings, budget)
-    assert findings.width is not None
-    assert findings.height is not None
-    width, height = findings.width, findings.height
+    facts = findings.facts
+    assert facts.width is not None
+    assert facts.height is not None
+    width, height = facts.width, facts.height
     size = fitting(width, height)
     small = shrink(pixels, size, decoded.area or (0, 0, *pixels.size))
     original = "ICO" if picture is not None else image.format or ""
     small = colours.to_srgb(small, header.colour)
     small = _without_idle_alpha(upright(small, orientation))
     is_lossless = header.is_lossless and size == (width, height)
-    if swaps_edges(orientation):
-        width, height = height, width
     kind = _kind(original, transparent=small.mode in ("LA", "RGBA"), lossless=is_lossless)
     return Thumbnail(
         body=encode(small, kind, lossless=is_lossless),
         content_type=f"image/{kind.lower()}",
         extension=None if kind == original else {"JPEG": "jpg", "PNG": "png"}[kind],
-        facts=Facts(width=width, height=height, carries_more=findings.carries_more),
+        facts=_turned(facts) if swaps_edges(orientation) else facts,
         reason="damaged" if findings.damaged else None,
     )
 
