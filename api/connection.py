@@ -71,8 +71,8 @@ class Connection(TidyConnection):
     """One client's connection. It ends when a request cannot be parsed or arrives too slowly."""
 
     # These names are private in aiohttp, which has no public ones: whether a connection is between
-    # two requests (_waiter), the number of its requests (_request_count), and the timer of idle
-    # connections (_process_keepalive, _keepalive_handle).
+    # two requests (_waiter), the number of its requests (_request_count), the timer of idle
+    # connections (_process_keepalive, _keepalive_handle), and the event loop (_loop).
     __slots__ = ("_address", "_begun", "_head_timer", "_noise", "on_lost")
 
     def __init__(self, manager: web.Server, *, noise: Noise, **settings: Any) -> None:

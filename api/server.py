@@ -123,11 +123,13 @@ class Server(web.Server):
 
     @property
     def connections(self) -> list[Any]:
-        """Return the open connections."""
-        return list(self._connections)
+        """Return the open connections, which are of our class."""
+        return list(super().connections)
 
     def __call__(self) -> Connection:
         """Make the protocol object of one connection."""
+        # `_loop` and `_kwargs` are private in aiohttp. Its own server passes them to its own class
+        # of connection.
         return Connection(self, noise=self._noise, loop=self._loop, **self._kwargs)
 
 
@@ -135,7 +137,9 @@ class Runner(web.AppRunner):
     """Runs an application on our server; aiohttp has no setting for the class of connections."""
 
     # These names are private in aiohttp, which has no public ones: how a runner makes its server
-    # (_make_server), its application (_app), and its timeout at the end (_shutdown_timeout).
+    # (_make_server), its application (_app), its timeout at the end (_shutdown_timeout), and which
+    # server of asyncio a site has (_server). The server that it made has its loop in _loop and its
+    # other settings in _kwargs.
     _watch: "asyncio.Task[None] | None" = None
 
     async def drain(self, wait_s: float, *, within_s: float) -> None:

@@ -1,7 +1,7 @@
 """HTTP connections that do not keep data that they could not parse."""
 
 from aiohttp import web
-from aiohttp.web_protocol import _ErrInfo  # private in aiohttp: only its queue has errors
+from aiohttp.web_protocol import _ErrInfo
 
 
 class TidyConnection(web.RequestHandler):
@@ -37,6 +37,8 @@ class TidyConnection(web.RequestHandler):
         return finished
 
     def _let_go_of_errors(self) -> None:
+        # `_messages` and `_ErrInfo` are private in aiohttp: only its queue of parsed messages has
+        # the error.
         if not self._messages or not isinstance(self._messages[-1][0], _ErrInfo):
             return
         self._unreadable = True

@@ -55,14 +55,14 @@ class Session(asyncpg.Connection):
     _NUMBERS = itertools.count(1)
 
     def _get_unique_id(self, prefix: str) -> str:
-        # Private in asyncpg: asyncpg's own names are the same in every process, so a pooler mixes
-        # them up.
+        # `_get_unique_id` is private in asyncpg: asyncpg's own names are the same in every process,
+        # so a pooler mixes them up.
         return f"attachments_{prefix}_{self._OURS}_{next(self._NUMBERS):x}"
 
     def _process_log_message(self, fields: Mapping[str, str], _: Any) -> None:
-        # Private in asyncpg: a public log listener is called only after the statement has returned,
-        # and the pool warns about each listener when it takes the connection back. So this replaces
-        # asyncpg's method, and log listeners are not called.
+        # `_process_log_message` is private in asyncpg: a public log listener is called only after
+        # the statement has returned, and the pool warns about each listener when it takes the
+        # connection back. So this replaces asyncpg's method, and log listeners are not called.
         if fields.get("C") == QUEUED:
             self._queued = True
 
@@ -182,7 +182,7 @@ class Connector:
 
     def _set_options(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
         """Set the socket options of the address; asyncpg has no parameters for them."""
-        # Private in asyncpg, which has no public access to the socket.
+        # `_transport` is private in asyncpg, which has no public access to the socket.
         transport: Any = getattr(connection, "_transport", None)
         found = None if transport is None else transport.get_extra_info("socket")
         if found is None or found.family.name == "AF_UNIX":

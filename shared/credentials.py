@@ -139,8 +139,9 @@ class RenewedCredentials(AioCredentials):
             self.method = self._found.method
         found = self._found
         if hasattr(found, "_mandatory_refresh_timeout"):
-            # Private in botocore. Without it, botocore hides a failed renewal until ten minutes
-            # before the expiry.
+            # `_mandatory_refresh_timeout` and `_advisory_refresh_timeout` are private in botocore.
+            # Unless they are equal, botocore hides a failed renewal until ten minutes before the
+            # expiry.
             found._mandatory_refresh_timeout = SOON_S
             found._advisory_refresh_timeout = SOON_S
         frozen = await found.get_frozen_credentials()
@@ -148,7 +149,8 @@ class RenewedCredentials(AioCredentials):
             access_key=frozen.access_key,
             secret_key=frozen.secret_key,
             token=frozen.token,
-            # botocore has no public name for it; the AWS command line reads the same attribute.
+            # `_expiry_time` is private in botocore, which has no public name for it; the AWS
+            # command line reads the same attribute.
             ends_at=getattr(found, "_expiry_time", None),
         )
 
@@ -168,6 +170,8 @@ class _Chain:
             if isinstance(provider, InstanceMetadataProvider):
                 # botocore sets the expiry of an instance's credentials later than AWS does, so that
                 # they are tried for longer. A signature for clients must not rely on that.
+                # `_role_fetcher` and its `_evaluate_expiration` are private in botocore, which has
+                # no setting for this.
                 fetcher: Any = provider._role_fetcher  # type: ignore[attr-defined]  # not in stubs
                 fetcher._evaluate_expiration = _keep_end
 

@@ -48,6 +48,7 @@ class Connection(TidyConnection):
         peer = transport.get_extra_info("peername")
         if isinstance(peer, tuple):
             self._address = str(peer[0])
+        # `_manager` is private in aiohttp: a connection has no public name for its server.
         if self._manager is not None and len(self._manager.connections) > MAX_CONNECTIONS:
             self.force_close()
 

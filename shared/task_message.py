@@ -33,7 +33,7 @@ class TaskMessage:
                 },
             )
             channel: Any = connection.default_channel
-            # Private in kombu: the public method would decode the message.
+            # `_get` is private in kombu: the public method would decode the message.
             message = channel._get(queue_name(0))
         app.close()
         body = b64decode(message["body"]).decode()

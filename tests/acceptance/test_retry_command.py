@@ -5,6 +5,8 @@ from typing import Any
 import pytest
 
 from deploy.embedded.ports import HOST, choose_port
+from shared.reasons import ReasonCode
+from shared.states import State
 from tests.data import images
 from tests.support.commands import command
 from tests.support.objects import store_proxy
@@ -32,7 +34,7 @@ async def written(service: Service, attachment_id: str) -> Any:
     ],
 )
 async def test_a_worker_takes_it_up_again(
-    service: Service, start_worker: StartWorker, state: str, reason: str
+    service: Service, start_worker: StartWorker, state: State, reason: ReasonCode
 ) -> None:
     await start_worker(service)
     one = await service.client.upload(images.photo())
@@ -51,7 +53,7 @@ async def test_a_worker_takes_it_up_again(
 
 
 async def test_only_failed_and_rejected_attachments_are_retried(service: Service) -> None:
-    states = ("pending", "uploaded", "processing", "ready", "expired")
+    states: tuple[State, ...] = ("pending", "uploaded", "processing", "ready", "expired")
     ids = dict(zip(states, await create(service, len(states)), strict=True))
     for state, each in ids.items():
         await put(service, each, state)
@@ -121,7 +123,7 @@ async def test_state_and_reason_take_all_that_have_them(service: Service) -> Non
     other = await service.organization()
     theirs = str((await other.create())["data"]["id"])
     rejected, failed, kept, well, deleted = await create(service, 5)
-    put_as = {
+    put_as: dict[str, tuple[State, ReasonCode | None]] = {
         rejected: ("rejected", "too_large"),
         failed: ("failed", "missing"),
         theirs: ("failed", "missing"),

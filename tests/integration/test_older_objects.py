@@ -9,6 +9,7 @@ from shared import lifecycle, older_objects
 from shared.ages import MARGIN_S
 from shared.attachments import find_any
 from shared.notifications import UploadEvent
+from shared.states import State
 from tests.data import images
 from tests.support.commands import command
 from tests.support.lost_rows import Reused, reuse_id
@@ -189,7 +190,7 @@ async def test_some_seconds_between_the_two_are_enough(
     assert await reused.download() == SECOND
 
 
-async def is_in(service: Service, reused: Reused, state: str) -> bool:
+async def is_in(service: Service, reused: Reused, state: State) -> bool:
     """Return True if the row is in the given state."""
     return (await service.row(reused.attachment_id)).state == state
 

@@ -174,7 +174,8 @@ async def test_too_many_statements_of_one_organization_are_429(
     created = await service.client.create("a.png")
     connector = service.client.session.connector
     assert connector is not None
-    connector._limit = 0  # private in aiohttp: the limit of an open connector has no other name
+    # `_limit` is private in aiohttp: the limit of an open connector has no other name.
+    connector._limit = 0
     async with locked(service, created["data"]["id"]):
         held = [renamed(service.client, created["data"]["id"]) for _ in range(WAITING + 50)]
         done, _ = await asyncio.wait(held, return_when=asyncio.FIRST_COMPLETED)

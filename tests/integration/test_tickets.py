@@ -9,6 +9,7 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 
 from api.waiters import MAX_BY_TICKET, MAX_BY_TICKET_EACH, Waiters
+from shared.states import State
 from tests.data.images import gradient_photo
 from tests.support.opened_files import opened
 from tests.support.resources import NOT_FOUND, PATH, is_error
@@ -19,7 +20,7 @@ from tests.support.tickets import look
 LONG_S = 25
 
 
-async def settle(service: Service, attachment_id: str, state: str = "ready") -> None:
+async def settle(service: Service, attachment_id: str, state: State = "ready") -> None:
     """Set the state of an attachment, as the commit of a worker does."""
     await service.execute(
         "UPDATE attachments SET state = $2 WHERE id = $1", int(attachment_id), state

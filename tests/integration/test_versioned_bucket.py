@@ -14,6 +14,8 @@ from PIL import Image
 
 from shared.attachments import Attachment
 from shared.erasure import listings_of
+from shared.reasons import ReasonCode
+from shared.states import State
 from tests.data import images
 from tests.support.moto_server import running_moto
 from tests.support.resources import open_bucket
@@ -153,7 +155,7 @@ async def test_the_removal_of_an_old_version_changes_nothing(
     )
 
 
-async def state(place: Place, attachment_id: str, wanted: str, reason: str) -> bool:
+async def state(place: Place, attachment_id: str, wanted: State, reason: ReasonCode) -> bool:
     """Return True if a row is in this state for this reason."""
     row = await place.row(attachment_id)
     return (row.state, row.reason) == (wanted, reason)

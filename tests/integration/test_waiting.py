@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from api.waiters import MAX_WAITERS_EACH, Waiters
-from shared.states import SETTLED
+from shared.states import SETTLED, State
 from tests.support.proxy import Link, running_proxy
 from tests.support.resources import NOT_FOUND, PATH, is_error
 from tests.support.service import Answer, Client, Service, until
@@ -16,7 +16,7 @@ from tests.support.starting import StartService
 LONG_S = 25
 
 
-async def settle(service: Service, attachment_id: str, state: str = "ready") -> None:
+async def settle(service: Service, attachment_id: str, state: State = "ready") -> None:
     """Set the state of an attachment, as the commit of a worker does."""
     await service.execute(
         "UPDATE attachments SET state = $2 WHERE id = $1", int(attachment_id), state
@@ -43,7 +43,7 @@ async def waiting(service: Service, count: int) -> None:
 
 
 @pytest.mark.parametrize("state", SETTLED)
-async def test_the_answer_comes_with_the_commit(service: Service, state: str) -> None:
+async def test_the_answer_comes_with_the_commit(service: Service, state: State) -> None:
     attachment_id = (await service.client.create())["data"]["id"]
     task = wait(service.client, attachment_id)
     await waiting(service, 1)

@@ -203,7 +203,8 @@ async def test_row99_the_name_of_the_receiver_is_in_its_certificate(
 ) -> None:
     context = self_signed(tmp_path, "receiver.example")
     trusting = ssl.create_default_context(cafile=str(tmp_path / "server.pem"))
-    # The name is private in aiohttp. The sender takes no other authorities than those of aiohttp.
+    # `_SSL_CONTEXT_VERIFIED` is private in aiohttp. The sender takes no other authorities than
+    # those of aiohttp.
     monkeypatch.setattr("aiohttp.connector._SSL_CONTEXT_VERIFIED", trusting)
     async with running(accept_all, Server(), context) as port:
         names = Names("127.0.0.1")

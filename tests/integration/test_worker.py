@@ -10,6 +10,7 @@ import pytest
 import pytest_asyncio
 from PIL import Image
 
+from shared.states import State
 from shared.storage import Storage
 from tests.data import images
 from tests.support.objects import content, exists, opened_storage
@@ -48,7 +49,7 @@ def alike(image: Image.Image, colours: list[tuple[int, ...]]) -> bool:
     )
 
 
-async def overwrite(service: Service, created: Any, body: bytes, state: str = "ready") -> Any:
+async def overwrite(service: Service, created: Any, body: bytes, state: State = "ready") -> Any:
     """Post another file under the policy that was already used, and wait for its result."""
     row_id = created["data"]["id"]
     etag = hashlib.md5(body, usedforsecurity=False).hexdigest()
@@ -171,7 +172,7 @@ async def test_row88_an_upload_over_another_is_described_alone(working: Service)
     ids=["text", "empty", "reserved", "damaged"],
 )
 async def test_a_thumbnail_goes_when_its_image_is_replaced_by_something_else(
-    working: Service, storage: Storage, body: bytes, state: str, content_type: str
+    working: Service, storage: Storage, body: bytes, state: State, content_type: str
 ) -> None:
     client = working.client
     created = await client.create("img.jpg")

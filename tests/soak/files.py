@@ -14,6 +14,7 @@ from typing import Final
 
 from PIL import Image
 
+from shared.reasons import ReasonCode
 from shared.states import State
 from tests.data.images import BATCH, ELF, HTML, encode
 from tests.data.odd_images import many_scans, png_of_size
@@ -39,7 +40,7 @@ class Expected:
     """
 
     state: State = "ready"
-    reasons: tuple[str | None, ...] = (None,)
+    reasons: tuple[ReasonCode | None, ...] = (None,)
     content_type: str | None = None
     code: int | None = None
     width: int | None = None
@@ -198,11 +199,11 @@ def _noise(code: int) -> File:
     return File(content=content, expected=Expected())
 
 
-def _rejected(content: bytes, *reasons: str) -> File:
+def _rejected(content: bytes, *reasons: ReasonCode) -> File:
     return File(content=content, expected=Expected(state="rejected", reasons=reasons))
 
 
-def _undecodable(content: bytes, reason: str, width: int, height: int) -> File:
+def _undecodable(content: bytes, reason: ReasonCode, width: int, height: int) -> File:
     return File(content=content, expected=Expected(reasons=(reason,), width=width, height=height))
 
 

@@ -12,6 +12,7 @@ import psutil  # type: ignore[import-untyped]  # its stubs are a package that we
 from PIL import Image
 
 from shared.attachments import Attachment
+from shared.states import State
 from shared.storage import Storage
 from tests.data import images
 from tests.support.decoders import find_decoders
@@ -38,7 +39,7 @@ def changed(changes: str, module: str) -> Sequence[str]:
 async def reaches(
     service: Service,
     attachment_id: str | int,
-    *states: str,
+    *states: State,
     attempt: int | None = None,
     within_s: float = 30,
 ) -> Attachment:

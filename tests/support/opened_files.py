@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 from yarl import URL
 
 from shared.links import Links
+from shared.states import State
 from tests.support.service import Answer, Client, Service
 
 
@@ -37,7 +38,7 @@ async def opened(client: Client, address: str) -> tuple[bytes, Any]:
 
 
 async def settled(
-    client: Client, content: bytes, name: str, state: str = "ready", **attributes: Any
+    client: Client, content: bytes, name: str, state: State = "ready", **attributes: Any
 ) -> Any:
     """Upload a file, wait until it has been processed, and return its attributes."""
     resource = await client.settled(await client.upload(content, name, **attributes))

@@ -14,7 +14,7 @@ from unittest import mock
 import aiohttp
 import asyncpg
 from aiohttp import web
-from aiohttp.web_app import _cached_build_middleware  # private in aiohttp, which has no other way
+from aiohttp.web_app import _cached_build_middleware
 from prometheus_client import generate_latest
 from yarl import URL
 
@@ -274,5 +274,6 @@ async def running_service(
         await session.close()
         await pool.close()
         # aiohttp caches the handlers of the last 1,024 routes; each cached API holds 12 MB of
-        # memory.
+        # memory. `_cached_build_middleware` is private in aiohttp, which has no other way to empty
+        # this cache.
         _cached_build_middleware.cache_clear()

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from shared.reasons import ReasonCode
+from shared.states import State
 from tests.support.service import Service
 
 
@@ -11,7 +13,9 @@ async def create(service: Service, count: int = 1) -> list[str]:
     return [str(document["data"]["id"]) for document in documents]
 
 
-async def put(service: Service, attachment_id: str, state: str, reason: str | None = None) -> None:
+async def put(
+    service: Service, attachment_id: str, state: State, reason: ReasonCode | None = None
+) -> None:
     """Set the state of an attachment directly, with the values that processing would store."""
     await service.execute(
         """

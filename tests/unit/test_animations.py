@@ -39,7 +39,7 @@ def test_row77_of_many_frames_only_the_first_is_decoded(
     many: Callable[[int], bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     decoders = []
-    # This function is private in Pillow; decoders are created nowhere else.
+    # `_getdecoder` is private in Pillow; decoders are created nowhere else.
     real = Image._getdecoder
 
     def counted(*args: Any) -> Any:

@@ -64,7 +64,7 @@ def test_other_images_are_judged_by_their_bits_and_planes(
 ) -> None:
     image = Image.new(mode, (1000, 1000))
     image.format = kind
-    # The attribute is private in Pillow. An image of this size is not allocated.
+    # `_size` is private in Pillow. An image of this size is not allocated.
     image._size = (1000, megapixels * 1000)
     assert of_image(image).exceeds(BUDGET) is not passes
 

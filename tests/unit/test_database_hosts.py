@@ -104,7 +104,7 @@ def as_asyncpg(dsn: str) -> tuple[list[Any], Any]:
         "gsslib",
     )
     given: Any = {"dsn": dsn, **dict.fromkeys(words)}
-    # The function is private in asyncpg, and its type stubs leave it out.
+    # `_parse_connect_dsn_and_args` is private in asyncpg, and its type stubs leave it out.
     read: Any = connect_utils
     places, parameters = read._parse_connect_dsn_and_args(**given)
     return places, parameters

@@ -62,7 +62,8 @@ def metrics() -> Iterator[MetricWrapperBase]:
 def shape_of(metric: MetricWrapperBase) -> tuple[str, str, tuple[str, ...]]:
     """Return the name, the type and the labels of a metric."""
     kind = TYPES[type(metric)]
-    # These names are private in prometheus-client, which has no public way to read them.
+    # `_name` and `_labelnames`, as `_documentation` and `_upper_bounds` below, are private in
+    # prometheus-client, which has no public way to read them.
     name, labels = metric._name, metric._labelnames
     return f"{name}_total" if kind == "counter" else name, kind, tuple(labels)
 

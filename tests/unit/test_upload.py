@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from aiohttp import BodyPartReader, web
@@ -13,6 +13,7 @@ from aiohttp.test_utils import TestServer
 from deploy.client.upload import ApiUnusable, Progress, Uploaded, upload_files
 from deploy.client.wire import MEDIA_TYPE
 from deploy.embedded.ports import choose_port
+from shared.states import State
 
 TOKEN = "the-token-of-the-client"
 POLICY = {
@@ -30,7 +31,7 @@ class Scripted:
     access: int = 404
     creations: list[web.Response] = field(default_factory=list)
     posts: list[web.Response] = field(default_factory=list)
-    states: list[str] = field(default_factory=list)
+    states: list[State | Literal["hang"]] = field(default_factory=list)
     created: list[dict[str, Any]] = field(default_factory=list)
     forms: list[tuple[int | None, list[tuple[str, bytes]]]] = field(default_factory=list)
     store_headers: list[set[str]] = field(default_factory=list)
@@ -41,7 +42,7 @@ class Scripted:
     def url(self) -> str:
         return str(self.server.make_url("")).rstrip("/")
 
-    def resource(self, number: str, state: str) -> dict[str, Any]:
+    def resource(self, number: str, state: State) -> dict[str, Any]:
         reason = {"code": "broken", "detail": "It is damaged."} if state == "rejected" else None
         attributes: dict[str, Any] = dict.fromkeys(("content_type", "size", "thumb"))
         return {
@@ -58,6 +59,7 @@ class Scripted:
         state = self.states.pop(0) if self.states else "ready"
         if state == "hang":
             await asyncio.Event().wait()
+            raise AssertionError("the event is never set")
         return answer({"data": self.resource(request.match_info["id"], state), "meta": {}})
 
     async def create(self, request: web.Request) -> web.Response:

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from shared.states import State
 from tests.support.bad_events import IGNORED, every
 from tests.support.dialects import BATCHING, CEPH, DIALECTS, ORDERED, UNORDERED, Dialect
 from tests.support.events import NO_EFFECT, RECORDED, Target, new_row, post
@@ -61,7 +62,7 @@ async def test_an_older_sequencer_that_comes_late_changes_nothing(
 @every(57, ORDERED)
 @pytest.mark.parametrize("state", ["uploaded", "processing", "ready", "rejected"])
 async def test_a_newer_sequencer_counts_that_comes_without_an_etag(
-    shared: Service, dialect: Dialect, state: str
+    shared: Service, dialect: Dialect, state: State
 ) -> None:
     row = await new_row(shared)
     first = dialect.make_event(BUCKET, row.key, etag="e1", sequencer="0A")

@@ -9,6 +9,7 @@ import pytest
 
 from api.temp_urls.copying import COPIES_EACH
 from shared.lifecycle import COPY_ATTEMPTS
+from shared.states import State
 from tests.data.images import gradient_photo
 from tests.support.copies import PATH, create_many, is_copy, source
 from tests.support.objects import store_proxy
@@ -30,7 +31,7 @@ async def test_a_temp_url_may_be_patched_onto_any_state(
     bucket: "S3Client",
     start_worker: StartWorker,
     monkeypatch: pytest.MonkeyPatch,
-    state: str,
+    state: State,
     large: bool,
 ) -> None:
     service.stack.relay.target = None

@@ -7,6 +7,7 @@ import random
 import pytest
 
 from shared.attachments import Attachment
+from shared.states import State
 from tests.support.dialects import ORDERED
 from tests.support.events import NO_EFFECT, RECORDED, message, new_row, record, send
 from tests.support.service import Service
@@ -152,7 +153,7 @@ async def test_an_upload_while_one_is_processed_waits_for_its_turn(service: Serv
 
 
 @pytest.mark.parametrize("state", ["expired", "failed", "rejected"])
-async def test_a_new_object_restarts_an_ended_attachment(service: Service, state: str) -> None:
+async def test_a_new_object_restarts_an_ended_attachment(service: Service, state: State) -> None:
     row = await new_row(service)
     await service.execute("UPDATE attachments SET state = $2 WHERE id = $1", row.id, state)
     assert await post_records(service, record(row.key, eTag="e1", sequencer="01")) == RECORDED

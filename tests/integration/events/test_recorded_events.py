@@ -6,6 +6,7 @@ from unittest import mock
 
 import pytest
 
+from shared.states import State
 from shared.store_client import open_storage
 from tests.support.dialects import DIALECTS, Dialect
 from tests.support.events import RECORDED, REMOVED, filer, new_row, record, send
@@ -69,7 +70,7 @@ async def test_good_records_count_among_others(service: Service) -> None:
 @pytest.mark.parametrize("dialect", DIALECTS, ids=lambda dialect: dialect.name)
 @pytest.mark.parametrize("state", ["pending", "ready", "failed"])
 async def test_a_removal_makes_the_store_be_asked(
-    service: Service, state: str, dialect: Dialect
+    service: Service, state: State, dialect: Dialect
 ) -> None:
     row = await new_row(service)
     await service.execute(

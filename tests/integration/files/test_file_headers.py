@@ -1,5 +1,7 @@
 """Tests of the headers that the store sends with a file."""
 
+from typing import Any
+
 import pytest
 
 from tests.data.images import gradient_photo
@@ -71,7 +73,7 @@ async def test_a_file_opens_with_fixed_headers(
     content_type: str,
     disposition: str,
 ) -> None:
-    typed = {} if declared is None else {"content_type": declared}
+    typed: dict[str, Any] = {} if declared is None else {"content_type": declared}
     attributes = await settled(client, content, name, **typed)
 
     found, headers = await opened(client, attributes["url"])

@@ -10,6 +10,7 @@ from shared import attachments, lifecycle
 from shared.database import Connection
 from shared.facts import Facts
 from shared.lifecycle import Claim, Outcome
+from shared.states import State
 from tests.support.lifecycle import GRACE_S, LEASE_S, Table, event
 
 
@@ -59,7 +60,7 @@ async def test_later_attempts_belong_to_the_sweep(table: Table) -> None:
 
 
 @pytest.mark.parametrize("state", ["pending", "ready", "rejected", "failed", "expired"])
-async def test_only_uploaded_rows_can_be_claimed(table: Table, state: str) -> None:
+async def test_only_uploaded_rows_can_be_claimed(table: Table, state: State) -> None:
     row = await table.uploaded()
     await table.set(row.id, f"state = '{state}'")
     assert await table.claim(row) is None

@@ -8,6 +8,7 @@ import pytest
 from shared import lifecycle
 from shared.due import SWEEP_WINDOW, Due, Duty
 from shared.lifecycle import Claim
+from shared.states import State
 from tests.support.lifecycle import ATTEMPTS, LEASE_S, Table, event
 
 
@@ -55,7 +56,7 @@ async def test_a_newer_upload_has_all_its_attempts(table: Table) -> None:
 
 @pytest.mark.parametrize("state", ["pending", "ready", "rejected", "failed", "expired"])
 async def test_the_store_is_asked_about_rows_that_are_not_processing(
-    table: Table, state: str
+    table: Table, state: State
 ) -> None:
     row = await table.uploaded()
     await table.set(row.id, f"state = '{state}'")
@@ -69,7 +70,7 @@ async def test_the_store_is_asked_about_rows_that_are_not_processing(
 
 
 @pytest.mark.parametrize("state", ["pending", "uploaded", "ready"])
-async def test_a_deleted_row_is_purged(table: Table, state: str) -> None:
+async def test_a_deleted_row_is_purged(table: Table, state: State) -> None:
     row = await table.uploaded()
     await table.set(row.id, f"state = '{state}', deleted_at = now()")
     await table.make_due(row)

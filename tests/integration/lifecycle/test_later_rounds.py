@@ -8,6 +8,7 @@ import pytest
 from shared import lifecycle
 from shared.due import Duty
 from shared.lifecycle import Outcome
+from shared.states import State
 from tests.support.lifecycle import Table, event
 
 
@@ -80,7 +81,7 @@ async def test_there_is_no_further_round_for_types_without_a_thumbnail(
     ],
 )
 async def test_a_row_without_an_object_is_settled(
-    table: Table, state: str, alive: bool, after: str, due: bool
+    table: Table, state: State, alive: bool, after: State, due: bool
 ) -> None:
     row = await table.uploaded()
     await table.set(row.id, f"state = '{state}', resized = true")

@@ -8,7 +8,8 @@ from shared import lifecycle
 from shared.due import Duty
 from shared.facts import FACTS, Facts
 from shared.lifecycle import Outcome
-from shared.states import EndState
+from shared.reasons import ReasonCode
+from shared.states import EndState, State
 from tests.support.lifecycle import Table, event
 
 
@@ -93,7 +94,7 @@ async def test_a_claim_given_back_comes_up_when_its_time_has_come(table: Table) 
     ],
 )
 async def test_row87_a_missing_object_is_missing(
-    table: Table, etag: str | None, alive: bool, state: str, reason: str | None
+    table: Table, etag: str | None, alive: bool, state: State, reason: ReasonCode | None
 ) -> None:
     row = await table.create()
     await table.record(event(row, etag))

@@ -11,7 +11,7 @@ from shared import attachments
 from shared.due import Duty
 from shared.facts import Facts
 from shared.lifecycle import Outcome, Recorded, WakeUp
-from shared.states import EndState
+from shared.states import EndState, State
 from tests.support.lifecycle import GRACE_S, Table, event
 
 
@@ -75,7 +75,7 @@ async def test_row56_an_event_of_the_object_we_know_changes_nothing(
 @pytest.mark.parametrize("known", ["0A", None], ids=["known sequencer", "no known sequencer"])
 @pytest.mark.parametrize("state", ["uploaded", "processing", "ready", "rejected"])
 async def test_row57_58_a_newer_event_without_an_etag_counts(
-    table: Table, state: str, known: str | None
+    table: Table, state: State, known: str | None
 ) -> None:
     row = await table.create()
     await table.record(event(row, "a", sequencer=known))
@@ -113,7 +113,7 @@ async def test_the_same_etag_of_another_version_is_another_object(table: Table) 
 
 
 @pytest.mark.parametrize("state", ["failed", "expired", "pending"])
-async def test_an_object_we_gave_up_on_is_taken_up_again(table: Table, state: str) -> None:
+async def test_an_object_we_gave_up_on_is_taken_up_again(table: Table, state: State) -> None:
     row = await table.uploaded("a")
     await table.set(row.id, f"state = '{state}', reason = 'missing', due_at = NULL")
     (woken,) = await table.record(event(row, "a"))

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from shared.states import State
 from tests.support.creating import decoded
 from tests.support.quotas import NO_DRIFT, drift, usage
 from tests.support.resources import NOT_FOUND, PATH, is_error, stored
@@ -90,7 +91,7 @@ async def test_a_file_is_replaced_and_the_state_stays_until_the_new_one_comes(
 
 
 @pytest.mark.parametrize("state", ["uploaded", "processing", "ready", "rejected", "failed"])
-async def test_no_other_state_and_no_lease_changes(service: Service, state: str) -> None:
+async def test_no_other_state_and_no_lease_changes(service: Service, state: State) -> None:
     attachment_id = (await service.client.create())["data"]["id"]
     await service.execute(
         "UPDATE attachments SET state = $2, due_at = now() + interval '9 days' WHERE id = $1",

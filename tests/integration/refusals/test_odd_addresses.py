@@ -82,7 +82,7 @@ async def test_keepalives_are_set_on_the_socket(database_url: str, loop: str) ->
 
     async def read() -> tuple[int, int]:
         connection: Any = await Connector(f"{database_url}?keepalives_idle=33").connect()
-        # The attribute is private in asyncpg, which shows its socket nowhere else.
+        # `_transport` is private in asyncpg, which shows its socket nowhere else.
         found = connection._transport.get_extra_info("socket")
         read = (
             found.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE),

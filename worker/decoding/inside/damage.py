@@ -115,7 +115,8 @@ def _decode(file: BinaryIO, fill: int, open_: Open) -> ImageFile.ImageFile:
         arguments = image.tile[0].args  # bits, whether it is interlaced, transparent colour
         image.info["interlace"] = isinstance(arguments, tuple) and bool(arguments[1])
     if image.format not in ("WEBP", "AVIF", "HEIF"):
-        size = getattr(image, "_tile_size", image.size)  # private in Pillow; TIFF's may be larger
+        # `_tile_size` is private in Pillow. That of a TIFF may be larger than the image.
+        size = getattr(image, "_tile_size", image.size)
         image.im = Image.new(image.mode, size, _ink(image.mode, fill)).im
         with suppress(OSError, SyntaxError, ValueError, EOFError, IndexError):
             image.load()

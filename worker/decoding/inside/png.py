@@ -210,8 +210,8 @@ def _code_points(stream: PngImagePlugin.PngStream, _: int, length: int) -> bytes
 def _colour_profile(stream: PngImagePlugin.PngStream, _: int, length: int) -> bytes:
     """Store the profile of an iCCP chunk: name, a 0 byte, compression method (0), zlib data."""
     assert stream.fp is not None
-    # Private in Pillow. Pillow's own handlers read with this function: in pieces, with OSError at
-    # the end of the file.
+    # `_safe_read` is private in Pillow. Pillow's own handlers read with this function: in pieces,
+    # with OSError at the end of the file.
     body: bytes = ImageFile._safe_read(stream.fp, length)
     compressed = body[body.find(b"\0") + 1 :]
     if compressed[:1] == b"\0":
