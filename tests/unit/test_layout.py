@@ -56,6 +56,20 @@ def test_two_files_share_a_name_only_if_the_architecture_lists_them() -> None:
     assert {name: places for name, places in found.items() if len(places) > 1} == sent
 
 
+def test_the_map_names_every_module_and_nothing_that_is_not_there() -> None:
+    page = PAGE.read_text("utf-8")
+    section = page.split("### Which file answers which question")[1].split("\n### ")[0]
+    folders = "|".join(PACKAGES)
+    listed = set(re.findall(rf"`((?:{folders})/[^` ]+)`", section))
+    assert [each for each in listed if not any(ROOT.glob(each))] == []
+    # A family has a prefix or a suffix: the pattern of a whole package would name every module.
+    assert not [each for each in listed if re.fullmatch(rf"(?:{folders})/\*(\.py)?", each)]
+    named = {path.relative_to(ROOT) for each in listed for path in ROOT.glob(each)}
+    modules = {path for path in files() if path.name != "__init__.py"}
+    inside = {path for path in modules if path.parent in named}
+    assert modules - named - inside == set()
+
+
 def test_no_two_files_of_the_tests_have_one_name() -> None:
     found: dict[str, list[str]] = {}
     for path in (ROOT / "tests").rglob("*.py"):
