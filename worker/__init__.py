@@ -8,8 +8,14 @@ The path of one upload's id, from the message to the outcome in its row:
     process   worker.pipeline     examine until an outcome can be written; finish
     examine   worker.pipeline     read the first bytes, identify, decode, store
 
-Four calls lead from the task to the first byte. The path enters each module once, and each of the
-folders `decoding` and `sniffing`, except for these:
+Four calls lead from the task to the first byte: `receive` to `examine`. What only schedules them is
+not counted: `Runtime.call_soon` hands the id to the loop, `Jobs.start` makes the attempt's task.
+With a scanner, the first byte is read for the scan, before `examine`.
+
+The path enters each module once, and each of the folders `decoding` and `sniffing`. Not counted are
+records and pure functions: `shared.attachments`, `shared.facts`, `shared.keys`, `shared.reserved`.
+The calls between modules of `shared`, and those inside of the two folders, are not followed. These
+modules are entered more than once:
 
     shared.database       runs each statement
     shared.lifecycle      each guarded statement is one entry: claim, announce the thumbnail, finish

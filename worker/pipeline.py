@@ -53,7 +53,10 @@ async def process(tools: Tools, claim: Claim) -> Outcome:
     seen, revision, changes = claim, claim.attachment.claimed_revision, 0
     while True:
         try:
-            outcome = await examine(tools, seen)
+            if tools.scanner is None:
+                outcome = await examine(tools, seen)
+            else:
+                outcome = await _examine_scanned(tools, tools.scanner, seen)
         except ObjectChanged:
             changes += 1
             if changes == MAX_CHANGES:
@@ -97,14 +100,9 @@ async def _finish(tools: Tools, claim: Claim, outcome: Outcome, revision: int) -
     return None
 
 
-async def examine(tools: Tools, claim: Claim) -> Outcome:
-    """Scan the object, find out what it is, and store its thumbnail if its type gets one.
-
-    May be repeated. Raises ObjectChanged if the object is replaced meanwhile, else as `process`.
-    """
-    if tools.scanner is None:
-        return await _inspect(tools, claim, None)
-    scanned = await _scan(tools, tools.scanner, claim.attachment)
+async def _examine_scanned(tools: Tools, scanner: Scanner, claim: Claim) -> Outcome:
+    """Scan the object, and examine it unless it is refused. Raises as `examine`."""
+    scanned = await _scan(tools, scanner, claim.attachment)
     if scanned.refused is not None:
         await drop_thumbnail(tools.storage, claim.attachment)
         return Outcome(
@@ -115,7 +113,7 @@ async def examine(tools: Tools, claim: Claim) -> Outcome:
             facts=Facts(size=scanned.found.size, checksum_sha256=scanned.checksum_sha256),
             scan=scanned.scan,
         )
-    outcome = replace(await _inspect(tools, claim, scanned), scan=scanned.scan)
+    outcome = replace(await examine(tools, claim, scanned), scan=scanned.scan)
     if outcome.state == "ready" and scanned.noted is not None:
         return replace(outcome, reason=scanned.noted)
     return outcome
@@ -135,15 +133,21 @@ async def _scan(tools: Tools, scanner: Scanner, row: Attachment) -> Scanned:
         return Scanned(found=found, scan=Scan(verdict="clean"))  # no byte, so nothing to find
 
 
-async def _inspect(tools: Tools, claim: Claim, scanned: Scanned | None) -> Outcome:
-    """Examine an object of which only the bytes that were scanned may be opened, if any were."""
+async def examine(tools: Tools, claim: Claim, scanned: Scanned | None = None) -> Outcome:
+    """Find out what the object is, and store its thumbnail if its type gets one.
+
+    If the object was scanned, only the scanned bytes are opened. May be repeated. Raises
+    ObjectChanged if the object is replaced meanwhile, else as `process`.
+    """
     row, storage, more = claim.attachment, tools.storage, tools.settings.more_formats
     try:
         first = LONG_READ_BYTES if promises_thumbnail(row.file_name, more) else HEAD_BYTES
         async with AsyncExitStack() as reading:
             with measured("read"):
                 found, chunks = await reading.enter_async_context(
-                    reopened(storage, row.key, scanned, end=first)
+                    storage.read(row.key, end=first)
+                    if scanned is None
+                    else reopened(storage, row.key, scanned, end=first)
                 )
                 note_object(found)
                 _check_age(tools, found, row)

@@ -1,6 +1,7 @@
 """One upload enters the modules of the worker as the docstring of the package `worker` says."""
 
 import asyncio
+import inspect
 import os
 import re
 import sys
@@ -13,6 +14,7 @@ from unittest import mock
 import worker
 from shared.lifecycle import WakeUp
 from shared.log import get_logger
+from shared.storage import Storage
 from shared.throttle import Throttle
 from tests.data import images
 from tests.data.unlisted import UNLISTED
@@ -32,6 +34,9 @@ FOLDERS = ("worker.decoding", "worker.sniffing")
 RECORDS = {"shared.attachments", "shared.facts", "shared.keys", "shared.reserved"}
 """Modules of records and of pure functions: these keep nothing of an upload."""
 
+MORE_THAN_ONCE = "entered more than once:"
+"""The words of the docstring before its list of modules."""
+
 PASSED_ON = {"shared.lifecycle": "shared.database"}
 """Modules whose functions another module calls for the worker."""
 
@@ -41,6 +46,8 @@ class Entries:
 
     def __init__(self) -> None:
         self.counted: Counter[str] = Counter()
+        self.start: list[str] = []
+        self.first_read: list[str] = []
         self._started: set[FrameType] = set()
 
     def __call__(self, frame: FrameType, event: str, _: Any) -> None:
@@ -49,6 +56,10 @@ class Entries:
         if event != "call" or entered is None or frame in self._started:
             return
         self._started.add(frame)  # The reference keeps a later frame from being equal to it.
+        if frame.f_code is Jobs.start.__code__:
+            self.start = self.start or calls_to(frame)
+        elif frame.f_code is inspect.unwrap(Storage.read).__code__:
+            self.first_read = self.first_read or calls_to(frame)
         caller = frame.f_back
         while caller is not None and module_of(caller) in (None, PASSED_ON.get(entered)):
             caller = caller.f_back
@@ -67,8 +78,18 @@ def module_of(frame: FrameType) -> str | None:
     return next((folder for folder in FOLDERS if name.startswith(f"{folder}.")), name)
 
 
-async def process(service: Service, name: str, body: bytes) -> tuple[Counter[str], str]:
-    """Process one upload in this process; return the entries into modules, and the end state."""
+def calls_to(frame: FrameType) -> list[str]:
+    """Return the functions of the service on the stack above a frame, the outermost first."""
+    found: list[str] = []
+    while (caller := frame.f_back) is not None:
+        frame = caller
+        if module_of(frame) is not None:
+            found.insert(0, frame.f_code.co_name)
+    return found
+
+
+async def process(service: Service, name: str, body: bytes) -> tuple[Entries, str]:
+    """Process one upload in this process; return what was entered, and the end state."""
     attachment_id = int(await service.client.upload(body, name=name))
     await service.execute(
         "UPDATE attachments SET state = 'uploaded', revision = 1 WHERE id = $1", attachment_id
@@ -95,12 +116,12 @@ async def process(service: Service, name: str, body: bytes) -> tuple[Counter[str
             await done.wait()
         finally:
             sys.setprofile(None)
-    return entries.counted, (await service.row(str(attachment_id))).state
+    return entries, (await service.row(str(attachment_id))).state
 
 
 def listed() -> set[str]:
     """Return the modules that the docstring says are entered more than once."""
-    text = (worker.__doc__ or "").split("except for these:")[1]
+    text = (worker.__doc__ or "").split(MORE_THAN_ONCE)[1]
     return set(re.findall(r"^    ((?:worker|shared)\.\w+)  ", text, re.MULTILINE))
 
 
@@ -112,5 +133,23 @@ async def test_an_upload_enters_each_module_once_or_the_docstring_says_why(
     shown, state = await process(service, "a.png", images.encode(images.quadrants(), "PNG"))
     kept, other_state = await process(service, "a.jp2", make())
     assert (state, other_state) == ("ready", "ready")
-    assert {name for name, count in (shown | kept).items() if count > 1} == listed()
-    assert {"worker.pipeline", "worker.thumbnails", "worker.judging"} <= shown.keys()
+    counted = shown.counted | kept.counted
+    assert {name for name, count in counted.items() if count > 1} == listed()
+    assert {"worker.pipeline", "worker.thumbnails", "worker.judging"} <= shown.counted.keys()
+    for entries in (shown, kept):
+        path = [*entries.start, *entries.first_read]
+        assert path == ["receive", "attempt", "process", "examine"] == drawn()[1:]
+
+
+def drawn() -> list[str]:
+    """Return the functions that the docstring shows, from the task to the first byte."""
+    return re.findall(r"^    (\w+) +worker\.\w+ {2,}\w", introduction(), re.MULTILINE)
+
+
+def introduction() -> str:
+    """Return the docstring up to its list of modules that are entered more than once."""
+    return (worker.__doc__ or "").split(MORE_THAN_ONCE)[0]
+
+
+def test_the_docstring_names_the_modules_that_are_not_counted() -> None:
+    assert set(re.findall(r"`(shared\.\w+)`", introduction())) == RECORDS

@@ -139,16 +139,13 @@ class Scanner:
 
 @asynccontextmanager
 async def reopened(
-    storage: Storage, key: str, scanned: Scanned | None, *, end: int
+    storage: Storage, key: str, scanned: Scanned, *, end: int
 ) -> AsyncIterator[tuple[StoredObject, AsyncIterator[bytes]]]:
-    """Read the first bytes of an original, up to `end`: of the scanned object if there is one.
+    """Read the first bytes of a scanned object, up to `end`.
 
     More bytes may be given if the object is small. Raises ObjectChanged and ObjectEmpty.
     """
-    if scanned is None:
-        async with storage.read(key, end=end) as opened:
-            yield opened
-    elif not scanned.found.size:
+    if not scanned.found.size:
         raise ObjectEmpty(key)
     elif scanned.content is not None:
         yield scanned.found, _pieces_of(scanned.content)
