@@ -127,7 +127,7 @@ async def test_a_reason_that_does_not_exist_is_no_reason(code: Any) -> None:
     await liar.stop()
 
 
-@pytest.mark.parametrize("name", SEEN)
+@pytest.mark.parametrize("name", ["width", "height", "pages", "carries_more"])
 async def test_each_fact_of_a_file_without_thumbnail_arrives(name: str) -> None:
     known = {"pages": 7} if name == "pages" else {"width": 3, "height": 2}
     sent = {**dict.fromkeys(SEEN), "carries_more": False, **known}
