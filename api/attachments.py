@@ -24,12 +24,13 @@ from api.request_keys import GivenKey
 from api.temp_urls.copying import copy_all, require_room, take_over
 from api.temp_urls.own_files import Kind, read_meaning, take_own
 from api.usage import create_within
-from api.words import path_id
+from api.words import path_attachment
 from shared import attachments
 from shared.attachments import Attachment
 from shared.documents import included
 from shared.idempotency import Repeated
 from shared.log import get_logger
+from shared.log_fields import add_fields
 from shared.signing import Credentials
 from shared.tokens import Caller
 
@@ -61,7 +62,7 @@ async def show(request: web.Request) -> web.Response:
     check_accept(request)
     view = parse_view(request, waits=True)
     preferred = preferred_wait(request) if view.wait_s is None else None
-    attachment_id, organization_id = path_id(request), caller.organization_id
+    attachment_id, organization_id = path_attachment(request), caller.organization_id
     run = parts.clients.of(organization_id).run
 
     async def find() -> Attachment | None:
@@ -186,6 +187,7 @@ async def _answer_created(
     headers = {"Content-Type": BULK_TYPE}
     if not bulk:
         row = issued[0].row
+        add_fields(attachment=row.id)
         headers = {
             "Location": f"{address}{LIST_PATH}/{row.id}",
             "ETag": entity_tag(parts, row, address),
@@ -199,7 +201,7 @@ async def update(request: web.Request) -> web.Response:
     refuse_bulk(request, only_for="POST")
     check_accept(request)
     view = parse_view(request)
-    attachment_id = path_id(request)
+    attachment_id = path_attachment(request)
 
     def check(document: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         data = resource_object(document)
@@ -255,7 +257,7 @@ async def delete(request: web.Request) -> web.Response:
     """Answer DELETE /api/v2/attachments/{id}: delete the row now; its objects are purged later."""
     parts, caller = await admit(request)
     check_accept(request)
-    attachment_id, organization_id = path_id(request), caller.organization_id
+    attachment_id, organization_id = path_attachment(request), caller.organization_id
     remove = partial(
         attachments.delete,
         attachment_id=attachment_id,

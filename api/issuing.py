@@ -18,7 +18,7 @@ from api.problems import Problem, document_response, general, not_found
 from api.queries import View, parse_view
 from api.request_keys import GivenKey
 from api.usage import ensure_counted, quota_error, quotas_of
-from api.words import path_id
+from api.words import path_attachment
 from shared import attachments, idempotency, renewing
 from shared.attachments import Attachment
 from shared.caching import PUBLIC_FILE
@@ -130,7 +130,7 @@ async def _renew(
     await parts.bucket.require_for_policies()
     check_accept(request)
     view = parse_view(request)
-    attachment_id = path_id(request)
+    attachment_id = path_attachment(request)
     await _read_any(request, parts, caller, attachment_id, key)
     run = parts.clients.of(caller.organization_id).run
     row = await run(attachments.find, attachment_id, caller.organization_id)

@@ -10,7 +10,7 @@ from api.files import FILES
 from api.parts import PARTS, Parts, now, origin
 from api.preferences import parse_wait, preferred_wait
 from api.problems import document_response, not_found
-from api.words import path_id
+from api.words import path_attachment
 from shared import attachments
 from shared.attachments import Attachment
 from shared.states import SETTLED
@@ -47,7 +47,7 @@ async def show(request: web.Request) -> web.Response:
 
 def _admit(request: web.Request, parts: Parts) -> tuple[int, str]:
     """Return the id and the stamp of a signed address. Raises Problem 404."""
-    attachment_id = path_id(request)
+    attachment_id = path_attachment(request)
     query = read_query(request.rel_url.raw_query_string)
     admits = parts.documents.links.admits_status
     for stamp in query.stamps:

@@ -6,6 +6,7 @@ from aiohttp import web
 
 from api.problems import not_found
 from shared.keys import MAX_ID
+from shared.log_fields import add_fields
 
 NUMBER = re.compile(r"[1-9][0-9]{0,18}", re.ASCII)
 """A positive number of at most 19 digits, without sign and without leading zeros."""
@@ -24,6 +25,16 @@ def path_id(request: web.Request, name: str = "id") -> int:
     number = parse_id(request.match_info[name])
     if number is None:
         raise not_found()
+    return number
+
+
+def path_attachment(request: web.Request) -> int:
+    """Return the attachment's id from the request's path, and add it to the request's log lines.
+
+    Raises Problem 404 for a text that is not an id.
+    """
+    number = path_id(request)
+    add_fields(attachment=number)
     return number
 
 

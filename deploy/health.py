@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from shared.foreign import forget_foreign_variables
 from shared.listening import is_everywhere
+from shared.log_lines import fault_line, name_process
 
 TIMEOUT_S = 4.0
 
@@ -82,11 +83,12 @@ def _reached(host: str) -> str:
 
 def main() -> None:
     """Run the check; exit with status 0 if the process is healthy, 1 if not."""
+    name_process("command")
     # This call also removes the variables that Kubernetes sets for a Service.
     forget_foreign_variables()
     fault = ask("ready" if "--ready" in sys.argv[1:] else "live")
     if fault is not None:
-        sys.exit(f"attachments health: {fault}")
+        sys.exit(fault_line(f"attachments health: {fault}"))
 
 
 if __name__ == "__main__":

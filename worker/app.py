@@ -131,18 +131,22 @@ def work(settings: Settings) -> int:
     # leases.
     for number in (signal.SIGTERM, signal.SIGINT):
         if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, lambda *_: sys.exit(0))
+            signal.signal(number, _leave)
     runtime = Runtime(settings)
     try:
         runtime.start()
     except SystemExit:  # stopped during the start: no upload is claimed yet
+        log.info("worker stops")
         flush_all()
         os._exit(0)
     threading.Thread(target=_end_in_time, args=(runtime,), name="end", daemon=True).start()
     signals_seen: list[Any] = []
-    signals.worker_shutting_down.connect(
-        lambda **more: signals_seen.append(more.get("sig")), weak=False
-    )
+
+    def note(sig: Any = None, **_: Any) -> None:
+        signals_seen.append(sig)
+        _ignore_interrupts()
+
+    signals.worker_shutting_down.connect(note, weak=False)
     signals.worker_ready.connect(lambda **_: runtime.takes_wake_ups(), weak=False)
     try:
         prefix = runtime.learn_prefix()
@@ -164,7 +168,22 @@ def work(settings: Settings) -> int:
         return 1
     # Celery's exit status for SIGINT is a failure, although Celery shuts down as it does for
     # SIGTERM.
-    return 0 if signals_seen == ["SIGINT"] else int(worker.exitcode or 0)
+    return 0 if signals_seen else int(worker.exitcode or 0)
+
+
+def _leave(*_: Any) -> None:
+    """End the process by SystemExit, at a signal that comes before Celery handles signals."""
+    _ignore_interrupts()
+    sys.exit(0)
+
+
+def _ignore_interrupts() -> None:
+    """Ignore SIGINT while the worker stops.
+
+    An impatient Ctrl-C cannot make the end earlier, but Celery would end with a failure, and at the
+    third SIGINT before claims are released.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _quieten(settings: Settings) -> None:

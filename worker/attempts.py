@@ -22,7 +22,7 @@ from shared.lifecycle import Claim, Outcome, WakeUp
 from shared.log import get_logger
 from shared.log_fields import Fields, add_fields
 from shared.reasons import ReasonCode
-from shared.states import END_STATES, State
+from shared.states import State
 from shared.throttle import Throttle
 from worker.attempt_spans import attempt_span, fields_of, note_claim, note_outcome, trace_fields
 from worker.copying import Copying
@@ -187,16 +187,18 @@ class Attempts:
             revision=row.claimed_revision,
             next_check_s=self._settings.pending_check,
         )
-        await self._end(claim, attempt, state, "missing")
+        await self._end(claim, attempt, state)
         event = "no object" if missing else "object is not used: it is older than its row"
         log.info(event, attachment=row.id, state=state)
 
-    async def _end(
-        self, claim: Claim, attempt: Measured, state: State | None, reason: ReasonCode
-    ) -> None:
-        """Count the written state. If `state` is None, let a newer upload be processed at once."""
-        if state in END_STATES:
-            attempt.end(state, reason)
+    async def _end(self, claim: Claim, attempt: Measured, state: State | None) -> None:
+        """Count the state that was written because no object was found.
+
+        If `state` is None, let a newer upload be processed at once.
+        """
+        if state == "failed":
+            missing = Outcome(state=state, reason="missing")
+            _record(attempt, missing, declared=claim.attachment.size)
         elif state is None:
             attempt.result = "retried"
             await self._process_again(claim)
@@ -214,7 +216,8 @@ class Attempts:
         """Release the claim until the next attempt is due; after the last one, write `failed`."""
         row = claim.attachment
         last = row.attempt >= self._settings.attempts
-        fields = {"attachment": row.id, "attempt": row.attempt, "reason": reason, "final": last}
+        # All are given here, because a line that is counted is written outside of the attempt.
+        fields = {**fields_of(claim), "reason": reason, "final": last}
         if isinstance(error, StoreRefused | StoreUnavailable | ScannerUnavailable):
             # this affects all uploads
             report(self._throttle, "attempt failed", error, **fields)

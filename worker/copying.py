@@ -5,8 +5,10 @@ decoder, because it only waits for the store, possibly for minutes.
 """
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 
 from shared import content_types, copies, copy_claims
 from shared.attachments import Attachment
@@ -16,7 +18,7 @@ from shared.fences import admit
 from shared.jitter import spread
 from shared.lifecycle import COPY_ATTEMPTS, WakeUp
 from shared.log import get_logger
-from shared.log_fields import add_fields
+from shared.log_fields import add_fields, field
 from shared.outages import STORE
 from shared.part_copies import copy_object
 from shared.reasons import CopyCode
@@ -162,18 +164,19 @@ class Copying:
             await self._fail(row, "copy_failed")  # the worker was killed at each attempt
             log.warning("copy failed: its workers ended during each attempt")
             return
+        started = time.monotonic()
         try:
             async with asyncio.timeout(COPY_TIMEOUT_S):
                 etag = await self._copy_inside_store(row)
         except (ObjectMissing, ObjectChanged):
             await self._fail(row, "source_missing")
         except StoreRefused as error:
-            report(self._throttle, "copy refused", error, attachment=row.id)
+            report(self._throttle, "copy refused", error, **_fields_of(row))
             await self._fail(row, "copy_failed")
         except (StoreError, TimeoutError) as error:
             await self._try_again(row, error)
         else:
-            await self._record(row, etag)
+            await self._record(row, etag, seconds=time.monotonic() - started)
 
     async def _copy_inside_store(self, row: Attachment) -> str:
         """Copy the row's source to the row's key; return the copy's etag. Raises StoreError."""
@@ -208,14 +211,19 @@ class Copying:
             content_type=content_type,
         )
 
-    async def _record(self, row: Attachment, etag: str) -> None:
+    async def _record(self, row: Attachment, etag: str, *, seconds: float) -> None:
         """Record a copy as an event would. If that fails, the sweep retries after the lease."""
         copied = await self._tools.database.run(
             copy_claims.record, row, etag, publish_grace_s=self._tools.settings.publish_grace
         )
-        log.info("copy lost its claim" if copied is None else "copied")
-        for wake_up in copied.woken if copied is not None else ():
-            self._on_copied(wake_up)
+        if copied is None:
+            log.info("copy lost its claim")
+            return
+        log.info("copied", size=row.copy_bytes, seconds={"copy": round(seconds, 3)})
+        # The attempt runs in a context of its own, so the wake-up has to carry the id.
+        own_id = field("request_id") or ""
+        for wake_up in copied.woken:
+            self._on_copied(replace(wake_up, request_id=own_id))
 
     async def _fail(self, row: Attachment, reason: CopyCode) -> None:
         if await self._tools.database.run(copy_claims.fail, row, reason=reason):
@@ -224,12 +232,21 @@ class Copying:
     async def _try_again(self, row: Attachment, error: StoreError | TimeoutError) -> None:
         if isinstance(error, TimeoutError):
             STORE.fault(f"a copy did not end within {COPY_TIMEOUT_S:.0f} s")
-        report(self._throttle, "copy postponed", error, attachment=row.id)
+        report(self._throttle, "copy postponed", error, **_fields_of(row))
         attempt = row.copy_attempt % COPY_ATTEMPTS
         if attempt >= self._tools.settings.attempts:
             await self._fail(row, "copy_failed")
             return
         await self._tools.database.run(copy_claims.postpone, row, delay_s=backoff_s(attempt))
+
+
+def _fields_of(row: Attachment) -> dict[str, int]:
+    """Return the fields of a line that is counted, because it is written outside of its task."""
+    return {
+        "organization": row.organization_id,
+        "attachment": row.id,
+        "attempt": row.copy_attempt % COPY_ATTEMPTS,
+    }
 
 
 @asynccontextmanager

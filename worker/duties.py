@@ -110,5 +110,7 @@ class Duties:
         row = due.attachment
         longest_s = LONGEST_PURGE_PAUSE_S if due.duty is Duty.PURGE else LONGEST_CHECK_PAUSE_S
         delay_s = pause_s(row.attempt, first_s=self._tools.settings.lease, longest_s=longest_s)
-        report(self._throttle, f"{due.duty} postponed", error, attachment=row.id)
+        # Given here, because a line that is counted is written outside of this block of fields.
+        fields = {"organization": row.organization_id, "attachment": row.id}
+        report(self._throttle, f"{due.duty} postponed", error, **fields)
         await self._tools.database.run(lifecycle.postpone, row, delay_s=delay_s)

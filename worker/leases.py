@@ -7,6 +7,7 @@ from shared import lifecycle
 from shared.database import Database, DatabaseAway
 from shared.lifecycle import Claim
 from shared.log import get_logger
+from worker.attempt_spans import fields_of
 from worker.measuring import LEASES_LOST
 
 log = get_logger(__name__)
@@ -61,7 +62,7 @@ class Leases:
                 continue
             for attachment_id, (claim, task) in held.items():
                 if attachment_id not in kept and self.holds(claim):
-                    log.info("another worker took over", attachment=attachment_id)
+                    log.info("another worker took over", **fields_of(claim))
                     LEASES_LOST.inc()
                     self.drop(claim)
                     task.cancel()

@@ -190,6 +190,7 @@ class Runtime:
                 "worker has started", concurrency=settings.concurrency, decoders=settings.decoders
             )
             await self._stop.wait()
+            log.info("worker stops", within_s=DRAIN_S + GIVE_BACK_S)
             for task in periodic:
                 task.cancel()
             jobs.start(leave_to_others(tools.database, self.reception.close()))

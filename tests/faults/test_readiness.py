@@ -1,5 +1,6 @@
 """Tests that log and health agree on whether a process is ready, and on what it waits for."""
 
+import asyncio
 import os
 import signal
 import uuid
@@ -100,3 +101,28 @@ async def test_a_worker_that_ends_its_uploads_is_not_ready(
     proxy.let_go()
     await reaches(service, held, "ready")
     assert await worker.stop() == 0
+
+
+@pytest.mark.parametrize("times", [1, 2, 3])
+async def test_a_worker_ends_in_order_however_often_ctrl_c_is_pressed(
+    service: Service, start_worker: StartWorker, proxy: Proxy, times: int
+) -> None:
+    worker = await start_worker(service, s3_endpoint_url=proxy.url, **SOON)
+    await becomes_ready(worker, "worker")
+    proxy.hold()
+    held = await service.client.upload(PHOTO, "img.jpg")
+    await reaches(service, held, "processing")
+    os.killpg(worker.pid, signal.SIGINT)
+
+    async def stops() -> bool:
+        return bool(named(worker.log(), "worker stops"))
+
+    await until(stops)
+    for _ in range(times - 1):
+        os.killpg(worker.pid, signal.SIGINT)
+        await asyncio.sleep(0.1)  # two signals of one kind that are pending together are one
+    assert await worker.ends() == 0
+    assert len(named(worker.log(), "worker stops")) == 1
+    # The claim was released and the attempt is not counted.
+    row = await service.row(held)
+    assert (row.state, row.attempt) == ("uploaded", 0)

@@ -206,6 +206,10 @@ async def test_uploads_that_are_refused_write_one_warning_and_each_its_end(
     found = refusals(worker, "attempt failed")
     assert len(found) <= A_FEW_LINES
     assert sum(line.get("count", 1) for line in found) >= len(ids)
+    assert "count" in found[-1]
+    for line in found:
+        assert line["organization"] == service.client.organization_id
+        assert (line["revision"], line["attempt"]) == (1, 1)
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,8 @@ from tests.support.faults import (
     processed,
     reaches,
 )
+from tests.support.health import becomes_ready
+from tests.support.log_lines import named
 from tests.support.objects import content
 from tests.support.proxy import Proxy
 from tests.support.service import Service, make_settings, until
@@ -242,6 +244,7 @@ async def test_f6_of_an_upload_that_was_lost_to_another_nothing_goes_on(
             sweep_interval="300",
         )
     )
+    await becomes_ready(first, "worker")  # the task that announces this has ended
     idle = await logged_tasks(first)
     proxy.hold()
     attachment_id = await service.client.upload(PHOTO, "img.jpg")
@@ -261,6 +264,9 @@ async def test_f6_of_an_upload_that_was_lost_to_another_nothing_goes_on(
         return "another worker took over" in first.log()
 
     await until(noticed)
+    (line,) = named(first.log(), "another worker took over")
+    assert line["organization"] == service.client.organization_id
+    assert (line["attachment"], line["revision"], line["attempt"]) == (int(attachment_id), 1, 1)
     # The worker has closed its connections to the store.
     await until(lambda: asyncio.sleep(0, proxy.links == 0))
     requested = proxy.requested

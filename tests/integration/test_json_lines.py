@@ -83,6 +83,9 @@ async def test_one_request_id_is_in_the_answer_the_api_and_the_worker(
     assert line["status"] == answer.status
     assert line["milliseconds"] > 0
     assert line["organization"] == client.organization_id
+    assert line["attachment"] == attachment
+    created = await logged(api, "request", method="POST", route="/api/v2/attachments")
+    assert (created["status"], created["attachment"]) == (201, attachment)
 
     first = await logged(worker, "processed")
     assert first["process"] == "worker"

@@ -152,12 +152,14 @@ async def test_one_trace_leads_from_create_to_the_webhook(
 
 
 async def test_the_trace_of_an_event_that_names_one_leads_to_the_worker(
-    service: Service, launch: Launch, collector: Collector
+    service: Service, launch: Launch, collector: Collector, receiver: Receiver
 ) -> None:
-    api = await launch(ApiProcess(service.environment, otlp_url=collector.url))
-    worker = await launch(WorkerProcess(service.environment, otlp_url=collector.url))
+    settings = {**SETTINGS, "otlp_url": collector.url}
+    api = await launch(ApiProcess(service.environment, **settings))
+    worker = await launch(WorkerProcess(service.environment, **settings))
     service.stack.relay.target = None
     client = client_of(service, api)
+    await make_webhook(client, receiver, events=["attachment.ready"])
     created = await create(client)
     await client.post_file(created.document, PHOTO)
     key = (await service.row(created.data["id"])).key
@@ -168,16 +170,18 @@ async def test_the_trace_of_an_event_that_names_one_leads_to_the_worker(
     }
     answer = await send(service, message(record(key)), headers)
     assert answer.document["meta"]["recorded"] == 1
-    await client.settled(created.data["id"])
+    delivered = await receiver.wait_for(created.data["id"], "attachment.ready")
     assert await worker.stop() == 0
     assert await api.stop() == 0
     process = only(collector.spans, f"process {QUEUE}")
     assert process.trace_id == OTHER_TRACE
-    assert path_to(process, collector.of(OTHER_TRACE)) == [
-        OTHER_CALLER,
-        "POST /events/s3",
-        f"send {QUEUE}",
-    ]
+    spans = collector.of(OTHER_TRACE)
+    event = [OTHER_CALLER, "POST /events/s3"]
+    assert path_to(process, spans) == [*event, f"send {QUEUE}"]
+    post = only(spans, "POST")
+    assert post.attributes["attachments.webhook_event"] == "attachment.ready"
+    assert path_to(post, spans) == event
+    assert delivered.headers["traceparent"] == f"00-{OTHER_TRACE}-{post.span_id}-01"
 
 
 async def test_an_upload_whose_wake_up_was_lost_stays_in_its_trace(

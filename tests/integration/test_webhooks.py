@@ -6,6 +6,7 @@ import pytest_asyncio
 from aiohttp import web
 
 from tests.data.images import photo
+from tests.support.log_lines import named
 from tests.support.receiver import PATH, SETTINGS, Receiver, make_webhook, running_receiver
 from tests.support.service import Service, until
 from tests.support.starting import StartService, StartWorker
@@ -98,7 +99,7 @@ async def test_a_failed_delivery_is_tried_again_after_five_seconds_with_the_same
 ) -> None:
     webhook_id = await make_webhook(service.client, receiver)
     receiver.answer = refuse
-    await start_worker(service)
+    worker = await start_worker(service)
     answer = await service.client.request("POST", f"{PATH}/{webhook_id}/test")
     assert answer.status == 201
     await wait_for(receiver, 1)
@@ -116,6 +117,13 @@ async def test_a_failed_delivery_is_tried_again_after_five_seconds_with_the_same
     assert second.arrived_at - first.arrived_at >= 5
     assert first.message_id == second.message_id == answer.data["attributes"]["message_id"]
     assert first.type == "webhook.test"
+    attachment_id = int(await service.client.upload(photo(), "photo.jpg"))
+    await receiver.wait_for(attachment_id, "attachment.ready")
+    await worker.stop()
+    lines = named(worker.log(), "delivery not accepted")
+    assert {each["organization"] for each in lines} == {service.client.organization_id}
+    # A test event is about no attachment.
+    assert {each.get("attachment") for each in lines} == {None, attachment_id}
 
 
 async def test_both_secrets_sign_after_a_rotation(

@@ -13,6 +13,7 @@ from PIL import Image
 from shared.states import State
 from shared.storage import Storage
 from tests.data import images
+from tests.support.log_lines import named
 from tests.support.objects import content, exists, opened_storage
 from tests.support.service import Client, Service, until
 from tests.support.stack import Stack
@@ -266,11 +267,15 @@ async def test_row87_an_object_that_is_gone_before_it_is_read_is_missing(
 
     await until(recorded)
     await storage.delete((await service.row(attachment_id)).key)
-    await start_worker(service)
+    worker = await start_worker(service)
     resource = await client.settled(attachment_id)
     assert resource["meta"]["state"] == "failed"
     assert resource["meta"]["reason"]["code"] == "missing"
     assert resource["attributes"]["resized"] is False
+    await worker.stop()
+    (line,) = named(worker.log(), "processed")
+    assert (line["state"], line["reason"], line["size"]) == ("failed", "missing", None)
+    assert "queued" in line["seconds"]
 
 
 async def test_objects_of_a_deleted_row_are_purged_from_the_store(

@@ -75,6 +75,11 @@ class ServiceProcess:
         assert self.process is not None
         if self.process.poll() is None:
             self.process.send_signal(number)
+        return await self.ends(within_s=within_s)
+
+    async def ends(self, *, within_s: float = 15) -> int:
+        """Wait until the process ends, and return its exit status."""
+        assert self.process is not None
         try:
             return await asyncio.to_thread(self.process.wait, within_s)
         except subprocess.TimeoutExpired:

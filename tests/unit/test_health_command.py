@@ -1,6 +1,9 @@
 """The health check: the address that it requests, and its result for each response."""
 
 import json
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -9,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from deploy.health import Process, ask
+from tests.support.log_lines import objects
 
 ASKED: list[str] = []
 
@@ -44,6 +48,27 @@ def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     """Remove the settings of addresses from the environment."""
     for name in ("API_HOST", "API_PORT", "METRICS_HOST", "METRICS_PORT"):
         monkeypatch.delenv(f"ATTACHMENTS_{name}", raising=False)
+
+
+@pytest.mark.slow
+def test_a_fault_is_an_object_if_the_log_is_json() -> None:
+    # No process listens at this address of the loopback interface.
+    asked = subprocess.run(
+        [sys.executable, "-m", "deploy.health"],
+        env={
+            "PATH": os.environ["PATH"],
+            "ATTACHMENTS_LOG_FORMAT": "json",
+            "ATTACHMENTS_API_HOST": "127.9.8.7",
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert asked.returncode == 1
+    (line,) = objects(asked.stderr)
+    assert line["event"].startswith("attachments health: no answer at 127.9.8.7 port 8000")
+    assert (line["level"], line["process"]) == ("error", "command")
 
 
 @pytest.mark.parametrize(

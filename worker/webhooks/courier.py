@@ -139,9 +139,13 @@ class Courier:
                 self._settling = self._jobs.start(self._settle())
 
     def _report(self, delivery: Delivery, fault: DeliveryFault) -> None:
+        # A test event is about no attachment.
+        about = {} if delivery.attachment is None else {"attachment": delivery.attachment.id}
         self._throttle(
             "delivery not accepted",
             cause=fault,
+            organization=delivery.organization_id,
+            **about,
             webhook=delivery.webhook_id,
             delivery=delivery.id,
             attempt=delivery.attempt,

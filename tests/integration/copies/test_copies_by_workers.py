@@ -6,7 +6,8 @@ import pytest
 
 from shared.lifecycle import COPY_ATTEMPTS
 from tests.data.images import gradient_photo
-from tests.support.copies import copied, source
+from tests.support.copies import PATH, copied, source
+from tests.support.log_lines import named
 from tests.support.service import Service, until
 from tests.support.stack import BUCKET
 from tests.support.starting import StartService, StartWorker
@@ -21,17 +22,31 @@ async def test_a_large_source_is_copied_by_a_worker_after_the_answer(
 ) -> None:
     service.stack.relay.target = None
     url = await source(bucket, service, "large.jpg", gradient_photo())
-    resource = await copied(service, url)
+    document = {"data": {"type": "attachments", "attributes": {"name": "a.jpg", "temp_url": url}}}
+    created = await service.client.request(
+        "POST", PATH, document, headers={"X-Request-Id": "order-7"}
+    )
+    resource = created.data
     assert resource["attributes"]["temp_url"] == url
     assert resource["meta"]["state"] == "pending"
     row = await service.row(resource["id"])
     assert (row.copy_bucket, row.copy_key) == (BUCKET, "uploads/large.jpg")
-    await start_worker(service, publish_grace="1", sweep_interval="0.5")
+    # The row is not due before the API's publish_grace, so the wake-up starts the copy.
+    worker = await start_worker(service, publish_grace="1")
     done = await service.client.settled(resource["id"])
     assert done["meta"]["state"] == "ready"
     assert done["attributes"]["temp_url"] == url
     row = await service.row(resource["id"])
     assert (row.copy_key, row.copy_attempt % COPY_ATTEMPTS) == (None, 1)
+    assert await worker.stop() == 0
+    (line,) = named(worker.log(), "copied")
+    assert line["seconds"]["copy"] > 0
+    (processed,) = named(worker.log(), "processed")
+    for each in (line, processed):
+        assert each["request_id"] == "order-7"
+        assert each["organization"] == service.client.organization_id
+        assert each["attachment"] == int(resource["id"])
+        assert each["size"] == len(gradient_photo())
 
 
 @pytest.mark.usefixtures("all_are_large")
