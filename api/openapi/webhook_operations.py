@@ -129,7 +129,8 @@ def paths() -> Json:
                 "retry_delivery",
                 "Send a delivery again now",
                 {"200": _delivery("The delivery, which is due now")},
-                *(404, 409),
+                *(404, 409, 422),
+                parameters=[ID, parameter("key")],
             ),
         },
     }
@@ -169,5 +170,6 @@ def _retry_all() -> Json:
             )
         },
         *(404, 409, 413, 415, 422),
+        parameters=[ID, parameter("key")],
         body=content(schema("RetryDocument"), samples.RETRY),
     )

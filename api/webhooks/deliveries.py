@@ -1,6 +1,7 @@
 """The routes of deliveries: list, show, retry one, retry all failed ones, and send a test event."""
 
 import re
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -66,9 +67,7 @@ class Page:
 
 
 def _parse(request: web.Request) -> Page:
-    """Parse `filter[state]`, `page[after]` and `page[size]`. Raises Problem 400 for other
-    parameters.
-    """
+    """Parse `filter[state]`, `page[after]`, `page[size]`. Raises Problem 400 for other names."""
     found: dict[str, Any] = {}
     for name, value in given(request):
         if name in ("filter[state]", "filter[state][eq]"):
@@ -137,49 +136,74 @@ async def show(request: web.Request) -> web.Response:
 
 
 async def retry(request: web.Request) -> web.Response:
-    """Answer POST /api/v2/webhooks/{id}/deliveries/{delivery_id}/retry: send the delivery again
-    now.
-    """
+    """Answer POST /api/v2/webhooks/{id}/deliveries/{delivery_id}/retry: send it again now."""
     parts, caller = await admit_admin(request)
+    with parts.request_keys.hold(request, caller.organization_id) as key:
+        return await _retry(request, parts, caller, key)
+
+
+async def _retry(
+    request: web.Request, parts: Parts, caller: Caller, key: GivenKey | None
+) -> web.Response:
     check_accept(request)
     refuse_parameters(request)
     webhook = await find_webhook(request, parts, caller)
     _require_active(webhook.active)
-    row = await parts.clients.of(caller.organization_id).run(
-        deliveries.retry, webhook.id, path_id(request, "delivery_id"), caller.organization_id
-    )
-    if row is None:
-        raise not_found()
-    audit("delivery retried", request, caller, webhook.id)
+    delivery_id = path_id(request, "delivery_id")
+    if key is not None:
+        key.note(None)  # a body has no meaning here
+
+    async def make(connection: Connection) -> DeliveryRow:
+        due = await deliveries.retry(connection, webhook.id, delivery_id, caller.organization_id)
+        if due is None:
+            raise not_found()
+        return due
+
+    row, repeated = await _run_once(parts, caller, key, make, webhook.id)
+    if not repeated:
+        audit("delivery retried", request, caller, webhook.id)
     return _queued(request, row)
 
 
 async def retry_all(request: web.Request) -> web.Response:
-    """Answer POST /api/v2/webhooks/{id}/deliveries/retry: send all deliveries again that failed
-    since a time.
-    """
+    """Answer POST /api/v2/webhooks/{id}/deliveries/retry: send all that failed since a time."""
     parts, caller = await admit_admin(request)
+    with parts.request_keys.hold(request, caller.organization_id) as key:
+        return await _retry_all(request, parts, caller, key)
+
+
+async def _retry_all(
+    request: web.Request, parts: Parts, caller: Caller, key: GivenKey | None
+) -> web.Response:
     refuse_bulk(request, only_for="attachments")
     check_accept(request)
     refuse_parameters(request)
     webhook = await find_webhook(request, parts, caller)
+    check = _since if key is None else key.noting(_since)
     since = await read_json(
-        request,
-        parts.readers,
-        caller.organization_id,
-        max_bytes=MAX_BODY_BYTES,
-        check=_since,
+        request, parts.readers, caller.organization_id, max_bytes=MAX_BODY_BYTES, check=check
     )
     _require_active(webhook.active)
-    run = parts.clients.of(caller.organization_id).run
-    count = more = await run(deliveries.retry_since, webhook.id, caller.organization_id, since)
-    while more == deliveries.RETRIED_AT_ONCE:
-        more = await run(deliveries.retry_since, webhook.id, caller.organization_id, since)
-        count += more
-    if count:
+
+    async def make(connection: Connection) -> int:
+        count = 0
+        while True:
+            more = await deliveries.retry_since(
+                connection, webhook.id, caller.organization_id, since
+            )
+            count += more
+            if more < deliveries.RETRIED_AT_ONCE:
+                return count
+
+    found = await run_once(
+        parts.clients.of(caller.organization_id), key, make, lambda count: [count]
+    )
+    if isinstance(found, Repeated):
+        (found,) = found.made
+    elif found:
         parts.publisher.wake_couriers()
         audit("failed deliveries retried", request, caller, webhook.id)
-    return document_response({"data": None, "meta": {"retried": count}})
+    return document_response({"data": None, "meta": {"retried": found}})
 
 
 async def test(request: web.Request) -> web.Response:
@@ -205,16 +229,29 @@ async def _test(
             raise not_found()
         return made
 
-    database = parts.clients.of(caller.organization_id)
-    row: DeliveryRow | None
-    found = await run_once(database, key, make, lambda new: [new.id])
-    if isinstance(found, Repeated):
-        row = await database.run(deliveries.find, webhook.id, found.made[0], caller.organization_id)
-        if row is None:
-            raise not_found()
-    else:
-        row = found
+    row, _ = await _run_once(parts, caller, key, make, webhook.id)
     return _queued(request, row, status=201)
+
+
+async def _run_once(
+    parts: Parts,
+    caller: Caller,
+    key: GivenKey | None,
+    make: Callable[[Connection], Awaitable[DeliveryRow]],
+    webhook_id: int,
+) -> tuple[DeliveryRow, bool]:
+    """Run `make` once for the key; return the delivery as it is now, and whether it was repeated.
+
+    Raises Problem 404 if the delivery is gone.
+    """
+    database = parts.clients.of(caller.organization_id)
+    found = await run_once(database, key, make, lambda new: [new.id])
+    if not isinstance(found, Repeated):
+        return found, False
+    row = await database.run(deliveries.find, webhook_id, found.made[0], caller.organization_id)
+    if row is None:
+        raise not_found()
+    return row, True
 
 
 def _queued(request: web.Request, row: DeliveryRow, status: int = 200) -> web.Response:

@@ -182,8 +182,19 @@ async def test_a_key_counts_for_a_day_and_is_then_removed(service: Service) -> N
 
 @pytest.mark.parametrize(
     "key",
-    ["", '""', "x" * 256, '"open', '"a"b', '"a";p=1', "é", "a\tb", '"a\\b"'],
-    ids=["blank", "empty", "long", "open", "after", "parameter", "no ASCII", "tab", "escape"],
+    ["", '""', "x" * 256, '"open', '"a"b', '"a";p=1', "é", "a\tb", '"a\\b"', "a\u00a0"],
+    ids=[
+        "blank",
+        "empty",
+        "long",
+        "open",
+        "after",
+        "parameter",
+        "no ASCII",
+        "tab",
+        "escape",
+        "blank that is no ASCII",
+    ],
 )
 async def test_row103_a_bad_key_is_refused(service: Service, key: str) -> None:
     async with service.client.session.post(

@@ -6,6 +6,7 @@ import ssl
 from pathlib import Path
 
 import pytest
+from aiohttp.client_proto import ResponseHandler
 
 from shared.webhooks.destinations import is_allowed
 from shared.webhooks.vault import Vault
@@ -23,8 +24,27 @@ from tests.support.untrusted import (
 from worker.webhooks.sending import Reply, open_sender
 
 
-async def test_row95_of_an_answer_of_ten_gigabytes_little_is_read() -> None:
-    server, ended = Server(), asyncio.Event()
+async def test_row93_http_is_refused_when_sending_unless_the_setting_allows_it() -> None:
+    server = Server()
+    async with running(accept_all, server) as port:
+        url = f"http://127.0.0.1:{port}/"
+        assert await send(url, allow_http=False) == [Reply(fault="address_refused")]
+        assert server.connections == 0
+        assert await send(url, allow_http=True) == [Reply(status=204)]
+
+
+async def test_row95_of_an_answer_of_ten_gigabytes_little_is_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    server, ended, taken = Server(), asyncio.Event(), 0
+    receive = ResponseHandler.data_received
+
+    def count(self: ResponseHandler, data: bytes) -> None:
+        nonlocal taken
+        taken += len(data)
+        receive(self, data)
+
+    monkeypatch.setattr(ResponseHandler, "data_received", count)
 
     async def flood(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await read_request(reader)
@@ -41,6 +61,8 @@ async def test_row95_of_an_answer_of_ten_gigabytes_little_is_read() -> None:
         (reply,) = await send(f"http://127.0.0.1:{port}/")
         await asyncio.wait_for(ended.wait(), 10)
     assert reply == Reply(status=200)
+    # One read may take what the system has buffered for the connection, besides the 4 KiB.
+    assert 4096 < taken < 32 * 1024
     # The system's buffers accept some bytes that the sender never reads.
     assert server.written < 64 * 1024 * 1024
 
@@ -84,6 +106,20 @@ async def test_row96_a_body_that_trickles_does_not_undo_the_status() -> None:
 
     async with running(trickle, Server()) as port:
         (reply,) = await send(f"http://127.0.0.1:{port}/")
+    assert reply == Reply(status=200)
+
+
+async def test_row96_a_status_counts_that_comes_just_before_the_timeout() -> None:
+    async def answer_late(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        # The body ends long after the timeout of 2 s; the sender waits for it for one second.
+        await asyncio.sleep(1.2)
+        writer.write(b"HTTP/1.1 200 Fine\r\nContent-Length: 100\r\n\r\n")
+        await writer.drain()
+        await asyncio.sleep(60)
+
+    async with running(answer_late, Server()) as port:
+        (reply,) = await send(f"http://127.0.0.1:{port}/", timeout_s=2)
     assert reply == Reply(status=200)
 
 

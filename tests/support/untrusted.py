@@ -123,14 +123,15 @@ def delivery(url: str) -> Delivery:
     )
 
 
-def settings_for(networks: str = "") -> Settings:
-    """Make the settings of a worker that may send to the given networks."""
+def settings_for(networks: str = "", *, allow_http: bool = True) -> Settings:
+    """Make the settings of a worker that may send to the given networks, also by http."""
     environment = {f"ATTACHMENTS_{name}": value for name, value in VALID.items()}
     return make_settings(
         {
             **environment,
             "ATTACHMENTS_API_URL": "https://attachments.example",
             "ATTACHMENTS_WEBHOOK_NETWORKS": networks,
+            "ATTACHMENTS_WEBHOOK_ALLOW_HTTP": str(allow_http).lower(),
         }
     )
 
@@ -139,10 +140,11 @@ async def send(
     *urls: str,
     names: Names | None = None,
     networks: str = "127.0.0.0/8",
+    allow_http: bool = True,
     timeout_s: float = 10,
 ) -> list[Reply]:
     """Send deliveries one after the other, with one sender."""
-    settings = settings_for(networks)
+    settings = settings_for(networks, allow_http=allow_http)
     async with open_sender(settings, VAULT, resolver=names, timeout_s=timeout_s) as sender:
         return [await sender.send(delivery(url)) for url in urls]
 

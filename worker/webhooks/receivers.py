@@ -6,6 +6,7 @@ made for it, and the connection goes to that very address. The name stays in use
 
 import socket
 from collections.abc import Sequence
+from typing import Final
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -14,9 +15,16 @@ from shared.errors import AttachmentsError
 from shared.proxies import Network
 from shared.webhooks.destinations import is_allowed
 
+RECEIVE_BUFFER: Final = 8192
+"""The size of the system's receive buffer of a connection, in bytes.
+
+One read of the event loop takes all that is there, so without a limit the sender takes about 100 kB
+of a long answer although it needs 4 KiB. Linux doubles the value, for its own bookkeeping.
+"""
+
 
 class AddressRefused(AttachmentsError):
-    """The receiver's address is not a public one, and no setting allows it."""
+    """The receiver's URL is not https or its address is not public, and no setting allows it."""
 
 
 class Resolver(AbstractResolver):
@@ -54,6 +62,7 @@ def make_connector(
             raise AddressRefused("the receiver's address is not public")
         made = socket.socket(family, kind, protocol)
         made.setblocking(False)
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
         return made
 
     return aiohttp.TCPConnector(

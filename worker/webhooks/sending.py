@@ -50,12 +50,14 @@ class Sender:
         documents: Documents,
         vault: Vault,
         *,
+        allow_http: bool = False,
         timeout_s: float = TIMEOUT_S,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._session = session
         self._documents = documents
         self._vault = vault
+        self._allow_http = allow_http
         self._timeout_s = timeout_s
         self._clock = clock
         self._secrets: dict[bytes, str] = {}
@@ -75,8 +77,7 @@ class Sender:
         try:
             body = orjson.dumps(self._document(delivery))
             headers = self._headers(delivery, body) | more
-            async with asyncio.timeout(self._timeout_s):
-                return await self._post(delivery.target_url, body, headers)
+            return await self._post(delivery.target_url, body, headers)
         except SecretUnreadable:
             return Reply(fault="secret_unreadable")
         except Exception as error:  # A receiver can cause any error of the HTTP client.
@@ -85,13 +86,21 @@ class Sender:
                 log.exception("delivery cannot be sent", delivery=delivery.id)
             return Reply(fault=fault)
 
-    async def _post(self, url: str, body: bytes, headers: dict[str, str]) -> Reply:
-        async with self._session.post(
-            URL(url), data=body, headers=headers, allow_redirects=False
-        ) as answer:
-            fault = _judge(answer.status)
+    async def _post(self, target_url: str, body: bytes, headers: dict[str, str]) -> Reply:
+        url = URL(target_url)
+        if url.scheme != "https" and not self._allow_http:
+            # The setting may have changed since the webhook was made.
+            raise AddressRefused("the receiver's URL is not https")
+        async with asyncio.timeout(self._timeout_s):
+            answer = await self._session.post(
+                url, data=body, headers=headers, allow_redirects=False
+            )
+        # The body is read after the timeout has ended: a status that arrived in time counts.
+        try:
             await _read_some(answer)
-        return Reply(status=answer.status, fault=fault)
+        finally:
+            answer.release()
+        return Reply(status=answer.status, fault=_judge(answer.status))
 
     def _headers(self, delivery: Delivery, body: bytes) -> dict[str, str]:
         stored = (delivery.secret, delivery.secret_previous)
@@ -210,11 +219,18 @@ async def open_sender(
         connector=connector,
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,
-        timeout=aiohttp.ClientTimeout(total=None),  # `Sender.send` limits all of it
+        read_bufsize=MAX_ANSWER,
+        timeout=aiohttp.ClientTimeout(total=None),  # `Sender` limits it
         headers={
             "Content-Type": "application/json",
             "User-Agent": f"attachments/{VERSION}",
             "Accept-Encoding": "identity",
         },
     ) as session:
-        yield Sender(session, Documents(settings), vault, timeout_s=timeout_s)
+        yield Sender(
+            session,
+            Documents(settings),
+            vault,
+            allow_http=settings.webhook_allow_http,
+            timeout_s=timeout_s,
+        )
