@@ -4,18 +4,21 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 from aiohttp import web
 
 from api.callers import Tokens, TooManyLookUps
 from api.clients import client_address, source_of
 from api.database_listener import Listener
+from api.limit_shares import LimitShares
 from api.noise import CALLER, NOISE
 from api.problems import access_denied, unauthenticated, unavailable
 from api.rate_limit import RateLimit
 from api.token_use import TokenUse
 from api.waiters import Waiters
 from shared.database import Database
+from shared.deployment import learn_prefix
 from shared.log_fields import add_fields
 from shared.settings import Settings
 from shared.settling import CHANNEL
@@ -146,9 +149,14 @@ async def open_gate(
         settings, database, tokens.forget, also={CHANNEL: waiters.notice}, on_gap=waiters.doubt
     )
     waiters.hears = lambda: listener.hears
-    tasks = [asyncio.create_task(work()) for work in (listener.run, use.run, waiters.run)]
+    limits = RateLimit(settings.rate_limit)
+    shares = LimitShares(
+        limits, settings.broker_url.get_secret_value(), partial(learn_prefix, database, settings)
+    )
+    works = (listener.run, use.run, waiters.run, shares.run)
+    tasks = [asyncio.create_task(work()) for work in works]
     try:
-        yield Gate(tokens, RateLimit(settings.rate_limit))
+        yield Gate(tokens, limits)
     finally:
         for task in tasks:
             task.cancel()

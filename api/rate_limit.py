@@ -1,9 +1,13 @@
-"""Rate limits of organizations and tokens per second. Each process counts its own requests."""
+"""Rate limits of organizations and tokens per second, counted in memory.
+
+`api.limit_shares` tells each process its share of the limit that all processes have together.
+"""
 
 import asyncio
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import islice
 
 from aiohttp import web
 
@@ -12,6 +16,9 @@ from shared.tokens import Caller
 
 IDLE_S = 1.0
 """A bucket without requests for this time is full again, so it need not be kept."""
+
+FORGET_S = 5.0
+"""A bucket without requests for this time is new again, and its former share is forgotten."""
 
 MAX_BUCKETS = 20_000
 """Maximum number of buckets; beyond it idle ones are removed."""
@@ -27,20 +34,37 @@ NAMES = {"o": "organization", "t": "token"}
 
 @dataclass(slots=True)
 class Bucket:
-    """The requests that this process may still admit for one key: `left` at the time `at`."""
+    """The requests that this process may still admit for one key: `left` at the time `at`.
+
+    `share` is the part of the limit that this process has, `spent` what it has not reported yet.
+    """
 
     limit: int
     left: float
     at: float
+    share: float = 1.0
+    spent: int = 0
 
     def fill(self, now: float) -> None:
         """Add the requests that have become available since the last call."""
-        self.left = min(float(self.limit), self.left + (now - self.at) * self.limit)
+        rate = self.limit * self.share
+        self.left = min(max(1.0, rate), self.left + (now - self.at) * rate)
+        self.at = now
+
+    def learn(self, left: float, processes: int, now: float) -> None:
+        """Take a share of what all `processes` may still admit together: `left`.
+
+        If there are fewer requests than processes, each may admit one, and what is too much is
+        withheld later; otherwise a limit below the number of processes would admit nothing.
+        """
+        self.share = 1 / processes
+        mine = left * self.share
+        self.left = (max(1.0, mine) if left >= 1 else mine) - self.spent
         self.at = now
 
     def retry_after_s(self) -> int:
         """Return whole seconds until a request may be admitted."""
-        return max(1, math.ceil((1 - self.left) / self.limit))
+        return max(1, math.ceil((1 - self.left) / (self.limit * self.share)))
 
 
 class RateLimit:
@@ -54,6 +78,11 @@ class RateLimit:
         self._rate = rate
         self.clock = clock or asyncio.get_running_loop().time
         self.buckets: dict[Key, Bucket] = {}
+        self.alone = True
+        """Whether this process has the whole limit, because it knows nothing of the others."""
+        self.asked = asyncio.Event()
+        """Set while there are requests that were not reported to the other processes."""
+        self._unreported: dict[Key, None] = {}
 
     def spend(self, request: web.Request, caller: Caller) -> None:
         """Count one request. Raises Problem 429 above a limit; a refused request is not counted."""
@@ -65,9 +94,12 @@ class RateLimit:
         if not buckets:
             return
         full = any(bucket.left < 1 for _, bucket in buckets)
-        for _, bucket in buckets:
+        for key, bucket in buckets:
+            self._unreported[key] = None
             if not full:
                 bucket.left -= 1
+                bucket.spent += 1
+        self.asked.set()
         request[FIELDS] = _fields(buckets)
         if full:
             wait_s = max(each.retry_after_s() for _, each in buckets if each.left < 1)
@@ -75,12 +107,37 @@ class RateLimit:
 
     def _bucket(self, key: Key, limit: int, now: float) -> tuple[Key, Bucket]:
         bucket = self.buckets.get(key)
-        if bucket is None or bucket.limit != limit:
+        if bucket is None or bucket.limit != limit or now - bucket.at > FORGET_S:
             if len(self.buckets) >= MAX_BUCKETS:
                 self._forget_idle(now)
             bucket = self.buckets[key] = Bucket(limit, float(limit), now)
+        if self.alone:
+            bucket.share = 1.0
         bucket.fill(now)
         return key, bucket
+
+    def take(self, at_most: int) -> dict[Key, tuple[int, int]]:
+        """Return limit and unreported requests of some keys, and regard them as reported.
+
+        Those that have waited longest come first. A key whose requests were all refused is among
+        them, with 0 requests: its share may have changed.
+        """
+        taken: dict[Key, tuple[int, int]] = {}
+        for key in list(islice(self._unreported, at_most)):
+            del self._unreported[key]
+            if (bucket := self.buckets.get(key)) is not None:
+                taken[key] = bucket.limit, bucket.spent
+                bucket.spent = 0
+        if not self._unreported:
+            self.asked.clear()
+        return taken
+
+    def learn(self, known: Mapping[Key, tuple[float, int]]) -> None:
+        """Take the shares: for a key what all processes may still admit, and their number."""
+        self.alone, now = False, self.clock()
+        for key, (left, processes) in known.items():
+            if (bucket := self.buckets.get(key)) is not None:
+                bucket.learn(left, processes, now)
 
     def _forget_idle(self, now: float) -> None:
         idle = [key for key, each in self.buckets.items() if now - each.at > IDLE_S]

@@ -33,11 +33,16 @@ ATTEMPTS: Final[dict[str, Attempt]] = {
     "get": lambda client, key: client.get(f"{key}:mutex"),
     "script|load": lambda client, key: client.script_load(SCRIPT),
     "evalsha": lambda client, key: client.register_script(SCRIPT)(keys=[f"{key}:mutex"]),
+    "time": lambda client, _key: client.time(),
     "watch": lambda client, key: _watch(client, f"{key}:hash"),
     "multi": lambda client, key: _exchange(client, f"{key}:hash"),
     "del": lambda client, key: client.delete(*(f"{key}:{part}" for part in _PARTS)),
 }
-"""The commands that kombu's Redis transport uses, by their names in ACL rules."""
+"""The commands that kombu's Redis transport and the shared rate limits use, by their names in ACL
+rules."""
+
+KEYLESS: Final = frozenset({"script|load", "time"})
+"""The commands that name no key, so a user with rights for other keys may run them."""
 
 
 async def _watch(client: Any, key: str) -> None:
@@ -69,7 +74,7 @@ async def check_rights(examination: Examination) -> Verdict:
         return failed(f"the broker does not serve us: {describe(error)}", _MEND)
     if not missing:
         return ok(f"keys begin with {prefix}")
-    if "llen" in missing and len(missing) == len(ATTEMPTS) - ("script|load" not in missing):
+    if "llen" in missing and set(missing) >= ATTEMPTS.keys() - KEYLESS:
         found = f"the user may not use keys that begin with {prefix}"
     else:
         found = f"the user may not: {', '.join(missing)}"

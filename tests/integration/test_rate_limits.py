@@ -79,6 +79,44 @@ async def test_the_fields_show_what_is_left() -> None:
     }
 
 
+async def test_a_process_admits_its_share_of_what_is_left() -> None:
+    clock, caller, key = Clock(), caller_of(1), ("o", 1)
+    limits = RateLimit(LIMIT, clock=clock)
+    assert admitted(limits, 1, caller) == 1
+    assert limits.take(10) == {key: (LIMIT, 1)}
+    assert admitted(limits, 2, caller) == 2  # after the report, so they are not in its answer
+    limits.learn({key: (12.0, 4)})
+
+    assert admitted(limits, 50, caller) == 12 // 4 - 2
+    clock.now += 1
+    assert admitted(limits, 50, caller) == LIMIT // 4
+    limits.learn({key: (-10.0, 2)})
+    clock.now += 0.5
+    assert admitted(limits, 50, caller) == 0
+    limits.alone = True
+    clock.now += 1
+    assert admitted(limits, 50, caller) > LIMIT // 2
+
+
+async def test_a_limit_below_the_number_of_processes_admits_requests() -> None:
+    clock, caller, key = Clock(), caller_of(1, rate_limit=2), ("t", 1001)
+    limits = RateLimit(0, clock=clock)
+    assert admitted(limits, 5, caller) == 2
+    assert limits.take(10) == {key: (2, 2)}
+    limits.learn({key: (2.0, 8)})
+    assert admitted(limits, 5, caller) == 1
+
+
+async def test_reports_take_turns_and_end_without_requests() -> None:
+    limits = RateLimit(LIMIT, clock=Clock())
+    for number in range(5):
+        admitted(limits, 1, caller_of(number))
+    assert list(limits.take(3)) == [("o", 0), ("o", 1), ("o", 2)]
+    assert limits.asked.is_set()
+    assert list(limits.take(3)) == [("o", 3), ("o", 4)]
+    assert not limits.asked.is_set()
+
+
 async def limited_client(service: Service, rate_limit: int) -> Client:
     """Return a client of the service's organization whose token has a limit."""
     async with service.database.acquire() as connection:
