@@ -1,7 +1,5 @@
 """Originals and thumbnails: signed addresses that redirect to the store."""
 
-import asyncio
-
 from aiohttp import web
 
 from api.file_links import find_reader, is_signed, read_query
@@ -15,6 +13,7 @@ from shared.older_objects import note_older
 from shared.settings import Settings
 from shared.shares import share_of, split_pool
 from shared.states import MEASURED
+from shared.store_limits import NO_ANSWER, store_limit
 from shared.turns import Turns
 
 FILES = "files"
@@ -108,13 +107,13 @@ async def _check_object(parts: Parts, row: Attachment) -> None:
     if row.state in MEASURED and not (scanned and row.version_id is None):
         return
     try:
-        async with asyncio.timeout(ASK_WITHIN_S), parts.lookups.turn(row.organization_id):
+        async with store_limit(ASK_WITHIN_S), parts.lookups.turn(row.organization_id):
             await parts.bucket.require_known_ours()
             found = await parts.storage.head(row.key)
     except ObjectMissing:
         raise not_found() from None
     except TimeoutError:
-        raise StoreUnavailable("no answer in time") from None
+        raise StoreUnavailable(NO_ANSWER) from None
     if parts.bucket.is_anothers(found, row):
         note_older(row, found, seen_by="api")
         raise not_found()

@@ -15,6 +15,7 @@ from shared.errors import IdsTaken, IdsUndecided, StoreError, StoreRefused, Stor
 from shared.log import get_logger
 from shared.sequence import TakenId, find_taken_id
 from shared.storage import Storage
+from shared.store_limits import store_limit
 
 START_S = 5.0
 """Seconds that the start waits for the check. After that time the check continues in the
@@ -50,7 +51,7 @@ class IdCheck:
         """Check within START_S; return True if the check is complete. Raises IdsTaken."""
         settled = False
         with suppress(TimeoutError):
-            async with asyncio.timeout(START_S):
+            async with store_limit(START_S):
                 settled = await self._settle()
         if self.taken is not None:
             raise IdsTaken(str(self.taken))

@@ -13,6 +13,7 @@ from shared.errors import BucketForeign, StoreError, StoreUnavailable
 from shared.jitter import spread
 from shared.log import get_logger
 from shared.storage import Storage
+from shared.store_limits import NO_ANSWER, store_limit
 from shared.stored_objects import StoredObject
 
 RECHECK_S: Final = 30.0
@@ -80,10 +81,10 @@ class BucketGuard:
         """
         if self._is_unproven and not self._has_looked:
             try:
-                async with asyncio.timeout(ASK_WITHIN_S):
+                async with store_limit(ASK_WITHIN_S):
                     await self.require_known_ours()
             except TimeoutError:
-                raise StoreUnavailable("no answer in time") from None
+                raise StoreUnavailable(NO_ANSWER) from None
         self.require_ours()
 
     async def require_known_ours(self) -> None:
@@ -110,7 +111,7 @@ class BucketGuard:
         to `within_s` seconds more. Raises BucketForeign.
         """
         with suppress(TimeoutError, StoreUnavailable, DatabaseAway):
-            async with asyncio.timeout(within_s):
+            async with store_limit(within_s):
                 await self.look()
         if not self._has_looked:
             self._is_unproven = True

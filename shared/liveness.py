@@ -14,6 +14,7 @@ from typing import Final, Literal
 from shared.database import Connection, Database
 from shared.errors import AttachmentsError
 from shared.outages import Outage
+from shared.store_limits import NO_ANSWER, store_limit
 
 Check = Callable[[], Awaitable[str | None]]
 """Asks a part; returns its fault, or None. Raises AttachmentsError, whose text is the fault."""
@@ -148,10 +149,10 @@ class Health:
 
 async def _ask(check: Check) -> str:
     try:
-        async with asyncio.timeout(CHECK_S):
+        async with store_limit(CHECK_S):
             return await check() or "ok"
     except TimeoutError:
-        return "no answer in time"
+        return NO_ANSWER
     except AttachmentsError as error:
         return str(error) or type(error).__name__
 

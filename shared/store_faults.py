@@ -1,5 +1,6 @@
 """Map the errors of the store's client to the tree of `shared.errors`."""
 
+import asyncio
 import time
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -13,6 +14,7 @@ from shared import traces
 from shared.errors import ObjectChanged, ObjectEmpty, ObjectMissing, StoreRefused, StoreUnavailable
 from shared.metrics import STORE_ERRORS, STORE_SECONDS, StoreVerb
 from shared.outages import STORE
+from shared.store_limits import ended_limit
 
 NO_UPLOAD = "NoSuchUpload"
 """S3's error code for a multipart upload that was completed or removed."""
@@ -39,7 +41,8 @@ _errors = cache(STORE_ERRORS.labels)
 def mapped(verb: StoreVerb, *, timed: bool = True) -> Iterator[None]:
     """Raise errors of `shared.errors` in place of those that the client raises in the block.
 
-    Count the faults of the store by verb. If `timed`, count the seconds and record a span too.
+    Count the faults of the store by verb, and report them to its outage; a call that a limit of
+    `shared.store_limits` cancels is a fault too. If `timed`, count the seconds and record a span.
     """
     began = time.perf_counter()
     try:
@@ -59,6 +62,11 @@ def mapped(verb: StoreVerb, *, timed: bool = True) -> Iterator[None]:
             # An answer with a status shows that the store is there; reading may still work.
             answered = isinstance(error.__cause__, ClientError)
             STORE.fault(str(error), only_writes=answered and verb in WRITES)
+        raise
+    except asyncio.CancelledError:
+        if (fault := ended_limit()) is not None:
+            _errors(verb, "unavailable").inc()
+            STORE.fault(fault)
         raise
     finally:
         if timed:

@@ -19,11 +19,11 @@ from shared.jitter import spread
 from shared.lifecycle import COPY_ATTEMPTS, WakeUp
 from shared.log import get_logger
 from shared.log_fields import add_fields, field
-from shared.outages import STORE
 from shared.part_copies import copy_object
 from shared.reasons import CopyCode
 from shared.storage import Storage
 from shared.store_client import open_storage
+from shared.store_limits import store_limit
 from shared.throttle import Throttle
 from shared.turns import Turns
 from worker.patience import backoff_s, report
@@ -44,6 +44,9 @@ backlog of 100,000 copies then costs the database about 700 statements a second.
 
 COPY_TIMEOUT_S = 900.0
 """Timeout of a copy, in seconds: 5 GiB at 6 MB/s."""
+
+LATE = f"a copy did not end within {COPY_TIMEOUT_S:.0f} s"
+"""The store's fault if a copy takes longer."""
 
 log = get_logger(__name__)
 
@@ -166,7 +169,7 @@ class Copying:
             return
         started = time.monotonic()
         try:
-            async with asyncio.timeout(COPY_TIMEOUT_S):
+            async with store_limit(COPY_TIMEOUT_S, LATE):
                 etag = await self._copy_inside_store(row)
         except (ObjectMissing, ObjectChanged):
             await self._fail(row, "source_missing")
@@ -230,8 +233,6 @@ class Copying:
             log.info("copy failed", reason=reason)
 
     async def _try_again(self, row: Attachment, error: StoreError | TimeoutError) -> None:
-        if isinstance(error, TimeoutError):
-            STORE.fault(f"a copy did not end within {COPY_TIMEOUT_S:.0f} s")
         report(self._throttle, "copy postponed", error, **_fields_of(row))
         attempt = row.copy_attempt % COPY_ATTEMPTS
         if attempt >= self._tools.settings.attempts:

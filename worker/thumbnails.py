@@ -3,7 +3,6 @@
 Each thumbnail in the store has a row that names it, even after a crash.
 """
 
-import asyncio
 from dataclasses import replace
 
 from shared import keys, lifecycle, older_objects
@@ -13,6 +12,7 @@ from shared.errors import ClaimLost, StoreUnavailable
 from shared.facts import Thumbnail
 from shared.lifecycle import Claim, Outcome
 from shared.storage import Storage
+from shared.store_limits import store_limit
 from worker.tools import Tools
 
 
@@ -34,7 +34,7 @@ async def store_thumbnail(
     try:
         # The write must end before the lease does. A write after the lease could overwrite the
         # thumbnail of the worker that claims the upload next.
-        async with asyncio.timeout(lease_s * 0.8):
+        async with store_limit(lease_s * 0.8):
             await tools.storage.write(
                 key,
                 thumbnail.body,

@@ -24,8 +24,8 @@ from shared.errors import (
     StoreUnavailable,
 )
 from shared.log import get_logger
-from shared.outages import STORE
 from shared.quotas import QuotaExceeded
+from shared.store_limits import store_limit
 from shared.stored_objects import StoredObject
 from shared.tokens import Caller
 from shared.turns import Turns
@@ -42,6 +42,9 @@ COPY_WAIT_S = 10.0
 
 COPY_TIMEOUT_S = 30.0
 """Seconds that a copy may take before it is left to a worker."""
+
+LATE = f"a copy did not end within {COPY_TIMEOUT_S:.0f} s"
+"""The store's fault if a copy takes longer."""
 
 COPY_LEASE_S = COPY_TIMEOUT_S + 15
 """Seconds after which a worker may claim a copy that this process has not finished. The lease is
@@ -157,7 +160,7 @@ async def _copy(parts: Parts, row: Attachment) -> Attachment:
     if parts.settings.files_public:
         content_type = content_types.public_type(row.content_type, row.file_name)
     try:
-        async with asyncio.timeout(COPY_TIMEOUT_S):
+        async with store_limit(COPY_TIMEOUT_S, LATE):
             await parts.bucket.require_known_ours()
             if row.bucket != parts.storage.bucket:
                 raise StoreRefused("the row names another bucket")
@@ -172,7 +175,6 @@ async def _copy(parts: Parts, row: Attachment) -> Attachment:
         await run(copy_claims.fail, row, reason="source_missing")
         return await run(copies.show, row)
     except TimeoutError:
-        STORE.fault(f"a copy did not end within {COPY_TIMEOUT_S:.0f} s")
         await _leave(parts, row)
         return row
     except StoreError as error:

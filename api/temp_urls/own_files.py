@@ -7,7 +7,6 @@ address of the object at the attachment's own key: that address always reports t
 The store is then asked about the object, because the file may be newer than the recorded one.
 """
 
-import asyncio
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -24,6 +23,7 @@ from shared.hosts import names_loopback
 from shared.notifications import UploadEvent
 from shared.settings import Settings
 from shared.states import MEASURED, UNDER_WAY
+from shared.store_limits import store_limit
 
 ASK_WITHIN_S = 5.0
 """Seconds in which the store must answer; after that, the worker asks the store instead."""
@@ -128,7 +128,7 @@ def _is_news(row: Attachment, etag: str | None, *, is_shown: bool) -> bool:
 async def _ask(parts: Parts, row: Attachment) -> str | None:
     """Return the etag of the object at a row's key; None without an object or an answer."""
     try:
-        async with asyncio.timeout(ASK_WITHIN_S), parts.lookups.turn(row.organization_id):
+        async with store_limit(ASK_WITHIN_S), parts.lookups.turn(row.organization_id):
             await parts.bucket.require_known_ours()
             found = await parts.storage.head(row.key)
     except (StoreError, Busy, TimeoutError):
