@@ -54,8 +54,7 @@ async def overwrite(service: Service, created: Any, body: bytes, state: State = 
     """Post another file under the policy that was already used, and wait for its result."""
     row_id = created["data"]["id"]
     etag = hashlib.md5(body, usedforsecurity=False).hexdigest()
-    status, _ = await service.client.post_file(created, body)
-    assert status == 201
+    assert (await service.client.post_file(created, body))[0] == 201
 
     async def described() -> bool:
         row = await service.row(row_id)
