@@ -5,7 +5,10 @@ import {UploadError} from "./attachments.js";
 /** @typedef {import("./attachments.js").Progress} Progress */
 /** @typedef {import("./attachments.js").Result} Result */
 
-/** The texts, which a page may replace by the property `texts`. `{…}` are filled in. */
+/**
+ * The texts, which a page may replace by the property `texts`. `{…}` are filled in: `{detail}` by
+ * `reason_` and the code of the reason, such as `reason_damaged`, or else by the service's sentence.
+ */
 export const TEXTS = {
   choose: "Choose files",
   hint: "or drop or paste them here",
@@ -15,12 +18,14 @@ export const TEXTS = {
   retrying: "connection lost, trying again",
   processing: "processing",
   ready: "done",
+  ready_but: "done; {detail}",
   cancel: "Cancel {name}",
   cancelled: "cancelled",
   retry: "Try {name} again",
   rejected: "not accepted: {detail}",
   failed: "could not be processed: {detail}",
   too_large: "too large: at most {size} are allowed",
+  too_large_unknown: "too large",
   network: "the network or the service does not answer",
   refused: "the store refused the file",
   ticket_ended: "the time for this upload is over",
@@ -31,12 +36,14 @@ export const TEXTS = {
 export class Row {
   /**
    * @param {File} file
-   * @param {typeof TEXTS} texts
+   * @param {Record<string, string>} texts
    */
   constructor(file, texts) {
     this.texts = texts;
     this.label = shortName(file);
     this.item = make("li", {});
+    /** @type {[string, Record<string, string>, string?]} */
+    this.said = ["queued", {}];
     this.image = make("img", {className: "thumb", alt: ""});
     this.image.hidden = true;
     const blank = make("span", {className: "thumb"});
@@ -66,7 +73,8 @@ export class Row {
     this.bar.hidden = true;
     this.action.hidden = true;
     this.item.classList.toggle("bad", state !== "ready");
-    this.say(state, {detail: reason?.detail ?? ""});
+    const said = state === "ready" && reason ? "ready_but" : state;
+    this.say(said, {detail: reason?.detail ?? ""}, reason?.code);
     if (thumb) {
       this.image.src = thumb;
       this.image.hidden = false;
@@ -82,15 +90,25 @@ export class Row {
       this.say("unknown", {detail: error instanceof Error ? error.message : String(error)});
     }
     else if (error.code === "aborted") this.say("cancelled", {});
+    else if (error.code === "too_large" && !error.maxBytes) this.say("too_large_unknown", {});
     else this.say(error.code, {size: sizeOf(error.maxBytes ?? 0)});
   }
 
   /**
-   * @param {keyof typeof TEXTS} text
+   * @param {string} text the name of a text
    * @param {Record<string, string>} values
+   * @param {string} [code] of a reason
    */
-  say(text, values) {
-    this.state.textContent = filled(this.texts[text], values);
+  say(text, values, code) {
+    this.said = [text, values, code];
+    const detail = this.texts[`reason_${code}`] ?? values.detail ?? "";
+    this.state.textContent = filled(this.texts[text] ?? text, {...values, detail});
+  }
+
+  /** @param {Record<string, string>} texts */
+  retext(texts) {
+    this.texts = texts;
+    this.say(...this.said);
   }
 
   /**
@@ -103,7 +121,7 @@ export class Row {
   act(text, sign, action) {
     this.action.hidden = false;
     this.action.textContent = sign;
-    this.action.setAttribute("aria-label", filled(this.texts[text], {name: this.label}));
+    this.action.setAttribute("aria-label", filled(this.texts[text] ?? text, {name: this.label}));
     this.action.onclick = action;
   }
 }

@@ -8,7 +8,10 @@ export {TEXTS};
 /** @typedef {import("./attachments.js").GetTicket} GetTicket */
 /** @typedef {import("./attachments.js").Result} Result */
 
+const SPOKEN = 10;
+
 const STYLE = `
+  [hidden] { display: none !important; }
   :host { display: block; font: inherit; color-scheme: light dark; container-type: inline-size; }
   :host([hidden]) { display: none; }
   * { box-sizing: border-box; }
@@ -48,9 +51,12 @@ export class AttachmentUpload extends HTMLElement {
 
   constructor() {
     super();
-    /** @type {GetTicket | null} */
-    this.ticket = null;
+    /** @type {GetTicket | undefined} */
+    this.ticket;
+    /** @type {Record<string, string>} */
     this._texts = TEXTS;
+    /** @type {Set<Row>} */
+    this._rows = new Set();
     /** @type {(() => void) | null} */
     this._stopTaking = null;
     /** @type {Set<AbortController>} */
@@ -79,6 +85,12 @@ export class AttachmentUpload extends HTMLElement {
   }
 
   connectedCallback() {
+    if (Object.hasOwn(this, "texts")) {
+      // The page set the property before this class was defined.
+      const given = this.texts;
+      Reflect.deleteProperty(this, "texts");
+      this.texts = given;
+    }
     const stopZone = takeFiles(this._zone, (files) => this.add(files));
     const stopPaste = takePastes(this, (files) => this.add(files));
     this._stopTaking = () => {
@@ -90,7 +102,10 @@ export class AttachmentUpload extends HTMLElement {
 
   disconnectedCallback() {
     this._stopTaking?.();
-    for (const each of this._running) each.abort();
+    queueMicrotask(() => {
+      if (this.isConnected) return; // it was only moved
+      for (const each of this._running) each.abort();
+    });
   }
 
   attributeChangedCallback() {
@@ -103,10 +118,11 @@ export class AttachmentUpload extends HTMLElement {
     return this._texts;
   }
 
-  /** @param {Partial<typeof TEXTS>} given */
+  /** @param {Record<string, string>} given */
   set texts(given) {
     this._texts = {...TEXTS, ...given};
     this._show();
+    for (const each of this._rows) each.retext(this._texts);
   }
 
   /**
@@ -120,9 +136,9 @@ export class AttachmentUpload extends HTMLElement {
   }
 
   _show() {
-    this._choose.textContent = this._texts.choose;
-    this._hint.textContent = this._texts.hint;
-    this._list.setAttribute("aria-label", this._texts.list);
+    this._choose.textContent = this._texts.choose ?? "";
+    this._hint.textContent = this._texts.hint ?? "";
+    this._list.setAttribute("aria-label", this._texts.list ?? "");
   }
 
   /**
@@ -132,6 +148,7 @@ export class AttachmentUpload extends HTMLElement {
   async _start(file, row) {
     const stop = new AbortController();
     this._running.add(stop);
+    this._rows.add(row);
     this._list.hidden = false;
     if (!row.item.isConnected) this._list.append(row.item);
     row.act("cancel", "✕", () => stop.abort());
@@ -152,7 +169,10 @@ export class AttachmentUpload extends HTMLElement {
       row.act("retry", "↻", () => this._start(file, row));
     }
     this._running.delete(stop);
-    this._spoken.textContent = `${shortName(file)}: ${row.state.textContent}`;
+    // Several uploads may end together, so the last sentences stay.
+    const sentence = `${shortName(file)}: ${row.state.textContent}`;
+    this._spoken.append(make("div", {textContent: sentence}));
+    if (this._spoken.childElementCount > SPOKEN) this._spoken.firstElementChild?.remove();
     const state = outcome.result?.state ?? "failed";
     this.dispatchEvent(
       new CustomEvent(`attachment-${state}`, {
@@ -163,6 +183,8 @@ export class AttachmentUpload extends HTMLElement {
     );
   }
 }
+
+const TEXT_FIELDS = "input, textarea, [contenteditable], [contenteditable] *";
 
 /**
  * Take pastes anywhere on the page, but not those into a text field.
@@ -175,7 +197,9 @@ function takePastes(element, take) {
   /** @param {ClipboardEvent} event */
   const pasted = (event) => {
     const files = filesOf(event);
-    if (event.defaultPrevented || files.length === 0) return;
+    const target = event.composedPath()[0];
+    const isText = target instanceof HTMLElement && target.matches(TEXT_FIELDS);
+    if (event.defaultPrevented || files.length === 0 || isText) return;
     event.preventDefault();
     take(files);
   };

@@ -1,60 +1,49 @@
-// Uploads files from a page to the store, with tickets that the page's backend gets from the
-// attachments service. A page never has a token of the service.
+// Uploads files from a page to the store, with tickets that the page's backend gets from the service
+// of attachments. A page never has a token.
 
 /**
  * The part of the service's answer that lets a page upload one file.
  *
- * @typedef {object} Ticket
- * @property {Record<string, string>} aws_policy fields of the form, sent unchanged
- * @property {string} upload_url address of the store to which the form is posted
- * @property {string | null} status_url signed address of the attachment's status
- * @property {string} expires_at end of the policy, in ISO 8601
+ * @typedef {{aws_policy: Record<string, string>, upload_url: string, status_url: string | null,
+ *   expires_at: string}} Ticket
  */
 
 /**
- * Gets a ticket for a file. `ended` is the ticket that has ended, or null for the first ticket: a
- * backend should then renew the policy of the same attachment.
+ * Gets a ticket for a file. `ended` is the ticket that has ended, whose attachment should get a new
+ * policy; null for the first ticket.
  *
- * @callback GetTicket
- * @param {File} file
- * @param {{ended: Ticket | null, signal: AbortSignal | undefined}} options
- * @returns {Promise<Ticket>}
+ * @typedef {(file: File, options: {ended: Ticket | null, signal: AbortSignal | undefined}) =>
+ *   Promise<Ticket>} GetTicket
  */
 
 /**
- * `loaded` and `total` are bytes of the form, so a little more than the file.
+ * `loaded` and `total` are bytes.
  *
- * @typedef {object} Progress
- * @property {"queued" | "uploading" | "retrying" | "processing"} phase
- * @property {number} loaded
- * @property {number} total
+ * @typedef {{phase: "queued" | "uploading" | "retrying" | "processing", loaded: number,
+ *   total: number}} Progress
  */
 
 /**
- * @typedef {object} Result
- * @property {string} id
- * @property {"ready" | "rejected" | "failed"} state
- * @property {{code: string, detail: string} | null} reason null if `state` is `ready`
- * @property {string} url
- * @property {string | null} thumb address of the thumbnail; null if there is none
+ * The final state. A `ready` attachment may have a reason too, such as `damaged`.
+ *
+ * @typedef {{id: string, state: "ready" | "rejected" | "failed", url: string, thumb: string | null,
+ *   reason: {code: string, detail: string} | null}} Result
  */
 
 /**
- * @typedef {object} UploadOptions
- * @property {Ticket | GetTicket} ticket
- * @property {(progress: Progress) => void} [onProgress]
- * @property {AbortSignal} [signal]
- * @property {boolean} [replaces] true if the attachment has a file already
- * @property {number} [retries] network faults in a row after which an upload fails; 8 unless given
+ * `replaces` says that the attachment has a file already. `retries` is the number of faults in a row
+ * after which an upload fails; 8 unless given.
+ *
+ * @typedef {{ticket: Ticket | GetTicket, onProgress?: (progress: Progress) => void,
+ *   signal?: AbortSignal, replaces?: boolean, retries?: number}} UploadOptions
  */
 
 const FINAL = ["ready", "rejected", "failed"];
 const WAIT_S = 20;
-const FIRST_PAUSE_MS = 500;
-const LONGEST_PAUSE_MS = 15_000;
 const SIDE_BY_SIDE = 6;
+const STALL_MS = 60_000;
 
-/** An upload that did not end in a final state; `maxBytes` is the limit of a file too large. */
+/** An upload without a final state; `maxBytes` is the limit if the file is too large. */
 export class UploadError extends Error {
   /**
    * @param {"aborted" | "network" | "refused" | "ticket_ended" | "too_large"} code
@@ -70,68 +59,61 @@ export class UploadError extends Error {
   }
 }
 
-/** Runs at most `limit` tasks at a time, in the order in which they came. */
-export class Queue {
-  /** @param {number} limit */
-  constructor(limit) {
-    this.free = limit;
-    /** @type {(() => void)[]} */
-    this.waiting = [];
-  }
+let free = SIDE_BY_SIDE;
+let following = 0;
+/** @type {Set<() => void>} */
+const waiting = new Set();
 
-  /**
-   * @template T
-   * @param {() => Promise<T>} task
-   * @returns {Promise<T>}
-   */
-  async run(task) {
-    if (this.free > 0) this.free -= 1;
-    else await new Promise((resolve) => this.waiting.push(() => resolve(undefined)));
-    try {
-      return await task();
-    } finally {
-      const next = this.waiting.shift();
-      if (next) next();
-      else this.free += 1;
-    }
+/**
+ * Run a task when one of the page's places is free. It is held until the store has the file.
+ *
+ * @template T
+ * @param {() => Promise<T>} task
+ * @param {AbortSignal} [signal]
+ */
+async function inTurn(task, signal) {
+  if (free > 0) free -= 1;
+  else {
+    await new Promise((begin, refuse) => {
+      const turn = () => begin(0);
+      waiting.add(turn);
+      signal?.addEventListener("abort", () => waiting.delete(turn) && refuse(aborted()));
+    });
+  }
+  try {
+    return await task();
+  } finally {
+    const [next] = waiting;
+    if (next) next();
+    else free += 1;
+    if (next) waiting.delete(next);
   }
 }
-
-// One queue for the whole page. A place is held until the store has the file.
-const posting = new Queue(SIDE_BY_SIDE);
-let following = 0;
 
 /**
  * Upload a file and wait for the final state of its attachment.
  *
- * Six files at a time are sent to the store; further ones wait. Network faults, and answers that
- * ask for patience (429, 5xx), are retried with growing pauses. If the ticket has ended and
- * `ticket` is a function, the function is called for a new one.
- *
- * Rejects with an `UploadError`, or with the error of `ticket`.
+ * Six files at a time are sent to the store. Network faults, and answers that ask for patience
+ * (429, 5xx), are retried with growing pauses. If the ticket has ended and `ticket` is a function,
+ * the function is called for a new one. Rejects with an `UploadError`, or the error of `ticket`.
  *
  * @param {File} file
  * @param {UploadOptions} options
- * @returns {Promise<Result>}
  */
 export async function upload(file, options) {
   const report = options.onProgress ?? (() => {});
+  check(options.signal);
   report({phase: "queued", loaded: 0, total: file.size});
-  const {ticket, before} = await posting.run(() => send(file, options, report));
+  const {ticket, before} = await inTurn(() => send(file, options, report), options.signal);
   report({phase: "processing", loaded: file.size, total: file.size});
   return follow(ticket, before, options);
 }
 
-/**
- * Return the largest file, in bytes, that a ticket allows, or null if that cannot be read.
- *
- * @param {Ticket} ticket
- */
+/** @param {Ticket} ticket @returns the largest allowed file in bytes; null if it is unknown */
 export function maxBytes(ticket) {
   try {
-    const policy = JSON.parse(atob(ticket.aws_policy.policy ?? ""));
-    for (const rule of policy.conditions) {
-      if (Array.isArray(rule) && rule[0] === "content-length-range") return Number(rule[2]);
+    for (const rule of JSON.parse(atob(ticket.aws_policy.policy ?? "")).conditions) {
+      if (rule[0] === "content-length-range") return Number(rule[2]);
     }
   } catch {
     // The store judges the size.
@@ -139,15 +121,9 @@ export function maxBytes(ticket) {
   return null;
 }
 
-/**
- * Return the files of a drop, of a paste, or of a chosen input.
- *
- * @param {Event} event
- */
+/** @param {any} event a drop, a paste, or the change of an input @returns {File[]} */
 export function filesOf(event) {
-  if (event instanceof DragEvent) return [...(event.dataTransfer?.files ?? [])];
-  if (event instanceof ClipboardEvent) return [...(event.clipboardData?.files ?? [])];
-  return event.target instanceof HTMLInputElement ? [...(event.target.files ?? [])] : [];
+  return [...((event.dataTransfer ?? event.clipboardData ?? event.target)?.files ?? [])];
 }
 
 /**
@@ -159,83 +135,87 @@ export function filesOf(event) {
  */
 export function takeFiles(element, take) {
   const stop = new AbortController();
-  const {signal} = stop;
-  /** @param {DragEvent} event */
-  const over = (event) => {
-    if (!event.dataTransfer?.types.includes("Files")) return;
-    event.preventDefault();
-    element.toggleAttribute("data-dragged", true);
+  /** @param {any} event */
+  const handle = (event) => {
+    const isOver = event.type === "dragenter" || event.type === "dragover";
+    const isFile = event.dataTransfer?.types.includes("Files") === true;
+    element.toggleAttribute("data-dragged", isOver && isFile);
+    const files = isOver ? [] : filesOf(event);
+    if (isOver ? isFile : files.length > 0) event.preventDefault();
+    if (files.length > 0) take(files);
   };
-  const leave = () => element.toggleAttribute("data-dragged", false);
-  /** @param {Event} event */
-  const taken = (event) => {
-    leave();
-    const files = filesOf(event);
-    if (files.length === 0) return;
-    event.preventDefault();
-    take(files);
-  };
-  element.addEventListener("dragenter", over, {signal});
-  element.addEventListener("dragover", over, {signal});
-  element.addEventListener("dragleave", leave, {signal});
-  element.addEventListener("drop", taken, {signal});
-  element.addEventListener("paste", taken, {signal});
+  for (const each of ["dragenter", "dragover", "dragleave", "drop", "paste"]) {
+    element.addEventListener(each, handle, {signal: stop.signal});
+  }
   return () => stop.abort();
 }
 
+const aborted = () => new UploadError("aborted", "it was aborted");
 /** @param {AbortSignal | undefined} signal */
 function check(signal) {
-  if (signal?.aborted) throw new UploadError("aborted", "the upload was aborted");
+  if (signal?.aborted) throw aborted();
 }
 
 /**
- * Send a file to the store, with a new ticket if the first one has ended.
- *
  * @param {File} file
  * @param {UploadOptions} options
  * @param {(progress: Progress) => void} report
  */
 async function send(file, options, report) {
-  const {signal} = options;
+  const {signal, ticket: given} = options;
   const pauses = new Pauses(options);
-  const get = typeof options.ticket === "function" ? options.ticket : null;
-  let ticket = get ? await get(file, {ended: null, signal}) : /** @type {Ticket} */ (options.ticket);
-  const before = options.replaces ? (await readStatus(ticket, 0, pauses, options)).url : null;
-  for (let renewed = false; ; ) {
+  const retry = async (/** @type {unknown} */ fault = undefined) => {
+    report({phase: "retrying", loaded: 0, total: file.size});
+    await pauses.next(0, fault);
+  };
+  const renewable = typeof given === "function";
+  const next = async (/** @type {Ticket | null} */ ended) => {
+    for (;;) {
+      try {
+        return renewable ? await given(file, {ended, signal}) : given;
+      } catch (error) {
+        check(signal);
+        if (!(error instanceof TypeError)) throw error; // `fetch`'s network fault
+        await retry(error);
+      }
+    }
+  };
+  let ticket = await next(null);
+  const before = options.replaces ? (await readStatus(ticket, 0, pauses)).url : null;
+  for (let renewed = !renewable; ; ) {
     check(signal);
     const most = maxBytes(ticket);
     if (most !== null && file.size > most) {
-      throw new UploadError("too_large", `the file is larger than ${most} bytes`, {maxBytes: most});
+      throw new UploadError("too_large", "the file is too large", {maxBytes: most});
     }
-    let answer = {status: 403, text: ""};
     const ended = Date.now() >= Date.parse(ticket.expires_at);
-    if (!ended || !get || renewed) {
-      answer = await post(file, ticket, signal, (loaded, total) => {
-        report({phase: "uploading", loaded, total});
-      });
-    }
+    const {status, text} =
+      ended && !renewed
+        ? {status: 403, text: ""}
+        : await post(file, ticket, signal, (loaded, total) => {
+            report({phase: "uploading", loaded, total});
+          });
     check(signal);
-    const {status, text} = answer;
     if (status >= 200 && status < 300) return {ticket, before};
     if (status === 0 || status === 429 || status >= 500) {
-      report({phase: "retrying", loaded: 0, total: file.size});
-      await pauses.next();
-      renewed = false;
+      await retry();
+      renewed = !renewable;
     } else if (text.includes("EntityTooLarge")) {
-      throw new UploadError("too_large", "the file is too large", {status, maxBytes: most ?? 0});
-    } else if (status === 403 && get && !renewed) {
-      // The clock of this computer may be wrong, so the store's answer counts, not `expires_at`.
-      ticket = await get(file, {ended: ticket, signal});
+      throw new UploadError("too_large", "the file is too large", {status});
+    } else if (status === 403 && !renewed) {
+      // This computer's clock may be wrong, so the store's answer counts.
+      ticket = await next(ticket);
       renewed = true;
     } else {
       const code = status === 403 && ended ? "ticket_ended" : "refused";
-      throw new UploadError(code, `the store refused the file (status ${status})`, {status});
+      throw new UploadError(code, `the store answered ${status}`, {status});
     }
   }
 }
 
 /**
- * Post the form; `status` is 0 after a network fault. `fetch` reports no progress of an upload.
+ * Post the form; `status` is 0 after a fault, or if nothing happens for STALL_MS. `fetch` reports
+ * no progress of an upload.
  *
  * @param {File} file
  * @param {Ticket} ticket
@@ -250,9 +230,14 @@ function post(file, ticket, signal, progress) {
   const request = new XMLHttpRequest();
   return new Promise((resolve) => {
     const abort = () => request.abort();
-    request.upload.onprogress = (event) => progress(event.loaded, event.total);
+    let timer = setTimeout(abort, STALL_MS);
+    request.upload.onprogress = ({loaded, total}) => {
+      clearTimeout(timer);
+      timer = setTimeout(abort, STALL_MS);
+      progress(loaded, total);
+    };
     request.onloadend = () => {
-      signal?.removeEventListener("abort", abort);
+      clearTimeout(timer);
       resolve({status: request.status, text: request.responseText});
     };
     signal?.addEventListener("abort", abort);
@@ -262,8 +247,6 @@ function post(file, ticket, signal, progress) {
 }
 
 /**
- * Ask for the status until it is final.
- *
  * @param {Ticket} ticket
  * @param {string | null} before the address of a file that is replaced
  * @param {UploadOptions} options
@@ -273,12 +256,17 @@ async function follow(ticket, before, options) {
   const pauses = new Pauses(options);
   following += 1;
   try {
-    for (;;) {
-      // Browsers open six connections to a host, so many uploads wait for shorter times.
+    for (let same = 0; ; ) {
+      // Browsers open six connections to a host: many uploads wait less.
       const wait = Math.max(1, Math.floor(WAIT_S / Math.ceil(following / SIDE_BY_SIDE)));
-      const result = await readStatus(ticket, wait, pauses, options);
-      if (FINAL.includes(result.state) && result.url !== before) return result;
-      if (result.url === before) await pauses.next();
+      const began = Date.now();
+      const result = await readStatus(ticket, wait, pauses);
+      // The address stays until the new file is known, and for ever if its bytes are the same.
+      if (FINAL.includes(result.state) && (result.url !== before || (same += 1) > 15)) return result;
+      if (String(result.state) === "expired") {
+        throw new UploadError("ticket_ended", "the time for this upload is over");
+      }
+      await new Promise((resolve) => setTimeout(resolve, began + 1000 - Date.now()));
     }
   } finally {
     following -= 1;
@@ -289,25 +277,38 @@ async function follow(ticket, before, options) {
  * @param {Ticket} ticket
  * @param {number} wait seconds
  * @param {Pauses} pauses
- * @param {UploadOptions} options
  * @returns {Promise<Result>}
  */
-async function readStatus(ticket, wait, pauses, {signal}) {
+async function readStatus(ticket, wait, pauses) {
+  const {signal} = pauses;
   if (ticket.status_url === null) {
-    throw new UploadError("refused", "the service signs no addresses of a status");
+    throw new UploadError("refused", "there is no address of a status");
   }
   for (;;) {
-    const answer = await fetch(`${ticket.status_url}&wait=${wait}`, {signal}).catch(() => null);
     check(signal);
-    if (answer?.ok) {
-      pauses.reset();
-      const {id, attributes, meta} = (await answer.json()).data;
-      return {id, ...attributes, ...meta};
+    const stop = new AbortController();
+    const abort = () => stop.abort();
+    const timer = setTimeout(abort, wait * 1000 + STALL_MS);
+    signal?.addEventListener("abort", abort);
+    let leastMs = 0;
+    try {
+      const answer = await fetch(`${ticket.status_url}&wait=${wait}`, {signal: stop.signal});
+      if (answer.ok) {
+        const {id, attributes, meta} = (await answer.json()).data;
+        pauses.faults = 0;
+        return {id, ...attributes, ...meta};
+      }
+      if (answer.status === 404) {
+        throw new UploadError("ticket_ended", "the time for this upload is over", answer);
+      }
+      leastMs = (Number(answer.headers.get("Retry-After")) || 0) * 1000;
+    } catch (error) {
+      if (error instanceof UploadError) throw error;
+    } finally {
+      clearTimeout(timer);
+      signal?.removeEventListener("abort", abort);
     }
-    if (answer?.status === 404) {
-      throw new UploadError("ticket_ended", "the attachment can no longer be seen", {status: 404});
-    }
-    await pauses.next(Number(answer?.headers.get("Retry-After") ?? 0) * 1000);
+    await pauses.next(leastMs);
   }
 }
 
@@ -320,30 +321,20 @@ class Pauses {
     this.faults = 0;
   }
 
-  reset() {
-    this.faults = 0;
-  }
-
-  /** @param {number} [leastMs] */
-  async next(leastMs = 0) {
-    const {signal} = this;
+  /** @param {unknown} [fault] thrown when no retry is left */
+  async next(leastMs = 0, fault = undefined) {
     if (navigator.onLine && this.faults >= this.retries) {
-      throw new UploadError("network", "the network or the service does not answer");
+      throw fault ?? new UploadError("network", "the service does not answer");
     }
-    const usual = Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** this.faults);
-    this.faults += 1;
+    check(this.signal);
+    const usual = Math.min(15_000, 500 * 2 ** this.faults);
+    if (navigator.onLine) this.faults += 1;
     await new Promise((resolve) => {
-      const done = () => {
-        clearTimeout(timer);
-        removeEventListener("online", done);
-        signal?.removeEventListener("abort", done);
-        resolve(undefined);
-      };
-      // The random part keeps pages from retrying at the same moment.
-      const timer = setTimeout(done, Math.max(leastMs, usual * (0.5 + Math.random() / 2)));
-      addEventListener("online", done);
-      signal?.addEventListener("abort", done);
+      // The random part keeps pages from retrying together.
+      setTimeout(resolve, Math.max(leastMs, usual * (0.5 + Math.random() / 2)));
+      addEventListener("online", resolve, {once: true});
+      this.signal?.addEventListener("abort", resolve, {once: true});
     });
-    check(signal);
+    check(this.signal);
   }
 }

@@ -12,7 +12,9 @@ const PAGE = `<!doctype html>
   import "${ATTACHMENTS_URL}/client/attachment-upload.js";
   document.querySelector("attachment-upload").ticket = async (file, {signal}) => {
     const body = JSON.stringify({name: file.name});
-    return (await fetch("/ticket", {method: "POST", body, signal})).json();
+    const answer = await fetch("/ticket", {method: "POST", body, signal});
+    if (!answer.ok) throw new Error(\`status \${answer.status}\`);
+    return answer.json();
   };
 </script>
 <attachment-upload></attachment-upload>
@@ -56,11 +58,11 @@ function hook(headers, body) {
 }
 
 createServer(async (request, response) => {
-  const chunks = [];
-  for await (const chunk of request) chunks.push(chunk);
-  const body = Buffer.concat(chunks).toString();
   const json = (value) => response.setHeader("Content-Type", "application/json").end(JSON.stringify(value));
   try {
+    const chunks = [];
+    for await (const chunk of request) chunks.push(chunk);
+    const body = Buffer.concat(chunks).toString();
     switch (`${request.method} ${request.url}`) {
       case "GET /": return response.setHeader("Content-Type", "text/html").end(PAGE);
       case "POST /ticket": return json(await ticket(JSON.parse(body)));
@@ -70,6 +72,6 @@ createServer(async (request, response) => {
     }
   } catch (error) {
     console.error(error.message);
-    response.writeHead(500).end();
+    if (!response.headersSent) response.writeHead(500).end();
   }
 }).listen(Number(process.argv[2]), "127.0.0.1");

@@ -1,7 +1,4 @@
-"""A backend that delegates uploads: it gives pages tickets, and webhooks report on the files.
-
-It needs aiohttp and standardwebhooks. It is started as deploy/docs/browsers.md, "Examples", says.
-"""
+"""A backend that gives pages tickets and gets webhooks; see "Examples" in browsers.md."""
 
 import os
 import sys
@@ -10,7 +7,7 @@ import aiohttp
 from aiohttp import web
 from standardwebhooks import Webhook, WebhookVerificationError
 
-API = os.environ["ATTACHMENTS_URL"]
+API, PATH = os.environ["ATTACHMENTS_URL"], "/api/v2/attachments"
 HEADERS = {
     "X-Auth-Token": os.environ["ATTACHMENTS_TOKEN"],
     "X-Organization-Id": os.environ["ATTACHMENTS_ORGANIZATION_ID"],
@@ -21,7 +18,9 @@ PAGE = f"""<!doctype html><meta charset="utf-8"><title>Upload</title><script typ
   import "{API}/client/attachment-upload.js";
   document.querySelector("attachment-upload").ticket = async (file, {{signal}}) => {{
     const body = JSON.stringify({{name: file.name}});
-    return (await fetch("/ticket", {{method: "POST", body, signal}})).json();
+    const answer = await fetch("/ticket", {{method: "POST", body, signal}});
+    if (!answer.ok) throw new Error(`status ${{answer.status}}`);
+    return answer.json();
   }};
 </script><attachment-upload></attachment-upload>"""
 states: dict[str, str] = {}  # by the attachment's id; yours is a table
@@ -34,13 +33,11 @@ async def page(_request: web.Request) -> web.Response:
 async def ticket(request: web.Request) -> web.Response:
     attributes = {"name": (await request.json())["name"]}  # here you decide who may upload what
     body = {"data": {"type": "attachments", "attributes": attributes}}
-    url = f"{API}/api/v2/attachments"
-    async with aiohttp.request("POST", url, json=body, headers=HEADERS) as answer:
+    async with aiohttp.request("POST", API + PATH, json=body, headers=HEADERS) as answer:
         answer.raise_for_status()
         created = await answer.json(content_type=None)
     states[created["data"]["id"]] = "pending"
-    policy = created["data"]["attributes"]["aws_policy"]
-    return web.json_response({"aws_policy": policy, **created["meta"]})
+    return web.json_response({**created["data"]["attributes"], **created["meta"]})
 
 
 async def hook(request: web.Request) -> web.Response:

@@ -214,6 +214,10 @@ def build_stack(
         # all interfaces.
         local = (f"{name}:{port}" for name in ("127.0.0.1", "localhost", "[::1]"))
         listen["ATTACHMENTS_HOSTS"] = ",".join(local)
+    if origins := operator.get("ATTACHMENTS_CORS_ORIGINS"):
+        # The page to try uploads must be able to follow them.
+        page = f"http://{HOST}:{kept.ports[PAGE_PORT]}"
+        listen["ATTACHMENTS_CORS_ORIGINS"] = f"{origins},{page}"
     environment = plan_environment(kept, servers, operator, {**listen, **own})
     os.environ.clear()
     os.environ.update(environment)

@@ -66,6 +66,8 @@ document.querySelector("attachment-upload").ticket = async (file, {{signal}}) =>
     signal,
   }});
   const ticket = await answer.json().catch(() => ({{}}));
+  // A TypeError lets the client try again, as after a fault of the network.
+  if (answer.status === 429 || answer.status >= 500) throw new TypeError(`${{answer.status}}`);
   if (!answer.ok) {{
     const fault = ticket.errors?.[0];
     const attribute = fault?.source?.pointer?.split("/").pop() ?? "status";
@@ -134,12 +136,18 @@ class UploadPage:
     async def _only_own(self, request: web.Request, handler: Any) -> web.StreamResponse:
         """Refuse requests for another host (DNS rebinding), and set the headers of every answer."""
         if request.headers.getall("Host", []) != [f"{HOST}:{self._port}"]:
-            raise web.HTTPMisdirectedRequest
-        response: web.StreamResponse = await handler(request)
+            return web.Response(status=421)
+        fault = None
+        try:
+            response: web.StreamResponse = await handler(request)
+        except web.HTTPException as error:
+            response = fault = error
         response.headers["Content-Security-Policy"] = self._policy
         response.headers["X-Content-Type-Options"] = "nosniff"
         response.headers["Referrer-Policy"] = "no-referrer"
         response.headers["Cache-Control"] = "no-store"
+        if fault is not None:
+            raise fault
         return response
 
     async def _show(self, _request: web.Request) -> web.Response:

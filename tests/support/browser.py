@@ -64,11 +64,15 @@ async def running_browser() -> AsyncIterator[BrowserContext]:
 
 
 class UploadView:
-    """A page with one upload element. `faults` holds what the browser's log calls an error."""
+    """A page with one upload element.
+
+    `faults` holds what the browser's log calls an error; `client` is the address of the module.
+    """
 
     def __init__(self, page: Page) -> None:
         self.page = page
         self.faults: list[str] = []
+        self.client = ""
         self.element = page.locator("attachment-upload")
         page.on("console", self._note)
         page.on("pageerror", lambda error: self.faults.append(str(error)))
@@ -145,4 +149,8 @@ async def opened(context: BrowserContext, url: str) -> UploadView:
     view = UploadView(await context.new_page())
     await view.page.goto(url)
     await view.element.locator(".choose").wait_for()
+    script = await view.page.evaluate(
+        "performance.getEntriesByType('resource').map((each) => each.name)"
+    )
+    (view.client,) = (each for each in script if each.endswith("/client/attachments.js"))
     return view
