@@ -20,11 +20,14 @@ def list_deliveries(
     state: Annotated[
         str | None, typer.Option(metavar="pending|delivered|failed", help="Only these.")
     ] = None,
+    delivery: Annotated[
+        int | None, typer.Option(min=1, max=MAX_ID, help="Only this delivery.")
+    ] = None,
     limit: Annotated[int, typer.Option(min=1, max=1000)] = 50,
     as_json: Json = False,
     data_dir: DataDir = LOCAL,
 ) -> None:
-    """List the newest deliveries of a webhook."""
+    """List the newest deliveries of a webhook, or show one."""
     from dataclasses import asdict
 
     from deploy.commands import output
@@ -32,6 +35,8 @@ def list_deliveries(
     from shared.webhooks.kinds import DELIVERY_STATES
     from shared.webhooks.secret_signing import written_id
 
+    if delivery is not None and state is not None:
+        raise Misused("give either --delivery or --state")
     wanted = check_word("--state", state, DELIVERY_STATES)
 
     async def work(
@@ -39,6 +44,11 @@ def list_deliveries(
     ) -> "list[deliveries.DeliveryRow]":
         if await database.run(registry.find, webhook_id, organization) is None:
             raise missing(webhook_id, organization)
+        if delivery is not None:
+            row = await database.run(deliveries.find, webhook_id, delivery, organization)
+            if row is None:
+                raise Unusable(f"webhook {webhook_id} has no delivery {delivery}")
+            return [row]
         return await database.run(
             deliveries.list_page, webhook_id, state=wanted, before=MAX_ID, limit=limit
         )

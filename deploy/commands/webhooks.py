@@ -13,7 +13,7 @@ from shared.keys import MAX_ID
 if TYPE_CHECKING:
     from shared.database import Database
     from shared.webhook_settings import WebhookCommandSettings
-    from shared.webhooks.registry import WithSecret
+    from shared.webhooks.registry import Webhook, WithSecret
 
 T = TypeVar("T")
 Work = Callable[["Database", "WebhookCommandSettings"], Awaitable[T]]
@@ -91,26 +91,20 @@ def create_webhook(
     _print_secret(run_work(data_dir, work), as_json)
 
 
-@webhooks_app.command("list")
-def list_webhooks(
-    organization: Organization, as_json: Json = False, data_dir: DataDir = LOCAL
-) -> None:
-    """List the webhooks of an organization, without their secrets."""
+def _print_webhooks(found: "list[Webhook]", as_json: bool, more: tuple[str, ...] = ()) -> None:
     from dataclasses import asdict
 
     from deploy.commands import output
-    from shared.webhooks import registry
 
-    async def work(database: "Database", _: "WebhookCommandSettings") -> "list[registry.Webhook]":
-        await check_organization(database, organization)
-        return await database.run(registry.list_all, organization)
-
-    found = run_work(data_dir, work)
     if as_json:
         output.print_json([asdict(each) for each in found])
         return
     output.print_table(
-        ("id", "active", "events", "created", "failing since", "deactivated", "because", "url"),
+        (
+            *("id", "active", "events", "created", "failing since", "deactivated", "because"),
+            *more,
+            "url",
+        ),
         (
             (
                 row.id,
@@ -120,11 +114,45 @@ def list_webhooks(
                 row.failing_since,
                 row.deactivated_at,
                 row.deactivated_because,
+                *(getattr(row, name) for name in more),
                 row.target_url,
             )
             for row in found
         ),
     )
+
+
+@webhooks_app.command("list")
+def list_webhooks(
+    organization: Organization, as_json: Json = False, data_dir: DataDir = LOCAL
+) -> None:
+    """List the webhooks of an organization, without their secrets."""
+    from shared.webhooks import registry
+
+    async def work(database: "Database", _: "WebhookCommandSettings") -> "list[registry.Webhook]":
+        await check_organization(database, organization)
+        return await database.run(registry.list_all, organization)
+
+    _print_webhooks(run_work(data_dir, work), as_json)
+
+
+@webhooks_app.command("show")
+def show_webhook(
+    webhook_id: WebhookId,
+    organization: Organization,
+    as_json: Json = False,
+    data_dir: DataDir = LOCAL,
+) -> None:
+    """Show one webhook of an organization, without its secrets."""
+    from shared.webhooks import registry
+
+    async def work(database: "Database", _: "WebhookCommandSettings") -> "registry.Webhook | None":
+        return await database.run(registry.find, webhook_id, organization)
+
+    found = run_work(data_dir, work)
+    if found is None:
+        raise missing(webhook_id, organization)
+    _print_webhooks([found], as_json, ("description",))
 
 
 @webhooks_app.command("update")
@@ -133,6 +161,7 @@ def update_webhook(
     organization: Organization,
     url: Annotated[str | None, typer.Option(help="Another address.")] = None,
     event: Events = None,
+    description: Annotated[str | None, typer.Option(help="What it is for.")] = None,
     active: Annotated[
         bool | None, typer.Option("--active/--inactive", help="Whether deliveries are sent.")
     ] = None,
@@ -141,7 +170,7 @@ def update_webhook(
     """Change a webhook. Setting a webhook active resets its failures."""
     from shared.webhooks import registry
 
-    changes: dict[str, Any] = {"target_url": url, "active": active}
+    changes: dict[str, Any] = {"target_url": url, "description": description, "active": active}
     if event:
         changes["events"] = _check_events(event)
     changes = {name: value for name, value in changes.items() if value is not None}

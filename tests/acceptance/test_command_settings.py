@@ -54,6 +54,7 @@ USED: dict[str, tuple[type[LogSettings], list[list[str]]]] = {
         [["webhooks", "retry", *OWN, "7", "--delivery", "1"]],
     ),
     "webhooks rotate": (WebhookCommandSettings, [["webhooks", "rotate", *OWN, "7"]]),
+    "webhooks show": (WebhookCommandSettings, [["webhooks", "show", *OWN, "7"]]),
     "webhooks test": (WebhookCommandSettings, [["webhooks", "test", *OWN, "7"]]),
     "webhooks update": (WebhookCommandSettings, [["webhooks", "update", *OWN, "7", "--inactive"]]),
     "usage": (UsageSettings, [["usage"], ["usage", "--organization", "1"]]),

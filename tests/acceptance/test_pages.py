@@ -25,6 +25,10 @@ def documented_page() -> str:
     return str(page)
 
 
+def test_the_documented_page_has_at_most_thirty_lines() -> None:
+    assert 20 < len(documented_page().splitlines()) <= 30
+
+
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
 async def test_the_documented_page_uploads_and_shows_the_thumbnail(
     local: LocalStack, tmp_path: Path, host: str

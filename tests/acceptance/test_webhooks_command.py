@@ -35,6 +35,10 @@ async def test_a_webhook_is_made_listed_changed_and_removed(service: Service) ->
     found = await command(service, "webhooks", "deliveries", webhook_id, *ours, "--json")
     (delivery,) = json.loads(found.out)
     assert (delivery["event"], delivery["state"]) == ("webhook.test", "pending")
+    one = ("webhooks", "deliveries", webhook_id, *ours, "--json", "--delivery")
+    assert json.loads((await command(service, *one, str(delivery["id"]))).out) == [delivery]
+    absent = await command(service, *one, str(delivery["id"] + 1))
+    assert (absent.status, "has no delivery" in absent.err) == (1, True)
     again = await command(
         service, "webhooks", "retry", webhook_id, *ours, "--delivery", str(delivery["id"])
     )
@@ -48,8 +52,15 @@ async def test_a_webhook_is_made_listed_changed_and_removed(service: Service) ->
         "--inactive",
         "--event",
         "attachment.ready",
+        "--description",
+        "for the tests",
     )
     assert stopped.status == 0
+    alone = await command(service, "webhooks", "show", webhook_id, *ours, "--json")
+    (row,) = json.loads(alone.out)
+    assert (row["id"], row["description"]) == (int(webhook_id), "for the tests")
+    assert secret not in alone.out
+    assert "for the" in (await command(service, "webhooks", "show", webhook_id, *ours)).out
     shown = json.loads((await command(service, "webhooks", "list", *ours, "--json")).out)
     assert [(each["active"], each["events"]) for each in shown] == [(False, ["attachment.ready"])]
     assert (await command(service, "webhooks", "test", webhook_id, *ours)).status == 1
@@ -67,6 +78,8 @@ async def test_a_webhook_is_made_listed_changed_and_removed(service: Service) ->
         (("retry", "1", "--since", "2020-01-01"), "nothing to retry"),
         (("deliveries", "1"), "has no webhook 1"),
         (("deliveries", "1", "--state", "lost"), "--state: must be one of"),
+        (("show", "1"), "has no webhook 1"),
+        (("deliveries", "1", "--state", "failed", "--delivery", "1"), "either --delivery or"),
         (("rotate", "1"), "has no webhook 1"),
         (("update", "1", "--active"), "has no webhook 1"),
     ],

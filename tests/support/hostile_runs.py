@@ -290,6 +290,7 @@ RUNS: dict[str, Runs] = {
     "webhooks list": WEBHOOKS.list_all,
     "webhooks retry": WEBHOOKS.retry,
     "webhooks rotate": WEBHOOKS.rotate,
+    "webhooks show": WEBHOOKS.show,
     "webhooks test": WEBHOOKS.test,
     "webhooks update": WEBHOOKS.update,
     "worker": worker,

@@ -59,6 +59,13 @@ class HostileWebhooks:
             for more in ((), ("--json",))
         ]
 
+    async def show(self, service: Service, _: Path) -> list[Ended]:
+        """Run `webhooks show`."""
+        named = await self._make(service)
+        return [
+            await command(service, "webhooks", "show", *named, *more) for more in ((), ("--json",))
+        ]
+
     async def update(self, service: Service, _: Path) -> list[Ended]:
         """Run `webhooks update`."""
         named = await self._make(service)
