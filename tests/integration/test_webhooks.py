@@ -1,7 +1,9 @@
 """Tests of webhooks, from a change of an attachment to a receiver that checks the signature."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import TYPE_CHECKING
 
+import pytest
 import pytest_asyncio
 from aiohttp import web
 
@@ -9,7 +11,11 @@ from tests.data.images import photo
 from tests.support.log_lines import named
 from tests.support.receiver import PATH, SETTINGS, Receiver, make_webhook, running_receiver
 from tests.support.service import Service, until
+from tests.support.stack import BUCKET
 from tests.support.starting import StartService, StartWorker
+
+if TYPE_CHECKING:
+    from types_aiobotocore_s3 import S3Client
 
 
 @pytest_asyncio.fixture
@@ -194,3 +200,53 @@ async def test_an_answer_410_deactivates_the_webhook_visibly(
     )
     assert again.document["meta"] == {"retried": 1}
     await wait_for(receiver, 2)
+
+
+async def reject(service: Service, _: "S3Client") -> str:
+    """Create an attachment whose upload a worker rejects."""
+    limits = {"meta": {"limits": {"content_types": ["image/*"]}}}
+    document = {"data": {"type": "attachments", "attributes": {"name": "a.txt"}, **limits}}
+    answer = await service.client.request("POST", "/api/v2/attachments", document)
+    assert answer.status == 201, answer.body
+    await service.client.post_file(answer.document, b"only text\n")
+    return str(answer.data["id"])
+
+
+async def fail(service: Service, bucket: "S3Client") -> str:
+    """Create an attachment whose object is gone when a worker wants to read it."""
+    attachment_id = await service.client.upload(photo(), "gone.jpg")
+    row = await service.row(attachment_id)
+    await bucket.delete_object(Bucket=BUCKET, Key=row.key)
+    return attachment_id
+
+
+async def expire(service: Service, _: "S3Client") -> str:
+    """Create an attachment whose policy has ended, without an upload."""
+    attachment_id = str((await service.client.create())["data"]["id"])
+    await service.execute(
+        "UPDATE attachments SET policy_expires_at = now() - interval '1 day',"
+        " due_at = now() - interval '1 hour' WHERE id = $1",
+        int(attachment_id),
+    )
+    return attachment_id
+
+
+@pytest.mark.parametrize(
+    ("make", "kind"),
+    [(reject, "rejected"), (fail, "failed"), (expire, "expired")],
+    ids=["rejected", "failed", "expired"],
+)
+async def test_the_other_final_states_are_delivered(
+    service: Service,
+    start_worker: StartWorker,
+    receiver: Receiver,
+    bucket: "S3Client",
+    make: Callable[[Service, "S3Client"], Awaitable[str]],
+    kind: str,
+) -> None:
+    await make_webhook(service.client, receiver, events=[f"attachment.{kind}"])
+    attachment_id = await make(service, bucket)
+    await start_worker(service, sweep_interval="0.5")
+    found = await receiver.wait_for(attachment_id, f"attachment.{kind}")
+    assert found.document["data"]["meta"]["state"] == kind
+    assert receiver.of(attachment_id) == [f"attachment.{kind}"]
