@@ -172,7 +172,7 @@ def check_outage(lines: Sequence[Line], part: Part) -> None:
     assert {each["level"] for each in lines} == {"warning"}
     assert not [each for each in lines if "exception" in each]
     first, *counts, last = lines
-    assert first["event"] == part.lost
+    assert first["event"] == part.lost, first
     assert "count" not in first
     assert {each["event"] for each in counts} <= {part.lost}, lines
     assert all(each["count"] > 0 and each["lasts_s"] > 0 for each in counts)

@@ -256,6 +256,7 @@ async def _prepare(site: Site) -> None:
     site.key = (await site.service.row(created["data"]["id"])).key
     await make_webhook(site.service.client, site.receiver)
     site.receiver.answer = site.hold_delivery
+    site.released.set()  # until a test holds a delivery: one that waits for long times out
     async with AsyncExitStack() as exits:
         with mock.patch.dict(os.environ, site.service.environment):
             storage = await exits.enter_async_context(open_storage(site.service.settings))
