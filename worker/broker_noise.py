@@ -9,6 +9,8 @@ from shared.broker_faults import describe
 from shared.outages import BROKER
 
 _LIBRARIES = ("celery", "kombu", "redis")
+SILENT = "Redis BRPOP got no reply"
+"""The beginning of kombu's warning about a broker that holds the connection but answers nothing."""
 _FAULTS = (RedisError, OperationalError, OSError)
 
 
@@ -26,7 +28,12 @@ class BrokerNoise(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Return whether the record is to be written."""
-        if record.name.partition(".")[0] not in _LIBRARIES or not record.exc_info:
+        if record.name.partition(".")[0] not in _LIBRARIES:
+            return True
+        if str(record.msg).startswith(SILENT):
+            BROKER.fault("no answer in time")
+            return False
+        if not record.exc_info:
             return True
         error = record.exc_info[1]
         if not isinstance(error, _FAULTS):
