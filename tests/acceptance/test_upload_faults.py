@@ -2,11 +2,13 @@
 
 from base64 import b64encode
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from importlib.resources import files
 
 import pytest
 from playwright.async_api import BrowserContext, FilePayload
 
+from shared.signing import Credentials, post_policy
 from tests.data.images import gradient_photo
 from tests.support.browser import Network, UploadView, opened, running_browser
 from tests.support.chromium import CHROMIUM
@@ -172,6 +174,45 @@ async def test_a_ticket_that_has_ended_is_replaced(view: UploadView) -> None:
     assert asked[0] is None
     assert asked[1:] == [asked[1]]
     assert asked[1].isdecimal()
+
+
+async def test_a_policy_that_ends_in_mid_upload_is_replaced(
+    view: UploadView, context: BrowserContext, local: LocalStack
+) -> None:
+    """The first policy ends three seconds after the upload began; the upload takes longer."""
+    ready = local.ready
+
+    def short_lived(policy: dict[str, str]) -> dict[str, str]:
+        return post_policy(
+            bucket=ready["bucket"],
+            key=policy["key"],
+            region=ready["s3_region"],
+            credentials=Credentials(
+                access_key=ready["s3_access_key_id"], secret_key=ready["s3_secret_access_key"]
+            ),
+            now=datetime.now(UTC),
+            lifetime_s=3,
+            max_bytes=LARGEST,
+            content_type=None,
+        )
+
+    await view.page.expose_function("shortLived", short_lived)
+    await view.page.evaluate(
+        "() => { const element = document.querySelector('attachment-upload');"
+        " const get = element.ticket; window.asked = 0;"
+        " element.ticket = async (file, options) => {"
+        "   const ticket = await get(file, options); window.asked += 1;"
+        "   if (!options.ended) ticket.aws_policy = await shortLived(ticket.aws_policy);"
+        "   return ticket; }; }"
+    )
+    network = await Network.of(context, view)
+    await network.limit(bytes_per_s=len(PHOTO) // 6)
+
+    await view.choose(chosen("slow.jpg"))
+    await view.page.wait_for_function("() => window.asked === 2")
+    await network.limit(bytes_per_s=-1)
+
+    assert await view.ended(1) == ["done"]
 
 
 async def test_a_ticket_without_a_successor_ends_in_words(view: UploadView) -> None:
