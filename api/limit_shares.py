@@ -90,7 +90,9 @@ class LimitShares:
             while True:
                 await self._limits.asked.wait()
                 await asyncio.sleep(EVERY_S)
-                if not await self._report(f"{prefix}rate:"):
+                is_taken = await self._report(f"{prefix}rate:")
+                _end_if_cancelled()
+                if not is_taken:
                     await asyncio.sleep(PAUSE_AWAY_S)
         finally:
             if self._client is not None:
@@ -130,3 +132,14 @@ class LimitShares:
             )
             self._call = self._client.register_script(SCRIPT)
         return self._call
+
+
+def _end_if_cancelled() -> None:
+    """Raise CancelledError if this task was cancelled.
+
+    The broker's client may turn a cancellation into an error of its connection. Without this check
+    the task would go on, and the API would wait for it for ever at its end.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
