@@ -17,6 +17,7 @@ from tests.support.up import Up, s3_client
 KNOWN = {
     "api": "asks for a token; health is open",
     **dict.fromkeys(("metrics.api", "metrics.worker"), "counts, and names nothing that is stored"),
+    "page": "asks for the secret of its address",
     "postgres": "asks for a password (SCRAM)",
     "valkey": "asks for a password",
     "s3.port": "asks for a signature; /healthz is open",
