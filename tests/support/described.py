@@ -84,9 +84,10 @@ def routes() -> list[tuple[re.Pattern[str], str]]:
 
 
 def _pattern(path: str) -> str:
-    text = re.sub(r"\\\{(\w+)\\\}", r"[^/]+", re.escape(path))
+    # A value with a brace, plain or percent-encoded, matches no route of aiohttp.
+    text = re.sub(r"\\\{(\w+)\\\}", lambda _: r"(?:(?!%7B|%7D)[^/{}])+", re.escape(path))
     # The one parameter with slashes in it.
-    return re.sub(r"files/\[\^/\]\+$", "files/.+", text) + "/?"
+    return re.sub(r"files/\(.*\)\+$", "files/.+", text) + "/?"
 
 
 @cache

@@ -107,8 +107,10 @@ async def test_the_largest_body_is_kept(service: Service) -> None:
 
 
 async def test_half_a_million_bad_records_are_one_letter_and_one_line(
-    service: Service, capsys: pytest.CaptureFixture[str]
+    service: Service, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # A busy machine may need longer than the API usually allows itself.
+    monkeypatch.setattr("api.events.RECORD_WITHIN_S", 30.0)
     body = b'{"Records":[' + b"0," * 500_000 + b"0]}"
     answer = await send(service, body)
     assert answer.document["meta"] == {**UNREADABLE, "unreadable": 500_001}
