@@ -1,37 +1,29 @@
 """Tests of uploads from a page while the network fails, tickets end, and users cancel."""
 
-from base64 import b64encode
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
-from importlib.resources import files
 
 import pytest
-from playwright.async_api import BrowserContext, FilePayload
+from playwright.async_api import BrowserContext
 
 from shared.signing import Credentials, post_policy
-from tests.data.images import gradient_photo
-from tests.support.browser import Network, UploadView, opened, running_browser
+from tests.support.browser import (
+    EXPECTED,
+    PHOTO,
+    Network,
+    UploadView,
+    chosen,
+    opened,
+    running_browser,
+    transferred,
+)
 from tests.support.chromium import CHROMIUM
 from tests.support.local import LocalStack
 from tests.support.proxy import running_proxy
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is missing: install chromium")
 
-PHOTO = gradient_photo()
 LARGEST = 314_572_800
-
-EXPECTED = "Failed to load resource: "
-"""The beginning of what Chromium logs of an answer that refuses, such as a reserved name."""
-
-AXE = files("axe_playwright_python").joinpath("axe.min.js").read_text()
-
-
-def chosen(name: str, data: bytes = PHOTO, media_type: str = "image/jpeg") -> FilePayload:
-    return {"name": name, "mimeType": media_type, "buffer": data}
-
-
-def transferred(name: str, data: bytes = PHOTO, media_type: str = "image/jpeg") -> dict[str, str]:
-    return {"name": name, "type": media_type, "bytes": b64encode(data).decode()}
 
 
 @pytest.fixture(scope="module")

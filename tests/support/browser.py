@@ -1,6 +1,7 @@
 """A real Chromium, driven by Playwright, and what tests do on a page with the upload element."""
 
 import os
+from base64 import b64encode
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Self
@@ -14,6 +15,7 @@ from playwright.async_api import (
     async_playwright,
 )
 
+from tests.data.images import gradient_photo
 from tests.support.chromium import CHROMIUM
 from tests.support.local import ROOT
 
@@ -37,6 +39,11 @@ OPTIONS = (
 BUSY = ("waiting", "uploading", "connection lost", "processing")
 """Beginnings of the texts of an upload that has not ended."""
 
+PHOTO = gradient_photo()
+
+EXPECTED = "Failed to load resource: "
+"""The beginning of what Chromium logs of an answer that refuses, such as a reserved name."""
+
 ADD = """
 (files) => {
   const made = files.map(({name, type, bytes}) =>
@@ -46,6 +53,16 @@ ADD = """
   return transfer;
 }
 """
+
+
+def chosen(name: str, data: bytes = PHOTO, media_type: str = "image/jpeg") -> FilePayload:
+    """Return a file for a file chooser."""
+    return {"name": name, "mimeType": media_type, "buffer": data}
+
+
+def transferred(name: str, data: bytes = PHOTO, media_type: str = "image/jpeg") -> dict[str, str]:
+    """Return a file for `UploadView.transfer`."""
+    return {"name": name, "type": media_type, "bytes": b64encode(data).decode()}
 
 
 @asynccontextmanager
