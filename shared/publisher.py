@@ -151,12 +151,15 @@ class Publisher:
     def _take(self) -> list[_Message] | None:
         """Wait for wake-ups and take a batch; None if closing and all are taken.
 
-        The batch is empty if no wake-up came for MEASURE_EVERY_S.
+        The batch is empty if no wake-up came, and the queues have not been measured for
+        MEASURE_EVERY_S.
         """
         with self._wake:
             while not self._closing.is_set() and not (self._waiting and self._prefix is not None):
-                if not self._wake.wait(MEASURE_EVERY_S) and self._prefix is not None:
+                left = self._measured_at + MEASURE_EVERY_S - time.monotonic()
+                if left <= 0 and self._prefix is not None:
                     return []
+                self._wake.wait(left if left > 0 else None)
             if self._prefix is None:
                 self._drop(len(self._waiting))
             if self._prefix is None or not self._waiting:

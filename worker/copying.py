@@ -126,7 +126,7 @@ class Copying:
         async with self._turns.turn(organization_id):
             row = await run(copy_claims.claim, attachment_id, copy_attempt, lease_s=lease_s)
             if row is not None:
-                add_fields(attempt=row.copy_attempt % COPY_ATTEMPTS)
+                add_fields(**_fields_of(row))
                 await self._hold(row)
             elif copy_attempt is not None:
                 await run(copy_claims.drop, attachment_id, copy_attempt)
@@ -241,11 +241,12 @@ class Copying:
         await self._tools.database.run(copy_claims.postpone, row, delay_s=backoff_s(attempt))
 
 
-def _fields_of(row: Attachment) -> dict[str, int]:
-    """Return the fields of a line that is counted, because it is written outside of its task."""
+def _fields_of(row: Attachment) -> dict[str, int | None]:
+    """Return the fields of each log line of a copy."""
     return {
         "organization": row.organization_id,
         "attachment": row.id,
+        "revision": row.copy_revision,
         "attempt": row.copy_attempt % COPY_ATTEMPTS,
     }
 

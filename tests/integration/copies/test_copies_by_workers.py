@@ -42,6 +42,7 @@ async def test_a_large_source_is_copied_by_a_worker_after_the_answer(
     (line,) = named(worker.log(), "copied")
     assert line["seconds"]["copy"] > 0
     (processed,) = named(worker.log(), "processed")
+    assert (line["revision"], processed["revision"]) == (0, 1)
     for each in (line, processed):
         assert each["request_id"] == "order-7"
         assert each["organization"] == service.client.organization_id

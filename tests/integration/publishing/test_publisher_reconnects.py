@@ -5,13 +5,28 @@ from pathlib import Path
 
 import pytest
 import redis.asyncio
+from prometheus_client import REGISTRY
 
 from deploy.embedded.valkey import EmbeddedValkey
 from shared.broker import queue_name
+from shared.metrics import BROKER_UP
 from shared.outages import Outage
 from shared.publisher import MAX_BATCH, Publisher
 from tests.support.publishing import Broker, arguments, frozen, publishing, queued, wake_up
 from tests.support.service import until
+
+
+async def test_the_broker_is_measured_at_once_although_nothing_is_published(
+    valkey: EmbeddedValkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shared.publisher.MEASURE_EVERY_S", 3600.0)
+    BROKER_UP.set(0)
+    with publishing(valkey.url):
+
+        async def is_up() -> bool:
+            return REGISTRY.get_sample_value("attachments_broker_up") == 1
+
+        await until(is_up)
 
 
 async def test_a_broker_that_dies_costs_wake_ups_and_is_used_again_when_it_is_back(
