@@ -1,4 +1,4 @@
-"""Remove credentials from addresses before they are stored or shown."""
+"""Remove passwords and tokens from web addresses before the addresses are stored or shown."""
 
 import re
 from collections.abc import Sequence
@@ -8,15 +8,15 @@ from unicodedata import normalize
 
 _QUERY = re.compile(r"[?#]")
 _USER = re.compile(r"\A((?:[^/\\]*[/\\]{2,})?)([^/\\]*)@")
-# A host name in the place of the user is no secret, and shows why the address was refused. A token
-# does not look like a host name: it has no dots, or it has capitals (as a JWT has), or it does not
-# end in a word of letters.
+# A host name in the place of the user is kept: it is no secret, and it shows why the address was
+# refused. A token does not look like a host name: it has no dots, or it has capitals (as a JWT
+# has), or it does not end in a word of letters.
 _HOST = re.compile(r"(?:[a-z0-9-]{1,63}\.)+[a-z]{2,24}")
-# The stamp in the service's own file addresses; it is no secret.
+# `?` and the stamp, in the service's own file addresses. The stamp is no secret.
 _STAMP = re.compile(r"\?[0-9]{1,11}")
 _PARAMETER = re.compile(r"[^a-z0-9_-]?(?<![a-z0-9_-])([a-z0-9_-]++)\s*+=")
-# Names of the parameters with credentials in addresses signed by S3, CloudFront, Google, Azure,
-# Alibaba, Tencent and others.
+# Names of query parameters that hold credentials, in addresses signed by S3, CloudFront, Google,
+# Azure, Alibaba, Tencent and others.
 _CREDENTIAL = re.compile(
     r"x-[a-z0-9]+-|signature|credential|security-?token|access-?_?key|accessid|key-pair-id"
     r"|passw|passphrase|secret|api-?_?key|(?<![a-z0-9])(?:token|expires|policy|sig|se|sp|pwd|auth"
@@ -25,22 +25,22 @@ _CREDENTIAL = re.compile(
 _ESCAPES = re.compile(r"(?:%(?:25)*[0-9a-f]{2})+", re.IGNORECASE)
 _ESCAPE = re.compile(r"%(?:25)*([0-9a-f]{2})", re.IGNORECASE)
 _MAX_FOLDED: Final = 3
-"""A character whose folded form is longer stays as it is. No name of a credential contains such a
-character, and 4,096 of them would grow to 74,000."""
+"""If the folded form of a character is longer, the character is not folded. No credential's name
+contains such a character, and 4,096 of them would grow to 74,000 characters."""
 
 _ROUNDS: Final = 8
-"""The most rounds in which an address is decoded; a normal one needs two at most. An address that
-is still encoded after that is cut at the first escape."""
+"""The most times that an address is decoded. A normal address needs at most two. An address that
+still has escapes after that is cut at the first of them."""
 
 
 def without_credentials(url: str) -> str:
-    """Remove password, query and fragment from an address; return other texts unchanged.
+    """Remove password, query and fragment from an address. Other texts are returned unchanged.
 
-    A query contains credentials (`X-Amz-Signature`, `AWSAccessKeyId`, `Policy`, `sig`, `token`)
-    under names that no list can cover, so all of it is removed. `versionId` is removed too, because
-    a copy does not use that version. Only a query of digits stays, because it is a stamp. A path is
-    cut before the first name of a credential with `=`, even if name and `=` are encoded. A user
-    stays only if it looks like the name of a host. May be repeated.
+    A query may contain credentials (`X-Amz-Signature`, `AWSAccessKeyId`, `Policy`, `sig`, `token`)
+    under names that no list can cover, so all of the query is removed. `versionId` is removed too,
+    because a copy does not use that version. A query of digits is a stamp and stays. A path is cut
+    before the first credential's name that is followed by `=`, even if name and `=` are encoded. A
+    user name stays only if it looks like a host name. May be repeated.
     """
     found = _QUERY.search(url)
     end = len(url) if found is None else found.start()
@@ -56,7 +56,7 @@ def without_credentials(url: str) -> str:
 
 
 def _without_user(url: str) -> str:
-    """Remove user and password, even if they or the @ are encoded."""
+    """Remove user and password from an address, even if they or the @ are percent-encoded."""
     for decode in (False, True):
         while True:
             plain, offsets = _decoded(url) if decode else (url, range(len(url) + 1))
@@ -68,10 +68,10 @@ def _without_user(url: str) -> str:
 
 
 def _decoded(url: str) -> tuple[str, Sequence[int]]:
-    """Decode escapes and compatibility forms of characters repeatedly, in lower case.
+    """Decode percent escapes and compatibility forms of characters repeatedly, in lower case.
 
-    Returns the text, and for each of its characters the position in `url`; the last position is the
-    end of the part that was decoded.
+    Returns the decoded text, and the position in `url` of each of its characters. One more position
+    follows: the end of the decoded part of `url`.
     """
     if "%" not in url and url.isascii():  # the usual case
         return url.lower(), range(len(url) + 1)
@@ -108,7 +108,8 @@ def decode_once(text: str) -> tuple[str, list[int]]:
 
 
 def _fold(text: str, start: int, end: int, letters: list[str], offsets: list[int]) -> None:
-    """Add a part without escapes; it is mostly ASCII, which is folded in one step."""
+    """Append the folded characters of `text[start:end]`, which has no escapes, and their
+    offsets."""
     part = text[start:end]
     if part.isascii():
         letters.append(part.lower())

@@ -1,9 +1,9 @@
-"""Decide whether an object is older than its row, and so was uploaded for another row with this id.
+"""Decide whether an object is older than its row, so that it was uploaded for another row.
 
-Ids are reused if rows are lost, by a restore or by a failover to a replica that lagged, or if a
-second deployment uses the bucket. Ages are compared, never times: the object's age by the store's
-clock alone, the row's age by the database's clock alone. So a difference between the two clocks
-does not matter.
+Two rows can have the same id if rows were lost, by a restore or by a failover to a replica that
+lagged, or if a second deployment uses the bucket. The object's age is measured by the store's clock
+alone, and the row's age by the database's clock alone. Only these ages are compared, so a
+difference between the two clocks does not matter.
 """
 
 from shared.attachments import Attachment
@@ -12,18 +12,18 @@ from shared.stored_objects import StoredObject
 
 MARGIN_S = 5.0
 """The seconds by which an object must be older than its row. `Date` and `Last-Modified` are whole
-seconds (RFC 9110, section 5.6.7), so an age may be one second too great. A row seems younger by the
-time that the database's answer takes to arrive. The id of a lost row is not reused within five
-seconds, because a restore or a failover takes longer."""
+seconds (RFC 9110, section 5.6.7), so an object's age may be one second too great. A row's age is
+too small by the time that the database's answer takes to arrive. A restore or a failover takes
+longer than five seconds, so a lost row's id is not reused within that time."""
 
 log = get_logger(__name__)
 _warned = False
 
 
 def is_older_than_row(object_age_s: float | None, row_age_s: float) -> bool:
-    """Return whether an object existed before a row; both ages in seconds at the same moment.
+    """Return whether an object existed before its row. Both ages are of the same moment.
 
-    False if the object's age is unknown.
+    Returns False if the object's age is unknown (None).
     """
     return object_age_s is not None and object_age_s > row_age_s + MARGIN_S
 
@@ -31,9 +31,9 @@ def is_older_than_row(object_age_s: float | None, row_age_s: float) -> bool:
 def predates(found: StoredObject, row: Attachment) -> bool:
     """Return whether the object under a row's key existed before the row.
 
-    The row's age is its age when it was read plus the time from then to the store's answer, by this
-    process's monotonic clock. An object of unknown age (from a store that sends no Last-Modified)
-    is accepted; a warning is logged once.
+    The row's age is known for the moment when the row was read. The time from then to the store's
+    answer is added, by this process's monotonic clock. If the store sends no Last-Modified, the
+    age is unknown: the result is False, and a warning is logged once.
     """
     if found.age_s is None:
         _warn_once()

@@ -1,4 +1,7 @@
-"""Limit the rate of new dead letters of each origin, so that a flood does not load the database."""
+"""Limit the rate of new dead letters of each origin, so that a flood does not load the database.
+
+A dead letter is an event that could not be used; its origin is the address that sent it.
+"""
 
 import time
 
@@ -6,20 +9,21 @@ from shared.throttle import Clock
 
 LETTERS_PER_S = 10.0
 BURST = 100
-"""Each process stores up to BURST letters of one origin at once, then LETTERS_PER_S a second."""
+"""Each process stores up to BURST dead letters of one origin at once, then LETTERS_PER_S per
+second."""
 
 MAX_ORIGINS = 1000
 
 
 class Allowance:
-    """A token bucket for each origin; the least recently used buckets are dropped."""
+    """A token bucket for each origin. The least recently used buckets are dropped."""
 
     def __init__(self, *, clock: Clock = time.monotonic) -> None:
         self._clock = clock
         self._left: dict[str, tuple[float, float]] = {}
 
     def spend(self, origin: str) -> bool:
-        """Return whether an origin may add a letter now; if so, count it."""
+        """Return whether one more dead letter of an origin may be stored now. If so, count it."""
         now = self._clock()
         left, since = self._left.pop(origin, (float(BURST), now))
         left = min(float(BURST), left + (now - since) * LETTERS_PER_S)

@@ -1,7 +1,7 @@
-"""The attachment: its record, and the statements on single rows that serve clients.
+"""The record of an attachment, and the SQL statements on single rows for requests of clients.
 
-`shared.new_attachments` has the statement that inserts rows, `shared.lists` has those for lists,
-`shared.lifecycle` those for events, workers and the sweep.
+`shared.new_attachments` inserts rows, `shared.lists` reads lists, and `shared.lifecycle` has the
+statements for events, workers and the sweep.
 """
 
 import time
@@ -32,25 +32,26 @@ ATTACHABLE_TYPES = (
     "booking",
     "widget",
 )
-"""The kinds of object that an attachment may belong to (contract.md)."""
+"""The kinds of object, in a client's application, that an attachment may belong to
+(contract.md)."""
 
 CHECK_MARGIN = "60 seconds"
-"""Time from a policy's end to the last check of the store for an object uploaded under that
+"""The time from a policy's end to the last check whether the store has an object for that
 policy."""
 
 
 LATE_UPLOAD_S = 3600
-"""Time after a policy's end during which an upload may still arrive: S3 checks the policy when a
-request begins, so an upload begun in time may end late. An expired attachment is checked once more
-after this time, and a deleted one is not purged before it."""
+"""The seconds after a policy's end during which an upload may still arrive. S3 checks the policy
+when a request begins, so an upload that began in time may end late. An expired attachment is
+checked once more after this time. A deleted attachment is purged only after this time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attachment(FromRow):
     """One row of `attachments`.
 
-    `age_s` and `read_at` depend on when the row was read. Comparison ignores them, so two reads of
-    an unchanged row are equal.
+    `age_s` and `read_at` depend on when the row was read. Comparisons ignore these two fields, so
+    two reads of an unchanged row are equal.
     """
 
     NOT_COLUMNS = frozenset({"read_at"})
@@ -63,25 +64,25 @@ class Attachment(FromRow):
     creator_id: int | None = None
     #: The bucket that holds the attachment's objects.
     bucket: str
-    #: The file's name as the client sent it; only for display.
+    #: The file's name as the client sent it. It is only displayed.
     name: str
-    #: The name in the original's key: the first `name`, made safe for a key. Never changes.
+    #: The name in the original's key: the first `name`, made safe for keys. It never changes.
     file_name: str
-    #: The name in the thumbnail's key; set before the thumbnail is stored.
+    #: The name in the thumbnail's key. It is set before the thumbnail is stored.
     thumbnail_name: str | None = None
     #: True if a worker that lost its claim may have overwritten or removed the thumbnail.
     thumbnail_spoiled: bool = False
     #: The kind of object that the attachment belongs to, one of ATTACHABLE_TYPES.
     attachable_type: str | None = None
-    #: The id of the object that the attachment belongs to, in another service.
+    #: The id of the object, in the client's application, that the attachment belongs to.
     attachable_id: int | None = None
-    #: `inline` for an attachment shown within a text, else None.
+    #: `inline` for an attachment that is shown within a text, else None.
     attachment_type: str | None = None
     #: A text that the client sets; the service gives it no meaning.
     message_id: str | None = None
     #: A text that the client sets; the service gives it no meaning.
     external_id: str | None = None
-    #: The file's address as a client sent it; if None, the API shows the file's own address.
+    #: The source address that a client sent. If None, the API shows the file's own address.
     temp_url: str | None = None
     #: The MIME type: as the client declared it, then as measured.
     content_type: str | None = None
@@ -95,61 +96,62 @@ class Attachment(FromRow):
     pages: int | None = None
     #: The SHA-256 of the original's bytes, in lower-case hexadecimal.
     checksum_sha256: str | None = None
-    #: True if bytes of another kind follow the image, or if this could not be found out.
+    #: True if bytes of another kind follow the image, or if that could not be checked.
     carries_more: bool = False
-    #: The state; see `shared.lifecycle` for the changes of state.
+    #: The state. `shared.lifecycle` has the changes of state.
     state: State = "pending"
-    #: Why it is rejected or failed, what is wrong with a ready file, or the last attempt's fault.
+    #: Why the file was rejected, the processing failed or the last attempt failed, or what is wrong
+    #: with a ready file.
     reason: ReasonCode | None = None
-    #: The scanner's verdict about the object; None if it was not to be scanned.
+    #: The scanner's verdict about the object; None if the object was not meant to be scanned.
     scan_verdict: Verdict | None = None
-    #: The name that the scanner gave with its verdict.
+    #: The name of the malware signature that the scanner reported.
     scan_signature: str | None = None
     #: True if the thumbnail of the current upload is stored.
     resized: bool = False
-    #: The number of changes recorded about the object; each upload raises it.
+    #: The number of changes recorded about the object. Each upload raises it.
     revision: int = 0
     #: The revision that was claimed last; 0 before the first claim.
     claimed_revision: int = 0
-    #: The number of claims of `claimed_revision`, plus later delays (`lifecycle.postpone`).
+    #: The number of claims of `claimed_revision`. Later delays raise it too (`lifecycle.postpone`).
     attempt: int = 0
     #: When the sweep must look at the row; None if the sweep need not look at it.
     due_at: datetime | None = None
-    #: The object's etag without quotes; None if no object was seen.
+    #: The object's etag without quotes; None until an object was seen.
     etag: str | None = None
     #: The object's version in a versioned bucket.
     version_id: str | None = None
-    #: The sequencer of the last recorded event that had one.
+    #: The sequencer of the last recorded event that had a sequencer. It orders a key's events.
     sequencer: str | None = None
     #: The source bucket of a copy that is still to be made.
     copy_bucket: str | None = None
-    #: The source key of a copy that is still to be made; None if there is no such copy.
+    #: The source key of a copy that is still to be made; None if no copy is requested.
     copy_key: str | None = None
     #: The etag that the source of the copy must have.
     copy_etag: str | None = None
-    #: The revision at which the copy was requested; a later upload cancels the copy.
+    #: The revision at which the copy was requested. A later upload cancels the copy.
     copy_revision: int | None = None
-    #: Counts the claims of copies; see `shared.copies`.
+    #: Counts the claims of copies, and tells them apart; see `shared.copies`.
     copy_attempt: int = 0
-    #: The size in bytes that a copy counts for the quota until the object is measured.
+    #: The size in bytes that a requested copy counts for the quota until the object is measured.
     copy_bytes: int | None = None
     #: When the row was created.
     created_at: datetime
     #: When the upload policy ends, in whole seconds.
     policy_expires_at: datetime
-    #: When the current upload was recorded; its second is the stamp in the file's address.
+    #: When the current upload was recorded. Its second is the stamp in the file's address.
     uploaded_at: datetime | None = None
     #: When processing last ended.
     processed_at: datetime | None = None
-    #: When the attachment was deleted; the row stays.
+    #: When the attachment was deleted. The row stays.
     deleted_at: datetime | None = None
     #: The largest size in bytes that the creating client allows; see `shared.limits`.
     limit_size: int | None = None
     #: The types that the creating client allows, each `type/subtype` or `type/*`.
     limit_types: Sequence[str] | None = None
-    #: The largest upload in bytes that its policy allows under a quota; None without a quota.
+    #: The largest upload in bytes that the policy allows because of a quota; None without a quota.
     promised_bytes: int | None = None
-    #: The context of the trace of the current upload (W3C Trace Context); None without traces.
+    #: The trace context of the current upload (W3C Trace Context); None if traces are off.
     traceparent: str | None = None
     #: The row's age in seconds when it was read, by the database's clock.
     age_s: float = field(default=0.0, compare=False)
@@ -163,7 +165,7 @@ class Attachment(FromRow):
 
     @property
     def thumbnail_key(self) -> str | None:
-        """The key under which a thumbnail of any revision may be stored, or None."""
+        """The key under which a thumbnail of any revision may be stored; None if there was none."""
         if self.thumbnail_name is None:
             return None
         return f"{keys.PREFIX}{keys.partition(self.id)}/thumb/{self.thumbnail_name}"
@@ -171,21 +173,22 @@ class Attachment(FromRow):
     def max_bytes(self, max_size: int) -> int:
         """Return the largest size, in bytes, that the attachment's object may have.
 
-        `max_size` is the service's own limit.
+        `max_size` is the service's own limit, in bytes.
         """
         return max_size if self.limit_size is None else min(max_size, self.limit_size)
 
     def policy_bytes(self, max_size: int) -> int:
         """Return the largest size, in bytes, that the attachment's policy allows.
 
-        Under a quota this is at most `promised_bytes`. `max_size` is the service's own limit.
+        Under a quota it is at most `promised_bytes`. `max_size` is the service's own limit, in
+        bytes.
         """
         allowed = self.max_bytes(max_size)
         return allowed if self.promised_bytes is None else min(allowed, self.promised_bytes)
 
     @property
     def counted_bytes(self) -> int:
-        """The bytes that count for a quota; the same as attachment_bytes() of migration 0011."""
+        """The bytes that count for a quota, as attachment_bytes() of migration 0011 counts them."""
         copied = self.copy_bytes or 0
         if self.state == "expired" or (self.state == "failed" and self.reason in NO_OBJECT):
             return 0 if self.copy_key is None else copied
@@ -201,7 +204,7 @@ COLUMNS = ", ".join(_AGE if name == "age_s" else f"a.{name}" for name in FIELDS)
 async def find(
     connection: Connection, attachment_id: int, organization_id: int, *, lock: bool = False
 ) -> Attachment | None:
-    """Find an attachment of an organization; None if it does not exist or is deleted.
+    """Find an attachment of an organization. Returns None if it does not exist or is deleted.
 
     With `lock`, no other transaction can change the row until the caller's transaction ends.
     """
@@ -216,7 +219,7 @@ async def find(
 
 
 async def find_rows(connection: Connection, ids: Sequence[int]) -> dict[int, Attachment]:
-    """Find rows of any organization by their ids, also deleted rows; at most a page of ids."""
+    """Find up to one page of rows by their ids, of any organization, also deleted rows."""
     rows = await connection.fetch(
         f"SELECT {COLUMNS} FROM attachments AS a WHERE a.id = ANY($1::bigint[])", ids
     )
@@ -224,7 +227,7 @@ async def find_rows(connection: Connection, ids: Sequence[int]) -> dict[int, Att
 
 
 async def find_any(connection: Connection, attachment_id: int) -> Attachment | None:
-    """Find an attachment of any organization, deleted or not: for operators and signed URLs."""
+    """Find an attachment of any organization, also a deleted one: for operators and file links."""
     row = await connection.fetchrow(
         f"SELECT {COLUMNS} FROM attachments AS a WHERE a.id = $1", attachment_id
     )
@@ -267,11 +270,11 @@ async def update(
 async def delete(
     connection: Connection, attachment_id: int, organization_id: int, *, retention_s: int
 ) -> bool:
-    """Mark an attachment as deleted, and set when the sweep purges its objects.
+    """Mark an attachment as deleted, and set the time at which the sweep purges its objects.
 
-    The purge must come after the last write to the attachment's keys. So it waits for the retention
-    (`retention_s`), the end of the last upload that the policy allows, the lease of a worker that
-    holds the attachment, and LATE_UPLOAD_S for a copy that the store may be making.
+    The purge must come after the last write to the attachment's keys. So it waits for four times:
+    the retention (`retention_s`), the end of the last upload that the policy allows, the lease of a
+    worker that holds the attachment, and LATE_UPLOAD_S for a copy that the store may be making.
     Returns False if the attachment does not exist or is already deleted. May be repeated.
     """
     status = await connection.execute(

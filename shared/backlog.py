@@ -1,7 +1,8 @@
-"""The backlog, by which workers are scaled: how many uploads wait for a worker, and how long.
+"""The backlog: how many uploads wait for a worker, and how long. Workers are scaled by it.
 
-The view `attachments_backlog` (migration 0014) defines it. Every process shows it, from a sample
-that one of them takes every few seconds, so that N processes do not count N times.
+The view `attachments_backlog` (migration 0014) counts it. One of the processes stores a sample
+every few seconds, and every process shows that sample. So the rows are not counted once per
+process.
 """
 
 import asyncio
@@ -27,17 +28,17 @@ from shared.outages import DATABASE
 from shared.rows import FromRow
 
 SAMPLE_S: Final = 5.0
-"""The age, in seconds, at which a sample is replaced by the first process that reads it."""
+"""The age of a sample, in seconds, at which the next process that reads it takes a new one."""
 
 MOST_DUE: Final = 100_000
-"""Due rows are counted up to this number."""
+"""The number up to which due rows are counted."""
 
 log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backlog(FromRow):
-    """The uploads that wait for a worker; `oldest_seconds` is 0 if no upload waits."""
+    """The uploads that wait for a worker. `oldest_seconds` is 0 if no upload waits."""
 
     oldest_seconds: float
     waiting: int
@@ -45,9 +46,9 @@ class Backlog(FromRow):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample(FromRow):
-    """The shared figures: the backlog, the due rows of the sweep, and the dead letters.
+    """The counts that all processes share: the backlog, the sweep's due rows, the dead letters.
 
-    `is_old` is true if the sample should be replaced.
+    `is_old` is true if a new sample should be taken.
     """
 
     oldest_seconds: float
@@ -59,16 +60,17 @@ class Sample(FromRow):
 
 
 async def measure(connection: Connection) -> Backlog:
-    """Count the uploads that wait now."""
+    """Count the uploads that wait for a worker now."""
     row = await connection.fetchrow("SELECT oldest_seconds, waiting FROM attachments_backlog")
     assert row is not None  # the view has one row
     return Backlog.from_row(row)
 
 
 async def read_sample(connection: Connection, *, max_age_s: float = SAMPLE_S) -> Sample | None:
-    """Read the shared sample; take a new one if it is older than `max_age_s` seconds.
+    """Read the stored sample. Take a new one first if it is older than `max_age_s` seconds.
 
-    While another process takes a new sample, the old sample is returned. None if the row was lost.
+    If another process is taking a new sample, the old one is returned. Returns None if the table
+    lost its only row.
     """
     sample = await _read(connection, max_age_s)
     if sample is None or not sample.is_old:
@@ -92,7 +94,7 @@ async def _read(connection: Connection, max_age_s: float) -> Sample | None:
 
 
 async def _take(connection: Connection, max_age_s: float) -> None:
-    """Replace the sample, unless another process has done so or is about to."""
+    """Replace the stored sample, unless another process has replaced it or is replacing it."""
     await connection.execute(
         f"""
         WITH mine AS MATERIALIZED (
@@ -123,7 +125,7 @@ async def _take(connection: Connection, max_age_s: float) -> None:
 
 
 class BacklogWatch:
-    """The latest sample that a process has read; it is shown as metrics and at `/backlog`."""
+    """The last sample that this process has read, for the metrics and for `/backlog`."""
 
     def __init__(self) -> None:
         self._latest: Backlog | None = None
@@ -131,7 +133,8 @@ class BacklogWatch:
 
     @property
     def latest(self) -> Backlog | None:
-        """The backlog as far as it is known; None while the database is unavailable."""
+        """The backlog, with the time since the sample added; None if the database is
+        unavailable."""
         if self._latest is None or not self._latest.waiting:
             return self._latest
         aged_s = time.monotonic() - self._read_at
@@ -141,7 +144,7 @@ class BacklogWatch:
 
     @asynccontextmanager
     async def watching(self, database: Database) -> AsyncIterator[None]:
-        """Read the sample every SAMPLE_S seconds during the block."""
+        """Read the stored sample every SAMPLE_S seconds during the block."""
         task = asyncio.create_task(self._watch(database), name="backlog")
         try:
             yield
@@ -158,8 +161,8 @@ class BacklogWatch:
                     DATABASE.success(wrote=True)
                 sample = await database.run(read_sample)
             except DatabaseAway:
-                pass  # The outage is logged by `shared.outages`.
-            except Exception:  # The next read may succeed.
+                pass  # `shared.outages` logs that the database is unavailable
+            except Exception:  # the next read may succeed
                 log.exception("the backlog was not read")
             self._show(sample)
             await asyncio.sleep(spread(SAMPLE_S))

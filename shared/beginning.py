@@ -1,7 +1,7 @@
-"""Handle SIGTERM and SIGINT from the start of a process, before other imports.
+"""Handle SIGTERM and SIGINT from the start of a process, before its other imports.
 
-This module imports little, so that it takes effect early. No work has begun by then, so there is
-nothing to finish, and the exit status is 0, as for a process that ends normally.
+This module imports little, so its handlers are set early. Until the process sets its own handlers,
+no work has begun. So a signal ends the process at once with status 0, as after a normal end.
 """
 
 import os
@@ -12,10 +12,10 @@ _FORWARDED = ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2")
 
 
 def end_on_signal() -> None:
-    """Exit with status 0 at SIGTERM and SIGINT, until the process sets its own handlers.
+    """Make SIGTERM and SIGINT exit with status 0, until the process sets its own handlers.
 
-    If this is process 1 of a container, it becomes an init first: the kernel drops signals to a
-    process 1 without handlers, and makes process 1 the parent of all orphans, which it must reap.
+    Process 1 of a container first forks and becomes an init. The kernel drops signals to a process
+    1 without handlers, and process 1 becomes the parent of all orphans and must reap them.
     """
     if os.getpid() == 1:
         _be_init()
@@ -24,8 +24,7 @@ def end_on_signal() -> None:
 
 def _leave_at_signals() -> None:
     signal.signal(signal.SIGTERM, _leave)
-    # SIGINT stays ignored if it was: a shell ignores SIGINT for processes that it starts in the
-    # background.
+    # A shell starts background processes with SIGINT ignored. If SIGINT is ignored, it stays so.
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _leave)
 
@@ -35,13 +34,13 @@ def _leave(*_: Any) -> None:
 
 
 def _be_init() -> None:
-    """Fork and return in the child; the parent forwards signals to it and waits for every orphan.
+    """Fork and return in the child. The parent forwards signals and reaps orphans, as an init does.
 
     The parent exits with the child's status.
     """
     numbers = {getattr(signal, name) for name in _FORWARDED}
-    # The signals are blocked until the handlers are set, so that signals that arrive meanwhile
-    # reach the child.
+    # The signals are blocked until the handlers are set, so that signals that arrive during the
+    # fork still reach the child.
     signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
     child = os.fork()
     if child == 0:

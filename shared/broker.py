@@ -1,7 +1,8 @@
-"""The broker: its queues and Celery's settings; `shared.publisher` publishes the messages.
+"""The broker: its queues and the settings of Celery. `shared.publisher` publishes the messages.
 
-A wake-up only saves time: the rows record the work, and the sweep finds it (see `shared.due`). So
-nothing waits for the broker, and a lost message delays its upload only by seconds.
+A wake-up is a message that tells a worker to look at a row. It only saves time: the row records the
+work, and the sweep finds the row without a message (see `shared.due`). So nothing waits for the
+broker, and a lost message delays an upload only by seconds.
 """
 
 from typing import Any
@@ -13,33 +14,33 @@ from kombu import Queue
 TASK = "attachments.process"
 
 ORGANIZATION = "organization"
-"""The message header with the organization's id in digits: a worker gives turns by organization
-before it reads the row. Messages of earlier releases do not have it."""
+"""The message header with the organization's id in digits. It lets a worker take organizations in
+turn before it reads a row. Messages of earlier releases do not have this header."""
 
 REQUEST_ID = "request_id"
-"""The message header with the id of the request that caused the wake-up; empty if there was none.
-Messages of earlier releases do not have it."""
+"""The message header with the id of the request that caused the wake-up, or an empty text. Messages
+of earlier releases do not have this header."""
 
 TRACEPARENT = "traceparent"
-"""The message header with the context of the trace; empty if traces are off. Messages of earlier
-releases do not have it."""
+"""The message header with the trace context, or an empty text if traces are off. Messages of
+earlier releases do not have this header."""
 
 QUEUES = 32
-"""The number of queues over which organizations are spread. Workers serve them in turns, so an
-organization that uploads a million files fills one queue, and the others are served as before."""
+"""The number of queues. Each organization uses one of them, and workers read all queues in turn. So
+an organization that uploads a million files fills one queue and does not delay the others."""
 
 
 TEMPLATE = "attachments-{number}"
-"""The names of all queues, for traces."""
+"""The name that all queues share in traces."""
 
 
 def queue_name(organization_id: int) -> str:
-    """Return the name of an organization's queue."""
+    """Return the name of the queue that an organization uses."""
     return f"attachments-{organization_id % QUEUES}"
 
 
 def _kombu_url(broker_url: str) -> str:
-    # unix:// is redis-py's scheme; kombu has another one for sockets.
+    # redis-py uses unix:// for sockets; kombu uses redis+socket://.
     parts = urlsplit(broker_url)
     if parts.scheme != "unix":
         return broker_url
@@ -48,39 +49,39 @@ def _kombu_url(broker_url: str) -> str:
 
 
 class Application(Celery):
-    """A Celery application that always uses the broker that it was created with.
+    """A Celery application that always uses the broker address that it was created with.
 
-    In Celery, CELERY_BROKER_URL, CELERY_BROKER_READ_URL and CELERY_BROKER_WRITE_URL take precedence
-    over the application's setting (`celery.app.utils.Settings`, 5.7).
+    Celery itself prefers the environment variables CELERY_BROKER_URL, CELERY_BROKER_READ_URL and
+    CELERY_BROKER_WRITE_URL to the application's setting (`celery.app.utils.Settings`, 5.7).
     """
 
     def __init__(self, name: str, *, broker: str) -> None:
-        # Explicit, so that loader, backend and fix-ups are not read from the environment.
+        # Set here, so that Celery does not read loader, backend and fix-ups from the environment.
         self.backend_cls = "disabled"
         super().__init__(name, broker=broker, loader="app", fixups=[], set_as_current=False)
         self._broker = broker
 
     def connection_for_read(self, url: str | None = None, **more: Any) -> Any:
-        """Connect to consume messages."""
+        """Return a connection to consume messages."""
         return super().connection_for_read(url or self._broker, **more)
 
     def connection_for_write(self, url: str | None = None, **more: Any) -> Any:
-        """Connect to publish messages."""
+        """Return a connection to publish messages."""
         return super().connection_for_write(url or self._broker, **more)
 
     def connection(self, hostname: str | None = None, *rest: Any, **more: Any) -> Any:
-        """Connect to publish messages, by the older method."""
+        """Return a connection to publish messages. Celery calls this older method too."""
         return super().connection(hostname or self._broker, *rest, **more)
 
 
 def make_celery(broker_url: str, prefix: str = "") -> Celery:
-    """Create the Celery application, the same for publishers and workers.
+    """Create the Celery application. Publishers and workers use the same settings.
 
     limits.md gives the reason of each setting ("Settings, with reasons").
 
-    Messages contain ids and are read as JSON only. Results are not stored, the database decides
-    about retries, and every wait for the broker has a time limit. All keys and channels at the
-    broker begin with `prefix`: queues, bindings, and kombu's records of unacknowledged messages.
+    Messages contain ids and are read as JSON only. Results are not stored. The database decides
+    about retries. Every wait for the broker has a time limit. All keys and channels at the broker
+    begin with `prefix`: queues, bindings, and kombu's records of unacknowledged messages.
     """
     app = Application("attachments", broker=_kombu_url(broker_url))
     app.conf.update(
@@ -104,7 +105,7 @@ def make_celery(broker_url: str, prefix: str = "") -> Celery:
         worker_cancel_long_running_tasks_on_connection_loss=False,
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
-        broker_channel_error_retry=True,  # a full broker must not end a worker
+        broker_channel_error_retry=True,  # so that a full broker does not end a worker
         broker_connection_timeout=2,
         broker_pool_limit=4,
         broker_transport_options={

@@ -1,4 +1,4 @@
-"""Check before a process starts that the broker is of a supported kind."""
+"""Check at the start of a process that the broker is not a cluster."""
 
 from typing import Final
 
@@ -20,10 +20,10 @@ CLUSTER: Final = (
 
 
 async def refuse_cluster(settings: Settings) -> None:
-    """Raise SettingsError if the broker is known to be in cluster mode.
+    """Raise SettingsError if the broker reports that it is in cluster mode.
 
-    A broker that is unavailable or does not report its mode is accepted: the service can start
-    without it.
+    No error is raised if the broker is unavailable or does not report its mode, because the service
+    can start without the broker.
     """
     try:
         client: redis.asyncio.Redis = redis.asyncio.from_url(

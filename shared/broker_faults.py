@@ -1,4 +1,4 @@
-"""Describe the errors of the broker's client with their cause, for operators."""
+"""Describe the errors of redis-py, the broker's client, with their cause, for operators."""
 
 from typing import Final
 from urllib.parse import urlsplit
@@ -34,7 +34,7 @@ _CLASSES: Final = (
     (exceptions.OutOfMemoryError, "OOM"),
     (exceptions.BusyLoadingError, "LOADING"),
 )
-"""The errors of redis-py whose text does not contain the error's code."""
+"""The exceptions of redis-py whose text does not contain the server's error code."""
 
 _BEGINNINGS: Final = (
     ("Authentication required", "NOAUTH"),
@@ -51,15 +51,15 @@ def server_of(broker_url: str) -> str:
 
 
 def describe(error: BaseException, server: str = "") -> str:
-    """Describe an error of the broker, without any text from outside.
+    """Describe an error of the broker's client, without any text that the broker sent.
 
-    `server` is the broker's address without secrets; it is shown if the broker did not answer.
+    `server` is the broker's address without secrets. It is shown if the broker did not answer.
     """
     at = f" at {server}" if server else ""
     for kind, code in _CLASSES:
         if isinstance(error, kind):
             return _WORDS[code]
-    text = str(error).rpartition("caused error: ")[2]  # a pipeline puts the command before it
+    text = str(error).rpartition("caused error: ")[2]  # a pipeline's error begins with the command
     for beginning, code in _BEGINNINGS:
         if beginning in text:
             return _WORDS.get(code, "it has no password, but ATTACHMENTS_BROKER_URL names one")

@@ -1,4 +1,4 @@
-"""The settings for browsers: how long links are valid, and which pages may call the API."""
+"""The settings for browsers: the lifetimes of links, and the pages that may call the API."""
 
 from functools import cached_property
 
@@ -7,14 +7,15 @@ from pydantic import Field, field_validator
 from shared.origins import Origins, normal_origin
 from shared.part_settings import LogSettings, Words, none_if_blank, split_setting
 
-MAX_FILES_TTL_S = 10 * 365 * 86400  # so that the Unix time at which a link ends has few digits
+MAX_FILES_TTL_S = 10 * 365 * 86400  # limits the digits of the Unix time at which a link ends
 
 MAX_REDIRECT_TTL_S = 302_400
-"""A redirect's target may be valid for twice as long, and S3 signs for at most seven days."""
+"""S3 signs addresses for at most seven days, and the target of a redirect may be signed for twice
+the time of the setting."""
 
 
 class BrowserSettings(LogSettings):
-    """The lifetimes of links, and the origins whose pages may call the API."""
+    """The lifetimes of links, and the origins of the web pages that may call the API."""
 
     files_ttl: int | None = Field(None, ge=60, le=MAX_FILES_TTL_S, description="seconds")
     redirect_ttl: int = Field(300, ge=60, le=MAX_REDIRECT_TTL_S, description="seconds")

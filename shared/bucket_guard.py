@@ -1,4 +1,4 @@
-"""Keep a process from using the bucket of another deployment; see `shared.bucket_owner`."""
+"""Keep a process from using a bucket that another deployment owns; see `shared.bucket_owner`."""
 
 import asyncio
 import time
@@ -17,23 +17,25 @@ from shared.store_limits import NO_ANSWER, store_limit
 from shared.stored_objects import StoredObject
 
 RECHECK_S: Final = 30.0
-"""The pause between reads of the marker while the bucket is ours: one GET for each process."""
+"""Seconds between two reads of the bucket's marker while the bucket is this deployment's. Each read
+is one GET of each process."""
 
 FIRST_PAUSE_S: Final = 0.5
 LONGEST_PAUSE_S: Final = 10.0
-"""Until the owner is known, and while the owner is another deployment, the pause doubles up to this
-number of seconds."""
+"""Seconds between two checks while the owner is unknown or another deployment. The pause doubles
+after each check up to LONGEST_PAUSE_S."""
 
 ASK_WITHIN_S: Final = 3.0
-"""Seconds that a request waits for the check of the bucket if the check failed at the start."""
+"""The longest time, in seconds, that a request waits for the check if the check at start failed."""
 
 log = get_logger(__name__)
 
 
 class BucketGuard:
-    """The knowledge of one process about the owner of the bucket.
+    """What this process knows about the bucket's owner.
 
-    If the service lacks the rights to find the owner, nothing is blocked; a warning is logged.
+    If the service's rights do not suffice to find the owner, a warning is logged and nothing is
+    blocked.
     """
 
     def __init__(self, database: Database, storage: Storage) -> None:
@@ -52,32 +54,32 @@ class BucketGuard:
     def is_anothers(self, found: StoredObject, row: Attachment) -> bool:
         """Return whether the object under a row's key may belong to another row or deployment.
 
-        That is so if the object existed before the row, or if it may be from the deployment that
-        owned the bucket before.
+        True if the object existed before the row, or if it may be from the deployment that owned
+        the bucket before.
         """
         return predates(found, row) or (
             self._owner is not None and self._owner.may_be_anothers(row, found)
         )
 
     def has_nothing_of(self, row: Attachment) -> bool:
-        """Return whether the objects under a row's keys may belong to the bucket's former owner.
+        """Return whether the objects under a row's keys may be of the bucket's former owner.
 
-        If so, none of these objects may be removed.
+        If so, they must not be removed.
         """
         return self._owner is not None and self._owner.may_be_anothers(row)
 
     def require_ours(self) -> None:
-        """Raise BucketForeign if the bucket is known to be another deployment's; does no I/O."""
+        """Raise BucketForeign if another deployment is known to own the bucket. Does no I/O."""
         if self.foreign is not None:
             raise BucketForeign(str(self.foreign))
 
     async def require_for_policies(self) -> None:
-        """Raise BucketForeign as `require_ours`; call it before a policy is signed.
+        """Raise BucketForeign as `require_ours` does. Call it before a policy is signed.
 
-        Checks the bucket first if `at_start` could not, and no row shows that the bucket was ours
-        before. An upload under our policy would overwrite the other deployment's object with the
-        same key. Raises StoreUnavailable and DatabaseAway if the check does not end within
-        ASK_WITHIN_S.
+        The bucket is checked first if `at_start` could not check it and no row proves that this
+        deployment used it before. Otherwise a policy could let an upload overwrite another
+        deployment's object with the same key. Raises StoreUnavailable or DatabaseAway if the check
+        fails or takes longer than ASK_WITHIN_S.
         """
         if self._is_unproven and not self._has_looked:
             try:
@@ -88,10 +90,10 @@ class BucketGuard:
         self.require_ours()
 
     async def require_known_ours(self) -> None:
-        """Raise BucketForeign as `require_ours`; check the bucket first if that was never done.
+        """Raise BucketForeign as `require_ours` does. Call it before an object is used for a row.
 
-        Call it before an object is used for a row. Raises StoreUnavailable and DatabaseAway if the
-        check fails now.
+        If the bucket was never checked, it is checked first. Raises StoreUnavailable or
+        DatabaseAway if that check fails.
         """
         if not self._has_looked:
             asked_at = time.monotonic()
@@ -105,10 +107,11 @@ class BucketGuard:
         self.require_ours()
 
     async def at_start(self, *, within_s: float) -> None:
-        """Check the bucket within `within_s` seconds, else leave it to `watch`.
+        """Check the bucket for up to `within_s` seconds. If that fails, `watch` checks again later.
 
-        If the check fails, rows show whether the bucket was ours before; reading them may take up
-        to `within_s` seconds more. Raises BucketForeign.
+        If the check fails, rows are read to see whether this deployment used the bucket before;
+        this may take up to `within_s` seconds more. Raises BucketForeign if another deployment owns
+        the bucket.
         """
         with suppress(TimeoutError, StoreUnavailable, DatabaseAway):
             async with store_limit(within_s):
@@ -122,12 +125,12 @@ class BucketGuard:
         self.require_ours()
 
     async def look(self) -> None:
-        """Check the bucket now. Raises StoreUnavailable and DatabaseAway, with nothing changed."""
+        """Check the bucket now. If StoreUnavailable or DatabaseAway is raised, nothing changes."""
         async with self._looking:
             await self._look()
 
     async def watch(self) -> None:
-        """Check the bucket repeatedly without end, and log what is found."""
+        """Check the bucket again and again without end, and log changes of the owner."""
         pause_s = FIRST_PAUSE_S
         while True:
             self._announce()
@@ -139,7 +142,7 @@ class BucketGuard:
                 await self.look()
             except (StoreUnavailable, DatabaseAway):
                 continue  # the earlier result stays valid
-            except Exception:  # a bug must not end the loop: the next check may succeed
+            except Exception:  # a bug must not end the loop, because the next check may succeed
                 log.exception("the owner of the bucket could not be read")
 
     def _announce(self) -> None:

@@ -1,8 +1,8 @@
-"""The owner of a bucket: a marker object holds the id of the deployment that owns it.
+"""The owner of a bucket: a marker object holds the id of the deployment that owns the bucket.
 
-Two deployments use the same ids from 1 on, and so the same keys. If the row of one is older than
-the upload of the other, ages cannot show which of them the object belongs to. So a bucket has one
-owner, and a deployment does nothing in the bucket of another.
+Every deployment counts its ids from 1, so two deployments use the same keys. If an upload of one
+deployment is newer than a row of the other, ages cannot show to which of them the object belongs.
+So a bucket has one owner, and other deployments do nothing in it.
 """
 
 import asyncio
@@ -20,21 +20,21 @@ from shared.storage import Storage
 from shared.stored_objects import StoredObject
 
 MARKER: Final = f"{keys.PREFIX}deployment"
-"""The key of the marker. No attachment has this key, because `deployment` does not have the form of
-an id. The key is below the prefix of uploads, so that the rights granted there suffice, and so that
-no client can copy it."""
+"""The key of the marker object. No attachment has this key, because `deployment` does not have the
+form of an id. The key begins with the prefix of uploads: so the rights for uploads suffice, and no
+client can copy the marker."""
 
 MARKER_TYPE: Final = "text/plain"
 UNREADABLE: Final = "unknown"
-"""The owner's id if the content of the marker is not an id."""
+"""The owner's id that is assumed if the marker's content is not an id."""
 
 SETTLE_S: Final = 2.0
-"""Seconds after which a new marker is read again, at a store that ignores `If-None-Match`. If
-several deployments write at the same moment, the last one is the owner; after this time all have
-written."""
+"""Seconds to wait after writing a marker in a store that ignores `If-None-Match`. If several
+deployments write at the same moment, the last one is the owner. After this time all have written,
+and the marker is read again."""
 
 MAX_PAGES: Final = 10
-"""The most pages of keys that are searched for originals of rows in a bucket without a marker."""
+"""The most pages of keys that are searched for originals in a bucket without a marker."""
 
 _CONTENT = re.compile(r"([0-9a-f]{32})(?:\n([0-9]{1,19}))?", re.ASCII)
 
@@ -43,13 +43,14 @@ _CONTENT = re.compile(r"([0-9a-f]{32})(?:\n([0-9]{1,19}))?", re.ASCII)
 class Owner:
     """The owner of a bucket.
 
-    `ours` is the id of this deployment. `theirs` is the id in the marker, None without a marker.
+    `ours` is the id of this deployment. `theirs` is the id in the marker; None without a marker.
 
-    `has_strangers` is true if the bucket has originals but no marker, and our rows describe none of
-    these originals. Such a bucket may belong to a deployment of a release that wrote no marker.
+    `has_strangers` is true if the bucket has no marker, but has originals that no row of this
+    database describes. A deployment of an old release, which wrote no marker, may own such a
+    bucket.
 
-    `taken_at` is the greatest id of a row when the bucket was taken over from another deployment; 0
-    if it never was. Objects of that deployment may have the keys of rows up to that id.
+    `taken_at` is the greatest id of a row when the bucket was taken over from another deployment,
+    or 0. Objects of that deployment may have the keys of rows up to that id.
     """
 
     bucket: str
@@ -66,7 +67,8 @@ class Owner:
     def may_be_anothers(self, row: Attachment, found: StoredObject | None = None) -> bool:
         """Return whether an object under a row's key may be the former owner's.
 
-        An object that the row describes, because a worker has read it, is the row's own.
+        The object is the row's own if a worker has read it: the row is processed and its etag is
+        that of `found`. Without `found`, a processed row suffices.
         """
         own = row.processed_at is not None and (found is None or row.etag == found.etag)
         return row.id <= self.taken_at and not own
@@ -84,10 +86,10 @@ class Owner:
 
 
 async def find_owner(database: Database, storage: Storage) -> Owner:
-    """Return the owner of the bucket; write nothing. Raises StoreError and DatabaseAway.
+    """Return the owner of the bucket, without writing anything.
 
-    Raises StoreRefused without s3:GetObject on the marker, and, if there is no marker, without
-    s3:ListBucket.
+    Raises StoreRefused if s3:GetObject on the marker is forbidden, or s3:ListBucket in a bucket
+    without a marker. Raises other StoreErrors and DatabaseAway as well.
     """
     ours = await database.run(deployment_id)
     theirs, taken_at = await read_marker(storage)
@@ -101,7 +103,7 @@ async def find_owner(database: Database, storage: Storage) -> Owner:
 
 
 async def has_used(connection: Connection, bucket: str) -> bool:
-    """Return whether our workers have read a file in the bucket; looks at the last 1000 rows."""
+    """Return whether a worker of this deployment has read a file in the bucket (last 1000 rows)."""
     found = await connection.fetchval(
         "SELECT bool_or(a.processed_at IS NOT NULL) FROM (SELECT bucket, processed_at"
         " FROM attachments ORDER BY id DESC LIMIT 1000) AS a WHERE a.bucket = $1",
@@ -111,7 +113,7 @@ async def has_used(connection: Connection, bucket: str) -> bool:
 
 
 async def find_other_bucket(connection: Connection, bucket: str) -> str | None:
-    """Return the bucket of the oldest or newest row if it is another one than `bucket`, or None."""
+    """Return the bucket of the oldest or newest row if that is not `bucket`; else None."""
     found = await connection.fetchval(
         "SELECT bucket FROM ((SELECT bucket FROM attachments ORDER BY id LIMIT 1)"
         " UNION ALL (SELECT bucket FROM attachments ORDER BY id DESC LIMIT 1)) AS rows"
@@ -122,10 +124,10 @@ async def find_other_bucket(connection: Connection, bucket: str) -> str | None:
 
 
 async def claim_bucket(database: Database, storage: Storage) -> Owner:
-    """Return the owner; mark the bucket as ours if it has no marker and no strangers.
+    """Return the owner. Mark the bucket as this deployment's if it has no marker and no strangers.
 
-    Several processes, also of several deployments, may run it at once: one deployment becomes the
-    owner. May be repeated. Raises as `find_owner`, and StoreUnavailable if the new marker has
+    Several processes, also of several deployments, may call this at once: one deployment becomes
+    the owner. May be repeated. Raises as `find_owner`, and StoreUnavailable if the new marker has
     disappeared.
     """
     found = await find_owner(database, storage)
@@ -139,11 +141,11 @@ async def claim_bucket(database: Database, storage: Storage) -> Owner:
 
 
 async def take_over(database: Database, storage: Storage) -> Owner:
-    """Make this deployment the owner of the bucket; return the new owner.
+    """Make this deployment the owner of the bucket, and return the new owner.
 
     Rows that were created while another deployment owned the bucket can no longer get a file,
     because objects under their keys may belong to that deployment. Raises StoreError and
-    DatabaseAway; may be repeated.
+    DatabaseAway. May be repeated.
     """
     owner = await find_owner(database, storage)
     if owner.is_foreign:
@@ -155,12 +157,12 @@ async def take_over(database: Database, storage: Storage) -> Owner:
 
 
 async def _place_marker(storage: Storage, ours: str) -> None:
-    """Write the marker unless there is one; at a store without conditions the last writer wins."""
+    """Write the marker if there is none. In a store without `If-None-Match`, the last one wins."""
     content = ours.encode()
     try:
         if not await storage.create(MARKER, content, content_type=MARKER_TYPE):
             return
-        # A store that supports `If-None-Match` refuses the second write.
+        # A store that supports `If-None-Match` does not write the marker a second time.
         knows = not await storage.create(MARKER, content, content_type=MARKER_TYPE)
     except StoreRefused as error:
         if str(error) != "NotImplemented":
@@ -172,9 +174,9 @@ async def _place_marker(storage: Storage, ours: str) -> None:
 
 
 async def read_marker(storage: Storage) -> tuple[str | None, int]:
-    """Return the owner's id in the marker (None if there is no marker) and `Owner.taken_at`.
+    """Return the owner's id in the marker, and `Owner.taken_at`; (None, 0) without a marker.
 
-    Raises StoreRefused, with the code `NoSuchBucket` if there is no bucket, and StoreUnavailable.
+    Raises StoreUnavailable, or StoreRefused; its code is `NoSuchBucket` if there is no bucket.
     """
     content = b""
     try:
@@ -189,7 +191,7 @@ async def read_marker(storage: Storage) -> tuple[str | None, int]:
 
 
 async def _has_strangers(database: Database, storage: Storage) -> bool:
-    """Return whether there are originals, and our rows describe none of them."""
+    """Return whether the bucket has originals, but none that a row of this database describes."""
     strangers, pages = False, 0
     async for page in storage.list_keys(keys.PREFIX):
         named = [(key, found, keys.parse_key(key)) for key, found in page]

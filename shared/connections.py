@@ -1,15 +1,15 @@
-"""HTTP connections that do not keep data that they could not parse."""
+"""HTTP connections that free received data if it could not be parsed."""
 
 from aiohttp import web
 from aiohttp.web_protocol import _ErrInfo
 
 
 class TidyConnection(web.RequestHandler):
-    """Reads nothing after data that could not be parsed, and drops the parser error's traceback.
+    """A connection that ends after data that cannot be parsed, and frees that data.
 
-    The frames of the traceback refer to up to 256 KiB of received data, in a reference cycle that
-    the garbage collector frees late. When unknown clients sent 200 MiB, most of these bytes stayed
-    in memory for minutes.
+    The traceback of the parser's error refers to up to 256 KiB of received data, in a reference
+    cycle that the garbage collector frees late. So the traceback is removed. Without that, most of
+    200 MiB of such data stayed in memory for minutes.
     """
 
     __slots__ = ("_unreadable",)
@@ -17,7 +17,7 @@ class TidyConnection(web.RequestHandler):
     _unreadable: bool
 
     def data_received(self, data: bytes) -> None:
-        """Process the received data, unless the connection is about to end."""
+        """Parse received data. Data is ignored if earlier data could not be parsed."""
         if self.is_unreadable:
             return
         super().data_received(data)
@@ -25,20 +25,20 @@ class TidyConnection(web.RequestHandler):
 
     @property
     def is_unreadable(self) -> bool:
-        """True if data could not be parsed; the connection ends after the answer to it."""
+        """True if data could not be parsed. The connection ends after the error's answer."""
         return getattr(self, "_unreadable", False)
 
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
-        """Write an answer. Data after a refused `Upgrade` is parsed only during this call."""
+        """Write an answer. aiohttp parses data after a refused `Upgrade` only during this call."""
         finished = await super().finish_response(request, resp, start_time)
         self._let_go_of_errors()
         return finished
 
     def _let_go_of_errors(self) -> None:
-        # `_messages` and `_ErrInfo` are private in aiohttp: only its queue of parsed messages has
-        # the error.
+        # `_messages` and `_ErrInfo` are private in aiohttp, which has the parser's error only in
+        # its queue of parsed messages.
         if not self._messages or not isinstance(self._messages[-1][0], _ErrInfo):
             return
         self._unreadable = True

@@ -1,7 +1,7 @@
-"""Connect to PostgreSQL with the settings of the address, as far as the server accepts them.
+"""Connect to PostgreSQL with the settings of the database address that the server accepts.
 
-PgBouncer refuses session settings that it does not know. Each connection is first requested with a
-setting that no pooler knows, so a refusal proves that there is a pooler. Connections are then made
+PgBouncer refuses session settings that it does not know. The first connection asks for a setting
+that no pooler knows, so a refusal proves that there is a pooler. From then on, connections are made
 without settings and without named prepared statements, because in transaction mode the next
 statement may run in another session. `attachments migrate` sets the settings on the role instead.
 """
@@ -22,12 +22,12 @@ CONNECT_TIMEOUT_S = 2.0
 COMMAND_TIMEOUT_S = 5.0
 
 MARK = ("attachments.session", "own")
-"""A setting that PostgreSQL accepts from every role and that no pooler has in its list."""
+"""A setting, name and value, that PostgreSQL accepts from every role and that no pooler knows."""
 
 NO_POOLER_SETS = "unsupported startup parameter"
-"""A part of PgBouncer's message when it refuses a setting; PgBouncer has no translations."""
+"""A text in PgBouncer's message when it refuses a setting. PgBouncer has no translations."""
 
-# SQLSTATEs for a setting that the server does not know, or does not accept from a session
+# SQLSTATEs of a setting that the server does not know, or does not accept from this role
 UNKNOWN_SETTING = frozenset({"42704", "55P02", "42501"})
 
 # The errors after which the next host is tried, as in asyncpg and libpq
@@ -41,13 +41,13 @@ _warned: set[tuple[str, ...]] = set()
 
 
 class Session(asyncpg.Connection):
-    """A connection whose prepared statements have names that no other process uses.
+    """A connection that gives its prepared statements names that no other process uses.
 
-    If a pooler was not detected, a name that another process has used would run the statement of
-    that process. With unique names the server answers that the name does not exist, and
+    If a pooler was not detected, the same name in another process's session would run that
+    process's statement. With unique names, the server answers that the name does not exist, and
     `Database.run` uses no names from then on.
 
-    A session also remembers whether a statement queued deliveries of webhooks.
+    A session also remembers whether a statement has queued deliveries of webhooks.
     """
 
     __slots__ = ("_queued",)
@@ -55,30 +55,31 @@ class Session(asyncpg.Connection):
     _NUMBERS = itertools.count(1)
 
     def _get_unique_id(self, prefix: str) -> str:
-        # `_get_unique_id` is private in asyncpg: asyncpg's own names are the same in every process,
-        # so a pooler mixes them up.
+        # `_get_unique_id` is private in asyncpg. asyncpg's own names are the same in every process,
+        # so a pooler would mix up the statements of two processes.
         return f"attachments_{prefix}_{self._OURS}_{next(self._NUMBERS):x}"
 
     def _process_log_message(self, fields: Mapping[str, str], _: Any) -> None:
-        # `_process_log_message` is private in asyncpg: a public log listener is called only after
-        # the statement has returned, and the pool warns about each listener when it takes the
-        # connection back. So this replaces asyncpg's method, and log listeners are not called.
+        # `_process_log_message` is private in asyncpg. A public log listener does not suffice: it
+        # is called only after the statement has returned, and the pool warns about each listener
+        # when it takes the connection back. This method replaces asyncpg's, so log listeners of
+        # this connection are not called.
         if fields.get("C") == QUEUED:
             self._queued = True
 
     def take_queued(self) -> bool:
-        """Return whether statements have queued deliveries since the last call."""
+        """Return whether a statement has queued deliveries since the last call."""
         queued = getattr(self, "_queued", False)
         self._queued = False
         return queued
 
 
 class Connector:
-    """Connects to the server of one address, and remembers the settings that the server refuses.
+    """Connects to one database address, and remembers the settings that the server refuses.
 
     `defaults` are session settings that the address may replace. `pooled` is true if a pooler is in
     front of the server; it is known after the first connection. `ignored` lists the parameters of
-    the address without an effect. Raises ValueError if the address cannot be used.
+    the address that have no effect. Raises ValueError if the address cannot be used.
     """
 
     def __init__(self, url: str, defaults: Mapping[str, str] | None = None) -> None:
@@ -99,11 +100,11 @@ class Connector:
 
     @property
     def server(self) -> str:
-        """The server's address without secrets, for messages."""
+        """The server's address without secrets, to be shown in messages."""
         return self._address.server
 
     def fall_back(self) -> None:
-        """Assume from now on that there is a pooler: prepared statements were lost or mixed up."""
+        """Assume a pooler from now on. Call it after prepared statements were lost or mixed up."""
         if not self.pooled:
             log.warning("a pooler is in front of the database; statements are not prepared")
         self.pooled = True
@@ -111,11 +112,11 @@ class Connector:
     async def connect(
         self, *_: object, timeout_s: float | None = CONNECT_TIMEOUT_S, **arguments: Any
     ) -> "asyncpg.Connection[asyncpg.Record]":
-        """Connect within `timeout_s` seconds, or within the address's limit if that is shorter.
+        """Connect within `timeout_s` seconds, or within the address's own limit if it is shorter.
 
-        Several hosts are tried in order. Each gets an equal part of the time, so that a host that
-        does not answer leaves time for the next. Raises asyncpg's errors. `arguments` are those of
-        asyncpg.
+        The hosts of the address are tried in their order. Each gets an equal part of the time, so a
+        host that does not answer leaves time for the next. `arguments` go to `asyncpg.connect`.
+        Raises asyncpg's errors and TimeoutError.
         """
         limits = [each for each in (timeout_s, self._address.timeout_s) if each is not None]
         limit_s = min(limits) / len(self._address.dsns) if limits else None
@@ -144,8 +145,8 @@ class Connector:
     ) -> "asyncpg.Connection[asyncpg.Record]":
         given: dict[str, Any] = {**self._address.arguments, **arguments}
         if self.pooled:
-            # Of these settings, PgBouncer accepts only `application_name` at connection. The others
-            # apply only if they are set on the database role.
+            # PgBouncer accepts only `application_name`. The other settings apply only if they are
+            # set on the database role.
             name = self.settings.get("application_name")
             given["server_settings"] = {} if name is None else {"application_name": name}
             given["statement_cache_size"] = 0
@@ -154,7 +155,7 @@ class Connector:
             if (size := self._address.statement_cache_size) is not None:
                 given["statement_cache_size"] = size
         given["connection_class"] = Session
-        given["timeout"] = None  # _connect_to limits all attempts together
+        given["timeout"] = None  # the limit in _connect_to covers all attempts together
         return await asyncpg.connect(dsn, **given)
 
     def _learn(self, error: asyncpg.PostgresError) -> bool:
@@ -164,7 +165,7 @@ class Connector:
             return True
         if error.sqlstate in UNKNOWN_SETTING and self._unsure and not self.pooled:
             named = [name for name in self._unsure if name in str(error)]
-            if not named and error.sqlstate == "42501":  # about the database, not about a setting
+            if not named and error.sqlstate == "42501":  # a right to the database is missing
                 return False
             for name in named or list(self._unsure):
                 del self._unsure[name]
@@ -174,14 +175,14 @@ class Connector:
         return False
 
     def _warn(self) -> None:
-        if self.ignored and self.ignored not in _warned:  # once, although a process has two pools
+        if self.ignored and self.ignored not in _warned:  # once, although there are two pools
             _warned.add(self.ignored)
             log.warning(
                 "parameters of the database's address are ignored", words=list(self.ignored)
             )
 
     def _set_options(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
-        """Set the socket options of the address; asyncpg has no parameters for them."""
+        """Set the socket options of the address, for which asyncpg has no parameters."""
         # `_transport` is private in asyncpg, which has no public access to the socket.
         transport: Any = getattr(connection, "_transport", None)
         found = None if transport is None else transport.get_extra_info("socket")

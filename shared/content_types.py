@@ -1,4 +1,4 @@
-"""Content types: the syntax of a declared type, and how browsers treat files of a type."""
+"""Content types: their syntax, and how browsers treat files of a type."""
 
 import re
 
@@ -20,7 +20,7 @@ def is_well_formed(content_type: str) -> bool:
 
 RUN_BY_BROWSERS = frozenset(
     {
-        # HTML, and XML without a suffix; is_run_by_browsers checks for types that end in +xml
+        # HTML, and XML. `is_run_by_browsers` also checks for types that end in +xml.
         "text/html",
         "text/xml",
         "application/xml",
@@ -42,7 +42,7 @@ RUN_BY_BROWSERS = frozenset(
         "text/livescript",
         "text/x-ecmascript",
         "text/x-javascript",
-        # containers of pages, of which each part has its own type
+        # containers of pages; each part of them has its own type
         "multipart/x-mixed-replace",
         "multipart/related",
         "message/rfc822",
@@ -54,7 +54,7 @@ RUN_BY_BROWSERS = frozenset(
         "text/x-component",
         # WebAssembly: a page compiles it while it loads only if it has this type
         "application/wasm",
-        # no real type: the browser looks for HTML in the bytes (same standard, section 7)
+        # not types: for these the browser looks for HTML in the bytes (same standard, section 7)
         "unknown/unknown",
         "application/unknown",
         "application/x-unknown-content-type",
@@ -64,24 +64,23 @@ RUN_BY_BROWSERS = frozenset(
 """The types that a browser runs, or shows as a page that can contain scripts.
 
 These are the "scriptable MIME types" of the WHATWG MIME Sniffing Standard, section 4.6, without
-PDF, which is meant to be shown in the browser. JavaScript and types that other browsers have run
-are included.
+PDF, because browsers are meant to show PDF. JavaScript and types that older browsers ran are added.
 """
 
 
 def is_run_by_browsers(content_type: str) -> bool:
     """Return whether a browser may run scripts in a file of this type.
 
-    Case and parameters are ignored.
+    The type's case and parameters are ignored.
     """
     name = essence(content_type)
     return name in RUN_BY_BROWSERS or name.endswith("+xml")
 
 
 OCTETS = "binary/octet-stream"
-"""The type that S3 gives to an object without a type. `application/octet-stream` is not used:
-SeaweedFS 4.48 reads it as no type, guesses one from the extension, and serves `a.html` as
-`text/html`."""
+"""The type that S3 gives to an object without a type. `application/octet-stream` is not used,
+because SeaweedFS 4.48 treats it as no type: it guesses a type from the extension, and serves
+`a.html` as `text/html`."""
 
 _BY_EXTENSION = {
     "jpg": "image/jpeg",
@@ -95,12 +94,12 @@ _BY_EXTENSION = {
 
 
 def public_type(content_type: str | None, file_name: str) -> str:
-    """Return the type with which an object must be stored if clients get the store's own type.
+    """Return the type to store an object with, if clients get the type that the store has.
 
     The result is the declared type, or OCTETS if that type is application/octet-stream or a type
-    that browsers run. Without a declared type, the result is the type in INLINE that belongs to the
-    file name's extension, else OCTETS. Some type must be given: a store would guess one otherwise,
-    or use the type of the form's file part, which the uploader sets.
+    that browsers run. Without a declared type, the extension of the file name gives one of INLINE,
+    or else OCTETS. A type must always be given. Otherwise the store would guess one, or use the
+    type of the form's file part, which the uploader chooses.
     """
     if content_type is None:
         _, dot, extension = file_name.rpartition(".")
@@ -113,5 +112,5 @@ def public_type(content_type: str | None, file_name: str) -> str:
 INLINE = frozenset(
     {"image/jpeg", "image/png", "image/gif", "image/webp", "image/avif", "application/pdf"}
 )
-"""The types that a browser may show: raster images and PDF. Types that can contain a script are
-left out."""
+"""The types that a browser may show in the page: raster images and PDF. Types that can contain a
+script are left out."""

@@ -1,14 +1,14 @@
-"""Request that the object at `temp_url` be copied to an attachment's key.
+"""Request copies: the object at a client's `temp_url` is to be copied to an attachment's key.
 
 The request is stored in the row before the copy begins, so a crash loses no copy. The API copies
-small sources while the client waits. Workers copy all others, and those that the API did not
-finish. The API and the workers claim a copy before they make it: see `shared.copy_claims`.
+small sources while the client waits. Workers make all other copies, and those that the API did not
+finish. A process claims a copy before it makes it: see `shared.copy_claims`.
 
-A copy belongs to the revision at which it was requested. If an upload is recorded later, it is
-newer than the copy, so the copy is dropped. `copy_attempt` counts the claims of a copy, so that the
-holder of an outdated claim cannot change the row. While a row is `processing`, its copy is not
-claimed, because `due_at` then holds the end of the processing worker's lease. The row is due again
-when the processing ends: see `lifecycle.unless_copied`.
+A copy belongs to the revision at which it was requested. An upload that is recorded later is newer
+than the copy, so the copy is dropped. `copy_attempt` counts the claims of a copy, so the holder of
+an outdated claim cannot change the row. While a row is `processing`, its copy cannot be claimed,
+because `due_at` then holds the end of the worker's lease. The row becomes due again when the
+processing ends: see `lifecycle.unless_copied`.
 """
 
 from collections.abc import Sequence
@@ -22,16 +22,16 @@ from shared.lifecycle import COPY_ATTEMPTS, WakeUp
 from shared.new_attachments import NewAttachment
 from shared.quotas import Quotas
 
-# The next multiple of COPY_ATTEMPTS, which differs from the attempt of every earlier claim.
+# The next multiple of COPY_ATTEMPTS. It differs from the attempt of every earlier claim.
 UNTRIED = f"a.copy_attempt + {COPY_ATTEMPTS} - a.copy_attempt % {COPY_ATTEMPTS}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """The source of a copy, and the address that named it, which is shown as `temp_url`.
+    """The source of a requested copy. `temp_url` is the address that the client sent for it.
 
     `size` is in bytes and counts for the quota at once. If `size` is None, the copy counts only
-    after it is measured.
+    after the copied object is measured.
     """
 
     bucket: str
@@ -49,10 +49,10 @@ async def create(
     grace_s: float,
     **options: Any,
 ) -> list[Attachment]:
-    """Insert attachments and request the copies to their keys, in one transaction.
+    """Insert attachments, and request the copies to their keys, in one transaction.
 
-    `wanted` has one entry for each of `new`, None for no copy. `options` and errors are those of
-    `new_attachments.create`; `grace_s` is the same as in `ask`.
+    `wanted` has one entry for each of `new`; None means no copy. `options` go to
+    `new_attachments.create`, which also raises the errors. `grace_s` is as in `ask`.
     """
     async with connection.transaction():
         rows = await new_attachments.create(connection, new, **options)
@@ -83,10 +83,10 @@ async def create(
 async def ask(
     connection: Connection, row: Attachment, wanted: Wanted, *, grace_s: float
 ) -> Attachment | None:
-    """Request a copy to an attachment's key, and set its `temp_url`; return the row.
+    """Request a copy to an attachment's key, set `temp_url`, and return the row.
 
     The sweep makes the copy after `grace_s` seconds if no other process has made it. If an upload
-    is waiting or being processed, the copy is due when its processing ends. An earlier request is
+    waits for processing or is processed, the copy is made after that. An earlier request is
     replaced. Returns None if the attachment does not exist or is deleted.
     """
     found = await connection.fetchrow(
@@ -122,9 +122,9 @@ async def change(
 ) -> Attachment | None:
     """Set the columns that a client changed and `ask` for a copy, in one transaction.
 
-    `usual` are the quotas of the settings; None if nothing limits the organization. Returns None,
-    with nothing changed, if the attachment does not exist or is deleted. Raises QuotaExceeded if
-    the copy would exceed the organization's quota of bytes.
+    `usual` are the quotas of the settings; None if the organization has no quotas. Returns None and
+    changes nothing if the attachment does not exist or is deleted. Raises QuotaExceeded if the copy
+    would exceed the organization's quota of bytes.
     """
     async with connection.transaction(), quotas.growing(connection, row.organization_id, usual):
         await attachments.update(connection, row.id, row.organization_id, changes)
@@ -132,12 +132,13 @@ async def change(
 
 
 def wake_up(row: Attachment) -> WakeUp:
-    """Return the message that makes a worker carry out the copy of an attachment's row."""
+    """Return the wake-up with which a worker makes the copy that the row requests."""
     return WakeUp(attachment_id=row.id, organization_id=row.organization_id, revision=row.revision)
 
 
 async def find(connection: Connection, attachment_id: int) -> Attachment | None:
-    """Find an attachment with a requested copy; None if no copy is requested or it is deleted."""
+    """Find an attachment with a requested copy. Returns None without a copy, or if it is
+    deleted."""
     row = await connection.fetchrow(
         f"SELECT {COLUMNS} FROM attachments AS a"
         " WHERE a.id = $1 AND a.copy_key IS NOT NULL AND a.deleted_at IS NULL",
@@ -147,5 +148,5 @@ async def find(connection: Connection, attachment_id: int) -> Attachment | None:
 
 
 async def show(connection: Connection, row: Attachment) -> Attachment:
-    """Return an attachment as it is now, or `row` itself if it is deleted."""
+    """Return the present row of an attachment, or `row` itself if the attachment is deleted."""
     return await attachments.find(connection, row.id, row.organization_id) or row

@@ -1,4 +1,4 @@
-"""The kinds of difference between rows and bucket; `shared.reconciliation` finds them."""
+"""The kinds of difference between the rows and the bucket; `shared.reconciliation` finds them."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -8,12 +8,12 @@ from shared.stored_objects import StoredObject
 
 
 class Kind(StrEnum):
-    """The kinds of difference. The first three members are only reported; the others can be mended.
+    """The kinds of difference. The first three are only reported, the others can be mended.
 
     `FOREIGN`: the bucket's marker names another deployment. `UNMARKED`: the bucket has no marker
-    and may belong to another deployment. To mend one of these two, the bucket is marked as ours.
-    `MOVED`: this bucket has exactly the object that a row describes, but the row names another
-    bucket. To mend that, the row gets the name of this bucket.
+    and may belong to another deployment. Both are mended by marking the bucket as this
+    deployment's. `MOVED`: this bucket has exactly the object that a row describes, but the row
+    names another bucket. It is mended by writing this bucket's name in the row.
     """
 
     ORIGINAL_WITHOUT_ROW = "original_without_row"
@@ -32,11 +32,10 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """One difference, with the `row` and the object `found`, which are needed to mend it.
+    """One difference, with the `row` and the stored object `found` that are needed to mend it.
 
-    `found` has the object's size in bytes and its age in seconds, as the store reports them. For
-    `SEQUENCE` and `LOST`, `attachment_id` is the greatest id; it is None for a difference of the
-    whole bucket.
+    `attachment_id` is None for a difference of the whole bucket. For `SEQUENCE` and `LOST` it is
+    the greatest id.
     """
 
     kind: Kind

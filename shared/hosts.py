@@ -6,7 +6,7 @@ from ipaddress import ip_address
 
 from yarl import URL
 
-# RFC 3986, section 3.2, after names have been converted to ASCII: a host and an optional port.
+# RFC 3986, section 3.2: a host and an optional port. Non-ASCII names are converted to ASCII first.
 _HOST = re.compile(r"(?:[a-z0-9._-]{1,255}|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?", re.ASCII)
 _LOOPBACK = re.compile(r"(?:127\.0\.0\.1|localhost|\[::1\])(?::([1-9][0-9]{0,4}))?", re.ASCII)
 
@@ -14,9 +14,9 @@ MAX_PORT = 65535
 
 
 def normal_host(text: str) -> str:
-    """Return `host[:port]` as browsers send it: in lower case, non-ASCII names in Punycode.
+    """Return a host as browsers send it: `host[:port]`, lower case, non-ASCII names in Punycode.
 
-    Raises ValueError for anything else, such as an address with a scheme or a path.
+    Raises ValueError for other texts, such as an address with a scheme or a path.
     """
     if any(letter in "/?#@\\%*" or letter.isspace() for letter in text) or text.endswith(":"):
         raise ValueError("is not a host")
@@ -29,7 +29,7 @@ def normal_host(text: str) -> str:
 
 
 def is_loopback(address: str) -> bool:
-    """Return whether an address to listen on can be reached only from its own machine."""
+    """Return whether only this machine can reach a server that listens on `address`."""
     if address.lower() == "localhost":
         return True
     try:
@@ -40,6 +40,6 @@ def is_loopback(address: str) -> bool:
 
 @functools.lru_cache(maxsize=256)
 def names_loopback(host: str) -> bool:
-    """Return whether a Host header, in lower case, names the loopback address, with any port."""
+    """Return whether a Host header in lower case names a loopback address, with any port."""
     match = _LOOPBACK.fullmatch(host)
     return match is not None and int(match[1] or 80) <= MAX_PORT

@@ -1,8 +1,8 @@
-"""Build the indexes of a large table while other processes write it.
+"""Build the indexes of a large table while other processes write to the table.
 
-A migration runs in a transaction, and CREATE INDEX in a transaction blocks all writes of the table
-until its end. So these indexes are built after the migrations, by CREATE INDEX CONCURRENTLY. Until
-they are there, the service works, but the lists that need them are slow.
+A migration runs in a transaction, and CREATE INDEX in a transaction blocks all writes to the table
+until the transaction ends. So these indexes are built after the migrations, with CREATE INDEX
+CONCURRENTLY. Until then the service works, but the lists that use the indexes are slow.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ POLL_S = 0.2
 CONNECT_S = 10.0
 UNLIMITED = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
 
-# Each serves one filter of `shared.filters`.
+# Each index serves one filter of `shared.filters`.
 INDEXES = {
     "attachments_by_time": "(organization_id, created_at, id) WHERE deleted_at IS NULL",
     **{
@@ -27,9 +27,9 @@ INDEXES = {
         for column in ("creator_id", "attachable_type", "external_id", "message_id")
     },
 }
-"""Indexes of `attachments`: name, then columns and condition."""
+"""The indexes of `attachments`: each name with its columns and condition."""
 
-# An index that is not valid is being built, or its build was interrupted.
+# An index with indisvalid = false is being built, or its build was interrupted.
 _STATE = """
     SELECT EXISTS (SELECT FROM pg_stat_progress_create_index AS p
                    WHERE p.relid = $2::text::regclass) AS building,
@@ -39,7 +39,8 @@ _STATE = """
     WHERE i.indrelid = $2::text::regclass AND c.relname = ANY ($1::text[])
 """
 
-# The names are qualified, because a pooler may refuse the search_path of the address.
+# Index names are qualified with the table's schema, because a pooler may refuse the search_path
+# of the database address.
 _SCHEMA = """
     SELECT quote_ident(n.nspname)
     FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
@@ -52,8 +53,8 @@ log = get_logger(__name__)
 async def build_indexes(database_url: str) -> None:
     """Build the indexes that are missing or whose build was interrupted, one after the other.
 
-    May be repeated, also at the same time: one process builds, and the others wait. A build waits
-    for earlier transactions, and blocks no write. Raises asyncpg's errors.
+    Several processes may call this at the same time: one builds, the others wait. A build waits for
+    transactions that began earlier, but it blocks no write. Raises asyncpg's errors.
     """
     connector = Connector(database_url, dict.fromkeys(UNLIMITED, "0"))
     connection = await connector.connect(timeout_s=CONNECT_S)
@@ -70,13 +71,13 @@ async def build_indexes(database_url: str) -> None:
 
 
 async def _build_next(connection: "asyncpg.Connection[asyncpg.Record]", schema: str) -> bool:
-    """Build one index, or wait for another process; return False if no index is missing."""
+    """Build one index, or wait if another process builds. Returns False if no index is missing."""
     found = await connection.fetchrow(_STATE, list(INDEXES), f"{schema}.attachments")
     assert found is not None
     missing = [name for name in INDEXES if name not in found["valid"]]
     if not missing:
         return False
-    # Two builds of one table would wait for each other until one of the builds fails.
+    # Two concurrent builds on one table would wait for each other until one of them fails.
     if found["building"]:
         await asyncio.sleep(spread(POLL_S, 0.5))
         return True

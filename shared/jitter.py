@@ -1,10 +1,10 @@
-"""Random waits, so that waits that began at the same moment do not all end at the same moment."""
+"""Random waiting times, so that processes that begin to wait at the same moment end at others."""
 
 import random
 
 
 def spread(wait_s: float, share: float = 0.2) -> float:
-    """Return a wait that is randomly longer or shorter by up to `share` of it; in seconds."""
+    """Return `wait_s`, randomly made longer or shorter by at most the fraction `share`; seconds."""
     return wait_s * random.uniform(1 - share, 1 + share)  # noqa: S311 - no secret
 
 

@@ -1,4 +1,4 @@
-"""Listen on an address (`::` serves IPv6 and IPv4), and find the host that reaches it locally."""
+"""Listen on an address, where `::` means IPv6 and IPv4; find the host name for local requests."""
 
 import os
 import socket
@@ -7,11 +7,13 @@ from ipaddress import ip_address
 LOOPBACK = "127.0.0.1"
 
 SERVER = "attachments"
-"""The `Server` header of every answer: aiohttp's own names aiohttp and Python with versions."""
+"""The `Server` header of every answer. aiohttp's own header names the versions of aiohttp and
+Python."""
 
 
 def is_everywhere(host: str) -> bool:
-    """Return whether an address to listen on means all addresses of this machine, in any form."""
+    """Return whether an address to listen on means all addresses of this machine: `::`,
+    `0.0.0.0`."""
     try:
         return ip_address(host).is_unspecified
     except ValueError:
@@ -19,17 +21,17 @@ def is_everywhere(host: str) -> bool:
 
 
 def reached_at(host: str) -> str:
-    """Return the host for a URL that reaches, on this machine, a server that listens on `host`."""
+    """Return the host for URLs with which this machine reaches a server that listens on `host`."""
     if is_everywhere(host):
         return LOOPBACK  # `::` serves IPv4 too, see `listen_everywhere`
     return f"[{host}]" if ":" in host else host
 
 
 def fault_of(error: OSError | UnicodeError) -> str:
-    """Return in a few words why a process cannot listen on an address.
+    """Return a few words about why a process cannot listen on an address.
 
-    asyncio's own message repeats the address. A UnicodeError means that the text cannot be the name
-    of a host.
+    asyncio's own message is not used, because it repeats the address. asyncio raises UnicodeError
+    if the text cannot be a host name.
     """
     if isinstance(error, UnicodeError):
         return "not a host name"
@@ -39,9 +41,10 @@ def fault_of(error: OSError | UnicodeError) -> str:
 
 
 def listen_everywhere(host: str, port: int, backlog: int = 128) -> socket.socket | None:
-    """Listen on IPv6 and IPv4 with one socket if the host is `::`; None for any other host.
+    """Return one socket that listens on IPv6 and IPv4 if `host` is `::`; None for other hosts.
 
-    With asyncio alone, `::` serves only IPv6, and health checks by IPv4 fail. Raises OSError.
+    asyncio alone serves only IPv6 for `::`, so health checks by IPv4 would fail. Raises OSError if
+    the port is in use.
     """
     if not is_everywhere(host) or ":" not in host:
         return None

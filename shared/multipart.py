@@ -1,4 +1,4 @@
-"""Objects made of parts (S3's multipart uploads): the methods of `Storage.multipart`."""
+"""Multipart uploads of S3, by which large objects are made of parts: `Storage.multipart`."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 
 class Multipart:
-    """Multipart uploads to one bucket.
+    """The multipart uploads of one bucket.
 
-    Methods raise the same errors as those of `Storage`, and may be repeated as well.
+    The methods raise the same errors as those of `Storage`, and may be repeated.
     """
 
     def __init__(self, client: "S3Client", bucket: str) -> None:
@@ -25,7 +25,7 @@ class Multipart:
     async def begin(self, key: str, *, content_type: str | None = None) -> str:
         """Begin a multipart upload and return its id.
 
-        With `content_type` the object has that type and the Cache-Control of the public mode.
+        If `content_type` is given, the object gets that type and PUBLIC_FILE as Cache-Control.
         """
         typed: dict[str, Any] = {}
         if content_type is not None:
@@ -48,9 +48,10 @@ class Multipart:
         first: int,
         last: int,
     ) -> str:
-        """Copy the bytes `first` to `last` (inclusive) of a source as part `number`.
+        """Copy the bytes `first` to `last` (inclusive) of a source object as part `number`.
 
-        Returns the part's etag. Raises ObjectMissing and ObjectChanged.
+        Returns the part's etag. Raises ObjectMissing if the source is gone, and ObjectChanged if
+        its etag is not that of `pin`.
         """
         with mapped("multipart"):
             answer = await self._client.upload_part_copy(
@@ -65,7 +66,7 @@ class Multipart:
         return answer["CopyPartResult"].get("ETag", "")
 
     async def end(self, key: str, upload_id: str, parts: Sequence[Any]) -> str:
-        """Build the object from its parts (`PartNumber` and `ETag` each) and return its etag."""
+        """Join the parts (`PartNumber` and `ETag` each) to the object; return the object's etag."""
         with mapped("multipart"):
             answer = await self._client.complete_multipart_upload(
                 Bucket=self._bucket,
@@ -76,7 +77,7 @@ class Multipart:
         return answer.get("ETag", "").strip('"')
 
     async def drop(self, key: str, upload_id: str) -> None:
-        """Remove the parts of an unfinished upload; a missing upload is not an error."""
+        """Remove an unfinished upload and its parts. A missing upload is not an error."""
         try:
             with mapped("multipart"):
                 await self._client.abort_multipart_upload(

@@ -1,9 +1,9 @@
-"""Escape text from outside, so that it is harmless for a terminal and for the reader of a log."""
+"""Escape text from clients and stores, so that it cannot harm a terminal or mislead a reader."""
 
 import re
 
-# Invisible characters that Unicode does not class as format characters: fillers, and variation
-# selectors other than those of emoji. Source: Unicode's Default_Ignorable_Code_Point.
+# Invisible characters that `str.isprintable` accepts: fillers, and variation selectors except those
+# of emoji. Source: Unicode's Default_Ignorable_Code_Point.
 _UNSEEN = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2065\u3164\uffa0\ufff0-\ufff8\U000e0000-\U000e0fff]"
 )
@@ -11,12 +11,12 @@ _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
 def escape(text: str) -> str:
-    r"""Escape characters that are not visible as themselves, as JSON does: `\n`, `\u202e`.
+    r"""Replace characters that are not visible as themselves by JSON's escapes: `\n`, `\u202e`.
 
-    These are control characters (C0 and C1), direction marks, zero-width, tag, private and
-    unassigned characters, lone surrogates, line separators, and every space but U+0020. A character
-    beyond U+FFFF becomes a surrogate pair: `\udb40\udc41`. Once escaped, no character can control a
-    terminal, reorder a line or hide in it. Inside a JSON string the result means the same text.
+    Escaped are control characters (C0 and C1), direction marks, zero-width, tag, private and
+    unassigned characters, lone surrogates, line separators, and every space except U+0020. A
+    character beyond U+FFFF becomes a surrogate pair: `\udb40\udc41`. The result cannot control a
+    terminal, reorder a line or hide text. Inside a JSON string it means the same as the text.
     """
     if text.isprintable() and not _UNSEEN.search(text):
         return text
@@ -27,7 +27,7 @@ def escape(text: str) -> str:
 
 
 def escape_lines(text: str) -> str:
-    """Escape a text of several lines; keep its line feeds."""
+    """Escape a text of several lines, but keep its line feeds."""
     return "\n".join(map(escape, text.split("\n")))
 
 

@@ -1,4 +1,4 @@
-"""Show the connections of all pools of this process as metrics."""
+"""Show the connections of all database pools of this process as metrics."""
 
 from collections.abc import Callable
 from typing import Protocol
@@ -12,14 +12,14 @@ class Pool(Protocol):
 
     @property
     def connections(self) -> tuple[int, int, int]:
-        """The numbers of connections in use and free, and the maximum that may be opened."""
+        """The numbers of used and of free connections, and how many may be open at most."""
 
 
 _pools: WeakSet[Pool] = WeakSet()
 
 
 def show(pool: Pool) -> None:
-    """Add a pool to the sums, until it is garbage."""
+    """Add a pool's numbers to the metrics until the pool is garbage-collected."""
     _pools.add(pool)
 
 

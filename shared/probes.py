@@ -1,8 +1,8 @@
 """Probes: the attachments with which `attachments doctor` tests the complete path of an upload.
 
-They belong to `ORGANIZATION`, which no token can name. Every arrival of their events is recorded,
-even if the event has no effect. So the doctor can report by which source events arrive, how late
-and how often.
+Probes belong to `ORGANIZATION`, which no token can name. Each arrival of a probe's event is
+recorded, even if the event has no effect. So the doctor can report from which source the events
+arrive, how late and how often.
 """
 
 from collections.abc import Sequence
@@ -17,16 +17,16 @@ from shared.notifications.event import MessageSource
 from shared.rows import FromRow
 
 ORGANIZATION = 0
-"""The ids of real organizations begin at 1."""
+"""The organization of all probes. The ids of real organizations begin at 1."""
 
 NAME = "attachments-doctor.png"
-"""The name of every probe. A client's file may have the same name, but the events of that file are
-not recorded here."""
+"""The file name of every probe. A client's file may have this name too, but arrivals of its events
+are not recorded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arrival(FromRow):
-    """One event of a probe: its source, its dialect, and its time by the database's clock."""
+    """The arrival of one event of a probe; `arrived_at` is by the database's clock."""
 
     source: MessageSource
     dialect: str
@@ -36,7 +36,7 @@ class Arrival(FromRow):
 async def note_arrivals(
     connection: Connection, events: Sequence[UploadEvent], *, source: MessageSource, dialect: str
 ) -> None:
-    """Record the events of probes; costs nothing if no key has the name of a probe."""
+    """Record the events of probes. No statement runs if no event's key has a probe's name."""
     ids = [
         key[0]
         for event in events
@@ -55,7 +55,7 @@ async def note_arrivals(
 
 
 async def find_arrivals(connection: Connection, attachment_id: int) -> list[Arrival]:
-    """List the arrivals of a probe's events, in their order."""
+    """List the arrivals of a probe's events, the earliest first."""
     rows = await connection.fetch(
         "SELECT source, dialect, arrived_at FROM probe_arrivals WHERE attachment_id = $1"
         " ORDER BY id",
@@ -65,9 +65,10 @@ async def find_arrivals(connection: Connection, attachment_id: int) -> list[Arri
 
 
 async def find_leftovers(connection: Connection, *, bucket: str) -> list[Attachment]:
-    """List up to 100 probes older than an hour that a doctor could not remove."""
+    """List up to 100 probes in a bucket that are older than an hour: a doctor did not remove
+    them."""
     rows = await connection.fetch(
-        # Each of the first two conditions is the condition of an index.
+        # Each side of the OR is the condition of an index.
         f"SELECT {COLUMNS} FROM attachments AS a"
         " WHERE (a.deleted_at IS NULL OR a.due_at IS NOT NULL) AND a.organization_id = $1"
         " AND a.bucket = $2 AND a.created_at < now() - interval '1 hour' LIMIT 100",
@@ -78,7 +79,7 @@ async def find_leftovers(connection: Connection, *, bucket: str) -> list[Attachm
 
 
 async def forget(connection: Connection, ids: Sequence[int]) -> None:
-    """Remove probes and their arrivals, and all arrivals older than an hour. May be repeated."""
+    """Remove probes with their arrivals, and all arrivals older than an hour. May be repeated."""
     async with connection.transaction():
         await connection.execute(
             "DELETE FROM attachments WHERE id = ANY($1::bigint[]) AND organization_id = $2",

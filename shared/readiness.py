@@ -1,4 +1,4 @@
-"""Log that a process is ready, and until then what it waits for, as `/health/ready` reports it."""
+"""Log when a process becomes ready, and until then which parts it waits for."""
 
 import asyncio
 import time
@@ -8,21 +8,21 @@ from shared.liveness import Health, Readiness
 from shared.log import get_logger
 
 FIRST_S: Final = 1.0
-"""Seconds after which the first line names what is missing: most starts take less."""
+"""Seconds after the start before a line names the missing parts. Most starts take less."""
 
 AGAIN_S: Final = 60.0
-"""Seconds between two lines that name the same parts."""
+"""Seconds until a line names the same missing parts again."""
 
 LOOK_S: Final = 0.1
-"""Seconds between two looks. The parts are asked less often: `Health.ask` reuses its answers."""
+"""Seconds between two checks. The parts are asked less often, because `Health.ask` caches."""
 
 log = get_logger(__name__)
 
 
 async def announce(health: Health, *, waits: str, ready: str, **fields: object) -> None:
-    """Log `ready` with `fields` once the process is ready, and return; at a stop, return at once.
+    """Log `ready` with `fields` once the process is ready. Return at once if the process stops.
 
-    Until then a line `waits` names the missing parts, when they change and once a minute.
+    Until then, log `waits` with the missing parts when they change, and once a minute.
     """
     began = time.monotonic()
     logged: tuple[str, ...] = ()

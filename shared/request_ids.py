@@ -1,4 +1,4 @@
-"""Ids of requests: read from a request's headers, sent on with a wake-up, and part of log lines."""
+"""Ids of requests: read from a request's headers, sent with a wake-up, written in log lines."""
 
 import os
 import re
@@ -7,11 +7,11 @@ from typing import Any, Final
 
 HEADER: Final = "X-Request-Id"
 
-# Visible ASCII without quotes, backslash and white space, so an id can stand in any log or message.
+# Visible ASCII without quotes, backslash and white space, so an id is safe in logs and messages.
 _ID: Final = re.compile(r"[A-Za-z0-9._~:/+=@-]{1,128}", re.ASCII)
 
 # W3C Trace Context, section 3.2.2: version, trace id, parent id, flags. Version ff is invalid.
-# Later versions may have more fields.
+# Later versions may append more fields.
 _TRACEPARENT: Final = re.compile(
     r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?"
 )
@@ -19,12 +19,12 @@ MAX_TRACEPARENT: Final = 128
 
 
 def read_id(value: Any) -> str | None:
-    """Return an id from outside if it has the form of an id, else None."""
+    """Return a value from outside if it has the form of an id, else None."""
     return value if isinstance(value, str) and _ID.fullmatch(value) else None
 
 
 def read_traceparent(value: Any) -> str | None:
-    """Return the trace id of a `traceparent`, or None if that is not valid."""
+    """Return the trace id in a `traceparent` header, or None if the header is not valid."""
     if not isinstance(value, str) or len(value) > MAX_TRACEPARENT:
         return None
     found = _TRACEPARENT.fullmatch(value)
@@ -37,8 +37,8 @@ def new_id() -> str:
 
 
 def request_id(headers: Mapping[str, str]) -> str:
-    """Return the id of a request: of `X-Request-Id`, else of `traceparent`, else a new one.
+    """Return the id of a request from its headers: `X-Request-Id`, `traceparent` or a new id.
 
-    A header that is not valid counts as missing.
+    The first valid header decides. Headers that are not valid are ignored.
     """
     return read_id(headers.get(HEADER)) or read_traceparent(headers.get("traceparent")) or new_id()

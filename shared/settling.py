@@ -1,4 +1,4 @@
-"""Statements for clients that wait until an attachment needs no more polling (`SETTLED`)."""
+"""SQL statements for clients that wait until an attachment is settled: in one of `SETTLED`."""
 
 from collections.abc import Sequence
 from uuid import UUID
@@ -7,13 +7,14 @@ from shared.database import Connection
 from shared.states import SETTLED
 
 CHANNEL = "attachments_settled"
-"""The channel of the trigger of migration 0015; its payload is the id of the attachment."""
+"""The PostgreSQL channel on which the trigger of migration 0015 notifies; the payload is the
+attachment's id."""
 
 
 async def announce_waiting(connection: Connection, process: UUID, *, within_s: float) -> None:
-    """Have settled attachments notified for `within_s` seconds. May be repeated.
+    """Make the database notify a process of settled attachments for `within_s` seconds.
 
-    A transaction that began before does not notify yet.
+    May be repeated. Transactions that began earlier do not notify yet.
     """
     await connection.execute(
         """
@@ -27,7 +28,7 @@ async def announce_waiting(connection: Connection, process: UUID, *, within_s: f
 
 
 async def find_settled(connection: Connection, ids: Sequence[int]) -> list[int]:
-    """Return those of the ids whose attachments are settled or deleted."""
+    """Return those ids whose attachments are settled or deleted."""
     rows = await connection.fetch(
         "SELECT a.id FROM attachments AS a WHERE a.id = ANY($1::bigint[])"
         " AND (a.state = ANY($2::text[]) OR a.deleted_at IS NOT NULL)",

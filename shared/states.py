@@ -1,4 +1,4 @@
-"""The states of an attachment (contract.md, "States"), and groups of them."""
+"""The states of an attachment (contract.md, "States"), and groups of states."""
 
 from typing import Final, Literal, get_args
 
@@ -8,12 +8,12 @@ EndState = Literal["ready", "rejected", "failed"]
 State = Literal["pending", "uploaded", "processing", EndState, "expired"]
 
 STATES: Final[tuple[State, ...]] = get_args(State)
-"""Every state, in the order of an attachment's life; a table constraint has the same list."""
+"""Every state, in the order of an attachment's life. A table constraint has the same list."""
 
 END_STATES: Final[tuple[State, ...]] = get_args(EndState)
 
 UNDER_WAY: Final[tuple[State, ...]] = ("uploaded", "processing")
-"""The states in which an object is stored, and a worker examines it or soon will."""
+"""The states in which an object is stored and a worker examines it now or soon."""
 
 MEASURED: Final[tuple[State, ...]] = ("ready", "rejected")
 """The states in which the object was examined, so the row describes it."""

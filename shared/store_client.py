@@ -1,4 +1,4 @@
-"""Open the store's client with the credentials, proxies and retries of the settings."""
+"""Open the S3 client of the store with the settings, and with botocore's credentials."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 async def open_storage(
     settings: StoreSettings, *, connections: int = 16, read_timeout_s: float = 20
 ) -> AsyncIterator[Storage]:
-    """Open the client without a request; credentials come from botocore's own chain.
+    """Open the store's client; send no request yet. botocore finds the credentials.
 
-    `read_timeout_s` is how long the store may send nothing; during a copy that can be minutes.
-    Raises SettingsError if that chain is configured wrongly.
+    `read_timeout_s` limits how long the store may send nothing; a copy can take minutes. Raises
+    SettingsError if the credentials or the endpoint are configured wrongly.
     """
     store = settings.store
-    trusted()  # checked now: botocore would read these files only at the first request
+    trusted()  # reports unreadable certificates now: botocore reads them only at the first request
     session = open_session(store.client_region)
     config = AioConfig(
         signature_version="s3v4",
@@ -53,7 +53,7 @@ async def open_storage(
         except (ProfileNotFound, PartialCredentialsError) as error:  # messages with names only
             raise SettingsError(f"AWS credentials: {type(error).__name__}: {error}") from None
         except (BotoCoreError, ClientError, OSError, KeyError) as error:
-            # The cause may be a program or file of the chain, and the message may contain secrets.
+            # botocore may have run a program or read a file, so the message may contain secrets.
             raise SettingsError(f"AWS credentials: {type(error).__name__}") from None
         except ValueError:
             raise SettingsError(

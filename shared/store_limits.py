@@ -1,7 +1,8 @@
-"""Time limits for calls of the store, shorter than the limits of the store's client.
+"""Time limits for single calls of the store, shorter than those of the store's client.
 
-A limit that ends cancels the call. Without this module the cancelled call would not look like a
-fault of the store: a store that accepts connections and never answers would not be an outage.
+When such a limit ends, it cancels the call. A cancelled call alone does not look like a fault of
+the store. This module makes it one, so that a store that accepts connections and never answers is
+noticed as an outage.
 """
 
 import asyncio
@@ -13,15 +14,16 @@ from typing import Final
 NO_ANSWER: Final = "no answer in time"
 
 _limits: ContextVar[tuple[tuple[asyncio.Timeout, str], ...]] = ContextVar("_limits", default=())
-"""The limits of the running task, the outermost first, each with the fault that its end means."""
+"""The limits of the running task, the outermost first, each with the fault to record if it ends."""
 
 
 @asynccontextmanager
 async def store_limit(seconds: float, fault: str = NO_ANSWER) -> AsyncIterator[None]:
-    """Raise TimeoutError if the block takes longer; use it in place of `asyncio.timeout`.
+    """Raise TimeoutError if the block takes longer than `seconds`; replaces `asyncio.timeout`.
 
-    If the block waits for the store at that moment, `shared.store_faults` records and counts
-    `fault`, which must hold no secret. If it waits for anything else, the store has no fault.
+    If the block waits for the store when the limit ends, `shared.store_faults` records and counts
+    `fault`, so `fault` must hold no secret. If the block waits for something else then, no fault of
+    the store is recorded.
     """
     async with asyncio.timeout(seconds) as limit:
         token = _limits.set((*_limits.get(), (limit, fault)))
@@ -32,5 +34,5 @@ async def store_limit(seconds: float, fault: str = NO_ANSWER) -> AsyncIterator[N
 
 
 def ended_limit() -> str | None:
-    """Return the fault of the limit that has cancelled the running task; None if none has."""
+    """Return the fault of the limit that has cancelled the running task, or None."""
     return next((fault for limit, fault in _limits.get() if limit.expired()), None)

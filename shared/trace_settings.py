@@ -8,7 +8,7 @@ from pydantic import Field, SecretStr, field_validator
 from shared.part_settings import LogSettings, check_address
 
 PATH = "/v1/traces"
-"""OTLP specification, "OTLP/HTTP Request": the path of traces below the collector's address."""
+"""The path that is added to the collector's address (OTLP specification, "OTLP/HTTP Request")."""
 
 # RFC 9110, section 5: a name is a token; a value is visible ASCII with spaces inside.
 _NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", re.ASCII)
@@ -16,7 +16,7 @@ _VALUE = re.compile(r"[!-~](?:[ -~]*[!-~])?", re.ASCII)
 
 
 class TraceSettings(LogSettings):
-    """The address to which spans are sent, and the share of traces that is recorded."""
+    """The collector's address and headers, and the fraction of traces that is recorded."""
 
     otlp_url: str | None = None
     otlp_headers: SecretStr | None = None
@@ -34,22 +34,23 @@ class TraceSettings(LogSettings):
 
     @property
     def traces_url(self) -> str:
-        """The address to which spans are posted; `otlp_url` must be set."""
+        """The address to which spans are posted. `otlp_url` must be set."""
         assert self.otlp_url is not None
         return self.otlp_url if self.otlp_url.endswith(PATH) else f"{self.otlp_url}{PATH}"
 
     @property
     def collector_headers(self) -> dict[str, str]:
-        """The headers of each export."""
+        """The headers that are sent to the collector with each export."""
         return (
             {} if self.otlp_headers is None else read_headers(self.otlp_headers.get_secret_value())
         )
 
 
 def read_headers(text: str) -> dict[str, str]:
-    """Read headers `name=value`, separated by commas; values may be percent-encoded.
+    """Read headers in the form `name=value,name=value`. Values may be percent-encoded.
 
-    This is the format of OTEL_EXPORTER_OTLP_HEADERS. Raises ValueError without the text.
+    This is the format of OTEL_EXPORTER_OTLP_HEADERS. Raises ValueError if the text has another
+    form; the message does not contain the text, which may hold secrets.
     """
     found = {}
     for pair in text.split(","):

@@ -1,4 +1,4 @@
-"""Turn traces on for a process, if the setting and the extra are there."""
+"""Start the recording of traces in a process, if it is set and the extra `otel` is installed."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,10 +9,10 @@ from shared.trace_settings import TraceSettings
 
 @contextmanager
 def exported(settings: TraceSettings, process: str) -> Iterator[None]:
-    """Record and export the spans of this process for the block, if a collector is set.
+    """Record the spans of this process during the block, and export them to the collector.
 
-    `process` is a part of the service's name in traces. Raises SettingsError if the packages for
-    traces are not installed.
+    Does nothing if no collector is set. `process` becomes a part of the service's name in traces.
+    Raises SettingsError if a collector is set but the packages for traces are not installed.
     """
     if settings.otlp_url is None:
         yield

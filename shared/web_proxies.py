@@ -1,7 +1,7 @@
-"""Choose the proxy and the certificate authorities of the service's requests, as botocore does.
+"""Choose the proxy and the certificate authorities for the service's own HTTPS requests.
 
-HTTP_PROXY, HTTPS_PROXY, NO_PROXY and AWS_CA_BUNDLE apply to calls of S3 and SQS and to the
-certificates of SNS. A store or queue in the service's own network is reached without a proxy.
+HTTP_PROXY, HTTPS_PROXY, NO_PROXY and AWS_CA_BUNDLE apply as in botocore: to calls of S3 and SQS,
+and to downloads of SNS certificates. A store or queue in the local network is reached directly.
 """
 
 import ssl
@@ -20,10 +20,10 @@ _OWN_DOMAINS = (".localhost", ".local", ".internal", ".home.arpa")
 
 
 def is_own_network(url: str) -> bool:
-    """Return whether an address is in this machine's network, so that it needs no proxy.
+    """Return whether an address is in this machine's network, so that no proxy is needed.
 
-    That is an IP address that is not global, a name without a dot, such as `localhost` or
-    `seaweedfs`, or a name in a domain that is not public.
+    That is true for an IP address that is not global, for a name without a dot, such as `localhost`
+    or `seaweedfs`, and for a name in a domain that is not public.
     """
     host = (urlsplit(url).hostname or "").removesuffix(".")
     try:
@@ -33,12 +33,12 @@ def is_own_network(url: str) -> bool:
 
 
 def client_proxies(url: str) -> dict[str, str] | None:
-    """Return the `proxies` for a botocore client of this address; None leaves them to botocore."""
+    """Return `proxies` for a botocore client of this address; with None, botocore decides."""
     return {} if is_own_network(url) else None
 
 
 def proxy_for(url: str) -> str | None:
-    """Return the proxy that botocore would use for this address; None if it would use none."""
+    """Return the proxy that botocore would use for this address, or None for no proxy."""
     if is_own_network(url):
         return None
     configuration = ProxyConfiguration(proxies=get_environ_proxies(url))
@@ -47,17 +47,17 @@ def proxy_for(url: str) -> str | None:
 
 
 def trusted() -> ssl.SSLContext | None:
-    """Load the authorities that AWS_CA_BUNDLE or the config file names; None without such names.
+    """Return a TLS context with the authorities of AWS_CA_BUNDLE or of the AWS config file.
 
-    Reads files. Raises SettingsError if they cannot be read.
+    Returns None if neither names a file. Raises SettingsError if the file cannot be read.
     """
     try:
-        # Only the configuration is read. A session without handlers of calls is far cheaper.
+        # Only the configuration is read, so the costly built-in handlers are not loaded.
         session = botocore.session.Session(include_builtin_handlers=False)
         path = session.get_config_variable("ca_bundle")
         return ssl.create_default_context(cafile=path) if path else None
     except BotoCoreError as error:
-        # the only class whose message is known to contain no secret
+        # Only this class's message is known to contain no secret.
         words = f": {error}" if isinstance(error, ProfileNotFound) else ""
         raise SettingsError(f"AWS credentials: {type(error).__name__}{words}") from None
     except OSError:  # includes ssl.SSLError
