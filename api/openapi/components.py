@@ -1,8 +1,12 @@
 """Parameters, header fields, error answers and security schemes that operations share."""
 
+from typing import Any
+
+from api.cors import EXPOSED
 from api.filters import CREATED_AT, FILTERS, MAX_TIME, RANGES
+from api.openapi import samples
 from api.openapi.shapes import TEXT, Json, answer, content, error_name, schema
-from api.problems import GENERAL
+from api.problems import GENERAL, PRIVATE
 from api.queries import MAX_PAGE_NUMBER, MAX_PAGE_SIZE, PAGE_SIZE
 from api.request_keys import HEADER as KEY_HEADER
 from api.waiters import MAX_WAIT_S
@@ -46,13 +50,13 @@ def list_of(names: str) -> Json:
     return {"type": "string", "pattern": f"^({names})?(,({names})?)*$"}
 
 
-def _query(name: str, description: str, values: Json, example: str | None = None) -> Json:
+def _query(name: str, description: str, values: Json, example: Any) -> Json:
     return {
         "name": name,
         "in": "query",
         "description": description,
         "schema": values,
-        **({} if example is None else {"example": example}),
+        "example": example,
     }
 
 
@@ -118,18 +122,20 @@ def parameters() -> dict[str, Json]:
             "page[number]",
             "The page, from 1. Beyond the first 100,000 attachments use `page[after]`",
             {"type": "integer", "minimum": 1, "maximum": MAX_PAGE_NUMBER},
+            2,
         ),
         "page_size": _query(
             "page[size]",
             f"Attachments of a page; more than {MAX_PAGE_SIZE} count as {MAX_PAGE_SIZE}, or are an"
             " error with a cursor",
             {"type": "integer", "minimum": 1, "default": PAGE_SIZE},
+            50,
         ),
         "page_after": _query(
             "page[after]", "The cursor of `links.next`; empty to begin", CURSOR, ""
         ),
         "page_before": _query(
-            "page[before]", "The cursor of `links.prev`; empty for the last page", CURSOR
+            "page[before]", "The cursor of `links.prev`; empty for the last page", CURSOR, "NA"
         ),
         "wait": _query(
             "wait",
@@ -158,26 +164,53 @@ def parameters() -> dict[str, Json]:
 def headers() -> Json:
     """Return the header fields of answers, by name."""
     described = {
-        "X-Request-Id": "The id of the request in the log",
-        "Cache-Control": "How the answer may be cached",
-        "Vary": "The header fields of the request that the answer depends on",
-        "ETag": "A strong entity tag",
-        "Location": "The address of what was made, or of the file at the store",
-        "Retry-After": "Seconds after which to try again",
-        "Allow": "The methods of the address",
-        "Preference-Applied": "`wait=…` if `Prefer` was heeded",
-        "RateLimit": "What is left of the limits, by name: `r` requests for `t` seconds",
-        "RateLimit-Policy": "The limits, by name: `q` requests in `w` seconds",
-        "WWW-Authenticate": "How to authenticate",
-        "Content-Encoding": "`gzip` for JSON of more than 1 KiB, if Accept-Encoding allows it",
-        "Content-Security-Policy": "The page may load only files of this service",
-        "X-Content-Type-Options": "`nosniff`",
-        "Cross-Origin-Resource-Policy": "`cross-origin`: every page may load the script",
-        "Referrer-Policy": "`no-referrer`: the address is not sent to other sites",
-        "Access-Control-Allow-Origin": "The page's origin, if the settings allow it",
-        "Access-Control-Expose-Headers": "The header fields that such a page may read",
+        "X-Request-Id": ("The id of the request in the log", "req-17"),
+        "Cache-Control": ("How the answer may be cached", PRIVATE["Cache-Control"]),
+        "Vary": (
+            "The header fields of the request that the answer depends on",
+            PRIVATE["Vary"],
+        ),
+        "ETag": ("A strong entity tag", '"3.a.b"'),
+        "Location": (
+            "The address of what was made, or of the file at the store",
+            f"{samples.API}/api/v2/attachments/4",
+        ),
+        "Retry-After": ("Seconds after which to try again", "1"),
+        "Allow": ("The methods of the address", "GET,HEAD"),
+        "Preference-Applied": ("`wait=…` if `Prefer` was heeded", "wait=20"),
+        "RateLimit": (
+            "What is left of the limits, by name: `r` requests for `t` seconds",
+            '"organization";r=999;t=1',
+        ),
+        "RateLimit-Policy": (
+            "The limits, by name: `q` requests in `w` seconds",
+            '"organization";q=1000;w=1',
+        ),
+        "WWW-Authenticate": ("How to authenticate", "Bearer"),
+        "Content-Encoding": (
+            "`gzip` for JSON of more than 1 KiB, if Accept-Encoding allows it",
+            "gzip",
+        ),
+        "Content-Security-Policy": (
+            "The page may load only files of this service",
+            "default-src 'none'; script-src 'self'",
+        ),
+        "X-Content-Type-Options": ("Always `nosniff`", "nosniff"),
+        "Cross-Origin-Resource-Policy": ("Every page may load the script", "cross-origin"),
+        "Referrer-Policy": ("The address is not sent to other sites", "no-referrer"),
+        "Access-Control-Allow-Origin": (
+            "The page's origin, if the settings allow it",
+            "https://app.example",
+        ),
+        "Access-Control-Expose-Headers": (
+            "The header fields that such a page may read",
+            EXPOSED,
+        ),
     }
-    return {name: {"description": text, "schema": TEXT} for name, text in described.items()}
+    return {
+        name: {"description": text, "schema": TEXT, "example": example}
+        for name, (text, example) in described.items()
+    }
 
 
 OF_STATUS = {

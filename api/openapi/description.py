@@ -10,6 +10,7 @@ from api.openapi import (
     other_operations,
     other_schemas,
     sent_schemas,
+    webhook_events,
     webhook_operations,
 )
 from api.openapi.components import BACKEND, SECURITY, error_answers, headers, parameters
@@ -55,6 +56,7 @@ def describe() -> Json:
             **webhook_operations.paths(),
             **other_operations.paths(),
         },
+        "webhooks": webhook_events.webhooks(),
         "components": {
             "schemas": {
                 **attachment_schemas.shown(),

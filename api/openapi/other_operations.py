@@ -1,7 +1,5 @@
 """The operations without attachments: usage, events, files, statuses, health, this description."""
 
-from collections.abc import Sequence
-
 from api.client_files import NAMES
 from api.openapi import samples
 from api.openapi.attachment_operations import REFUSED
@@ -15,7 +13,14 @@ NO_SNIFF = "X-Content-Type-Options"
 def paths() -> Json:
     """Return the paths of all parts but attachments and webhooks."""
     usage = content(schema("UsageDocument"), samples.USAGE)
-    token = {"name": "token", "in": "path", "required": True, "schema": TEXT}
+    token = {
+        "name": "token",
+        "in": "path",
+        "required": True,
+        "description": "A token of events",
+        "schema": TEXT,
+        "example": samples.TOKEN,
+    }
     return {
         "/api/v2/usage": {
             "get": operation(
@@ -38,17 +43,23 @@ def paths() -> Json:
         "/client/{name}": {"get": _script()},
         "/openapi.json": {
             "get": _page(
-                "show_description", "This document", ["application/json"], {"type": "object"}
+                "show_description",
+                "This document",
+                content({"type": "object"}, samples.DESCRIPTION, "application/json"),
             )
         },
-        "/docs": {"get": _page("show_docs", "This document for readers", ["text/html"], TEXT)},
+        "/docs": {
+            "get": _page(
+                "show_docs", "This document for readers", content(TEXT, samples.PAGE, "text/html")
+            )
+        },
         "/docs/{file}": {
-            "parameters": [{"name": "file", "in": "path", "required": True, "schema": TEXT}],
+            "parameters": [_file_name()],
             "get": _page(
                 "show_docs_file",
                 "A file of the page /docs",
-                ("text/javascript", "text/css"),
-                TEXT,
+                content(TEXT, samples.SCRIPT, "text/javascript")
+                | content(TEXT, samples.STYLE, "text/css"),
                 404,
             ),
         },
@@ -86,6 +97,7 @@ def _file() -> Json:
         "in": "query",
         "description": "A token of the API, in place of a signature; better not used",
         "schema": TEXT,
+        "example": samples.TOKEN,
     }
     headers = ("Location", NO_SNIFF, "Referrer-Policy", *LIMITS, *SHARED)
     found = answer("The file at the store", None, *headers)
@@ -123,6 +135,7 @@ def _signature() -> list[Json]:
             "in": "query",
             "description": "The Unix time at which the address ends",
             "schema": TEXT,
+            "example": samples.ENDS,
         },
         {
             "name": "s",
@@ -130,6 +143,7 @@ def _signature() -> list[Json]:
             "description": "The signature of the path, the end, and the time that is in the query"
             " as a parameter without a value",
             "schema": TEXT,
+            "example": samples.SIGNATURE,
         },
     ]
 
@@ -155,6 +169,7 @@ def _script() -> Json:
         "in": "path",
         "required": True,
         "schema": {"type": "string", "enum": list(NAMES)},
+        "example": NAMES[0],
     }
     headers = ("ETag", NO_SNIFF, "Access-Control-Allow-Origin", "Cross-Origin-Resource-Policy")
     return operation(
@@ -164,14 +179,25 @@ def _script() -> Json:
         parameters=[name, parameter("if_none_match")],
         security=NOBODY,
         responses={
-            "200": answer("The script", {"text/javascript": {"schema": TEXT}}, *headers),
+            "200": answer("The script", content(TEXT, samples.SCRIPT, "text/javascript"), *headers),
             "304": answer("The client's copy is current", None, *headers),
         }
         | errors(404),
     )
 
 
-def _page(name: str, summary: str, kinds: Sequence[str], body: Json, *statuses: int) -> Json:
+def _file_name() -> Json:
+    return {
+        "name": "file",
+        "in": "path",
+        "required": True,
+        "description": "The name of a file that the page uses",
+        "schema": TEXT,
+        "example": samples.STYLE_FILE,
+    }
+
+
+def _page(name: str, summary: str, body: Json, *statuses: int) -> Json:
     headers = ("ETag", NO_SNIFF, "Content-Security-Policy", "Referrer-Policy")
     return operation(
         name,
@@ -180,7 +206,7 @@ def _page(name: str, summary: str, kinds: Sequence[str], body: Json, *statuses: 
         parameters=[parameter("if_none_match")],
         security=NOBODY,
         responses={
-            "200": answer(summary, {each: {"schema": body} for each in kinds}, *headers),
+            "200": answer(summary, body, *headers),
             "304": answer("The client's copy is current", None, *headers),
         }
         | errors(*statuses),

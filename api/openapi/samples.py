@@ -4,13 +4,18 @@ from typing import Any
 
 from shared.documents import RELATIONSHIPS
 from shared.quotas import Quotas
-from shared.webhooks.kinds import EVENTS
+from shared.reasons import REASONS
+from shared.version import VERSION
+from shared.webhooks.kinds import EVENTS, TEST
 
 API = "https://uploads.example"
 CREATED_AT = "2026-04-17T06:02:48.589+02:00"
 KEY = "attachments/files/000/000/004/original/photo.jpg"
 SIGNED = "1776398570&s=ANZbhmIGlqXmCkyjMZ5--xqV"
-STATUS_URL = f"{API}/attachments/status/4?1776398568&e=1776405768&s=WbYq3mJx0dT4nZcV8kLr2uHf"
+ENDS = "1776405768"
+SIGNATURE = "WbYq3mJx0dT4nZcV8kLr2uHf"
+STATUS_URL = f"{API}/attachments/status/4?1776398568&e={ENDS}&s={SIGNATURE}"
+TOKEN = "Zk3v8QxT0mJrY5nWc2uLh7Gd"  # noqa: S105 - no secret: an invented value
 
 NEW = {
     "data": {
@@ -128,19 +133,47 @@ _webhook = {
 WEBHOOK = {"data": _webhook, "meta": {}}
 WEBHOOK_LIST = {"data": [_webhook], "meta": {"total_count": 1, "max_count": 20}}
 
+MESSAGE_ID = "msg_4f1c0c4e5b0b4c6fb9e2a4d1c7a90b3e"
+HAPPENED_AT = "2026-04-17T06:02:49.907+02:00"
+TEST_EVENT = {
+    "type": TEST,
+    "timestamp": HAPPENED_AT,
+    "data": {"id": "1", "type": "webhooks"},
+}
+
+
+def news(event: str) -> dict[str, Any]:
+    """Return the body of the webhook of an event of an attachment."""
+    data = _attachment(ready=event in ("attachment.ready", "attachment.deleted"))
+    if event == "attachment.deleted":
+        data["attributes"]["deleted_at"] = HAPPENED_AT
+    else:
+        state = event.removeprefix("attachment.")
+        data["meta"] |= {"state": state, "reason": _REASONS.get(state)}
+    for name in ("creator", "comment"):
+        kind = RELATIONSHIPS[name]
+        data["relationships"][name] = {"data": {"type": kind, "id": "5"}}
+    return {"type": event, "timestamp": HAPPENED_AT, "data": data}
+
+
+_REASONS = {
+    "rejected": {"code": "too_large", "detail": REASONS["too_large"].sentence},
+    "failed": {"code": "missing", "detail": REASONS["missing"].sentence},
+}
+
 _delivery = {
     "id": "9",
     "type": "webhook_deliveries",
     "attributes": {
         "event": "attachment.ready",
-        "message_id": "msg_4f1c0c4e5b0b4c6fb9e2a4d1c7a90b3e",
+        "message_id": MESSAGE_ID,
         "state": "pending",
         "attempts": 1,
         "last_status": 500,
         "last_fault": "status",
         "last_attempt_at": "2026-04-17T06:02:50.112+02:00",
         "next_attempt_at": "2026-04-17T06:02:55.112+02:00",
-        "created_at": "2026-04-17T06:02:49.907+02:00",
+        "created_at": HAPPENED_AT,
     },
     "relationships": {
         "webhook": {"data": {"type": "webhooks", "id": "1"}},
@@ -179,3 +212,14 @@ EVENT = {
     ]
 }
 EVENTS_TAKEN = {"meta": {"recorded": 1, "no_effect": 0, "ignored": 0, "unreadable": 0}}
+
+DESCRIPTION = {
+    "openapi": "3.1.0",
+    "info": {"title": "Attachments", "version": VERSION},
+    "paths": {},
+}
+PAGE = "<!DOCTYPE html>"
+SCRIPT = "export {};"
+STYLE_FILE = "swagger-ui.css"
+STYLE = ".swagger-ui { display: block }"
+"""The bodies of files, cut short."""

@@ -6,6 +6,7 @@ from api.openapi import samples
 from api.openapi.attachment_operations import REFUSED
 from api.openapi.components import LIMITS, SHARED
 from api.openapi.shapes import Json, answer, content, errors, operation, parameter, schema
+from api.queries import MAX_PAGE_SIZE, PAGE_SIZE
 from shared.webhooks.kinds import DELIVERY_STATES
 
 TAG = "webhooks"
@@ -16,6 +17,7 @@ DELIVERY_ID: Json = {
     "name": "delivery_id",
     "in": "path",
     "required": True,
+    "description": "The id of the delivery",
     "schema": schema("Id"),
     "example": "9",
 }
@@ -140,12 +142,21 @@ def _deliveries() -> Json:
     state: Json = {
         "name": "filter[state]",
         "in": "query",
+        "description": "Only deliveries with this state",
         "schema": {"type": "string", "enum": list(DELIVERY_STATES)},
+        "example": DELIVERY_STATES[-1],
     }
     size: Json = {
         "name": "page[size]",
         "in": "query",
-        "schema": {"type": "integer", "minimum": 1, "maximum": 200, "default": 30},
+        "description": "Deliveries of a page",
+        "schema": {
+            "type": "integer",
+            "minimum": 1,
+            "maximum": MAX_PAGE_SIZE,
+            "default": PAGE_SIZE,
+        },
+        "example": 50,
     }
     page = content(schema("DeliveryListDocument"), samples.DELIVERY_LIST)
     return _of(

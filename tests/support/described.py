@@ -59,21 +59,22 @@ def resolved(part: Any) -> Any:
     return find(part["$ref"]) if "$ref" in part else part
 
 
+def closed(part: Any) -> Any:
+    """Return a part of the description whose schemas allow no member that is not described."""
+    if isinstance(part, list):
+        return [closed(each) for each in part]
+    if not isinstance(part, dict):
+        return part
+    found = {name: closed(each) for name, each in part.items()}
+    if isinstance(part.get("properties"), dict):
+        found.setdefault("additionalProperties", False)
+    return found
+
+
 @cache
 def closed_components() -> Any:
     """Return the components with schemas that allow no member that is not described."""
-
-    def close(part: Any) -> Any:
-        if isinstance(part, list):
-            return [close(each) for each in part]
-        if not isinstance(part, dict):
-            return part
-        found = {name: close(each) for name, each in part.items()}
-        if isinstance(part.get("properties"), dict):
-            found.setdefault("additionalProperties", False)
-        return found
-
-    return close(description()["components"])
+    return closed(description()["components"])
 
 
 @cache
@@ -126,7 +127,7 @@ def _validator(media: Any) -> "jsonschema_rs.Draft202012Validator":
 @cache
 def compiled(body: bytes) -> "jsonschema_rs.Draft202012Validator":
     """Return the validator of a schema, given as JSON, that allows no undescribed member."""
-    whole = {**orjson.loads(body), "components": closed_components()}
+    whole = {**closed(orjson.loads(body)), "components": closed_components()}
     return jsonschema_rs.Draft202012Validator(whole, validate_formats=True)
 
 
@@ -174,3 +175,24 @@ def _find_described(method: str, path: str, status: int) -> Described:
     known = UNROUTED if found is None else set()
     assert status in known, f"{method} {path}: the status {status} is without a description"
     return _unrouted()
+
+
+@cache
+def _message(event: str) -> tuple[dict[str, Any], "jsonschema_rs.Draft202012Validator"]:
+    sent = description()["webhooks"][event]["post"]
+    headers = {each["name"]: each for each in sent["parameters"]}
+    return headers, _validator(sent["requestBody"]["content"]["application/json"])
+
+
+def check_delivery(headers: Mapping[str, str], document: Any) -> None:
+    """Fail if a delivery of a webhook is not the described one; names of `headers` are in lower
+    case.
+    """
+    described, validator = _message(document["type"])
+    for name, each in described.items():
+        assert name in headers or not each["required"], f"{name} is missing"
+        if name in headers:
+            values = compiled(orjson.dumps(each["schema"]))
+            assert values.is_valid(headers[name]), f"{name} is not as described: {headers[name]}"
+    faults = [f"{each.instance_path}: {each.message}" for each in validator.iter_errors(document)]
+    assert not faults, f"{document['type']} is not as described: {faults[:3]}"

@@ -11,6 +11,7 @@ from typing import Any
 from aiohttp import web
 from standardwebhooks import Webhook as Verifier
 
+from tests.support.described import check_delivery
 from tests.support.service import Client, until
 
 PATH = "/api/v2/webhooks"
@@ -56,14 +57,15 @@ async def accept(_request: web.Request) -> web.StreamResponse:
 class Receiver:
     """An HTTP server on loopback.
 
-    The function `answer` makes each response. The key `secret` verifies the signatures.
+    The function `answer` makes each response. The key `secret` verifies the signatures. Each
+    delivery is compared with the API's description; `undescribed` has what differs.
     """
 
     url: str = ""
     secret: str = ""
     answer: Answer = accept
     received: list[Received] = field(default_factory=list)
-    refused: list[str] = field(default_factory=list)
+    undescribed: list[str] = field(default_factory=list)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Verify a delivery, store it, and answer."""
@@ -72,11 +74,16 @@ class Receiver:
         if self.secret:
             # A wrong signature raises an exception, which becomes a 500.
             Verifier(self.secret).verify(body, headers)
+        document = json.loads(body)
+        try:
+            check_delivery(headers, document)
+        except AssertionError as fault:
+            self.undescribed.append(str(fault))
         self.received.append(
             Received(
                 message_id=headers["webhook-id"],
                 headers=headers,
-                document=json.loads(body),
+                document=document,
                 arrived_at=asyncio.get_running_loop().time(),
             )
         )
@@ -105,7 +112,7 @@ class Receiver:
 async def running_receiver(
     *, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1"
 ) -> AsyncIterator[Receiver]:
-    """Run a receiver of webhooks on a free port."""
+    """Run a receiver of webhooks on a free port; fail at the end if a delivery is undescribed."""
     receiver = Receiver()
     app = web.Application()
     app.router.add_post("/hook", receiver.handle)
@@ -119,6 +126,7 @@ async def running_receiver(
         yield receiver
     finally:
         await runner.cleanup()
+    assert receiver.undescribed == []
 
 
 async def make_webhook(client: Client, receiver: Receiver, **attributes: Any) -> str:

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from api.openapi import samples
-from tests.support.described import check_answer
+from api.openapi.webhook_events import HEADERS
+from tests.support.described import check_answer, check_delivery
 
 JSON_API = {"Content-Type": "application/vnd.api+json; charset=utf-8"}
 PATH = "/api/v2/attachments/4?include=task"
@@ -67,3 +68,29 @@ def test_another_answer_is_refused(
 ) -> None:
     with pytest.raises(AssertionError, match=fault):
         check_answer(method, path, status, headers, document)
+
+
+NEWS = samples.news("attachment.ready")
+SENT = {each["name"]: each["example"] for each in HEADERS}
+
+
+def test_a_described_delivery_is_accepted() -> None:
+    check_delivery(SENT, NEWS)
+    check_delivery(SENT, samples.TEST_EVENT)
+    check_delivery({**SENT, "user-agent": "attachments"}, NEWS)
+
+
+@pytest.mark.parametrize(
+    ("headers", "document", "fault"),
+    [
+        ({**SENT, "webhook-signature": "v2,x"}, NEWS, "webhook-signature is not as described"),
+        ({"webhook-id": SENT["webhook-id"]}, NEWS, "webhook-timestamp is missing"),
+        (SENT, changed(NEWS, "data.meta.state", "done"), "is not as described"),
+        (SENT, changed(NEWS, "data.attributes.another", 1), "is not as described"),
+        (SENT, changed(NEWS, "another", 1), "is not as described"),
+        (SENT, changed(samples.TEST_EVENT, "data.type", "people"), "is not as described"),
+    ],
+)
+def test_another_delivery_is_refused(headers: dict[str, str], document: Any, fault: str) -> None:
+    with pytest.raises(AssertionError, match=fault):
+        check_delivery(headers, document)

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
 
-import orjson
 import pytest
 from aiohttp import web
 from openapi_spec_validator import OpenAPIV31SpecValidator
@@ -22,13 +21,13 @@ from shared.verdicts import Verdict
 from shared.webhooks.kinds import (
     DELIVERY_STATES,
     EVENTS,
+    TEST,
     Deactivation,
     DeliveryEvent,
     DeliveryFault,
 )
-from tests.support.described import compiled, description, resolved
+from tests.support.described import description, resolved
 
-FILES = ("/openapi.json", "/docs", "/docs/{file}", "/client/{name}")
 METHODS = ("get", "post", "patch", "delete", "options")
 
 
@@ -88,6 +87,18 @@ def test_an_enumeration_has_the_values_of_the_code(name: str) -> None:
     assert tuple(description()["components"]["schemas"][name]["enum"]) == ENUMERATIONS[name]
 
 
+def test_every_event_that_is_delivered_is_a_described_webhook() -> None:
+    sent = description()["webhooks"]
+    assert set(sent) == {*EVENTS, TEST}
+    for event, found in sent.items():
+        operation = found["post"]
+        (body,) = operation["requestBody"]["content"].values()
+        assert body["schema"]["properties"]["type"]["const"] == event
+        required = {each["name"] for each in operation["parameters"] if each["required"]}
+        assert required == {"webhook-id", "webhook-timestamp", "webhook-signature"}
+        assert {"2XX", "410", "default"} == set(operation["responses"])
+
+
 def test_relationships_filters_effects_and_statuses_are_those_of_the_code() -> None:
     schemas = description()["components"]["schemas"]
     shown = schemas["AttachmentRelationships"]["properties"]
@@ -99,44 +110,6 @@ def test_relationships_filters_effects_and_statuses_are_those_of_the_code() -> N
     effects = schemas["EventsDocument"]["properties"]["meta"]["properties"]
     assert tuple(effects) == get_args(Effect)
     assert set(schemas["Error"]["properties"]["status"]["enum"]) == {"422", *map(str, GENERAL)}
-
-
-def examples() -> Iterator[Any]:
-    """Yield each example of a body or parameter with its schema."""
-    parts = [description()["components"]["responses"], description()["paths"]]
-    for part in parts:
-        for place, media in medias(part, ""):
-            yield pytest.param(media["schema"], media["example"], id=place)
-    for name, each in description()["components"]["parameters"].items():
-        if "example" in each:
-            yield pytest.param(each["schema"], each["example"], id=name)
-
-
-def medias(part: Any, place: str) -> Iterator[tuple[str, Any]]:
-    """Yield the places and descriptions of bodies in a part of the description."""
-    if not isinstance(part, dict):
-        return
-    for name, each in part.items():
-        if name == "content":
-            yield from (
-                (f"{place}/{kind}", media) for kind, media in each.items() if "example" in media
-            )
-        else:
-            yield from medias(each, f"{place}/{name}")
-
-
-@pytest.mark.parametrize(("values", "example"), list(examples()))
-def test_an_example_fits_its_schema(values: Any, example: Any) -> None:
-    assert [each.message for each in compiled(orjson.dumps(values)).iter_errors(example)] == []
-
-
-def test_every_body_but_those_of_files_has_an_example() -> None:
-    described = list(medias(description()["paths"], ""))
-    assert len(described) > 25
-    for _, path, found in operations():
-        for each in (found.get("requestBody", {}), *found["responses"].values()):
-            for media in resolved(each).get("content", {}).values():
-                assert "example" in media or path in FILES, path
 
 
 def test_every_error_that_a_handler_makes_is_described_with_its_words() -> None:
