@@ -1,6 +1,7 @@
 """Limit the rate of new dead letters of each origin, so that a flood does not load the database.
 
-A dead letter is an event that could not be used; its origin is the address that sent it.
+A dead letter is an event that could not be used. Its origin is its sender together with its
+dialect.
 """
 
 import time

@@ -1,4 +1,7 @@
-"""The guarded statements that claim a copy, renew or release the claim, and record the result."""
+"""SQL statements that claim a copy, renew or release the claim, and record the copy's result.
+
+A statement changes the row only if the claim still holds.
+"""
 
 from dataclasses import dataclass
 
@@ -13,8 +16,8 @@ from shared.reasons import CopyCode
 _NONE = "copy_bucket = NULL, copy_key = NULL, copy_etag = NULL, copy_revision = NULL"
 
 _NOTHING = f"{_NONE}, copy_bytes = NULL"
-"""The same as _NONE, for a copy that was not made. After a copy that was made, copy_bytes stays,
-because it counts for the quota until the object is measured."""
+"""Clears a copy that was not made. For a copy that was made, _NONE leaves copy_bytes, because it
+counts for the quota until the object is measured."""
 
 _AS_SEEN = """a.id = $1 AND a.copy_attempt = $2 AND a.copy_key IS NOT NULL
             AND a.copy_revision = a.revision AND a.deleted_at IS NULL"""
@@ -25,8 +28,8 @@ _IN = "now() + $3 * interval '1 second'"
 def _held(number: int) -> str:
     """Return the SQL condition that a claim of a copy still holds; $1 and $2 are id and attempt.
 
-    `number` is the number of the parameter for the organization's id. The condition includes it,
-    because after rows were lost the same id may have a copy for another organization.
+    `number` is the number of the SQL parameter with the organization's id. The id is compared,
+    because after a loss of rows the same attachment id may be a copy of another organization.
     """
     return f"{_AS_SEEN} AND a.organization_id = ${number}"
 
@@ -40,9 +43,9 @@ async def claim(
 ) -> Attachment | None:
     """Claim a copy for `lease_s` seconds.
 
-    `copy_attempt` is the value that was read from the row, or None for a copy that nobody has
-    tried. Returns None if there is nothing to copy, the copy is claimed, the attachment is being
-    processed, or a newer upload was recorded.
+    `copy_attempt` is the value that was read from the row, or None for a copy that no process has
+    tried. Returns None if no copy is requested, if it is claimed already, if the attachment is
+    `processing`, or if a newer upload was recorded.
     """
     row = await connection.fetchrow(
         f"""
@@ -62,7 +65,7 @@ async def claim(
 
 
 async def renew(connection: Connection, row: Attachment, *, lease_s: float) -> bool:
-    """Extend the lease of a copy to `lease_s` seconds from now; False if the claim is lost."""
+    """Extend the lease of a copy to `lease_s` seconds from now. Returns False if it was lost."""
     status = await connection.execute(
         f"UPDATE attachments AS a SET due_at = {_unless_processed(_IN)} WHERE {_held(4)}",
         row.id,
@@ -74,7 +77,7 @@ async def renew(connection: Connection, row: Attachment, *, lease_s: float) -> b
 
 
 async def postpone(connection: Connection, row: Attachment, *, delay_s: float) -> None:
-    """Make a copy due again after `delay_s` seconds, unless the claim is lost."""
+    """Make a copy due again after `delay_s` seconds. Does nothing if the claim was lost."""
     await connection.execute(
         f"UPDATE attachments AS a SET due_at = {_unless_processed(_IN)} WHERE {_held(4)}",
         row.id,
@@ -85,9 +88,9 @@ async def postpone(connection: Connection, row: Attachment, *, delay_s: float) -
 
 
 async def release(connection: Connection, row: Attachment, *, delay_s: float) -> bool:
-    """Release a claim without counting the attempt; the copy is due after `delay_s` seconds.
+    """Release a claim without counting the attempt. The copy is due after `delay_s` seconds.
 
-    Returns False if the claim is lost.
+    Returns False if the claim was lost.
     """
     status = await connection.execute(
         f"UPDATE attachments AS a SET copy_attempt = {UNTRIED}, due_at = {_unless_processed(_IN)}"
@@ -103,7 +106,7 @@ async def release(connection: Connection, row: Attachment, *, delay_s: float) ->
 async def wait(
     connection: Connection, attachment_id: int, copy_attempt: int, *, delay_s: float
 ) -> None:
-    """Make a copy due after `delay_s` seconds, unless the copy was claimed meanwhile.
+    """Make an unclaimed copy due after `delay_s` seconds. Does nothing if it was claimed meanwhile.
 
     `copy_attempt` is the value that was read from the row.
     """
@@ -116,10 +119,10 @@ async def wait(
 
 
 async def finish(connection: Connection, row: Attachment, etag: str) -> bool:
-    """Clear the request of a copy that has been made; False if the claim is lost.
+    """Clear the request of a copy that has been made. Returns False if the claim was lost.
 
-    The store's event of the copy may be recorded already, which raised the revision. The `etag` of
-    the copy distinguishes that event from a newer upload.
+    The store's event of this copy may be recorded already, so the row's revision may be higher. The
+    `etag` of the copy tells this event from a newer upload.
     """
     status = await connection.execute(
         f"""
@@ -147,10 +150,10 @@ class Copied:
 async def record(
     connection: Connection, row: Attachment, etag: str, *, publish_grace_s: float
 ) -> Copied | None:
-    """Record a copy that has been made, as an event would, in one transaction.
+    """Record a copy that has been made, as an event of the store would, in one transaction.
 
-    `etag` is the copy's. The sweep processes it after `publish_grace_s` seconds if no wake-up does.
-    Returns None, with nothing changed, if the claim is lost.
+    `etag` is the copy's. If no wake-up starts the processing, the sweep does so after
+    `publish_grace_s` seconds. Returns None and changes nothing if the claim was lost.
     """
     async with connection.transaction():
         if not await finish(connection, row, etag):
@@ -163,9 +166,9 @@ async def record(
 
 
 async def fail(connection: Connection, row: Attachment, *, reason: CopyCode) -> bool:
-    """Give up a copy: an attachment without an object becomes `failed`, any other is not changed.
+    """Give up a copy. An attachment without an object becomes `failed`, others keep their state.
 
-    Returns False if the claim is lost.
+    Returns False if the claim was lost.
     """
     status = await connection.execute(
         f"""
@@ -192,7 +195,7 @@ async def fail(connection: Connection, row: Attachment, *, reason: CopyCode) -> 
 async def drop(connection: Connection, attachment_id: int, copy_attempt: int) -> None:
     """Clear the request of a copy if a newer upload was recorded.
 
-    `due_at` stays, so the sweep looks at the row again when the lease ends.
+    `due_at` does not change, so the sweep looks at the row again when the lease ends.
     """
     await connection.execute(
         f"UPDATE attachments AS a SET {_NOTHING} WHERE a.id = $1 AND a.copy_attempt = $2"

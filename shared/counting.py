@@ -1,4 +1,7 @@
-"""Count the usage of organizations from their rows: the first count, and later corrections."""
+"""Count the usage of organizations from their rows: the first count and later corrections.
+
+Triggers keep counters of the usage, which `shared.quotas` reads.
+"""
 
 import asyncio
 from collections.abc import Mapping
@@ -8,7 +11,7 @@ from shared.database import Connection
 from shared.quotas import COUNTERS
 
 AT_ONCE = 50_000
-"""The most attachments that a request counts; a worker counts larger organizations."""
+"""The most attachments that are counted within a request. A worker counts larger organizations."""
 
 COUNT_TIMEOUT_S = 600
 OTHERS_TIMEOUT_S = 30
@@ -17,7 +20,7 @@ end after 5 s."""
 
 
 async def start(connection: Connection, organization_id: int) -> None:
-    """Make the triggers count an organization from now on. May be repeated."""
+    """Make the triggers keep the counters of an organization from now on. May be repeated."""
     await connection.execute(
         "UPDATE organizations SET usage_since = now() WHERE id = $1 AND usage_since IS NULL",
         organization_id,
@@ -40,12 +43,13 @@ _FACTS = """
 
 
 async def recount(connection: Connection, organization_id: int) -> dict[str, int]:
-    """Count an organization's rows and correct its counters; return the correction of each.
+    """Count an organization's rows, correct its counters, and return the correction of each.
 
-    Nothing is locked meanwhile: rows and counters are read in one snapshot, so each change is in
-    both of them or is missing in both, and only the difference is added. Takes up to ten minutes.
-    Today's uploads that were already purged cannot be counted, so the counter of today's uploads is
-    never lowered. May be repeated; if two run at once, the second changes nothing.
+    Rows and counters are read in one snapshot without locks. Each change of a row is in both of
+    them or in neither, so the difference is right, and only the difference is added to a counter.
+    Takes up to ten minutes. Uploads of today that were already purged cannot be counted, so the
+    counter of today's uploads is never lowered. May be repeated. If two recounts run at once, the
+    second changes nothing.
     """
     await start(connection, organization_id)
     await _let_others_end(connection)
@@ -68,10 +72,10 @@ async def recount(connection: Connection, organization_id: int) -> dict[str, int
 
 
 async def _let_others_end(connection: Connection) -> None:
-    """Wait until all transactions that may have begun before the triggers counted have ended.
+    """Wait until all transactions have ended that may have begun before the triggers counted.
 
-    The changes of such transactions are not in the counters. If such a transaction were still open,
-    its changes would not be in the snapshot either. Raises TimeoutError after OTHERS_TIMEOUT_S.
+    The counters lack the changes of such transactions. While one is open, the snapshot lacks its
+    changes too. Raises TimeoutError after OTHERS_TIMEOUT_S.
     """
     ours = await connection.fetchval("SELECT pg_current_xact_id()::text")
     ended = "SELECT pg_snapshot_xmin(pg_current_snapshot()) > $1::text::xid8"
@@ -87,7 +91,7 @@ async def _mend(
     day: date,
     drift: Mapping[str, int],
 ) -> bool:
-    """Add the corrections to the counters unless another recount has done so since `before`."""
+    """Add the corrections to the counters. Does nothing if another recount ended since `before`."""
     mended = await connection.fetchval(
         """
         WITH ours AS (
@@ -117,10 +121,10 @@ async def _mend(
 
 
 async def count_first(connection: Connection, organization_id: int) -> bool:
-    """Count an organization for the first time, if it is small enough for a request.
+    """Count an organization for the first time if it has at most AT_ONCE attachments.
 
-    Returns whether the organization is counted. If not, a worker counts it: see `count_waiting`.
-    May be repeated.
+    Returns whether the organization is counted. If not, a worker counts it later: see
+    `count_waiting`. May be repeated.
     """
     await start(connection, organization_id)
     if await connection.fetchval(
@@ -139,7 +143,7 @@ async def count_first(connection: Connection, organization_id: int) -> bool:
 
 
 async def count_waiting(connection: Connection) -> int | None:
-    """Count one organization that waits for its first count; return its id, or None."""
+    """Count one organization that waits for its first count. Returns its id, or None."""
     waiting = await connection.fetchval(
         "SELECT id FROM organizations WHERE usage_since IS NOT NULL AND usage_counted_at IS NULL"
         " ORDER BY id LIMIT 1"

@@ -1,13 +1,13 @@
-"""AWS credentials from botocore's own chain, renewed before they expire.
+"""AWS credentials from botocore's sources, renewed before they expire.
 
-botocore alone is not enough for signatures that are given to clients:
+The service signs addresses and policies that clients use. botocore alone is not enough for that:
 - It does not say when credentials expire.
 - It stops signing ten minutes before they expire if they cannot be renewed.
 - It renews credentials that are valid for less than 15 minutes at every request.
-- It gives the credentials of an instance a later expiry than they have.
+- It reports a later expiry for the credentials of an instance than AWS does.
 
 Here, credentials keep their true expiry and are used until then. One task at a time renews them,
-with pauses, so that no request becomes slower.
+with pauses, so that renewals do not slow down requests.
 """
 
 import asyncio
@@ -25,27 +25,27 @@ from shared.log import get_logger
 from shared.signing import Credentials
 
 SOON_S = 900.0
-"""Credentials that expire within this time are renewed before they are used, as in botocore."""
+"""Credentials that expire within this many seconds are renewed first, as in botocore."""
 
 LEAST_LIFE_S = 2.0
-"""Credentials with less time left sign nothing: the signature would expire before it is used."""
+"""The least remaining life of credentials, in seconds, with which a request may be signed."""
 
 WAIT_S = 2.0
-"""Seconds that callers wait for a renewal. While the old credentials are valid, only the caller
-that starts the renewal waits; after their end all callers wait."""
+"""Seconds that a caller waits for a renewal. While the old credentials are valid, only the caller
+that starts the renewal waits. After they have expired, all callers wait."""
 
 RENEWAL_S = 10.0
-"""The time limit of a renewal, and of a wait for the first credentials, in seconds."""
+"""The longest time, in seconds, of a renewal, and of a wait for the first credentials."""
 
 FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 30.0
-"""After each renewal that changes nothing, the pause doubles, from the first to the longest."""
+"""Seconds between two renewals. The pause doubles after each renewal that changes nothing."""
 
 log = get_logger(__name__)
 
 
 class RenewedCredentials(AioCredentials):
-    """The credentials that botocore's clients and the service sign with; for one event loop."""
+    """Credentials for one event loop; botocore's clients and the service itself sign with them."""
 
     def __init__(self, chain: Any, found: Any) -> None:
         super().__init__("", "", method=getattr(found, "method", None))
@@ -60,19 +60,19 @@ class RenewedCredentials(AioCredentials):
     async def get_frozen_credentials(  # type: ignore[override]  # as in aiobotocore's own classes
         self,
     ) -> ReadOnlyCredentials:
-        """Return the credentials for botocore. Raises as `current` does."""
+        """Return the credentials in botocore's form. Raises the same errors as `current`."""
         current = await self.current()
         return ReadOnlyCredentials(current.access_key, current.secret_key, current.token)
 
     def fresh(self) -> Credentials | None:
-        """Return the credentials if they need no renewal yet; None otherwise."""
+        """Return the credentials if they do not need to be renewed yet, else None."""
         kept = self._kept
         if kept is None or (kept.ends_at is not None and _left_s(kept) <= SOON_S):
             return None
         return kept
 
     async def current(self) -> Credentials:
-        """Return valid credentials, renewed if they expire soon.
+        """Return valid credentials. Renew them first if they expire soon.
 
         Raises NoCredentialsError if no credentials are found, and CredentialRetrievalError if the
         last credentials have expired and cannot be renewed.
@@ -83,13 +83,13 @@ class RenewedCredentials(AioCredentials):
         alive = kept is not None and _left_s(kept) >= LEAST_LIFE_S
         began = self._renewal is None and time.monotonic() >= self._next_at
         if began:
-            # An empty context, so that its log lines do not name the request that starts it.
+            # With an empty context, the task's log lines do not name the request that started it.
             self._renewal = asyncio.create_task(
                 self._renew(), name="renewal of credentials", context=Context()
             )
         if self._renewal is not None and (began or not alive):
-            # If this caller is cancelled, asyncio.wait does not cancel the task: others wait for it
-            # too.
+            # asyncio.wait does not cancel the renewal if this caller is cancelled, because other
+            # callers wait for the renewal too.
             await asyncio.wait({self._renewal}, timeout=RENEWAL_S if kept is None else WAIT_S)
         kept = self._kept
         if kept is not None and _left_s(kept) >= LEAST_LIFE_S:
@@ -105,14 +105,15 @@ class RenewedCredentials(AioCredentials):
         try:
             async with asyncio.timeout(RENEWAL_S):
                 self._kept = await self._ask()
-        except Exception as error:  # chains run programs and read files, so any error may occur
+        except Exception as error:  # a source may run a program or read a file: any error may occur
             fault = error
         finally:
             self._renewal = None
         self._note(before, fault)
 
     def _note(self, before: Credentials | None, fault: Exception | None) -> None:
-        """Log the result of a renewal if the result changed, and set the time of the next one."""
+        """Log a renewal whose result differs from the last, and set the time of the next
+        renewal."""
         if fault is not None and self._fault is None:
             log.warning(
                 "AWS credentials cannot be renewed",
@@ -126,12 +127,12 @@ class RenewedCredentials(AioCredentials):
         changed = kept is not None and (before is None or kept.ends_at != before.ends_at)
         self._pause_s = FIRST_PAUSE_S if changed else min(self._pause_s * 2, LONGEST_PAUSE_S)
         left_s = 0.0 if kept is None else _left_s(kept)
-        # The less time is left, the shorter the pause, so that a renewal is not late.
+        # The pause becomes shorter towards the expiry, so that a renewal does not come too late.
         pause_s = max(FIRST_PAUSE_S, min(self._pause_s, left_s / 10))
         self._next_at = time.monotonic() + pause_s
 
     async def _ask(self) -> Credentials:
-        """Get credentials from botocore, which asks their source if they expire soon."""
+        """Get credentials from botocore. botocore asks their source only if they expire soon."""
         if self._found is None:
             self._found = await self._chain.load_credentials()
             if self._found is None:
@@ -140,8 +141,7 @@ class RenewedCredentials(AioCredentials):
         found = self._found
         if hasattr(found, "_mandatory_refresh_timeout"):
             # `_mandatory_refresh_timeout` and `_advisory_refresh_timeout` are private in botocore.
-            # Unless they are equal, botocore hides a failed renewal until ten minutes before the
-            # expiry.
+            # If they differ, botocore hides a failed renewal until ten minutes before the expiry.
             found._mandatory_refresh_timeout = SOON_S
             found._advisory_refresh_timeout = SOON_S
         frozen = await found.get_frozen_credentials()
@@ -149,8 +149,8 @@ class RenewedCredentials(AioCredentials):
             access_key=frozen.access_key,
             secret_key=frozen.secret_key,
             token=frozen.token,
-            # `_expiry_time` is private in botocore, which has no public name for it; the AWS
-            # command line reads the same attribute.
+            # `_expiry_time` is private in botocore, which has no public name for the expiry. The
+            # AWS command line reads it too.
             ends_at=getattr(found, "_expiry_time", None),
         )
 
@@ -162,30 +162,30 @@ def _left_s(credentials: Credentials) -> float:
 
 
 class _Chain:
-    """botocore's chain of sources, with credentials that this module renews."""
+    """botocore's list of sources of credentials; the result is a RenewedCredentials."""
 
     def __init__(self, session: AioSession, region: str) -> None:
         self._chain = create_credential_resolver(session, region_name=region)
         for provider in self._chain.providers:
             if isinstance(provider, InstanceMetadataProvider):
-                # botocore sets the expiry of an instance's credentials later than AWS does, so that
-                # they are tried for longer. A signature for clients must not rely on that.
+                # botocore moves the expiry of an instance's credentials to a later time, so that it
+                # tries them for longer. A signature for clients must not rely on that.
                 # `_role_fetcher` and its `_evaluate_expiration` are private in botocore, which has
                 # no setting for this.
                 fetcher: Any = provider._role_fetcher  # type: ignore[attr-defined]  # not in stubs
                 fetcher._evaluate_expiration = _keep_end
 
     async def load_credentials(self) -> RenewedCredentials:
-        """Return the credentials of the first source that has some. Raises botocore's errors."""
+        """Return the credentials of the first source that has any. Raises botocore's errors."""
         return RenewedCredentials(self._chain, await self._chain.load_credentials())
 
 
 def _keep_end(_credentials: object) -> None:
-    """Leave the expiry of credentials as the source returned it."""
+    """Replace botocore's function that changes the expiry of credentials; change nothing."""
 
 
 def open_session(region: str) -> AioSession:
-    """Create a session whose clients sign with RenewedCredentials; `region` is that of STS."""
+    """Return a session whose clients sign with RenewedCredentials; `region` is STS's region."""
     session = get_session()
     session.register_component("credential_provider", _Chain(session, region))
     return session

@@ -1,9 +1,9 @@
 """Parse PostgreSQL addresses, with every parameter of their query.
 
-libpq, poolers and ORMs each have their own parameters. asyncpg reads some of libpq's and sends all
-others to the server as session settings. The server closes the connection if it does not know a
-setting. So every parameter is read here. It is passed on, translated, ignored with a warning that
-names it, or refused if ignoring it would make the connection weaker than requested.
+libpq, poolers and ORMs each have parameters of their own. asyncpg reads some parameters of libpq,
+and sends all others to the server as session settings. The server closes the connection if it does
+not know a setting. So this module reads every parameter. A parameter is passed on, translated, or
+ignored with a warning. It is refused if the connection would be weaker than requested without it.
 """
 
 import os
@@ -19,17 +19,17 @@ from shared.database_reader import Reader
 from shared.database_words import FILES, MODES, SOCKET_OPTIONS, split_query
 
 SCHEME = re.compile(r"postgres(ql)?(\+[a-z0-9_]+)?")
-"""SQLAlchemy adds the driver with a plus sign: `postgresql+asyncpg://`."""
+"""The schemes of an address. SQLAlchemy adds a driver's name: `postgresql+asyncpg://`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Address:
     """An address in the form that asyncpg accepts.
 
-    `dsns` has one entry for each host of `dsn`. `settings` are session settings. `unsure` are
-    parameters that may be session settings; only the server knows whether they are. `ignored` lists
-    the parameters without an effect. `timeout_s` limits the time to connect; None is no limit.
-    `pooled` is true if a pooler is in front of the server.
+    `dsns` has one address for each host of `dsn`. `arguments` are asyncpg's. `settings` are session
+    settings. `unsure` are parameters that only the server can recognize as session settings.
+    `ignored` lists the parameters that have no effect. `timeout_s` limits the time to connect; None
+    means no limit. `pooled` is true if a pooler is in front of the server.
     """
 
     dsn: str = field(repr=False)
@@ -45,16 +45,16 @@ class Address:
 
     @property
     def server(self) -> str:
-        """Host and port of the address, for messages."""
+        """Host and port of the address, to be shown in messages."""
         parts = urlsplit(self.dsn)
         host = parts.netloc.rpartition("@")[2] or split_query(parts.query).get("host", "")
         return unquote(host) or "the local socket"
 
 
 def parse_address(text: str) -> Address:
-    """Parse an address. Raises ValueError with the broken rule, without any value.
+    """Parse an address. Raises ValueError with the rule that is broken, without any value.
 
-    Checks that the files named in the address can be read; does not connect.
+    Checks that the files that the address names can be read. Does not connect.
     """
     parts = urlsplit(text)
     if not SCHEME.fullmatch(parts.scheme):
@@ -70,7 +70,7 @@ def parse_address(text: str) -> Address:
 
 
 class _Assembly:
-    """Builds the address from its parameters, which depend on each other."""
+    """Builds an Address from all parameters together, because some parameters affect others."""
 
     def __init__(self, parts: SplitResult, words: Reader) -> None:
         self._parts = parts
@@ -78,7 +78,7 @@ class _Assembly:
         self._query = words.query
 
     def address(self) -> Address:
-        """Return the address. Raises ValueError."""
+        """Return the Address. Raises ValueError if two parameters contradict each other."""
         self._prefer_words()
         self._finish_hosts()
         self._finish_tls()
@@ -106,7 +106,7 @@ class _Assembly:
             words = dict(self._query)
             if len(ports) > 1:
                 words["port"] = ports[number]
-            if named:  # asyncpg ignores the parameter `port` in this case
+            if named:  # with a host before the query, asyncpg ignores the parameter `port`
                 name, port = _split_port(host)
                 host = ":".join(filter(None, (name, words.pop("port", port))))
             elif host:
@@ -114,7 +114,7 @@ class _Assembly:
             yield self._dsn(f"{user}{at}{host if named else ''}", words)
 
     def _prefer_words(self) -> None:
-        """Let parameters replace the parts before the query, as libpq does and asyncpg does not.
+        """Let the query's parameters replace the parts before it. libpq does so, asyncpg does not.
 
         A common address is `postgresql://user:password@localhost/database?host=/run/socket`.
         """
@@ -139,14 +139,14 @@ class _Assembly:
         self._parts = self._parts._replace(netloc=f"{user}{colon}{password}{at}{hosts}")
 
     def _needs_name(self) -> bool:
-        """Return whether the certificate must match the host's name."""
+        """Return whether the server's certificate must match the name of the host."""
         return self._words.strict or self._query.get("sslmode", self._words.ssl) == "verify-full"
 
     def _finish_hosts(self) -> None:
         named = self._parts.netloc.rpartition("@")[2] or self._query.get("host", "")
         if self._words.hostaddr:
             if named and self._needs_name():
-                self._words.ignored.append("hostaddr")  # the certificate must match the host's name
+                self._words.ignored.append("hostaddr")  # the certificate has the name, no address
             else:
                 user, at, _ = self._parts.netloc.rpartition("@")
                 self._parts = self._parts._replace(netloc=f"{user}{at}")
@@ -159,7 +159,7 @@ class _Assembly:
             raise ValueError("names more or fewer ports than hosts")
 
     def _finish_tls(self) -> None:
-        if self._words.strict:  # sslaccept=strict makes sslmode stronger
+        if self._words.strict:  # sslaccept=strict overrides a weaker sslmode
             self._query["sslmode"] = "verify-full"
         elif self._words.ssl:
             self._query.setdefault("sslmode", self._words.ssl)
@@ -180,7 +180,10 @@ class _Assembly:
                 raise ValueError(f"names a file in {name} that cannot be read")
 
     def _trust_the_system(self) -> None:
-        """Verify with the system's certificate authorities; asyncpg has no parameter for that."""
+        """Verify the server with the system's certificate authorities, by an SSLContext.
+
+        asyncpg has no parameter for that.
+        """
         if FILES & self._query.keys():
             raise ValueError(
                 "cannot have sslcert, sslkey or sslcrl together with sslrootcert=system"
@@ -212,5 +215,5 @@ def _split_port(host: str) -> tuple[str, str]:
 
 
 def _bracketed(host: str) -> str:
-    """Put an IPv6 address into brackets: asyncpg reads the text after a colon as the port."""
+    """Put an IPv6 address in brackets, because asyncpg takes the text after a colon for a port."""
     return f"[{host}]" if ":" in host and not host.startswith(("[", "/")) else host

@@ -1,4 +1,4 @@
-"""Read the parameters of a PostgreSQL address: pass on, translate, ignore or refuse each of them.
+"""Read the parameters of a PostgreSQL address, and decide what each of them changes.
 
 `shared.database_words` lists the parameters; `shared.database_address` builds the address.
 """
@@ -25,9 +25,10 @@ from shared.database_words import (
 
 
 class Reader:
-    """Reads the parameters of an address one by one, and collects their effects.
+    """Reads the parameters of an address one by one, and collects their effects in its fields.
 
-    Raises ValueError, without the value, for a parameter that is refused or has an invalid value.
+    Raises ValueError for a parameter that is refused or has an invalid value. The message names the
+    parameter and does not contain the value.
     """
 
     def __init__(self) -> None:
@@ -65,7 +66,7 @@ class Reader:
         }
 
     def read(self, word: str, value: str) -> None:
-        """Read one parameter. Raises ValueError."""
+        """Read one parameter. Raises ValueError if it is refused or its value is invalid."""
         name = word.lower()
         if name in MEANINGLESS:
             harmless = MEANINGLESS[name]
@@ -132,7 +133,7 @@ class Reader:
             self.timeout_s = seconds
 
     def _read_options(self, value: str) -> None:
-        """Split `-c name=value` and `--name=value` into settings; send other options unchanged."""
+        """Read `-c name=value` and `--name=value` as settings. Other options are sent unchanged."""
         found = split_options(value)
         if found is None:
             self.settings["options"] = value
@@ -140,7 +141,7 @@ class Reader:
             self.settings.update(found)
 
     def _take_ssl(self, value: str) -> None:
-        """Read `ssl` with the meaning that it has in JDBC and SQLAlchemy."""
+        """Read `ssl` with the meaning that JDBC and SQLAlchemy give it."""
         mode = "require" if value.lower() in TRUE else value
         if mode not in MODES:
             raise ValueError(f"has an ssl that is not one of true, {', '.join(MODES)}")
@@ -171,7 +172,7 @@ class Reader:
         self.pooled = self.pooled or value in EXEC_MODES
 
     def _schema(self, value: str) -> None:
-        """Set search_path to one schema, as Prisma does; the name is quoted, so its case counts."""
+        """Set search_path to one schema, as Prisma does. The name is quoted to keep its case."""
         escaped = value.replace('"', '""')
         self._set("search_path", f'"{escaped}"' if value else "")
 

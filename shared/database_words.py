@@ -1,6 +1,6 @@
 """The parameters in the query of a database address: those of libpq, of poolers and of ORMs.
 
-`shared.database_reader` and `shared.database_address` use them. The parameters of libpq:
+`shared.database_reader` and `shared.database_address` use these tables. libpq's parameters are in
 https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS
 """
 
@@ -13,7 +13,7 @@ PASSED = frozenset(
     {"dbname", "database", "user", "password", "passfile", "krbsrvname", "gsslib", "service"}
     | {"sslpassword"}
 )
-"""Parameters that asyncpg reads as libpq does."""
+"""Parameters that asyncpg reads with the same meaning as libpq."""
 
 FILES = frozenset({"sslcert", "sslkey", "sslrootcert", "sslcrl"})
 
@@ -25,7 +25,7 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
     "sslnegotiation": ("postgres", "direct"),
     "ssl_min_protocol_version": TLS_VERSIONS,
     "ssl_max_protocol_version": TLS_VERSIONS,
-    # The service must write, so it cannot use a read-only server.
+    # The service writes to the database, so it cannot use a read-only server.
     "target_session_attrs": ("any", "read-write", "primary"),
 }
 
@@ -51,7 +51,7 @@ MEANINGLESS: Mapping[str, frozenset[str] | None] = {
     "sslsni": TRUE,
     "tty": None,
 }
-"""Parameters with the values that do not change what asyncpg does; None means every value."""
+"""Parameters and those of their values that change nothing in asyncpg; None means all values."""
 
 _VERIFY = "use sslmode=verify-full, which proves who the server is"
 REFUSED: Mapping[str, str] = {
@@ -67,7 +67,7 @@ REFUSED: Mapping[str, str] = {
     "sslcrldir": "the driver reads one file of revoked certificates: use sslcrl",
     "sslidentity": "the driver reads certificates and keys in PEM: use sslcert and sslkey",
 }
-"""Refused parameters: if one were ignored, the connection would be weaker or of no use."""
+"""Parameters that are refused, and why. Without them the connection would be weaker or useless."""
 
 IGNORED = frozenset(
     # parameters of libpq
@@ -82,7 +82,7 @@ CACHES = frozenset(
     {"statement_cache_size", "prepared_statement_cache_size", "statement_cache_capacity"}
     | {"prepared_statements", "preparethreshold", "prepare"}
 )
-"""Parameters that turn off prepared statements if they are false or 0, which a pooler needs."""
+"""Parameters that turn off prepared statements if false or 0. They mean that there is a pooler."""
 
 EXEC_MODES = frozenset({"exec", "simple_protocol", "cache_describe", "describe_exec"})
 
@@ -92,7 +92,8 @@ SOCKET_OPTIONS: Mapping[str, tuple[int, str]] = {
     "keepalives_count": (socket.IPPROTO_TCP, "TCP_KEEPCNT"),
     "tcp_user_timeout": (socket.IPPROTO_TCP, "TCP_USER_TIMEOUT"),
 }
-"""Numbers passed to the operating system unchanged: seconds, seconds, a count, milliseconds."""
+"""Socket options that get the parameter's number unchanged: seconds, seconds, a count, and
+milliseconds."""
 
 _SHORT = re.compile(r"(?<!\S)-c\s*")
 _WORD = re.compile(r"(?:\\.|[^\s\\])+", re.DOTALL)
@@ -100,7 +101,7 @@ _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 
 
 def split_query(query: str) -> dict[str, str]:
-    """Split a query as libpq does: a plus sign stays; the last value of a repeated name counts.
+    """Split a query as libpq does: a plus sign stays, and the last of several equal names counts.
 
     Raises ValueError if the query is not UTF-8.
     """
@@ -116,7 +117,7 @@ def split_query(query: str) -> dict[str, str]:
 
 
 def split_options(text: str) -> dict[str, str] | None:
-    """Split `-c name=value` and `--name=value` into settings; None if there is any other option.
+    """Split `-c name=value` and `--name=value` into settings. Returns None for any other option.
 
     A backslash escapes the next character, as in libpq.
     """
@@ -132,5 +133,5 @@ def split_options(text: str) -> dict[str, str] | None:
 
 
 def is_number(text: str) -> bool:
-    """Return whether a text has only ASCII digits, at most nine of them."""
+    """Return whether a text consists of one to nine ASCII digits."""
     return text.isascii() and text.isdecimal() and len(text) < 10

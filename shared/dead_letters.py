@@ -1,8 +1,8 @@
-"""Dead letters: authenticated messages of stores that could not be used, kept to be replayed.
+"""Dead letters: authenticated messages of stores that could not be used. They can be replayed.
 
-Each message is stored unchanged and only once, however often it is received. The age and the number
-of messages are limited. The oldest letters of the origin with the most letters are removed first,
-so that a flood from one origin removes only letters of that origin.
+Each message is stored once and unchanged, even if it is received several times. The age and the
+number of messages are limited. The oldest messages of the origin with the most messages are removed
+first, so a flood from one origin removes only messages of that origin.
 """
 
 import hashlib
@@ -18,10 +18,10 @@ from shared.settings import Settings
 PRUNED_AT_A_TIME = 100
 
 UNKNOWN = "unknown"
-"""The origin of letters that earlier releases stored."""
+"""The origin of dead letters that earlier releases stored."""
 
 MAX_ORIGIN_BYTES = 64 * 1024 * 1024
-"""The most bytes that all letters of one origin may have together."""
+"""The most bytes that all dead letters of one origin may have together."""
 
 SUMMARY = (
     "d.id, d.source, d.origin, d.dialect, d.reason, d.count, d.first_at, d.last_at,"
@@ -31,11 +31,11 @@ SUMMARY = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeadLetter(FromRow):
-    """One message: its source, the dialect that was recognized, and why it could not be used.
+    """One message: its source, its dialect if that was recognized, and why it could not be used.
 
-    `origin` names its first sender (see `shared.intake.Message`); `unknown` in old rows. `count` is
-    how often it was received, `first_at` and `last_at` are the first and the last time. `size` is
-    the size of its body in bytes.
+    `origin` names the first sender of the message (see `shared.intake.Message`); it is `unknown` in
+    old rows. `count` is how often the message was received, `first_at` and `last_at` are the first
+    and the last time. `size` is the size of its body in bytes.
     """
 
     id: int
@@ -58,10 +58,10 @@ async def keep(
     reason: str,
     origin: str = UNKNOWN,
 ) -> bool:
-    """Store a message, or raise its count if it is stored already; return True for a new message.
+    """Store a message, or raise its count if it is stored already. Returns True if it is new.
 
-    A stored message keeps the origin that sent it first. Otherwise another origin could take the
-    message over and cause its removal.
+    A stored message keeps the origin that sent it first. Otherwise a flood from another origin
+    could take the message over and cause its removal.
     """
     inserted: bool = await connection.fetchval(
         """
@@ -83,7 +83,7 @@ async def keep(
 
 
 async def count_again(connection: Connection, body: bytes) -> bool:
-    """Raise the count of a message if it is stored already; return whether it is."""
+    """Raise the count of a message if it is stored already. Returns whether it is stored."""
     status = await connection.execute(
         "UPDATE dead_letters SET count = count + 1, last_at = now() WHERE digest = $1",
         hashlib.sha256(body).digest(),
@@ -92,22 +92,22 @@ async def count_again(connection: Connection, body: bytes) -> bool:
 
 
 async def lock(connection: Connection) -> None:
-    """Exclude other writers of dead letters until the caller's transaction ends.
+    """Block other writers of dead letters until the caller's transaction ends.
 
-    Call it before the first letter is stored. Otherwise two transactions that wait for each other's
-    letters would deadlock.
+    Call it before the first dead letter is stored. Otherwise two transactions that store the same
+    messages in another order could deadlock.
     """
     await connection.execute("SELECT FROM dead_letter_origins WHERE origin = '' FOR NO KEY UPDATE")
 
 
 async def prune(connection: Connection, settings: Settings, origins: Sequence[str] = ()) -> int:
-    """Remove letters that are too old or too many; return how many. May be repeated.
+    """Remove dead letters that are too old or too many, and return how many. May be repeated.
 
-    If there are more than ATTACHMENTS_DEAD_LETTERS, the oldest letters of the origin with the most
-    letters are removed, until that origin has no more than the next one. If one of `origins` has
-    more than MAX_ORIGIN_BYTES, the oldest letters of that origin are removed too. Each rule removes
-    up to PRUNED_AT_A_TIME letters in one call. Triggers keep the counts (migration 0007), so the
-    cost depends only on the number of removed letters.
+    If there are more than ATTACHMENTS_DEAD_LETTERS, the origin with the most dead letters loses its
+    oldest ones, until it has no more than the next origin. If one of `origins` has more than
+    MAX_ORIGIN_BYTES, it loses its oldest ones too. Each rule removes up to PRUNED_AT_A_TIME dead
+    letters in one call. Triggers keep the counts (migration 0007), so the cost depends only on the
+    number of removed dead letters.
     """
     async with connection.transaction():
         await lock(connection)
@@ -129,7 +129,7 @@ async def _prune_old(connection: Connection, settings: Settings) -> int:
 
 
 async def _prune_bytes(connection: Connection, origin: str) -> int:
-    """Remove the oldest letters of an origin that has too many bytes."""
+    """Remove the oldest dead letters of an origin while it has more than MAX_ORIGIN_BYTES."""
     held = await connection.fetchval(
         "SELECT bytes FROM dead_letter_origins WHERE origin = $1 AND bytes > $2",
         origin,
@@ -155,7 +155,7 @@ async def _prune_bytes(connection: Connection, origin: str) -> int:
 
 
 async def _prune_most(connection: Connection, settings: Settings) -> int:
-    """Remove the oldest letters of the largest origins while there are too many in total."""
+    """Remove the oldest dead letters of the largest origins while there are too many in all."""
     total: int = await connection.fetchval(
         "SELECT letters FROM dead_letter_origins WHERE origin = ''"
     )
@@ -183,7 +183,7 @@ async def _prune_most(connection: Connection, settings: Settings) -> int:
 async def list_newest(
     connection: Connection, *, limit: int, before: int | None = None
 ) -> list[DeadLetter]:
-    """List up to `limit` dead letters, newest first; with `before`, only those with lower ids."""
+    """List up to `limit` dead letters, newest first. With `before`, list only lower ids."""
     rows = await connection.fetch(
         f"SELECT {SUMMARY} FROM dead_letters AS d WHERE $2::bigint IS NULL OR d.id < $2"
         " ORDER BY d.id DESC LIMIT $1",
@@ -194,7 +194,7 @@ async def list_newest(
 
 
 async def find(connection: Connection, letter_id: int) -> tuple[DeadLetter, bytes] | None:
-    """Find a dead letter and its body; None if no dead letter has that id."""
+    """Find a dead letter and its body. Returns None if no dead letter has that id."""
     row = await connection.fetchrow(
         f"SELECT {SUMMARY}, d.body FROM dead_letters AS d WHERE d.id = $1", letter_id
     )

@@ -1,4 +1,4 @@
-"""The prefix of this deployment's keys at the broker; two deployments may share one broker."""
+"""This deployment's id, and the prefix of its keys at a broker that several deployments may use."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -11,16 +11,16 @@ from shared.part_settings import BrokerSettings
 from shared.publisher import Publisher
 
 AGAIN_S: Final = 1.0
-"""The pause, in seconds, between two attempts to read the id while the database is unavailable."""
+"""Seconds between two attempts to read the deployment's id while the database is unavailable."""
 
 log = get_logger(__name__)
 
 
 async def deployment_id(connection: Connection) -> str:
-    """Return the id of the deployment: 32 random hexadecimal digits that a migration created.
+    """Return the id of the deployment: 32 random hexadecimal digits that a migration stored.
 
-    If the row was lost, a new id is created. If several processes run this at once, only one id is
-    created. May be repeated.
+    If the row was lost, a new id is stored. If several processes do that at once, only one id is
+    stored. May be repeated.
     """
     for _ in range(2):
         found = await connection.fetchval("SELECT id FROM deployment")
@@ -31,9 +31,10 @@ async def deployment_id(connection: Connection) -> str:
 
 
 async def find_prefix(database: Database, settings: BrokerSettings) -> str:
-    """Return the prefix of all our keys at the broker; it ends with a colon. Raises DatabaseAway.
+    """Return the prefix of all keys of this deployment at the broker; it ends with a colon.
 
-    The prefix is the setting, or is made from the deployment's id.
+    The prefix is the setting, or is made from the deployment's id. Raises DatabaseAway if the id
+    cannot be read.
     """
     if settings.queue_prefix is not None:
         return settings.queue_prefix
@@ -57,7 +58,7 @@ async def learn_prefix(database: Database, settings: BrokerSettings) -> str:
 async def open_publisher(database: Database, settings: BrokerSettings) -> AsyncIterator[Publisher]:
     """Open a publisher, even if the database or the broker cannot be reached.
 
-    Until the prefix is known, a limited number of wake-ups wait in the publisher.
+    The publisher sends nothing until the prefix is known. It keeps a limited number of wake-ups.
     """
     publisher = Publisher(settings.broker_url.get_secret_value(), settings.queue_prefix)
 

@@ -1,4 +1,4 @@
-"""The statements of the sweep: take due rows, in turns by organization."""
+"""SQL statements of the sweep: take due rows, so that each organization gets its turn."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,18 +11,18 @@ from shared.rows import FromRow
 from shared.states import State
 
 SWEEP_WINDOW = 1000
-"""If fewer rows are due, one sweep ranks all of them; else the sweep walks through the
-organizations."""
+"""The number of due rows from which on the sweep visits one organization after another. If fewer
+rows are due, one sweep ranks all of them."""
 
 SWEEP_WALK = 1000
-"""The most organizations that one sweep visits; the next sweep continues where it stopped."""
+"""The most organizations that one sweep visits. The next sweep continues after them."""
 
 
 async def make_due(connection: Connection, wake_ups: Sequence[WakeUp]) -> int:
-    """Make unclaimed uploads due now, without the grace time for publishing.
+    """Make unclaimed uploads due now, before their grace time for publishing ends.
 
-    Returns how many rows were changed. May be repeated. Rows that are claimed, finished or deleted
-    are left as they are.
+    Returns the number of changed rows. Rows that are claimed, finished or deleted are not changed.
+    May be repeated.
     """
     status = await connection.execute(
         """
@@ -36,7 +36,7 @@ async def make_due(connection: Connection, wake_ups: Sequence[WakeUp]) -> int:
 
 
 class Duty(StrEnum):
-    """The action that the sweep must take for a due row."""
+    """What the sweep must do with a due row."""
 
     PROCESS = "process"
     CHECK = "check"
@@ -46,9 +46,9 @@ class Duty(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Due(FromRow):
-    """A due row that the sweep took: claimed if `duty` is PROCESS, else postponed by a lease.
+    """A due row that the sweep took. It is claimed if `duty` is PROCESS, else due after the lease.
 
-    `was` is its state before.
+    `was` is the state of the row before.
     """
 
     duty: Duty
@@ -58,7 +58,7 @@ class Due(FromRow):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sweep:
-    """The rows that a sweep took, and the organization after which the next sweep begins."""
+    """The due rows that a sweep took, and the organization after which the next sweep begins."""
 
     due: list[Due]
     walked_to: int
@@ -67,13 +67,12 @@ class Sweep:
 async def take_due(
     connection: Connection, *, limit: int, lease_s: float, attempts: int, after: int = 0
 ) -> Sweep:
-    """Take up to `limit` due rows, in turns by organization, for `lease_s` seconds.
+    """Take up to `limit` due rows for `lease_s` seconds, some of each organization.
 
-    If few rows are due, all of them are ranked. With a backlog, the sweep walks through the
-    organizations in a circle, beginning after the organization `after`. The sweep that reaches an
-    organization serves it, even if others have many more due rows. An upload becomes `failed` here
-    if its `attempts` are used up. With SKIP LOCKED many sweeps may run at once: each skips the rows
-    that another is taking.
+    If few rows are due, all of them are ranked. With a backlog, the sweep visits the organizations
+    in a circle, beginning after the organization `after`, so an organization with many due rows
+    does not delay the others. An upload whose `attempts` are used up becomes `failed` here. Many
+    sweeps may run at once: with SKIP LOCKED, each skips the rows that another sweep is taking.
     """
     rows = await connection.fetch(
         f"""

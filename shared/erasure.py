@@ -1,6 +1,6 @@
-"""Remove the objects of an attachment for good: in a versioned bucket, all their versions.
+"""Remove the objects of an attachment permanently: in a versioned bucket, all their versions.
 
-A plain DELETE in a versioned bucket only adds a delete marker, and all bytes stay.
+In a versioned bucket, a DELETE without a version only adds a delete marker and keeps all bytes.
 """
 
 import time
@@ -16,23 +16,24 @@ from shared.log import get_logger
 from shared.storage import Storage
 
 REMEMBERED_S = 300.0
-"""Seconds for which the answer "not versioned" is cached. The answer "versioned" stays true:
-versioning can be suspended but not undone (Amazon S3 User Guide, "Using versioning")."""
+"""Seconds for which the answer "not versioned" is cached. The answer "versioned" is cached without
+end, because versioning can be suspended but not undone (Amazon S3 User Guide, "Using
+versioning")."""
 
 MAX_VERSIONS = 1000
-"""The number of versions in one listing: one page of S3."""
+"""The number of versions in one listing, which is one page of S3."""
 
 UNKNOWN_CALL = ("NotImplemented", "MethodNotAllowed")
-"""The errors of a store without GetBucketVersioning; such a store has no versions either."""
+"""The error codes of stores that do not support GetBucketVersioning, and so have no versions."""
 
 log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listing:
-    """One listing by `prefix`, from which only `keys` are removed.
+    """A listing of all keys that begin with `prefix`. Only objects with one of `keys` are removed.
 
-    `current` are those of `keys` that may have an object in a bucket without versions.
+    `current` lists those of `keys` that may have an object if the bucket has no versions.
     """
 
     prefix: str
@@ -41,7 +42,8 @@ class Listing:
 
 
 def listings_of(row: Attachment) -> tuple[Listing, Listing]:
-    """Return the listings of an attachment: its original, and all thumbnails it may have had."""
+    """Return two listings for an attachment: of its original, and of all its possible
+    thumbnails."""
     thumbnails = keys.thumbnail_keys(row.key)
     current = () if row.thumbnail_key is None else (row.thumbnail_key,)
     folder = keys.thumbnail_key(row.key).rpartition("/")[0]
@@ -54,8 +56,8 @@ def listings_of(row: Attachment) -> tuple[Listing, Listing]:
 class Eraser:
     """Removes objects from one bucket, and caches whether the bucket is versioned.
 
-    Every method raises StoreUnavailable and StoreRefused, with the name of the missing right if it
-    is known. Every method may be repeated.
+    Every method may be repeated. Every method raises StoreUnavailable, or StoreRefused with the
+    name of the missing right if it is known.
     """
 
     def __init__(self, storage: Storage, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -86,10 +88,10 @@ class Eraser:
         row_age_s: Callable[[], float],
         give_up_at: float = float("inf"),
     ) -> bool:
-        """Remove every version of the keys of some listings; return whether nothing is left to do.
+        """Remove every version of the keys of some listings. Returns True if all are removed.
 
-        No further version is removed after `give_up_at`, in seconds of `time.monotonic`. An object
-        older than the row (see `shared.ages`) belongs to another attachment and stays. Without
+        Stops at `give_up_at`, in seconds of `time.monotonic`. An object that is older than the row
+        (see `shared.ages`) belongs to another attachment and is not removed. In a bucket without
         versions this takes up to two calls for each key: HEAD, and DELETE if there is an object.
         """
         versioned = await self.keeps_versions()
@@ -97,7 +99,7 @@ class Eraser:
             for listing in listings:
                 for key in listing.current:
                     if await self._erase_object(key, row_age_s, sure=versioned is False):
-                        # DELETE added a marker, which shows that the bucket is versioned.
+                        # DELETE added a delete marker, so the bucket is versioned.
                         self._versioned = versioned = True
         if not versioned:
             return True
@@ -105,10 +107,10 @@ class Eraser:
         return all(ended)
 
     async def _erase_object(self, key: str, row_age_s: Callable[[], float], *, sure: bool) -> bool:
-        """Remove the object under a key; return whether that only added a delete marker.
+        """Remove the object under a key. Returns whether that only added a delete marker.
 
-        `sure` means that the bucket certainly has no versions. Otherwise, a missing object may be a
-        delete marker, so DELETE is sent in any case.
+        `sure` means that the bucket is known to have no versions. If it is false, a missing object
+        may be a delete marker, so DELETE is sent although HEAD found nothing.
         """
         try:
             found = await self._storage.head(key)
@@ -124,16 +126,16 @@ class Eraser:
     async def _erase_versions(
         self, listing: Listing, row_age_s: Callable[[], float], give_up_at: float
     ) -> bool:
-        """Remove the versions of one listing; return whether the listing had all versions.
+        """Remove the versions of one listing. Returns whether no version is left to remove.
 
-        Does not list again to check: SeaweedFS 4.48 keeps some delete markers although it confirms
-        their removal.
+        The result is not checked by a second listing, because SeaweedFS 4.48 still lists some
+        delete markers whose removal it has confirmed.
         """
         with _naming("s3:ListBucketVersions"):
             listed = await self._storage.versions(listing.prefix, limit=MAX_VERSIONS)
         removed, kept = 0, set()
-        # Markers are removed last: without its marker, an old version would become the current
-        # object again. So a marker stays if a version of its key stays.
+        # Delete markers are removed last. Without its marker, an old version would become the
+        # current object again. For the same reason a marker stays if a version of its key stays.
         for version in sorted(listed, key=lambda version: version.is_marker):
             if self._clock() >= give_up_at:
                 return False
@@ -148,8 +150,8 @@ class Eraser:
         for key in listing.current:
             # SeaweedFS 4.48 does not list the object `x.versions` while versioning is suspended.
             await self._erase_object(key, row_age_s, sure=True)
-        # A listing has a key's newest versions first. So if a full listing has nothing to remove,
-        # nothing at all is left to remove.
+        # A listing begins with the newest versions of a key. So if a full listing has nothing to
+        # remove, older versions have nothing to remove either.
         return len(listed) < MAX_VERSIONS or not removed
 
 
@@ -162,7 +164,7 @@ def _stays(key: str, object_age_s: float | None, row_age_s: float) -> bool:
 
 @contextmanager
 def _naming(right: str) -> Iterator[None]:
-    """If the store refuses a call in the block, name in the error the right that the call needs."""
+    """Add the right that the call needs to the error if the store refuses a call in the block."""
     try:
         yield
     except StoreRefused as error:

@@ -3,40 +3,40 @@
     AttachmentsError
     ├── SettingsError               the operator's settings cannot be used
     ├── CannotListen                the API's address is in use, or belongs to another machine
-    ├── DatabaseAway                PostgreSQL is away, refuses us, or is too slow
-    │   ├── DatabaseForbids         the role lacks a privilege
-    │   └── DatabaseRefusesContent  PostgreSQL refuses a statement's values; waiting does not help
+    ├── DatabaseAway                PostgreSQL is unavailable, refuses the service, or is too slow
+    │   ├── DatabaseForbids         the database role lacks a privilege
+    │   └── DatabaseRefusesContent  PostgreSQL refuses the values; a retry does not help
     ├── NotMigrated                 the schema could not be brought up to this version
     ├── NotUtf8                     a new database has an encoding that cannot hold every text
     ├── NameTaken                   an organization has that name already
     ├── NotCounted                  an organization's usage is not counted yet
-    ├── QuotaExceeded               an organization's quota leaves no room
+    ├── QuotaExceeded               a request would exceed an organization's quota
     ├── StoreError                  the object store did not carry out a request
     │   ├── ObjectMissing           there is no such object
     │   ├── ObjectEmpty             the object has no bytes, so no range of it can be read
     │   ├── ObjectChanged           the object is no longer the one that was pinned by its etag
     │   ├── StoreRefused            the store refused the request
-    │   └── StoreUnavailable        the store did not answer, or asked us to try again later
+    │   └── StoreUnavailable        the store did not answer, or asked for a later retry
     │       └── BucketForeign       the bucket belongs to another deployment
     ├── ObjectOlder                 the object was uploaded for a lost row that had the same id
     ├── IdsTaken                    the bucket holds originals with ids above the sequence
     ├── IdsUndecided                it is not known whether the next ids are free in the bucket
-    ├── Rejected                    the file may not be kept; final, never tried again
-    ├── Undecodable                 no thumbnail can be made of the file, which is kept; final
+    ├── Rejected                    the file may not be kept; it is never tried again
+    ├── Undecodable                 the file is kept without a thumbnail; it is never tried again
     ├── DecoderFault                the decoder failed, and the file is not known to be the cause
     ├── ScannerUnavailable          the scanner did not answer, or could not scan
-    ├── TooExpensive                the decoder used more CPU time than one file may
-    ├── ZygoteGone                  the process that forks decoders is gone
-    ├── ClaimLost                   another worker holds the attachment now
-    ├── Busy                        no place became free in time
-    ├── TooManyLookUps              no place became free in time to look up an unknown token
+    ├── TooExpensive                the decoder used more CPU time than one file may use
+    ├── ZygoteGone                  the process that forks decoders has ended
+    ├── ClaimLost                   another worker has claimed the attachment
+    ├── Busy                        a limited part of the service was in use for too long
+    ├── TooManyLookUps              too many unknown tokens are being looked up
     ├── KeyReused                   an Idempotency-Key comes with another request than before
     ├── KeyInUse                    a request with the same Idempotency-Key is being answered
     ├── TooManyWebhooks             an organization has as many webhooks as it may have
     ├── AddressRefused              the receiver of a webhook has no address that is allowed
     ├── SecretUnreadable            no key of the settings decrypts the secret of a webhook
-    ├── QueueAway                   the queue of events did not answer, or refused
-    ├── UnreadableEvent             an authenticated event has no content that we can use
+    ├── QueueAway                   the queue of events did not answer, or refused a request
+    ├── UnreadableEvent             an authenticated event has no content that can be used
     ├── SnsRefused                  a message is not proven to be from SNS, or is not for us
     ├── SnsUnreachable              SNS did not serve its certificate, or confirm a subscription
     ├── StartFailed                 a process of the local stack could not be started
@@ -45,9 +45,9 @@
     ├── ApiUnusable                 the client cannot use the API at all
     └── UploadFault                 the client could not upload one file
 
-An error that only one module raises is defined in that module, the others here.
-`api.problems.Problem` is an answer, not a failure. An exception whose name begins with `_` only
-steers its own module, which catches it. Every other exception is a bug.
+An error that only one module raises is defined in that module, all others here. Not in the tree are
+`api.problems.Problem`, which is an answer, and exceptions whose names begin with `_`: the module
+that raises such an exception also catches it. Every other exception is a bug.
 """
 
 from shared.facts import NO_FACTS, Facts
@@ -55,15 +55,15 @@ from shared.reasons import DecoderCode, RejectedCode, UndecodableCode
 
 
 class AttachmentsError(Exception):
-    """The root of the tree."""
+    """The base class of all failures that the service expects."""
 
 
 class SettingsError(AttachmentsError):
-    """Settings are missing or wrong; the message lists every fault, each in its own line."""
+    """Settings are missing or wrong. The message lists every fault in its own line."""
 
 
 class CannotListen(AttachmentsError):
-    """The API cannot listen on its address; the message names settings, address and cause."""
+    """The API cannot listen on its address. The message names setting, address and cause."""
 
 
 class StoreError(AttachmentsError):
@@ -91,11 +91,11 @@ class StoreUnavailable(StoreError):
 
 
 class BucketForeign(StoreUnavailable):
-    """The bucket belongs to another deployment; the message names both and the remedy."""
+    """The bucket belongs to another deployment. The message names both, and the remedy."""
 
 
 class Rejected(AttachmentsError):
-    """The file may not be kept. Final: never retried."""
+    """The file may not be kept. It is never tried again."""
 
     def __init__(self, code: RejectedCode) -> None:
         super().__init__(code)
@@ -103,10 +103,10 @@ class Rejected(AttachmentsError):
 
 
 class Undecodable(AttachmentsError):
-    """No thumbnail can be made of the file, but the file is kept. Final: never retried.
+    """No thumbnail can be made of the file, but the file is kept. It is never tried again.
 
-    `facts` holds the known facts of the file: width and height, if a header has them, and
-    `carries_more`, which is also true if this could not be found out.
+    `facts` are what is known about the file: width and height if its header has them, and
+    `carries_more`, which is also true if it could not be checked.
     """
 
     def __init__(self, code: UndecodableCode, facts: Facts = NO_FACTS) -> None:
@@ -128,7 +128,7 @@ class ScannerUnavailable(AttachmentsError):
 
 
 class ClaimLost(AttachmentsError):
-    """Another worker holds the attachment now, so this worker must not change it."""
+    """Another worker has claimed the attachment, so this worker must not change it."""
 
 
 class ObjectOlder(AttachmentsError):
@@ -136,18 +136,18 @@ class ObjectOlder(AttachmentsError):
 
 
 class IdsUndecided(AttachmentsError):
-    """It is not known whether the next ids are free in the bucket; a later try may succeed."""
+    """It is not known whether the next ids are free in the bucket. A later try may succeed."""
 
 
 class IdsTaken(AttachmentsError):
-    """The bucket holds originals with ids above the sequence; the message names the remedy."""
+    """The bucket has originals with ids above the sequence of ids. The message has the remedy."""
 
 
 class Busy(AttachmentsError):
-    """No place became free in time.
+    """A limited part of the service, such as a connection or a decoder, was in use for too long.
 
-    `own` is true if the caller itself uses its whole share. `waited` is true if the caller waited
-    for a place, false if it was refused at once.
+    `own` is true if the caller's organization itself uses all that it may use at one time. `waited`
+    is false if the caller was refused at once, without waiting.
     """
 
     def __init__(self, *, own: bool, waited: bool = False) -> None:
@@ -157,10 +157,10 @@ class Busy(AttachmentsError):
 
 
 class QueueAway(AttachmentsError):
-    """The queue did not carry out a request.
+    """The queue of events did not carry out a request.
 
-    `refused` is true if a retry is no use. `of_messages` is true if the queue answered, and did not
-    carry out the request for some of the messages.
+    `refused` is true if a retry cannot succeed. `of_messages` is true if the queue answered, but
+    did not carry out the request for some of the messages.
     """
 
     def __init__(self, fault: str, *, refused: bool = False, of_messages: bool = False) -> None:
@@ -170,12 +170,12 @@ class QueueAway(AttachmentsError):
 
 
 class UnreadableEvent(AttachmentsError):
-    """An authenticated event with no content that the service can use."""
+    """An authenticated event has no content that the service can use."""
 
 
 class SnsRefused(AttachmentsError):
-    """A message in SNS's format that SNS is not proven to have sent, or that is not for us."""
+    """A message in SNS's format is not proven to be from SNS, or is not for this service."""
 
 
 class SnsUnreachable(AttachmentsError):
-    """SNS did not serve its certificate or did not confirm a subscription; a retry may succeed."""
+    """SNS did not serve its certificate or confirm a subscription. A retry may succeed."""

@@ -1,8 +1,8 @@
-"""The facts measured from a file, in one record from the decoder's answer to the row's update.
+"""The measured facts of a file: one record, from the decoder's answer to the row's update.
 
-`shared.attachments.Attachment` repeats them as fields of its own and holds no `Facts`: the facts
-are columns of the row, and `FromRow` makes a record whose fields are the columns, without a second
-object for each row of a list. A test compares the names.
+`shared.attachments.Attachment` has the same names as fields of its own, because they are columns of
+the row, and a `Facts` in it would be a second object for each row of a list. A test compares the
+names.
 """
 
 from dataclasses import dataclass, fields
@@ -11,11 +11,11 @@ from typing import Final, Literal, Self
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """The facts measured of one object, for every outcome; None is unknown.
+    """The measured facts of one object; None means unknown.
 
-    `size` is in bytes. `width` and `height` are in pixels, after the orientation is applied; they
+    `size` is in bytes. `width` and `height` are in pixels, after the orientation is applied. They
     are None for a document, which has `pages`. `checksum_sha256` is hexadecimal. `carries_more` is
-    true if bytes of another kind follow the image, or if this could not be found out.
+    true if bytes of another kind follow the image, or if that could not be checked.
     """
 
     content_type: str | None = None
@@ -27,7 +27,7 @@ class Facts:
     carries_more: bool = False
 
     def joined(self, found: Self) -> Self:
-        """Return these facts with those that a later step found; the later values win.
+        """Return these facts, replaced by those of `found` that are known.
 
         `carries_more` is true if it is true in one of the two records.
         """
@@ -42,7 +42,7 @@ class Facts:
 
 
 FACTS: Final = tuple(each.name for each in fields(Facts))
-"""The columns of the facts, in the order of the record."""
+"""The names of the facts, in the order of the record; they are columns of `attachments`."""
 
 MEASURED: Final = tuple(name for name in FACTS if name != "carries_more")
 """The facts that may be None. `carries_more` affects only `ready` attachments."""
@@ -51,7 +51,7 @@ DECLARED: Final = ("content_type", "size")
 """The facts that a client may declare before the object is uploaded."""
 
 PIXELS: Final = ("width", "height")
-"""The facts of an image's size in pixels; both are known or neither."""
+"""The width and height of an image. Either both are known or none."""
 
 ADDED: Final = tuple(name for name in MEASURED if name not in DECLARED)
 """The facts that only the service knows. The API shows them in `meta`."""
@@ -61,11 +61,11 @@ NO_FACTS: Final = Facts()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Thumbnail:
-    """An encoded thumbnail, its content type, and the facts about its original from decoding.
+    """An encoded thumbnail, its content type, and the facts that decoding its original found.
 
-    `extension` is None if the thumbnail has the format of the original; the thumbnail then has the
-    original's name. `reason` is `damaged` if a part of the original could not be shown, or if its
-    end or a checksum of its pixels is missing.
+    `extension` is None if the thumbnail has the original's format, and so the original's file name.
+    `reason` is `damaged` if a part of the original could not be shown, or if its end or a checksum
+    of its pixels is missing.
     """
 
     body: bytes

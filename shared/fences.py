@@ -1,7 +1,7 @@
-r"""Fences: the buckets and prefixes from which `temp_url` may copy, by organization.
+r"""Fences: the buckets and prefixes from which an organization's `temp_url` may copy.
 
-An entry of `ATTACHMENTS_TEMP_URL_BUCKETS` is a bucket, or `bucket/prefix/`. In the prefix,
-`{organization_id}` is replaced by the organization's id: each organization has a folder.
+An entry of `ATTACHMENTS_TEMP_URL_BUCKETS` is a bucket, or `bucket/prefix/`. In a prefix,
+`{organization_id}` is replaced by the organization's id, so each organization can have a folder.
 """
 
 import re
@@ -13,13 +13,13 @@ from shared.spellings import may_be_copied
 ORGANIZATION = "{organization_id}"
 WHOLE_BUCKET = ("",)
 
-# S3's rules ("General purpose bucket naming rules"). These endings belong to aliases, not buckets.
+# S3's rules ("General purpose bucket naming rules"). Names with the endings in ALIASES are aliases.
 BUCKET = re.compile(r"(?!.*\.\.)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 ALIASES = ("-s3alias", "--ol-s3", ".mrap")
 _PATTERN = re.compile(r"[%*?\\{}]")
 
 Fences = Mapping[str, Sequence[str]]
-"""Bucket → prefixes; a whole bucket has only the empty prefix."""
+"""Bucket → prefixes. A bucket that may be copied as a whole has only the empty prefix."""
 
 
 def is_bucket_name(name: str) -> bool:
@@ -34,7 +34,7 @@ def is_bucket_name(name: str) -> bool:
 
 
 def parse_fences(words: Sequence[str], *, own_bucket: str | None) -> Fences:
-    """Parse the words of the setting. Raises ValueError with the rule, never with the words."""
+    """Parse the entries of the setting. Raises ValueError with the rule, without the entry."""
     found: dict[str, list[str]] = {}
     for word in words:
         bucket, slash, prefix = word.partition("/")
@@ -65,7 +65,7 @@ def _check_prefix(prefix: str, *, ours: bool) -> None:
         raise ValueError(
             f"a prefix must have none of % * ? \\ and no braces other than {ORGANIZATION}"
         )
-    # Check the prefix with a file name after it: the fence must admit at least that object.
+    # Check the prefix with a file name after it: at least that object must be allowed.
     if not may_be_copied(f"{sample}a", ours=False):
         raise ValueError(
             "a prefix must have no empty segment, no . or .. and no control character, must not"
@@ -81,9 +81,9 @@ def _check_prefix(prefix: str, *, ours: bool) -> None:
 def admit(
     fences: Fences, location: tuple[str, str], *, own_bucket: str, organization_id: int
 ) -> bool:
-    """Return whether an organization may copy an object; `location` is the object's bucket and key.
+    """Return whether an organization may copy an object; `location` is its bucket and key.
 
-    The answer depends only on the text, so it is the same whether or not the object exists.
+    The answer depends only on the text, so it does not reveal whether the object exists.
     """
     bucket, key = location
     return may_be_copied(
@@ -92,5 +92,5 @@ def admit(
 
 
 def prefixes(fences: Fences, bucket: str, organization_id: int) -> Sequence[str]:
-    """Return a bucket's prefixes from which an organization may copy; empty if there is none."""
+    """Return the prefixes of a bucket from which an organization may copy; may be empty."""
     return [prefix.replace(ORGANIZATION, str(organization_id)) for prefix in fences.get(bucket, ())]

@@ -1,4 +1,4 @@
-"""The filters of a list: each filter as a record, and as a condition in SQL."""
+"""The filters of a list, each as a record that returns its condition in SQL."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -12,14 +12,14 @@ INDEXED: Final = {
     "attachable_type": "text",
     "state": "text",
 }
-"""Columns with an index of (organization_id, column, id), and their types in SQL."""
+"""Columns with an index on (organization_id, column, id), and their types in SQL."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OfAttachable:
     """Selects attachments that belong to an `attachable_type` with one of `ids`.
 
-    If `negated`, it selects all others, also those that belong to nothing.
+    If `negated`, it selects all other attachments, also those that belong to no object.
     """
 
     attachable_type: str
@@ -32,7 +32,7 @@ class OfAttachable:
         return f"{self.attachable_type}_id"
 
     def condition(self, values: list[Any]) -> str:
-        """Return the condition; its parameters are added to `values`."""
+        """Return the condition in SQL, and append its parameters to `values`."""
         values += [self.attachable_type, list(self.ids)]
         match = f"a.attachable_type = ${len(values) - 1} AND a.attachable_id = ANY(${len(values)})"
         return f"({match}) IS NOT TRUE" if self.negated else match
@@ -42,8 +42,8 @@ class OfAttachable:
 class OneOf:
     """Selects attachments whose column has one of `values`.
 
-    `column` is `id`, `organization_id` or a column of INDEXED. If `negated`, it selects all others,
-    also those without a value.
+    `column` is `id`, `organization_id` or a column of INDEXED. If `negated`, it selects all other
+    attachments, also those without a value.
     """
 
     column: str
@@ -57,16 +57,17 @@ class OneOf:
 
     @property
     def is_walked(self) -> bool:
-        """True if an index lists the attachments of each value by id."""
+        """True if an index lists the attachments of each value in the order of their ids."""
         return self.column in INDEXED and not self.negated
 
     def condition(self, values: list[Any]) -> str:
-        """Return the condition; its parameters are added to `values`, whose first is the
-        organization.
+        """Return the condition in SQL, and append its parameters to `values`.
+
+        The first of `values` must be the organization's id.
         """
         values.append(list(self.values))
         if self.column == "organization_id":
-            # A condition without a column does not disturb the planner's choice of an index.
+            # This condition uses no column, so it does not change the planner's choice of an index.
             match = f"$1 = ANY(${len(values)}::bigint[])"
         else:
             kind = INDEXED.get(self.column, "bigint")
@@ -76,7 +77,7 @@ class OneOf:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CreatedIn:
-    """Selects attachments created from `since` on and before `until`; None leaves an end open."""
+    """Selects attachments created from `since` until before `until`; None means no limit."""
 
     since: datetime | None = None
     until: datetime | None = None
@@ -84,7 +85,7 @@ class CreatedIn:
     negated = False
 
     def condition(self, values: list[Any]) -> str:
-        """Return the condition; its parameters are added to `values`."""
+        """Return the condition in SQL, and append its parameters to `values`."""
         bounds = []
         for operator, bound in ((">=", self.since), ("<", self.until)):
             if bound is not None:
@@ -97,7 +98,7 @@ Filter = OfAttachable | OneOf | CreatedIn
 
 
 def where(organization_id: int, filters: Iterable[Filter]) -> tuple[str, list[Any]]:
-    """Return the condition for an organization's attachments, and its parameters."""
+    """Return the condition in SQL for an organization's attachments, and its parameters."""
     values: list[Any] = [organization_id]
     conditions = ["a.organization_id = $1", "a.deleted_at IS NULL"]
     conditions += [item.condition(values) for item in filters]
@@ -105,7 +106,7 @@ def where(organization_id: int, filters: Iterable[Filter]) -> tuple[str, list[An
 
 
 def walked(filters: Sequence[Filter]) -> OneOf | None:
-    """Return the filter whose index lists all matching attachments by id, or None."""
+    """Return the filter whose index lists all matching attachments in the order of ids, or None."""
     positive = [item for item in filters if _narrows(item)]
     if len(positive) == 1 and isinstance(positive[0], OneOf) and positive[0].is_walked:
         return positive[0]
@@ -113,15 +114,15 @@ def walked(filters: Sequence[Filter]) -> OneOf | None:
 
 
 def by_time(filters: Sequence[Filter]) -> bool:
-    """Return whether the index of times is read: for a range of times without a filter by ids."""
+    """Return whether a list reads the index by time: for a range of times and no filter by ids."""
     return any(isinstance(item, CreatedIn) for item in filters) and not _by_ids(filters)
 
 
 def read_many(filters: Sequence[Filter]) -> bool:
     """Return whether a list may have to read many more rows than it shows.
 
-    That is so for a negated filter, for a range of times, and for several filters together if no
-    filter names ids.
+    True for a negated filter, for a range of times, and for several filters at once. A filter by
+    ids makes the last two cheap, so the result is then False.
     """
     if any(item.negated for item in filters) or by_time(filters):
         return True

@@ -1,10 +1,10 @@
-"""Remove environment variables that are not meant for the service.
+"""Remove environment variables that are not meant for the service, before libraries read them.
 
-Libraries read dozens of variables, some at import. CELERY_BROKER_URL moves a worker to another
-broker, PGSSLMODE changes how PostgreSQL is reached, HOSTALIASES renames hosts. So a process removes
-every variable that is not on the list here before it imports those libraries. The list has the
-variables that are kept, because a list of those to remove would have to follow each release of each
-library. `deploy/docs/aws.md` lists the kept variables for operators.
+Libraries read dozens of variables, some during import. CELERY_BROKER_URL moves a worker to another
+broker, PGSSLMODE changes how PostgreSQL is reached, HOSTALIASES renames hosts. So each process
+removes every variable that is not listed here, before it imports those libraries. The variables to
+keep are listed, because a list of those to remove would change with each release of each library.
+`deploy/docs/aws.md` lists the kept variables for operators.
 """
 
 import os
@@ -13,10 +13,10 @@ import time
 from collections.abc import MutableMapping
 
 OURS = ("ATTACHMENTS_", "AWS_")
-"""The prefixes of the service's settings, and of the variables of botocore."""
+"""The prefixes of the service's own settings and of botocore's variables."""
 
 PROXIES = frozenset({"http_proxy", "https_proxy", "no_proxy"})
-"""botocore reads these in lower and in upper case."""
+"""The variables for proxies. botocore reads them in lower case and in upper case."""
 
 MACHINE = frozenset(
     {
@@ -50,42 +50,42 @@ MACHINE = frozenset(
         "OPENSSL_MODULES",
     }
 )
-"""Variables that describe the machine and the terminal, and no service."""
+"""Variables that describe the machine and the terminal, not a service."""
 
 MACHINE_PREFIXES = ("LC_", "XDG_", "LD_", "DYLD_", "PYTHON")
 
 SERVICE_LINKS = ("tcp://", "udp://", "sctp://")
-"""The beginnings of the value that Kubernetes gives to ATTACHMENTS_API_PORT if a Service has the
-name `attachments-api`.
+"""The beginnings of values that Kubernetes sets. If a Service has the name `attachments-api`,
+Kubernetes sets ATTACHMENTS_API_PORT to such a value.
 
 Source: Kubernetes documentation, "Service", environment variables.
 """
 
 REFUSED = frozenset({"PYTHONASYNCIODEBUG", "PYTHONINSPECT", "PYTHONTZPATH", "PYTHONBREAKPOINT"})
-"""Variables that Python reads long after its start and that would change how the service runs."""
+"""Variables that Python reads long after its start, and that would change the running service."""
 
 
 TRACES = "ATTACHMENTS_OTLP_URL"
-"""The setting that turns traces on, in upper case."""
+"""The setting that turns traces on."""
 
 
 def counts(name: str) -> bool:
-    """Return whether a variable of this name is kept, and so may affect the service."""
+    """Return whether a variable of this name is kept, so that it may affect the service."""
     if name in REFUSED:
         return False
     return (
         name.startswith((*OURS, *MACHINE_PREFIXES))
-        or name.upper().startswith(OURS[0])  # settings are read in any case
+        or name.upper().startswith(OURS[0])  # the service reads its settings in any case of letters
         or name in MACHINE
-        # http_proxy and HTTP_PROXY; programs do not use a mixture of both
+        # Programs read http_proxy and HTTP_PROXY, not names with letters of both cases.
         or (name.lower() in PROXIES and (name.islower() or name.isupper()))
     )
 
 
 def forget_foreign_variables(environment: MutableMapping[str, str] = os.environ) -> None:
-    """Remove every variable that is not kept, and the links to Kubernetes Services.
+    """Remove every variable that is not kept, and those with which Kubernetes names a Service.
 
-    Where traces are off, this process cannot import OpenTelemetry afterwards.
+    If traces are off, this process can no longer import OpenTelemetry.
 
     May be repeated. Call it first in a process of the service, before other libraries are imported.
     Never call it from code that another program may import.
@@ -94,8 +94,8 @@ def forget_foreign_variables(environment: MutableMapping[str, str] = os.environ)
         if not counts(name) or (name.endswith("_PORT") and value.startswith(SERVICE_LINKS)):
             del environment[name]
     if environment is os.environ:
-        time.tzset()  # TZ may be among the removed ones, and the C library has read it already
+        time.tzset()  # TZ may be one of the removed variables, and the C library has read it
         if not any(name.upper() == TRACES and value for name, value in environment.items()):
-            # Where the extra for traces is installed, redis-py 8.1 imports OpenTelemetry with
-            # itself, which takes half a second. redis-py works without that package.
+            # If the extra for traces is installed, redis-py 8.1 imports OpenTelemetry, which takes
+            # half a second. redis-py works without it.
             sys.modules.setdefault("opentelemetry", None)  # type: ignore[arg-type]  # documented
